@@ -1,1 +1,7 @@
-//! x
+//! Regatta simulates federated fine-tuning of transformer encoders on GLUE.
+
+pub mod adapter;
+pub mod aggregate;
+pub mod files;
+pub mod model;
+pub mod tensors;
