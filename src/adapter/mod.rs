@@ -72,12 +72,6 @@ pub trait Adapter: Any + Send + Sync {
     /// start the adapter anew after a round ask for that round's; the run's first are round 0's.
     fn initial(&self, layer: &LinearLayer, seed: u64, round: u32) -> Vec<HostTensor>;
 
-    /// Whether training should start at the pretrained model although the first ΔW is not zero;
-    /// the first ΔW is then subtracted from the base once.
-    fn starts_off_base(&self) -> bool {
-        false
-    }
-
     /// Computes what is constant through a round on a device, from the server's state there.
     ///
     /// # Errors

@@ -30,8 +30,6 @@ pub struct AdapterSettings {
     pub sorf_seed: u64,
     /// Starts with ΔW zero where the adapter can.
     pub init_weights: bool,
-    /// For SORF-VeRA: subtracts the first ΔW from the base.
-    pub start_at_base: bool,
 }
 
 /// Builds an adapter for the layers it will attach to.
@@ -119,7 +117,6 @@ fn build_sorf_vera(
         r: settings.r,
         d_initial: settings.d_initial,
         dropout: settings.dropout,
-        start_at_base: settings.start_at_base,
         projection: Projection::from_key(settings.projection_prng_key, settings.r, layers),
         transforms,
     }))

@@ -111,6 +111,12 @@ pub trait Aggregator: Send + Sync {
         tensor.role != Role::Server
     }
 
+    /// Whether the adapter's first ΔW, where it is not zero, is subtracted from the base once, so
+    /// that training starts at the pretrained model. Every client can do so from the seeds.
+    fn starts_at_pretrained(&self) -> bool {
+        false
+    }
+
     /// Takes the global state from before the round to after it.
     ///
     /// # Errors

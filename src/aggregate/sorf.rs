@@ -87,6 +87,10 @@ impl Aggregator for ExactRefit {
         "sorf_vera_exact"
     }
 
+    fn starts_at_pretrained(&self) -> bool {
+        true
+    }
+
     fn aggregate(&self, round: &Round<'_>, state: &mut GlobalState) -> Result<Report, ModelError> {
         for group in round.groups {
             let lambda = mean_lambda(group, &round.updates, sorf_vera(round)?.r)?;

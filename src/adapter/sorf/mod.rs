@@ -50,8 +50,6 @@ pub struct SorfVera {
     pub d_initial: f64,
     /// Dropout on the adapter's input.
     pub dropout: f64,
-    /// Whether the first ΔW, which is not zero, is subtracted from the base once.
-    pub start_at_base: bool,
     /// A and B.
     pub projection: Projection,
     /// S by d_out, each (d_out, d_out).
@@ -115,10 +113,6 @@ impl Adapter for SorfVera {
             HostTensor::full(&[layer.d_out / 2], 1.0),
             HostTensor::full(&[layer.d_out / 2], 0.0),
         ]
-    }
-
-    fn starts_off_base(&self) -> bool {
-        self.start_at_base
     }
 
     fn prepare(
