@@ -1,1 +1,3 @@
-//! x
+//! Federated fine-tuning of transformer encoders on GLUE, simulated.
+
+pub mod glue;
