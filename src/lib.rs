@@ -3,5 +3,8 @@
 pub mod adapter;
 pub mod aggregate;
 pub mod files;
+pub mod glue;
 pub mod model;
 pub mod tensors;
+pub mod torch;
+pub mod train;
