@@ -63,7 +63,7 @@ def write(source: Path, into: Path) -> None:
     for name, rows in (("train", train), ("dev", dev)):
         lines = ["sentence\tlabel\tdomain", *(f"{e.sentence}\t{e.label}\t{e.domain}" for e in rows)]
         text = "\n".join(lines) + "\n"
-        (into / "SST-2" / f"{name}.tsv").write_text(text, encoding="utf-8", newline="\n")
+        (into / "SST-2" / f"{name}.tsv").write_bytes(text.encode("utf-8"))
 
 
 def examples(domain: str, ratings: str) -> Iterator[Example]:
