@@ -1,1 +1,6 @@
-//! x
+//! Federated fine-tuning of transformer encoders, simulated: exact aggregation, scripted faults, bit-for-bit replay.
+
+pub mod cli;
+pub mod config;
+pub mod files;
+pub mod glue;

@@ -1,2 +1,4 @@
 //! x
-fn main() { println!("{:?}", tch::Tensor::from_slice(&[1f32,2.])); }
+fn main() {
+    println!("{:?}", tch::Tensor::from_slice(&[1f32, 2.]));
+}

@@ -1,0 +1,22 @@
+//! Files that are whole or not there: written beside their place, synced, renamed into it.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+
+/// Writes a file atomically: a reader, or a machine that comes back from a power cut, finds the
+/// old content or the new, never a part.
+///
+/// # Errors
+/// What the operating system said; the temporary file is then gone and the old content stays.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|e| e.error)?;
+    File::open(folder)?.sync_all()
+}
