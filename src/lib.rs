@@ -2,6 +2,8 @@
 
 pub mod adapter;
 pub mod aggregate;
+pub mod cli;
+pub mod config;
 pub mod files;
 pub mod glue;
 pub mod model;

@@ -1,0 +1,193 @@
+//! The command line as clap sees it.
+
+use std::any::TypeId;
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::BoolishValueParser;
+use clap::{Arg, Args, Command as ClapCommand, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::config::Settings;
+
+/// Federated fine-tuning of transformer encoders on GLUE, simulated: exact aggregation, scripted
+/// faults, bit-for-bit replay.
+#[derive(Debug, Parser)]
+#[command(name = "regatta", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Log more: -v what happens, -vv every message (RUST_LOG chooses by module)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a federation: a scenario file, flags, or flags over a file
+    Run(ScenarioArgs),
+    /// Check a scenario and its files without running it
+    Check(ScenarioArgs),
+    /// Show what this machine has: libtorch, devices, data sets, models
+    Doctor,
+    /// Show a task's examples, and what each client gets of them
+    Data(ScenarioArgs),
+}
+
+/// A scenario file and flags that override it.
+#[derive(Debug, Args)]
+pub struct ScenarioArgs {
+    /// Scenario file (TOML); its keys are named as the flags are
+    pub scenario: Option<PathBuf>,
+    /// The flags.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+impl Cli {
+    /// Parses a command line; the first argument is the program's name.
+    ///
+    /// # Errors
+    /// clap's, which knows how to print itself; asking for help is one of them.
+    pub fn from_args(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let command = command();
+        let args = normalise(args, &switches(&command));
+        Self::from_arg_matches(&command.try_get_matches_from(args)?)
+    }
+}
+
+/// The command line, with one rule for all switches: `--flag`, `--flag=true`, `--flag=false`.
+fn command() -> ClapCommand {
+    Cli::command().mut_subcommands(|subcommand| subcommand.mut_args(refine))
+}
+
+fn refine(argument: Arg) -> Arg {
+    let is = |id: TypeId| argument.get_value_parser().type_id() == id;
+    if is(TypeId::of::<bool>()) {
+        argument
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .value_name("BOOL")
+            .hide_possible_values(true)
+            .value_parser(BoolishValueParser::new())
+    } else if is(TypeId::of::<u64>()) {
+        // TOML's integers end there, and a resolved scenario is TOML.
+        argument.value_parser(clap::value_parser!(u64).range(..=i64::MAX as u64))
+    } else {
+        argument
+    }
+}
+
+/// The flags that are switches.
+fn switches(command: &ClapCommand) -> BTreeSet<String> {
+    command
+        .get_subcommands()
+        .flat_map(ClapCommand::get_arguments)
+        .filter(|argument| argument.is_require_equals_set())
+        .map(|argument| format!("--{}", argument.get_id()))
+        .collect()
+}
+
+/// Makes `--agg-type` into `--agg_type`, and `--save_projection true` into
+/// `--save_projection=true`; what follows `--` stays as it is.
+fn normalise(
+    args: impl IntoIterator<Item = OsString>,
+    switches: &BTreeSet<String>,
+) -> Vec<OsString> {
+    let mut args = args.into_iter().peekable();
+    let mut normal = Vec::new();
+    while let Some(arg) = args.next() {
+        if arg == "--" {
+            normal.push(arg);
+            normal.extend(args);
+            break;
+        }
+        let Some(flag) = arg.to_str().and_then(underscored) else {
+            normal.push(arg);
+            continue;
+        };
+        let literal = |value: &OsString| {
+            value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("false")
+        };
+        let value = args.next_if(|value| switches.contains(&flag) && literal(value));
+        normal.push(value.map_or_else(
+            || flag.clone().into(),
+            |value| format!("{flag}={}", value.display()).into(),
+        ));
+    }
+    normal
+}
+
+/// A long flag with underscores in its name; `None` when it is no long flag.
+fn underscored(arg: &str) -> Option<String> {
+    let flag = arg.strip_prefix("--").filter(|flag| !flag.is_empty())?;
+    let end = flag.find('=').unwrap_or(flag.len());
+    let (name, value) = flag.split_at(end);
+    Some(format!("--{}{value}", name.replace('-', "_")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(line: &str) -> Settings {
+        let args = format!("regatta check {line}");
+        let cli = Cli::from_args(args.split_whitespace().map(OsString::from)).unwrap();
+        match cli.command {
+            Command::Check(args) => args.settings,
+            other => panic!("parsed as {other:?}"),
+        }
+    }
+
+    #[test]
+    fn dashes_and_underscores_spell_the_same_flag() {
+        assert_eq!(
+            settings("--agg_type=ffa --num_clients 4"),
+            settings("--agg-type ffa --num-clients=4")
+        );
+    }
+
+    #[test]
+    fn a_dash_in_a_value_stays() {
+        assert_eq!(
+            settings("--model=roberta-base").model.as_deref(),
+            Some("roberta-base")
+        );
+    }
+
+    #[test]
+    fn a_switch_stands_alone_or_takes_a_value() {
+        let value = |line| settings(line).save_projection;
+        assert_eq!(value(""), None);
+        assert_eq!(value("--save_projection"), Some(true));
+        assert_eq!(value("--save-projection=false"), Some(false));
+        assert_eq!(value("--save_projection True --rounds 2"), Some(true));
+        assert_eq!(settings("--vera --rounds 2").rounds, Some(2));
+    }
+
+    #[test]
+    fn a_switch_leaves_the_scenario_alone() {
+        let args = ["regatta", "run", "--vera", "quickstart.toml"].map(OsString::from);
+        let Command::Run(args) = Cli::from_args(args).unwrap().command else {
+            panic!("not a run");
+        };
+        assert_eq!(args.scenario, Some("quickstart.toml".into()));
+        assert_eq!(args.settings.vera, Some(true));
+    }
+
+    #[test]
+    fn lists_are_separated_by_commas() {
+        assert_eq!(
+            settings("--client_gpus 1,2,3").client_gpus,
+            Some(vec![1, 2, 3])
+        );
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command().debug_assert();
+    }
+}

@@ -1,0 +1,262 @@
+//! What a run is to do, fully decided and checked: what the rest of the program takes.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::glue::{Partition, Task};
+
+use super::problems::{Origins, Problems};
+use super::settings::{AdapterKind, Bias, Method, Precision, Settings, Weighting};
+
+/// A run, decided. Made by [`super::load`]; every number in it is in range and nothing in it
+/// contradicts anything else.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The run's name: the prefix of its folder and the label of its metrics.
+    pub name: String,
+    /// Folder for the results; `None`: one is made under `runs/`.
+    pub out: Option<PathBuf>,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Federated rounds, at least 1.
+    pub rounds: u32,
+    /// Evaluate after every so many rounds, and after the last.
+    pub eval_every: u32,
+    /// The task and who gets which of its examples.
+    pub data: DataPlan,
+    /// The pretrained model.
+    pub model: ModelPlan,
+    /// What is trained beside it.
+    pub adapter: AdapterPlan,
+    /// What the server does with the updates.
+    pub aggregation: AggregationPlan,
+    /// What a client does in a round.
+    pub training: TrainingPlan,
+    /// Where everything runs.
+    pub devices: DevicesPlan,
+    /// What can be seen while it runs.
+    pub telemetry: TelemetryPlan,
+    /// All settings, with the defaults filled in.
+    pub settings: Settings,
+    /// Where the settings come from, for errors found later.
+    pub origins: Origins,
+}
+
+impl Plan {
+    /// A collector for what later stages find wrong with the plan's files.
+    #[must_use]
+    pub fn problems(&self) -> Problems {
+        Problems::new(self.origins.clone())
+    }
+
+    /// The scenario that gives this plan again, as TOML. It leaves `out` away, so that running it
+    /// does not meet the folder of the run it comes from.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        let settings = Settings {
+            out: None,
+            ..self.settings.clone()
+        };
+        super::scenario::to_toml(&settings)
+    }
+}
+
+/// The task, its examples and their division among clients.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DataPlan {
+    /// The GLUE task.
+    pub task: Task,
+    /// Where its examples are.
+    pub source: DataSource,
+    /// Longest sequence, in tokens.
+    pub max_seq_length: u32,
+    /// How examples are dealt out to the clients.
+    pub partition: Partition,
+    /// Number of clients, at least 1.
+    pub num_clients: u32,
+    /// Only the first so many training examples.
+    pub limit_train: Option<u64>,
+    /// Only the first so many validation examples.
+    pub limit_eval: Option<u64>,
+}
+
+/// Where a task's examples are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DataSource {
+    /// A folder that holds the tasks' folders.
+    Folder(PathBuf),
+    /// The Hugging Face hub.
+    Hub,
+}
+
+/// The pretrained model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelPlan {
+    /// Where it is.
+    pub source: ModelSource,
+    /// Hidden and attention dropout; `None`: as `config.json` says.
+    pub dropout: Option<f64>,
+    /// A PEFT folder to start from.
+    pub init_adapter: Option<PathBuf>,
+}
+
+/// Where a pretrained model is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelSource {
+    /// A folder as the Hugging Face hub makes it.
+    Folder(PathBuf),
+    /// A repository of the Hugging Face hub.
+    Hub(String),
+}
+
+impl fmt::Display for ModelSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(path) => path.display().fmt(f),
+            Self::Hub(name) => f.write_str(name),
+        }
+    }
+}
+
+/// The adapter. A field that has no meaning for `kind` holds its default.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AdapterPlan {
+    /// How ΔW is parametrised.
+    pub kind: AdapterKind,
+    /// The rank, at least 1; of the server's adapter where the clients' differ.
+    pub r: u32,
+    /// Each client's rank.
+    pub ranks: Vec<u32>,
+    /// Alpha of the scaling.
+    pub lora_alpha: f64,
+    /// Dropout on the adapter's input.
+    pub dropout: f64,
+    /// Scale by α/√r (`rslora`, `rsvera`).
+    pub rank_stabilised: bool,
+    /// First value of VeRA's d and SORF-VeRA's m.
+    pub d_initial: f64,
+    /// Seed of the projections that VeRA and SORF-VeRA share over layers.
+    pub projection_prng_key: u64,
+    /// Whether the projections are saved with the adapter.
+    pub save_projection: bool,
+    /// Seed of SORF-VeRA's orthogonal matrices.
+    pub sorf_seed: u64,
+    /// Whether it starts at zero; else at random.
+    pub init_weights: bool,
+    /// Names of the adapted layers.
+    pub target_modules: Vec<String>,
+    /// Encoder layers that are adapted; `None`: all.
+    pub layers_to_transform: Option<Vec<u32>>,
+    /// Name before the number in the layers' names; `None`: `layer`.
+    pub layers_pattern: Option<String>,
+    /// Always false: no encoder here stores its weights as (in, out).
+    pub fan_in_fan_out: bool,
+    /// Biases that are trained.
+    pub bias: Bias,
+    /// Modules trained in full beside the classification head.
+    pub modules_to_save: Vec<String>,
+}
+
+impl AdapterPlan {
+    /// The factor s on ΔW for an adapter of this rank (MATH: α/r, α/√r, or 1 for VeRA's kinds).
+    #[must_use]
+    pub fn scaling(&self, rank: u32) -> f64 {
+        let rank = f64::from(rank);
+        match (self.kind, self.rank_stabilised) {
+            (AdapterKind::Lora, false) => self.lora_alpha / rank,
+            (AdapterKind::Lora | AdapterKind::Vera, true) => self.lora_alpha / rank.sqrt(),
+            (AdapterKind::Vera, false) | (AdapterKind::SorfVera, _) => 1.0,
+        }
+    }
+}
+
+/// What the server does with the updates.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AggregationPlan {
+    /// How they are folded.
+    pub method: Method,
+    /// Scale the residual by the learning rate rather than by the adapter's scaling.
+    pub vera_scale: bool,
+    /// What each weighs.
+    pub weighting: Weighting,
+}
+
+/// What a client does in a round.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TrainingPlan {
+    /// Passes over its shard.
+    pub local_epochs: u32,
+    /// Examples in a batch.
+    pub batch_size: u32,
+    /// Peak learning rate.
+    pub lr: f64,
+    /// Share of the steps in which the learning rate warms up.
+    pub warmup_ratio: f64,
+    /// AdamW's weight decay.
+    pub weight_decay: f64,
+    /// Whether examples are shuffled each epoch.
+    pub shuffle: bool,
+    /// Number format.
+    pub precision: Precision,
+}
+
+/// A device of libtorch's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DeviceSpec {
+    /// The processor.
+    Cpu,
+    /// An NVIDIA GPU by its number.
+    Cuda(u32),
+}
+
+impl fmt::Display for DeviceSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(number) => write!(f, "cuda:{number}"),
+        }
+    }
+}
+
+impl From<DeviceSpec> for tch::Device {
+    fn from(device: DeviceSpec) -> Self {
+        match device {
+            DeviceSpec::Cpu => Self::Cpu,
+            DeviceSpec::Cuda(number) => Self::Cuda(number as usize),
+        }
+    }
+}
+
+/// Where the server and the clients' lanes run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DevicesPlan {
+    /// The server's device.
+    pub server: DeviceSpec,
+    /// The lanes, at least 1 and at most one per client. Where there is one per client, client i
+    /// has lane i for its own; otherwise they take turns.
+    pub lanes: Vec<LaneSpec>,
+    /// What the user should know about the choice: GPUs that were asked for and are not there.
+    pub notice: Option<String>,
+}
+
+/// One lane: a thread that trains clients on a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaneSpec {
+    /// Its device.
+    pub device: DeviceSpec,
+    /// Threads that one operation may use on the CPU.
+    pub threads: u32,
+}
+
+/// What can be seen of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TelemetryPlan {
+    /// Where metrics are served; `None`: nowhere.
+    pub metrics: Option<SocketAddr>,
+    /// How long they are served after the end.
+    pub linger: Duration,
+    /// No progress bars.
+    pub quiet: bool,
+}

@@ -1,0 +1,298 @@
+//! The adapter and the aggregation method, and which goes with which.
+
+use super::super::plan::{AdapterPlan, AggregationPlan};
+use super::super::settings::{AdapterKind, Bias, Method, Weighting};
+use super::Resolver;
+
+/// Flags that have a meaning with some kinds of adapter only.
+const KIND_FLAGS: [(&str, &[AdapterKind]); 9] = {
+    use AdapterKind::{Lora, SorfVera, Vera};
+    [
+        ("lora_dropout", &[Lora]),
+        ("rslora", &[Lora]),
+        ("ranks", &[Lora]),
+        ("rsvera", &[Vera]),
+        ("vera_dropout", &[Vera, SorfVera]),
+        ("d_initial", &[Vera, SorfVera]),
+        ("projection_prng_key", &[Vera, SorfVera]),
+        ("save_projection", &[Vera, SorfVera]),
+        ("sorf_seed", &[SorfVera]),
+    ]
+};
+
+impl Resolver<'_> {
+    /// Decides both together, since each may imply the other.
+    pub(super) fn adapter(&mut self, num_clients: u32) -> (AdapterPlan, AggregationPlan) {
+        let kind = self.kind();
+        let method = self.method(kind);
+        let known = self.problems.readable(&["adapter", "vera", "agg_type"]);
+        if known {
+            self.report_meaningless(kind, method);
+        }
+        let (r, ranks) = self.ranks(num_clients);
+        let rank_stabilised = self.rank_stabilised(kind);
+        let adapter = AdapterPlan {
+            kind,
+            r,
+            ranks,
+            lora_alpha: self.alpha(kind, rank_stabilised, known),
+            dropout: self.dropout(kind),
+            rank_stabilised,
+            d_initial: self.d_initial(kind),
+            projection_prng_key: self.shared(kind, |s| s.projection_prng_key.get_or_insert(0), 0),
+            save_projection: self.shared(kind, |s| s.save_projection.get_or_insert(true), true),
+            sorf_seed: match kind {
+                AdapterKind::SorfVera => *self.settings.sorf_seed.get_or_insert(0),
+                _ => 0,
+            },
+            init_weights: *self.settings.init_weights.get_or_insert(true),
+            target_modules: self.target_modules(),
+            layers_to_transform: self.layers(),
+            layers_pattern: self.settings.layers_pattern.clone(),
+            fan_in_fan_out: self.fan_in_fan_out(),
+            bias: *self.settings.bias.get_or_insert(Bias::None),
+            modules_to_save: self
+                .settings
+                .modules_to_save
+                .get_or_insert_default()
+                .clone(),
+        };
+        (adapter, self.aggregation(method))
+    }
+
+    /// The kind that was asked for, or that the other flags imply.
+    fn kind(&mut self) -> AdapterKind {
+        let implied = match self.settings.agg_type {
+            Some(Method::OursVera) => Some(AdapterKind::Vera),
+            Some(Method::SorfVera | Method::SorfVeraExact) => Some(AdapterKind::SorfVera),
+            _ => None,
+        };
+        let by_vera = self
+            .settings
+            .vera
+            .unwrap_or(false)
+            .then_some(AdapterKind::Vera);
+        let kind = self
+            .settings
+            .adapter
+            .or(implied)
+            .or(by_vera)
+            .unwrap_or(AdapterKind::Lora);
+        let is_vera = kind != AdapterKind::Lora;
+        let readable = self.problems.readable(&["adapter", "vera", "agg_type"]);
+        if readable && self.settings.vera.is_some_and(|vera| vera != is_vera) {
+            let wrong = format_args!("the adapter is {} by the other settings", kind.title());
+            let right = if is_vera {
+                "leave it away or give --vera"
+            } else {
+                "give --adapter=vera"
+            };
+            self.problems.report("vera", wrong, right);
+        }
+        self.settings.adapter = Some(kind);
+        self.settings.vera = None;
+        kind
+    }
+
+    fn method(&mut self, kind: AdapterKind) -> Method {
+        let method = *self.settings.agg_type.get_or_insert(match kind {
+            AdapterKind::Lora => Method::Ours,
+            AdapterKind::Vera => Method::OursVera,
+            AdapterKind::SorfVera => Method::SorfVeraExact,
+        });
+        let readable = self.problems.readable(&["adapter", "vera"]);
+        if let Some(reason) = refusal(method, kind).filter(|_| readable) {
+            let (wrong, right) = reason;
+            let wrong = format_args!("does not go with {}: {wrong}", kind.title());
+            self.problems.report("agg_type", wrong, right);
+        }
+        method
+    }
+
+    fn report_meaningless(&mut self, kind: AdapterKind, method: Method) {
+        for (key, kinds) in KIND_FLAGS {
+            if !kinds.contains(&kind) {
+                self.meaningless(key, kind.title());
+            }
+        }
+        if method != Method::Flora && kind == AdapterKind::Lora {
+            self.meaningless(
+                "ranks",
+                format_args!("{method}; only flora takes several ranks"),
+            );
+        }
+        if !matches!(method, Method::OursVera | Method::SorfVeraExact) {
+            let with = format_args!("{method}, which folds no VeRA residual");
+            self.meaningless("vera_scale", with);
+        }
+    }
+
+    /// The server's rank, and each client's.
+    fn ranks(&mut self, num_clients: u32) -> (u32, Vec<u32>) {
+        let clients = num_clients as usize;
+        let Some(ranks) = self.settings.ranks.clone() else {
+            let r = self.count("r", |s| s.r.get_or_insert(4));
+            return (r, vec![r; clients]);
+        };
+        if self.settings.r.is_some() {
+            self.problems
+                .report("r", "ranks are given too", "give one of the two");
+        }
+        self.problems.require(
+            !ranks.is_empty() && ranks.len() <= clients && !ranks.contains(&0),
+            "ranks",
+            format_args!("not ranks for {num_clients} clients"),
+            format_args!("give 1 to {num_clients} ranks, each 1 or more"),
+        );
+        let largest = ranks.iter().copied().max().unwrap_or(1);
+        (largest, ranks.into_iter().cycle().take(clients).collect())
+    }
+
+    fn rank_stabilised(&mut self, kind: AdapterKind) -> bool {
+        match kind {
+            AdapterKind::Lora => *self.settings.rslora.get_or_insert(false),
+            AdapterKind::Vera => *self.settings.rsvera.get_or_insert(false),
+            AdapterKind::SorfVera => false,
+        }
+    }
+
+    fn alpha(&mut self, kind: AdapterKind, rank_stabilised: bool, known: bool) -> f64 {
+        let default = 8.0;
+        if kind != AdapterKind::Lora && !rank_stabilised {
+            if known {
+                let hint = if kind == AdapterKind::Vera {
+                    " unless --rsvera is given"
+                } else {
+                    ""
+                };
+                let with = format_args!("{}, whose scaling is 1{hint}", kind.title());
+                self.meaningless("lora_alpha", with);
+            }
+            return default;
+        }
+        let alpha = *self.settings.lora_alpha.get_or_insert(default);
+        self.number(
+            "lora_alpha",
+            alpha,
+            f64::MIN_POSITIVE..f64::INFINITY,
+            "above 0",
+        );
+        alpha
+    }
+
+    fn dropout(&mut self, kind: AdapterKind) -> f64 {
+        let (key, dropout) = match kind {
+            AdapterKind::Lora => (
+                "lora_dropout",
+                *self.settings.lora_dropout.get_or_insert(0.1),
+            ),
+            _ => (
+                "vera_dropout",
+                *self.settings.vera_dropout.get_or_insert(0.0),
+            ),
+        };
+        self.number(key, dropout, 0.0..1.0, "from 0 to less than 1");
+        dropout
+    }
+
+    fn d_initial(&mut self, kind: AdapterKind) -> f64 {
+        let d_initial = self.shared(kind, |s| s.d_initial.get_or_insert(0.1), 0.1);
+        self.problems.require(
+            d_initial.is_finite() && d_initial != 0.0,
+            "d_initial",
+            "training could not leave its starting point",
+            "give a number other than 0",
+        );
+        d_initial
+    }
+
+    /// A setting of VeRA and SORF-VeRA, with its default for LoRA, where it stays unset.
+    fn shared<T: Copy>(
+        &mut self,
+        kind: AdapterKind,
+        slot: impl FnOnce(&mut super::Settings) -> &mut T,
+        default: T,
+    ) -> T {
+        match kind {
+            AdapterKind::Lora => default,
+            _ => *slot(&mut self.settings),
+        }
+    }
+
+    fn target_modules(&mut self) -> Vec<String> {
+        let default = || vec!["query".to_owned(), "value".to_owned()];
+        let modules = self
+            .settings
+            .target_modules
+            .get_or_insert_with(default)
+            .clone();
+        let right = "give names such as query,value";
+        self.problems.require(
+            !modules.is_empty(),
+            "target_modules",
+            "nothing to adapt",
+            right,
+        );
+        modules
+    }
+
+    fn layers(&mut self) -> Option<Vec<u32>> {
+        let layers = self.settings.layers_to_transform.clone();
+        let none = layers.as_ref().is_some_and(Vec::is_empty);
+        let right = "give the layers' numbers, or leave it away for all";
+        self.problems
+            .require(!none, "layers_to_transform", "nothing to adapt", right);
+        if layers.is_none() {
+            self.meaningless(
+                "layers_pattern",
+                "all layers; it goes with --layers_to_transform",
+            );
+        }
+        layers
+    }
+
+    fn fan_in_fan_out(&mut self) -> bool {
+        let value = *self.settings.fan_in_fan_out.get_or_insert(false);
+        self.problems.require(
+            !value,
+            "fan_in_fan_out",
+            "RoBERTa and BERT store the weights of their layers as (out, in)",
+            "leave it away",
+        );
+        value
+    }
+
+    fn aggregation(&mut self, method: Method) -> AggregationPlan {
+        let vera_scale = match method {
+            Method::OursVera | Method::SorfVeraExact => {
+                *self.settings.vera_scale.get_or_insert(false)
+            }
+            _ => false,
+        };
+        AggregationPlan {
+            method,
+            vera_scale,
+            weighting: *self.settings.weighting.get_or_insert(Weighting::Uniform),
+        }
+    }
+}
+
+/// Why a method does not go with an adapter, and what does; `None` when it goes.
+fn refusal(method: Method, kind: AdapterKind) -> Option<(&'static str, &'static str)> {
+    let exact = match kind {
+        AdapterKind::Lora => "use ours",
+        AdapterKind::Vera => "use ours_vera",
+        AdapterKind::SorfVera => "use sorf_vera_exact",
+    };
+    let (only, reason) = match method {
+        Method::Normal | Method::Ffa => return None,
+        Method::Ours => (AdapterKind::Lora, "its residual is one of products B A"),
+        Method::Fedsvd => (AdapterKind::Lora, "it refactors products B A by SVD"),
+        Method::Flora => (AdapterKind::Lora, "it stacks products B A"),
+        Method::Rolora => (AdapterKind::Lora, "it alternates between A and B"),
+        Method::OursVera => (AdapterKind::Vera, "its residual is one of VeRA's b and d"),
+        Method::SorfVera => (AdapterKind::SorfVera, "it refits SORF-VeRA's b, m and θ"),
+        Method::SorfVeraExact => (AdapterKind::SorfVera, "it averages SORF-VeRA's m and θ"),
+    };
+    (kind != only).then_some((reason, exact))
+}

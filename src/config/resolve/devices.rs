@@ -1,0 +1,114 @@
+//! Which devices the server and the clients' lanes get.
+
+use super::super::plan::{DeviceSpec, DevicesPlan, LaneSpec};
+use super::Resolver;
+
+impl Resolver<'_> {
+    /// Decides the devices. They follow the machine, so nothing of it goes back into the settings.
+    pub(super) fn devices(&mut self, num_clients: u32) -> DevicesPlan {
+        let threads = self.settings.threads_per_lane.unwrap_or(1);
+        let right = "give 1 or more";
+        self.problems
+            .require(threads > 0, "threads_per_lane", "nothing could run", right);
+        let gpus = self.gpus();
+        let server = match (gpus.is_empty(), self.settings.server_gpu) {
+            (true, _) => DeviceSpec::Cpu,
+            (false, number) => DeviceSpec::Cuda(number.unwrap_or(0)),
+        };
+        let lanes = self.lanes(&gpus, num_clients);
+        let notice = self.notice(lanes.len());
+        let lanes = lanes
+            .into_iter()
+            .map(|device| LaneSpec { device, threads })
+            .collect();
+        DevicesPlan {
+            server,
+            lanes,
+            notice,
+        }
+    }
+
+    /// The clients' GPUs; empty: everything runs on the CPU.
+    fn gpus(&mut self) -> Vec<u32> {
+        let there = self.machine.cuda_devices;
+        if self.settings.cpu == Some(true) {
+            for key in ["server_gpu", "client_gpus"] {
+                self.meaningless(key, "--cpu");
+            }
+            return Vec::new();
+        }
+        let chosen = self.settings.client_gpus.clone();
+        let right = "give numbers such as 0,1, or leave it away for all";
+        let none = chosen.as_ref().is_some_and(Vec::is_empty);
+        self.problems
+            .require(!none, "client_gpus", "no GPU for the clients", right);
+        if there == 0 {
+            return Vec::new();
+        }
+        self.require_gpus("server_gpu", self.settings.server_gpu.as_slice().to_vec());
+        self.require_gpus("client_gpus", chosen.clone().unwrap_or_default());
+        chosen.unwrap_or_else(|| (0..there).collect())
+    }
+
+    fn require_gpus(&mut self, key: &str, numbers: Vec<u32>) {
+        let there = self.machine.cuda_devices;
+        for number in numbers.into_iter().filter(|number| *number >= there) {
+            self.problems.report(
+                key,
+                format_args!("there is no GPU {number} on this machine"),
+                format_args!("its GPUs are numbered from 0 to {}", there - 1),
+            );
+        }
+    }
+
+    /// The lanes' devices: all on the CPU, or dealt out over the GPUs in turn.
+    fn lanes(&mut self, gpus: &[u32], num_clients: u32) -> Vec<DeviceSpec> {
+        let available = match gpus.len() {
+            0 => self.machine.cores,
+            count => u32::try_from(count).unwrap_or(u32::MAX),
+        };
+        let asked = self.settings.lanes;
+        let right = "give 1 or more";
+        self.problems
+            .require(asked != Some(0), "lanes", "no client could train", right);
+        if self.settings.parallel_clients == Some(false) {
+            let contradicts = asked.is_some_and(|lanes| lanes > 1);
+            let wrong = "clients that train one after the other use one lane";
+            self.problems.require(
+                !contradicts,
+                "lanes",
+                wrong,
+                "drop --parallel_clients=false",
+            );
+        }
+        let parallel = self.settings.parallel_clients.unwrap_or(true);
+        let wanted = if parallel {
+            asked.unwrap_or(available)
+        } else {
+            1
+        };
+        let count = wanted.clamp(1, num_clients.max(1));
+        let mut turns = gpus.iter().cycle();
+        (0..count)
+            .map(|_| {
+                turns
+                    .next()
+                    .map_or(DeviceSpec::Cpu, |gpu| DeviceSpec::Cuda(*gpu))
+            })
+            .collect()
+    }
+
+    /// Says so when GPUs were asked for on a machine without.
+    fn notice(&self, lanes: usize) -> Option<String> {
+        let origins = self.problems.origins();
+        let asked = origins.given("server_gpu") || origins.given("client_gpus");
+        (asked && self.machine.cuda_devices == 0).then(|| {
+            let lanes = if lanes == 1 {
+                "1 lane".to_owned()
+            } else {
+                format!("{lanes} lanes")
+            };
+            format!("no CUDA device here: the server and the clients run on the CPU, in {lanes}")
+        })
+    }
+}

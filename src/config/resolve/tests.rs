@@ -1,0 +1,325 @@
+use super::*;
+use crate::config::{DeviceSpec, load};
+
+/// A machine without a GPU, with two cores.
+fn cpu() -> Machine {
+    Machine {
+        cuda_devices: 0,
+        cores: 2,
+        data_variable: None,
+        has_data_folder: true,
+    }
+}
+
+fn gpus(count: u32) -> Machine {
+    Machine {
+        cuda_devices: count,
+        ..cpu()
+    }
+}
+
+fn plan_on(machine: &Machine, scenario: &str) -> Result<Plan, Problems> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("demo.toml");
+    std::fs::write(&path, scenario).unwrap();
+    load(Some(&path), &Settings::default(), machine)
+}
+
+fn plan(scenario: &str) -> Plan {
+    plan_on(&cpu(), scenario).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// The problems' texts, without the folder's name.
+fn problems(scenario: &str) -> Vec<String> {
+    let problems = plan_on(&cpu(), scenario).expect_err("a scenario with errors");
+    let texts = problems.sorted().into_iter().map(ToString::to_string);
+    texts
+        .map(|text| text[text.find("demo.toml").unwrap_or(0)..].to_owned())
+        .collect()
+}
+
+#[test]
+fn an_empty_scenario_is_upstreams_defaults() {
+    let plan = plan("");
+    assert_eq!(plan.name, "demo");
+    assert_eq!(plan.data.task, Task::Cola);
+    assert_eq!(
+        (plan.adapter.kind, plan.aggregation.method),
+        (AdapterKind::Lora, Method::Ours)
+    );
+    assert_eq!(
+        (plan.adapter.r, plan.adapter.ranks.as_slice()),
+        (4, [4, 4, 4].as_slice())
+    );
+    assert_eq!(plan.adapter.scaling(4), 2.0);
+    assert_eq!(plan.model.source, ModelSource::Hub("roberta-base".into()));
+}
+
+#[test]
+fn all_errors_come_at_once_each_with_its_line() {
+    let found = problems(
+        "task = \"rte\"\nr = 0\nlr = \"fast\"\nagg_typ = \"ours\"\nwarmup_ratio = 1.5\n\
+         partition = \"classes(3)\"\nfan_in_fan_out = true\n",
+    );
+    let starts = [
+        "demo.toml:2:5: r = 0: ",
+        "demo.toml:3:6: lr: invalid type",
+        "demo.toml:4:1: unknown key `agg_typ`; did you mean `agg_type`?",
+        "demo.toml:5:16: warmup_ratio = 1.5: out of range; give a number from 0 to 1",
+        "demo.toml:6:13: partition = \"classes(3)\": rte has 2 classes; give classes(K) with K from 1 to 2",
+        "demo.toml:7:18: fan_in_fan_out = true: ",
+    ];
+    assert_eq!(found.len(), starts.len(), "{found:#?}");
+    for (text, start) in found.iter().zip(starts) {
+        assert!(
+            text.starts_with(start),
+            "{text:?} does not start with {start:?}"
+        );
+    }
+}
+
+#[test]
+fn flags_override_the_file_and_errors_name_the_flag() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("demo.toml");
+    std::fs::write(&path, "r = 16\nrounds = 7\n").unwrap();
+    let flags = |r| Settings {
+        r: Some(r),
+        ..Settings::default()
+    };
+    let plan = load(Some(&path), &flags(32), &cpu()).unwrap();
+    assert_eq!((plan.adapter.r, plan.rounds), (32, 7));
+    let problems = load(Some(&path), &flags(0), &cpu()).unwrap_err();
+    assert!(
+        problems.to_string().starts_with("error: --r=0: "),
+        "{problems}"
+    );
+}
+
+#[test]
+fn the_adapter_is_implied_by_vera_or_by_the_method() {
+    let kinds = |scenario: &str| {
+        let plan = plan(scenario);
+        (plan.adapter.kind, plan.aggregation.method)
+    };
+    assert_eq!(kinds("vera = true"), (AdapterKind::Vera, Method::OursVera));
+    assert_eq!(
+        kinds("agg_type = \"ours_vera\""),
+        (AdapterKind::Vera, Method::OursVera)
+    );
+    assert_eq!(
+        kinds("agg_type = \"sorf_vera\""),
+        (AdapterKind::SorfVera, Method::SorfVera)
+    );
+    let kind = "adapter = \"sorf_vera\"";
+    assert_eq!(kinds(kind), (AdapterKind::SorfVera, Method::SorfVeraExact));
+    assert_eq!(
+        kinds("vera = true\nagg_type = \"ffa\""),
+        (AdapterKind::Vera, Method::Ffa)
+    );
+}
+
+#[test]
+fn each_method_takes_the_adapters_it_is_made_for() {
+    use Method::*;
+    let allowed: [(&str, &[Method]); 3] = [
+        ("lora", &[Normal, Ffa, Ours, Fedsvd, Flora, Rolora]),
+        ("vera", &[Normal, Ffa, OursVera]),
+        ("sorf_vera", &[Normal, Ffa, SorfVera, SorfVeraExact]),
+    ];
+    for (adapter, methods) in allowed {
+        for method in [
+            Normal,
+            Ffa,
+            Ours,
+            OursVera,
+            SorfVera,
+            SorfVeraExact,
+            Fedsvd,
+            Flora,
+            Rolora,
+        ] {
+            let scenario = format!("adapter = \"{adapter}\"\nagg_type = \"{method}\"");
+            let result = plan_on(&cpu(), &scenario);
+            assert_eq!(
+                result.is_ok(),
+                methods.contains(&method),
+                "{adapter} with {method}"
+            );
+            if let Err(problems) = result {
+                assert!(
+                    problems.to_string().contains(":2:12: agg_type"),
+                    "{problems}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_setting_without_meaning_for_the_adapter_is_an_error() {
+    for (setting, with) in [
+        ("d_initial = 0.2", ""),
+        ("vera_dropout = 0.2", ""),
+        ("sorf_seed = 1", "vera = true"),
+        ("rsvera = true", ""),
+        ("rslora = true", "vera = true"),
+        ("lora_dropout = 0.2", "vera = true"),
+        ("lora_alpha = 16", "vera = true"),
+        ("ranks = [4, 8]", ""),
+        ("vera_scale = true", ""),
+        ("layers_pattern = \"layer\"", ""),
+        ("init_adapter = \"x\"", "adapter = \"sorf_vera\""),
+        ("server_gpu = 0", "cpu = true"),
+    ] {
+        let found = problems(&format!("{setting}\n{with}"));
+        assert_eq!(found.len(), 1, "{setting}: {found:?}");
+        assert!(found[0].contains("has no meaning with"), "{}", found[0]);
+        assert!(found[0].starts_with("demo.toml:1:"), "{}", found[0]);
+    }
+}
+
+#[test]
+fn contradictions_are_errors() {
+    for scenario in [
+        "vera = true\nadapter = \"lora\"",
+        "vera = false\nadapter = \"vera\"",
+        "agg_type = \"ours_vera\"\nadapter = \"lora\"",
+        "agg_type = \"flora\"\nr = 4\nranks = [4, 8]",
+        "parallel_clients = false\nlanes = 2",
+        "num_clients = 4\nlimit_train = 3",
+    ] {
+        assert_eq!(problems(scenario).len(), 1, "{scenario}");
+    }
+}
+
+#[test]
+fn an_unreadable_method_is_reported_once_and_not_guessed_about() {
+    assert_eq!(
+        problems("agg_type = \"ours_verra\"\nd_initial = 0.2").len(),
+        1
+    );
+}
+
+#[test]
+fn ranks_are_repeated_over_the_clients() {
+    let plan = plan("agg_type = \"flora\"\nranks = [4, 16]\nnum_clients = 5");
+    assert_eq!(plan.adapter.ranks, [4, 16, 4, 16, 4]);
+    assert_eq!(plan.adapter.r, 16);
+}
+
+#[test]
+fn gpus_of_a_machine_without_cuda_become_cpu_lanes_with_a_notice() {
+    let plan = plan("server_gpu = 0\nclient_gpus = [1, 2, 3]\nparallel_clients = true");
+    assert_eq!(plan.devices.server, DeviceSpec::Cpu);
+    assert_eq!(plan.devices.lanes.len(), 2);
+    let notice = plan.devices.notice.unwrap();
+    assert!(notice.starts_with("no CUDA device here"), "{notice}");
+}
+
+#[test]
+fn clients_get_the_gpus_in_turn() {
+    let lanes = |scenario: &str| {
+        let plan = plan_on(&gpus(4), scenario).unwrap();
+        plan.devices
+            .lanes
+            .iter()
+            .map(|lane| lane.device.to_string())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        lanes("client_gpus = [1, 2, 3]"),
+        ["cuda:1", "cuda:2", "cuda:3"]
+    );
+    assert_eq!(
+        lanes("client_gpus = [1, 2]\nnum_clients = 5"),
+        ["cuda:1", "cuda:2"]
+    );
+    assert_eq!(
+        lanes("client_gpus = [1, 2]\nlanes = 3"),
+        ["cuda:1", "cuda:2", "cuda:1"]
+    );
+    assert_eq!(lanes("parallel_clients = false"), ["cuda:0"]);
+    assert_eq!(lanes("cpu = true\nlanes = 1"), ["cpu"]);
+}
+
+#[test]
+fn a_gpu_that_is_not_there_is_an_error() {
+    let problems = plan_on(&gpus(2), "client_gpus = [1, 2]\nserver_gpu = 5").unwrap_err();
+    let text = problems.to_string();
+    assert!(
+        text.contains("there is no GPU 2 on this machine; its GPUs are numbered from 0 to 1"),
+        "{text}"
+    );
+    assert!(text.contains("server_gpu = 5: there is no GPU 5"), "{text}");
+}
+
+#[test]
+fn the_resolved_scenario_gives_the_same_plan() {
+    for scenario in [
+        "",
+        "vera = true\nr = 128\nrsvera = true\nlora_alpha = 3.5\nout = \"elsewhere\"",
+        "adapter = \"sorf_vera\"\nsorf_seed = 7\nlayers_to_transform = [0, 2]",
+        "agg_type = \"flora\"\nranks = [4, 16]\nmetrics = \"off\"\nmetrics_linger = \"30 s\"",
+    ] {
+        let first = plan(scenario);
+        let second = plan(&first.to_toml());
+        let same = Plan {
+            out: None,
+            settings: Settings {
+                out: None,
+                ..first.settings
+            },
+            origins: second.origins.clone(),
+            ..first
+        };
+        assert_eq!(second, same);
+    }
+}
+
+#[test]
+fn a_models_name_is_a_folder_unless_only_the_hub_could_mean_it() {
+    for name in ["roberta-base", "FacebookAI/roberta-base"] {
+        assert!(is_hub_name(name), "{name}");
+    }
+    for name in [
+        "models/minilm",
+        "./roberta-base",
+        "../m",
+        "/opt/m",
+        "a/b/c",
+        "src",
+    ] {
+        assert!(!is_hub_name(name), "{name}");
+    }
+}
+
+/// `[default: X]` in a flag's help is what an empty scenario resolves to.
+#[test]
+fn the_help_states_the_real_defaults() {
+    use clap::Args;
+    let vera = plan("vera = true").settings;
+    let sorf = plan("adapter = \"sorf_vera\"").settings;
+    let tables = [plan("").settings, vera, sorf].map(|s| toml::Table::try_from(s).unwrap());
+    let mut stated = 0;
+    for argument in Settings::augment_args(clap::Command::new("x")).get_arguments() {
+        let help = argument
+            .get_help()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let (_, rest) = help
+            .split_once("[default: ")
+            .expect("each help states its default");
+        let default = rest.trim_end_matches(']');
+        let key = argument.get_id().as_str();
+        let Some(value) = tables.iter().find_map(|table| table.get(key)) else {
+            continue;
+        };
+        if default.contains(' ') && key != "metrics_linger" {
+            continue; // A rule in words.
+        }
+        assert_eq!(default, crate::config::flag_value(value), "--{key}");
+        stated += 1;
+    }
+    assert!(stated > 25, "only {stated} defaults were compared");
+}

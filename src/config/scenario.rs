@@ -1,0 +1,227 @@
+//! A scenario file, read key by key so that each error has its line and none hides another.
+
+use std::ops::Range;
+use std::path::Path;
+
+use clap::Args;
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+
+use super::problems::{Origin, Problems};
+use super::settings::Settings;
+
+/// Reads a scenario file into a table of the settings that could be read.
+///
+/// Each readable setting's place is noted in `problems`; everything else is reported there.
+/// `None` when the file is not there or is no TOML at all.
+pub(super) fn read(path: &Path, problems: &mut Problems) -> Option<toml::Table> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => {
+            problems.report_input(format_args!(
+                "{}: {error}; name a scenario file (paths are taken from the current directory)",
+                path.display()
+            ));
+            return None;
+        }
+    };
+    let reader = Reader { path, text: &text };
+    let (table, errors) = DeTable::parse_recoverable(&text);
+    for error in &errors {
+        let span = error.span().unwrap_or(text.len()..text.len());
+        reader.report(&span, error.message(), problems);
+    }
+    let mut settings = toml::Table::new();
+    for (key, value) in table.into_inner() {
+        reader.take(key, value, errors.is_empty(), &mut settings, problems);
+    }
+    errors.is_empty().then_some(settings)
+}
+
+struct Reader<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Reader<'_> {
+    /// Takes one key over into `settings`, or reports it.
+    fn take(
+        &self,
+        key: Spanned<DeString<'_>>,
+        value: Spanned<DeValue<'_>>,
+        sound: bool,
+        settings: &mut toml::Table,
+        problems: &mut Problems,
+    ) {
+        let (name, span) = (key.get_ref().to_string(), value.span());
+        if !known_keys().contains(&name) {
+            let hint = did_you_mean(&name);
+            if let Some(hint) = &hint {
+                problems.note_unreadable(hint);
+            }
+            let hint = hint.map_or_else(
+                || "`regatta run --help` lists the settings".to_owned(),
+                |hint| format!("did you mean `{hint}`?"),
+            );
+            return self.report(
+                &key.span(),
+                &format!("unknown key `{name}`; {hint}"),
+                problems,
+            );
+        }
+        let table = DeTable::from_iter([(key, value)]);
+        match Settings::deserialize(Spanned::new(span.clone(), table).into_deserializer()) {
+            Ok(setting) => {
+                let (line, column) = position(self.text, span.start);
+                let origin = Origin::File {
+                    path: self.path.to_owned(),
+                    line,
+                    column,
+                };
+                let written = self.text.get(span).unwrap_or_default();
+                problems.origins_mut().note(&name, origin, written);
+                settings.extend(to_table(&setting));
+            }
+            // What recovery made of a damaged value is not the user's mistake.
+            Err(_) if !sound => {}
+            Err(error) => {
+                let span = error.span().unwrap_or(span);
+                let text = format!("{name}: {}", plain_words(error.message()));
+                self.report(&span, &text, problems);
+                problems.note_unreadable(&name);
+            }
+        }
+    }
+
+    fn report(&self, span: &Range<usize>, text: &str, problems: &mut Problems) {
+        let place = position(self.text, span.start);
+        problems.report_at(self.path.to_owned(), place, text.trim_end());
+    }
+}
+
+/// The settings that are set, as a TOML table.
+pub(super) fn to_table(settings: &Settings) -> toml::Table {
+    toml::Table::try_from(settings).unwrap_or_else(|error| not_toml(&error))
+}
+
+/// The settings that are set, as the text of a scenario file.
+pub(super) fn to_toml(settings: &Settings) -> String {
+    toml::to_string(settings).unwrap_or_else(|error| not_toml(&error))
+}
+
+fn not_toml(error: &toml::ser::Error) -> ! {
+    unreachable!("settings are plain values, which TOML can hold: {error}")
+}
+
+/// Names of all settings.
+fn known_keys() -> Vec<String> {
+    Settings::augment_args(clap::Command::new("settings"))
+        .get_arguments()
+        .map(|argument| argument.get_id().to_string())
+        .collect()
+}
+
+/// The known key that is nearest to a misspelt one, when any is near.
+fn did_you_mean(name: &str) -> Option<String> {
+    let name = name.replace('-', "_").to_lowercase();
+    known_keys()
+        .into_iter()
+        .map(|key| (strsim::jaro_winkler(&name, &key), key))
+        .filter(|(likeness, _)| *likeness > 0.85)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, key)| key)
+}
+
+/// Line and column, from 1, of a byte offset.
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before
+        .rsplit('\n')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .count()
+        + 1;
+    (line, column)
+}
+
+/// A deserialiser's message in the user's words rather than Rust's types.
+fn plain_words(message: &str) -> String {
+    [
+        ("expected u32", "expected a whole number from 0"),
+        ("expected u64", "expected a whole number from 0"),
+        ("expected f64", "expected a number"),
+        ("expected a boolean", "expected true or false"),
+        ("expected a sequence", "expected a list in brackets"),
+        ("expected path string", "expected a path in quotes"),
+        ("expected a string", "expected text in quotes"),
+    ]
+    .into_iter()
+    .fold(message.to_owned(), |text, (rust, plain)| {
+        text.replace(rust, plain)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(text: &str) -> (Option<toml::Table>, Problems) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.toml");
+        std::fs::write(&path, text).unwrap();
+        let mut problems = Problems::default();
+        let table = read(&path, &mut problems);
+        (table, problems)
+    }
+
+    #[test]
+    fn positions_count_lines_and_characters_from_one() {
+        assert_eq!(position("a\nbé = 1", 0), (1, 1));
+        assert_eq!(position("a\nbé = 1", 7), (2, 5));
+    }
+
+    #[test]
+    fn a_misspelt_key_finds_its_neighbour_and_a_foreign_one_none() {
+        assert_eq!(did_you_mean("agg-typ").as_deref(), Some("agg_type"));
+        assert_eq!(did_you_mean("num_client").as_deref(), Some("num_clients"));
+        assert_eq!(did_you_mean("zebra"), None);
+    }
+
+    #[test]
+    fn readable_keys_are_taken_over_beside_unreadable_ones() {
+        let (table, problems) = read_text("rounds = 3\nlr = \"fast\"\nclient_gpus = [1, 2]\n");
+        let table = table.unwrap();
+        assert_eq!(table["rounds"].as_integer(), Some(3));
+        assert_eq!(table["client_gpus"].as_array().unwrap().len(), 2);
+        assert!(!table.contains_key("lr"));
+        let text = problems.to_string();
+        assert!(
+            text.contains("s.toml:2:6: lr: invalid type: string \"fast\", expected a number"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_key_given_twice_is_an_error_with_its_line() {
+        let (_, problems) = read_text("r = 4\nlr = 0.1\nr = 8\n");
+        assert!(
+            problems.to_string().contains("s.toml:3:1: duplicate key"),
+            "{problems}"
+        );
+    }
+
+    #[test]
+    fn every_damaged_line_is_reported() {
+        let (table, problems) = read_text("r = \nlr = 0.1\nrounds 5\n");
+        assert!(table.is_none());
+        let text = problems.to_string();
+        assert!(
+            text.contains("s.toml:1:") && text.contains("s.toml:3:"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,317 @@
+//! Every setting, declared once: the flag of the command line and the key of a scenario file.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+const DATA: &str = "Data";
+const MODEL: &str = "Model";
+const ADAPTER: &str = "Adapter";
+const AGGREGATION: &str = "Aggregation";
+const TRAINING: &str = "Training";
+const DEVICES: &str = "Devices";
+const OUTPUT: &str = "Output";
+
+/// How the adapted layers are parametrised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum AdapterKind {
+    /// LoRA: ΔW = B A.
+    Lora,
+    /// VeRA: ΔW = diag(b) B diag(d) A, with A and B frozen and shared by all layers.
+    Vera,
+    /// SORF-VeRA: ΔW = S Γ(b) B Λ(m, θ) A.
+    SorfVera,
+}
+
+/// How the server aggregates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum Method {
+    /// FedIT: the weighted mean of every tensor.
+    Normal,
+    /// FFA: one factor frozen, the other averaged.
+    Ffa,
+    /// FedEx-LoRA: means, and the residual folded into the base weights.
+    Ours,
+    /// FedEx-VeRA: means, and the residual folded into the base weights.
+    OursVera,
+    /// SORF-VeRA with the refit as published, which loses most of the update.
+    SorfVera,
+    /// SORF-VeRA with what the refit misses folded into the base weights.
+    SorfVeraExact,
+    /// FedSVD: clients train B alone; the server refactors the product by SVD.
+    Fedsvd,
+    /// FLoRA: the stacked updates are folded into the base weights each round.
+    Flora,
+    /// RoLoRA: A and B trained and averaged in alternate rounds.
+    Rolora,
+}
+
+impl AdapterKind {
+    /// The name in the literature.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Lora => "LoRA",
+            Self::Vera => "VeRA",
+            Self::SorfVera => "SORF-VeRA",
+        }
+    }
+}
+
+impl Method {
+    /// The name as `--agg_type` takes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Ffa => "ffa",
+            Self::Ours => "ours",
+            Self::OursVera => "ours_vera",
+            Self::SorfVera => "sorf_vera",
+            Self::SorfVeraExact => "sorf_vera_exact",
+            Self::Fedsvd => "fedsvd",
+            Self::Flora => "flora",
+            Self::Rolora => "rolora",
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Which biases are trained beside the adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum Bias {
+    /// None.
+    None,
+    /// Every bias of the model.
+    All,
+    /// Those of the adapted layers.
+    LoraOnly,
+}
+
+/// What an update weighs in the aggregate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum Weighting {
+    /// The same for each client.
+    Uniform,
+    /// In proportion to the examples it was trained on.
+    Examples,
+}
+
+/// Number format of the forward and backward passes on a GPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum Precision {
+    /// Mixed where the device is a GPU (bfloat16 if it has it, else float16), float32 on a CPU.
+    Auto,
+    /// float32 throughout.
+    Float32,
+    /// Mixed with bfloat16.
+    Bfloat16,
+    /// Mixed with float16 and loss scaling.
+    Float16,
+}
+
+/// The settings as the user gives them: each is `None` until a scenario file or a flag sets it.
+///
+/// The flags are spelled as the fields are; `--agg_type` and `--agg-type` mean the same.
+#[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
+#[command(rename_all = "snake_case")]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// GLUE task: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte or wnli [default: cola]
+    #[arg(long, help_heading = DATA)]
+    pub task: Option<String>,
+    /// Folder that holds the tasks' folders, or `hub` [default: $REGATTA_DATA, else data/glue
+    /// where it is, else hub]
+    #[arg(long, help_heading = DATA, value_name = "DIR")]
+    pub data: Option<String>,
+    /// Longest sequence in tokens; longer ones are cut [default: 128]
+    #[arg(long, help_heading = DATA, value_name = "N")]
+    pub max_seq_length: Option<u32>,
+    /// How examples are dealt out to clients: iid, contiguous, natural:COLUMN, dirichlet(ALPHA),
+    /// quantity(ALPHA) or classes(K) [default: iid]
+    #[arg(long, help_heading = DATA)]
+    pub partition: Option<String>,
+    /// Number of clients [default: 3]
+    #[arg(long, help_heading = DATA, value_name = "N")]
+    pub num_clients: Option<u32>,
+    /// Take the first N training examples only [default: all]
+    #[arg(long, help_heading = DATA, value_name = "N")]
+    pub limit_train: Option<u64>,
+    /// Take the first N validation examples only [default: all]
+    #[arg(long, help_heading = DATA, value_name = "N")]
+    pub limit_eval: Option<u64>,
+
+    /// Folder of a Hugging Face snapshot, or a name on the hub [default: roberta-base]
+    #[arg(long, help_heading = MODEL, value_name = "DIR|NAME")]
+    pub model: Option<String>,
+    /// Dropout inside the frozen model (hidden and attention) [default: as the model's
+    /// config.json says]
+    #[arg(long, help_heading = MODEL, value_name = "P")]
+    pub model_dropout: Option<f64>,
+    /// Start from this PEFT adapter folder [default: a fresh adapter]
+    #[arg(long, help_heading = MODEL, value_name = "DIR")]
+    pub init_adapter: Option<PathBuf>,
+
+    /// Kind of adapter [default: vera with --vera or ours_vera, sorf_vera with its methods, else
+    /// lora]
+    #[arg(long, help_heading = ADAPTER, value_enum)]
+    pub adapter: Option<AdapterKind>,
+    /// Same as --adapter vera [default: false]
+    #[arg(long, help_heading = ADAPTER)]
+    pub vera: Option<bool>,
+    /// Rank of the adapter [default: 4]
+    #[arg(long, help_heading = ADAPTER, value_name = "RANK")]
+    pub r: Option<u32>,
+    /// Ranks of the clients' adapters, repeated in turn over the clients; flora only [default: r
+    /// for each]
+    #[arg(long, help_heading = ADAPTER, value_name = "RANK,…", value_delimiter = ',')]
+    pub ranks: Option<Vec<u32>>,
+    /// Alpha of the scaling alpha/r [default: 8]
+    #[arg(long, help_heading = ADAPTER, value_name = "ALPHA")]
+    pub lora_alpha: Option<f64>,
+    /// Dropout on the input of a LoRA adapter [default: 0.1]
+    #[arg(long, help_heading = ADAPTER, value_name = "P")]
+    pub lora_dropout: Option<f64>,
+    /// Scale LoRA by alpha/√r, not alpha/r [default: false]
+    #[arg(long, help_heading = ADAPTER)]
+    pub rslora: Option<bool>,
+    /// First value of VeRA's d and of SORF-VeRA's m [default: 0.1]
+    #[arg(long, help_heading = ADAPTER, value_name = "D", allow_negative_numbers = true)]
+    pub d_initial: Option<f64>,
+    /// Dropout on the input of a VeRA or SORF-VeRA adapter [default: 0]
+    #[arg(long, help_heading = ADAPTER, value_name = "P")]
+    pub vera_dropout: Option<f64>,
+    /// Seed of the frozen projections that VeRA and SORF-VeRA share over layers [default: 0]
+    #[arg(long, help_heading = ADAPTER, value_name = "SEED")]
+    pub projection_prng_key: Option<u64>,
+    /// Save these projections with the adapter [default: true]
+    #[arg(long, help_heading = ADAPTER)]
+    pub save_projection: Option<bool>,
+    /// Scale VeRA by alpha/√r, not 1 [default: false]
+    #[arg(long, help_heading = ADAPTER)]
+    pub rsvera: Option<bool>,
+    /// Seed of SORF-VeRA's orthogonal matrices [default: 0]
+    #[arg(long, help_heading = ADAPTER, value_name = "SEED")]
+    pub sorf_seed: Option<u64>,
+    /// Initialise so that the adapter starts at zero; false: at random, for tests
+    /// [default: true]
+    #[arg(long, help_heading = ADAPTER)]
+    pub init_weights: Option<bool>,
+    /// Names of the layers to adapt [default: query,value]
+    #[arg(long, help_heading = ADAPTER, value_name = "NAME,…", value_delimiter = ',')]
+    pub target_modules: Option<Vec<String>>,
+    /// Numbers of the encoder layers to adapt, from 0 [default: all]
+    #[arg(long, help_heading = ADAPTER, value_name = "N,…", value_delimiter = ',')]
+    pub layers_to_transform: Option<Vec<u32>>,
+    /// Name before the number in the layers' names, for --layers_to_transform [default: layer]
+    #[arg(long, help_heading = ADAPTER, value_name = "NAME")]
+    pub layers_pattern: Option<String>,
+    /// Adapted layers store weights as (in, out); the encoders here never do, so only false is
+    /// possible [default: false]
+    #[arg(long, help_heading = ADAPTER)]
+    pub fan_in_fan_out: Option<bool>,
+    /// Biases to train [default: none]
+    #[arg(long, help_heading = ADAPTER, value_enum)]
+    pub bias: Option<Bias>,
+    /// Further modules to train and save in full; the classification head always is
+    /// [default: no more]
+    #[arg(long, help_heading = ADAPTER, value_name = "NAME,…", value_delimiter = ',')]
+    pub modules_to_save: Option<Vec<String>>,
+
+    /// Aggregation method [default: ours with LoRA, ours_vera with VeRA, sorf_vera_exact with
+    /// SORF-VeRA]
+    #[arg(long, help_heading = AGGREGATION, value_enum)]
+    pub agg_type: Option<Method>,
+    /// Scale the residual of ours_vera and sorf_vera_exact by the learning rate, not by the
+    /// adapter's scaling; no longer exact [default: false]
+    #[arg(long, help_heading = AGGREGATION)]
+    pub vera_scale: Option<bool>,
+    /// Weights of the updates [default: uniform]
+    #[arg(long, help_heading = AGGREGATION, value_enum)]
+    pub weighting: Option<Weighting>,
+
+    /// Federated rounds [default: 50]
+    #[arg(long, help_heading = TRAINING, value_name = "N")]
+    pub rounds: Option<u32>,
+    /// Epochs over its shard that a client trains each round [default: 3]
+    #[arg(long, help_heading = TRAINING, value_name = "N")]
+    pub local_epochs: Option<u32>,
+    /// Examples in a batch [default: 32]
+    #[arg(long, help_heading = TRAINING, value_name = "N")]
+    pub batch_size: Option<u32>,
+    /// Learning rate at its peak [default: 0.001]
+    #[arg(long, help_heading = TRAINING)]
+    pub lr: Option<f64>,
+    /// Share of a round's steps in which the learning rate warms up [default: 0.06]
+    #[arg(long, help_heading = TRAINING, value_name = "SHARE")]
+    pub warmup_ratio: Option<f64>,
+    /// AdamW's weight decay [default: 0.01]
+    #[arg(long, help_heading = TRAINING)]
+    pub weight_decay: Option<f64>,
+    /// Keep the examples in file order [default: false]
+    #[arg(long, help_heading = TRAINING)]
+    pub no_shuffle: Option<bool>,
+    /// Number format [default: auto]
+    #[arg(long, help_heading = TRAINING, value_enum)]
+    pub precision: Option<Precision>,
+    /// Evaluate the global model every N rounds, and after the last [default: 1]
+    #[arg(long, help_heading = TRAINING, value_name = "N")]
+    pub eval_every: Option<u32>,
+    /// Seed of everything random [default: 42]
+    #[arg(long, help_heading = TRAINING)]
+    pub seed: Option<u64>,
+
+    /// GPU of the server [default: 0 where there is CUDA, else the CPU]
+    #[arg(long, help_heading = DEVICES, value_name = "GPU")]
+    pub server_gpu: Option<u32>,
+    /// GPUs of the clients, one lane each; more clients than lanes take turns [default: all]
+    #[arg(long, help_heading = DEVICES, value_name = "GPU,…", value_delimiter = ',')]
+    pub client_gpus: Option<Vec<u32>>,
+    /// Train clients side by side; false: one after the other on one lane, with the same result
+    /// [default: true]
+    #[arg(long, help_heading = DEVICES)]
+    pub parallel_clients: Option<bool>,
+    /// Clients that train at once, at most one lane per client [default: one per client GPU; on
+    /// CPU one per core]
+    #[arg(long, help_heading = DEVICES, value_name = "N")]
+    pub lanes: Option<u32>,
+    /// CPU threads of each lane; another number may round differently [default: 1]
+    #[arg(long, help_heading = DEVICES, value_name = "N")]
+    pub threads_per_lane: Option<u32>,
+    /// Use the CPU even where there is CUDA [default: false]
+    #[arg(long, help_heading = DEVICES)]
+    pub cpu: Option<bool>,
+
+    /// Name of the run [default: the scenario file's, else TASK-METHOD]
+    #[arg(long, help_heading = OUTPUT)]
+    pub name: Option<String>,
+    /// Folder for the results, new or empty [default: runs/NAME-TIME]
+    #[arg(long, help_heading = OUTPUT, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Address that serves metrics to Prometheus, or off [default: 127.0.0.1:9464]
+    #[arg(long, help_heading = OUTPUT, value_name = "ADDR|off")]
+    pub metrics: Option<String>,
+    /// Serve the metrics this long after the end, such as "30 s" [default: 0 s]
+    #[arg(long, help_heading = OUTPUT, value_name = "DURATION")]
+    pub metrics_linger: Option<String>,
+    /// Plain lines only: no progress bars [default: false]
+    #[arg(long, help_heading = OUTPUT)]
+    pub quiet: Option<bool>,
+}
