@@ -12,12 +12,14 @@
 //! Behind these: the actors (scheduler, server, clients), the device lanes and the bus that
 //! carries events, put together and taken apart by `federation`.
 
+pub mod availability;
 pub mod board;
 mod bus;
 mod client;
 pub mod clock;
 pub mod control;
 pub mod event;
+pub mod fault;
 mod federation;
 mod guard;
 mod lane;
@@ -26,10 +28,14 @@ mod lanes;
 pub mod learner;
 pub mod message;
 pub mod plan;
+pub mod policy;
+mod problems;
 pub mod profile;
 pub mod random;
 pub mod record;
+pub mod restart;
 pub mod run;
+pub mod sampling;
 pub mod scheduler;
 mod scheduler_actor;
 mod server;
