@@ -15,6 +15,7 @@
 pub mod availability;
 pub mod board;
 mod bus;
+pub mod checkpoint;
 mod client;
 pub mod clock;
 pub mod control;
@@ -24,8 +25,10 @@ mod federation;
 mod guard;
 mod lane;
 mod lane_thread;
+mod lane_watch;
 mod lanes;
 pub mod learner;
+pub mod ledger;
 pub mod message;
 pub mod plan;
 pub mod policy;
@@ -40,6 +43,7 @@ pub mod scheduler;
 mod scheduler_actor;
 mod server;
 mod server_actor;
+mod watchdog;
 
 pub use control::control;
-pub use run::run;
+pub use run::{replay_check, resume, run, run_recorded};
