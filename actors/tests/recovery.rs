@@ -3,9 +3,9 @@
 
 mod common;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use common::{Events, Record, Toy, Trouble, run};
+use common::{Events, Record, Toy, Trouble, kill, run};
 use regatta_actors::control;
 use regatta_actors::control::{ControlCommand, ControlHandle};
 use regatta_actors::event::{Event, Observer};
@@ -59,42 +59,6 @@ fn undisturbed(plan: &FederationPlan) -> String {
     let folder = Record::new();
     folder.record(plan.clone(), Toy::default()).unwrap();
     folder.ledger()
-}
-
-/// Does something when it sees an event that was asked for, once.
-struct When<F> {
-    at: Option<usize>,
-    act: F,
-}
-
-impl<F: FnMut() + Send> Observer for When<F> {
-    fn on_event(&mut self, event: &Event) {
-        if event.is_recorded()
-            && let Some(left) = self.at
-        {
-            self.at = left.checked_sub(1);
-            if left == 0 {
-                (self.act)();
-            }
-        }
-    }
-}
-
-/// What a kill at the `at`-th event leaves.
-fn kill(plan: &FederationPlan, at: usize) -> Record {
-    let folder = Arc::new(Record::new());
-    let copy = Arc::new(Mutex::new(None));
-    let (from, to) = (folder.clone(), copy.clone());
-    let killer = When {
-        at: Some(at),
-        act: move || *to.lock().unwrap() = Some(from.copy()),
-    };
-    let (_handle, line) = control();
-    let toy = Arc::new(Toy::default());
-    let observers: Vec<Box<dyn Observer>> = vec![Box::new(killer)];
-    regatta_actors::run_recorded(plan.clone(), toy, observers, line, &folder.files()).unwrap();
-    let left = copy.lock().unwrap().take();
-    left.expect("there were too few events")
 }
 
 #[test]

@@ -504,6 +504,43 @@ impl Record {
     }
 }
 
+/// Does something when it sees an event that was asked for, once.
+struct When<F> {
+    at: Option<usize>,
+    act: F,
+}
+
+impl<F: FnMut() + Send> Observer for When<F> {
+    fn on_event(&mut self, event: &Event) {
+        if event.is_recorded()
+            && let Some(left) = self.at
+        {
+            self.at = left.checked_sub(1);
+            if left == 0 {
+                (self.act)();
+            }
+        }
+    }
+}
+
+/// What a kill at the `at`-th event leaves.
+pub fn kill(plan: &FederationPlan, at: usize) -> Record {
+    let folder = Arc::new(Record::new());
+    let copy = Arc::new(Mutex::new(None));
+    let (from, to) = (folder.clone(), copy.clone());
+    let killer = When {
+        at: Some(at),
+        act: move || *to.lock().unwrap() = Some(from.copy()),
+    };
+    let (_handle, line) = control();
+    let toy = Arc::new(Toy::default());
+    let observers: Vec<Box<dyn Observer>> = vec![Box::new(killer)];
+    // How it would have ended does not matter.
+    let _ = regatta_actors::run_recorded(plan.clone(), toy, observers, line, &folder.files());
+    let left = copy.lock().unwrap().take();
+    left.expect("there were too few events")
+}
+
 /// Waits until `ready`, which must come to pass.
 pub fn wait_until(what: &str, ready: impl Fn() -> bool) {
     let began = Instant::now();
