@@ -401,3 +401,9 @@ pub trait Observer: Send {
     /// Called with each event.
     fn on_event(&mut self, event: &Event);
 }
+
+impl<F: FnMut(&Event) + Send> Observer for F {
+    fn on_event(&mut self, event: &Event) {
+        self(event);
+    }
+}
