@@ -9,26 +9,25 @@ struct Line(f64, f64);
 
 impl Payload for Line {}
 
-struct Regression;
+/// The learner, its clients and its server in one.
+struct Regression(Line);
 
 impl Learner for Regression {
     type Global = Line;
     type Update = Line;
     type Trainer = Regression;
-    type Folder = Server;
-
+    type Folder = Regression;
     fn trainer(&self, _: LaneId) -> Result<Regression, BoxError> {
-        Ok(Regression)
+        Ok(Regression(Line::default()))
     }
-    fn folder(&self) -> Result<Server, BoxError> {
-        Ok(Server(Line::default()))
+    fn folder(&self) -> Result<Regression, BoxError> {
+        Ok(Regression(Line::default()))
     }
 }
 
 impl Trainer for Regression {
     type Global = Line;
     type Update = Line;
-
     /// Client i has points around x = i, on the line y = 2 + 3x.
     fn train(&mut self, job: &TrainTask<Line>, watch: &mut dyn Watch) -> TrainResult<Line> {
         let (mut by, mut loss) = (Line::default(), 0.0);
@@ -43,12 +42,9 @@ impl Trainer for Regression {
     }
 }
 
-struct Server(Line);
-
-impl Folder for Server {
+impl Folder for Regression {
     type Global = Line;
     type Update = Line;
-
     fn global(&self) -> Arc<Line> {
         Arc::new(self.0)
     }
@@ -74,7 +70,7 @@ fn main() -> Result<(), BoxError> {
     };
     run(
         plan,
-        Arc::new(Regression),
+        Arc::new(Regression(Line::default())),
         vec![Box::new(tell)],
         control().1,
     )?;
