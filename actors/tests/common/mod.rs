@@ -56,6 +56,8 @@ pub enum Trouble {
     Refuse(u32, u32),
     /// Jobs last until they are cancelled.
     Endless,
+    /// The client's job of the round does not move until `released`.
+    Hangs(u32, u32),
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +70,8 @@ pub struct Toy {
     pub alive: Arc<AtomicU32>,
     /// Panics that were to come once.
     pub panics: Arc<AtomicU32>,
+    /// Ends a hanging job.
+    pub released: Arc<AtomicU32>,
     /// Trainers built.
     pub built: Arc<AtomicU32>,
     /// How often a folder finished.
@@ -117,6 +121,7 @@ impl Toy {
             alive: self.alive.clone(),
             built: self.built.clone(),
             panics: self.panics.clone(),
+            released: self.released.clone(),
             finished: self.finished.clone(),
             places: self.places.clone(),
         }
@@ -208,6 +213,11 @@ impl Trainer for ToyTrainer {
                 return Err(JobError::Failed("bad shard".into()));
             }
             Trouble::JobPanics(c, r) if (c, r) == here => panic!("index out of range"),
+            Trouble::Hangs(c, r) if (c, r) == here => {
+                wait_until("it is released", || {
+                    self.toy.released.load(Ordering::SeqCst) > 0
+                });
+            }
             Trouble::LaneDies(c, r) if (c, r) == here => {
                 self.toy.panics.fetch_add(1, Ordering::SeqCst);
                 panic!("device lost");
