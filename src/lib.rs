@@ -1,6 +1,9 @@
-//! Federated fine-tuning of transformer encoders, simulated: exact aggregation, scripted faults, bit-for-bit replay.
+//! Federated fine-tuning of transformer encoders, simulated: exact aggregation, scripted faults,
+//! bit-for-bit replay.
 
 pub mod cli;
 pub mod config;
 pub mod files;
 pub mod glue;
+pub mod record;
+pub mod telemetry;
