@@ -1,0 +1,56 @@
+//! Where a model and the data are: in a local folder, or on the hub.
+
+use std::path::{Path, PathBuf};
+
+use super::error::GlueError;
+use super::task::Task;
+
+/// The value of `--data` that stands for the hub.
+pub const HUB: &str = "hub";
+
+/// The folder of a model: `name` itself if there is such a path, else the hub's model of that
+/// name, fetched if need be.
+///
+/// # Errors
+/// When there is no such path and the hub's model cannot be had.
+pub fn model_dir(name: &str) -> Result<PathBuf, GlueError> {
+    if Path::new(name).exists() {
+        return Ok(PathBuf::from(name));
+    }
+    fetch_model(name)
+}
+
+/// The folder of a task's data: `name` itself if there is such a path or it is not
+/// [`HUB`], else the hub's data set, fetched if need be.
+///
+/// # Errors
+/// When the hub's data set cannot be had.
+pub fn data_dir(name: &str, task: Task) -> Result<PathBuf, GlueError> {
+    if name != HUB || Path::new(name).exists() {
+        return Ok(PathBuf::from(name));
+    }
+    fetch_dataset(task)
+}
+
+#[cfg(feature = "hub")]
+use super::hub::{fetch_dataset, fetch_model};
+
+#[cfg(not(feature = "hub"))]
+fn fetch_model(name: &str) -> Result<PathBuf, GlueError> {
+    Err(without_hub(name))
+}
+
+#[cfg(not(feature = "hub"))]
+fn fetch_dataset(_: Task) -> Result<PathBuf, GlueError> {
+    Err(without_hub("the data"))
+}
+
+#[cfg(not(feature = "hub"))]
+fn without_hub(repo: &str) -> GlueError {
+    GlueError::Hub {
+        repo: repo.to_owned(),
+        message: "there is no such folder here, and this program was built without the feature \
+                  `hub`"
+            .to_owned(),
+    }
+}

@@ -1,0 +1,221 @@
+//! From a folder to a task's splits, whichever layout the folder has.
+
+use std::path::{Path, PathBuf};
+
+use super::error::GlueError;
+use super::split::Split;
+use super::task::{SplitName, Task};
+use super::{parquet, tsv};
+
+/// A task's data.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskData {
+    /// The task.
+    pub task: Task,
+    /// The folder that the files were found in.
+    pub folder: PathBuf,
+    /// What clients train on.
+    pub train: Split,
+    /// Held-out splits with labels: one, or MNLI's two.
+    pub validation: Vec<Split>,
+    /// Splits to predict; empty where the folder has none.
+    pub test: Vec<Split>,
+}
+
+/// What to read of a task's data.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// Read only the first so many training examples.
+    pub limit_train: Option<usize>,
+    /// Read only the first so many examples of each validation split.
+    pub limit_eval: Option<usize>,
+    /// Read only the first so many examples of each test split.
+    pub limit_test: Option<usize>,
+    /// Further columns to keep, for partitions by one of them. The training split must have
+    /// them, other splits may.
+    pub columns: Vec<String>,
+}
+
+/// Reads a task from a folder in GLUE's TSV layout or the hub's Parquet layout.
+///
+/// # Errors
+/// When files are missing, or one holds what the task does not allow; see [`GlueError`].
+pub fn load(task: Task, dir: &Path) -> Result<TaskData, GlueError> {
+    load_with(task, dir, &LoadOptions::default())
+}
+
+/// As [`load`], with limits and further columns.
+///
+/// # Errors
+/// As [`load`]; and when the training split lacks a column asked for.
+pub fn load_with(task: Task, dir: &Path, options: &LoadOptions) -> Result<TaskData, GlueError> {
+    let source = locate(task, dir)?;
+    let read = |name: SplitName, limit| {
+        let request = Request {
+            task,
+            name,
+            limit,
+            columns: &options.columns,
+        };
+        source.read(&request)
+    };
+    let train = read(SplitName::Train, options.limit_train)?;
+    let validation = task
+        .validation_splits()
+        .iter()
+        .map(|name| read(*name, options.limit_eval));
+    let test = task.test_splits().iter().filter(|name| source.has(**name));
+    Ok(TaskData {
+        task,
+        train,
+        validation: validation.collect::<Result<_, _>>()?,
+        test: test
+            .map(|name| read(*name, options.limit_test))
+            .collect::<Result<_, _>>()?,
+        folder: source.folder,
+    })
+}
+
+/// What to read of one split.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Request<'a> {
+    pub task: Task,
+    pub name: SplitName,
+    pub limit: Option<usize>,
+    pub columns: &'a [String],
+}
+
+impl Request<'_> {
+    /// Whether a further example is beyond the limit.
+    pub fn is_met_by(&self, split: &Split) -> bool {
+        self.limit.is_some_and(|limit| split.len() >= limit)
+    }
+}
+
+/// A folder with a task's files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The folder that holds the files themselves.
+    pub folder: PathBuf,
+    /// How they are laid out.
+    pub layout: Layout,
+}
+
+/// The two ways in which GLUE is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// GLUE's own: `train.tsv`, `dev.tsv`, `test.tsv`.
+    Tsv,
+    /// The hub's: `train-00000-of-00001.parquet`, …
+    Parquet,
+}
+
+impl Source {
+    fn at(folder: &Path) -> Option<Self> {
+        let layout = if folder.join(SplitName::Train.tsv_name()).is_file() {
+            Layout::Tsv
+        } else if !parquet::shards(folder, SplitName::Train).is_empty() {
+            Layout::Parquet
+        } else {
+            return None;
+        };
+        Some(Self {
+            folder: folder.to_owned(),
+            layout,
+        })
+    }
+
+    fn has(&self, name: SplitName) -> bool {
+        match self.layout {
+            Layout::Tsv => self.folder.join(name.tsv_name()).is_file(),
+            Layout::Parquet => !parquet::shards(&self.folder, name).is_empty(),
+        }
+    }
+
+    fn read(&self, request: &Request<'_>) -> Result<Split, GlueError> {
+        match self.layout {
+            Layout::Tsv => tsv::read(&self.folder.join(request.name.tsv_name()), request),
+            Layout::Parquet => parquet::read(&self.folder, request),
+        }
+    }
+}
+
+/// Finds a task's files: in `dir/SST-2` or `dir/sst2`, in `dir` itself unless it bears another
+/// task's name, or in the only folder of `dir` whose name begins with the task's (`sst2-parquet`).
+///
+/// # Errors
+/// [`GlueError::Missing`] with all that was looked for, or [`GlueError::Ambiguous`].
+pub fn locate(task: Task, dir: &Path) -> Result<Source, GlueError> {
+    let mut exact = vec![dir.join(task.glue_name()), dir.join(task.name())];
+    if folder_task(dir).is_none_or(|named| named == task) {
+        exact.push(dir.to_owned());
+    }
+    if let Some(source) = exact.iter().find_map(|folder| Source::at(folder)) {
+        return Ok(source);
+    }
+    let mut similar = similar_folders(task, dir);
+    match similar.len() {
+        1 => Ok(similar.remove(0)),
+        0 => Err(GlueError::Missing {
+            task: task.name(),
+            dir: dir.to_owned(),
+            looked_for: exact
+                .iter()
+                .flat_map(|folder| train_files(folder))
+                .collect(),
+        }),
+        _ => Err(GlueError::Ambiguous {
+            task: task.name(),
+            dir: dir.to_owned(),
+            found: similar.into_iter().map(|source| source.folder).collect(),
+        }),
+    }
+}
+
+/// Whether a folder holds every split of a task.
+#[cfg(feature = "hub")]
+pub(super) fn is_complete(task: Task, folder: &Path) -> bool {
+    let splits = || task.validation_splits().iter().chain(task.test_splits());
+    Source::at(folder).is_some_and(|source| splits().all(|name| source.has(*name)))
+}
+
+fn folder_task(dir: &Path) -> Option<Task> {
+    dir.file_name()?.to_str()?.parse().ok()
+}
+
+fn train_files(folder: &Path) -> [PathBuf; 2] {
+    [folder.join("train.tsv"), folder.join("train-*.parquet")]
+}
+
+/// Folders named like the task, with something after it: `rte-parquet`, `RTE_small`.
+fn similar_folders(task: Task, dir: &Path) -> Vec<Source> {
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return Vec::new();
+    };
+    let mut folders: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            path.file_name()
+                .is_some_and(|name| is_similar(task, &name.to_string_lossy()))
+        })
+        .collect();
+    folders.sort();
+    folders
+        .iter()
+        .filter_map(|folder| Source::at(folder))
+        .collect()
+}
+
+fn is_similar(task: Task, folder: &str) -> bool {
+    let folder = folder.to_ascii_lowercase();
+    [
+        task.name().to_owned(),
+        task.glue_name().to_ascii_lowercase(),
+    ]
+    .iter()
+    .any(|name| {
+        folder
+            .strip_prefix(name)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '_', '.']))
+    })
+}

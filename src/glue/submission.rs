@@ -1,0 +1,65 @@
+//! Predictions as GLUE's server takes them: `index<tab>prediction`, one file a test split.
+
+use std::path::{Path, PathBuf};
+
+use super::error::GlueError;
+use super::files::write_atomically;
+use super::label;
+use super::task::{SplitName, Task};
+
+/// The file of a test split in a submission: `RTE.tsv`, `MNLI-m.tsv`, `MNLI-mm.tsv`, …
+#[must_use]
+pub fn file_name(task: Task, split: SplitName) -> String {
+    let part = match split {
+        SplitName::TestMatched | SplitName::ValidationMatched => "-m",
+        SplitName::TestMismatched | SplitName::ValidationMismatched => "-mm",
+        _ => "",
+    };
+    format!("{}{part}.tsv", task.glue_name())
+}
+
+/// Writes a split's predictions into a folder, and returns the file's path.
+///
+/// `ids` and `predictions` run in parallel; the predictions are what
+/// [`metrics::predictions`](super::metrics::predictions) gives. Scores are clipped to 0…5 and
+/// written with three decimals; classes by name where the task's own files do so.
+///
+/// # Errors
+/// When a prediction is not a label of the task (NaN, say) or the file cannot be written. An
+/// earlier file of that name then stays as it was.
+///
+/// # Panics
+/// When the two differ in length.
+pub fn write_submission(
+    task: Task,
+    split: SplitName,
+    ids: &[u32],
+    predictions: &[f32],
+    folder: &Path,
+) -> Result<PathBuf, GlueError> {
+    assert_eq!(
+        ids.len(),
+        predictions.len(),
+        "as many predictions as examples"
+    );
+    let path = folder.join(file_name(task, split));
+    let mut text = String::from("index\tprediction\n");
+    for (row, (id, prediction)) in ids.iter().zip(predictions).enumerate() {
+        let spelled = spell(task, *prediction).ok_or_else(|| GlueError::Prediction {
+            task: task.name(),
+            row,
+            found: *prediction,
+            expected: label::expectation(task, false),
+        })?;
+        text.push_str(&format!("{id}\t{spelled}\n"));
+    }
+    write_atomically(&path, |writer| writer.write_all(text.as_bytes()))?;
+    Ok(path)
+}
+
+fn spell(task: Task, prediction: f32) -> Option<String> {
+    if task.is_regression() {
+        return (!prediction.is_nan()).then(|| format!("{:.3}", prediction.clamp(0.0, 5.0) + 0.0));
+    }
+    label::is_valid(task, prediction).then(|| label::spelling(task, prediction as usize))
+}

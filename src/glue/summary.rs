@@ -1,0 +1,219 @@
+//! What `regatta data` shows: sizes, label counts and lengths of a task, and each client's share.
+
+use comfy_table::Table;
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use serde::Serialize;
+
+use super::split::Split;
+use super::task::{SplitName, Task};
+use super::tokenize::EncodedSplit;
+
+/// A task's figures.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DataSummary {
+    /// The task.
+    pub task: Task,
+    /// Each split's figures.
+    pub splits: Vec<SplitSummary>,
+    /// Each client's share of the training split.
+    pub clients: Vec<ShardSummary>,
+}
+
+/// One split's figures.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SplitSummary {
+    /// Which split.
+    pub split: SplitName,
+    /// Its examples.
+    pub examples: usize,
+    /// Examples by label.
+    pub labels: LabelCounts,
+    /// Tokens an example, special tokens included, after truncation.
+    pub tokens: Option<Lengths>,
+    /// Examples cut to the maximum length.
+    pub truncated: usize,
+    /// Broken lines left out when the file was read.
+    pub skipped: usize,
+}
+
+/// One client's share.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ShardSummary {
+    /// The client's number.
+    pub client: usize,
+    /// Its examples.
+    pub examples: usize,
+    /// Examples by label.
+    pub labels: LabelCounts,
+}
+
+/// Examples by label, in the order of the classes; a regression's scores are rounded first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct LabelCounts {
+    /// Label and examples. Labels without examples are listed too.
+    pub known: Vec<(String, usize)>,
+    /// Examples whose label is secret.
+    pub secret: usize,
+}
+
+impl LabelCounts {
+    /// Counts labels as [`Split::labels`] gives them.
+    pub fn of(task: Task, labels: impl IntoIterator<Item = f32>) -> Self {
+        let names: Vec<String> = if task.is_regression() {
+            (0..=5).map(|score| score.to_string()).collect()
+        } else {
+            task.label_names().iter().map(ToString::to_string).collect()
+        };
+        let mut known: Vec<(String, usize)> = names.into_iter().map(|name| (name, 0)).collect();
+        let mut secret = 0;
+        for label in labels {
+            if label.is_nan() {
+                secret += 1;
+            } else if let Some((_, count)) = known.get_mut(label.round() as usize) {
+                *count += 1;
+            }
+        }
+        Self { known, secret }
+    }
+}
+
+/// The distribution of lengths.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Lengths {
+    /// The shortest.
+    pub least: usize,
+    /// The mean.
+    pub mean: f64,
+    /// As long as half of them at most.
+    pub median: usize,
+    /// As long as nine in ten at most.
+    pub p90: usize,
+    /// As long as 99 in a hundred at most.
+    pub p99: usize,
+    /// The longest.
+    pub most: usize,
+}
+
+impl Lengths {
+    /// Of a split's examples; `None` if there are none.
+    #[must_use]
+    pub fn of(split: &EncodedSplit) -> Option<Self> {
+        let mut lengths: Vec<usize> = (0..split.len()).map(|at| split.ids(at).len()).collect();
+        lengths.sort_unstable();
+        let most = *lengths.last()?;
+        // The least length that a given share of the examples does not exceed (nearest rank).
+        let quantile = |percent: usize| lengths[(lengths.len() * percent).div_ceil(100) - 1];
+        Some(Self {
+            least: lengths[0],
+            mean: lengths.iter().sum::<usize>() as f64 / lengths.len() as f64,
+            median: quantile(50),
+            p90: quantile(90),
+            p99: quantile(99),
+            most,
+        })
+    }
+}
+
+impl SplitSummary {
+    /// A split's figures; lengths only if it is encoded.
+    #[must_use]
+    pub fn of(task: Task, split: &Split, encoded: Option<&EncodedSplit>) -> Self {
+        Self {
+            split: split.name(),
+            examples: split.len(),
+            labels: LabelCounts::of(task, split.labels().iter().copied()),
+            tokens: encoded.and_then(Lengths::of),
+            truncated: encoded.map_or(0, EncodedSplit::truncated),
+            skipped: split.skipped(),
+        }
+    }
+}
+
+/// The clients' shares of a training split's labels.
+#[must_use]
+pub fn shards(task: Task, labels: &[f32], shards: &[Vec<u32>]) -> Vec<ShardSummary> {
+    let summary = |(client, shard): (usize, &Vec<u32>)| ShardSummary {
+        client,
+        examples: shard.len(),
+        labels: LabelCounts::of(
+            task,
+            shard.iter().map(|position| labels[*position as usize]),
+        ),
+    };
+    shards.iter().enumerate().map(summary).collect()
+}
+
+impl DataSummary {
+    /// The splits as a table.
+    #[must_use]
+    pub fn splits_table(&self) -> Table {
+        let mut table = table(
+            &["split", "examples"],
+            self.splits.first().map(|it| &it.labels),
+        );
+        for split in &self.splits {
+            let mut row = vec![split.split.to_string(), split.examples.to_string()];
+            row.extend(cells(&split.labels));
+            row.push(split.tokens.map_or_else(|| "–".to_owned(), describe));
+            row.push(split.truncated.to_string());
+            table.add_row(row);
+        }
+        let header = table
+            .header()
+            .map(|it| it.cell_iter().cloned().collect::<Vec<_>>());
+        let mut header = header.unwrap_or_default();
+        header.extend(["tokens: median / p90 / p99 / most", "cut"].map(Into::into));
+        table.set_header(header);
+        table
+    }
+
+    /// The clients' shares as a table.
+    #[must_use]
+    pub fn clients_table(&self) -> Table {
+        let mut table = table(
+            &["client", "examples"],
+            self.clients.first().map(|it| &it.labels),
+        );
+        for shard in &self.clients {
+            let mut row = vec![shard.client.to_string(), shard.examples.to_string()];
+            row.extend(cells(&shard.labels));
+            table.add_row(row);
+        }
+        table
+    }
+}
+
+fn table(first: &[&str], labels: Option<&LabelCounts>) -> Table {
+    let names = labels
+        .into_iter()
+        .flat_map(|it| it.known.iter().map(|(name, _)| name.clone()));
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED);
+    table.set_header(
+        first
+            .iter()
+            .map(ToString::to_string)
+            .chain(names)
+            .collect::<Vec<_>>(),
+    );
+    table
+}
+
+/// The counts by label; a dash where all labels are secret.
+fn cells(labels: &LabelCounts) -> impl Iterator<Item = String> {
+    let hidden = labels.secret > 0 && labels.known.iter().all(|(_, count)| *count == 0);
+    labels.known.iter().map(move |(_, count)| {
+        if hidden {
+            "–".to_owned()
+        } else {
+            count.to_string()
+        }
+    })
+}
+
+fn describe(lengths: Lengths) -> String {
+    format!(
+        "{} / {} / {} / {}",
+        lengths.median, lengths.p90, lengths.p99, lengths.most
+    )
+}

@@ -1,0 +1,289 @@
+//! From texts to token ids, by the model's own `tokenizer.json`.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use tokenizers::{
+    EncodeInput, Encoding, PostProcessor, Tokenizer, TruncationParams, TruncationStrategy,
+};
+
+use super::error::GlueError;
+use super::split::{Example, Split};
+use super::task::SplitName;
+use super::token_cache::{TokenCache, Tokens};
+
+/// Texts encoded at once; bounds the memory that full encodings (offsets, tokens, words) take.
+const CHUNK: usize = 4096;
+
+/// The part of a model's `config.json` that tokenising depends on.
+#[derive(Debug, Clone, Deserialize)]
+struct ModelConfig {
+    model_type: String,
+    vocab_size: usize,
+    max_position_embeddings: usize,
+    #[serde(default)]
+    pad_token_id: u32,
+}
+
+impl ModelConfig {
+    /// The longest sequence that the position embeddings take. RoBERTa's positions begin after
+    /// the padding's: 514 embeddings are 512 positions.
+    fn positions(&self) -> usize {
+        let reserved = match self.model_type.as_str() {
+            "roberta" | "xlm-roberta" | "camembert" => self.pad_token_id as usize + 1,
+            _ => 0,
+        };
+        self.max_position_embeddings.saturating_sub(reserved)
+    }
+}
+
+/// Encodes texts for one model at one maximum length.
+#[derive(Debug)]
+pub struct TextEncoder {
+    tokenizer: Tokenizer,
+    pad_id: u32,
+    /// Of `tokenizer.json` and the length: all that tokens depend on besides the texts.
+    digest: blake3::Hash,
+}
+
+impl TextEncoder {
+    /// Takes `tokenizer.json` and `config.json` from a model's folder. Sequences, with their
+    /// special tokens, are cut to `max_seq_length` tokens: of a pair the longer text first.
+    ///
+    /// # Errors
+    /// When a file is missing or unusable, when the tokenizer knows tokens that the model does
+    /// not, or when the model has fewer positions than `max_seq_length`.
+    pub fn from_model_dir(dir: &Path, max_seq_length: usize) -> Result<Self, GlueError> {
+        let (config_path, config) = read_config(dir)?;
+        let path = dir.join("tokenizer.json");
+        let bytes = std::fs::read(&path).map_err(GlueError::io("read", &path))?;
+        let unusable = |message: String| GlueError::Model {
+            path: path.clone(),
+            message,
+        };
+        let mut tokenizer = Tokenizer::from_bytes(&bytes)
+            .map_err(|error| unusable(format!("not a tokenizer: {error}")))?;
+        check_vocabulary(&tokenizer, &config, &config_path, &path)?;
+        check_length(&tokenizer, &config, max_seq_length)?;
+        tokenizer
+            .with_truncation(Some(TruncationParams {
+                max_length: max_seq_length,
+                strategy: TruncationStrategy::LongestFirst,
+                ..TruncationParams::default()
+            }))
+            .map_err(|error| unusable(error.to_string()))?;
+        // Batches are padded later, each to its own longest.
+        tokenizer.with_padding(None);
+
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&(max_seq_length as u64).to_le_bytes());
+        hasher.update(&bytes);
+        Ok(Self {
+            tokenizer,
+            pad_id: config.pad_token_id,
+            digest: hasher.finalize(),
+        })
+    }
+
+    /// The token id that pads a batch.
+    #[must_use]
+    pub fn pad_id(&self) -> u32 {
+        self.pad_id
+    }
+
+    /// Encodes a split, on all cores. The result depends on the texts alone.
+    ///
+    /// # Errors
+    /// When the tokenizer cannot encode a text.
+    pub fn encode(&self, split: &Split) -> Result<EncodedSplit, GlueError> {
+        Ok(EncodedSplit::new(split, self.tokens(split)?))
+    }
+
+    /// As [`TextEncoder::encode`], from a cache folder if the same texts were encoded before.
+    /// A cache that cannot be written is worth a warning, not a failure.
+    ///
+    /// # Errors
+    /// As [`TextEncoder::encode`].
+    pub fn encode_cached(&self, split: &Split, cache: &Path) -> Result<EncodedSplit, GlueError> {
+        let cache = TokenCache::new(cache);
+        let key = self.cache_key(split);
+        if let Some(tokens) = cache.get(&key).filter(|tokens| tokens.len() == split.len()) {
+            return Ok(EncodedSplit::new(split, tokens));
+        }
+        let tokens = self.tokens(split)?;
+        if let Err(error) = cache.put(&key, &tokens) {
+            tracing::warn!(%error, "tokens are not cached");
+        }
+        Ok(EncodedSplit::new(split, tokens))
+    }
+
+    fn cache_key(&self, split: &Split) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new_derive_key("regatta tokens v1");
+        hasher.update(self.digest.as_bytes());
+        split.hash_texts(&mut hasher);
+        hasher.finalize()
+    }
+
+    fn tokens(&self, split: &Split) -> Result<Tokens, GlueError> {
+        let mut tokens = Tokens::default();
+        let examples: Vec<Example<'_>> = split.iter().collect();
+        for chunk in examples.chunks(CHUNK) {
+            let inputs: Vec<EncodeInput<'_>> = chunk.iter().map(input).collect();
+            let encodings = self
+                .tokenizer
+                .encode_batch_fast(inputs, true)
+                .map_err(|error| GlueError::Model {
+                    path: PathBuf::from("tokenizer.json"),
+                    message: error.to_string(),
+                })?;
+            encodings
+                .iter()
+                .for_each(|encoding| push(&mut tokens, encoding));
+        }
+        Ok(tokens)
+    }
+}
+
+fn input<'a>(example: &Example<'a>) -> EncodeInput<'a> {
+    match example.text_b {
+        Some(second) => EncodeInput::Dual(example.text_a.into(), second.into()),
+        None => EncodeInput::Single(example.text_a.into()),
+    }
+}
+
+fn push(tokens: &mut Tokens, encoding: &Encoding) {
+    tokens.ids.extend_from_slice(encoding.get_ids());
+    tokens
+        .type_ids
+        .extend(encoding.get_type_ids().iter().map(|type_id| *type_id as u8));
+    tokens.ends.push(tokens.ids.len() as u64);
+    tokens.truncated += u64::from(!encoding.get_overflowing().is_empty());
+}
+
+fn read_config(dir: &Path) -> Result<(PathBuf, ModelConfig), GlueError> {
+    let path = dir.join("config.json");
+    let text = std::fs::read(&path).map_err(GlueError::io("read", &path))?;
+    let config = serde_json::from_slice(&text).map_err(|error| GlueError::Model {
+        path: path.clone(),
+        message: error.to_string(),
+    })?;
+    Ok((path, config))
+}
+
+/// A token beyond the embedding table would be an index out of bounds in mid-training.
+fn check_vocabulary(
+    tokenizer: &Tokenizer,
+    config: &ModelConfig,
+    config_path: &Path,
+    path: &Path,
+) -> Result<(), GlueError> {
+    let tokens = tokenizer
+        .get_vocab(true)
+        .into_values()
+        .max()
+        .map_or(0, |id| id as usize + 1);
+    if tokens <= config.vocab_size {
+        return Ok(());
+    }
+    Err(GlueError::Model {
+        path: path.to_owned(),
+        message: format!(
+            "it has {tokens} tokens, but the model of {} embeds {}: they do not belong together",
+            config_path.display(),
+            config.vocab_size
+        ),
+    })
+}
+
+fn check_length(
+    tokenizer: &Tokenizer,
+    config: &ModelConfig,
+    requested: usize,
+) -> Result<(), GlueError> {
+    let special = tokenizer
+        .get_post_processor()
+        .map_or(0, |it| it.added_tokens(true));
+    let (least, most) = (special + 2, config.positions());
+    if (least..=most).contains(&requested) {
+        return Ok(());
+    }
+    Err(GlueError::SequenceLength {
+        requested,
+        least,
+        most,
+    })
+}
+
+/// A split as a model takes it: token ids laid end to end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EncodedSplit {
+    name: SplitName,
+    tokens: Tokens,
+    labels: Vec<f32>,
+    example_ids: Vec<u32>,
+}
+
+impl EncodedSplit {
+    fn new(split: &Split, tokens: Tokens) -> Self {
+        Self {
+            name: split.name(),
+            tokens,
+            labels: split.labels().to_vec(),
+            example_ids: split.ids().to_vec(),
+        }
+    }
+
+    /// Which split it is.
+    #[must_use]
+    pub fn name(&self) -> SplitName {
+        self.name
+    }
+
+    /// The number of examples.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there is no example.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// The labels (a class's number or a score), NaN where one is secret.
+    #[must_use]
+    pub fn labels(&self) -> &[f32] {
+        &self.labels
+    }
+
+    /// The examples' numbers, as a submission wants them.
+    #[must_use]
+    pub fn example_ids(&self) -> &[u32] {
+        &self.example_ids
+    }
+
+    /// An example's token ids, special tokens included.
+    ///
+    /// # Panics
+    /// When `position >= len()`.
+    #[must_use]
+    pub fn ids(&self, position: usize) -> &[u32] {
+        &self.tokens.ids[self.tokens.range(position)]
+    }
+
+    /// An example's token types: 1 for the second text where the model tells them apart.
+    ///
+    /// # Panics
+    /// When `position >= len()`.
+    #[must_use]
+    pub fn type_ids(&self, position: usize) -> &[u8] {
+        &self.tokens.type_ids[self.tokens.range(position)]
+    }
+
+    /// Examples that were cut to the maximum length.
+    #[must_use]
+    pub fn truncated(&self) -> usize {
+        self.tokens.truncated as usize
+    }
+}

@@ -1,0 +1,185 @@
+//! GLUE's own TSV files.
+//!
+//! Quoting is off: a quotation mark is a character like any other, and a line is its fields joined
+//! by tabs. Columns are found by the header's names, so their order and further columns do not
+//! matter; CoLA's train and dev files have no header.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use super::error::{GlueError, Place};
+use super::label;
+use super::source::Request;
+use super::split::{Example, Split};
+
+/// Reads one split's file.
+pub(super) fn read(path: &Path, request: &Request<'_>) -> Result<Split, GlueError> {
+    let file = File::open(path).map_err(GlueError::io("read", path))?;
+    let mut split = Split::new(request.task, request.name);
+    let mut columns: Option<Columns> = None;
+    for (index, line) in BufReader::new(file).split(b'\n').enumerate() {
+        if request.is_met_by(&split) {
+            break;
+        }
+        let line = line.map_err(GlueError::io("read", path))?;
+        let place = Place {
+            path: path.to_owned(),
+            line: index + 1,
+        };
+        let text = text_of(&line, &place)?;
+        if text.trim().is_empty() {
+            continue;
+        }
+        let fields: Vec<&str> = text.split('\t').collect();
+        if let Some(columns) = &columns {
+            columns.read_line(&fields, place, request, &mut split)?;
+            continue;
+        }
+        let (found, is_header) = Columns::find(&fields, path, request)?;
+        if !is_header {
+            found.read_line(&fields, place, request, &mut split)?;
+        }
+        columns = Some(found);
+    }
+    if split.is_empty() && request.limit != Some(0) {
+        return Err(GlueError::Empty {
+            path: path.to_owned(),
+        });
+    }
+    if split.skipped() > 0 {
+        tracing::warn!(file = %path.display(), lines = split.skipped(), "skipped broken lines");
+    }
+    Ok(split)
+}
+
+/// A line without its ending and without a byte order mark.
+fn text_of<'a>(line: &'a [u8], place: &Place) -> Result<&'a str, GlueError> {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let text = std::str::from_utf8(line).map_err(|error| GlueError::NotUtf8 {
+        place: place.clone(),
+        byte: error.valid_up_to() + 1,
+    })?;
+    Ok(if place.line == 1 {
+        text.trim_start_matches('\u{feff}')
+    } else {
+        text
+    })
+}
+
+/// Where a file's columns are.
+#[derive(Debug)]
+struct Columns {
+    texts: Vec<usize>,
+    label: Option<usize>,
+    index: Option<usize>,
+    further: Vec<(String, usize)>,
+    names: Vec<String>,
+}
+
+impl Columns {
+    /// Finds the columns by a file's first line, and says whether that line is a header.
+    fn find(first: &[&str], path: &Path, request: &Request<'_>) -> Result<(Self, bool), GlueError> {
+        let spec = request.task.spec();
+        let is_header = spec
+            .tsv_texts
+            .iter()
+            .all(|text| first.iter().any(|it| it.trim() == *text));
+        let names: Vec<String> = match spec.headerless {
+            Some(names) if !is_header => names.iter().map(ToString::to_string).collect(),
+            _ => first.iter().map(|name| name.trim().to_owned()).collect(),
+        };
+        let optional = |column: &str| names.iter().position(|name| name == column);
+        let required = |column: &str| {
+            optional(column).ok_or_else(|| GlueError::MissingColumn {
+                path: path.to_owned(),
+                column: column.to_owned(),
+                available: names.clone(),
+            })
+        };
+        let is_test = request.name.is_test();
+        let wanted = request
+            .columns
+            .iter()
+            .filter(|name| !is_test || optional(name).is_some());
+        let columns = Self {
+            texts: spec
+                .tsv_texts
+                .iter()
+                .map(|name| required(name))
+                .collect::<Result<_, _>>()?,
+            label: if is_test {
+                optional(spec.tsv_label)
+            } else {
+                Some(required(spec.tsv_label)?)
+            },
+            index: if is_test {
+                optional(spec.tsv_index)
+            } else {
+                None
+            },
+            further: wanted
+                .map(|name| Ok((name.clone(), required(name)?)))
+                .collect::<Result<_, GlueError>>()?,
+            names: names.clone(),
+        };
+        Ok((columns, is_header))
+    }
+
+    /// The fields that a line must have.
+    fn width(&self) -> usize {
+        let further = self.further.iter().map(|(_, at)| at);
+        let used = self
+            .texts
+            .iter()
+            .chain(&self.label)
+            .chain(&self.index)
+            .chain(further);
+        used.max().map_or(0, |last| last + 1)
+    }
+
+    fn read_line(
+        &self,
+        fields: &[&str],
+        place: Place,
+        request: &Request<'_>,
+        split: &mut Split,
+    ) -> Result<(), GlueError> {
+        if fields.len() < self.width() {
+            if request.task.spec().has_broken_lines {
+                split.count_skipped();
+                return Ok(());
+            }
+            return Err(GlueError::TooFewFields {
+                place,
+                found: fields.len(),
+                expected: self.width(),
+                columns: self.names.join(", "),
+            });
+        }
+        let cell_error = |at: usize, expected: String| GlueError::Cell {
+            place: place.clone(),
+            column: self.names[at].clone(),
+            found: fields[at].to_owned(),
+            expected,
+        };
+        let label = self.label.map(|at| {
+            label::parse(request.task, fields[at])
+                .ok_or_else(|| cell_error(at, label::expectation(request.task, true)))
+        });
+        let id = self.index.map(|at| {
+            let number = fields[at].trim().parse::<u32>();
+            number.map_err(|_| cell_error(at, "the example's number".to_owned()))
+        });
+        split.push(Example {
+            id: id.transpose()?.unwrap_or(split.len() as u32),
+            text_a: fields[self.texts[0]],
+            text_b: self.texts.get(1).map(|at| fields[*at]),
+            label: label.transpose()?,
+        });
+        for (name, at) in &self.further {
+            split.push_value(name, fields[*at]);
+        }
+        Ok(())
+    }
+}
