@@ -3,7 +3,7 @@ use std::path::Path;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=csrc/shim.cpp");
+    println!("cargo:rerun-if-changed=csrc");
     // torch-sys has `links = "tch"`: cargo hands its direct dependants what it found.
     let lib = std::env::var("DEP_TCH_LIBTORCH_LIB")
         .expect("torch-sys, a direct dependency, says where libtorch lies");
@@ -14,7 +14,7 @@ fn main() {
         .warnings(false)
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
-        .file("csrc/shim.cpp")
+        .files(["csrc/shim.cpp", "csrc/info.cpp"])
         .compile("regatta_shim");
     // A RUNPATH, so that `LD_LIBRARY_PATH` can put another libtorch (one with CUDA) in its place.
     println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
