@@ -2,26 +2,44 @@
 use std::path::Path;
 
 fn main() {
-    println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=csrc");
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=csrc");
     // torch-sys has `links = "tch"`: cargo hands its direct dependants what it found.
-    let lib = std::env::var("DEP_TCH_LIBTORCH_LIB")
-        .expect("torch-sys, a direct dependency, says where libtorch lies");
-    let include = Path::new(&lib).with_file_name("include");
+    let Ok(lib) = std::env::var("DEP_TCH_LIBTORCH_LIB") else {
+        println!("cargo::error=torch-sys says not where libtorch lies: run `make setup`");
+        return;
+    };
+    let lib = Path::new(&lib);
+    // A libtorch that was removed after torch-sys was built is missed here first.
+    println!(
+        "cargo::rerun-if-changed={}",
+        lib.join("libtorch.so").display()
+    );
+    if !lib.join("libtorch.so").exists() {
+        println!(
+            "cargo::error=there is no libtorch in {}: run `make setup`",
+            lib.display()
+        );
+        return;
+    }
+    compile_shim(&lib.with_file_name("include"));
+    // A RUNPATH, so that `LD_LIBRARY_PATH` can put another libtorch (one with CUDA) in its place.
+    println!("cargo::rustc-link-arg=-Wl,-rpath,{}", lib.display());
+    // Nothing refers to libtorch.so itself, which is what brings CUDA in where it is there.
+    println!("cargo::rustc-link-arg=-Wl,--no-as-needed");
+    println!("cargo::rustc-link-arg=-ltorch");
+    println!("cargo::rustc-link-arg=-Wl,--as-needed");
+    println!("cargo::rustc-link-lib=torch_cpu");
+    println!("cargo::rustc-link-lib=c10");
+}
+
+fn compile_shim(include: &Path) {
     cc::Build::new()
         .cpp(true)
         .std("c++17")
         .warnings(false)
-        .include(&include)
+        .include(include)
         .include(include.join("torch/csrc/api/include"))
         .files(["csrc/shim.cpp", "csrc/info.cpp"])
         .compile("regatta_shim");
-    // A RUNPATH, so that `LD_LIBRARY_PATH` can put another libtorch (one with CUDA) in its place.
-    println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
-    // Nothing refers to libtorch.so itself, which is what brings CUDA in where it is there.
-    println!("cargo:rustc-link-arg=-Wl,--no-as-needed");
-    println!("cargo:rustc-link-arg=-ltorch");
-    println!("cargo:rustc-link-arg=-Wl,--as-needed");
-    println!("cargo:rustc-link-lib=torch_cpu");
-    println!("cargo:rustc-link-lib=c10");
 }

@@ -1,10 +1,15 @@
-//! Federated fine-tuning of transformer encoders on GLUE, simulated: exact aggregation, scripted
-//! faults, bit-for-bit replay.
+//! Regatta simulates federated fine-tuning of transformer encoders on GLUE.
 
+pub mod adapter;
+pub mod aggregate;
 pub mod cli;
 pub mod config;
 pub mod files;
 pub mod glue;
 pub mod inputs;
+pub mod model;
 pub mod record;
 pub mod telemetry;
+pub mod tensors;
+pub mod torch;
+pub mod train;

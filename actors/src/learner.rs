@@ -32,6 +32,14 @@ pub struct LaneId(pub u32);
 #[serde(transparent)]
 pub struct Digest(pub String);
 
+impl Digest {
+    /// The digest of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(blake3::hash(bytes).to_hex().to_string())
+    }
+}
+
 /// Any error of a learner, with its context.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 

@@ -2,19 +2,38 @@
 //!
 //! # Layout
 //! - [`learner`]: what to implement: what a client trains, what the server folds.
-//! - [`plan`]: what a run is to do. [`run`]: runs it.
+//! - [`plan`]: what a run is to do, with each client's [`profile`]. [`mod@run`]: runs it.
 //! - [`event`]: what a run tells. [`record`]: what a round leaves behind.
-//! - [`control`]: steering a run from outside. [`board`]: what each client is doing.
+//! - [`mod@control`]: steering a run from outside. [`board`]: what each client is doing.
+//! - [`scheduler`]: the state machine that decides, on the virtual [`clock`].
+//! - [`message`]: what the actors say to each other.
 //! - [`random`]: keyed random streams.
+//!
+//! Behind these: the actors (scheduler, server, clients), the device lanes and the bus that
+//! carries events, put together and taken apart by `federation`.
 
 pub mod board;
+mod bus;
+mod client;
+pub mod clock;
 pub mod control;
 pub mod event;
+mod federation;
+mod guard;
+mod lane;
+mod lane_thread;
+mod lanes;
 pub mod learner;
+pub mod message;
 pub mod plan;
+pub mod profile;
 pub mod random;
 pub mod record;
 pub mod run;
+pub mod scheduler;
+mod scheduler_actor;
+mod server;
+mod server_actor;
 
 pub use control::control;
 pub use run::run;

@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::learner::{ClientId, LaneId};
+use crate::message::RunId;
+pub use crate::profile::Profile;
 
 /// A run: its clients, its rounds, its lanes.
 ///
@@ -58,32 +60,6 @@ fn one() -> u32 {
     1
 }
 
-/// A client's speed and connection, in virtual time. It decides who is late, and nothing else.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Profile {
-    /// Examples trained per second.
-    pub speed: f64,
-    /// Bytes per second towards the server; `None`: no limit.
-    pub bandwidth_up: Option<f64>,
-    /// Bytes per second from the server; `None`: no limit.
-    pub bandwidth_down: Option<f64>,
-    /// Seconds that any message takes one way.
-    pub latency: f64,
-}
-
-impl Default for Profile {
-    /// 100 examples per second on an ideal network.
-    fn default() -> Self {
-        Self {
-            speed: 100.0,
-            bandwidth_up: None,
-            bandwidth_down: None,
-            latency: 0.0,
-        }
-    }
-}
-
 impl ClientPlan {
     /// A client of one epoch per round, with the default profile, on any shared lane.
     pub fn new(name: impl Into<String>, examples: u64) -> Self {
@@ -116,6 +92,17 @@ impl FederationPlan {
             .iter()
             .enumerate()
             .map(|(i, client)| (ClientId(i as u32), client))
+    }
+
+    /// What the run's messages are stamped with, made from its name and seed.
+    #[must_use]
+    pub fn run_id(&self) -> RunId {
+        let mut hasher = blake3::Hasher::new_derive_key("regatta run id v1");
+        hasher.update(&self.seed.to_le_bytes());
+        hasher.update(self.run.as_bytes());
+        let mut id = [0; 8];
+        hasher.finalize_xof().fill(&mut id);
+        RunId(u64::from_le_bytes(id))
     }
 
     /// Lanes that belong to clients of their own.
@@ -181,33 +168,20 @@ impl FederationPlan {
 
 impl ClientPlan {
     fn check(&self, errors: &mut Vec<String>) {
-        let Profile {
-            speed,
-            bandwidth_up,
-            bandwidth_down,
-            latency,
-        } = self.profile;
-        let positive = |x: f64| x.is_finite() && x > 0.0;
-        let mut require = |ok: bool, what: &str| {
-            if !ok {
-                errors.push(format!("client {:?}: {what}", self.name));
-            }
-        };
-        require(!self.name.is_empty(), "its name is empty");
-        require(self.epochs > 0, "epochs is 0; at least 1 is needed");
-        require(positive(speed), "speed is not a positive number");
-        require(
-            bandwidth_up.is_none_or(positive),
-            "bandwidth_up is not a positive number",
-        );
-        require(
-            bandwidth_down.is_none_or(positive),
-            "bandwidth_down is not a positive number",
-        );
-        require(
-            latency.is_finite() && latency >= 0.0,
-            "latency is not a number of seconds from 0",
-        );
+        let mut faults = self.profile.faults();
+        if self.name.is_empty() {
+            faults.push("its name is empty");
+        }
+        if self.epochs == 0 {
+            faults.push("epochs is 0; at least 1 is needed");
+        }
+        let named = |fault| format!("client {:?}: {fault}", self.name);
+        errors.extend(faults.into_iter().map(named));
+    }
+
+    /// Virtual seconds that its work of one round takes, without the transfers.
+    pub(crate) fn train_seconds(&self) -> f64 {
+        self.profile.train_seconds(self.examples, self.epochs)
     }
 }
 

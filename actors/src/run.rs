@@ -1,14 +1,17 @@
 //! Runs a federation from its first round to its last.
 
 use std::sync::Arc;
+use std::thread;
 
 use serde::{Deserialize, Serialize};
 
 use crate::control::Control;
 use crate::event::Observer;
 use crate::learner::{ClientId, LaneId, Learner};
+use crate::message::ServerTask;
 use crate::plan::{FederationPlan, PlanErrors};
 use crate::record::RoundRecord;
+use crate::{federation, guard};
 
 /// How a run that met no error ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -78,13 +81,20 @@ pub enum RunError {
         /// The round it was in; 0 before the first.
         round: u32,
         /// What it was doing.
-        task: &'static str,
+        task: ServerTask,
         /// What happened.
         reason: String,
     },
     /// A thread could not be started, or a part of the machinery died.
     #[error("the run broke down: {0}")]
     Broken(String),
+}
+
+impl From<std::io::Error> for RunError {
+    /// All that the machinery asks of the system is threads.
+    fn from(error: std::io::Error) -> Self {
+        Self::Broken(format!("no thread could be started: {error}"))
+    }
 }
 
 fn on_lane(lane: &Option<LaneId>) -> String {
@@ -101,7 +111,8 @@ fn in_round(round: u32) -> String {
 
 /// Runs `plan` to its end and returns when every thread that it started has ended.
 ///
-/// Blocks. Observers see every event in order before this returns.
+/// Blocks; may be called anywhere, also inside another runtime's thread. Observers see every event
+/// before this returns.
 ///
 /// # Errors
 /// See [`RunError`].
@@ -112,6 +123,9 @@ pub fn run<L: Learner>(
     control: Control,
 ) -> Result<RunOutcome, RunError> {
     plan.check()?;
-    let _ = (learner, observers, control);
-    unimplemented!("the machinery comes with the scheduler")
+    thread::Builder::new()
+        .name("regatta-run".into())
+        .spawn(move || federation::run(plan, learner, observers, control))?
+        .join()
+        .unwrap_or_else(|panic| Err(RunError::Broken(guard::message(panic.as_ref()))))
 }

@@ -42,7 +42,7 @@ fn unchecked(plan: &Plan) -> Vec<String> {
         ModelSource::Hub(name) => Some(format!("the model {name}")),
         ModelSource::Folder(_) => None,
     };
-    let data = (plan.data.source == DataSource::Hub)
-        .then(|| format!("the data of {}", plan.data.task));
+    let data =
+        (plan.data.source == DataSource::Hub).then(|| format!("the data of {}", plan.data.task));
     model.into_iter().chain(data).collect()
 }

@@ -28,7 +28,10 @@ pub fn data(args: &ScenarioArgs) -> anyhow::Result<()> {
     };
     say(format_args!("{task} from {}", inputs.data.folder.display()));
     say(data.splits_table());
-    say(format_args!("\n{} among {} clients", plan.data.partition, plan.data.num_clients));
+    say(format_args!(
+        "\n{} among {} clients",
+        plan.data.partition, plan.data.num_clients
+    ));
     say(data.clients_table());
     Ok(())
 }

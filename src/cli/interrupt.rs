@@ -23,11 +23,13 @@ pub fn watch(control: ControlHandle) -> io::Result<()> {
     flag::register_conditional_shutdown(SIGINT, STOPPED_AT_ONCE, Arc::clone(&asked))?;
     flag::register(SIGINT, asked)?;
     let mut signals = Signals::new([SIGINT])?;
-    thread::Builder::new().name("interrupt".to_owned()).spawn(move || {
-        for _ in signals.forever() {
-            super::terminal::say("finishing the round; Ctrl-C once more stops at once");
-            control.send(ControlCommand::FinishRound);
-        }
-    })?;
+    thread::Builder::new()
+        .name("interrupt".to_owned())
+        .spawn(move || {
+            for _ in signals.forever() {
+                super::terminal::say("finishing the round; Ctrl-C once more stops at once");
+                control.send(ControlCommand::FinishRound);
+            }
+        })?;
     Ok(())
 }

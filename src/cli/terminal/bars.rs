@@ -28,7 +28,11 @@ impl Bars {
                 all: Some(all),
             };
         }
-        let width = clients.iter().map(|client| client.name.len()).max().unwrap_or(0);
+        let width = clients
+            .iter()
+            .map(|client| client.name.len())
+            .max()
+            .unwrap_or(0);
         let named = |client: &ClientInfo| {
             let bar = bar("{prefix} {bar:30} {pos:>5}/{len:5} {msg}");
             bar.set_prefix(format!("{:width$}", client.name));

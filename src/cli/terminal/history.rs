@@ -37,8 +37,11 @@ impl History {
         {
             self.rows.push(last);
             if self.rows.len() > MOST_ROWS {
-                let mut keep = false;
-                self.rows.retain(|_| std::mem::replace(&mut keep, !keep));
+                let mut position = 0;
+                self.rows.retain(|_| {
+                    position += 1;
+                    position % 2 == 1
+                });
                 self.stride = self.stride.max(1) * 2;
             }
         }
@@ -51,7 +54,11 @@ impl History {
         let last = self.last.as_ref()?;
         let names: Vec<_> = last.clients.iter().map(|(name, _)| name.clone()).collect();
         let many = names.len() > MOST_COLUMNS;
-        let scores = self.rows.iter().chain(Some(last)).find_map(|row| row.eval.as_ref());
+        let scores = self
+            .rows
+            .iter()
+            .chain(Some(last))
+            .find_map(|row| row.eval.as_ref());
         let scores = scores.map(score_names).unwrap_or_default();
         let mut header = vec!["round".to_owned()];
         if many {
@@ -77,7 +84,9 @@ impl Row {
         let clients = record.clients.iter();
         Self {
             round: record.round,
-            clients: clients.map(|client| (client.name.clone(), client.loss)).collect(),
+            clients: clients
+                .map(|client| (client.name.clone(), client.loss))
+                .collect(),
             train_loss: record.train_loss,
             eval: record.eval.clone(),
             exactness_error: record.exactness_error,
@@ -97,7 +106,8 @@ impl Row {
             cells.extend(names.iter().map(loss));
         }
         cells.push(number(self.train_loss));
-        let score = |name: &String| number(self.eval.as_ref().and_then(|eval| eval.get(name)).copied());
+        let score =
+            |name: &String| number(self.eval.as_ref().and_then(|eval| eval.get(name)).copied());
         cells.extend(scores.iter().map(score));
         cells.push(small(self.exactness_error));
         cells.push(format!("{:.1}", self.seconds));
@@ -116,16 +126,22 @@ impl Row {
 /// A finished round in one line.
 pub fn line(record: &RoundRecord, rounds: u32) -> String {
     let width = rounds.to_string().len();
-    let folded = record.clients.iter().filter(|c| c.outcome == Outcome::Folded).count();
+    let folded = record
+        .clients
+        .iter()
+        .filter(|c| c.outcome == Outcome::Folded)
+        .count();
     let mut parts = vec![
         format!("round {:>width$}/{rounds}", record.round),
         format!("{folded}/{} clients", record.clients.len()),
         format!("train loss {}", number(record.train_loss)),
     ];
     for scores in &record.eval {
-        parts.extend(score_names(scores).iter().map(|name| {
-            format!("{} {}", title(name), number(scores.get(name).copied()))
-        }));
+        parts.extend(
+            score_names(scores)
+                .iter()
+                .map(|name| format!("{} {}", title(name), number(scores.get(name).copied()))),
+        );
     }
     parts.push(format!("exactness error {}", small(record.exactness_error)));
     parts.push(format!("{:.1} s", seconds(record)));
@@ -140,7 +156,11 @@ fn score_names(scores: &Scores) -> Vec<String> {
 }
 
 fn title(score: &str) -> String {
-    if score == "loss" { "eval loss".to_owned() } else { score.replace('_', " ") }
+    if score == "loss" {
+        "eval loss".to_owned()
+    } else {
+        score.replace('_', " ")
+    }
 }
 
 fn seconds(record: &RoundRecord) -> f64 {
@@ -166,7 +186,11 @@ mod tests {
         let client = |number| ClientRecord {
             client: ClientId(number),
             name: format!("c{number}"),
-            outcome: if number == 1 { Outcome::Dropped } else { Outcome::Folded },
+            outcome: if number == 1 {
+                Outcome::Dropped
+            } else {
+                Outcome::Folded
+            },
             loss: (number != 1).then(|| f64::from(number) / 10.0),
             examples: 1,
             steps: 1,
@@ -177,10 +201,17 @@ mod tests {
         RoundRecord {
             round,
             train_loss: Some(0.25),
-            eval: Some(Scores::from([("loss".into(), 0.5), ("accuracy".into(), 0.8125)])),
+            eval: Some(Scores::from([
+                ("loss".into(), 0.5),
+                ("accuracy".into(), 0.8125),
+            ])),
             exactness_error: Some(2.5e-8),
             virtual_seconds: 1.0,
-            seconds: PhaseSeconds { train: 1.0, aggregate: 0.25, evaluate: 0.25 },
+            seconds: PhaseSeconds {
+                train: 1.0,
+                aggregate: 0.25,
+                evaluate: 0.25,
+            },
             state_digest: Digest(String::new()),
             refused: Vec::new(),
             clients: (0..clients).map(client).collect(),
@@ -204,7 +235,11 @@ mod tests {
             history.table().unwrap().to_string()
         };
         assert!(table(3).contains("c2 loss"));
-        assert!(table(20).contains("0.0000 / 1.0000 / 1.9000"), "{}", table(20));
+        assert!(
+            table(20).contains("0.0000 / 1.0000 / 1.9000"),
+            "{}",
+            table(20)
+        );
     }
 
     #[test]
@@ -212,8 +247,14 @@ mod tests {
         let mut history = History::default();
         (1..=1000).for_each(|round| history.add(&record(round, 2)));
         let rounds: Vec<u32> = history.rows.iter().map(|row| row.round).collect();
-        assert!(rounds.len() <= MOST_ROWS && rounds.len() >= MOST_ROWS / 2, "{rounds:?}");
-        assert!(rounds.windows(2).all(|pair| pair[0] < pair[1]), "{rounds:?}");
+        assert!(
+            rounds.len() <= MOST_ROWS && rounds.len() >= MOST_ROWS / 2,
+            "{rounds:?}"
+        );
+        assert!(
+            rounds.windows(2).all(|pair| pair[0] < pair[1]),
+            "{rounds:?}"
+        );
         assert_eq!(history.last.unwrap().round, 1000);
     }
 }

@@ -17,7 +17,12 @@ pub struct TerminalObserver {
 impl Observer for TerminalObserver {
     fn on_event(&mut self, event: &Event) {
         match event {
-            Event::RunStarted { run, rounds, lanes, clients } => {
+            Event::RunStarted {
+                run,
+                rounds,
+                lanes,
+                clients,
+            } => {
                 self.rounds = *rounds;
                 self.bars = Some(Bars::new(clients));
                 let (lanes, rounds) = (count(*lanes, "lane"), count(*rounds, "round"));
@@ -46,7 +51,9 @@ impl TerminalObserver {
         let Some(bars) = &self.bars else { return };
         match event {
             Event::RoundStarted { round, clients, .. } => bars.start_round(*round, clients.len()),
-            Event::Progress { client, progress, .. } => bars.progress(*client, progress),
+            Event::Progress {
+                client, progress, ..
+            } => bars.progress(*client, progress),
             Event::ClientState { client, state, .. } => bars.state(*client, *state),
             _ => {}
         }

@@ -1,0 +1,77 @@
+# Regatta's tasks. `make` alone lists them.
+#
+# Variables: LIBTORCH=/path (use this libtorch), CUDA=0|1 (fetch it without or with CUDA),
+# PYTHON (for set-up), CARGO, ARGS (more arguments for `make run`).
+
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+CARGO ?= cargo
+SCENARIO ?= scenarios/quickstart.toml
+
+# Cargo runs build scripts in other folders, where a relative path leads nowhere.
+ifneq ($(strip $(LIBTORCH)),)
+override LIBTORCH := $(abspath $(LIBTORCH))
+export LIBTORCH
+else
+unexport LIBTORCH
+endif
+
+.PHONY: help
+help: ## list the targets
+	@echo "Regatta simulates federated fine-tuning of transformer encoders. Targets:"
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "LIBTORCH=/path uses that libtorch; CUDA=1 or CUDA=0 decides which one is fetched."
+
+.PHONY: setup
+setup: tools ## fetch what is missing: libtorch, a small model, a small data set
+	@$(PYTHON) -m setup
+
+.PHONY: build
+build: setup ## build target/release/regatta
+	$(CARGO) build --release
+
+.PHONY: run
+run: setup ## train the quickstart: four clients, four domains (SCENARIO, ARGS)
+	$(CARGO) run --release -- run $(SCENARIO) $(ARGS)
+
+.PHONY: test
+test: setup test-setup lint doc ## every check: formatting, clippy, docs and all tests
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+		set -ex; $(CARGO) nextest run --workspace; $(CARGO) test --workspace --doc; \
+	else \
+		set -ex; $(CARGO) test --workspace; \
+	fi
+
+.PHONY: lint
+lint: setup ## formatting and clippy; a warning is an error
+	@$(CARGO) fmt --version >/dev/null 2>&1 || sh setup/tools.sh missing rustfmt
+	@$(CARGO) clippy --version >/dev/null 2>&1 || sh setup/tools.sh missing clippy
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+.PHONY: doc
+doc: setup ## the API's documentation in target/doc; a warning is an error
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --workspace
+
+.PHONY: fmt
+fmt: ## format the code
+	@$(CARGO) fmt --version >/dev/null 2>&1 || sh setup/tools.sh missing rustfmt
+	$(CARGO) fmt --all
+
+.PHONY: clean
+clean: ## remove what was built
+	$(CARGO) clean
+
+.PHONY: distclean
+distclean: clean ## remove what was built and what was downloaded
+	rm -rf third_party models/minilm data/reviews
+
+.PHONY: tools
+tools:
+	@CARGO="$(CARGO)" PYTHON="$(PYTHON)" sh setup/tools.sh
+
+.PHONY: test-setup
+test-setup: tools
+	$(PYTHON) -m unittest discover --quiet --start-directory setup/tests --top-level-directory .

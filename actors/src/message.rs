@@ -1,0 +1,236 @@
+//! What the actors say to each other.
+//!
+//! The scheduler deals in facts about updates, never in updates: these go from the client to a
+//! slot at the server, under their [`Stamp`], and the scheduler says which slots to fold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use actix::Message;
+use serde::{Deserialize, Serialize};
+
+use crate::control::ControlCommand;
+use crate::learner::{Aggregation, ClientId, Digest, LaneId, Scores, Trained};
+
+/// Tells one run's messages from another's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(pub u64);
+
+/// Which job a message is about. Every message carries one; a reply under another stamp than the
+/// scheduler waits for is stale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Stamp {
+    /// The run.
+    pub run: RunId,
+    /// The round, from 1.
+    pub round: u32,
+    /// Whose job.
+    pub client: ClientId,
+    /// The attempt within the round, from 0.
+    pub attempt: u32,
+}
+
+/// What is known of an update that lies in its slot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Mean training loss over the examples of the round.
+    pub loss: f64,
+    /// Examples seen.
+    pub examples: u64,
+    /// Optimiser steps taken.
+    pub steps: u64,
+    /// Its size on the wire.
+    pub bytes_up: u64,
+    /// Digest of the update.
+    pub digest: Digest,
+    /// Where it was trained.
+    pub lane: LaneId,
+    /// Wall seconds that the job took on its lane.
+    pub seconds: f64,
+}
+
+/// What the scheduler learns of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Input {
+    /// Every actor is up.
+    Started,
+    /// A lane has its trainer and takes jobs.
+    LaneReady(LaneId),
+    /// The server's state for the round is out.
+    Opened {
+        /// The round.
+        round: u32,
+        /// Bytes to download, by the round whose state a client holds.
+        bytes_down: BTreeMap<Option<u32>, u64>,
+    },
+    /// An update lies in its slot at the server.
+    Received {
+        /// The job.
+        stamp: Stamp,
+        /// The facts.
+        receipt: Receipt,
+    },
+    /// A job gave no update.
+    JobFailed {
+        /// The job.
+        stamp: Stamp,
+        /// Where, if it came that far.
+        lane: Option<LaneId>,
+        /// What happened.
+        reason: String,
+    },
+    /// A lane has no trainer and takes no jobs.
+    LaneFailed {
+        /// Which.
+        lane: LaneId,
+        /// What happened.
+        reason: String,
+    },
+    /// The round's updates are folded.
+    Aggregated {
+        /// The round.
+        round: u32,
+        /// What it did.
+        aggregation: Aggregation,
+    },
+    /// The global state is scored.
+    Evaluated {
+        /// The round.
+        round: u32,
+        /// The scores.
+        scores: Scores,
+    },
+    /// The folder left behind what it had to.
+    Finished,
+    /// The server cannot go on.
+    ServerFailed {
+        /// The round it was in; 0 before the first.
+        round: u32,
+        /// What it was doing.
+        task: ServerTask,
+        /// What happened.
+        reason: String,
+    },
+    /// Somebody outside wants something.
+    Control(ControlCommand),
+}
+
+/// What a server does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerTask {
+    /// Builds its folder.
+    Start,
+    /// Gives out the global state.
+    Open,
+    /// Takes an update in.
+    Receive,
+    /// Folds the round's updates.
+    Aggregate,
+    /// Scores the global state.
+    Evaluate,
+    /// Writes what the run leaves behind.
+    Finish,
+}
+
+impl std::fmt::Display for ServerTask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Start => "start",
+            Self::Open => "open the round",
+            Self::Receive => "take in an update",
+            Self::Aggregate => "aggregate",
+            Self::Evaluate => "evaluate",
+            Self::Finish => "write the results",
+        })
+    }
+}
+
+/// An update to fold.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Take {
+    /// Its slot; the stamp's round is the one whose state it was trained from.
+    pub stamp: Stamp,
+    /// See [`crate::learner::Contribution::weight`].
+    pub weight: f64,
+}
+
+/// What the scheduler asks of the server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ServerCommand {
+    /// Give out the global state for a round.
+    Open {
+        /// The round.
+        round: u32,
+        /// The rounds whose states its clients hold.
+        holds: BTreeSet<Option<u32>>,
+    },
+    /// Empty a slot.
+    Discard {
+        /// The slot.
+        stamp: Stamp,
+    },
+    /// Fold these slots, given in client order.
+    Aggregate {
+        /// The round.
+        round: u32,
+        /// The slots.
+        take: Vec<Take>,
+    },
+    /// Score the global state.
+    Evaluate {
+        /// After which round.
+        round: u32,
+    },
+    /// Write what the run leaves behind.
+    Finish {
+        /// The last round.
+        round: u32,
+    },
+}
+
+/// To the scheduler's actor: the state that a round starts from, with [`Input::Opened`].
+#[derive(Debug)]
+pub(crate) struct Opened<G> {
+    pub round: u32,
+    pub global: Arc<G>,
+    pub bytes_down: BTreeMap<Option<u32>, u64>,
+}
+
+/// To a client: train this round.
+#[derive(Debug)]
+pub(crate) struct TrainRound<G> {
+    pub stamp: Stamp,
+    pub global: Arc<G>,
+}
+
+/// To the server: an update for its slot.
+#[derive(Debug)]
+pub(crate) struct Deposit<U> {
+    pub stamp: Stamp,
+    pub trained: Trained<U>,
+    pub digest: Digest,
+    pub lane: LaneId,
+    pub seconds: f64,
+}
+
+impl Message for Input {
+    type Result = ();
+}
+
+impl Message for ServerCommand {
+    type Result = ();
+}
+
+impl<G: Send> Message for Opened<G> {
+    type Result = ();
+}
+
+impl<G: Send> Message for TrainRound<G> {
+    type Result = ();
+}
+
+impl<U: Send> Message for Deposit<U> {
+    type Result = ();
+}

@@ -1,0 +1,183 @@
+//! The state machine alone: inputs by hand, in any order.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::learner::{Digest, LaneId};
+use crate::message::{Receipt, Take};
+use crate::plan::ClientPlan;
+
+fn scheduler(rounds: u32) -> Scheduler {
+    let clients = ["a", "b", "c"].map(|name| ClientPlan::new(name, 100));
+    Scheduler::new(Arc::new(FederationPlan {
+        rounds,
+        ..FederationPlan::new("test", 1, clients.to_vec())
+    }))
+}
+
+fn jobs(commands: &[Command]) -> Vec<Stamp> {
+    let jobs = commands.iter().filter_map(|command| match command {
+        Command::Train(stamp) => Some(*stamp),
+        _ => None,
+    });
+    jobs.collect()
+}
+
+fn asked_of_server(commands: Vec<Command>) -> Vec<ServerCommand> {
+    let asked = commands.into_iter().filter_map(|command| match command {
+        Command::Server(command) => Some(command),
+        _ => None,
+    });
+    asked.collect()
+}
+
+/// Starts the run; gives the first round's jobs.
+fn begin(scheduler: &mut Scheduler) -> Vec<Stamp> {
+    scheduler.step(Input::LaneReady(LaneId(0)), 0.0);
+    scheduler.step(Input::Started, 0.0);
+    open(scheduler, 1)
+}
+
+fn open(scheduler: &mut Scheduler, round: u32) -> Vec<Stamp> {
+    let bytes_down = BTreeMap::new();
+    jobs(&scheduler.step(Input::Opened { round, bytes_down }, 0.0))
+}
+
+fn received(stamp: Stamp) -> Input {
+    let receipt = Receipt {
+        loss: 1.0,
+        examples: 100,
+        steps: 10,
+        bytes_up: 8,
+        digest: Digest::of(b""),
+        lane: LaneId(0),
+        seconds: 0.0,
+    };
+    Input::Received { stamp, receipt }
+}
+
+fn aggregated(round: u32) -> Input {
+    let aggregation = Aggregation {
+        exactness_error: None,
+        state_digest: Digest::of(b""),
+        refused: Vec::new(),
+    };
+    Input::Aggregated { round, aggregation }
+}
+
+fn take(stamp: Stamp) -> Take {
+    Take { stamp, weight: 1.0 }
+}
+
+#[test]
+fn nothing_begins_before_lanes_and_actors_are_up() {
+    let mut scheduler = scheduler(1);
+    assert_eq!(scheduler.step(Input::Started, 0.0), []);
+    let commands = scheduler.step(Input::LaneReady(LaneId(0)), 0.0);
+    let holds = [None].into();
+    assert_eq!(
+        asked_of_server(commands),
+        [ServerCommand::Open { round: 1, holds }]
+    );
+}
+
+#[test]
+fn updates_are_folded_in_client_order_whatever_order_they_come_in() {
+    let mut scheduler = scheduler(1);
+    let jobs = begin(&mut scheduler);
+    assert_eq!(scheduler.step(received(jobs[2]), 1.0), []);
+    assert_eq!(scheduler.step(received(jobs[1]), 1.0), []);
+    let asked = asked_of_server(scheduler.step(received(jobs[0]), 2.0));
+    let take = jobs.into_iter().map(take).collect();
+    assert_eq!(asked, [ServerCommand::Aggregate { round: 1, take }]);
+}
+
+#[test]
+fn replies_to_closed_rounds_and_other_attempts_and_runs_are_stale() {
+    let mut scheduler = scheduler(2);
+    let first = begin(&mut scheduler);
+    let mut other_attempt = first[0];
+    other_attempt.attempt = 1;
+    let mut other_run = first[0];
+    other_run.run = RunId(0);
+    for &stamp in &first {
+        scheduler.step(received(stamp), 0.0);
+    }
+    scheduler.step(aggregated(1), 0.0);
+    let scores = Scores::new();
+    scheduler.step(Input::Evaluated { round: 1, scores }, 0.0);
+    assert_eq!(open(&mut scheduler, 2).len(), 3);
+    for stamp in [first[0], other_attempt, other_run] {
+        let commands = scheduler.step(received(stamp), 0.0);
+        let (round, client) = (1, ClientId(0));
+        assert_eq!(
+            commands[0],
+            Command::Emit(Event::StaleReply { round, client })
+        );
+        assert_eq!(
+            asked_of_server(commands),
+            [ServerCommand::Discard { stamp }]
+        );
+    }
+}
+
+#[test]
+fn an_update_that_comes_twice_is_folded_once() {
+    let mut scheduler = scheduler(1);
+    let jobs = begin(&mut scheduler);
+    scheduler.step(received(jobs[0]), 0.0);
+    let again = scheduler.step(received(jobs[0]), 0.0);
+    assert!(matches!(again[0], Command::Emit(Event::StaleReply { .. })));
+    scheduler.step(received(jobs[1]), 0.0);
+    let asked = asked_of_server(scheduler.step(received(jobs[2]), 0.0));
+    let take = jobs.into_iter().map(take).collect();
+    assert_eq!(asked, [ServerCommand::Aggregate { round: 1, take }]);
+}
+
+#[test]
+fn a_failure_of_a_stale_job_harms_nobody() {
+    let mut scheduler = scheduler(1);
+    let mut stamp = begin(&mut scheduler)[0];
+    stamp.attempt = 9;
+    let lane = None;
+    let reason = "late".to_owned();
+    let failed = Input::JobFailed {
+        stamp,
+        lane,
+        reason,
+    };
+    let commands = scheduler.step(failed, 0.0);
+    assert_eq!(commands.len(), 1, "{commands:?}");
+}
+
+#[test]
+fn nothing_follows_the_end() {
+    let mut scheduler = scheduler(3);
+    let jobs = begin(&mut scheduler);
+    let stop = Input::Control(ControlCommand::StopNow);
+    let commands = scheduler.step(stop.clone(), 0.0);
+    assert!(matches!(commands.last(), Some(Command::End(_))));
+    assert_eq!(scheduler.step(received(jobs[0]), 0.0), []);
+    assert_eq!(scheduler.step(stop, 0.0), []);
+}
+
+#[test]
+fn a_stop_before_the_first_round_still_runs_one() {
+    let mut scheduler = scheduler(5);
+    scheduler.step(Input::Control(ControlCommand::FinishRound), 0.0);
+    let jobs = begin(&mut scheduler);
+    for stamp in jobs {
+        scheduler.step(received(stamp), 0.0);
+    }
+    scheduler.step(aggregated(1), 0.0);
+    let scores = Scores::new();
+    let commands = scheduler.step(Input::Evaluated { round: 1, scores }, 0.0);
+    assert_eq!(
+        asked_of_server(commands),
+        [ServerCommand::Finish { round: 1 }]
+    );
+    let Some(Command::End(outcome)) = scheduler.step(Input::Finished, 0.0).pop() else {
+        panic!("it goes on");
+    };
+    assert_eq!(outcome.map(|o| o.ending), Ok(Ending::StoppedAfterRound));
+}

@@ -1,0 +1,368 @@
+//! A learner of plain numbers: clients move a vector towards a point of their own, the server
+//! averages. It can be told to be slow at random, to fail, or to panic.
+#![allow(dead_code, clippy::unwrap_used)]
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use rand::RngExt;
+use regatta_actors::control;
+use regatta_actors::event::{Event, Observer};
+use regatta_actors::learner::*;
+use regatta_actors::plan::{ClientPlan, FederationPlan};
+use regatta_actors::random::StreamKey;
+use regatta_actors::record::{PhaseSeconds, RoundRecord};
+use regatta_actors::run::{RunError, RunOutcome};
+use serde::{Deserialize, Serialize};
+
+pub const STEPS: u64 = 5;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Numbers(pub Vec<f64>);
+
+impl Payload for Numbers {
+    fn digest(&self) -> Digest {
+        let bytes: Vec<u8> = self.0.iter().flat_map(|x| x.to_le_bytes()).collect();
+        Digest::of(&bytes)
+    }
+}
+
+/// What goes wrong, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Trouble {
+    #[default]
+    None,
+    /// The client's job of the round returns an error.
+    JobFails(u32, u32),
+    /// The client's job of the round panics.
+    JobPanics(u32, u32),
+    /// The client's job of the round runs out of memory, until the trainer is relieved.
+    OutOfMemory(u32, u32),
+    /// The lane has no trainer.
+    NoTrainer(u32),
+    /// Building the lane's trainer panics.
+    TrainerPanics(u32),
+    NoFolder,
+    AggregatePanics(u32),
+    EvaluateFails(u32),
+    FinishFails,
+    /// The client's update of the round is refused.
+    Refuse(u32, u32),
+    /// Jobs last until they are cancelled.
+    Endless,
+}
+
+#[derive(Debug, Default)]
+pub struct Toy {
+    pub seed: u64,
+    pub trouble: Trouble,
+    /// Sleep up to so many microseconds per step, differently in each run.
+    pub jitter: u64,
+    /// Trainers and folders alive.
+    pub alive: Arc<AtomicU32>,
+    /// How often a folder finished.
+    pub finished: Arc<AtomicU32>,
+    /// Lanes that clients were trained on, as (client, lane).
+    pub places: Arc<Mutex<Vec<(ClientId, LaneId)>>>,
+}
+
+/// Counts something alive until it is dropped.
+struct Alive(Arc<AtomicU32>);
+
+impl Alive {
+    fn new(count: &Arc<AtomicU32>) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+pub struct ToyTrainer {
+    lane: LaneId,
+    toy: Toy,
+    relieved: bool,
+    _alive: Alive,
+    /// Makes it stay on its thread, as a tensor library's handles would.
+    _not_send: std::rc::Rc<()>,
+}
+
+pub struct ToyFolder {
+    toy: Toy,
+    state: Arc<Numbers>,
+    _alive: Alive,
+    _not_send: std::rc::Rc<()>,
+}
+
+impl Toy {
+    fn share(&self) -> Self {
+        Self {
+            seed: self.seed,
+            trouble: self.trouble,
+            jitter: self.jitter,
+            alive: self.alive.clone(),
+            finished: self.finished.clone(),
+            places: self.places.clone(),
+        }
+    }
+}
+
+impl Learner for Toy {
+    type Global = Numbers;
+    type Update = Numbers;
+    type Trainer = ToyTrainer;
+    type Folder = ToyFolder;
+
+    fn trainer(&self, lane: LaneId) -> Result<ToyTrainer, BoxError> {
+        match self.trouble {
+            Trouble::NoTrainer(bad) if bad == lane.0 => return Err("no such device".into()),
+            Trouble::TrainerPanics(bad) if bad == lane.0 => panic!("driver bug"),
+            _ => {}
+        }
+        Ok(ToyTrainer {
+            lane,
+            toy: self.share(),
+            relieved: false,
+            _alive: Alive::new(&self.alive),
+            _not_send: std::rc::Rc::default(),
+        })
+    }
+
+    fn folder(&self) -> Result<ToyFolder, BoxError> {
+        if self.trouble == Trouble::NoFolder {
+            return Err("no model".into());
+        }
+        Ok(ToyFolder {
+            toy: self.share(),
+            state: Arc::new(Numbers(vec![0.0; 3])),
+            _alive: Alive::new(&self.alive),
+            _not_send: std::rc::Rc::default(),
+        })
+    }
+}
+
+impl Trainer for ToyTrainer {
+    type Global = Numbers;
+    type Update = Numbers;
+
+    fn train(
+        &mut self,
+        task: &TrainTask<Numbers>,
+        watch: &mut dyn Watch,
+    ) -> Result<Trained<Numbers>, JobError> {
+        self.toy
+            .places
+            .lock()
+            .unwrap()
+            .push((task.client, self.lane));
+        let here = (task.client.0, task.round);
+        match self.toy.trouble {
+            Trouble::JobFails(c, r) if (c, r) == here => {
+                return Err(JobError::Failed("bad shard".into()));
+            }
+            Trouble::JobPanics(c, r) if (c, r) == here => panic!("index out of range"),
+            Trouble::OutOfMemory(c, r) if (c, r) == here && !self.relieved => {
+                return Err(JobError::OutOfMemory("1 GiB wanted".into()));
+            }
+            _ => {}
+        }
+        let mut stream = StreamKey {
+            seed: self.toy.seed,
+            purpose: "shuffle",
+            name: &task.client_name,
+            round: task.round,
+            attempt: task.attempt,
+        }
+        .stream();
+        let mut state = task.global.0.clone();
+        let mut loss = 0.0;
+        let steps = match self.toy.trouble {
+            Trouble::Endless => u64::MAX,
+            _ => STEPS,
+        };
+        for step in 1..=steps {
+            self.dawdle();
+            let aim = f64::from(task.client.0) + stream.random::<f64>() - 0.5;
+            loss = state.iter().map(|x| (x - aim) * (x - aim)).sum::<f64>() / 3.0;
+            state.iter_mut().for_each(|x| *x += 0.3 * (aim - *x));
+            let progress = Progress {
+                steps_done: step,
+                steps_total: steps,
+                examples: step,
+                loss: Some(loss),
+            };
+            if let ControlFlow::Break(()) = watch.step(progress) {
+                return Err(JobError::Cancelled);
+            }
+        }
+        Ok(Trained {
+            update: Numbers(state),
+            loss,
+            examples: STEPS,
+            steps: STEPS,
+        })
+    }
+
+    fn relieve_memory(&mut self) {
+        self.relieved = true;
+    }
+}
+
+impl ToyTrainer {
+    fn dawdle(&self) {
+        if self.toy.jitter > 0 {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+            let noise = u64::from(now.unwrap().subsec_nanos()) / 100;
+            std::thread::sleep(Duration::from_micros(noise % self.toy.jitter));
+        }
+    }
+}
+
+impl Folder for ToyFolder {
+    type Global = Numbers;
+    type Update = Numbers;
+
+    fn global(&self) -> Arc<Numbers> {
+        self.state.clone()
+    }
+
+    fn download_bytes(&self, holds_round: Option<u32>) -> u64 {
+        if holds_round.is_none() { 1000 } else { 24 }
+    }
+
+    fn upload_bytes(&self, update: &Numbers) -> u64 {
+        update.0.len() as u64 * 8
+    }
+
+    fn aggregate(
+        &mut self,
+        round: u32,
+        updates: Vec<Contribution<Numbers>>,
+    ) -> Result<Aggregation, BoxError> {
+        assert!(
+            updates.is_sorted_by_key(|u| u.client),
+            "not in client order"
+        );
+        if self.toy.trouble == Trouble::AggregatePanics(round) {
+            panic!("shapes differ");
+        }
+        let (refused, taken): (Vec<_>, Vec<_>) = updates
+            .into_iter()
+            .partition(|u| self.toy.trouble == Trouble::Refuse(u.client.0, round));
+        let total: f64 = taken.iter().map(|u| u.weight * u.examples as f64).sum();
+        let mut mean = vec![0.0; 3];
+        for u in &taken {
+            for (m, x) in mean.iter_mut().zip(&u.update.0) {
+                *m += u.weight * u.examples as f64 / total * x;
+            }
+        }
+        self.state = Arc::new(Numbers(mean));
+        let refuse = |u: Contribution<Numbers>| Refusal {
+            client: u.client,
+            reason: "not finite".into(),
+        };
+        Ok(Aggregation {
+            exactness_error: Some(0.0),
+            state_digest: self.state.digest(),
+            refused: refused.into_iter().map(refuse).collect(),
+        })
+    }
+
+    fn evaluate(&mut self, round: u32) -> Result<Scores, BoxError> {
+        if self.toy.trouble == Trouble::EvaluateFails(round) {
+            return Err("no validation data".into());
+        }
+        Ok(Scores::from([("mean".into(), self.state.0[0])]))
+    }
+
+    fn finish(&mut self) -> Result<(), BoxError> {
+        if self.toy.trouble == Trouble::FinishFails {
+            return Err("disk full".into());
+        }
+        self.toy.finished.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn checkpoint(&self) -> Result<Vec<u8>, BoxError> {
+        Ok(serde_json::to_vec(&*self.state)?)
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<(), BoxError> {
+        self.state = serde_json::from_slice(state)?;
+        Ok(())
+    }
+}
+
+/// Keeps every event.
+#[derive(Clone, Default)]
+pub struct Events(Arc<Mutex<Vec<Event>>>);
+
+impl Observer for Events {
+    fn on_event(&mut self, event: &Event) {
+        self.0.lock().unwrap().push(event.clone());
+    }
+}
+
+impl Events {
+    pub fn all(&self) -> Vec<Event> {
+        self.0.lock().unwrap().clone()
+    }
+
+    /// The rounds, without what was measured in wall time.
+    pub fn rounds(&self) -> Vec<RoundRecord> {
+        let timeless = |mut record: RoundRecord| {
+            record.seconds = PhaseSeconds::default();
+            record.clients.iter_mut().for_each(|c| c.seconds = 0.0);
+            record
+        };
+        let rounds = self.all().into_iter().filter_map(|event| match event {
+            Event::RoundFinished(record) => Some(timeless(record)),
+            _ => None,
+        });
+        rounds.collect()
+    }
+}
+
+pub fn plan(clients: u64, rounds: u32, lanes: u32) -> FederationPlan {
+    let clients = (0..clients)
+        .map(|i| ClientPlan::new(format!("client-{i}"), 10 + i))
+        .collect();
+    FederationPlan {
+        rounds,
+        lanes,
+        ..FederationPlan::new("test", 7, clients)
+    }
+}
+
+/// Runs and checks that nothing was left behind, whatever the result.
+pub fn run(plan: FederationPlan, toy: Toy) -> (Result<RunOutcome, RunError>, Events) {
+    let (handle, control) = control();
+    let events = Events::default();
+    let alive = toy.alive.clone();
+    let learner = Arc::new(toy);
+    let observers: Vec<Box<dyn Observer>> = vec![Box::new(events.clone())];
+    let result = regatta_actors::run(plan, learner.clone(), observers, control);
+    assert_eq!(
+        alive.load(Ordering::SeqCst),
+        0,
+        "a trainer or folder is left"
+    );
+    assert_eq!(Arc::strong_count(&learner), 1, "a thread is left");
+    drop(handle);
+    (result, events)
+}
+
+/// Waits until `ready`, which must come to pass.
+pub fn wait_until(what: &str, ready: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !ready() {
+        assert!(began.elapsed() < Duration::from_secs(60), "never: {what}");
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}

@@ -1,0 +1,115 @@
+//! Runs in which something fails: the run ends with an error that says what and where, and
+//! nothing is left running.
+
+mod common;
+
+use common::{Events, Toy, Trouble, plan, run};
+use regatta_actors::control;
+use regatta_actors::event::{Event, Observer};
+use regatta_actors::learner::{ClientId, LaneId};
+use regatta_actors::run::RunError;
+
+fn fail(trouble: Trouble, lanes: u32) -> (RunError, Events) {
+    let toy = Toy {
+        trouble,
+        ..Toy::default()
+    };
+    let (result, events) = run(plan(3, 3, lanes), toy);
+    let error = result.expect_err("it should fail");
+    let last = events.all().pop();
+    let Some(Event::RunFinished { error: told, .. }) = last else {
+        panic!("the last event is {last:?}");
+    };
+    assert_eq!(told, Some(error.to_string()));
+    (error, events)
+}
+
+#[test]
+fn a_failed_job_names_client_round_lane_and_reason() {
+    let (error, events) = fail(Trouble::JobFails(1, 2), 1);
+    assert_eq!(
+        error.to_string(),
+        "client 1 (client-1) failed in round 2 on lane 0: bad shard"
+    );
+    assert_eq!(events.rounds().len(), 1);
+}
+
+#[test]
+fn a_panicking_trainer_is_a_failed_job() {
+    let (error, _) = fail(Trouble::JobPanics(2, 1), 2);
+    let RunError::Job {
+        client,
+        round,
+        lane: Some(_),
+        reason,
+        ..
+    } = error
+    else {
+        panic!("{error}");
+    };
+    assert_eq!((client, round), (ClientId(2), 1));
+    assert_eq!(reason, "panicked: index out of range");
+}
+
+#[test]
+fn a_job_out_of_memory_is_tried_once_more_with_less() {
+    let toy = Toy {
+        trouble: Trouble::OutOfMemory(0, 1),
+        ..Toy::default()
+    };
+    let (result, events) = run(plan(3, 1, 1), toy);
+    result.unwrap();
+    let (_, undisturbed) = run(plan(3, 1, 1), Toy::default());
+    assert_eq!(events.rounds(), undisturbed.rounds());
+}
+
+#[test]
+fn a_lane_without_trainer_names_itself() {
+    for (trouble, reason) in [
+        (Trouble::NoTrainer(1), "no such device"),
+        (Trouble::TrainerPanics(1), "panicked: driver bug"),
+    ] {
+        let (error, _) = fail(trouble, 2);
+        let reason = reason.to_owned();
+        let lane = LaneId(1);
+        assert_eq!(error, RunError::Lane { lane, reason });
+    }
+}
+
+#[test]
+fn the_server_says_in_what_it_failed() {
+    for (trouble, message) in [
+        (Trouble::NoFolder, "the server failed to start: no model"),
+        (
+            Trouble::AggregatePanics(2),
+            "the server failed to aggregate in round 2: panicked: shapes differ",
+        ),
+        (
+            Trouble::EvaluateFails(1),
+            "the server failed to evaluate in round 1: no validation data",
+        ),
+        (
+            Trouble::FinishFails,
+            "the server failed to write the results in round 3: disk full",
+        ),
+    ] {
+        let (error, _) = fail(trouble, 1);
+        assert_eq!(error.to_string(), message);
+    }
+}
+
+#[test]
+fn a_panicking_observer_is_left_out_and_the_others_see_all() {
+    struct Panics;
+    impl Observer for Panics {
+        fn on_event(&mut self, _: &Event) {
+            panic!("cannot draw this");
+        }
+    }
+    let events = Events::default();
+    let observers: Vec<Box<dyn Observer>> = vec![Box::new(Panics), Box::new(events.clone())];
+    let (_handle, line) = control();
+    let learner = std::sync::Arc::new(Toy::default());
+    regatta_actors::run(plan(2, 2, 1), learner, observers, line).unwrap();
+    assert_eq!(events.rounds().len(), 2);
+}

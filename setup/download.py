@@ -1,0 +1,106 @@
+"""Fetches pinned archives with pip, so that its index, proxy and certificates settings hold.
+
+An archive lies in `third_party/downloads` once it is complete and its SHA-256 is right. One that
+was put there by hand, on a machine without a network, is as good.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from .errors import SetupError
+from .lock import Archive, pins
+
+DOWNLOADS = Path("third_party/downloads")
+TRIES = 4
+
+
+def fetch(archive: Archive, downloads: Path = DOWNLOADS) -> Path:
+    """The archive's path on disk, downloaded if it is not there yet."""
+    path = downloads / archive.file
+    if path.exists():
+        if sha256(path) == archive.sha256:
+            return path
+        print(f"  {path} is damaged: fetching it again")
+        path.unlink()
+    print(f"  downloading {archive.project} {archive.version}", flush=True)
+    partial = downloads / ".partial" / archive.project
+    for attempt in range(TRIES):
+        time.sleep(2 * attempt)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        if _pip_download(archive, partial) and (partial / archive.file).exists():
+            break
+        print(f"  download of {archive.file} failed (try {attempt + 1} of {TRIES})", flush=True)
+    else:
+        raise SetupError(
+            f"could not download {archive.project}=={archive.version} with pip (see above). "
+            f"Check the network and pip's settings (`pip config list`), then run `make setup` "
+            f"again: what is complete is kept. Or put {archive.file} into {downloads}/ by hand."
+        )
+    found = sha256(partial / archive.file)
+    if found != archive.sha256:
+        raise SetupError(f"{archive.file}: SHA-256 is {found}, but the lock says {archive.sha256}")
+    (partial / archive.file).replace(path)
+    shutil.rmtree(partial)
+    return path
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256 in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def command(archive: Archive, into: Path, requirement: Path) -> list[str]:
+    """The pip command that downloads the archive, whatever Python runs it."""
+    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir"]
+    pip += ["--require-hashes", "--dest", str(into), "--requirement", str(requirement)]
+    if not archive.is_wheel:
+        # pip asks a source archive for its metadata: by the pinned setuptools, see `_environment`.
+        return [*pip, "--no-binary=:all:", "--no-build-isolation"]
+    pip += ["--only-binary=:all:", "--implementation=cp", "--python-version=3.11"]
+    pip += ["--abi=cp311", "--abi=none"]
+    return pip + [f"--platform={platform}" for platform in archive.platforms]
+
+
+def _pip_download(archive: Archive, into: Path) -> bool:
+    if importlib.util.find_spec("pip") is None:
+        raise SetupError(
+            f"{sys.executable} has no pip, which downloads what is missing. Install it (Debian, "
+            f"Ubuntu: `apt install python3-pip`; Fedora: `dnf install python3-pip`; elsewhere: "
+            f"`{sys.executable} -m ensurepip`), or name a Python that has it: "
+            f"`make setup PYTHON=/path/to/python3`."
+        )
+    requirement = into / "requirement.txt"
+    pin = f"{archive.project}=={archive.version} --hash=sha256:{archive.sha256}\n"
+    requirement.write_text(pin, encoding="utf-8")
+    env = _environment(archive, into)
+    # On a terminal pip draws its progress bar; elsewhere only what went wrong is of interest.
+    output = None if sys.stdout.isatty() else subprocess.PIPE
+    pip = command(archive, into, requirement)
+    done = subprocess.run(pip, env=env, stdout=output, stderr=output, text=True, check=False)
+    if done.returncode != 0 and done.stderr:
+        print(*("  " + line for line in done.stderr.strip().splitlines()[-4:]), sep="\n")
+    return done.returncode == 0
+
+
+def _environment(archive: Archive, scratch: Path) -> dict[str, str]:
+    # Variables that this version of pip does not know are ignored by it.
+    env = dict(os.environ, PIP_RESUME_RETRIES="10", PIP_REQUIRE_VIRTUALENV="0")
+    env.update(PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_NO_INPUT="1")
+    if not archive.is_wheel:
+        setuptools = scratch / "setuptools"
+        shutil.unpack_archive(fetch(pins()["setuptools"]), setuptools, "zip")
+        env["PYTHONPATH"] = str(setuptools.resolve())
+    return env

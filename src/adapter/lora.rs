@@ -1,0 +1,142 @@
+//! LoRA: `ΔW = B A`, both trained.
+//!
+//! Hu et al., *LoRA: Low-Rank Adaptation of Large Language Models*, 2021. rsLoRA changes the
+//! scaling from α/r to α/√r: Kalajdzievski, *A Rank Stabilization Scaling Factor for Fine-Tuning
+//! with LoRA*, 2023.
+
+use std::rc::Rc;
+
+use rand::RngExt;
+use regatta_actors::random::StreamKey;
+use tch::{Device, Tensor};
+
+use super::{
+    Adapter, AdapterTensor, Delta, Factors, LayerGroup, Population, Prepared, Role, tensor_name,
+};
+use crate::model::dropout::dropout;
+use crate::model::{LinearLayer, Masks, ModelError, Weights};
+use crate::tensors::HostTensor;
+
+/// Name of A, (r, d_in), below the layer.
+pub const A: &str = "lora_A.weight";
+/// Name of B, (d_out, r), below the layer.
+pub const B: &str = "lora_B.weight";
+
+/// LoRA's settings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lora {
+    /// Rank r.
+    pub r: i64,
+    /// α.
+    pub alpha: f64,
+    /// Dropout on the adapter's input.
+    pub dropout: f64,
+    /// Scales by α/√r rather than α/r.
+    pub rank_stabilized: bool,
+    /// Starts with B zero, so that ΔW is zero; otherwise B is drawn like A.
+    pub init_weights: bool,
+}
+
+impl Lora {
+    /// s, by which ΔW is scaled.
+    #[must_use]
+    pub fn scaling(&self) -> f64 {
+        let r = self.r as f64;
+        self.alpha / if self.rank_stabilized { r.sqrt() } else { r }
+    }
+}
+
+impl Adapter for Lora {
+    fn name(&self) -> &'static str {
+        "lora"
+    }
+
+    fn tensors(&self, layer: &LinearLayer) -> Vec<AdapterTensor> {
+        let a = AdapterTensor {
+            suffix: A,
+            shape: vec![self.r, layer.d_in],
+            role: Role::Trained,
+        };
+        let b = AdapterTensor {
+            suffix: B,
+            shape: vec![layer.d_out, self.r],
+            role: Role::Linear,
+        };
+        vec![a, b]
+    }
+
+    fn initial(&self, layer: &LinearLayer, seed: u64, round: u32) -> Vec<HostTensor> {
+        let a = kaiming_uniform(&[self.r, layer.d_in], &tensor_name(layer, A), seed, round);
+        let shape = [layer.d_out, self.r];
+        let b = match self.init_weights {
+            true => HostTensor::full(&shape, 0.0),
+            false => kaiming_uniform(&shape, &tensor_name(layer, B), seed, round),
+        };
+        vec![a, b]
+    }
+
+    fn prepare(
+        &self,
+        _layers: &[LinearLayer],
+        _state: &Weights,
+        _device: Device,
+    ) -> Result<Box<dyn Prepared>, ModelError> {
+        Ok(Box::new(self.clone()))
+    }
+
+    fn factors(&self, group: &LayerGroup, updates: &Population<'_>) -> Result<Factors, ModelError> {
+        let (a, b) = (updates.stack(group, A)?, updates.stack(group, B)?);
+        let weights = (updates.weights()? * self.scaling()).view([-1, 1, 1, 1]);
+        let weighted = (b * weights).permute([1, 2, 0, 3]);
+        Ok(Factors {
+            left: weighted.reshape([group.len(), group.d_out, -1]),
+            right: a.transpose(0, 1).reshape([group.len(), -1, group.d_in]),
+        })
+    }
+}
+
+impl Prepared for Lora {
+    fn attach(&self, layer: &LinearLayer, trained: &Weights) -> Result<Rc<dyn Delta>, ModelError> {
+        Ok(Rc::new(LoraDelta {
+            a: trained.get(&tensor_name(layer, A))?,
+            b: trained.get(&tensor_name(layer, B))?,
+            scaling: self.scaling(),
+            dropout: self.dropout,
+        }))
+    }
+}
+
+/// Kaiming-uniform with a = √5, as `torch.nn.Linear` starts: uniform in ±1/√fan_in.
+fn kaiming_uniform(shape: &[i64], name: &str, seed: u64, round: u32) -> HostTensor {
+    let key = StreamKey {
+        seed,
+        purpose: "adapter",
+        name,
+        round,
+        attempt: 0,
+    };
+    let mut stream = key.stream();
+    let bound = (shape[1] as f32).sqrt().recip();
+    let mut tensor = HostTensor::full(shape, 0.0);
+    tensor
+        .values_mut()
+        .fill_with(|| stream.random_range(-bound..bound));
+    tensor
+}
+
+struct LoraDelta {
+    a: Tensor,
+    b: Tensor,
+    scaling: f64,
+    dropout: f64,
+}
+
+impl Delta for LoraDelta {
+    fn forward(&self, x: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
+        let x = dropout(x, self.dropout, masks)?;
+        let narrow = x
+            .f_linear(&self.a, None::<&Tensor>)?
+            .f_mul_scalar(self.scaling)?;
+        Ok(narrow.f_linear(&self.b, None::<&Tensor>)?)
+    }
+}

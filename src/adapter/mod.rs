@@ -1,0 +1,143 @@
+//! Adapters: small trained updates `ΔW` beside frozen linear layers.
+//!
+//! | file | adapter | ΔW |
+//! |---|---|---|
+//! | [`lora`] | LoRA, rsLoRA | `B A` |
+//! | [`vera`] | VeRA | `diag(b) B diag(d) A` |
+//! | [`sorf`] | SORF-VeRA | `S Γ(b) B Λ(m, θ) A` |
+//!
+//! A layer with an adapter computes `y = W₀ x + bias + s ΔW x`. Every ΔW is a product of two thin
+//! [`Factors`], which is all that aggregation, the exactness error and exports need to know.
+//! To add an adapter: implement [`Adapter`] in a file of its own and name it in [`registry`].
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`factors`] | thin factors of updates, batched over layers of equal shape |
+//! | [`population`] | many clients' tensors of one name as one stacked tensor |
+//! | [`projection`] | the frozen random matrices that VeRA and SORF-VeRA share |
+//! | [`torch_random`] | the draws of torch's CPU generator, without its global state |
+
+pub mod factors;
+pub mod lora;
+pub mod population;
+pub mod projection;
+pub mod registry;
+pub mod sorf;
+pub mod torch_random;
+pub mod vera;
+
+use std::any::Any;
+use std::rc::Rc;
+
+use tch::{Device, Tensor};
+
+pub use factors::Factors;
+pub use population::{LayerGroup, Population};
+
+use crate::model::{LinearLayer, Masks, ModelError, Weights};
+use crate::tensors::{HostTensor, TensorMap};
+
+/// One tensor that an adapter keeps per adapted layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdapterTensor {
+    /// Its name below the layer's module, as PEFT spells it: `lora_A.weight`.
+    pub suffix: &'static str,
+    /// Its shape.
+    pub shape: Vec<i64>,
+    /// Who changes it.
+    pub role: Role,
+}
+
+/// Who changes an adapter's tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Clients train it, and ΔW is linear in all tensors of this role together while the others
+    /// are fixed, so that their mean gives the mean of the updates. What FFA trains.
+    Linear,
+    /// Clients train it.
+    Trained,
+    /// The server alone sets it.
+    Server,
+}
+
+/// A kind of adapter with its settings.
+pub trait Adapter: Any + Send + Sync {
+    /// Its name on the command line.
+    fn name(&self) -> &'static str;
+
+    /// The tensors that it keeps for a layer.
+    fn tensors(&self, layer: &LinearLayer) -> Vec<AdapterTensor>;
+
+    /// The first value of each of these, in their order, drawn from the run's seed. Methods that
+    /// start the adapter anew after a round ask for that round's; the run's first are round 0's.
+    fn initial(&self, layer: &LinearLayer, seed: u64, round: u32) -> Vec<HostTensor>;
+
+    /// Computes what is constant through a round on a device, from the server's state there.
+    ///
+    /// # Errors
+    /// When a tensor is missing or the device fails.
+    fn prepare(
+        &self,
+        layers: &[LinearLayer],
+        state: &Weights,
+        device: Device,
+    ) -> Result<Box<dyn Prepared>, ModelError>;
+
+    /// Factors of `Σ wᵢ s ΔWᵢ` over a population, with s the adapter's scaling, of as low a rank
+    /// as the adapter's form allows; float64.
+    ///
+    /// # Errors
+    /// When a tensor is missing or the device fails.
+    fn factors(&self, group: &LayerGroup, updates: &Population<'_>) -> Result<Factors, ModelError>;
+}
+
+/// An adapter on a device, ready to attach one client's tensors after another.
+pub trait Prepared {
+    /// What the client's tensors add to a layer.
+    ///
+    /// # Errors
+    /// When a tensor is missing or the device fails.
+    fn attach(&self, layer: &LinearLayer, trained: &Weights) -> Result<Rc<dyn Delta>, ModelError>;
+}
+
+/// What an adapter adds to one layer's output.
+pub trait Delta {
+    /// `s ΔW dropout(x)`: (…, d_in) to (…, d_out). Drops out in training only.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    fn forward(&self, x: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError>;
+
+    /// Called after each backward pass, before the optimiser's step: an adapter that
+    /// differentiates a part of itself by hand adds that part's gradient here.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    fn finish_backward(&self) -> Result<(), ModelError> {
+        Ok(())
+    }
+}
+
+/// The name of a layer's tensor: `roberta.….query.lora_A.weight`.
+#[must_use]
+pub fn tensor_name(layer: &LinearLayer, suffix: &str) -> String {
+    format!("{}.{suffix}", layer.module)
+}
+
+/// The first values of an adapter for all its layers, by full name.
+#[must_use]
+pub fn initial_state(
+    adapter: &dyn Adapter,
+    layers: &[LinearLayer],
+    seed: u64,
+    round: u32,
+) -> TensorMap {
+    let mut state = TensorMap::default();
+    for layer in layers {
+        let values = adapter.initial(layer, seed, round);
+        for (tensor, value) in adapter.tensors(layer).iter().zip(values) {
+            state.insert(tensor_name(layer, tensor.suffix), value);
+        }
+    }
+    state
+}

@@ -1,0 +1,132 @@
+//! Many clients' tensors of one name as one stacked tensor.
+
+use tch::{Device, Kind, Tensor};
+
+use super::tensor_name;
+use crate::model::{LinearLayer, ModelError};
+use crate::tensors::{HostTensor, TensorMap};
+
+/// Adapted layers of equal shape, handled as one batch.
+#[derive(Debug, Clone)]
+pub struct LayerGroup {
+    /// The layers, all (d_out, d_in).
+    pub layers: Vec<LinearLayer>,
+    /// Width of their outputs.
+    pub d_out: i64,
+    /// Width of their inputs.
+    pub d_in: i64,
+}
+
+impl LayerGroup {
+    /// The layers by shape, in the order of their first appearance.
+    #[must_use]
+    pub fn of(layers: &[LinearLayer]) -> Vec<Self> {
+        let mut groups: Vec<Self> = Vec::new();
+        for layer in layers {
+            let (d_out, d_in) = (layer.d_out, layer.d_in);
+            match groups
+                .iter_mut()
+                .find(|g| (g.d_out, g.d_in) == (d_out, d_in))
+            {
+                Some(group) => group.layers.push(layer.clone()),
+                None => groups.push(Self {
+                    layers: vec![layer.clone()],
+                    d_out,
+                    d_in,
+                }),
+            }
+        }
+        groups
+    }
+
+    /// L, the number of layers.
+    #[must_use]
+    pub fn len(&self) -> i64 {
+        self.layers.len() as i64
+    }
+
+    /// Whether there is no layer; never so in a group made by [`LayerGroup::of`].
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.layers.is_empty()
+    }
+}
+
+/// Weighted updates over a common state: what an update lacks, it has from the state.
+#[derive(Debug, Clone, Copy)]
+pub struct Population<'a> {
+    /// What every update started from, and what clients did not train.
+    pub state: &'a TensorMap,
+    /// The updates' tensors by full name.
+    pub updates: &'a [&'a TensorMap],
+    /// One weight per update.
+    pub weights: &'a [f64],
+    /// Where to compute.
+    pub device: Device,
+}
+
+impl Population<'_> {
+    /// The weights as a tensor, (k).
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn weights(&self) -> Result<Tensor, ModelError> {
+        Ok(Tensor::f_from_slice(self.weights)?.f_to_device(self.device)?)
+    }
+
+    /// The tensors of one suffix over all updates and a group's layers, (k, L, shape…), float64.
+    ///
+    /// # Errors
+    /// [`ModelError::Missing`] when neither update nor state has a tensor, [`ModelError::Shape`]
+    /// when they differ in shape.
+    pub fn stack(&self, group: &LayerGroup, suffix: &str) -> Result<Tensor, ModelError> {
+        let mut values: Vec<f32> = Vec::new();
+        let mut shape: Option<&[i64]> = None;
+        for update in self.updates {
+            for layer in &group.layers {
+                let name = tensor_name(layer, suffix);
+                let tensor = self.lookup(update, &name)?;
+                let expected = *shape.get_or_insert(tensor.shape());
+                if tensor.shape() != expected {
+                    let (expected, got) = (expected.to_vec(), tensor.shape().to_vec());
+                    return Err(ModelError::Shape {
+                        name,
+                        expected,
+                        got,
+                    });
+                }
+                values.extend_from_slice(tensor.values());
+            }
+        }
+        let mut full = vec![self.updates.len() as i64, group.len()];
+        full.extend_from_slice(shape.unwrap_or(&[]));
+        let stacked = Tensor::f_from_slice(&values)?
+            .f_reshape(&full)?
+            .f_to_device(self.device)?;
+        Ok(stacked.f_to_kind(Kind::Double)?)
+    }
+
+    /// The state's own tensors of one suffix, (L, shape…), float64.
+    ///
+    /// # Errors
+    /// As [`Population::stack`].
+    pub fn stack_state(&self, group: &LayerGroup, suffix: &str) -> Result<Tensor, ModelError> {
+        let own = Population {
+            updates: &[self.state],
+            weights: &[1.0],
+            ..*self
+        };
+        Ok(own.stack(group, suffix)?.f_squeeze_dim(0)?)
+    }
+
+    fn lookup<'b>(
+        &'b self,
+        update: &'b TensorMap,
+        name: &str,
+    ) -> Result<&'b HostTensor, ModelError> {
+        let found = update.get(name).or_else(|| self.state.get(name));
+        found.ok_or_else(|| ModelError::Missing {
+            name: name.to_owned(),
+        })
+    }
+}

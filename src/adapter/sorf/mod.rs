@@ -1,0 +1,322 @@
+//! SORF-VeRA: `ΔW = S Γ(b) B Λ(m, θ) A`; a scale m and rotation angles θ trained, the rest frozen.
+//!
+//! S is a structured orthogonal matrix (Yu et al., *Orthogonal Random Features*, 2016), A and B
+//! are VeRA's projection, `b = (b_re, b_im)` is set by the server. `Λ(m, θ) = m G(θ)` with G a
+//! product of Givens rotations.
+//!
+//! Cost: through a round `P = S Γ(b) B` is constant, so a step costs what a LoRA step of the same
+//! rank costs, plus G(θ), whose value and gradient are done by hand in O(r³) ([`givens`]).
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`transform`] | S and Γ(b) |
+//! | [`givens`] | G(θ), its gradient, and angles from a rotation |
+//! | [`refit`] | what the server does: SVD and fits of b, m and θ |
+
+pub mod givens;
+pub mod refit;
+pub mod transform;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use tch::{Device, Kind, Tensor};
+
+use super::projection::Projection;
+use super::{
+    Adapter, AdapterTensor, Delta, Factors, LayerGroup, Population, Prepared, Role, tensor_name,
+};
+use crate::model::dropout::dropout;
+use crate::model::{LinearLayer, Masks, ModelError, Weights};
+use crate::tensors::HostTensor;
+use givens::Rotation;
+
+/// Name of m, (1), below the layer.
+pub const SCALE: &str = "sorf_scale";
+/// Name of θ, (r (r − 1) / 2), below the layer.
+pub const ANGLES: &str = "sorf_angles";
+/// Name of b_re, (d_out / 2), below the layer.
+pub const B_RE: &str = "sorf_b_re";
+/// Name of b_im, (d_out / 2), below the layer.
+pub const B_IM: &str = "sorf_b_im";
+
+/// SORF-VeRA's settings, with the matrices that its seeds give.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SorfVera {
+    /// Rank r.
+    pub r: i64,
+    /// First value of m.
+    pub d_initial: f64,
+    /// Dropout on the adapter's input.
+    pub dropout: f64,
+    /// A and B.
+    pub projection: Projection,
+    /// S by d_out, each (d_out, d_out).
+    pub transforms: HashMap<i64, HostTensor>,
+}
+
+impl SorfVera {
+    /// S of width `d_out`, (d_out, d_out).
+    ///
+    /// # Errors
+    /// When S of that width was not made or the device fails.
+    pub fn transform(&self, d_out: i64, kind: Kind, device: Device) -> Result<Tensor, ModelError> {
+        let missing = || ModelError::Missing {
+            name: format!("S of width {d_out}"),
+        };
+        let s = self.transforms.get(&d_out).ok_or_else(missing)?;
+        Ok(s.to_tensor(device)?.f_to_kind(kind)?)
+    }
+
+    /// `P = S Γ(b) B` for layers of width `d_out`; b stacked over them, each (L, d_out / 2).
+    ///
+    /// # Shapes
+    /// `b` is the slice of the projection, (d_out, r); the result (L, d_out, r).
+    ///
+    /// # Errors
+    /// When S of that width was not made or the device fails.
+    pub fn left_basis(
+        &self,
+        b: &Tensor,
+        b_re: &Tensor,
+        b_im: &Tensor,
+    ) -> Result<Tensor, ModelError> {
+        let s = self.transform(b.size()[0], b.kind(), b.device())?;
+        Ok(s.f_matmul(&transform::apply_gamma(b, b_re, b_im)?)?)
+    }
+}
+
+impl Adapter for SorfVera {
+    fn name(&self) -> &'static str {
+        "sorf_vera"
+    }
+
+    fn tensors(&self, layer: &LinearLayer) -> Vec<AdapterTensor> {
+        let tensor = |suffix, len, role| AdapterTensor {
+            suffix,
+            shape: vec![len],
+            role,
+        };
+        vec![
+            tensor(SCALE, 1, Role::Linear),
+            tensor(ANGLES, self.r * (self.r - 1) / 2, Role::Trained),
+            tensor(B_RE, layer.d_out / 2, Role::Server),
+            tensor(B_IM, layer.d_out / 2, Role::Server),
+        ]
+    }
+
+    fn initial(&self, layer: &LinearLayer, _seed: u64, _round: u32) -> Vec<HostTensor> {
+        vec![
+            HostTensor::full(&[1], self.d_initial as f32),
+            HostTensor::full(&[self.r * (self.r - 1) / 2], 0.0),
+            HostTensor::full(&[layer.d_out / 2], 1.0),
+            HostTensor::full(&[layer.d_out / 2], 0.0),
+        ]
+    }
+
+    fn prepare(
+        &self,
+        layers: &[LinearLayer],
+        state: &Weights,
+        device: Device,
+    ) -> Result<Box<dyn Prepared>, ModelError> {
+        let mut bases = HashMap::new();
+        for group in LayerGroup::of(layers) {
+            let (a, b) = self
+                .projection
+                .slices(group.d_out, group.d_in, Kind::Float, device)?;
+            let stacked = |suffix| -> Result<Tensor, ModelError> {
+                let names = group.layers.iter().map(|layer| tensor_name(layer, suffix));
+                let tensors = names
+                    .map(|name| state.get(&name))
+                    .collect::<Result<Vec<_>, _>>()?;
+                Ok(Tensor::f_stack(&tensors, 0)?)
+            };
+            let left = self.left_basis(&b, &stacked(B_RE)?, &stacked(B_IM)?)?;
+            for (layer, left) in group.layers.iter().zip(left.f_unbind(0)?) {
+                bases.insert(layer.module.clone(), (left, a.shallow_clone()));
+            }
+        }
+        Ok(Box::new(PreparedSorf {
+            bases,
+            dropout: self.dropout,
+        }))
+    }
+
+    /// `Σ wₖ P Λₖ A = P Λ̄ A`: of rank r, however many the clients.
+    fn factors(&self, group: &LayerGroup, updates: &Population<'_>) -> Result<Factors, ModelError> {
+        let (d_out, d_in) = (group.d_out, group.d_in);
+        let (a, b) = self
+            .projection
+            .slices(d_out, d_in, Kind::Double, updates.device)?;
+        let (b_re, b_im) = (
+            updates.stack_state(group, B_RE)?,
+            updates.stack_state(group, B_IM)?,
+        );
+        let left = self.left_basis(&b, &b_re, &b_im)?;
+        Ok(Factors {
+            left,
+            right: mean_lambda(group, updates, self.r)?.matmul(&a),
+        })
+    }
+}
+
+/// `Λ̄ = Σ wₖ Λ(mₖ, θₖ)` per layer, (L, r, r), float64.
+///
+/// # Errors
+/// When a tensor is missing or the device fails.
+pub fn mean_lambda(
+    group: &LayerGroup,
+    updates: &Population<'_>,
+    r: i64,
+) -> Result<Tensor, ModelError> {
+    let (layers, clients) = (group.len() as usize, updates.weights.len());
+    let host = Population {
+        device: Device::Cpu,
+        ..*updates
+    };
+    let scales = Vec::<f64>::try_from(&host.stack(group, SCALE)?.f_flatten(0, -1)?)?;
+    let angles = Vec::<f64>::try_from(&host.stack(group, ANGLES)?.f_flatten(0, -1)?)?;
+    let (size, pairs) = ((r * r) as usize, (r * (r - 1) / 2) as usize);
+    let mut mean = vec![0.0; layers * size];
+    // One thread per half of the layers: each sum runs in client order, whatever the threads.
+    let work = |first: usize, sums: &mut [f64]| {
+        for (i, sum) in sums.chunks_mut(size).enumerate() {
+            for client in 0..clients {
+                let at = client * layers + first + i;
+                let own = &angles[at * pairs..(at + 1) * pairs];
+                let weight = updates.weights[client] * scales[at];
+                let rotation = Rotation::from_angles(r as usize, own);
+                let entries = sum.iter_mut().zip(rotation.entries());
+                entries.for_each(|(sum, g)| *sum += weight * g);
+            }
+        }
+    };
+    let threads = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(layers.max(1));
+    let share = layers.div_ceil(threads).max(1);
+    std::thread::scope(|scope| {
+        for (i, sums) in mean.chunks_mut(share * size).enumerate() {
+            let work = &work;
+            scope.spawn(move || work(i * share, sums));
+        }
+    });
+    let mean = Tensor::f_from_slice(&mean)?.f_view([group.len(), r, r])?;
+    Ok(mean.f_to_device(updates.device)?)
+}
+
+struct PreparedSorf {
+    /// P (d_out, r) and A (r, d_in) by module.
+    bases: HashMap<String, (Tensor, Tensor)>,
+    dropout: f64,
+}
+
+impl Prepared for PreparedSorf {
+    fn attach(&self, layer: &LinearLayer, trained: &Weights) -> Result<Rc<dyn Delta>, ModelError> {
+        let missing = || ModelError::Missing {
+            name: format!("{}.vera_A", layer.module),
+        };
+        let (left, a) = self.bases.get(&layer.module).ok_or_else(missing)?;
+        Ok(Rc::new(SorfDelta {
+            left: left.shallow_clone(),
+            a: a.shallow_clone(),
+            scale: trained.get(&tensor_name(layer, SCALE))?,
+            angles: trained.get(&tensor_name(layer, ANGLES))?,
+            step: RefCell::new(None),
+            dropout: self.dropout,
+        }))
+    }
+}
+
+/// Λ of the current step: a leaf of the graph, and the rotation it was made from.
+struct Step {
+    lambda: Tensor,
+    rotation: Rotation,
+    scale: f64,
+}
+
+struct SorfDelta {
+    left: Tensor,
+    a: Tensor,
+    scale: Tensor,
+    angles: Tensor,
+    step: RefCell<Option<Step>>,
+    dropout: f64,
+}
+
+impl SorfDelta {
+    /// Λ(m, θ) as a leaf that gathers its gradient, for [`Delta::finish_backward`] to pass on.
+    fn lambda(&self) -> Result<Tensor, ModelError> {
+        let host = |t: &Tensor| {
+            t.f_detach()?
+                .f_to_device(Device::Cpu)?
+                .f_to_kind(Kind::Double)
+        };
+        let scale = host(&self.scale)?.f_double_value(&[0])?;
+        let angles = Vec::<f64>::try_from(&host(&self.angles)?)?;
+        let r = self.a.size()[0];
+        let rotation = Rotation::from_angles(r as usize, &angles);
+        let entries: Vec<f32> = rotation
+            .entries()
+            .iter()
+            .map(|g| (scale * g) as f32)
+            .collect();
+        let lambda = Tensor::f_from_slice(&entries)?
+            .f_view([r, r])?
+            .f_to_device(self.a.device())?;
+        let trains = self.scale.requires_grad() || self.angles.requires_grad();
+        let lambda = lambda.f_set_requires_grad(trains)?;
+        let kept = lambda.shallow_clone();
+        *self.step.borrow_mut() = Some(Step {
+            lambda: kept,
+            rotation,
+            scale,
+        });
+        Ok(lambda)
+    }
+}
+
+impl Delta for SorfDelta {
+    fn forward(&self, x: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
+        let x = dropout(x, self.dropout, masks)?;
+        let narrow = x.f_linear(&self.a, None::<&Tensor>)?;
+        let turned = narrow.f_linear(&self.lambda()?, None::<&Tensor>)?;
+        Ok(turned.f_linear(&self.left, None::<&Tensor>)?)
+    }
+
+    fn finish_backward(&self) -> Result<(), ModelError> {
+        let Some(Step {
+            lambda,
+            rotation,
+            scale,
+        }) = self.step.borrow_mut().take()
+        else {
+            return Ok(());
+        };
+        let grad = lambda.f_grad()?;
+        if !grad.defined() {
+            return Ok(());
+        }
+        let grad = grad
+            .f_to_device(Device::Cpu)?
+            .f_to_kind(Kind::Double)?
+            .f_flatten(0, -1)?;
+        let gradient = rotation.gradient(scale, &Vec::<f64>::try_from(&grad)?);
+        add_gradient(&self.scale, &[gradient.scale])?;
+        add_gradient(&self.angles, &gradient.angles)
+    }
+}
+
+/// Adds to a leaf's gradient, as autograd would.
+fn add_gradient(leaf: &Tensor, gradient: &[f64]) -> Result<(), ModelError> {
+    if !leaf.requires_grad() {
+        return Ok(());
+    }
+    let gradient = Tensor::f_from_slice(gradient)?.f_to_kind(leaf.kind())?;
+    let gradient = gradient.f_to_device(leaf.device())?;
+    // The sum ⟨leaf, gradient⟩ has just this gradient; tch has no setter for it.
+    leaf.f_flatten(0, -1)?.f_dot(&gradient)?.f_backward()?;
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! VeRA: `ΔW = diag(b) B diag(d) A`; b and d trained, A and B frozen and shared by all layers.
+//!
+//! Kopiczko et al., *VeRA: Vector-based Random Matrix Adaptation*, 2023; A and B as PEFT draws
+//! them, so that adapters can be exchanged with it.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use rand_distr::{Distribution, StandardNormal};
+use regatta_actors::random::StreamKey;
+use tch::{Device, Kind, Tensor};
+
+use super::projection::Projection;
+use super::{
+    Adapter, AdapterTensor, Delta, Factors, LayerGroup, Population, Prepared, Role, tensor_name,
+};
+use crate::model::dropout::dropout;
+use crate::model::{LinearLayer, Masks, ModelError, Weights};
+use crate::tensors::HostTensor;
+
+/// Name of b, (d_out), below the layer.
+pub const LAMBDA_B: &str = "vera_lambda_b";
+/// Name of d, (r), below the layer.
+pub const LAMBDA_D: &str = "vera_lambda_d";
+
+/// VeRA's settings, with the projection that its key gives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Vera {
+    /// Rank r.
+    pub r: i64,
+    /// First value of d.
+    pub d_initial: f64,
+    /// Dropout on the adapter's input.
+    pub dropout: f64,
+    /// s: 1, or α/√r when rank-stabilised.
+    pub scaling: f64,
+    /// Starts with b zero, so that ΔW is zero; otherwise b is one and d is drawn, as in PEFT.
+    pub init_weights: bool,
+    /// A and B.
+    pub projection: Projection,
+}
+
+impl Adapter for Vera {
+    fn name(&self) -> &'static str {
+        "vera"
+    }
+
+    fn tensors(&self, layer: &LinearLayer) -> Vec<AdapterTensor> {
+        vec![
+            AdapterTensor {
+                suffix: LAMBDA_B,
+                shape: vec![layer.d_out],
+                role: Role::Linear,
+            },
+            AdapterTensor {
+                suffix: LAMBDA_D,
+                shape: vec![self.r],
+                role: Role::Trained,
+            },
+        ]
+    }
+
+    fn initial(&self, layer: &LinearLayer, seed: u64, round: u32) -> Vec<HostTensor> {
+        if self.init_weights {
+            let d = HostTensor::full(&[self.r], self.d_initial as f32);
+            return vec![HostTensor::full(&[layer.d_out], 0.0), d];
+        }
+        let name = tensor_name(layer, LAMBDA_D);
+        let key = StreamKey {
+            seed,
+            purpose: "adapter",
+            name: &name,
+            round,
+            attempt: 0,
+        };
+        let mut stream = key.stream();
+        let mut d = HostTensor::full(&[self.r], 0.0);
+        d.values_mut()
+            .fill_with(|| StandardNormal.sample(&mut stream));
+        vec![HostTensor::full(&[layer.d_out], 1.0), d]
+    }
+
+    fn prepare(
+        &self,
+        layers: &[LinearLayer],
+        _state: &Weights,
+        device: Device,
+    ) -> Result<Box<dyn Prepared>, ModelError> {
+        let mut projections = HashMap::new();
+        for group in LayerGroup::of(layers) {
+            let shape = (group.d_out, group.d_in);
+            let slices = self
+                .projection
+                .slices(shape.0, shape.1, Kind::Float, device)?;
+            projections.insert(shape, slices);
+        }
+        Ok(Box::new(PreparedVera {
+            vera: self.clone(),
+            projections,
+        }))
+    }
+
+    /// `Σ wₖ diag(bₖ) B diag(dₖ) A = (B ∘ M) A` with `M = Σ wₖ bₖ dₖᵀ`: of rank r, however many
+    /// the clients.
+    fn factors(&self, group: &LayerGroup, updates: &Population<'_>) -> Result<Factors, ModelError> {
+        let (d_out, d_in) = (group.d_out, group.d_in);
+        let (a, b) = self
+            .projection
+            .slices(d_out, d_in, Kind::Double, updates.device)?;
+        let lambda_b = updates.stack(group, LAMBDA_B)?.permute([1, 2, 0]);
+        let lambda_d = updates.stack(group, LAMBDA_D)?.transpose(0, 1);
+        let m = (lambda_b * (updates.weights()? * self.scaling)).matmul(&lambda_d);
+        Ok(Factors {
+            left: m * b,
+            right: a.expand([group.len(), -1, -1], false),
+        })
+    }
+}
+
+struct PreparedVera {
+    vera: Vera,
+    projections: HashMap<(i64, i64), (Tensor, Tensor)>,
+}
+
+impl Prepared for PreparedVera {
+    fn attach(&self, layer: &LinearLayer, trained: &Weights) -> Result<Rc<dyn Delta>, ModelError> {
+        let projection = self.projections.get(&(layer.d_out, layer.d_in));
+        let missing = || ModelError::Missing {
+            name: format!("{}.vera_A", layer.module),
+        };
+        let (a, b) = projection.ok_or_else(missing)?;
+        Ok(Rc::new(VeraDelta {
+            a: a.shallow_clone(),
+            b: b.shallow_clone(),
+            lambda_b: trained.get(&tensor_name(layer, LAMBDA_B))?,
+            lambda_d: trained.get(&tensor_name(layer, LAMBDA_D))?,
+            scaling: self.vera.scaling,
+            dropout: self.vera.dropout,
+        }))
+    }
+}
+
+struct VeraDelta {
+    a: Tensor,
+    b: Tensor,
+    lambda_b: Tensor,
+    lambda_d: Tensor,
+    scaling: f64,
+    dropout: f64,
+}
+
+impl Delta for VeraDelta {
+    fn forward(&self, x: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
+        let x = dropout(x, self.dropout, masks)?;
+        let narrow = x.f_linear(&self.a, None::<&Tensor>)?;
+        let narrow = narrow.f_mul(&self.lambda_d.f_mul_scalar(self.scaling)?)?;
+        Ok(narrow
+            .f_linear(&self.b, None::<&Tensor>)?
+            .f_mul(&self.lambda_b)?)
+    }
+}

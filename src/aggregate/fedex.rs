@@ -1,0 +1,23 @@
+//! `ours` and `ours_vera`: means of the factors, and the residual
+//! `s (Σ pᵢ ΔWᵢ − ΔW(means))` folded into the base. FedEx-LoRA and FedEx-VeRA; see
+//! [`super::exactness`]. One rule for every adapter that gives its factors.
+
+use super::{Aggregator, GlobalState, Report, Round, exactness};
+use crate::model::ModelError;
+
+/// See the module.
+pub struct FedEx {
+    /// The name under which it goes.
+    pub name: &'static str,
+}
+
+impl Aggregator for FedEx {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn aggregate(&self, round: &Round<'_>, state: &mut GlobalState) -> Result<Report, ModelError> {
+        state.take_means(&round.updates, |_| true)?;
+        exactness::fold_residual(round, state)
+    }
+}

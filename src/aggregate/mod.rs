@@ -1,0 +1,147 @@
+//! Aggregation: many clients' updates become one global state.
+//!
+//! The ideal after a round is `W₀ + s Σ pᵢ ΔWᵢ` in every adapted layer. Averaging the factors of
+//! ΔW misses it, since a mean of products is no product of means. Exact methods fold what is
+//! missed, the residual, into the frozen weights; every method's miss is measured.
+//!
+//! | file | methods | exact |
+//! |---|---|---|
+//! | [`normal`] | `normal` (FedIT): means of everything | no |
+//! | [`ffa`] | `ffa`: what ΔW is linear in | yes, by training less |
+//! | [`fedex`] | `ours`, `ours_vera` (FedEx): means, residual folded into the base | yes |
+//! | [`sorf`] | `sorf_vera`, `sorf_vera_exact`: refits of SORF-VeRA | the second |
+//! | [`fedsvd`] | `fedsvd`: B alone trained, refactored by SVD | yes |
+//! | [`flora`] | `flora`: everything folded, the adapter starts anew; ranks may differ | yes |
+//! | [`rolora`] | `rolora`: A and B in alternate rounds | yes |
+//!
+//! To add a method: implement [`Aggregator`] in a file of its own and name it in [`METHODS`].
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`state`] | the global state, its digest, and means of updates |
+//! | [`exactness`] | the residual folded, and the miss measured |
+//! | [`check`] | what an update must be before it is folded |
+//! | [`traffic`] | bytes of a round, in the form that would be sent |
+
+pub mod check;
+pub mod exactness;
+pub mod fedex;
+pub mod fedsvd;
+pub mod ffa;
+pub mod flora;
+pub mod normal;
+pub mod rolora;
+pub mod sorf;
+pub mod state;
+pub mod traffic;
+
+pub use state::GlobalState;
+
+use crate::adapter::{Adapter, AdapterTensor, Factors, LayerGroup, Population, Role};
+use crate::model::ModelError;
+
+/// One round as an aggregator sees it: checked updates with weights that sum to 1.
+pub struct Round<'a> {
+    /// The round, from 1.
+    pub round: u32,
+    /// The adapter that the clients trained.
+    pub adapter: &'a dyn Adapter,
+    /// The adapted layers by shape.
+    pub groups: &'a [LayerGroup],
+    /// The updates over the state that they started from.
+    pub updates: Population<'a>,
+    /// By what the residual is multiplied before it is folded: 1 is exact.
+    pub fold_scale: f64,
+    /// The run's seed, for methods that draw.
+    pub seed: u64,
+}
+
+impl Round<'_> {
+    /// Factors of the ideal update, `Σ pᵢ s ΔWᵢ`.
+    ///
+    /// # Errors
+    /// When a tensor is missing or the device fails.
+    pub fn ideal(&self, group: &LayerGroup) -> Result<Factors, ModelError> {
+        self.adapter.factors(group, &self.updates)
+    }
+
+    /// Factors of `s ΔW` of one set of adapter tensors.
+    ///
+    /// # Errors
+    /// When a tensor is missing or the device fails.
+    pub fn update_of(
+        &self,
+        state: &GlobalState,
+        group: &LayerGroup,
+    ) -> Result<Factors, ModelError> {
+        let (updates, weights) = (&[&state.trained][..], &[1.0][..]);
+        let device = self.updates.device;
+        let one = Population {
+            state: &state.trained,
+            updates,
+            weights,
+            device,
+        };
+        self.adapter.factors(group, &one)
+    }
+}
+
+/// What an aggregation did to the base, and how far it is from the ideal.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// ‖effective − ideal‖_F / ‖Σ pᵢ s ΔWᵢ‖_F over all adapted layers together.
+    pub exactness_error: f64,
+    /// Rank of the residual's factors per layer group, where one was folded.
+    pub residual_ranks: Vec<Option<i64>>,
+}
+
+/// A method of aggregation.
+pub trait Aggregator: Send + Sync {
+    /// Its name on the command line.
+    fn name(&self) -> &'static str;
+
+    /// Whether clients train this tensor of the adapter in this round. Heads are always trained.
+    fn trains(&self, tensor: &AdapterTensor, round: u32) -> bool {
+        let _ = round;
+        tensor.role != Role::Server
+    }
+
+    /// Whether a client must download this tensor after a round.
+    fn sends(&self, tensor: &AdapterTensor) -> bool {
+        tensor.role != Role::Server
+    }
+
+    /// Whether the adapter's first ΔW, where it is not zero, is subtracted from the base once, so
+    /// that training starts at the pretrained model. Every client can do so from the seeds.
+    fn starts_at_pretrained(&self) -> bool {
+        false
+    }
+
+    /// Takes the global state from before the round to after it.
+    ///
+    /// # Errors
+    /// When libtorch fails; the state is then undefined, and the round is lost.
+    fn aggregate(&self, round: &Round<'_>, state: &mut GlobalState) -> Result<Report, ModelError>;
+}
+
+/// All methods that can be asked for by name. A new one adds its line here.
+pub const METHODS: &[(&str, &dyn Aggregator)] = &[
+    ("normal", &normal::Normal),
+    ("ffa", &ffa::Ffa),
+    ("ours", &fedex::FedEx { name: "ours" }),
+    ("ours_vera", &fedex::FedEx { name: "ours_vera" }),
+    ("sorf_vera", &sorf::Refit),
+    ("sorf_vera_exact", &sorf::ExactRefit),
+    ("fedsvd", &fedsvd::FedSvd),
+    ("flora", &flora::Flora),
+    ("rolora", &rolora::RoLora),
+];
+
+/// The method of that name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static dyn Aggregator> {
+    METHODS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, method)| *method)
+}

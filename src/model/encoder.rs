@@ -1,0 +1,217 @@
+//! The transformer encoder that RoBERTa and BERT share.
+//!
+//! Liu et al., *RoBERTa: A Robustly Optimized BERT Pretraining Approach*, 2019; Devlin et al.,
+//! *BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding*, 2019.
+//! Layers are normalised after each residual sum, as both do.
+
+use tch::{Kind, Tensor};
+
+use super::config::{Activation, Family, ModelConfig};
+use super::dropout::dropout;
+use super::layers::{Embedding, LayerNorm, Linear};
+use super::{Inputs, Masks, ModelError, View};
+
+/// Word, position and token type embeddings, summed and normalised.
+struct Embeddings {
+    words: Embedding,
+    positions: Embedding,
+    types: Embedding,
+    norm: LayerNorm,
+    family: Family,
+    pad: i64,
+    dropout: f64,
+}
+
+impl Embeddings {
+    fn new(view: &View<'_>, config: &ModelConfig) -> Result<Self, ModelError> {
+        let h = config.hidden_size;
+        let table = |name, rows| Embedding::new(&view.pp(name), rows, h);
+        Ok(Self {
+            words: table("word_embeddings", config.vocab_size)?,
+            positions: table("position_embeddings", config.max_position_embeddings)?,
+            types: table("token_type_embeddings", config.type_vocab_size)?,
+            norm: LayerNorm::new(&view.pp("LayerNorm"), h, config.layer_norm_eps)?,
+            family: config.family,
+            pad: config.pad_token_id,
+            dropout: config.hidden_dropout_prob,
+        })
+    }
+
+    fn forward(&self, inputs: &Inputs, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
+        let ids = &inputs.ids;
+        let (positions, types) = match self.family {
+            // RoBERTa counts positions from behind the padding index and knows one token type.
+            Family::Roberta => {
+                let real = ids.f_ne(self.pad)?.f_to_kind(Kind::Int64)?;
+                let counted = real.f_cumsum(1, Kind::Int64)?.f_mul(&real)?;
+                (counted.f_add_scalar(self.pad)?, ids.f_zeros_like()?)
+            }
+            Family::Bert => {
+                let positions = Tensor::f_arange(ids.size()[1], (Kind::Int64, ids.device()))?;
+                (positions.f_unsqueeze(0)?, inputs.types.shallow_clone())
+            }
+        };
+        let sum = self
+            .words
+            .forward(ids)?
+            .f_add(&self.types.forward(&types)?)?;
+        let sum = sum.f_add(&self.positions.forward(&positions)?)?;
+        Ok(dropout(&self.norm.forward(&sum)?, self.dropout, masks)?)
+    }
+}
+
+/// Multi-head self-attention with its output projection, residual and norm.
+struct Attention {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    output: Linear,
+    norm: LayerNorm,
+    heads: i64,
+    probs_dropout: f64,
+    hidden_dropout: f64,
+}
+
+impl Attention {
+    fn new(view: &View<'_>, config: &ModelConfig) -> Result<Self, ModelError> {
+        let h = config.hidden_size;
+        let (own, out) = (view.pp("self"), view.pp("output"));
+        Ok(Self {
+            query: Linear::new(&own.pp("query"), h, h)?,
+            key: Linear::new(&own.pp("key"), h, h)?,
+            value: Linear::new(&own.pp("value"), h, h)?,
+            output: Linear::new(&out.pp("dense"), h, h)?,
+            norm: LayerNorm::new(&out.pp("LayerNorm"), h, config.layer_norm_eps)?,
+            heads: config.num_attention_heads,
+            probs_dropout: config.attention_probs_dropout_prob,
+            hidden_dropout: config.hidden_dropout_prob,
+        })
+    }
+
+    /// (rows, tokens, hidden) to (rows, heads, tokens, hidden / heads).
+    fn split(&self, x: &Tensor) -> Result<Tensor, ModelError> {
+        let (rows, tokens, hidden) = x.size3()?;
+        Ok(x.f_view([rows, tokens, self.heads, hidden / self.heads])?
+            .f_transpose(1, 2)?)
+    }
+
+    fn forward(
+        &self,
+        x: &Tensor,
+        bias: Option<&Tensor>,
+        masks: Option<&Masks>,
+    ) -> Result<Tensor, ModelError> {
+        let query = self.split(&self.query.forward(x, masks)?)?;
+        let key = self.split(&self.key.forward(x, masks)?)?;
+        let value = self.split(&self.value.forward(x, masks)?)?;
+        let context = match masks {
+            Some(masks) if self.probs_dropout > 0.0 => {
+                attend_with_dropout(&query, &key, &value, bias, self.probs_dropout, masks)?
+            }
+            _ => Tensor::f_scaled_dot_product_attention(
+                &query, &key, &value, bias, 0.0, false, None, false,
+            )?,
+        };
+        let context = context.f_transpose(1, 2)?.f_reshape(x.size())?;
+        let y = dropout(
+            &self.output.forward(&context, masks)?,
+            self.hidden_dropout,
+            masks,
+        )?;
+        self.norm.forward(&y.f_add(x)?)
+    }
+}
+
+/// Attention by its definition. libtorch's fused kernel draws dropout from its own generator, so
+/// it cannot be used where probabilities are dropped.
+fn attend_with_dropout(
+    query: &Tensor,
+    key: &Tensor,
+    value: &Tensor,
+    bias: Option<&Tensor>,
+    p: f64,
+    masks: &Masks,
+) -> Result<Tensor, ModelError> {
+    let width = query.size()[3] as f64;
+    let scaled = query.f_mul_scalar(width.sqrt().recip())?;
+    let mut scores = scaled.f_matmul(&key.f_transpose(2, 3)?)?;
+    if let Some(bias) = bias {
+        scores = scores.f_add(bias)?;
+    }
+    let probs = scores.f_softmax(-1, scores.kind())?;
+    Ok(masks.apply(&probs, p)?.f_matmul(value)?)
+}
+
+/// The two feed-forward layers with residual and norm.
+struct FeedForward {
+    widen: Linear,
+    narrow: Linear,
+    norm: LayerNorm,
+    activation: Activation,
+    dropout: f64,
+}
+
+impl FeedForward {
+    fn new(view: &View<'_>, config: &ModelConfig) -> Result<Self, ModelError> {
+        let (h, wide) = (config.hidden_size, config.intermediate_size);
+        let out = view.pp("output");
+        Ok(Self {
+            widen: Linear::new(&view.pp("intermediate").pp("dense"), h, wide)?,
+            narrow: Linear::new(&out.pp("dense"), wide, h)?,
+            norm: LayerNorm::new(&out.pp("LayerNorm"), h, config.layer_norm_eps)?,
+            activation: config.hidden_act,
+            dropout: config.hidden_dropout_prob,
+        })
+    }
+
+    fn forward(&self, x: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
+        let wide = self.widen.forward(x, masks)?;
+        let wide = match self.activation {
+            Activation::Gelu => wide.f_gelu("none")?,
+            Activation::GeluTanh => wide.f_gelu("tanh")?,
+            Activation::Relu => wide.f_relu()?,
+        };
+        let y = dropout(&self.narrow.forward(&wide, masks)?, self.dropout, masks)?;
+        self.norm.forward(&y.f_add(x)?)
+    }
+}
+
+/// Embeddings and all layers.
+pub struct Encoder {
+    embeddings: Embeddings,
+    layers: Vec<(Attention, FeedForward)>,
+}
+
+impl Encoder {
+    /// The encoder whose tensors lie at `view`.
+    ///
+    /// # Errors
+    /// When a tensor is missing or of another shape.
+    pub fn new(view: &View<'_>, config: &ModelConfig) -> Result<Self, ModelError> {
+        let layer = |i| {
+            let view = view.pp("encoder").pp("layer").pp(i);
+            let attention = Attention::new(&view.pp("attention"), config)?;
+            Ok((attention, FeedForward::new(&view, config)?))
+        };
+        Ok(Self {
+            embeddings: Embeddings::new(&view.pp("embeddings"), config)?,
+            layers: (0..config.num_hidden_layers)
+                .map(layer)
+                .collect::<Result<_, ModelError>>()?,
+        })
+    }
+
+    /// The last hidden states, (rows, tokens, hidden).
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub fn forward(&self, inputs: &Inputs, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
+        let mut x = self.embeddings.forward(inputs, masks)?;
+        let bias = inputs.attention_bias(x.kind())?;
+        for (attention, feed_forward) in &self.layers {
+            x = attention.forward(&x, bias.as_ref(), masks)?;
+            x = feed_forward.forward(&x, masks)?;
+        }
+        Ok(x)
+    }
+}

@@ -1,0 +1,79 @@
+//! RoBERTa and BERT sequence classifiers, as transformers defines them.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`config`] | `config.json`, and the list of linear layers that adapters may target |
+//! | [`checkpoint`] | a snapshot folder read into named tensors; a fresh head where there is none |
+//! | [`weights`] | named tensors on a device, seen through a prefix, with an overlay |
+//! | [`layers`] | linear (where adapters attach), layer norm, embedding |
+//! | [`encoder`] | embeddings, attention, feed-forward |
+//! | [`classifier`] | the encoder with its head: token ids to logits |
+//! | [`dropout`] | dropout masks from keyed streams |
+//!
+//! Tensors carry their Hugging Face names (`roberta.encoder.layer.0.attention.self.query.weight`).
+//! A [`Classifier`] is cheap to build: it borrows nothing, copies no weights, and a client's
+//! replica is one built with that client's trained tensors laid over the shared, frozen ones.
+
+pub mod checkpoint;
+pub mod classifier;
+pub mod config;
+pub mod dropout;
+pub mod encoder;
+pub mod layers;
+pub mod weights;
+
+pub use checkpoint::Checkpoint;
+pub use classifier::{Classifier, Inputs};
+pub use config::{Family, LinearLayer, ModelConfig};
+pub use dropout::Masks;
+pub use weights::{View, Weights};
+
+use std::path::PathBuf;
+
+use crate::tensors::TensorError;
+
+/// What can be wrong with a model.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// A file of the snapshot is missing or cannot be read.
+    #[error("{}: {source}; a model is a folder with config.json, model.safetensors and tokenizer.json", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// `config.json` asks for something this model is not.
+    #[error("{}: {reason}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
+    /// A tensor that the architecture needs is not there.
+    #[error("the checkpoint has no tensor {name}")]
+    Missing {
+        /// The tensor's full name.
+        name: String,
+    },
+    /// A tensor has another shape than `config.json` says.
+    #[error("tensor {name} has shape {got:?}, but config.json makes it {expected:?}")]
+    Shape {
+        /// The tensor's full name.
+        name: String,
+        /// The shape by the configuration.
+        expected: Vec<i64>,
+        /// The shape found.
+        got: Vec<i64>,
+    },
+    /// Parts that do not belong together.
+    #[error("{0}")]
+    Refused(String),
+    /// A tensor file is unreadable.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    /// libtorch refused an operation.
+    #[error(transparent)]
+    Torch(#[from] tch::TchError),
+}

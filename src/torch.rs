@@ -1,0 +1,115 @@
+//! What libtorch can do and tch does not offer, through the C++ shim in `csrc/shim.cpp`.
+
+use std::ffi::{CStr, c_char, c_int};
+
+use tch::{Device, Kind, TchError};
+
+unsafe extern "C" {
+    fn shim_err() -> *const c_char;
+    fn shim_autocast_enter(cuda: c_int, dtype: c_int) -> c_int;
+    fn shim_autocast_exit(cuda: c_int) -> c_int;
+    fn shim_allow_tf32(on: c_int) -> c_int;
+    fn shim_deterministic(on: c_int) -> c_int;
+    fn shim_cuda_mem(device: c_int, out: *mut i64) -> c_int;
+    fn shim_cuda_empty_cache() -> c_int;
+}
+
+fn check(code: c_int) -> Result<(), TchError> {
+    if code == 0 {
+        return Ok(());
+    }
+    // SAFETY: the shim returns a NUL-terminated string of this thread's own, alive until this
+    // thread's next call of the shim; it is copied before that.
+    let message = unsafe { CStr::from_ptr(shim_err()) };
+    Err(TchError::Torch(message.to_string_lossy().into_owned()))
+}
+
+fn is_cuda(device: Device) -> c_int {
+    c_int::from(matches!(device, Device::Cuda(_)))
+}
+
+/// Mixed precision on this thread while it lives: matrix products in a narrower kind, what needs
+/// the range in float32.
+#[derive(Debug)]
+pub struct Autocast {
+    cuda: c_int,
+}
+
+impl Autocast {
+    /// Turns it on for a device type and `Kind::Half` or `Kind::BFloat16`.
+    ///
+    /// # Errors
+    /// When the device type does not know that kind.
+    pub fn enter(device: Device, kind: Kind) -> Result<Self, TchError> {
+        // The numbers of c10::ScalarType.
+        let dtype = if kind == Kind::BFloat16 { 15 } else { 5 };
+        let cuda = is_cuda(device);
+        // SAFETY: changes this thread's autocast state only; errors come back as a code.
+        check(unsafe { shim_autocast_enter(cuda, dtype) })?;
+        Ok(Self { cuda })
+    }
+}
+
+impl Drop for Autocast {
+    fn drop(&mut self) {
+        // SAFETY: undoes the constructor's call on the same thread; it cannot fail once entered.
+        unsafe { shim_autocast_exit(self.cuda) };
+    }
+}
+
+/// Whether float32 matrix products on a GPU may use TF32, which keeps 10 bits of the mantissa.
+///
+/// # Errors
+/// When libtorch refuses.
+pub fn allow_tf32(on: bool) -> Result<(), TchError> {
+    // SAFETY: sets two flags of libtorch's global context.
+    check(unsafe { shim_allow_tf32(c_int::from(on)) })
+}
+
+/// Makes operations that have a deterministic algorithm use it, and the others fail.
+///
+/// # Errors
+/// When libtorch refuses.
+pub fn deterministic(on: bool) -> Result<(), TchError> {
+    // SAFETY: sets a flag of libtorch's global context.
+    check(unsafe { shim_deterministic(c_int::from(on)) })
+}
+
+/// Memory of libtorch's allocator on a CUDA device, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CudaMemory {
+    /// In tensors now.
+    pub allocated: i64,
+    /// In tensors at most, so far.
+    pub allocated_peak: i64,
+    /// Taken from the device now.
+    pub reserved: i64,
+    /// Taken from the device at most, so far.
+    pub reserved_peak: i64,
+}
+
+/// Asks the allocator of a CUDA device.
+///
+/// # Errors
+/// When there is no such device.
+pub fn cuda_memory(device: usize) -> Result<CudaMemory, TchError> {
+    let mut out = [0_i64; 4];
+    // SAFETY: the shim writes four numbers.
+    check(unsafe { shim_cuda_mem(device as c_int, out.as_mut_ptr()) })?;
+    let [allocated, allocated_peak, reserved, reserved_peak] = out;
+    Ok(CudaMemory {
+        allocated,
+        allocated_peak,
+        reserved,
+        reserved_peak,
+    })
+}
+
+/// Gives memory that the allocator holds but no tensor uses back to the device.
+///
+/// # Errors
+/// When there is no CUDA.
+pub fn empty_cuda_cache() -> Result<(), TchError> {
+    // SAFETY: frees cached blocks only.
+    check(unsafe { shim_cuda_empty_cache() })
+}

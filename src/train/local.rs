@@ -1,0 +1,207 @@
+//! One client's round: epochs over its shard, from the server's state to an update.
+
+use std::ops::ControlFlow;
+
+use regatta_actors::learner::{Progress, Watch};
+use regatta_actors::random::StreamKey;
+use tch::Tensor;
+
+use super::optimizer::AdamW;
+use super::precision::{Compute, LossScale};
+use super::replica::Replica;
+use super::schedule::LinearSchedule;
+use crate::glue::batch::{Batch, batches, epoch_order};
+use crate::glue::tokenize::EncodedSplit;
+use crate::model::classifier::loss;
+use crate::model::{Inputs, Masks, ModelError};
+
+/// Settings of local training.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LocalTraining {
+    /// Passes over the shard.
+    pub epochs: u32,
+    /// Examples per optimiser step; the last batch of an epoch may have fewer.
+    pub batch_size: usize,
+    /// Peak learning rate.
+    pub lr: f64,
+    /// Share of the steps that warm up.
+    pub warmup_ratio: f64,
+    /// AdamW's weight decay.
+    pub weight_decay: f64,
+    /// Whether each epoch has an order of its own.
+    pub shuffle: bool,
+}
+
+/// How a round of local training ended.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LocalResult {
+    /// Mean loss over the examples seen.
+    pub loss: f64,
+    /// Examples seen.
+    pub examples: u64,
+    /// Optimiser steps taken.
+    pub steps: u64,
+}
+
+impl LocalTraining {
+    /// Optimiser steps of a round on so many examples.
+    #[must_use]
+    pub fn steps(&self, examples: usize) -> u64 {
+        u64::from(self.epochs) * examples.div_ceil(self.batch_size) as u64
+    }
+
+    /// Trains a replica on its shard: positions in `split`, in the order that `key` gives.
+    /// `None` when `watch` stopped it.
+    ///
+    /// # Errors
+    /// When libtorch fails, for want of memory say.
+    pub fn run(
+        &self,
+        replica: &Replica,
+        split: &EncodedSplit,
+        shard: &[u32],
+        key: StreamKey<'_>,
+        pad: u32,
+        compute: Compute,
+        watch: &mut dyn Watch,
+    ) -> Result<Option<LocalResult>, ModelError> {
+        let total = self.steps(shard.len());
+        let schedule = LinearSchedule::new(self.lr, self.warmup_ratio, total);
+        let mut optimizer = AdamW::new(replica.leaves(), self.weight_decay)?;
+        let mut scale = LossScale::for_kind(compute.kind);
+        let masks = Masks::new(
+            StreamKey {
+                purpose: "dropout",
+                ..key
+            }
+            .stream(),
+        );
+        let mut seen = LossSum::new(compute)?;
+        let mut steps = 0;
+        for epoch in 0..self.epochs {
+            let order = self.order(shard, epoch, key);
+            for positions in batches(&order, self.batch_size) {
+                let batch = Batch::gather(split, positions, pad);
+                let loss = step_loss(replica, &batch, &masks, compute)?;
+                seen.add(&loss, batch.rows)?;
+                let finite = backward(replica, &loss, scale.as_mut())?;
+                if finite {
+                    optimizer.step(schedule.rate(steps))?;
+                } else {
+                    optimizer.clear()?;
+                }
+                steps += 1;
+                let progress = Progress {
+                    steps_done: steps,
+                    steps_total: total,
+                    examples: seen.examples,
+                    loss: seen.cheap_mean()?,
+                };
+                if let ControlFlow::Break(()) = watch.step(progress) {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(LocalResult {
+            loss: seen.mean()?,
+            examples: seen.examples,
+            steps,
+        }))
+    }
+
+    /// The shard's positions in one epoch's order.
+    fn order(&self, shard: &[u32], epoch: u32, key: StreamKey<'_>) -> Vec<u32> {
+        if !self.shuffle {
+            return shard.to_vec();
+        }
+        let purpose = format!("shuffle epoch {epoch}");
+        let order = epoch_order(
+            shard.len(),
+            StreamKey {
+                purpose: &purpose,
+                ..key
+            },
+        );
+        order.into_iter().map(|i| shard[i as usize]).collect()
+    }
+}
+
+fn step_loss(
+    replica: &Replica,
+    batch: &Batch,
+    masks: &Masks,
+    compute: Compute,
+) -> Result<Tensor, ModelError> {
+    let inputs = inputs(batch, compute)?;
+    let labels = Tensor::f_from_slice(&batch.labels)?.f_to_device(compute.device)?;
+    let autocast = compute.autocast()?;
+    let logits = replica.model.logits(&inputs, Some(masks))?;
+    drop(autocast);
+    loss(&logits, &labels)
+}
+
+/// A batch on the device.
+pub(super) fn inputs(batch: &Batch, compute: Compute) -> Result<Inputs, ModelError> {
+    let (ids, mask, types) = (
+        &batch.input_ids,
+        &batch.attention_mask,
+        &batch.token_type_ids,
+    );
+    Inputs::new(batch.rows as i64, ids, mask, types, compute.device)
+}
+
+/// Backward pass; false when the gradients overflowed and the step is to be skipped.
+fn backward(
+    replica: &Replica,
+    loss: &Tensor,
+    scale: Option<&mut LossScale>,
+) -> Result<bool, ModelError> {
+    match scale {
+        None => replica.backward(loss).map(|()| true),
+        Some(scale) => {
+            replica.backward(&scale.apply(loss)?)?;
+            scale.unscale(replica.leaves())
+        }
+    }
+}
+
+/// A sum of losses that stays on the device, so that a GPU is asked once a round.
+struct LossSum {
+    sum: Tensor,
+    on_host: bool,
+    examples: u64,
+}
+
+impl LossSum {
+    fn new(compute: Compute) -> Result<Self, ModelError> {
+        let sum = Tensor::f_zeros([], (tch::Kind::Double, compute.device))?;
+        Ok(Self {
+            sum,
+            on_host: compute.device == tch::Device::Cpu,
+            examples: 0,
+        })
+    }
+
+    fn add(&mut self, mean: &Tensor, rows: usize) -> Result<(), ModelError> {
+        let total = mean
+            .f_detach()?
+            .f_to_kind(tch::Kind::Double)?
+            .f_mul_scalar(rows as f64)?;
+        self.sum = self.sum.f_add(&total)?;
+        self.examples += rows as u64;
+        Ok(())
+    }
+
+    fn mean(&self) -> Result<f64, ModelError> {
+        Ok(self.sum.f_double_value(&[])? / self.examples.max(1) as f64)
+    }
+
+    /// The mean where it costs nothing to know.
+    fn cheap_mean(&self) -> Result<Option<f64>, ModelError> {
+        if self.on_host {
+            self.mean().map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Local training: what one client does in one round.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`schedule`] | the learning rate: linear warm-up, linear decay |
+//! | [`optimizer`] | AdamW over one client's trained tensors |
+//! | [`precision`] | mixed precision and loss scaling |
+//! | [`replica`] | a client's model: shared frozen weights, its own trained tensors |
+//! | [`local`] | the loop over batches |
+//! | [`evaluate`] | predictions and losses over a split |
+
+pub mod evaluate;
+pub mod local;
+pub mod optimizer;
+pub mod precision;
+pub mod replica;
+pub mod schedule;
+
+pub use precision::Compute;
+pub use replica::{Replica, Shared};

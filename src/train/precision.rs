@@ -1,0 +1,118 @@
+//! The kind of number that matrix products use, and loss scaling where its range is small.
+
+use tch::{Cuda, Device, Kind, Tensor};
+
+use crate::model::ModelError;
+use crate::torch::Autocast;
+
+/// How a device computes: where, and in which kind.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Compute {
+    /// The device.
+    pub device: Device,
+    /// `Kind::Float`, or `Kind::BFloat16` or `Kind::Half` for mixed precision.
+    pub kind: Kind,
+}
+
+impl Compute {
+    /// float32 on the CPU; on a GPU bfloat16, or float16 where it is too old for that.
+    #[must_use]
+    pub fn automatic(device: Device) -> Self {
+        let kind = match device {
+            Device::Cuda(_) if Cuda::device_count() > 0 => Kind::BFloat16,
+            _ => Kind::Float,
+        };
+        Self { device, kind }
+    }
+
+    /// Mixed precision for as long as the guard lives; none for float32.
+    ///
+    /// # Errors
+    /// When the device does not know the kind.
+    pub fn autocast(&self) -> Result<Option<Autocast>, ModelError> {
+        match self.kind {
+            Kind::Float => Ok(None),
+            kind => Ok(Some(Autocast::enter(self.device, kind)?)),
+        }
+    }
+}
+
+/// Dynamic loss scaling for float16 (Micikevicius et al., *Mixed Precision Training*, 2018), with
+/// the constants that PyTorch's `GradScaler` has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LossScale {
+    scale: f64,
+    good_steps: u32,
+}
+
+impl LossScale {
+    const START: f64 = 65536.0;
+    const GROW_AFTER: u32 = 2000;
+
+    /// A scale for that kind; `None` where the gradients' range suffices without.
+    #[must_use]
+    pub fn for_kind(kind: Kind) -> Option<Self> {
+        (kind == Kind::Half).then_some(Self {
+            scale: Self::START,
+            good_steps: 0,
+        })
+    }
+
+    /// The loss times the scale.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub fn apply(&self, loss: &Tensor) -> Result<Tensor, ModelError> {
+        Ok(loss.f_mul_scalar(self.scale)?)
+    }
+
+    /// Divides the gradients by the scale; false when one of them is not finite, in which case the
+    /// step is to be skipped, and the next scale is half of this one.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub fn unscale<'a>(
+        &mut self,
+        leaves: impl IntoIterator<Item = &'a Tensor>,
+    ) -> Result<bool, ModelError> {
+        let mut finite = true;
+        for leaf in leaves {
+            let mut grad = leaf.f_grad()?;
+            if grad.defined() {
+                let _ = grad.f_mul_scalar_(self.scale.recip())?;
+                finite &= grad.f_isfinite()?.f_all()?.f_int64_value(&[])? == 1;
+            }
+        }
+        self.good_steps = if finite { self.good_steps + 1 } else { 0 };
+        if !finite {
+            self.scale /= 2.0;
+        } else if self.good_steps == Self::GROW_AFTER {
+            (self.scale, self.good_steps) = (self.scale * 2.0, 0);
+        }
+        Ok(finite)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_overflow_skips_the_step_and_halves_the_scale() {
+        let mut scale = LossScale::for_kind(Kind::Half).unwrap();
+        let leaf = Tensor::from_slice(&[1.0_f32]).set_requires_grad(true);
+        let loss = scale.apply(&(&leaf * 3.0).sum(Kind::Float)).unwrap();
+        loss.backward();
+        assert!(scale.unscale([&leaf]).unwrap());
+        assert_eq!(leaf.grad().double_value(&[0]), 3.0);
+        (&leaf * f64::INFINITY).sum(Kind::Float).backward();
+        assert!(!scale.unscale([&leaf]).unwrap());
+        assert_eq!(scale.scale, LossScale::START / 2.0);
+    }
+
+    #[test]
+    fn only_float16_needs_a_scale() {
+        assert_eq!(LossScale::for_kind(Kind::BFloat16), None);
+        assert_eq!(LossScale::for_kind(Kind::Float), None);
+    }
+}

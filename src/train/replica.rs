@@ -1,0 +1,155 @@
+//! A client's model: shared frozen weights, and tensors of its own laid over them.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use tch::{Device, Kind, Tensor};
+
+use crate::adapter::{Adapter, Delta, Prepared};
+use crate::model::weights::Deltas;
+use crate::model::{Classifier, LinearLayer, ModelConfig, ModelError, View, Weights};
+use crate::tensors::{HostTensor, TensorMap};
+
+/// What all clients of a lane share during a round: the base as the server has it, and what the
+/// adapter precomputed.
+pub struct Shared {
+    /// The frozen weights with the server's base delta added.
+    pub base: Weights,
+    /// The adapter's constants of the round.
+    pub prepared: Box<dyn Prepared>,
+    /// The server's trained tensors, on the device.
+    pub state: Weights,
+}
+
+impl Shared {
+    /// Lays the server's base delta over frozen weights, and prepares the adapter.
+    ///
+    /// The delta is added to the pretrained weight, not to last round's: whoever holds a
+    /// snapshot gets the same bits, whichever rounds it missed.
+    ///
+    /// # Errors
+    /// When a tensor is missing or the device fails.
+    pub fn new(
+        frozen: &Weights,
+        base_delta: &TensorMap,
+        trained: &TensorMap,
+        adapter: &dyn Adapter,
+        layers: &[LinearLayer],
+        device: Device,
+    ) -> Result<Self, ModelError> {
+        let mut base = frozen.clone();
+        for (name, delta) in base_delta.iter() {
+            let weight = frozen.get(name)?;
+            let delta = delta.to_tensor(device)?;
+            let sum = weight
+                .f_to_kind(Kind::Float)?
+                .f_add(&delta)?
+                .f_to_kind(weight.kind())?;
+            base.0.insert(name.to_owned(), sum);
+        }
+        let state = Weights::from_map(trained, device)?;
+        let prepared = adapter.prepare(layers, &state, device)?;
+        Ok(Self {
+            base,
+            prepared,
+            state,
+        })
+    }
+}
+
+/// A model with one client's tensors, which gather gradients when they are trained.
+pub struct Replica {
+    /// The model.
+    pub model: Classifier,
+    /// What the client trains, by name in order.
+    leaves: Vec<(String, Tensor)>,
+    /// The attached adapters.
+    deltas: Vec<Rc<dyn Delta>>,
+}
+
+impl Replica {
+    /// A replica over shared weights. `trained` are the client's tensors; those that `trains`
+    /// names gather gradients.
+    ///
+    /// # Errors
+    /// When a tensor is missing or of another shape.
+    pub fn new(
+        shared: &Shared,
+        config: &ModelConfig,
+        labels: i64,
+        layers: &[LinearLayer],
+        trained: Weights,
+        trains: impl Fn(&str) -> bool,
+    ) -> Result<Self, ModelError> {
+        let mut own = HashMap::new();
+        let mut leaves = Vec::new();
+        for (name, tensor) in trained.0 {
+            let leaf = if trains(&name) {
+                // A copy: the shared state must not change under the other clients.
+                let leaf = tensor.f_detach()?.f_copy()?.f_set_requires_grad(true)?;
+                leaves.push((name.clone(), leaf.shallow_clone()));
+                leaf
+            } else {
+                tensor
+            };
+            own.insert(name, leaf);
+        }
+        leaves.sort_by(|a, b| a.0.cmp(&b.0));
+        let own = Weights(own);
+        let mut attached = Deltas::new();
+        for layer in layers {
+            attached.insert(layer.module.clone(), shared.prepared.attach(layer, &own)?);
+        }
+        let model = Classifier::new(
+            &View::adapted(&shared.base, &own, &attached),
+            config,
+            labels,
+        )?;
+        let deltas = layers
+            .iter()
+            .filter_map(|layer| attached.remove(&layer.module))
+            .collect();
+        Ok(Self {
+            model,
+            leaves,
+            deltas,
+        })
+    }
+
+    /// The trained tensors, in name order.
+    pub fn leaves(&self) -> impl Iterator<Item = &Tensor> {
+        self.leaves.iter().map(|(_, leaf)| leaf)
+    }
+
+    /// The gradient of each trained tensor that has one, by name.
+    pub fn gradients(&self) -> impl Iterator<Item = (&str, Tensor)> {
+        let defined = |(name, leaf): &'_ (String, Tensor)| (leaf.grad().defined(), name, leaf);
+        let _ = defined;
+        self.leaves.iter().filter_map(|(name, leaf)| {
+            let grad = leaf.grad();
+            grad.defined().then_some((name.as_str(), grad))
+        })
+    }
+
+    /// Backward pass from a loss to the trained tensors.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub fn backward(&self, loss: &Tensor) -> Result<(), ModelError> {
+        loss.f_backward()?;
+        self.deltas
+            .iter()
+            .try_for_each(|delta| delta.finish_backward())
+    }
+
+    /// Copies the trained tensors to the host.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn update(&self) -> Result<TensorMap, ModelError> {
+        let host = |(name, leaf): &(String, Tensor)| -> Result<_, ModelError> {
+            Ok((name.clone(), HostTensor::from_tensor(leaf)?))
+        };
+        self.leaves.iter().map(host).collect()
+    }
+}
