@@ -6,6 +6,7 @@ mod check;
 mod data;
 mod doctor;
 mod interrupt;
+mod run;
 mod terminal;
 
 use std::ffi::OsString;
@@ -33,7 +34,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     logging::start(cli.verbose, || terminal::Stderr);
     let done = match &cli.command {
-        Command::Run(_) => todo!(),
+        Command::Run(args) => run::run(args, crate::federation::execute),
         Command::Check(args) => check::check(args),
         Command::Data(args) => data::data(args),
         Command::Doctor => {

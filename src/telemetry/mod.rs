@@ -13,4 +13,4 @@ mod observer;
 mod tests;
 
 pub use exporter::Exporter;
-pub use observer::MetricsObserver;
+pub use observer::{MetricsObserver, RunInfo};

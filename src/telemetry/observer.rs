@@ -9,21 +9,36 @@ use regatta_actors::record::{ClientRecord, Outcome, RoundRecord};
 
 use super::catalog as c;
 
+/// What is run, for the labels of the two info metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunInfo {
+    /// The program's version.
+    pub version: &'static str,
+    /// libtorch's version.
+    pub libtorch: String,
+    /// The GLUE task.
+    pub task: &'static str,
+    /// The adapter.
+    pub adapter: &'static str,
+    /// The aggregation method.
+    pub method: &'static str,
+}
+
 /// Sets the catalogue's metrics from events.
 #[derive(Debug)]
 pub struct MetricsObserver {
-    method: &'static str,
+    info: RunInfo,
     names: BTreeMap<ClientId, String>,
     states: BTreeMap<ClientId, ClientState>,
     best: Scores,
 }
 
 impl MetricsObserver {
-    /// An observer of a run with this aggregation method.
+    /// An observer of such a run.
     #[must_use]
-    pub fn new(method: &'static str) -> Self {
+    pub fn new(info: RunInfo) -> Self {
         Self {
-            method,
+            info,
             names: BTreeMap::new(),
             states: BTreeMap::new(),
             best: Scores::new(),
@@ -32,6 +47,9 @@ impl MetricsObserver {
 
     /// Brings every series into being, so that its first increase is seen as one.
     fn start(&mut self, rounds: u32, clients: &[ClientInfo]) {
+        let info = &self.info;
+        c::BUILD_INFO.set([info.version, &info.libtorch], 1.0);
+        c::RUN_INFO.set([info.task, info.adapter, info.method], 1.0);
         c::ROUND.set([], 0.0);
         c::ROUNDS_PLANNED.set([], f64::from(rounds));
         c::VIRTUAL_SECONDS.set([], 0.0);
@@ -96,7 +114,7 @@ impl MetricsObserver {
             c::TRAIN_LOSS.set([], loss);
         }
         if let Some(error) = record.exactness_error {
-            c::EXACTNESS_ERROR.set([self.method], error);
+            c::EXACTNESS_ERROR.set([self.info.method], error);
         }
         record.clients.iter().for_each(finish_client);
     }

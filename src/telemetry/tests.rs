@@ -6,16 +6,26 @@ use regatta_actors::event::{ClientInfo, ClientState, Event, Observer};
 use regatta_actors::learner::{ClientId, Digest, Scores};
 use regatta_actors::record::{ClientRecord, Outcome, PhaseSeconds, RoundRecord};
 
-use super::{MetricsObserver, catalog, exporter};
+use super::{MetricsObserver, RunInfo, catalog, exporter};
 
 /// What a scrape shows after these events.
 fn scrape(events: &[Event]) -> Scrape {
     let text = with_recorder(|handle| {
-        let mut observer = MetricsObserver::new("ours");
+        let mut observer = MetricsObserver::new(info());
         events.iter().for_each(|event| observer.on_event(event));
         handle.render()
     });
     Scrape::parse(text.lines().map(|line| Ok(line.to_owned()))).unwrap()
+}
+
+fn info() -> RunInfo {
+    RunInfo {
+        version: "0",
+        libtorch: "2".into(),
+        task: "sst2",
+        adapter: "LoRA",
+        method: "ours",
+    }
 }
 
 fn with_recorder<T>(work: impl FnOnce(PrometheusHandle) -> T) -> T {
@@ -213,7 +223,7 @@ fn names_follow_prometheus_and_are_shown_as_they_are() {
         );
     }
     let text = with_recorder(|handle| {
-        let mut observer = MetricsObserver::new("ours");
+        let mut observer = MetricsObserver::new(info());
         observer.on_event(&started());
         observer.on_event(&round_finished([Outcome::Folded; 2]));
         handle.render()

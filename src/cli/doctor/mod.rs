@@ -5,6 +5,8 @@ mod libtorch;
 
 use std::process::Command;
 
+pub use libtorch::version as libtorch_version;
+
 use crate::cli::terminal::say;
 use crate::config::Machine;
 

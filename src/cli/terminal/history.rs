@@ -136,7 +136,7 @@ pub fn line(record: &RoundRecord, rounds: u32) -> String {
         format!("{folded}/{} clients", record.clients.len()),
         format!("train loss {}", number(record.train_loss)),
     ];
-    for scores in &record.eval {
+    if let Some(scores) = &record.eval {
         parts.extend(
             score_names(scores)
                 .iter()
