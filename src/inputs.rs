@@ -6,6 +6,7 @@ use crate::config::{DATA_FOLDER, DataPlan, DataSource, HUB, ModelSource, Plan, P
 use crate::glue::source::LoadOptions;
 use crate::glue::{GlueError, PartitionError, TaskData, TextEncoder};
 use crate::glue::{load_with, locate, partition};
+use crate::model::ModelConfig;
 
 /// What training starts from.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub struct Inputs {
     pub shards: Vec<Vec<u32>>,
     /// The folder of the pretrained model.
     pub model_dir: PathBuf,
+    /// The model's sizes.
+    pub config: ModelConfig,
     /// The model's tokenizer.
     pub encoder: TextEncoder,
 }
@@ -32,12 +35,16 @@ impl Inputs {
             load_data(plan, &mut problems),
             load_model(plan, &mut problems),
         ) {
-            (Some((data, shards)), Some((model_dir, encoder))) => problems.into_result(Self {
-                data,
-                shards,
-                model_dir,
-                encoder,
-            }),
+            (Some((data, shards)), Some(model)) => {
+                let (model_dir, config, encoder) = model;
+                problems.into_result(Self {
+                    data,
+                    shards,
+                    model_dir,
+                    config,
+                    encoder,
+                })
+            }
             _ => Err(problems),
         }
     }
@@ -132,8 +139,8 @@ fn data_remedy(folder: &Path) -> String {
     remedy
 }
 
-/// The model's folder and its tokenizer; `None` when a problem was reported.
-fn load_model(plan: &Plan, problems: &mut Problems) -> Option<(PathBuf, TextEncoder)> {
+/// The model's folder, sizes and tokenizer; `None` when a problem was reported.
+fn load_model(plan: &Plan, problems: &mut Problems) -> Option<(PathBuf, ModelConfig, TextEncoder)> {
     let folder = match &plan.model.source {
         ModelSource::Folder(folder) => folder.clone(),
         ModelSource::Hub(name) => locate::model_dir(name)
@@ -162,17 +169,53 @@ fn load_model(plan: &Plan, problems: &mut Problems) -> Option<(PathBuf, TextEnco
         );
         return None;
     }
-    match TextEncoder::from_model_dir(&folder, plan.data.max_seq_length as usize) {
-        Ok(encoder) => Some((folder, encoder)),
-        Err(error @ GlueError::SequenceLength { .. }) => {
-            problems.report_error("max_seq_length", error);
-            None
-        }
-        Err(error) => {
-            problems.report_error("model", error);
-            None
-        }
+    let config = ModelConfig::read(&folder.join("config.json"))
+        .map_err(|error| problems.report_error("model", error))
+        .ok()?;
+    check_targets(plan, &config, problems);
+    let encoder = TextEncoder::from_model_dir(&folder, plan.data.max_seq_length as usize)
+        .map_err(|error| {
+            let key = match error {
+                GlueError::SequenceLength { .. } => "max_seq_length",
+                _ => "model",
+            };
+            problems.report_error(key, error);
+        })
+        .ok()?;
+    Some((folder, config, encoder))
+}
+
+/// Checks that the layers to adapt are there.
+fn check_targets(plan: &Plan, config: &ModelConfig, problems: &mut Problems) {
+    let count = config.num_hidden_layers;
+    for layer in plan.adapter.layers_to_transform.iter().flatten() {
+        problems.require(
+            i64::from(*layer) < count,
+            "layers_to_transform",
+            format_args!("there is no layer {layer}"),
+            format_args!("the model's layers are numbered from 0 to {}", count - 1),
+        );
     }
+    let layers = config.linear_layers();
+    for name in &plan.adapter.target_modules {
+        let end = format!(".{name}");
+        problems.require(
+            layers
+                .iter()
+                .any(|layer| layer.module.ends_with(&end) || layer.module == *name),
+            "target_modules",
+            format_args!("no linear layer of the encoder is called {name}"),
+            "there are query, key, value, attention.output.dense, intermediate.dense and \
+             output.dense",
+        );
+    }
+    let pattern = plan.adapter.layers_pattern.as_deref();
+    problems.require(
+        pattern.is_none_or(|pattern| pattern == "layer"),
+        "layers_pattern",
+        "no layer of the model is called that",
+        "the encoder calls them layer",
+    );
 }
 
 fn check_init_adapter(plan: &Plan, problems: &mut Problems) {
