@@ -7,6 +7,7 @@ pub mod config;
 pub mod files;
 pub mod glue;
 pub mod model;
+pub mod peft;
 pub mod tensors;
 pub mod torch;
 pub mod train;

@@ -97,7 +97,12 @@ pub fn cuda_memory(device: usize) -> Result<CudaMemory, TchError> {
     // SAFETY: the shim writes four numbers.
     check(unsafe { shim_cuda_mem(device as c_int, out.as_mut_ptr()) })?;
     let [allocated, allocated_peak, reserved, reserved_peak] = out;
-    Ok(CudaMemory { allocated, allocated_peak, reserved, reserved_peak })
+    Ok(CudaMemory {
+        allocated,
+        allocated_peak,
+        reserved,
+        reserved_peak,
+    })
 }
 
 /// Gives memory that the allocator holds but no tensor uses back to the device.

@@ -33,7 +33,10 @@ pub fn predict(
     let _no_grad = no_grad_guard();
     let mut order: Vec<u32> = (0..split.len() as u32).collect();
     order.sort_by_key(|&i| std::cmp::Reverse(split.ids(i as usize).len()));
-    let mut predictions = Predictions { values: vec![0.0; split.len()], loss: 0.0 };
+    let mut predictions = Predictions {
+        values: vec![0.0; split.len()],
+        loss: 0.0,
+    };
     for positions in batches(&order, batch_size) {
         let batch = Batch::gather(split, positions, pad);
         let inputs = inputs(&batch, compute)?;

@@ -69,7 +69,13 @@ impl LocalTraining {
         let schedule = LinearSchedule::new(self.lr, self.warmup_ratio, total);
         let mut optimizer = AdamW::new(replica.leaves(), self.weight_decay)?;
         let mut scale = LossScale::for_kind(compute.kind);
-        let masks = Masks::new(StreamKey { purpose: "dropout", ..key }.stream());
+        let masks = Masks::new(
+            StreamKey {
+                purpose: "dropout",
+                ..key
+            }
+            .stream(),
+        );
         let mut seen = LossSum::new(compute)?;
         let mut steps = 0;
         for epoch in 0..self.epochs {
@@ -96,7 +102,11 @@ impl LocalTraining {
                 }
             }
         }
-        Ok(Some(LocalResult { loss: seen.mean()?, examples: seen.examples, steps }))
+        Ok(Some(LocalResult {
+            loss: seen.mean()?,
+            examples: seen.examples,
+            steps,
+        }))
     }
 
     /// The shard's positions in one epoch's order.
@@ -105,7 +115,13 @@ impl LocalTraining {
             return shard.to_vec();
         }
         let purpose = format!("shuffle epoch {epoch}");
-        let order = epoch_order(shard.len(), StreamKey { purpose: &purpose, ..key });
+        let order = epoch_order(
+            shard.len(),
+            StreamKey {
+                purpose: &purpose,
+                ..key
+            },
+        );
         order.into_iter().map(|i| shard[i as usize]).collect()
     }
 }
@@ -126,7 +142,11 @@ fn step_loss(
 
 /// A batch on the device.
 pub(super) fn inputs(batch: &Batch, compute: Compute) -> Result<Inputs, ModelError> {
-    let (ids, mask, types) = (&batch.input_ids, &batch.attention_mask, &batch.token_type_ids);
+    let (ids, mask, types) = (
+        &batch.input_ids,
+        &batch.attention_mask,
+        &batch.token_type_ids,
+    );
     Inputs::new(batch.rows as i64, ids, mask, types, compute.device)
 }
 
@@ -155,11 +175,18 @@ struct LossSum {
 impl LossSum {
     fn new(compute: Compute) -> Result<Self, ModelError> {
         let sum = Tensor::f_zeros([], (tch::Kind::Double, compute.device))?;
-        Ok(Self { sum, on_host: compute.device == tch::Device::Cpu, examples: 0 })
+        Ok(Self {
+            sum,
+            on_host: compute.device == tch::Device::Cpu,
+            examples: 0,
+        })
     }
 
     fn add(&mut self, mean: &Tensor, rows: usize) -> Result<(), ModelError> {
-        let total = mean.f_detach()?.f_to_kind(tch::Kind::Double)?.f_mul_scalar(rows as f64)?;
+        let total = mean
+            .f_detach()?
+            .f_to_kind(tch::Kind::Double)?
+            .f_mul_scalar(rows as f64)?;
         self.sum = self.sum.f_add(&total)?;
         self.examples += rows as u64;
         Ok(())
@@ -171,6 +198,10 @@ impl LossSum {
 
     /// The mean where it costs nothing to know.
     fn cheap_mean(&self) -> Result<Option<f64>, ModelError> {
-        if self.on_host { self.mean().map(Some) } else { Ok(None) }
+        if self.on_host {
+            self.mean().map(Some)
+        } else {
+            Ok(None)
+        }
     }
 }

@@ -52,7 +52,10 @@ impl LossScale {
     /// A scale for that kind; `None` where the gradients' range suffices without.
     #[must_use]
     pub fn for_kind(kind: Kind) -> Option<Self> {
-        (kind == Kind::Half).then_some(Self { scale: Self::START, good_steps: 0 })
+        (kind == Kind::Half).then_some(Self {
+            scale: Self::START,
+            good_steps: 0,
+        })
     }
 
     /// The loss times the scale.
