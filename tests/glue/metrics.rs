@@ -18,6 +18,8 @@ fn golden() -> PathBuf {
     })
 }
 
+type Metric = fn(&[f32], &[f32]) -> f64;
+
 #[derive(Deserialize)]
 struct Cases {
     cases: Vec<Case>,
@@ -40,7 +42,7 @@ fn golden_metrics_within_a_millionth() {
     let cases: Cases = serde_json::from_slice(&text).unwrap();
     let mut compared = 0;
     for (number, case) in cases.cases.iter().enumerate() {
-        let metrics: [(Option<f64>, fn(&[f32], &[f32]) -> f64); 5] = [
+        let metrics: [(Option<f64>, Metric); 5] = [
             (case.accuracy, accuracy),
             (case.f1, f1),
             (case.matthews, matthews),
