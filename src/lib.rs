@@ -8,6 +8,7 @@ pub mod files;
 pub mod glue;
 pub mod inputs;
 pub mod model;
+pub mod peft;
 pub mod record;
 pub mod telemetry;
 pub mod tensors;

@@ -15,6 +15,7 @@
 //! | [`factors`] | thin factors of updates, batched over layers of equal shape |
 //! | [`population`] | many clients' tensors of one name as one stacked tensor |
 //! | [`projection`] | the frozen random matrices that VeRA and SORF-VeRA share |
+//! | [`targets`] | which layers get an adapter |
 //! | [`torch_random`] | the draws of torch's CPU generator, without its global state |
 
 pub mod factors;
@@ -23,6 +24,7 @@ pub mod population;
 pub mod projection;
 pub mod registry;
 pub mod sorf;
+pub mod targets;
 pub mod torch_random;
 pub mod vera;
 
@@ -33,6 +35,7 @@ use tch::{Device, Tensor};
 
 pub use factors::Factors;
 pub use population::{LayerGroup, Population};
+pub use targets::Targets;
 
 use crate::model::{LinearLayer, Masks, ModelError, Weights};
 use crate::tensors::{HostTensor, TensorMap};

@@ -98,10 +98,7 @@ impl Columns {
             })
         };
         let is_test = request.name.is_test();
-        let wanted = request
-            .columns
-            .iter()
-            .filter(|name| !is_test || optional(name).is_some());
+        let further = request.further(|name| optional(name).is_some());
         let columns = Self {
             texts: spec
                 .tsv_texts
@@ -118,7 +115,7 @@ impl Columns {
             } else {
                 None
             },
-            further: wanted
+            further: further
                 .map(|name| Ok((name.clone(), required(name)?)))
                 .collect::<Result<_, GlueError>>()?,
             names: names.clone(),

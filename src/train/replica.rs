@@ -86,7 +86,7 @@ impl Replica {
         for (name, tensor) in trained.0 {
             let leaf = if trains(&name) {
                 // A copy: the shared state must not change under the other clients.
-                let leaf = tensor.f_detach()?.f_copy()?.f_set_requires_grad(true)?;
+                let leaf = tensor.f_detach()?.copy().f_set_requires_grad(true)?;
                 leaves.push((name.clone(), leaf.shallow_clone()));
                 leaf
             } else {
@@ -123,8 +123,6 @@ impl Replica {
 
     /// The gradient of each trained tensor that has one, by name.
     pub fn gradients(&self) -> impl Iterator<Item = (&str, Tensor)> {
-        let defined = |(name, leaf): &'_ (String, Tensor)| (leaf.grad().defined(), name, leaf);
-        let _ = defined;
         self.leaves.iter().filter_map(|(name, leaf)| {
             let grad = leaf.grad();
             grad.defined().then_some((name.as_str(), grad))

@@ -1,0 +1,19 @@
+//! Adapters in the files of Python's PEFT: `adapter_config.json` and `adapter_model.safetensors`.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`config`] | `adapter_config.json` |
+//! | [`import`] | a PEFT folder read into an adapter's tensors |
+//!
+//! PEFT puts `base_model.model.` before a module's name; below it the names are ours.
+
+pub mod config;
+pub mod import;
+
+pub use config::{PeftConfig, PeftType};
+pub use import::PeftFolder;
+
+/// What PEFT puts before a module's name.
+pub const PREFIX: &str = "base_model.model.";
+/// The names of VeRA's shared projection, when it is saved.
+pub const PROJECTION: [&str; 2] = ["base_model.vera_A", "base_model.vera_B"];

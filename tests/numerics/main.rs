@@ -1,0 +1,7 @@
+//! Models, adapters and aggregation against reference values and float64 oracles.
+
+mod adapters;
+mod aggregation;
+mod models;
+mod sorf;
+mod support;
