@@ -1,5 +1,7 @@
 //! The program from outside: what it accepts, what it refuses, and with which words.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::fs;
 use std::path::Path;
 use std::process::Output;

@@ -105,7 +105,7 @@ fn conclude(outcome: &RunOutcome, folder: &RunFolder) -> anyhow::Result<()> {
         Ending::Complete => say(format_args!("done: {rounds}, results in {place}")),
         Ending::StoppedAfterRound => {
             say(format_args!(
-                "stopped after round {rounds}, results so far in {place}"
+                "stopped after {rounds}, results so far in {place}"
             ));
         }
         Ending::StoppedAtOnce => bail!("stopped in mid-round; {rounds} before it in {place}"),
