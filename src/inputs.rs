@@ -6,7 +6,6 @@ use crate::config::{DATA_FOLDER, DataPlan, DataSource, HUB, ModelSource, Plan, P
 use crate::glue::source::LoadOptions;
 use crate::glue::{GlueError, PartitionError, TaskData, TextEncoder};
 use crate::glue::{load_with, locate, partition};
-use crate::model::ModelConfig;
 
 /// What training starts from.
 #[derive(Debug)]
@@ -17,8 +16,6 @@ pub struct Inputs {
     pub shards: Vec<Vec<u32>>,
     /// The folder of the pretrained model.
     pub model_dir: PathBuf,
-    /// The model's sizes.
-    pub config: ModelConfig,
     /// The model's tokenizer.
     pub encoder: TextEncoder,
 }
@@ -35,22 +32,18 @@ impl Inputs {
             load_data(plan, &mut problems),
             load_model(plan, &mut problems),
         ) {
-            (Some((data, shards)), Some(model)) => {
-                let (model_dir, config, encoder) = model;
-                problems.into_result(Self {
-                    data,
-                    shards,
-                    model_dir,
-                    config,
-                    encoder,
-                })
-            }
+            (Some((data, shards)), Some((model_dir, encoder))) => problems.into_result(Self {
+                data,
+                shards,
+                model_dir,
+                encoder,
+            }),
             _ => Err(problems),
         }
     }
 }
 
-/// Reads what is on this machine and checks it; nothing is fetched from the hub.
+/// Checks what of a plan's files is on this machine; nothing is fetched from the hub.
 ///
 /// # Errors
 /// As [`Inputs::load`].
@@ -139,8 +132,8 @@ fn data_remedy(folder: &Path) -> String {
     remedy
 }
 
-/// The model's folder, sizes and tokenizer; `None` when a problem was reported.
-fn load_model(plan: &Plan, problems: &mut Problems) -> Option<(PathBuf, ModelConfig, TextEncoder)> {
+/// The model's folder and its tokenizer; `None` when a problem was reported.
+fn load_model(plan: &Plan, problems: &mut Problems) -> Option<(PathBuf, TextEncoder)> {
     let folder = match &plan.model.source {
         ModelSource::Folder(folder) => folder.clone(),
         ModelSource::Hub(name) => locate::model_dir(name)
@@ -169,10 +162,6 @@ fn load_model(plan: &Plan, problems: &mut Problems) -> Option<(PathBuf, ModelCon
         );
         return None;
     }
-    let config = ModelConfig::read(&folder.join("config.json"))
-        .map_err(|error| problems.report_error("model", error))
-        .ok()?;
-    check_targets(plan, &config, problems);
     let encoder = TextEncoder::from_model_dir(&folder, plan.data.max_seq_length as usize)
         .map_err(|error| {
             let key = match error {
@@ -182,40 +171,7 @@ fn load_model(plan: &Plan, problems: &mut Problems) -> Option<(PathBuf, ModelCon
             problems.report_error(key, error);
         })
         .ok()?;
-    Some((folder, config, encoder))
-}
-
-/// Checks that the layers to adapt are there.
-fn check_targets(plan: &Plan, config: &ModelConfig, problems: &mut Problems) {
-    let count = config.num_hidden_layers;
-    for layer in plan.adapter.layers_to_transform.iter().flatten() {
-        problems.require(
-            i64::from(*layer) < count,
-            "layers_to_transform",
-            format_args!("there is no layer {layer}"),
-            format_args!("the model's layers are numbered from 0 to {}", count - 1),
-        );
-    }
-    let layers = config.linear_layers();
-    for name in &plan.adapter.target_modules {
-        let end = format!(".{name}");
-        problems.require(
-            layers
-                .iter()
-                .any(|layer| layer.module.ends_with(&end) || layer.module == *name),
-            "target_modules",
-            format_args!("no linear layer of the encoder is called {name}"),
-            "there are query, key, value, attention.output.dense, intermediate.dense and \
-             output.dense",
-        );
-    }
-    let pattern = plan.adapter.layers_pattern.as_deref();
-    problems.require(
-        pattern.is_none_or(|pattern| pattern == "layer"),
-        "layers_pattern",
-        "no layer of the model is called that",
-        "the encoder calls them layer",
-    );
+    Some((folder, encoder))
 }
 
 fn check_init_adapter(plan: &Plan, problems: &mut Problems) {

@@ -34,7 +34,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     logging::start(cli.verbose, || terminal::Stderr);
     let done = match &cli.command {
-        Command::Run(args) => run::run(args, crate::federation::execute),
+        Command::Run(args) => run::run(args),
         Command::Check(args) => check::check(args),
         Command::Data(args) => data::data(args),
         Command::Doctor => {

@@ -1,7 +1,7 @@
 //! `regatta run`: a federation from its scenario to its results.
 
 use anyhow::{Context, bail};
-use regatta_actors::control::{Control, control};
+use regatta_actors::control::control;
 use regatta_actors::event::Observer;
 use regatta_actors::run::{Ending, RunOutcome};
 
@@ -10,31 +10,23 @@ use crate::cli::doctor::libtorch_version;
 use crate::cli::terminal::{TerminalObserver, count, say, show_bars};
 use crate::cli::{check, interrupt};
 use crate::config::{METRICS, Machine, Plan, Problems, load};
+use crate::federation::{Experiment, execute};
 use crate::inputs::Inputs;
 use crate::record::{Recorder, RunFolder};
 use crate::telemetry::{Exporter, MetricsObserver, RunInfo};
 
-/// Runs a scenario. `execute` does the federation itself, telling the observers what happens.
+/// Runs a scenario.
 ///
 /// # Errors
 /// [`Problems`] with the input, before anything is trained; or what ended the run.
-pub fn run<E>(args: &ScenarioArgs, execute: E) -> anyhow::Result<()>
-where
-    E: FnOnce(
-        &Plan,
-        Inputs,
-        &RunFolder,
-        Vec<Box<dyn Observer>>,
-        Control,
-    ) -> anyhow::Result<RunOutcome>,
-{
+pub fn run(args: &ScenarioArgs) -> anyhow::Result<()> {
     let plan = load(args.scenario.as_deref(), &args.settings, &Machine::detect())?;
     show_bars(!plan.telemetry.quiet);
     say(check::describe(&plan));
     if let Some(notice) = &plan.devices.notice {
         say(notice);
     }
-    let inputs = Inputs::load(&plan)?;
+    let experiment = Experiment::prepare(plan.clone(), Inputs::load(&plan)?)?;
     let exporter = serve_metrics(&plan)?;
     let folder = RunFolder::create(&plan)?;
     say(format_args!("results go to {}", folder.path().display()));
@@ -48,7 +40,7 @@ where
         Box::new(MetricsObserver::new(info(&plan))),
         Box::new(TerminalObserver::default()),
     ];
-    let outcome = execute(&plan, inputs, &folder, observers, control);
+    let outcome = execute(experiment, &folder, observers, control);
     if let Some(reason) = failure.get() {
         bail!(
             "{reason}; the rounds before are in {}",
