@@ -3,7 +3,7 @@ use std::path::Path;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed=csrc/shim.cpp");
+    println!("cargo::rerun-if-changed=csrc");
     // torch-sys has `links = "tch"`: cargo hands its direct dependants what it found.
     let Ok(lib) = std::env::var("DEP_TCH_LIBTORCH_LIB") else {
         println!("cargo::error=torch-sys says not where libtorch lies: run `make setup`");
@@ -48,6 +48,6 @@ fn compile_shim(include: &Path) {
         .warnings(false)
         .include(include)
         .include(include.join("torch/csrc/api/include"))
-        .file("csrc/shim.cpp")
+        .files(["csrc/shim.cpp", "csrc/info.cpp"])
         .compile("regatta_shim");
 }

@@ -1,4 +1,7 @@
-//! x
-fn main() {
-    println!("{:?}", tch::Tensor::from_slice(&[1f32, 2.]));
+//! The program `regatta`; see [`regatta::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    regatta::cli::main(std::env::args_os())
 }

@@ -17,8 +17,8 @@ impl Targets {
     /// The layers chosen, in the order of the forward pass.
     ///
     /// # Errors
-    /// When a name or a number matches nothing, with what there is.
-    pub fn choose(&self, config: &ModelConfig) -> Result<Vec<LinearLayer>, String> {
+    /// When a name or a number matches nothing: the setting, and what there is.
+    pub fn choose(&self, config: &ModelConfig) -> Result<Vec<LinearLayer>, (&'static str, String)> {
         let all = config.linear_layers();
         let ends_in = |layer: &LinearLayer, name: &str| {
             layer.module == name || layer.module.ends_with(&format!(".{name}"))
@@ -28,10 +28,11 @@ impl Targets {
             .iter()
             .find(|n| !all.iter().any(|l| ends_in(l, n)))
         {
-            return Err(format!(
+            let error = format!(
                 "target module {name:?} matches no linear layer of the encoder; there are query, \
                  key, value, attention.output.dense, intermediate.dense and output.dense"
-            ));
+            );
+            return Err(("target_modules", error));
         }
         let count = config.num_hidden_layers;
         if let Some(bad) = self
@@ -40,15 +41,12 @@ impl Targets {
             .flatten()
             .find(|n| !(0..count).contains(*n))
         {
-            return Err(format!(
-                "layer {bad} is not there; the model has layers 0 to {}",
-                count - 1
-            ));
+            let error = format!("layer {bad} is not there; the model has 0 to {}", count - 1);
+            return Err(("layers_to_transform", error));
         }
         if let Some(pattern) = self.pattern.as_deref().filter(|p| *p != "layer") {
-            return Err(format!(
-                "layers_pattern {pattern:?} matches no layer; the encoder calls them \"layer\""
-            ));
+            let error = format!("{pattern:?} matches no layer; the encoder calls them \"layer\"");
+            return Err(("layers_pattern", error));
         }
         let chosen = |layer: &LinearLayer| {
             let by_number = self

@@ -1,0 +1,48 @@
+//! `regatta check`: everything that can be known to be wrong without training.
+
+use crate::cli::args::ScenarioArgs;
+use crate::cli::terminal::say;
+use crate::config::{DataSource, Machine, ModelSource, Plan, load};
+use crate::inputs::check_local;
+
+/// Checks a scenario and the files it names.
+///
+/// # Errors
+/// Everything that is wrong.
+pub fn check(args: &ScenarioArgs) -> anyhow::Result<()> {
+    let plan = load(args.scenario.as_deref(), &args.settings, &Machine::detect())?;
+    check_local(&plan)?;
+    if let Some(notice) = &plan.devices.notice {
+        say(notice);
+    }
+    for what in unchecked(&plan) {
+        say(format_args!("{what} is on the hub and was not looked at"));
+    }
+    say(describe(&plan));
+    Ok(())
+}
+
+/// A plan in one line.
+pub fn describe(plan: &Plan) -> String {
+    format!(
+        "{}: {} on {} clients, {} with {} (r {}), {} rounds of {} epochs",
+        plan.name,
+        plan.data.task,
+        plan.data.num_clients,
+        plan.adapter.kind.title(),
+        plan.aggregation.method,
+        plan.adapter.r,
+        plan.rounds,
+        plan.training.local_epochs,
+    )
+}
+
+fn unchecked(plan: &Plan) -> Vec<String> {
+    let model = match &plan.model.source {
+        ModelSource::Hub(name) => Some(format!("the model {name}")),
+        ModelSource::Folder(_) => None,
+    };
+    let data =
+        (plan.data.source == DataSource::Hub).then(|| format!("the data of {}", plan.data.task));
+    model.into_iter().chain(data).collect()
+}

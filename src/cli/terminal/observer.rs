@@ -1,0 +1,65 @@
+//! Shows a run's events on the terminal.
+
+use regatta_actors::event::{Event, Observer};
+
+use super::bars::Bars;
+use super::history::{self, History};
+use super::output::say;
+
+/// Bars while clients train, a line per round, a table at the end.
+#[derive(Debug, Default)]
+pub struct TerminalObserver {
+    bars: Option<Bars>,
+    history: History,
+    rounds: u32,
+}
+
+impl Observer for TerminalObserver {
+    fn on_event(&mut self, event: &Event) {
+        match event {
+            Event::RunStarted {
+                run,
+                rounds,
+                lanes,
+                clients,
+            } => {
+                self.rounds = *rounds;
+                self.bars = Some(Bars::new(clients));
+                let (lanes, rounds) = (count(*lanes, "lane"), count(*rounds, "round"));
+                let clients = count(u32::try_from(clients.len()).unwrap_or(u32::MAX), "client");
+                say(format_args!("{run}: {rounds}, {clients} on {lanes}"));
+            }
+            Event::RoundFinished(record) => {
+                self.history.add(record);
+                say(history::line(record, self.rounds));
+            }
+            Event::RunFinished { .. } => {
+                if let Some(bars) = self.bars.take() {
+                    bars.clear();
+                }
+                if let Some(table) = self.history.table() {
+                    say(table);
+                }
+            }
+            other => self.move_bars(other),
+        }
+    }
+}
+
+impl TerminalObserver {
+    fn move_bars(&self, event: &Event) {
+        let Some(bars) = &self.bars else { return };
+        match event {
+            Event::RoundStarted { round, clients, .. } => bars.start_round(*round, clients.len()),
+            Event::Progress {
+                client, progress, ..
+            } => bars.progress(*client, progress),
+            Event::ClientState { client, state, .. } => bars.state(*client, *state),
+            _ => {}
+        }
+    }
+}
+
+fn count(number: u32, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
