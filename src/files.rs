@@ -1,7 +1,8 @@
 //! Files that are whole or not there: written beside their place, synced, renamed into it.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Writes a file atomically: a reader, or a machine that comes back from a power cut, finds the
@@ -14,20 +15,12 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    builder.permissions(shared());
-    let mut file = builder.tempfile_in(folder)?;
+    // Temporary files are private by default; a result may be read by whom the umask allows.
+    let mut file = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(folder)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|e| e.error)?;
     File::open(folder)?.sync_all()
-}
-
-/// Read and write for all, less the umask: a temporary file's default, the owner alone, would keep
-/// a run's results from the rest of a group.
-#[cfg(unix)]
-fn shared() -> std::fs::Permissions {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::Permissions::from_mode(0o666)
 }

@@ -1,7 +1,7 @@
 //! `regatta check`: everything that can be known to be wrong without training.
 
 use crate::cli::args::ScenarioArgs;
-use crate::cli::terminal::say;
+use crate::cli::terminal::{count, say};
 use crate::config::{DataSource, Machine, ModelSource, Plan, load};
 use crate::inputs::check_local;
 
@@ -25,15 +25,15 @@ pub fn check(args: &ScenarioArgs) -> anyhow::Result<()> {
 /// A plan in one line.
 pub fn describe(plan: &Plan) -> String {
     format!(
-        "{}: {} on {} clients, {} with {} (r {}), {} rounds of {} epochs",
+        "{}: {} among {}, {} of rank {} with {}, {} of {}",
         plan.name,
         plan.data.task,
-        plan.data.num_clients,
+        count(plan.data.num_clients, "client"),
         plan.adapter.kind.title(),
-        plan.aggregation.method,
         plan.adapter.r,
-        plan.rounds,
-        plan.training.local_epochs,
+        plan.aggregation.method,
+        count(plan.rounds, "round"),
+        count(plan.training.local_epochs, "epoch"),
     )
 }
 

@@ -7,9 +7,9 @@ use regatta_actors::run::{Ending, RunOutcome};
 
 use crate::cli::args::ScenarioArgs;
 use crate::cli::doctor::libtorch_version;
-use crate::cli::terminal::{TerminalObserver, say, show_bars};
+use crate::cli::terminal::{TerminalObserver, count, say, show_bars};
 use crate::cli::{check, interrupt};
-use crate::config::{Machine, Plan, Problems, load};
+use crate::config::{METRICS, Machine, Plan, Problems, load};
 use crate::federation::{self, Experiment};
 use crate::inputs::Inputs;
 use crate::record::{Recorder, RunFolder};
@@ -56,7 +56,7 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<()> {
 }
 
 /// Serves metrics where the plan says so. A port that is taken is an error if the user chose it,
-/// otherwise worth a warning.
+/// otherwise worth a warning: another run may be going on.
 fn serve_metrics(plan: &Plan) -> Result<Option<Exporter>, Problems> {
     let Some(address) = plan.telemetry.metrics else {
         return Ok(None);
@@ -69,7 +69,7 @@ fn serve_metrics(plan: &Plan) -> Result<Option<Exporter>, Problems> {
             ));
             Ok(Some(exporter))
         }
-        Err(error) if plan.origins.given("metrics") => {
+        Err(error) if plan.settings.metrics.as_deref() != Some(METRICS) => {
             let mut problems = plan.problems();
             let right = "name another address, port 0 for any that is free, or off";
             problems.report("metrics", error, right);
@@ -93,16 +93,16 @@ fn info(plan: &Plan) -> RunInfo {
 }
 
 fn conclude(outcome: &RunOutcome, folder: &RunFolder) -> anyhow::Result<()> {
-    let rounds = outcome.rounds;
+    let rounds = count(outcome.rounds, "round");
     let place = folder.path().display();
     match outcome.ending {
-        Ending::Complete => say(format_args!("done: {rounds} rounds, results in {place}")),
+        Ending::Complete => say(format_args!("done: {rounds}, results in {place}")),
         Ending::StoppedAfterRound => {
             say(format_args!(
-                "stopped after round {rounds}, results so far in {place}"
+                "stopped after {rounds}, results so far in {place}"
             ));
         }
-        Ending::StoppedAtOnce => bail!("stopped in mid-round; {rounds} rounds are in {place}"),
+        Ending::StoppedAtOnce => bail!("stopped in mid-round; {rounds} before it in {place}"),
     }
     Ok(())
 }

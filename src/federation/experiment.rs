@@ -65,6 +65,7 @@ impl Experiment {
             shards,
             model_dir,
             encoder,
+            ..
         } = inputs;
         let labels = data.task.num_labels() as i64;
         let mut report = |key: &str, error: String| problems.report_error(key, error);
@@ -225,16 +226,14 @@ fn choose_layers(
     checkpoint: &Checkpoint,
     problems: &mut Problems,
 ) -> Option<Vec<LinearLayer>> {
-    let numbers = plan.adapter.layers_to_transform.as_ref();
-    let targets = Targets {
-        modules: plan.adapter.target_modules.clone(),
-        layers: numbers.map(|numbers| numbers.iter().map(|n| i64::from(*n)).collect()),
-        pattern: plan.adapter.layers_pattern.clone(),
-    };
-    targets
-        .choose(&checkpoint.config)
-        .map_err(|(key, e)| problems.report_error(key, e))
-        .ok()
+    let targets = Targets::of(&plan.adapter);
+    let misses = targets.misses(&checkpoint.config);
+    for (key, error) in &misses {
+        problems.report_error(key, error);
+    }
+    misses
+        .is_empty()
+        .then(|| targets.choose(&checkpoint.config))
 }
 
 type Adapters = (Arc<dyn Adapter>, Vec<Arc<dyn Adapter>>);

@@ -42,8 +42,8 @@ pub fn doctor() {
     files::look_at_models(&mut findings);
     let mut last = "";
     for (what, text) in &findings.lines {
-        let what = if *what == last { "" } else { what };
-        say(format_args!("{what:10}{text}"));
+        let title = if *what == last { "" } else { what };
+        say(format_args!("{title:10}{text}"));
         last = what;
     }
     match findings.troubles.as_slice() {

@@ -4,7 +4,7 @@ use regatta_actors::event::{Event, Observer};
 
 use super::bars::Bars;
 use super::history::{self, History};
-use super::output::say;
+use super::output::{count, say};
 
 /// Bars while clients train, a line per round, a table at the end.
 #[derive(Debug, Default)]
@@ -18,16 +18,15 @@ impl Observer for TerminalObserver {
     fn on_event(&mut self, event: &Event) {
         match event {
             Event::RunStarted {
-                run,
                 rounds,
                 lanes,
                 clients,
+                ..
             } => {
                 self.rounds = *rounds;
                 self.bars = Some(Bars::new(clients));
-                let (lanes, rounds) = (count(*lanes, "lane"), count(*rounds, "round"));
-                let clients = count(u32::try_from(clients.len()).unwrap_or(u32::MAX), "client");
-                say(format_args!("{run}: {rounds}, {clients} on {lanes}"));
+                let (clients, lanes) = (count(clients.len(), "client"), count(*lanes, "lane"));
+                say(format_args!("{clients} on {lanes}"));
             }
             Event::RoundFinished(record) => {
                 self.history.add(record);
@@ -58,8 +57,4 @@ impl TerminalObserver {
             _ => {}
         }
     }
-}
-
-fn count(number: u32, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

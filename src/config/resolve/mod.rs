@@ -20,7 +20,7 @@ use super::plan::{
 };
 use super::problems::{Origin, Problems};
 use super::settings::{AdapterKind, Method, Precision, Settings};
-use super::{DATA_FOLDER, HUB, Machine};
+use super::{DATA_FOLDER, HUB, METRICS, Machine};
 
 /// Decides everything, or says all that is wrong.
 pub(super) fn resolve(
@@ -197,7 +197,7 @@ impl Resolver<'_> {
         let metrics = self
             .settings
             .metrics
-            .get_or_insert_with(|| "127.0.0.1:9464".into())
+            .get_or_insert_with(|| METRICS.into())
             .clone();
         let metrics = (metrics != "off").then(|| metrics.parse());
         if let Some(Err(_)) = metrics {
