@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::adapter::Targets;
 use crate::config::{DATA_FOLDER, DataPlan, DataSource, HUB, ModelSource, Plan, Problems};
 use crate::glue::source::LoadOptions;
 use crate::glue::{GlueError, PartitionError, TaskData, TextEncoder};
 use crate::glue::{load_with, locate, partition};
+use crate::model::ModelConfig;
 
 /// What training starts from.
 #[derive(Debug)]
@@ -16,6 +18,8 @@ pub struct Inputs {
     pub shards: Vec<Vec<u32>>,
     /// The folder of the pretrained model.
     pub model_dir: PathBuf,
+    /// The model's sizes.
+    pub config: ModelConfig,
     /// The model's tokenizer.
     pub encoder: TextEncoder,
 }
@@ -32,18 +36,22 @@ impl Inputs {
             load_data(plan, &mut problems),
             load_model(plan, &mut problems),
         ) {
-            (Some((data, shards)), Some((model_dir, encoder))) => problems.into_result(Self {
-                data,
-                shards,
-                model_dir,
-                encoder,
-            }),
+            (Some((data, shards)), Some(model)) => {
+                let (model_dir, config, encoder) = model;
+                problems.into_result(Self {
+                    data,
+                    shards,
+                    model_dir,
+                    config,
+                    encoder,
+                })
+            }
             _ => Err(problems),
         }
     }
 }
 
-/// Checks what of a plan's files is on this machine; nothing is fetched from the hub.
+/// Reads what is on this machine and checks it; nothing is fetched from the hub.
 ///
 /// # Errors
 /// As [`Inputs::load`].
@@ -132,8 +140,8 @@ fn data_remedy(folder: &Path) -> String {
     remedy
 }
 
-/// The model's folder and its tokenizer; `None` when a problem was reported.
-fn load_model(plan: &Plan, problems: &mut Problems) -> Option<(PathBuf, TextEncoder)> {
+/// The model's folder, sizes and tokenizer; `None` when a problem was reported.
+fn load_model(plan: &Plan, problems: &mut Problems) -> Option<(PathBuf, ModelConfig, TextEncoder)> {
     let folder = match &plan.model.source {
         ModelSource::Folder(folder) => folder.clone(),
         ModelSource::Hub(name) => locate::model_dir(name)
@@ -162,6 +170,12 @@ fn load_model(plan: &Plan, problems: &mut Problems) -> Option<(PathBuf, TextEnco
         );
         return None;
     }
+    let config = ModelConfig::read(&folder.join("config.json"))
+        .map_err(|error| problems.report_error("model", error))
+        .ok()?;
+    for (key, error) in Targets::of(&plan.adapter).misses(&config) {
+        problems.report_error(key, error);
+    }
     let encoder = TextEncoder::from_model_dir(&folder, plan.data.max_seq_length as usize)
         .map_err(|error| {
             let key = match error {
@@ -171,7 +185,7 @@ fn load_model(plan: &Plan, problems: &mut Problems) -> Option<(PathBuf, TextEnco
             problems.report_error(key, error);
         })
         .ok()?;
-    Some((folder, encoder))
+    Some((folder, config, encoder))
 }
 
 fn check_init_adapter(plan: &Plan, problems: &mut Problems) {

@@ -4,6 +4,7 @@ pub mod adapter;
 pub mod aggregate;
 pub mod cli;
 pub mod config;
+pub mod federation;
 pub mod files;
 pub mod glue;
 pub mod inputs;

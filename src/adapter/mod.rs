@@ -75,6 +75,11 @@ pub trait Adapter: Any + Send + Sync {
     /// start the adapter anew after a round ask for that round's; the run's first are round 0's.
     fn initial(&self, layer: &LinearLayer, seed: u64, round: u32) -> Vec<HostTensor>;
 
+    /// The frozen random matrices, if it has any.
+    fn projection(&self) -> Option<&projection::Projection> {
+        None
+    }
+
     /// Computes what is constant through a round on a device, from the server's state there.
     ///
     /// # Errors

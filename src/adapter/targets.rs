@@ -1,5 +1,6 @@
 //! Which layers get an adapter.
 
+use crate::config::AdapterPlan;
 use crate::model::{LinearLayer, ModelConfig};
 
 /// The choice of layers, as PEFT's configuration words it.
@@ -14,42 +15,60 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// The layers chosen, in the order of the forward pass.
-    ///
-    /// # Errors
-    /// When a name or a number matches nothing, with what there is.
-    pub fn choose(&self, config: &ModelConfig) -> Result<Vec<LinearLayer>, String> {
+    /// The choice that a plan makes.
+    #[must_use]
+    pub fn of(plan: &AdapterPlan) -> Self {
+        let layers = plan.layers_to_transform.as_ref();
+        Self {
+            modules: plan.target_modules.clone(),
+            layers: layers.map(|numbers| numbers.iter().map(|n| i64::from(*n)).collect()),
+            pattern: plan.layers_pattern.clone(),
+        }
+    }
+
+    /// Everything that matches nothing: the setting, and what there is.
+    #[must_use]
+    pub fn misses(&self, config: &ModelConfig) -> Vec<(&'static str, String)> {
+        let mut misses = Vec::new();
         let all = config.linear_layers();
-        let ends_in = |layer: &LinearLayer, name: &str| {
-            layer.module == name || layer.module.ends_with(&format!(".{name}"))
-        };
-        if let Some(name) = self
+        for name in self
             .modules
             .iter()
-            .find(|n| !all.iter().any(|l| ends_in(l, n)))
+            .filter(|n| !all.iter().any(|layer| ends_in(layer, n)))
         {
-            return Err(format!(
-                "target module {name:?} matches no linear layer of the encoder; there are query, \
-                 key, value, attention.output.dense, intermediate.dense and output.dense"
-            ));
+            let error = format!(
+                "no linear layer of the encoder is called {name}; there are query, key, value, \
+                 attention.output.dense, intermediate.dense and output.dense"
+            );
+            misses.push(("target_modules", error));
         }
         let count = config.num_hidden_layers;
-        if let Some(bad) = self
+        for number in self
             .layers
             .iter()
             .flatten()
-            .find(|n| !(0..count).contains(*n))
+            .filter(|n| !(0..count).contains(*n))
         {
-            return Err(format!(
-                "layer {bad} is not there; the model has layers 0 to {}",
+            let error = format!(
+                "there is no layer {number}; the model has 0 to {}",
                 count - 1
-            ));
+            );
+            misses.push(("layers_to_transform", error));
         }
-        if let Some(pattern) = self.pattern.as_deref().filter(|p| *p != "layer") {
-            return Err(format!(
-                "layers_pattern {pattern:?} matches no layer; the encoder calls them \"layer\""
-            ));
+        if self
+            .pattern
+            .as_ref()
+            .is_some_and(|pattern| pattern != "layer")
+        {
+            let error = "no layer of the model is called that; the encoder calls them layer";
+            misses.push(("layers_pattern", error.to_owned()));
         }
+        misses
+    }
+
+    /// The layers chosen, in the order of the forward pass.
+    #[must_use]
+    pub fn choose(&self, config: &ModelConfig) -> Vec<LinearLayer> {
         let chosen = |layer: &LinearLayer| {
             let by_number = self
                 .layers
@@ -57,6 +76,10 @@ impl Targets {
                 .is_none_or(|n| n.contains(&layer.layer));
             by_number && self.modules.iter().any(|name| ends_in(layer, name))
         };
-        Ok(all.into_iter().filter(chosen).collect())
+        config.linear_layers().into_iter().filter(chosen).collect()
     }
+}
+
+fn ends_in(layer: &LinearLayer, name: &str) -> bool {
+    layer.module == name || layer.module.ends_with(&format!(".{name}"))
 }

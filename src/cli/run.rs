@@ -10,7 +10,7 @@ use crate::cli::doctor::libtorch_version;
 use crate::cli::terminal::{TerminalObserver, count, say, show_bars};
 use crate::cli::{check, interrupt};
 use crate::config::{METRICS, Machine, Plan, Problems, load};
-use crate::federation::{Experiment, execute};
+use crate::federation::{self, Experiment};
 use crate::inputs::Inputs;
 use crate::record::{Recorder, RunFolder};
 use crate::telemetry::{Exporter, MetricsObserver, RunInfo};
@@ -26,7 +26,9 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<()> {
     if let Some(notice) = &plan.devices.notice {
         say(notice);
     }
-    let experiment = Experiment::prepare(plan.clone(), Inputs::load(&plan)?)?;
+    let inputs = Inputs::load(&plan)?;
+    let experiment = Experiment::prepare(plan, inputs)?;
+    let plan = experiment.plan.clone();
     let exporter = serve_metrics(&plan)?;
     let folder = RunFolder::create(&plan)?;
     say(format_args!("results go to {}", folder.path().display()));
@@ -40,7 +42,7 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<()> {
         Box::new(MetricsObserver::new(info(&plan))),
         Box::new(TerminalObserver::default()),
     ];
-    let outcome = execute(experiment, &folder, observers, control);
+    let outcome = federation::execute(experiment, &folder, observers, control);
     if let Some(reason) = failure.get() {
         bail!(
             "{reason}; the rounds before are in {}",
@@ -113,7 +115,7 @@ fn linger(plan: &Plan, exporter: Option<&Exporter>) {
         let seconds = plan.telemetry.linger.as_secs_f64();
         let address = exporter.address();
         say(format_args!(
-            "metrics stay at http://{address}/metrics for {seconds} s"
+            "metrics stay at http://{address}/metrics for {seconds} s; Ctrl-C ends it"
         ));
         std::thread::sleep(plan.telemetry.linger);
     }

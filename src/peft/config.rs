@@ -85,10 +85,10 @@ pub struct PeftConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub save_projection: Option<bool>,
     /// Ranks that differ by module, which Regatta does not have.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub rank_pattern: serde_json::Map<String, serde_json::Value>,
     /// Alphas that differ by module, which Regatta does not have.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub alpha_pattern: serde_json::Map<String, serde_json::Value>,
     /// The model it was trained on.
     #[serde(default)]

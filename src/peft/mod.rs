@@ -3,11 +3,13 @@
 //! | file | holds |
 //! |---|---|
 //! | [`config`] | `adapter_config.json` |
+//! | [`export`] | an adapter written as PEFT writes it |
 //! | [`import`] | a PEFT folder read into an adapter's tensors |
 //!
 //! PEFT puts `base_model.model.` before a module's name; below it the names are ours.
 
 pub mod config;
+pub mod export;
 pub mod import;
 
 pub use config::{PeftConfig, PeftType};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use crate::adapter::{Adapter, Delta, Prepared};
 use crate::model::weights::Deltas;
@@ -22,31 +22,17 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Lays the server's base delta over frozen weights, and prepares the adapter.
-    ///
-    /// The delta is added to the pretrained weight, not to last round's: whoever holds a
-    /// snapshot gets the same bits, whichever rounds it missed.
+    /// Puts the server's trained tensors on the device and prepares the adapter.
     ///
     /// # Errors
     /// When a tensor is missing or the device fails.
     pub fn new(
-        frozen: &Weights,
-        base_delta: &TensorMap,
+        base: Weights,
         trained: &TensorMap,
         adapter: &dyn Adapter,
         layers: &[LinearLayer],
         device: Device,
     ) -> Result<Self, ModelError> {
-        let mut base = frozen.clone();
-        for (name, delta) in base_delta.iter() {
-            let weight = frozen.get(name)?;
-            let delta = delta.to_tensor(device)?;
-            let sum = weight
-                .f_to_kind(Kind::Float)?
-                .f_add(&delta)?
-                .f_to_kind(weight.kind())?;
-            base.0.insert(name.to_owned(), sum);
-        }
         let state = Weights::from_map(trained, device)?;
         let prepared = adapter.prepare(layers, &state, device)?;
         Ok(Self {

@@ -8,7 +8,6 @@ use regatta::model::classifier::loss;
 use regatta::model::{Checkpoint, LinearLayer, Weights};
 use regatta::peft::import::module_name;
 use regatta::peft::{PREFIX, PeftConfig, PeftFolder, PeftType};
-use regatta::tensors::TensorMap;
 use regatta::train::optimizer::AdamW;
 use regatta::train::schedule::LinearSchedule;
 use regatta::train::{Replica, Shared};
@@ -47,11 +46,10 @@ fn golden_replica(case: &Path) -> (Replica, Expected) {
     let labels = expected.get("logits").size()[1];
     let checkpoint = Checkpoint::read(&case.join("base"), labels, 0).unwrap();
     let peft = PeftFolder::read(&case.join("peft")).unwrap();
-    let layers = peft.config.targets().choose(&checkpoint.config).unwrap();
+    let layers = peft.config.targets().choose(&checkpoint.config);
     let adapter = adapter_of(&peft, &layers);
     let frozen = Weights::from_map(&checkpoint.base, Device::Cpu).unwrap();
-    let (none, device) = (TensorMap::default(), Device::Cpu);
-    let shared = Shared::new(&frozen, &none, &peft.tensors, &*adapter, &layers, device).unwrap();
+    let shared = Shared::new(frozen, &peft.tensors, &*adapter, &layers, Device::Cpu).unwrap();
     let own = shared.state.clone();
     let replica =
         Replica::new(&shared, &checkpoint.config, labels, &layers, own, |_| true).unwrap();

@@ -3,5 +3,6 @@
 mod adapters;
 mod aggregation;
 mod models;
+mod properties;
 mod sorf;
 mod support;
