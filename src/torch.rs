@@ -28,6 +28,16 @@ fn is_cuda(device: Device) -> c_int {
     c_int::from(matches!(device, Device::Cuda(_)))
 }
 
+/// Lets operations of this thread use so many threads of the CPU.
+///
+/// A thread's first look at its number of threads takes over what any thread set last, whatever
+/// this one set before. Two threads that set different numbers would so decide by a race how
+/// sums are divided, and with it their last bits. So look first, and set afterwards.
+pub fn use_threads(threads: u32) {
+    tch::get_num_threads();
+    tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
+}
+
 /// Mixed precision on this thread while it lives: matrix products in a narrower kind, what needs
 /// the range in float32.
 #[derive(Debug)]
@@ -112,4 +122,21 @@ pub fn cuda_memory(device: usize) -> Result<CudaMemory, TchError> {
 pub fn empty_cuda_cache() -> Result<(), TchError> {
     // SAFETY: frees cached blocks only.
     check(unsafe { shim_cuda_empty_cache() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_threads_number_of_threads_is_its_own() {
+        let own = thread::spawn(|| {
+            use_threads(1);
+            thread::spawn(|| use_threads(3)).join().unwrap();
+            tch::get_num_threads()
+        });
+        assert_eq!(own.join().unwrap(), 1);
+    }
 }

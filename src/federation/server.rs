@@ -22,6 +22,7 @@ use crate::glue::metrics;
 use crate::model::ModelError;
 use crate::record::RunFolder;
 use crate::tensors::TensorMap;
+use crate::torch;
 use crate::train::evaluate::{Predictions, predict};
 use crate::train::{Compute, Replica, Shared};
 
@@ -71,7 +72,7 @@ impl Server {
     ) -> Result<Self, ModelError> {
         // The lanes rest while the server works, so it may have all cores. The number must not
         // depend on the lanes: it decides the bits of a score.
-        tch::set_num_threads(available_parallelism().map_or(1, |n| n.get() as i32));
+        torch::use_threads(available_parallelism().map_or(1, |n| n.get() as u32));
         let compute = experiment.compute(experiment.plan.devices.server.into());
         let state = experiment.initial.clone();
         let snapshot = Arc::new(Snapshot::of(&state, 0));

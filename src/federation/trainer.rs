@@ -38,7 +38,7 @@ impl LaneTrainer {
         bases: Arc<Bases>,
         lane: LaneSpec,
     ) -> Result<Self, BoxError> {
-        tch::set_num_threads(lane.threads as i32);
+        torch::use_threads(lane.threads);
         let compute = experiment.compute(lane.device.into());
         if let Device::Cuda(_) = compute.device {
             torch::allow_tf32(false)?;
