@@ -3,7 +3,8 @@
 use crate::cli::args::ScenarioArgs;
 use crate::cli::terminal::{count, say};
 use crate::config::{DataSource, Machine, ModelSource, Plan, load};
-use crate::inputs::check_local;
+use crate::federation::Experiment;
+use crate::inputs::{Inputs, check_local};
 
 /// Checks a scenario and the files it names.
 ///
@@ -11,11 +12,16 @@ use crate::inputs::check_local;
 /// Everything that is wrong.
 pub fn check(args: &ScenarioArgs) -> anyhow::Result<()> {
     let plan = load(args.scenario.as_deref(), &args.settings, &Machine::detect())?;
-    check_local(&plan)?;
+    let unchecked = on_the_hub(&plan);
+    if unchecked.is_empty() {
+        Experiment::prepare(plan.clone(), Inputs::load(&plan)?)?;
+    } else {
+        check_local(&plan)?;
+    }
     if let Some(notice) = &plan.devices.notice {
         say(notice);
     }
-    for what in unchecked(&plan) {
+    for what in unchecked {
         say(format_args!("{what} is on the hub and was not looked at"));
     }
     say(describe(&plan));
@@ -37,7 +43,8 @@ pub fn describe(plan: &Plan) -> String {
     )
 }
 
-fn unchecked(plan: &Plan) -> Vec<String> {
+/// What of a plan would have to be fetched.
+fn on_the_hub(plan: &Plan) -> Vec<String> {
     let model = match &plan.model.source {
         ModelSource::Hub(name) => Some(format!("the model {name}")),
         ModelSource::Folder(_) => None,

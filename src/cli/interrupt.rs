@@ -27,8 +27,11 @@ pub fn watch(control: ControlHandle) -> io::Result<()> {
         .name("interrupt".to_owned())
         .spawn(move || {
             for _ in signals.forever() {
+                if !control.send(ControlCommand::FinishRound) {
+                    // The run is over and all is written; only its metrics were still served.
+                    std::process::exit(0);
+                }
                 super::terminal::say("finishing the round; Ctrl-C once more stops at once");
-                control.send(ControlCommand::FinishRound);
             }
         })?;
     Ok(())

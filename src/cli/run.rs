@@ -115,7 +115,7 @@ fn linger(plan: &Plan, exporter: Option<&Exporter>) {
         let seconds = plan.telemetry.linger.as_secs_f64();
         let address = exporter.address();
         say(format_args!(
-            "metrics stay at http://{address}/metrics for {seconds} s"
+            "metrics stay at http://{address}/metrics for {seconds} s; Ctrl-C ends it"
         ));
         std::thread::sleep(plan.telemetry.linger);
     }

@@ -1,0 +1,8 @@
+//! The program from outside: what it accepts, what it refuses and with which words, and what a
+//! run leaves behind.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod input;
+mod run;
+mod workplace;
