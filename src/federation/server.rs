@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
-use regatta_actors::learner::{Aggregation, BoxError, Contribution, Folder, Refusal, Scores};
+use regatta_actors::learner::{
+    Aggregation, BoxError, Contribution, Folder, Payload, Refusal, Scores,
+};
 use serde::{Deserialize, Serialize};
 
 use super::bases::Bases;
@@ -264,7 +266,7 @@ impl Folder for Server {
             false => Some(self.fold(round, &updates, &weights)?),
         };
         self.snapshot = Arc::new(Snapshot::of(&self.state, round));
-        let state_digest = self.state.digest();
+        let state_digest = self.snapshot.digest();
         Ok(Aggregation {
             exactness_error,
             state_digest,
