@@ -1,6 +1,8 @@
 //! An adapter from outside the crate: `ΔW = u vᵀ`, of rank one. It trains, and the exact methods
 //! aggregate it exactly, without a line changed inside.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::Path;
 use std::rc::Rc;
 
