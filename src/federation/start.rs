@@ -40,6 +40,7 @@ pub(super) fn read_init_adapter(
     let before = plan.clone();
     let own = &mut plan.adapter;
     own.r = u32::try_from(config.r).unwrap_or(u32::MAX);
+    own.ranks.fill(own.r);
     own.lora_alpha = config.lora_alpha.unwrap_or(own.lora_alpha);
     own.rank_stabilised = config.use_rslora.unwrap_or(false);
     own.projection_prng_key = config
