@@ -13,6 +13,9 @@ use crate::files::write_atomically;
 use crate::glue::locate;
 use crate::model::{Checkpoint, LinearLayer, ModelConfig, ModelError};
 
+/// What to do about a pretrained model that is not there.
+const STARTED_IN: &str = "export from the directory that the run was started in";
+
 /// An adapter that a run trained, what it changed base weights by, and how it was trained.
 #[derive(Debug, Clone)]
 pub struct TrainedModel {
@@ -130,9 +133,10 @@ impl TrainedModel {
         mut visit: impl FnMut(&LinearLayer, &[&'static str], &Factors) -> Result<(), ModelError>,
     ) -> Result<(), ExportError> {
         let targets = self.folder.config.targets();
-        let layers = targets
-            .choose(config)
-            .map_err(|(_, error)| ExportError::Refused(error))?;
+        if let Some((_, error)) = targets.misses(config).pop() {
+            return Err(ExportError::Refused(error));
+        }
+        let layers = targets.choose(config);
         let adapter = self.adapter(&layers)?;
         let tensors = &self.folder.tensors;
         let own = Population {
@@ -168,13 +172,13 @@ impl TrainedModel {
         match &self.plan.model.source {
             ModelSource::Folder(path) if path.is_dir() => Ok(path.clone()),
             ModelSource::Folder(path) => Err(ExportError::Refused(format!(
-                "the pretrained model is not in {}; export from the directory that the run was \
-                 started in",
+                "there is no {}; {STARTED_IN}",
                 path.display()
             ))),
-            ModelSource::Hub(name) => {
-                locate::model_dir(name).map_err(|error| ExportError::Refused(error.to_string()))
-            }
+            // A folder's name looks like a hub's where there is no such folder.
+            ModelSource::Hub(name) => locate::model_dir(name).map_err(|error| {
+                ExportError::Refused(format!("{error}; if {name} is a folder, {STARTED_IN}"))
+            }),
         }
     }
 
