@@ -92,8 +92,8 @@ fn usage(trained: &TrainedModel) -> String {
          from peft import PeftModel\n\
          {import}\
          from transformers import AutoModelForSequenceClassification\n\n\
-         base = {:?}\n\
-         model = AutoModelForSequenceClassification.from_pretrained(base, num_labels={}).float()\n\
+         model = AutoModelForSequenceClassification.from_pretrained(\n    \
+         {:?}, num_labels={}, torch_dtype=\"float32\"\n)\n\
          {delta}\
          model = PeftModel.from_pretrained(model, \".\").eval()\n\
          ```\n",
