@@ -176,15 +176,18 @@ fn a_batch_is_padded_to_its_own_longest() {
     }
 }
 
-#[test]
-fn an_epoch_holds_every_position_once_in_an_order_that_its_key_decides() {
-    let key = |round| StreamKey {
+fn key(round: u32) -> StreamKey<'static> {
+    StreamKey {
         seed: 1,
         purpose: "shuffle",
         name: "client-0",
         round,
         attempt: 0,
-    };
+    }
+}
+
+#[test]
+fn an_epoch_holds_every_position_once_in_an_order_that_its_key_decides() {
     let order = epoch_order(100, key(1));
     assert_eq!(order, epoch_order(100, key(1)));
     assert_ne!(order, epoch_order(100, key(2)));
