@@ -35,7 +35,7 @@ pub const RUNS: [(&str, &str, &str); 6] = [
     (
         "vera",
         "bert",
-        "--vera --agg_type normal --r 6 --layers_to_transform 1 --modules_to_save pooler",
+        "--vera --agg_type normal --r 6 --layers_to_transform 1 --modules_to_save pooler --bias lora_only",
     ),
     (
         "sorf",
