@@ -224,9 +224,8 @@ fn start_at_pretrained(experiment: &Experiment, state: &mut GlobalState) -> Resu
     Ok(())
 }
 
-/// Bytes of the first adapter: every client draws it from the seed for itself, and none needs it
-/// sent before it has changed.
-pub(super) fn drawn_bytes(experiment: &Experiment) -> u64 {
+/// Bytes of the adapter's tensors that never travel: every client draws them from the seed.
+pub(super) fn unsent_bytes(experiment: &Experiment) -> u64 {
     let unsent = |layer: &LinearLayer| {
         let tensors = experiment.adapter.tensors(layer).into_iter();
         let drawn = tensors.filter(|tensor| !experiment.method.sends(tensor));
