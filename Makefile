@@ -1,7 +1,7 @@
 # Regatta's tasks. `make` alone lists them.
 #
 # Variables: LIBTORCH=/path (use this libtorch), CUDA=0|1 (fetch it without or with CUDA),
-# PYTHON (for set-up), CARGO, ARGS (more arguments for `make run`).
+# PYTHON (for set-up), CARGO, ARGS (more arguments for `make run` and `make methods`).
 
 .DEFAULT_GOAL := help
 PYTHON ?= python3
@@ -36,8 +36,12 @@ build: setup ## build target/release/regatta
 run: setup ## train the quickstart: four clients, four domains (SCENARIO, ARGS)
 	$(CARGO) run --release -- run $(SCENARIO) $(ARGS)
 
+.PHONY: methods
+methods: build ## compare all aggregation methods; writes benches/METHODS.md (ARGS)
+	$(PYTHON) benches/methods.py $(ARGS)
+
 .PHONY: test
-test: setup test-setup lint doc ## every check: formatting, clippy, docs and all tests
+test: lint-tools setup test-setup lint doc ## every check: formatting, clippy, docs and all tests
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 		set -ex; $(CARGO) nextest run --workspace; $(CARGO) test --workspace --doc; \
 	else \
@@ -45,9 +49,7 @@ test: setup test-setup lint doc ## every check: formatting, clippy, docs and all
 	fi
 
 .PHONY: lint
-lint: setup ## formatting and clippy; a warning is an error
-	@$(CARGO) fmt --version >/dev/null 2>&1 || sh setup/tools.sh missing rustfmt
-	@$(CARGO) clippy --version >/dev/null 2>&1 || sh setup/tools.sh missing clippy
+lint: lint-tools setup ## formatting and clippy; a warning is an error
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
@@ -71,6 +73,11 @@ distclean: clean ## remove what was built and what was downloaded
 .PHONY: tools
 tools:
 	@CARGO="$(CARGO)" PYTHON="$(PYTHON)" sh setup/tools.sh
+
+.PHONY: lint-tools
+lint-tools: tools
+	@$(CARGO) fmt --version >/dev/null 2>&1 || sh setup/tools.sh missing rustfmt
+	@$(CARGO) clippy --version >/dev/null 2>&1 || sh setup/tools.sh missing clippy
 
 .PHONY: test-setup
 test-setup: tools

@@ -3,7 +3,7 @@ use std::path::Path;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed=csrc/shim.cpp");
+    println!("cargo::rerun-if-changed=csrc");
     // torch-sys has `links = "tch"`: cargo hands its direct dependants what it found.
     let Ok(lib) = std::env::var("DEP_TCH_LIBTORCH_LIB") else {
         println!("cargo::error=torch-sys says not where libtorch lies: run `make setup`");
@@ -29,6 +29,14 @@ fn main() {
     println!("cargo::rustc-link-arg=-Wl,--no-as-needed");
     println!("cargo::rustc-link-arg=-ltorch");
     println!("cargo::rustc-link-arg=-Wl,--as-needed");
+    // What libtorch itself needs (NVIDIA's libraries) is found by its own paths, when it is loaded.
+    println!("cargo::rustc-link-arg=-Wl,--allow-shlib-undefined");
+    // torch-sys asks for libtorch_cuda if there was one when it was built. Nothing refers to it, so
+    // an empty archive will do: set-up can change between CUDA and CPU without a new torch-sys.
+    let out = std::env::var("OUT_DIR").expect("cargo sets OUT_DIR for build scripts");
+    std::fs::write(Path::new(&out).join("libtorch_cuda.a"), "!<arch>\n")
+        .expect("OUT_DIR is writable");
+    println!("cargo::rustc-link-search=native={out}");
     println!("cargo::rustc-link-lib=torch_cpu");
     println!("cargo::rustc-link-lib=c10");
 }
@@ -40,6 +48,6 @@ fn compile_shim(include: &Path) {
         .warnings(false)
         .include(include)
         .include(include.join("torch/csrc/api/include"))
-        .file("csrc/shim.cpp")
+        .files(["csrc/shim.cpp", "csrc/info.cpp"])
         .compile("regatta_shim");
 }

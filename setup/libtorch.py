@@ -43,12 +43,8 @@ def choose(asked: bool | None) -> None:
         use(found, "this Python's PyTorch")
         return
     cuda = has_driver() if asked is None else asked
-    if cuda:
-        why = "CUDA=1" if asked else "there is an NVIDIA driver"
-        print(f"libtorch {torch_wheels.version()} with CUDA ({why}; CUDA=0 takes the CPU's, 0.5 GB)")
-        print("  about 2.5 GB to download, once")
-    else:
-        print(f"libtorch {torch_wheels.version()} for the CPU: 0.5 GB to download, once")
+    if cuda and asked is None:
+        print("there is an NVIDIA driver: taking libtorch with CUDA (CUDA=0 takes the one without)")
     torch_wheels.make(cuda)
     use(torch_wheels.libtorch(cuda), "downloaded")
 
@@ -61,7 +57,8 @@ def use(libtorch: Path, origin: str) -> None:
     target = libtorch.relative_to(LINK.parent) if inside else libtorch
     if not (LINK.is_symlink() and Path(os.readlink(LINK)) == target):
         tree.link(LINK, target)
-        print(f"libtorch {torch_wheels.version()}: {libtorch} ({origin})")
+        cuda = "with CUDA" if has_cuda(LINK) else "without CUDA"
+        print(f"libtorch {torch_wheels.version()} {cuda}: {libtorch} ({origin})")
 
 
 def is_settled(asked: bool | None) -> bool:
@@ -92,8 +89,8 @@ def header_version(libtorch: Path) -> str | None:
         text = (libtorch / "include/torch/headeronly/version.h").read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
-    numbers = [re.search(rf"TORCH_VERSION_{part} (\d+)", text) for part in ("MAJOR", "MINOR", "PATCH")]
-    return ".".join(n.group(1) for n in numbers) if all(numbers) else None
+    numbers = re.findall(r"#define TORCH_VERSION_(?:MAJOR|MINOR|PATCH) (\d+)", text)
+    return ".".join(numbers) if len(numbers) == 3 else None
 
 
 def has_cuda(libtorch: Path) -> bool:
@@ -105,7 +102,8 @@ def installed_pytorch(asked: bool | None) -> Path | None:
     """This Python's PyTorch, if Regatta can be linked with it."""
     if importlib.util.find_spec("torch") is None:
         return None
-    probe = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", PROBE]
+    probe = subprocess.run(command, capture_output=True, text=True, check=False)
     words = probe.stdout.strip().split(" ", 2)
     if probe.returncode != 0 or len(words) != 3:
         print("this Python's PyTorch does not load: not using it")
@@ -138,6 +136,6 @@ def has_driver() -> bool:
         return shutil.which("nvidia-smi") is not None
     release = re.search(r"Kernel Module.*?\s(\d+)\.\d", DRIVER.read_text(encoding="utf-8"))
     if release and int(release.group(1)) < OLDEST_DRIVER:
-        print(f"the NVIDIA driver {release.group(1)} is older than {OLDEST_DRIVER}, the first for CUDA 13")
+        print(f"the NVIDIA driver is {release.group(1)}; CUDA 13 needs {OLDEST_DRIVER} or later")
         return False
     return True

@@ -22,8 +22,9 @@ CPU_LIBRARIES = {
     "nvidia-cuda-runtime": ["libcudart.so.13"],
     "nvidia-cuda-cupti": ["libcupti.so.13"],
 }
-# What must be free on the disk, downloads included, in GB.
-SPACE = {"cpu": 1.3, "cuda": 9.0}
+# What each set takes in GB: to download, and on the disk, downloads included.
+DOWNLOAD = {False: 0.5, True: 2.5}
+SPACE = {False: 1.3, True: 9.0}
 
 
 def archives(cuda: bool) -> list[Archive]:
@@ -57,7 +58,9 @@ def make(cuda: bool) -> None:
     if tree.is_current(folder(cuda), key(cuda)):
         return
     check_machine()
-    check_space(SPACE["cuda" if cuda else "cpu"])
+    check_space(SPACE[cuda])
+    kind = "with CUDA" if cuda else "for the CPU"
+    print(f"libtorch {version()} {kind}: about {DOWNLOAD[cuda]} GB to download, once", flush=True)
     wheels = {archive: fetch(archive) for archive in archives(cuda)}
     print(f"  unpacking into {folder(cuda)}", flush=True)
     unpack = unpack_cuda if cuda else unpack_cpu
@@ -127,7 +130,7 @@ def check_space(gigabytes: float) -> None:
     """Refuses to begin what cannot be finished."""
     free = shutil.disk_usage(".").free / 1e9
     if free < gigabytes:
-        raise SetupError(f"libtorch takes {gigabytes} GB of disk space here; {free:.1f} GB are free")
+        raise SetupError(f"libtorch takes {gigabytes} GB of disk here; {free:.1f} GB are free")
 
 
 def _extract(wheel: zipfile.ZipFile, name: str, to: Path) -> None:

@@ -211,7 +211,11 @@ impl TensorMap {
         })
     }
 
-    fn encode(&self) -> Result<Vec<u8>, String> {
+    /// The bytes of a safetensors file.
+    ///
+    /// # Errors
+    /// Never for tensors that fit in memory; what the format refused, if it did.
+    pub fn encode(&self) -> Result<Vec<u8>, String> {
         let bytes: Vec<_> = self.0.values().map(HostTensor::to_le_bytes).collect();
         let mut views = Vec::with_capacity(bytes.len());
         for ((name, tensor), bytes) in self.0.iter().zip(&bytes) {
@@ -223,11 +227,15 @@ impl TensorMap {
         safetensors::serialize(views, Some(metadata)).map_err(|e| e.to_string())
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, String> {
+    /// Reads the bytes of a safetensors file; tensors of integers are left out.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
         let file = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
         let mut tensors = BTreeMap::new();
         for (name, view) in file.iter() {
-            // Integer buffers (position ids, say) are rebuilt by the model, never loaded.
+            // Integer buffers (position ids, say) are made by the model, never loaded.
             let Some(values) = floats(&view) else {
                 continue;
             };

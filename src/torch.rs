@@ -12,6 +12,7 @@ unsafe extern "C" {
     fn shim_deterministic(on: c_int) -> c_int;
     fn shim_cuda_mem(device: c_int, out: *mut i64) -> c_int;
     fn shim_cuda_empty_cache() -> c_int;
+    fn shim_cuda_capability(device: c_int, major: *mut c_int) -> c_int;
 }
 
 fn check(code: c_int) -> Result<(), TchError> {
@@ -26,6 +27,16 @@ fn check(code: c_int) -> Result<(), TchError> {
 
 fn is_cuda(device: Device) -> c_int {
     c_int::from(matches!(device, Device::Cuda(_)))
+}
+
+/// Lets operations of this thread use so many threads of the CPU.
+///
+/// A thread's first look at its number of threads takes over what any thread set last, whatever
+/// this one set before. Two threads that set different numbers would so decide by a race how
+/// sums are divided, and with it their last bits. So look first, and set afterwards.
+pub fn use_threads(threads: u32) {
+    tch::get_num_threads();
+    tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
 }
 
 /// Mixed precision on this thread while it lives: matrix products in a narrower kind, what needs
@@ -97,7 +108,12 @@ pub fn cuda_memory(device: usize) -> Result<CudaMemory, TchError> {
     // SAFETY: the shim writes four numbers.
     check(unsafe { shim_cuda_mem(device as c_int, out.as_mut_ptr()) })?;
     let [allocated, allocated_peak, reserved, reserved_peak] = out;
-    Ok(CudaMemory { allocated, allocated_peak, reserved, reserved_peak })
+    Ok(CudaMemory {
+        allocated,
+        allocated_peak,
+        reserved,
+        reserved_peak,
+    })
 }
 
 /// Gives memory that the allocator holds but no tensor uses back to the device.
@@ -107,4 +123,32 @@ pub fn cuda_memory(device: usize) -> Result<CudaMemory, TchError> {
 pub fn empty_cuda_cache() -> Result<(), TchError> {
     // SAFETY: frees cached blocks only.
     check(unsafe { shim_cuda_empty_cache() })
+}
+
+/// The major number of a CUDA device's compute capability: 8 and above compute in bfloat16.
+///
+/// # Errors
+/// When there is no NVIDIA driver or no such device.
+pub fn cuda_capability(device: usize) -> Result<i32, TchError> {
+    let mut major = 0;
+    // SAFETY: the shim writes one number.
+    check(unsafe { shim_cuda_capability(device as c_int, &raw mut major) })?;
+    Ok(major)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_threads_number_of_threads_is_its_own() {
+        let own = thread::spawn(|| {
+            use_threads(1);
+            thread::spawn(|| use_threads(3)).join().unwrap();
+            tch::get_num_threads()
+        });
+        assert_eq!(own.join().unwrap(), 1);
+    }
 }

@@ -15,6 +15,7 @@
 //! | [`factors`] | thin factors of updates, batched over layers of equal shape |
 //! | [`population`] | many clients' tensors of one name as one stacked tensor |
 //! | [`projection`] | the frozen random matrices that VeRA and SORF-VeRA share |
+//! | [`targets`] | which layers get an adapter |
 //! | [`torch_random`] | the draws of torch's CPU generator, without its global state |
 
 pub mod factors;
@@ -23,6 +24,7 @@ pub mod population;
 pub mod projection;
 pub mod registry;
 pub mod sorf;
+pub mod targets;
 pub mod torch_random;
 pub mod vera;
 
@@ -33,6 +35,7 @@ use tch::{Device, Tensor};
 
 pub use factors::Factors;
 pub use population::{LayerGroup, Population};
+pub use targets::Targets;
 
 use crate::model::{LinearLayer, Masks, ModelError, Weights};
 use crate::tensors::{HostTensor, TensorMap};
@@ -71,6 +74,11 @@ pub trait Adapter: Any + Send + Sync {
     /// The first value of each of these, in their order, drawn from the run's seed. Methods that
     /// start the adapter anew after a round ask for that round's; the run's first are round 0's.
     fn initial(&self, layer: &LinearLayer, seed: u64, round: u32) -> Vec<HostTensor>;
+
+    /// The frozen random matrices, if it has any.
+    fn projection(&self) -> Option<&projection::Projection> {
+        None
+    }
 
     /// Computes what is constant through a round on a device, from the server's state there.
     ///

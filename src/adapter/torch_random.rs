@@ -21,7 +21,8 @@ impl TorchGenerator {
     pub fn uniform(&mut self, from: f32, to: f32, len: usize) -> Vec<f32> {
         let draw = || {
             let bits = self.0.next_u32() & ((1 << 24) - 1);
-            (bits as f32 / (1_u32 << 24) as f32) * (to - from) + from
+            // torch's kernel is compiled to fused multiply-adds, which round once.
+            (bits as f32 / (1_u32 << 24) as f32).mul_add(to - from, from)
         };
         std::iter::repeat_with(draw).take(len).collect()
     }

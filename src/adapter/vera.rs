@@ -80,6 +80,10 @@ impl Adapter for Vera {
         vec![HostTensor::full(&[layer.d_out], 1.0), d]
     }
 
+    fn projection(&self) -> Option<&Projection> {
+        Some(&self.projection)
+    }
+
     fn prepare(
         &self,
         layers: &[LinearLayer],

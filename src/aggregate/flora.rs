@@ -5,8 +5,10 @@
 //! Adaptations*, 2024.
 
 use super::{Aggregator, GlobalState, Report, Round, exactness};
+use crate::adapter::lora;
 use crate::adapter::{AdapterTensor, initial_state};
 use crate::model::{LinearLayer, ModelError};
+use crate::tensors::{HostTensor, TensorMap};
 
 /// See the module.
 pub struct Flora;
@@ -29,4 +31,35 @@ impl Aggregator for Flora {
         state.trained.0.extend(fresh.0);
         exactness::fold_residual(round, state)
     }
+}
+
+/// An update of a lower rank as one of the server's rank: A and B padded with zeros, which leaves
+/// their product alone, and B times `ratio`, the client's scaling over the server's.
+#[must_use]
+pub fn widen(update: TensorMap, like: &TensorMap, ratio: f32) -> TensorMap {
+    let widen = |(name, tensor): (String, HostTensor)| {
+        let wide = like.get(&name).map_or(tensor.shape(), HostTensor::shape);
+        let mut padded = pad(&tensor, wide);
+        if name.ends_with(lora::B) {
+            padded
+                .values_mut()
+                .iter_mut()
+                .for_each(|value| *value *= ratio);
+        }
+        (name, padded)
+    };
+    update.0.into_iter().map(widen).collect()
+}
+
+/// A matrix in the leading corner of a larger one of zeros; other tensors as they are.
+fn pad(tensor: &HostTensor, shape: &[i64]) -> HostTensor {
+    let (&[_, columns], &[_, wide]) = (tensor.shape(), shape) else {
+        return tensor.clone();
+    };
+    let mut padded = HostTensor::full(shape, 0.0);
+    let rows = tensor.values().chunks(columns.max(1) as usize);
+    for (row, into) in rows.zip(padded.values_mut().chunks_mut(wide.max(1) as usize)) {
+        into[..row.len()].copy_from_slice(row);
+    }
+    padded
 }

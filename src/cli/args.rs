@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::builder::BoolishValueParser;
 use clap::{Arg, Args, Command as ClapCommand, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use super::export::ExportArgs;
 use crate::config::Settings;
 
 /// Federated fine-tuning of transformer encoders on GLUE, simulated: exact aggregation, scripted
@@ -34,6 +35,8 @@ pub enum Command {
     Doctor,
     /// Show a task's examples, and what each client gets of them
     Data(ScenarioArgs),
+    /// Write a run's model in a form that other programs load
+    Export(ExportArgs),
 }
 
 /// A scenario file and flags that override it.

@@ -1,2 +1,65 @@
-//! x
+//! The command line: one file per subcommand.
+
 pub mod args;
+
+mod check;
+mod data;
+mod doctor;
+pub mod export;
+mod interrupt;
+mod run;
+mod terminal;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use args::{Cli, Command};
+
+use crate::config::Problems;
+use crate::telemetry::logging;
+
+/// Exit status for a run that failed.
+const FAILURE: u8 = 1;
+/// Exit status for input that is wrong; clap uses the same.
+const BAD_INPUT: u8 = 2;
+
+/// Runs the program with a command line and says how it ended: 0; 1 for a failure; 2 for bad
+/// input, before anything is trained. (A second Ctrl-C ends it with 130.)
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::from_args(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(BAD_INPUT));
+        }
+    };
+    logging::start(cli.verbose, || terminal::Stderr);
+    let done = match &cli.command {
+        Command::Run(args) => run::run(args),
+        Command::Check(args) => check::check(args),
+        Command::Data(args) => data::data(args),
+        Command::Export(args) => export::export(args),
+        Command::Doctor => {
+            doctor::doctor();
+            Ok(())
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => ExitCode::from(report(&error)),
+    }
+}
+
+/// Prints an error on standard error and gives the status that goes with it.
+fn report(error: &anyhow::Error) -> u8 {
+    let Some(problems) = error.downcast_ref::<Problems>() else {
+        eprintln!("error: {error:#}");
+        return FAILURE;
+    };
+    eprintln!("{problems}");
+    match problems.sorted().len() {
+        1 => {}
+        count => eprintln!("{count} errors; nothing was started"),
+    }
+    BAD_INPUT
+}

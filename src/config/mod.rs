@@ -24,6 +24,9 @@ pub use settings::{AdapterKind, Bias, Method, Precision, Settings, Weighting};
 /// Where data sets lie when nothing else is said.
 pub const DATA_FOLDER: &str = "data/glue";
 
+/// Where metrics are served when nothing else is said.
+pub const METRICS: &str = "127.0.0.1:9464";
+
 /// The name that stands for the Hugging Face hub in place of a data folder.
 pub const HUB: &str = "hub";
 

@@ -1,5 +1,6 @@
 //! A scenario file, read key by key so that each error has its line and none hides another.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
 
@@ -29,10 +30,7 @@ pub(super) fn read(path: &Path, problems: &mut Problems) -> Option<toml::Table> 
     };
     let reader = Reader { path, text: &text };
     let (table, errors) = DeTable::parse_recoverable(&text);
-    for error in &errors {
-        let span = error.span().unwrap_or(text.len()..text.len());
-        reader.report(&span, error.message(), problems);
-    }
+    reader.report_syntax(&errors, problems);
     let mut settings = toml::Table::new();
     for (key, value) in table.into_inner() {
         reader.take(key, value, errors.is_empty(), &mut settings, problems);
@@ -91,6 +89,17 @@ impl Reader<'_> {
                 let text = format!("{name}: {}", plain_words(error.message()));
                 self.report(&span, &text, problems);
                 problems.note_unreadable(&name);
+            }
+        }
+    }
+
+    /// Reports the first error of each line; the parser's further ones follow from it.
+    fn report_syntax(&self, errors: &[toml::de::Error], problems: &mut Problems) {
+        let mut lines = BTreeSet::new();
+        for error in errors {
+            let span = error.span().unwrap_or(self.text.len()..self.text.len());
+            if lines.insert(position(self.text, span.start).0) {
+                self.report(&span, error.message(), problems);
             }
         }
     }

@@ -53,6 +53,16 @@ pub enum Method {
 }
 
 impl AdapterKind {
+    /// The name as `--adapter` takes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lora => "lora",
+            Self::Vera => "vera",
+            Self::SorfVera => "sorf_vera",
+        }
+    }
+
     /// The name in the literature.
     #[must_use]
     pub fn title(self) -> &'static str {

@@ -6,7 +6,7 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
+use hf_hub::api::sync::{Api, ApiBuilder, ApiError};
 use hf_hub::{Cache, Repo, RepoType};
 
 use super::error::GlueError;
@@ -179,18 +179,20 @@ impl Hub {
             RepoType::Model
         };
         let pinned = api.repo(Repo::with_revision(name.to_owned(), kind, info.sha.clone()));
-        for file in &wanted {
-            fetch_file(&pinned, file)
+        let cache = Cache::new(self.cache.clone()).repo(repo);
+        let snapshot = cache.pointer_path(&info.sha);
+        for file in wanted.iter().filter(|file| !snapshot.join(file).exists()) {
+            pinned
+                .download(file)
                 .map_err(|error| failed(format!("{file}: {}", explain(&error))))?;
         }
-        let cache = Cache::new(self.cache.clone()).repo(repo);
         cache
             .create_ref(&info.sha)
             .map_err(GlueError::io("write", &self.cache))?;
-        Ok(cache.pointer_path(&info.sha))
+        Ok(snapshot)
     }
 
-    fn api(&self) -> Result<hf_hub::api::sync::Api, ApiError> {
+    fn api(&self) -> Result<Api, ApiError> {
         let mut builder = ApiBuilder::from_cache(Cache::new(self.cache.clone()))
             .with_token(self.token.clone())
             .with_retries(RETRIES)
@@ -200,10 +202,6 @@ impl Hub {
         }
         builder.build()
     }
-}
-
-fn fetch_file(repo: &ApiRepo, file: &str) -> Result<(), ApiError> {
-    repo.get(file).map(drop)
 }
 
 /// As the hub's own library reads a switch.
@@ -224,4 +222,69 @@ fn explain(error: &ApiError) -> String {
         ""
     };
     format!("{text}{advice}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hub(variables: &[(&str, &str)]) -> Hub {
+        let variable = |name: &str| {
+            let found = variables.iter().find(|(it, _)| *it == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        Hub::from_variables(variable, Some(PathBuf::from("/home/me"))).unwrap()
+    }
+
+    #[test]
+    fn the_cache_is_where_the_environment_says() {
+        let cache = |variables: &[(&str, &str)]| hub(variables).cache;
+        assert_eq!(cache(&[]), PathBuf::from("/home/me/.cache/huggingface/hub"));
+        assert_eq!(
+            cache(&[("XDG_CACHE_HOME", "/c")]),
+            PathBuf::from("/c/huggingface/hub")
+        );
+        assert_eq!(
+            cache(&[("HF_HOME", "/h"), ("XDG_CACHE_HOME", "/c")]),
+            PathBuf::from("/h/hub")
+        );
+        assert_eq!(
+            cache(&[("HF_HOME", "/h"), ("HF_HUB_CACHE", "/x")]),
+            PathBuf::from("/x")
+        );
+    }
+
+    #[test]
+    fn address_token_and_offline_mode_come_from_the_environment() {
+        let plain = hub(&[("HF_ENDPOINT", ""), ("HF_HUB_OFFLINE", "0")]);
+        assert_eq!(
+            (plain.endpoint, plain.token, plain.offline),
+            (None, None, false)
+        );
+        let set = hub(&[
+            ("HF_ENDPOINT", "http://a/"),
+            ("HF_TOKEN", "t"),
+            ("HF_HUB_OFFLINE", "1"),
+        ]);
+        assert_eq!(set.endpoint.as_deref(), Some("http://a"));
+        assert_eq!((set.token.as_deref(), set.offline), (Some("t"), true));
+    }
+
+    #[test]
+    fn the_token_may_lie_in_a_file_beside_the_cache() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("token"), "stored\n").unwrap();
+        let home = home.path().to_str().unwrap();
+        let token = |variables: &[(&str, &str)]| hub(variables).token;
+        assert_eq!(token(&[("HF_HOME", home)]).as_deref(), Some("stored"));
+        assert_eq!(
+            token(&[("HF_HOME", home), ("HF_TOKEN", "t")]).as_deref(),
+            Some("t")
+        );
+    }
+
+    #[test]
+    fn without_any_folder_for_the_cache_there_is_an_error() {
+        assert!(Hub::from_variables(|_| None, None).is_err());
+    }
 }

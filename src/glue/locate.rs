@@ -54,3 +54,24 @@ fn without_hub(repo: &str) -> GlueError {
             .to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_local_path_wins() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = dir.path().to_str().unwrap();
+        assert_eq!(model_dir(name).unwrap(), dir.path());
+        assert_eq!(data_dir(name, Task::Rte).unwrap(), dir.path());
+    }
+
+    #[test]
+    fn a_data_folder_that_is_not_there_is_left_for_loading_to_report() {
+        assert_eq!(
+            data_dir("no/such/folder", Task::Rte).unwrap(),
+            Path::new("no/such/folder")
+        );
+    }
+}

@@ -19,7 +19,6 @@ mod tsv;
 
 pub mod batch;
 pub mod error;
-mod files;
 #[cfg(feature = "hub")]
 pub mod hub;
 pub mod locate;

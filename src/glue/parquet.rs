@@ -1,6 +1,7 @@
 //! The hub's Parquet files: `train-00000-of-00001.parquet`, several shards in their order.
 
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -47,7 +48,15 @@ pub(super) fn read(folder: &Path, request: &Request<'_>) -> Result<Split, GlueEr
     check_complete(folder, request, &files)?;
     let mut split = Split::new(request.task, request.name);
     for path in &files {
-        read_shard(path, request, &mut split)?;
+        // The reader asserts some of what a damaged file may break.
+        catch_unwind(AssertUnwindSafe(|| read_shard(path, request, &mut split))).unwrap_or_else(
+            |_| {
+                Err(GlueError::Parquet {
+                    path: path.clone(),
+                    message: "it is damaged".to_owned(),
+                })
+            },
+        )?;
     }
     if split.is_empty() && request.limit != Some(0) {
         return Err(GlueError::Empty {
@@ -138,12 +147,7 @@ impl Columns {
         let is_test = request.name.is_test();
         let label = (!is_test || has(LABEL)).then_some(LABEL);
         let index = (is_test && has(INDEX)).then_some(INDEX);
-        let further: Vec<String> = request
-            .columns
-            .iter()
-            .filter(|name| !is_test || has(name))
-            .cloned()
-            .collect();
+        let further: Vec<String> = request.further(has).cloned().collect();
 
         let texts = request.task.spec().hub_texts.iter().copied();
         let wanted: Vec<&str> = texts

@@ -8,7 +8,7 @@ use super::task::{SplitName, Task};
 use super::{parquet, tsv};
 
 /// A task's data.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct TaskData {
     /// The task.
     pub task: Task,
@@ -86,6 +86,17 @@ pub(super) struct Request<'a> {
 }
 
 impl Request<'_> {
+    /// The further columns to keep, given what the file has: the training split must have all
+    /// that were asked for.
+    pub fn further<'a>(
+        &'a self,
+        has: impl Fn(&str) -> bool + 'a,
+    ) -> impl Iterator<Item = &'a String> {
+        self.columns
+            .iter()
+            .filter(move |name| self.name == SplitName::Train || has(name))
+    }
+
     /// Whether a further example is beyond the limit.
     pub fn is_met_by(&self, split: &Split) -> bool {
         self.limit.is_some_and(|limit| split.len() >= limit)

@@ -19,7 +19,7 @@ pub struct Example<'a> {
 }
 
 /// The examples of one split, in the file's order.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Split {
     name: SplitName,
     ids: Vec<u32>,

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::files::write_atomically;
+
 use super::error::GlueError;
-use super::files::write_atomically;
 use super::label;
 use super::task::{SplitName, Task};
 
@@ -53,7 +54,8 @@ pub fn write_submission(
         })?;
         text.push_str(&format!("{id}\t{spelled}\n"));
     }
-    write_atomically(&path, |writer| writer.write_all(text.as_bytes()))?;
+    std::fs::create_dir_all(folder).map_err(GlueError::io("make", folder))?;
+    write_atomically(&path, text.as_bytes()).map_err(GlueError::io("write", &path))?;
     Ok(path)
 }
 

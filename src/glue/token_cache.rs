@@ -8,7 +8,7 @@ use safetensors::tensor::{Dtype, SafeTensorError, TensorView};
 use safetensors::{SafeTensors, serialize};
 
 use super::error::GlueError;
-use super::files::write_atomically;
+use crate::files::write_atomically;
 
 /// The tokens of many texts, laid end to end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -86,7 +86,8 @@ impl TokenCache {
             path: path.clone(),
             source: std::io::Error::other(error),
         })?;
-        write_atomically(&path, |writer| writer.write_all(&bytes))
+        std::fs::create_dir_all(&self.dir).map_err(GlueError::io("make", &self.dir))?;
+        write_atomically(&path, &bytes).map_err(GlueError::io("write", &path))
     }
 }
 

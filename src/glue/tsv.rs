@@ -17,7 +17,7 @@ use super::split::{Example, Split};
 pub(super) fn read(path: &Path, request: &Request<'_>) -> Result<Split, GlueError> {
     let file = File::open(path).map_err(GlueError::io("read", path))?;
     let mut split = Split::new(request.task, request.name);
-    let mut columns: Option<Columns> = None;
+    let mut columns = None;
     for (index, line) in BufReader::new(file).split(b'\n').enumerate() {
         if request.is_met_by(&split) {
             break;
@@ -32,15 +32,14 @@ pub(super) fn read(path: &Path, request: &Request<'_>) -> Result<Split, GlueErro
             continue;
         }
         let fields: Vec<&str> = text.split('\t').collect();
-        if let Some(columns) = &columns {
+        let is_first = columns.is_none();
+        let columns = match &mut columns {
+            Some(known) => known,
+            none => none.insert(Columns::find(&fields, path, request)?),
+        };
+        if !(is_first && columns.have_header) {
             columns.read_line(&fields, place, request, &mut split)?;
-            continue;
         }
-        let (found, is_header) = Columns::find(&fields, path, request)?;
-        if !is_header {
-            found.read_line(&fields, place, request, &mut split)?;
-        }
-        columns = Some(found);
     }
     if split.is_empty() && request.limit != Some(0) {
         return Err(GlueError::Empty {
@@ -70,6 +69,8 @@ fn text_of<'a>(line: &'a [u8], place: &Place) -> Result<&'a str, GlueError> {
 /// Where a file's columns are.
 #[derive(Debug)]
 struct Columns {
+    /// Whether the file's first line names them.
+    have_header: bool,
     texts: Vec<usize>,
     label: Option<usize>,
     index: Option<usize>,
@@ -78,15 +79,13 @@ struct Columns {
 }
 
 impl Columns {
-    /// Finds the columns by a file's first line, and says whether that line is a header.
-    fn find(first: &[&str], path: &Path, request: &Request<'_>) -> Result<(Self, bool), GlueError> {
+    /// Finds the columns by a file's first line.
+    fn find(first: &[&str], path: &Path, request: &Request<'_>) -> Result<Self, GlueError> {
         let spec = request.task.spec();
-        let is_header = spec
-            .tsv_texts
-            .iter()
-            .all(|text| first.iter().any(|it| it.trim() == *text));
+        let is_named = |text: &&str| first.iter().any(|name| name.trim() == *text);
+        let have_header = spec.tsv_texts.iter().all(is_named);
         let names: Vec<String> = match spec.headerless {
-            Some(names) if !is_header => names.iter().map(ToString::to_string).collect(),
+            Some(names) if !have_header => names.iter().map(ToString::to_string).collect(),
             _ => first.iter().map(|name| name.trim().to_owned()).collect(),
         };
         let optional = |column: &str| names.iter().position(|name| name == column);
@@ -98,32 +97,22 @@ impl Columns {
             })
         };
         let is_test = request.name.is_test();
-        let wanted = request
-            .columns
-            .iter()
-            .filter(|name| !is_test || optional(name).is_some());
-        let columns = Self {
-            texts: spec
-                .tsv_texts
-                .iter()
-                .map(|name| required(name))
-                .collect::<Result<_, _>>()?,
-            label: if is_test {
-                optional(spec.tsv_label)
-            } else {
-                Some(required(spec.tsv_label)?)
-            },
-            index: if is_test {
-                optional(spec.tsv_index)
-            } else {
-                None
-            },
-            further: wanted
-                .map(|name| Ok((name.clone(), required(name)?)))
-                .collect::<Result<_, GlueError>>()?,
-            names: names.clone(),
+        let label = if is_test {
+            optional(spec.tsv_label)
+        } else {
+            Some(required(spec.tsv_label)?)
         };
-        Ok((columns, is_header))
+        let texts = spec.tsv_texts.iter().map(|name| required(name));
+        let further = request.further(|name| optional(name).is_some());
+        let further = further.map(|name| Ok((name.clone(), required(name)?)));
+        Ok(Self {
+            have_header,
+            texts: texts.collect::<Result<_, _>>()?,
+            label,
+            index: optional(spec.tsv_index).filter(|_| is_test),
+            further: further.collect::<Result<_, GlueError>>()?,
+            names: names.clone(),
+        })
     }
 
     /// The fields that a line must have.
@@ -157,25 +146,29 @@ impl Columns {
                 columns: self.names.join(", "),
             });
         }
-        let cell_error = |at: usize, expected: String| GlueError::Cell {
+        let misfit = |at: usize, expected: String| GlueError::Cell {
             place: place.clone(),
             column: self.names[at].clone(),
             found: fields[at].to_owned(),
             expected,
         };
-        let label = self.label.map(|at| {
+        let label = |at: usize| {
             label::parse(request.task, fields[at])
-                .ok_or_else(|| cell_error(at, label::expectation(request.task, true)))
-        });
-        let id = self.index.map(|at| {
+                .ok_or_else(|| misfit(at, label::expectation(request.task, true)))
+        };
+        let number = |at: usize| {
             let number = fields[at].trim().parse::<u32>();
-            number.map_err(|_| cell_error(at, "the example's number".to_owned()))
-        });
+            number.map_err(|_| misfit(at, "the example's number".to_owned()))
+        };
         split.push(Example {
-            id: id.transpose()?.unwrap_or(split.len() as u32),
+            id: self
+                .index
+                .map(number)
+                .transpose()?
+                .unwrap_or(split.len() as u32),
             text_a: fields[self.texts[0]],
             text_b: self.texts.get(1).map(|at| fields[*at]),
-            label: label.transpose()?,
+            label: self.label.map(label).transpose()?,
         });
         for (name, at) in &self.further {
             split.push_value(name, fields[*at]);

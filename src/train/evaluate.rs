@@ -12,14 +12,14 @@ use crate::model::{Classifier, ModelError};
 /// What a model says of a split.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Predictions {
-    /// Per example: the class, or the regression's value.
-    pub values: Vec<f32>,
-    /// Mean loss over the examples; not a number where there are no labels.
+    /// Logits, row-major, (examples, labels), in the split's own order.
+    pub logits: Vec<f32>,
+    /// Mean loss over the examples; not a number where labels are secret.
     pub loss: f64,
 }
 
 /// Runs a model over a split, `batch_size` examples at a time, longest texts together so that
-/// little is padding; the result is in the split's own order.
+/// little is padding.
 ///
 /// # Errors
 /// When libtorch fails.
@@ -33,32 +33,28 @@ pub fn predict(
     let _no_grad = no_grad_guard();
     let mut order: Vec<u32> = (0..split.len() as u32).collect();
     order.sort_by_key(|&i| std::cmp::Reverse(split.ids(i as usize).len()));
-    let mut predictions = Predictions { values: vec![0.0; split.len()], loss: 0.0 };
+    let mut predictions = Predictions::default();
     for positions in batches(&order, batch_size) {
         let batch = Batch::gather(split, positions, pad);
         let inputs = inputs(&batch, compute)?;
         let autocast = compute.autocast()?;
         let logits = model.logits(&inputs, None)?.f_to_kind(Kind::Float)?;
         drop(autocast);
-        let labels = Tensor::f_from_slice(&batch.labels)?.f_to_device(compute.device)?;
-        if !batch.labels.iter().any(|label| label.is_nan()) {
-            predictions.loss += loss(&logits, &labels)?.f_double_value(&[])? * batch.rows as f64;
-        } else {
-            predictions.loss = f64::NAN;
-        }
-        for (&position, value) in positions.iter().zip(decide(&logits)?) {
-            predictions.values[position as usize] = value;
+        predictions.loss += match batch.labels.iter().any(|label| label.is_nan()) {
+            true => f64::NAN,
+            false => {
+                let labels = Tensor::f_from_slice(&batch.labels)?.f_to_device(compute.device)?;
+                loss(&logits, &labels)?.f_double_value(&[])? * batch.rows as f64
+            }
+        };
+        let width = logits.size()[1] as usize;
+        predictions.logits.resize(split.len() * width, 0.0);
+        let rows = Vec::<f32>::try_from(&logits.f_to_device(tch::Device::Cpu)?.f_flatten(0, -1)?)?;
+        for (&position, row) in positions.iter().zip(rows.chunks(width)) {
+            let at = position as usize * width;
+            predictions.logits[at..at + width].copy_from_slice(row);
         }
     }
     predictions.loss /= split.len().max(1) as f64;
     Ok(predictions)
-}
-
-/// The likeliest class of each row, or the value when there is one output.
-fn decide(logits: &Tensor) -> Result<Vec<f32>, ModelError> {
-    let values = match logits.size()[1] {
-        1 => logits.f_squeeze_dim(1)?,
-        _ => logits.f_argmax(1, false)?.f_to_kind(Kind::Float)?,
-    };
-    Ok(Vec::try_from(&values.f_to_device(tch::Device::Cpu)?)?)
 }

@@ -10,7 +10,7 @@ use super::optimizer::AdamW;
 use super::precision::{Compute, LossScale};
 use super::replica::Replica;
 use super::schedule::LinearSchedule;
-use crate::glue::batch::{Batch, batches, epoch_order};
+use crate::glue::batch::{Batch, batches, epoch_order, group_by_length};
 use crate::glue::tokenize::EncodedSplit;
 use crate::model::classifier::loss;
 use crate::model::{Inputs, Masks, ModelError};
@@ -32,6 +32,24 @@ pub struct LocalTraining {
     pub shuffle: bool,
 }
 
+/// One client's round, ready to be trained.
+pub struct Job<'a> {
+    /// The client's model.
+    pub replica: &'a Replica,
+    /// The training split.
+    pub split: &'a EncodedSplit,
+    /// The client's positions in it.
+    pub shard: &'a [u32],
+    /// Keys the order of examples and the dropout masks.
+    pub key: StreamKey<'a>,
+    /// The padding token.
+    pub pad: u32,
+    /// Where and how to compute.
+    pub compute: Compute,
+    /// Parts that a batch is cut into, to save memory; at least 1.
+    pub micro_batches: usize,
+}
+
 /// How a round of local training ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LocalResult {
@@ -50,99 +68,122 @@ impl LocalTraining {
         u64::from(self.epochs) * examples.div_ceil(self.batch_size) as u64
     }
 
-    /// Trains a replica on its shard: positions in `split`, in the order that `key` gives.
-    /// `None` when `watch` stopped it.
+    /// Trains a client's round. `None` when `watch` stopped it.
     ///
     /// # Errors
     /// When libtorch fails, for want of memory say.
     pub fn run(
         &self,
-        replica: &Replica,
-        split: &EncodedSplit,
-        shard: &[u32],
-        key: StreamKey<'_>,
-        pad: u32,
-        compute: Compute,
+        job: &Job<'_>,
         watch: &mut dyn Watch,
     ) -> Result<Option<LocalResult>, ModelError> {
-        let total = self.steps(shard.len());
-        let schedule = LinearSchedule::new(self.lr, self.warmup_ratio, total);
-        let mut optimizer = AdamW::new(replica.leaves(), self.weight_decay)?;
-        let mut scale = LossScale::for_kind(compute.kind);
-        let masks = Masks::new(StreamKey { purpose: "dropout", ..key }.stream());
-        let mut seen = LossSum::new(compute)?;
+        let steps_total = self.steps(job.shard.len());
+        let schedule = LinearSchedule::new(self.lr, self.warmup_ratio, steps_total);
+        let mut optimizer = AdamW::new(job.replica.leaves(), self.weight_decay)?;
+        let mut scale = LossScale::for_kind(job.compute.kind);
+        let masks = Masks::new(
+            StreamKey {
+                purpose: "dropout",
+                ..job.key
+            }
+            .stream(),
+        );
+        let mut seen = LossSum::new(job.compute)?;
         let mut steps = 0;
         for epoch in 0..self.epochs {
-            let order = self.order(shard, epoch, key);
+            let order = self.order(job, epoch);
             for positions in batches(&order, self.batch_size) {
-                let batch = Batch::gather(split, positions, pad);
-                let loss = step_loss(replica, &batch, &masks, compute)?;
-                seen.add(&loss, batch.rows)?;
-                let finite = backward(replica, &loss, scale.as_mut())?;
-                if finite {
+                if job.gradients(positions, &masks, scale.as_mut(), &mut seen)? {
                     optimizer.step(schedule.rate(steps))?;
                 } else {
                     optimizer.clear()?;
                 }
                 steps += 1;
+                let (examples, loss) = (seen.examples, seen.cheap_mean()?);
                 let progress = Progress {
                     steps_done: steps,
-                    steps_total: total,
-                    examples: seen.examples,
-                    loss: seen.cheap_mean()?,
+                    steps_total,
+                    examples,
+                    loss,
                 };
                 if let ControlFlow::Break(()) = watch.step(progress) {
                     return Ok(None);
                 }
             }
         }
-        Ok(Some(LocalResult { loss: seen.mean()?, examples: seen.examples, steps }))
+        Ok(Some(LocalResult {
+            loss: seen.mean()?,
+            examples: seen.examples,
+            steps,
+        }))
     }
 
-    /// The shard's positions in one epoch's order.
-    fn order(&self, shard: &[u32], epoch: u32, key: StreamKey<'_>) -> Vec<u32> {
+    /// The shard's positions in one epoch's order, like lengths together.
+    fn order(&self, job: &Job<'_>, epoch: u32) -> Vec<u32> {
         if !self.shuffle {
-            return shard.to_vec();
+            return job.shard.to_vec();
         }
         let purpose = format!("shuffle epoch {epoch}");
-        let order = epoch_order(shard.len(), StreamKey { purpose: &purpose, ..key });
-        order.into_iter().map(|i| shard[i as usize]).collect()
+        let order = epoch_order(
+            job.shard.len(),
+            StreamKey {
+                purpose: &purpose,
+                ..job.key
+            },
+        );
+        let mut order: Vec<u32> = order.into_iter().map(|i| job.shard[i as usize]).collect();
+        let length = |position: u32| job.split.ids(position as usize).len();
+        let purpose = format!("batches epoch {epoch}");
+        let key = StreamKey {
+            purpose: &purpose,
+            ..job.key
+        };
+        group_by_length(&mut order, self.batch_size, length, key);
+        order
     }
 }
 
-fn step_loss(
-    replica: &Replica,
-    batch: &Batch,
-    masks: &Masks,
-    compute: Compute,
-) -> Result<Tensor, ModelError> {
-    let inputs = inputs(batch, compute)?;
-    let labels = Tensor::f_from_slice(&batch.labels)?.f_to_device(compute.device)?;
-    let autocast = compute.autocast()?;
-    let logits = replica.model.logits(&inputs, Some(masks))?;
-    drop(autocast);
-    loss(&logits, &labels)
+impl Job<'_> {
+    /// Gathers the gradients of one batch; false when they overflowed and the step is to be
+    /// skipped.
+    fn gradients(
+        &self,
+        positions: &[u32],
+        masks: &Masks,
+        scale: Option<&mut LossScale>,
+        seen: &mut LossSum,
+    ) -> Result<bool, ModelError> {
+        for part in positions.chunks(positions.len().div_ceil(self.micro_batches)) {
+            let batch = Batch::gather(self.split, part, self.pad);
+            let loss = self.loss(&batch, masks)?;
+            seen.add(&loss, batch.rows)?;
+            let mut share = loss.f_mul_scalar(part.len() as f64 / positions.len() as f64)?;
+            if let Some(scale) = &scale {
+                share = scale.apply(&share)?;
+            }
+            self.replica.backward(&share)?;
+        }
+        scale.map_or(Ok(true), |scale| scale.unscale(self.replica.leaves()))
+    }
+
+    fn loss(&self, batch: &Batch, masks: &Masks) -> Result<Tensor, ModelError> {
+        let inputs = inputs(batch, self.compute)?;
+        let labels = Tensor::f_from_slice(&batch.labels)?.f_to_device(self.compute.device)?;
+        let autocast = self.compute.autocast()?;
+        let logits = self.replica.model.logits(&inputs, Some(masks))?;
+        drop(autocast);
+        loss(&logits, &labels)
+    }
 }
 
 /// A batch on the device.
 pub(super) fn inputs(batch: &Batch, compute: Compute) -> Result<Inputs, ModelError> {
-    let (ids, mask, types) = (&batch.input_ids, &batch.attention_mask, &batch.token_type_ids);
+    let (ids, mask, types) = (
+        &batch.input_ids,
+        &batch.attention_mask,
+        &batch.token_type_ids,
+    );
     Inputs::new(batch.rows as i64, ids, mask, types, compute.device)
-}
-
-/// Backward pass; false when the gradients overflowed and the step is to be skipped.
-fn backward(
-    replica: &Replica,
-    loss: &Tensor,
-    scale: Option<&mut LossScale>,
-) -> Result<bool, ModelError> {
-    match scale {
-        None => replica.backward(loss).map(|()| true),
-        Some(scale) => {
-            replica.backward(&scale.apply(loss)?)?;
-            scale.unscale(replica.leaves())
-        }
-    }
 }
 
 /// A sum of losses that stays on the device, so that a GPU is asked once a round.
@@ -155,11 +196,18 @@ struct LossSum {
 impl LossSum {
     fn new(compute: Compute) -> Result<Self, ModelError> {
         let sum = Tensor::f_zeros([], (tch::Kind::Double, compute.device))?;
-        Ok(Self { sum, on_host: compute.device == tch::Device::Cpu, examples: 0 })
+        Ok(Self {
+            sum,
+            on_host: compute.device == tch::Device::Cpu,
+            examples: 0,
+        })
     }
 
     fn add(&mut self, mean: &Tensor, rows: usize) -> Result<(), ModelError> {
-        let total = mean.f_detach()?.f_to_kind(tch::Kind::Double)?.f_mul_scalar(rows as f64)?;
+        let total = mean
+            .f_detach()?
+            .f_to_kind(tch::Kind::Double)?
+            .f_mul_scalar(rows as f64)?;
         self.sum = self.sum.f_add(&total)?;
         self.examples += rows as u64;
         Ok(())
@@ -171,6 +219,10 @@ impl LossSum {
 
     /// The mean where it costs nothing to know.
     fn cheap_mean(&self) -> Result<Option<f64>, ModelError> {
-        if self.on_host { self.mean().map(Some) } else { Ok(None) }
+        if self.on_host {
+            self.mean().map(Some)
+        } else {
+            Ok(None)
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use crate::adapter::{Adapter, Delta, Prepared};
 use crate::model::weights::Deltas;
@@ -22,31 +22,24 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Lays the server's base delta over frozen weights, and prepares the adapter.
-    ///
-    /// The delta is added to the pretrained weight, not to last round's: whoever holds a
-    /// snapshot gets the same bits, whichever rounds it missed.
+    /// Puts the server's trained tensors on the device and prepares the adapter.
     ///
     /// # Errors
     /// When a tensor is missing or the device fails.
     pub fn new(
-        frozen: &Weights,
-        base_delta: &TensorMap,
+        base: Weights,
         trained: &TensorMap,
         adapter: &dyn Adapter,
         layers: &[LinearLayer],
         device: Device,
     ) -> Result<Self, ModelError> {
-        let mut base = frozen.clone();
-        for (name, delta) in base_delta.iter() {
-            let weight = frozen.get(name)?;
-            let delta = delta.to_tensor(device)?;
-            let sum = weight.f_to_kind(Kind::Float)?.f_add(&delta)?.f_to_kind(weight.kind())?;
-            base.0.insert(name.to_owned(), sum);
-        }
         let state = Weights::from_map(trained, device)?;
         let prepared = adapter.prepare(layers, &state, device)?;
-        Ok(Self { base, prepared, state })
+        Ok(Self {
+            base,
+            prepared,
+            state,
+        })
     }
 }
 
@@ -79,7 +72,7 @@ impl Replica {
         for (name, tensor) in trained.0 {
             let leaf = if trains(&name) {
                 // A copy: the shared state must not change under the other clients.
-                let leaf = tensor.f_detach()?.f_copy()?.f_set_requires_grad(true)?;
+                let leaf = tensor.f_detach()?.copy().f_set_requires_grad(true)?;
                 leaves.push((name.clone(), leaf.shallow_clone()));
                 leaf
             } else {
@@ -93,9 +86,20 @@ impl Replica {
         for layer in layers {
             attached.insert(layer.module.clone(), shared.prepared.attach(layer, &own)?);
         }
-        let model = Classifier::new(&View::adapted(&shared.base, &own, &attached), config, labels)?;
-        let deltas = layers.iter().filter_map(|layer| attached.remove(&layer.module)).collect();
-        Ok(Self { model, leaves, deltas })
+        let model = Classifier::new(
+            &View::adapted(&shared.base, &own, &attached),
+            config,
+            labels,
+        )?;
+        let deltas = layers
+            .iter()
+            .filter_map(|layer| attached.remove(&layer.module))
+            .collect();
+        Ok(Self {
+            model,
+            leaves,
+            deltas,
+        })
     }
 
     /// The trained tensors, in name order.
@@ -105,8 +109,6 @@ impl Replica {
 
     /// The gradient of each trained tensor that has one, by name.
     pub fn gradients(&self) -> impl Iterator<Item = (&str, Tensor)> {
-        let defined = |(name, leaf): &'_ (String, Tensor)| (leaf.grad().defined(), name, leaf);
-        let _ = defined;
         self.leaves.iter().filter_map(|(name, leaf)| {
             let grad = leaf.grad();
             grad.defined().then_some((name.as_str(), grad))
@@ -119,7 +121,9 @@ impl Replica {
     /// When libtorch fails.
     pub fn backward(&self, loss: &Tensor) -> Result<(), ModelError> {
         loss.f_backward()?;
-        self.deltas.iter().try_for_each(|delta| delta.finish_backward())
+        self.deltas
+            .iter()
+            .try_for_each(|delta| delta.finish_backward())
     }
 
     /// Copies the trained tensors to the host.

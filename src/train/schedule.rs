@@ -13,7 +13,11 @@ impl LinearSchedule {
     /// A round of so many steps.
     #[must_use]
     pub fn new(peak: f64, warmup_ratio: f64, steps: u64) -> Self {
-        Self { peak, warmup: (warmup_ratio * steps as f64) as u64, steps }
+        Self {
+            peak,
+            warmup: (warmup_ratio * steps as f64) as u64,
+            steps,
+        }
     }
 
     /// The rate of a step, from 0.
@@ -36,7 +40,17 @@ mod tests {
         let schedule = LinearSchedule::new(1.0, 0.25, 8);
         let rates: Vec<f64> = (0..=8).map(|step| schedule.rate(step)).collect();
         let decay = |left: f64| left / 6.0;
-        let expected = [0.0, 0.5, 1.0, decay(5.0), decay(4.0), decay(3.0), decay(2.0), decay(1.0), 0.0];
+        let expected = [
+            0.0,
+            0.5,
+            1.0,
+            decay(5.0),
+            decay(4.0),
+            decay(3.0),
+            decay(2.0),
+            decay(1.0),
+            0.0,
+        ];
         for (got, want) in rates.iter().zip(expected) {
             assert!((got - want).abs() < 1e-12, "{rates:?}");
         }

@@ -115,6 +115,10 @@ impl Adapter for SorfVera {
         ]
     }
 
+    fn projection(&self) -> Option<&Projection> {
+        Some(&self.projection)
+    }
+
     fn prepare(
         &self,
         layers: &[LinearLayer],

@@ -54,14 +54,14 @@ fn apply_stage(blocks: &[Block], order: &[usize], matrix: &[f64], d: usize) -> V
     let mut result = vec![0.0; d * d];
     let mut column = vec![0.0; d];
     for j in 0..d {
-        for (slot, &row) in column.iter_mut().zip(order) {
-            *slot = matrix[row * d + j];
+        for (i, &slot) in order.iter().enumerate() {
+            column[slot] = matrix[i * d + j];
         }
         for block in blocks {
             block.apply(&mut column[block.offset..block.offset + block.size]);
         }
-        for (value, &row) in column.iter().zip(order) {
-            result[row * d + j] = *value;
+        for (i, &slot) in order.iter().enumerate() {
+            result[i * d + j] = column[slot];
         }
     }
     result

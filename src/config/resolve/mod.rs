@@ -20,7 +20,7 @@ use super::plan::{
 };
 use super::problems::{Origin, Problems};
 use super::settings::{AdapterKind, Method, Precision, Settings};
-use super::{DATA_FOLDER, HUB, Machine};
+use super::{DATA_FOLDER, HUB, METRICS, Machine};
 
 /// Decides everything, or says all that is wrong.
 pub(super) fn resolve(
@@ -86,20 +86,7 @@ impl Resolver<'_> {
             s.partition.get_or_insert_with(|| "iid".into())
         });
         let partition = partition.unwrap_or(Partition::Iid);
-        if let Partition::Classes(classes) = partition
-            && classes > task.label_names().len()
-        {
-            let labels = task.label_names().len();
-            let right = match labels {
-                0 => "choose a partition that needs none".to_owned(),
-                _ => format!("give classes(K) with K from 1 to {labels}"),
-            };
-            self.problems.report(
-                "partition",
-                format_args!("{task} has {labels} classes"),
-                right,
-            );
-        }
+        self.check_classes(task, &partition);
         let num_clients = self.count("num_clients", |s| s.num_clients.get_or_insert(3));
         let least = u64::from(num_clients);
         if let Some(limit) = self.settings.limit_train.filter(|limit| *limit < least) {
@@ -124,6 +111,23 @@ impl Resolver<'_> {
             num_clients,
             limit_train: self.settings.limit_train,
             limit_eval,
+        }
+    }
+
+    fn check_classes(&mut self, task: Task, partition: &Partition) {
+        // Scores are divided by their nearest whole number, from 0 to 5.
+        let classes = if task.is_regression() {
+            6
+        } else {
+            task.num_labels()
+        };
+        if let Partition::Classes(wanted) = partition {
+            self.problems.require(
+                (1..=classes).contains(wanted),
+                "partition",
+                format_args!("{task} has {classes} classes"),
+                format_args!("give classes(K) with K from 1 to {classes}"),
+            );
         }
     }
 
@@ -193,7 +197,7 @@ impl Resolver<'_> {
         let metrics = self
             .settings
             .metrics
-            .get_or_insert_with(|| "127.0.0.1:9464".into())
+            .get_or_insert_with(|| METRICS.into())
             .clone();
         let metrics = (metrics != "off").then(|| metrics.parse());
         if let Some(Err(_)) = metrics {

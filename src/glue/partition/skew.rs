@@ -77,9 +77,11 @@ pub(super) fn dirichlet_sizes(
     alpha: f64,
     stream: &mut Stream,
 ) -> Vec<usize> {
-    // One client's share is certain. (And a valid α makes a valid distribution.)
     let Ok(distribution) = Dirichlet::new(&vec![alpha; clients]) else {
-        return vec![total];
+        // A single client takes all; so does the first in the limit of an α too small to draw with.
+        let mut sizes = vec![0; clients];
+        sizes[0] = total;
+        return sizes;
     };
     let shares: Vec<f64> = distribution.sample(stream);
     let mut sizes = Vec::with_capacity(clients);

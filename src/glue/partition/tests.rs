@@ -118,6 +118,18 @@ fn small_alpha_skews_labels_and_great_alpha_does_not() {
 }
 
 #[test]
+fn an_alpha_too_small_to_draw_with_still_leaves_no_shard_empty() {
+    for spec in [
+        Partition::Quantity(f64::MIN_POSITIVE),
+        Partition::Dirichlet(1e-200),
+    ] {
+        let shards = partition(&spec, &[0.0; 9], None, 4, 1).unwrap();
+        assert_eq!((shards.len(), shards.concat().len()), (4, 9));
+        assert!(shards.iter().all(|shard| !shard.is_empty()));
+    }
+}
+
+#[test]
 fn scores_are_skewed_by_their_rounded_value() {
     let scores = [0.2, 0.4, 4.6, 5.0];
     let shards = partition(&Partition::Classes(1), &scores, None, 2, 1).unwrap();

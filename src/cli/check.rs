@@ -1,0 +1,55 @@
+//! `regatta check`: everything that can be known to be wrong without training.
+
+use crate::cli::args::ScenarioArgs;
+use crate::cli::terminal::{count, say};
+use crate::config::{DataSource, Machine, ModelSource, Plan, load};
+use crate::federation::Experiment;
+use crate::inputs::{Inputs, check_local};
+
+/// Checks a scenario and the files it names.
+///
+/// # Errors
+/// Everything that is wrong.
+pub fn check(args: &ScenarioArgs) -> anyhow::Result<()> {
+    let plan = load(args.scenario.as_deref(), &args.settings, &Machine::detect())?;
+    let unchecked = on_the_hub(&plan);
+    if unchecked.is_empty() {
+        Experiment::prepare(plan.clone(), Inputs::load(&plan)?)?;
+    } else {
+        check_local(&plan)?;
+    }
+    if let Some(notice) = &plan.devices.notice {
+        say(notice);
+    }
+    for what in unchecked {
+        say(format_args!("{what} is on the hub and was not looked at"));
+    }
+    say(describe(&plan));
+    Ok(())
+}
+
+/// A plan in one line.
+pub fn describe(plan: &Plan) -> String {
+    format!(
+        "{}: {} among {}, {} of rank {} with {}, {} of {}",
+        plan.name,
+        plan.data.task,
+        count(plan.data.num_clients, "client"),
+        plan.adapter.kind.title(),
+        plan.adapter.r,
+        plan.aggregation.method,
+        count(plan.rounds, "round"),
+        count(plan.training.local_epochs, "epoch"),
+    )
+}
+
+/// What of a plan would have to be fetched.
+fn on_the_hub(plan: &Plan) -> Vec<String> {
+    let model = match &plan.model.source {
+        ModelSource::Hub(name) => Some(format!("the model {name}")),
+        ModelSource::Folder(_) => None,
+    };
+    let data =
+        (plan.data.source == DataSource::Hub).then(|| format!("the data of {}", plan.data.task));
+    model.into_iter().chain(data).collect()
+}

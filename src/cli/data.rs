@@ -1,0 +1,37 @@
+//! `regatta data`: a task's examples, and what each client gets of them.
+
+use crate::cli::args::ScenarioArgs;
+use crate::cli::terminal::say;
+use crate::config::{Machine, load};
+use crate::glue::summary::{self, DataSummary, SplitSummary};
+use crate::inputs::Inputs;
+
+/// Shows the data of a scenario.
+///
+/// # Errors
+/// Everything that is wrong with the scenario or the files it names.
+pub fn data(args: &ScenarioArgs) -> anyhow::Result<()> {
+    let plan = load(args.scenario.as_deref(), &args.settings, &Machine::detect())?;
+    let inputs = Inputs::load(&plan)?;
+    let task = plan.data.task;
+    let splits = std::iter::once(&inputs.data.train)
+        .chain(&inputs.data.validation)
+        .chain(&inputs.data.test);
+    let summarise = |split| {
+        let encoded = inputs.encoder.encode(split)?;
+        anyhow::Ok(SplitSummary::of(task, split, Some(&encoded)))
+    };
+    let data = DataSummary {
+        task,
+        splits: splits.map(summarise).collect::<Result<_, _>>()?,
+        clients: summary::shards(task, inputs.data.train.labels(), &inputs.shards),
+    };
+    say(format_args!("{task} from {}", inputs.data.folder.display()));
+    say(data.splits_table());
+    say(format_args!(
+        "\n{} among {} clients",
+        plan.data.partition, plan.data.num_clients
+    ));
+    say(data.clients_table());
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! Data sets and models that lie where a run would look for them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::Findings;
+use crate::config::{DATA_FOLDER, Machine};
+use crate::glue::{Task, source};
+
+/// Where the quickstart's sentences lie.
+const REVIEWS: &str = "data/reviews";
+/// Where models lie.
+const MODELS: &str = "models";
+/// Where the quickstart's model lies.
+const MINILM: &str = "models/minilm";
+
+/// Looks for tasks in the usual folders and the one of `REGATTA_DATA`.
+pub fn look_at_data(machine: &Machine, findings: &mut Findings) {
+    let variable = machine.data_variable.as_deref();
+    for folder in [Some(REVIEWS), Some(DATA_FOLDER), variable]
+        .into_iter()
+        .flatten()
+    {
+        let found = tasks(Path::new(folder));
+        if !found.is_empty() {
+            findings.found("data", format!("{folder}: {}", found.join(", ")));
+        }
+    }
+    if tasks(Path::new(REVIEWS)).is_empty() {
+        findings.trouble(format!(
+            "no data in {REVIEWS} for the quickstart; `make setup` fetches it"
+        ));
+    }
+    if let Some(folder) = variable.filter(|folder| tasks(Path::new(folder)).is_empty()) {
+        findings.trouble(format!(
+            "REGATTA_DATA is {folder}, where no task's folder is; set it to a folder that holds \
+             RTE, SST-2 and so on, or unset it"
+        ));
+    }
+}
+
+fn tasks(folder: &Path) -> Vec<&'static str> {
+    let there = |task: &Task| source::locate(*task, folder).is_ok();
+    Task::ALL
+        .into_iter()
+        .filter(there)
+        .map(Task::name)
+        .collect()
+}
+
+/// What `config.json` tells of a model.
+#[derive(Debug, Deserialize)]
+struct ModelConfig {
+    model_type: String,
+    hidden_size: u32,
+    num_hidden_layers: u32,
+}
+
+/// Looks for models.
+pub fn look_at_models(findings: &mut Findings) {
+    for folder in subfolders(Path::new(MODELS)) {
+        if let Some(text) = describe(&folder) {
+            findings.found("models", format!("{}: {text}", folder.display()));
+        }
+    }
+    if describe(Path::new(MINILM)).is_none() {
+        findings.trouble(format!(
+            "no model in {MINILM} for the quickstart; `make setup` fetches it"
+        ));
+    }
+}
+
+fn subfolders(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut folders: Vec<_> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir())
+        .collect();
+    folders.sort();
+    folders
+}
+
+/// The model in a folder in a few words; `None` when there is none.
+fn describe(folder: &Path) -> Option<String> {
+    let text = fs::read(folder.join("config.json")).ok()?;
+    let config: ModelConfig = serde_json::from_slice(&text).ok()?;
+    let weights = fs::metadata(folder.join("model.safetensors")).ok()?;
+    Some(format!(
+        "{}, {} layers of {}, {} MB of weights",
+        config.model_type,
+        config.num_hidden_layers,
+        config.hidden_size,
+        weights.len() / 1_000_000
+    ))
+}

@@ -1,0 +1,168 @@
+//! `regatta doctor`: what this machine has, what is wrong with it, and what helps.
+
+mod files;
+mod libtorch;
+
+use std::process::Command;
+
+pub use libtorch::version as libtorch_version;
+
+use crate::cli::terminal::say;
+use crate::config::Machine;
+
+/// The version that this program is made for.
+const LIBTORCH: &str = "2.11";
+
+/// What was found, line by line, and what is wrong.
+#[derive(Debug, Default)]
+struct Findings {
+    lines: Vec<(&'static str, String)>,
+    troubles: Vec<String>,
+}
+
+impl Findings {
+    fn found(&mut self, what: &'static str, text: impl Into<String>) {
+        self.lines.push((what, text.into()));
+    }
+
+    fn trouble(&mut self, text: impl Into<String>) {
+        self.troubles.push(text.into());
+    }
+}
+
+/// Prints the findings.
+pub fn doctor() {
+    let machine = Machine::detect();
+    let mut findings = Findings::default();
+    findings.found("regatta", env!("CARGO_PKG_VERSION"));
+    look_at_libtorch(&mut findings);
+    look_at_processor(&machine, &mut findings);
+    look_at_gpus(&machine, &mut findings);
+    files::look_at_data(&machine, &mut findings);
+    files::look_at_models(&mut findings);
+    let mut last = "";
+    for (what, text) in &findings.lines {
+        let title = if *what == last { "" } else { what };
+        say(format_args!("{title:10}{text}"));
+        last = what;
+    }
+    match findings.troubles.as_slice() {
+        [] => say("\nnothing is wrong"),
+        troubles => troubles
+            .iter()
+            .for_each(|trouble| say(format_args!("\nwrong: {trouble}"))),
+    }
+}
+
+fn look_at_libtorch(findings: &mut Findings) {
+    let Some(version) = libtorch::version() else {
+        findings.found("libtorch", "there, but does not tell its version");
+        return;
+    };
+    if !version.starts_with(LIBTORCH) {
+        findings.trouble(format!(
+            "libtorch is {version}, and this program is made for {LIBTORCH}; `make setup` fetches \
+             that, and LD_LIBRARY_PATH must not lead to another"
+        ));
+    }
+    let place = libtorch_folder().map_or_else(String::new, |folder| format!(", in {folder}"));
+    findings.found("libtorch", format!("{version}{place}"));
+}
+
+/// The folder that libtorch was loaded from, as the system's table of this process's files says.
+fn libtorch_folder() -> Option<String> {
+    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+    let line = maps
+        .lines()
+        .find(|line| line.contains("/libtorch_cpu.so"))?;
+    let path = &line[line.find('/')?..];
+    Some(path[..path.rfind('/')?].to_owned())
+}
+
+fn look_at_processor(machine: &Machine, findings: &mut Findings) {
+    let capability = libtorch::cpu_capability().unwrap_or_else(|| "unknown".to_owned());
+    let model = processor_name().unwrap_or_else(|| std::env::consts::ARCH.to_owned());
+    findings.found(
+        "cpu",
+        format!("{model}, {} cores for this process", machine.cores),
+    );
+    let features = processor_features();
+    let also = if features.is_empty() {
+        features
+    } else {
+        format!(", also {features}")
+    };
+    findings.found("cpu", format!("libtorch uses {capability}{also}"));
+    findings.found(
+        "cpu",
+        format!("libtorch would use {} threads", tch::get_num_threads()),
+    );
+}
+
+fn processor_name() -> Option<String> {
+    let info = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = info.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+/// The processor's features that matter for narrow matrix products.
+fn processor_features() -> String {
+    const WORTH_KNOWING: [&str; 4] = ["avx512_bf16", "avx512_vnni", "amx_bf16", "avx512_fp16"];
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let flags = info
+        .lines()
+        .find(|line| line.starts_with("flags"))
+        .unwrap_or_default();
+    let has = |feature: &&str| flags.split_whitespace().any(|flag| flag == *feature);
+    WORTH_KNOWING
+        .into_iter()
+        .filter(has)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn look_at_gpus(machine: &Machine, findings: &mut Findings) {
+    let drivers = nvidia_devices();
+    for device in 0..machine.cuda_devices {
+        let name = drivers
+            .get(device as usize)
+            .map_or("NVIDIA GPU", String::as_str);
+        let memory = libtorch::cuda_memory(device).map_or_else(
+            || "memory unknown".to_owned(),
+            |(free, total)| format!("{} of {} GiB free", gib(free), gib(total)),
+        );
+        findings.found("cuda", format!("{device}: {name}, {memory}"));
+    }
+    if machine.cuda_devices == 0 {
+        findings.found("cuda", "no device; everything runs on the CPU");
+        if !drivers.is_empty() {
+            findings.trouble(format!(
+                "there is a GPU ({}), but this libtorch cannot use it; `CUDA=1 make setup` fetches \
+                 one that can",
+                drivers.join(", ")
+            ));
+        }
+    }
+}
+
+fn gib(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / (1_u64 << 30) as f64)
+}
+
+/// Names of the GPUs that NVIDIA's driver knows; none where there is no driver.
+fn nvidia_devices() -> Vec<String> {
+    Command::new("nvidia-smi")
+        .args(["--query-gpu=name", "--format=csv,noheader"])
+        .output()
+        .ok()
+        .filter(|output| output.status.success())
+        .map(|output| {
+            let text = String::from_utf8_lossy(&output.stdout);
+            text.lines()
+                .map(str::trim)
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned)
+                .collect()
+        })
+        .unwrap_or_default()
+}

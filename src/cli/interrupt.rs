@@ -1,0 +1,38 @@
+//! Ctrl-C: the first finishes the round, the second stops at once.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+
+use regatta_actors::control::{ControlCommand, ControlHandle};
+use signal_hook::consts::SIGINT;
+use signal_hook::flag;
+use signal_hook::iterator::Signals;
+
+/// Exit status after a second Ctrl-C, as shells have it: 128 + SIGINT.
+const STOPPED_AT_ONCE: i32 = 130;
+
+/// Passes the first Ctrl-C on to the run, and lets the second end the process.
+///
+/// # Errors
+/// When the system refuses the handlers.
+pub fn watch(control: ControlHandle) -> io::Result<()> {
+    let asked = Arc::new(AtomicBool::new(false));
+    // In this order: the second handler arms the first for the next signal.
+    flag::register_conditional_shutdown(SIGINT, STOPPED_AT_ONCE, Arc::clone(&asked))?;
+    flag::register(SIGINT, asked)?;
+    let mut signals = Signals::new([SIGINT])?;
+    thread::Builder::new()
+        .name("interrupt".to_owned())
+        .spawn(move || {
+            for _ in signals.forever() {
+                if !control.send(ControlCommand::FinishRound) {
+                    // The run is over and all is written; only its metrics were still served.
+                    std::process::exit(0);
+                }
+                super::terminal::say("finishing the round; Ctrl-C once more stops at once");
+            }
+        })?;
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! `regatta run`: a federation from its scenario to its results.
+
+use anyhow::{Context, bail};
+use regatta_actors::control::control;
+use regatta_actors::event::Observer;
+use regatta_actors::run::{Ending, RunOutcome};
+
+use crate::cli::args::ScenarioArgs;
+use crate::cli::doctor::libtorch_version;
+use crate::cli::terminal::{TerminalObserver, count, say, show_bars};
+use crate::cli::{check, interrupt};
+use crate::config::{METRICS, Machine, Plan, Problems, load};
+use crate::federation::{self, Experiment};
+use crate::inputs::Inputs;
+use crate::record::{Recorder, RunFolder};
+use crate::telemetry::{Exporter, MetricsObserver, RunInfo};
+
+/// Runs a scenario.
+///
+/// # Errors
+/// [`Problems`] with the input, before anything is trained; or what ended the run.
+pub fn run(args: &ScenarioArgs) -> anyhow::Result<()> {
+    let plan = load(args.scenario.as_deref(), &args.settings, &Machine::detect())?;
+    show_bars(!plan.telemetry.quiet);
+    say(check::describe(&plan));
+    if let Some(notice) = &plan.devices.notice {
+        say(notice);
+    }
+    let inputs = Inputs::load(&plan)?;
+    let experiment = Experiment::prepare(plan, inputs)?;
+    let plan = experiment.plan.clone();
+    let exporter = serve_metrics(&plan)?;
+    let folder = RunFolder::create(&plan)?;
+    say(format_args!("results go to {}", folder.path().display()));
+
+    let (handle, control) = control();
+    let recorder = Recorder::open(folder.clone(), &plan, handle.clone())?;
+    let failure = recorder.failure();
+    interrupt::watch(handle).context("cannot listen for Ctrl-C")?;
+    let observers: Vec<Box<dyn Observer>> = vec![
+        Box::new(recorder),
+        Box::new(MetricsObserver::new(info(&plan))),
+        Box::new(TerminalObserver::default()),
+    ];
+    let outcome = federation::execute(experiment, &folder, observers, control);
+    if let Some(reason) = failure.get() {
+        bail!(
+            "{reason}; the rounds before are in {}",
+            folder.path().display()
+        );
+    }
+    let outcome = outcome?;
+    conclude(&outcome, &folder)?;
+    linger(&plan, exporter.as_ref());
+    Ok(())
+}
+
+/// Serves metrics where the plan says so. A port that is taken is an error if the user chose it,
+/// otherwise worth a warning: another run may be going on.
+fn serve_metrics(plan: &Plan) -> Result<Option<Exporter>, Problems> {
+    let Some(address) = plan.telemetry.metrics else {
+        return Ok(None);
+    };
+    match Exporter::start(address, &plan.name) {
+        Ok(exporter) => {
+            say(format_args!(
+                "metrics at http://{}/metrics",
+                exporter.address()
+            ));
+            Ok(Some(exporter))
+        }
+        Err(error) if plan.settings.metrics.as_deref() != Some(METRICS) => {
+            let mut problems = plan.problems();
+            let right = "name another address, port 0 for any that is free, or off";
+            problems.report("metrics", error, right);
+            Err(problems)
+        }
+        Err(error) => {
+            tracing::warn!("no metrics at {address}: {error}; --metrics names another address");
+            Ok(None)
+        }
+    }
+}
+
+fn info(plan: &Plan) -> RunInfo {
+    RunInfo {
+        version: env!("CARGO_PKG_VERSION"),
+        libtorch: libtorch_version().unwrap_or_else(|| "unknown".to_owned()),
+        task: plan.data.task.name(),
+        adapter: plan.adapter.kind.title(),
+        method: plan.aggregation.method.name(),
+    }
+}
+
+fn conclude(outcome: &RunOutcome, folder: &RunFolder) -> anyhow::Result<()> {
+    let rounds = count(outcome.rounds, "round");
+    let place = folder.path().display();
+    match outcome.ending {
+        Ending::Complete => say(format_args!("done: {rounds}, results in {place}")),
+        Ending::StoppedAfterRound => {
+            say(format_args!(
+                "stopped after {rounds}, results so far in {place}"
+            ));
+        }
+        Ending::StoppedAtOnce => bail!("stopped in mid-round; {rounds} before it in {place}"),
+    }
+    Ok(())
+}
+
+/// Keeps the process, and with it the endpoint, for as long as the plan says.
+fn linger(plan: &Plan, exporter: Option<&Exporter>) {
+    if let Some(exporter) = exporter
+        && !plan.telemetry.linger.is_zero()
+    {
+        let seconds = plan.telemetry.linger.as_secs_f64();
+        let address = exporter.address();
+        say(format_args!(
+            "metrics stay at http://{address}/metrics for {seconds} s; Ctrl-C ends it"
+        ));
+        std::thread::sleep(plan.telemetry.linger);
+    }
+}

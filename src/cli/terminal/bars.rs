@@ -1,0 +1,99 @@
+//! Progress bars: one per client, or one for all where they are many.
+
+use std::collections::BTreeMap;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use regatta_actors::event::{ClientInfo, ClientState};
+use regatta_actors::learner::{ClientId, Progress};
+
+use super::output::BARS;
+
+/// Most clients that get a bar each.
+const MOST_BARS: usize = 16;
+
+/// The bars of a run.
+#[derive(Debug)]
+pub struct Bars {
+    clients: BTreeMap<ClientId, ProgressBar>,
+    all: Option<ProgressBar>,
+}
+
+impl Bars {
+    /// Bars for these clients.
+    pub fn new(clients: &[ClientInfo]) -> Self {
+        if clients.len() > MOST_BARS {
+            let all = bar("{prefix} {bar:30} {pos}/{len} clients {msg}");
+            return Self {
+                clients: BTreeMap::new(),
+                all: Some(all),
+            };
+        }
+        let width = clients
+            .iter()
+            .map(|client| client.name.len())
+            .max()
+            .unwrap_or(0);
+        let named = |client: &ClientInfo| {
+            let bar = bar("{prefix} {bar:30} {pos:>5}/{len:5} {msg}");
+            bar.set_prefix(format!("{:width$}", client.name));
+            (client.client, bar)
+        };
+        Self {
+            clients: clients.iter().map(named).collect(),
+            all: None,
+        }
+    }
+
+    /// Starts a round with this many clients anew.
+    pub fn start_round(&self, round: u32, asked: usize) {
+        for bar in self.clients.values() {
+            bar.reset();
+            bar.set_message("");
+        }
+        if let Some(bar) = &self.all {
+            bar.reset();
+            bar.set_length(asked as u64);
+            bar.set_prefix(format!("round {round}"));
+        }
+    }
+
+    /// Shows how far a client is.
+    pub fn progress(&self, client: ClientId, progress: &Progress) {
+        if let Some(bar) = self.clients.get(&client) {
+            bar.set_length(progress.steps_total);
+            bar.set_position(progress.steps_done);
+            if let Some(loss) = progress.loss {
+                bar.set_message(format!("loss {loss:.4}"));
+            }
+        }
+    }
+
+    /// Shows what a client does when it does not train.
+    pub fn state(&self, client: ClientId, state: ClientState) {
+        if let Some(bar) = self.clients.get(&client)
+            && !matches!(state, ClientState::Training | ClientState::Idle)
+        {
+            bar.set_message(state.as_str());
+        }
+        if let Some(bar) = &self.all
+            && state == ClientState::Sent
+        {
+            bar.inc(1);
+        }
+    }
+
+    /// Takes the bars off the screen.
+    pub fn clear(&self) {
+        for bar in self.clients.values().chain(&self.all) {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn bar(template: &str) -> ProgressBar {
+    let bar = BARS.add(ProgressBar::new(0));
+    // The templates are constants; the default style is still a bar.
+    let style = ProgressStyle::with_template(template);
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}

@@ -1,0 +1,9 @@
+//! What a run shows on the terminal.
+
+mod bars;
+mod history;
+mod observer;
+mod output;
+
+pub use observer::TerminalObserver;
+pub use output::{Stderr, count, say, show_bars};

@@ -1,0 +1,60 @@
+//! Shows a run's events on the terminal.
+
+use regatta_actors::event::{Event, Observer};
+
+use super::bars::Bars;
+use super::history::{self, History};
+use super::output::{count, say};
+
+/// Bars while clients train, a line per round, a table at the end.
+#[derive(Debug, Default)]
+pub struct TerminalObserver {
+    bars: Option<Bars>,
+    history: History,
+    rounds: u32,
+}
+
+impl Observer for TerminalObserver {
+    fn on_event(&mut self, event: &Event) {
+        match event {
+            Event::RunStarted {
+                rounds,
+                lanes,
+                clients,
+                ..
+            } => {
+                self.rounds = *rounds;
+                self.bars = Some(Bars::new(clients));
+                let (clients, lanes) = (count(clients.len(), "client"), count(*lanes, "lane"));
+                say(format_args!("{clients} on {lanes}"));
+            }
+            Event::RoundFinished(record) => {
+                self.history.add(record);
+                say(history::line(record, self.rounds));
+            }
+            Event::RunFinished { .. } => {
+                if let Some(bars) = self.bars.take() {
+                    bars.clear();
+                }
+                if let Some(table) = self.history.table() {
+                    say(table);
+                }
+            }
+            other => self.move_bars(other),
+        }
+    }
+}
+
+impl TerminalObserver {
+    fn move_bars(&self, event: &Event) {
+        let Some(bars) = &self.bars else { return };
+        match event {
+            Event::RoundStarted { round, clients, .. } => bars.start_round(*round, clients.len()),
+            Event::Progress {
+                client, progress, ..
+            } => bars.progress(*client, progress),
+            Event::ClientState { client, state, .. } => bars.state(*client, *state),
+            _ => {}
+        }
+    }
+}

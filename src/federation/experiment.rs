@@ -1,0 +1,309 @@
+//! Everything a run needs, loaded and checked once, shared by all threads.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::adapter::{Adapter, LayerGroup, Targets, registry, tensor_name};
+use crate::aggregate::{self, Aggregator, GlobalState};
+use crate::config::{Bias, Plan, Precision, Problems};
+use crate::glue::{EncodedSplit, GlueError, Split, TextEncoder};
+use crate::inputs::Inputs;
+use crate::model::{Checkpoint, LinearLayer};
+use crate::train::Compute;
+use crate::train::local::LocalTraining;
+
+/// A run's model, adapter, method and data.
+pub struct Experiment {
+    /// What was asked for.
+    pub plan: Plan,
+    /// The pretrained model.
+    pub checkpoint: Checkpoint,
+    /// The layers that get an adapter.
+    pub layers: Vec<LinearLayer>,
+    /// The same by shape.
+    pub groups: Vec<LayerGroup>,
+    /// The adapter as the server keeps it.
+    pub adapter: Arc<dyn Adapter>,
+    /// Each client's own adapter, where ranks differ.
+    pub client_adapters: Vec<Arc<dyn Adapter>>,
+    /// The aggregation method.
+    pub method: &'static dyn Aggregator,
+    /// Names of base tensors that are trained in full: biases, modules to save.
+    pub trained_base: BTreeSet<String>,
+    /// The state before the first round.
+    pub initial: GlobalState,
+    /// Outputs of the head.
+    pub labels: i64,
+    /// The training split, tokenised.
+    pub train: EncodedSplit,
+    /// The validation splits, tokenised.
+    pub validation: Vec<EncodedSplit>,
+    /// The test splits as read; tokenised when predictions are asked for.
+    pub test: Vec<Split>,
+    /// Each client's positions in the training split.
+    pub shards: Vec<Vec<u32>>,
+    encoder: TextEncoder,
+}
+
+impl Experiment {
+    /// Reads the model, builds the adapter and tokenises the data.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the plan in the light of its files, by setting.
+    pub fn prepare(plan: Plan, inputs: Inputs) -> Result<Self, Problems> {
+        let mut problems = plan.problems();
+        match Self::build(plan, inputs, &mut problems) {
+            Some(experiment) => problems.into_result(experiment),
+            None => Err(problems),
+        }
+    }
+
+    fn build(mut plan: Plan, inputs: Inputs, problems: &mut Problems) -> Option<Self> {
+        let Inputs {
+            data,
+            shards,
+            model_dir,
+            encoder,
+            ..
+        } = inputs;
+        let labels = data.task.num_labels() as i64;
+        let mut report = |key: &str, error: String| problems.report_error(key, error);
+        let mut checkpoint = Checkpoint::read(&model_dir, labels, plan.seed)
+            .map_err(|e| report("model", e.to_string()))
+            .ok()?;
+        if let Some(p) = plan.model.dropout {
+            checkpoint.config = checkpoint.config.with_dropout(p);
+        }
+        let start_from = super::start::read_init_adapter(&mut plan, problems)?;
+        let layers = choose_layers(&plan, &checkpoint, problems)?;
+        let (adapter, client_adapters) = build_adapters(&plan, &layers, problems)?;
+        let method = aggregate::find(plan.aggregation.method.name());
+        let trained_base = trained_base(&plan, &checkpoint, &layers, problems)?;
+        let groups = LayerGroup::of(&layers);
+        let mut experiment = Self {
+            train: encode(&encoder, &data.train, problems)?,
+            validation: data
+                .validation
+                .iter()
+                .map(|split| encode(&encoder, split, problems))
+                .collect::<Option<_>>()?,
+            test: data.test,
+            method: method?,
+            initial: GlobalState::default(),
+            plan,
+            checkpoint,
+            layers,
+            groups,
+            adapter,
+            client_adapters,
+            trained_base,
+            labels,
+            shards,
+            encoder,
+        };
+        let initial = super::start::initial_state(&experiment, start_from);
+        experiment.initial = initial
+            .map_err(|(key, error)| problems.report_error(key, error))
+            .ok()?;
+        Some(experiment)
+    }
+
+    /// A client's name, which keys its random streams.
+    #[must_use]
+    pub fn client_name(&self, client: usize) -> String {
+        format!("client-{client}")
+    }
+
+    /// A client's adapter.
+    #[must_use]
+    pub fn adapter_of(&self, client: usize) -> &dyn Adapter {
+        self.client_adapters
+            .get(client)
+            .map_or(&*self.adapter, |own| &**own)
+    }
+
+    /// Names and shapes of what a client trains in a round: its adapter as far as the method has
+    /// it trained, the head, and base tensors trained in full.
+    #[must_use]
+    pub fn trained_by(&self, client: usize, round: u32) -> Vec<(String, Vec<i64>)> {
+        let adapter = self.adapter_of(client);
+        let of_layer = |layer: &LinearLayer| {
+            let tensors = adapter.tensors(layer).into_iter();
+            let trained = tensors.filter(|tensor| self.method.trains(tensor, round));
+            trained
+                .map(|t| (tensor_name(layer, t.suffix), t.shape))
+                .collect::<Vec<_>>()
+        };
+        let mut expected: Vec<_> = self.layers.iter().flat_map(of_layer).collect();
+        let shape = |map: &crate::tensors::TensorMap, name: &str| {
+            map.get(name)
+                .map(|tensor| tensor.shape().to_vec())
+                .unwrap_or_default()
+        };
+        let head = self.checkpoint.head.iter();
+        expected.extend(head.map(|(name, tensor)| (name.to_owned(), tensor.shape().to_vec())));
+        let base = self.trained_base.iter();
+        expected.extend(base.map(|name| (name.clone(), shape(&self.checkpoint.base, name))));
+        expected
+    }
+
+    /// The settings of a client's round.
+    #[must_use]
+    pub fn local_training(&self) -> LocalTraining {
+        let plan = &self.plan.training;
+        LocalTraining {
+            epochs: plan.local_epochs,
+            batch_size: plan.batch_size as usize,
+            lr: plan.lr,
+            warmup_ratio: plan.warmup_ratio,
+            weight_decay: plan.weight_decay,
+            shuffle: plan.shuffle,
+        }
+    }
+
+    /// How a device computes.
+    #[must_use]
+    pub fn compute(&self, device: tch::Device) -> Compute {
+        match self.plan.training.precision {
+            Precision::Auto => Compute::automatic(device),
+            Precision::Float32 => Compute {
+                device,
+                kind: tch::Kind::Float,
+            },
+            Precision::Bfloat16 => Compute {
+                device,
+                kind: tch::Kind::BFloat16,
+            },
+            Precision::Float16 => Compute {
+                device,
+                kind: tch::Kind::Half,
+            },
+        }
+    }
+
+    /// The padding token.
+    #[must_use]
+    pub fn pad(&self) -> u32 {
+        self.encoder.pad_id()
+    }
+
+    /// Tokenises a split.
+    ///
+    /// # Errors
+    /// When the tokenizer cannot encode a text.
+    pub fn encode(&self, split: &Split) -> Result<EncodedSplit, GlueError> {
+        encode_cached(&self.encoder, split)
+    }
+}
+
+fn encode(encoder: &TextEncoder, split: &Split, problems: &mut Problems) -> Option<EncodedSplit> {
+    encode_cached(encoder, split)
+        .map_err(|error| problems.report_error("data", error))
+        .ok()
+}
+
+fn encode_cached(encoder: &TextEncoder, split: &Split) -> Result<EncodedSplit, GlueError> {
+    match cache_folder() {
+        Some(folder) => encoder.encode_cached(split, &folder),
+        None => encoder.encode(split),
+    }
+}
+
+/// Where tokens are cached between runs; nowhere for a user without a home.
+fn cache_folder() -> Option<PathBuf> {
+    let set = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    let caches = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?;
+    Some(caches.join("regatta").join("tokens"))
+}
+
+fn choose_layers(
+    plan: &Plan,
+    checkpoint: &Checkpoint,
+    problems: &mut Problems,
+) -> Option<Vec<LinearLayer>> {
+    let targets = Targets::of(&plan.adapter);
+    let misses = targets.misses(&checkpoint.config);
+    for (key, error) in &misses {
+        problems.report_error(key, error);
+    }
+    misses
+        .is_empty()
+        .then(|| targets.choose(&checkpoint.config))
+}
+
+type Adapters = (Arc<dyn Adapter>, Vec<Arc<dyn Adapter>>);
+
+fn build_adapters(
+    plan: &Plan,
+    layers: &[LinearLayer],
+    problems: &mut Problems,
+) -> Option<Adapters> {
+    let build = registry::find(plan.adapter.kind.name())?;
+    let own = |rank: &u32| {
+        let mut adapter = plan.adapter.clone();
+        adapter.r = *rank;
+        build(&adapter, layers)
+    };
+    let built = build(&plan.adapter, layers).and_then(|adapter| {
+        let different = plan
+            .adapter
+            .ranks
+            .iter()
+            .any(|rank| *rank != plan.adapter.r);
+        let ranks: &[u32] = if different { &plan.adapter.ranks } else { &[] };
+        Ok((adapter, ranks.iter().map(own).collect::<Result<_, _>>()?))
+    });
+    built
+        .map_err(|error| problems.report_error("r", error))
+        .ok()
+}
+
+/// Base tensors that are trained in full.
+fn trained_base(
+    plan: &Plan,
+    checkpoint: &Checkpoint,
+    layers: &[LinearLayer],
+    problems: &mut Problems,
+) -> Option<BTreeSet<String>> {
+    let names = || checkpoint.base.iter().map(|(name, _)| name);
+    let mut trained = BTreeSet::new();
+    match plan.adapter.bias {
+        Bias::None => {}
+        Bias::All => trained.extend(names().filter(|n| n.ends_with(".bias")).map(str::to_owned)),
+        Bias::LoraOnly => trained.extend(layers.iter().map(|l| format!("{}.bias", l.module))),
+    }
+    for module in &plan.adapter.modules_to_save {
+        let is_head = checkpoint
+            .head
+            .iter()
+            .any(|(name, _)| name.split('.').any(|p| p == module));
+        let before = trained.len();
+        let inside = names().filter(|name| name.split('.').any(|part| part == module));
+        trained.extend(inside.map(str::to_owned));
+        if trained.len() == before && !is_head {
+            let wrong = format!("the model has no module {module:?}");
+            problems.report(
+                "modules_to_save",
+                wrong,
+                "name a part of the model, such as pooler",
+            );
+            return None;
+        }
+    }
+    let adapted = |name: &str| {
+        layers
+            .iter()
+            .any(|layer| name == format!("{}.weight", layer.module))
+    };
+    if let Some(both) = trained.iter().find(|name| adapted(name)) {
+        let wrong = format!("{both} has an adapter, and would be trained in full as well");
+        problems.report("modules_to_save", wrong, "leave adapted layers out of it");
+        return None;
+    }
+    Some(trained)
+}

@@ -1,0 +1,100 @@
+//! The federation of transformers: what the actors call to train, fold and score.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`experiment`] | everything a run needs, loaded and checked once, shared by all threads |
+//! | [`start`] | the state before the first round |
+//! | [`payload`] | what travels: snapshots down, updates up |
+//! | [`bases`] | frozen weights, once per device |
+//! | [`trainer`] | a lane's worker: one client's round after another |
+//! | [`server`] | the server's worker: checks, folds, scores |
+//! | [`results`] | what a run leaves behind: model and predictions |
+
+pub mod bases;
+pub mod experiment;
+pub mod payload;
+pub mod results;
+pub mod server;
+pub mod start;
+pub mod trainer;
+
+use std::sync::Arc;
+
+use regatta_actors::control::Control;
+use regatta_actors::event::Observer;
+use regatta_actors::learner::{BoxError, LaneId, Learner};
+use regatta_actors::plan::{ClientPlan, FederationPlan};
+use regatta_actors::run::{RunError, RunOutcome, run};
+
+pub use experiment::Experiment;
+
+use crate::record::RunFolder;
+use bases::Bases;
+use payload::{ClientUpdate, Snapshot};
+use server::Server;
+use trainer::LaneTrainer;
+
+/// The learner of a run: builds the workers that the actors drive.
+pub struct Federation {
+    experiment: Arc<Experiment>,
+    bases: Arc<Bases>,
+    folder: RunFolder,
+}
+
+impl Learner for Federation {
+    type Global = Snapshot;
+    type Update = ClientUpdate;
+    type Trainer = LaneTrainer;
+    type Folder = Server;
+
+    fn trainer(&self, lane: LaneId) -> Result<LaneTrainer, BoxError> {
+        let spec = self.experiment.plan.devices.lanes.get(lane.0 as usize);
+        let spec = spec.ok_or_else(|| format!("the plan has no lane {}", lane.0))?;
+        LaneTrainer::new(Arc::clone(&self.experiment), Arc::clone(&self.bases), *spec)
+    }
+
+    fn folder(&self) -> Result<Server, BoxError> {
+        let (experiment, bases) = (Arc::clone(&self.experiment), Arc::clone(&self.bases));
+        Ok(Server::new(experiment, bases, self.folder.clone())?)
+    }
+}
+
+/// Runs an experiment to its end and writes its model and predictions into the folder.
+///
+/// # Errors
+/// What ended the run before its time.
+pub fn execute(
+    experiment: Experiment,
+    folder: &RunFolder,
+    observers: Vec<Box<dyn Observer>>,
+    control: Control,
+) -> Result<RunOutcome, RunError> {
+    let plan = federation_plan(&experiment);
+    let experiment = Arc::new(experiment);
+    let bases = Arc::new(Bases::new(Arc::clone(&experiment)));
+    let learner = Federation {
+        experiment,
+        bases,
+        folder: folder.clone(),
+    };
+    run(plan, Arc::new(learner), observers, control)
+}
+
+/// The plan as the actors take it. Where there is a lane for each client, each has its own.
+fn federation_plan(experiment: &Experiment) -> FederationPlan {
+    let plan = &experiment.plan;
+    let lanes = plan.devices.lanes.len();
+    let own_lanes = lanes == experiment.shards.len();
+    let client = |(i, shard): (usize, &Vec<u32>)| ClientPlan {
+        epochs: plan.training.local_epochs,
+        lane: own_lanes.then_some(LaneId(i as u32)),
+        ..ClientPlan::new(experiment.client_name(i), shard.len() as u64)
+    };
+    let clients = experiment.shards.iter().enumerate().map(client).collect();
+    FederationPlan {
+        rounds: plan.rounds,
+        eval_every: plan.eval_every,
+        lanes: lanes as u32,
+        ..FederationPlan::new(&plan.name, plan.seed, clients)
+    }
+}

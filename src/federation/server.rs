@@ -1,0 +1,356 @@
+//! The server's worker: checks, folds and scores, and keeps the best state.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+
+use regatta_actors::learner::{
+    Aggregation, BoxError, Contribution, Folder, Payload, Refusal, Scores,
+};
+use serde::{Deserialize, Serialize};
+
+use super::bases::Bases;
+use super::experiment::Experiment;
+use super::payload::{ClientUpdate, Snapshot};
+use super::results;
+use crate::adapter::Population;
+use crate::aggregate::check::check_update;
+use crate::aggregate::flora::widen;
+use crate::aggregate::traffic::ResidualHistory;
+use crate::aggregate::{GlobalState, Round};
+use crate::config::Weighting;
+use crate::glue::EncodedSplit;
+use crate::glue::metrics;
+use crate::model::ModelError;
+use crate::record::RunFolder;
+use crate::tensors::TensorMap;
+use crate::torch;
+use crate::train::evaluate::{Predictions, predict};
+use crate::train::{Compute, Replica, Shared};
+
+/// Examples per batch in evaluation.
+const EVAL_BATCH: usize = 64;
+
+/// See the module.
+pub struct Server {
+    pub(super) experiment: Arc<Experiment>,
+    bases: Arc<Bases>,
+    pub(super) folder: RunFolder,
+    compute: Compute,
+    pub(super) state: GlobalState,
+    snapshot: Arc<Snapshot>,
+    history: ResidualHistory,
+    /// Bytes of what every client downloads each round, residuals aside.
+    sent_bytes: u64,
+    pub(super) best: Option<Best>,
+}
+
+/// The state with the best primary score.
+#[derive(Debug, Clone)]
+pub(super) struct Best {
+    /// The round after which it was scored.
+    pub round: u32,
+    /// The primary score.
+    pub score: f64,
+    /// The state.
+    pub state: Arc<Snapshot>,
+}
+
+/// What a checkpoint says beside the tensors.
+#[derive(Debug, Serialize, Deserialize)]
+struct Notes {
+    rounds: u32,
+    history: ResidualHistory,
+    best: Option<(u32, f64, u32)>,
+}
+
+impl Server {
+    /// A server at the state before the first round.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn new(
+        experiment: Arc<Experiment>,
+        bases: Arc<Bases>,
+        folder: RunFolder,
+    ) -> Result<Self, ModelError> {
+        // The lanes rest while the server works, so it may have all cores. The number must not
+        // depend on the lanes: it decides the bits of a score.
+        torch::use_threads(available_parallelism().map_or(1, |n| n.get() as u32));
+        let compute = experiment.compute(experiment.plan.devices.server.into());
+        let state = experiment.initial.clone();
+        let snapshot = Arc::new(Snapshot::of(&state, 0));
+        let history = ResidualHistory::default();
+        let sent_bytes = state.trained.bytes() - super::start::unsent_bytes(&experiment);
+        Ok(Self {
+            experiment,
+            bases,
+            folder,
+            compute,
+            state,
+            snapshot,
+            history,
+            sent_bytes,
+            best: None,
+        })
+    }
+
+    /// The model at a snapshot, ready to predict.
+    fn replica(&self, snapshot: &Snapshot) -> Result<Replica, ModelError> {
+        let experiment = &self.experiment;
+        let device = self.compute.device;
+        let base = self.bases.at(snapshot, device)?;
+        let (adapter, layers) = (&*experiment.adapter, &experiment.layers);
+        let shared = Shared::new(base, &snapshot.trained, adapter, layers, device)?;
+        let own = shared.state.clone();
+        let (config, labels) = (&experiment.checkpoint.config, experiment.labels);
+        Replica::new(&shared, config, labels, layers, own, |_| false)
+    }
+
+    /// What the model at a snapshot says of a split.
+    pub(super) fn predict(
+        &self,
+        snapshot: &Snapshot,
+        split: &EncodedSplit,
+    ) -> Result<Predictions, ModelError> {
+        let model = self.replica(snapshot)?.model;
+        predict(
+            &model,
+            split,
+            EVAL_BATCH,
+            self.experiment.pad(),
+            self.compute,
+        )
+    }
+
+    /// Sorts updates into those that can be folded, with their weights, and refusals.
+    fn accept(
+        &self,
+        round: u32,
+        updates: Vec<Contribution<ClientUpdate>>,
+    ) -> (Vec<TensorMap>, Vec<f64>, Vec<Refusal>) {
+        let (mut accepted, mut weights, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+        for update in updates {
+            let client = update.client.0 as usize;
+            let expected = self.experiment.trained_by(client, round);
+            match check_update(&update.update.0, &expected) {
+                Ok(()) => {
+                    let examples = match self.experiment.plan.aggregation.weighting {
+                        Weighting::Uniform => 1.0,
+                        Weighting::Examples => update.examples as f64,
+                    };
+                    weights.push(update.weight * examples);
+                    accepted.push(self.widened(client, update.update.0));
+                }
+                Err(reason) => refused.push(Refusal {
+                    client: update.client,
+                    reason,
+                }),
+            }
+        }
+        let total: f64 = weights.iter().sum();
+        weights.iter_mut().for_each(|weight| *weight /= total);
+        (accepted, weights, refused)
+    }
+
+    /// An update of a lower rank as one of the server's.
+    fn widened(&self, client: usize, update: TensorMap) -> TensorMap {
+        match self.experiment.client_adapters.get(client) {
+            Some(_) => {
+                let plan = &self.experiment.plan.adapter;
+                let ratio = plan.scaling(plan.ranks[client]) / plan.scaling(plan.r);
+                widen(update, &self.state.trained, ratio as f32)
+            }
+            None => update,
+        }
+    }
+
+    fn fold(
+        &mut self,
+        round: u32,
+        updates: &[TensorMap],
+        weights: &[f64],
+    ) -> Result<f64, ModelError> {
+        let experiment = Arc::clone(&self.experiment);
+        let plan = &experiment.plan;
+        let started_from = Arc::clone(&self.snapshot);
+        let borrowed: Vec<&TensorMap> = updates.iter().collect();
+        let fold_scale = match plan.aggregation.vera_scale {
+            true => plan.training.lr / plan.adapter.scaling(plan.adapter.r),
+            false => 1.0,
+        };
+        let context = Round {
+            round,
+            adapter: &*experiment.adapter,
+            groups: &experiment.groups,
+            updates: Population {
+                state: &started_from.trained,
+                updates: &borrowed,
+                weights,
+                device: self.compute.device,
+            },
+            fold_scale,
+            seed: plan.seed,
+        };
+        // Worked on a copy: an error must leave the state as it was.
+        let mut state = self.state.clone();
+        let report = experiment.method.aggregate(&context, &mut state)?;
+        self.state = state;
+        self.history.push(round, report.residual_ranks);
+        Ok(report.exactness_error)
+    }
+
+    fn keep_best(&mut self, round: u32, scores: &Scores) {
+        let primary = self.experiment.plan.data.task.primary_metric();
+        let Some(&score) = scores.get(primary) else {
+            return;
+        };
+        if self.best.as_ref().is_none_or(|best| score > best.score) {
+            self.best = Some(Best {
+                round,
+                score,
+                state: Arc::clone(&self.snapshot),
+            });
+        }
+    }
+}
+
+impl Folder for Server {
+    type Global = Snapshot;
+    type Update = ClientUpdate;
+
+    fn global(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot)
+    }
+
+    fn download_bytes(&self, holds_round: Option<u32>) -> u64 {
+        let next_round = self.snapshot.rounds + 1;
+        match holds_round {
+            Some(round) if round >= next_round => 0,
+            // The first adapter follows from the seed, so having nothing is holding round 1's.
+            _ => {
+                let since = holds_round.unwrap_or(1);
+                self.sent_bytes + self.history.bytes_since(since, &self.experiment.groups)
+            }
+        }
+    }
+
+    fn upload_bytes(&self, update: &ClientUpdate) -> u64 {
+        update.0.bytes()
+    }
+
+    fn aggregate(
+        &mut self,
+        round: u32,
+        updates: Vec<Contribution<ClientUpdate>>,
+    ) -> Result<Aggregation, BoxError> {
+        let (updates, weights, refused) = self.accept(round, updates);
+        let exactness_error = match updates.is_empty() {
+            true => None,
+            false => Some(self.fold(round, &updates, &weights)?),
+        };
+        self.snapshot = Arc::new(Snapshot::of(&self.state, round));
+        let state_digest = self.snapshot.digest();
+        Ok(Aggregation {
+            exactness_error,
+            state_digest,
+            refused,
+        })
+    }
+
+    fn evaluate(&mut self, round: u32) -> Result<Scores, BoxError> {
+        let task = self.experiment.plan.data.task;
+        let mut scores = BTreeMap::new();
+        for split in &self.experiment.validation {
+            let predictions = self.predict(&self.snapshot, split)?;
+            let suffix = split.name().score_suffix();
+            scores.insert(format!("loss{suffix}"), predictions.loss);
+            let decided = metrics::predictions(task, &predictions.logits);
+            for (metric, value) in metrics::evaluate(task, &decided, split.labels()) {
+                scores.insert(format!("{metric}{suffix}"), value);
+            }
+        }
+        self.keep_best(round, &scores);
+        Ok(scores)
+    }
+
+    fn finish(&mut self) -> Result<(), BoxError> {
+        results::write(self).map_err(BoxError::from)
+    }
+
+    fn checkpoint(&self) -> Result<Vec<u8>, BoxError> {
+        let mut tensors = TensorMap::default();
+        let mut add = |prefix: &str, map: &TensorMap| {
+            for (name, tensor) in map.iter() {
+                tensors.insert(format!("{prefix}/{name}"), tensor.clone());
+            }
+        };
+        add("trained", &self.state.trained);
+        add("base_delta", &self.state.base_delta);
+        if let Some(best) = &self.best {
+            add("best_trained", &best.state.trained);
+            add("best_base_delta", &best.state.base_delta);
+        }
+        let best = self
+            .best
+            .as_ref()
+            .map(|best| (best.round, best.score, best.state.rounds));
+        let notes = Notes {
+            rounds: self.snapshot.rounds,
+            history: self.history.clone(),
+            best,
+        };
+        let notes = serde_json::to_vec(&notes)?;
+        let mut bytes = (notes.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(notes);
+        bytes.extend(tensors.encode()?);
+        Ok(bytes)
+    }
+
+    fn restore(&mut self, bytes: &[u8]) -> Result<(), BoxError> {
+        let (length, rest) = bytes
+            .split_first_chunk::<8>()
+            .ok_or("a checkpoint cut short")?;
+        let length = usize::try_from(u64::from_le_bytes(*length))?;
+        let (notes, tensors) = rest
+            .split_at_checked(length)
+            .ok_or("a checkpoint cut short in its notes")?;
+        let notes: Notes = serde_json::from_slice(notes)?;
+        let tensors = TensorMap::decode(tensors)?;
+        let part = |prefix: &str| -> TensorMap {
+            let inner = |(name, tensor): (&str, &crate::tensors::HostTensor)| {
+                let name = name.strip_prefix(prefix)?.strip_prefix('/')?;
+                Some((name.to_owned(), tensor.clone()))
+            };
+            tensors.iter().filter_map(inner).collect()
+        };
+        let state = GlobalState {
+            trained: part("trained"),
+            base_delta: part("base_delta"),
+        };
+        let names = |map: &TensorMap| {
+            map.iter()
+                .map(|(n, t)| (n.to_owned(), t.shape().to_vec()))
+                .collect::<Vec<_>>()
+        };
+        if names(&state.trained) != names(&self.experiment.initial.trained) {
+            return Err("the checkpoint is of another model or adapter".into());
+        }
+        self.best = notes.best.map(|(round, score, rounds)| {
+            let trained = part("best_trained");
+            let state = GlobalState {
+                trained,
+                base_delta: part("best_base_delta"),
+            };
+            Best {
+                round,
+                score,
+                state: Arc::new(Snapshot::of(&state, rounds)),
+            }
+        });
+        self.snapshot = Arc::new(Snapshot::of(&state, notes.rounds));
+        self.state = state;
+        self.history = notes.history;
+        Ok(())
+    }
+}

@@ -1,0 +1,185 @@
+//! A lane's worker: one client's round after another, on one device.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+
+use regatta_actors::learner::{
+    BoxError, ClientId, Digest, JobError, Payload, TrainTask, Trained, Trainer, Watch,
+};
+use regatta_actors::random::StreamKey;
+use tch::Device;
+
+use super::bases::Bases;
+use super::experiment::Experiment;
+use super::payload::{ClientUpdate, Snapshot};
+use crate::config::LaneSpec;
+use crate::model::ModelError;
+use crate::torch;
+use crate::train::{Compute, Replica, Shared};
+
+/// See the module.
+pub struct LaneTrainer {
+    experiment: Arc<Experiment>,
+    bases: Arc<Bases>,
+    compute: Compute,
+    /// What clients of the same round, and of the same rank, share.
+    shared: Option<(Digest, BTreeMap<usize, Shared>)>,
+    /// Parts that a batch is cut into, each with a backward pass of its own.
+    micro_batches: usize,
+}
+
+impl LaneTrainer {
+    /// A worker for a lane, on the lane's own thread.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn new(
+        experiment: Arc<Experiment>,
+        bases: Arc<Bases>,
+        lane: LaneSpec,
+    ) -> Result<Self, BoxError> {
+        torch::use_threads(lane.threads);
+        let compute = experiment.compute(lane.device.into());
+        if let Device::Cuda(_) = compute.device {
+            torch::allow_tf32(false)?;
+            torch::deterministic(true)?;
+        }
+        Ok(Self {
+            experiment,
+            bases,
+            compute,
+            shared: None,
+            micro_batches: 1,
+        })
+    }
+
+    fn train_client(
+        &mut self,
+        task: &TrainTask<Snapshot>,
+        watch: &mut dyn Watch,
+    ) -> Result<Option<Trained<ClientUpdate>>, ModelError> {
+        let experiment = Arc::clone(&self.experiment);
+        let replica = self.replica(task)?;
+        let key = StreamKey {
+            seed: experiment.plan.seed,
+            purpose: "training",
+            name: &task.client_name,
+            round: task.round,
+            attempt: task.attempt,
+        };
+        let local = experiment.local_training();
+        let shard = &experiment.shards[task.client.0 as usize];
+        let job = crate::train::local::Job {
+            replica: &replica,
+            split: &experiment.train,
+            shard,
+            key,
+            pad: experiment.pad(),
+            compute: self.compute,
+            micro_batches: self.micro_batches,
+        };
+        let Some(result) = local.run(&job, watch)? else {
+            return Ok(None);
+        };
+        Ok(Some(Trained {
+            update: ClientUpdate(replica.update()?),
+            loss: result.loss,
+            examples: result.examples,
+            steps: result.steps,
+        }))
+    }
+
+    /// The client's model at the start of the round.
+    fn replica(&mut self, task: &TrainTask<Snapshot>) -> Result<Replica, ModelError> {
+        let experiment = Arc::clone(&self.experiment);
+        let client = task.client.0 as usize;
+        let trained = experiment.trained_by(client, task.round);
+        let shared = self.shared(&task.global, task.client)?;
+        let mut own = shared.state.clone();
+        for (name, shape) in &trained {
+            let tensor = own.get(name)?;
+            if tensor.size() != *shape {
+                // A client of lower rank starts from the leading part.
+                own.0.insert(name.clone(), leading(&tensor, shape)?);
+            }
+        }
+        let trains = |name: &str| trained.iter().any(|(known, _)| known == name);
+        let (config, layers) = (&experiment.checkpoint.config, &experiment.layers);
+        Replica::new(shared, config, experiment.labels, layers, own, trains)
+    }
+
+    /// What is constant for all clients of a snapshot, made when the first of them comes.
+    fn shared(&mut self, snapshot: &Snapshot, client: ClientId) -> Result<&Shared, ModelError> {
+        let digest = snapshot.digest();
+        if self.shared.as_ref().is_none_or(|(held, _)| *held != digest) {
+            self.shared = None;
+        }
+        let (_, by_adapter) = self.shared.get_or_insert_with(|| (digest, BTreeMap::new()));
+        let experiment = &self.experiment;
+        let client = client.0 as usize;
+        // Clients share an adapter unless ranks differ.
+        let own = if experiment.client_adapters.is_empty() {
+            0
+        } else {
+            client
+        };
+        match by_adapter.entry(own) {
+            Entry::Occupied(entry) => Ok(entry.into_mut()),
+            Entry::Vacant(entry) => {
+                let device = self.compute.device;
+                let base = self.bases.at(snapshot, device)?;
+                let (adapter, layers) = (experiment.adapter_of(client), &experiment.layers);
+                let shared = Shared::new(base, &snapshot.trained, adapter, layers, device)?;
+                Ok(entry.insert(shared))
+            }
+        }
+    }
+}
+
+/// The leading part of a tensor, of the given shape.
+fn leading(tensor: &tch::Tensor, shape: &[i64]) -> Result<tch::Tensor, ModelError> {
+    let mut part = tensor.shallow_clone();
+    for (dim, len) in shape.iter().enumerate() {
+        part = part.f_narrow(dim as i64, 0, *len)?;
+    }
+    Ok(part.f_contiguous()?)
+}
+
+impl Trainer for LaneTrainer {
+    type Global = Snapshot;
+    type Update = ClientUpdate;
+
+    fn train(
+        &mut self,
+        task: &TrainTask<Snapshot>,
+        watch: &mut dyn Watch,
+    ) -> Result<Trained<ClientUpdate>, JobError> {
+        let result = self.train_client(task, watch);
+        self.micro_batches = 1;
+        match result {
+            Ok(Some(trained)) => Ok(trained),
+            Ok(None) => Err(JobError::Cancelled),
+            Err(error) => Err(job_error(error)),
+        }
+    }
+
+    fn relieve_memory(&mut self) {
+        self.shared = None;
+        self.micro_batches = 2;
+        if let Device::Cuda(_) = self.compute.device
+            && let Err(error) = torch::empty_cuda_cache()
+        {
+            tracing::warn!("cannot free cached GPU memory: {error}");
+        }
+    }
+}
+
+/// libtorch reports want of memory in the text of its error.
+fn job_error(error: ModelError) -> JobError {
+    let text = error.to_string();
+    if text.contains("out of memory") || text.contains("can't allocate memory") {
+        return JobError::OutOfMemory(text.lines().next().unwrap_or_default().to_owned());
+    }
+    JobError::Failed(error.into())
+}

@@ -1,0 +1,200 @@
+//! The files that a plan names, read and checked before anything is trained.
+
+use std::path::{Path, PathBuf};
+
+use crate::adapter::Targets;
+use crate::config::{DATA_FOLDER, DataPlan, DataSource, HUB, ModelSource, Plan, Problems};
+use crate::glue::source::LoadOptions;
+use crate::glue::{GlueError, PartitionError, TaskData, TextEncoder};
+use crate::glue::{load_with, locate, partition};
+use crate::model::ModelConfig;
+
+/// What training starts from.
+#[derive(Debug)]
+pub struct Inputs {
+    /// The task's examples, cut to the plan's limits.
+    pub data: TaskData,
+    /// Each client's share: positions in the training split.
+    pub shards: Vec<Vec<u32>>,
+    /// The folder of the pretrained model.
+    pub model_dir: PathBuf,
+    /// The model's sizes.
+    pub config: ModelConfig,
+    /// The model's tokenizer.
+    pub encoder: TextEncoder,
+}
+
+impl Inputs {
+    /// Reads everything, fetching from the hub what the plan has there.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the files, each with the setting that named it.
+    pub fn load(plan: &Plan) -> Result<Self, Problems> {
+        let mut problems = plan.problems();
+        check_init_adapter(plan, &mut problems);
+        match (
+            load_data(plan, &mut problems),
+            load_model(plan, &mut problems),
+        ) {
+            (Some((data, shards)), Some(model)) => {
+                let (model_dir, config, encoder) = model;
+                problems.into_result(Self {
+                    data,
+                    shards,
+                    model_dir,
+                    config,
+                    encoder,
+                })
+            }
+            _ => Err(problems),
+        }
+    }
+}
+
+/// Reads what is on this machine and checks it; nothing is fetched from the hub.
+///
+/// # Errors
+/// As [`Inputs::load`].
+pub fn check_local(plan: &Plan) -> Result<(), Problems> {
+    let mut problems = plan.problems();
+    check_init_adapter(plan, &mut problems);
+    if matches!(plan.data.source, DataSource::Folder(_)) {
+        load_data(plan, &mut problems);
+    }
+    if matches!(plan.model.source, ModelSource::Folder(_)) {
+        load_model(plan, &mut problems);
+    }
+    problems.into_result(())
+}
+
+/// The task's examples and each client's share of them; `None` when a problem was reported.
+pub fn load_data(plan: &Plan, problems: &mut Problems) -> Option<(TaskData, Vec<Vec<u32>>)> {
+    read_data(&plan.data, plan.seed)
+        .map_err(|error| report_data(plan, &error, problems))
+        .ok()
+}
+
+fn read_data(plan: &DataPlan, seed: u64) -> Result<(TaskData, Vec<Vec<u32>>), GlueError> {
+    let folder = match &plan.source {
+        DataSource::Folder(folder) => folder.clone(),
+        DataSource::Hub => locate::data_dir(HUB, plan.task)?,
+    };
+    let column = plan.partition.column();
+    let limit = |limit: Option<u64>| limit.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+    let options = LoadOptions {
+        limit_train: limit(plan.limit_train),
+        limit_eval: limit(plan.limit_eval),
+        limit_test: None,
+        columns: column.map(str::to_owned).into_iter().collect(),
+    };
+    let data = load_with(plan.task, &folder, &options)?;
+    let shards = partition(
+        &plan.partition,
+        data.train.labels(),
+        column.and_then(|name| data.train.column(name)),
+        plan.num_clients as usize,
+        seed,
+    )?;
+    Ok((data, shards))
+}
+
+/// Reports an error of the data under the setting that is to be changed.
+fn report_data(plan: &Plan, error: &GlueError, problems: &mut Problems) {
+    let key = match error {
+        GlueError::MissingColumn { column, .. }
+            if Some(column.as_str()) == plan.data.partition.column() =>
+        {
+            "partition"
+        }
+        GlueError::Partition(PartitionError::EmptyShard { .. } | PartitionError::NoClients) => {
+            "num_clients"
+        }
+        GlueError::Partition(_) => "partition",
+        _ => "data",
+    };
+    match error {
+        GlueError::Missing { dir, .. } => problems.report(key, error, data_remedy(dir)),
+        GlueError::Partition(PartitionError::EmptyShard { .. }) => {
+            problems.report(key, error, "give fewer clients or more examples");
+        }
+        _ => problems.report_error(key, error),
+    }
+}
+
+fn data_remedy(folder: &Path) -> String {
+    let mut remedy = if folder.is_dir() {
+        format!(
+            "put the task's folder there, or name another folder than {}",
+            folder.display()
+        )
+    } else {
+        "there is no such folder (paths are taken from the current directory)".to_owned()
+    };
+    if folder.starts_with("data/reviews") {
+        remedy.push_str("; `make setup` fetches data/reviews");
+    } else if cfg!(feature = "hub") {
+        remedy.push_str("; `--data hub` fetches the task from the hub");
+    } else if folder == Path::new(DATA_FOLDER) {
+        remedy.push_str("; `--data DIR` or REGATTA_DATA names another");
+    }
+    remedy
+}
+
+/// The model's folder, sizes and tokenizer; `None` when a problem was reported.
+fn load_model(plan: &Plan, problems: &mut Problems) -> Option<(PathBuf, ModelConfig, TextEncoder)> {
+    let folder = match &plan.model.source {
+        ModelSource::Folder(folder) => folder.clone(),
+        ModelSource::Hub(name) => locate::model_dir(name)
+            .map_err(|error| problems.report_error("model", error))
+            .ok()?,
+    };
+    if !folder.is_dir() {
+        let remedy = if folder.starts_with("models/minilm") {
+            "`make setup` fetches it (paths are taken from the current directory)"
+        } else {
+            "name a Hugging Face snapshot (paths are taken from the current directory)"
+        };
+        problems.report("model", "there is no such folder", remedy);
+        return None;
+    }
+    let missing: Vec<_> = ["config.json", "tokenizer.json", "model.safetensors"]
+        .into_iter()
+        .filter(|file| !folder.join(file).is_file())
+        .collect();
+    if !missing.is_empty() {
+        let wrong = format_args!("the folder has no {}", missing.join(", no "));
+        problems.report(
+            "model",
+            wrong,
+            "name a Hugging Face snapshot, which has them",
+        );
+        return None;
+    }
+    let config = ModelConfig::read(&folder.join("config.json"))
+        .map_err(|error| problems.report_error("model", error))
+        .ok()?;
+    for (key, error) in Targets::of(&plan.adapter).misses(&config) {
+        problems.report_error(key, error);
+    }
+    let encoder = TextEncoder::from_model_dir(&folder, plan.data.max_seq_length as usize)
+        .map_err(|error| {
+            let key = match error {
+                GlueError::SequenceLength { .. } => "max_seq_length",
+                _ => "model",
+            };
+            problems.report_error(key, error);
+        })
+        .ok()?;
+    Some((folder, config, encoder))
+}
+
+fn check_init_adapter(plan: &Plan, problems: &mut Problems) {
+    if let Some(folder) = &plan.model.init_adapter {
+        problems.require(
+            folder.join("adapter_config.json").is_file(),
+            "init_adapter",
+            "there is no adapter_config.json in that folder",
+            "name a folder that PEFT saved",
+        );
+    }
+}

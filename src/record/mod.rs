@@ -1,0 +1,135 @@
+//! The run folder: what a run leaves behind.
+//!
+//! ```text
+//! scenario.toml          all settings, defaults filled in; runs again to the same result
+//! rounds.jsonl           one line per round: a `RoundRecord` of the actors' crate
+//! summary.json           how it ended and what came out: a `Summary`
+//! predictions/<TASK>.tsv predictions for the test split, as GLUE's server takes them
+//! adapter/               the final adapter and head
+//! base_delta.safetensors what aggregation folded into base weights
+//! ```
+
+mod observer;
+mod summary;
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use observer::{Failure, Recorder};
+pub use summary::{Summary, Tally};
+
+use crate::config::{Plan, Problems};
+use crate::files::write_atomically;
+
+/// The folder of one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// Makes the plan's folder and writes its scenario into it.
+    ///
+    /// # Errors
+    /// When `--out` names a file or a folder with something in it, or nothing can be written
+    /// there; as a problem of the setting `out`. A folder that was there is left as it was.
+    pub fn create(plan: &Plan) -> Result<Self, Problems> {
+        let made = match &plan.out {
+            Some(path) => claim(path),
+            None => make_new(Path::new("runs"), &plan.name, &timestamp()),
+        };
+        let scenario = format!(
+            "# The settings of the run {:?}, complete. `regatta run` of this file repeats it.\n\n{}",
+            plan.name,
+            plan.to_toml()
+        );
+        made.and_then(|path| {
+            write_atomically(&path.join("scenario.toml"), scenario.as_bytes())
+                .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+            Ok(Self { path })
+        })
+        .map_err(|wrong| {
+            let mut problems = plan.problems();
+            problems.report("out", wrong, "name a folder that is new or empty");
+            problems
+        })
+    }
+
+    /// The folder itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// One line per round.
+    #[must_use]
+    pub fn rounds(&self) -> PathBuf {
+        self.path.join("rounds.jsonl")
+    }
+
+    /// How the run ended.
+    #[must_use]
+    pub fn summary(&self) -> PathBuf {
+        self.path.join("summary.json")
+    }
+
+    /// The folder for test predictions.
+    #[must_use]
+    pub fn predictions(&self) -> PathBuf {
+        self.path.join("predictions")
+    }
+
+    /// The folder for the final adapter and head.
+    #[must_use]
+    pub fn adapter(&self) -> PathBuf {
+        self.path.join("adapter")
+    }
+
+    /// What aggregation folded into base weights.
+    #[must_use]
+    pub fn base_delta(&self) -> PathBuf {
+        self.path.join("base_delta.safetensors")
+    }
+}
+
+/// Takes a folder that the user named: a new one, or one with nothing in it.
+fn claim(path: &Path) -> Result<PathBuf, String> {
+    match fs::read_dir(path).map(|mut entries| entries.next().is_none()) {
+        Ok(true) => Ok(path.to_owned()),
+        Ok(false) if path.join("scenario.toml").exists() => {
+            Err("a run's results are in it already".to_owned())
+        }
+        Ok(false) => Err("it holds files of something else".to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(path)
+            .map(|()| path.to_owned())
+            .map_err(|error| format!("cannot make it: {error}")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Makes `<parent>/<name>-<time>`, with a number behind it should that be taken.
+fn make_new(parent: &Path, name: &str, time: &str) -> Result<PathBuf, String> {
+    let failed = |path: &Path, error: io::Error| format!("cannot make {}: {error}", path.display());
+    fs::create_dir_all(parent).map_err(|error| failed(parent, error))?;
+    let mut number = 1;
+    loop {
+        let suffix = if number == 1 {
+            String::new()
+        } else {
+            format!("-{number}")
+        };
+        let path = parent.join(format!("{name}-{time}{suffix}"));
+        match fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            Err(error) => return Err(failed(&path, error)),
+        }
+    }
+}
+
+fn timestamp() -> String {
+    jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string()
+}

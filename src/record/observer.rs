@@ -1,0 +1,126 @@
+//! Writes a run's rounds and its summary as they happen.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use regatta_actors::control::{ControlCommand, ControlHandle};
+use regatta_actors::event::{Event, Observer};
+use regatta_actors::record::RoundRecord;
+use regatta_actors::run::Ending;
+
+use super::{RunFolder, Summary, Tally};
+use crate::config::Plan;
+use crate::files::write_atomically;
+
+/// Why the run folder could not be written, if so: shared with who started the run.
+#[derive(Debug, Clone, Default)]
+pub struct Failure(Arc<Mutex<Option<String>>>);
+
+impl Failure {
+    /// The first failure.
+    #[must_use]
+    pub fn get(&self) -> Option<String> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn set(&self, reason: String) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(reason);
+    }
+}
+
+/// Keeps `rounds.jsonl`, each line synced when its round is over, and `summary.json`.
+///
+/// When the folder cannot be written any more, it stops the run and says why in [`Failure`].
+#[derive(Debug)]
+pub struct Recorder {
+    folder: RunFolder,
+    plan: Plan,
+    rounds: File,
+    tally: Tally,
+    started: Instant,
+    control: ControlHandle,
+    failure: Failure,
+}
+
+impl Recorder {
+    /// Opens the folder's files.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn open(folder: RunFolder, plan: &Plan, control: ControlHandle) -> io::Result<Self> {
+        let path = folder.rounds();
+        let rounds = File::options()
+            .append(true)
+            .create(true)
+            .open(&path)
+            .map_err(|error| in_file(&path, &error))?;
+        Ok(Self {
+            folder,
+            plan: plan.clone(),
+            rounds,
+            tally: Tally::default(),
+            started: Instant::now(),
+            control,
+            failure: Failure::default(),
+        })
+    }
+
+    /// Where it will say why it failed.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        self.failure.clone()
+    }
+
+    fn append(&mut self, record: &RoundRecord) -> io::Result<()> {
+        let mut line = serde_json::to_vec(record)?;
+        line.push(b'\n');
+        self.rounds
+            .write_all(&line)
+            .and_then(|()| self.rounds.sync_data())
+            .map_err(|error| in_file(&self.folder.rounds(), &error))
+    }
+
+    fn summarise(&self, ending: Option<Ending>, error: Option<String>) -> io::Result<()> {
+        let seconds = self.started.elapsed().as_secs_f64();
+        let summary = Summary::new(&self.plan, self.tally.clone(), ending, error, seconds);
+        let mut text = serde_json::to_vec_pretty(&summary)?;
+        text.push(b'\n');
+        let path = self.folder.summary();
+        write_atomically(&path, &text).map_err(|error| in_file(&path, &error))
+    }
+}
+
+impl Observer for Recorder {
+    fn on_event(&mut self, event: &Event) {
+        let written = match event {
+            Event::RoundFinished(record) => {
+                self.tally.add(record);
+                self.append(record)
+            }
+            Event::RunFinished { ending, error, .. } => self.summarise(*ending, error.clone()),
+            _ => Ok(()),
+        };
+        if let Err(error) = written {
+            tracing::error!("the run is stopped: {error}");
+            self.failure.set(error.to_string());
+            self.control.send(ControlCommand::StopNow);
+        }
+    }
+}
+
+/// An error with the file it is about.
+fn in_file(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(
+        error.kind(),
+        format!("cannot write {}: {error}", path.display()),
+    )
+}

@@ -1,0 +1,156 @@
+use std::fs;
+
+use regatta_actors::control::control;
+use regatta_actors::event::{Event, Observer};
+use regatta_actors::learner::{ClientId, Digest, Scores};
+use regatta_actors::record::{ClientRecord, Outcome, PhaseSeconds, RoundRecord};
+use regatta_actors::run::Ending;
+
+use super::*;
+use crate::config::{Machine, Settings, load};
+
+fn plan(out: &Path) -> Plan {
+    let settings = Settings {
+        out: Some(out.to_owned()),
+        name: Some("demo".into()),
+        ..Settings::default()
+    };
+    let machine = Machine {
+        cuda_devices: 0,
+        cores: 1,
+        data_variable: None,
+        has_data_folder: true,
+    };
+    load(None, &settings, &machine).unwrap()
+}
+
+fn round(round: u32, loss: f64, accuracy: f64) -> RoundRecord {
+    RoundRecord {
+        round,
+        train_loss: Some(loss),
+        eval: Some(Scores::from([
+            ("accuracy".into(), accuracy),
+            ("loss".into(), loss),
+        ])),
+        exactness_error: Some(f64::from(round) * 1e-8),
+        virtual_seconds: f64::from(round),
+        seconds: PhaseSeconds::default(),
+        state_digest: Digest(format!("{round:064x}")),
+        refused: Vec::new(),
+        clients: vec![ClientRecord {
+            client: ClientId(0),
+            name: "client-0".into(),
+            outcome: Outcome::Folded,
+            loss: Some(loss),
+            examples: 8,
+            steps: 1,
+            bytes_up: 10,
+            bytes_down: 20,
+            seconds: 0.1,
+        }],
+    }
+}
+
+#[test]
+fn the_scenario_in_the_folder_gives_the_plan_again() {
+    let temporary = tempfile::tempdir().unwrap();
+    let plan = plan(&temporary.path().join("new/run"));
+    let folder = RunFolder::create(&plan).unwrap();
+    let text = fs::read_to_string(folder.path().join("scenario.toml")).unwrap();
+    assert!(text.ends_with(&plan.to_toml()), "{text}");
+}
+
+#[test]
+fn a_folder_with_something_in_it_is_refused_and_left_alone() {
+    let temporary = tempfile::tempdir().unwrap();
+    fs::write(temporary.path().join("thesis.tex"), "mine").unwrap();
+    let problems = RunFolder::create(&plan(temporary.path()))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        problems.contains("--out=") && problems.contains("something else"),
+        "{problems}"
+    );
+    assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_folder_with_an_earlier_run_is_refused() {
+    let temporary = tempfile::tempdir().unwrap();
+    let plan = plan(&temporary.path().join("run"));
+    RunFolder::create(&plan).unwrap();
+    let problems = RunFolder::create(&plan).unwrap_err().to_string();
+    assert!(
+        problems.contains("a run's results are in it already"),
+        "{problems}"
+    );
+}
+
+#[test]
+fn two_runs_in_the_same_second_get_folders_of_their_own() {
+    let temporary = tempfile::tempdir().unwrap();
+    let make = || make_new(temporary.path(), "demo", "20260101-000000").unwrap();
+    let names = [make(), make()].map(|path| path.file_name().unwrap().to_owned());
+    assert_eq!(names, ["demo-20260101-000000", "demo-20260101-000000-2"]);
+}
+
+#[test]
+fn rounds_are_lines_and_the_summary_holds_the_best() {
+    let temporary = tempfile::tempdir().unwrap();
+    let plan = plan(&temporary.path().join("run"));
+    let folder = RunFolder::create(&plan).unwrap();
+    let (handle, _control) = control();
+    let mut recorder = Recorder::open(folder.clone(), &plan, handle).unwrap();
+    let records = [round(1, 0.7, 0.6), round(2, 0.4, 0.9), round(3, 0.5, 0.8)];
+    for record in &records {
+        recorder.on_event(&Event::RoundFinished(record.clone()));
+    }
+    let text = fs::read_to_string(folder.rounds()).unwrap();
+    let lines: Vec<RoundRecord> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines, records);
+    assert!(!folder.summary().exists());
+
+    recorder.on_event(&Event::RunFinished {
+        rounds: 3,
+        virtual_seconds: 3.0,
+        ending: Some(Ending::Complete),
+        error: None,
+    });
+    let text = fs::read_to_string(folder.summary()).unwrap();
+    let summary: Summary = serde_json::from_str(&text).unwrap();
+    let best = |name: &str| {
+        (
+            summary.tally.best[name].round,
+            summary.tally.best[name].value,
+        )
+    };
+    assert_eq!((best("accuracy"), best("loss")), ((2, 0.9), (2, 0.4)));
+    assert_eq!(summary.tally.eval.unwrap()["accuracy"], 0.8);
+    assert_eq!((summary.tally.bytes_up, summary.tally.bytes_down), (30, 60));
+    assert_eq!(
+        summary.tally.worst_exactness_error,
+        Some(f64::from(3) * 1e-8)
+    );
+    assert_eq!(recorder.failure().get(), None);
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_a_failure_that_names_the_file() {
+    let temporary = tempfile::tempdir().unwrap();
+    let plan = plan(&temporary.path().join("run"));
+    let folder = RunFolder::create(&plan).unwrap();
+    let (handle, _control) = control();
+    let mut recorder = Recorder::open(folder.clone(), &plan, handle).unwrap();
+    fs::remove_dir_all(folder.path()).unwrap();
+    recorder.on_event(&Event::RunFinished {
+        rounds: 0,
+        virtual_seconds: 0.0,
+        ending: Some(Ending::Complete),
+        error: None,
+    });
+    let reason = recorder.failure().get().unwrap();
+    assert!(reason.contains("summary.json"), "{reason}");
+}

@@ -1,0 +1,9 @@
+//! The program from outside: what it accepts, what it refuses and with which words, and what a
+//! run leaves behind.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod input;
+mod methods;
+mod run;
+mod workplace;

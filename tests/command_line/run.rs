@@ -1,0 +1,171 @@
+//! What a run leaves behind, how it is stopped, and what it shows to Prometheus.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use prometheus_parse::Scrape;
+use regatta::record::Summary;
+use regatta_actors::learner::Digest;
+use regatta_actors::record::RoundRecord;
+use regatta_actors::run::Ending;
+
+use crate::workplace::Workplace;
+
+const RUN: &str = "run --task rte --model models/tiny --num_clients 2 --local_epochs 1 \
+                   --batch_size 4 --agg_type ours";
+
+fn rounds(place: &Workplace, folder: &str) -> Vec<RoundRecord> {
+    let text = place.read(&format!("{folder}/rounds.jsonl"));
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn summary(place: &Workplace, folder: &str) -> Summary {
+    serde_json::from_str(&place.read(&format!("{folder}/summary.json"))).unwrap()
+}
+
+fn digests(place: &Workplace, folder: &str) -> Vec<Digest> {
+    rounds(place, folder)
+        .into_iter()
+        .map(|round| round.state_digest)
+        .collect()
+}
+
+/// A run in the background, ended with the test.
+struct Running(Child);
+
+impl Running {
+    fn start(place: &Workplace, line: &str) -> (Self, impl Iterator<Item = String>) {
+        let mut child = place.command(line).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap())
+            .lines()
+            .map_while(Result::ok);
+        (Self(child), lines)
+    }
+
+    fn interrupt(&self) {
+        let id = self.0.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-INT", &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    fn wait(mut self) -> ExitStatus {
+        self.0.wait().unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended already where the test came to its end.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_run_leaves_its_rounds_and_a_summary_and_says_so() {
+    let place = Workplace::new();
+    let said = place.accepts(&format!("{RUN} --rounds 3 --metrics off --out results"));
+    let records = rounds(&place, "results");
+    assert_eq!(
+        records
+            .iter()
+            .map(|record| record.round)
+            .collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
+    assert!(
+        records
+            .iter()
+            .all(|record| record.clients.len() == 2 && record.eval.is_some())
+    );
+    assert!(
+        records
+            .iter()
+            .all(|record| record.exactness_error.unwrap() < 1e-6)
+    );
+    let summary = summary(&place, "results");
+    assert_eq!(
+        (summary.ending, summary.tally.rounds),
+        (Some(Ending::Complete), 3)
+    );
+    assert_eq!(
+        summary.tally.state_digest.as_ref(),
+        Some(&records[2].state_digest)
+    );
+    for text in [
+        "round 3/3  2/2 clients",
+        "exactness error",
+        "done: 3 rounds, results in results",
+    ] {
+        assert!(said.contains(text), "{said}");
+    }
+}
+
+#[test]
+fn the_scenario_in_the_folder_repeats_the_run_bit_for_bit() {
+    let place = Workplace::new();
+    place.accepts(&format!(
+        "{RUN} --rounds 2 --metrics off --out first --lanes 1"
+    ));
+    place.accepts("run first/scenario.toml --out second --lanes 2");
+    assert_eq!(digests(&place, "first"), digests(&place, "second"));
+    place.accepts("run first/scenario.toml --out third --seed 43");
+    assert_ne!(digests(&place, "first"), digests(&place, "third"));
+}
+
+#[test]
+fn the_first_interrupt_finishes_the_round() {
+    let place = Workplace::new();
+    let line = format!("{RUN} --rounds 1000000 --metrics off --out results");
+    let (running, mut lines) = Running::start(&place, &line);
+    lines.find(|line| line.starts_with("round ")).unwrap();
+    running.interrupt();
+    let last = lines.last().unwrap();
+    assert!(running.wait().success());
+    assert!(last.starts_with("stopped after "), "{last}");
+    let summary = summary(&place, "results");
+    assert_eq!(summary.ending, Some(Ending::StoppedAfterRound));
+    assert_eq!(
+        summary.tally.rounds as usize,
+        rounds(&place, "results").len()
+    );
+}
+
+#[test]
+fn metrics_are_served_until_an_interrupt_after_the_end() {
+    let place = Workplace::new();
+    let line = format!("{RUN} --rounds 2 --metrics 127.0.0.1:0 --out results");
+    place.write("linger.toml", "metrics_linger = \"1 h\"\n");
+    let line = line.replacen("run ", "run linger.toml ", 1);
+    let (running, mut lines) = Running::start(&place, &line);
+    let said = lines
+        .find(|line| line.starts_with("metrics stay at "))
+        .unwrap();
+    let address = said
+        .split(['/', ' '])
+        .find(|part| part.contains(':') && part.contains('.'));
+    let scrape = scrape(address.unwrap());
+    let value = |name: &str| scrape.samples.iter().filter(|s| s.metric == name).count();
+    assert_eq!(value("regatta_client_train_loss"), 2);
+    assert_eq!(value("regatta_round"), 1);
+    running.interrupt();
+    assert!(running.wait().success());
+}
+
+fn scrape(address: &str) -> Scrape {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let samples = text.lines().filter(|line| line.starts_with(['#', 'r']));
+    Scrape::parse(samples.map(|line| Ok(line.to_owned()))).unwrap()
+}

@@ -1,0 +1,153 @@
+use std::fs;
+use std::path::PathBuf;
+
+use regatta::glue::hub::Hub;
+use regatta::glue::{Task, load};
+
+use crate::hub_server::{HubServer, Repository};
+use crate::support::{examples, fixture, tiny};
+
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+fn model() -> Repository {
+    let read = |file: &str| fs::read(fixture("models/bert").join(file)).unwrap();
+    Repository::new("models/crew/tiny-bert", COMMIT)
+        .with("README.md", b"not wanted".to_vec())
+        .with("config.json", read("config.json"))
+        .with("tokenizer.json", read("tokenizer.json"))
+        .with_large("model.safetensors", vec![7; 100_000])
+}
+
+fn glue() -> Repository {
+    let mut repository = Repository::new("datasets/nyu-mll/glue", COMMIT);
+    for task in ["rte", "qnli"] {
+        for entry in fs::read_dir(fixture("parquet").join(task)).unwrap() {
+            let path = entry.unwrap().path();
+            let name = format!("{task}/{}", path.file_name().unwrap().to_str().unwrap());
+            repository = repository.with_large(&name, fs::read(&path).unwrap());
+        }
+    }
+    repository
+}
+
+/// A hub at the server's address with an empty cache.
+fn hub(server: &HubServer, cache: &tempfile::TempDir) -> Hub {
+    Hub {
+        cache: cache.path().join("hub"),
+        endpoint: Some(server.address()),
+        token: Some("secret".to_owned()),
+        offline: false,
+    }
+}
+
+fn offline(hub: &Hub) -> Hub {
+    Hub {
+        offline: true,
+        endpoint: Some("http://127.0.0.1:9".to_owned()),
+        ..hub.clone()
+    }
+}
+
+#[test]
+fn a_model_is_fetched_once_and_then_found_offline() {
+    let (server, cache) = (HubServer::start(model()), tempfile::tempdir().unwrap());
+    let hub = hub(&server, &cache);
+    let folder = hub.model("crew/tiny-bert").unwrap();
+    assert_eq!(
+        fs::read(folder.join("model.safetensors")).unwrap(),
+        vec![7; 100_000]
+    );
+    assert!(folder.join("tokenizer.json").exists() && !folder.join("README.md").exists());
+    assert!(
+        server
+            .requests()
+            .iter()
+            .any(|it| it.authorization.as_deref() == Some("Bearer secret"))
+    );
+
+    let asked = server.requests().len();
+    assert_eq!(hub.model("crew/tiny-bert").unwrap(), folder);
+    assert_eq!(server.requests().len(), asked);
+    assert_eq!(offline(&hub).model("crew/tiny-bert").unwrap(), folder);
+}
+
+#[test]
+fn a_tasks_data_is_fetched_and_loaded() {
+    let (server, cache) = (HubServer::start(glue()), tempfile::tempdir().unwrap());
+    let hub = hub(&server, &cache);
+    for task in [Task::Rte, Task::Qnli] {
+        let folder = hub.dataset(task).unwrap();
+        let data = load(task, &folder).unwrap();
+        assert_eq!(examples(&data.train), examples(&tiny(task).train));
+        assert_eq!(offline(&hub).dataset(task).unwrap(), folder);
+    }
+    let fetched: Vec<String> = server.requests().into_iter().map(|it| it.path).collect();
+    assert!(
+        fetched
+            .iter()
+            .any(|path| path.ends_with("qnli/train-00001-of-00002.parquet"))
+    );
+    let refusal = hub.dataset(Task::Wnli).unwrap_err().to_string();
+    assert!(refusal.contains("it has no wnli/*.parquet"), "{refusal}");
+}
+
+#[test]
+fn a_download_that_breaks_off_is_taken_up_again() {
+    let (server, cache) = (
+        HubServer::start(model().breaking_off()),
+        tempfile::tempdir().unwrap(),
+    );
+    let folder = hub(&server, &cache).model("crew/tiny-bert").unwrap();
+    assert_eq!(
+        fs::read(folder.join("model.safetensors")).unwrap(),
+        vec![7; 100_000]
+    );
+    assert!(
+        server
+            .requests()
+            .iter()
+            .any(|it| it.range.as_deref() == Some("bytes=50000-"))
+    );
+}
+
+#[test]
+fn offline_with_an_empty_cache_says_so() {
+    let (server, cache) = (HubServer::start(model()), tempfile::tempdir().unwrap());
+    let refusal = offline(&hub(&server, &cache))
+        .model("crew/tiny-bert")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refusal.contains("crew/tiny-bert") && refusal.contains("HF_HUB_OFFLINE"),
+        "{refusal}"
+    );
+    assert!(server.requests().is_empty());
+}
+
+#[test]
+fn an_unknown_name_and_a_model_without_weights_are_told_apart() {
+    let bare = Repository::new("models/crew/bare", COMMIT).with("config.json", b"{}".to_vec());
+    let (server, cache) = (HubServer::start(bare), tempfile::tempdir().unwrap());
+    let refusal = |name: &str| hub(&server, &cache).model(name).unwrap_err().to_string();
+    assert!(
+        refusal("crew/unknown").contains("is the name right?"),
+        "{}",
+        refusal("crew/unknown")
+    );
+    let bare = refusal("crew/bare");
+    assert!(
+        bare.contains("it has no tokenizer.json; it has config.json"),
+        "{bare}"
+    );
+}
+
+#[test]
+fn a_fetch_that_fails_leaves_no_model_in_the_cache() {
+    let incomplete = model().without_content("model.safetensors");
+    let (server, cache) = (HubServer::start(incomplete), tempfile::tempdir().unwrap());
+    let hub = hub(&server, &cache);
+    let refusal = hub.model("crew/tiny-bert").unwrap_err().to_string();
+    assert!(refusal.contains("model.safetensors"), "{refusal}");
+    let main: PathBuf = hub.cache.join("models--crew--tiny-bert/refs/main");
+    assert!(!main.exists());
+}

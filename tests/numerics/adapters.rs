@@ -1,0 +1,156 @@
+use std::path::Path;
+
+use regatta::adapter::Adapter;
+use regatta::adapter::lora::Lora;
+use regatta::adapter::projection::Projection;
+use regatta::adapter::vera::Vera;
+use regatta::model::classifier::loss;
+use regatta::model::{Checkpoint, LinearLayer, Weights};
+use regatta::peft::import::module_name;
+use regatta::peft::{PREFIX, PeftConfig, PeftFolder, PeftType};
+use regatta::train::optimizer::AdamW;
+use regatta::train::schedule::LinearSchedule;
+use regatta::train::{Replica, Shared};
+use tch::{Device, Kind, Tensor};
+
+use crate::models::golden_inputs;
+use crate::support::{Expected, assert_close, cases};
+
+fn adapter_of(peft: &PeftFolder, layers: &[LinearLayer]) -> Box<dyn Adapter> {
+    let PeftConfig { r, .. } = peft.config;
+    match peft.config.peft_type {
+        PeftType::Lora => Box::new(Lora {
+            r,
+            alpha: peft.config.lora_alpha.unwrap(),
+            dropout: 0.0,
+            rank_stabilized: peft.config.use_rslora == Some(true),
+            init_weights: true,
+        }),
+        PeftType::Vera => {
+            let key = peft.config.projection_prng_key.unwrap();
+            Box::new(Vera {
+                r,
+                d_initial: peft.config.d_initial.unwrap(),
+                dropout: 0.0,
+                scaling: 1.0,
+                init_weights: true,
+                projection: Projection::from_key(key, r, layers),
+            })
+        }
+        PeftType::SorfVera => panic!("PEFT has no SORF-VeRA"),
+    }
+}
+
+/// A replica with the adapter of a case, and the case's expected values.
+fn golden_replica(case: &Path) -> (Replica, Expected) {
+    let expected = Expected::read(&case.join("expected.safetensors"));
+    let labels = expected.get("logits").size()[1];
+    let checkpoint = Checkpoint::read(&case.join("base"), labels, 0).unwrap();
+    let peft = PeftFolder::read(&case.join("peft")).unwrap();
+    let layers = peft.config.targets().choose(&checkpoint.config);
+    let adapter = adapter_of(&peft, &layers);
+    let frozen = Weights::from_map(&checkpoint.base, Device::Cpu).unwrap();
+    let shared = Shared::new(frozen, &peft.tensors, &*adapter, &layers, Device::Cpu).unwrap();
+    let own = shared.state.clone();
+    let replica =
+        Replica::new(&shared, &checkpoint.config, labels, &layers, own, |_| true).unwrap();
+    (replica, expected)
+}
+
+#[test]
+fn golden_adapters_give_the_logits_gradients_and_steps_of_peft() {
+    for case in cases("adapter") {
+        let name = case.display().to_string();
+        let (replica, expected) = golden_replica(&case);
+        let inputs = golden_inputs(&expected);
+        let labels = expected.get("labels").to_kind(Kind::Float);
+        let logits = replica.model.logits(&inputs, None).unwrap();
+        assert_close(
+            &format!("{name} logits"),
+            &logits,
+            expected.get("logits"),
+            1e-5,
+        );
+        let schedule = LinearSchedule::new(1e-3, 0.2, 10);
+        let mut optimizer = AdamW::new(replica.leaves(), 0.01).unwrap();
+        for step in 0..3 {
+            let logits = replica.model.logits(&inputs, None).unwrap();
+            let loss = loss(&logits, &labels).unwrap();
+            let want = expected.get(&format!("loss.{step}"));
+            assert_close(&format!("{name} loss {step}"), &loss.view([1]), want, 1e-5);
+            replica.backward(&loss).unwrap();
+            if step == 0 {
+                check_gradients(&name, &replica, &expected);
+            }
+            let rate = schedule.rate(step);
+            assert!(
+                (rate - expected.scalar(&format!("lr.{step}"))).abs() < 1e-9,
+                "{name} rate"
+            );
+            optimizer.step(rate).unwrap();
+        }
+        let update = replica.update().unwrap();
+        let mut checked = 0;
+        for saved in expected.under("after.") {
+            let ours = module_name(saved.strip_prefix(PREFIX).unwrap());
+            let got = update
+                .get(&ours)
+                .unwrap_or_else(|| panic!("{name}: no {ours}"));
+            let got = got.to_tensor(Device::Cpu).unwrap();
+            let want = expected.get(&format!("after.{saved}"));
+            assert_close(
+                &format!("{name} after three steps, {ours}"),
+                &got,
+                want,
+                1e-5,
+            );
+            checked += 1;
+        }
+        assert_eq!(
+            checked,
+            replica.leaves().count(),
+            "{name}: tensors compared"
+        );
+    }
+}
+
+fn check_gradients(name: &str, replica: &Replica, expected: &Expected) {
+    let gradients: Vec<(&str, Tensor)> = replica.gradients().collect();
+    for saved in expected.under("grad.") {
+        let ours = module_name(saved.strip_prefix(PREFIX).unwrap());
+        let want = expected.get(&format!("grad.{saved}"));
+        match gradients.iter().find(|(known, _)| *known == ours) {
+            Some((_, got)) => assert_close(&format!("{name} gradient of {ours}"), got, want, 1e-5),
+            None => panic!("{name}: no gradient of {ours}"),
+        }
+    }
+}
+
+#[test]
+fn golden_vera_projections_are_bit_identical_to_those_of_peft() {
+    let mut checked = 0;
+    for case in cases("adapter") {
+        let file = case.join("projection.safetensors");
+        if !file.is_file() {
+            continue;
+        }
+        let expected = Expected::read(&file);
+        let (a, b) = (expected.host("vera_A"), expected.host("vera_B"));
+        let peft = PeftFolder::read(&case.join("peft")).unwrap();
+        let key = peft.config.projection_prng_key.unwrap();
+        let layer = LinearLayer {
+            module: "widest".into(),
+            layer: 0,
+            d_in: a.shape()[1],
+            d_out: b.shape()[0],
+        };
+        let ours = Projection::from_key(key, peft.config.r, &[layer]);
+        assert!(ours.a == a, "A of {}", case.display());
+        assert!(ours.b == b, "B of {}", case.display());
+        if let Some(saved) = peft.projection {
+            assert!(saved == ours, "the projection saved in {}", case.display());
+        }
+        checked += 1;
+    }
+    assert!(checked > 0, "no projection among the reference values");
+}

@@ -1,0 +1,219 @@
+use regatta::adapter::lora::{self, Lora};
+use regatta::adapter::projection::Projection;
+use regatta::adapter::vera::{LAMBDA_B, LAMBDA_D, Vera};
+use regatta::adapter::{Adapter, LayerGroup, Population, Role, initial_state, tensor_name};
+use regatta::aggregate::{self, GlobalState, Report, Round};
+use regatta::model::LinearLayer;
+use regatta::tensors::{HostTensor, TensorMap};
+use tch::{Device, Kind, Tensor};
+
+use crate::support::{Expected, assert_close, golden};
+
+/// Aggregates updates of one layer by a method.
+pub fn aggregate(
+    method: &str,
+    adapter: &dyn Adapter,
+    layers: &[LinearLayer],
+    updates: &[TensorMap],
+    weights: &[f64],
+    state: &mut GlobalState,
+) -> Report {
+    let groups = LayerGroup::of(layers);
+    let before = state.trained.clone();
+    let borrowed: Vec<&TensorMap> = updates.iter().collect();
+    let round = Round {
+        round: 1,
+        adapter,
+        groups: &groups,
+        updates: Population {
+            state: &before,
+            updates: &borrowed,
+            weights,
+            device: Device::Cpu,
+        },
+        fold_scale: 1.0,
+        seed: 0,
+    };
+    aggregate::find(method)
+        .unwrap()
+        .aggregate(&round, state)
+        .unwrap()
+}
+
+fn layer(d_out: i64, d_in: i64) -> LinearLayer {
+    LinearLayer {
+        module: "layer".into(),
+        layer: 0,
+        d_in,
+        d_out,
+    }
+}
+
+fn weightings(expected: &Expected) -> [(&'static str, Vec<f64>); 2] {
+    let examples = Vec::<f64>::try_from(expected.double("num_examples")).unwrap();
+    let total: f64 = examples.iter().sum();
+    let uniform = vec![1.0 / examples.len() as f64; examples.len()];
+    [
+        ("uniform", uniform),
+        ("weighted", examples.iter().map(|n| n / total).collect()),
+    ]
+}
+
+/// Client i's slice of a stacked expected tensor.
+fn slice(expected: &Expected, name: &str, client: i64) -> HostTensor {
+    HostTensor::from_tensor(&expected.get(name).select(0, client)).unwrap()
+}
+
+fn tensor(state: &TensorMap, name: &str) -> Tensor {
+    state
+        .get(name)
+        .unwrap()
+        .to_tensor(Device::Cpu)
+        .unwrap()
+        .to_kind(Kind::Double)
+}
+
+#[test]
+fn golden_fedex_lora_folds_the_residual_into_layers_that_are_not_square() {
+    let expected = Expected::read(&golden().join("aggregate/expected.safetensors"));
+    let (clients, r, d_in) = expected.get("lora.A").size3().unwrap();
+    let layer = layer(expected.get("lora.B").size()[1], d_in);
+    let scaling = expected.scalar("lora.scaling");
+    let alpha = scaling * r as f64;
+    let lora = Lora {
+        r,
+        alpha,
+        dropout: 0.0,
+        rank_stabilized: false,
+        init_weights: true,
+    };
+    let (a, b) = (tensor_name(&layer, lora::A), tensor_name(&layer, lora::B));
+    let update = |client| {
+        let mut update = TensorMap::default();
+        update.insert(&a, slice(&expected, "lora.A", client));
+        update.insert(&b, slice(&expected, "lora.B", client));
+        update
+    };
+    let updates: Vec<TensorMap> = (0..clients).map(update).collect();
+    let base = expected.double("base");
+    for (name, weights) in weightings(&expected) {
+        let mut state = GlobalState::default();
+        let layers = [layer.clone()];
+        let report = aggregate("ours", &lora, &layers, &updates, &weights, &mut state);
+        let want = |what: &str| expected.double(&format!("lora.{name}.{what}"));
+        let delta = tensor(&state.base_delta, "layer.weight");
+        assert_close("A", &tensor(&state.trained, &a), &want("A"), 1e-6);
+        assert_close("B", &tensor(&state.trained, &b), &want("B"), 1e-6);
+        assert_close("residual", &delta, &(want("residual") * scaling), 1e-6);
+        let product = tensor(&state.trained, &b).matmul(&tensor(&state.trained, &a)) * scaling;
+        let after = &base + &delta;
+        assert_close("base", &after, &want("base_after"), 1e-6);
+        assert_close("effective", &(after + product), &want("effective"), 1e-6);
+        assert!(
+            report.exactness_error < 1e-6,
+            "{name}: {}",
+            report.exactness_error
+        );
+    }
+}
+
+#[test]
+fn golden_fedex_vera_folds_the_residual_into_layers_that_are_not_square() {
+    let expected = Expected::read(&golden().join("aggregate/expected.safetensors"));
+    let (r, d_in) = expected.get("vera.A").size2().unwrap();
+    let d_out = expected.get("vera.B").size()[0];
+    let layer = layer(d_out, d_in);
+    let projection = Projection {
+        a: expected.host("vera.A"),
+        b: expected.host("vera.B"),
+    };
+    let vera = Vera {
+        r,
+        d_initial: 0.1,
+        dropout: 0.0,
+        scaling: 1.0,
+        init_weights: true,
+        projection,
+    };
+    let (b, d) = (tensor_name(&layer, LAMBDA_B), tensor_name(&layer, LAMBDA_D));
+    let update = |client| {
+        let mut update = TensorMap::default();
+        update.insert(&b, slice(&expected, "vera.lambda_b", client));
+        update.insert(&d, slice(&expected, "vera.lambda_d", client));
+        update
+    };
+    let clients = expected.get("vera.lambda_b").size()[0];
+    let updates: Vec<TensorMap> = (0..clients).map(update).collect();
+    for (name, weights) in weightings(&expected) {
+        let mut state = GlobalState::default();
+        let layers = [layer.clone()];
+        let report = aggregate("ours_vera", &vera, &layers, &updates, &weights, &mut state);
+        let want = |what: &str| expected.double(&format!("vera.{name}.{what}"));
+        let delta = tensor(&state.base_delta, "layer.weight");
+        let (lambda_b, lambda_d) = (tensor(&state.trained, &b), tensor(&state.trained, &d));
+        assert_close("lambda_b", &lambda_b, &want("lambda_b"), 1e-6);
+        assert_close("lambda_d", &lambda_d, &want("lambda_d"), 1e-6);
+        assert_close("residual", &delta, &want("residual"), 1e-6);
+        let scaled = expected.double("vera.B") * lambda_b.unsqueeze(1) * lambda_d.unsqueeze(0);
+        let after = expected.double("base") + &delta;
+        assert_close("base", &after, &want("base_after"), 1e-6);
+        let effective = after + scaled.matmul(&expected.double("vera.A"));
+        assert_close("effective", &effective, &want("effective"), 1e-6);
+        assert!(
+            report.exactness_error < 1e-6,
+            "{name}: {}",
+            report.exactness_error
+        );
+    }
+}
+
+#[test]
+fn golden_ffa_averages_b_and_misses_nothing() {
+    let expected = Expected::read(&golden().join("aggregate/expected.safetensors"));
+    let (clients, r, d_in) = expected.get("lora.A").size3().unwrap();
+    let layer = layer(expected.get("lora.B").size()[1], d_in);
+    let lora = Lora {
+        r,
+        alpha: 8.0,
+        dropout: 0.0,
+        rank_stabilized: false,
+        init_weights: true,
+    };
+    let trained = lora.tensors(&layer);
+    let b_only: Vec<&str> = trained
+        .iter()
+        .filter(|t| aggregate::find("ffa").unwrap().trains(t, 1))
+        .map(|t| t.suffix)
+        .collect();
+    assert_eq!(b_only, [lora::B]);
+    assert!(
+        trained
+            .iter()
+            .any(|t| t.suffix == lora::A && t.role == Role::Trained)
+    );
+    let b = tensor_name(&layer, lora::B);
+    let update = |client| TensorMap::from_iter([(b.clone(), slice(&expected, "lora.B", client))]);
+    let updates: Vec<TensorMap> = (0..clients).map(update).collect();
+    for (name, weights) in weightings(&expected) {
+        let layers = [layer.clone()];
+        let trained = initial_state(&lora, &layers, 3, 0);
+        let mut state = GlobalState {
+            trained,
+            base_delta: TensorMap::default(),
+        };
+        let first_a = state.trained.get(&tensor_name(&layer, lora::A)).cloned();
+        let report = aggregate("ffa", &lora, &layers, &updates, &weights, &mut state);
+        let want = expected.double(&format!("ffa.{name}.B"));
+        assert_close("B", &tensor(&state.trained, &b), &want, 1e-6);
+        assert_eq!(
+            state.trained.get(&tensor_name(&layer, lora::A)).cloned(),
+            first_a
+        );
+        assert!(state.base_delta.is_empty());
+        assert!(
+            report.exactness_error < 1e-6,
+            "{name}: {}",
+            report.exactness_error
+        );
+    }
+}

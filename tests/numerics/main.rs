@@ -1,0 +1,10 @@
+//! Models, adapters and aggregation against reference values and float64 oracles.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod adapters;
+mod aggregation;
+mod models;
+mod properties;
+mod sorf;
+mod support;

@@ -1,0 +1,144 @@
+use regatta::model::classifier::{Inputs, loss};
+use regatta::model::{Checkpoint, Classifier, ModelConfig, View, Weights};
+use regatta::tensors::TensorMap;
+use tch::{Device, Kind, no_grad};
+
+use crate::support::{Expected, assert_close, cases};
+
+/// Everything of a snapshot, head included, as one set of weights.
+pub fn all_weights(checkpoint: &Checkpoint) -> Weights {
+    let mut all = checkpoint.base.clone();
+    all.0.extend(checkpoint.head.clone().0);
+    Weights::from_map(&all, Device::Cpu).unwrap()
+}
+
+pub fn golden_inputs(expected: &Expected) -> Inputs {
+    let rows = expected.get("input_ids").size()[0];
+    let ids = expected.integers("input_ids");
+    let types = match expected.find("token_type_ids") {
+        Some(_) => expected.integers("token_type_ids"),
+        None => vec![0; ids.len()],
+    };
+    let mask = expected.integers("attention_mask");
+    Inputs::new(rows, &ids, &mask, &types, Device::Cpu).unwrap()
+}
+
+#[test]
+fn golden_models_give_the_hidden_states_logits_and_losses_of_transformers() {
+    for case in cases("model") {
+        let name = case.display().to_string();
+        let expected = Expected::read(&case.join("expected.safetensors"));
+        let labels = expected.get("logits").size()[1];
+        let checkpoint = Checkpoint::read(&case, labels, 0).unwrap();
+        assert_eq!(
+            checkpoint.fresh,
+            Vec::<String>::new(),
+            "{name} has its own head"
+        );
+        let weights = all_weights(&checkpoint);
+        let model = Classifier::new(&View::new(&weights), &checkpoint.config, labels).unwrap();
+        let inputs = golden_inputs(&expected);
+        let (hidden, logits) = no_grad(|| {
+            let hidden = model.hidden(&inputs, None).unwrap();
+            let logits = model.head(&hidden, None).unwrap();
+            (hidden, logits)
+        });
+        assert_close(
+            &format!("{name} hidden"),
+            &hidden,
+            expected.get("last_hidden"),
+            1e-5,
+        );
+        assert_close(
+            &format!("{name} logits"),
+            &logits,
+            expected.get("logits"),
+            1e-5,
+        );
+        let loss = loss(&logits, &expected.get("labels").to_kind(Kind::Float)).unwrap();
+        assert_close(
+            &format!("{name} loss"),
+            &loss.view([1]),
+            expected.get("loss"),
+            1e-5,
+        );
+    }
+}
+
+#[test]
+fn a_checkpoint_without_a_head_gets_one_drawn_from_the_seed_alone() {
+    let case = cases("model").remove(0);
+    let stripped = tempfile::tempdir().unwrap();
+    std::fs::copy(
+        case.join("config.json"),
+        stripped.path().join("config.json"),
+    )
+    .unwrap();
+    let mut tensors = TensorMap::read(&case.join("model.safetensors")).unwrap();
+    tensors.0.retain(|name, _| !name.starts_with("classifier"));
+    tensors
+        .write(&stripped.path().join("model.safetensors"))
+        .unwrap();
+    let read = |seed| Checkpoint::read(stripped.path(), 3, seed).unwrap();
+    let (one, again, other) = (read(1), read(1), read(2));
+    assert!(!one.fresh.is_empty());
+    assert_eq!(one.head, again.head);
+    assert_ne!(one.head, other.head);
+    let weight = one
+        .head
+        .iter()
+        .find(|(name, _)| name.ends_with("weight"))
+        .unwrap()
+        .1;
+    let spread = weight
+        .values()
+        .iter()
+        .map(|x| f64::from(x * x))
+        .sum::<f64>();
+    let spread = (spread / weight.values().len() as f64).sqrt();
+    let config = ModelConfig::read(&case.join("config.json")).unwrap();
+    assert!(
+        (spread / config.initializer_range - 1.0).abs() < 0.2,
+        "spread {spread}"
+    );
+}
+
+#[test]
+fn half_precision_checkpoints_load_as_float32() {
+    let folder = tempfile::tempdir().unwrap();
+    let exact = [0.5_f32, -1.25, 3.0];
+    let halves: Vec<u8> = exact
+        .iter()
+        .flat_map(|x| half::bf16::from_f32(*x).to_le_bytes())
+        .collect();
+    let view = safetensors::tensor::TensorView::new(safetensors::Dtype::BF16, vec![3], &halves);
+    let path = folder.path().join("x.safetensors");
+    std::fs::write(
+        &path,
+        safetensors::serialize([("x", view.unwrap())], None).unwrap(),
+    )
+    .unwrap();
+    assert_eq!(
+        TensorMap::read(&path).unwrap().get("x").unwrap().values(),
+        exact
+    );
+}
+
+#[test]
+fn a_misshapen_tensor_is_named_with_both_shapes() {
+    let case = cases("model").remove(0);
+    let checkpoint = Checkpoint::read(&case, 2, 0).unwrap();
+    let weights = all_weights(&checkpoint);
+    let wrong = ModelConfig {
+        vocab_size: 7,
+        ..checkpoint.config
+    };
+    let error = Classifier::new(&View::new(&weights), &wrong, 2)
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(
+        error.contains("word_embeddings.weight") && error.contains("[7, "),
+        "{error}"
+    );
+}

@@ -1,0 +1,181 @@
+//! An adapter from outside the crate: `ΔW = u vᵀ`, of rank one. It trains, and the exact methods
+//! aggregate it exactly, without a line changed inside.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::Path;
+use std::rc::Rc;
+
+use regatta::adapter::{
+    Adapter, AdapterTensor, Delta, Factors, LayerGroup, Population, Prepared, Role, Targets,
+    initial_state, tensor_name,
+};
+use regatta::aggregate::{self, GlobalState, Round};
+use regatta::model::classifier::loss;
+use regatta::model::{Checkpoint, Inputs, LinearLayer, Masks, ModelError, Weights};
+use regatta::tensors::{HostTensor, TensorMap};
+use regatta::train::optimizer::AdamW;
+use regatta::train::{Replica, Shared};
+use tch::{Device, Tensor};
+
+const U: &str = "outer_u";
+const V: &str = "outer_v";
+
+#[derive(Clone)]
+struct Outer;
+
+impl Adapter for Outer {
+    fn name(&self) -> &'static str {
+        "outer"
+    }
+
+    fn tensors(&self, layer: &LinearLayer) -> Vec<AdapterTensor> {
+        vec![
+            AdapterTensor {
+                suffix: U,
+                shape: vec![layer.d_out],
+                role: Role::Linear,
+            },
+            AdapterTensor {
+                suffix: V,
+                shape: vec![layer.d_in],
+                role: Role::Trained,
+            },
+        ]
+    }
+
+    fn initial(&self, layer: &LinearLayer, _seed: u64, _round: u32) -> Vec<HostTensor> {
+        vec![
+            HostTensor::full(&[layer.d_out], 0.0),
+            HostTensor::full(&[layer.d_in], 0.1),
+        ]
+    }
+
+    fn prepare(
+        &self,
+        _layers: &[LinearLayer],
+        _state: &Weights,
+        _device: Device,
+    ) -> Result<Box<dyn Prepared>, ModelError> {
+        Ok(Box::new(self.clone()))
+    }
+
+    fn factors(&self, group: &LayerGroup, updates: &Population<'_>) -> Result<Factors, ModelError> {
+        let weights = updates.weights()?.view([-1, 1, 1]);
+        let left = (updates.stack(group, U)? * weights).permute([1, 2, 0]);
+        Ok(Factors {
+            left,
+            right: updates.stack(group, V)?.transpose(0, 1),
+        })
+    }
+}
+
+impl Prepared for Outer {
+    fn attach(&self, layer: &LinearLayer, own: &Weights) -> Result<Rc<dyn Delta>, ModelError> {
+        let tensor = |suffix| own.get(&tensor_name(layer, suffix));
+        Ok(Rc::new(OuterDelta {
+            u: tensor(U)?,
+            v: tensor(V)?,
+        }))
+    }
+}
+
+struct OuterDelta {
+    u: Tensor,
+    v: Tensor,
+}
+
+impl Delta for OuterDelta {
+    fn forward(&self, x: &Tensor, _masks: Option<&Masks>) -> Result<Tensor, ModelError> {
+        Ok(x.f_matmul(&self.v)?.f_unsqueeze(-1)?.f_mul(&self.u)?)
+    }
+}
+
+fn checkpoint() -> Checkpoint {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/model/roberta-2");
+    Checkpoint::read(&folder, 2, 0).unwrap()
+}
+
+fn layers(checkpoint: &Checkpoint) -> Vec<LinearLayer> {
+    let targets = Targets {
+        modules: vec!["query".into()],
+        layers: None,
+        pattern: None,
+    };
+    targets.choose(&checkpoint.config)
+}
+
+#[test]
+fn an_adapter_from_outside_trains() {
+    let checkpoint = checkpoint();
+    let layers = layers(&checkpoint);
+    let mut trained = initial_state(&Outer, &layers, 0, 0);
+    trained.0.extend(checkpoint.head.clone().0);
+    let frozen = Weights::from_map(&checkpoint.base, Device::Cpu).unwrap();
+    let shared = Shared::new(frozen, &trained, &Outer, &layers, Device::Cpu).unwrap();
+    let own = shared.state.clone();
+    let config = &checkpoint.config;
+    let replica = Replica::new(&shared, config, 2, &layers, own, |_| true).unwrap();
+    let ids: Vec<i64> = (0..24).map(|i| 5 + i * 17 % 400).collect();
+    let inputs = Inputs::new(4, &ids, &[1; 24], &[0; 24], Device::Cpu).unwrap();
+    let labels = Tensor::from_slice(&[0.0_f32, 1.0, 1.0, 0.0]);
+    let mut optimizer = AdamW::new(replica.leaves(), 0.0).unwrap();
+    let mut losses = Vec::new();
+    for _ in 0..8 {
+        let loss = loss(&replica.model.logits(&inputs, None).unwrap(), &labels).unwrap();
+        losses.push(loss.double_value(&[]));
+        replica.backward(&loss).unwrap();
+        optimizer.step(1e-2).unwrap();
+    }
+    assert!(losses[7] < 0.5 * losses[0], "{losses:?}");
+    let update = replica.update().unwrap();
+    let moved = |name: &str| update.get(name) != trained.get(name);
+    assert!(moved(&tensor_name(&layers[0], U)) && moved(&tensor_name(&layers[0], V)));
+}
+
+#[test]
+fn the_exact_method_aggregates_an_adapter_from_outside_exactly() {
+    let checkpoint = checkpoint();
+    let layers = layers(&checkpoint);
+    let groups = LayerGroup::of(&layers);
+    let start = initial_state(&Outer, &layers, 0, 0);
+    let update = |client: usize| {
+        let change = |(name, tensor): (&str, &HostTensor)| {
+            let mut tensor = tensor.clone();
+            for (i, x) in tensor.values_mut().iter_mut().enumerate() {
+                *x += ((client * 2 + i * 5 + name.len()) as f32).sin();
+            }
+            (name.to_owned(), tensor)
+        };
+        start.iter().map(change).collect::<TensorMap>()
+    };
+    let updates = [update(1), update(2), update(3)];
+    let borrowed: Vec<&TensorMap> = updates.iter().collect();
+    let population = Population {
+        state: &start,
+        updates: &borrowed,
+        weights: &[0.2, 0.5, 0.3],
+        device: Device::Cpu,
+    };
+    let miss = |method: &str| {
+        let round = Round {
+            round: 1,
+            adapter: &Outer,
+            groups: &groups,
+            updates: population,
+            fold_scale: 1.0,
+            seed: 0,
+        };
+        let mut state = GlobalState {
+            trained: start.clone(),
+            ..GlobalState::default()
+        };
+        aggregate::find(method)
+            .unwrap()
+            .aggregate(&round, &mut state)
+            .unwrap()
+            .exactness_error
+    };
+    assert!(miss("ours") < 1e-6);
+    assert!(miss("normal") > 0.1, "plain averaging misses much of it");
+}

@@ -1,0 +1,165 @@
+//! Whole runs against rounds computed by transformers, peft and the formulas of aggregation.
+//!
+//! They need a model and data sets that the project does not ship; without them each says so.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// The folder beside the project, where a developer may keep models, data and reference values.
+fn shared() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared")
+}
+
+fn golden() -> PathBuf {
+    std::env::var_os("REGATTA_GOLDEN").map_or_else(|| shared().join("golden"), PathBuf::from)
+}
+
+fn json(path: &Path) -> Value {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_str(&text).unwrap()
+}
+
+/// Every case of every `trajectory-*` folder whose model is at hand.
+fn cases() -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(golden()) else {
+        return Vec::new();
+    };
+    let folders = entries.map(|entry| entry.unwrap().path());
+    let trajectories = folders.filter(|path| {
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with("trajectory-"))
+    });
+    let mut cases: Vec<PathBuf> = trajectories
+        .flat_map(|folder| std::fs::read_dir(folder).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|case| model(&json(&case.join("run.json"))).is_dir())
+        .collect();
+    cases.sort();
+    cases
+}
+
+fn model(run: &Value) -> PathBuf {
+    shared().join("models").join(run["model"].as_str().unwrap())
+}
+
+/// Runs a case by the program itself, with the settings that its `run.json` says.
+fn rounds(case: &Path, run: &Value, out: &Path) -> Vec<Value> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_regatta"));
+    command
+        .arg("run")
+        .arg("--model")
+        .arg(model(run))
+        .arg("--data")
+        .arg(shared().join("glue"));
+    command
+        .arg("--init_adapter")
+        .arg(case.join("init"))
+        .arg("--out")
+        .arg(out);
+    command.args([
+        "--quiet",
+        "--metrics",
+        "off",
+        "--precision",
+        "float32",
+        "--no_shuffle",
+    ]);
+    for key in [
+        "task",
+        "agg_type",
+        "num_clients",
+        "rounds",
+        "local_epochs",
+        "batch_size",
+        "lr",
+        "limit_train",
+        "limit_eval",
+        "partition",
+        "warmup_ratio",
+        "max_seq_length",
+        "model_dropout",
+    ] {
+        let value = &run[key];
+        let text = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
+        command.arg(format!("--{key}")).arg(text);
+    }
+    // What the reference trains with: no dropout anywhere.
+    let dropout = if run["agg_type"] == "ours_vera" {
+        "--vera_dropout"
+    } else {
+        "--lora_dropout"
+    };
+    command.args([dropout, "0"]);
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let text = std::fs::read_to_string(out.join("rounds.jsonl")).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn assert_near(what: &str, got: &Value, want: &Value, tolerance: f64) {
+    let (got, want) = (got.as_f64().unwrap(), want.as_f64().unwrap());
+    assert!(
+        (got - want).abs() <= tolerance,
+        "{what}: {got}, expected {want}"
+    );
+}
+
+#[test]
+fn golden_trajectories_are_reproduced_round_by_round() {
+    let cases = cases();
+    if cases.is_empty() {
+        eprintln!(
+            "skipped: no trajectories with their model under {}",
+            golden().display()
+        );
+    }
+    for case in cases {
+        let name = case.display();
+        let (run, expected) = (
+            json(&case.join("run.json")),
+            json(&case.join("expected.json")),
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let rounds = rounds(&case, &run, &folder.path().join("run"));
+        let expected = expected.as_array().unwrap();
+        assert_eq!(rounds.len(), expected.len(), "{name}: rounds");
+        for (got, want) in rounds.iter().zip(expected) {
+            let what = |what: &str| format!("{name}, round {}, {what}", want["round"]);
+            for (i, loss) in want["client_loss"].as_array().unwrap().iter().enumerate() {
+                let own = &got["clients"][i]["loss"];
+                assert_near(&what(&format!("loss of client {i}")), own, loss, 1e-3);
+            }
+            assert_near(
+                &what("evaluation loss"),
+                &got["eval"]["loss"],
+                &want["eval_loss"],
+                1e-3,
+            );
+            // One example of 200 near the boundary may fall either way.
+            let accuracy = &got["eval"]["accuracy"];
+            assert_near(&what("accuracy"), accuracy, &want["accuracy"], 0.0051);
+            let error = &got["exactness_error"];
+            if run["agg_type"] == "normal" {
+                assert_near(&what("exactness"), error, &want["averaging_error"], 1e-4);
+            } else {
+                assert!(
+                    error.as_f64().unwrap() < 1e-6,
+                    "{}: {error}",
+                    what("exactness")
+                );
+            }
+        }
+    }
+}
