@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::adapter::{Adapter, LayerGroup, Targets, registry, tensor_name};
 use crate::aggregate::{self, Aggregator, GlobalState};
 use crate::config::{Bias, Plan, Precision, Problems};
-use crate::glue::{EncodedSplit, GlueError, Split, TextEncoder};
+use crate::glue::{Column, EncodedSplit, GlueError, Split, TextEncoder};
 use crate::inputs::Inputs;
 use crate::model::{Checkpoint, LinearLayer};
 use crate::train::Compute;
@@ -43,6 +43,8 @@ pub struct Experiment {
     pub test: Vec<Split>,
     /// Each client's positions in the training split.
     pub shards: Vec<Vec<u32>>,
+    /// Each client's name, which keys its random streams.
+    pub client_names: Vec<String>,
     encoder: TextEncoder,
 }
 
@@ -81,6 +83,8 @@ impl Experiment {
         let method = aggregate::find(plan.aggregation.method.name());
         let trained_base = trained_base(&plan, &checkpoint, &layers, problems)?;
         let groups = LayerGroup::of(&layers);
+        let column = plan.data.partition.column();
+        let client_names = name_clients(&shards, column.and_then(|name| data.train.column(name)));
         let mut experiment = Self {
             train: encode(&encoder, &data.train, problems)?,
             validation: data
@@ -100,6 +104,7 @@ impl Experiment {
             trained_base,
             labels,
             shards,
+            client_names,
             encoder,
         };
         let initial = super::start::initial_state(&experiment, start_from);
@@ -107,12 +112,6 @@ impl Experiment {
             .map_err(|(key, error)| problems.report_error(key, error))
             .ok()?;
         Some(experiment)
-    }
-
-    /// A client's name, which keys its random streams.
-    #[must_use]
-    pub fn client_name(&self, client: usize) -> String {
-        format!("client-{client}")
     }
 
     /// A client's adapter.
@@ -195,6 +194,26 @@ impl Experiment {
     pub fn encode(&self, split: &Split) -> Result<EncodedSplit, GlueError> {
         encode_cached(&self.encoder, split)
     }
+}
+
+/// `client-0`, `client-1`, …; or, where each client has one value of a column and no two the same,
+/// that value: `movies`, `news`, ….
+fn name_clients(shards: &[Vec<u32>], column: Option<&Column>) -> Vec<String> {
+    let numbered = (0..shards.len()).map(|i| format!("client-{i}")).collect();
+    let Some(column) = column else {
+        return numbered;
+    };
+    let only_value = |shard: &Vec<u32>| {
+        let codes: BTreeSet<u32> = shard
+            .iter()
+            .map(|at| column.codes()[*at as usize])
+            .collect();
+        let code = codes.first().filter(|_| codes.len() == 1)?;
+        column.values().get(*code as usize).cloned()
+    };
+    let values: Option<Vec<String>> = shards.iter().map(only_value).collect();
+    let distinct = |names: &Vec<String>| names.iter().collect::<BTreeSet<_>>().len() == names.len();
+    values.filter(distinct).unwrap_or(numbered)
 }
 
 fn encode(encoder: &TextEncoder, split: &Split, problems: &mut Problems) -> Option<EncodedSplit> {

@@ -88,7 +88,7 @@ fn federation_plan(experiment: &Experiment) -> FederationPlan {
     let client = |(i, shard): (usize, &Vec<u32>)| ClientPlan {
         epochs: plan.training.local_epochs,
         lane: own_lanes.then_some(LaneId(i as u32)),
-        ..ClientPlan::new(experiment.client_name(i), shard.len() as u64)
+        ..ClientPlan::new(&experiment.client_names[i], shard.len() as u64)
     };
     let clients = experiment.shards.iter().enumerate().map(client).collect();
     FederationPlan {

@@ -34,7 +34,7 @@ impl Bars {
             .max()
             .unwrap_or(0);
         let named = |client: &ClientInfo| {
-            let bar = bar("{prefix} {bar:30} {pos:>5}/{len:5} {msg}");
+            let bar = bar("{prefix} {bar:30} {msg}");
             bar.set_prefix(format!("{:width$}", client.name));
             (client.client, bar)
         };
@@ -62,9 +62,9 @@ impl Bars {
         if let Some(bar) = self.clients.get(&client) {
             bar.set_length(progress.steps_total);
             bar.set_position(progress.steps_done);
-            if let Some(loss) = progress.loss {
-                bar.set_message(format!("loss {loss:.4}"));
-            }
+            let (done, total) = (progress.steps_done, progress.steps_total);
+            let loss = progress.loss.map(|loss| format!("  loss {loss:.4}"));
+            bar.set_message(format!("{done:>5}/{total:<5}{}", loss.unwrap_or_default()));
         }
     }
 
@@ -91,7 +91,8 @@ impl Bars {
 }
 
 fn bar(template: &str) -> ProgressBar {
-    let bar = BARS.add(ProgressBar::new(0));
+    // How long it gets is known when its client has begun; a bar of length 0 would look full.
+    let bar = BARS.add(ProgressBar::new(1));
     // The templates are constants; the default style is still a bar.
     let style = ProgressStyle::with_template(template);
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));

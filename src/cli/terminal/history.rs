@@ -62,13 +62,13 @@ impl History {
         let scores = scores.map(score_names).unwrap_or_default();
         let mut header = vec!["round".to_owned()];
         if many {
-            header.push("clients' losses (least / median / most)".to_owned());
+            header.push("clients' losses\n(least / median / most)".to_owned());
         } else {
-            header.extend(names.iter().map(|name| format!("{name} loss")));
+            header.extend(names.iter().map(|name| format!("{name}\nloss")));
         }
-        header.push("train loss".to_owned());
-        header.extend(scores.iter().map(|name| title(name)));
-        header.extend(["exactness error", "seconds"].map(str::to_owned));
+        header.push("train\nloss".to_owned());
+        header.extend(scores.iter().map(|name| title(name).replace(' ', "\n")));
+        header.extend(["exactness\nerror", "seconds"].map(str::to_owned));
         let mut table = Table::new();
         table.load_style(UTF8_FULL_CONDENSED);
         table.set_header(header);
