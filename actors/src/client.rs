@@ -1,5 +1,6 @@
 //! The client actor: an identity that takes its turn on a lane.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use actix::prelude::*;
@@ -7,12 +8,14 @@ use actix::prelude::*;
 use crate::board::Board;
 use crate::bus::Bus;
 use crate::event::{ClientState, Event};
+use crate::fault::CutKind;
 use crate::lane::{JobFailure, JobReport, LaneGroup, LanesGone};
 use crate::learner::{ClientId, LaneId, Learner, TrainTask};
-use crate::message::{Deposit, Input, Stamp, TrainRound};
+use crate::message::{Cancel, Deposit, Input, Script, Stamp, TrainRound, Work};
 use crate::server_actor::ServerActor;
 
 /// One client. It holds no model and no data: these are the learner's, by the client's number.
+/// When it dies, it tells the scheduler.
 pub(crate) struct ClientActor<L: Learner> {
     pub client: ClientId,
     pub name: Arc<str>,
@@ -21,22 +24,41 @@ pub(crate) struct ClientActor<L: Learner> {
     pub scheduler: Recipient<Input>,
     pub board: Arc<Board>,
     pub bus: Bus,
-    /// The job it waits for; cancelled by cancelling this.
-    pub job: Option<SpawnHandle>,
+    pub job: Option<ClientJob>,
+}
+
+/// The job that a client waits for; cancelled by cancelling its handle.
+pub(crate) struct ClientJob {
+    handle: SpawnHandle,
+    stamp: Stamp,
+    /// What it had done when it ended.
+    work: Work,
 }
 
 impl<L: Learner> Actor for ClientActor<L> {
     type Context = Context<Self>;
 }
 
+impl<L: Learner> Drop for ClientActor<L> {
+    fn drop(&mut self) {
+        // An actor whose handler panics is dropped without a word. When the run is taken down,
+        // nobody listens any more.
+        let job = self.job.take().map(|job| (job.stamp, job.work));
+        let client = self.client;
+        self.scheduler.do_send(Input::ClientDied { client, job });
+    }
+}
+
 impl<L: Learner> Handler<TrainRound<L::Global>> for ClientActor<L> {
     type Result = ();
 
     fn handle(&mut self, message: TrainRound<L::Global>, ctx: &mut Context<Self>) {
-        if let Some(job) = self.job.take() {
-            ctx.cancel_future(job);
-        }
-        let TrainRound { stamp, global } = message;
+        let TrainRound {
+            stamp,
+            script,
+            global,
+        } = message;
+        self.give_up(ctx);
         self.enter(stamp, ClientState::Queued);
         let task = TrainTask {
             client: self.client,
@@ -46,26 +68,54 @@ impl<L: Learner> Handler<TrainRound<L::Global>> for ClientActor<L> {
             global,
         };
         let lanes = self.lanes.clone();
-        let job = async move { lanes.train(stamp, task).await }
+        let job = async move { lanes.train(stamp, script, task).await }
             .into_actor(self)
-            .map(move |report, client, _| client.job_ended(stamp, report));
-        self.job = Some(ctx.spawn(job));
+            .map(move |report, client, _| client.job_ended(stamp, script, report));
+        self.job = Some(ClientJob {
+            handle: ctx.spawn(job),
+            stamp,
+            work: Work::default(),
+        });
+    }
+}
+
+impl<L: Learner> Handler<Cancel> for ClientActor<L> {
+    type Result = ();
+
+    fn handle(&mut self, Cancel(stamp): Cancel, ctx: &mut Context<Self>) {
+        if self.job.as_ref().is_some_and(|job| job.stamp == stamp) {
+            self.give_up(ctx);
+            self.enter(stamp, ClientState::Idle);
+        }
     }
 }
 
 impl<L: Learner> ClientActor<L> {
-    fn job_ended(&mut self, stamp: Stamp, report: Result<JobReport<L::Update>, LanesGone>) {
-        self.job = None;
+    fn give_up(&mut self, ctx: &mut Context<Self>) {
+        if let Some(job) = self.job.take() {
+            ctx.cancel_future(job.handle);
+        }
+    }
+
+    fn job_ended(
+        &mut self,
+        stamp: Stamp,
+        script: Script,
+        report: Result<JobReport<L::Update>, LanesGone>,
+    ) {
         let Ok(JobReport {
             lane,
             seconds,
+            work,
             result,
         }) = report
         else {
-            return self.failed(stamp, None, "no lane is left to train on".into());
+            let reason = "no lane is left to train on".into();
+            return self.failed(stamp, None, reason, Work::default());
         };
         match result {
             Ok((trained, digest)) => {
+                self.job = None;
                 self.board.update(self.client, |status| {
                     status.loss = Some(trained.loss);
                 });
@@ -78,19 +128,40 @@ impl<L: Learner> ClientActor<L> {
                     seconds,
                 });
             }
-            Err(JobFailure::Cancelled) => self.failed(stamp, Some(lane), "cancelled".into()),
-            Err(JobFailure::Failed(reason) | JobFailure::Panicked(reason)) => {
-                self.failed(stamp, Some(lane), reason);
-            }
+            Err(JobFailure::Cut) => self.cut(stamp, script, lane, work),
+            Err(JobFailure::Cancelled) => self.failed(stamp, Some(lane), "cancelled".into(), work),
+            Err(JobFailure::Failed(reason)) => self.failed(stamp, Some(lane), reason, work),
         }
     }
 
-    fn failed(&self, stamp: Stamp, lane: Option<LaneId>, reason: String) {
+    /// The job ended where the plan cuts it.
+    fn cut(&mut self, stamp: Stamp, script: Script, lane: LaneId, work: Work) {
+        let reason = match script.cut.map(|cut| cut.kind) {
+            Some(CutKind::Crash) => {
+                if let Some(job) = &mut self.job {
+                    job.work = work;
+                }
+                // A panic that the plan wants; the hook that prints panics is for those that it
+                // does not.
+                resume_unwind(Box::new(format!(
+                    "client {} crashes as planned",
+                    self.client
+                )));
+            }
+            Some(CutKind::LaneFailure) => "its lane failed",
+            Some(CutKind::Leave { .. }) | None => "it dropped out",
+        };
+        self.failed(stamp, Some(lane), reason.into(), work);
+    }
+
+    fn failed(&mut self, stamp: Stamp, lane: Option<LaneId>, reason: String, work: Work) {
+        self.job = None;
         self.enter(stamp, ClientState::Idle);
         self.scheduler.do_send(Input::JobFailed {
             stamp,
             lane,
             reason,
+            work,
         });
     }
 

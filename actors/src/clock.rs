@@ -32,14 +32,19 @@ impl VirtualTime {
 }
 
 /// The clock and all that is due.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(
+    from = "Saved<T>",
+    into = "Saved<T>",
+    bound(serialize = "T: Serialize + Clone")
+)]
 pub struct VirtualClock<T> {
     now: VirtualTime,
     sequence: u64,
     heap: BinaryHeap<Reverse<Entry<T>>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Entry<T> {
     due: VirtualTime,
     sequence: u64,
@@ -72,6 +77,37 @@ impl<T> Ord for Entry<T> {
     }
 }
 
+/// A clock as it is written down.
+#[derive(Serialize, Deserialize)]
+#[serde(rename = "VirtualClock")]
+struct Saved<T> {
+    now: VirtualTime,
+    sequence: u64,
+    due: Vec<Entry<T>>,
+}
+
+impl<T> From<Saved<T>> for VirtualClock<T> {
+    fn from(saved: Saved<T>) -> Self {
+        Self {
+            now: saved.now,
+            sequence: saved.sequence,
+            heap: saved.due.into_iter().map(Reverse).collect(),
+        }
+    }
+}
+
+impl<T> From<VirtualClock<T>> for Saved<T> {
+    fn from(clock: VirtualClock<T>) -> Self {
+        let mut due: Vec<_> = clock.heap.into_iter().map(|Reverse(entry)| entry).collect();
+        due.sort();
+        Self {
+            now: clock.now,
+            sequence: clock.sequence,
+            due,
+        }
+    }
+}
+
 impl<T> Default for VirtualClock<T> {
     fn default() -> Self {
         Self {
@@ -99,17 +135,38 @@ impl<T> VirtualClock<T> {
         self.sequence += 1;
     }
 
-    /// What comes next.
+    /// What comes next, and when it was due.
     #[must_use]
-    pub fn peek(&self) -> Option<&T> {
-        self.heap.peek().map(|Reverse(entry)| &entry.what)
+    pub fn peek(&self) -> Option<(VirtualTime, &T)> {
+        let Reverse(entry) = self.heap.peek()?;
+        Some((entry.due, &entry.what))
     }
 
     /// Moves on to what comes next, and takes it.
     pub fn pop(&mut self) -> Option<T> {
         let Reverse(entry) = self.heap.pop()?;
-        self.now = entry.due;
+        self.advance_to(entry.due);
         Some(entry.what)
+    }
+
+    /// Moves on to `time`, unless that is past. What was due until then is overdue.
+    pub fn advance_to(&mut self, time: VirtualTime) {
+        self.now = self.now.max(time);
+    }
+
+    /// Forgets what is due unless it is to be kept.
+    pub fn retain(&mut self, keep: impl Fn(&T) -> bool) {
+        self.heap.retain(|Reverse(entry)| keep(&entry.what));
+    }
+
+    /// Changes what is due, but not when.
+    pub fn change(&mut self, mut change: impl FnMut(&mut T)) {
+        let entries = std::mem::take(&mut self.heap).into_iter();
+        let changed = entries.map(|Reverse(mut entry)| {
+            change(&mut entry.what);
+            Reverse(entry)
+        });
+        self.heap = changed.collect();
     }
 }
 
@@ -133,6 +190,30 @@ mod tests {
         assert_eq!(clock.pop(), Some("late"));
         assert_eq!(clock.pop(), None);
         assert_eq!(clock.now().seconds(), 2.0);
+    }
+
+    #[test]
+    fn a_clock_that_was_written_down_goes_on_the_same() {
+        let mut clock = VirtualClock::default();
+        for (seconds, what) in [(3.0, 3), (1.0, 0), (1.0, 1), (2.0, 2)] {
+            clock.schedule(VirtualTime::default().after(seconds), what);
+        }
+        assert_eq!(clock.pop(), Some(0));
+        let json = serde_json::to_string(&clock).unwrap();
+        let mut again: VirtualClock<i32> = serde_json::from_str(&json).unwrap();
+        assert_eq!(again.now(), clock.now());
+        for expected in 1..4 {
+            assert_eq!(again.pop(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn time_never_goes_back() {
+        let mut clock = VirtualClock::default();
+        clock.schedule(VirtualTime(5), ());
+        clock.advance_to(VirtualTime(9));
+        assert_eq!(clock.pop(), Some(()));
+        assert_eq!(clock.now(), VirtualTime(9));
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Steering a run from outside: a [`ControlHandle`] sends commands, the run holds the [`Control`].
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::board::Board;
+use crate::learner::ClientId;
 
 /// A command to a running federation.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -16,6 +17,57 @@ pub enum ControlCommand {
     FinishRound,
     /// End the run at once; the round is lost.
     StopNow,
+    /// Wait after this round until [`ControlCommand::Resume`].
+    Pause,
+    /// Go on.
+    Resume,
+    /// Save the run's state after this round, if it is saved at all.
+    Checkpoint,
+    /// Ask this client no more, from the next round on.
+    DropClient {
+        /// Which.
+        client: ClientId,
+    },
+    /// Ask this client again, also one that is retired, from the next round on.
+    RestoreClient {
+        /// Which.
+        client: ClientId,
+    },
+    /// Make this client slower from the next round on.
+    SlowClient {
+        /// Which.
+        client: ClientId,
+        /// Its training takes so many times as long as its profile says; 1: as it says.
+        factor: f64,
+    },
+}
+
+/// A command that changed a run's course, and where: between two rounds, so that a run with
+/// interventions replays.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Intervention {
+    /// The round after which it took effect.
+    pub after_round: u32,
+    /// What was wanted.
+    #[serde(flatten)]
+    pub command: ControlCommand,
+}
+
+/// Where a run is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunStatus {
+    /// The current round, from 1; 0 before the first.
+    pub round: u32,
+    /// Rounds planned.
+    pub rounds: u32,
+    /// Virtual time, in seconds since the run's start.
+    pub virtual_seconds: f64,
+    /// Clients at work.
+    pub working: u32,
+    /// Whether it waits to be told to go on.
+    pub paused: bool,
+    /// Whether it is over.
+    pub over: bool,
 }
 
 /// Sends commands to a run and reads its status board; cheap to clone, usable on any thread.
@@ -23,6 +75,7 @@ pub enum ControlCommand {
 pub struct ControlHandle {
     commands: mpsc::UnboundedSender<ControlCommand>,
     board: Arc<Board>,
+    status: Arc<Mutex<RunStatus>>,
 }
 
 /// The run's end of a [`ControlHandle`].
@@ -30,6 +83,7 @@ pub struct ControlHandle {
 pub struct Control {
     pub(crate) commands: mpsc::UnboundedReceiver<ControlCommand>,
     pub(crate) board: Arc<Board>,
+    pub(crate) status: Arc<Mutex<RunStatus>>,
 }
 
 /// Makes the two ends of one run's control line.
@@ -37,14 +91,17 @@ pub struct Control {
 pub fn control() -> (ControlHandle, Control) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let board = Arc::new(Board::default());
+    let status = Arc::<Mutex<RunStatus>>::default();
     (
         ControlHandle {
             commands: sender,
             board: board.clone(),
+            status: status.clone(),
         },
         Control {
             commands: receiver,
             board,
+            status,
         },
     )
 }
@@ -53,6 +110,12 @@ impl ControlHandle {
     /// Sends a command. Returns whether the run is still there to take it.
     pub fn send(&self, command: ControlCommand) -> bool {
         self.commands.send(command).is_ok()
+    }
+
+    /// Where the run is.
+    #[must_use]
+    pub fn status(&self) -> RunStatus {
+        self.status.lock().map_or_else(|e| *e.into_inner(), |s| *s)
     }
 
     /// The status board of the run.

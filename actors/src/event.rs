@@ -2,14 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::control::Intervention;
+use crate::fault::FaultName;
 use crate::learner::{Aggregation, ClientId, Digest, LaneId, Progress, Scores};
 use crate::record::RoundRecord;
 use crate::run::Ending;
 
 /// Something that happened in a run.
 ///
-/// [`Event::Progress`] and [`Event::ClientState`] come as the machine gets to them; all others
-/// come in the order of virtual time, the same in each run of a plan.
+/// Those that go into the ledger ([`Event::is_recorded`]) come in the order of virtual time, the
+/// same in each run of a plan. The others come as the machine gets to them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -21,9 +23,24 @@ pub enum Event {
         /// Rounds planned.
         rounds: u32,
         /// Device lanes.
+        #[serde(default, skip_serializing_if = "is_zero")]
         lanes: u32,
         /// The fleet, in client order.
         clients: Vec<ClientInfo>,
+    },
+    /// Everything is started, and the run goes on after a checkpoint. Comes instead of
+    /// [`Event::RunStarted`].
+    RunResumed {
+        /// The run's name.
+        run: String,
+        /// Rounds planned.
+        rounds: u32,
+        /// Device lanes.
+        lanes: u32,
+        /// The fleet, in client order.
+        clients: Vec<ClientInfo>,
+        /// The last round of the checkpoint; what observers know of later ones is void.
+        after_round: u32,
     },
     /// A round begins.
     RoundStarted {
@@ -33,6 +50,165 @@ pub enum Event {
         clients: Vec<ClientId>,
         /// Virtual time, in seconds since the run's start.
         virtual_seconds: f64,
+    },
+    /// More clients are asked in the middle of a round: because too few updates came, because
+    /// nobody was there when it began, or because aggregation is asynchronous.
+    ClientsAsked {
+        /// The round.
+        round: u32,
+        /// The attempt within the round.
+        attempt: u32,
+        /// Who, in client order.
+        clients: Vec<ClientId>,
+        /// Virtual time, in seconds since the run's start.
+        virtual_seconds: f64,
+    },
+    /// A scripted fault will strike a client in its work of this round.
+    FaultStruck {
+        /// The round.
+        round: u32,
+        /// Whom.
+        client: ClientId,
+        /// What.
+        fault: FaultName,
+        /// Virtual time at which the client was asked, in seconds since the run's start.
+        virtual_seconds: f64,
+    },
+    /// A client dropped out, or went away as its availability has it.
+    ClientDropped {
+        /// The round that it worked for.
+        round: u32,
+        /// Who.
+        client: ClientId,
+        /// Optimiser steps that it had done.
+        steps: u64,
+        /// The round in which it is back, if that was said.
+        rejoin: Option<u32>,
+        /// Virtual time, in seconds since the run's start.
+        virtual_seconds: f64,
+    },
+    /// A client crashed, or its job failed.
+    ClientFailed {
+        /// The round that it worked for.
+        round: u32,
+        /// Who.
+        client: ClientId,
+        /// What happened.
+        reason: String,
+        /// When it is back, in virtual seconds since the run's start; `None`: it is retired.
+        back_at: Option<f64>,
+        /// Virtual time, in seconds since the run's start.
+        virtual_seconds: f64,
+    },
+    /// An update was lost on its way.
+    UpdateLost {
+        /// The round it was trained in.
+        round: u32,
+        /// Whose.
+        client: ClientId,
+        /// Virtual time at which it should have arrived, in seconds since the run's start.
+        virtual_seconds: f64,
+    },
+    /// A client had sent no update when its round was closed.
+    UpdateLate {
+        /// The round.
+        round: u32,
+        /// Whose.
+        client: ClientId,
+        /// Virtual time, in seconds since the run's start.
+        virtual_seconds: f64,
+    },
+    /// An update came too long after its round, and was dropped.
+    UpdateStale {
+        /// The round it was trained in.
+        round: u32,
+        /// Whose.
+        client: ClientId,
+        /// Rounds since then.
+        staleness: u32,
+        /// Virtual time of arrival, in seconds since the run's start.
+        virtual_seconds: f64,
+    },
+    /// An update came once more, and was dropped.
+    UpdateDuplicated {
+        /// The round it was trained in.
+        round: u32,
+        /// Whose.
+        client: ClientId,
+        /// Virtual time of arrival, in seconds since the run's start.
+        virtual_seconds: f64,
+    },
+    /// Too few updates came; the round asks again.
+    RoundRetried {
+        /// The round.
+        round: u32,
+        /// The attempt that begins.
+        attempt: u32,
+        /// Updates that came.
+        updates: u32,
+        /// Virtual time, in seconds since the run's start.
+        virtual_seconds: f64,
+    },
+    /// Too few updates came; nothing is folded in this round.
+    RoundSkipped {
+        /// The round.
+        round: u32,
+        /// Updates that came.
+        updates: u32,
+        /// Virtual time, in seconds since the run's start.
+        virtual_seconds: f64,
+    },
+    /// The server died, as the plan has it.
+    ServerCrashed {
+        /// The round.
+        round: u32,
+        /// Virtual time, in seconds since the run's start.
+        virtual_seconds: f64,
+    },
+    /// The server is back where it was.
+    ServerRecovered {
+        /// The round.
+        round: u32,
+        /// Virtual time, in seconds since the run's start.
+        virtual_seconds: f64,
+    },
+    /// The server failed, as the plan does not have it; it is built again and does again what is
+    /// not in the last checkpoint.
+    ServerFailed {
+        /// The round.
+        round: u32,
+        /// What happened.
+        reason: String,
+    },
+    /// Somebody outside changed the run's course.
+    Intervention(Intervention),
+    /// The run's state is saved.
+    Checkpointed {
+        /// The last round in it.
+        round: u32,
+        /// Its size.
+        bytes: u64,
+    },
+    /// The run waits between two rounds until it is told to go on.
+    Paused {
+        /// The last finished round.
+        round: u32,
+    },
+    /// A lane has no trainer any more, and takes no more jobs.
+    LaneFailed {
+        /// Which.
+        lane: LaneId,
+        /// What happened.
+        reason: String,
+    },
+    /// A lane's job has made no progress for long, in wall time.
+    LaneStalled {
+        /// Which.
+        lane: LaneId,
+        /// Whose job it is.
+        client: ClientId,
+        /// Wall seconds without progress.
+        seconds: f64,
     },
     /// A client is in another state.
     ClientState {
@@ -73,6 +249,7 @@ pub enum Event {
         /// Digest of the update.
         digest: Digest,
         /// Wall seconds that the job took on its lane.
+        #[serde(default, skip_serializing_if = "is_zero")]
         seconds: f64,
         /// Virtual time of arrival, in seconds since the run's start.
         virtual_seconds: f64,
@@ -91,6 +268,7 @@ pub enum Event {
         /// What it did.
         aggregation: Aggregation,
         /// Wall seconds it took.
+        #[serde(default, skip_serializing_if = "is_zero")]
         seconds: f64,
     },
     /// The global state was scored.
@@ -100,6 +278,7 @@ pub enum Event {
         /// The scores.
         scores: Scores,
         /// Wall seconds it took.
+        #[serde(default, skip_serializing_if = "is_zero")]
         seconds: f64,
     },
     /// A round is over.
@@ -115,6 +294,44 @@ pub enum Event {
         /// What ended it, if it did not end well.
         error: Option<String>,
     },
+}
+
+impl Event {
+    /// Whether it goes into the ledger: whether each run of the plan has it, at the same time.
+    #[must_use]
+    pub fn is_recorded(&self) -> bool {
+        !matches!(
+            self,
+            Self::RunResumed { .. }
+                | Self::ServerFailed { .. }
+                | Self::Checkpointed { .. }
+                | Self::Paused { .. }
+                | Self::LaneFailed { .. }
+                | Self::LaneStalled { .. }
+                | Self::ClientState { .. }
+                | Self::Progress { .. }
+                | Self::StaleReply { .. }
+        )
+    }
+
+    /// The event without what was measured in wall time and without the number of lanes: what
+    /// each run of the plan has in common. These fields are left out in JSON.
+    #[must_use]
+    pub fn timeless(mut self) -> Self {
+        match &mut self {
+            Self::RunStarted { lanes, .. } => *lanes = 0,
+            Self::UpdateReceived { seconds, .. }
+            | Self::Aggregated { seconds, .. }
+            | Self::Evaluated { seconds, .. } => *seconds = 0.0,
+            Self::RoundFinished(record) => record.forget_wall_time(),
+            _ => {}
+        }
+        self
+    }
+}
+
+pub(crate) fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// One client, as [`Event::RunStarted`] introduces it.

@@ -2,32 +2,51 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::bus::Bus;
+use crate::checkpoint::{Checkpoint, CheckpointStore};
 use crate::client::ClientActor;
-use crate::control::{Control, ControlCommand};
+use crate::control::{Control, ControlCommand, Intervention};
 use crate::event::Observer;
 use crate::lanes::{LaneStarter, Lanes};
-use crate::learner::{ClientId, Learner};
+use crate::learner::Learner;
+use crate::ledger::Sink;
 use crate::message::Input;
-use crate::plan::{ClientPlan, FederationPlan};
+use crate::plan::FederationPlan;
 use crate::run::{RunError, RunOutcome};
-use crate::scheduler::Scheduler;
-use crate::scheduler_actor::{Crew, OutcomeSender, SchedulerActor};
-use crate::server_actor::ServerActor;
+use crate::scheduler::{Beginning, Scheduler};
+use crate::scheduler_actor::{ClientFactory, Crew, OutcomeSender, SchedulerActor, Tells};
+use crate::server_actor::{ServerActor, ServerStart};
+use crate::watchdog::{Pulse, Watchdog};
 
-/// Runs a checked plan; to be called on a thread of its own.
-pub(crate) fn run<L: Learner>(
-    plan: FederationPlan,
-    learner: Arc<L>,
-    observers: Vec<Box<dyn Observer>>,
-    control: Control,
-) -> Result<RunOutcome, RunError> {
-    let (bus, observing) = Bus::start(observers)?;
-    let result = conduct(Arc::new(plan), learner, &bus, control);
+/// What a run is started with.
+pub(crate) struct Start<L> {
+    /// A checked plan.
+    pub plan: Arc<FederationPlan>,
+    pub learner: Arc<L>,
+    pub observers: Vec<Box<dyn Observer>>,
+    pub control: Control,
+    pub record: Record,
+}
+
+/// Where a run's record goes, and where it goes on from.
+#[derive(Default)]
+pub(crate) struct Record {
+    pub sink: Option<Box<dyn Sink + Send>>,
+    pub store: Option<CheckpointStore>,
+    pub beginning: Option<Box<Checkpoint>>,
+    /// Commands from outside that are known beforehand.
+    pub interventions: Vec<Intervention>,
+}
+
+/// Runs a plan; to be called on a thread of its own.
+pub(crate) fn run<L: Learner>(mut start: Start<L>) -> Result<RunOutcome, RunError> {
+    let (bus, observing) = Bus::start(std::mem::take(&mut start.observers))?;
+    let result = conduct(start, &bus);
     drop(bus);
     if let Some(thread) = observing {
         join(thread);
@@ -37,26 +56,17 @@ pub(crate) fn run<L: Learner>(
 
 /// Starts the actors, waits for the outcome, and ends what it started: clients first, which
 /// cancels their jobs and closes the lanes' queues, then lanes, then the server.
-fn conduct<L: Learner>(
-    plan: Arc<FederationPlan>,
-    learner: Arc<L>,
-    bus: &Bus,
-    control: Control,
-) -> Result<RunOutcome, RunError> {
+fn conduct<L: Learner>(start: Start<L>, bus: &Bus) -> Result<RunOutcome, RunError> {
     let system = System::new();
     let (sender, outcome) = oneshot::channel();
     let mut threads = Threads::default();
     let result = system.block_on(async {
-        let start = Start {
-            plan,
-            learner,
-            bus,
-            control,
-        };
-        start.start(sender, &mut threads)?;
+        start.start(bus, sender, &mut threads)?;
         let died = || RunError::Broken("the scheduler died".into());
         outcome.await.unwrap_or_else(|_| Err(died()))
     });
+    // What still waits in the scheduler's mailbox may hold a way to the lanes.
+    drop(system);
     threads.end();
     result
 }
@@ -90,62 +100,104 @@ fn join(thread: JoinHandle<()>) {
     }
 }
 
-/// What a run is started with.
-struct Start<'a, L> {
-    plan: Arc<FederationPlan>,
-    learner: Arc<L>,
-    bus: &'a Bus,
-    control: Control,
-}
-
-impl<L: Learner> Start<'_, L> {
-    fn start(self, outcome: OutcomeSender, threads: &mut Threads) -> Result<(), RunError> {
-        let machine = Scheduler::new(self.plan.clone());
-        let scheduler = SchedulerActor::new(machine, self.bus.clone(), outcome).start();
-
-        let arbiter = threads.server.insert(Arbiter::try_new()?);
-        let (learner, address) = (self.learner.clone(), scheduler.clone());
-        let server = ServerActor::start_in_arbiter(&arbiter.handle(), move |_| {
-            ServerActor::new(learner, address)
-        });
-
+impl<L: Learner> Start<L> {
+    fn start(
+        mut self,
+        bus: &Bus,
+        outcome: OutcomeSender,
+        threads: &mut Threads,
+    ) -> Result<(), RunError> {
+        let scheduler = self.scheduler(bus, outcome)?;
+        let server = self.server(scheduler.clone(), threads)?;
+        let pulses: Vec<Arc<Pulse>> = (0..self.plan.lanes).map(|_| Arc::default()).collect();
         let starter = LaneStarter {
             learner: self.learner.clone(),
             scheduler: scheduler.clone().recipient(),
             board: self.control.board.clone(),
-            bus: self.bus.clone(),
+            bus: bus.clone(),
+            pulses: pulses.clone(),
         };
         let lanes = starter.start(&self.plan, &mut threads.lanes)?;
-
-        let arbiter = threads.clients.insert(Arbiter::try_new()?);
-        let clients = self.clients(&arbiter.handle(), &lanes, &server, &scheduler);
+        let arbiter = threads.clients.insert(Arbiter::try_new()?).handle();
+        let ids = self.plan.numbered().map(|(client, _)| client);
+        let ids: Vec<_> = ids.collect();
+        let patience = self.plan.watchdog_seconds.map(Duration::from_secs_f64);
+        let factory = self.client_factory(bus, arbiter, lanes, &server, &scheduler);
         actix::spawn(forward(self.control.commands, scheduler.clone()));
-        scheduler.do_send(Crew { server, clients });
+        scheduler.do_send(Crew {
+            server,
+            clients: ids.into_iter().map(&factory).collect(),
+            factory,
+            watchdog: patience.map(|patience| Watchdog { pulses, patience }),
+        });
         Ok(())
     }
 
-    fn clients(
+    fn scheduler(
+        &mut self,
+        bus: &Bus,
+        outcome: OutcomeSender,
+    ) -> Result<Addr<SchedulerActor<L>>, RunError> {
+        let state = self.record.beginning.as_mut();
+        let beginning = Beginning {
+            state: state.map(|checkpoint| std::mem::take(&mut checkpoint.scheduler)),
+            interventions: std::mem::take(&mut self.record.interventions),
+            saves: self.record.store.is_some(),
+        };
+        let machine = Scheduler::begin(self.plan.clone(), beginning)
+            .map_err(|reason| RunError::Broken(format!("the scheduler's state: {reason}")))?;
+        let tells = Tells {
+            bus: bus.clone(),
+            board: self.control.board.clone(),
+            status: self.control.status.clone(),
+            sink: self.record.sink.take(),
+        };
+        Ok(SchedulerActor::new(machine, tells, outcome).start())
+    }
+
+    fn server(
+        &mut self,
+        scheduler: Addr<SchedulerActor<L>>,
+        threads: &mut Threads,
+    ) -> Result<Addr<ServerActor<L>>, RunError> {
+        let start = ServerStart {
+            learner: self.learner.clone(),
+            run: self.plan.run_id(),
+            store: self.record.store.take(),
+            beginning: self.record.beginning.take(),
+        };
+        let arbiter = threads.server.insert(Arbiter::try_new()?).handle();
+        Ok(ServerActor::start_in_arbiter(&arbiter, move |_| {
+            ServerActor::new(start, scheduler)
+        }))
+    }
+
+    fn client_factory(
         &self,
-        arbiter: &ArbiterHandle,
-        lanes: &Lanes<L>,
+        bus: &Bus,
+        arbiter: ArbiterHandle,
+        lanes: Lanes<L>,
         server: &Addr<ServerActor<L>>,
         scheduler: &Addr<SchedulerActor<L>>,
-    ) -> Vec<Addr<ClientActor<L>>> {
-        let start = |(client, plan): (ClientId, &ClientPlan)| {
+    ) -> ClientFactory<L> {
+        let (plan, board) = (self.plan.clone(), self.control.board.clone());
+        let (bus, server) = (bus.clone(), server.clone());
+        let scheduler = scheduler.clone().recipient();
+        Box::new(move |client| {
+            let client_plan = &plan.clients[client.0 as usize];
             let actor = ClientActor {
                 client,
-                name: plan.name.as_str().into(),
-                lanes: lanes.group(plan.lane),
+                name: client_plan.name.as_str().into(),
+                lanes: lanes.group(client_plan.lane),
                 server: server.clone(),
-                scheduler: scheduler.clone().recipient(),
-                board: self.control.board.clone(),
-                bus: self.bus.clone(),
+                scheduler: scheduler.clone(),
+                board: board.clone(),
+                bus: bus.clone(),
                 job: None,
             };
-            self.control.board.update(client, |_| {});
-            ClientActor::start_in_arbiter(arbiter, move |_| actor)
-        };
-        self.plan.numbered().map(start).collect()
+            board.update(client, |_| {});
+            ClientActor::start_in_arbiter(&arbiter, move |_| actor)
+        })
     }
 }
 

@@ -9,11 +9,12 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::learner::{Digest, LaneId, Learner, TrainTask, Trained};
-use crate::message::Stamp;
+use crate::message::{Script, Stamp, Work};
 
 /// A job on its way to a lane.
 pub(crate) struct Job<L: Learner> {
     pub stamp: Stamp,
+    pub script: Script,
     pub task: TrainTask<L::Global>,
     pub reply: oneshot::Sender<JobReport<L::Update>>,
     /// A place in the queue, free again as soon as a lane takes the job.
@@ -25,6 +26,8 @@ pub(crate) struct JobReport<U> {
     pub lane: LaneId,
     /// Wall seconds on the lane.
     pub seconds: f64,
+    /// What it had done when it ended.
+    pub work: Work,
     pub result: Result<(Trained<U>, Digest), JobFailure>,
 }
 
@@ -32,8 +35,9 @@ pub(crate) struct JobReport<U> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum JobFailure {
     Cancelled,
+    /// It came to where the plan cuts it.
+    Cut,
     Failed(String),
-    Panicked(String),
 }
 
 /// No lane of the group is left.
@@ -71,12 +75,14 @@ impl<L: Learner> LaneGroup<L> {
     pub async fn train(
         &self,
         stamp: Stamp,
+        script: Script,
         task: TrainTask<L::Global>,
     ) -> Result<JobReport<L::Update>, LanesGone> {
         let place = self.places.clone().acquire_owned().await;
         let (reply, report) = oneshot::channel();
         let job = Job {
             stamp,
+            script,
             task,
             reply,
             place: place.map_err(|_| LanesGone)?,

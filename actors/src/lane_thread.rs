@@ -1,22 +1,20 @@
 //! What runs on a lane's thread.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
 use actix::Recipient;
 use crossbeam_channel::Receiver;
-use tokio::sync::oneshot;
 
 use crate::board::Board;
 use crate::bus::Bus;
-use crate::event::{ClientState, Event};
 use crate::guard::guarded;
 use crate::lane::{Job, JobFailure, JobReport};
-use crate::learner::{
-    Digest, JobError, LaneId, Learner, Payload, Progress, TrainTask, Trained, Trainer, Watch,
-};
-use crate::message::{Input, Stamp};
+use crate::lane_watch::LaneWatch;
+use crate::learner::{Digest, JobError, LaneId, Learner, Payload, TrainTask, Trained, Trainer};
+use crate::message::{Input, Script};
+use crate::random::StreamKey;
+use crate::watchdog::Pulse;
 
 /// One lane; [`LaneThread::run`] is its thread's main function.
 pub(crate) struct LaneThread<L: Learner> {
@@ -26,7 +24,12 @@ pub(crate) struct LaneThread<L: Learner> {
     pub scheduler: Recipient<Input>,
     pub board: Arc<Board>,
     pub bus: Bus,
+    /// Shows the watchdog that the lane makes progress.
+    pub pulse: Arc<Pulse>,
 }
+
+/// A job's update with its digest, or why there is none.
+type JobResult<U> = Result<(Trained<U>, Digest), JobFailure>;
 
 impl<L: Learner> LaneThread<L> {
     /// Trains jobs until no client can send one any more, or no trainer can be had.
@@ -40,22 +43,33 @@ impl<L: Learner> LaneThread<L> {
     fn serve(&self) -> Result<(), String> {
         let mut trainer = self.build()?;
         self.scheduler.do_send(Input::LaneReady(self.lane));
-        for job in &self.jobs {
-            let Job {
-                stamp,
-                task,
-                mut reply,
-                place,
-            } = job;
-            drop(place);
-            if reply.is_closed() {
+        for mut job in &self.jobs {
+            drop(job.place);
+            if job.reply.is_closed() {
                 continue;
             }
-            let report = self.work(&mut trainer, stamp, &task, &mut reply);
-            drop(task);
-            let panicked = matches!(report.result, Err(JobFailure::Panicked(_)));
+            self.pulse.begin(job.stamp.client);
+            let began = Instant::now();
+            let mut watch = LaneWatch::new(self, job.stamp, job.script, &mut job.reply);
+            watch.begin();
+            let result = guarded(|| self.work(&mut trainer, &job.task, job.script, &mut watch));
+            let (is_cut, work) = (watch.is_cut(), watch.work());
+            self.pulse.end();
+            drop(job.task);
+            let panicked = result.is_err();
+            let result = match result {
+                // A trainer that finished in spite of it is not asked.
+                _ if is_cut => Err(JobFailure::Cut),
+                Ok(result) => result,
+                Err(reason) => Err(JobFailure::Failed(reason)),
+            };
             // A client that is no longer there has no use for it.
-            let _ = reply.send(report);
+            let _ = job.reply.send(JobReport {
+                lane: self.lane,
+                seconds: began.elapsed().as_secs_f64(),
+                work,
+                result,
+            });
             if panicked {
                 // What it left half done must not reach the next job.
                 guarded(move || drop(trainer)).unwrap_or_else(|reason| {
@@ -74,36 +88,37 @@ impl<L: Learner> LaneThread<L> {
     fn work(
         &self,
         trainer: &mut L::Trainer,
-        stamp: Stamp,
         task: &TrainTask<L::Global>,
-        reply: &mut oneshot::Sender<JobReport<L::Update>>,
-    ) -> JobReport<L::Update> {
-        let began = Instant::now();
-        let mut watch = LaneWatch {
-            thread: self,
-            stamp,
-            reply,
-        };
-        watch.begin();
-        let result = guarded(|| train_once_more(trainer, task, &mut watch));
-        JobReport {
-            lane: self.lane,
-            seconds: began.elapsed().as_secs_f64(),
-            result: result.unwrap_or_else(|reason| Err(JobFailure::Panicked(reason))),
+        script: Script,
+        watch: &mut LaneWatch<'_, L>,
+    ) -> JobResult<L::Update> {
+        let mut trained = train_once_more(trainer, task, watch)?;
+        if script.cut.is_some() {
+            return Err(watch.cut());
         }
+        if let Some((corruption, seed)) = script.corruption {
+            let key = StreamKey {
+                seed,
+                purpose: "corruption",
+                name: &task.client_name,
+                round: task.round,
+                attempt: task.attempt,
+            };
+            self.learner
+                .corrupt(&mut trained.update, corruption, &mut key.stream())
+                .map_err(|error| JobFailure::Failed(error.to_string()))?;
+        }
+        let digest = trained.update.digest();
+        Ok((trained, digest))
     }
 }
 
 /// Trains; after running out of memory, once more with less.
-fn train_once_more<T, G, U>(
-    trainer: &mut T,
-    task: &TrainTask<G>,
-    watch: &mut dyn Watch,
-) -> Result<(Trained<U>, Digest), JobFailure>
-where
-    T: Trainer<Global = G, Update = U>,
-    U: Payload,
-{
+fn train_once_more<L: Learner>(
+    trainer: &mut L::Trainer,
+    task: &TrainTask<L::Global>,
+    watch: &mut LaneWatch<'_, L>,
+) -> Result<Trained<L::Update>, JobFailure> {
     let mut result = trainer.train(task, watch);
     if let Err(JobError::OutOfMemory(reason)) = &result {
         tracing::warn!(
@@ -114,56 +129,8 @@ where
         trainer.relieve_memory();
         result = trainer.train(task, watch);
     }
-    match result {
-        Ok(trained) => {
-            let digest = trained.update.digest();
-            Ok((trained, digest))
-        }
-        Err(JobError::Cancelled) => Err(JobFailure::Cancelled),
-        Err(error) => Err(JobFailure::Failed(error.to_string())),
-    }
-}
-
-/// Reports a job's progress, and ends it when nobody waits for its reply.
-struct LaneWatch<'a, L: Learner> {
-    thread: &'a LaneThread<L>,
-    stamp: Stamp,
-    reply: &'a mut oneshot::Sender<JobReport<L::Update>>,
-}
-
-impl<L: Learner> LaneWatch<'_, L> {
-    fn begin(&self) {
-        let Stamp { round, client, .. } = self.stamp;
-        let lane = Some(self.thread.lane);
-        self.thread.board.update(client, |status| {
-            status.state = ClientState::Training;
-            status.lane = lane;
-        });
-        self.thread.bus.emit(Event::ClientState {
-            round,
-            client,
-            state: ClientState::Training,
-            lane,
-        });
-    }
-}
-
-impl<L: Learner> Watch for LaneWatch<'_, L> {
-    fn step(&mut self, progress: Progress) -> ControlFlow<()> {
-        if self.reply.is_closed() {
-            return ControlFlow::Break(());
-        }
-        let Stamp { round, client, .. } = self.stamp;
-        self.thread.board.update(client, |status| {
-            status.progress = Some(progress);
-            status.loss = progress.loss.or(status.loss);
-        });
-        self.thread.bus.offer(Event::Progress {
-            round,
-            client,
-            lane: self.thread.lane,
-            progress,
-        });
-        ControlFlow::Continue(())
-    }
+    result.map_err(|error| match error {
+        JobError::Cancelled => JobFailure::Cancelled,
+        error => JobFailure::Failed(error.to_string()),
+    })
 }

@@ -15,6 +15,7 @@ use crate::lane_thread::LaneThread;
 use crate::learner::{LaneId, Learner};
 use crate::message::Input;
 use crate::plan::FederationPlan;
+use crate::watchdog::Pulse;
 
 /// The queues of a run's lanes. Lanes end when this and all clones of its groups are dropped.
 pub(crate) struct Lanes<L: Learner> {
@@ -28,6 +29,8 @@ pub(crate) struct LaneStarter<L: Learner> {
     pub scheduler: Recipient<Input>,
     pub board: Arc<Board>,
     pub bus: Bus,
+    /// One for each lane.
+    pub pulses: Vec<Arc<Pulse>>,
 }
 
 impl<L: Learner> LaneStarter<L> {
@@ -66,6 +69,7 @@ impl<L: Learner> LaneStarter<L> {
             scheduler: self.scheduler.clone(),
             board: self.board.clone(),
             bus: self.bus.clone(),
+            pulse: self.pulses[lane.0 as usize].clone(),
         };
         thread::Builder::new()
             .name(format!("regatta-lane-{}", lane.0))

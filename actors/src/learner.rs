@@ -11,6 +11,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::fault::Corruption;
+use crate::random::Stream;
+
 /// A client's number, from 0, stable through the run. Updates are folded in its order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -72,6 +75,21 @@ pub trait Learner: Send + Sync + 'static {
     /// # Errors
     /// When the device or the model cannot be had.
     fn folder(&self) -> Result<Self::Folder, BoxError>;
+
+    /// Spoils an update as a scripted fault has it, before it is sent. Called on a lane's thread.
+    /// What it does may depend on nothing but its arguments; draws come from `stream`.
+    ///
+    /// # Errors
+    /// When the learner has no such way to spoil an update; the client's job then fails.
+    fn corrupt(
+        &self,
+        update: &mut Self::Update,
+        corruption: Corruption,
+        stream: &mut Stream,
+    ) -> Result<(), BoxError> {
+        let _ = (update, stream);
+        Err(format!("this learner cannot spoil an update ({corruption:?})").into())
+    }
 }
 
 /// One client's work of one round, as a lane gets it.
@@ -90,7 +108,7 @@ pub struct TrainTask<G> {
 }
 
 /// What a client's work of one round gave.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Trained<U> {
     /// What goes to the server.
     pub update: U,
@@ -216,8 +234,15 @@ pub trait Folder {
     /// Bytes that an update takes on the wire.
     fn upload_bytes(&self, update: &Self::Update) -> u64;
 
-    /// Folds a round's updates, given in client order, into the global state. Updates that do not
-    /// fit are refused one by one, not the round. With nothing left to fold the state stays.
+    /// No update that started from the state of a round before `round` will come any more; what is
+    /// kept only for such updates can go.
+    fn forget_before(&mut self, round: u32) {
+        let _ = round;
+    }
+
+    /// Folds a round's updates, given in client order with at most one from each client, into the
+    /// global state. Updates that do not fit are refused one by one, not the round. With nothing
+    /// left to fold the state stays.
     ///
     /// # Errors
     /// Only what makes going on impossible.

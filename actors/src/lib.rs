@@ -12,28 +12,38 @@
 //! Behind these: the actors (scheduler, server, clients), the device lanes and the bus that
 //! carries events, put together and taken apart by `federation`.
 
+pub mod availability;
 pub mod board;
 mod bus;
+pub mod checkpoint;
 mod client;
 pub mod clock;
 pub mod control;
 pub mod event;
+pub mod fault;
 mod federation;
 mod guard;
 mod lane;
 mod lane_thread;
+mod lane_watch;
 mod lanes;
 pub mod learner;
+pub mod ledger;
 pub mod message;
 pub mod plan;
+pub mod policy;
+mod problems;
 pub mod profile;
 pub mod random;
 pub mod record;
+pub mod restart;
 pub mod run;
+pub mod sampling;
 pub mod scheduler;
 mod scheduler_actor;
 mod server;
 mod server_actor;
+mod watchdog;
 
 pub use control::control;
-pub use run::run;
+pub use run::{replay_check, resume, run, run_recorded};

@@ -10,7 +10,9 @@ use actix::Message;
 use serde::{Deserialize, Serialize};
 
 use crate::control::ControlCommand;
+use crate::fault::{Corruption, Cut};
 use crate::learner::{Aggregation, ClientId, Digest, LaneId, Scores, Trained};
+use crate::ledger::RecordError;
 
 /// Tells one run's messages from another's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -50,6 +52,24 @@ pub struct Receipt {
     pub seconds: f64,
 }
 
+/// What a job had done when it ended without an update.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Work {
+    /// Optimiser steps.
+    pub steps: u64,
+    /// Examples seen.
+    pub examples: u64,
+}
+
+/// What the plan's faults do to a job.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Script {
+    /// Where it ends before its time.
+    pub cut: Option<Cut>,
+    /// How its update is spoilt, and what keys the draws for that: the run's seed.
+    pub corruption: Option<(Corruption, u64)>,
+}
+
 /// What the scheduler learns of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Input {
@@ -79,6 +99,15 @@ pub enum Input {
         lane: Option<LaneId>,
         /// What happened.
         reason: String,
+        /// What it had done.
+        work: Work,
+    },
+    /// A client's actor panicked.
+    ClientDied {
+        /// Whose.
+        client: ClientId,
+        /// The job that it had.
+        job: Option<(Stamp, Work)>,
     },
     /// A lane has no trainer and takes no jobs.
     LaneFailed {
@@ -103,6 +132,23 @@ pub enum Input {
     },
     /// The folder left behind what it had to.
     Finished,
+    /// The run's state is saved.
+    Saved {
+        /// The last round in it.
+        round: u32,
+        /// Its size.
+        bytes: u64,
+    },
+    /// The server is built again, at the state of the last checkpoint.
+    Recovered {
+        /// The scheduler's state in that checkpoint; `None`: there was none, and the server is at
+        /// its beginning.
+        state: Option<Vec<u8>>,
+    },
+    /// The ledger or a checkpoint could not be written, or the ledger says otherwise.
+    RecordFailed(RecordError),
+    /// Time went by (with the wall's clock).
+    Tick,
     /// The server cannot go on.
     ServerFailed {
         /// The round it was in; 0 before the first.
@@ -130,6 +176,10 @@ pub enum ServerTask {
     Aggregate,
     /// Scores the global state.
     Evaluate,
+    /// Saves the run's state.
+    Save,
+    /// Takes up the last checkpoint.
+    Recover,
     /// Writes what the run leaves behind.
     Finish,
 }
@@ -142,6 +192,8 @@ impl std::fmt::Display for ServerTask {
             Self::Receive => "take in an update",
             Self::Aggregate => "aggregate",
             Self::Evaluate => "evaluate",
+            Self::Save => "save the run's state",
+            Self::Recover => "take up its last checkpoint",
             Self::Finish => "write the results",
         })
     }
@@ -165,6 +217,8 @@ pub enum ServerCommand {
         round: u32,
         /// The rounds whose states its clients hold.
         holds: BTreeSet<Option<u32>>,
+        /// No update from an earlier round's state will come any more.
+        oldest: u32,
     },
     /// Empty a slot.
     Discard {
@@ -182,6 +236,20 @@ pub enum ServerCommand {
     Evaluate {
         /// After which round.
         round: u32,
+    },
+    /// Save the run's state.
+    Save {
+        /// The last round in it.
+        round: u32,
+        /// Ledger entries until then.
+        recorded: u64,
+        /// The scheduler's part.
+        state: Vec<u8>,
+    },
+    /// Drop everything, and begin anew from the last checkpoint.
+    Recover {
+        /// Only updates stamped with this are taken in from now on.
+        run: RunId,
     },
     /// Write what the run leaves behind.
     Finish {
@@ -202,8 +270,13 @@ pub(crate) struct Opened<G> {
 #[derive(Debug)]
 pub(crate) struct TrainRound<G> {
     pub stamp: Stamp,
+    pub script: Script,
     pub global: Arc<G>,
 }
+
+/// To a client: give this job up.
+#[derive(Debug)]
+pub(crate) struct Cancel(pub Stamp);
 
 /// To the server: an update for its slot.
 #[derive(Debug)]
@@ -213,6 +286,10 @@ pub(crate) struct Deposit<U> {
     pub digest: Digest,
     pub lane: LaneId,
     pub seconds: f64,
+}
+
+impl Message for Cancel {
+    type Result = ();
 }
 
 impl Message for Input {

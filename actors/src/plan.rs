@@ -1,4 +1,4 @@
-//! What a run is to do, fully decided: who takes part, for how long, on how many lanes.
+//! What a run is to do, fully decided: who takes part, on how many lanes, and what goes wrong.
 //!
 //! A [`FederationPlan`] is plain data. A scenario file or a command line is validated elsewhere
 //! and ends up as one of these; [`FederationPlan::check`] says whether it makes sense.
@@ -9,7 +9,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::learner::{ClientId, LaneId};
 use crate::message::RunId;
+use crate::problems::Problems;
+
+pub use crate::availability::{Availability, Interval};
+pub use crate::fault::{Corruption, Fault, FaultKind, FaultName, RoundRange, Slowdown};
+pub use crate::policy::{Late, RoundPolicy, Staleness, Then, TooFew};
+pub use crate::problems::{PlanError, PlanErrors};
 pub use crate::profile::Profile;
+pub use crate::restart::RestartPolicy;
+pub use crate::sampling::{SampleBy, SampleSize, Sampling, Utility};
 
 /// A run: its clients, its rounds, its lanes.
 ///
@@ -35,6 +43,62 @@ pub struct FederationPlan {
     /// Device lanes in all, numbered from 0. A lane that some client has as its own serves no
     /// client without one; those share the rest.
     pub lanes: u32,
+    /// What goes wrong.
+    #[serde(default)]
+    pub faults: Vec<Fault>,
+    /// When a round is over.
+    #[serde(default)]
+    pub policy: RoundPolicy,
+    /// Whom a round asks.
+    #[serde(default)]
+    pub sampling: Sampling,
+    /// What to do with a round in which too few updates come.
+    #[serde(default)]
+    pub too_few: TooFew,
+    /// How clients that fail come back.
+    #[serde(default)]
+    pub restart: RestartPolicy,
+    /// When to save the run's state.
+    #[serde(default)]
+    pub checkpoints: CheckpointPolicy,
+    /// What time it is.
+    #[serde(default)]
+    pub clock: ClockMode,
+    /// Wall seconds without progress after which a lane is reported; `None`: never.
+    #[serde(default)]
+    pub watchdog_seconds: Option<f64>,
+}
+
+/// When to save the run's state, if it is told where to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CheckpointPolicy {
+    /// After every so many rounds; 0: only when told to.
+    pub every: u32,
+    /// How many of the last ones to keep.
+    pub keep: u32,
+}
+
+impl Default for CheckpointPolicy {
+    /// After every round; the last three.
+    fn default() -> Self {
+        Self { every: 1, keep: 3 }
+    }
+}
+
+/// What time it is in a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "clock", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ClockMode {
+    /// Decided from the plan: the run replays to the bit, and takes as long as its work takes.
+    #[default]
+    Virtual,
+    /// The wall's, for demonstrations: jobs take as long as they take here, and the run waits for
+    /// what is due. Such a run does not replay.
+    Wall {
+        /// Seconds of the run per second of the wall.
+        scale: f64,
+    },
 }
 
 /// One client: an identity and a shard, with the means to work on it.
@@ -83,6 +147,14 @@ impl FederationPlan {
             eval_every: 1,
             clients,
             lanes: 1,
+            faults: Vec::new(),
+            policy: RoundPolicy::default(),
+            sampling: Sampling::default(),
+            too_few: TooFew::default(),
+            restart: RestartPolicy::default(),
+            checkpoints: CheckpointPolicy::default(),
+            clock: ClockMode::default(),
+            watchdog_seconds: None,
         }
     }
 
@@ -116,67 +188,92 @@ impl FederationPlan {
     /// # Errors
     /// Everything that is wrong with it, not only the first.
     pub fn check(&self) -> Result<(), PlanErrors> {
-        let mut errors = Vec::new();
-        if self.rounds == 0 {
-            errors.push("rounds is 0; a run needs at least 1".to_owned());
+        let mut problems = Problems::default();
+        let some = "is 0; a run needs at least 1";
+        problems.require(self.rounds > 0, "", "rounds", some);
+        problems.require(
+            !self.clients.is_empty(),
+            "",
+            "clients",
+            "a run needs at least 1",
+        );
+        let countable = u32::try_from(self.clients.len()).is_ok();
+        problems.require(
+            countable,
+            "",
+            "clients",
+            "there are more than 32 bits can number",
+        );
+        self.check_lanes(&mut problems);
+        self.check_clients(&mut problems);
+        for (i, fault) in self.faults.iter().enumerate() {
+            fault.check(&format!("faults[{i}]"), self.clients.len(), &mut problems);
         }
-        if self.clients.is_empty() {
-            errors.push("there are no clients; a run needs at least 1".to_owned());
+        self.policy.check("policy", &mut problems);
+        self.sampling.check("sampling", &mut problems);
+        self.restart.check("restart", &mut problems);
+        let ok = self.checkpoints.keep > 0;
+        problems.require(ok, "checkpoints", "keep", "has to be at least 1");
+        if let ClockMode::Wall { scale } = self.clock {
+            problems.positive(scale, "clock", "scale");
         }
-        if u32::try_from(self.clients.len()).is_err() {
-            errors.push("more clients than 32 bits can number".to_owned());
+        if let Some(seconds) = self.watchdog_seconds {
+            problems.positive(seconds, "", "watchdog_seconds");
         }
-        self.check_lanes(&mut errors);
+        problems.into_result()
+    }
+
+    fn check_clients(&self, problems: &mut Problems) {
         let mut names = BTreeSet::new();
-        for client in &self.clients {
+        for (i, client) in self.clients.iter().enumerate() {
+            let path = format!("clients[{i}]");
             if !names.insert(client.name.as_str()) {
-                errors.push(format!("two clients are named {:?}", client.name));
+                problems.add(
+                    format!("{path}.name"),
+                    format!("another client is named {:?} too", client.name),
+                );
             }
-            client.check(&mut errors);
-        }
-        if errors.is_empty() {
-            Ok(())
-        } else {
-            Err(PlanErrors(errors))
+            client.check(&path, problems);
         }
     }
 
-    fn check_lanes(&self, errors: &mut Vec<String>) {
+    fn check_lanes(&self, problems: &mut Problems) {
+        problems.require(self.lanes > 0, "", "lanes", "is 0; a run needs at least 1");
         if self.lanes == 0 {
-            errors.push("lanes is 0; a run needs at least 1".to_owned());
             return;
         }
-        let own = self.own_lanes();
-        if let Some(lane) = own.iter().find(|lane| lane.0 >= self.lanes) {
-            errors.push(format!(
-                "a client is bound to lane {}, but there are only {} (numbered from 0)",
-                lane.0, self.lanes
-            ));
+        for (i, client) in self.clients.iter().enumerate() {
+            if let Some(lane) = client.lane.filter(|lane| lane.0 >= self.lanes) {
+                problems.add(
+                    format!("clients[{i}].lane"),
+                    format!(
+                        "there is no lane {}; there are {}, numbered from 0",
+                        lane.0, self.lanes
+                    ),
+                );
+            }
         }
-        let shared = self.clients.iter().find(|client| client.lane.is_none());
-        if let Some(client) = shared
-            && own.len() >= self.lanes as usize
-        {
-            errors.push(format!(
-                "client {:?} has no lane of its own, and each of the {} lanes belongs to another; \
-                 add a lane",
-                client.name, self.lanes
-            ));
-        }
+        let shared = self.clients.iter().any(|client| client.lane.is_none());
+        let ok = !shared || self.own_lanes().len() < self.lanes as usize;
+        problems.require(
+            ok,
+            "",
+            "lanes",
+            "each belongs to a client, and none is left for the clients without one; add a lane",
+        );
     }
 }
 
 impl ClientPlan {
-    fn check(&self, errors: &mut Vec<String>) {
-        let mut faults = self.profile.faults();
-        if self.name.is_empty() {
-            faults.push("its name is empty");
-        }
-        if self.epochs == 0 {
-            faults.push("epochs is 0; at least 1 is needed");
-        }
-        let named = |fault| format!("client {:?}: {fault}", self.name);
-        errors.extend(faults.into_iter().map(named));
+    fn check(&self, path: &str, problems: &mut Problems) {
+        problems.require(!self.name.is_empty(), path, "name", "is empty");
+        problems.require(
+            self.epochs > 0,
+            path,
+            "epochs",
+            "is 0; at least 1 is needed",
+        );
+        self.profile.check(&format!("{path}.profile"), problems);
     }
 
     /// Virtual seconds that its work of one round takes, without the transfers.
@@ -184,8 +281,3 @@ impl ClientPlan {
         self.profile.train_seconds(self.examples, self.epochs)
     }
 }
-
-/// Everything that is wrong with a plan, one sentence each.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the plan cannot be run: {}", .0.join("; "))]
-pub struct PlanErrors(pub Vec<String>);

@@ -1,8 +1,11 @@
-//! How fast a client is, in virtual time.
+//! What a client has to work with: speed, connection, memory, and when it is there.
 
 use serde::{Deserialize, Serialize};
 
-/// A client's speed and connection, in virtual time. It decides who is late, and nothing else.
+use crate::availability::Availability;
+use crate::problems::Problems;
+
+/// A client's means, in virtual time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Profile {
@@ -14,6 +17,12 @@ pub struct Profile {
     pub bandwidth_down: Option<f64>,
     /// Seconds that any message takes one way.
     pub latency: f64,
+    /// Bytes of memory on its device; `None`: enough. For the learner to heed: it may train such
+    /// a client in smaller micro-batches, or fail its jobs with
+    /// [`JobError::OutOfMemory`](crate::learner::JobError::OutOfMemory).
+    pub memory: Option<u64>,
+    /// When it can take part.
+    pub availability: Availability,
 }
 
 impl Default for Profile {
@@ -24,6 +33,8 @@ impl Default for Profile {
             bandwidth_up: None,
             bandwidth_down: None,
             latency: 0.0,
+            memory: None,
+            availability: Availability::Always,
         }
     }
 }
@@ -47,28 +58,17 @@ impl Profile {
         examples as f64 * f64::from(epochs) / self.speed
     }
 
-    /// What is wrong with it, one sentence each.
-    #[must_use]
-    pub fn faults(&self) -> Vec<&'static str> {
-        let positive = |x: f64| x.is_finite() && x > 0.0;
-        [
-            (positive(self.speed), "speed is not a positive number"),
-            (
-                self.bandwidth_up.is_none_or(positive),
-                "bandwidth_up is not a positive number",
-            ),
-            (
-                self.bandwidth_down.is_none_or(positive),
-                "bandwidth_down is not a positive number",
-            ),
-            (
-                self.latency.is_finite() && self.latency >= 0.0,
-                "latency is not a number of seconds from 0",
-            ),
-        ]
-        .into_iter()
-        .filter_map(|(ok, fault)| (!ok).then_some(fault))
-        .collect()
+    pub(crate) fn check(&self, path: &str, problems: &mut Problems) {
+        problems.positive(self.speed, path, "speed");
+        if let Some(bandwidth) = self.bandwidth_up {
+            problems.positive(bandwidth, path, "bandwidth_up");
+        }
+        if let Some(bandwidth) = self.bandwidth_down {
+            problems.positive(bandwidth, path, "bandwidth_down");
+        }
+        problems.not_negative(self.latency, path, "latency");
+        self.availability
+            .check(&format!("{path}.availability"), problems);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::event::is_zero;
 use crate::learner::{ClientId, Digest, Refusal, Scores};
 
 /// One finished round.
@@ -18,14 +19,25 @@ pub struct RoundRecord {
     /// Virtual time at the round's end, in seconds since the run's start.
     pub virtual_seconds: f64,
     /// Wall time by phase.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub seconds: PhaseSeconds,
     /// Digest of the global state after the round.
     pub state_digest: Digest,
     /// Updates that the server refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<Refusal>,
-    /// Each client asked this round, in client order.
+    /// Each client whose part ended in this round, in client order: who was asked, whose late
+    /// update from an earlier round was carried over, and, where aggregation is asynchronous, whose
+    /// update was folded.
     pub clients: Vec<ClientRecord>,
+}
+
+impl RoundRecord {
+    /// Sets all that was measured in wall time to 0; it is then left out in JSON.
+    pub fn forget_wall_time(&mut self) {
+        self.seconds = PhaseSeconds::default();
+        self.clients.iter_mut().for_each(|c| c.seconds = 0.0);
+    }
 }
 
 /// Wall seconds of a round by phase.
@@ -59,6 +71,7 @@ pub struct ClientRecord {
     /// Bytes it was sent.
     pub bytes_down: u64,
     /// Wall seconds its job took on its lane.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub seconds: f64,
 }
 
@@ -68,7 +81,7 @@ pub struct ClientRecord {
 pub enum Outcome {
     /// Its update was folded.
     Folded,
-    /// Its update came and was refused by the server's checks.
+    /// Its update came and was refused: by the server's checks, or with a round that was skipped.
     Refused,
     /// It dropped out, at the start or in mid-round.
     Dropped,

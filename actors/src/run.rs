@@ -1,13 +1,18 @@
 //! Runs a federation from its first round to its last.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::CheckpointStore;
 use crate::control::Control;
 use crate::event::Observer;
-use crate::learner::{ClientId, LaneId, Learner};
+use crate::federation::{Record, Start};
+use crate::learner::{LaneId, Learner};
+use crate::ledger::{self, LedgerCheck, LedgerWriter, RecordError, Sink};
 use crate::message::ServerTask;
 use crate::plan::{FederationPlan, PlanErrors};
 use crate::record::RoundRecord;
@@ -61,20 +66,27 @@ pub enum RunError {
         /// The learner's reason.
         reason: String,
     },
-    /// A client's job failed.
-    #[error("client {client} ({name}) failed in round {round}{}: {reason}", on_lane(.lane))]
-    Job {
-        /// Whose.
-        client: ClientId,
-        /// The client's name.
-        name: String,
-        /// In which round.
+    /// Every client is retired, taken out, or gone for good.
+    #[error("nobody is left to take part in round {round}{}", because(.last_failure))]
+    NobodyLeft {
+        /// The round that nobody could take part in.
         round: u32,
-        /// On which lane, if it came that far.
-        lane: Option<LaneId>,
-        /// What happened.
-        reason: String,
+        /// What last happened to a client.
+        last_failure: Option<String>,
     },
+    /// Too few updates came, and the plan says to stop then.
+    #[error("only {updates} of the {needed} updates that round {round} needs came")]
+    TooFewUpdates {
+        /// The round.
+        round: u32,
+        /// Updates that came.
+        updates: u32,
+        /// Updates that it needs.
+        needed: u32,
+    },
+    /// The run's record cannot be kept, or does not agree.
+    #[error(transparent)]
+    Record(#[from] RecordError),
     /// The server could not do its part.
     #[error("the server failed to {task}{}: {reason}", in_round(*.round))]
     Server {
@@ -97,8 +109,10 @@ impl From<std::io::Error> for RunError {
     }
 }
 
-fn on_lane(lane: &Option<LaneId>) -> String {
-    lane.map_or_else(String::new, |lane| format!(" on lane {}", lane.0))
+fn because(failure: &Option<String>) -> String {
+    failure
+        .as_ref()
+        .map_or_else(String::new, |failure| format!("; {failure}"))
 }
 
 fn in_round(round: u32) -> String {
@@ -109,7 +123,17 @@ fn in_round(round: u32) -> String {
     }
 }
 
-/// Runs `plan` to its end and returns when every thread that it started has ended.
+/// Where a run keeps its record.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunFiles {
+    /// The ledger, `events.jsonl`; `None`: there is none.
+    pub ledger: Option<PathBuf>,
+    /// The folder of checkpoints; `None`: the run's state is not saved.
+    pub checkpoints: Option<PathBuf>,
+}
+
+/// Runs `plan` to its end, without a record, and returns when every thread that it started has
+/// ended.
 ///
 /// Blocks; may be called anywhere, also inside another runtime's thread. Observers see every event
 /// before this returns.
@@ -122,10 +146,121 @@ pub fn run<L: Learner>(
     observers: Vec<Box<dyn Observer>>,
     control: Control,
 ) -> Result<RunOutcome, RunError> {
+    run_recorded(plan, learner, observers, control, &RunFiles::default())
+}
+
+/// As [`run`], with a record from which the run can be resumed and checked.
+///
+/// # Errors
+/// See [`RunError`]. A ledger that is there already is one.
+pub fn run_recorded<L: Learner>(
+    plan: FederationPlan,
+    learner: Arc<L>,
+    observers: Vec<Box<dyn Observer>>,
+    control: Control,
+    files: &RunFiles,
+) -> Result<RunOutcome, RunError> {
     plan.check()?;
+    let ledger = files.ledger.as_deref().map(LedgerWriter::create);
+    let record = Record {
+        sink: boxed(ledger.transpose()?),
+        store: store(files, &plan),
+        ..Record::default()
+    };
+    on_its_thread(plan, learner, observers, control, record)
+}
+
+/// Goes on with a run that was recorded and then killed or stopped, from its last checkpoint, or
+/// from its beginning if it has none. What the ledger has after that is cut off, but for commands
+/// from outside, which take effect again; so the finished ledger is that of a run that was never
+/// disturbed. Observers see [`Event::RunResumed`](crate::event::Event::RunResumed) first.
+///
+/// # Errors
+/// See [`RunError`].
+pub fn resume<L: Learner>(
+    plan: FederationPlan,
+    learner: Arc<L>,
+    observers: Vec<Box<dyn Observer>>,
+    control: Control,
+    files: &RunFiles,
+) -> Result<RunOutcome, RunError> {
+    plan.check()?;
+    let store = store(files, &plan);
+    let checkpoint = store.as_ref().map(CheckpointStore::latest).transpose()?;
+    let checkpoint = checkpoint.flatten();
+    let recorded = checkpoint.as_ref().map_or(0, |c| c.recorded);
+    let path = files.ledger.as_deref();
+    let interventions = path.map(ledger::interventions).transpose()?;
+    let ledger = path.map(|path| LedgerWriter::resume(path, recorded));
+    let record = Record {
+        sink: boxed(ledger.transpose()?),
+        store,
+        beginning: checkpoint.map(Box::new),
+        interventions: ledger::without_stops(interventions.unwrap_or_default()),
+    };
+    on_its_thread(plan, learner, observers, control, record)
+}
+
+/// Runs `plan` again and compares it with the ledger of a run of it, until they differ or the
+/// ledger ends. Says how many entries are the same.
+///
+/// The learner must be the same, but should write its results elsewhere.
+///
+/// # Errors
+/// [`RecordError::Diverged`] in [`RunError::Record`], with both versions of the first entry that
+/// differs; or else see [`RunError`].
+pub fn replay_check<L: Learner>(
+    plan: FederationPlan,
+    learner: Arc<L>,
+    observers: Vec<Box<dyn Observer>>,
+    control: Control,
+    ledger: &Path,
+) -> Result<u64, RunError> {
+    plan.check()?;
+    let check = LedgerCheck::open(ledger)?;
+    let agreed = check.agreed();
+    let record = Record {
+        sink: Some(Box::new(check)),
+        interventions: ledger::interventions(ledger)?,
+        ..Record::default()
+    };
+    let result = on_its_thread(plan, learner, observers, control, record);
+    let agreed = agreed.load(Ordering::Acquire);
+    match result {
+        Err(RunError::Record(error @ RecordError::Diverged { .. })) => Err(error.into()),
+        Ok(_) | Err(RunError::Record(RecordError::LedgerEnds(_))) => Ok(agreed),
+        // An error that the ledger ends with is what is to be expected.
+        Err(_) if agreed == ledger::entries(ledger)? => Ok(agreed),
+        Err(error) => Err(error),
+    }
+}
+
+fn boxed<S: Sink + Send + 'static>(sink: Option<S>) -> Option<Box<dyn Sink + Send>> {
+    sink.map(|sink| Box::new(sink) as Box<dyn Sink + Send>)
+}
+
+fn store(files: &RunFiles, plan: &FederationPlan) -> Option<CheckpointStore> {
+    let folder = files.checkpoints.as_ref()?;
+    Some(CheckpointStore::new(folder, plan))
+}
+
+fn on_its_thread<L: Learner>(
+    plan: FederationPlan,
+    learner: Arc<L>,
+    observers: Vec<Box<dyn Observer>>,
+    control: Control,
+    record: Record,
+) -> Result<RunOutcome, RunError> {
+    let start = Start {
+        plan: Arc::new(plan),
+        learner,
+        observers,
+        control,
+        record,
+    };
     thread::Builder::new()
         .name("regatta-run".into())
-        .spawn(move || federation::run(plan, learner, observers, control))?
+        .spawn(move || federation::run(start))?
         .join()
         .unwrap_or_else(|panic| Err(RunError::Broken(guard::message(panic.as_ref()))))
 }

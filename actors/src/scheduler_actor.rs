@@ -1,27 +1,40 @@
 //! The scheduler's actor: feeds the state machine and does what it says.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
+use crate::board::Board;
 use crate::bus::Bus;
 use crate::client::ClientActor;
-use crate::learner::Learner;
-use crate::message::{Input, Opened, Stamp, TrainRound};
+use crate::clock::VirtualTime;
+use crate::control::RunStatus;
+use crate::event::{ClientState, Event};
+use crate::learner::{ClientId, Learner};
+use crate::ledger::{self, Entry, RecordError, Sink};
+use crate::message::{
+    Cancel, Input, Opened, Script, ServerCommand, ServerTask, Stamp, TrainRound, Work,
+};
 use crate::run::{RunError, RunOutcome};
 use crate::scheduler::{Command, Scheduler};
 use crate::server_actor::ServerActor;
+use crate::watchdog::Watchdog;
 
 /// Where a run's outcome goes.
 pub(crate) type OutcomeSender = oneshot::Sender<Result<RunOutcome, RunError>>;
+
+/// Builds a client's actor, at the start and again after it died.
+pub(crate) type ClientFactory<L> = Box<dyn Fn(ClientId) -> Addr<ClientActor<L>> + Send>;
 
 /// The other actors, sent to the scheduler's when all are up; the run then begins.
 pub(crate) struct Crew<L: Learner> {
     pub server: Addr<ServerActor<L>>,
     /// In client order.
     pub clients: Vec<Addr<ClientActor<L>>>,
+    pub factory: ClientFactory<L>,
+    pub watchdog: Option<Watchdog>,
 }
 
 impl<L: Learner> Message for Crew<L> {
@@ -34,54 +47,170 @@ pub(crate) struct SchedulerActor<L: Learner> {
     crew: Option<Crew<L>>,
     /// The state that the current round starts from.
     global: Option<Arc<L::Global>>,
-    bus: Bus,
+    tells: Tells,
     began: Instant,
     outcome: Option<OutcomeSender>,
 }
 
+/// Where a run's events and its status go.
+pub(crate) struct Tells {
+    pub bus: Bus,
+    pub board: Arc<Board>,
+    pub status: Arc<Mutex<RunStatus>>,
+    pub sink: Option<Box<dyn Sink + Send>>,
+}
+
+impl Tells {
+    fn record(
+        &mut self,
+        sequence: u64,
+        time: VirtualTime,
+        event: Event,
+    ) -> Result<(), RecordError> {
+        let Some(sink) = &mut self.sink else {
+            self.bus.emit(event);
+            return Ok(());
+        };
+        let entry = Entry {
+            sequence,
+            time,
+            event: event.clone().timeless(),
+        };
+        // First told, so that observers see the end of a run whose ledger cannot be written.
+        let is_end = matches!(event, Event::RunFinished { .. });
+        self.bus.emit(event);
+        let recorded = ledger::line(&entry).and_then(|line| sink.record(sequence, &line));
+        recorded.and_then(|()| if is_end { sink.sync() } else { Ok(()) })
+    }
+
+    fn sync(&mut self) -> Result<(), RecordError> {
+        self.sink.as_mut().map_or(Ok(()), |sink| sink.sync())
+    }
+
+    fn show(&self, round: u32, client: ClientId, state: ClientState) {
+        self.board.update(client, |status| {
+            status.state = state;
+            status.progress = None;
+        });
+        self.bus.emit(Event::ClientState {
+            round,
+            client,
+            state,
+            lane: None,
+        });
+    }
+}
+
 impl<L: Learner> SchedulerActor<L> {
-    pub fn new(machine: Scheduler, bus: Bus, outcome: OutcomeSender) -> Self {
+    pub fn new(machine: Scheduler, tells: Tells, outcome: OutcomeSender) -> Self {
         Self {
             machine,
             crew: None,
             global: None,
-            bus,
+            tells,
             began: Instant::now(),
             outcome: Some(outcome),
         }
     }
 
-    fn step(&mut self, input: Input, ctx: &Context<Self>) {
-        let wall = self.began.elapsed().as_secs_f64();
-        for command in self.machine.step(input, wall) {
-            self.execute(command, ctx);
+    fn step(&mut self, input: Input, ctx: &mut Context<Self>) {
+        let mut input = Some(input);
+        while let Some(next) = input.take() {
+            let wall = self.began.elapsed().as_secs_f64();
+            let mut commands = self.machine.step(next, wall).into_iter();
+            while let Some(command) = commands.next() {
+                if let Err(error) = self.execute(command, ctx) {
+                    input = self.record_failed(error, commands);
+                    break;
+                }
+            }
+        }
+        if let Ok(mut status) = self.tells.status.lock() {
+            *status = self.machine.status();
         }
     }
 
-    fn execute(&mut self, command: Command, ctx: &Context<Self>) {
+    /// What was to follow does not, since what comes before it is not recorded. Gives what the
+    /// machine must know.
+    fn record_failed(
+        &mut self,
+        error: RecordError,
+        mut rest: impl Iterator<Item = Command>,
+    ) -> Option<Input> {
+        self.tells.sink = None;
+        if rest.any(|command| matches!(command, Command::End(_))) {
+            self.end(Err(error.into()));
+            return None;
+        }
+        Some(Input::RecordFailed(error))
+    }
+
+    fn execute(&mut self, command: Command, ctx: &mut Context<Self>) -> Result<(), RecordError> {
         match command {
-            Command::Emit(event) => self.bus.emit(event),
-            Command::Train(stamp) => self.train(stamp, ctx),
-            Command::Server(command) => {
-                if let Some(crew) = &self.crew {
-                    crew.server.do_send(command);
-                }
+            Command::Emit(event) => self.tells.bus.emit(event),
+            Command::Record {
+                sequence,
+                time,
+                event,
+            } => self.tells.record(sequence, time, event)?,
+            Command::Show {
+                round,
+                client,
+                state,
+            } => self.tells.show(round, client, state),
+            Command::Train { stamp, script } => self.train(stamp, script, ctx),
+            Command::Cancel(stamp) => self.cancel(stamp),
+            Command::Restart(client) => self.restart(client),
+            Command::Server(command) => self.ask_server(command, ctx)?,
+            Command::WakeAfter(seconds) => {
+                let time = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+                ctx.run_later(time, |actor, ctx| actor.step(Input::Tick, ctx));
             }
-            Command::End(result) => {
-                if let Some(outcome) = self.outcome.take() {
-                    // Nobody waits any more only when the run is being torn down.
-                    let _ = outcome.send(*result);
-                }
-            }
+            Command::End(result) => self.end(*result),
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, result: Result<RunOutcome, RunError>) {
+        // The lanes end when nobody can send them a job any more.
+        self.crew = None;
+        if let Some(outcome) = self.outcome.take() {
+            // Nobody waits any more only when the run is being torn down.
+            let _ = outcome.send(result);
         }
     }
 
-    fn train(&self, stamp: Stamp, ctx: &Context<Self>) {
+    fn ask_server(
+        &mut self,
+        command: ServerCommand,
+        ctx: &Context<Self>,
+    ) -> Result<(), RecordError> {
+        if let ServerCommand::Save { .. } = command {
+            // A checkpoint must never be ahead of the ledger.
+            self.tells.sync()?;
+        }
+        let Some(crew) = &self.crew else {
+            return Ok(());
+        };
+        if crew.server.connected() {
+            crew.server.do_send(command);
+        } else {
+            ctx.address().do_send(Input::ServerFailed {
+                round: self.machine.status().round,
+                task: ServerTask::Receive,
+                reason: "the server's actor is dead".into(),
+            });
+        }
+        Ok(())
+    }
+
+    fn train(&self, stamp: Stamp, script: Script, ctx: &Context<Self>) {
         let (Some(crew), Some(global)) = (&self.crew, &self.global) else {
             return;
         };
         let message = TrainRound {
             stamp,
+            script,
             global: global.clone(),
         };
         let client = &crew.clients[stamp.client.0 as usize];
@@ -89,7 +218,40 @@ impl<L: Learner> SchedulerActor<L> {
             ctx.address().do_send(Input::JobFailed {
                 stamp,
                 lane: None,
-                reason: format!("the client's actor takes no messages: {error}"),
+                reason: format!(
+                    "the actor of client {} takes no messages: {error}",
+                    stamp.client
+                ),
+                work: Work::default(),
+            });
+        }
+    }
+
+    fn cancel(&self, stamp: Stamp) {
+        if let Some(crew) = &self.crew {
+            crew.clients[stamp.client.0 as usize].do_send(Cancel(stamp));
+        }
+    }
+
+    fn restart(&mut self, client: ClientId) {
+        if let Some(crew) = &mut self.crew {
+            crew.clients[client.0 as usize] = (crew.factory)(client);
+        }
+    }
+
+    fn watch_lanes(&self) {
+        let watchdog = self.crew.as_ref().and_then(|crew| crew.watchdog.as_ref());
+        let stalled = watchdog.map(|watchdog| watchdog.look(Instant::now()));
+        for (lane, client, idle) in stalled.into_iter().flatten() {
+            let seconds = idle.as_secs_f64();
+            tracing::warn!(
+                "lane {} has made no progress with client {client} for {seconds:.0} s",
+                lane.0
+            );
+            self.tells.bus.emit(Event::LaneStalled {
+                lane,
+                client,
+                seconds,
             });
         }
     }
@@ -103,6 +265,13 @@ impl<L: Learner> Handler<Crew<L>> for SchedulerActor<L> {
     type Result = ();
 
     fn handle(&mut self, crew: Crew<L>, ctx: &mut Context<Self>) {
+        if self.outcome.is_none() {
+            return;
+        }
+        if let Some(watchdog) = &crew.watchdog {
+            let every = (watchdog.patience / 4).max(Duration::from_millis(1));
+            ctx.run_interval(every, |actor, _| actor.watch_lanes());
+        }
         self.crew = Some(crew);
         self.step(Input::Started, ctx);
     }

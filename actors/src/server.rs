@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::learner::{Aggregation, BoxError, Contribution, Folder, Trained};
-use crate::message::{Deposit, Receipt, Stamp, Take};
+use crate::message::{Deposit, Receipt, RunId, Stamp, Take};
 
 /// A folder with its slots.
 pub(crate) struct Server<F: Folder> {
@@ -71,5 +74,28 @@ impl<F: Folder> Server<F> {
             })
             .collect::<Result<_, _>>()?;
         self.folder.aggregate(round, updates)
+    }
+}
+
+impl<F: Folder> Server<F>
+where
+    F::Update: Serialize + DeserializeOwned,
+{
+    /// The slots and what lies in them, as bytes.
+    pub fn slots(&self) -> Result<Vec<u8>, BoxError> {
+        let mut slots: Vec<_> = self.slots.iter().collect();
+        slots.sort_unstable_by_key(|(stamp, _)| **stamp);
+        Ok(rmp_serde::to_vec_named(&slots)?)
+    }
+
+    /// A server with slots as [`Server::slots`] gave them, stamped with `run`.
+    pub fn restore(folder: F, slots: &[u8], run: RunId) -> Result<Self, BoxError> {
+        let slots: Vec<(Stamp, Trained<F::Update>)> = rmp_serde::from_slice(slots)?;
+        let slots = slots.into_iter();
+        let slots = slots.map(|(stamp, trained)| (Stamp { run, ..stamp }, trained));
+        Ok(Self {
+            folder,
+            slots: slots.collect(),
+        })
     }
 }

@@ -1,13 +1,14 @@
 //! The server's actor: the server's thread, reached by messages.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use actix::prelude::*;
 
+use crate::checkpoint::{Checkpoint, CheckpointStore};
 use crate::guard::guarded;
 use crate::learner::{BoxError, Folder, Learner};
-use crate::message::{Deposit, Input, Opened, ServerCommand, ServerTask};
+use crate::ledger::RecordError;
+use crate::message::{Deposit, Input, Opened, RunId, ServerCommand, ServerTask};
 use crate::scheduler_actor::SchedulerActor;
 use crate::server::Server;
 
@@ -15,16 +16,34 @@ use crate::server::Server;
 pub(crate) struct ServerActor<L: Learner> {
     learner: Arc<L>,
     scheduler: Addr<SchedulerActor<L>>,
+    /// Updates under another stamp are not taken in.
+    run: RunId,
+    store: Option<CheckpointStore>,
+    /// What the run goes on from; taken up when the actor starts.
+    beginning: Option<Box<Checkpoint>>,
     /// `None` before it is built, and after it failed.
     server: Option<Box<Server<L::Folder>>>,
 }
 
+/// What a server starts with.
+pub(crate) struct ServerStart<L> {
+    pub learner: Arc<L>,
+    pub run: RunId,
+    /// Where checkpoints go, if they go anywhere.
+    pub store: Option<CheckpointStore>,
+    /// What the run goes on from.
+    pub beginning: Option<Box<Checkpoint>>,
+}
+
 impl<L: Learner> ServerActor<L> {
     /// A server whose folder is built when it starts.
-    pub fn new(learner: Arc<L>, scheduler: Addr<SchedulerActor<L>>) -> Self {
+    pub fn new(start: ServerStart<L>, scheduler: Addr<SchedulerActor<L>>) -> Self {
         Self {
-            learner,
+            learner: start.learner,
             scheduler,
+            run: start.run,
+            store: start.store,
+            beginning: start.beginning,
             server: None,
         }
     }
@@ -56,9 +75,38 @@ impl<L: Learner> ServerActor<L> {
         }
     }
 
-    fn open(&mut self, round: u32, holds: &BTreeSet<Option<u32>>) {
+    /// Builds the server, at its beginning or at a checkpoint.
+    fn build(&mut self, task: ServerTask, from: Option<&Checkpoint>) -> bool {
+        self.server = None;
+        let (learner, run) = (&self.learner, self.run);
+        let server = guarded(|| {
+            let mut folder = learner.folder()?;
+            let Some(checkpoint) = from else {
+                return Ok(Server::new(folder));
+            };
+            folder.restore(&checkpoint.folder)?;
+            Server::restore(folder, &checkpoint.slots, run)
+        });
+        let server = server.map(|result| result.map_err(|e: BoxError| e.to_string()));
+        match server.flatten() {
+            Ok(server) => self.server = Some(Box::new(server)),
+            Err(reason) => self.failed(from.map_or(0, |c| c.round), task, reason),
+        }
+        self.server.is_some()
+    }
+
+    fn open(&mut self, command: ServerCommand) {
+        let ServerCommand::Open {
+            round,
+            holds,
+            oldest,
+        } = command
+        else {
+            return;
+        };
         let opened = self.attempt(round, ServerTask::Open, |server| {
-            Ok((server.folder.global(), server.quote(holds)))
+            server.folder.forget_before(oldest);
+            Ok((server.folder.global(), server.quote(&holds)))
         });
         if let Some((global, bytes_down)) = opened {
             self.scheduler.do_send(Opened {
@@ -68,17 +116,55 @@ impl<L: Learner> ServerActor<L> {
             });
         }
     }
+
+    fn save(&mut self, round: u32, recorded: u64, scheduler: Vec<u8>) -> Option<Input> {
+        let (folder, slots) = self.attempt(round, ServerTask::Save, |server| {
+            Ok((server.folder.checkpoint()?, server.slots()?))
+        })?;
+        let store = self.store.as_ref()?;
+        let checkpoint = Checkpoint {
+            plan: store.plan().clone(),
+            round,
+            recorded,
+            scheduler,
+            folder,
+            slots,
+        };
+        Some(match store.save(&checkpoint) {
+            Ok(bytes) => Input::Saved { round, bytes },
+            Err(error) => Input::RecordFailed(error),
+        })
+    }
+
+    /// Begins anew from the last checkpoint, as a process that was killed would.
+    fn recover(&mut self, run: RunId) -> Option<Input> {
+        self.run = run;
+        let checkpoint = match self.last_checkpoint() {
+            Ok(checkpoint) => checkpoint,
+            Err(error) => return Some(Input::RecordFailed(error)),
+        };
+        let built = self.build(ServerTask::Recover, checkpoint.as_ref());
+        let state = checkpoint.map(|checkpoint| checkpoint.scheduler);
+        built.then_some(Input::Recovered { state })
+    }
+
+    fn last_checkpoint(&self) -> Result<Option<Checkpoint>, RecordError> {
+        self.store
+            .as_ref()
+            .map_or(Ok(None), CheckpointStore::latest)
+    }
 }
 
 impl<L: Learner> Actor for ServerActor<L> {
     type Context = Context<Self>;
 
     fn started(&mut self, _: &mut Context<Self>) {
-        let folder = guarded(|| self.learner.folder()).map(|f| f.map_err(|e| e.to_string()));
-        match folder.flatten() {
-            Ok(folder) => self.server = Some(Box::new(Server::new(folder))),
-            Err(reason) => self.failed(0, ServerTask::Start, reason),
-        }
+        let beginning = self.beginning.take();
+        let task = match beginning {
+            Some(_) => ServerTask::Recover,
+            None => ServerTask::Start,
+        };
+        self.build(task, beginning.as_deref());
     }
 }
 
@@ -87,6 +173,9 @@ impl<L: Learner> Handler<Deposit<L::Update>> for ServerActor<L> {
 
     fn handle(&mut self, deposit: Deposit<L::Update>, _: &mut Context<Self>) {
         let stamp = deposit.stamp;
+        if stamp.run != self.run {
+            return;
+        }
         let receipt = self.attempt(stamp.round, ServerTask::Receive, |server| {
             Ok(server.deposit(deposit))
         });
@@ -101,8 +190,8 @@ impl<L: Learner> Handler<ServerCommand> for ServerActor<L> {
 
     fn handle(&mut self, command: ServerCommand, _: &mut Context<Self>) {
         let reply = match command {
-            ServerCommand::Open { round, holds } => {
-                self.open(round, &holds);
+            ServerCommand::Open { .. } => {
+                self.open(command);
                 None
             }
             ServerCommand::Discard { stamp } => {
@@ -121,6 +210,12 @@ impl<L: Learner> Handler<ServerCommand> for ServerActor<L> {
                     server.folder.evaluate(round)
                 })
                 .map(|scores| Input::Evaluated { round, scores }),
+            ServerCommand::Save {
+                round,
+                recorded,
+                state,
+            } => self.save(round, recorded, state),
+            ServerCommand::Recover { run } => self.recover(run),
             ServerCommand::Finish { round } => self
                 .attempt(round, ServerTask::Finish, |server| server.folder.finish())
                 .map(|()| Input::Finished),

@@ -6,7 +6,8 @@ mod common;
 use common::{Events, Toy, Trouble, plan, run};
 use regatta_actors::control;
 use regatta_actors::event::{Event, Observer};
-use regatta_actors::learner::{ClientId, LaneId};
+use regatta_actors::learner::LaneId;
+use regatta_actors::record::Outcome;
 use regatta_actors::run::RunError;
 
 fn fail(trouble: Trouble, lanes: u32) -> (RunError, Events) {
@@ -24,31 +25,71 @@ fn fail(trouble: Trouble, lanes: u32) -> (RunError, Events) {
     (error, events)
 }
 
-#[test]
-fn a_failed_job_names_client_round_lane_and_reason() {
-    let (error, events) = fail(Trouble::JobFails(1, 2), 1);
-    assert_eq!(
-        error.to_string(),
-        "client 1 (client-1) failed in round 2 on lane 0: bad shard"
-    );
-    assert_eq!(events.rounds().len(), 1);
+/// The run goes on without the client whose job fails; gives what is told of that.
+fn survive(trouble: Trouble, lanes: u32) -> Vec<(u32, u32, String)> {
+    let toy = Toy {
+        trouble,
+        ..Toy::default()
+    };
+    let (result, events) = run(plan(3, 3, lanes), toy);
+    assert_eq!(result.map(|outcome| outcome.rounds), Ok(3));
+    let failures = events.all().into_iter().filter_map(|event| match event {
+        Event::ClientFailed {
+            round,
+            client,
+            reason,
+            back_at,
+            ..
+        } => {
+            assert!(back_at.is_some());
+            Some((client.0, round, reason))
+        }
+        _ => None,
+    });
+    let failures: Vec<_> = failures.collect();
+    for record in events.rounds() {
+        for client in record.clients {
+            let failed = failures
+                .iter()
+                .any(|f| (f.0, f.1) == (client.client.0, record.round));
+            let outcome = if failed {
+                Outcome::Failed
+            } else {
+                Outcome::Folded
+            };
+            assert_eq!(client.outcome, outcome);
+        }
+    }
+    failures
 }
 
 #[test]
-fn a_panicking_trainer_is_a_failed_job() {
-    let (error, _) = fail(Trouble::JobPanics(2, 1), 2);
-    let RunError::Job {
-        client,
-        round,
-        lane: Some(_),
-        reason,
-        ..
-    } = error
-    else {
-        panic!("{error}");
+fn a_failed_job_costs_its_client_the_round_and_no_other() {
+    let failures = survive(Trouble::JobFails(1, 2), 1);
+    assert_eq!(failures, [(1, 2, "bad shard".to_owned())]);
+}
+
+#[test]
+fn a_panicking_trainer_is_a_failed_job_and_the_lane_goes_on() {
+    let failures = survive(Trouble::JobPanics(2, 1), 1);
+    let reason = "panicked: index out of range".to_owned();
+    assert_eq!(failures, [(2, 1, reason)]);
+}
+
+#[test]
+fn when_everybody_failed_too_often_the_run_ends_and_says_why() {
+    let mut plan = plan(1, 9, 1);
+    plan.restart.budget = 0;
+    let toy = Toy {
+        trouble: Trouble::JobFails(0, 2),
+        ..Toy::default()
     };
-    assert_eq!((client, round), (ClientId(2), 1));
-    assert_eq!(reason, "panicked: index out of range");
+    let (result, events) = run(plan, toy);
+    assert_eq!(
+        result.unwrap_err().to_string(),
+        "nobody is left to take part in round 3; client 0 (client-0) failed in round 2: bad shard"
+    );
+    assert_eq!(events.rounds().len(), 2);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use common::{STEPS, Toy, Trouble, plan, run};
 use regatta_actors::event::{ClientState, Event};
 use regatta_actors::learner::{ClientId, LaneId};
-use regatta_actors::plan::Profile;
+use regatta_actors::plan::{Fault, FaultKind, Profile};
 use regatta_actors::record::Outcome;
 use regatta_actors::run::{Ending, RunError};
 
@@ -79,6 +79,7 @@ fn updates_arrive_in_virtual_order_and_the_slowest_ends_the_round() {
         bandwidth_up: Some(12.0),
         bandwidth_down: Some(1000.0),
         latency: 0.5,
+        ..Profile::default()
     };
     let (_, events) = run(plan, Toy::default());
     let arrivals = events.all().into_iter().filter_map(|event| match event {
@@ -183,11 +184,23 @@ fn a_plan_that_makes_no_sense_is_refused_with_all_that_is_wrong() {
     let mut plan = plan(2, 0, 0);
     plan.clients[1].name = "client-0".into();
     plan.clients[0].profile.speed = 0.0;
+    plan.faults = vec![
+        Fault::new(FaultKind::LostUpdate),
+        Fault::new(FaultKind::LostUpdate).on([2]),
+    ];
     let (result, events) = run(plan, Toy::default());
     let Err(RunError::Plan(errors)) = result else {
         panic!("it ran: {result:?}");
     };
-    assert_eq!(errors.0.len(), 4, "{errors}");
+    let paths: Vec<_> = errors.0.iter().map(|error| error.path.as_str()).collect();
+    let wrong = [
+        "rounds",
+        "lanes",
+        "clients[0].profile.speed",
+        "clients[1].name",
+        "faults[1].clients[0]",
+    ];
+    assert_eq!(paths, wrong, "{errors}");
     assert!(events.all().is_empty());
 }
 

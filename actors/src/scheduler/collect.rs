@@ -1,46 +1,40 @@
 //! From the broadcast to the last update: virtual time meets what the machine has done.
 
-use super::{Command, Due, Phase, Scheduler};
+use super::state::{Due, Flight, Machine, Tried};
+use super::{Command, Phase, Scheduler};
 use crate::event::Event;
-use crate::learner::LaneId;
-use crate::message::{Receipt, ServerCommand, Stamp};
+use crate::learner::ClientId;
+use crate::message::{Receipt, ServerCommand, Stamp, Work};
+use crate::plan::ClockMode;
+use crate::policy::Late;
+use crate::record::{ClientRecord, Outcome};
 use crate::run::RunError;
 
 impl Scheduler {
-    /// Asks the clients, and puts on the clock when each will be done.
-    pub(super) fn broadcast(&mut self, bytes_down: impl Fn(Option<u32>) -> u64) {
-        self.phase = Phase::Collecting;
-        self.round.began = self.wall;
-        let (number, now) = (self.round.number, self.clock.now());
-        self.emit(Event::RoundStarted {
-            round: number,
-            clients: self.select().collect(),
-            virtual_seconds: now.seconds(),
-        });
-        for client in self.select() {
-            let stamp = Stamp {
-                run: self.run,
-                round: number,
-                client,
-                attempt: 0,
-            };
-            let bytes = bytes_down(self.holds[client.0 as usize].replace(number));
-            let plan = &self.plan.clients[client.0 as usize];
-            let seconds = plan.profile.download_seconds(bytes) + plan.train_seconds();
-            self.clock.schedule(now.after(seconds), Due::Trained(stamp));
-            self.round.ask(stamp, bytes);
-            self.commands.push(Command::Train(stamp));
-        }
-        self.advance();
-    }
-
     pub(super) fn receive(&mut self, stamp: Stamp, receipt: Receipt) {
-        if self.round.awaits(stamp) {
-            self.round.receive(stamp, receipt);
-            self.advance();
+        if self.state.is_busy(stamp) {
+            self.settle(stamp, Machine::Done(receipt));
         } else {
             self.stale(stamp);
             self.ask_server(ServerCommand::Discard { stamp });
+        }
+    }
+
+    pub(super) fn job_failed(&mut self, stamp: Stamp, reason: String, work: Work) {
+        if self.state.is_busy(stamp) {
+            self.settle(stamp, Machine::Failed { reason, work });
+        } else {
+            self.stale(stamp);
+        }
+    }
+
+    pub(super) fn client_died(&mut self, client: ClientId, job: Option<(Stamp, Work)>) {
+        self.commands.push(Command::Restart(client));
+        if let Some((stamp, work)) = job
+            && self.state.is_busy(stamp)
+        {
+            let reason = "the client crashed".into();
+            self.settle(stamp, Machine::Failed { reason, work });
         }
     }
 
@@ -51,50 +45,155 @@ impl Scheduler {
         });
     }
 
-    pub(super) fn job_failed(&mut self, stamp: Stamp, lane: Option<LaneId>, reason: String) {
-        if !self.round.awaits(stamp) {
-            return self.stale(stamp);
+    /// The machine is done with a job.
+    fn settle(&mut self, stamp: Stamp, machine: Machine) {
+        let Some(flight) = self.state.flight(stamp) else {
+            return;
+        };
+        flight.machine = machine;
+        if let ClockMode::Wall { .. } = self.plan.clock {
+            self.schedule_measured(stamp);
         }
-        let name = self.plan.clients[stamp.client.0 as usize].name.clone();
-        self.fail(RunError::Job {
-            client: stamp.client,
-            name,
-            round: stamp.round,
-            lane,
-            reason,
-        });
+        match self.phase {
+            Phase::Collecting => self.advance(),
+            Phase::Settling => self.save_when_settled(),
+            _ => {}
+        }
+    }
+
+    /// With the wall's clock a job takes as long as it took, and a straggler's longer.
+    fn schedule_measured(&mut self, stamp: Stamp) {
+        let now = self.state.clock.now();
+        let Some(flight) = self.state.flight(stamp) else {
+            return;
+        };
+        let took = now.seconds() - flight.asked.seconds();
+        let slowdown = flight.strikes.slowdown.max(1.0);
+        let cut = flight.strikes.cut.is_some();
+        let due = flight.asked.after(took * slowdown);
+        let what = if cut {
+            Due::Left(stamp)
+        } else {
+            Due::Trained(stamp)
+        };
+        self.state.clock.schedule(due, what);
     }
 
     /// Lets virtual time go on for as long as all that is needed to decide is known.
-    fn advance(&mut self) {
+    pub(super) fn advance(&mut self) {
         while self.phase == Phase::Collecting {
-            match self.clock.peek() {
-                Some(Due::Trained(stamp)) if self.round.awaits(*stamp) => return,
-                None => return self.close(),
-                Some(_) => {}
+            let Some((due, what)) = self.state.clock.peek() else {
+                return;
+            };
+            match what {
+                Due::Trained(stamp) | Due::Left(stamp) if self.state.is_busy(*stamp) => return,
+                _ => {}
             }
-            match self.clock.pop() {
-                Some(Due::Trained(stamp)) => self.begin_upload(stamp),
-                Some(Due::Arrived(stamp)) => self.arrive(stamp),
-                None => {}
+            if let ClockMode::Wall { scale } = self.plan.clock
+                && due > self.state.clock.now()
+            {
+                let seconds = (due.seconds() - self.now()) / scale;
+                return self.commands.push(Command::WakeAfter(seconds));
+            }
+            if let Some(what) = self.state.clock.pop() {
+                self.happen(what);
+            }
+        }
+    }
+
+    fn happen(&mut self, what: Due) {
+        match what {
+            Due::Trained(stamp) => self.begin_upload(stamp),
+            Due::Left(stamp) => self.leave(stamp),
+            Due::Arrived(stamp) => self.arrive(stamp),
+            Due::Again(stamp) => self.emit(Event::UpdateDuplicated {
+                round: stamp.round,
+                client: stamp.client,
+                virtual_seconds: self.now(),
+            }),
+            Due::Deadline { round, attempt } => {
+                if (round, attempt) == (self.round.number, self.round.attempt) {
+                    self.close();
+                }
+            }
+            Due::Wake { round } => {
+                if self.round.waiting && round == self.round.number {
+                    self.ask_more(self.missing());
+                    self.review();
+                }
             }
         }
     }
 
     fn begin_upload(&mut self, stamp: Stamp) {
-        let Some(receipt) = self.round.receipt(stamp.client) else {
+        let now = self.state.clock.now();
+        let profile = &self.plan.clients[stamp.client.0 as usize].profile;
+        let Some(flight) = self.state.flights.get_mut(&stamp.client) else {
             return;
         };
-        let profile = &self.plan.clients[stamp.client.0 as usize].profile;
-        let due = self.clock.now();
-        let due = due.after(profile.upload_seconds(receipt.bytes_up));
-        self.clock.schedule(due, Due::Arrived(stamp));
+        if flight.stamp != stamp {
+            return;
+        }
+        match &flight.machine {
+            Machine::Busy => {}
+            Machine::Done(receipt) => {
+                flight.sending = true;
+                let way = profile.upload_seconds(receipt.bytes_up) * flight.strikes.link;
+                let due = now.after(way + flight.strikes.late);
+                let (due, what) = if flight.until < due {
+                    (flight.until, Due::Left(stamp))
+                } else {
+                    (due, Due::Arrived(stamp))
+                };
+                self.state.clock.schedule(due, what);
+            }
+            Machine::Failed { reason, .. } => {
+                let reason = reason.clone();
+                self.client_failed(stamp, reason);
+            }
+        }
     }
 
     fn arrive(&mut self, stamp: Stamp) {
-        let Some(receipt) = self.round.receipt(stamp.client).cloned() else {
+        let Some(flight) = self.take_flight(stamp) else {
             return;
         };
+        let Machine::Done(receipt) = &flight.machine else {
+            return;
+        };
+        if let Some(delay) = flight.strikes.duplicate {
+            let again = self.state.clock.now().after(delay);
+            self.state.clock.schedule(again, Due::Again(stamp));
+        }
+        if flight.strikes.lost {
+            self.lose(&flight);
+        } else if let Some(weight) = self.weight(&flight) {
+            self.accept(&flight, receipt.clone(), weight);
+        } else {
+            self.drop_stale(stamp);
+        }
+        self.ended_one();
+    }
+
+    /// What an update that arrives now weighs; `None`: nothing, it is too late.
+    fn weight(&self, flight: &Flight) -> Option<f64> {
+        let staleness = self.round.number - flight.stamp.round;
+        match self.plan.policy.late() {
+            Late::Carry(by) => by.weight(staleness),
+            Late::Stale | Late::Refuse => (staleness == 0 && !flight.late).then_some(1.0),
+        }
+    }
+
+    fn accept(&mut self, flight: &Flight, receipt: Receipt, weight: f64) {
+        let (stamp, now) = (flight.stamp, self.state.clock.now());
+        self.state.member(stamp.client).tried = Some(Tried {
+            round: self.round.number,
+            loss: receipt.loss,
+            examples: receipt.examples,
+            seconds: now.seconds() - flight.asked.seconds(),
+        });
+        let record = self.part(flight, Outcome::Folded);
+        self.round.arrive(record, stamp, weight);
         self.emit(Event::UpdateReceived {
             round: stamp.round,
             client: stamp.client,
@@ -104,21 +203,139 @@ impl Scheduler {
             bytes_up: receipt.bytes_up,
             digest: receipt.digest,
             seconds: receipt.seconds,
-            virtual_seconds: self.clock.now().seconds(),
+            virtual_seconds: now.seconds(),
         });
-        if self.round.arrive(stamp.client) {
-            self.close();
+        self.show_idle(stamp.client);
+    }
+
+    fn lose(&mut self, flight: &Flight) {
+        let stamp = flight.stamp;
+        self.emit(Event::UpdateLost {
+            round: stamp.round,
+            client: stamp.client,
+            virtual_seconds: self.now(),
+        });
+        self.ask_server(ServerCommand::Discard { stamp });
+        self.end_part(flight, Outcome::Lost);
+    }
+
+    fn drop_stale(&mut self, stamp: Stamp) {
+        self.emit(Event::UpdateStale {
+            round: stamp.round,
+            client: stamp.client,
+            staleness: self.round.number - stamp.round,
+            virtual_seconds: self.now(),
+        });
+        self.ask_server(ServerCommand::Discard { stamp });
+        self.show_idle(stamp.client);
+    }
+
+    /// Ends a job; counts it off if the round still waited for it.
+    pub(super) fn take_flight(&mut self, stamp: Stamp) -> Option<Flight> {
+        self.state.flight(stamp)?;
+        let flight = self.state.flights.remove(&stamp.client)?;
+        if flight.stamp.round == self.round.number && !flight.late {
+            self.round.pending -= 1;
+        }
+        Some(flight)
+    }
+
+    /// Notes how a job ended without an update that counts.
+    pub(super) fn end_part(&mut self, flight: &Flight, outcome: Outcome) {
+        if !self.round.has(flight.stamp.client) {
+            let record = self.part(flight, outcome);
+            self.round.end(record);
         }
     }
 
-    /// Ends the collection and has the server fold what arrived.
-    fn close(&mut self) {
-        self.phase = Phase::Aggregating;
-        self.round.seconds.train = self.wall - self.round.began;
-        self.round.began = self.wall;
-        self.ask_server(ServerCommand::Aggregate {
-            round: self.round.number,
-            take: self.round.arrived(),
-        });
+    fn part(&self, flight: &Flight, outcome: Outcome) -> ClientRecord {
+        let client = flight.stamp.client;
+        let receipt = flight.sent();
+        // What the machine has done counts only where the clock has waited for it.
+        let ended = matches!(outcome, Outcome::Dropped | Outcome::Failed);
+        let work = match &flight.machine {
+            Machine::Failed { work, .. } if ended => *work,
+            _ => Work::default(),
+        };
+        ClientRecord {
+            client,
+            name: self.name(client).to_owned(),
+            outcome,
+            loss: receipt.map(|r| r.loss),
+            examples: receipt.map_or(work.examples, |r| r.examples),
+            steps: receipt.map_or(work.steps, |r| r.steps),
+            bytes_up: receipt.map_or(0, |r| r.bytes_up),
+            bytes_down: flight.bytes_down,
+            seconds: receipt.map_or(0.0, |r| r.seconds),
+        }
+    }
+
+    /// A job has ended: a client starts in its place, if the round asks for that, and the round
+    /// may be over.
+    pub(super) fn ended_one(&mut self) {
+        if self.plan.policy.is_buffered() && self.round.arrived() < self.round.target {
+            self.ask_more(self.missing());
+        }
+        self.review();
+    }
+
+    /// Clients to ask to have as many as the plan wants.
+    pub(super) fn missing(&self) -> usize {
+        let there = if self.plan.policy.is_buffered() {
+            self.state.flights.len()
+        } else {
+            self.round.arrived() + self.round.pending
+        };
+        self.wanted().saturating_sub(there)
+    }
+
+    /// Closes the round if nothing more is to come, or waits for somebody to be there.
+    pub(super) fn review(&mut self) {
+        if self.phase != Phase::Collecting {
+            return;
+        }
+        if self.round.arrived() >= self.round.target {
+            return self.close();
+        }
+        let buffered = self.plan.policy.is_buffered();
+        if self.round.pending > 0 || (buffered && !self.state.flights.is_empty()) {
+            return;
+        }
+        if self.round.asked > 0 && !buffered {
+            return self.close();
+        }
+        self.wait_for_somebody();
+    }
+
+    /// Nobody works for this round: waits for whoever comes first.
+    fn wait_for_somebody(&mut self) {
+        if self.round.waiting || !self.state.flights.is_empty() {
+            return;
+        }
+        let (round, now) = (self.round.number, self.state.clock.now());
+        match self.next_there() {
+            Some(due) if due > now => {
+                self.round.waiting = true;
+                self.state.clock.schedule(due, Due::Wake { round });
+            }
+            _ if self.round.arrived() > 0 || self.anybody_left() => self.close(),
+            _ => {
+                let last_failure = self.last_failure.take();
+                self.fail(RunError::NobodyLeft {
+                    round,
+                    last_failure,
+                });
+            }
+        }
+    }
+
+    /// Gives a job up.
+    pub(super) fn cancel(&mut self, flight: &Flight) {
+        let stamp = flight.stamp;
+        match flight.machine {
+            Machine::Busy => self.commands.push(Command::Cancel(stamp)),
+            Machine::Done(_) => self.ask_server(ServerCommand::Discard { stamp }),
+            Machine::Failed { .. } => {}
+        }
     }
 }

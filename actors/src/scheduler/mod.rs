@@ -4,22 +4,36 @@
 //! and the wall time, and returns [`Command`]s. The order in which updates count is that of
 //! virtual time: an update that the machine has early waits for its turn, and a turn whose update
 //! the machine has not yet waits for it. So the outcome does not depend on threads.
+//!
+//! A round goes through `ask` (whom, and what befalls them), `collect` (what is due), `fail` (who
+//! leaves), `close` (what is folded) and `between` (checkpoints, commands, the next round).
 
+mod ask;
+mod between;
+mod close;
 mod collect;
+mod fail;
+mod recover;
 mod round;
+mod select;
+mod state;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::clock::VirtualClock;
-use crate::control::ControlCommand;
-use crate::event::{ClientInfo, Event};
-use crate::learner::{Aggregation, ClientId, Scores};
-use crate::message::{Input, RunId, ServerCommand, Stamp};
-use crate::plan::FederationPlan;
-use crate::record::RoundRecord;
+use crate::availability::Timeline;
+use crate::clock::VirtualTime;
+use crate::control::{ControlCommand, Intervention, RunStatus};
+use crate::event::{ClientState, Event};
+use crate::fault::Faults;
+use crate::learner::ClientId;
+use crate::message::{Input, RunId, Script, ServerCommand, Stamp};
+use crate::plan::{ClockMode, FederationPlan};
+use crate::random::StreamKey;
 use crate::run::{Ending, RunError, RunOutcome};
 
 use round::Round;
+use state::State;
 
 /// What the scheduler wants done.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,20 +41,40 @@ pub enum Command {
     /// The server is to do this.
     Server(ServerCommand),
     /// The client is to train, from the state that was opened last.
-    Train(Stamp),
+    Train {
+        /// The job.
+        stamp: Stamp,
+        /// What the plan's faults do to it.
+        script: Script,
+    },
+    /// The client is to give this job up.
+    Cancel(Stamp),
+    /// The client's actor is to be started again.
+    Restart(ClientId),
+    /// The board and the observers are to show the client in this state.
+    Show {
+        /// The round.
+        round: u32,
+        /// Whom.
+        client: ClientId,
+        /// How.
+        state: ClientState,
+    },
     /// The observers are to know.
     Emit(Event),
+    /// The ledger and the observers are to know.
+    Record {
+        /// The entry's number, from 1.
+        sequence: u64,
+        /// When it happened.
+        time: VirtualTime,
+        /// What happened.
+        event: Event,
+    },
+    /// An [`Input::Tick`] is wanted after so many wall seconds.
+    WakeAfter(f64),
     /// The run is over, and nothing follows.
     End(Box<Result<RunOutcome, RunError>>),
-}
-
-/// What is due at some point in virtual time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Due {
-    /// A client is done training and begins to send.
-    Trained(Stamp),
-    /// A client's update is with the server.
-    Arrived(Stamp),
 }
 
 /// What the run is waiting for.
@@ -51,53 +85,125 @@ enum Phase {
     Collecting,
     Aggregating,
     Evaluating,
+    /// Waits for the machine to be done with all jobs, to save the state.
+    Settling,
+    Saving,
+    Paused,
+    /// Scores the state once more, since the run was told to stop.
+    LastEvaluation,
+    Recovering,
     Finishing,
     Over,
+}
+
+/// How a scheduler begins.
+#[derive(Debug, Clone, Default)]
+pub struct Beginning {
+    /// The scheduler's state in the checkpoint that the run goes on from.
+    pub state: Option<Vec<u8>>,
+    /// Commands from outside that are known beforehand, from a ledger.
+    pub interventions: Vec<Intervention>,
+    /// Whether there is a place to save the run's state to.
+    pub saves: bool,
 }
 
 /// The state of a run.
 #[derive(Debug)]
 pub struct Scheduler {
     plan: Arc<FederationPlan>,
+    /// What messages are stamped with; changes when the server is built again.
     run: RunId,
     phase: Phase,
     /// What must be up before the first round: the lanes and the actors.
     starting: u32,
-    clock: VirtualClock<Due>,
-    /// By client: the round whose starting state it holds.
-    holds: Vec<Option<u32>>,
+    state: State,
     round: Round,
-    /// The last finished round.
-    last: Option<RoundRecord>,
+    faults: Faults,
+    /// By client.
+    timelines: Vec<Timeline>,
+    /// Commands that take effect after known rounds.
+    interventions: Vec<Intervention>,
+    /// Commands that take effect after this round.
+    queue: Vec<ControlCommand>,
+    paused: bool,
     stop_requested: bool,
+    save_requested: bool,
+    saves: bool,
+    /// The last round of the last checkpoint in this process.
+    saved: Option<u32>,
+    /// Ledger entries that were told; those up to it are not told again.
+    told: u64,
+    /// Rounds whose crash of the server has been played.
+    crashed: BTreeSet<u32>,
+    /// Failures of the server since the last round that was new.
+    server_failures: u32,
+    lanes_left: u32,
+    /// What last happened to a client, for the case that nobody is left.
+    last_failure: Option<String>,
+    /// Whether it goes on from a checkpoint.
+    resumed: bool,
     /// Wall seconds since the run's start, at the current step.
     wall: f64,
     commands: Vec<Command>,
 }
 
 impl Scheduler {
-    /// A scheduler before its first step.
+    /// A scheduler before its first step, at the beginning of a run that is not saved.
     #[must_use]
     pub fn new(plan: Arc<FederationPlan>) -> Self {
+        let state = State::new(plan.clients.len());
         Self {
             run: plan.run_id(),
             phase: Phase::Starting,
             starting: plan.lanes + 1,
-            clock: VirtualClock::default(),
-            holds: vec![None; plan.clients.len()],
+            state,
             round: Round::new(0, 0.0),
-            last: None,
+            faults: Faults::new(plan.seed, &plan.faults),
+            timelines: timelines(&plan),
+            interventions: Vec::new(),
+            queue: Vec::new(),
+            paused: false,
             stop_requested: false,
+            save_requested: false,
+            saves: false,
+            saved: None,
+            told: 0,
+            crashed: BTreeSet::new(),
+            server_failures: 0,
+            lanes_left: plan.lanes,
+            last_failure: None,
+            resumed: false,
             wall: 0.0,
             commands: Vec::new(),
             plan,
         }
     }
 
-    /// Takes in what happened, at `wall` seconds since the run's start (for measurements only),
-    /// and returns what to do, in this order.
+    /// A scheduler before its first step.
+    ///
+    /// # Errors
+    /// When the state is not one of this plan.
+    pub fn begin(plan: Arc<FederationPlan>, beginning: Beginning) -> Result<Self, String> {
+        let mut scheduler = Self::new(plan);
+        scheduler.interventions = beginning.interventions;
+        scheduler.saves = beginning.saves;
+        if let Some(bytes) = beginning.state {
+            scheduler.restore(&bytes)?;
+            scheduler.told = scheduler.state.recorded;
+            scheduler.saved = Some(scheduler.state.round);
+            scheduler.resumed = true;
+        }
+        Ok(scheduler)
+    }
+
+    /// Takes in what happened, at `wall` seconds since the run's start (for measurements only,
+    /// unless the plan's clock is the wall's), and returns what to do, in this order.
     pub fn step(&mut self, input: Input, wall: f64) -> Vec<Command> {
         self.wall = wall;
+        if let ClockMode::Wall { scale } = self.plan.clock {
+            let now = VirtualTime::default().after(wall * scale);
+            self.state.clock.advance_to(now);
+        }
         if self.phase != Phase::Over {
             self.take_in(input);
         }
@@ -109,42 +215,40 @@ impl Scheduler {
             Input::Started | Input::LaneReady(_) => self.one_more_is_up(),
             Input::Opened { round, bytes_down } => {
                 if self.expects(Phase::Opening, round) {
-                    self.broadcast(|holds| bytes_down.get(&holds).copied().unwrap_or(0));
+                    self.round.bytes_down = bytes_down;
+                    self.broadcast();
                 }
             }
             Input::Received { stamp, receipt } => self.receive(stamp, receipt),
             Input::JobFailed {
                 stamp,
-                lane,
+                lane: _,
                 reason,
-            } => self.job_failed(stamp, lane, reason),
-            Input::LaneFailed { lane, reason } => self.fail(RunError::Lane { lane, reason }),
+                work,
+            } => self.job_failed(stamp, reason, work),
+            Input::ClientDied { client, job } => self.client_died(client, job),
+            Input::LaneFailed { lane, reason } => self.lane_failed(lane, reason),
             Input::Aggregated { round, aggregation } => {
                 if self.expects(Phase::Aggregating, round) {
                     self.aggregated(aggregation);
                 }
             }
-            Input::Evaluated { round, scores } => {
-                if self.expects(Phase::Evaluating, round) {
-                    self.evaluated(scores);
-                }
-            }
+            Input::Evaluated { round, scores } => self.evaluated(round, scores),
             Input::Finished => {
                 if self.phase == Phase::Finishing {
                     self.end_well();
                 }
             }
+            Input::Saved { round, bytes } => self.saved(round, bytes),
+            Input::Recovered { state } => self.recovered(state),
+            Input::RecordFailed(error) => self.fail(RunError::Record(error)),
             Input::ServerFailed {
                 round,
                 task,
                 reason,
-            } => self.fail(RunError::Server {
-                round,
-                task,
-                reason,
-            }),
-            Input::Control(ControlCommand::FinishRound) => self.stop_requested = true,
-            Input::Control(ControlCommand::StopNow) => self.end(Ok(Ending::StoppedAtOnce)),
+            } => self.server_failed(round, task, reason),
+            Input::Control(command) => self.control(command),
+            Input::Tick => self.advance(),
         }
     }
 
@@ -152,115 +256,56 @@ impl Scheduler {
         self.phase == phase && self.round.number == round
     }
 
+    /// Tells the observers, and the ledger if it belongs there.
     fn emit(&mut self, event: Event) {
-        self.commands.push(Command::Emit(event));
+        if !event.is_recorded() {
+            return self.commands.push(Command::Emit(event));
+        }
+        self.state.recorded += 1;
+        // What is done again was told before.
+        if self.state.recorded > self.told {
+            self.told = self.state.recorded;
+            self.commands.push(Command::Record {
+                sequence: self.told,
+                time: self.state.clock.now(),
+                event,
+            });
+        }
+    }
+
+    /// Virtual seconds since the run's start.
+    fn now(&self) -> f64 {
+        self.state.clock.now().seconds()
+    }
+
+    fn show(&mut self, client: ClientId, state: ClientState) {
+        let round = self.round.number;
+        self.commands.push(Command::Show {
+            round,
+            client,
+            state,
+        });
     }
 
     fn ask_server(&mut self, command: ServerCommand) {
         self.commands.push(Command::Server(command));
     }
 
-    fn one_more_is_up(&mut self) {
-        self.starting = self.starting.saturating_sub(1);
-        if self.phase == Phase::Starting && self.starting == 0 {
-            self.start();
-        }
+    fn name(&self, client: ClientId) -> &str {
+        &self.plan.clients[client.0 as usize].name
     }
 
-    fn start(&mut self) {
-        let clients = self.plan.numbered();
-        let clients = clients
-            .map(|(client, plan)| ClientInfo {
-                client,
-                name: plan.name.clone(),
-                examples: plan.examples,
-            })
-            .collect();
-        self.emit(Event::RunStarted {
-            run: self.plan.run.clone(),
+    /// Where the run is.
+    #[must_use]
+    pub fn status(&self) -> RunStatus {
+        RunStatus {
+            round: self.state.round,
             rounds: self.plan.rounds,
-            lanes: self.plan.lanes,
-            clients,
-        });
-        self.open(1);
-    }
-
-    /// Clients asked to train this round, in client order.
-    fn select(&self) -> impl Iterator<Item = ClientId> + use<> {
-        (0..self.holds.len() as u32).map(ClientId)
-    }
-
-    fn open(&mut self, number: u32) {
-        self.phase = Phase::Opening;
-        self.round = Round::new(number, self.wall);
-        let holds = self.select().map(|c| self.holds[c.0 as usize]).collect();
-        self.ask_server(ServerCommand::Open {
-            round: number,
-            holds,
-        });
-    }
-
-    fn aggregated(&mut self, aggregation: Aggregation) {
-        let seconds = self.wall - self.round.began;
-        self.round.seconds.aggregate = seconds;
-        self.round.began = self.wall;
-        self.emit(Event::Aggregated {
-            round: self.round.number,
-            aggregation: aggregation.clone(),
-            seconds,
-        });
-        self.round.aggregation = aggregation;
-        if self.evaluation_is_due() {
-            self.phase = Phase::Evaluating;
-            self.ask_server(ServerCommand::Evaluate {
-                round: self.round.number,
-            });
-        } else {
-            self.finish_round();
+            virtual_seconds: self.now(),
+            working: self.state.flights.len() as u32,
+            paused: self.phase == Phase::Paused,
+            over: self.phase == Phase::Over,
         }
-    }
-
-    fn is_last_round(&self) -> bool {
-        self.stop_requested || self.round.number >= self.plan.rounds
-    }
-
-    fn evaluation_is_due(&self) -> bool {
-        let every = self.plan.eval_every;
-        every > 0 && (self.round.number.is_multiple_of(every) || self.is_last_round())
-    }
-
-    fn evaluated(&mut self, scores: Scores) {
-        let seconds = self.wall - self.round.began;
-        self.round.seconds.evaluate = seconds;
-        self.emit(Event::Evaluated {
-            round: self.round.number,
-            scores: scores.clone(),
-            seconds,
-        });
-        self.round.scores = Some(scores);
-        self.finish_round();
-    }
-
-    fn finish_round(&mut self) {
-        let record = self.round.record(&self.plan, self.clock.now());
-        self.emit(Event::RoundFinished(record.clone()));
-        let round = record.round;
-        self.last = Some(record);
-        if self.is_last_round() {
-            self.phase = Phase::Finishing;
-            self.ask_server(ServerCommand::Finish { round });
-        } else {
-            self.open(round + 1);
-        }
-    }
-
-    fn end_well(&mut self) {
-        let complete = self.last.as_ref().map(|last| last.round) == Some(self.plan.rounds);
-        self.end(Ok(if complete {
-            Ending::Complete
-        } else {
-            Ending::StoppedAfterRound
-        }));
     }
 
     fn fail(&mut self, error: RunError) {
@@ -269,15 +314,17 @@ impl Scheduler {
 
     fn end(&mut self, result: Result<Ending, RunError>) {
         self.phase = Phase::Over;
-        let rounds = self.last.as_ref().map_or(0, |last| last.round);
-        let virtual_seconds = self.clock.now().seconds();
+        // The end is new, even when it comes while something is done again.
+        self.state.recorded = self.told;
+        let rounds = self.state.last.as_ref().map_or(0, |last| last.round);
+        let virtual_seconds = self.now();
         self.emit(Event::RunFinished {
             rounds,
             virtual_seconds,
             ending: result.as_ref().ok().copied(),
             error: result.as_ref().err().map(ToString::to_string),
         });
-        let last = self.last.take();
+        let last = self.state.last.take();
         let outcome = result.map(|ending| RunOutcome {
             ending,
             rounds,
@@ -286,6 +333,21 @@ impl Scheduler {
         });
         self.commands.push(Command::End(Box::new(outcome)));
     }
+}
+
+/// Each client's timeline, at time 0.
+fn timelines(plan: &FederationPlan) -> Vec<Timeline> {
+    let timeline = |client: &crate::plan::ClientPlan| {
+        let key = StreamKey {
+            seed: plan.seed,
+            purpose: "availability",
+            name: &client.name,
+            round: 0,
+            attempt: 0,
+        };
+        Timeline::new(&client.profile.availability, key.stream())
+    };
+    plan.clients.iter().map(timeline).collect()
 }
 
 #[cfg(test)]

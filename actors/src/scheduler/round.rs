@@ -1,11 +1,10 @@
-//! One round while it goes on: who was asked, what came back.
+//! One round while it goes on: who was asked, whose part ended how.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::VirtualTime;
-use crate::learner::{Aggregation, ClientId, Digest, Scores};
-use crate::message::{Receipt, Stamp, Take};
-use crate::plan::FederationPlan;
+use crate::learner::{Aggregation, ClientId, Digest, Refusal, Scores};
+use crate::message::{Stamp, Take};
 use crate::record::{ClientRecord, Outcome, PhaseSeconds, RoundRecord};
 
 /// A round's books.
@@ -13,36 +12,52 @@ use crate::record::{ClientRecord, Outcome, PhaseSeconds, RoundRecord};
 pub(super) struct Round {
     /// From 1; 0 before the first.
     pub number: u32,
+    pub attempt: u32,
     /// Wall time when the current phase began.
     pub began: f64,
     pub seconds: PhaseSeconds,
     pub scores: Option<Scores>,
     pub aggregation: Aggregation,
+    /// Bytes to download for the round's state, by the round whose state a client holds.
+    pub bytes_down: BTreeMap<Option<u32>, u64>,
+    /// Updates that close the round.
+    pub target: usize,
+    /// Jobs that this attempt asked for.
+    pub asked: usize,
+    /// Jobs of this round that go on.
+    pub pending: usize,
+    /// Whether it waits for somebody to be there.
+    pub waiting: bool,
+    /// Why the updates that arrived are not folded, if they are not.
+    pub skipped: Option<String>,
     parts: BTreeMap<ClientId, Part>,
-    /// Parts whose update has not arrived.
-    outstanding: usize,
+    arrived: usize,
 }
 
-/// One client's part.
+/// One client's part, ended.
 #[derive(Debug)]
 struct Part {
-    stamp: Stamp,
-    bytes_down: u64,
-    /// The facts of its update, once it lies in its slot.
-    receipt: Option<Receipt>,
-    /// Whether the update has arrived in virtual time.
-    arrived: bool,
+    record: ClientRecord,
+    /// Its update, if that arrived.
+    take: Option<Take>,
 }
 
 impl Round {
     pub fn new(number: u32, began: f64) -> Self {
         Self {
             number,
+            attempt: 0,
             began,
             seconds: PhaseSeconds::default(),
             scores: None,
+            bytes_down: BTreeMap::new(),
+            target: usize::MAX,
+            asked: 0,
+            pending: 0,
+            waiting: false,
+            skipped: None,
             parts: BTreeMap::new(),
-            outstanding: 0,
+            arrived: 0,
             aggregation: Aggregation {
                 exactness_error: None,
                 state_digest: Digest(String::new()),
@@ -51,107 +66,80 @@ impl Round {
         }
     }
 
-    /// Counts a client in.
-    pub fn ask(&mut self, stamp: Stamp, bytes_down: u64) {
-        let part = Part {
-            stamp,
-            bytes_down,
-            receipt: None,
-            arrived: false,
-        };
-        self.parts.insert(stamp.client, part);
-        self.outstanding += 1;
+    /// Notes how a client's part ended without an update.
+    pub fn end(&mut self, record: ClientRecord) {
+        let take = None;
+        self.parts.insert(record.client, Part { record, take });
     }
 
-    /// Whether this very job was asked for and has not ended.
-    pub fn awaits(&self, stamp: Stamp) -> bool {
+    /// Notes that an update arrived.
+    pub fn arrive(&mut self, record: ClientRecord, stamp: Stamp, weight: f64) {
+        let take = Some(Take { stamp, weight });
+        self.parts.insert(record.client, Part { record, take });
+        self.arrived += 1;
+    }
+
+    /// Whether an update of this client arrived.
+    pub fn has(&self, client: ClientId) -> bool {
         self.parts
-            .get(&stamp.client)
-            .is_some_and(|part| part.stamp == stamp && part.receipt.is_none())
+            .get(&client)
+            .is_some_and(|part| part.take.is_some())
     }
 
-    /// Notes that an update lies in its slot.
-    pub fn receive(&mut self, stamp: Stamp, receipt: Receipt) {
-        if let Some(part) = self.parts.get_mut(&stamp.client) {
-            part.receipt = Some(receipt);
-        }
-    }
-
-    /// The facts of a client's update, once it lies in its slot.
-    pub fn receipt(&self, client: ClientId) -> Option<&Receipt> {
-        self.parts.get(&client)?.receipt.as_ref()
-    }
-
-    /// Notes that an update arrived; says whether it was the last one outstanding.
-    pub fn arrive(&mut self, client: ClientId) -> bool {
-        if let Some(part) = self.parts.get_mut(&client)
-            && !part.arrived
-        {
-            part.arrived = true;
-            self.outstanding -= 1;
-        }
-        self.outstanding == 0
+    /// Updates that arrived.
+    pub fn arrived(&self) -> usize {
+        self.arrived
     }
 
     /// The updates that arrived, in client order.
-    pub fn arrived(&self) -> Vec<Take> {
-        let arrived = self.parts.values().filter(|part| part.arrived);
-        arrived
-            .map(|part| Take {
-                stamp: part.stamp,
-                weight: 1.0,
-            })
-            .collect()
+    pub fn takes(&self) -> Vec<Take> {
+        self.parts.values().filter_map(|part| part.take).collect()
     }
 
     /// The finished round.
-    pub fn record(&self, plan: &FederationPlan, now: VirtualTime) -> RoundRecord {
-        let aggregation = self.aggregation.clone();
-        let refused: BTreeSet<_> = aggregation.refused.iter().map(|r| r.client).collect();
-        let clients = self.parts.iter().map(|(client, part)| {
-            let outcome = if refused.contains(client) {
-                Outcome::Refused
-            } else {
-                Outcome::Folded
-            };
-            part.record(plan, outcome)
-        });
+    pub fn record(&self, now: VirtualTime) -> RoundRecord {
+        let refused = self.refused();
+        let clients: BTreeSet<_> = refused.iter().map(|r| r.client).collect();
+        let with_outcome = |part: &Part| {
+            let mut record = part.record.clone();
+            if clients.contains(&record.client) {
+                record.outcome = Outcome::Refused;
+            }
+            record
+        };
         RoundRecord {
             round: self.number,
             train_loss: self.train_loss(),
-            clients: clients.collect(),
+            clients: self.parts.values().map(with_outcome).collect(),
             eval: self.scores.clone(),
-            exactness_error: aggregation.exactness_error,
+            exactness_error: self.aggregation.exactness_error,
             virtual_seconds: now.seconds(),
             seconds: self.seconds,
-            state_digest: aggregation.state_digest,
-            refused: aggregation.refused,
+            state_digest: self.aggregation.state_digest.clone(),
+            refused,
         }
     }
 
-    /// Mean of the clients' losses, weighted by examples, summed in client order.
+    fn refused(&self) -> Vec<Refusal> {
+        let Some(reason) = &self.skipped else {
+            return self.aggregation.refused.clone();
+        };
+        let refuse = |take: Take| Refusal {
+            client: take.stamp.client,
+            reason: reason.clone(),
+        };
+        self.takes().into_iter().map(refuse).collect()
+    }
+
+    /// Mean of the losses of the updates that arrived, weighted by examples, summed in client
+    /// order.
     fn train_loss(&self) -> Option<f64> {
-        let receipts = || self.parts.values().filter_map(|part| part.receipt.as_ref());
-        let examples: u64 = receipts().map(|r| r.examples).sum();
-        let total: f64 = receipts().map(|r| r.loss * r.examples as f64).sum();
+        let arrived = || self.parts.values().filter(|part| part.take.is_some());
+        let records = || arrived().map(|part| &part.record);
+        let examples: u64 = records().map(|r| r.examples).sum();
+        let total: f64 = records()
+            .map(|r| r.loss.unwrap_or(0.0) * r.examples as f64)
+            .sum();
         (examples > 0).then(|| total / examples as f64)
-    }
-}
-
-impl Part {
-    fn record(&self, plan: &FederationPlan, outcome: Outcome) -> ClientRecord {
-        let client = self.stamp.client;
-        let receipt = self.receipt.as_ref();
-        ClientRecord {
-            client,
-            name: plan.clients[client.0 as usize].name.clone(),
-            outcome,
-            loss: receipt.map(|r| r.loss),
-            examples: receipt.map_or(0, |r| r.examples),
-            steps: receipt.map_or(0, |r| r.steps),
-            bytes_up: receipt.map_or(0, |r| r.bytes_up),
-            bytes_down: self.bytes_down,
-            seconds: receipt.map_or(0.0, |r| r.seconds),
-        }
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::learner::{Aggregation, Scores};
 use crate::learner::{Digest, LaneId};
-use crate::message::{Receipt, Take};
+use crate::message::{Receipt, Take, Work};
 use crate::plan::ClientPlan;
 
 fn scheduler(rounds: u32) -> Scheduler {
@@ -17,7 +18,7 @@ fn scheduler(rounds: u32) -> Scheduler {
 
 fn jobs(commands: &[Command]) -> Vec<Stamp> {
     let jobs = commands.iter().filter_map(|command| match command {
-        Command::Train(stamp) => Some(*stamp),
+        Command::Train { stamp, .. } => Some(*stamp),
         _ => None,
     });
     jobs.collect()
@@ -77,7 +78,11 @@ fn nothing_begins_before_lanes_and_actors_are_up() {
     let holds = [None].into();
     assert_eq!(
         asked_of_server(commands),
-        [ServerCommand::Open { round: 1, holds }]
+        [ServerCommand::Open {
+            round: 1,
+            holds,
+            oldest: 1
+        }]
     );
 }
 
@@ -145,6 +150,7 @@ fn a_failure_of_a_stale_job_harms_nobody() {
         stamp,
         lane,
         reason,
+        work: Work::default(),
     };
     let commands = scheduler.step(failed, 0.0);
     assert_eq!(commands.len(), 1, "{commands:?}");

@@ -1,0 +1,217 @@
+//! What lasts from round to round: the part of the scheduler that a checkpoint holds.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{VirtualClock, VirtualTime};
+use crate::fault::Strikes;
+use crate::learner::ClientId;
+use crate::message::{Receipt, RunId, Stamp, Work};
+use crate::record::RoundRecord;
+
+/// What is due at some point in virtual time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Due {
+    /// A client is done training and begins to send.
+    Trained(Stamp),
+    /// A client's work ends without an update.
+    Left(Stamp),
+    /// A client's update is with the server.
+    Arrived(Stamp),
+    /// A client's update is with the server once more.
+    Again(Stamp),
+    /// The round closes.
+    Deadline { round: u32, attempt: u32 },
+    /// Somebody may be there to be asked.
+    Wake { round: u32 },
+}
+
+impl Due {
+    /// The job that it is about.
+    fn stamp_mut(&mut self) -> Option<&mut Stamp> {
+        match self {
+            Self::Trained(stamp) | Self::Left(stamp) => Some(stamp),
+            Self::Arrived(stamp) | Self::Again(stamp) => Some(stamp),
+            Self::Deadline { .. } | Self::Wake { .. } => None,
+        }
+    }
+}
+
+/// All of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct State {
+    /// The current round, from 1; 0 before the first.
+    pub round: u32,
+    pub clock: VirtualClock<Due>,
+    /// By client.
+    pub members: Vec<Member>,
+    /// The jobs that go on, by client.
+    pub flights: BTreeMap<ClientId, Flight>,
+    /// Entries in the ledger.
+    pub recorded: u64,
+    /// Commands from outside that took effect.
+    pub intervened: usize,
+    /// The last finished round.
+    pub last: Option<RoundRecord>,
+}
+
+/// What is known of a client.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Member {
+    /// The round whose starting state it holds.
+    pub holds: Option<u32>,
+    /// It cannot be asked before this.
+    pub away_until: VirtualTime,
+    /// It cannot be asked before this round.
+    pub away_until_round: u32,
+    /// Its failures that still count.
+    pub failures: Vec<VirtualTime>,
+    /// It failed too often.
+    pub retired: bool,
+    /// Somebody took it out.
+    pub barred: bool,
+    /// Somebody made it slower by this factor.
+    pub slow: f64,
+    /// The round and attempt in which it was asked last.
+    pub asked: (u32, u32),
+    /// What it did when an update of it last arrived.
+    pub tried: Option<Tried>,
+}
+
+/// A client's last contribution, from which its utility is judged.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Tried {
+    pub round: u32,
+    pub loss: f64,
+    pub examples: u64,
+    /// Virtual seconds from the request to the update.
+    pub seconds: f64,
+}
+
+impl Default for Member {
+    fn default() -> Self {
+        Self {
+            holds: None,
+            away_until: VirtualTime::default(),
+            away_until_round: 0,
+            failures: Vec::new(),
+            retired: false,
+            barred: false,
+            slow: 1.0,
+            asked: (0, 0),
+            tried: None,
+        }
+    }
+}
+
+/// One job, from the request until its update arrives or it is given up.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Flight {
+    pub stamp: Stamp,
+    pub strikes: Strikes,
+    pub bytes_down: u64,
+    /// When it was asked for.
+    pub asked: VirtualTime,
+    /// When its client goes away.
+    pub until: VirtualTime,
+    /// What the machine has done of it.
+    pub machine: Machine,
+    /// In virtual time, training is done.
+    pub sending: bool,
+    /// Its round is closed.
+    pub late: bool,
+}
+
+/// What the machine has done of a job.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) enum Machine {
+    /// Not done yet.
+    Busy,
+    /// The update lies in its slot.
+    Done(Receipt),
+    /// There is no update.
+    Failed { reason: String, work: Work },
+}
+
+impl Flight {
+    /// The facts of its update, once it is trained in virtual time.
+    pub fn sent(&self) -> Option<&Receipt> {
+        match &self.machine {
+            Machine::Done(receipt) if self.sending => Some(receipt),
+            _ => None,
+        }
+    }
+}
+
+impl State {
+    /// The state before the first round.
+    pub fn new(clients: usize) -> Self {
+        Self {
+            round: 0,
+            clock: VirtualClock::default(),
+            members: vec![Member::default(); clients],
+            flights: BTreeMap::new(),
+            recorded: 0,
+            intervened: 0,
+            last: None,
+        }
+    }
+
+    pub fn member(&mut self, client: ClientId) -> &mut Member {
+        &mut self.members[client.0 as usize]
+    }
+
+    /// The job under this very stamp, if it goes on.
+    pub fn flight(&mut self, stamp: Stamp) -> Option<&mut Flight> {
+        let flight = self.flights.get_mut(&stamp.client)?;
+        (flight.stamp == stamp).then_some(flight)
+    }
+
+    /// Whether this very job goes on and the machine is not done with it.
+    pub fn is_busy(&self, stamp: Stamp) -> bool {
+        self.flights
+            .get(&stamp.client)
+            .is_some_and(|flight| flight.stamp == stamp && matches!(flight.machine, Machine::Busy))
+    }
+
+    /// Whether the machine is done with every job.
+    pub fn is_settled(&self) -> bool {
+        let busy = |flight: &Flight| matches!(flight.machine, Machine::Busy);
+        !self.flights.values().any(busy)
+    }
+
+    /// Stamps everything with another run.
+    pub fn restamp(&mut self, run: RunId) {
+        self.flights.values_mut().for_each(|f| f.stamp.run = run);
+        self.clock.change(|due| {
+            if let Some(stamp) = due.stamp_mut() {
+                stamp.run = run;
+            }
+        });
+    }
+
+    /// As bytes.
+    ///
+    /// # Errors
+    /// Never, in fact.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, rmp_serde::encode::Error> {
+        rmp_serde::to_vec_named(self)
+    }
+
+    /// From bytes that [`State::to_bytes`] gave for a fleet of this size.
+    ///
+    /// # Errors
+    /// When they are something else.
+    pub fn from_bytes(bytes: &[u8], clients: usize) -> Result<Self, String> {
+        let state: Self = rmp_serde::from_slice(bytes).map_err(|e| e.to_string())?;
+        if state.members.len() == clients {
+            Ok(state)
+        } else {
+            let there = state.members.len();
+            Err(format!(
+                "it is of {there} clients, and the plan has {clients}"
+            ))
+        }
+    }
+}
