@@ -34,6 +34,8 @@ pub enum Command {
     Doctor,
     /// Show a task's examples, and what each client gets of them
     Data(ScenarioArgs),
+    /// Print the JSON Schema of scenario files, for editors
+    Schema,
 }
 
 /// A scenario file and flags that override it.

@@ -7,6 +7,7 @@ mod data;
 mod doctor;
 mod interrupt;
 mod run;
+mod schema;
 mod terminal;
 
 use std::ffi::OsString;
@@ -37,6 +38,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::check(args),
         Command::Data(args) => data::data(args),
+        Command::Schema => schema::schema(),
         Command::Doctor => {
             doctor::doctor();
             Ok(())
