@@ -175,7 +175,7 @@ fn every_error_in_a_table_has_its_line_and_none_hides_another() {
          [[faults]]\nclients = 1\n",
     );
     let starts = [
-        "demo.toml:3:1: unknown key `polcy`; did you mean `policy`?",
+        "demo.toml:3:2: unknown key `polcy`; did you mean `policy`?",
         "demo.toml:6:8: policy.kind: unknown variant `deadlin`, expected",
         "demo.toml:7:9: policy.after: \"30\" is no duration; give one such as",
         "demo.toml:9:10: sampling.number = 9: there are 4 clients to ask; give",
