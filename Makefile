@@ -1,7 +1,7 @@
 # Regatta's tasks. `make` alone lists them.
 #
 # Variables: LIBTORCH=/path (use this libtorch), CUDA=0|1 (fetch it without or with CUDA),
-# PYTHON (for set-up), CARGO, ARGS (more arguments for `make run`).
+# PYTHON (for set-up), CARGO, ARGS (more arguments for `make run` and `make methods`).
 
 .DEFAULT_GOAL := help
 PYTHON ?= python3
@@ -35,6 +35,10 @@ build: setup ## build target/release/regatta
 .PHONY: run
 run: setup ## train the quickstart: four clients, four domains (SCENARIO, ARGS)
 	$(CARGO) run --release -- run $(SCENARIO) $(ARGS)
+
+.PHONY: methods
+methods: build ## compare all aggregation methods; writes benches/METHODS.md (ARGS)
+	$(PYTHON) benches/methods.py $(ARGS)
 
 .PHONY: test
 test: lint-tools setup test-setup lint doc ## every check: formatting, clippy, docs and all tests

@@ -12,6 +12,7 @@ unsafe extern "C" {
     fn shim_deterministic(on: c_int) -> c_int;
     fn shim_cuda_mem(device: c_int, out: *mut i64) -> c_int;
     fn shim_cuda_empty_cache() -> c_int;
+    fn shim_cuda_capability(device: c_int, major: *mut c_int) -> c_int;
 }
 
 fn check(code: c_int) -> Result<(), TchError> {
@@ -122,6 +123,17 @@ pub fn cuda_memory(device: usize) -> Result<CudaMemory, TchError> {
 pub fn empty_cuda_cache() -> Result<(), TchError> {
     // SAFETY: frees cached blocks only.
     check(unsafe { shim_cuda_empty_cache() })
+}
+
+/// The major number of a CUDA device's compute capability: 8 and above compute in bfloat16.
+///
+/// # Errors
+/// When there is no NVIDIA driver or no such device.
+pub fn cuda_capability(device: usize) -> Result<i32, TchError> {
+    let mut major = 0;
+    // SAFETY: the shim writes one number.
+    check(unsafe { shim_cuda_capability(device as c_int, &raw mut major) })?;
+    Ok(major)
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! An adapter from outside the crate: `ΔW = u vᵀ`, of rank one. It trains, and the exact methods
 //! aggregate it exactly, without a line changed inside.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::Path;
 use std::rc::Rc;
 
@@ -141,7 +143,7 @@ fn the_exact_method_aggregates_an_adapter_from_outside_exactly() {
         let change = |(name, tensor): (&str, &HostTensor)| {
             let mut tensor = tensor.clone();
             for (i, x) in tensor.values_mut().iter_mut().enumerate() {
-                *x += ((client * 13 + i * 5 + name.len()) as f32).sin();
+                *x += ((client * 2 + i * 5 + name.len()) as f32).sin();
             }
             (name.to_owned(), tensor)
         };
@@ -175,8 +177,5 @@ fn the_exact_method_aggregates_an_adapter_from_outside_exactly() {
             .exactness_error
     };
     assert!(miss("ours") < 1e-6);
-    assert!(
-        miss("normal") > 0.1,
-        "plain averaging misses most of a product of random vectors"
-    );
+    assert!(miss("normal") > 0.1, "plain averaging misses much of it");
 }

@@ -2,7 +2,10 @@
 //!
 //! They need a model and data sets that the project does not ship; without them each says so.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -45,7 +48,7 @@ fn model(run: &Value) -> PathBuf {
 
 /// Runs a case by the program itself, with the settings that its `run.json` says.
 fn rounds(case: &Path, run: &Value, out: &Path) -> Vec<Value> {
-    let mut command = assert_cmd::Command::cargo_bin("regatta").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_regatta"));
     command
         .arg("run")
         .arg("--model")
@@ -93,7 +96,12 @@ fn rounds(case: &Path, run: &Value, out: &Path) -> Vec<Value> {
         "--lora_dropout"
     };
     command.args([dropout, "0"]);
-    command.assert().success();
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let text = std::fs::read_to_string(out.join("rounds.jsonl")).unwrap();
     text.lines()
         .map(|line| serde_json::from_str(line).unwrap())

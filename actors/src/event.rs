@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::control::Intervention;
 use crate::fault::FaultName;
 use crate::learner::{Aggregation, ClientId, Digest, LaneId, Progress, Scores};
+use crate::lenient;
 use crate::record::RoundRecord;
 use crate::run::Ending;
 
@@ -239,6 +240,7 @@ pub enum Event {
         /// From whom.
         client: ClientId,
         /// Mean training loss over the examples of the round.
+        #[serde(deserialize_with = "lenient::number")]
         loss: f64,
         /// Examples seen.
         examples: u64,
@@ -276,6 +278,7 @@ pub enum Event {
         /// After which round.
         round: u32,
         /// The scores.
+        #[serde(deserialize_with = "lenient::scores")]
         scores: Scores,
         /// Wall seconds it took.
         #[serde(default, skip_serializing_if = "is_zero")]
@@ -400,4 +403,10 @@ impl ClientState {
 pub trait Observer: Send {
     /// Called with each event.
     fn on_event(&mut self, event: &Event);
+}
+
+impl<F: FnMut(&Event) + Send> Observer for F {
+    fn on_event(&mut self, event: &Event) {
+        self(event);
+    }
 }

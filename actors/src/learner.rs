@@ -48,8 +48,12 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What can travel between server and clients: plain data with a size and a digest.
 pub trait Payload: Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// Identifies the content bit for bit; goes into the ledger.
-    fn digest(&self) -> Digest;
+    /// Identifies the content bit for bit; goes into the ledger. If not told otherwise, it is the
+    /// digest of the content as MessagePack.
+    fn digest(&self) -> Digest {
+        // What cannot be written has the digest of nothing, and fails where it is sent or saved.
+        Digest::of(&rmp_serde::to_vec(self).unwrap_or_default())
+    }
 }
 
 /// What the federation learns. Shared by all threads; builds the workers inside theirs.
@@ -120,6 +124,18 @@ pub struct Trained<U> {
     pub steps: u64,
 }
 
+impl<U> Trained<U> {
+    /// An update with what is to be known of it.
+    pub fn new(update: U, loss: f64, examples: u64, steps: u64) -> Self {
+        Self {
+            update,
+            loss,
+            examples,
+            steps,
+        }
+    }
+}
+
 /// How far a job is; sent after each batch.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
@@ -131,6 +147,19 @@ pub struct Progress {
     pub examples: u64,
     /// Mean training loss over these examples, if it is known yet.
     pub loss: Option<f64>,
+}
+
+impl Progress {
+    /// Progress with a known loss.
+    #[must_use]
+    pub fn new(steps_done: u64, steps_total: u64, examples: u64, loss: f64) -> Self {
+        Self {
+            steps_done,
+            steps_total,
+            examples,
+            loss: Some(loss),
+        }
+    }
 }
 
 /// Why a job gave no update.
@@ -147,10 +176,24 @@ pub enum JobError {
     Failed(#[source] BoxError),
 }
 
+/// What [`Trainer::train`] gives.
+pub type TrainResult<U> = Result<Trained<U>, JobError>;
+
 /// A job's line to its lane: reports progress, and says whether to go on.
 pub trait Watch {
     /// To be called after each batch; `Break` means: return [`JobError::Cancelled`] now.
     fn step(&mut self, progress: Progress) -> ControlFlow<()>;
+
+    /// The same as [`Watch::step`], as an error to pass on.
+    ///
+    /// # Errors
+    /// [`JobError::Cancelled`] when the job is to stop.
+    fn report(&mut self, progress: Progress) -> Result<(), JobError> {
+        match self.step(progress) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(JobError::Cancelled),
+        }
+    }
 }
 
 /// Trains clients' jobs, one at a time, on one device.
@@ -169,7 +212,7 @@ pub trait Trainer {
         &mut self,
         task: &TrainTask<Self::Global>,
         watch: &mut dyn Watch,
-    ) -> Result<Trained<Self::Update>, JobError>;
+    ) -> TrainResult<Self::Update>;
 
     /// Called after [`JobError::OutOfMemory`], before the job is tried once more: free caches and
     /// halve the micro-batch for the next job.
@@ -214,6 +257,20 @@ pub struct Aggregation {
     pub refused: Vec<Refusal>,
 }
 
+impl Aggregation {
+    /// An aggregation that refused nothing and whose exactness is not measured.
+    pub fn of(state: &impl Payload) -> Self {
+        Self {
+            exactness_error: None,
+            state_digest: state.digest(),
+            refused: Vec::new(),
+        }
+    }
+}
+
+/// What [`Folder::aggregate`] gives.
+pub type FoldResult = Result<Aggregation, BoxError>;
+
 /// Names and values of the scores of one evaluation (`loss`, `accuracy`, …).
 pub type Scores = BTreeMap<String, f64>;
 
@@ -228,11 +285,18 @@ pub trait Folder {
     fn global(&self) -> Arc<Self::Global>;
 
     /// Bytes that a client must download for the current state, given the last round whose
-    /// starting state it holds (`None`: it has only the pretrained model).
-    fn download_bytes(&self, holds_round: Option<u32>) -> u64;
+    /// starting state it holds (`None`: it has only the pretrained model). If not told otherwise,
+    /// none.
+    fn download_bytes(&self, holds_round: Option<u32>) -> u64 {
+        let _ = holds_round;
+        0
+    }
 
-    /// Bytes that an update takes on the wire.
-    fn upload_bytes(&self, update: &Self::Update) -> u64;
+    /// Bytes that an update takes on the wire. If not told otherwise, none.
+    fn upload_bytes(&self, update: &Self::Update) -> u64 {
+        let _ = update;
+        0
+    }
 
     /// No update that started from the state of a round before `round` will come any more; what is
     /// kept only for such updates can go.
@@ -246,17 +310,16 @@ pub trait Folder {
     ///
     /// # Errors
     /// Only what makes going on impossible.
-    fn aggregate(
-        &mut self,
-        round: u32,
-        updates: Vec<Contribution<Self::Update>>,
-    ) -> Result<Aggregation, BoxError>;
+    fn aggregate(&mut self, round: u32, updates: Vec<Contribution<Self::Update>>) -> FoldResult;
 
-    /// Scores the global state on held-out data.
+    /// Scores the global state on held-out data. If not told otherwise, there are no scores.
     ///
     /// # Errors
     /// When evaluation fails as a whole.
-    fn evaluate(&mut self, round: u32) -> Result<Scores, BoxError>;
+    fn evaluate(&mut self, round: u32) -> Result<Scores, BoxError> {
+        let _ = round;
+        Ok(Scores::new())
+    }
 
     /// Called once, after the last round: writes what the run leaves behind (the final model,
     /// predictions).
@@ -271,12 +334,18 @@ pub trait Folder {
     /// gives the same bits ever after.
     ///
     /// # Errors
-    /// When the state cannot be read back from the device.
-    fn checkpoint(&self) -> Result<Vec<u8>, BoxError>;
+    /// When the state cannot be read back from the device, and always if not implemented; a run
+    /// that is to be saved then fails.
+    fn checkpoint(&self) -> Result<Vec<u8>, BoxError> {
+        Err("this learner's state cannot be saved".into())
+    }
 
     /// Takes up a state that [`Folder::checkpoint`] gave.
     ///
     /// # Errors
     /// When it is not such a state, or of another model.
-    fn restore(&mut self, state: &[u8]) -> Result<(), BoxError>;
+    fn restore(&mut self, state: &[u8]) -> Result<(), BoxError> {
+        let _ = state;
+        Err("this learner's state cannot be taken up".into())
+    }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::is_zero;
 use crate::learner::{ClientId, Digest, Refusal, Scores};
+use crate::lenient;
 
 /// One finished round.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -13,6 +14,7 @@ pub struct RoundRecord {
     /// Mean of the clients' training losses, weighted by examples; `None` when nobody trained.
     pub train_loss: Option<f64>,
     /// Scores on validation, in rounds that were evaluated.
+    #[serde(default, deserialize_with = "lenient::maybe_scores")]
     pub eval: Option<Scores>,
     /// See [`crate::learner::Aggregation::exactness_error`].
     pub exactness_error: Option<f64>,

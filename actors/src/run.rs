@@ -14,7 +14,7 @@ use crate::federation::{Record, Start};
 use crate::learner::{LaneId, Learner};
 use crate::ledger::{self, LedgerCheck, LedgerWriter, RecordError, Sink};
 use crate::message::ServerTask;
-use crate::plan::{FederationPlan, PlanErrors};
+use crate::plan::{ClockMode, FederationPlan, PlanErrors};
 use crate::record::RoundRecord;
 use crate::{federation, guard};
 
@@ -84,6 +84,9 @@ pub enum RunError {
         /// Updates that it needs.
         needed: u32,
     },
+    /// The plan's clock is the wall's.
+    #[error("a run by the wall's clock does not replay; only one by the virtual clock does")]
+    DoesNotReplay,
     /// The run's record cannot be kept, or does not agree.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -217,6 +220,9 @@ pub fn replay_check<L: Learner>(
     ledger: &Path,
 ) -> Result<u64, RunError> {
     plan.check()?;
+    if plan.clock != ClockMode::Virtual {
+        return Err(RunError::DoesNotReplay);
+    }
     let check = LedgerCheck::open(ledger)?;
     let agreed = check.agreed();
     let record = Record {

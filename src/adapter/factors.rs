@@ -13,7 +13,6 @@ pub struct Factors {
 
 impl Factors {
     /// The dense product, (L, d_out, d_in).
-    #[must_use]
     pub fn product(&self) -> Tensor {
         self.left.matmul(&self.right)
     }

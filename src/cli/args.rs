@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::builder::BoolishValueParser;
 use clap::{Arg, Args, Command as ClapCommand, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use super::export::ExportArgs;
 use crate::config::Settings;
 
 /// Federated fine-tuning of transformer encoders on GLUE, simulated: exact aggregation, scripted
@@ -36,6 +37,8 @@ pub enum Command {
     Data(ScenarioArgs),
     /// Print the JSON Schema of scenario files, for editors
     Schema,
+    /// Write a run's model in a form that other programs load
+    Export(ExportArgs),
 }
 
 /// A scenario file and flags that override it.

@@ -5,6 +5,7 @@ pub mod args;
 mod check;
 mod data;
 mod doctor;
+pub mod export;
 mod interrupt;
 mod run;
 mod schema;
@@ -39,6 +40,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(args) => check::check(args),
         Command::Data(args) => data::data(args),
         Command::Schema => schema::schema(),
+        Command::Export(args) => export::export(args),
         Command::Doctor => {
             doctor::doctor();
             Ok(())

@@ -1,6 +1,7 @@
 //! Frozen weights, once per device, shared by all lanes and clients there.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use regatta_actors::learner::{Digest, Payload};
@@ -44,18 +45,16 @@ impl Bases {
         // A lane that panicked while it held the lock left nothing half done: entries are put in
         // when they are complete.
         let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
-        if !devices.contains_key(&device) {
-            let pretrained = Weights::from_map(&self.experiment.checkpoint.base, device)?;
-            devices.insert(
-                device,
-                DeviceBase {
+        let base = match devices.entry(device) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let pretrained = Weights::from_map(&self.experiment.checkpoint.base, device)?;
+                entry.insert(DeviceBase {
                     pretrained,
                     current: None,
-                },
-            );
-        }
-        let missing = || ModelError::Refused(format!("no weights on {device:?}"));
-        let base = devices.get_mut(&device).ok_or_else(missing)?;
+                })
+            }
+        };
         let digest = snapshot.digest();
         if let Some((held, weights)) = &base.current
             && *held == digest

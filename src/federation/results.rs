@@ -54,7 +54,7 @@ pub(super) fn write(server: &Server) -> Result<(), ResultsError> {
 
 fn write_model(server: &Server, state: &Snapshot, folder: &Path) -> Result<(), ResultsError> {
     let experiment = &server.experiment;
-    let mut files = AdapterFiles::of(&experiment.plan, state);
+    let mut files = AdapterFiles::of(&experiment.plan, state).with_drawn(&experiment.checkpoint);
     if experiment.plan.adapter.save_projection
         && let Some(projection) = experiment.adapter.projection()
     {

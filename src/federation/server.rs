@@ -13,7 +13,7 @@ use super::bases::Bases;
 use super::experiment::Experiment;
 use super::payload::{ClientUpdate, Snapshot};
 use super::results;
-use crate::adapter::{Population, tensor_name};
+use crate::adapter::Population;
 use crate::aggregate::check::check_update;
 use crate::aggregate::flora::widen;
 use crate::aggregate::traffic::ResidualHistory;
@@ -40,6 +40,8 @@ pub struct Server {
     pub(super) state: GlobalState,
     snapshot: Arc<Snapshot>,
     history: ResidualHistory,
+    /// Bytes of what every client downloads each round, residuals aside.
+    sent_bytes: u64,
     pub(super) best: Option<Best>,
 }
 
@@ -79,6 +81,7 @@ impl Server {
         let state = experiment.initial.clone();
         let snapshot = Arc::new(Snapshot::of(&state, 0));
         let history = ResidualHistory::default();
+        let sent_bytes = state.trained.bytes() - super::start::unsent_bytes(&experiment);
         Ok(Self {
             experiment,
             bases,
@@ -87,6 +90,7 @@ impl Server {
             state,
             snapshot,
             history,
+            sent_bytes,
             best: None,
         })
     }
@@ -196,22 +200,6 @@ impl Server {
         Ok(report.exactness_error)
     }
 
-    /// Bytes of what every client downloads each round, residuals aside.
-    fn changed_bytes(&self) -> u64 {
-        let experiment = &self.experiment;
-        let is_kept = |name: &str| {
-            experiment.layers.iter().any(|layer| {
-                let tensors = experiment.adapter.tensors(layer);
-                let own = tensors
-                    .iter()
-                    .find(|t| tensor_name(layer, t.suffix) == name);
-                own.is_some_and(|tensor| !experiment.method.sends(tensor))
-            })
-        };
-        let sent = self.state.trained.iter().filter(|(name, _)| !is_kept(name));
-        sent.map(|(_, tensor)| tensor.bytes()).sum()
-    }
-
     fn keep_best(&mut self, round: u32, scores: &Scores) {
         let primary = self.experiment.plan.data.task.primary_metric();
         let Some(&score) = scores.get(primary) else {
@@ -238,15 +226,11 @@ impl Folder for Server {
     fn download_bytes(&self, holds_round: Option<u32>) -> u64 {
         let next_round = self.snapshot.rounds + 1;
         match holds_round {
-            // All that is trained, except what follows from the seed.
-            None => {
-                let drawn = super::start::drawn_bytes(&self.experiment);
-                let residuals = self.history.bytes_since(1, &self.experiment.groups);
-                self.state.trained.bytes() - drawn + residuals
-            }
             Some(round) if round >= next_round => 0,
-            Some(round) => {
-                self.changed_bytes() + self.history.bytes_since(round, &self.experiment.groups)
+            // The first adapter follows from the seed, so having nothing is holding round 1's.
+            _ => {
+                let since = holds_round.unwrap_or(1);
+                self.sent_bytes + self.history.bytes_since(since, &self.experiment.groups)
             }
         }
     }

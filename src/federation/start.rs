@@ -1,11 +1,12 @@
 //! The state before the first round.
 
-use crate::adapter::{self, Population};
+use crate::adapter::{self, Population, tensor_name};
 use crate::aggregate::GlobalState;
 use crate::aggregate::exactness::subtract_from_base;
-use crate::config::{AdapterKind, Plan, Problems};
+use crate::config::{AdapterKind, AdapterPlan, Bias, Plan, Problems};
 use crate::model::LinearLayer;
-use crate::peft::{PeftFolder, PeftType};
+use crate::peft::{BASE_DELTA, PeftConfig, PeftFolder};
+use crate::tensors::HostTensor;
 
 use super::Experiment;
 
@@ -24,10 +25,13 @@ pub(super) fn read_init_adapter(
         .map_err(|error| problems.report_error("init_adapter", error))
         .ok()?;
     let config = &folder.config;
-    let kind = match config.peft_type {
-        PeftType::Lora => AdapterKind::Lora,
-        PeftType::Vera => AdapterKind::Vera,
-    };
+    let kind = config.peft_type.kind();
+    if kind == AdapterKind::SorfVera {
+        let wrong = "it holds a SORF-VeRA adapter, which only its own run can go on with";
+        let right = "name a LoRA or VeRA adapter; `regatta export` makes a LoRA of it";
+        problems.report("init_adapter", wrong, right);
+        return None;
+    }
     if kind != plan.adapter.kind {
         let wrong = format!(
             "it holds a {} adapter, the run trains {}",
@@ -37,56 +41,86 @@ pub(super) fn read_init_adapter(
         problems.report("init_adapter", wrong, "choose the same kind for both");
         return None;
     }
-    let before = plan.clone();
-    let own = &mut plan.adapter;
-    own.r = u32::try_from(config.r).unwrap_or(u32::MAX);
-    own.lora_alpha = config.lora_alpha.unwrap_or(own.lora_alpha);
-    own.rank_stabilised = config.use_rslora.unwrap_or(false);
-    own.projection_prng_key = config
-        .projection_prng_key
-        .unwrap_or(own.projection_prng_key);
-    let targets = config.targets();
-    own.target_modules = targets.modules;
-    own.layers_to_transform = targets
-        .layers
-        .map(|numbers| numbers.iter().map(|n| *n as u32).collect());
-    own.layers_pattern = targets.pattern;
+    let was = plan.adapter.clone();
+    config.apply_to(&mut plan.adapter);
+    train_what_the_folder_trained(plan, config);
+    for key in differing(&plan.adapter, &was) {
+        if plan.origins.given(key) {
+            let wrong = format!("init_adapter {} says otherwise", path.display());
+            problems.report(key, wrong, "leave it out, and the folder decides");
+        }
+    }
+    note_in_settings(plan);
+    problems.is_empty().then_some(Some(folder))
+}
+
+/// The settings in which the adapter differs from what it was.
+fn differing(own: &AdapterPlan, was: &AdapterPlan) -> Vec<&'static str> {
     let sorted = |names: &[String]| {
         let mut names = names.to_vec();
         names.sort();
         names
     };
-    let was = &before.adapter;
-    let scaling = if kind == AdapterKind::Vera {
-        "rsvera"
-    } else {
-        "rslora"
+    let scaling = match own.kind {
+        AdapterKind::Lora => "rslora",
+        _ => "rsvera",
     };
-    let differing = [
+    let modules = sorted(&own.target_modules) != sorted(&was.target_modules);
+    let keys = [
         ("r", own.r != was.r),
+        ("ranks", own.r != was.r),
         ("lora_alpha", own.lora_alpha != was.lora_alpha),
         (scaling, own.rank_stabilised != was.rank_stabilised),
         (
             "projection_prng_key",
             own.projection_prng_key != was.projection_prng_key,
         ),
-        (
-            "target_modules",
-            sorted(&own.target_modules) != sorted(&was.target_modules),
-        ),
+        ("target_modules", modules),
         (
             "layers_to_transform",
             own.layers_to_transform != was.layers_to_transform,
         ),
     ];
-    for (key, _) in differing
-        .iter()
-        .filter(|(key, differs)| *differs && plan.origins.given(key))
-    {
-        let wrong = format!("init_adapter {} says otherwise", path.display());
-        problems.report(key, wrong, "leave it out, and the folder decides");
+    let differs = keys.into_iter().filter(|(_, differs)| *differs);
+    differs.map(|(key, _)| key).collect()
+}
+
+/// What the folder holds beside the adapter and the head is trained further, unless the user chose.
+fn train_what_the_folder_trained(plan: &mut Plan, config: &PeftConfig) {
+    if !plan.origins.given("bias") {
+        plan.adapter.bias = match config.bias.as_str() {
+            "none" => Bias::None,
+            "all" => Bias::All,
+            _ => Bias::LoraOnly,
+        };
     }
-    problems.is_empty().then_some(Some(folder))
+    if !plan.origins.given("modules_to_save") {
+        plan.adapter.modules_to_save = config.further_modules();
+    }
+}
+
+/// Brings the settings into line with the adapter, so that the scenario in the run's folder gives
+/// the same run again.
+fn note_in_settings(plan: &mut Plan) {
+    let (own, settings) = (&mut plan.adapter, &mut plan.settings);
+    if settings.ranks.is_none() {
+        own.ranks.fill(own.r);
+        settings.r = Some(own.r);
+    }
+    if own.kind == AdapterKind::Lora {
+        settings.rslora = Some(own.rank_stabilised);
+        settings.lora_alpha = Some(own.lora_alpha);
+    } else {
+        // A PEFT folder has rsVeRA's scaling in its b.
+        settings.rsvera = Some(false);
+        settings.lora_alpha = None;
+        settings.projection_prng_key = Some(own.projection_prng_key);
+    }
+    settings.target_modules = Some(own.target_modules.clone());
+    settings.layers_to_transform = own.layers_to_transform.clone();
+    settings.layers_pattern = own.layers_pattern.clone();
+    settings.bias = Some(own.bias);
+    settings.modules_to_save = Some(own.modules_to_save.clone());
 }
 
 /// Adapter, head and base delta before the first round; an error comes with its setting.
@@ -108,7 +142,9 @@ pub(super) fn initial_state(
         ..GlobalState::default()
     };
     if let Some(folder) = start_from {
-        lay_over(&mut state, folder).map_err(|error| ("init_adapter", error))?;
+        let path = folder.path.clone();
+        lay_over(&mut state, folder, experiment)
+            .map_err(|error| ("init_adapter", format!("{}: {error}", path.display())))?;
     }
     if experiment.method.starts_at_pretrained() {
         start_at_pretrained(experiment, &mut state).map_err(|error| ("agg_type", error))?;
@@ -116,21 +152,57 @@ pub(super) fn initial_state(
     Ok(state)
 }
 
-/// Replaces tensors by those of a PEFT folder.
-fn lay_over(state: &mut GlobalState, folder: PeftFolder) -> Result<(), String> {
-    let path = folder.path.display();
-    for (name, tensor) in folder.tensors.0 {
-        let known = state.trained.get(&name);
-        let known = known.ok_or_else(|| format!("{path}: the run trains no tensor {name}"))?;
-        if known.shape() != tensor.shape() {
-            let (got, want) = (tensor.shape(), known.shape());
-            return Err(format!(
-                "{path}: tensor {name} has shape {got:?}, the run's has {want:?}"
-            ));
+/// Replaces tensors by those of a PEFT folder. The head may be absent there, the adapter may not.
+fn lay_over(
+    state: &mut GlobalState,
+    folder: PeftFolder,
+    experiment: &Experiment,
+) -> Result<(), String> {
+    for layer in &experiment.layers {
+        for tensor in experiment.adapter.tensors(layer) {
+            let name = tensor_name(layer, tensor.suffix);
+            if folder.tensors.get(&name).is_none() {
+                return Err(format!("it has no tensor {name}"));
+            }
         }
+    }
+    if let (Some(saved), Some(own)) = (&folder.projection, experiment.adapter.projection())
+        && saved != own
+    {
+        return Err(
+            "its projection is not the one that its projection_prng_key gives, which Regatta \
+             uses; save the adapter in float32, with the key it was drawn from"
+                .to_owned(),
+        );
+    }
+    for (name, tensor) in folder.tensors.0 {
+        let known = state.trained.get(&name).ok_or_else(|| {
+            format!(
+                "the run trains no tensor {name}; bias and modules_to_save say what is trained \
+                 beside adapter and head"
+            )
+        })?;
+        same_shape(&name, known, &tensor)?;
         state.trained.insert(name, tensor);
     }
+    for (name, delta) in folder.base_delta.0 {
+        let base = experiment.checkpoint.base.get(&name);
+        let base =
+            base.ok_or_else(|| format!("the model has no {name}, which {BASE_DELTA} changes"))?;
+        same_shape(&name, base, &delta)?;
+        state.base_delta.insert(name, delta);
+    }
     Ok(())
+}
+
+fn same_shape(name: &str, known: &HostTensor, saved: &HostTensor) -> Result<(), String> {
+    let (got, want) = (saved.shape(), known.shape());
+    if got == want {
+        return Ok(());
+    }
+    Err(format!(
+        "tensor {name} has shape {got:?}, the run's has {want:?}"
+    ))
 }
 
 /// Subtracts the first ΔW from the base.
@@ -152,9 +224,8 @@ fn start_at_pretrained(experiment: &Experiment, state: &mut GlobalState) -> Resu
     Ok(())
 }
 
-/// Bytes of the first adapter: every client draws it from the seed for itself, and none needs it
-/// sent before it has changed.
-pub(super) fn drawn_bytes(experiment: &Experiment) -> u64 {
+/// Bytes of the adapter's tensors that never travel: every client draws them from the seed.
+pub(super) fn unsent_bytes(experiment: &Experiment) -> u64 {
     let unsent = |layer: &LinearLayer| {
         let tensors = experiment.adapter.tensors(layer).into_iter();
         let drawn = tensors.filter(|tensor| !experiment.method.sends(tensor));

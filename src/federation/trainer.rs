@@ -1,6 +1,7 @@
 //! A lane's worker: one client's round after another, on one device.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use regatta_actors::learner::{
@@ -123,15 +124,16 @@ impl LaneTrainer {
         } else {
             client
         };
-        if !by_adapter.contains_key(&own) {
-            let device = self.compute.device;
-            let base = self.bases.at(snapshot, device)?;
-            let (adapter, layers) = (experiment.adapter_of(client), &experiment.layers);
-            let shared = Shared::new(base, &snapshot.trained, adapter, layers, device)?;
-            by_adapter.insert(own, shared);
+        match by_adapter.entry(own) {
+            Entry::Occupied(entry) => Ok(entry.into_mut()),
+            Entry::Vacant(entry) => {
+                let device = self.compute.device;
+                let base = self.bases.at(snapshot, device)?;
+                let (adapter, layers) = (experiment.adapter_of(client), &experiment.layers);
+                let shared = Shared::new(base, &snapshot.trained, adapter, layers, device)?;
+                Ok(entry.insert(shared))
+            }
         }
-        let missing = || ModelError::Refused(format!("client {client} has no adapter"));
-        by_adapter.get(&own).ok_or_else(missing)
     }
 }
 

@@ -68,6 +68,34 @@ pub fn epoch_order(n: usize, key: StreamKey<'_>) -> Vec<u32> {
     order
 }
 
+/// Batches of like lengths, to pad little, from an order that stays random: within windows of
+/// [`WINDOW`] batches examples are sorted by `length`, and the full batches then change places at
+/// random. Cut by [`batches`], the order gives the same examples as before, each once.
+///
+/// # Panics
+/// When `batch_size` is 0.
+pub fn group_by_length(
+    order: &mut [u32],
+    batch_size: usize,
+    length: impl Fn(u32) -> usize,
+    key: StreamKey<'_>,
+) {
+    for window in order.chunks_mut(WINDOW * batch_size) {
+        // Stable, so that equal lengths keep their random order.
+        window.sort_by_key(|position| length(*position));
+    }
+    let (full, _) = order.split_at_mut(order.len() / batch_size * batch_size);
+    let mut places: Vec<Vec<u32>> = full.chunks(batch_size).map(<[u32]>::to_vec).collect();
+    places.shuffle(&mut key.stream());
+    for (place, batch) in full.chunks_mut(batch_size).zip(places) {
+        place.copy_from_slice(&batch);
+    }
+}
+
+/// Batches that are sorted among each other by [`group_by_length`]: enough for little padding, few
+/// enough that which examples meet in a batch differs from epoch to epoch.
+pub const WINDOW: usize = 16;
+
 /// The positions of each batch: `order` cut into pieces of `batch_size`, the last one shorter.
 ///
 /// # Panics

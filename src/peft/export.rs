@@ -1,13 +1,19 @@
 //! An adapter written as PEFT writes it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::config::{OneOrMany, PeftConfig, PeftType};
-use super::{PREFIX, PROJECTION};
+use serde::Serialize;
+
+use super::config::{OneOrMany, PeftConfig, PeftError};
+use super::{PREFIX, PROJECTION, PeftFolder};
+use crate::adapter::projection::Projection;
 use crate::adapter::vera::LAMBDA_B;
-use crate::config::{AdapterKind, AdapterPlan, Bias, Plan};
+use crate::adapter::{lora, sorf};
+use crate::config::Plan;
 use crate::federation::payload::Snapshot;
 use crate::files::write_atomically;
+use crate::model::{Checkpoint, ModelError};
 use crate::tensors::{TensorError, TensorMap};
 
 /// What can go wrong while a model is written.
@@ -24,6 +30,23 @@ pub enum ExportError {
     /// A tensor file cannot be written.
     #[error(transparent)]
     Tensor(#[from] TensorError),
+    /// The adapter that is to be written cannot be read.
+    #[error(transparent)]
+    Adapter(#[from] PeftError),
+    /// The pretrained model cannot be read.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// What there is cannot be exported.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl ExportError {
+    /// An error with a file.
+    pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { path, source }
+    }
 }
 
 /// The two files of an adapter's folder.
@@ -32,8 +55,12 @@ pub enum ExportError {
 /// layout under a type of its own; `regatta export` makes a LoRA of it.
 #[derive(Debug, Clone)]
 pub struct AdapterFiles {
-    config: serde_json::Value,
-    tensors: TensorMap,
+    /// `adapter_config.json`.
+    pub config: PeftConfig,
+    /// Adapter tensors and modules saved in full, by their full names in the model.
+    pub tensors: TensorMap,
+    /// VeRA's projection, where it is saved beside its vectors.
+    pub projection: Option<Projection>,
 }
 
 impl AdapterFiles {
@@ -43,113 +70,130 @@ impl AdapterFiles {
     #[must_use]
     pub fn of(plan: &Plan, state: &Snapshot) -> Self {
         let adapter = &plan.adapter;
-        let mut tensors = TensorMap::default();
-        for (name, tensor) in state.trained.iter() {
-            let mut tensor = tensor.clone();
-            if name.ends_with(LAMBDA_B) {
-                let scaling = adapter.scaling(adapter.r) as f32;
-                tensor
-                    .values_mut()
-                    .iter_mut()
-                    .for_each(|value| *value *= scaling);
-            }
-            tensors.insert(format!("{PREFIX}{}", peft_name(name, adapter)), tensor);
+        let mut tensors = TensorMap::clone(&state.trained);
+        let scaling = adapter.scaling(adapter.r) as f32;
+        let folded = tensors
+            .0
+            .iter_mut()
+            .filter(|(name, _)| name.ends_with(LAMBDA_B));
+        for (_, tensor) in folded {
+            let values = tensor.values_mut().iter_mut();
+            values.for_each(|value| *value *= scaling);
+        }
+        let mut config = PeftConfig::of(adapter, &plan.model.source.to_string());
+        if adapter
+            .target_modules
+            .iter()
+            .any(|name| leaves_encoder(name))
+        {
+            let adapted = adapted_modules(&tensors).into_iter().map(str::to_owned);
+            config.target_modules = OneOrMany::Many(adapted.collect());
+            config.layers_to_transform = None;
+            config.layers_pattern = None;
         }
         Self {
-            config: config(adapter, &plan.model.source.to_string()),
+            config,
             tensors,
+            projection: None,
         }
     }
 
     /// Puts VeRA's projection beside its vectors, as `save_projection` does.
     #[must_use]
-    pub fn with_projection(mut self, projection: &crate::adapter::projection::Projection) -> Self {
-        let [a, b] = PROJECTION;
-        self.tensors.insert(a, projection.a.clone());
-        self.tensors.insert(b, projection.b.clone());
+    pub fn with_projection(mut self, projection: &Projection) -> Self {
+        self.projection = Some(projection.clone());
         self
     }
 
-    /// Writes `adapter_config.json` and `adapter_model.safetensors`.
+    /// Adds base tensors that the pretrained model lacks and that were drawn for this run: whoever
+    /// loads the adapter would draw others. Of an encoder, that can only be BERT's pooler.
+    #[must_use]
+    pub fn with_drawn(mut self, checkpoint: &Checkpoint) -> Self {
+        for name in &checkpoint.fresh {
+            if let Some(tensor) = checkpoint.base.get(name) {
+                self.config.save_module("pooler");
+                let held = self.tensors.0.entry(name.clone());
+                held.or_insert_with(|| tensor.clone());
+            }
+        }
+        self
+    }
+
+    /// Writes `adapter_model.safetensors` and `adapter_config.json`.
     ///
     /// # Errors
     /// When the folder or a file cannot be written.
     pub fn write(&self, folder: &Path) -> Result<(), ExportError> {
-        let io = |path: &Path| {
-            let path = path.to_owned();
-            move |source| ExportError::Io { path, source }
-        };
-        std::fs::create_dir_all(folder).map_err(io(folder))?;
-        self.tensors
+        std::fs::create_dir_all(folder).map_err(ExportError::io(folder))?;
+        self.saved()
             .write(&folder.join("adapter_model.safetensors"))?;
-        let path = folder.join("adapter_config.json");
-        let text = format!("{:#}\n", self.config);
-        write_atomically(&path, text.as_bytes()).map_err(io(&path))
+        write_json(&folder.join("adapter_config.json"), &self.config)
     }
+
+    /// The tensors under the names of the file.
+    fn saved(&self) -> TensorMap {
+        let adapted = adapted_modules(&self.tensors);
+        let rename = |(name, tensor): (&str, &_)| {
+            let name = peft_name(name, &adapted);
+            (format!("{PREFIX}{name}"), Clone::clone(tensor))
+        };
+        let mut saved: TensorMap = self.tensors.iter().map(rename).collect();
+        if let Some(projection) = &self.projection {
+            let [a, b] = PROJECTION;
+            saved.insert(a, projection.a.clone());
+            saved.insert(b, projection.b.clone());
+        }
+        saved
+    }
+}
+
+/// Writes a value as readable JSON.
+pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), ExportError> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(std::io::Error::other)
+        .map_err(ExportError::io(path))?;
+    write_atomically(path, format!("{text}\n").as_bytes()).map_err(ExportError::io(path))
+}
+
+impl From<PeftFolder> for AdapterFiles {
+    fn from(folder: PeftFolder) -> Self {
+        Self {
+            config: folder.config,
+            tensors: folder.tensors,
+            projection: folder.projection,
+        }
+    }
+}
+
+/// Whether a target's name also matches a layer outside the encoder, which PEFT would then adapt
+/// too.
+fn leaves_encoder(target: &str) -> bool {
+    let outside = [
+        "bert.pooler.dense",
+        "classifier.dense",
+        "classifier.out_proj",
+    ];
+    let ends_in = |module: &&str| *module == target || module.ends_with(&format!(".{target}"));
+    outside.iter().any(ends_in)
+}
+
+/// The modules that have an adapter.
+fn adapted_modules(tensors: &TensorMap) -> BTreeSet<&str> {
+    let module = |name| {
+        [lora::A, LAMBDA_B, sorf::SCALE]
+            .into_iter()
+            .find_map(|suffix| str::strip_suffix(name, suffix)?.strip_suffix('.'))
+    };
+    tensors
+        .iter()
+        .filter_map(|(name, _)| module(name))
+        .collect()
 }
 
 /// The name as PEFT saves it: a trained bias of an adapted layer lies in the layer it wraps.
-fn peft_name(name: &str, adapter: &AdapterPlan) -> String {
-    let module = name.strip_suffix(".bias");
-    let adapted = |module: &str| {
-        adapter
-            .target_modules
-            .iter()
-            .any(|target| module == target || module.ends_with(&format!(".{target}")))
-    };
-    match module.filter(|module| adapted(module)) {
-        Some(module) => format!("{module}.base_layer.bias"),
-        None => name.to_owned(),
+fn peft_name(name: &str, adapted: &BTreeSet<&str>) -> String {
+    match name.strip_suffix(".bias") {
+        Some(module) if adapted.contains(module) => format!("{module}.base_layer.bias"),
+        _ => name.to_owned(),
     }
-}
-
-fn config(adapter: &AdapterPlan, base_model: &str) -> serde_json::Value {
-    let lora = adapter.kind == AdapterKind::Lora;
-    let only = |wanted: bool| wanted.then_some(());
-    let bias = match adapter.bias {
-        Bias::None => "none",
-        Bias::All => "all",
-        Bias::LoraOnly if lora => "lora_only",
-        Bias::LoraOnly => "vera_only",
-    };
-    let mut modules_to_save = vec!["classifier".to_owned(), "score".to_owned()];
-    let further = adapter.modules_to_save.iter();
-    modules_to_save.extend(
-        further
-            .filter(|m| *m != "classifier" && *m != "score")
-            .cloned(),
-    );
-    let config = PeftConfig {
-        peft_type: if lora { PeftType::Lora } else { PeftType::Vera },
-        r: i64::from(adapter.r),
-        target_modules: OneOrMany::Many(adapter.target_modules.clone()),
-        bias: bias.to_owned(),
-        modules_to_save: Some(modules_to_save),
-        layers_to_transform: adapter
-            .layers_to_transform
-            .as_ref()
-            .map(|numbers| OneOrMany::Many(numbers.iter().map(|n| i64::from(*n)).collect())),
-        layers_pattern: adapter.layers_pattern.clone().map(OneOrMany::One),
-        fan_in_fan_out: false,
-        lora_alpha: only(lora).map(|()| adapter.lora_alpha),
-        lora_dropout: only(lora).map(|()| adapter.dropout),
-        use_rslora: only(lora).map(|()| adapter.rank_stabilised),
-        use_dora: None,
-        d_initial: only(!lora).map(|()| adapter.d_initial),
-        vera_dropout: only(!lora).map(|()| adapter.dropout),
-        projection_prng_key: only(!lora).map(|()| adapter.projection_prng_key),
-        save_projection: only(!lora).map(|()| adapter.save_projection),
-        rank_pattern: serde_json::Map::new(),
-        alpha_pattern: serde_json::Map::new(),
-        base_model_name_or_path: Some(base_model.to_owned()),
-    };
-    // A plain struct of strings and numbers always serialises.
-    let mut config = serde_json::to_value(config).unwrap_or_default();
-    config["task_type"] = "SEQ_CLS".into();
-    config["inference_mode"] = true.into();
-    if adapter.kind == AdapterKind::SorfVera {
-        config["peft_type"] = "SORF_VERA".into();
-        config["sorf_seed"] = adapter.sorf_seed.into();
-    }
-    config
 }

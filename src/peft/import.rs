@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::config::{PeftConfig, PeftError};
-use super::{PREFIX, PROJECTION};
+use super::{BASE_DELTA, PREFIX, PROJECTION};
 use crate::adapter::projection::Projection;
 use crate::tensors::{HostTensor, TensorMap};
 
@@ -18,10 +18,13 @@ pub struct PeftFolder {
     pub tensors: TensorMap,
     /// VeRA's projection, when it was saved.
     pub projection: Option<Projection>,
+    /// What aggregation changed base weights by, of an adapter that Regatta trained: the
+    /// `base_delta.safetensors` in the folder, or beside the `adapter/` of a run.
+    pub base_delta: TensorMap,
 }
 
 impl PeftFolder {
-    /// Reads a folder that PEFT's `save_pretrained` made.
+    /// Reads a folder that PEFT's `save_pretrained` made, or Regatta.
     ///
     /// # Errors
     /// [`PeftError`], naming the file.
@@ -49,8 +52,26 @@ impl PeftFolder {
             config,
             tensors,
             projection,
+            base_delta: read_base_delta(path)?,
         })
     }
+}
+
+fn read_base_delta(adapter: &Path) -> Result<TensorMap, PeftError> {
+    let inside = adapter.join(BASE_DELTA);
+    let beside = adapter
+        .canonicalize()
+        .ok()
+        .filter(|path| path.ends_with("adapter"))
+        .map(|path| path.with_file_name(BASE_DELTA));
+    let found = Some(inside)
+        .into_iter()
+        .chain(beside)
+        .find(|path| path.is_file());
+    Ok(found
+        .map(|path| TensorMap::read(&path))
+        .transpose()?
+        .unwrap_or_default())
 }
 
 /// The name as the model has it: PEFT wraps modules, and its wrappers show in some names.

@@ -5,17 +5,26 @@
 //! | [`config`] | `adapter_config.json` |
 //! | [`export`] | an adapter written as PEFT writes it |
 //! | [`import`] | a PEFT folder read into an adapter's tensors |
+//! | [`trained`] | a finished run's model, ready to be written in another form |
+//! | [`merge`] | that model as a whole, in a Hugging Face folder |
+//! | [`note`] | the README of an exported folder |
 //!
 //! PEFT puts `base_model.model.` before a module's name; below it the names are ours.
 
 pub mod config;
 pub mod export;
 pub mod import;
+pub mod merge;
+pub mod note;
+pub mod trained;
 
 pub use config::{PeftConfig, PeftType};
 pub use import::PeftFolder;
+pub use trained::TrainedModel;
 
 /// What PEFT puts before a module's name.
 pub const PREFIX: &str = "base_model.model.";
 /// The names of VeRA's shared projection, when it is saved.
 pub const PROJECTION: [&str; 2] = ["base_model.vera_A", "base_model.vera_B"];
+/// The file of what aggregation changed base weights by.
+pub const BASE_DELTA: &str = "base_delta.safetensors";

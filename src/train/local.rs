@@ -10,7 +10,7 @@ use super::optimizer::AdamW;
 use super::precision::{Compute, LossScale};
 use super::replica::Replica;
 use super::schedule::LinearSchedule;
-use crate::glue::batch::{Batch, batches, epoch_order};
+use crate::glue::batch::{Batch, batches, epoch_order, group_by_length};
 use crate::glue::tokenize::EncodedSplit;
 use crate::model::classifier::loss;
 use crate::model::{Inputs, Masks, ModelError};
@@ -91,7 +91,7 @@ impl LocalTraining {
         let mut seen = LossSum::new(job.compute)?;
         let mut steps = 0;
         for epoch in 0..self.epochs {
-            let order = self.order(job.shard, epoch, job.key);
+            let order = self.order(job, epoch);
             for positions in batches(&order, self.batch_size) {
                 if job.gradients(positions, &masks, scale.as_mut(), &mut seen)? {
                     optimizer.step(schedule.rate(steps))?;
@@ -118,20 +118,28 @@ impl LocalTraining {
         }))
     }
 
-    /// The shard's positions in one epoch's order.
-    fn order(&self, shard: &[u32], epoch: u32, key: StreamKey<'_>) -> Vec<u32> {
+    /// The shard's positions in one epoch's order, like lengths together.
+    fn order(&self, job: &Job<'_>, epoch: u32) -> Vec<u32> {
         if !self.shuffle {
-            return shard.to_vec();
+            return job.shard.to_vec();
         }
         let purpose = format!("shuffle epoch {epoch}");
         let order = epoch_order(
-            shard.len(),
+            job.shard.len(),
             StreamKey {
                 purpose: &purpose,
-                ..key
+                ..job.key
             },
         );
-        order.into_iter().map(|i| shard[i as usize]).collect()
+        let mut order: Vec<u32> = order.into_iter().map(|i| job.shard[i as usize]).collect();
+        let length = |position: u32| job.split.ids(position as usize).len();
+        let purpose = format!("batches epoch {epoch}");
+        let key = StreamKey {
+            purpose: &purpose,
+            ..job.key
+        };
+        group_by_length(&mut order, self.batch_size, length, key);
+        order
     }
 }
 

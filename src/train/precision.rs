@@ -1,9 +1,9 @@
 //! The kind of number that matrix products use, and loss scaling where its range is small.
 
-use tch::{Cuda, Device, Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::model::ModelError;
-use crate::torch::Autocast;
+use crate::torch::{self, Autocast};
 
 /// How a device computes: where, and in which kind.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -19,7 +19,10 @@ impl Compute {
     #[must_use]
     pub fn automatic(device: Device) -> Self {
         let kind = match device {
-            Device::Cuda(_) if Cuda::device_count() > 0 => Kind::BFloat16,
+            Device::Cuda(number) => match torch::cuda_capability(number) {
+                Ok(major) if major < 8 => Kind::Half,
+                _ => Kind::BFloat16,
+            },
             _ => Kind::Float,
         };
         Self { device, kind }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use regatta::glue::batch::{Batch, batches, epoch_order};
+use regatta::glue::batch::{Batch, batches, epoch_order, group_by_length};
 use regatta::glue::{EncodedSplit, Task, TextEncoder};
 use regatta_actors::random::StreamKey;
 use serde::Deserialize;
@@ -176,15 +176,18 @@ fn a_batch_is_padded_to_its_own_longest() {
     }
 }
 
-#[test]
-fn an_epoch_holds_every_position_once_in_an_order_that_its_key_decides() {
-    let key = |round| StreamKey {
+fn key(round: u32) -> StreamKey<'static> {
+    StreamKey {
         seed: 1,
         purpose: "shuffle",
         name: "client-0",
         round,
         attempt: 0,
-    };
+    }
+}
+
+#[test]
+fn an_epoch_holds_every_position_once_in_an_order_that_its_key_decides() {
     let order = epoch_order(100, key(1));
     assert_eq!(order, epoch_order(100, key(1)));
     assert_ne!(order, epoch_order(100, key(2)));
@@ -193,4 +196,30 @@ fn an_epoch_holds_every_position_once_in_an_order_that_its_key_decides() {
     assert_eq!(sorted, (0..100).collect::<Vec<u32>>());
     let sizes: Vec<usize> = batches(&order, 32).map(<[u32]>::len).collect();
     assert_eq!(sizes, [32, 32, 32, 4]);
+}
+
+#[test]
+fn batches_of_like_lengths_hold_every_example_once_and_waste_little() {
+    let length = |position: u32| 5 + (position as usize * 7919) % 60;
+    let padding = |order: &[u32]| -> usize {
+        let waste = |batch: &[u32]| {
+            let longest = batch.iter().map(|at| length(*at)).max().unwrap();
+            batch.iter().map(|at| longest - length(*at)).sum::<usize>()
+        };
+        batches(order, 8).map(waste).sum()
+    };
+    let random = epoch_order(1003, key(1));
+    let mut grouped = random.clone();
+    group_by_length(&mut grouped, 8, length, key(1));
+    assert!(padding(&grouped) * 5 < padding(&random));
+    let mut again = random.clone();
+    group_by_length(&mut again, 8, length, key(1));
+    assert_eq!(grouped, again);
+    let lengths: Vec<usize> = batches(&grouped, 8).map(|batch| length(batch[0])).collect();
+    assert!(
+        !lengths.is_sorted(),
+        "the batches themselves come in random order"
+    );
+    grouped.sort_unstable();
+    assert_eq!(grouped, (0..1003).collect::<Vec<u32>>());
 }

@@ -37,6 +37,7 @@ fn adapter_of(peft: &PeftFolder, layers: &[LinearLayer]) -> Box<dyn Adapter> {
                 projection: Projection::from_key(key, r, layers),
             })
         }
+        PeftType::SorfVera => panic!("PEFT has no SORF-VeRA"),
     }
 }
 

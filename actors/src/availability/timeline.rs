@@ -21,7 +21,7 @@ pub(crate) struct Window {
 pub(crate) enum Timeline {
     Always,
     Daily(Daily),
-    Markov(Markov),
+    Markov(Box<Markov>),
     Trace(Vec<Window>),
 }
 
@@ -49,7 +49,7 @@ impl Timeline {
                 })
             }
             &Availability::Markov { mean_on, mean_off } => {
-                Self::Markov(Markov::new(mean_on, mean_off, stream))
+                Self::Markov(Box::new(Markov::new(mean_on, mean_off, stream)))
             }
             Availability::Trace { intervals } => {
                 Self::Trace(intervals.iter().copied().map(Window::from).collect())

@@ -177,6 +177,19 @@ impl Fault {
         }
     }
 
+    /// Clients train so many times more slowly.
+    #[must_use]
+    pub fn straggle(factor: f64) -> Self {
+        let slowdown = Slowdown::Factor { factor };
+        Self::new(FaultKind::Straggle { slowdown })
+    }
+
+    /// Clients drop out after this fraction of their work, for the rest of the round.
+    #[must_use]
+    pub fn drop(at: f64) -> Self {
+        Self::new(FaultKind::Drop { at, rejoin: None })
+    }
+
     /// The same fault, for these clients alone.
     #[must_use]
     pub fn on(self, clients: impl IntoIterator<Item = u32>) -> Self {

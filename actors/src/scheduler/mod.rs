@@ -144,6 +144,8 @@ pub struct Scheduler {
     resumed: bool,
     /// Wall seconds since the run's start, at the current step.
     wall: f64,
+    /// With the wall's clock: the time at which this process began.
+    wall_from: VirtualTime,
     commands: Vec<Command>,
 }
 
@@ -174,6 +176,7 @@ impl Scheduler {
             last_failure: None,
             resumed: false,
             wall: 0.0,
+            wall_from: VirtualTime::default(),
             commands: Vec::new(),
             plan,
         }
@@ -191,6 +194,7 @@ impl Scheduler {
             scheduler.restore(&bytes)?;
             scheduler.told = scheduler.state.recorded;
             scheduler.saved = Some(scheduler.state.round);
+            scheduler.wall_from = scheduler.state.clock.now();
             scheduler.resumed = true;
         }
         Ok(scheduler)
@@ -201,7 +205,7 @@ impl Scheduler {
     pub fn step(&mut self, input: Input, wall: f64) -> Vec<Command> {
         self.wall = wall;
         if let ClockMode::Wall { scale } = self.plan.clock {
-            let now = VirtualTime::default().after(wall * scale);
+            let now = self.wall_from.after(wall * scale);
             self.state.clock.advance_to(now);
         }
         if self.phase != Phase::Over {

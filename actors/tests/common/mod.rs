@@ -11,10 +11,10 @@ use rand::RngExt;
 use regatta_actors::control;
 use regatta_actors::event::{Event, Observer};
 use regatta_actors::learner::*;
-use regatta_actors::plan::{ClientPlan, FederationPlan};
-use regatta_actors::random::StreamKey;
-use regatta_actors::record::{PhaseSeconds, RoundRecord};
-use regatta_actors::run::{RunError, RunOutcome};
+use regatta_actors::plan::{ClientPlan, Corruption, FederationPlan};
+use regatta_actors::random::{Stream, StreamKey};
+use regatta_actors::record::{Outcome, RoundRecord};
+use regatta_actors::run::{RunError, RunFiles, RunOutcome};
 use serde::{Deserialize, Serialize};
 
 pub const STEPS: u64 = 5;
@@ -46,12 +46,18 @@ pub enum Trouble {
     TrainerPanics(u32),
     NoFolder,
     AggregatePanics(u32),
+    /// Only the first time.
+    AggregatePanicsOnce(u32),
+    /// The client's job of the round panics, and no trainer can be built after that.
+    LaneDies(u32, u32),
     EvaluateFails(u32),
     FinishFails,
     /// The client's update of the round is refused.
     Refuse(u32, u32),
     /// Jobs last until they are cancelled.
     Endless,
+    /// The client's job of the round does not move until `released`.
+    Hangs(u32, u32),
 }
 
 #[derive(Debug, Default)]
@@ -62,6 +68,12 @@ pub struct Toy {
     pub jitter: u64,
     /// Trainers and folders alive.
     pub alive: Arc<AtomicU32>,
+    /// Panics that were to come once.
+    pub panics: Arc<AtomicU32>,
+    /// Ends a hanging job.
+    pub released: Arc<AtomicU32>,
+    /// Trainers built.
+    pub built: Arc<AtomicU32>,
     /// How often a folder finished.
     pub finished: Arc<AtomicU32>,
     /// Lanes that clients were trained on, as (client, lane).
@@ -107,9 +119,20 @@ impl Toy {
             trouble: self.trouble,
             jitter: self.jitter,
             alive: self.alive.clone(),
+            built: self.built.clone(),
+            panics: self.panics.clone(),
+            released: self.released.clone(),
             finished: self.finished.clone(),
             places: self.places.clone(),
         }
+    }
+}
+
+impl Toy {
+    fn refuses(&self, update: &Contribution<Numbers>, round: u32) -> bool {
+        self.trouble == Trouble::Refuse(update.client.0, round)
+            || update.update.0.len() != 3
+            || update.update.0.iter().any(|x| !x.is_finite())
     }
 }
 
@@ -123,8 +146,12 @@ impl Learner for Toy {
         match self.trouble {
             Trouble::NoTrainer(bad) if bad == lane.0 => return Err("no such device".into()),
             Trouble::TrainerPanics(bad) if bad == lane.0 => panic!("driver bug"),
+            Trouble::LaneDies(..) if self.panics.load(Ordering::SeqCst) > 0 => {
+                return Err("no such device any more".into());
+            }
             _ => {}
         }
+        self.built.fetch_add(1, Ordering::SeqCst);
         Ok(ToyTrainer {
             lane,
             toy: self.share(),
@@ -144,6 +171,25 @@ impl Learner for Toy {
             _alive: Alive::new(&self.alive),
             _not_send: std::rc::Rc::default(),
         })
+    }
+
+    fn corrupt(
+        &self,
+        update: &mut Numbers,
+        corruption: Corruption,
+        stream: &mut Stream,
+    ) -> Result<(), BoxError> {
+        match corruption {
+            Corruption::Nan => update.0[0] = f64::NAN,
+            Corruption::WrongShape => update.0.push(0.0),
+            Corruption::Noise { scale } => update
+                .0
+                .iter_mut()
+                .for_each(|x| *x += scale * stream.random::<f64>()),
+            Corruption::SignFlip => update.0.iter_mut().for_each(|x| *x = -*x),
+            _ => return Err("no such corruption".into()),
+        }
+        Ok(())
     }
 }
 
@@ -167,6 +213,15 @@ impl Trainer for ToyTrainer {
                 return Err(JobError::Failed("bad shard".into()));
             }
             Trouble::JobPanics(c, r) if (c, r) == here => panic!("index out of range"),
+            Trouble::Hangs(c, r) if (c, r) == here => {
+                wait_until("it is released", || {
+                    self.toy.released.load(Ordering::SeqCst) > 0
+                });
+            }
+            Trouble::LaneDies(c, r) if (c, r) == here => {
+                self.toy.panics.fetch_add(1, Ordering::SeqCst);
+                panic!("device lost");
+            }
             Trouble::OutOfMemory(c, r) if (c, r) == here && !self.relieved => {
                 return Err(JobError::OutOfMemory("1 GiB wanted".into()));
             }
@@ -246,23 +301,34 @@ impl Folder for ToyFolder {
         updates: Vec<Contribution<Numbers>>,
     ) -> Result<Aggregation, BoxError> {
         assert!(
-            updates.is_sorted_by_key(|u| u.client),
-            "not in client order"
+            updates.windows(2).all(|u| u[0].client < u[1].client),
+            "not in client order, or one client twice"
         );
-        if self.toy.trouble == Trouble::AggregatePanics(round) {
-            panic!("shapes differ");
+        match self.toy.trouble {
+            Trouble::AggregatePanics(r) if r == round => panic!("shapes differ"),
+            Trouble::AggregatePanicsOnce(r)
+                if r == round && self.toy.panics.fetch_add(1, Ordering::SeqCst) == 0 =>
+            {
+                panic!("cosmic ray")
+            }
+            _ => {}
         }
         let (refused, taken): (Vec<_>, Vec<_>) = updates
             .into_iter()
-            .partition(|u| self.toy.trouble == Trouble::Refuse(u.client.0, round));
+            .partition(|u| self.toy.refuses(u, round));
         let total: f64 = taken.iter().map(|u| u.weight * u.examples as f64).sum();
+        let shares = taken.iter().map(|u| u.weight * u.examples as f64 / total);
+        let sum: f64 = shares.clone().sum();
         let mut mean = vec![0.0; 3];
-        for u in &taken {
+        for (u, share) in taken.iter().zip(shares) {
             for (m, x) in mean.iter_mut().zip(&u.update.0) {
-                *m += u.weight * u.examples as f64 / total * x;
+                *m += share * x;
             }
         }
-        self.state = Arc::new(Numbers(mean));
+        if !taken.is_empty() {
+            assert!((sum - 1.0).abs() < 1e-12, "the weights sum to {sum}");
+            self.state = Arc::new(Numbers(mean));
+        }
         let refuse = |u: Contribution<Numbers>| Refusal {
             client: u.client,
             reason: "not finite".into(),
@@ -290,11 +356,15 @@ impl Folder for ToyFolder {
     }
 
     fn checkpoint(&self) -> Result<Vec<u8>, BoxError> {
-        Ok(serde_json::to_vec(&*self.state)?)
+        Ok(self.state.0.iter().flat_map(|x| x.to_le_bytes()).collect())
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<(), BoxError> {
-        self.state = serde_json::from_slice(state)?;
+        let numbers = state
+            .chunks(8)
+            .map(|b| Ok(f64::from_le_bytes(b.try_into()?)));
+        let numbers: Result<_, BoxError> = numbers.collect();
+        self.state = Arc::new(Numbers(numbers?));
         Ok(())
     }
 }
@@ -310,6 +380,26 @@ impl Observer for Events {
 }
 
 impl Events {
+    /// The events that belong into the ledger, without wall time.
+    pub fn recorded(&self) -> Vec<Event> {
+        let all = self.all().into_iter();
+        all.filter(Event::is_recorded)
+            .map(Event::timeless)
+            .collect()
+    }
+
+    /// How each client's part of a round ended.
+    pub fn outcomes(&self, round: u32) -> Vec<(u32, Outcome)> {
+        let record = self.rounds().into_iter().find(|r| r.round == round);
+        let clients = record.expect("there is no such round").clients.into_iter();
+        clients.map(|c| (c.client.0, c.outcome)).collect()
+    }
+
+    /// When each round ended.
+    pub fn times(&self) -> Vec<f64> {
+        self.rounds().iter().map(|r| r.virtual_seconds).collect()
+    }
+
     pub fn all(&self) -> Vec<Event> {
         self.0.lock().unwrap().clone()
     }
@@ -317,8 +407,7 @@ impl Events {
     /// The rounds, without what was measured in wall time.
     pub fn rounds(&self) -> Vec<RoundRecord> {
         let timeless = |mut record: RoundRecord| {
-            record.seconds = PhaseSeconds::default();
-            record.clients.iter_mut().for_each(|c| c.seconds = 0.0);
+            record.forget_wall_time();
             record
         };
         let rounds = self.all().into_iter().filter_map(|event| match event {
@@ -340,6 +429,13 @@ pub fn plan(clients: u64, rounds: u32, lanes: u32) -> FederationPlan {
     }
 }
 
+/// Runs a plan that must come to its end.
+pub fn play(plan: FederationPlan) -> Events {
+    let (result, events) = run(plan, Toy::default());
+    result.expect("the run comes to its end");
+    events
+}
+
 /// Runs and checks that nothing was left behind, whatever the result.
 pub fn run(plan: FederationPlan, toy: Toy) -> (Result<RunOutcome, RunError>, Events) {
     let (handle, control) = control();
@@ -356,6 +452,103 @@ pub fn run(plan: FederationPlan, toy: Toy) -> (Result<RunOutcome, RunError>, Eve
     assert_eq!(Arc::strong_count(&learner), 1, "a thread is left");
     drop(handle);
     (result, events)
+}
+
+/// A run's record in a folder of its own.
+pub struct Record {
+    folder: tempfile::TempDir,
+}
+
+impl Record {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { folder }
+    }
+
+    pub fn path(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    pub fn files(&self) -> RunFiles {
+        RunFiles {
+            ledger: Some(self.path().join("events.jsonl")),
+            checkpoints: Some(self.path().join("checkpoints")),
+        }
+    }
+
+    pub fn ledger(&self) -> String {
+        std::fs::read_to_string(self.path().join("events.jsonl")).unwrap()
+    }
+
+    /// What `kill -9` would leave at this moment: checkpoints first, since they never run ahead
+    /// of the ledger.
+    pub fn copy(&self) -> Self {
+        let copy = Self::new();
+        let checkpoints = copy.path().join("checkpoints");
+        std::fs::create_dir(&checkpoints).unwrap();
+        let entries = std::fs::read_dir(self.path().join("checkpoints"));
+        for entry in entries.into_iter().flatten().flatten() {
+            // One that is pruned meanwhile is not needed.
+            let _ = std::fs::copy(entry.path(), checkpoints.join(entry.file_name()));
+        }
+        let ledger = "events.jsonl";
+        std::fs::copy(self.path().join(ledger), copy.path().join(ledger)).unwrap();
+        copy
+    }
+
+    pub fn record(&self, plan: FederationPlan, toy: Toy) -> Result<RunOutcome, RunError> {
+        let (_handle, line) = control();
+        regatta_actors::run_recorded(plan, Arc::new(toy), Vec::new(), line, &self.files())
+    }
+
+    pub fn resume(&self, plan: FederationPlan) -> Result<RunOutcome, RunError> {
+        let (_handle, line) = control();
+        let toy = Arc::new(Toy::default());
+        regatta_actors::resume(plan, toy, Vec::new(), line, &self.files())
+    }
+
+    pub fn replay(&self, plan: FederationPlan) -> Result<u64, RunError> {
+        let (_handle, line) = control();
+        let ledger = self.path().join("events.jsonl");
+        regatta_actors::replay_check(plan, Arc::new(Toy::default()), Vec::new(), line, &ledger)
+    }
+}
+
+/// Does something when it sees an event that was asked for, once.
+struct When<F> {
+    at: Option<usize>,
+    act: F,
+}
+
+impl<F: FnMut() + Send> Observer for When<F> {
+    fn on_event(&mut self, event: &Event) {
+        if event.is_recorded()
+            && let Some(left) = self.at
+        {
+            self.at = left.checked_sub(1);
+            if left == 0 {
+                (self.act)();
+            }
+        }
+    }
+}
+
+/// What a kill at the `at`-th event leaves.
+pub fn kill(plan: &FederationPlan, at: usize) -> Record {
+    let folder = Arc::new(Record::new());
+    let copy = Arc::new(Mutex::new(None));
+    let (from, to) = (folder.clone(), copy.clone());
+    let killer = When {
+        at: Some(at),
+        act: move || *to.lock().unwrap() = Some(from.copy()),
+    };
+    let (_handle, line) = control();
+    let toy = Arc::new(Toy::default());
+    let observers: Vec<Box<dyn Observer>> = vec![Box::new(killer)];
+    // How it would have ended does not matter.
+    let _ = regatta_actors::run_recorded(plan.clone(), toy, observers, line, &folder.files());
+    let left = copy.lock().unwrap().take();
+    left.expect("there were too few events")
 }
 
 /// Waits until `ready`, which must come to pass.

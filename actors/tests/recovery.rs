@@ -1,0 +1,435 @@
+//! Runs that are killed, stopped, resumed, replayed and steered: the ledger stays the same.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{Events, Record, Toy, Trouble, kill, run};
+use regatta_actors::control;
+use regatta_actors::control::{ControlCommand, ControlHandle};
+use regatta_actors::event::{Event, Observer};
+use regatta_actors::learner::{ClientId, LaneId};
+use regatta_actors::ledger::{self, RecordError};
+use regatta_actors::plan::*;
+use regatta_actors::run::{Ending, RunError, RunOutcome};
+
+/// A fleet to which everything happens.
+fn eventful(rounds: u32) -> FederationPlan {
+    let mut plan = common::plan(6, rounds, 2);
+    for client in &mut plan.clients {
+        client.profile.speed = 10.0;
+    }
+    plan.clients[5].profile.availability = Availability::Markov {
+        mean_on: 8.0,
+        mean_off: 3.0,
+    };
+    let often = |kind| Fault::new(kind).with_probability(0.2);
+    plan.faults = vec![
+        often(FaultKind::Straggle {
+            slowdown: Slowdown::Uniform {
+                low: 2.0,
+                high: 4.0,
+            },
+        }),
+        often(FaultKind::Drop {
+            at: 0.4,
+            rejoin: None,
+        }),
+        often(FaultKind::Crash { at: 0.5 }),
+        often(FaultKind::LaneFailure { at: 0.7 }),
+        often(FaultKind::LostUpdate),
+        often(FaultKind::DuplicateUpdate { delay: 0.3 }),
+        often(FaultKind::CorruptUpdate {
+            corruption: Corruption::Nan,
+        }),
+        Fault::new(FaultKind::ServerCrash { downtime: 2.0 }).in_rounds(5, 5),
+    ];
+    plan.restart.budget = 50;
+    plan.policy = RoundPolicy::Deadline {
+        seconds: 3.0,
+        late: Late::Carry(Staleness::default()),
+    };
+    plan.checkpoints.every = 2;
+    plan
+}
+
+/// The ledger of a run that nothing disturbs.
+fn undisturbed(plan: &FederationPlan) -> String {
+    let folder = Record::new();
+    folder.record(plan.clone(), Toy::default()).unwrap();
+    folder.ledger()
+}
+
+#[test]
+fn lanes_and_delays_change_no_byte_of_the_ledger() {
+    let expected = undisturbed(&eventful(8));
+    assert!(expected.lines().count() > 60);
+    for lanes in [1, 2, 4] {
+        let folder = Record::new();
+        let plan = FederationPlan {
+            lanes,
+            ..eventful(8)
+        };
+        let toy = Toy {
+            jitter: 300,
+            ..Toy::default()
+        };
+        folder.record(plan, toy).unwrap();
+        assert!(folder.ledger() == expected, "with {lanes} lanes");
+    }
+}
+
+#[test]
+fn a_run_killed_anywhere_and_resumed_ends_with_the_same_ledger() {
+    let plan = eventful(8);
+    let expected = undisturbed(&plan);
+    let events = expected.lines().count();
+    for at in (0..events).step_by(events / 20) {
+        let left = kill(&plan, at);
+        let outcome = left.resume(plan.clone()).unwrap();
+        assert_eq!(outcome.ending, Ending::Complete);
+        assert!(left.ledger() == expected, "killed at event {at}");
+    }
+}
+
+#[test]
+fn asynchronous_runs_resume_and_replay_too() {
+    let mut plan = eventful(10);
+    plan.policy = RoundPolicy::Buffered {
+        updates: 2,
+        staleness: Staleness::default(),
+    };
+    let expected = undisturbed(&plan);
+    for at in [20, 50] {
+        let left = kill(&plan, at);
+        left.resume(plan.clone()).unwrap();
+        assert!(left.ledger() == expected, "killed at event {at}");
+        assert_eq!(
+            left.replay(plan.clone()),
+            Ok(expected.lines().count() as u64)
+        );
+    }
+}
+
+#[test]
+fn a_torn_line_and_a_damaged_checkpoint_do_no_harm() {
+    let plan = eventful(8);
+    let expected = undisturbed(&plan);
+    let left = kill(&plan, expected.lines().count() - 5);
+    let checkpoints = std::fs::read_dir(left.path().join("checkpoints")).unwrap();
+    let mut paths: Vec<_> = checkpoints.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let newest = paths.last().unwrap();
+    let bytes = std::fs::read(newest).unwrap();
+    std::fs::write(newest, &bytes[..bytes.len() / 2]).unwrap();
+    let ledger = left.path().join("events.jsonl");
+    std::fs::write(&ledger, left.ledger() + "{\"sequence\":9").unwrap();
+    left.resume(plan).unwrap();
+    assert!(left.ledger() == expected);
+}
+
+#[test]
+fn without_a_checkpoint_a_run_resumes_from_its_beginning() {
+    let mut plan = eventful(4);
+    plan.checkpoints.every = 0;
+    let expected = undisturbed(&plan);
+    let left = kill(&plan, 30);
+    left.resume(plan).unwrap();
+    assert!(left.ledger() == expected);
+}
+
+#[test]
+fn observers_of_a_resumed_run_hear_where_it_goes_on() {
+    let plan = eventful(8);
+    let left = kill(&plan, 80);
+    let events = Events::default();
+    let (_handle, line) = control();
+    let observers: Vec<Box<dyn Observer>> = vec![Box::new(events.clone())];
+    regatta_actors::resume(
+        plan,
+        Arc::new(Toy::default()),
+        observers,
+        line,
+        &left.files(),
+    )
+    .unwrap();
+    let first = events.all().into_iter().next();
+    let Some(Event::RunResumed { after_round, .. }) = first else {
+        panic!("{first:?}");
+    };
+    assert!(after_round >= 2);
+    assert_eq!(events.rounds()[0].round, after_round + 1);
+}
+
+#[test]
+fn the_same_plan_replays_and_another_one_is_told_apart_with_both_versions() {
+    let plan = eventful(6);
+    let folder = Record::new();
+    folder.record(plan.clone(), Toy::default()).unwrap();
+    let entries = folder.ledger().lines().count() as u64;
+    assert_eq!(folder.replay(plan.clone()), Ok(entries));
+    let mut other = plan;
+    other.faults[0].probability = 0.9;
+    let Err(RunError::Record(RecordError::Diverged {
+        sequence,
+        expected,
+        found,
+    })) = folder.replay(other)
+    else {
+        panic!("it is the same");
+    };
+    assert!(sequence > 1 && expected != found);
+    assert_eq!(
+        folder.ledger().lines().nth(sequence as usize - 1),
+        Some(&*expected)
+    );
+    assert!(found.contains("straggle"), "{found}");
+}
+
+#[test]
+fn a_ledger_reads_back_as_events_whose_time_never_goes_back() {
+    let folder = Record::new();
+    folder.record(eventful(6), Toy::default()).unwrap();
+    let path = folder.path().join("events.jsonl");
+    let entries: Result<Vec<_>, _> = ledger::read(&path).unwrap().collect();
+    let entries = entries.unwrap();
+    assert!(entries.windows(2).all(|e| e[0].time <= e[1].time));
+    let numbers = entries.iter().map(|e| e.sequence);
+    assert!(numbers.eq(1..=entries.len() as u64));
+    assert!(matches!(
+        entries[0].event,
+        Event::RunStarted { lanes: 0, .. }
+    ));
+}
+
+/// Sends commands when rounds start.
+struct Steer {
+    orders: Vec<(u32, ControlCommand)>,
+    handle: ControlHandle,
+}
+
+impl Observer for Steer {
+    fn on_event(&mut self, event: &Event) {
+        if let Event::RoundStarted { round, .. } = event {
+            for (when, command) in &self.orders {
+                if when == round {
+                    self.handle.send(*command);
+                }
+            }
+        }
+    }
+}
+
+fn steer(
+    folder: &Record,
+    plan: &FederationPlan,
+    orders: Vec<(u32, ControlCommand)>,
+) -> (Result<RunOutcome, RunError>, Events) {
+    let (handle, line) = control();
+    let events = Events::default();
+    let steer = Steer { orders, handle };
+    let observers: Vec<Box<dyn Observer>> = vec![Box::new(steer), Box::new(events.clone())];
+    let toy = Arc::new(Toy {
+        jitter: 50,
+        ..Toy::default()
+    });
+    let result = regatta_actors::run_recorded(plan.clone(), toy, observers, line, &folder.files());
+    (result, events)
+}
+
+#[test]
+fn a_run_with_interventions_replays_and_resumes() {
+    let mut plan = eventful(200);
+    plan.checkpoints.every = 40;
+    let client = ClientId(0);
+    let folder = Record::new();
+    let orders = vec![
+        (2, ControlCommand::DropClient { client }),
+        (10, ControlCommand::RestoreClient { client }),
+        (
+            15,
+            ControlCommand::SlowClient {
+                client,
+                factor: 1.5,
+            },
+        ),
+        (
+            15,
+            ControlCommand::DropClient {
+                client: ClientId(99),
+            },
+        ),
+        (120, ControlCommand::FinishRound),
+    ];
+    let (result, events) = steer(&folder, &plan, orders);
+    let outcome = result.unwrap();
+    assert_eq!(outcome.ending, Ending::StoppedAfterRound);
+    let told = |e: &Event| matches!(e, Event::Intervention(_));
+    assert_eq!(events.all().iter().filter(|e| told(e)).count(), 4);
+    let ledger = folder.ledger();
+    assert_eq!(
+        folder.replay(plan.clone()),
+        Ok(ledger.lines().count() as u64)
+    );
+    // What is lost with a kill after the last checkpoint is done again, commands and all: the
+    // resumed run agrees with the stopped one up to the command to stop.
+    for _ in 0..2 {
+        let last = std::fs::read_dir(folder.path().join("checkpoints")).unwrap();
+        let newest = last.map(|e| e.unwrap().path()).max().unwrap();
+        std::fs::remove_file(newest).unwrap();
+    }
+    folder.resume(plan.clone()).unwrap();
+    let stop = ledger.find("finish_round").unwrap();
+    let before = &ledger[..ledger[..stop].rfind('\n').unwrap()];
+    assert!(folder.ledger().starts_with(before));
+    let rounds = |e: &str| e.matches("round_finished").count();
+    assert_eq!(rounds(&folder.ledger()), 200);
+    assert!(folder.replay(plan).is_ok());
+}
+
+#[test]
+fn a_run_stopped_after_a_round_and_resumed_is_as_one_never_stopped() {
+    let plan = eventful(60);
+    let expected = undisturbed(&plan);
+    let folder = Record::new();
+    let (result, _) = steer(&folder, &plan, vec![(3, ControlCommand::FinishRound)]);
+    let stopped = result.unwrap();
+    assert_eq!(stopped.ending, Ending::StoppedAfterRound);
+    assert!(stopped.last.unwrap().eval.is_some());
+    folder.resume(plan).unwrap();
+    assert!(folder.ledger() == expected);
+}
+
+#[test]
+fn a_paused_run_waits_until_it_is_told_to_go_on() {
+    let plan = eventful(30);
+    let folder = Record::new();
+    let (handle, line) = control();
+    let orders = vec![(1, ControlCommand::Pause)];
+    let steer = Steer {
+        orders,
+        handle: handle.clone(),
+    };
+    let (files, the_plan) = (folder.files(), plan.clone());
+    let running = std::thread::spawn(move || {
+        let observers: Vec<Box<dyn Observer>> = vec![Box::new(steer)];
+        let toy = Toy {
+            jitter: 50,
+            ..Toy::default()
+        };
+        regatta_actors::run_recorded(the_plan, Arc::new(toy), observers, line, &files)
+    });
+    common::wait_until("it pauses", || handle.status().paused);
+    let round = handle.status().round;
+    assert!(handle.send(ControlCommand::Checkpoint));
+    let name = format!("checkpoints/round-{round:08}.checkpoint");
+    let saved = folder.path().join(name);
+    common::wait_until("it saves while it waits", || saved.exists());
+    assert_eq!(handle.status().round, round);
+    assert!(handle.send(ControlCommand::Resume));
+    running.join().unwrap().unwrap();
+    assert!(handle.status().over);
+    assert!(folder.ledger() == undisturbed(&plan));
+}
+
+#[test]
+fn a_record_that_cannot_be_written_stops_the_run_and_leaves_the_last_good_checkpoint() {
+    let plan = eventful(8);
+    let folder = Record::new();
+    let blocked = folder.path().join("checkpoints/round-00000006.partial");
+    std::fs::create_dir_all(&blocked).unwrap();
+    let error = folder.record(plan.clone(), Toy::default()).unwrap_err();
+    let error = error.to_string();
+    assert!(
+        error.starts_with("cannot write ") && error.contains("round-00000006"),
+        "{error}"
+    );
+    assert!(
+        folder
+            .ledger()
+            .lines()
+            .last()
+            .unwrap()
+            .contains("round-00000006")
+    );
+    std::fs::remove_dir(&blocked).unwrap();
+    folder.resume(plan.clone()).unwrap();
+    assert!(folder.ledger() == undisturbed(&plan));
+}
+
+#[test]
+fn a_ledger_is_never_overwritten() {
+    let folder = Record::new();
+    folder.record(eventful(1), Toy::default()).unwrap();
+    let error = folder.record(eventful(1), Toy::default()).unwrap_err();
+    assert!(error.to_string().starts_with("cannot create "), "{error}");
+}
+
+#[test]
+fn a_server_that_fails_unplanned_recovers_from_its_checkpoint() {
+    let plan = eventful(8);
+    let folder = Record::new();
+    let toy = Toy {
+        trouble: Trouble::AggregatePanicsOnce(6),
+        ..Toy::default()
+    };
+    folder.record(plan.clone(), toy).unwrap();
+    assert!(folder.ledger() == undisturbed(&plan));
+    let folder = Record::new();
+    let toy = Toy {
+        trouble: Trouble::AggregatePanics(6),
+        ..Toy::default()
+    };
+    let error = folder.record(plan, toy).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the server failed to aggregate in round 6: panicked: shapes differ"
+    );
+}
+
+#[test]
+fn a_lane_that_dies_leaves_its_work_to_the_others() {
+    let toy = Toy {
+        trouble: Trouble::LaneDies(1, 2),
+        ..Toy::default()
+    };
+    // Long enough for the lane to be missed before the end.
+    let (result, events) = run(common::plan(3, 2000, 2), toy);
+    assert_eq!(result.map(|o| o.rounds), Ok(2000));
+    let gone = |e: &Event| matches!(e, Event::LaneFailed { .. });
+    assert_eq!(events.all().iter().filter(|e| gone(e)).count(), 1);
+    let toy = Toy {
+        trouble: Trouble::LaneDies(1, 2),
+        ..Toy::default()
+    };
+    let (result, _) = run(common::plan(3, 4, 1), toy);
+    let reason = "no such device any more".to_owned();
+    let lane = LaneId(0);
+    assert_eq!(result, Err(RunError::Lane { lane, reason }));
+}
+
+#[test]
+fn a_client_that_crashes_too_often_is_retired_and_the_others_go_on() {
+    let mut plan = common::plan(3, 12, 2);
+    plan.faults = vec![Fault::new(FaultKind::Crash { at: 0.5 }).on([1])];
+    plan.restart = RestartPolicy {
+        budget: 2,
+        window: 1000.0,
+        backoff: 0.3,
+        max_backoff: 10.0,
+    };
+    let (result, events) = run(plan, Toy::default());
+    assert_eq!(result.map(|o| o.rounds), Ok(12));
+    let back = events.all().into_iter().filter_map(|event| match event {
+        Event::ClientFailed {
+            back_at,
+            virtual_seconds,
+            ..
+        } => Some(back_at.map(|back| ((back - virtual_seconds) * 10.0).round())),
+        _ => None,
+    });
+    let back: Vec<_> = back.collect();
+    assert_eq!(back, [Some(3.0), Some(6.0), None]);
+    assert_eq!(events.outcomes(12).len(), 2);
+}

@@ -1,0 +1,113 @@
+//! `regatta export`: a run's model in a form that other programs load.
+
+use std::fmt::Display;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+
+use crate::cli::terminal::say;
+use crate::config::Problems;
+use crate::peft::TrainedModel;
+use crate::peft::export::ExportError;
+
+/// The forms that a model can be written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Files of Python's PEFT and transformers.
+    Peft,
+}
+
+/// What to export, and whereto.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// Folder of a run that has ended
+    pub run: PathBuf,
+    /// Form to write the model in
+    #[arg(long, value_enum, default_value = "peft")]
+    pub format: Format,
+    /// Folder to write, new or empty [default: RUN/peft, with --merge RUN/merged]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// The model of the round that scored best, rather than the last [default: false]
+    #[arg(long)]
+    pub best: Option<bool>,
+    /// The whole model with adapter and base delta merged, as a Hugging Face folder
+    /// [default: false]
+    #[arg(long)]
+    pub merge: Option<bool>,
+}
+
+/// Exports a run's model.
+///
+/// # Errors
+/// [`Problems`] when there is nothing to export or the output is taken; or why it could not be
+/// written.
+pub fn export(args: &ExportArgs) -> anyhow::Result<()> {
+    let Format::Peft = args.format;
+    let (best, merge) = (args.best == Some(true), args.merge == Some(true));
+    let trained = TrainedModel::of_run(&args.run, best).map_err(bad_input)?;
+    let out = args
+        .out
+        .clone()
+        .unwrap_or_else(|| default_out(&args.run, best, merge));
+    require_empty(&out).map_err(bad_input)?;
+    write_whole(&out, |folder| match merge {
+        true => trained.write_merged(folder),
+        false => trained.write_adapter(folder),
+    })
+    .with_context(|| format!("nothing was exported to {}", out.display()))?;
+    say(format_args!("exported to {}", out.display()));
+    if trained.changes_base() && !merge {
+        say(
+            "aggregation changed base weights: the folder's README.md tells how to apply \
+             base_delta.safetensors; --merge writes the whole model",
+        );
+    }
+    Ok(())
+}
+
+fn default_out(run: &Path, best: bool, merge: bool) -> PathBuf {
+    let name = if merge { "merged" } else { "peft" };
+    let best = if best { "-best" } else { "" };
+    run.join(format!("{name}{best}"))
+}
+
+fn bad_input(error: impl Display) -> Problems {
+    let mut problems = Problems::default();
+    problems.report_input(error);
+    problems
+}
+
+fn require_empty(out: &Path) -> Result<(), String> {
+    let place = out.display();
+    match out.read_dir().map(|mut entries| entries.next().is_none()) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(format!(
+            "{place} has something in it; name another folder with --out, or empty it"
+        )),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(format!("{place}: {error}; name a folder with --out")),
+    }
+}
+
+/// Writes a folder beside its place and renames it there, so that it is whole or not there.
+fn write_whole(
+    out: &Path,
+    write: impl FnOnce(&Path) -> Result<(), ExportError>,
+) -> anyhow::Result<()> {
+    let parent = match out.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    std::fs::create_dir_all(parent)?;
+    let staging = tempfile::Builder::new()
+        .prefix(".export-")
+        .tempdir_in(parent)?;
+    let whole = staging.path().join("whole");
+    std::fs::create_dir(&whole)?;
+    write(&whole)?;
+    std::fs::rename(&whole, out)?;
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! A trained model as a whole: base, delta, adapter and head under Hugging Face names.
+
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+use tch::{Device, Kind, Tensor};
+
+use super::TrainedModel;
+use super::export::ExportError;
+use crate::adapter::tensor_name;
+use crate::files::write_atomically;
+use crate::glue::Task;
+use crate::model::{Checkpoint, Family, ModelConfig, ModelError};
+use crate::tensors::{HostTensor, TensorMap};
+
+/// What a tokenizer may consist of.
+const TOKENIZER_FILES: [&str; 8] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+];
+
+/// All tensors of the classifier: `W = W₀ + delta + s ΔW` in adapted layers, and what was trained
+/// in full in its place.
+///
+/// # Errors
+/// When adapter or delta belong to another model.
+pub fn merged(trained: &TrainedModel, checkpoint: &Checkpoint) -> Result<TensorMap, ExportError> {
+    let mut tensors = checkpoint.base.clone();
+    tensors.0.extend(checkpoint.head.clone().0);
+    for (name, delta) in trained.folder.base_delta.iter() {
+        add(&mut tensors, name, &delta.to_tensor(Device::Cpu)?)?;
+    }
+    let mut in_full = trained.folder.tensors.clone();
+    trained.each_layer(&checkpoint.config, |layer, suffixes, factors| {
+        for suffix in suffixes {
+            in_full.0.remove(&tensor_name(layer, suffix));
+        }
+        add(
+            &mut tensors,
+            &tensor_name(layer, "weight"),
+            &factors.product(),
+        )
+    })?;
+    for (name, tensor) in in_full.0 {
+        let shape = tensor.shape().to_vec();
+        *held(&mut tensors, &name, &shape)? = tensor;
+    }
+    Ok(tensors)
+}
+
+/// Adds to a weight, in float64.
+fn add(tensors: &mut TensorMap, name: &str, change: &Tensor) -> Result<(), ModelError> {
+    let weight = held(tensors, name, &change.size())?;
+    let before = weight.to_tensor(Device::Cpu)?.f_to_kind(Kind::Double)?;
+    *weight = HostTensor::from_tensor(&before.f_add(change)?)?;
+    Ok(())
+}
+
+/// The model's tensor of that name, which must have that shape.
+fn held<'a>(
+    tensors: &'a mut TensorMap,
+    name: &str,
+    shape: &[i64],
+) -> Result<&'a mut HostTensor, ModelError> {
+    let known = tensors.0.get_mut(name).ok_or_else(|| ModelError::Missing {
+        name: name.to_owned(),
+    })?;
+    if known.shape() != shape {
+        return Err(ModelError::Shape {
+            name: name.to_owned(),
+            expected: known.shape().to_vec(),
+            got: shape.to_vec(),
+        });
+    }
+    Ok(known)
+}
+
+/// The base model's `config.json` for a classifier of the task in float32.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn config(base: &Path, task: Task) -> Result<Map<String, Value>, ExportError> {
+    let family = ModelConfig::read(base)?.family;
+    let text = std::fs::read_to_string(base).map_err(|source| ModelError::Io {
+        path: base.into(),
+        source,
+    })?;
+    let mut config: Map<String, Value> =
+        serde_json::from_str(&text).map_err(|error| ModelError::Config {
+            path: base.into(),
+            reason: error.to_string(),
+        })?;
+    for stale in [
+        "_name_or_path",
+        "dtype",
+        "num_labels",
+        "transformers_version",
+    ] {
+        config.remove(stale);
+    }
+    let architecture = match family {
+        Family::Roberta => "RobertaForSequenceClassification",
+        Family::Bert => "BertForSequenceClassification",
+    };
+    let problem = if task.is_regression() {
+        "regression"
+    } else {
+        "single_label_classification"
+    };
+    let names: Vec<&str> = match task.label_names() {
+        [] => vec!["score"],
+        names => names.to_vec(),
+    };
+    let by_number = names.iter().enumerate();
+    let id2label: Map<_, _> = by_number
+        .clone()
+        .map(|(i, name)| (i.to_string(), json!(name)))
+        .collect();
+    let label2id: Map<_, _> = by_number
+        .map(|(i, name)| (name.to_string(), json!(i)))
+        .collect();
+    config.insert("architectures".to_owned(), json!([architecture]));
+    config.insert("problem_type".to_owned(), json!(problem));
+    config.insert("id2label".to_owned(), id2label.into());
+    config.insert("label2id".to_owned(), label2id.into());
+    config.insert("torch_dtype".to_owned(), json!("float32"));
+    Ok(config)
+}
+
+/// Copies what there is of a tokenizer.
+///
+/// # Errors
+/// When a file cannot be read or written.
+pub fn copy_tokenizer(base: &Path, folder: &Path) -> Result<(), ExportError> {
+    for file in TOKENIZER_FILES.map(|name| base.join(name)) {
+        let Some(name) = file.file_name().filter(|_| file.is_file()) else {
+            continue;
+        };
+        let bytes = std::fs::read(&file).map_err(ExportError::io(&file))?;
+        let copy = folder.join(name);
+        write_atomically(&copy, &bytes).map_err(ExportError::io(&copy))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,217 @@
+use regatta::adapter::Population;
+use regatta::adapter::{LayerGroup, lora};
+use regatta::model::ModelConfig;
+use regatta::peft::{PeftFolder, PeftType, TrainedModel};
+use tch::{Device, Kind, Tensor};
+
+use crate::support::{Place, RUNS, adapter_of, relative_error, whole};
+
+#[test]
+fn exported_adapters_and_merged_models_have_the_loss_that_the_run_reports() {
+    for (name, family, flags) in RUNS {
+        let place = Place::new(family);
+        place.train(flags);
+        place.accepts("export run --out adapter-out");
+        place.accepts("export run --merge --out whole");
+        let reported = place.reported_loss("run");
+        let adapted = place.predict(&place.adapted(&place.path("adapter-out")));
+        let merged = place.predict(&whole(&place.path("whole")));
+        let close = |loss: f64| (loss - reported).abs() < 1e-5 * reported;
+        assert!(close(adapted.loss), "{name}: {} {reported}", adapted.loss);
+        assert!(close(merged.loss), "{name}: {} {reported}", merged.loss);
+        let error = relative_error(&merged.logits, &adapted.logits);
+        assert!(error < 1e-5, "{name}: logits of the merged model {error:e}");
+    }
+}
+
+#[test]
+fn training_is_visible_in_what_is_compared() {
+    let place = Place::new("bert");
+    place.train("--agg_type ours --bias all");
+    place.accepts("export run");
+    let folder = place.path("run/peft");
+    let whole = PeftFolder::read(&folder).unwrap();
+    let with = place.predict(&place.adapted(&folder));
+    for part in [
+        "base_delta",
+        "lora_B",
+        "output.dense.bias",
+        "pooler",
+        "classifier",
+    ] {
+        let mut without = whole.clone();
+        let zero = |tensor: &mut regatta::tensors::HostTensor| tensor.values_mut().fill(0.0);
+        if part == "base_delta" {
+            without.base_delta.0.values_mut().for_each(zero);
+        }
+        let named = without.tensors.0.iter_mut();
+        named
+            .filter(|(name, _)| name.contains(part))
+            .for_each(|(_, tensor)| zero(tensor));
+        let checkpoint = regatta::model::Checkpoint::read(&place.path("model"), 2, 999).unwrap();
+        let logits = place.predict(&crate::support::adapted(&checkpoint, &without));
+        let change = relative_error(&logits.logits, &with.logits);
+        assert!(change > 1e-4, "without {part}: {change:e}");
+    }
+}
+
+/// ΔW of every adapted layer, (d_out, d_in), in the order of the forward pass.
+fn updates(peft: &PeftFolder, config: &ModelConfig) -> Vec<Tensor> {
+    let layers = peft.config.targets().choose(config);
+    let adapter = adapter_of(peft, &layers);
+    let own = Population {
+        state: &peft.tensors,
+        updates: &[&peft.tensors],
+        weights: &[1.0],
+        device: Device::Cpu,
+    };
+    let of_layer = |layer| {
+        let group = LayerGroup::of(&[layer]).remove(0);
+        adapter.factors(&group, &own).unwrap().product().get(0)
+    };
+    layers.into_iter().map(of_layer).collect()
+}
+
+fn assert_same_updates(left: &[Tensor], right: &[Tensor]) {
+    assert!(!left.is_empty());
+    assert_eq!(left.len(), right.len());
+    for (left, right) in left.iter().zip(right) {
+        let norm = |x: Tensor| (&x * &x).sum(Kind::Double).sqrt().double_value(&[]);
+        let (gap, size) = (norm(left - right), norm(right.shallow_clone()));
+        assert!(gap < 1e-6 * size && size > 0.0, "{gap:e} of {size:e}");
+    }
+}
+
+#[test]
+fn sorf_vera_is_exported_as_a_lora_of_the_same_update() {
+    let place = Place::new("roberta");
+    place.train("--agg_type sorf_vera --r 6 --target_modules value,intermediate.dense");
+    place.accepts("export run");
+    let (run, exported) = (place.path("run/adapter"), place.path("run/peft"));
+    let (run, exported) = [run, exported]
+        .map(|f| PeftFolder::read(&f).unwrap())
+        .into();
+    assert_eq!(run.config.peft_type, PeftType::SorfVera);
+    assert_eq!(exported.config.peft_type, PeftType::Lora);
+    assert_eq!(exported.config.lora_alpha, Some(6.0));
+    let factor = format!("roberta.encoder.layer.1.intermediate.dense.{}", lora::B);
+    assert_eq!(exported.tensors.get(&factor).unwrap().shape(), [48, 6]);
+    assert!(
+        exported
+            .tensors
+            .iter()
+            .all(|(name, _)| !name.contains("sorf"))
+    );
+    let config = ModelConfig::read(&place.path("model/config.json")).unwrap();
+    assert_same_updates(&updates(&exported, &config), &updates(&run, &config));
+}
+
+#[test]
+fn a_merged_model_says_what_it_classifies() {
+    let place = Place::new("bert");
+    place.train("--agg_type ours");
+    place.accepts("export run --merge --format peft");
+    let text = std::fs::read_to_string(place.path("run/merged/config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(config["architectures"][0], "BertForSequenceClassification");
+    assert_eq!(config["problem_type"], "single_label_classification");
+    assert_eq!(config["id2label"]["1"], "not_entailment");
+    assert_eq!(config["label2id"]["entailment"], 0);
+    assert_eq!(config["torch_dtype"], "float32");
+    assert_eq!(config["hidden_size"], 32);
+    let tokenizer = |folder| std::fs::read(place.path(folder).join("tokenizer.json")).unwrap();
+    assert_eq!(tokenizer("run/merged"), tokenizer("model"));
+}
+
+#[test]
+fn a_target_that_peft_would_find_outside_the_encoder_is_spelled_out() {
+    let place = Place::new("roberta");
+    place.train("--agg_type normal --target_modules dense --layers_to_transform 1");
+    let folder = PeftFolder::read(&place.path("run/adapter")).unwrap();
+    let mut modules = folder.config.targets().modules;
+    modules.sort();
+    let layer = "roberta.encoder.layer.1";
+    let expected = [
+        "attention.output.dense",
+        "intermediate.dense",
+        "output.dense",
+    ];
+    assert_eq!(modules, expected.map(|module| format!("{layer}.{module}")));
+    assert_eq!(folder.config.layers_to_transform, None);
+}
+
+#[test]
+fn a_trained_bias_of_an_adapted_layer_lies_in_the_layer_that_peft_wraps() {
+    let place = Place::new("roberta");
+    place.train("--agg_type normal --bias all --layers_to_transform 1");
+    let file = place.path("run/adapter/adapter_model.safetensors");
+    let saved = regatta::tensors::TensorMap::read(&file).unwrap();
+    let layer = |n: u32| format!("base_model.model.roberta.encoder.layer.{n}.attention.self");
+    for name in [
+        format!("{}.query.base_layer.bias", layer(1)),
+        format!("{}.key.bias", layer(1)),
+        format!("{}.query.bias", layer(0)),
+    ] {
+        assert!(saved.get(&name).is_some(), "no {name}");
+    }
+}
+
+#[test]
+fn the_best_model_is_exported_where_an_earlier_round_made_it() {
+    let place = Place::new("roberta");
+    place.train("--agg_type normal");
+    let last = TrainedModel::of_run(&place.path("run"), false).unwrap();
+    let best = TrainedModel::of_run(&place.path("run"), true).unwrap();
+    assert_eq!(
+        best.folder.path.ends_with("best/adapter"),
+        place.path("run/best").is_dir()
+    );
+    // A run with a best model of its own, whichever round was best in this one.
+    let elsewhere = place.path("run/best/adapter");
+    std::fs::create_dir_all(&elsewhere).unwrap();
+    let mut other = last.folder.clone();
+    other
+        .tensors
+        .0
+        .values_mut()
+        .for_each(|t| t.values_mut().fill(0.5));
+    regatta::peft::export::AdapterFiles::from(other)
+        .write(&elsewhere)
+        .unwrap();
+    place.accepts("export run --best --out chosen");
+    let chosen = PeftFolder::read(&place.path("chosen")).unwrap();
+    assert!(
+        chosen
+            .tensors
+            .iter()
+            .all(|(_, t)| t.values().iter().all(|v| *v == 0.5))
+    );
+}
+
+#[test]
+fn a_delta_lies_beside_the_adapter_with_a_note_of_how_to_apply_it() {
+    let place = Place::new("roberta");
+    place.train("--agg_type ours");
+    let said = place.accepts("export run --out out");
+    assert!(said.contains("--merge"), "{said}");
+    let note = std::fs::read_to_string(place.path("out/README.md")).unwrap();
+    assert!(
+        note.contains("model.get_parameter(name).data += delta"),
+        "{note}"
+    );
+    let delta = |path| std::fs::read(place.path(path)).unwrap();
+    assert_eq!(
+        delta("out/base_delta.safetensors"),
+        delta("run/base_delta.safetensors")
+    );
+}
+
+#[test]
+fn an_adapter_that_changes_no_base_weight_comes_without_a_delta() {
+    let place = Place::new("roberta");
+    place.train("--agg_type normal");
+    place.accepts("export run --out out");
+    assert!(!place.path("out/base_delta.safetensors").exists());
+    let note = std::fs::read_to_string(place.path("out/README.md")).unwrap();
+    assert!(!note.contains("delta"), "{note}");
+}

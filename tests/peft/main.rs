@@ -1,0 +1,12 @@
+//! Adapters exchanged with Python's PEFT: reading, writing, exports and whole models.
+
+mod export;
+mod golden;
+mod python;
+#[path = "../numerics/support.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod reference;
+mod refusals;
+mod start;
+mod support;
+mod tiny;

@@ -1,0 +1,75 @@
+use std::path::Path;
+use std::process::Command;
+
+use regatta::glue::batch::Batch;
+use regatta::tensors::HostTensor;
+use tch::{Kind, Tensor};
+
+use crate::support::{Place, RUNS};
+
+/// A Python that can import what the check needs; or what it lacks.
+fn python() -> Result<String, String> {
+    let python = std::env::var("REGATTA_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let imports = "import peft, safetensors, torch, transformers";
+    match Command::new(&python).args(["-c", imports]).output() {
+        Ok(output) if output.status.success() => Ok(python),
+        Ok(output) => Err(format!(
+            "{python}: {}",
+            String::from_utf8_lossy(&output.stderr).trim_end()
+        )),
+        Err(error) => Err(format!("{python}: {error}")),
+    }
+}
+
+#[test]
+fn pythons_peft_computes_what_regatta_computes() {
+    let python = match python() {
+        Ok(python) => python,
+        Err(lack) => {
+            eprintln!("skipped: REGATTA_PYTHON names no Python with PEFT\n{lack}");
+            return;
+        }
+    };
+    let cases = tempfile::tempdir().unwrap();
+    // The models must outlive the check: exported adapters name them.
+    let places = RUNS.map(|(name, family, flags)| {
+        let place = Place::new(family);
+        place.train(flags);
+        let case = cases.path().join(name);
+        let out = case.display();
+        place.accepts(&format!("export run --out {out}/adapter"));
+        place.accepts(&format!("export run --merge --out {out}/merged"));
+        write_expected(&place, &case);
+        place
+    });
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peft/check.py");
+    let output = Command::new(&python)
+        .arg(&script)
+        .arg(cases.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}\n{errors}");
+    println!("{said}");
+    drop(places);
+}
+
+/// Writes the validation split as one batch, and the logits that Regatta gives it.
+fn write_expected(place: &Place, case: &Path) {
+    let split = place.validation();
+    let positions: Vec<u32> = (0..split.len() as u32).collect();
+    let batch = Batch::gather(&split, &positions, 1);
+    let shape = [batch.rows as i64, batch.cols as i64];
+    let integers = |values: &[i64]| Tensor::from_slice(values).view(shape);
+    let logits = place.predict(&place.adapted(&case.join("adapter"))).logits;
+    let logits = HostTensor::new(vec![shape[0], 2], logits).unwrap();
+    let tensors = [
+        ("input_ids", integers(&batch.input_ids)),
+        ("attention_mask", integers(&batch.attention_mask)),
+        ("token_type_ids", integers(&batch.token_type_ids)),
+        ("logits", logits.to_tensor(tch::Device::Cpu).unwrap()),
+    ];
+    assert_eq!(tensors[0].1.kind(), Kind::Int64);
+    Tensor::write_safetensors(&tensors, case.join("expected.safetensors")).unwrap();
+}

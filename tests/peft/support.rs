@@ -1,0 +1,179 @@
+//! Runs of the program on the small model, and models made of what they leave behind.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use regatta::adapter::{Adapter, registry};
+use regatta::config::{Machine, Plan, Settings, load};
+use regatta::glue::{EncodedSplit, TextEncoder, load as load_data};
+use regatta::model::{Checkpoint, Classifier, LinearLayer, View, Weights};
+use regatta::peft::PeftFolder;
+use regatta::train::evaluate::{Predictions, predict};
+use regatta::train::{Compute, Replica, Shared};
+use tch::Device;
+use tempfile::TempDir;
+
+use crate::tiny::{write_model, write_rte};
+
+/// Outputs of the head: RTE has two classes.
+pub const LABELS: i64 = 2;
+
+/// Runs that between them have every kind of adapter, every place that training leaves traces in,
+/// and both architectures: name, architecture, flags.
+pub const RUNS: [(&str, &str, &str); 6] = [
+    ("ours", "roberta", "--agg_type ours --bias all"),
+    (
+        "rslora",
+        "bert",
+        "--agg_type normal --rslora --target_modules dense,query --bias lora_only",
+    ),
+    (
+        "rsvera",
+        "roberta",
+        "--agg_type ours_vera --rsvera --lora_alpha 5 --r 6 --save_projection=false",
+    ),
+    (
+        "vera",
+        "bert",
+        "--vera --agg_type normal --r 6 --layers_to_transform 1 --modules_to_save pooler --bias lora_only",
+    ),
+    (
+        "sorf",
+        "bert",
+        "--agg_type sorf_vera_exact --r 6 --target_modules query,intermediate.dense,output.dense",
+    ),
+    ("flora", "roberta", "--agg_type flora --ranks 2,4 --rslora"),
+];
+
+/// A folder with a model, a task, and runs of the program in it.
+pub struct Place(TempDir);
+
+impl Place {
+    /// The model is `model`, RTE lies in `data`.
+    pub fn new(family: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        write_model(&folder.path().join("model"), family);
+        write_rte(&folder.path().join("data/RTE"));
+        Self(folder)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// What the program does with a command line.
+    pub fn regatta(&self, line: &str) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_regatta"))
+            .current_dir(self.0.path())
+            .env_remove("REGATTA_DATA")
+            .env_remove("RUST_LOG")
+            .env("XDG_CACHE_HOME", self.path("cache"))
+            .args(line.split_whitespace())
+            .output()
+            .unwrap()
+    }
+
+    /// Runs a command line that is accepted.
+    pub fn accepts(&self, line: &str) -> String {
+        let output = self.regatta(line);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "regatta {line}\n{errors}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs a command line that is refused as bad input, and gives what it says.
+    pub fn refuses(&self, line: &str) -> String {
+        let output = self.regatta(line);
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "regatta {line}\n{errors}");
+        errors
+    }
+
+    /// Trains two clients for two rounds, at a rate that moves everything visibly, into `run`.
+    pub fn train(&self, flags: &str) {
+        self.accepts(&format!(
+            "{} --rounds 2 --lr 0.05 --out run {flags}",
+            self.run()
+        ));
+    }
+
+    /// The beginning of a run's command line.
+    pub fn run(&self) -> &'static str {
+        "run --model model --data data --task rte --num_clients 2 --local_epochs 2 --batch_size 3 \
+         --max_seq_length 30 --cpu --quiet --metrics off"
+    }
+
+    /// The loss on validation that the run reports for its last round.
+    pub fn reported_loss(&self, run: &str) -> f64 {
+        let text = std::fs::read_to_string(self.path(run).join("summary.json")).unwrap();
+        let summary: serde_json::Value = serde_json::from_str(&text).unwrap();
+        summary["eval"]["loss"].as_f64().unwrap()
+    }
+
+    /// What a model says of the validation split.
+    pub fn predict(&self, model: &Classifier) -> Predictions {
+        let compute = Compute::automatic(Device::Cpu);
+        predict(model, &self.validation(), 64, 1, compute).unwrap()
+    }
+
+    /// The validation split.
+    pub fn validation(&self) -> EncodedSplit {
+        let data = load_data("rte".parse().unwrap(), &self.path("data")).unwrap();
+        let encoder = TextEncoder::from_model_dir(&self.path("model"), 30).unwrap();
+        encoder.encode(&data.validation[0]).unwrap()
+    }
+
+    /// The base model with an exported adapter, as somebody would load it who knows nothing of the
+    /// run: what the base lacks is drawn anew.
+    pub fn adapted(&self, folder: &Path) -> Classifier {
+        let checkpoint = Checkpoint::read(&self.path("model"), LABELS, 999).unwrap();
+        adapted(&checkpoint, &PeftFolder::read(folder).unwrap())
+    }
+}
+
+/// The adapter that a folder describes, on its layers.
+pub fn adapter_of(peft: &PeftFolder, layers: &[LinearLayer]) -> std::sync::Arc<dyn Adapter> {
+    let mut plan = plan(&Settings::default()).adapter;
+    peft.config.apply_to(&mut plan);
+    registry::find(plan.kind.name()).unwrap()(&plan, layers).unwrap()
+}
+
+pub fn plan(settings: &Settings) -> Plan {
+    load(None, settings, &Machine::detect()).unwrap()
+}
+
+/// A model with what a folder holds: base delta, adapter, and what was trained in full.
+pub fn adapted(checkpoint: &Checkpoint, peft: &PeftFolder) -> Classifier {
+    let layers = peft.config.targets().choose(&checkpoint.config);
+    let adapter = adapter_of(peft, &layers);
+    let mut base = Weights::from_map(&checkpoint.base, Device::Cpu).unwrap();
+    for (name, delta) in peft.base_delta.iter() {
+        let weight = base.get(name).unwrap() + delta.to_tensor(Device::Cpu).unwrap();
+        base.0.insert(name.to_owned(), weight);
+    }
+    let shared = Shared::new(base, &peft.tensors, &*adapter, &layers, Device::Cpu).unwrap();
+    let own = shared.state.clone();
+    let config = &checkpoint.config;
+    Replica::new(&shared, config, LABELS, &layers, own, |_| false)
+        .unwrap()
+        .model
+}
+
+/// A whole model from its folder, which must lack nothing.
+pub fn whole(folder: &Path) -> Classifier {
+    let checkpoint = Checkpoint::read(folder, LABELS, 999).unwrap();
+    assert_eq!(checkpoint.fresh, Vec::<String>::new(), "tensors drawn anew");
+    let mut all = checkpoint.base.clone();
+    all.0.extend(checkpoint.head.clone().0);
+    let weights = Weights::from_map(&all, Device::Cpu).unwrap();
+    Classifier::new(&View::new(&weights), &checkpoint.config, LABELS).unwrap()
+}
+
+/// ‖got − want‖ / ‖want‖.
+pub fn relative_error(got: &[f32], want: &[f32]) -> f64 {
+    assert_eq!(got.len(), want.len());
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>().sqrt();
+    let pairs = got.iter().zip(want);
+    let gap = norm(&mut pairs.map(|(a, b)| f64::from(*a) - f64::from(*b)));
+    gap / norm(&mut want.iter().map(|x| f64::from(*x)))
+}
