@@ -35,6 +35,8 @@ pub enum Command {
     Doctor,
     /// Show a task's examples, and what each client gets of them
     Data(ScenarioArgs),
+    /// Print the JSON Schema of scenario files, for editors
+    Schema,
     /// Write a run's model in a form that other programs load
     Export(ExportArgs),
 }

@@ -8,6 +8,7 @@ mod doctor;
 pub mod export;
 mod interrupt;
 mod run;
+mod schema;
 mod terminal;
 
 use std::ffi::OsString;
@@ -38,6 +39,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::check(args),
         Command::Data(args) => data::data(args),
+        Command::Schema => schema::schema(),
         Command::Export(args) => export::export(args),
         Command::Doctor => {
             doctor::doctor();

@@ -3,23 +3,27 @@
 //! [`Settings`] is what the user gives: each setting declared once, as a flag and a TOML key at
 //! the same time. [`load`] lays the flags over the file, fills in the defaults and checks
 //! everything; what comes out is a [`Plan`], or [`Problems`] with every error and its place.
+//! A scenario file also has tables, the [`script::Script`].
 
 mod machine;
 mod plan;
 mod problems;
 mod resolve;
 mod scenario;
+pub mod schema;
+pub mod script;
 mod settings;
+mod tables;
 
 use std::path::Path;
 
 pub use machine::Machine;
 pub use plan::{
     AdapterPlan, AggregationPlan, DataPlan, DataSource, DeviceSpec, DevicesPlan, LaneSpec,
-    ModelPlan, ModelSource, Plan, TelemetryPlan, TrainingPlan,
+    ModelPlan, ModelSource, Plan, SimulationPlan, TelemetryPlan, TrainingPlan,
 };
 pub use problems::{Origin, Origins, Problem, Problems};
-pub use settings::{AdapterKind, Bias, Method, Precision, Settings, Weighting};
+pub use settings::{AdapterKind, Bias, Clock, Method, Precision, Settings, Weighting};
 
 /// Where data sets lie when nothing else is said.
 pub const DATA_FOLDER: &str = "data/glue";
@@ -44,8 +48,8 @@ pub fn load(
     machine: &Machine,
 ) -> Result<Plan, Problems> {
     let mut problems = Problems::default();
-    let Some(mut table) = scenario.map_or_else(
-        || Some(toml::Table::new()),
+    let Some((mut table, script)) = scenario.map_or_else(
+        || Some((toml::Table::new(), script::Script::default())),
         |path| scenario::read(path, &mut problems),
     ) else {
         return Err(problems);
@@ -65,7 +69,7 @@ pub fn load(
     let name = scenario
         .and_then(Path::file_stem)
         .and_then(|stem| stem.to_str());
-    resolve::resolve(settings, name, machine, problems)
+    resolve::resolve(settings, script, name, machine, problems)
 }
 
 /// A value as it would stand behind its flag.

@@ -5,9 +5,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use regatta_actors::plan::{
+    CheckpointPolicy, ClockMode, Fault, Profile, RestartPolicy, RoundPolicy, Sampling, TooFew,
+};
+
 use crate::glue::{Partition, Task};
 
 use super::problems::{Origins, Problems};
+use super::script::Script;
 use super::settings::{AdapterKind, Bias, Method, Precision, Settings, Weighting};
 
 /// A run, decided. Made by [`super::load`]; every number in it is in range and nothing in it
@@ -36,10 +41,14 @@ pub struct Plan {
     pub training: TrainingPlan,
     /// Where everything runs.
     pub devices: DevicesPlan,
+    /// Who takes part with which means, what goes wrong, and how rounds deal with it.
+    pub simulation: SimulationPlan,
     /// What can be seen while it runs.
     pub telemetry: TelemetryPlan,
     /// All settings, with the defaults filled in.
     pub settings: Settings,
+    /// The tables of the scenario file.
+    pub script: Script,
     /// Where the settings come from, for errors found later.
     pub origins: Origins,
 }
@@ -59,7 +68,7 @@ impl Plan {
             out: None,
             ..self.settings.clone()
         };
-        super::scenario::to_toml(&settings)
+        super::scenario::to_toml(&settings, &self.script)
     }
 }
 
@@ -248,6 +257,29 @@ pub struct LaneSpec {
     pub device: DeviceSpec,
     /// Threads that one operation may use on the CPU.
     pub threads: u32,
+}
+
+/// What happens on the way, as the actors take it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SimulationPlan {
+    /// Each client's means.
+    pub profiles: Vec<Profile>,
+    /// What goes wrong.
+    pub faults: Vec<Fault>,
+    /// When a round is over.
+    pub policy: RoundPolicy,
+    /// Whom a round asks.
+    pub sampling: Sampling,
+    /// What to do with a round in which too few updates come.
+    pub too_few: TooFew,
+    /// How clients that fail come back.
+    pub restart: RestartPolicy,
+    /// When the run's state is saved.
+    pub checkpoints: CheckpointPolicy,
+    /// What time it is.
+    pub clock: ClockMode,
+    /// Wall time without progress after which a lane is reported; `None`: never.
+    pub watchdog: Option<Duration>,
 }
 
 /// What can be seen of a run.

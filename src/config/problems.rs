@@ -42,7 +42,13 @@ impl Origins {
     fn place(&self, key: &str) -> String {
         match self.0.get(key) {
             Some((Origin::File { path, line, column }, value)) => {
-                format!("{}:{line}:{column}: {key} = {value}", path.display())
+                let place = format!("{}:{line}:{column}: {key}", path.display());
+                // A table has no value that could be shown in a line.
+                if value.is_empty() {
+                    place
+                } else {
+                    format!("{place} = {value}")
+                }
             }
             Some((Origin::Flag, value)) => format!("--{key}={value}"),
             Some((Origin::Environment(name), value)) => format!("{name}={value}"),

@@ -11,13 +11,20 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::problems::{Origin, Problems};
+use super::script::Script;
 use super::settings::Settings;
+use super::tables::{self, Refused};
 
-/// Reads a scenario file into a table of the settings that could be read.
+/// Names of the tables beside the flat settings.
+const TABLES: [&str; 6] = [
+    "clients", "faults", "policy", "restart", "sampling", "too_few",
+];
+
+/// Reads a scenario file into a table of the settings that could be read, and its script.
 ///
 /// Each readable setting's place is noted in `problems`; everything else is reported there.
 /// `None` when the file is not there or is no TOML at all.
-pub(super) fn read(path: &Path, problems: &mut Problems) -> Option<toml::Table> {
+pub(super) fn read(path: &Path, problems: &mut Problems) -> Option<(toml::Table, Script)> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) => {
@@ -31,11 +38,15 @@ pub(super) fn read(path: &Path, problems: &mut Problems) -> Option<toml::Table> 
     let reader = Reader { path, text: &text };
     let (table, errors) = DeTable::parse_recoverable(&text);
     reader.report_syntax(&errors, problems);
-    let mut settings = toml::Table::new();
+    let (mut settings, mut script) = (toml::Table::new(), Script::default());
     for (key, value) in table.into_inner() {
-        reader.take(key, value, errors.is_empty(), &mut settings, problems);
+        if !TABLES.contains(&key.get_ref().as_ref()) {
+            reader.take(key, value, errors.is_empty(), &mut settings, problems);
+        } else if errors.is_empty() {
+            script.extend(reader.take_table(key, value, problems));
+        }
     }
-    errors.is_empty().then_some(settings)
+    errors.is_empty().then_some((settings, script))
 }
 
 struct Reader<'a> {
@@ -55,7 +66,7 @@ impl Reader<'_> {
     ) {
         let (name, span) = (key.get_ref().to_string(), value.span());
         if !known_keys().contains(&name) {
-            let hint = did_you_mean(&name);
+            let hint = did_you_mean(&name, known_keys());
             if let Some(hint) = &hint {
                 problems.note_unreadable(hint);
             }
@@ -93,6 +104,61 @@ impl Reader<'_> {
         }
     }
 
+    /// Reads a table key by key; what is refused is reported.
+    fn take_table(
+        &self,
+        key: Spanned<DeString<'_>>,
+        value: Spanned<DeValue<'_>>,
+        problems: &mut Problems,
+    ) -> Script {
+        let span = key.span().start..value.span().end;
+        let table = Spanned::new(span.clone(), DeTable::from_iter([(key, value)]));
+        for place in tables::places(table.get_ref()) {
+            let (line, column) = position(self.text, place.span.start);
+            let origin = Origin::File {
+                path: self.path.to_owned(),
+                line,
+                column,
+            };
+            let written = if place.is_table {
+                None
+            } else {
+                self.text.get(place.span)
+            };
+            problems
+                .origins_mut()
+                .note(&place.path, origin, written.unwrap_or_default());
+        }
+        let (script, refused) = tables::read(&table);
+        for refused in refused {
+            self.report_refused(&refused, &span, problems);
+        }
+        script
+    }
+
+    fn report_refused(&self, refused: &Refused, table: &Range<usize>, problems: &mut Problems) {
+        let message = refused.error.message();
+        let Some(place) = &refused.place else {
+            return self.report(table, &plain_words(message), problems);
+        };
+        problems.note_unreadable(&place.path);
+        let hint = suggestion(message);
+        if message.starts_with("unknown field") {
+            if let Some(hint) = &hint {
+                let path = place.path.trim_end_matches(&place.key);
+                problems.note_unreadable(&format!("{path}{hint}"));
+            }
+            let text = match hint {
+                Some(hint) => format!("unknown key `{}`; did you mean `{hint}`?", place.path),
+                None => format!("unknown key `{}`; {}", place.path, expected(message)),
+            };
+            return self.report(&place.key_span, &text, problems);
+        }
+        let hint = hint.map_or_else(String::new, |hint| format!("; did you mean `{hint}`?"));
+        let text = format!("{}: {}{hint}", place.path, plain_words(message));
+        self.report(&place.span, &text, problems);
+    }
+
     /// Reports the first error of each line; the parser's further ones follow from it.
     fn report_syntax(&self, errors: &[toml::de::Error], problems: &mut Problems) {
         let mut lines = BTreeSet::new();
@@ -115,27 +181,50 @@ pub(super) fn to_table(settings: &Settings) -> toml::Table {
     toml::Table::try_from(settings).unwrap_or_else(|error| not_toml(&error))
 }
 
-/// The settings that are set, as the text of a scenario file.
-pub(super) fn to_toml(settings: &Settings) -> String {
-    toml::to_string(settings).unwrap_or_else(|error| not_toml(&error))
+/// The settings and tables that are set, as the text of a scenario file.
+pub(super) fn to_toml(settings: &Settings, script: &Script) -> String {
+    let settings = toml::to_string(settings).unwrap_or_else(|error| not_toml(&error));
+    let script = toml::to_string(script).unwrap_or_else(|error| not_toml(&error));
+    match script.as_str() {
+        "" => settings,
+        tables => format!("{settings}\n{tables}"),
+    }
 }
 
 fn not_toml(error: &toml::ser::Error) -> ! {
     unreachable!("settings are plain values, which TOML can hold: {error}")
 }
 
-/// Names of all settings.
+/// Names of all settings and tables.
 fn known_keys() -> Vec<String> {
     Settings::augment_args(clap::Command::new("settings"))
         .get_arguments()
         .map(|argument| argument.get_id().to_string())
+        .chain(TABLES.map(str::to_owned))
         .collect()
 }
 
+/// The last part of a message that says what was expected.
+fn expected(message: &str) -> &str {
+    message.split_once(", ").map_or(message, |(_, rest)| rest)
+}
+
+/// What may have been meant where a message says that a name is unknown and lists those that are
+/// not: ``unknown variant `markow`, expected `always` or `markov` ``.
+fn suggestion(message: &str) -> Option<String> {
+    let mut names = message
+        .strip_prefix("unknown ")?
+        .split('`')
+        .skip(1)
+        .step_by(2);
+    let wrong = names.next()?;
+    did_you_mean(wrong, names.map(str::to_owned).collect())
+}
+
 /// The known key that is nearest to a misspelt one, when any is near.
-fn did_you_mean(name: &str) -> Option<String> {
+fn did_you_mean(name: &str, known: Vec<String>) -> Option<String> {
     let name = name.replace('-', "_").to_lowercase();
-    known_keys()
+    known
         .into_iter()
         .map(|key| (strsim::jaro_winkler(&name, &key), key))
         .filter(|(likeness, _)| *likeness > 0.85)
@@ -183,7 +272,7 @@ mod tests {
         let path = folder.path().join("s.toml");
         std::fs::write(&path, text).unwrap();
         let mut problems = Problems::default();
-        let table = read(&path, &mut problems);
+        let table = read(&path, &mut problems).map(|(table, _)| table);
         (table, problems)
     }
 
@@ -195,9 +284,10 @@ mod tests {
 
     #[test]
     fn a_misspelt_key_finds_its_neighbour_and_a_foreign_one_none() {
-        assert_eq!(did_you_mean("agg-typ").as_deref(), Some("agg_type"));
-        assert_eq!(did_you_mean("num_client").as_deref(), Some("num_clients"));
-        assert_eq!(did_you_mean("zebra"), None);
+        let near = |name| did_you_mean(name, known_keys());
+        assert_eq!(near("agg-typ").as_deref(), Some("agg_type"));
+        assert_eq!(near("num_client").as_deref(), Some("num_clients"));
+        assert_eq!(near("zebra"), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 const DATA: &str = "Data";
@@ -12,10 +13,13 @@ const ADAPTER: &str = "Adapter";
 const AGGREGATION: &str = "Aggregation";
 const TRAINING: &str = "Training";
 const DEVICES: &str = "Devices";
+const SIMULATION: &str = "Simulation";
 const OUTPUT: &str = "Output";
 
 /// How the adapted layers are parametrised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum AdapterKind {
@@ -28,7 +32,9 @@ pub enum AdapterKind {
 }
 
 /// How the server aggregates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum Method {
@@ -99,7 +105,7 @@ impl fmt::Display for Method {
 }
 
 /// Which biases are trained beside the adapter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum Bias {
@@ -112,7 +118,7 @@ pub enum Bias {
 }
 
 /// What an update weighs in the aggregate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum Weighting {
@@ -123,7 +129,7 @@ pub enum Weighting {
 }
 
 /// Number format of the forward and backward passes on a GPU.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum Precision {
@@ -137,10 +143,21 @@ pub enum Precision {
     Float16,
 }
 
+/// What time it is in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum Clock {
+    /// Decided from the scenario: replays to the bit.
+    Virtual,
+    /// The wall's, scaled.
+    Wall,
+}
+
 /// The settings as the user gives them: each is `None` until a scenario file or a flag sets it.
 ///
 /// The flags are spelled as the fields are; `--agg_type` and `--agg-type` mean the same.
-#[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize, JsonSchema)]
 #[command(rename_all = "snake_case")]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
@@ -308,6 +325,24 @@ pub struct Settings {
     /// Use the CPU even where there is CUDA [default: false]
     #[arg(long, help_heading = DEVICES)]
     pub cpu: Option<bool>,
+
+    /// What time it is: virtual, decided from the scenario, or wall, for demonstrations; a run on
+    /// the wall's clock does not replay [default: virtual]
+    #[arg(long, help_heading = SIMULATION, value_enum)]
+    pub clock: Option<Clock>,
+    /// Seconds of the run per second of the wall, with --clock wall [default: 1]
+    #[arg(long, help_heading = SIMULATION, value_name = "FACTOR")]
+    pub clock_scale: Option<f64>,
+    /// Save the run's state after every N rounds; 0: only when told to [default: 1]
+    #[arg(long, help_heading = SIMULATION, value_name = "N")]
+    pub checkpoint_every: Option<u32>,
+    /// Keep the last N checkpoints [default: 3]
+    #[arg(long, help_heading = SIMULATION, value_name = "N")]
+    pub keep_checkpoints: Option<u32>,
+    /// Report a lane that has made no progress for this long on the wall's clock, or off
+    /// [default: 10 min]
+    #[arg(long, help_heading = SIMULATION, value_name = "DURATION|off")]
+    pub watchdog: Option<String>,
 
     /// Name of the run [default: the scenario file's, else TASK-METHOD]
     #[arg(long, help_heading = OUTPUT)]

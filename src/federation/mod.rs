@@ -23,7 +23,7 @@ use std::sync::Arc;
 use regatta_actors::control::Control;
 use regatta_actors::event::Observer;
 use regatta_actors::learner::{BoxError, LaneId, Learner};
-use regatta_actors::plan::{ClientPlan, FederationPlan};
+use regatta_actors::plan::{ClientPlan, FederationPlan, Profile};
 use regatta_actors::run::{RunError, RunOutcome, run};
 
 pub use experiment::Experiment;
@@ -83,18 +83,31 @@ pub fn execute(
 /// The plan as the actors take it. Where there is a lane for each client, each has its own.
 fn federation_plan(experiment: &Experiment) -> FederationPlan {
     let plan = &experiment.plan;
+    let simulation = plan.simulation.clone();
     let lanes = plan.devices.lanes.len();
     let own_lanes = lanes == experiment.shards.len();
-    let client = |(i, shard): (usize, &Vec<u32>)| ClientPlan {
+    let shards = experiment.shards.iter().enumerate();
+    let client = |((i, shard), profile): ((usize, &Vec<u32>), Profile)| ClientPlan {
+        name: experiment.client_names[i].clone(),
+        examples: shard.len() as u64,
         epochs: plan.training.local_epochs,
         lane: own_lanes.then_some(LaneId(i as u32)),
-        ..ClientPlan::new(&experiment.client_names[i], shard.len() as u64)
+        profile,
     };
-    let clients = experiment.shards.iter().enumerate().map(client).collect();
     FederationPlan {
+        run: plan.name.clone(),
+        seed: plan.seed,
         rounds: plan.rounds,
         eval_every: plan.eval_every,
+        clients: shards.zip(simulation.profiles).map(client).collect(),
         lanes: lanes as u32,
-        ..FederationPlan::new(&plan.name, plan.seed, clients)
+        faults: simulation.faults,
+        policy: simulation.policy,
+        sampling: simulation.sampling,
+        too_few: simulation.too_few,
+        restart: simulation.restart,
+        checkpoints: simulation.checkpoints,
+        clock: simulation.clock,
+        watchdog_seconds: simulation.watchdog.map(|limit| limit.as_secs_f64()),
     }
 }

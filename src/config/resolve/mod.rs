@@ -5,6 +5,7 @@
 
 mod adapter;
 mod devices;
+mod script;
 #[cfg(test)]
 mod tests;
 
@@ -19,12 +20,14 @@ use super::plan::{
     DataPlan, DataSource, ModelPlan, ModelSource, Plan, TelemetryPlan, TrainingPlan,
 };
 use super::problems::{Origin, Problems};
+use super::script::Script;
 use super::settings::{AdapterKind, Method, Precision, Settings};
 use super::{DATA_FOLDER, HUB, METRICS, Machine};
 
 /// Decides everything, or says all that is wrong.
 pub(super) fn resolve(
     settings: Settings,
+    script: Script,
     scenario_name: Option<&str>,
     machine: &Machine,
     problems: Problems,
@@ -47,6 +50,7 @@ pub(super) fn resolve(
     let out = resolver.settings.out.clone();
     let seed = *resolver.settings.seed.get_or_insert(42);
     let rounds = resolver.count("rounds", |s| s.rounds.get_or_insert(50));
+    let simulation = resolver.simulation(&script, data.num_clients, rounds, seed);
     let eval_every = resolver.count("eval_every", |s| s.eval_every.get_or_insert(1));
     let Resolver {
         settings, problems, ..
@@ -64,8 +68,10 @@ pub(super) fn resolve(
         aggregation,
         training,
         devices,
+        simulation,
         telemetry,
         settings,
+        script,
         origins,
     })
 }

@@ -25,12 +25,12 @@ fn plan_on(machine: &Machine, scenario: &str) -> Result<Plan, Problems> {
     load(Some(&path), &Settings::default(), machine)
 }
 
-fn plan(scenario: &str) -> Plan {
+pub(super) fn plan(scenario: &str) -> Plan {
     plan_on(&cpu(), scenario).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 /// The problems' texts, without the folder's name.
-fn problems(scenario: &str) -> Vec<String> {
+pub(super) fn problems(scenario: &str) -> Vec<String> {
     let problems = plan_on(&cpu(), scenario).expect_err("a scenario with errors");
     let texts = problems.sorted().into_iter().map(ToString::to_string);
     texts

@@ -1,0 +1,23 @@
+//! The JSON Schema of scenario files, by which editors complete keys and show what they mean.
+
+use schemars::{JsonSchema, Schema, schema_for};
+
+use super::script::Script;
+use super::settings::Settings;
+
+/// A scenario of Regatta: flat settings, named as the flags of `regatta run` are, and tables.
+#[derive(JsonSchema)]
+#[schemars(title = "Regatta scenario", deny_unknown_fields)]
+#[allow(dead_code, reason = "its schema is all that is wanted of it")]
+struct Scenario {
+    #[schemars(flatten)]
+    settings: Settings,
+    #[schemars(flatten)]
+    script: Script,
+}
+
+/// The schema.
+#[must_use]
+pub fn schema() -> Schema {
+    schema_for!(Scenario)
+}

@@ -1,0 +1,223 @@
+//! Choices with numbers of their own, written like a call: `"uniform(2, 8)"`, `"noise(0.5)"`,
+//! `"retry(2)"`.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use regatta_actors::plan::{Corruption, Slowdown, Then};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::quantity::as_text;
+
+/// How much slower a straggler trains.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SlowdownForm(pub Slowdown);
+
+/// How an update is spoilt.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CorruptionForm(pub Corruption);
+
+/// What to do with too few updates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ThenForm(pub Then);
+
+/// `name(1, 2)` as the name and its numbers; a name alone has none.
+fn call(text: &str) -> Option<(&str, Vec<f64>)> {
+    let text = text.trim();
+    let Some((name, rest)) = text.split_once('(') else {
+        return Some((text, Vec::new()));
+    };
+    let numbers = rest.strip_suffix(')')?.split(',');
+    let numbers = numbers.map(|number| number.trim().parse().ok());
+    Some((name.trim_end(), numbers.collect::<Option<_>>()?))
+}
+
+impl FromStr for SlowdownForm {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!(
+                "{text:?} is no slowdown; give a factor such as 4, or \"uniform(2, 8)\", \
+                 \"log_normal(MEDIAN, SIGMA)\" or \"pareto(SHAPE)\", with numbers above 0"
+            )
+        };
+        if let Ok(factor) = text.trim().parse::<f64>() {
+            let ok = factor.is_finite() && factor > 0.0;
+            let slowdown = Slowdown::Factor { factor };
+            return ok.then_some(Self(slowdown)).ok_or_else(wrong);
+        }
+        let (name, numbers) = call(text).ok_or_else(wrong)?;
+        if !numbers
+            .iter()
+            .all(|number| number.is_finite() && *number > 0.0)
+        {
+            return Err(wrong());
+        }
+        match (name, numbers.as_slice()) {
+            ("uniform", &[low, high]) if low <= high => Ok(Slowdown::Uniform { low, high }),
+            ("log_normal", &[median, sigma]) => Ok(Slowdown::LogNormal { median, sigma }),
+            ("pareto", &[shape]) => Ok(Slowdown::Pareto { shape }),
+            _ => Err(wrong()),
+        }
+        .map(Self)
+    }
+}
+
+impl FromStr for CorruptionForm {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match call(text).as_ref().map(|(name, n)| (*name, n.as_slice())) {
+            Some(("nan", [])) => Ok(Corruption::Nan),
+            Some(("wrong_shape", [])) => Ok(Corruption::WrongShape),
+            Some(("sign_flip", [])) => Ok(Corruption::SignFlip),
+            Some(("noise", &[scale])) if scale.is_finite() && scale > 0.0 => {
+                Ok(Corruption::Noise { scale })
+            }
+            _ => Err(format!(
+                "{text:?} is no corruption; give nan, wrong_shape, sign_flip or noise(SCALE)"
+            )),
+        }
+        .map(Self)
+    }
+}
+
+impl FromStr for ThenForm {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match call(text).as_ref().map(|(name, n)| (*name, n.as_slice())) {
+            Some(("skip", [])) => Ok(Then::Skip),
+            Some(("stop", [])) => Ok(Then::Stop),
+            Some(("retry", &[attempts])) if attempts >= 1.0 && attempts.fract() == 0.0 => {
+                let attempts = attempts as u32;
+                Ok(Then::Retry { attempts })
+            }
+            _ => Err(format!(
+                "{text:?} is no choice; give skip, stop or retry(ATTEMPTS)"
+            )),
+        }
+        .map(Self)
+    }
+}
+
+impl fmt::Display for SlowdownForm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Slowdown::Factor { factor } => write!(f, "{factor}"),
+            Slowdown::Uniform { low, high } => write!(f, "uniform({low}, {high})"),
+            Slowdown::LogNormal { median, sigma } => write!(f, "log_normal({median}, {sigma})"),
+            Slowdown::Pareto { shape } => write!(f, "pareto({shape})"),
+        }
+    }
+}
+
+impl fmt::Display for CorruptionForm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Corruption::Nan => f.write_str("nan"),
+            Corruption::WrongShape => f.write_str("wrong_shape"),
+            Corruption::SignFlip => f.write_str("sign_flip"),
+            Corruption::Noise { scale } => write!(f, "noise({scale})"),
+            // One that a later version adds is shown as it is named there.
+            other => write!(f, "{other:?}"),
+        }
+    }
+}
+
+impl fmt::Display for ThenForm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Then::Skip => f.write_str("skip"),
+            Then::Stop => f.write_str("stop"),
+            Then::Retry { attempts } => write!(f, "retry({attempts})"),
+        }
+    }
+}
+
+as_text!(
+    CorruptionForm,
+    "Corruption",
+    "nan, wrong_shape, sign_flip, or noise(SCALE) with normal noise of SCALE times a tensor's root mean square",
+    "^(nan|wrong_shape|sign_flip|noise\\([0-9.eE+-]+\\))$"
+);
+as_text!(
+    ThenForm,
+    "Then",
+    "skip, stop, or retry(ATTEMPTS)",
+    "^(skip|stop|retry\\([0-9]+\\))$"
+);
+
+impl Serialize for SlowdownForm {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Slowdown::Factor { factor } => factor.serialize(serializer),
+            _ => serializer.collect_str(self),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for SlowdownForm {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        super::quantity::from_text(deserializer)
+    }
+}
+
+impl JsonSchema for SlowdownForm {
+    fn schema_name() -> Cow<'static, str> {
+        "Slowdown".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A factor, or uniform(LOW, HIGH), log_normal(MEDIAN, SIGMA) or pareto(SHAPE) to draw one",
+            "anyOf": [
+                { "type": "number", "exclusiveMinimum": 0 },
+                { "type": "string", "pattern": "^(uniform|log_normal|pareto)\\(.+\\)$" },
+            ],
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_form_is_read_and_written_alike() {
+        for text in ["4.5", "uniform(2, 8)", "log_normal(2, 0.5)", "pareto(1.5)"] {
+            assert_eq!(text.parse::<SlowdownForm>().unwrap().to_string(), text);
+        }
+        for text in ["nan", "wrong_shape", "sign_flip", "noise(0.25)"] {
+            assert_eq!(text.parse::<CorruptionForm>().unwrap().to_string(), text);
+        }
+        for text in ["skip", "stop", "retry(3)"] {
+            assert_eq!(text.parse::<ThenForm>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn wrong_numbers_are_refused() {
+        for text in [
+            "0",
+            "-1",
+            "uniform(8, 2)",
+            "pareto()",
+            "pareto(1, 2)",
+            "fast",
+            "nan",
+            "",
+        ] {
+            assert!(text.parse::<SlowdownForm>().is_err(), "{text}");
+        }
+        for text in ["noise", "noise(0)", "nan(1)", "noise(1", ""] {
+            assert!(text.parse::<CorruptionForm>().is_err(), "{text}");
+        }
+        for text in ["retry", "retry(0)", "retry(1.5)", "again"] {
+            assert!(text.parse::<ThenForm>().is_err(), "{text}");
+        }
+    }
+}
