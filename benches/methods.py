@@ -167,15 +167,22 @@ def page(table: str, arguments: argparse.Namespace, commits: set[str]) -> str:
 
 def given(further: list[str]) -> dict:
     """Flags in the form `--key value` or `--key=value` as settings."""
-    words = [word for flag in further for word in flag.split("=", 1)]
-    return {key.lstrip("-"): value for key, value in zip(words[::2], words[1::2])}
+    parts = [part for flag in further for part in flag.split("=", 1)]
+    return {key.lstrip("-"): value for key, value in zip(parts[::2], parts[1::2])}
+
+
+def words(text: str) -> list[str]:
+    return text.split(",")
+
+
+def integers(text: str) -> list[int]:
+    return [int(word) for word in words(text)]
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    numbers = lambda text: [int(number) for number in text.split(",")]  # noqa: E731
-    parser.add_argument("--seeds", type=numbers, default=[1, 2, 3])
-    parser.add_argument("--only", type=lambda text: text.split(","), help="methods to run")
+    parser.add_argument("--seeds", type=integers, default=[1, 2, 3])
+    parser.add_argument("--only", type=words, help="methods to run [all]")
     parser.add_argument("--table", type=Path, default=PROJECT / "benches/METHODS.md")
     parser.add_argument("--runs", type=Path, default=PROJECT / "runs/methods")
     parser.add_argument("--binary", type=Path, default=PROJECT / "target/release/regatta")
