@@ -20,7 +20,7 @@ endif
 help: ## list the targets
 	@echo "Regatta simulates federated fine-tuning of transformer encoders. Targets:"
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "LIBTORCH=/path uses that libtorch; CUDA=1 or CUDA=0 decides which one is fetched."
 
@@ -47,6 +47,11 @@ test: lint-tools setup test-setup lint doc ## every check: formatting, clippy, d
 	else \
 		set -ex; $(CARGO) test --workspace; \
 	fi
+
+.PHONY: check-monitoring
+check-monitoring: setup ## dashboards, rules and metrics with a real Prometheus; slow
+	$(CARGO) build
+	$(PYTHON) -m dashboards.check target/debug/regatta
 
 .PHONY: lint
 lint: lint-tools setup ## formatting and clippy; a warning is an error

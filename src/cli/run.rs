@@ -11,9 +11,10 @@ use crate::cli::terminal::{TerminalObserver, count, say, show_bars};
 use crate::cli::{check, interrupt};
 use crate::config::{METRICS, Machine, Plan, Problems, load};
 use crate::federation::{self, Experiment};
+use crate::files::write_atomically;
 use crate::inputs::Inputs;
 use crate::record::{Recorder, RunFolder};
-use crate::telemetry::{Exporter, MetricsObserver, RunInfo};
+use crate::telemetry::{Exporter, MetricsObserver, RunInfo, Sampler};
 
 /// Runs a scenario.
 ///
@@ -37,12 +38,16 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<()> {
     let recorder = Recorder::open(folder.clone(), &plan, handle.clone())?;
     let failure = recorder.failure();
     interrupt::watch(handle).context("cannot listen for Ctrl-C")?;
+    let metrics = MetricsObserver::new(info(&plan));
+    let sampler = exporter.as_ref().map(|_| sample(&plan, &metrics));
     let observers: Vec<Box<dyn Observer>> = vec![
         Box::new(recorder),
-        Box::new(MetricsObserver::new(info(&plan))),
+        Box::new(metrics),
         Box::new(TerminalObserver::default()),
     ];
     let outcome = federation::execute(experiment, &folder, observers, control);
+    drop(sampler);
+    keep_metrics(&folder, exporter.as_ref());
     if let Some(reason) = failure.get() {
         bail!(
             "{reason}; the rounds before are in {}",
@@ -82,13 +87,35 @@ fn serve_metrics(plan: &Plan) -> Result<Option<Exporter>, Problems> {
     }
 }
 
+/// Samples what no event tells; without it, these metrics are missing.
+fn sample(plan: &Plan, metrics: &MetricsObserver) -> Option<Sampler> {
+    let lanes = plan.devices.lanes.iter().map(|lane| lane.device);
+    let devices: Vec<_> = lanes.chain([plan.devices.server]).collect();
+    Sampler::start(metrics.lanes(), &devices)
+        .inspect_err(|error| tracing::warn!("memory and lanes are not sampled: {error}"))
+        .ok()
+}
+
+/// Writes the last exposition into the run folder.
+fn keep_metrics(folder: &RunFolder, exporter: Option<&Exporter>) {
+    let path = folder.metrics();
+    if let Some(exporter) = exporter
+        && let Err(error) = write_atomically(&path, exporter.render().as_bytes())
+    {
+        tracing::warn!("cannot write {}: {error}", path.display());
+    }
+}
+
 fn info(plan: &Plan) -> RunInfo {
+    let lanes = plan.devices.lanes.iter();
     RunInfo {
         version: env!("CARGO_PKG_VERSION"),
         libtorch: libtorch_version().unwrap_or_else(|| "unknown".to_owned()),
         task: plan.data.task.name(),
         adapter: plan.adapter.kind.title(),
         method: plan.aggregation.method.name(),
+        lanes: lanes.map(|lane| lane.device.to_string()).collect(),
+        client_series: plan.telemetry.client_series,
     }
 }
 

@@ -289,6 +289,8 @@ pub struct TelemetryPlan {
     pub metrics: Option<SocketAddr>,
     /// How long they are served after the end.
     pub linger: Duration,
+    /// At most so many clients have metrics of their own.
+    pub client_series: u32,
     /// No progress bars.
     pub quiet: bool,
 }

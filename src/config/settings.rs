@@ -356,6 +356,9 @@ pub struct Settings {
     /// Serve the metrics this long after the end, such as "30 s" [default: 0 s]
     #[arg(long, help_heading = OUTPUT, value_name = "DURATION")]
     pub metrics_linger: Option<String>,
+    /// Metrics of each client up to N clients; of more, the N worst and quantiles [default: 100]
+    #[arg(long, help_heading = OUTPUT, value_name = "N")]
+    pub client_series: Option<u32>,
     /// Plain lines only: no progress bars [default: false]
     #[arg(long, help_heading = OUTPUT)]
     pub quiet: Option<bool>,

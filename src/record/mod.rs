@@ -4,6 +4,7 @@
 //! scenario.toml          all settings, defaults filled in; runs again to the same result
 //! rounds.jsonl           one line per round: a `RoundRecord` of the actors' crate
 //! summary.json           how it ended and what came out: a `Summary`
+//! metrics.prom           the last metrics that were served, as Prometheus reads them
 //! predictions/<TASK>.tsv predictions for the test split, as GLUE's server takes them
 //! adapter/               the final adapter and head
 //! base_delta.safetensors what aggregation folded into base weights
@@ -74,6 +75,12 @@ impl RunFolder {
     #[must_use]
     pub fn summary(&self) -> PathBuf {
         self.path.join("summary.json")
+    }
+
+    /// The last metrics.
+    #[must_use]
+    pub fn metrics(&self) -> PathBuf {
+        self.path.join("metrics.prom")
     }
 
     /// The folder for test predictions.

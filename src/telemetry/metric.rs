@@ -40,6 +40,11 @@ impl<const L: usize> Gauge<L> {
     pub fn set(&self, labels: [&str; L], value: f64) {
         metrics::gauge!(self.0.name, self.0.labelled(labels)).set(value);
     }
+
+    /// Adds to the series with these label values.
+    pub fn shift(&self, labels: [&str; L], by: f64) {
+        metrics::gauge!(self.0.name, self.0.labelled(labels)).increment(by);
+    }
 }
 
 /// A number that only grows.

@@ -1,16 +1,21 @@
 //! What a run shows while it goes on: metrics for Prometheus, and logs.
 //!
 //! [`catalog`] holds every metric's name and meaning; [`MetricsObserver`] sets them from a run's
-//! events, [`Exporter`] serves them.
+//! events, [`Sampler`] those that no event tells of; [`Exporter`] serves them.
 
 pub mod catalog;
 pub mod logging;
 pub mod metric;
 
 mod exporter;
+mod fleet;
+mod lanes;
 mod observer;
+mod sampler;
 #[cfg(test)]
 mod tests;
 
 pub use exporter::Exporter;
+pub use lanes::SharedLanes;
 pub use observer::{MetricsObserver, RunInfo};
+pub use sampler::Sampler;

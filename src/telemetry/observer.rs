@@ -1,13 +1,17 @@
 //! Turns a run's events into metrics.
 
-use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use regatta_actors::event::{ClientInfo, ClientState, Event, Observer};
-use regatta_actors::learner::{ClientId, Scores};
-use regatta_actors::record::{ClientRecord, Outcome, RoundRecord};
+use regatta_actors::event::{ClientInfo, Event, Observer};
+use regatta_actors::learner::Scores;
+use regatta_actors::record::{Outcome, RoundRecord};
 
 use super::catalog as c;
+use super::fleet::{Fleet, Update};
+use super::lanes::SharedLanes;
+
+/// How often, at most, what concerns all clients is computed between rounds.
+const SUMMARY_PERIOD: Duration = Duration::from_secs(1);
 
 /// What is run, for the labels of the two info metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,27 +26,40 @@ pub struct RunInfo {
     pub adapter: &'static str,
     /// The aggregation method.
     pub method: &'static str,
+    /// Each lane's device.
+    pub lanes: Vec<String>,
+    /// At most so many clients have series of their own.
+    pub client_series: u32,
 }
 
 /// Sets the catalogue's metrics from events.
 #[derive(Debug)]
 pub struct MetricsObserver {
     info: RunInfo,
-    names: BTreeMap<ClientId, String>,
-    states: BTreeMap<ClientId, ClientState>,
+    fleet: Fleet,
+    lanes: SharedLanes,
     best: Scores,
+    summarised: Instant,
 }
 
 impl MetricsObserver {
     /// An observer of such a run.
     #[must_use]
     pub fn new(info: RunInfo) -> Self {
+        let now = Instant::now();
         Self {
+            fleet: Fleet::new(info.client_series as usize),
+            lanes: SharedLanes::new(&info.lanes, now),
             info,
-            names: BTreeMap::new(),
-            states: BTreeMap::new(),
             best: Scores::new(),
+            summarised: now,
         }
+    }
+
+    /// The lanes, for a [`Sampler`](super::Sampler).
+    #[must_use]
+    pub fn lanes(&self) -> SharedLanes {
+        self.lanes.clone()
     }
 
     /// Brings every series into being, so that its first increase is seen as one.
@@ -50,39 +67,15 @@ impl MetricsObserver {
         let info = &self.info;
         c::BUILD_INFO.set([info.version, &info.libtorch], 1.0);
         c::RUN_INFO.set([info.task, info.adapter, info.method], 1.0);
+        c::RUN_ACTIVE.set([], 1.0);
         c::ROUND.set([], 0.0);
         c::ROUNDS_PLANNED.set([], f64::from(rounds));
         c::VIRTUAL_SECONDS.set([], 0.0);
-        c::STALE_REPLIES.add([], 0);
         for outcome in ["folded", "empty"] {
             c::ROUNDS.add([outcome], 0);
         }
-        for outcome in OUTCOMES {
-            c::UPDATES.add([outcome_name(outcome)], 0);
-        }
-        for client in clients {
-            self.names.insert(client.client, client.name.clone());
-            self.states.insert(client.client, ClientState::Idle);
-            start_client(&client.name);
-        }
-        self.count_states();
-    }
-
-    fn name(&self, client: ClientId) -> &str {
-        self.names.get(&client).map_or("unknown", String::as_str)
-    }
-
-    fn count_states(&self) {
-        for state in ClientState::ALL {
-            let count = self.states.values().filter(|s| **s == state).count();
-            c::CLIENTS.set([state.as_str()], count as f64);
-        }
-    }
-
-    fn change_state(&mut self, client: ClientId, state: ClientState) {
-        self.states.insert(client, state);
-        c::CLIENT_STATE.set([self.name(client)], code(state));
-        self.count_states();
+        self.fleet.start(clients);
+        self.lanes.with(|lanes| lanes.publish());
     }
 
     fn score(&mut self, scores: &Scores) {
@@ -98,7 +91,7 @@ impl MetricsObserver {
         }
     }
 
-    fn finish_round(&self, record: &RoundRecord) {
+    fn finish_round(&mut self, record: &RoundRecord) {
         let folded = record
             .clients
             .iter()
@@ -116,7 +109,59 @@ impl MetricsObserver {
         if let Some(error) = record.exactness_error {
             c::EXACTNESS_ERROR.set([self.info.method], error);
         }
-        record.clients.iter().for_each(finish_client);
+        self.fleet.finish_round(&record.clients);
+        self.fleet.summarise();
+    }
+
+    fn finish(&mut self) {
+        c::RUN_ACTIVE.set([], 0.0);
+        self.fleet.summarise();
+        self.lanes.with(|lanes| lanes.stop());
+    }
+
+    /// What one client did.
+    fn on_client_event(&mut self, event: &Event) {
+        match event {
+            Event::ClientState {
+                client,
+                state,
+                lane,
+                ..
+            } => {
+                let now = Instant::now();
+                self.lanes.with(|lanes| lanes.occupy(*client, *lane, now));
+                self.fleet.change_state(*client, *state);
+            }
+            Event::Progress {
+                client,
+                lane,
+                progress,
+                ..
+            } => {
+                self.lanes.with(|lanes| lanes.progress(*lane, progress));
+                self.fleet.progress(*client, progress.loss);
+            }
+            Event::UpdateReceived {
+                client,
+                loss,
+                steps,
+                seconds,
+                virtual_seconds,
+                ..
+            } => self.fleet.update(&Update {
+                client: *client,
+                loss: *loss,
+                steps: *steps,
+                seconds: *seconds,
+                virtual_seconds: *virtual_seconds,
+            }),
+            Event::StaleReply { client, .. } => self.fleet.stale_reply(*client),
+            _ => return,
+        }
+        if self.summarised.elapsed() >= SUMMARY_PERIOD {
+            self.fleet.summarise();
+            self.summarised = Instant::now();
+        }
     }
 }
 
@@ -128,88 +173,17 @@ impl Observer for MetricsObserver {
             } => self.start(*rounds, clients),
             Event::RoundStarted {
                 round,
+                clients,
                 virtual_seconds,
-                ..
             } => {
                 c::ROUND.set([], f64::from(*round));
                 c::VIRTUAL_SECONDS.set([], *virtual_seconds);
+                self.fleet.asked(clients, *virtual_seconds);
             }
-            Event::ClientState { client, state, .. } => self.change_state(*client, *state),
-            Event::Progress {
-                client, progress, ..
-            } => {
-                if let Some(loss) = progress.loss {
-                    c::CLIENT_TRAIN_LOSS.set([self.name(*client)], loss);
-                }
-            }
-            Event::UpdateReceived { client, loss, .. } => {
-                c::CLIENT_TRAIN_LOSS.set([self.name(*client)], *loss);
-                c::CLIENT_LAST_UPDATE.set([self.name(*client)], unix_seconds());
-            }
-            Event::StaleReply { .. } => c::STALE_REPLIES.add([], 1),
             Event::Evaluated { scores, .. } => self.score(scores),
             Event::RoundFinished(record) => self.finish_round(record),
-            _ => {}
+            Event::RunFinished { .. } => self.finish(),
+            client => self.on_client_event(client),
         }
     }
-}
-
-/// Every outcome of a client's round.
-const OUTCOMES: [Outcome; 6] = [
-    Outcome::Folded,
-    Outcome::Refused,
-    Outcome::Dropped,
-    Outcome::Late,
-    Outcome::Lost,
-    Outcome::Failed,
-];
-
-fn start_client(name: &str) {
-    c::CLIENT_STATE.set([name], code(ClientState::Idle));
-    c::CLIENT_LAST_UPDATE.set([name], 0.0);
-    c::CLIENT_EXAMPLES.add([name], 0);
-    c::CLIENT_STEPS.add([name], 0);
-    c::CLIENT_MISSED_ROUNDS.add([name], 0);
-    for direction in ["up", "down"] {
-        c::CLIENT_BYTES.add([name, direction], 0);
-    }
-}
-
-fn finish_client(client: &ClientRecord) {
-    let name = client.name.as_str();
-    c::UPDATES.add([outcome_name(client.outcome)], 1);
-    c::CLIENT_EXAMPLES.add([name], client.examples);
-    c::CLIENT_STEPS.add([name], client.steps);
-    c::CLIENT_BYTES.add([name, "up"], client.bytes_up);
-    c::CLIENT_BYTES.add([name, "down"], client.bytes_down);
-    c::CLIENT_ROUND_SECONDS.set([name], client.seconds);
-    if client.outcome != Outcome::Folded {
-        c::CLIENT_MISSED_ROUNDS.add([name], 1);
-    }
-}
-
-/// The outcome's name as in `rounds.jsonl`.
-fn outcome_name(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Folded => "folded",
-        Outcome::Refused => "refused",
-        Outcome::Dropped => "dropped",
-        Outcome::Late => "late",
-        Outcome::Lost => "lost",
-        Outcome::Failed => "failed",
-    }
-}
-
-/// The state's number, as the help of [`c::CLIENT_STATE`] explains it.
-fn code(state: ClientState) -> f64 {
-    ClientState::ALL
-        .iter()
-        .position(|s| *s == state)
-        .map_or(f64::NAN, |code| code as f64)
-}
-
-fn unix_seconds() -> f64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0.0, |since| since.as_secs_f64())
 }

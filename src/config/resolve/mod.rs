@@ -228,6 +228,7 @@ impl Resolver<'_> {
         TelemetryPlan {
             metrics: metrics.and_then(Result::ok),
             linger: linger.unwrap_or_default(),
+            client_series: *self.settings.client_series.get_or_insert(100),
             quiet: *self.settings.quiet.get_or_insert(false),
         }
     }

@@ -1,3 +1,5 @@
+mod fleet;
+
 use std::collections::BTreeSet;
 
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -10,8 +12,12 @@ use super::{MetricsObserver, RunInfo, catalog, exporter};
 
 /// What a scrape shows after these events.
 fn scrape(events: &[Event]) -> Scrape {
+    scrape_of(info(), events)
+}
+
+fn scrape_of(info: RunInfo, events: &[Event]) -> Scrape {
     let text = with_recorder(|handle| {
-        let mut observer = MetricsObserver::new(info());
+        let mut observer = MetricsObserver::new(info);
         events.iter().for_each(|event| observer.on_event(event));
         handle.render()
     });
@@ -25,6 +31,8 @@ fn info() -> RunInfo {
         task: "sst2",
         adapter: "LoRA",
         method: "ours",
+        lanes: vec!["cpu".into()],
+        client_series: 100,
     }
 }
 
@@ -104,13 +112,16 @@ fn counters_exist_before_anything_is_counted() {
     let scrape = scrape(&[started()]);
     for name in [
         "regatta_client_examples_total",
-        "regatta_client_missed_rounds_total",
+        "regatta_client_restarts_total",
     ] {
         assert_eq!(
             value(&scrape, name, &[("client", "c1"), ("run", "demo")]),
             0.0
         );
     }
+    let missed = samples(&scrape, "regatta_client_missed_rounds_total", &[]);
+    assert_eq!(missed.len(), 2 * 5);
+    assert_eq!(value(&scrape, "regatta_lane_examples_total", &[]), 0.0);
     assert_eq!(samples(&scrape, "regatta_updates_total", &[]).len(), 6);
     assert_eq!(value(&scrape, "regatta_clients", &[("state", "idle")]), 2.0);
 }
@@ -135,7 +146,7 @@ fn a_finished_round_is_counted_for_each_client() {
         value(
             &scrape,
             "regatta_client_missed_rounds_total",
-            &[("client", "c1")]
+            &[("client", "c1"), ("reason", "dropped")]
         ),
         2.0
     );
@@ -143,12 +154,16 @@ fn a_finished_round_is_counted_for_each_client() {
         value(
             &scrape,
             "regatta_client_missed_rounds_total",
-            &[("client", "c0")]
+            &[("client", "c0"), ("reason", "dropped")]
         ),
         0.0
     );
     let up = [("client", "c0"), ("direction", "up")];
     assert_eq!(value(&scrape, "regatta_client_bytes_total", &up), 200.0);
+    assert_eq!(
+        value(&scrape, "regatta_bytes_total", &[("direction", "up")]),
+        400.0
+    );
     assert_eq!(
         value(&scrape, "regatta_exactness_error", &[("method", "ours")]),
         2e-8

@@ -1,0 +1,38 @@
+"""The panels' queries, as Prometheus gets them from Grafana."""
+
+import json
+import math
+from pathlib import Path
+
+# What Grafana puts in place of its variables; each query is asked for each run.
+VARIABLES = {"$__rate_interval": "10s", "$client": ".*"}
+
+
+def queries(dashboard: Path):
+    """Title and query of each target of each panel."""
+    for panel in json.loads(dashboard.read_text())["panels"]:
+        for target in panel.get("targets", []):
+            yield panel["title"], target["expr"]
+
+
+def fill_in(query: str, run: str) -> str:
+    for name, value in {**VARIABLES, "$run": run}.items():
+        query = query.replace(name, value)
+    assert "$" not in query, f"an unknown variable in {query}"
+    return query
+
+
+def without_data(prometheus, dashboards: list[Path], runs: list[str], span: tuple[float, float]):
+    """What is wrong: queries that give no number for any run."""
+    start, end = span
+    for dashboard in dashboards:
+        for title, query in queries(dashboard):
+            asked = (fill_in(query, run) for run in runs)
+            if not any(has_data(prometheus, each, start, end) for each in asked):
+                yield f"{dashboard.name}, panel {title!r}: no data for {query}"
+
+
+def has_data(prometheus, query: str, start: float, end: float) -> bool:
+    answer = prometheus.get("query_range", query=query, start=start, end=end, step=1)
+    values = (value for series in answer["result"] for _, value in series["values"])
+    return any(math.isfinite(float(value)) for value in values)

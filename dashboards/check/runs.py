@@ -1,0 +1,75 @@
+"""Two real runs to look at: a small model, a small task, and metrics on ports of their own."""
+
+import json
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+MODEL = Path("tests/golden/model/roberta-2")
+TOKENIZER = {
+    "version": "1.0",
+    "truncation": None,
+    "padding": None,
+    "added_tokens": [],
+    "normalizer": None,
+    "pre_tokenizer": {"type": "Whitespace"},
+    "post_processor": None,
+    "decoder": None,
+    "model": {
+        "type": "WordLevel",
+        "unk_token": "<unk>",
+        "vocab": {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "a": 4, "boat": 5},
+    },
+}
+# The first has a series for each client, the second is too large for that.
+RUNS = {
+    "check-few": ["--num_clients", "3", "--lanes", "2", "--agg_type", "ours"],
+    "check-many": ["--num_clients", "4", "--client_series", "2", "--agg_type", "normal"],
+}
+
+
+class Run:
+    """A run that goes on until it is ended; `address` is where its metrics are."""
+
+    def __init__(self, program: Path, place: Path, name: str, flags: list[str]):
+        command = [
+            program, "run", "--name", name, "--task", "rte", "--model", "model", "--data", "data",
+            "--rounds", "1000000", "--local_epochs", "1", "--batch_size", "4", "--cpu",
+            "--max_seq_length", "32", "--metrics", "127.0.0.1:0", "--out", name, *flags,
+        ]  # fmt: skip
+        self.log = place / f"{name}.log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(command, cwd=place, stdout=log, stderr=log)
+        self.address = self._address()
+
+    def _address(self) -> str:
+        while self.process.poll() is None:
+            for line in self.log.read_text().splitlines(keepends=True):
+                if line.startswith("metrics at http://") and line.endswith("\n"):
+                    return line.removeprefix("metrics at http://").split("/")[0]
+            time.sleep(0.1)
+        raise SystemExit(f"error: the run did not start:\n{self.log.read_text()}")
+
+    def end(self) -> None:
+        """Ends the run after its round, as Ctrl-C does."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        self.process.wait(timeout=60)
+
+
+def start(program: Path, place: Path) -> dict[str, Run]:
+    """Makes model and data in `place` and starts the runs there."""
+    model, task = place / "model", place / "data" / "RTE"
+    model.mkdir()
+    task.mkdir(parents=True)
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(MODEL / name, model)
+    (model / "tokenizer.json").write_text(json.dumps(TOKENIZER))
+    labels = ("entailment", "not_entailment")
+    lines = [f"{i}\ta boat\ta boat {i}\t{labels[i % 2]}\n" for i in range(24)]
+    for split in ("train", "dev"):
+        text = "index\tsentence1\tsentence2\tlabel\n" + "".join(lines)
+        (task / f"{split}.tsv").write_text(text)
+    return {name: Run(program, place, name, flags) for name, flags in RUNS.items()}

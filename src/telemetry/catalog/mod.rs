@@ -1,0 +1,87 @@
+//! Every metric, with its name, unit, labels and meaning. No other file names a metric.
+//!
+//! Names follow Prometheus: the prefix `regatta_`, base units, `_total` for counters. Labels are
+//! bounded: no rounds, paths or error texts. Every series also carries the label `run`.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `run` | the run as a whole: rounds, scores, traffic |
+//! | `clients` | one series per client; in a large fleet, none of them |
+//! | `fleet` | the clients in sum: states, quantiles, and the worst of a large fleet |
+//! | `machine` | lanes, devices, the process |
+
+mod clients;
+mod fleet;
+mod machine;
+mod run;
+
+use metrics::Unit;
+
+pub use clients::*;
+pub use fleet::*;
+pub use machine::*;
+pub use run::*;
+
+use super::metric::{Described, Metric};
+
+const SECONDS: Option<Unit> = Some(Unit::Seconds);
+const BYTES: Option<Unit> = Some(Unit::Bytes);
+
+const fn metric<const L: usize>(
+    name: &'static str,
+    unit: Option<Unit>,
+    labels: [&'static str; L],
+    help: &'static str,
+) -> Metric<L> {
+    Metric {
+        name,
+        help,
+        unit,
+        labels,
+    }
+}
+
+/// All of them.
+pub static ALL: [&dyn Described; 41] = [
+    &BUILD_INFO,
+    &RUN_INFO,
+    &RUN_ACTIVE,
+    &ROUND,
+    &ROUNDS_PLANNED,
+    &ROUNDS,
+    &ROUND_SECONDS,
+    &VIRTUAL_SECONDS,
+    &TRAIN_LOSS,
+    &SCORE,
+    &BEST_SCORE,
+    &EXACTNESS_ERROR,
+    &BYTES_MOVED,
+    &CLIENTS,
+    &UPDATES,
+    &STALE_REPLIES,
+    &RESTARTS,
+    &JOB_SECONDS,
+    &UPDATE_VIRTUAL_SECONDS,
+    &FLEET_TRAIN_LOSS,
+    &FLEET_STEP_SECONDS,
+    &WORST_CLIENT_NUMBER,
+    &WORST_CLIENT_VALUE,
+    &CLIENT_STATE,
+    &CLIENT_TRAIN_LOSS,
+    &CLIENT_EXAMPLES,
+    &CLIENT_STEPS,
+    &CLIENT_ROUND_SECONDS,
+    &CLIENT_STEP_SECONDS,
+    &CLIENT_VIRTUAL_SECONDS,
+    &CLIENT_BYTES,
+    &CLIENT_MISSED_ROUNDS,
+    &CLIENT_STALE_REPLIES,
+    &CLIENT_RESTARTS,
+    &CLIENT_LAST_UPDATE,
+    &CLIENT_LAST_SEEN,
+    &LANE_BUSY_RATIO,
+    &LANE_EXAMPLES,
+    &DEVICE_MEMORY,
+    &DEVICE_MEMORY_PEAK,
+    &PROCESS_MEMORY,
+];
