@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use actix::Recipient;
 use crossbeam_channel::Receiver;
+use tokio::sync::oneshot;
 
 use crate::board::Board;
 use crate::bus::Bus;
@@ -12,7 +13,7 @@ use crate::guard::guarded;
 use crate::lane::{Job, JobFailure, JobReport};
 use crate::lane_watch::LaneWatch;
 use crate::learner::{Digest, JobError, LaneId, Learner, Payload, TrainTask, Trained, Trainer};
-use crate::message::{Input, Script};
+use crate::message::{Input, Script, Stamp};
 use crate::random::StreamKey;
 use crate::watchdog::Pulse;
 
@@ -43,34 +44,12 @@ impl<L: Learner> LaneThread<L> {
     fn serve(&self) -> Result<(), String> {
         let mut trainer = self.build()?;
         self.scheduler.do_send(Input::LaneReady(self.lane));
-        for mut job in &self.jobs {
+        for job in &self.jobs {
             drop(job.place);
             if job.reply.is_closed() {
                 continue;
             }
-            self.pulse.begin(job.stamp.client);
-            let began = Instant::now();
-            let mut watch = LaneWatch::new(self, job.stamp, job.script, &mut job.reply);
-            watch.begin();
-            let result = guarded(|| self.work(&mut trainer, &job.task, job.script, &mut watch));
-            let (is_cut, work) = (watch.is_cut(), watch.work());
-            self.pulse.end();
-            drop(job.task);
-            let panicked = result.is_err();
-            let result = match result {
-                // A trainer that finished in spite of it is not asked.
-                _ if is_cut => Err(JobFailure::Cut),
-                Ok(result) => result,
-                Err(reason) => Err(JobFailure::Failed(reason)),
-            };
-            // A client that is no longer there has no use for it.
-            let _ = job.reply.send(JobReport {
-                lane: self.lane,
-                seconds: began.elapsed().as_secs_f64(),
-                work,
-                result,
-            });
-            if panicked {
+            if self.job_panics(&mut trainer, job.stamp, job.script, job.task, job.reply) {
                 // What it left half done must not reach the next job.
                 guarded(move || drop(trainer)).unwrap_or_else(|reason| {
                     tracing::warn!("lane {}: the failed trainer's drop {reason}", self.lane.0);
@@ -79,6 +58,41 @@ impl<L: Learner> LaneThread<L> {
             }
         }
         Ok(())
+    }
+
+    /// Does a job and reports it. Says whether the trainer panicked.
+    fn job_panics(
+        &self,
+        trainer: &mut L::Trainer,
+        stamp: Stamp,
+        script: Script,
+        task: TrainTask<L::Global>,
+        mut reply: oneshot::Sender<JobReport<L::Update>>,
+    ) -> bool {
+        self.pulse.begin(stamp.client);
+        let began = Instant::now();
+        let mut watch = LaneWatch::new(self, stamp, script, &mut reply);
+        watch.begin();
+        let result = guarded(|| self.work(trainer, &task, script, &mut watch));
+        let (is_cut, work) = (watch.is_cut(), watch.work());
+        self.pulse.end();
+        // No lane keeps an old global state alive.
+        drop(task);
+        let panicked = result.is_err();
+        let result = match result {
+            // A trainer that finished in spite of it is not asked.
+            _ if is_cut => Err(JobFailure::Cut),
+            Ok(result) => result,
+            Err(reason) => Err(JobFailure::Failed(reason)),
+        };
+        // A client that is no longer there has no use for it.
+        let _ = reply.send(JobReport {
+            lane: self.lane,
+            seconds: began.elapsed().as_secs_f64(),
+            work,
+            result,
+        });
+        panicked
     }
 
     fn build(&self) -> Result<L::Trainer, String> {

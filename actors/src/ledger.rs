@@ -72,6 +72,11 @@ pub(crate) trait Sink {
     /// Takes the next entry's line.
     fn record(&mut self, sequence: u64, line: &str) -> Result<(), RecordError>;
 
+    /// Makes sure that others can read what was taken.
+    fn flush(&mut self) -> Result<(), RecordError> {
+        Ok(())
+    }
+
     /// Makes sure that what was taken is on the disk.
     fn sync(&mut self) -> Result<(), RecordError> {
         Ok(())
@@ -98,8 +103,12 @@ impl LedgerWriter {
         Ok(Self::new(path, file))
     }
 
-    /// Goes on with a ledger after its first `entries`; what follows them is cut off.
+    /// Goes on with a ledger after its first `entries`; what follows them is cut off. One that is
+    /// not there is begun if it had none.
     pub fn resume(path: &Path, entries: u64) -> Result<Self, RecordError> {
+        if entries == 0 && !path.exists() {
+            return Self::create(path);
+        }
         let length = length_of(path, entries)?;
         let failed = |e| RecordError::file(path, "go on with", e);
         let mut file = OpenOptions::new().write(true).open(path).map_err(failed)?;
@@ -138,9 +147,14 @@ impl Sink for LedgerWriter {
         written.map_err(|e| RecordError::file(&self.path, "write to", e))
     }
 
+    fn flush(&mut self) -> Result<(), RecordError> {
+        let flushed = self.file.flush();
+        flushed.map_err(|e| RecordError::file(&self.path, "write to", e))
+    }
+
     fn sync(&mut self) -> Result<(), RecordError> {
-        let synced = self.file.flush();
-        let synced = synced.and_then(|()| self.file.get_ref().sync_data());
+        self.flush()?;
+        let synced = self.file.get_ref().sync_data();
         synced.map_err(|e| RecordError::file(&self.path, "write to", e))
     }
 }
@@ -245,9 +259,12 @@ pub(crate) fn entries(path: &Path) -> Result<u64, RecordError> {
     Ok(count)
 }
 
-/// The commands from outside that a ledger has, in order.
+/// The commands from outside that a ledger has, in order; none if there is no ledger.
 pub(crate) fn interventions(path: &Path) -> Result<Vec<Intervention>, RecordError> {
     let mut found = Vec::new();
+    if !path.exists() {
+        return Ok(found);
+    }
     for line in RawLines::open(path)? {
         let line = line?;
         // Most lines are something else; reading them in full would cost more than it gives.

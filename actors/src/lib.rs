@@ -90,6 +90,7 @@ pub mod board;
 mod bus;
 pub mod checkpoint;
 mod client;
+mod client_state;
 pub mod clock;
 pub mod control;
 pub mod event;

@@ -210,6 +210,7 @@ impl FederationPlan {
             fault.check(&format!("faults[{i}]"), self.clients.len(), &mut problems);
         }
         self.policy.check("policy", &mut problems);
+        self.check_updates(&mut problems);
         self.sampling.check("sampling", &mut problems);
         self.restart.check("restart", &mut problems);
         let ok = self.checkpoints.keep > 0;
@@ -221,6 +222,28 @@ impl FederationPlan {
             problems.positive(seconds, "", "watchdog_seconds");
         }
         problems.into_result()
+    }
+
+    /// A round must be able to get as many updates as it needs.
+    fn check_updates(&self, problems: &mut Problems) {
+        let fleet = self.clients.len();
+        let asked = self.sampling.wanted(fleet).min(fleet);
+        let most = match self.policy {
+            // Who has sent an update is followed by another client.
+            RoundPolicy::Buffered { .. } => fleet,
+            _ => asked,
+        };
+        let too_many = |updates: u32| updates as usize > most;
+        let message = || format!("a round gets at most {most} updates, one from each client");
+        if let RoundPolicy::Quorum { updates, .. } | RoundPolicy::Buffered { updates, .. } =
+            self.policy
+            && too_many(updates)
+        {
+            problems.add("policy.updates", message());
+        }
+        if too_many(self.too_few.minimum) {
+            problems.add("too_few.minimum", message());
+        }
     }
 
     fn check_clients(&self, problems: &mut Problems) {

@@ -77,10 +77,14 @@ impl Tells {
             event: event.clone().timeless(),
         };
         // First told, so that observers see the end of a run whose ledger cannot be written.
-        let is_end = matches!(event, Event::RunFinished { .. });
         self.bus.emit(event);
-        let recorded = ledger::line(&entry).and_then(|line| sink.record(sequence, &line));
-        recorded.and_then(|()| if is_end { sink.sync() } else { Ok(()) })
+        sink.record(sequence, &ledger::line(&entry)?)?;
+        match entry.event {
+            // What somebody outside wanted is not to be lost, as it cannot be done again.
+            Event::Intervention(_) | Event::RunFinished { .. } => sink.sync(),
+            Event::RoundFinished(_) => sink.flush(),
+            _ => Ok(()),
+        }
     }
 
     fn sync(&mut self) -> Result<(), RecordError> {

@@ -140,6 +140,14 @@ fn without_a_checkpoint_a_run_resumes_from_its_beginning() {
 }
 
 #[test]
+fn a_run_killed_before_it_wrote_anything_resumes_as_a_new_one() {
+    let plan = eventful(3);
+    let folder = Record::new();
+    folder.resume(plan.clone()).unwrap();
+    assert!(folder.ledger() == undisturbed(&plan));
+}
+
+#[test]
 fn observers_of_a_resumed_run_hear_where_it_goes_on() {
     let plan = eventful(8);
     let left = kill(&plan, 80);

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use common::{STEPS, Toy, Trouble, plan, run};
 use regatta_actors::event::{ClientState, Event};
 use regatta_actors::learner::{ClientId, LaneId};
-use regatta_actors::plan::{Fault, FaultKind, Profile};
+use regatta_actors::plan::{Fault, FaultKind, Late, Profile, RoundPolicy};
 use regatta_actors::record::Outcome;
 use regatta_actors::run::{Ending, RunError};
 
@@ -184,6 +184,10 @@ fn a_plan_that_makes_no_sense_is_refused_with_all_that_is_wrong() {
     let mut plan = plan(2, 0, 0);
     plan.clients[1].name = "client-0".into();
     plan.clients[0].profile.speed = 0.0;
+    plan.policy = RoundPolicy::Quorum {
+        updates: 3,
+        late: Late::Refuse,
+    };
     plan.faults = vec![
         Fault::new(FaultKind::LostUpdate),
         Fault::new(FaultKind::LostUpdate).on([2]),
@@ -199,6 +203,7 @@ fn a_plan_that_makes_no_sense_is_refused_with_all_that_is_wrong() {
         "clients[0].profile.speed",
         "clients[1].name",
         "faults[1].clients[0]",
+        "policy.updates",
     ];
     assert_eq!(paths, wrong, "{errors}");
     assert!(events.all().is_empty());

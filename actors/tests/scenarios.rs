@@ -126,16 +126,34 @@ fn scenario() -> impl Strategy<Value = FederationPlan> {
             }
             plan.restart.backoff = 0.1;
             plan.checkpoints.every = every;
-            FederationPlan {
+            let plan = FederationPlan {
                 seed,
                 faults,
                 policy,
                 sampling,
                 too_few,
                 ..plan
-            }
+            };
+            within_reach(plan)
         },
     )
+}
+
+/// The plan, with no more updates wanted than its rounds can get.
+fn within_reach(mut plan: FederationPlan) -> FederationPlan {
+    let fleet = plan.clients.len() as u32;
+    let asked = match plan.sampling.size {
+        SampleSize::All => fleet,
+        SampleSize::Fraction(f) => (f * f64::from(fleet)).round().max(1.0) as u32,
+        SampleSize::Number(n) => n.min(fleet),
+    };
+    match &mut plan.policy {
+        RoundPolicy::Quorum { updates, .. } => *updates = asked.min(*updates),
+        RoundPolicy::Buffered { updates, .. } => *updates = fleet.min(*updates),
+        _ => {}
+    }
+    plan.too_few.minimum = plan.too_few.minimum.min(asked);
+    plan
 }
 
 /// What may end a run of a sensible plan.

@@ -87,6 +87,12 @@ impl Strikes {
         }
     }
 
+    /// Whether the client begins its work at all.
+    pub fn lets_begin(&self) -> bool {
+        let leaves = |cut: Cut| cut.at <= 0.0 && matches!(cut.kind, CutKind::Leave { .. });
+        !self.cut.is_some_and(leaves)
+    }
+
     /// Ends the work at `at`, unless it ends before.
     pub fn cut(&mut self, at: f64, kind: CutKind) {
         if self.cut.is_none_or(|cut| at < cut.at) {

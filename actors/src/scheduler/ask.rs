@@ -140,10 +140,7 @@ impl Scheduler {
         self.state.member(client).asked = (round, attempt);
         self.round.asked += 1;
         self.round.pending += 1;
-        let works = !flight
-            .strikes
-            .cut
-            .is_some_and(|cut| cut.at <= 0.0 && matches!(cut.kind, CutKind::Leave { .. }));
+        let works = flight.strikes.lets_begin();
         if works {
             self.state.member(client).holds = Some(round);
             let script = self.script(&flight.strikes);
@@ -151,16 +148,15 @@ impl Scheduler {
         } else {
             flight.bytes_down = 0;
             flight.machine = Machine::Failed {
-                reason: "dropped out".into(),
+                reason: "it dropped out".into(),
                 work: Work::default(),
             };
         }
-        if works && matches!(self.plan.clock, ClockMode::Wall { .. }) {
-            // Due when the machine is done with it.
-        } else if flight.strikes.cut.is_some() {
-            self.state.clock.schedule(due, Due::Left(stamp));
-        } else {
-            self.state.clock.schedule(due, Due::Trained(stamp));
+        // By the wall's clock, a job's end is due when the machine is done with it.
+        if self.plan.clock == ClockMode::Virtual || !works {
+            let is_cut = flight.strikes.cut.is_some();
+            let end = if is_cut { Due::Left } else { Due::Trained };
+            self.state.clock.schedule(due, end(stamp));
         }
         self.state.flights.insert(client, flight);
     }

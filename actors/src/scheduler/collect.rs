@@ -3,7 +3,7 @@
 use super::state::{Due, Flight, Machine, Tried};
 use super::{Command, Phase, Scheduler};
 use crate::event::Event;
-use crate::learner::ClientId;
+use crate::learner::{ClientId, LaneId};
 use crate::message::{Receipt, ServerCommand, Stamp, Work};
 use crate::plan::ClockMode;
 use crate::policy::Late;
@@ -20,7 +20,21 @@ impl Scheduler {
         }
     }
 
-    pub(super) fn job_failed(&mut self, stamp: Stamp, reason: String, work: Work) {
+    pub(super) fn job_failed(
+        &mut self,
+        stamp: Stamp,
+        lane: Option<LaneId>,
+        reason: String,
+        work: Work,
+    ) {
+        let Some(flight) = self.state.flight(stamp) else {
+            return self.stale(stamp);
+        };
+        if flight.strikes.cut.is_none() {
+            let (client, round) = (stamp.client, stamp.round);
+            let on = lane.map_or_else(String::new, |lane| format!(" on lane {}", lane.0));
+            tracing::warn!("client {client}'s job of round {round} failed{on}: {reason}");
+        }
         if self.state.is_busy(stamp) {
             self.settle(stamp, Machine::Failed { reason, work });
         } else {

@@ -226,10 +226,10 @@ impl Scheduler {
             Input::Received { stamp, receipt } => self.receive(stamp, receipt),
             Input::JobFailed {
                 stamp,
-                lane: _,
+                lane,
                 reason,
                 work,
-            } => self.job_failed(stamp, reason, work),
+            } => self.job_failed(stamp, lane, reason, work),
             Input::ClientDied { client, job } => self.client_died(client, job),
             Input::LaneFailed { lane, reason } => self.lane_failed(lane, reason),
             Input::Aggregated { round, aggregation } => {
