@@ -50,8 +50,8 @@ test: lint-tools setup test-setup lint doc ## every check: formatting, clippy, d
 
 .PHONY: check-monitoring
 check-monitoring: setup ## dashboards, rules and metrics with a real Prometheus; slow
-	$(CARGO) build
-	$(PYTHON) -m dashboards.check target/debug/regatta
+	$(CARGO) test --workspace --test monitoring
+	$(PYTHON) -m dashboards.check $${CARGO_TARGET_DIR:-target}/debug/regatta
 
 .PHONY: lint
 lint: lint-tools setup ## formatting and clippy; a warning is an error

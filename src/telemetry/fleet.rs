@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use regatta_actors::event::{ClientInfo, ClientState};
+use regatta_actors::fault::FaultName;
 use regatta_actors::learner::ClientId;
 use regatta_actors::record::{ClientRecord, Outcome};
 
@@ -53,8 +54,11 @@ impl Fleet {
             .iter()
             .map(|info| (info.client, client(info)))
             .collect();
-        c::STALE_REPLIES.add([], 0);
+        c::STALE_UPDATES.add([], 0);
         c::RESTARTS.add([], 0);
+        for fault in FaultName::ALL {
+            c::FAULTS.add([fault.as_str()], 0);
+        }
         for outcome in OUTCOMES {
             c::UPDATES.add([outcome_name(outcome)], 0);
         }
@@ -100,11 +104,12 @@ impl Fleet {
             c::CLIENTS.shift([before.as_str()], -1.0);
             c::CLIENTS.shift([state.as_str()], 1.0);
         }
-        if state == ClientState::Restarting && before != state {
-            c::RESTARTS.add([], 1);
-            if each {
-                c::CLIENT_RESTARTS.add([&client.name], 1);
-            }
+    }
+
+    pub fn restart(&mut self, client: ClientId) {
+        c::RESTARTS.add([], 1);
+        if let Some((true, client)) = self.seen(client) {
+            c::CLIENT_RESTARTS.add([&client.name], 1);
         }
     }
 
@@ -138,10 +143,10 @@ impl Fleet {
         }
     }
 
-    pub fn stale_reply(&mut self, client: ClientId) {
-        c::STALE_REPLIES.add([], 1);
+    pub fn stale_update(&mut self, client: ClientId) {
+        c::STALE_UPDATES.add([], 1);
         if let Some((true, client)) = self.seen(client) {
-            c::CLIENT_STALE_REPLIES.add([&client.name], 1);
+            c::CLIENT_STALE_UPDATES.add([&client.name], 1);
         }
     }
 
@@ -234,7 +239,7 @@ impl Client {
         for counter in [
             &c::CLIENT_EXAMPLES,
             &c::CLIENT_STEPS,
-            &c::CLIENT_STALE_REPLIES,
+            &c::CLIENT_STALE_UPDATES,
             &c::CLIENT_RESTARTS,
         ] {
             counter.add([name], 0);
@@ -314,7 +319,7 @@ fn code(state: ClientState) -> f64 {
         .map_or(f64::NAN, |code| code as f64)
 }
 
-fn unix_seconds() -> f64 {
+pub(super) fn unix_seconds() -> f64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0.0, |since| since.as_secs_f64())

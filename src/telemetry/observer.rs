@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use regatta_actors::event::{ClientInfo, Event, Observer};
+use regatta_actors::fault::FaultName;
 use regatta_actors::learner::Scores;
 use regatta_actors::record::{Outcome, RoundRecord};
 
 use super::catalog as c;
-use super::fleet::{Fleet, Update};
+use super::fleet::{Fleet, Update, unix_seconds};
 use super::lanes::SharedLanes;
 
 /// How often, at most, what concerns all clients is computed between rounds.
@@ -63,17 +64,20 @@ impl MetricsObserver {
     }
 
     /// Brings every series into being, so that its first increase is seen as one.
-    fn start(&mut self, rounds: u32, clients: &[ClientInfo]) {
+    fn start(&mut self, after_round: u32, rounds: u32, clients: &[ClientInfo]) {
         let info = &self.info;
         c::BUILD_INFO.set([info.version, &info.libtorch], 1.0);
         c::RUN_INFO.set([info.task, info.adapter, info.method], 1.0);
         c::RUN_ACTIVE.set([], 1.0);
-        c::ROUND.set([], 0.0);
+        c::ROUND.set([], f64::from(after_round));
         c::ROUNDS_PLANNED.set([], f64::from(rounds));
         c::VIRTUAL_SECONDS.set([], 0.0);
         for outcome in ["folded", "empty"] {
             c::ROUNDS.add([outcome], 0);
         }
+        c::ROUND_RETRIES.add([], 0);
+        c::CHECKPOINT_TIME.set([], unix_seconds());
+        c::CHECKPOINT_SIZE.set([], 0.0);
         self.fleet.start(clients);
         self.lanes.with(|lanes| lanes.publish());
     }
@@ -155,7 +159,14 @@ impl MetricsObserver {
                 seconds: *seconds,
                 virtual_seconds: *virtual_seconds,
             }),
-            Event::StaleReply { client, .. } => self.fleet.stale_reply(*client),
+            Event::StaleReply { client, .. } | Event::UpdateStale { client, .. } => {
+                self.fleet.stale_update(*client);
+            }
+            Event::ClientFailed {
+                client,
+                back_at: Some(_),
+                ..
+            } => self.fleet.restart(*client),
             _ => return,
         }
         if self.summarised.elapsed() >= SUMMARY_PERIOD {
@@ -170,16 +181,38 @@ impl Observer for MetricsObserver {
         match event {
             Event::RunStarted {
                 rounds, clients, ..
-            } => self.start(*rounds, clients),
+            } => self.start(0, *rounds, clients),
+            Event::RunResumed {
+                after_round,
+                rounds,
+                clients,
+                ..
+            } => self.start(*after_round, *rounds, clients),
             Event::RoundStarted {
                 round,
                 clients,
                 virtual_seconds,
             } => {
+                c::RUN_ACTIVE.set([], 1.0);
                 c::ROUND.set([], f64::from(*round));
                 c::VIRTUAL_SECONDS.set([], *virtual_seconds);
                 self.fleet.asked(clients, *virtual_seconds);
             }
+            Event::ClientsAsked {
+                clients,
+                virtual_seconds,
+                ..
+            } => self.fleet.asked(clients, *virtual_seconds),
+            Event::RoundRetried { .. } => c::ROUND_RETRIES.add([], 1),
+            Event::FaultStruck { fault, .. } => c::FAULTS.add([fault.as_str()], 1),
+            Event::ServerCrashed { .. } => {
+                c::FAULTS.add([FaultName::ServerCrash.as_str()], 1);
+            }
+            Event::Checkpointed { bytes, .. } => {
+                c::CHECKPOINT_TIME.set([], unix_seconds());
+                c::CHECKPOINT_SIZE.set([], *bytes as f64);
+            }
+            Event::Paused { .. } => c::RUN_ACTIVE.set([], 0.0),
             Event::Evaluated { scores, .. } => self.score(scores),
             Event::RoundFinished(record) => self.finish_round(record),
             Event::RunFinished { .. } => self.finish(),

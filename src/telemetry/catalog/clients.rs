@@ -67,12 +67,12 @@ pub static CLIENT_MISSED_ROUNDS: Counter<2> = Counter(metric(
     "Rounds in which a client was asked and no update of it was folded, by reason: refused, \
      dropped, late, lost, failed",
 ));
-/// Replies to closed rounds.
-pub static CLIENT_STALE_REPLIES: Counter<1> = Counter(metric(
-    "regatta_client_stale_replies_total",
+/// Updates that came too late.
+pub static CLIENT_STALE_UPDATES: Counter<1> = Counter(metric(
+    "regatta_client_stale_updates_total",
     None,
     ["client"],
-    "Replies of a client that came to a closed round and were dropped",
+    "A client's updates and other replies that came too long after their round",
 ));
 /// How often it failed and came back.
 pub static CLIENT_RESTARTS: Counter<1> = Counter(metric(

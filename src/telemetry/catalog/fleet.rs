@@ -17,12 +17,12 @@ pub static UPDATES: Counter<1> = Counter(metric(
     ["outcome"],
     "Clients' rounds by how they ended: folded, refused, dropped, late, lost, failed",
 ));
-/// Replies to closed rounds.
-pub static STALE_REPLIES: Counter<0> = Counter(metric(
-    "regatta_stale_replies_total",
+/// Updates that came too late.
+pub static STALE_UPDATES: Counter<0> = Counter(metric(
+    "regatta_stale_updates_total",
     None,
     [],
-    "Replies that came to a closed round and were dropped",
+    "Updates and other replies that came too long after their round, and were dropped",
 ));
 /// Clients that failed and came back.
 pub static RESTARTS: Counter<0> = Counter(metric(
@@ -30,6 +30,13 @@ pub static RESTARTS: Counter<0> = Counter(metric(
     None,
     [],
     "Restarts of clients after a crash or a failed job",
+));
+/// What was scripted to go wrong.
+pub static FAULTS: Counter<1> = Counter(metric(
+    "regatta_faults_total",
+    None,
+    ["fault"],
+    "Scripted faults that struck, by kind",
 ));
 /// How long clients train.
 pub static JOB_SECONDS: Histogram<0> = Histogram {

@@ -42,13 +42,14 @@ const fn metric<const L: usize>(
 }
 
 /// All of them.
-pub static ALL: [&dyn Described; 41] = [
+pub static ALL: [&dyn Described; 45] = [
     &BUILD_INFO,
     &RUN_INFO,
     &RUN_ACTIVE,
     &ROUND,
     &ROUNDS_PLANNED,
     &ROUNDS,
+    &ROUND_RETRIES,
     &ROUND_SECONDS,
     &VIRTUAL_SECONDS,
     &TRAIN_LOSS,
@@ -56,10 +57,13 @@ pub static ALL: [&dyn Described; 41] = [
     &BEST_SCORE,
     &EXACTNESS_ERROR,
     &BYTES_MOVED,
+    &CHECKPOINT_TIME,
+    &CHECKPOINT_SIZE,
     &CLIENTS,
     &UPDATES,
-    &STALE_REPLIES,
+    &STALE_UPDATES,
     &RESTARTS,
+    &FAULTS,
     &JOB_SECONDS,
     &UPDATE_VIRTUAL_SECONDS,
     &FLEET_TRAIN_LOSS,
@@ -75,7 +79,7 @@ pub static ALL: [&dyn Described; 41] = [
     &CLIENT_VIRTUAL_SECONDS,
     &CLIENT_BYTES,
     &CLIENT_MISSED_ROUNDS,
-    &CLIENT_STALE_REPLIES,
+    &CLIENT_STALE_UPDATES,
     &CLIENT_RESTARTS,
     &CLIENT_LAST_UPDATE,
     &CLIENT_LAST_SEEN,

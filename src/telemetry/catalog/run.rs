@@ -22,7 +22,7 @@ pub static RUN_ACTIVE: Gauge<0> = Gauge(metric(
     "regatta_run_active",
     None,
     [],
-    "1 while the run goes on, 0 when it has ended and metrics are still served",
+    "1 while the run goes on, 0 while it is paused and when it has ended",
 ));
 /// Where the run is.
 pub static ROUND: Gauge<0> = Gauge(metric(
@@ -44,6 +44,13 @@ pub static ROUNDS: Counter<1> = Counter(metric(
     None,
     ["outcome"],
     "Finished rounds: folded (some update was) or empty",
+));
+/// Rounds that had to ask more clients.
+pub static ROUND_RETRIES: Counter<0> = Counter(metric(
+    "regatta_round_retries_total",
+    None,
+    [],
+    "Times that a round asked again because too few updates came",
 ));
 /// How long rounds take.
 pub static ROUND_SECONDS: Histogram<1> = Histogram {
@@ -98,4 +105,18 @@ pub static BYTES_MOVED: Counter<1> = Counter(metric(
     BYTES,
     ["direction"],
     "Bytes between all clients and the server in finished rounds: up (to the server) and down",
+));
+/// How much of the run is safe.
+pub static CHECKPOINT_TIME: Gauge<0> = Gauge(metric(
+    "regatta_checkpoint_timestamp_seconds",
+    SECONDS,
+    [],
+    "Unix time of the last checkpoint; of the run's start before the first",
+));
+/// What saving takes.
+pub static CHECKPOINT_SIZE: Gauge<0> = Gauge(metric(
+    "regatta_checkpoint_size_bytes",
+    BYTES,
+    [],
+    "Size of the last checkpoint; 0 before the first",
 ));

@@ -1,5 +1,6 @@
 //! Clients one by one, and in sum.
 
+use regatta_actors::fault::FaultName;
 use regatta_actors::learner::{LaneId, Progress};
 
 use super::*;
@@ -133,15 +134,34 @@ fn a_clients_waiting_time_runs_from_when_it_was_asked() {
 }
 
 #[test]
-fn a_restart_is_counted_once() {
-    let restarting = state(1, ClientState::Restarting, None);
-    let scrape = scrape(&[started(), restarting.clone(), restarting]);
+fn a_failure_is_a_restart_unless_the_client_retires() {
+    let failed = |back_at| Event::ClientFailed {
+        round: 1,
+        client: ClientId(1),
+        reason: "it panicked".into(),
+        back_at,
+        virtual_seconds: 3.0,
+    };
+    let scrape = scrape(&[started(), failed(Some(9.0)), failed(None)]);
     assert_eq!(value(&scrape, "regatta_restarts_total", &[]), 1.0);
     let client = [("client", "c1")];
     assert_eq!(
         value(&scrape, "regatta_client_restarts_total", &client),
         1.0
     );
+}
+
+#[test]
+fn a_fault_is_counted_by_kind() {
+    let straggle = Event::FaultStruck {
+        round: 1,
+        client: ClientId(1),
+        fault: FaultName::Straggle,
+        virtual_seconds: 3.0,
+    };
+    let scrape = scrape(&[started(), straggle]);
+    let count = |fault| value(&scrape, "regatta_faults_total", &[("fault", fault)]);
+    assert_eq!((count("straggle"), count("crash")), (1.0, 0.0));
 }
 
 #[test]
