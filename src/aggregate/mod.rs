@@ -20,6 +20,7 @@
 //! |---|---|
 //! | [`state`] | the global state, its digest, and means of updates |
 //! | [`exactness`] | the residual folded, and the miss measured |
+//! | [`stale`] | updates that started from earlier states |
 //! | [`check`] | what an update must be before it is folded |
 //! | [`traffic`] | bytes of a round, in the form that would be sent |
 
@@ -32,6 +33,7 @@ pub mod flora;
 pub mod normal;
 pub mod rolora;
 pub mod sorf;
+pub mod stale;
 pub mod state;
 pub mod traffic;
 

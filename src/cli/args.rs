@@ -35,6 +35,12 @@ pub enum Command {
     Doctor,
     /// Show a task's examples, and what each client gets of them
     Data(ScenarioArgs),
+    /// Go on with a run that was stopped or killed, from its last checkpoint
+    Resume(ResumeArgs),
+    /// Run again what a run's ledger has, and compare event by event
+    Replay(ReplayArgs),
+    /// Show what happened to whom in a run
+    Report(RunArgs),
     /// Print the JSON Schema of scenario files, for editors
     Schema,
     /// Write a run's model in a form that other programs load
@@ -49,6 +55,44 @@ pub struct ScenarioArgs {
     /// The flags.
     #[command(flatten)]
     pub settings: Settings,
+}
+
+/// A run's folder.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The run's folder
+    pub run: PathBuf,
+}
+
+/// A run's folder, and where this process differs from the one that began it.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct ResumeArgs {
+    /// The run's folder
+    pub run: PathBuf,
+    /// Clients that train at once; changes no result [default: as the run was begun]
+    #[arg(long, value_name = "N")]
+    pub lanes: Option<u32>,
+    /// Address that serves metrics to Prometheus, or off [default: as the run was begun]
+    #[arg(long, value_name = "ADDR|off")]
+    pub metrics: Option<String>,
+    /// Plain lines only: no progress bars [default: as the run was begun]
+    #[arg(long)]
+    pub quiet: Option<bool>,
+}
+
+/// A run's folder, and what to do with it.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct ReplayArgs {
+    /// The run's folder
+    pub run: PathBuf,
+    /// Stop at the first event that differs and show both
+    #[arg(long, required = true)]
+    pub check: bool,
+    /// Clients that train at once; changes no result [default: as the run was begun]
+    #[arg(long, value_name = "N")]
+    pub lanes: Option<u32>,
 }
 
 impl Cli {

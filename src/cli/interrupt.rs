@@ -1,4 +1,5 @@
-//! Ctrl-C: the first finishes the round, the second stops at once.
+//! Signals: the first Ctrl-C or SIGTERM finishes the round and saves the run's state, the second
+//! Ctrl-C stops at once.
 
 use std::io;
 use std::sync::Arc;
@@ -6,14 +7,14 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 
 use regatta_actors::control::{ControlCommand, ControlHandle};
-use signal_hook::consts::SIGINT;
+use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
 /// Exit status after a second Ctrl-C, as shells have it: 128 + SIGINT.
 const STOPPED_AT_ONCE: i32 = 130;
 
-/// Passes the first Ctrl-C on to the run, and lets the second end the process.
+/// Passes the first Ctrl-C or SIGTERM on to the run, and lets the second Ctrl-C end the process.
 ///
 /// # Errors
 /// When the system refuses the handlers.
@@ -22,7 +23,7 @@ pub fn watch(control: ControlHandle) -> io::Result<()> {
     // In this order: the second handler arms the first for the next signal.
     flag::register_conditional_shutdown(SIGINT, STOPPED_AT_ONCE, Arc::clone(&asked))?;
     flag::register(SIGINT, asked)?;
-    let mut signals = Signals::new([SIGINT])?;
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
     thread::Builder::new()
         .name("interrupt".to_owned())
         .spawn(move || {

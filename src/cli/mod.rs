@@ -7,6 +7,8 @@ mod data;
 mod doctor;
 pub mod export;
 mod interrupt;
+mod replay;
+mod report;
 mod run;
 mod schema;
 mod terminal;
@@ -39,6 +41,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::check(args),
         Command::Data(args) => data::data(args),
+        Command::Resume(args) => run::resume(args),
+        Command::Replay(args) => replay::replay(args),
+        Command::Report(args) => report::report(args),
         Command::Schema => schema::schema(),
         Command::Export(args) => export::export(args),
         Command::Doctor => {
@@ -48,12 +53,12 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => ExitCode::from(report(&error)),
+        Err(error) => ExitCode::from(failed(&error)),
     }
 }
 
 /// Prints an error on standard error and gives the status that goes with it.
-fn report(error: &anyhow::Error) -> u8 {
+fn failed(error: &anyhow::Error) -> u8 {
     let Some(problems) = error.downcast_ref::<Problems>() else {
         eprintln!("error: {error:#}");
         return FAILURE;

@@ -1,15 +1,15 @@
 //! `regatta run`: a federation from its scenario to its results.
 
 use anyhow::{Context, bail};
-use regatta_actors::control::control;
+use regatta_actors::control::{Control, control};
 use regatta_actors::event::Observer;
-use regatta_actors::run::{Ending, RunOutcome};
+use regatta_actors::run::{Ending, RunError, RunOutcome};
 
-use crate::cli::args::ScenarioArgs;
+use crate::cli::args::{ResumeArgs, ScenarioArgs};
 use crate::cli::doctor::libtorch_version;
 use crate::cli::terminal::{TerminalObserver, count, say, show_bars};
 use crate::cli::{check, interrupt};
-use crate::config::{METRICS, Machine, Plan, Problems, load};
+use crate::config::{METRICS, Machine, Plan, Problems, Settings, load};
 use crate::federation::{self, Experiment};
 use crate::files::write_atomically;
 use crate::inputs::Inputs;
@@ -29,34 +29,65 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<()> {
     }
     let inputs = Inputs::load(&plan)?;
     let experiment = Experiment::prepare(plan, inputs)?;
-    let plan = experiment.plan.clone();
-    let exporter = serve_metrics(&plan)?;
-    let folder = RunFolder::create(&plan)?;
+    let exporter = serve_metrics(&experiment.plan)?;
+    let folder = RunFolder::create(&experiment.plan)?;
     say(format_args!("results go to {}", folder.path().display()));
+    carry_out(experiment, &folder, exporter.as_ref(), federation::execute)
+}
 
+/// Goes on with a run.
+///
+/// # Errors
+/// As [`run`].
+pub fn resume(args: &ResumeArgs) -> anyhow::Result<()> {
+    let folder = RunFolder::open(&args.run)?;
+    let differing = Settings {
+        lanes: args.lanes,
+        metrics: args.metrics.clone(),
+        quiet: args.quiet,
+        ..Settings::default()
+    };
+    let plan = load(Some(&folder.scenario()), &differing, &Machine::detect())?;
+    show_bars(!plan.telemetry.quiet);
+    say(check::describe(&plan));
+    let inputs = Inputs::load(&plan)?;
+    let experiment = Experiment::prepare(plan, inputs)?;
+    let exporter = serve_metrics(&experiment.plan)?;
+    carry_out(experiment, &folder, exporter.as_ref(), federation::resume)
+}
+
+/// How a run is begun: [`federation::execute`] or [`federation::resume`].
+type Begin =
+    fn(Experiment, &RunFolder, Vec<Box<dyn Observer>>, Control) -> Result<RunOutcome, RunError>;
+
+fn carry_out(
+    experiment: Experiment,
+    folder: &RunFolder,
+    exporter: Option<&Exporter>,
+    begin: Begin,
+) -> anyhow::Result<()> {
+    let plan = experiment.plan.clone();
     let (handle, control) = control();
     let recorder = Recorder::open(folder.clone(), &plan, handle.clone())?;
     let failure = recorder.failure();
-    interrupt::watch(handle).context("cannot listen for Ctrl-C")?;
+    interrupt::watch(handle).context("cannot listen for signals")?;
     let metrics = MetricsObserver::new(info(&plan));
-    let sampler = exporter.as_ref().map(|_| sample(&plan, &metrics));
+    let sampler = exporter.map(|_| sample(&plan, &metrics));
     let observers: Vec<Box<dyn Observer>> = vec![
         Box::new(recorder),
         Box::new(metrics),
         Box::new(TerminalObserver::default()),
     ];
-    let outcome = federation::execute(experiment, &folder, observers, control);
+    let outcome = begin(experiment, folder, observers, control);
     drop(sampler);
-    keep_metrics(&folder, exporter.as_ref());
+    keep_metrics(folder, exporter);
     if let Some(reason) = failure.get() {
-        bail!(
-            "{reason}; the rounds before are in {}",
-            folder.path().display()
-        );
+        let place = folder.path().display();
+        bail!("{reason}; the rounds before are in {place}");
     }
     let outcome = outcome?;
-    conclude(&outcome, &folder)?;
-    linger(&plan, exporter.as_ref());
+    conclude(&outcome, folder)?;
+    linger(&plan, exporter);
     Ok(())
 }
 
@@ -126,7 +157,7 @@ fn conclude(outcome: &RunOutcome, folder: &RunFolder) -> anyhow::Result<()> {
         Ending::Complete => say(format_args!("done: {rounds}, results in {place}")),
         Ending::StoppedAfterRound => {
             say(format_args!(
-                "stopped after {rounds}, results so far in {place}"
+                "stopped after {rounds}, results so far in {place}; `regatta resume` goes on"
             ));
         }
         Ending::StoppedAtOnce => bail!("stopped in mid-round; {rounds} before it in {place}"),

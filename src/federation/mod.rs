@@ -8,23 +8,29 @@
 //! | [`bases`] | frozen weights, once per device |
 //! | [`trainer`] | a lane's worker: one client's round after another |
 //! | [`server`] | the server's worker: checks, folds, scores |
+//! | `saved` | the server's state as bytes, for checkpoints |
+//! | `corrupt` | updates spoilt on purpose |
 //! | [`results`] | what a run leaves behind: model and predictions |
 
 pub mod bases;
+mod corrupt;
 pub mod experiment;
 pub mod payload;
 pub mod results;
+mod saved;
 pub mod server;
 pub mod start;
 pub mod trainer;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use regatta_actors::control::Control;
 use regatta_actors::event::Observer;
 use regatta_actors::learner::{BoxError, LaneId, Learner};
-use regatta_actors::plan::{ClientPlan, FederationPlan, Profile};
-use regatta_actors::run::{RunError, RunOutcome, run};
+use regatta_actors::plan::{ClientPlan, Corruption, FederationPlan, Profile};
+use regatta_actors::random::Stream;
+use regatta_actors::run::{RunError, RunOutcome, run_recorded};
 
 pub use experiment::Experiment;
 
@@ -57,9 +63,18 @@ impl Learner for Federation {
         let (experiment, bases) = (Arc::clone(&self.experiment), Arc::clone(&self.bases));
         Ok(Server::new(experiment, bases, self.folder.clone())?)
     }
+
+    fn corrupt(
+        &self,
+        update: &mut ClientUpdate,
+        corruption: Corruption,
+        stream: &mut Stream,
+    ) -> Result<(), BoxError> {
+        corrupt::corrupt(update, corruption, stream)
+    }
 }
 
-/// Runs an experiment to its end and writes its model and predictions into the folder.
+/// Runs an experiment to its end and writes its record, model and predictions into the folder.
 ///
 /// # Errors
 /// What ended the run before its time.
@@ -69,6 +84,41 @@ pub fn execute(
     observers: Vec<Box<dyn Observer>>,
     control: Control,
 ) -> Result<RunOutcome, RunError> {
+    let (plan, learner) = prepare(experiment, folder);
+    run_recorded(plan, learner, observers, control, &folder.files())
+}
+
+/// Goes on with a run from its last checkpoint.
+///
+/// # Errors
+/// What ended the run before its time, or why there is nothing to go on from.
+pub fn resume(
+    experiment: Experiment,
+    folder: &RunFolder,
+    observers: Vec<Box<dyn Observer>>,
+    control: Control,
+) -> Result<RunOutcome, RunError> {
+    let (plan, learner) = prepare(experiment, folder);
+    regatta_actors::resume(plan, learner, observers, control, &folder.files())
+}
+
+/// Runs an experiment again, its results going to `scratch`, and compares each event with a
+/// ledger's. Gives how many are the same, which is all of them.
+///
+/// # Errors
+/// The first event that differs, in both versions; or what ended the run before its time.
+pub fn replay(
+    experiment: Experiment,
+    scratch: &RunFolder,
+    ledger: &Path,
+    observers: Vec<Box<dyn Observer>>,
+    control: Control,
+) -> Result<u64, RunError> {
+    let (plan, learner) = prepare(experiment, scratch);
+    regatta_actors::replay_check(plan, learner, observers, control, ledger)
+}
+
+fn prepare(experiment: Experiment, folder: &RunFolder) -> (FederationPlan, Arc<Federation>) {
     let plan = federation_plan(&experiment);
     let experiment = Arc::new(experiment);
     let bases = Arc::new(Bases::new(Arc::clone(&experiment)));
@@ -77,7 +127,7 @@ pub fn execute(
         bases,
         folder: folder.clone(),
     };
-    run(plan, Arc::new(learner), observers, control)
+    (plan, Arc::new(learner))
 }
 
 /// The plan as the actors take it. Where there is a lane for each client, each has its own.

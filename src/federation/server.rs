@@ -7,15 +7,16 @@ use std::thread::available_parallelism;
 use regatta_actors::learner::{
     Aggregation, BoxError, Contribution, Folder, Payload, Refusal, Scores,
 };
-use serde::{Deserialize, Serialize};
 
 use super::bases::Bases;
 use super::experiment::Experiment;
 use super::payload::{ClientUpdate, Snapshot};
 use super::results;
+use super::saved;
 use crate::adapter::Population;
 use crate::aggregate::check::check_update;
 use crate::aggregate::flora::widen;
+use crate::aggregate::stale::{Mixture, StartedUpdate};
 use crate::aggregate::traffic::ResidualHistory;
 use crate::aggregate::{GlobalState, Round};
 use crate::config::Weighting;
@@ -38,8 +39,11 @@ pub struct Server {
     pub(super) folder: RunFolder,
     compute: Compute,
     pub(super) state: GlobalState,
-    snapshot: Arc<Snapshot>,
-    history: ResidualHistory,
+    pub(super) snapshot: Arc<Snapshot>,
+    /// What clients started from, by the first round that they did so in; for updates that come
+    /// rounds later.
+    pub(super) starts: BTreeMap<u32, Arc<TensorMap>>,
+    pub(super) history: ResidualHistory,
     /// Bytes of what every client downloads each round, residuals aside.
     sent_bytes: u64,
     pub(super) best: Option<Best>,
@@ -54,14 +58,6 @@ pub(super) struct Best {
     pub score: f64,
     /// The state.
     pub state: Arc<Snapshot>,
-}
-
-/// What a checkpoint says beside the tensors.
-#[derive(Debug, Serialize, Deserialize)]
-struct Notes {
-    rounds: u32,
-    history: ResidualHistory,
-    best: Option<(u32, f64, u32)>,
 }
 
 impl Server {
@@ -80,6 +76,7 @@ impl Server {
         let compute = experiment.compute(experiment.plan.devices.server.into());
         let state = experiment.initial.clone();
         let snapshot = Arc::new(Snapshot::of(&state, 0));
+        let starts = BTreeMap::from([(1, Arc::clone(&snapshot.trained))]);
         let history = ResidualHistory::default();
         let sent_bytes = state.trained.bytes() - super::start::unsent_bytes(&experiment);
         Ok(Self {
@@ -89,6 +86,7 @@ impl Server {
             compute,
             state,
             snapshot,
+            starts,
             history,
             sent_bytes,
             best: None,
@@ -126,31 +124,38 @@ impl Server {
     /// Sorts updates into those that can be folded, with their weights, and refusals.
     fn accept(
         &self,
-        round: u32,
         updates: Vec<Contribution<ClientUpdate>>,
-    ) -> (Vec<TensorMap>, Vec<f64>, Vec<Refusal>) {
-        let (mut accepted, mut weights, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+    ) -> (Vec<StartedUpdate>, Vec<Refusal>) {
+        let (mut accepted, mut refused) = (Vec::new(), Vec::new());
         for update in updates {
             let client = update.client.0 as usize;
-            let expected = self.experiment.trained_by(client, round);
-            match check_update(&update.update.0, &expected) {
-                Ok(()) => {
-                    let examples = match self.experiment.plan.aggregation.weighting {
-                        Weighting::Uniform => 1.0,
-                        Weighting::Examples => update.examples as f64,
-                    };
-                    weights.push(update.weight * examples);
-                    accepted.push(self.widened(client, update.update.0));
-                }
-                Err(reason) => refused.push(Refusal {
-                    client: update.client,
-                    reason,
-                }),
+            let expected = self.experiment.trained_by(client, update.base_round);
+            if let Err(reason) = check_update(&update.update.0, &expected) {
+                let client = update.client;
+                refused.push(Refusal { client, reason });
+                continue;
             }
+            let examples = match self.experiment.plan.aggregation.weighting {
+                Weighting::Uniform => 1.0,
+                Weighting::Examples => update.examples as f64,
+            };
+            accepted.push(StartedUpdate {
+                update: self.widened(client, update.update.0),
+                weight: update.weight * examples,
+                base_round: update.base_round,
+            });
         }
-        let total: f64 = weights.iter().sum();
-        weights.iter_mut().for_each(|weight| *weight /= total);
-        (accepted, weights, refused)
+        let total: f64 = accepted.iter().map(|update| update.weight).sum();
+        accepted
+            .iter_mut()
+            .for_each(|update| update.weight /= total);
+        (accepted, refused)
+    }
+
+    /// The trained tensors that a round's clients started from.
+    fn start_of(&self, round: u32) -> Option<Arc<TensorMap>> {
+        let (_, start) = self.starts.range(..=round).next_back()?;
+        Some(Arc::clone(start))
     }
 
     /// An update of a lower rank as one of the server's.
@@ -165,16 +170,12 @@ impl Server {
         }
     }
 
-    fn fold(
-        &mut self,
-        round: u32,
-        updates: &[TensorMap],
-        weights: &[f64],
-    ) -> Result<f64, ModelError> {
+    fn fold(&mut self, round: u32, updates: Vec<StartedUpdate>) -> Result<f64, ModelError> {
+        let mixture = Mixture::of(updates, round, |round| self.start_of(round));
         let experiment = Arc::clone(&self.experiment);
         let plan = &experiment.plan;
         let started_from = Arc::clone(&self.snapshot);
-        let borrowed: Vec<&TensorMap> = updates.iter().collect();
+        let borrowed: Vec<&TensorMap> = mixture.tensors.iter().collect();
         let fold_scale = match plan.aggregation.vera_scale {
             true => plan.training.lr / plan.adapter.scaling(plan.adapter.r),
             false => 1.0,
@@ -186,7 +187,7 @@ impl Server {
             updates: Population {
                 state: &started_from.trained,
                 updates: &borrowed,
-                weights,
+                weights: &mixture.weights,
                 device: self.compute.device,
             },
             fold_scale,
@@ -235,6 +236,16 @@ impl Folder for Server {
         }
     }
 
+    fn forget_before(&mut self, round: u32) {
+        // The last one before it is what the round's own clients started from.
+        let kept = self
+            .starts
+            .range(..=round)
+            .next_back()
+            .map(|(first, _)| *first);
+        self.starts.retain(|first, _| Some(*first) >= kept);
+    }
+
     fn upload_bytes(&self, update: &ClientUpdate) -> u64 {
         update.0.bytes()
     }
@@ -244,12 +255,14 @@ impl Folder for Server {
         round: u32,
         updates: Vec<Contribution<ClientUpdate>>,
     ) -> Result<Aggregation, BoxError> {
-        let (updates, weights, refused) = self.accept(round, updates);
+        let (updates, refused) = self.accept(updates);
         let exactness_error = match updates.is_empty() {
             true => None,
-            false => Some(self.fold(round, &updates, &weights)?),
+            false => Some(self.fold(round, updates)?),
         };
         self.snapshot = Arc::new(Snapshot::of(&self.state, round));
+        let start = Arc::clone(&self.snapshot.trained);
+        self.starts.insert(round + 1, start);
         let state_digest = self.snapshot.digest();
         Ok(Aggregation {
             exactness_error,
@@ -279,78 +292,10 @@ impl Folder for Server {
     }
 
     fn checkpoint(&self) -> Result<Vec<u8>, BoxError> {
-        let mut tensors = TensorMap::default();
-        let mut add = |prefix: &str, map: &TensorMap| {
-            for (name, tensor) in map.iter() {
-                tensors.insert(format!("{prefix}/{name}"), tensor.clone());
-            }
-        };
-        add("trained", &self.state.trained);
-        add("base_delta", &self.state.base_delta);
-        if let Some(best) = &self.best {
-            add("best_trained", &best.state.trained);
-            add("best_base_delta", &best.state.base_delta);
-        }
-        let best = self
-            .best
-            .as_ref()
-            .map(|best| (best.round, best.score, best.state.rounds));
-        let notes = Notes {
-            rounds: self.snapshot.rounds,
-            history: self.history.clone(),
-            best,
-        };
-        let notes = serde_json::to_vec(&notes)?;
-        let mut bytes = (notes.len() as u64).to_le_bytes().to_vec();
-        bytes.extend(notes);
-        bytes.extend(tensors.encode()?);
-        Ok(bytes)
+        saved::encode(self)
     }
 
     fn restore(&mut self, bytes: &[u8]) -> Result<(), BoxError> {
-        let (length, rest) = bytes
-            .split_first_chunk::<8>()
-            .ok_or("a checkpoint cut short")?;
-        let length = usize::try_from(u64::from_le_bytes(*length))?;
-        let (notes, tensors) = rest
-            .split_at_checked(length)
-            .ok_or("a checkpoint cut short in its notes")?;
-        let notes: Notes = serde_json::from_slice(notes)?;
-        let tensors = TensorMap::decode(tensors)?;
-        let part = |prefix: &str| -> TensorMap {
-            let inner = |(name, tensor): (&str, &crate::tensors::HostTensor)| {
-                let name = name.strip_prefix(prefix)?.strip_prefix('/')?;
-                Some((name.to_owned(), tensor.clone()))
-            };
-            tensors.iter().filter_map(inner).collect()
-        };
-        let state = GlobalState {
-            trained: part("trained"),
-            base_delta: part("base_delta"),
-        };
-        let names = |map: &TensorMap| {
-            map.iter()
-                .map(|(n, t)| (n.to_owned(), t.shape().to_vec()))
-                .collect::<Vec<_>>()
-        };
-        if names(&state.trained) != names(&self.experiment.initial.trained) {
-            return Err("the checkpoint is of another model or adapter".into());
-        }
-        self.best = notes.best.map(|(round, score, rounds)| {
-            let trained = part("best_trained");
-            let state = GlobalState {
-                trained,
-                base_delta: part("best_base_delta"),
-            };
-            Best {
-                round,
-                score,
-                state: Arc::new(Snapshot::of(&state, rounds)),
-            }
-        });
-        self.snapshot = Arc::new(Snapshot::of(&state, notes.rounds));
-        self.state = state;
-        self.history = notes.history;
-        Ok(())
+        saved::restore(self, bytes)
     }
 }

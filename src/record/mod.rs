@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! scenario.toml          all settings, defaults filled in; runs again to the same result
+//! events.jsonl           the ledger: every event that a replay has too
+//! checkpoints/           the run's state after its last rounds, to go on from
 //! rounds.jsonl           one line per round: a `RoundRecord` of the actors' crate
 //! summary.json           how it ended and what came out: a `Summary`
 //! metrics.prom           the last metrics that were served, as Prometheus reads them
@@ -10,6 +12,7 @@
 //! base_delta.safetensors what aggregation folded into base weights
 //! ```
 
+mod account;
 mod observer;
 mod summary;
 #[cfg(test)]
@@ -19,8 +22,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use account::{Account, ClientAccount};
 pub use observer::{Failure, Recorder};
 pub use summary::{Summary, Tally};
+
+use regatta_actors::run::RunFiles;
 
 use crate::config::{Plan, Problems};
 use crate::files::write_atomically;
@@ -48,7 +54,7 @@ impl RunFolder {
             plan.to_toml()
         );
         made.and_then(|path| {
-            write_atomically(&path.join("scenario.toml"), scenario.as_bytes())
+            write_atomically(&Self::at(&path).scenario(), scenario.as_bytes())
                 .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
             Ok(Self { path })
         })
@@ -59,10 +65,57 @@ impl RunFolder {
         })
     }
 
+    /// The folder of a run that was begun before.
+    ///
+    /// # Errors
+    /// When there is no scenario in it.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let folder = Self::at(path);
+        match folder.scenario().metadata() {
+            Ok(_) => Ok(folder),
+            Err(error) => Err(io::Error::new(
+                error.kind(),
+                format!(
+                    "{} holds no run: its scenario.toml: {error}",
+                    path.display()
+                ),
+            )),
+        }
+    }
+
+    /// A folder that is there, whatever is in it.
+    #[must_use]
+    pub fn at(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+        }
+    }
+
     /// The folder itself.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// All settings and tables.
+    #[must_use]
+    pub fn scenario(&self) -> PathBuf {
+        self.path.join("scenario.toml")
+    }
+
+    /// The ledger.
+    #[must_use]
+    pub fn ledger(&self) -> PathBuf {
+        self.path.join("events.jsonl")
+    }
+
+    /// What a run is recorded in, and goes on from.
+    #[must_use]
+    pub fn files(&self) -> RunFiles {
+        RunFiles {
+            ledger: Some(self.ledger()),
+            checkpoints: Some(self.path.join("checkpoints")),
+        }
     }
 
     /// One line per round.

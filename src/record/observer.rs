@@ -1,5 +1,6 @@
 //! Writes a run's rounds and its summary as they happen.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
@@ -8,6 +9,7 @@ use std::time::Instant;
 
 use regatta_actors::control::{ControlCommand, ControlHandle};
 use regatta_actors::event::{Event, Observer};
+use regatta_actors::ledger;
 use regatta_actors::record::RoundRecord;
 use regatta_actors::run::Ending;
 
@@ -57,12 +59,7 @@ impl Recorder {
     /// # Errors
     /// When the folder cannot be written.
     pub fn open(folder: RunFolder, plan: &Plan, control: ControlHandle) -> io::Result<Self> {
-        let path = folder.rounds();
-        let rounds = File::options()
-            .append(true)
-            .create(true)
-            .open(&path)
-            .map_err(|error| in_file(&path, &error))?;
+        let rounds = append_to(&folder.rounds())?;
         Ok(Self {
             folder,
             plan: plan.clone(),
@@ -78,6 +75,38 @@ impl Recorder {
     #[must_use]
     pub fn failure(&self) -> Failure {
         self.failure.clone()
+    }
+
+    /// Makes `rounds.jsonl` what it was after a round, and counts anew from there. A round that it
+    /// lacks, since the process was killed before it was written, is in the ledger.
+    fn go_back(&mut self, after_round: u32) -> io::Result<()> {
+        let path = self.folder.rounds();
+        let text = std::fs::read_to_string(&path).map_err(|error| in_file(&path, &error))?;
+        let written = text
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        let written = written.filter(|record: &RoundRecord| record.round <= after_round);
+        let mut records: BTreeMap<u32, RoundRecord> =
+            written.map(|record| (record.round, record)).collect();
+        if records.len() < after_round as usize {
+            for entry in ledger::read(&self.folder.ledger()).map_err(io::Error::other)? {
+                if let Event::RoundFinished(record) = entry.map_err(io::Error::other)?.event
+                    && record.round <= after_round
+                {
+                    records.entry(record.round).or_insert(record);
+                }
+            }
+        }
+        self.tally = Tally::default();
+        let mut lines = Vec::new();
+        for record in records.values() {
+            self.tally.add(record);
+            serde_json::to_writer(&mut lines, record)?;
+            lines.push(b'\n');
+        }
+        write_atomically(&path, &lines).map_err(|error| in_file(&path, &error))?;
+        self.rounds = append_to(&path)?;
+        Ok(())
     }
 
     fn append(&mut self, record: &RoundRecord) -> io::Result<()> {
@@ -102,6 +131,8 @@ impl Recorder {
 impl Observer for Recorder {
     fn on_event(&mut self, event: &Event) {
         let written = match event {
+            Event::RunStarted { .. } => self.go_back(0),
+            Event::RunResumed { after_round, .. } => self.go_back(*after_round),
             Event::RoundFinished(record) => {
                 self.tally.add(record);
                 self.append(record)
@@ -115,6 +146,12 @@ impl Observer for Recorder {
             self.control.send(ControlCommand::StopNow);
         }
     }
+}
+
+fn append_to(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    let file = options.append(true).create(true).open(path);
+    file.map_err(|error| in_file(path, &error))
 }
 
 /// An error with the file it is about.

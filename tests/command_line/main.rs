@@ -6,4 +6,6 @@
 mod input;
 mod methods;
 mod run;
+mod scenarios;
+mod survival;
 mod workplace;

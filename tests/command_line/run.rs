@@ -1,8 +1,7 @@
 //! What a run leaves behind, how it is stopped, and what it shows to Prometheus.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, ExitStatus, Stdio};
 
 use prometheus_parse::Scrape;
 use regatta::record::Summary;
@@ -10,7 +9,7 @@ use regatta_actors::learner::Digest;
 use regatta_actors::record::RoundRecord;
 use regatta_actors::run::Ending;
 
-use crate::workplace::Workplace;
+use crate::workplace::{Running, Workplace};
 
 const RUN: &str = "run --task rte --model models/tiny --num_clients 2 --local_epochs 1 \
                    --batch_size 4 --agg_type ours";
@@ -31,42 +30,6 @@ fn digests(place: &Workplace, folder: &str) -> Vec<Digest> {
         .into_iter()
         .map(|round| round.state_digest)
         .collect()
-}
-
-/// A run in the background, ended with the test.
-struct Running(Child);
-
-impl Running {
-    fn start(place: &Workplace, line: &str) -> (Self, impl Iterator<Item = String>) {
-        let mut child = place.command(line).stdout(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap())
-            .lines()
-            .map_while(Result::ok);
-        (Self(child), lines)
-    }
-
-    fn interrupt(&self) {
-        let id = self.0.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-INT", &id])
-                .status()
-                .unwrap()
-                .success()
-        );
-    }
-
-    fn wait(mut self) -> ExitStatus {
-        self.0.wait().unwrap()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It has ended already where the test came to its end.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[test]
@@ -127,7 +90,7 @@ fn the_first_interrupt_finishes_the_round() {
     let line = format!("{RUN} --rounds 1000000 --metrics off --out results");
     let (running, mut lines) = Running::start(&place, &line);
     lines.find(|line| line.starts_with("round ")).unwrap();
-    running.interrupt();
+    running.signal("-INT");
     let last = lines.last().unwrap();
     assert!(running.wait().success());
     assert!(last.starts_with("stopped after "), "{last}");
@@ -156,7 +119,7 @@ fn metrics_are_served_until_an_interrupt_after_the_end() {
     let value = |name: &str| scrape.samples.iter().filter(|s| s.metric == name).count();
     assert_eq!(value("regatta_client_train_loss"), 2);
     assert_eq!(value("regatta_round"), 1);
-    running.interrupt();
+    running.signal("-INT");
     assert!(running.wait().success());
 }
 

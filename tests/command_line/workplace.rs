@@ -1,8 +1,9 @@
 //! A folder with a small model and a small task, in which the program runs.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
@@ -64,6 +65,52 @@ impl Workplace {
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{errors}");
         String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+/// A run in the background, ended with the test.
+pub struct Running(Option<Child>);
+
+impl Running {
+    pub fn start(place: &Workplace, line: &str) -> (Self, impl Iterator<Item = String> + use<>) {
+        let mut command = place.command(line);
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap())
+            .lines()
+            .map_while(Result::ok);
+        (Self(Some(child)), lines)
+    }
+
+    /// Sends a signal, as `-INT`.
+    pub fn signal(&self, signal: &str) {
+        let id = self.0.as_ref().unwrap().id().to_string();
+        // A run that is over takes no signal.
+        Command::new("kill").args([signal, &id]).status().unwrap();
+    }
+
+    pub fn wait(mut self) -> ExitStatus {
+        self.0.take().unwrap().wait().unwrap()
+    }
+
+    /// Waits for its end; what it says on standard error.
+    pub fn output(mut self) -> Output {
+        self.0.take().unwrap().wait_with_output().unwrap()
+    }
+
+    /// Kills it at once.
+    pub fn kill(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            // It has ended already where the test came to its end.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 

@@ -22,12 +22,22 @@ impl Observer for TerminalObserver {
                 lanes,
                 clients,
                 ..
+            }
+            | Event::RunResumed {
+                rounds,
+                lanes,
+                clients,
+                ..
             } => {
                 self.rounds = *rounds;
                 self.bars = Some(Bars::new(clients));
                 let (clients, lanes) = (count(clients.len(), "client"), count(*lanes, "lane"));
                 say(format_args!("{clients} on {lanes}"));
+                if let Event::RunResumed { after_round, .. } = event {
+                    say(format_args!("going on after round {after_round}"));
+                }
             }
+            Event::Paused { round } => say(format_args!("paused after round {round}")),
             Event::RoundFinished(record) => {
                 self.history.add(record);
                 say(history::line(record, self.rounds));

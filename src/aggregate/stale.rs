@@ -1,0 +1,223 @@
+//! Updates that started from earlier states, taken against the state that each started from.
+//!
+//! With the state by now `W + s ΔW_now`, updates `ΔW_i` of weight `p_i` that started from states
+//! whose own update was `ΔW_b(i)`, the ideal is
+//!
+//! `W + s (ΔW_now + Σ p_i (ΔW_i − ΔW_b(i)))`,
+//!
+//! and the adapter's tensors x become `x_now + Σ p_i (x_i − x_b(i))`. Both are sums over one
+//! population: each update with `p_i`, each earlier state with `−Σ p_i` of those that started from
+//! it, and the state by now with what its own updates leave of 1. These weights sum to 1 as `p_i`
+//! do, so every method folds them as it folds fresh updates, and an exact one stays exact; with
+//! fresh updates alone the states by now and then cancel, and the updates are left as they are.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::tensors::TensorMap;
+
+/// One update and where it started.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StartedUpdate {
+    /// The tensors that the client trained.
+    pub update: TensorMap,
+    /// What it weighs; the weights of all updates sum to 1.
+    pub weight: f64,
+    /// The round whose state it started from.
+    pub base_round: u32,
+}
+
+/// Tensors with signed weights that sum to 1.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mixture {
+    /// The tensors, all of the same names.
+    pub tensors: Vec<TensorMap>,
+    /// Their weights.
+    pub weights: Vec<f64>,
+}
+
+impl Mixture {
+    /// The population that stands for updates of a round. `start` gives the trained tensors of
+    /// the state that a round's clients started from, as far as they are known.
+    #[must_use]
+    pub fn of(
+        updates: Vec<StartedUpdate>,
+        round: u32,
+        start: impl Fn(u32) -> Option<Arc<TensorMap>>,
+    ) -> Self {
+        let stale = updates.iter().any(|update| update.base_round != round);
+        if !stale {
+            let (tensors, weights) = updates.into_iter().map(|u| (u.update, u.weight)).unzip();
+            return Self { tensors, weights };
+        }
+        let mut states = BTreeMap::from([(round, 1.0)]);
+        let (mut tensors, mut weights) = (Vec::new(), Vec::new());
+        for update in updates {
+            *states.entry(update.base_round).or_insert(0.0) -= update.weight;
+            // What a client did not train is as it was when it started.
+            let start = start(update.base_round);
+            let mut complete = start.map_or_else(TensorMap::default, |start| (*start).clone());
+            complete.0.extend(update.update.0);
+            tensors.push(complete);
+            weights.push(update.weight);
+        }
+        for (base_round, weight) in states {
+            if weight != 0.0
+                && let Some(start) = start(base_round)
+            {
+                tensors.push((*start).clone());
+                weights.push(weight);
+            }
+        }
+        Self { tensors, weights }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::RngExt;
+    use regatta_actors::random::StreamKey;
+    use tch::{Device, Kind, Tensor};
+
+    use super::*;
+    use crate::adapter::lora::{A, B, Lora};
+    use crate::adapter::{LayerGroup, Population, tensor_name};
+    use crate::aggregate::{GlobalState, Round, find};
+    use crate::model::LinearLayer;
+    use crate::tensors::HostTensor;
+
+    const R: i64 = 2;
+    const SCALE: f64 = 1.5;
+
+    fn layer() -> LinearLayer {
+        LinearLayer {
+            module: "encoder.layer.0.query".into(),
+            layer: 0,
+            d_out: 7,
+            d_in: 5,
+        }
+    }
+
+    fn draw(name: &str, shape: &[i64]) -> HostTensor {
+        let key = StreamKey {
+            seed: 3,
+            purpose: "test",
+            name,
+            round: 0,
+            attempt: 0,
+        };
+        let mut stream = key.stream();
+        let mut tensor = HostTensor::full(shape, 0.0);
+        tensor
+            .values_mut()
+            .fill_with(|| stream.random_range(-1.0..1.0));
+        tensor
+    }
+
+    /// LoRA tensors and a head, drawn by name.
+    fn tensors(name: &str) -> TensorMap {
+        let layer = layer();
+        let mut map = TensorMap::default();
+        map.insert(
+            tensor_name(&layer, A),
+            draw(&format!("{name} A"), &[R, layer.d_in]),
+        );
+        map.insert(
+            tensor_name(&layer, B),
+            draw(&format!("{name} B"), &[layer.d_out, R]),
+        );
+        map.insert("head", draw(&format!("{name} head"), &[3]));
+        map
+    }
+
+    fn double(tensor: &HostTensor) -> Tensor {
+        tensor.to_tensor(Device::Cpu).unwrap().to_kind(Kind::Double)
+    }
+
+    fn product(map: &TensorMap) -> Tensor {
+        let get = |suffix| double(map.get(&tensor_name(&layer(), suffix)).unwrap());
+        get(B).matmul(&get(A)) * SCALE
+    }
+
+    fn norm(x: &Tensor) -> f64 {
+        (x * x).sum(Kind::Double).double_value(&[]).sqrt()
+    }
+
+    #[test]
+    fn the_aggregate_of_stale_updates_is_exact_against_the_base_each_started_from() {
+        let name = format!("{}.weight", layer().module);
+        let mut state = GlobalState {
+            trained: tensors("now"),
+            ..GlobalState::default()
+        };
+        state
+            .base_delta
+            .insert(name.clone(), draw("base delta", &[7, 5]));
+        let starts = BTreeMap::from([
+            (3, Arc::new(tensors("three"))),
+            (5, Arc::new(tensors("five"))),
+            (6, Arc::new(state.trained.clone())),
+        ]);
+        let updates: Vec<_> = [(3, 0.2), (5, 0.1), (3, 0.3), (6, 0.4)]
+            .into_iter()
+            .enumerate()
+            .map(|(i, (base_round, weight))| StartedUpdate {
+                update: tensors(&format!("client {i}")),
+                weight,
+                base_round,
+            })
+            .collect();
+        let mut ideal = double(state.base_delta.get(&name).unwrap()) + product(&state.trained);
+        let mut head = double(state.trained.get("head").unwrap());
+        for update in &updates {
+            let start = &starts[&update.base_round];
+            ideal += (product(&update.update) - product(start)) * update.weight;
+            let gain =
+                double(update.update.get("head").unwrap()) - double(start.get("head").unwrap());
+            head += gain * update.weight;
+        }
+
+        let mixture = Mixture::of(updates, 6, |round| starts.get(&round).cloned());
+        assert!((mixture.weights.iter().sum::<f64>() - 1.0).abs() < 1e-15);
+        let adapter = Lora {
+            r: R,
+            alpha: SCALE * R as f64,
+            dropout: 0.0,
+            rank_stabilized: false,
+            init_weights: true,
+        };
+        let before = state.trained.clone();
+        let borrowed: Vec<_> = mixture.tensors.iter().collect();
+        let round = Round {
+            round: 6,
+            adapter: &adapter,
+            groups: &LayerGroup::of(&[layer()]),
+            updates: Population {
+                state: &before,
+                updates: &borrowed,
+                weights: &mixture.weights,
+                device: Device::Cpu,
+            },
+            fold_scale: 1.0,
+            seed: 1,
+        };
+        let report = find("ours").unwrap().aggregate(&round, &mut state).unwrap();
+        let effective = double(state.base_delta.get(&name).unwrap()) + product(&state.trained);
+        assert!(norm(&(&effective - &ideal)) < 1e-6 * norm(&ideal));
+        assert!(report.exactness_error < 1e-6, "{}", report.exactness_error);
+        let got = double(state.trained.get("head").unwrap());
+        assert!(norm(&(got - &head)) < 1e-6 * norm(&head));
+    }
+
+    #[test]
+    fn fresh_updates_alone_are_left_as_they_are() {
+        let update = StartedUpdate {
+            update: tensors("client"),
+            weight: 1.0,
+            base_round: 4,
+        };
+        let mixture = Mixture::of(vec![update.clone()], 4, |_| None);
+        assert_eq!(mixture.tensors, [update.update]);
+        assert_eq!(mixture.weights, [1.0]);
+    }
+}

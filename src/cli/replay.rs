@@ -1,0 +1,35 @@
+//! `regatta replay RUN --check`: does a run again and compares it with its ledger.
+
+use regatta_actors::control::control;
+use regatta_actors::event::Observer;
+
+use crate::cli::args::ReplayArgs;
+use crate::cli::terminal::{TerminalObserver, say, show_bars};
+use crate::config::{Machine, Settings, load};
+use crate::federation::{self, Experiment};
+use crate::inputs::Inputs;
+use crate::record::RunFolder;
+
+/// Runs again what a run's ledger has.
+///
+/// # Errors
+/// The first event that differs, in both versions; or what stands in the way of running at all.
+pub fn replay(args: &ReplayArgs) -> anyhow::Result<()> {
+    let folder = RunFolder::open(&args.run)?;
+    let differing = Settings {
+        lanes: args.lanes,
+        ..Settings::default()
+    };
+    let plan = load(Some(&folder.scenario()), &differing, &Machine::detect())?;
+    show_bars(!plan.telemetry.quiet);
+    let inputs = Inputs::load(&plan)?;
+    let experiment = Experiment::prepare(plan, inputs)?;
+    let temporary = tempfile::tempdir()?;
+    let scratch = RunFolder::at(temporary.path());
+    let (_handle, control) = control();
+    let observers: Vec<Box<dyn Observer>> = vec![Box::new(TerminalObserver::default())];
+    let ledger = folder.ledger();
+    let same = federation::replay(experiment, &scratch, &ledger, observers, control)?;
+    say(format_args!("all {same} events are the same, bit for bit"));
+    Ok(())
+}

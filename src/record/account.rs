@@ -1,0 +1,211 @@
+//! What happened to whom in a run, added up from its ledger.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use regatta_actors::control::Intervention;
+use regatta_actors::event::Event;
+use regatta_actors::fault::FaultName;
+use regatta_actors::learner::ClientId;
+use regatta_actors::ledger::{self, RecordError};
+use regatta_actors::record::{Outcome, RoundRecord};
+use regatta_actors::run::Ending;
+
+/// A run as its ledger tells it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Account {
+    /// The run's name.
+    pub run: String,
+    /// Rounds planned.
+    pub rounds_planned: u32,
+    /// Rounds finished.
+    pub rounds: u32,
+    /// Rounds in which nothing was folded because too few updates came.
+    pub skipped: u32,
+    /// Times that a round asked again.
+    pub retries: u32,
+    /// Times that the server crashed, as scripted.
+    pub server_crashes: u32,
+    /// Commands from outside, in order.
+    pub interventions: Vec<Intervention>,
+    /// Virtual seconds from the start to the last event that tells them.
+    pub virtual_seconds: f64,
+    /// How it ended; `None`: it has not, or with an error.
+    pub ending: Option<Ending>,
+    /// What ended it, if it did not end well.
+    pub error: Option<String>,
+    /// The clients.
+    pub clients: BTreeMap<ClientId, ClientAccount>,
+}
+
+/// One client's part in a run.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ClientAccount {
+    /// Its name.
+    pub name: String,
+    /// Examples in its shard.
+    pub examples: u64,
+    /// Times it was asked to train.
+    pub asked: u32,
+    /// Its rounds by how they ended.
+    pub outcomes: BTreeMap<Outcome, u32>,
+    /// Updates that came too long after their round, or twice, and were dropped.
+    pub dropped_updates: u32,
+    /// Times it was started again after a failure.
+    pub restarts: u32,
+    /// Whether it failed more often than its budget allows.
+    pub retired: bool,
+    /// Faults that struck it.
+    pub faults: BTreeMap<FaultName, u32>,
+    /// Bytes that it sent.
+    pub bytes_up: u64,
+    /// Bytes that it was sent.
+    pub bytes_down: u64,
+    /// Virtual seconds of work that came to nothing, and of waiting to be started again.
+    pub lost_seconds: f64,
+    asked_at: Option<f64>,
+}
+
+impl Account {
+    /// Reads a ledger, also that of a run that goes on or was killed.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or a line of it is no event.
+    pub fn read(ledger: &Path) -> Result<Self, RecordError> {
+        let mut account = Self::default();
+        for entry in ledger::read(ledger)? {
+            account.take(&entry?.event);
+        }
+        Ok(account)
+    }
+
+    /// The kinds of faults that struck anybody.
+    #[must_use]
+    pub fn fault_kinds(&self) -> BTreeSet<FaultName> {
+        let struck = self.clients.values().flat_map(|c| c.faults.keys().copied());
+        let server = (self.server_crashes > 0).then_some(FaultName::ServerCrash);
+        struck.chain(server).collect()
+    }
+
+    fn take(&mut self, event: &Event) {
+        match event {
+            Event::RunStarted {
+                run,
+                rounds,
+                clients,
+                ..
+            } => {
+                self.run.clone_from(run);
+                self.rounds_planned = *rounds;
+                for client in clients {
+                    let account = self.client(client.client);
+                    account.name.clone_from(&client.name);
+                    account.examples = client.examples;
+                }
+            }
+            Event::RoundStarted {
+                clients,
+                virtual_seconds,
+                ..
+            }
+            | Event::ClientsAsked {
+                clients,
+                virtual_seconds,
+                ..
+            } => self.ask(clients, *virtual_seconds),
+            Event::RoundRetried { .. } => self.retries += 1,
+            Event::RoundSkipped { .. } => self.skipped += 1,
+            Event::ServerCrashed { .. } => self.server_crashes += 1,
+            Event::Intervention(intervention) => self.interventions.push(*intervention),
+            Event::RoundFinished(record) => self.finish_round(record),
+            Event::RunFinished { ending, error, .. } => {
+                self.ending = *ending;
+                self.error.clone_from(error);
+            }
+            other => self.take_clients(other),
+        }
+    }
+
+    /// Events that concern one client.
+    fn take_clients(&mut self, event: &Event) {
+        match event {
+            Event::FaultStruck { client, fault, .. } => {
+                *self.client(*client).faults.entry(*fault).or_default() += 1;
+            }
+            Event::UpdateReceived { client, .. } => self.client(*client).asked_at = None,
+            Event::ClientFailed {
+                client,
+                back_at,
+                virtual_seconds,
+                ..
+            } => {
+                let account = self.client(*client);
+                account.lose_until(*virtual_seconds);
+                account.retired = back_at.is_none();
+                if let Some(back_at) = back_at {
+                    account.restarts += 1;
+                    account.lost_seconds += back_at - virtual_seconds;
+                }
+            }
+            Event::ClientDropped {
+                client,
+                virtual_seconds,
+                ..
+            }
+            | Event::UpdateLost {
+                client,
+                virtual_seconds,
+                ..
+            } => self.client(*client).lose_until(*virtual_seconds),
+            Event::UpdateStale {
+                client,
+                virtual_seconds,
+                ..
+            } => {
+                let account = self.client(*client);
+                account.lose_until(*virtual_seconds);
+                account.dropped_updates += 1;
+            }
+            Event::UpdateDuplicated { client, .. } => self.client(*client).dropped_updates += 1,
+            _ => {}
+        }
+    }
+
+    fn ask(&mut self, clients: &[ClientId], at: f64) {
+        for client in clients {
+            let account = self.client(*client);
+            account.asked += 1;
+            account.asked_at = Some(at);
+        }
+    }
+
+    fn finish_round(&mut self, record: &RoundRecord) {
+        self.rounds = record.round;
+        self.virtual_seconds = record.virtual_seconds;
+        for client in &record.clients {
+            let account = self.client(client.client);
+            *account.outcomes.entry(client.outcome).or_default() += 1;
+            account.bytes_up += client.bytes_up;
+            account.bytes_down += client.bytes_down;
+        }
+    }
+
+    fn client(&mut self, client: ClientId) -> &mut ClientAccount {
+        self.clients.entry(client).or_default()
+    }
+}
+
+impl ClientAccount {
+    /// How many of its rounds ended so.
+    #[must_use]
+    pub fn ended(&self, outcome: Outcome) -> u32 {
+        self.outcomes.get(&outcome).copied().unwrap_or(0)
+    }
+
+    /// Counts the time since it was asked as lost.
+    fn lose_until(&mut self, now: f64) {
+        if let Some(asked_at) = self.asked_at.take() {
+            self.lost_seconds += now - asked_at;
+        }
+    }
+}

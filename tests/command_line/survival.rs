@@ -1,0 +1,241 @@
+//! Runs with scripted faults: the same on any number of lanes, after any kill, and again.
+
+use std::fs;
+use std::time::Duration;
+
+use regatta_actors::learner::Digest;
+use regatta_actors::record::RoundRecord;
+
+use crate::workplace::{Running, Workplace};
+
+/// Every kind of fault, on six clients with two examples each.
+const FAULTS: &str = r#"
+task = "rte"
+model = "models/tiny"
+num_clients = 6
+rounds = 6
+local_epochs = 2
+batch_size = 1
+agg_type = "ours"
+metrics = "off"
+
+[clients.slow]
+clients = [1, 4]
+speed = 1
+latency = "10 ms"
+
+[clients.fast]
+speed = 4
+availability = { kind = "markov", on = "1 min", off = "2 s" }
+
+[policy]
+kind = "deadline"
+after = "6 s"
+late = "carry"
+
+[too_few]
+minimum = 2
+then = "retry(3)"
+
+[[faults]]
+kind = "straggle"
+probability = 0.3
+slowdown = "uniform(2, 4)"
+
+[[faults]]
+kind = "drop"
+clients = 2
+rounds = 2
+at = 0.5
+rejoin = 4
+
+[[faults]]
+kind = "crash"
+clients = 0
+rounds = "3..4"
+
+[[faults]]
+kind = "lane_failure"
+clients = 3
+rounds = 2
+
+[[faults]]
+kind = "slow_link"
+clients = 5
+factor = 3
+
+[[faults]]
+kind = "lost_update"
+probability = 0.1
+
+[[faults]]
+kind = "duplicate_update"
+probability = 0.2
+delay = "1 s"
+
+[[faults]]
+kind = "late_update"
+probability = 0.2
+delay = "4 s"
+
+[[faults]]
+kind = "corrupt_update"
+clients = 4
+corruption = "nan"
+
+[[faults]]
+kind = "server_crash"
+rounds = 3
+delay = "2 s"
+"#;
+
+fn place() -> Workplace {
+    let place = Workplace::new();
+    place.write("faults.toml", FAULTS);
+    place
+}
+
+fn rounds(place: &Workplace, folder: &str) -> Vec<RoundRecord> {
+    let text = place.read(&format!("{folder}/rounds.jsonl"));
+    let mut records: Vec<RoundRecord> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    records.iter_mut().for_each(RoundRecord::forget_wall_time);
+    records
+}
+
+fn digests(place: &Workplace, folder: &str) -> Vec<Digest> {
+    let rounds = rounds(place, folder).into_iter();
+    rounds.map(|round| round.state_digest).collect()
+}
+
+fn assert_same(place: &Workplace, one: &str, other: &str) {
+    assert_eq!(digests(place, one), digests(place, other));
+    assert_eq!(rounds(place, one), rounds(place, other));
+    let ledger = |folder: &str| place.read(&format!("{folder}/events.jsonl"));
+    assert!(ledger(one) == ledger(other), "the ledgers differ");
+}
+
+#[test]
+fn faults_strike_alike_on_one_two_and_four_lanes_and_a_replay_agrees() {
+    let place = place();
+    for lanes in [1, 2, 4] {
+        place.accepts(&format!("run faults.toml --lanes {lanes} --out on-{lanes}"));
+    }
+    assert_same(&place, "on-1", "on-2");
+    assert_same(&place, "on-1", "on-4");
+    let said = place.accepts("replay on-1 --check --lanes 2");
+    assert!(said.contains("events are the same"), "{said}");
+    let said = place.accepts("report on-1");
+    for text in [
+        "client-2",
+        "crash",
+        "corrupt_update",
+        "1 server crash",
+        "complete",
+    ] {
+        assert!(said.contains(text), "{said}");
+    }
+}
+
+#[test]
+fn a_ledger_that_was_changed_does_not_replay_and_both_versions_are_shown() {
+    let place = place();
+    place.accepts("run faults.toml --rounds 2 --out run");
+    let ledger = place.read("run/events.jsonl");
+    let at = ledger.find("\"digest\":\"").unwrap() + 10;
+    let other = if &ledger[at..=at] == "0" { "1" } else { "0" };
+    let changed = format!("{}{other}{}", &ledger[..at], &ledger[at + 1..]);
+    place.write("run/events.jsonl", &changed);
+    let output = place.regatta("replay run --check");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("differs from the ledger"), "{text}");
+    assert!(
+        text.contains("ledger: ") && text.contains("now: "),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_run_that_is_killed_and_resumed_ends_as_one_that_was_not() {
+    let place = place();
+    place.accepts("run faults.toml --out whole");
+    for (i, wait) in [0, 40, 150].into_iter().enumerate() {
+        let folder = format!("killed-{i}");
+        let line = format!("run faults.toml --out {folder}");
+        let (running, mut lines) = Running::start(&place, &line);
+        // The folder is there; then anything may be going on.
+        lines
+            .find(|line| line.starts_with("results go to"))
+            .unwrap();
+        if i > 0 {
+            lines.find(|line| line.starts_with("round ")).unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(wait));
+        running.kill();
+        if !place.path().join(&folder).join("events.jsonl").exists() {
+            continue;
+        }
+        place.accepts(&format!("resume {folder}"));
+        assert_same(&place, "whole", &folder);
+        let summary = |folder: &str| {
+            let text = place.read(&format!("{folder}/summary.json"));
+            let summary: regatta::record::Summary = serde_json::from_str(&text).unwrap();
+            summary.tally
+        };
+        assert_eq!(summary("whole"), summary(&folder));
+    }
+}
+
+#[test]
+fn sigterm_finishes_the_round_and_saves_it_and_a_resumed_run_goes_on() {
+    let place = place();
+    place.accepts("run faults.toml --out whole");
+    let line = "run faults.toml --out stopped --checkpoint_every 0";
+    let (running, mut lines) = Running::start(&place, line);
+    lines.find(|line| line.starts_with("round ")).unwrap();
+    running.signal("-TERM");
+    lines.for_each(drop);
+    assert!(running.wait().success());
+    if rounds(&place, "stopped").len() < 6 {
+        let said = place.accepts("resume stopped");
+        assert!(said.contains("going on after round"), "{said}");
+    }
+    assert_eq!(digests(&place, "whole"), digests(&place, "stopped"));
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_stops_the_run_and_the_last_checkpoint_loads() {
+    let place = place();
+    place.accepts("run faults.toml --out whole");
+    let (running, mut lines) = Running::start(&place, "run faults.toml --out full");
+    lines.find(|line| line.starts_with("round ")).unwrap();
+    let checkpoints = place.path().join("full/checkpoints");
+    // Even root cannot make a file below a file.
+    let aside = place.path().join("full/aside");
+    fs::rename(&checkpoints, &aside).unwrap();
+    fs::write(&checkpoints, "").unwrap();
+    let output = running.output();
+    fs::remove_file(&checkpoints).unwrap();
+    fs::rename(&aside, &checkpoints).unwrap();
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains("checkpoints"), "{text}");
+        place.accepts("resume full");
+    }
+    assert_eq!(digests(&place, "whole"), digests(&place, "full"));
+}
+
+#[test]
+fn a_run_without_a_ledger_or_without_a_scenario_cannot_be_resumed() {
+    let place = place();
+    fs::create_dir(place.path().join("nothing")).unwrap();
+    let output = place.regatta("resume nothing");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        !output.status.success() && text.contains("nothing holds no run"),
+        "{text}"
+    );
+}
