@@ -203,7 +203,8 @@ impl Server {
 
     fn keep_best(&mut self, round: u32, scores: &Scores) {
         let primary = self.experiment.plan.data.task.primary_metric();
-        let Some(&score) = scores.get(primary) else {
+        // Predictions all alike have no correlation: not a number, and no score to keep.
+        let Some(&score) = scores.get(primary).filter(|score| score.is_finite()) else {
             return;
         };
         if self.best.as_ref().is_none_or(|best| score > best.score) {
