@@ -7,6 +7,7 @@
 //! | [`payload`] | what travels: snapshots down, updates up |
 //! | [`bases`] | frozen weights, once per device |
 //! | [`trainer`] | a lane's worker: one client's round after another |
+//! | `memory` | what a client's memory allows |
 //! | [`server`] | the server's worker: checks, folds, scores |
 //! | `saved` | the server's state as bytes, for checkpoints |
 //! | `corrupt` | updates spoilt on purpose |
@@ -15,6 +16,7 @@
 pub mod bases;
 mod corrupt;
 pub mod experiment;
+mod memory;
 pub mod payload;
 pub mod results;
 mod saved;

@@ -12,6 +12,7 @@ use tch::Device;
 
 use super::bases::Bases;
 use super::experiment::Experiment;
+use super::memory;
 use super::payload::{ClientUpdate, Snapshot};
 use crate::config::LaneSpec;
 use crate::model::ModelError;
@@ -77,7 +78,7 @@ impl LaneTrainer {
             key,
             pad: experiment.pad(),
             compute: self.compute,
-            micro_batches: self.micro_batches,
+            micro_batches: self.micro_batches * self.parts_of_batch(task.client)?,
         };
         let Some(result) = local.run(&job, watch)? else {
             return Ok(None);
@@ -88,6 +89,16 @@ impl LaneTrainer {
             examples: result.examples,
             steps: result.steps,
         }))
+    }
+
+    /// The parts that the client's memory wants a batch cut into.
+    fn parts_of_batch(&self, client: ClientId) -> Result<usize, ModelError> {
+        let profiles = &self.experiment.plan.simulation.profiles;
+        let memory = profiles
+            .get(client.0 as usize)
+            .and_then(|profile| profile.memory);
+        let parts = memory.map_or(Ok(1), |memory| memory::parts(&self.experiment, memory));
+        parts.map_err(|reason| ModelError::Refused(format!("out of memory: {reason}")))
     }
 
     /// The client's model at the start of the round.

@@ -51,6 +51,7 @@ pub(super) fn resolve(
     let seed = *resolver.settings.seed.get_or_insert(42);
     let rounds = resolver.count("rounds", |s| s.rounds.get_or_insert(50));
     let simulation = resolver.simulation(&script, data.num_clients, rounds, seed);
+    resolver.check_staleness(&simulation.policy, aggregation.method);
     let eval_every = resolver.count("eval_every", |s| s.eval_every.get_or_insert(1));
     let Resolver {
         settings, problems, ..

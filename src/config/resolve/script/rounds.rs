@@ -8,6 +8,7 @@ use super::super::Resolver;
 use crate::config::script::{
     LateKind, PolicyKind, PolicyTable, RestartTable, SampleKind, SamplingTable, TooFewTable,
 };
+use crate::config::settings::Method;
 
 const POLICY_KEYS: [&str; 6] = [
     "after",
@@ -67,6 +68,29 @@ impl Resolver<'_> {
                 RoundPolicy::Buffered { updates, staleness }
             }
         }
+    }
+
+    /// Reports updates that come rounds later with a method that cannot take them.
+    pub(in crate::config::resolve) fn check_staleness(
+        &mut self,
+        policy: &RoundPolicy,
+        method: Method,
+    ) {
+        let key = match policy {
+            RoundPolicy::Buffered { .. } => "policy.kind",
+            RoundPolicy::Deadline { late, .. }
+            | RoundPolicy::Quorum { late, .. }
+            | RoundPolicy::OverSelect { late, .. }
+                if matches!(late, Late::Carry(_)) =>
+            {
+                "policy.late"
+            }
+            _ => return,
+        };
+        let wrong = "sorf_vera sets b anew in each round, and no update from before fits it";
+        let right = "use sorf_vera_exact, or take no late updates";
+        self.problems
+            .require(method != Method::SorfVera, key, wrong, right);
     }
 
     fn updates(&mut self, with: &str, updates: Option<u32>, most: u32) -> u32 {

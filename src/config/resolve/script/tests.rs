@@ -241,6 +241,15 @@ fn a_trace_gives_each_client_its_intervals_and_its_errors_have_lines() {
 }
 
 #[test]
+fn a_method_that_cannot_take_stale_updates_is_refused_with_them() {
+    let found = problems("agg_type = \"sorf_vera\"\n[policy]\nkind = \"buffered\"\nupdates = 2\n");
+    assert!(
+        found.len() == 1 && found[0].contains("policy.kind = \"buffered\": sorf_vera sets b"),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn every_kind_of_policy_is_understood() {
     let policy = |table: &str| plan(&format!("[policy]\n{table}")).simulation.policy;
     let late = Late::Stale;
