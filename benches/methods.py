@@ -36,13 +36,13 @@ COMMON = {
     "rounds": 4,
     "eval_every": 4,
     "local_epochs": 1,
-    "batch_size": 8,
+    "batch_size": 4,
 }
 
 # The vectors of VeRA and SORF-VeRA need larger steps than LoRA's matrices.
-LORA = {"adapter": "lora", "r": 8, "lora_alpha": 16, "lr": 5e-3}
-VERA = {"adapter": "vera", "r": 32, "lr": 2e-2}
-SORF = {"adapter": "sorf_vera", "r": 32, "lr": 2e-2}
+LORA = {"adapter": "lora", "r": 8, "lora_alpha": 16, "lr": 1e-2}
+VERA = {"adapter": "vera", "r": 32, "d_initial": 1, "lr": 3e-2}
+SORF = {"adapter": "sorf_vera", "r": 32, "lr": 3e-2}
 
 METHODS = [
     ("normal", LORA),
