@@ -26,6 +26,7 @@
 //!
 //! * [`config`]: scenario files and flags, checked into a [`config::Plan`].
 //! * [`inputs`]: the files that a plan names, read and checked.
+//! * [`control`]: steering a run from another process.
 //! * [`cli`]: one file per subcommand.
 //!
 //! And below everything: [`files`] (whole or not there) and [`torch`] (what tch does not offer).
@@ -34,6 +35,7 @@ pub mod adapter;
 pub mod aggregate;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod federation;
 pub mod files;
 pub mod glue;

@@ -10,6 +10,7 @@ use clap::{Arg, Args, Command as ClapCommand, CommandFactory, FromArgMatches, Pa
 
 use super::export::ExportArgs;
 use crate::config::Settings;
+use crate::control;
 
 /// Federated fine-tuning of transformer encoders on GLUE, simulated: exact aggregation, scripted
 /// faults, bit-for-bit replay.
@@ -22,6 +23,9 @@ pub struct Cli {
     /// Log more: -v what happens, -vv every message (RUST_LOG chooses by module)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+    /// Write the log to this file as well; SIGHUP opens it anew
+    #[arg(long = "log_file", global = true, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
 }
 
 /// The subcommands.
@@ -39,6 +43,8 @@ pub enum Command {
     Resume(ResumeArgs),
     /// Run again what a run's ledger has, and compare event by event
     Replay(ReplayArgs),
+    /// Steer a run that was started with --control
+    Ctl(CtlArgs),
     /// Show what happened to whom in a run
     Report(RunArgs),
     /// Print the JSON Schema of scenario files, for editors
@@ -55,6 +61,17 @@ pub struct ScenarioArgs {
     /// The flags.
     #[command(flatten)]
     pub settings: Settings,
+}
+
+/// A run that goes on, and what is wanted of it.
+#[derive(Debug, Args)]
+pub struct CtlArgs {
+    /// Where the run listens; the environment variable REGATTA_CONTROL_TOKEN holds its token
+    #[arg(long, value_name = "ADDR", default_value = control::ADDRESS)]
+    pub control: String,
+    /// What is wanted.
+    #[command(subcommand)]
+    pub ask: control::Ask,
 }
 
 /// A run's folder.
@@ -76,6 +93,9 @@ pub struct ResumeArgs {
     /// Address that serves metrics to Prometheus, or off [default: as the run was begun]
     #[arg(long, value_name = "ADDR|off")]
     pub metrics: Option<String>,
+    /// Address to steer the run from, or off [default: as the run was begun]
+    #[arg(long, value_name = "ADDR|off")]
+    pub control: Option<String>,
     /// Plain lines only: no progress bars [default: as the run was begun]
     #[arg(long)]
     pub quiet: Option<bool>,

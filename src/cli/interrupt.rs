@@ -1,5 +1,5 @@
 //! Signals: the first Ctrl-C or SIGTERM finishes the round and saves the run's state, the second
-//! Ctrl-C stops at once.
+//! Ctrl-C stops at once; SIGHUP opens the log file anew.
 
 use std::io;
 use std::sync::Arc;
@@ -7,9 +7,11 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 
 use regatta_actors::control::{ControlCommand, ControlHandle};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
+
+use crate::telemetry::logging::LogFile;
 
 /// Exit status after a second Ctrl-C, as shells have it: 128 + SIGINT.
 const STOPPED_AT_ONCE: i32 = 130;
@@ -18,16 +20,23 @@ const STOPPED_AT_ONCE: i32 = 130;
 ///
 /// # Errors
 /// When the system refuses the handlers.
-pub fn watch(control: ControlHandle) -> io::Result<()> {
+pub fn watch(control: ControlHandle, log: Option<LogFile>) -> io::Result<()> {
     let asked = Arc::new(AtomicBool::new(false));
     // In this order: the second handler arms the first for the next signal.
     flag::register_conditional_shutdown(SIGINT, STOPPED_AT_ONCE, Arc::clone(&asked))?;
     flag::register(SIGINT, asked)?;
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    if log.is_some() {
+        signals.add_signal(SIGHUP)?;
+    }
     thread::Builder::new()
         .name("interrupt".to_owned())
         .spawn(move || {
-            for _ in signals.forever() {
+            for signal in signals.forever() {
+                if signal == SIGHUP {
+                    reopen(log.as_ref());
+                    continue;
+                }
                 if !control.send(ControlCommand::FinishRound) {
                     // The run is over and all is written; only its metrics were still served.
                     std::process::exit(0);
@@ -36,4 +45,10 @@ pub fn watch(control: ControlHandle) -> io::Result<()> {
             }
         })?;
     Ok(())
+}
+
+fn reopen(log: Option<&LogFile>) {
+    if let Some(Err(error)) = log.map(LogFile::reopen) {
+        tracing::warn!("the log file cannot be opened anew, and goes on in the old one: {error}");
+    }
 }

@@ -3,6 +3,7 @@
 pub mod args;
 
 mod check;
+mod ctl;
 mod data;
 mod doctor;
 pub mod export;
@@ -19,7 +20,7 @@ use std::process::ExitCode;
 use args::{Cli, Command};
 
 use crate::config::Problems;
-use crate::telemetry::logging;
+use crate::telemetry::logging::{self, LogFile};
 
 /// Exit status for a run that failed.
 const FAILURE: u8 = 1;
@@ -36,12 +37,20 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(BAD_INPUT));
         }
     };
-    logging::start(cli.verbose, || terminal::Stderr);
+    let log = match cli.log_file.as_deref().map(LogFile::open).transpose() {
+        Ok(log) => log,
+        Err(error) => {
+            eprintln!("error: --log_file: {error}; name a file that can be written");
+            return ExitCode::from(BAD_INPUT);
+        }
+    };
+    logging::start(cli.verbose, || terminal::Stderr, log.clone());
     let done = match &cli.command {
-        Command::Run(args) => run::run(args),
+        Command::Run(args) => run::run(args, log),
         Command::Check(args) => check::check(args),
         Command::Data(args) => data::data(args),
-        Command::Resume(args) => run::resume(args),
+        Command::Resume(args) => run::resume(args, log),
+        Command::Ctl(args) => ctl::ctl(args),
         Command::Replay(args) => replay::replay(args),
         Command::Report(args) => report::report(args),
         Command::Schema => schema::schema(),

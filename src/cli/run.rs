@@ -1,7 +1,7 @@
 //! `regatta run`: a federation from its scenario to its results.
 
 use anyhow::{Context, bail};
-use regatta_actors::control::{Control, control};
+use regatta_actors::control::{Control, ControlHandle, control};
 use regatta_actors::event::Observer;
 use regatta_actors::run::{Ending, RunError, RunOutcome};
 
@@ -10,17 +10,19 @@ use crate::cli::doctor::libtorch_version;
 use crate::cli::terminal::{TerminalObserver, count, say, show_bars};
 use crate::cli::{check, interrupt};
 use crate::config::{METRICS, Machine, Plan, Problems, Settings, load};
+use crate::control::{ControlServer, Token};
 use crate::federation::{self, Experiment};
 use crate::files::write_atomically;
 use crate::inputs::Inputs;
 use crate::record::{Recorder, RunFolder};
+use crate::telemetry::logging::LogFile;
 use crate::telemetry::{Exporter, MetricsObserver, RunInfo, Sampler};
 
 /// Runs a scenario.
 ///
 /// # Errors
 /// [`Problems`] with the input, before anything is trained; or what ended the run.
-pub fn run(args: &ScenarioArgs) -> anyhow::Result<()> {
+pub fn run(args: &ScenarioArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     let plan = load(args.scenario.as_deref(), &args.settings, &Machine::detect())?;
     show_bars(!plan.telemetry.quiet);
     say(check::describe(&plan));
@@ -29,21 +31,22 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<()> {
     }
     let inputs = Inputs::load(&plan)?;
     let experiment = Experiment::prepare(plan, inputs)?;
-    let exporter = serve_metrics(&experiment.plan)?;
+    let surroundings = Surroundings::set_up(&experiment.plan, log)?;
     let folder = RunFolder::create(&experiment.plan)?;
     say(format_args!("results go to {}", folder.path().display()));
-    carry_out(experiment, &folder, exporter.as_ref(), federation::execute)
+    carry_out(experiment, &folder, surroundings, federation::execute)
 }
 
 /// Goes on with a run.
 ///
 /// # Errors
 /// As [`run`].
-pub fn resume(args: &ResumeArgs) -> anyhow::Result<()> {
+pub fn resume(args: &ResumeArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     let folder = RunFolder::open(&args.run)?;
     let differing = Settings {
         lanes: args.lanes,
         metrics: args.metrics.clone(),
+        control: args.control.clone(),
         quiet: args.quiet,
         ..Settings::default()
     };
@@ -52,8 +55,31 @@ pub fn resume(args: &ResumeArgs) -> anyhow::Result<()> {
     say(check::describe(&plan));
     let inputs = Inputs::load(&plan)?;
     let experiment = Experiment::prepare(plan, inputs)?;
-    let exporter = serve_metrics(&experiment.plan)?;
-    carry_out(experiment, &folder, exporter.as_ref(), federation::resume)
+    let surroundings = Surroundings::set_up(&experiment.plan, log)?;
+    carry_out(experiment, &folder, surroundings, federation::resume)
+}
+
+/// What goes on around a run.
+struct Surroundings {
+    exporter: Option<Exporter>,
+    handle: ControlHandle,
+    control: Control,
+    log: Option<LogFile>,
+}
+
+impl Surroundings {
+    /// Listens where the plan says so; before there is a folder, since an address may be wrong.
+    fn set_up(plan: &Plan, log: Option<LogFile>) -> Result<Self, Problems> {
+        let exporter = serve_metrics(plan)?;
+        let (handle, control) = control();
+        serve_control(plan, &handle)?;
+        Ok(Self {
+            exporter,
+            handle,
+            control,
+            log,
+        })
+    }
 }
 
 /// How a run is begun: [`federation::execute`] or [`federation::resume`].
@@ -63,14 +89,20 @@ type Begin =
 fn carry_out(
     experiment: Experiment,
     folder: &RunFolder,
-    exporter: Option<&Exporter>,
+    surroundings: Surroundings,
     begin: Begin,
 ) -> anyhow::Result<()> {
     let plan = experiment.plan.clone();
-    let (handle, control) = control();
+    let Surroundings {
+        exporter,
+        handle,
+        control,
+        log,
+    } = surroundings;
+    let exporter = exporter.as_ref();
     let recorder = Recorder::open(folder.clone(), &plan, handle.clone())?;
     let failure = recorder.failure();
-    interrupt::watch(handle).context("cannot listen for signals")?;
+    interrupt::watch(handle, log).context("cannot listen for signals")?;
     let metrics = MetricsObserver::new(info(&plan));
     let sampler = exporter.map(|_| sample(&plan, &metrics));
     let observers: Vec<Box<dyn Observer>> = vec![
@@ -114,6 +146,29 @@ fn serve_metrics(plan: &Plan) -> Result<Option<Exporter>, Problems> {
         Err(error) => {
             tracing::warn!("no metrics at {address}: {error}; --metrics names another address");
             Ok(None)
+        }
+    }
+}
+
+/// Listens for commands where the plan says so.
+fn serve_control(plan: &Plan, handle: &ControlHandle) -> Result<(), Problems> {
+    let Some(address) = plan.control else {
+        return Ok(());
+    };
+    let token = Token::from_environment();
+    match ControlServer::start(address, token, handle.clone()) {
+        Ok(server) => {
+            let address = server.address();
+            say(format_args!(
+                "control at {address}: regatta ctl --control {address} status"
+            ));
+            Ok(())
+        }
+        Err(error) => {
+            let mut problems = plan.problems();
+            let right = "name another address, port 0 for any that is free, or off";
+            problems.report("control", error, right);
+            Err(problems)
         }
     }
 }

@@ -45,6 +45,8 @@ pub struct Plan {
     pub simulation: SimulationPlan,
     /// What can be seen while it runs.
     pub telemetry: TelemetryPlan,
+    /// Where the run can be steered from; `None`: nowhere.
+    pub control: Option<SocketAddr>,
     /// All settings, with the defaults filled in.
     pub settings: Settings,
     /// The tables of the scenario file.

@@ -39,6 +39,7 @@ impl Workplace {
             .current_dir(self.path())
             .env_remove("REGATTA_DATA")
             .env_remove("RUST_LOG")
+            .env_remove("REGATTA_CONTROL_TOKEN")
             .env("XDG_CACHE_HOME", self.path().join("cache"))
             .args(line.split_whitespace());
         command

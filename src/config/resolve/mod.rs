@@ -10,6 +10,7 @@ mod script;
 mod tests;
 
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::ops::RangeBounds;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -46,6 +47,7 @@ pub(super) fn resolve(
     let training = resolver.training();
     let devices = resolver.devices(data.num_clients);
     let telemetry = resolver.telemetry();
+    let control = resolver.control();
     let name = resolver.name(scenario_name, data.task, aggregation.method);
     let out = resolver.settings.out.clone();
     let seed = *resolver.settings.seed.get_or_insert(42);
@@ -71,6 +73,7 @@ pub(super) fn resolve(
         devices,
         simulation,
         telemetry,
+        control,
         settings,
         script,
         origins,
@@ -232,6 +235,18 @@ impl Resolver<'_> {
             client_series: *self.settings.client_series.get_or_insert(100),
             quiet: *self.settings.quiet.get_or_insert(false),
         }
+    }
+
+    fn control(&mut self) -> Option<SocketAddr> {
+        let address = self.settings.control.get_or_insert_with(|| "off".into());
+        if address == "off" {
+            return None;
+        }
+        let parsed = address.parse().ok();
+        let right = "give an address and a port such as 127.0.0.1:9465, or off";
+        self.problems
+            .require(parsed.is_some(), "control", "not a network address", right);
+        parsed
     }
 
     fn name(&mut self, scenario: Option<&str>, task: Task, method: Method) -> String {

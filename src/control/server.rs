@@ -1,0 +1,139 @@
+//! The end of the line that a run holds.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use regatta_actors::control::ControlHandle;
+
+use super::{Ask, ClientLine, Reply, Request, Status, TOKEN_VARIABLE, Token};
+
+/// How long somebody who has connected may take to say something.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest request, in bytes.
+const LONGEST: u64 = 4096;
+
+/// Why a run cannot be steered from an address.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Others than this machine's could steer the run.
+    #[error("not a loopback address, and {} holds no token", TOKEN_VARIABLE)]
+    NoToken,
+    /// The address is taken, or not this machine's.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// A listener that lives as long as the process.
+#[derive(Debug)]
+pub struct ControlServer {
+    address: SocketAddr,
+}
+
+impl ControlServer {
+    /// Starts to listen; port 0 takes any that is free. Where there is a token, each request has
+    /// to have it.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start(
+        address: SocketAddr,
+        token: Option<Token>,
+        control: ControlHandle,
+    ) -> Result<Self, StartError> {
+        if !address.ip().is_loopback() && token.is_none() {
+            return Err(StartError::NoToken);
+        }
+        let listener = TcpListener::bind(address)?;
+        let address = listener.local_addr()?;
+        let desk = Desk { token, control };
+        thread::Builder::new()
+            .name("control".to_owned())
+            .spawn(move || {
+                // One at a time: nobody keeps the line for long.
+                for stream in listener.incoming() {
+                    if let Err(error) = stream.and_then(|stream| desk.attend(stream)) {
+                        tracing::debug!("a control connection ended: {error}");
+                    }
+                }
+            })?;
+        Ok(Self { address })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// Answers requests.
+pub(super) struct Desk {
+    pub token: Option<Token>,
+    pub control: ControlHandle,
+}
+
+impl Desk {
+    fn attend(&self, mut stream: TcpStream) -> io::Result<()> {
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        let mut line = String::new();
+        BufReader::new((&stream).take(LONGEST)).read_line(&mut line)?;
+        let mut reply = serde_json::to_vec(&self.answer(&line))?;
+        reply.push(b'\n');
+        stream.write_all(&reply)
+    }
+
+    /// The answer to one line.
+    pub fn answer(&self, line: &str) -> Reply {
+        let request: Request = match serde_json::from_str(line) {
+            Ok(request) => request,
+            Err(error) => return Reply::Error(format!("not understood: {error}")),
+        };
+        let given = request.token.unwrap_or_default();
+        if self
+            .token
+            .as_ref()
+            .is_some_and(|token| !token.matches(&given))
+        {
+            tracing::warn!("a control request without the right token was refused");
+            return Reply::Error(format!("the token is not the one in {TOKEN_VARIABLE}"));
+        }
+        self.carry_out(request.ask)
+    }
+
+    fn carry_out(&self, ask: Ask) -> Reply {
+        let Some(command) = ask.command() else {
+            return Reply::Status(Box::new(self.status()));
+        };
+        if let Some(client) = ask.client()
+            && self.control.board().get(client).is_none()
+        {
+            return Reply::Error(format!("the run has no client {client}"));
+        }
+        if let Ask::Slow { factor, .. } = ask
+            && !(factor.is_finite() && factor > 0.0)
+        {
+            return Reply::Error("the factor has to be a number above 0".to_owned());
+        }
+        if !self.control.send(command) {
+            return Reply::Error("the run is over".to_owned());
+        }
+        Reply::Done("done; it takes effect after this round".to_owned())
+    }
+
+    fn status(&self) -> Status {
+        let line = |(client, status): (_, regatta_actors::board::ClientStatus)| ClientLine {
+            client,
+            state: status.state,
+            round: status.round,
+            loss: status.loss,
+        };
+        let clients = self.control.board().snapshot();
+        Status {
+            run: self.control.status(),
+            clients: clients.into_iter().map(line).collect(),
+        }
+    }
+}
