@@ -2,10 +2,25 @@
 
 use std::ffi::{CStr, c_char, c_int};
 
-use tch::{Device, Kind, TchError};
+use tch::{Device, Kind, TchError, Tensor};
+use torch_sys::C_tensor;
 
 unsafe extern "C" {
     fn shim_err() -> *const c_char;
+    fn shim_dropout(x: *const C_tensor, seed: u64, threshold: u32) -> *mut C_tensor;
+    fn shim_fused_adamw(
+        parameters: *const *mut C_tensor,
+        gradients: *const *mut C_tensor,
+        means: *const *mut C_tensor,
+        squares: *const *mut C_tensor,
+        steps: *const *mut C_tensor,
+        len: usize,
+        rate: f64,
+        beta1: f64,
+        beta2: f64,
+        weight_decay: f64,
+        epsilon: f64,
+    ) -> c_int;
     fn shim_autocast_enter(cuda: c_int, dtype: c_int) -> c_int;
     fn shim_autocast_exit(cuda: c_int) -> c_int;
     fn shim_allow_tf32(on: c_int) -> c_int;
@@ -37,6 +52,86 @@ fn is_cuda(device: Device) -> c_int {
 pub fn use_threads(threads: u32) {
     tch::get_num_threads();
     tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
+}
+
+/// Zeroes values by a mask and scales the others, so that the mean is kept: y = x mask / (1 − p),
+/// with p = `threshold` / 2¹⁶. The mask is a function of `seed`, of nothing else; also backward,
+/// where it is drawn once more.
+///
+/// # Errors
+/// When the device fails, or the values are no floating-point numbers.
+pub fn dropout(x: &Tensor, seed: u64, threshold: u16) -> Result<Tensor, TchError> {
+    // SAFETY: `x` is alive through the call; what comes back is null or a tensor of our own.
+    let y = unsafe { shim_dropout(x.as_ptr(), seed, u32::from(threshold)) };
+    if y.is_null() {
+        check(-1)?;
+    }
+    // SAFETY: not null, and owned by nobody else.
+    Ok(unsafe { Tensor::from_ptr(y) })
+}
+
+/// One tensor's part of an AdamW step.
+#[derive(Debug)]
+pub struct AdamWParameter<'a> {
+    /// What is trained; changed in place.
+    pub value: &'a Tensor,
+    /// Its gradient.
+    pub gradient: &'a Tensor,
+    /// Mean of its gradients; changed in place.
+    pub mean: &'a Tensor,
+    /// Mean of their squares; changed in place.
+    pub square: &'a Tensor,
+    /// Steps taken, a float32 scalar; counted up.
+    pub steps: &'a Tensor,
+}
+
+/// Constants of an AdamW step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamWConstants {
+    /// Learning rate.
+    pub rate: f64,
+    /// β₁ and β₂.
+    pub betas: (f64, f64),
+    /// Weight decay.
+    pub weight_decay: f64,
+    /// ε.
+    pub epsilon: f64,
+}
+
+/// A step of AdamW over all tensors in one call.
+///
+/// # Errors
+/// When tensors differ in shape or device.
+pub fn fused_adamw(
+    parameters: &[AdamWParameter<'_>],
+    constants: AdamWConstants,
+) -> Result<(), TchError> {
+    let pointers = |of: fn(&AdamWParameter<'_>) -> *mut C_tensor| -> Vec<_> {
+        parameters.iter().map(of).collect()
+    };
+    let values = pointers(|p| p.value.as_ptr().cast_mut());
+    let gradients = pointers(|p| p.gradient.as_ptr().cast_mut());
+    let means = pointers(|p| p.mean.as_ptr().cast_mut());
+    let squares = pointers(|p| p.square.as_ptr().cast_mut());
+    let steps = pointers(|p| p.steps.as_ptr().cast_mut());
+    let (beta1, beta2) = constants.betas;
+    // SAFETY: five arrays of as many pointers to tensors that are alive through the call, which
+    // keeps none of them. It writes what the tensors refer to, as all in-place operations do.
+    check(unsafe {
+        shim_fused_adamw(
+            values.as_ptr(),
+            gradients.as_ptr(),
+            means.as_ptr(),
+            squares.as_ptr(),
+            steps.as_ptr(),
+            parameters.len(),
+            constants.rate,
+            beta1,
+            beta2,
+            constants.weight_decay,
+            constants.epsilon,
+        )
+    })
 }
 
 /// Mixed precision on this thread while it lives: matrix products in a narrower kind, what needs

@@ -140,7 +140,7 @@ impl Classifier {
     /// # Errors
     /// When libtorch fails.
     pub fn logits(&self, inputs: &Inputs, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
-        self.head(&self.hidden(inputs, masks)?, masks)
+        self.head(&self.encoder.first_token(inputs, masks)?, masks)
     }
 }
 

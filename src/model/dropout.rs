@@ -9,6 +9,8 @@ use rand::Rng;
 use regatta_actors::random::Stream;
 use tch::{TchError, Tensor};
 
+use crate::torch;
+
 /// The masks of one client's round, drawn in the order of the forward pass.
 #[derive(Debug)]
 pub struct Masks {
@@ -34,25 +36,8 @@ impl Masks {
         if threshold == 0 {
             return Ok(x.shallow_clone());
         }
-        let mask = self.draw(x.numel(), threshold);
-        let mask = Tensor::f_from_slice(&mask)?.f_reshape(x.size())?;
-        x.f_mul(&mask.f_to_device(x.device())?.f_to_kind(x.kind())?)
-    }
-
-    fn draw(&self, len: usize, threshold: u16) -> Vec<f32> {
-        let keep = 1.0 / (1.0 - f32::from(threshold) / 65536.0);
-        let mut bytes = vec![0_u8; 2 * len];
-        self.stream.borrow_mut().fill_bytes(&mut bytes);
-        let draws = bytes.as_chunks::<2>().0.iter();
-        draws
-            .map(|&b| {
-                if u16::from_le_bytes(b) < threshold {
-                    0.0
-                } else {
-                    keep
-                }
-            })
-            .collect()
+        let seed = self.stream.borrow_mut().next_u64();
+        torch::dropout(x, seed, threshold)
     }
 }
 
@@ -97,6 +82,38 @@ mod tests {
         let draw = |seed| Vec::<f32>::try_from(masks(seed).apply(&x, 0.5).unwrap()).unwrap();
         assert_eq!(draw(1), draw(1));
         assert_ne!(draw(1), draw(2));
+    }
+
+    #[test]
+    fn the_gradient_has_the_mask_of_the_forward_pass() {
+        let x = Tensor::randn([37, 129], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let y = masks(3).apply(&x, 0.25).unwrap();
+        y.sum(Kind::Float).backward();
+        let mask = (y / &x).detach();
+        assert!(x.grad().allclose(&mask, 1e-6, 1e-6, false));
+    }
+
+    #[test]
+    fn a_mask_does_not_depend_on_the_number_of_threads_or_the_kind() {
+        let x = Tensor::ones([300, 1000], (Kind::Float, Device::Cpu));
+        let draw = |threads| {
+            torch::use_threads(threads);
+            masks(5).apply(&x, 0.1).unwrap()
+        };
+        let one = draw(1);
+        assert_eq!(draw(2), one);
+        for kind in [Kind::BFloat16, Kind::Half] {
+            let narrow = masks(5).apply(&x.to_kind(kind), 0.1).unwrap();
+            assert_eq!(narrow.kind(), kind);
+            assert_eq!(narrow.ne(0.0), one.ne(0.0));
+        }
+    }
+
+    #[test]
+    fn integers_are_refused_with_a_reason() {
+        let x = Tensor::ones([4], (Kind::Int64, Device::Cpu));
+        let error = masks(1).apply(&x, 0.5).unwrap_err().to_string();
+        assert!(error.contains("dropout of Long values"), "{error}");
     }
 
     #[test]

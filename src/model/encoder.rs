@@ -95,13 +95,15 @@ impl Attention {
             .f_transpose(1, 2)?)
     }
 
+    /// The output at the positions of `asking`, which are those of `x` or some of them.
     fn forward(
         &self,
         x: &Tensor,
+        asking: &Tensor,
         bias: Option<&Tensor>,
         masks: Option<&Masks>,
     ) -> Result<Tensor, ModelError> {
-        let query = self.split(&self.query.forward(x, masks)?)?;
+        let query = self.split(&self.query.forward(asking, masks)?)?;
         let key = self.split(&self.key.forward(x, masks)?)?;
         let value = self.split(&self.value.forward(x, masks)?)?;
         let context = match masks {
@@ -112,13 +114,13 @@ impl Attention {
                 &query, &key, &value, bias, 0.0, false, None, false,
             )?,
         };
-        let context = context.f_transpose(1, 2)?.f_reshape(x.size())?;
+        let context = context.f_transpose(1, 2)?.f_reshape(asking.size())?;
         let y = dropout(
             &self.output.forward(&context, masks)?,
             self.hidden_dropout,
             masks,
         )?;
-        self.norm.forward(&y.f_add(x)?)
+        self.norm.forward(&y.f_add(asking)?)
     }
 }
 
@@ -206,10 +208,37 @@ impl Encoder {
     /// # Errors
     /// When libtorch fails.
     pub fn forward(&self, inputs: &Inputs, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
+        self.run(inputs, None, masks)
+    }
+
+    /// The last hidden state of each row's first token, (rows, 1, hidden). The last layer then
+    /// computes keys and values for every token, and all else for that one.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub fn first_token(
+        &self,
+        inputs: &Inputs,
+        masks: Option<&Masks>,
+    ) -> Result<Tensor, ModelError> {
+        self.run(inputs, Some(1), masks)
+    }
+
+    /// Of the last layer only the first `wanted` tokens; `None`: all.
+    fn run(
+        &self,
+        inputs: &Inputs,
+        wanted: Option<i64>,
+        masks: Option<&Masks>,
+    ) -> Result<Tensor, ModelError> {
         let mut x = self.embeddings.forward(inputs, masks)?;
         let bias = inputs.attention_bias(x.kind())?;
-        for (attention, feed_forward) in &self.layers {
-            x = attention.forward(&x, bias.as_ref(), masks)?;
+        for (i, (attention, feed_forward)) in self.layers.iter().enumerate() {
+            let asking = match wanted {
+                Some(tokens) if i + 1 == self.layers.len() => x.f_narrow(1, 0, tokens)?,
+                _ => x.shallow_clone(),
+            };
+            x = attention.forward(&x, &asking, bias.as_ref(), masks)?;
             x = feed_forward.forward(&x, masks)?;
         }
         Ok(x)

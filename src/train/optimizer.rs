@@ -1,37 +1,83 @@
 //! AdamW over one client's trained tensors, fresh each round.
 
-use tch::{COptimizer, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::model::ModelError;
+use crate::torch::{AdamWConstants, AdamWParameter, fused_adamw};
 
 /// AdamW (Loshchilov & Hutter, *Decoupled Weight Decay Regularization*, 2019) with β 0.9 and
-/// 0.999, ε 1e-8, by libtorch.
+/// 0.999, ε 1e-8, by libtorch's fused kernel: all tensors in one call.
 #[derive(Debug)]
-pub struct AdamW(COptimizer);
+pub struct AdamW {
+    slots: Vec<Slot>,
+    weight_decay: f64,
+}
+
+/// A trained tensor with its moments.
+#[derive(Debug)]
+struct Slot {
+    value: Tensor,
+    mean: Tensor,
+    square: Tensor,
+    steps: Tensor,
+}
+
+impl Slot {
+    /// The slot's part of a step; `None` without a gradient.
+    fn with<'a>(&'a self, gradient: &'a Tensor) -> Option<AdamWParameter<'a>> {
+        gradient.defined().then(|| AdamWParameter {
+            value: &self.value,
+            gradient,
+            mean: &self.mean,
+            square: &self.square,
+            steps: &self.steps,
+        })
+    }
+}
 
 impl AdamW {
     /// An optimiser with empty moments.
     ///
     /// # Errors
-    /// When a tensor is no leaf of the graph.
+    /// When the device fails.
     pub fn new<'a>(
         leaves: impl IntoIterator<Item = &'a Tensor>,
         weight_decay: f64,
     ) -> Result<Self, ModelError> {
-        let mut optimizer = COptimizer::adamw(0.0, 0.9, 0.999, weight_decay, 1e-8, false)?;
-        for leaf in leaves {
-            optimizer.add_parameters(leaf, 0)?;
-        }
-        Ok(Self(optimizer))
+        let slot = |leaf: &Tensor| -> Result<_, ModelError> {
+            let value = leaf.f_detach()?;
+            Ok(Slot {
+                mean: value.f_zeros_like()?,
+                square: value.f_zeros_like()?,
+                steps: Tensor::f_zeros([], (Kind::Float, leaf.device()))?,
+                value: leaf.shallow_clone(),
+            })
+        };
+        let slots = leaves.into_iter().map(slot).collect::<Result<_, _>>()?;
+        Ok(Self {
+            slots,
+            weight_decay,
+        })
     }
 
-    /// Takes a step at that learning rate, and clears the gradients.
+    /// Takes a step at that learning rate, and clears the gradients. A tensor without a gradient
+    /// stays as it is.
     ///
     /// # Errors
     /// When libtorch fails.
     pub fn step(&mut self, rate: f64) -> Result<(), ModelError> {
-        self.0.set_learning_rate(rate)?;
-        self.0.step()?;
+        let gradients: Vec<_> = self.slots.iter().map(|slot| slot.value.grad()).collect();
+        let slots = self.slots.iter().zip(&gradients);
+        let parameters: Vec<_> = slots
+            .filter_map(|(slot, gradient)| slot.with(gradient))
+            .collect();
+        let constants = AdamWConstants {
+            rate,
+            betas: (0.9, 0.999),
+            weight_decay: self.weight_decay,
+            epsilon: 1e-8,
+        };
+        fused_adamw(&parameters, constants)?;
         self.clear()
     }
 
@@ -40,6 +86,9 @@ impl AdamW {
     /// # Errors
     /// When libtorch fails.
     pub fn clear(&mut self) -> Result<(), ModelError> {
-        Ok(self.0.zero_grad()?)
+        for slot in &mut self.slots {
+            slot.value.zero_grad();
+        }
+        Ok(())
     }
 }
