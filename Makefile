@@ -48,6 +48,10 @@ test: lint-tools setup test-setup lint doc ## every check: formatting, clippy, d
 		set -ex; $(CARGO) test --workspace; \
 	fi
 
+.PHONY: survive
+survive: build ## kill a run twenty times, resume it, compare the digests; some minutes
+	sh tests/survive.sh $${CARGO_TARGET_DIR:-target}/release/regatta 20 $(ARGS)
+
 .PHONY: check-monitoring
 check-monitoring: setup ## dashboards, rules and metrics with a real Prometheus; slow
 	$(CARGO) test --workspace --test monitoring

@@ -3,6 +3,7 @@
 //! A file is one line, `regatta checkpoint 1 DIGEST`, and a MessagePack body with that BLAKE3
 //! digest. No generator's state is in it: random streams are keyed.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,8 @@ const EXTENSION: &str = "checkpoint";
 pub struct Checkpoint {
     /// Of the plan that it is of.
     pub plan: Digest,
+    /// That plan's [`FederationPlan::course`], to say what was changed.
+    pub course: BTreeMap<String, String>,
     /// The last round in it.
     pub round: u32,
     /// Ledger entries until then.
@@ -42,6 +45,7 @@ pub struct CheckpointStore {
     folder: PathBuf,
     keep: u32,
     plan: Digest,
+    course: BTreeMap<String, String>,
 }
 
 impl CheckpointStore {
@@ -52,6 +56,7 @@ impl CheckpointStore {
             folder: folder.into(),
             keep: plan.checkpoints.keep,
             plan: digest(plan),
+            course: plan.course.clone(),
         }
     }
 
@@ -59,6 +64,12 @@ impl CheckpointStore {
     #[must_use]
     pub fn plan(&self) -> &Digest {
         &self.plan
+    }
+
+    /// What this plan's checkpoints say of its course.
+    #[must_use]
+    pub fn course(&self) -> &BTreeMap<String, String> {
+        &self.course
     }
 
     /// Writes a checkpoint and removes those that are no longer to be kept. Gives its size in
@@ -108,7 +119,12 @@ impl CheckpointStore {
         if checkpoint.plan == self.plan {
             return Ok(checkpoint);
         }
-        let reason = "it is of another plan: something that changes the run's course was changed";
+        let changes = changes(&checkpoint.course, &self.course);
+        let what = match changes.as_str() {
+            "" => "something that changes the run's course was changed",
+            changes => changes,
+        };
+        let reason = format!("it is of another plan: {what}; undo that, or begin a new run");
         Err(RecordError::file(path, "go on from", reason))
     }
 
@@ -167,6 +183,27 @@ fn sync_folder(folder: &Path) -> std::io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// The longest value that is shown.
+const SHOWN: usize = 40;
+
+/// What differs between the course of a run and another one, key by key.
+fn changes(was: &BTreeMap<String, String>, is: &BTreeMap<String, String>) -> String {
+    let keys: BTreeSet<_> = was.keys().chain(is.keys()).collect();
+    let change = |key: &String| {
+        let (old, new) = (was.get(key), is.get(key));
+        let short = [old, new].into_iter().flatten().all(|v| v.len() <= SHOWN);
+        match (old, new) {
+            _ if old == new => None,
+            (Some(old), Some(new)) if short => Some(format!("{key} was {old} and is {new} now")),
+            (Some(old), None) if short => Some(format!("{key} was {old} and is not set now")),
+            (None, Some(new)) if short => Some(format!("{key} was not set and is {new} now")),
+            _ => Some(format!("{key} is not what it was")),
+        }
+    };
+    let changes: Vec<_> = keys.into_iter().filter_map(change).collect();
+    changes.join(", ")
+}
+
 /// Identifies what decides a run's course; not on how many lanes, nor how often it is saved.
 fn digest(plan: &FederationPlan) -> Digest {
     let mut plan = plan.clone();
@@ -176,7 +213,9 @@ fn digest(plan: &FederationPlan) -> Digest {
         .for_each(|client| client.lane = None);
     plan.checkpoints = CheckpointPolicy::default();
     plan.watchdog_seconds = None;
-    plan.clock = ClockMode::Virtual;
+    if let ClockMode::Wall { scale } = &mut plan.clock {
+        *scale = 1.0;
+    }
     // A plan is plain data: it can always be written.
     Digest::of(&rmp_serde::to_vec(&plan).unwrap_or_default())
 }
@@ -193,6 +232,7 @@ mod tests {
     fn checkpoint(store: &CheckpointStore, round: u32) -> Checkpoint {
         Checkpoint {
             plan: store.plan().clone(),
+            course: store.course().clone(),
             round,
             recorded: 7,
             scheduler: vec![1],
@@ -248,6 +288,35 @@ mod tests {
         let store = CheckpointStore::new(folder.path(), &other_seed);
         let error = store.latest().unwrap_err().to_string();
         assert!(error.contains("another plan"), "{error}");
+    }
+
+    #[test]
+    fn what_was_changed_in_the_course_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let with = |entries: &[(&str, &str)]| FederationPlan {
+            course: entries
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect(),
+            ..plan()
+        };
+        let long = "x".repeat(100);
+        let first = with(&[("lr", "0.1"), ("r", "4"), ("data", &long), ("seed", "1")]);
+        let store = CheckpointStore::new(folder.path(), &first);
+        store.save(&checkpoint(&store, 1)).unwrap();
+        assert!(store.latest().unwrap().is_some());
+        let other = with(&[("lr", "0.2"), ("bias", "all"), ("data", "y"), ("seed", "1")]);
+        let error = CheckpointStore::new(folder.path(), &other).latest();
+        let error = error.unwrap_err().to_string();
+        for change in [
+            "bias was not set and is all now",
+            "data is not what it was",
+            "lr was 0.1 and is 0.2 now",
+            "r was 4 and is not set now",
+        ] {
+            assert!(error.contains(change), "{error}");
+        }
+        assert!(!error.contains("seed"), "{error}");
     }
 
     #[test]

@@ -119,7 +119,12 @@ impl<L: Learner> LaneThread<L> {
                 attempt: task.attempt,
             };
             self.learner
-                .corrupt(&mut trained.update, corruption, &mut key.stream())
+                .corrupt(
+                    &mut trained.update,
+                    &task.global,
+                    corruption,
+                    &mut key.stream(),
+                )
                 .map_err(|error| JobFailure::Failed(error.to_string()))?;
         }
         let digest = trained.update.digest();

@@ -80,7 +80,8 @@ pub trait Learner: Send + Sync + 'static {
     /// When the device or the model cannot be had.
     fn folder(&self) -> Result<Self::Folder, BoxError>;
 
-    /// Spoils an update as a scripted fault has it, before it is sent. Called on a lane's thread.
+    /// Spoils an update that was trained from `start` as a scripted fault has it, before it is
+    /// sent. Called on a lane's thread.
     /// What it does may depend on nothing but its arguments; draws come from `stream`.
     ///
     /// # Errors
@@ -88,10 +89,11 @@ pub trait Learner: Send + Sync + 'static {
     fn corrupt(
         &self,
         update: &mut Self::Update,
+        start: &Self::Global,
         corruption: Corruption,
         stream: &mut Stream,
     ) -> Result<(), BoxError> {
-        let _ = (update, stream);
+        let _ = (update, start, stream);
         Err(format!("this learner cannot spoil an update ({corruption:?})").into())
     }
 }

@@ -3,7 +3,7 @@
 //! A [`FederationPlan`] is plain data. A scenario file or a command line is validated elsewhere
 //! and ends up as one of these; [`FederationPlan::check`] says whether it makes sense.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +67,10 @@ pub struct FederationPlan {
     /// Wall seconds without progress after which a lane is reported; `None`: never.
     #[serde(default)]
     pub watchdog_seconds: Option<f64>,
+    /// What else decides the run's course, by name: the learner's settings, digests of its files.
+    /// A run is resumed only where it is the same; the actors make nothing else of it.
+    #[serde(default)]
+    pub course: BTreeMap<String, String>,
 }
 
 /// When to save the run's state, if it is told where to.
@@ -155,6 +159,7 @@ impl FederationPlan {
             checkpoints: CheckpointPolicy::default(),
             clock: ClockMode::default(),
             watchdog_seconds: None,
+            course: BTreeMap::new(),
         }
     }
 

@@ -124,6 +124,7 @@ impl<L: Learner> ServerActor<L> {
         let store = self.store.as_ref()?;
         let checkpoint = Checkpoint {
             plan: store.plan().clone(),
+            course: store.course().clone(),
             round,
             recorded,
             scheduler,

@@ -23,7 +23,7 @@ pub struct Cli {
     /// Log more: -v what happens, -vv every message (RUST_LOG chooses by module)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// Write the log to this file as well; SIGHUP opens it anew
+    /// Write the log to this file as well, at least as -v shows it; SIGHUP opens it anew
     #[arg(long = "log_file", global = true, value_name = "FILE")]
     pub log_file: Option<PathBuf>,
 }

@@ -1,5 +1,6 @@
 //! Signals: the first Ctrl-C or SIGTERM finishes the round and saves the run's state, the second
-//! Ctrl-C stops at once; SIGHUP opens the log file anew.
+//! Ctrl-C stops at once; SIGHUP opens the log file anew. A file that may grow no more is an error
+//! of whoever writes it, not the process's death.
 
 use std::io;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 
 use regatta_actors::control::{ControlCommand, ControlHandle};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
@@ -25,6 +26,7 @@ pub fn watch(control: ControlHandle, log: Option<LogFile>) -> io::Result<()> {
     // In this order: the second handler arms the first for the next signal.
     flag::register_conditional_shutdown(SIGINT, STOPPED_AT_ONCE, Arc::clone(&asked))?;
     flag::register(SIGINT, asked)?;
+    flag::register(SIGXFSZ, Arc::default())?;
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     if log.is_some() {
         signals.add_signal(SIGHUP)?;

@@ -16,7 +16,7 @@ use crate::files::write_atomically;
 use crate::inputs::Inputs;
 use crate::record::{Recorder, RunFolder};
 use crate::telemetry::logging::LogFile;
-use crate::telemetry::{Exporter, MetricsObserver, RunInfo, Sampler};
+use crate::telemetry::{EventLog, Exporter, MetricsObserver, RunInfo, Sampler};
 
 /// Runs a scenario.
 ///
@@ -42,7 +42,7 @@ pub fn run(args: &ScenarioArgs, log: Option<LogFile>) -> anyhow::Result<()> {
 /// # Errors
 /// As [`run`].
 pub fn resume(args: &ResumeArgs, log: Option<LogFile>) -> anyhow::Result<()> {
-    let folder = RunFolder::open(&args.run)?;
+    let folder = RunFolder::open(&args.run)?.locked()?;
     let differing = Settings {
         lanes: args.lanes,
         metrics: args.metrics.clone(),
@@ -108,6 +108,7 @@ fn carry_out(
     let observers: Vec<Box<dyn Observer>> = vec![
         Box::new(recorder),
         Box::new(metrics),
+        Box::new(EventLog),
         Box::new(TerminalObserver::default()),
     ];
     let outcome = begin(experiment, folder, observers, control);

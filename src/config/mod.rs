@@ -5,6 +5,7 @@
 //! everything; what comes out is a [`Plan`], or [`Problems`] with every error and its place.
 //! A scenario file also has tables, the [`script::Script`].
 
+mod course;
 mod machine;
 mod plan;
 mod problems;
@@ -17,6 +18,7 @@ mod tables;
 
 use std::path::Path;
 
+pub use course::course;
 pub use machine::Machine;
 pub use plan::{
     AdapterPlan, AggregationPlan, DataPlan, DataSource, DeviceSpec, DevicesPlan, LaneSpec,

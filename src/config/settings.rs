@@ -12,9 +12,9 @@ const MODEL: &str = "Model";
 const ADAPTER: &str = "Adapter";
 const AGGREGATION: &str = "Aggregation";
 const TRAINING: &str = "Training";
-const DEVICES: &str = "Devices";
+pub(super) const DEVICES: &str = "Devices";
 const SIMULATION: &str = "Simulation";
-const OUTPUT: &str = "Output";
+pub(super) const OUTPUT: &str = "Output";
 
 /// How the adapted layers are parametrised.
 #[derive(

@@ -1,18 +1,24 @@
 //! The end of the line that a run holds.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use regatta_actors::control::ControlHandle;
 
 use super::{Ask, ClientLine, Reply, Request, Status, TOKEN_VARIABLE, Token};
 
-/// How long somebody who has connected may take to say something.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long somebody who has connected may take to say what is wanted, in all.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Threads that attend to connections. A connection that says nothing keeps one of them busy for
+/// as long as their patience lasts, and no longer; further ones wait in line.
+pub(super) const DESKS: usize = 8;
+/// A rest after a connection could not be accepted, for want of file handles say.
+const REST: Duration = Duration::from_millis(100);
 /// The longest request, in bytes.
-const LONGEST: u64 = 4096;
+const LONGEST: usize = 4096;
 
 /// Why a run cannot be steered from an address.
 #[derive(Debug, thiserror::Error)]
@@ -47,17 +53,14 @@ impl ControlServer {
         }
         let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
-        let desk = Desk { token, control };
-        thread::Builder::new()
-            .name("control".to_owned())
-            .spawn(move || {
-                // One at a time: nobody keeps the line for long.
-                for stream in listener.incoming() {
-                    if let Err(error) = stream.and_then(|stream| desk.attend(stream)) {
-                        tracing::debug!("a control connection ended: {error}");
-                    }
-                }
-            })?;
+        let listener = Arc::new(listener);
+        let desk = Arc::new(Desk { token, control });
+        for number in 0..DESKS {
+            let (listener, desk) = (Arc::clone(&listener), Arc::clone(&desk));
+            thread::Builder::new()
+                .name(format!("control-{number}"))
+                .spawn(move || desk.serve(&listener))?;
+        }
         Ok(Self { address })
     }
 
@@ -75,12 +78,30 @@ pub(super) struct Desk {
 }
 
 impl Desk {
+    /// Attends to one connection after the other.
+    fn serve(&self, listener: &TcpListener) {
+        for stream in listener.incoming() {
+            match stream {
+                Ok(stream) => {
+                    if let Err(error) = self.attend(stream) {
+                        tracing::debug!("a control connection ended: {error}");
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!("a control connection was not accepted: {error}");
+                    thread::sleep(REST);
+                }
+            }
+        }
+    }
+
     fn attend(&self, mut stream: TcpStream) -> io::Result<()> {
-        stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        let mut line = String::new();
-        BufReader::new((&stream).take(LONGEST)).read_line(&mut line)?;
-        let mut reply = serde_json::to_vec(&self.answer(&line))?;
+        let reply = match read_line(&mut stream)? {
+            Some(line) => self.answer(&line),
+            None => Reply::Error(format!("a request is one line of at most {LONGEST} bytes")),
+        };
+        let mut reply = serde_json::to_vec(&reply)?;
         reply.push(b'\n');
         stream.write_all(&reply)
     }
@@ -136,4 +157,28 @@ impl Desk {
             clients: clients.into_iter().map(line).collect(),
         }
     }
+}
+
+/// The first line that comes; `None`: it is too long. One byte now and then
+/// does not prolong the wait.
+fn read_line(stream: &mut TcpStream) -> io::Result<Option<String>> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut line = Vec::new();
+    let mut chunk = [0; 1024];
+    while !line.contains(&b'\n') {
+        if line.len() > LONGEST {
+            return Ok(None);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut chunk)? {
+            0 => break,
+            count => line.extend_from_slice(&chunk[..count]),
+        }
+    }
+    line.truncate(line.iter().position(|b| *b == b'\n').unwrap_or(line.len()));
+    Ok(Some(String::from_utf8_lossy(&line).into_owned()))
 }

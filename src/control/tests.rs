@@ -1,8 +1,9 @@
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 
 use regatta_actors::control::control;
 
-use super::server::Desk;
+use super::server::{DESKS, Desk};
 use super::*;
 
 fn loopback() -> SocketAddr {
@@ -74,6 +75,45 @@ fn other_machines_can_only_steer_with_a_token() {
     assert!(matches!(refused, Err(StartError::NoToken)));
     let token = Some(Token::new("secret"));
     assert!(ControlServer::start(everywhere, token, handle).is_ok());
+}
+
+/// What comes back for these bytes.
+fn say(server: &ControlServer, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    stream.write_all(bytes).unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    reply
+}
+
+#[test]
+fn connections_that_say_nothing_keep_nobody_else_from_the_line() {
+    let (handle, _run) = control();
+    let server = ControlServer::start(loopback(), None, handle).unwrap();
+    let connect = |_| TcpStream::connect(server.address()).unwrap();
+    let idle: Vec<_> = (0..2 * DESKS).map(connect).collect();
+    let reply = ask(server.address(), None, Ask::Status).unwrap();
+    assert!(matches!(reply, Reply::Status(_)));
+    drop(idle);
+}
+
+#[test]
+fn what_is_no_request_gets_an_error_and_not_a_run_s_attention() {
+    let (handle, _run) = control();
+    let server = ControlServer::start(loopback(), None, handle).unwrap();
+    for bytes in [
+        b"{\"command\":\"fly\"}\n".as_slice(),
+        b"{\"command\":\"slow\",\"client\":-1,\"factor\":2}\n",
+        b"{\"command\":\n",
+        b"\xff\xfe\n",
+        b"\n",
+    ] {
+        let reply = say(&server, bytes);
+        assert!(reply.starts_with(r#"{"error":"not understood"#), "{reply}");
+    }
+    let reply = say(&server, &[b'x'; 5000]);
+    assert!(reply.contains("one line of at most 4096 bytes"), "{reply}");
+    assert!(say(&server, b"{\"command\":\"status\"}\n").contains("status"));
 }
 
 #[test]

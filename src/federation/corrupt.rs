@@ -9,18 +9,20 @@ use regatta_actors::random::Stream;
 use super::payload::ClientUpdate;
 use crate::tensors::{HostTensor, TensorMap};
 
-/// Spoils an update; what is drawn comes from `stream`, tensor by tensor in name order.
+/// Spoils an update that was trained from `start`; what is drawn comes from `stream`, tensor by
+/// tensor in name order.
 ///
 /// - `nan`: one value of each tensor is not a number.
 /// - `wrong_shape`: one tensor has a row more.
 /// - `noise(scale)`: each value gets normal noise of `scale` times its tensor's root mean square.
-/// - `sign_flip`: every value is negated. A product of two of its tensors, such as LoRA's B A, is
-///   then the same; the head is not.
+/// - `sign_flip`: the client sends start − (trained − start), a step as long as its own in the
+///   opposite direction (the sign-flipping attack of Li et al., RSA, AAAI 2019, of magnitude 1).
 ///
 /// # Errors
-/// For a corruption that is not one of these.
+/// For a corruption that is not one of these, and for a tensor that `start` lacks.
 pub(super) fn corrupt(
     update: &mut ClientUpdate,
+    start: &TensorMap,
     corruption: Corruption,
     stream: &mut Stream,
 ) -> Result<(), BoxError> {
@@ -34,9 +36,7 @@ pub(super) fn corrupt(
         }),
         Corruption::WrongShape => lengthen(tensors, stream)?,
         Corruption::Noise { scale } => each(tensors, |tensor| add_noise(tensor, scale, stream)),
-        Corruption::SignFlip => each(tensors, |tensor| {
-            tensor.values_mut().iter_mut().for_each(|x| *x = -*x);
-        }),
+        Corruption::SignFlip => turn_back(tensors, start)?,
         other => return Err(format!("an update cannot be spoilt by {other:?}").into()),
     }
     Ok(())
@@ -54,6 +54,46 @@ fn add_noise(tensor: &mut HostTensor, scale: f64, stream: &mut Stream) {
         let noise: f64 = StandardNormal.sample(stream);
         *value += (deviation * noise) as f32;
     }
+}
+
+/// Turns each tensor's way from where it started into the opposite direction.
+fn turn_back(tensors: &mut TensorMap, start: &TensorMap) -> Result<(), BoxError> {
+    for (name, tensor) in &mut tensors.0 {
+        let shape = tensor.shape().to_vec();
+        let begun = start
+            .get(name)
+            .and_then(|whole| leading(whole, &shape))
+            .ok_or_else(|| format!("the client did not start from a {name} of shape {shape:?}"))?;
+        for (value, begun) in tensor.values_mut().iter_mut().zip(begun) {
+            *value = 2.0 * begun - *value;
+        }
+    }
+    Ok(())
+}
+
+/// The values of the leading part of a tensor: what a client of lower rank starts from.
+fn leading(whole: &HostTensor, shape: &[i64]) -> Option<Vec<f32>> {
+    let fits = whole.shape().len() == shape.len();
+    if !fits
+        || whole
+            .shape()
+            .iter()
+            .zip(shape)
+            .any(|(whole, part)| whole < part)
+    {
+        return None;
+    }
+    // Positions of the part's elements, one dimension after the other.
+    let mut positions = vec![0_usize];
+    for (&whole, &part) in whole.shape().iter().zip(shape) {
+        let (whole, part) = (whole as usize, part as usize);
+        let inner = positions.iter();
+        positions = inner
+            .flat_map(|at| (0..part).map(move |i| at * whole + i))
+            .collect();
+    }
+    let values = positions.into_iter().map(|at| whole.values()[at]);
+    Some(values.collect())
 }
 
 /// Gives a drawn tensor a row of zeros more.
@@ -94,6 +134,15 @@ mod tests {
         )
     }
 
+    /// What the client started from; `a` is larger, of a higher rank.
+    fn start() -> TensorMap {
+        let a = HostTensor::new(vec![3, 3], (0..9_u8).map(f32::from).collect());
+        let b = HostTensor::full(&[4], 0.5);
+        let tensors = [("a", a.unwrap()), ("b", b)];
+        let named = tensors.into_iter().map(|(n, t)| (n.to_owned(), t));
+        named.collect()
+    }
+
     fn spoilt(corruption: Corruption) -> ClientUpdate {
         let key = StreamKey {
             seed: 1,
@@ -103,7 +152,7 @@ mod tests {
             attempt: 0,
         };
         let mut update = update();
-        corrupt(&mut update, corruption, &mut key.stream()).unwrap();
+        corrupt(&mut update, &start(), corruption, &mut key.stream()).unwrap();
         update
     }
 
@@ -138,9 +187,25 @@ mod tests {
     }
 
     #[test]
-    fn every_sign_is_flipped() {
+    fn a_flipped_update_goes_as_far_the_other_way_from_where_it_started() {
         let flipped = spoilt(Corruption::SignFlip);
-        assert_eq!(flipped.0.get("a").unwrap().values(), [-2.0; 6]);
-        assert_eq!(flipped.0.get("b").unwrap().values(), [1.0; 4]);
+        let expected = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0].map(|start| 2.0 * start - 2.0);
+        assert_eq!(flipped.0.get("a").unwrap().values(), expected);
+        assert_eq!(flipped.0.get("b").unwrap().values(), [2.0; 4]);
+    }
+
+    #[test]
+    fn an_update_without_a_start_cannot_be_flipped() {
+        let mut update = update();
+        let key = StreamKey {
+            seed: 1,
+            purpose: "corruption",
+            name: "client-0",
+            round: 1,
+            attempt: 0,
+        };
+        let start = TensorMap::default();
+        let flipped = corrupt(&mut update, &start, Corruption::SignFlip, &mut key.stream());
+        assert!(flipped.unwrap_err().to_string().contains('a'));
     }
 }

@@ -11,10 +11,12 @@
 //! | [`server`] | the server's worker: checks, folds, scores |
 //! | `saved` | the server's state as bytes, for checkpoints |
 //! | `corrupt` | updates spoilt on purpose |
+//! | `course` | what must be the same for a run to be resumed |
 //! | [`results`] | what a run leaves behind: model and predictions |
 
 pub mod bases;
 mod corrupt;
+mod course;
 pub mod experiment;
 mod memory;
 pub mod payload;
@@ -69,10 +71,11 @@ impl Learner for Federation {
     fn corrupt(
         &self,
         update: &mut ClientUpdate,
+        start: &Snapshot,
         corruption: Corruption,
         stream: &mut Stream,
     ) -> Result<(), BoxError> {
-        corrupt::corrupt(update, corruption, stream)
+        corrupt::corrupt(update, &start.trained, corruption, stream)
     }
 }
 
@@ -161,5 +164,6 @@ fn federation_plan(experiment: &Experiment) -> FederationPlan {
         checkpoints: simulation.checkpoints,
         clock: simulation.clock,
         watchdog_seconds: simulation.watchdog.map(|limit| limit.as_secs_f64()),
+        course: course::course(experiment),
     }
 }

@@ -281,6 +281,20 @@ impl EncodedSplit {
         &self.tokens.type_ids[self.tokens.range(position)]
     }
 
+    /// Feeds what training and scoring read of the split to a hasher: tokens and labels.
+    pub fn hash_into(&self, hasher: &mut blake3::Hasher) {
+        hasher.update(&(self.len() as u64).to_le_bytes());
+        for position in 0..self.len() {
+            let ids = self.ids(position);
+            hasher.update(&(ids.len() as u64).to_le_bytes());
+            for id in ids {
+                hasher.update(&id.to_le_bytes());
+            }
+            hasher.update(self.type_ids(position));
+            hasher.update(&self.labels[position].to_le_bytes());
+        }
+    }
+
     /// Examples that were cut to the maximum length.
     #[must_use]
     pub fn truncated(&self) -> usize {

@@ -10,9 +10,11 @@
 //! predictions/<TASK>.tsv predictions for the test split, as GLUE's server takes them
 //! adapter/               the final adapter and head
 //! base_delta.safetensors what aggregation folded into base weights
+//! lock                   held by the process that writes here
 //! ```
 
 mod account;
+mod lock;
 mod observer;
 mod summary;
 #[cfg(test)]
@@ -21,6 +23,7 @@ mod tests;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use account::{Account, ClientAccount};
 pub use observer::{Failure, Recorder};
@@ -30,15 +33,18 @@ use regatta_actors::run::RunFiles;
 
 use crate::config::{Plan, Problems};
 use crate::files::write_atomically;
+use lock::FolderLock;
 
 /// The folder of one run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct RunFolder {
     path: PathBuf,
+    /// Keeps other processes from writing here, until the last clone is dropped.
+    lock: Option<Arc<FolderLock>>,
 }
 
 impl RunFolder {
-    /// Makes the plan's folder and writes its scenario into it.
+    /// Makes the plan's folder, takes its lock and writes its scenario into it.
     ///
     /// # Errors
     /// When `--out` names a file or a folder with something in it, or nothing can be written
@@ -54,9 +60,12 @@ impl RunFolder {
             plan.to_toml()
         );
         made.and_then(|path| {
-            write_atomically(&Self::at(&path).scenario(), scenario.as_bytes())
+            let folder = Self::at(&path)
+                .locked()
+                .map_err(|error| error.to_string())?;
+            write_atomically(&folder.scenario(), scenario.as_bytes())
                 .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-            Ok(Self { path })
+            Ok(folder)
         })
         .map_err(|wrong| {
             let mut problems = plan.problems();
@@ -65,7 +74,7 @@ impl RunFolder {
         })
     }
 
-    /// The folder of a run that was begun before.
+    /// The folder of a run that was begun before, to read.
     ///
     /// # Errors
     /// When there is no scenario in it.
@@ -88,7 +97,19 @@ impl RunFolder {
     pub fn at(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
+            lock: None,
         }
+    }
+
+    /// The same, with no other process writing into it until the last clone is dropped.
+    ///
+    /// # Errors
+    /// When another process does, or nothing can be written there.
+    pub fn locked(mut self) -> io::Result<Self> {
+        if self.lock.is_none() {
+            self.lock = Some(Arc::new(FolderLock::take(&self.path)?));
+        }
+        Ok(self)
     }
 
     /// The folder itself.
@@ -157,7 +178,10 @@ impl RunFolder {
 
 /// Takes a folder that the user named: a new one, or one with nothing in it.
 fn claim(path: &Path) -> Result<PathBuf, String> {
-    match fs::read_dir(path).map(|mut entries| entries.next().is_none()) {
+    // A run that ended before it had begun leaves its lock.
+    let is_lock =
+        |entry: io::Result<fs::DirEntry>| entry.is_ok_and(|e| e.file_name() == lock::NAME);
+    match fs::read_dir(path).map(|mut entries| entries.all(is_lock)) {
         Ok(true) => Ok(path.to_owned()),
         Ok(false) if path.join("scenario.toml").exists() => {
             Err("a run's results are in it already".to_owned())

@@ -9,7 +9,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{EnvFilter, Layer, fmt};
 
 /// A log file that can be opened anew, after it was moved away.
 #[derive(Debug, Clone)]
@@ -58,33 +58,38 @@ impl Write for LogFile {
     }
 }
 
-/// Starts logging: warnings, or more with each `-v`. `RUST_LOG` overrides both. `writer` makes
-/// what the lines go to, so that they do not disturb progress bars; they go to `file` as well.
+/// Starts logging: warnings, or more with each `-v`. `writer` makes what the lines go to, so that
+/// they do not disturb progress bars. They go to `file` as well, with what one `-v` shows at the
+/// least. `RUST_LOG` overrides all of it.
 pub fn start<W>(verbose: u8, writer: W, file: Option<LogFile>)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
+    let terminal = fmt::layer()
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(BoxMakeWriter::new(writer))
+        .with_filter(filter(verbose));
+    let file = file.map(|file| {
+        fmt::layer()
+            .with_ansi(false)
+            .with_writer(move || file.clone())
+            .with_filter(filter(verbose.max(1)))
+    });
+    // Only a second start could fail, and then there is a log already.
+    let _ = tracing_subscriber::registry()
+        .with(terminal)
+        .with(file)
+        .try_init();
+}
+
+fn filter(verbose: u8) -> EnvFilter {
     let default = match verbose {
         0 => "warn",
         1 => "warn,regatta=info,regatta_actors=info",
         2 => "info,regatta=debug,regatta_actors=debug",
         _ => "debug,regatta=trace,regatta_actors=trace",
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let terminal = fmt::layer()
-        .with_ansi(io::stderr().is_terminal())
-        .with_writer(BoxMakeWriter::new(writer));
-    let file = file.map(|file| {
-        fmt::layer()
-            .with_ansi(false)
-            .with_writer(move || file.clone())
-    });
-    // Only a second start could fail, and then there is a log already.
-    let _ = tracing_subscriber::registry()
-        .with(filter)
-        .with(terminal)
-        .with(file)
-        .try_init();
+    EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default))
 }
 
 #[cfg(test)]

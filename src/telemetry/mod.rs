@@ -1,12 +1,14 @@
 //! What a run shows while it goes on: metrics for Prometheus, and logs.
 //!
 //! [`catalog`] holds every metric's name and meaning; [`MetricsObserver`] sets them from a run's
-//! events, [`Sampler`] those that no event tells of; [`Exporter`] serves them.
+//! events, [`Sampler`] those that no event tells of; [`Exporter`] serves them. [`EventLog`] writes
+//! the events to the log.
 
 pub mod catalog;
 pub mod logging;
 pub mod metric;
 
+mod event_log;
 mod exporter;
 mod fleet;
 mod lanes;
@@ -15,6 +17,7 @@ mod sampler;
 #[cfg(test)]
 mod tests;
 
+pub use event_log::EventLog;
 pub use exporter::Exporter;
 pub use lanes::SharedLanes;
 pub use observer::{MetricsObserver, RunInfo};

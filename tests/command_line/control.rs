@@ -2,22 +2,17 @@
 
 use std::fs;
 
-use crate::workplace::{Running, Workplace};
+use crate::workplace::{Running, Steered, Workplace};
 
 const RUN: &str = "run --task rte --model models/tiny --num_clients 3 --local_epochs 1 \
-                   --batch_size 4 --metrics off --control 127.0.0.1:0 --rounds 1000000 --out run";
+                   --batch_size 4 --metrics off --rounds 1000000 --out run";
 
 #[test]
 fn commands_steer_a_run_and_stand_in_its_ledger_and_it_replays_with_them() {
     let place = Workplace::new();
-    let (running, mut lines) = Running::start(&place, RUN);
-    let said = lines.find(|line| line.starts_with("control at ")).unwrap();
-    let address = said.split([' ', ':']).nth(2).unwrap().to_owned();
-    let port = said.split(':').nth(1).unwrap().to_owned();
-    let ctl = |what: &str| format!("ctl --control {address}:{port} {what}");
-    lines.find(|line| line.starts_with("round ")).unwrap();
-    place.accepts(&ctl("pause"));
-    lines.find(|line| line.starts_with("paused after")).unwrap();
+    let mut steered = Steered::start(&place, RUN);
+    steered.pause(&place);
+    let ctl = |what: &str| format!("ctl --control {} {what}", steered.address);
     let status = place.accepts(&ctl("status"));
     assert!(
         status.contains("paused") && status.contains("/1000000"),
@@ -25,20 +20,31 @@ fn commands_steer_a_run_and_stand_in_its_ledger_and_it_replays_with_them() {
     );
     place.accepts(&ctl("drop 0"));
     place.accepts(&ctl("slow 1 2.5"));
+    place.accepts(&ctl("checkpoint"));
     let output = place.regatta(&ctl("drop 9"));
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(
         !output.status.success() && text.contains("no client 9"),
         "{text}"
     );
+    let output = place.regatta(&ctl("slow 1 -2"));
+    assert!(!output.status.success());
     place.accepts(&ctl("resume"));
+    let lines = &mut steered.lines;
     lines.find(|line| line.contains("2/2 clients")).unwrap();
+    place.accepts(&ctl("restore 0"));
+    lines.find(|line| line.contains("3/3 clients")).unwrap();
     place.accepts(&ctl("stop"));
     lines.for_each(drop);
-    assert!(running.wait().success());
+    assert!(steered.running.wait().success());
 
     let ledger = place.read("run/events.jsonl");
-    for command in ["drop_client", "slow_client", "finish_round"] {
+    for command in [
+        "drop_client",
+        "slow_client",
+        "restore_client",
+        "finish_round",
+    ] {
         assert!(
             ledger.contains(&format!("\"command\":\"{command}\"")),
             "{command}"
@@ -73,12 +79,67 @@ fn an_address_that_others_reach_wants_a_token() {
 }
 
 #[test]
-fn the_log_goes_to_a_file_as_well() {
+fn who_has_another_token_or_none_steers_nothing() {
     let place = Workplace::new();
-    place.accepts(
-        "run --task rte --model models/tiny --metrics off --rounds 1 --out run -v --log_file log",
-    );
-    assert!(fs::metadata(place.path().join("log")).is_ok());
+    let mut command = place.command(RUN);
+    command.env("REGATTA_CONTROL_TOKEN", "open sesame");
+    let steered = Steered::of(command);
+    for token in [None, Some("open says me")] {
+        let mut command = place.command(&steered.line("stop"));
+        token.map(|token| command.env("REGATTA_CONTROL_TOKEN", token));
+        let output = command.output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains("the token is not the one"), "{text}");
+    }
+    let mut command = place.command(&steered.line("stop"));
+    command.env("REGATTA_CONTROL_TOKEN", "open sesame");
+    assert!(command.status().unwrap().success());
+    steered.lines.for_each(drop);
+    assert!(steered.running.wait().success());
+}
+
+#[test]
+fn a_run_that_goes_on_is_no_other_process_s_to_resume_but_can_be_replayed() {
+    let place = Workplace::new();
+    let mut steered = Steered::start(&place, RUN);
+    steered.pause(&place);
+    let output = place.regatta("resume run");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("another process is at work in run"), "{text}");
+    place.accepts("replay run --check");
+    place.accepts("report run");
+    steered.running.signal("-KILL");
+    steered.lines.for_each(drop);
+    steered.running.wait();
+    // The lock went with the process.
+    let (resumed, mut lines) = Running::start(&place, "resume run");
+    lines
+        .find(|line| line.starts_with("going on after"))
+        .unwrap();
+    resumed.kill();
+}
+
+#[test]
+fn the_log_goes_to_a_file_as_well_and_after_a_hangup_to_a_new_one() {
+    let place = Workplace::new();
+    let mut steered = Steered::start(&place, &format!("{RUN} --log_file log"));
+    let first = steered.pause(&place);
+    let (log, moved) = (place.path().join("log"), place.path().join("log.1"));
+    fs::rename(&log, &moved).unwrap();
+    steered.running.signal("-HUP");
+    place.wait_for("log");
+    place.accepts(&steered.line("resume"));
+    let told = format!(" {}/1000000", first + 1);
+    steered.lines.find(|line| line.contains(&told)).unwrap();
+    place.accepts(&steered.line("stop"));
+    steered.lines.for_each(drop);
+    assert!(steered.running.wait().success());
+    let (old, new) = (place.read("log.1"), place.read("log"));
+    assert!(old.contains(&format!("round {first} ended")), "{old}");
+    assert!(new.contains(&format!("round {} ended", first + 1)), "{new}");
+    assert!(!new.contains(&format!("round {first} ended")), "{new}");
     let errors = place.errors("check --task rte --model models/tiny --log_file none/log");
     assert!(
         errors.len() == 1 && errors[0].contains("--log_file"),

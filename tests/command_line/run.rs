@@ -103,6 +103,22 @@ fn the_first_interrupt_finishes_the_round() {
 }
 
 #[test]
+fn the_second_interrupt_ends_the_process_at_once() {
+    let place = Workplace::new();
+    let line = format!("{RUN} --rounds 1 --metrics off --out results")
+        .replace("--local_epochs 1", "--local_epochs 10000000");
+    let (running, mut lines) = Running::start(&place, &line);
+    lines.find(|line| line.starts_with("2 clients on")).unwrap();
+    running.signal("-INT");
+    lines
+        .find(|line| line.starts_with("finishing the round"))
+        .unwrap();
+    running.signal("-INT");
+    lines.for_each(drop);
+    assert_eq!(running.wait().code(), Some(130));
+}
+
+#[test]
 fn metrics_are_served_until_an_interrupt_after_the_end() {
     let place = Workplace::new();
     let line = format!("{RUN} --rounds 2 --metrics 127.0.0.1:0 --out results");

@@ -1,12 +1,13 @@
 //! Runs with scripted faults: the same on any number of lanes, after any kill, and again.
 
 use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 use regatta_actors::learner::Digest;
 use regatta_actors::record::RoundRecord;
 
-use crate::workplace::{Running, Workplace};
+use crate::workplace::{Running, Steered, Workplace};
 
 /// Every kind of fault, on six clients with two examples each.
 const FAULTS: &str = r#"
@@ -207,27 +208,93 @@ fn sigterm_finishes_the_round_and_saves_it_and_a_resumed_run_goes_on() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_stops_the_run_and_the_last_checkpoint_loads() {
+fn a_checkpoint_that_cannot_be_written_stops_the_run_and_the_last_good_one_loads() {
     let place = place();
-    place.accepts("run faults.toml --out whole");
-    let (running, mut lines) = Running::start(&place, "run faults.toml --out full");
-    // A round is announced before it is saved; when the second is, the first one's checkpoint is there.
-    lines.find(|line| line.starts_with("round ")).unwrap();
-    lines.find(|line| line.starts_with("round ")).unwrap();
-    let checkpoints = place.path().join("full/checkpoints");
-    // Even root cannot make a file below a file.
-    let aside = place.path().join("full/aside");
-    fs::rename(&checkpoints, &aside).unwrap();
-    fs::write(&checkpoints, "").unwrap();
-    let output = running.output();
-    fs::remove_file(&checkpoints).unwrap();
-    fs::rename(&aside, &checkpoints).unwrap();
-    if !output.status.success() {
-        let text = String::from_utf8_lossy(&output.stderr);
-        assert!(text.contains("checkpoints"), "{text}");
-        place.accepts("resume full");
+    place.accepts("run faults.toml --rounds 60 --out whole");
+    let mut steered = Steered::start(&place, "run faults.toml --rounds 60 --out full");
+    let next = steered.pause(&place) + 1;
+    // Even root cannot write a file where a folder is.
+    let name = format!("full/checkpoints/round-{next:08}.partial");
+    let obstacle = place.path().join(&name);
+    fs::create_dir(&obstacle).unwrap();
+    place.accepts(&steered.line("resume"));
+    steered.lines.for_each(drop);
+    let output = steered.running.output();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let checkpoint = name.replace(".partial", ".checkpoint");
+    assert!(
+        text.contains(&format!("cannot write {checkpoint}")),
+        "{text}"
+    );
+    fs::remove_dir(&obstacle).unwrap();
+    let said = place.accepts("resume full");
+    let goes_on = format!("going on after round {}", next - 1);
+    assert!(said.contains(&goes_on), "{said}");
+    assert_same(&place, "whole", "full");
+}
+
+#[test]
+fn a_disk_without_room_stops_the_run_and_it_goes_on_when_there_is_room_again() {
+    let place = place();
+    place.accepts("run faults.toml --rounds 60 --out whole");
+    let size = |name: &str| fs::metadata(place.path().join(name)).unwrap().len();
+    let ledger = size("whole/events.jsonl");
+    let checkpoint = size("whole/checkpoints/round-00000059.checkpoint");
+    assert!(ledger > 2 * checkpoint, "{ledger} {checkpoint}");
+    // Files may grow to half of what the ledger takes, in blocks of 512 bytes.
+    let script = format!("ulimit -f {}; exec \"$0\" \"$@\"", ledger / 2 / 512);
+    let command = place.command("run faults.toml --rounds 60 --out full");
+    let mut limited = Command::new("sh");
+    limited.args(["-c", &script]).arg(command.get_program());
+    limited.args(command.get_args()).current_dir(place.path());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
     }
-    assert_eq!(digests(&place, "whole"), digests(&place, "full"));
+    let output = limited.output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("error: cannot write") && text.contains("full/"),
+        "{text}"
+    );
+    let said = place.accepts("resume full");
+    assert!(said.contains("going on after round"), "{said}");
+    assert_same(&place, "whole", "full");
+}
+
+#[test]
+fn a_run_is_not_resumed_with_settings_or_data_that_change_its_results() {
+    let place = place();
+    place.accepts("run faults.toml --out run");
+    let refused = |what: &str| {
+        let output = place.regatta("resume run");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains(what), "{text}");
+    };
+    let scenario = place.read("run/scenario.toml");
+    let with = |old: &str, new: &str| {
+        assert!(scenario.contains(old), "{scenario}");
+        place.write("run/scenario.toml", &scenario.replace(old, new));
+    };
+    with("lr = 0.001", "lr = 0.01");
+    refused("lr was 0.001 and is 0.01 now");
+    with("corruption = \"nan\"", "corruption = \"sign_flip\"");
+    refused("faults is not what it was");
+    with("keep_checkpoints = 3", "keep_checkpoints = 4");
+    place.accepts("resume run --lanes 1");
+    let train = "data/glue/RTE/train.tsv";
+    let examples = place.read(train);
+    place.write(train, &examples.replace("a boat 3", "a boat boat"));
+    refused("data is not what it was");
+    place.write(train, &examples);
+    fs::rename(place.path().join("data"), place.path().join("moved")).unwrap();
+    with("data = \"data/glue\"", "data = \"moved/glue\"");
+    place.accepts("resume run");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
 
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
@@ -26,6 +27,18 @@ impl Workplace {
 
     pub fn write(&self, name: &str, text: &str) {
         fs::write(self.path().join(name), text).unwrap();
+    }
+
+    /// Waits until there is such a file.
+    pub fn wait_for(&self, name: &str) {
+        let path = self.path().join(name);
+        for _ in 0..6000 {
+            if path.exists() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("there is no {name}, and none comes");
     }
 
     pub fn read(&self, name: &str) -> String {
@@ -69,12 +82,59 @@ impl Workplace {
     }
 }
 
+/// A run in the background that listens for commands.
+pub struct Steered {
+    pub running: Running,
+    pub lines: Box<dyn Iterator<Item = String>>,
+    /// Where it listens.
+    pub address: String,
+}
+
+impl Steered {
+    /// Starts a run and waits until it is at work.
+    pub fn start(place: &Workplace, line: &str) -> Self {
+        Self::of(place.command(line))
+    }
+
+    /// The same with a command of its own.
+    pub fn of(mut command: Command) -> Self {
+        command.args(["--control", "127.0.0.1:0"]);
+        let (running, mut lines) = Running::of(command);
+        let said = lines.find(|line| line.starts_with("control at ")).unwrap();
+        let address = said.split_whitespace().nth(2).unwrap();
+        let address = address.trim_end_matches(':').to_owned();
+        lines.find(|line| line.starts_with("round ")).unwrap();
+        let lines = Box::new(lines);
+        Self {
+            running,
+            lines,
+            address,
+        }
+    }
+
+    /// The command line that sends a command.
+    pub fn line(&self, what: &str) -> String {
+        format!("ctl --control {} {what}", self.address)
+    }
+
+    /// Waits until the run stands still; the last round that it did.
+    pub fn pause(&mut self, place: &Workplace) -> u32 {
+        place.accepts(&self.line("pause"));
+        let paused = |line: String| line.strip_prefix("paused after round ")?.parse().ok();
+        self.lines.find_map(paused).unwrap()
+    }
+}
+
 /// A run in the background, ended with the test.
 pub struct Running(Option<Child>);
 
 impl Running {
     pub fn start(place: &Workplace, line: &str) -> (Self, impl Iterator<Item = String> + use<>) {
-        let mut command = place.command(line);
+        Self::of(place.command(line))
+    }
+
+    /// The same with a command of its own.
+    pub fn of(mut command: Command) -> (Self, impl Iterator<Item = String> + use<>) {
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap())

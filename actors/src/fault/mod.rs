@@ -161,7 +161,7 @@ pub enum Corruption {
         /// Its standard deviation, as a multiple of the root mean square of the tensor's values.
         scale: f64,
     },
-    /// Every value has its sign flipped.
+    /// The client's step away from where it started is turned around.
     SignFlip,
 }
 

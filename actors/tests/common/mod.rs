@@ -176,6 +176,7 @@ impl Learner for Toy {
     fn corrupt(
         &self,
         update: &mut Numbers,
+        start: &Numbers,
         corruption: Corruption,
         stream: &mut Stream,
     ) -> Result<(), BoxError> {
@@ -186,7 +187,10 @@ impl Learner for Toy {
                 .0
                 .iter_mut()
                 .for_each(|x| *x += scale * stream.random::<f64>()),
-            Corruption::SignFlip => update.0.iter_mut().for_each(|x| *x = -*x),
+            Corruption::SignFlip => {
+                let pairs = update.0.iter_mut().zip(&start.0);
+                pairs.for_each(|(x, start)| *x = 2.0 * start - *x);
+            }
             _ => return Err("no such corruption".into()),
         }
         Ok(())

@@ -141,7 +141,7 @@ impl fmt::Display for ThenForm {
 as_text!(
     CorruptionForm,
     "Corruption",
-    "nan, wrong_shape, sign_flip, or noise(SCALE) with normal noise of SCALE times a tensor's root mean square",
+    "nan, wrong_shape, sign_flip (as far the other way from where the round began), or noise(SCALE) with normal noise of SCALE times a tensor's root mean square",
     "^(nan|wrong_shape|sign_flip|noise\\([0-9.eE+-]+\\))$"
 );
 as_text!(

@@ -1,0 +1,53 @@
+//! What decides a run's course beside the actors' plan: settings, and the content of files.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Experiment;
+use crate::config::{self, DeviceSpec};
+
+/// Settings by key, and digests of what the files hold by the setting that names them.
+pub(super) fn course(experiment: &Experiment) -> BTreeMap<String, String> {
+    let plan = &experiment.plan;
+    let mut course = config::course(plan);
+    course.insert("data".into(), data(experiment));
+    course.insert("model".into(), model(experiment));
+    if plan.model.init_adapter.is_some() {
+        let digest = experiment.initial.digest().0;
+        course.insert("init_adapter".into(), digest);
+    }
+    course.insert("devices".into(), devices(experiment));
+    course
+}
+
+/// The splits that are trained and scored on; predictions change no state.
+fn data(experiment: &Experiment) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for split in [&experiment.train]
+        .into_iter()
+        .chain(&experiment.validation)
+    {
+        split.hash_into(&mut hasher);
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+fn model(experiment: &Experiment) -> String {
+    let checkpoint = &experiment.checkpoint;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(format!("{:?}", checkpoint.config).as_bytes());
+    checkpoint.base.hash_into(&mut hasher);
+    checkpoint.head.hash_into(&mut hasher);
+    hasher.finalize().to_hex().to_string()
+}
+
+/// The kinds of devices: a processor and a GPU round differently, two GPUs of a kind do not.
+fn devices(experiment: &Experiment) -> String {
+    let devices = &experiment.plan.devices;
+    let kind = |device: DeviceSpec| match device {
+        DeviceSpec::Cpu => "cpu",
+        DeviceSpec::Cuda(_) => "cuda",
+    };
+    let lanes: BTreeSet<_> = devices.lanes.iter().map(|lane| kind(lane.device)).collect();
+    let lanes = lanes.into_iter().collect::<Vec<_>>().join(" and ");
+    format!("server {}, lanes {lanes}", kind(devices.server))
+}
