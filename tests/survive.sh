@@ -5,15 +5,15 @@
 #
 #   tests/survive.sh [REGATTA [KILLS [RUN'S ARGUMENTS ...]]]
 #
-# Without arguments of the run, it is the flaky fleet on a small share of its data, in which every
-# kind of fault strikes. Needs the small model and data set of `make setup`.
+# Without arguments of the run, it is tests/survive.toml, in which every kind of fault strikes.
+# Needs the small model and data set of `make setup`.
 set -eu
 regatta=${1:-target/release/regatta}
 kills=${2:-20}
 if [ $# -gt 2 ]; then
     shift 2
 else
-    set -- scenarios/flaky_fleet.toml --limit_train 200 --limit_eval 40
+    set -- tests/survive.toml
 fi
 folder=$(mktemp -d)
 running=
@@ -35,6 +35,8 @@ runs=0
 while [ "$killed" -lt "$kills" ]; do
     run="$folder/killed-$runs"
     runs=$((runs + 1))
+    # A third of the kills each, so that they fall on early and late rounds.
+    enough=$((killed + (kills + 2) / 3))
     at=
     while :; do
         # A ledger is begun before anything else happens; without one, the run begins anew.
@@ -45,7 +47,7 @@ while [ "$killed" -lt "$kills" ]; do
             "$regatta" run "$@" --metrics off --quiet --out "$run" >/dev/null 2>"$folder/said" &
         fi
         running=$!
-        if [ "$killed" -lt "$kills" ]; then
+        if [ "$killed" -lt "$kills" ] && [ "$killed" -lt "$enough" ]; then
             # A moment within a third of the time that a whole run takes, so that a run is killed
             # several times, also while it starts.
             random=$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')

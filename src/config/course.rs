@@ -78,7 +78,7 @@ mod tests {
     fn where_a_run_computes_and_what_is_seen_of_it_does_not_count() {
         let free = course_of(
             "lanes = 2\nmetrics = \"off\"\nmetrics_linger = \"1 s\"\nclient_series = 3\n\
-             control = \"127.0.0.1:0\"\nquiet = true\ncheckpoint_every = 7\nkeep_checkpoints = 9\n\
+             control = \"127.0.0.1:0\"\nquiet = true\nledger = false\ncheckpoint_every = 7\nkeep_checkpoints = 9\n\
              watchdog = \"off\"\nout = \"elsewhere\"\ncpu = true\ndata = \"moved\"\n\
              model = \"models/moved\"\n",
         );

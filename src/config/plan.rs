@@ -287,6 +287,8 @@ pub struct SimulationPlan {
 /// What can be seen of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TelemetryPlan {
+    /// Whether the ledger is kept.
+    pub ledger: bool,
     /// Where metrics are served; `None`: nowhere.
     pub metrics: Option<SocketAddr>,
     /// How long they are served after the end.

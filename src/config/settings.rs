@@ -350,6 +350,10 @@ pub struct Settings {
     /// Folder for the results, new or empty [default: runs/NAME-TIME]
     #[arg(long, help_heading = OUTPUT, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Keep the ledger, events.jsonl: some 500 bytes for each client asked in each round. Replay and
+    /// report need it; without it a run can still be resumed [default: true]
+    #[arg(long, help_heading = OUTPUT)]
+    pub ledger: Option<bool>,
     /// Address that serves metrics to Prometheus, or off [default: 127.0.0.1:9464]
     #[arg(long, help_heading = OUTPUT, value_name = "ADDR|off")]
     pub metrics: Option<String>,

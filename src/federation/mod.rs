@@ -89,8 +89,9 @@ pub fn execute(
     observers: Vec<Box<dyn Observer>>,
     control: Control,
 ) -> Result<RunOutcome, RunError> {
+    let files = folder.files(&experiment.plan);
     let (plan, learner) = prepare(experiment, folder);
-    run_recorded(plan, learner, observers, control, &folder.files())
+    run_recorded(plan, learner, observers, control, &files)
 }
 
 /// Goes on with a run from its last checkpoint.
@@ -103,8 +104,9 @@ pub fn resume(
     observers: Vec<Box<dyn Observer>>,
     control: Control,
 ) -> Result<RunOutcome, RunError> {
+    let files = folder.files(&experiment.plan);
     let (plan, learner) = prepare(experiment, folder);
-    regatta_actors::resume(plan, learner, observers, control, &folder.files())
+    regatta_actors::resume(plan, learner, observers, control, &files)
 }
 
 /// Runs an experiment again, its results going to `scratch`, and compares each event with a

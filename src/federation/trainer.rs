@@ -194,3 +194,25 @@ fn job_error(error: ModelError) -> JobError {
     }
     JobError::Failed(error.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn want_of_memory_is_told_from_other_failures() {
+        let of = |text: &str| job_error(ModelError::Refused(text.into()));
+        let cuda = "CUDA out of memory. Tried to allocate 2.00 GiB\nException raised from malloc";
+        for text in [cuda, "DefaultCPUAllocator: can't allocate memory"] {
+            let JobError::OutOfMemory(reason) = of(text) else {
+                panic!("{text}");
+            };
+            assert_eq!(reason.lines().count(), 1, "{reason}");
+            assert!(
+                reason.contains("allocate") || reason.contains("memory"),
+                "{reason}"
+            );
+        }
+        assert!(matches!(of("shapes differ"), JobError::Failed(_)));
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! scenario.toml          all settings, defaults filled in; runs again to the same result
-//! events.jsonl           the ledger: every event that a replay has too
+//! events.jsonl           the ledger: every event that a replay has too; unless it is not wanted
 //! checkpoints/           the run's state after its last rounds, to go on from
 //! rounds.jsonl           one line per round: a `RoundRecord` of the actors' crate
 //! summary.json           how it ended and what came out: a `Summary`
@@ -132,9 +132,9 @@ impl RunFolder {
 
     /// What a run is recorded in, and goes on from.
     #[must_use]
-    pub fn files(&self) -> RunFiles {
+    pub fn files(&self, plan: &Plan) -> RunFiles {
         RunFiles {
-            ledger: Some(self.ledger()),
+            ledger: plan.telemetry.ledger.then(|| self.ledger()),
             checkpoints: Some(self.path.join("checkpoints")),
         }
     }

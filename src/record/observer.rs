@@ -88,7 +88,10 @@ impl Recorder {
         let written = written.filter(|record: &RoundRecord| record.round <= after_round);
         let mut records: BTreeMap<u32, RoundRecord> =
             written.map(|record| (record.round, record)).collect();
-        if records.len() < after_round as usize {
+        if records.len() < after_round as usize && !self.plan.telemetry.ledger {
+            let path = path.display();
+            tracing::warn!("{path} lacks what a kill kept from it, and there is no ledger to tell");
+        } else if records.len() < after_round as usize {
             for entry in ledger::read(&self.folder.ledger()).map_err(io::Error::other)? {
                 if let Event::RoundFinished(record) = entry.map_err(io::Error::other)?.event
                     && record.round <= after_round

@@ -5,6 +5,7 @@
 
 mod control;
 mod input;
+mod lane;
 mod methods;
 mod run;
 mod scenarios;

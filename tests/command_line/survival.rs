@@ -267,6 +267,22 @@ fn a_disk_without_room_stops_the_run_and_it_goes_on_when_there_is_room_again() {
 }
 
 #[test]
+fn without_a_ledger_a_run_is_the_same_and_can_be_resumed() {
+    let place = place();
+    place.accepts("run faults.toml --rounds 20 --out whole");
+    let mut steered = Steered::start(
+        &place,
+        "run faults.toml --rounds 20 --out bare --ledger=false",
+    );
+    steered.pause(&place);
+    steered.running.kill();
+    let said = place.accepts("resume bare");
+    assert!(said.contains("going on after round"), "{said}");
+    assert!(!place.path().join("bare/events.jsonl").exists());
+    assert_eq!(rounds(&place, "whole"), rounds(&place, "bare"));
+}
+
+#[test]
 fn a_run_is_not_resumed_with_settings_or_data_that_change_its_results() {
     let place = place();
     place.accepts("run faults.toml --out run");

@@ -230,6 +230,7 @@ impl Resolver<'_> {
                 .report("metrics_linger", "not a duration", right);
         }
         TelemetryPlan {
+            ledger: *self.settings.ledger.get_or_insert(true),
             metrics: metrics.and_then(Result::ok),
             linger: linger.unwrap_or_default(),
             client_series: *self.settings.client_series.get_or_insert(100),

@@ -1,0 +1,77 @@
+//! A lane's worker by itself.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use regatta::config::{Machine, Settings, load};
+use regatta::federation::Experiment;
+use regatta::federation::bases::Bases;
+use regatta::federation::payload::{ClientUpdate, Snapshot};
+use regatta::federation::trainer::LaneTrainer;
+use regatta::inputs::Inputs;
+use regatta_actors::learner::{ClientId, Payload, Progress, TrainTask, Trained, Trainer, Watch};
+
+use crate::workplace::Workplace;
+
+struct Patient;
+
+impl Watch for Patient {
+    fn step(&mut self, _: Progress) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+}
+
+fn experiment(place: &Workplace) -> Arc<Experiment> {
+    let path = |name: &str| Some(place.path().join(name).display().to_string());
+    let settings = Settings {
+        task: Some("rte".into()),
+        data: path("data/glue"),
+        model: path("models/tiny"),
+        num_clients: Some(2),
+        batch_size: Some(4),
+        model_dropout: Some(0.0),
+        lora_dropout: Some(0.0),
+        ..Settings::default()
+    };
+    let plan = load(None, &settings, &Machine::detect()).unwrap();
+    let inputs = Inputs::load(&plan).unwrap();
+    Arc::new(Experiment::prepare(plan, inputs).unwrap())
+}
+
+#[test]
+fn after_a_want_of_memory_the_next_job_has_smaller_batches_and_learns_the_same() {
+    let place = Workplace::new();
+    let experiment = experiment(&place);
+    let bases = Arc::new(Bases::new(Arc::clone(&experiment)));
+    let lane = experiment.plan.devices.lanes[0];
+    let mut trainer = LaneTrainer::new(Arc::clone(&experiment), bases, lane).unwrap();
+    let task = TrainTask {
+        client: ClientId(0),
+        client_name: "client-0".into(),
+        round: 1,
+        attempt: 0,
+        global: Arc::new(Snapshot::of(&experiment.initial, 0)),
+    };
+    let mut train = |relieved: bool| -> Trained<ClientUpdate> {
+        if relieved {
+            trainer.relieve_memory();
+        }
+        trainer.train(&task, &mut Patient).unwrap()
+    };
+    let (whole, halved, again) = (train(false), train(true), train(false));
+    assert_eq!(whole.update.digest(), again.update.digest());
+    assert_ne!(whole.update.digest(), halved.update.digest());
+    assert_eq!(
+        (whole.steps, whole.examples),
+        (halved.steps, halved.examples)
+    );
+    assert!((whole.loss - halved.loss).abs() < 1e-5);
+    for (name, tensor) in whole.update.0.iter() {
+        let other = halved.update.0.get(name).unwrap();
+        let pairs = tensor.values().iter().zip(other.values());
+        // AdamW's first steps are as long as the learning rate wherever the gradient points, so
+        // rounding shows where it is almost 0.
+        let far = pairs.filter(|(a, b)| (*a - *b).abs() > 1e-4).count();
+        assert!(far * 20 <= tensor.values().len(), "{name}: {far} differ");
+    }
+}
