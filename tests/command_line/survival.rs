@@ -1,13 +1,14 @@
 //! Runs with scripted faults: the same on any number of lanes, after any kill, and again.
 
 use std::fs;
-use std::process::Command;
+use std::path::PathBuf;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use regatta_actors::learner::Digest;
 use regatta_actors::record::RoundRecord;
 
-use crate::workplace::{Running, Steered, Workplace};
+use crate::workplace::{Running, Workplace};
 
 /// Every kind of fault, on six clients with two examples each.
 const FAULTS: &str = r#"
@@ -207,79 +208,76 @@ fn sigterm_finishes_the_round_and_saves_it_and_a_resumed_run_goes_on() {
     assert_eq!(digests(&place, "whole"), digests(&place, "stopped"));
 }
 
+/// A run of all rounds whose last checkpoint, that of round 5, is gone; and what it came to.
+fn without_last_checkpoint(place: &Workplace, flags: &str) -> (PathBuf, Vec<RoundRecord>) {
+    place.accepts(&format!("run faults.toml --out run {flags}"));
+    let expected = rounds(place, "run");
+    let last = place
+        .path()
+        .join("run/checkpoints/round-00000005.checkpoint");
+    fs::remove_file(&last).unwrap();
+    (last, expected)
+}
+
+/// A run that resumes and ends as it did before.
+fn resumes(place: &Workplace, expected: &[RoundRecord]) {
+    let said = place.accepts("resume run");
+    assert!(said.contains("going on after round 4"), "{said}");
+    assert_eq!(rounds(place, "run"), expected);
+}
+
+fn cannot_write(output: &Output, what: &str) {
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains(&format!("cannot write {what}")), "{text}");
+}
+
 #[test]
 fn a_checkpoint_that_cannot_be_written_stops_the_run_and_the_last_good_one_loads() {
     let place = place();
-    place.accepts("run faults.toml --rounds 60 --out whole");
-    let mut steered = Steered::start(&place, "run faults.toml --rounds 60 --out full");
-    let next = steered.pause(&place) + 1;
+    let (last, expected) = without_last_checkpoint(&place, "");
+    let ledger = place.read("run/events.jsonl");
     // Even root cannot write a file where a folder is.
-    let name = format!("full/checkpoints/round-{next:08}.partial");
-    let obstacle = place.path().join(&name);
+    let obstacle = last.with_extension("partial");
     fs::create_dir(&obstacle).unwrap();
-    place.accepts(&steered.line("resume"));
-    steered.lines.for_each(drop);
-    let output = steered.running.output();
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{text}");
-    let checkpoint = name.replace(".partial", ".checkpoint");
-    assert!(
-        text.contains(&format!("cannot write {checkpoint}")),
-        "{text}"
-    );
+    let output = place.regatta("resume run");
+    cannot_write(&output, "run/checkpoints/round-00000005.checkpoint");
     fs::remove_dir(&obstacle).unwrap();
-    let said = place.accepts("resume full");
-    let goes_on = format!("going on after round {}", next - 1);
-    assert!(said.contains(&goes_on), "{said}");
-    assert_same(&place, "whole", "full");
+    resumes(&place, &expected);
+    assert_eq!(place.read("run/events.jsonl"), ledger);
 }
 
 #[test]
 fn a_disk_without_room_stops_the_run_and_it_goes_on_when_there_is_room_again() {
     let place = place();
-    place.accepts("run faults.toml --rounds 60 --out whole");
-    let size = |name: &str| fs::metadata(place.path().join(name)).unwrap().len();
-    let ledger = size("whole/events.jsonl");
-    let checkpoint = size("whole/checkpoints/round-00000059.checkpoint");
-    assert!(ledger > 2 * checkpoint, "{ledger} {checkpoint}");
-    // Files may grow to half of what the ledger takes, in blocks of 512 bytes.
-    let script = format!("ulimit -f {}; exec \"$0\" \"$@\"", ledger / 2 / 512);
-    let command = place.command("run faults.toml --rounds 60 --out full");
+    let (last, expected) = without_last_checkpoint(&place, "");
+    let ledger = place.read("run/events.jsonl");
+    let good = last.with_file_name("round-00000004.checkpoint");
+    // A file may grow to half of what a checkpoint takes, in blocks of 512 bytes.
+    let blocks = fs::metadata(&good).unwrap().len() / 2 / 512;
+    let resume = place.command("resume run");
     let mut limited = Command::new("sh");
-    limited.args(["-c", &script]).arg(command.get_program());
-    limited.args(command.get_args()).current_dir(place.path());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => limited.env(name, value),
-            None => limited.env_remove(name),
-        };
-    }
+    let script = format!("ulimit -f {blocks}; exec \"$0\" \"$@\"");
+    limited.args(["-c", &script]).arg(resume.get_program());
+    limited.args(resume.get_args()).current_dir(place.path());
+    limited.env("XDG_CACHE_HOME", place.path().join("cache"));
     let output = limited.output().unwrap();
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(
-        text.contains("error: cannot write") && text.contains("full/"),
-        "{text}"
-    );
-    let said = place.accepts("resume full");
-    assert!(said.contains("going on after round"), "{said}");
-    assert_same(&place, "whole", "full");
+    cannot_write(&output, "run/checkpoints/round-00000005.checkpoint");
+    let left = fs::read_dir(good.parent().unwrap()).unwrap();
+    let partial = |path: PathBuf| path.extension().is_some_and(|e| e == "partial");
+    assert!(!left.map(|entry| entry.unwrap().path()).any(partial));
+    resumes(&place, &expected);
+    assert_eq!(place.read("run/events.jsonl"), ledger);
 }
 
 #[test]
 fn without_a_ledger_a_run_is_the_same_and_can_be_resumed() {
     let place = place();
-    place.accepts("run faults.toml --rounds 20 --out whole");
-    let mut steered = Steered::start(
-        &place,
-        "run faults.toml --rounds 20 --out bare --ledger=false",
-    );
-    steered.pause(&place);
-    steered.running.kill();
-    let said = place.accepts("resume bare");
-    assert!(said.contains("going on after round"), "{said}");
-    assert!(!place.path().join("bare/events.jsonl").exists());
-    assert_eq!(rounds(&place, "whole"), rounds(&place, "bare"));
+    place.accepts("run faults.toml --out whole");
+    let (_, expected) = without_last_checkpoint(&place, "--ledger=false");
+    assert_eq!(expected, rounds(&place, "whole"));
+    resumes(&place, &expected);
+    assert!(!place.path().join("run/events.jsonl").exists());
 }
 
 #[test]

@@ -154,11 +154,6 @@ impl Running {
         self.0.take().unwrap().wait().unwrap()
     }
 
-    /// Waits for its end; what it says on standard error.
-    pub fn output(mut self) -> Output {
-        self.0.take().unwrap().wait_with_output().unwrap()
-    }
-
     /// Kills it at once.
     pub fn kill(self) {
         drop(self);
