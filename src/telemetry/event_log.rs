@@ -50,7 +50,7 @@ impl Observer for EventLog {
                 rounds,
                 error: Some(error),
                 ..
-            } => tracing::error!("ended after {rounds} rounds: {error}"),
+            } => tracing::info!("ended after {rounds} rounds: {error}"),
             Event::RunFinished { rounds, ending, .. } => {
                 tracing::info!("ended after {rounds} rounds: {ending:?}");
             }
