@@ -207,7 +207,9 @@ pub fn resume<L: Learner>(
 /// Runs `plan` again and compares it with the ledger of a run of it, until they differ or the
 /// ledger ends. Says how many entries are the same.
 ///
-/// The learner must be the same, but should write its results elsewhere.
+/// The learner must be the same, but should write its results elsewhere. Checkpoints go into a folder
+/// of their own, which should be empty; without one, a server that crashes as scripted does all its
+/// rounds again.
 ///
 /// # Errors
 /// [`RecordError::Diverged`] in [`RunError::Record`], with both versions of the first entry that
@@ -218,6 +220,7 @@ pub fn replay_check<L: Learner>(
     observers: Vec<Box<dyn Observer>>,
     control: Control,
     ledger: &Path,
+    checkpoints: Option<&Path>,
 ) -> Result<u64, RunError> {
     plan.check()?;
     if plan.clock != ClockMode::Virtual {
@@ -227,6 +230,7 @@ pub fn replay_check<L: Learner>(
     let agreed = check.agreed();
     let record = Record {
         sink: Some(Box::new(check)),
+        store: checkpoints.map(|folder| CheckpointStore::new(folder, &plan)),
         interventions: ledger::interventions(ledger)?,
         ..Record::default()
     };

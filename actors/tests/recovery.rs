@@ -196,6 +196,22 @@ fn the_same_plan_replays_and_another_one_is_told_apart_with_both_versions() {
 }
 
 #[test]
+fn a_replay_goes_back_to_its_own_checkpoints_where_the_server_crashes() {
+    let plan = eventful(8);
+    let folder = Record::new();
+    folder.record(plan.clone(), Toy::default()).unwrap();
+    let jobs = |checkpoints: Option<&std::path::Path>| {
+        let toy = Toy::default();
+        let places = toy.places.clone();
+        folder.replay_with(plan.clone(), toy, checkpoints).unwrap();
+        let places = places.lock().unwrap();
+        places.len()
+    };
+    let scratch = tempfile::tempdir().unwrap();
+    assert!(jobs(Some(scratch.path())) < jobs(None));
+}
+
+#[test]
 fn a_ledger_reads_back_as_events_whose_time_never_goes_back() {
     let folder = Record::new();
     folder.record(eventful(6), Toy::default()).unwrap();

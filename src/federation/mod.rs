@@ -121,8 +121,10 @@ pub fn replay(
     observers: Vec<Box<dyn Observer>>,
     control: Control,
 ) -> Result<u64, RunError> {
+    let checkpoints = scratch.files(&experiment.plan).checkpoints;
     let (plan, learner) = prepare(experiment, scratch);
-    regatta_actors::replay_check(plan, learner, observers, control, ledger)
+    let checkpoints = checkpoints.as_deref();
+    regatta_actors::replay_check(plan, learner, observers, control, ledger, checkpoints)
 }
 
 fn prepare(experiment: Experiment, folder: &RunFolder) -> (FederationPlan, Arc<Federation>) {

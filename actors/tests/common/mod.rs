@@ -3,6 +3,7 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
@@ -512,9 +513,21 @@ impl Record {
     }
 
     pub fn replay(&self, plan: FederationPlan) -> Result<u64, RunError> {
+        let scratch = tempfile::tempdir().unwrap();
+        self.replay_with(plan, Toy::default(), Some(scratch.path()))
+    }
+
+    /// The same with a learner and a folder for checkpoints.
+    pub fn replay_with(
+        &self,
+        plan: FederationPlan,
+        toy: Toy,
+        checkpoints: Option<&Path>,
+    ) -> Result<u64, RunError> {
         let (_handle, line) = control();
         let ledger = self.path().join("events.jsonl");
-        regatta_actors::replay_check(plan, Arc::new(Toy::default()), Vec::new(), line, &ledger)
+        let toy = Arc::new(toy);
+        regatta_actors::replay_check(plan, toy, Vec::new(), line, &ledger, checkpoints)
     }
 }
 
