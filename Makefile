@@ -1,7 +1,8 @@
 # Regatta's tasks. `make` alone lists them.
 #
 # Variables: LIBTORCH=/path (use this libtorch), CUDA=0|1 (fetch it without or with CUDA),
-# PYTHON (for set-up), CARGO, ARGS (more arguments for `make run` and `make methods`).
+# PYTHON (for set-up), CARGO, ARGS (more arguments for `make run` and `make methods`; for
+# `make survive` another scenario and its flags).
 
 .DEFAULT_GOAL := help
 PYTHON ?= python3
