@@ -85,7 +85,8 @@ impl Bench {
     }
 }
 
-fn plan(adapter: &str, r: u32, dropout: bool) -> anyhow::Result<AdapterPlan> {
+/// The settings of an adapter on query and value.
+pub fn plan(adapter: &str, r: u32, dropout: bool) -> anyhow::Result<AdapterPlan> {
     let kind = match adapter {
         "lora" => AdapterKind::Lora,
         "vera" => AdapterKind::Vera,

@@ -25,7 +25,7 @@ struct Slot {
 impl Slot {
     /// The slot's part of a step; `None` without a gradient.
     fn with<'a>(&'a self, gradient: &'a Tensor) -> Option<AdamWParameter<'a>> {
-        gradient.defined().then(|| AdamWParameter {
+        gradient.defined().then_some(AdamWParameter {
             value: &self.value,
             gradient,
             mean: &self.mean,
