@@ -20,6 +20,7 @@
 //! * [`glue`]: tasks, files, partitions, tokens, batches, metrics, submissions.
 //! * [`peft`]: adapters in the files of Python's PEFT.
 //! * [`record`]: the run folder.
+//! * [`report`]: a run afterwards: figures, tables, one page.
 //! * [`telemetry`]: Prometheus metrics and logs.
 //!
 //! How it is asked for:
@@ -29,7 +30,8 @@
 //! * [`control`]: steering a run from another process.
 //! * [`cli`]: one file per subcommand.
 //!
-//! And below everything: [`files`] (whole or not there) and [`torch`] (what tch does not offer).
+//! And below everything: [`files`] (whole or not there), [`table`] (shown, or
+//! written for programs) and [`torch`] (what tch does not offer).
 
 pub mod adapter;
 pub mod aggregate;
@@ -43,6 +45,8 @@ pub mod inputs;
 pub mod model;
 pub mod peft;
 pub mod record;
+pub mod report;
+pub mod table;
 pub mod telemetry;
 pub mod tensors;
 pub mod torch;

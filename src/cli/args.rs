@@ -11,6 +11,7 @@ use clap::{Arg, Args, Command as ClapCommand, CommandFactory, FromArgMatches, Pa
 use super::export::ExportArgs;
 use crate::config::Settings;
 use crate::control;
+use crate::table::Format;
 
 /// Federated fine-tuning of transformer encoders on GLUE, simulated: exact aggregation, scripted
 /// faults, bit-for-bit replay.
@@ -45,8 +46,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Steer a run that was started with --control
     Ctl(CtlArgs),
-    /// Show what happened to whom in a run
-    Report(RunArgs),
+    /// Show what happened to whom in a run, and write it down as a page with figures
+    Report(ReportArgs),
     /// Print the JSON Schema of scenario files, for editors
     Schema,
     /// Write a run's model in a form that other programs load
@@ -74,11 +75,22 @@ pub struct CtlArgs {
     pub ask: control::Ask,
 }
 
-/// A run's folder.
+/// Runs, and where their reports go.
 #[derive(Debug, Args)]
-pub struct RunArgs {
-    /// The run's folder
-    pub run: PathBuf,
+#[command(rename_all = "snake_case")]
+pub struct ReportArgs {
+    /// The runs' folders
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// File for the page; for one run only [default: RUN/report.html]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Folder for the figures as SVG and PNG; for one run only [default: RUN/figures]
+    #[arg(long, value_name = "DIR")]
+    pub figures: Option<PathBuf>,
+    /// Form of the tables
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
 }
 
 /// A run's folder, and where this process differs from the one that began it.

@@ -1,39 +1,71 @@
-//! `regatta report RUN`: what happened to whom.
+//! `regatta report RUN…`: what happened to whom, on the terminal and as a page with figures.
 
-use comfy_table::Table;
-use comfy_table::presets::UTF8_FULL_CONDENSED;
-use regatta_actors::record::Outcome;
-use regatta_actors::run::Ending;
+use std::path::{Path, PathBuf};
 
-use crate::cli::args::RunArgs;
-use crate::cli::terminal::{count, say};
-use crate::record::{Account, ClientAccount, RunFolder};
+use anyhow::Context;
 
-const HEADER: [&str; 13] = [
-    "client",
-    "examples",
-    "asked",
-    "folded",
-    "late",
-    "dropped",
-    "lost",
-    "refused",
-    "failed",
-    "restarts",
-    "kB up/down",
-    "seconds lost",
-    "faults",
-];
+use crate::cli::args::ReportArgs;
+use crate::cli::terminal::say;
+use crate::config::Problems;
+use crate::files::write_atomically;
+use crate::report::{Run, figures, page, tables};
+use crate::table::{self, Format, Table};
 
-/// Shows a run's account.
+/// Shows runs' accounts and writes their pages.
 ///
 /// # Errors
-/// When there is no run, or its ledger cannot be read.
-pub fn report(args: &RunArgs) -> anyhow::Result<()> {
-    let folder = RunFolder::open(&args.run)?;
-    let account = Account::read(&folder.ledger())?;
-    say(headline(&account));
-    say(table(&account));
+/// When there is no run, its ledger cannot be read, or a file not be written.
+pub fn report(args: &ReportArgs) -> anyhow::Result<()> {
+    one_place_for_one_run(args)?;
+    let runs = args.runs.iter().map(|path| Run::read(path));
+    let runs: Vec<Run> = runs.collect::<Result<_, _>>()?;
+    match args.format {
+        Format::Table => runs.iter().try_for_each(show)?,
+        format => {
+            let joint = |of: fn(&Run) -> Table| Table::joined(runs.iter().map(|run| {
+                let name = run.folder.path().display().to_string();
+                of(run).tagged("run", name)
+            }));
+            let clients = joint(|run| tables::clients(&run.account));
+            say(table::render(&[&clients, &joint(Run::costs)], format)?);
+        }
+    }
+    for run in &runs {
+        let (page, figures) = write(run, args)?;
+        if args.format == Format::Table {
+            say(format_args!(
+                "wrote {} and the figures in {}",
+                page.display(),
+                figures.display()
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn one_place_for_one_run(args: &ReportArgs) -> Result<(), Problems> {
+    let mut problems = Problems::default();
+    let given = [("--out", &args.out), ("--figures", &args.figures)];
+    for (flag, _) in given.into_iter().filter(|(_, path)| path.is_some()) {
+        if args.runs.len() > 1 {
+            problems.report_input(format_args!(
+                "{flag} takes one run's report and there are {}; leave it away, and each goes \
+                 into its run's folder",
+                args.runs.len()
+            ));
+        }
+    }
+    problems.into_result(())
+}
+
+fn show(run: &Run) -> anyhow::Result<()> {
+    let account = &run.account;
+    say(tables::headline(account));
+    say(table::render(&[&tables::clients(account)], Format::Table)?);
+    let costs = run.costs();
+    if !costs.rows().is_empty() {
+        say(table::render(&[&costs], Format::Table)?);
+    }
     for intervention in &account.interventions {
         say(format_args!(
             "after round {}: {:?}",
@@ -43,81 +75,23 @@ pub fn report(args: &RunArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The run in a few words.
-fn headline(account: &Account) -> String {
-    let ending = match (&account.error, account.ending) {
-        (Some(error), _) => format!("ended by an error: {error}"),
-        (None, Some(Ending::Complete)) => "complete".to_owned(),
-        (None, Some(Ending::StoppedAfterRound)) => "stopped after a round".to_owned(),
-        (None, Some(Ending::StoppedAtOnce)) => "stopped in mid-round".to_owned(),
-        (None, None) => "not ended".to_owned(),
-    };
-    let mut parts = vec![
-        format!(
-            "{}: {} of {}",
-            account.run,
-            account.rounds,
-            count(account.rounds_planned, "round")
-        ),
-        ending,
-        format!("{:.1} virtual s", account.virtual_seconds),
-    ];
-    let counted = [
-        (account.skipped, "skipped round"),
-        (account.retries, "retry"),
-        (account.server_crashes, "server crash"),
-    ];
-    for (number, what) in counted.into_iter().filter(|(number, _)| *number > 0) {
-        parts.push(match (number, what) {
-            (1, what) => format!("1 {what}"),
-            (number, "retry") => format!("{number} retries"),
-            (number, "server crash") => format!("{number} server crashes"),
-            (number, what) => format!("{number} {what}s"),
-        });
-    }
-    parts.join(", ")
+/// Writes a run's page and figures; gives the file and the folder.
+fn write(run: &Run, args: &ReportArgs) -> anyhow::Result<(PathBuf, PathBuf)> {
+    let inside = |name: &str| run.folder.path().join(name);
+    let out = args.out.clone().unwrap_or_else(|| inside("report.html"));
+    let folder = args.figures.clone().unwrap_or_else(|| inside("figures"));
+    let drawn = run.figures()?;
+    let page = page::of_run(run, &drawn)?;
+    write_page(&out, &page)?;
+    figures::write(&drawn, &folder)?;
+    Ok((out, folder))
 }
 
-fn table(account: &Account) -> Table {
-    let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED);
-    table.set_header(HEADER);
-    for client in account.clients.values() {
-        table.add_row(row(client));
-    }
-    table
-}
-
-fn row(client: &ClientAccount) -> [String; 13] {
-    let ended = |outcome| number(client.ended(outcome));
-    let retired = if client.retired { ", retired" } else { "" };
-    let faults = client.faults.iter();
-    let faults = faults.map(|(fault, times)| match times {
-        1 => fault.as_str().to_owned(),
-        times => format!("{} {times}×", fault.as_str()),
-    });
-    let late = client.ended(Outcome::Late) + client.dropped_updates;
-    [
-        client.name.clone(),
-        client.examples.to_string(),
-        number(client.asked),
-        ended(Outcome::Folded),
-        number(late),
-        ended(Outcome::Dropped),
-        ended(Outcome::Lost),
-        ended(Outcome::Refused),
-        ended(Outcome::Failed),
-        format!("{}{retired}", number(client.restarts)),
-        format!("{}/{}", client.bytes_up / 1000, client.bytes_down / 1000),
-        format!("{:.1}", client.lost_seconds),
-        faults.collect::<Vec<_>>().join(", "),
-    ]
-}
-
-/// A number, or a dot for none: a table of zeros hides what happened.
-fn number(number: u32) -> String {
-    match number {
-        0 => "·".to_owned(),
-        number => number.to_string(),
-    }
+/// Writes a page.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_page(out: &Path, page: &str) -> anyhow::Result<()> {
+    write_atomically(out, page.as_bytes())
+        .with_context(|| format!("cannot write {}", out.display()))
 }

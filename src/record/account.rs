@@ -87,7 +87,8 @@ impl Account {
         struck.chain(server).collect()
     }
 
-    fn take(&mut self, event: &Event) {
+    /// Takes the next event in.
+    pub fn take(&mut self, event: &Event) {
         match event {
             Event::RunStarted {
                 run,

@@ -6,6 +6,7 @@
 //! checkpoints/           the run's state after its last rounds, to go on from
 //! rounds.jsonl           one line per round: a `RoundRecord` of the actors' crate
 //! summary.json           how it ended and what came out: a `Summary`
+//! report.html, figures/  what `regatta report` made of it
 //! metrics.prom           the last metrics that were served, as Prometheus reads them
 //! predictions/<TASK>.tsv predictions for the test split, as GLUE's server takes them
 //! adapter/               the final adapter and head
@@ -29,6 +30,7 @@ pub use account::{Account, ClientAccount};
 pub use observer::{Failure, Recorder};
 pub use summary::{Summary, Tally};
 
+use regatta_actors::record::RoundRecord;
 use regatta_actors::run::RunFiles;
 
 use crate::config::{Plan, Problems};
@@ -151,6 +153,43 @@ impl RunFolder {
         self.path.join("summary.json")
     }
 
+    /// The finished rounds, from `rounds.jsonl`; a last line that is cut off does not count.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read, or a line of it is no round.
+    pub fn read_rounds(&self) -> io::Result<Vec<RoundRecord>> {
+        let path = self.rounds();
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(unreadable(&path, &error)),
+        };
+        let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
+        let lines = whole.lines().enumerate();
+        let parse = |(index, line): (usize, &str)| {
+            serde_json::from_str(line).map_err(|error| {
+                let error = format!("line {}: {error}", index + 1);
+                unreadable(&path, &io::Error::other(error))
+            })
+        };
+        lines.map(parse).collect()
+    }
+
+    /// The summary, if the run has ended once.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read or understood.
+    pub fn read_summary(&self) -> io::Result<Option<Summary>> {
+        let path = self.summary();
+        match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|error| unreadable(&path, &error.into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(unreadable(&path, &error)),
+        }
+    }
+
     /// The last metrics.
     #[must_use]
     pub fn metrics(&self) -> PathBuf {
@@ -174,6 +213,13 @@ impl RunFolder {
     pub fn base_delta(&self) -> PathBuf {
         self.path.join("base_delta.safetensors")
     }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(
+        error.kind(),
+        format!("cannot read {}: {error}", path.display()),
+    )
 }
 
 /// Takes a folder that the user named: a new one, or one with nothing in it.

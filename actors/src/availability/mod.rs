@@ -4,7 +4,9 @@ mod timeline;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::VirtualTime;
 use crate::problems::Problems;
+use crate::random::StreamKey;
 pub(crate) use timeline::Timeline;
 
 /// When a client can take part, in virtual time. One that goes away while it works drops out.
@@ -58,6 +60,38 @@ pub struct Interval {
 }
 
 impl Availability {
+    /// When the client of this name is there in a run with this seed, up to `until` virtual
+    /// seconds: intervals in order.
+    #[must_use]
+    pub fn intervals(&self, seed: u64, client: &str, until: f64) -> Vec<Interval> {
+        let mut timeline = self.timeline(seed, client);
+        let (mut at, end) = (VirtualTime::default(), VirtualTime::default().after(until));
+        let mut intervals = Vec::new();
+        while at < end
+            && let Some(window) = timeline.window(at)
+            && window.from < end
+        {
+            intervals.push(Interval {
+                from: window.from.seconds(),
+                to: window.until.min(end).seconds(),
+            });
+            at = window.until;
+        }
+        intervals
+    }
+
+    /// A client's timeline, at time 0.
+    pub(crate) fn timeline(&self, seed: u64, client: &str) -> Timeline {
+        let key = StreamKey {
+            seed,
+            purpose: "availability",
+            name: client,
+            round: 0,
+            attempt: 0,
+        };
+        Timeline::new(self, key.stream())
+    }
+
     pub(crate) fn check(&self, path: &str, problems: &mut Problems) {
         match self {
             Self::Always => {}

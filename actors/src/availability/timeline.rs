@@ -232,4 +232,19 @@ mod tests {
         assert_eq!(window.from, VirtualTime(0));
         assert_eq!(window.until, VirtualTime(u64::MAX));
     }
+
+    #[test]
+    fn intervals_end_where_they_are_asked_to() {
+        let daily = Availability::Daily {
+            from: 10.0,
+            to: 20.0,
+            day: 100.0,
+            spread: 0.0,
+        };
+        let found = daily.intervals(1, "a", 115.0);
+        let found: Vec<_> = found.iter().map(|i| (i.from, i.to)).collect();
+        assert_eq!(found, [(10.0, 20.0), (110.0, 115.0)]);
+        let always = Availability::Always.intervals(1, "a", 5.0);
+        assert_eq!((always.len(), always[0].to), (1, 5.0));
+    }
 }

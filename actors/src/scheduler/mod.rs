@@ -29,7 +29,6 @@ use crate::fault::Faults;
 use crate::learner::ClientId;
 use crate::message::{Input, RunId, Script, ServerCommand, Stamp};
 use crate::plan::{ClockMode, FederationPlan};
-use crate::random::StreamKey;
 use crate::run::{Ending, RunError, RunOutcome};
 
 use round::Round;
@@ -342,14 +341,8 @@ impl Scheduler {
 /// Each client's timeline, at time 0.
 fn timelines(plan: &FederationPlan) -> Vec<Timeline> {
     let timeline = |client: &crate::plan::ClientPlan| {
-        let key = StreamKey {
-            seed: plan.seed,
-            purpose: "availability",
-            name: &client.name,
-            round: 0,
-            attempt: 0,
-        };
-        Timeline::new(&client.profile.availability, key.stream())
+        let availability = &client.profile.availability;
+        availability.timeline(plan.seed, &client.name)
     };
     plan.clients.iter().map(timeline).collect()
 }

@@ -1,0 +1,222 @@
+//! Curves over rounds: losses, scores, exactness, traffic.
+
+use anyhow::Context;
+use plotters::prelude::*;
+
+use super::Figure;
+use super::theme::{self, Axis, GRID, INK, Sample, WIDTH, label, text, ticks};
+
+const HEIGHT: u32 = 380;
+/// Up to so many points, a curve shows each.
+const DOTS: usize = 60;
+
+/// What is drawn over rounds.
+#[derive(Debug, Clone, Default)]
+pub struct Chart {
+    /// The figure's name, and its file's.
+    pub name: &'static str,
+    /// What the figure shows, in a sentence.
+    pub caption: String,
+    /// The axis upwards, with its unit.
+    pub y: String,
+    /// Whether the axis upwards is logarithmic.
+    pub log: bool,
+    /// Behind the curves.
+    pub bands: Vec<Band>,
+    /// The curves.
+    pub curves: Vec<Curve>,
+}
+
+/// A curve: values by round; what is no number is left out.
+#[derive(Debug, Clone)]
+pub struct Curve {
+    /// Its name in the legend; `None`: it has no entry.
+    pub name: Option<String>,
+    /// Rounds and values.
+    pub points: Vec<(f64, f64)>,
+    /// Its colour.
+    pub colour: RGBColor,
+    /// Its width, in points.
+    pub width: u32,
+    /// Whether it has gaps.
+    pub dashed: bool,
+}
+
+/// The area between two curves.
+#[derive(Debug, Clone)]
+pub struct Band {
+    /// Its name in the legend.
+    pub name: Option<String>,
+    /// Rounds, lower and upper values.
+    pub points: Vec<(f64, f64, f64)>,
+    /// Its colour.
+    pub colour: RGBAColor,
+}
+
+impl Curve {
+    /// A curve with a name.
+    #[must_use]
+    pub fn new(name: impl Into<String>, colour: RGBColor, points: Vec<(f64, f64)>) -> Self {
+        Self {
+            name: Some(name.into()),
+            points,
+            colour,
+            width: 2,
+            dashed: false,
+        }
+    }
+}
+
+impl Chart {
+    /// Draws it; `None` when there is nothing to draw.
+    ///
+    /// # Errors
+    /// When it cannot be drawn.
+    pub fn draw(mut self) -> anyhow::Result<Option<Figure>> {
+        self.tidy();
+        let Some(range) = self.range() else {
+            return Ok(None);
+        };
+        theme::load_font()?;
+        let mut svg = String::new();
+        {
+            let root = SVGBackend::with_string(&mut svg, (WIDTH, HEIGHT)).into_drawing_area();
+            let area = theme::legend(&root, &self.legend())?;
+            self.plot(&area, range)
+                .with_context(|| format!("cannot draw the figure {}", self.name))?;
+            root.present()?;
+        }
+        Ok(Some(Figure {
+            name: self.name.to_owned(),
+            caption: self.caption,
+            svg,
+        }))
+    }
+
+    /// Leaves out what cannot be drawn, and takes logarithms where the axis has them.
+    fn tidy(&mut self) {
+        let log = self.log;
+        let scale = |y: f64| if log { y.log10() } else { y };
+        for curve in &mut self.curves {
+            curve.points.iter_mut().for_each(|(_, y)| *y = scale(*y));
+            curve.points.retain(|(_, y)| y.is_finite());
+        }
+        for band in &mut self.bands {
+            for (_, low, high) in &mut band.points {
+                (*low, *high) = (scale(*low), scale(*high));
+            }
+            band.points
+                .retain(|(_, low, high)| low.is_finite() && high.is_finite());
+        }
+    }
+
+    /// The least and the most of both axes.
+    fn range(&self) -> Option<((f64, f64), (f64, f64))> {
+        let curves = self.curves.iter().flat_map(|curve| curve.points.clone());
+        let bands = self.bands.iter().flat_map(|band| &band.points);
+        let bands = bands.flat_map(|&(x, low, high)| [(x, low), (x, high)]);
+        let all: Vec<(f64, f64)> = curves.chain(bands).collect();
+        let bound = |of: fn(&(f64, f64)) -> f64| {
+            let values = all.iter().map(of);
+            let least = values.clone().reduce(f64::min)?;
+            Some((least, values.reduce(f64::max)?))
+        };
+        let (x, y) = (bound(|point| point.0)?, bound(|point| point.1)?);
+        let y = if self.log {
+            (y.0.floor(), (y.1.floor() + 1.0).max(y.0.floor() + 2.0))
+        } else {
+            let space = if y.1 > y.0 {
+                (y.1 - y.0) * 0.06
+            } else {
+                y.0.abs().max(1e-3) * 0.1
+            };
+            let bottom = y.0 - space;
+            // Nothing here is negative; an axis that pretends otherwise misleads.
+            (if y.0 >= 0.0 { bottom.max(0.0) } else { bottom }, y.1 + space)
+        };
+        let x = if x.1 > x.0 { x } else { (x.0 - 0.5, x.1 + 0.5) };
+        Some((x, y))
+    }
+
+    fn legend(&self) -> Vec<(String, Sample)> {
+        let curves = self.curves.iter().filter_map(|curve| {
+            let colour = curve.colour.to_rgba();
+            let sample = match curve.dashed {
+                true => Sample::Dashes(colour),
+                false => Sample::Line(colour),
+            };
+            Some((curve.name.clone()?, sample))
+        });
+        let bands = self.bands.iter();
+        let bands = bands.filter_map(|band| Some((band.name.clone()?, Sample::Fill(band.colour))));
+        curves.chain(bands).collect()
+    }
+
+    fn plot(
+        &self,
+        area: &theme::Area<'_>,
+        (x, y): ((f64, f64), (f64, f64)),
+    ) -> anyhow::Result<()> {
+        let x_ticks = ticks(x.0, x.1, 10, 1.0);
+        let y_ticks = ticks(y.0, y.1, 6, if self.log { 1.0 } else { 0.0 });
+        let y_step = match y_ticks.as_slice() {
+            [first, second, ..] => second - first,
+            _ => 1.0,
+        };
+        let y_label = |value: f64| match self.log {
+            true => format!("1e{value:.0}"),
+            false => label(value, y_step),
+        };
+        let widest = y_ticks.iter().map(|y| theme::width_of(&y_label(*y), 12));
+        let label_area = widest.max().unwrap_or(0) + 36;
+        let mut chart = ChartBuilder::on(area)
+            .margin_right(16)
+            .margin_top(8)
+            .x_label_area_size(44)
+            .y_label_area_size(label_area)
+            .build_cartesian_2d(
+                Axis {
+                    range: x,
+                    ticks: x_ticks,
+                },
+                Axis {
+                    range: y,
+                    ticks: y_ticks,
+                },
+            )?;
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .max_light_lines(0)
+            .bold_line_style(GRID)
+            .axis_style(INK)
+            .x_desc("round")
+            .y_desc(&self.y)
+            .label_style(text(12))
+            .axis_desc_style(text(13))
+            .x_label_formatter(&|x| format!("{x:.0}"))
+            .y_label_formatter(&|y| y_label(*y))
+            .draw()?;
+        for band in &self.bands {
+            let lower = band.points.iter().map(|(x, low, _)| (*x, *low));
+            let upper = band.points.iter().rev().map(|(x, _, high)| (*x, *high));
+            let outline: Vec<_> = lower.chain(upper).collect();
+            let area = Polygon::new(outline, band.colour.filled());
+            chart.draw_series(std::iter::once(area))?;
+        }
+        for curve in &self.curves {
+            let style = curve.colour.stroke_width(curve.width);
+            let points = curve.points.iter().copied();
+            if curve.dashed {
+                chart.draw_series(DashedLineSeries::new(points, 6, 4, style))?;
+            } else {
+                chart.draw_series(LineSeries::new(points, style))?;
+            }
+            if curve.points.len() <= DOTS && curve.width > 1 {
+                let dot = |point: &(f64, f64)| Circle::new(*point, 2, curve.colour.filled());
+                chart.draw_series(curve.points.iter().map(dot))?;
+            }
+        }
+        Ok(())
+    }
+}

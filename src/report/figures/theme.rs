@@ -1,0 +1,249 @@
+//! How every figure looks: colours that colour-blind readers tell apart, one typeface, and ticks.
+
+use std::sync::OnceLock;
+
+use anyhow::anyhow;
+use plotters::coord::Shift;
+use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
+use plotters::prelude::*;
+use plotters::style::{RGBAColor, register_font};
+
+/// A figure's drawing area.
+pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+/// Width of a figure in points; its text is then as large as a paper's.
+pub const WIDTH: u32 = 720;
+
+/// Text and axes. The page shows it in its own ink, by this value.
+pub const INK: RGBColor = RGBColor(0x24, 0x29, 0x2F);
+/// Lines behind the data.
+pub const GRID: RGBColor = RGBColor(0xD8, 0xDE, 0xE4);
+/// What is in the background of the data: single clients.
+pub const PALE: RGBColor = RGBColor(0x8C, 0x95, 0x9F);
+
+/// Okabe and Ito's colours, without black and the yellow that white paper swallows.
+pub const COLOURS: [RGBColor; 6] = [
+    RGBColor(0x00, 0x72, 0xB2),
+    RGBColor(0xD5, 0x5E, 0x00),
+    RGBColor(0x00, 0x9E, 0x73),
+    RGBColor(0xCC, 0x79, 0xA7),
+    RGBColor(0xE6, 0x9F, 0x00),
+    RGBColor(0x56, 0xB4, 0xE9),
+];
+
+/// DejaVu Sans, which the program carries; a reader's machine may have one that is like it.
+pub const FONT: &str = "DejaVu Sans, Verdana, sans-serif";
+
+/// The colour of the series with this number.
+#[must_use]
+pub fn colour(number: usize) -> RGBColor {
+    COLOURS[number % COLOURS.len()]
+}
+
+/// Makes the typeface known to the library that measures texts; once is enough.
+///
+/// # Errors
+/// When the font cannot be read.
+pub fn load_font() -> anyhow::Result<()> {
+    static LOADED: OnceLock<bool> = OnceLock::new();
+    let load = || register_font(FONT, FontStyle::Normal, dejavu::sans::regular()).is_ok();
+    if *LOADED.get_or_init(load) {
+        Ok(())
+    } else {
+        Err(anyhow!("the font that the program carries cannot be read"))
+    }
+}
+
+/// Text of a size.
+#[must_use]
+pub fn text(size: u32) -> TextStyle<'static> {
+    TextStyle::from((FONT, size).into_font()).color(&INK)
+}
+
+/// Width of a text in points.
+#[must_use]
+pub fn width_of(what: &str, size: u32) -> i32 {
+    let measured = (FONT, size).into_font().layout_box(what);
+    measured.map_or(0, |((left, _), (right, _))| right - left)
+}
+
+/// A linear axis with ticks at given places. Where it begins may be above where it ends.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Axis {
+    /// Where it begins and where it ends.
+    pub range: (f64, f64),
+    /// Its ticks.
+    pub ticks: Vec<f64>,
+}
+
+impl Ranged for Axis {
+    type FormatOption = DefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, (first, last): (i32, i32)) -> i32 {
+        let (from, to) = self.range;
+        let share = (value - from) / (to - from);
+        first + (share * f64::from(last - first)).round() as i32
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
+        self.ticks.clone()
+    }
+
+    fn range(&self) -> std::ops::Range<f64> {
+        self.range.0..self.range.1
+    }
+}
+
+/// A sample of a series in a legend.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Sample {
+    /// A line.
+    Line(RGBAColor),
+    /// A line with gaps.
+    Dashes(RGBAColor),
+    /// A filled box.
+    Fill(RGBAColor),
+    /// See [`mark`].
+    Mark(Shape),
+}
+
+/// Shapes of marks, told apart without colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// A triangle that points down.
+    Triangle,
+    /// A cross.
+    Cross,
+    /// A ring.
+    Ring,
+}
+
+/// Height of one line of a legend.
+const LEGEND_LINE: i32 = 20;
+/// Width of a sample.
+const SAMPLE: i32 = 22;
+
+/// Draws a legend in lines from the top, and gives the area below it.
+///
+/// # Errors
+/// When it cannot be drawn.
+pub fn legend<'a>(area: &Area<'a>, entries: &[(String, Sample)]) -> anyhow::Result<Area<'a>> {
+    let wide = area.dim_in_pixel().0 as i32 - 8;
+    let (mut x, mut y) = (8, 4);
+    for (name, sample) in entries {
+        let width = SAMPLE + 6 + width_of(name, 12) + 18;
+        if x > 8 && x + width > wide {
+            (x, y) = (8, y + LEGEND_LINE);
+        }
+        draw_sample(area, *sample, (x, y + 8))?;
+        area.draw(&Text::new(name.clone(), (x + SAMPLE + 6, y), text(12)))?;
+        x += width;
+    }
+    let height = if entries.is_empty() { 0 } else { y + LEGEND_LINE };
+    Ok(area.split_vertically(height).1)
+}
+
+fn draw_sample(area: &Area<'_>, sample: Sample, (x, y): (i32, i32)) -> anyhow::Result<()> {
+    match sample {
+        Sample::Line(colour) => {
+            let line = vec![(x, y), (x + SAMPLE, y)];
+            area.draw(&PathElement::new(line, colour.stroke_width(2)))?;
+        }
+        Sample::Dashes(colour) => {
+            for start in [x, x + 8, x + 16] {
+                let dash = vec![(start, y), (start + 5, y)];
+                area.draw(&PathElement::new(dash, colour.stroke_width(2)))?;
+            }
+        }
+        Sample::Fill(colour) => {
+            area.draw(&Rectangle::new(
+                [(x + 4, y - 5), (x + SAMPLE, y + 5)],
+                colour.filled(),
+            ))?;
+        }
+        Sample::Mark(shape) => mark(area, shape, (x + SAMPLE - 8, y), 4)?,
+    }
+    Ok(())
+}
+
+/// Draws a mark.
+///
+/// # Errors
+/// When it cannot be drawn.
+pub fn mark(area: &Area<'_>, shape: Shape, (x, y): (i32, i32), size: i32) -> anyhow::Result<()> {
+    let line = INK.stroke_width(1);
+    match shape {
+        Shape::Triangle => {
+            let corners = vec![(x - size, y - size), (x + size, y - size), (x, y + size)];
+            area.draw(&Polygon::new(corners, INK.filled()))?;
+        }
+        Shape::Cross => {
+            for (left, right) in [(y - size, y + size), (y + size, y - size)] {
+                let stroke = vec![(x - size, left), (x + size, right)];
+                area.draw(&PathElement::new(stroke, INK.stroke_width(2)))?;
+            }
+        }
+        Shape::Ring => area.draw(&Circle::new((x, y), size, line))?,
+    }
+    Ok(())
+}
+
+/// Round numbers at equal distances that cover a range, about so many: steps of 1, 2 or 5 times a
+/// power of ten, and none smaller than `least`.
+#[must_use]
+pub fn ticks(from: f64, to: f64, about: usize, least: f64) -> Vec<f64> {
+    let step = step(from, to, about).max(least);
+    let first = (from / step - 1e-9).ceil() as i64;
+    let last = (to / step + 1e-9).floor() as i64;
+    (first..=last).map(|i| i as f64 * step).collect()
+}
+
+/// The distance of [`ticks`].
+#[must_use]
+pub fn step(from: f64, to: f64, about: usize) -> f64 {
+    let rough = ((to - from) / about.max(1) as f64).max(f64::MIN_POSITIVE);
+    let power = 10f64.powf(rough.log10().floor());
+    let factor = [1.0, 2.0, 5.0, 10.0].into_iter();
+    let fits = factor.map(|factor| factor * power);
+    fits.into_iter()
+        .find(|step| *step >= rough * 0.999)
+        .unwrap_or(power)
+}
+
+/// A number with the digits that its ticks need.
+#[must_use]
+pub fn label(value: f64, step: f64) -> String {
+    let digits = (-step.log10().floor()).clamp(0.0, 9.0) as usize;
+    format!("{value:.digits$}")
+}
+
+/// A unit in which a stretch of virtual time reads well: its name and its seconds.
+#[must_use]
+pub fn time_unit(seconds: f64) -> (&'static str, f64) {
+    match seconds {
+        s if s <= 600.0 => ("s", 1.0),
+        s if s <= 3.0 * 3600.0 => ("min", 60.0),
+        s if s <= 72.0 * 3600.0 => ("h", 3600.0),
+        _ => ("days", 86_400.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_round_and_within_the_range() {
+        assert_eq!(ticks(0.0, 1.0, 5, 0.0), [0.0, 0.2, 0.4, 0.6000000000000001, 0.8, 1.0]);
+        assert_eq!(ticks(1.0, 5.0, 10, 1.0), [1.0, 2.0, 3.0, 4.0, 5.0]);
+        assert_eq!(ticks(1.0, 20.0, 10, 1.0)[0], 2.0);
+        assert_eq!(label(0.6000000000000001, 0.2), "0.6");
+    }
+
+    #[test]
+    fn the_font_measures_texts() {
+        load_font().unwrap();
+        assert!(width_of("wide text", 12) > width_of("text", 12));
+    }
+}

@@ -1,0 +1,280 @@
+//! A run as a list of works: each time that a client was asked, and what came of it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use regatta_actors::availability::Interval;
+use regatta_actors::event::{ClientInfo, Event};
+use regatta_actors::fault::FaultName;
+use regatta_actors::learner::ClientId;
+use regatta_actors::ledger::{self, RecordError};
+use regatta_actors::record::{Outcome, RoundRecord};
+
+/// One client's work for one round.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Work {
+    /// Who.
+    pub client: ClientId,
+    /// The round it was asked in.
+    pub round: u32,
+    /// When it was asked, in virtual seconds since the run's start.
+    pub asked: f64,
+    /// When it was over, in virtual seconds since the run's start.
+    pub ended: f64,
+    /// What came of it.
+    pub end: End,
+    /// When its round was closed without it, if it was.
+    pub late_at: Option<f64>,
+    /// The scripted faults that struck it.
+    pub faults: Vec<FaultName>,
+    /// Bytes sent, where the work's round tells them.
+    pub bytes_up: u64,
+    /// Bytes received, where the work's round tells them.
+    pub bytes_down: u64,
+}
+
+/// What came of a work.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum End {
+    /// Its update was folded.
+    Folded,
+    /// Its update came and was not folded: spoilt, or in a round that was skipped.
+    Refused,
+    /// The client dropped out; it is back in this round, if that was said.
+    Dropped(Option<u32>),
+    /// The client failed; it is back at this time, if it is.
+    Failed(Option<f64>),
+    /// The update was lost on its way.
+    Lost,
+    /// It was given up when its round was closed.
+    Late,
+    /// The update came too long after its round.
+    Stale,
+    /// The run ended before it did.
+    Open,
+}
+
+/// A round's stretch of virtual time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RoundSpan {
+    /// Its number.
+    pub round: u32,
+    /// When it began, in virtual seconds.
+    pub from: f64,
+    /// When it was over, in virtual seconds.
+    pub to: f64,
+}
+
+/// All works of a run.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Works {
+    /// The fleet, in client order.
+    pub clients: Vec<ClientInfo>,
+    /// In the order in which they ended.
+    pub all: Vec<Work>,
+    /// Rounds, in order.
+    pub rounds: Vec<RoundSpan>,
+    /// When the server was down.
+    pub server_down: Vec<Interval>,
+    /// Updates that came twice, by client.
+    pub duplicates: BTreeMap<ClientId, u32>,
+    /// Virtual seconds from the run's start to its end, or to the last event.
+    pub end: f64,
+    open: BTreeMap<ClientId, Work>,
+    last: BTreeMap<ClientId, usize>,
+}
+
+impl Works {
+    /// Reads a ledger, also that of a run that goes on or was killed.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or a line of it is no event.
+    pub fn read(ledger: &Path) -> Result<Self, RecordError> {
+        let mut works = Self::default();
+        for entry in ledger::read(ledger)? {
+            works.take(&entry?.event);
+        }
+        works.finish();
+        Ok(works)
+    }
+
+    /// Takes the next event in.
+    pub fn take(&mut self, event: &Event) {
+        match event {
+            Event::RunStarted { clients, .. } => self.clients.clone_from(clients),
+            Event::RoundStarted {
+                round,
+                clients,
+                virtual_seconds: at,
+            } => {
+                self.rounds.push(RoundSpan {
+                    round: *round,
+                    from: *at,
+                    to: *at,
+                });
+                self.ask(clients, *round, *at);
+            }
+            Event::ClientsAsked {
+                round,
+                clients,
+                virtual_seconds: at,
+                ..
+            } => self.ask(clients, *round, *at),
+            Event::ServerCrashed {
+                virtual_seconds: at,
+                ..
+            } => self.server_down.push(Interval { from: *at, to: *at }),
+            Event::ServerRecovered {
+                virtual_seconds: at,
+                ..
+            } => {
+                if let Some(down) = self.server_down.last_mut() {
+                    down.to = *at;
+                }
+            }
+            Event::RoundFinished(record) => self.finish_round(record),
+            Event::RunFinished {
+                virtual_seconds, ..
+            } => self.end = self.end.max(*virtual_seconds),
+            other => self.take_work(other),
+        }
+    }
+
+    /// Events that concern one client's work.
+    fn take_work(&mut self, event: &Event) {
+        match *event {
+            Event::FaultStruck { client, fault, .. } => {
+                if let Some(work) = self.open.get_mut(&client) {
+                    work.faults.push(fault);
+                }
+            }
+            Event::UpdateLate {
+                client,
+                virtual_seconds,
+                ..
+            } => {
+                if let Some(work) = self.open.get_mut(&client) {
+                    work.late_at = Some(virtual_seconds);
+                }
+            }
+            Event::UpdateReceived {
+                client,
+                virtual_seconds: at,
+                ..
+            } => self.close(client, at, End::Folded),
+            Event::ClientDropped {
+                client,
+                rejoin,
+                virtual_seconds: at,
+                ..
+            } => self.close(client, at, End::Dropped(rejoin)),
+            Event::ClientFailed {
+                client,
+                back_at,
+                virtual_seconds: at,
+                ..
+            } => self.close(client, at, End::Failed(back_at)),
+            Event::UpdateLost {
+                client,
+                virtual_seconds: at,
+                ..
+            } => self.close(client, at, End::Lost),
+            Event::UpdateStale {
+                client,
+                virtual_seconds: at,
+                ..
+            } => self.close(client, at, End::Stale),
+            Event::UpdateDuplicated { client, .. } => {
+                *self.duplicates.entry(client).or_default() += 1;
+            }
+            _ => {}
+        }
+    }
+
+    fn ask(&mut self, clients: &[ClientId], round: u32, at: f64) {
+        for &client in clients {
+            // Who is asked anew has been told to give up what it was late with.
+            if let Some(late) = self.open.get(&client).map(|work| work.late_at) {
+                self.close(client, late.unwrap_or(at), End::Late);
+            }
+            let work = Work {
+                client,
+                round,
+                asked: at,
+                ended: at,
+                end: End::Open,
+                late_at: None,
+                faults: Vec::new(),
+                bytes_up: 0,
+                bytes_down: 0,
+            };
+            self.open.insert(client, work);
+            self.end = self.end.max(at);
+        }
+    }
+
+    fn close(&mut self, client: ClientId, at: f64, end: End) {
+        self.end = self.end.max(at);
+        if let Some(mut work) = self.open.remove(&client) {
+            work.ended = at;
+            work.end = end;
+            self.last.insert(client, self.all.len());
+            self.all.push(work);
+        }
+    }
+
+    fn finish_round(&mut self, record: &RoundRecord) {
+        self.end = self.end.max(record.virtual_seconds);
+        if let Some(span) = self.rounds.last_mut() {
+            span.to = record.virtual_seconds;
+        }
+        for client in &record.clients {
+            let last = self.last.get(&client.client);
+            let Some(work) = last.and_then(|at| self.all.get_mut(*at)) else {
+                continue;
+            };
+            match client.outcome {
+                Outcome::Refused if work.end == End::Folded => work.end = End::Refused,
+                Outcome::Late => continue,
+                _ => {}
+            }
+            (work.bytes_up, work.bytes_down) = (client.bytes_up, client.bytes_down);
+        }
+    }
+
+    /// Ends what is open at the ledger's end.
+    pub(super) fn finish(&mut self) {
+        let end = self.end;
+        for (_, mut work) in std::mem::take(&mut self.open) {
+            (work.ended, work.end) = match work.late_at {
+                Some(late) => (late, End::Late),
+                None => (end, End::Open),
+            };
+            self.all.push(work);
+        }
+        if let Some(down) = self.server_down.last_mut().filter(|down| down.to == down.from) {
+            down.to = end;
+        }
+    }
+}
+
+impl Work {
+    /// Virtual seconds that it took.
+    #[must_use]
+    pub fn seconds(&self) -> f64 {
+        self.ended - self.asked
+    }
+
+    /// Whether it came to nothing.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        !matches!(self.end, End::Folded | End::Open)
+    }
+
+    /// The first of these faults that struck it.
+    #[must_use]
+    pub fn struck_by(&self, faults: &[FaultName]) -> Option<FaultName> {
+        let struck = |fault: &&FaultName| self.faults.contains(fault);
+        faults.iter().find(struck).copied()
+    }
+}
