@@ -21,6 +21,7 @@
 //! * [`peft`]: adapters in the files of Python's PEFT.
 //! * [`record`]: the run folder.
 //! * [`report`]: a run afterwards: figures, tables, one page.
+//! * [`compare`]: runs side by side.
 //! * [`telemetry`]: Prometheus metrics and logs.
 //!
 //! How it is asked for:
@@ -36,6 +37,7 @@
 pub mod adapter;
 pub mod aggregate;
 pub mod cli;
+pub mod compare;
 pub mod config;
 pub mod control;
 pub mod federation;

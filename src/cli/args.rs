@@ -10,6 +10,7 @@ use clap::{Arg, Args, Command as ClapCommand, CommandFactory, FromArgMatches, Pa
 
 use super::export::ExportArgs;
 use crate::config::Settings;
+use crate::compare::Target;
 use crate::control;
 use crate::table::Format;
 
@@ -48,6 +49,10 @@ pub enum Command {
     Ctl(CtlArgs),
     /// Show what happened to whom in a run, and write it down as a page with figures
     Report(ReportArgs),
+    /// Show runs side by side, those that differ in their seed alone as one group
+    Compare(CompareArgs),
+    /// List the runs in a folder
+    Runs(RunsArgs),
     /// Print the JSON Schema of scenario files, for editors
     Schema,
     /// Write a run's model in a form that other programs load
@@ -89,6 +94,39 @@ pub struct ReportArgs {
     #[arg(long, value_name = "DIR")]
     pub figures: Option<PathBuf>,
     /// Form of the tables
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
+}
+
+/// Runs, and how to compare them.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct CompareArgs {
+    /// The runs' folders
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// Score to reach, whose rounds and virtual time are counted [default: the best value that all
+    /// runs reach]
+    #[arg(long, value_name = "SCORE=VALUE")]
+    pub target: Option<Target>,
+    /// File for a page with tables and charts
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Folder for the charts as SVG and PNG
+    #[arg(long, value_name = "DIR")]
+    pub figures: Option<PathBuf>,
+    /// Form of the tables
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
+}
+
+/// A folder of runs.
+#[derive(Debug, Args)]
+pub struct RunsArgs {
+    /// The folder; sweeps in it are looked into
+    #[arg(default_value = "runs")]
+    pub dir: PathBuf,
+    /// Form of the table
     #[arg(long, value_enum, default_value = "table")]
     pub format: Format,
 }

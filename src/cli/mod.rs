@@ -3,6 +3,7 @@
 pub mod args;
 
 mod check;
+mod compare;
 mod ctl;
 mod data;
 mod doctor;
@@ -11,6 +12,7 @@ mod interrupt;
 mod replay;
 mod report;
 mod run;
+mod runs;
 mod schema;
 mod terminal;
 
@@ -53,6 +55,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Ctl(args) => ctl::ctl(args),
         Command::Replay(args) => replay::replay(args),
         Command::Report(args) => report::report(args),
+        Command::Runs(args) => runs::runs(args),
+        Command::Compare(args) => compare::compare(args),
         Command::Schema => schema::schema(),
         Command::Export(args) => export::export(args),
         Command::Doctor => {

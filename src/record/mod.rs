@@ -15,8 +15,10 @@
 //! ```
 
 mod account;
+mod brief;
 mod lock;
 mod observer;
+mod state;
 mod summary;
 #[cfg(test)]
 mod tests;
@@ -27,11 +29,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use account::{Account, ClientAccount};
+pub use brief::{Brief, Scenario};
 pub use observer::{Failure, Recorder};
-pub use summary::{Summary, Tally};
+pub use state::RunState;
+pub use summary::{Best, Summary, Tally};
 
 use regatta_actors::record::RoundRecord;
 use regatta_actors::run::RunFiles;
+
+use serde::de::DeserializeOwned;
 
 use crate::config::{Plan, Problems};
 use crate::files::write_atomically;
@@ -158,6 +164,11 @@ impl RunFolder {
     /// # Errors
     /// When the file is there and cannot be read, or a line of it is no round.
     pub fn read_rounds(&self) -> io::Result<Vec<RoundRecord>> {
+        self.read_lines()
+    }
+
+    /// The finished rounds, or as much of each as is asked for.
+    fn read_lines<T: DeserializeOwned>(&self) -> io::Result<Vec<T>> {
         let path = self.rounds();
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,

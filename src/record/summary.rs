@@ -123,7 +123,8 @@ impl Tally {
         }
     }
 
-    fn score(&mut self, round: u32, scores: &Scores) {
+    /// Takes the scores of a round in.
+    pub(super) fn score(&mut self, round: u32, scores: &Scores) {
         for (name, &value) in scores {
             let best = self
                 .best

@@ -5,7 +5,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::figures::Figure;
 use super::{Run, tables};
-use crate::table::{Cell, Table};
+use crate::table::{Cell, Table, show_bytes};
 
 /// Tables with more rows are folded away at first.
 const LONG: usize = 60;
@@ -31,7 +31,7 @@ impl Page {
     }
 
     /// Adds names and values that stand out.
-    pub fn facts(&mut self, facts: &[(&str, String)]) {
+    pub fn facts(&mut self, facts: &[(String, String)]) {
         self.body.push(html! {
             dl.facts {
                 @for (name, value) in facts {
@@ -160,37 +160,30 @@ pub fn of_run(run: &Run, figures: &[Figure]) -> anyhow::Result<String> {
     Ok(page.finish())
 }
 
-fn facts(run: &Run) -> Vec<(&'static str, String)> {
+fn facts(run: &Run) -> Vec<(String, String)> {
     let mut tally = crate::record::Tally::default();
     run.rounds.iter().for_each(|record| tally.add(record));
     let (unit, seconds) = super::figures::theme::time_unit(run.account.virtual_seconds);
     let mut facts = vec![
         (
-            "rounds",
+            "rounds".to_owned(),
             format!("{} of {}", run.account.rounds, run.account.rounds_planned),
         ),
-        ("ended", tables::ending(&run.account)),
+        ("ended".to_owned(), tables::ending(&run.account)),
         (
-            "virtual time",
+            "virtual time".to_owned(),
             format!("{:.1} {unit}", run.account.virtual_seconds / seconds),
         ),
     ];
     for (name, best) in tally.best.iter().filter(|(name, _)| *name != "loss") {
-        let title: &'static str = match name.as_str() {
-            "accuracy" => "best accuracy",
-            "f1" => "best F1",
-            "matthews_correlation" => "best Matthews correlation",
-            "pearson" => "best Pearson correlation",
-            "spearman" => "best Spearman correlation",
-            _ => continue,
-        };
+        let title = format!("best {}", name.replace('_', " "));
         facts.push((title, format!("{:.4} (round {})", best.value, best.round)));
     }
     if let Some(worst) = tally.worst_exactness_error {
-        facts.push(("worst exactness error", format!("{worst:.1e}")));
+        facts.push(("worst exactness error".to_owned(), format!("{worst:.1e}")));
     }
-    facts.push(("sent by clients", crate::table::show_bytes(tally.bytes_up)));
-    facts.push(("sent to clients", crate::table::show_bytes(tally.bytes_down)));
+    let traffic = [("sent by clients", tally.bytes_up), ("sent to clients", tally.bytes_down)];
+    facts.extend(traffic.map(|(name, bytes)| (name.to_owned(), show_bytes(bytes))));
     facts
 }
 

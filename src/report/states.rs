@@ -17,6 +17,8 @@ pub enum State {
     Straggling,
     /// Still at it after its round was closed.
     Late,
+    /// At work that was given up when its round was closed: it was too slow, or not needed.
+    GivenUp,
     /// At work that came to nothing.
     Lost,
     /// Waiting to be started again.
@@ -27,10 +29,11 @@ pub enum State {
 
 impl State {
     /// All, in the order of legends.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Training,
         Self::Straggling,
         Self::Late,
+        Self::GivenUp,
         Self::Lost,
         Self::Restarting,
         Self::Away,
@@ -45,6 +48,7 @@ impl State {
             Self::Training => "trains",
             Self::Straggling => "straggles",
             Self::Late => "late",
+            Self::GivenUp => "given up",
             Self::Lost => "work lost",
             Self::Restarting => "restarts",
             Self::Retired => "retired",
@@ -79,7 +83,7 @@ pub enum MarkKind {
     Dropped,
     /// It crashed.
     Crashed,
-    /// Its update was lost on the way, came too late, or was refused.
+    /// Its update was lost on the way, came too late to be folded, or was refused.
     UpdateLost,
 }
 
@@ -121,6 +125,7 @@ pub fn rows(works: &Works, plan: &Plan) -> Vec<Row> {
         }
     }
     for row in &mut rows {
+        end_waiting(row);
         row.spans.retain(|span| span.to > span.from);
         row.spans.sort_by(|a, b| a.from.total_cmp(&b.from));
     }
@@ -144,6 +149,17 @@ fn gaps(there: &[Interval], end: f64) -> Vec<Span> {
     gaps
 }
 
+/// Who is asked anew waits no more, whatever was expected.
+fn end_waiting(row: &mut Row) {
+    let waits = |state| matches!(state, State::Restarting | State::Retired);
+    let works = row.spans.iter().filter(|span| !waits(span.state) && span.state != State::Away);
+    let begun: Vec<f64> = works.map(|span| span.from).collect();
+    for span in row.spans.iter_mut().filter(|span| waits(span.state)) {
+        let next = begun.iter().copied().filter(|from| *from >= span.from);
+        span.to = next.fold(span.to, f64::min);
+    }
+}
+
 fn add(row: &mut Row, work: &Work, works: &Works) {
     let mut span = |from, to, state| row.spans.push(Span { from, to, state });
     let slowed = [
@@ -152,6 +168,7 @@ fn add(row: &mut Row, work: &Work, works: &Works) {
         FaultName::LateUpdate,
     ];
     let state = match work.struck_by(&slowed) {
+        _ if work.end == End::Late => State::GivenUp,
         _ if work.is_lost() => State::Lost,
         Some(_) => State::Straggling,
         None => State::Training,
@@ -172,10 +189,10 @@ fn add(row: &mut Row, work: &Work, works: &Works) {
         _ => {}
     }
     let what = match work.end {
-        End::Folded | End::Open => return,
+        End::Folded | End::Open | End::Late => return,
         End::Dropped(_) => MarkKind::Dropped,
         End::Failed(_) => MarkKind::Crashed,
-        End::Refused | End::Lost | End::Late | End::Stale => MarkKind::UpdateLost,
+        End::Refused | End::Lost | End::Stale => MarkKind::UpdateLost,
     };
     row.marks.push(Mark {
         at: work.ended,

@@ -4,7 +4,7 @@ use anyhow::Context;
 use plotters::prelude::*;
 
 use super::Figure;
-use super::theme::{self, Axis, GRID, INK, Sample, WIDTH, label, text, ticks};
+use super::theme::{self, Axis, GRID, INK, Sample, label, pt, stroke, text, ticks};
 
 const HEIGHT: u32 = 380;
 /// Up to so many points, a curve shows each.
@@ -17,6 +17,8 @@ pub struct Chart {
     pub name: &'static str,
     /// What the figure shows, in a sentence.
     pub caption: String,
+    /// The axis to the right, with its unit; `None`: rounds.
+    pub x: Option<String>,
     /// The axis upwards, with its unit.
     pub y: String,
     /// Whether the axis upwards is logarithmic.
@@ -37,7 +39,7 @@ pub struct Curve {
     /// Its colour.
     pub colour: RGBColor,
     /// Its width, in points.
-    pub width: u32,
+    pub width: i32,
     /// Whether it has gaps.
     pub dashed: bool,
 }
@@ -77,15 +79,11 @@ impl Chart {
         let Some(range) = self.range() else {
             return Ok(None);
         };
-        theme::load_font()?;
-        let mut svg = String::new();
-        {
-            let root = SVGBackend::with_string(&mut svg, (WIDTH, HEIGHT)).into_drawing_area();
-            let area = theme::legend(&root, &self.legend())?;
+        let svg = theme::on_canvas(HEIGHT, |root| {
+            let area = theme::legend(root, &self.legend())?;
             self.plot(&area, range)
-                .with_context(|| format!("cannot draw the figure {}", self.name))?;
-            root.present()?;
-        }
+        })
+        .with_context(|| format!("cannot draw the figure {}", self.name))?;
         Ok(Some(Figure {
             name: self.name.to_owned(),
             caption: self.caption,
@@ -149,7 +147,9 @@ impl Chart {
         });
         let bands = self.bands.iter();
         let bands = bands.filter_map(|band| Some((band.name.clone()?, Sample::Fill(band.colour))));
-        curves.chain(bands).collect()
+        let entries: Vec<_> = curves.chain(bands).collect();
+        // One curve is named by its axis.
+        if entries.len() > 1 { entries } else { vec![] }
     }
 
     fn plot(
@@ -157,7 +157,10 @@ impl Chart {
         area: &theme::Area<'_>,
         (x, y): ((f64, f64), (f64, f64)),
     ) -> anyhow::Result<()> {
-        let x_ticks = ticks(x.0, x.1, 10, 1.0);
+        // There is nothing between two rounds.
+        let least = if self.x.is_none() { 1.0 } else { 0.0 };
+        let x_ticks = ticks(x.0, x.1, 10, least);
+        let x_step = theme::step(x.0, x.1, 10).max(least);
         let y_ticks = ticks(y.0, y.1, 6, if self.log { 1.0 } else { 0.0 });
         let y_step = match y_ticks.as_slice() {
             [first, second, ..] => second - first,
@@ -168,11 +171,12 @@ impl Chart {
             false => label(value, y_step),
         };
         let widest = y_ticks.iter().map(|y| theme::width_of(&y_label(*y), 12));
-        let label_area = widest.max().unwrap_or(0) + 36;
+        let label_area = widest.max().unwrap_or(0) + pt(32);
         let mut chart = ChartBuilder::on(area)
-            .margin_right(16)
-            .margin_top(8)
-            .x_label_area_size(44)
+            .margin_left(pt(6))
+            .margin_right(pt(16))
+            .margin_top(pt(8))
+            .x_label_area_size(pt(44))
             .y_label_area_size(label_area)
             .build_cartesian_2d(
                 Axis {
@@ -188,13 +192,14 @@ impl Chart {
             .configure_mesh()
             .disable_x_mesh()
             .max_light_lines(0)
-            .bold_line_style(GRID)
-            .axis_style(INK)
-            .x_desc("round")
+            .bold_line_style(stroke(GRID, 1))
+            .axis_style(stroke(INK, 1))
+            .set_all_tick_mark_size(pt(4))
+            .x_desc(self.x.as_deref().unwrap_or("round"))
             .y_desc(&self.y)
             .label_style(text(12))
             .axis_desc_style(text(13))
-            .x_label_formatter(&|x| format!("{x:.0}"))
+            .x_label_formatter(&|x| label(*x, x_step))
             .y_label_formatter(&|y| y_label(*y))
             .draw()?;
         for band in &self.bands {
@@ -205,15 +210,15 @@ impl Chart {
             chart.draw_series(std::iter::once(area))?;
         }
         for curve in &self.curves {
-            let style = curve.colour.stroke_width(curve.width);
+            let style = stroke(curve.colour, curve.width);
             let points = curve.points.iter().copied();
             if curve.dashed {
-                chart.draw_series(DashedLineSeries::new(points, 6, 4, style))?;
+                chart.draw_series(DashedLineSeries::new(points, pt(6) as u32, pt(4) as u32, style))?;
             } else {
                 chart.draw_series(LineSeries::new(points, style))?;
             }
             if curve.points.len() <= DOTS && curve.width > 1 {
-                let dot = |point: &(f64, f64)| Circle::new(*point, 2, curve.colour.filled());
+                let dot = |point: &(f64, f64)| Circle::new(*point, pt(2), curve.colour.filled());
                 chart.draw_series(curve.points.iter().map(dot))?;
             }
         }

@@ -106,7 +106,7 @@ fn spread(rounds: &[RoundRecord]) -> Vec<Band> {
     };
     vec![
         band("all clients", 0.0, 1.0, 0.15),
-        band("half of the clients", 0.25, 0.75, 0.3),
+        band("their middle half", 0.25, 0.75, 0.3),
     ]
 }
 
@@ -120,11 +120,16 @@ fn scores(rounds: &[RoundRecord]) -> Chart {
         let title = name.replace('_', " ");
         Curve::new(title, colour(index), over_rounds(rounds, score))
     };
+    let curves: Vec<Curve> = names.enumerate().map(curve).collect();
+    let only = match curves.as_slice() {
+        [one] => one.name.clone(),
+        _ => None,
+    };
     Chart {
         name: "scores",
         caption: "Scores of the global model on validation by round.".to_owned(),
-        y: "score".to_owned(),
-        curves: names.enumerate().map(curve).collect(),
+        y: only.unwrap_or_else(|| "score".to_owned()),
+        curves,
         ..Chart::default()
     }
 }

@@ -4,7 +4,7 @@ use anyhow::Context;
 use plotters::prelude::*;
 
 use super::Figure;
-use super::theme::{self, Area, Axis, GRID, INK, Sample, WIDTH, text, ticks};
+use super::theme::{self, Area, Axis, GRID, INK, Sample, pt, stroke, text, ticks};
 use super::timeline::colour_of;
 use crate::report::states::{Row, State};
 use crate::report::works::Works;
@@ -23,7 +23,6 @@ pub fn draw(rows: &[Row], works: &Works) -> anyhow::Result<Option<Figure>> {
     if rows.len() < LEAST || works.all.is_empty() || works.end <= 0.0 {
         return Ok(None);
     }
-    theme::load_font()?;
     // Who is away or retired is many and says little; the clients at work are what is looked for.
     let counts: Vec<(State, Vec<f64>)> = State::ALL
         .into_iter()
@@ -38,13 +37,11 @@ pub fn draw(rows: &[Row], works: &Works) -> anyhow::Result<Option<Figure>> {
             (state.name().to_owned(), Sample::Fill(colour))
         })
         .collect();
-    let mut svg = String::new();
-    {
-        let root = SVGBackend::with_string(&mut svg, (WIDTH, HEIGHT)).into_drawing_area();
-        let area = theme::legend(&root, &entries)?;
-        plot(&area, &counts, works.end).context("cannot draw the fleet's counts")?;
-        root.present()?;
-    }
+    let svg = theme::on_canvas(HEIGHT, |root| {
+        let area = theme::legend(root, &entries)?;
+        plot(&area, &counts, works.end)
+    })
+    .context("cannot draw the fleet's counts")?;
     Ok(Some(Figure {
         name: "fleet".to_owned(),
         caption: format!(
@@ -80,10 +77,11 @@ fn plot(area: &Area<'_>, counts: &[(State, Vec<f64>)], end: f64) -> anyhow::Resu
     let count_ticks = ticks(0.0, most, 6, 1.0);
     let widest = theme::width_of(&format!("{most:.0}"), 12);
     let mut chart = ChartBuilder::on(area)
-        .margin_right(16)
-        .margin_top(8)
-        .x_label_area_size(44)
-        .y_label_area_size(widest + 36)
+        .margin_left(pt(6))
+        .margin_right(pt(16))
+        .margin_top(pt(8))
+        .x_label_area_size(pt(44))
+        .y_label_area_size(widest + pt(32))
         .build_cartesian_2d(
             Axis {
                 range: (0.0, end),
@@ -98,8 +96,9 @@ fn plot(area: &Area<'_>, counts: &[(State, Vec<f64>)], end: f64) -> anyhow::Resu
         .configure_mesh()
         .disable_x_mesh()
         .max_light_lines(0)
-        .bold_line_style(GRID)
-        .axis_style(INK)
+        .bold_line_style(stroke(GRID, 1))
+        .axis_style(stroke(INK, 1))
+        .set_all_tick_mark_size(pt(4))
         .x_desc(format!("virtual time ({unit})"))
         .y_desc("clients at work")
         .label_style(text(12))

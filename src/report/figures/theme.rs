@@ -14,6 +14,37 @@ pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 /// Width of a figure in points; its text is then as large as a paper's.
 pub const WIDTH: u32 = 720;
 
+/// Units of drawing to a point: the library places everything on whole units, and whole points
+/// would show as steps in curves.
+const UNITS: u32 = 8;
+
+/// A length in points, in units of drawing.
+#[must_use]
+pub const fn pt(points: i32) -> i32 {
+    points * UNITS as i32
+}
+
+/// Draws on an empty figure of the full width, and gives its SVG.
+///
+/// # Errors
+/// When the font cannot be read, or what `draw` meets.
+pub fn on_canvas(
+    height: u32,
+    draw: impl FnOnce(&Area<'_>) -> anyhow::Result<()>,
+) -> anyhow::Result<String> {
+    load_font()?;
+    let mut svg = String::new();
+    let size = (WIDTH * UNITS, height * UNITS);
+    {
+        let root = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+        draw(&root)?;
+        root.present()?;
+    }
+    let drawn = format!("width=\"{}\" height=\"{}\"", size.0, size.1);
+    let shown = format!("width=\"{WIDTH}\" height=\"{height}\"");
+    Ok(svg.replacen(&drawn, &shown, 1))
+}
+
 /// Text and axes. The page shows it in its own ink, by this value.
 pub const INK: RGBColor = RGBColor(0x24, 0x29, 0x2F);
 /// Lines behind the data.
@@ -44,7 +75,7 @@ pub fn colour(number: usize) -> RGBColor {
 ///
 /// # Errors
 /// When the font cannot be read.
-pub fn load_font() -> anyhow::Result<()> {
+fn load_font() -> anyhow::Result<()> {
     static LOADED: OnceLock<bool> = OnceLock::new();
     let load = || register_font(FONT, FontStyle::Normal, dejavu::sans::regular()).is_ok();
     if *LOADED.get_or_init(load) {
@@ -57,13 +88,13 @@ pub fn load_font() -> anyhow::Result<()> {
 /// Text of a size.
 #[must_use]
 pub fn text(size: u32) -> TextStyle<'static> {
-    TextStyle::from((FONT, size).into_font()).color(&INK)
+    TextStyle::from((FONT, size * UNITS).into_font()).color(&INK)
 }
 
-/// Width of a text in points.
+/// Width of a text of a size in points, in units of drawing.
 #[must_use]
 pub fn width_of(what: &str, size: u32) -> i32 {
-    let measured = (FONT, size).into_font().layout_box(what);
+    let measured = (FONT, size * UNITS).into_font().layout_box(what);
     measured.map_or(0, |((left, _), (right, _))| right - left)
 }
 
@@ -120,24 +151,25 @@ pub enum Shape {
 }
 
 /// Height of one line of a legend.
-const LEGEND_LINE: i32 = 20;
+pub const LEGEND_LINE: i32 = pt(20);
 /// Width of a sample.
-const SAMPLE: i32 = 22;
+const SAMPLE: i32 = pt(22);
 
 /// Draws a legend in lines from the top, and gives the area below it.
 ///
 /// # Errors
 /// When it cannot be drawn.
 pub fn legend<'a>(area: &Area<'a>, entries: &[(String, Sample)]) -> anyhow::Result<Area<'a>> {
-    let wide = area.dim_in_pixel().0 as i32 - 8;
-    let (mut x, mut y) = (8, 4);
+    let wide = area.dim_in_pixel().0 as i32 - pt(8);
+    let (mut x, mut y) = (pt(8), pt(4));
     for (name, sample) in entries {
-        let width = SAMPLE + 6 + width_of(name, 12) + 18;
-        if x > 8 && x + width > wide {
-            (x, y) = (8, y + LEGEND_LINE);
+        let width = SAMPLE + pt(6) + width_of(name, 12) + pt(16);
+        if x > pt(8) && x + width > wide {
+            (x, y) = (pt(8), y + LEGEND_LINE);
         }
-        draw_sample(area, *sample, (x, y + 8))?;
-        area.draw(&Text::new(name.clone(), (x + SAMPLE + 6, y), text(12)))?;
+        draw_sample(area, *sample, (x, y + pt(5)))?;
+        let text = Text::new(name.clone(), (x + SAMPLE + pt(6), y), text(12));
+        area.draw(&text)?;
         x += width;
     }
     let height = if entries.is_empty() { 0 } else { y + LEGEND_LINE };
@@ -148,23 +180,28 @@ fn draw_sample(area: &Area<'_>, sample: Sample, (x, y): (i32, i32)) -> anyhow::R
     match sample {
         Sample::Line(colour) => {
             let line = vec![(x, y), (x + SAMPLE, y)];
-            area.draw(&PathElement::new(line, colour.stroke_width(2)))?;
+            area.draw(&PathElement::new(line, stroke(colour, 2)))?;
         }
         Sample::Dashes(colour) => {
-            for start in [x, x + 8, x + 16] {
-                let dash = vec![(start, y), (start + 5, y)];
-                area.draw(&PathElement::new(dash, colour.stroke_width(2)))?;
+            for start in [x, x + pt(8), x + pt(16)] {
+                let dash = vec![(start, y), (start + pt(5), y)];
+                area.draw(&PathElement::new(dash, stroke(colour, 2)))?;
             }
         }
         Sample::Fill(colour) => {
             area.draw(&Rectangle::new(
-                [(x + 4, y - 5), (x + SAMPLE, y + 5)],
+                [(x + pt(4), y - pt(5)), (x + SAMPLE, y + pt(5))],
                 colour.filled(),
             ))?;
         }
-        Sample::Mark(shape) => mark(area, shape, (x + SAMPLE - 8, y), 4)?,
+        Sample::Mark(shape) => mark(area, shape, (x + SAMPLE - pt(8), y), pt(4))?,
     }
     Ok(())
+}
+
+/// A line so many points wide.
+pub fn stroke(colour: impl Color, points: i32) -> ShapeStyle {
+    colour.stroke_width(pt(points) as u32)
 }
 
 /// Draws a mark.
@@ -172,7 +209,6 @@ fn draw_sample(area: &Area<'_>, sample: Sample, (x, y): (i32, i32)) -> anyhow::R
 /// # Errors
 /// When it cannot be drawn.
 pub fn mark(area: &Area<'_>, shape: Shape, (x, y): (i32, i32), size: i32) -> anyhow::Result<()> {
-    let line = INK.stroke_width(1);
     match shape {
         Shape::Triangle => {
             let corners = vec![(x - size, y - size), (x + size, y - size), (x, y + size)];
@@ -180,11 +216,11 @@ pub fn mark(area: &Area<'_>, shape: Shape, (x, y): (i32, i32), size: i32) -> any
         }
         Shape::Cross => {
             for (left, right) in [(y - size, y + size), (y + size, y - size)] {
-                let stroke = vec![(x - size, left), (x + size, right)];
-                area.draw(&PathElement::new(stroke, INK.stroke_width(2)))?;
+                let line = vec![(x - size, left), (x + size, right)];
+                area.draw(&PathElement::new(line, stroke(INK, 2)))?;
             }
         }
-        Shape::Ring => area.draw(&Circle::new((x, y), size, line))?,
+        Shape::Ring => area.draw(&Circle::new((x, y), size, stroke(INK, 1)))?,
     }
     Ok(())
 }

@@ -6,25 +6,30 @@ use anyhow::Context;
 use plotters::prelude::*;
 
 use super::Figure;
-use super::theme::{self, Area, Axis, COLOURS, GRID, INK, PALE, Sample, Shape, WIDTH, text, ticks};
+use super::theme::{self, Area, Axis, COLOURS, GRID, INK, PALE, Sample, Shape, WIDTH, pt, stroke, text, ticks};
 use crate::report::states::{MarkKind, Row, Span, State};
 use crate::report::works::Works;
 
 /// Up to so many clients have a row each; of a larger fleet, those that lost most.
 const ROWS: usize = 50;
 /// Height of the axis.
-const AXIS: u32 = 44;
+const AXIS: i32 = 44;
+/// Height of the rounds' numbers.
+const TOP: i32 = 20;
+/// Of so many rounds, each begins with a line.
+const LINES: usize = 100;
 /// From so many pieces on, they are painted by points of the axis rather than one by one.
 const PIECES: usize = 8000;
 
 /// A state's colour.
 #[must_use]
 pub fn colour_of(state: State) -> RGBColor {
-    let [blue, vermilion, green, purple, orange, _] = COLOURS;
+    let [blue, vermilion, green, purple, orange, sky] = COLOURS;
     match state {
         State::Training => blue,
         State::Straggling => orange,
         State::Late => green,
+        State::GivenUp => sky,
         State::Lost => vermilion,
         State::Restarting => purple,
         State::Away => GRID,
@@ -48,7 +53,6 @@ pub fn draw(rows: &[Row], works: &Works) -> anyhow::Result<Option<Figure>> {
     if works.all.is_empty() || works.end <= 0.0 {
         return Ok(None);
     }
-    theme::load_font()?;
     let shown = choose(rows);
     let row_height = match shown.len() {
         0..=8 => 24,
@@ -57,14 +61,12 @@ pub fn draw(rows: &[Row], works: &Works) -> anyhow::Result<Option<Figure>> {
     };
     let legend = legend(&shown, works);
     // Legends of all entries take two lines.
-    let height = 48 + 20 + shown.len() as u32 * row_height + AXIS;
-    let mut svg = String::new();
-    {
-        let root = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
-        let area = theme::legend(&root, &legend)?;
-        plot(&area, &shown, works, row_height).context("cannot draw the timeline")?;
-        root.present()?;
-    }
+    let height = 48 + TOP as u32 + shown.len() as u32 * row_height + AXIS as u32;
+    let svg = theme::on_canvas(height, |root| {
+        let area = theme::legend(root, &legend)?;
+        plot(&area, &shown, works, row_height)
+    })
+    .context("cannot draw the timeline")?;
     let whom = if shown.len() < rows.len() {
         format!(
             "the {} of {} clients that lost most virtual time",
@@ -126,10 +128,10 @@ fn plot(area: &Area<'_>, rows: &[&Row], works: &Works, row_height: u32) -> anyho
     let time_ticks = ticks(0.0, end, 9, 0.0);
     let step = theme::step(0.0, end, 9);
     let mut chart = ChartBuilder::on(area)
-        .margin_right(16)
-        .margin_top(20)
-        .x_label_area_size(AXIS)
-        .y_label_area_size(widest.unwrap_or(0) + 14)
+        .margin_right(pt(16))
+        .margin_top(pt(TOP))
+        .x_label_area_size(pt(AXIS))
+        .y_label_area_size(widest.unwrap_or(0) + pt(14))
         .build_cartesian_2d(
             Axis {
                 range: (0.0, end),
@@ -143,8 +145,9 @@ fn plot(area: &Area<'_>, rows: &[&Row], works: &Works, row_height: u32) -> anyho
     chart
         .configure_mesh()
         .max_light_lines(0)
-        .bold_line_style(GRID)
-        .axis_style(INK)
+        .bold_line_style(stroke(GRID, 1))
+        .axis_style(stroke(INK, 1))
+        .set_all_tick_mark_size(pt(4))
         .x_desc(format!("virtual time ({unit})"))
         .label_style(text(12))
         .axis_desc_style(text(13))
@@ -163,11 +166,11 @@ fn plot(area: &Area<'_>, rows: &[&Row], works: &Works, row_height: u32) -> anyho
             plotters::style::text_anchor::HPos::Right,
             plotters::style::text_anchor::VPos::Center,
         ));
-        area.draw(&Text::new(name.clone(), (x - 8, y), style))?;
+        area.draw(&Text::new(name.clone(), (x - pt(8), y), style))?;
     }
     draw_rounds(area, works, rows.len(), &place)?;
     let pieces: usize = rows.iter().map(|row| row.spans.len()).sum();
-    let inset = if row_height > 12 { 3 } else { 1 };
+    let inset = pt(if row_height > 12 { 3 } else { 1 });
     for (index, row) in rows.iter().enumerate() {
         let spans = match pieces > PIECES {
             true => painted(&row.spans, works.end),
@@ -176,13 +179,13 @@ fn plot(area: &Area<'_>, rows: &[&Row], works: &Works, row_height: u32) -> anyho
         for span in layered(&spans) {
             let (x0, y0) = place(span.from, index as f64);
             let (x1, y1) = place(span.to, index as f64 + 1.0);
-            let corners = [(x0, y0 + inset), (x1.max(x0 + 1), y1 - inset)];
+            let corners = [(x0, y0 + inset), (x1.max(x0 + pt(1)), y1 - inset)];
             let fill = colour_of(span.state).filled();
             area.draw(&Rectangle::new(corners, fill))?;
         }
         for mark in &row.marks {
             let at = place(mark.at, index as f64 + 0.5);
-            let size = (row_height as i32 / 4).min(4);
+            let size = pt((row_height as i32 / 4).min(4));
             theme::mark(area, shape_of(mark.what).1, at, size)?;
         }
     }
@@ -190,7 +193,7 @@ fn plot(area: &Area<'_>, rows: &[&Row], works: &Works, row_height: u32) -> anyho
         let (x0, y0) = place(down.from, 0.0);
         let (x1, y1) = place(down.to, rows.len() as f64);
         let fill = INK.mix(0.25).filled();
-        area.draw(&Rectangle::new([(x0, y0), (x1.max(x0 + 2), y1)], fill))?;
+        area.draw(&Rectangle::new([(x0, y0), (x1.max(x0 + pt(2)), y1)], fill))?;
     }
     Ok(())
 }
@@ -205,15 +208,16 @@ fn draw_rounds(
     let mut free = i32::MIN;
     for round in &works.rounds {
         let (x, top) = place(round.from, 0.0);
-        if x < free {
-            continue;
+        if works.rounds.len() <= LINES {
+            let (_, bottom) = place(round.from, rows as f64);
+            let line = vec![(x, top - pt(4)), (x, bottom)];
+            area.draw(&PathElement::new(line, stroke(PALE.mix(0.6), 1)))?;
         }
-        let (_, bottom) = place(round.from, rows as f64);
-        let line = vec![(x, top - 4), (x, bottom)];
-        area.draw(&PathElement::new(line, PALE.stroke_width(1)))?;
-        let number = round.round.to_string();
-        free = x + theme::width_of(&number, 10) + 8;
-        area.draw(&Text::new(number, (x + 2, top - 14), text(10)))?;
+        if x >= free {
+            let number = round.round.to_string();
+            free = x + theme::width_of(&number, 10) + pt(8);
+            area.draw(&Text::new(number, (x + pt(2), top - pt(14)), text(10)))?;
+        }
     }
     Ok(())
 }

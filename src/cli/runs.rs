@@ -1,0 +1,113 @@
+//! `regatta runs [DIR]`: the runs in a folder.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use jiff::Zoned;
+use jiff::tz::TimeZone;
+
+use crate::cli::args::RunsArgs;
+use crate::cli::terminal::say;
+use crate::record::{Brief, RunState};
+use crate::table::{self, Cell, Format, Table};
+
+const COLUMNS: [(&str, &str); 11] = [
+    ("run", "run"),
+    ("task", "task"),
+    ("method", "method"),
+    ("adapter", "adapter"),
+    ("clients", "clients"),
+    ("rounds", "rounds"),
+    ("rounds_planned", "of"),
+    ("state", "state"),
+    ("best", "best score"),
+    ("begun", "begun"),
+    ("bytes", "size"),
+];
+
+/// Lists the runs in a folder, and in the folders of sweeps in it.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn runs(args: &RunsArgs) -> anyhow::Result<()> {
+    let mut table = Table::new("runs", &COLUMNS);
+    for path in subfolders(&args.dir)
+        .with_context(|| format!("cannot read {}; name a folder with runs", args.dir.display()))?
+    {
+        match Brief::of(&path) {
+            Ok(Some(brief)) => table.add_row(row(&path, &brief)),
+            Ok(None) => add_inner(&path, &mut table),
+            Err(error) => table.add_row(unreadable(&path, &error)),
+        }
+    }
+    if table.rows().is_empty() && args.format == Format::Table {
+        say(format_args!("there are no runs in {}", args.dir.display()));
+        return Ok(());
+    }
+    say(table::render(&[&table], args.format)?);
+    Ok(())
+}
+
+/// Adds the runs of a folder that is none itself.
+fn add_inner(path: &Path, table: &mut Table) {
+    // A folder that is nobody's run and cannot be looked into is of no interest here.
+    for inner in subfolders(path).unwrap_or_default() {
+        match Brief::of(&inner) {
+            Ok(Some(brief)) => table.add_row(row(&inner, &brief)),
+            Ok(None) => {}
+            Err(error) => table.add_row(unreadable(&inner, &error)),
+        }
+    }
+}
+
+/// The folders in a folder, by name.
+fn subfolders(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut folders = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            folders.push(path);
+        }
+    }
+    folders.sort();
+    Ok(folders)
+}
+
+fn row(path: &Path, brief: &Brief) -> [Cell; 11] {
+    let scenario = &brief.scenario;
+    let state = match &brief.state {
+        RunState::Failed(why) => Cell::new(brief.state.to_string(), format!("failed: {why}")),
+        state => state.to_string().into(),
+    };
+    let best = brief.best.as_ref().map_or_else(Cell::none, |(name, best)| {
+        let name = name.replace('_', " ");
+        let shown = format!("{name} {:.4} (round {})", best.value, best.round);
+        Cell::new(best.value, shown)
+    });
+    let begun = jiff::Timestamp::try_from(brief.begun).ok();
+    let begun = begun.map(|at| Zoned::new(at, TimeZone::system()));
+    [
+        path.display().to_string().into(),
+        scenario.task.as_str().into(),
+        scenario.agg_type.as_str().into(),
+        scenario.adapter.as_str().into(),
+        scenario.num_clients.into(),
+        brief.rounds.into(),
+        scenario.rounds.into(),
+        state,
+        best,
+        begun.map_or_else(Cell::none, |begun| {
+            let value = begun.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
+            Cell::new(value, begun.strftime("%Y-%m-%d %H:%M").to_string())
+        }),
+        Cell::bytes(brief.bytes),
+    ]
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> [Cell; 11] {
+    let mut row = [const { None }; 11].map(|_: Option<()>| Cell::none());
+    row[0] = path.display().to_string().into();
+    row[7] = Cell::new("unreadable", format!("unreadable: {error}"));
+    row
+}

@@ -1,0 +1,109 @@
+//! A run's folder at a glance, without all of its ledger: what was run, how far, how well.
+
+use std::io;
+use std::path::Path;
+use std::time::SystemTime;
+
+use regatta_actors::learner::Scores;
+use serde::Deserialize;
+
+use super::{Best, RunFolder, RunState, Tally};
+use crate::glue::Task;
+
+/// What a run's folder tells in a line.
+#[derive(Debug, Clone)]
+pub struct Brief {
+    /// What was asked for, as far as it can be read.
+    pub scenario: Scenario,
+    /// Where it is.
+    pub state: RunState,
+    /// Rounds done.
+    pub rounds: u32,
+    /// The best value of the task's own score, and its name.
+    pub best: Option<(String, Best)>,
+    /// When it was begun.
+    pub begun: SystemTime,
+    /// Bytes on the disk.
+    pub bytes: u64,
+}
+
+/// What is shown of a resolved scenario. It is read leniently: the folder may be an older
+/// version's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Scenario {
+    /// The run's name.
+    pub name: String,
+    /// The task.
+    pub task: String,
+    /// The method.
+    pub agg_type: String,
+    /// The adapter.
+    pub adapter: String,
+    /// Clients.
+    pub num_clients: u32,
+    /// Rounds planned.
+    pub rounds: u32,
+    /// The seed.
+    pub seed: u64,
+}
+
+/// What is read of a round; the clients' part, which is most of it, is not.
+#[derive(Deserialize)]
+struct Round {
+    round: u32,
+    eval: Option<Scores>,
+}
+
+impl Brief {
+    /// Looks at a folder; `None` when there is no run in it.
+    ///
+    /// # Errors
+    /// When it cannot be read, or holds a run that cannot be understood.
+    pub fn of(path: &Path) -> io::Result<Option<Self>> {
+        let folder = RunFolder::at(path);
+        let file = match folder.scenario().metadata() {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let text = std::fs::read_to_string(folder.scenario())?;
+        let scenario: Scenario = toml::from_str(&text)
+            .map_err(|error| io::Error::other(format!("scenario.toml: {}", error.message())))?;
+        let rounds: Vec<Round> = folder.read_lines()?;
+        let mut tally = Tally::default();
+        for round in &rounds {
+            if let Some(scores) = &round.eval {
+                tally.score(round.round, scores);
+            }
+        }
+        let best = scenario.task.parse::<Task>().ok().and_then(|task| {
+            let name = task.primary_metric();
+            Some((name.to_owned(), *tally.best.get(name)?))
+        });
+        Ok(Some(Self {
+            scenario,
+            state: folder.state()?,
+            rounds: rounds.last().map_or(0, |last| last.round),
+            best,
+            begun: file.modified()?,
+            bytes: size(path)?,
+        }))
+    }
+}
+
+/// Bytes of all files in a folder; one that goes away meanwhile counts for nothing.
+fn size(folder: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let Ok(metadata) = entry.metadata() else {
+            continue;
+        };
+        bytes += match metadata.is_dir() {
+            true => size(&entry.path()).unwrap_or(0),
+            false => metadata.len(),
+        };
+    }
+    Ok(bytes)
+}
