@@ -29,6 +29,7 @@
 //! * [`config`]: scenario files and flags, checked into a [`config::Plan`].
 //! * [`inputs`]: the files that a plan names, read and checked.
 //! * [`control`]: steering a run from another process.
+//! * [`sweep`]: many runs, each in a process of its own.
 //! * [`cli`]: one file per subcommand.
 //!
 //! And below everything: [`files`] (whole or not there), [`table`] (shown, or
@@ -48,6 +49,7 @@ pub mod model;
 pub mod peft;
 pub mod record;
 pub mod report;
+pub mod sweep;
 pub mod table;
 pub mod telemetry;
 pub mod tensors;

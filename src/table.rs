@@ -153,7 +153,9 @@ impl Table {
             title: column.to_owned(),
         };
         self.columns.insert(0, head);
-        self.rows.iter_mut().for_each(|row| row.insert(0, cell.clone()));
+        self.rows
+            .iter_mut()
+            .for_each(|row| row.insert(0, cell.clone()));
         self
     }
 
@@ -263,7 +265,11 @@ pub fn render(tables: &[&Table], format: Format) -> anyhow::Result<String> {
         }
         Format::Json => vec![json(tables)?],
     };
-    let between = if format == Format::Table { "\n" } else { "\n\n" };
+    let between = if format == Format::Table {
+        "\n"
+    } else {
+        "\n\n"
+    };
     let texts: Vec<&str> = texts.iter().map(|text| text.trim_end()).collect();
     Ok(texts.join(between))
 }
@@ -295,10 +301,12 @@ mod tests {
         let table = fleet();
         let csv = render(&[&table], Format::Csv).unwrap();
         assert_eq!(csv, "client,bytes_up\na|b,298123\n\"c, \"\"d\"\"\",");
-        let json: Value =
-            serde_json::from_str(&render(&[&table], Format::Json).unwrap()).unwrap();
+        let json: Value = serde_json::from_str(&render(&[&table], Format::Json).unwrap()).unwrap();
         assert_eq!(json[0]["bytes_up"], 298_123);
-        assert_eq!(json[1], serde_json::json!({"client": "c, \"d\"", "bytes_up": null}));
+        assert_eq!(
+            json[1],
+            serde_json::json!({"client": "c, \"d\"", "bytes_up": null})
+        );
         let text = render(&[&table], Format::Table).unwrap();
         assert!(text.contains("298.1 kB") && text.contains('–'), "{text}");
     }

@@ -9,8 +9,8 @@ use clap::builder::BoolishValueParser;
 use clap::{Arg, Args, Command as ClapCommand, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::export::ExportArgs;
-use crate::config::Settings;
 use crate::compare::Target;
+use crate::config::Settings;
 use crate::control;
 use crate::table::Format;
 
@@ -49,6 +49,8 @@ pub enum Command {
     Ctl(CtlArgs),
     /// Show what happened to whom in a run, and write it down as a page with figures
     Report(ReportArgs),
+    /// Run what a sweep file asks for: methods, seeds, settings, each with each
+    Sweep(SweepArgs),
     /// Show runs side by side, those that differ in their seed alone as one group
     Compare(CompareArgs),
     /// List the runs in a folder
@@ -96,6 +98,20 @@ pub struct ReportArgs {
     /// Form of the tables
     #[arg(long, value_enum, default_value = "table")]
     pub format: Format,
+}
+
+/// A sweep, and what is wanted of it.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct SweepArgs {
+    /// Sweep file (TOML): a scenario, and a grid of settings over it
+    pub sweep: PathBuf,
+    /// Carry out this run alone, counted from 0, and compare nothing
+    #[arg(long, value_name = "INDEX")]
+    pub only: Option<usize>,
+    /// Run nothing; write the script by which Slurm runs the sweep as an array
+    #[arg(long, value_name = "FILE", conflicts_with = "only")]
+    pub slurm: Option<PathBuf>,
 }
 
 /// Runs, and how to compare them.
@@ -146,6 +162,9 @@ pub struct ResumeArgs {
     /// Address to steer the run from, or off [default: as the run was begun]
     #[arg(long, value_name = "ADDR|off")]
     pub control: Option<String>,
+    /// Write event files for TensorBoard [default: as the run was begun]
+    #[arg(long)]
+    pub tensorboard: Option<bool>,
     /// Plain lines only: no progress bars [default: as the run was begun]
     #[arg(long)]
     pub quiet: Option<bool>,

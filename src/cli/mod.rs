@@ -14,6 +14,7 @@ mod report;
 mod run;
 mod runs;
 mod schema;
+mod sweep;
 mod terminal;
 
 use std::ffi::OsString;
@@ -57,6 +58,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Report(args) => report::report(args),
         Command::Runs(args) => runs::runs(args),
         Command::Compare(args) => compare::compare(args),
+        Command::Sweep(args) => sweep::sweep(args),
         Command::Schema => schema::schema(),
         Command::Export(args) => export::export(args),
         Command::Doctor => {

@@ -22,10 +22,12 @@ pub fn report(args: &ReportArgs) -> anyhow::Result<()> {
     match args.format {
         Format::Table => runs.iter().try_for_each(show)?,
         format => {
-            let joint = |of: fn(&Run) -> Table| Table::joined(runs.iter().map(|run| {
-                let name = run.folder.path().display().to_string();
-                of(run).tagged("run", name)
-            }));
+            let joint = |of: fn(&Run) -> Table| {
+                Table::joined(runs.iter().map(|run| {
+                    let name = run.folder.path().display().to_string();
+                    of(run).tagged("run", name)
+                }))
+            };
             let clients = joint(|run| tables::clients(&run.account));
             say(table::render(&[&clients, &joint(Run::costs)], format)?);
         }

@@ -16,7 +16,7 @@ use crate::files::write_atomically;
 use crate::inputs::Inputs;
 use crate::record::{Recorder, RunFolder};
 use crate::telemetry::logging::LogFile;
-use crate::telemetry::{EventLog, Exporter, MetricsObserver, RunInfo, Sampler};
+use crate::telemetry::{EventLog, Exporter, MetricsObserver, RunInfo, Sampler, TensorBoard};
 
 /// Runs a scenario.
 ///
@@ -47,6 +47,7 @@ pub fn resume(args: &ResumeArgs, log: Option<LogFile>) -> anyhow::Result<()> {
         lanes: args.lanes,
         metrics: args.metrics.clone(),
         control: args.control.clone(),
+        tensorboard: args.tensorboard,
         quiet: args.quiet,
         ..Settings::default()
     };
@@ -105,12 +106,16 @@ fn carry_out(
     interrupt::watch(handle, log).context("cannot listen for signals")?;
     let metrics = MetricsObserver::new(info(&plan));
     let sampler = exporter.map(|_| sample(&plan, &metrics));
-    let observers: Vec<Box<dyn Observer>> = vec![
+    let mut observers: Vec<Box<dyn Observer>> = vec![
         Box::new(recorder),
         Box::new(metrics),
         Box::new(EventLog),
         Box::new(TerminalObserver::default()),
     ];
+    if plan.telemetry.tensorboard {
+        let most = plan.telemetry.client_series;
+        observers.push(Box::new(TensorBoard::new(folder.tensorboard(), most)));
+    }
     let outcome = begin(experiment, folder, observers, control);
     drop(sampler);
     keep_metrics(folder, exporter);

@@ -32,9 +32,12 @@ const COLUMNS: [(&str, &str); 11] = [
 /// When the folder cannot be read.
 pub fn runs(args: &RunsArgs) -> anyhow::Result<()> {
     let mut table = Table::new("runs", &COLUMNS);
-    for path in subfolders(&args.dir)
-        .with_context(|| format!("cannot read {}; name a folder with runs", args.dir.display()))?
-    {
+    for path in subfolders(&args.dir).with_context(|| {
+        format!(
+            "cannot read {}; name a folder with runs",
+            args.dir.display()
+        )
+    })? {
         match Brief::of(&path) {
             Ok(Some(brief)) => table.add_row(row(&path, &brief)),
             Ok(None) => add_inner(&path, &mut table),

@@ -48,10 +48,7 @@ pub fn figures(groups: &[Group<'_>], target: &Target) -> anyhow::Result<Vec<Figu
 }
 
 /// Each group's mean and deviation by round.
-fn over_rounds(
-    groups: &[Group<'_>],
-    value: impl Fn(&RoundRecord) -> Option<f64> + Copy,
-) -> Chart {
+fn over_rounds(groups: &[Group<'_>], value: impl Fn(&RoundRecord) -> Option<f64> + Copy) -> Chart {
     let mut chart = Chart::default();
     for (index, group) in groups.iter().enumerate() {
         let mut by_round: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
@@ -61,7 +58,8 @@ fn over_rounds(
             }
         }
         let means = by_round.iter();
-        let means = means.filter_map(|(round, values)| Some((f64::from(*round), Mean::of(values)?)));
+        let means =
+            means.filter_map(|(round, values)| Some((f64::from(*round), Mean::of(values)?)));
         let means: Vec<(f64, Mean)> = means.collect();
         let band = means.iter().filter_map(|(round, mean)| {
             let deviation = mean.deviation?;
@@ -83,7 +81,9 @@ fn over_rounds(
 
 fn over_time(groups: &[Group<'_>], target: &Target) -> Chart {
     let runs = groups.iter().flat_map(|group| &group.runs);
-    let end = runs.map(|run| run.tally.virtual_seconds).fold(0.0, f64::max);
+    let end = runs
+        .map(|run| run.tally.virtual_seconds)
+        .fold(0.0, f64::max);
     let (unit, seconds) = time_unit(end);
     let mut chart = Chart {
         x: Some(format!("virtual time ({unit})")),
@@ -93,7 +93,11 @@ fn over_time(groups: &[Group<'_>], target: &Target) -> Chart {
         for (number, run) in group.runs.iter().enumerate() {
             let curve = Curve {
                 dashed: dashed(index),
-                ..Curve::new(group.label.clone(), colour(index), points(run, target, seconds))
+                ..Curve::new(
+                    group.label.clone(),
+                    colour(index),
+                    points(run, target, seconds),
+                )
             };
             chart.curves.push(Curve {
                 // One entry for the group.

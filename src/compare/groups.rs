@@ -89,7 +89,11 @@ fn labels(groups: &[&Table]) -> Vec<String> {
     // The method and the adapter first: they say most.
     keys.sort_by_key(|key| (*key != "agg_type", *key != "adapter", *key));
     keys.dedup();
-    keys.retain(|key| groups.iter().any(|group| group.get(*key) != groups[0].get(*key)));
+    keys.retain(|key| {
+        groups
+            .iter()
+            .any(|group| group.get(*key) != groups[0].get(*key))
+    });
     let label = |group: &&Table| {
         let parts: Vec<String> = keys
             .iter()
@@ -125,7 +129,9 @@ mod tests {
     use super::*;
 
     fn labelled(settings: &[&str]) -> Vec<String> {
-        let tables = settings.iter().map(|text| essence(&toml::from_str(text).unwrap()));
+        let tables = settings
+            .iter()
+            .map(|text| essence(&toml::from_str(text).unwrap()));
         let tables: Vec<Table> = tables.collect();
         labels(&tables.iter().collect::<Vec<_>>())
     }

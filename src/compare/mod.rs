@@ -51,7 +51,8 @@ impl Compared {
         let failed = |error: std::io::Error| error.to_string();
         let folder = RunFolder::open(path).map_err(failed)?;
         let scenario = folder.scenario();
-        let in_scenario = |error: &dyn std::fmt::Display| format!("{}: {error}", scenario.display());
+        let in_scenario =
+            |error: &dyn std::fmt::Display| format!("{}: {error}", scenario.display());
         let text = std::fs::read_to_string(&scenario).map_err(|e| in_scenario(&e))?;
         let settings: toml::Table =
             toml::from_str(&text).map_err(|error| in_scenario(&error.message()))?;

@@ -42,7 +42,10 @@ fn group_row(group: &Group<'_>, target: &Target) -> Vec<Cell> {
     row.extend(mean(&all(&|run| run.last_score(name)), 4));
     row.extend(mean(&all(&|run| run.best_score(name)), 4));
     row.extend(mean(&reached, 1));
-    row.extend(mean(&all(&|run| Some(target.reached(run)?.virtual_seconds)), 1));
+    row.extend(mean(
+        &all(&|run| Some(target.reached(run)?.virtual_seconds)),
+        1,
+    ));
     row.extend(bytes(&all(&|run| Some(run.tally.bytes_up as f64))));
     row.extend(bytes(&all(&|run| Some(run.tally.bytes_down as f64))));
     row.push(Cell::new(count, format!("{count} of {}", runs.len())));

@@ -14,6 +14,7 @@ mod scenario;
 pub mod schema;
 pub mod script;
 mod settings;
+pub mod sweep;
 mod tables;
 
 use std::path::Path;
@@ -75,7 +76,7 @@ pub fn load(
 }
 
 /// A value as it would stand behind its flag.
-fn flag_value(value: &toml::Value) -> String {
+pub(crate) fn flag_value(value: &toml::Value) -> String {
     match value {
         toml::Value::String(text) => text.clone(),
         toml::Value::Float(number) => number.to_string(),

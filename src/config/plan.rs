@@ -295,6 +295,8 @@ pub struct TelemetryPlan {
     pub linger: Duration,
     /// At most so many clients have metrics of their own.
     pub client_series: u32,
+    /// Whether event files for TensorBoard are written.
+    pub tensorboard: bool,
     /// No progress bars.
     pub quiet: bool,
 }

@@ -65,23 +65,7 @@ impl Reader<'_> {
         problems: &mut Problems,
     ) {
         let (name, span) = (key.get_ref().to_string(), value.span());
-        if !known_keys().contains(&name) {
-            let hint = did_you_mean(&name, known_keys());
-            if let Some(hint) = &hint {
-                problems.note_unreadable(hint);
-            }
-            let hint = hint.map_or_else(
-                || "`regatta run --help` lists the settings".to_owned(),
-                |hint| format!("did you mean `{hint}`?"),
-            );
-            return self.report(
-                &key.span(),
-                &format!("unknown key `{name}`; {hint}"),
-                problems,
-            );
-        }
-        let table = DeTable::from_iter([(key, value)]);
-        match Settings::deserialize(Spanned::new(span.clone(), table).into_deserializer()) {
+        match setting(&key, &value) {
             Ok(setting) => {
                 let (line, column) = position(self.text, span.start);
                 let origin = Origin::File {
@@ -91,15 +75,16 @@ impl Reader<'_> {
                 };
                 let written = self.text.get(span).unwrap_or_default();
                 problems.origins_mut().note(&name, origin, written);
-                settings.extend(to_table(&setting));
+                settings.extend(setting);
             }
             // What recovery made of a damaged value is not the user's mistake.
-            Err(_) if !sound => {}
-            Err(error) => {
-                let span = error.span().unwrap_or(span);
-                let text = format!("{name}: {}", plain_words(error.message()));
-                self.report(&span, &text, problems);
+            Err(_) if !sound && known_keys().contains(&name) => {}
+            Err((at, wrong)) => {
+                problems.report_at(self.path.to_owned(), position(self.text, at), &wrong);
                 problems.note_unreadable(&name);
+                if let Some(hint) = did_you_mean(&name, known_keys()) {
+                    problems.note_unreadable(&hint);
+                }
             }
         }
     }
@@ -176,6 +161,32 @@ impl Reader<'_> {
     }
 }
 
+/// Reads one setting: its key with its value, or where in the text it is wrong and what is.
+pub(super) fn setting(
+    key: &Spanned<DeString<'_>>,
+    value: &Spanned<DeValue<'_>>,
+) -> Result<toml::Table, (usize, String)> {
+    let name = key.get_ref().to_string();
+    if !Settings::knows(&name) {
+        let hint = did_you_mean(&name, known_keys()).map_or_else(
+            || "`regatta run --help` lists the settings".to_owned(),
+            |hint| format!("did you mean `{hint}`?"),
+        );
+        let wrong = format!("unknown key `{name}`; {hint}");
+        return Err((key.span().start, wrong));
+    }
+    let table = DeTable::from_iter([(key.clone(), value.clone())]);
+    let table = Spanned::new(value.span(), table);
+    match Settings::deserialize(table.into_deserializer()) {
+        Ok(setting) => Ok(to_table(&setting)),
+        Err(error) => {
+            let span = error.span().unwrap_or(value.span());
+            let wrong = format!("{name}: {}", plain_words(error.message()));
+            Err((span.start, wrong))
+        }
+    }
+}
+
 /// The settings that are set, as a TOML table.
 pub(super) fn to_table(settings: &Settings) -> toml::Table {
     toml::Table::try_from(settings).unwrap_or_else(|error| not_toml(&error))
@@ -195,13 +206,25 @@ fn not_toml(error: &toml::ser::Error) -> ! {
     unreachable!("settings are plain values, which TOML can hold: {error}")
 }
 
+impl Settings {
+    /// Names of all settings.
+    fn names() -> Vec<String> {
+        Self::augment_args(clap::Command::new("settings"))
+            .get_arguments()
+            .map(|argument| argument.get_id().to_string())
+            .collect()
+    }
+
+    /// Whether there is a setting of this name.
+    fn knows(name: &str) -> bool {
+        Self::names().iter().any(|known| known == name)
+    }
+}
+
 /// Names of all settings and tables.
 fn known_keys() -> Vec<String> {
-    Settings::augment_args(clap::Command::new("settings"))
-        .get_arguments()
-        .map(|argument| argument.get_id().to_string())
-        .chain(TABLES.map(str::to_owned))
-        .collect()
+    let tables = TABLES.map(str::to_owned);
+    Settings::names().into_iter().chain(tables).collect()
 }
 
 /// The last part of a message that says what was expected.
@@ -222,7 +245,7 @@ fn suggestion(message: &str) -> Option<String> {
 }
 
 /// The known key that is nearest to a misspelt one, when any is near.
-fn did_you_mean(name: &str, known: Vec<String>) -> Option<String> {
+pub(super) fn did_you_mean(name: &str, known: Vec<String>) -> Option<String> {
     let name = name.replace('-', "_").to_lowercase();
     known
         .into_iter()
@@ -233,7 +256,7 @@ fn did_you_mean(name: &str, known: Vec<String>) -> Option<String> {
 }
 
 /// Line and column, from 1, of a byte offset.
-fn position(text: &str, offset: usize) -> (usize, usize) {
+pub(super) fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let column = before

@@ -363,6 +363,10 @@ pub struct Settings {
     /// Metrics of each client up to N clients; of more, the N worst and quantiles [default: 100]
     #[arg(long, help_heading = OUTPUT, value_name = "N")]
     pub client_series: Option<u32>,
+    /// Write event files for TensorBoard into the folder `tensorboard` of the results
+    /// [default: false]
+    #[arg(long, help_heading = OUTPUT)]
+    pub tensorboard: Option<bool>,
     /// Address to steer the run from with `regatta ctl`, such as 127.0.0.1:9465; other than
     /// loopback it wants a token in REGATTA_CONTROL_TOKEN [default: off]
     #[arg(long, help_heading = OUTPUT, value_name = "ADDR|off")]

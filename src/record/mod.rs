@@ -7,6 +7,7 @@
 //! rounds.jsonl           one line per round: a `RoundRecord` of the actors' crate
 //! summary.json           how it ended and what came out: a `Summary`
 //! report.html, figures/  what `regatta report` made of it
+//! tensorboard/           event files, with `--tensorboard`
 //! metrics.prom           the last metrics that were served, as Prometheus reads them
 //! predictions/<TASK>.tsv predictions for the test split, as GLUE's server takes them
 //! adapter/               the final adapter and head
@@ -205,6 +206,12 @@ impl RunFolder {
     #[must_use]
     pub fn metrics(&self) -> PathBuf {
         self.path.join("metrics.prom")
+    }
+
+    /// The folder for TensorBoard's event files.
+    #[must_use]
+    pub fn tensorboard(&self) -> PathBuf {
+        self.path.join("tensorboard")
     }
 
     /// The folder for test predictions.

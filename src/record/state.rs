@@ -104,7 +104,10 @@ impl RunFolder {
         let Some(tail) = tail.strip_suffix(b"\n") else {
             return Ok(None);
         };
-        let line = tail.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+        let line = tail
+            .rsplit(|byte| *byte == b'\n')
+            .next()
+            .unwrap_or_default();
         let entry: Option<Entry> = serde_json::from_slice(line).ok();
         Ok(entry.map(|entry| entry.event))
     }

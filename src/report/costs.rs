@@ -111,7 +111,9 @@ pub fn costs(works: &Works, profiles: &[Profile], epochs: u32) -> BTreeMap<Cause
         }
     }
     for down in &works.server_down {
-        let cost = costs.entry(Cause::Fault(FaultName::ServerCrash)).or_default();
+        let cost = costs
+            .entry(Cause::Fault(FaultName::ServerCrash))
+            .or_default();
         cost.times += 1;
         cost.run_seconds += down.to - down.from;
     }

@@ -89,6 +89,10 @@ impl Run {
 /// When its scenario is not one of this version's.
 pub fn read_plan(folder: &RunFolder) -> anyhow::Result<Plan> {
     let scenario = folder.scenario();
-    load(Some(&scenario), &crate::config::Settings::default(), &Machine::detect())
-        .with_context(|| format!("{} is of another version", scenario.display()))
+    load(
+        Some(&scenario),
+        &crate::config::Settings::default(),
+        &Machine::detect(),
+    )
+    .with_context(|| format!("{} is of another version", scenario.display()))
 }

@@ -150,13 +150,21 @@ pub fn of_run(run: &Run, figures: &[Figure]) -> anyhow::Result<String> {
                 State: the digest of the global state after the round.";
     page.table("Rounds", note, &tables::rounds(&run.rounds));
     if !run.account.interventions.is_empty() {
-        page.table("Interventions", "Commands from outside, in order.", &interventions(run));
+        page.table(
+            "Interventions",
+            "Commands from outside, in order.",
+            &interventions(run),
+        );
     }
     page.text("How to reproduce", "", &reproduce(run)?);
     let scenario = run.folder.scenario();
     let settings = std::fs::read_to_string(&scenario)
         .with_context(|| format!("cannot read {}", scenario.display()))?;
-    page.text("Settings", "All of them, defaults filled in: a scenario that repeats the run.", &settings);
+    page.text(
+        "Settings",
+        "All of them, defaults filled in: a scenario that repeats the run.",
+        &settings,
+    );
     Ok(page.finish())
 }
 
@@ -182,7 +190,10 @@ fn facts(run: &Run) -> Vec<(String, String)> {
     if let Some(worst) = tally.worst_exactness_error {
         facts.push(("worst exactness error".to_owned(), format!("{worst:.1e}")));
     }
-    let traffic = [("sent by clients", tally.bytes_up), ("sent to clients", tally.bytes_down)];
+    let traffic = [
+        ("sent by clients", tally.bytes_up),
+        ("sent to clients", tally.bytes_down),
+    ];
     facts.extend(traffic.map(|(name, bytes)| (name.to_owned(), show_bytes(bytes))));
     facts
 }
@@ -203,11 +214,18 @@ fn interventions(run: &Run) -> Table {
 fn reproduce(run: &Run) -> anyhow::Result<String> {
     let place = run.folder.path().display();
     let digest = |path: std::path::PathBuf| -> anyhow::Result<String> {
-        let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let bytes =
+            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         Ok(blake3::hash(&bytes).to_hex().to_string())
     };
-    let version = run.summary.as_ref().map_or("unknown: it has not ended", |s| &s.version);
-    let state = run.rounds.last().map_or("none yet", |last| &last.state_digest.0);
+    let version = run
+        .summary
+        .as_ref()
+        .map_or("unknown: it has not ended", |s| &s.version);
+    let state = run
+        .rounds
+        .last()
+        .map_or("none yet", |last| &last.state_digest.0);
     let mut lines = vec![
         format!("regatta run {place}/scenario.toml     # the same run in another folder"),
         format!("regatta replay {place} --check        # compares event by event"),
@@ -219,7 +237,8 @@ fn reproduce(run: &Run) -> anyhow::Result<String> {
         format!("model            {}", run.plan.model.source),
     ];
     if !run.account.interventions.is_empty() {
-        lines.push("Commands from outside changed its course: only the replay repeats them.".into());
+        lines
+            .push("Commands from outside changed its course: only the replay repeats them.".into());
     }
     Ok(lines.join("\n"))
 }

@@ -116,7 +116,9 @@ pub fn rows(works: &Works, plan: &Plan) -> Vec<Row> {
     });
     let mut rows: Vec<Row> = named.collect();
     for (row, profile) in rows.iter_mut().zip(&plan.simulation.profiles) {
-        let there = profile.availability.intervals(plan.seed, &row.name, works.end);
+        let there = profile
+            .availability
+            .intervals(plan.seed, &row.name, works.end);
         row.spans.extend(gaps(&there, works.end));
     }
     for work in &works.all {
@@ -152,7 +154,10 @@ fn gaps(there: &[Interval], end: f64) -> Vec<Span> {
 /// Who is asked anew waits no more, whatever was expected.
 fn end_waiting(row: &mut Row) {
     let waits = |state| matches!(state, State::Restarting | State::Retired);
-    let works = row.spans.iter().filter(|span| !waits(span.state) && span.state != State::Away);
+    let works = row
+        .spans
+        .iter()
+        .filter(|span| !waits(span.state) && span.state != State::Away);
     let begun: Vec<f64> = works.map(|span| span.from).collect();
     for span in row.spans.iter_mut().filter(|span| waits(span.state)) {
         let next = begun.iter().copied().filter(|from| *from >= span.from);
@@ -175,7 +180,11 @@ fn add(row: &mut Row, work: &Work, works: &Works) {
     };
     let on_time = work.late_at.unwrap_or(work.ended).min(work.ended);
     span(work.asked, on_time, state);
-    let late = if work.is_lost() { State::Lost } else { State::Late };
+    let late = if work.is_lost() {
+        State::Lost
+    } else {
+        State::Late
+    };
     span(on_time, work.ended, late);
     match work.end {
         End::Dropped(Some(rejoin)) => {

@@ -252,7 +252,11 @@ impl Works {
             };
             self.all.push(work);
         }
-        if let Some(down) = self.server_down.last_mut().filter(|down| down.to == down.from) {
+        if let Some(down) = self
+            .server_down
+            .last_mut()
+            .filter(|down| down.to == down.from)
+        {
             down.to = end;
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! [`catalog`] holds every metric's name and meaning; [`MetricsObserver`] sets them from a run's
 //! events, [`Sampler`] those that no event tells of; [`Exporter`] serves them. [`EventLog`] writes
-//! the events to the log.
+//! the events to the log, [`TensorBoard`] the scalars of a run for that program.
 
 pub mod catalog;
 pub mod logging;
@@ -14,6 +14,7 @@ mod fleet;
 mod lanes;
 mod observer;
 mod sampler;
+mod tensorboard;
 #[cfg(test)]
 mod tests;
 
@@ -22,3 +23,4 @@ pub use exporter::Exporter;
 pub use lanes::SharedLanes;
 pub use observer::{MetricsObserver, RunInfo};
 pub use sampler::Sampler;
+pub use tensorboard::TensorBoard;

@@ -234,6 +234,7 @@ impl Resolver<'_> {
             metrics: metrics.and_then(Result::ok),
             linger: linger.unwrap_or_default(),
             client_series: *self.settings.client_series.get_or_insert(100),
+            tensorboard: *self.settings.tensorboard.get_or_insert(false),
             quiet: *self.settings.quiet.get_or_insert(false),
         }
     }

@@ -21,6 +21,8 @@ pub struct Chart {
     pub x: Option<String>,
     /// The axis upwards, with its unit.
     pub y: String,
+    /// Whether the axis upwards begins at 0.
+    pub from_zero: bool,
     /// Whether the axis upwards is logarithmic.
     pub log: bool,
     /// Behind the curves.
@@ -120,8 +122,13 @@ impl Chart {
             Some((least, values.reduce(f64::max)?))
         };
         let (x, y) = (bound(|point| point.0)?, bound(|point| point.1)?);
+        let y = if self.from_zero {
+            (y.0.min(0.0), y.1)
+        } else {
+            y
+        };
         let y = if self.log {
-            (y.0.floor(), (y.1.floor() + 1.0).max(y.0.floor() + 2.0))
+            (y.0.floor(), y.1.ceil().max(y.0.floor() + 1.0))
         } else {
             let space = if y.1 > y.0 {
                 (y.1 - y.0) * 0.06
@@ -130,7 +137,10 @@ impl Chart {
             };
             let bottom = y.0 - space;
             // Nothing here is negative; an axis that pretends otherwise misleads.
-            (if y.0 >= 0.0 { bottom.max(0.0) } else { bottom }, y.1 + space)
+            (
+                if y.0 >= 0.0 { bottom.max(0.0) } else { bottom },
+                y.1 + space,
+            )
         };
         let x = if x.1 > x.0 { x } else { (x.0 - 0.5, x.1 + 0.5) };
         Some((x, y))
@@ -152,11 +162,7 @@ impl Chart {
         if entries.len() > 1 { entries } else { vec![] }
     }
 
-    fn plot(
-        &self,
-        area: &theme::Area<'_>,
-        (x, y): ((f64, f64), (f64, f64)),
-    ) -> anyhow::Result<()> {
+    fn plot(&self, area: &theme::Area<'_>, (x, y): ((f64, f64), (f64, f64))) -> anyhow::Result<()> {
         // There is nothing between two rounds.
         let least = if self.x.is_none() { 1.0 } else { 0.0 };
         let x_ticks = ticks(x.0, x.1, 10, least);
@@ -213,7 +219,12 @@ impl Chart {
             let style = stroke(curve.colour, curve.width);
             let points = curve.points.iter().copied();
             if curve.dashed {
-                chart.draw_series(DashedLineSeries::new(points, pt(6) as u32, pt(4) as u32, style))?;
+                chart.draw_series(DashedLineSeries::new(
+                    points,
+                    pt(6) as u32,
+                    pt(4) as u32,
+                    style,
+                ))?;
             } else {
                 chart.draw_series(LineSeries::new(points, style))?;
             }

@@ -52,7 +52,12 @@ fn loss(rounds: &[RoundRecord], works: &Works) -> Chart {
     };
     if works.clients.len() <= NAMED {
         chart.caption += ": each client's, and the mean weighted by examples";
-        chart.curves = works.clients.iter().enumerate().map(client_curve(rounds)).collect();
+        chart.curves = works
+            .clients
+            .iter()
+            .enumerate()
+            .map(client_curve(rounds))
+            .collect();
     } else {
         chart.caption += ": the clients' spread, and the mean weighted by examples";
         chart.bands = spread(rounds);
@@ -74,15 +79,17 @@ fn loss(rounds: &[RoundRecord], works: &Works) -> Chart {
     chart
 }
 
-fn client_curve<'a>(
-    rounds: &'a [RoundRecord],
-) -> impl Fn((usize, &ClientInfo)) -> Curve + 'a {
+fn client_curve<'a>(rounds: &'a [RoundRecord]) -> impl Fn((usize, &ClientInfo)) -> Curve + 'a {
     move |(index, client)| {
         let loss = |record: &RoundRecord| {
             let mut clients = record.clients.iter();
             clients.find(|one| one.client == client.client)?.loss
         };
-        Curve::new(client.name.clone(), colour(index), over_rounds(rounds, loss))
+        Curve::new(
+            client.name.clone(),
+            colour(index),
+            over_rounds(rounds, loss),
+        )
     }
 }
 
@@ -139,10 +146,12 @@ fn exactness(rounds: &[RoundRecord]) -> Chart {
     let error = over_rounds(rounds, |record| record.exactness_error);
     let exact = error.iter().filter(|(_, error)| *error == 0.0).count();
     let mut caption =
-        "Exactness error by round: ‖effective − ideal‖ / ‖ideal update‖, Frobenius norm"
-            .to_owned();
+        "Exactness error by round: ‖effective − ideal‖ / ‖ideal update‖, Frobenius norm".to_owned();
     if exact > 0 {
-        caption += &format!("; {exact} of {} rounds are exact and have no point", error.len());
+        caption += &format!(
+            "; {exact} of {} rounds are exact and have no point",
+            error.len()
+        );
     }
     Chart {
         name: "exactness",
@@ -163,6 +172,7 @@ fn traffic(rounds: &[RoundRecord]) -> Chart {
         name: "traffic",
         caption: "Traffic by round, all clients together.".to_owned(),
         y: "traffic (MB)".to_owned(),
+        from_zero: true,
         curves: vec![
             Curve::new("clients to server", colour(0), megabytes(|c| c.bytes_up)),
             Curve::new("server to clients", colour(1), megabytes(|c| c.bytes_down)),

@@ -172,7 +172,11 @@ pub fn legend<'a>(area: &Area<'a>, entries: &[(String, Sample)]) -> anyhow::Resu
         area.draw(&text)?;
         x += width;
     }
-    let height = if entries.is_empty() { 0 } else { y + LEGEND_LINE };
+    let height = if entries.is_empty() {
+        0
+    } else {
+        y + LEGEND_LINE
+    };
     Ok(area.split_vertically(height).1)
 }
 
@@ -271,7 +275,10 @@ mod tests {
 
     #[test]
     fn ticks_are_round_and_within_the_range() {
-        assert_eq!(ticks(0.0, 1.0, 5, 0.0), [0.0, 0.2, 0.4, 0.6000000000000001, 0.8, 1.0]);
+        assert_eq!(
+            ticks(0.0, 1.0, 5, 0.0),
+            [0.0, 0.2, 0.4, 0.6000000000000001, 0.8, 1.0]
+        );
         assert_eq!(ticks(1.0, 5.0, 10, 1.0), [1.0, 2.0, 3.0, 4.0, 5.0]);
         assert_eq!(ticks(1.0, 20.0, 10, 1.0)[0], 2.0);
         assert_eq!(label(0.6000000000000001, 0.2), "0.6");

@@ -6,7 +6,9 @@ use anyhow::Context;
 use plotters::prelude::*;
 
 use super::Figure;
-use super::theme::{self, Area, Axis, COLOURS, GRID, INK, PALE, Sample, Shape, WIDTH, pt, stroke, text, ticks};
+use super::theme::{
+    self, Area, Axis, COLOURS, GRID, INK, PALE, Sample, Shape, WIDTH, pt, stroke, text, ticks,
+};
 use crate::report::states::{MarkKind, Row, Span, State};
 use crate::report::works::Works;
 

@@ -1,0 +1,118 @@
+//! `regatta sweep SWEEP.toml`: methods × seeds × settings, one run after the other.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+use crate::cli::args::SweepArgs;
+use crate::cli::compare::side_by_side;
+use crate::cli::terminal::{count, say};
+use crate::config::{Machine, Problems, sweep};
+use crate::files::write_atomically;
+use crate::sweep::{self as runner, Ended, Planned, Stop, SweepPlan};
+use crate::table::Format;
+
+/// Runs what is missing of a sweep, and compares its runs.
+///
+/// # Errors
+/// [`Problems`] with the file or any combination, before anything is run; or, when all was tried,
+/// that not all runs are complete.
+pub fn sweep(args: &SweepArgs) -> anyhow::Result<()> {
+    let plan = runner::plan(&sweep::read(&args.sweep)?, &Machine::detect())?;
+    let program = std::env::current_exe().context("this program cannot be found again")?;
+    if let Some(path) = &args.slurm {
+        return write_script(&plan, args, &program, path);
+    }
+    let chosen = choose(&plan, args.only)?;
+    std::fs::create_dir_all(&plan.out)
+        .with_context(|| format!("cannot make the folder {}", plan.out.display()))?;
+    let mut stop = Stop::listen().context("cannot listen for signals")?;
+    let (mut complete, mut failed) = (Vec::new(), Vec::new());
+    for (index, run) in &chosen {
+        if stop.asked() {
+            break;
+        }
+        let (label, place) = (&run.label, run.folder.display());
+        say(format_args!("run {index}, {label}, in {place}"));
+        match runner::carry_out(run, &program, &mut stop) {
+            Ok(Ended::Kept) => {
+                say("it is complete already");
+                complete.push(run.folder.clone());
+            }
+            Ok(Ended::Complete) => complete.push(run.folder.clone()),
+            Ok(Ended::Stopped) => {}
+            Ok(Ended::Failed(why)) => failed.push(format!("{label}: {why}")),
+            Err(error) => failed.push(format!("{label}: {error}")),
+        }
+    }
+    if args.only.is_none() && !complete.is_empty() {
+        compare(&plan, &complete)?;
+    }
+    conclude(chosen.len(), complete.len(), &failed, stop.asked())
+}
+
+fn write_script(
+    plan: &SweepPlan,
+    args: &SweepArgs,
+    program: &Path,
+    path: &Path,
+) -> anyhow::Result<()> {
+    let folder = std::env::current_dir()?;
+    let script = runner::script(plan, &args.sweep, program, &folder);
+    write_atomically(path, script.as_bytes())
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    let runs = count(plan.runs.len(), "run");
+    say(format_args!(
+        "{runs}: `sbatch {}` submits them as an array",
+        path.display()
+    ));
+    Ok(())
+}
+
+/// The runs to carry out, with their numbers.
+fn choose(plan: &SweepPlan, only: Option<usize>) -> Result<Vec<(usize, &Planned)>, Problems> {
+    let mut all: Vec<_> = plan.runs.iter().enumerate().collect();
+    let mut problems = Problems::default();
+    if let Some(only) = only {
+        if only >= all.len() {
+            let right = format!("give a number from 0 to {}", all.len() - 1);
+            let runs = count(all.len(), "run");
+            problems.report_input(format_args!("--only={only}: the sweep has {runs}; {right}"));
+        }
+        all.retain(|(index, _)| *index == only);
+    }
+    problems.into_result(all)
+}
+
+/// Compares the runs that are complete, in the sweep's folder.
+fn compare(plan: &SweepPlan, complete: &[PathBuf]) -> anyhow::Result<()> {
+    let (page, figures) = (plan.out.join("compare.html"), plan.out.join("figures"));
+    let target = plan.target.as_ref();
+    side_by_side(complete, target, Format::Table, Some(&page), Some(&figures))?;
+    say(format_args!(
+        "wrote {} and the charts in {}",
+        page.display(),
+        figures.display()
+    ));
+    Ok(())
+}
+
+fn conclude(
+    chosen: usize,
+    complete: usize,
+    failed: &[String],
+    stopped: bool,
+) -> anyhow::Result<()> {
+    if complete == chosen {
+        return Ok(());
+    }
+    let mut lines = vec![format!(
+        "{complete} of {} are complete",
+        count(chosen, "run")
+    )];
+    lines.extend(failed.iter().map(|failed| format!("  {failed}")));
+    if stopped {
+        lines.push("  the sweep was stopped; started again, it goes on".to_owned());
+    }
+    bail!(lines.join("\n"))
+}
