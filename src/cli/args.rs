@@ -40,7 +40,7 @@ pub enum Command {
     /// Show what this machine has: libtorch, devices, data sets, models
     Doctor,
     /// Show a task's examples, and what each client gets of them
-    Data(ScenarioArgs),
+    Data(DataArgs),
     /// Go on with a run that was stopped or killed, from its last checkpoint
     Resume(ResumeArgs),
     /// Run again what a run's ledger has, and compare event by event
@@ -69,6 +69,17 @@ pub struct ScenarioArgs {
     /// The flags.
     #[command(flatten)]
     pub settings: Settings,
+}
+
+/// A scenario, and how to show its data.
+#[derive(Debug, Args)]
+pub struct DataArgs {
+    /// The scenario.
+    #[command(flatten)]
+    pub scenario: ScenarioArgs,
+    /// Form of the tables
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
 }
 
 /// A run that goes on, and what is wanted of it.

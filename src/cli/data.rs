@@ -1,17 +1,22 @@
 //! `regatta data`: a task's examples, and what each client gets of them.
 
-use crate::cli::args::ScenarioArgs;
+use crate::cli::args::DataArgs;
 use crate::cli::terminal::say;
 use crate::config::{Machine, load};
 use crate::glue::summary::{self, DataSummary, SplitSummary};
 use crate::inputs::Inputs;
+use crate::table::{self, Format};
 
 /// Shows the data of a scenario.
 ///
 /// # Errors
 /// Everything that is wrong with the scenario or the files it names.
-pub fn data(args: &ScenarioArgs) -> anyhow::Result<()> {
-    let plan = load(args.scenario.as_deref(), &args.settings, &Machine::detect())?;
+pub fn data(args: &DataArgs) -> anyhow::Result<()> {
+    let plan = load(
+        args.scenario.scenario.as_deref(),
+        &args.scenario.settings,
+        &Machine::detect(),
+    )?;
     let inputs = Inputs::load(&plan)?;
     let task = plan.data.task;
     let splits = std::iter::once(&inputs.data.train)
@@ -26,12 +31,17 @@ pub fn data(args: &ScenarioArgs) -> anyhow::Result<()> {
         splits: splits.map(summarise).collect::<Result<_, _>>()?,
         clients: summary::shards(task, inputs.data.train.labels(), &inputs.shards),
     };
+    let (splits, shares) = (data.splits_table(), data.clients_table());
+    if args.format != Format::Table {
+        say(table::render(&[&splits, &shares], args.format)?);
+        return Ok(());
+    }
     say(format_args!("{task} from {}", inputs.data.folder.display()));
-    say(data.splits_table());
+    say(table::render(&[&splits], args.format)?);
     say(format_args!(
         "\n{} among {} clients",
         plan.data.partition, plan.data.num_clients
     ));
-    say(data.clients_table());
+    say(table::render(&[&shares], args.format)?);
     Ok(())
 }

@@ -1,12 +1,11 @@
 //! What `regatta data` shows: sizes, label counts and lengths of a task, and each client's share.
 
-use comfy_table::Table;
-use comfy_table::presets::UTF8_FULL_CONDENSED;
 use serde::Serialize;
 
 use super::split::Split;
 use super::task::{SplitName, Task};
 use super::tokenize::EncodedSplit;
+use crate::table::{Cell, Table};
 
 /// A task's figures.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -147,35 +146,44 @@ impl DataSummary {
     /// The splits as a table.
     #[must_use]
     pub fn splits_table(&self) -> Table {
-        let mut table = table(
-            &["split", "examples"],
-            self.splits.first().map(|it| &it.labels),
-        );
+        let labels = self.splits.first().map(|it| &it.labels);
+        let mut table = table("splits", ("split", "split"), labels);
+        let lengths = [
+            ("tokens_median", "tokens: median"),
+            ("tokens_p90", "p90"),
+            ("tokens_p99", "p99"),
+            ("tokens_most", "most"),
+            ("cut", "cut"),
+        ];
+        for (key, title) in lengths {
+            table.add_column(key, title);
+        }
         for split in &self.splits {
-            let mut row = vec![split.split.to_string(), split.examples.to_string()];
+            let mut row = vec![split.split.to_string().into(), split.examples.into()];
             row.extend(cells(&split.labels));
-            row.push(split.tokens.map_or_else(|| "–".to_owned(), describe));
-            row.push(split.truncated.to_string());
+            let length = |of: fn(&Lengths) -> usize| {
+                let tokens = split.tokens.as_ref();
+                tokens.map_or_else(Cell::none, |tokens| of(tokens).into())
+            };
+            row.extend([
+                length(|it| it.median),
+                length(|it| it.p90),
+                length(|it| it.p99),
+                length(|it| it.most),
+                split.truncated.into(),
+            ]);
             table.add_row(row);
         }
-        let header = table
-            .header()
-            .map(|it| it.cell_iter().cloned().collect::<Vec<_>>());
-        let mut header = header.unwrap_or_default();
-        header.extend(["tokens: median / p90 / p99 / most", "cut"].map(Into::into));
-        table.set_header(header);
         table
     }
 
     /// The clients' shares as a table.
     #[must_use]
     pub fn clients_table(&self) -> Table {
-        let mut table = table(
-            &["client", "examples"],
-            self.clients.first().map(|it| &it.labels),
-        );
+        let labels = self.clients.first().map(|it| &it.labels);
+        let mut table = table("clients", ("client", "client"), labels);
         for shard in &self.clients {
-            let mut row = vec![shard.client.to_string(), shard.examples.to_string()];
+            let mut row = vec![shard.client.into(), shard.examples.into()];
             row.extend(cells(&shard.labels));
             table.add_row(row);
         }
@@ -183,37 +191,23 @@ impl DataSummary {
     }
 }
 
-fn table(first: &[&str], labels: Option<&LabelCounts>) -> Table {
-    let names = labels
-        .into_iter()
-        .flat_map(|it| it.known.iter().map(|(name, _)| name.clone()));
-    let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED);
-    table.set_header(
-        first
-            .iter()
-            .map(ToString::to_string)
-            .chain(names)
-            .collect::<Vec<_>>(),
-    );
+/// A table whose rows begin with a name, the examples, and the labels' counts.
+fn table(name: &'static str, first: (&str, &str), labels: Option<&LabelCounts>) -> Table {
+    let mut table = Table::new(name, &[first, ("examples", "examples")]);
+    for (label, _) in labels.into_iter().flat_map(|it| &it.known) {
+        table.add_column(label.clone(), label.clone());
+    }
     table
 }
 
 /// The counts by label; a dash where all labels are secret.
-fn cells(labels: &LabelCounts) -> impl Iterator<Item = String> {
+fn cells(labels: &LabelCounts) -> impl Iterator<Item = Cell> {
     let hidden = labels.secret > 0 && labels.known.iter().all(|(_, count)| *count == 0);
     labels.known.iter().map(move |(_, count)| {
         if hidden {
-            "–".to_owned()
+            Cell::none()
         } else {
-            count.to_string()
+            (*count).into()
         }
     })
-}
-
-fn describe(lengths: Lengths) -> String {
-    format!(
-        "{} / {} / {} / {}",
-        lengths.median, lengths.p90, lengths.p99, lengths.most
-    )
 }
