@@ -1,5 +1,6 @@
 use regatta::glue::summary::{DataSummary, LabelCounts, Lengths, SplitSummary, shards};
 use regatta::glue::{Task, TextEncoder};
+use regatta::table::{Format, render};
 
 use crate::support::{fixture, tiny};
 
@@ -46,10 +47,10 @@ fn the_tables_show_every_split_and_every_client() {
             .to_vec(),
         clients: shards(task, data.train.labels(), &[vec![0, 1], vec![2], vec![3]]),
     };
-    let table = summary.splits_table().to_string();
+    let table = render(&[&summary.splits_table()], Format::Md).unwrap();
     for word in ["train", "validation", "test", "unacceptable", "–"] {
         assert!(table.contains(word), "{table}");
     }
     assert_eq!(summary.clients[1].labels.known[1].1, 1);
-    assert_eq!(summary.clients_table().row_iter().count(), 3);
+    assert_eq!(summary.clients_table().rows().len(), 3);
 }

@@ -32,13 +32,14 @@ pub fn render(svg: &str) -> anyhow::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::figures::theme::FONT;
 
     #[test]
     fn text_leaves_ink_without_any_system_font() {
         let svg = |what| {
             format!(
                 "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"60\" height=\"20\">\
-                 <text x=\"2\" y=\"15\" font-family=\"serif\">{what}</text></svg>"
+                 <text x=\"2\" y=\"15\" font-family=\"{FONT}\">{what}</text></svg>"
             )
         };
         let image = |what| {
