@@ -37,7 +37,7 @@ pub struct Table {
 pub struct Column {
     /// Its name for programs.
     pub key: String,
-    /// Its name for people, with the unit.
+    /// Its name for people, with the unit; empty: the column is for programs alone.
     pub title: String,
 }
 
@@ -90,6 +90,13 @@ impl Cell {
     pub fn bytes(bytes: u64) -> Self {
         Self::new(bytes, show_bytes(bytes))
     }
+}
+
+/// A number of things: `1 round`, `2 rounds`.
+pub fn count(number: impl std::fmt::Display, what: &str) -> String {
+    let number = number.to_string();
+    let plural = if number == "1" { "" } else { "s" };
+    format!("{number} {what}{plural}")
 }
 
 /// Bytes for people, with a decimal unit.
@@ -169,24 +176,33 @@ impl Table {
         joined.unwrap_or_default()
     }
 
-    /// The columns.
-    #[must_use]
-    pub fn columns(&self) -> &[Column] {
-        &self.columns
-    }
-
     /// The rows.
     #[must_use]
     pub fn rows(&self) -> &[Vec<Cell>] {
         &self.rows
     }
 
+    /// The titles of the columns that people see.
+    pub fn titles(&self) -> impl Iterator<Item = &str> {
+        let titles = self.columns.iter().map(|column| column.title.as_str());
+        titles.filter(|title| !title.is_empty())
+    }
+
+    /// What people see of each row.
+    pub fn visible_rows(&self) -> impl Iterator<Item = impl Iterator<Item = &Cell>> {
+        self.rows.iter().map(|row| {
+            let columns = self.columns.iter().zip(row);
+            let seen = columns.filter(|(column, _)| !column.title.is_empty());
+            seen.map(|(_, cell)| cell)
+        })
+    }
+
     fn drawn(&self, style: TableStyle) -> comfy_table::Table {
         let mut table = comfy_table::Table::new();
         table.load_style(style);
-        table.set_header(self.columns.iter().map(|column| &column.title));
-        for row in &self.rows {
-            table.add_row(row.iter().map(text_cell));
+        table.set_header(self.titles());
+        for row in self.visible_rows() {
+            table.add_row(row.map(text_cell));
         }
         table
     }
@@ -327,6 +343,20 @@ mod tests {
         let json: Value =
             serde_json::from_str(&render(&[&one, &other], Format::Json).unwrap()).unwrap();
         assert_eq!(json["fleet"][0], json["other"][0]);
+    }
+
+    #[test]
+    fn a_column_without_a_title_is_for_programs_alone() {
+        let mut table = Table::new("means", &[("mean", "mean"), ("deviation", "")]);
+        table.add_row([Cell::new(2.0, "2.0 ± 0.5"), Cell::number(0.5, 1)]);
+        let csv = render(&[&table], Format::Csv).unwrap();
+        assert_eq!(csv, "mean,deviation\n2.0,0.5");
+        let text = render(&[&table], Format::Md).unwrap();
+        assert_eq!(
+            text.lines().last().unwrap().matches('|').count(),
+            2,
+            "{text}"
+        );
     }
 
     #[test]

@@ -24,15 +24,17 @@ pub fn figures(groups: &[Group<'_>], target: &Target) -> anyhow::Result<Vec<Figu
     } else {
         ""
     };
+    let mut named = title.clone();
+    named.get_mut(..1).map(str::make_ascii_uppercase);
     let by_round = Chart {
         name: "score",
-        caption: format!("{title} on validation by round{spread}."),
+        caption: format!("{named} on validation by round{spread}."),
         y: title.clone(),
         ..over_rounds(groups, score)
     };
     let by_time = Chart {
         name: "score_by_time",
-        caption: format!("{title} on validation by virtual time; a curve for each run."),
+        caption: format!("{named} on validation by virtual time; a curve for each run."),
         y: title,
         ..over_time(groups, target)
     };

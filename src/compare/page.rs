@@ -4,6 +4,7 @@ use super::groups::Group;
 use super::{Target, groups_table, runs_table};
 use crate::report::figures::Figure;
 use crate::report::page::Page;
+use crate::table::count;
 
 /// One HTML file, as a report is.
 #[must_use]
@@ -11,7 +12,7 @@ pub fn page(groups: &[Group<'_>], target: &Target, figures: &[Figure]) -> String
     let runs: usize = groups.iter().map(|group| group.runs.len()).sum();
     let task = groups.iter().flat_map(|group| &group.runs).next();
     let task = task.map_or_else(String::new, |run| run.task.to_string());
-    let subtitle = format!("{runs} runs in {} groups", groups.len());
+    let subtitle = format!("{} in {}", count(runs, "run"), count(groups.len(), "group"));
     let mut page = Page::new(format!("{task}: runs compared"), subtitle);
     for (index, figure) in figures.iter().enumerate() {
         page.figure(index + 1, figure);

@@ -20,7 +20,7 @@ pub fn groups_table(groups: &[Group<'_>], target: &Target) -> Table {
     ];
     for (key, title) in measures {
         table.add_column(key, title);
-        table.add_column(format!("{key}_deviation"), "±");
+        table.add_column(format!("{key}_deviation"), "");
     }
     table.add_column("reached_target", "reached it");
     table.add_column("worst_exactness_error", "worst exactness error");
@@ -54,26 +54,24 @@ fn group_row(group: &Group<'_>, target: &Target) -> Vec<Cell> {
     row
 }
 
-/// A mean and its deviation.
+/// A mean with its deviation, and the deviation alone for programs.
+fn spread(values: &[f64], show: impl Fn(f64) -> String) -> [Cell; 2] {
+    let Some(Mean { mean, deviation }) = Mean::of(values) else {
+        return [Cell::none(), Cell::none()];
+    };
+    let shown = match deviation {
+        Some(deviation) => format!("{} ± {}", show(mean), show(deviation)),
+        None => show(mean),
+    };
+    [Cell::new(mean, shown), Cell::from(deviation)]
+}
+
 fn mean(values: &[f64], digits: usize) -> [Cell; 2] {
-    let mean = Mean::of(values);
-    [
-        Cell::number(mean.map(|mean| mean.mean), digits),
-        Cell::number(mean.and_then(|mean| mean.deviation), digits),
-    ]
+    spread(values, |value| format!("{value:.digits$}"))
 }
 
 fn bytes(values: &[f64]) -> [Cell; 2] {
-    let show = |value: Option<f64>| {
-        value.map_or_else(Cell::none, |bytes| {
-            Cell::new(bytes, show_bytes(bytes.round() as u64))
-        })
-    };
-    let mean = Mean::of(values);
-    [
-        show(mean.map(|mean| mean.mean)),
-        show(mean.and_then(|mean| mean.deviation)),
-    ]
+    spread(values, |bytes| show_bytes(bytes.round() as u64))
 }
 
 /// A row for each run.

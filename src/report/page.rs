@@ -5,7 +5,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::figures::Figure;
 use super::{Run, tables};
-use crate::table::{Cell, Table, show_bytes};
+use crate::table::{Cell, Table, count, show_bytes};
 
 /// Tables with more rows are folded away at first.
 const LONG: usize = 60;
@@ -61,7 +61,7 @@ impl Page {
                 @if table.rows().is_empty() { p { "None." } }
                 @else {
                     details open[open] {
-                        summary { (table.rows().len()) " rows" }
+                        summary { (count(table.rows().len(), "row")) }
                         div.wide { (rows(table)) }
                     }
                 }
@@ -102,17 +102,17 @@ impl Page {
 
 fn rows(table: &Table) -> Markup {
     let class = |cell: &Cell| cell.value.is_number().then_some("number");
-    let first = table.rows().first();
-    let head = |index: usize| first.and_then(|row| class(&row[index]));
+    let first = table.visible_rows().next();
+    let heads: Vec<_> = first.map_or_else(Vec::new, |row| row.map(class).collect());
     html! {
         table {
             thead {
-                tr { @for (i, column) in table.columns().iter().enumerate() {
-                    th class=[head(i)] { (column.title) }
+                tr { @for (title, class) in table.titles().zip(heads) {
+                    th class=[class] { (title) }
                 } }
             }
             tbody {
-                @for row in table.rows() {
+                @for row in table.visible_rows() {
                     tr { @for cell in row { td class=[class(cell)] { (cell.shown) } } }
                 }
             }
@@ -127,9 +127,9 @@ fn rows(table: &Table) -> Markup {
 pub fn of_run(run: &Run, figures: &[Figure]) -> anyhow::Result<String> {
     let plan = &run.plan;
     let subtitle = format!(
-        "{} among {} clients, {} of rank {} with {}",
+        "{} among {}, {} of rank {} with {}",
         plan.data.task,
-        plan.data.num_clients,
+        count(plan.data.num_clients, "client"),
         plan.adapter.kind.title(),
         plan.adapter.r,
         plan.aggregation.method

@@ -6,4 +6,6 @@ mod observer;
 mod output;
 
 pub use observer::TerminalObserver;
-pub use output::{Stderr, count, say, show_bars};
+pub use output::{Stderr, say, show_bars};
+
+pub use crate::table::count;

@@ -4,7 +4,8 @@ use regatta_actors::event::{Event, Observer};
 
 use super::bars::Bars;
 use super::history::{self, History};
-use super::output::{count, say};
+use super::output::say;
+use crate::table::count;
 
 /// Bars while clients train, a line per round, a table at the end.
 #[derive(Debug, Default)]

@@ -22,13 +22,6 @@ pub fn say(line: impl std::fmt::Display) {
     });
 }
 
-/// A number of things: `1 round`, `2 rounds`.
-pub fn count(number: impl std::fmt::Display, what: &str) -> String {
-    let number = number.to_string();
-    let plural = if number == "1" { "" } else { "s" };
-    format!("{number} {what}{plural}")
-}
-
 /// Standard error above any bars, for logs.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Stderr;
