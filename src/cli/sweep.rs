@@ -40,7 +40,7 @@ pub fn sweep(args: &SweepArgs) -> anyhow::Result<()> {
                 complete.push(run.folder.clone());
             }
             Ok(Ended::Complete) => complete.push(run.folder.clone()),
-            Ok(Ended::Stopped) => {}
+            Ok(Ended::Stopped) => failed.push(format!("{label}: it was stopped, and can go on")),
             Ok(Ended::Failed(why)) => failed.push(format!("{label}: {why}")),
             Err(error) => failed.push(format!("{label}: {error}")),
         }

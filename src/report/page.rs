@@ -72,7 +72,11 @@ impl Page {
     /// Adds text that is shown as it stands.
     pub fn text(&mut self, heading: &str, note: &str, text: &str) {
         self.body.push(html! {
-            section { h2 { (heading) } p { (note) } pre { (text) } }
+            section {
+                h2 { (heading) }
+                @if !note.is_empty() { p { (note) } }
+                pre { (text) }
+            }
         });
     }
 

@@ -66,7 +66,7 @@ fn a_run_that_fails_is_reported_and_the_others_go_on() {
     assert!(
         place
             .read("runs/s/compare.html")
-            .contains("1 runs in 1 groups")
+            .contains("1 run in 1 group")
     );
 }
 

@@ -8,7 +8,7 @@ use crate::workplace::Workplace;
 
 const READER: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
-    "/tests/command_line/tensorboard.py"
+    "/tests/command_line/read_events.py"
 );
 
 #[test]
