@@ -145,7 +145,7 @@ fn events(folder: &std::path::Path) -> Vec<Vec<Read>> {
 fn the_checksum_is_the_one_of_the_format() {
     // CRC-32C of "123456789" is 0xE3069283, the check value of its catalogue entry.
     let crc: u32 = 0xE306_9283;
-    let masked = ((crc >> 15) | (crc << 17)).wrapping_add(0xA282_EAD8);
+    let masked = crc.rotate_right(15).wrapping_add(0xA282_EAD8);
     assert_eq!(masked_crc(b"123456789"), masked);
 }
 
