@@ -3,26 +3,10 @@
 use toml::{Table, Value};
 
 use super::Compared;
+use crate::config::course;
 
-/// Settings that change no result.
-const IRRELEVANT: [&str; 16] = [
-    "seed",
-    "name",
-    "out",
-    "metrics",
-    "metrics_linger",
-    "client_series",
-    "control",
-    "quiet",
-    "tensorboard",
-    "lanes",
-    "parallel_clients",
-    "server_gpu",
-    "client_gpus",
-    "watchdog",
-    "checkpoint_every",
-    "keep_checkpoints",
-];
+/// Settings that tell runs apart and change nothing but chance.
+const CHANCE: [&str; 2] = ["name", "seed"];
 
 /// Runs that differ in nothing but their seed.
 #[derive(Debug, Clone)]
@@ -78,7 +62,9 @@ pub fn group(runs: &[Compared]) -> Vec<Group<'_>> {
 
 /// Settings without those that change no result.
 fn essence(settings: &Table) -> Table {
-    let relevant = |(key, _): &(String, Value)| !IRRELEVANT.contains(&key.as_str());
+    let free = course::free();
+    let relevant =
+        |(key, _): &(String, Value)| !free.contains(key) && !CHANCE.contains(&key.as_str());
     settings.clone().into_iter().filter(relevant).collect()
 }
 

@@ -39,7 +39,9 @@ pub fn course(plan: &Plan) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn free() -> BTreeSet<String> {
+/// Settings that decide nothing of what a run comes to.
+#[must_use]
+pub fn free() -> BTreeSet<String> {
     let command = Settings::augment_args(clap::Command::new("settings"));
     let in_free_group = |argument: &&clap::Arg| {
         argument

@@ -49,6 +49,12 @@ impl Run {
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let folder = RunFolder::open(path)?;
         let plan = read_plan(&folder)?;
+        anyhow::ensure!(
+            folder.ledger().exists(),
+            "{} has no ledger, which a report is made from; it was run with --ledger=false, or \
+             killed before it had begun",
+            path.display()
+        );
         let (mut account, mut works) = (Account::default(), Works::default());
         for entry in ledger::read(&folder.ledger())? {
             let event = entry?.event;

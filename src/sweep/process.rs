@@ -85,7 +85,7 @@ pub fn carry_out(run: &Planned, program: &Path, stop: &mut Stop) -> io::Result<E
     let folder = RunFolder::at(&run.folder);
     let arguments = if !folder.scenario().exists() {
         run.arguments.clone()
-    } else if folder.ledger().exists() {
+    } else if folder.has_begun() {
         match folder.state()? {
             RunState::Complete => return Ok(Ended::Kept),
             RunState::Running => {
