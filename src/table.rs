@@ -197,12 +197,25 @@ impl Table {
         })
     }
 
+    /// Whether people see numbers in a column, for each that they see.
+    #[must_use]
+    pub fn numeric(&self) -> Vec<bool> {
+        let mut numeric = vec![false; self.titles().count()];
+        for row in self.visible_rows() {
+            for (numeric, cell) in numeric.iter_mut().zip(row) {
+                *numeric |= cell.value.is_number();
+            }
+        }
+        numeric
+    }
+
     fn drawn(&self, style: TableStyle) -> comfy_table::Table {
         let mut table = comfy_table::Table::new();
         table.load_style(style);
         table.set_header(self.titles());
+        let numeric = self.numeric();
         for row in self.visible_rows() {
-            table.add_row(row.map(text_cell));
+            table.add_row(row.zip(&numeric).map(text_cell));
         }
         table
     }
@@ -225,9 +238,9 @@ impl Table {
     }
 }
 
-fn text_cell(cell: &Cell) -> TextCell {
+fn text_cell((cell, numeric): (&Cell, &bool)) -> TextCell {
     let text = TextCell::new(&cell.shown);
-    if cell.value.is_number() {
+    if *numeric {
         text.set_alignment(CellAlignment::Right)
     } else {
         text

@@ -5,7 +5,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::figures::Figure;
 use super::{Run, tables};
-use crate::table::{Cell, Table, count, show_bytes};
+use crate::table::{Table, count, show_bytes};
 
 /// Tables with more rows are folded away at first.
 const LONG: usize = 60;
@@ -105,19 +105,20 @@ impl Page {
 }
 
 fn rows(table: &Table) -> Markup {
-    let class = |cell: &Cell| cell.value.is_number().then_some("number");
-    let first = table.visible_rows().next();
-    let heads: Vec<_> = first.map_or_else(Vec::new, |row| row.map(class).collect());
+    let numeric = table.numeric();
+    let class = |numeric: &bool| numeric.then_some("number");
     html! {
         table {
             thead {
-                tr { @for (title, class) in table.titles().zip(heads) {
-                    th class=[class] { (title) }
+                tr { @for (title, numeric) in table.titles().zip(&numeric) {
+                    th class=[class(numeric)] { (title) }
                 } }
             }
             tbody {
                 @for row in table.visible_rows() {
-                    tr { @for cell in row { td class=[class(cell)] { (cell.shown) } } }
+                    tr { @for (cell, numeric) in row.zip(&numeric) {
+                        td class=[class(numeric)] { (cell.shown) }
+                    } }
                 }
             }
         }
