@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from . import libtorch, model, reviews
+from . import libtorch, model, reviews, uplot
 from .errors import SetupError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,7 +20,7 @@ def main() -> int:
     try:
         with open("third_party/.lock", "w", encoding="utf-8") as lock:
             wait_for(lock)
-            for step in (libtorch.make, reviews.make, model.make):
+            for step in (libtorch.make, uplot.make, reviews.make, model.make):
                 step()
     except SetupError as error:
         print(f"setup: {error}", file=sys.stderr)

@@ -1,4 +1,5 @@
-"""Fetches pinned archives with pip, so that its index, proxy and certificates settings hold.
+"""Fetches pinned archives with pip, so that its index, proxy and certificates settings hold; what
+npm's registry has, with npm's (`npm`).
 
 An archive lies in `third_party/downloads` once it is complete and its SHA-256 is right. One that
 was put there by hand, on a machine without a network, is as good.
@@ -15,6 +16,7 @@ import sys
 import time
 from pathlib import Path
 
+from . import npm
 from .errors import SetupError
 from .lock import Archive, pins
 
@@ -36,14 +38,15 @@ def fetch(archive: Archive, downloads: Path = DOWNLOADS) -> Path:
         time.sleep(2 * attempt)
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        if _pip_download(archive, partial) and (partial / archive.file).exists():
+        if _download(archive, partial) and (partial / archive.file).exists():
             break
         print(f"  download of {archive.file} failed (try {attempt + 1} of {TRIES})", flush=True)
     else:
         raise SetupError(
-            f"could not download {archive.project}=={archive.version} with pip (see above). "
-            f"Check the network and pip's settings (`pip config list`), then run `make setup` "
-            f"again: what is complete is kept. Or put {archive.file} into {downloads}/ by hand."
+            f"could not download {archive.project}=={archive.version} (see above). Check the "
+            f"network and the settings of {archive.client} (`{archive.client} config list`), then "
+            f"run `make setup` again: what is complete is kept. Or put {archive.file} into "
+            f"{downloads}/ by hand."
         )
     found = sha256(partial / archive.file)
     if found != archive.sha256:
@@ -72,6 +75,11 @@ def command(archive: Archive, into: Path, requirement: Path) -> list[str]:
     pip += ["--only-binary=:all:", "--implementation=cp", "--python-version=3.11"]
     pip += ["--abi=cp311", "--abi=none"]
     return pip + [f"--platform={platform}" for platform in archive.platforms]
+
+
+def _download(archive: Archive, into: Path) -> bool:
+    fetch_from = npm.download if archive.registry == "npm" else _pip_download
+    return fetch_from(archive, into)
 
 
 def _pip_download(archive: Archive, into: Path) -> bool:

@@ -17,6 +17,12 @@ class Archive:
     version: str
     file: str
     sha256: str
+    registry: str = "pypi"
+
+    @property
+    def client(self) -> str:
+        """Whose settings say where the registry is."""
+        return "npm" if self.registry == "npm" else "pip"
 
     @property
     def is_wheel(self) -> bool:

@@ -36,7 +36,7 @@ class DownloadTest(FolderTest):
         self.addCleanup(patcher.stop)
 
     def fetch(self, pip):
-        self.patch("setup.download._pip_download", pip)
+        self.patch("setup.download._download", pip)
         return download.fetch(ARCHIVE, FOLDER)
 
     def test_a_failed_download_is_tried_again(self):
