@@ -58,6 +58,11 @@ check-monitoring: setup ## dashboards, rules and metrics with a real Prometheus;
 	$(CARGO) test --workspace --test monitoring
 	$(PYTHON) -m dashboards.check $${CARGO_TARGET_DIR:-target}/debug/regatta
 
+.PHONY: check-web
+check-web: setup ## the live page of real runs in a headless Chromium; writes pictures of it
+	$(CARGO) build --bin regatta
+	$(PYTHON) -m tests.page $${CARGO_TARGET_DIR:-target}/debug/regatta
+
 .PHONY: lint
 lint: lint-tools setup ## formatting and clippy; a warning is an error
 	$(CARGO) fmt --all --check

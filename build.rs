@@ -1,9 +1,10 @@
-//! Compiles the C++ shim and tells the linker where libtorch lies.
+//! Compiles the C++ shim, tells the linker where libtorch lies, and takes in the chart library.
 use std::path::Path;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=csrc");
+    take_uplot();
     // torch-sys has `links = "tch"`: cargo hands its direct dependants what it found.
     let Ok(lib) = std::env::var("DEP_TCH_LIBTORCH_LIB") else {
         println!("cargo::error=torch-sys says not where libtorch lies: run `make setup`");
@@ -39,6 +40,25 @@ fn main() {
     println!("cargo::rustc-link-search=native={out}");
     println!("cargo::rustc-link-lib=torch_cpu");
     println!("cargo::rustc-link-lib=c10");
+}
+
+/// Copies the live page's chart library to where `include_str!` looks for it.
+fn take_uplot() {
+    let root = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
+    let out = std::env::var("OUT_DIR").expect("cargo sets OUT_DIR for build scripts");
+    let from = Path::new(&root).join("third_party/uplot");
+    let to = Path::new(&out).join("uplot");
+    std::fs::create_dir_all(&to).expect("OUT_DIR is writable");
+    for name in ["uPlot.iife.min.js", "uPlot.min.css"] {
+        let file = from.join(name);
+        println!("cargo::rerun-if-changed={}", file.display());
+        if let Err(error) = std::fs::copy(&file, to.join(name)) {
+            println!(
+                "cargo::error=there is no chart library: {}: {error}; run `make setup`",
+                file.display()
+            );
+        }
+    }
 }
 
 fn compile_shim(include: &Path) {

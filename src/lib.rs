@@ -23,6 +23,7 @@
 //! * [`report`]: a run afterwards: figures, tables, one page.
 //! * [`compare`]: runs side by side.
 //! * [`telemetry`]: Prometheus metrics and logs.
+//! * [`web`]: the live page.
 //!
 //! How it is asked for:
 //!
@@ -55,3 +56,4 @@ pub mod telemetry;
 pub mod tensors;
 pub mod torch;
 pub mod train;
+pub mod web;

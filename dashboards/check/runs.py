@@ -37,7 +37,8 @@ class Run:
         command = [
             program, "run", "--name", name, "--task", "rte", "--model", "model", "--data", "data",
             "--rounds", "1000000", "--local_epochs", "1", "--batch_size", "4", "--cpu",
-            "--max_seq_length", "32", "--metrics", "127.0.0.1:0", "--out", name, *flags,
+            "--max_seq_length", "32", "--metrics", "127.0.0.1:0", "--web", "off", "--out", name,
+            *flags,
         ]  # fmt: skip
         self.log = place / f"{name}.log"
         with self.log.open("w") as log:
@@ -61,6 +62,12 @@ class Run:
 
 def start(program: Path, place: Path) -> dict[str, Run]:
     """Makes model and data in `place` and starts the runs there."""
+    furnish(place, examples=24)
+    return {name: Run(program, place, name, flags) for name, flags in RUNS.items()}
+
+
+def furnish(place: Path, examples: int) -> None:
+    """Makes a small model in `place/model`, and the task RTE with so many examples in `place/data`."""
     model, task = place / "model", place / "data" / "RTE"
     model.mkdir()
     task.mkdir(parents=True)
@@ -68,8 +75,7 @@ def start(program: Path, place: Path) -> dict[str, Run]:
         shutil.copy(MODEL / name, model)
     (model / "tokenizer.json").write_text(json.dumps(TOKENIZER))
     labels = ("entailment", "not_entailment")
-    lines = [f"{i}\ta boat\ta boat {i}\t{labels[i % 2]}\n" for i in range(24)]
+    lines = [f"{i}\ta boat\ta boat {i}\t{labels[i % 2]}\n" for i in range(examples)]
     for split in ("train", "dev"):
         text = "index\tsentence1\tsentence2\tlabel\n" + "".join(lines)
         (task / f"{split}.tsv").write_text(text)
-    return {name: Run(program, place, name, flags) for name, flags in RUNS.items()}

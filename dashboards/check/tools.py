@@ -13,29 +13,34 @@ SDK = "grafana-foundation-sdk==1769699379!11.6.0"
 
 def prometheus() -> bool:
     """Whether `prometheus` and `promtool` are there; as root on Debian, they are installed."""
-    if not _there() and os.geteuid() == 0 and shutil.which("apt-get"):
-        print("installing Debian's prometheus")
+    return program("prometheus", "prometheus") and program("promtool", "prometheus")
+
+
+def program(name: str, package: str) -> bool:
+    """Whether a program is there; as root on Debian, its package is installed."""
+    if not shutil.which(name) and os.geteuid() == 0 and shutil.which("apt-get"):
+        print(f"installing Debian's {package}")
         env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        install = ["apt-get", "install", "--yes", "--no-install-recommends", "prometheus"]
+        install = ["apt-get", "install", "--yes", "--no-install-recommends", package]
         if not _quietly(install, env):
             _quietly(["apt-get", "update"], env) and _quietly(install, env)
-    return _there()
+    return shutil.which(name) is not None
 
 
 def sdk_python(folder: Path) -> Path | None:
     """A Python that has Grafana's SDK, in a virtual environment in `folder`."""
+    return python_with(SDK, "grafana_foundation_sdk", folder)
+
+
+def python_with(requirement: str, module: str, folder: Path) -> Path | None:
+    """A Python that has a package's module, in a virtual environment in `folder`."""
     python = folder / "bin" / "python"
-    has_sdk = [python, "-c", "import grafana_foundation_sdk"]
-    if python.exists() and _quietly(has_sdk):
+    if python.exists() and _quietly([python, "-c", f"import {module}"]):
         return python
-    print("installing Grafana's SDK")
+    print(f"installing {requirement}")
     made = _quietly([sys.executable, "-m", "venv", "--clear", folder])
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", SDK]
-    return python if made and _quietly(install) else None
-
-
-def _there() -> bool:
-    return all(map(shutil.which, ("prometheus", "promtool")))
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    return python if made and _quietly([*install, requirement]) else None
 
 
 def _quietly(command, env=None) -> bool:

@@ -170,6 +170,9 @@ pub struct ResumeArgs {
     /// Address that serves metrics to Prometheus, or off [default: as the run was begun]
     #[arg(long, value_name = "ADDR|off")]
     pub metrics: Option<String>,
+    /// Address that serves the live page, or off [default: as the run was begun]
+    #[arg(long, value_name = "ADDR|off")]
+    pub web: Option<String>,
     /// Address to steer the run from, or off [default: as the run was begun]
     #[arg(long, value_name = "ADDR|off")]
     pub control: Option<String>,

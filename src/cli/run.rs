@@ -1,5 +1,7 @@
 //! `regatta run`: a federation from its scenario to its results.
 
+use std::net::SocketAddr;
+
 use anyhow::{Context, bail};
 use regatta_actors::control::{Control, ControlHandle, control};
 use regatta_actors::event::Observer;
@@ -9,14 +11,15 @@ use crate::cli::args::{ResumeArgs, ScenarioArgs};
 use crate::cli::doctor::libtorch_version;
 use crate::cli::terminal::{TerminalObserver, count, say, show_bars};
 use crate::cli::{check, interrupt};
-use crate::config::{METRICS, Machine, Plan, Problems, Settings, load};
-use crate::control::{ControlServer, Token};
+use crate::config::{METRICS, Machine, Plan, Problems, Settings, WEB, load};
+use crate::control::{ControlServer, Desk, Token};
 use crate::federation::{self, Experiment};
 use crate::files::write_atomically;
 use crate::inputs::Inputs;
 use crate::record::{Recorder, RunFolder};
 use crate::telemetry::logging::LogFile;
 use crate::telemetry::{EventLog, Exporter, MetricsObserver, RunInfo, Sampler, TensorBoard};
+use crate::web::{Facts, Feed, WebObserver, WebServer};
 
 /// Runs a scenario.
 ///
@@ -46,6 +49,7 @@ pub fn resume(args: &ResumeArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     let differing = Settings {
         lanes: args.lanes,
         metrics: args.metrics.clone(),
+        web: args.web.clone(),
         control: args.control.clone(),
         tensorboard: args.tensorboard,
         quiet: args.quiet,
@@ -63,6 +67,7 @@ pub fn resume(args: &ResumeArgs, log: Option<LogFile>) -> anyhow::Result<()> {
 /// What goes on around a run.
 struct Surroundings {
     exporter: Option<Exporter>,
+    page: Option<(WebServer, Feed)>,
     handle: ControlHandle,
     control: Control,
     log: Option<LogFile>,
@@ -74,8 +79,10 @@ impl Surroundings {
         let exporter = serve_metrics(plan)?;
         let (handle, control) = control();
         serve_control(plan, &handle)?;
+        let page = serve_page(plan, &handle)?;
         Ok(Self {
             exporter,
+            page,
             handle,
             control,
             log,
@@ -96,6 +103,7 @@ fn carry_out(
     let plan = experiment.plan.clone();
     let Surroundings {
         exporter,
+        page,
         handle,
         control,
         log,
@@ -116,6 +124,11 @@ fn carry_out(
         let most = plan.telemetry.client_series;
         observers.push(Box::new(TensorBoard::new(folder.tensorboard(), most)));
     }
+    // Dropped last, so that open pages are told how the run ended.
+    let page = page.map(|(server, feed)| {
+        observers.push(Box::new(WebObserver::new(feed, folder.clone())));
+        server
+    });
     let outcome = begin(experiment, folder, observers, control);
     drop(sampler);
     keep_metrics(folder, exporter);
@@ -125,7 +138,7 @@ fn carry_out(
     }
     let outcome = outcome?;
     conclude(&outcome, folder)?;
-    linger(&plan, exporter);
+    linger(&plan, exporter, page.as_ref());
     Ok(())
 }
 
@@ -179,6 +192,57 @@ fn serve_control(plan: &Plan, handle: &ControlHandle) -> Result<(), Problems> {
     }
 }
 
+/// Serves the live page where the plan says so. Unless the user chose the address, a port that is
+/// taken is no obstacle, and no page no reason not to run.
+fn serve_page(plan: &Plan, handle: &ControlHandle) -> Result<Option<(WebServer, Feed)>, Problems> {
+    let Some(address) = plan.telemetry.web else {
+        return Ok(None);
+    };
+    let feed = Feed::new(facts(plan));
+    let desk = || {
+        let token = Token::from_environment();
+        plan.control.map(|_| Desk::new(token, handle.clone()))
+    };
+    let chosen = plan.settings.web.as_deref() != Some(WEB);
+    let mut served = WebServer::start(address, feed.clone(), desk());
+    if served.is_err() && !chosen {
+        let any = SocketAddr::new(address.ip(), 0);
+        served = WebServer::start(any, feed.clone(), desk());
+    }
+    match served {
+        Ok(server) => {
+            say(format_args!("watch at http://{}/", server.address()));
+            Ok(Some((server, feed)))
+        }
+        Err(error) if chosen => {
+            let mut problems = plan.problems();
+            let right = "name another address, port 0 for any that is free, or off";
+            problems.report("web", error, right);
+            Err(problems)
+        }
+        Err(error) => {
+            tracing::warn!("no live page at {address}: {error}; --web names another address");
+            Ok(None)
+        }
+    }
+}
+
+fn facts(plan: &Plan) -> Facts {
+    let lanes = plan.devices.lanes.iter();
+    Facts {
+        name: plan.name.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        task: plan.data.task.to_string(),
+        model: plan.model.source.to_string(),
+        adapter: plan.adapter.kind.title().to_owned(),
+        method: plan.aggregation.method.to_string(),
+        seed: plan.seed,
+        rounds: plan.rounds,
+        lanes: lanes.map(|lane| lane.device.to_string()).collect(),
+        ..Facts::default()
+    }
+}
+
 /// Samples what no event tells; without it, these metrics are missing.
 fn sample(plan: &Plan, metrics: &MetricsObserver) -> Option<Sampler> {
     let lanes = plan.devices.lanes.iter().map(|lane| lane.device);
@@ -226,16 +290,15 @@ fn conclude(outcome: &RunOutcome, folder: &RunFolder) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Keeps the process, and with it the endpoint, for as long as the plan says.
-fn linger(plan: &Plan, exporter: Option<&Exporter>) {
-    if let Some(exporter) = exporter
-        && !plan.telemetry.linger.is_zero()
-    {
+/// Keeps the process, and with it metrics and page, for as long as the plan says.
+fn linger(plan: &Plan, exporter: Option<&Exporter>, page: Option<&WebServer>) {
+    let metrics = exporter.map(|e| format!("metrics stay at http://{}/metrics", e.address()));
+    let page = page.map(|page| format!("the page stays at http://{}/", page.address()));
+    let staying: Vec<String> = [metrics, page].into_iter().flatten().collect();
+    if !staying.is_empty() && !plan.telemetry.linger.is_zero() {
         let seconds = plan.telemetry.linger.as_secs_f64();
-        let address = exporter.address();
-        say(format_args!(
-            "metrics stay at http://{address}/metrics for {seconds} s; Ctrl-C ends it"
-        ));
+        let staying = staying.join(", ");
+        say(format_args!("{staying} for {seconds} s; Ctrl-C ends it"));
         std::thread::sleep(plan.telemetry.linger);
     }
 }

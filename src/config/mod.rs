@@ -34,6 +34,9 @@ pub const DATA_FOLDER: &str = "data/glue";
 /// Where metrics are served when nothing else is said.
 pub const METRICS: &str = "127.0.0.1:9464";
 
+/// Where the live page is served when nothing else is said.
+pub const WEB: &str = "127.0.0.1:9466";
+
 /// The name that stands for the Hugging Face hub in place of a data folder.
 pub const HUB: &str = "hub";
 

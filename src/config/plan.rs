@@ -291,7 +291,9 @@ pub struct TelemetryPlan {
     pub ledger: bool,
     /// Where metrics are served; `None`: nowhere.
     pub metrics: Option<SocketAddr>,
-    /// How long they are served after the end.
+    /// Where the live page is served; `None`: nowhere.
+    pub web: Option<SocketAddr>,
+    /// How long both are served after the end.
     pub linger: Duration,
     /// At most so many clients have metrics of their own.
     pub client_series: u32,

@@ -357,7 +357,11 @@ pub struct Settings {
     /// Address that serves metrics to Prometheus, or off [default: 127.0.0.1:9464]
     #[arg(long, help_heading = OUTPUT, value_name = "ADDR|off")]
     pub metrics: Option<String>,
-    /// Serve the metrics this long after the end, such as "30 s" [default: 0 s]
+    /// Address that serves the live page, or off; if this one is taken, any free port
+    /// [default: 127.0.0.1:9466]
+    #[arg(long, help_heading = OUTPUT, value_name = "ADDR|off")]
+    pub web: Option<String>,
+    /// Serve metrics and page this long after the end, such as "30 s" [default: 0 s]
     #[arg(long, help_heading = OUTPUT, value_name = "DURATION")]
     pub metrics_linger: Option<String>,
     /// Metrics of each client up to N clients; of more, the N worst and quantiles [default: 100]

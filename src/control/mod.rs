@@ -20,7 +20,7 @@ use regatta_actors::learner::ClientId;
 use serde::{Deserialize, Serialize};
 
 pub use client::{AskError, ask};
-pub use server::{ControlServer, StartError};
+pub use server::{ControlServer, Desk, StartError};
 
 /// The environment variable with the token.
 pub const TOKEN_VARIABLE: &str = "REGATTA_CONTROL_TOKEN";

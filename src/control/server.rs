@@ -54,7 +54,7 @@ impl ControlServer {
         let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
         let listener = Arc::new(listener);
-        let desk = Arc::new(Desk { token, control });
+        let desk = Arc::new(Desk::new(token, control));
         for number in 0..DESKS {
             let (listener, desk) = (Arc::clone(&listener), Arc::clone(&desk));
             thread::Builder::new()
@@ -72,12 +72,37 @@ impl ControlServer {
 }
 
 /// Answers requests.
-pub(super) struct Desk {
-    pub token: Option<Token>,
-    pub control: ControlHandle,
+#[derive(Debug)]
+pub struct Desk {
+    token: Option<Token>,
+    control: ControlHandle,
 }
 
 impl Desk {
+    /// A desk for a run. Where there is a token, each request has to have it.
+    #[must_use]
+    pub fn new(token: Option<Token>, control: ControlHandle) -> Self {
+        Self { token, control }
+    }
+
+    /// Whether requests have to have a token.
+    #[must_use]
+    pub fn wants_token(&self) -> bool {
+        self.token.is_some()
+    }
+
+    /// The answer to a request that has not the right token; `None`: it has.
+    #[must_use]
+    pub fn refuse(&self, given: Option<&str>) -> Option<Reply> {
+        let token = self.token.as_ref()?;
+        if token.matches(given.unwrap_or_default()) {
+            return None;
+        }
+        tracing::warn!("a control request without the right token was refused");
+        let reason = format!("the token is not the one in {TOKEN_VARIABLE}");
+        Some(Reply::Error(reason))
+    }
+
     /// Attends to one connection after the other.
     fn serve(&self, listener: &TcpListener) {
         for stream in listener.incoming() {
@@ -107,24 +132,18 @@ impl Desk {
     }
 
     /// The answer to one line.
-    pub fn answer(&self, line: &str) -> Reply {
+    pub(super) fn answer(&self, line: &str) -> Reply {
         let request: Request = match serde_json::from_str(line) {
             Ok(request) => request,
             Err(error) => return Reply::Error(format!("not understood: {error}")),
         };
-        let given = request.token.unwrap_or_default();
-        if self
-            .token
-            .as_ref()
-            .is_some_and(|token| !token.matches(&given))
-        {
-            tracing::warn!("a control request without the right token was refused");
-            return Reply::Error(format!("the token is not the one in {TOKEN_VARIABLE}"));
-        }
-        self.carry_out(request.ask)
+        let refused = self.refuse(request.token.as_deref());
+        refused.unwrap_or_else(|| self.carry_out(request.ask))
     }
 
-    fn carry_out(&self, ask: Ask) -> Reply {
+    /// Does what is asked by somebody who may ask.
+    #[must_use]
+    pub fn carry_out(&self, ask: Ask) -> Reply {
         let Some(command) = ask.command() else {
             return Reply::Status(Box::new(self.status()));
         };

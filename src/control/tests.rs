@@ -3,7 +3,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use regatta_actors::control::control;
 
-use super::server::{DESKS, Desk};
+use super::server::DESKS;
 use super::*;
 
 fn loopback() -> SocketAddr {
@@ -54,7 +54,7 @@ fn commands_reach_the_run_over_the_line_and_the_status_comes_back() {
 fn without_the_token_nothing_is_done_and_nothing_is_told() {
     let (control, _run) = control();
     let token = Some(Token::new("secret"));
-    let desk = Desk { token, control };
+    let desk = Desk::new(token, control);
     for line in [
         r#"{"command":"status"}"#,
         r#"{"command":"status","token":"secreT"}"#,

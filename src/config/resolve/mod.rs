@@ -23,7 +23,7 @@ use super::plan::{
 use super::problems::{Origin, Problems};
 use super::script::Script;
 use super::settings::{AdapterKind, Method, Precision, Settings};
-use super::{DATA_FOLDER, HUB, METRICS, Machine};
+use super::{DATA_FOLDER, HUB, METRICS, Machine, WEB};
 
 /// Decides everything, or says all that is wrong.
 pub(super) fn resolve(
@@ -204,17 +204,11 @@ impl Resolver<'_> {
     }
 
     fn telemetry(&mut self) -> TelemetryPlan {
-        let metrics = self
-            .settings
-            .metrics
-            .get_or_insert_with(|| METRICS.into())
-            .clone();
-        let metrics = (metrics != "off").then(|| metrics.parse());
-        if let Some(Err(_)) = metrics {
-            let right = "give an address and a port such as 127.0.0.1:9464, or off";
-            self.problems
-                .report("metrics", "not a network address", right);
-        }
+        let metrics = self.settings.metrics.get_or_insert_with(|| METRICS.into());
+        let metrics = metrics.clone();
+        let metrics = self.address("metrics", &metrics, METRICS);
+        let web = self.settings.web.get_or_insert_with(|| WEB.into()).clone();
+        let web = self.address("web", &web, WEB);
         let linger = self
             .settings
             .metrics_linger
@@ -231,7 +225,8 @@ impl Resolver<'_> {
         }
         TelemetryPlan {
             ledger: *self.settings.ledger.get_or_insert(true),
-            metrics: metrics.and_then(Result::ok),
+            metrics,
+            web,
             linger: linger.unwrap_or_default(),
             client_series: *self.settings.client_series.get_or_insert(100),
             tensorboard: *self.settings.tensorboard.get_or_insert(false),
@@ -241,13 +236,19 @@ impl Resolver<'_> {
 
     fn control(&mut self) -> Option<SocketAddr> {
         let address = self.settings.control.get_or_insert_with(|| "off".into());
-        if address == "off" {
+        let address = address.clone();
+        self.address("control", &address, crate::control::ADDRESS)
+    }
+
+    /// A setting that is an address, or off.
+    fn address(&mut self, key: &str, value: &str, example: &str) -> Option<SocketAddr> {
+        if value == "off" {
             return None;
         }
-        let parsed = address.parse().ok();
-        let right = "give an address and a port such as 127.0.0.1:9465, or off";
+        let parsed = value.parse().ok();
+        let right = format!("give an address and a port such as {example}, or off");
         self.problems
-            .require(parsed.is_some(), "control", "not a network address", right);
+            .require(parsed.is_some(), key, "not a network address", &right);
         parsed
     }
 

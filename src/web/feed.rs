@@ -1,0 +1,264 @@
+//! Carries a run's changes to whoever looks at it.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::web::Bytes;
+use regatta_actors::event::{Event, Observer};
+use regatta_actors::ledger::{self, RecordError};
+use regatta_actors::record::{PhaseSeconds, RoundRecord};
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use crate::record::RunFolder;
+
+use super::history::{Facts, History, Steering};
+use super::tracker::{Tracker, unix_seconds};
+
+/// Messages that may wait for a slow page before it is cut off, to connect anew.
+const WAITING: usize = 64;
+/// Changes that may gather before they go into the history, while nobody flushes.
+const MOST_GATHERED: usize = 4096;
+/// How long the last messages may take at the end.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// A run's history and its followers; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Feed(Arc<Mutex<Inner>>);
+
+#[derive(Debug)]
+struct Inner {
+    tracker: Tracker,
+    history: History,
+    followers: Vec<mpsc::Sender<Bytes>>,
+    over: bool,
+}
+
+impl Feed {
+    /// The feed of a run that has not begun.
+    #[must_use]
+    pub fn new(facts: Facts) -> Self {
+        let started = unix_seconds();
+        let facts = Facts { started, ..facts };
+        Self(Arc::new(Mutex::new(Inner {
+            tracker: Tracker::default(),
+            history: History::new(facts),
+            followers: Vec::new(),
+            over: false,
+        })))
+    }
+
+    /// Whether pages steer the run.
+    pub(super) fn steered(&self, steering: Steering) {
+        self.lock().history.facts.steering = steering;
+    }
+
+    /// What is known by now.
+    #[must_use]
+    pub fn history(&self) -> History {
+        let mut inner = self.lock();
+        inner.flush();
+        inner.history.clone()
+    }
+
+    /// Tells the followers what has gathered.
+    pub fn flush(&self) {
+        self.lock().flush();
+    }
+
+    /// Tells the followers that their line is alive, though nothing happens.
+    pub(super) fn keep_alive(&self) {
+        self.lock().send(&Bytes::from_static(b":\n\n"));
+    }
+
+    /// A stream of messages: the history, then every change to it.
+    pub(super) fn follow(&self) -> Follower {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        let history = {
+            let mut inner = self.lock();
+            inner.flush();
+            let history = inner.history.clone();
+            if !inner.over {
+                inner.followers.push(sender);
+            }
+            history
+        };
+        let first = Some(message("history", &history));
+        Follower { first, receiver }
+    }
+
+    /// Tells the last changes, ends the streams, and waits a moment for them to be delivered.
+    pub(super) fn end(&self) {
+        let followers = {
+            let mut inner = self.lock();
+            inner.flush();
+            inner.over = true;
+            std::mem::take(&mut inner.followers)
+        };
+        let begin = Instant::now();
+        let delivered = |sender: &mpsc::Sender<Bytes>| {
+            sender.is_closed() || sender.capacity() == sender.max_capacity()
+        };
+        if followers.is_empty() {
+            return;
+        }
+        while !followers.iter().all(delivered) && begin.elapsed() < FAREWELL {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        drop(followers);
+        // What was taken from the line has yet to reach the socket.
+        std::thread::sleep(Duration::from_millis(100));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn flush(&mut self) {
+        let changes = std::mem::take(&mut self.tracker.changes);
+        if changes.is_empty() {
+            return;
+        }
+        self.history.absorb(&changes);
+        if !self.followers.is_empty() {
+            self.send(&message("changes", &changes));
+        }
+    }
+
+    /// Whoever has gone, or reads too slowly, is followed no more.
+    fn send(&mut self, message: &Bytes) {
+        let send = |follower: &mpsc::Sender<Bytes>| follower.try_send(message.clone()).is_ok();
+        self.followers.retain(send);
+    }
+
+    fn begin(&mut self, clients: &[regatta_actors::event::ClientInfo]) {
+        self.tracker.begin(clients);
+        self.history.begin(clients);
+        let history = message("history", &self.history);
+        self.send(&history);
+    }
+
+    fn take(&mut self, event: &Event) {
+        self.tracker.take(event);
+        if self.tracker.changes.weight() > MOST_GATHERED {
+            self.flush();
+        }
+    }
+}
+
+/// A server-sent event.
+fn message(name: &str, content: &impl Serialize) -> Bytes {
+    // These types have no map whose keys are not strings, so they can always be written.
+    let json = serde_json::to_string(content).unwrap_or_default();
+    Bytes::from(format!("event: {name}\ndata: {json}\n\n"))
+}
+
+/// The body of one page's stream.
+#[derive(Debug)]
+pub(super) struct Follower {
+    first: Option<Bytes>,
+    receiver: mpsc::Receiver<Bytes>,
+}
+
+impl MessageBody for Follower {
+    type Error = std::convert::Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        let this = self.get_mut();
+        match this.first.take() {
+            Some(first) => Poll::Ready(Some(Ok(first))),
+            None => this.receiver.poll_recv(context).map(|got| got.map(Ok)),
+        }
+    }
+}
+
+/// Feeds a run's events into a [`Feed`].
+#[derive(Debug)]
+pub struct WebObserver {
+    feed: Feed,
+    folder: RunFolder,
+}
+
+impl WebObserver {
+    /// An observer of a run with this folder, which tells what happened before the run is gone on
+    /// with.
+    #[must_use]
+    pub fn new(feed: Feed, folder: RunFolder) -> Self {
+        Self { feed, folder }
+    }
+
+    /// Takes in what the ledger has up to a round's end.
+    fn read_back(&self, after_round: u32) -> Result<(), RecordError> {
+        let wall_times = self.wall_times();
+        for entry in ledger::read(&self.folder.ledger())? {
+            let mut event = entry?.event;
+            if let Event::RoundFinished(record) = &mut event
+                && let Some(seconds) = wall_times.get(&record.round)
+            {
+                record.seconds = *seconds;
+            }
+            if let Event::RoundStarted { round, .. } = event
+                && round > after_round
+            {
+                break;
+            }
+            // One event at a time, so that nobody who asks in between waits for long.
+            if !matches!(event, Event::RunStarted { .. }) {
+                self.feed.lock().take(&event);
+            }
+        }
+        Ok(())
+    }
+
+    /// How long the rounds took, which is in `rounds.jsonl` and not in the ledger.
+    fn wall_times(&self) -> BTreeMap<u32, PhaseSeconds> {
+        let file = File::open(self.folder.rounds());
+        let lines = file
+            .into_iter()
+            .flat_map(|file| BufReader::new(file).lines());
+        lines
+            .map_while(Result::ok)
+            .filter_map(|line| serde_json::from_str::<RoundRecord>(&line).ok())
+            .map(|record| (record.round, record.seconds))
+            .collect()
+    }
+}
+
+impl Observer for WebObserver {
+    fn on_event(&mut self, event: &Event) {
+        match event {
+            Event::RunStarted { clients, .. } => {
+                self.feed.lock().begin(clients);
+                self.feed.lock().tracker.go_on();
+            }
+            Event::RunResumed {
+                clients,
+                after_round,
+                ..
+            } => {
+                self.feed.lock().begin(clients);
+                if let Err(error) = self.read_back(*after_round) {
+                    tracing::warn!("the live page lacks what was before: {error}");
+                }
+                self.feed.lock().tracker.go_on();
+            }
+            _ => {}
+        }
+        self.feed.lock().take(event);
+    }
+}

@@ -1,0 +1,113 @@
+/** Puts the page together: the stream feeds the model, and views draw what has changed. */
+
+import { Charts } from "./charts.js";
+import { ClientView } from "./client.js";
+import { onTheme } from "./colors.js";
+import { RunControls } from "./control.js";
+import { byId } from "./dom.js";
+import { showEvents, showRounds } from "./events.js";
+import { Fleet } from "./fleet.js";
+import { Header } from "./header.js";
+import { Model } from "./model.js";
+import { follow } from "./stream.js";
+
+const model = new Model();
+const header = new Header();
+const charts = new Charts();
+const controls = new RunControls(model);
+const client = new ClientView(model);
+const fleet = new Fleet(model, () => draw(["points"]));
+let line = "connecting";
+
+/** Which client the address names; -1: none. */
+const chosen = () => {
+  const number = Number(/^#\/client\/(\d+)$/.exec(location.hash)?.[1] ?? -1);
+  return number < model.clients.length ? number : -1;
+};
+
+/** What there is to draw: the parts of the model that each step looks at, and the step. */
+const OVERVIEW = [
+  [["points", "rounds"], () => charts.showLoss(model, fleet.pins)],
+  [["rounds"], () => charts.showRounds(model)],
+  [["clients", "spans", "rounds", "status"], () => fleet.show()],
+  [["lines"], () => showEvents(model)],
+  [["rounds"], () => showRounds(model)],
+];
+const CLIENT = [[["points", "rounds", "clients", "spans", "lines"], () => client.show(line === "live")]];
+const ALWAYS = [
+  [["status", "clients"], () => header.show(model)],
+  [["status", "clients"], () => controls.show(line === "live")],
+];
+
+/** Parts that have changed since they were drawn, by step. @type {Map<Function, true>} */
+const due = new Map();
+let running = false;
+
+/** Has every step run that looks at one of these parts. @param {string[]} parts */
+function draw(parts) {
+  const steps = [...ALWAYS, ...(client.number < 0 ? OVERVIEW : CLIENT)];
+  for (const [looksAt, step] of steps) {
+    if (parts.includes("all") || looksAt.some((part) => parts.includes(part))) due.set(step, true);
+  }
+  if (!running && model.ready) {
+    running = true;
+    requestAnimationFrame(runNext);
+  }
+}
+
+/** One step a task, so that the page answers its user in between. */
+function runNext() {
+  const [step] = due.keys();
+  if (!step) {
+    running = false;
+    return;
+  }
+  due.delete(step);
+  step();
+  setTimeout(runNext);
+}
+
+/** Shows what the address names. */
+function route() {
+  if (!model.ready) return;
+  const number = chosen();
+  const before = client.number;
+  byId("overview").hidden = number >= 0;
+  byId("client").hidden = number < 0;
+  if (number >= 0) client.open(number);
+  else client.close();
+  if (number !== before) {
+    scrollTo(0, 0);
+    due.clear();
+    if (number >= 0) client.name.focus();
+  }
+  draw(["all"]);
+}
+
+const retry = follow({
+  history(history) {
+    model.replace(history);
+    fleet.reset();
+    route();
+  },
+  changes(changes) {
+    if (!model.ready) return;
+    model.apply(changes);
+    draw(Object.keys(changes));
+  },
+  state(state) {
+    line = state;
+    header.showLine(state, model, () => retry());
+    draw(["status"]);
+  },
+  isOver: () => model.isOver,
+});
+
+byId("only-trouble").addEventListener("change", () => showEvents(model));
+addEventListener("hashchange", route);
+onTheme(() => draw(["all"]));
+// Elapsed time goes on while nothing happens.
+setInterval(() => { if (model.ready && !model.isOver && line === "live") header.showWhere(model); }, 1000);
+
+/** For the browser's console, and for checks. */
+globalThis.regatta = { model, fleet, line: () => line };

@@ -1,0 +1,114 @@
+/** One client's own view. */
+
+import { Chart } from "./chart.js";
+import { lossPicture } from "./charts.js";
+import { send } from "./control.js";
+import { byId, make, say, sharpen } from "./dom.js";
+import { eventItem, fillTable } from "./events.js";
+import * as format from "./format.js";
+import { FATES, drawAxis, drawRounds, drawStrip, stretch } from "./timeline.js";
+
+/** @typedef {import("./model.js").Model} Model */
+
+const MOST_ROWS = 100;
+
+export class ClientView {
+  /** @param {Model} model */
+  constructor(model) {
+    this.model = model;
+    this.number = -1;
+    this.host = byId("client");
+  }
+
+  /** Lays the view out for a client. @param {number} number */
+  open(number) {
+    if (this.number === number) return;
+    this.number = number;
+    const card = (title, kind, ...children) =>
+      make("section", { className: `card ${kind}` }, make("h2", { textContent: title }), ...children);
+    this.name = make("h1");
+    this.state = make("span", { className: "pill" });
+    this.note = make("span", { className: "where" });
+    this.controls = this.makeControls();
+    this.tiles = make("dl", { className: "tiles" });
+    this.chartHost = make("div", { className: "chart tall" });
+    this.axis = make("canvas", { className: "strip-axis", "aria-hidden": "true" });
+    this.strip = make("canvas", { className: "strip", "aria-hidden": "true" });
+    this.table = make("table", { className: "work" });
+    this.lines = make("ol", { className: "lines", tabIndex: 0 });
+    const back = make("a", { href: "#/", textContent: "← Fleet" });
+    this.host.replaceChildren(
+      make("div", { className: "who" }, back, this.name, this.state, this.note, this.controls),
+      this.tiles,
+      card("Training loss", "", this.chartHost),
+      card("Events", "side", this.lines),
+      card("Work in virtual time", "full", this.axis, this.strip, make("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": "Work, the latest first" }, this.table)),
+    );
+    this.chart = new Chart(this.chartHost, "As soon as it trains");
+    this.name.tabIndex = -1;
+  }
+
+  close() {
+    this.number = -1;
+    this.host.replaceChildren();
+  }
+
+  makeControls() {
+    const button = (text, ask) =>
+      make("button", { type: "button", textContent: text, onclick: () => send(this.model, { client: this.number, ...ask() }) });
+    this.drop = button("Drop", () => ({ command: "drop" }));
+    this.restore = button("Restore", () => ({ command: "restore" }));
+    this.factor = make("input", { type: "number", min: "0.1", step: "0.5", value: "3", id: "factor" });
+    const slow = button("Slow down", () => ({ command: "slow", factor: Number(this.factor.value) }));
+    return make("span", { className: "controls" }, this.drop, this.restore, slow,
+      make("label", {}, "by a factor of ", this.factor));
+  }
+
+  /** @param {boolean} live */
+  show(live) {
+    const { model, number } = this;
+    const { name, examples, standing, points } = model.clients[number];
+    say(this.name, name);
+    say(this.state, format.title(standing.barred ? "told to rest" : standing.state));
+    this.state.className = `pill ${standing.state === "training" ? "busy" : ""}`;
+    say(this.note, `client ${number} · ${format.count(examples, "example")}`);
+    this.controls.hidden = model.facts.steering === "off" || model.isOver || !live;
+    this.drop.hidden = standing.barred;
+    this.restore.hidden = !standing.barred && standing.state !== "retired";
+    this.showTiles(standing);
+    this.chart.show(lossPicture(model, new Map([[number, 1]])));
+    this.chart.describe(`Training loss of ${name}: ${format.loss(points.at(-1)?.[1])}.`);
+    this.showWork(number);
+    const own = model.lines.filter((line) => line.client === number).reverse();
+    const none = make("li", { className: "none", textContent: "Nothing out of the ordinary." });
+    this.lines.replaceChildren(...(own.length ? own.map(eventItem) : [none]));
+  }
+
+  showTiles(standing) {
+    const tile = (label, value, note) =>
+      make("div", {}, make("dt", { textContent: label }), make("dd", { textContent: value }), make("dd", { textContent: note }));
+    this.tiles.replaceChildren(
+      tile("Loss", format.loss(standing.loss), `round ${standing.round || format.DASH}`),
+      tile("Rounds folded", String(standing.folded), `${standing.missed} missed`),
+      tile("Restarts", String(standing.restarts), "after failures"),
+      tile("Traffic", format.bytes(standing.bytes_up + standing.bytes_down),
+        `${format.bytes(standing.bytes_up)} up, ${format.bytes(standing.bytes_down)} down`),
+      tile("Slowed by", `× ${standing.slowdown}`, standing.slow ? "and by a fault now" : "from outside"),
+    );
+  }
+
+  showWork(number) {
+    const { model } = this;
+    const time = stretch(model, 0);
+    drawAxis(this.axis, time);
+    const [width, height] = [this.strip.clientWidth, this.strip.clientHeight];
+    const context = sharpen(this.strip, width, height);
+    drawRounds(context, model, { x: 0, y: 0, width, height }, time);
+    drawStrip(context, model, number, { x: 0, y: 4, width, height: height - 8 }, time);
+    const lossAt = new Map(model.clients[number].points.map(([x, loss]) => [x, loss]));
+    const rows = model.spans[number].slice(-MOST_ROWS).reverse().map(([, round, start, end, fate, slow]) =>
+      [round, FATES[fate === "sent" && slow ? "slow" : fate].words, format.duration(start),
+        format.duration(end - start), fate === "sent" ? format.loss(lossAt.get(round)) : format.DASH]);
+    fillTable(this.table, ["Round", "What came of it", "From", "For", "Loss"], rows);
+  }
+}

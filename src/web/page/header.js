@@ -1,0 +1,130 @@
+/** The head of the page: where the run is, in words and numbers. */
+
+import { byId, make, say } from "./dom.js";
+import * as format from "./format.js";
+
+/** @typedef {import("./model.js").Model} Model */
+
+const PHASES = {
+  starting: ["Starting", ""], training: ["Training", "busy"], aggregating: ["Aggregating", "busy"],
+  evaluating: ["Evaluating", "busy"], between: ["Between rounds", "busy"], paused: ["Paused", "warn"],
+};
+const ENDINGS = {
+  complete: ["Complete", "good"], stopped_after_round: ["Stopped", "warn"],
+  stopped_at_once: ["Stopped in mid-round", "bad"],
+};
+
+/** @param {any} status @returns {[string, string]} words and their class */
+function state(status) {
+  if (status.phase !== "over") return PHASES[status.phase];
+  return ENDINGS[status.ending] ?? ["Failed", "bad"];
+}
+
+export class Header {
+  constructor() {
+    this.tiles = new Map();
+    this.line = "connecting";
+  }
+
+  /** @param {Model} model */
+  show(model) {
+    const { facts, status } = model;
+    const [words, kind] = state(status);
+    const lost = this.line === "lost";
+    say(byId("run-name"), facts.name);
+    document.title = `${words} · ${facts.name} · Regatta`;
+    const pill = byId("phase");
+    say(pill, lost ? "No answer" : words);
+    pill.className = `pill ${lost ? "warn" : kind}`;
+    this.showWhere(model);
+    const share = model.progress;
+    const bar = byId("progress");
+    bar.firstElementChild.style.width = `${100 * share}%`;
+    bar.setAttribute("aria-valuenow", String(Math.round(100 * share)));
+    this.showTiles(model);
+    say(byId("facts"), [
+      facts.task, facts.adapter, facts.method, facts.model, `seed ${facts.seed}`,
+      `lanes: ${facts.lanes.join(", ")}`, `Regatta ${facts.version}`,
+    ].join(" · "));
+  }
+
+  /** @param {Model} model */
+  showWhere(model) {
+    const { facts, status } = model;
+    const parts = [`round ${status.round} of ${facts.rounds}`];
+    const until = status.ended ?? Date.now() / 1000;
+    parts.push(`${format.duration(until - facts.started)} so far`);
+    const left = remaining(model);
+    if (left !== null && !model.isOver) parts.push(`about ${format.duration(left)} left`);
+    if (model.isOver) parts[1] = `took ${format.duration(until - facts.started)}`;
+    say(byId("where"), parts.join(" · "));
+  }
+
+  /** @param {Model} model */
+  showTiles(model) {
+    const { tally } = model.status;
+    const last = model.rounds.at(-1);
+    const main = model.scoreNames[0] ?? "score";
+    const best = (name) => {
+      const found = tally.best[name];
+      return found ? `best ${format.loss(found.value)}, round ${found.round}` : "not scored yet";
+    };
+    const spread = last?.losses;
+    this.tile("main", format.title(main), format.loss(tally.eval?.[main]), best(main));
+    this.tile("eval", "Validation loss", format.loss(tally.eval?.loss), best("loss"));
+    this.tile("train", "Training loss", format.loss(tally.train_loss),
+      spread ? `clients ${format.loss(spread[0])} to ${format.loss(spread[4])}` : "no round yet");
+    this.tile("exact", "Exactness error", format.error(tally.exactness_error),
+      `worst ${format.error(tally.worst_exactness_error)}`);
+    this.tile("traffic", "Traffic", format.bytes(tally.bytes_up + tally.bytes_down),
+      `${format.bytes(tally.bytes_up)} up, ${format.bytes(tally.bytes_down)} down`);
+    this.tile("time", "Virtual time", format.duration(model.status.virtual_seconds),
+      last ? `${format.duration(model.roundLength)} a round` : "at the start");
+  }
+
+  tile(key, label, value, note) {
+    let tile = this.tiles.get(key);
+    if (!tile) {
+      tile = [make("dt"), make("dd"), make("dd")];
+      byId("tiles").append(make("div", {}, ...tile));
+      this.tiles.set(key, tile);
+    }
+    [label, value, note].forEach((text, i) => say(tile[i], text));
+  }
+
+  /** Says how the line to the run is. @param {string} line @param {Model} model @param {() => void} retry */
+  showLine(line, model, retry) {
+    if (line === "live") this.seen = new Date();
+    this.line = line;
+    const banner = byId("banner");
+    const text = this.banner(line, model);
+    banner.hidden = !text;
+    banner.classList.toggle("good", model.isOver && model.status.ending === "complete");
+    if (banner.dataset.text !== text) {
+      banner.dataset.text = text;
+      banner.replaceChildren(text);
+      if (line === "gone") banner.append(make("button", { type: "button", textContent: "Look again", onclick: retry }));
+    }
+    if (model.ready) this.show(model);
+  }
+
+  banner(line, model) {
+    if (model.isOver) {
+      const how = model.status.error ? `The run ended: ${model.status.error}.`
+        : model.status.ending === "complete" ? "The run is complete." : "The run was stopped.";
+      return line === "live" ? how : `${how} Its program has ended; this page keeps what it showed.`;
+    }
+    if (line !== "lost") return "";
+    const since = this.seen?.toLocaleTimeString([], { hour12: false });
+    return `The run does not answer${since ? `; what is below was known at ${since}` : ""}. Trying again…`;
+  }
+}
+
+/** Wall seconds that are left, going by the latest rounds. @param {Model} model */
+function remaining(model) {
+  const wall = ({ seconds }) => seconds.train + seconds.aggregate + seconds.evaluate;
+  const latest = model.rounds.slice(-5).map(wall).filter((seconds) => seconds > 0);
+  if (!latest.length) return null;
+  const mean = latest.reduce((sum, seconds) => sum + seconds, 0) / latest.length;
+  return mean * model.facts.rounds * (1 - model.progress);
+}

@@ -1,0 +1,122 @@
+/**
+ * What the page knows of the run: the history it was given first, and every change to it since.
+ * The types are those of `src/web/changes.rs` and `history.rs`.
+ *
+ * @typedef {{round: number, train_loss: number|null, losses: number[]|null,
+ *   eval: Record<string, number>|null, exactness_error: number|null, virtual_seconds: number,
+ *   seconds: {train: number, aggregate: number, evaluate: number}, bytes_up: number,
+ *   bytes_down: number, outcomes: Record<string, number>}} Row
+ * @typedef {{state: string, round: number, loss: number|null, progress: number,
+ *   asked_at: number|null, away_since: number|null, slow: boolean, barred: boolean,
+ *   slowdown: number, folded: number, missed: number, restarts: number, bytes_up: number,
+ *   bytes_down: number}} Standing
+ * @typedef {[client: number, round: number, start: number, end: number, fate: string, slow: boolean]} Span
+ * @typedef {{at: number|null, virtual_seconds: number, round: number, client: number|null,
+ *   level: "good"|"warning"|"bad", text: string}} Line
+ * @typedef {{name: string, examples: number, standing: Standing, points: [number, number|null][]}} Member
+ */
+
+const MOST_ROUNDS = 2000;
+const MOST_SPANS = 20_000;
+const MOST_LINES = 400;
+
+export class Model {
+  constructor() {
+    /** Counts the changes of each part, so that a view knows whether it has to draw. */
+    this.versions = { status: 0, clients: 0, points: 0, rounds: 0, spans: 0, lines: 0, all: 0 };
+    this.ready = false;
+    this.facts = {};
+    this.status = {};
+    /** @type {Member[]} */ this.clients = [];
+    /** @type {Row[]} */ this.rounds = [];
+    /** @type {Line[]} */ this.lines = [];
+    /** @type {Span[][]} */ this.spans = [];
+    this.spanCount = 0;
+  }
+
+  /** Takes another history in the place of all that was known. @param {any} history */
+  replace(history) {
+    const { facts, status, clients, rounds, lines, most_points } = history;
+    Object.assign(this, { facts, status, clients, rounds, lines, ready: true });
+    this.mostPoints = most_points;
+    this.spans = clients.map(() => []);
+    this.spanCount = 0;
+    this.addSpans(history.spans);
+    for (const part of Object.keys(this.versions)) this.versions[part] += 1;
+  }
+
+  /** Takes changes in. @param {any} changes */
+  apply(changes) {
+    for (const part of Object.keys(changes)) this.versions[part] += 1;
+    if (changes.status) this.status = changes.status;
+    for (const [number, standing] of Object.entries(changes.clients ?? {})) {
+      this.clients[number].standing = standing;
+    }
+    for (const [number, x, loss] of changes.points ?? []) this.addPoint(number, x, loss);
+    for (const row of changes.rounds ?? []) this.addRound(row);
+    this.addSpans(changes.spans ?? []);
+    this.lines.push(...(changes.lines ?? []));
+    this.lines.splice(0, this.lines.length - MOST_LINES);
+  }
+
+  addPoint(number, x, loss) {
+    const member = this.clients[number];
+    member.points.push([x, loss]);
+    if (member.points.length > this.mostPoints) {
+      const last = member.points.length - 1;
+      member.points = member.points.filter((_, i) => (last - i) % 2 === 0);
+    }
+  }
+
+  addRound(row) {
+    if (this.rounds.at(-1)?.round === row.round) this.rounds.pop();
+    this.rounds.push(row);
+    if (this.rounds.length > MOST_ROUNDS) {
+      const last = this.rounds.length - 1;
+      this.rounds = this.rounds.filter((_, i) => (last - i) % 2 === 0);
+    }
+  }
+
+  /** @param {Span[]} spans */
+  addSpans(spans) {
+    for (const span of spans) this.spans[span[0]]?.push(span);
+    this.spanCount += spans.length;
+    if (this.spanCount > MOST_SPANS * 1.1) {
+      // The latest of each client, in proportion.
+      const share = MOST_SPANS / this.spanCount;
+      for (const own of this.spans) own.splice(0, Math.floor(own.length * (1 - share)));
+      this.spanCount = this.spans.reduce((sum, own) => sum + own.length, 0);
+    }
+  }
+
+  /** Whether the fleet is so small that each client has a line of its own. */
+  get isSmall() {
+    return this.clients.length <= 12;
+  }
+
+  get isOver() {
+    return this.status.phase === "over";
+  }
+
+  /** Virtual seconds that a round takes, going by the latest ones. */
+  get roundLength() {
+    const ends = this.rounds.slice(-6).map((row) => row.virtual_seconds);
+    const first = this.rounds.length > ends.length ? ends.shift() : 0;
+    return ends.length ? Math.max((ends.at(-1) - first) / ends.length, 1e-3) : 1;
+  }
+
+  /** How much of all rounds is done, from 0 to 1. */
+  get progress() {
+    if (this.isOver && this.status.ending === "complete") return 1;
+    const inWork = this.clients.filter((c) => c.standing.asked_at !== null);
+    const share = inWork.reduce((sum, c) => sum + c.standing.progress, 0) / (inWork.length || 1);
+    const finished = this.rounds.at(-1)?.round ?? 0;
+    return Math.min(1, (finished + (this.isOver ? 0 : share)) / Math.max(1, this.facts.rounds));
+  }
+
+  /** Names of the scores on validation, without the loss. */
+  get scoreNames() {
+    const row = this.rounds.findLast((row) => row.eval);
+    return Object.keys(row?.eval ?? {}).filter((name) => name !== "loss");
+  }
+}

@@ -1,0 +1,116 @@
+"""What a page goes through with a run: the quickstart to its end, a thousand clients, a kill."""
+
+import json
+from pathlib import Path
+
+from . import checks, runs
+from .browser import Browser
+from .checks import Findings, visible
+
+
+def quickstart(program: Path, place: Path, browser: Browser, pictures: Path, it: Findings) -> None:
+    """A run that nobody steers, from its first loss to after its end."""
+    run = runs.quickstart(program, place)
+    try:
+        page = browser.open(run.url)
+        page.wait_for("regatta.model.clients.every((c) => c.points.length)", 120)
+        early = page.ask("regatta.model.clients.map((c) => c.points.length)")
+        it.check(not visible(page, "run-controls"), "without control there are no buttons")
+        page.wait_for("regatta.model.rounds.length >= 1", 120)
+        late = page.ask("regatta.model.clients.map((c) => c.points.length)")
+        it.check(all(a < b for a, b in zip(early, late)), "losses grow longer", (early, late))
+        page.wait_for("document.querySelectorAll('#loss-chart .u-series').length >= 6")
+        it.check(True, "each client has a line")
+        before = checks.known(page, 1)
+        page.send("Page.reload")
+        page.wait_for("regatta.line() === 'live' && regatta.model.rounds.length >= 1")
+        it.check(checks.known(page, 1) == before, "a reload keeps the history")
+        checks.pictures(browser, run.url, "training", pictures, "regatta.model.rounds.length")
+        run.wait()
+        page.wait_for("regatta.line() === 'gone'")
+        text = page.ask("document.getElementById('banner').textContent")
+        it.check("complete" in text, "the end of the run is said", text)
+        recorded = [json.loads(line) for line in (place / "quickstart/rounds.jsonl").open()]
+        told = page.ask("regatta.model.rounds.map((row) => row.train_loss)")
+        it.check(told == [row["train_loss"] for row in recorded], "it tells what was recorded")
+        client(page, it, pictures)
+        page.picture(pictures / "over-wide-light.png")
+        it.clean(page, run.url)
+        page.close()
+    finally:
+        run.end()
+
+
+def client(page, it: Findings, pictures: Path) -> None:
+    """One client's own view, reached by keyboard."""
+    page.ask("document.getElementById('fleet-body').focus()")
+    page.key("ArrowDown")
+    page.key("ArrowDown")
+    link = page.ask("document.activeElement.hash")
+    it.check(link == "#/client/1", "arrows move through the fleet", link)
+    page.ask("document.activeElement.click()")
+    page.wait_for("document.querySelectorAll('#client .work tbody tr').length >= 3")
+    name = page.ask("document.querySelector('#client h1').textContent")
+    it.check(name == page.ask("regatta.model.clients[1].name"), "a client has a view of its own")
+    page.ask("new Promise((done) => setTimeout(done, 500))")
+    page.picture(pictures / "client-wide-light.png")
+    page.ask("location.hash = '#/'")
+
+
+def thousand(program: Path, place: Path, browser: Browser, pictures: Path, it: Findings) -> None:
+    """A thousand clients: quick, steered, killed and resumed."""
+    run = runs.thousand(program, place)
+    try:
+        page = browser.open(run.url)
+        page.wait_for("regatta.model.clients.length === 1000 && regatta.model.rounds.length >= 5")
+        page.ask("document.getElementById('fleet-body').scrollTop = 14000")
+        page.ask("document.getElementById('sort').value = 'loss'")
+        page.ask("document.getElementById('sort').dispatchEvent(new Event('change'))")
+        page.ask("for (let i = 0; i < 3; i += 1) regatta.fleet.pin(100 * i, true)")
+        page.wait_for("regatta.model.rounds.length >= 15")
+        rows = page.ask("document.querySelectorAll('.fleet-row').length")
+        it.check(rows < 60, "only the clients in sight are in the document", rows)
+        steer(page, it)
+        longest = page.longest_task()
+        it.check(longest <= 200, f"no task is longer than 200 ms; the longest took {longest:.0f}")
+        checks.pictures(browser, run.url, "thousand", pictures, "regatta.model.rounds.length > 5")
+        lose(page, run, it)
+        it.clean(page, run.url, allow="net::ERR_")
+        page.close()
+    finally:
+        run.end()
+
+
+def steer(page, it: Findings) -> None:
+    """The buttons do what they say."""
+    page.ask("document.getElementById('pause').click()")
+    page.wait_for("regatta.model.status.phase === 'paused'")
+    it.check(visible(page, "resume") and not visible(page, "pause"), "a run can be paused")
+    page.ask("location.hash = '#/client/7'")
+    button = "[...document.querySelectorAll('#client button')].find((b) => b.textContent === '{}')"
+    page.wait_for(button.format("Drop") + ".checkVisibility()")
+    page.ask(button.format("Drop") + ".click()")
+    page.ask(button.format("Slow down") + ".click()")
+    page.ask("document.getElementById('resume').click()")
+    page.wait_for("regatta.model.clients[7].standing.barred")
+    page.wait_for("regatta.model.clients[7].standing.slowdown === 3")
+    page.wait_for("regatta.model.status.phase !== 'paused'")
+    page.ask(button.format("Restore") + ".click()")
+    page.wait_for("!regatta.model.clients[7].standing.barred")
+    it.check(True, "and resumed, and a client dropped, slowed and restored")
+    page.ask("location.hash = '#/'")
+
+
+def lose(page, run: runs.Run, it: Findings) -> None:
+    """The run is killed, and goes on at the same address."""
+    run.kill()
+    page.wait_for("regatta.line() === 'lost'")
+    text = page.ask("document.getElementById('banner').textContent")
+    it.check("does not answer" in text, "a run that is lost is said to be", text)
+    rounds = page.ask("regatta.model.rounds.length")
+    before = checks.known(page, 5)
+    run.resume("thousand")
+    page.wait_for("regatta.line() === 'live' && regatta.model.status.phase !== 'starting'", 90)
+    page.wait_for(f"regatta.model.rounds.length >= {rounds - 5}", 90)
+    same = checks.known(page, 5) == before
+    it.check(same, "the page connects anew, and the run's history is there again")
