@@ -29,8 +29,7 @@ export class Fleet {
     byId("sort").addEventListener("change", () => this.show());
     byId("window").addEventListener("change", () => this.draw());
     new ResizeObserver(() => this.draw()).observe(this.body);
-    onTheme(() => { this.drawLegend(); this.draw(); });
-    this.drawLegend();
+    onTheme(() => { this.explained = ""; this.draw(); });
   }
 
   /** After another history: a small fleet is drawn whole. */
@@ -110,6 +109,7 @@ export class Fleet {
       if (!row.hidden) this.fillRow(row, first + i);
     });
     this.drawBars(first, last);
+    this.drawLegend();
   }
 
   makeRow() {
@@ -180,11 +180,15 @@ export class Fleet {
     if (!model.isSmall) drawOutcomes(byId("fleet-outcomes"), model, time);
   }
 
+  /** Explains the bars that there are. */
   drawLegend() {
-    byId("fleet-legend").replaceChildren(...Object.entries(FATES).map(([kind, { words }]) => {
+    const kinds = Object.keys(FATES).filter((kind) => kind === "working" || this.model.fates.has(kind));
+    if (this.explained === kinds.join()) return;
+    this.explained = kinds.join();
+    byId("fleet-legend").replaceChildren(...kinds.map((kind) => {
       const canvas = /** @type {HTMLCanvasElement} */ (make("canvas", { "aria-hidden": "true" }));
       bar(sharpen(canvas, 26, 12), kind === "refused" ? 12 : 1, 1, 24, 10, kind);
-      return make("li", {}, canvas, words);
+      return make("li", {}, canvas, FATES[kind].words);
     }));
   }
 

@@ -32,6 +32,8 @@ export class Model {
     /** @type {Line[]} */ this.lines = [];
     /** @type {Span[][]} */ this.spans = [];
     this.spanCount = 0;
+    /** What has come of work so far, for the legend. @type {Set<string>} */
+    this.fates = new Set();
   }
 
   /** Takes another history in the place of all that was known. @param {any} history */
@@ -41,6 +43,7 @@ export class Model {
     this.mostPoints = most_points;
     this.spans = clients.map(() => []);
     this.spanCount = 0;
+    this.fates.clear();
     this.addSpans(history.spans);
     for (const part of Object.keys(this.versions)) this.versions[part] += 1;
   }
@@ -79,7 +82,10 @@ export class Model {
 
   /** @param {Span[]} spans */
   addSpans(spans) {
-    for (const span of spans) this.spans[span[0]]?.push(span);
+    for (const span of spans) {
+      this.spans[span[0]]?.push(span);
+      this.fates.add(span[4] === "sent" && span[5] ? "slow" : span[4]);
+    }
     this.spanCount += spans.length;
     if (this.spanCount > MOST_SPANS * 1.1) {
       // The latest of each client, in proportion.
