@@ -9,8 +9,8 @@ from dashboards.check.runs import furnish
 
 # What `make setup` fetched, with little of the data.
 QUICKSTART = [
-    "scenarios/quickstart.toml", "--limit_train", "160", "--limit_eval", "64", "--rounds", "3",
-    "--batch_size", "8", "--max_seq_length", "48", "--cpu",
+    "scenarios/quickstart.toml", "--limit_train", "96", "--limit_eval", "32", "--rounds", "3",
+    "--batch_size", "8", "--max_seq_length", "32", "--cpu",
 ]  # fmt: skip
 # Like scenarios/thousand_clients.toml, with a model so small that rounds take a moment.
 THOUSAND = """

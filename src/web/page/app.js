@@ -33,7 +33,8 @@ const OVERVIEW = [
   [["lines"], () => showEvents(model)],
   [["rounds"], () => showRounds(model)],
 ];
-const CLIENT = [[["points", "rounds", "clients", "spans", "lines"], () => client.show(line === "live")]];
+const CLIENT = [[["points", "rounds", "clients", "spans", "lines"], 
+  () => client.number >= 0 && client.show(line === "live")]];
 const ALWAYS = [
   [["status", "clients"], () => header.show(model)],
   [["status", "clients"], () => controls.show(line === "live")],
@@ -49,10 +50,19 @@ function draw(parts) {
   for (const [looksAt, step] of steps) {
     if (parts.includes("all") || looksAt.some((part) => parts.includes(part))) due.set(step, true);
   }
-  if (!running && model.ready) {
-    running = true;
-    requestAnimationFrame(runNext);
-  }
+  run();
+}
+
+function run() {
+  if (running || !model.ready) return;
+  running = true;
+  requestAnimationFrame(runNext);
+}
+
+/** After another history nothing is as it was. */
+function begin() {
+  fleet.reset();
+  route();
 }
 
 /** One step a task, so that the page answers its user in between. */
@@ -63,8 +73,11 @@ function runNext() {
     return;
   }
   due.delete(step);
-  step();
-  setTimeout(runNext);
+  try {
+    step();
+  } finally {
+    setTimeout(runNext);
+  }
 }
 
 /** Shows what the address names. */
@@ -78,7 +91,6 @@ function route() {
   else client.close();
   if (number !== before) {
     scrollTo(0, 0);
-    due.clear();
     if (number >= 0) client.name.focus();
   }
   draw(["all"]);
@@ -87,8 +99,9 @@ function route() {
 const retry = follow({
   history(history) {
     model.replace(history);
-    fleet.reset();
-    route();
+    due.clear();
+    due.set(begin, true);
+    run();
   },
   changes(changes) {
     if (!model.ready) return;

@@ -148,6 +148,7 @@ export class Fleet {
     stateCell.title = standing.state;
     say(lossCell, format.loss(standing.loss));
     timeCell.title = this.inWords(number);
+    timeCell.setAttribute("aria-label", timeCell.title);
   }
 
   /** A client's rounds, for those who do not see the bars. */
