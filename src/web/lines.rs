@@ -93,7 +93,8 @@ fn over(ending: Option<Ending>, error: Option<&str>) -> (Level, String) {
 
 fn client_event(tracker: &Tracker, event: &Event) -> Option<(Level, ClientId, String)> {
     let (level, client, did) = match event {
-        Event::FaultStruck { client, fault, .. } => (
+        // In a large fleet this is the rule, and what comes of it is told as well.
+        Event::FaultStruck { client, fault, .. } if tracker.is_small() => (
             Level::Warning,
             client,
             format!("is struck by {}", named(*fault)),
@@ -155,7 +156,8 @@ fn dropped(steps: u64, rejoin: Option<u32>) -> String {
     let back = rejoin.map_or_else(String::new, |round| {
         format!(", and is back in round {round}")
     });
-    format!("dropped out after {steps} steps{back}")
+    let plural = if steps == 1 { "" } else { "s" };
+    format!("dropped out after {steps} step{plural}{back}")
 }
 
 fn named(fault: FaultName) -> String {

@@ -91,7 +91,15 @@ fn serve(listener: TcpListener, shared: &web::Data<Shared>) -> io::Result<()> {
     actix_web::rt::System::new().block_on(async {
         actix_web::rt::spawn(beat(shared.feed.clone()));
         let shared = shared.clone();
-        HttpServer::new(move || app!(shared.clone()))
+        let app = move || {
+            App::new()
+                .app_data(shared.clone())
+                .app_data(web::JsonConfig::default().limit(LONGEST))
+                .wrap(from_fn(admit))
+                .wrap(headers())
+                .configure(routes)
+        };
+        HttpServer::new(app)
             .workers(1)
             .disable_signals()
             .listen(listener)?
@@ -100,28 +108,25 @@ fn serve(listener: TcpListener, shared: &web::Data<Shared>) -> io::Result<()> {
     })
 }
 
-/// Everything that can be asked for. A macro, since the type of an app has no name.
-macro_rules! app {
-    ($shared:expr) => {{
-        let headers = DefaultHeaders::new()
-            .add((header::CONTENT_SECURITY_POLICY, POLICY))
-            .add((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-            .add((header::REFERRER_POLICY, "no-referrer"))
-            .add((header::CACHE_CONTROL, "no-store"));
-        let app = App::new()
-            .app_data($shared)
-            .app_data(web::JsonConfig::default().limit(LONGEST))
-            .wrap(from_fn(admit))
-            .wrap(headers)
-            .route("/api/history", web::get().to(history))
-            .route("/api/events", web::get().to(follow))
-            .route("/api/control", web::post().to(steer));
-        ASSETS.iter().fold(app, |app, asset| {
-            app.route(asset.path, web::get().to(move || give(asset)))
-        })
-    }};
+/// What goes with every answer, refusals too.
+fn headers() -> DefaultHeaders {
+    DefaultHeaders::new()
+        .add((header::CONTENT_SECURITY_POLICY, POLICY))
+        .add((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .add((header::REFERRER_POLICY, "no-referrer"))
+        .add((header::CACHE_CONTROL, "no-store"))
 }
-use app;
+
+/// Everything that can be asked for.
+fn routes(config: &mut web::ServiceConfig) {
+    config
+        .route("/api/history", web::get().to(history))
+        .route("/api/events", web::get().to(follow))
+        .route("/api/control", web::post().to(steer));
+    for asset in ASSETS {
+        config.route(asset.path, web::get().to(move || give(asset)));
+    }
+}
 
 async fn beat(feed: Feed) {
     let mut ticks = tokio::time::interval(BEAT);

@@ -10,7 +10,7 @@ use regatta_actors::record::{ClientRecord, Outcome, RoundRecord};
 use super::changes::{Changes, Phase, Point, Row, Span, Standing, Status};
 use super::lines;
 
-/// Up to so many clients have points within a round, at each sixteenth of it.
+/// Up to so many clients are told of in detail: they have points within a round, at each sixteenth.
 const FEW_CLIENTS: usize = 64;
 const POINTS_IN_A_ROUND: f32 = 16.0;
 
@@ -119,6 +119,11 @@ impl Tracker {
         }
     }
 
+    /// Whether each client can be told of in detail.
+    pub fn is_small(&self) -> bool {
+        self.clients.len() <= FEW_CLIENTS
+    }
+
     /// A client's name.
     pub fn name(&self, client: ClientId) -> &str {
         self.names.get(client.0 as usize).map_or("?", |name| name)
@@ -148,7 +153,6 @@ impl Tracker {
     fn progress(&mut self, round: u32, client: ClientId, progress: &Progress) {
         let done = progress.steps_done as f32 / progress.steps_total.max(1) as f32;
         let loss = progress.loss.map(|loss| loss as f32);
-        let few = self.clients.len() <= FEW_CLIENTS;
         let passed = self.change(client, |standing| {
             let sixteenth = |share: f32| (share * POINTS_IN_A_ROUND).floor();
             let passed = sixteenth(done) > sixteenth(standing.progress);
@@ -157,7 +161,7 @@ impl Tracker {
             passed
         });
         // The last point is the update's.
-        if let (true, Some(true), Some(loss)) = (few && done < 1.0, passed, loss) {
+        if let (true, Some(true), Some(loss)) = (self.is_small() && done < 1.0, passed, loss) {
             self.point(client, round as f32 - 1.0 + done, loss);
         }
     }

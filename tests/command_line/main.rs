@@ -13,4 +13,5 @@ mod scenarios;
 mod survival;
 mod sweep;
 mod tensorboard;
+mod web;
 mod workplace;

@@ -48,7 +48,10 @@ def look(program: Path, pictures: Path) -> int:
     try:
         for part in (story.quickstart, story.thousand):
             with tempfile.TemporaryDirectory() as place:
-                part(program, Path(place), browser, pictures, findings)
+                try:
+                    part(program, Path(place), browser, pictures, findings)
+                except AssertionError as wrong:
+                    findings.check(False, str(wrong))
     finally:
         browser.end()
     print(f"pictures are in {pictures}")

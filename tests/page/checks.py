@@ -4,8 +4,8 @@ from pathlib import Path
 
 SIZES = {"wide": (1400, 900), "narrow": (390, 844)}
 # What the page knows, as text. The status goes on, so only what is finished is compared.
-KNOWN = """JSON.stringify([regatta.model.rounds.slice(0, N), regatta.model.clients.map((c) =>
-  c.points.filter(([x]) => x <= regatta.model.rounds[N - 1].round))])"""
+KNOWN = """JSON.stringify([regatta.model.rounds.slice(0, LAST), regatta.model.clients.map((c) =>
+  c.points.filter(([x]) => x <= regatta.model.rounds[LAST - 1].round))])"""
 
 
 class Findings:
@@ -31,7 +31,7 @@ class Findings:
 
 def known(page, rounds: int) -> str:
     """What a page knows of the first so many rounds."""
-    return page.ask(KNOWN.replace("N", str(rounds)))
+    return page.ask(KNOWN.replace("LAST", str(rounds)))
 
 
 def losses(page) -> list[float]:

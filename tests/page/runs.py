@@ -1,5 +1,6 @@
 """Real runs whose page is looked at."""
 
+import os
 import signal
 import subprocess
 import time
@@ -12,6 +13,8 @@ QUICKSTART = [
     "scenarios/quickstart.toml", "--limit_train", "96", "--limit_eval", "32", "--rounds", "3",
     "--batch_size", "8", "--max_seq_length", "32", "--cpu",
 ]  # fmt: skip
+# What has to be known to steer a run.
+TOKEN = "a secret"
 # Like scenarios/thousand_clients.toml, with a model so small that rounds take a moment.
 THOUSAND = """
 task = "rte"
@@ -66,7 +69,8 @@ class Run:
     def _start(self, *arguments: str) -> None:
         with self.log.open("w") as log:
             command = [self.program, *arguments]
-            self.process = subprocess.Popen(command, cwd=self.cwd, stdout=log, stderr=log)
+            env = {**os.environ, "REGATTA_CONTROL_TOKEN": TOKEN}
+            self.process = subprocess.Popen(command, cwd=self.cwd, env=env, stdout=log, stderr=log)
         self.url = self._url()
 
     def _url(self) -> str:

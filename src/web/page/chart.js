@@ -77,7 +77,7 @@ export class Chart {
   size(picture) {
     const { clientWidth: width, clientHeight } = this.host;
     const entries = 1 + picture.lines.filter((line) => !line.hidden).length;
-    const two = entries * 118 > width;
+    const two = entries * 104 > width;
     this.host.classList.toggle("two-lines", two);
     return { width, height: clientHeight - (two ? 44 : 24) };
   }

@@ -8,8 +8,20 @@ import * as format from "./format.js";
 const MOST_LINES = 120;
 const MOST_ROWS = 200;
 
+/** Items that were made before, since most lines stay. @type {WeakMap<object, HTMLElement>} */
+const items = new WeakMap();
+
 /** @param {import("./model.js").Line} line */
 export function eventItem(line) {
+  let item = items.get(line);
+  if (!item) {
+    item = makeItem(line);
+    items.set(line, item);
+  }
+  return item;
+}
+
+function makeItem(line) {
   const text = line.client === null ? line.text
     : make("a", { href: `#/client/${line.client}`, textContent: line.text });
   const time = line.at === null ? `round ${line.round}` : format.clock(line.at);
@@ -22,9 +34,9 @@ export function eventItem(line) {
 export function showEvents(model) {
   const trouble = byId("only-trouble").checked;
   const lines = model.lines.filter((line) => !trouble || line.level !== "good").slice(-MOST_LINES);
-  const items = lines.reverse().map(eventItem);
+  const shown = lines.reverse().map(eventItem);
   const none = make("li", { className: "none", textContent: trouble ? "No trouble so far." : "Nothing yet." });
-  byId("events").replaceChildren(...(items.length ? items : [none]));
+  byId("events").replaceChildren(...(shown.length ? shown : [none]));
 }
 
 /** @param {Model} model */

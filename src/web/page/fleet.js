@@ -183,7 +183,8 @@ export class Fleet {
 
   /** Explains the bars that there are. */
   drawLegend() {
-    const kinds = Object.keys(FATES).filter((kind) => kind === "working" || this.model.fates.has(kind));
+    const kinds = Object.keys(FATES).filter((kind) => 
+      kind === "working" ? !this.model.isOver : this.model.fates.has(kind));
     if (this.explained === kinds.join()) return;
     this.explained = kinds.join();
     byId("fleet-legend").replaceChildren(...kinds.map((kind) => {

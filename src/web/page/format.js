@@ -42,12 +42,18 @@ export function tick(seconds, step) {
   return `${+seconds.toFixed(2)} s`;
 }
 
+// Made once, since to make one takes far longer than to use it.
+const numbers = new Intl.NumberFormat("en");
+const timeOfDay = new Intl.DateTimeFormat([], { timeStyle: "medium", hourCycle: "h23" });
+
 /** Time of day. @param {number|null} unix seconds since 1970 */
-export const clock = (unix) =>
-  known(unix) ? new Date(unix * 1000).toLocaleTimeString([], { hour12: false }) : DASH;
+export const clock = (unix) => (known(unix) ? timeOfDay.format(unix * 1000) : DASH);
+
+/** A whole number. @param {number} number */
+export const whole = (number) => numbers.format(number);
 
 /** A count with its noun. @param {number} number @param {string} what */
-export const count = (number, what) => `${number.toLocaleString("en")} ${what}${number === 1 ? "" : "s"}`;
+export const count = (number, what) => `${whole(number)} ${what}${number === 1 ? "" : "s"}`;
 
 /** Names of scores and states as words. @param {string} name */
 export const words = (name) => name.replaceAll("_", " ");

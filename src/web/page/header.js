@@ -51,7 +51,7 @@ export class Header {
   /** @param {Model} model */
   showWhere(model) {
     const { facts, status } = model;
-    const parts = [`round ${status.round} of ${facts.rounds}`];
+    const parts = [`round ${format.whole(status.round)} of ${format.whole(facts.rounds)}`];
     const until = status.ended ?? Date.now() / 1000;
     parts.push(`${format.duration(until - facts.started)} so far`);
     const left = remaining(model);
@@ -94,7 +94,7 @@ export class Header {
 
   /** Says how the line to the run is. @param {string} line @param {Model} model @param {() => void} retry */
   showLine(line, model, retry) {
-    if (line === "live") this.seen = new Date();
+    if (line === "live") this.seen = Date.now() / 1000;
     this.line = line;
     const banner = byId("banner");
     const text = this.banner(line, model);
@@ -115,8 +115,8 @@ export class Header {
       return line === "live" ? how : `${how} Its program has ended; this page keeps what it showed.`;
     }
     if (line !== "lost") return "";
-    const since = this.seen?.toLocaleTimeString([], { hour12: false });
-    return `The run does not answer${since ? `; what is below was known at ${since}` : ""}. Trying again…`;
+    const since = this.seen ? `; what is below was known at ${format.clock(this.seen)}` : "";
+    return `The run does not answer${since}. Trying again…`;
   }
 }
 

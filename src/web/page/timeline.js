@@ -61,12 +61,22 @@ export function drawStrip(context, model, number, box, time) {
   if (model.isOver) return;
   if (away_since !== null) draw(away_since, time.to, "away");
   if (asked_at !== null) {
-    const done = asked_at + progress * model.roundLength;
-    draw(asked_at, asked_at + model.roundLength, "working");
+    const length = expected(model, number);
+    const done = asked_at + progress * length;
+    draw(asked_at, asked_at + length, "working");
     context.globalAlpha = 0.75;
-    if (progress > 0) bar(context, at(asked_at), box.y, Math.max(at(done) - at(asked_at), 2), box.height, "done");
+    if (progress > 0) {
+      const left = at(asked_at);
+      bar(context, left, box.y, Math.max(at(done) - left, 2), box.height, "done");
+    }
     context.globalAlpha = 1;
   }
+}
+
+/** How long a client's work will take: as long as its last did, or as a round does. */
+function expected(model, number) {
+  const last = model.spans[number].findLast(([, , , , fate]) => fate === "sent");
+  return last ? last[3] - last[2] : model.roundLength;
 }
 
 /** One bar. */
