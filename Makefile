@@ -60,7 +60,8 @@ check-monitoring: setup ## dashboards, rules and metrics with a real Prometheus;
 
 .PHONY: check-web
 check-web: setup ## the live page of real runs in a headless Chromium; writes pictures of it
-	$(CARGO) build --bin regatta
+	@# As `make test` builds the program, so that it is not built once more.
+	$(CARGO) test --workspace --no-run --test command_line
 	$(PYTHON) -m tests.page $${CARGO_TARGET_DIR:-target}/debug/regatta
 
 .PHONY: lint

@@ -13,6 +13,7 @@ def quickstart(program: Path, place: Path, browser: Browser, pictures: Path, it:
     run = runs.quickstart(program, place)
     try:
         page = browser.open(run.url)
+        page.wait_for("regatta.model.clients.length === 4", 120)
         page.wait_for("regatta.model.clients.every((c) => c.points.length)", 120)
         early = page.ask("regatta.model.clients.map((c) => c.points.length)")
         it.check(not visible(page, "run-controls"), "without control there are no buttons")

@@ -25,7 +25,12 @@ const chosen = () => {
   return number < model.clients.length ? number : -1;
 };
 
-/** What there is to draw: the parts of the model that each step looks at, and the step. */
+/**
+ * A step of drawing, behind the parts of the model that it looks at.
+ * @typedef {[looksAt: string[], step: () => void]} Step
+ */
+
+/** @type {Step[]} */
 const OVERVIEW = [
   [["points", "rounds"], () => charts.showLoss(model, fleet.pins)],
   [["rounds"], () => charts.showRounds(model)],
@@ -33,14 +38,16 @@ const OVERVIEW = [
   [["lines"], () => showEvents(model)],
   [["rounds"], () => showRounds(model)],
 ];
+/** @type {Step[]} */
 const CLIENT = [[["points", "rounds", "clients", "spans", "lines"], 
   () => client.number >= 0 && client.show(line === "live")]];
+/** @type {Step[]} */
 const ALWAYS = [
   [["status", "clients"], () => header.show(model)],
   [["status", "clients"], () => controls.show(line === "live")],
 ];
 
-/** Parts that have changed since they were drawn, by step. @type {Map<Function, true>} */
+/** Steps that are to be run, in order. @type {Map<() => void, true>} */
 const due = new Map();
 let running = false;
 

@@ -1,4 +1,7 @@
-/** A chart in the page's clothes: uPlot with a theme, a size that follows its box, and a summary. */
+/**
+ * A chart in the page's clothes: uPlot (a script of its own, before the modules) with a theme, a size
+ * that follows its box, and a summary.
+ */
 
 import { color, onTheme } from "./colors.js";
 import { make } from "./dom.js";
@@ -37,7 +40,7 @@ export class Chart {
     const key = JSON.stringify([picture.lines, picture.log, picture.bands]);
     if (key !== this.key) {
       this.plot?.destroy();
-      this.plot = new uPlot(this.options(picture), picture.data, this.host);
+      this.plot = new globalThis.uPlot(this.options(picture), picture.data, this.host);
       this.key = key;
     } else {
       this.plot.setData(picture.data);

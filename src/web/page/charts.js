@@ -39,7 +39,7 @@ export function lossPicture(model, pins) {
     tables.push([x, rounds.map((row) => row.train_loss)]);
     lines.push({ label: "mean", color: color("ink"), width: 1.25, dash: [4, 4] });
   }
-  const data = tables.length === 1 ? tables[0] : uPlot.join(tables);
+  const data = tables.length === 1 ? tables[0] : globalThis.uPlot.join(tables);
   return { lines, data, bands, format: format.loss, ticks: format.short };
 }
 

@@ -5,7 +5,7 @@
  * @param {string} tag
  * @param {Record<string, any>} [properties] those named `aria-…`, `data-…`, `role` and `for` are attributes
  * @param {...(Node|string)} children
- * @returns {HTMLElement}
+ * @returns {any} an element of that kind
  */
 export function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);

@@ -1,6 +1,6 @@
 /** The fleet: a row for each client, of which only those in sight are in the document. */
 
-import { color, onTheme, seriesColor } from "./colors.js";
+import { onTheme, seriesColor } from "./colors.js";
 import { byId, make, say, sharpen } from "./dom.js";
 import * as format from "./format.js";
 import { FATES, bar, drawAxis, drawOutcomes, drawRounds, drawStrip, stretch } from "./timeline.js";
@@ -19,7 +19,7 @@ export class Fleet {
     /** Clients whose loss is drawn, with their colours. @type {Map<number, number>} */
     this.pins = new Map();
     /** @type {number[]} */ this.order = [];
-    /** @type {HTMLElement[]} */ this.rows = [];
+    /** Elements with `cells`, `pin` and the client's `number`. @type {any[]} */ this.rows = [];
     this.only = "";
     this.current = 0;
     this.body = byId("fleet-body");
@@ -121,7 +121,6 @@ export class Fleet {
       make("span", { className: "c-loss", role: "cell" }),
       make("span", { className: "c-time", role: "cell" }),
     ];
-    /** @type {any} */
     const row = make("div", { className: "fleet-row", role: "row" }, ...cells);
     Object.assign(row, { cells, pin });
     byId("fleet-rows").append(row);
@@ -188,7 +187,7 @@ export class Fleet {
     if (this.explained === kinds.join()) return;
     this.explained = kinds.join();
     byId("fleet-legend").replaceChildren(...kinds.map((kind) => {
-      const canvas = /** @type {HTMLCanvasElement} */ (make("canvas", { "aria-hidden": "true" }));
+      const canvas = make("canvas", { "aria-hidden": "true" });
       bar(sharpen(canvas, 26, 12), kind === "refused" ? 12 : 1, 1, 24, 10, kind);
       return make("li", {}, canvas, FATES[kind].words);
     }));
