@@ -26,7 +26,7 @@ export class Fleet {
     this.body.addEventListener("scroll", () => this.draw());
     this.body.addEventListener("keydown", (event) => this.onKey(event));
     byId("find").addEventListener("input", () => this.show());
-    byId("sort").addEventListener("change", () => this.show());
+    byId("sort").addEventListener("change", () => { this.sorted = true; this.show(); });
     byId("window").addEventListener("change", () => this.draw());
     new ResizeObserver(() => this.draw()).observe(this.body);
     onTheme(() => { this.explained = ""; this.draw(); });
@@ -41,12 +41,15 @@ export class Fleet {
     for (const number of wanted) this.pins.set(number, this.freeSlot());
     say(byId("fleet-count"), format.count(model.clients.length, "client"));
     byId("fleet-all").hidden = model.isSmall;
+    // Of many clients, few are at work, and those are worth a look first.
+    if (!this.sorted) byId("sort").value = model.isSmall ? "number" : "recent";
     this.show();
   }
 
   freeSlot() {
     const taken = new Set(this.pins.values());
-    let slot = 0;
+    // In a large fleet the first colour is that of the median.
+    let slot = this.model.isSmall ? 0 : 1;
     while (taken.has(slot)) slot += 1;
     return slot;
   }
@@ -67,6 +70,7 @@ export class Fleet {
       (!this.only || clients[number].standing.state === this.only);
     const badness = {
       number: () => 0,
+      recent: (number) => clients[number].standing.round,
       loss: (number) => clients[number].standing.loss ?? -Infinity,
       missed: (number) => clients[number].standing.missed,
     }[byId("sort").value];
