@@ -161,10 +161,10 @@ impl History {
 fn thin(points: &mut Vec<(f32, f32)>, most: usize) {
     if points.len() > most {
         let last = points.len() - 1;
-        let mut position = 0;
+        let mut position: usize = 0;
         points.retain(|_| {
             position += 1;
-            (last + 1 - position) % 2 == 0
+            (last + 1 - position).is_multiple_of(2)
         });
     }
 }
