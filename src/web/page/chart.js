@@ -79,8 +79,10 @@ export class Chart {
   /** What the box leaves beside the legend, which has one line or two. @param {Picture} picture */
   size(picture) {
     const { clientWidth: width, clientHeight } = this.host;
-    const entries = 1 + picture.lines.filter((line) => !line.hidden).length;
-    const two = entries * 104 > width;
+    const shown = picture.lines.filter((line) => !line.hidden);
+    // A letter is about so wide, and each entry has a value of some nine letters beside its name.
+    const wide = shown.reduce((sum, line) => sum + 30 + 6.6 * (line.label.length + 9), 60);
+    const two = wide > width;
     this.host.classList.toggle("two-lines", two);
     return { width, height: clientHeight - (two ? 44 : 24) };
   }

@@ -92,7 +92,7 @@ export class ClientView {
       tile("Rounds folded", String(standing.folded), `${standing.missed} missed`),
       tile("Restarts", String(standing.restarts), "after failures"),
       tile("Traffic", format.bytes(standing.bytes_up + standing.bytes_down),
-        `${format.bytes(standing.bytes_up)} up, ${format.bytes(standing.bytes_down)} down`),
+        `↑ ${format.bytes(standing.bytes_up)}  ↓ ${format.bytes(standing.bytes_down)}`),
       tile("Slowed by", `× ${standing.slowdown}`, standing.slow ? "and by a fault now" : "from outside"),
     );
   }

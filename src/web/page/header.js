@@ -77,7 +77,7 @@ export class Header {
     this.tile("exact", "Exactness error", format.error(tally.exactness_error),
       `worst ${format.error(tally.worst_exactness_error)}`);
     this.tile("traffic", "Traffic", format.bytes(tally.bytes_up + tally.bytes_down),
-      `${format.bytes(tally.bytes_up)} up, ${format.bytes(tally.bytes_down)} down`);
+      `↑ ${format.bytes(tally.bytes_up)}  ↓ ${format.bytes(tally.bytes_down)}`);
     this.tile("time", "Virtual time", format.duration(model.status.virtual_seconds),
       last ? `${format.duration(model.roundLength)} a round` : "at the start");
   }
