@@ -202,9 +202,19 @@ impl WebObserver {
         Self { feed, folder }
     }
 
-    /// Takes in what the ledger has up to a round's end.
+    /// Takes in what happened up to a round's end: from the ledger, or where none is kept, from
+    /// what each round left behind.
     fn read_back(&self, after_round: u32) -> Result<(), RecordError> {
-        let wall_times = self.wall_times();
+        if !self.folder.ledger().exists() {
+            let before = self.records().filter(|record| record.round <= after_round);
+            before.for_each(|record| self.feed.lock().tracker.recall(record));
+            return Ok(());
+        }
+        // How long the rounds took is not in the ledger.
+        let wall_times: BTreeMap<u32, PhaseSeconds> = self
+            .records()
+            .map(|record| (record.round, record.seconds))
+            .collect();
         for entry in ledger::read(&self.folder.ledger())? {
             let mut event = entry?.event;
             if let Event::RoundFinished(record) = &mut event
@@ -225,17 +235,15 @@ impl WebObserver {
         Ok(())
     }
 
-    /// How long the rounds took, which is in `rounds.jsonl` and not in the ledger.
-    fn wall_times(&self) -> BTreeMap<u32, PhaseSeconds> {
+    /// The rounds that are written in the folder.
+    fn records(&self) -> impl Iterator<Item = RoundRecord> {
         let file = File::open(self.folder.rounds());
         let lines = file
             .into_iter()
             .flat_map(|file| BufReader::new(file).lines());
         lines
             .map_while(Result::ok)
-            .filter_map(|line| serde_json::from_str::<RoundRecord>(&line).ok())
-            .map(|record| (record.round, record.seconds))
-            .collect()
+            .filter_map(|line| serde_json::from_str(&line).ok())
     }
 }
 

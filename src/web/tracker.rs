@@ -108,6 +108,22 @@ impl Tracker {
         }
     }
 
+    /// Takes in a round of which no more is known than what it left behind.
+    pub fn recall(&mut self, record: RoundRecord) {
+        self.status.round = record.round;
+        for client in &record.clients {
+            let loss = client.loss.map(|loss| loss as f32);
+            self.change(client.client, |standing| {
+                standing.round = record.round;
+                standing.loss = loss.or(standing.loss);
+            });
+            if let Some(loss) = loss {
+                self.point(client.client, record.round as f32, loss);
+            }
+        }
+        self.take(&Event::RoundFinished(record));
+    }
+
     /// The run goes on, in another process: nobody is at work.
     pub fn go_on(&mut self) {
         self.live = true;

@@ -138,6 +138,24 @@ fn a_run_that_is_gone_on_with_tells_what_was_before() {
     timed.seconds.train = 2.5;
     std::fs::write(folder.rounds(), serde_json::to_string(&timed).unwrap()).unwrap();
 
+    let history = resumed(folder.clone());
+    let rounds: Vec<u32> = history.rounds.iter().map(|row| row.round).collect();
+    assert_eq!(rounds, [1]);
+    assert_eq!(history.rounds[0].seconds.train, 2.5);
+    assert_eq!(history.clients[0].standing.folded, 1);
+    let last = history.lines.back().unwrap();
+    assert!(last.text.contains("goes on after round 1") && last.at.is_some());
+    assert!(history.lines.front().unwrap().at.is_none());
+
+    // Where no ledger is kept, what the round left behind has to do.
+    std::fs::remove_file(folder.ledger()).unwrap();
+    let history = resumed(folder);
+    assert_eq!(history.rounds.len(), 1);
+    assert_eq!(history.clients[0].points, [(1.0, loss(1) as f32)]);
+}
+
+/// The history of a run that is gone on with after its first round.
+fn resumed(folder: RunFolder) -> History {
     let feed = Feed::new(Facts::default());
     let mut observer = WebObserver::new(feed.clone(), folder);
     observer.on_event(&Event::RunResumed {
@@ -147,12 +165,5 @@ fn a_run_that_is_gone_on_with_tells_what_was_before() {
         clients: infos(1),
         after_round: 1,
     });
-    let history = feed.history();
-    let rounds: Vec<u32> = history.rounds.iter().map(|row| row.round).collect();
-    assert_eq!(rounds, [1]);
-    assert_eq!(history.rounds[0].seconds.train, 2.5);
-    assert_eq!(history.clients[0].standing.folded, 1);
-    let last = history.lines.back().unwrap();
-    assert!(last.text.contains("goes on after round 1") && last.at.is_some());
-    assert!(history.lines.front().unwrap().at.is_none());
+    feed.history()
 }
