@@ -18,34 +18,40 @@ export class ClientView {
     this.model = model;
     this.number = -1;
     this.host = byId("client");
+    // One for all clients, since a chart listens for as long as the page lives.
+    this.chartHost = make("div", { className: "chart tall" });
+    this.chart = new Chart(this.chartHost, "As soon as it trains");
   }
 
   /** Lays the view out for a client. @param {number} number */
   open(number) {
     if (this.number === number) return;
     this.number = number;
-    const card = (title, kind, ...children) =>
-      make("section", { className: `card ${kind}` }, make("h2", { textContent: title }), ...children);
-    this.name = make("h1");
+    this.name = make("h1", { tabIndex: -1 });
     this.state = make("span", { className: "pill" });
     this.note = make("span", { className: "where" });
     this.controls = this.makeControls();
     this.tiles = make("dl", { className: "tiles" });
-    this.chartHost = make("div", { className: "chart tall" });
     this.axis = make("canvas", { className: "strip-axis", "aria-hidden": "true" });
     this.strip = make("canvas", { className: "strip", "aria-hidden": "true" });
     this.table = make("table", { className: "work" });
     this.lines = make("ol", { className: "lines", tabIndex: 0 });
+    this.lay();
+  }
+
+  /** Puts the parts in their places. */
+  lay() {
+    const card = (title, kind, ...children) =>
+      make("section", { className: `card ${kind}` }, make("h2", { textContent: title }), ...children);
     const back = make("a", { href: "#/", textContent: "← Fleet" });
+    const scroll = { className: "scroll", tabIndex: 0, role: "region", "aria-label": "Work, the latest first" };
     this.host.replaceChildren(
       make("div", { className: "who" }, back, this.name, this.state, this.note, this.controls),
       this.tiles,
       card("Training loss", "", this.chartHost),
       card("Events", "side", this.lines),
-      card("Work in virtual time", "full", this.axis, this.strip, make("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": "Work, the latest first" }, this.table)),
+      card("Work in virtual time", "full", this.axis, this.strip, make("div", scroll, this.table)),
     );
-    this.chart = new Chart(this.chartHost, "As soon as it trains");
-    this.name.tabIndex = -1;
   }
 
   close() {
@@ -54,8 +60,10 @@ export class ClientView {
   }
 
   makeControls() {
-    const button = (text, ask) =>
-      make("button", { type: "button", textContent: text, onclick: () => send(this.model, { client: this.number, ...ask() }) });
+    const button = (text, ask) => {
+      const onclick = () => send(this.model, { client: this.number, ...ask() });
+      return make("button", { type: "button", textContent: text, onclick });
+    };
     this.drop = button("Drop", () => ({ command: "drop" }));
     this.restore = button("Restore", () => ({ command: "restore" }));
     this.factor = make("input", { type: "number", min: "0.1", step: "0.5", value: "3", id: "factor" });
@@ -85,8 +93,8 @@ export class ClientView {
   }
 
   showTiles(standing) {
-    const tile = (label, value, note) =>
-      make("div", {}, make("dt", { textContent: label }), make("dd", { textContent: value }), make("dd", { textContent: note }));
+    const tile = (label, ...texts) =>
+      make("div", {}, make("dt", { textContent: label }), ...texts.map((text) => make("dd", { textContent: text })));
     this.tiles.replaceChildren(
       tile("Loss", format.loss(standing.loss), `round ${standing.round || format.DASH}`),
       tile("Rounds folded", String(standing.folded), `${standing.missed} missed`),

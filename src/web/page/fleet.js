@@ -147,7 +147,8 @@ export class Fleet {
     say(nameCell.firstChild, name);
     nameCell.firstChild.title = name;
     stateCell.firstChild.className = `dot ${standing.state}`;
-    say(stateCell.lastChild, standing.barred ? "told to rest" : standing.slow ? `${standing.state}, slow` : standing.state);
+    const state = standing.slow ? `${standing.state}, slow` : standing.state;
+    say(stateCell.lastChild, standing.barred ? "told to rest" : state);
     stateCell.title = standing.state;
     say(lossCell, format.loss(standing.loss));
     timeCell.title = this.inWords(number);
@@ -210,6 +211,7 @@ export class Fleet {
     if (top < scrollTop) this.body.scrollTop = top;
     if (top + ROW > scrollTop + clientHeight) this.body.scrollTop = top + ROW - clientHeight;
     this.draw();
-    this.rows.find((row) => !row.hidden && row.number === this.order[to])?.querySelector("a").focus({ preventScroll: true });
+    const row = this.rows.find((row) => !row.hidden && row.number === this.order[to]);
+    row?.querySelector("a").focus({ preventScroll: true });
   }
 }
