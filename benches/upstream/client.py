@@ -30,7 +30,7 @@ TASKS = {
 def read(folder: Path, task: str, split: str, limit: int) -> tuple[list[tuple[str, ...]], list[int]]:
     """The first texts and labels of a split."""
     name, texts, label, values = TASKS[task]
-    lines = (folder / name / f"{split}.tsv").read_text(encoding="utf-8").splitlines()[: limit + 1]
+    lines = (folder / name / f"{split}.tsv").read_text(encoding="utf-8-sig").splitlines()[: limit + 1]
     rows = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     if isinstance(label, str):
         header = next(rows)
