@@ -150,7 +150,7 @@ def page(table: str, arguments: argparse.Namespace, commits: set[str]) -> str:
         + ", ".join(f"{key} {value}" for key, value in kind.items() if key != "adapter")
         for kind in (LORA, VERA, SORF)
     )
-    kinds += f" (lr {LORA_IN_PART['lr']} with ffa, fedsvd and rolora, which train one matrix a round)"
+    kinds += f". LoRA's lr is {LORA_IN_PART['lr']} with ffa, fedsvd and rolora, which train one matrix a round"
     seeds = ", ".join(map(str, arguments.seeds))
     command = " ".join(["make methods", *([f"ARGS='{' '.join(sys.argv[1:])}'"] * bool(sys.argv[1:]))])
     return (
