@@ -16,7 +16,7 @@ use crate::control::{ControlServer, Desk, Token};
 use crate::federation::{self, Experiment};
 use crate::files::write_atomically;
 use crate::inputs::Inputs;
-use crate::record::{Recorder, RunFolder};
+use crate::record::{Identity, Recorder, RunFolder};
 use crate::telemetry::logging::LogFile;
 use crate::telemetry::{EventLog, Exporter, MetricsObserver, RunInfo, Sampler, TensorBoard};
 use crate::web::{Facts, Feed, WebObserver, WebServer};
@@ -230,13 +230,7 @@ fn serve_page(plan: &Plan, handle: &ControlHandle) -> Result<Option<(WebServer, 
 fn facts(plan: &Plan) -> Facts {
     let lanes = plan.devices.lanes.iter();
     Facts {
-        name: plan.name.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        task: plan.data.task.to_string(),
-        model: plan.model.source.to_string(),
-        adapter: plan.adapter.kind.title().to_owned(),
-        method: plan.aggregation.method.to_string(),
-        seed: plan.seed,
+        identity: Identity::of(plan),
         rounds: plan.rounds,
         lanes: lanes.map(|lane| lane.device.to_string()).collect(),
         ..Facts::default()

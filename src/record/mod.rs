@@ -33,7 +33,7 @@ pub use account::{Account, ClientAccount};
 pub use brief::{Brief, Scenario};
 pub use observer::{Failure, Recorder};
 pub use state::RunState;
-pub use summary::{Best, Summary, Tally};
+pub use summary::{Best, Identity, Summary, Tally};
 
 use regatta_actors::record::RoundRecord;
 use regatta_actors::run::RunFiles;

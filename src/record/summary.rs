@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Plan;
 
-/// A run in brief.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Summary {
+/// What a run is of.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Identity {
     /// The run's name.
     pub name: String,
     /// The program's version.
@@ -26,6 +26,30 @@ pub struct Summary {
     pub method: String,
     /// The seed.
     pub seed: u64,
+}
+
+impl Identity {
+    /// What a plan's run is of, with this program.
+    #[must_use]
+    pub fn of(plan: &Plan) -> Self {
+        Self {
+            name: plan.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            task: plan.data.task.to_string(),
+            model: plan.model.source.to_string(),
+            adapter: plan.adapter.kind.title().to_owned(),
+            method: plan.aggregation.method.to_string(),
+            seed: plan.seed,
+        }
+    }
+}
+
+/// A run in brief.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// What was run.
+    #[serde(flatten)]
+    pub identity: Identity,
     /// Rounds planned.
     pub rounds_planned: u32,
     /// How it ended; `None` with an error.
@@ -50,13 +74,7 @@ impl Summary {
         seconds: f64,
     ) -> Self {
         Self {
-            name: plan.name.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            task: plan.data.task.to_string(),
-            model: plan.model.source.to_string(),
-            adapter: plan.adapter.kind.title().to_owned(),
-            method: plan.aggregation.method.to_string(),
-            seed: plan.seed,
+            identity: Identity::of(plan),
             rounds_planned: plan.rounds,
             ending,
             error,

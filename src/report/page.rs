@@ -226,7 +226,7 @@ fn reproduce(run: &Run) -> anyhow::Result<String> {
     let version = run
         .summary
         .as_ref()
-        .map_or("unknown: it has not ended", |s| &s.version);
+        .map_or("unknown: it has not ended", |s| &s.identity.version);
     let state = run
         .rounds
         .last()

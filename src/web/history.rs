@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use regatta_actors::event::ClientInfo;
 use serde::Serialize;
 
+use crate::record::Identity;
+
 use super::changes::{Changes, Line, Row, Span, Standing, Status};
 
 /// Most rounds that are kept.
@@ -19,20 +21,9 @@ const MOST_POINTS: usize = 60_000;
 /// What is run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Facts {
-    /// The run's name.
-    pub name: String,
-    /// The program's version.
-    pub version: String,
-    /// The GLUE task.
-    pub task: String,
-    /// The pretrained model.
-    pub model: String,
-    /// The adapter.
-    pub adapter: String,
-    /// The aggregation method.
-    pub method: String,
-    /// The seed.
-    pub seed: u64,
+    /// The run.
+    #[serde(flatten)]
+    pub identity: Identity,
     /// Rounds planned.
     pub rounds: u32,
     /// Each lane's device.
