@@ -3,8 +3,8 @@
 //! of whoever writes it, not the process's death.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use regatta_actors::control::{ControlCommand, ControlHandle};
@@ -19,14 +19,18 @@ const STOPPED_AT_ONCE: i32 = 130;
 
 /// Passes the first Ctrl-C or SIGTERM on to the run, and lets the second Ctrl-C end the process.
 ///
+/// What comes back hears of a signal that finds the run over: whoever waits for nothing but that
+/// may go.
+///
 /// # Errors
 /// When the system refuses the handlers.
-pub fn watch(control: ControlHandle, log: Option<LogFile>) -> io::Result<()> {
+pub fn watch(control: ControlHandle, log: Option<LogFile>) -> io::Result<mpsc::Receiver<()>> {
     let asked = Arc::new(AtomicBool::new(false));
     // In this order: the second handler arms the first for the next signal.
     flag::register_conditional_shutdown(SIGINT, STOPPED_AT_ONCE, Arc::clone(&asked))?;
     flag::register(SIGINT, asked)?;
     flag::register(SIGXFSZ, Arc::default())?;
+    let (over, heard) = mpsc::channel();
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     if log.is_some() {
         signals.add_signal(SIGHUP)?;
@@ -40,13 +44,14 @@ pub fn watch(control: ControlHandle, log: Option<LogFile>) -> io::Result<()> {
                     continue;
                 }
                 if !control.send(ControlCommand::FinishRound) {
-                    // The run is over and all is written; only its metrics were still served.
-                    std::process::exit(0);
+                    // Nobody listens any more when the process is at its end anyway.
+                    let _ = over.send(());
+                    continue;
                 }
                 super::terminal::say("finishing the round; Ctrl-C once more stops at once");
             }
         })?;
-    Ok(())
+    Ok(heard)
 }
 
 fn reopen(log: Option<&LogFile>) {

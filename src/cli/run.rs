@@ -1,6 +1,7 @@
 //! `regatta run`: a federation from its scenario to its results.
 
 use std::net::SocketAddr;
+use std::sync::mpsc::Receiver;
 
 use anyhow::{Context, bail};
 use regatta_actors::control::{Control, ControlHandle, control};
@@ -111,7 +112,7 @@ fn carry_out(
     let exporter = exporter.as_ref();
     let recorder = Recorder::open(folder.clone(), &plan, handle.clone())?;
     let failure = recorder.failure();
-    interrupt::watch(handle, log).context("cannot listen for signals")?;
+    let leave = interrupt::watch(handle, log).context("cannot listen for signals")?;
     let metrics = MetricsObserver::new(info(&plan));
     let sampler = exporter.map(|_| sample(&plan, &metrics));
     let mut observers: Vec<Box<dyn Observer>> = vec![
@@ -138,7 +139,7 @@ fn carry_out(
     }
     let outcome = outcome?;
     conclude(&outcome, folder)?;
-    linger(&plan, exporter, page.as_ref());
+    linger(&plan, exporter, page.as_ref(), &leave);
     Ok(())
 }
 
@@ -285,7 +286,12 @@ fn conclude(outcome: &RunOutcome, folder: &RunFolder) -> anyhow::Result<()> {
 }
 
 /// Keeps the process, and with it metrics and page, for as long as the plan says.
-fn linger(plan: &Plan, exporter: Option<&Exporter>, page: Option<&WebServer>) {
+fn linger(
+    plan: &Plan,
+    exporter: Option<&Exporter>,
+    page: Option<&WebServer>,
+    leave: &Receiver<()>,
+) {
     let metrics = exporter.map(|e| format!("metrics stay at http://{}/metrics", e.address()));
     let page = page.map(|page| format!("the page stays at http://{}/", page.address()));
     let staying: Vec<String> = [metrics, page].into_iter().flatten().collect();
@@ -293,6 +299,7 @@ fn linger(plan: &Plan, exporter: Option<&Exporter>, page: Option<&WebServer>) {
         let seconds = plan.telemetry.linger.as_secs_f64();
         let staying = staying.join(", ");
         say(format_args!("{staying} for {seconds} s; Ctrl-C ends it"));
-        std::thread::sleep(plan.telemetry.linger);
+        // Whichever comes first: the time is over, or somebody wants the end.
+        let _ = leave.recv_timeout(plan.telemetry.linger);
     }
 }
