@@ -34,11 +34,6 @@ def known(page, rounds: int) -> str:
     return page.ask(KNOWN.replace("LAST", str(rounds)))
 
 
-def losses(page) -> list[float]:
-    """The last loss of each client on a page."""
-    return page.ask("regatta.model.clients.map((c) => c.points.at(-1)?.[1] ?? null)")
-
-
 def visible(page, element: str) -> bool:
     return page.ask(f"document.getElementById('{element}').checkVisibility()")
 

@@ -10,8 +10,10 @@ from dashboards.check.runs import furnish
 
 # What `make setup` fetched, with little of the data.
 QUICKSTART = [
-    "scenarios/quickstart.toml", "--limit_train", "96", "--limit_eval", "32", "--rounds", "3",
+    "scenarios/quickstart.toml", "--limit_train", "96", "--limit_eval", "32", "--rounds", "5",
     "--batch_size", "8", "--max_seq_length", "32", "--cpu",
+    # However quick it is, it is there until it has been looked at.
+    "--metrics_linger", "1 h",
 ]  # fmt: skip
 # What has to be known to steer a run.
 TOKEN = "a secret"
@@ -90,9 +92,6 @@ class Run:
         """Goes on with it, at the same address."""
         address = self.url.split("/")[2]
         self._start("resume", folder, "--web", address)
-
-    def wait(self) -> None:
-        self.process.wait(timeout=240)
 
     def end(self) -> None:
         """Ends the run after its round, as Ctrl-C does."""
