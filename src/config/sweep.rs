@@ -107,7 +107,6 @@ impl Reader<'_> {
         };
         let (mut grids, mut excluded) = (Vec::new(), Vec::new());
         for (key, value) in table {
-            let at = value.span().start;
             match key.get_ref().as_ref() {
                 "name" => sweep.name = self.text_of(&value).unwrap_or_default(),
                 "scenario" => sweep.scenario = self.text_of(&value).map(PathBuf::from),
@@ -131,10 +130,6 @@ impl Reader<'_> {
                     );
                     self.report(key.span().start, &format!("unknown key `{other}`; {hint}"));
                 }
-            }
-            if grids.iter().flatten().any(|(_, values)| values.is_empty()) {
-                self.report(at, "a list is empty; give a setting at least one value");
-                grids.clear();
             }
         }
         sweep.combinations = self.combine(&grids, &excluded);
@@ -188,6 +183,10 @@ impl Reader<'_> {
                 DeValue::Array(items) if varied => items.iter().cloned().collect(),
                 _ => vec![value],
             };
+            if values.is_empty() {
+                let wrong = format!("the list of `{name}` is empty; give it at least one value");
+                self.report(at, &wrong);
+            }
             let mut taken = Vec::new();
             for value in values {
                 match setting(&key, &value) {
@@ -195,7 +194,10 @@ impl Reader<'_> {
                     Err((at, wrong)) => self.report(at, &wrong),
                 }
             }
-            axes.push((name, taken));
+            // What is wrong has been reported; without values it would leave no combination.
+            if !taken.is_empty() {
+                axes.push((name, taken));
+            }
         }
         axes
     }
