@@ -88,6 +88,9 @@ pub struct CtlArgs {
     /// Where the run listens; the environment variable REGATTA_CONTROL_TOKEN holds its token
     #[arg(long, value_name = "ADDR", default_value = control::ADDRESS)]
     pub control: String,
+    /// Form of the table that status shows
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
     /// What is wanted.
     #[command(subcommand)]
     pub ask: control::Ask,

@@ -3,12 +3,11 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context, bail};
-use comfy_table::Table;
-use comfy_table::presets::UTF8_FULL_CONDENSED;
 
 use crate::cli::args::CtlArgs;
 use crate::cli::terminal::say;
 use crate::control::{Reply, Status, Token, ask};
+use crate::table::{self, Cell, Format, Table};
 
 /// Sends a command to a run and shows its reply.
 ///
@@ -22,37 +21,47 @@ pub fn ctl(args: &CtlArgs) -> anyhow::Result<()> {
         )
     })?;
     match ask(address, Token::from_environment().as_ref(), args.ask)? {
-        Reply::Status(status) => show(&status),
+        Reply::Status(status) => show(&status, args.format)?,
         Reply::Done(what) => say(what),
         Reply::Error(why) => bail!(why),
     }
     Ok(())
 }
 
-fn show(status: &Status) {
+const COLUMNS: [(&str, &str); 4] = [
+    ("client", "client"),
+    ("state", "state"),
+    ("round", "last asked in round"),
+    ("loss", "loss"),
+];
+
+fn show(status: &Status, format: Format) -> anyhow::Result<()> {
+    let mut table = Table::new("clients", &COLUMNS);
+    for client in &status.clients {
+        table.add_row([
+            client.client.0.into(),
+            client.state.as_str().into(),
+            client.round.into(),
+            Cell::number(client.loss, 4),
+        ]);
+    }
+    if format == Format::Table {
+        say(headline(status));
+    }
+    say(table::render(&[&table], format)?);
+    Ok(())
+}
+
+/// Where the run is, in a line.
+fn headline(status: &Status) -> String {
     let run = &status.run;
     let state = match (run.over, run.paused) {
         (true, _) => "over",
         (false, true) => "paused",
         (false, false) => "running",
     };
-    say(format_args!(
+    format!(
         "round {}/{}, {state}, {} at work, {:.1} virtual s",
         run.round, run.rounds, run.working, run.virtual_seconds
-    ));
-    let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED);
-    table.set_header(["client", "state", "last asked in round", "loss"]);
-    for client in &status.clients {
-        let loss = client
-            .loss
-            .map_or_else(|| "–".to_owned(), |loss| format!("{loss:.4}"));
-        table.add_row([
-            client.client.to_string(),
-            client.state.as_str().to_owned(),
-            client.round.to_string(),
-            loss,
-        ]);
-    }
-    say(table);
+    )
 }
