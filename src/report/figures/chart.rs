@@ -4,7 +4,7 @@ use anyhow::Context;
 use plotters::prelude::*;
 
 use super::Figure;
-use super::theme::{self, Axis, GRID, INK, Sample, label, pt, stroke, text, ticks};
+use super::theme::{self, Axis, Labelled, Sample, label, pt, stroke, ticks};
 
 const HEIGHT: u32 = 380;
 /// Up to so many points, a curve shows each.
@@ -176,38 +176,23 @@ impl Chart {
             true => format!("1e{value:.0}"),
             false => label(value, y_step),
         };
-        let widest = y_ticks.iter().map(|y| theme::width_of(&y_label(*y), 12));
-        let label_area = widest.max().unwrap_or(0) + pt(32);
-        let mut chart = ChartBuilder::on(area)
-            .margin_left(pt(6))
-            .margin_right(pt(16))
-            .margin_top(pt(8))
-            .x_label_area_size(pt(44))
-            .y_label_area_size(label_area)
-            .build_cartesian_2d(
-                Axis {
-                    range: x,
-                    ticks: x_ticks,
-                },
-                Axis {
-                    range: y,
-                    ticks: y_ticks,
-                },
-            )?;
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .max_light_lines(0)
-            .bold_line_style(stroke(GRID, 1))
-            .axis_style(stroke(INK, 1))
-            .set_all_tick_mark_size(pt(4))
-            .x_desc(self.x.as_deref().unwrap_or("round"))
-            .y_desc(&self.y)
-            .label_style(text(12))
-            .axis_desc_style(text(13))
-            .x_label_formatter(&|x| label(*x, x_step))
-            .y_label_formatter(&|y| y_label(*y))
-            .draw()?;
+        let x = Labelled {
+            axis: Axis {
+                range: x,
+                ticks: x_ticks,
+            },
+            title: self.x.as_deref().unwrap_or("round"),
+            label: &|value| label(value, x_step),
+        };
+        let y = Labelled {
+            axis: Axis {
+                range: y,
+                ticks: y_ticks,
+            },
+            title: &self.y,
+            label: &y_label,
+        };
+        let mut chart = theme::frame(area, x, y)?;
         for band in &self.bands {
             let lower = band.points.iter().map(|(x, low, _)| (*x, *low));
             let upper = band.points.iter().rev().map(|(x, _, high)| (*x, *high));

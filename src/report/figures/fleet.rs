@@ -4,7 +4,7 @@ use anyhow::Context;
 use plotters::prelude::*;
 
 use super::Figure;
-use super::theme::{self, Area, Axis, GRID, INK, Sample, pt, stroke, text, ticks};
+use super::theme::{self, Area, Axis, Labelled, Sample, ticks};
 use super::timeline::colour_of;
 use crate::report::states::{Row, State};
 use crate::report::works::Works;
@@ -74,38 +74,23 @@ fn plot(area: &Area<'_>, counts: &[(State, Vec<f64>)], end: f64) -> anyhow::Resu
     let total = |bin: usize| counts.iter().map(|(_, counts)| counts[bin]).sum::<f64>();
     let most = (0..BINS).map(total).fold(1.0, f64::max) * 1.06;
     let step = theme::step(0.0, end, 9);
-    let count_ticks = ticks(0.0, most, 6, 1.0);
-    let widest = theme::width_of(&format!("{most:.0}"), 12);
-    let mut chart = ChartBuilder::on(area)
-        .margin_left(pt(6))
-        .margin_right(pt(16))
-        .margin_top(pt(8))
-        .x_label_area_size(pt(44))
-        .y_label_area_size(widest + pt(32))
-        .build_cartesian_2d(
-            Axis {
-                range: (0.0, end),
-                ticks: ticks(0.0, end, 9, 0.0),
-            },
-            Axis {
-                range: (0.0, most),
-                ticks: count_ticks,
-            },
-        )?;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .max_light_lines(0)
-        .bold_line_style(stroke(GRID, 1))
-        .axis_style(stroke(INK, 1))
-        .set_all_tick_mark_size(pt(4))
-        .x_desc(format!("virtual time ({unit})"))
-        .y_desc("clients at work")
-        .label_style(text(12))
-        .axis_desc_style(text(13))
-        .x_label_formatter(&|x| theme::label(*x, step))
-        .y_label_formatter(&|y| format!("{y:.0}"))
-        .draw()?;
+    let x = Labelled {
+        axis: Axis {
+            range: (0.0, end),
+            ticks: ticks(0.0, end, 9, 0.0),
+        },
+        title: &format!("virtual time ({unit})"),
+        label: &|x| theme::label(x, step),
+    };
+    let y = Labelled {
+        axis: Axis {
+            range: (0.0, most),
+            ticks: ticks(0.0, most, 6, 1.0),
+        },
+        title: "clients at work",
+        label: &|y| format!("{y:.0}"),
+    };
+    let mut chart = theme::frame(area, x, y)?;
     let mut below = vec![0.0; BINS];
     for (state, counts) in counts {
         let above: Vec<f64> = below.iter().zip(counts).map(|(a, b)| a + b).collect();

@@ -126,6 +126,51 @@ impl Ranged for Axis {
     }
 }
 
+/// An axis with what stands beside it.
+pub struct Labelled<'a> {
+    /// The axis.
+    pub axis: Axis,
+    /// What it is of, with the unit.
+    pub title: &'a str,
+    /// A tick's text.
+    pub label: &'a dyn Fn(f64) -> String,
+}
+
+/// A chart with its axes drawn, and lines behind the data at the ticks of the upward one.
+///
+/// # Errors
+/// When it cannot be drawn.
+pub fn frame<'a>(
+    area: &Area<'a>,
+    x: Labelled<'_>,
+    y: Labelled<'_>,
+) -> anyhow::Result<ChartContext<'a, SVGBackend<'a>, Cartesian2d<Axis, Axis>>> {
+    let labels = y.axis.ticks.iter().map(|tick| (y.label)(*tick));
+    let widest = labels.map(|label| width_of(&label, 12)).max();
+    let mut chart = ChartBuilder::on(area)
+        .margin_left(pt(6))
+        .margin_right(pt(16))
+        .margin_top(pt(8))
+        .x_label_area_size(pt(44))
+        .y_label_area_size(widest.unwrap_or(0) + pt(32))
+        .build_cartesian_2d(x.axis, y.axis)?;
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .max_light_lines(0)
+        .bold_line_style(stroke(GRID, 1))
+        .axis_style(stroke(INK, 1))
+        .set_all_tick_mark_size(pt(4))
+        .x_desc(x.title)
+        .y_desc(y.title)
+        .label_style(text(12))
+        .axis_desc_style(text(13))
+        .x_label_formatter(&|value| (x.label)(*value))
+        .y_label_formatter(&|value| (y.label)(*value))
+        .draw()?;
+    Ok(chart)
+}
+
 /// A sample of a series in a legend.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Sample {
