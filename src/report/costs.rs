@@ -40,13 +40,6 @@ pub struct Cost {
     pub run_seconds: f64,
 }
 
-/// What a work that arrived may have been slowed by.
-const SLOWING: [FaultName; 3] = [
-    FaultName::Straggle,
-    FaultName::SlowLink,
-    FaultName::LateUpdate,
-];
-
 impl Cause {
     /// Its name: a fault's as scenarios have it.
     #[must_use]
@@ -69,7 +62,7 @@ impl Cause {
             End::Failed(_) => (&[FaultName::Crash, FaultName::LaneFailure], Self::Failure),
             End::Lost => (&[FaultName::LostUpdate], Self::Failure),
             End::Refused => (&[FaultName::CorruptUpdate], Self::Refused),
-            End::Late | End::Stale => (&SLOWING, Self::TooLate),
+            End::Late | End::Stale => (&FaultName::SLOWING, Self::TooLate),
         };
         Some(work.struck_by(faults).map_or(otherwise, Self::Fault))
     }
@@ -95,7 +88,7 @@ pub fn costs(works: &Works, profiles: &[Profile], epochs: u32) -> BTreeMap<Cause
             }
             cost.updates += 1;
             cost.client_seconds += work.seconds() + restart_seconds(work);
-        } else if let Some(fault) = work.struck_by(&SLOWING)
+        } else if let Some(fault) = work.struck_by(&FaultName::SLOWING)
             && work.end == End::Folded
         {
             let index = work.client.0 as usize;

@@ -167,12 +167,7 @@ fn end_waiting(row: &mut Row) {
 
 fn add(row: &mut Row, work: &Work, works: &Works) {
     let mut span = |from, to, state| row.spans.push(Span { from, to, state });
-    let slowed = [
-        FaultName::Straggle,
-        FaultName::SlowLink,
-        FaultName::LateUpdate,
-    ];
-    let state = match work.struck_by(&slowed) {
+    let state = match work.struck_by(&FaultName::SLOWING) {
         _ if work.end == End::Late => State::GivenUp,
         _ if work.is_lost() => State::Lost,
         Some(_) => State::Straggling,

@@ -85,12 +85,7 @@ impl Tracker {
     }
 
     fn strike(&mut self, client: ClientId, fault: FaultName) {
-        let slows = [
-            FaultName::Straggle,
-            FaultName::SlowLink,
-            FaultName::LateUpdate,
-        ];
-        if slows.contains(&fault) {
+        if FaultName::SLOWING.contains(&fault) {
             self.change(client, |standing| standing.slow = true);
         }
     }

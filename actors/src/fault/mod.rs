@@ -117,6 +117,11 @@ pub enum FaultName {
     ServerCrash,
 }
 
+impl FaultName {
+    /// Faults after which an update still comes, later than it would have.
+    pub const SLOWING: [Self; 3] = [Self::Straggle, Self::SlowLink, Self::LateUpdate];
+}
+
 /// How much slower a straggler trains: its duration is multiplied by this.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "distribution", rename_all = "snake_case", deny_unknown_fields)]
