@@ -2,7 +2,6 @@
 //! many, and their quantiles and sums in any case.
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use regatta_actors::event::{ClientInfo, ClientState};
 use regatta_actors::fault::FaultName;
@@ -11,6 +10,7 @@ use regatta_actors::record::{ClientRecord, Outcome};
 
 use super::catalog as c;
 use super::metric::Gauge;
+use super::unix_seconds;
 
 /// What is known of the clients.
 #[derive(Debug)]
@@ -317,10 +317,4 @@ fn code(state: ClientState) -> f64 {
         .iter()
         .position(|s| *s == state)
         .map_or(f64::NAN, |code| code as f64)
-}
-
-pub(super) fn unix_seconds() -> f64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0.0, |since| since.as_secs_f64())
 }

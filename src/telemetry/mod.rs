@@ -4,6 +4,8 @@
 //! events, [`Sampler`] those that no event tells of; [`Exporter`] serves them. [`EventLog`] writes
 //! the events to the log, [`TensorBoard`] the scalars of a run for that program.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 pub mod catalog;
 pub mod logging;
 pub mod metric;
@@ -24,3 +26,10 @@ pub use lanes::SharedLanes;
 pub use observer::{MetricsObserver, RunInfo};
 pub use sampler::Sampler;
 pub use tensorboard::TensorBoard;
+
+/// Seconds since 1970, by the machine's clock.
+#[must_use]
+pub fn unix_seconds() -> f64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0.0, |since| since.as_secs_f64())
+}

@@ -8,8 +8,9 @@ use regatta_actors::learner::Scores;
 use regatta_actors::record::{Outcome, RoundRecord};
 
 use super::catalog as c;
-use super::fleet::{Fleet, Update, unix_seconds};
+use super::fleet::{Fleet, Update};
 use super::lanes::SharedLanes;
+use super::unix_seconds;
 
 /// How often, at most, what concerns all clients is computed between rounds.
 const SUMMARY_PERIOD: Duration = Duration::from_secs(1);

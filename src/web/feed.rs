@@ -1,8 +1,6 @@
 //! Carries a run's changes to whoever looks at it.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -11,15 +9,16 @@ use std::time::{Duration, Instant};
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::web::Bytes;
 use regatta_actors::event::{Event, Observer};
-use regatta_actors::ledger::{self, RecordError};
-use regatta_actors::record::{PhaseSeconds, RoundRecord};
+use regatta_actors::ledger;
+use regatta_actors::record::PhaseSeconds;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
 use crate::record::RunFolder;
+use crate::telemetry::unix_seconds;
 
 use super::history::{Facts, History, Steering};
-use super::tracker::{Tracker, unix_seconds};
+use super::tracker::Tracker;
 
 /// Messages that may wait for a slow page before it is cut off, to connect anew.
 const WAITING: usize = 64;
@@ -204,15 +203,17 @@ impl WebObserver {
 
     /// Takes in what happened up to a round's end: from the ledger, or where none is kept, from
     /// what each round left behind.
-    fn read_back(&self, after_round: u32) -> Result<(), RecordError> {
+    fn read_back(&self, after_round: u32) -> anyhow::Result<()> {
+        let records = self.folder.read_rounds()?;
         if !self.folder.ledger().exists() {
-            let before = self.records().filter(|record| record.round <= after_round);
+            let records = records.into_iter();
+            let before = records.filter(|record| record.round <= after_round);
             before.for_each(|record| self.feed.lock().tracker.recall(record));
             return Ok(());
         }
         // How long the rounds took is not in the ledger.
-        let wall_times: BTreeMap<u32, PhaseSeconds> = self
-            .records()
+        let wall_times: BTreeMap<u32, PhaseSeconds> = records
+            .into_iter()
             .map(|record| (record.round, record.seconds))
             .collect();
         for entry in ledger::read(&self.folder.ledger())? {
@@ -233,17 +234,6 @@ impl WebObserver {
             }
         }
         Ok(())
-    }
-
-    /// The rounds that are written in the folder.
-    fn records(&self) -> impl Iterator<Item = RoundRecord> {
-        let file = File::open(self.folder.rounds());
-        let lines = file
-            .into_iter()
-            .flat_map(|file| BufReader::new(file).lines());
-        lines
-            .map_while(Result::ok)
-            .filter_map(|line| serde_json::from_str(&line).ok())
     }
 }
 

@@ -8,7 +8,8 @@ use regatta_actors::record::{Outcome, RoundRecord};
 use regatta_actors::run::Ending;
 
 use super::changes::{Level, Line};
-use super::tracker::{Tracker, unix_seconds};
+use super::tracker::Tracker;
+use crate::telemetry::unix_seconds;
 
 /// The event as a line, if people want to read of it.
 pub(super) fn line(tracker: &Tracker, event: &Event) -> Option<Line> {

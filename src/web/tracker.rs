@@ -1,7 +1,6 @@
 //! Turns events into what a page is told.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use regatta_actors::event::{ClientInfo, ClientState, Event};
 use regatta_actors::learner::{ClientId, Progress};
@@ -9,6 +8,7 @@ use regatta_actors::record::{ClientRecord, Outcome, RoundRecord};
 
 use super::changes::{Changes, Phase, Point, Row, Span, Standing, Status};
 use super::lines;
+use crate::telemetry::unix_seconds;
 
 /// Up to so many clients are told of in detail: they have points within a round, at each sixteenth.
 const FEW_CLIENTS: usize = 64;
@@ -260,10 +260,4 @@ fn five_numbers(mut values: Vec<f64>) -> Option<[f32; 5]> {
         );
         (below + (above - below) * place.fract()) as f32
     }))
-}
-
-/// Seconds since 1970.
-pub(super) fn unix_seconds() -> f64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0.0, |since| since.as_secs_f64())
 }

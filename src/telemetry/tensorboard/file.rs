@@ -6,9 +6,9 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::event;
+use crate::telemetry::unix_seconds;
 
 /// What event files' names begin with, as TensorBoard looks for them.
 const PREFIX: &str = "events.out.tfevents.";
@@ -30,21 +30,21 @@ impl EventFile {
             last = last.max(number);
         }
         // Names begin with seconds by custom; a clock that went back must not change the order.
-        let seconds = (now() as u64).max(last.map_or(0, |last| last + 1));
+        let seconds = (unix_seconds() as u64).max(last.map_or(0, |last| last + 1));
         let path = folder.join(format!("{PREFIX}{seconds:010}.regatta"));
         let mut file = Self(File::create_new(path)?);
-        file.write(&event::version(now()))?;
+        file.write(&event::version(unix_seconds()))?;
         Ok(file)
     }
 
     /// Says that the run begins at this step.
     pub fn start(&mut self, step: i64) -> io::Result<()> {
-        self.write(&event::start(now(), step))
+        self.write(&event::start(unix_seconds(), step))
     }
 
     /// Writes the values of a step.
     pub fn scalars(&mut self, step: i64, scalars: &[(String, f64)]) -> io::Result<()> {
-        self.write(&event::scalars(now(), step, scalars))
+        self.write(&event::scalars(unix_seconds(), step, scalars))
     }
 
     fn write(&mut self, content: &[u8]) -> io::Result<()> {
@@ -68,10 +68,4 @@ pub fn masked_crc(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes)
         .rotate_right(15)
         .wrapping_add(0xA282_EAD8)
-}
-
-/// Seconds since 1970.
-fn now() -> f64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0.0, |since| since.as_secs_f64())
 }

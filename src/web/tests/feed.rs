@@ -136,7 +136,8 @@ fn a_run_that_is_gone_on_with_tells_what_was_before() {
 
     let mut timed = record(1, &clients);
     timed.seconds.train = 2.5;
-    std::fs::write(folder.rounds(), serde_json::to_string(&timed).unwrap()).unwrap();
+    let line = serde_json::to_string(&timed).unwrap() + "\n";
+    std::fs::write(folder.rounds(), line).unwrap();
 
     let history = resumed(folder.clone());
     let rounds: Vec<u32> = history.rounds.iter().map(|row| row.round).collect();
