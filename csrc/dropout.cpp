@@ -1,7 +1,6 @@
 // Dropout whose mask is a function of a key and a position, so that it needs no generator that
 // threads share, and no mask that backward would have to keep: it is drawn once more.
 #include <ATen/Context.h>
-#include <ATen/Dispatch.h>
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>

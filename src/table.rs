@@ -2,7 +2,7 @@
 //! written as JSON or CSV.
 //!
 //! A [`Cell`] has a value, which programs get, and a text, which people see: `298000` bytes are
-//! shown as `298`, under a title that says kB.
+//! shown as `298.0 kB`.
 
 use clap::ValueEnum;
 use comfy_table::presets::{ASCII_MARKDOWN, UTF8_FULL_CONDENSED};

@@ -62,7 +62,7 @@ def by_regatta(program: Path, arguments: list[str]) -> float:
     """Seconds of a second round, without its evaluation: nothing is read or built in it."""
     with tempfile.TemporaryDirectory() as place:
         out = Path(place) / "run"
-        more = ["--rounds", "2", "--eval_every", "2", "--metrics", "off", "--quiet", "--out", str(out)]
+        more = ["--rounds", "2", "--eval_every", "2", "--metrics", "off", "--web", "off", "--quiet", "--out", str(out)]
         done = subprocess.run(
             [program, "run", *arguments, *more], capture_output=True, text=True, check=False
         )

@@ -134,6 +134,14 @@ mod tests {
         )
     }
 
+    const KEY: StreamKey<'_> = StreamKey {
+        seed: 1,
+        purpose: "corruption",
+        name: "client-0",
+        round: 1,
+        attempt: 0,
+    };
+
     /// What the client started from; `a` is larger, of a higher rank.
     fn start() -> TensorMap {
         let a = HostTensor::new(vec![3, 3], (0..9_u8).map(f32::from).collect());
@@ -144,15 +152,8 @@ mod tests {
     }
 
     fn spoilt(corruption: Corruption) -> ClientUpdate {
-        let key = StreamKey {
-            seed: 1,
-            purpose: "corruption",
-            name: "client-0",
-            round: 1,
-            attempt: 0,
-        };
         let mut update = update();
-        corrupt(&mut update, &start(), corruption, &mut key.stream()).unwrap();
+        corrupt(&mut update, &start(), corruption, &mut KEY.stream()).unwrap();
         update
     }
 
@@ -197,15 +198,8 @@ mod tests {
     #[test]
     fn an_update_without_a_start_cannot_be_flipped() {
         let mut update = update();
-        let key = StreamKey {
-            seed: 1,
-            purpose: "corruption",
-            name: "client-0",
-            round: 1,
-            attempt: 0,
-        };
         let start = TensorMap::default();
-        let flipped = corrupt(&mut update, &start, Corruption::SignFlip, &mut key.stream());
+        let flipped = corrupt(&mut update, &start, Corruption::SignFlip, &mut KEY.stream());
         assert!(flipped.unwrap_err().to_string().contains('a'));
     }
 }

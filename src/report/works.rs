@@ -1,13 +1,11 @@
 //! A run as a list of works: each time that a client was asked, and what came of it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use regatta_actors::availability::Interval;
 use regatta_actors::event::{ClientInfo, Event};
 use regatta_actors::fault::FaultName;
 use regatta_actors::learner::ClientId;
-use regatta_actors::ledger::{self, RecordError};
 use regatta_actors::record::{Outcome, RoundRecord};
 
 /// One client's work for one round.
@@ -76,8 +74,6 @@ pub struct Works {
     pub rounds: Vec<RoundSpan>,
     /// When the server was down.
     pub server_down: Vec<Interval>,
-    /// Updates that came twice, by client.
-    pub duplicates: BTreeMap<ClientId, u32>,
     /// Virtual seconds from the run's start to its end, or to the last event.
     pub end: f64,
     open: BTreeMap<ClientId, Work>,
@@ -85,19 +81,6 @@ pub struct Works {
 }
 
 impl Works {
-    /// Reads a ledger, also that of a run that goes on or was killed.
-    ///
-    /// # Errors
-    /// When the file cannot be read, or a line of it is no event.
-    pub fn read(ledger: &Path) -> Result<Self, RecordError> {
-        let mut works = Self::default();
-        for entry in ledger::read(ledger)? {
-            works.take(&entry?.event);
-        }
-        works.finish();
-        Ok(works)
-    }
-
     /// Takes the next event in.
     pub fn take(&mut self, event: &Event) {
         match event {
@@ -184,9 +167,6 @@ impl Works {
                 virtual_seconds: at,
                 ..
             } => self.close(client, at, End::Stale),
-            Event::UpdateDuplicated { client, .. } => {
-                *self.duplicates.entry(client).or_default() += 1;
-            }
             _ => {}
         }
     }

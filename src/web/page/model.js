@@ -22,8 +22,6 @@ const MOST_LINES = 400;
 
 export class Model {
   constructor() {
-    /** Counts the changes of each part, so that a view knows whether it has to draw. */
-    this.versions = { status: 0, clients: 0, points: 0, rounds: 0, spans: 0, lines: 0, all: 0 };
     this.ready = false;
     this.facts = {};
     this.status = {};
@@ -45,12 +43,10 @@ export class Model {
     this.spanCount = 0;
     this.fates.clear();
     this.addSpans(history.spans);
-    for (const part of Object.keys(this.versions)) this.versions[part] += 1;
   }
 
   /** Takes changes in. @param {any} changes */
   apply(changes) {
-    for (const part of Object.keys(changes)) this.versions[part] += 1;
     if (changes.status) this.status = changes.status;
     for (const [number, standing] of Object.entries(changes.clients ?? {})) {
       this.clients[number].standing = standing;
