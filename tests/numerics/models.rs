@@ -38,10 +38,10 @@ fn golden_models_give_the_hidden_states_logits_and_losses_of_transformers() {
         let weights = all_weights(&checkpoint);
         let model = Classifier::new(&View::new(&weights), &checkpoint.config, labels).unwrap();
         let inputs = golden_inputs(&expected);
-        let (hidden, logits) = no_grad(|| {
+        let (hidden, logits, of_first_token) = no_grad(|| {
             let hidden = model.hidden(&inputs, None).unwrap();
             let logits = model.head(&hidden, None).unwrap();
-            (hidden, logits)
+            (hidden, logits, model.logits(&inputs, None).unwrap())
         });
         assert_close(
             &format!("{name} hidden"),
@@ -49,12 +49,14 @@ fn golden_models_give_the_hidden_states_logits_and_losses_of_transformers() {
             expected.get("last_hidden"),
             1e-5,
         );
-        assert_close(
-            &format!("{name} logits"),
-            &logits,
-            expected.get("logits"),
-            1e-5,
-        );
+        for (how, logits) in [("all tokens", &logits), ("the first", &of_first_token)] {
+            assert_close(
+                &format!("{name} logits of {how}"),
+                logits,
+                expected.get("logits"),
+                1e-5,
+            );
+        }
         let loss = loss(&logits, &expected.get("labels").to_kind(Kind::Float)).unwrap();
         assert_close(
             &format!("{name} loss"),
