@@ -222,7 +222,7 @@ fn dense_sorf(r: i64, clients: usize) -> anyhow::Result<Duration> {
     let (left, right) = (random(&[WIDTH, r]), random(&[r, WIDTH]));
     let begin = Instant::now();
     let dense = left.matmul(&rotation.mm(&right));
-    drop(std::hint::black_box(Tensor::linalg_svd(&dense, false, "")));
+    drop(std::hint::black_box(dense.svd(true, true)));
     let one_decomposition = begin.elapsed();
     let rotations = u32::try_from(LAYERS * clients as i64)?;
     Ok(one_rotation * rotations + one_decomposition * u32::try_from(LAYERS)?)
