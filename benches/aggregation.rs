@@ -1,6 +1,6 @@
 //! Aggregation of RoBERTa-base's 24 adapted layers, beside what the Python project computes.
 //!
-//!     cargo bench --bench aggregation -- [--threads N]
+//!     cargo bench --bench aggregation -- [--threads N] [--only METHOD]
 //!
 //! The Python project's formulas, in dense products layer by layer and client by client, are
 //! computed by the same libtorch: for `ours` and `ours_vera` on all of it. For `sorf_vera`, whose
@@ -39,6 +39,9 @@ struct Arguments {
     /// Threads of the CPU
     #[arg(long, default_value_t = 2)]
     threads: u32,
+    /// This method alone
+    #[arg(long)]
+    only: Option<String>,
     /// Given by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
@@ -56,7 +59,8 @@ fn main() -> anyhow::Result<()> {
     torch::use_threads(arguments.threads);
     let _guard = tch::no_grad_guard();
     let mut rows = Vec::new();
-    for (method, adapter, r) in METHODS {
+    let wanted = |method: &str| arguments.only.as_deref().is_none_or(|only| only == method);
+    for (method, adapter, r) in METHODS.into_iter().filter(|(method, ..)| wanted(method)) {
         for clients in [3, 10, 100] {
             let (taken, error) = ours(method, adapter, r, clients)?;
             let theirs = match method {

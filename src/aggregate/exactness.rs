@@ -38,17 +38,25 @@ impl Miss {
 /// # Errors
 /// When a tensor is missing or the device fails.
 pub fn measure(round: &Round<'_>, state: &GlobalState) -> Result<Report, ModelError> {
+    let pairs = round
+        .groups
+        .iter()
+        .map(|group| Ok((round.ideal(group)?, round.update_of(state, group)?)));
+    Ok(compare(&pairs.collect::<Result<Vec<_>, ModelError>>()?))
+}
+
+/// What the second update of each pair misses of the first, the ideal; a pair per layer group.
+#[must_use]
+pub fn compare(pairs: &[(Factors, Factors)]) -> Report {
     let mut miss = Miss::default();
-    for group in round.groups {
-        let ideal = round.ideal(group)?;
+    for (ideal, update) in pairs {
         miss.ideal += ideal.squared_norm();
-        miss.error += ideal.minus(&round.update_of(state, group)?).squared_norm();
+        miss.error += ideal.minus(update).squared_norm();
     }
-    let residual_ranks = vec![None; round.groups.len()];
-    Ok(Report {
+    Report {
         exactness_error: miss.relative(),
-        residual_ranks,
-    })
+        residual_ranks: vec![None; pairs.len()],
+    }
 }
 
 /// Adds to the base what the state's adapter misses of the ideal, times the round's fold scale,

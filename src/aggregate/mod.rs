@@ -76,15 +76,17 @@ impl Round<'_> {
         state: &GlobalState,
         group: &LayerGroup,
     ) -> Result<Factors, ModelError> {
-        let (updates, weights) = (&[&state.trained][..], &[1.0][..]);
-        let device = self.updates.device;
-        let one = Population {
+        self.over_state(state, |one| self.adapter.factors(group, one))
+    }
+
+    /// Shows a state as a population of its own, as if one client had sent it.
+    fn over_state<T>(&self, state: &GlobalState, show: impl FnOnce(&Population<'_>) -> T) -> T {
+        show(&Population {
             state: &state.trained,
-            updates,
-            weights,
-            device,
-        };
-        self.adapter.factors(group, &one)
+            updates: &[&state.trained],
+            weights: &[1.0],
+            device: self.updates.device,
+        })
     }
 }
 

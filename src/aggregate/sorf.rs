@@ -11,7 +11,7 @@ use tch::{Kind, Tensor};
 
 use super::{Aggregator, GlobalState, Report, Round, exactness};
 use crate::adapter::sorf::{ANGLES, B_IM, B_RE, SCALE, SorfVera, mean_lambda, refit};
-use crate::adapter::{AdapterTensor, LayerGroup, tensor_name};
+use crate::adapter::{AdapterTensor, Factors, LayerGroup, tensor_name};
 use crate::model::ModelError;
 use crate::tensors::HostTensor;
 
@@ -28,10 +28,11 @@ impl Aggregator for Refit {
     }
 
     fn aggregate(&self, round: &Round<'_>, state: &mut GlobalState) -> Result<Report, ModelError> {
-        let mut fits = Vec::new();
-        for group in round.groups {
-            fits.push(Fit::of(round, group)?);
-        }
+        let sorf = sorf_vera(round)?;
+        let ideal = |group| sorf.core_factors(group, &round.updates);
+        let ideals: Vec<_> = round.groups.iter().map(ideal).collect::<Result<_, _>>()?;
+        let fits = ideals.iter().map(|ideal| Fit::of(ideal, sorf));
+        let fits: Vec<_> = fits.collect::<Result<_, _>>()?;
         take_means_beside_lambda(round, state)?;
         for (group, fit) in round.groups.iter().zip(&fits) {
             store_lambda(&fit.rotation, &fit.scales, group, state)?;
@@ -42,7 +43,11 @@ impl Aggregator for Refit {
                 }
             }
         }
-        exactness::measure(round, state)
+        let fitted = |group| round.over_state(state, |one| sorf.core_factors(group, one));
+        let pairs = ideals.into_iter().zip(round.groups);
+        let pairs = pairs.map(|(ideal, group)| Ok((ideal, fitted(group)?)));
+        let pairs: Vec<_> = pairs.collect::<Result<_, ModelError>>()?;
+        Ok(exactness::compare(&pairs))
     }
 }
 
@@ -55,18 +60,15 @@ struct Fit {
 }
 
 impl Fit {
-    fn of(round: &Round<'_>, group: &LayerGroup) -> Result<Self, ModelError> {
-        let sorf = sorf_vera(round)?;
-        let device = round.updates.device;
-        let svd = refit::ThinSvd::of(&round.ideal(group)?)?;
+    /// From [`SorfVera::core_factors`] of the ideal: S is orthogonal, so `S Γ(b) B ≈ U Σ` is the
+    /// same as `Γ(b) B ≈ Sᵀ U Σ`, and `Sᵀ U` is what their SVD has for U.
+    fn of(ideal: &Factors, sorf: &SorfVera) -> Result<Self, ModelError> {
+        let (d_out, d_in) = (ideal.left.size()[1], ideal.right.size()[2]);
+        let svd = refit::ThinSvd::of(ideal)?;
         let (a, b) = sorf
             .projection
-            .slices(group.d_out, group.d_in, Kind::Double, device)?;
-        // S is orthogonal: S Γ(b) B ≈ U Σ is the same as Γ(b) B ≈ Sᵀ U Σ.
-        let s = sorf.transform(group.d_out, Kind::Double, device)?;
-        let target = s
-            .f_transpose(0, 1)?
-            .f_matmul(&svd.u.f_mul(&svd.sigma.f_unsqueeze(1)?)?)?;
+            .slices(d_out, d_in, Kind::Double, ideal.left.device())?;
+        let target = svd.u.f_mul(&svd.sigma.f_unsqueeze(1)?)?;
         let (b_re, b_im) = refit::fit_gamma(&b, &target)?;
         let polar = refit::nearest_rotation(&refit::solve_right(&svd.vt, &a)?)?;
         let scales = polar.sigma.f_abs()?.f_mean_dim(-1, false, Kind::Double)?;

@@ -5,6 +5,8 @@
 //! `(x_p, x_q) → (cos t · x_p − sin t · x_q, sin t · x_p + cos t · x_q)`.
 //! Each touches two rows, so value and gradient cost O(r³) in all.
 
+use multiversion::multiversion;
+
 /// `G(θ)` with the angles that made it.
 #[derive(Debug, Clone)]
 pub struct Rotation {
@@ -42,24 +44,89 @@ fn turn(x: &mut [f64], y: &mut [f64], (cos, sin): (f64, f64)) {
     }
 }
 
-/// `gy · x − gx · y` of four rows of one length. Summed in lanes of a fixed number, which vector
-/// instructions can take side by side.
-fn wedge((gx, gy): (&[f64], &[f64]), (x, y): (&[f64], &[f64])) -> f64 {
-    const LANES: usize = 8;
-    let mut sums = [0.0; LANES];
-    let (head_x, tail_x) = x.as_chunks::<LANES>();
-    let (head_y, tail_y) = y.as_chunks::<LANES>();
-    let (head_gx, tail_gx) = gx.as_chunks::<LANES>();
-    let (head_gy, tail_gy) = gy.as_chunks::<LANES>();
-    let heads = head_x.iter().zip(head_y).zip(head_gx.iter().zip(head_gy));
-    for ((x, y), (gx, gy)) in heads {
-        for i in 0..LANES {
-            sums[i] += gy[i] * x[i] - gx[i] * y[i];
+/// Columns that are turned together: a panel of them for a rank of some hundreds stays in the
+/// nearest cache, a row of it in registers.
+const WIDTH: usize = 16;
+
+/// Some columns of an (r, r) matrix, row by row; the last panel's are filled up with zeros.
+type Panel = Vec<[f64; WIDTH]>;
+
+/// The columns of a panel that begins at `first`.
+fn columns(r: usize, first: usize) -> std::ops::Range<usize> {
+    first..r.min(first + WIDTH)
+}
+
+fn panel(matrix: &[f64], r: usize, first: usize) -> Panel {
+    let row = |row: &[f64]| {
+        let mut own = [0.0; WIDTH];
+        let columns = &row[columns(r, first)];
+        own[..columns.len()].copy_from_slice(columns);
+        own
+    };
+    matrix.chunks(r).map(row).collect()
+}
+
+/// Applies all rotations to a panel that holds the identity's columns, the last pair's first.
+/// Rows from `end` on, the column behind the panel's last, meet zeros alone until then.
+#[multiversion(targets("x86_64+avx512f", "x86_64+avx2", "aarch64+neon"))]
+fn turn_all(panel: &mut [[f64; WIDTH]], turns: &[(f64, f64)], end: usize) {
+    let mut before = pairs_before(panel.len(), end);
+    for p in (0..end).rev() {
+        let (head, tail) = panel.split_at_mut(p + 1);
+        let mut x = head[p];
+        let own = &turns[before - tail.len()..before];
+        before -= tail.len();
+        for (y, (cos, sin)) in tail.iter_mut().zip(own).rev() {
+            for i in 0..WIDTH {
+                (x[i], y[i]) = (cos * x[i] - sin * y[i], sin * x[i] + cos * y[i]);
+            }
+        }
+        head[p] = x;
+    }
+}
+
+/// Undoes all rotations of a panel of `M = G(θ)` and of the gradient by it, the first pair's first,
+/// and adds to each angle's gradient what these columns have of it: with `M = R(t) N`, the
+/// derivative of M by t is `J M`, J the quarter turn of rows p and q.
+///
+/// What is left of M is zero before column p, so that the gradient there is never asked for again:
+/// pairs from `end` on, the column behind the panel's last, are left out.
+#[multiversion(targets("x86_64+avx512f", "x86_64+avx2", "aarch64+neon"))]
+fn undo_all(
+    value: &mut [[f64; WIDTH]],
+    gradient: &mut [[f64; WIDTH]],
+    turns: &[(f64, f64)],
+    end: usize,
+    angles: &mut [f64],
+) {
+    let mut pair = 0;
+    for p in 0..end {
+        let (head, tail) = value.split_at_mut(p + 1);
+        let (gradient_head, gradient_tail) = gradient.split_at_mut(p + 1);
+        let (mut x, mut gx) = (head[p], gradient_head[p]);
+        for (y, gy) in tail.iter_mut().zip(gradient_tail) {
+            let (cos, sin) = turns[pair];
+            let mut wedge = [0.0; WIDTH];
+            for i in 0..WIDTH {
+                wedge[i] = gy[i] * x[i] - gx[i] * y[i];
+                (x[i], y[i]) = (cos * x[i] + sin * y[i], cos * y[i] - sin * x[i]);
+                (gx[i], gy[i]) = (cos * gx[i] + sin * gy[i], cos * gy[i] - sin * gx[i]);
+            }
+            // In halves, which vector instructions can take.
+            for half in [8, 4, 2, 1] {
+                for i in 0..half {
+                    wedge[i] += wedge[i + half];
+                }
+            }
+            angles[pair] += wedge[0];
+            pair += 1;
         }
     }
-    let tails = tail_x.iter().zip(tail_y).zip(tail_gx.iter().zip(tail_gy));
-    let tail: f64 = tails.map(|((x, y), (gx, gy))| gy * x - gx * y).sum();
-    sums.iter().sum::<f64>() + tail
+}
+
+/// How many of the pairs (p, q), in lexicographic order, have p < `end`.
+fn pairs_before(r: usize, end: usize) -> usize {
+    end * r - end * (end + 1) / 2
 }
 
 impl Rotation {
@@ -68,10 +135,13 @@ impl Rotation {
     pub fn from_angles(r: usize, angles: &[f64]) -> Self {
         let turns: Vec<_> = angles.iter().map(|t| (t.cos(), t.sin())).collect();
         let mut entries = identity(r);
-        for ((p, q), &angle) in pairs(r).zip(&turns).collect::<Vec<_>>().into_iter().rev() {
-            // Only pairs from p on have turned anything, so columns before p are zero here.
-            let (x, y) = rows(&mut entries, r, p, q);
-            turn(&mut x[p..], &mut y[p..], angle);
+        for first in (0..r).step_by(WIDTH) {
+            let columns = columns(r, first);
+            let mut panel = panel(&entries, r, first);
+            turn_all(&mut panel, &turns, columns.end);
+            for (row, own) in entries.chunks_mut(r).zip(&panel) {
+                row[columns.clone()].copy_from_slice(&own[..columns.len()]);
+            }
         }
         Self { r, turns, entries }
     }
@@ -83,28 +153,19 @@ impl Rotation {
     }
 
     /// Gradients of m and θ, given the gradient with respect to `Λ = m G(θ)`, row-major.
-    ///
-    /// The sweep undoes one rotation after the other, from the outermost inwards: with
-    /// `M = R(t) N`, the derivative of `M` by t is `J M`, J the quarter turn of rows p and q.
     #[must_use]
     pub fn gradient(&self, scale: f64, lambda_gradient: &[f64]) -> LambdaGradient {
         let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
-        let scale_gradient = dot(lambda_gradient, &self.entries);
-        let mut value = self.entries.clone();
-        let mut gradient: Vec<f64> = lambda_gradient.iter().map(|g| g * scale).collect();
-        let mut angles = Vec::with_capacity(self.turns.len());
-        for ((p, q), &(cos, sin)) in pairs(self.r).zip(&self.turns) {
-            // What is left of the value is zero before column p, so the gradient there is never
-            // asked for again.
-            let (x, y) = rows(&mut value, self.r, p, q);
-            let (gx, gy) = rows(&mut gradient, self.r, p, q);
-            let (x, y, gx, gy) = (&mut x[p..], &mut y[p..], &mut gx[p..], &mut gy[p..]);
-            angles.push(wedge((gx, gy), (x, y)));
-            turn(x, y, (cos, -sin));
-            turn(gx, gy, (cos, -sin));
+        let gradient: Vec<f64> = lambda_gradient.iter().map(|g| g * scale).collect();
+        let mut angles = vec![0.0; self.turns.len()];
+        for first in (0..self.r).step_by(WIDTH) {
+            let mut value = panel(&self.entries, self.r, first);
+            let mut gradient = panel(&gradient, self.r, first);
+            let end = columns(self.r, first).end;
+            undo_all(&mut value, &mut gradient, &self.turns, end, &mut angles);
         }
         LambdaGradient {
-            scale: scale_gradient,
+            scale: dot(lambda_gradient, &self.entries),
             angles,
         }
     }
@@ -122,7 +183,8 @@ pub fn angles_of(r: usize, rotation: &[f64]) -> (Vec<f64>, Vec<f64>) {
     for (p, q) in pairs(r) {
         let (x, y) = rows(&mut left, r, p, q);
         let angle = y[p].atan2(x[p]);
-        turn(x, y, (angle.cos(), -angle.sin()));
+        // What lies before column p is zero in both rows by now.
+        turn(&mut x[p..], &mut y[p..], (angle.cos(), -angle.sin()));
         angles.push(angle);
     }
     let signs = (0..r).map(|i| left[i * r + i].signum()).collect();

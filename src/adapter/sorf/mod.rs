@@ -69,21 +69,33 @@ impl SorfVera {
         Ok(s.to_tensor(device)?.f_to_kind(kind)?)
     }
 
-    /// `P = S Γ(b) B` for layers of width `d_out`; b stacked over them, each (L, d_out / 2).
-    ///
-    /// # Shapes
-    /// `b` is the slice of the projection, (d_out, r); the result (L, d_out, r).
+    /// S times each of L matrices, (L, d_out, r).
+    fn transformed(&self, matrices: &Tensor) -> Result<Tensor, ModelError> {
+        let s = self.transform(matrices.size()[1], matrices.kind(), matrices.device())?;
+        Ok(s.f_matmul(matrices)?)
+    }
+
+    /// Factors of `Γ(b) B Λ̄ A`, which is `Sᵀ Σ wₖ ΔWₖ`: of rank r, however many the clients, and,
+    /// S being orthogonal, with the singular values, norms and distances of the updates.
     ///
     /// # Errors
-    /// When S of that width was not made or the device fails.
-    pub fn left_basis(
+    /// When a tensor is missing or the device fails.
+    pub fn core_factors(
         &self,
-        b: &Tensor,
-        b_re: &Tensor,
-        b_im: &Tensor,
-    ) -> Result<Tensor, ModelError> {
-        let s = self.transform(b.size()[0], b.kind(), b.device())?;
-        Ok(s.f_matmul(&transform::apply_gamma(b, b_re, b_im)?)?)
+        group: &LayerGroup,
+        updates: &Population<'_>,
+    ) -> Result<Factors, ModelError> {
+        let (a, b) =
+            self.projection
+                .slices(group.d_out, group.d_in, Kind::Double, updates.device)?;
+        let (b_re, b_im) = (
+            updates.stack_state(group, B_RE)?,
+            updates.stack_state(group, B_IM)?,
+        );
+        Ok(Factors {
+            left: transform::apply_gamma(&b, &b_re, &b_im)?,
+            right: mean_lambda(group, updates, self.r)?.f_matmul(&a)?,
+        })
     }
 }
 
@@ -137,7 +149,8 @@ impl Adapter for SorfVera {
                     .collect::<Result<Vec<_>, _>>()?;
                 Ok(Tensor::f_stack(&tensors, 0)?)
             };
-            let left = self.left_basis(&b, &stacked(B_RE)?, &stacked(B_IM)?)?;
+            let left = transform::apply_gamma(&b, &stacked(B_RE)?, &stacked(B_IM)?)?;
+            let left = self.transformed(&left)?;
             for (layer, left) in group.layers.iter().zip(left.f_unbind(0)?) {
                 bases.insert(layer.module.clone(), (left, a.shallow_clone()));
             }
@@ -148,20 +161,11 @@ impl Adapter for SorfVera {
         }))
     }
 
-    /// `Σ wₖ P Λₖ A = P Λ̄ A`: of rank r, however many the clients.
     fn factors(&self, group: &LayerGroup, updates: &Population<'_>) -> Result<Factors, ModelError> {
-        let (d_out, d_in) = (group.d_out, group.d_in);
-        let (a, b) = self
-            .projection
-            .slices(d_out, d_in, Kind::Double, updates.device)?;
-        let (b_re, b_im) = (
-            updates.stack_state(group, B_RE)?,
-            updates.stack_state(group, B_IM)?,
-        );
-        let left = self.left_basis(&b, &b_re, &b_im)?;
+        let core = self.core_factors(group, updates)?;
         Ok(Factors {
-            left,
-            right: mean_lambda(group, updates, self.r)?.matmul(&a),
+            left: self.transformed(&core.left)?,
+            ..core
         })
     }
 }
