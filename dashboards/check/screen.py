@@ -7,6 +7,8 @@ the file SCREENS, and fails unless the panels of these titles were there, with d
 error.
 """
 
+from __future__ import annotations
+
 import fcntl
 import json
 import os
