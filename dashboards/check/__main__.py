@@ -80,7 +80,9 @@ def check_runs(program: Path, place: Path, client: terminal.Client | None) -> li
     return wrong
 
 
-def watch(started: dict, prometheus: server.Prometheus, client: terminal.Client | None) -> list[str]:
+def watch(
+    started: dict[str, runs.Run], prometheus: server.Prometheus, client: terminal.Client | None
+) -> list[str]:
     """Looks at runs that go on."""
     prometheus.wait_for(f"count(regatta_rounds_total > 0) == {len(started)}", seconds=60)
     begin = time.time()
