@@ -79,18 +79,18 @@ def boxes(lines: list[str]):
                 yield line[left + 1 : right].rstrip("─"), inside
 
 
-def fault(kind: str, text: str) -> str | None:
+def fault(kind: str, heading: str, inside: str) -> str | None:
     """What is wrong with a panel that shows this."""
-    if complaint := next((each for each in COMPLAINTS if each in text), None):
+    if complaint := next((each for each in COMPLAINTS if each in heading + inside), None):
         return f"says {complaint!r}"
     # An empty chart has axes with numbers at them, but no curve.
-    empty = kind == "timeseries" and not any("\u2800" < each <= "\u28ff" for each in text)
-    return "is empty" if empty or not text.strip() else None
+    no_curve = kind == "timeseries" and not any("\u2800" < each <= "\u28ff" for each in inside)
+    return "is empty" if no_curve or not inside.strip() else None
 
 
 def loaded(lines: list[str]) -> bool:
-    shown = list(boxes(lines))
-    return bool(shown) and not any(fault("", inside) for _, inside in shown)
+    text = "\n".join(lines)
+    return any(boxes(lines)) and not any(each in text for each in COMPLAINTS)
 
 
 def screens(terminal: Terminal, height: int):
@@ -112,7 +112,7 @@ def faults(seen: list[list[str]], kinds: dict[str, str]) -> dict[str, str]:
         title = heading.split(" ⚠")[0].removesuffix(" — ERROR")
         # A panel may be on several screens, and on some of them only in part.
         if title in wrong:
-            wrong[title] = fault(kinds[title], heading + inside)
+            wrong[title] = fault(kinds[title], heading, inside)
             if wrong[title] is None:
                 del wrong[title]
     return wrong
