@@ -2,7 +2,8 @@
 #
 # Variables: LIBTORCH=/path (use this libtorch), CUDA=0|1 (fetch it without or with CUDA),
 # PYTHON (for set-up), CARGO, ARGS (more arguments for `make run` and `make methods`; for
-# `make survive` another scenario and its flags).
+# `make survive` another scenario and its flags), TERMINAL=0 (`make check-monitoring` without the
+# terminal client, which takes minutes to build).
 
 .DEFAULT_GOAL := help
 PYTHON ?= python3
@@ -56,7 +57,8 @@ survive: build ## kill a run twenty times, resume it, compare the digests; some 
 .PHONY: check-monitoring
 check-monitoring: setup ## dashboards, rules and metrics with a real Prometheus; slow
 	$(CARGO) test --workspace --test monitoring
-	$(PYTHON) -m dashboards.check $${CARGO_TARGET_DIR:-target}/debug/regatta
+	CARGO="$(CARGO)" $(PYTHON) -m dashboards.check $${CARGO_TARGET_DIR:-target}/debug/regatta \
+		$(if $(filter 0,$(TERMINAL)),--no-terminal)
 
 .PHONY: check-web
 check-web: setup ## the live page of real runs in a headless Chromium; writes pictures of it

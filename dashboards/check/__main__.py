@@ -1,17 +1,21 @@
 """Checks the monitoring with the real things: `python -m dashboards.check PROGRAM`.
 
-PROGRAM is the built `regatta`. What cannot be had here (Prometheus, Grafana's SDK) is said to be
-skipped; all else that fails is an error.
+What cannot be had here (Prometheus, Grafana's SDK, a Grafana of terminals) is said to be skipped;
+all else that fails is an error.
 """
 
-import subprocess
+from __future__ import annotations
+
+import argparse
+import contextlib
 import sys
 import tempfile
 import time
 import urllib.request
 from pathlib import Path
 
-from . import panels, runs, server, tools
+from . import panels, runs, server, terminal, tools
+from .tools import command
 
 DASHBOARDS = sorted(server.DASHBOARDS.glob("*.json"))
 # Most queries look back 10 seconds.
@@ -19,12 +23,19 @@ WATCH_SECONDS = 14
 
 
 def main() -> int:
-    program = Path(sys.argv[1]).resolve()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("program", type=Path, help="the built regatta")
+    parser.add_argument("--no-terminal", action="store_true", help="leave the terminal client out")
+    arguments = parser.parse_args()
+    program = arguments.program.resolve()
     wrong = check_with_sdk(program.parent)
     if tools.prometheus():
         wrong += check_rules()
+        client = None if arguments.no_terminal else terminal.client(program.parent / "grafatui")
+        if not client:
+            print("skipped: no dashboard was looked at in a terminal")
         with tempfile.TemporaryDirectory() as place:
-            wrong += check_runs(program, Path(place))
+            wrong += check_runs(program, Path(place), client)
     else:
         print("skipped: no prometheus and promtool here, so no run was watched")
     for line in wrong:
@@ -49,22 +60,15 @@ def check_rules() -> list[str]:
     ]
 
 
-def check_runs(program: Path, place: Path) -> list[str]:
+def check_runs(program: Path, place: Path, client: terminal.Client | None) -> list[str]:
     """Runs, scraped by Prometheus: metrics are sound and quick, and every panel has data."""
-    started = runs.start(program, place)
-    prometheus = server.Prometheus(place, [run.address for run in started.values()])
-    try:
-        each_run = f"count(regatta_rounds_total > 0) == {len(started)}"
-        prometheus.wait_for(each_run, seconds=60)
-        begin = time.time()
-        wrong = [line for name, run in started.items() for line in check_exposition(name, run)]
-        time.sleep(max(0.0, begin + WATCH_SECONDS - time.time()))
-        span = (begin, time.time())
-        wrong += panels.without_data(prometheus, DASHBOARDS, list(started), span)
-        wrong += unhealthy(prometheus)
-    finally:
-        for running in [*started.values(), prometheus]:
-            running.end()
+    with contextlib.ExitStack() as ending:
+        started = runs.start(program, place)
+        for run in started.values():
+            ending.callback(run.end)
+        prometheus = server.Prometheus(place, [run.address for run in started.values()])
+        ending.callback(prometheus.end)
+        wrong = watch(started, prometheus, client)
     if not wrong:
         count = sum(1 for dashboard in DASHBOARDS for _ in panels.queries(dashboard))
         print(f"ok: each of {count} queries of {len(DASHBOARDS)} dashboards has data")
@@ -74,6 +78,21 @@ def check_runs(program: Path, place: Path) -> list[str]:
         for line in lint((place / name / "metrics.prom").read_bytes(), f"metrics.prom of {name}")
     ]
     return wrong
+
+
+def watch(
+    started: dict[str, runs.Run], prometheus: server.Prometheus, client: terminal.Client | None
+) -> list[str]:
+    """Looks at runs that go on."""
+    prometheus.wait_for(f"count(regatta_rounds_total > 0) == {len(started)}", seconds=60)
+    begin = time.time()
+    wrong = [line for name, run in started.items() for line in check_exposition(name, run)]
+    time.sleep(max(0.0, begin + WATCH_SECONDS - time.time()))
+    span = (begin, time.time())
+    wrong += panels.without_data(prometheus, DASHBOARDS, list(started), span)
+    if client:
+        wrong += [line for name in started for line in client.look(prometheus, name, span)]
+    return wrong + unhealthy(prometheus)
 
 
 def check_exposition(name: str, run: runs.Run) -> list[str]:
@@ -97,16 +116,6 @@ def unhealthy(prometheus: server.Prometheus) -> list[str]:
     return [f"rule {r['name']}: {r.get('lastError')}" for r in rules if r["health"] != "ok"] + [
         f"alert {a['labels']} on a healthy run" for a in alerts
     ]
-
-
-def command(line: list, what: str, stdin: bytes | None = None) -> list[str]:
-    """Runs a program; what it says is wrong."""
-    result = subprocess.run(list(map(str, line)), input=stdin, capture_output=True)
-    said = (result.stdout + result.stderr).decode()
-    if result.returncode == 0:
-        print(f"ok: {what}")
-        return []
-    return [f"not so: {what}\n{said}"]
 
 
 if __name__ == "__main__":

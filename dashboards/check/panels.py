@@ -32,6 +32,18 @@ def without_data(prometheus, dashboards: list[Path], runs: list[str], span: tupl
                 yield f"{dashboard.name}, panel {title!r}: no data for {query}"
 
 
+def with_data(prometheus, dashboard: Path, run: str, span: tuple[float, float], without=()) -> list:
+    """Titles of the panels that have a number to show of a run; without some types of panel."""
+    return [
+        panel["title"]
+        for panel in json.loads(dashboard.read_text())["panels"]
+        if panel["type"] not in without
+        and any(
+            has_data(prometheus, fill_in(target["expr"], run), *span) for target in panel["targets"]
+        )
+    ]
+
+
 def has_data(prometheus, query: str, start: float, end: float) -> bool:
     answer = prometheus.get("query_range", query=query, start=start, end=end, step=1)
     values = (value for series in answer["result"] for _, value in series["values"])

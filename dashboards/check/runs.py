@@ -23,26 +23,27 @@ TOKENIZER = {
         "vocab": {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "a": 4, "boat": 5},
     },
 }
+FAULTS = Path("dashboards/check/faults.toml").resolve()
 # The first has a series for each client, the second is too large for that.
 RUNS = {
-    "check-few": ["--num_clients", "3", "--lanes", "2", "--agg_type", "ours"],
+    "check-few": [FAULTS, "--num_clients", "3", "--lanes", "2", "--agg_type", "ours"],
     "check-many": ["--num_clients", "4", "--client_series", "2", "--agg_type", "normal"],
 }
+SETTINGS = [
+    "--task", "rte", "--model", "model", "--data", "data", "--rounds", "1000000", "--cpu",
+    "--local_epochs", "1", "--batch_size", "4", "--max_seq_length", "32",
+    "--metrics", "127.0.0.1:0", "--web", "off",
+]  # fmt: skip
 
 
 class Run:
     """A run that goes on until it is ended; `address` is where its metrics are."""
 
-    def __init__(self, program: Path, place: Path, name: str, flags: list[str]):
-        command = [
-            program, "run", "--name", name, "--task", "rte", "--model", "model", "--data", "data",
-            "--rounds", "1000000", "--local_epochs", "1", "--batch_size", "4", "--cpu",
-            "--max_seq_length", "32", "--metrics", "127.0.0.1:0", "--web", "off", "--out", name,
-            *flags,
-        ]  # fmt: skip
-        self.log = place / f"{name}.log"
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(command, cwd=place, stdout=log, stderr=log)
+    def __init__(self, command: list, place: Path, log: Path):
+        """Starts a command in `place`."""
+        self.log = log
+        with log.open("w") as file:
+            self.process = subprocess.Popen(command, cwd=place, stdout=file, stderr=file)
         self.address = self._address()
 
     def _address(self) -> str:
@@ -55,15 +56,18 @@ class Run:
 
     def end(self) -> None:
         """Ends the run after its round, as Ctrl-C does."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
+        self.process.send_signal(signal.SIGINT)
         self.process.wait(timeout=60)
 
 
 def start(program: Path, place: Path) -> dict[str, Run]:
     """Makes model and data in `place` and starts the runs there."""
     furnish(place, examples=24)
-    return {name: Run(program, place, name, flags) for name, flags in RUNS.items()}
+    started = {}
+    for name, flags in RUNS.items():
+        command = [program, "run", *flags, *SETTINGS, "--name", name, "--out", name]
+        started[name] = Run(command, place, place / f"{name}.log")
+    return started
 
 
 def furnish(place: Path, examples: int) -> None:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 SDK = "grafana-foundation-sdk==1769699379!11.6.0"
+GRAFATUI = "0.1.18"
 
 
 def prometheus() -> bool:
@@ -41,6 +42,34 @@ def python_with(requirement: str, module: str, folder: Path) -> Path | None:
     made = _quietly([sys.executable, "-m", "venv", "--clear", folder])
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     return python if made and _quietly([*install, requirement]) else None
+
+
+def grafatui(folder: Path) -> Path | None:
+    """A Grafana of terminals, built in `folder` from crates.io."""
+    program = folder / "bin" / "grafatui"
+    wanted = f'"grafatui {GRAFATUI} '
+    installed = folder / ".crates.toml"
+    if installed.exists() and wanted in installed.read_text():
+        return program
+    print(f"building grafatui {GRAFATUI}, which takes some minutes", flush=True)
+    build = folder / "build"
+    install = [
+        os.environ.get("CARGO", "cargo"), "install", "--quiet", "--locked", "--debug",
+        "--version", GRAFATUI, "--root", folder, "--target-dir", build, "grafatui",
+    ]  # fmt: skip
+    done = _quietly(install)
+    shutil.rmtree(build, ignore_errors=True)
+    return program if done else None
+
+
+def command(line: list, what: str, stdin: bytes | None = None) -> list[str]:
+    """Runs a program; what it says is wrong."""
+    result = subprocess.run(list(map(str, line)), input=stdin, capture_output=True)
+    said = (result.stdout + result.stderr).decode()
+    if result.returncode == 0:
+        print(f"ok: {what}")
+        return []
+    return [f"not so: {what}\n{said}"]
 
 
 def _quietly(command, env=None) -> bool:

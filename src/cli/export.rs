@@ -1,6 +1,5 @@
 //! `regatta export`: a run's model in a form that other programs load.
 
-use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -47,12 +46,12 @@ pub struct ExportArgs {
 pub fn export(args: &ExportArgs) -> anyhow::Result<()> {
     let Format::Peft = args.format;
     let (best, merge) = (args.best == Some(true), args.merge == Some(true));
-    let trained = TrainedModel::of_run(&args.run, best).map_err(bad_input)?;
+    let trained = TrainedModel::of_run(&args.run, best).map_err(Problems::with_input)?;
     let out = args
         .out
         .clone()
         .unwrap_or_else(|| default_out(&args.run, best, merge));
-    require_empty(&out).map_err(bad_input)?;
+    require_empty(&out).map_err(Problems::with_input)?;
     write_whole(&out, |folder| match merge {
         true => trained.write_merged(folder),
         false => trained.write_adapter(folder),
@@ -72,12 +71,6 @@ fn default_out(run: &Path, best: bool, merge: bool) -> PathBuf {
     let name = if merge { "merged" } else { "peft" };
     let best = if best { "-best" } else { "" };
     run.join(format!("{name}{best}"))
-}
-
-fn bad_input(error: impl Display) -> Problems {
-    let mut problems = Problems::default();
-    problems.report_input(error);
-    problems
 }
 
 fn require_empty(out: &Path) -> Result<(), String> {

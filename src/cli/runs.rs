@@ -3,12 +3,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use jiff::Zoned;
 use jiff::tz::TimeZone;
 
 use crate::cli::args::RunsArgs;
 use crate::cli::terminal::say;
+use crate::config::Problems;
 use crate::record::{Brief, RunState};
 use crate::table::{self, Cell, Format, Table};
 
@@ -32,12 +32,13 @@ const COLUMNS: [(&str, &str); 11] = [
 /// When the folder cannot be read.
 pub fn runs(args: &RunsArgs) -> anyhow::Result<()> {
     let mut table = Table::new("runs", &COLUMNS);
-    for path in subfolders(&args.dir).with_context(|| {
-        format!(
-            "cannot read {}; name a folder with runs",
-            args.dir.display()
-        )
-    })? {
+    let dir = args.dir.display();
+    let folders = subfolders(&args.dir).map_err(|error| {
+        Problems::with_input(format_args!(
+            "cannot read {dir}: {error}; name a folder with runs"
+        ))
+    })?;
+    for path in folders {
         match Brief::of(&path) {
             Ok(Some(brief)) => table.add_row(row(&path, &brief)),
             Ok(None) => add_inner(&path, &mut table),
@@ -45,7 +46,7 @@ pub fn runs(args: &RunsArgs) -> anyhow::Result<()> {
         }
     }
     if table.rows().is_empty() && args.format == Format::Table {
-        say(format_args!("there are no runs in {}", args.dir.display()));
+        say(format_args!("there are no runs in {dir}"));
         return Ok(());
     }
     say(table::render(&[&table], args.format)?);

@@ -49,7 +49,7 @@ impl Compared {
     /// What is wrong with it, in a sentence.
     pub fn read(path: &Path) -> Result<Self, String> {
         let failed = |error: std::io::Error| error.to_string();
-        let folder = RunFolder::open(path).map_err(failed)?;
+        let folder = RunFolder::find(path).map_err(failed)?;
         let scenario = folder.scenario();
         let in_scenario =
             |error: &dyn std::fmt::Display| format!("{}: {error}", scenario.display());

@@ -140,6 +140,14 @@ impl Problems {
         });
     }
 
+    /// One input that is wrong.
+    #[must_use]
+    pub fn with_input(text: impl fmt::Display) -> Self {
+        let mut problems = Self::default();
+        problems.report_input(text);
+        problems
+    }
+
     /// Notes that a setting was given, but as what nobody can tell: it is not to be judged.
     pub(super) fn note_unreadable(&mut self, key: &str) {
         self.unreadable.insert(key.to_owned());

@@ -83,11 +83,19 @@ impl RunFolder {
         })
     }
 
-    /// The folder of a run that was begun before, to read.
+    /// The folder of a run that was begun before, which somebody named.
     ///
     /// # Errors
     /// When there is no scenario in it.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub fn open(path: &Path) -> Result<Self, Problems> {
+        Self::find(path).map_err(Problems::with_input)
+    }
+
+    /// The folder of a run that was begun before.
+    ///
+    /// # Errors
+    /// When there is no scenario in it.
+    pub fn find(path: &Path) -> io::Result<Self> {
         let folder = Self::at(path);
         match folder.scenario().metadata() {
             Ok(_) => Ok(folder),

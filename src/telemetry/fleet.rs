@@ -65,6 +65,8 @@ impl Fleet {
         for direction in DIRECTIONS {
             c::BYTES_MOVED.add([direction], 0);
         }
+        c::JOB_SECONDS.begin([]);
+        c::UPDATE_VIRTUAL_SECONDS.begin([]);
         if self.each() {
             self.clients.values().for_each(Client::start);
         }

@@ -68,6 +68,11 @@ pub struct Histogram<const L: usize> {
 }
 
 impl<const L: usize> Histogram<L> {
+    /// Brings the series with these label values into being, with nothing in its buckets.
+    pub fn begin(&self, labels: [&str; L]) {
+        let _ = metrics::histogram!(self.metric.name, self.metric.labelled(labels));
+    }
+
     /// Notes a value in the series with these label values.
     pub fn record(&self, labels: [&str; L], value: f64) {
         metrics::histogram!(self.metric.name, self.metric.labelled(labels)).record(value);

@@ -76,6 +76,9 @@ impl MetricsObserver {
         for outcome in ["folded", "empty"] {
             c::ROUNDS.add([outcome], 0);
         }
+        for phase in ["train", "aggregate", "evaluate"] {
+            c::ROUND_SECONDS.begin([phase]);
+        }
         c::ROUND_RETRIES.add([], 0);
         c::CHECKPOINT_TIME.set([], unix_seconds());
         c::CHECKPOINT_SIZE.set([], 0.0);

@@ -124,6 +124,18 @@ fn counters_exist_before_anything_is_counted() {
     assert_eq!(value(&scrape, "regatta_lane_examples_total", &[]), 0.0);
     assert_eq!(samples(&scrape, "regatta_updates_total", &[]).len(), 6);
     assert_eq!(value(&scrape, "regatta_clients", &[("state", "idle")]), 2.0);
+    for (name, series) in [
+        ("regatta_round_seconds_count", 3),
+        ("regatta_job_seconds_count", 1),
+        ("regatta_update_virtual_seconds_count", 1),
+    ] {
+        let found = samples(&scrape, name, &[]);
+        assert_eq!(found.len(), series, "{name}");
+        assert!(
+            found.iter().all(|s| s.value == Value::Untyped(0.0)),
+            "{name}"
+        );
+    }
 }
 
 #[test]
