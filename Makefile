@@ -102,3 +102,4 @@ lint-tools: tools
 .PHONY: test-setup
 test-setup: tools
 	$(PYTHON) -m unittest discover --quiet --start-directory setup/tests --top-level-directory .
+	$(PYTHON) -m unittest discover --quiet --start-directory benches/tests --top-level-directory .

@@ -10,6 +10,7 @@ import datetime
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +93,9 @@ def section(name: str, arguments: argparse.Namespace, commit: str) -> tuple[str,
         text, measured = PARTS[name].measure(arguments).strip(), True
     except Failed as failure:
         text, measured = f"Could not be measured. {failure}", False
+    except Exception as error:  # The other parts are not to be lost.
+        traceback.print_exc()
+        text, measured = f"Could not be measured. {type(error).__name__}: {error}", False
     seconds = time.monotonic() - begin
     facts = [
         f"`make bench ARGS={name}`, {datetime.date.today()}, commit {commit}",
@@ -118,6 +122,8 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse()
+    # Before time is spent on what could not be written.
+    results.split(RESULTS.read_text(encoding="utf-8"))
     commit = machine.commit()
     titles = [part.title for part in PARTS.values()]
     failed = []

@@ -27,6 +27,8 @@ def call(command: list, **further) -> str:
         )
     except OSError as error:
         raise Failed(f"`{command[0]}` cannot be run: {error}") from error
+    except subprocess.TimeoutExpired as error:
+        raise Failed(f"`{shorten(command)}` was not done after {error.timeout:.0f} s") from error
     if done.returncode != 0:
         raise Failed(f"`{shorten(command)}` failed:\n\n{last_lines(done.stderr)}")
     return done.stdout

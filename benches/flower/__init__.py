@@ -1,6 +1,7 @@
 """What a client costs that does nothing: Flower's simulation engine beside ours."""
 
 import json
+import os
 import statistics
 from pathlib import Path
 
@@ -58,7 +59,8 @@ def by_flower() -> list[float]:
     """Microseconds per client in each round but the first."""
     python = environment("flower-venv", PACKAGES)
     script = PROJECT / "benches" / "flower" / "app.py"
-    output = call([python, script, CLIENTS, ROUNDS, BYTES], timeout=600)
+    silent = {**os.environ, "FLWR_TELEMETRY_ENABLED": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+    output = call([python, script, CLIENTS, ROUNDS, BYTES], env=silent, timeout=600)
     try:
         seconds = json.loads(output.splitlines()[-1])["seconds"]
     except (IndexError, ValueError) as error:
