@@ -10,6 +10,7 @@ import csv
 import json
 import time
 from pathlib import Path
+from typing import Optional
 
 import torch
 from peft import LoraConfig, VeraConfig, get_peft_model
@@ -99,7 +100,7 @@ def build(arguments: argparse.Namespace, labels: int) -> nn.Module:
             parameter.requires_grad = False
         for parameter in model.classifier.parameters():
             parameter.requires_grad = True
-        for layer in model.base_model.encoder.layer:
+        for layer in model.base_model.encoder.layer[: arguments.blocks]:
             own = layer.attention.self
             own.query = SorfVera(own.query, arguments.r, 0)
             own.value = SorfVera(own.value, arguments.r, 0)
@@ -155,7 +156,7 @@ def aggregate(states: list[dict], updates: list[dict], model: nn.Module, argumen
     return {"mean": mean, "misses": misses}
 
 
-def receive(model: nn.Module, given: dict | None, folded: dict[str, torch.Tensor]) -> None:
+def receive(model: nn.Module, given: Optional[dict], folded: dict[str, torch.Tensor]) -> None:
     if given is not None:
         model.load_state_dict(given["mean"], strict=False)
     for name, module in model.named_modules():
@@ -194,6 +195,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--limit_train", type=int, required=True)
     parser.add_argument("--limit_eval", type=int, default=128)
     parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--blocks", type=int, help="of SORF-VeRA, how many get an adapter [all]")
     parser.add_argument("--length", type=int, default=128)
     parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args()
