@@ -23,13 +23,13 @@ RESULTS = PROJECT / "benches" / "RESULTS.md"
 
 def regatta() -> Path:
     """The program, built if need be."""
-    call([CARGO, "build", "--release", "--bin", "regatta"])
+    call([*CARGO, "build", "--release", "--bin", "regatta"])
     return TARGET / "release" / "regatta"
 
 
 def endurance_example() -> Path:
     """The example `endurance`, built if need be."""
-    call([CARGO, "build", "--release", "--package", "regatta-actors", "--example", "endurance"])
+    call([*CARGO, "build", "--release", "--package", "regatta-actors", "--example", "endurance"])
     return TARGET / "release" / "examples" / "endurance"
 
 
@@ -37,7 +37,7 @@ def cargo_bench(name: str, *arguments: object) -> str:
     """The table that a bench of cargo's prints."""
     # OpenMP's threads must not spin beside those that work.
     calm = {**os.environ, "OMP_WAIT_POLICY": "passive"}
-    command = [CARGO, "bench", "--bench", name, "--", *arguments]
+    command = [*CARGO, "bench", "--bench", name, "--", *arguments]
     printed = call(command, env=calm)
     return f"`OMP_WAIT_POLICY=passive {' '.join(map(str, command))}`\n\n{printed}"
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -11,7 +12,7 @@ from pathlib import Path
 from benches.methods import PROJECT
 
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR") or PROJECT / "target")
-CARGO = os.environ.get("CARGO") or "cargo"
+CARGO = shlex.split(os.environ.get("CARGO") or "cargo")
 
 
 class Failed(Exception):
