@@ -56,9 +56,9 @@ ROUNDS = 3
 
 SEEDS = [1, 2, 3]
 # What both sides take; on the quickstart's sentences, where a few minutes show something.
-SCORED = Case("sst2", "ours", 8, 480)
+SCORED = Case("sst2", "ours", 8, 640)
 SCORES = (
-    f"--task {SCORED.task} --r {SCORED.r} --lora_alpha 16 --lr 2e-3 --batch_size 8 --rounds 3 "
+    f"--task {SCORED.task} --r {SCORED.r} --lora_alpha 16 --lr 5e-3 --batch_size 4 --rounds 4 "
     f"--limit_train {SCORED.examples} --limit_eval 1921"
 )
 
@@ -178,7 +178,7 @@ def scores(program: Path, python: Path) -> str:
         theirs = by_python(python, [*own, "--method", "ours", "--length", 32])
         found["Python, float32"].append(theirs["accuracy"])
         for precision in ("float32", "bfloat16"):
-            more = ["--max_seq_length", 32, "--eval_every", 3]
+            more = ["--max_seq_length", 32, "--eval_every", 4]
             run = by_regatta(program, SCORED, precision, [*own, *more])
             found[f"Regatta, {precision}"].append(run.rounds[-1]["eval"]["accuracy"])
     rows = []
