@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from benches import machine
-from benches.tools import regatta, table
+from benches.tools import paragraphs, regatta, table
 
 CLIENTS = [10, 100, 1000, 10000]
 # One short example a client, so that what is not training shows.
@@ -55,12 +55,11 @@ def measure(program: Path, lanes: int) -> str:
         "of it not training, µs",
         "aggregation per client, µs",
     ]
-    return (
+    explanation = (
         f"`regatta run {SETTINGS}` with as many clients and training examples as the row says, "
         f"{lanes} lanes; the second round, of more than 1,000 clients the first. A client's update "
         f"has {adapter / 1000:,.0f} kB. Memory is the largest resident size of the whole process; "
         f"what it grows by for each client more than {CLIENTS[0]} is told as a multiple of the "
-        "update. Wanted: at most 1.2, and the time per client flat.\n\n"
-        + table(header, rows, left=0)
-        + "".join(f"\n{note}\n" for note in notes)
+        "update. Wanted: at most 1.2, and the time per client flat."
     )
+    return paragraphs([explanation, table(header, rows, left=0), *notes])

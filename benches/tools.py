@@ -92,3 +92,8 @@ def table(header: list[str], rows: list[list[str]], left: int = 1) -> str:
     rule = ["---"] * left + ["--:"] * (len(header) - left)
     lines = [header, rule, *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def paragraphs(parts: list[str]) -> str:
+    """Pieces of text with an empty line between them."""
+    return "\n\n".join(part.strip() for part in parts)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benches import machine
 from benches.endurance import passes
-from benches.tools import Failed, PROJECT, call, environment, last_lines, table
+from benches.tools import Failed, PROJECT, call, environment, last_lines, paragraphs, table
 
 PACKAGES = ["flwr[simulation]==1.41.0", "ray==2.55.1"]
 BYTES = 600_000
@@ -34,7 +34,7 @@ def measure(endurance: Path, lanes: int) -> str:
         micros = [one.micros for one in taken[1:]]
         rows.append(row("Regatta", clients, size, micros, f"{taken[-1].mebibytes:,.0f}"))
     header = ["engine", "clients", "bytes each", "µs per client and round", "range", "memory, MiB"]
-    return "\n\n".join([explanation(lanes), table(header, rows), *notes])
+    return paragraphs([explanation(lanes), table(header, rows), *notes])
 
 
 def explanation(lanes: int) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Optional
 
 from benches import machine
-from benches.tools import PROJECT, Failed, Run, call, environment, regatta, table
+from benches.tools import PROJECT, Failed, Run, call, environment, paragraphs, regatta, table
 
 PACKAGES = ["torch==2.11.0", "transformers==4.46.2", "peft==0.12.0"]
 REVIEWS = PROJECT / "data" / "reviews"
@@ -85,7 +85,7 @@ def measure(program: Path, arguments: argparse.Namespace, quick: bool = False) -
                 notes.append(f"{case.task}, `{case.method}`, r {case.r}: {failure}")
     header = ["task", "method", "r", "examples", "Python, s", "Regatta, s", "precision", "ratio", "wanted"]
     parts = [explanation(model, python), table(header, rows, left=2), *notes]
-    return "\n\n".join(parts if quick else [*parts, scores(program, python)])
+    return paragraphs(parts if quick else [*parts, scores(program, python)])
 
 
 def interpreter(venv: Optional[Path]) -> Path:
