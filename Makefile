@@ -2,8 +2,8 @@
 #
 # Variables: LIBTORCH=/path (use this libtorch), CUDA=0|1 (fetch it without or with CUDA),
 # PYTHON (for set-up), CARGO, ARGS (more arguments for `make run` and `make methods`; for
-# `make survive` another scenario and its flags), TERMINAL=0 (`make check-monitoring` without the
-# terminal client, which takes minutes to build).
+# `make bench` the parts to measure; for `make survive` another scenario and its flags), TERMINAL=0
+# (`make check-monitoring` without the terminal client, which takes minutes to build).
 
 .DEFAULT_GOAL := help
 PYTHON ?= python3
@@ -41,6 +41,10 @@ run: setup ## train the quickstart: four clients, four domains (SCENARIO, ARGS)
 .PHONY: methods
 methods: build ## compare all aggregation methods; writes benches/METHODS.md (ARGS)
 	$(PYTHON) benches/methods.py $(ARGS)
+
+.PHONY: bench
+bench: build ## measure what the project claims, into benches/RESULTS.md; half an hour (ARGS)
+	CARGO="$(CARGO)" $(PYTHON) -m benches $(ARGS)
 
 .PHONY: test
 test: lint-tools setup test-setup lint doc ## every check: formatting, clippy, docs and all tests
@@ -100,3 +104,4 @@ lint-tools: tools
 .PHONY: test-setup
 test-setup: tools
 	$(PYTHON) -m unittest discover --quiet --start-directory setup/tests --top-level-directory .
+	$(PYTHON) -m unittest discover --quiet --start-directory benches/tests --top-level-directory .

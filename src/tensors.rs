@@ -3,6 +3,7 @@
 //! A [`tch::Tensor`] cannot be shared between threads; a [`TensorMap`] can, so that a thousand
 //! clients read one snapshot. Values are float32, as everything that is trained or folded is.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -124,8 +125,12 @@ impl HostTensor {
         size_of_val(self.values.as_slice()) as u64
     }
 
-    fn to_le_bytes(&self) -> Vec<u8> {
-        self.values.iter().flat_map(|v| v.to_le_bytes()).collect()
+    /// The values' bytes, the least significant first: where the machine has them so, not a copy.
+    fn to_le_bytes(&self) -> Cow<'_, [u8]> {
+        if cfg!(target_endian = "little") {
+            return Cow::Borrowed(bytemuck::cast_slice(&self.values));
+        }
+        Cow::Owned(self.values.iter().flat_map(|v| v.to_le_bytes()).collect())
     }
 }
 

@@ -1,11 +1,13 @@
-//! How much the machinery costs, and whether it grows: many rounds of a learner that does nothing.
+//! How much the machinery costs, and whether it grows: many rounds of a learner that learns nothing.
 //!
-//! `cargo run --release -p regatta-actors --example endurance -- [CLIENTS [ROUNDS [LANES]]]`
+//! `cargo run --release -p regatta-actors --example endurance -- [CLIENTS [ROUNDS [LANES [BYTES]]]]`
 //! prints the wall time per client and round, and the resident memory, ten times on its way.
-//! Without arguments: 100 clients, 1,000 rounds, 2 lanes.
+//! Without arguments: 100 clients, 1,000 rounds, 2 lanes, and 0 bytes that travel. Of bytes that
+//! travel, each client writes its own, each update is digested, and the server folds them all.
 
 use std::error::Error;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Instant;
 
 use regatta_actors::event::{Event, Observer};
@@ -14,49 +16,94 @@ use regatta_actors::plan::{ClientPlan, FederationPlan};
 use regatta_actors::{control, run};
 use serde::{Deserialize, Serialize};
 
+/// What travels, both ways.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Nothing;
+struct Values(Vec<f32>);
 
-impl Payload for Nothing {
+impl Payload for Values {
     fn digest(&self) -> Digest {
-        Digest(String::new())
+        Digest::of(bytemuck::cast_slice(&self.0))
     }
 }
 
-impl Learner for Nothing {
-    type Global = Nothing;
-    type Update = Nothing;
-    type Trainer = Nothing;
-    type Folder = Nothing;
+/// Clients send back what they got, and the server takes the mean.
+#[derive(Clone)]
+struct Echo {
+    state: Arc<Values>,
+    /// The server's.
+    threads: usize,
+    /// Memory of folded updates, for the next ones.
+    spare: Arc<Mutex<Vec<Vec<f32>>>>,
+}
 
-    fn trainer(&self, _: LaneId) -> Result<Nothing, BoxError> {
-        Ok(Nothing)
-    }
-
-    fn folder(&self) -> Result<Nothing, BoxError> {
-        Ok(Nothing)
+impl Echo {
+    fn spare(&self) -> MutexGuard<'_, Vec<Vec<f32>>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Trainer for Nothing {
-    type Global = Nothing;
-    type Update = Nothing;
+impl Learner for Echo {
+    type Global = Values;
+    type Update = Values;
+    type Trainer = Echo;
+    type Folder = Echo;
 
-    fn train(&mut self, _: &TrainTask<Nothing>, _: &mut dyn Watch) -> TrainResult<Nothing> {
-        Ok(Trained::new(Nothing, 0.0, 1, 1))
+    fn trainer(&self, _: LaneId) -> Result<Echo, BoxError> {
+        Ok(self.clone())
+    }
+
+    fn folder(&self) -> Result<Echo, BoxError> {
+        Ok(self.clone())
     }
 }
 
-impl Folder for Nothing {
-    type Global = Nothing;
-    type Update = Nothing;
+impl Trainer for Echo {
+    type Global = Values;
+    type Update = Values;
 
-    fn global(&self) -> Arc<Nothing> {
-        Arc::new(Nothing)
+    fn train(&mut self, task: &TrainTask<Values>, _: &mut dyn Watch) -> TrainResult<Values> {
+        let mut own = self.spare().pop().unwrap_or_default();
+        own.clone_from(&task.global.0);
+        Ok(Trained::new(Values(own), 0.0, 1, 1))
+    }
+}
+
+/// Values that are summed at a time: few enough to stay in the fastest cache.
+const BLOCK: usize = 4096;
+
+/// The mean of the updates, from the value `from` on as far as `mean` goes.
+fn average(mean: &mut [f32], from: usize, updates: &[Contribution<Values>]) {
+    let share = 1.0 / updates.len() as f32;
+    for (i, block) in mean.chunks_mut(BLOCK).enumerate() {
+        for Contribution { update, .. } in updates {
+            let values = &update.0[from + i * BLOCK..];
+            let pairs = block.iter_mut().zip(values);
+            pairs.for_each(|(sum, value)| *sum += share * value);
+        }
+    }
+}
+
+impl Folder for Echo {
+    type Global = Values;
+    type Update = Values;
+
+    fn global(&self) -> Arc<Values> {
+        self.state.clone()
     }
 
-    fn aggregate(&mut self, _: u32, _: Vec<Contribution<Nothing>>) -> FoldResult {
-        Ok(Aggregation::of(self))
+    fn aggregate(&mut self, _: u32, updates: Vec<Contribution<Values>>) -> FoldResult {
+        let mut mean = vec![0.0; self.state.0.len()];
+        let each = mean.len().div_ceil(self.threads).max(1);
+        thread::scope(|scope| {
+            for (i, part) in mean.chunks_mut(each).enumerate() {
+                let updates = &updates;
+                scope.spawn(move || average(part, i * each, updates));
+            }
+        });
+        let memory = updates.into_iter().map(|taken| taken.update.0);
+        self.spare().extend(memory);
+        self.state = Arc::new(Values(mean));
+        Ok(Aggregation::of(&*self.state))
     }
 }
 
@@ -96,7 +143,12 @@ fn resident_kib() -> Option<u64> {
 fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let mut numbers = std::env::args().skip(1).map(|text| text.parse::<u32>());
     let mut next = |default| numbers.next().unwrap_or(Ok(default));
-    let (clients, rounds, lanes) = (next(100)?, next(1000)?, next(2)?);
+    let (clients, rounds, lanes, bytes) = (next(100)?, next(1000)?, next(2)?, next(0)?);
+    let learner = Echo {
+        state: Arc::new(Values(vec![0.5; bytes as usize / size_of::<f32>()])),
+        threads: lanes.max(1) as usize,
+        spare: Arc::default(),
+    };
     let fleet = (0..clients).map(|i| ClientPlan::new(format!("client-{i}"), 1));
     let plan = FederationPlan {
         rounds,
@@ -109,6 +161,6 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         every: (rounds / 10).max(1),
         since: Instant::now(),
     };
-    run(plan, Arc::new(Nothing), vec![Box::new(meter)], control().1)?;
+    run(plan, Arc::new(learner), vec![Box::new(meter)], control().1)?;
     Ok(())
 }

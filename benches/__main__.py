@@ -1,0 +1,143 @@
+"""All benchmarks: `python -m benches [PART…]` measures, prints, and writes benches/RESULTS.md.
+
+Without PART, all of them, in about half an hour on two cores. A part that cannot be measured says
+so in its section, and the others go on. What people wrote in RESULTS.md stays. Needs the files of
+`make setup`; `make bench` sees to them. The parts:
+"""
+
+import argparse
+import datetime
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benches import endurance, flower, lanes, machine, results, scale, upstream
+from benches.tools import CARGO, PROJECT, TARGET, Failed, call
+
+RESULTS = PROJECT / "benches" / "RESULTS.md"
+
+
+def regatta() -> Path:
+    """The program, built if need be."""
+    call([*CARGO, "build", "--release", "--bin", "regatta"])
+    return TARGET / "release" / "regatta"
+
+
+def endurance_example() -> Path:
+    """The example `endurance`, built if need be."""
+    call([*CARGO, "build", "--release", "--package", "regatta-actors", "--example", "endurance"])
+    return TARGET / "release" / "examples" / "endurance"
+
+
+def cargo_bench(name: str, *arguments: object) -> str:
+    """The table that a bench of cargo's prints."""
+    # OpenMP's threads must not spin beside those that work.
+    calm = {**os.environ, "OMP_WAIT_POLICY": "passive"}
+    command = [*CARGO, "bench", "--bench", name, "--", *arguments]
+    printed = call(command, env=calm)
+    return f"`OMP_WAIT_POLICY=passive {' '.join(map(str, command))}`\n\n{printed}"
+
+
+def limit(_: argparse.Namespace) -> str:
+    wanted = (
+        "MiniLM, 16 examples of 64 tokens, float32: a training step against the matrix products of "
+        "the step alone, timed in turn, medians. Wanted: at most 1.5 for LoRA with dropout on, 1.25 "
+        "if it can be had, and SORF-VeRA with r 128 at most 1.1 times LoRA with r 128."
+    )
+    return f"{wanted} {cargo_bench('limit', '--rows', 16, '--threads', machine.cores())}"
+
+
+def aggregation(_: argparse.Namespace) -> str:
+    wanted = (
+        "RoBERTa-base's 24 adapted layers. Wanted: 100 clients of `ours` with r 4 in under a "
+        "second, and of `sorf_vera` with r 128 too."
+    )
+    return f"{wanted} {cargo_bench('aggregation', '--threads', machine.cores())}"
+
+
+@dataclass
+class Part:
+    """A section of RESULTS.md."""
+
+    title: str
+    measure: Callable[[argparse.Namespace], str]
+
+
+PARTS = {
+    "upstream": Part(
+        "Rounds, against transformers and peft",
+        lambda given: upstream.measure(regatta(), given),
+    ),
+    "flower": Part(
+        "What a client costs, against Flower",
+        lambda _: flower.measure(endurance_example(), machine.cores()),
+    ),
+    "limit": Part("A training step, against its matrix products", limit),
+    "aggregation": Part("Aggregation, against dense formulas", aggregation),
+    "scale": Part("Many clients", lambda _: scale.measure(regatta(), machine.cores())),
+    "lanes": Part("Lanes", lambda _: lanes.measure(regatta(), machine.cores())),
+    "endurance": Part(
+        "Many rounds", lambda _: endurance.measure(endurance_example(), machine.cores())
+    ),
+}
+
+
+def section(name: str, arguments: argparse.Namespace, commit: str) -> tuple[str, bool]:
+    """A part's section, and whether it could be measured."""
+    begin = time.monotonic()
+    try:
+        text, measured = PARTS[name].measure(arguments).strip(), True
+    except Failed as failure:
+        text, measured = f"Could not be measured. {failure}", False
+    except Exception as error:  # The other parts are not to be lost.
+        traceback.print_exc()
+        text, measured = f"Could not be measured. {type(error).__name__}: {error}", False
+    seconds = time.monotonic() - begin
+    facts = [
+        f"`make bench ARGS={name}`, {datetime.date.today()}, commit {commit}",
+        f"{machine.describe()}; {machine.rustc()}, {machine.torch()}; took {seconds:.0f} s.",
+    ]
+    return f"{text}\n\n{': '.join(facts)}", measured
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benches",
+        description=__doc__.partition("\n\n")[2],
+        epilog="\n".join(f"  {name:<12} {part.title}" for name, part in PARTS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help="what to measure [all]")
+    upstream.add_arguments(parser)
+    arguments = parser.parse_args()
+    unknown = [part for part in arguments.parts if part not in PARTS]
+    if unknown:
+        parser.error(f"there is no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    return arguments
+
+
+def main() -> None:
+    arguments = parse()
+    # Before time is spent on what could not be written.
+    results.split(RESULTS.read_text(encoding="utf-8"))
+    commit = machine.commit()
+    titles = [part.title for part in PARTS.values()]
+    failed = []
+    for name in arguments.parts or PARTS:
+        print(f"measuring {name}", file=sys.stderr, flush=True)
+        text, measured = section(name, arguments, commit)
+        print(f"## {PARTS[name].title}\n\n{text}\n", flush=True)
+        # After each part, so that what is done is not lost with the rest.
+        results.replace(RESULTS, {PARTS[name].title: text}, titles)
+        if not measured:
+            failed.append(name)
+    if failed:
+        sys.exit(f"could not be measured: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()

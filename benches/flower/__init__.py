@@ -1,0 +1,70 @@
+"""What a client costs that does nothing: Flower's simulation engine beside ours."""
+
+import json
+import os
+import statistics
+from pathlib import Path
+
+from benches import machine
+from benches.endurance import passes
+from benches.tools import Failed, PROJECT, call, environment, last_lines, paragraphs, table
+
+PACKAGES = ["flwr[simulation]==1.41.0", "ray==2.55.1"]
+BYTES = 600_000
+CLIENTS, MANY = 100, 10_000
+ROUNDS = 4
+
+
+def measure(endurance: Path, lanes: int) -> str:
+    """A table with a row for each engine, number of clients and size of what travels."""
+    rows, notes = [], []
+    try:
+        rows.append(row("Flower", CLIENTS, BYTES, by_flower()))
+    except Failed as failure:
+        notes.append(f"Flower could not be measured: {failure}")
+    ours = [(CLIENTS, 200, BYTES), (CLIENTS, 1000, 0), (MANY, 10, BYTES), (MANY, 50, 0)]
+    for clients, rounds, size in ours:
+        # Updates wait for the end of their round.
+        needed = int(1.2 * clients * size)
+        if needed > machine.memory():
+            notes.append(f"{clients:,} clients need {needed / 2**30:.0f} GiB, which are not free here.")
+            continue
+        taken = passes(endurance, clients, rounds, lanes, size)
+        # In the first, memory is asked for.
+        micros = [one.micros for one in taken[1:]]
+        rows.append(row("Regatta", clients, size, micros, f"{taken[-1].mebibytes:,.0f}"))
+    header = ["engine", "clients", "bytes each", "µs per client and round", "range", "memory, MiB"]
+    return paragraphs([explanation(lanes), table(header, rows), *notes])
+
+
+def explanation(lanes: int) -> str:
+    return (
+        f"`benches/flower/app.py` in Flower's engine (Ray, {lanes} workers) and the example "
+        f"`endurance` in ours ({lanes} lanes): clients send back what they got, and the server "
+        "takes the mean. In ours, too, each client writes an update of its own, which is digested "
+        "with BLAKE3 for the ledger and kept until the round is folded; with 0 bytes what is left "
+        "is the machinery alone. Wanted: under 50 µs, and 10,000 clients in a round without strain. "
+        "Medians without the first round of Flower's and the first tenth of ours, in which workers "
+        "are started and memory is asked for."
+    )
+
+
+def row(engine: str, clients: int, size: int, micros: list[float], memory: str = "") -> list[str]:
+    spread = f"{min(micros):,.0f} to {max(micros):,.0f}"
+    middle = statistics.median(micros)
+    return [engine, f"{clients:,}", f"{size:,}", f"{middle:,.1f}", spread, memory]
+
+
+def by_flower() -> list[float]:
+    """Microseconds per client in each round but the first."""
+    python = environment("flower-venv", PACKAGES)
+    script = PROJECT / "benches" / "flower" / "app.py"
+    silent = {**os.environ, "FLWR_TELEMETRY_ENABLED": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+    output = call([python, script, CLIENTS, ROUNDS, BYTES], env=silent, timeout=600)
+    try:
+        seconds = json.loads(output.splitlines()[-1])["seconds"]
+    except (IndexError, ValueError) as error:
+        raise Failed(f"it printed no times\n\n{last_lines(output)}") from error
+    if len(seconds) != ROUNDS:
+        raise Failed(f"it did {len(seconds)} of {ROUNDS} rounds")
+    return [1e6 * taken / CLIENTS for taken in seconds[1:]]
