@@ -60,6 +60,10 @@ impl Adapter for Outer {
         Ok(Box::new(self.clone()))
     }
 
+    fn rank(&self, updates: usize) -> i64 {
+        updates as i64
+    }
+
     fn factors(&self, group: &LayerGroup, updates: &Population<'_>) -> Result<Factors, ModelError> {
         let weights = updates.weights()?.view([-1, 1, 1]);
         let left = (updates.stack(group, U)? * weights).permute([1, 2, 0]);

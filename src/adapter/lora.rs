@@ -84,6 +84,10 @@ impl Adapter for Lora {
         Ok(Box::new(self.clone()))
     }
 
+    fn rank(&self, updates: usize) -> i64 {
+        self.r * updates as i64
+    }
+
     fn factors(&self, group: &LayerGroup, updates: &Population<'_>) -> Result<Factors, ModelError> {
         let (a, b) = (updates.stack(group, A)?, updates.stack(group, B)?);
         let weights = (updates.weights()? * self.scaling()).view([-1, 1, 1, 1]);

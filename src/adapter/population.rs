@@ -65,7 +65,23 @@ pub struct Population<'a> {
     pub device: Device,
 }
 
-impl Population<'_> {
+/// Updates that are stacked at once where their sum is wanted: enough for large products, few
+/// enough that their copies in float64 do not count.
+pub const CLIENTS_AT_ONCE: usize = 64;
+
+impl<'a> Population<'a> {
+    /// The same updates, at most so many at a time, in their order.
+    pub fn chunks(&self, clients: usize) -> impl Iterator<Item = Population<'a>> + use<'a> {
+        let whole = *self;
+        let updates = whole.updates.chunks(clients);
+        let pairs = updates.zip(whole.weights.chunks(clients));
+        pairs.map(move |(updates, weights)| Population {
+            updates,
+            weights,
+            ..whole
+        })
+    }
+
     /// The weights as a tensor, (k).
     ///
     /// # Errors

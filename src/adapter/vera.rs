@@ -10,6 +10,7 @@ use rand_distr::{Distribution, StandardNormal};
 use regatta_actors::random::StreamKey;
 use tch::{Device, Kind, Tensor};
 
+use super::population::CLIENTS_AT_ONCE;
 use super::projection::Projection;
 use super::{
     Adapter, AdapterTensor, Delta, Factors, LayerGroup, Population, Prepared, Role, tensor_name,
@@ -104,6 +105,10 @@ impl Adapter for Vera {
         }))
     }
 
+    fn rank(&self, _updates: usize) -> i64 {
+        self.r
+    }
+
     /// `Σ wₖ diag(bₖ) B diag(dₖ) A = (B ∘ M) A` with `M = Σ wₖ bₖ dₖᵀ`: of rank r, however many
     /// the clients.
     fn factors(&self, group: &LayerGroup, updates: &Population<'_>) -> Result<Factors, ModelError> {
@@ -111,9 +116,13 @@ impl Adapter for Vera {
         let (a, b) = self
             .projection
             .slices(d_out, d_in, Kind::Double, updates.device)?;
-        let lambda_b = updates.stack(group, LAMBDA_B)?.permute([1, 2, 0]);
-        let lambda_d = updates.stack(group, LAMBDA_D)?.transpose(0, 1);
-        let m = (lambda_b * (updates.weights()? * self.scaling)).matmul(&lambda_d);
+        let shape = [group.len(), d_out, self.r];
+        let mut m = Tensor::f_zeros(shape, (Kind::Double, updates.device))?;
+        for some in updates.chunks(CLIENTS_AT_ONCE) {
+            let lambda_b = some.stack(group, LAMBDA_B)?.permute([1, 2, 0]);
+            let lambda_d = some.stack(group, LAMBDA_D)?.transpose(0, 1);
+            m += (lambda_b * (some.weights()? * self.scaling)).matmul(&lambda_d);
+        }
         Ok(Factors {
             left: m * b,
             right: a.expand([group.len(), -1, -1], false),

@@ -10,6 +10,7 @@
 
 use tch::{Device, Kind, Tensor};
 
+use super::ideal::Ideal;
 use super::{GlobalState, Report, Round};
 use crate::adapter::{Factors, LayerGroup};
 use crate::model::ModelError;
@@ -31,6 +32,13 @@ impl Miss {
             (self.error / self.ideal).sqrt()
         }
     }
+
+    fn report(&self, residual_ranks: Vec<Option<i64>>) -> Report {
+        Report {
+            exactness_error: self.relative(),
+            residual_ranks,
+        }
+    }
 }
 
 /// Measures what a state whose base did not change misses of the ideal.
@@ -38,11 +46,13 @@ impl Miss {
 /// # Errors
 /// When a tensor is missing or the device fails.
 pub fn measure(round: &Round<'_>, state: &GlobalState) -> Result<Report, ModelError> {
-    let pairs = round
-        .groups
-        .iter()
-        .map(|group| Ok((round.ideal(group)?, round.update_of(state, group)?)));
-    Ok(compare(&pairs.collect::<Result<Vec<_>, ModelError>>()?))
+    let mut miss = Miss::default();
+    for group in round.groups {
+        let ideal = Ideal::of(round, group)?;
+        miss.ideal += ideal.squared_norm();
+        miss.error += ideal.minus(&round.update_of(state, group)?)?.squared_norm();
+    }
+    Ok(miss.report(vec![None; round.groups.len()]))
 }
 
 /// What the second update of each pair misses of the first, the ideal; a pair per layer group.
@@ -53,10 +63,7 @@ pub fn compare(pairs: &[(Factors, Factors)]) -> Report {
         miss.ideal += ideal.squared_norm();
         miss.error += ideal.minus(update).squared_norm();
     }
-    Report {
-        exactness_error: miss.relative(),
-        residual_ranks: vec![None; pairs.len()],
-    }
+    miss.report(vec![None; pairs.len()])
 }
 
 /// Adds to the base what the state's adapter misses of the ideal, times the round's fold scale,
@@ -68,16 +75,13 @@ pub fn fold_residual(round: &Round<'_>, state: &mut GlobalState) -> Result<Repor
     let mut miss = Miss::default();
     let mut residual_ranks = Vec::new();
     for group in round.groups {
-        let ideal = round.ideal(group)?;
+        let ideal = Ideal::of(round, group)?;
         miss.ideal += ideal.squared_norm();
-        let residual = ideal.minus(&round.update_of(state, group)?);
-        miss.error += add_to_base(&residual, round.fold_scale, group, state)?;
+        let residual = ideal.minus(&round.update_of(state, group)?)?;
+        miss.error += add_to_base(&residual.product(), round.fold_scale, group, state)?;
         residual_ranks.push(Some(residual.rank()));
     }
-    Ok(Report {
-        exactness_error: miss.relative(),
-        residual_ranks,
-    })
+    Ok(miss.report(residual_ranks))
 }
 
 /// Subtracts a state's own update from the base, so that the model starts where it was pretrained.
@@ -89,18 +93,18 @@ pub fn subtract_from_base(
     group: &LayerGroup,
     state: &mut GlobalState,
 ) -> Result<(), ModelError> {
-    add_to_base(update, -1.0, group, state).map(drop)
+    add_to_base(&update.product(), -1.0, group, state).map(drop)
 }
 
-/// Adds `scale` times a residual to the base delta; gives the squared norm of the residual's part
+/// Adds `scale` times a residual, (L, d_out, d_in), to the base delta; gives the squared norm of the residual's part
 /// that is missing afterwards, float32 rounding included.
 fn add_to_base(
-    residual: &Factors,
+    residual: &Tensor,
     scale: f64,
     group: &LayerGroup,
     state: &mut GlobalState,
 ) -> Result<f64, ModelError> {
-    let dense = residual.product().f_to_device(Device::Cpu)?;
+    let dense = residual.f_to_device(Device::Cpu)?;
     let mut missing = 0.0;
     for (layer, residual) in group.layers.iter().zip(dense.f_unbind(0)?) {
         let name = format!("{}.weight", layer.module);

@@ -19,6 +19,7 @@
 //! | file | holds |
 //! |---|---|
 //! | [`state`] | the global state, its digest, and means of updates |
+//! | [`ideal`] | the ideal update, thin or dense, some clients at a time |
 //! | [`exactness`] | the residual folded, and the miss measured |
 //! | [`stale`] | updates that started from earlier states |
 //! | [`check`] | what an update must be before it is folded |
@@ -30,6 +31,7 @@ pub mod fedex;
 pub mod fedsvd;
 pub mod ffa;
 pub mod flora;
+pub mod ideal;
 pub mod normal;
 pub mod rolora;
 pub mod sorf;

@@ -201,3 +201,51 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_fleet_of_hundreds_is_aggregated_exactly_some_clients_at_a_time() {
+    let (clients, r) = (130, 2);
+    let layer = |i: i64| LinearLayer {
+        module: format!("layer.{i}"),
+        layer: i,
+        d_in: 9,
+        d_out: 12,
+    };
+    let case = Case {
+        layers: (0..2).map(layer).collect(),
+        r,
+        clients,
+        weights: vec![1.0 / clients as f64; clients],
+        seed: 3,
+    };
+    for (method, kind) in [
+        ("ours", "lora"),
+        ("ours_vera", "vera"),
+        ("sorf_vera_exact", "sorf_vera"),
+    ] {
+        let adapter = case.adapter(kind);
+        let updates: Vec<_> = (0..clients)
+            .map(|c| case.update(&*adapter, method, c))
+            .collect();
+        let trained = initial_state(&*adapter, &case.layers, case.seed, 0);
+        let mut state = GlobalState {
+            trained,
+            ..GlobalState::default()
+        };
+        let report = aggregate(
+            method,
+            &*adapter,
+            &case.layers,
+            &updates,
+            &case.weights,
+            &mut state,
+        );
+        let dense = case.dense_error(&*adapter, &updates, &state);
+        assert!(dense < 1e-6, "{method}: {dense:e}");
+        assert!(
+            report.exactness_error < 1e-6,
+            "{method}: {:e}",
+            report.exactness_error
+        );
+    }
+}

@@ -23,6 +23,7 @@ use std::rc::Rc;
 
 use tch::{Device, Kind, Tensor};
 
+use super::population::CLIENTS_AT_ONCE;
 use super::projection::Projection;
 use super::{
     Adapter, AdapterTensor, Delta, Factors, LayerGroup, Population, Prepared, Role, tensor_name,
@@ -161,6 +162,10 @@ impl Adapter for SorfVera {
         }))
     }
 
+    fn rank(&self, _updates: usize) -> i64 {
+        self.r
+    }
+
     fn factors(&self, group: &LayerGroup, updates: &Population<'_>) -> Result<Factors, ModelError> {
         let core = self.core_factors(group, updates)?;
         Ok(Factors {
@@ -179,6 +184,21 @@ pub fn mean_lambda(
     updates: &Population<'_>,
     r: i64,
 ) -> Result<Tensor, ModelError> {
+    let mut mean = vec![0.0; (group.len() * r * r) as usize];
+    for some in updates.chunks(CLIENTS_AT_ONCE) {
+        add_lambdas(group, &some, r, &mut mean)?;
+    }
+    let mean = Tensor::f_from_slice(&mean)?.f_view([group.len(), r, r])?;
+    Ok(mean.f_to_device(updates.device)?)
+}
+
+/// Adds `Σ wₖ Λ(mₖ, θₖ)` to each layer's sum, row-major (L, r, r).
+fn add_lambdas(
+    group: &LayerGroup,
+    updates: &Population<'_>,
+    r: i64,
+    sums: &mut [f64],
+) -> Result<(), ModelError> {
     let (layers, clients) = (group.len() as usize, updates.weights.len());
     let host = Population {
         device: Device::Cpu,
@@ -187,7 +207,6 @@ pub fn mean_lambda(
     let scales = Vec::<f64>::try_from(&host.stack(group, SCALE)?.f_flatten(0, -1)?)?;
     let angles = Vec::<f64>::try_from(&host.stack(group, ANGLES)?.f_flatten(0, -1)?)?;
     let (size, pairs) = ((r * r) as usize, (r * (r - 1) / 2) as usize);
-    let mut mean = vec![0.0; layers * size];
     // One thread per half of the layers: each sum runs in client order, whatever the threads.
     let work = |first: usize, sums: &mut [f64]| {
         for (i, sum) in sums.chunks_mut(size).enumerate() {
@@ -206,13 +225,12 @@ pub fn mean_lambda(
         .min(layers.max(1));
     let share = layers.div_ceil(threads).max(1);
     std::thread::scope(|scope| {
-        for (i, sums) in mean.chunks_mut(share * size).enumerate() {
+        for (i, sums) in sums.chunks_mut(share * size).enumerate() {
             let work = &work;
             scope.spawn(move || work(i * share, sums));
         }
     });
-    let mean = Tensor::f_from_slice(&mean)?.f_view([group.len(), r, r])?;
-    Ok(mean.f_to_device(updates.device)?)
+    Ok(())
 }
 
 struct PreparedSorf {
