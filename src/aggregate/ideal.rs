@@ -67,7 +67,6 @@ impl Ideal {
     }
 
     /// The dense update, (L, d_out, d_in).
-    #[must_use]
     pub fn product(&self) -> Tensor {
         match self {
             Self::Thin(factors) => factors.product(),
