@@ -1,9 +1,10 @@
-//! Files that are whole or not there: written beside their place, synced, renamed into it.
+//! Files that are whole or not there: written beside their place, synced, renamed into it. And
+//! where the program's own files lie.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Writes a file atomically: a reader, or a machine that comes back from a power cut, finds the
 /// old content or the new, never a part.
@@ -23,4 +24,27 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(path).map_err(|e| e.error)?;
     File::open(folder)?.sync_all()
+}
+
+/// Where this program caches what it can make again, by the XDG Base Directory Specification;
+/// `None` for a user without a home.
+#[must_use]
+pub fn cache_folder() -> Option<PathBuf> {
+    user_folder("XDG_CACHE_HOME", ".cache")
+}
+
+/// Where this program remembers what it found out, by the same specification.
+#[must_use]
+pub fn state_folder() -> Option<PathBuf> {
+    user_folder("XDG_STATE_HOME", ".local/state")
+}
+
+fn user_folder(variable: &str, in_home: &str) -> Option<PathBuf> {
+    let set = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    let folder = set(variable).or_else(|| Some(set("HOME")?.join(in_home)))?;
+    Some(folder.join("regatta"))
 }

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use crate::adapter::Targets;
 use crate::config::{DATA_FOLDER, DataPlan, DataSource, HUB, ModelSource, Plan, Problems};
 use crate::glue::source::LoadOptions;
-use crate::glue::{GlueError, PartitionError, TaskData, TextEncoder};
+use crate::glue::{GlueError, Limits, PartitionError, TaskData, TextEncoder};
 use crate::glue::{load_with, locate, partition};
-use crate::model::ModelConfig;
+use crate::model::{Architecture, ModelConfig, ModelFiles};
 
 /// What training starts from.
 #[derive(Debug)]
@@ -16,8 +16,8 @@ pub struct Inputs {
     pub data: TaskData,
     /// Each client's share: positions in the training split.
     pub shards: Vec<Vec<u32>>,
-    /// The folder of the pretrained model.
-    pub model_dir: PathBuf,
+    /// The pretrained model.
+    pub model: ModelFiles,
     /// The model's sizes.
     pub config: ModelConfig,
     /// The model's tokenizer.
@@ -37,11 +37,11 @@ impl Inputs {
             load_model(plan, &mut problems),
         ) {
             (Some((data, shards)), Some(model)) => {
-                let (model_dir, config, encoder) = model;
+                let (model, config, encoder) = model;
                 problems.into_result(Self {
                     data,
                     shards,
-                    model_dir,
+                    model,
                     config,
                     encoder,
                 })
@@ -61,7 +61,7 @@ pub fn check_local(plan: &Plan) -> Result<(), Problems> {
     if matches!(plan.data.source, DataSource::Folder(_)) {
         load_data(plan, &mut problems);
     }
-    if matches!(plan.model.source, ModelSource::Folder(_)) {
+    if !matches!(plan.model.source, ModelSource::Hub(_)) {
         load_model(plan, &mut problems);
     }
     problems.into_result(())
@@ -140,14 +140,49 @@ fn data_remedy(folder: &Path) -> String {
     remedy
 }
 
-/// The model's folder, sizes and tokenizer; `None` when a problem was reported.
-fn load_model(plan: &Plan, problems: &mut Problems) -> Option<(PathBuf, ModelConfig, TextEncoder)> {
-    let folder = match &plan.model.source {
-        ModelSource::Folder(folder) => folder.clone(),
-        ModelSource::Hub(name) => locate::model_dir(name)
-            .map_err(|error| problems.report_error("model", error))
-            .ok()?,
+/// The model, its sizes and tokenizer; `None` when a problem was reported.
+fn load_model(
+    plan: &Plan,
+    problems: &mut Problems,
+) -> Option<(ModelFiles, ModelConfig, TextEncoder)> {
+    let (model, tokenizer_key) = match &plan.model.source {
+        ModelSource::Folder(folder) => (snapshot(folder.clone(), problems)?, "model"),
+        ModelSource::Hub(name) => {
+            let folder = locate::model_dir(name)
+                .map_err(|error| problems.report_error("model", error))
+                .ok()?;
+            (snapshot(folder, problems)?, "model")
+        }
+        ModelSource::Random {
+            architecture,
+            tokenizer,
+        } => (random(architecture, tokenizer, problems)?, "tokenizer"),
     };
+    let config = model
+        .config()
+        .map_err(|error| problems.report_error("model", error))
+        .ok()?;
+    for (key, error) in Targets::of(&plan.adapter).misses(&config) {
+        problems.report_error(key, error);
+    }
+    let encoder = encoder(
+        &model,
+        &plan.model.source,
+        plan.data.max_seq_length as usize,
+    )
+    .map_err(|error| {
+        let key = match error {
+            GlueError::SequenceLength { .. } => "max_seq_length",
+            _ => tokenizer_key,
+        };
+        problems.report_error(key, error);
+    })
+    .ok()?;
+    Some((model, config, encoder))
+}
+
+/// A snapshot folder with all that it needs.
+fn snapshot(folder: PathBuf, problems: &mut Problems) -> Option<ModelFiles> {
     if !folder.is_dir() {
         let remedy = if folder.starts_with("models/minilm") {
             "`make setup` fetches it (paths are taken from the current directory)"
@@ -170,22 +205,43 @@ fn load_model(plan: &Plan, problems: &mut Problems) -> Option<(PathBuf, ModelCon
         );
         return None;
     }
-    let config = ModelConfig::read(&folder.join("config.json"))
-        .map_err(|error| problems.report_error("model", error))
-        .ok()?;
-    for (key, error) in Targets::of(&plan.adapter).misses(&config) {
-        problems.report_error(key, error);
+    Some(ModelFiles::Snapshot(folder))
+}
+
+fn random(
+    architecture: &Architecture,
+    tokenizer: &Path,
+    problems: &mut Problems,
+) -> Option<ModelFiles> {
+    if !tokenizer.is_file() {
+        let right = "name a tokenizer.json (paths are taken from the current directory)";
+        problems.report("tokenizer", "there is no such file", right);
     }
-    let encoder = TextEncoder::from_model_dir(&folder, plan.data.max_seq_length as usize)
-        .map_err(|error| {
-            let key = match error {
-                GlueError::SequenceLength { .. } => "max_seq_length",
-                _ => "model",
+    let model = ModelFiles::random(architecture, tokenizer);
+    let model = model
+        .map_err(|error| problems.report_error("model", error))
+        .ok();
+    model.filter(|_| tokenizer.is_file())
+}
+
+fn encoder(
+    model: &ModelFiles,
+    source: &ModelSource,
+    max_seq_length: usize,
+) -> Result<TextEncoder, GlueError> {
+    match model {
+        ModelFiles::Snapshot(folder) => TextEncoder::from_model_dir(folder, max_seq_length),
+        ModelFiles::Random { config, tokenizer } => {
+            let size = |size: i64| usize::try_from(size).unwrap_or(0);
+            let limits = Limits {
+                model: source.to_string(),
+                vocabulary: size(config.vocab_size),
+                positions: size(config.max_tokens()),
+                pad_id: u32::try_from(config.pad_token_id).unwrap_or(0),
             };
-            problems.report_error(key, error);
-        })
-        .ok()?;
-    Some((folder, config, encoder))
+            TextEncoder::new(tokenizer, &limits, max_seq_length)
+        }
+    }
 }
 
 fn check_init_adapter(plan: &Plan, problems: &mut Problems) {

@@ -47,7 +47,7 @@ pub fn describe(plan: &Plan) -> String {
 fn on_the_hub(plan: &Plan) -> Vec<String> {
     let model = match &plan.model.source {
         ModelSource::Hub(name) => Some(format!("the model {name}")),
-        ModelSource::Folder(_) => None,
+        ModelSource::Folder(_) | ModelSource::Random { .. } => None,
     };
     let data =
         (plan.data.source == DataSource::Hub).then(|| format!("the data of {}", plan.data.task));

@@ -47,6 +47,9 @@ pub fn export(args: &ExportArgs) -> anyhow::Result<()> {
     let Format::Peft = args.format;
     let (best, merge) = (args.best == Some(true), args.merge == Some(true));
     let trained = TrainedModel::of_run(&args.run, best).map_err(Problems::with_input)?;
+    if let Some(reason) = trained.base_is_nowhere().filter(|_| !merge) {
+        return Err(Problems::with_input(reason).into());
+    }
     let out = args
         .out
         .clone()

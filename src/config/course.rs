@@ -22,7 +22,7 @@ const FREE: [&str; 5] = [
 const BOUND: [&str; 2] = ["name", "threads_per_lane"];
 
 /// Settings that name files. It is their content that counts, wherever it lies by now.
-const FILES: [&str; 3] = ["data", "init_adapter", "model"];
+const FILES: [&str; 4] = ["data", "init_adapter", "model", "tokenizer"];
 
 /// The settings and tables that decide what the plan's run comes to, by key, as TOML writes their
 /// values. Files are left out.

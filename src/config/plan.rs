@@ -10,6 +10,7 @@ use regatta_actors::plan::{
 };
 
 use crate::glue::{Partition, Task};
+use crate::model::Architecture;
 
 use super::problems::{Origins, Problems};
 use super::script::Script;
@@ -113,6 +114,9 @@ pub struct ModelPlan {
     pub init_adapter: Option<PathBuf>,
 }
 
+/// What a model's name begins with when its weights are to be drawn.
+pub const RANDOM: &str = "random:";
+
 /// Where a pretrained model is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelSource {
@@ -120,6 +124,13 @@ pub enum ModelSource {
     Folder(PathBuf),
     /// A repository of the Hugging Face hub.
     Hub(String),
+    /// None: weights drawn from the run's seed.
+    Random {
+        /// The architecture.
+        architecture: Architecture,
+        /// A `tokenizer.json`.
+        tokenizer: PathBuf,
+    },
 }
 
 impl fmt::Display for ModelSource {
@@ -127,6 +138,7 @@ impl fmt::Display for ModelSource {
         match self {
             Self::Folder(path) => path.display().fmt(f),
             Self::Hub(name) => f.write_str(name),
+            Self::Random { architecture, .. } => write!(f, "{RANDOM}{architecture}"),
         }
     }
 }

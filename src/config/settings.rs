@@ -185,9 +185,14 @@ pub struct Settings {
     #[arg(long, help_heading = DATA, value_name = "N")]
     pub limit_eval: Option<u64>,
 
-    /// Folder of a Hugging Face snapshot, or a name on the hub [default: roberta-base]
-    #[arg(long, help_heading = MODEL, value_name = "DIR|NAME")]
+    /// Folder of a Hugging Face snapshot, or a name on the hub; random:NAME or random:CONFIG.json
+    /// draws the weights from the seed, where NAME is minilm-l6, bert-base, bert-large,
+    /// distilroberta-base, roberta-base or roberta-large [default: roberta-base]
+    #[arg(long, help_heading = MODEL, value_name = "DIR|NAME|random:NAME")]
     pub model: Option<String>,
+    /// tokenizer.json for a random model [default: the model's own, where it has one]
+    #[arg(long, help_heading = MODEL, value_name = "FILE")]
+    pub tokenizer: Option<PathBuf>,
     /// Dropout inside the frozen model (hidden and attention) [default: as the model's
     /// config.json says]
     #[arg(long, help_heading = MODEL, value_name = "P")]

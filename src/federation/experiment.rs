@@ -1,12 +1,12 @@
 //! Everything a run needs, loaded and checked once, shared by all threads.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::adapter::{Adapter, LayerGroup, Targets, registry, tensor_name};
 use crate::aggregate::{self, Aggregator, GlobalState};
 use crate::config::{Bias, Plan, Precision, Problems};
+use crate::files;
 use crate::glue::{Column, EncodedSplit, GlueError, Split, TextEncoder};
 use crate::inputs::Inputs;
 use crate::model::{Checkpoint, LinearLayer};
@@ -65,13 +65,14 @@ impl Experiment {
         let Inputs {
             data,
             shards,
-            model_dir,
+            model,
             encoder,
             ..
         } = inputs;
         let labels = data.task.num_labels() as i64;
         let mut report = |key: &str, error: String| problems.report_error(key, error);
-        let mut checkpoint = Checkpoint::read(&model_dir, labels, plan.seed)
+        let mut checkpoint = model
+            .checkpoint(labels, plan.seed)
             .map_err(|e| report("model", e.to_string()))
             .ok()?;
         if let Some(p) = plan.model.dropout {
@@ -223,21 +224,10 @@ fn encode(encoder: &TextEncoder, split: &Split, problems: &mut Problems) -> Opti
 }
 
 fn encode_cached(encoder: &TextEncoder, split: &Split) -> Result<EncodedSplit, GlueError> {
-    match cache_folder() {
-        Some(folder) => encoder.encode_cached(split, &folder),
+    match files::cache_folder() {
+        Some(folder) => encoder.encode_cached(split, &folder.join("tokens")),
         None => encoder.encode(split),
     }
-}
-
-/// Where tokens are cached between runs; nowhere for a user without a home.
-fn cache_folder() -> Option<PathBuf> {
-    let set = |name| {
-        std::env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    let caches = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?;
-    Some(caches.join("regatta").join("tokens"))
 }
 
 fn choose_layers(

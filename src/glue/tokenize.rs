@@ -15,6 +15,19 @@ use super::token_cache::{TokenCache, Tokens};
 /// Texts encoded at once; bounds the memory that full encodings (offsets, tokens, words) take.
 const CHUNK: usize = 4096;
 
+/// What of a model its tokens depend on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// The model's name, or the file that says all this; for errors.
+    pub model: String,
+    /// Tokens that it embeds.
+    pub vocabulary: usize,
+    /// The longest sequence that its position embeddings take.
+    pub positions: usize,
+    /// The token that pads a batch.
+    pub pad_id: u32,
+}
+
 /// The part of a model's `config.json` that tokenising depends on.
 #[derive(Debug, Clone, Deserialize)]
 struct ModelConfig {
@@ -54,17 +67,27 @@ impl TextEncoder {
     /// When a file is missing or unusable, when the tokenizer knows tokens that the model does
     /// not, or when the model has fewer positions than `max_seq_length`.
     pub fn from_model_dir(dir: &Path, max_seq_length: usize) -> Result<Self, GlueError> {
-        let (config_path, config) = read_config(dir)?;
-        let path = dir.join("tokenizer.json");
-        let bytes = std::fs::read(&path).map_err(GlueError::io("read", &path))?;
+        Self::new(
+            &dir.join("tokenizer.json"),
+            &read_limits(dir)?,
+            max_seq_length,
+        )
+    }
+
+    /// Takes a `tokenizer.json` for a model of these limits.
+    ///
+    /// # Errors
+    /// As [`TextEncoder::from_model_dir`].
+    pub fn new(path: &Path, limits: &Limits, max_seq_length: usize) -> Result<Self, GlueError> {
+        let bytes = std::fs::read(path).map_err(GlueError::io("read", path))?;
         let unusable = |message: String| GlueError::Model {
-            path: path.clone(),
+            path: path.to_owned(),
             message,
         };
         let mut tokenizer = Tokenizer::from_bytes(&bytes)
             .map_err(|error| unusable(format!("not a tokenizer: {error}")))?;
-        check_vocabulary(&tokenizer, &config, &config_path, &path)?;
-        check_length(&tokenizer, &config, max_seq_length)?;
+        check_vocabulary(&tokenizer, limits, path)?;
+        check_length(&tokenizer, limits, max_seq_length)?;
         tokenizer
             .with_truncation(Some(TruncationParams {
                 max_length: max_seq_length,
@@ -80,7 +103,7 @@ impl TextEncoder {
         hasher.update(&bytes);
         Ok(Self {
             tokenizer,
-            pad_id: config.pad_token_id,
+            pad_id: limits.pad_id,
             digest: hasher.finalize(),
         })
     }
@@ -160,50 +183,45 @@ fn push(tokens: &mut Tokens, encoding: &Encoding) {
     tokens.truncated += u64::from(!encoding.get_overflowing().is_empty());
 }
 
-fn read_config(dir: &Path) -> Result<(PathBuf, ModelConfig), GlueError> {
+fn read_limits(dir: &Path) -> Result<Limits, GlueError> {
     let path = dir.join("config.json");
     let text = std::fs::read(&path).map_err(GlueError::io("read", &path))?;
-    let config = serde_json::from_slice(&text).map_err(|error| GlueError::Model {
+    let config: ModelConfig = serde_json::from_slice(&text).map_err(|error| GlueError::Model {
         path: path.clone(),
         message: error.to_string(),
     })?;
-    Ok((path, config))
+    Ok(Limits {
+        model: path.display().to_string(),
+        vocabulary: config.vocab_size,
+        positions: config.positions(),
+        pad_id: config.pad_token_id,
+    })
 }
 
 /// A token beyond the embedding table would be an index out of bounds in mid-training.
-fn check_vocabulary(
-    tokenizer: &Tokenizer,
-    config: &ModelConfig,
-    config_path: &Path,
-    path: &Path,
-) -> Result<(), GlueError> {
+fn check_vocabulary(tokenizer: &Tokenizer, limits: &Limits, path: &Path) -> Result<(), GlueError> {
     let tokens = tokenizer
         .get_vocab(true)
         .into_values()
         .max()
         .map_or(0, |id| id as usize + 1);
-    if tokens <= config.vocab_size {
+    if tokens <= limits.vocabulary {
         return Ok(());
     }
     Err(GlueError::Model {
         path: path.to_owned(),
         message: format!(
             "it has {tokens} tokens, but the model of {} embeds {}: they do not belong together",
-            config_path.display(),
-            config.vocab_size
+            limits.model, limits.vocabulary
         ),
     })
 }
 
-fn check_length(
-    tokenizer: &Tokenizer,
-    config: &ModelConfig,
-    requested: usize,
-) -> Result<(), GlueError> {
+fn check_length(tokenizer: &Tokenizer, limits: &Limits, requested: usize) -> Result<(), GlueError> {
     let special = tokenizer
         .get_post_processor()
         .map_or(0, |it| it.added_tokens(true));
-    let (least, most) = (special + 2, config.positions());
+    let (least, most) = (special + 2, limits.positions);
     if (least..=most).contains(&requested) {
         return Ok(());
     }

@@ -1,6 +1,6 @@
 //! A Hugging Face snapshot folder: `config.json`, `model.safetensors`, `tokenizer.json`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rand_distr::{Distribution, Normal};
 use regatta_actors::random::StreamKey;
@@ -12,8 +12,6 @@ use crate::tensors::{HostTensor, TensorMap};
 /// A pretrained model on the host: configuration and float32 tensors under their full names.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
-    /// The folder it came from.
-    pub folder: PathBuf,
     /// The architecture.
     pub config: ModelConfig,
     /// The frozen tensors; without the classification head.
@@ -60,7 +58,6 @@ impl Checkpoint {
             }
         }
         Ok(Self {
-            folder: folder.into(),
             config,
             base,
             head,
@@ -87,7 +84,8 @@ fn take_or_draw(
     })
 }
 
-fn draw_normal(values: &mut [f32], spread: f64, name: &str, seed: u64) {
+/// Fills values with normal draws that are keyed by the seed and the tensor's name.
+pub(super) fn draw_normal(values: &mut [f32], spread: f64, name: &str, seed: u64) {
     let key = StreamKey {
         seed,
         purpose: "fresh weights",

@@ -124,6 +124,22 @@ impl ModelConfig {
     }
 
     fn check(&self) -> Result<(), String> {
+        for (key, size) in [
+            ("vocab_size", self.vocab_size),
+            ("hidden_size", self.hidden_size),
+            ("num_hidden_layers", self.num_hidden_layers),
+            ("intermediate_size", self.intermediate_size),
+            ("max_position_embeddings", self.max_position_embeddings),
+            ("type_vocab_size", self.type_vocab_size),
+        ] {
+            if size < 1 {
+                return Err(format!("{key} is {size}; it must be 1 or more"));
+            }
+        }
+        if !(0..self.vocab_size).contains(&self.pad_token_id) {
+            let (pad, tokens) = (self.pad_token_id, self.vocab_size);
+            return Err(format!("pad_token_id {pad} is none of the {tokens} tokens"));
+        }
         let heads = self.num_attention_heads;
         if heads < 1 || self.hidden_size % heads != 0 {
             let hidden = self.hidden_size;
@@ -193,6 +209,43 @@ impl ModelConfig {
                 d_out,
             })
             .collect()
+    }
+
+    /// Names and shapes of the tensors below the head, BERT's pooler among them.
+    #[must_use]
+    pub fn base_tensors(&self) -> Vec<(String, Vec<i64>)> {
+        let (h, prefix) = (self.hidden_size, self.family.prefix());
+        let norm = |module: String| {
+            [("weight", vec![h]), ("bias", vec![h])]
+                .map(|(end, shape)| (format!("{module}.LayerNorm.{end}"), shape))
+        };
+        let table = |name, rows| {
+            let name = format!("{prefix}.embeddings.{name}_embeddings.weight");
+            (name, vec![rows, h])
+        };
+        let mut tensors = vec![
+            table("word", self.vocab_size),
+            table("position", self.max_position_embeddings),
+            table("token_type", self.type_vocab_size),
+        ];
+        tensors.extend(norm(format!("{prefix}.embeddings")));
+        for layer in self.linear_layers() {
+            tensors.push((
+                format!("{}.weight", layer.module),
+                vec![layer.d_out, layer.d_in],
+            ));
+            tensors.push((format!("{}.bias", layer.module), vec![layer.d_out]));
+        }
+        for layer in 0..self.num_hidden_layers {
+            let layer = format!("{prefix}.encoder.layer.{layer}");
+            tensors.extend(norm(format!("{layer}.attention.output")));
+            tensors.extend(norm(format!("{layer}.output")));
+        }
+        if self.family == Family::Bert {
+            tensors.push((format!("{prefix}.pooler.dense.weight"), vec![h, h]));
+            tensors.push((format!("{prefix}.pooler.dense.bias"), vec![h]));
+        }
+        tensors
     }
 
     /// Names and shapes of the classification head's tensors for so many outputs.

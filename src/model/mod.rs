@@ -2,8 +2,11 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | [`architecture`] | architectures by name, for models without a checkpoint |
 //! | [`config`] | `config.json`, and the list of linear layers that adapters may target |
 //! | [`checkpoint`] | a snapshot folder read into named tensors; a fresh head where there is none |
+//! | [`files`] | a model at hand: a snapshot folder, or an architecture to draw weights for |
+//! | `random` | weights drawn from a seed |
 //! | [`weights`] | named tensors on a device, seen through a prefix, with an overlay |
 //! | [`layers`] | linear (where adapters attach), layer norm, embedding |
 //! | [`encoder`] | embeddings, attention, feed-forward |
@@ -14,18 +17,23 @@
 //! A [`Classifier`] is cheap to build: it borrows nothing, copies no weights, and a client's
 //! replica is one built with that client's trained tensors laid over the shared, frozen ones.
 
+pub mod architecture;
 pub mod checkpoint;
 pub mod classifier;
 pub mod config;
 pub mod dropout;
 pub mod encoder;
+pub mod files;
 pub mod layers;
+mod random;
 pub mod weights;
 
+pub use architecture::Architecture;
 pub use checkpoint::Checkpoint;
 pub use classifier::{Classifier, Inputs};
 pub use config::{Family, LinearLayer, ModelConfig};
 pub use dropout::Masks;
+pub use files::ModelFiles;
 pub use weights::{View, Weights};
 
 use std::path::PathBuf;

@@ -10,7 +10,7 @@ use super::export::ExportError;
 use crate::adapter::tensor_name;
 use crate::files::write_atomically;
 use crate::glue::Task;
-use crate::model::{Checkpoint, Family, ModelConfig, ModelError};
+use crate::model::{Checkpoint, Family, ModelError, ModelFiles};
 use crate::tensors::{HostTensor, TensorMap};
 
 /// What a tokenizer may consist of.
@@ -85,17 +85,9 @@ fn held<'a>(
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn config(base: &Path, task: Task) -> Result<Map<String, Value>, ExportError> {
-    let family = ModelConfig::read(base)?.family;
-    let text = std::fs::read_to_string(base).map_err(|source| ModelError::Io {
-        path: base.into(),
-        source,
-    })?;
-    let mut config: Map<String, Value> =
-        serde_json::from_str(&text).map_err(|error| ModelError::Config {
-            path: base.into(),
-            reason: error.to_string(),
-        })?;
+pub fn config(base: &ModelFiles, task: Task) -> Result<Map<String, Value>, ExportError> {
+    let family = base.config()?.family;
+    let mut config = base.config_json()?;
     for stale in [
         "_name_or_path",
         "dtype",
@@ -137,13 +129,19 @@ pub fn config(base: &Path, task: Task) -> Result<Map<String, Value>, ExportError
 ///
 /// # Errors
 /// When a file cannot be read or written.
-pub fn copy_tokenizer(base: &Path, folder: &Path) -> Result<(), ExportError> {
-    for file in TOKENIZER_FILES.map(|name| base.join(name)) {
-        let Some(name) = file.file_name().filter(|_| file.is_file()) else {
-            continue;
-        };
+pub fn copy_tokenizer(base: &ModelFiles, folder: &Path) -> Result<(), ExportError> {
+    let copies: Vec<_> = match base {
+        ModelFiles::Snapshot(base) => TOKENIZER_FILES
+            .map(|name| (base.join(name), folder.join(name)))
+            .into_iter()
+            .filter(|(file, _)| file.is_file())
+            .collect(),
+        ModelFiles::Random { tokenizer, .. } => {
+            vec![(tokenizer.clone(), folder.join("tokenizer.json"))]
+        }
+    };
+    for (file, copy) in copies {
         let bytes = std::fs::read(&file).map_err(ExportError::io(&file))?;
-        let copy = folder.join(name);
         write_atomically(&copy, &bytes).map_err(ExportError::io(&copy))?;
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! A finished run's model, ready to be written in another form.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tch::Device;
 
@@ -11,7 +11,7 @@ use crate::adapter::{Adapter, Factors, LayerGroup, Population, registry, tensor_
 use crate::config::{Machine, ModelSource, Plan, Settings, load};
 use crate::files::write_atomically;
 use crate::glue::locate;
-use crate::model::{Checkpoint, LinearLayer, ModelConfig, ModelError};
+use crate::model::{LinearLayer, ModelConfig, ModelError, ModelFiles};
 
 /// What to do about a pretrained model that is not there.
 const STARTED_IN: &str = "export from the directory that the run was started in";
@@ -82,9 +82,9 @@ impl TrainedModel {
     /// # Errors
     /// When the base model is not there, or nothing can be written.
     pub fn write_merged(&self, folder: &Path) -> Result<(), ExportError> {
-        let base = self.base_folder()?;
+        let base = self.base()?;
         let task = self.plan.data.task;
-        let checkpoint = Checkpoint::read(&base, task.num_labels() as i64, self.plan.seed)?;
+        let checkpoint = base.checkpoint(task.num_labels() as i64, self.plan.seed)?;
         std::fs::create_dir_all(folder).map_err(ExportError::io(folder))?;
         let merged = merge::merged(self, &checkpoint)?;
         merged.write(&folder.join("model.safetensors"))?;
@@ -92,7 +92,7 @@ impl TrainedModel {
         let path = folder.join("README.md");
         let note = note::of_merged(self);
         write_atomically(&path, note.as_bytes()).map_err(ExportError::io(&path))?;
-        let config = merge::config(&base.join("config.json"), task)?;
+        let config = merge::config(&base, task)?;
         write_json(&folder.join("config.json"), &config)
     }
 
@@ -107,7 +107,7 @@ impl TrainedModel {
     /// # Errors
     /// When the base model's configuration cannot be read, or a tensor is missing.
     pub fn as_lora(&self) -> Result<AdapterFiles, ExportError> {
-        let config = ModelConfig::read(&self.base_folder()?.join("config.json"))?;
+        let config = self.base()?.config()?;
         let mut tensors = self.folder.tensors.clone();
         self.each_layer(&config, |layer, suffixes, factors| {
             for suffix in suffixes {
@@ -167,18 +167,38 @@ impl TrainedModel {
         build(&self.plan.adapter, layers).map_err(ExportError::Refused)
     }
 
-    /// The folder of the pretrained model.
-    fn base_folder(&self) -> Result<PathBuf, ExportError> {
+    /// Why nobody could load the adapter alone; `None`: the base model can be had.
+    #[must_use]
+    pub fn base_is_nowhere(&self) -> Option<String> {
         match &self.plan.model.source {
-            ModelSource::Folder(path) if path.is_dir() => Ok(path.clone()),
+            ModelSource::Random { .. } => Some(format!(
+                "{} is in no file that an adapter could be loaded with; --merge writes the whole \
+                 model",
+                self.base_name()
+            )),
+            ModelSource::Folder(_) | ModelSource::Hub(_) => None,
+        }
+    }
+
+    /// The pretrained model.
+    fn base(&self) -> Result<ModelFiles, ExportError> {
+        match &self.plan.model.source {
+            ModelSource::Folder(path) if path.is_dir() => Ok(ModelFiles::Snapshot(path.clone())),
             ModelSource::Folder(path) => Err(ExportError::Refused(format!(
                 "there is no {}; {STARTED_IN}",
                 path.display()
             ))),
             // A folder's name looks like a hub's where there is no such folder.
-            ModelSource::Hub(name) => locate::model_dir(name).map_err(|error| {
-                ExportError::Refused(format!("{error}; if {name} is a folder, {STARTED_IN}"))
-            }),
+            ModelSource::Hub(name) => {
+                let folder = locate::model_dir(name).map_err(|error| {
+                    ExportError::Refused(format!("{error}; if {name} is a folder, {STARTED_IN}"))
+                })?;
+                Ok(ModelFiles::Snapshot(folder))
+            }
+            ModelSource::Random {
+                architecture,
+                tokenizer,
+            } => Ok(ModelFiles::random(architecture, tokenizer)?),
         }
     }
 
@@ -191,7 +211,7 @@ impl TrainedModel {
                 .unwrap_or_else(|_| path.clone())
                 .display()
                 .to_string(),
-            ModelSource::Hub(name) => name.clone(),
+            ModelSource::Hub(_) | ModelSource::Random { .. } => self.plan.model.source.to_string(),
         }
     }
 }

@@ -16,9 +16,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::glue::{Partition, Task};
+use crate::model::Architecture;
 
 use super::plan::{
-    DataPlan, DataSource, ModelPlan, ModelSource, Plan, TelemetryPlan, TrainingPlan,
+    DataPlan, DataSource, ModelPlan, ModelSource, Plan, RANDOM, TelemetryPlan, TrainingPlan,
 };
 use super::problems::{Origin, Problems};
 use super::script::Script;
@@ -168,12 +169,17 @@ impl Resolver<'_> {
             .model
             .get_or_insert_with(|| "roberta-base".into())
             .clone();
-        let source = if is_hub_name(&name) {
+        let source = if let Some(architecture) = name.strip_prefix(RANDOM) {
+            self.random_model(architecture)
+        } else if is_hub_name(&name) {
             self.require_hub("model");
             ModelSource::Hub(name)
         } else {
             ModelSource::Folder(PathBuf::from(name))
         };
+        if !matches!(source, ModelSource::Random { .. }) {
+            self.meaningless("tokenizer", "a model that brings its own");
+        }
         let dropout = self.settings.model_dropout;
         if let Some(dropout) = dropout {
             self.number("model_dropout", dropout, 0.0..1.0, "from 0 to less than 1");
@@ -182,6 +188,25 @@ impl Resolver<'_> {
             source,
             dropout,
             init_adapter: self.settings.init_adapter.clone(),
+        }
+    }
+
+    /// A model whose weights are drawn.
+    fn random_model(&mut self, architecture: &str) -> ModelSource {
+        let parsed = architecture.parse();
+        if let Err(error) = &parsed {
+            self.problems.report_error("model", error);
+        }
+        let tokenizer = self.settings.tokenizer.clone();
+        self.problems.require(
+            tokenizer.is_some(),
+            "model",
+            "a random model has no tokenizer of its own",
+            "name a tokenizer.json with --tokenizer",
+        );
+        ModelSource::Random {
+            architecture: parsed.unwrap_or_else(|_| Architecture::File(PathBuf::new())),
+            tokenizer: tokenizer.unwrap_or_default(),
         }
     }
 

@@ -1,0 +1,82 @@
+//! A model that is at hand: a snapshot folder, or an architecture whose weights are drawn.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::architecture::Architecture;
+use super::{Checkpoint, ModelConfig, ModelError};
+
+/// Where a model's configuration and weights are.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ModelFiles {
+    /// A Hugging Face snapshot.
+    Snapshot(PathBuf),
+    /// Weights drawn from the run's seed, with a tokenizer from elsewhere.
+    Random {
+        /// The architecture.
+        config: ModelConfig,
+        /// A `tokenizer.json`.
+        tokenizer: PathBuf,
+    },
+}
+
+impl ModelFiles {
+    /// A model whose weights are to be drawn.
+    ///
+    /// # Errors
+    /// When the architecture's file cannot be read.
+    pub fn random(architecture: &Architecture, tokenizer: &Path) -> Result<Self, ModelError> {
+        Ok(Self::Random {
+            config: architecture.config()?,
+            tokenizer: tokenizer.to_owned(),
+        })
+    }
+
+    /// The architecture.
+    ///
+    /// # Errors
+    /// When `config.json` cannot be read.
+    pub fn config(&self) -> Result<ModelConfig, ModelError> {
+        match self {
+            Self::Snapshot(folder) => ModelConfig::read(&folder.join("config.json")),
+            Self::Random { config, .. } => Ok(config.clone()),
+        }
+    }
+
+    /// The weights for a task with so many outputs.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::read`] and [`Checkpoint::random`].
+    pub fn checkpoint(&self, labels: i64, seed: u64) -> Result<Checkpoint, ModelError> {
+        match self {
+            Self::Snapshot(folder) => Checkpoint::read(folder, labels, seed),
+            Self::Random { config, .. } => Checkpoint::random(config.clone(), labels, seed),
+        }
+    }
+
+    /// All of `config.json`.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is no JSON object.
+    pub fn config_json(&self) -> Result<Map<String, Value>, ModelError> {
+        let (path, parsed) = match self {
+            Self::Snapshot(folder) => {
+                let path = folder.join("config.json");
+                let text = std::fs::read(&path).map_err(|source| ModelError::Io {
+                    path: path.clone(),
+                    source,
+                })?;
+                (path, serde_json::from_slice(&text))
+            }
+            Self::Random { config, .. } => {
+                let value = serde_json::to_value(config).and_then(serde_json::from_value);
+                (PathBuf::from("config.json"), value)
+            }
+        };
+        parsed.map_err(|error| ModelError::Config {
+            path,
+            reason: error.to_string(),
+        })
+    }
+}
