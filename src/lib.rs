@@ -31,6 +31,7 @@
 //! * [`inputs`]: the files that a plan names, read and checked.
 //! * [`control`]: steering a run from another process.
 //! * [`sweep`]: many runs, each in a process of its own.
+//! * [`calibrate`]: how lanes divide the cores best, measured and remembered.
 //! * [`cli`]: one file per subcommand.
 //!
 //! And below everything: [`files`] (whole or not there), [`table`] (shown, or
@@ -38,6 +39,7 @@
 
 pub mod adapter;
 pub mod aggregate;
+pub mod calibrate;
 pub mod cli;
 pub mod compare;
 pub mod config;

@@ -37,8 +37,8 @@ pub enum Command {
     Run(ScenarioArgs),
     /// Check a scenario and its files without running it
     Check(ScenarioArgs),
-    /// Show what this machine has: libtorch, devices, data sets, models
-    Doctor,
+    /// Show what this machine has: libtorch, devices, data sets, models; or calibrate its lanes
+    Doctor(DoctorArgs),
     /// Show a task's examples, and what each client gets of them
     Data(DataArgs),
     /// Go on with a run that was stopped or killed, from its last checkpoint
@@ -69,6 +69,19 @@ pub struct ScenarioArgs {
     /// The flags.
     #[command(flatten)]
     pub settings: Settings,
+}
+
+/// What the doctor is to do beside looking.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Measure how lanes divide the cores best, and remember it for all runs on this machine
+    /// [default: false]
+    #[arg(long)]
+    pub calibrate: Option<bool>,
+    /// The model to train meanwhile: a snapshot's folder, or random:NAME
+    /// [default: random:minilm-l6]
+    #[arg(long, requires = "calibrate", value_name = "DIR|random:NAME")]
+    pub model: Option<String>,
 }
 
 /// A scenario, and how to show its data.

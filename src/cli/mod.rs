@@ -61,10 +61,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Sweep(args) => sweep::sweep(args),
         Command::Schema => schema::schema(),
         Command::Export(args) => export::export(args),
-        Command::Doctor => {
-            doctor::doctor();
-            Ok(())
-        }
+        Command::Doctor(args) => doctor::doctor(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

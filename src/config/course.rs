@@ -72,6 +72,7 @@ mod tests {
             cores: 2,
             data_variable: None,
             has_data_folder: true,
+            ..Machine::default()
         };
         course(&load(Some(&path), &Settings::default(), &machine).unwrap())
     }

@@ -23,7 +23,7 @@ pub use course::course;
 pub use machine::Machine;
 pub use plan::{
     AdapterPlan, AggregationPlan, DataPlan, DataSource, DeviceSpec, DevicesPlan, LaneSpec,
-    ModelPlan, ModelSource, Plan, SimulationPlan, TelemetryPlan, TrainingPlan,
+    ModelPlan, ModelSource, Plan, RANDOM, SimulationPlan, TelemetryPlan, TrainingPlan,
 };
 pub use problems::{Origin, Origins, Problem, Problems};
 pub use settings::{AdapterKind, Bias, Clock, Method, Precision, Settings, Weighting};

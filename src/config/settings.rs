@@ -320,11 +320,12 @@ pub struct Settings {
     /// [default: true]
     #[arg(long, help_heading = DEVICES)]
     pub parallel_clients: Option<bool>,
-    /// Clients that train at once, at most one lane per client [default: one per client GPU; on
-    /// CPU one per core]
+    /// Clients that train at once, at most one lane per client; several lanes per GPU share it in
+    /// turn [default: one per client GPU; on CPU as many as have cores for their threads]
     #[arg(long, help_heading = DEVICES, value_name = "N")]
     pub lanes: Option<u32>,
-    /// CPU threads of each lane; another number may round differently [default: 1]
+    /// CPU threads of each lane; another number may round differently [default: 1; on CPU without
+    /// --lanes what `regatta doctor --calibrate` found best, if it was run]
     #[arg(long, help_heading = DEVICES, value_name = "N")]
     pub threads_per_lane: Option<u32>,
     /// Use the CPU even where there is CUDA [default: false]

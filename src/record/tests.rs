@@ -20,6 +20,7 @@ fn plan(out: &Path) -> Plan {
         cores: 1,
         data_variable: None,
         has_data_folder: true,
+        ..Machine::default()
     };
     load(None, &settings, &machine).unwrap()
 }

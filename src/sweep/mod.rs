@@ -160,6 +160,7 @@ mod tests {
             cores: 1,
             data_variable: None,
             has_data_folder: true,
+            ..Machine::default()
         }
     }
 

@@ -242,3 +242,30 @@ fn the_doctor_names_libtorch_the_data_and_what_is_missing() {
         assert!(said.contains(text), "{said}");
     }
 }
+
+#[test]
+fn a_calibration_is_remembered_and_what_runs_take_from_then_on() {
+    let place = Workplace::new();
+    let calibrate = "doctor --calibrate --model random:models/tiny/config.json";
+    let said = place.accepts(calibrate);
+    assert!(
+        said.contains("examples/s") && said.contains("lanes.toml"),
+        "{said}"
+    );
+    assert!(place.accepts("doctor").contains("as calibrated"));
+
+    // What others wrote there is not used, and said to be so.
+    place.write("state/regatta/lanes.toml", "[[dogs]]\nname = \"Rex\"\n");
+    let output = place.regatta("doctor");
+    let warned = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{warned}");
+    assert!(
+        warned.contains("state/regatta/lanes.toml is not used"),
+        "{warned}"
+    );
+    place.accepts(calibrate);
+    assert!(place.accepts("doctor").contains("as calibrated"));
+
+    let errors = place.errors("doctor --calibrate --model nowhere");
+    assert!(errors[0].contains("nowhere"), "{errors:?}");
+}

@@ -112,6 +112,7 @@ fn every_scenario_becomes_a_plan_and_its_resolved_form_the_same() {
         cores: 2,
         data_variable: None,
         has_data_folder: true,
+        ..Machine::default()
     };
     for path in scenarios() {
         let plan = load(Some(&path), &Settings::default(), &machine).unwrap();
@@ -152,6 +153,7 @@ fn every_scenario_passes_the_check_with_the_model_and_data_of_the_set_up() {
             .current_dir(root())
             .env_remove("REGATTA_DATA")
             .env("XDG_CACHE_HOME", cache.path())
+            .env("XDG_STATE_HOME", cache.path())
             .arg("check")
             .arg(&path)
             .output()

@@ -54,6 +54,7 @@ impl Workplace {
             .env_remove("RUST_LOG")
             .env_remove("REGATTA_CONTROL_TOKEN")
             .env("XDG_CACHE_HOME", self.path().join("cache"))
+            .env("XDG_STATE_HOME", self.path().join("state"))
             .args(line.split_whitespace());
         command
     }

@@ -68,6 +68,7 @@ impl Place {
             .env_remove("REGATTA_DATA")
             .env_remove("RUST_LOG")
             .env("XDG_CACHE_HOME", self.path("cache"))
+            .env("XDG_STATE_HOME", self.path("state"))
             .args(line.split_whitespace())
             .output()
             .unwrap()

@@ -1,5 +1,6 @@
 //! `regatta doctor`: what this machine has, what is wrong with it, and what helps.
 
+mod calibrate;
 mod files;
 mod libtorch;
 
@@ -7,7 +8,8 @@ use std::process::Command;
 
 pub use libtorch::version as libtorch_version;
 
-use crate::cli::terminal::say;
+use crate::cli::args::DoctorArgs;
+use crate::cli::terminal::{count, say};
 use crate::config::Machine;
 
 /// The version that this program is made for.
@@ -30,8 +32,19 @@ impl Findings {
     }
 }
 
-/// Prints the findings.
-pub fn doctor() {
+/// Prints the findings, or calibrates the lanes.
+///
+/// # Errors
+/// When the calibration fails.
+pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
+    if args.calibrate == Some(true) {
+        return calibrate::calibrate(args.model.as_deref());
+    }
+    print_findings();
+    Ok(())
+}
+
+fn print_findings() {
     let machine = Machine::detect();
     let mut findings = Findings::default();
     findings.found("regatta", env!("CARGO_PKG_VERSION"));
@@ -81,10 +94,12 @@ fn libtorch_folder() -> Option<String> {
 
 fn look_at_processor(machine: &Machine, findings: &mut Findings) {
     let capability = libtorch::cpu_capability().unwrap_or_else(|| "unknown".to_owned());
-    let model = processor_name().unwrap_or_else(|| std::env::consts::ARCH.to_owned());
     findings.found(
         "cpu",
-        format!("{model}, {} cores for this process", machine.cores),
+        format!(
+            "{}, {} cores for this process",
+            machine.processor, machine.cores
+        ),
     );
     let features = processor_features();
     let also = if features.is_empty() {
@@ -97,12 +112,21 @@ fn look_at_processor(machine: &Machine, findings: &mut Findings) {
         "cpu",
         format!("libtorch would use {} threads", tch::get_num_threads()),
     );
+    findings.found("lanes", lanes(machine));
 }
 
-fn processor_name() -> Option<String> {
-    let info = std::fs::read_to_string("/proc/cpuinfo").ok()?;
-    let line = info.lines().find(|line| line.starts_with("model name"))?;
-    Some(line.split_once(':')?.1.trim().to_owned())
+/// How runs divide the cores.
+fn lanes(machine: &Machine) -> String {
+    let threads = machine.threads_per_lane.unwrap_or(1);
+    let divided = format!(
+        "{} of {}",
+        count(machine.cores / threads, "lane"),
+        count(threads, "thread")
+    );
+    match machine.threads_per_lane {
+        Some(_) => format!("{divided} on the CPU, as calibrated"),
+        None => format!("{divided} on the CPU; `regatta doctor --calibrate` finds what is fastest"),
+    }
 }
 
 /// The processor's features that matter for narrow matrix products.

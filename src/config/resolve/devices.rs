@@ -4,18 +4,16 @@ use super::super::plan::{DeviceSpec, DevicesPlan, LaneSpec};
 use super::Resolver;
 
 impl Resolver<'_> {
-    /// Decides the devices. They follow the machine, so nothing of it goes back into the settings.
+    /// Decides the devices. They follow the machine, so nothing of it goes back into the settings
+    /// but the threads per lane, on which the last bits of a result depend.
     pub(super) fn devices(&mut self, num_clients: u32) -> DevicesPlan {
-        let threads = self.settings.threads_per_lane.unwrap_or(1);
-        let right = "give 1 or more";
-        self.problems
-            .require(threads > 0, "threads_per_lane", "nothing could run", right);
         let gpus = self.gpus();
+        let threads = self.threads(gpus.is_empty());
         let server = match (gpus.is_empty(), self.settings.server_gpu) {
             (true, _) => DeviceSpec::Cpu,
             (false, number) => DeviceSpec::Cuda(number.unwrap_or(0)),
         };
-        let lanes = self.lanes(&gpus, num_clients);
+        let lanes = self.lanes(&gpus, threads, num_clients);
         let notice = self.notice(lanes.len());
         let lanes = lanes
             .into_iter()
@@ -26,6 +24,18 @@ impl Resolver<'_> {
             lanes,
             notice,
         }
+    }
+
+    /// Threads of each lane: as given, else as calibrated for lanes that nobody numbered, else one.
+    fn threads(&mut self, on_cpu: bool) -> u32 {
+        let calibrated = self.machine.threads_per_lane;
+        let free = on_cpu && self.settings.lanes.is_none();
+        let default = calibrated.filter(|_| free).unwrap_or(1);
+        let threads = *self.settings.threads_per_lane.get_or_insert(default);
+        let right = "give 1 or more";
+        self.problems
+            .require(threads > 0, "threads_per_lane", "nothing could run", right);
+        threads
     }
 
     /// The clients' GPUs; empty: everything runs on the CPU.
@@ -62,9 +72,9 @@ impl Resolver<'_> {
     }
 
     /// The lanes' devices: all on the CPU, or dealt out over the GPUs in turn.
-    fn lanes(&mut self, gpus: &[u32], num_clients: u32) -> Vec<DeviceSpec> {
+    fn lanes(&mut self, gpus: &[u32], threads: u32, num_clients: u32) -> Vec<DeviceSpec> {
         let available = match gpus.len() {
-            0 => self.machine.cores,
+            0 => self.machine.cores / threads.max(1),
             count => u32::try_from(count).unwrap_or(u32::MAX),
         };
         let asked = self.settings.lanes;

@@ -8,6 +8,7 @@ fn cpu() -> Machine {
         cores: 2,
         data_variable: None,
         has_data_folder: true,
+        ..Machine::default()
     }
 }
 
@@ -322,4 +323,46 @@ fn the_help_states_the_real_defaults() {
         stated += 1;
     }
     assert!(stated > 25, "only {stated} defaults were compared");
+}
+
+#[test]
+fn threads_per_lane_are_as_calibrated_unless_lanes_or_threads_are_given() {
+    let machine = |cuda_devices| Machine {
+        cuda_devices,
+        cores: 8,
+        threads_per_lane: Some(4),
+        ..Machine::default()
+    };
+    let divided = |flags: Settings, cuda_devices| {
+        let plan = load(None, &flags, &machine(cuda_devices)).unwrap();
+        let lanes = &plan.devices.lanes;
+        assert_eq!(plan.settings.threads_per_lane, Some(lanes[0].threads));
+        (lanes.len(), lanes[0].threads)
+    };
+    let clients = |lanes, threads_per_lane| Settings {
+        num_clients: Some(20),
+        lanes,
+        threads_per_lane,
+        ..Settings::default()
+    };
+    assert_eq!(divided(clients(None, None), 0), (2, 4));
+    assert_eq!(divided(clients(Some(3), None), 0), (3, 1));
+    assert_eq!(divided(clients(None, Some(2)), 0), (4, 2));
+    assert_eq!(divided(clients(None, Some(20)), 0), (1, 20));
+    assert_eq!(divided(clients(None, None), 2), (2, 1));
+}
+
+#[test]
+fn a_resolved_scenario_has_the_threads_of_its_machine_for_every_other() {
+    let calibrated = Machine {
+        cores: 4,
+        threads_per_lane: Some(4),
+        ..Machine::default()
+    };
+    let plan = load(None, &Settings::default(), &calibrated).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("scenario.toml");
+    std::fs::write(&path, plan.to_toml()).unwrap();
+    let elsewhere = load(Some(&path), &Settings::default(), &cpu()).unwrap();
+    assert_eq!(elsewhere.devices.lanes[0].threads, 4);
 }

@@ -1,0 +1,97 @@
+//! `regatta doctor --calibrate`: how lanes divide the cores best, measured and remembered.
+
+use std::path::Path;
+
+use anyhow::Context;
+
+use crate::calibrate::memory::{self, Entry};
+use crate::calibrate::workload::Workload;
+use crate::calibrate::{Measured, best, compare, divisions};
+use crate::cli::terminal::{count, say};
+use crate::config::{Machine, Problems, RANDOM};
+use crate::model::{Checkpoint, ModelError};
+use crate::table::{self, Cell, Format, Table};
+
+/// What is trained unless the user names a model: the quickstart's sizes.
+const MODEL: &str = "random:minilm-l6";
+/// Outputs of the model's head.
+const LABELS: i64 = 2;
+/// Times that each division is measured.
+const TURNS: usize = 5;
+
+/// Measures, shows and remembers.
+///
+/// # Errors
+/// [`Problems`] with the model; or when it cannot be trained, or nothing can be remembered.
+pub fn calibrate(model: Option<&str>) -> anyhow::Result<()> {
+    let name = model.unwrap_or(MODEL);
+    let checkpoint = checkpoint(name).map_err(|error| {
+        let mut problems = Problems::default();
+        let right = "name a Hugging Face snapshot, or random:NAME";
+        problems.report("model", format_args!("{name}: {error}"), right);
+        problems
+    })?;
+    let path = memory::path()
+        .context("there is no home to remember a calibration in; set XDG_STATE_HOME")?;
+    let machine = Machine::detect();
+    let divisions = divisions(machine.cores);
+    say(format_args!(
+        "training {name} with {} in turn, {TURNS} times each",
+        count(divisions.len(), "division")
+    ));
+    let workload = Workload::new(checkpoint)?;
+    let measured = compare(&divisions, TURNS, |division| workload.rate(division))?;
+    say(table::render(&[&shown(&measured)], Format::Table)?);
+    let best = best(&measured).context("no division was measured")?;
+    let rate = measured.iter().find(|m| m.division == best);
+    let entry = Entry {
+        processor: machine.processor,
+        cores: machine.cores,
+        threads_per_lane: best.threads,
+        model: name.to_owned(),
+        examples_per_second: rate.map_or(0.0, |measured| measured.rate),
+        measured: jiff::Zoned::now().strftime("%Y-%m-%d").to_string(),
+    };
+    let (lanes, threads) = (count(best.lanes, "lane"), count(best.threads, "thread"));
+    memory::remember(&path, entry).with_context(|| format!("cannot write {}", path.display()))?;
+    say(format_args!(
+        "from now on runs take {lanes} of {threads}, unless --lanes or --threads_per_lane says \
+         otherwise; remembered in {}",
+        path.display()
+    ));
+    Ok(())
+}
+
+fn checkpoint(name: &str) -> Result<Checkpoint, ModelError> {
+    match name.strip_prefix(RANDOM) {
+        None => Checkpoint::read(Path::new(name), LABELS, 0),
+        Some(architecture) => {
+            let architecture: crate::model::Architecture =
+                architecture.parse().map_err(ModelError::Refused)?;
+            Checkpoint::random(architecture.config()?, LABELS, 0)
+        }
+    }
+}
+
+fn shown(measured: &[Measured]) -> Table {
+    let mut table = Table::new(
+        "lanes",
+        &[
+            ("lanes", "lanes"),
+            ("threads", "threads each"),
+            ("examples_per_second", "examples/s"),
+            ("slowest", "slowest"),
+            ("fastest", "fastest"),
+        ],
+    );
+    for one in measured {
+        table.add_row([
+            Cell::count(one.division.lanes),
+            Cell::count(one.division.threads),
+            Cell::number(one.rate, 1),
+            Cell::number(one.range.0, 1),
+            Cell::number(one.range.1, 1),
+        ]);
+    }
+    table
+}
