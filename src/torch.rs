@@ -181,6 +181,21 @@ pub fn deterministic(on: bool) -> Result<(), TchError> {
     check(unsafe { shim_deterministic(c_int::from(on)) })
 }
 
+/// Copies a tensor of the host to a device. To a GPU it goes by page-locked memory, and the host
+/// does not wait for it; what is computed from it on the device comes after it all the same.
+///
+/// # Errors
+/// When the device fails.
+pub fn to_device(host: &Tensor, device: Device) -> Result<Tensor, TchError> {
+    match device {
+        Device::Cpu => Ok(host.shallow_clone()),
+        // libtorch keeps the page-locked memory until the copy is done.
+        device => host
+            .f_pin_memory(device)?
+            .f_to_device_(device, host.kind(), true, false),
+    }
+}
+
 /// Memory of libtorch's allocator on a CUDA device, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CudaMemory {

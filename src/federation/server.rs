@@ -74,6 +74,7 @@ impl Server {
         // depend on the lanes: it decides the bits of a score.
         torch::use_threads(available_parallelism().map_or(1, |n| n.get() as u32));
         let compute = experiment.compute(experiment.plan.devices.server.into());
+        compute.settle()?;
         let state = experiment.initial.clone();
         let snapshot = Arc::new(Snapshot::of(&state, 0));
         let starts = BTreeMap::from([(1, Arc::clone(&snapshot.trained))]);

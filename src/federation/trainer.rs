@@ -42,10 +42,7 @@ impl LaneTrainer {
     ) -> Result<Self, BoxError> {
         torch::use_threads(lane.threads);
         let compute = experiment.compute(lane.device.into());
-        if let Device::Cuda(_) = compute.device {
-            torch::allow_tf32(false)?;
-            torch::deterministic(true)?;
-        }
+        compute.settle()?;
         Ok(Self {
             experiment,
             bases,

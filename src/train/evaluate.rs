@@ -1,8 +1,8 @@
 //! Predictions and losses over a split, without gradients or dropout.
 
-use tch::{Kind, Tensor, no_grad_guard};
+use tch::{Kind, no_grad_guard};
 
-use super::local::inputs;
+use super::local::{inputs, labels};
 use super::precision::Compute;
 use crate::glue::batch::{Batch, batches};
 use crate::glue::tokenize::EncodedSplit;
@@ -43,8 +43,7 @@ pub fn predict(
         predictions.loss += match batch.labels.iter().any(|label| label.is_nan()) {
             true => f64::NAN,
             false => {
-                let labels = Tensor::f_from_slice(&batch.labels)?.f_to_device(compute.device)?;
-                loss(&logits, &labels)?.f_double_value(&[])? * batch.rows as f64
+                loss(&logits, &labels(&batch, compute)?)?.f_double_value(&[])? * batch.rows as f64
             }
         };
         let width = logits.size()[1] as usize;

@@ -14,6 +14,7 @@ use crate::glue::batch::{Batch, batches, epoch_order, group_by_length};
 use crate::glue::tokenize::EncodedSplit;
 use crate::model::classifier::loss;
 use crate::model::{Inputs, Masks, ModelError};
+use crate::torch;
 
 /// Settings of local training.
 #[derive(Debug, Clone, PartialEq)]
@@ -168,7 +169,7 @@ impl Job<'_> {
 
     fn loss(&self, batch: &Batch, masks: &Masks) -> Result<Tensor, ModelError> {
         let inputs = inputs(batch, self.compute)?;
-        let labels = Tensor::f_from_slice(&batch.labels)?.f_to_device(self.compute.device)?;
+        let labels = labels(batch, self.compute)?;
         let autocast = self.compute.autocast()?;
         let logits = self.replica.model.logits(&inputs, Some(masks))?;
         drop(autocast);
@@ -178,12 +179,22 @@ impl Job<'_> {
 
 /// A batch on the device.
 pub(super) fn inputs(batch: &Batch, compute: Compute) -> Result<Inputs, ModelError> {
-    let (ids, mask, types) = (
-        &batch.input_ids,
-        &batch.attention_mask,
-        &batch.token_type_ids,
-    );
-    Inputs::new(batch.rows as i64, ids, mask, types, compute.device)
+    let place = |values: &[i64]| {
+        let host = Tensor::f_from_slice(values)?.f_view([batch.rows as i64, -1])?;
+        torch::to_device(&host, compute.device)
+    };
+    Ok(Inputs {
+        ids: place(&batch.input_ids)?,
+        mask: place(&batch.attention_mask)?,
+        types: place(&batch.token_type_ids)?,
+        padded: batch.attention_mask.contains(&0),
+    })
+}
+
+/// A batch's labels on the device.
+pub(super) fn labels(batch: &Batch, compute: Compute) -> Result<Tensor, ModelError> {
+    let host = Tensor::f_from_slice(&batch.labels)?;
+    Ok(torch::to_device(&host, compute.device)?)
 }
 
 /// A sum of losses that stays on the device, so that a GPU is asked once a round.

@@ -28,6 +28,20 @@ impl Compute {
         Self { device, kind }
     }
 
+    /// Says how a GPU is to compute, for the whole process: deterministically, since a run can be
+    /// repeated, and float32 as float32 without TF32, since what is narrower is asked for by
+    /// `--precision`. A CPU needs no telling.
+    ///
+    /// # Errors
+    /// When libtorch refuses.
+    pub fn settle(&self) -> Result<(), ModelError> {
+        if let Device::Cuda(_) = self.device {
+            torch::allow_tf32(false)?;
+            torch::deterministic(true)?;
+        }
+        Ok(())
+    }
+
     /// Mixed precision for as long as the guard lives; none for float32.
     ///
     /// # Errors
@@ -78,14 +92,23 @@ impl LossScale {
         &mut self,
         leaves: impl IntoIterator<Item = &'a Tensor>,
     ) -> Result<bool, ModelError> {
-        let mut finite = true;
+        // Gathered on the device, so that it is asked once and not once for each tensor.
+        let mut all: Option<Tensor> = None;
         for leaf in leaves {
             let mut grad = leaf.f_grad()?;
             if grad.defined() {
                 let _ = grad.f_mul_scalar_(self.scale.recip())?;
-                finite &= grad.f_isfinite()?.f_all()?.f_int64_value(&[])? == 1;
+                let finite = grad.f_isfinite()?.f_all()?;
+                all = Some(match all {
+                    Some(others) => others.f_logical_and(&finite)?,
+                    None => finite,
+                });
             }
         }
+        let finite = match all {
+            Some(all) => all.f_int64_value(&[])? == 1,
+            None => true,
+        };
         self.good_steps = if finite { self.good_steps + 1 } else { 0 };
         if !finite {
             self.scale /= 2.0;

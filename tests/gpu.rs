@@ -1,0 +1,218 @@
+//! What only a GPU can show. `benches/gpu.sh` runs these there (`--ignored`); without one they run
+//! on the processor, where they show that they themselves are sound.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+
+use regatta::config::{Machine, Precision, Settings, load};
+use regatta::federation::Experiment;
+use regatta::federation::bases::Bases;
+use regatta::federation::payload::{ClientUpdate, Snapshot};
+use regatta::federation::trainer::LaneTrainer;
+use regatta::inputs::Inputs;
+use regatta::torch::{self, AdamWConstants, AdamWParameter};
+use regatta_actors::learner::{
+    ClientId, Digest, Payload, Progress, TrainTask, Trained, Trainer, Watch,
+};
+use tch::{Device, Kind, Tensor};
+
+struct Patient;
+
+impl Watch for Patient {
+    fn step(&mut self, _: Progress) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+}
+
+const CONFIG: &str = r#"{
+    "model_type": "roberta", "vocab_size": 12, "hidden_size": 64, "num_hidden_layers": 2,
+    "num_attention_heads": 2, "intermediate_size": 128, "hidden_act": "gelu",
+    "max_position_embeddings": 40, "type_vocab_size": 1, "layer_norm_eps": 1e-5,
+    "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1, "pad_token_id": 1
+}"#;
+
+const TOKENIZER: &str = r#"{
+    "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+    "normalizer": null, "pre_tokenizer": {"type": "Whitespace"}, "post_processor": null,
+    "decoder": null,
+    "model": {
+        "type": "WordLevel", "unk_token": "<unk>",
+        "vocab": {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "a": 4, "boat": 5, "sails": 6}
+    }
+}"#;
+
+fn write_inputs(folder: &Path) {
+    fs::write(folder.join("config.json"), CONFIG).unwrap();
+    fs::write(folder.join("tokenizer.json"), TOKENIZER).unwrap();
+    let task = folder.join("RTE");
+    fs::create_dir(&task).unwrap();
+    for split in ["train", "dev"] {
+        let mut text = "index\tsentence1\tsentence2\tlabel\n".to_owned();
+        for index in 0..24 {
+            let label = ["entailment", "not_entailment"][index % 2];
+            let words = "a boat sails ".repeat(1 + index % 5);
+            text += &format!("{index}\t{words}\ta boat\t{label}\n");
+        }
+        fs::write(task.join(split).with_extension("tsv"), text).unwrap();
+    }
+}
+
+/// Two clients on the GPU, if there is one and `cpu` is not wanted.
+fn experiment(precision: Precision, cpu: bool, dropout: f64) -> Arc<Experiment> {
+    let folder = tempfile::tempdir().unwrap();
+    write_inputs(folder.path());
+    let path = |name: &str| folder.path().join(name);
+    let settings = Settings {
+        task: Some("rte".into()),
+        data: Some(folder.path().display().to_string()),
+        model: Some(format!("random:{}", path("config.json").display())),
+        tokenizer: Some(path("tokenizer.json")),
+        max_seq_length: Some(32),
+        num_clients: Some(2),
+        batch_size: Some(4),
+        local_epochs: Some(2),
+        lr: Some(0.01),
+        model_dropout: Some(dropout),
+        lora_dropout: Some(dropout),
+        precision: Some(precision),
+        threads_per_lane: Some(1),
+        cpu: Some(cpu),
+        ..Settings::default()
+    };
+    let plan = load(None, &settings, &Machine::detect()).unwrap();
+    let inputs = Inputs::load(&plan).unwrap();
+    Arc::new(Experiment::prepare(plan, inputs).unwrap())
+}
+
+/// A client's first round, by a lane of its own.
+fn round(experiment: &Arc<Experiment>, bases: &Arc<Bases>, client: u32) -> Trained<ClientUpdate> {
+    let lane = experiment.plan.devices.lanes[0];
+    let (shared, bases) = (Arc::clone(experiment), Arc::clone(bases));
+    let mut trainer = LaneTrainer::new(shared, bases, lane).unwrap();
+    let task = TrainTask {
+        client: ClientId(client),
+        client_name: experiment.client_names[client as usize].as_str().into(),
+        round: 1,
+        attempt: 0,
+        global: Arc::new(Snapshot::of(&experiment.initial, 0)),
+    };
+    trainer.train(&task, &mut Patient).unwrap()
+}
+
+fn bases(experiment: &Arc<Experiment>) -> Arc<Bases> {
+    Arc::new(Bases::new(Arc::clone(experiment)))
+}
+
+#[test]
+#[ignore = "needs a GPU"]
+fn a_round_gives_the_same_bits_again_and_beside_another_lane_on_the_same_device() {
+    for precision in [Precision::Float32, Precision::Auto] {
+        let experiment = experiment(precision, false, 0.1);
+        let alone: Vec<Digest> = (0..2)
+            .map(|client| {
+                round(&experiment, &bases(&experiment), client)
+                    .update
+                    .digest()
+            })
+            .collect();
+        assert_ne!(alone[0], alone[1]);
+        for _ in 0..5 {
+            let shared = bases(&experiment);
+            let together: Vec<Digest> = thread::scope(|scope| {
+                let lane = |client| {
+                    let (experiment, shared) = (&experiment, &shared);
+                    scope.spawn(move || round(experiment, shared, client).update.digest())
+                };
+                let lanes: Vec<_> = (0..2).map(lane).collect();
+                lanes.into_iter().map(|lane| lane.join().unwrap()).collect()
+            });
+            assert_eq!(together, alone, "{precision:?}");
+        }
+    }
+}
+
+/// ‖a − b‖ / ‖b‖ over all tensors of two updates.
+fn distance(a: &ClientUpdate, b: &ClientUpdate) -> f64 {
+    let norm = |pairs: &mut dyn Iterator<Item = f64>| pairs.map(|x| x * x).sum::<f64>().sqrt();
+    let (mut gap, mut size) = (Vec::new(), Vec::new());
+    for (name, tensor) in a.0.iter() {
+        for (x, y) in tensor.values().iter().zip(b.0.get(name).unwrap().values()) {
+            gap.push(f64::from(x - y));
+            size.push(f64::from(*y));
+        }
+    }
+    norm(&mut gap.into_iter()) / norm(&mut size.into_iter())
+}
+
+#[test]
+#[ignore = "needs a GPU"]
+fn a_round_on_the_device_comes_to_what_the_processor_comes_to() {
+    let on_cpu = experiment(Precision::Float32, true, 0.0);
+    let expected = round(&on_cpu, &bases(&on_cpu), 0);
+    for (precision, tolerance) in [
+        (Precision::Float32, 1e-3),
+        (Precision::Bfloat16, 0.1),
+        (Precision::Float16, 0.1),
+    ] {
+        if precision == Precision::Float16 && !tch::Cuda::is_available() {
+            continue;
+        }
+        let on_device = experiment(precision, false, 0.0);
+        let got = round(&on_device, &bases(&on_device), 0);
+        assert_eq!(got.steps, expected.steps);
+        let loss = (got.loss - expected.loss).abs();
+        assert!(loss < tolerance, "{precision:?}: losses differ by {loss}");
+        let distance = distance(&got.update, &expected.update);
+        assert!(distance < tolerance, "{precision:?}: {distance}");
+    }
+}
+
+#[test]
+#[ignore = "needs a GPU"]
+fn dropout_is_a_function_of_its_key_forward_and_backward() {
+    let device = Device::cuda_if_available();
+    let x = Tensor::ones([64, 1000], (Kind::Float, device)).set_requires_grad(true);
+    let threshold = (0.1 * 65536.0) as u16;
+    let dropped = |seed| torch::dropout(&x, seed, threshold).unwrap();
+    let (one, again, other) = (dropped(1), dropped(1), dropped(2));
+    assert!(one.equal(&again) && !one.equal(&other));
+    assert!((one.mean(Kind::Double).double_value(&[]) - 1.0).abs() < 0.01);
+    one.sum(Kind::Float).backward();
+    assert!(
+        x.grad().equal(&one),
+        "the mask is another one on the way back"
+    );
+}
+
+#[test]
+#[ignore = "needs a GPU"]
+fn the_fused_optimiser_does_on_the_device_what_it_does_on_the_processor() {
+    let trained = |device| {
+        let tensor = |value: f64| Tensor::full([1000], value, (Kind::Float, device));
+        let (value, gradient) = (tensor(1.0), tensor(0.5));
+        let (mean, square) = (tensor(0.0), tensor(0.0));
+        let steps = Tensor::zeros([], (Kind::Float, device));
+        let parameter = AdamWParameter {
+            value: &value,
+            gradient: &gradient,
+            mean: &mean,
+            square: &square,
+            steps: &steps,
+        };
+        let constants = AdamWConstants {
+            rate: 0.1,
+            betas: (0.9, 0.999),
+            weight_decay: 0.01,
+            epsilon: 1e-8,
+        };
+        torch::fused_adamw(&[parameter], constants).unwrap();
+        value.to_device(Device::Cpu)
+    };
+    let (got, expected) = (trained(Device::cuda_if_available()), trained(Device::Cpu));
+    assert!((got - expected).abs().max().double_value(&[]) < 1e-6);
+}
