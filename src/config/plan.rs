@@ -213,6 +213,8 @@ pub struct TrainingPlan {
     pub local_epochs: u32,
     /// Examples in a batch.
     pub batch_size: u32,
+    /// Examples in a batch of evaluation.
+    pub eval_batch_size: u32,
     /// Peak learning rate.
     pub lr: f64,
     /// Share of the steps in which the learning rate warms up.

@@ -303,6 +303,10 @@ pub struct Settings {
     /// Number format [default: auto]
     #[arg(long, help_heading = TRAINING, value_enum)]
     pub precision: Option<Precision>,
+    /// Examples in a batch of evaluation; another number may round scores differently [default: 16
+    /// on CPU, 128 on a GPU]
+    #[arg(long, help_heading = TRAINING, value_name = "N")]
+    pub eval_batch_size: Option<u32>,
     /// Evaluate the global model every N rounds, and after the last [default: 1]
     #[arg(long, help_heading = TRAINING, value_name = "N")]
     pub eval_every: Option<u32>,

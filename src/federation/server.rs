@@ -29,9 +29,6 @@ use crate::torch;
 use crate::train::evaluate::{Predictions, predict};
 use crate::train::{Compute, Replica, Shared};
 
-/// Examples per batch in evaluation.
-const EVAL_BATCH: usize = 64;
-
 /// See the module.
 pub struct Server {
     pub(super) experiment: Arc<Experiment>,
@@ -116,7 +113,7 @@ impl Server {
         predict(
             &model,
             split,
-            EVAL_BATCH,
+            self.experiment.plan.training.eval_batch_size as usize,
             self.experiment.pad(),
             self.compute,
         )

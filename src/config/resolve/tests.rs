@@ -366,3 +366,14 @@ fn a_resolved_scenario_has_the_threads_of_its_machine_for_every_other() {
     let elsewhere = load(Some(&path), &Settings::default(), &cpu()).unwrap();
     assert_eq!(elsewhere.devices.lanes[0].threads, 4);
 }
+
+#[test]
+fn batches_of_evaluation_suit_the_servers_device_and_go_with_the_scenario() {
+    let on = |machine: &Machine| load(None, &Settings::default(), machine).unwrap();
+    assert_eq!(on(&cpu()).training.eval_batch_size, 16);
+    let plan = on(&gpus(1));
+    assert_eq!(plan.training.eval_batch_size, 128);
+    assert!(plan.to_toml().contains("eval_batch_size = 128"));
+    let found = problems("eval_batch_size = 0\n");
+    assert!(found[0].contains("there must be at least one"), "{found:?}");
+}
