@@ -105,7 +105,9 @@ def steer(page, it: Findings) -> None:
     page.ask(f"document.getElementById('token').value = '{runs.TOKEN}'")
     page.ask("document.querySelector('#token-dialog [value=ok]').click()")
     page.wait_for("regatta.model.status.phase === 'paused'")
-    it.check(visible(page, "resume") and not visible(page, "pause"), "a run can be paused")
+    # The page draws what it knows with the next frame.
+    page.wait_for("document.getElementById('resume').checkVisibility()")
+    it.check(not visible(page, "pause"), "a run can be paused")
     page.ask("location.hash = '#/client/7'")
     button = "[...document.querySelectorAll('#client button')].find((b) => b.textContent === '{}')"
     page.wait_for(button.format("Drop") + ".checkVisibility()")
