@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
 use regatta::adapter::{initial_state, registry};
-use regatta::config::{AdapterKind, AdapterPlan, Bias};
+use regatta::config::{AdapterKind, AdapterPlan};
 use regatta::model::classifier::loss;
 use regatta::model::{Checkpoint, Inputs, LinearLayer, Masks, ModelConfig, Weights};
 use regatta::train::optimizer::AdamW;
@@ -93,28 +93,10 @@ pub fn plan(adapter: &str, r: u32, dropout: bool) -> anyhow::Result<AdapterPlan>
         "sorf_vera" => AdapterKind::SorfVera,
         other => anyhow::bail!("no adapter is called {other}"),
     };
+    let drops = dropout && kind == AdapterKind::Lora;
     Ok(AdapterPlan {
-        kind,
-        r,
-        ranks: Vec::new(),
-        lora_alpha: 8.0,
-        dropout: if dropout && kind == AdapterKind::Lora {
-            0.1
-        } else {
-            0.0
-        },
-        rank_stabilised: false,
-        d_initial: 0.1,
-        projection_prng_key: 0,
-        save_projection: true,
-        sorf_seed: 0,
-        init_weights: true,
-        target_modules: vec!["query".into(), "value".into()],
-        layers_to_transform: None,
-        layers_pattern: None,
-        fan_in_fan_out: false,
-        bias: Bias::None,
-        modules_to_save: Vec::new(),
+        dropout: if drops { 0.1 } else { 0.0 },
+        ..AdapterPlan::plain(kind, r)
     })
 }
 

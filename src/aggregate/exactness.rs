@@ -46,24 +46,26 @@ impl Miss {
 /// # Errors
 /// When a tensor is missing or the device fails.
 pub fn measure(round: &Round<'_>, state: &GlobalState) -> Result<Report, ModelError> {
-    let mut miss = Miss::default();
-    for group in round.groups {
-        let ideal = Ideal::of(round, group)?;
-        miss.ideal += ideal.squared_norm();
-        miss.error += ideal.minus(&round.update_of(state, group)?)?.squared_norm();
-    }
-    Ok(miss.report(vec![None; round.groups.len()]))
+    let groups = round.groups.iter();
+    compare(groups.map(|group| Ok((Ideal::of(round, group)?, round.update_of(state, group)?))))
 }
 
-/// What the second update of each pair misses of the first, the ideal; a pair per layer group.
-#[must_use]
-pub fn compare(pairs: &[(Factors, Factors)]) -> Report {
+/// Measures what updates miss of their ideals; a pair of them per layer group.
+///
+/// # Errors
+/// When a pair is an error, or the device fails.
+pub fn compare(
+    pairs: impl IntoIterator<Item = Result<(Ideal, Factors), ModelError>>,
+) -> Result<Report, ModelError> {
     let mut miss = Miss::default();
-    for (ideal, update) in pairs {
+    let mut residual_ranks = Vec::new();
+    for pair in pairs {
+        let (ideal, update) = pair?;
         miss.ideal += ideal.squared_norm();
-        miss.error += ideal.minus(update).squared_norm();
+        miss.error += ideal.minus(&update)?.squared_norm();
+        residual_ranks.push(None);
     }
-    miss.report(vec![None; pairs.len()])
+    Ok(miss.report(residual_ranks))
 }
 
 /// Adds to the base what the state's adapter misses of the ideal, times the round's fold scale,
@@ -96,8 +98,8 @@ pub fn subtract_from_base(
     add_to_base(&update.product(), -1.0, group, state).map(drop)
 }
 
-/// Adds `scale` times a residual, (L, d_out, d_in), to the base delta; gives the squared norm of the residual's part
-/// that is missing afterwards, float32 rounding included.
+/// Adds `scale` times a residual, (L, d_out, d_in), to the base delta; gives the squared norm of
+/// the residual's part that is missing afterwards, float32 rounding included.
 fn add_to_base(
     residual: &Tensor,
     scale: f64,

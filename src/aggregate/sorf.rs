@@ -9,6 +9,7 @@ use std::any::Any;
 
 use tch::{Kind, Tensor};
 
+use super::ideal::Ideal;
 use super::{Aggregator, GlobalState, Report, Round, exactness};
 use crate::adapter::sorf::{ANGLES, B_IM, B_RE, SCALE, SorfVera, mean_lambda, refit};
 use crate::adapter::{AdapterTensor, Factors, LayerGroup, tensor_name};
@@ -45,9 +46,7 @@ impl Aggregator for Refit {
         }
         let fitted = |group| round.over_state(state, |one| sorf.core_factors(group, one));
         let pairs = ideals.into_iter().zip(round.groups);
-        let pairs = pairs.map(|(ideal, group)| Ok((ideal, fitted(group)?)));
-        let pairs: Vec<_> = pairs.collect::<Result<_, ModelError>>()?;
-        Ok(exactness::compare(&pairs))
+        exactness::compare(pairs.map(|(ideal, group)| Ok((Ideal::Thin(ideal), fitted(group)?))))
     }
 }
 

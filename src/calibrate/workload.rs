@@ -10,7 +10,7 @@ use tch::{Device, Tensor};
 
 use super::Division;
 use crate::adapter::{Adapter, initial_state, registry};
-use crate::config::{AdapterKind, AdapterPlan, Bias};
+use crate::config::{AdapterKind, AdapterPlan};
 use crate::model::classifier::loss;
 use crate::model::{Checkpoint, Inputs, LinearLayer, Masks, ModelConfig, ModelError, Weights};
 use crate::tensors::TensorMap;
@@ -158,23 +158,8 @@ impl Training {
 
 fn lora() -> AdapterPlan {
     AdapterPlan {
-        kind: AdapterKind::Lora,
-        r: 4,
-        ranks: Vec::new(),
-        lora_alpha: 8.0,
         dropout: 0.1,
-        rank_stabilised: false,
-        d_initial: 0.1,
-        projection_prng_key: 0,
-        save_projection: true,
-        sorf_seed: 0,
-        init_weights: true,
-        target_modules: vec!["query".into(), "value".into()],
-        layers_to_transform: None,
-        layers_pattern: None,
-        fan_in_fan_out: false,
-        bias: Bias::None,
-        modules_to_save: Vec::new(),
+        ..AdapterPlan::plain(AdapterKind::Lora, 4)
     }
 }
 

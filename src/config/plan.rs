@@ -183,6 +183,30 @@ pub struct AdapterPlan {
 }
 
 impl AdapterPlan {
+    /// An adapter of rank r on query and value, without dropout: what measurements train.
+    #[must_use]
+    pub fn plain(kind: AdapterKind, r: u32) -> Self {
+        Self {
+            kind,
+            r,
+            ranks: Vec::new(),
+            lora_alpha: 8.0,
+            dropout: 0.0,
+            rank_stabilised: false,
+            d_initial: 0.1,
+            projection_prng_key: 0,
+            save_projection: true,
+            sorf_seed: 0,
+            init_weights: true,
+            target_modules: vec!["query".into(), "value".into()],
+            layers_to_transform: None,
+            layers_pattern: None,
+            fan_in_fan_out: false,
+            bias: Bias::None,
+            modules_to_save: Vec::new(),
+        }
+    }
+
     /// The factor s on ΔW for an adapter of this rank (MATH: α/r, α/√r, or 1 for VeRA's kinds).
     #[must_use]
     pub fn scaling(&self, rank: u32) -> f64 {
