@@ -17,6 +17,13 @@ impl Factors {
         self.left.matmul(&self.right)
     }
 
+    /// The same product for so many layers at a time, in order.
+    pub fn split(&self, layers: i64) -> impl Iterator<Item = Self> + use<> {
+        let parts = |factor: &Tensor| factor.split(layers, 0).into_iter();
+        let pairs = parts(&self.left).zip(parts(&self.right));
+        pairs.map(|(left, right)| Self { left, right })
+    }
+
     /// Factors of the difference, whose rank is the sum of the two.
     #[must_use]
     pub fn minus(&self, other: &Self) -> Self {

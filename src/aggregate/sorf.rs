@@ -7,14 +7,16 @@
 
 use std::any::Any;
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::ideal::Ideal;
 use super::{Aggregator, GlobalState, Report, Round, exactness};
+use crate::adapter::sorf::core::Core;
 use crate::adapter::sorf::{ANGLES, B_IM, B_RE, SCALE, SorfVera, mean_lambda, refit};
 use crate::adapter::{AdapterTensor, Factors, LayerGroup, tensor_name};
 use crate::model::ModelError;
 use crate::tensors::HostTensor;
+use crate::torch;
 
 /// `sorf_vera`; see the module.
 pub struct Refit;
@@ -29,55 +31,41 @@ impl Aggregator for Refit {
     }
 
     fn aggregate(&self, round: &Round<'_>, state: &mut GlobalState) -> Result<Report, ModelError> {
-        let sorf = sorf_vera(round)?;
-        let ideal = |group| sorf.core_factors(group, &round.updates);
-        let ideals: Vec<_> = round.groups.iter().map(ideal).collect::<Result<_, _>>()?;
-        let fits = ideals.iter().map(|ideal| Fit::of(ideal, sorf));
-        let fits: Vec<_> = fits.collect::<Result<_, _>>()?;
+        let (sorf, device) = (sorf_vera(round)?, round.updates.device);
+        let mut pairs = Vec::new();
         take_means_beside_lambda(round, state)?;
-        for (group, fit) in round.groups.iter().zip(&fits) {
-            store_lambda(&fit.rotation, &fit.scales, group, state)?;
-            for (suffix, tensor) in [(B_RE, &fit.b_re), (B_IM, &fit.b_im)] {
-                for (layer, row) in group.layers.iter().zip(tensor.f_unbind(0)?) {
-                    let row = HostTensor::from_tensor(&row)?;
-                    state.trained.insert(tensor_name(layer, suffix), row);
-                }
-            }
+        for group in round.groups {
+            let core = Core::of(sorf, group, device)?;
+            let ideal = core.factors(group, &round.updates)?;
+            let parts = ideal.split(at_once(device, group));
+            let tasks = parts.map(|part| (part, core.shallow_clone())).collect();
+            let fits = torch::in_parallel(tasks, |(ideal, core)| fit(&ideal, &core));
+            store(fits, group, state)?;
+            let fitted = round.over_state(state, |one| core.factors(group, one))?;
+            pairs.push(Ok((Ideal::Thin(ideal), fitted)));
         }
-        let fitted = |group| round.over_state(state, |one| sorf.core_factors(group, one));
-        let pairs = ideals.into_iter().zip(round.groups);
-        exactness::compare(pairs.map(|(ideal, group)| Ok((Ideal::Thin(ideal), fitted(group)?))))
+        exactness::compare(pairs)
     }
 }
 
-/// b, m and G for one group of layers, fitted to the SVD of the ideal update.
-struct Fit {
-    b_re: Tensor,
-    b_im: Tensor,
-    rotation: Tensor,
-    scales: Tensor,
-}
-
-impl Fit {
-    /// From [`SorfVera::core_factors`] of the ideal: S is orthogonal, so `S Γ(b) B ≈ U Σ` is the
-    /// same as `Γ(b) B ≈ Sᵀ U Σ`, and `Sᵀ U` is what their SVD has for U.
-    fn of(ideal: &Factors, sorf: &SorfVera) -> Result<Self, ModelError> {
-        let (d_out, d_in) = (ideal.left.size()[1], ideal.right.size()[2]);
-        let svd = refit::ThinSvd::of(ideal)?;
-        let (a, b) = sorf
-            .projection
-            .slices(d_out, d_in, Kind::Double, ideal.left.device())?;
-        let target = svd.u.f_mul(&svd.sigma.f_unsqueeze(1)?)?;
-        let (b_re, b_im) = refit::fit_gamma(&b, &target)?;
-        let polar = refit::nearest_rotation(&refit::solve_right(&svd.vt, &a)?)?;
-        let scales = polar.sigma.f_abs()?.f_mean_dim(-1, false, Kind::Double)?;
-        Ok(Self {
-            b_re,
-            b_im,
-            rotation: polar.rotation,
-            scales,
-        })
+/// b, m and θ for layers whose ideal update, without S and Q, is given.
+///
+/// S is orthogonal, so `S Γ(b) B ≈ U Σ` is the same as `Γ(b) B ≈ Sᵀ U Σ`, and `Sᵀ U` is what the
+/// SVD has for U. The rows of Q are orthonormal, so `Λ A ≈ Vᵀ` is the same as `Λ L ≈ Vᵀ Qᵀ`, and
+/// `Vᵀ Qᵀ` is what the SVD has for Vᵀ.
+fn fit(ideal: &Factors, core: &Core) -> Result<Vec<Fit>, ModelError> {
+    let svd = refit::ThinSvd::of(ideal)?;
+    let target = svd.u.f_mul(&svd.sigma.f_unsqueeze(1)?)?;
+    let (b_re, b_im) = refit::fit_gamma(&core.b, &target)?;
+    let polar = refit::nearest_rotation(&refit::solve_right(&svd.vt, &core.l)?)?;
+    let scales = polar.sigma.f_abs()?.f_mean_dim(-1, false, Kind::Double)?;
+    let mut fits = lambda_fits(&polar.rotation, &scales)?;
+    for (suffix, tensor) in [(B_RE, &b_re), (B_IM, &b_im)] {
+        for (fit, row) in fits.iter_mut().zip(tensor.f_unbind(0)?) {
+            fit.push((suffix, HostTensor::from_tensor(&row)?));
+        }
     }
+    Ok(fits)
 }
 
 /// `sorf_vera_exact`; see the module.
@@ -93,16 +81,57 @@ impl Aggregator for ExactRefit {
     }
 
     fn aggregate(&self, round: &Round<'_>, state: &mut GlobalState) -> Result<Report, ModelError> {
+        take_means_beside_lambda(round, state)?;
         for group in round.groups {
             let lambda = mean_lambda(group, &round.updates, sorf_vera(round)?.r)?;
-            let polar = refit::nearest_rotation(&lambda)?;
-            // ‖m G − Λ̄‖ is least at m = ⟨G, Λ̄⟩ / r, the mean of the signed singular values.
-            let scales = polar.sigma.f_mean_dim(-1, false, Kind::Double)?;
-            store_lambda(&polar.rotation, &scales, group, state)?;
+            let tasks = lambda.f_split(at_once(lambda.device(), group), 0)?;
+            let fits = torch::in_parallel(tasks, |lambda| exact_fit(&lambda));
+            store(fits, group, state)?;
         }
-        take_means_beside_lambda(round, state)?;
         exactness::fold_residual(round, state)
     }
+}
+
+/// m and θ for layers whose Λ̄ is given.
+fn exact_fit(lambda: &Tensor) -> Result<Vec<Fit>, ModelError> {
+    let polar = refit::nearest_rotation(lambda)?;
+    // ‖m G − Λ̄‖ is least at m = ⟨G, Λ̄⟩ / r, the mean of the signed singular values.
+    let scales = polar.sigma.f_mean_dim(-1, false, Kind::Double)?;
+    lambda_fits(&polar.rotation, &scales)
+}
+
+/// What one layer's fit sets, by suffix.
+type Fit = Vec<(&'static str, HostTensor)>;
+
+/// m and θ of `m · rotation` for each layer.
+fn lambda_fits(rotation: &Tensor, scales: &Tensor) -> Result<Vec<Fit>, ModelError> {
+    let parameters = refit::parameters(rotation, scales)?.into_iter();
+    let fit = |(scale, angles)| vec![(SCALE, scale), (ANGLES, angles)];
+    Ok(parameters.map(fit).collect())
+}
+
+/// Layers that one thread fits at once. A CPU's cores take a layer each, for decompositions of
+/// some hundred rows gain nothing from several; a GPU takes all in one batch.
+fn at_once(device: Device, group: &LayerGroup) -> i64 {
+    match device {
+        Device::Cpu => 1,
+        _ => group.len(),
+    }
+}
+
+/// Puts the fits of a group's layers into the state.
+fn store(
+    fits: Vec<Result<Vec<Fit>, ModelError>>,
+    group: &LayerGroup,
+    state: &mut GlobalState,
+) -> Result<(), ModelError> {
+    let fits: Vec<_> = fits.into_iter().collect::<Result<_, _>>()?;
+    for (layer, fit) in group.layers.iter().zip(fits.into_iter().flatten()) {
+        for (suffix, tensor) in fit {
+            state.trained.insert(tensor_name(layer, suffix), tensor);
+        }
+    }
+    Ok(())
 }
 
 /// The adapter as what these methods work on.
@@ -120,18 +149,4 @@ fn sorf_vera<'a>(round: &Round<'a>) -> Result<&'a SorfVera, ModelError> {
 fn take_means_beside_lambda(round: &Round<'_>, state: &mut GlobalState) -> Result<(), ModelError> {
     let refitted = |name: &str| name.ends_with(SCALE) || name.ends_with(ANGLES);
     state.take_means(&round.updates, |name| !refitted(name))
-}
-
-fn store_lambda(
-    rotation: &Tensor,
-    scales: &Tensor,
-    group: &LayerGroup,
-    state: &mut GlobalState,
-) -> Result<(), ModelError> {
-    let parameters = refit::parameters(rotation, scales)?;
-    for (layer, (scale, angles)) in group.layers.iter().zip(parameters) {
-        state.trained.insert(tensor_name(layer, SCALE), scale);
-        state.trained.insert(tensor_name(layer, ANGLES), angles);
-    }
-    Ok(())
 }

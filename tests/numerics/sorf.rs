@@ -1,4 +1,5 @@
 use regatta::adapter::Factors;
+use regatta::adapter::sorf::core::Core;
 use regatta::adapter::sorf::givens::{Rotation, angles_of};
 use regatta::adapter::sorf::refit::{
     ThinSvd, fit_gamma, nearest_rotation, parameters, solve_right,
@@ -128,6 +129,27 @@ fn golden_refit_is_the_one_upstream_makes_from_the_same_factors() {
 }
 
 #[test]
+fn the_servers_core_has_the_decomposition_of_the_whole_update() {
+    let expected = expected();
+    let get = |name: &str| expected.double(name);
+    let (a, b, lambda) = (get("A"), get("B"), get("avg_lambda_d"));
+    let core = Core::new(&a, b.shallow_clone()).unwrap();
+    let svd = ThinSvd::of(&Factors {
+        left: get("gamma").matmul(&b).unsqueeze(0),
+        right: lambda.matmul(&core.l).unsqueeze(0),
+    })
+    .unwrap();
+    assert_close("sigma", &svd.sigma.view([-1]), &get("Sigma"), 1e-6);
+    let s = get(&format!("S.{}", b.size()[0]));
+    let q = Tensor::linalg_solve(&core.l, &a, true);
+    let product = (s.matmul(&svd.u) * svd.sigma.unsqueeze(1)).matmul(&svd.vt.matmul(&q));
+    assert_close("product", &product.squeeze(), &get("delta_w"), 1e-6);
+    let fits = |target: &Tensor, a: &Tensor| solve_right(target, a).unwrap();
+    let (whole, own) = (fits(&svd.vt.matmul(&q), &a), fits(&svd.vt, &core.l));
+    assert_close("lambda", &own, &whole, 1e-9);
+}
+
+#[test]
 fn golden_thin_svd_gives_the_singular_values_and_the_product() {
     let expected = expected();
     let get = |name: &str| expected.double(name);
@@ -144,6 +166,18 @@ fn golden_thin_svd_gives_the_singular_values_and_the_product() {
     assert_close("sigma", &svd.sigma.view([-1]), &get("Sigma"), 1e-6);
     let product = (svd.u * svd.sigma.unsqueeze(1)).matmul(&svd.vt).squeeze();
     assert_close("product", &product, &get("delta_w"), 1e-6);
+}
+
+#[test]
+fn a_turn_has_the_cosine_and_sine_of_its_angle() {
+    for i in -5000..5000 {
+        let t = f64::from(i) * 0.7;
+        let rotation = Rotation::from_angles(2, &[t]);
+        let (sin, cos) = t.sin_cos();
+        for (got, want) in rotation.entries().iter().zip([cos, -sin, sin, cos]) {
+            assert!((got - want).abs() < 3e-16, "{t}: {got} {want}");
+        }
+    }
 }
 
 #[test]

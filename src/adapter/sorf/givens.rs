@@ -6,6 +6,7 @@
 //! Each touches two rows, so value and gradient cost O(r³) in all.
 
 use multiversion::multiversion;
+use wide::f64x4;
 
 /// `G(θ)` with the angles that made it.
 #[derive(Debug, Clone)]
@@ -124,6 +125,22 @@ fn undo_all(
     }
 }
 
+/// Angles whose sines and cosines are computed at once.
+const LANES: usize = 4;
+
+/// (cos, sin) of each angle.
+fn cosines_and_sines(angles: &[f64]) -> Vec<(f64, f64)> {
+    let mut turns = Vec::with_capacity(angles.len());
+    for some in angles.chunks(LANES) {
+        let mut own = [0.0; LANES];
+        own[..some.len()].copy_from_slice(some);
+        let (sin, cos) = f64x4::new(own).sin_cos();
+        let pairs = cos.to_array().into_iter().zip(sin.to_array());
+        turns.extend(pairs.take(some.len()));
+    }
+    turns
+}
+
 /// How many of the pairs (p, q), in lexicographic order, have p < `end`.
 fn pairs_before(r: usize, end: usize) -> usize {
     end * r - end * (end + 1) / 2
@@ -133,7 +150,7 @@ impl Rotation {
     /// `G(θ)` for r (r − 1) / 2 angles.
     #[must_use]
     pub fn from_angles(r: usize, angles: &[f64]) -> Self {
-        let turns: Vec<_> = angles.iter().map(|t| (t.cos(), t.sin())).collect();
+        let turns = cosines_and_sines(angles);
         let mut entries = identity(r);
         for first in (0..r).step_by(WIDTH) {
             let columns = columns(r, first);

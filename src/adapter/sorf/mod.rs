@@ -12,7 +12,9 @@
 //! | [`transform`] | S and Γ(b) |
 //! | [`givens`] | G(θ), its gradient, and angles from a rotation |
 //! | [`refit`] | what the server does: SVD and fits of b, m and θ |
+//! | [`core`] | updates seen without S and without the rows of A, for the server |
 
+pub mod core;
 pub mod givens;
 pub mod refit;
 pub mod transform;
@@ -31,6 +33,7 @@ use super::{
 use crate::model::dropout::dropout;
 use crate::model::{LinearLayer, Masks, ModelError, Weights};
 use crate::tensors::HostTensor;
+use crate::torch;
 use givens::Rotation;
 
 /// Name of m, (1), below the layer.
@@ -74,29 +77,6 @@ impl SorfVera {
     fn transformed(&self, matrices: &Tensor) -> Result<Tensor, ModelError> {
         let s = self.transform(matrices.size()[1], matrices.kind(), matrices.device())?;
         Ok(s.f_matmul(matrices)?)
-    }
-
-    /// Factors of `Γ(b) B Λ̄ A`, which is `Sᵀ Σ wₖ ΔWₖ`: of rank r, however many the clients, and,
-    /// S being orthogonal, with the singular values, norms and distances of the updates.
-    ///
-    /// # Errors
-    /// When a tensor is missing or the device fails.
-    pub fn core_factors(
-        &self,
-        group: &LayerGroup,
-        updates: &Population<'_>,
-    ) -> Result<Factors, ModelError> {
-        let (a, b) =
-            self.projection
-                .slices(group.d_out, group.d_in, Kind::Double, updates.device)?;
-        let (b_re, b_im) = (
-            updates.stack_state(group, B_RE)?,
-            updates.stack_state(group, B_IM)?,
-        );
-        Ok(Factors {
-            left: transform::apply_gamma(&b, &b_re, &b_im)?,
-            right: mean_lambda(group, updates, self.r)?.f_matmul(&a)?,
-        })
     }
 }
 
@@ -167,12 +147,21 @@ impl Adapter for SorfVera {
     }
 
     fn factors(&self, group: &LayerGroup, updates: &Population<'_>) -> Result<Factors, ModelError> {
-        let core = self.core_factors(group, updates)?;
+        let (d_out, d_in) = (group.d_out, group.d_in);
+        let (a, b) = self
+            .projection
+            .slices(d_out, d_in, Kind::Double, updates.device)?;
         Ok(Factors {
-            left: self.transformed(&core.left)?,
-            ..core
+            left: self.transformed(&turned(&b, group, updates)?)?,
+            right: mean_lambda(group, updates, self.r)?.f_matmul(&a)?,
         })
     }
+}
+
+/// `Γ(b) B` per layer with the state's b, (L, d_out, r).
+fn turned(b: &Tensor, group: &LayerGroup, updates: &Population<'_>) -> Result<Tensor, ModelError> {
+    let stacked = |suffix| updates.stack_state(group, suffix);
+    transform::apply_gamma(b, &stacked(B_RE)?, &stacked(B_IM)?)
 }
 
 /// `Λ̄ = Σ wₖ Λ(mₖ, θₖ)` per layer, (L, r, r), float64.
@@ -207,29 +196,18 @@ fn add_lambdas(
     let scales = Vec::<f64>::try_from(&host.stack(group, SCALE)?.f_flatten(0, -1)?)?;
     let angles = Vec::<f64>::try_from(&host.stack(group, ANGLES)?.f_flatten(0, -1)?)?;
     let (size, pairs) = ((r * r) as usize, (r * (r - 1) / 2) as usize);
-    // One thread per half of the layers: each sum runs in client order, whatever the threads.
-    let work = |first: usize, sums: &mut [f64]| {
-        for (i, sum) in sums.chunks_mut(size).enumerate() {
-            for client in 0..clients {
-                let at = client * layers + first + i;
-                let own = &angles[at * pairs..(at + 1) * pairs];
-                let weight = updates.weights[client] * scales[at];
-                let rotation = Rotation::from_angles(r as usize, own);
-                let entries = sum.iter_mut().zip(rotation.entries());
-                entries.for_each(|(sum, g)| *sum += weight * g);
-            }
+    // A layer's sum runs in client order, whatever the threads.
+    let add = |(layer, sum): (usize, &mut [f64])| {
+        for client in 0..clients {
+            let at = client * layers + layer;
+            let own = &angles[at * pairs..(at + 1) * pairs];
+            let weight = updates.weights[client] * scales[at];
+            let rotation = Rotation::from_angles(r as usize, own);
+            let entries = sum.iter_mut().zip(rotation.entries());
+            entries.for_each(|(sum, g)| *sum += weight * g);
         }
     };
-    let threads = std::thread::available_parallelism()
-        .map_or(1, usize::from)
-        .min(layers.max(1));
-    let share = layers.div_ceil(threads).max(1);
-    std::thread::scope(|scope| {
-        for (i, sums) in sums.chunks_mut(share * size).enumerate() {
-            let work = &work;
-            scope.spawn(move || work(i * share, sums));
-        }
-    });
+    torch::in_parallel(sums.chunks_mut(size).enumerate().collect(), add);
     Ok(())
 }
 
