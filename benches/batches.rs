@@ -142,14 +142,16 @@ fn evaluation(arguments: &Arguments, split: &EncodedSplit, pad: u32) -> anyhow::
     let checkpoint = Checkpoint::read(&arguments.model, LABELS, 1)?;
     let mut all = checkpoint.base;
     all.0.extend(checkpoint.head.0);
-    let weights = Weights::from_map(&all, Device::Cpu)?;
-    let model = Classifier::new(&View::new(&weights), &checkpoint.config, LABELS)?;
+    let model = || {
+        let weights = Weights::from_map(&all, Device::Cpu)?;
+        Classifier::new(&View::new(&weights), &checkpoint.config, LABELS)
+    };
     let compute = Compute::automatic(Device::Cpu);
     let mut taken = vec![Vec::new(); SIZES.len()];
     for _ in 0..arguments.turns {
         for (size, taken) in SIZES.iter().zip(&mut taken) {
             let start = Instant::now();
-            predict(&model, split, *size, pad, compute)?;
+            predict(model, split, *size, pad, compute)?;
             taken.push(start.elapsed());
         }
     }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::thread::available_parallelism;
 
 use regatta_actors::learner::{
     Aggregation, BoxError, Contribution, Folder, Payload, Refusal, Scores,
@@ -68,8 +67,8 @@ impl Server {
         folder: RunFolder,
     ) -> Result<Self, ModelError> {
         // The lanes rest while the server works, so it may have all cores. The number must not
-        // depend on the lanes: it decides the bits of a score.
-        torch::use_threads(available_parallelism().map_or(1, |n| n.get() as u32));
+        // depend on the lanes: it may decide the last bits of an aggregate.
+        torch::use_threads(u32::try_from(torch::cores()).unwrap_or(u32::MAX));
         let compute = experiment.compute(experiment.plan.devices.server.into());
         compute.settle()?;
         let state = experiment.initial.clone();
@@ -109,9 +108,8 @@ impl Server {
         snapshot: &Snapshot,
         split: &EncodedSplit,
     ) -> Result<Predictions, ModelError> {
-        let model = self.replica(snapshot)?.model;
         predict(
-            &model,
+            || Ok(self.replica(snapshot)?.model),
             split,
             self.experiment.plan.training.eval_batch_size as usize,
             self.experiment.pad(),

@@ -1,6 +1,8 @@
 //! Predictions and losses over a split, without gradients or dropout.
 
-use tch::{Kind, no_grad_guard};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tch::{Device, Kind};
 
 use super::local::{inputs, labels};
 use super::precision::Compute;
@@ -8,6 +10,7 @@ use crate::glue::batch::{Batch, batches};
 use crate::glue::tokenize::EncodedSplit;
 use crate::model::classifier::loss;
 use crate::model::{Classifier, ModelError};
+use crate::torch;
 
 /// What a model says of a split.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -21,39 +24,74 @@ pub struct Predictions {
 /// Runs a model over a split, `batch_size` examples at a time, longest texts together so that
 /// little is padding.
 ///
+/// On a CPU each core takes batches and a copy of the model, over the same weights; so the bits
+/// of what comes out depend on the number of cores as little as the time depends on a batch's size.
+///
 /// # Errors
-/// When libtorch fails.
+/// When there is no model, or libtorch fails.
 pub fn predict(
-    model: &Classifier,
+    model: impl Fn() -> Result<Classifier, ModelError> + Sync,
     split: &EncodedSplit,
     batch_size: usize,
     pad: u32,
     compute: Compute,
 ) -> Result<Predictions, ModelError> {
-    let _no_grad = no_grad_guard();
     let mut order: Vec<u32> = (0..split.len() as u32).collect();
     order.sort_by_key(|&i| std::cmp::Reverse(split.ids(i as usize).len()));
+    let batches: Vec<&[u32]> = batches(&order, batch_size).collect();
+    let workers = match compute.device {
+        Device::Cpu => torch::cores().min(batches.len()),
+        _ => 1,
+    };
+    let next = AtomicUsize::new(0);
+    let work = |()| -> Result<Vec<(usize, Answer)>, ModelError> {
+        let model = model()?;
+        let mut answers = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(positions) = batches.get(index) else {
+                return Ok(answers);
+            };
+            let batch = Batch::gather(split, positions, pad);
+            answers.push((index, answer(&model, &batch, compute)?));
+        }
+    };
+    let answers = torch::in_parallel(vec![(); workers], work).into_iter();
+    let mut answers = answers.collect::<Result<Vec<_>, _>>()?.concat();
+    // The loss is summed in the order of the batches, whoever was first.
+    answers.sort_by_key(|(index, _)| *index);
     let mut predictions = Predictions::default();
-    for positions in batches(&order, batch_size) {
-        let batch = Batch::gather(split, positions, pad);
-        let inputs = inputs(&batch, compute)?;
-        let autocast = compute.autocast()?;
-        let logits = model.logits(&inputs, None)?.f_to_kind(Kind::Float)?;
-        drop(autocast);
-        predictions.loss += match batch.labels.iter().any(|label| label.is_nan()) {
-            true => f64::NAN,
-            false => {
-                loss(&logits, &labels(&batch, compute)?)?.f_double_value(&[])? * batch.rows as f64
-            }
-        };
-        let width = logits.size()[1] as usize;
+    for (index, answer) in answers {
+        predictions.loss += answer.loss;
+        let width = answer.logits.len() / batches[index].len();
         predictions.logits.resize(split.len() * width, 0.0);
-        let rows = Vec::<f32>::try_from(&logits.f_to_device(tch::Device::Cpu)?.f_flatten(0, -1)?)?;
-        for (&position, row) in positions.iter().zip(rows.chunks(width)) {
+        for (&position, row) in batches[index].iter().zip(answer.logits.chunks(width)) {
             let at = position as usize * width;
             predictions.logits[at..at + width].copy_from_slice(row);
         }
     }
     predictions.loss /= split.len().max(1) as f64;
     Ok(predictions)
+}
+
+/// What a model says of a batch.
+#[derive(Clone)]
+struct Answer {
+    /// Row-major, (examples, labels).
+    logits: Vec<f32>,
+    /// The sum over the examples; not a number where labels are secret.
+    loss: f64,
+}
+
+fn answer(model: &Classifier, batch: &Batch, compute: Compute) -> Result<Answer, ModelError> {
+    let inputs = inputs(batch, compute)?;
+    let autocast = compute.autocast()?;
+    let logits = model.logits(&inputs, None)?.f_to_kind(Kind::Float)?;
+    drop(autocast);
+    let loss = match batch.labels.iter().any(|label| label.is_nan()) {
+        true => f64::NAN,
+        false => loss(&logits, &labels(batch, compute)?)?.f_double_value(&[])? * batch.rows as f64,
+    };
+    let logits = Vec::try_from(&logits.f_to_device(Device::Cpu)?.f_flatten(0, -1)?)?;
+    Ok(Answer { logits, loss })
 }

@@ -14,8 +14,8 @@ fn exported_adapters_and_merged_models_have_the_loss_that_the_run_reports() {
         place.accepts("export run --out adapter-out");
         place.accepts("export run --merge --out whole");
         let reported = place.reported_loss("run");
-        let adapted = place.predict(&place.adapted(&place.path("adapter-out")));
-        let merged = place.predict(&whole(&place.path("whole")));
+        let adapted = place.predict(|| place.adapted(&place.path("adapter-out")));
+        let merged = place.predict(|| whole(&place.path("whole")));
         let close = |loss: f64| (loss - reported).abs() < 1e-5 * reported;
         assert!(close(adapted.loss), "{name}: {} {reported}", adapted.loss);
         assert!(close(merged.loss), "{name}: {} {reported}", merged.loss);
@@ -31,7 +31,7 @@ fn training_is_visible_in_what_is_compared() {
     place.accepts("export run");
     let folder = place.path("run/peft");
     let whole = PeftFolder::read(&folder).unwrap();
-    let with = place.predict(&place.adapted(&folder));
+    let with = place.predict(|| place.adapted(&folder));
     for part in [
         "base_delta",
         "lora_B",
@@ -49,7 +49,7 @@ fn training_is_visible_in_what_is_compared() {
             .filter(|(name, _)| name.contains(part))
             .for_each(|(_, tensor)| zero(tensor));
         let checkpoint = regatta::model::Checkpoint::read(&place.path("model"), 2, 999).unwrap();
-        let logits = place.predict(&crate::support::adapted(&checkpoint, &without));
+        let logits = place.predict(|| crate::support::adapted(&checkpoint, &without));
         let change = relative_error(&logits.logits, &with.logits);
         assert!(change > 1e-4, "without {part}: {change:e}");
     }

@@ -62,7 +62,9 @@ fn write_expected(place: &Place, case: &Path) {
     let batch = Batch::gather(&split, &positions, 1);
     let shape = [batch.rows as i64, batch.cols as i64];
     let integers = |values: &[i64]| Tensor::from_slice(values).view(shape);
-    let logits = place.predict(&place.adapted(&case.join("adapter"))).logits;
+    let logits = place
+        .predict(|| place.adapted(&case.join("adapter")))
+        .logits;
     let logits = HostTensor::new(vec![shape[0], 2], logits).unwrap();
     let tensors = [
         ("input_ids", integers(&batch.input_ids)),

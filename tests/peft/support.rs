@@ -112,9 +112,9 @@ impl Place {
     }
 
     /// What a model says of the validation split.
-    pub fn predict(&self, model: &Classifier) -> Predictions {
+    pub fn predict(&self, model: impl Fn() -> Classifier + Sync) -> Predictions {
         let compute = Compute::automatic(Device::Cpu);
-        predict(model, &self.validation(), 64, 1, compute).unwrap()
+        predict(|| Ok(model()), &self.validation(), 64, 1, compute).unwrap()
     }
 
     /// The validation split.
