@@ -325,7 +325,8 @@ pub struct Settings {
     #[arg(long, help_heading = DEVICES)]
     pub parallel_clients: Option<bool>,
     /// Clients that train at once, at most one lane per client; several lanes per GPU share it in
-    /// turn [default: one per client GPU; on CPU as many as have cores for their threads]
+    /// turn [default: one per client GPU; on CPU as many as have cores for their threads, and more
+    /// where clients would be left over]
     #[arg(long, help_heading = DEVICES, value_name = "N")]
     pub lanes: Option<u32>,
     /// CPU threads of each lane; another number may round differently [default: 1; on CPU without

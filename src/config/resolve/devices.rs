@@ -74,7 +74,7 @@ impl Resolver<'_> {
     /// The lanes' devices: all on the CPU, or dealt out over the GPUs in turn.
     fn lanes(&mut self, gpus: &[u32], threads: u32, num_clients: u32) -> Vec<DeviceSpec> {
         let available = match gpus.len() {
-            0 => self.machine.cores / threads.max(1),
+            0 => cpu_lanes(self.machine.cores / threads.max(1), num_clients),
             count => u32::try_from(count).unwrap_or(u32::MAX),
         };
         let asked = self.settings.lanes;
@@ -121,4 +121,12 @@ impl Resolver<'_> {
             format!("no CUDA device here: the server and the clients run on the CPU, in {lanes}")
         })
     }
+}
+
+/// Lanes for a CPU that has room for so many side by side: these, and one for each client that
+/// would be left over when all lanes have had equally many. Those who share the cores end
+/// together; who is left over would have one core, and leave the others idle.
+fn cpu_lanes(room: u32, num_clients: u32) -> u32 {
+    let room = room.max(1);
+    room + num_clients % room
 }

@@ -213,9 +213,33 @@ fn ranks_are_repeated_over_the_clients() {
 fn gpus_of_a_machine_without_cuda_become_cpu_lanes_with_a_notice() {
     let plan = plan("server_gpu = 0\nclient_gpus = [1, 2, 3]\nparallel_clients = true");
     assert_eq!(plan.devices.server, DeviceSpec::Cpu);
-    assert_eq!(plan.devices.lanes.len(), 2);
+    assert!(
+        plan.devices
+            .lanes
+            .iter()
+            .all(|lane| lane.device == DeviceSpec::Cpu)
+    );
     let notice = plan.devices.notice.unwrap();
     assert!(notice.starts_with("no CUDA device here"), "{notice}");
+}
+
+#[test]
+fn no_client_is_left_over_to_train_alone_on_a_cpu() {
+    let lanes = |cores, num_clients| {
+        let machine = Machine {
+            cores,
+            ..Machine::default()
+        };
+        let scenario = format!("num_clients = {num_clients}");
+        let plan = plan_on(&machine, &scenario).unwrap();
+        plan.devices.lanes.len()
+    };
+    assert_eq!(lanes(1, 5), 1);
+    assert_eq!(lanes(2, 3), 3);
+    assert_eq!(lanes(2, 10), 2);
+    assert_eq!(lanes(4, 3), 3);
+    assert_eq!(lanes(4, 7), 7);
+    assert_eq!(lanes(16, 100), 20);
 }
 
 #[test]
