@@ -20,9 +20,11 @@ class Pass:
     mebibytes: float
 
 
-def passes(program: Path, clients: int, rounds: int, lanes: int, size: int = 0) -> list[Pass]:
-    """The tenths of a run in which so many bytes travel."""
-    output = call([program, clients, rounds, lanes, size])
+def passes(
+    program: Path, clients: int, rounds: int, lanes: int, size: int = 0, update: str = "own"
+) -> list[Pass]:
+    """The tenths of a run in which so many bytes travel, handed back or written anew."""
+    output = call([program, clients, rounds, lanes, size, update])
     found = [Pass(int(n), float(micros), int(kib) / 1024) for n, micros, kib in LINE.findall(output)]
     if not found:
         raise Failed(f"`endurance` printed nothing that can be read: {output!r}")

@@ -1,12 +1,13 @@
 //! How much the machinery costs, and whether it grows: many rounds of a learner that learns nothing.
 //!
-//! `cargo run --release -p regatta-actors --example endurance -- [CLIENTS [ROUNDS [LANES [BYTES]]]]`
+//! `cargo run --release -p regatta-actors --example endurance -- [CLIENTS [ROUNDS [LANES [BYTES [CLIENT]]]]]`
 //! prints the wall time per client and round, and the resident memory, ten times on its way.
-//! Without arguments: 100 clients, 1,000 rounds, 2 lanes, and 0 bytes that travel. Of bytes that
-//! travel, each client writes its own, each update is digested, and the server folds them all.
+//! Without arguments: 100 clients, 1,000 rounds, 2 lanes, and 0 bytes that travel. A CLIENT is
+//! `same`, who hands back what it got, or `own` (the default), who writes an update of its own,
+//! which is digested like any. The server folds the updates of all.
 
 use std::error::Error;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -14,15 +15,45 @@ use regatta_actors::event::{Event, Observer};
 use regatta_actors::learner::*;
 use regatta_actors::plan::{ClientPlan, FederationPlan};
 use regatta_actors::{control, run};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// What travels, both ways.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Values(Vec<f32>);
+/// What travels, both ways; by reference, and digested once.
+#[derive(Debug, Clone, Default)]
+struct Values(Arc<(Vec<f32>, OnceLock<Digest>)>);
+
+impl Values {
+    fn new(values: Vec<f32>) -> Self {
+        Self(Arc::new((values, OnceLock::new())))
+    }
+
+    fn get(&self) -> &[f32] {
+        &self.0.0
+    }
+
+    /// The memory, where nobody else has it.
+    fn into_memory(self) -> Option<Vec<f32>> {
+        Arc::into_inner(self.0).map(|(values, _)| values)
+    }
+}
+
+impl Serialize for Values {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.get().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Values {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::deserialize(deserializer).map(Self::new)
+    }
+}
 
 impl Payload for Values {
     fn digest(&self) -> Digest {
-        Digest::of(bytemuck::cast_slice(&self.0))
+        let (values, digest) = &*self.0;
+        digest
+            .get_or_init(|| Digest::of(bytemuck::cast_slice(values)))
+            .clone()
     }
 }
 
@@ -30,6 +61,8 @@ impl Payload for Values {
 #[derive(Clone)]
 struct Echo {
     state: Arc<Values>,
+    /// Whether a client writes an update of its own.
+    writes: bool,
     /// The server's.
     threads: usize,
     /// Memory of folded updates, for the next ones.
@@ -62,9 +95,15 @@ impl Trainer for Echo {
     type Update = Values;
 
     fn train(&mut self, task: &TrainTask<Values>, _: &mut dyn Watch) -> TrainResult<Values> {
-        let mut own = self.spare().pop().unwrap_or_default();
-        own.clone_from(&task.global.0);
-        Ok(Trained::new(Values(own), 0.0, 1, 1))
+        let update = if self.writes {
+            let mut own = self.spare().pop().unwrap_or_default();
+            own.clear();
+            own.extend_from_slice(task.global.get());
+            Values::new(own)
+        } else {
+            Values::clone(&task.global)
+        };
+        Ok(Trained::new(update, 0.0, 1, 1))
     }
 }
 
@@ -76,7 +115,7 @@ fn average(mean: &mut [f32], from: usize, updates: &[Contribution<Values>]) {
     let share = 1.0 / updates.len() as f32;
     for (i, block) in mean.chunks_mut(BLOCK).enumerate() {
         for Contribution { update, .. } in updates {
-            let values = &update.0[from + i * BLOCK..];
+            let values = &update.get()[from + i * BLOCK..];
             let pairs = block.iter_mut().zip(values);
             pairs.for_each(|(sum, value)| *sum += share * value);
         }
@@ -92,7 +131,7 @@ impl Folder for Echo {
     }
 
     fn aggregate(&mut self, _: u32, updates: Vec<Contribution<Values>>) -> FoldResult {
-        let mut mean = vec![0.0; self.state.0.len()];
+        let mut mean = vec![0.0; self.state.get().len()];
         let each = mean.len().div_ceil(self.threads).max(1);
         thread::scope(|scope| {
             for (i, part) in mean.chunks_mut(each).enumerate() {
@@ -100,9 +139,9 @@ impl Folder for Echo {
                 scope.spawn(move || average(part, i * each, updates));
             }
         });
-        let memory = updates.into_iter().map(|taken| taken.update.0);
-        self.spare().extend(memory);
-        self.state = Arc::new(Values(mean));
+        let memory = updates.into_iter().map(|taken| taken.update.into_memory());
+        self.spare().extend(memory.flatten());
+        self.state = Arc::new(Values::new(mean));
         Ok(Aggregation::of(&*self.state))
     }
 }
@@ -141,11 +180,21 @@ fn resident_kib() -> Option<u64> {
 }
 
 fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
-    let mut numbers = std::env::args().skip(1).map(|text| text.parse::<u32>());
-    let mut next = |default| numbers.next().unwrap_or(Ok(default));
+    let mut arguments = std::env::args().skip(1);
+    let mut next = |default| {
+        arguments
+            .next()
+            .map_or(Ok(default), |text| text.parse::<u32>())
+    };
     let (clients, rounds, lanes, bytes) = (next(100)?, next(1000)?, next(2)?, next(0)?);
+    let writes = match arguments.next().as_deref() {
+        None | Some("own") => true,
+        Some("same") => false,
+        Some(other) => return Err(format!("a client is `own` or `same`, not `{other}`").into()),
+    };
     let learner = Echo {
-        state: Arc::new(Values(vec![0.5; bytes as usize / size_of::<f32>()])),
+        state: Arc::new(Values::new(vec![0.5; bytes as usize / size_of::<f32>()])),
+        writes,
         threads: lanes.max(1) as usize,
         spare: Arc::default(),
     };

@@ -13,46 +13,59 @@ PACKAGES = ["flwr[simulation]==1.41.0", "ray==2.55.1"]
 BYTES = 600_000
 CLIENTS, MANY = 100, 10_000
 ROUNDS = 4
+# What a client sends: what it got, or an update that it wrote.
+SAME, OWN = "same", "own"
+# Clients, rounds, bytes and update of each row of ours.
+OURS = [
+    (CLIENTS, 1000, 0, SAME),
+    (CLIENTS, 1000, BYTES, SAME),
+    (CLIENTS, 200, BYTES, OWN),
+    (MANY, 50, 0, SAME),
+    (MANY, 50, BYTES, SAME),
+    (MANY, 10, BYTES, OWN),
+]
 
 
 def measure(endurance: Path, lanes: int) -> str:
     """A table with a row for each engine, number of clients and size of what travels."""
     rows, notes = [], []
     try:
-        rows.append(row("Flower", CLIENTS, BYTES, by_flower()))
+        rows.append(row("Flower", CLIENTS, BYTES, SAME, by_flower()))
     except Failed as failure:
         notes.append(f"Flower could not be measured: {failure}")
-    ours = [(CLIENTS, 200, BYTES), (CLIENTS, 1000, 0), (MANY, 10, BYTES), (MANY, 50, 0)]
-    for clients, rounds, size in ours:
-        # Updates wait for the end of their round.
-        needed = int(1.2 * clients * size)
+    for clients, rounds, size, client in OURS:
+        # Updates of their own wait for the end of the round.
+        needed = int(1.2 * clients * size) if client == OWN else 0
         if needed > machine.memory():
             notes.append(f"{clients:,} clients need {needed / 2**30:.0f} GiB, which are not free here.")
             continue
-        taken = passes(endurance, clients, rounds, lanes, size)
+        taken = passes(endurance, clients, rounds, lanes, size, client)
         # In the first, memory is asked for.
         micros = [one.micros for one in taken[1:]]
-        rows.append(row("Regatta", clients, size, micros, f"{taken[-1].mebibytes:,.0f}"))
-    header = ["engine", "clients", "bytes each", "µs per client and round", "range", "memory, MiB"]
-    return paragraphs([explanation(lanes), table(header, rows), *notes])
+        rows.append(row("Regatta", clients, size, client, micros, f"{taken[-1].mebibytes:,.0f}"))
+    header = ["engine", "update", "clients", "bytes", "µs per client and round", "range", "memory, MiB"]
+    return paragraphs([explanation(lanes), table(header, rows, left=2), *notes])
 
 
 def explanation(lanes: int) -> str:
     return (
         f"`benches/flower/app.py` in Flower's engine (Ray, {lanes} workers) and the example "
-        f"`endurance` in ours ({lanes} lanes): clients send back what they got, and the server "
-        "takes the mean. In ours, too, each client writes an update of its own, which is digested "
-        "with BLAKE3 for the ledger and kept until the round is folded; with 0 bytes what is left "
-        "is the machinery alone. Wanted: under 50 µs, and 10,000 clients in a round without strain. "
+        f"`endurance` in ours ({lanes} lanes): clients that do nothing send back the `same` values "
+        "that they got, and the server takes the mean of what all sent. With 0 bytes what is left "
+        "is the machinery alone. In the rows `own`, clients do something: each writes an update, "
+        "which is digested with BLAKE3 for the ledger and kept until the round is folded. Wanted: "
+        "under 50 µs for clients that do nothing, and 10,000 of them in a round without strain. "
         "Medians without the first round of Flower's and the first tenth of ours, in which workers "
         "are started and memory is asked for."
     )
 
 
-def row(engine: str, clients: int, size: int, micros: list[float], memory: str = "") -> list[str]:
+def row(
+    engine: str, clients: int, size: int, update: str, micros: list[float], memory: str = ""
+) -> list[str]:
     spread = f"{min(micros):,.0f} to {max(micros):,.0f}"
     middle = statistics.median(micros)
-    return [engine, f"{clients:,}", f"{size:,}", f"{middle:,.1f}", spread, memory]
+    return [engine, f"`{update}`", f"{clients:,}", f"{size:,}", f"{middle:,.1f}", spread, memory]
 
 
 def by_flower() -> list[float]:
