@@ -8,6 +8,7 @@ so in its section, and the others go on. What people wrote in RESULTS.md stays. 
 import argparse
 import datetime
 import os
+import shlex
 import sys
 import time
 import traceback
@@ -97,8 +98,9 @@ def section(name: str, arguments: argparse.Namespace, commit: str) -> tuple[str,
         traceback.print_exc()
         text, measured = f"Could not be measured. {type(error).__name__}: {error}", False
     seconds = time.monotonic() - begin
+    words = [name, *(upstream.flags(arguments) if name == "upstream" else [])]
     facts = [
-        f"`make bench ARGS={name}`, {datetime.date.today()}, commit {commit}",
+        f"`make bench ARGS={shlex.quote(' '.join(words))}`, {datetime.date.today()}, commit {commit}",
         f"{machine.describe()}; {machine.rustc()}, {machine.torch()}; took {seconds:.0f} s.",
     ]
     return f"{text}\n\n{': '.join(facts)}", measured

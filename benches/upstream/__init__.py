@@ -31,27 +31,30 @@ class Case:
     # Examples of a round.
     examples: int
     wanted: str = ""
+    # Of these, what the Python side trains, to be multiplied up: a step of SORF-VeRA takes it
+    # seconds to minutes, and all steps take as long, for all are padded to one length.
+    trained: Optional[int] = None
     # Whether the Python side adapts one block only, to be multiplied up: at rank 128 SORF-VeRA's
     # chains take seven seconds and a gigabyte for each layer and step.
     one_block: bool = False
 
 
 CASES = [
-    Case("rte", "ours", 4, 192, "4"),
-    Case("cola", "ours", 4, 192, "10"),
-    Case("mrpc", "ours", 4, 192),
-    Case("rte", "ours_vera", 128, 192),
-    Case("cola", "ours_vera", 128, 192),
-    Case("mrpc", "ours_vera", 128, 192),
-    Case("rte", "sorf_vera", 32, 96),
-    Case("rte", "sorf_vera", 128, 96, "150", one_block=True),
+    Case("rte", "ours", 4, 768, "4"),
+    Case("cola", "ours", 4, 768, "10"),
+    Case("mrpc", "ours", 4, 768),
+    Case("rte", "ours_vera", 128, 384),
+    Case("cola", "ours_vera", 128, 384),
+    Case("mrpc", "ours_vera", 128, 384),
+    Case("rte", "sorf_vera", 32, 768, trained=96),
+    Case("rte", "sorf_vera", 128, 768, "150", trained=96, one_block=True),
 ]
 # Without GLUE's files: the quickstart's sentences, which have its layout.
 WITHOUT_GLUE = [replace(case, task="sst2", wanted="") for case in CASES if case.task == "rte"]
 FOLDERS = {"rte": "RTE", "cola": "CoLA", "mrpc": "MRPC", "sst2": "SST-2"}
 ROUND = ["--lr", "1e-3", "--batch_size", "32", "--seed", "1", "--limit_eval", "32"]
 # Rounds of ours that are timed, after one that is not.
-ROUNDS = 3
+ROUNDS = 2
 
 SEEDS = [1, 2, 3]
 # What both sides take; on the quickstart's sentences, where a few minutes show something.
@@ -62,12 +65,21 @@ SCORES = (
 )
 
 
+def default_data() -> Path:
+    return Path(os.environ.get("REGATTA_DATA") or PROJECT / "data/glue")
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which data, model and packages."""
-    data = Path(os.environ.get("REGATTA_DATA") or PROJECT / "data/glue")
-    parser.add_argument("--data", type=Path, default=data, help="GLUE's folder, if there is one")
+    parser.add_argument("--data", type=Path, default=default_data(), help="GLUE's folder, if there is one")
     parser.add_argument("--model", type=Path, default=MINILM, help="what the rounds train")
     parser.add_argument("--venv", type=Path, help="a virtual environment that has transformers and peft")
+
+
+def flags(arguments: argparse.Namespace) -> list[str]:
+    """What of data and model was given, without the folders that they lie in."""
+    given = [("--data", arguments.data, default_data()), ("--model", arguments.model, MINILM)]
+    return [word for flag, path, default in given if path != default for word in (flag, path.name)]
 
 
 def measure(program: Path, arguments: argparse.Namespace, quick: bool = False) -> str:
@@ -112,25 +124,27 @@ def explanation(model: Path, python: Path) -> str:
         "`benches/upstream/client.py` does it as the Python project does: a model built for each "
         "client in each round, texts padded to 128 tokens, clients one after the other, dense "
         "products in aggregation; seconds of one round, without evaluation, after a step that "
-        f"warms up. Ours: the median of {ROUNDS} rounds after the first, training and aggregation, "
+        f"warms up. Ours: the mean of {ROUNDS} rounds after the first, training and aggregation, "
         "texts cut at 128 tokens and padded to their batch's longest. Python is in float32. With "
-        "SORF-VeRA of rank 128 it adapts one of the model's blocks, and the time that this takes "
-        "more than none is multiplied by their number."
+        "SORF-VeRA it trains 96 of the examples, in steps that all take as long, and with rank 128 "
+        "it adapts one of the model's blocks: what this takes more than none is multiplied by the "
+        "number of blocks, and the whole by that of the steps."
     )
 
 
 def rounds(case: Case, program: Path, python: Path, data: Path, model: Path) -> list[list[str]]:
     """A row in float32; one in bfloat16 for LoRA."""
     common = [
-        *("--task", case.task, "--data", data, "--model", model, "--limit_train", case.examples),
-        *("--r", case.r, *ROUND, *(["--lora_alpha", 8] if case.method == "ours" else [])),
+        *("--task", case.task, "--data", data, "--model", model, "--r", case.r, *ROUND),
+        *(["--lora_alpha", 8] if case.method == "ours" else []),
     ]
     theirs = seconds(case, python, model, [*common, "--method", case.method])
     made = []
     for precision in ["float32", "bfloat16"] if case.method == "ours" else ["float32"]:
-        more = ["--max_seq_length", 128, "--rounds", ROUNDS + 1, "--eval_every", ROUNDS + 1]
+        more = ["--limit_train", case.examples, "--max_seq_length", 128]
+        more += ["--rounds", ROUNDS + 1, "--eval_every", ROUNDS + 1]
         run = by_regatta(program, case, precision, [*common, *more])
-        ours = statistics.median(
+        ours = statistics.mean(
             one["seconds"]["train"] + one["seconds"]["aggregate"] for one in run.rounds[1:]
         )
         wanted = case.wanted if precision == "float32" else ""
@@ -142,9 +156,11 @@ def rounds(case: Case, program: Path, python: Path, data: Path, model: Path) -> 
 
 def seconds(case: Case, python: Path, model: Path, arguments: list) -> float:
     """The Python side's round."""
+    trained = case.trained or case.examples
 
     def taken(*more: object) -> float:
-        return by_python(python, [*arguments, *more])["seconds"][-1]
+        found = by_python(python, [*arguments, "--limit_train", trained, *more])
+        return found["seconds"][-1] * case.examples / trained
 
     if not case.one_block:
         return taken()
