@@ -101,17 +101,9 @@ impl<'a> Population<'a> {
         for update in self.updates {
             for layer in &group.layers {
                 let name = tensor_name(layer, suffix);
-                let tensor = self.lookup(update, &name)?;
-                let expected = *shape.get_or_insert(tensor.shape());
-                if tensor.shape() != expected {
-                    let (expected, got) = (expected.to_vec(), tensor.shape().to_vec());
-                    return Err(ModelError::Shape {
-                        name,
-                        expected,
-                        got,
-                    });
-                }
-                values.extend_from_slice(tensor.values());
+                let first = self.lookup(update, &name)?.shape();
+                let expected = *shape.get_or_insert(first);
+                values.extend_from_slice(self.values(update, &name, expected)?);
             }
         }
         let mut full = vec![self.updates.len() as i64, group.len()];
@@ -133,6 +125,27 @@ impl<'a> Population<'a> {
             ..*self
         };
         Ok(own.stack(group, suffix)?.f_squeeze_dim(0)?)
+    }
+
+    /// The values of an update's tensor, which the state has where the update lacks it.
+    ///
+    /// # Errors
+    /// [`ModelError::Missing`] when neither has it, [`ModelError::Shape`] when it has another shape.
+    pub fn values<'b>(
+        &'b self,
+        update: &'b TensorMap,
+        name: &str,
+        shape: &[i64],
+    ) -> Result<&'b [f32], ModelError> {
+        let tensor = self.lookup(update, name)?;
+        if tensor.shape() != shape {
+            return Err(ModelError::Shape {
+                name: name.to_owned(),
+                expected: shape.to_vec(),
+                got: tensor.shape().to_vec(),
+            });
+        }
+        Ok(tensor.values())
     }
 
     fn lookup<'b>(

@@ -25,7 +25,6 @@ use std::rc::Rc;
 
 use tch::{Device, Kind, Tensor};
 
-use super::population::CLIENTS_AT_ONCE;
 use super::projection::Projection;
 use super::{
     Adapter, AdapterTensor, Delta, Factors, LayerGroup, Population, Prepared, Role, tensor_name,
@@ -164,51 +163,42 @@ fn turned(b: &Tensor, group: &LayerGroup, updates: &Population<'_>) -> Result<Te
     transform::apply_gamma(b, &stacked(B_RE)?, &stacked(B_IM)?)
 }
 
-/// `Λ̄ = Σ wₖ Λ(mₖ, θₖ)` per layer, (L, r, r), float64.
+/// `Λ̄ = Σ wₖ Λ(mₖ, θₖ)` per layer, (L, r, r), float64. A layer's sum runs in client order, on one
+/// core.
 ///
 /// # Errors
-/// When a tensor is missing or the device fails.
+/// When a tensor is missing or misshapen, or the device fails.
 pub fn mean_lambda(
     group: &LayerGroup,
     updates: &Population<'_>,
     r: i64,
 ) -> Result<Tensor, ModelError> {
-    let mut mean = vec![0.0; (group.len() * r * r) as usize];
-    for some in updates.chunks(CLIENTS_AT_ONCE) {
-        add_lambdas(group, &some, r, &mut mean)?;
-    }
-    let mean = Tensor::f_from_slice(&mean)?.f_view([group.len(), r, r])?;
+    let layers: Vec<_> = group.layers.iter().collect();
+    let sum = |layer| mean_lambda_of(layer, updates, r);
+    let sums = torch::in_parallel(layers, sum).into_iter();
+    let sums = sums.collect::<Result<Vec<_>, _>>()?.concat();
+    let mean = Tensor::f_from_slice(&sums)?.f_view([group.len(), r, r])?;
     Ok(mean.f_to_device(updates.device)?)
 }
 
-/// Adds `Σ wₖ Λ(mₖ, θₖ)` to each layer's sum, row-major (L, r, r).
-fn add_lambdas(
-    group: &LayerGroup,
+/// [`mean_lambda`] of one layer, row-major (r, r).
+fn mean_lambda_of(
+    layer: &LinearLayer,
     updates: &Population<'_>,
     r: i64,
-    sums: &mut [f64],
-) -> Result<(), ModelError> {
-    let (layers, clients) = (group.len() as usize, updates.weights.len());
-    let host = Population {
-        device: Device::Cpu,
-        ..*updates
-    };
-    let scales = Vec::<f64>::try_from(&host.stack(group, SCALE)?.f_flatten(0, -1)?)?;
-    let angles = Vec::<f64>::try_from(&host.stack(group, ANGLES)?.f_flatten(0, -1)?)?;
-    let (size, pairs) = ((r * r) as usize, (r * (r - 1) / 2) as usize);
-    // A layer's sum runs in client order, whatever the threads.
-    let add = |(layer, sum): (usize, &mut [f64])| {
-        for client in 0..clients {
-            let at = client * layers + layer;
-            let own = &angles[at * pairs..(at + 1) * pairs];
-            let weight = updates.weights[client] * scales[at];
-            let rotation = Rotation::from_angles(r as usize, own);
-            let entries = sum.iter_mut().zip(rotation.entries());
-            entries.for_each(|(sum, g)| *sum += weight * g);
-        }
-    };
-    torch::in_parallel(sums.chunks_mut(size).enumerate().collect(), add);
-    Ok(())
+) -> Result<Vec<f64>, ModelError> {
+    let (scale, angles) = (tensor_name(layer, SCALE), tensor_name(layer, ANGLES));
+    let mut sum = vec![0.0; (r * r) as usize];
+    for (update, weight) in updates.updates.iter().zip(updates.weights) {
+        let scale = updates.values(update, &scale, &[1])?[0];
+        let angles = updates.values(update, &angles, &[r * (r - 1) / 2])?;
+        let angles: Vec<f64> = angles.iter().map(|t| f64::from(*t)).collect();
+        let rotation = Rotation::from_angles(r as usize, &angles);
+        let weight = weight * f64::from(scale);
+        let entries = sum.iter_mut().zip(rotation.entries());
+        entries.for_each(|(sum, g)| *sum += weight * g);
+    }
+    Ok(sum)
 }
 
 struct PreparedSorf {
