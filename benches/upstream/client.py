@@ -40,6 +40,13 @@ def read(folder: Path, task: str, split: str, limit: int) -> tuple[list[tuple[st
     return [tuple(row[i] for i in texts) for row in picked], [values.index(row[label]) for row in picked]
 
 
+def contiguous(examples: int, clients: int) -> list[slice]:
+    """Each client's part, one after the other; the first ones have one more where they differ."""
+    least, more = divmod(examples, clients)
+    ends = [i * least + min(i, more) for i in range(clients + 1)]
+    return [slice(*pair) for pair in zip(ends, ends[1:])]
+
+
 def encode(tokenizer, texts: list[tuple[str, ...]], labels: list[int], length: int) -> TensorDataset:
     """All texts padded to one length."""
     tokens = tokenizer(
@@ -207,7 +214,10 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(arguments.model)
     texts, labels = read(arguments.data, arguments.task, "train", arguments.limit_train)
     count = arguments.clients
-    shares = [encode(tokenizer, texts[i::count], labels[i::count], arguments.length) for i in range(count)]
+    shares = [
+        encode(tokenizer, texts[part], labels[part], arguments.length)
+        for part in contiguous(len(texts), count)
+    ]
     evaluated = encode(tokenizer, *read(arguments.data, arguments.task, "dev", arguments.limit_eval), arguments.length)
     outputs = len(TASKS[arguments.task][3])
     warm_up(arguments, shares[0])
