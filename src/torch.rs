@@ -1,4 +1,4 @@
-//! What libtorch can do and tch does not offer, through the C++ shim in `csrc/shim.cpp`.
+//! What libtorch can do and tch does not offer, mostly through the C++ shim in `csrc/shim.cpp`.
 
 use std::ffi::{CStr, c_char, c_int};
 use std::panic::resume_unwind;
@@ -282,7 +282,7 @@ pub fn cuda_capability(device: usize) -> Result<i32, TchError> {
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
+    use std::panic::catch_unwind;
 
     use super::*;
 
@@ -294,5 +294,22 @@ mod tests {
             tch::get_num_threads()
         });
         assert_eq!(own.join().unwrap(), 1);
+    }
+
+    #[test]
+    fn results_of_parallel_tasks_are_in_their_order_each_from_one_thread_of_torch() {
+        let tasks: Vec<u64> = (0..101).collect();
+        let results = in_parallel(tasks.clone(), |task| (task, tch::get_num_threads()));
+        let expected: Vec<_> = tasks.into_iter().map(|task| (task, 1)).collect();
+        assert_eq!(results, expected);
+        assert!(in_parallel(Vec::<u64>::new(), |task| task).is_empty());
+    }
+
+    #[test]
+    fn a_parallel_task_that_panics_is_not_lost() {
+        let work = |task: u64| assert!(task != 3, "the third");
+        let ended = catch_unwind(|| in_parallel((0..7).collect(), work));
+        let panic = ended.unwrap_err();
+        assert_eq!(panic.downcast_ref::<&str>(), Some(&"the third"));
     }
 }
