@@ -68,7 +68,12 @@ fn compile_shim(include: &Path) {
         .warnings(false)
         .include(include)
         .include(include.join("torch/csrc/api/include"))
-        .files(["csrc/shim.cpp", "csrc/dropout.cpp", "csrc/info.cpp"])
+        .files([
+            "csrc/shim.cpp",
+            "csrc/dropout.cpp",
+            "csrc/linear.cpp",
+            "csrc/info.cpp",
+        ])
         .opt_level(3)
         .compile("regatta_shim");
 }

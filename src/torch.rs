@@ -10,6 +10,11 @@ use torch_sys::C_tensor;
 unsafe extern "C" {
     fn shim_err() -> *const c_char;
     fn shim_dropout(x: *const C_tensor, seed: u64, threshold: u32) -> *mut C_tensor;
+    fn shim_linear(
+        x: *const C_tensor,
+        weight: *const C_tensor,
+        bias: *const C_tensor,
+    ) -> *mut C_tensor;
     fn shim_fused_adamw(
         parameters: *const *mut C_tensor,
         gradients: *const *mut C_tensor,
@@ -40,6 +45,18 @@ fn check(code: c_int) -> Result<(), TchError> {
     // thread's next call of the shim; it is copied before that.
     let message = unsafe { CStr::from_ptr(shim_err()) };
     Err(TchError::Torch(message.to_string_lossy().into_owned()))
+}
+
+/// The tensor that a call of the shim gave, or why it gave none.
+///
+/// # Safety
+/// `tensor` is null, or owned by nobody else.
+unsafe fn owned(tensor: *mut C_tensor) -> Result<Tensor, TchError> {
+    if tensor.is_null() {
+        check(-1)?;
+    }
+    // SAFETY: not null, and by the caller's word owned by nobody else.
+    Ok(unsafe { Tensor::from_ptr(tensor) })
 }
 
 fn is_cuda(device: Device) -> c_int {
@@ -96,12 +113,20 @@ pub fn in_parallel<T: Send, U: Send>(tasks: Vec<T>, work: impl Fn(T) -> U + Sync
 /// When the device fails, or the values are no floating-point numbers.
 pub fn dropout(x: &Tensor, seed: u64, threshold: u16) -> Result<Tensor, TchError> {
     // SAFETY: `x` is alive through the call; what comes back is null or a tensor of our own.
-    let y = unsafe { shim_dropout(x.as_ptr(), seed, u32::from(threshold)) };
-    if y.is_null() {
-        check(-1)?;
-    }
-    // SAFETY: not null, and owned by nobody else.
-    Ok(unsafe { Tensor::from_ptr(y) })
+    unsafe { owned(shim_dropout(x.as_ptr(), seed, u32::from(threshold))) }
+}
+
+/// A linear layer, `y = x Wᵀ + bias`: by oneDNN where that is faster, which is for many frozen
+/// weights in float32 on a CPU, else as libtorch does it. The two round differently.
+///
+/// # Shapes
+/// `x` (…, d_in), `weight` (d_out, d_in), `bias` (d_out), `y` (…, d_out).
+///
+/// # Errors
+/// When shapes do not fit, or memory is wanting.
+pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor, TchError> {
+    // SAFETY: the three are alive through the call; what comes back is null or a tensor of our own.
+    unsafe { owned(shim_linear(x.as_ptr(), weight.as_ptr(), bias.as_ptr())) }
 }
 
 /// One tensor's part of an AdamW step.
@@ -294,6 +319,45 @@ mod tests {
             tch::get_num_threads()
         });
         assert_eq!(own.join().unwrap(), 1);
+    }
+
+    /// A linear layer's output and the gradient of a weighted sum of it, by `x`.
+    fn forward_and_backward(kind: Kind, frozen: bool, x: &Tensor) -> (Tensor, Tensor) {
+        let values = |shape: &[i64], step: f64| -> Tensor {
+            let len: i64 = shape.iter().product();
+            let count = Tensor::arange(len, (Kind::Double, Device::Cpu)) * step;
+            count.sin().reshape(shape).to_kind(kind)
+        };
+        let x = x.detach().to_kind(kind).set_requires_grad(true);
+        let weight = values(&[48, 33], 0.7).set_requires_grad(!frozen);
+        let y = linear(&x, &weight, &values(&[48], 1.3)).unwrap();
+        (&y * values(&[48], 0.9)).sum(kind).backward();
+        (y.detach(), x.grad())
+    }
+
+    #[test]
+    fn a_linear_layer_and_its_gradient_are_those_of_float64_frozen_or_not_long_or_short() {
+        for rows in [3, 400] {
+            let x = Tensor::arange(rows * 33, (Kind::Double, Device::Cpu)).cos();
+            // No contiguous layout, as a view of other values has none.
+            let x = x.reshape([33, 1, rows]).permute([2, 1, 0]);
+            let exact = forward_and_backward(Kind::Double, true, &x);
+            for frozen in [true, false] {
+                let found = forward_and_backward(Kind::Float, frozen, &x);
+                let error = |a: &Tensor, b: &Tensor| (a - b).abs().max().double_value(&[]);
+                assert!(error(&found.0, &exact.0) < 1e-5, "{rows} rows, forward");
+                assert!(error(&found.1, &exact.1) < 1e-5, "{rows} rows, backward");
+            }
+        }
+    }
+
+    #[test]
+    fn a_linear_layer_refuses_what_does_not_fit() {
+        let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, Device::Cpu));
+        for (x, bias) in [(5, 3), (4, 2)] {
+            let error = linear(&zeros(&[500, x]), &zeros(&[3, 4]), &zeros(&[bias]));
+            assert!(error.is_err(), "{x} wide, {bias} of bias");
+        }
     }
 
     #[test]

@@ -76,6 +76,7 @@ impl LaneTrainer {
             pad: experiment.pad(),
             compute: self.compute,
             micro_batches: self.micro_batches * self.parts_of_batch(task.client)?,
+            part_tokens: self.part_tokens(),
         };
         let Some(result) = local.run(&job, watch)? else {
             return Ok(None);
@@ -86,6 +87,13 @@ impl LaneTrainer {
             examples: result.examples,
             steps: result.steps,
         }))
+    }
+
+    /// Tokens that a core trains at once: as many as its caches hold the activations of. A GPU is
+    /// the faster the more it gets.
+    fn part_tokens(&self) -> Option<usize> {
+        let whole = self.experiment.checkpoint.config.as_others_do();
+        (self.compute.device == Device::Cpu && !whole).then_some(1024)
     }
 
     /// The parts that the client's memory wants a batch cut into.

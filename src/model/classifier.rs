@@ -77,8 +77,8 @@ pub struct Classifier {
     encoder: Encoder,
     head: Head,
     head_dropout: f64,
-    /// Whether training computes the last layer for every token, not for the first alone.
-    trains_whole: bool,
+    /// See [`ModelConfig::as_others_do`].
+    as_others_do: bool,
 }
 
 impl Classifier {
@@ -92,12 +92,12 @@ impl Classifier {
         let classifier = root.pp("classifier");
         let head = match config.family {
             Family::Roberta => Head::Roberta {
-                dense: Linear::new(&classifier.pp("dense"), h, h)?,
-                out_proj: Linear::new(&classifier.pp("out_proj"), h, labels)?,
+                dense: Linear::new(&classifier.pp("dense"), h, h, config)?,
+                out_proj: Linear::new(&classifier.pp("out_proj"), h, labels, config)?,
             },
             Family::Bert => Head::Bert {
-                pooler: Linear::new(&base.pp("pooler").pp("dense"), h, h)?,
-                classifier: Linear::new(&classifier, h, labels)?,
+                pooler: Linear::new(&base.pp("pooler").pp("dense"), h, h, config)?,
+                classifier: Linear::new(&classifier, h, labels, config)?,
             },
         };
         let encoder = Encoder::new(&base, config)?;
@@ -105,7 +105,7 @@ impl Classifier {
             encoder,
             head,
             head_dropout: config.head_dropout(),
-            trains_whole: config.hidden_dropout_prob == 0.0,
+            as_others_do: config.as_others_do(),
         })
     }
 
@@ -140,15 +140,13 @@ impl Classifier {
 
     /// Logits, (rows, labels). Drops out in training only: when there are masks.
     ///
-    /// Of the last layer only the first token is computed, for the head reads no other. Training
-    /// without dropout, which serves comparisons with other programs, is the exception: they
-    /// compute all tokens, products of other shapes round otherwise, and AdamW makes of a last bit
-    /// in a gradient near zero a difference of 1e-3 in a loss within three rounds.
+    /// Of the last layer only the first token is computed, for the head reads no other; all tokens
+    /// in training that computes as other programs do ([`ModelConfig::as_others_do`]).
     ///
     /// # Errors
     /// When libtorch fails.
     pub fn logits(&self, inputs: &Inputs, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
-        let hidden = if masks.is_some() && self.trains_whole {
+        let hidden = if masks.is_some() && self.as_others_do {
             self.hidden(inputs, masks)?
         } else {
             self.encoder.first_token(inputs, masks)?

@@ -76,11 +76,12 @@ impl Attention {
     fn new(view: &View<'_>, config: &ModelConfig) -> Result<Self, ModelError> {
         let h = config.hidden_size;
         let (own, out) = (view.pp("self"), view.pp("output"));
+        let linear = |view: &View<'_>| Linear::new(view, h, h, config);
         Ok(Self {
-            query: Linear::new(&own.pp("query"), h, h)?,
-            key: Linear::new(&own.pp("key"), h, h)?,
-            value: Linear::new(&own.pp("value"), h, h)?,
-            output: Linear::new(&out.pp("dense"), h, h)?,
+            query: linear(&own.pp("query"))?,
+            key: linear(&own.pp("key"))?,
+            value: linear(&own.pp("value"))?,
+            output: linear(&out.pp("dense"))?,
             norm: LayerNorm::new(&out.pp("LayerNorm"), h, config.layer_norm_eps)?,
             heads: config.num_attention_heads,
             probs_dropout: config.attention_probs_dropout_prob,
@@ -158,8 +159,8 @@ impl FeedForward {
         let (h, wide) = (config.hidden_size, config.intermediate_size);
         let out = view.pp("output");
         Ok(Self {
-            widen: Linear::new(&view.pp("intermediate").pp("dense"), h, wide)?,
-            narrow: Linear::new(&out.pp("dense"), wide, h)?,
+            widen: Linear::new(&view.pp("intermediate").pp("dense"), h, wide, config)?,
+            narrow: Linear::new(&out.pp("dense"), wide, h, config)?,
             norm: LayerNorm::new(&out.pp("LayerNorm"), h, config.layer_norm_eps)?,
             activation: config.hidden_act,
             dropout: config.hidden_dropout_prob,

@@ -4,8 +4,9 @@ use std::rc::Rc;
 
 use tch::Tensor;
 
-use super::{Masks, ModelError, View};
+use super::{Masks, ModelConfig, ModelError, View};
 use crate::adapter::Delta;
+use crate::torch;
 
 /// `y = x Wᵀ + bias`, plus what an adapter adds.
 ///
@@ -15,6 +16,8 @@ pub struct Linear {
     weight: Tensor,
     bias: Tensor,
     delta: Option<Rc<dyn Delta>>,
+    /// See [`ModelConfig::as_others_do`].
+    as_others_do: bool,
 }
 
 impl Linear {
@@ -22,11 +25,17 @@ impl Linear {
     ///
     /// # Errors
     /// When a tensor is missing or of another shape.
-    pub fn new(view: &View<'_>, d_in: i64, d_out: i64) -> Result<Self, ModelError> {
+    pub fn new(
+        view: &View<'_>,
+        d_in: i64,
+        d_out: i64,
+        config: &ModelConfig,
+    ) -> Result<Self, ModelError> {
         Ok(Self {
             weight: view.get("weight", &[d_out, d_in])?,
             bias: view.get("bias", &[d_out])?,
             delta: view.delta(),
+            as_others_do: config.as_others_do(),
         })
     }
 
@@ -35,7 +44,11 @@ impl Linear {
     /// # Errors
     /// When libtorch fails, for want of memory say.
     pub fn forward(&self, x: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
-        let y = x.f_linear(&self.weight, Some(&self.bias))?;
+        let y = if self.as_others_do {
+            x.f_linear(&self.weight, Some(&self.bias))?
+        } else {
+            torch::linear(x, &self.weight, &self.bias)?
+        };
         match &self.delta {
             Some(delta) => Ok(y.f_add(&delta.forward(x, masks)?)?),
             None => Ok(y),

@@ -47,8 +47,11 @@ pub struct Job<'a> {
     pub pad: u32,
     /// Where and how to compute.
     pub compute: Compute,
-    /// Parts that a batch is cut into, to save memory; at least 1.
+    /// Parts that a batch is cut into at least, to save memory; 1 or more.
     pub micro_batches: usize,
+    /// Tokens from which on a batch is cut into more parts, none larger, to stay in caches; `None`
+    /// where batches stay whole.
+    pub part_tokens: Option<usize>,
 }
 
 /// How a round of local training ended.
@@ -154,7 +157,10 @@ impl Job<'_> {
         scale: Option<&mut LossScale>,
         seen: &mut LossSum,
     ) -> Result<bool, ModelError> {
-        for part in positions.chunks(positions.len().div_ceil(self.micro_batches)) {
+        let length = |position: &u32| self.split.ids(*position as usize).len();
+        let longest = positions.iter().map(length).max().unwrap_or(0);
+        let most = self.part_tokens.map(|tokens| tokens / longest.max(1));
+        for part in positions.chunks(part_rows(positions.len(), most, self.micro_batches)) {
             let batch = Batch::gather(self.split, part, self.pad);
             let loss = self.loss(&batch, masks)?;
             seen.add(&loss, batch.rows)?;
@@ -175,6 +181,13 @@ impl Job<'_> {
         drop(autocast);
         loss(&logits, &labels)
     }
+}
+
+/// Examples of each part of a batch, of about one size: at most `most`, where that is told, and in
+/// at least so many parts.
+fn part_rows(rows: usize, most: Option<usize>, parts: usize) -> usize {
+    let fitting = most.map_or(1, |most| rows.div_ceil(most.max(1)));
+    rows.div_ceil(parts.max(fitting).max(1)).max(1)
 }
 
 /// A batch on the device.
@@ -235,5 +248,26 @@ impl LossSum {
         } else {
             Ok(None)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_cut_into_parts_of_about_one_size() {
+        assert_eq!(part_rows(32, None, 1), 32);
+        assert_eq!(part_rows(32, None, 3), 11);
+        assert_eq!(part_rows(32, Some(32), 1), 32);
+        assert_eq!(part_rows(33, Some(32), 1), 17);
+        assert_eq!(part_rows(32, Some(14), 2), 11);
+        assert_eq!(part_rows(32, Some(14), 4), 8);
+    }
+
+    #[test]
+    fn an_example_longer_than_a_part_may_be_is_a_part_of_its_own() {
+        assert_eq!(part_rows(4, Some(0), 1), 1);
+        assert_eq!(part_rows(1, Some(0), 2), 1);
     }
 }
