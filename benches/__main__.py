@@ -7,6 +7,7 @@ so in its section, and the others go on. What people wrote in RESULTS.md stays. 
 
 import argparse
 import datetime
+import functools
 import os
 import shlex
 import sys
@@ -22,20 +23,32 @@ from benches.tools import CARGO, PROJECT, TARGET, Failed, call
 RESULTS = PROJECT / "benches" / "RESULTS.md"
 
 
+@functools.cache
+def release() -> Path:
+    """The folder of the release build, with all that is measured.
+
+    The program and the benches are built in one call, so that the library is compiled once: apart
+    from the benches, it would be compiled with fewer features of the packages that they need too.
+    """
+    benches = ["--bench", "limit", "--bench", "aggregation"]
+    call([*CARGO, "build", "--release", "--bin", "regatta", *benches])
+    call([*CARGO, "build", "--release", "--package", "regatta-actors", "--example", "endurance"])
+    return TARGET / "release"
+
+
 def regatta() -> Path:
-    """The program, built if need be."""
-    call([*CARGO, "build", "--release", "--bin", "regatta"])
-    return TARGET / "release" / "regatta"
+    """The program."""
+    return release() / "regatta"
 
 
 def endurance_example() -> Path:
-    """The example `endurance`, built if need be."""
-    call([*CARGO, "build", "--release", "--package", "regatta-actors", "--example", "endurance"])
-    return TARGET / "release" / "examples" / "endurance"
+    """The example `endurance`."""
+    return release() / "examples" / "endurance"
 
 
 def cargo_bench(name: str, *arguments: object) -> str:
     """The table that a bench of cargo's prints."""
+    release()
     # OpenMP's threads must not spin beside those that work.
     calm = {**os.environ, "OMP_WAIT_POLICY": "passive"}
     command = [*CARGO, "bench", "--bench", name, "--", *arguments]

@@ -133,14 +133,14 @@ def explanation(model: Path, python: Path) -> str:
 
 
 def rounds(case: Case, program: Path, python: Path, data: Path, model: Path) -> list[list[str]]:
-    """A row in float32; one in bfloat16 for LoRA."""
+    """A row in float32; one in bfloat16 for LoRA, and where a ratio is wanted."""
     common = [
         *("--task", case.task, "--data", data, "--model", model, "--r", case.r, *ROUND),
         *(["--lora_alpha", 8] if case.method == "ours" else []),
     ]
     theirs = seconds(case, python, model, [*common, "--method", case.method])
     made = []
-    for precision in ["float32", "bfloat16"] if case.method == "ours" else ["float32"]:
+    for precision in ["float32", "bfloat16"] if case.method == "ours" or case.wanted else ["float32"]:
         more = ["--limit_train", case.examples, "--max_seq_length", 128]
         more += ["--rounds", ROUNDS + 1, "--eval_every", ROUNDS + 1]
         run = by_regatta(program, case, precision, [*common, *more])
