@@ -19,6 +19,10 @@ use crate::model::ModelError;
 use crate::torch;
 use crate::train::{Compute, Replica, Shared};
 
+/// Tokens whose activations a core's caches hold; measured, see "A round, by what multiplies" in
+/// `benches/RESULTS.md`.
+const CACHED_TOKENS: usize = 1024;
+
 /// See the module.
 pub struct LaneTrainer {
     experiment: Arc<Experiment>,
@@ -89,11 +93,11 @@ impl LaneTrainer {
         }))
     }
 
-    /// Tokens that a core trains at once: as many as its caches hold the activations of. A GPU is
-    /// the faster the more it gets.
+    /// Tokens that are trained at once: on a CPU [`CACHED_TOKENS`]. A GPU is the faster the more it
+    /// gets.
     fn part_tokens(&self) -> Option<usize> {
         let whole = self.experiment.checkpoint.config.as_others_do();
-        (self.compute.device == Device::Cpu && !whole).then_some(1024)
+        (self.compute.device == Device::Cpu && !whole).then_some(CACHED_TOKENS)
     }
 
     /// The parts that the client's memory wants a batch cut into.

@@ -49,8 +49,8 @@ pub struct Job<'a> {
     pub compute: Compute,
     /// Parts that a batch is cut into at least, to save memory; 1 or more.
     pub micro_batches: usize,
-    /// Tokens from which on a batch is cut into more parts, none larger, to stay in caches; `None`
-    /// where batches stay whole.
+    /// Tokens that a part has at most, padding included, so that it stays in caches; `None` where
+    /// batches stay whole.
     pub part_tokens: Option<usize>,
 }
 
