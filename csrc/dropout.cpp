@@ -11,39 +11,17 @@
 #include <cstring>
 
 #include "error.h"
-
-// One copy of a function for each generation of vector instructions, chosen when it is loaded.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define FOR_EACH_CPU __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
-#else
-#define FOR_EACH_CPU
-#endif
+#include "keyed.h"
 
 namespace {
-
-struct Key {
-  uint64_t seed;
-  // A value is dropped when its 16 bits are below this.
-  uint32_t threshold;
-  double keep() const { return 1.0 - threshold / 65536.0; }
-};
 
 // Values that are drawn at a time: 16 bits each, from a word for four.
 constexpr int64_t CHUNK = 256;
 
-// SplitMix64 at a position of its sequence: Steele, Lea & Flood, Fast Splittable Pseudorandom
-// Number Generators, 2014.
-inline __attribute__((always_inline)) uint64_t splitmix(uint64_t seed, uint64_t position) {
-  uint64_t z = seed + (position + 1) * 0x9e3779b97f4a7c15ULL;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-  return z ^ (z >> 31);
-}
-
-// `begin` is a multiple of CHUNK.
-template <typename T>
-inline __attribute__((always_inline)) void drop(const T* x, T* y, int64_t begin, int64_t end, Key key) {
-  const float scale = static_cast<float>(1.0 / key.keep());
+// `begin` is a multiple of CHUNK; values are multiplied as `Wide`.
+template <typename T, typename Wide = float>
+WITHIN void drop(const T* x, T* y, int64_t begin, int64_t end, Key key) {
+  const Wide scale = static_cast<Wide>(1.0 / key.keep());
   const uint16_t threshold = static_cast<uint16_t>(key.threshold);
   for (int64_t at = begin; at < end; at += CHUNK) {
     uint64_t words[CHUNK / 4];
@@ -52,14 +30,17 @@ inline __attribute__((always_inline)) void drop(const T* x, T* y, int64_t begin,
     std::memcpy(draws, words, sizeof draws);
     const int64_t count = std::min(CHUNK, end - at);
     for (int64_t i = 0; i < count; i++) {
-      const float kept = draws[i] < threshold ? 0.0f : scale;
-      y[at + i] = static_cast<T>(static_cast<float>(x[at + i]) * kept);
+      const Wide kept = draws[i] < threshold ? 0 : scale;
+      y[at + i] = static_cast<T>(static_cast<Wide>(x[at + i]) * kept);
     }
   }
 }
 
 FOR_EACH_CPU void drop_float(const float* x, float* y, int64_t begin, int64_t end, Key key) {
   drop(x, y, begin, end, key);
+}
+FOR_EACH_CPU void drop_double(const double* x, double* y, int64_t begin, int64_t end, Key key) {
+  drop<double, double>(x, y, begin, end, key);
 }
 FOR_EACH_CPU void drop_bfloat16(const at::BFloat16* x, at::BFloat16* y, int64_t begin, int64_t end, Key key) {
   drop(x, y, begin, end, key);
@@ -96,6 +77,7 @@ at::Tensor keyed_dropout(const at::Tensor& x, Key key) {
   if (!x.device().is_cpu()) return on_accelerator(x, key);
   switch (x.scalar_type()) {
     case at::kFloat: return on_cpu<float>(x, key, drop_float);
+    case at::kDouble: return on_cpu<double>(x, key, drop_double);
     case at::kBFloat16: return on_cpu<at::BFloat16>(x, key, drop_bfloat16);
     case at::kHalf: return on_cpu<at::Half>(x, key, drop_half);
     default: TORCH_CHECK(false, "dropout of ", x.scalar_type(), " values");

@@ -1,0 +1,30 @@
+// Random bits as a function of a key and a position.
+#pragma once
+#include <cstdint>
+
+// One copy of a function for each level of vector instructions, chosen when it is loaded. Levels, not
+// processors: a copy for one maker's processor is never taken on another's.
+#if defined(__x86_64__) && defined(__GNUC__) && __GNUC__ >= 12 && !defined(__clang__)
+#define FOR_EACH_CPU __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define FOR_EACH_CPU
+#endif
+
+// For what those functions call: only what is inlined is compiled anew for each of them.
+#define WITHIN inline __attribute__((always_inline))
+
+struct Key {
+  uint64_t seed;
+  // A value is dropped when its 16 bits are below this.
+  uint32_t threshold;
+  double keep() const { return 1.0 - threshold / 65536.0; }
+};
+
+// SplitMix64 at a position of its sequence: Steele, Lea & Flood, Fast Splittable Pseudorandom
+// Number Generators, 2014. A word holds the bits of four values.
+WITHIN uint64_t splitmix(uint64_t seed, uint64_t position) {
+  uint64_t z = seed + (position + 1) * 0x9e3779b97f4a7c15ULL;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+  return z ^ (z >> 31);
+}
