@@ -70,10 +70,13 @@ fn compile_shim(include: &Path) {
         .include(include.join("torch/csrc/api/include"))
         .files([
             "csrc/shim.cpp",
+            "csrc/attention.cpp",
             "csrc/dropout.cpp",
             "csrc/linear.cpp",
             "csrc/info.cpp",
         ])
+        // Wide vectors are passed between inlined functions alone.
+        .flag_if_supported("-Wno-psabi")
         .opt_level(3)
         .compile("regatta_shim");
 }

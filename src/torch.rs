@@ -10,6 +10,16 @@ use torch_sys::C_tensor;
 unsafe extern "C" {
     fn shim_err() -> *const c_char;
     fn shim_dropout(x: *const C_tensor, seed: u64, threshold: u32) -> *mut C_tensor;
+    fn shim_attention(
+        query: *const C_tensor,
+        key: *const C_tensor,
+        value: *const C_tensor,
+        bias: *const C_tensor,
+        heads: i64,
+        seed: u64,
+        threshold: u32,
+        found: *mut *mut C_tensor,
+    ) -> c_int;
     fn shim_linear(
         x: *const C_tensor,
         weight: *const C_tensor,
@@ -114,6 +124,62 @@ pub fn in_parallel<T: Send, U: Send>(tasks: Vec<T>, work: impl Fn(T) -> U + Sync
 pub fn dropout(x: &Tensor, seed: u64, threshold: u16) -> Result<Tensor, TchError> {
     // SAFETY: `x` is alive through the call; what comes back is null or a tensor of our own.
     unsafe { owned(shim_dropout(x.as_ptr(), seed, u32::from(threshold))) }
+}
+
+/// What multi-head attention reads.
+///
+/// # Shapes
+/// `query` (rows, asked, hidden); `key` and `value` (rows, tokens, hidden); `bias`, added to all
+/// scores of a row's keys, (rows, 1, 1, tokens).
+#[derive(Debug, Clone, Copy)]
+pub struct Attended<'a> {
+    /// Whoever asks.
+    pub query: &'a Tensor,
+    /// What is asked for.
+    pub key: &'a Tensor,
+    /// What is answered.
+    pub value: &'a Tensor,
+    /// 0 where a key counts, −∞ or as near as can be where it does not.
+    pub bias: Option<&'a Tensor>,
+    /// Heads, side by side in `hidden`.
+    pub heads: i64,
+}
+
+/// Scaled dot-product attention whose probabilities are dropped as [`dropout`] does it, computed in
+/// one pass on a CPU: (rows, asked, hidden). `None` where that is not written for what is given:
+/// another device or kind, or heads whose width is no multiple of 16.
+///
+/// # Errors
+/// When memory is wanting.
+pub fn attention_with_dropout(
+    attended: Attended<'_>,
+    seed: u64,
+    threshold: u16,
+) -> Result<Option<Tensor>, TchError> {
+    let Attended {
+        query,
+        key,
+        value,
+        bias,
+        heads,
+    } = attended;
+    let mut found = std::ptr::null_mut();
+    // SAFETY: the tensors are alive through the call; null is no bias.
+    let code = unsafe {
+        shim_attention(
+            query.as_ptr(),
+            key.as_ptr(),
+            value.as_ptr(),
+            bias.map_or(std::ptr::null_mut(), Tensor::as_ptr),
+            heads,
+            seed,
+            u32::from(threshold),
+            &raw mut found,
+        )
+    };
+    check(code)?;
+    // SAFETY: what is not null is a tensor of our own.
+    Ok((!found.is_null()).then(|| unsafe { Tensor::from_ptr(found) }))
 }
 
 /// A linear layer, `y = x Wᵀ + bias`: by oneDNN where that is faster, which is for many frozen

@@ -32,12 +32,39 @@ impl Masks {
     /// # Errors
     /// When the device fails.
     pub fn apply(&self, x: &Tensor, p: f64) -> Result<Tensor, TchError> {
+        self.next(p).apply(x)
+    }
+
+    /// The next mask, to be applied later.
+    pub fn next(&self, p: f64) -> Mask {
         let threshold = (p * 65536.0).round() as u16;
-        if threshold == 0 {
+        let seed = match threshold {
+            0 => 0,
+            _ => self.stream.borrow_mut().next_u64(),
+        };
+        Mask { seed, threshold }
+    }
+}
+
+/// One mask: what it drops is a function of the two, and of a value's place.
+#[derive(Debug, Clone, Copy)]
+pub struct Mask {
+    /// Its key.
+    pub seed: u64,
+    /// The probability to drop a value, times 2¹⁶.
+    pub threshold: u16,
+}
+
+impl Mask {
+    /// See [`Masks::apply`].
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn apply(&self, x: &Tensor) -> Result<Tensor, TchError> {
+        if self.threshold == 0 {
             return Ok(x.shallow_clone());
         }
-        let seed = self.stream.borrow_mut().next_u64();
-        torch::dropout(x, seed, threshold)
+        torch::dropout(x, self.seed, self.threshold)
     }
 }
 

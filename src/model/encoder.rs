@@ -6,6 +6,7 @@
 
 use tch::{Kind, Tensor};
 
+use super::attention::Attention;
 use super::config::{Activation, Family, ModelConfig};
 use super::dropout::dropout;
 use super::layers::{Embedding, LayerNorm, Linear};
@@ -58,91 +59,6 @@ impl Embeddings {
         let sum = sum.f_add(&self.positions.forward(&positions)?)?;
         Ok(dropout(&self.norm.forward(&sum)?, self.dropout, masks)?)
     }
-}
-
-/// Multi-head self-attention with its output projection, residual and norm.
-struct Attention {
-    query: Linear,
-    key: Linear,
-    value: Linear,
-    output: Linear,
-    norm: LayerNorm,
-    heads: i64,
-    probs_dropout: f64,
-    hidden_dropout: f64,
-}
-
-impl Attention {
-    fn new(view: &View<'_>, config: &ModelConfig) -> Result<Self, ModelError> {
-        let h = config.hidden_size;
-        let (own, out) = (view.pp("self"), view.pp("output"));
-        let linear = |view: &View<'_>| Linear::new(view, h, h, config);
-        Ok(Self {
-            query: linear(&own.pp("query"))?,
-            key: linear(&own.pp("key"))?,
-            value: linear(&own.pp("value"))?,
-            output: linear(&out.pp("dense"))?,
-            norm: LayerNorm::new(&out.pp("LayerNorm"), h, config.layer_norm_eps)?,
-            heads: config.num_attention_heads,
-            probs_dropout: config.attention_probs_dropout_prob,
-            hidden_dropout: config.hidden_dropout_prob,
-        })
-    }
-
-    /// (rows, tokens, hidden) to (rows, heads, tokens, hidden / heads).
-    fn split(&self, x: &Tensor) -> Result<Tensor, ModelError> {
-        let (rows, tokens, hidden) = x.size3()?;
-        Ok(x.f_view([rows, tokens, self.heads, hidden / self.heads])?
-            .f_transpose(1, 2)?)
-    }
-
-    /// The output at the positions of `asking`, which are those of `x` or some of them.
-    fn forward(
-        &self,
-        x: &Tensor,
-        asking: &Tensor,
-        bias: Option<&Tensor>,
-        masks: Option<&Masks>,
-    ) -> Result<Tensor, ModelError> {
-        let query = self.split(&self.query.forward(asking, masks)?)?;
-        let key = self.split(&self.key.forward(x, masks)?)?;
-        let value = self.split(&self.value.forward(x, masks)?)?;
-        let context = match masks {
-            Some(masks) if self.probs_dropout > 0.0 => {
-                attend_with_dropout(&query, &key, &value, bias, self.probs_dropout, masks)?
-            }
-            _ => Tensor::f_scaled_dot_product_attention(
-                &query, &key, &value, bias, 0.0, false, None, false,
-            )?,
-        };
-        let context = context.f_transpose(1, 2)?.f_reshape(asking.size())?;
-        let y = dropout(
-            &self.output.forward(&context, masks)?,
-            self.hidden_dropout,
-            masks,
-        )?;
-        self.norm.forward(&y.f_add(asking)?)
-    }
-}
-
-/// Attention by its definition. libtorch's fused kernel draws dropout from its own generator, so
-/// it cannot be used where probabilities are dropped.
-fn attend_with_dropout(
-    query: &Tensor,
-    key: &Tensor,
-    value: &Tensor,
-    bias: Option<&Tensor>,
-    p: f64,
-    masks: &Masks,
-) -> Result<Tensor, ModelError> {
-    let width = query.size()[3] as f64;
-    let scaled = query.f_mul_scalar(width.sqrt().recip())?;
-    let mut scores = scaled.f_matmul(&key.f_transpose(2, 3)?)?;
-    if let Some(bias) = bias {
-        scores = scores.f_add(bias)?;
-    }
-    let probs = scores.f_softmax(-1, scores.kind())?;
-    Ok(masks.apply(&probs, p)?.f_matmul(value)?)
 }
 
 /// The two feed-forward layers with residual and norm.

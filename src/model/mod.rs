@@ -9,6 +9,7 @@
 //! | `random` | weights drawn from a seed |
 //! | [`weights`] | named tensors on a device, seen through a prefix, with an overlay |
 //! | [`layers`] | linear (where adapters attach), layer norm, embedding |
+//! | `attention` | multi-head self-attention with dropout of its probabilities |
 //! | [`encoder`] | embeddings, attention, feed-forward |
 //! | [`classifier`] | the encoder with its head: token ids to logits |
 //! | [`dropout`] | dropout masks from keyed streams |
@@ -18,6 +19,7 @@
 //! replica is one built with that client's trained tensors laid over the shared, frozen ones.
 
 pub mod architecture;
+mod attention;
 pub mod checkpoint;
 pub mod classifier;
 pub mod config;
