@@ -35,10 +35,11 @@
 //! * [`cli`]: one file per subcommand.
 //!
 //! And below everything: [`files`] (whole or not there), [`table`] (shown, or
-//! written for programs) and [`torch`] (what tch does not offer).
+//! written for programs), [`torch`] (what tch does not offer) and [`allocator`].
 
 pub mod adapter;
 pub mod aggregate;
+pub mod allocator;
 pub mod calibrate;
 pub mod cli;
 pub mod compare;

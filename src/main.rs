@@ -5,10 +5,9 @@ use std::process::{Command, ExitCode};
 
 /// What libraries read from the environment when they are loaded, before `main`.
 const ENVIRONMENT: [(&str, &str); 3] = [
+    regatta::allocator::SETTINGS,
     // OpenMP's threads sleep while they wait; by default they spin, and take cores from lanes.
     ("OMP_WAIT_POLICY", "passive"),
-    // One heap for all threads: with one each, every lane keeps the other's freed tensors from use.
-    ("MALLOC_ARENA_MAX", "1"),
     // cuBLAS has deterministic matrix products only with a workspace of its own.
     ("CUBLAS_WORKSPACE_CONFIG", ":4096:8"),
 ];

@@ -18,6 +18,7 @@ use crate::aggregate::flora::widen;
 use crate::aggregate::stale::{Mixture, StartedUpdate};
 use crate::aggregate::traffic::ResidualHistory;
 use crate::aggregate::{GlobalState, Round};
+use crate::allocator;
 use crate::config::Weighting;
 use crate::glue::EncodedSplit;
 use crate::glue::metrics;
@@ -253,10 +254,13 @@ impl Folder for Server {
         updates: Vec<Contribution<ClientUpdate>>,
     ) -> Result<Aggregation, BoxError> {
         let (updates, refused) = self.accept(updates);
+        // What training left, then what the updates leave.
+        allocator::give_back();
         let exactness_error = match updates.is_empty() {
             true => None,
             false => Some(self.fold(round, updates)?),
         };
+        allocator::give_back();
         self.snapshot = Arc::new(Snapshot::of(&self.state, round));
         let start = Arc::clone(&self.snapshot.trained);
         self.starts.insert(round + 1, start);
