@@ -35,7 +35,7 @@ class Case:
     # seconds to minutes, and all steps take as long, for all are padded to one length.
     trained: Optional[int] = None
     # Whether the Python side adapts one block only, to be multiplied up: at rank 128 SORF-VeRA's
-    # chains take seven seconds and a gigabyte for each layer and step.
+    # chains take twenty seconds and a gigabyte for each layer and step.
     one_block: bool = False
 
 
@@ -127,8 +127,8 @@ def explanation(model: Path, python: Path) -> str:
         f"warms up. Ours: the mean of {ROUNDS} rounds after the first, training and aggregation, "
         "texts cut at 128 tokens and padded to their batch's longest. Python is in float32. With "
         "SORF-VeRA it trains 96 of the examples, in steps that all take as long, and with rank 128 "
-        "it adapts one of the model's blocks: what this takes more than none is multiplied by the "
-        "number of blocks, and the whole by that of the steps."
+        "it adapts one of the model's blocks: its steps are multiplied by what was left out, and "
+        "what a block takes more than none by the number of blocks."
     )
 
 
@@ -160,7 +160,8 @@ def seconds(case: Case, python: Path, model: Path, arguments: list) -> float:
 
     def taken(*more: object) -> float:
         found = by_python(python, [*arguments, "--limit_train", trained, *more])
-        return found["seconds"][-1] * case.examples / trained
+        whole, steps = found["seconds"][-1], found["training"][-1]
+        return whole - steps + steps * case.examples / trained
 
     if not case.one_block:
         return taken()

@@ -1,8 +1,8 @@
 """Federated rounds the way the Python project does them, by transformers and peft.
 
 A model per client, texts padded to a fixed length, one client after the other, aggregation by
-dense products layer by layer. Prints one object of JSON: seconds of each round, and the scores.
-Evaluates after the last round only, outside of the seconds.
+dense products layer by layer. Prints one object of JSON: seconds of each round, of them those of its training steps, and the
+scores. Evaluates after the last round only, outside of the seconds.
 """
 
 import argparse
@@ -56,7 +56,7 @@ def encode(tokenizer, texts: list[tuple[str, ...]], labels: list[int], length: i
 
 
 class SorfVera(nn.Module):
-    """A linear layer with S Γ(b) B Λ(m, θ) A beside it; Λ by a chain of r (r − 1) / 2 products."""
+    """A linear layer with S Γ(b) B Λ(m, θ) A beside it; Λ by a chain of r (r − 1) / 2 rotations."""
 
     def __init__(self, base: nn.Linear, r: int, seed: int):
         super().__init__()
@@ -77,26 +77,27 @@ class SorfVera(nn.Module):
         self.theta = nn.Parameter(torch.zeros(r * (r - 1) // 2))
 
     def rotation(self) -> torch.Tensor:
-        product, angles = torch.eye(self.r), iter(self.theta)
-        for p in range(self.r):
-            for q in range(p + 1, self.r):
-                angle = next(angles)
-                turn = torch.eye(self.r)
-                turn[p, p], turn[q, q] = torch.cos(angle), torch.cos(angle)
-                turn[p, q], turn[q, p] = -torch.sin(angle), torch.sin(angle)
-                product = product @ turn
+        """Λ, the last pair's rotation first: each changes two rows, and all are stacked anew."""
+        product = torch.eye(self.r)
+        pairs = [(p, q) for p in range(self.r) for q in range(p + 1, self.r)]
+        for (p, q), angle in zip(reversed(pairs), reversed(self.theta.unbind())):
+            cos, sin = torch.cos(angle), torch.sin(angle)
+            turned = {p: cos * product[p] - sin * product[q], q: sin * product[p] + cos * product[q]}
+            product = torch.stack([turned[i] if i in turned else product[i] for i in range(self.r)])
         return self.m * product
 
-    def gamma(self) -> torch.Tensor:
-        first, second = self.b[0::2], self.b[1::2]
-        re, im = self.re[:, None], self.im[:, None]
-        return torch.stack((re * first - im * second, im * first + re * second), 1).flatten(0, 1)
+    def gamma(self, x: torch.Tensor) -> torch.Tensor:
+        """Γ(b) times each vector in the last dimension."""
+        first, second = x[..., 0::2], x[..., 1::2]
+        pair = (self.re * first - self.im * second, self.im * first + self.re * second)
+        return torch.stack(pair, -1).flatten(-2)
 
     def update(self) -> torch.Tensor:
-        return self.s @ self.gamma() @ self.rotation() @ self.a
+        return self.s @ self.gamma((self.b @ self.rotation()).T).T @ self.a
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.base(x) + x @ self.update().T
+        narrow = x @ self.a.T @ self.rotation().T
+        return self.base(x) + self.gamma(narrow @ self.b.T) @ self.s.T
 
 
 def build(arguments: argparse.Namespace, labels: int) -> nn.Module:
@@ -221,9 +222,10 @@ def main() -> None:
     evaluated = encode(tokenizer, *read(arguments.data, arguments.task, "dev", arguments.limit_eval), arguments.length)
     outputs = len(TASKS[arguments.task][3])
     warm_up(arguments, shares[0])
-    given, folded, seconds = None, {}, []
+    given, folded, seconds, training = None, {}, [], []
     for number in range(arguments.rounds):
         begin = time.perf_counter()
+        training.append(0.0)
         states, updates = [], []
         for client, share in enumerate(shares):
             # All start from the same adapter and head, and each draws on its own from there.
@@ -231,7 +233,9 @@ def main() -> None:
             model = build(arguments, outputs)
             receive(model, given, folded)
             torch.manual_seed((arguments.seed * arguments.rounds + number) * count + client)
+            began = time.perf_counter()
             train(model, share, arguments)
+            training[-1] += time.perf_counter() - began
             states.append(trained_state(model))
             with torch.no_grad():
                 updates.append(products(model, arguments.method))
@@ -241,7 +245,8 @@ def main() -> None:
         seconds.append(time.perf_counter() - begin)
     model = build(arguments, outputs)
     receive(model, given, folded)
-    print(json.dumps({"seconds": seconds, "accuracy": accuracy(model, evaluated)}))
+    scores = {"accuracy": accuracy(model, evaluated)}
+    print(json.dumps({"seconds": seconds, "training": training, **scores}))
 
 
 if __name__ == "__main__":
