@@ -42,7 +42,7 @@ fn adapter_of(peft: &PeftFolder, layers: &[LinearLayer]) -> Box<dyn Adapter> {
 }
 
 /// A replica with the adapter of a case, and the case's expected values.
-fn golden_replica(case: &Path) -> (Replica, Expected) {
+pub fn golden_replica(case: &Path) -> (Replica, Expected) {
     let expected = Expected::read(&case.join("expected.safetensors"));
     let labels = expected.get("logits").size()[1];
     let checkpoint = Checkpoint::read(&case.join("base"), labels, 0).unwrap();

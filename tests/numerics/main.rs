@@ -5,6 +5,7 @@
 mod adapters;
 mod aggregation;
 mod models;
+mod parts;
 mod properties;
 mod sorf;
 mod support;
