@@ -1,7 +1,7 @@
 // Self-attention with dropout of its probabilities, in one pass over a row's head: what a head needs
 // stays in the caches, nothing is transposed or copied in memory, and the mask is drawn where it is
 // used. libtorch's fused kernel for CPUs drops nothing, and its products of small matrices one by one
-// take more than twice the time.
+// take twice the time.
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -139,8 +139,7 @@ WITHIN void draw(Key key, int64_t row, int64_t tokens, std::vector<uint64_t>& wo
   std::fill(factors + tokens, factors + padded(tokens), 0.0f);
 }
 
-// Where the tensors of a call lie. `asked`, `probabilities` and what is behind them are (rows, tokens,
-// heads * width); one head's part of a row is a matrix in them.
+// Sizes of a call: `asked` queries and `tokens` keys and values in each row, in heads of `width`.
 struct Shape {
   int64_t rows, heads, width, asked, tokens;
   int64_t hidden() const { return heads * width; }

@@ -1,8 +1,8 @@
 """Federated rounds the way the Python project does them, by transformers and peft.
 
 A model per client, texts padded to a fixed length, one client after the other, aggregation by
-dense products layer by layer. Prints one object of JSON: seconds of each round, of them those of its training steps, and the
-scores. Evaluates after the last round only, outside of the seconds.
+dense products layer by layer. Prints one object of JSON: seconds of each round, of them those of
+its training steps, and the scores. Evaluates after the last round only, outside of the seconds.
 """
 
 import argparse
