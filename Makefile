@@ -43,7 +43,7 @@ methods: build ## compare all aggregation methods; writes benches/METHODS.md (AR
 	$(PYTHON) benches/methods.py $(ARGS)
 
 .PHONY: bench
-bench: setup ## measure what the project claims, into benches/RESULTS.md; 36 minutes from nothing (ARGS)
+bench: setup ## measure what the project claims, into benches/RESULTS.md; 37 minutes from nothing (ARGS)
 	CARGO="$(CARGO)" $(PYTHON) -m benches $(ARGS)
 
 .PHONY: test
