@@ -312,7 +312,7 @@ bool suits(const at::Tensor& query, const at::Tensor& key, const at::Tensor& val
     return x.device().is_cpu() && x.scalar_type() == at::kFloat && x.stride(-1) == 1;
   };
   const bool known = query.dim() == 3 && plain(query) && plain(key) && plain(value) && (!bias || plain(*bias));
-  if (!known || heads < 1 || query.size(2) % (heads * LANES) != 0) return false;
+  if (!known || !has_wide_vectors() || heads < 1 || query.size(2) % (heads * LANES) != 0) return false;
   const bool one_width = key.dim() == 3 && key.size(0) == query.size(0) && key.size(2) == query.size(2);
   const bool covered = !bias || (bias->is_contiguous() && bias->numel() == key.size(0) * key.size(1));
   return one_width && key.sizes() == value.sizes() && key.size(1) > 0 && covered;

@@ -4,10 +4,17 @@
 
 // One copy of a function for each level of vector instructions, chosen when it is loaded. Levels, not
 // processors: a copy for one maker's processor is never taken on another's.
-#if defined(__x86_64__) && defined(__GNUC__) && __GNUC__ >= 12 && !defined(__clang__)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#if __GNUC__ >= 12
 #define FOR_EACH_CPU __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
+#define FOR_EACH_CPU __attribute__((target_clones("avx512f", "avx2", "default")))
+#endif
+// Whether a copy with wide vectors is taken here.
+inline bool has_wide_vectors() { return __builtin_cpu_supports("avx2"); }
+#else
 #define FOR_EACH_CPU
+inline bool has_wide_vectors() { return false; }
 #endif
 
 // For what those functions call: only what is inlined is compiled anew for each of them.

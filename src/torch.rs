@@ -146,8 +146,9 @@ pub struct Attended<'a> {
 }
 
 /// Scaled dot-product attention whose probabilities are dropped as [`dropout`] does it, computed in
-/// one pass on a CPU: (rows, asked, hidden). `None` where that is not written for what is given:
-/// another device or kind, or heads whose width is no multiple of 16.
+/// one pass on a CPU: (rows, asked, hidden). `None` where that is not written for what is given
+/// (another device or kind, heads whose width is no multiple of 16), or where the processor, or what
+/// the compiler made for it, has no wide vectors, without which it is slower than the definition.
 ///
 /// # Errors
 /// When memory is wanting.

@@ -173,13 +173,8 @@ mod tests {
         vec![context.detach(), query.grad(), key.grad(), value.grad()]
     }
 
-    fn in_one_pass(attended: Attended<'_>, mask: Mask) -> Result<Tensor, TchError> {
-        let found = torch::attention_with_dropout(attended, mask.seed, mask.threshold)?;
-        Ok(found.expect("a kernel for these values"))
-    }
-
     #[test]
-    fn attention_in_one_pass_and_its_gradients_are_those_of_float64() {
+    fn attention_with_dropout_and_its_gradients_are_those_of_float64() {
         // Lengths beside, at and behind a multiple of 16, one query and many.
         for sizes in [
             [3, 71, 71, 2, 32],
@@ -190,7 +185,7 @@ mod tests {
         ] {
             for padded in [false, true] {
                 let exact = results(attend_by_definition, Kind::Double, sizes, padded);
-                let found = results(in_one_pass, Kind::Float, sizes, padded);
+                let found = results(attend_with_dropout, Kind::Float, sizes, padded);
                 for (at, (found, exact)) in found.iter().zip(&exact).enumerate() {
                     let miss = (found - exact).abs().max().double_value(&[]);
                     assert!(
@@ -203,10 +198,10 @@ mod tests {
     }
 
     #[test]
-    fn attention_in_one_pass_does_not_depend_on_the_number_of_threads() {
+    fn attention_with_dropout_does_not_depend_on_the_number_of_threads() {
         let run = |threads| {
             torch::use_threads(threads);
-            results(in_one_pass, Kind::Float, [3, 71, 71, 2, 32], true)
+            results(attend_with_dropout, Kind::Float, [3, 71, 71, 2, 32], true)
         };
         let one = run(1);
         assert_eq!(run(2), one);
