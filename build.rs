@@ -62,21 +62,27 @@ fn take_uplot() {
 }
 
 fn compile_shim(include: &Path) {
-    cc::Build::new()
+    // What calls libtorch: nothing in it is worth a compiler's while.
+    compiler(include)
+        .files(["csrc/autograd.cpp", "csrc/shim.cpp", "csrc/info.cpp"])
+        .opt_level(1)
+        .compile("regatta_shim");
+    // What computes, and knows next to nothing of libtorch. Behind the shim, which calls it.
+    compiler(include)
+        .files(["csrc/attention.cpp", "csrc/dropout.cpp"])
+        // Wide vectors are passed between inlined functions alone.
+        .flag_if_supported("-Wno-psabi")
+        .opt_level(3)
+        .compile("regatta_kernels");
+}
+
+fn compiler(include: &Path) -> cc::Build {
+    let mut build = cc::Build::new();
+    build
         .cpp(true)
         .std("c++17")
         .warnings(false)
         .include(include)
-        .include(include.join("torch/csrc/api/include"))
-        .files([
-            "csrc/shim.cpp",
-            "csrc/attention.cpp",
-            "csrc/dropout.cpp",
-            "csrc/linear.cpp",
-            "csrc/info.cpp",
-        ])
-        // Wide vectors are passed between inlined functions alone.
-        .flag_if_supported("-Wno-psabi")
-        .opt_level(3)
-        .compile("regatta_shim");
+        .include(include.join("torch/csrc/api/include"));
+    build
 }

@@ -2,27 +2,19 @@
 // stays in the caches, nothing is transposed or copied in memory, and the mask is drawn where it is
 // used. libtorch's fused kernel for CPUs drops nothing, and its products of small matrices one by one
 // take twice the time.
-#include <ATen/Parallel.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
-#include <torch/csrc/autograd/custom_function.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <vector>
 
-#include "error.h"
-#include "keyed.h"
+#include "kernels.h"
 
 namespace {
 
-constexpr int64_t LANES = 16;
+constexpr int64_t LANES = ATTENTION_LANES;
 typedef float Lanes __attribute__((vector_size(LANES * sizeof(float))));
 typedef int32_t Integers __attribute__((vector_size(LANES * sizeof(int32_t))));
-
-constexpr int64_t padded(int64_t tokens) { return (tokens + LANES - 1) / LANES * LANES; }
 
 WITHIN Lanes load(const float* from) {
   Lanes lanes;
@@ -31,15 +23,6 @@ WITHIN Lanes load(const float* from) {
 }
 
 WITHIN void store(float* to, Lanes lanes) { std::memcpy(to, &lanes, sizeof lanes); }
-
-// A matrix in memory: the element of row i and column j is at[i * row + j * column].
-template <typename T>
-struct Matrix {
-  T* at;
-  int64_t row;
-  int64_t column = 1;
-  Matrix<T> transposed() const { return {at, column, row}; }
-};
 
 template <int ROWS>
 WITHIN void product_of_rows(Matrix<const float> a, Matrix<const float> b, Matrix<float> c, int64_t inner) {
@@ -139,23 +122,6 @@ WITHIN void draw(Key key, int64_t row, int64_t tokens, std::vector<uint64_t>& wo
   std::fill(factors + tokens, factors + padded(tokens), 0.0f);
 }
 
-// Sizes of a call: `asked` queries and `tokens` keys and values in each row, in heads of `width`.
-struct Shape {
-  int64_t rows, heads, width, asked, tokens;
-  int64_t hidden() const { return heads * width; }
-  float scale() const { return 1.0f / std::sqrt(static_cast<float>(width)); }
-};
-
-// A tensor of (rows, tokens, hidden) with contiguous hidden values.
-template <typename T>
-struct Heads {
-  T* at;
-  int64_t row, token;
-  Matrix<T> of(int64_t index, const Shape& shape) const {
-    return {at + index / shape.heads * row + index % shape.heads * shape.width, token};
-  }
-};
-
 // What a thread works in.
 struct Scratch {
   std::vector<float> turned, dropped, scores, factors;
@@ -168,16 +134,7 @@ struct Scratch {
         words(shape.tokens / 4 + 2) {}
 };
 
-struct Forward {
-  Shape shape;
-  Key key;
-  Heads<const float> query, key_of, value;
-  const float* bias;
-  float* probabilities;
-  Heads<float> context;
-};
-
-FOR_EACH_CPU void forward_head(const Forward& call, int64_t index, Scratch& scratch) {
+FOR_EACH_CPU void forward_head(const AttentionForward& call, int64_t index, Scratch& scratch) {
   const Shape& shape = call.shape;
   const int64_t width = padded(shape.tokens);
   const Matrix<const float> turned = {scratch.turned.data(), width};
@@ -196,16 +153,7 @@ FOR_EACH_CPU void forward_head(const Forward& call, int64_t index, Scratch& scra
           shape.width);
 }
 
-struct Backward {
-  Shape shape;
-  Key key;
-  Heads<const float> query, key_of, value, gradient;
-  const float* probabilities;
-  // Null where nobody asks.
-  Heads<float> of_query, of_key, of_value;
-};
-
-FOR_EACH_CPU void backward_head(const Backward& call, int64_t index, Scratch& scratch) {
+FOR_EACH_CPU void backward_head(const AttentionBackward& call, int64_t index, Scratch& scratch) {
   const Shape& shape = call.shape;
   const int64_t width = padded(shape.tokens);
   const float* probabilities = call.probabilities + index * shape.asked * width;
@@ -247,93 +195,19 @@ FOR_EACH_CPU void backward_head(const Backward& call, int64_t index, Scratch& sc
   }
 }
 
-Heads<const float> heads(const at::Tensor& x) { return {x.const_data_ptr<float>(), x.stride(0), x.stride(1)}; }
-
-Heads<float> new_heads(at::Tensor& x) { return {x.mutable_data_ptr<float>(), x.stride(0), x.stride(1)}; }
-
 // Each head of each row is computed by one thread, from the same values in the same order.
 template <typename Call>
-void each_head(const Call& call, void (*work)(const Call&, int64_t, Scratch&)) {
-  at::parallel_for(0, call.shape.rows * call.shape.heads, 1, [&](int64_t begin, int64_t end) {
-    Scratch scratch(call.shape);
-    for (int64_t index = begin; index < end; index++) work(call, index, scratch);
-  });
-}
-
-Shape shape_of(const at::Tensor& query, const at::Tensor& key, int64_t heads) {
-  return {query.size(0), heads, query.size(2) / heads, query.size(1), key.size(1)};
-}
-
-struct Attention : torch::autograd::Function<Attention> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& query, const at::Tensor& key,
-                            const at::Tensor& value, const std::optional<at::Tensor>& bias, int64_t heads_of,
-                            int64_t seed, int64_t threshold) {
-    const Shape shape = shape_of(query, key, heads_of);
-    at::Tensor output = at::empty({shape.rows, shape.asked, shape.hidden()}, query.options());
-    at::Tensor probabilities =
-        at::empty({shape.rows * shape.heads, shape.asked, padded(shape.tokens)}, query.options());
-    const Key drawn = {static_cast<uint64_t>(seed), static_cast<uint32_t>(threshold)};
-    each_head<Forward>({shape, drawn, heads(query), heads(key), heads(value),
-                        bias ? bias->const_data_ptr<float>() : nullptr, probabilities.mutable_data_ptr<float>(),
-                        new_heads(output)},
-                       forward_head);
-    context->save_for_backward({query, key, value, probabilities});
-    context->saved_data["heads"] = heads_of;
-    context->saved_data["seed"] = seed;
-    context->saved_data["threshold"] = threshold;
-    return output;
-  }
-
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
-                                                 torch::autograd::variable_list gradients) {
-    const auto saved = context->get_saved_variables();
-    const at::Tensor &query = saved[0], &key = saved[1], &value = saved[2], &probabilities = saved[3];
-    const at::Tensor gradient = gradients[0].contiguous();
-    torch::autograd::variable_list found(7);
-    Heads<float> places[3] = {};
-    for (size_t i = 0; i < 3; i++) {
-      if (!context->needs_input_grad(i)) continue;
-      found[i] = at::empty(saved[i].sizes(), saved[i].options());
-      places[i] = new_heads(found[i]);
-    }
-    const Key drawn = {static_cast<uint64_t>(context->saved_data["seed"].toInt()),
-                       static_cast<uint32_t>(context->saved_data["threshold"].toInt())};
-    each_head<Backward>({shape_of(query, key, context->saved_data["heads"].toInt()), drawn, heads(query), heads(key),
-                         heads(value), heads(gradient), probabilities.const_data_ptr<float>(), places[0], places[1],
-                         places[2]},
-                        backward_head);
-    return found;
-  }
-};
-
-bool suits(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-           const std::optional<at::Tensor>& bias, int64_t heads) {
-  const auto plain = [](const at::Tensor& x) {
-    return x.device().is_cpu() && x.scalar_type() == at::kFloat && x.stride(-1) == 1;
-  };
-  const bool known = query.dim() == 3 && plain(query) && plain(key) && plain(value) && (!bias || plain(*bias));
-  if (!known || !has_wide_vectors() || heads < 1 || query.size(2) % (heads * LANES) != 0) return false;
-  const bool one_width = key.dim() == 3 && key.size(0) == query.size(0) && key.size(2) == query.size(2);
-  const bool covered = !bias || (bias->is_contiguous() && bias->numel() == key.size(0) * key.size(1));
-  return one_width && key.sizes() == value.sizes() && key.size(1) > 0 && covered;
+void each_head(const Call& call, int64_t begin, int64_t end, void (*work)(const Call&, int64_t, Scratch&)) {
+  Scratch scratch(call.shape);
+  for (int64_t index = begin; index < end; index++) work(call, index, scratch);
 }
 
 }  // namespace
 
-// Null, without an error, where the kernel does not suit the values.
-extern "C" int shim_attention(const at::Tensor* query, const at::Tensor* key, const at::Tensor* value,
-                              const at::Tensor* bias, int64_t heads, uint64_t seed, uint32_t threshold,
-                              at::Tensor** found) {
-  try {
-    *found = nullptr;
-    const auto added = bias ? std::optional<at::Tensor>(*bias) : std::nullopt;
-    if (suits(*query, *key, *value, added, heads)) {
-      *found = new at::Tensor(Attention::apply(*query, *key, *value, added, heads, static_cast<int64_t>(seed),
-                                               static_cast<int64_t>(threshold)));
-    }
-    return 0;
-  } catch (const std::exception& error) {
-    shim_error() = error.what();
-    return -1;
-  }
+void attention_forward(const AttentionForward& call, int64_t begin, int64_t end) {
+  each_head(call, begin, end, forward_head);
+}
+
+void attention_backward(const AttentionBackward& call, int64_t begin, int64_t end) {
+  each_head(call, begin, end, backward_head);
 }

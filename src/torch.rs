@@ -1,4 +1,4 @@
-//! What libtorch can do and tch does not offer, mostly through the C++ shim in `csrc/shim.cpp`.
+//! What libtorch can do and tch does not offer, mostly through the C++ in `csrc/`.
 
 use std::ffi::{CStr, c_char, c_int};
 use std::panic::resume_unwind;

@@ -1,0 +1,77 @@
+// The kernels of our own for CPUs. They know nothing of libtorch, whose headers take a compiler longer
+// to read than all of this: `autograd.cpp` brings both together.
+#pragma once
+#include <cmath>
+#include <cstdint>
+
+#include <c10/util/BFloat16.h>
+#include <c10/util/Half.h>
+
+#include "keyed.h"
+
+// Values in a vector of the attention kernel: a head's width is a multiple of it.
+constexpr int64_t ATTENTION_LANES = 16;
+
+// Tokens as the kernel keeps them: as many as whole vectors hold.
+constexpr int64_t padded(int64_t tokens) {
+  return (tokens + ATTENTION_LANES - 1) / ATTENTION_LANES * ATTENTION_LANES;
+}
+
+// A matrix in memory: the element of row i and column j is at[i * row + j * column].
+template <typename T>
+struct Matrix {
+  T* at;
+  int64_t row;
+  int64_t column = 1;
+  Matrix<T> transposed() const { return {at, column, row}; }
+};
+
+// Sizes of a call: `asked` queries and `tokens` keys and values in each row, in heads of `width`.
+struct Shape {
+  int64_t rows, heads, width, asked, tokens;
+  int64_t hidden() const { return heads * width; }
+  float scale() const { return 1.0f / std::sqrt(static_cast<float>(width)); }
+};
+
+// A tensor of (rows, tokens, hidden) with contiguous hidden values.
+template <typename T>
+struct Heads {
+  T* at;
+  int64_t row, token;
+  Matrix<T> of(int64_t index, const Shape& shape) const {
+    return {at + index / shape.heads * row + index % shape.heads * shape.width, token};
+  }
+};
+
+// One call of attention, forward: probabilities are (rows * heads, asked, padded(tokens)).
+struct AttentionForward {
+  Shape shape;
+  Key key;
+  Heads<const float> query, key_of, value;
+  const float* bias;
+  float* probabilities;
+  Heads<float> context;
+};
+
+// The same backward.
+struct AttentionBackward {
+  Shape shape;
+  Key key;
+  Heads<const float> query, key_of, value, gradient;
+  const float* probabilities;
+  // Null where nobody asks.
+  Heads<float> of_query, of_key, of_value;
+};
+
+// Heads `begin` to `end` of all rows' heads: what one thread does.
+void attention_forward(const AttentionForward& call, int64_t begin, int64_t end);
+void attention_backward(const AttentionBackward& call, int64_t begin, int64_t end);
+
+// Values whose bits are drawn at a time; threads share values out in pieces of this.
+constexpr int64_t DROPOUT_CHUNK = 256;
+
+// Values `begin` to `end`, dropped or scaled; `begin` is a multiple of DROPOUT_CHUNK.
+void drop(const float* x, float* y, int64_t begin, int64_t end, Key key);
+void drop(const double* x, double* y, int64_t begin, int64_t end, Key key);
+void drop(const c10::BFloat16* x, c10::BFloat16* y, int64_t begin, int64_t end, Key key);
+void drop(const c10::Half* x, c10::Half* y, int64_t begin, int64_t end, Key key);
