@@ -6,6 +6,7 @@ pub mod theme;
 pub mod timeline;
 
 mod curves;
+mod outlines;
 mod png;
 
 use std::path::{Path, PathBuf};

@@ -1,24 +1,18 @@
-//! SVG to PNG, with the typeface that the program carries: no system font is needed.
-
-use std::sync::Arc;
+//! SVG to PNG. Letters are drawn by their outlines: neither a font of the machine's nor a text engine
+//! is needed.
 
 use anyhow::anyhow;
 use resvg::tiny_skia::{Color, Pixmap, Transform};
-use resvg::usvg::{Options, Tree, fontdb};
+use resvg::usvg::{Options, Tree};
+
+use super::outlines::outlined;
 
 /// Pixels per point: a figure of a paper's text width has then some 300 to the inch.
 const SCALE: f32 = 3.0;
 
 /// Renders a drawing on white.
 pub fn render(svg: &str) -> anyhow::Result<Vec<u8>> {
-    let mut fonts = fontdb::Database::new();
-    fonts.load_font_data(dejavu::sans::regular().to_vec());
-    let options = Options {
-        font_family: "DejaVu Sans".to_owned(),
-        fontdb: Arc::new(fonts),
-        ..Options::default()
-    };
-    let tree = Tree::from_str(svg, &options)?;
+    let tree = Tree::from_str(&outlined(svg)?, &Options::default())?;
     let side = |points: f32| (points * SCALE).ceil() as u32;
     let size = tree.size();
     let mut pixels = Pixmap::new(side(size.width()), side(size.height()))
@@ -39,7 +33,7 @@ mod tests {
         let svg = |what| {
             format!(
                 "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"60\" height=\"20\">\
-                 <text x=\"2\" y=\"15\" font-family=\"{FONT}\">{what}</text></svg>"
+                 <text x=\"2\" y=\"15\" font-size=\"12\" font-family=\"{FONT}\">{what}</text></svg>"
             )
         };
         let image = |what| {
