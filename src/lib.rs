@@ -35,13 +35,14 @@
 //! * [`cli`]: one file per subcommand.
 //!
 //! And below everything: [`files`] (whole or not there), [`table`] (shown, or
-//! written for programs), [`torch`] (what tch does not offer) and [`allocator`].
+//! written for programs), [`clock`] (the machine's, which may be wrong), [`torch`] (what tch does not offer) and [`allocator`].
 
 pub mod adapter;
 pub mod aggregate;
 pub mod allocator;
 pub mod calibrate;
 pub mod cli;
+pub mod clock;
 pub mod compare;
 pub mod config;
 pub mod control;

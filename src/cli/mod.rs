@@ -14,10 +14,12 @@ mod report;
 mod run;
 mod runs;
 mod schema;
+mod spelling;
 mod sweep;
 mod terminal;
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use args::{Cli, Command};
@@ -43,7 +45,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let log = match cli.log_file.as_deref().map(LogFile::open).transpose() {
         Ok(log) => log,
         Err(error) => {
-            eprintln!("error: --log_file: {error}; name a file that can be written");
+            complain(format_args!(
+                "error: --log_file: {error}; name a file that can be written"
+            ));
             return ExitCode::from(BAD_INPUT);
         }
     };
@@ -58,7 +62,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Report(args) => report::report(args),
         Command::Runs(args) => runs::runs(args),
         Command::Compare(args) => compare::compare(args),
-        Command::Sweep(args) => sweep::sweep(args),
+        Command::Sweep(args) => sweep::sweep(args, log),
         Command::Schema => schema::schema(),
         Command::Export(args) => export::export(args),
         Command::Doctor(args) => doctor::doctor(args),
@@ -72,13 +76,18 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// Prints an error on standard error and gives the status that goes with it.
 fn failed(error: &anyhow::Error) -> u8 {
     let Some(problems) = error.downcast_ref::<Problems>() else {
-        eprintln!("error: {error:#}");
+        complain(format_args!("error: {error:#}"));
         return FAILURE;
     };
-    eprintln!("{problems}");
+    complain(problems);
     match problems.sorted().len() {
         1 => {}
-        count => eprintln!("{count} errors; nothing was started"),
+        count => complain(format_args!("{count} errors; nothing was started")),
     }
     BAD_INPUT
+}
+
+/// Prints a line on standard error, whose reader may be gone with its terminal.
+fn complain(line: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
