@@ -18,13 +18,12 @@ const MINILM: &str = "models/minilm";
 
 /// Looks for tasks in the usual folders and the one of `REGATTA_DATA`.
 pub fn look_at_data(machine: &Machine, findings: &mut Findings) {
-    let variable = machine.data_variable.as_deref();
-    for folder in [Some(REVIEWS), Some(DATA_FOLDER), variable]
-        .into_iter()
-        .flatten()
-    {
-        let found = tasks(Path::new(folder));
+    let variable = machine.data_variable.as_deref().map(Path::new);
+    let usual = [REVIEWS, DATA_FOLDER].map(Path::new);
+    for folder in usual.into_iter().chain(variable) {
+        let found = tasks(folder);
         if !found.is_empty() {
+            let folder = folder.display();
             findings.found("data", format!("{folder}: {}", found.join(", ")));
         }
     }
@@ -33,9 +32,16 @@ pub fn look_at_data(machine: &Machine, findings: &mut Findings) {
             "no data in {REVIEWS} for the quickstart; `make setup` fetches it"
         ));
     }
-    if let Some(folder) = variable.filter(|folder| tasks(Path::new(folder)).is_empty()) {
+    let Some(folder) = variable else { return };
+    let place = folder.display();
+    if folder.to_str().is_none() {
         findings.trouble(format!(
-            "REGATTA_DATA is {folder}, where no task's folder is; set it to a folder that holds \
+            "REGATTA_DATA is {place}: {}",
+            crate::config::NO_TEXT
+        ));
+    } else if tasks(folder).is_empty() {
+        findings.trouble(format!(
+            "REGATTA_DATA is {place}, where no task's folder is; set it to a folder that holds \
              RTE, SST-2 and so on, or unset it"
         ));
     }

@@ -25,7 +25,7 @@ use super::plan::{
 use super::problems::{Origin, Problems};
 use super::script::Script;
 use super::settings::{AdapterKind, Method, Precision, Settings};
-use super::{DATA_FOLDER, HUB, METRICS, Machine, WEB};
+use super::{DATA_FOLDER, HUB, METRICS, Machine, NO_TEXT, WEB};
 
 /// Decides everything, or says all that is wrong.
 pub(super) fn resolve(
@@ -147,8 +147,12 @@ impl Resolver<'_> {
         let data = self.settings.data.take().unwrap_or_else(|| {
             if let Some(folder) = &self.machine.data_variable {
                 let origin = Origin::Environment("REGATTA_DATA");
-                self.problems.origins_mut().note("data", origin, folder);
-                folder.clone()
+                let text = folder.to_string_lossy();
+                self.problems.origins_mut().note("data", origin, &*text);
+                if folder.to_str().is_none() {
+                    self.problems.report_error("data", NO_TEXT);
+                }
+                text.into_owned()
             } else if self.machine.has_data_folder || !cfg!(feature = "hub") {
                 DATA_FOLDER.to_owned()
             } else {
