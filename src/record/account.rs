@@ -145,7 +145,7 @@ impl Account {
                 account.retired = back_at.is_none();
                 if let Some(back_at) = back_at {
                     account.restarts += 1;
-                    account.lost_seconds += back_at - virtual_seconds;
+                    account.lost_seconds += (back_at - virtual_seconds).max(0.0);
                 }
             }
             Event::ClientDropped {
@@ -186,8 +186,8 @@ impl Account {
         for client in &record.clients {
             let account = self.client(client.client);
             *account.outcomes.entry(client.outcome).or_default() += 1;
-            account.bytes_up += client.bytes_up;
-            account.bytes_down += client.bytes_down;
+            account.bytes_up = account.bytes_up.saturating_add(client.bytes_up);
+            account.bytes_down = account.bytes_down.saturating_add(client.bytes_down);
         }
     }
 
@@ -206,7 +206,7 @@ impl ClientAccount {
     /// Counts the time since it was asked as lost.
     fn lose_until(&mut self, now: f64) {
         if let Some(asked_at) = self.asked_at.take() {
-            self.lost_seconds += now - asked_at;
+            self.lost_seconds += (now - asked_at).max(0.0);
         }
     }
 }

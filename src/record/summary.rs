@@ -131,8 +131,8 @@ impl Tally {
         self.state_digest = Some(record.state_digest.clone());
         self.virtual_seconds = record.virtual_seconds;
         for client in &record.clients {
-            self.bytes_up += client.bytes_up;
-            self.bytes_down += client.bytes_down;
+            self.bytes_up = self.bytes_up.saturating_add(client.bytes_up);
+            self.bytes_down = self.bytes_down.saturating_add(client.bytes_down);
             *self.outcomes.entry(client.outcome).or_default() += 1;
         }
         if let Some(scores) = &record.eval {
