@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::mpsc::Receiver;
+use std::time::SystemTime;
 
 use anyhow::{Context, bail};
 use regatta_actors::control::{Control, ControlHandle, control};
@@ -12,6 +13,7 @@ use crate::cli::args::{ResumeArgs, ScenarioArgs};
 use crate::cli::doctor::libtorch_version;
 use crate::cli::terminal::{TerminalObserver, count, say, show_bars};
 use crate::cli::{check, interrupt};
+use crate::clock;
 use crate::config::{METRICS, Machine, Plan, Problems, Settings, WEB, load};
 use crate::control::{ControlServer, Desk, Token};
 use crate::federation::{self, Experiment};
@@ -77,10 +79,21 @@ struct Surroundings {
 impl Surroundings {
     /// Listens where the plan says so; before there is a folder, since an address may be wrong.
     fn set_up(plan: &Plan, log: Option<LogFile>) -> Result<Self, Problems> {
-        let exporter = serve_metrics(plan)?;
+        let serves = clock::http_can_tell(SystemTime::now());
+        if !serves && (plan.telemetry.metrics.is_some() || plan.telemetry.web.is_some()) {
+            tracing::warn!(
+                "no metrics and no live page: the machine's clock shows a time before 1970 or after \
+                 9999, which HTTP cannot tell"
+            );
+        }
+        let exporter = if serves { serve_metrics(plan)? } else { None };
         let (handle, control) = control();
         serve_control(plan, &handle)?;
-        let page = serve_page(plan, &handle)?;
+        let page = if serves {
+            serve_page(plan, &handle)?
+        } else {
+            None
+        };
         Ok(Self {
             exporter,
             page,
