@@ -102,3 +102,72 @@ pub(super) fn not_text(command: &mut Command, args: &[OsString]) -> Option<clap:
 pub(super) fn takes_path(argument: &Arg) -> bool {
     argument.get_value_parser().type_id() == TypeId::of::<PathBuf>()
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::cli::args::Cli;
+
+    /// The flags that take a value, each with its subcommand and whether it is a path.
+    fn flags() -> Vec<(String, String, bool)> {
+        let command = Cli::command();
+        let global = || command.get_arguments().filter(|flag| flag.is_global_set());
+        let mut flags = Vec::new();
+        for subcommand in command.get_subcommands() {
+            for argument in subcommand.get_arguments().chain(global()) {
+                let takes_value = argument.get_action().takes_values();
+                if let Some(long) = argument.get_long().filter(|_| takes_value) {
+                    let name = subcommand.get_name().to_owned();
+                    flags.push((name, long.to_owned(), takes_path(argument)));
+                }
+            }
+        }
+        flags
+    }
+
+    /// What is said to a command line.
+    fn refused(line: &[OsString]) -> Option<(ErrorKind, String)> {
+        let line = std::iter::once("regatta".into()).chain(line.iter().cloned());
+        let error = Cli::from_args(line).err()?;
+        Some((error.kind(), error.to_string()))
+    }
+
+    #[test]
+    fn a_value_that_is_no_text_is_taken_as_a_path_or_refused_with_the_flags_name() {
+        let value = OsStr::from_bytes(b"caf\xe9");
+        let flags = flags();
+        assert!(flags.iter().filter(|(_, _, is_path)| *is_path).count() > 15);
+        for (subcommand, flag, is_path) in flags {
+            for flag in [flag.clone(), flag.replace('_', "-")] {
+                let spelt: OsString = format!("--{flag}").into();
+                let apart = vec![subcommand.clone().into(), spelt.clone(), value.to_owned()];
+                let together = vec![subcommand.clone().into(), joined(spelt, value)];
+                for line in [apart, together] {
+                    let said = refused(&line);
+                    if is_path {
+                        let kind = said.map(|(kind, _)| kind);
+                        let wrong = [ErrorKind::InvalidUtf8, ErrorKind::UnknownArgument];
+                        assert!(!kind.is_some_and(|kind| wrong.contains(&kind)), "{line:?}");
+                    } else if let Some((_, text)) = said {
+                        let name = format!("--{}", flag.replace('-', "_"));
+                        assert!(text.contains(&name), "{line:?}: {text}");
+                    } else {
+                        // A switch that stands alone, with a path behind it.
+                        assert_eq!(line.len(), 3, "{line:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_path_may_hold_any_bytes_whichever_way_its_flag_is_spelt() {
+        let arg = OsStr::from_bytes(b"--log-file=a-\xe9=b");
+        let normal = normalise([arg.to_owned()], &BTreeSet::new());
+        assert_eq!(normal, [OsStr::from_bytes(b"--log_file=a-\xe9=b")]);
+        let kept = ["-v", "--", "--a-b=c"].map(OsString::from);
+        assert_eq!(normalise(kept.clone(), &BTreeSet::new()), kept);
+    }
+}

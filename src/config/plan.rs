@@ -48,7 +48,8 @@ pub struct Plan {
     pub telemetry: TelemetryPlan,
     /// Where the run can be steered from; `None`: nowhere.
     pub control: Option<SocketAddr>,
-    /// All settings, with the defaults filled in.
+    /// All settings, with the defaults filled in. `out` is left away, so that running them again
+    /// does not meet the folder of the run they come from.
     pub settings: Settings,
     /// The tables of the scenario file.
     pub script: Script,
@@ -63,15 +64,10 @@ impl Plan {
         Problems::new(self.origins.clone())
     }
 
-    /// The scenario that gives this plan again, as TOML. It leaves `out` away, so that running it
-    /// does not meet the folder of the run it comes from.
+    /// The scenario that gives this plan again, as TOML.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        let settings = Settings {
-            out: None,
-            ..self.settings.clone()
-        };
-        super::scenario::to_toml(&settings, &self.script)
+        super::scenario::to_toml(&self.settings, &self.script)
     }
 }
 

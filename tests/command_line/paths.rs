@@ -70,6 +70,7 @@ impl Argument {
             ("ctl", _) => "--control 127.0.0.1:1 status",
             ("resume" | "replay" | "report" | "compare" | "export", Some(_)) => "done",
             ("sweep", Some(_)) => "s.toml",
+            ("runs", Some(_)) => ".",
             _ => "",
         }));
         match &self.flag {

@@ -35,6 +35,12 @@ fn folder(place: &Workplace, seed: u32) -> PathBuf {
         .unwrap()
 }
 
+/// The number of a round that a line tells of.
+fn round_of(line: &str) -> Option<usize> {
+    let (number, _) = line.strip_prefix("round ")?.split_once('/')?;
+    number.trim().parse().ok()
+}
+
 /// The process that writes into a folder, as its lock tells.
 fn holder(place: &Workplace, seed: u32) -> String {
     let text = fs::read_to_string(folder(place, seed).join("lock")).unwrap();
@@ -112,9 +118,11 @@ fn a_sweep_that_was_told_to_outlive_its_terminal_does() {
     lines.find(|line| line.starts_with("round ")).unwrap();
     sweep.signal("-HUP");
     let after = rounds(&place, 1);
-    let number = |line: String| line.strip_prefix("round ")?.split('/').next()?.parse().ok();
     let later = |round: &usize| *round > after + 2;
-    lines.filter_map(number).find(later).unwrap();
+    lines
+        .filter_map(|line| round_of(&line))
+        .find(later)
+        .unwrap();
     let run = holder(&place, 1);
     sweep.signal("-TERM");
     assert_eq!(sweep.wait().code(), Some(1));
@@ -162,10 +170,9 @@ fn a_live_run_is_waited_for_and_not_touched_even_before_it_has_saved_anything() 
         assert!(errors.contains(&format!("(process {run} on ")), "{errors}");
     }
     let before = rounds(&place, 1);
-    let number = |line: String| line.strip_prefix("round ")?.split('/').next()?.parse().ok();
     lines
         .by_ref()
-        .filter_map(number)
+        .filter_map(|line| round_of(&line))
         .find(|round: &usize| *round > before + 2)
         .unwrap();
     first.signal("-TERM");
@@ -200,7 +207,7 @@ fn a_run_that_was_killed_before_it_had_saved_anything_begins_anew() {
     );
     for _ in 0..2 {
         let (sweep, mut lines) = Running::start(&place, "sweep s.toml");
-        lines.find(|line| line.starts_with("round 1/")).unwrap();
+        assert_eq!(lines.find_map(|line| round_of(&line)), Some(1));
         lines.find(|line| line.starts_with("round ")).unwrap();
         let run = holder(&place, 1);
         assert!(

@@ -51,7 +51,8 @@ pub(super) fn resolve(
     let telemetry = resolver.telemetry();
     let control = resolver.control();
     let name = resolver.name(scenario_name, data.task, aggregation.method);
-    let out = resolver.settings.out.clone();
+    // Where the results go is no part of what is recorded with them.
+    let out = resolver.settings.out.take();
     let seed = *resolver.settings.seed.get_or_insert(42);
     let rounds = resolver.count("rounds", |s| s.rounds.get_or_insert(50));
     let simulation = resolver.simulation(&script, data.num_clients, rounds, seed);
