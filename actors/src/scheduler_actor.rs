@@ -10,8 +10,9 @@ use crate::board::Board;
 use crate::bus::Bus;
 use crate::client::ClientActor;
 use crate::clock::VirtualTime;
-use crate::control::RunStatus;
+use crate::control::{ControlCommand, Intervention, Order, RunStatus, Unconfirmed};
 use crate::event::{ClientState, Event};
+use crate::interventions::InterventionLog;
 use crate::learner::{ClientId, Learner};
 use crate::ledger::{self, Entry, RecordError, Sink};
 use crate::message::{
@@ -41,6 +42,10 @@ impl<L: Learner> Message for Crew<L> {
     type Result = ();
 }
 
+impl Message for Order {
+    type Result = ();
+}
+
 /// A thin shell around [`Scheduler`].
 pub(crate) struct SchedulerActor<L: Learner> {
     machine: Scheduler,
@@ -58,6 +63,7 @@ pub(crate) struct Tells {
     pub board: Arc<Board>,
     pub status: Arc<Mutex<RunStatus>>,
     pub sink: Option<Box<dyn Sink + Send>>,
+    pub log: Option<InterventionLog>,
 }
 
 impl Tells {
@@ -89,6 +95,12 @@ impl Tells {
 
     fn sync(&mut self) -> Result<(), RecordError> {
         self.sink.as_mut().map_or(Ok(()), |sink| sink.sync())
+    }
+
+    /// Writes down what somebody outside wants.
+    fn keep(&mut self, intervention: &Intervention) -> Result<(), RecordError> {
+        let log = self.log.as_mut();
+        log.map_or(Ok(()), |log| log.keep(intervention))
     }
 
     fn show(&self, round: u32, client: ClientId, state: ClientState) {
@@ -186,12 +198,17 @@ impl<L: Learner> SchedulerActor<L> {
 
     fn ask_server(
         &mut self,
-        command: ServerCommand,
+        mut command: ServerCommand,
         ctx: &Context<Self>,
     ) -> Result<(), RecordError> {
-        if let ServerCommand::Save { .. } = command {
+        if let ServerCommand::Save {
+            recorded, ledger, ..
+        } = &mut command
+        {
             // A checkpoint must never be ahead of the ledger.
             self.tells.sync()?;
+            let sink = self.tells.sink.as_ref();
+            *ledger = sink.and_then(|sink| sink.mark(*recorded));
         }
         let Some(crew) = &self.crew else {
             return Ok(());
@@ -205,6 +222,23 @@ impl<L: Learner> SchedulerActor<L> {
                 reason: "the server's actor is dead".into(),
             });
         }
+        Ok(())
+    }
+
+    /// Follows a command, unless it makes no sense or cannot be written down.
+    fn follow(
+        &mut self,
+        command: ControlCommand,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), Unconfirmed> {
+        let intervention = self.machine.intervention(command);
+        if let Some(intervention) = intervention.map_err(Unconfirmed::Refused)? {
+            self.tells.keep(&intervention).map_err(|error| {
+                tracing::error!("a command is not followed: {error}");
+                Unconfirmed::Refused(format!("not done, since {error}"))
+            })?;
+        }
+        self.step(Input::Control(command), ctx);
         Ok(())
     }
 
@@ -292,6 +326,21 @@ impl<L: Learner> Handler<Opened<L::Global>> for SchedulerActor<L> {
         } = opened;
         self.global = Some(global);
         self.step(Input::Opened { round, bytes_down }, ctx);
+    }
+}
+
+impl<L: Learner> Handler<Order> for SchedulerActor<L> {
+    type Result = ();
+
+    fn handle(&mut self, order: Order, ctx: &mut Context<Self>) {
+        let followed = match self.outcome {
+            Some(_) => self.follow(order.command, ctx),
+            None => Err(Unconfirmed::Over),
+        };
+        if let Some(confirm) = order.confirm {
+            // Who has not the patience to wait has gone.
+            let _ = confirm.try_send(followed);
+        }
     }
 }
 

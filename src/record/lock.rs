@@ -2,7 +2,9 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use regatta_actors::place::check_file;
 
 /// The file that the lock is on; it has no content, and stays.
 pub(super) const NAME: &str = "lock";
@@ -11,8 +13,10 @@ pub(super) const NAME: &str = "lock";
 /// ends, however it ends.
 #[derive(Debug)]
 pub(super) struct FolderLock {
-    /// `None` where the file system has no locks.
-    _file: Option<File>,
+    path: PathBuf,
+    file: File,
+    /// Whether the file system has locks.
+    exclusive: bool,
 }
 
 impl FolderLock {
@@ -32,7 +36,11 @@ impl FolderLock {
             io::Error::new(error.kind(), text)
         })?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: Some(file) }),
+            Ok(()) => Ok(Self {
+                path,
+                file,
+                exclusive: true,
+            }),
             Err(TryLockError::WouldBlock) => Err(io::Error::new(
                 io::ErrorKind::WouldBlock,
                 format!(
@@ -45,8 +53,33 @@ impl FolderLock {
                     "{} cannot be locked against a second process: {error}",
                     folder.display()
                 );
-                Ok(Self { _file: None })
+                Ok(Self {
+                    path,
+                    file,
+                    exclusive: false,
+                })
             }
         }
+    }
+
+    /// Whether it keeps other processes out.
+    pub fn is_exclusive(&self) -> bool {
+        self.exclusive
+    }
+
+    /// Checks that the folder still has this very lock. If not, it was deleted, moved or replaced,
+    /// or somebody took the lock away: another process may be at work there.
+    ///
+    /// # Errors
+    /// When it has not.
+    pub fn check(&self) -> io::Result<()> {
+        check_file(&self.path, &self.file).map_err(|error| {
+            let path = self.path.display();
+            let text = format!(
+                "{path}: {error}; the run folder is no longer this run's, and nothing more is \
+                 written there"
+            );
+            io::Error::new(error.kind(), text)
+        })
     }
 }
