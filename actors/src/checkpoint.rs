@@ -138,7 +138,9 @@ impl CheckpointStore {
     }
 
     fn path(&self, round: u32) -> PathBuf {
-        self.place.folder().join(format!("round-{round:08}.{EXTENSION}"))
+        self.place
+            .folder()
+            .join(format!("round-{round:08}.{EXTENSION}"))
     }
 
     /// The files, oldest first.

@@ -11,16 +11,17 @@ use crate::bus::Bus;
 use crate::checkpoint::{Checkpoint, CheckpointStore};
 use crate::client::ClientActor;
 use crate::control::{Control, Intervention, Order};
-use crate::interventions::InterventionLog;
 use crate::event::Observer;
+use crate::interventions::InterventionLog;
 use crate::lanes::{LaneStarter, Lanes};
 use crate::learner::Learner;
 use crate::ledger::Sink;
 use crate::plan::FederationPlan;
 use crate::run::{RunError, RunOutcome};
 use crate::scheduler::{Beginning, Scheduler};
-use crate::scheduler_actor::{ClientFactory, Crew, OutcomeSender, SchedulerActor, Tells};
+use crate::scheduler_actor::{ClientFactory, Crew, OutcomeSender, SchedulerActor};
 use crate::server_actor::{ServerActor, ServerStart};
+use crate::tells::Tells;
 use crate::watchdog::{Pulse, Watchdog};
 
 /// What a run is started with.

@@ -72,7 +72,11 @@ impl JsonLines {
             Advance::End => Ok(None),
             Advance::TooLong => self.damaged(format!("it has over {} bytes", self.longest)),
             Advance::Line => {
-                let mark = if self.number == 1 { BYTE_ORDER_MARK } else { b"" };
+                let mark = if self.number == 1 {
+                    BYTE_ORDER_MARK
+                } else {
+                    b""
+                };
                 let line = self.line.strip_prefix(mark).unwrap_or(&self.line);
                 match parse(line.trim_ascii_end()) {
                     Ok(value) => Ok(Some(value)),
@@ -97,7 +101,11 @@ impl JsonLines {
         let read = limited.read_until(b'\n', &mut self.line);
         let length = read.map_err(|e| RecordError::file(&self.path, "read", e))? as u64;
         if length <= self.longest || self.line.ends_with(b"\n") {
-            return Ok(if length == 0 { Advance::End } else { Advance::Line });
+            return Ok(if length == 0 {
+                Advance::End
+            } else {
+                Advance::Line
+            });
         }
         skip_line(&mut self.reader).map_err(|e| RecordError::file(&self.path, "read", e))?;
         Ok(Advance::TooLong)
@@ -113,7 +121,8 @@ impl JsonLines {
         }
         if !self.line.iter().all(|byte| blank(*byte)) {
             let (number, path) = (self.number, self.path.display());
-            tracing::warn!("line {number} of {path}, its last, is cut off and does not count");
+            // Of a run that goes on, too, the last line may be under way.
+            tracing::debug!("line {number} of {path}, its last, is cut off and does not count");
         }
         Ok(None)
     }

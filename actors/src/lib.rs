@@ -122,6 +122,7 @@ pub mod scheduler;
 mod scheduler_actor;
 mod server;
 mod server_actor;
+mod tells;
 mod watchdog;
 
 pub use control::control;

@@ -93,7 +93,10 @@ mod tests {
         place.make().unwrap();
         fs::rename(&run, &moved).unwrap();
         let error = place.make().unwrap_err().to_string();
-        assert!(error.contains("deleted or moved") && !run.exists(), "{error}");
+        assert!(
+            error.contains("deleted or moved") && !run.exists(),
+            "{error}"
+        );
         fs::create_dir(&run).unwrap();
         let error = place.make().unwrap_err().to_string();
         assert!(error.contains("replaced"), "{error}");

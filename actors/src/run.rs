@@ -262,12 +262,11 @@ fn place(files: &RunFiles) -> Option<Arc<Place>> {
     Some(Arc::new(Place::new(folder)))
 }
 
-fn log(
-    files: &RunFiles,
-    known: &[Intervention],
-) -> Result<Option<InterventionLog>, RecordError> {
+fn log(files: &RunFiles, known: &[Intervention]) -> Result<Option<InterventionLog>, RecordError> {
     let place = place(files);
-    place.map(|place| InterventionLog::open(place, known)).transpose()
+    place
+        .map(|place| InterventionLog::open(place, known))
+        .transpose()
 }
 
 fn store(files: &RunFiles, plan: &FederationPlan) -> Option<CheckpointStore> {

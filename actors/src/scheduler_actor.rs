@@ -1,26 +1,23 @@
 //! The scheduler's actor: feeds the state machine and does what it says.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
-use crate::board::Board;
-use crate::bus::Bus;
 use crate::client::ClientActor;
-use crate::clock::VirtualTime;
-use crate::control::{ControlCommand, Intervention, Order, RunStatus, Unconfirmed};
-use crate::event::{ClientState, Event};
-use crate::interventions::InterventionLog;
+use crate::control::{ControlCommand, Order, Unconfirmed};
+use crate::event::Event;
 use crate::learner::{ClientId, Learner};
-use crate::ledger::{self, Entry, RecordError, Sink};
+use crate::ledger::RecordError;
 use crate::message::{
     Cancel, Input, Opened, Script, ServerCommand, ServerTask, Stamp, TrainRound, Work,
 };
 use crate::run::{RunError, RunOutcome};
 use crate::scheduler::{Command, Scheduler};
 use crate::server_actor::ServerActor;
+use crate::tells::Tells;
 use crate::watchdog::Watchdog;
 
 /// Where a run's outcome goes.
@@ -55,66 +52,6 @@ pub(crate) struct SchedulerActor<L: Learner> {
     tells: Tells,
     began: Instant,
     outcome: Option<OutcomeSender>,
-}
-
-/// Where a run's events and its status go.
-pub(crate) struct Tells {
-    pub bus: Bus,
-    pub board: Arc<Board>,
-    pub status: Arc<Mutex<RunStatus>>,
-    pub sink: Option<Box<dyn Sink + Send>>,
-    pub log: Option<InterventionLog>,
-}
-
-impl Tells {
-    fn record(
-        &mut self,
-        sequence: u64,
-        time: VirtualTime,
-        event: Event,
-    ) -> Result<(), RecordError> {
-        let Some(sink) = &mut self.sink else {
-            self.bus.emit(event);
-            return Ok(());
-        };
-        let entry = Entry {
-            sequence,
-            time,
-            event: event.clone().timeless(),
-        };
-        // First told, so that observers see the end of a run whose ledger cannot be written.
-        self.bus.emit(event);
-        sink.record(sequence, &ledger::line(&entry)?)?;
-        match entry.event {
-            // What somebody outside wanted is not to be lost, as it cannot be done again.
-            Event::Intervention(_) | Event::RunFinished { .. } => sink.sync(),
-            Event::RoundFinished(_) => sink.flush(),
-            _ => Ok(()),
-        }
-    }
-
-    fn sync(&mut self) -> Result<(), RecordError> {
-        self.sink.as_mut().map_or(Ok(()), |sink| sink.sync())
-    }
-
-    /// Writes down what somebody outside wants.
-    fn keep(&mut self, intervention: &Intervention) -> Result<(), RecordError> {
-        let log = self.log.as_mut();
-        log.map_or(Ok(()), |log| log.keep(intervention))
-    }
-
-    fn show(&self, round: u32, client: ClientId, state: ClientState) {
-        self.board.update(client, |status| {
-            status.state = state;
-            status.progress = None;
-        });
-        self.bus.emit(Event::ClientState {
-            round,
-            client,
-            state,
-            lane: None,
-        });
-    }
 }
 
 impl<L: Learner> SchedulerActor<L> {

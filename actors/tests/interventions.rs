@@ -92,7 +92,10 @@ fn steered_and_killed(
 }
 
 fn interventions(record: &Record) -> usize {
-    record.ledger().matches("\"event\":\"intervention\"").count()
+    record
+        .ledger()
+        .matches("\"event\":\"intervention\"")
+        .count()
 }
 
 /// The ledger that a copy of this record ends with when it is resumed for good.
@@ -283,8 +286,14 @@ fn without_a_ledger_commands_survive_too() {
     let events = common::Events::default();
     let (_handle, line) = control();
     let observers: Vec<Box<dyn Observer>> = vec![Box::new(events.clone())];
-    regatta_actors::resume(plan.clone(), Arc::new(Toy::default()), observers, line, &files)
-        .unwrap();
+    regatta_actors::resume(
+        plan.clone(),
+        Arc::new(Toy::default()),
+        observers,
+        line,
+        &files,
+    )
+    .unwrap();
     assert_eq!(events.rounds(), whole.rounds());
 }
 
@@ -316,7 +325,10 @@ fn a_command_that_makes_no_sense_or_cannot_be_written_down_is_refused() {
     // The run cannot be saved either, which is what it ends with when it is to stop.
     assert!(regatta_actors::run_recorded(plan, toy, observers, line, &files).is_err());
     let answers: Vec<_> = answers.iter().collect();
-    for (answer, what) in answers.iter().zip(["no client 99", "NaN", "-1", "interventions.jsonl"]) {
+    for (answer, what) in answers
+        .iter()
+        .zip(["no client 99", "NaN", "-1", "interventions.jsonl"])
+    {
         let Err(Unconfirmed::Refused(reason)) = answer else {
             panic!("{answer:?}");
         };
@@ -324,7 +336,10 @@ fn a_command_that_makes_no_sense_or_cannot_be_written_down_is_refused() {
     }
     assert_eq!(answers[4], Ok(()));
     assert_eq!(interventions(&record), 0);
-    assert_eq!(handle.order(drop_client(1), PATIENCE), Err(Unconfirmed::Over));
+    assert_eq!(
+        handle.order(drop_client(1), PATIENCE),
+        Err(Unconfirmed::Over)
+    );
 }
 
 #[test]

@@ -166,7 +166,10 @@ fn a_ledger_that_was_changed_before_the_checkpoint_is_refused_by_name_and_left_a
     ] {
         std::fs::write(&path, &changed).unwrap();
         let error = left.resume(plan.clone()).unwrap_err().to_string();
-        assert!(error.contains("events.jsonl") && error.contains(what), "{error}");
+        assert!(
+            error.contains("events.jsonl") && error.contains(what),
+            "{error}"
+        );
         assert!(std::fs::read(&path).unwrap() == changed);
     }
     std::fs::write(&path, &original).unwrap();
@@ -180,7 +183,13 @@ fn whatever_a_power_cut_leaves_behind_the_checkpoint_the_run_goes_on() {
     let (left, path, expected) = killed_late(&plan);
     let original = std::fs::read(&path).unwrap();
     let torn = "{\"event\":\"intervention\",\"client\":\"Z\u{fc}rich".as_bytes();
-    for rest in [&[0_u8; 5000][..], &torn[..torn.len() - 5], b"\n", b"\xef\xbb", b"\r\n\0"] {
+    for rest in [
+        &[0_u8; 5000][..],
+        &torn[..torn.len() - 5],
+        b"\n",
+        b"\xef\xbb",
+        b"\r\n\0",
+    ] {
         let copy = left.copy();
         let bytes = [&original[..], rest].concat();
         std::fs::write(copy.path().join("events.jsonl"), bytes).unwrap();
@@ -192,7 +201,10 @@ fn whatever_a_power_cut_leaves_behind_the_checkpoint_the_run_goes_on() {
     std::fs::write(&path, [&original[..], damaged, next].concat()).unwrap();
     let error = left.resume(plan).unwrap_err().to_string();
     let number = original.iter().filter(|b| **b == b'\n').count() + 1;
-    assert!(error.contains(&format!("understand line {number} of ")), "{error}");
+    assert!(
+        error.contains(&format!("understand line {number} of ")),
+        "{error}"
+    );
 }
 
 #[test]
@@ -203,7 +215,11 @@ fn a_ledger_with_a_line_missing_or_damaged_is_read_up_to_there() {
     let text = folder.ledger();
     let lines: Vec<_> = text.lines().collect();
     let without = |at: usize| [&lines[..at], &lines[at + 1..]].concat().join("\n");
-    let with = |at: usize, line: &str| [&lines[..at], &[line], &lines[at + 1..]].concat().join("\n");
+    let with = |at: usize, line: &str| {
+        [&lines[..at], &[line], &lines[at + 1..]]
+            .concat()
+            .join("\n")
+    };
     for (text, number) in [
         (without(4), 5),
         (with(6, ""), 7),
@@ -241,7 +257,10 @@ fn a_ledger_that_was_deleted_or_replaced_under_a_run_ends_it() {
         let result = regatta_actors::run_recorded(plan, toy, observers, line, &folder.files());
         let error = result.unwrap_err().to_string();
         let what = if replace { "replaced" } else { "deleted" };
-        assert!(error.contains("events.jsonl") && error.contains(what), "{error}");
+        assert!(
+            error.contains("events.jsonl") && error.contains(what),
+            "{error}"
+        );
         let now = std::fs::read_to_string(&path).ok();
         assert_eq!(now.as_deref(), replace.then_some("mine"));
     }

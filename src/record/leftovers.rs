@@ -48,9 +48,8 @@ pub(super) fn is_one(entry: &DirEntry) -> bool {
 }
 
 fn is_name(name: &str) -> bool {
-    let random = |rest: &str| {
-        rest.len() == RANDOM && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
-    };
+    let random =
+        |rest: &str| rest.len() == RANDOM && rest.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let of_checkpoint = |name: &str| {
         let round = name.strip_prefix("round-")?.strip_suffix(".partial")?;
         (round.len() >= 8 && round.bytes().all(|byte| byte.is_ascii_digit())).then_some(())
@@ -104,7 +103,11 @@ mod tests {
         fs::create_dir_all(path("checkpoints")).unwrap();
         fs::create_dir(path(".tmpFolder")).unwrap();
         let gone = [".tmpAbCd12", "checkpoints/round-00000003.partial"];
-        let kept = ["mine.tmp", ".regatta-folder/x", "checkpoints/round-00000003.checkpoint"];
+        let kept = [
+            "mine.tmp",
+            ".regatta-folder/x",
+            "checkpoints/round-00000003.checkpoint",
+        ];
         fs::create_dir(path(".regatta-folder")).unwrap();
         for name in gone.iter().chain(&kept) {
             fs::write(path(name), "x").unwrap();

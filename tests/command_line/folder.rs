@@ -150,3 +150,24 @@ fn files_that_end_inside_a_character_are_read_and_gone_on_with() {
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.contains("line 1 of run/rounds.jsonl"), "{text}");
 }
+
+#[test]
+fn a_disk_without_room_for_ledger_and_rounds_ends_the_run_and_it_goes_on_later() {
+    let place = Workplace::new();
+    let line = format!("{RUN} --checkpoint_every 0 --rounds 12 --out");
+    place.accepts(&format!("{line} whole"));
+    let run = place.command(&format!("{line} run"));
+    let mut limited = Command::new("sh");
+    // A file may grow to 4 KiB, in blocks of 512 bytes.
+    let script = "ulimit -f 8; exec \"$0\" \"$@\"";
+    limited.args(["-c", script]).arg(run.get_program());
+    limited.args(run.get_args()).current_dir(place.path());
+    limited.env("XDG_CACHE_HOME", place.path().join("cache"));
+    let output = limited.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("cannot write"), "{text}");
+    place.accepts("resume run");
+    let ledger = |folder: &str| place.read(&format!("{folder}/events.jsonl"));
+    assert!(ledger("run") == ledger("whole"));
+}

@@ -68,7 +68,11 @@ fn log_and_ledger_are_one_list_and_nothing_is_in_it_twice() {
     assert_eq!(known(None, Some(&path)), Ok(vec![a, a, b]));
     for kept in [&[a, a, b][..], &[a, a], &[a], &[b], &[]] {
         InterventionLog::open(place.clone(), kept).unwrap();
-        assert_eq!(known(Some(&place), Some(&path)), Ok(vec![a, a, b]), "{kept:?}");
+        assert_eq!(
+            known(Some(&place), Some(&path)),
+            Ok(vec![a, a, b]),
+            "{kept:?}"
+        );
     }
 }
 
@@ -97,7 +101,10 @@ fn what_cannot_be_written_is_an_error_and_the_log_stays_as_it_was() {
     // A device on which there is never room.
     log.file = Some(File::options().append(true).open("/dev/full").unwrap());
     let error = log.keep(&drop_client(2, 5)).unwrap_err().to_string();
-    assert!(error.contains("cannot write") && error.contains(NAME), "{error}");
+    assert!(
+        error.contains("cannot write") && error.contains(NAME),
+        "{error}"
+    );
     assert_eq!(known(Some(&place), None), Ok(vec![a]));
 }
 
