@@ -8,12 +8,14 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::CheckpointStore;
-use crate::control::Control;
+use crate::control::{Control, Intervention};
 use crate::event::Observer;
 use crate::federation::{Record, Start};
+use crate::interventions::{self, InterventionLog};
 use crate::learner::{LaneId, Learner};
 use crate::ledger::{self, LedgerCheck, LedgerWriter, RecordError, Sink};
 use crate::message::ServerTask;
+use crate::place::Place;
 use crate::plan::{ClockMode, FederationPlan, PlanErrors};
 use crate::record::RoundRecord;
 use crate::{federation, guard};
@@ -168,6 +170,7 @@ pub fn run_recorded<L: Learner>(
     let record = Record {
         sink: boxed(ledger.transpose()?),
         store: store(files, &plan),
+        log: log(files, &[])?,
         ..Record::default()
     };
     on_its_thread(plan, learner, observers, control, record)
@@ -191,15 +194,18 @@ pub fn resume<L: Learner>(
     let store = store(files, &plan);
     let checkpoint = store.as_ref().map(CheckpointStore::latest).transpose()?;
     let checkpoint = checkpoint.flatten();
-    let recorded = checkpoint.as_ref().map_or(0, |c| c.recorded);
     let path = files.ledger.as_deref();
-    let interventions = path.map(ledger::interventions).transpose()?;
-    let ledger = path.map(|path| LedgerWriter::resume(path, recorded));
+    let ledger = path.map(|path| LedgerWriter::resume(path, checkpoint.as_ref()));
+    let ledger = ledger.transpose()?;
+    let interventions = interventions::known(place(files).as_deref(), path)?;
+    // Written down before the ledger loses them.
+    let log = log(files, &interventions)?;
     let record = Record {
-        sink: boxed(ledger.transpose()?),
+        sink: boxed(ledger.map(LedgerWriter::cut).transpose()?),
         store,
         beginning: checkpoint.map(Box::new),
-        interventions: ledger::without_stops(interventions.unwrap_or_default()),
+        log,
+        interventions,
     };
     on_its_thread(plan, learner, observers, control, record)
 }
@@ -247,6 +253,20 @@ pub fn replay_check<L: Learner>(
 
 fn boxed<S: Sink + Send + 'static>(sink: Option<S>) -> Option<Box<dyn Sink + Send>> {
     sink.map(|sink| Box::new(sink) as Box<dyn Sink + Send>)
+}
+
+/// Where commands from outside are written down: beside the checkpoints, or else the ledger.
+fn place(files: &RunFiles) -> Option<Arc<Place>> {
+    let ledger = || Some(files.ledger.as_ref()?.parent()?.to_owned());
+    let folder = files.checkpoints.clone().or_else(ledger)?;
+    Some(Arc::new(Place::new(folder)))
+}
+
+fn log(files: &RunFiles, known: &[Intervention]) -> Result<Option<InterventionLog>, RecordError> {
+    let place = place(files);
+    place
+        .map(|place| InterventionLog::open(place, known))
+        .transpose()
 }
 
 fn store(files: &RunFiles, plan: &FederationPlan) -> Option<CheckpointStore> {

@@ -7,7 +7,7 @@ use actix::prelude::*;
 use crate::checkpoint::{Checkpoint, CheckpointStore};
 use crate::guard::guarded;
 use crate::learner::{BoxError, Folder, Learner};
-use crate::ledger::RecordError;
+use crate::ledger::{LedgerMark, RecordError};
 use crate::message::{Deposit, Input, Opened, RunId, ServerCommand, ServerTask};
 use crate::scheduler_actor::SchedulerActor;
 use crate::server::Server;
@@ -117,7 +117,13 @@ impl<L: Learner> ServerActor<L> {
         }
     }
 
-    fn save(&mut self, round: u32, recorded: u64, scheduler: Vec<u8>) -> Option<Input> {
+    fn save(
+        &mut self,
+        round: u32,
+        recorded: u64,
+        ledger: Option<LedgerMark>,
+        scheduler: Vec<u8>,
+    ) -> Option<Input> {
         let (folder, slots) = self.attempt(round, ServerTask::Save, |server| {
             Ok((server.folder.checkpoint()?, server.slots()?))
         })?;
@@ -127,6 +133,7 @@ impl<L: Learner> ServerActor<L> {
             course: store.course().clone(),
             round,
             recorded,
+            ledger,
             scheduler,
             folder,
             slots,
@@ -214,8 +221,9 @@ impl<L: Learner> Handler<ServerCommand> for ServerActor<L> {
             ServerCommand::Save {
                 round,
                 recorded,
+                ledger,
                 state,
-            } => self.save(round, recorded, state),
+            } => self.save(round, recorded, ledger, state),
             ServerCommand::Recover { run } => self.recover(run),
             ServerCommand::Finish { round } => self
                 .attempt(round, ServerTask::Finish, |server| server.folder.finish())

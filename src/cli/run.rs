@@ -264,7 +264,9 @@ fn sample(plan: &Plan, metrics: &MetricsObserver) -> Option<Sampler> {
 fn keep_metrics(folder: &RunFolder, exporter: Option<&Exporter>) {
     let path = folder.metrics();
     if let Some(exporter) = exporter
-        && let Err(error) = write_atomically(&path, exporter.render().as_bytes())
+        && let Err(error) = folder
+            .check()
+            .and_then(|()| write_atomically(&path, exporter.render().as_bytes()))
     {
         tracing::warn!("cannot write {}: {error}", path.display());
     }

@@ -12,6 +12,8 @@ use super::{Ask, ClientLine, Reply, Request, Status, TOKEN_VARIABLE, Token};
 
 /// How long somebody who has connected may take to say what is wanted, in all.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the run may take to confirm a command, which it does between two messages.
+const CONFIRMATION: Duration = Duration::from_millis(1500);
 /// Threads that attend to connections. A connection that says nothing keeps one of them busy for
 /// as long as their patience lasts, and no longer; further ones wait in line.
 pub(super) const DESKS: usize = 8;
@@ -157,10 +159,10 @@ impl Desk {
         {
             return Reply::Error("the factor has to be a number above 0".to_owned());
         }
-        if !self.control.send(command) {
-            return Reply::Error("the run is over".to_owned());
+        match self.control.order(command, CONFIRMATION) {
+            Ok(()) => Reply::Done("done; it takes effect after this round".to_owned()),
+            Err(unconfirmed) => Reply::Error(unconfirmed.to_string()),
         }
-        Reply::Done("done; it takes effect after this round".to_owned())
     }
 
     fn status(&self) -> Status {

@@ -289,10 +289,12 @@ impl Folder for Server {
     }
 
     fn finish(&mut self) -> Result<(), BoxError> {
+        self.folder.check()?;
         results::write(self).map_err(BoxError::from)
     }
 
     fn checkpoint(&self) -> Result<Vec<u8>, BoxError> {
+        self.folder.check()?;
         saved::encode(self)
     }
 

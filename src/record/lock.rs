@@ -8,11 +8,12 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
+
+use regatta_actors::place::check_file;
 
 /// The file that the lock is on; it stays.
 pub(super) const NAME: &str = "lock";
@@ -26,6 +27,7 @@ const LOOK: Duration = Duration::from_millis(1);
 /// A run folder's lock, held for as long as this lives, or a process that it was handed to.
 #[derive(Debug)]
 pub(super) struct FolderLock {
+    path: PathBuf,
     file: File,
     /// Whether the file system has locks.
     exclusive: bool,
@@ -47,7 +49,7 @@ impl FolderLock {
             match lock(&file) {
                 // Whoever removed the file meanwhile may have let another process make a new one.
                 Ok(()) if !is_at(&file, &path) => {}
-                Ok(()) => return Ok(Self::held(file)),
+                Ok(()) => return Ok(Self::held(path, file)),
                 Err(TryLockError::WouldBlock) => return Err(taken(folder)),
                 Err(TryLockError::Error(error)) => {
                     tracing::warn!(
@@ -55,6 +57,7 @@ impl FolderLock {
                         folder.display()
                     );
                     return Ok(Self {
+                        path,
                         file,
                         exclusive: false,
                     });
@@ -75,13 +78,35 @@ impl FolderLock {
         }
     }
 
-    fn held(mut file: File) -> Self {
+    fn held(path: PathBuf, mut file: File) -> Self {
         // That people are told who holds it is not worth a failure.
         let _ = sign(&mut file);
         Self {
+            path,
             file,
             exclusive: true,
         }
+    }
+
+    /// Whether it keeps other processes out.
+    pub fn is_exclusive(&self) -> bool {
+        self.exclusive
+    }
+
+    /// Checks that the folder still has this very lock. If not, it was deleted, moved or replaced,
+    /// or somebody took the lock away: another process may be at work there.
+    ///
+    /// # Errors
+    /// When it has not.
+    pub fn check(&self) -> io::Result<()> {
+        check_file(&self.path, &self.file).map_err(|error| {
+            let path = self.path.display();
+            let text = format!(
+                "{path}: {error}; the run folder is no longer this run's, and nothing more is \
+                 written there"
+            );
+            io::Error::new(error.kind(), text)
+        })
     }
 }
 
@@ -157,10 +182,7 @@ fn lock(file: &File) -> Result<(), TryLockError> {
 
 /// Whether an open file is the one that has this name by now.
 fn is_at(file: &File, path: &Path) -> bool {
-    match (file.metadata(), path.metadata()) {
-        (Ok(open), Ok(named)) => (open.dev(), open.ino()) == (named.dev(), named.ino()),
-        _ => false,
-    }
+    check_file(path, file).is_ok()
 }
 
 fn sign(file: &mut File) -> io::Result<()> {

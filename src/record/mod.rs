@@ -17,6 +17,7 @@
 
 mod account;
 mod brief;
+mod leftovers;
 mod lock;
 mod observer;
 mod state;
@@ -37,6 +38,7 @@ pub use observer::{Failure, Recorder};
 pub use state::RunState;
 pub use summary::{Best, Identity, Summary, Tally};
 
+use regatta_actors::json_lines;
 use regatta_actors::record::RoundRecord;
 use regatta_actors::run::RunFiles;
 
@@ -130,7 +132,11 @@ impl RunFolder {
     /// there.
     pub fn locked(mut self) -> io::Result<Self> {
         if self.lock.is_none() {
-            self.lock = Some(Arc::new(FolderLock::take(&self.path)?));
+            let lock = FolderLock::take(&self.path)?;
+            if lock.is_exclusive() {
+                leftovers::remove(&self.path);
+            }
+            self.lock = Some(Arc::new(lock));
         }
         Ok(self)
     }
@@ -145,6 +151,15 @@ impl RunFolder {
             Some(lock) => lock.hand_down(),
             None => Ok(Stdio::null()),
         }
+    }
+
+    /// Checks that what the path names is still the folder whose lock this has; without a lock
+    /// there is nothing to check. To be done before anything is written there by its path.
+    ///
+    /// # Errors
+    /// When the folder was deleted, moved or replaced, or its lock file was.
+    pub fn check(&self) -> io::Result<()> {
+        self.lock.as_ref().map_or(Ok(()), |lock| lock.check())
     }
 
     /// The folder itself.
@@ -197,20 +212,11 @@ impl RunFolder {
     /// The finished rounds, or as much of each as is asked for.
     fn read_lines<T: DeserializeOwned>(&self) -> io::Result<Vec<T>> {
         let path = self.rounds();
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(unreadable(&path, &error)),
-        };
-        let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
-        let lines = whole.lines().enumerate();
-        let parse = |(index, line): (usize, &str)| {
-            serde_json::from_str(line).map_err(|error| {
-                let error = format!("line {}: {error}", index + 1);
-                unreadable(&path, &io::Error::other(error))
-            })
-        };
-        lines.map(parse).collect()
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let lines = json_lines::read(&path).map_err(io::Error::other)?;
+        lines.map(|line| line.map_err(io::Error::other)).collect()
     }
 
     /// The summary, if the run has ended once.
@@ -280,10 +286,11 @@ fn claim(path: &Path) -> Result<RunFolder, String> {
 
 /// Requires that a folder is not there, or has nothing in it.
 fn require_unused(path: &Path) -> Result<(), String> {
-    // A run that ended before it had begun leaves its lock.
-    let is_lock =
-        |entry: io::Result<fs::DirEntry>| entry.is_ok_and(|e| e.file_name() == lock::NAME);
-    match fs::read_dir(path).map(|mut entries| entries.all(is_lock)) {
+    // A run that ended before it had begun leaves its lock, and what it was just writing.
+    let is_nothing = |entry: io::Result<fs::DirEntry>| {
+        entry.is_ok_and(|e| e.file_name() == lock::NAME || leftovers::is_one(&e))
+    };
+    match fs::read_dir(path).map(|mut entries| entries.all(is_nothing)) {
         Ok(true) => Ok(()),
         Ok(false) if lock::is_taken(path).unwrap_or(false) => Err(format!(
             "another process is at work in it{}",

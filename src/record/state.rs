@@ -138,9 +138,10 @@ impl RunFolder {
         file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
         let mut tail = Vec::new();
         file.read_to_end(&mut tail)?;
-        let Some(tail) = tail.strip_suffix(b"\n") else {
-            return Ok(None);
-        };
+        // A power cut may leave what is nothing behind it.
+        let blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0;
+        let end = tail.iter().rposition(|byte| !blank(byte));
+        let tail = &tail[..end.map_or(0, |end| end + 1)];
         let line = tail
             .rsplit(|byte| *byte == b'\n')
             .next()

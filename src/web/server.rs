@@ -188,8 +188,15 @@ async fn steer(
     if let Some(refused) = desk.refuse(token) {
         return HttpResponse::Unauthorized().json(refused);
     }
-    match desk.carry_out(ask.into_inner()) {
-        error @ Reply::Error(_) => HttpResponse::Conflict().json(error),
-        reply => HttpResponse::Ok().json(reply),
+    // The run confirms a command when it has written it down.
+    let shared = shared.clone();
+    let reply = web::block(move || {
+        let desk = shared.desk.as_ref()?;
+        Some(desk.carry_out(ask.into_inner()))
+    });
+    match reply.await {
+        Ok(Some(Reply::Error(why))) => HttpResponse::Conflict().json(Reply::Error(why)),
+        Ok(reply) => HttpResponse::Ok().json(reply),
+        Err(error) => HttpResponse::InternalServerError().json(Reply::Error(error.to_string())),
     }
 }

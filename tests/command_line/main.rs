@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod control;
+mod folder;
 mod input;
 mod lane;
 mod methods;
+mod older_run;
 mod paths;
 mod random_model;
 mod report;
