@@ -7,11 +7,12 @@ use regatta_actors::learner::{Aggregation, BoxError, Contribution, Folder, Paylo
 
 use super::bases::Bases;
 use super::experiment::Experiment;
+use super::fold::Folded;
 use super::payload::{ClientUpdate, Snapshot};
 use super::results;
 use super::saved;
-use crate::aggregate::traffic::ResidualHistory;
 use crate::aggregate::GlobalState;
+use crate::aggregate::traffic::ResidualHistory;
 use crate::allocator;
 use crate::glue::EncodedSplit;
 use crate::glue::metrics;
@@ -166,13 +167,12 @@ impl Folder for Server {
         round: u32,
         updates: Vec<Contribution<ClientUpdate>>,
     ) -> Result<Aggregation, BoxError> {
-        let (updates, refused) = self.accept(updates);
         // What training left, then what the updates leave.
         allocator::give_back();
-        let exactness_error = match updates.is_empty() {
-            true => None,
-            false => Some(self.fold(round, updates)?),
-        };
+        let Folded {
+            exactness_error,
+            refused,
+        } = self.fold(round, updates)?;
         allocator::give_back();
         self.snapshot = Arc::new(Snapshot::of(&self.state, round));
         let start = Arc::clone(&self.snapshot.trained);
@@ -193,7 +193,10 @@ impl Folder for Server {
             let suffix = split.name().score_suffix();
             scores.insert(format!("loss{suffix}"), predictions.loss);
             let decided = metrics::predictions(task, &predictions.logits);
+            // What does not answer predicts no class, whichever it is counted as.
+            let answers = !predictions.logits.iter().any(|logit| logit.is_nan());
             for (metric, value) in metrics::evaluate(task, &decided, split.labels()) {
+                let value = if answers { value } else { f64::NAN };
                 scores.insert(format!("{metric}{suffix}"), value);
             }
         }

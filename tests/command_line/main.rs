@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod control;
+mod hostile;
 mod input;
 mod lane;
 mod methods;
@@ -11,6 +12,7 @@ mod random_model;
 mod report;
 mod run;
 mod scenarios;
+mod scores;
 mod survival;
 mod sweep;
 mod tensorboard;
