@@ -166,7 +166,7 @@ impl<L: Learner> Start<L> {
     ) -> Result<Addr<ServerActor<L>>, RunError> {
         let start = ServerStart {
             learner: self.learner.clone(),
-            run: self.plan.run_id(),
+            plan: self.plan.clone(),
             store: self.record.store.take(),
             beginning: self.record.beginning.take(),
         };

@@ -80,7 +80,7 @@
 //!   They are read as [`json_lines`]; whether they are where they were says [`place`].
 //! - [`mod@control`]: steering a run from outside. [`board`]: what each client is doing.
 //! - [`scheduler`]: the state machine that decides, on the virtual [`clock`].
-//! - [`message`]: what the actors say to each other.
+//! - [`message`]: what the actors say to each other. [`lenient`]: numbers that are none.
 //! - [`random`]: keyed random streams.
 //!
 //! Behind these: the actors (scheduler, server, clients), the device lanes with their watchdog and
@@ -106,7 +106,7 @@ mod lane_watch;
 mod lanes;
 pub mod learner;
 pub mod ledger;
-mod lenient;
+pub mod lenient;
 pub mod message;
 pub mod place;
 pub mod plan;

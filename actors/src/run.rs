@@ -39,6 +39,9 @@ pub struct RunOutcome {
     pub ending: Ending,
     /// Rounds finished.
     pub rounds: u32,
+    /// Rounds of these in which updates came and every one was refused.
+    #[serde(default)]
+    pub rounds_refused: u32,
     /// The last finished round.
     pub last: Option<RoundRecord>,
     /// Virtual time at the end, in seconds since the run's start.
@@ -86,6 +89,17 @@ pub enum RunError {
         /// Updates that it needs.
         needed: u32,
     },
+    /// All rounds are done, and no update was folded in any: the model is the one that the run
+    /// began with.
+    #[error("nothing was aggregated: {}", nothing(*.rounds, *.refused, .last_refusal))]
+    NothingFolded {
+        /// Rounds finished.
+        rounds: u32,
+        /// Rounds of these in which updates came and every one was refused.
+        refused: u32,
+        /// Whose update was last refused, and why.
+        last_refusal: Option<String>,
+    },
     /// The plan's clock is the wall's.
     #[error("a run by the wall's clock does not replay; only one by the virtual clock does")]
     DoesNotReplay,
@@ -118,6 +132,16 @@ fn because(failure: &Option<String>) -> String {
     failure
         .as_ref()
         .map_or_else(String::new, |failure| format!("; {failure}"))
+}
+
+fn nothing(rounds: u32, refused: u32, last_refusal: &Option<String>) -> String {
+    let last = last_refusal
+        .as_ref()
+        .map_or_else(String::new, |last| format!(", lastly that of {last}"));
+    match refused {
+        0 => format!("in {rounds} rounds no update came"),
+        refused => format!("in {refused} of {rounds} rounds every update was refused{last}"),
+    }
 }
 
 fn in_round(round: u32) -> String {

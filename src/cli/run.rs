@@ -126,12 +126,14 @@ fn carry_out(
     let recorder = Recorder::open(folder.clone(), &plan, handle.clone())?;
     let failure = recorder.failure();
     let leave = interrupt::watch(handle, log).context("cannot listen for signals")?;
-    let metrics = MetricsObserver::new(info(&plan));
+    // Rounds that cannot be read are written anew when the run begins.
+    let earlier = folder.read_rounds().unwrap_or_default();
+    let metrics = MetricsObserver::new(info(&plan)).recalling(earlier);
     let sampler = exporter.map(|_| sample(&plan, &metrics));
     let mut observers: Vec<Box<dyn Observer>> = vec![
         Box::new(recorder),
         Box::new(metrics),
-        Box::new(EventLog),
+        Box::new(EventLog::default()),
         Box::new(TerminalObserver::default()),
     ];
     if plan.telemetry.tensorboard {
@@ -296,6 +298,12 @@ fn conclude(outcome: &RunOutcome, folder: &RunFolder) -> anyhow::Result<()> {
             ));
         }
         Ending::StoppedAtOnce => bail!("stopped in mid-round; {rounds} before it in {place}"),
+    }
+    if outcome.rounds_refused > 0 {
+        let refused = outcome.rounds_refused;
+        say(format_args!(
+            "in {refused} of {rounds} every update was refused"
+        ));
     }
     Ok(())
 }

@@ -84,8 +84,11 @@ fn row(path: &Path, brief: &Brief) -> [Cell; 11] {
     };
     let best = brief.best.as_ref().map_or_else(Cell::none, |(name, best)| {
         let name = name.replace('_', " ");
+        let Some(best) = best else {
+            return Cell::of_number(f64::NAN, format!("{name} {}", table::NAN));
+        };
         let shown = format!("{name} {:.4} (round {})", best.value, best.round);
-        Cell::new(best.value, shown)
+        Cell::of_number(best.value, shown)
     });
     let begun = clock::local(brief.begun);
     [

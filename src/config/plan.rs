@@ -224,6 +224,8 @@ pub struct AggregationPlan {
     pub vera_scale: bool,
     /// What each weighs.
     pub weighting: Weighting,
+    /// Updates of a larger norm are refused; see [`crate::aggregate::sound::update_norm`].
+    pub max_update_norm: Option<f64>,
 }
 
 /// What a client does in a round.

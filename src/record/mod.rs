@@ -36,7 +36,7 @@ pub use account::{Account, ClientAccount};
 pub use brief::{Brief, Scenario};
 pub use observer::{Failure, Recorder};
 pub use state::RunState;
-pub use summary::{Best, Identity, Summary, Tally};
+pub use summary::{Best, Identity, Summary, Tally, is_loss, note_best};
 
 use regatta_actors::json_lines;
 use regatta_actors::record::RoundRecord;

@@ -5,6 +5,7 @@
 
 mod control;
 mod folder;
+mod hostile;
 mod input;
 mod lane;
 mod methods;
@@ -14,6 +15,7 @@ mod random_model;
 mod report;
 mod run;
 mod scenarios;
+mod scores;
 mod survival;
 mod sweep;
 mod sweep_processes;

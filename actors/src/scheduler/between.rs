@@ -6,7 +6,7 @@ use crate::control::{ControlCommand, Intervention};
 use crate::event::{ClientState, Event};
 use crate::learner::ClientId;
 use crate::message::ServerCommand;
-use crate::run::Ending;
+use crate::run::{Ending, RunError};
 
 impl Scheduler {
     pub(super) fn control(&mut self, command: ControlCommand) {
@@ -76,7 +76,15 @@ impl Scheduler {
 
     /// A round is over.
     pub(super) fn between_rounds(&mut self) {
-        if self.is_last_round() {
+        if self.is_last_round() && !self.state.folded {
+            // The model is the one that the run began with: no result to leave behind.
+            let last_refusal = self.state.last_refusal.take();
+            self.fail(RunError::NothingFolded {
+                rounds: self.state.round,
+                refused: self.state.rounds_refused,
+                last_refusal,
+            });
+        } else if self.is_last_round() {
             self.finish();
         } else if self.saves && self.save_is_due() {
             self.phase = Phase::Settling;
@@ -110,7 +118,7 @@ impl Scheduler {
             }),
             Err(error) => {
                 let error = format!("the scheduler's state cannot be written: {error}");
-                self.fail(crate::run::RunError::Broken(error));
+                self.fail(RunError::Broken(error));
             }
         }
     }

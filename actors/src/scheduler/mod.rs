@@ -330,9 +330,11 @@ impl Scheduler {
             error: result.as_ref().err().map(ToString::to_string),
         });
         let last = self.state.last.take();
+        let rounds_refused = self.state.rounds_refused;
         let outcome = result.map(|ending| RunOutcome {
             ending,
             rounds,
+            rounds_refused,
             last,
             virtual_seconds,
         });

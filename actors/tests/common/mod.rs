@@ -59,6 +59,26 @@ pub enum Trouble {
     Endless,
     /// The client's job of the round does not move until `released`.
     Hangs(u32, u32),
+    /// The client misstates what it did, in every round.
+    Lies(u32, Lie),
+}
+
+/// What a client says that is not so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lie {
+    /// So many examples seen.
+    Examples(u64),
+    /// So many steps taken.
+    Steps(u64),
+    /// A loss with these bits.
+    Loss(u64),
+}
+
+impl Lie {
+    /// A loss that is not so.
+    pub fn loss(loss: f64) -> Self {
+        Self::Loss(loss.to_bits())
+    }
 }
 
 #[derive(Debug, Default)]
@@ -261,12 +281,22 @@ impl Trainer for ToyTrainer {
                 return Err(JobError::Cancelled);
             }
         }
-        Ok(Trained {
+        let mut trained = Trained {
             update: Numbers(state),
             loss,
             examples: STEPS,
             steps: STEPS,
-        })
+        };
+        if let Trouble::Lies(c, lie) = self.toy.trouble
+            && c == task.client.0
+        {
+            match lie {
+                Lie::Examples(examples) => trained.examples = examples,
+                Lie::Steps(steps) => trained.steps = steps,
+                Lie::Loss(bits) => trained.loss = f64::from_bits(bits),
+            }
+        }
+        Ok(trained)
     }
 
     fn relieve_memory(&mut self) {

@@ -269,10 +269,16 @@ impl Resolver<'_> {
             }
             _ => false,
         };
+        let max_update_norm = self.settings.max_update_norm;
+        if let Some(most) = max_update_norm {
+            let above = f64::MIN_POSITIVE..f64::INFINITY;
+            self.number("max_update_norm", most, above, "above 0");
+        }
         AggregationPlan {
             method,
             vera_scale,
             weighting: *self.settings.weighting.get_or_insert(Weighting::Uniform),
+            max_update_norm,
         }
     }
 }
