@@ -39,5 +39,5 @@ pub use partition::{Partition, PartitionError, partition};
 pub use source::{LoadOptions, TaskData, load, load_with};
 pub use split::{Column, Example, Split};
 pub use task::{SplitName, Task};
-pub(crate) use tokenizer::conversion as tokenizer_conversion;
 pub use tokenize::{EncodedSplit, Limits, TextEncoder};
+pub(crate) use tokenizer::conversion as tokenizer_conversion;

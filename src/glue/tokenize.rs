@@ -103,13 +103,15 @@ impl TextEncoder {
     pub fn new(path: &Path, limits: &Limits, max_seq_length: usize) -> Result<Self, GlueError> {
         let read = ModelTokenizer::read(path, limits.tokenizer_class.as_deref())?;
         check_vocabulary(&read.tokenizer, limits, path)?;
-        let max_length = read.max_length.map_or(max_seq_length, |it| it.min(max_seq_length));
+        let max_length = read
+            .max_length
+            .map_or(max_seq_length, |it| it.min(max_seq_length));
         let unusable = |error: tokenizers::Error| GlueError::Model {
             path: path.to_owned(),
             message: error.to_string(),
         };
-        let encoder = PairEncoder::new(read.tokenizer, max_length, read.truncation)
-            .map_err(unusable)?;
+        let encoder =
+            PairEncoder::new(read.tokenizer, max_length, read.truncation).map_err(unusable)?;
         let (least, most) = (encoder.special_tokens(true) + 2, limits.positions);
         if !(least..=most).contains(&max_length) {
             return Err(GlueError::SequenceLength {

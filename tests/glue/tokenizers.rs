@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use regatta::glue::{EncodedSplit, Example, GlueError, Limits, Split, SplitName, Task, TextEncoder};
+use regatta::glue::{
+    EncodedSplit, Example, GlueError, Limits, Split, SplitName, Task, TextEncoder,
+};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -85,11 +87,18 @@ fn split(texts: &[(&str, Option<&str>)]) -> Split {
     split
 }
 
-/// Ids and types as the fixtures write them.
+/// Ids and types as the fixtures write them: the types in runs, or nothing where all are 0.
 fn written(encoded: &EncodedSplit, at: usize) -> (String, String) {
     let ids: Vec<String> = encoded.ids(at).iter().map(u32::to_string).collect();
-    let types: String = encoded.type_ids(at).iter().map(u8::to_string).collect();
-    (ids.join(" "), types.trim_end_matches('0').to_owned())
+    let types = encoded.type_ids(at);
+    let runs = types.chunk_by(|a, b| a == b);
+    let runs: Vec<String> = runs.map(|run| format!("{}x{}", run[0], run.len())).collect();
+    let runs = if types.iter().all(|it| *it == 0) {
+        String::new()
+    } else {
+        runs.join(" ")
+    };
+    (ids.join(" "), runs)
 }
 
 fn check(what: &str, encoder: &TextEncoder, texts: &Texts, expected: &[(String, String)]) {
@@ -170,9 +179,17 @@ fn real_tokenizers_give_the_tokens_that_transformers_gives() {
 
 #[test]
 fn an_example_is_encoded_the_same_alone_and_among_others() {
-    let dir = folder("bpe", &json!({}), &json!({"config.json": {"model_type": "roberta"}}));
+    let dir = folder(
+        "bpe",
+        &json!({}),
+        &json!({"config.json": {"model_type": "roberta"}}),
+    );
     let encoder = TextEncoder::from_model_dir(dir.path(), 12).unwrap();
-    let texts = [("hello", Some("the dog")), ("", Some("")), ("a dog ", Some("fox fox fox fox"))];
+    let texts = [
+        ("hello", Some("the dog")),
+        ("", Some("")),
+        ("a dog ", Some("fox fox fox fox")),
+    ];
     let together = encoder.encode(&split(&texts)).unwrap();
     for (at, text) in texts.iter().enumerate() {
         let alone = encoder.encode(&split(&[*text])).unwrap();
@@ -181,10 +198,18 @@ fn an_example_is_encoded_the_same_alone_and_among_others() {
 }
 
 fn limited(config: &Value, length: usize) -> Result<usize, GlueError> {
-    let dir = folder("wordpiece", &json!({}), &json!({"tokenizer_config.json": config}));
+    let dir = folder(
+        "wordpiece",
+        &json!({}),
+        &json!({"tokenizer_config.json": config}),
+    );
     let encoder = TextEncoder::from_model_dir(dir.path(), length)?;
     let long = "dog ".repeat(100);
-    Ok(encoder.encode(&split(&[(&long, Some(&long))])).unwrap().ids(0).len())
+    Ok(encoder
+        .encode(&split(&[(&long, Some(&long))]))
+        .unwrap()
+        .ids(0)
+        .len())
 }
 
 #[test]
@@ -192,16 +217,33 @@ fn the_tokenizers_own_maximum_limits_the_length() {
     let length = |config, length| limited(&config, length).unwrap();
     assert_eq!(length(json!({"model_max_length": 12}), 32), 12);
     assert_eq!(length(json!({"max_len": 12}), 32), 12);
-    assert_eq!(length(json!({"model_max_length": 16.0, "max_len": 12}), 32), 16);
+    assert_eq!(
+        length(json!({"model_max_length": 16.0, "max_len": 12}), 32),
+        16
+    );
     assert_eq!(length(json!({"model_max_length": 12}), 64), 12);
     assert_eq!(length(json!({"model_max_length": 512}), 32), 32);
     assert_eq!(length(json!({"model_max_length": 1e30}), 32), 32);
-    assert_eq!(length(json!({"model_max_length": null, "max_len": 12}), 32), 32);
+    assert_eq!(
+        length(json!({"model_max_length": null, "max_len": 12}), 32),
+        32
+    );
     // The model's positions still count.
-    let refusal = limited(&json!({"model_max_length": 128}), 65).unwrap_err().to_string();
+    let refusal = limited(&json!({"model_max_length": 128}), 65)
+        .unwrap_err()
+        .to_string();
     assert!(refusal.contains("takes 5 to 64 tokens"), "{refusal}");
-    for wrong in [json!(0), json!(-1), json!(1.5), json!("512"), json!([512]), json!(4)] {
-        let refusal = limited(&json!({"model_max_length": wrong}), 32).unwrap_err().to_string();
+    for wrong in [
+        json!(0),
+        json!(-1),
+        json!(1.5),
+        json!("512"),
+        json!([512]),
+        json!(4),
+    ] {
+        let refusal = limited(&json!({"model_max_length": wrong}), 32)
+            .unwrap_err()
+            .to_string();
         let named = refusal.contains("tokenizer_config.json: `model_max_length`: ");
         assert!(named, "{refusal}");
     }
@@ -210,7 +252,9 @@ fn the_tokenizers_own_maximum_limits_the_length() {
 /// What is said of a folder with these files.
 fn refusal(files: &Value) -> String {
     let dir = folder("wordpiece", &json!({}), files);
-    TextEncoder::from_model_dir(dir.path(), 32).unwrap_err().to_string()
+    TextEncoder::from_model_dir(dir.path(), 32)
+        .unwrap_err()
+        .to_string()
 }
 
 #[test]
@@ -228,31 +272,60 @@ fn a_wrong_value_is_refused_with_its_file_and_key() {
         (config, "model_input_names", json!("input_ids")),
         (config, "mask_token", json!(4)),
         (config, "mask_token", json!({"content": "[MASK]"})),
-        (config, "mask_token", json!({"__type": "AddedToken", "lstrip": true})),
-        (config, "mask_token", json!({"__type": "AddedToken", "content": "x", "lstrip": 1})),
+        (
+            config,
+            "mask_token",
+            json!({"__type": "AddedToken", "lstrip": true}),
+        ),
+        (
+            config,
+            "mask_token",
+            json!({"__type": "AddedToken", "content": "x", "lstrip": 1}),
+        ),
         (config, "additional_special_tokens", json!("<new>")),
         (config, "additional_special_tokens", json!(["<new>", null])),
         (config, "added_tokens_decoder", json!([])),
         (config, "added_tokens_decoder", json!({"4": "[MASK]"})),
-        (config, "added_tokens_decoder", json!({"x": {"content": "[MASK]"}})),
+        (
+            config,
+            "added_tokens_decoder",
+            json!({"x": {"content": "[MASK]"}}),
+        ),
         ("special_tokens_map.json", "pad_token", json!([])),
-        ("special_tokens_map.json", "pad_token", json!({"lstrip": true})),
+        (
+            "special_tokens_map.json",
+            "pad_token",
+            json!({"lstrip": true}),
+        ),
         ("added_tokens.json", "<new>", json!("900")),
         ("added_tokens.json", "<new>", json!(-1)),
+        ("added_tokens.json", "<new>", json!(1.5)),
     ] {
         let refusal = refusal(&json!({file: {key: value}}));
-        assert!(refusal.contains(&format!("{file}: `{key}`: ")), "{value}: {refusal}");
+        assert!(
+            refusal.contains(&format!("{file}: `{key}`: ")),
+            "{value}: {refusal}"
+        );
     }
 }
 
 #[test]
 fn a_broken_file_is_refused_by_its_name() {
-    for file in ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"] {
+    for file in [
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+    ] {
         for bytes in [&b"{\"a\": "[..], b"", b"[]", b"\xff\xfe{}", b"{\"a\": NaN}"] {
             let dir = folder("bpe", &json!({}), &json!({}));
             fs::write(dir.path().join(file), bytes).unwrap();
-            let refusal = TextEncoder::from_model_dir(dir.path(), 32).unwrap_err().to_string();
-            assert!(refusal.contains(&format!("{file}: not a JSON object")), "{refusal}");
+            let refusal = TextEncoder::from_model_dir(dir.path(), 32)
+                .unwrap_err()
+                .to_string();
+            assert!(
+                refusal.contains(&format!("{file}: not a JSON object")),
+                "{refusal}"
+            );
         }
     }
 }
@@ -264,7 +337,10 @@ fn what_would_give_other_tokens_and_is_not_done_is_refused_by_its_key() {
         ("tokenizer_class", json!("BertJapaneseTokenizer")),
         ("from_slow", json!(true)),
         ("tokenizer_file", json!("/elsewhere/tokenizer.json")),
-        ("fast_tokenizer_files", json!(["tokenizer.json", "tokenizer.4.20.0.json"])),
+        (
+            "fast_tokenizer_files",
+            json!(["tokenizer.json", "tokenizer.4.20.0.json"]),
+        ),
         ("padding_side", json!("left")),
         ("model_input_names", json!(["input_ids", "token_type_ids"])),
     ] {
@@ -273,7 +349,10 @@ fn what_would_give_other_tokens_and_is_not_done_is_refused_by_its_key() {
         assert!(named, "{value}: {refusal}");
     }
     let refusal = refusal(&json!({"config.json": {"tokenizer_class": "TapasTokenizer"}}));
-    assert!(refusal.contains("config.json: `tokenizer_class`: TapasTokenizer"), "{refusal}");
+    assert!(
+        refusal.contains("config.json: `tokenizer_class`: TapasTokenizer"),
+        "{refusal}"
+    );
     // What makes no difference is not refused.
     let harmless = json!({"tokenizer_config.json": {
         "from_slow": false, "tokenizer_file": null, "fast_tokenizer_files": ["tokenizer.json"],
@@ -297,7 +376,11 @@ fn a_token_that_the_model_does_not_embed_is_refused_where_a_text_holds_it() {
     assert!(encoder.encode(&split(&[("hello", Some("dog"))])).is_ok());
     let texts = [("hello", Some("dog")), ("a dog", Some("a <new> dog"))];
     let refusal = encoder.encode(&split(&texts)).unwrap_err().to_string();
-    for part in ["example 2 of the train split", "\"<new>\"", &format!("is {vocabulary}")] {
+    for part in [
+        "example 2 of the train split",
+        "\"<new>\"",
+        &format!("is {vocabulary}"),
+    ] {
         assert!(refusal.contains(part), "{refusal}");
     }
     // Nor is it taken from a cache that a larger model filled.
@@ -317,10 +400,19 @@ fn each_file_beside_the_tokenizer_has_a_part_in_the_cache_key() {
     let texts = split(&[("Hello <new>", Some("dog"))]);
     for (count, files) in [
         (1, json!({})),
-        (2, json!({"tokenizer_config.json": {"do_lower_case": false}})),
-        (3, json!({"special_tokens_map.json": {"mask_token": "<new>"}})),
+        (
+            2,
+            json!({"tokenizer_config.json": {"do_lower_case": false}}),
+        ),
+        (
+            3,
+            json!({"special_tokens_map.json": {"mask_token": "<new>"}}),
+        ),
         (4, json!({"added_tokens.json": {"<new>": 900}})),
-        (5, json!({"config.json": {"tokenizer_class": "PreTrainedTokenizer"}})),
+        (
+            5,
+            json!({"config.json": {"tokenizer_class": "PreTrainedTokenizer"}}),
+        ),
         (5, json!({})),
     ] {
         let dir = folder("wordpiece", &json!({}), &files);

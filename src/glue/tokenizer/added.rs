@@ -8,11 +8,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokenizers::AddedToken;
 
 use super::arguments::{Argument, Arguments, DECODER, Origin};
 use super::class::Class;
+use super::token::{Special, Token};
 use crate::glue::error::GlueError;
 
 /// The roles of special tokens, in the order in which they are added.
@@ -26,69 +27,6 @@ const ROLES: [&str; 7] = [
     "mask_token",
 ];
 
-/// A token with all its properties.
-#[derive(Debug, Clone, Default)]
-struct Token {
-    content: String,
-    single_word: bool,
-    lstrip: bool,
-    rstrip: bool,
-    /// `None`: unless it is special.
-    normalized: Option<bool>,
-    special: bool,
-}
-
-impl Token {
-    fn named(content: &str) -> Self {
-        Self {
-            content: content.to_owned(),
-            ..Self::default()
-        }
-    }
-
-    fn resolved(&self) -> AddedToken {
-        AddedToken::from(self.content.clone(), self.special)
-            .single_word(self.single_word)
-            .lstrip(self.lstrip)
-            .rstrip(self.rstrip)
-            .normalized(self.normalized.unwrap_or(!self.special))
-    }
-
-    fn parse(object: &Map<String, Value>, argument: &Argument) -> Result<Self, GlueError> {
-        let flag = |key: &str| match object.get(key) {
-            None => Ok(None),
-            Some(Value::Bool(flag)) => Ok(Some(*flag)),
-            Some(other) => {
-                Err(argument.wrong(format_args!("`{key}` is {other}, expected true or false")))
-            }
-        };
-        let content = object.get("content").and_then(Value::as_str);
-        Ok(Self {
-            content: content
-                .ok_or_else(|| argument.wrong("a token has no `content`, its text"))?
-                .to_owned(),
-            single_word: flag("single_word")?.unwrap_or(false),
-            lstrip: flag("lstrip")?.unwrap_or(false),
-            rstrip: flag("rstrip")?.unwrap_or(false),
-            normalized: flag("normalized")?,
-            special: flag("special")?.unwrap_or(false),
-        })
-    }
-}
-
-impl From<&AddedToken> for Token {
-    fn from(token: &AddedToken) -> Self {
-        Self {
-            content: token.content.clone(),
-            single_word: token.single_word,
-            lstrip: token.lstrip,
-            rstrip: token.rstrip,
-            normalized: Some(token.normalized),
-            special: token.special,
-        }
-    }
-}
-
 /// The part of `tokenizer.json` that the files beside it are read with. A tokenizer that was made
 /// of it no longer tells the ids that were written there.
 #[derive(Debug, Deserialize)]
@@ -97,51 +35,18 @@ pub(super) struct Stored {
     added_tokens: Vec<StoredToken>,
 }
 
+impl Stored {
+    /// The texts of the added tokens in the file's order.
+    pub fn contents(&self) -> impl Iterator<Item = &str> {
+        self.added_tokens.iter().map(|it| it.token.content.as_str())
+    }
+}
+
 #[derive(Debug, Deserialize)]
 struct StoredToken {
     id: u64,
     #[serde(flatten)]
     token: AddedToken,
-}
-
-/// A special token as it was given: by its name, or with all its properties.
-#[derive(Debug, Clone)]
-enum Special {
-    Named(String),
-    Token(Token),
-}
-
-impl Special {
-    /// `None` for `null`.
-    fn parse(argument: &Argument) -> Result<Option<Self>, GlueError> {
-        match (&argument.value, argument.origin) {
-            (Value::Null, _) => Ok(None),
-            (Value::String(name), _) => Ok(Some(Self::Named(name.clone()))),
-            (Value::Object(object), Origin::SpecialTokensMap) => {
-                let token = Token::parse(object, argument)?;
-                Ok(Some(Self::Token(Token {
-                    special: true,
-                    ..token
-                })))
-            }
-            (Value::Object(object), Origin::Config)
-                if object.get("__type").and_then(Value::as_str) == Some("AddedToken") =>
-            {
-                Ok(Some(Self::Token(Token::parse(object, argument)?)))
-            }
-            (other, _) => Err(argument.wrong(format_args!(
-                "it holds {other}, expected a token's text, or an object with \
-                 \"__type\": \"AddedToken\" and \"content\""
-            ))),
-        }
-    }
-
-    fn content(&self) -> &str {
-        match self {
-            Self::Named(content) => content,
-            Self::Token(token) => &token.content,
-        }
-    }
 }
 
 /// All tokens to add to the tokenizer of `tokenizer.json`, in their order, each text once.
@@ -159,7 +64,9 @@ pub(super) fn added_tokens(
     let listed = listed_tokens(stored, arguments)?;
     let special = special_tokens(stored, padding, arguments, class, &listed)?;
     let known = stored.iter().map(|it| it.token.content.as_str());
-    let known: HashSet<&str> = known.chain(listed.iter().map(|it| it.content.as_str())).collect();
+    let known: HashSet<&str> = known
+        .chain(listed.iter().map(|it| it.content.as_str()))
+        .collect();
 
     let before: Vec<AddedToken> = listed.iter().map(Token::resolved).collect();
     let missing = special.iter().filter_map(|it| match it {
@@ -181,27 +88,35 @@ pub(super) fn added_tokens(
 /// decides that when a token first becomes special, and until then looks in every way it was told.
 fn settled<'a>(
     stored: impl Iterator<Item = &'a AddedToken>,
-    versions: &[AddedToken],
+    versions: &'a [AddedToken],
 ) -> Vec<AddedToken> {
-    let mut settled: Vec<AddedToken> = Vec::new();
-    let mut of_content: HashMap<&str, AddedToken> =
-        stored.map(|token| (token.content.as_str(), token.clone())).collect();
+    let stored: HashMap<&str, &AddedToken> = stored
+        .map(|token| (token.content.as_str(), token))
+        .collect();
+    let mut of_content: HashMap<&str, Vec<&AddedToken>> = HashMap::new();
+    let mut order = Vec::new();
     for version in versions {
-        let before = of_content.get(version.content.as_str());
-        let normalized = match before {
-            Some(before) if before.special => before.normalized,
-            Some(before) => before.normalized || version.normalized,
-            None => version.normalized,
-        };
-        let special = version.special || before.is_some_and(|it| it.special);
-        let token = version.clone().normalized(normalized).special(special);
-        of_content.insert(&version.content, token.clone());
-        match settled.iter_mut().find(|it| it.content == token.content) {
-            Some(earlier) => *earlier = token,
-            None => settled.push(token),
+        let group = of_content.entry(&version.content).or_default();
+        if group.is_empty() {
+            order.push(version.content.as_str());
         }
+        group.push(version);
     }
-    settled
+    let settle = |content: &str| {
+        let (before, group) = (stored.get(content), of_content.get(content)?);
+        let normalized = match (before, group.iter().find(|it| it.special)) {
+            (Some(before), _) if before.special => before.normalized,
+            (before, first) => {
+                let looked_for = |it: &&AddedToken| it.normalized;
+                let new = first.map_or_else(|| group.iter().any(looked_for), looked_for);
+                new || before.is_some_and(looked_for)
+            }
+        };
+        let last = (*group.last()?).clone();
+        let special = last.special || before.is_some_and(|it| it.special);
+        Some(last.normalized(normalized).special(special))
+    };
+    order.into_iter().filter_map(settle).collect()
 }
 
 /// The tokens that the files list with their ids, in the order of these.
@@ -228,7 +143,9 @@ fn listed_tokens(stored: &[StoredToken], arguments: &Arguments) -> Result<Vec<To
                 special,
                 ..Token::named(content)
             };
-            listed.insert(id, token);
+            if listed.insert(id, token).is_some() {
+                return Err(arguments.wrong_added(content, id));
+            }
         }
         for StoredToken { id, token } in stored {
             listed.insert(*id, token.into());
@@ -263,8 +180,10 @@ fn special_tokens(
         Some(_) => listed.to_vec(),
         None => stored.iter().map(|it| Token::from(&it.token)).collect(),
     };
-    let by_content: HashMap<&str, &Token> =
-        known.iter().map(|token| (token.content.as_str(), token)).collect();
+    let by_content: HashMap<&str, &Token> = known
+        .iter()
+        .map(|token| (token.content.as_str(), token))
+        .collect();
     let mut special: Vec<Special> = Vec::new();
     for role in ROLES {
         let token = match arguments.get(role) {
@@ -277,20 +196,34 @@ fn special_tokens(
             None => default_token(role, class, padding).map(Special::Named),
         };
         let token = token
-            .map(|it| if role == "mask_token" { mask(it, class) } else { it })
+            .map(|it| {
+                if role == "mask_token" {
+                    mask(it, class)
+                } else {
+                    it
+                }
+            })
             .filter(|it| !special.iter().any(|seen| seen.content() == it.content()));
         special.extend(token);
     }
     let roles = special.len();
     let additional = match arguments.additional() {
-        Some(given) => given.iter().map(additional_token).collect::<Result<_, _>>()?,
+        Some(given) => given
+            .iter()
+            .map(additional_token)
+            .collect::<Result<_, _>>()?,
         None => {
             let defaults = class.additional.iter();
-            defaults.map(|name| Special::Named((*name).to_owned())).collect::<Vec<_>>()
+            defaults
+                .map(|name| Special::Named((*name).to_owned()))
+                .collect::<Vec<_>>()
         }
     };
     for token in additional {
-        if !special[..roles].iter().any(|seen| seen.content() == token.content()) {
+        if !special[..roles]
+            .iter()
+            .any(|seen| seen.content() == token.content())
+        {
             special.push(token);
         }
     }
@@ -306,7 +239,10 @@ fn additional_token(argument: &Argument) -> Result<Special, GlueError> {
 fn default_token(role: &str, class: &Class, padding: Option<&str>) -> Option<String> {
     let of_class = class.special.iter().find(|(it, _)| *it == role);
     let padding = padding.filter(|_| role == "pad_token");
-    of_class.map(|(_, token)| *token).or(padding).map(str::to_owned)
+    of_class
+        .map(|(_, token)| *token)
+        .or(padding)
+        .map(str::to_owned)
 }
 
 fn mask(token: Special, class: &Class) -> Special {

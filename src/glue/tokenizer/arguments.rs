@@ -185,10 +185,19 @@ impl Arguments {
             .collect()
     }
 
+    /// The error about an entry of `added_tokens.json` whose id another one has.
+    pub fn wrong_added(&self, token: &str, id: u64) -> GlueError {
+        let file = self.added.as_ref().map(|(file, _)| file.as_path());
+        let file = file.unwrap_or(Path::new("added_tokens.json"));
+        wrong(file, token, format_args!("another token has its id, {id}"))
+    }
+
     /// A switch, which may not be `null`.
     pub fn flag(&self, key: &str, default: bool) -> Result<bool, GlueError> {
         self.get(key).map_or(Ok(default), |it| {
-            it.value.as_bool().ok_or_else(|| it.expected("true or false"))
+            it.value
+                .as_bool()
+                .ok_or_else(|| it.expected("true or false"))
         })
     }
 

@@ -191,7 +191,11 @@ impl Class {
 
     /// The names of all classes.
     pub fn all_names() -> String {
-        let mut names: Vec<_> = CLASSES.iter().flat_map(|class| class.names).copied().collect();
+        let mut names: Vec<_> = CLASSES
+            .iter()
+            .flat_map(|class| class.names)
+            .copied()
+            .collect();
         names.sort_unstable();
         names.join(", ")
     }

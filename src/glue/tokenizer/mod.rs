@@ -4,14 +4,18 @@
 //! * [`arguments`] reads the files beside it and says which of them wins.
 //! * [`class`] knows the tokenizer classes, their defaults and what they override.
 //! * [`added`] gathers the tokens to add.
+//! * [`equal`] settles which of like tokens is found.
+//! * [`token`] reads a single token.
 //! * [`pairs`] encodes texts and pairs of them.
 
 mod added;
 mod arguments;
 mod class;
+mod equal;
 mod pairs;
+mod token;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tokenizers::{PostProcessor, Tokenizer, TruncationDirection};
 
@@ -20,13 +24,11 @@ use self::arguments::{Arguments, Side, wrong};
 use self::class::Class;
 use super::error::GlueError;
 
-pub(super) use self::pairs::{Encoded, PairEncoder};
+pub(super) use self::pairs::PairEncoder;
 
 /// A tokenizer that is ready but for the length to which it cuts.
 #[derive(Debug)]
 pub(super) struct ModelTokenizer {
-    /// `tokenizer.json`, for errors.
-    pub path: PathBuf,
     pub tokenizer: Tokenizer,
     /// The side at which texts that are too long are cut.
     pub truncation: TruncationDirection,
@@ -58,7 +60,12 @@ impl ModelTokenizer {
         let stored: Stored = serde_json::from_slice(&bytes).map_err(|it| unusable(it.into()))?;
         let padding = tokenizer.get_padding().map(|it| it.pad_token.as_str());
         let tokens = added::added_tokens(&stored, padding, &arguments, class)?;
-        tokenizer.add_tokens(tokens).map_err(unusable)?;
+        let order: Vec<&str> = stored
+            .contents()
+            .chain(tokens.iter().map(|it| it.content.as_str()))
+            .collect();
+        tokenizer.add_tokens(tokens.clone()).map_err(unusable)?;
+        equal::keep_first(&mut tokenizer, &order).map_err(unusable)?;
         tokenizer.set_encode_special_tokens(arguments.flag("split_special_tokens", false)?);
         class.override_parts(&mut tokenizer, &arguments)?;
 
@@ -79,7 +86,6 @@ impl ModelTokenizer {
         arguments.hash_into(&mut hasher);
         hasher.update(class.name().as_bytes());
         Ok(Self {
-            path: path.to_owned(),
             tokenizer,
             truncation,
             token_types,
