@@ -92,7 +92,9 @@ fn written(encoded: &EncodedSplit, at: usize) -> (String, String) {
     let ids: Vec<String> = encoded.ids(at).iter().map(u32::to_string).collect();
     let types = encoded.type_ids(at);
     let runs = types.chunk_by(|a, b| a == b);
-    let runs: Vec<String> = runs.map(|run| format!("{}x{}", run[0], run.len())).collect();
+    let runs: Vec<String> = runs
+        .map(|run| format!("{}x{}", run[0], run.len()))
+        .collect();
     let runs = if types.iter().all(|it| *it == 0) {
         String::new()
     } else {

@@ -197,3 +197,17 @@ pub(crate) fn conversion(folder: &Path) -> Option<String> {
          transformers import AutoTokenizer as T; T.from_pretrained(\".\").save_pretrained(\".\")'"
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_with_parts_of_a_tokenizer_is_told_how_to_make_it_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(conversion(folder.path()), None);
+        std::fs::write(folder.path().join("vocab.txt"), "[PAD]").unwrap();
+        let line = conversion(folder.path()).unwrap();
+        assert!(line.contains("vocab.txt") && line.contains("save_pretrained"));
+    }
+}
