@@ -146,3 +146,25 @@ pub fn copy_tokenizer(base: &ModelFiles, folder: &Path) -> Result<(), ExportErro
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Architecture;
+
+    #[test]
+    fn a_tokenizer_from_elsewhere_is_copied_with_what_lies_beside_it() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let tokenizer = from.path().join("mine.json");
+        for name in ["mine.json", "tokenizer_config.json", "model.safetensors"] {
+            std::fs::write(from.path().join(name), name).unwrap();
+        }
+        let model = ModelFiles::random(&Architecture::Named("roberta-base"), &tokenizer).unwrap();
+        copy_tokenizer(&model, to.path()).unwrap();
+        let copied = |name: &str| std::fs::read_to_string(to.path().join(name)).ok();
+        assert_eq!(copied("tokenizer.json").as_deref(), Some("mine.json"));
+        let config = copied("tokenizer_config.json");
+        assert_eq!(config.as_deref(), Some("tokenizer_config.json"));
+        assert_eq!(copied("model.safetensors"), None);
+    }
+}
