@@ -6,7 +6,7 @@ use crate::adapter::Targets;
 use crate::config::{DATA_FOLDER, DataPlan, DataSource, HUB, ModelSource, Plan, Problems};
 use crate::glue::source::LoadOptions;
 use crate::glue::{GlueError, Limits, PartitionError, TaskData, TextEncoder};
-use crate::glue::{load_with, locate, partition};
+use crate::glue::{load_with, locate, partition, tokenizer_conversion};
 use crate::model::{Architecture, ModelConfig, ModelFiles};
 
 /// What training starts from.
@@ -198,11 +198,10 @@ fn snapshot(folder: PathBuf, problems: &mut Problems) -> Option<ModelFiles> {
         .collect();
     if !missing.is_empty() {
         let wrong = format_args!("the folder has no {}", missing.join(", no "));
-        problems.report(
-            "model",
-            wrong,
-            "name a Hugging Face snapshot, which has them",
-        );
+        let conversion = tokenizer_conversion(&folder);
+        let conversion = conversion.filter(|_| missing.contains(&"tokenizer.json"));
+        let right = || "name a Hugging Face snapshot, which has them".to_owned();
+        problems.report("model", wrong, conversion.unwrap_or_else(right));
         return None;
     }
     Some(ModelFiles::Snapshot(folder))
@@ -238,6 +237,7 @@ fn encoder(
                 vocabulary: size(config.vocab_size),
                 positions: size(config.max_tokens()),
                 pad_id: u32::try_from(config.pad_token_id).unwrap_or(0),
+                tokenizer_class: None,
             };
             TextEncoder::new(tokenizer, &limits, max_seq_length)
         }

@@ -15,6 +15,7 @@
 mod label;
 mod parquet;
 mod spec;
+mod tokenizer;
 mod tsv;
 
 pub mod batch;
@@ -39,3 +40,4 @@ pub use source::{LoadOptions, TaskData, load, load_with};
 pub use split::{Column, Example, Split};
 pub use task::{SplitName, Task};
 pub use tokenize::{EncodedSplit, Limits, TextEncoder};
+pub(crate) use tokenizer::conversion as tokenizer_conversion;

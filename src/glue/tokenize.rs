@@ -3,14 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use tokenizers::{
-    EncodeInput, Encoding, PostProcessor, Tokenizer, TruncationParams, TruncationStrategy,
-};
+use tokenizers::Tokenizer;
 
 use super::error::GlueError;
-use super::split::{Example, Split};
+use super::split::Split;
 use super::task::SplitName;
 use super::token_cache::{TokenCache, Tokens};
+use super::tokenizer::{ModelTokenizer, PairEncoder};
 
 /// Texts encoded at once; bounds the memory that full encodings (offsets, tokens, words) take.
 const CHUNK: usize = 4096;
@@ -26,6 +25,9 @@ pub struct Limits {
     pub positions: usize,
     /// The token that pads a batch.
     pub pad_id: u32,
+    /// The class of transformers' that its tokenizer has where `tokenizer_config.json` names
+    /// none. `None`: `tokenizer.json` says all.
+    pub tokenizer_class: Option<String>,
 }
 
 /// The part of a model's `config.json` that tokenising depends on.
@@ -36,6 +38,8 @@ struct ModelConfig {
     max_position_embeddings: usize,
     #[serde(default)]
     pad_token_id: u32,
+    #[serde(default)]
+    tokenizer_class: Option<String>,
 }
 
 impl ModelConfig {
@@ -48,20 +52,38 @@ impl ModelConfig {
         };
         self.max_position_embeddings.saturating_sub(reserved)
     }
+
+    /// The tokenizer's class, by the model's type if it is not named.
+    fn tokenizer_class(&self) -> Option<String> {
+        let of_type = match self.model_type.as_str() {
+            "bert" => Some("BertTokenizer"),
+            "roberta" => Some("RobertaTokenizer"),
+            "xlm-roberta" => Some("XLMRobertaTokenizer"),
+            "camembert" => Some("CamembertTokenizer"),
+            _ => None,
+        };
+        let named = self.tokenizer_class.clone();
+        named.or_else(|| of_type.map(str::to_owned))
+    }
 }
 
 /// Encodes texts for one model at one maximum length.
 #[derive(Debug)]
 pub struct TextEncoder {
-    tokenizer: Tokenizer,
-    pad_id: u32,
-    /// Of `tokenizer.json` and the length: all that tokens depend on besides the texts.
+    encoder: PairEncoder,
+    limits: Limits,
+    /// `tokenizer.json`, for errors.
+    path: PathBuf,
+    /// Whether the model is told which text a token belongs to.
+    token_types: bool,
+    /// Of the tokenizer's files and the length: all that tokens depend on besides the texts.
     digest: blake3::Hash,
 }
 
 impl TextEncoder {
-    /// Takes `tokenizer.json` and `config.json` from a model's folder. Sequences, with their
-    /// special tokens, are cut to `max_seq_length` tokens: of a pair the longer text first.
+    /// Takes `tokenizer.json`, the files beside it and `config.json` from a model's folder.
+    /// Sequences, with their special tokens, are cut to `max_seq_length` tokens, or to the
+    /// tokenizer's `model_max_length` where that is less: of a pair the longer text first.
     ///
     /// # Errors
     /// When a file is missing or unusable, when the tokenizer knows tokens that the model does
@@ -74,36 +96,46 @@ impl TextEncoder {
         )
     }
 
-    /// Takes a `tokenizer.json` for a model of these limits.
+    /// Takes a `tokenizer.json` and the files beside it for a model of these limits.
     ///
     /// # Errors
     /// As [`TextEncoder::from_model_dir`].
     pub fn new(path: &Path, limits: &Limits, max_seq_length: usize) -> Result<Self, GlueError> {
-        let bytes = std::fs::read(path).map_err(GlueError::io("read", path))?;
-        let unusable = |message: String| GlueError::Model {
+        let read = ModelTokenizer::read(path, limits.tokenizer_class.as_deref())?;
+        check_vocabulary(&read.tokenizer, limits, path)?;
+        let max_length = read
+            .max_length
+            .map_or(max_seq_length, |it| it.min(max_seq_length));
+        let unusable = |error: tokenizers::Error| GlueError::Model {
             path: path.to_owned(),
-            message,
+            message: error.to_string(),
         };
-        let mut tokenizer = Tokenizer::from_bytes(&bytes)
-            .map_err(|error| unusable(format!("not a tokenizer: {error}")))?;
-        check_vocabulary(&tokenizer, limits, path)?;
-        check_length(&tokenizer, limits, max_seq_length)?;
-        tokenizer
-            .with_truncation(Some(TruncationParams {
-                max_length: max_seq_length,
-                strategy: TruncationStrategy::LongestFirst,
-                ..TruncationParams::default()
-            }))
-            .map_err(|error| unusable(error.to_string()))?;
-        // Batches are padded later, each to its own longest.
-        tokenizer.with_padding(None);
+        let encoder =
+            PairEncoder::new(read.tokenizer, max_length, read.truncation).map_err(unusable)?;
+        let (least, most) = (encoder.special_tokens(true) + 2, limits.positions);
+        if !(least..=most).contains(&max_length) {
+            return Err(GlueError::SequenceLength {
+                requested: max_seq_length,
+                least,
+                most,
+            });
+        }
+        if max_length < max_seq_length {
+            tracing::warn!(
+                "texts are cut to {max_length} tokens, not to max_seq_length {max_seq_length}: \
+                 that is the model_max_length of {}",
+                path.with_file_name("tokenizer_config.json").display()
+            );
+        }
 
         let mut hasher = blake3::Hasher::new();
-        hasher.update(&(max_seq_length as u64).to_le_bytes());
-        hasher.update(&bytes);
+        hasher.update(&(max_length as u64).to_le_bytes());
+        hasher.update(read.digest.as_bytes());
         Ok(Self {
-            tokenizer,
-            pad_id: limits.pad_id,
+            encoder,
+            limits: limits.clone(),
+            path: path.to_owned(),
+            token_types: read.token_types,
             digest: hasher.finalize(),
         })
     }
@@ -111,7 +143,7 @@ impl TextEncoder {
     /// The token id that pads a batch.
     #[must_use]
     pub fn pad_id(&self) -> u32 {
-        self.pad_id
+        self.limits.pad_id
     }
 
     /// Encodes a split, on all cores. The result depends on the texts alone.
@@ -131,6 +163,7 @@ impl TextEncoder {
         let cache = TokenCache::new(cache);
         let key = self.cache_key(split);
         if let Some(tokens) = cache.get(&key).filter(|tokens| tokens.len() == split.len()) {
+            self.check_ids(split, &tokens)?;
             return Ok(EncodedSplit::new(split, tokens));
         }
         let tokens = self.tokens(split)?;
@@ -141,7 +174,7 @@ impl TextEncoder {
     }
 
     fn cache_key(&self, split: &Split) -> blake3::Hash {
-        let mut hasher = blake3::Hasher::new_derive_key("regatta tokens v1");
+        let mut hasher = blake3::Hasher::new_derive_key("regatta tokens v2");
         hasher.update(self.digest.as_bytes());
         split.hash_texts(&mut hasher);
         hasher.finalize()
@@ -149,38 +182,53 @@ impl TextEncoder {
 
     fn tokens(&self, split: &Split) -> Result<Tokens, GlueError> {
         let mut tokens = Tokens::default();
-        let examples: Vec<Example<'_>> = split.iter().collect();
-        for chunk in examples.chunks(CHUNK) {
-            let inputs: Vec<EncodeInput<'_>> = chunk.iter().map(input).collect();
-            let encodings = self
-                .tokenizer
-                .encode_batch_fast(inputs, true)
-                .map_err(|error| GlueError::Model {
-                    path: PathBuf::from("tokenizer.json"),
-                    message: error.to_string(),
-                })?;
-            encodings
-                .iter()
-                .for_each(|encoding| push(&mut tokens, encoding));
+        let texts: Vec<_> = split.iter().map(|it| (it.text_a, it.text_b)).collect();
+        for chunk in texts.chunks(CHUNK) {
+            let encoded = self.encoder.encode(chunk).map_err(|error| {
+                let message = format!("it cannot encode a text: {error}");
+                self.unusable(message)
+            })?;
+            for example in encoded {
+                tokens.ids.extend_from_slice(&example.ids);
+                let type_ids = example.type_ids.iter();
+                tokens.type_ids.extend(type_ids.map(|type_id| {
+                    let type_id = if self.token_types { *type_id } else { 0 };
+                    // A model has far fewer types; the embedding refuses what it does not have.
+                    u8::try_from(type_id).unwrap_or(u8::MAX)
+                }));
+                tokens.ends.push(tokens.ids.len() as u64);
+                tokens.truncated += u64::from(example.cut);
+            }
         }
+        self.check_ids(split, &tokens)?;
         Ok(tokens)
     }
-}
 
-fn input<'a>(example: &Example<'a>) -> EncodeInput<'a> {
-    match example.text_b {
-        Some(second) => EncodeInput::Dual(example.text_a.into(), second.into()),
-        None => EncodeInput::Single(example.text_a.into()),
+    /// A token beyond the embedding table would be an index out of bounds in mid-training. Tokens
+    /// that were added to a tokenizer may lie there as long as no text holds them.
+    fn check_ids(&self, split: &Split, tokens: &Tokens) -> Result<(), GlueError> {
+        let known = self.limits.vocabulary;
+        let Some(at) = tokens.ids.iter().position(|id| *id as usize >= known) else {
+            return Ok(());
+        };
+        let id = tokens.ids[at];
+        let token = self.encoder.token(id).unwrap_or_default();
+        let example = tokens.ends.partition_point(|end| *end <= at as u64);
+        Err(self.unusable(format!(
+            "example {} of the {} split holds the token {token:?}, whose id is {id}, but the model \
+             of {} embeds {known} tokens",
+            example + 1,
+            split.name(),
+            self.limits.model
+        )))
     }
-}
 
-fn push(tokens: &mut Tokens, encoding: &Encoding) {
-    tokens.ids.extend_from_slice(encoding.get_ids());
-    tokens
-        .type_ids
-        .extend(encoding.get_type_ids().iter().map(|type_id| *type_id as u8));
-    tokens.ends.push(tokens.ids.len() as u64);
-    tokens.truncated += u64::from(!encoding.get_overflowing().is_empty());
+    fn unusable(&self, message: String) -> GlueError {
+        GlueError::Model {
+            path: self.path.clone(),
+            message,
+        }
+    }
 }
 
 fn read_limits(dir: &Path) -> Result<Limits, GlueError> {
@@ -195,13 +243,14 @@ fn read_limits(dir: &Path) -> Result<Limits, GlueError> {
         vocabulary: config.vocab_size,
         positions: config.positions(),
         pad_id: config.pad_token_id,
+        tokenizer_class: config.tokenizer_class(),
     })
 }
 
-/// A token beyond the embedding table would be an index out of bounds in mid-training.
+/// A vocabulary beyond the embedding table is another model's.
 fn check_vocabulary(tokenizer: &Tokenizer, limits: &Limits, path: &Path) -> Result<(), GlueError> {
     let tokens = tokenizer
-        .get_vocab(true)
+        .get_vocab(false)
         .into_values()
         .max()
         .map_or(0, |id| id as usize + 1);
@@ -214,21 +263,6 @@ fn check_vocabulary(tokenizer: &Tokenizer, limits: &Limits, path: &Path) -> Resu
             "it has {tokens} tokens, but the model of {} embeds {}: they do not belong together",
             limits.model, limits.vocabulary
         ),
-    })
-}
-
-fn check_length(tokenizer: &Tokenizer, limits: &Limits, requested: usize) -> Result<(), GlueError> {
-    let special = tokenizer
-        .get_post_processor()
-        .map_or(0, |it| it.added_tokens(true));
-    let (least, most) = (special + 2, limits.positions);
-    if (least..=most).contains(&requested) {
-        return Ok(());
-    }
-    Err(GlueError::SequenceLength {
-        requested,
-        least,
-        most,
     })
 }
 

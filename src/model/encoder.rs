@@ -41,11 +41,16 @@ impl Embeddings {
     fn forward(&self, inputs: &Inputs, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
         let ids = &inputs.ids;
         let (positions, types) = match self.family {
-            // RoBERTa counts positions from behind the padding index and knows one token type.
+            // RoBERTa counts positions from behind the padding index, and most know one token type:
+            // what a tokenizer says of types does not matter to them.
             Family::Roberta => {
                 let real = ids.f_ne(self.pad)?.f_to_kind(Kind::Int64)?;
                 let counted = real.f_cumsum(1, Kind::Int64)?.f_mul(&real)?;
-                (counted.f_add_scalar(self.pad)?, ids.f_zeros_like()?)
+                let types = match self.types.rows() {
+                    1 => ids.f_zeros_like()?,
+                    _ => inputs.types.shallow_clone(),
+                };
+                (counted.f_add_scalar(self.pad)?, types)
             }
             Family::Bert => {
                 let positions = Tensor::f_arange(ids.size()[1], (Kind::Int64, ids.device()))?;

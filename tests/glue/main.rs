@@ -13,4 +13,5 @@ mod real;
 mod submission;
 mod summary;
 mod support;
+mod tokenizers;
 mod tokens;

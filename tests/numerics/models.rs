@@ -144,3 +144,30 @@ fn a_misshapen_tensor_is_named_with_both_shapes() {
         "{error}"
     );
 }
+
+#[test]
+fn token_types_count_in_a_roberta_that_knows_several() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.json");
+    let types_matter = |known: i64| {
+        let json = format!(
+            r#"{{"model_type": "roberta", "vocab_size": 20, "hidden_size": 8,
+                "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8,
+                "hidden_act": "gelu", "max_position_embeddings": 12, "type_vocab_size": {known},
+                "layer_norm_eps": 1e-5, "hidden_dropout_prob": 0.0, "pad_token_id": 1,
+                "attention_probs_dropout_prob": 0.0}}"#
+        );
+        std::fs::write(&file, json).unwrap();
+        let config = ModelConfig::read(&file).unwrap();
+        let checkpoint = Checkpoint::random(config, 2, 1).unwrap();
+        let weights = all_weights(&checkpoint);
+        let model = Classifier::new(&View::new(&weights), &checkpoint.config, 2).unwrap();
+        let logits = |types: &[i64]| {
+            let inputs = Inputs::new(1, &[0, 5, 6, 2], &[1; 4], types, Device::Cpu).unwrap();
+            no_grad(|| model.logits(&inputs, None).unwrap())
+        };
+        !logits(&[0, 0, 1, 1]).equal(&logits(&[0; 4]))
+    };
+    assert!(types_matter(2));
+    assert!(!types_matter(1));
+}

@@ -35,6 +35,7 @@ fn texts() -> EncodedSplit {
         vocabulary: 40,
         positions: 16,
         pad_id: 1,
+        tokenizer_class: None,
     };
     let mut split = Split::new(Task::Sst2, SplitName::Train);
     for id in 0..12 {
