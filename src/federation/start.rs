@@ -133,10 +133,9 @@ fn further_modules(folder: &PeftFolder, checkpoint: &Checkpoint) -> Vec<String> 
             taken.then(|| module.to_owned())
         });
         let taken: BTreeSet<String> = taken.collect();
-        if inside.iter().all(|name| saved(name)) || taken.is_empty() {
-            if !inside.is_empty() {
-                further.push(named.clone());
-            }
+        let same = inside.iter().all(|name| saved(name)) || taken.is_empty();
+        if same && !inside.is_empty() {
+            further.push(named.clone());
         } else {
             further.extend(taken);
         }

@@ -123,7 +123,9 @@ pub(super) fn check_ranks(config: &PeftConfig, tensors: &TensorMap) -> Result<()
         let (dimension, size) = expected;
         if tensor.shape().get(dimension) != Some(&size) {
             let shape = tensor.shape();
-            return Err(format!("r is {r}, but {name} has the shape {shape:?}"));
+            return Err(format!(
+                "r is {r} in adapter_config.json, but {name} has the shape {shape:?}"
+            ));
         }
     }
     Ok(())

@@ -53,3 +53,11 @@ fn adapters_of_the_cases_have_the_loss_that_peft_gives() {
         assert!((got - expected).abs() < 2e-6, "{adapter}: {got} {expected}");
     }
 }
+
+#[test]
+fn dump_tiny() {
+    for family in ["roberta", "bert"] {
+        crate::tiny::write_model(Path::new(&format!("/tmp/w-peft/tiny-{family}/model")), family);
+        crate::tiny::write_rte(Path::new(&format!("/tmp/w-peft/tiny-{family}/data/RTE")));
+    }
+}

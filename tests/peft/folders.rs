@@ -21,6 +21,10 @@ impl Rewritten {
     pub fn of(family: &str, flags: &str) -> Self {
         let place = Place::new(family);
         place.train(flags);
+        Self::of_run(place)
+    }
+
+    fn of_run(place: Place) -> Self {
         let text = fs::read_to_string(place.path("run/adapter/adapter_config.json")).unwrap();
         let tensors = TensorMap::read(&place.path("run/adapter/adapter_model.safetensors"));
         Self {
@@ -154,7 +158,9 @@ fn keys_without_effect_are_passed_over() {
 
 #[test]
 fn parts_of_the_head_may_be_all_that_was_saved() {
-    let rewritten = Rewritten::of("roberta", "--agg_type normal --lr 1e-12");
+    let place = Place::new("roberta");
+    place.accepts(&format!("{} --rounds 1 --lr 1e-12 --agg_type normal --out run", place.run()));
+    let rewritten = Rewritten::of_run(place);
     for saved in [json!(["classifier.dense"]), json!(null), json!(["score"])] {
         let keys = json!({"modules_to_save": saved, "task_type": null});
         rewritten.write(&keys, |tensors| {
@@ -198,8 +204,8 @@ fn widen(tensors: &mut TensorMap, module: &str, rank: usize, factor: f32) {
     tensors.insert(b, HostTensor::new(vec![height, rank as i64], values).unwrap());
 }
 
-#[test]
-fn layers_of_other_ranks_and_alphas_are_trained_folded_and_exported_as_such() {
+/// A LoRA with layers of another rank, of another α, and of both.
+pub fn of_several_ranks() -> Rewritten {
     // α/r is 8/4 and 16/8 where both differ, 24/8 and 20/4 where one does.
     let rewritten = Rewritten::of("roberta", "--agg_type normal --r 4 --lora_alpha 8");
     let module = |layer: u32, name: &str| format!("encoder.layer.{layer}.attention.self.{name}");
@@ -216,6 +222,12 @@ fn layers_of_other_ranks_and_alphas_are_trained_folded_and_exported_as_such() {
         widen(tensors, &module(1, "query"), 4, 2.5);
     };
     rewritten.write(&keys, change);
+    rewritten
+}
+
+#[test]
+fn layers_of_other_ranks_and_alphas_are_trained_folded_and_exported_as_such() {
+    let rewritten = of_several_ranks();
     rewritten.assert_same("", "ranks and alphas");
     let place = &rewritten.place;
     for (method, flags) in [("normal", ""), ("ours", "--bias lora_only"), ("fedsvd", ""), ("flora", "")] {
@@ -273,7 +285,10 @@ fn an_adapter_on_berts_pooler_is_trained_and_exported() {
     let rewritten = Rewritten::of("bert", "--agg_type normal --r 2");
     let place = &rewritten.place;
     // The tiny BERT comes without a pooler, on which an adapter would mean nothing.
-    let keys = json!({"target_modules": ["query", "value", "pooler.dense"]});
+    let keys = json!({
+        "target_modules": ["query", "value", "pooler.dense"],
+        "modules_to_save": ["classifier", "score"],
+    });
     let pooler = |tensors: &mut TensorMap| {
         for (part, shape) in [("A", [2, 32]), ("B", [32, 2])] {
             let name = format!("base_model.model.bert.pooler.dense.lora_{part}.weight");

@@ -94,7 +94,9 @@ fn a_manipulated_rank_in_a_runs_own_folder_does_not_end_its_export() {
         place.path("run/adapter/adapter_config.json"),
     )
     .unwrap();
-    let errors = place.refuses("export run --merge --out whole");
+    let output = place.regatta("export run --merge --out whole");
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{errors}");
     assert!(errors.contains("r is 4000000000"), "{errors}");
 }
 
