@@ -8,6 +8,8 @@ use crate::glue::source::LoadOptions;
 use crate::glue::{GlueError, Limits, PartitionError, TaskData, TextEncoder};
 use crate::glue::{load_with, locate, partition, tokenizer_conversion};
 use crate::model::{Architecture, ModelConfig, ModelFiles};
+use crate::peft::PeftFolder;
+use crate::tensors::conversion;
 
 /// What training starts from.
 #[derive(Debug)]
@@ -198,6 +200,12 @@ fn snapshot(folder: PathBuf, problems: &mut Problems) -> Option<ModelFiles> {
         .collect();
     if !missing.is_empty() {
         let wrong = format_args!("the folder has no {}", missing.join(", no "));
+        let pickle = "pytorch_model.bin";
+        if missing.contains(&"model.safetensors") && folder.join(pickle).is_file() {
+            let wrong = format_args!("{wrong}, but {pickle}, a Python pickle");
+            problems.report("model", wrong, conversion(pickle, "model.safetensors"));
+            return None;
+        }
         let conversion = tokenizer_conversion(&folder);
         let conversion = conversion.filter(|_| missing.contains(&"tokenizer.json"));
         let right = || "name a Hugging Face snapshot, which has them".to_owned();
@@ -245,12 +253,13 @@ fn encoder(
 }
 
 fn check_init_adapter(plan: &Plan, problems: &mut Problems) {
-    if let Some(folder) = &plan.model.init_adapter {
-        problems.require(
-            folder.join("adapter_config.json").is_file(),
-            "init_adapter",
-            "there is no adapter_config.json in that folder",
-            "name a folder that PEFT saved",
-        );
+    let Some(folder) = &plan.model.init_adapter else {
+        return;
+    };
+    if !folder.join("adapter_config.json").is_file() {
+        let wrong = "there is no adapter_config.json in that folder";
+        problems.report("init_adapter", wrong, "name a folder that PEFT saved");
+    } else if let Err(error) = PeftFolder::read(folder) {
+        problems.report_error("init_adapter", error);
     }
 }

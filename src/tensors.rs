@@ -280,6 +280,18 @@ fn floats(view: &TensorView<'_>) -> Option<Vec<f32>> {
     })
 }
 
+/// How to make a safetensors file of a Python pickle beside it, which Regatta does not read: what a
+/// pickle holds is a program.
+#[must_use]
+pub fn conversion(pickle: &str, safetensors: &str) -> String {
+    // Tensors that share memory are saved each on its own.
+    format!(
+        "convert it, in its folder, by: python3 -c \"import torch, safetensors.torch as s; \
+         s.save_file({{k: v.clone().contiguous() for k, v in torch.load('{pickle}', \
+         map_location='cpu', weights_only=True).items()}}, '{safetensors}', {{'format': 'pt'}})\""
+    )
+}
+
 impl FromIterator<(String, HostTensor)> for TensorMap {
     fn from_iter<I: IntoIterator<Item = (String, HostTensor)>>(iter: I) -> Self {
         Self(iter.into_iter().collect())

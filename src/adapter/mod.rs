@@ -91,8 +91,8 @@ pub trait Adapter: Any + Send + Sync {
         device: Device,
     ) -> Result<Box<dyn Prepared>, ModelError>;
 
-    /// The rank of [`Adapter::factors`] over so many updates.
-    fn rank(&self, updates: usize) -> i64;
+    /// The rank of [`Adapter::factors`] of a group over so many updates.
+    fn rank(&self, group: &LayerGroup, updates: usize) -> i64;
 
     /// Factors of `Σ wᵢ s ΔWᵢ` over a population, with s the adapter's scaling, of as low a rank
     /// as the adapter's form allows; float64.

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 pub use course::course;
 pub use machine::Machine;
 pub use plan::{
-    AdapterPlan, AggregationPlan, DataPlan, DataSource, DeviceSpec, DevicesPlan, LaneSpec,
+    AdapterPlan, AggregationPlan, DataPlan, DataSource, DeviceSpec, DevicesPlan, LaneSpec, LayerRank,
     ModelPlan, ModelSource, Plan, RANDOM, SimulationPlan, TelemetryPlan, TrainingPlan,
 };
 pub use problems::{Origin, Origins, Problem, Problems};

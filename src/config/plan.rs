@@ -1,5 +1,6 @@
 //! What a run is to do, fully decided and checked: what the rest of the program takes.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -139,6 +140,15 @@ impl fmt::Display for ModelSource {
     }
 }
 
+/// The rank and alpha of a layer's LoRA.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerRank {
+    /// The rank, at least 1.
+    pub r: u32,
+    /// Alpha of the scaling.
+    pub alpha: f64,
+}
+
 /// The adapter. A field that has no meaning for `kind` holds its default.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdapterPlan {
@@ -148,6 +158,9 @@ pub struct AdapterPlan {
     pub r: u32,
     /// Each client's rank.
     pub ranks: Vec<u32>,
+    /// Layers whose rank or alpha is another, by module; only a LoRA folder that a run starts from
+    /// has any.
+    pub layer_ranks: BTreeMap<String, LayerRank>,
     /// Alpha of the scaling.
     pub lora_alpha: f64,
     /// Dropout on the adapter's input.
@@ -186,6 +199,7 @@ impl AdapterPlan {
             kind,
             r,
             ranks: Vec::new(),
+            layer_ranks: BTreeMap::new(),
             lora_alpha: 8.0,
             dropout: 0.0,
             rank_stabilised: false,

@@ -78,12 +78,12 @@ impl Experiment {
         if let Some(p) = plan.model.dropout {
             checkpoint.config = checkpoint.config.with_dropout(p);
         }
-        let start_from = super::start::read_init_adapter(&mut plan, problems)?;
+        let start_from = super::start::read_init_adapter(&mut plan, &checkpoint, problems)?;
         let layers = choose_layers(&plan, &checkpoint, problems)?;
         let (adapter, client_adapters) = build_adapters(&plan, &layers, problems)?;
         let method = aggregate::find(plan.aggregation.method.name());
         let trained_base = trained_base(&plan, &checkpoint, &layers, problems)?;
-        let groups = LayerGroup::of(&layers);
+        let groups = LayerGroup::of_adapter(&*adapter, &layers);
         let column = plan.data.partition.column();
         let client_names = name_clients(&shards, column.and_then(|name| data.train.column(name)));
         let mut experiment = Self {
@@ -240,9 +240,30 @@ fn choose_layers(
     for (key, error) in &misses {
         problems.report_error(key, error);
     }
-    misses
-        .is_empty()
-        .then(|| targets.choose(&checkpoint.config))
+    let layers = targets.choose(&checkpoint.config);
+    let drawn = |layer: &&LinearLayer| {
+        let weight = format!("{}.weight", layer.module);
+        checkpoint.fresh.contains(&weight)
+    };
+    if let Some(layer) = layers.iter().find(drawn) {
+        let wrong = format!(
+            "the model has no weight of {}: an adapter on what is drawn anew means nothing",
+            layer.module
+        );
+        let key = match plan.model.init_adapter {
+            Some(_) => "init_adapter",
+            None => "target_modules",
+        };
+        problems.report(key, wrong, "name a model that has it, or adapt other layers");
+        return None;
+    }
+    misses.is_empty().then_some(layers)
+}
+
+/// Whether a tensor is a part of a module that is named by a part of its path: of `pooler`, say, or
+/// of `layer.1.output`.
+pub(super) fn is_inside(tensor: &str, module: &str) -> bool {
+    format!(".{tensor}.").contains(&format!(".{module}."))
 }
 
 type Adapters = (Arc<dyn Adapter>, Vec<Arc<dyn Adapter>>);
@@ -290,9 +311,9 @@ fn trained_base(
         let is_head = checkpoint
             .head
             .iter()
-            .any(|(name, _)| name.split('.').any(|p| p == module));
+            .any(|(name, _)| is_inside(name, module));
         let before = trained.len();
-        let inside = names().filter(|name| name.split('.').any(|part| part == module));
+        let inside = names().filter(|name| is_inside(name, module));
         trained.extend(inside.map(str::to_owned));
         if trained.len() == before && !is_head {
             let wrong = format!("the model has no module {module:?}");

@@ -96,7 +96,7 @@ fn absolute() -> String {
 pub struct LinearLayer {
     /// Its module name, `roberta.encoder.layer.0.attention.self.query`.
     pub module: String,
-    /// The encoder layer it belongs to, from 0.
+    /// The encoder layer it belongs to, from 0; see [`ModelConfig::adaptable_layers`].
     pub layer: i64,
     /// Width of its input.
     pub d_in: i64,
@@ -218,6 +218,20 @@ impl ModelConfig {
                 d_out,
             })
             .collect()
+    }
+
+    /// All layers that can have an adapter: those of [`ModelConfig::linear_layers`], and BERT's
+    /// pooler, which counts as in the layer after the last.
+    #[must_use]
+    pub fn adaptable_layers(&self) -> Vec<LinearLayer> {
+        let pooler = LinearLayer {
+            module: format!("{}.pooler.dense", self.family.prefix()),
+            layer: self.num_hidden_layers,
+            d_in: self.hidden_size,
+            d_out: self.hidden_size,
+        };
+        let pooler = (self.family == Family::Bert).then_some(pooler);
+        self.linear_layers().into_iter().chain(pooler).collect()
     }
 
     /// Names and shapes of the tensors below the head, BERT's pooler among them.

@@ -1,5 +1,7 @@
 //! The adapter and the aggregation method, and which goes with which.
 
+use std::collections::BTreeMap;
+
 use super::super::plan::{AdapterPlan, AggregationPlan};
 use super::super::settings::{AdapterKind, Bias, Method, Weighting};
 use super::Resolver;
@@ -35,6 +37,7 @@ impl Resolver<'_> {
             kind,
             r,
             ranks,
+            layer_ranks: BTreeMap::new(),
             lora_alpha: self.alpha(kind, rank_stabilised, known),
             dropout: self.dropout(kind),
             rank_stabilised,
