@@ -34,7 +34,7 @@
 //! * [`calibrate`]: how lanes divide the cores best, measured and remembered.
 //! * [`cli`]: one file per subcommand.
 //!
-//! And below everything: [`files`] (whole or not there), [`table`] (shown, or
+//! And below everything: [`files`] (whole or not there), [`ports`] (connections, bounded), [`table`] (shown, or
 //! written for programs), [`torch`] (what tch does not offer) and [`allocator`].
 
 pub mod adapter;
@@ -51,6 +51,7 @@ pub mod glue;
 pub mod inputs;
 pub mod model;
 pub mod peft;
+pub mod ports;
 pub mod record;
 pub mod report;
 pub mod sweep;

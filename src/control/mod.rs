@@ -8,6 +8,7 @@
 //! the way can read it.
 
 mod client;
+mod request;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use regatta_actors::learner::ClientId;
 use serde::{Deserialize, Serialize};
 
 pub use client::{AskError, ask};
+pub use request::Request;
 pub use server::{ControlServer, Desk, StartError};
 
 /// The environment variable with the token.
@@ -88,7 +90,9 @@ pub enum Ask {
     Slow {
         /// Its number, from 0
         client: u32,
-        /// Its training takes so many times as long as its profile says; 1: as it says
+        /// Its training takes so many times as long as its profile says, from 0.001 to 1000000; 1:
+        /// as it says
+        #[arg(value_parser = server::read_slowdown, allow_negative_numbers = true)]
         factor: f64,
     },
 }
@@ -120,15 +124,6 @@ impl Ask {
             _ => None,
         }
     }
-}
-
-/// One line to a run.
-#[derive(Debug, Serialize, Deserialize)]
-struct Request {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    token: Option<String>,
-    #[serde(flatten)]
-    ask: Ask,
 }
 
 /// One line back.

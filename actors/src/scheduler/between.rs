@@ -2,7 +2,7 @@
 //! stop.
 
 use super::{Phase, Scheduler};
-use crate::control::{ControlCommand, Intervention};
+use crate::control::{ControlCommand, Intervention, SLOWDOWNS};
 use crate::event::{ClientState, Event};
 use crate::learner::ClientId;
 use crate::message::ServerCommand;
@@ -111,7 +111,7 @@ impl Scheduler {
                 known(client)
             }
             ControlCommand::SlowClient { client, factor } => {
-                known(client) && factor.is_finite() && factor > 0.0
+                known(client) && SLOWDOWNS.contains(&factor)
             }
             _ => true,
         };
