@@ -1,5 +1,6 @@
 //! Steering a run from outside: a [`ControlHandle`] sends commands, the run holds the [`Control`].
 
+use std::ops::RangeInclusive;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,6 +10,10 @@ use tokio::sync::mpsc;
 
 use crate::board::Board;
 use crate::learner::ClientId;
+
+/// Factors that a client can be made slower by. Far beyond them virtual time, which counts
+/// nanoseconds and 584 years, would stand still or be at its end.
+pub const SLOWDOWNS: RangeInclusive<f64> = 1e-3..=1e6;
 
 /// A command to a running federation.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -39,7 +44,8 @@ pub enum ControlCommand {
     SlowClient {
         /// Which.
         client: ClientId,
-        /// Its training takes so many times as long as its profile says; 1: as it says.
+        /// Its training takes so many times as long as its profile says; 1: as it says. One of
+        /// [`SLOWDOWNS`].
         factor: f64,
     },
 }
@@ -83,7 +89,7 @@ pub enum Unconfirmed {
     #[error("{0}")]
     Refused(String),
     /// The run has not answered yet; it may still follow it.
-    #[error("not confirmed: the run has not answered for {} s, and may still follow", .0.as_secs_f64())]
+    #[error("the run has not answered for {} s, and may still follow", .0.as_secs_f64())]
     Late(Duration),
 }
 

@@ -25,15 +25,19 @@ use std::process::ExitCode;
 use args::{Cli, Command};
 
 use crate::config::Problems;
+use crate::control::AskError;
 use crate::telemetry::logging::{self, LogFile};
 
 /// Exit status for a run that failed.
 const FAILURE: u8 = 1;
 /// Exit status for input that is wrong; clap uses the same.
 const BAD_INPUT: u8 = 2;
+/// Exit status for a command to a run that may have heard it or not.
+const NOT_CONFIRMED: u8 = 3;
 
 /// Runs the program with a command line and says how it ended: 0; 1 for a failure; 2 for bad
-/// input, before anything is trained. (A second Ctrl-C ends it with 130.)
+/// input, before anything is trained; 3 for a command to a run that did not confirm it. (A second
+/// Ctrl-C ends it with 130.)
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::from_args(args) {
         Ok(cli) => cli,
@@ -77,7 +81,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn failed(error: &anyhow::Error) -> u8 {
     let Some(problems) = error.downcast_ref::<Problems>() else {
         complain(format_args!("error: {error:#}"));
-        return FAILURE;
+        return match error.downcast_ref() {
+            Some(AskError::NotConfirmed(..)) => NOT_CONFIRMED,
+            _ => FAILURE,
+        };
     };
     complain(problems);
     match problems.sorted().len() {

@@ -19,6 +19,7 @@ use crate::control::{ControlServer, Desk, Token};
 use crate::federation::{self, Experiment};
 use crate::files::write_atomically;
 use crate::inputs::Inputs;
+use crate::ports::Bounds;
 use crate::record::{Identity, Recorder, RunFolder};
 use crate::telemetry::logging::LogFile;
 use crate::telemetry::{EventLog, Exporter, MetricsObserver, RunInfo, Sampler, TensorBoard};
@@ -29,6 +30,7 @@ use crate::web::{Facts, Feed, WebObserver, WebServer};
 /// # Errors
 /// [`Problems`] with the input, before anything is trained; or what ended the run.
 pub fn run(args: &ScenarioArgs, log: Option<LogFile>) -> anyhow::Result<()> {
+    Bounds::check()?;
     let plan = load(args.scenario.as_deref(), &args.settings, &Machine::detect())?;
     show_bars(!plan.telemetry.quiet);
     say(check::describe(&plan));
@@ -48,6 +50,7 @@ pub fn run(args: &ScenarioArgs, log: Option<LogFile>) -> anyhow::Result<()> {
 /// # Errors
 /// As [`run`].
 pub fn resume(args: &ResumeArgs, log: Option<LogFile>) -> anyhow::Result<()> {
+    Bounds::check()?;
     let folder = RunFolder::open(&args.run)?.locked()?;
     let differing = Settings {
         lanes: args.lanes,

@@ -11,6 +11,7 @@ mod lane;
 mod methods;
 mod older_run;
 mod paths;
+mod ports;
 mod random_model;
 mod report;
 mod run;

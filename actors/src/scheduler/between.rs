@@ -2,7 +2,7 @@
 //! stop.
 
 use super::{Phase, Scheduler};
-use crate::control::{ControlCommand, Intervention};
+use crate::control::{ControlCommand, Intervention, SLOWDOWNS};
 use crate::event::{ClientState, Event};
 use crate::learner::ClientId;
 use crate::message::ServerCommand;
@@ -54,7 +54,7 @@ impl Scheduler {
             }
             ControlCommand::SlowClient { client, factor } => {
                 self.known(client)?;
-                if !(factor.is_finite() && factor > 0.0) {
+                if !SLOWDOWNS.contains(&factor) {
                     return Err(format!("a client cannot take {factor} times as long"));
                 }
             }

@@ -1,4 +1,5 @@
 mod fleet;
+mod serving;
 
 use std::collections::BTreeSet;
 
