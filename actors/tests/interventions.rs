@@ -56,9 +56,8 @@ impl Observer for Steer {
             }
         }
         if event.is_recorded() && self.orders.is_empty() {
-            match self.kill {
-                Some(0) => *self.left.lock().unwrap() = Some(self.record.copy()),
-                _ => {}
+            if self.kill == Some(0) {
+                *self.left.lock().unwrap() = Some(self.record.copy());
             }
             self.kill = self.kill.and_then(|left| left.checked_sub(1));
         }
