@@ -2,59 +2,26 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use tokenizers::{
     EncodeInput, Encoding, PostProcessor, Tokenizer, TruncationParams, TruncationStrategy,
 };
 
 use super::error::GlueError;
+use super::limits::Limits;
 use super::split::{Example, Split};
 use super::task::SplitName;
 use super::token_cache::{TokenCache, Tokens};
+use crate::model::{ModelConfig, ModelError};
 
 /// Texts encoded at once; bounds the memory that full encodings (offsets, tokens, words) take.
 const CHUNK: usize = 4096;
-
-/// What of a model its tokens depend on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// The model's name, or the file that says all this; for errors.
-    pub model: String,
-    /// Tokens that it embeds.
-    pub vocabulary: usize,
-    /// The longest sequence that its position embeddings take.
-    pub positions: usize,
-    /// The token that pads a batch.
-    pub pad_id: u32,
-}
-
-/// The part of a model's `config.json` that tokenising depends on.
-#[derive(Debug, Clone, Deserialize)]
-struct ModelConfig {
-    model_type: String,
-    vocab_size: usize,
-    max_position_embeddings: usize,
-    #[serde(default)]
-    pad_token_id: u32,
-}
-
-impl ModelConfig {
-    /// The longest sequence that the position embeddings take. RoBERTa's positions begin after
-    /// the padding's: 514 embeddings are 512 positions.
-    fn positions(&self) -> usize {
-        let reserved = match self.model_type.as_str() {
-            "roberta" | "xlm-roberta" | "camembert" => self.pad_token_id as usize + 1,
-            _ => 0,
-        };
-        self.max_position_embeddings.saturating_sub(reserved)
-    }
-}
 
 /// Encodes texts for one model at one maximum length.
 #[derive(Debug)]
 pub struct TextEncoder {
     tokenizer: Tokenizer,
-    pad_id: u32,
+    file: PathBuf,
+    limits: Limits,
     /// Of `tokenizer.json` and the length: all that tokens depend on besides the texts.
     digest: blake3::Hash,
 }
@@ -103,7 +70,8 @@ impl TextEncoder {
         hasher.update(&bytes);
         Ok(Self {
             tokenizer,
-            pad_id: limits.pad_id,
+            file: path.to_owned(),
+            limits: limits.clone(),
             digest: hasher.finalize(),
         })
     }
@@ -111,15 +79,16 @@ impl TextEncoder {
     /// The token id that pads a batch.
     #[must_use]
     pub fn pad_id(&self) -> u32 {
-        self.pad_id
+        self.limits.pad_id
     }
 
     /// Encodes a split, on all cores. The result depends on the texts alone.
     ///
     /// # Errors
-    /// When the tokenizer cannot encode a text.
+    /// When the tokenizer cannot encode a text, or gives what the model does not embed.
     pub fn encode(&self, split: &Split) -> Result<EncodedSplit, GlueError> {
-        Ok(EncodedSplit::new(split, self.tokens(split)?))
+        let tokens = self.tokens(split)?;
+        self.encoded(split, tokens)
     }
 
     /// As [`TextEncoder::encode`], from a cache folder if the same texts were encoded before.
@@ -131,13 +100,27 @@ impl TextEncoder {
         let cache = TokenCache::new(cache);
         let key = self.cache_key(split);
         if let Some(tokens) = cache.get(&key).filter(|tokens| tokens.len() == split.len()) {
-            return Ok(EncodedSplit::new(split, tokens));
+            return self.encoded(split, tokens);
         }
         let tokens = self.tokens(split)?;
         if let Err(error) = cache.put(&key, &tokens) {
             tracing::warn!(%error, "tokens are not cached");
         }
+        self.encoded(split, tokens)
+    }
+
+    fn encoded(&self, split: &Split, tokens: Tokens) -> Result<EncodedSplit, GlueError> {
+        self.limits
+            .check(&tokens)
+            .map_err(|message| self.unusable(message))?;
         Ok(EncodedSplit::new(split, tokens))
+    }
+
+    fn unusable(&self, message: String) -> GlueError {
+        GlueError::Model {
+            path: self.file.clone(),
+            message,
+        }
     }
 
     fn cache_key(&self, split: &Split) -> blake3::Hash {
@@ -155,10 +138,7 @@ impl TextEncoder {
             let encodings = self
                 .tokenizer
                 .encode_batch_fast(inputs, true)
-                .map_err(|error| GlueError::Model {
-                    path: PathBuf::from("tokenizer.json"),
-                    message: error.to_string(),
-                })?;
+                .map_err(|error| self.unusable(error.to_string()))?;
             encodings
                 .iter()
                 .for_each(|encoding| push(&mut tokens, encoding));
@@ -176,26 +156,28 @@ fn input<'a>(example: &Example<'a>) -> EncodeInput<'a> {
 
 fn push(tokens: &mut Tokens, encoding: &Encoding) {
     tokens.ids.extend_from_slice(encoding.get_ids());
+    // No model has as many types as a byte counts; what is larger stays larger than all of them.
+    let types = encoding.get_type_ids().iter();
     tokens
         .type_ids
-        .extend(encoding.get_type_ids().iter().map(|type_id| *type_id as u8));
+        .extend(types.map(|type_id| u8::try_from(*type_id).unwrap_or(u8::MAX)));
     tokens.ends.push(tokens.ids.len() as u64);
     tokens.truncated += u64::from(!encoding.get_overflowing().is_empty());
 }
 
 fn read_limits(dir: &Path) -> Result<Limits, GlueError> {
     let path = dir.join("config.json");
-    let text = std::fs::read(&path).map_err(GlueError::io("read", &path))?;
-    let config: ModelConfig = serde_json::from_slice(&text).map_err(|error| GlueError::Model {
-        path: path.clone(),
-        message: error.to_string(),
+    let config = ModelConfig::read(&path).map_err(|error| match error {
+        ModelError::Config { path, reason } => GlueError::Model {
+            path,
+            message: reason,
+        },
+        other => GlueError::Model {
+            path: path.clone(),
+            message: other.to_string(),
+        },
     })?;
-    Ok(Limits {
-        model: path.display().to_string(),
-        vocabulary: config.vocab_size,
-        positions: config.positions(),
-        pad_id: config.pad_token_id,
-    })
+    Ok(Limits::of(path.display().to_string(), &config))
 }
 
 /// A token beyond the embedding table would be an index out of bounds in mid-training.

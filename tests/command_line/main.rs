@@ -7,6 +7,7 @@ mod control;
 mod input;
 mod lane;
 mod methods;
+mod models;
 mod random_model;
 mod report;
 mod run;
