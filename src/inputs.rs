@@ -63,8 +63,11 @@ pub fn check_local(plan: &Plan) -> Result<(), Problems> {
     if matches!(plan.data.source, DataSource::Folder(_)) {
         load_data(plan, &mut problems);
     }
-    if !matches!(plan.model.source, ModelSource::Hub(_)) {
-        load_model(plan, &mut problems);
+    if !matches!(plan.model.source, ModelSource::Hub(_))
+        && let Some((model, ..)) = load_model(plan, &mut problems)
+        && let Err(error) = model.checkpoint(plan.data.task.num_labels() as i64, plan.seed)
+    {
+        problems.report_error("model", error);
     }
     problems.into_result(())
 }
@@ -147,18 +150,18 @@ fn load_model(
     plan: &Plan,
     problems: &mut Problems,
 ) -> Option<(ModelFiles, ModelConfig, TextEncoder)> {
-    let (model, tokenizer_key) = match &plan.model.source {
-        ModelSource::Folder(folder) => (snapshot(folder.clone(), problems)?, "model"),
+    let model = match &plan.model.source {
+        ModelSource::Folder(folder) => snapshot(folder.clone(), problems)?,
         ModelSource::Hub(name) => {
             let folder = locate::model_dir(name)
                 .map_err(|error| problems.report_error("model", error))
                 .ok()?;
-            (snapshot(folder, problems)?, "model")
+            snapshot(folder, problems)?
         }
         ModelSource::Random {
             architecture,
             tokenizer,
-        } => (random(architecture, tokenizer, problems)?, "tokenizer"),
+        } => random(architecture, tokenizer, problems)?,
     };
     let config = model
         .config()
@@ -172,15 +175,21 @@ fn load_model(
         &plan.model.source,
         plan.data.max_seq_length as usize,
     )
-    .map_err(|error| {
-        let key = match error {
-            GlueError::SequenceLength { .. } => "max_seq_length",
-            _ => tokenizer_key,
-        };
-        problems.report_error(key, error);
-    })
+    .map_err(|error| problems.report_error(key_of(&error, plan, "model"), error))
     .ok()?;
     Some((model, config, encoder))
+}
+
+/// The setting under which an error of tokenising is reported: the one that named the tokenizer
+/// where that is to blame.
+#[must_use]
+pub fn key_of(error: &GlueError, plan: &Plan, otherwise: &'static str) -> &'static str {
+    match (error, &plan.model.source) {
+        (GlueError::SequenceLength { .. }, _) => "max_seq_length",
+        (_, ModelSource::Random { .. }) => "tokenizer",
+        (GlueError::Model { .. }, _) => "model",
+        _ => otherwise,
+    }
 }
 
 /// A snapshot folder with all that it needs.
@@ -239,13 +248,9 @@ fn encoder(
     match model {
         ModelFiles::Snapshot(folder) => TextEncoder::from_model_dir(folder, max_seq_length),
         ModelFiles::Random { config, tokenizer } => {
-            let size = |size: i64| usize::try_from(size).unwrap_or(0);
             let limits = Limits {
-                model: source.to_string(),
-                vocabulary: size(config.vocab_size),
-                positions: size(config.max_tokens()),
-                pad_id: u32::try_from(config.pad_token_id).unwrap_or(0),
                 tokenizer_class: None,
+                ..Limits::of(source.to_string(), config)
             };
             TextEncoder::new(tokenizer, &limits, max_seq_length)
         }

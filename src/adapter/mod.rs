@@ -15,6 +15,7 @@
 //! | [`factors`] | thin factors of updates, batched over layers of equal shape |
 //! | [`population`] | many clients' tensors of one name as one stacked tensor |
 //! | [`projection`] | the frozen random matrices that VeRA and SORF-VeRA share |
+//! | [`size`] | what an adapter takes of memory |
 //! | [`targets`] | which layers get an adapter |
 //! | [`torch_random`] | the draws of torch's CPU generator, without its global state |
 
@@ -23,6 +24,7 @@ pub mod lora;
 pub mod population;
 pub mod projection;
 pub mod registry;
+pub mod size;
 pub mod sorf;
 pub mod targets;
 pub mod torch_random;

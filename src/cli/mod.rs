@@ -27,6 +27,7 @@ use args::{Cli, Command};
 use crate::config::Problems;
 use crate::control::AskError;
 use crate::telemetry::logging::{self, LogFile};
+use crate::torch;
 
 /// Exit status for a run that failed.
 const FAILURE: u8 = 1;
@@ -56,6 +57,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     logging::start(cli.verbose, || terminal::Stderr, log.clone());
+    torch::log_panics();
     let done = match &cli.command {
         Command::Run(args) => run::run(args, log),
         Command::Check(args) => check::check(args),

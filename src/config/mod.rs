@@ -5,6 +5,7 @@
 //! everything; what comes out is a [`Plan`], or [`Problems`] with every error and its place.
 //! A scenario file also has tables, the [`script::Script`].
 
+mod bounds;
 pub mod course;
 mod machine;
 mod plan;

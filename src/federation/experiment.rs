@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::adapter::{Adapter, LayerGroup, Targets, registry, tensor_name};
+use crate::adapter::{Adapter, LayerGroup, Targets, registry, size, tensor_name};
 use crate::aggregate::{self, Aggregator, GlobalState};
+use crate::allocator;
 use crate::config::{Bias, Plan, Precision, Problems};
 use crate::files;
 use crate::glue::{Column, EncodedSplit, GlueError, Split, TextEncoder};
-use crate::inputs::Inputs;
+use crate::inputs::{self, Inputs};
 use crate::model::{Checkpoint, LinearLayer};
 use crate::train::Compute;
 use crate::train::local::LocalTraining;
@@ -87,11 +88,11 @@ impl Experiment {
         let column = plan.data.partition.column();
         let client_names = name_clients(&shards, column.and_then(|name| data.train.column(name)));
         let mut experiment = Self {
-            train: encode(&encoder, &data.train, problems)?,
+            train: encode(&encoder, &data.train, &plan, problems)?,
             validation: data
                 .validation
                 .iter()
-                .map(|split| encode(&encoder, split, problems))
+                .map(|split| encode(&encoder, split, &plan, problems))
                 .collect::<Option<_>>()?,
             test: data.test,
             method: method?,
@@ -217,9 +218,14 @@ fn name_clients(shards: &[Vec<u32>], column: Option<&Column>) -> Vec<String> {
     values.filter(distinct).unwrap_or(numbered)
 }
 
-fn encode(encoder: &TextEncoder, split: &Split, problems: &mut Problems) -> Option<EncodedSplit> {
+fn encode(
+    encoder: &TextEncoder,
+    split: &Split,
+    plan: &Plan,
+    problems: &mut Problems,
+) -> Option<EncodedSplit> {
     encode_cached(encoder, split)
-        .map_err(|error| problems.report_error("data", error))
+        .map_err(|error| problems.report_error(inputs::key_of(&error, plan, "data"), error))
         .ok()
 }
 
@@ -279,7 +285,9 @@ fn build_adapters(
         adapter.r = *rank;
         build(&adapter, layers)
     };
-    let built = build(&plan.adapter, layers).and_then(|adapter| {
+    let bytes = size::least_bytes(&plan.adapter, plan.adapter.r, layers);
+    let built = allocator::require(bytes).and_then(|()| build(&plan.adapter, layers));
+    let built = built.and_then(|adapter| {
         let different = plan
             .adapter
             .ranks
@@ -289,7 +297,14 @@ fn build_adapters(
         Ok((adapter, ranks.iter().map(own).collect::<Result<_, _>>()?))
     });
     built
-        .map_err(|error| problems.report_error("r", error))
+        .map_err(|error| {
+            let key = if plan.settings.ranks.is_some() {
+                "ranks"
+            } else {
+                "r"
+            };
+            problems.report_error(key, error);
+        })
         .ok()
 }
 

@@ -13,6 +13,7 @@
 //! [`summary`] counts what there is at each step, for `regatta data`.
 
 mod label;
+mod limits;
 mod parquet;
 mod spec;
 mod tokenizer;
@@ -35,6 +36,7 @@ pub mod tokenize;
 
 pub use batch::Batch;
 pub use error::GlueError;
+pub use limits::Limits;
 pub use partition::{Partition, PartitionError, partition};
 pub use source::{LoadOptions, TaskData, load, load_with};
 pub use split::{Column, Example, Split};

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use tokenizers::Tokenizer;
 
 use super::error::GlueError;
@@ -10,62 +9,12 @@ use super::split::Split;
 use super::task::SplitName;
 use super::token_cache::{TokenCache, Tokens};
 use super::tokenizer::{ModelTokenizer, PairEncoder};
+use crate::model::{ModelConfig, ModelError};
+
+pub use super::limits::Limits;
 
 /// Texts encoded at once; bounds the memory that full encodings (offsets, tokens, words) take.
 const CHUNK: usize = 4096;
-
-/// What of a model its tokens depend on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// The model's name, or the file that says all this; for errors.
-    pub model: String,
-    /// Tokens that it embeds.
-    pub vocabulary: usize,
-    /// The longest sequence that its position embeddings take.
-    pub positions: usize,
-    /// The token that pads a batch.
-    pub pad_id: u32,
-    /// The class of transformers' that its tokenizer has where `tokenizer_config.json` names
-    /// none. `None`: `tokenizer.json` says all.
-    pub tokenizer_class: Option<String>,
-}
-
-/// The part of a model's `config.json` that tokenising depends on.
-#[derive(Debug, Clone, Deserialize)]
-struct ModelConfig {
-    model_type: String,
-    vocab_size: usize,
-    max_position_embeddings: usize,
-    #[serde(default)]
-    pad_token_id: u32,
-    #[serde(default)]
-    tokenizer_class: Option<String>,
-}
-
-impl ModelConfig {
-    /// The longest sequence that the position embeddings take. RoBERTa's positions begin after
-    /// the padding's: 514 embeddings are 512 positions.
-    fn positions(&self) -> usize {
-        let reserved = match self.model_type.as_str() {
-            "roberta" | "xlm-roberta" | "camembert" => self.pad_token_id as usize + 1,
-            _ => 0,
-        };
-        self.max_position_embeddings.saturating_sub(reserved)
-    }
-
-    /// The tokenizer's class, by the model's type if it is not named.
-    fn tokenizer_class(&self) -> Option<String> {
-        let of_type = match self.model_type.as_str() {
-            "bert" => Some("BertTokenizer"),
-            "roberta" => Some("RobertaTokenizer"),
-            "xlm-roberta" => Some("XLMRobertaTokenizer"),
-            "camembert" => Some("CamembertTokenizer"),
-            _ => None,
-        };
-        let named = self.tokenizer_class.clone();
-        named.or_else(|| of_type.map(str::to_owned))
-    }
-}
 
 /// Encodes texts for one model at one maximum length.
 #[derive(Debug)]
@@ -151,7 +100,8 @@ impl TextEncoder {
     /// # Errors
     /// When the tokenizer cannot encode a text.
     pub fn encode(&self, split: &Split) -> Result<EncodedSplit, GlueError> {
-        Ok(EncodedSplit::new(split, self.tokens(split)?))
+        let tokens = self.tokens(split)?;
+        self.encoded(split, tokens)
     }
 
     /// As [`TextEncoder::encode`], from a cache folder if the same texts were encoded before.
@@ -163,13 +113,20 @@ impl TextEncoder {
         let cache = TokenCache::new(cache);
         let key = self.cache_key(split);
         if let Some(tokens) = cache.get(&key).filter(|tokens| tokens.len() == split.len()) {
-            self.check_ids(split, &tokens)?;
-            return Ok(EncodedSplit::new(split, tokens));
+            return self.encoded(split, tokens);
         }
         let tokens = self.tokens(split)?;
         if let Err(error) = cache.put(&key, &tokens) {
             tracing::warn!(%error, "tokens are not cached");
         }
+        self.encoded(split, tokens)
+    }
+
+    fn encoded(&self, split: &Split, tokens: Tokens) -> Result<EncodedSplit, GlueError> {
+        self.check_ids(split, &tokens)?;
+        self.limits
+            .check_types(&tokens)
+            .map_err(|message| self.unusable(message))?;
         Ok(EncodedSplit::new(split, tokens))
     }
 
@@ -193,14 +150,13 @@ impl TextEncoder {
                 let type_ids = example.type_ids.iter();
                 tokens.type_ids.extend(type_ids.map(|type_id| {
                     let type_id = if self.token_types { *type_id } else { 0 };
-                    // A model has far fewer types; the embedding refuses what it does not have.
+                    // No model has as many types as a byte counts; what is larger stays larger than all.
                     u8::try_from(type_id).unwrap_or(u8::MAX)
                 }));
                 tokens.ends.push(tokens.ids.len() as u64);
                 tokens.truncated += u64::from(example.cut);
             }
         }
-        self.check_ids(split, &tokens)?;
         Ok(tokens)
     }
 
@@ -233,18 +189,17 @@ impl TextEncoder {
 
 fn read_limits(dir: &Path) -> Result<Limits, GlueError> {
     let path = dir.join("config.json");
-    let text = std::fs::read(&path).map_err(GlueError::io("read", &path))?;
-    let config: ModelConfig = serde_json::from_slice(&text).map_err(|error| GlueError::Model {
-        path: path.clone(),
-        message: error.to_string(),
+    let config = ModelConfig::read(&path).map_err(|error| match error {
+        ModelError::Config { path, reason } => GlueError::Model {
+            path,
+            message: reason,
+        },
+        other => GlueError::Model {
+            path: path.clone(),
+            message: other.to_string(),
+        },
     })?;
-    Ok(Limits {
-        model: path.display().to_string(),
-        vocabulary: config.vocab_size,
-        positions: config.positions(),
-        pad_id: config.pad_token_id,
-        tokenizer_class: config.tokenizer_class(),
-    })
+    Ok(Limits::of(path.display().to_string(), &config))
 }
 
 /// A vocabulary beyond the embedding table is another model's.

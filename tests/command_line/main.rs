@@ -9,6 +9,7 @@ mod hostile;
 mod input;
 mod lane;
 mod methods;
+mod models;
 mod older_run;
 mod paths;
 mod ports;

@@ -33,6 +33,7 @@ fn texts() -> EncodedSplit {
     let limits = Limits {
         model: "tiny".to_owned(),
         vocabulary: 40,
+        token_types: None,
         positions: 16,
         pad_id: 1,
         tokenizer_class: None,

@@ -3,11 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
 use super::Findings;
 use crate::config::{DATA_FOLDER, Machine};
 use crate::glue::{Task, source};
+use crate::model::{ModelConfig, ModelError};
 
 /// Where the quickstart's sentences lie.
 const REVIEWS: &str = "data/reviews";
@@ -56,14 +55,6 @@ fn tasks(folder: &Path) -> Vec<&'static str> {
         .collect()
 }
 
-/// What `config.json` tells of a model.
-#[derive(Debug, Deserialize)]
-struct ModelConfig {
-    model_type: String,
-    hidden_size: u32,
-    num_hidden_layers: u32,
-}
-
 /// Looks for models.
 pub fn look_at_models(findings: &mut Findings) {
     for folder in subfolders(Path::new(MODELS)) {
@@ -90,12 +81,15 @@ fn subfolders(folder: &Path) -> Vec<PathBuf> {
 
 /// The model in a folder in a few words; `None` when there is none.
 fn describe(folder: &Path) -> Option<String> {
-    let text = fs::read(folder.join("config.json")).ok()?;
-    let config: ModelConfig = serde_json::from_slice(&text).ok()?;
     let weights = fs::metadata(folder.join("model.safetensors")).ok()?;
+    let config = match ModelConfig::read(&folder.join("config.json")) {
+        Ok(config) => config,
+        Err(ModelError::Io { .. }) => return None,
+        Err(error) => return Some(format!("cannot be used: {error}")),
+    };
     Some(format!(
         "{}, {} layers of {}, {} MB of weights",
-        config.model_type,
+        config.family.prefix(),
         config.num_hidden_layers,
         config.hidden_size,
         weights.len() / 1_000_000

@@ -148,6 +148,7 @@ impl Resolver<'_> {
             format_args!("give 1 to {num_clients} ranks, each 1 or more"),
         );
         let largest = ranks.iter().copied().max().unwrap_or(1);
+        let largest = self.at_most("ranks", largest);
         (largest, ranks.into_iter().cycle().take(clients).collect())
     }
 

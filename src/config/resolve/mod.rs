@@ -25,7 +25,7 @@ use super::plan::{
 use super::problems::{Origin, Problems};
 use super::script::Script;
 use super::settings::{AdapterKind, Method, Precision, Settings};
-use super::{DATA_FOLDER, HUB, METRICS, Machine, NO_TEXT, WEB};
+use super::{DATA_FOLDER, HUB, METRICS, Machine, NO_TEXT, WEB, bounds};
 
 /// Decides everything, or says all that is wrong.
 pub(super) fn resolve(
@@ -307,7 +307,8 @@ impl Resolver<'_> {
         name
     }
 
-    /// A whole number that has to be at least 1.
+    /// A whole number that has to be at least 1, and at most what [`bounds`] says. What comes back
+    /// is never more, so that nothing is made too large while further problems are looked for.
     fn count(&mut self, key: &str, slot: impl FnOnce(&mut Settings) -> &mut u32) -> u32 {
         let value = *slot(&mut self.settings);
         self.problems.require(
@@ -316,7 +317,16 @@ impl Resolver<'_> {
             "there must be at least one",
             "give 1 or more",
         );
-        value
+        self.at_most(key, value)
+    }
+
+    /// Reports a number that is more than [`bounds`] allows; the number, or the most instead.
+    fn at_most(&mut self, key: &str, value: u32) -> u32 {
+        let most = bounds::most(key);
+        let right = format_args!("give at most {most}");
+        self.problems
+            .require(value <= most, key, "more than could be meant", right);
+        value.min(most)
     }
 
     /// A number that has to lie in a range.
