@@ -35,9 +35,8 @@ pub mod tokenize;
 
 pub use batch::Batch;
 pub use error::GlueError;
-pub use limits::Limits;
 pub use partition::{Partition, PartitionError, partition};
 pub use source::{LoadOptions, TaskData, load, load_with};
 pub use split::{Column, Example, Split};
 pub use task::{SplitName, Task};
-pub use tokenize::{EncodedSplit, TextEncoder};
+pub use tokenize::{EncodedSplit, Limits, TextEncoder};

@@ -7,11 +7,12 @@ use tokenizers::{
 };
 
 use super::error::GlueError;
-use super::limits::Limits;
 use super::split::{Example, Split};
 use super::task::SplitName;
 use super::token_cache::{TokenCache, Tokens};
 use crate::model::{ModelConfig, ModelError};
+
+pub use super::limits::Limits;
 
 /// Texts encoded at once; bounds the memory that full encodings (offsets, tokens, words) take.
 const CHUNK: usize = 4096;
