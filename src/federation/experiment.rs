@@ -298,10 +298,10 @@ fn build_adapters(
     });
     built
         .map_err(|error| {
-            let key = if plan.settings.ranks.is_some() {
-                "ranks"
-            } else {
-                "r"
+            let key = match (&plan.settings.ranks, &plan.model.init_adapter) {
+                (Some(_), _) => "ranks",
+                (None, Some(_)) if !plan.origins.given("r") => "init_adapter",
+                _ => "r",
             };
             problems.report_error(key, error);
         })

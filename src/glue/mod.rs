@@ -36,7 +36,6 @@ pub mod tokenize;
 
 pub use batch::Batch;
 pub use error::GlueError;
-pub use limits::Limits;
 pub use partition::{Partition, PartitionError, partition};
 pub use source::{LoadOptions, TaskData, load, load_with};
 pub use split::{Column, Example, Split};

@@ -179,12 +179,12 @@ fn numbers_that_no_memory_could_hold_are_errors_of_their_flags() {
     ] {
         let errors = place.errors(&format!("check {TINY} {flag}"));
         let (key, _) = flag.split_once('=').unwrap();
-        let start = format!("error: {flag}: more than could be meant; give at most ");
+        let start = format!("error: {flag}: too large; give at most ");
         assert!(errors[0].starts_with(&start), "{key}: {errors:?}");
     }
     let errors = place.errors(&format!("check {TINY} --num_clients 4294967295"));
     assert!(
-        errors[0].starts_with("error: --num_clients=4294967295: more"),
+        errors[0].starts_with("error: --num_clients=4294967295: too large"),
         "{errors:?}"
     );
     let errors = place.errors(&format!(
@@ -212,10 +212,10 @@ fn a_scenarios_numbers_have_the_same_bounds_with_their_lines() {
     );
     let errors = place.errors("check s.toml");
     assert!(
-        errors[0].starts_with("error: s.toml:3:5: r = 4000000000: more"),
+        errors[0].starts_with("error: s.toml:3:5: r = 4000000000: too large"),
         "{errors:?}"
     );
-    assert!(errors[1].starts_with("error: s.toml:4:15: num_clients = 3000000000: more"));
+    assert!(errors[1].starts_with("error: s.toml:4:15: num_clients = 3000000000: too large"));
 }
 
 #[cfg(target_os = "linux")]

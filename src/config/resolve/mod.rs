@@ -325,7 +325,7 @@ impl Resolver<'_> {
         let most = bounds::most(key);
         let right = format_args!("give at most {most}");
         self.problems
-            .require(value <= most, key, "more than could be meant", right);
+            .require(value <= most, key, "too large", right);
         value.min(most)
     }
 
