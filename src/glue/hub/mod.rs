@@ -1,14 +1,23 @@
 //! Models and data sets from the Hugging Face hub, kept in its usual cache.
 //!
 //! What is complete in the cache is used without asking the hub. Otherwise the files of one commit
-//! are fetched, and the cache's `main` moves to that commit only when it has them all.
+//! are fetched, and the cache's `main` moves to that commit only when it has them all. A file is
+//! there when its length and digest are what the hub says, and no name that a server gives leads
+//! out of the cache.
+
+mod cache;
+mod client;
+mod download;
+mod environment;
+mod names;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use hf_hub::api::sync::{Api, ApiBuilder, ApiError};
-use hf_hub::{Cache, Repo, RepoType};
-
+use self::cache::RepositoryCache;
+use self::client::{Client, Failure, Kind};
+use self::download::Download;
+use self::names::{FileName, is_repository, shown};
 use super::error::GlueError;
 use super::source;
 use super::task::Task;
@@ -21,9 +30,6 @@ const MAIN: &str = "main";
 
 /// The files that make a model.
 const MODEL_FILES: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];
-
-/// Times that a broken download is taken up again.
-const RETRIES: usize = 3;
 
 /// Fetches a model by the environment's settings; see [`Hub::model`].
 ///
@@ -55,62 +61,29 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Settings as the hub's own library takes them: `HF_HUB_CACHE` or `HF_HOME`, `HF_ENDPOINT`,
-    /// `HF_TOKEN` or the token file of `HF_HOME`, and `HF_HUB_OFFLINE`.
-    ///
-    /// # Errors
-    /// When no variable names a cache and there is no home folder.
-    pub fn from_env() -> Result<Self, GlueError> {
-        Self::from_variables(|name| std::env::var(name).ok(), std::env::home_dir())
-    }
-
-    fn from_variables(
-        variable: impl Fn(&str) -> Option<String>,
-        user: Option<PathBuf>,
-    ) -> Result<Self, GlueError> {
-        let set = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let home = set("HF_HOME").map(PathBuf::from).or_else(|| {
-            let caches = set("XDG_CACHE_HOME").map(PathBuf::from);
-            Some(
-                caches
-                    .or_else(|| Some(user?.join(".cache")))?
-                    .join("huggingface"),
-            )
-        });
-        let cache = set("HF_HUB_CACHE").map(PathBuf::from);
-        let cache = cache.or_else(|| Some(home.as_ref()?.join("hub")));
-        let token_file = home.map(|home| home.join("token"));
-        let stored = || Some(std::fs::read_to_string(token_file?).ok()?.trim().to_owned());
-        Ok(Self {
-            cache: cache.ok_or_else(|| GlueError::Hub {
-                repo: "anything".to_owned(),
-                message: "there is no home folder for its cache; set HF_HOME".to_owned(),
-            })?,
-            endpoint: set("HF_ENDPOINT").map(|url| url.trim_end_matches('/').to_owned()),
-            token: set("HF_TOKEN")
-                .or_else(stored)
-                .filter(|token| !token.is_empty()),
-            offline: set("HF_HUB_OFFLINE").is_some_and(|value| is_true(&value)),
-        })
-    }
-
     /// The folder of a model with `config.json`, `tokenizer.json` and `model.safetensors`.
     ///
     /// # Errors
-    /// When the hub does not have them or cannot be reached, or offline when the cache lacks one.
+    /// When the name is none of the hub's, the hub does not have the files or cannot be reached, or
+    /// sends something else than it says; offline when the cache lacks one.
     pub fn model(&self, name: &str) -> Result<PathBuf, GlueError> {
-        let repo = Repo::model(name.to_owned());
-        if let Some(snapshot) = self.snapshot(&repo)
+        if !is_repository(name) {
+            let wrong = "there is no such folder here, and it is no name of the hub's, such as \
+                         FacebookAI/roberta-base";
+            return Err(failed(name)(wrong.to_owned()));
+        }
+        let cache = RepositoryCache::new(&self.cache, Kind::Model, name);
+        if let Some(snapshot) = cache.snapshot_of(MAIN)
             && MODEL_FILES.iter().all(|file| snapshot.join(file).exists())
         {
             return Ok(snapshot);
         }
-        self.fetch(name, repo, |available| {
+        self.fetch(Kind::Model, name, &cache, |available| {
             let missing = MODEL_FILES
                 .iter()
                 .find(|file| !available.iter().any(|it| it == *file));
             match missing {
-                Some(file) => Err(format!("it has no {file}; it has {}", available.join(", "))),
+                Some(file) => Err(format!("it has no {file}; it has {}", some_of(available))),
                 None => Ok(MODEL_FILES.map(str::to_owned).to_vec()),
             }
         })
@@ -121,15 +94,13 @@ impl Hub {
     /// # Errors
     /// As [`Hub::model`].
     pub fn dataset(&self, task: Task) -> Result<PathBuf, GlueError> {
-        let repo = Repo::dataset(GLUE.to_owned());
-        let cached = self
-            .snapshot(&repo)
-            .map(|snapshot| snapshot.join(task.name()));
+        let cache = RepositoryCache::new(&self.cache, Kind::Dataset, GLUE);
+        let cached = cache.snapshot_of(MAIN).map(|it| it.join(task.name()));
         if let Some(folder) = cached.filter(|folder| source::is_complete(task, folder)) {
             return Ok(folder);
         }
         let prefix = format!("{}/", task.name());
-        let snapshot = self.fetch(GLUE, repo, |available| {
+        let snapshot = self.fetch(Kind::Dataset, GLUE, &cache, |available| {
             let is_wanted =
                 |file: &&String| file.starts_with(&prefix) && file.ends_with(".parquet");
             let wanted: Vec<String> = available.iter().filter(is_wanted).cloned().collect();
@@ -142,24 +113,15 @@ impl Hub {
         Ok(snapshot.join(task.name()))
     }
 
-    /// The cache's folder of the commit that `main` is at.
-    fn snapshot(&self, repo: &Repo) -> Option<PathBuf> {
-        let root = self.cache.join(repo.folder_name());
-        let commit = std::fs::read_to_string(root.join("refs").join(MAIN)).ok()?;
-        Some(root.join("snapshots").join(commit.trim()))
-    }
-
     /// Fetches the files that `choose` takes of a repository's, all of one commit.
     fn fetch(
         &self,
+        kind: Kind,
         name: &str,
-        repo: Repo,
+        cache: &RepositoryCache,
         choose: impl FnOnce(&[String]) -> Result<Vec<String>, String>,
     ) -> Result<PathBuf, GlueError> {
-        let failed = |message: String| GlueError::Hub {
-            repo: name.to_owned(),
-            message,
-        };
+        let failed = failed(name);
         if self.offline {
             let cache = self.cache.display();
             return Err(failed(format!(
@@ -167,124 +129,58 @@ impl Hub {
                  or name a local folder"
             )));
         }
-        let describe = |error: ApiError| failed(explain(&error));
-        let api = self.api().map_err(describe)?;
-        let info = api.repo(repo.clone()).info().map_err(describe)?;
-        let available: Vec<String> = info.siblings.into_iter().map(|it| it.rfilename).collect();
-        let wanted = choose(&available).map_err(failed)?;
-
-        let kind = if name == GLUE {
-            RepoType::Dataset
-        } else {
-            RepoType::Model
+        let explain = |failure: Failure| failed(failure.message());
+        let client = Client::new(self.endpoint.as_deref(), self.token.as_deref());
+        let client = client.map_err(explain)?;
+        let listing = client.listing(kind, name, MAIN).map_err(explain)?;
+        let wanted = choose(&listing.files).map_err(&failed)?;
+        // All names before the first file: nothing is had from a hub that tries to lead astray.
+        let named = |file: &String| {
+            FileName::parse(file)
+                .ok_or_else(|| failed(format!("a file's name leads elsewhere: {}", shown(file))))
         };
-        let pinned = api.repo(Repo::with_revision(name.to_owned(), kind, info.sha.clone()));
-        let cache = Cache::new(self.cache.clone()).repo(repo);
-        let snapshot = cache.pointer_path(&info.sha);
-        for file in wanted.iter().filter(|file| !snapshot.join(file).exists()) {
-            pinned
-                .download(file)
-                .map_err(|error| failed(format!("{file}: {}", explain(&error))))?;
+        let wanted: Vec<FileName> = wanted.iter().map(named).collect::<Result<_, _>>()?;
+
+        let download = Download {
+            client: &client,
+            cache,
+            kind,
+            name,
+            commit: &listing.commit,
+            has_bar: std::io::stderr().is_terminal(),
+        };
+        let snapshot = cache.snapshot(&listing.commit);
+        let is_missing = |file: &&FileName| !snapshot.join(file.as_path()).exists();
+        for file in wanted.iter().filter(is_missing) {
+            download.fetch(file).map_err(|failure| {
+                let message = failure.message();
+                failed(format!("{}: {message}", file.as_str()))
+            })?;
         }
         cache
-            .create_ref(&info.sha)
+            .set_branch(MAIN, &listing.commit)
             .map_err(GlueError::io("write", &self.cache))?;
         Ok(snapshot)
     }
+}
 
-    fn api(&self) -> Result<Api, ApiError> {
-        let mut builder = ApiBuilder::from_cache(Cache::new(self.cache.clone()))
-            .with_token(self.token.clone())
-            .with_retries(RETRIES)
-            .with_progress(std::io::stderr().is_terminal());
-        if let Some(endpoint) = &self.endpoint {
-            builder = builder.with_endpoint(endpoint.clone());
-        }
-        builder.build()
+fn failed(repo: &str) -> impl Fn(String) -> GlueError {
+    move |message| GlueError::Hub {
+        repo: repo.to_owned(),
+        message,
     }
 }
 
-/// As the hub's own library reads a switch.
-fn is_true(value: &str) -> bool {
-    ["1", "true", "yes", "on"]
-        .iter()
-        .any(|word| value.eq_ignore_ascii_case(word))
-}
-
-/// What the hub's answer means for the user.
-fn explain(error: &ApiError) -> String {
-    let text = error.to_string();
-    let advice = if text.contains("401") || text.contains("403") {
-        "; is the name right, and HF_TOKEN set if the repository is private?"
-    } else if text.contains("404") {
-        "; is the name right?"
-    } else {
-        ""
+/// The first of a repository's files, for a message.
+fn some_of(files: &[String]) -> String {
+    const MOST: usize = 16;
+    let name = |file: &String| match FileName::parse(file) {
+        Some(name) => name.as_str().to_owned(),
+        None => shown(file),
     };
-    format!("{text}{advice}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn hub(variables: &[(&str, &str)]) -> Hub {
-        let variable = |name: &str| {
-            let found = variables.iter().find(|(it, _)| *it == name);
-            found.map(|(_, value)| (*value).to_owned())
-        };
-        Hub::from_variables(variable, Some(PathBuf::from("/home/me"))).unwrap()
+    let mut names: Vec<String> = files.iter().take(MOST).map(name).collect();
+    if files.len() > MOST {
+        names.push(format!("and {} more", files.len() - MOST));
     }
-
-    #[test]
-    fn the_cache_is_where_the_environment_says() {
-        let cache = |variables: &[(&str, &str)]| hub(variables).cache;
-        assert_eq!(cache(&[]), PathBuf::from("/home/me/.cache/huggingface/hub"));
-        assert_eq!(
-            cache(&[("XDG_CACHE_HOME", "/c")]),
-            PathBuf::from("/c/huggingface/hub")
-        );
-        assert_eq!(
-            cache(&[("HF_HOME", "/h"), ("XDG_CACHE_HOME", "/c")]),
-            PathBuf::from("/h/hub")
-        );
-        assert_eq!(
-            cache(&[("HF_HOME", "/h"), ("HF_HUB_CACHE", "/x")]),
-            PathBuf::from("/x")
-        );
-    }
-
-    #[test]
-    fn address_token_and_offline_mode_come_from_the_environment() {
-        let plain = hub(&[("HF_ENDPOINT", ""), ("HF_HUB_OFFLINE", "0")]);
-        assert_eq!(
-            (plain.endpoint, plain.token, plain.offline),
-            (None, None, false)
-        );
-        let set = hub(&[
-            ("HF_ENDPOINT", "http://a/"),
-            ("HF_TOKEN", "t"),
-            ("HF_HUB_OFFLINE", "1"),
-        ]);
-        assert_eq!(set.endpoint.as_deref(), Some("http://a"));
-        assert_eq!((set.token.as_deref(), set.offline), (Some("t"), true));
-    }
-
-    #[test]
-    fn the_token_may_lie_in_a_file_beside_the_cache() {
-        let home = tempfile::tempdir().unwrap();
-        std::fs::write(home.path().join("token"), "stored\n").unwrap();
-        let home = home.path().to_str().unwrap();
-        let token = |variables: &[(&str, &str)]| hub(variables).token;
-        assert_eq!(token(&[("HF_HOME", home)]).as_deref(), Some("stored"));
-        assert_eq!(
-            token(&[("HF_HOME", home), ("HF_TOKEN", "t")]).as_deref(),
-            Some("t")
-        );
-    }
-
-    #[test]
-    fn without_any_folder_for_the_cache_there_is_an_error() {
-        assert!(Hub::from_variables(|_| None, None).is_err());
-    }
+    names.join(", ")
 }

@@ -1,0 +1,359 @@
+//! How the environment says to reach the hub, read as the hub's own library reads it.
+//!
+//! So that a cache is shared with that library, folders are what `huggingface_hub.constants` makes
+//! of the same variables: a set but empty one counts, `~`, `~user`, `$NAME` and `${NAME}` are
+//! expanded once per constant, and an unknown name stays as it is written.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use super::Hub;
+use crate::glue::error::GlueError;
+
+impl Hub {
+    /// Settings as the hub's own library takes them: the cache from `HF_HUB_CACHE`,
+    /// `HUGGINGFACE_HUB_CACHE`, `HF_HOME` or `XDG_CACHE_HOME`, the first of them that is set;
+    /// `HF_ENDPOINT`; `HF_TOKEN`, or the file that `HF_TOKEN_PATH` names or `HF_HOME` holds;
+    /// `HF_HUB_OFFLINE`.
+    ///
+    /// # Errors
+    /// When no variable names a cache and there is no home folder.
+    pub fn from_env() -> Result<Self, GlueError> {
+        Environment {
+            variable: &|name| std::env::var_os(name),
+            home: &home_of,
+        }
+        .hub()
+    }
+}
+
+/// Variables and users' home folders.
+struct Environment<'a> {
+    variable: &'a dyn Fn(&OsStr) -> Option<OsString>,
+    /// The home folder of the user of a name, or of the current user.
+    home: &'a dyn Fn(Option<&OsStr>) -> Option<PathBuf>,
+}
+
+impl Environment<'_> {
+    fn hub(&self) -> Result<Hub, GlueError> {
+        let home = self.hub_home()?;
+        let cache = self
+            .get("HF_HUB_CACHE")
+            .or_else(|| self.get("HUGGINGFACE_HUB_CACHE"))
+            .unwrap_or_else(|| home.join("hub").into_os_string());
+        Ok(Hub {
+            cache: self.expand(&cache),
+            endpoint: self
+                .text("HF_ENDPOINT")
+                .map(|url| url.trim_end_matches('/').to_owned()),
+            token: self.token(&home),
+            offline: self
+                .text("HF_HUB_OFFLINE")
+                .or_else(|| self.text("TRANSFORMERS_OFFLINE"))
+                .is_some_and(|value| is_true(&value)),
+        })
+    }
+
+    /// The library's own folder.
+    fn hub_home(&self) -> Result<PathBuf, GlueError> {
+        if let Some(home) = self.get("HF_HOME") {
+            return Ok(self.expand(&home));
+        }
+        let user = || {
+            let home = self.user_home(None)?;
+            Some(Path::new(&home).join(".cache").into_os_string())
+        };
+        let caches = self.get("XDG_CACHE_HOME").or_else(user);
+        let caches = caches.ok_or_else(|| GlueError::Hub {
+            repo: "anything".to_owned(),
+            message: "there is no home folder for its cache; set HF_HOME".to_owned(),
+        })?;
+        Ok(self.expand(Path::new(&caches).join("huggingface").as_os_str()))
+    }
+
+    fn token(&self, home: &Path) -> Option<String> {
+        let without_token = self.text("HF_HUB_DISABLE_IMPLICIT_TOKEN");
+        if without_token.is_some_and(|value| is_true(&value)) {
+            return None;
+        }
+        let clean = |token: String| {
+            let token = token.replace(['\r', '\n'], "").trim().to_owned();
+            (!token.is_empty()).then_some(token)
+        };
+        let given = || {
+            self.text("HF_TOKEN")
+                .or_else(|| self.text("HUGGING_FACE_HUB_TOKEN"))
+        };
+        let stored = || {
+            let path = self.get("HF_TOKEN_PATH");
+            let path = path.unwrap_or_else(|| home.join("token").into_os_string());
+            std::fs::read_to_string(self.expand(&path)).ok()
+        };
+        given()
+            .and_then(clean)
+            .or_else(|| stored().and_then(clean))
+    }
+
+    fn get(&self, name: &str) -> Option<OsString> {
+        (self.variable)(OsStr::new(name))
+    }
+
+    /// A variable that is no path; an empty one stands for none.
+    fn text(&self, name: &str) -> Option<String> {
+        let value = self.get(name)?.into_string().ok()?;
+        (!value.is_empty()).then_some(value)
+    }
+
+    fn expand(&self, path: &OsStr) -> PathBuf {
+        self.expand_variables(self.expand_user(path)).into()
+    }
+
+    /// Puts the home folder for a leading `~` or `~user`.
+    fn expand_user(&self, path: &OsStr) -> OsString {
+        let bytes = path.as_bytes();
+        let Some(rest) = bytes.strip_prefix(b"~") else {
+            return path.to_owned();
+        };
+        let end = rest.iter().position(|byte| *byte == b'/');
+        let (user, rest) = rest.split_at(end.unwrap_or(rest.len()));
+        let user = (!user.is_empty()).then(|| OsStr::from_bytes(user));
+        let Some(home) = self.user_home(user) else {
+            return path.to_owned();
+        };
+        let mut expanded = home.into_vec();
+        while expanded.last() == Some(&b'/') {
+            expanded.pop();
+        }
+        expanded.extend_from_slice(rest);
+        if expanded.is_empty() {
+            expanded.push(b'/');
+        }
+        OsString::from_vec(expanded)
+    }
+
+    fn user_home(&self, user: Option<&OsStr>) -> Option<OsString> {
+        let own = || user.is_none().then(|| self.get("HOME"))?;
+        let home = own().or_else(|| Some((self.home)(user)?.into_os_string()))?;
+        // An empty HOME is the root.
+        let is_empty = home.is_empty();
+        Some(if is_empty { "/".into() } else { home })
+    }
+
+    /// Puts the values for `$NAME` and `${NAME}`, and does not look into them again.
+    fn expand_variables(&self, path: OsString) -> OsString {
+        let bytes = path.as_bytes();
+        let mut expanded = Vec::with_capacity(bytes.len());
+        let mut rest = bytes;
+        while let Some((first, behind)) = rest.split_first() {
+            let found = (*first == b'$').then(|| reference(behind)).flatten();
+            let value = found.and_then(|(name, length)| {
+                Some(((self.variable)(OsStr::from_bytes(name))?, length))
+            });
+            if let Some((value, length)) = value {
+                expanded.extend_from_slice(value.as_bytes());
+                rest = &behind[length..];
+            } else {
+                expanded.push(*first);
+                rest = behind;
+            }
+        }
+        OsString::from_vec(expanded)
+    }
+}
+
+/// The name of the variable that the text behind a `$` refers to, and the reference's length.
+fn reference(text: &[u8]) -> Option<(&[u8], usize)> {
+    if let Some(braced) = text.strip_prefix(b"{") {
+        let length = braced.iter().position(|byte| *byte == b'}')?;
+        return Some((&braced[..length], length + 2));
+    }
+    let is_of_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let length = text.iter().take_while(|byte| is_of_name(byte)).count();
+    (length > 0).then(|| (&text[..length], length))
+}
+
+/// As the hub's own library reads a switch.
+fn is_true(value: &str) -> bool {
+    ["1", "true", "yes", "on"]
+        .iter()
+        .any(|word| value.eq_ignore_ascii_case(word))
+}
+
+/// The home folder of a user by the system's list of users.
+fn home_of(user: Option<&OsStr>) -> Option<PathBuf> {
+    let Some(user) = user else {
+        return std::env::home_dir();
+    };
+    let name = CString::new(user.as_bytes()).ok()?;
+    let mut buffer = vec![0_u8; 1 << 16];
+    let mut entry = std::mem::MaybeUninit::<libc::passwd>::uninit();
+    let mut found = std::ptr::null_mut();
+    // SAFETY: the name ends with NUL, the buffer has the length that is passed, and all pointers are
+    // to live memory of this function's.
+    let status = unsafe {
+        libc::getpwnam_r(
+            name.as_ptr(),
+            entry.as_mut_ptr(),
+            buffer.as_mut_ptr().cast(),
+            buffer.len(),
+            &raw mut found,
+        )
+    };
+    if status != 0 || found.is_null() {
+        return None;
+    }
+    // SAFETY: with a status of 0 and a result that is not null the entry is filled in, and its folder
+    // is a string that ends with NUL inside the buffer.
+    let folder = unsafe { std::ffi::CStr::from_ptr((*found).pw_dir) };
+    Some(PathBuf::from(OsStr::from_bytes(folder.to_bytes())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hub(variables: &[(&str, &str)]) -> Hub {
+        let variable = |name: &OsStr| {
+            let found = variables.iter().find(|(it, _)| name == *it);
+            let home = (name == "HOME").then(|| "/home/me".into());
+            found.map(|(_, value)| value.into()).or(home)
+        };
+        let home = |user: Option<&OsStr>| (user? == "root").then(|| "/root".into());
+        Environment {
+            variable: &variable,
+            home: &home,
+        }
+        .hub()
+        .unwrap()
+    }
+
+    /// Each cache is what `huggingface_hub.constants.HF_HUB_CACHE` of version 2.4.0 is with the same
+    /// variables and `HOME=/home/me`.
+    #[test]
+    fn the_cache_is_where_the_hubs_own_library_has_it() {
+        for (variables, cache) in [
+            (&[][..], "/home/me/.cache/huggingface/hub"),
+            // Which variable wins.
+            (&[("XDG_CACHE_HOME", "/c")], "/c/huggingface/hub"),
+            (&[("HF_HOME", "/h"), ("XDG_CACHE_HOME", "/c")], "/h/hub"),
+            (&[("HF_HOME", "/h"), ("HF_HUB_CACHE", "/x")], "/x"),
+            (&[("HF_HOME", "/h"), ("HUGGINGFACE_HUB_CACHE", "/y")], "/y"),
+            (
+                &[("HF_HUB_CACHE", "~/x"), ("HUGGINGFACE_HUB_CACHE", "/y")],
+                "/home/me/x",
+            ),
+            // Home folders.
+            (&[("XDG_CACHE_HOME", "~/c")], "/home/me/c/huggingface/hub"),
+            (&[("HF_HOME", "~")], "/home/me/hub"),
+            (&[("HF_HOME", "~/")], "/home/me/hub"),
+            (&[("HF_HOME", "~/h")], "/home/me/h/hub"),
+            (&[("HF_HOME", "/h/~")], "/h/~/hub"),
+            (&[("HF_HOME", "~root/h")], "/root/h/hub"),
+            (&[("HF_HOME", "~nobodyknows/h")], "~nobodyknows/h/hub"),
+            (&[("HUGGINGFACE_HUB_CACHE", "~/y")], "/home/me/y"),
+            (&[("HOME", "/"), ("HF_HOME", "~/h")], "/h/hub"),
+            (&[("HOME", "/me/"), ("HF_HOME", "~/h")], "/me/h/hub"),
+            (&[("HOME", ""), ("HF_HOME", "~")], "/hub"),
+            (&[("HOME", "")], "/.cache/huggingface/hub"),
+            // Variables in variables.
+            (
+                &[("XDG_CACHE_HOME", "$HOME/c")],
+                "/home/me/c/huggingface/hub",
+            ),
+            (&[("HF_HOME", "$A/h"), ("A", "/a")], "/a/h/hub"),
+            (&[("HF_HOME", "${A}x$A"), ("A", "/a")], "/ax/a/hub"),
+            (&[("HF_HOME", "$A_B/h"), ("A", "/a")], "$A_B/h/hub"),
+            (&[("HF_HOME", "/x/${NONE}/h")], "/x/${NONE}/h/hub"),
+            (&[("HF_HOME", "/x/${A"), ("A", "/a")], "/x/${A/hub"),
+            (&[("HF_HOME", "/x/$")], "/x/$/hub"),
+            (&[("HF_HOME", "/x/$$A"), ("A", "a")], "/x/$a/hub"),
+            (&[("HF_HOME", "/x/${}")], "/x/${}/hub"),
+            (&[("HF_HOME", "$A/h"), ("A", "")], "/h/hub"),
+            (&[("HF_HOME", "/x/$é"), ("é", "v")], "/x/$é/hub"),
+            (&[("HF_HOME", "/x/${é}"), ("é", "v")], "/x/v/hub"),
+            (&[("HF_HOME", "/x/$A-é"), ("A", "a")], "/x/a-é/hub"),
+            (&[("HUGGINGFACE_HUB_CACHE", "$A/y"), ("A", "/a")], "/a/y"),
+            // A value is not looked into again, but `HF_HOME` is part of another constant.
+            (&[("HF_HUB_CACHE", "/$A"), ("A", "$B"), ("B", "b")], "/$B"),
+            (&[("HF_HOME", "/$A"), ("A", "$B"), ("B", "b")], "/b/hub"),
+            (&[("HF_HOME", "$A"), ("A", "~/x")], "/home/me/x/hub"),
+            (&[("HF_HOME", "~$A"), ("A", "/x")], "/home/me/x/hub"),
+            // Empty, relative, with a slash too many.
+            (&[("HF_HOME", "")], "hub"),
+            (&[("XDG_CACHE_HOME", "")], "huggingface/hub"),
+            (&[("HF_HUB_CACHE", ""), ("HUGGINGFACE_HUB_CACHE", "/y")], ""),
+            (&[("HF_HOME", "h")], "h/hub"),
+            (&[("HF_HOME", "/h/")], "/h/hub"),
+        ] {
+            let found = hub(variables).cache;
+            assert_eq!(found.to_str(), Some(cache), "{variables:?}");
+        }
+    }
+
+    #[test]
+    fn a_cache_whose_name_is_not_utf8_is_taken_as_it_is() {
+        let name = OsString::from_vec(b"/caf\xe9".to_vec());
+        let variable = |it: &OsStr| (it == "HF_HOME").then(|| name.clone());
+        let hub = Environment {
+            variable: &variable,
+            home: &|_| None,
+        };
+        let cache = hub.hub().unwrap().cache;
+        assert_eq!(cache.as_os_str().as_bytes(), b"/caf\xe9/hub");
+    }
+
+    #[test]
+    fn address_token_and_offline_mode_come_from_the_environment() {
+        let plain = hub(&[("HF_ENDPOINT", ""), ("HF_HUB_OFFLINE", "0")]);
+        assert_eq!(
+            (plain.endpoint, plain.token, plain.offline),
+            (None, None, false)
+        );
+        let set = hub(&[
+            ("HF_ENDPOINT", "http://a//"),
+            ("HF_TOKEN", " t\r\n"),
+            ("HF_HUB_OFFLINE", "1"),
+        ]);
+        assert_eq!(set.endpoint.as_deref(), Some("http://a"));
+        assert_eq!((set.token.as_deref(), set.offline), (Some("t"), true));
+        assert!(hub(&[("TRANSFORMERS_OFFLINE", "yes")]).offline);
+        assert!(!hub(&[("TRANSFORMERS_OFFLINE", "1"), ("HF_HUB_OFFLINE", "0")]).offline);
+    }
+
+    #[test]
+    fn the_token_may_lie_in_a_file_beside_the_cache_or_elsewhere() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("token"), "stored\n").unwrap();
+        let home = home.path().to_str().unwrap();
+        let token = |variables: &[(&str, &str)]| hub(variables).token;
+        assert_eq!(token(&[("HF_HOME", home)]).as_deref(), Some("stored"));
+        for (name, value) in [("HF_TOKEN", "t"), ("HUGGING_FACE_HUB_TOKEN", "t")] {
+            let variables = [("HF_HOME", home), (name, value)];
+            assert_eq!(token(&variables).as_deref(), Some("t"));
+        }
+        let blank = [("HF_HOME", home), ("HF_TOKEN", " \n")];
+        assert_eq!(token(&blank).as_deref(), Some("stored"));
+        let path = [("HF_TOKEN_PATH", "$X/token"), ("X", home)];
+        assert_eq!(token(&path).as_deref(), Some("stored"));
+        let without = [("HF_HOME", home), ("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")];
+        assert_eq!(token(&without), None);
+    }
+
+    #[test]
+    fn without_any_folder_for_the_cache_there_is_an_error() {
+        let nothing = Environment {
+            variable: &|_| None,
+            home: &|_| None,
+        };
+        assert!(nothing.hub().is_err());
+    }
+
+    #[test]
+    fn the_system_knows_whose_home_is_where() {
+        assert_eq!(home_of(Some(OsStr::new("no such user here"))), None);
+        assert_eq!(home_of(Some(OsStr::new("nul\0inside"))), None);
+        let root = home_of(Some(OsStr::new("root")));
+        assert!(root.is_none_or(|home| home.is_absolute()));
+    }
+}
