@@ -205,11 +205,17 @@ pub fn locate(task: Task, dir: &Path) -> Result<Source, GlueError> {
     }
 }
 
-/// Whether a folder holds every split of a task.
+/// Whether a folder holds every split of a task, each with all of its files.
 #[cfg(feature = "hub")]
 pub(super) fn is_complete(task: Task, folder: &Path) -> bool {
-    let splits = || task.validation_splits().iter().chain(task.test_splits());
-    Source::at(folder).is_some_and(|source| splits().all(|name| source.has(*name)))
+    let held_out = task.validation_splits().iter().chain(task.test_splits());
+    let is_there = |source: &Source, split: SplitName| match source.layout {
+        Layout::Tsv => source.has(split),
+        Layout::Parquet => parquet::is_complete(folder, task, split),
+    };
+    Source::at(folder).is_some_and(|source| {
+        is_there(&source, SplitName::Train) && held_out.clone().all(|it| is_there(&source, *it))
+    })
 }
 
 fn folder_task(dir: &Path) -> Option<Task> {

@@ -70,12 +70,13 @@ impl RepositoryCache {
         let parent = path.parent().unwrap_or(Path::new(""));
         let up: PathBuf = parent.components().map(|_| Component::ParentDir).collect();
         let target = up.join("blobs").join(etag.as_str());
-        let pointer = self.folder(parent)?.join(path.file_name().unwrap_or_default());
+        let pointer = self
+            .folder(parent)?
+            .join(path.file_name().unwrap_or_default());
         let blob = self.blob(etag)?;
         replace(&pointer, |new| {
             // Not every file system has links.
-            std::os::unix::fs::symlink(&target, new)
-                .or_else(|_| fs::copy(&blob, new).map(|_| ()))
+            std::os::unix::fs::symlink(&target, new).or_else(|_| fs::copy(&blob, new).map(|_| ()))
         })
     }
 

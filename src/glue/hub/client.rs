@@ -1,14 +1,15 @@
 //! Requests to the hub: what a repository has, and the bytes of its files.
 
 use std::io::Read;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::Deserialize;
-use ureq::http::{HeaderMap, Response};
+use ureq::http::Response;
 use ureq::{Agent, Body};
-use url::{Host, Url};
+use url::Url;
 
+use super::address::{is_same_server, is_this_machine, redirect};
+use super::answer::{Facts, extent};
 use super::names::{Commit, ETag, FileName, shown};
 
 /// The hub, if no other address is given.
@@ -202,6 +203,10 @@ impl Client {
         for _ in 0..=MOST_REDIRECTS {
             let is_hub = is_same_server(&url, &self.endpoint);
             let mut request = self.agent.get(url.as_str());
+            if is_this_machine(&url) {
+                // A proxy elsewhere has no part in it, nor in the token.
+                request = request.config().proxy(None).build();
+            }
             // What is compressed on the way has neither the length nor the digest of the file.
             request = request.header("Accept-Encoding", "identity");
             if from > 0 {
@@ -244,107 +249,6 @@ impl Client {
     }
 }
 
-/// What the hub says of a file, in the headers of its own answers.
-#[derive(Debug, Default)]
-struct Facts {
-    linked_etag: Option<String>,
-    own_etag: Option<String>,
-    commit: Option<String>,
-    length: Option<u64>,
-}
-
-impl Facts {
-    fn note(&mut self, headers: &HeaderMap) {
-        let get = |name: &str| Some(headers.get(name)?.to_str().ok()?.to_owned());
-        let later = |old: &mut Option<String>, new: Option<String>| {
-            if new.is_some() {
-                *old = new;
-            }
-        };
-        later(&mut self.linked_etag, get("x-linked-etag"));
-        later(&mut self.own_etag, get("etag"));
-        later(&mut self.commit, get("x-repo-commit"));
-        let length = get("x-linked-size").and_then(|text| text.parse().ok());
-        self.length = length.or(self.length);
-    }
-
-    fn etag(&self) -> Result<ETag, Failure> {
-        // A large file's own tag is that of the answer which says where it lies.
-        let tag = self.linked_etag.as_ref().or(self.own_etag.as_ref());
-        let tag = tag.ok_or_else(|| Failure::Final("it comes without an ETag".to_owned()))?;
-        ETag::parse(tag)
-            .ok_or_else(|| Failure::Final(format!("its ETag, {}, names no file", shown(tag))))
-    }
-
-    fn check_commit(&self, wanted: &Commit) -> Result<(), Failure> {
-        match &self.commit {
-            Some(found) if found != wanted.as_str() => Err(Failure::Final(format!(
-                "it comes from the commit {}, not from {}",
-                shown(found),
-                wanted.as_str()
-            ))),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// Where an answer's bytes begin, and how long the whole file is.
-fn extent(response: &Response<Body>, linked: Option<u64>) -> Result<(u64, u64), Failure> {
-    let headers = response.headers();
-    let text = |name: &str| headers.get(name).and_then(|it| it.to_str().ok());
-    if let Some(encoding) = text("content-encoding").filter(|it| *it != "identity") {
-        let encoding = shown(encoding);
-        return Err(Failure::Final(format!("it comes compressed ({encoding})")));
-    }
-    let (start, length) = if response.status().as_u16() == 206 {
-        text("content-range")
-            .and_then(content_range)
-            .ok_or_else(|| Failure::Final("it comes in parts without their range".to_owned()))?
-    } else {
-        let length = text("content-length").and_then(|it| it.parse().ok());
-        (0, length.or(linked))
-    };
-    match (length, linked) {
-        (Some(length), Some(linked)) if length != linked => Err(Failure::Misfit(format!(
-            "it should have {linked} bytes, but {length} are sent"
-        ))),
-        (Some(length), _) | (None, Some(length)) => Ok((start, length)),
-        (None, None) => Err(Failure::Final("it comes without its length".to_owned())),
-    }
-}
-
-/// Reads `bytes FIRST-LAST/LENGTH`; the length may be `*`.
-fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
-    let (range, length) = text.strip_prefix("bytes ")?.split_once('/')?;
-    let (first, _) = range.split_once('-')?;
-    let length = match length {
-        "*" => None,
-        length => Some(length.parse().ok()?),
-    };
-    Some((first.parse().ok()?, length))
-}
-
-/// The URL that an answer sends to. From HTTPS there is no way back to plain HTTP.
-fn redirect(from: &Url, headers: &HeaderMap) -> Result<Url, Failure> {
-    let refuse = |why: String| Failure::Final(format!("it is redirected {why}"));
-    let location = headers.get("location").map(|it| it.as_bytes());
-    let location = location.ok_or_else(|| refuse("to nowhere".to_owned()))?;
-    let location = String::from_utf8_lossy(location);
-    let to = from
-        .join(&location)
-        .map_err(|error| refuse(format!("to {}: {error}", shown(&location))))?;
-    let is_allowed = match to.scheme() {
-        "https" => true,
-        "http" => from.scheme() == "http",
-        _ => false,
-    };
-    if !is_allowed || to.host().is_none() || !to.username().is_empty() || to.password().is_some() {
-        let (from, to) = (from.scheme(), shown(&location));
-        return Err(refuse(format!("from {from} to {to}, which is not followed")));
-    }
-    Ok(to)
-}
-
 fn unreachable(host: &str, error: &ureq::Error) -> Failure {
     let message = format!("{host}: {error}");
     match error {
@@ -352,21 +256,6 @@ fn unreachable(host: &str, error: &ureq::Error) -> Failure {
             Failure::Final(message)
         }
         _ => Failure::Passing(message),
-    }
-}
-
-fn is_same_server(a: &Url, b: &Url) -> bool {
-    a.scheme() == b.scheme()
-        && a.host() == b.host()
-        && a.port_or_known_default() == b.port_or_known_default()
-}
-
-fn is_this_machine(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
-        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
-        None => false,
     }
 }
 
@@ -401,52 +290,6 @@ mod tests {
     }
 
     #[test]
-    fn only_the_hub_itself_is_the_hub() {
-        let hub = Url::parse("https://hub.example").unwrap();
-        for (url, is_hub) in [
-            ("https://hub.example/a", true),
-            ("https://HUB.example:443/a", true),
-            ("http://hub.example/a", false),
-            ("https://hub.example:8443/a", false),
-            ("https://cdn.hub.example/a", false),
-            ("https://hub.example.evil/a", false),
-            ("https://hub.example@evil/a", false),
-        ] {
-            let url = Url::parse(url).unwrap();
-            assert_eq!(is_same_server(&url, &hub), is_hub, "{url}");
-        }
-    }
-
-    #[test]
-    fn a_redirect_stays_on_the_web_and_does_not_fall_back_to_plain_http() {
-        let to = |from: &str, location: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert("location", location.parse().unwrap());
-            redirect(&Url::parse(from).unwrap(), &headers).map(String::from)
-        };
-        let hub = "https://hub.example/a/b";
-        for (location, url) in [
-            ("https://cdn.example/x?y=z", "https://cdn.example/x?y=z"),
-            ("/x", "https://hub.example/x"),
-            ("x", "https://hub.example/a/x"),
-            ("//cdn.example/x", "https://cdn.example/x"),
-        ] {
-            assert_eq!(to(hub, location).as_deref(), Ok(url));
-        }
-        for location in [
-            "http://hub.example/x",
-            "http://127.0.0.1/x",
-            "file:///etc/passwd",
-            "ftp://hub.example/x",
-            "https://user:word@cdn.example/x",
-            "https://",
-        ] {
-            assert!(to(hub, location).is_err(), "{location}");
-        }
-        assert!(to("http://127.0.0.1/a", "http://127.0.0.1:1/x").is_ok());
-    }
-
-    #[test]
     fn an_address_that_is_none_is_refused_with_the_variables_name() {
         for address in ["huggingface.co", "ftp://hub.example", "http://", ""] {
             let refusal = Client::new(Some(address), None).unwrap_err().message();
@@ -462,14 +305,5 @@ mod tests {
             url(&["a", "b?c#d", "é f"]),
             "https://mirror.example/hub/a/b%3Fc%23d/%C3%A9%20f"
         );
-    }
-
-    #[test]
-    fn a_content_range_tells_where_its_bytes_begin() {
-        assert_eq!(content_range("bytes 5-9/10"), Some((5, Some(10))));
-        assert_eq!(content_range("bytes 5-9/*"), Some((5, None)));
-        for text in ["", "bytes */10", "bytes -5/10", "bytes 5-9/x", "5-9/10"] {
-            assert_eq!(content_range(text), None, "{text}");
-        }
     }
 }

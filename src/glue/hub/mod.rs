@@ -5,11 +5,15 @@
 //! there when its length and digest are what the hub says, and no name that a server gives leads
 //! out of the cache.
 
+mod address;
+mod answer;
 mod cache;
 mod client;
 mod download;
 mod environment;
+mod expansion;
 mod names;
+mod partial;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;

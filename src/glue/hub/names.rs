@@ -145,10 +145,7 @@ mod tests {
             parse(&format!("W/\"{DIGEST}\"")).algorithm(),
             Some(Algorithm::GitBlob)
         );
-        assert_eq!(
-            parse(&"ab".repeat(32)).algorithm(),
-            Some(Algorithm::Sha256)
-        );
+        assert_eq!(parse(&"ab".repeat(32)).algorithm(), Some(Algorithm::Sha256));
         assert_eq!(parse("\"5f3c-61a\"").algorithm(), None);
     }
 
@@ -156,8 +153,20 @@ mod tests {
     fn an_etag_that_is_no_plain_name_is_refused() {
         let long = "a".repeat(201);
         for text in [
-            "", "\"\"", "..", ".", ".hidden", "/etc/passwd", "../x", "a/b", "a\\b", "a\0b", "a b",
-            "a\nb", "é", &long,
+            "",
+            "\"\"",
+            "..",
+            ".",
+            ".hidden",
+            "/etc/passwd",
+            "../x",
+            "a/b",
+            "a\\b",
+            "a\0b",
+            "a b",
+            "a\nb",
+            "é",
+            &long,
         ] {
             assert_eq!(ETag::parse(text), None, "{text}");
         }
@@ -171,8 +180,22 @@ mod tests {
         let long = "a".repeat(241);
         let deep = "a/".repeat(600) + "a";
         for text in [
-            "", "/", "/etc/passwd", "..", "../x", "rte/../../x", "rte/./x", "rte//x", "rte/",
-            "a\\..\\b", "C:x", "a\0b", "a\nb", "a\u{1b}[2J", &long, &deep,
+            "",
+            "/",
+            "/etc/passwd",
+            "..",
+            "../x",
+            "rte/../../x",
+            "rte/./x",
+            "rte//x",
+            "rte/",
+            "a\\..\\b",
+            "C:x",
+            "a\0b",
+            "a\nb",
+            "a\u{1b}[2J",
+            &long,
+            &deep,
         ] {
             assert_eq!(FileName::parse(text), None, "{text}");
         }

@@ -29,7 +29,10 @@ impl Cells {
             Field::Bytes(bytes) => std::str::from_utf8(bytes.data()).map_err(|error| {
                 self.error(
                     column,
-                    format!("text in UTF-8, which byte {} is not", error.valid_up_to() + 1),
+                    format!(
+                        "text in UTF-8, which byte {} is not",
+                        error.valid_up_to() + 1
+                    ),
                 )
             }),
             _ => Err(self.error(column, "text".to_owned())),

@@ -19,8 +19,16 @@ use self::pages::RowGroup;
 use super::error::{GlueError, Place};
 use super::source::Request;
 use super::split::Split;
+#[cfg(feature = "hub")]
+use super::task::{SplitName, Task};
 
 pub(super) use self::shards::shards;
+
+/// Whether a split is there with all of its files.
+#[cfg(feature = "hub")]
+pub(super) fn is_complete(folder: &Path, task: Task, split: SplitName) -> bool {
+    shards::check(folder, task, split, &shards(folder, split)).is_ok()
+}
 
 /// Reads one split's shards.
 pub(super) fn read(folder: &Path, request: &Request<'_>) -> Result<Split, GlueError> {
