@@ -6,9 +6,14 @@ mod data;
 #[cfg(feature = "hub")]
 mod hub;
 #[cfg(feature = "hub")]
+mod hub_faults;
+#[cfg(feature = "hub")]
+mod hub_repository;
+#[cfg(feature = "hub")]
 mod hub_server;
 mod metrics;
 mod misfits;
+mod parquet;
 mod real;
 mod submission;
 mod summary;
