@@ -34,26 +34,37 @@ def fetch(archive: Archive, downloads: Path = DOWNLOADS) -> Path:
         path.unlink()
     print(f"  downloading {archive.project} {archive.version}", flush=True)
     partial = downloads / ".partial" / archive.project
+    try:
+        _try_often(archive, partial)
+        (partial / archive.file).replace(path)
+    finally:
+        # Nothing that is incomplete or of other content stays, on a full disk least of all.
+        shutil.rmtree(partial, ignore_errors=True)
+    return path
+
+
+def _try_often(archive: Archive, partial: Path) -> None:
+    """Downloads into an empty folder until the archive is there with the right content."""
+    found = None
     for attempt in range(TRIES):
         time.sleep(2 * attempt)
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        if _download(archive, partial) and (partial / archive.file).exists():
-            break
-        print(f"  download of {archive.file} failed (try {attempt + 1} of {TRIES})", flush=True)
-    else:
-        raise SetupError(
-            f"could not download {archive.project}=={archive.version} (see above). Check the "
-            f"network and the settings of {archive.client} (`{archive.client} config list`), then "
-            f"run `make setup` again: what is complete is kept. Or put {archive.file} into "
-            f"{downloads}/ by hand."
-        )
-    found = sha256(partial / archive.file)
-    if found != archive.sha256:
+        why = "failed"
+        if _download(archive, partial) and (partial / archive.file).is_file():
+            found = sha256(partial / archive.file)
+            if found == archive.sha256:
+                return
+            why = "gave other content than the lock says"
+        print(f"  download of {archive.file} {why} (try {attempt + 1} of {TRIES})", flush=True)
+    if found:
         raise SetupError(f"{archive.file}: SHA-256 is {found}, but the lock says {archive.sha256}")
-    (partial / archive.file).replace(path)
-    shutil.rmtree(partial)
-    return path
+    raise SetupError(
+        f"could not download {archive.project}=={archive.version} (see above). Check the "
+        f"network and the settings of {archive.client} (`{archive.client} config list`), then "
+        f"run `make setup` again: what is complete is kept. Or put {archive.file} into "
+        f"{partial.parent.parent}/ by hand."
+    )
 
 
 def sha256(path: Path) -> str:

@@ -5,6 +5,7 @@ settings, and otherwise by a plain request, for Node is not needed for anything 
 from __future__ import annotations
 
 import configparser
+import http.client
 import os
 import shutil
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 from .lock import Archive
 
 PUBLIC = "https://registry.npmjs.org"
+# What is longer is none of the archives that are pinned.
+LONGEST = 64 << 20
 
 
 def download(archive: Archive, into: Path) -> bool:
@@ -25,8 +28,9 @@ def download(archive: Archive, into: Path) -> bool:
     url = f"{registry()}/{archive.project}/-/{archive.file}"
     try:
         with urllib.request.urlopen(url, timeout=60) as answer:
-            (into / archive.file).write_bytes(answer.read())
-    except OSError as error:
+            (into / archive.file).write_bytes(answer.read(LONGEST))
+    except (OSError, http.client.HTTPException) as error:
+        # An answer that breaks off is the latter.
         print(f"  {url}: {error}")
         return False
     return True

@@ -6,6 +6,11 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+/// What the temporary files of [`write_atomically`] are called; six letters or digits follow.
+pub const PARTIAL: &str = ".regatta-";
+/// What they were called by versions before 0.2.
+pub const OLD_PARTIAL: &str = ".tmp";
+
 /// Writes a file atomically: a reader, or a machine that comes back from a power cut, finds the
 /// old content or the new, never a part.
 ///
@@ -18,8 +23,11 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     };
     // Temporary files are private by default; a result may be read by whom the umask allows.
     let mut file = tempfile::Builder::new()
+        .prefix(PARTIAL)
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(folder)?;
+    // Says that it is no leftover. Where there are no locks, nobody looks for leftovers.
+    let _ = file.as_file().try_lock();
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|e| e.error)?;

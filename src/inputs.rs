@@ -6,8 +6,10 @@ use crate::adapter::Targets;
 use crate::config::{DATA_FOLDER, DataPlan, DataSource, HUB, ModelSource, Plan, Problems};
 use crate::glue::source::LoadOptions;
 use crate::glue::{GlueError, Limits, PartitionError, TaskData, TextEncoder};
-use crate::glue::{load_with, locate, partition};
+use crate::glue::{load_with, locate, partition, tokenizer_conversion};
 use crate::model::{Architecture, ModelConfig, ModelFiles};
+use crate::peft::PeftFolder;
+use crate::tensors::conversion;
 
 /// What training starts from.
 #[derive(Debug)]
@@ -61,8 +63,11 @@ pub fn check_local(plan: &Plan) -> Result<(), Problems> {
     if matches!(plan.data.source, DataSource::Folder(_)) {
         load_data(plan, &mut problems);
     }
-    if !matches!(plan.model.source, ModelSource::Hub(_)) {
-        load_model(plan, &mut problems);
+    if !matches!(plan.model.source, ModelSource::Hub(_))
+        && let Some((model, ..)) = load_model(plan, &mut problems)
+        && let Err(error) = model.checkpoint(plan.data.task.num_labels() as i64, plan.seed)
+    {
+        problems.report_error("model", error);
     }
     problems.into_result(())
 }
@@ -145,18 +150,18 @@ fn load_model(
     plan: &Plan,
     problems: &mut Problems,
 ) -> Option<(ModelFiles, ModelConfig, TextEncoder)> {
-    let (model, tokenizer_key) = match &plan.model.source {
-        ModelSource::Folder(folder) => (snapshot(folder.clone(), problems)?, "model"),
+    let model = match &plan.model.source {
+        ModelSource::Folder(folder) => snapshot(folder.clone(), problems)?,
         ModelSource::Hub(name) => {
             let folder = locate::model_dir(name)
                 .map_err(|error| problems.report_error("model", error))
                 .ok()?;
-            (snapshot(folder, problems)?, "model")
+            snapshot(folder, problems)?
         }
         ModelSource::Random {
             architecture,
             tokenizer,
-        } => (random(architecture, tokenizer, problems)?, "tokenizer"),
+        } => random(architecture, tokenizer, problems)?,
     };
     let config = model
         .config()
@@ -170,15 +175,21 @@ fn load_model(
         &plan.model.source,
         plan.data.max_seq_length as usize,
     )
-    .map_err(|error| {
-        let key = match error {
-            GlueError::SequenceLength { .. } => "max_seq_length",
-            _ => tokenizer_key,
-        };
-        problems.report_error(key, error);
-    })
+    .map_err(|error| problems.report_error(key_of(&error, plan, "model"), error))
     .ok()?;
     Some((model, config, encoder))
+}
+
+/// The setting under which an error of tokenising is reported: the one that named the tokenizer
+/// where that is to blame.
+#[must_use]
+pub fn key_of(error: &GlueError, plan: &Plan, otherwise: &'static str) -> &'static str {
+    match (error, &plan.model.source) {
+        (GlueError::SequenceLength { .. }, _) => "max_seq_length",
+        (_, ModelSource::Random { .. }) => "tokenizer",
+        (GlueError::Model { .. }, _) => "model",
+        _ => otherwise,
+    }
 }
 
 /// A snapshot folder with all that it needs.
@@ -198,11 +209,16 @@ fn snapshot(folder: PathBuf, problems: &mut Problems) -> Option<ModelFiles> {
         .collect();
     if !missing.is_empty() {
         let wrong = format_args!("the folder has no {}", missing.join(", no "));
-        problems.report(
-            "model",
-            wrong,
-            "name a Hugging Face snapshot, which has them",
-        );
+        let pickle = "pytorch_model.bin";
+        if missing.contains(&"model.safetensors") && folder.join(pickle).is_file() {
+            let wrong = format_args!("{wrong}, but {pickle}, a Python pickle");
+            problems.report("model", wrong, conversion(pickle, "model.safetensors"));
+            return None;
+        }
+        let conversion = tokenizer_conversion(&folder);
+        let conversion = conversion.filter(|_| missing.contains(&"tokenizer.json"));
+        let right = || "name a Hugging Face snapshot, which has them".to_owned();
+        problems.report("model", wrong, conversion.unwrap_or_else(right));
         return None;
     }
     Some(ModelFiles::Snapshot(folder))
@@ -232,12 +248,9 @@ fn encoder(
     match model {
         ModelFiles::Snapshot(folder) => TextEncoder::from_model_dir(folder, max_seq_length),
         ModelFiles::Random { config, tokenizer } => {
-            let size = |size: i64| usize::try_from(size).unwrap_or(0);
             let limits = Limits {
-                model: source.to_string(),
-                vocabulary: size(config.vocab_size),
-                positions: size(config.max_tokens()),
-                pad_id: u32::try_from(config.pad_token_id).unwrap_or(0),
+                tokenizer_class: None,
+                ..Limits::of(source.to_string(), config)
             };
             TextEncoder::new(tokenizer, &limits, max_seq_length)
         }
@@ -245,12 +258,13 @@ fn encoder(
 }
 
 fn check_init_adapter(plan: &Plan, problems: &mut Problems) {
-    if let Some(folder) = &plan.model.init_adapter {
-        problems.require(
-            folder.join("adapter_config.json").is_file(),
-            "init_adapter",
-            "there is no adapter_config.json in that folder",
-            "name a folder that PEFT saved",
-        );
+    let Some(folder) = &plan.model.init_adapter else {
+        return;
+    };
+    if !folder.join("adapter_config.json").is_file() {
+        let wrong = "there is no adapter_config.json in that folder";
+        problems.report("init_adapter", wrong, "name a folder that PEFT saved");
+    } else if let Err(error) = PeftFolder::read(folder) {
+        problems.report_error("init_adapter", error);
     }
 }

@@ -34,14 +34,16 @@
 //! * [`calibrate`]: how lanes divide the cores best, measured and remembered.
 //! * [`cli`]: one file per subcommand.
 //!
-//! And below everything: [`files`] (whole or not there), [`table`] (shown, or
-//! written for programs), [`torch`] (what tch does not offer) and [`allocator`].
+//! And below everything: [`files`] (whole or not there), [`ports`] (connections, bounded), [`table`]
+//! (shown, or written for programs), [`clock`] (the machine's, which may be wrong), [`torch`] (what
+//! tch does not offer) and [`allocator`].
 
 pub mod adapter;
 pub mod aggregate;
 pub mod allocator;
 pub mod calibrate;
 pub mod cli;
+pub mod clock;
 pub mod compare;
 pub mod config;
 pub mod control;
@@ -51,6 +53,7 @@ pub mod glue;
 pub mod inputs;
 pub mod model;
 pub mod peft;
+pub mod ports;
 pub mod record;
 pub mod report;
 pub mod sweep;

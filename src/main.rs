@@ -19,6 +19,7 @@ fn main() -> ExitCode {
     {
         restart();
     }
+    regatta::ports::raise_limit();
     regatta::cli::main(std::env::args_os())
 }
 

@@ -41,6 +41,9 @@ pub struct Column {
     pub title: String,
 }
 
+/// How a number that is none is shown, and written as CSV; JSON has `null` for it.
+pub const NAN: &str = "NaN";
+
 /// What stands in one place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cell {
@@ -48,6 +51,8 @@ pub struct Cell {
     pub value: Value,
     /// The text for people.
     pub shown: String,
+    /// Whether it is a number that is none, for which `value` has no form.
+    is_nan: bool,
 }
 
 impl Cell {
@@ -56,6 +61,15 @@ impl Cell {
         Self {
             value: value.into(),
             shown: shown.into(),
+            is_nan: false,
+        }
+    }
+
+    /// A number that is shown as something else. One that is not finite is NaN for programs.
+    pub fn of_number(number: f64, shown: impl Into<String>) -> Self {
+        Self {
+            is_nan: !number.is_finite(),
+            ..Self::new(number, shown)
         }
     }
 
@@ -68,13 +82,13 @@ impl Cell {
     /// A number with so many digits behind the point, or nothing.
     pub fn number(number: impl Into<Option<f64>>, digits: usize) -> Self {
         let number = number.into();
-        number.map_or_else(Self::none, |x| Self::new(x, format!("{x:.digits$}")))
+        number.map_or_else(Self::none, |x| Self::of_number(x, show_number(x, digits)))
     }
 
     /// A number of any magnitude, or nothing.
     pub fn scientific(number: impl Into<Option<f64>>) -> Self {
         let number = number.into();
-        number.map_or_else(Self::none, |x| Self::new(x, format!("{x:.1e}")))
+        number.map_or_else(Self::none, |x| Self::of_number(x, show_small(x)))
     }
 
     /// A count, with a dot for none: a table of zeros hides what happened.
@@ -99,6 +113,24 @@ pub fn count(number: impl std::fmt::Display, what: &str) -> String {
     format!("{number} {what}{plural}")
 }
 
+/// A number with so many digits behind the point; [`NAN`] if it is none.
+#[must_use]
+pub fn show_number(number: f64, digits: usize) -> String {
+    match number.is_finite() {
+        true => format!("{number:.digits$}"),
+        false => NAN.to_owned(),
+    }
+}
+
+/// A number of any magnitude; [`NAN`] if it is none.
+#[must_use]
+pub fn show_small(number: f64) -> String {
+    match number.is_finite() {
+        true => format!("{number:.1e}"),
+        false => NAN.to_owned(),
+    }
+}
+
 /// Bytes for people, with a decimal unit.
 #[must_use]
 pub fn show_bytes(bytes: u64) -> String {
@@ -118,7 +150,7 @@ impl<T: Into<Value>> From<T> for Cell {
             Value::String(text) => text.clone(),
             other => other.to_string(),
         };
-        Self { value, shown }
+        Self::new(value, shown)
     }
 }
 
@@ -203,7 +235,7 @@ impl Table {
         let mut numeric = vec![false; self.titles().count()];
         for row in self.visible_rows() {
             for (numeric, cell) in numeric.iter_mut().zip(row) {
-                *numeric |= cell.value.is_number();
+                *numeric |= cell.value.is_number() || cell.is_nan;
             }
         }
         numeric
@@ -250,6 +282,7 @@ fn text_cell((cell, numeric): (&Cell, &bool)) -> TextCell {
 /// A value as CSV has it; nothing is empty.
 fn plain(cell: &Cell) -> String {
     match &cell.value {
+        _ if cell.is_nan => NAN.to_owned(),
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
@@ -373,8 +406,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_number_is_null() {
-        assert_eq!(Cell::number(f64::NAN, 2).value, Value::Null);
+    fn what_is_not_a_number_is_null_in_json_and_nan_in_csv_and_for_people() {
+        let mut table = Table::new("scores", &[("a", "a"), ("b", "b"), ("c", "c"), ("d", "d")]);
+        table.add_row([
+            Cell::number(f64::NAN, 2),
+            Cell::scientific(f64::NEG_INFINITY),
+            Cell::of_number(-f64::NAN, "f1 NaN"),
+            Cell::none(),
+        ]);
+        let json: Value = serde_json::from_str(&render(&[&table], Format::Json).unwrap()).unwrap();
+        for key in ["a", "b", "c", "d"] {
+            assert!(json[0][key].is_null(), "{json}");
+        }
+        assert_eq!(
+            render(&[&table], Format::Csv).unwrap(),
+            "a,b,c,d\nNaN,NaN,NaN,"
+        );
+        let text = render(&[&table], Format::Md).unwrap();
+        assert!(text.contains("| NaN | NaN | f1 NaN | –"), "{text}");
         assert_eq!(Cell::number(None, 2), Cell::none());
         assert_eq!(Cell::count(0u64).shown, "·");
     }

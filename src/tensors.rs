@@ -3,15 +3,22 @@
 //! A [`tch::Tensor`] cannot be shared between threads; a [`TensorMap`] can, so that a thousand
 //! clients read one snapshot. Values are float32, as everything that is trained or folded is.
 
+mod index;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use memmap2::Mmap;
+use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use tch::{Device, Kind, Tensor};
 
+pub use index::{TensorInfo, index};
+
 use crate::files;
+use crate::torch::TorchError;
 
 /// A float32 tensor in host memory, row-major.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,7 +56,13 @@ pub enum TensorError {
     },
     /// libtorch refused an operation.
     #[error(transparent)]
-    Torch(#[from] tch::TchError),
+    Torch(#[from] TorchError),
+}
+
+impl From<tch::TchError> for TensorError {
+    fn from(error: tch::TchError) -> Self {
+        Self::Torch(error.into())
+    }
 }
 
 impl HostTensor {
@@ -119,6 +132,25 @@ impl HostTensor {
         &mut self.values
     }
 
+    /// The first value that is NaN or infinite, and its position by dimension.
+    #[must_use]
+    pub fn not_finite(&self) -> Option<(Vec<i64>, f32)> {
+        // Without a branch per value, so that a part is looked at many values at a time.
+        let bad = |part: &[f32]| part.iter().fold(false, |bad, x| bad | !x.is_finite());
+        let part = self.values.chunks(NOT_FINITE_AT_ONCE).position(bad)?;
+        let start = part * NOT_FINITE_AT_ONCE;
+        let inside = self.values[start..].iter().position(|x| !x.is_finite())?;
+        let mut rest = (start + inside) as i64;
+        let value = self.values[start + inside];
+        let mut position: Vec<i64> = Vec::with_capacity(self.shape.len());
+        for size in self.shape.iter().rev() {
+            position.push(rest % size);
+            rest /= size;
+        }
+        position.reverse();
+        Some((position, value))
+    }
+
     /// Bytes of its values.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -133,6 +165,9 @@ impl HostTensor {
         Cow::Owned(self.values.iter().flat_map(|v| v.to_le_bytes()).collect())
     }
 }
+
+/// Values that are looked through at once for one that is not finite.
+const NOT_FINITE_AT_ONCE: usize = 4096;
 
 /// Tensors by name, in name order. Serialises as safetensors.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -185,17 +220,8 @@ impl TensorMap {
     /// # Errors
     /// [`TensorError::Io`] and [`TensorError::Format`], which name the file.
     pub fn read(path: &Path) -> Result<Self, TensorError> {
-        let file = std::fs::File::open(path).map_err(|source| TensorError::Io {
-            path: path.into(),
-            source,
-        })?;
-        // SAFETY: the map is only read, and copied from before this function returns. A file that
-        // another process shortens meanwhile ends this one with SIGBUS, as with any mapped file.
-        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|source| TensorError::Io {
-            path: path.into(),
-            source,
-        })?;
-        Self::decode(&map).map_err(|reason| TensorError::Format {
+        let bytes = map(path)?;
+        Self::decode(&bytes).map_err(|reason| TensorError::Format {
             path: path.into(),
             reason,
         })
@@ -237,7 +263,7 @@ impl TensorMap {
     /// # Errors
     /// What is wrong with the bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
-        let file = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
+        let file = SafeTensors::deserialize(bytes).map_err(|e| no_tensors(bytes, &e))?;
         let mut tensors = BTreeMap::new();
         for (name, view) in file.iter() {
             // Integer buffers (position ids, say) are made by the model, never loaded.
@@ -248,6 +274,32 @@ impl TensorMap {
             tensors.insert(name.to_owned(), HostTensor { shape, values });
         }
         Ok(Self(tensors))
+    }
+}
+
+/// A file's bytes, without a copy.
+fn map(path: &Path) -> Result<Mmap, TensorError> {
+    let failed = |source| TensorError::Io {
+        path: path.into(),
+        source,
+    };
+    let file = std::fs::File::open(path).map_err(failed)?;
+    // SAFETY: the map is only read, and by functions of this module that copy from it before they
+    // return. A file that another process shortens meanwhile ends this one with SIGBUS, as with
+    // any mapped file.
+    unsafe { Mmap::map(&file) }.map_err(failed)
+}
+
+/// Why bytes are no safetensors file, and what would be right.
+fn no_tensors(bytes: &[u8], error: &SafeTensorError) -> String {
+    if bytes.starts_with(b"version https://git-lfs") {
+        return "it is a pointer of Git LFS; `git lfs pull` fetches the file".to_owned();
+    }
+    match error {
+        SafeTensorError::MetadataIncompleteBuffer => {
+            "it is cut off, or longer than its header says; fetch it anew".to_owned()
+        }
+        other => format!("not a sound safetensors file: {other}"),
     }
 }
 
@@ -278,6 +330,18 @@ fn floats(view: &TensorView<'_>) -> Option<Vec<f32>> {
         Dtype::BF16 => two(|c| half::bf16::from_le_bytes(c).to_f32()),
         _ => return None,
     })
+}
+
+/// How to make a safetensors file of a Python pickle beside it, which Regatta does not read: what a
+/// pickle holds is a program.
+#[must_use]
+pub fn conversion(pickle: &str, safetensors: &str) -> String {
+    // Tensors that share memory are saved each on its own.
+    format!(
+        "convert it, in its folder, by: python3 -c \"import torch, safetensors.torch as s; \
+         s.save_file({{k: v.clone().contiguous() for k, v in torch.load('{pickle}', \
+         map_location='cpu', weights_only=True).items()}}, '{safetensors}', {{'format': 'pt'}})\""
+    )
 }
 
 impl FromIterator<(String, HostTensor)> for TensorMap {

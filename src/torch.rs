@@ -1,11 +1,15 @@
 //! What libtorch can do and tch does not offer, mostly through the C++ in `csrc/`.
 
+mod error;
+
 use std::ffi::{CStr, c_char, c_int};
 use std::panic::resume_unwind;
 use std::thread;
 
 use tch::{Device, Kind, TchError, Tensor};
 use torch_sys::C_tensor;
+
+pub use error::{TorchError, log_panics, without_stack_trace};
 
 unsafe extern "C" {
     fn shim_err() -> *const c_char;

@@ -60,7 +60,7 @@ impl Adapter for Outer {
         Ok(Box::new(self.clone()))
     }
 
-    fn rank(&self, updates: usize) -> i64 {
+    fn rank(&self, _group: &LayerGroup, updates: usize) -> i64 {
         updates as i64
     }
 

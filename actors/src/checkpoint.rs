@@ -5,15 +5,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::learner::Digest;
-use crate::ledger::RecordError;
+use crate::ledger::{LedgerMark, RecordError};
+use crate::place::Place;
 use crate::plan::{CheckpointPolicy, ClockMode, FederationPlan};
 
+const NAME: &str = "regatta checkpoint ";
+/// The format that is written.
+const VERSION: u64 = 1;
 const MAGIC: &str = "regatta checkpoint 1 ";
 const EXTENSION: &str = "checkpoint";
 
@@ -28,6 +33,9 @@ pub struct Checkpoint {
     pub round: u32,
     /// Ledger entries until then.
     pub recorded: u64,
+    /// The ledger until then; `None`: there is none, or an older version wrote this.
+    #[serde(default)]
+    pub ledger: Option<LedgerMark>,
     /// The scheduler's state.
     #[serde(with = "serde_bytes")]
     pub(crate) scheduler: Vec<u8>,
@@ -42,7 +50,7 @@ pub struct Checkpoint {
 /// A folder of checkpoints of one plan.
 #[derive(Debug, Clone)]
 pub struct CheckpointStore {
-    folder: PathBuf,
+    place: Arc<Place>,
     keep: u32,
     plan: Digest,
     course: BTreeMap<String, String>,
@@ -53,7 +61,7 @@ impl CheckpointStore {
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>, plan: &FederationPlan) -> Self {
         Self {
-            folder: folder.into(),
+            place: Arc::new(Place::new(folder.into())),
             keep: plan.checkpoints.keep,
             plan: digest(plan),
             course: plan.course.clone(),
@@ -76,14 +84,15 @@ impl CheckpointStore {
     /// bytes. What was there before stays loadable if this fails.
     ///
     /// # Errors
-    /// When something cannot be written.
+    /// When something cannot be written, or the folder that this one is in was moved, deleted or
+    /// replaced since this store was made.
     pub fn save(&self, checkpoint: &Checkpoint) -> Result<u64, RecordError> {
         let path = self.path(checkpoint.round);
         let failed = |e: std::io::Error| RecordError::file(&path, "write", e);
         let body = rmp_serde::to_vec_named(checkpoint)
             .map_err(|e| RecordError::file(&path, "write", e))?;
         let head = format!("{MAGIC}{}\n", Digest::of(&body).0);
-        fs::create_dir_all(&self.folder).map_err(failed)?;
+        self.place.make().map_err(failed)?;
         let partial = path.with_extension("partial");
         let written = write_synced(&partial, &[head.as_bytes(), &body]);
         let written = written.and_then(|()| fs::rename(&partial, &path));
@@ -92,7 +101,7 @@ impl CheckpointStore {
             let _ = fs::remove_file(&partial);
             return Err(failed(error));
         }
-        sync_folder(&self.folder).map_err(failed)?;
+        self.place.sync().map_err(failed)?;
         self.prune()?;
         Ok((head.len() + body.len()) as u64)
     }
@@ -104,7 +113,7 @@ impl CheckpointStore {
     pub fn latest(&self) -> Result<Option<Checkpoint>, RecordError> {
         let mut first_error = None;
         for path in self.list()?.into_iter().rev() {
-            match self.load(&path) {
+            match load(&path) {
                 Ok(checkpoint) => return self.of_this_plan(&path, checkpoint).map(Some),
                 Err(error) => {
                     tracing::warn!("{error}; trying the one before");
@@ -128,27 +137,16 @@ impl CheckpointStore {
         Err(RecordError::file(path, "go on from", reason))
     }
 
-    fn load(&self, path: &Path) -> Result<Checkpoint, RecordError> {
-        let failed = |reason: String| RecordError::file(path, "load", reason);
-        let bytes = fs::read(path).map_err(|e| failed(e.to_string()))?;
-        let not_one = || failed("it is no checkpoint".into());
-        let rest = bytes.strip_prefix(MAGIC.as_bytes()).ok_or_else(not_one)?;
-        let end = rest.iter().position(|&b| b == b'\n').ok_or_else(not_one)?;
-        let (digest, body) = (&rest[..end], &rest[end + 1..]);
-        if Digest::of(body).0.as_bytes() != digest {
-            return Err(failed("it is damaged: its digest does not match".into()));
-        }
-        rmp_serde::from_slice(body).map_err(|e| failed(e.to_string()))
-    }
-
     fn path(&self, round: u32) -> PathBuf {
-        self.folder.join(format!("round-{round:08}.{EXTENSION}"))
+        self.place
+            .folder()
+            .join(format!("round-{round:08}.{EXTENSION}"))
     }
 
     /// The files, oldest first.
     fn list(&self) -> Result<Vec<PathBuf>, RecordError> {
-        let failed = |e| RecordError::file(&self.folder, "list", e);
-        let entries = match fs::read_dir(&self.folder) {
+        let failed = |e| RecordError::file(self.place.folder(), "list", e);
+        let entries = match fs::read_dir(self.place.folder()) {
             Ok(entries) => entries,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(e) => return Err(failed(e)),
@@ -170,17 +168,50 @@ impl CheckpointStore {
     }
 }
 
-fn write_synced(path: &Path, parts: &[&[u8]]) -> std::io::Result<()> {
+/// Reads a checkpoint. Nothing of it is taken for true, and no more memory asked for than its first
+/// line takes, before its digest is found right.
+fn load(path: &Path) -> Result<Checkpoint, RecordError> {
+    let failed = |reason: String| RecordError::file(path, "load", reason);
+    let io = |error: std::io::Error| failed(error.to_string());
+    let mut file = File::open(path).map_err(io)?;
+    let mut head = Vec::new();
+    let longest = (MAGIC.len() + 2 * blake3::OUT_LEN + 1) as u64;
+    (&file).take(longest).read_to_end(&mut head).map_err(io)?;
+    let digest = head.strip_prefix(MAGIC.as_bytes());
+    let digest = digest.and_then(|rest| rest.strip_suffix(b"\n"));
+    let digest = digest.ok_or_else(|| failed(not_one(&head)))?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(&mut file).map_err(io)?;
+    if hasher.finalize().to_hex().as_bytes() != digest {
+        return Err(failed("it is damaged: its digest does not match".into()));
+    }
+    let mut body = Vec::new();
+    file.seek(SeekFrom::Start(longest)).map_err(io)?;
+    file.read_to_end(&mut body).map_err(io)?;
+    rmp_serde::from_slice(&body).map_err(|error| failed(error.to_string()))
+}
+
+/// What is wrong with a file that begins so.
+fn not_one(head: &[u8]) -> String {
+    let version = head.strip_prefix(NAME.as_bytes());
+    let version = version.and_then(|rest| rest.split(|byte| *byte == b' ').next());
+    let version = version.and_then(|text| str::from_utf8(text).ok()?.parse::<u64>().ok());
+    match version {
+        Some(version) if version > VERSION => format!(
+            "a newer version wrote it: its format is {version}, and this version reads up to \
+             {VERSION}"
+        ),
+        _ => "it is no checkpoint".into(),
+    }
+}
+
+/// Writes a file and waits until it is on the disk.
+pub(crate) fn write_synced(path: &Path, parts: &[&[u8]]) -> std::io::Result<()> {
     let mut file = File::create(path)?;
     for part in parts {
         file.write_all(part)?;
     }
     file.sync_all()
-}
-
-/// Makes a rename in a folder last.
-fn sync_folder(folder: &Path) -> std::io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 /// The longest value that is shown.
@@ -221,116 +252,4 @@ fn digest(plan: &FederationPlan) -> Digest {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plan::ClientPlan;
-
-    fn plan() -> FederationPlan {
-        FederationPlan::new("test", 1, vec![ClientPlan::new("a", 1)])
-    }
-
-    fn checkpoint(store: &CheckpointStore, round: u32) -> Checkpoint {
-        Checkpoint {
-            plan: store.plan().clone(),
-            course: store.course().clone(),
-            round,
-            recorded: 7,
-            scheduler: vec![1],
-            folder: vec![2; 1000],
-            slots: vec![],
-        }
-    }
-
-    #[test]
-    fn the_last_ones_are_kept_and_the_newest_is_loaded() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = CheckpointStore::new(folder.path().join("new"), &plan());
-        assert_eq!(store.latest(), Ok(None));
-        for round in 1..=5 {
-            store.save(&checkpoint(&store, round)).unwrap();
-        }
-        assert_eq!(store.list().unwrap().len(), 3);
-        assert_eq!(store.latest(), Ok(Some(checkpoint(&store, 5))));
-    }
-
-    #[test]
-    fn a_damaged_one_is_passed_over_for_the_one_before() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = CheckpointStore::new(folder.path(), &plan());
-        for round in 1..=2 {
-            store.save(&checkpoint(&store, round)).unwrap();
-        }
-        let damage = |round| {
-            let mut bytes = fs::read(store.path(round)).unwrap();
-            let middle = bytes.len() / 2;
-            bytes[middle] ^= 1;
-            fs::write(store.path(round), bytes).unwrap();
-        };
-        damage(2);
-        assert_eq!(store.latest(), Ok(Some(checkpoint(&store, 1))));
-        damage(1);
-        let error = store.latest().unwrap_err().to_string();
-        assert!(
-            error.contains("round-00000002") && error.contains("digest"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn another_plan_s_checkpoint_is_refused_but_lanes_may_change() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = CheckpointStore::new(folder.path(), &plan());
-        store.save(&checkpoint(&store, 1)).unwrap();
-        let more_lanes = FederationPlan { lanes: 4, ..plan() };
-        let store = CheckpointStore::new(folder.path(), &more_lanes);
-        assert!(store.latest().unwrap().is_some());
-        let other_seed = FederationPlan { seed: 2, ..plan() };
-        let store = CheckpointStore::new(folder.path(), &other_seed);
-        let error = store.latest().unwrap_err().to_string();
-        assert!(error.contains("another plan"), "{error}");
-    }
-
-    #[test]
-    fn what_was_changed_in_the_course_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let with = |entries: &[(&str, &str)]| FederationPlan {
-            course: entries
-                .iter()
-                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-                .collect(),
-            ..plan()
-        };
-        let long = "x".repeat(100);
-        let first = with(&[("lr", "0.1"), ("r", "4"), ("data", &long), ("seed", "1")]);
-        let store = CheckpointStore::new(folder.path(), &first);
-        store.save(&checkpoint(&store, 1)).unwrap();
-        assert!(store.latest().unwrap().is_some());
-        let other = with(&[("lr", "0.2"), ("bias", "all"), ("data", "y"), ("seed", "1")]);
-        let error = CheckpointStore::new(folder.path(), &other).latest();
-        let error = error.unwrap_err().to_string();
-        for change in [
-            "bias was not set and is all now",
-            "data is not what it was",
-            "lr was 0.1 and is 0.2 now",
-            "r was 4 and is not set now",
-        ] {
-            assert!(error.contains(change), "{error}");
-        }
-        assert!(!error.contains("seed"), "{error}");
-    }
-
-    #[test]
-    fn a_folder_that_cannot_be_written_is_an_error_and_leaves_what_is_there() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = CheckpointStore::new(folder.path(), &plan());
-        store.save(&checkpoint(&store, 1)).unwrap();
-        // A folder in the way of the temporary file.
-        fs::create_dir(store.path(2).with_extension("partial")).unwrap();
-        let error = store.save(&checkpoint(&store, 2)).unwrap_err().to_string();
-        assert!(
-            error.contains("cannot write") && error.contains("round-00000002"),
-            "{error}"
-        );
-        assert_eq!(store.latest(), Ok(Some(checkpoint(&store, 1))));
-    }
-}
+mod tests;

@@ -1,12 +1,19 @@
 //! Steering a run from outside: a [`ControlHandle`] sends commands, the run holds the [`Control`].
 
+use std::ops::RangeInclusive;
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::board::Board;
 use crate::learner::ClientId;
+
+/// Factors that a client can be made slower by. Far beyond them virtual time, which counts
+/// nanoseconds and 584 years, would stand still or be at its end.
+pub const SLOWDOWNS: RangeInclusive<f64> = 1e-3..=1e6;
 
 /// A command to a running federation.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -37,7 +44,8 @@ pub enum ControlCommand {
     SlowClient {
         /// Which.
         client: ClientId,
-        /// Its training takes so many times as long as its profile says; 1: as it says.
+        /// Its training takes so many times as long as its profile says; 1: as it says. One of
+        /// [`SLOWDOWNS`].
         factor: f64,
     },
 }
@@ -70,10 +78,33 @@ pub struct RunStatus {
     pub over: bool,
 }
 
+/// Why a command is not confirmed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unconfirmed {
+    /// There is no run to take it.
+    #[error("the run is over")]
+    Over,
+    /// The run does not follow it.
+    #[error("{0}")]
+    Refused(String),
+    /// The run has not answered yet; it may still follow it.
+    #[error("the run has not answered for {} s, and may still follow", .0.as_secs_f64())]
+    Late(Duration),
+}
+
+/// A command on its way to the run.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub command: ControlCommand,
+    /// Where it is to be said whether it is followed.
+    pub confirm: Option<SyncSender<Result<(), Unconfirmed>>>,
+}
+
 /// Sends commands to a run and reads its status board; cheap to clone, usable on any thread.
 #[derive(Debug, Clone)]
 pub struct ControlHandle {
-    commands: mpsc::UnboundedSender<ControlCommand>,
+    commands: mpsc::UnboundedSender<Order>,
     board: Arc<Board>,
     status: Arc<Mutex<RunStatus>>,
 }
@@ -81,7 +112,7 @@ pub struct ControlHandle {
 /// The run's end of a [`ControlHandle`].
 #[derive(Debug)]
 pub struct Control {
-    pub(crate) commands: mpsc::UnboundedReceiver<ControlCommand>,
+    pub(crate) commands: mpsc::UnboundedReceiver<Order>,
     pub(crate) board: Arc<Board>,
     pub(crate) status: Arc<Mutex<RunStatus>>,
 }
@@ -109,7 +140,26 @@ pub fn control() -> (ControlHandle, Control) {
 impl ControlHandle {
     /// Sends a command. Returns whether the run is still there to take it.
     pub fn send(&self, command: ControlCommand) -> bool {
-        self.commands.send(command).is_ok()
+        let confirm = None;
+        self.commands.send(Order { command, confirm }).is_ok()
+    }
+
+    /// Sends a command and waits until the run says that it follows it: one that changes the
+    /// run's course is then written down, and takes effect even if the run is killed before and
+    /// resumed. Blocks for as long as `patience` at most.
+    ///
+    /// # Errors
+    /// When the run does not say so; see [`Unconfirmed`].
+    pub fn order(&self, command: ControlCommand, patience: Duration) -> Result<(), Unconfirmed> {
+        let (sender, confirmed) = sync_channel(1);
+        let confirm = Some(sender);
+        let sent = self.commands.send(Order { command, confirm });
+        sent.map_err(|_| Unconfirmed::Over)?;
+        match confirmed.recv_timeout(patience) {
+            Ok(answer) => answer,
+            Err(RecvTimeoutError::Timeout) => Err(Unconfirmed::Late(patience)),
+            Err(RecvTimeoutError::Disconnected) => Err(Unconfirmed::Over),
+        }
     }
 
     /// Where the run is.

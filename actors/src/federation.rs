@@ -10,17 +10,18 @@ use tokio::sync::{mpsc, oneshot};
 use crate::bus::Bus;
 use crate::checkpoint::{Checkpoint, CheckpointStore};
 use crate::client::ClientActor;
-use crate::control::{Control, ControlCommand, Intervention};
+use crate::control::{Control, Intervention, Order};
 use crate::event::Observer;
+use crate::interventions::InterventionLog;
 use crate::lanes::{LaneStarter, Lanes};
 use crate::learner::Learner;
 use crate::ledger::Sink;
-use crate::message::Input;
 use crate::plan::FederationPlan;
 use crate::run::{RunError, RunOutcome};
 use crate::scheduler::{Beginning, Scheduler};
-use crate::scheduler_actor::{ClientFactory, Crew, OutcomeSender, SchedulerActor, Tells};
+use crate::scheduler_actor::{ClientFactory, Crew, OutcomeSender, SchedulerActor};
 use crate::server_actor::{ServerActor, ServerStart};
+use crate::tells::Tells;
 use crate::watchdog::{Pulse, Watchdog};
 
 /// What a run is started with.
@@ -39,6 +40,8 @@ pub(crate) struct Record {
     pub sink: Option<Box<dyn Sink + Send>>,
     pub store: Option<CheckpointStore>,
     pub beginning: Option<Box<Checkpoint>>,
+    /// Where commands from outside are written down.
+    pub log: Option<InterventionLog>,
     /// Commands from outside that are known beforehand.
     pub interventions: Vec<Intervention>,
 }
@@ -151,6 +154,7 @@ impl<L: Learner> Start<L> {
             board: self.control.board.clone(),
             status: self.control.status.clone(),
             sink: self.record.sink.take(),
+            log: self.record.log.take(),
         };
         Ok(SchedulerActor::new(machine, tells, outcome).start())
     }
@@ -162,7 +166,7 @@ impl<L: Learner> Start<L> {
     ) -> Result<Addr<ServerActor<L>>, RunError> {
         let start = ServerStart {
             learner: self.learner.clone(),
-            run: self.plan.run_id(),
+            plan: self.plan.clone(),
             store: self.record.store.take(),
             beginning: self.record.beginning.take(),
         };
@@ -202,10 +206,10 @@ impl<L: Learner> Start<L> {
 }
 
 async fn forward<L: Learner>(
-    mut commands: mpsc::UnboundedReceiver<ControlCommand>,
+    mut commands: mpsc::UnboundedReceiver<Order>,
     scheduler: Addr<SchedulerActor<L>>,
 ) {
-    while let Some(command) = commands.recv().await {
-        scheduler.do_send(Input::Control(command));
+    while let Some(order) = commands.recv().await {
+        scheduler.do_send(order);
     }
 }

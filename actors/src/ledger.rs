@@ -3,18 +3,23 @@
 //! It holds no wall time and nothing that depends on threads or on the number of lanes, so two
 //! runs of a plan have the same ledger, byte for byte.
 
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::VirtualTime;
-use crate::control::{ControlCommand, Intervention};
+use crate::control::Intervention;
 use crate::event::Event;
+use crate::json_lines::{self, JsonLines};
 use crate::run::Ending;
+
+mod writer;
+
+pub use writer::LedgerMark;
+pub(crate) use writer::LedgerWriter;
 
 /// One line of the ledger.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -77,9 +82,14 @@ pub(crate) trait Sink {
         Ok(())
     }
 
-    /// Makes sure that what was taken is on the disk.
+    /// Makes sure that what was taken is on the disk, where others look for it.
     fn sync(&mut self) -> Result<(), RecordError> {
         Ok(())
+    }
+
+    /// Where a file is that was taken so many entries; `None`: there is no file, or it has more.
+    fn mark(&self, _entries: u64) -> Option<LedgerMark> {
+        None
     }
 }
 
@@ -89,87 +99,17 @@ pub(crate) fn line(entry: &Entry) -> Result<String, RecordError> {
         .map_err(|error| RecordError::file(Path::new("the ledger"), "write to", error))
 }
 
-/// Writes a ledger.
-#[derive(Debug)]
-pub(crate) struct LedgerWriter {
-    path: PathBuf,
-    file: BufWriter<File>,
-}
-
-impl LedgerWriter {
-    /// Begins a ledger, in a file that is not there yet.
-    pub fn create(path: &Path) -> Result<Self, RecordError> {
-        let file = File::create_new(path).map_err(|e| RecordError::file(path, "create", e))?;
-        Ok(Self::new(path, file))
-    }
-
-    /// Goes on with a ledger after its first `entries`; what follows them is cut off. One that is
-    /// not there is begun if it had none.
-    pub fn resume(path: &Path, entries: u64) -> Result<Self, RecordError> {
-        if entries == 0 && !path.exists() {
-            return Self::create(path);
-        }
-        let length = length_of(path, entries)?;
-        let failed = |e| RecordError::file(path, "go on with", e);
-        let mut file = OpenOptions::new().write(true).open(path).map_err(failed)?;
-        file.set_len(length).map_err(failed)?;
-        std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0)).map_err(failed)?;
-        Ok(Self::new(path, file))
-    }
-
-    fn new(path: &Path, file: File) -> Self {
-        Self {
-            path: path.to_owned(),
-            file: BufWriter::new(file),
-        }
-    }
-}
-
-/// Bytes that a ledger's first `entries` take.
-fn length_of(path: &Path, entries: u64) -> Result<u64, RecordError> {
-    let mut length = 0;
-    let mut lines = RawLines::open(path)?;
-    for found in 0..entries {
-        let Some(line) = lines.next().transpose()? else {
-            let reason =
-                format!("it has {found} entries, and the checkpoint comes after {entries}");
-            return Err(RecordError::file(path, "go on with", reason));
-        };
-        length += line.len() as u64 + 1;
-    }
-    Ok(length)
-}
-
-impl Sink for LedgerWriter {
-    fn record(&mut self, _: u64, line: &str) -> Result<(), RecordError> {
-        let written = self.file.write_all(line.as_bytes());
-        let written = written.and_then(|()| self.file.write_all(b"\n"));
-        written.map_err(|e| RecordError::file(&self.path, "write to", e))
-    }
-
-    fn flush(&mut self) -> Result<(), RecordError> {
-        let flushed = self.file.flush();
-        flushed.map_err(|e| RecordError::file(&self.path, "write to", e))
-    }
-
-    fn sync(&mut self) -> Result<(), RecordError> {
-        self.flush()?;
-        let synced = self.file.get_ref().sync_data();
-        synced.map_err(|e| RecordError::file(&self.path, "write to", e))
-    }
-}
-
 /// Compares a run with a ledger.
 #[derive(Debug)]
 pub(crate) struct LedgerCheck {
-    lines: RawLines,
+    lines: JsonLines,
     agreed: Arc<AtomicU64>,
 }
 
 impl LedgerCheck {
     pub fn open(path: &Path) -> Result<Self, RecordError> {
         Ok(Self {
-            lines: RawLines::open(path)?,
+            lines: JsonLines::open(path)?,
             agreed: Arc::default(),
         })
     }
@@ -182,12 +122,19 @@ impl LedgerCheck {
 
 impl Sink for LedgerCheck {
     fn record(&mut self, sequence: u64, found: &str) -> Result<(), RecordError> {
-        match self.lines.next().transpose()? {
-            Some(expected) if expected == found => {
+        let compare = |line: &[u8]| match line == found.as_bytes() {
+            true => Ok(None),
+            false => serde_json::from_slice(line).map(|entry| {
+                let line = String::from_utf8_lossy(line).into_owned();
+                Some((line, entry))
+            }),
+        };
+        match self.lines.next_with(compare).transpose()? {
+            Some(None) => {
                 self.agreed.store(sequence, Ordering::Release);
                 Ok(())
             }
-            Some(expected) if !ended_at_once(&expected) => Err(RecordError::Diverged {
+            Some(Some((expected, entry))) if !ended_at_once(&entry) => Err(RecordError::Diverged {
                 sequence,
                 expected,
                 found: found.to_owned(),
@@ -198,65 +145,38 @@ impl Sink for LedgerCheck {
 }
 
 /// Whether this is the end of a run that was stopped in the middle of something.
-fn ended_at_once(line: &str) -> bool {
-    let entry: Result<Entry, _> = serde_json::from_str(line);
+fn ended_at_once(entry: &Entry) -> bool {
     let at_once = Some(Ending::StoppedAtOnce);
-    matches!(entry, Ok(Entry { event: Event::RunFinished { ending, .. }, .. }) if ending == at_once)
+    matches!(entry.event, Event::RunFinished { ending, .. } if ending == at_once)
 }
 
-/// The complete lines of a file; one that a crash cut off in its middle does not count.
-#[derive(Debug)]
-struct RawLines {
-    path: PathBuf,
-    reader: BufReader<File>,
-}
-
-impl RawLines {
-    fn open(path: &Path) -> Result<Self, RecordError> {
-        let file = File::open(path).map_err(|e| RecordError::file(path, "read", e))?;
-        Ok(Self {
-            path: path.to_owned(),
-            reader: BufReader::new(file),
-        })
-    }
-}
-
-impl Iterator for RawLines {
-    type Item = Result<String, RecordError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let mut line = String::new();
-        match self.reader.read_line(&mut line) {
-            Ok(_) if line.pop() == Some('\n') => Some(Ok(line)),
-            Ok(_) => None,
-            Err(e) => Some(Err(RecordError::file(&self.path, "read", e))),
-        }
-    }
-}
-
-/// The entries of a ledger, in order.
+/// The entries of a ledger, in order. One that a crash cut off in its middle does not count.
 ///
 /// # Errors
-/// When the file cannot be read, at once; when a line is no entry, as an item that says which.
+/// When the file cannot be read, at once; when a line is no entry, or not the one that follows, as
+/// an item that says which.
 pub fn read(
     path: &Path,
 ) -> Result<impl Iterator<Item = Result<Entry, RecordError>> + use<>, RecordError> {
-    let owned = path.to_owned();
-    let parse = move |(i, line): (usize, Result<String, RecordError>)| {
-        serde_json::from_str(&line?)
-            .map_err(|e| RecordError::file(&owned, &format!("understand line {} of", i + 1), e))
-    };
-    Ok(RawLines::open(path)?.enumerate().map(parse))
+    let mut lines = JsonLines::open(path)?;
+    let mut sequence = 0;
+    Ok(std::iter::from_fn(move || {
+        sequence += 1;
+        let entry = lines.next_with(|line| serde_json::from_slice::<Entry>(line))?;
+        Some(entry.and_then(|entry| match entry.sequence == sequence {
+            true => Ok(entry),
+            false => Err(lines.wrong(format!(
+                "it is entry {} and should be entry {sequence}: lines are missing, or twice there",
+                entry.sequence
+            ))),
+        }))
+    }))
 }
 
 /// How many entries a ledger has.
 pub(crate) fn entries(path: &Path) -> Result<u64, RecordError> {
-    let mut count = 0;
-    for line in RawLines::open(path)? {
-        line?;
-        count += 1;
-    }
-    Ok(count)
+    let mut lines = json_lines::read::<IgnoredAny>(path)?;
+    lines.try_fold(0, |count, line| line.map(|_| count + 1))
 }
 
 /// The commands from outside that a ledger has, in order; none if there is no ledger.
@@ -265,23 +185,23 @@ pub(crate) fn interventions(path: &Path) -> Result<Vec<Intervention>, RecordErro
     if !path.exists() {
         return Ok(found);
     }
-    for line in RawLines::open(path)? {
-        let line = line?;
-        // Most lines are something else; reading them in full would cost more than it gives.
-        if line.contains("\"event\":\"intervention\"")
-            && let Ok(Entry {
-                event: Event::Intervention(intervention),
-                ..
-            }) = serde_json::from_str(&line)
-        {
-            found.push(intervention);
-        }
+    let mut lines = JsonLines::open(path)?;
+    while let Some(line) = lines.next_with(intervention) {
+        found.extend(line?);
     }
     Ok(found)
 }
 
-/// Without the commands to stop: a run that is resumed goes on.
-pub(crate) fn without_stops(mut interventions: Vec<Intervention>) -> Vec<Intervention> {
-    interventions.retain(|i| i.command != ControlCommand::FinishRound);
-    interventions
+/// The command from outside in an entry's line, if it is one.
+fn intervention(line: &[u8]) -> Result<Option<Intervention>, serde_json::Error> {
+    const MARK: &[u8] = b"\"event\":\"intervention\"";
+    // Most lines are something else; reading them in full would cost more than it gives.
+    if !line.windows(MARK.len()).any(|part| part == MARK) {
+        return serde_json::from_slice::<IgnoredAny>(line).map(|_| None);
+    }
+    let entry: Entry = serde_json::from_slice(line)?;
+    Ok(match entry.event {
+        Event::Intervention(intervention) => Some(intervention),
+        _ => None,
+    })
 }

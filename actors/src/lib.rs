@@ -77,9 +77,10 @@
 //! - [`mod@run`]: runs it, resumes it, checks its replay.
 //! - [`event`]: what a run tells. [`record`]: what a round leaves behind. [`ledger`] and
 //!   [`checkpoint`]: what a run leaves behind.
+//!   They are read as [`json_lines`]; whether they are where they were says [`place`].
 //! - [`mod@control`]: steering a run from outside. [`board`]: what each client is doing.
 //! - [`scheduler`]: the state machine that decides, on the virtual [`clock`].
-//! - [`message`]: what the actors say to each other.
+//! - [`message`]: what the actors say to each other. [`lenient`]: numbers that are none.
 //! - [`random`]: keyed random streams.
 //!
 //! Behind these: the actors (scheduler, server, clients), the device lanes with their watchdog and
@@ -97,14 +98,17 @@ pub mod event;
 pub mod fault;
 mod federation;
 mod guard;
+mod interventions;
+pub mod json_lines;
 mod lane;
 mod lane_thread;
 mod lane_watch;
 mod lanes;
 pub mod learner;
 pub mod ledger;
-mod lenient;
+pub mod lenient;
 pub mod message;
+pub mod place;
 pub mod plan;
 pub mod policy;
 mod problems;
@@ -118,6 +122,7 @@ pub mod scheduler;
 mod scheduler_actor;
 mod server;
 mod server_actor;
+mod tells;
 mod watchdog;
 
 pub use control::control;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::control::ControlCommand;
 use crate::fault::{Corruption, Cut};
 use crate::learner::{Aggregation, ClientId, Digest, LaneId, Scores, Trained};
-use crate::ledger::RecordError;
+use crate::ledger::{LedgerMark, RecordError};
 
 /// Tells one run's messages from another's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -243,6 +243,8 @@ pub enum ServerCommand {
         round: u32,
         /// Ledger entries until then.
         recorded: u64,
+        /// The ledger until then; what keeps the ledger fills it in.
+        ledger: Option<LedgerMark>,
         /// The scheduler's part.
         state: Vec<u8>,
     },

@@ -8,12 +8,14 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::CheckpointStore;
-use crate::control::Control;
+use crate::control::{Control, Intervention};
 use crate::event::Observer;
 use crate::federation::{Record, Start};
+use crate::interventions::{self, InterventionLog};
 use crate::learner::{LaneId, Learner};
 use crate::ledger::{self, LedgerCheck, LedgerWriter, RecordError, Sink};
 use crate::message::ServerTask;
+use crate::place::Place;
 use crate::plan::{ClockMode, FederationPlan, PlanErrors};
 use crate::record::RoundRecord;
 use crate::{federation, guard};
@@ -37,6 +39,9 @@ pub struct RunOutcome {
     pub ending: Ending,
     /// Rounds finished.
     pub rounds: u32,
+    /// Rounds of these in which updates came and every one was refused.
+    #[serde(default)]
+    pub rounds_refused: u32,
     /// The last finished round.
     pub last: Option<RoundRecord>,
     /// Virtual time at the end, in seconds since the run's start.
@@ -84,6 +89,17 @@ pub enum RunError {
         /// Updates that it needs.
         needed: u32,
     },
+    /// All rounds are done, and no update was folded in any: the model is the one that the run
+    /// began with.
+    #[error("nothing was aggregated: {}", nothing(*.rounds, *.refused, .last_refusal))]
+    NothingFolded {
+        /// Rounds finished.
+        rounds: u32,
+        /// Rounds of these in which updates came and every one was refused.
+        refused: u32,
+        /// Whose update was last refused, and why.
+        last_refusal: Option<String>,
+    },
     /// The plan's clock is the wall's.
     #[error("a run by the wall's clock does not replay; only one by the virtual clock does")]
     DoesNotReplay,
@@ -116,6 +132,16 @@ fn because(failure: &Option<String>) -> String {
     failure
         .as_ref()
         .map_or_else(String::new, |failure| format!("; {failure}"))
+}
+
+fn nothing(rounds: u32, refused: u32, last_refusal: &Option<String>) -> String {
+    let last = last_refusal
+        .as_ref()
+        .map_or_else(String::new, |last| format!(", lastly that of {last}"));
+    match refused {
+        0 => format!("in {rounds} rounds no update came"),
+        refused => format!("in {refused} of {rounds} rounds every update was refused{last}"),
+    }
 }
 
 fn in_round(round: u32) -> String {
@@ -168,6 +194,7 @@ pub fn run_recorded<L: Learner>(
     let record = Record {
         sink: boxed(ledger.transpose()?),
         store: store(files, &plan),
+        log: log(files, &[])?,
         ..Record::default()
     };
     on_its_thread(plan, learner, observers, control, record)
@@ -191,15 +218,18 @@ pub fn resume<L: Learner>(
     let store = store(files, &plan);
     let checkpoint = store.as_ref().map(CheckpointStore::latest).transpose()?;
     let checkpoint = checkpoint.flatten();
-    let recorded = checkpoint.as_ref().map_or(0, |c| c.recorded);
     let path = files.ledger.as_deref();
-    let interventions = path.map(ledger::interventions).transpose()?;
-    let ledger = path.map(|path| LedgerWriter::resume(path, recorded));
+    let ledger = path.map(|path| LedgerWriter::resume(path, checkpoint.as_ref()));
+    let ledger = ledger.transpose()?;
+    let interventions = interventions::known(place(files).as_deref(), path)?;
+    // Written down before the ledger loses them.
+    let log = log(files, &interventions)?;
     let record = Record {
-        sink: boxed(ledger.transpose()?),
+        sink: boxed(ledger.map(LedgerWriter::cut).transpose()?),
         store,
         beginning: checkpoint.map(Box::new),
-        interventions: ledger::without_stops(interventions.unwrap_or_default()),
+        log,
+        interventions,
     };
     on_its_thread(plan, learner, observers, control, record)
 }
@@ -247,6 +277,20 @@ pub fn replay_check<L: Learner>(
 
 fn boxed<S: Sink + Send + 'static>(sink: Option<S>) -> Option<Box<dyn Sink + Send>> {
     sink.map(|sink| Box::new(sink) as Box<dyn Sink + Send>)
+}
+
+/// Where commands from outside are written down: beside the checkpoints, or else the ledger.
+fn place(files: &RunFiles) -> Option<Arc<Place>> {
+    let ledger = || Some(files.ledger.as_ref()?.parent()?.to_owned());
+    let folder = files.checkpoints.clone().or_else(ledger)?;
+    Some(Arc::new(Place::new(folder)))
+}
+
+fn log(files: &RunFiles, known: &[Intervention]) -> Result<Option<InterventionLog>, RecordError> {
+    let place = place(files);
+    place
+        .map(|place| InterventionLog::open(place, known))
+        .transpose()
 }
 
 fn store(files: &RunFiles, plan: &FederationPlan) -> Option<CheckpointStore> {

@@ -1,25 +1,23 @@
 //! The scheduler's actor: feeds the state machine and does what it says.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
-use crate::board::Board;
-use crate::bus::Bus;
 use crate::client::ClientActor;
-use crate::clock::VirtualTime;
-use crate::control::RunStatus;
-use crate::event::{ClientState, Event};
+use crate::control::{ControlCommand, Order, Unconfirmed};
+use crate::event::Event;
 use crate::learner::{ClientId, Learner};
-use crate::ledger::{self, Entry, RecordError, Sink};
+use crate::ledger::RecordError;
 use crate::message::{
     Cancel, Input, Opened, Script, ServerCommand, ServerTask, Stamp, TrainRound, Work,
 };
 use crate::run::{RunError, RunOutcome};
 use crate::scheduler::{Command, Scheduler};
 use crate::server_actor::ServerActor;
+use crate::tells::Tells;
 use crate::watchdog::Watchdog;
 
 /// Where a run's outcome goes.
@@ -41,6 +39,10 @@ impl<L: Learner> Message for Crew<L> {
     type Result = ();
 }
 
+impl Message for Order {
+    type Result = ();
+}
+
 /// A thin shell around [`Scheduler`].
 pub(crate) struct SchedulerActor<L: Learner> {
     machine: Scheduler,
@@ -50,59 +52,6 @@ pub(crate) struct SchedulerActor<L: Learner> {
     tells: Tells,
     began: Instant,
     outcome: Option<OutcomeSender>,
-}
-
-/// Where a run's events and its status go.
-pub(crate) struct Tells {
-    pub bus: Bus,
-    pub board: Arc<Board>,
-    pub status: Arc<Mutex<RunStatus>>,
-    pub sink: Option<Box<dyn Sink + Send>>,
-}
-
-impl Tells {
-    fn record(
-        &mut self,
-        sequence: u64,
-        time: VirtualTime,
-        event: Event,
-    ) -> Result<(), RecordError> {
-        let Some(sink) = &mut self.sink else {
-            self.bus.emit(event);
-            return Ok(());
-        };
-        let entry = Entry {
-            sequence,
-            time,
-            event: event.clone().timeless(),
-        };
-        // First told, so that observers see the end of a run whose ledger cannot be written.
-        self.bus.emit(event);
-        sink.record(sequence, &ledger::line(&entry)?)?;
-        match entry.event {
-            // What somebody outside wanted is not to be lost, as it cannot be done again.
-            Event::Intervention(_) | Event::RunFinished { .. } => sink.sync(),
-            Event::RoundFinished(_) => sink.flush(),
-            _ => Ok(()),
-        }
-    }
-
-    fn sync(&mut self) -> Result<(), RecordError> {
-        self.sink.as_mut().map_or(Ok(()), |sink| sink.sync())
-    }
-
-    fn show(&self, round: u32, client: ClientId, state: ClientState) {
-        self.board.update(client, |status| {
-            status.state = state;
-            status.progress = None;
-        });
-        self.bus.emit(Event::ClientState {
-            round,
-            client,
-            state,
-            lane: None,
-        });
-    }
 }
 
 impl<L: Learner> SchedulerActor<L> {
@@ -186,12 +135,17 @@ impl<L: Learner> SchedulerActor<L> {
 
     fn ask_server(
         &mut self,
-        command: ServerCommand,
+        mut command: ServerCommand,
         ctx: &Context<Self>,
     ) -> Result<(), RecordError> {
-        if let ServerCommand::Save { .. } = command {
+        if let ServerCommand::Save {
+            recorded, ledger, ..
+        } = &mut command
+        {
             // A checkpoint must never be ahead of the ledger.
             self.tells.sync()?;
+            let sink = self.tells.sink.as_ref();
+            *ledger = sink.and_then(|sink| sink.mark(*recorded));
         }
         let Some(crew) = &self.crew else {
             return Ok(());
@@ -205,6 +159,23 @@ impl<L: Learner> SchedulerActor<L> {
                 reason: "the server's actor is dead".into(),
             });
         }
+        Ok(())
+    }
+
+    /// Follows a command, unless it makes no sense or cannot be written down.
+    fn follow(
+        &mut self,
+        command: ControlCommand,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), Unconfirmed> {
+        let intervention = self.machine.intervention(command);
+        if let Some(intervention) = intervention.map_err(Unconfirmed::Refused)? {
+            self.tells.keep(&intervention).map_err(|error| {
+                tracing::error!("a command is not followed: {error}");
+                Unconfirmed::Refused(format!("not done, since {error}"))
+            })?;
+        }
+        self.step(Input::Control(command), ctx);
         Ok(())
     }
 
@@ -292,6 +263,21 @@ impl<L: Learner> Handler<Opened<L::Global>> for SchedulerActor<L> {
         } = opened;
         self.global = Some(global);
         self.step(Input::Opened { round, bytes_down }, ctx);
+    }
+}
+
+impl<L: Learner> Handler<Order> for SchedulerActor<L> {
+    type Result = ();
+
+    fn handle(&mut self, order: Order, ctx: &mut Context<Self>) {
+        let followed = match self.outcome {
+            Some(_) => self.follow(order.command, ctx),
+            None => Err(Unconfirmed::Over),
+        };
+        if let Some(confirm) = order.confirm {
+            // Who has not the patience to wait has gone.
+            let _ = confirm.try_send(followed);
+        }
     }
 }
 

@@ -1,24 +1,31 @@
 //! The server: slots for updates, and the folder that folds them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::learner::{Aggregation, BoxError, Contribution, Folder, Trained};
+use crate::learner::{Aggregation, BoxError, ClientId, Contribution, Folder, Refusal, Trained};
 use crate::message::{Deposit, Receipt, RunId, Stamp, Take};
+use crate::plan::FederationPlan;
 
 /// A folder with its slots.
 pub(crate) struct Server<F: Folder> {
     pub folder: F,
+    plan: Arc<FederationPlan>,
     slots: HashMap<Stamp, Trained<F::Update>>,
 }
 
 impl<F: Folder> Server<F> {
-    /// A server with empty slots.
-    pub fn new(folder: F) -> Self {
+    /// A server with empty slots, for the clients of a plan.
+    pub fn new(folder: F, plan: Arc<FederationPlan>) -> Self {
         let slots = HashMap::new();
-        Self { folder, slots }
+        Self {
+            folder,
+            plan,
+            slots,
+        }
     }
 
     /// Bytes to download for the current state, by the round whose state a client holds.
@@ -29,7 +36,28 @@ impl<F: Folder> Server<F> {
             .collect()
     }
 
-    /// Puts an update into its slot; gives the facts.
+    /// Examples that a client can see in a round: its shard, once an epoch.
+    fn most_examples(&self, client: ClientId) -> u64 {
+        let plan = self.plan.clients.get(client.0 as usize);
+        plan.map_or(1, |plan| plan.examples.saturating_mul(plan.epochs.into()))
+            .max(1)
+    }
+
+    /// What is wrong with what a client says of its work, if anything is. Examples may decide
+    /// what its update weighs, so it cannot have seen more than it has.
+    fn misstatement(&self, client: ClientId, work: &Trained<F::Update>) -> Option<String> {
+        let (examples, steps, most) = (work.examples, work.steps, self.most_examples(client));
+        if !(1..=most).contains(&examples) {
+            return Some(format!(
+                "it claims {examples} examples, and its shard gives from 1 to {most} in a round"
+            ));
+        }
+        (!(1..=examples).contains(&steps)).then(|| {
+            format!("it claims {steps} steps on {examples} examples; each step takes at least one")
+        })
+    }
+
+    /// Puts an update into its slot; gives the facts, with numbers that no sum can overflow on.
     pub fn deposit(&mut self, deposit: Deposit<F::Update>) -> Receipt {
         let Deposit {
             stamp,
@@ -38,10 +66,11 @@ impl<F: Folder> Server<F> {
             lane,
             seconds,
         } = deposit;
+        let most = self.most_examples(stamp.client);
         let receipt = Receipt {
-            loss: trained.loss,
-            examples: trained.examples,
-            steps: trained.steps,
+            loss: believable(trained.loss),
+            examples: trained.examples.min(most),
+            steps: trained.steps.min(most),
             bytes_up: self.folder.upload_bytes(&trained.update),
             digest,
             lane,
@@ -56,24 +85,39 @@ impl<F: Folder> Server<F> {
         self.slots.remove(&stamp);
     }
 
-    /// Folds these slots, in this order, and empties them.
+    /// Folds these slots, in this order, and empties them. What a client misstates is refused
+    /// before the folder sees it.
     pub fn aggregate(&mut self, round: u32, take: &[Take]) -> Result<Aggregation, BoxError> {
-        let updates = take
-            .iter()
-            .map(|&Take { stamp, weight }| {
-                let trained = self.slots.remove(&stamp);
-                trained
-                    .map(|trained| Contribution {
-                        client: stamp.client,
-                        base_round: stamp.round,
-                        weight,
-                        examples: trained.examples,
-                        update: trained.update,
-                    })
-                    .ok_or_else(|| format!("there is no update of client {}", stamp.client))
-            })
-            .collect::<Result<_, _>>()?;
-        self.folder.aggregate(round, updates)
+        let (mut updates, mut misstated) = (Vec::new(), Vec::new());
+        for &Take { stamp, weight } in take {
+            let client = stamp.client;
+            let trained = self.slots.remove(&stamp);
+            let trained =
+                trained.ok_or_else(|| format!("there is no update of client {client}"))?;
+            match self.misstatement(client, &trained) {
+                Some(reason) => misstated.push(Refusal { client, reason }),
+                None => updates.push(Contribution {
+                    client,
+                    base_round: stamp.round,
+                    weight,
+                    examples: trained.examples,
+                    update: trained.update,
+                }),
+            }
+        }
+        let mut aggregation = self.folder.aggregate(round, updates)?;
+        aggregation.refused.extend(misstated);
+        aggregation.refused.sort_by_key(|refusal| refusal.client);
+        Ok(aggregation)
+    }
+}
+
+/// A loss as it is reckoned with: what float32 cannot hold is none, and no sum overflows on it.
+fn believable(loss: f64) -> f64 {
+    if loss.abs() <= f64::from(f32::MAX) {
+        loss
+    } else {
+        f64::NAN
     }
 }
 
@@ -89,12 +133,18 @@ where
     }
 
     /// A server with slots as [`Server::slots`] gave them, stamped with `run`.
-    pub fn restore(folder: F, slots: &[u8], run: RunId) -> Result<Self, BoxError> {
+    pub fn restore(
+        folder: F,
+        plan: Arc<FederationPlan>,
+        slots: &[u8],
+        run: RunId,
+    ) -> Result<Self, BoxError> {
         let slots: Vec<(Stamp, Trained<F::Update>)> = rmp_serde::from_slice(slots)?;
         let slots = slots.into_iter();
         let slots = slots.map(|(stamp, trained)| (Stamp { run, ..stamp }, trained));
         Ok(Self {
             folder,
+            plan,
             slots: slots.collect(),
         })
     }

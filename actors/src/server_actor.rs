@@ -7,8 +7,9 @@ use actix::prelude::*;
 use crate::checkpoint::{Checkpoint, CheckpointStore};
 use crate::guard::guarded;
 use crate::learner::{BoxError, Folder, Learner};
-use crate::ledger::RecordError;
+use crate::ledger::{LedgerMark, RecordError};
 use crate::message::{Deposit, Input, Opened, RunId, ServerCommand, ServerTask};
+use crate::plan::FederationPlan;
 use crate::scheduler_actor::SchedulerActor;
 use crate::server::Server;
 
@@ -16,6 +17,7 @@ use crate::server::Server;
 pub(crate) struct ServerActor<L: Learner> {
     learner: Arc<L>,
     scheduler: Addr<SchedulerActor<L>>,
+    plan: Arc<FederationPlan>,
     /// Updates under another stamp are not taken in.
     run: RunId,
     store: Option<CheckpointStore>,
@@ -28,7 +30,7 @@ pub(crate) struct ServerActor<L: Learner> {
 /// What a server starts with.
 pub(crate) struct ServerStart<L> {
     pub learner: Arc<L>,
-    pub run: RunId,
+    pub plan: Arc<FederationPlan>,
     /// Where checkpoints go, if they go anywhere.
     pub store: Option<CheckpointStore>,
     /// What the run goes on from.
@@ -41,7 +43,8 @@ impl<L: Learner> ServerActor<L> {
         Self {
             learner: start.learner,
             scheduler,
-            run: start.run,
+            run: start.plan.run_id(),
+            plan: start.plan,
             store: start.store,
             beginning: start.beginning,
             server: None,
@@ -78,14 +81,14 @@ impl<L: Learner> ServerActor<L> {
     /// Builds the server, at its beginning or at a checkpoint.
     fn build(&mut self, task: ServerTask, from: Option<&Checkpoint>) -> bool {
         self.server = None;
-        let (learner, run) = (&self.learner, self.run);
+        let (learner, run, plan) = (&self.learner, self.run, self.plan.clone());
         let server = guarded(|| {
             let mut folder = learner.folder()?;
             let Some(checkpoint) = from else {
-                return Ok(Server::new(folder));
+                return Ok(Server::new(folder, plan));
             };
             folder.restore(&checkpoint.folder)?;
-            Server::restore(folder, &checkpoint.slots, run)
+            Server::restore(folder, plan, &checkpoint.slots, run)
         });
         let server = server.map(|result| result.map_err(|e: BoxError| e.to_string()));
         match server.flatten() {
@@ -117,7 +120,13 @@ impl<L: Learner> ServerActor<L> {
         }
     }
 
-    fn save(&mut self, round: u32, recorded: u64, scheduler: Vec<u8>) -> Option<Input> {
+    fn save(
+        &mut self,
+        round: u32,
+        recorded: u64,
+        ledger: Option<LedgerMark>,
+        scheduler: Vec<u8>,
+    ) -> Option<Input> {
         let (folder, slots) = self.attempt(round, ServerTask::Save, |server| {
             Ok((server.folder.checkpoint()?, server.slots()?))
         })?;
@@ -127,6 +136,7 @@ impl<L: Learner> ServerActor<L> {
             course: store.course().clone(),
             round,
             recorded,
+            ledger,
             scheduler,
             folder,
             slots,
@@ -214,8 +224,9 @@ impl<L: Learner> Handler<ServerCommand> for ServerActor<L> {
             ServerCommand::Save {
                 round,
                 recorded,
+                ledger,
                 state,
-            } => self.save(round, recorded, state),
+            } => self.save(round, recorded, ledger, state),
             ServerCommand::Recover { run } => self.recover(run),
             ServerCommand::Finish { round } => self
                 .attempt(round, ServerTask::Finish, |server| server.folder.finish())

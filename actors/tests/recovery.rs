@@ -129,6 +129,143 @@ fn a_torn_line_and_a_damaged_checkpoint_do_no_harm() {
     assert!(left.ledger() == expected);
 }
 
+/// A record of a run that was killed late; its ledger's path, and how it ends when undisturbed.
+fn killed_late(plan: &FederationPlan) -> (Record, std::path::PathBuf, String) {
+    let expected = undisturbed(plan);
+    let left = kill(plan, expected.lines().count() - 5);
+    let path = left.path().join("events.jsonl");
+    (left, path, expected)
+}
+
+#[test]
+fn a_ledger_that_was_changed_before_the_checkpoint_is_refused_by_name_and_left_as_it_is() {
+    let plan = eventful(8);
+    let (left, path, expected) = killed_late(&plan);
+    let original = std::fs::read(&path).unwrap();
+    let other_digit = |at: usize| {
+        let mut bytes = original.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    let line = original.iter().position(|b| *b == b'\n').unwrap() + 1;
+    let windows = String::from_utf8(original.clone()).unwrap();
+    for (changed, what) in [
+        (other_digit(0), "was changed or replaced"),
+        (other_digit(original.len() / 2), "was changed or replaced"),
+        (original[line..].to_vec(), "was changed or replaced"),
+        (
+            [b"\xef\xbb\xbf", &original[..]].concat(),
+            "was changed or replaced",
+        ),
+        (
+            windows.replace('\n', "\r\n").into_bytes(),
+            "was changed or replaced",
+        ),
+        (original[..line].to_vec(), "and the checkpoint comes after"),
+        (Vec::new(), "and the checkpoint comes after"),
+    ] {
+        std::fs::write(&path, &changed).unwrap();
+        let error = left.resume(plan.clone()).unwrap_err().to_string();
+        assert!(
+            error.contains("events.jsonl") && error.contains(what),
+            "{error}"
+        );
+        assert!(std::fs::read(&path).unwrap() == changed);
+    }
+    std::fs::write(&path, &original).unwrap();
+    left.resume(plan).unwrap();
+    assert!(left.ledger() == expected);
+}
+
+#[test]
+fn whatever_a_power_cut_leaves_behind_the_checkpoint_the_run_goes_on() {
+    let plan = eventful(8);
+    let (left, path, expected) = killed_late(&plan);
+    let original = std::fs::read(&path).unwrap();
+    let torn = "{\"event\":\"intervention\",\"client\":\"Z\u{fc}rich".as_bytes();
+    for rest in [
+        &[0_u8; 5000][..],
+        &torn[..torn.len() - 5],
+        b"\n",
+        b"\xef\xbb",
+        b"\r\n\0",
+    ] {
+        let copy = left.copy();
+        let bytes = [&original[..], rest].concat();
+        std::fs::write(copy.path().join("events.jsonl"), bytes).unwrap();
+        copy.resume(plan.clone()).unwrap();
+        assert!(copy.ledger() == expected, "{rest:?}");
+    }
+    // Damage with lines behind it may hide a command.
+    let (damaged, next) = (b"{\"event\":\"interv\n", b"{\"event\":1}\n");
+    std::fs::write(&path, [&original[..], damaged, next].concat()).unwrap();
+    let error = left.resume(plan).unwrap_err().to_string();
+    let number = original.iter().filter(|b| **b == b'\n').count() + 1;
+    assert!(
+        error.contains(&format!("understand line {number} of ")),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_ledger_with_a_line_missing_or_damaged_is_read_up_to_there() {
+    let folder = Record::new();
+    folder.record(eventful(3), Toy::default()).unwrap();
+    let path = folder.path().join("events.jsonl");
+    let text = folder.ledger();
+    let lines: Vec<_> = text.lines().collect();
+    let without = |at: usize| [&lines[..at], &lines[at + 1..]].concat().join("\n");
+    let with = |at: usize, line: &str| {
+        [&lines[..at], &[line], &lines[at + 1..]]
+            .concat()
+            .join("\n")
+    };
+    for (text, number) in [
+        (without(4), 5),
+        (with(6, ""), 7),
+        (with(7, "\0\0\0"), 8),
+        (with(0, &lines[0][1..]), 1),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        let read: Vec<_> = ledger::read(&path).unwrap().collect();
+        let error = read[number - 1].as_ref().unwrap_err().to_string();
+        assert!(error.contains(&format!("line {number} of ")), "{error}");
+    }
+}
+
+#[test]
+fn a_ledger_that_was_deleted_or_replaced_under_a_run_ends_it() {
+    for replace in [false, true] {
+        let folder = Record::new();
+        let path = folder.path().join("events.jsonl");
+        let meddled = path.clone();
+        let meddle = move |event: &Event| {
+            if let Event::RoundStarted { round: 2, .. } = event {
+                std::fs::remove_file(&meddled).unwrap();
+                if replace {
+                    std::fs::write(&meddled, "mine").unwrap();
+                }
+            }
+        };
+        let (_handle, line) = control();
+        let observers: Vec<Box<dyn Observer>> = vec![Box::new(meddle)];
+        let toy = Arc::new(Toy {
+            jitter: 50,
+            ..Toy::default()
+        });
+        let plan = eventful(2000);
+        let result = regatta_actors::run_recorded(plan, toy, observers, line, &folder.files());
+        let error = result.unwrap_err().to_string();
+        let what = if replace { "replaced" } else { "deleted" };
+        assert!(
+            error.contains("events.jsonl") && error.contains(what),
+            "{error}"
+        );
+        let now = std::fs::read_to_string(&path).ok();
+        assert_eq!(now.as_deref(), replace.then_some("mine"));
+    }
+}
+
 #[test]
 fn without_a_checkpoint_a_run_resumes_from_its_beginning() {
     let mut plan = eventful(4);

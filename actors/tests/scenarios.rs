@@ -160,7 +160,9 @@ fn within_reach(mut plan: FederationPlan) -> FederationPlan {
 fn is_sensible(error: &RunError) -> bool {
     matches!(
         error,
-        RunError::NobodyLeft { .. } | RunError::TooFewUpdates { .. }
+        RunError::NobodyLeft { .. }
+            | RunError::TooFewUpdates { .. }
+            | RunError::NothingFolded { .. }
     )
 }
 

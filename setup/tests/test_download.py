@@ -58,10 +58,22 @@ class DownloadTest(FolderTest):
         (FOLDER / ARCHIVE.file).write_bytes(b"damaged")
         self.assertEqual(self.fetch(Pip(GOOD)).read_bytes(), GOOD)
 
-    def test_another_content_than_the_locked_is_refused(self):
+    def test_another_content_than_the_locked_is_downloaded_again(self):
+        self.assertEqual(self.fetch(Pip(b"something else", GOOD)).read_bytes(), GOOD)
+
+    def test_another_content_than_the_locked_is_refused_and_thrown_away(self):
         with self.assertRaisesRegex(SetupError, "SHA-256"):
-            self.fetch(Pip(b"something else"))
-        self.assertFalse((FOLDER / ARCHIVE.file).exists())
+            self.fetch(Pip(*[b"something else"] * download.TRIES))
+        self.assertEqual([path for path in FOLDER.rglob("*") if path.is_file()], [])
+
+    def test_an_interrupted_download_leaves_no_file(self):
+        def interrupted(archive, into):
+            (into / archive.file).write_bytes(b"the arch")
+            raise KeyboardInterrupt
+
+        with self.assertRaises(KeyboardInterrupt):
+            self.fetch(interrupted)
+        self.assertEqual([path for path in FOLDER.rglob("*") if path.is_file()], [])
 
     def test_a_wheel_is_asked_for_by_its_own_tags(self):
         command = download.command(pins()["torch"], FOLDER, Path("requirement.txt"))

@@ -1,4 +1,5 @@
 import hashlib
+import http.client
 import io
 import os
 import tarfile
@@ -45,6 +46,17 @@ class NpmTest(FolderTest):
             mock.patch("urllib.request.urlopen", side_effect=OSError("no answer")),
         ):
             self.assertFalse(npm.download(ARCHIVE, Path(".")))
+
+
+    def test_an_answer_that_breaks_off_is_no_download(self):
+        answer = mock.MagicMock()
+        answer.__enter__.return_value.read.side_effect = http.client.IncompleteRead(b"i")
+        with (
+            mock.patch("shutil.which", return_value=None),
+            mock.patch("urllib.request.urlopen", return_value=answer),
+        ):
+            self.assertFalse(npm.download(ARCHIVE, Path(".")))
+        self.assertFalse(Path("thing-1.0.tgz").exists())
 
 
 class UplotTest(FolderTest):

@@ -46,10 +46,9 @@ impl Factors {
         }
         let gram_left = self.left.transpose(1, 2).matmul(&self.left);
         let gram_right = self.right.matmul(&self.right.transpose(1, 2));
-        (gram_left * gram_right)
-            .sum(Kind::Double)
-            .double_value(&[])
-            .max(0.0)
+        let squares = (gram_left * gram_right).sum(Kind::Double).double_value(&[]);
+        // `max` would make a number of NaN.
+        if squares < 0.0 { 0.0 } else { squares }
     }
 
     /// The number of columns of `left`, which bounds the product's rank.
@@ -84,6 +83,15 @@ mod tests {
                 (got - expected).abs() < 1e-10 * expected,
                 "rank {rank}: {got} {expected}"
             );
+        }
+    }
+
+    #[test]
+    fn the_norm_of_what_is_no_number_is_none() {
+        for rank in [1, 20] {
+            let factors = random(rank);
+            let _ = factors.left.get(0).get(0).fill_(f64::NAN);
+            assert!(factors.squared_norm().is_nan(), "rank {rank}");
         }
     }
 

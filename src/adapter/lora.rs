@@ -4,6 +4,7 @@
 //! scaling from α/r to α/√r: Kalajdzievski, *A Rank Stabilization Scaling Factor for Fine-Tuning
 //! with LoRA*, 2023.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use rand::RngExt;
@@ -13,6 +14,7 @@ use tch::{Device, Tensor};
 use super::{
     Adapter, AdapterTensor, Delta, Factors, LayerGroup, Population, Prepared, Role, tensor_name,
 };
+use crate::config::LayerRank;
 use crate::model::dropout::dropout;
 use crate::model::{LinearLayer, Masks, ModelError, Weights};
 use crate::tensors::HostTensor;
@@ -29,6 +31,8 @@ pub struct Lora {
     pub r: i64,
     /// α.
     pub alpha: f64,
+    /// r and α of the layers that have others, by module.
+    pub own: BTreeMap<String, LayerRank>,
     /// Dropout on the adapter's input.
     pub dropout: f64,
     /// Scales by α/√r rather than α/r.
@@ -38,11 +42,20 @@ pub struct Lora {
 }
 
 impl Lora {
-    /// s, by which ΔW is scaled.
+    /// A layer's rank.
     #[must_use]
-    pub fn scaling(&self) -> f64 {
-        let r = self.r as f64;
-        self.alpha / if self.rank_stabilized { r.sqrt() } else { r }
+    pub fn rank_of(&self, layer: &LinearLayer) -> i64 {
+        let own = self.own.get(&layer.module);
+        own.map_or(self.r, |own| i64::from(own.r))
+    }
+
+    /// s, by which a layer's ΔW is scaled.
+    #[must_use]
+    pub fn scaling(&self, layer: &LinearLayer) -> f64 {
+        let own = self.own.get(&layer.module);
+        let alpha = own.map_or(self.alpha, |own| own.alpha);
+        let r = self.rank_of(layer) as f64;
+        alpha / if self.rank_stabilized { r.sqrt() } else { r }
     }
 }
 
@@ -54,20 +67,21 @@ impl Adapter for Lora {
     fn tensors(&self, layer: &LinearLayer) -> Vec<AdapterTensor> {
         let a = AdapterTensor {
             suffix: A,
-            shape: vec![self.r, layer.d_in],
+            shape: vec![self.rank_of(layer), layer.d_in],
             role: Role::Trained,
         };
         let b = AdapterTensor {
             suffix: B,
-            shape: vec![layer.d_out, self.r],
+            shape: vec![layer.d_out, self.rank_of(layer)],
             role: Role::Linear,
         };
         vec![a, b]
     }
 
     fn initial(&self, layer: &LinearLayer, seed: u64, round: u32) -> Vec<HostTensor> {
-        let a = kaiming_uniform(&[self.r, layer.d_in], &tensor_name(layer, A), seed, round);
-        let shape = [layer.d_out, self.r];
+        let r = self.rank_of(layer);
+        let a = kaiming_uniform(&[r, layer.d_in], &tensor_name(layer, A), seed, round);
+        let shape = [layer.d_out, r];
         let b = match self.init_weights {
             true => HostTensor::full(&shape, 0.0),
             false => kaiming_uniform(&shape, &tensor_name(layer, B), seed, round),
@@ -84,13 +98,16 @@ impl Adapter for Lora {
         Ok(Box::new(self.clone()))
     }
 
-    fn rank(&self, updates: usize) -> i64 {
-        self.r * updates as i64
+    fn rank(&self, group: &LayerGroup, updates: usize) -> i64 {
+        let r = group.layers.first().map_or(self.r, |l| self.rank_of(l));
+        r * updates as i64
     }
 
     fn factors(&self, group: &LayerGroup, updates: &Population<'_>) -> Result<Factors, ModelError> {
         let (a, b) = (updates.stack(group, A)?, updates.stack(group, B)?);
-        let weights = (updates.weights()? * self.scaling()).view([-1, 1, 1, 1]);
+        let scaling: Vec<f64> = group.layers.iter().map(|l| self.scaling(l)).collect();
+        let scaling = Tensor::f_from_slice(&scaling)?.f_to_device(updates.device)?;
+        let weights = updates.weights()?.view([-1, 1, 1, 1]) * scaling.view([1, -1, 1, 1]);
         let weighted = (b * weights).permute([1, 2, 0, 3]);
         Ok(Factors {
             left: weighted.reshape([group.len(), group.d_out, -1]),
@@ -104,7 +121,7 @@ impl Prepared for Lora {
         Ok(Rc::new(LoraDelta {
             a: trained.get(&tensor_name(layer, A))?,
             b: trained.get(&tensor_name(layer, B))?,
-            scaling: self.scaling(),
+            scaling: self.scaling(layer),
             dropout: self.dropout,
         }))
     }

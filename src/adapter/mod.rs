@@ -15,6 +15,7 @@
 //! | [`factors`] | thin factors of updates, batched over layers of equal shape |
 //! | [`population`] | many clients' tensors of one name as one stacked tensor |
 //! | [`projection`] | the frozen random matrices that VeRA and SORF-VeRA share |
+//! | [`size`] | what an adapter takes of memory |
 //! | [`targets`] | which layers get an adapter |
 //! | [`torch_random`] | the draws of torch's CPU generator, without its global state |
 
@@ -23,6 +24,7 @@ pub mod lora;
 pub mod population;
 pub mod projection;
 pub mod registry;
+pub mod size;
 pub mod sorf;
 pub mod targets;
 pub mod torch_random;
@@ -91,8 +93,8 @@ pub trait Adapter: Any + Send + Sync {
         device: Device,
     ) -> Result<Box<dyn Prepared>, ModelError>;
 
-    /// The rank of [`Adapter::factors`] over so many updates.
-    fn rank(&self, updates: usize) -> i64;
+    /// The rank of [`Adapter::factors`] of a group over so many updates.
+    fn rank(&self, group: &LayerGroup, updates: usize) -> i64;
 
     /// Factors of `Σ wᵢ s ΔWᵢ` over a population, with s the adapter's scaling, of as low a rank
     /// as the adapter's form allows; float64.

@@ -2,11 +2,11 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::tensor_name;
+use super::{Adapter, tensor_name};
 use crate::model::{LinearLayer, ModelError};
 use crate::tensors::{HostTensor, TensorMap};
 
-/// Adapted layers of equal shape, handled as one batch.
+/// Adapted layers of equal shape and rank, handled as one batch.
 #[derive(Debug, Clone)]
 pub struct LayerGroup {
     /// The layers, all (d_out, d_in).
@@ -21,12 +21,23 @@ impl LayerGroup {
     /// The layers by shape, in the order of their first appearance.
     #[must_use]
     pub fn of(layers: &[LinearLayer]) -> Vec<Self> {
+        Self::by(layers, |_| ())
+    }
+
+    /// The same, with layers apart whose tensors of an adapter have other shapes, as those of
+    /// other ranks do.
+    #[must_use]
+    pub fn of_adapter(adapter: &dyn Adapter, layers: &[LinearLayer]) -> Vec<Self> {
+        Self::by(layers, |layer| adapter.tensors(layer))
+    }
+
+    fn by<K: PartialEq>(layers: &[LinearLayer], key: impl Fn(&LinearLayer) -> K) -> Vec<Self> {
         let mut groups: Vec<Self> = Vec::new();
         for layer in layers {
             let (d_out, d_in) = (layer.d_out, layer.d_in);
             match groups
                 .iter_mut()
-                .find(|g| (g.d_out, g.d_in) == (d_out, d_in))
+                .find(|g| (g.d_out, g.d_in) == (d_out, d_in) && key(&g.layers[0]) == key(layer))
             {
                 Some(group) => group.layers.push(layer.clone()),
                 None => groups.push(Self {

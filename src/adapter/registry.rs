@@ -35,6 +35,7 @@ fn build_lora(plan: &AdapterPlan, _layers: &[LinearLayer]) -> Result<Arc<dyn Ada
     Ok(Arc::new(Lora {
         r: i64::from(plan.r),
         alpha: plan.lora_alpha,
+        own: plan.layer_ranks.clone(),
         dropout: plan.dropout,
         rank_stabilized: plan.rank_stabilised,
         init_weights: plan.init_weights,

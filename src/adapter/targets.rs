@@ -30,7 +30,7 @@ impl Targets {
     #[must_use]
     pub fn misses(&self, config: &ModelConfig) -> Vec<(&'static str, String)> {
         let mut misses = Vec::new();
-        let all = config.linear_layers();
+        let all = config.adaptable_layers();
         for name in self
             .modules
             .iter()
@@ -76,10 +76,14 @@ impl Targets {
                 .is_none_or(|n| n.contains(&layer.layer));
             by_number && self.modules.iter().any(|name| ends_in(layer, name))
         };
-        config.linear_layers().into_iter().filter(chosen).collect()
+        let mut layers = config.adaptable_layers();
+        layers.retain(chosen);
+        layers
     }
 }
 
+/// Whether a layer's name ends in this one. The pooler must be named, `dense` is not enough.
 fn ends_in(layer: &LinearLayer, name: &str) -> bool {
-    layer.module == name || layer.module.ends_with(&format!(".{name}"))
+    let ends = layer.module == name || layer.module.ends_with(&format!(".{name}"));
+    ends && (name != "dense" || !layer.module.ends_with("pooler.dense"))
 }

@@ -105,7 +105,7 @@ impl Adapter for Vera {
         }))
     }
 
-    fn rank(&self, _updates: usize) -> i64 {
+    fn rank(&self, _group: &LayerGroup, _updates: usize) -> i64 {
         self.r
     }
 

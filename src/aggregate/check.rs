@@ -1,9 +1,10 @@
 //! What an update must be before it is folded.
 
+use super::sound::{LIMIT, first_misfit};
 use crate::tensors::TensorMap;
 
 /// Says what is wrong with an update: a missing, unknown or misshapen tensor, or a value that is
-/// not finite.
+/// not finite or not below [`LIMIT`].
 ///
 /// # Errors
 /// The reason, naming the tensor and what would be right.
@@ -16,10 +17,13 @@ pub fn check_update(update: &TensorMap, expected: &[(String, Vec<i64>)]) -> Resu
             let got = tensor.shape();
             return Err(format!("tensor {name} has shape {got:?}, not {shape:?}"));
         }
-        if let Some(at) = tensor.values().iter().position(|x| !x.is_finite()) {
-            let value = tensor.values()[at];
+        if let Some((at, value)) = first_misfit(tensor) {
+            let right = match value.is_finite() {
+                true => format!("below {LIMIT:e}, so that float32 holds their squares"),
+                false => "finite".to_owned(),
+            };
             return Err(format!(
-                "tensor {name} holds {value} at position {at}; all must be finite"
+                "tensor {name} holds {value:e} at position {at}; all must be {right}"
             ));
         }
     }
@@ -67,5 +71,11 @@ mod tests {
         assert!(broken(|u| u.insert("a", HostTensor::full(&[3, 2], 0.0))).contains("not [2, 3]"));
         let nan = broken(|u| u.0.get_mut("a").unwrap().values_mut()[4] = f32::NAN);
         assert!(nan.contains("tensor a holds NaN at position 4"), "{nan}");
+        let huge = broken(|u| u.0.get_mut("b").unwrap().values_mut()[1] = -1e30);
+        assert!(
+            huge.contains("tensor b holds -1e30 at position 1"),
+            "{huge}"
+        );
+        assert!(huge.contains("below 1.8446744e19"), "{huge}");
     }
 }

@@ -21,6 +21,7 @@ use crate::tensors::HostTensor;
 struct Miss {
     error: f64,
     ideal: f64,
+    update: f64,
 }
 
 impl Miss {
@@ -37,6 +38,7 @@ impl Miss {
         Report {
             exactness_error: self.relative(),
             residual_ranks,
+            update_norm: self.update.sqrt(),
         }
     }
 }
@@ -62,6 +64,7 @@ pub fn compare(
     for pair in pairs {
         let (ideal, update) = pair?;
         miss.ideal += ideal.squared_norm();
+        miss.update += update.squared_norm();
         miss.error += ideal.minus(&update)?.squared_norm();
         residual_ranks.push(None);
     }
@@ -79,7 +82,9 @@ pub fn fold_residual(round: &Round<'_>, state: &mut GlobalState) -> Result<Repor
     for group in round.groups {
         let ideal = Ideal::of(round, group)?;
         miss.ideal += ideal.squared_norm();
-        let residual = ideal.minus(&round.update_of(state, group)?)?;
+        let update = round.update_of(state, group)?;
+        miss.update += update.squared_norm();
+        let residual = ideal.minus(&update)?;
         miss.error += add_to_base(&residual.product(), round.fold_scale, group, state)?;
         residual_ranks.push(Some(residual.rank()));
     }

@@ -24,7 +24,8 @@ impl Ideal {
     /// When a tensor is missing or the device fails.
     pub fn of(round: &Round<'_>, group: &LayerGroup) -> Result<Self, ModelError> {
         let clients = round.updates.updates.len();
-        let (one, all) = (round.adapter.rank(1), round.adapter.rank(clients));
+        let rank = |updates| round.adapter.rank(group, updates);
+        let (one, all) = (rank(1), rank(clients));
         let most = group.d_out * group.d_in / (group.d_out + group.d_in);
         if all <= most || all <= one {
             return Ok(Self::Thin(round.ideal(group)?));

@@ -23,6 +23,7 @@
 //! | [`exactness`] | the residual folded, and the miss measured |
 //! | [`stale`] | updates that started from earlier states |
 //! | [`check`] | what an update must be before it is folded |
+//! | [`sound`] | what a state must be before it becomes the server's, and how far an update goes |
 //! | [`traffic`] | bytes of a round, in the form that would be sent |
 
 pub mod check;
@@ -35,6 +36,7 @@ pub mod ideal;
 pub mod normal;
 pub mod rolora;
 pub mod sorf;
+pub mod sound;
 pub mod stale;
 pub mod state;
 pub mod traffic;
@@ -99,6 +101,8 @@ pub struct Report {
     pub exactness_error: f64,
     /// Rank of the residual's factors per layer group, where one was folded.
     pub residual_ranks: Vec<Option<i64>>,
+    /// ‖s ΔW‖_F of the new adapter over all adapted layers together: what it adds to the base.
+    pub update_norm: f64,
 }
 
 /// A method of aggregation.

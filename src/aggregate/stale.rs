@@ -11,6 +11,7 @@
 //! do, so every method folds them as it folds fresh updates, and an exact one stays exact; with
 //! fresh updates alone the states by now and then cancel, and the updates are left as they are.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use crate::tensors::TensorMap;
 pub struct StartedUpdate {
     /// The tensors that the client trained.
     pub update: TensorMap,
-    /// What it weighs; the weights of all updates sum to 1.
+    /// What it weighs, in proportion to the others.
     pub weight: f64,
     /// The round whose state it started from.
     pub base_round: u32,
@@ -29,43 +30,64 @@ pub struct StartedUpdate {
 
 /// Tensors with signed weights that sum to 1.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Mixture {
+pub struct Mixture<'a> {
     /// The tensors, all of the same names.
-    pub tensors: Vec<TensorMap>,
+    pub tensors: Vec<Cow<'a, TensorMap>>,
     /// Their weights.
     pub weights: Vec<f64>,
 }
 
-impl Mixture {
-    /// The population that stands for updates of a round. `start` gives the trained tensors of
-    /// the state that a round's clients started from, as far as they are known.
+/// What updates weigh so that their weights sum to 1.
+///
+/// # Errors
+/// When the weights have no sum to speak of: it is 0 or too small for a float64's precision, or
+/// not finite. What is wrong, in words.
+pub fn shares(updates: &[StartedUpdate]) -> Result<Vec<f64>, String> {
+    let weights = updates.iter().map(|update| update.weight);
+    let total: f64 = weights.clone().sum();
+    if !(total > 0.0 && total.is_normal()) {
+        return Err(format!(
+            "the weights of the round's updates sum to {total:e}, which nothing can be divided by"
+        ));
+    }
+    Ok(weights.map(|weight| weight / total).collect())
+}
+
+impl<'a> Mixture<'a> {
+    /// The population that stands for updates of a round, with [`shares`] of them. `start` gives
+    /// the trained tensors of the state that a round's clients started from, as far as they are
+    /// known.
     #[must_use]
     pub fn of(
-        updates: Vec<StartedUpdate>,
+        updates: &'a [StartedUpdate],
+        shares: Vec<f64>,
         round: u32,
         start: impl Fn(u32) -> Option<Arc<TensorMap>>,
     ) -> Self {
         let stale = updates.iter().any(|update| update.base_round != round);
         if !stale {
-            let (tensors, weights) = updates.into_iter().map(|u| (u.update, u.weight)).unzip();
-            return Self { tensors, weights };
+            let tensors = updates.iter().map(|u| Cow::Borrowed(&u.update));
+            return Self {
+                tensors: tensors.collect(),
+                weights: shares,
+            };
         }
         let mut states = BTreeMap::from([(round, 1.0)]);
         let (mut tensors, mut weights) = (Vec::new(), Vec::new());
-        for update in updates {
-            *states.entry(update.base_round).or_insert(0.0) -= update.weight;
+        for (update, share) in updates.iter().zip(shares) {
+            *states.entry(update.base_round).or_insert(0.0) -= share;
             // What a client did not train is as it was when it started.
             let start = start(update.base_round);
             let mut complete = start.map_or_else(TensorMap::default, |start| (*start).clone());
-            complete.0.extend(update.update.0);
-            tensors.push(complete);
-            weights.push(update.weight);
+            complete.0.extend(update.update.0.clone());
+            tensors.push(Cow::Owned(complete));
+            weights.push(share);
         }
         for (base_round, weight) in states {
             if weight != 0.0
                 && let Some(start) = start(base_round)
             {
-                tensors.push((*start).clone());
+                tensors.push(Cow::Owned((*start).clone()));
                 weights.push(weight);
             }
         }
@@ -177,7 +199,8 @@ mod tests {
             head += gain * update.weight;
         }
 
-        let mixture = Mixture::of(updates, 6, |round| starts.get(&round).cloned());
+        let weights = shares(&updates).unwrap();
+        let mixture = Mixture::of(&updates, weights, 6, |round| starts.get(&round).cloned());
         assert!((mixture.weights.iter().sum::<f64>() - 1.0).abs() < 1e-15);
         let adapter = Lora {
             r: R,
@@ -187,7 +210,7 @@ mod tests {
             init_weights: true,
         };
         let before = state.trained.clone();
-        let borrowed: Vec<_> = mixture.tensors.iter().collect();
+        let borrowed: Vec<&TensorMap> = mixture.tensors.iter().map(|one| &**one).collect();
         let round = Round {
             round: 6,
             adapter: &adapter,
@@ -213,11 +236,41 @@ mod tests {
     fn fresh_updates_alone_are_left_as_they_are() {
         let update = StartedUpdate {
             update: tensors("client"),
-            weight: 1.0,
+            weight: 3.0,
             base_round: 4,
         };
-        let mixture = Mixture::of(vec![update.clone()], 4, |_| None);
-        assert_eq!(mixture.tensors, [update.update]);
+        let updates = [update];
+        let mixture = Mixture::of(&updates, shares(&updates).unwrap(), 4, |_| None);
+        assert!(matches!(mixture.tensors[..], [Cow::Borrowed(one)] if *one == updates[0].update));
         assert_eq!(mixture.weights, [1.0]);
+    }
+
+    #[test]
+    fn weights_that_have_no_sum_to_speak_of_are_an_error_and_small_ones_are_not() {
+        let of = |weights: &[f64]| {
+            let update = |weight: &f64| StartedUpdate {
+                update: TensorMap::default(),
+                weight: *weight,
+                base_round: 1,
+            };
+            shares(&weights.iter().map(update).collect::<Vec<_>>())
+        };
+        let subnormal = f64::MIN_POSITIVE / 4.0;
+        for wrong in [
+            &[0.0, 0.0][..],
+            &[subnormal, subnormal],
+            &[1.0, f64::NAN],
+            &[1.0, f64::INFINITY],
+            &[-1.0],
+            &[f64::MAX, f64::MAX],
+        ] {
+            let reason = of(wrong).unwrap_err();
+            assert!(
+                reason.contains("weights of the round's updates sum to"),
+                "{reason}"
+            );
+        }
+        assert_eq!(of(&[f64::MIN_POSITIVE, 0.0]), Ok(vec![1.0, 0.0]));
+        assert_eq!(of(&[1e-300, 3e-300]), Ok(vec![0.25, 0.75]));
     }
 }

@@ -3,12 +3,15 @@
 use std::any::TypeId;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
+use clap::error::ErrorKind;
 use clap::{Arg, Args, Command as ClapCommand, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::export::ExportArgs;
+use super::spelling::{normalise, not_text};
 use crate::compare::Target;
 use crate::config::Settings;
 use crate::control;
@@ -122,9 +125,10 @@ pub struct ReportArgs {
     /// Folder for the figures as SVG and PNG; for one run only [default: RUN/figures]
     #[arg(long, value_name = "DIR")]
     pub figures: Option<PathBuf>,
-    /// Form of the tables
-    #[arg(long, value_enum, default_value = "table")]
-    pub format: Format,
+    /// Form of the tables; given, no page and no figures are written but those asked for by name
+    /// [default: table]
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
 }
 
 /// A sweep, and what is wanted of it.
@@ -133,12 +137,16 @@ pub struct ReportArgs {
 pub struct SweepArgs {
     /// Sweep file (TOML): a scenario, and a grid of settings over it
     pub sweep: PathBuf,
-    /// Carry out this run alone, counted from 0, and compare nothing
-    #[arg(long, value_name = "INDEX")]
-    pub only: Option<usize>,
-    /// Run nothing; write the script by which Slurm runs the sweep as an array
+    /// Carry out these runs alone, counted from 0, and compare nothing
+    #[arg(long, value_name = "INDEX,…", value_delimiter = ',')]
+    pub only: Option<Vec<usize>>,
+    /// Run nothing; write the script by which Slurm runs the sweep as an array. Of more runs than
+    /// the cluster's MaxArraySize allows, each task takes several
     #[arg(long, value_name = "FILE", conflicts_with = "only")]
     pub slurm: Option<PathBuf>,
+    /// Of the array's tasks, Slurm runs at most N at once [default: no bound]
+    #[arg(long, value_name = "N", requires = "slurm")]
+    pub slurm_at_most: Option<NonZeroU32>,
 }
 
 /// Runs, and how to compare them.
@@ -220,9 +228,14 @@ impl Cli {
     /// # Errors
     /// clap's, which knows how to print itself; asking for help is one of them.
     pub fn from_args(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let command = command();
+        let mut command = command();
         let args = normalise(args, &switches(&command));
-        Self::from_arg_matches(&command.try_get_matches_from(args)?)
+        let matches = command.try_get_matches_from_mut(&args);
+        let matches = matches.map_err(|error| match error.kind() {
+            ErrorKind::InvalidUtf8 => not_text(&mut command, &args).unwrap_or(error),
+            _ => error,
+        })?;
+        Self::from_arg_matches(&matches)
     }
 }
 
@@ -257,44 +270,6 @@ fn switches(command: &ClapCommand) -> BTreeSet<String> {
         .filter(|argument| argument.is_require_equals_set())
         .map(|argument| format!("--{}", argument.get_id()))
         .collect()
-}
-
-/// Makes `--agg-type` into `--agg_type`, and `--save_projection true` into
-/// `--save_projection=true`; what follows `--` stays as it is.
-fn normalise(
-    args: impl IntoIterator<Item = OsString>,
-    switches: &BTreeSet<String>,
-) -> Vec<OsString> {
-    let mut args = args.into_iter().peekable();
-    let mut normal = Vec::new();
-    while let Some(arg) = args.next() {
-        if arg == "--" {
-            normal.push(arg);
-            normal.extend(args);
-            break;
-        }
-        let Some(flag) = arg.to_str().and_then(underscored) else {
-            normal.push(arg);
-            continue;
-        };
-        let literal = |value: &OsString| {
-            value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("false")
-        };
-        let value = args.next_if(|value| switches.contains(&flag) && literal(value));
-        normal.push(value.map_or_else(
-            || flag.clone().into(),
-            |value| format!("{flag}={}", value.display()).into(),
-        ));
-    }
-    normal
-}
-
-/// A long flag with underscores in its name; `None` when it is no long flag.
-fn underscored(arg: &str) -> Option<String> {
-    let flag = arg.strip_prefix("--").filter(|flag| !flag.is_empty())?;
-    let end = flag.find('=').unwrap_or(flag.len());
-    let (name, value) = flag.split_at(end);
-    Some(format!("--{}{value}", name.replace('-', "_")))
 }
 
 #[cfg(test)]

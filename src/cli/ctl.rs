@@ -12,7 +12,8 @@ use crate::table::{self, Cell, Format, Table};
 /// Sends a command to a run and shows its reply.
 ///
 /// # Errors
-/// When no run answers, or the run refuses.
+/// When no run answers, the run does not confirm within two seconds that it has heard, or it
+/// refuses.
 pub fn ctl(args: &CtlArgs) -> anyhow::Result<()> {
     let address = args.control.parse::<SocketAddr>().with_context(|| {
         format!(
@@ -23,7 +24,7 @@ pub fn ctl(args: &CtlArgs) -> anyhow::Result<()> {
     match ask(address, Token::from_environment().as_ref(), args.ask)? {
         Reply::Status(status) => show(&status, args.format)?,
         Reply::Done(what) => say(what),
-        Reply::Error(why) => bail!(why),
+        Reply::NotConfirmed(why) | Reply::Error(why) => bail!(why),
     }
     Ok(())
 }

@@ -14,24 +14,31 @@ mod report;
 mod run;
 mod runs;
 mod schema;
+mod spelling;
 mod sweep;
 mod terminal;
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use args::{Cli, Command};
 
 use crate::config::Problems;
+use crate::control::AskError;
 use crate::telemetry::logging::{self, LogFile};
+use crate::torch;
 
 /// Exit status for a run that failed.
 const FAILURE: u8 = 1;
 /// Exit status for input that is wrong; clap uses the same.
 const BAD_INPUT: u8 = 2;
+/// Exit status for a command to a run that may have heard it or not.
+const NOT_CONFIRMED: u8 = 3;
 
 /// Runs the program with a command line and says how it ended: 0; 1 for a failure; 2 for bad
-/// input, before anything is trained. (A second Ctrl-C ends it with 130.)
+/// input, before anything is trained; 3 for a command to a run that did not confirm it. (A second
+/// Ctrl-C ends it with 130.)
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::from_args(args) {
         Ok(cli) => cli,
@@ -43,11 +50,14 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let log = match cli.log_file.as_deref().map(LogFile::open).transpose() {
         Ok(log) => log,
         Err(error) => {
-            eprintln!("error: --log_file: {error}; name a file that can be written");
+            complain(format_args!(
+                "error: --log_file: {error}; name a file that can be written"
+            ));
             return ExitCode::from(BAD_INPUT);
         }
     };
     logging::start(cli.verbose, || terminal::Stderr, log.clone());
+    torch::log_panics();
     let done = match &cli.command {
         Command::Run(args) => run::run(args, log),
         Command::Check(args) => check::check(args),
@@ -58,7 +68,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Report(args) => report::report(args),
         Command::Runs(args) => runs::runs(args),
         Command::Compare(args) => compare::compare(args),
-        Command::Sweep(args) => sweep::sweep(args),
+        Command::Sweep(args) => sweep::sweep(args, log),
         Command::Schema => schema::schema(),
         Command::Export(args) => export::export(args),
         Command::Doctor(args) => doctor::doctor(args),
@@ -72,13 +82,21 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// Prints an error on standard error and gives the status that goes with it.
 fn failed(error: &anyhow::Error) -> u8 {
     let Some(problems) = error.downcast_ref::<Problems>() else {
-        eprintln!("error: {error:#}");
-        return FAILURE;
+        complain(format_args!("error: {error:#}"));
+        return match error.downcast_ref() {
+            Some(AskError::NotConfirmed(..)) => NOT_CONFIRMED,
+            _ => FAILURE,
+        };
     };
-    eprintln!("{problems}");
+    complain(problems);
     match problems.sorted().len() {
         1 => {}
-        count => eprintln!("{count} errors; nothing was started"),
+        count => complain(format_args!("{count} errors; nothing was started")),
     }
     BAD_INPUT
+}
+
+/// Prints a line on standard error, whose reader may be gone with its terminal.
+fn complain(line: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "{line}");
 }

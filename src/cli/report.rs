@@ -1,5 +1,6 @@
 //! `regatta report RUN…`: what happened to whom, on the terminal and as a page with figures.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -19,7 +20,8 @@ pub fn report(args: &ReportArgs) -> anyhow::Result<()> {
     one_place_for_one_run(args)?;
     let runs = args.runs.iter().map(|path| Run::read(path));
     let runs: Vec<Run> = runs.collect::<Result<_, _>>()?;
-    match args.format {
+    let shown = args.format.unwrap_or_default();
+    match shown {
         Format::Table => runs.iter().try_for_each(show)?,
         format => {
             let joint = |of: fn(&Run) -> Table| {
@@ -33,13 +35,10 @@ pub fn report(args: &ReportArgs) -> anyhow::Result<()> {
         }
     }
     for run in &runs {
-        let (page, figures) = write(run, args)?;
-        if args.format == Format::Table {
-            say(format_args!(
-                "wrote {} and the figures in {}",
-                page.display(),
-                figures.display()
-            ));
+        let places = Places::of(run, args);
+        places.write(run)?;
+        if shown == Format::Table && !places.is_empty() {
+            say(format_args!("wrote {places}"));
         }
     }
     Ok(())
@@ -77,16 +76,49 @@ fn show(run: &Run) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes a run's page and figures; gives the file and the folder.
-fn write(run: &Run, args: &ReportArgs) -> anyhow::Result<(PathBuf, PathBuf)> {
-    let inside = |name: &str| run.folder.path().join(name);
-    let out = args.out.clone().unwrap_or_else(|| inside("report.html"));
-    let folder = args.figures.clone().unwrap_or_else(|| inside("figures"));
-    let drawn = run.figures()?;
-    let page = page::of_run(run, &drawn)?;
-    write_page(&out, &page)?;
-    figures::write(&drawn, &folder)?;
-    Ok((out, folder))
+/// Where a run's page and figures go: where they are told to, else into the run's folder, unless
+/// the command asks for tables of some form.
+struct Places {
+    page: Option<PathBuf>,
+    figures: Option<PathBuf>,
+}
+
+impl Places {
+    fn of(run: &Run, args: &ReportArgs) -> Self {
+        let inside = |name: &str| args.format.is_none().then(|| run.folder.path().join(name));
+        Self {
+            page: args.out.clone().or_else(|| inside("report.html")),
+            figures: args.figures.clone().or_else(|| inside("figures")),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.page.is_none() && self.figures.is_none()
+    }
+
+    fn write(&self, run: &Run) -> anyhow::Result<()> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        let drawn = run.figures()?;
+        if let Some(out) = &self.page {
+            write_page(out, &page::of_run(run, &drawn)?)?;
+        }
+        if let Some(folder) = &self.figures {
+            figures::write(&drawn, folder)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Places {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let page = self.page.as_ref().map(|page| page.display().to_string());
+        let figures = self.figures.as_ref();
+        let figures = figures.map(|folder| format!("the figures in {}", folder.display()));
+        let places: Vec<String> = page.into_iter().chain(figures).collect();
+        f.write_str(&places.join(" and "))
+    }
 }
 
 /// Writes a page.

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::mpsc::Receiver;
+use std::time::SystemTime;
 
 use anyhow::{Context, bail};
 use regatta_actors::control::{Control, ControlHandle, control};
@@ -12,11 +13,13 @@ use crate::cli::args::{ResumeArgs, ScenarioArgs};
 use crate::cli::doctor::libtorch_version;
 use crate::cli::terminal::{TerminalObserver, count, say, show_bars};
 use crate::cli::{check, interrupt};
+use crate::clock;
 use crate::config::{METRICS, Machine, Plan, Problems, Settings, WEB, load};
 use crate::control::{ControlServer, Desk, Token};
 use crate::federation::{self, Experiment};
 use crate::files::write_atomically;
 use crate::inputs::Inputs;
+use crate::ports::Bounds;
 use crate::record::{Identity, Recorder, RunFolder};
 use crate::telemetry::logging::LogFile;
 use crate::telemetry::{EventLog, Exporter, MetricsObserver, RunInfo, Sampler, TensorBoard};
@@ -27,6 +30,7 @@ use crate::web::{Facts, Feed, WebObserver, WebServer};
 /// # Errors
 /// [`Problems`] with the input, before anything is trained; or what ended the run.
 pub fn run(args: &ScenarioArgs, log: Option<LogFile>) -> anyhow::Result<()> {
+    Bounds::check()?;
     let plan = load(args.scenario.as_deref(), &args.settings, &Machine::detect())?;
     show_bars(!plan.telemetry.quiet);
     say(check::describe(&plan));
@@ -46,6 +50,7 @@ pub fn run(args: &ScenarioArgs, log: Option<LogFile>) -> anyhow::Result<()> {
 /// # Errors
 /// As [`run`].
 pub fn resume(args: &ResumeArgs, log: Option<LogFile>) -> anyhow::Result<()> {
+    Bounds::check()?;
     let folder = RunFolder::open(&args.run)?.locked()?;
     let differing = Settings {
         lanes: args.lanes,
@@ -77,10 +82,21 @@ struct Surroundings {
 impl Surroundings {
     /// Listens where the plan says so; before there is a folder, since an address may be wrong.
     fn set_up(plan: &Plan, log: Option<LogFile>) -> Result<Self, Problems> {
-        let exporter = serve_metrics(plan)?;
+        let serves = clock::http_can_tell(SystemTime::now());
+        if !serves && (plan.telemetry.metrics.is_some() || plan.telemetry.web.is_some()) {
+            tracing::warn!(
+                "no metrics and no live page: the machine's clock shows a time before 1970 or after \
+                 9999, which HTTP cannot tell"
+            );
+        }
+        let exporter = if serves { serve_metrics(plan)? } else { None };
         let (handle, control) = control();
         serve_control(plan, &handle)?;
-        let page = serve_page(plan, &handle)?;
+        let page = if serves {
+            serve_page(plan, &handle)?
+        } else {
+            None
+        };
         Ok(Self {
             exporter,
             page,
@@ -113,12 +129,14 @@ fn carry_out(
     let recorder = Recorder::open(folder.clone(), &plan, handle.clone())?;
     let failure = recorder.failure();
     let leave = interrupt::watch(handle, log).context("cannot listen for signals")?;
-    let metrics = MetricsObserver::new(info(&plan));
+    // Rounds that cannot be read are written anew when the run begins.
+    let earlier = folder.read_rounds().unwrap_or_default();
+    let metrics = MetricsObserver::new(info(&plan)).recalling(earlier);
     let sampler = exporter.map(|_| sample(&plan, &metrics));
     let mut observers: Vec<Box<dyn Observer>> = vec![
         Box::new(recorder),
         Box::new(metrics),
-        Box::new(EventLog),
+        Box::new(EventLog::default()),
         Box::new(TerminalObserver::default()),
     ];
     if plan.telemetry.tensorboard {
@@ -251,7 +269,9 @@ fn sample(plan: &Plan, metrics: &MetricsObserver) -> Option<Sampler> {
 fn keep_metrics(folder: &RunFolder, exporter: Option<&Exporter>) {
     let path = folder.metrics();
     if let Some(exporter) = exporter
-        && let Err(error) = write_atomically(&path, exporter.render().as_bytes())
+        && let Err(error) = folder
+            .check()
+            .and_then(|()| write_atomically(&path, exporter.render().as_bytes()))
     {
         tracing::warn!("cannot write {}: {error}", path.display());
     }
@@ -281,6 +301,12 @@ fn conclude(outcome: &RunOutcome, folder: &RunFolder) -> anyhow::Result<()> {
             ));
         }
         Ending::StoppedAtOnce => bail!("stopped in mid-round; {rounds} before it in {place}"),
+    }
+    if outcome.rounds_refused > 0 {
+        let refused = outcome.rounds_refused;
+        say(format_args!(
+            "in {refused} of {rounds} every update was refused"
+        ));
     }
     Ok(())
 }

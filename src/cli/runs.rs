@@ -3,11 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use jiff::Zoned;
-use jiff::tz::TimeZone;
-
 use crate::cli::args::RunsArgs;
 use crate::cli::terminal::say;
+use crate::clock;
 use crate::config::Problems;
 use crate::record::{Brief, RunState};
 use crate::table::{self, Cell, Format, Table};
@@ -86,11 +84,13 @@ fn row(path: &Path, brief: &Brief) -> [Cell; 11] {
     };
     let best = brief.best.as_ref().map_or_else(Cell::none, |(name, best)| {
         let name = name.replace('_', " ");
+        let Some(best) = best else {
+            return Cell::of_number(f64::NAN, format!("{name} {}", table::NAN));
+        };
         let shown = format!("{name} {:.4} (round {})", best.value, best.round);
-        Cell::new(best.value, shown)
+        Cell::of_number(best.value, shown)
     });
-    let begun = jiff::Timestamp::try_from(brief.begun).ok();
-    let begun = begun.map(|at| Zoned::new(at, TimeZone::system()));
+    let begun = clock::local(brief.begun);
     [
         path.display().to_string().into(),
         scenario.task.as_str().into(),

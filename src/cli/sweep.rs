@@ -1,5 +1,6 @@
 //! `regatta sweep SWEEP.toml`: methods × seeds × settings, one run after the other.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -9,24 +10,26 @@ use crate::cli::compare::side_by_side;
 use crate::cli::terminal::{count, say};
 use crate::config::{Machine, Problems, sweep};
 use crate::files::write_atomically;
+use crate::sweep::slurm::{self, Job, Shares};
 use crate::sweep::{self as runner, Ended, Planned, Stop, SweepPlan};
 use crate::table::Format;
+use crate::telemetry::logging::LogFile;
 
 /// Runs what is missing of a sweep, and compares its runs.
 ///
 /// # Errors
 /// [`Problems`] with the file or any combination, before anything is run; or, when all was tried,
 /// that not all runs are complete.
-pub fn sweep(args: &SweepArgs) -> anyhow::Result<()> {
+pub fn sweep(args: &SweepArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     let plan = runner::plan(&sweep::read(&args.sweep)?, &Machine::detect())?;
     let program = std::env::current_exe().context("this program cannot be found again")?;
     if let Some(path) = &args.slurm {
         return write_script(&plan, args, &program, path);
     }
-    let chosen = choose(&plan, args.only)?;
+    let chosen = choose(&plan, args.only.as_deref())?;
     std::fs::create_dir_all(&plan.out)
         .with_context(|| format!("cannot make the folder {}", plan.out.display()))?;
-    let mut stop = Stop::listen().context("cannot listen for signals")?;
+    let mut stop = Stop::listen(log).context("cannot listen for signals")?;
     let (mut complete, mut failed) = (Vec::new(), Vec::new());
     for (index, run) in &chosen {
         if stop.asked() {
@@ -34,13 +37,17 @@ pub fn sweep(args: &SweepArgs) -> anyhow::Result<()> {
         }
         let (label, place) = (&run.label, run.folder.display());
         say(format_args!("run {index}, {label}, in {place}"));
-        match runner::carry_out(run, &program, &mut stop) {
+        let wait = |held: &io::Error| say(format_args!("waiting: {held}"));
+        match runner::carry_out(run, &program, &mut stop, wait) {
             Ok(Ended::Kept) => {
                 say("it is complete already");
                 complete.push(run.folder.clone());
             }
             Ok(Ended::Complete) => complete.push(run.folder.clone()),
             Ok(Ended::Stopped) => failed.push(format!("{label}: it was stopped, and can go on")),
+            Ok(Ended::Elsewhere) => {
+                failed.push(format!("{label}: another process is at work in it"))
+            }
             Ok(Ended::Failed(why)) => failed.push(format!("{label}: {why}")),
             Err(error) => failed.push(format!("{label}: {error}")),
         }
@@ -57,30 +64,52 @@ fn write_script(
     program: &Path,
     path: &Path,
 ) -> anyhow::Result<()> {
-    let folder = std::env::current_dir()?;
-    let script = runner::script(plan, &args.sweep, program, &folder);
-    write_atomically(path, script.as_bytes())
+    let folder = std::env::current_dir().context("the current directory cannot be found")?;
+    let job = Job {
+        sweep: &args.sweep,
+        program,
+        folder: &folder,
+        limit: slurm::array_limit().map_err(Problems::with_input)?,
+        at_most: args.slurm_at_most,
+    };
+    write_atomically(path, slurm::script(plan, &job).as_bytes())
         .with_context(|| format!("cannot write {}", path.display()))?;
-    let runs = count(plan.runs.len(), "run");
+    let shares = Shares::of(plan.runs.len(), job.limit);
     say(format_args!(
-        "{runs}: `sbatch {}` submits them as an array",
-        path.display()
+        "{} as {}, of which an array may have {}",
+        count(plan.runs.len(), "run"),
+        count(shares.tasks, "task"),
+        job.limit
+    ));
+    if shares.runs > 1 {
+        let runs = shares.runs;
+        say(format_args!(
+            "a task carries out up to {runs} runs, one after the other, and needs the time of all"
+        ));
+    }
+    say(format_args!(
+        "`sbatch {}` submits them as an array",
+        slurm::for_bash(path)
     ));
     Ok(())
 }
 
 /// The runs to carry out, with their numbers.
-fn choose(plan: &SweepPlan, only: Option<usize>) -> Result<Vec<(usize, &Planned)>, Problems> {
+fn choose<'a>(
+    plan: &'a SweepPlan,
+    only: Option<&[usize]>,
+) -> Result<Vec<(usize, &'a Planned)>, Problems> {
     let mut all: Vec<_> = plan.runs.iter().enumerate().collect();
     let mut problems = Problems::default();
-    if let Some(only) = only {
-        if only >= all.len() {
-            let right = format!("give a number from 0 to {}", all.len() - 1);
-            let runs = count(all.len(), "run");
-            problems.report_input(format_args!("--only={only}: the sweep has {runs}; {right}"));
-        }
-        all.retain(|(index, _)| *index == only);
+    let Some(only) = only else { return Ok(all) };
+    for index in only.iter().filter(|index| **index >= all.len()) {
+        let right = format!("give a number from 0 to {}", all.len() - 1);
+        let runs = count(all.len(), "run");
+        problems.report_input(format_args!(
+            "--only={index}: the sweep has {runs}; {right}"
+        ));
     }
+    all.retain(|(index, _)| only.contains(index));
     problems.into_result(all)
 }
 

@@ -91,10 +91,12 @@ impl Compared {
         self.scores(name).last().map(|(_, score)| score)
     }
 
-    /// The best value of a score.
+    /// The best value of a score; NaN if it was never a finite number, `None` if it was never
+    /// taken.
     #[must_use]
     pub fn best_score(&self, name: &str) -> Option<f64> {
-        self.tally.best.get(name).map(|best| best.value)
+        let best = self.tally.best.get(name).map(|best| best.value);
+        best.or_else(|| self.last_score(name).map(|_| f64::NAN))
     }
 }
 

@@ -4,7 +4,7 @@ use super::groups::Group;
 use super::{Target, groups_table, runs_table};
 use crate::report::figures::Figure;
 use crate::report::page::Page;
-use crate::table::count;
+use crate::table::{count, show_number};
 
 /// One HTML file, as a report is.
 #[must_use]
@@ -19,9 +19,9 @@ pub fn page(groups: &[Group<'_>], target: &Target, figures: &[Figure]) -> String
     }
     let note = format!(
         "Runs that differ in their seed alone are one group: the mean, and ± the sample standard \
-         deviation. The target is {} {:.4}.",
+         deviation. The target is {} {}.",
         target.score.replace('_', " "),
-        target.value
+        show_number(target.value, 4)
     );
     page.table("Groups", &note, &groups_table(groups, target));
     page.table("Runs", "", &runs_table(groups, target));

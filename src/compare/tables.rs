@@ -2,13 +2,13 @@
 
 use super::groups::{Group, Mean};
 use super::{Compared, Target};
-use crate::table::{Cell, Table, show_bytes};
+use crate::table::{Cell, Table, show_bytes, show_number};
 
 /// A row for each group: means, with sample standard deviations where there are several seeds.
 #[must_use]
 pub fn groups_table(groups: &[Group<'_>], target: &Target) -> Table {
     let score = target.score.replace('_', " ");
-    let to_target = format!("{score} {:.4}", target.value);
+    let to_target = format!("{score} {}", show_number(target.value, 4));
     let mut table = Table::new("groups", &[("group", "group"), ("runs", "runs")]);
     let measures = [
         ("final", format!("final {score}")),
@@ -63,11 +63,12 @@ fn spread(values: &[f64], show: impl Fn(f64) -> String) -> [Cell; 2] {
         Some(deviation) => format!("{} ± {}", show(mean), show(deviation)),
         None => show(mean),
     };
-    [Cell::new(mean, shown), Cell::from(deviation)]
+    let deviation = deviation.map_or_else(Cell::none, |x| Cell::of_number(x, show(x)));
+    [Cell::of_number(mean, shown), deviation]
 }
 
 fn mean(values: &[f64], digits: usize) -> [Cell; 2] {
-    spread(values, |value| format!("{value:.digits$}"))
+    spread(values, |value| show_number(value, digits))
 }
 
 fn bytes(values: &[f64]) -> [Cell; 2] {
@@ -88,7 +89,10 @@ pub fn runs_table(groups: &[Group<'_>], target: &Target) -> Table {
         ("final", format!("final {score}")),
         ("best", format!("best {score}")),
         ("best_round", "in round".to_owned()),
-        ("rounds_to_target", format!("rounds to {:.4}", target.value)),
+        (
+            "rounds_to_target",
+            format!("rounds to {}", show_number(target.value, 4)),
+        ),
         ("virtual_seconds_to_target", "virtual s to it".to_owned()),
         ("virtual_seconds", "virtual s".to_owned()),
         ("bytes_up", "up".to_owned()),
@@ -116,7 +120,7 @@ fn run_row(run: &Compared, group: &str, target: &Target) -> [Cell; 14] {
         run.state.to_string().into(),
         run.tally.rounds.into(),
         Cell::number(run.last_score(&target.score), 4),
-        Cell::number(best.map(|best| best.value), 4),
+        Cell::number(run.best_score(&target.score), 4),
         best.map_or_else(Cell::none, |best| best.round.into()),
         reached.map_or_else(Cell::none, |reached| reached.round.into()),
         Cell::number(reached.map(|reached| reached.virtual_seconds), 1),

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use super::Compared;
 use crate::config::Problems;
+use crate::record::is_loss;
 
 /// A value of a score.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,12 +26,14 @@ pub struct Reached {
 }
 
 impl Target {
-    /// The best value that all runs reach, of the task's own score. `None` when a run has no
-    /// scores.
+    /// The best value that all runs reach, of the task's own score. Runs in which it was never a
+    /// finite number do not count, unless there are no others: it is NaN then, and no run reaches
+    /// it. `None` when a run has no scores.
     #[must_use]
     pub fn common(runs: &[Compared]) -> Option<Self> {
         let score = runs.first()?.task.primary_metric();
         let best: Option<Vec<f64>> = runs.iter().map(|run| run.best_score(score)).collect();
+        // The lesser of a number and NaN is the number.
         let value = best?.into_iter().reduce(f64::min)?;
         Some(Self {
             score: score.to_owned(),
@@ -44,7 +47,8 @@ impl Target {
     /// The names of the scores there are.
     pub fn check(&self, runs: &[Compared]) -> Result<(), Problems> {
         let mut problems = Problems::default();
-        let names = runs.iter().flat_map(|run| run.tally.best.keys());
+        let rounds = runs.iter().flat_map(|run| &run.rounds);
+        let names = rounds.flat_map(|record| record.eval.iter().flat_map(|eval| eval.keys()));
         let names: std::collections::BTreeSet<&str> = names.map(String::as_str).collect();
         if !names.contains(self.score.as_str()) {
             let names: Vec<&str> = names.into_iter().collect();
@@ -60,7 +64,7 @@ impl Target {
     /// When a run first reached it, if it did.
     #[must_use]
     pub fn reached(&self, run: &Compared) -> Option<Reached> {
-        let enough = |value: f64| match self.score.starts_with("loss") {
+        let enough = |value: f64| match is_loss(&self.score) {
             true => value <= self.value,
             false => value >= self.value,
         };

@@ -1,5 +1,7 @@
 //! What the decisions of a plan depend on beside the user's settings.
 
+use std::ffi::OsString;
+
 use crate::calibrate::memory;
 
 /// The machine a plan is made for.
@@ -14,7 +16,7 @@ pub struct Machine {
     /// Threads per lane that `regatta doctor --calibrate` found best; `None`: not measured here.
     pub threads_per_lane: Option<u32>,
     /// Value of `REGATTA_DATA`, if it is set.
-    pub data_variable: Option<String>,
+    pub data_variable: Option<OsString>,
     /// Whether the folder for downloaded data, `data/glue`, is there.
     pub has_data_folder: bool,
 }
@@ -32,9 +34,7 @@ impl Machine {
             threads_per_lane: calibrated.map(|entry| entry.threads_per_lane),
             processor,
             cores,
-            data_variable: std::env::var("REGATTA_DATA")
-                .ok()
-                .filter(|folder| !folder.is_empty()),
+            data_variable: std::env::var_os("REGATTA_DATA").filter(|folder| !folder.is_empty()),
             has_data_folder: std::path::Path::new(super::DATA_FOLDER).is_dir(),
         }
     }

@@ -5,6 +5,7 @@
 //! everything; what comes out is a [`Plan`], or [`Problems`] with every error and its place.
 //! A scenario file also has tables, the [`script::Script`].
 
+mod bounds;
 pub mod course;
 mod machine;
 mod plan;
@@ -17,12 +18,12 @@ mod settings;
 pub mod sweep;
 mod tables;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use course::course;
 pub use machine::Machine;
 pub use plan::{
-    AdapterPlan, AggregationPlan, DataPlan, DataSource, DeviceSpec, DevicesPlan, LaneSpec,
+    AdapterPlan, AggregationPlan, DataPlan, DataSource, DeviceSpec, DevicesPlan, LaneSpec, LayerRank,
     ModelPlan, ModelSource, Plan, RANDOM, SimulationPlan, TelemetryPlan, TrainingPlan,
 };
 pub use problems::{Origin, Origins, Problem, Problems};
@@ -39,6 +40,10 @@ pub const WEB: &str = "127.0.0.1:9466";
 
 /// The name that stands for the Hugging Face hub in place of a data folder.
 pub const HUB: &str = "hub";
+
+/// What is wrong with a path that stands in a run's settings, and what would be right.
+pub(crate) const NO_TEXT: &str = "not UTF-8, which the files that record a run's settings are; give it another name, or a \
+     symbolic link with one";
 
 /// Reads the scenario file, lays the flags over it, and decides everything for this machine.
 ///
@@ -60,22 +65,46 @@ pub fn load(
     ) else {
         return Err(problems);
     };
-    for (key, value) in scenario::to_table(flags) {
+    let (flags, out) = as_text(flags, &mut problems);
+    for (key, value) in scenario::to_table(&flags) {
         let written = flag_value(&value);
         problems.origins_mut().note(&key, Origin::Flag, written);
         table.insert(key, value);
     }
-    let settings = match table.try_into::<Settings>() {
+    let mut settings = match table.try_into::<Settings>() {
         Ok(settings) => settings,
         Err(error) => {
             problems.report_input(error.message());
             return Err(problems);
         }
     };
-    let name = scenario
-        .and_then(Path::file_stem)
-        .and_then(|stem| stem.to_str());
-    resolve::resolve(settings, script, name, machine, problems)
+    settings.out = out.or(settings.out);
+    let name = scenario.and_then(Path::file_stem);
+    let name = name.map(|stem| stem.to_string_lossy());
+    resolve::resolve(settings, script, name.as_deref(), machine, problems)
+}
+
+/// The flags with nothing in them that is no text: what is recorded has to be, and is reported
+/// otherwise; `out`, which is not recorded, may be any path and stands apart.
+fn as_text(flags: &Settings, problems: &mut Problems) -> (Settings, Option<PathBuf>) {
+    let mut flags = flags.clone();
+    let out = flags.out.take();
+    if let Some(out) = &out {
+        let written = out.to_string_lossy();
+        problems.origins_mut().note("out", Origin::Flag, written);
+    }
+    let recorded = [
+        ("tokenizer", &mut flags.tokenizer),
+        ("init_adapter", &mut flags.init_adapter),
+    ];
+    for (key, slot) in recorded {
+        if let Some(path) = slot.take_if(|path| path.to_str().is_none()) {
+            let written = path.to_string_lossy();
+            problems.origins_mut().note(key, Origin::Flag, written);
+            problems.report_error(key, NO_TEXT);
+        }
+    }
+    (flags, out)
 }
 
 /// A value as it would stand behind its flag.

@@ -1,5 +1,6 @@
 //! What a run is to do, fully decided and checked: what the rest of the program takes.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -48,7 +49,8 @@ pub struct Plan {
     pub telemetry: TelemetryPlan,
     /// Where the run can be steered from; `None`: nowhere.
     pub control: Option<SocketAddr>,
-    /// All settings, with the defaults filled in.
+    /// All settings, with the defaults filled in. `out` is left away, so that running them again
+    /// does not meet the folder of the run they come from.
     pub settings: Settings,
     /// The tables of the scenario file.
     pub script: Script,
@@ -63,15 +65,10 @@ impl Plan {
         Problems::new(self.origins.clone())
     }
 
-    /// The scenario that gives this plan again, as TOML. It leaves `out` away, so that running it
-    /// does not meet the folder of the run it comes from.
+    /// The scenario that gives this plan again, as TOML.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        let settings = Settings {
-            out: None,
-            ..self.settings.clone()
-        };
-        super::scenario::to_toml(&settings, &self.script)
+        super::scenario::to_toml(&self.settings, &self.script)
     }
 }
 
@@ -143,6 +140,15 @@ impl fmt::Display for ModelSource {
     }
 }
 
+/// The rank and alpha of a layer's LoRA.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerRank {
+    /// The rank, at least 1.
+    pub r: u32,
+    /// Alpha of the scaling.
+    pub alpha: f64,
+}
+
 /// The adapter. A field that has no meaning for `kind` holds its default.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdapterPlan {
@@ -152,6 +158,9 @@ pub struct AdapterPlan {
     pub r: u32,
     /// Each client's rank.
     pub ranks: Vec<u32>,
+    /// Layers whose rank or alpha is another, by module; only a LoRA folder that a run starts from
+    /// has any.
+    pub layer_ranks: BTreeMap<String, LayerRank>,
     /// Alpha of the scaling.
     pub lora_alpha: f64,
     /// Dropout on the adapter's input.
@@ -190,6 +199,7 @@ impl AdapterPlan {
             kind,
             r,
             ranks: Vec::new(),
+            layer_ranks: BTreeMap::new(),
             lora_alpha: 8.0,
             dropout: 0.0,
             rank_stabilised: false,
@@ -228,6 +238,8 @@ pub struct AggregationPlan {
     pub vera_scale: bool,
     /// What each weighs.
     pub weighting: Weighting,
+    /// Updates of a larger norm are refused; see [`crate::aggregate::sound::update_norm`].
+    pub max_update_norm: Option<f64>,
 }
 
 /// What a client does in a round.

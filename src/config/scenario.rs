@@ -25,16 +25,8 @@ const TABLES: [&str; 6] = [
 /// Each readable setting's place is noted in `problems`; everything else is reported there.
 /// `None` when the file is not there or is no TOML at all.
 pub(super) fn read(path: &Path, problems: &mut Problems) -> Option<(toml::Table, Script)> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) => {
-            problems.report_input(format_args!(
-                "{}: {error}; name a scenario file (paths are taken from the current directory)",
-                path.display()
-            ));
-            return None;
-        }
-    };
+    let right = "name a scenario file (paths are taken from the current directory)";
+    let text = read_text(path, right, problems)?;
     let reader = Reader { path, text: &text };
     let (table, errors) = DeTable::parse_recoverable(&text);
     reader.report_syntax(&errors, problems);
@@ -47,6 +39,28 @@ pub(super) fn read(path: &Path, problems: &mut Problems) -> Option<(toml::Table,
         }
     }
     errors.is_empty().then_some((settings, script))
+}
+
+/// Reads a file of settings; reports what keeps it from being text, with what would be `right`
+/// where it cannot be read at all.
+pub(super) fn read_text(path: &Path, right: &str, problems: &mut Problems) -> Option<String> {
+    let bytes = std::fs::read(path)
+        .map_err(|error| {
+            problems.report_input(format_args!("{}: {error}; {right}", path.display()));
+        })
+        .ok()?;
+    String::from_utf8(bytes)
+        .map_err(|error| {
+            let end = error.utf8_error().valid_up_to();
+            let before = String::from_utf8_lossy(&error.as_bytes()[..end]);
+            let byte = error.as_bytes()[end];
+            let wrong = format!(
+                "not UTF-8: the byte 0x{byte:02X} stands for nothing here; save the file as \
+                 UTF-8 (no path in it can be anything else)"
+            );
+            problems.report_at(path.to_owned(), position(&before, end), &wrong);
+        })
+        .ok()
 }
 
 struct Reader<'a> {

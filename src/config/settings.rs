@@ -278,6 +278,10 @@ pub struct Settings {
     /// Weights of the updates [default: uniform]
     #[arg(long, help_heading = AGGREGATION, value_enum)]
     pub weighting: Option<Weighting>,
+    /// Refuse updates whose norm, of the scaled change of the adapted weights and of the change of
+    /// what else is trained, is above N [default: none are refused for their norm]
+    #[arg(long, help_heading = AGGREGATION, value_name = "N")]
+    pub max_update_norm: Option<f64>,
 
     /// Federated rounds [default: 50]
     #[arg(long, help_heading = TRAINING, value_name = "N")]

@@ -20,6 +20,7 @@
 //! seed = 3
 //! ```
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
@@ -27,7 +28,7 @@ use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
 use super::problems::Problems;
-use super::scenario::{did_you_mean, position, setting};
+use super::scenario::{did_you_mean, position, read_text, setting};
 
 /// A sweep, as its file has it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -60,15 +61,8 @@ type Axis = (String, Vec<Value>);
 /// Everything that is wrong with it, each with its line and column.
 pub fn read(path: &Path) -> Result<Sweep, Problems> {
     let mut problems = Problems::default();
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) => {
-            problems.report_input(format_args!(
-                "{}: {error}; name a sweep file",
-                path.display()
-            ));
-            return Err(problems);
-        }
+    let Some(text) = read_text(path, "name a sweep file", &mut problems) else {
+        return Err(problems);
     };
     let mut reader = Reader {
         path,
@@ -100,9 +94,9 @@ impl Reader<'_> {
     }
 
     fn sweep(&mut self, table: DeTable<'_>) -> Sweep {
-        let stem = self.path.file_stem().and_then(|stem| stem.to_str());
+        let stem = self.path.file_stem().map(|stem| stem.to_string_lossy());
         let mut sweep = Sweep {
-            name: stem.unwrap_or("sweep").to_owned(),
+            name: stem.map_or_else(|| "sweep".to_owned(), Cow::into_owned),
             ..Sweep::default()
         };
         let (mut grids, mut excluded) = (Vec::new(), Vec::new());

@@ -8,6 +8,7 @@
 //! the way can read it.
 
 mod client;
+mod request;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use regatta_actors::learner::ClientId;
 use serde::{Deserialize, Serialize};
 
 pub use client::{AskError, ask};
+pub use request::Request;
 pub use server::{ControlServer, Desk, StartError};
 
 /// The environment variable with the token.
@@ -88,7 +90,9 @@ pub enum Ask {
     Slow {
         /// Its number, from 0
         client: u32,
-        /// Its training takes so many times as long as its profile says; 1: as it says
+        /// Its training takes so many times as long as its profile says, from 0.001 to 1000000; 1:
+        /// as it says
+        #[arg(value_parser = server::read_slowdown, allow_negative_numbers = true)]
         factor: f64,
     },
 }
@@ -122,15 +126,6 @@ impl Ask {
     }
 }
 
-/// One line to a run.
-#[derive(Debug, Serialize, Deserialize)]
-struct Request {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    token: Option<String>,
-    #[serde(flatten)]
-    ask: Ask,
-}
-
 /// One line back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -139,6 +134,8 @@ pub enum Reply {
     Status(Box<Status>),
     /// The command is with the run.
     Done(String),
+    /// The run has not said yet whether it follows the command; it may still do so.
+    NotConfirmed(String),
     /// Why it is not.
     Error(String),
 }

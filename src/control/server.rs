@@ -1,24 +1,20 @@
 //! The end of the line that a run holds.
 
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use regatta_actors::control::ControlHandle;
+use regatta_actors::control::{ControlHandle, SLOWDOWNS, Unconfirmed};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Ask, ClientLine, Reply, Request, Status, TOKEN_VARIABLE, Token};
+use crate::ports::{self, Bounds, Connection, Port, Warning};
 
-/// How long somebody who has connected may take to say what is wanted, in all.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// Threads that attend to connections. A connection that says nothing keeps one of them busy for
-/// as long as their patience lasts, and no longer; further ones wait in line.
-pub(super) const DESKS: usize = 8;
-/// A rest after a connection could not be accepted, for want of file handles say.
-const REST: Duration = Duration::from_millis(100);
+/// How long the run may take to confirm a command, which it does between two messages.
+const CONFIRMATION: Duration = Duration::from_millis(1500);
 /// The longest request, in bytes.
-const LONGEST: usize = 4096;
+pub(super) const LONGEST: usize = 4096;
 
 /// Why a run cannot be steered from an address.
 #[derive(Debug, thiserror::Error)]
@@ -51,16 +47,23 @@ impl ControlServer {
         if !address.ip().is_loopback() && token.is_none() {
             return Err(StartError::NoToken);
         }
-        let listener = TcpListener::bind(address)?;
-        let address = listener.local_addr()?;
-        let listener = Arc::new(listener);
         let desk = Arc::new(Desk::new(token, control));
-        for number in 0..DESKS {
-            let (listener, desk) = (Arc::clone(&listener), Arc::clone(&desk));
-            thread::Builder::new()
-                .name(format!("control-{number}"))
-                .spawn(move || desk.serve(&listener))?;
-        }
+        let port = Port {
+            name: "control",
+            capacity: Bounds::of_this_process().control,
+            warnings: vec![desk.refusals().clone()],
+        };
+        let address = ports::listen(port.name, address, |listener| async move {
+            let attend = move |connection, _| {
+                let desk = Arc::clone(&desk);
+                async move {
+                    // How a connection ends is its peer's affair, and nothing to fill a log with.
+                    let _ = desk.attend(connection).await;
+                }
+            };
+            port.accept(listener, attend).await;
+            Ok(())
+        })?;
         Ok(Self { address })
     }
 
@@ -76,13 +79,23 @@ impl ControlServer {
 pub struct Desk {
     token: Option<Token>,
     control: ControlHandle,
+    refusals: Warning,
 }
 
 impl Desk {
     /// A desk for a run. Where there is a token, each request has to have it.
     #[must_use]
     pub fn new(token: Option<Token>, control: ControlHandle) -> Self {
-        Self { token, control }
+        Self {
+            token,
+            control,
+            refusals: Warning::of("a control request without the right token was refused"),
+        }
+    }
+
+    /// What is warned of when requests lack the token.
+    pub(crate) fn refusals(&self) -> &Warning {
+        &self.refusals
     }
 
     /// Whether requests have to have a token.
@@ -98,37 +111,25 @@ impl Desk {
         if token.matches(given.unwrap_or_default()) {
             return None;
         }
-        tracing::warn!("a control request without the right token was refused");
+        self.refusals.happened();
         let reason = format!("the token is not the one in {TOKEN_VARIABLE}");
         Some(Reply::Error(reason))
     }
 
-    /// Attends to one connection after the other.
-    fn serve(&self, listener: &TcpListener) {
-        for stream in listener.incoming() {
-            match stream {
-                Ok(stream) => {
-                    if let Err(error) = self.attend(stream) {
-                        tracing::debug!("a control connection ended: {error}");
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!("a control connection was not accepted: {error}");
-                    thread::sleep(REST);
-                }
-            }
-        }
-    }
-
-    fn attend(&self, mut stream: TcpStream) -> io::Result<()> {
-        stream.set_write_timeout(Some(PATIENCE))?;
-        let reply = match read_line(&mut stream)? {
-            Some(line) => self.answer(&line),
+    async fn attend(self: Arc<Self>, mut connection: Connection) -> io::Result<()> {
+        let reply = match read_line(&mut connection).await? {
+            // The run is waited for, which others need not do.
+            Some(line) => tokio::task::spawn_blocking(move || self.answer(&line)).await?,
             None => Reply::Error(format!("a request is one line of at most {LONGEST} bytes")),
         };
         let mut reply = serde_json::to_vec(&reply)?;
         reply.push(b'\n');
-        stream.write_all(&reply)
+        connection.write_all(&reply).await?;
+        connection.shutdown().await?;
+        // Were the connection closed with a part of the request unread, the reply could be lost.
+        let mut rest = [0; 1024];
+        while connection.read(&mut rest).await? > 0 {}
+        Ok(())
     }
 
     /// The answer to one line.
@@ -153,14 +154,15 @@ impl Desk {
             return Reply::Error(format!("the run has no client {client}"));
         }
         if let Ask::Slow { factor, .. } = ask
-            && !(factor.is_finite() && factor > 0.0)
+            && let Err(error) = slowdown(factor)
         {
-            return Reply::Error("the factor has to be a number above 0".to_owned());
+            return Reply::Error(error);
         }
-        if !self.control.send(command) {
-            return Reply::Error("the run is over".to_owned());
+        match self.control.order(command, CONFIRMATION) {
+            Ok(()) => Reply::Done("done; it takes effect after this round".to_owned()),
+            Err(late @ Unconfirmed::Late(_)) => Reply::NotConfirmed(late.to_string()),
+            Err(refused) => Reply::Error(refused.to_string()),
         }
-        Reply::Done("done; it takes effect after this round".to_owned())
     }
 
     fn status(&self) -> Status {
@@ -178,26 +180,41 @@ impl Desk {
     }
 }
 
-/// The first line that comes; `None`: it is too long. One byte now and then
-/// does not prolong the wait.
-fn read_line(stream: &mut TcpStream) -> io::Result<Option<String>> {
-    let deadline = Instant::now() + PATIENCE;
-    let mut line = Vec::new();
-    let mut chunk = [0; 1024];
+/// The factor by which a client can be made slower, if this is one.
+///
+/// # Errors
+/// In words, when it is none.
+pub(super) fn slowdown(factor: f64) -> Result<f64, String> {
+    if SLOWDOWNS.contains(&factor) {
+        return Ok(factor);
+    }
+    let (least, most) = (SLOWDOWNS.start(), SLOWDOWNS.end());
+    Err(format!(
+        "the factor has to be a number from {least} to {most}"
+    ))
+}
+
+/// [`slowdown`] of a text.
+pub(super) fn read_slowdown(text: &str) -> Result<f64, String> {
+    slowdown(text.parse().unwrap_or(f64::NAN))
+}
+
+/// The first line that comes; `None`: it is too long. How long it may take is the port's affair.
+async fn read_line(connection: &mut Connection) -> io::Result<Option<String>> {
+    let mut line = Vec::with_capacity(LONGEST);
     while !line.contains(&b'\n') {
         if line.len() > LONGEST {
             return Ok(None);
         }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        stream.set_read_timeout(Some(left))?;
-        match stream.read(&mut chunk)? {
+        let mut chunk = [0; 1024];
+        match connection.read(&mut chunk).await? {
             0 => break,
             count => line.extend_from_slice(&chunk[..count]),
         }
     }
     line.truncate(line.iter().position(|b| *b == b'\n').unwrap_or(line.len()));
+    if line.len() > LONGEST {
+        return Ok(None);
+    }
     Ok(Some(String::from_utf8_lossy(&line).into_owned()))
 }

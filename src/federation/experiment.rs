@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::adapter::{Adapter, LayerGroup, Targets, registry, tensor_name};
+use crate::adapter::{Adapter, LayerGroup, Targets, registry, size, tensor_name};
 use crate::aggregate::{self, Aggregator, GlobalState};
+use crate::allocator;
 use crate::config::{Bias, Plan, Precision, Problems};
 use crate::files;
 use crate::glue::{Column, EncodedSplit, GlueError, Split, TextEncoder};
-use crate::inputs::Inputs;
+use crate::inputs::{self, Inputs};
 use crate::model::{Checkpoint, LinearLayer};
 use crate::train::Compute;
 use crate::train::local::LocalTraining;
@@ -78,20 +79,20 @@ impl Experiment {
         if let Some(p) = plan.model.dropout {
             checkpoint.config = checkpoint.config.with_dropout(p);
         }
-        let start_from = super::start::read_init_adapter(&mut plan, problems)?;
+        let start_from = super::start::read_init_adapter(&mut plan, &checkpoint, problems)?;
         let layers = choose_layers(&plan, &checkpoint, problems)?;
         let (adapter, client_adapters) = build_adapters(&plan, &layers, problems)?;
         let method = aggregate::find(plan.aggregation.method.name());
         let trained_base = trained_base(&plan, &checkpoint, &layers, problems)?;
-        let groups = LayerGroup::of(&layers);
+        let groups = LayerGroup::of_adapter(&*adapter, &layers);
         let column = plan.data.partition.column();
         let client_names = name_clients(&shards, column.and_then(|name| data.train.column(name)));
         let mut experiment = Self {
-            train: encode(&encoder, &data.train, problems)?,
+            train: encode(&encoder, &data.train, &plan, problems)?,
             validation: data
                 .validation
                 .iter()
-                .map(|split| encode(&encoder, split, problems))
+                .map(|split| encode(&encoder, split, &plan, problems))
                 .collect::<Option<_>>()?,
             test: data.test,
             method: method?,
@@ -217,9 +218,14 @@ fn name_clients(shards: &[Vec<u32>], column: Option<&Column>) -> Vec<String> {
     values.filter(distinct).unwrap_or(numbered)
 }
 
-fn encode(encoder: &TextEncoder, split: &Split, problems: &mut Problems) -> Option<EncodedSplit> {
+fn encode(
+    encoder: &TextEncoder,
+    split: &Split,
+    plan: &Plan,
+    problems: &mut Problems,
+) -> Option<EncodedSplit> {
     encode_cached(encoder, split)
-        .map_err(|error| problems.report_error("data", error))
+        .map_err(|error| problems.report_error(inputs::key_of(&error, plan, "data"), error))
         .ok()
 }
 
@@ -240,9 +246,30 @@ fn choose_layers(
     for (key, error) in &misses {
         problems.report_error(key, error);
     }
-    misses
-        .is_empty()
-        .then(|| targets.choose(&checkpoint.config))
+    let layers = targets.choose(&checkpoint.config);
+    let drawn = |layer: &&LinearLayer| {
+        let weight = format!("{}.weight", layer.module);
+        checkpoint.fresh.contains(&weight)
+    };
+    if let Some(layer) = layers.iter().find(drawn) {
+        let wrong = format!(
+            "the model has no weight of {}: an adapter on what is drawn anew means nothing",
+            layer.module
+        );
+        let key = match plan.model.init_adapter {
+            Some(_) => "init_adapter",
+            None => "target_modules",
+        };
+        problems.report(key, wrong, "name a model that has it, or adapt other layers");
+        return None;
+    }
+    misses.is_empty().then_some(layers)
+}
+
+/// Whether a tensor is a part of a module that is named by a part of its path: of `pooler`, say, or
+/// of `layer.1.output`.
+pub(super) fn is_inside(tensor: &str, module: &str) -> bool {
+    format!(".{tensor}.").contains(&format!(".{module}."))
 }
 
 type Adapters = (Arc<dyn Adapter>, Vec<Arc<dyn Adapter>>);
@@ -258,7 +285,9 @@ fn build_adapters(
         adapter.r = *rank;
         build(&adapter, layers)
     };
-    let built = build(&plan.adapter, layers).and_then(|adapter| {
+    let bytes = size::least_bytes(&plan.adapter, plan.adapter.r, layers);
+    let built = allocator::require(bytes).and_then(|()| build(&plan.adapter, layers));
+    let built = built.and_then(|adapter| {
         let different = plan
             .adapter
             .ranks
@@ -268,7 +297,14 @@ fn build_adapters(
         Ok((adapter, ranks.iter().map(own).collect::<Result<_, _>>()?))
     });
     built
-        .map_err(|error| problems.report_error("r", error))
+        .map_err(|error| {
+            let key = match (&plan.settings.ranks, &plan.model.init_adapter) {
+                (Some(_), _) => "ranks",
+                (None, Some(_)) if !plan.origins.given("r") => "init_adapter",
+                _ => "r",
+            };
+            problems.report_error(key, error);
+        })
         .ok()
 }
 
@@ -290,9 +326,9 @@ fn trained_base(
         let is_head = checkpoint
             .head
             .iter()
-            .any(|(name, _)| name.split('.').any(|p| p == module));
+            .any(|(name, _)| is_inside(name, module));
         let before = trained.len();
-        let inside = names().filter(|name| name.split('.').any(|part| part == module));
+        let inside = names().filter(|name| is_inside(name, module));
         trained.extend(inside.map(str::to_owned));
         if trained.len() == before && !is_head {
             let wrong = format!("the model has no module {module:?}");

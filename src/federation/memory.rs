@@ -16,7 +16,9 @@ pub(super) fn parts(experiment: &Experiment, memory: u64) -> Result<usize, Strin
     let tokens = u64::from(experiment.plan.data.max_seq_length);
     let (layers, width) = (config.num_hidden_layers as u64, config.hidden_size as u64);
     let heads = config.num_attention_heads as u64;
-    let example = 2 * layers * tokens * (34 * width + 5 * heads * tokens);
+    let scores = heads.saturating_mul(tokens).saturating_mul(5);
+    let of_token = width.saturating_mul(34).saturating_add(scores);
+    let example = (2 * layers).saturating_mul(tokens).saturating_mul(of_token);
     let trained = experiment.initial.trained.bytes();
     let fixed = experiment.checkpoint.base.bytes() + 4 * trained;
     let batch = u64::from(experiment.plan.training.batch_size);
@@ -27,7 +29,7 @@ pub(super) fn parts(experiment: &Experiment, memory: u64) -> Result<usize, Strin
 fn cut(memory: u64, fixed: u64, example: u64, batch: u64) -> Result<usize, String> {
     let fit = memory.saturating_sub(fixed) / example.max(1);
     if fit == 0 {
-        let needed = fixed + example;
+        let needed = fixed.saturating_add(example);
         return Err(format!(
             "the client has {memory} bytes, and one example takes about {needed}"
         ));

@@ -9,6 +9,7 @@
 //! | [`trainer`] | a lane's worker: one client's round after another |
 //! | `memory` | what a client's memory allows |
 //! | [`server`] | the server's worker: checks, folds, scores |
+//! | `fold` | which updates are folded, and how they become the next state |
 //! | `saved` | the server's state as bytes, for checkpoints |
 //! | `corrupt` | updates spoilt on purpose |
 //! | `course` | what must be the same for a run to be resumed |
@@ -18,6 +19,7 @@ pub mod bases;
 mod corrupt;
 mod course;
 pub mod experiment;
+mod fold;
 mod memory;
 pub mod payload;
 pub mod results;

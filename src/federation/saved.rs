@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::payload::Snapshot;
 use super::server::{Best, Server};
 use crate::aggregate::GlobalState;
+use crate::aggregate::sound::check_state;
 use crate::aggregate::traffic::ResidualHistory;
 use crate::tensors::{HostTensor, TensorMap};
 
@@ -27,8 +28,10 @@ struct Notes {
     last_start: u32,
 }
 
-/// The state as bytes.
+/// The state as bytes. One that is not sound is not saved: a checkpoint of it would take the place
+/// of one that is.
 pub(super) fn encode(server: &Server) -> Result<Vec<u8>, BoxError> {
+    check_state(&server.state)?;
     let mut tensors = TensorMap::default();
     let mut add = |prefix: &str, map: &TensorMap| {
         for (name, tensor) in map.iter() {
@@ -82,6 +85,8 @@ pub(super) fn restore(server: &mut Server, bytes: &[u8]) -> Result<(), BoxError>
     if shapes(&state.trained) != shapes(&server.experiment.initial.trained) {
         return Err("the checkpoint is of another model or adapter".into());
     }
+    check_state(&state)
+        .map_err(|reason| format!("the checkpoint's state is not sound: {reason}"))?;
     server.best = notes.best.map(|(round, score, rounds)| {
         let state = GlobalState {
             trained: part(&tensors, "best_trained"),

@@ -3,23 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use regatta_actors::learner::{
-    Aggregation, BoxError, Contribution, Folder, Payload, Refusal, Scores,
-};
+use regatta_actors::learner::{Aggregation, BoxError, Contribution, Folder, Payload, Scores};
 
 use super::bases::Bases;
 use super::experiment::Experiment;
+use super::fold::Folded;
 use super::payload::{ClientUpdate, Snapshot};
 use super::results;
 use super::saved;
-use crate::adapter::Population;
-use crate::aggregate::check::check_update;
-use crate::aggregate::flora::widen;
-use crate::aggregate::stale::{Mixture, StartedUpdate};
+use crate::aggregate::GlobalState;
 use crate::aggregate::traffic::ResidualHistory;
-use crate::aggregate::{GlobalState, Round};
 use crate::allocator;
-use crate::config::Weighting;
 use crate::glue::EncodedSplit;
 use crate::glue::metrics;
 use crate::model::ModelError;
@@ -34,7 +28,7 @@ pub struct Server {
     pub(super) experiment: Arc<Experiment>,
     bases: Arc<Bases>,
     pub(super) folder: RunFolder,
-    compute: Compute,
+    pub(super) compute: Compute,
     pub(super) state: GlobalState,
     pub(super) snapshot: Arc<Snapshot>,
     /// What clients started from, by the first round that they did so in; for updates that come
@@ -118,86 +112,6 @@ impl Server {
         )
     }
 
-    /// Sorts updates into those that can be folded, with their weights, and refusals.
-    fn accept(
-        &self,
-        updates: Vec<Contribution<ClientUpdate>>,
-    ) -> (Vec<StartedUpdate>, Vec<Refusal>) {
-        let (mut accepted, mut refused) = (Vec::new(), Vec::new());
-        for update in updates {
-            let client = update.client.0 as usize;
-            let expected = self.experiment.trained_by(client, update.base_round);
-            if let Err(reason) = check_update(&update.update.0, &expected) {
-                let client = update.client;
-                refused.push(Refusal { client, reason });
-                continue;
-            }
-            let examples = match self.experiment.plan.aggregation.weighting {
-                Weighting::Uniform => 1.0,
-                Weighting::Examples => update.examples as f64,
-            };
-            accepted.push(StartedUpdate {
-                update: self.widened(client, update.update.0),
-                weight: update.weight * examples,
-                base_round: update.base_round,
-            });
-        }
-        let total: f64 = accepted.iter().map(|update| update.weight).sum();
-        accepted
-            .iter_mut()
-            .for_each(|update| update.weight /= total);
-        (accepted, refused)
-    }
-
-    /// The trained tensors that a round's clients started from.
-    fn start_of(&self, round: u32) -> Option<Arc<TensorMap>> {
-        let (_, start) = self.starts.range(..=round).next_back()?;
-        Some(Arc::clone(start))
-    }
-
-    /// An update of a lower rank as one of the server's.
-    fn widened(&self, client: usize, update: TensorMap) -> TensorMap {
-        match self.experiment.client_adapters.get(client) {
-            Some(_) => {
-                let plan = &self.experiment.plan.adapter;
-                let ratio = plan.scaling(plan.ranks[client]) / plan.scaling(plan.r);
-                widen(update, &self.state.trained, ratio as f32)
-            }
-            None => update,
-        }
-    }
-
-    fn fold(&mut self, round: u32, updates: Vec<StartedUpdate>) -> Result<f64, ModelError> {
-        let mixture = Mixture::of(updates, round, |round| self.start_of(round));
-        let experiment = Arc::clone(&self.experiment);
-        let plan = &experiment.plan;
-        let started_from = Arc::clone(&self.snapshot);
-        let borrowed: Vec<&TensorMap> = mixture.tensors.iter().collect();
-        let fold_scale = match plan.aggregation.vera_scale {
-            true => plan.training.lr / plan.adapter.scaling(plan.adapter.r),
-            false => 1.0,
-        };
-        let context = Round {
-            round,
-            adapter: &*experiment.adapter,
-            groups: &experiment.groups,
-            updates: Population {
-                state: &started_from.trained,
-                updates: &borrowed,
-                weights: &mixture.weights,
-                device: self.compute.device,
-            },
-            fold_scale,
-            seed: plan.seed,
-        };
-        // Worked on a copy: an error must leave the state as it was.
-        let mut state = self.state.clone();
-        let report = experiment.method.aggregate(&context, &mut state)?;
-        self.state = state;
-        self.history.push(round, report.residual_ranks);
-        Ok(report.exactness_error)
-    }
-
     fn keep_best(&mut self, round: u32, scores: &Scores) {
         let primary = self.experiment.plan.data.task.primary_metric();
         // Predictions all alike have no correlation: not a number, and no score to keep.
@@ -253,13 +167,12 @@ impl Folder for Server {
         round: u32,
         updates: Vec<Contribution<ClientUpdate>>,
     ) -> Result<Aggregation, BoxError> {
-        let (updates, refused) = self.accept(updates);
         // What training left, then what the updates leave.
         allocator::give_back();
-        let exactness_error = match updates.is_empty() {
-            true => None,
-            false => Some(self.fold(round, updates)?),
-        };
+        let Folded {
+            exactness_error,
+            refused,
+        } = self.fold(round, updates)?;
         allocator::give_back();
         self.snapshot = Arc::new(Snapshot::of(&self.state, round));
         let start = Arc::clone(&self.snapshot.trained);
@@ -280,7 +193,10 @@ impl Folder for Server {
             let suffix = split.name().score_suffix();
             scores.insert(format!("loss{suffix}"), predictions.loss);
             let decided = metrics::predictions(task, &predictions.logits);
+            // What does not answer predicts no class, whichever it is counted as.
+            let answers = !predictions.logits.iter().any(|logit| logit.is_nan());
             for (metric, value) in metrics::evaluate(task, &decided, split.labels()) {
+                let value = if answers { value } else { f64::NAN };
                 scores.insert(format!("{metric}{suffix}"), value);
             }
         }
@@ -289,10 +205,12 @@ impl Folder for Server {
     }
 
     fn finish(&mut self) -> Result<(), BoxError> {
+        self.folder.check()?;
         results::write(self).map_err(BoxError::from)
     }
 
     fn checkpoint(&self) -> Result<Vec<u8>, BoxError> {
+        self.folder.check()?;
         saved::encode(self)
     }
 

@@ -1,14 +1,17 @@
 //! The state before the first round.
 
-use crate::adapter::{self, Population, tensor_name};
+use std::collections::BTreeSet;
+
+use crate::adapter::{self, Population, Targets, tensor_name};
 use crate::aggregate::GlobalState;
 use crate::aggregate::exactness::subtract_from_base;
 use crate::config::{AdapterKind, AdapterPlan, Bias, Plan, Problems};
-use crate::model::LinearLayer;
-use crate::peft::{BASE_DELTA, PeftConfig, PeftFolder};
+use crate::model::{Checkpoint, LinearLayer, ModelConfig};
+use crate::peft::{BASE_DELTA, PeftFolder};
 use crate::tensors::HostTensor;
 
 use super::Experiment;
+use super::experiment::is_inside;
 
 /// Reads the PEFT folder that the plan starts from, if any. Its configuration becomes the plan's;
 /// a setting that the user gave and that says otherwise is a problem.
@@ -16,6 +19,7 @@ use super::Experiment;
 /// `None` when a problem was reported.
 pub(super) fn read_init_adapter(
     plan: &mut Plan,
+    checkpoint: &Checkpoint,
     problems: &mut Problems,
 ) -> Option<Option<PeftFolder>> {
     let Some(path) = plan.model.init_adapter.clone() else {
@@ -41,10 +45,15 @@ pub(super) fn read_init_adapter(
         problems.report("init_adapter", wrong, "choose the same kind for both");
         return None;
     }
+    let model = &checkpoint.config;
+    let fit = folder.fit(model);
+    let fit = fit
+        .map_err(|error| problems.report_error("init_adapter", error))
+        .ok()?;
     let was = plan.adapter.clone();
-    config.apply_to(&mut plan.adapter);
-    train_what_the_folder_trained(plan, config);
-    for key in differing(&plan.adapter, &was) {
+    fit.apply_to(&mut plan.adapter, config, model);
+    train_what_the_folder_trained(plan, &folder, checkpoint);
+    for key in differing(&plan.adapter, &was, model) {
         if plan.origins.given(key) {
             let wrong = format!("init_adapter {} says otherwise", path.display());
             problems.report(key, wrong, "leave it out, and the folder decides");
@@ -54,49 +63,84 @@ pub(super) fn read_init_adapter(
     problems.is_empty().then_some(Some(folder))
 }
 
-/// The settings in which the adapter differs from what it was.
-fn differing(own: &AdapterPlan, was: &AdapterPlan) -> Vec<&'static str> {
-    let sorted = |names: &[String]| {
-        let mut names = names.to_vec();
-        names.sort();
-        names
-    };
+/// The settings in which the adapter differs from what it was. Layers may be chosen in other words.
+fn differing(own: &AdapterPlan, was: &AdapterPlan, model: &ModelConfig) -> Vec<&'static str> {
     let scaling = match own.kind {
         AdapterKind::Lora => "rslora",
         _ => "rsvera",
     };
-    let modules = sorted(&own.target_modules) != sorted(&was.target_modules);
+    let layers = Targets::of(own).choose(model);
+    let by_name = Targets {
+        modules: was.target_modules.clone(),
+        ..Targets::of(own)
+    };
+    let by_old_number = Targets {
+        layers: Targets::of(was).layers,
+        ..by_name.clone()
+    };
+    let same_modules = by_name.choose(model) == layers || by_old_number.choose(model) == layers;
+    let numbers = |layers: &[LinearLayer]| layers.iter().map(|l| l.layer).collect();
+    let chosen: BTreeSet<i64> = numbers(&layers);
+    let given = Targets::of(was).layers;
+    let same_numbers = own.layers_to_transform == was.layers_to_transform
+        || given.is_some_and(|given| given.into_iter().collect::<BTreeSet<_>>() == chosen);
+    let ranks = own.r != was.r || !own.layer_ranks.is_empty();
     let keys = [
         ("r", own.r != was.r),
-        ("ranks", own.r != was.r),
+        ("ranks", ranks),
         ("lora_alpha", own.lora_alpha != was.lora_alpha),
         (scaling, own.rank_stabilised != was.rank_stabilised),
         (
             "projection_prng_key",
             own.projection_prng_key != was.projection_prng_key,
         ),
-        ("target_modules", modules),
-        (
-            "layers_to_transform",
-            own.layers_to_transform != was.layers_to_transform,
-        ),
+        ("target_modules", !same_modules),
+        ("layers_to_transform", !same_numbers),
     ];
     let differs = keys.into_iter().filter(|(_, differs)| *differs);
     differs.map(|(key, _)| key).collect()
 }
 
 /// What the folder holds beside the adapter and the head is trained further, unless the user chose.
-fn train_what_the_folder_trained(plan: &mut Plan, config: &PeftConfig) {
+fn train_what_the_folder_trained(plan: &mut Plan, folder: &PeftFolder, checkpoint: &Checkpoint) {
     if !plan.origins.given("bias") {
-        plan.adapter.bias = match config.bias.as_str() {
+        plan.adapter.bias = match folder.config.bias.as_str() {
             "none" => Bias::None,
             "all" => Bias::All,
             _ => Bias::LoraOnly,
         };
     }
     if !plan.origins.given("modules_to_save") {
-        plan.adapter.modules_to_save = config.further_modules();
+        plan.adapter.modules_to_save = further_modules(folder, checkpoint);
     }
+}
+
+/// Modules that the folder trained in full beside the head: those that it names, as far as Regatta
+/// takes the same tensors by that name as PEFT did, otherwise each by its full name.
+fn further_modules(folder: &PeftFolder, checkpoint: &Checkpoint) -> Vec<String> {
+    let mut further = Vec::new();
+    for named in folder.config.modules_to_save.iter().flatten() {
+        let base = checkpoint.base.iter().map(|(name, _)| name);
+        let inside: Vec<&str> = base.filter(|name| is_inside(name, named)).collect();
+        let saved = |name: &str| folder.tensors.get(name).is_some();
+        // PEFT takes every module whose name ends so, within a word too.
+        let taken = folder.tensors.iter().filter_map(|(name, _)| {
+            let (module, _) = name.rsplit_once('.')?;
+            let within = |end: usize| module[..end].ends_with(named.as_str());
+            let ends = module.match_indices('.').map(|(at, _)| at);
+            let taken = checkpoint.base.get(name).is_some()
+                && ends.chain([module.len()]).any(within);
+            taken.then(|| module.to_owned())
+        });
+        let taken: BTreeSet<String> = taken.collect();
+        let same = inside.iter().all(|name| saved(name)) || taken.is_empty();
+        if same && !inside.is_empty() {
+            further.push(named.clone());
+        } else {
+            further.extend(taken);
+        }
+    }
+    further
 }
 
 /// Brings the settings into line with the adapter, so that the scenario in the run's folder gives
@@ -142,7 +186,7 @@ pub(super) fn initial_state(
         ..GlobalState::default()
     };
     if let Some(folder) = start_from {
-        let path = folder.path.clone();
+        let path = folder.tensor_file();
         lay_over(&mut state, folder, experiment)
             .map_err(|error| ("init_adapter", format!("{}: {error}", path.display())))?;
     }
@@ -152,12 +196,14 @@ pub(super) fn initial_state(
     Ok(state)
 }
 
-/// Replaces tensors by those of a PEFT folder. The head may be absent there, the adapter may not.
+/// Replaces tensors by those of a PEFT folder. The head may be absent there, the adapter may not;
+/// what is not trained may be there if it is as in the model.
 fn lay_over(
     state: &mut GlobalState,
     folder: PeftFolder,
     experiment: &Experiment,
 ) -> Result<(), String> {
+    let base = &experiment.checkpoint.base;
     for layer in &experiment.layers {
         for tensor in experiment.adapter.tensors(layer) {
             let name = tensor_name(layer, tensor.suffix);
@@ -176,6 +222,9 @@ fn lay_over(
         );
     }
     for (name, tensor) in folder.tensors.0 {
+        if state.trained.get(&name).is_none() && base.get(&name) == Some(&tensor) {
+            continue;
+        }
         let known = state.trained.get(&name).ok_or_else(|| {
             format!(
                 "the run trains no tensor {name}; bias and modules_to_save say what is trained \
@@ -186,10 +235,10 @@ fn lay_over(
         state.trained.insert(name, tensor);
     }
     for (name, delta) in folder.base_delta.0 {
-        let base = experiment.checkpoint.base.get(&name);
-        let base =
-            base.ok_or_else(|| format!("the model has no {name}, which {BASE_DELTA} changes"))?;
-        same_shape(&name, base, &delta)?;
+        let known = base.get(&name);
+        let known =
+            known.ok_or_else(|| format!("the model has no {name}, which {BASE_DELTA} changes"))?;
+        same_shape(&name, known, &delta)?;
         state.base_delta.insert(name, delta);
     }
     Ok(())

@@ -10,7 +10,7 @@ use super::tokenize::EncodedSplit;
 pub struct Batch {
     /// Examples.
     pub rows: usize,
-    /// Tokens of the longest example.
+    /// Tokens of the longest example, 1 at the least: a text can have none.
     pub cols: usize,
     /// Token ids, `[rows, cols]`.
     pub input_ids: Vec<i64>,
@@ -35,7 +35,8 @@ impl Batch {
             .clone()
             .map(|at| split.ids(at).len())
             .max()
-            .unwrap_or(0);
+            .unwrap_or(0)
+            .max(1);
         let mut batch = Self {
             rows,
             cols,

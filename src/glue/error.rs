@@ -35,6 +35,18 @@ pub enum GlueError {
         /// The folders that could be meant.
         found: Vec<PathBuf>,
     },
+    /// Files of more than one upload, or in more than one format, hold the same split.
+    #[error(
+        "more than one set of files holds the split `{split}`, and each row of it would count more \
+         than once: {}; keep one set and move the others away",
+        list(found)
+    )]
+    SeveralSets {
+        /// The split's name.
+        split: &'static str,
+        /// The files of all sets.
+        found: Vec<PathBuf>,
+    },
     /// A file's cell (or label) holds what the task does not allow.
     #[error("{place}: column `{column}` holds `{found}`, expected {expected}")]
     Cell {
@@ -68,6 +80,16 @@ pub enum GlueError {
         column: String,
         /// The columns there.
         available: Vec<String>,
+    },
+    /// A column that is there, but in no form that can be read.
+    #[error("{}: column `{column}` {message}", path.display())]
+    Column {
+        /// The file.
+        path: PathBuf,
+        /// The column's name.
+        column: String,
+        /// What is wrong with it.
+        message: String,
     },
     /// Text that is not UTF-8.
     #[error("{place}: byte {byte} of the line is not UTF-8")]
@@ -170,10 +192,13 @@ impl std::fmt::Display for Place {
     }
 }
 
+/// The paths, or as many of them as a message has room for.
 fn list(paths: &[PathBuf]) -> String {
-    let names: Vec<_> = paths
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect();
+    const MOST: usize = 32;
+    let shown = paths.iter().take(MOST);
+    let mut names: Vec<_> = shown.map(|path| path.display().to_string()).collect();
+    if paths.len() > MOST {
+        names.push(format!("and {} more", paths.len() - MOST));
+    }
     names.join(", ")
 }

@@ -7,7 +7,8 @@ pub(super) fn parse(task: Task, text: &str) -> Option<f32> {
     let text = text.trim();
     let spec = task.spec();
     if task.is_regression() {
-        return text.parse().ok().filter(|score| is_valid(task, *score));
+        let score: f32 = text.parse().ok()?;
+        return is_valid(task, score.into()).then_some(score);
     }
     let class = if spec.named_labels {
         spec.label_names.iter().position(|name| *name == text)?
@@ -18,11 +19,11 @@ pub(super) fn parse(task: Task, text: &str) -> Option<f32> {
 }
 
 /// Whether a number is one of the task's labels.
-pub(super) fn is_valid(task: Task, label: f32) -> bool {
+pub(super) fn is_valid(task: Task, label: f64) -> bool {
     if task.is_regression() {
         (0.0..=5.0).contains(&label)
     } else {
-        label.fract() == 0.0 && label >= 0.0 && label < task.num_labels() as f32
+        label.fract() == 0.0 && label >= 0.0 && label < task.num_labels() as f64
     }
 }
 

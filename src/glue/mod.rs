@@ -13,8 +13,10 @@
 //! [`summary`] counts what there is at each step, for `regatta data`.
 
 mod label;
+mod limits;
 mod parquet;
 mod spec;
+mod tokenizer;
 mod tsv;
 
 pub mod batch;
@@ -39,3 +41,4 @@ pub use source::{LoadOptions, TaskData, load, load_with};
 pub use split::{Column, Example, Split};
 pub use task::{SplitName, Task};
 pub use tokenize::{EncodedSplit, Limits, TextEncoder};
+pub(crate) use tokenizer::conversion as tokenizer_conversion;

@@ -143,7 +143,20 @@ impl Source {
         }
     }
 
+    /// Refuses a split that is there as TSV and as Parquet: which of them is meant?
+    fn check_one_layout(&self, split: SplitName) -> Result<(), GlueError> {
+        let tsv = self.folder.join(split.tsv_name());
+        let mut found = parquet::shards(&self.folder, split);
+        if found.is_empty() || !tsv.is_file() {
+            return Ok(());
+        }
+        found.insert(0, tsv);
+        let split = split.hub_name();
+        Err(GlueError::SeveralSets { split, found })
+    }
+
     fn read(&self, request: &Request<'_>) -> Result<Split, GlueError> {
+        self.check_one_layout(request.name)?;
         match self.layout {
             Layout::Tsv => tsv::read(&self.folder.join(request.name.tsv_name()), request),
             Layout::Parquet => parquet::read(&self.folder, request),
@@ -155,14 +168,27 @@ impl Source {
 /// task's name, or in the only folder of `dir` whose name begins with the task's (`sst2-parquet`).
 ///
 /// # Errors
-/// [`GlueError::Missing`] with all that was looked for, or [`GlueError::Ambiguous`].
+/// [`GlueError::Missing`] with all that was looked for, or [`GlueError::Ambiguous`], also when both
+/// `dir/SST-2` and `dir/sst2` hold the task.
 pub fn locate(task: Task, dir: &Path) -> Result<Source, GlueError> {
+    let ambiguous = |found: Vec<Source>| GlueError::Ambiguous {
+        task: task.name(),
+        dir: dir.to_owned(),
+        found: found.into_iter().map(|source| source.folder).collect(),
+    };
     let mut exact = vec![dir.join(task.glue_name()), dir.join(task.name())];
+    let mut own: Vec<Source> = exact.iter().filter_map(|it| Source::at(it)).collect();
+    // Where names do not tell cases apart, or one folder is a link to the other, it is one.
+    own.dedup_by_key(|source| std::fs::canonicalize(&source.folder).ok());
+    if own.len() > 1 {
+        return Err(ambiguous(own));
+    }
     if folder_task(dir).is_none_or(|named| named == task) {
         exact.push(dir.to_owned());
+        own.extend(Source::at(dir));
     }
-    if let Some(source) = exact.iter().find_map(|folder| Source::at(folder)) {
-        return Ok(source);
+    if !own.is_empty() {
+        return Ok(own.remove(0));
     }
     let mut similar = similar_folders(task, dir);
     match similar.len() {
@@ -175,19 +201,21 @@ pub fn locate(task: Task, dir: &Path) -> Result<Source, GlueError> {
                 .flat_map(|folder| train_files(folder))
                 .collect(),
         }),
-        _ => Err(GlueError::Ambiguous {
-            task: task.name(),
-            dir: dir.to_owned(),
-            found: similar.into_iter().map(|source| source.folder).collect(),
-        }),
+        _ => Err(ambiguous(similar)),
     }
 }
 
-/// Whether a folder holds every split of a task.
+/// Whether a folder holds every split of a task, each with all of its files.
 #[cfg(feature = "hub")]
 pub(super) fn is_complete(task: Task, folder: &Path) -> bool {
-    let splits = || task.validation_splits().iter().chain(task.test_splits());
-    Source::at(folder).is_some_and(|source| splits().all(|name| source.has(*name)))
+    let held_out = task.validation_splits().iter().chain(task.test_splits());
+    let is_there = |source: &Source, split: SplitName| match source.layout {
+        Layout::Tsv => source.has(split),
+        Layout::Parquet => parquet::is_complete(folder, task, split),
+    };
+    Source::at(folder).is_some_and(|source| {
+        is_there(&source, SplitName::Train) && held_out.clone().all(|it| is_there(&source, *it))
+    })
 }
 
 fn folder_task(dir: &Path) -> Option<Task> {

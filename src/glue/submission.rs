@@ -63,5 +63,5 @@ fn spell(task: Task, prediction: f32) -> Option<String> {
     if task.is_regression() {
         return (!prediction.is_nan()).then(|| format!("{:.3}", prediction.clamp(0.0, 5.0) + 0.0));
     }
-    label::is_valid(task, prediction).then(|| label::spelling(task, prediction as usize))
+    label::is_valid(task, prediction.into()).then(|| label::spelling(task, prediction as usize))
 }

@@ -2,66 +2,37 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-use tokenizers::{
-    EncodeInput, Encoding, PostProcessor, Tokenizer, TruncationParams, TruncationStrategy,
-};
+use tokenizers::Tokenizer;
 
 use super::error::GlueError;
-use super::split::{Example, Split};
+use super::split::Split;
 use super::task::SplitName;
 use super::token_cache::{TokenCache, Tokens};
+use super::tokenizer::{ModelTokenizer, PairEncoder};
+use crate::model::{ModelConfig, ModelError};
+
+pub use super::limits::Limits;
 
 /// Texts encoded at once; bounds the memory that full encodings (offsets, tokens, words) take.
 const CHUNK: usize = 4096;
 
-/// What of a model its tokens depend on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// The model's name, or the file that says all this; for errors.
-    pub model: String,
-    /// Tokens that it embeds.
-    pub vocabulary: usize,
-    /// The longest sequence that its position embeddings take.
-    pub positions: usize,
-    /// The token that pads a batch.
-    pub pad_id: u32,
-}
-
-/// The part of a model's `config.json` that tokenising depends on.
-#[derive(Debug, Clone, Deserialize)]
-struct ModelConfig {
-    model_type: String,
-    vocab_size: usize,
-    max_position_embeddings: usize,
-    #[serde(default)]
-    pad_token_id: u32,
-}
-
-impl ModelConfig {
-    /// The longest sequence that the position embeddings take. RoBERTa's positions begin after
-    /// the padding's: 514 embeddings are 512 positions.
-    fn positions(&self) -> usize {
-        let reserved = match self.model_type.as_str() {
-            "roberta" | "xlm-roberta" | "camembert" => self.pad_token_id as usize + 1,
-            _ => 0,
-        };
-        self.max_position_embeddings.saturating_sub(reserved)
-    }
-}
-
 /// Encodes texts for one model at one maximum length.
 #[derive(Debug)]
 pub struct TextEncoder {
-    tokenizer: Tokenizer,
-    pad_id: u32,
-    /// Of `tokenizer.json` and the length: all that tokens depend on besides the texts.
+    encoder: PairEncoder,
+    limits: Limits,
+    /// `tokenizer.json`, for errors.
+    path: PathBuf,
+    /// Whether the model is told which text a token belongs to.
+    token_types: bool,
+    /// Of the tokenizer's files and the length: all that tokens depend on besides the texts.
     digest: blake3::Hash,
 }
 
 impl TextEncoder {
-    /// Takes `tokenizer.json` and `config.json` from a model's folder. Sequences, with their
-    /// special tokens, are cut to `max_seq_length` tokens: of a pair the longer text first.
+    /// Takes `tokenizer.json`, the files beside it and `config.json` from a model's folder.
+    /// Sequences, with their special tokens, are cut to `max_seq_length` tokens, or to the
+    /// tokenizer's `model_max_length` where that is less: of a pair the longer text first.
     ///
     /// # Errors
     /// When a file is missing or unusable, when the tokenizer knows tokens that the model does
@@ -74,36 +45,46 @@ impl TextEncoder {
         )
     }
 
-    /// Takes a `tokenizer.json` for a model of these limits.
+    /// Takes a `tokenizer.json` and the files beside it for a model of these limits.
     ///
     /// # Errors
     /// As [`TextEncoder::from_model_dir`].
     pub fn new(path: &Path, limits: &Limits, max_seq_length: usize) -> Result<Self, GlueError> {
-        let bytes = std::fs::read(path).map_err(GlueError::io("read", path))?;
-        let unusable = |message: String| GlueError::Model {
+        let read = ModelTokenizer::read(path, limits.tokenizer_class.as_deref())?;
+        check_vocabulary(&read.tokenizer, limits, path)?;
+        let max_length = read
+            .max_length
+            .map_or(max_seq_length, |it| it.min(max_seq_length));
+        let unusable = |error: tokenizers::Error| GlueError::Model {
             path: path.to_owned(),
-            message,
+            message: error.to_string(),
         };
-        let mut tokenizer = Tokenizer::from_bytes(&bytes)
-            .map_err(|error| unusable(format!("not a tokenizer: {error}")))?;
-        check_vocabulary(&tokenizer, limits, path)?;
-        check_length(&tokenizer, limits, max_seq_length)?;
-        tokenizer
-            .with_truncation(Some(TruncationParams {
-                max_length: max_seq_length,
-                strategy: TruncationStrategy::LongestFirst,
-                ..TruncationParams::default()
-            }))
-            .map_err(|error| unusable(error.to_string()))?;
-        // Batches are padded later, each to its own longest.
-        tokenizer.with_padding(None);
+        let encoder =
+            PairEncoder::new(read.tokenizer, max_length, read.truncation).map_err(unusable)?;
+        let (least, most) = (encoder.special_tokens(true) + 2, limits.positions);
+        if !(least..=most).contains(&max_length) {
+            return Err(GlueError::SequenceLength {
+                requested: max_seq_length,
+                least,
+                most,
+            });
+        }
+        if max_length < max_seq_length {
+            tracing::warn!(
+                "texts are cut to {max_length} tokens, not to max_seq_length {max_seq_length}: \
+                 that is the model_max_length of {}",
+                path.with_file_name("tokenizer_config.json").display()
+            );
+        }
 
         let mut hasher = blake3::Hasher::new();
-        hasher.update(&(max_seq_length as u64).to_le_bytes());
-        hasher.update(&bytes);
+        hasher.update(&(max_length as u64).to_le_bytes());
+        hasher.update(read.digest.as_bytes());
         Ok(Self {
-            tokenizer,
-            pad_id: limits.pad_id,
+            encoder,
+            limits: limits.clone(),
+            path: path.to_owned(),
+            token_types: read.token_types,
             digest: hasher.finalize(),
         })
     }
@@ -111,7 +92,7 @@ impl TextEncoder {
     /// The token id that pads a batch.
     #[must_use]
     pub fn pad_id(&self) -> u32 {
-        self.pad_id
+        self.limits.pad_id
     }
 
     /// Encodes a split, on all cores. The result depends on the texts alone.
@@ -119,7 +100,8 @@ impl TextEncoder {
     /// # Errors
     /// When the tokenizer cannot encode a text.
     pub fn encode(&self, split: &Split) -> Result<EncodedSplit, GlueError> {
-        Ok(EncodedSplit::new(split, self.tokens(split)?))
+        let tokens = self.tokens(split)?;
+        self.encoded(split, tokens)
     }
 
     /// As [`TextEncoder::encode`], from a cache folder if the same texts were encoded before.
@@ -131,17 +113,25 @@ impl TextEncoder {
         let cache = TokenCache::new(cache);
         let key = self.cache_key(split);
         if let Some(tokens) = cache.get(&key).filter(|tokens| tokens.len() == split.len()) {
-            return Ok(EncodedSplit::new(split, tokens));
+            return self.encoded(split, tokens);
         }
         let tokens = self.tokens(split)?;
         if let Err(error) = cache.put(&key, &tokens) {
             tracing::warn!(%error, "tokens are not cached");
         }
+        self.encoded(split, tokens)
+    }
+
+    fn encoded(&self, split: &Split, tokens: Tokens) -> Result<EncodedSplit, GlueError> {
+        self.check_ids(split, &tokens)?;
+        self.limits
+            .check_types(&tokens)
+            .map_err(|message| self.unusable(message))?;
         Ok(EncodedSplit::new(split, tokens))
     }
 
     fn cache_key(&self, split: &Split) -> blake3::Hash {
-        let mut hasher = blake3::Hasher::new_derive_key("regatta tokens v1");
+        let mut hasher = blake3::Hasher::new_derive_key("regatta tokens v2");
         hasher.update(self.digest.as_bytes());
         split.hash_texts(&mut hasher);
         hasher.finalize()
@@ -149,59 +139,73 @@ impl TextEncoder {
 
     fn tokens(&self, split: &Split) -> Result<Tokens, GlueError> {
         let mut tokens = Tokens::default();
-        let examples: Vec<Example<'_>> = split.iter().collect();
-        for chunk in examples.chunks(CHUNK) {
-            let inputs: Vec<EncodeInput<'_>> = chunk.iter().map(input).collect();
-            let encodings = self
-                .tokenizer
-                .encode_batch_fast(inputs, true)
-                .map_err(|error| GlueError::Model {
-                    path: PathBuf::from("tokenizer.json"),
-                    message: error.to_string(),
-                })?;
-            encodings
-                .iter()
-                .for_each(|encoding| push(&mut tokens, encoding));
+        let texts: Vec<_> = split.iter().map(|it| (it.text_a, it.text_b)).collect();
+        for chunk in texts.chunks(CHUNK) {
+            let encoded = self.encoder.encode(chunk).map_err(|error| {
+                let message = format!("it cannot encode a text: {error}");
+                self.unusable(message)
+            })?;
+            for example in encoded {
+                tokens.ids.extend_from_slice(&example.ids);
+                let type_ids = example.type_ids.iter();
+                tokens.type_ids.extend(type_ids.map(|type_id| {
+                    let type_id = if self.token_types { *type_id } else { 0 };
+                    // No model has as many types as a byte counts; what is larger stays larger than all.
+                    u8::try_from(type_id).unwrap_or(u8::MAX)
+                }));
+                tokens.ends.push(tokens.ids.len() as u64);
+                tokens.truncated += u64::from(example.cut);
+            }
         }
         Ok(tokens)
     }
-}
 
-fn input<'a>(example: &Example<'a>) -> EncodeInput<'a> {
-    match example.text_b {
-        Some(second) => EncodeInput::Dual(example.text_a.into(), second.into()),
-        None => EncodeInput::Single(example.text_a.into()),
+    /// A token beyond the embedding table would be an index out of bounds in mid-training. Tokens
+    /// that were added to a tokenizer may lie there as long as no text holds them.
+    fn check_ids(&self, split: &Split, tokens: &Tokens) -> Result<(), GlueError> {
+        let known = self.limits.vocabulary;
+        let Some(at) = tokens.ids.iter().position(|id| *id as usize >= known) else {
+            return Ok(());
+        };
+        let id = tokens.ids[at];
+        let token = self.encoder.token(id).unwrap_or_default();
+        let example = tokens.ends.partition_point(|end| *end <= at as u64);
+        Err(self.unusable(format!(
+            "example {} of the {} split holds the token {token:?}, whose id is {id}, but the model \
+             of {} embeds {known} tokens",
+            example + 1,
+            split.name(),
+            self.limits.model
+        )))
     }
-}
 
-fn push(tokens: &mut Tokens, encoding: &Encoding) {
-    tokens.ids.extend_from_slice(encoding.get_ids());
-    tokens
-        .type_ids
-        .extend(encoding.get_type_ids().iter().map(|type_id| *type_id as u8));
-    tokens.ends.push(tokens.ids.len() as u64);
-    tokens.truncated += u64::from(!encoding.get_overflowing().is_empty());
+    fn unusable(&self, message: String) -> GlueError {
+        GlueError::Model {
+            path: self.path.clone(),
+            message,
+        }
+    }
 }
 
 fn read_limits(dir: &Path) -> Result<Limits, GlueError> {
     let path = dir.join("config.json");
-    let text = std::fs::read(&path).map_err(GlueError::io("read", &path))?;
-    let config: ModelConfig = serde_json::from_slice(&text).map_err(|error| GlueError::Model {
-        path: path.clone(),
-        message: error.to_string(),
+    let config = ModelConfig::read(&path).map_err(|error| match error {
+        ModelError::Config { path, reason } => GlueError::Model {
+            path,
+            message: reason,
+        },
+        other => GlueError::Model {
+            path: path.clone(),
+            message: other.to_string(),
+        },
     })?;
-    Ok(Limits {
-        model: path.display().to_string(),
-        vocabulary: config.vocab_size,
-        positions: config.positions(),
-        pad_id: config.pad_token_id,
-    })
+    Ok(Limits::of(path.display().to_string(), &config))
 }
 
-/// A token beyond the embedding table would be an index out of bounds in mid-training.
+/// A vocabulary beyond the embedding table is another model's.
 fn check_vocabulary(tokenizer: &Tokenizer, limits: &Limits, path: &Path) -> Result<(), GlueError> {
     let tokens = tokenizer
-        .get_vocab(true)
+        .get_vocab(false)
         .into_values()
         .max()
         .map_or(0, |id| id as usize + 1);
@@ -214,21 +218,6 @@ fn check_vocabulary(tokenizer: &Tokenizer, limits: &Limits, path: &Path) -> Resu
             "it has {tokens} tokens, but the model of {} embeds {}: they do not belong together",
             limits.model, limits.vocabulary
         ),
-    })
-}
-
-fn check_length(tokenizer: &Tokenizer, limits: &Limits, requested: usize) -> Result<(), GlueError> {
-    let special = tokenizer
-        .get_post_processor()
-        .map_or(0, |it| it.added_tokens(true));
-    let (least, most) = (special + 2, limits.positions);
-    if (least..=most).contains(&requested) {
-        return Ok(());
-    }
-    Err(GlueError::SequenceLength {
-        requested,
-        least,
-        most,
     })
 }
 

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::ModelError;
-use super::config::{Activation, Family, ModelConfig};
+use super::activation::Activation;
+use super::config::{Family, ModelConfig};
 
 /// What a well-known model measures.
 #[derive(Debug, PartialEq, Eq)]
@@ -72,8 +73,9 @@ impl Known {
             attention_probs_dropout_prob: 0.1,
             classifier_dropout: None,
             initializer_range: 0.02,
-            pad_token_id: pad,
-            position_embedding_type: "absolute".to_owned(),
+            pad_token_id: Some(pad),
+            position_embedding_type: "absolute",
+            tokenizer_class: None,
         }
     }
 }

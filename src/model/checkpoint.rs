@@ -5,8 +5,8 @@ use std::path::Path;
 use rand_distr::{Distribution, Normal};
 use regatta_actors::random::StreamKey;
 
-use super::ModelError;
 use super::config::{Family, ModelConfig};
+use super::{ModelError, soundness};
 use crate::tensors::{HostTensor, TensorMap};
 
 /// A pretrained model on the host: configuration and float32 tensors under their full names.
@@ -28,19 +28,27 @@ impl Checkpoint {
     /// run's seed. A head with another number of outputs counts as lacking.
     ///
     /// # Errors
-    /// When a file is missing or unreadable, or of an unknown architecture.
+    /// When a file is missing or unreadable, or of an unknown architecture; and when the tensors
+    /// are not those of `config.json`, or not finite ([`ModelError::Weights`]).
     pub fn read(folder: &Path, labels: i64, seed: u64) -> Result<Self, ModelError> {
         let config = ModelConfig::read(&folder.join("config.json"))?;
-        let mut base = canonical(
-            TensorMap::read(&folder.join("model.safetensors"))?,
-            config.family,
-        );
+        let path = folder.join("model.safetensors");
+        let mut base = canonical(TensorMap::read(&path)?, config.family);
+        let unsound = |reason| ModelError::Weights {
+            path: path.clone(),
+            reason,
+        };
+        soundness::check(&base, &config, &path).map_err(unsound)?;
+        let take = |base: &mut TensorMap, name: &str, shape: &[i64]| {
+            let found = base.0.remove(name);
+            found.filter(|tensor| tensor.shape() == shape)
+        };
         let (mut head, mut fresh) = (TensorMap::default(), Vec::new());
         for (name, shape) in config.head_tensors(labels) {
-            let found = base
-                .0
-                .remove(&name)
-                .filter(|tensor| tensor.shape() == shape);
+            let found = take(&mut base, &name, &shape);
+            if let Some(tensor) = &found {
+                soundness::check_finite(&name, tensor).map_err(unsound)?;
+            }
             head.insert(
                 &name,
                 take_or_draw(found, &name, &shape, &config, seed, &mut fresh),
@@ -50,11 +58,9 @@ impl Checkpoint {
             let h = config.hidden_size;
             for (name, shape) in [("weight", vec![h, h]), ("bias", vec![h])] {
                 let name = format!("bert.pooler.dense.{name}");
-                let found = base.0.remove(&name);
-                base.insert(
-                    &name,
-                    take_or_draw(found, &name, &shape, &config, seed, &mut fresh),
-                );
+                let found = take(&mut base, &name, &shape);
+                let tensor = take_or_draw(found, &name, &shape, &config, seed, &mut fresh);
+                base.insert(&name, tensor);
             }
         }
         Ok(Self {

@@ -1,13 +1,14 @@
-//! A model's `config.json`, with the keys that transformers writes.
+//! A model's configuration: its sizes, and the tensors and layers that follow from them.
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::ModelError;
+use super::activation::Activation;
+use super::{ModelError, config_json};
 
 /// The architectures that are known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
     /// RoBERTa: a classification head of two layers on the first token's hidden state.
@@ -17,7 +18,11 @@ pub enum Family {
 }
 
 impl Family {
-    /// The prefix of the encoder's tensors in a checkpoint with a head.
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Roberta, Self::Bert];
+
+    /// Its name as `model_type`, and the prefix of the encoder's tensors in a checkpoint with a
+    /// head.
     #[must_use]
     pub fn prefix(self) -> &'static str {
         match self {
@@ -27,22 +32,9 @@ impl Family {
     }
 }
 
-/// The activation between the two feed-forward layers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Activation {
-    /// `x Φ(x)`.
-    #[serde(rename = "gelu")]
-    Gelu,
-    /// GELU by its tanh approximation.
-    #[serde(rename = "gelu_new", alias = "gelu_pytorch_tanh", alias = "gelu_fast")]
-    GeluTanh,
-    /// `max(x, 0)`.
-    #[serde(rename = "relu")]
-    Relu,
-}
-
-/// What `config.json` says of the architecture; other keys are ignored.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// What `config.json` says of the architecture, in the words of its keys. How many outputs the
+/// head has is the task's to say, so `num_labels` and `id2label` are not read.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ModelConfig {
     /// The architecture.
     #[serde(rename = "model_type")]
@@ -69,26 +61,17 @@ pub struct ModelConfig {
     pub hidden_dropout_prob: f64,
     /// Dropout on attention probabilities.
     pub attention_probs_dropout_prob: f64,
-    /// Dropout in the head; `hidden_dropout_prob` when absent.
-    #[serde(default)]
+    /// Dropout in the head; `hidden_dropout_prob` when `None`.
     pub classifier_dropout: Option<f64>,
     /// Standard deviation of a fresh head's weights.
-    #[serde(default = "default_initializer_range")]
     pub initializer_range: f64,
-    /// The padding token.
-    #[serde(default)]
-    pub pad_token_id: i64,
+    /// The padding token; `None` for a BERT that names none.
+    pub pad_token_id: Option<i64>,
     /// Only absolute positions are known.
-    #[serde(default = "absolute")]
-    pub position_embedding_type: String,
-}
-
-fn default_initializer_range() -> f64 {
-    0.02
-}
-
-fn absolute() -> String {
-    "absolute".to_owned()
+    pub position_embedding_type: &'static str,
+    /// The class of the tokenizer that goes with the model, where `config.json` names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokenizer_class: Option<String>,
 }
 
 /// A linear layer of the encoder that an adapter may target.
@@ -96,7 +79,7 @@ fn absolute() -> String {
 pub struct LinearLayer {
     /// Its module name, `roberta.encoder.layer.0.attention.self.query`.
     pub module: String,
-    /// The encoder layer it belongs to, from 0.
+    /// The encoder layer it belongs to, from 0; see [`ModelConfig::adaptable_layers`].
     pub layer: i64,
     /// Width of its input.
     pub d_in: i64,
@@ -105,63 +88,36 @@ pub struct LinearLayer {
 }
 
 impl ModelConfig {
-    /// Reads and checks `config.json`.
+    /// Reads and checks a `config.json`. What it leaves out has its architecture's default in
+    /// transformers; which architecture it is, the names of the tensors beside it may tell.
     ///
     /// # Errors
-    /// [`ModelError::Io`] and [`ModelError::Config`], which name the file.
+    /// [`ModelError::Io`] and [`ModelError::Config`], which name the file; the latter also the key.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ModelError::Io {
-            path: path.into(),
-            source,
-        })?;
-        let wrong = |reason: String| ModelError::Config {
-            path: path.into(),
-            reason,
-        };
-        let config: Self = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
-        config.check().map_err(wrong)?;
-        Ok(config)
+        config_json::read(path)
     }
 
-    fn check(&self) -> Result<(), String> {
-        for (key, size) in [
-            ("vocab_size", self.vocab_size),
-            ("hidden_size", self.hidden_size),
-            ("num_hidden_layers", self.num_hidden_layers),
-            ("intermediate_size", self.intermediate_size),
-            ("max_position_embeddings", self.max_position_embeddings),
-            ("type_vocab_size", self.type_vocab_size),
-        ] {
-            if size < 1 {
-                return Err(format!("{key} is {size}; it must be 1 or more"));
-            }
-        }
-        if !(0..self.vocab_size).contains(&self.pad_token_id) {
-            let (pad, tokens) = (self.pad_token_id, self.vocab_size);
-            return Err(format!("pad_token_id {pad} is none of the {tokens} tokens"));
-        }
-        let heads = self.num_attention_heads;
-        if heads < 1 || self.hidden_size % heads != 0 {
-            let hidden = self.hidden_size;
-            return Err(format!(
-                "hidden_size {hidden} is no multiple of num_attention_heads {heads}"
-            ));
-        }
-        if self.position_embedding_type != "absolute" {
-            let kind = &self.position_embedding_type;
-            return Err(format!(
-                "position_embedding_type {kind:?}: only \"absolute\" is known"
-            ));
-        }
-        let dropouts = [
-            Some(self.hidden_dropout_prob),
-            Some(self.attention_probs_dropout_prob),
-            self.classifier_dropout,
-        ];
-        if dropouts.iter().flatten().any(|p| !(0.0..1.0).contains(p)) {
-            return Err("a dropout probability lies outside [0, 1)".to_owned());
-        }
-        Ok(())
+    /// The token that pads a batch. BERT is told by the mask what is padding, so that any serves.
+    #[must_use]
+    pub fn padding(&self) -> i64 {
+        self.pad_token_id.unwrap_or(0)
+    }
+
+    /// The class of the tokenizer: the one that is named, else the architecture's own.
+    #[must_use]
+    pub fn class_of_tokenizer(&self) -> &str {
+        self.tokenizer_class.as_deref().unwrap_or(match self.family {
+            Family::Roberta => "RobertaTokenizer",
+            Family::Bert => "BertTokenizer",
+        })
+    }
+
+    /// Weights below the head, if there are no more than a number can count.
+    #[must_use]
+    pub fn base_weights(&self) -> i64 {
+        let tensors = self.base_tensors().into_iter();
+        let sizes = tensors.map(|(_, shape)| shape.into_iter().fold(1, i64::saturating_mul));
+        sizes.fold(0, i64::saturating_add)
     }
 
     /// The configuration with one dropout probability everywhere, as `--model_dropout` sets it.
@@ -192,7 +148,7 @@ impl ModelConfig {
     #[must_use]
     pub fn max_tokens(&self) -> i64 {
         match self.family {
-            Family::Roberta => self.max_position_embeddings - self.pad_token_id - 1,
+            Family::Roberta => self.max_position_embeddings - self.padding() - 1,
             Family::Bert => self.max_position_embeddings,
         }
     }
@@ -218,6 +174,20 @@ impl ModelConfig {
                 d_out,
             })
             .collect()
+    }
+
+    /// All layers that can have an adapter: those of [`ModelConfig::linear_layers`], and BERT's
+    /// pooler, which counts as in the layer after the last.
+    #[must_use]
+    pub fn adaptable_layers(&self) -> Vec<LinearLayer> {
+        let pooler = LinearLayer {
+            module: format!("{}.pooler.dense", self.family.prefix()),
+            layer: self.num_hidden_layers,
+            d_in: self.hidden_size,
+            d_out: self.hidden_size,
+        };
+        let pooler = (self.family == Family::Bert).then_some(pooler);
+        self.linear_layers().into_iter().chain(pooler).collect()
     }
 
     /// Names and shapes of the tensors below the head, BERT's pooler among them.

@@ -6,8 +6,9 @@
 
 use tch::{Kind, Tensor};
 
+use super::activation::Activation;
 use super::attention::Attention;
-use super::config::{Activation, Family, ModelConfig};
+use super::config::{Family, ModelConfig};
 use super::dropout::dropout;
 use super::layers::{Embedding, LayerNorm, Linear};
 use super::{Inputs, Masks, ModelError, View};
@@ -33,7 +34,7 @@ impl Embeddings {
             types: table("token_type_embeddings", config.type_vocab_size)?,
             norm: LayerNorm::new(&view.pp("LayerNorm"), h, config.layer_norm_eps)?,
             family: config.family,
-            pad: config.pad_token_id,
+            pad: config.padding(),
             dropout: config.hidden_dropout_prob,
         })
     }
@@ -41,11 +42,16 @@ impl Embeddings {
     fn forward(&self, inputs: &Inputs, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
         let ids = &inputs.ids;
         let (positions, types) = match self.family {
-            // RoBERTa counts positions from behind the padding index and knows one token type.
+            // RoBERTa counts positions from behind the padding index, and most know one token type:
+            // what a tokenizer says of types does not matter to them.
             Family::Roberta => {
                 let real = ids.f_ne(self.pad)?.f_to_kind(Kind::Int64)?;
                 let counted = real.f_cumsum(1, Kind::Int64)?.f_mul(&real)?;
-                (counted.f_add_scalar(self.pad)?, ids.f_zeros_like()?)
+                let types = match self.types.rows() {
+                    1 => ids.f_zeros_like()?,
+                    _ => inputs.types.shallow_clone(),
+                };
+                (counted.f_add_scalar(self.pad)?, types)
             }
             Family::Bert => {
                 let positions = Tensor::f_arange(ids.size()[1], (Kind::Int64, ids.device()))?;
@@ -85,11 +91,7 @@ impl FeedForward {
 
     fn forward(&self, x: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
         let wide = self.widen.forward(x, masks)?;
-        let wide = match self.activation {
-            Activation::Gelu => wide.f_gelu("none")?,
-            Activation::GeluTanh => wide.f_gelu("tanh")?,
-            Activation::Relu => wide.f_relu()?,
-        };
+        let wide = self.activation.forward(&wide)?;
         let y = dropout(&self.narrow.forward(&wide, masks)?, self.dropout, masks)?;
         self.norm.forward(&y.f_add(x)?)
     }

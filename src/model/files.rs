@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::architecture::Architecture;
-use super::{Checkpoint, ModelConfig, ModelError};
+use super::{Checkpoint, ModelConfig, ModelError, config_json};
 
 /// Where a model's configuration and weights are.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,23 +60,15 @@ impl ModelFiles {
     /// # Errors
     /// When it cannot be read, or is no JSON object.
     pub fn config_json(&self) -> Result<Map<String, Value>, ModelError> {
-        let (path, parsed) = match self {
-            Self::Snapshot(folder) => {
-                let path = folder.join("config.json");
-                let text = std::fs::read(&path).map_err(|source| ModelError::Io {
-                    path: path.clone(),
-                    source,
-                })?;
-                (path, serde_json::from_slice(&text))
-            }
+        match self {
+            Self::Snapshot(folder) => config_json::object(&folder.join("config.json")),
             Self::Random { config, .. } => {
-                let value = serde_json::to_value(config).and_then(serde_json::from_value);
-                (PathBuf::from("config.json"), value)
+                let json = serde_json::to_value(config).and_then(serde_json::from_value);
+                json.map_err(|error| ModelError::Config {
+                    path: PathBuf::from("config.json"),
+                    reason: error.to_string(),
+                })
             }
-        };
-        parsed.map_err(|error| ModelError::Config {
-            path,
-            reason: error.to_string(),
-        })
+        }
     }
 }

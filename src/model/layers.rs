@@ -99,6 +99,12 @@ impl Embedding {
         })
     }
 
+    /// How many rows the table has.
+    #[must_use]
+    pub fn rows(&self) -> i64 {
+        self.table.size().first().copied().unwrap_or(0)
+    }
+
     /// The rows: (…) of integers to (…, width).
     ///
     /// # Errors

@@ -3,8 +3,11 @@
 //! | file | holds |
 //! |---|---|
 //! | [`architecture`] | architectures by name, for models without a checkpoint |
-//! | [`config`] | `config.json`, and the list of linear layers that adapters may target |
+//! | [`config`] | a model's sizes, and the list of linear layers that adapters may target |
+//! | `config_json` | `config.json`, read as transformers reads it |
+//! | [`activation`] | the activations that it can name |
 //! | [`checkpoint`] | a snapshot folder read into named tensors; a fresh head where there is none |
+//! | `soundness` | whether a snapshot's tensors are those of its configuration, and finite |
 //! | [`files`] | a model at hand: a snapshot folder, or an architecture to draw weights for |
 //! | `random` | weights drawn from a seed |
 //! | [`weights`] | named tensors on a device, seen through a prefix, with an overlay |
@@ -18,16 +21,19 @@
 //! A [`Classifier`] is cheap to build: it borrows nothing, copies no weights, and a client's
 //! replica is one built with that client's trained tensors laid over the shared, frozen ones.
 
+pub mod activation;
 pub mod architecture;
 mod attention;
 pub mod checkpoint;
 pub mod classifier;
 pub mod config;
+mod config_json;
 pub mod dropout;
 pub mod encoder;
 pub mod files;
 pub mod layers;
 mod random;
+mod soundness;
 pub mod weights;
 
 pub use architecture::Architecture;
@@ -41,6 +47,7 @@ pub use weights::{View, Weights};
 use std::path::PathBuf;
 
 use crate::tensors::TensorError;
+use crate::torch::TorchError;
 
 /// What can be wrong with a model.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +63,14 @@ pub enum ModelError {
     /// `config.json` asks for something this model is not.
     #[error("{}: {reason}", path.display())]
     Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
+    /// `model.safetensors` does not hold the model that `config.json` describes.
+    #[error("{}: {reason}", path.display())]
+    Weights {
         /// The file.
         path: PathBuf,
         /// What is wrong, and what would be right.
@@ -85,5 +100,11 @@ pub enum ModelError {
     Tensor(#[from] TensorError),
     /// libtorch refused an operation.
     #[error(transparent)]
-    Torch(#[from] tch::TchError),
+    Torch(#[from] TorchError),
+}
+
+impl From<tch::TchError> for ModelError {
+    fn from(error: tch::TchError) -> Self {
+        Self::Torch(error.into())
+    }
 }

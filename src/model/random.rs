@@ -1,12 +1,11 @@
 //! A model whose weights are drawn, as transformers draws those of a model without a checkpoint.
 
 use super::config::{Family, ModelConfig};
+use super::config_json::MOST_WEIGHTS;
 use super::{Checkpoint, ModelError};
+use crate::allocator;
 use crate::model::checkpoint::draw_normal;
 use crate::tensors::{HostTensor, TensorMap};
-
-/// The most weights that are drawn: 40 GB of them.
-const MOST: i64 = 10_000_000_000;
 
 impl Checkpoint {
     /// Draws all weights from the seed: normal with `initializer_range`, biases 0, layer norms 1,
@@ -14,19 +13,17 @@ impl Checkpoint {
     /// is a function of the seed, its name and its shape.
     ///
     /// # Errors
-    /// When the model would be too large to be meant.
+    /// When the model would be too large to be meant, or for this machine.
     pub fn random(config: ModelConfig, labels: i64, seed: u64) -> Result<Self, ModelError> {
         let (base, head) = (config.base_tensors(), config.head_tensors(labels));
-        let values = base.iter().chain(&head).map(|(_, shape)| {
-            let sizes = shape.iter().copied();
-            sizes.reduce(i64::saturating_mul).unwrap_or(0)
-        });
-        let total = values.fold(0, i64::saturating_add);
-        if total > MOST {
+        let weights = config.base_weights();
+        let bytes = u64::try_from(weights).unwrap_or(0).saturating_mul(4);
+        if weights > MOST_WEIGHTS {
             return Err(ModelError::Refused(format!(
-                "the architecture has {total} weights, of at most {MOST}; check its sizes"
+                "the architecture has {weights} weights, of at most {MOST_WEIGHTS}; check its sizes"
             )));
         }
+        allocator::require(bytes).map_err(ModelError::Refused)?;
         let draw = |tensors: Vec<(String, Vec<i64>)>| -> TensorMap {
             let draw = |(name, shape): (String, Vec<i64>)| {
                 let tensor = draw(&name, &shape, &config, seed);
@@ -57,8 +54,10 @@ fn draw(name: &str, shape: &[i64], config: &ModelConfig, seed: u64) -> HostTenso
         Family::Roberta => ["word_embeddings.weight", "position_embeddings.weight"].as_slice(),
         Family::Bert => &["word_embeddings.weight"],
     };
-    if padded.iter().any(|end| name.ends_with(end)) {
-        let row = (config.pad_token_id * config.hidden_size) as usize;
+    if let Some(pad) = config.pad_token_id
+        && padded.iter().any(|end| name.ends_with(end))
+    {
+        let row = (pad * config.hidden_size) as usize;
         tensor.values_mut()[row..row + config.hidden_size as usize].fill(0.0);
     }
     tensor

@@ -1,14 +1,13 @@
 //! PEFT's `adapter_config.json`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Map, Value};
 
-use crate::adapter::Targets;
-use crate::config::{AdapterKind, AdapterPlan, Bias};
-
-/// The head's names: PEFT saves both with every sequence classifier.
-const HEAD: [&str; 2] = ["classifier", "score"];
+use super::keys;
+use crate::config::{AdapterKind, AdapterPlan};
 
 /// The kinds of adapter that Regatta knows, as `adapter_config.json` spells them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,9 +44,9 @@ impl From<AdapterKind> for PeftType {
     }
 }
 
-/// A list that PEFT may write as one name.
+/// A list that PEFT may write as one value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "not a value of the right type, nor a list of such values")]
 pub enum OneOrMany<T> {
     /// One.
     One(T),
@@ -65,15 +64,20 @@ impl<T: Clone> OneOrMany<T> {
     }
 }
 
-/// The keys that matter here, with PEFT's defaults; others are kept out of the way.
+/// The keys that matter here, with PEFT's defaults; what becomes of the others is told by [`keys`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PeftConfig {
     /// The kind of adapter.
     pub peft_type: PeftType,
     /// Rank.
     pub r: i64,
-    /// Module names, or ends of them.
-    pub target_modules: OneOrMany<String>,
+    /// A list of module names, or ends of them; or one regular expression for whole names, or
+    /// `all-linear`. `None`: what PEFT adapts in such a model if nothing is said.
+    #[serde(default)]
+    pub target_modules: Option<OneOrMany<String>>,
+    /// Modules that are not adapted though `target_modules` names them: a list or an expression.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclude_modules: Option<OneOrMany<String>>,
     /// Biases that were trained: `none`, `all` or `lora_only`/`vera_only`.
     #[serde(default = "none")]
     pub bias: String,
@@ -83,10 +87,10 @@ pub struct PeftConfig {
     /// Layers by number.
     #[serde(default)]
     pub layers_to_transform: Option<OneOrMany<i64>>,
-    /// The name before the layers' numbers.
+    /// The names, as regular expressions, that may stand before the layers' numbers.
     #[serde(default)]
     pub layers_pattern: Option<OneOrMany<String>>,
-    /// Weights stored transposed; never so in an encoder's linear layers.
+    /// Weights stored transposed. An encoder's linear layers never are, and PEFT ignores it there.
     #[serde(default)]
     pub fan_in_fan_out: bool,
     /// LoRA's α.
@@ -102,12 +106,12 @@ pub struct PeftConfig {
     /// Whether LoRA scales by α/√r.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub use_rslora: Option<bool>,
-    /// Whether it is DoRA, which Regatta does not have.
+    /// Whether it is DoRA, which Regatta does not have: false in what was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub use_dora: Option<bool>,
     /// How LoRA started; some ways change base weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub init_lora_weights: Option<serde_json::Value>,
+    pub init_lora_weights: Option<Value>,
     /// VeRA's first d.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub d_initial: Option<f64>,
@@ -123,12 +127,13 @@ pub struct PeftConfig {
     /// Seed of SORF-VeRA's orthogonal matrices.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sorf_seed: Option<u64>,
-    /// Ranks that differ by module, which Regatta does not have.
+    /// Ranks of modules that have another one, by an expression for the ends of their names. PEFT
+    /// writes them sorted and takes the first that matches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rank_pattern: Option<serde_json::Map<String, serde_json::Value>>,
-    /// Alphas that differ by module, which Regatta does not have.
+    pub rank_pattern: Option<BTreeMap<String, i64>>,
+    /// Alphas of modules that have another one, likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub alpha_pattern: Option<serde_json::Map<String, serde_json::Value>>,
+    pub alpha_pattern: Option<BTreeMap<String, f64>>,
     /// What the model is for; `SEQ_CLS` here.
     #[serde(default)]
     pub task_type: Option<String>,
@@ -138,6 +143,9 @@ pub struct PeftConfig {
     /// The model it was trained on.
     #[serde(default)]
     pub base_model_name_or_path: Option<String>,
+    /// The version of PEFT that wrote it; versions before 0.18 do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peft_version: Option<String>,
 }
 
 fn none() -> String {
@@ -178,67 +186,6 @@ pub enum PeftError {
 }
 
 impl PeftConfig {
-    /// What PEFT has to know of an adapter on this base model, its scaling folded into its
-    /// tensors where PEFT has no word for it.
-    #[must_use]
-    pub fn of(adapter: &AdapterPlan, base_model: &str) -> Self {
-        let lora = adapter.kind == AdapterKind::Lora;
-        let bias = match adapter.bias {
-            Bias::None => "none",
-            Bias::All => "all",
-            Bias::LoraOnly if lora => "lora_only",
-            Bias::LoraOnly => "vera_only",
-        };
-        let layers = adapter.layers_to_transform.as_ref();
-        Self {
-            peft_type: adapter.kind.into(),
-            r: i64::from(adapter.r),
-            target_modules: OneOrMany::Many(adapter.target_modules.clone()),
-            bias: bias.to_owned(),
-            modules_to_save: Some(with_head(&adapter.modules_to_save)),
-            layers_to_transform: layers
-                .map(|numbers| OneOrMany::Many(numbers.iter().map(|n| i64::from(*n)).collect())),
-            // Newer versions of PEFT refuse a pattern without numbers.
-            layers_pattern: layers
-                .and(adapter.layers_pattern.clone())
-                .map(OneOrMany::One),
-            fan_in_fan_out: false,
-            lora_alpha: lora.then_some(adapter.lora_alpha),
-            lora_dropout: lora.then_some(adapter.dropout),
-            use_rslora: lora.then_some(adapter.rank_stabilised),
-            use_dora: None,
-            init_lora_weights: None,
-            d_initial: (!lora).then_some(adapter.d_initial),
-            vera_dropout: (!lora).then_some(adapter.dropout),
-            projection_prng_key: (!lora).then_some(adapter.projection_prng_key),
-            save_projection: (!lora).then_some(adapter.save_projection),
-            sorf_seed: (adapter.kind == AdapterKind::SorfVera).then_some(adapter.sorf_seed),
-            rank_pattern: None,
-            alpha_pattern: None,
-            task_type: Some("SEQ_CLS".to_owned()),
-            inference_mode: true,
-            base_model_name_or_path: Some(base_model.to_owned()),
-        }
-    }
-
-    /// The same for the LoRA of rank r and scaling 1 that another adapter comes to.
-    #[must_use]
-    pub fn as_lora(&self) -> Self {
-        Self {
-            peft_type: PeftType::Lora,
-            bias: self.bias.replace("vera_only", "lora_only"),
-            lora_alpha: Some(self.r as f64),
-            lora_dropout: self.vera_dropout,
-            use_rslora: Some(false),
-            d_initial: None,
-            vera_dropout: None,
-            projection_prng_key: None,
-            save_projection: None,
-            sorf_seed: None,
-            ..self.clone()
-        }
-    }
-
     /// Reads and checks `adapter_config.json`.
     ///
     /// # Errors
@@ -252,87 +199,90 @@ impl PeftConfig {
             path: path.into(),
             reason,
         };
+        let all: Map<String, Value> = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
+        keys::check(&all).map_err(wrong)?;
         let config: Self = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
         config.check().map_err(wrong)?;
         Ok(config)
     }
 
     fn check(&self) -> Result<(), String> {
-        if self.use_dora == Some(true) {
-            return Err("use_dora is true; Regatta reads plain LoRA and VeRA".to_owned());
-        }
-        let start = self.init_lora_weights.as_ref().and_then(|v| v.as_str());
-        if let Some(start) = start.filter(|s| !["gaussian", "eva", "orthogonal"].contains(s)) {
+        if let Some(start) = self.start_that_changes_the_base() {
             return Err(format!(
-                "init_lora_weights is {start:?}, which changes base weights that the folder does \
+                "init_lora_weights is {start}, which changes base weights that the folder does \
                  not hold; convert the adapter to plain LoRA when saving it"
             ));
         }
-        let patterns = [&self.rank_pattern, &self.alpha_pattern];
-        if patterns.into_iter().flatten().any(|p| !p.is_empty()) {
-            return Err(
-                "rank_pattern and alpha_pattern must be empty: one rank for all modules".to_owned(),
-            );
-        }
         if self.r < 1 || u32::try_from(self.r).is_err() {
-            return Err(format!("r is {}; a rank is at least 1", self.r));
+            let most = u32::MAX;
+            return Err(format!("r is {}; a rank is from 1 to {most}", self.r));
+        }
+        for (pattern, r) in self.rank_pattern.iter().flatten() {
+            if *r < 1 || u32::try_from(*r).is_err() {
+                return Err(format!("rank_pattern gives {pattern:?} the rank {r}; give 1 or more"));
+            }
+        }
+        if let Some(alpha) = self.lora_alpha.filter(|alpha| !is_alpha(*alpha)) {
+            return Err(format!("lora_alpha is {alpha:?}; Regatta takes a float32 above 0"));
+        }
+        for (pattern, alpha) in self.alpha_pattern.iter().flatten() {
+            if !is_alpha(*alpha) {
+                return Err(format!("alpha_pattern gives {pattern:?} the alpha {alpha:?}; give a float32 above 0"));
+            }
+        }
+        if !["none", "all", "lora_only", "vera_only"].contains(&self.bias.as_str()) {
+            let bias = &self.bias;
+            return Err(format!("bias is {bias:?}; PEFT knows none, all, lora_only and vera_only"));
+        }
+        let task = self.task_type.as_deref();
+        if let Some(task) = task.filter(|task| *task != "SEQ_CLS") {
+            return Err(format!(
+                "task_type is {task:?}; Regatta trains sequence classifiers, \"SEQ_CLS\""
+            ));
+        }
+        let expression = matches!(self.target_modules, Some(OneOrMany::One(_)));
+        if expression && !self.layer_numbers().is_empty() {
+            return Err(
+                "layers_to_transform goes with a list of target_modules; an expression names the \
+                 layers itself"
+                    .to_owned(),
+            );
         }
         Ok(())
     }
 
-    /// The choice of layers.
-    #[must_use]
-    pub fn targets(&self) -> Targets {
-        Targets {
-            modules: self.target_modules.to_vec(),
-            layers: self.layers_to_transform.as_ref().map(OneOrMany::to_vec),
-            pattern: self
-                .layers_pattern
-                .as_ref()
-                .and_then(|p| p.to_vec().into_iter().next()),
-        }
+    /// The numbers in `layers_to_transform`; none: all layers.
+    pub(super) fn layer_numbers(&self) -> Vec<i64> {
+        let numbers = self.layers_to_transform.as_ref();
+        numbers.map(OneOrMany::to_vec).unwrap_or_default()
     }
 
-    /// Modules saved in full beside the classification head.
-    #[must_use]
-    pub fn further_modules(&self) -> Vec<String> {
-        let saved = self.modules_to_save.iter().flatten();
-        saved
-            .filter(|name| !HEAD.contains(&name.as_str()))
-            .cloned()
-            .collect()
+    /// What `init_lora_weights` says if PEFT changes the base when it loads such an adapter.
+    fn start_that_changes_the_base(&self) -> Option<&Value> {
+        let harmless = ["gaussian", "eva", "orthogonal"];
+        self.init_lora_weights.as_ref().filter(|start| match start {
+            Value::Null | Value::Bool(_) => false,
+            Value::String(start) => !harmless.contains(&start.as_str()),
+            _ => true,
+        })
     }
+}
 
-    /// Adds a module that is saved in full.
-    pub fn save_module(&mut self, name: &str) {
-        let saved = self.modules_to_save.get_or_insert_default();
-        if !saved.iter().any(|known| known == name) {
-            saved.push(name.to_owned());
-        }
-    }
-
-    /// Makes a plan's adapter the one that is described here. What the description leaves open,
-    /// what is trained beside it among others, stays as it was.
-    pub fn apply_to(&self, adapter: &mut AdapterPlan) {
+impl PeftConfig {
+    /// Makes a plan's adapter of the kind that is described here. What depends on the model is told
+    /// by a [`super::fit::Fit`]; what the description leaves open, what is trained beside the
+    /// adapter among others, stays as it was.
+    pub(super) fn apply_to(&self, adapter: &mut AdapterPlan) {
         adapter.kind = self.peft_type.kind();
-        adapter.r = u32::try_from(self.r).unwrap_or(u32::MAX);
-        adapter.lora_alpha = self.lora_alpha.unwrap_or(adapter.lora_alpha);
         adapter.rank_stabilised = self.use_rslora.unwrap_or(false);
         adapter.projection_prng_key = self
             .projection_prng_key
             .unwrap_or(adapter.projection_prng_key);
         adapter.sorf_seed = self.sorf_seed.unwrap_or(adapter.sorf_seed);
-        let targets = self.targets();
-        adapter.target_modules = targets.modules;
-        adapter.layers_to_transform = targets
-            .layers
-            .map(|numbers| numbers.iter().map(|n| *n as u32).collect());
-        adapter.layers_pattern = targets.pattern;
     }
 }
 
-fn with_head(further: &[String]) -> Vec<String> {
-    let further = further.iter().filter(|m| !HEAD.contains(&m.as_str()));
-    let head = HEAD.map(str::to_owned).into_iter();
-    head.chain(further.cloned()).collect()
+/// Whether a number can be an α: positive, and a float32 as the scaling of a tensor.
+fn is_alpha(alpha: f64) -> bool {
+    alpha > 0.0 && alpha <= f64::from(f32::MAX)
 }

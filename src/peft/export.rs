@@ -87,7 +87,7 @@ impl AdapterFiles {
             .any(|name| leaves_encoder(name))
         {
             let adapted = adapted_modules(&tensors).into_iter().map(str::to_owned);
-            config.target_modules = OneOrMany::Many(adapted.collect());
+            config.target_modules = Some(OneOrMany::Many(adapted.collect()));
             config.layers_to_transform = None;
             config.layers_pattern = None;
         }

@@ -3,9 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use super::config::{PeftConfig, PeftError};
-use super::{BASE_DELTA, PREFIX, PROJECTION};
+use super::names::unwrapped;
+use super::ranks::check_ranks;
+use super::{BASE_DELTA, PROJECTION};
 use crate::adapter::projection::Projection;
-use crate::tensors::{HostTensor, TensorMap};
+use crate::tensors::{TensorMap, conversion};
+
+/// The description of an adapter.
+const CONFIG_FILE: &str = "adapter_config.json";
+/// Its tensors.
+const TENSOR_FILE: &str = "adapter_model.safetensors";
+/// Its tensors as versions of PEFT before 0.7 wrote them.
+const PICKLE_FILE: &str = "adapter_model.bin";
 
 /// An adapter as PEFT saved it, under our names.
 #[derive(Debug, Clone)]
@@ -27,10 +36,13 @@ impl PeftFolder {
     /// Reads a folder that PEFT's `save_pretrained` made, or Regatta.
     ///
     /// # Errors
-    /// [`PeftError`], naming the file.
+    /// [`PeftError`], naming the file: also when a rank is not the tensors' own.
     pub fn read(path: &Path) -> Result<Self, PeftError> {
-        let config = PeftConfig::read(&path.join("adapter_config.json"))?;
-        let file = path.join("adapter_model.safetensors");
+        let config = PeftConfig::read(&path.join(CONFIG_FILE))?;
+        let file = path.join(TENSOR_FILE);
+        if !file.is_file() {
+            return Err(no_tensors(path, file));
+        }
         let wrong = |reason: String| PeftError::Format {
             path: file.clone(),
             reason,
@@ -38,15 +50,8 @@ impl PeftFolder {
         let mut saved = TensorMap::read(&file)?;
         let [a, b] = PROJECTION.map(|name| saved.0.remove(name));
         let projection = a.zip(b).map(|(a, b)| Projection { a, b });
-        let rename = |(name, tensor): (String, HostTensor)| match name.strip_prefix(PREFIX) {
-            Some(inner) => Ok((module_name(inner), tensor)),
-            None => Err(wrong(format!("tensor {name} does not begin with {PREFIX}"))),
-        };
-        let tensors = saved
-            .0
-            .into_iter()
-            .map(rename)
-            .collect::<Result<TensorMap, _>>()?;
+        let tensors = unwrapped(saved).map_err(wrong)?;
+        check_ranks(&config, &tensors).map_err(wrong)?;
         Ok(Self {
             path: path.into(),
             config,
@@ -54,6 +59,43 @@ impl PeftFolder {
             projection,
             base_delta: read_base_delta(path)?,
         })
+    }
+
+    /// `adapter_model.safetensors`.
+    #[must_use]
+    pub fn tensor_file(&self) -> PathBuf {
+        self.path.join(TENSOR_FILE)
+    }
+
+    /// An error in `adapter_config.json`.
+    pub(super) fn wrong_config(&self, reason: String) -> PeftError {
+        PeftError::Format {
+            path: self.path.join(CONFIG_FILE),
+            reason,
+        }
+    }
+
+    /// An error in `adapter_model.safetensors`.
+    pub(super) fn wrong_tensors(&self, reason: String) -> PeftError {
+        PeftError::Format {
+            path: self.tensor_file(),
+            reason,
+        }
+    }
+}
+
+/// Why a folder without `adapter_model.safetensors` cannot be read.
+fn no_tensors(folder: &Path, path: PathBuf) -> PeftError {
+    if folder.join(PICKLE_FILE).is_file() {
+        let reason = format!(
+            "there is only {PICKLE_FILE}, a Python pickle; {}",
+            conversion(PICKLE_FILE, TENSOR_FILE)
+        );
+        return PeftError::Format { path, reason };
+    }
+    PeftError::Io {
+        path,
+        source: std::io::ErrorKind::NotFound.into(),
     }
 }
 
@@ -72,17 +114,4 @@ fn read_base_delta(adapter: &Path) -> Result<TensorMap, PeftError> {
         .map(|path| TensorMap::read(&path))
         .transpose()?
         .unwrap_or_default())
-}
-
-/// The name as the model has it: PEFT wraps modules, and its wrappers show in some names.
-#[must_use]
-pub fn module_name(peft: &str) -> String {
-    let unwrapped = peft
-        .replace(".modules_to_save.default.", ".")
-        .replace(".base_layer.", ".");
-    let unwrapped = unwrapped.replace(".default.", ".");
-    unwrapped
-        .strip_suffix(".default")
-        .unwrap_or(&unwrapped)
-        .to_owned()
 }

@@ -130,19 +130,41 @@ pub fn config(base: &ModelFiles, task: Task) -> Result<Map<String, Value>, Expor
 /// # Errors
 /// When a file cannot be read or written.
 pub fn copy_tokenizer(base: &ModelFiles, folder: &Path) -> Result<(), ExportError> {
-    let copies: Vec<_> = match base {
-        ModelFiles::Snapshot(base) => TOKENIZER_FILES
-            .map(|name| (base.join(name), folder.join(name)))
-            .into_iter()
-            .filter(|(file, _)| file.is_file())
-            .collect(),
-        ModelFiles::Random { tokenizer, .. } => {
-            vec![(tokenizer.clone(), folder.join("tokenizer.json"))]
-        }
+    let tokenizer = match base {
+        ModelFiles::Snapshot(base) => base.join(TOKENIZER_FILES[0]),
+        ModelFiles::Random { tokenizer, .. } => tokenizer.clone(),
     };
-    for (file, copy) in copies {
+    // The file itself, by whatever name, and what lies beside it and is read with it.
+    let beside = TOKENIZER_FILES[1..]
+        .iter()
+        .map(|name| (tokenizer.with_file_name(name), folder.join(name)))
+        .filter(|(file, _)| file.is_file());
+    let whole = (tokenizer.clone(), folder.join(TOKENIZER_FILES[0]));
+    for (file, copy) in std::iter::once(whole).chain(beside) {
         let bytes = std::fs::read(&file).map_err(ExportError::io(&file))?;
         write_atomically(&copy, &bytes).map_err(ExportError::io(&copy))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Architecture;
+
+    #[test]
+    fn a_tokenizer_from_elsewhere_is_copied_with_what_lies_beside_it() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let tokenizer = from.path().join("mine.json");
+        for name in ["mine.json", "tokenizer_config.json", "model.safetensors"] {
+            std::fs::write(from.path().join(name), name).unwrap();
+        }
+        let model = ModelFiles::random(&Architecture::Named("roberta-base"), &tokenizer).unwrap();
+        copy_tokenizer(&model, to.path()).unwrap();
+        let copied = |name: &str| std::fs::read_to_string(to.path().join(name)).ok();
+        assert_eq!(copied("tokenizer.json").as_deref(), Some("mine.json"));
+        let config = copied("tokenizer_config.json");
+        assert_eq!(config.as_deref(), Some("tokenizer_config.json"));
+        assert_eq!(copied("model.safetensors"), None);
+    }
 }

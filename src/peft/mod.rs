@@ -3,6 +3,13 @@
 //! | file | holds |
 //! |---|---|
 //! | [`config`] | `adapter_config.json` |
+//! | [`keys`] | what becomes of each of its keys |
+//! | `describe` | an adapter's plan in its words |
+//! | [`choice`] | which layers of a model it chooses |
+//! | [`pattern`] | the regular expressions in it |
+//! | `ranks` | ranks and alphas that differ by layer |
+//! | [`fit`] | what a folder means for a model: layers, ranks and alphas |
+//! | [`names`] | tensors' names in files of PEFT |
 //! | [`export`] | an adapter written as PEFT writes it |
 //! | [`import`] | a PEFT folder read into an adapter's tensors |
 //! | [`trained`] | a finished run's model, ready to be written in another form |
@@ -11,14 +18,22 @@
 //!
 //! PEFT puts `base_model.model.` before a module's name; below it the names are ours.
 
+pub mod choice;
 pub mod config;
+mod describe;
 pub mod export;
+pub mod fit;
 pub mod import;
+pub mod keys;
 pub mod merge;
+pub mod names;
 pub mod note;
+pub mod pattern;
+mod ranks;
 pub mod trained;
 
 pub use config::{PeftConfig, PeftType};
+pub use fit::Fit;
 pub use import::PeftFolder;
 pub use trained::TrainedModel;
 

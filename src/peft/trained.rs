@@ -1,6 +1,7 @@
 //! A finished run's model, ready to be written in another form.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use tch::Device;
 
@@ -8,7 +9,7 @@ use super::export::{AdapterFiles, ExportError, write_json};
 use super::{BASE_DELTA, PeftFolder, PeftType, merge, note};
 use crate::adapter::lora;
 use crate::adapter::{Adapter, Factors, LayerGroup, Population, registry, tensor_name};
-use crate::config::{Machine, ModelSource, Plan, Settings, load};
+use crate::config::{AdapterPlan, Machine, ModelSource, Plan, Settings, load};
 use crate::files::write_atomically;
 use crate::glue::locate;
 use crate::model::{LinearLayer, ModelConfig, ModelError, ModelFiles};
@@ -132,12 +133,11 @@ impl TrainedModel {
         config: &ModelConfig,
         mut visit: impl FnMut(&LinearLayer, &[&'static str], &Factors) -> Result<(), ModelError>,
     ) -> Result<(), ExportError> {
-        let targets = self.folder.config.targets();
-        if let Some((_, error)) = targets.misses(config).pop() {
-            return Err(ExportError::Refused(error));
-        }
-        let layers = targets.choose(config);
-        let adapter = self.adapter(&layers)?;
+        let fit = self.folder.fit(config)?;
+        let mut plan = self.plan.adapter.clone();
+        fit.apply_to(&mut plan, &self.folder.config, config);
+        let layers = fit.layers;
+        let adapter = adapter(&plan, &layers)?;
         let tensors = &self.folder.tensors;
         let own = Population {
             state: tensors,
@@ -145,7 +145,7 @@ impl TrainedModel {
             weights: &[1.0],
             device: Device::Cpu,
         };
-        for group in LayerGroup::of(&layers) {
+        for group in LayerGroup::of_adapter(&*adapter, &layers) {
             let factors = adapter.factors(&group, &own)?;
             for (i, layer) in (0..).zip(&group.layers) {
                 let factors = Factors {
@@ -158,13 +158,6 @@ impl TrainedModel {
             }
         }
         Ok(())
-    }
-
-    fn adapter(&self, layers: &[LinearLayer]) -> Result<std::sync::Arc<dyn Adapter>, ExportError> {
-        let name = self.plan.adapter.kind.name();
-        let build = registry::find(name)
-            .ok_or_else(|| ExportError::Refused(format!("there is no adapter {name}")))?;
-        build(&self.plan.adapter, layers).map_err(ExportError::Refused)
     }
 
     /// Why nobody could load the adapter alone; `None`: the base model can be had.
@@ -214,4 +207,11 @@ impl TrainedModel {
             ModelSource::Hub(_) | ModelSource::Random { .. } => self.plan.model.source.to_string(),
         }
     }
+}
+
+fn adapter(plan: &AdapterPlan, layers: &[LinearLayer]) -> Result<Arc<dyn Adapter>, ExportError> {
+    let name = plan.kind.name();
+    let build = registry::find(name)
+        .ok_or_else(|| ExportError::Refused(format!("there is no adapter {name}")))?;
+    build(plan, layers).map_err(ExportError::Refused)
 }

@@ -22,6 +22,8 @@ pub struct Account {
     pub rounds: u32,
     /// Rounds in which nothing was folded because too few updates came.
     pub skipped: u32,
+    /// Rounds that were not skipped, and in which every update that came was refused.
+    pub refused: u32,
     /// Times that a round asked again.
     pub retries: u32,
     /// Times that the server crashed, as scripted.
@@ -36,6 +38,8 @@ pub struct Account {
     pub error: Option<String>,
     /// The clients.
     pub clients: BTreeMap<ClientId, ClientAccount>,
+    /// Whether the server refused an update of the round that goes on.
+    server_refused: bool,
 }
 
 /// One client's part in a run.
@@ -116,6 +120,10 @@ impl Account {
             } => self.ask(clients, *virtual_seconds),
             Event::RoundRetried { .. } => self.retries += 1,
             Event::RoundSkipped { .. } => self.skipped += 1,
+            // A round that is skipped hands nothing to the server that it could refuse.
+            Event::Aggregated { aggregation, .. } => {
+                self.server_refused = !aggregation.refused.is_empty();
+            }
             Event::ServerCrashed { .. } => self.server_crashes += 1,
             Event::Intervention(intervention) => self.interventions.push(*intervention),
             Event::RoundFinished(record) => self.finish_round(record),
@@ -145,7 +153,7 @@ impl Account {
                 account.retired = back_at.is_none();
                 if let Some(back_at) = back_at {
                     account.restarts += 1;
-                    account.lost_seconds += back_at - virtual_seconds;
+                    account.lost_seconds += (back_at - virtual_seconds).max(0.0);
                 }
             }
             Event::ClientDropped {
@@ -182,12 +190,13 @@ impl Account {
 
     fn finish_round(&mut self, record: &RoundRecord) {
         self.rounds = record.round;
+        self.refused += u32::from(self.server_refused && record.all_refused());
         self.virtual_seconds = record.virtual_seconds;
         for client in &record.clients {
             let account = self.client(client.client);
             *account.outcomes.entry(client.outcome).or_default() += 1;
-            account.bytes_up += client.bytes_up;
-            account.bytes_down += client.bytes_down;
+            account.bytes_up = account.bytes_up.saturating_add(client.bytes_up);
+            account.bytes_down = account.bytes_down.saturating_add(client.bytes_down);
         }
     }
 
@@ -206,7 +215,7 @@ impl ClientAccount {
     /// Counts the time since it was asked as lost.
     fn lose_until(&mut self, now: f64) {
         if let Some(asked_at) = self.asked_at.take() {
-            self.lost_seconds += now - asked_at;
+            self.lost_seconds += (now - asked_at).max(0.0);
         }
     }
 }

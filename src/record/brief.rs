@@ -1,13 +1,15 @@
 //! A run's folder at a glance, without all of its ledger: what was run, how far, how well.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
 use regatta_actors::learner::Scores;
+use regatta_actors::lenient;
 use serde::Deserialize;
 
-use super::{Best, RunFolder, RunState, Tally};
+use super::{Best, RunFolder, RunState, note_best};
 use crate::glue::Task;
 
 /// What a run's folder tells in a line.
@@ -19,8 +21,8 @@ pub struct Brief {
     pub state: RunState,
     /// Rounds done.
     pub rounds: u32,
-    /// The best value of the task's own score, and its name.
-    pub best: Option<(String, Best)>,
+    /// The name of the task's own score, if there is any, and its best value, if any was finite.
+    pub best: Option<(String, Option<Best>)>,
     /// When it was begun.
     pub begun: SystemTime,
     /// Bytes on the disk.
@@ -52,6 +54,7 @@ pub struct Scenario {
 #[derive(Deserialize)]
 struct Round {
     round: u32,
+    #[serde(default, deserialize_with = "lenient::maybe_scores")]
     eval: Option<Scores>,
 }
 
@@ -71,16 +74,8 @@ impl Brief {
         let scenario: Scenario = toml::from_str(&text)
             .map_err(|error| io::Error::other(format!("scenario.toml: {}", error.message())))?;
         let rounds: Vec<Round> = folder.read_lines()?;
-        let mut tally = Tally::default();
-        for round in &rounds {
-            if let Some(scores) = &round.eval {
-                tally.score(round.round, scores);
-            }
-        }
-        let best = scenario.task.parse::<Task>().ok().and_then(|task| {
-            let name = task.primary_metric();
-            Some((name.to_owned(), *tally.best.get(name)?))
-        });
+        let best = scenario.task.parse::<Task>().ok();
+        let best = best.and_then(|task| best_of(task.primary_metric(), &rounds));
         Ok(Some(Self {
             scenario,
             state: folder.state()?,
@@ -90,6 +85,19 @@ impl Brief {
             bytes: size(path)?,
         }))
     }
+}
+
+/// A score's name and its best value; `None` where no round has it.
+fn best_of(name: &str, rounds: &[Round]) -> Option<(String, Option<Best>)> {
+    let mut best = BTreeMap::new();
+    let mut scored = false;
+    for round in rounds {
+        if let Some(scores) = &round.eval {
+            scored |= scores.contains_key(name);
+            note_best(&mut best, round.round, scores);
+        }
+    }
+    scored.then(|| (name.to_owned(), best.remove(name)))
 }
 
 /// Bytes of all files in a folder; one that goes away meanwhile counts for nothing.

@@ -17,6 +17,7 @@
 
 mod account;
 mod brief;
+mod leftovers;
 mod lock;
 mod observer;
 mod state;
@@ -27,19 +28,23 @@ mod tests;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 pub use account::{Account, ClientAccount};
 pub use brief::{Brief, Scenario};
 pub use observer::{Failure, Recorder};
 pub use state::RunState;
-pub use summary::{Best, Identity, Summary, Tally};
+pub use summary::{Best, Identity, Summary, Tally, is_loss, note_best};
 
+use regatta_actors::json_lines;
 use regatta_actors::record::RoundRecord;
 use regatta_actors::run::RunFiles;
 
 use serde::de::DeserializeOwned;
 
+use crate::clock;
 use crate::config::{Plan, Problems};
 use crate::files::write_atomically;
 use lock::FolderLock;
@@ -61,19 +66,21 @@ impl RunFolder {
     pub fn create(plan: &Plan) -> Result<Self, Problems> {
         let made = match &plan.out {
             Some(path) => claim(path),
-            None => make_new(Path::new("runs"), &plan.name, &timestamp()),
+            None => make_new(
+                Path::new("runs"),
+                &plan.name,
+                &clock::stamp(SystemTime::now()),
+            )
+            .and_then(|path| Self::at(&path).locked().map_err(|error| error.to_string())),
         };
         let scenario = format!(
             "# The settings of the run {:?}, complete. `regatta run` of this file repeats it.\n\n{}",
             plan.name,
             plan.to_toml()
         );
-        made.and_then(|path| {
-            let folder = Self::at(&path)
-                .locked()
-                .map_err(|error| error.to_string())?;
+        made.and_then(|folder| {
             write_atomically(&folder.scenario(), scenario.as_bytes())
-                .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+                .map_err(|error| format!("cannot write {}: {error}", folder.path.display()))?;
             Ok(folder)
         })
         .map_err(|wrong| {
@@ -121,12 +128,38 @@ impl RunFolder {
     /// The same, with no other process writing into it until the last clone is dropped.
     ///
     /// # Errors
-    /// When another process does, or nothing can be written there.
+    /// [`io::ErrorKind::WouldBlock`] when another process does; or why nothing can be written
+    /// there.
     pub fn locked(mut self) -> io::Result<Self> {
         if self.lock.is_none() {
-            self.lock = Some(Arc::new(FolderLock::take(&self.path)?));
+            let lock = FolderLock::take(&self.path)?;
+            if lock.is_exclusive() {
+                leftovers::remove(&self.path);
+            }
+            self.lock = Some(Arc::new(lock));
         }
         Ok(self)
+    }
+
+    /// Standard input for a process that is to write here too: `regatta run` or `resume` of this
+    /// folder, which then holds the lock as well. Without a lock it is empty.
+    ///
+    /// # Errors
+    /// When no further file can be opened.
+    pub fn hand_down(&self) -> io::Result<Stdio> {
+        match &self.lock {
+            Some(lock) => lock.hand_down(),
+            None => Ok(Stdio::null()),
+        }
+    }
+
+    /// Checks that what the path names is still the folder whose lock this has; without a lock
+    /// there is nothing to check. To be done before anything is written there by its path.
+    ///
+    /// # Errors
+    /// When the folder was deleted, moved or replaced, or its lock file was.
+    pub fn check(&self) -> io::Result<()> {
+        self.lock.as_ref().map_or(Ok(()), |lock| lock.check())
     }
 
     /// The folder itself.
@@ -179,20 +212,11 @@ impl RunFolder {
     /// The finished rounds, or as much of each as is asked for.
     fn read_lines<T: DeserializeOwned>(&self) -> io::Result<Vec<T>> {
         let path = self.rounds();
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(unreadable(&path, &error)),
-        };
-        let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
-        let lines = whole.lines().enumerate();
-        let parse = |(index, line): (usize, &str)| {
-            serde_json::from_str(line).map_err(|error| {
-                let error = format!("line {}: {error}", index + 1);
-                unreadable(&path, &io::Error::other(error))
-            })
-        };
-        lines.map(parse).collect()
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let lines = json_lines::read(&path).map_err(io::Error::other)?;
+        lines.map(|line| line.map_err(io::Error::other)).collect()
     }
 
     /// The summary, if the run has ended once.
@@ -248,20 +272,35 @@ fn unreadable(path: &Path, error: &io::Error) -> io::Error {
     )
 }
 
-/// Takes a folder that the user named: a new one, or one with nothing in it.
-fn claim(path: &Path) -> Result<PathBuf, String> {
-    // A run that ended before it had begun leaves its lock.
-    let is_lock =
-        |entry: io::Result<fs::DirEntry>| entry.is_ok_and(|e| e.file_name() == lock::NAME);
-    match fs::read_dir(path).map(|mut entries| entries.all(is_lock)) {
-        Ok(true) => Ok(path.to_owned()),
+/// Takes a folder that the user named, with its lock: a new one, or one with nothing in it.
+fn claim(path: &Path) -> Result<RunFolder, String> {
+    // First, so that nothing is put into a folder of something else.
+    require_unused(path)?;
+    fs::create_dir_all(path).map_err(|error| format!("cannot make it: {error}"))?;
+    let folder = RunFolder::at(path).locked();
+    let folder = folder.map_err(|error| error.to_string())?;
+    // Another process may have come first, and be gone again.
+    require_unused(path)?;
+    Ok(folder)
+}
+
+/// Requires that a folder is not there, or has nothing in it.
+fn require_unused(path: &Path) -> Result<(), String> {
+    // A run that ended before it had begun leaves its lock, and what it was just writing.
+    let is_nothing = |entry: io::Result<fs::DirEntry>| {
+        entry.is_ok_and(|e| e.file_name() == lock::NAME || leftovers::is_one(&e))
+    };
+    match fs::read_dir(path).map(|mut entries| entries.all(is_nothing)) {
+        Ok(true) => Ok(()),
+        Ok(false) if lock::is_taken(path).unwrap_or(false) => Err(format!(
+            "another process is at work in it{}",
+            lock::holder(path)
+        )),
         Ok(false) if path.join("scenario.toml").exists() => {
             Err("a run's results are in it already".to_owned())
         }
         Ok(false) => Err("it holds files of something else".to_owned()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(path)
-            .map(|()| path.to_owned())
-            .map_err(|error| format!("cannot make it: {error}")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -284,8 +323,4 @@ fn make_new(parent: &Path, name: &str, time: &str) -> Result<PathBuf, String> {
             Err(error) => return Err(failed(&path, error)),
         }
     }
-}
-
-fn timestamp() -> String {
-    jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string()
 }

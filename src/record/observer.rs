@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use regatta_actors::control::{ControlCommand, ControlHandle};
 use regatta_actors::event::{Event, Observer};
+use regatta_actors::json_lines;
 use regatta_actors::ledger;
 use regatta_actors::record::RoundRecord;
 use regatta_actors::run::Ending;
@@ -80,14 +81,16 @@ impl Recorder {
     /// Makes `rounds.jsonl` what it was after a round, and counts anew from there. A round that it
     /// lacks, since the process was killed before it was written, is in the ledger.
     fn go_back(&mut self, after_round: u32) -> io::Result<()> {
+        self.folder.check()?;
         let path = self.folder.rounds();
-        let text = std::fs::read_to_string(&path).map_err(|error| in_file(&path, &error))?;
-        let written = text
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok());
-        let written = written.filter(|record: &RoundRecord| record.round <= after_round);
-        let mut records: BTreeMap<u32, RoundRecord> =
-            written.map(|record| (record.round, record)).collect();
+        let mut records = BTreeMap::new();
+        for record in json_lines::read::<RoundRecord>(&path).map_err(io::Error::other)? {
+            let record = record.map_err(io::Error::other)?;
+            if record.round > after_round {
+                break;
+            }
+            records.insert(record.round, record);
+        }
         if records.len() < after_round as usize && !self.plan.telemetry.ledger {
             let path = path.display();
             tracing::warn!("{path} lacks what a kill kept from it, and there is no ledger to tell");
@@ -113,6 +116,10 @@ impl Recorder {
     }
 
     fn append(&mut self, record: &RoundRecord) -> io::Result<()> {
+        if self.failure.get().is_some() {
+            // What follows a line that was not written whole would make it damage in the middle.
+            return Ok(());
+        }
         let mut line = serde_json::to_vec(record)?;
         line.push(b'\n');
         self.rounds
@@ -127,6 +134,7 @@ impl Recorder {
         let mut text = serde_json::to_vec_pretty(&summary)?;
         text.push(b'\n');
         let path = self.folder.summary();
+        self.folder.check()?;
         write_atomically(&path, &text).map_err(|error| in_file(&path, &error))
     }
 }

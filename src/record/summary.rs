@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use regatta_actors::learner::{Digest, Scores};
+use regatta_actors::lenient;
 use regatta_actors::record::{Outcome, RoundRecord};
 use regatta_actors::run::Ending;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::config::Plan;
 
@@ -85,15 +86,24 @@ impl Summary {
 }
 
 /// What the rounds gave so far, of a size that does not grow with them.
+///
+/// A number that is none is written as `null` and read back as it was.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Tally {
     /// Rounds finished.
     pub rounds: u32,
-    /// Training loss of the last round.
+    /// Rounds of these in which updates came and every one was refused.
+    #[serde(default)]
+    pub rounds_refused: u32,
+    /// Training loss of the last round in which anybody trained.
     pub train_loss: Option<f64>,
     /// The last scores on validation.
+    #[serde(default, deserialize_with = "lenient::maybe_scores")]
     pub eval: Option<Scores>,
-    /// The best value of each score, and the round it was reached in.
+    /// The best value of each score, and the round it was reached in. A score that was never a
+    /// finite number has none.
+    #[serde(deserialize_with = "finite_bests")]
     pub best: BTreeMap<String, Best>,
     /// Exactness error of the last round that folded anything.
     pub exactness_error: Option<f64>,
@@ -115,15 +125,67 @@ pub struct Tally {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Best {
     /// The value.
+    #[serde(deserialize_with = "lenient::number")]
     pub value: f64,
     /// The first round that reached it.
     pub round: u32,
+}
+
+/// Whether less of a score is better: of losses, on whichever split.
+#[must_use]
+pub fn is_loss(score: &str) -> bool {
+    score.starts_with("loss")
+}
+
+/// Notes the scores of a round where they are better than the best so far. What is not a finite
+/// number is no score that could be the best.
+pub fn note_best(best: &mut BTreeMap<String, Best>, round: u32, scores: &Scores) {
+    for (name, &value) in scores.iter().filter(|(_, value)| value.is_finite()) {
+        let better = |than: &Best| match is_loss(name) {
+            true => value < than.value,
+            false => value > than.value,
+        };
+        if best.get(name).is_none_or(better) {
+            best.insert(name.clone(), Best { value, round });
+        }
+    }
+}
+
+/// Reads the best values; those that are not numbers, which were once written, are none.
+fn finite_bests<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, Best>, D::Error> {
+    let mut best: BTreeMap<String, Best> = BTreeMap::deserialize(deserializer)?;
+    best.retain(|_, best| best.value.is_finite());
+    Ok(best)
+}
+
+impl Serialize for Tally {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Tally {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut tally = Self::deserialize(deserializer)?;
+        // Whose update came had a loss; where none is written, none was a number.
+        let came = [Outcome::Folded, Outcome::Refused];
+        if came
+            .iter()
+            .any(|outcome| tally.outcomes.contains_key(outcome))
+        {
+            tally.train_loss.get_or_insert(f64::NAN);
+        }
+        Ok(tally)
+    }
 }
 
 impl Tally {
     /// Takes a finished round in.
     pub fn add(&mut self, record: &RoundRecord) {
         self.rounds += 1;
+        self.rounds_refused += u32::from(record.all_refused());
         self.train_loss = record.train_loss.or(self.train_loss);
         self.exactness_error = record.exactness_error.or(self.exactness_error);
         let worst = [self.worst_exactness_error, record.exactness_error];
@@ -131,31 +193,76 @@ impl Tally {
         self.state_digest = Some(record.state_digest.clone());
         self.virtual_seconds = record.virtual_seconds;
         for client in &record.clients {
-            self.bytes_up += client.bytes_up;
-            self.bytes_down += client.bytes_down;
+            self.bytes_up = self.bytes_up.saturating_add(client.bytes_up);
+            self.bytes_down = self.bytes_down.saturating_add(client.bytes_down);
             *self.outcomes.entry(client.outcome).or_default() += 1;
         }
         if let Some(scores) = &record.eval {
-            self.score(record.round, scores);
+            note_best(&mut self.best, record.round, scores);
             self.eval = Some(scores.clone());
         }
     }
+}
 
-    /// Takes the scores of a round in.
-    pub(super) fn score(&mut self, round: u32, scores: &Scores) {
-        for (name, &value) in scores {
-            let best = self
-                .best
-                .entry(name.clone())
-                .or_insert(Best { value, round });
-            let better = if name == "loss" {
-                value < best.value
-            } else {
-                value > best.value
-            };
-            if better {
-                *best = Best { value, round };
-            }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scores(accuracy: f64, loss: f64) -> Scores {
+        let names = ["accuracy", "accuracy_mm", "loss", "loss_mm"];
+        let values = [accuracy, accuracy, loss, loss];
+        names.map(str::to_owned).into_iter().zip(values).collect()
+    }
+
+    #[test]
+    fn the_best_is_the_best_of_the_finite_ones_and_of_losses_the_least_on_every_split() {
+        let nan = f64::NAN;
+        let rounds = [
+            (nan, nan),
+            (0.5, 0.7),
+            (f64::INFINITY, f64::NEG_INFINITY),
+            (0.8, 0.9),
+            (0.8, 0.7),
+            (nan, nan),
+        ];
+        let mut best = BTreeMap::new();
+        for (round, (accuracy, loss)) in (1..).zip(rounds) {
+            note_best(&mut best, round, &scores(accuracy, loss));
         }
+        let of = |name: &str| (best[name].round, best[name].value);
+        for suffix in ["", "_mm"] {
+            assert_eq!(of(&format!("accuracy{suffix}")), (4, 0.8));
+            assert_eq!(of(&format!("loss{suffix}")), (2, 0.7));
+        }
+    }
+
+    #[test]
+    fn a_tally_of_what_is_no_number_is_read_back_and_so_is_one_of_an_earlier_version() {
+        let mut tally = Tally {
+            train_loss: Some(f64::NAN),
+            eval: Some(scores(0.5, f64::NAN)),
+            outcomes: BTreeMap::from([(Outcome::Refused, 2)]),
+            ..Tally::default()
+        };
+        note_best(&mut tally.best, 1, &scores(0.5, f64::NAN));
+        let json = serde_json::to_string(&tally).unwrap();
+        let read: Tally = serde_json::from_str(&json).unwrap();
+        assert!(read.train_loss.is_some_and(f64::is_nan));
+        assert!(read.eval.unwrap()["loss"].is_nan());
+        assert_eq!(
+            read.best.keys().collect::<Vec<_>>(),
+            ["accuracy", "accuracy_mm"]
+        );
+
+        // One that had NaN among the best, and did not count refused rounds.
+        let mut old = serde_json::to_value(&tally).unwrap();
+        old["best"]["loss"] = serde_json::json!({"value": null, "round": 1});
+        old.as_object_mut().unwrap().remove("rounds_refused");
+        let read: Tally = serde_json::from_value(old).unwrap();
+        assert_eq!((read.best.len(), read.rounds_refused), (2, 0));
+
+        let nothing = serde_json::to_string(&Tally::default()).unwrap();
+        let read: Tally = serde_json::from_str(&nothing).unwrap();
+        assert_eq!((read.train_loss, read.eval), (None, None));
     }
 }

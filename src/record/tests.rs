@@ -153,5 +153,100 @@ fn a_folder_that_cannot_be_written_is_a_failure_that_names_the_file() {
         error: None,
     });
     let reason = recorder.failure().get().unwrap();
-    assert!(reason.contains("summary.json"), "{reason}");
+    assert!(reason.contains("deleted or moved"), "{reason}");
+}
+
+#[test]
+fn rounds_are_read_from_a_file_that_ends_at_any_byte_and_damage_before_is_named() {
+    let temporary = tempfile::tempdir().unwrap();
+    let plan = plan(&temporary.path().join("run"));
+    let folder = RunFolder::create(&plan).unwrap();
+    let mut record = round(1, 0.7, 0.6);
+    record.clients[0].name = "Zürich".into();
+    let line = [serde_json::to_vec(&record).unwrap(), b"\n".to_vec()].concat();
+    let text = line.repeat(2);
+    for end in 0..=text.len() {
+        fs::write(folder.rounds(), &text[..end]).unwrap();
+        let read = folder.read_rounds().unwrap();
+        assert_eq!(read.len(), (end + 1) / line.len(), "cut at {end}");
+    }
+    fs::write(folder.rounds(), &text[1..]).unwrap();
+    let error = folder.read_rounds().unwrap_err().to_string();
+    assert!(
+        error.contains("line 1 of") && error.contains("rounds.jsonl"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_run_that_goes_on_keeps_the_rounds_before_and_does_not_pass_damage_over() {
+    let temporary = tempfile::tempdir().unwrap();
+    let plan = plan(&temporary.path().join("run"));
+    let folder = RunFolder::create(&plan).unwrap();
+    let (handle, _control) = control();
+    let resumed = Event::RunResumed {
+        run: "demo".into(),
+        rounds: 3,
+        lanes: 1,
+        clients: Vec::new(),
+        after_round: 2,
+    };
+    let line = |number| serde_json::to_string(&round(number, 0.7, 0.6)).unwrap() + "\n";
+    let go_on = |text: &[u8]| {
+        fs::write(folder.rounds(), text).unwrap();
+        let mut recorder = Recorder::open(folder.clone(), &plan, handle.clone()).unwrap();
+        recorder.on_event(&resumed);
+        recorder.failure().get()
+    };
+    // What follows the round that the run goes on after is written anew, damaged or not.
+    let text = line(1) + &line(2) + &line(3) + "{\n" + &line(4);
+    assert_eq!(go_on(text.as_bytes()), None);
+    assert_eq!(folder.read_rounds().unwrap().len(), 2);
+    let damaged = line(1) + "{\n" + &line(2);
+    let failure = go_on(damaged.as_bytes()).unwrap();
+    assert!(failure.contains("line 2 of"), "{failure}");
+    assert_eq!(fs::read_to_string(folder.rounds()).unwrap(), damaged);
+}
+
+#[test]
+fn a_ledger_s_end_tells_the_state_whatever_a_power_cut_left_behind_it() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = RunFolder::at(temporary.path());
+    let end = r#"{"sequence":2,"time":0,"event":"run_finished","rounds":1,"virtual_seconds":0.0,"ending":"complete","error":null}"#;
+    for (rest, state) in [
+        ("\n", RunState::Complete),
+        ("", RunState::Complete),
+        ("\r\n", RunState::Complete),
+        ("\n\0\0\0", RunState::Complete),
+        ("\n{\"sequence\":3", RunState::Interrupted),
+    ] {
+        fs::write(folder.ledger(), format!("{{}}\n{end}{rest}")).unwrap();
+        assert_eq!(folder.state().unwrap(), state, "{rest:?}");
+    }
+    fs::write(folder.ledger(), &end[..end.len() - 1]).unwrap();
+    assert_eq!(folder.state().unwrap(), RunState::Interrupted);
+}
+
+#[test]
+fn a_folder_is_not_written_into_when_it_is_another_one() {
+    let temporary = tempfile::tempdir().unwrap();
+    let (path, moved) = (temporary.path().join("run"), temporary.path().join("moved"));
+    let plan = plan(&path);
+    let folder = RunFolder::create(&plan).unwrap();
+    folder.check().unwrap();
+    let (handle, _control) = control();
+    let mut recorder = Recorder::open(folder.clone(), &plan, handle).unwrap();
+    fs::rename(&path, &moved).unwrap();
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join("lock"), "").unwrap();
+    assert!(folder.check().is_err());
+    recorder.on_event(&Event::RunFinished {
+        rounds: 0,
+        virtual_seconds: 0.0,
+        ending: None,
+        error: None,
+    });
+    let reason = recorder.failure().get().unwrap();
+    assert!(reason.contains("replaced by another one"), "{reason}");
+    assert_eq!(fs::read_dir(&path).unwrap().count(), 1);
 }

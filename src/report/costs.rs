@@ -108,7 +108,7 @@ pub fn costs(works: &Works, profiles: &[Profile], epochs: u32) -> BTreeMap<Cause
             .entry(Cause::Fault(FaultName::ServerCrash))
             .or_default();
         cost.times += 1;
-        cost.run_seconds += down.to - down.from;
+        cost.run_seconds += (down.to - down.from).max(0.0);
     }
     costs
 }

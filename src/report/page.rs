@@ -5,7 +5,8 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::figures::Figure;
 use super::{Run, tables};
-use crate::table::{Table, count, show_bytes};
+use crate::record::is_loss;
+use crate::table::{NAN, Table, count, show_bytes, show_small};
 
 /// Tables with more rows are folded away at first.
 const LONG: usize = 60;
@@ -154,6 +155,11 @@ pub fn of_run(run: &Run, figures: &[Figure]) -> anyhow::Result<String> {
     let note = "Exactness error: ‖effective − ideal‖ / ‖ideal update‖ over all adapted layers. \
                 State: the digest of the global state after the round.";
     page.table("Rounds", note, &tables::rounds(&run.rounds));
+    let refusals = tables::refusals(&run.rounds);
+    if !refusals.rows().is_empty() {
+        let note = "Updates that came and were not folded.";
+        page.table("Refused updates", note, &refusals);
+    }
     if !run.account.interventions.is_empty() {
         page.table(
             "Interventions",
@@ -188,12 +194,23 @@ fn facts(run: &Run) -> Vec<(String, String)> {
             format!("{:.1} {unit}", run.account.virtual_seconds / seconds),
         ),
     ];
-    for (name, best) in tally.best.iter().filter(|(name, _)| *name != "loss") {
+    if tally.rounds_refused > 0 {
+        let refused = format!("{} of {}", tally.rounds_refused, tally.rounds);
+        facts.push(("rounds refused whole".to_owned(), refused));
+    }
+    for name in tables::score_names(&run.rounds)
+        .iter()
+        .filter(|name| !is_loss(name))
+    {
         let title = format!("best {}", name.replace('_', " "));
-        facts.push((title, format!("{:.4} (round {})", best.value, best.round)));
+        let best = match tally.best.get(name) {
+            Some(best) => format!("{:.4} (round {})", best.value, best.round),
+            None => NAN.to_owned(),
+        };
+        facts.push((title, best));
     }
     if let Some(worst) = tally.worst_exactness_error {
-        facts.push(("worst exactness error".to_owned(), format!("{worst:.1e}")));
+        facts.push(("worst exactness error".to_owned(), show_small(worst)));
     }
     let traffic = [
         ("sent by clients", tally.bytes_up),

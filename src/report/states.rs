@@ -107,6 +107,10 @@ impl Row {
     }
 }
 
+/// So many times may all clients of a fleet come and go and still be shown to. More than a figure
+/// can show by far, it bounds what a report takes where a ledger's times are absurd.
+const COMINGS: usize = 10_000_000;
+
 /// Each client's row.
 #[must_use]
 pub fn rows(works: &Works, plan: &Plan) -> Vec<Row> {
@@ -115,11 +119,13 @@ pub fn rows(works: &Works, plan: &Plan) -> Vec<Row> {
         ..Row::default()
     });
     let mut rows: Vec<Row> = named.collect();
+    let most = COMINGS / rows.len().max(1);
     for (row, profile) in rows.iter_mut().zip(&plan.simulation.profiles) {
         let there = profile
             .availability
-            .intervals(plan.seed, &row.name, works.end);
-        row.spans.extend(gaps(&there, works.end));
+            .intervals(plan.seed, &row.name, works.end, most);
+        let gaps = there.map(|there| gaps(&there, works.end));
+        row.spans.extend(gaps.unwrap_or_default());
     }
     for work in &works.all {
         if let Some(row) = rows.get_mut(work.client.0 as usize) {

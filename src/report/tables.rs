@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use regatta_actors::record::{Outcome, RoundRecord};
 use regatta_actors::run::Ending;
 
-use crate::record::{Account, ClientAccount};
+use crate::record::{Account, ClientAccount, is_loss};
 use crate::table::{Cell, Table};
 
 const CLIENTS: [(&str, &str); 15] = [
@@ -79,22 +79,23 @@ pub fn rounds(rounds: &[RoundRecord]) -> Table {
     );
     let scores = score_names(rounds);
     for name in &scores {
-        let title = if name == "loss" { "eval loss" } else { name };
-        table.add_column(format!("eval_{name}"), title.replace('_', " "));
+        let eval = if is_loss(name) { "eval " } else { "" };
+        table.add_column(
+            format!("eval_{name}"),
+            format!("{eval}{}", name.replace('_', " ")),
+        );
     }
     table.add_column("exactness_error", "exactness error");
     table.add_column("bytes_up", "up");
     table.add_column("bytes_down", "down");
     table.add_column("state_digest", "state");
     for record in rounds {
-        let folded = |outcome| outcome == Outcome::Folded;
-        let folded = record.clients.iter().filter(|c| folded(c.outcome)).count();
         let up = record.clients.iter().map(|client| client.bytes_up).sum();
         let down = record.clients.iter().map(|client| client.bytes_down).sum();
         let mut row = vec![
             record.round.into(),
             Cell::number(record.virtual_seconds, 1),
-            folded.into(),
+            record.folded().into(),
             record.clients.len().into(),
             Cell::number(record.train_loss, 4),
         ];
@@ -114,13 +115,34 @@ pub fn rounds(rounds: &[RoundRecord]) -> Table {
     table
 }
 
-/// The names of all scores, the loss last.
+/// The updates that were refused, with the reason.
+#[must_use]
+pub fn refusals(rounds: &[RoundRecord]) -> Table {
+    let columns = [
+        ("round", "round"),
+        ("client", "client"),
+        ("reason", "reason"),
+    ];
+    let mut table = Table::new("refusals", &columns);
+    for record in rounds {
+        for refusal in &record.refused {
+            table.add_row([
+                record.round.into(),
+                record.name(refusal.client).into(),
+                refusal.reason.as_str().into(),
+            ]);
+        }
+    }
+    table
+}
+
+/// The names of all scores, losses last.
 #[must_use]
 pub fn score_names(rounds: &[RoundRecord]) -> Vec<String> {
     let evals = rounds.iter().filter_map(|record| record.eval.as_ref());
     let names: BTreeSet<String> = evals.flat_map(|eval| eval.keys().cloned()).collect();
     let mut names: Vec<String> = names.into_iter().collect();
-    names.sort_by_key(|name| name == "loss");
+    names.sort_by_key(|name| is_loss(name));
     names
 }
 
@@ -149,6 +171,11 @@ pub fn headline(account: &Account) -> String {
     ];
     let counted = [
         (account.skipped, "skipped round", "skipped rounds"),
+        (
+            account.refused,
+            "round with every update refused",
+            "rounds with every update refused",
+        ),
         (account.retries, "retry", "retries"),
         (account.server_crashes, "server crash", "server crashes"),
     ];

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use regatta_actors::availability::Interval;
+use regatta_actors::clock::VirtualTime;
 use regatta_actors::event::{ClientInfo, Event};
 use regatta_actors::fault::FaultName;
 use regatta_actors::learner::ClientId;
@@ -63,6 +64,18 @@ pub struct RoundSpan {
     pub to: f64,
 }
 
+/// A moment as the virtual clock can count it, from 0 to some 584 years: a ledger that was damaged
+/// or written by hand may tell others.
+fn moment(seconds: f64) -> f64 {
+    let end = VirtualTime(u64::MAX).seconds();
+    // What is no number is no moment either.
+    if seconds >= 0.0 {
+        seconds.min(end)
+    } else {
+        0.0
+    }
+}
+
 /// All works of a run.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Works {
@@ -90,35 +103,39 @@ impl Works {
                 clients,
                 virtual_seconds: at,
             } => {
+                let at = moment(*at);
                 self.rounds.push(RoundSpan {
                     round: *round,
-                    from: *at,
-                    to: *at,
+                    from: at,
+                    to: at,
                 });
-                self.ask(clients, *round, *at);
+                self.ask(clients, *round, at);
             }
             Event::ClientsAsked {
                 round,
                 clients,
                 virtual_seconds: at,
                 ..
-            } => self.ask(clients, *round, *at),
+            } => self.ask(clients, *round, moment(*at)),
             Event::ServerCrashed {
                 virtual_seconds: at,
                 ..
-            } => self.server_down.push(Interval { from: *at, to: *at }),
+            } => {
+                let at = moment(*at);
+                self.server_down.push(Interval { from: at, to: at });
+            }
             Event::ServerRecovered {
                 virtual_seconds: at,
                 ..
             } => {
                 if let Some(down) = self.server_down.last_mut() {
-                    down.to = *at;
+                    down.to = moment(*at);
                 }
             }
             Event::RoundFinished(record) => self.finish_round(record),
             Event::RunFinished {
                 virtual_seconds, ..
-            } => self.end = self.end.max(*virtual_seconds),
+            } => self.end = self.end.max(moment(*virtual_seconds)),
             other => self.take_work(other),
         }
     }
@@ -137,7 +154,7 @@ impl Works {
                 ..
             } => {
                 if let Some(work) = self.open.get_mut(&client) {
-                    work.late_at = Some(virtual_seconds);
+                    work.late_at = Some(moment(virtual_seconds));
                 }
             }
             Event::UpdateReceived {
@@ -156,7 +173,7 @@ impl Works {
                 back_at,
                 virtual_seconds: at,
                 ..
-            } => self.close(client, at, End::Failed(back_at)),
+            } => self.close(client, at, End::Failed(back_at.map(moment))),
             Event::UpdateLost {
                 client,
                 virtual_seconds: at,
@@ -194,6 +211,7 @@ impl Works {
     }
 
     fn close(&mut self, client: ClientId, at: f64, end: End) {
+        let at = moment(at);
         self.end = self.end.max(at);
         if let Some(mut work) = self.open.remove(&client) {
             work.ended = at;
@@ -204,9 +222,10 @@ impl Works {
     }
 
     fn finish_round(&mut self, record: &RoundRecord) {
-        self.end = self.end.max(record.virtual_seconds);
+        let at = moment(record.virtual_seconds);
+        self.end = self.end.max(at);
         if let Some(span) = self.rounds.last_mut() {
-            span.to = record.virtual_seconds;
+            span.to = at;
         }
         for client in &record.clients {
             let last = self.last.get(&client.client);
@@ -246,7 +265,7 @@ impl Work {
     /// Virtual seconds that it took.
     #[must_use]
     pub fn seconds(&self) -> f64 {
-        self.ended - self.asked
+        (self.ended - self.asked).max(0.0)
     }
 
     /// Whether it came to nothing.

@@ -4,13 +4,14 @@
 //! again finds what it has: finished runs are kept, the others go on.
 
 mod process;
-mod slurm;
+pub mod slurm;
+mod stop;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-pub use process::{Ended, Stop, carry_out};
-pub use slurm::script;
+pub use process::{Ended, carry_out};
+pub use stop::Stop;
 
 use crate::compare::Target;
 use crate::config::sweep::Sweep;
@@ -123,13 +124,16 @@ fn planned(
     let digest = blake3::hash(all.to_string().as_bytes()).to_hex();
     let folder = out.join(format!("{label}-{}", &digest[..8]));
     let mut arguments: Vec<OsString> = vec!["run".into()];
-    arguments.extend(sweep.scenario.as_ref().map(OsString::from));
     for (key, value) in &settings {
         arguments.push(format!("--{key}={}", flag_value(value)).into());
     }
     arguments.push(format!("--name={label}").into());
-    arguments.push("--out".into());
-    arguments.push(folder.clone().into());
+    let mut out = OsString::from("--out=");
+    out.push(&folder);
+    arguments.push(out);
+    // Behind this, nothing is taken for a flag.
+    arguments.push("--".into());
+    arguments.extend(sweep.scenario.as_ref().map(OsString::from));
     Planned {
         label,
         folder,

@@ -1,4 +1,8 @@
 //! A run in a process of its own: a crash of one leaves the others alone.
+//!
+//! Whoever carries out a run holds its folder's lock from before anything is looked at until the
+//! run's process has ended, and that process holds it too: no run is ever in two processes, also
+//! not when the sweep is killed and started again at once.
 
 use std::ffi::OsString;
 use std::io;
@@ -7,14 +11,14 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
-
-use super::Planned;
+use super::{Planned, Stop};
 use crate::record::{RunFolder, RunState};
 
 /// How often signals are looked for while a run goes on.
 const PERIOD: Duration = Duration::from_millis(50);
+
+/// How often a folder's lock is tried that another process has.
+const WAIT: Duration = Duration::from_millis(250);
 
 /// How a run of a sweep stands in the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,43 +29,108 @@ pub enum Ended {
     Complete,
     /// It was told to stop, and can go on.
     Stopped,
+    /// Another process was at it until this one was told to stop.
+    Elsewhere,
     /// It failed.
     Failed(String),
 }
 
-/// Signals that end a sweep; they are passed on to the run that goes on.
-#[derive(Debug)]
-pub struct Stop {
-    signals: Signals,
-    asked: bool,
+/// Runs what is missing of a run. Where another process is at it, `wait` is told so, and its end is
+/// waited for.
+///
+/// # Errors
+/// When no process can be started, or the folder not be read or written.
+pub fn carry_out(
+    run: &Planned,
+    program: &Path,
+    stop: &mut Stop,
+    wait: impl FnOnce(&io::Error),
+) -> io::Result<Ended> {
+    if is_complete(&RunFolder::at(&run.folder))? {
+        // Nothing needs to be written, which may be forbidden by now.
+        return Ok(Ended::Kept);
+    }
+    let Some(folder) = locked(&run.folder, stop, wait)? else {
+        return Ok(Ended::Elsewhere);
+    };
+    if is_complete(&folder)? {
+        return Ok(Ended::Kept);
+    }
+    let arguments = if folder.has_begun() {
+        vec!["resume".into(), "--".into(), run.folder.clone().into()]
+    } else {
+        folder.clear()?;
+        run.arguments.clone()
+    };
+    let mut child = start(program, &arguments, &folder)?;
+    let status = stop.wait(&mut child)?;
+    ended(&folder, status, stop.asked())
+}
+
+fn is_complete(folder: &RunFolder) -> io::Result<bool> {
+    Ok(folder.scenario().exists() && folder.state()? == RunState::Complete)
+}
+
+/// A run's folder with its lock; `None` when the sweep is to end before another process gave it
+/// back.
+fn locked(
+    path: &Path,
+    stop: &mut Stop,
+    wait: impl FnOnce(&io::Error),
+) -> io::Result<Option<RunFolder>> {
+    let mut wait = Some(wait);
+    loop {
+        std::fs::create_dir_all(path)?;
+        match RunFolder::at(path).locked() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if let Some(wait) = wait.take() {
+                    wait(&error);
+                }
+            }
+            taken => return taken.map(Some),
+        }
+        if stop.asked() {
+            return Ok(None);
+        }
+        std::thread::sleep(WAIT);
+    }
+}
+
+/// Starts a run that has its folder's lock too, and that ends with this process.
+fn start(program: &Path, arguments: &[OsString], folder: &RunFolder) -> io::Result<Child> {
+    let mut command = Command::new(program);
+    // A group of its own: the terminal's Ctrl-C comes once, from here.
+    command
+        .args(arguments)
+        .stdin(folder.hand_down()?)
+        .process_group(0);
+    let parent = std::process::id();
+    // SAFETY: between fork and exec, it makes two system calls and allocates nothing.
+    unsafe { command.pre_exec(move || end_with(parent)) };
+    command.spawn()
+}
+
+/// Has this process told to stop when its parent ends, however that ends.
+fn end_with(parent: u32) -> io::Result<()> {
+    // SAFETY: it touches no memory.
+    if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // A parent that had ended before the call above gives no signal.
+    if std::os::unix::process::parent_id() != parent {
+        return Err(io::Error::from_raw_os_error(libc::ESRCH));
+    }
+    Ok(())
 }
 
 impl Stop {
-    /// Listens for Ctrl-C and SIGTERM.
-    ///
-    /// # Errors
-    /// When the system refuses the handlers.
-    pub fn listen() -> io::Result<Self> {
-        Ok(Self {
-            signals: Signals::new([SIGINT, SIGTERM])?,
-            asked: false,
-        })
-    }
-
-    /// Whether the sweep is to end.
-    pub fn asked(&mut self) -> bool {
-        self.asked |= self.signals.pending().next().is_some();
-        self.asked
-    }
-
     /// Waits for a child, and passes signals on to it.
     fn wait(&mut self, child: &mut Child) -> io::Result<ExitStatus> {
         loop {
             if let Some(status) = child.try_wait()? {
                 return Ok(status);
             }
-            for signal in self.signals.pending() {
-                self.asked = true;
+            for signal in self.signals() {
                 pass_on(child, signal);
             }
             std::thread::sleep(PERIOD);
@@ -77,55 +146,21 @@ fn pass_on(child: &Child, signal: i32) {
     unsafe { libc::kill(id, signal) };
 }
 
-/// Runs what is missing of a run.
-///
-/// # Errors
-/// When no process can be started, or the folder not be read.
-pub fn carry_out(run: &Planned, program: &Path, stop: &mut Stop) -> io::Result<Ended> {
-    let folder = RunFolder::at(&run.folder);
-    let arguments = if !folder.scenario().exists() {
-        run.arguments.clone()
-    } else if folder.has_begun() {
-        match folder.state()? {
-            RunState::Complete => return Ok(Ended::Kept),
-            RunState::Running => {
-                return Ok(Ended::Failed("another process is at it".to_owned()));
-            }
-            _ => resume(&run.folder),
-        }
-    } else {
-        // It was killed before anything had happened.
-        std::fs::remove_file(folder.scenario())?;
-        match std::fs::remove_file(folder.rounds()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => run.arguments.clone(),
-        }
+/// What a process's end means, with what it left behind, and whether it was told to stop.
+fn ended(folder: &RunFolder, status: ExitStatus, stopped: bool) -> io::Result<Ended> {
+    let state = match folder.scenario().exists() {
+        true => Some(folder.state()?),
+        false => None,
     };
-    // A group of its own: the terminal's Ctrl-C comes once, from here.
-    let mut child = Command::new(program)
-        .args(arguments)
-        .process_group(0)
-        .spawn()?;
-    let status = stop.wait(&mut child)?;
-    Ok(ended(&folder, status))
-}
-
-fn resume(folder: &Path) -> Vec<OsString> {
-    vec!["resume".into(), folder.into()]
-}
-
-/// What a process's end means, with what it left behind.
-fn ended(folder: &RunFolder, status: ExitStatus) -> Ended {
-    if let Some(signal) = status.signal() {
-        return Ended::Failed(format!("its process was killed by signal {signal}"));
-    }
-    match folder.state() {
-        Ok(RunState::Complete) if status.success() => Ended::Complete,
-        Ok(RunState::Stopped) => Ended::Stopped,
-        Ok(RunState::Failed(error)) => Ended::Failed(error),
+    Ok(match (state, status.signal()) {
+        (Some(RunState::Complete), None) if status.success() => Ended::Complete,
+        (Some(RunState::Stopped), None) => Ended::Stopped,
+        (Some(RunState::Failed(error)), None) => Ended::Failed(error),
+        _ if stopped => Ended::Stopped,
+        (_, Some(signal)) => Ended::Failed(format!("its process was killed by signal {signal}")),
         _ => Ended::Failed(format!(
             "its process ended with status {}",
             status.code().unwrap_or(-1)
         )),
-    }
+    })
 }

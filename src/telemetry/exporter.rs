@@ -1,11 +1,41 @@
 //! Serves the metrics to Prometheus over HTTP.
 
-use std::net::{SocketAddr, TcpListener};
-use std::thread;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
 
-use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::http::header;
+use actix_web::middleware::{DefaultHeaders, from_fn};
+use actix_web::{App, Error, HttpResponse, Responder, web};
+use metrics::SetRecorderError;
+use metrics_exporter_prometheus::{
+    BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
 
 use super::catalog;
+use crate::ports::{Bounds, Port, guard, http};
+
+/// Between two times that observations of histograms are put into their buckets, so that they do
+/// not pile up while nobody scrapes.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// The text format's name.
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Why metrics cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address is taken, or not this machine's.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// A metric's buckets are none.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The process has a recorder already.
+    #[error(transparent)]
+    Recorder(#[from] SetRecorderError<PrometheusRecorder>),
+}
 
 /// A running endpoint. It lives as long as the process.
 #[derive(Debug)]
@@ -19,28 +49,13 @@ impl Exporter {
     /// any that is free. Every series carries the label `run`.
     ///
     /// # Errors
-    /// When the address is taken or not this machine's, or the process has a recorder already.
-    pub fn start(address: SocketAddr, run: &str) -> Result<Self, BuildError> {
-        let address = with_port(address);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| BuildError::FailedToCreateRuntime(error.to_string()))?;
-        let (recorder, server) = {
-            let _guard = runtime.enter();
-            builder(run)?.with_http_listener(address).build()?
-        };
+    /// See [`StartError`].
+    pub fn start(address: SocketAddr, run: &str) -> Result<Self, StartError> {
+        let recorder = builder(run)?.build_recorder();
         let handle = recorder.handle();
+        let address = serve(address, handle.clone())?;
         metrics::set_global_recorder(recorder)?;
         catalog::ALL.iter().for_each(|metric| metric.describe());
-        thread::Builder::new()
-            .name("metrics".to_owned())
-            .spawn(move || {
-                if runtime.block_on(server).is_err() {
-                    tracing::warn!("the metrics endpoint has stopped; the run goes on");
-                }
-            })
-            .map_err(|error| BuildError::FailedToCreateRuntime(error.to_string()))?;
         Ok(Self { address, handle })
     }
 
@@ -57,6 +72,57 @@ impl Exporter {
     }
 }
 
+/// Serves what has been recorded, and gives the address.
+pub(super) fn serve(address: SocketAddr, handle: PrometheusHandle) -> io::Result<SocketAddr> {
+    let loopback = address.ip().is_loopback();
+    let port = Port {
+        name: "metrics",
+        capacity: Bounds::of_this_process().metrics,
+        warnings: Vec::new(),
+    };
+    http::serve(port, address, move || {
+        tokio::task::spawn_local(keep_up(handle.clone()));
+        application(handle, loopback)
+    })
+}
+
+/// The metrics, by whatever path and method they are asked for; `/health` says only that they are
+/// there to be asked for.
+fn application(
+    handle: PrometheusHandle,
+    loopback: bool,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = Error,
+        InitError = (),
+    >,
+> {
+    App::new()
+        .app_data(web::Data::new(handle))
+        .wrap(from_fn(move |request, next| {
+            guard::admit(loopback, request, next)
+        }))
+        .wrap(DefaultHeaders::new().add((header::X_CONTENT_TYPE_OPTIONS, "nosniff")))
+        .route("/health", web::to(async || "OK"))
+        .default_service(web::to(scrape))
+}
+
+async fn scrape(handle: web::Data<PrometheusHandle>) -> impl Responder {
+    HttpResponse::Ok().content_type(TEXT).body(handle.render())
+}
+
+async fn keep_up(handle: PrometheusHandle) {
+    let mut ticks = tokio::time::interval(UPKEEP);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        handle.run_upkeep();
+    }
+}
+
 /// The exporter's settings apart from the address.
 pub(super) fn builder(run: &str) -> Result<PrometheusBuilder, BuildError> {
     let builder = PrometheusBuilder::new()
@@ -68,15 +134,4 @@ pub(super) fn builder(run: &str) -> Result<PrometheusBuilder, BuildError> {
         .try_fold(builder, |builder, (name, buckets)| {
             builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), buckets)
         })
-}
-
-/// The address with port 0 replaced by a free one. The exporter binds it a moment later; should
-/// somebody else be quicker, that is an error like any busy port.
-fn with_port(address: SocketAddr) -> SocketAddr {
-    match address.port() {
-        0 => TcpListener::bind(address)
-            .and_then(|listener| listener.local_addr())
-            .unwrap_or(address),
-        _ => address,
-    }
 }

@@ -274,9 +274,13 @@ const QUANTILES: [(&str, f64); 5] = [
     ("1", 1.0),
 ];
 
-/// Sets a gauge to quantiles of the values, by nearest rank.
+/// Sets a gauge to quantiles of the values, by nearest rank. What is not finite does not count,
+/// unless there is nothing else: the quantiles are then not a number.
 fn set_quantiles(gauge: &Gauge<1>, values: impl Iterator<Item = f64>) {
-    let mut sorted: Vec<f64> = values.map(comparable).collect();
+    let (mut sorted, others): (Vec<f64>, Vec<f64>) = values.partition(|value| value.is_finite());
+    if sorted.is_empty() && !others.is_empty() {
+        sorted.push(f64::NAN);
+    }
     sorted.sort_by(f64::total_cmp);
     let Some(last) = sorted.len().checked_sub(1) else {
         return;

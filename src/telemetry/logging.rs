@@ -83,18 +83,55 @@ where
 }
 
 fn filter(verbose: u8) -> EnvFilter {
-    let default = match verbose {
-        0 => "warn",
-        1 => "warn,regatta=info,regatta_actors=info",
-        2 => "info,regatta=debug,regatta_actors=debug",
-        _ => "debug,regatta=trace,regatta_actors=trace",
-    };
-    EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default))
+    EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default_filter(verbose)))
+}
+
+/// What is logged if the user says no more than so many `-v`. actix-http logs what is wrong with
+/// requests, some of it as errors, so whoever reaches a port could fill the disk with it.
+fn default_filter(verbose: u8) -> &'static str {
+    match verbose {
+        0 => "warn,actix_http=off",
+        1 => "warn,regatta=info,regatta_actors=info,actix_http=off",
+        2 => "info,regatta=debug,regatta_actors=debug,actix_http=off",
+        _ => "debug,regatta=trace,regatta_actors=trace,actix_http=off",
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_request_is_logged_by_the_library_that_reads_it_however_verbose_the_log() {
+        for verbose in 0..=4 {
+            let lines = Arc::<Mutex<Vec<u8>>>::default();
+            let writer = Arc::clone(&lines);
+            let layer = fmt::layer()
+                .with_writer(move || Shared(Arc::clone(&writer)))
+                .with_filter(EnvFilter::new(default_filter(verbose)));
+            tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+                tracing::error!(target: "actix_http::h1::decoder", "malformed");
+                tracing::error!(target: "regatta::ports", "told");
+            });
+            let lines = String::from_utf8(lines.lock().unwrap().clone()).unwrap();
+            assert!(
+                lines.contains("told") && !lines.contains("malformed"),
+                "{lines}"
+            );
+        }
+    }
+
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
 
     #[test]
     fn a_log_that_was_moved_away_goes_on_in_a_new_file_of_its_name() {

@@ -1,16 +1,18 @@
 //! Turns a run's events into metrics.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use regatta_actors::event::{ClientInfo, Event, Observer};
 use regatta_actors::fault::FaultName;
 use regatta_actors::learner::Scores;
-use regatta_actors::record::{Outcome, RoundRecord};
+use regatta_actors::record::RoundRecord;
 
 use super::catalog as c;
 use super::fleet::{Fleet, Update};
 use super::lanes::SharedLanes;
 use super::unix_seconds;
+use crate::record::{Best, note_best};
 
 /// How often, at most, what concerns all clients is computed between rounds.
 const SUMMARY_PERIOD: Duration = Duration::from_secs(1);
@@ -40,7 +42,9 @@ pub struct MetricsObserver {
     info: RunInfo,
     fleet: Fleet,
     lanes: SharedLanes,
-    best: Scores,
+    best: BTreeMap<String, Best>,
+    /// Scores of the rounds that an earlier process did.
+    earlier: Vec<(u32, Scores)>,
     summarised: Instant,
 }
 
@@ -53,9 +57,18 @@ impl MetricsObserver {
             fleet: Fleet::new(info.client_series as usize),
             lanes: SharedLanes::new(&info.lanes, now),
             info,
-            best: Scores::new(),
+            best: BTreeMap::new(),
+            earlier: Vec::new(),
             summarised: now,
         }
+    }
+
+    /// The same with the rounds that an earlier process did: the best score may be among them.
+    #[must_use]
+    pub fn recalling(mut self, rounds: impl IntoIterator<Item = RoundRecord>) -> Self {
+        let scored = |record: RoundRecord| Some((record.round, record.eval?));
+        self.earlier = rounds.into_iter().filter_map(scored).collect();
+        self
     }
 
     /// The lanes, for a [`Sampler`](super::Sampler).
@@ -69,6 +82,12 @@ impl MetricsObserver {
         let info = &self.info;
         c::BUILD_INFO.set([info.version, &info.libtorch], 1.0);
         c::RUN_INFO.set([info.task, info.adapter, info.method], 1.0);
+        for (round, scores) in std::mem::take(&mut self.earlier) {
+            // A round after the checkpoint is done again.
+            if round <= after_round {
+                self.score(round, &scores);
+            }
+        }
         c::RUN_ACTIVE.set([], 1.0);
         c::ROUND.set([], f64::from(after_round));
         c::ROUNDS_PLANNED.set([], f64::from(rounds));
@@ -86,25 +105,22 @@ impl MetricsObserver {
         self.lanes.with(|lanes| lanes.publish());
     }
 
-    fn score(&mut self, scores: &Scores) {
+    fn score(&mut self, round: u32, scores: &Scores) {
+        note_best(&mut self.best, round, scores);
         for (name, &value) in scores {
-            let best = self.best.entry(name.clone()).or_insert(value);
-            *best = if name == "loss" {
-                best.min(value)
-            } else {
-                best.max(value)
-            };
+            let best = self.best.get(name).map_or(f64::NAN, |best| best.value);
             c::SCORE.set([name], value);
-            c::BEST_SCORE.set([name], *best);
+            c::BEST_SCORE.set([name], best);
         }
     }
 
     fn finish_round(&mut self, record: &RoundRecord) {
-        let folded = record
-            .clients
-            .iter()
-            .any(|client| client.outcome == Outcome::Folded);
-        c::ROUNDS.add([if folded { "folded" } else { "empty" }], 1);
+        let outcome = if record.folded() > 0 {
+            "folded"
+        } else {
+            "empty"
+        };
+        c::ROUNDS.add([outcome], 1);
         c::VIRTUAL_SECONDS.set([], record.virtual_seconds);
         c::ROUND_SECONDS.record(["train"], record.seconds.train);
         c::ROUND_SECONDS.record(["aggregate"], record.seconds.aggregate);
@@ -217,7 +233,7 @@ impl Observer for MetricsObserver {
                 c::CHECKPOINT_SIZE.set([], *bytes as f64);
             }
             Event::Paused { .. } => c::RUN_ACTIVE.set([], 0.0),
-            Event::Evaluated { scores, .. } => self.score(scores),
+            Event::Evaluated { round, scores, .. } => self.score(*round, scores),
             Event::RoundFinished(record) => self.finish_round(record),
             Event::RunFinished { .. } => self.finish(),
             client => self.on_client_event(client),

@@ -1,6 +1,7 @@
 //! What is told of a run, as it goes to a page.
 //!
-//! What there is much of travels as an array instead of an object: `[client, x, loss]`.
+//! What there is much of travels as an array instead of an object: `[client, x, loss]`. A number
+//! that is none is `null`; what is not there is left out, where it could be taken for one.
 
 use std::collections::BTreeMap;
 
@@ -96,7 +97,9 @@ pub struct Standing {
     pub state: ClientState,
     /// The last round that it was asked in; 0 before its first.
     pub round: u32,
-    /// Its last training loss: of the running job, or of the last finished one.
+    /// Its last training loss: of the running job, or of the last finished one. Left out before its
+    /// first; `null` if it is no number.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<f32>,
     /// How much of its job is done, from 0 to 1.
     pub progress: f32,
@@ -166,7 +169,9 @@ impl From<Point> for (u32, f32, f32) {
 pub struct Row {
     /// From 1.
     pub round: u32,
-    /// Mean of the clients' training losses, weighted by examples.
+    /// Mean of the clients' training losses, weighted by examples. Left out where nobody trained;
+    /// `null` if it is no number.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub train_loss: Option<f64>,
     /// Least, first quartile, median, third quartile and most of the clients' training losses.
     pub losses: Option<[f32; 5]>,

@@ -14,6 +14,7 @@ use regatta_actors::record::PhaseSeconds;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
+use crate::ports::Held;
 use crate::record::RunFolder;
 use crate::telemetry::unix_seconds;
 
@@ -26,6 +27,9 @@ const WAITING: usize = 64;
 const MOST_GATHERED: usize = 4096;
 /// How long the last messages may take at the end.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// The history goes out in parts of so many bytes, so that what a slow page has not read yet is
+/// shared by all rather than copied for each.
+const PART: usize = 1 << 16;
 
 /// A run's history and its followers; cheap to clone.
 #[derive(Debug, Clone)]
@@ -36,6 +40,8 @@ struct Inner {
     tracker: Tracker,
     history: History,
     followers: Vec<mpsc::Sender<Bytes>>,
+    /// The history as it goes to a new follower, as long as nothing has changed.
+    first: Option<Bytes>,
     over: bool,
 }
 
@@ -49,13 +55,16 @@ impl Feed {
             tracker: Tracker::default(),
             history: History::new(facts),
             followers: Vec::new(),
+            first: None,
             over: false,
         })))
     }
 
     /// Whether pages steer the run.
     pub(super) fn steered(&self, steering: Steering) {
-        self.lock().history.facts.steering = steering;
+        let mut inner = self.lock();
+        inner.history.facts.steering = steering;
+        inner.first = None;
     }
 
     /// What is known by now.
@@ -76,20 +85,21 @@ impl Feed {
         self.lock().send(&Bytes::from_static(b":\n\n"));
     }
 
-    /// A stream of messages: the history, then every change to it.
+    /// A stream of messages: the history as of the last flush, then every change to it.
     pub(super) fn follow(&self) -> Follower {
         let (sender, receiver) = mpsc::channel(WAITING);
-        let history = {
-            let mut inner = self.lock();
-            inner.flush();
-            let history = inner.history.clone();
-            if !inner.over {
-                inner.followers.push(sender);
-            }
-            history
-        };
-        let first = Some(message("history", &history));
-        Follower { first, receiver }
+        let mut inner = self.lock();
+        let Inner { first, history, .. } = &mut *inner;
+        let first = first.get_or_insert_with(|| message("history", history));
+        let first = first.clone();
+        if !inner.over {
+            inner.followers.push(sender);
+        }
+        Follower {
+            first,
+            receiver,
+            _held: None,
+        }
     }
 
     /// Tells the last changes, ends the streams, and waits a moment for them to be delivered.
@@ -127,6 +137,7 @@ impl Inner {
             return;
         }
         self.history.absorb(&changes);
+        self.first = None;
         if !self.followers.is_empty() {
             self.send(&message("changes", &changes));
         }
@@ -143,6 +154,7 @@ impl Inner {
         self.history.begin(clients);
         let history = message("history", &self.history);
         self.send(&history);
+        self.first = Some(history);
     }
 
     fn take(&mut self, event: &Event) {
@@ -163,8 +175,21 @@ fn message(name: &str, content: &impl Serialize) -> Bytes {
 /// The body of one page's stream.
 #[derive(Debug)]
 pub(super) struct Follower {
-    first: Option<Bytes>,
+    /// What is left of the history.
+    first: Bytes,
     receiver: mpsc::Receiver<Bytes>,
+    /// The connection is a stream for as long as this has something to tell.
+    _held: Option<Held>,
+}
+
+impl Follower {
+    /// Goes over this connection.
+    pub(super) fn over(self, held: Held) -> Self {
+        Self {
+            _held: Some(held),
+            ..self
+        }
+    }
 }
 
 impl MessageBody for Follower {
@@ -179,10 +204,11 @@ impl MessageBody for Follower {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
         let this = self.get_mut();
-        match this.first.take() {
-            Some(first) => Poll::Ready(Some(Ok(first))),
-            None => this.receiver.poll_recv(context).map(|got| got.map(Ok)),
+        if this.first.is_empty() {
+            return this.receiver.poll_recv(context).map(|got| got.map(Ok));
         }
+        let part = this.first.split_to(PART.min(this.first.len()));
+        Poll::Ready(Some(Ok(part)))
     }
 }
 

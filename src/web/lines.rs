@@ -3,13 +3,17 @@
 use regatta_actors::control::{ControlCommand, Intervention};
 use regatta_actors::event::Event;
 use regatta_actors::fault::FaultName;
-use regatta_actors::learner::ClientId;
-use regatta_actors::record::{Outcome, RoundRecord};
+use regatta_actors::learner::{ClientId, Refusal};
+use regatta_actors::record::RoundRecord;
 use regatta_actors::run::Ending;
 
 use super::changes::{Level, Line};
 use super::tracker::Tracker;
+use crate::table::show_number;
 use crate::telemetry::unix_seconds;
+
+/// Refusals of a round that have a line each.
+const MOST_REFUSALS: usize = 8;
 
 /// The event as a line, if people want to read of it.
 pub(super) fn line(tracker: &Tracker, event: &Event) -> Option<Line> {
@@ -18,12 +22,10 @@ pub(super) fn line(tracker: &Tracker, event: &Event) -> Option<Line> {
         .or_else(|| client_event(tracker, event).map(|(l, c, text)| (l, Some(c.0), text)))
         .or_else(|| commanded(tracker, event))?;
     Some(Line {
-        at: tracker.live.then(unix_seconds),
-        virtual_seconds: tracker.status.virtual_seconds,
-        round: tracker.status.round,
         client,
         level,
         text,
+        ..blank(tracker)
     })
 }
 
@@ -63,22 +65,61 @@ fn run_event(event: &Event) -> Option<(Level, String)> {
 }
 
 fn finished(record: &RoundRecord) -> (Level, String) {
-    let folded = record.clients.iter();
-    let folded = folded.filter(|client| client.outcome == Outcome::Folded);
-    let (folded, parts) = (folded.count(), record.clients.len());
-    let loss = record
-        .train_loss
-        .map_or_else(String::new, |loss| format!(", train loss {loss:.4}"));
-    let level = if folded == 0 {
-        Level::Warning
-    } else {
-        Level::Good
+    let (folded, parts) = (record.folded(), record.clients.len());
+    let loss = record.train_loss.map_or_else(String::new, |loss| {
+        format!(", train loss {}", show_number(loss, 4))
+    });
+    let (level, all) = match folded {
+        0 if record.all_refused() => (Level::Bad, ", every update was refused"),
+        0 => (Level::Warning, ""),
+        _ => (Level::Good, ""),
     };
     let round = record.round;
     (
         level,
-        format!("round {round}: {folded} of {parts} folded{loss}"),
+        format!("round {round}: {folded} of {parts} folded{loss}{all}"),
     )
+}
+
+/// The updates that a round refused, as lines; of many, only the first.
+pub(super) fn refusals(tracker: &Tracker, record: &RoundRecord) -> Vec<Line> {
+    let line = |refusal: &Refusal| Line {
+        client: Some(refusal.client.0),
+        level: Level::Bad,
+        text: format!(
+            "{} was refused: {}",
+            tracker.name(refusal.client),
+            refusal.reason
+        ),
+        ..blank(tracker)
+    };
+    let mut lines: Vec<Line> = record
+        .refused
+        .iter()
+        .take(MOST_REFUSALS)
+        .map(line)
+        .collect();
+    let more = record.refused.len().saturating_sub(MOST_REFUSALS);
+    if more > 0 {
+        lines.push(Line {
+            level: Level::Bad,
+            text: format!("{more} more were refused"),
+            ..blank(tracker)
+        });
+    }
+    lines
+}
+
+/// A line of now, which says nothing yet.
+fn blank(tracker: &Tracker) -> Line {
+    Line {
+        at: tracker.live.then(unix_seconds),
+        virtual_seconds: tracker.status.virtual_seconds,
+        round: tracker.status.round,
+        client: None,
+        level: Level::Good,
+        text: String::new(),
+    }
 }
 
 fn over(ending: Option<Ending>, error: Option<&str>) -> (Level, String) {

@@ -12,14 +12,11 @@
 //!
 //! The page can be read by whoever reaches the address. It changes something only where the run is
 //! steered at all (`--control`), and then by the rules of [`crate::control`]. What is asked by other
-//! web sites is refused (`guard`).
-//!
-//! The server has a thread and a runtime of its own, and nothing waits for it.
+//! web sites is refused, and however many ask, the run goes on ([`crate::ports`]).
 
 mod assets;
 mod changes;
 mod feed;
-mod guard;
 mod history;
 mod lines;
 mod server;

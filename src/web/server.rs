@@ -1,20 +1,20 @@
 //! Serves the page, the stream and the commands.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::thread;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::header;
-use actix_web::middleware::{DefaultHeaders, Next, from_fn};
-use actix_web::{App, Error, HttpRequest, HttpResponse, HttpServer, Responder, web};
+use actix_web::middleware::{DefaultHeaders, from_fn};
+use actix_web::{App, Error, HttpRequest, HttpResponse, Responder, web};
 
 use super::assets::{ASSETS, Asset};
 use super::feed::Feed;
-use super::guard;
 use super::history::Steering;
-use crate::control::{Ask, Desk, Reply};
+use crate::control::{Desk, Reply, Request};
+use crate::ports::{Bounds, Place, Port, guard, http};
 
 /// Between two messages to a page.
 const BEAT: Duration = Duration::from_millis(250);
@@ -22,6 +22,8 @@ const BEAT: Duration = Duration::from_millis(250);
 const QUIET_BEATS: u32 = 60;
 /// The longest command, in bytes.
 const LONGEST: usize = 4096;
+/// When a page that found no room may try again, in seconds.
+const RETRY_AFTER: &str = "10";
 /// The header that a token comes in.
 const TOKEN: &str = "x-regatta-token";
 /// What the page may load: its own files, and nothing from anywhere else.
@@ -40,7 +42,6 @@ pub struct WebServer {
 struct Shared {
     feed: Feed,
     desk: Option<Desk>,
-    loopback: bool,
 }
 
 impl WebServer {
@@ -50,8 +51,6 @@ impl WebServer {
     /// # Errors
     /// When the address is taken or not this machine's.
     pub fn start(address: SocketAddr, feed: Feed, desk: Option<Desk>) -> io::Result<Self> {
-        let listener = TcpListener::bind(address)?;
-        let address = listener.local_addr()?;
         let loopback = address.ip().is_loopback();
         let desk = desk.filter(|desk| loopback || desk.wants_token());
         feed.steered(match &desk {
@@ -59,18 +58,19 @@ impl WebServer {
             Some(desk) if desk.wants_token() => Steering::Token,
             Some(_) => Steering::Open,
         });
+        let port = Port {
+            name: "web",
+            capacity: Bounds::of_this_process().page,
+            warnings: desk.iter().map(|desk| desk.refusals().clone()).collect(),
+        };
         let shared = web::Data::new(Shared {
             feed: feed.clone(),
             desk,
-            loopback,
         });
-        thread::Builder::new()
-            .name("web".to_owned())
-            .spawn(move || {
-                if let Err(error) = serve(listener, &shared) {
-                    tracing::warn!("the live page has stopped; the run goes on: {error}");
-                }
-            })?;
+        let address = http::serve(port, address, move || {
+            tokio::task::spawn_local(beat(shared.feed.clone()));
+            application(shared, loopback)
+        })?;
         Ok(Self { address, feed })
     }
 
@@ -87,25 +87,27 @@ impl Drop for WebServer {
     }
 }
 
-fn serve(listener: TcpListener, shared: &web::Data<Shared>) -> io::Result<()> {
-    actix_web::rt::System::new().block_on(async {
-        actix_web::rt::spawn(beat(shared.feed.clone()));
-        let shared = shared.clone();
-        let app = move || {
-            App::new()
-                .app_data(shared.clone())
-                .app_data(web::JsonConfig::default().limit(LONGEST))
-                .wrap(from_fn(admit))
-                .wrap(headers())
-                .configure(routes)
-        };
-        HttpServer::new(app)
-            .workers(1)
-            .disable_signals()
-            .listen(listener)?
-            .run()
-            .await
-    })
+/// The page, the stream and the commands.
+fn application(
+    shared: web::Data<Shared>,
+    loopback: bool,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = Error,
+        InitError = (),
+    >,
+> {
+    App::new()
+        .app_data(shared)
+        .app_data(web::JsonConfig::default().limit(LONGEST))
+        .wrap(from_fn(move |request, next| {
+            guard::admit(loopback, request, next)
+        }))
+        .wrap(headers())
+        .configure(routes)
 }
 
 /// What goes with every answer, refusals too.
@@ -142,22 +144,6 @@ async fn beat(feed: Feed) {
     }
 }
 
-/// Lets nobody in who was sent by another site.
-async fn admit(
-    request: ServiceRequest,
-    next: Next<impl actix_web::body::MessageBody + 'static>,
-) -> Result<ServiceResponse<impl actix_web::body::MessageBody>, Error> {
-    let shared = request.app_data::<web::Data<Shared>>();
-    let loopback = shared.is_none_or(|shared| shared.loopback);
-    match guard::refusal(request.request(), loopback) {
-        Some(reason) => {
-            let answer = HttpResponse::Forbidden().body(reason);
-            Ok(request.into_response(answer).map_into_right_body())
-        }
-        None => Ok(next.call(request).await?.map_into_left_body()),
-    }
-}
-
 async fn give(asset: &'static Asset) -> impl Responder {
     HttpResponse::Ok()
         .content_type(asset.kind)
@@ -168,17 +154,25 @@ async fn history(shared: web::Data<Shared>) -> impl Responder {
     HttpResponse::Ok().json(shared.feed.history())
 }
 
-async fn follow(shared: web::Data<Shared>) -> impl Responder {
+async fn follow(shared: web::Data<Shared>, request: HttpRequest) -> HttpResponse {
+    let Some(held) = http::place(&request).and_then(Place::hold) else {
+        return HttpResponse::ServiceUnavailable()
+            .insert_header((header::RETRY_AFTER, RETRY_AFTER))
+            .force_close()
+            .body(
+                "as many pages follow the run as it has room for; close one, or try again later",
+            );
+    };
     HttpResponse::Ok()
         .content_type("text/event-stream")
-        .body(shared.feed.follow())
+        .body(shared.feed.follow().over(held))
 }
 
 /// Carries a command out. That it is JSON is no formality: a form of another site cannot send it.
 async fn steer(
     shared: web::Data<Shared>,
     request: HttpRequest,
-    ask: web::Json<Ask>,
+    asked: web::Json<Request>,
 ) -> HttpResponse {
     let Some(desk) = &shared.desk else {
         let why = "this page only shows the run; start the run with --control to steer it";
@@ -188,8 +182,17 @@ async fn steer(
     if let Some(refused) = desk.refuse(token) {
         return HttpResponse::Unauthorized().json(refused);
     }
-    match desk.carry_out(ask.into_inner()) {
-        error @ Reply::Error(_) => HttpResponse::Conflict().json(error),
-        reply => HttpResponse::Ok().json(reply),
+    // The run confirms a command when it has written it down.
+    let shared = shared.clone();
+    let reply = web::block(move || {
+        let desk = shared.desk.as_ref()?;
+        Some(desk.carry_out(asked.into_inner().ask))
+    });
+    match reply.await {
+        Ok(Some(Reply::Error(why) | Reply::NotConfirmed(why))) => {
+            HttpResponse::Conflict().json(Reply::Error(why))
+        }
+        Ok(reply) => HttpResponse::Ok().json(reply),
+        Err(error) => HttpResponse::InternalServerError().json(Reply::Error(error.to_string())),
     }
 }

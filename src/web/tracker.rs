@@ -100,6 +100,10 @@ impl Tracker {
             } => self.progress(*round, *client, progress),
             other => self.work(other),
         }
+        if let Event::RoundFinished(record) = event {
+            let refusals = lines::refusals(self, record);
+            self.changes.lines.extend(refusals);
+        }
         if let Some(line) = lines::line(self, event) {
             self.changes.lines.push(line);
         }

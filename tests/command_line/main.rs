@@ -4,15 +4,23 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod control;
+mod folder;
+mod hostile;
 mod input;
 mod lane;
 mod methods;
+mod models;
+mod older_run;
+mod paths;
+mod ports;
 mod random_model;
 mod report;
 mod run;
 mod scenarios;
+mod scores;
 mod survival;
 mod sweep;
+mod sweep_processes;
 mod tensorboard;
 mod web;
 mod workplace;

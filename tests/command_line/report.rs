@@ -1,7 +1,10 @@
 //! What is made of runs afterwards: reports, lists, comparisons.
 
 use std::fs;
+use std::time::{Duration, UNIX_EPOCH};
 
+use regatta::report::{Run, page, tables};
+use regatta::table::{self, Format};
 use resvg::tiny_skia::Pixmap;
 use serde_json::Value;
 
@@ -62,8 +65,25 @@ fn a_report_goes_where_it_is_told_to_and_its_tables_are_for_programs_too() {
     assert!(place.read("page.html").contains("</html>"));
     assert!(place.path().join("plots/loss.png").exists());
     assert!(!place.path().join("one/report.html").exists());
+    let written = || {
+        let entries = fs::read_dir(place.path().join("one")).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = written();
     let csv = place.accepts("report one --format csv");
     assert!(csv.starts_with("run,client,examples,asked,folded"), "{csv}");
+    for format in ["table", "md", "json"] {
+        let said = place.accepts(&format!("report one --format {format}"));
+        assert!(!said.contains("wrote"), "{said}");
+    }
+    assert_eq!(before, written());
+    json(&place.accepts("report one one --format json"));
+    assert_eq!(before, written());
+    let said = place.accepts("report one --format table --out page.html");
+    assert!(said.ends_with("wrote page.html\n"), "{said}");
+    assert_eq!(before, written());
     let errors = place.errors("report one one --out page.html");
     assert!(
         errors.len() == 1 && errors[0].contains("--out"),
@@ -184,4 +204,95 @@ fn data_are_tables_for_programs_too() {
     let said = json(&said);
     assert_eq!(said["splits"][0]["examples"], 12);
     assert_eq!(said["clients"][2]["examples"], 4);
+}
+
+/// JSON with this number wherever a key that ends in `seconds` has one.
+fn with_seconds(text: &str, number: &str) -> String {
+    let key = "seconds\":";
+    let mut parts = text.split(key);
+    let mut changed = parts.next().unwrap().to_owned();
+    for part in parts {
+        let value = part.trim_start();
+        let is_number = value.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+        let end = value.find(|c| matches!(c, ',' | '}' | '\n')).unwrap();
+        changed += key;
+        changed += if is_number { number } else { &value[..end] };
+        changed += &value[end..];
+    }
+    changed
+}
+
+#[test]
+fn whatever_times_a_folder_tells_it_is_shown() {
+    let place = Workplace::new();
+    place.write(
+        "s.toml",
+        "task = \"rte\"\nmodel = \"models/tiny\"\nnum_clients = 12\nrounds = 3\nlocal_epochs = 1\n\
+         metrics = \"off\"\nweb = \"off\"\nquiet = true\n[clients.some]\n\
+         availability = { kind = \"markov\", on = \"1 min\", off = \"1 s\" }\n",
+    );
+    place.accepts("run s.toml --out run");
+    let run = place.path().join("run");
+    let files = ["events.jsonl", "rounds.jsonl", "summary.json"];
+    let sound = files.map(|file| place.read(&format!("run/{file}")));
+    for number in [
+        "1.7e308",
+        "-1.7e308",
+        "-1",
+        "0",
+        "1e-320",
+        "253402300800",
+        "1e19",
+    ] {
+        for (file, text) in files.iter().zip(&sound) {
+            place.write(&format!("run/{file}"), &with_seconds(text, number));
+        }
+        let read = Run::read(&run).unwrap();
+        assert!(read.works.all.iter().all(|work| work.seconds() >= 0.0));
+        assert!(read.works.end >= 0.0 && read.works.end < 1e11, "{number}");
+        let figures = read.figures().unwrap();
+        let page = page::of_run(&read, &figures).unwrap();
+        assert!(page.contains("</html>"), "{number}");
+        assert!(!tables::headline(&read.account).is_empty());
+        table::render(&[&read.costs()], Format::Table).unwrap();
+    }
+    // Every other time is absurd, so that the clock runs back and forth.
+    for (file, text) in files.iter().zip(&sound) {
+        let absurd = with_seconds(text, "1e300");
+        let lines = text.lines().zip(absurd.lines()).enumerate();
+        let mixed =
+            lines.map(|(index, (plain, absurd))| if index % 2 == 0 { absurd } else { plain });
+        place.write(
+            &format!("run/{file}"),
+            &(mixed.collect::<Vec<_>>().join("\n") + "\n"),
+        );
+    }
+    for line in [
+        "report run",
+        "compare run --out c.html",
+        "runs .",
+        "runs . --format json",
+    ] {
+        place.accepts(line);
+    }
+}
+
+#[test]
+fn folders_of_any_age_are_listed() {
+    let place = Workplace::new();
+    place.accepts(&format!("{RUN} --out run"));
+    let scenario = fs::File::open(place.path().join("run/scenario.toml")).unwrap();
+    for seconds in [-5_000_000_000_i64, -1, 0, 1 << 31, 1 << 33, 15_000_000_000] {
+        let age = Duration::from_secs(seconds.unsigned_abs());
+        let time = if seconds < 0 {
+            UNIX_EPOCH - age
+        } else {
+            UNIX_EPOCH + age
+        };
+        // A file system may know fewer times, and takes the nearest or none.
+        if scenario.set_modified(time).is_ok() {
+            let said = place.accepts("runs .");
+            assert!(said.contains("complete"), "{said}");
+        }
+    }
 }

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use regatta::glue::hub::Hub;
 use regatta::glue::{Task, load};
 
-use crate::hub_server::{HubServer, Repository};
+use crate::hub_repository::{Fault, Repository};
+use crate::hub_server::HubServer;
 use crate::support::{examples, fixture, tiny};
 
-const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-fn model() -> Repository {
+pub fn model() -> Repository {
     let read = |file: &str| fs::read(fixture("models/bert").join(file)).unwrap();
     Repository::new("models/crew/tiny-bert", COMMIT)
         .with("README.md", b"not wanted".to_vec())
@@ -31,7 +32,7 @@ fn glue() -> Repository {
 }
 
 /// A hub at the server's address with an empty cache.
-fn hub(server: &HubServer, cache: &tempfile::TempDir) -> Hub {
+pub fn hub(server: &HubServer, cache: &tempfile::TempDir) -> Hub {
     Hub {
         cache: cache.path().join("hub"),
         endpoint: Some(server.address()),
@@ -92,9 +93,19 @@ fn a_tasks_data_is_fetched_and_loaded() {
 }
 
 #[test]
+fn a_split_that_lacks_a_shard_in_the_cache_is_fetched() {
+    let (server, cache) = (HubServer::start(glue()), tempfile::tempdir().unwrap());
+    let hub = hub(&server, &cache);
+    let folder = hub.dataset(Task::Qnli).unwrap();
+    fs::remove_file(folder.join("train-00001-of-00002.parquet")).unwrap();
+    assert_eq!(hub.dataset(Task::Qnli).unwrap(), folder);
+    load(Task::Qnli, &folder).unwrap();
+}
+
+#[test]
 fn a_download_that_breaks_off_is_taken_up_again() {
     let (server, cache) = (
-        HubServer::start(model().breaking_off()),
+        HubServer::start(model().that_once(Fault::BreaksOff)),
         tempfile::tempdir().unwrap(),
     );
     let folder = hub(&server, &cache).model("crew/tiny-bert").unwrap();
@@ -102,12 +113,7 @@ fn a_download_that_breaks_off_is_taken_up_again() {
         fs::read(folder.join("model.safetensors")).unwrap(),
         vec![7; 100_000]
     );
-    assert!(
-        server
-            .requests()
-            .iter()
-            .any(|it| it.range.as_deref() == Some("bytes=50000-"))
-    );
+    assert!(server.was_asked_from(50_000));
 }
 
 #[test]

@@ -1,77 +1,12 @@
 //! A hub on loopback: as much of its protocol as fetching files takes.
 
-use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-/// One repository with its files at one commit.
-pub struct Repository {
-    name: String,
-    commit: String,
-    files: BTreeMap<String, File>,
-    /// Whether a body breaks off halfway, once.
-    breaks_off: AtomicBool,
-}
-
-struct File {
-    /// `None` for a file that is listed, but not there.
-    content: Option<Vec<u8>>,
-    /// Whether it is served from elsewhere, as large files are.
-    is_large: bool,
-}
-
-impl Repository {
-    /// An empty one, `name` being `models/…` or `datasets/…`.
-    pub fn new(name: &str, commit: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            commit: commit.to_owned(),
-            files: BTreeMap::new(),
-            breaks_off: AtomicBool::new(false),
-        }
-    }
-
-    pub fn with(mut self, file: &str, content: Vec<u8>) -> Self {
-        self.files.insert(
-            file.to_owned(),
-            File {
-                content: Some(content),
-                is_large: false,
-            },
-        );
-        self
-    }
-
-    pub fn with_large(mut self, file: &str, content: Vec<u8>) -> Self {
-        self.files.insert(
-            file.to_owned(),
-            File {
-                content: Some(content),
-                is_large: true,
-            },
-        );
-        self
-    }
-
-    pub fn without_content(mut self, file: &str) -> Self {
-        self.files.insert(
-            file.to_owned(),
-            File {
-                content: None,
-                is_large: false,
-            },
-        );
-        self
-    }
-
-    pub fn breaking_off(self) -> Self {
-        self.breaks_off.store(true, Ordering::Relaxed);
-        self
-    }
-}
+use crate::hub_repository::{Fault, Repository};
 
 /// A request as it came in.
 #[derive(Debug, Clone, Default)]
@@ -120,6 +55,13 @@ impl HubServer {
     pub fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()
     }
+
+    /// Whether a request asked for a part that begins here.
+    pub fn was_asked_from(&self, position: u64) -> bool {
+        let range = format!("bytes={position}-");
+        let mut requests = self.requests().into_iter();
+        requests.any(|it| it.range.as_deref() == Some(&range))
+    }
 }
 
 impl Drop for HubServer {
@@ -143,34 +85,21 @@ fn serve(
     let plain = name.strip_prefix("models/").unwrap_or(name);
     let resolve = format!("/{plain}/resolve/{}/", repository.commit);
     if request.path == format!("/api/{name}/revision/main") {
-        return answer(
-            stream,
-            "200 OK",
-            "Content-Type: application/json\r\n",
-            listing(repository).as_bytes(),
-        );
+        let list = listing(repository);
+        return Answer::new("200 OK", list.into_bytes())
+            .header("Content-Type", "application/json")
+            .send(stream);
     }
     if let Some(file) = request.path.strip_prefix("/elsewhere/") {
-        return serve_content(stream, repository, file, &request);
+        return content(repository, file, &request).send(stream);
     }
-    match request
-        .path
-        .strip_prefix(&resolve)
-        .and_then(|file| Some((file, repository.files.get(file)?)))
-    {
-        Some((file, entry)) if entry.is_large => {
-            let headers = format!(
-                "Location: http://{address}/elsewhere/{file}\r\nX-Linked-Etag: \"{}\"\r\nX-Repo-Commit: {}\r\n",
-                etag(file),
-                repository.commit
-            );
-            answer(stream, "302 Found", &headers, b"")
-        }
-        Some((file, entry)) if entry.content.is_some() => {
-            serve_content(stream, repository, file, &request)
-        }
-        _ => answer(stream, "404 Not Found", "", b"no such file"),
-    }
+    let wanted = request.path.strip_prefix(&resolve);
+    let answer = match wanted.and_then(|file| Some((file, repository.files.get(file)?))) {
+        Some((file, entry)) if entry.is_large => link(repository, address, &request, file),
+        Some((file, entry)) if entry.content.is_some() => content(repository, file, &request),
+        _ => Answer::new("404 Not Found", b"no such file".to_vec()),
+    };
+    answer.send(stream)
 }
 
 fn read_request(stream: &TcpStream) -> std::io::Result<Request> {
@@ -204,67 +133,118 @@ fn listing(repository: &Repository) -> String {
     serde_json::json!({ "sha": repository.commit, "siblings": files }).to_string()
 }
 
-/// Answers with the range asked for, `bytes=FIRST-` or `bytes=FIRST-LAST`.
-fn serve_content(
-    stream: TcpStream,
-    repository: &Repository,
-    file: &str,
-    request: &Request,
-) -> std::io::Result<()> {
-    let content = repository.files[file]
-        .content
-        .as_deref()
-        .unwrap_or_default();
-    let range = request
-        .range
-        .as_deref()
-        .and_then(|it| it.strip_prefix("bytes="))
-        .unwrap_or("0-");
-    let (first, last) = range.split_once('-').unwrap();
-    let first: usize = first.parse().unwrap();
-    let end = last
-        .parse()
-        .map_or(content.len(), |last: usize| (last + 1).min(content.len()));
-    let headers = format!(
-        "Content-Range: bytes {first}-{}/{}\r\nETag: \"{}\"\r\nX-Repo-Commit: {}\r\n",
-        end - 1,
-        content.len(),
-        etag(file),
-        repository.commit
-    );
-    let body = &content[first..end];
-    if body.len() > 50_000 && repository.breaks_off.swap(false, Ordering::Relaxed) {
-        return answer_partly(
-            stream,
-            "206 Partial Content",
-            &headers,
-            body,
-            body.len() / 2,
+/// Says where a large file lies.
+fn link(repository: &Repository, address: SocketAddr, request: &Request, file: &str) -> Answer {
+    let location = repository.says(|fault| match fault {
+        Fault::Location(location) => Some(location.clone()),
+        _ => None,
+    });
+    let commit = repository.says(|fault| match fault {
+        Fault::Commit(commit) => Some(commit.clone()),
+        _ => None,
+    });
+    let length = repository.says(|fault| match fault {
+        Fault::SaysLength(length) => Some(*length),
+        _ => None,
+    });
+    let content = repository.files[file].content.as_deref();
+    let own = content.unwrap_or_default().len() as u64;
+    let location = location.unwrap_or_else(|| format!("http://{address}"));
+    let location = if repository.shows(&Fault::Circles) {
+        request.path.clone()
+    } else {
+        format!("{location}/elsewhere/{file}")
+    };
+    let answer = Answer::new("302 Found", Vec::new())
+        .header("Location", &location)
+        .header("X-Linked-ETag", &format!("\"{}\"", repository.etag(file)))
+        .header(
+            "X-Repo-Commit",
+            &commit.unwrap_or(repository.commit.clone()),
         );
+    if repository.shows(&Fault::SaysNoLength) {
+        return answer;
     }
-    answer(stream, "206 Partial Content", &headers, body)
+    answer.header("X-Linked-Size", &length.unwrap_or(own).to_string())
 }
 
-fn etag(file: &str) -> String {
-    file.replace(['/', '.'], "-")
+/// A file's content, or the part of it that is asked for: `bytes=FIRST-`.
+fn content(repository: &Repository, file: &str, request: &Request) -> Answer {
+    let mut content = repository.files[file].content.clone().unwrap_or_default();
+    let is_large = repository.files[file].is_large;
+    let shows = |fault: Fault| is_large && repository.shows(&fault);
+    let whole = content.len();
+    let range = request.range.as_deref();
+    let range = range.and_then(|it| it.strip_prefix("bytes=")?.strip_suffix('-'));
+    if range.is_some() && shows(Fault::DeniesRange) {
+        return Answer::new("416 Range Not Satisfiable", Vec::new());
+    }
+    let range = range.filter(|_| !shows(Fault::IgnoresRange));
+    let first: usize = range.map_or(0, |first| first.parse().unwrap());
+    let first = first + usize::from(range.is_some() && shows(Fault::ShiftsRange));
+    if shows(Fault::Corrupts) {
+        content.iter_mut().for_each(|byte| *byte ^= 1);
+    }
+    let mut body = content.split_off(first);
+    if shows(Fault::SendsMore) {
+        body.extend([0; 1000]);
+    }
+    let has_length = !is_large || !repository.shows(&Fault::SaysNoLength);
+    let cut = shows(Fault::BreaksOff).then_some(body.len() / 2);
+    let mut answer = match range {
+        Some(_) => Answer::new("206 Partial Content", body).header(
+            "Content-Range",
+            &format!("bytes {first}-{}/{whole}", whole - 1),
+        ),
+        None => Answer::new("200 OK", body),
+    };
+    if !is_large {
+        // As storage elsewhere has its own, which says nothing.
+        answer = answer.header("ETag", &format!("\"{}\"", repository.etag(file)));
+    } else {
+        answer = answer.header("ETag", "\"of-the-storage\"");
+    }
+    answer.has_length = has_length;
+    answer.cut = cut;
+    answer
 }
 
-fn answer(stream: TcpStream, status: &str, headers: &str, body: &[u8]) -> std::io::Result<()> {
-    answer_partly(stream, status, headers, body, body.len())
+struct Answer {
+    status: &'static str,
+    headers: String,
+    body: Vec<u8>,
+    has_length: bool,
+    /// How much is sent before the connection breaks off.
+    cut: Option<usize>,
 }
 
-fn answer_partly(
-    mut stream: TcpStream,
-    status: &str,
-    headers: &str,
-    body: &[u8],
-    sent: usize,
-) -> std::io::Result<()> {
-    let length = body.len();
-    write!(
-        stream,
-        "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n{headers}\r\n"
-    )?;
-    stream.write_all(&body[..sent])?;
-    stream.flush()
+impl Answer {
+    fn new(status: &'static str, body: Vec<u8>) -> Self {
+        Self {
+            status,
+            headers: String::new(),
+            body,
+            has_length: true,
+            cut: None,
+        }
+    }
+
+    fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers += &format!("{name}: {value}\r\n");
+        self
+    }
+
+    fn send(mut self, mut stream: TcpStream) -> std::io::Result<()> {
+        if self.has_length {
+            let length = self.body.len().to_string();
+            self = self.header("Content-Length", &length);
+        }
+        let (status, headers) = (self.status, &self.headers);
+        write!(
+            stream,
+            "HTTP/1.1 {status}\r\nConnection: close\r\n{headers}\r\n"
+        )?;
+        stream.write_all(&self.body[..self.cut.unwrap_or(self.body.len())])?;
+        stream.flush()
+    }
 }

@@ -6,11 +6,17 @@ mod data;
 #[cfg(feature = "hub")]
 mod hub;
 #[cfg(feature = "hub")]
+mod hub_faults;
+#[cfg(feature = "hub")]
+mod hub_repository;
+#[cfg(feature = "hub")]
 mod hub_server;
 mod metrics;
 mod misfits;
+mod parquet;
 mod real;
 mod submission;
 mod summary;
 mod support;
+mod tokenizers;
 mod tokens;

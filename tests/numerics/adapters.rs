@@ -6,7 +6,7 @@ use regatta::adapter::projection::Projection;
 use regatta::adapter::vera::Vera;
 use regatta::model::classifier::loss;
 use regatta::model::{Checkpoint, LinearLayer, Weights};
-use regatta::peft::import::module_name;
+use regatta::peft::names::module_name;
 use regatta::peft::{PREFIX, PeftConfig, PeftFolder, PeftType};
 use regatta::train::optimizer::AdamW;
 use regatta::train::schedule::LinearSchedule;
@@ -22,6 +22,7 @@ fn adapter_of(peft: &PeftFolder, layers: &[LinearLayer]) -> Box<dyn Adapter> {
         PeftType::Lora => Box::new(Lora {
             r,
             alpha: peft.config.lora_alpha.unwrap(),
+            own: Default::default(),
             dropout: 0.0,
             rank_stabilized: peft.config.use_rslora == Some(true),
             init_weights: true,
@@ -47,7 +48,7 @@ pub fn golden_replica(case: &Path) -> (Replica, Expected) {
     let labels = expected.get("logits").size()[1];
     let checkpoint = Checkpoint::read(&case.join("base"), labels, 0).unwrap();
     let peft = PeftFolder::read(&case.join("peft")).unwrap();
-    let layers = peft.config.targets().choose(&checkpoint.config);
+    let layers = peft.fit(&checkpoint.config).unwrap().layers;
     let adapter = adapter_of(&peft, &layers);
     let frozen = Weights::from_map(&checkpoint.base, Device::Cpu).unwrap();
     let shared = Shared::new(frozen, &peft.tensors, &*adapter, &layers, Device::Cpu).unwrap();
@@ -92,7 +93,7 @@ fn golden_adapters_give_the_logits_gradients_and_steps_of_peft() {
         let update = replica.update().unwrap();
         let mut checked = 0;
         for saved in expected.under("after.") {
-            let ours = module_name(saved.strip_prefix(PREFIX).unwrap());
+            let ours = module_name(saved.strip_prefix(PREFIX).unwrap()).unwrap();
             let got = update
                 .get(&ours)
                 .unwrap_or_else(|| panic!("{name}: no {ours}"));
@@ -117,7 +118,7 @@ fn golden_adapters_give_the_logits_gradients_and_steps_of_peft() {
 fn check_gradients(name: &str, replica: &Replica, expected: &Expected) {
     let gradients: Vec<(&str, Tensor)> = replica.gradients().collect();
     for saved in expected.under("grad.") {
-        let ours = module_name(saved.strip_prefix(PREFIX).unwrap());
+        let ours = module_name(saved.strip_prefix(PREFIX).unwrap()).unwrap();
         let want = expected.get(&format!("grad.{saved}"));
         match gradients.iter().find(|(known, _)| *known == ours) {
             Some((_, got)) => assert_close(&format!("{name} gradient of {ours}"), got, want, 1e-5),

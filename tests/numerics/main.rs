@@ -8,4 +8,5 @@ mod models;
 mod parts;
 mod properties;
 mod sorf;
+mod soundness;
 mod support;

@@ -1,7 +1,12 @@
+use std::fs;
+use std::path::Path;
+
 use regatta::model::classifier::{Inputs, loss};
 use regatta::model::{Checkpoint, Classifier, ModelConfig, View, Weights};
 use regatta::tensors::TensorMap;
-use tch::{Device, Kind, no_grad};
+use serde_json::{Map, Value, json};
+use tch::{Device, Kind, Tensor, no_grad};
+use tempfile::TempDir;
 
 use crate::support::{Expected, assert_close, cases};
 
@@ -23,47 +28,75 @@ pub fn golden_inputs(expected: &Expected) -> Inputs {
     Inputs::new(rows, &ids, &mask, &types, Device::Cpu).unwrap()
 }
 
+/// Compares what the model in a folder computes with what transformers does.
+fn assert_as_transformers(name: &str, folder: &Path, expected: &Expected) {
+    let labels = expected.get("logits").size()[1];
+    let checkpoint = Checkpoint::read(folder, labels, 0).unwrap();
+    assert_eq!(
+        checkpoint.fresh,
+        Vec::<String>::new(),
+        "{name} has its own head"
+    );
+    let weights = all_weights(&checkpoint);
+    let model = Classifier::new(&View::new(&weights), &checkpoint.config, labels).unwrap();
+    let inputs = golden_inputs(expected);
+    let (hidden, logits, of_first_token) = no_grad(|| {
+        let hidden = model.hidden(&inputs, None).unwrap();
+        let logits = model.head(&hidden, None).unwrap();
+        (hidden, logits, model.logits(&inputs, None).unwrap())
+    });
+    let close = |what: &str, got: &Tensor, key: &str| {
+        assert_close(&format!("{name} {what}"), got, expected.get(key), 1e-5);
+    };
+    close("hidden", &hidden, "last_hidden");
+    close("logits of all tokens", &logits, "logits");
+    close("logits of the first", &of_first_token, "logits");
+    let loss = loss(&logits, &expected.get("labels").to_kind(Kind::Float)).unwrap();
+    close("loss", &loss.view([1]), "loss");
+}
+
 #[test]
 fn golden_models_give_the_hidden_states_logits_and_losses_of_transformers() {
     for case in cases("model") {
-        let name = case.display().to_string();
         let expected = Expected::read(&case.join("expected.safetensors"));
-        let labels = expected.get("logits").size()[1];
-        let checkpoint = Checkpoint::read(&case, labels, 0).unwrap();
-        assert_eq!(
-            checkpoint.fresh,
-            Vec::<String>::new(),
-            "{name} has its own head"
-        );
-        let weights = all_weights(&checkpoint);
-        let model = Classifier::new(&View::new(&weights), &checkpoint.config, labels).unwrap();
-        let inputs = golden_inputs(&expected);
-        let (hidden, logits, of_first_token) = no_grad(|| {
-            let hidden = model.hidden(&inputs, None).unwrap();
-            let logits = model.head(&hidden, None).unwrap();
-            (hidden, logits, model.logits(&inputs, None).unwrap())
-        });
-        assert_close(
-            &format!("{name} hidden"),
-            &hidden,
-            expected.get("last_hidden"),
-            1e-5,
-        );
-        for (how, logits) in [("all tokens", &logits), ("the first", &of_first_token)] {
-            assert_close(
-                &format!("{name} logits of {how}"),
-                logits,
-                expected.get("logits"),
-                1e-5,
-            );
-        }
-        let loss = loss(&logits, &expected.get("labels").to_kind(Kind::Float)).unwrap();
-        assert_close(
-            &format!("{name} loss"),
-            &loss.view([1]),
-            expected.get("loss"),
-            1e-5,
-        );
+        assert_as_transformers(&case.display().to_string(), &case, &expected);
+    }
+}
+
+/// The model with a `config.json` that leaves out the architecture's type and all that has its
+/// default, as `save_pretrained` of later versions writes it.
+fn with_defaults_left_out(case: &Path) -> TempDir {
+    let text = fs::read(case.join("config.json")).unwrap();
+    let mut config: Map<String, Value> = serde_json::from_slice(&text).unwrap();
+    let pad = if config["model_type"] == "roberta" {
+        1
+    } else {
+        0
+    };
+    config.remove("model_type").unwrap();
+    let defaults = json!({
+        "hidden_act": "gelu", "type_vocab_size": 2, "layer_norm_eps": 1e-12,
+        "initializer_range": 0.02, "pad_token_id": pad, "position_embedding_type": "absolute",
+        "classifier_dropout": null, "hidden_dropout_prob": 0.1,
+        "attention_probs_dropout_prob": 0.1,
+    });
+    let defaults = defaults.as_object().unwrap();
+    config.retain(|key, value| defaults.get(key) != Some(value));
+    assert!(!config.contains_key("pad_token_id"));
+    let folder = tempfile::tempdir().unwrap();
+    let text = serde_json::to_string(&config).unwrap();
+    fs::write(folder.path().join("config.json"), text).unwrap();
+    let (weights, file) = (case.join("model.safetensors"), "model.safetensors");
+    fs::copy(weights, folder.path().join(file)).unwrap();
+    folder
+}
+
+#[test]
+fn a_config_without_the_keys_that_have_their_defaults_is_the_same_model() {
+    for case in cases("model") {
+        let expected = Expected::read(&case.join("expected.safetensors"));
+        let short = with_defaults_left_out(&case);
+        assert_as_transformers(&case.display().to_string(), short.path(), &expected);
     }
 }
 
@@ -143,4 +176,31 @@ fn a_misshapen_tensor_is_named_with_both_shapes() {
         error.contains("word_embeddings.weight") && error.contains("[7, "),
         "{error}"
     );
+}
+
+#[test]
+fn token_types_count_in_a_roberta_that_knows_several() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.json");
+    let types_matter = |known: i64| {
+        let json = format!(
+            r#"{{"model_type": "roberta", "vocab_size": 20, "hidden_size": 8,
+                "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8,
+                "hidden_act": "gelu", "max_position_embeddings": 12, "type_vocab_size": {known},
+                "layer_norm_eps": 1e-5, "hidden_dropout_prob": 0.0, "pad_token_id": 1,
+                "attention_probs_dropout_prob": 0.0}}"#
+        );
+        std::fs::write(&file, json).unwrap();
+        let config = ModelConfig::read(&file).unwrap();
+        let checkpoint = Checkpoint::random(config, 2, 1).unwrap();
+        let weights = all_weights(&checkpoint);
+        let model = Classifier::new(&View::new(&weights), &checkpoint.config, 2).unwrap();
+        let logits = |types: &[i64]| {
+            let inputs = Inputs::new(1, &[0, 5, 6, 2], &[1; 4], types, Device::Cpu).unwrap();
+            no_grad(|| model.logits(&inputs, None).unwrap())
+        };
+        !logits(&[0, 0, 1, 1]).equal(&logits(&[0; 4]))
+    };
+    assert!(types_matter(2));
+    assert!(!types_matter(1));
 }

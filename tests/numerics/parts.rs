@@ -33,8 +33,10 @@ fn texts() -> EncodedSplit {
     let limits = Limits {
         model: "tiny".to_owned(),
         vocabulary: 40,
+        token_types: None,
         positions: 16,
         pad_id: 1,
+        tokenizer_class: None,
     };
     let mut split = Split::new(Task::Sst2, SplitName::Train);
     for id in 0..12 {

@@ -57,8 +57,7 @@ fn training_is_visible_in_what_is_compared() {
 
 /// ΔW of every adapted layer, (d_out, d_in), in the order of the forward pass.
 fn updates(peft: &PeftFolder, config: &ModelConfig) -> Vec<Tensor> {
-    let layers = peft.config.targets().choose(config);
-    let adapter = adapter_of(peft, &layers);
+    let (layers, adapter) = adapter_of(peft, config);
     let own = Population {
         state: &peft.tensors,
         updates: &[&peft.tensors],
@@ -128,7 +127,8 @@ fn a_target_that_peft_would_find_outside_the_encoder_is_spelled_out() {
     let place = Place::new("roberta");
     place.train("--agg_type normal --target_modules dense --layers_to_transform 1");
     let folder = PeftFolder::read(&place.path("run/adapter")).unwrap();
-    let mut modules = folder.config.targets().modules;
+    let targets = folder.config.target_modules.unwrap();
+    let mut modules = targets.to_vec();
     modules.sort();
     let layer = "roberta.encoder.layer.1";
     let expected = [

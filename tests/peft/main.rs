@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod cases;
 mod export;
+mod folders;
 mod golden;
+mod input;
 mod python;
 #[path = "../numerics/support.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]

@@ -5,6 +5,7 @@ use regatta::glue::batch::Batch;
 use regatta::tensors::HostTensor;
 use tch::{Kind, Tensor};
 
+use crate::folders::of_several_ranks;
 use crate::support::{Place, RUNS};
 
 /// A Python that can import what the check needs; or what it lacks.
@@ -32,16 +33,17 @@ fn pythons_peft_computes_what_regatta_computes() {
     };
     let cases = tempfile::tempdir().unwrap();
     // The models must outlive the check: exported adapters name them.
-    let places = RUNS.map(|(name, family, flags)| {
+    let mut places = Vec::from(RUNS.map(|(name, family, flags)| {
         let place = Place::new(family);
         place.train(flags);
-        let case = cases.path().join(name);
-        let out = case.display();
-        place.accepts(&format!("export run --out {out}/adapter"));
-        place.accepts(&format!("export run --merge --out {out}/merged"));
-        write_expected(&place, &case);
+        write_case(&place, "run", &cases.path().join(name));
         place
-    });
+    }));
+    let place = of_several_ranks().place;
+    let run = place.run();
+    place.accepts(&format!("{run} --rounds 2 --lr 0.05 --init_adapter changed --out further"));
+    write_case(&place, "further", &cases.path().join("several-ranks"));
+    places.push(place);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peft/check.py");
     let output = Command::new(&python)
         .arg(&script)
@@ -53,6 +55,14 @@ fn pythons_peft_computes_what_regatta_computes() {
     assert!(output.status.success(), "{said}\n{errors}");
     println!("{said}");
     drop(places);
+}
+
+/// Writes what Regatta exports of a run, and what it computes with it.
+fn write_case(place: &Place, run: &str, case: &Path) {
+    let out = case.display();
+    place.accepts(&format!("export {run} --out {out}/adapter"));
+    place.accepts(&format!("export {run} --merge --out {out}/merged"));
+    write_expected(place, case);
 }
 
 /// Writes the validation split as one batch, and the logits that Regatta gives it.

@@ -3,13 +3,7 @@ use std::fs;
 use regatta::peft::PeftFolder;
 use regatta::peft::export::AdapterFiles;
 
-use crate::support::{Place, RUNS};
-
-/// Goes on from an adapter at a rate too small to move anything.
-fn go_on(place: &Place, folder: &str, flags: &str) -> String {
-    let run = place.run();
-    format!("{run} --rounds 1 --lr 1e-12 --init_adapter {folder} --out again {flags}")
-}
+use crate::support::{Place, RUNS, go_on};
 
 #[test]
 fn a_run_starts_where_the_adapter_it_is_given_ended() {

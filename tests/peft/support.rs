@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
 
 use regatta::adapter::{Adapter, registry};
 use regatta::config::{Machine, Plan, Settings, load};
 use regatta::glue::{EncodedSplit, TextEncoder, load as load_data};
-use regatta::model::{Checkpoint, Classifier, LinearLayer, View, Weights};
+use regatta::model::{Checkpoint, Classifier, LinearLayer, ModelConfig, View, Weights};
 use regatta::peft::PeftFolder;
 use regatta::train::evaluate::{Predictions, predict};
 use regatta::train::{Compute, Replica, Shared};
@@ -132,11 +133,19 @@ impl Place {
     }
 }
 
-/// The adapter that a folder describes, on its layers.
-pub fn adapter_of(peft: &PeftFolder, layers: &[LinearLayer]) -> std::sync::Arc<dyn Adapter> {
+/// The layers that a folder adapts, and its adapter on them.
+pub fn adapter_of(peft: &PeftFolder, model: &ModelConfig) -> (Vec<LinearLayer>, Arc<dyn Adapter>) {
     let mut plan = plan(&Settings::default()).adapter;
-    peft.config.apply_to(&mut plan);
-    registry::find(plan.kind.name()).unwrap()(&plan, layers).unwrap()
+    let fit = peft.fit(model).unwrap();
+    fit.apply_to(&mut plan, &peft.config, model);
+    let adapter = registry::find(plan.kind.name()).unwrap()(&plan, &fit.layers).unwrap();
+    (fit.layers, adapter)
+}
+
+/// The command line that goes on from an adapter at a rate too small to move anything.
+pub fn go_on(place: &Place, folder: &str, flags: &str) -> String {
+    let run = place.run();
+    format!("{run} --rounds 1 --lr 1e-12 --init_adapter {folder} --out again {flags}")
 }
 
 pub fn plan(settings: &Settings) -> Plan {
@@ -145,8 +154,7 @@ pub fn plan(settings: &Settings) -> Plan {
 
 /// A model with what a folder holds: base delta, adapter, and what was trained in full.
 pub fn adapted(checkpoint: &Checkpoint, peft: &PeftFolder) -> Classifier {
-    let layers = peft.config.targets().choose(&checkpoint.config);
-    let adapter = adapter_of(peft, &layers);
+    let (layers, adapter) = adapter_of(peft, &checkpoint.config);
     let mut base = Weights::from_map(&checkpoint.base, Device::Cpu).unwrap();
     for (name, delta) in peft.base_delta.iter() {
         let weight = base.get(name).unwrap() + delta.to_tensor(Device::Cpu).unwrap();

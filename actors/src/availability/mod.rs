@@ -61,9 +61,15 @@ pub struct Interval {
 
 impl Availability {
     /// When the client of this name is there in a run with this seed, up to `until` virtual
-    /// seconds: intervals in order.
+    /// seconds: intervals in order. `None`: they are more than `most`.
     #[must_use]
-    pub fn intervals(&self, seed: u64, client: &str, until: f64) -> Vec<Interval> {
+    pub fn intervals(
+        &self,
+        seed: u64,
+        client: &str,
+        until: f64,
+        most: usize,
+    ) -> Option<Vec<Interval>> {
         let mut timeline = self.timeline(seed, client);
         let (mut at, end) = (VirtualTime::default(), VirtualTime::default().after(until));
         let mut intervals = Vec::new();
@@ -71,13 +77,16 @@ impl Availability {
             && let Some(window) = timeline.window(at)
             && window.from < end
         {
+            if intervals.len() == most {
+                return None;
+            }
             intervals.push(Interval {
                 from: window.from.seconds(),
                 to: window.until.min(end).seconds(),
             });
             at = window.until;
         }
-        intervals
+        Some(intervals)
     }
 
     /// A client's timeline, at time 0.

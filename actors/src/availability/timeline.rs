@@ -140,7 +140,8 @@ impl Markov {
     }
 
     fn window(&mut self, at: VirtualTime) -> Window {
-        while self.window.until <= at {
+        // At the end of what the clock can count, there is no later window.
+        while self.window.until <= at && self.window.until < VirtualTime(u64::MAX) {
             let from = self.window.until.after(self.draw(self.mean_off));
             let until = from.after(self.draw(self.mean_on));
             self.window = Window { from, until };
@@ -227,6 +228,16 @@ mod tests {
     }
 
     #[test]
+    fn a_markov_process_ends_with_the_time_that_the_clock_can_count() {
+        let mut markov = timeline(&Availability::Markov {
+            mean_on: 1e9,
+            mean_off: 1e9,
+        });
+        let end = VirtualTime(u64::MAX);
+        assert_eq!(markov.window(end).map(|window| window.until), Some(end));
+    }
+
+    #[test]
     fn always_is_always() {
         let window = timeline(&Availability::Always).window(at(1e9)).unwrap();
         assert_eq!(window.from, VirtualTime(0));
@@ -241,10 +252,11 @@ mod tests {
             day: 100.0,
             spread: 0.0,
         };
-        let found = daily.intervals(1, "a", 115.0);
+        let found = daily.intervals(1, "a", 115.0, 2).unwrap();
         let found: Vec<_> = found.iter().map(|i| (i.from, i.to)).collect();
         assert_eq!(found, [(10.0, 20.0), (110.0, 115.0)]);
-        let always = Availability::Always.intervals(1, "a", 5.0);
+        assert_eq!(daily.intervals(1, "a", 115.0, 1), None);
+        let always = Availability::Always.intervals(1, "a", 5.0, 1).unwrap();
         assert_eq!((always.len(), always[0].to), (1, 5.0));
     }
 }

@@ -58,6 +58,7 @@ impl Scheduler {
     pub(super) fn open(&mut self, number: u32) {
         self.phase = Phase::Opening;
         self.state.round = number;
+        self.reached = self.reached.max(number);
         self.round = Round::new(number, self.wall);
         let members = self.state.members.iter();
         let holds = members.filter(|m| !m.retired).map(|m| m.holds).collect();

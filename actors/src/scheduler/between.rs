@@ -2,11 +2,11 @@
 //! stop.
 
 use super::{Phase, Scheduler};
-use crate::control::{ControlCommand, Intervention};
+use crate::control::{ControlCommand, Intervention, SLOWDOWNS};
 use crate::event::{ClientState, Event};
 use crate::learner::ClientId;
 use crate::message::ServerCommand;
-use crate::run::Ending;
+use crate::run::{Ending, RunError};
 
 impl Scheduler {
     pub(super) fn control(&mut self, command: ControlCommand) {
@@ -15,16 +15,76 @@ impl Scheduler {
             ControlCommand::Pause => self.paused = true,
             ControlCommand::Resume => self.paused = false,
             ControlCommand::Checkpoint => self.save_requested = true,
-            _ => self.queue.push(command),
+            _ => self.take_up(command),
         }
         if self.phase == Phase::Paused {
             self.between_rounds();
         }
     }
 
+    fn take_up(&mut self, command: ControlCommand) {
+        match self.intervention(command) {
+            Ok(Some(intervention)) => {
+                let before = |i: &Intervention| i.after_round <= intervention.after_round;
+                let at = self.interventions.partition_point(before);
+                self.interventions.insert(at, intervention);
+            }
+            Ok(None) => {}
+            Err(reason) => tracing::warn!("a command makes no sense and is left out: {reason}"),
+        }
+    }
+
+    /// What a command that is given now changes in the run's course, and where; `None`: it
+    /// concerns this process alone.
+    ///
+    /// # Errors
+    /// When it makes no sense.
+    pub(crate) fn intervention(
+        &self,
+        command: ControlCommand,
+    ) -> Result<Option<Intervention>, String> {
+        match command {
+            ControlCommand::StopNow
+            | ControlCommand::Pause
+            | ControlCommand::Resume
+            | ControlCommand::Checkpoint => return Ok(None),
+            ControlCommand::FinishRound => {}
+            ControlCommand::DropClient { client } | ControlCommand::RestoreClient { client } => {
+                self.known(client)?;
+            }
+            ControlCommand::SlowClient { client, factor } => {
+                self.known(client)?;
+                if !SLOWDOWNS.contains(&factor) {
+                    return Err(format!("a client cannot take {factor} times as long"));
+                }
+            }
+        }
+        // What is done again after a crash of the server is in the ledger already.
+        let after_round = self.state.round.max(self.reached).max(1);
+        Ok(Some(Intervention {
+            after_round,
+            command,
+        }))
+    }
+
+    fn known(&self, client: ClientId) -> Result<(), String> {
+        match (client.0 as usize) < self.plan.clients.len() {
+            true => Ok(()),
+            false => Err(format!("the run has no client {client}")),
+        }
+    }
+
     /// A round is over.
     pub(super) fn between_rounds(&mut self) {
-        if self.is_last_round() {
+        if self.is_last_round() && !self.state.folded {
+            // The model is the one that the run began with: no result to leave behind.
+            let last_refusal = self.state.last_refusal.take();
+            self.fail(RunError::NothingFolded {
+                rounds: self.state.round,
+                refused: self.state.rounds_refused,
+                last_refusal,
+            });
+        } else if self.is_last_round() {
             self.finish();
         } else if self.saves && self.save_is_due() {
             self.phase = Phase::Settling;
@@ -36,7 +96,8 @@ impl Scheduler {
 
     fn save_is_due(&self) -> bool {
         let (round, every) = (self.state.round, self.plan.checkpoints.every);
-        let stops = self.queue.contains(&ControlCommand::FinishRound);
+        let mut due = self.due();
+        let stops = due.any(|i| i.command == ControlCommand::FinishRound);
         self.saved != Some(round)
             && (self.save_requested || stops || (every > 0 && round.is_multiple_of(every)))
     }
@@ -52,11 +113,12 @@ impl Scheduler {
             Ok(state) => self.ask_server(ServerCommand::Save {
                 round: self.state.round,
                 recorded: self.state.recorded,
+                ledger: None,
                 state,
             }),
             Err(error) => {
                 let error = format!("the scheduler's state cannot be written: {error}");
-                self.fail(crate::run::RunError::Broken(error));
+                self.fail(RunError::Broken(error));
             }
         }
     }
@@ -71,16 +133,8 @@ impl Scheduler {
 
     /// Does what was wanted from outside, then opens the next round, unless that was to stop.
     pub(super) fn go_on(&mut self) {
-        self.intervene_as_known();
-        for command in std::mem::take(&mut self.queue) {
-            if self.is_sensible(command) {
-                let intervention = Intervention {
-                    after_round: self.state.round,
-                    command,
-                };
-                self.interventions.push(intervention);
-                self.intervene(intervention);
-            }
+        for next in self.due().collect::<Vec<_>>() {
+            self.intervene(next);
         }
         if self.stop_requested {
             self.stop();
@@ -94,31 +148,11 @@ impl Scheduler {
         }
     }
 
-    /// Commands known from a ledger, or from before the server was built again.
-    fn intervene_as_known(&mut self) {
+    /// Commands that take effect before the next round.
+    fn due(&self) -> impl Iterator<Item = Intervention> + '_ {
         let round = self.state.round;
-        while let Some(&next) = self.interventions.get(self.state.intervened)
-            && next.after_round <= round
-        {
-            self.intervene(next);
-        }
-    }
-
-    fn is_sensible(&self, command: ControlCommand) -> bool {
-        let known = |client: ClientId| (client.0 as usize) < self.plan.clients.len();
-        let sensible = match command {
-            ControlCommand::DropClient { client } | ControlCommand::RestoreClient { client } => {
-                known(client)
-            }
-            ControlCommand::SlowClient { client, factor } => {
-                known(client) && factor.is_finite() && factor > 0.0
-            }
-            _ => true,
-        };
-        if !sensible {
-            tracing::warn!("a command makes no sense and is left out: {command:?}");
-        }
-        sensible
+        let open = self.interventions.iter().skip(self.state.intervened);
+        open.copied().take_while(move |i| i.after_round <= round)
     }
 
     fn intervene(&mut self, intervention: Intervention) {

@@ -5,6 +5,7 @@ use super::{Phase, Scheduler};
 use crate::clock::VirtualTime;
 use crate::event::Event;
 use crate::learner::{Aggregation, Scores};
+use crate::lenient::finite_or_nan;
 use crate::message::ServerCommand;
 use crate::policy::{Late, RoundPolicy, Then};
 use crate::record::Outcome;
@@ -165,6 +166,10 @@ impl Scheduler {
             return;
         }
         let seconds = self.wall - self.round.began;
+        let scores: Scores = scores
+            .into_iter()
+            .map(|(name, score)| (name, finite_or_nan(score)))
+            .collect();
         self.emit(Event::Evaluated {
             round,
             scores: scores.clone(),
@@ -184,6 +189,7 @@ impl Scheduler {
 
     fn finish_round(&mut self) {
         let record = self.round.record(self.state.clock.now());
+        self.state.tell_apart(&record);
         let is_new = self.state.recorded == self.told;
         self.emit(Event::RoundFinished(record.clone()));
         if is_new {

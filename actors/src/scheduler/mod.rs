@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use crate::availability::Timeline;
 use crate::clock::VirtualTime;
-use crate::control::{ControlCommand, Intervention, RunStatus};
+use crate::control::{Intervention, RunStatus};
 use crate::event::{ClientState, Event};
 use crate::fault::Faults;
 use crate::learner::ClientId;
@@ -100,7 +100,7 @@ enum Phase {
 pub struct Beginning {
     /// The scheduler's state in the checkpoint that the run goes on from.
     pub state: Option<Vec<u8>>,
-    /// Commands from outside that are known beforehand, from a ledger.
+    /// Commands from outside that are known beforehand.
     pub interventions: Vec<Intervention>,
     /// Whether there is a place to save the run's state to.
     pub saves: bool,
@@ -120,10 +120,11 @@ pub struct Scheduler {
     faults: Faults,
     /// By client.
     timelines: Vec<Timeline>,
-    /// Commands that take effect after known rounds.
+    /// Commands that change the run's course, by the round after which they take effect.
     interventions: Vec<Intervention>,
-    /// Commands that take effect after this round.
-    queue: Vec<ControlCommand>,
+    /// The last round that was opened in this process. After a crash of the server, the rounds
+    /// before it are done again as they were.
+    reached: u32,
     paused: bool,
     stop_requested: bool,
     save_requested: bool,
@@ -162,7 +163,7 @@ impl Scheduler {
             faults: Faults::new(plan.seed, &plan.faults),
             timelines: timelines(&plan),
             interventions: Vec::new(),
-            queue: Vec::new(),
+            reached: 0,
             paused: false,
             stop_requested: false,
             save_requested: false,
@@ -188,6 +189,7 @@ impl Scheduler {
     pub fn begin(plan: Arc<FederationPlan>, beginning: Beginning) -> Result<Self, String> {
         let mut scheduler = Self::new(plan);
         scheduler.interventions = beginning.interventions;
+        scheduler.interventions.sort_by_key(|i| i.after_round);
         scheduler.saves = beginning.saves;
         if let Some(bytes) = beginning.state {
             scheduler.restore(&bytes)?;
@@ -328,9 +330,11 @@ impl Scheduler {
             error: result.as_ref().err().map(ToString::to_string),
         });
         let last = self.state.last.take();
+        let rounds_refused = self.state.rounds_refused;
         let outcome = result.map(|ending| RunOutcome {
             ending,
             rounds,
+            rounds_refused,
             last,
             virtual_seconds,
         });

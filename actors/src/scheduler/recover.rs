@@ -49,6 +49,13 @@ impl Scheduler {
     pub(super) fn restore(&mut self, bytes: &[u8]) -> Result<(), String> {
         self.state = State::from_bytes(bytes, self.plan.clients.len())?;
         self.state.restamp(self.run);
+        // Of a run without a ledger, older versions forgot which commands it had followed.
+        let round = self.state.round;
+        let known = self
+            .interventions
+            .iter()
+            .take_while(|i| i.after_round <= round);
+        self.state.intervened = self.state.intervened.min(known.count());
         self.timelines = timelines(&self.plan);
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::VirtualTime;
 use crate::learner::{Aggregation, ClientId, Digest, Refusal, Scores};
+use crate::lenient::finite_or_nan;
 use crate::message::{Stamp, Take};
 use crate::record::{ClientRecord, Outcome, PhaseSeconds, RoundRecord};
 
@@ -132,14 +133,24 @@ impl Round {
     }
 
     /// Mean of the losses of the updates that arrived, weighted by examples, summed in client
-    /// order.
+    /// order. A loss that is not a number does not count, unless there is no other.
     fn train_loss(&self) -> Option<f64> {
-        let arrived = || self.parts.values().filter(|part| part.take.is_some());
-        let records = || arrived().map(|part| &part.record);
-        let examples: u64 = records().map(|r| r.examples).sum();
-        let total: f64 = records()
-            .map(|r| r.loss.unwrap_or(0.0) * r.examples as f64)
-            .sum();
-        (examples > 0).then(|| total / examples as f64)
+        let arrived = self.parts.values().filter(|part| part.take.is_some());
+        let arrived = arrived.filter(|part| part.record.examples > 0);
+        let (mut examples, mut total, mut came) = (0, 0.0, false);
+        for ClientRecord {
+            loss,
+            examples: own,
+            ..
+        } in arrived.map(|part| &part.record)
+        {
+            came = true;
+            if let Some(loss) = loss.filter(|loss| loss.is_finite()) {
+                examples += own;
+                total += loss * *own as f64;
+            }
+        }
+        // Losses that are finite may have a sum that is none.
+        came.then(|| finite_or_nan(total / examples as f64))
     }
 }

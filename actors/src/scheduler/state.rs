@@ -54,6 +54,20 @@ pub(super) struct State {
     pub intervened: usize,
     /// The last finished round.
     pub last: Option<RoundRecord>,
+    /// Whether any update was folded so far. Of a run that was saved before this was noted, it is
+    /// taken to be so.
+    #[serde(default = "yes")]
+    pub folded: bool,
+    /// Rounds in which updates came and every one was refused.
+    #[serde(default)]
+    pub rounds_refused: u32,
+    /// Why an update was last refused.
+    #[serde(default)]
+    pub last_refusal: Option<String>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What is known of a client.
@@ -155,6 +169,19 @@ impl State {
             recorded: 0,
             intervened: 0,
             last: None,
+            folded: false,
+            rounds_refused: 0,
+            last_refusal: None,
+        }
+    }
+
+    /// Notes of a finished round whether it folded anything, or refused all.
+    pub fn tell_apart(&mut self, record: &RoundRecord) {
+        self.folded |= record.folded() > 0;
+        self.rounds_refused += u32::from(record.all_refused());
+        if let Some(refusal) = record.refused.first() {
+            let name = record.name(refusal.client);
+            self.last_refusal = Some(format!("{name}: {}", refusal.reason));
         }
     }
 

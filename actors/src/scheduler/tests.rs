@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::control::ControlCommand;
 use crate::learner::{Aggregation, Scores};
 use crate::learner::{Digest, LaneId};
 use crate::message::{Receipt, Take, Work};
@@ -186,4 +187,88 @@ fn a_stop_before_the_first_round_still_runs_one() {
         panic!("it goes on");
     };
     assert_eq!(outcome.map(|o| o.ending), Ok(Ending::StoppedAfterRound));
+}
+
+/// Plays a round in which everybody's update comes; gives what it ends with.
+fn play(scheduler: &mut Scheduler, round: u32) -> Vec<Command> {
+    for stamp in open(scheduler, round) {
+        scheduler.step(received(stamp), 0.0);
+    }
+    let mut commands = scheduler.step(aggregated(round), 0.0);
+    let scores = Scores::new();
+    commands.extend(scheduler.step(Input::Evaluated { round, scores }, 0.0));
+    commands
+}
+
+fn interventions(commands: &[Command]) -> Vec<Intervention> {
+    let taken = commands.iter().filter_map(|command| match command {
+        Command::Record {
+            event: Event::Intervention(intervention),
+            ..
+        } => Some(*intervention),
+        _ => None,
+    });
+    taken.collect()
+}
+
+#[test]
+fn a_command_takes_effect_after_what_is_done_again_since_the_server_crashed() {
+    let mut scheduler = scheduler(5);
+    begin(&mut scheduler);
+    scheduler.saved = Some(0);
+    let first = open(&mut scheduler, 1);
+    assert!(first.is_empty(), "it is open already");
+    let jobs: Vec<Stamp> = scheduler.state.flights.values().map(|f| f.stamp).collect();
+    for stamp in jobs {
+        scheduler.step(received(stamp), 0.0);
+    }
+    scheduler.step(aggregated(1), 0.0);
+    let scores = Scores::new();
+    scheduler.step(Input::Evaluated { round: 1, scores }, 0.0);
+    let failed = Input::ServerFailed {
+        round: 2,
+        task: crate::message::ServerTask::Open,
+        reason: "no memory".into(),
+    };
+    scheduler.step(failed, 0.0);
+    scheduler.step(Input::Recovered { state: None }, 0.0);
+    // Round 1 is done again when the command comes, and round 2 was begun.
+    let client = ClientId(1);
+    let command = ControlCommand::DropClient { client };
+    scheduler.step(Input::Control(command), 0.0);
+    assert_eq!(interventions(&play(&mut scheduler, 1)), []);
+    let after_round = 2;
+    let expected = Intervention {
+        after_round,
+        command,
+    };
+    assert_eq!(interventions(&play(&mut scheduler, 2)), [expected]);
+    assert_eq!(open(&mut scheduler, 3).len(), 2);
+}
+
+#[test]
+fn what_is_known_beforehand_and_what_comes_meanwhile_takes_effect_once_each_in_order() {
+    let drop = |client, after_round| {
+        let client = ClientId(client);
+        Intervention {
+            after_round,
+            command: ControlCommand::DropClient { client },
+        }
+    };
+    let mut scheduler = Scheduler::begin(
+        scheduler(9).plan,
+        Beginning {
+            interventions: vec![drop(0, 3)],
+            ..Beginning::default()
+        },
+    )
+    .unwrap();
+    scheduler.step(Input::LaneReady(LaneId(0)), 0.0);
+    scheduler.step(Input::Started, 0.0);
+    // Before the first round is asked for, too.
+    scheduler.step(Input::Control(drop(1, 1).command), 0.0);
+    assert_eq!(interventions(&play(&mut scheduler, 1)), [drop(1, 1)]);
+    assert_eq!(interventions(&play(&mut scheduler, 2)), []);
+    assert_eq!(interventions(&play(&mut scheduler, 3)), [drop(0, 3)]);
+    assert_eq!(interventions(&play(&mut scheduler, 4)), []);
 }

@@ -59,6 +59,26 @@ pub enum Trouble {
     Endless,
     /// The client's job of the round does not move until `released`.
     Hangs(u32, u32),
+    /// The client misstates what it did, in every round.
+    Lies(u32, Lie),
+}
+
+/// What a client says that is not so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lie {
+    /// So many examples seen.
+    Examples(u64),
+    /// So many steps taken.
+    Steps(u64),
+    /// A loss with these bits.
+    Loss(u64),
+}
+
+impl Lie {
+    /// A loss that is not so.
+    pub fn loss(loss: f64) -> Self {
+        Self::Loss(loss.to_bits())
+    }
 }
 
 #[derive(Debug, Default)]
@@ -261,12 +281,22 @@ impl Trainer for ToyTrainer {
                 return Err(JobError::Cancelled);
             }
         }
-        Ok(Trained {
+        let mut trained = Trained {
             update: Numbers(state),
             loss,
             examples: STEPS,
             steps: STEPS,
-        })
+        };
+        if let Trouble::Lies(c, lie) = self.toy.trouble
+            && c == task.client.0
+        {
+            match lie {
+                Lie::Examples(examples) => trained.examples = examples,
+                Lie::Steps(steps) => trained.steps = steps,
+                Lie::Loss(bits) => trained.loss = f64::from_bits(bits),
+            }
+        }
+        Ok(trained)
     }
 
     fn relieve_memory(&mut self) {
@@ -488,16 +518,20 @@ impl Record {
     /// What `kill -9` would leave at this moment: checkpoints first, since they never run ahead
     /// of the ledger.
     pub fn copy(&self) -> Self {
+        Self::copy_of(self.path())
+    }
+
+    fn copy_of(folder: &Path) -> Self {
         let copy = Self::new();
         let checkpoints = copy.path().join("checkpoints");
         std::fs::create_dir(&checkpoints).unwrap();
-        let entries = std::fs::read_dir(self.path().join("checkpoints"));
+        let entries = std::fs::read_dir(folder.join("checkpoints"));
         for entry in entries.into_iter().flatten().flatten() {
             // One that is pruned meanwhile is not needed.
             let _ = std::fs::copy(entry.path(), checkpoints.join(entry.file_name()));
         }
         let ledger = "events.jsonl";
-        std::fs::copy(self.path().join(ledger), copy.path().join(ledger)).unwrap();
+        std::fs::copy(folder.join(ledger), copy.path().join(ledger)).unwrap();
         copy
     }
 
@@ -566,6 +600,21 @@ pub fn kill(plan: &FederationPlan, at: usize) -> Record {
     let _ = regatta_actors::run_recorded(plan.clone(), toy, observers, line, &folder.files());
     let left = copy.lock().unwrap().take();
     left.expect("there were too few events")
+}
+
+/// What a kill at the `at`-th event leaves of a run that was resumed; `None`: it ended before.
+pub fn kill_resumed(left: &Record, plan: &FederationPlan, at: usize) -> Option<Record> {
+    let (files, copy) = (left.files(), Arc::new(Mutex::new(None)));
+    let (from, to) = (left.path().to_owned(), copy.clone());
+    let killer = When {
+        at: Some(at),
+        act: move || *to.lock().unwrap() = Some(Record::copy_of(&from)),
+    };
+    let (_handle, line) = control();
+    let toy = Arc::new(Toy::default());
+    // How it would have ended does not matter.
+    let _ = regatta_actors::resume(plan.clone(), toy, vec![Box::new(killer)], line, &files);
+    copy.lock().unwrap().take()
 }
 
 /// Waits until `ready`, which must come to pass.

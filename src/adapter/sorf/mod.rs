@@ -141,7 +141,7 @@ impl Adapter for SorfVera {
         }))
     }
 
-    fn rank(&self, _updates: usize) -> i64 {
+    fn rank(&self, _group: &LayerGroup, _updates: usize) -> i64 {
         self.r
     }
 

@@ -1,6 +1,7 @@
 //! `regatta doctor --calibrate`: how lanes divide the cores best, measured and remembered.
 
 use std::path::Path;
+use std::time::SystemTime;
 
 use anyhow::Context;
 
@@ -8,6 +9,7 @@ use crate::calibrate::memory::{self, Entry};
 use crate::calibrate::workload::Workload;
 use crate::calibrate::{Measured, best, compare, divisions};
 use crate::cli::terminal::{count, say};
+use crate::clock;
 use crate::config::{Machine, Problems, RANDOM};
 use crate::model::{Checkpoint, ModelError};
 use crate::table::{self, Cell, Format, Table};
@@ -50,7 +52,8 @@ pub fn calibrate(model: Option<&str>) -> anyhow::Result<()> {
         threads_per_lane: best.threads,
         model: name.to_owned(),
         examples_per_second: rate.map_or(0.0, |measured| measured.rate),
-        measured: jiff::Zoned::now().strftime("%Y-%m-%d").to_string(),
+        measured: clock::local(SystemTime::now())
+            .map_or_else(String::new, |now| now.strftime("%Y-%m-%d").to_string()),
     };
     let (lanes, threads) = (count(best.lanes, "lane"), count(best.threads, "thread"));
     memory::remember(&path, entry).with_context(|| format!("cannot write {}", path.display()))?;

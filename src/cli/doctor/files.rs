@@ -3,11 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
 use super::Findings;
 use crate::config::{DATA_FOLDER, Machine};
 use crate::glue::{Task, source};
+use crate::model::{ModelConfig, ModelError};
 
 /// Where the quickstart's sentences lie.
 const REVIEWS: &str = "data/reviews";
@@ -18,13 +17,12 @@ const MINILM: &str = "models/minilm";
 
 /// Looks for tasks in the usual folders and the one of `REGATTA_DATA`.
 pub fn look_at_data(machine: &Machine, findings: &mut Findings) {
-    let variable = machine.data_variable.as_deref();
-    for folder in [Some(REVIEWS), Some(DATA_FOLDER), variable]
-        .into_iter()
-        .flatten()
-    {
-        let found = tasks(Path::new(folder));
+    let variable = machine.data_variable.as_deref().map(Path::new);
+    let usual = [REVIEWS, DATA_FOLDER].map(Path::new);
+    for folder in usual.into_iter().chain(variable) {
+        let found = tasks(folder);
         if !found.is_empty() {
+            let folder = folder.display();
             findings.found("data", format!("{folder}: {}", found.join(", ")));
         }
     }
@@ -33,9 +31,16 @@ pub fn look_at_data(machine: &Machine, findings: &mut Findings) {
             "no data in {REVIEWS} for the quickstart; `make setup` fetches it"
         ));
     }
-    if let Some(folder) = variable.filter(|folder| tasks(Path::new(folder)).is_empty()) {
+    let Some(folder) = variable else { return };
+    let place = folder.display();
+    if folder.to_str().is_none() {
         findings.trouble(format!(
-            "REGATTA_DATA is {folder}, where no task's folder is; set it to a folder that holds \
+            "REGATTA_DATA is {place}: {}",
+            crate::config::NO_TEXT
+        ));
+    } else if tasks(folder).is_empty() {
+        findings.trouble(format!(
+            "REGATTA_DATA is {place}, where no task's folder is; set it to a folder that holds \
              RTE, SST-2 and so on, or unset it"
         ));
     }
@@ -48,14 +53,6 @@ fn tasks(folder: &Path) -> Vec<&'static str> {
         .filter(there)
         .map(Task::name)
         .collect()
-}
-
-/// What `config.json` tells of a model.
-#[derive(Debug, Deserialize)]
-struct ModelConfig {
-    model_type: String,
-    hidden_size: u32,
-    num_hidden_layers: u32,
 }
 
 /// Looks for models.
@@ -84,12 +81,15 @@ fn subfolders(folder: &Path) -> Vec<PathBuf> {
 
 /// The model in a folder in a few words; `None` when there is none.
 fn describe(folder: &Path) -> Option<String> {
-    let text = fs::read(folder.join("config.json")).ok()?;
-    let config: ModelConfig = serde_json::from_slice(&text).ok()?;
     let weights = fs::metadata(folder.join("model.safetensors")).ok()?;
+    let config = match ModelConfig::read(&folder.join("config.json")) {
+        Ok(config) => config,
+        Err(ModelError::Io { .. }) => return None,
+        Err(error) => return Some(format!("cannot be used: {error}")),
+    };
     Some(format!(
         "{}, {} layers of {}, {} MB of weights",
-        config.model_type,
+        config.family.prefix(),
         config.num_hidden_layers,
         config.hidden_size,
         weights.len() / 1_000_000

@@ -3,7 +3,11 @@
 use comfy_table::Table;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use regatta_actors::learner::Scores;
-use regatta_actors::record::{Outcome, RoundRecord};
+use regatta_actors::lenient::nan_last;
+use regatta_actors::record::RoundRecord;
+
+use crate::record::is_loss;
+use crate::table::{show_number, show_small};
 
 /// Most rows of the table, beside the last.
 const MOST_ROWS: usize = 40;
@@ -116,7 +120,7 @@ impl Row {
 
     fn spread(&self) -> String {
         let mut losses: Vec<f64> = self.clients.iter().filter_map(|(_, loss)| *loss).collect();
-        losses.sort_by(f64::total_cmp);
+        losses.sort_by(nan_last);
         let at = |position: usize| number(losses.get(position).copied());
         let most = losses.len().saturating_sub(1);
         format!("{} / {} / {}", at(0), at(most / 2), at(most))
@@ -126,11 +130,7 @@ impl Row {
 /// A finished round in one line.
 pub fn line(record: &RoundRecord, rounds: u32) -> String {
     let width = rounds.to_string().len();
-    let folded = record
-        .clients
-        .iter()
-        .filter(|c| c.outcome == Outcome::Folded)
-        .count();
+    let folded = record.folded();
     let mut parts = vec![
         format!("round {:>width$}/{rounds}", record.round),
         format!("{folded}/{} clients", record.clients.len()),
@@ -151,16 +151,13 @@ pub fn line(record: &RoundRecord, rounds: u32) -> String {
 /// The scores' names, the metrics before the loss.
 fn score_names(scores: &Scores) -> Vec<String> {
     let mut names: Vec<_> = scores.keys().cloned().collect();
-    names.sort_by_key(|name| name.ends_with("loss"));
+    names.sort_by_key(|name| is_loss(name));
     names
 }
 
 fn title(score: &str) -> String {
-    if score == "loss" {
-        "eval loss".to_owned()
-    } else {
-        score.replace('_', " ")
-    }
+    let eval = if is_loss(score) { "eval " } else { "" };
+    format!("{eval}{}", score.replace('_', " "))
 }
 
 fn seconds(record: &RoundRecord) -> f64 {
@@ -168,17 +165,17 @@ fn seconds(record: &RoundRecord) -> f64 {
 }
 
 fn number(value: Option<f64>) -> String {
-    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"))
+    value.map_or_else(|| "–".to_owned(), |value| show_number(value, 4))
 }
 
 fn small(value: Option<f64>) -> String {
-    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.1e}"))
+    value.map_or_else(|| "–".to_owned(), show_small)
 }
 
 #[cfg(test)]
 mod tests {
     use regatta_actors::learner::{ClientId, Digest};
-    use regatta_actors::record::{ClientRecord, PhaseSeconds};
+    use regatta_actors::record::{ClientRecord, Outcome, PhaseSeconds};
 
     use super::*;
 
@@ -225,6 +222,25 @@ mod tests {
             "round  3/12  2/3 clients  train loss 0.2500  accuracy 0.8125  eval loss 0.5000  \
              exactness error 2.5e-8  1.5 s"
         );
+    }
+
+    #[test]
+    fn what_is_no_number_is_shown_as_such_and_sorted_behind_the_others() {
+        let mut record = record(3, 20);
+        record.clients[4].loss = Some(-f64::NAN);
+        record.train_loss = Some(f64::NAN);
+        record.eval = Some(Scores::from([
+            ("loss_mm".into(), f64::INFINITY),
+            ("accuracy".into(), f64::NAN),
+        ]));
+        record.exactness_error = Some(f64::NEG_INFINITY);
+        assert_eq!(
+            line(&record, 3),
+            "round 3/3  19/20 clients  train loss NaN  accuracy NaN  eval loss mm NaN  \
+             exactness error NaN  1.5 s"
+        );
+        let spread = Row::new(&record).spread();
+        assert_eq!(spread, "0.0000 / 1.1000 / NaN");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The adapter and the aggregation method, and which goes with which.
 
+use std::collections::BTreeMap;
+
 use super::super::plan::{AdapterPlan, AggregationPlan};
 use super::super::settings::{AdapterKind, Bias, Method, Weighting};
 use super::Resolver;
@@ -35,6 +37,7 @@ impl Resolver<'_> {
             kind,
             r,
             ranks,
+            layer_ranks: BTreeMap::new(),
             lora_alpha: self.alpha(kind, rank_stabilised, known),
             dropout: self.dropout(kind),
             rank_stabilised,
@@ -145,6 +148,7 @@ impl Resolver<'_> {
             format_args!("give 1 to {num_clients} ranks, each 1 or more"),
         );
         let largest = ranks.iter().copied().max().unwrap_or(1);
+        let largest = self.at_most("ranks", largest);
         (largest, ranks.into_iter().cycle().take(clients).collect())
     }
 
@@ -269,10 +273,16 @@ impl Resolver<'_> {
             }
             _ => false,
         };
+        let max_update_norm = self.settings.max_update_norm;
+        if let Some(most) = max_update_norm {
+            let above = f64::MIN_POSITIVE..f64::INFINITY;
+            self.number("max_update_norm", most, above, "above 0");
+        }
         AggregationPlan {
             method,
             vera_scale,
             weighting: *self.settings.weighting.get_or_insert(Weighting::Uniform),
+            max_update_norm,
         }
     }
 }

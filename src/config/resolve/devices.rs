@@ -1,5 +1,6 @@
 //! Which devices the server and the clients' lanes get.
 
+use super::super::bounds::MOST_THREADS;
 use super::super::plan::{DeviceSpec, DevicesPlan, LaneSpec};
 use super::Resolver;
 
@@ -14,6 +15,13 @@ impl Resolver<'_> {
             (false, number) => DeviceSpec::Cuda(number.unwrap_or(0)),
         };
         let lanes = self.lanes(&gpus, threads, num_clients);
+        let all = threads.saturating_mul(u32::try_from(lanes.len()).unwrap_or(u32::MAX));
+        self.problems.require(
+            all <= MOST_THREADS,
+            "threads_per_lane",
+            format_args!("{} lanes have {all} threads together", lanes.len()),
+            format_args!("give fewer, or fewer lanes: at most {MOST_THREADS} threads in all"),
+        );
         let notice = self.notice(lanes.len());
         let lanes = lanes
             .into_iter()
@@ -35,7 +43,7 @@ impl Resolver<'_> {
         let right = "give 1 or more";
         self.problems
             .require(threads > 0, "threads_per_lane", "nothing could run", right);
-        threads
+        self.at_most("threads_per_lane", threads)
     }
 
     /// The clients' GPUs; empty: everything runs on the CPU.
@@ -81,6 +89,7 @@ impl Resolver<'_> {
         let right = "give 1 or more";
         self.problems
             .require(asked != Some(0), "lanes", "no client could train", right);
+        let asked = asked.map(|lanes| self.at_most("lanes", lanes));
         if self.settings.parallel_clients == Some(false) {
             let contradicts = asked.is_some_and(|lanes| lanes > 1);
             let wrong = "clients that train one after the other use one lane";

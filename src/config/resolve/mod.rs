@@ -25,7 +25,7 @@ use super::plan::{
 use super::problems::{Origin, Problems};
 use super::script::Script;
 use super::settings::{AdapterKind, Method, Precision, Settings};
-use super::{DATA_FOLDER, HUB, METRICS, Machine, WEB};
+use super::{DATA_FOLDER, HUB, METRICS, Machine, NO_TEXT, WEB, bounds};
 
 /// Decides everything, or says all that is wrong.
 pub(super) fn resolve(
@@ -51,7 +51,8 @@ pub(super) fn resolve(
     let telemetry = resolver.telemetry();
     let control = resolver.control();
     let name = resolver.name(scenario_name, data.task, aggregation.method);
-    let out = resolver.settings.out.clone();
+    // Where the results go is no part of what is recorded with them.
+    let out = resolver.settings.out.take();
     let seed = *resolver.settings.seed.get_or_insert(42);
     let rounds = resolver.count("rounds", |s| s.rounds.get_or_insert(50));
     let simulation = resolver.simulation(&script, data.num_clients, rounds, seed);
@@ -147,8 +148,12 @@ impl Resolver<'_> {
         let data = self.settings.data.take().unwrap_or_else(|| {
             if let Some(folder) = &self.machine.data_variable {
                 let origin = Origin::Environment("REGATTA_DATA");
-                self.problems.origins_mut().note("data", origin, folder);
-                folder.clone()
+                let text = folder.to_string_lossy();
+                self.problems.origins_mut().note("data", origin, &*text);
+                if folder.to_str().is_none() {
+                    self.problems.report_error("data", NO_TEXT);
+                }
+                text.into_owned()
             } else if self.machine.has_data_folder || !cfg!(feature = "hub") {
                 DATA_FOLDER.to_owned()
             } else {
@@ -302,7 +307,8 @@ impl Resolver<'_> {
         name
     }
 
-    /// A whole number that has to be at least 1.
+    /// A whole number that has to be at least 1, and at most what [`bounds`] says. What comes back
+    /// is never more, so that nothing is made too large while further problems are looked for.
     fn count(&mut self, key: &str, slot: impl FnOnce(&mut Settings) -> &mut u32) -> u32 {
         let value = *slot(&mut self.settings);
         self.problems.require(
@@ -311,7 +317,16 @@ impl Resolver<'_> {
             "there must be at least one",
             "give 1 or more",
         );
-        value
+        self.at_most(key, value)
+    }
+
+    /// Reports a number that is more than [`bounds`] allows; the number, or the most instead.
+    fn at_most(&mut self, key: &str, value: u32) -> u32 {
+        let most = bounds::most(key);
+        let right = format_args!("give at most {most}");
+        self.problems
+            .require(value <= most, key, "too large", right);
+        value.min(most)
     }
 
     /// A number that has to lie in a range.

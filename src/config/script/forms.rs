@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use regatta_actors::control::SLOWDOWNS;
 use regatta_actors::plan::{Corruption, Slowdown, Then};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -41,11 +42,15 @@ impl FromStr for SlowdownForm {
         let wrong = || {
             format!(
                 "{text:?} is no slowdown; give a factor such as 4, or \"uniform(2, 8)\", \
-                 \"log_normal(MEDIAN, SIGMA)\" or \"pareto(SHAPE)\", with numbers above 0"
+                 \"log_normal(MEDIAN, SIGMA)\" or \"pareto(SHAPE)\", with numbers above 0, and \
+                 factors from {} to {}",
+                SLOWDOWNS.start(),
+                SLOWDOWNS.end()
             )
         };
+        let usable = |factor: f64| SLOWDOWNS.contains(&factor);
         if let Ok(factor) = text.trim().parse::<f64>() {
-            let ok = factor.is_finite() && factor > 0.0;
+            let ok = usable(factor);
             let slowdown = Slowdown::Factor { factor };
             return ok.then_some(Self(slowdown)).ok_or_else(wrong);
         }
@@ -57,8 +62,12 @@ impl FromStr for SlowdownForm {
             return Err(wrong());
         }
         match (name, numbers.as_slice()) {
-            ("uniform", &[low, high]) if low <= high => Ok(Slowdown::Uniform { low, high }),
-            ("log_normal", &[median, sigma]) => Ok(Slowdown::LogNormal { median, sigma }),
+            ("uniform", &[low, high]) if low <= high && usable(low) && usable(high) => {
+                Ok(Slowdown::Uniform { low, high })
+            }
+            ("log_normal", &[median, sigma]) if usable(median) => {
+                Ok(Slowdown::LogNormal { median, sigma })
+            }
             ("pareto", &[shape]) => Ok(Slowdown::Pareto { shape }),
             _ => Err(wrong()),
         }
@@ -204,7 +213,13 @@ mod tests {
         for text in [
             "0",
             "-1",
+            "1e7",
+            "1e-4",
+            "inf",
             "uniform(8, 2)",
+            "uniform(1, 1e300)",
+            "uniform(1e-300, 1)",
+            "log_normal(1e9, 1)",
             "pareto()",
             "pareto(1, 2)",
             "fast",

@@ -11,6 +11,7 @@ use super::chart::{Band, Chart, Curve};
 use super::theme::{INK, colour};
 use super::{fleet, timeline};
 use crate::config::Plan;
+use crate::record::is_loss;
 use crate::report::states;
 use crate::report::works::Works;
 
@@ -121,7 +122,7 @@ fn spread(rounds: &[RoundRecord]) -> Vec<Band> {
 fn scores(rounds: &[RoundRecord]) -> Chart {
     let evals = rounds.iter().filter_map(|record| record.eval.as_ref());
     let names: BTreeSet<&String> = evals.flat_map(BTreeMap::keys).collect();
-    let names = names.into_iter().filter(|name| *name != "loss");
+    let names = names.into_iter().filter(|name| !is_loss(name));
     let curve = |(index, name): (usize, &String)| {
         let score = |record: &RoundRecord| record.eval.as_ref()?.get(name).copied();
         let title = name.replace('_', " ");

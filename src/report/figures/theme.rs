@@ -113,7 +113,8 @@ impl Ranged for Axis {
 
     fn map(&self, value: &f64, (first, last): (i32, i32)) -> i32 {
         let (from, to) = self.range;
-        let share = (value - from) / (to - from);
+        // What is far outside stays outside, and where it can be counted.
+        let share = ((value - from) / (to - from)).clamp(-1.0, 2.0);
         first + (share * f64::from(last - first)).round() as i32
     }
 
@@ -279,6 +280,9 @@ pub fn mark(area: &Area<'_>, shape: Shape, (x, y): (i32, i32), size: i32) -> any
 #[must_use]
 pub fn ticks(from: f64, to: f64, about: usize, least: f64) -> Vec<f64> {
     let step = step(from, to, about).max(least);
+    if !step.is_finite() {
+        return Vec::new();
+    }
     let first = (from / step - 1e-9).ceil() as i64;
     let last = (to / step + 1e-9).floor() as i64;
     (first..=last).map(|i| i as f64 * step).collect()

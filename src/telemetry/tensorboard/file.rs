@@ -30,7 +30,7 @@ impl EventFile {
             last = last.max(number);
         }
         // Names begin with seconds by custom; a clock that went back must not change the order.
-        let seconds = (unix_seconds() as u64).max(last.map_or(0, |last| last + 1));
+        let seconds = (unix_seconds() as u64).max(last.map_or(0, |last| last.saturating_add(1)));
         let path = folder.join(format!("{PREFIX}{seconds:010}.regatta"));
         let mut file = Self(File::create_new(path)?);
         file.write(&event::version(unix_seconds()))?;

@@ -98,7 +98,7 @@ fn a_large_fleet_has_quantiles_and_its_worst_clients_and_no_series_per_client() 
 }
 
 #[test]
-fn a_loss_that_is_not_a_number_is_the_worst() {
+fn a_loss_that_is_not_a_number_is_the_worst_and_spoils_no_quantile() {
     let updates = vec![
         update(0, 3.0, 1.0),
         update(1, -f64::NAN, 1.0),
@@ -107,8 +107,16 @@ fn a_loss_that_is_not_a_number_is_the_worst() {
     let scrape = scrape_large(3, updates);
     let labels = [("by", "train_loss"), ("rank", "1")];
     assert_eq!(value(&scrape, "regatta_worst_client_number", &labels), 1.0);
-    let highest = value(&scrape, "regatta_fleet_train_loss", &[("q", "1")]);
-    assert!(highest.is_nan());
+    let quantiles =
+        |scrape| ["0", "0.5", "1"].map(|q| value(scrape, "regatta_fleet_train_loss", &[("q", q)]));
+    assert_eq!(quantiles(&scrape), [1.0, 3.0, 3.0]);
+
+    let updates = [f64::NAN, f64::INFINITY, -f64::NAN];
+    let updates = (0..)
+        .zip(updates)
+        .map(|(client, loss)| update(client, loss, 1.0));
+    let scrape = scrape_large(3, updates.collect());
+    assert!(quantiles(&scrape).iter().all(|quantile| quantile.is_nan()));
 }
 
 #[test]

@@ -1,4 +1,5 @@
 mod fleet;
+mod serving;
 
 use std::collections::BTreeSet;
 
@@ -210,6 +211,69 @@ fn the_best_score_is_the_least_loss_and_the_highest_of_the_others() {
         value(&scrape, "regatta_best_score", &[("score", "accuracy")]),
         0.8
     );
+}
+
+#[test]
+fn the_best_score_is_the_best_of_the_finite_ones_and_nan_while_there_is_none() {
+    let evaluated = |loss, pearson| Event::Evaluated {
+        round: 1,
+        scores: Scores::from([("loss_mm".into(), loss), ("pearson".into(), pearson)]),
+        seconds: 1.0,
+    };
+    let best = |scrape: &Scrape, score| value(scrape, "regatta_best_score", &[("score", score)]);
+    let nan = evaluated(f64::NAN, f64::NAN);
+    let nothing = scrape(&[started(), nan.clone()]);
+    assert!(best(&nothing, "loss_mm").is_nan() && best(&nothing, "pearson").is_nan());
+    let last = evaluated(f64::NEG_INFINITY, f64::INFINITY);
+    let events = [
+        started(),
+        nan,
+        evaluated(0.4, -0.2),
+        evaluated(0.6, -0.3),
+        last,
+    ];
+    let scrape = scrape(&events);
+    assert_eq!(
+        (best(&scrape, "loss_mm"), best(&scrape, "pearson")),
+        (0.4, -0.2)
+    );
+}
+
+#[test]
+fn the_best_score_may_be_of_a_round_that_an_earlier_process_did_and_is_not_done_again() {
+    let scored = |round, accuracy| {
+        let Event::RoundFinished(mut record) = round_finished([Outcome::Folded; 2]) else {
+            unreachable!("it is a finished round");
+        };
+        record.round = round;
+        record.eval = Some(Scores::from([("accuracy".into(), accuracy)]));
+        record
+    };
+    let Event::RunStarted {
+        run,
+        rounds,
+        lanes,
+        clients,
+    } = started()
+    else {
+        unreachable!("it is the start");
+    };
+    let resumed = Event::RunResumed {
+        run,
+        rounds,
+        lanes,
+        clients,
+        after_round: 2,
+    };
+    let text = with_recorder(|handle| {
+        let earlier = [scored(1, 0.8), scored(2, f64::NAN), scored(3, 0.9)];
+        let mut observer = MetricsObserver::new(info()).recalling(earlier);
+        observer.on_event(&resumed);
+        handle.render()
+    });
+    let scrape = Scrape::parse(text.lines().map(|line| Ok(line.to_owned()))).unwrap();
+    let accuracy = [("score", "accuracy")];
+    assert_eq!(value(&scrape, "regatta_best_score", &accuracy), 0.8);
 }
 
 #[test]

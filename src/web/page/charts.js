@@ -36,7 +36,7 @@ export function lossPicture(model, pins) {
     lines.push({ label: name, color: seriesColor(slot), points: false });
   }
   if (model.isSmall) {
-    tables.push([x, rounds.map((row) => row.train_loss)]);
+    tables.push([x, rounds.map((row) => row.train_loss ?? null)]);
     lines.push({ label: "mean", color: color("ink"), width: 1.25, dash: [4, 4] });
   }
   const data = tables.length === 1 ? tables[0] : globalThis.uPlot.join(tables);

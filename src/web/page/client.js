@@ -66,7 +66,7 @@ export class ClientView {
     };
     this.drop = button("Drop", () => ({ command: "drop" }));
     this.restore = button("Restore", () => ({ command: "restore" }));
-    this.factor = make("input", { type: "number", min: "0.1", step: "0.5", value: "3", id: "factor" });
+    this.factor = make("input", { type: "number", min: "0.001", max: "1000000", step: "any", value: "3", id: "factor" });
     const slow = button("Slow down", () => ({ command: "slow", factor: Number(this.factor.value) }));
     return make("span", { className: "controls" }, this.drop, this.restore, slow,
       make("label", {}, "by a factor of ", this.factor));

@@ -5,8 +5,9 @@ export const DASH = "–";
 /** @param {number|null|undefined} value */
 const known = (value) => value !== null && value !== undefined && Number.isFinite(value);
 
-/** A loss or a score. @param {number|null|undefined} value */
-export const loss = (value) => (known(value) ? value.toFixed(4) : DASH);
+/** A loss or a score; `null` is one that is no number. @param {number|null|undefined} value */
+export const loss = (value) =>
+  known(value) ? value.toFixed(4) : value === null ? "NaN" : DASH;
 
 /** The same on an axis, without zeros at its end. @param {number} value */
 export const short = (value) => String(+value.toFixed(4));

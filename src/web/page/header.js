@@ -67,12 +67,14 @@ export class Header {
     const main = model.scoreNames[0] ?? "score";
     const best = (name) => {
       const found = tally.best[name];
-      return found ? `best ${format.loss(found.value)}, round ${found.round}` : "not scored yet";
+      if (found) return `best ${format.loss(found.value)}, round ${found.round}`;
+      return tally.eval?.[name] === null ? "never a number yet" : "not scored yet";
     };
+    const trained = model.rounds.findLast((row) => row.train_loss !== undefined);
     const spread = last?.losses;
     this.tile("main", format.title(main), format.loss(tally.eval?.[main]), best(main));
     this.tile("eval", "Validation loss", format.loss(tally.eval?.loss), best("loss"));
-    this.tile("train", "Training loss", format.loss(tally.train_loss),
+    this.tile("train", "Training loss", format.loss(trained?.train_loss),
       spread ? `clients ${format.loss(spread[0])} to ${format.loss(spread[4])}` : "no round yet");
     this.tile("exact", "Exactness error", format.error(tally.exactness_error),
       `worst ${format.error(tally.worst_exactness_error)}`);

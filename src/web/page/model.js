@@ -2,11 +2,13 @@
  * What the page knows of the run: the history it was given first, and every change to it since.
  * The types are those of `src/web/changes.rs` and `history.rs`.
  *
- * @typedef {{round: number, train_loss: number|null, losses: number[]|null,
- *   eval: Record<string, number>|null, exactness_error: number|null, virtual_seconds: number,
+ * A number that is none is `null`; a loss that is not there is left out.
+ *
+ * @typedef {{round: number, train_loss?: number|null, losses: number[]|null,
+ *   eval: Record<string, number|null>|null, exactness_error: number|null, virtual_seconds: number,
  *   seconds: {train: number, aggregate: number, evaluate: number}, bytes_up: number,
  *   bytes_down: number, outcomes: Record<string, number>}} Row
- * @typedef {{state: string, round: number, loss: number|null, progress: number,
+ * @typedef {{state: string, round: number, loss?: number|null, progress: number,
  *   asked_at: number|null, away_since: number|null, slow: boolean, barred: boolean,
  *   slowdown: number, folded: number, missed: number, restarts: number, bytes_up: number,
  *   bytes_down: number}} Standing

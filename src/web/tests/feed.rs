@@ -40,6 +40,7 @@ fn a_follower_gets_the_history_and_then_what_changes() {
     let mut told = Told::new(&feed, 2);
     told.start(3);
     told.round(1);
+    feed.flush();
     let mut follower = feed.follow();
     told.round(2);
     feed.flush();
@@ -62,6 +63,7 @@ fn whoever_comes_later_has_the_same_in_the_end() {
     // What has gathered goes to the earlier one, and into the history of the later one, once.
     let mut early = feed.follow();
     told.round(2);
+    feed.flush();
     let mut late = feed.follow();
     let rounds = |messages: &[(String, Value)]| {
         let rows = messages

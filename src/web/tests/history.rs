@@ -72,6 +72,77 @@ fn a_round_that_is_scored_after_it_is_finished_is_kept_once() {
 }
 
 #[test]
+fn losses_and_scores_that_are_no_numbers_are_null_and_those_that_are_not_there_left_out() {
+    let nan = f64::NAN;
+    let history = history_of(2, |told| {
+        told.round(1);
+        let mut bad = record(2, &[ClientId(0), ClientId(1)]);
+        bad.train_loss = Some(nan);
+        bad.eval = Some(Scores::from([
+            ("pearson".into(), nan),
+            ("loss".into(), nan),
+        ]));
+        told.tell(Event::UpdateReceived {
+            round: 2,
+            client: ClientId(0),
+            loss: nan,
+            examples: 8,
+            steps: 2,
+            bytes_up: 10,
+            digest: Digest("0".into()),
+            seconds: 0.1,
+            virtual_seconds: 19.0,
+        });
+        told.tell(Event::RoundFinished(bad));
+        let mut nobody = record(3, &[]);
+        nobody.train_loss = None;
+        told.tell(Event::RoundFinished(nobody));
+    });
+    assert_eq!(history.status.tally.best["loss"].round, 3);
+    let json = serde_json::to_value(&history).unwrap();
+    assert!(json["rounds"][1]["train_loss"].is_null());
+    assert!(json["rounds"][1]["eval"]["pearson"].is_null());
+    assert!(json["rounds"][2].get("train_loss").is_none());
+    let standing = |client: usize| &json["clients"][client]["standing"];
+    assert_eq!(standing(0).get("loss"), Some(&serde_json::Value::Null));
+    assert!(standing(1)["loss"].is_number());
+    assert!(json["status"]["tally"]["best"].get("pearson").is_none());
+}
+
+#[test]
+fn who_was_refused_is_told_with_the_reason_and_a_round_that_refused_all_is_bad() {
+    let history = history_of(2, |told| {
+        let mut refused = record(1, &[ClientId(0), ClientId(1)]);
+        for part in &mut refused.clients {
+            part.outcome = Outcome::Refused;
+            refused.refused.push(regatta_actors::learner::Refusal {
+                client: part.client,
+                reason: "its norm is 7".into(),
+            });
+        }
+        told.tell(Event::RoundFinished(refused));
+    });
+    let lines: Vec<(Level, Option<u32>, &str)> = history
+        .lines
+        .iter()
+        .skip(1)
+        .map(|line| (line.level, line.client, line.text.as_str()))
+        .collect();
+    assert_eq!(
+        lines[0],
+        (Level::Bad, Some(0), "client-0 was refused: its norm is 7")
+    );
+    assert_eq!(lines[1].1, Some(1));
+    assert_eq!((lines[2].0, lines[2].1), (Level::Bad, None));
+    assert!(
+        lines[2].2.ends_with(", every update was refused"),
+        "{}",
+        lines[2].2
+    );
+    assert_eq!(history.status.tally.rounds_refused, 1);
+}
+
+#[test]
 fn dropouts_failures_and_lateness_are_bars_and_lines() {
     let [first, second, third] = [0, 1, 2].map(ClientId);
     let history = history_of(3, |told| {

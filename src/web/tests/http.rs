@@ -189,6 +189,77 @@ fn where_there_is_a_token_it_is_wanted() {
 }
 
 #[test]
+fn what_means_nothing_or_is_out_of_bounds_is_refused_as_on_the_control_line() {
+    let (desk, _run) = desk(None);
+    let server = serve(Some(desk));
+    for (command, status_is, why) in [
+        (
+            r#"{"command":"pause","client":0}"#,
+            "400",
+            "about no client",
+        ),
+        (r#"{"command":"stop","now":true}"#, "400", "unknown field"),
+        (
+            r#"{"command":"slow","client":0,"factor":1e999}"#,
+            "400",
+            "range",
+        ),
+        (
+            r#"{"command":"slow","client":0,"factor":1e7}"#,
+            "409",
+            "0.001 to 1000000",
+        ),
+        (
+            r#"{"command":"slow","client":0,"factor":0}"#,
+            "409",
+            "0.001 to 1000000",
+        ),
+    ] {
+        let answer = post(&server, JSON, command);
+        assert!(
+            status(&answer) == status_is && answer.contains(why),
+            "{command}: {answer}"
+        );
+    }
+    let long = post(&server, JSON, &" ".repeat(5000));
+    assert_eq!(status(&long), "413", "{long}");
+}
+
+#[test]
+fn pages_that_follow_and_never_read_are_so_many_and_the_rest_is_told_to_come_later() {
+    let feed = Feed::new(Facts::default());
+    let server = WebServer::start(loopback(), feed.clone(), None).unwrap();
+    let most = crate::ports::Bounds::of_this_process().page / 2;
+    let host = server.address();
+    let request = format!("GET /api/events HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    let mut told = Told::new(&feed, 1);
+    told.start(1000);
+    let mut followers = Vec::new();
+    for _ in 0..most + 20 {
+        let mut stream = TcpStream::connect(host).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).unwrap();
+        let taken = &status == b"HTTP/1.1 200";
+        assert!(taken || &status == b"HTTP/1.1 503");
+        followers.push((stream, taken));
+    }
+    assert_eq!(followers.iter().filter(|(_, taken)| *taken).count(), most);
+    // The run goes on, and so does the page.
+    for round in 1..=200 {
+        told.round(round);
+        feed.flush();
+    }
+    let answer = get(&server, "/api/history");
+    assert!(status(&answer) == "200" && answer.contains(r#""round":200"#));
+    let late = get(&server, "/api/events");
+    assert!(
+        late.to_lowercase().contains("retry-after: 10") && late.contains("try again later"),
+        "{late}"
+    );
+}
+
+#[test]
 fn an_address_that_others_reach_shows_the_run_and_steers_it_only_with_a_token() {
     let everywhere = "0.0.0.0:0".parse().unwrap();
     let steering = |token: Option<&str>| {

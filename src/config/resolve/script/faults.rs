@@ -1,5 +1,6 @@
 //! What goes wrong.
 
+use regatta_actors::control::SLOWDOWNS;
 use regatta_actors::learner::ClientId;
 use regatta_actors::plan::{Corruption, Fault, FaultKind, FaultName, RoundRange, Slowdown};
 
@@ -69,7 +70,9 @@ impl Resolver<'_> {
                 let factor = self
                     .needed(path, "factor", with, table.factor)
                     .unwrap_or(1.0);
-                self.above_zero(&format!("{path}.factor"), factor);
+                let (least, most) = (SLOWDOWNS.start(), SLOWDOWNS.end());
+                let right = format!("from {least} to {most}");
+                self.number(&format!("{path}.factor"), factor, SLOWDOWNS, &right);
                 FaultKind::SlowLink { factor }
             }
             FaultName::LostUpdate => FaultKind::LostUpdate,

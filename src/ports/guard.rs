@@ -7,11 +7,33 @@
 
 use std::net::IpAddr;
 
-use actix_web::HttpRequest;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderName};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpRequest, HttpResponse};
+
+/// Lets no request through that another site had a browser make. On a `loopback` address only this
+/// machine's programs ask, which name it by number or as localhost.
+///
+/// # Errors
+/// What the application's service says.
+pub async fn admit(
+    loopback: bool,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    match refusal(request.request(), loopback) {
+        Some(reason) => {
+            let answer = HttpResponse::Forbidden().body(reason);
+            Ok(request.into_response(answer).map_into_right_body())
+        }
+        None => Ok(next.call(request).await?.map_into_left_body()),
+    }
+}
 
 /// Why a request is refused; `None`: it is not.
-pub(super) fn refusal(request: &HttpRequest, loopback: bool) -> Option<&'static str> {
+fn refusal(request: &HttpRequest, loopback: bool) -> Option<&'static str> {
     let Some(host) = text(request, header::HOST) else {
         return Some("a request has to say its host");
     };
@@ -28,7 +50,7 @@ pub(super) fn refusal(request: &HttpRequest, loopback: bool) -> Option<&'static 
 }
 
 /// A header's text; `None` also where it is no text.
-pub(super) fn text(request: &HttpRequest, name: HeaderName) -> Option<&str> {
+pub fn text(request: &HttpRequest, name: HeaderName) -> Option<&str> {
     request.headers().get(name)?.to_str().ok()
 }
 

@@ -1,0 +1,75 @@
+//! Whom a run tells what happens: its observers, its ledger, its status board.
+
+use std::sync::{Arc, Mutex};
+
+use crate::board::Board;
+use crate::bus::Bus;
+use crate::clock::VirtualTime;
+use crate::control::{Intervention, RunStatus};
+use crate::event::{ClientState, Event};
+use crate::interventions::InterventionLog;
+use crate::learner::ClientId;
+use crate::ledger::{self, Entry, RecordError, Sink};
+
+/// Where a run's events and its status go.
+pub(crate) struct Tells {
+    pub bus: Bus,
+    pub board: Arc<Board>,
+    pub status: Arc<Mutex<RunStatus>>,
+    pub sink: Option<Box<dyn Sink + Send>>,
+    pub log: Option<InterventionLog>,
+}
+
+impl Tells {
+    /// Tells the observers of an event, then the ledger.
+    pub fn record(
+        &mut self,
+        sequence: u64,
+        time: VirtualTime,
+        event: Event,
+    ) -> Result<(), RecordError> {
+        let Some(sink) = &mut self.sink else {
+            self.bus.emit(event);
+            return Ok(());
+        };
+        let entry = Entry {
+            sequence,
+            time,
+            event: event.clone().timeless(),
+        };
+        // First told, so that observers see the end of a run whose ledger cannot be written.
+        self.bus.emit(event);
+        sink.record(sequence, &ledger::line(&entry)?)?;
+        match entry.event {
+            // What somebody outside wanted is not to be lost, as it cannot be done again.
+            Event::Intervention(_) | Event::RunFinished { .. } => sink.sync(),
+            Event::RoundFinished(_) => sink.flush(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes sure that the ledger is on the disk.
+    pub fn sync(&mut self) -> Result<(), RecordError> {
+        self.sink.as_mut().map_or(Ok(()), |sink| sink.sync())
+    }
+
+    /// Writes down what somebody outside wants.
+    pub fn keep(&mut self, intervention: &Intervention) -> Result<(), RecordError> {
+        let log = self.log.as_mut();
+        log.map_or(Ok(()), |log| log.keep(intervention))
+    }
+
+    /// Shows a client in a state.
+    pub fn show(&self, round: u32, client: ClientId, state: ClientState) {
+        self.board.update(client, |status| {
+            status.state = state;
+            status.progress = None;
+        });
+        self.bus.emit(Event::ClientState {
+            round,
+            client,
+            state,
+            lane: None,
+        });
+    }
+}

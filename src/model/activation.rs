@@ -1,0 +1,392 @@
+//! The activations that a `config.json` can name: all of transformers' `ACT2FN`.
+
+use std::f64::consts::SQRT_2;
+
+use serde::{Serialize, Serializer};
+use tch::{TchError, Tensor};
+
+/// The activation between the two feed-forward layers, by its name in `hidden_act`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// `x Φ(x)` (Hendrycks and Gimpel, *Gaussian Error Linear Units*, 2016).
+    Gelu,
+    /// The same, which transformers computes from `erf`.
+    GeluPython,
+    /// GELU, cut off at −10 and 10.
+    Gelu10,
+    /// GELU by its tanh approximation, as are the next three; they differ in their rounding.
+    GeluNew,
+    /// See [`Activation::GeluNew`].
+    GeluFast,
+    /// See [`Activation::GeluNew`].
+    GeluAccurate,
+    /// See [`Activation::GeluNew`].
+    GeluPytorchTanh,
+    /// `x σ(1.702 x)`.
+    QuickGelu,
+    /// `max(x, 0)`.
+    Relu,
+    /// `max(x, 0)²`.
+    Relu2,
+    /// `min(max(x, 0), 6)`.
+    Relu6,
+    /// `x`, or `0.01 x` below 0.
+    LeakyRelu,
+    /// `x σ(x)`.
+    Silu,
+    /// Another name of [`Activation::Silu`].
+    Swish,
+    /// `x tanh(softplus(x))`.
+    Mish,
+    /// `tanh(x)`.
+    Tanh,
+    /// `σ(x)`.
+    Sigmoid,
+    /// `x`.
+    Linear,
+    /// `(1 + erf((x − μ) / (σ √2))) / 2` with μ = 0.707107 and σ = 0.282095.
+    Laplace,
+}
+
+impl Activation {
+    /// All of them.
+    pub const ALL: [Self; 19] = [
+        Self::Gelu,
+        Self::GeluPython,
+        Self::Gelu10,
+        Self::GeluNew,
+        Self::GeluFast,
+        Self::GeluAccurate,
+        Self::GeluPytorchTanh,
+        Self::QuickGelu,
+        Self::Relu,
+        Self::Relu2,
+        Self::Relu6,
+        Self::LeakyRelu,
+        Self::Silu,
+        Self::Swish,
+        Self::Mish,
+        Self::Tanh,
+        Self::Sigmoid,
+        Self::Linear,
+        Self::Laplace,
+    ];
+
+    /// Its name in `hidden_act`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gelu => "gelu",
+            Self::GeluPython => "gelu_python",
+            Self::Gelu10 => "gelu_10",
+            Self::GeluNew => "gelu_new",
+            Self::GeluFast => "gelu_fast",
+            Self::GeluAccurate => "gelu_accurate",
+            Self::GeluPytorchTanh => "gelu_pytorch_tanh",
+            Self::QuickGelu => "quick_gelu",
+            Self::Relu => "relu",
+            Self::Relu2 => "relu2",
+            Self::Relu6 => "relu6",
+            Self::LeakyRelu => "leaky_relu",
+            Self::Silu => "silu",
+            Self::Swish => "swish",
+            Self::Mish => "mish",
+            Self::Tanh => "tanh",
+            Self::Sigmoid => "sigmoid",
+            Self::Linear => "linear",
+            Self::Laplace => "laplace",
+        }
+    }
+
+    /// The one of that name.
+    #[must_use]
+    pub fn find(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.name() == name)
+    }
+
+    /// The activation of each value.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub fn forward(self, x: &Tensor) -> Result<Tensor, TchError> {
+        match self {
+            Self::Gelu | Self::GeluPython => x.f_gelu("none"),
+            Self::Gelu10 => x.f_gelu("none")?.f_clamp(-10.0, 10.0),
+            Self::GeluNew | Self::GeluFast | Self::GeluAccurate | Self::GeluPytorchTanh => {
+                x.f_gelu("tanh")
+            }
+            Self::QuickGelu => x.f_mul_scalar(1.702)?.f_sigmoid()?.f_mul(x),
+            Self::Relu => x.f_relu(),
+            Self::Relu2 => x.f_relu()?.f_square(),
+            Self::Relu6 => x.f_relu6(),
+            Self::LeakyRelu => x.f_leaky_relu(),
+            Self::Silu | Self::Swish => x.f_silu(),
+            Self::Mish => x.f_mish(),
+            Self::Tanh => x.f_tanh(),
+            Self::Sigmoid => x.f_sigmoid(),
+            Self::Linear => Ok(x.shallow_clone()),
+            Self::Laplace => {
+                let (mean, deviation) = (0.707_107, 0.282_095);
+                let x = x.f_sub_scalar(mean)?.f_div_scalar(deviation * SQRT_2)?;
+                x.f_erf()?.f_add_scalar(1.0)?.f_mul_scalar(0.5)
+            }
+        }
+    }
+}
+
+impl Serialize for Activation {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What transformers 4.46.2 gives in float64 for [`AT`].
+    const RIGHT: [(&str, [f64; 10]); 19] = [
+        (
+            "gelu",
+            [
+                0.0,
+                -0.004049694,
+                -0.158655254,
+                -0.100323419,
+                0.0,
+                0.345731231,
+                0.841344746,
+                1.954499736,
+                7.0,
+                11.5,
+            ],
+        ),
+        (
+            "gelu_10",
+            [
+                0.0,
+                -0.004049694,
+                -0.158655254,
+                -0.100323419,
+                0.0,
+                0.345731231,
+                0.841344746,
+                1.954499736,
+                7.0,
+                10.0,
+            ],
+        ),
+        (
+            "gelu_fast",
+            [
+                0.0,
+                -0.003637392,
+                -0.158808009,
+                -0.100324649,
+                0.0,
+                0.34571401,
+                0.841191991,
+                1.954597694,
+                7.0,
+                11.5,
+            ],
+        ),
+        (
+            "gelu_new",
+            [
+                0.0,
+                -0.003637392,
+                -0.158808009,
+                -0.100324649,
+                0.0,
+                0.34571401,
+                0.841191991,
+                1.954597694,
+                7.0,
+                11.5,
+            ],
+        ),
+        (
+            "gelu_python",
+            [
+                0.0,
+                -0.004049694,
+                -0.158655254,
+                -0.100323419,
+                0.0,
+                0.345731231,
+                0.841344746,
+                1.954499736,
+                7.0,
+                11.5,
+            ],
+        ),
+        (
+            "gelu_pytorch_tanh",
+            [
+                0.0,
+                -0.003637392,
+                -0.158808009,
+                -0.100324649,
+                0.0,
+                0.34571401,
+                0.841191991,
+                1.954597694,
+                7.0,
+                11.5,
+            ],
+        ),
+        (
+            "gelu_accurate",
+            [
+                0.0,
+                -0.003637392,
+                -0.158808009,
+                -0.100324649,
+                0.0,
+                0.34571401,
+                0.841191991,
+                1.954597694,
+                7.0,
+                11.5,
+            ],
+        ),
+        (
+            "laplace",
+            [
+                0.0,
+                0.0,
+                1e-9,
+                0.000345843,
+                0.00609446,
+                0.231421148,
+                0.850429649,
+                0.99999771,
+                1.0,
+                1.0,
+            ],
+        ),
+        (
+            "leaky_relu",
+            [-0.12, -0.03, -0.01, -0.0025, 0.0, 0.5, 1.0, 2.0, 7.0, 11.5],
+        ),
+        (
+            "linear",
+            [-12.0, -3.0, -1.0, -0.25, 0.0, 0.5, 1.0, 2.0, 7.0, 11.5],
+        ),
+        (
+            "mish",
+            [
+                -7.373e-5,
+                -0.145647461,
+                -0.303401461,
+                -0.129926964,
+                0.0,
+                0.375245211,
+                0.865098388,
+                1.94395896,
+                6.99998838,
+                11.499999998,
+            ],
+        ),
+        (
+            "quick_gelu",
+            [
+                -1.6e-8,
+                -0.01807131,
+                -0.154204234,
+                -0.09880035,
+                0.0,
+                0.350388437,
+                0.845795766,
+                1.935658623,
+                6.999953128,
+                11.499999964,
+            ],
+        ),
+        ("relu", [0.0, 0.0, 0.0, 0.0, 0.0, 0.5, 1.0, 2.0, 7.0, 11.5]),
+        (
+            "relu2",
+            [0.0, 0.0, 0.0, 0.0, 0.0, 0.25, 1.0, 4.0, 49.0, 132.25],
+        ),
+        ("relu6", [0.0, 0.0, 0.0, 0.0, 0.0, 0.5, 1.0, 2.0, 6.0, 6.0]),
+        (
+            "sigmoid",
+            [
+                6.144e-6,
+                0.047425873,
+                0.268941421,
+                0.437823499,
+                0.5,
+                0.622459331,
+                0.731058579,
+                0.880797078,
+                0.999088949,
+                0.99998987,
+            ],
+        ),
+        (
+            "silu",
+            [
+                -7.373e-5,
+                -0.14227762,
+                -0.268941421,
+                -0.109455875,
+                0.0,
+                0.311229666,
+                0.731058579,
+                1.761594156,
+                6.993622642,
+                11.499883505,
+            ],
+        ),
+        (
+            "swish",
+            [
+                -7.373e-5,
+                -0.14227762,
+                -0.268941421,
+                -0.109455875,
+                0.0,
+                0.311229666,
+                0.731058579,
+                1.761594156,
+                6.993622642,
+                11.499883505,
+            ],
+        ),
+        (
+            "tanh",
+            [
+                -1.0,
+                -0.995054754,
+                -0.761594156,
+                -0.244918662,
+                0.0,
+                0.462117157,
+                0.761594156,
+                0.96402758,
+                0.999998337,
+                1.0,
+            ],
+        ),
+    ];
+    const AT: [f64; 10] = [-12.0, -3.0, -1.0, -0.25, 0.0, 0.5, 1.0, 2.0, 7.0, 11.5];
+
+    #[test]
+    fn every_activation_that_transformers_names_gives_its_values() {
+        for (name, right) in RIGHT {
+            let activation = Activation::find(name).unwrap();
+            let got = activation.forward(&Tensor::from_slice(&AT)).unwrap();
+            let got = Vec::<f64>::try_from(&got).unwrap();
+            for ((x, got), right) in AT.iter().zip(got).zip(right) {
+                assert!(
+                    (got - right).abs() < 2e-8,
+                    "{name}({x}) is {got}, not {right}"
+                );
+            }
+        }
+        let named: Vec<_> = RIGHT.iter().map(|(name, _)| *name).collect();
+        assert!(Activation::ALL.iter().all(|it| named.contains(&it.name())));
+    }
+}

@@ -1,0 +1,86 @@
+//! What may become the server's state, for every method: what is too large is told from what is
+//! not, and none of it is an error of libtorch's.
+
+use regatta::adapter::{LayerGroup, initial_state, registry};
+use regatta::aggregate::sound::{LIMIT, check_aggregate, update_norm};
+use regatta::aggregate::{GlobalState, METHODS};
+use regatta::config::{AdapterKind, AdapterPlan};
+use regatta::model::LinearLayer;
+use regatta::tensors::{HostTensor, TensorMap};
+use tch::Device;
+
+use crate::aggregation::aggregate;
+
+fn layers() -> Vec<LinearLayer> {
+    let layer = |layer, d_out| LinearLayer {
+        module: format!("layer.{layer}"),
+        layer,
+        d_in: 12,
+        d_out,
+    };
+    vec![layer(0, 12), layer(1, 12), layer(2, 8)]
+}
+
+/// A method's adapter.
+fn kind(method: &str) -> AdapterKind {
+    match method {
+        "ours_vera" => AdapterKind::Vera,
+        "sorf_vera" | "sorf_vera_exact" => AdapterKind::SorfVera,
+        _ => AdapterKind::Lora,
+    }
+}
+
+/// Tensors like these, whose largest value is `largest`; no two updates are alike.
+fn scaled(like: &TensorMap, largest: f32, client: usize) -> TensorMap {
+    let scale = |(at, (name, tensor)): (usize, (&str, &HostTensor))| {
+        let mut tensor = tensor.clone();
+        for (i, value) in tensor.values_mut().iter_mut().enumerate() {
+            let wave = (i as f32 + 1.7 * (at + 3 * client) as f32).sin();
+            *value = if i == 0 { largest } else { largest * wave };
+        }
+        (name.to_owned(), tensor)
+    };
+    like.iter().enumerate().map(scale).collect()
+}
+
+#[test]
+fn every_method_makes_a_sound_state_of_ordinary_updates_and_none_of_huge_ones() {
+    let layers = layers();
+    for (method, _) in METHODS {
+        let plan = AdapterPlan::plain(kind(method), 4);
+        let build = registry::find(plan.kind.name()).unwrap();
+        let adapter = build(&plan, &layers).unwrap();
+        let first = initial_state(&*adapter, &layers, 1, 0);
+        let outcome = |largest: [f32; 3]| {
+            let updates = largest.into_iter().enumerate();
+            let updates: Vec<_> = updates.map(|(i, most)| scaled(&first, most, i)).collect();
+            let mut state = GlobalState {
+                trained: first.clone(),
+                ..GlobalState::default()
+            };
+            let weights = [0.5, 0.25, 0.25];
+            let report = aggregate(method, &*adapter, &layers, &updates, &weights, &mut state);
+            let groups = LayerGroup::of(&layers);
+            let norms = updates
+                .iter()
+                .map(|one| update_norm(&*adapter, &groups, &first, one, Device::Cpu));
+            (check_aggregate(&state, &report), norms.collect::<Vec<_>>())
+        };
+        let (sound, norms) = outcome([1.0, 0.5, 2.0]);
+        assert_eq!(sound, Ok(()), "{method}");
+        assert!(
+            norms.iter().all(|norm| *norm > 0.0 && *norm < 1e6),
+            "{method} {norms:?}"
+        );
+        // Each value is below the limit, but what is made of them is not.
+        let below = f32::from_bits(LIMIT.to_bits() - 1);
+        let (sound, norms) = outcome([1.0, below, 2.0]);
+        assert!(norms[1] >= f64::from(LIMIT), "{method} {norms:?}");
+        if *method != "sorf_vera" {
+            assert!(sound.is_err(), "{method}");
+        }
+        // Past float32.
+        let (sound, norms) = outcome([1.0, f32::MAX, 2.0]);
+        assert!(sound.is_err() && norms[1] >= f64::from(LIMIT), "{method}");
+    }
+}
