@@ -522,8 +522,8 @@ fn a_record_that_cannot_be_written_stops_the_run_and_leaves_the_last_good_checkp
 #[test]
 fn a_ledger_is_never_overwritten() {
     let folder = Record::new();
-    folder.record(eventful(1), Toy::default()).unwrap();
-    let error = folder.record(eventful(1), Toy::default()).unwrap_err();
+    folder.record(eventful(2), Toy::default()).unwrap();
+    let error = folder.record(eventful(2), Toy::default()).unwrap_err();
     assert!(error.to_string().starts_with("cannot create "), "{error}");
 }
 

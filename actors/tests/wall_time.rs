@@ -65,7 +65,13 @@ fn by_the_wall_s_clock_a_deadline_cuts_off_who_never_ends() {
         ..Toy::default()
     };
     let (result, events) = run(plan, toy);
-    assert_eq!(result.map(|outcome| outcome.rounds), Ok(2));
+    // Both rounds are over, without anything to fold.
+    let nothing = RunError::NothingFolded {
+        rounds: 2,
+        refused: 0,
+        last_refusal: None,
+    };
+    assert_eq!(result, Err(nothing));
     for round in 1..=2 {
         let late = [(0, Outcome::Late), (1, Outcome::Late)];
         assert_eq!(events.outcomes(round), late);

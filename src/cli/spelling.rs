@@ -110,8 +110,16 @@ mod tests {
     use super::*;
     use crate::cli::args::Cli;
 
-    /// The flags that take a value, each with its subcommand and whether it is a path.
-    fn flags() -> Vec<(String, String, bool)> {
+    /// A flag that takes a value.
+    struct Flag {
+        subcommand: String,
+        long: String,
+        is_path: bool,
+        /// It may stand alone, and what is behind it is then no value of it.
+        is_switch: bool,
+    }
+
+    fn flags() -> Vec<Flag> {
         let command = Cli::command();
         let global = || command.get_arguments().filter(|flag| flag.is_global_set());
         let mut flags = Vec::new();
@@ -119,8 +127,12 @@ mod tests {
             for argument in subcommand.get_arguments().chain(global()) {
                 let takes_value = argument.get_action().takes_values();
                 if let Some(long) = argument.get_long().filter(|_| takes_value) {
-                    let name = subcommand.get_name().to_owned();
-                    flags.push((name, long.to_owned(), takes_path(argument)));
+                    flags.push(Flag {
+                        subcommand: subcommand.get_name().to_owned(),
+                        long: long.to_owned(),
+                        is_path: takes_path(argument),
+                        is_switch: argument.get_value_parser().type_id() == TypeId::of::<bool>(),
+                    });
                 }
             }
         }
@@ -138,24 +150,26 @@ mod tests {
     fn a_value_that_is_no_text_is_taken_as_a_path_or_refused_with_the_flags_name() {
         let value = OsStr::from_bytes(b"caf\xe9");
         let flags = flags();
-        assert!(flags.iter().filter(|(_, _, is_path)| *is_path).count() > 15);
-        for (subcommand, flag, is_path) in flags {
-            for flag in [flag.clone(), flag.replace('_', "-")] {
-                let spelt: OsString = format!("--{flag}").into();
-                let apart = vec![subcommand.clone().into(), spelt.clone(), value.to_owned()];
-                let together = vec![subcommand.clone().into(), joined(spelt, value)];
-                for line in [apart, together] {
+        assert!(flags.iter().filter(|flag| flag.is_path).count() > 15);
+        for flag in flags {
+            for long in [flag.long.clone(), flag.long.replace('_', "-")] {
+                let subcommand: OsString = flag.subcommand.clone().into();
+                let spelt: OsString = format!("--{long}").into();
+                let together = vec![subcommand.clone(), joined(&spelt, value)];
+                let apart = vec![subcommand, spelt, value.to_owned()];
+                let lines = [Some(together), (!flag.is_switch).then_some(apart)];
+                for line in lines.into_iter().flatten() {
                     let said = refused(&line);
-                    if is_path {
+                    if flag.is_path {
                         let kind = said.map(|(kind, _)| kind);
                         let wrong = [ErrorKind::InvalidUtf8, ErrorKind::UnknownArgument];
                         assert!(!kind.is_some_and(|kind| wrong.contains(&kind)), "{line:?}");
-                    } else if let Some((_, text)) = said {
-                        let name = format!("--{}", flag.replace('-', "_"));
-                        assert!(text.contains(&name), "{line:?}: {text}");
                     } else {
-                        // A switch that stands alone, with a path behind it.
-                        assert_eq!(line.len(), 3, "{line:?}");
+                        let (_, text) = said.unwrap_or_else(|| panic!("{line:?} is taken"));
+                        assert!(
+                            text.contains(&format!("--{}", flag.long)),
+                            "{line:?}: {text}"
+                        );
                     }
                 }
             }

@@ -275,8 +275,7 @@ fn refuse_if_set(json: &Map<String, Value>, key: &str, meaning: &str) -> Result<
     if unset {
         return Ok(());
     }
-    let right =
-        format!("{meaning} is not computed here, and leaving it out would be another model");
+    let right = format!("{meaning}: not computed here, and without it it is another model");
     Err(refused(key, value, &right))
 }
 

@@ -52,6 +52,7 @@ impl<T> Slots<T> {
     }
 
     /// How many connections there are.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.open.len()
     }

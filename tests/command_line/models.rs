@@ -167,7 +167,7 @@ fn a_token_that_the_post_processor_adds_beyond_the_vocabulary_is_an_error() {
 #[test]
 fn numbers_that_no_memory_could_hold_are_errors_of_their_flags() {
     let place = Workplace::new();
-    for flag in [
+    let flags = [
         "--r=1000000000",
         "--threads_per_lane=100000",
         "--lanes=4294967295",
@@ -176,17 +176,14 @@ fn numbers_that_no_memory_could_hold_are_errors_of_their_flags() {
         "--local_epochs=4294967295",
         "--rounds=4294967295",
         "--max_seq_length=4294967295",
-    ] {
-        let errors = place.errors(&format!("check {TINY} {flag}"));
-        let (key, _) = flag.split_once('=').unwrap();
+        "--num_clients=4294967295",
+    ];
+    let errors = place.errors(&format!("check {TINY} {}", flags.join(" ")));
+    for flag in flags {
         let start = format!("error: {flag}: too large; give at most ");
-        assert!(errors[0].starts_with(&start), "{key}: {errors:?}");
+        let said = errors.iter().any(|error| error.starts_with(&start));
+        assert!(said, "{flag}: {errors:#?}");
     }
-    let errors = place.errors(&format!("check {TINY} --num_clients 4294967295"));
-    assert!(
-        errors[0].starts_with("error: --num_clients=4294967295: too large"),
-        "{errors:?}"
-    );
     let errors = place.errors(&format!(
         "check {TINY} --agg_type flora --ranks 2,4000000000"
     ));

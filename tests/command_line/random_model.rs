@@ -123,7 +123,7 @@ fn impossible_sizes_are_refused_by_name() {
         (
             "\"vocab_size\": 500",
             "\"vocab_size\": 900000000000",
-            "check its sizes",
+            "vocab_size is 900000000000",
         ),
     ] {
         place.write("sizes.json", &config.replace(from, to));

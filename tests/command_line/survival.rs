@@ -11,7 +11,7 @@ use regatta_actors::record::RoundRecord;
 use crate::workplace::{Running, Workplace};
 
 /// Every kind of fault, on six clients with two examples each.
-const FAULTS: &str = r#"
+pub const FAULTS: &str = r#"
 task = "rte"
 model = "models/tiny"
 num_clients = 6
@@ -112,7 +112,7 @@ fn digests(place: &Workplace, folder: &str) -> Vec<Digest> {
     rounds.map(|round| round.state_digest).collect()
 }
 
-fn assert_same(place: &Workplace, one: &str, other: &str) {
+pub fn assert_same(place: &Workplace, one: &str, other: &str) {
     assert_eq!(digests(place, one), digests(place, other));
     assert_eq!(rounds(place, one), rounds(place, other));
     let ledger = |folder: &str| place.read(&format!("{folder}/events.jsonl"));
