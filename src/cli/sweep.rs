@@ -76,7 +76,7 @@ fn write_script(
         .with_context(|| format!("cannot write {}", path.display()))?;
     let shares = Shares::of(plan.runs.len(), job.limit);
     say(format_args!(
-        "{} as {}, of which an array may have {}",
+        "{} in an array of {}; an array may have {}",
         count(plan.runs.len(), "run"),
         count(shares.tasks, "task"),
         job.limit
