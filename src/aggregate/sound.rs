@@ -233,6 +233,7 @@ mod tests {
             alpha: 2.0,
             dropout: 0.0,
             rank_stabilized: false,
+            own: std::collections::BTreeMap::new(),
             init_weights: true,
         };
         update_norm(

@@ -207,6 +207,7 @@ mod tests {
             alpha: SCALE * R as f64,
             dropout: 0.0,
             rank_stabilized: false,
+            own: BTreeMap::new(),
             init_weights: true,
         };
         let before = state.trained.clone();

@@ -42,7 +42,7 @@ impl FolderLock {
     pub fn take(folder: &Path) -> io::Result<Self> {
         let path = folder.join(NAME);
         if let Some(file) = handed_down(&path) {
-            return Ok(Self::held(file));
+            return Ok(Self::held(path, file));
         }
         loop {
             let file = open(&path)?;

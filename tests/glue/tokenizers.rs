@@ -168,6 +168,7 @@ fn real_tokenizers_give_the_tokens_that_transformers_gives() {
             let limits = Limits {
                 model: model.clone(),
                 vocabulary: 60_000,
+                token_types: None,
                 positions: 512,
                 pad_id: 0,
                 tokenizer_class: None,

@@ -85,6 +85,7 @@ fn golden_fedex_lora_folds_the_residual_into_layers_that_are_not_square() {
         alpha,
         dropout: 0.0,
         rank_stabilized: false,
+        own: std::collections::BTreeMap::new(),
         init_weights: true,
     };
     let (a, b) = (tensor_name(&layer, lora::A), tensor_name(&layer, lora::B));
@@ -177,6 +178,7 @@ fn golden_ffa_averages_b_and_misses_nothing() {
         alpha: 8.0,
         dropout: 0.0,
         rank_stabilized: false,
+        own: std::collections::BTreeMap::new(),
         init_weights: true,
     };
     let trained = lora.tensors(&layer);

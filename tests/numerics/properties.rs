@@ -58,6 +58,7 @@ impl Case {
                 alpha: 5.0,
                 dropout,
                 rank_stabilized: true,
+                own: std::collections::BTreeMap::new(),
                 init_weights: true,
             }),
             "vera" => Box::new(Vera {
