@@ -12,7 +12,11 @@ use super::{Ask, ClientLine, Reply, Request, Status, TOKEN_VARIABLE, Token};
 use crate::ports::{self, Bounds, Connection, Port, Warning};
 
 /// How long the run may take to confirm a command, which it does between two messages.
+#[cfg(not(test))]
 const CONFIRMATION: Duration = Duration::from_millis(1500);
+/// In tests there is no run to confirm anything.
+#[cfg(test)]
+const CONFIRMATION: Duration = Duration::from_millis(10);
 /// The longest request, in bytes.
 pub(super) const LONGEST: usize = 4096;
 

@@ -255,7 +255,7 @@ fn nothing_stands_in_a_request_that_means_nothing() {
         r#"{"command":"pause","client":null}"#,
         r#"{"factor":2,"client":0,"command":"slow"}"#,
     ] {
-        assert!(matches!(desk.answer(line), Reply::Done(_)), "{line}");
+        assert!(matches!(desk.answer(line), Reply::NotConfirmed(_)), "{line}");
     }
 }
 
@@ -266,7 +266,7 @@ fn a_client_is_slowed_by_what_virtual_time_can_tell() {
     let desk = Desk::new(None, handle);
     let slow = |factor| desk.carry_out(Ask::Slow { client: 0, factor });
     for factor in [1e-3, 1.0, 1e6] {
-        assert!(matches!(slow(factor), Reply::Done(_)), "{factor}");
+        assert!(matches!(slow(factor), Reply::NotConfirmed(_)), "{factor}");
     }
     for factor in [
         0.0,

@@ -260,7 +260,11 @@ fn choose_layers(
             Some(_) => "init_adapter",
             None => "target_modules",
         };
-        problems.report(key, wrong, "name a model that has it, or adapt other layers");
+        problems.report(
+            key,
+            wrong,
+            "name a model that has it, or adapt other layers",
+        );
         return None;
     }
     misses.is_empty().then_some(layers)

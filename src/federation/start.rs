@@ -128,8 +128,8 @@ fn further_modules(folder: &PeftFolder, checkpoint: &Checkpoint) -> Vec<String> 
             let (module, _) = name.rsplit_once('.')?;
             let within = |end: usize| module[..end].ends_with(named.as_str());
             let ends = module.match_indices('.').map(|(at, _)| at);
-            let taken = checkpoint.base.get(name).is_some()
-                && ends.chain([module.len()]).any(within);
+            let taken =
+                checkpoint.base.get(name).is_some() && ends.chain([module.len()]).any(within);
             taken.then(|| module.to_owned())
         });
         let taken: BTreeSet<String> = taken.collect();

@@ -84,7 +84,7 @@ impl TextEncoder {
             encoder,
             limits: limits.clone(),
             path: path.to_owned(),
-            token_types: read.token_types,
+            token_types: read.token_types && limits.token_types.is_some(),
             digest: hasher.finalize(),
         })
     }
@@ -168,11 +168,12 @@ impl TextEncoder {
             return Ok(());
         };
         let id = tokens.ids[at];
-        let token = self.encoder.token(id).unwrap_or_default();
+        let name = self.encoder.token(id);
+        let name = name.map_or_else(String::new, |name| format!(" ({name:?})"));
         let example = tokens.ends.partition_point(|end| *end <= at as u64);
         Err(self.unusable(format!(
-            "example {} of the {} split holds the token {token:?}, whose id is {id}, but the model \
-             of {} embeds {known} tokens",
+            "example {} of the {} split has the token {id}{name}, but the model of {} embeds {known} \
+             (vocab_size), numbered from 0: they do not belong together",
             example + 1,
             split.name(),
             self.limits.model

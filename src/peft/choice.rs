@@ -189,7 +189,10 @@ mod tests {
             let name = layer.module.strip_prefix(&prefix).unwrap().to_owned();
             name.replace("encoder.layer.", "").replace("attention.", "")
         };
-        Ok(choose(&config, &model(family))?.into_iter().map(short).collect())
+        Ok(choose(&config, &model(family))?
+            .into_iter()
+            .map(short)
+            .collect())
     }
 
     fn layers(names: &[&str], numbers: impl IntoIterator<Item = u32>) -> Vec<String> {
@@ -210,10 +213,22 @@ mod tests {
     #[test]
     fn lists_name_modules_by_their_ends() {
         for (targets, expected) in [
-            (json!(["query", "value"]), layers(&["self.query", "self.value"], 0..12)),
-            (json!(["query", "q_proj", "classifier.dense"]), layers(&["self.query"], 0..12)),
-            (json!(["uery", "1.attention.self.key"]), layers(&["self.key"], [1])),
-            (json!(["roberta.encoder.layer.3.intermediate.dense"]), layers(&["intermediate.dense"], [3])),
+            (
+                json!(["query", "value"]),
+                layers(&["self.query", "self.value"], 0..12),
+            ),
+            (
+                json!(["query", "q_proj", "classifier.dense"]),
+                layers(&["self.query"], 0..12),
+            ),
+            (
+                json!(["uery", "1.attention.self.key"]),
+                layers(&["self.key"], [1]),
+            ),
+            (
+                json!(["roberta.encoder.layer.3.intermediate.dense"]),
+                layers(&["intermediate.dense"], [3]),
+            ),
             (json!(["attention.self.key"]), layers(&["self.key"], 0..12)),
         ] {
             let keys = json!({"target_modules": targets});
@@ -225,7 +240,10 @@ mod tests {
     fn what_is_not_given_is_query_and_value() {
         let expected = layers(&["self.query", "self.value"], 0..12);
         assert_eq!(chosen(Family::Bert, &json!({})), Ok(expected.clone()));
-        assert_eq!(chosen(Family::Bert, &json!({"target_modules": null})), Ok(expected));
+        assert_eq!(
+            chosen(Family::Bert, &json!({"target_modules": null})),
+            Ok(expected)
+        );
     }
 
     #[test]
@@ -251,16 +269,25 @@ mod tests {
     #[test]
     fn one_string_is_an_expression_for_whole_names() {
         for (expression, expected) in [
-            (r".*\.attention\.self\.(query|value)", layers(&["self.query", "self.value"], 0..12)),
+            (
+                r".*\.attention\.self\.(query|value)",
+                layers(&["self.query", "self.value"], 0..12),
+            ),
             (r".*\.1\d\..*self\.key", layers(&["self.key"], [10, 11])),
-            (r"roberta\.encoder\.layer\.(?!0\.|1)\d+\.intermediate\.dense", layers(&["intermediate.dense"], 2..10)),
+            (
+                r"roberta\.encoder\.layer\.(?!0\.|1)\d+\.intermediate\.dense",
+                layers(&["intermediate.dense"], 2..10),
+            ),
         ] {
             let keys = json!({"target_modules": expression});
             assert_eq!(chosen(Family::Roberta, &keys), Ok(expected), "{expression}");
         }
         for expression in ["query", "encoder.*query", "(", ""] {
             let error = chosen(Family::Roberta, &json!({"target_modules": expression}));
-            assert!(error.unwrap_err().starts_with("target_modules"), "{expression}");
+            assert!(
+                error.unwrap_err().starts_with("target_modules"),
+                "{expression}"
+            );
         }
     }
 
@@ -284,7 +311,11 @@ mod tests {
                 "target_modules": ["query"],
                 "layers_to_transform": numbers, "layers_pattern": pattern,
             });
-            assert_eq!(chosen(Family::Roberta, &keys), query(expected), "{numbers} {pattern}");
+            assert_eq!(
+                chosen(Family::Roberta, &keys),
+                query(expected),
+                "{numbers} {pattern}"
+            );
         }
         for (numbers, pattern) in [(json!([12]), "layer"), (json!([0]), "h"), (json!([0]), "(")] {
             let keys = json!({"layers_to_transform": numbers, "layers_pattern": pattern});
@@ -306,8 +337,14 @@ mod tests {
     #[test]
     fn what_is_excluded_by_list_or_expression_is_left_out() {
         for (excluded, expected) in [
-            (json!(["0.attention.self.query", "value"]), layers(&["self.query"], 1..12)),
-            (json!(r".*\.\d\..*|.*value"), layers(&["self.query"], 10..12)),
+            (
+                json!(["0.attention.self.query", "value"]),
+                layers(&["self.query"], 1..12),
+            ),
+            (
+                json!(r".*\.\d\..*|.*value"),
+                layers(&["self.query"], 10..12),
+            ),
             (json!([]), layers(&["self.query", "self.value"], 0..12)),
             (json!(""), layers(&["self.query", "self.value"], 0..12)),
         ] {
@@ -315,6 +352,10 @@ mod tests {
             assert_eq!(chosen(Family::Bert, &keys), Ok(expected), "{excluded}");
         }
         let keys = json!({"exclude_modules": ".*"});
-        assert!(chosen(Family::Bert, &keys).unwrap_err().contains("exclude_modules"));
+        assert!(
+            chosen(Family::Bert, &keys)
+                .unwrap_err()
+                .contains("exclude_modules")
+        );
     }
 }

@@ -46,7 +46,10 @@ impl From<AdapterKind> for PeftType {
 
 /// A list that PEFT may write as one value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged, expecting = "not a value of the right type, nor a list of such values")]
+#[serde(
+    untagged,
+    expecting = "not a value of the right type, nor a list of such values"
+)]
 pub enum OneOrMany<T> {
     /// One.
     One(T),
@@ -199,7 +202,8 @@ impl PeftConfig {
             path: path.into(),
             reason,
         };
-        let all: Map<String, Value> = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
+        let all: Map<String, Value> =
+            serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
         keys::check(&all).map_err(wrong)?;
         let config: Self = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
         config.check().map_err(wrong)?;
@@ -219,20 +223,28 @@ impl PeftConfig {
         }
         for (pattern, r) in self.rank_pattern.iter().flatten() {
             if *r < 1 || u32::try_from(*r).is_err() {
-                return Err(format!("rank_pattern gives {pattern:?} the rank {r}; give 1 or more"));
+                return Err(format!(
+                    "rank_pattern gives {pattern:?} the rank {r}; give 1 or more"
+                ));
             }
         }
         if let Some(alpha) = self.lora_alpha.filter(|alpha| !is_alpha(*alpha)) {
-            return Err(format!("lora_alpha is {alpha:?}; Regatta takes a float32 above 0"));
+            return Err(format!(
+                "lora_alpha is {alpha:?}; Regatta takes a float32 above 0"
+            ));
         }
         for (pattern, alpha) in self.alpha_pattern.iter().flatten() {
             if !is_alpha(*alpha) {
-                return Err(format!("alpha_pattern gives {pattern:?} the alpha {alpha:?}; give a float32 above 0"));
+                return Err(format!(
+                    "alpha_pattern gives {pattern:?} the alpha {alpha:?}; give a float32 above 0"
+                ));
             }
         }
         if !["none", "all", "lora_only", "vera_only"].contains(&self.bias.as_str()) {
             let bias = &self.bias;
-            return Err(format!("bias is {bias:?}; PEFT knows none, all, lora_only and vera_only"));
+            return Err(format!(
+                "bias is {bias:?}; PEFT knows none, all, lora_only and vera_only"
+            ));
         }
         let task = self.task_type.as_deref();
         if let Some(task) = task.filter(|task| *task != "SEQ_CLS") {

@@ -96,7 +96,9 @@ fn pattern<T>(
 ) -> Option<BTreeMap<String, T>> {
     let own = adapter.layer_ranks.iter();
     let entry = |(module, own): (&String, &LayerRank)| {
-        let end = module.split_once('.').map_or(module.as_str(), |(_, end)| end);
+        let end = module
+            .split_once('.')
+            .map_or(module.as_str(), |(_, end)| end);
         (end.to_owned(), value(own))
     };
     (!adapter.layer_ranks.is_empty()).then(|| own.map(entry).collect())

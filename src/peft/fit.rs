@@ -65,8 +65,9 @@ impl PeftFolder {
                 )
             } else {
                 format!(
-                    "it holds {name}, but target_modules in adapter_config.json does not choose \
-                     {module}, or the model has no such layer that could be adapted"
+                    "it holds {name}, but {module} is no layer that adapter_config.json chooses by \
+                     target_modules, exclude_modules, modules_to_save, layers_to_transform and \
+                     layers_pattern, or none of the model's that can be adapted"
                 )
             };
             return Err(self.wrong_tensors(reason));
@@ -97,7 +98,8 @@ impl PeftFolder {
     fn agreeing(&self, layer: &LinearLayer, read: &[LayerRank]) -> Result<LayerRank, PeftError> {
         let name = tensor_name(layer, lora::A);
         let tensor = self.tensors.get(&name);
-        let tensor = tensor.ok_or_else(|| self.wrong_tensors(format!("it has no tensor {name}")))?;
+        let tensor =
+            tensor.ok_or_else(|| self.wrong_tensors(format!("it has no tensor {name}")))?;
         let rows = tensor.shape().first().copied().unwrap_or_default();
         let mut agreeing = read.iter().filter(|rank| i64::from(rank.r) == rows);
         match (agreeing.next(), agreeing.next()) {

@@ -54,16 +54,28 @@ const WITHOUT_EFFECT: [&str; 11] = [
 
 /// Keys that change what an adapter computes, and what they bring.
 const REFUSED: [(&str, &str); 14] = [
-    ("alora_invocation_tokens", "an adapter that acts after certain tokens only"),
+    (
+        "alora_invocation_tokens",
+        "an adapter that acts after certain tokens only",
+    ),
     ("arrow_config", "routing among several adapters"),
     ("enable_lora", "adapters on parts of merged layers"),
-    ("kasa_config", "singular values between A and B, and another base"),
-    ("layer_replication", "a model with some of its layers repeated"),
+    (
+        "kasa_config",
+        "singular values between A and B, and another base",
+    ),
+    (
+        "layer_replication",
+        "a model with some of its layers repeated",
+    ),
     ("lora_bias", "a bias beside B"),
     ("megatron_config", "layers of Megatron"),
     ("monteclora_config", "random draws around the adapter"),
     ("target_parameters", "adapters on single parameters"),
-    ("trainable_token_indices", "single rows of the embeddings that were trained"),
+    (
+        "trainable_token_indices",
+        "single rows of the embeddings that were trained",
+    ),
     ("use_bdlora", "factors of diagonal blocks"),
     ("use_dora", "magnitudes that scale the weights"),
     ("use_qalora", "inputs that are averaged in groups"),
@@ -153,7 +165,13 @@ mod tests {
             for empty in [json!(null), json!(false), json!([]), json!({}), json!("")] {
                 assert_eq!(said(json!({*key: empty})), Ok(()), "{key}");
             }
-            for full in [json!(true), json!(1), json!([0]), json!({"a": null}), json!("x")] {
+            for full in [
+                json!(true),
+                json!(1),
+                json!([0]),
+                json!({"a": null}),
+                json!("x"),
+            ] {
                 let error = said(json!({*key: full})).unwrap_err();
                 assert!(error.starts_with(&format!("{key} is {full}")), "{error}");
             }
@@ -171,7 +189,11 @@ mod tests {
     fn another_kind_of_adapter_is_refused_by_its_name_before_its_keys() {
         for kind in ["IA3", "ADALORA", "LOHA", "PREFIX_TUNING", "lora", "C3A"] {
             let error = said(json!({"peft_type": kind, "feedforward_modules": ["x"]}));
-            assert!(error.unwrap_err().contains(&format!("peft_type is {kind:?}")));
+            assert!(
+                error
+                    .unwrap_err()
+                    .contains(&format!("peft_type is {kind:?}"))
+            );
         }
         let none = check(json!({"r": 4}).as_object().unwrap()).unwrap_err();
         assert!(none.contains("no peft_type"), "{none}");

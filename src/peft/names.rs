@@ -117,9 +117,18 @@ mod tests {
             ("a.query.vera_lambda_d.default", "a.query.vera_lambda_d"),
             ("a.query.base_layer.bias", "a.query.bias"),
             ("a.query.bias", "a.query.bias"),
-            ("classifier.modules_to_save.default.dense.bias", "classifier.dense.bias"),
-            ("classifier.modules_to_save.mine.weight", "classifier.weight"),
-            ("classifier.modules_to_save.out_proj.weight", "classifier.out_proj.weight"),
+            (
+                "classifier.modules_to_save.default.dense.bias",
+                "classifier.dense.bias",
+            ),
+            (
+                "classifier.modules_to_save.mine.weight",
+                "classifier.weight",
+            ),
+            (
+                "classifier.modules_to_save.out_proj.weight",
+                "classifier.out_proj.weight",
+            ),
             ("classifier.modules_to_save.weight", "classifier.weight"),
             (
                 "bert.encoder.layer.modules_to_save.1.output.dense.bias",
@@ -146,7 +155,10 @@ mod tests {
             assert_eq!(read.0.len(), 1);
             read.get("classifier.bias").unwrap().values()[0]
         };
-        let (plain, copy) = (("classifier.bias", 1.0), ("classifier.modules_to_save.bias", 2.0));
+        let (plain, copy) = (
+            ("classifier.bias", 1.0),
+            ("classifier.modules_to_save.bias", 2.0),
+        );
         let original = ("classifier.original_module.bias", 3.0);
         assert_eq!(bias(&[plain, copy, original]), 1.0);
         assert_eq!(bias(&[copy, original]), 2.0);
@@ -154,9 +166,7 @@ mod tests {
 
     #[test]
     fn tensors_that_contradict_each_other_are_refused() {
-        let pair = |other| {
-            read(&[("q.bias", 1.0), ("q.base_layer.bias", other)])
-        };
+        let pair = |other| read(&[("q.bias", 1.0), ("q.base_layer.bias", other)]);
         assert_eq!(pair(1.0).unwrap().0.len(), 1);
         assert!(pair(2.0).unwrap_err().contains("differ"));
         let copies = read(&[

@@ -95,13 +95,15 @@ fn get(address: SocketAddr, path: &str) -> String {
     say(address, head.as_bytes())
 }
 
-/// Whether the other end has closed the connection.
-fn is_closed(stream: &TcpStream) -> bool {
+/// Whether the other end has closed the connection, whatever it said before.
+fn is_closed(mut stream: &TcpStream) -> bool {
     stream.set_nonblocking(true).unwrap();
-    let mut byte = [0];
-    match stream.peek(&mut byte) {
-        Ok(count) => count == 0,
-        Err(error) => error.kind() != ErrorKind::WouldBlock,
+    loop {
+        match stream.read(&mut [0; 1024]) {
+            Ok(0) => return true,
+            Ok(_) => {}
+            Err(error) => return error.kind() != ErrorKind::WouldBlock,
+        }
     }
 }
 

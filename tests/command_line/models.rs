@@ -161,7 +161,7 @@ fn a_token_that_the_post_processor_adds_beyond_the_vocabulary_is_an_error() {
         json!({ "type": "BertProcessing", "sep": ["</s>", 2], "cls": ["<s>", 500] });
     place.write(path, &tokenizer.to_string());
     let error = refusal(&place, TINY);
-    assert!(error.contains("it gives token 500"), "{error}");
+    assert!(error.contains("has the token 500"), "{error}");
 }
 
 #[test]

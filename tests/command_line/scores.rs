@@ -50,6 +50,7 @@ fn a_run_whose_score_is_no_number_is_read_by_every_command_that_wrote_it() {
 
     let said = place.accepts("report runs/one --format json");
     assert!(json(&said)["rounds"][0]["eval_pearson"].is_null());
+    place.accepts("report runs/one");
     let page = place.read("runs/one/report.html");
     assert!(page.contains("<dt>best pearson</dt><dd>NaN</dd>"));
 

@@ -2,20 +2,47 @@
 
 use std::fs;
 
-use regatta::tensors::HostTensor;
+use regatta::model::ModelConfig;
+use regatta::peft::PeftFolder;
+use regatta::tensors::{HostTensor, TensorMap};
 use serde_json::{Value, json};
 
 use crate::folders::Rewritten;
 use crate::support::{Place, go_on};
 
+/// What the folder `changed` is refused with on the model.
+fn refusal(place: &Place) -> String {
+    let model = ModelConfig::read(&place.path("model/config.json")).unwrap();
+    let read = PeftFolder::read(&place.path("changed"));
+    read.and_then(|folder| folder.fit(&model))
+        .unwrap_err()
+        .to_string()
+}
+
 /// Asserts that an adapter with these keys is refused by the file's name and by what is wrong.
 fn assert_refused(rewritten: &Rewritten, keys: &Value, wrong: &str) {
     rewritten.write(keys, |_| {});
-    let errors = rewritten.refused();
+    let error = refusal(&rewritten.place);
     let file = "changed/adapter_config.json: ";
-    assert!(errors.contains(file) && errors.contains(wrong), "{keys}: {errors}");
-    assert!(!errors.contains("(not given)"), "{errors}");
-    assert_eq!(errors.matches("error:").count(), 1, "{errors}");
+    assert!(
+        error.contains(file) && error.contains(wrong),
+        "{keys}: {error}"
+    );
+}
+
+#[test]
+fn a_refusal_names_the_flag_and_the_file_once() {
+    let rewritten = Rewritten::of("roberta", "--agg_type normal");
+    for keys in [
+        json!({"use_dora": true}),
+        json!({"target_modules": ["gate"]}),
+    ] {
+        rewritten.write(&keys, |_| {});
+        let errors = rewritten.refused();
+        let place = "error: --init_adapter=changed: changed/adapter_config.json: ";
+        assert!(errors.contains(place), "{errors}");
+        assert_eq!(errors.matches("error:").count(), 1, "{errors}");
+    }
 }
 
 #[test]
@@ -68,20 +95,29 @@ fn what_regatta_does_not_have_is_refused_by_its_key_and_file() {
 fn a_rank_that_the_tensors_contradict_is_refused_before_memory_is_asked_for() {
     for (kind, tensor) in [("", "lora_A"), ("--vera", "vera_lambda_d")] {
         let rewritten = Rewritten::of("roberta", &format!("{kind} --agg_type normal --r 4"));
-        for r in [3_u32, 300_000_000, u32::MAX] {
+        for r in [3_u32, u32::MAX, 300_000_000] {
             rewritten.write(&json!({"r": r}), |_| {});
-            let line = go_on(&rewritten.place, "changed", kind);
-            for line in [line.clone(), line.replacen("run", "check", 1)] {
-                let line = line.replace("--out again", "");
-                let errors = rewritten.place.refuses(&line);
-                let said = errors.contains(&format!("r is {r}")) && errors.contains(tensor);
-                assert!(said, "{errors}");
-                assert!(errors.contains("changed/adapter_model.safetensors"), "{errors}");
-            }
+            let error = refusal(&rewritten.place);
+            assert!(
+                error.contains("changed/adapter_model.safetensors"),
+                "{error}"
+            );
+        }
+        let line = go_on(&rewritten.place, "changed", kind);
+        for line in [line.clone(), line.replacen("run", "check", 1)] {
+            let errors = rewritten.place.refuses(&line.replace("--out again", ""));
+            assert!(
+                errors.contains("r is 300000000") && errors.contains(tensor),
+                "{errors}"
+            );
         }
     }
     let rewritten = Rewritten::of("roberta", "--agg_type normal --r 4");
-    assert_refused(&rewritten, &json!({"rank_pattern": {"query": 2_000_000_000}}), "rank_pattern");
+    assert_refused(
+        &rewritten,
+        &json!({"rank_pattern": {"query": 2_000_000_000}}),
+        "rank_pattern",
+    );
 }
 
 #[test]
@@ -96,7 +132,7 @@ fn a_manipulated_rank_in_a_runs_own_folder_does_not_end_its_export() {
     .unwrap();
     let output = place.regatta("export run --merge --out whole");
     let errors = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert_eq!(output.status.code(), Some(2), "{errors}");
     assert!(errors.contains("r is 4000000000"), "{errors}");
 }
 
@@ -108,7 +144,9 @@ fn patterns_that_versions_of_peft_read_differently_are_refused() {
     let mut new = keys;
     new["peft_version"] = json!("0.21.2");
     rewritten.write(&new, |_| {});
-    rewritten.place.accepts(&go_on(&rewritten.place, "changed", ""));
+    rewritten
+        .place
+        .accepts(&go_on(&rewritten.place, "changed", ""));
 }
 
 #[test]
@@ -116,21 +154,56 @@ fn tensors_that_have_no_place_are_refused_with_their_file() {
     let rewritten = Rewritten::of("roberta", "--agg_type normal");
     let layer = "base_model.model.roberta.encoder.layer.0";
     for (name, wrong) in [
-        (format!("{layer}.attention.self.key.lora_A.weight"), "does not choose"),
-        (format!("{layer}.attention.self.query.lora_magnitude_vector"), "lora_magnitude_vector"),
-        ("base_model.model.roberta.embeddings.word_embeddings.lora_embedding_A".to_owned(), "lora_embedding_A"),
-        ("base_model.model.classifier.dense.lora_A.weight".to_owned(), "classification head"),
-        (format!("{layer}.attention.self.query.lora_B.bias"), "lora_B.bias"),
-        (format!("{layer}.output.LayerNorm.bias"), "modules_to_save"),
+        (
+            format!("{layer}.attention.self.key.lora_A.weight"),
+            "target_modules",
+        ),
+        (
+            format!("{layer}.attention.self.query.lora_magnitude_vector"),
+            "lora_magnitude_vector",
+        ),
+        (
+            "base_model.model.roberta.embeddings.word_embeddings.lora_embedding_A".to_owned(),
+            "lora_embedding_A",
+        ),
+        (
+            "base_model.model.classifier.dense.lora_A.weight".to_owned(),
+            "classification head",
+        ),
+        (
+            format!("{layer}.attention.self.query.lora_B.bias"),
+            "lora_B.bias",
+        ),
         ("model.some.weight".to_owned(), "does not begin with"),
     ] {
         rewritten.write(&json!({}), |tensors| {
             tensors.insert(&name, HostTensor::full(&[4, 32], 0.5));
         });
-        let errors = rewritten.refused();
-        let file = errors.contains("changed/adapter_model.safetensors: ");
-        assert!(file && errors.contains(wrong), "{name}: {errors}");
+        let error = refusal(&rewritten.place);
+        let file = error.contains("changed/adapter_model.safetensors: ");
+        assert!(file && error.contains(wrong), "{name}: {error}");
     }
+}
+
+#[test]
+fn a_tensor_beside_the_adapter_that_nobody_trained_must_be_the_models() {
+    let rewritten = Rewritten::of("roberta", "--agg_type normal");
+    let place = &rewritten.place;
+    let model = TensorMap::read(&place.path("model/model.safetensors")).unwrap();
+    let name = "embeddings.word_embeddings.weight";
+    let add = |change: f32| {
+        rewritten.write(&json!({}), |tensors| {
+            let mut table = model.get(name).unwrap().clone();
+            table.values_mut()[0] += change;
+            tensors.insert(format!("base_model.model.roberta.{name}"), table);
+        });
+    };
+    add(0.0);
+    rewritten.assert_goes_on("", "embeddings as they are");
+    add(0.5);
+    let errors = rewritten.refused();
+    let file = errors.contains("changed/adapter_model.safetensors: ");
+    assert!(file && errors.contains("modules_to_save"), "{errors}");
 }
 
 #[test]
@@ -139,17 +212,38 @@ fn pickles_are_refused_with_the_line_that_converts_them() {
     rewritten.write(&json!({}), |_| {});
     let place = &rewritten.place;
     let file = |name: &str| place.path(name);
-    fs::rename(file("changed/adapter_model.safetensors"), file("changed/adapter_model.bin")).unwrap();
+    fs::rename(
+        file("changed/adapter_model.safetensors"),
+        file("changed/adapter_model.bin"),
+    )
+    .unwrap();
     let errors = rewritten.refused();
     let line = "torch.load('adapter_model.bin', map_location='cpu', weights_only=True)";
-    assert!(errors.contains("python3 -c ") && errors.contains(line), "{errors}");
-    assert!(errors.contains("'adapter_model.safetensors', {'format': 'pt'})\""), "{errors}");
+    assert!(
+        errors.contains("python3 -c ") && errors.contains(line),
+        "{errors}"
+    );
+    assert!(
+        errors.contains("'adapter_model.safetensors', {'format': 'pt'})\""),
+        "{errors}"
+    );
     fs::remove_file(file("changed/adapter_model.bin")).unwrap();
-    assert!(rewritten.refused().contains("changed/adapter_model.safetensors"));
+    assert!(
+        rewritten
+            .refused()
+            .contains("changed/adapter_model.safetensors")
+    );
     let place = Place::new("bert");
-    fs::rename(place.path("model/model.safetensors"), place.path("model/pytorch_model.bin")).unwrap();
+    fs::rename(
+        place.path("model/model.safetensors"),
+        place.path("model/pytorch_model.bin"),
+    )
+    .unwrap();
     let errors = place.refuses(place.run());
-    assert!(errors.contains("torch.load('pytorch_model.bin'"), "{errors}");
+    assert!(
+        errors.contains("torch.load('pytorch_model.bin'"),
+        "{errors}"
+    );
 }
 
 #[test]
@@ -158,16 +252,24 @@ fn a_configuration_that_is_no_json_or_of_other_types_is_refused_with_its_line() 
     rewritten.write(&json!({}), |_| {});
     let path = rewritten.place.path("changed/adapter_config.json");
     for text in [
-        "", "{", "[]", "null", "{\"peft_type\": \"LORA\"}", "\u{feff}{}",
+        "",
+        "{",
+        "[]",
+        "null",
+        "{\"peft_type\": \"LORA\"}",
+        "\u{feff}{}",
         "{\"peft_type\": \"LORA\", \"r\": \"four\"}",
         "{\"peft_type\": \"LORA\", \"r\": 4, \"target_modules\": [1]}",
         "{\"peft_type\": \"LORA\", \"r\": 4, \"layers_to_transform\": \"x\"}",
         "{\"peft_type\": \"LORA\", \"r\": 4, \"lora_alpha\": NaN}",
     ] {
         fs::write(&path, text).unwrap();
-        let errors = rewritten.refused();
-        assert!(errors.contains("changed/adapter_config.json: "), "{text}: {errors}");
+        let error = refusal(&rewritten.place);
+        assert!(
+            error.contains("changed/adapter_config.json: "),
+            "{text}: {error}"
+        );
     }
     fs::write(&path, [0xff, 0xfe]).unwrap();
-    assert!(rewritten.refused().contains("changed/adapter_config.json: "));
+    assert!(refusal(&rewritten.place).contains("changed/adapter_config.json: "));
 }

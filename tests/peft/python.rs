@@ -41,7 +41,9 @@ fn pythons_peft_computes_what_regatta_computes() {
     }));
     let place = of_several_ranks().place;
     let run = place.run();
-    place.accepts(&format!("{run} --rounds 2 --lr 0.05 --init_adapter changed --out further"));
+    place.accepts(&format!(
+        "{run} --rounds 2 --lr 0.05 --init_adapter changed --out further"
+    ));
     write_case(&place, "further", &cases.path().join("several-ranks"));
     places.push(place);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peft/check.py");
