@@ -23,8 +23,8 @@ use std::path::{Path, PathBuf};
 pub use course::course;
 pub use machine::Machine;
 pub use plan::{
-    AdapterPlan, AggregationPlan, DataPlan, DataSource, DeviceSpec, DevicesPlan, LaneSpec, LayerRank,
-    ModelPlan, ModelSource, Plan, RANDOM, SimulationPlan, TelemetryPlan, TrainingPlan,
+    AdapterPlan, AggregationPlan, DataPlan, DataSource, DeviceSpec, DevicesPlan, LaneSpec,
+    LayerRank, ModelPlan, ModelSource, Plan, RANDOM, SimulationPlan, TelemetryPlan, TrainingPlan,
 };
 pub use problems::{Origin, Origins, Problem, Problems};
 pub use settings::{AdapterKind, Bias, Clock, Method, Precision, Settings, Weighting};

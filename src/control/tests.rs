@@ -255,7 +255,10 @@ fn nothing_stands_in_a_request_that_means_nothing() {
         r#"{"command":"pause","client":null}"#,
         r#"{"factor":2,"client":0,"command":"slow"}"#,
     ] {
-        assert!(matches!(desk.answer(line), Reply::NotConfirmed(_)), "{line}");
+        assert!(
+            matches!(desk.answer(line), Reply::NotConfirmed(_)),
+            "{line}"
+        );
     }
 }
 

@@ -106,10 +106,12 @@ impl ModelConfig {
     /// The class of the tokenizer: the one that is named, else the architecture's own.
     #[must_use]
     pub fn class_of_tokenizer(&self) -> &str {
-        self.tokenizer_class.as_deref().unwrap_or(match self.family {
-            Family::Roberta => "RobertaTokenizer",
-            Family::Bert => "BertTokenizer",
-        })
+        self.tokenizer_class
+            .as_deref()
+            .unwrap_or(match self.family {
+                Family::Roberta => "RobertaTokenizer",
+                Family::Bert => "BertTokenizer",
+            })
     }
 
     /// Weights below the head, if there are no more than a number can count.

@@ -43,6 +43,8 @@ where
             .keep_alive(KeepAlive::Os)
             .client_request_timeout(Duration::ZERO)
             .client_disconnect_timeout(LINGER)
+            // A reader that has gone leaves its place at once, not at the next message to it.
+            .h1_allow_half_closed(false)
             .on_connect_ext(|connection: &Connection, extensions| {
                 extensions.insert(connection.place().clone());
             })

@@ -147,7 +147,9 @@ fn what_makes_no_whole_request_within_seconds_is_closed() {
     let begin = Instant::now();
     // A byte now and then prolongs nothing.
     wait_until("closed", || {
-        slow.iter().for_each(|mut stream| drop(stream.write(b"a")));
+        for mut stream in &slow[..3] {
+            let _ = stream.write(b"a");
+        }
         slow.iter().all(is_closed)
     });
     assert!(begin.elapsed() >= slots::FIRST_REQUEST / 2);

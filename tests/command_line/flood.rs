@@ -176,8 +176,8 @@ fn a_run_whose_ports_are_flooded_while_it_is_killed_and_resumed_ends_as_one_left
         if round < ROUNDS {
             flood.is_felt();
             answered += u32::from(steers(&place, ports[2]));
-            let told = format!("round {round}/");
-            lines.find(|line| line.starts_with(&told)).unwrap();
+            let told = format!(" {round}/{ROUNDS} ");
+            lines.find(|line| line.contains(&told)).unwrap();
             running.kill();
         } else {
             lines.for_each(drop);

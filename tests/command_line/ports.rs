@@ -68,14 +68,15 @@ fn a_run_with_few_file_handles_and_every_port_flooded_is_steered_saved_and_ended
     ctl("checkpoint");
     ctl("pause");
     lines.find(|line| line.starts_with("paused")).unwrap();
-    assert!(held.iter().all(|stream| stream.peer_addr().is_ok()));
     ctl("stop");
     lines.for_each(drop);
     assert!(running.wait().success());
+    drop(held);
     let log = place.read("log");
     for port in ["metrics", "control", "web"] {
         let told = format!("the {port} port is full");
-        assert_eq!(log.matches(&told).count(), 1, "{log}");
+        // Once, and then as a count each minute.
+        assert!((1..9).contains(&log.matches(&told).count()), "{log}");
     }
 }
 

@@ -27,11 +27,7 @@ pub fn outlined(svg: &str) -> anyhow::Result<String> {
     Ok(drawing)
 }
 
-fn write_path(
-    drawing: &mut String,
-    font: &FontRef<'_>,
-    text: Node<'_, '_>,
-) -> anyhow::Result<()> {
+fn write_path(drawing: &mut String, font: &FontRef<'_>, text: Node<'_, '_>) -> anyhow::Result<()> {
     let line = Line::of(font, text.text().unwrap_or_default().trim())?;
     let size = length(text, "font-size")?;
     let scale = size / line.units_per_em;
@@ -190,18 +186,34 @@ mod tests {
     #[test]
     fn a_shift_is_in_sizes_of_the_font_or_heights_of_its_x() {
         let bottom = |dy: &str| {
-            let drawing = path(&format!("x=\"0\" y=\"0\" font-size=\"10\" dy=\"{dy}\""), "H");
+            let drawing = path(
+                &format!("x=\"0\" y=\"0\" font-size=\"10\" dy=\"{dy}\""),
+                "H",
+            );
             span(&drawing, 1).1
         };
         assert!((bottom("0.76em") - 7.6).abs() < 0.01);
-        assert!((bottom("-0.5ex") + 2.73).abs() < 0.01, "{}", bottom("-0.5ex"));
+        assert!(
+            (bottom("-0.5ex") + 2.73).abs() < 0.01,
+            "{}",
+            bottom("-0.5ex")
+        );
     }
 
     #[test]
     fn all_else_of_a_drawing_stays_and_a_place_that_is_no_number_is_an_error() {
-        let drawing = path("x=\"0\" y=\"0\" font-size=\"10\" fill=\"#123456\"", "a &lt; b");
-        assert!(drawing.contains("<g><path fill=\"#123456\" d=\"M"), "{drawing}");
-        assert!(drawing.ends_with("\"/></g><rect x=\"1\"/></svg>"), "{drawing}");
+        let drawing = path(
+            "x=\"0\" y=\"0\" font-size=\"10\" fill=\"#123456\"",
+            "a &lt; b",
+        );
+        assert!(
+            drawing.contains("<g><path fill=\"#123456\" d=\"M"),
+            "{drawing}"
+        );
+        assert!(
+            drawing.ends_with("\"/></g><rect x=\"1\"/></svg>"),
+            "{drawing}"
+        );
         let broken = "<svg><text x=\"left\" y=\"0\" font-size=\"1\">a</text></svg>";
         assert!(outlined(broken).is_err());
     }

@@ -248,18 +248,18 @@ fn pages_that_follow_and_never_read_are_so_many_and_the_rest_is_told_to_come_lat
         followers.push((stream, taken));
     }
     assert_eq!(followers.iter().filter(|(_, taken)| *taken).count(), most);
-    // The run goes on, and so does the page.
-    for round in 1..=200 {
-        told.round(round);
-        feed.flush();
-    }
-    let answer = get(&server, "/api/history");
-    assert!(status(&answer) == "200" && answer.contains(r#""round":200"#));
     let late = get(&server, "/api/events");
     assert!(
         late.to_lowercase().contains("retry-after: 10") && late.contains("try again later"),
         "{late}"
     );
+    // The run goes on, and so does the page.
+    for round in 1..=20 {
+        told.round(round);
+        feed.flush();
+    }
+    let answer = get(&server, "/api/history");
+    assert!(status(&answer) == "200" && answer.contains(r#""round":20"#));
 }
 
 #[test]
