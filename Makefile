@@ -79,6 +79,10 @@ lint: lint-tools setup ## formatting and clippy; a warning is an error
 doc: setup ## the API's documentation in target/doc; a warning is an error
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --workspace
 
+.PHONY: deny
+deny: tools ## advisories, licences and sources of dependencies, with cargo-deny (cargo install cargo-deny)
+	$(CARGO) deny check
+
 .PHONY: fmt
 fmt: ## format the code
 	@$(CARGO) fmt --version >/dev/null 2>&1 || sh setup/tools.sh missing rustfmt

@@ -212,7 +212,7 @@ mod tests {
             let train_loss = loss.filter(|_| trained);
             let written = round(train_loss, vec![client(outcome, loss)]);
             let json = serde_json::to_string(&written).unwrap();
-            assert_eq!(json.contains("NaN"), false, "{json}");
+            assert!(!json.contains("NaN"), "{json}");
             let read: RoundRecord = serde_json::from_str(&json).unwrap();
             let same = |a: Option<f64>, b: Option<f64>| a.map(f64::to_bits) == b.map(f64::to_bits);
             assert!(same(read.clients[0].loss, loss), "{outcome:?} {loss:?}");

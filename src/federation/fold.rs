@@ -119,7 +119,7 @@ impl Server {
         if let Some(most) = aggregation.max_update_norm {
             let norm = self.norm(&update);
             // A norm that is no number is above it as well.
-            if !(norm <= most) {
+            if norm.is_nan() || norm > most {
                 return Err(format!(
                     "its norm is {norm:.6e}, above max_update_norm = {most}"
                 ));

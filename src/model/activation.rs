@@ -126,6 +126,11 @@ impl Activation {
             Self::Sigmoid => x.f_sigmoid(),
             Self::Linear => Ok(x.shallow_clone()),
             Self::Laplace => {
+                // As transformers writes them: 1/√2 and 1/(2√π) to six digits.
+                #[expect(
+                    clippy::approx_constant,
+                    reason = "the digits are part of the definition"
+                )]
                 let (mean, deviation) = (0.707_107, 0.282_095);
                 let x = x.f_sub_scalar(mean)?.f_div_scalar(deviation * SQRT_2)?;
                 x.f_erf()?.f_add_scalar(1.0)?.f_mul_scalar(0.5)

@@ -71,9 +71,9 @@ impl Patterns {
     /// Before 0.14, the first key of either pattern that matches was looked up in both.
     fn by_old_rules(&self, module: &str, common: &LayerRank) -> Result<LayerRank, String> {
         let ranks = self.ranks.iter().map(|(rules, _)| rules);
-        let mut rules = ranks.chain(self.alphas.iter().map(|(rules, _)| rules));
+        let rules = ranks.chain(self.alphas.iter().map(|(rules, _)| rules));
         let mut key = module;
-        while let Some(next) = rules.next() {
+        for next in rules {
             if next.old.matches(module)? {
                 key = &next.key;
                 break;

@@ -137,8 +137,10 @@ impl<T> Slots<T> {
                 (false, false) => waited(slot.progress) >= FIRST_REQUEST,
             }
         };
-        let expired = self.open.extract_if(.., |_, slot| over(slot));
-        expired.map(|(_, slot)| slot.what).collect()
+        let expired = self.open.iter().filter(|(_, slot)| over(slot));
+        let expired: Vec<Number> = expired.map(|(number, _)| *number).collect();
+        let out = expired.iter().filter_map(|it| self.open.remove(it));
+        out.map(|slot| slot.what).collect()
     }
 }
 

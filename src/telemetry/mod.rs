@@ -21,7 +21,7 @@ mod tensorboard;
 mod tests;
 
 pub use event_log::EventLog;
-pub use exporter::Exporter;
+pub use exporter::{Exporter, StartError};
 pub use lanes::SharedLanes;
 pub use observer::{MetricsObserver, RunInfo};
 pub use sampler::Sampler;

@@ -49,7 +49,10 @@ pub fn log_panics() {
 }
 
 fn tell(info: &PanicHookInfo<'_>) {
-    let text = info.payload_as_str().unwrap_or("(no message)");
+    let payload = info.payload();
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let text = text.unwrap_or("(no message)");
     let place = info.location().map(ToString::to_string).unwrap_or_default();
     tracing::error!("panicked at {place}: {}", without_stack_trace(text));
     tracing::debug!("panicked at {place}: {text}");

@@ -73,6 +73,31 @@ fn a_model_is_fetched_once_and_then_found_offline() {
 }
 
 #[test]
+fn what_changes_a_models_tokens_comes_with_it_and_a_cache_without_it_is_completed() {
+    let beside = ["tokenizer_config.json", "added_tokens.json"];
+    let mut repository = model();
+    for file in beside {
+        repository = repository.with(file, b"{}".to_vec());
+    }
+    let (server, cache) = (HubServer::start(repository), tempfile::tempdir().unwrap());
+    let hub = hub(&server, &cache);
+    let folder = hub.model("crew/tiny-bert").unwrap();
+    assert!(beside.iter().all(|file| folder.join(file).exists()));
+    // As a version left it that fetched three files.
+    beside
+        .iter()
+        .for_each(|file| fs::remove_file(folder.join(file)).unwrap());
+    assert_eq!(offline(&hub).model("crew/tiny-bert").unwrap(), folder);
+    let away = Hub {
+        offline: false,
+        ..offline(&hub)
+    };
+    assert_eq!(away.model("crew/tiny-bert").unwrap(), folder);
+    assert_eq!(hub.model("crew/tiny-bert").unwrap(), folder);
+    assert!(beside.iter().all(|file| folder.join(file).exists()));
+}
+
+#[test]
 fn a_tasks_data_is_fetched_and_loaded() {
     let (server, cache) = (HubServer::start(glue()), tempfile::tempdir().unwrap());
     let hub = hub(&server, &cache);

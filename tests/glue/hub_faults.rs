@@ -11,7 +11,7 @@ use crate::hub_repository::{Fault, Repository};
 use crate::hub_server::HubServer;
 
 const NAME: &str = "crew/tiny-bert";
-const WEIGHTS: [u8; 100_000] = [7; 100_000];
+static WEIGHTS: [u8; 100_000] = [7; 100_000];
 
 /// The server of a model with weights that are told apart by their place, and a cache.
 struct Setting {

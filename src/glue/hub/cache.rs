@@ -4,6 +4,7 @@
 //! models--OWNER--NAME/blobs/ETAG                   the content of files
 //! models--OWNER--NAME/snapshots/COMMIT/FILE        links to it
 //! models--OWNER--NAME/refs/main                    the commit that the branch is at
+//! models--OWNER--NAME/.no_exist/COMMIT/FILE        empty: the commit has no such file
 //! .locks/models--OWNER--NAME/ETAG.lock             held by whom fetches that content
 //! ```
 
@@ -14,6 +15,8 @@ use std::path::{Component, Path, PathBuf};
 
 use super::client::Kind;
 use super::names::{Commit, ETag, FileName};
+
+const ABSENT: &str = ".no_exist";
 
 /// One repository's part of a cache.
 #[derive(Debug)]
@@ -44,6 +47,19 @@ impl RepositoryCache {
     pub fn snapshot_of(&self, branch: &str) -> Option<PathBuf> {
         let text = fs::read_to_string(self.root().join("refs").join(branch)).ok()?;
         Some(self.snapshot(&Commit::parse(text.trim())?))
+    }
+
+    /// Whether it is known that a commit, whose folder this is, has a file or has it not.
+    pub fn knows(&self, snapshot: &Path, file: &str) -> bool {
+        let commit = snapshot.file_name().unwrap_or_default();
+        let absent = self.root().join(ABSENT).join(commit).join(file);
+        snapshot.join(file).exists() || absent.exists()
+    }
+
+    /// Notes that a commit has no such file.
+    pub fn note_absent(&self, commit: &Commit, file: &str) -> io::Result<()> {
+        let folder = self.folder(&Path::new(ABSENT).join(commit.as_str()))?;
+        fs::write(folder.join(file), "")
     }
 
     /// Notes the commit that a branch is at.

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use self::cache::RepositoryCache;
 use self::client::{Client, Failure, Kind};
 use self::download::Download;
-use self::names::{FileName, is_repository, shown};
+use self::names::{Commit, FileName, is_repository, shown};
 use super::error::GlueError;
 use super::source;
 use super::task::Task;
@@ -34,6 +34,13 @@ const MAIN: &str = "main";
 
 /// The files that make a model.
 const MODEL_FILES: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];
+
+/// The files that change what `tokenizer.json` says, where a model has them.
+const TOKENIZER_FILES: [&str; 3] = [
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+];
 
 /// Fetches a model by the environment's settings; see [`Hub::model`].
 ///
@@ -65,7 +72,8 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// The folder of a model with `config.json`, `tokenizer.json` and `model.safetensors`.
+    /// The folder of a model with `config.json`, `tokenizer.json` and `model.safetensors`, and with
+    /// what else decides on its tokens, where it has that.
     ///
     /// # Errors
     /// When the name is none of the hub's, the hub does not have the files or cannot be reached, or
@@ -77,20 +85,42 @@ impl Hub {
             return Err(failed(name)(wrong.to_owned()));
         }
         let cache = RepositoryCache::new(&self.cache, Kind::Model, name);
-        if let Some(snapshot) = cache.snapshot_of(MAIN)
-            && MODEL_FILES.iter().all(|file| snapshot.join(file).exists())
+        let cached = cache.snapshot_of(MAIN);
+        let cached = cached.filter(|it| MODEL_FILES.iter().all(|file| it.join(file).exists()));
+        if let Some(snapshot) = &cached
+            && (self.offline || TOKENIZER_FILES.iter().all(|it| cache.knows(snapshot, it)))
         {
-            return Ok(snapshot);
+            return Ok(snapshot.clone());
         }
-        self.fetch(Kind::Model, name, &cache, |available| {
-            let missing = MODEL_FILES
-                .iter()
-                .find(|file| !available.iter().any(|it| it == *file));
-            match missing {
-                Some(file) => Err(format!("it has no {file}; it has {}", some_of(available))),
-                None => Ok(MODEL_FILES.map(str::to_owned).to_vec()),
+        let fetched = self.fetch(Kind::Model, name, &cache, |available| {
+            let has = |file: &&str| available.iter().any(|it| it == file);
+            if let Some(file) = MODEL_FILES.iter().find(|file| !has(file)) {
+                return Err(format!("it has no {file}; it has {}", some_of(available)));
             }
-        })
+            let beside = TOKENIZER_FILES.into_iter().filter(|file| has(file));
+            let wanted = MODEL_FILES.into_iter().chain(beside);
+            Ok(wanted.map(str::to_owned).collect())
+        });
+        match (fetched, cached) {
+            (Ok((snapshot, commit)), _) => {
+                for file in TOKENIZER_FILES {
+                    if !snapshot.join(file).exists() {
+                        let noted = cache.note_absent(&commit, file);
+                        noted.map_err(GlueError::io("write", &self.cache))?;
+                    }
+                }
+                Ok(snapshot)
+            }
+            // An earlier version fetched three files, and the hub is out of reach by now.
+            (Err(error), Some(snapshot)) => {
+                tracing::warn!(
+                    "{error}; the copy in the cache is used, which may lack some of {}",
+                    TOKENIZER_FILES.join(", ")
+                );
+                Ok(snapshot)
+            }
+            (Err(error), None) => Err(error),
+        }
     }
 
     /// The folder of a task's Parquet files.
@@ -104,7 +134,7 @@ impl Hub {
             return Ok(folder);
         }
         let prefix = format!("{}/", task.name());
-        let snapshot = self.fetch(Kind::Dataset, GLUE, &cache, |available| {
+        let (snapshot, _) = self.fetch(Kind::Dataset, GLUE, &cache, |available| {
             let is_wanted =
                 |file: &&String| file.starts_with(&prefix) && file.ends_with(".parquet");
             let wanted: Vec<String> = available.iter().filter(is_wanted).cloned().collect();
@@ -117,14 +147,15 @@ impl Hub {
         Ok(snapshot.join(task.name()))
     }
 
-    /// Fetches the files that `choose` takes of a repository's, all of one commit.
+    /// Fetches the files that `choose` takes of a repository's, all of one commit; gives their
+    /// folder and the commit.
     fn fetch(
         &self,
         kind: Kind,
         name: &str,
         cache: &RepositoryCache,
         choose: impl FnOnce(&[String]) -> Result<Vec<String>, String>,
-    ) -> Result<PathBuf, GlueError> {
+    ) -> Result<(PathBuf, Commit), GlueError> {
         let failed = failed(name);
         if self.offline {
             let cache = self.cache.display();
@@ -164,7 +195,7 @@ impl Hub {
         cache
             .set_branch(MAIN, &listing.commit)
             .map_err(GlueError::io("write", &self.cache))?;
-        Ok(snapshot)
+        Ok((snapshot, listing.commit))
     }
 }
 

@@ -46,7 +46,10 @@ fn escaped(bytes: &[u8]) -> String {
 pub(super) fn for_directive(name: &str) -> String {
     let unusable = |c: char| c.is_control() || matches!(c, '"' | '\\' | '/' | '%');
     let mut usable = name.trim().replace(unusable, "-");
-    usable.truncate(usable.floor_char_boundary(NAME));
+    let end = (0..=NAME).rev().find(|at| usable.is_char_boundary(*at));
+    if usable.len() > NAME {
+        usable.truncate(end.unwrap_or(0));
+    }
     let usable = usable.trim();
     format!("\"{}\"", if usable.is_empty() { "regatta" } else { usable })
 }
