@@ -56,7 +56,8 @@ fn a_checkpoint_that_is_not_whole_is_an_error_of_the_model() {
         let name = "roberta.encoder.layer.0.output.dense.weight";
         tensors.0.get_mut(name).unwrap().values_mut()[193] = f32::NAN;
     };
-    let changes: [(fn(&mut TensorMap), &str); 4] = [
+    type Change = fn(&mut TensorMap);
+    let changes: [(Change, &str); 4] = [
         (missing, "there is no tensor roberta.encoder.layer.1."),
         (wrapped, "named behind \"module.\""),
         (misshapen, "of shape [2, 96] where it says [1, 96]"),

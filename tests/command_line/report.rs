@@ -214,7 +214,7 @@ fn with_seconds(text: &str, number: &str) -> String {
     for part in parts {
         let value = part.trim_start();
         let is_number = value.starts_with(|c: char| c.is_ascii_digit() || c == '-');
-        let end = value.find(|c| matches!(c, ',' | '}' | '\n')).unwrap();
+        let end = value.find([',', '}', '\n']).unwrap();
         changed += key;
         changed += if is_number { number } else { &value[..end] };
         changed += &value[end..];
