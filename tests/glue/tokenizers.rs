@@ -382,7 +382,7 @@ fn a_token_that_the_model_does_not_embed_is_refused_where_a_text_holds_it() {
     for part in [
         "example 2 of the train split",
         "\"<new>\"",
-        &format!("is {vocabulary}"),
+        &format!("token {vocabulary}"),
     ] {
         assert!(refusal.contains(part), "{refusal}");
     }
