@@ -66,7 +66,11 @@ pub fn load(
         return Err(problems);
     };
     let (flags, out) = as_text(flags, &mut problems);
-    for (key, value) in scenario::to_table(&flags) {
+    let flags = scenario::checked_table(&flags).unwrap_or_else(|wrong| {
+        problems.report_input(wrong);
+        toml::Table::new()
+    });
+    for (key, value) in flags {
         let written = flag_value(&value);
         problems.origins_mut().note(&key, Origin::Flag, written);
         table.insert(key, value);

@@ -12,7 +12,7 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::problems::{Origin, Problems};
 use super::script::Script;
-use super::settings::Settings;
+use super::settings::{MOST_WHOLE, Settings};
 use super::tables::{self, Refused};
 
 /// Names of the tables beside the flat settings.
@@ -192,7 +192,8 @@ pub(super) fn setting(
     let table = DeTable::from_iter([(key.clone(), value.clone())]);
     let table = Spanned::new(value.span(), table);
     match Settings::deserialize(table.into_deserializer()) {
-        Ok(setting) => Ok(to_table(&setting)),
+        Ok(setting) => checked_table(&setting)
+            .map_err(|wrong| (value.span().start, format!("{name}: {wrong}"))),
         Err(error) => {
             let span = error.span().unwrap_or(value.span());
             let wrong = format!("{name}: {}", plain_words(error.message()));
@@ -201,7 +202,14 @@ pub(super) fn setting(
     }
 }
 
-/// The settings that are set, as a TOML table.
+/// The settings that are set, as a TOML table, or why there is none.
+pub(super) fn checked_table(settings: &Settings) -> Result<toml::Table, String> {
+    // Whole numbers are all that could be wrong: TOML has them with a sign.
+    toml::Table::try_from(settings)
+        .map_err(|_| format!("a whole number is at most {MOST_WHOLE}, the largest that TOML has"))
+}
+
+/// The settings that are set, as a TOML table. To be called for a plan's, which have been one.
 pub(super) fn to_table(settings: &Settings) -> toml::Table {
     toml::Table::try_from(settings).unwrap_or_else(|error| not_toml(&error))
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,14 @@ const TRAINING: &str = "Training";
 pub(super) const DEVICES: &str = "Devices";
 const SIMULATION: &str = "Simulation";
 pub(super) const OUTPUT: &str = "Output";
+
+/// The largest whole number that TOML has, in which settings are recorded.
+pub(super) const MOST_WHOLE: u64 = i64::MAX as u64;
+
+/// Reads a whole number that can be recorded.
+fn whole() -> RangedU64ValueParser {
+    RangedU64ValueParser::new().range(..=MOST_WHOLE)
+}
 
 /// How the adapted layers are parametrised.
 #[derive(
@@ -179,10 +188,10 @@ pub struct Settings {
     #[arg(long, help_heading = DATA, value_name = "N")]
     pub num_clients: Option<u32>,
     /// Take the first N training examples only [default: all]
-    #[arg(long, help_heading = DATA, value_name = "N")]
+    #[arg(long, help_heading = DATA, value_name = "N", value_parser = whole())]
     pub limit_train: Option<u64>,
     /// Take the first N validation examples only [default: all]
-    #[arg(long, help_heading = DATA, value_name = "N")]
+    #[arg(long, help_heading = DATA, value_name = "N", value_parser = whole())]
     pub limit_eval: Option<u64>,
 
     /// Folder of a Hugging Face snapshot, or a name on the hub; random:NAME or random:CONFIG.json
@@ -231,7 +240,7 @@ pub struct Settings {
     #[arg(long, help_heading = ADAPTER, value_name = "P")]
     pub vera_dropout: Option<f64>,
     /// Seed of the frozen projections that VeRA and SORF-VeRA share over layers [default: 0]
-    #[arg(long, help_heading = ADAPTER, value_name = "SEED")]
+    #[arg(long, help_heading = ADAPTER, value_name = "SEED", value_parser = whole())]
     pub projection_prng_key: Option<u64>,
     /// Save these projections with the adapter [default: true]
     #[arg(long, help_heading = ADAPTER)]
@@ -240,7 +249,7 @@ pub struct Settings {
     #[arg(long, help_heading = ADAPTER)]
     pub rsvera: Option<bool>,
     /// Seed of SORF-VeRA's orthogonal matrices [default: 0]
-    #[arg(long, help_heading = ADAPTER, value_name = "SEED")]
+    #[arg(long, help_heading = ADAPTER, value_name = "SEED", value_parser = whole())]
     pub sorf_seed: Option<u64>,
     /// Initialise so that the adapter starts at zero; false: at random, for tests
     /// [default: true]
@@ -315,7 +324,7 @@ pub struct Settings {
     #[arg(long, help_heading = TRAINING, value_name = "N")]
     pub eval_every: Option<u32>,
     /// Seed of everything random [default: 42]
-    #[arg(long, help_heading = TRAINING)]
+    #[arg(long, help_heading = TRAINING, value_parser = whole())]
     pub seed: Option<u64>,
 
     /// GPU of the server [default: 0 where there is CUDA, else the CPU]

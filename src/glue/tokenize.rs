@@ -1,5 +1,6 @@
 //! From texts to token ids, by the model's own `tokenizer.json`.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use tokenizers::Tokenizer;
@@ -50,7 +51,9 @@ impl TextEncoder {
     /// # Errors
     /// As [`TextEncoder::from_model_dir`].
     pub fn new(path: &Path, limits: &Limits, max_seq_length: usize) -> Result<Self, GlueError> {
-        let read = ModelTokenizer::read(path, limits.tokenizer_class.as_deref())?;
+        let read = guarded(path, || {
+            ModelTokenizer::read(path, limits.tokenizer_class.as_deref())
+        })?;
         check_vocabulary(&read.tokenizer, limits, path)?;
         let max_length = read
             .max_length
@@ -141,9 +144,11 @@ impl TextEncoder {
         let mut tokens = Tokens::default();
         let texts: Vec<_> = split.iter().map(|it| (it.text_a, it.text_b)).collect();
         for chunk in texts.chunks(CHUNK) {
-            let encoded = self.encoder.encode(chunk).map_err(|error| {
-                let message = format!("it cannot encode a text: {error}");
-                self.unusable(message)
+            let encoded = guarded(&self.path, || {
+                self.encoder.encode(chunk).map_err(|error| {
+                    let message = format!("it cannot encode a text: {error}");
+                    self.unusable(message)
+                })
             })?;
             for example in encoded {
                 tokens.ids.extend_from_slice(&example.ids);
@@ -186,6 +191,17 @@ impl TextEncoder {
             message,
         }
     }
+}
+
+/// Calls the `tokenizers` library, which asserts some of what a damaged file may break. Nothing of
+/// what `work` changes is used after a panic.
+fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, GlueError>) -> Result<T, GlueError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(GlueError::Model {
+            path: path.to_owned(),
+            message: "it is damaged, or not a tokenizer that can be used".to_owned(),
+        })
+    })
 }
 
 fn read_limits(dir: &Path) -> Result<Limits, GlueError> {

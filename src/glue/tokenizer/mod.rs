@@ -52,12 +52,13 @@ impl ModelTokenizer {
             path: path.to_owned(),
             message: format!("not a tokenizer: {error}"),
         };
+        // Before the library, which takes for granted that what it is given is JSON.
+        let stored: Stored = serde_json::from_slice(&bytes).map_err(|it| unusable(it.into()))?;
         let mut tokenizer = Tokenizer::from_bytes(&bytes).map_err(unusable)?;
         let arguments = Arguments::read(path)?;
         refuse_unsupported(&arguments)?;
         let class = class_of(path, &arguments, default_class)?;
 
-        let stored: Stored = serde_json::from_slice(&bytes).map_err(|it| unusable(it.into()))?;
         let padding = tokenizer.get_padding().map(|it| it.pad_token.as_str());
         let tokens = added::added_tokens(&stored, padding, &arguments, class)?;
         let order: Vec<&str> = stored

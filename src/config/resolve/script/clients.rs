@@ -77,7 +77,8 @@ impl Resolver<'_> {
                 "from 0 to 1",
             );
             total += share;
-            let upto = (total * f64::from(num_clients)).round() as usize;
+            // A share below 0, or NaN, was reported; it gives nobody back.
+            let upto = ((total * f64::from(num_clients)).round() as usize).max(taken);
             if upto > free.len() {
                 let key = format!("clients.{name}.share");
                 let wrong =
