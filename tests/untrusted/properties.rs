@@ -74,7 +74,8 @@ fn a_damaged_tokenizer_never_panics_and_is_named_in_its_error() {
 
 #[test]
 fn damaged_files_beside_a_tokenizer_never_panic_and_are_named_in_their_error() {
-    let cases: [(fn(&[u8]) -> bool, &str); 3] = [
+    type Reader = fn(&[u8]) -> bool;
+    let cases: [(Reader, &str); 3] = [
         (readers::tokenizer_config, samples::TOKENIZER_CONFIG),
         (readers::special_tokens, samples::SPECIAL_TOKENS),
         (readers::added_tokens, samples::ADDED_TOKENS),
