@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use regatta::glue::Task;
 use serde_json::Value;
 
 /// The folder beside the project, where a developer may keep models, data and reference values.
@@ -23,7 +24,7 @@ fn json(path: &Path) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// Every case of every `trajectory-*` folder whose model is at hand.
+/// Every case of every `trajectory-*` folder whose task is one of GLUE's and whose model is at hand.
 fn cases() -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(golden()) else {
         return Vec::new();
@@ -36,7 +37,13 @@ fn cases() -> Vec<PathBuf> {
     let mut cases: Vec<PathBuf> = trajectories
         .flat_map(|folder| std::fs::read_dir(folder).unwrap())
         .map(|entry| entry.unwrap().path())
-        .filter(|case| model(&json(&case.join("run.json"))).is_dir())
+        .filter(|case| case.join("run.json").is_file())
+        .filter(|case| {
+            let run = json(&case.join("run.json"));
+            // Other tasks' are for models that are not known yet.
+            let known = run["task"].as_str().unwrap().parse::<Task>().is_ok();
+            known && model(&run).is_dir()
+        })
         .collect();
     cases.sort();
     cases
