@@ -123,6 +123,17 @@ fn assert_near(what: &str, got: &Value, want: &Value, tolerance: f64) {
     );
 }
 
+/// How near a round's losses have to be. Which last bits a product has depends on the processor, and
+/// AdamW at a rate of 1e-2 makes a difference in them some twenty times as large each round: 4e-6,
+/// 7e-5 and 1.5e-3 where it was largest. So the first rounds tell more than the last.
+fn tolerance(round: u64) -> f64 {
+    match round {
+        1 => 5e-5,
+        2 => 5e-4,
+        _ => 3e-3,
+    }
+}
+
 #[test]
 fn golden_trajectories_are_reproduced_round_by_round() {
     let cases = cases();
@@ -143,16 +154,17 @@ fn golden_trajectories_are_reproduced_round_by_round() {
         let expected = expected.as_array().unwrap();
         assert_eq!(rounds.len(), expected.len(), "{name}: rounds");
         for (got, want) in rounds.iter().zip(expected) {
+            let tolerance = tolerance(want["round"].as_u64().unwrap());
             let what = |what: &str| format!("{name}, round {}, {what}", want["round"]);
             for (i, loss) in want["client_loss"].as_array().unwrap().iter().enumerate() {
                 let own = &got["clients"][i]["loss"];
-                assert_near(&what(&format!("loss of client {i}")), own, loss, 1e-3);
+                assert_near(&what(&format!("loss of client {i}")), own, loss, tolerance);
             }
             assert_near(
                 &what("evaluation loss"),
                 &got["eval"]["loss"],
                 &want["eval_loss"],
-                1e-3,
+                tolerance,
             );
             // One example of 200 near the boundary may fall either way.
             let accuracy = &got["eval"]["accuracy"];
