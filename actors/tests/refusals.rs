@@ -11,8 +11,8 @@ use regatta_actors::plan::*;
 use regatta_actors::record::Outcome::{self, Folded, Refused};
 use regatta_actors::run::{RunError, RunOutcome};
 
-/// Every update of these rounds is spoilt.
-fn spoilt(from: u32, to: u32) -> Fault {
+/// Every update of these rounds is corrupted.
+fn corrupted(from: u32, to: u32) -> Fault {
     let corruption = Corruption::Nan;
     Fault::new(FaultKind::CorruptUpdate { corruption }).in_rounds(from, to)
 }
@@ -39,7 +39,7 @@ fn outcomes(events: &Events, round: u32) -> Vec<Outcome> {
 
 #[test]
 fn rounds_in_which_all_is_refused_leave_the_state_and_are_counted() {
-    let plan = with(5, vec![spoilt(2, 3)]);
+    let plan = with(5, vec![corrupted(2, 3)]);
     let (result, events) = run(plan, Toy::default());
     assert_eq!(result.unwrap().rounds_refused, 2);
     let rounds = events.rounds();
@@ -61,7 +61,7 @@ fn all_refused(rounds: u32) -> RunError {
 
 #[test]
 fn a_run_in_which_all_is_refused_ends_with_an_error_in_its_ledger_too_and_replays() {
-    let plan = with(3, vec![spoilt(1, 3)]);
+    let plan = with(3, vec![corrupted(1, 3)]);
     let folder = Record::new();
     let result = folder.record(plan.clone(), Toy::default());
     assert_eq!(result, Err(all_refused(3)));
@@ -114,13 +114,16 @@ fn such_a_run_does_not_finish_its_folder_and_one_update_is_enough() {
             finished.load(std::sync::atomic::Ordering::SeqCst),
         )
     };
-    assert_eq!(ends(vec![spoilt(1, 3)]), (false, 0));
-    assert_eq!(ends(vec![spoilt(1, 2), spoilt(3, 3).on([0, 2])]), (true, 1));
+    assert_eq!(ends(vec![corrupted(1, 3)]), (false, 0));
+    assert_eq!(
+        ends(vec![corrupted(1, 2), corrupted(3, 3).on([0, 2])]),
+        (true, 1)
+    );
 }
 
 #[test]
 fn it_is_resumed_from_a_sound_checkpoint_to_the_same_end() {
-    let plan = with(4, vec![spoilt(1, 4)]);
+    let plan = with(4, vec![corrupted(1, 4)]);
     let folder = Record::new();
     folder.record(plan.clone(), Toy::default()).unwrap_err();
     let ledger = folder.ledger();
@@ -143,7 +146,7 @@ fn it_is_resumed_from_a_sound_checkpoint_to_the_same_end() {
 #[test]
 fn what_was_folded_and_refused_before_a_kill_is_remembered() {
     // Only the first round folds anything.
-    let plan = with(4, vec![spoilt(2, 4)]);
+    let plan = with(4, vec![corrupted(2, 4)]);
     let whole = Record::new().record(plan.clone(), Toy::default()).unwrap();
     assert_eq!(whole.rounds_refused, 3);
     let events = play(plan.clone()).recorded().len();
@@ -158,9 +161,12 @@ fn what_was_folded_and_refused_before_a_kill_is_remembered() {
 fn a_server_that_crashes_remembers_it_too() {
     let crash = FaultKind::ServerCrash { downtime: 1.0 };
     let crash = Fault::new(crash).in_rounds(3, 3);
-    let (result, _) = run(with(3, vec![spoilt(1, 3), crash.clone()]), Toy::default());
+    let (result, _) = run(
+        with(3, vec![corrupted(1, 3), crash.clone()]),
+        Toy::default(),
+    );
     assert_eq!(result, Err(all_refused(3)));
-    let (result, _) = run(with(3, vec![spoilt(2, 3), crash]), Toy::default());
+    let (result, _) = run(with(3, vec![corrupted(2, 3), crash]), Toy::default());
     assert_eq!(result.unwrap().rounds_refused, 2);
 }
 
@@ -220,7 +226,7 @@ fn examples_seen_in_several_epochs_count_as_often() {
 }
 
 #[test]
-fn a_loss_that_is_no_number_spoils_no_mean_and_no_ledger() {
+fn a_loss_that_is_no_number_gets_into_no_mean_and_no_ledger() {
     for loss in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, -1e300] {
         let (result, events) = run(with(2, vec![]), liar(Lie::loss(loss)));
         result.unwrap();

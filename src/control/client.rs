@@ -53,7 +53,8 @@ pub fn ask(address: SocketAddr, token: Option<&Token>, ask: Ask) -> Result<Reply
                     reply => Ok(reply),
                 };
             }
-            // A run that closes a connection without a reply has heard nothing over it.
+            // As a rule, a run that closes a connection without a reply has heard nothing over it.
+            // If it has, nothing changes: a command that is given twice does what it does once.
             Err(error) if closed(&error) && Instant::now() + PAUSE < deadline => {
                 thread::sleep(PAUSE);
             }

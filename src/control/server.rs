@@ -122,8 +122,11 @@ impl Desk {
 
     async fn attend(self: Arc<Self>, mut connection: Connection) -> io::Result<()> {
         let reply = match read_line(&mut connection).await? {
-            // The run is waited for, which others need not do.
-            Some(line) => tokio::task::spawn_blocking(move || self.answer(&line)).await?,
+            // The run is waited for: others need not do so, nor take the connection's place.
+            Some(line) => {
+                let _held = connection.place().hold();
+                tokio::task::spawn_blocking(move || self.answer(&line)).await?
+            }
             None => Reply::Error(format!("a request is one line of at most {LONGEST} bytes")),
         };
         let mut reply = serde_json::to_vec(&reply)?;

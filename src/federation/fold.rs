@@ -2,7 +2,7 @@
 //!
 //! An update is checked as it comes; the state that an aggregation makes, before it becomes the
 //! server's. Where that is not [sound](crate::aggregate::sound), updates are refused, the largest
-//! first, and the rest is aggregated anew, as if the others had never come.
+//! first, and the rest is aggregated again, as if the others had never come.
 
 use std::sync::Arc;
 
