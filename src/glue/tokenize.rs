@@ -26,7 +26,8 @@ pub struct TextEncoder {
     path: PathBuf,
     /// Whether the model is told which text a token belongs to.
     token_types: bool,
-    /// Of the tokenizer's files and the length: all that tokens depend on besides the texts.
+    /// Of the tokenizer's files, the length and whether there are types: all that tokens depend on
+    /// besides the texts.
     digest: blake3::Hash,
 }
 
@@ -80,14 +81,16 @@ impl TextEncoder {
             );
         }
 
+        let token_types = read.token_types && limits.token_types.is_some();
         let mut hasher = blake3::Hasher::new();
         hasher.update(&(max_length as u64).to_le_bytes());
+        hasher.update(&[u8::from(token_types)]);
         hasher.update(read.digest.as_bytes());
         Ok(Self {
             encoder,
             limits: limits.clone(),
             path: path.to_owned(),
-            token_types: read.token_types && limits.token_types.is_some(),
+            token_types,
             digest: hasher.finalize(),
         })
     }
@@ -101,7 +104,7 @@ impl TextEncoder {
     /// Encodes a split, on all cores. The result depends on the texts alone.
     ///
     /// # Errors
-    /// When the tokenizer cannot encode a text.
+    /// When the tokenizer cannot encode a text, or gives what the model does not embed.
     pub fn encode(&self, split: &Split) -> Result<EncodedSplit, GlueError> {
         let tokens = self.tokens(split)?;
         self.encoded(split, tokens)

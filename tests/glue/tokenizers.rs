@@ -397,6 +397,28 @@ fn a_token_that_the_model_does_not_embed_is_refused_where_a_text_holds_it() {
 }
 
 #[test]
+fn a_model_with_token_types_does_not_take_the_tokens_of_one_without_from_the_cache() {
+    let dir = folder("wordpiece", &json!({}), &json!({}));
+    let cache = tempfile::tempdir().unwrap();
+    let texts = split(&[("hello", Some("dog"))]);
+    let types = |token_types: Option<usize>| {
+        let limits = Limits {
+            model: "tiny".into(),
+            vocabulary: 60_000,
+            token_types,
+            positions: 64,
+            pad_id: 0,
+            tokenizer_class: None,
+        };
+        let encoder = TextEncoder::new(&dir.path().join("tokenizer.json"), &limits, 32).unwrap();
+        let encoded = encoder.encode_cached(&texts, cache.path()).unwrap();
+        encoded.type_ids(0).to_vec()
+    };
+    assert!(types(None).iter().all(|kind| *kind == 0));
+    assert!(types(Some(2)).contains(&1));
+}
+
+#[test]
 fn each_file_beside_the_tokenizer_has_a_part_in_the_cache_key() {
     let cache = tempfile::tempdir().unwrap();
     let entries = || fs::read_dir(cache.path()).unwrap().count();
