@@ -37,7 +37,7 @@ pub struct Work {
 pub enum End {
     /// Its update was folded.
     Folded,
-    /// Its update came and was not folded: spoilt, or in a round that was skipped.
+    /// Its update came and was not folded: it was corrupt, or the round was skipped.
     Refused,
     /// The client dropped out; it is back in this round, if that was said.
     Dropped(Option<u32>),

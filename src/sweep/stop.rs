@@ -1,4 +1,4 @@
-//! Signals that end a sweep, and the run that goes on with it.
+//! Signals that end a sweep, and with it the run that it has started.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use signal_hook::iterator::Signals;
 use crate::telemetry::logging::LogFile;
 
 /// Listens for signals: Ctrl-C and SIGTERM end a sweep, and so does the end of its terminal
-/// (SIGHUP), unless it was told to outlive that (`nohup`), or has a log file to open anew.
+/// (SIGHUP), unless it was told to outlive that (`nohup`), or has a log file to reopen.
 #[derive(Debug)]
 pub struct Stop {
     signals: Signals,
@@ -40,7 +40,7 @@ impl Stop {
     }
 
     /// What came since the last look, as it is to be passed on to a run: one that is told to stop
-    /// in good order takes SIGTERM, and opens its log anew at SIGHUP.
+    /// in good order takes SIGTERM, and reopens its log at SIGHUP.
     pub(super) fn signals(&mut self) -> Vec<i32> {
         let mut signals: Vec<i32> = self.signals.pending().collect();
         if let Some(log) = self.log.as_ref().filter(|_| signals.contains(&SIGHUP)) {
