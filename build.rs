@@ -24,6 +24,8 @@ fn main() {
         return;
     }
     compile_shim(&lib.with_file_name("include"));
+    // Where `make install` puts a link to libtorch, as seen from the program there.
+    println!("cargo::rustc-link-arg=-Wl,-rpath,$ORIGIN/../lib/regatta/libtorch/lib");
     // A RUNPATH, so that `LD_LIBRARY_PATH` can put another libtorch (one with CUDA) in its place.
     println!("cargo::rustc-link-arg=-Wl,-rpath,{}", lib.display());
     // Nothing refers to libtorch.so itself, which is what brings CUDA in where it is there.
@@ -82,6 +84,9 @@ fn compiler(include: &Path) -> cc::Build {
         .cpp(true)
         .std("c++17")
         .warnings(false)
+        .debug(false)
+        // Headers include the operations that they use, rather than all two thousand.
+        .define("AT_PER_OPERATOR_HEADERS", None)
         .include(include)
         .include(include.join("torch/csrc/api/include"));
     build
