@@ -1,9 +1,7 @@
 //! Runs in which something fails: the run ends with an error that says what and where, and
 //! nothing is left running.
 
-mod common;
-
-use common::{Events, Toy, Trouble, plan, run};
+use crate::common::{Events, Toy, Trouble, plan, run};
 use regatta_actors::control;
 use regatta_actors::event::{Event, Observer};
 use regatta_actors::learner::LaneId;

@@ -2,11 +2,8 @@
 //!
 //! The fleet: three clients of 10, 11 and 12 examples that train 10 a second, so that a round
 //! takes 1, 1.1 and 1.2 s.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::{Events, STEPS, Toy, play, run};
+use crate::common::{self, Events, STEPS, Toy, play, run};
 use regatta_actors::event::{ClientState, Event};
 use regatta_actors::plan::*;
 use regatta_actors::record::Outcome::{self, *};

@@ -1,12 +1,9 @@
 //! Commands from outside survive what happens to the run that took them.
-#![allow(clippy::unwrap_used)]
-
-mod common;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{Record, Toy, Trouble, kill_resumed};
+use crate::common::{self, Record, Toy, Trouble, kill_resumed};
 use proptest::prelude::*;
 use regatta_actors::control::{Control, ControlCommand, ControlHandle, Unconfirmed, control};
 use regatta_actors::event::{Event, Observer};

@@ -2,11 +2,9 @@
 //!
 //! The fleet: client i has 10 + i examples and trains 10 a second, so it takes 1 + i/10 s.
 
-mod common;
-
 use std::collections::BTreeMap;
 
-use common::{Events, Toy, play, run};
+use crate::common::{self, Events, Toy, play, run};
 use regatta_actors::event::Event;
 use regatta_actors::learner::ClientId;
 use regatta_actors::plan::*;

@@ -1,11 +1,8 @@
 //! Runs that are killed, stopped, resumed, replayed and steered: the ledger stays the same.
-#![allow(clippy::unwrap_used)]
-
-mod common;
 
 use std::sync::Arc;
 
-use common::{Events, Record, Toy, Trouble, kill, run};
+use crate::common::{self, Events, Record, Toy, Trouble, kill, run};
 use regatta_actors::control;
 use regatta_actors::control::{ControlCommand, ControlHandle};
 use regatta_actors::event::{Event, Observer};

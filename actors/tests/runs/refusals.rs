@@ -1,9 +1,6 @@
 //! Updates that are refused, rounds in which all are, and runs in which nothing is ever folded.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::{Events, Lie, Record, STEPS, Toy, Trouble, plan, play, run};
+use crate::common::{self, Events, Lie, Record, STEPS, Toy, Trouble, plan, play, run};
 use regatta_actors::checkpoint::CheckpointStore;
 use regatta_actors::event::Event;
 use regatta_actors::ledger;

@@ -1,11 +1,9 @@
 //! Whole runs of the toy learner that meet no trouble.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
-use common::{STEPS, Toy, Trouble, plan, run};
+use crate::common::{STEPS, Toy, Trouble, plan, run};
 use regatta_actors::event::{ClientState, Event};
 use regatta_actors::learner::{ClientId, LaneId};
 use regatta_actors::plan::{Fault, FaultKind, Late, Profile, RoundPolicy};

@@ -1,11 +1,8 @@
 //! Properties of random scenarios.
-#![allow(clippy::unwrap_used)]
-
-mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::{Events, Record, Toy, run};
+use crate::common::{self, Events, Record, Toy, run};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree;

@@ -1,12 +1,10 @@
 //! Runs that are told to stop.
 
-mod common;
-
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 
-use common::{Events, Toy, Trouble, plan, wait_until};
+use crate::common::{Events, Toy, Trouble, plan, wait_until};
 use regatta_actors::control;
 use regatta_actors::control::{ControlCommand, ControlHandle};
 use regatta_actors::event::{ClientState, Event, Observer};

@@ -1,11 +1,9 @@
 //! What looks at the wall's clock: the watchdog, and runs by that clock.
 
-mod common;
-
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use common::{Record, Toy, Trouble, plan, play, run};
+use crate::common::{Record, Toy, Trouble, plan, play, run};
 use regatta_actors::control;
 use regatta_actors::event::Event;
 use regatta_actors::learner::{ClientId, LaneId};
