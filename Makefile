@@ -3,11 +3,13 @@
 # Variables: LIBTORCH=/path (use this libtorch), CUDA=0|1 (fetch it without or with CUDA),
 # PYTHON (for set-up), CARGO, ARGS (more arguments for `make run` and `make methods`; for
 # `make bench` the parts to measure; for `make survive` another scenario and its flags), TERMINAL=0
-# (`make check-monitoring` without the terminal client, which takes minutes to build).
+# (`make check-monitoring` without the terminal client, which takes minutes to build), PREFIX and
+# DESTDIR (where `make install` puts what it installs).
 
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 CARGO ?= cargo
+PREFIX ?= $(HOME)/.local
 SCENARIO ?= scenarios/quickstart.toml
 
 # Cargo runs build scripts in other folders, where a relative path leads nowhere.
@@ -31,12 +33,16 @@ setup: tools ## fetch what is missing: libtorch, a small model, a small data set
 	@$(PYTHON) -m setup
 
 .PHONY: build
-build: setup ## build target/release/regatta
-	$(CARGO) build --release
+build: tools ## build target/release/regatta, and fetch what is missing beside it
+	@CARGO="$(CARGO)" $(PYTHON) -m setup $(CARGO) build --release
 
 .PHONY: run
-run: setup ## train the quickstart: four clients, four domains (SCENARIO, ARGS)
+run: build ## train the quickstart: four clients, four domains (SCENARIO, ARGS)
 	$(CARGO) run --release -- run $(SCENARIO) $(ARGS)
+
+.PHONY: install
+install: build ## put program, completions and manual under PREFIX, by default ~/.local (PREFIX, DESTDIR)
+	sh setup/install.sh "$${CARGO_TARGET_DIR:-target}/release/regatta" "$(DESTDIR)" "$(abspath $(PREFIX))"
 
 .PHONY: methods
 methods: build ## compare all aggregation methods; writes benches/METHODS.md (ARGS)
@@ -48,11 +54,7 @@ bench: setup ## measure what the project claims, into benches/RESULTS.md; 37 min
 
 .PHONY: test
 test: lint-tools setup test-setup lint doc ## every check: formatting, clippy, docs and all tests
-	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-		set -ex; $(CARGO) nextest run --workspace; $(CARGO) test --workspace --doc; \
-	else \
-		set -ex; $(CARGO) test --workspace; \
-	fi
+	$(CARGO) test --workspace --no-fail-fast
 
 .PHONY: survive
 survive: build ## kill a run twenty times, resume it, compare the digests; some minutes

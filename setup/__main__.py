@@ -1,10 +1,17 @@
-"""`python3 -m setup`: everything that is missing. A second run finds nothing to do."""
+"""`python3 -m setup [COMMAND…]`: everything that is missing. A second run finds nothing to do.
+
+COMMAND, a build, is run as soon as there is what compiles need; the rest is fetched beside it.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import shlex
+import subprocess
 import sys
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from . import libtorch, model, reviews, uplot
@@ -13,25 +20,50 @@ from .errors import SetupError
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def main() -> int:
-    """Runs all steps, one set-up at a time."""
+def main(command: list[str]) -> int:
+    """Runs all steps, one set-up at a time, and the command; its exit status, if all else went well."""
     os.chdir(ROOT)
     Path("third_party").mkdir(exist_ok=True)
+    build = None
     try:
         with open("third_party/.lock", "w", encoding="utf-8") as lock:
             wait_for(lock)
-            for step in (libtorch.make, uplot.make, reviews.make, model.make):
-                step()
+            with crates(command):
+                run((libtorch.make, uplot.make))
+            build = subprocess.Popen(command) if command else None
+            run((reviews.make, model.make))
     except SetupError as error:
-        print(f"setup: {error}", file=sys.stderr)
-        return 1
+        return failed(build, f"{error}")
     except OSError as error:
-        print(f"setup: {error}. Set-up can be run again.", file=sys.stderr)
-        return 1
+        return failed(build, f"{error}. Set-up can be run again.")
     except KeyboardInterrupt:
         print("setup: interrupted; `make setup` goes on from what is complete", file=sys.stderr)
         return 130
-    return 0
+    return build.wait() if build else 0
+
+
+def run(steps: Iterable[Callable[[], None]]) -> None:
+    """Runs steps in turn."""
+    for step in steps:
+        step()
+
+
+def crates(command: list[str]) -> AbstractContextManager:
+    """Lets cargo download, beside what else is done, the crates that a command is to compile."""
+    if not command:
+        return nullcontext()
+    cargo = shlex.split(os.environ.get("CARGO") or "cargo")
+    # Not those of other systems. Where this fails the build does, which says why.
+    fetch = [*cargo, "fetch", "--quiet", "--target", "host-tuple"]
+    return subprocess.Popen(fetch, stderr=subprocess.DEVNULL)
+
+
+def failed(build: subprocess.Popen | None, message: str) -> int:
+    """Says why set-up failed, at the end: a build that was begun is not to be lost."""
+    if build:
+        build.wait()
+    print(f"setup: {message}", file=sys.stderr)
+    return 1
 
 
 def wait_for(lock) -> None:
@@ -44,4 +76,4 @@ def wait_for(lock) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,29 @@
+# Installs the program: install.sh PROGRAM DESTDIR PREFIX.
+#
+# libtorch, of half a gigabyte and more, stays where it is: PREFIX/lib/regatta/libtorch leads there,
+# and is the first place where an installed program looks.
+set -eu
+program=$1
+destination=$2$3
+
+libtorch=$(readlink -f third_party/libtorch)
+mkdir -p "$destination/bin" "$destination/lib/regatta"
+# In one step, for the program may be running.
+cp "$program" "$destination/bin/.regatta.new"
+mv -f "$destination/bin/.regatta.new" "$destination/bin/regatta"
+ln -sfn "$libtorch" "$destination/lib/regatta/libtorch"
+
+completions() {
+    mkdir -p "$destination/share/$2"
+    "$program" completions "$1" >"$destination/share/$2/$3"
+}
+completions bash bash-completion/completions regatta
+completions zsh zsh/site-functions _regatta
+completions fish fish/vendor_completions.d regatta.fish
+"$program" man --out "$destination/share/man/man1"
+
+echo "installed: $destination/bin/regatta, with libtorch in $libtorch"
+case ":$PATH:" in
+*":$3/bin:"*) ;;
+*) echo "$3/bin is not in PATH" ;;
+esac
