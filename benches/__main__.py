@@ -1,6 +1,6 @@
 """All benchmarks: `python -m benches [PART…]` measures, prints, and writes benches/RESULTS.md.
 
-Without PART, all of them, in 37 minutes on two cores, building included. A part that cannot be
+Without PART, all of them but build, in 37 minutes on two cores, building included. A part that cannot be
 measured says so in its section, and the others go on. What people wrote in RESULTS.md stays. Needs
 the files of `make setup`; `make bench` sees to them. The parts:
 """
@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benches import endurance, flower, lanes, machine, results, scale, upstream
+from benches import build, endurance, flower, lanes, machine, results, scale, upstream
 from benches.tools import CARGO, PROJECT, TARGET, Failed, call
 
 RESULTS = PROJECT / "benches" / "RESULTS.md"
@@ -49,8 +49,8 @@ def endurance_example() -> Path:
 def cargo_bench(name: str, *arguments: object) -> str:
     """The table that a bench of cargo's prints."""
     release()
-    # What the program sets for itself: threads that wait do not spin, and what is freed is kept.
-    own = {"OMP_WAIT_POLICY": "passive", "MALLOC_CONF": "dirty_decay_ms:-1"}
+    # What the program sets for itself: threads that wait do not spin.
+    own = {"OMP_WAIT_POLICY": "passive"}
     command = [*CARGO, "bench", "--bench", name, "--", *arguments]
     printed = call(command, env={**os.environ, **own})
     shown = " ".join([*(f"{name}={value}" for name, value in own.items()), *map(str, command)])
@@ -82,7 +82,14 @@ class Part:
     measure: Callable[[argparse.Namespace], str]
 
 
+# Measured when it is named: it takes as long as the others together, and depends on the network.
+BUILD = "build"
+
 PARTS = {
+    BUILD: Part(
+        "From nothing to a first round",
+        lambda given: build.measure(PROJECT, machine.commit(), given),
+    ),
     "upstream": Part(
         "Rounds, against transformers and peft",
         lambda given: upstream.measure(regatta(), given),
@@ -112,7 +119,8 @@ def section(name: str, arguments: argparse.Namespace, commit: str) -> tuple[str,
         traceback.print_exc()
         text, measured = f"Could not be measured. {type(error).__name__}: {error}", False
     seconds = time.monotonic() - begin
-    words = [name, *(upstream.flags(arguments) if name == "upstream" else [])]
+    flags = {"upstream": upstream.flags, BUILD: build.flags}.get(name, lambda _: [])
+    words = [name, *flags(arguments)]
     facts = [
         f"`make bench ARGS={shlex.quote(' '.join(words))}`, {datetime.date.today()}, commit {commit}",
         f"{machine.describe()}; {machine.rustc()}, {machine.torch()}; took {seconds:.0f} s.",
@@ -127,8 +135,9 @@ def parse() -> argparse.Namespace:
         epilog="\n".join(f"  {name:<12} {part.title}" for name, part in PARTS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("parts", nargs="*", metavar="PART", help="what to measure [all]")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="what to measure [all but build]")
     upstream.add_arguments(parser)
+    build.add_arguments(parser)
     arguments = parser.parse_args()
     unknown = [part for part in arguments.parts if part not in PARTS]
     if unknown:
@@ -143,7 +152,7 @@ def main() -> None:
     commit = machine.commit()
     titles = [part.title for part in PARTS.values()]
     failed = []
-    for name in arguments.parts or PARTS:
+    for name in arguments.parts or [part for part in PARTS if part != BUILD]:
         print(f"measuring {name}", file=sys.stderr, flush=True)
         text, measured = section(name, arguments, commit)
         print(f"## {PARTS[name].title}\n\n{text}\n", flush=True)

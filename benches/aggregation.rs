@@ -25,7 +25,7 @@ use regatta::adapter::{Adapter, LayerGroup, Population, initial_state, registry,
 use regatta::aggregate::{self, GlobalState, Round};
 use regatta::model::LinearLayer;
 use regatta::tensors::TensorMap;
-use regatta::torch;
+use regatta::{allocator, torch};
 use regatta_actors::random::Stream;
 use tch::{Device, Kind, Tensor};
 
@@ -56,6 +56,7 @@ const METHODS: [(&str, &str, u32); 3] = [
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    allocator::keep_what_is_freed();
     torch::use_threads(arguments.threads);
     let _guard = tch::no_grad_guard();
     let mut rows = Vec::new();

@@ -16,9 +16,9 @@ use regatta::glue::batch::{Batch, batches, epoch_order, group_by_length};
 use regatta::glue::source::LoadOptions;
 use regatta::glue::{EncodedSplit, Task, TextEncoder, load_with};
 use regatta::model::{Checkpoint, Classifier, Inputs, View, Weights};
-use regatta::torch;
 use regatta::train::Compute;
 use regatta::train::evaluate::predict;
+use regatta::{allocator, torch};
 use regatta_actors::random::StreamKey;
 use step::Bench;
 use table::{median, milliseconds, print};
@@ -56,6 +56,7 @@ struct Arguments {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    allocator::keep_what_is_freed();
     torch::use_threads(arguments.threads);
     let options = LoadOptions {
         limit_train: Some(arguments.examples),

@@ -13,7 +13,7 @@ mod table;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use regatta::torch;
+use regatta::{allocator, torch};
 use step::{Batch, Bench, products};
 use table::{median, milliseconds, print};
 
@@ -52,6 +52,7 @@ const CASES: [(&str, u32, bool); 6] = [
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    allocator::keep_what_is_freed();
     torch::use_threads(arguments.threads);
     let batch = Batch {
         rows: arguments.rows,

@@ -1,38 +1,30 @@
-//! The memory allocator of the whole process, libtorch's `malloc` included: jemalloc.
+//! The memory allocator of the whole process, libtorch's `malloc` included: mimalloc.
 //!
 //! A training step asks for hundreds of tensors of a few megabytes. The C library takes such pieces
-//! from the system and gives them back each time, to have their pages cleared anew; jemalloc, told
-//! by [`SETTINGS`] to keep what was freed, hands them out again.
+//! from the system and gives them back each time, to have their pages cleared anew; mimalloc, told
+//! by [`keep_what_is_freed`], hands them out again.
 
-use std::ffi::c_uint;
-use std::{fs, ptr};
+use std::fs;
 
 use crate::table::show_bytes;
 
 #[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What jemalloc reads from the environment when a program starts: the variable, and a value by
-/// which freed pages stay until [`give_back`].
-pub const SETTINGS: (&str, &str) = ("MALLOC_CONF", "dirty_decay_ms:-1");
+/// mimalloc's number for the milliseconds after which it gives freed pages back.
+const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
-/// jemalloc's number for all of its arenas.
-const ALL_ARENAS: c_uint = 4096;
+/// Freed pages stay until [`give_back`].
+pub fn keep_what_is_freed() {
+    // SAFETY: sets a number that is read atomically.
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 1_000_000_000) }
+}
 
 /// Gives memory that nobody uses back to the system: where work of another kind begins, whose pieces
 /// have other sizes.
 pub fn give_back() {
-    let command = format!("arena.{ALL_ARENAS}.purge\0");
-    // SAFETY: the name ends with NUL, and this command reads and writes no value.
-    let _code = unsafe {
-        tikv_jemalloc_sys::mallctl(
-            command.as_ptr().cast(),
-            ptr::null_mut(),
-            ptr::null_mut(),
-            ptr::null_mut(),
-            0,
-        )
-    };
+    // SAFETY: may be called at any time by any thread.
+    unsafe { libmimalloc_sys::mi_collect(true) }
 }
 
 /// Refuses what needs more memory than there could ever be, before it is asked for: a program that

@@ -4,8 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
 /// What libraries read from the environment when they are loaded, before `main`.
-const ENVIRONMENT: [(&str, &str); 3] = [
-    regatta::allocator::SETTINGS,
+const ENVIRONMENT: [(&str, &str); 2] = [
     // OpenMP's threads sleep while they wait; by default they spin, and take cores from lanes.
     ("OMP_WAIT_POLICY", "passive"),
     // cuBLAS has deterministic matrix products only with a workspace of its own.
@@ -19,6 +18,7 @@ fn main() -> ExitCode {
     {
         restart();
     }
+    regatta::allocator::keep_what_is_freed();
     regatta::ports::raise_limit();
     regatta::cli::main(std::env::args_os())
 }

@@ -6,9 +6,10 @@ use std::ffi::OsString;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use clap::builder::BoolishValueParser;
+use clap::builder::{BoolishValueParser, PossibleValuesParser};
 use clap::error::ErrorKind;
 use clap::{Arg, Args, Command as ClapCommand, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::Shell;
 
 use super::export::ExportArgs;
 use super::spelling::{normalise, not_text};
@@ -62,6 +63,28 @@ pub enum Command {
     Schema,
     /// Write a run's model in a form that other programs load
     Export(ExportArgs),
+    /// Print what a shell needs to complete this command line
+    Completions(CompletionsArgs),
+    /// Print the manual page of the program or of a subcommand
+    Man(ManArgs),
+}
+
+/// Which shell.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell that loads what is printed
+    pub shell: Shell,
+}
+
+/// Which page of the manual.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// The subcommand whose page is printed [default: the program's page]
+    #[arg(hide_possible_values = true)]
+    pub subcommand: Option<String>,
+    /// Write all pages into this folder instead, as regatta.1, regatta-run.1 and so on
+    #[arg(long, value_name = "DIR", conflicts_with = "subcommand")]
+    pub out: Option<PathBuf>,
 }
 
 /// A scenario file and flags that override it.
@@ -240,8 +263,14 @@ impl Cli {
 }
 
 /// The command line, with one rule for all switches: `--flag`, `--flag=true`, `--flag=false`.
-fn command() -> ClapCommand {
-    Cli::command().mut_subcommands(|subcommand| subcommand.mut_args(refine))
+pub(super) fn command() -> ClapCommand {
+    let command = Cli::command().mut_subcommands(|subcommand| subcommand.mut_args(refine));
+    let names: Vec<_> = command
+        .get_subcommands()
+        .map(|s| s.get_name().to_owned())
+        .collect();
+    let page = |argument: Arg| argument.value_parser(PossibleValuesParser::new(&names));
+    command.mut_subcommand("man", |man| man.mut_arg("subcommand", page))
 }
 
 fn refine(argument: Arg) -> Arg {

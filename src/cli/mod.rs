@@ -4,11 +4,13 @@ pub mod args;
 
 mod check;
 mod compare;
+mod completions;
 mod ctl;
 mod data;
 mod doctor;
 pub mod export;
 mod interrupt;
+mod man;
 mod replay;
 mod report;
 mod run;
@@ -71,6 +73,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Sweep(args) => sweep::sweep(args, log),
         Command::Schema => schema::schema(),
         Command::Export(args) => export::export(args),
+        Command::Completions(args) => completions::completions(args),
+        Command::Man(args) => man::man(args),
         Command::Doctor(args) => doctor::doctor(args),
     };
     match done {
