@@ -106,9 +106,10 @@ def of_commit(project: Path, commit: str, tests: bool) -> Times:
         call(["git", "checkout", "--quiet", commit], cwd=clone)
         environment = surroundings(Path(place))
         times.downloads = timed(["make", "setup"], clone, environment)
-        times.downloads += timed([*CARGO, "fetch", "--quiet"], clone, environment)
+        fetch = [*CARGO, "fetch", "--quiet", "--target", "host-tuple"]
+        times.downloads += timed(fetch, clone, environment)
         times.first_round = first_round(clone, environment)
-        times.units, times.total = units(clone / "target/cargo-timings/cargo-timing.html")
+        times.units, times.total = units(clone / "target" / "cargo-timings")
         shutil.rmtree(clone / "target")
         if tests:
             times.tests = timed(["make", "test"], clone, environment)
@@ -170,17 +171,26 @@ def first_round(clone: Path, environment: dict[str, str]) -> float:
             run.stdout.close()
 
 
-def units(page: Path) -> tuple[dict[str, float], tuple[float, int]]:
-    """Seconds of each unit of cargo's own timings by name, their sum and their number."""
-    found = re.search(r"const UNIT_DATA = (\[.*?\]);\n", page.read_text(encoding="utf-8"), re.DOTALL)
-    if not found:
-        raise Failed("cargo's timings are of a form that is not known here")
-    data = json.loads(found.group(1))
+def units(folder: Path) -> tuple[dict[str, float], tuple[float, int]]:
+    """Seconds of each unit by cargo's own timings, by name; their sum and their number.
+
+    Cargo writes a page a call; the one that compiled is the one with the most to tell.
+    """
     by_name: dict[str, float] = {}
-    for unit in data:
-        name = f"{unit['name']}{unit['target']}"
-        by_name[name] = by_name.get(name, 0.0) + unit["duration"]
-    return by_name, (sum(unit["duration"] for unit in data), len(data))
+    most: tuple[float, int] = (0.0, 0)
+    for page in folder.glob("cargo-timing-*.html"):
+        text = page.read_text(encoding="utf-8")
+        found = re.search(r"const UNIT_DATA = (\[.*?\]);\n", text, re.DOTALL)
+        if not found:
+            raise Failed(f"cargo's timings are of a form that is not known here: {page.name}")
+        data = json.loads(found.group(1))
+        total = sum(unit["duration"] for unit in data)
+        if total > most[0]:
+            most, by_name = (total, len(data)), {}
+            for unit in data:
+                name = f"{unit['name']}{unit['target']}"
+                by_name[name] = by_name.get(name, 0.0) + unit["duration"]
+    return by_name, most
 
 
 def seconds(time_: float | None) -> str:
