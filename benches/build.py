@@ -53,7 +53,9 @@ class Times:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of this part."""
     group = parser.add_argument_group("build")
-    group.add_argument("--before", metavar="COMMIT", help="measure this commit too, first")
+    group.add_argument(
+        "--before", metavar="COMMIT", help="measure this commit too, first, but for its tests"
+    )
     group.add_argument(
         "--no_tests", action="store_true", help="leave `make test` out, which takes longest"
     )
@@ -67,8 +69,8 @@ def flags(arguments: argparse.Namespace) -> list[str]:
 
 def measure(project: Path, commit: str, arguments: argparse.Namespace) -> str:
     """A table of the commands and one of the release build's slowest units."""
-    wanted = [arguments.before] if arguments.before else []
-    measured = [of_commit(project, commit, not arguments.no_tests) for commit in [*wanted, commit]]
+    measured = [of_commit(project, arguments.before, tests=False)] if arguments.before else []
+    measured.append(of_commit(project, commit, tests=not arguments.no_tests))
     header = ["commit", "downloads", "`make run` to its first round", "`make test`", "`cargo build` after a change"]
     rows = [
         [m.commit, seconds(m.downloads), seconds(m.first_round), seconds(m.tests), seconds(m.change)]
