@@ -133,7 +133,8 @@ def surroundings(place: Path) -> dict[str, str]:
     wrapper = place / "cargo-with-timings"
     wrapper.write_text(WRAPPER.format(cargo=shlex.join(CARGO)), encoding="utf-8")
     wrapper.chmod(0o755)
-    dropped = ("LIBTORCH", "CARGO_TARGET_DIR", "MAKEFLAGS", "MAKELEVEL")
+    # What this very run was asked for, by its make, is not asked of the clone's.
+    dropped = ("ARGS", "CARGO_TARGET_DIR", "LIBTORCH", "MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
     return {**kept, "CARGO_HOME": str(home), "CARGO": str(wrapper)}
 
