@@ -1,4 +1,4 @@
-//! `regatta man`: the manual, a page for the program and one for each subcommand.
+//! `regatta man`: the manual, a page for the program and for each subcommand.
 
 use std::fs;
 use std::path::Path;
@@ -9,6 +9,7 @@ use clap_mangen::Man;
 
 use super::args::{ManArgs, command};
 use crate::cli::terminal::say;
+use crate::files::write_atomically;
 
 /// Prints the page of the program or of a subcommand, or writes all of them into a folder.
 ///
@@ -42,25 +43,30 @@ fn page_name(subcommand: Option<&str>) -> String {
     }
 }
 
-/// The whole manual.
+/// The whole manual: the program's page, and those of subcommands and of theirs.
 fn pages() -> anyhow::Result<Vec<Page>> {
     let mut program = command().disable_help_subcommand(true);
     program.build();
-    let mut pages = vec![page(program.clone(), page_name(None))?];
-    for subcommand in program.get_subcommands() {
-        let name = page_name(Some(subcommand.get_name()));
-        let command = subcommand.clone().version(env!("CARGO_PKG_VERSION"));
-        pages.push(page(command, name)?);
-    }
+    let mut pages = Vec::new();
+    add(&program, "regatta", &mut pages)?;
     Ok(pages)
 }
 
-fn page(command: Command, name: String) -> anyhow::Result<Page> {
+/// Adds the page of a command, and those of its subcommands, to which it refers.
+fn add(command: &Command, name: &str, pages: &mut Vec<Page>) -> anyhow::Result<()> {
     let mut text = Vec::new();
-    let command = command.display_name(name.clone());
-    Man::new(command).render(&mut text)?;
-    let text = String::from_utf8(text)?;
-    Ok(Page { name, text })
+    let named = command.clone().display_name(name.to_owned());
+    let source = concat!("regatta ", env!("CARGO_PKG_VERSION"));
+    Man::new(named).source(source).render(&mut text)?;
+    pages.push(Page {
+        name: name.to_owned(),
+        text: String::from_utf8(text)?,
+    });
+    for subcommand in command.get_subcommands() {
+        let its_name = format!("{name}-{}", subcommand.get_name());
+        add(subcommand, &its_name, pages)?;
+    }
+    Ok(())
 }
 
 /// Writes each page as `NAME.1`.
@@ -68,7 +74,8 @@ fn write(pages: &[Page], folder: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     for page in pages {
         let path = folder.join(format!("{}.1", page.name));
-        fs::write(&path, &page.text).with_context(|| path.display().to_string())?;
+        write_atomically(&path, page.text.as_bytes())
+            .with_context(|| path.display().to_string())?;
     }
     Ok(())
 }
@@ -81,12 +88,38 @@ mod tests {
     fn the_program_and_every_subcommand_have_a_page_with_their_flags() {
         let pages = pages().unwrap();
         let text = |name: &str| &pages.iter().find(|page| page.name == name).unwrap().text;
-        assert!(text("regatta").contains("regatta\\-run(1)"));
         assert!(text("regatta-run").contains("num_clients"));
-        assert!(text("regatta-ctl").contains("status"));
-        assert_eq!(pages.len(), command().get_subcommands().count() + 1);
+        assert!(text("regatta-ctl-slow").contains("SYNOPSIS"));
         for page in &pages {
             assert!(page.text.contains(".SH NAME"), "{}", page.name);
         }
+        for command in command().get_subcommands() {
+            text(&page_name(Some(command.get_name())));
+        }
+    }
+
+    #[test]
+    fn no_page_refers_to_one_that_is_not_there() {
+        let pages = pages().unwrap();
+        let mut referred = 0;
+        for page in &pages {
+            let lines = page.text.lines().map(|line| line.replace("\\-", "-"));
+            for name in lines.filter_map(|line| line.strip_suffix("(1)").map(str::to_owned)) {
+                assert!(pages.iter().any(|page| page.name == name), "{name}");
+                referred += 1;
+            }
+        }
+        assert_eq!(referred, pages.len() - 1, "all but the program's own");
+    }
+
+    #[test]
+    fn all_pages_are_written_into_a_folder() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("share/man/man1");
+        let pages = pages().unwrap();
+        write(&pages, &folder).unwrap();
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), pages.len());
+        let page = fs::read_to_string(folder.join("regatta.1")).unwrap();
+        assert_eq!(page, pages[0].text);
     }
 }
