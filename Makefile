@@ -42,7 +42,7 @@ run: build ## train the quickstart: four clients, four domains (SCENARIO, ARGS)
 
 .PHONY: install
 install: build ## put program, completions and manual under PREFIX, by default ~/.local (PREFIX, DESTDIR)
-	sh setup/install.sh "$${CARGO_TARGET_DIR:-target}/release/regatta" "$(DESTDIR)" "$(abspath $(PREFIX))"
+	sh setup/install.sh "$${CARGO_TARGET_DIR:-target}/release/regatta" "$(DESTDIR)" "$(PREFIX)"
 
 .PHONY: methods
 methods: build ## compare all aggregation methods; writes benches/METHODS.md (ARGS)

@@ -10,7 +10,6 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -29,9 +28,11 @@ def main(command: list[str]) -> int:
         with open("third_party/.lock", "w", encoding="utf-8") as lock:
             wait_for(lock)
             with crates(command):
-                run((libtorch.make, uplot.make))
+                libtorch.make()
+                uplot.make()
             build = subprocess.Popen(command) if command else None
-            run((reviews.make, model.make))
+            reviews.make()
+            model.make()
     except SetupError as error:
         return failed(build, f"{error}")
     except OSError as error:
@@ -40,12 +41,6 @@ def main(command: list[str]) -> int:
         print("setup: interrupted; `make setup` goes on from what is complete", file=sys.stderr)
         return 130
     return build.wait() if build else 0
-
-
-def run(steps: Iterable[Callable[[], None]]) -> None:
-    """Runs steps in turn."""
-    for step in steps:
-        step()
 
 
 def crates(command: list[str]) -> AbstractContextManager:

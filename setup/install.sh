@@ -4,7 +4,11 @@
 # and is the first place where an installed program looks.
 set -eu
 program=$1
-destination=$2$3
+case $3 in
+/*) prefix=$3 ;;
+*) prefix=$PWD/$3 ;;
+esac
+destination=$2$prefix
 
 libtorch=$(readlink -f third_party/libtorch)
 mkdir -p "$destination/bin" "$destination/lib/regatta"
@@ -24,6 +28,6 @@ completions fish fish/vendor_completions.d regatta.fish
 
 echo "installed: $destination/bin/regatta, with libtorch in $libtorch"
 case ":$PATH:" in
-*":$3/bin:"*) ;;
-*) echo "$3/bin is not in PATH" ;;
+*":$prefix/bin:"*) ;;
+*) echo "$prefix/bin is not in PATH" ;;
 esac
