@@ -33,6 +33,26 @@ fn digests(place: &Workplace, folder: &str) -> Vec<Digest> {
 }
 
 #[test]
+fn a_run_sets_what_its_libraries_read_from_the_environment_and_keeps_what_the_user_set() {
+    let place = Workplace::new();
+    let mut command = place.command(&format!("{RUN} --rounds 1000 --metrics off --web off"));
+    command
+        .env_remove("OMP_WAIT_POLICY")
+        .env("CUBLAS_WORKSPACE_CONFIG", ":16:8");
+    let (running, mut lines) = Running::of(command);
+    assert!(lines.any(|line| line.starts_with("round ")));
+    let environment = std::fs::read(format!("/proc/{}/environ", running.id())).unwrap();
+    let has = |entry: &str| {
+        environment
+            .split(|byte| *byte == 0)
+            .any(|e| e == entry.as_bytes())
+    };
+    assert!(has("OMP_WAIT_POLICY=passive"));
+    assert!(has("CUBLAS_WORKSPACE_CONFIG=:16:8"));
+    running.kill();
+}
+
+#[test]
 fn a_run_leaves_its_rounds_and_a_summary_and_says_so() {
     let place = Workplace::new();
     let said = place.accepts(&format!("{RUN} --rounds 3 --metrics off --out results"));

@@ -144,9 +144,14 @@ impl Running {
         (Self(Some(child)), lines)
     }
 
+    /// The process's number.
+    pub fn id(&self) -> u32 {
+        self.0.as_ref().unwrap().id()
+    }
+
     /// Sends a signal, as `-INT`.
     pub fn signal(&self, signal: &str) {
-        let id = self.0.as_ref().unwrap().id().to_string();
+        let id = self.id().to_string();
         // A run that is over takes no signal.
         Command::new("kill").args([signal, &id]).status().unwrap();
     }
