@@ -1,6 +1,6 @@
 """All benchmarks: `python -m benches [PART…]` measures, prints, and writes benches/RESULTS.md.
 
-Without PART, all of them but build, in 37 minutes on two cores, building included. A part that cannot be
+Without PART, all of them but build, in 37 minutes on two cores. A part that cannot be
 measured says so in its section, and the others go on. What people wrote in RESULTS.md stays. Needs
 the files of `make setup`; `make bench` sees to them. The parts:
 """

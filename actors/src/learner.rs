@@ -85,7 +85,7 @@ pub trait Learner: Send + Sync + 'static {
     /// What it does may depend on nothing but its arguments; draws come from `stream`.
     ///
     /// # Errors
-    /// When the learner has no such way to spoil an update; the client's job then fails.
+    /// When the learner has no such way to corrupt an update; the client's job then fails.
     fn corrupt(
         &self,
         update: &mut Self::Update,
@@ -94,7 +94,7 @@ pub trait Learner: Send + Sync + 'static {
         stream: &mut Stream,
     ) -> Result<(), BoxError> {
         let _ = (update, start, stream);
-        Err(format!("this learner cannot spoil an update ({corruption:?})").into())
+        Err(format!("this learner cannot corrupt an update ({corruption:?})").into())
     }
 }
 

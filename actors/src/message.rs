@@ -66,7 +66,7 @@ pub struct Work {
 pub struct Script {
     /// Where it ends before its time.
     pub cut: Option<Cut>,
-    /// How its update is spoilt, and what keys the draws for that: the run's seed.
+    /// How its update is corrupted, and what keys the draws for that: the run's seed.
     pub corruption: Option<(Corruption, u64)>,
 }
 

@@ -1,4 +1,4 @@
-//! Updates spoilt on purpose, as scripted faults have it.
+//! Updates corrupted on purpose, as scripted faults ask for.
 
 use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
@@ -37,7 +37,7 @@ pub(super) fn corrupt(
         Corruption::WrongShape => lengthen(tensors, stream)?,
         Corruption::Noise { scale } => each(tensors, |tensor| add_noise(tensor, scale, stream)),
         Corruption::SignFlip => turn_back(tensors, start)?,
-        other => return Err(format!("an update cannot be spoilt by {other:?}").into()),
+        other => return Err(format!("an update cannot be corrupted by {other:?}").into()),
     }
     Ok(())
 }
@@ -151,7 +151,7 @@ mod tests {
         named.collect()
     }
 
-    fn spoilt(corruption: Corruption) -> ClientUpdate {
+    fn corrupted(corruption: Corruption) -> ClientUpdate {
         let mut update = update();
         corrupt(&mut update, &start(), corruption, &mut KEY.stream()).unwrap();
         update
@@ -169,14 +169,14 @@ mod tests {
     #[test]
     fn values_that_are_no_numbers_and_wrong_shapes_are_refused_by_the_server() {
         assert_eq!(check_update(&update().0, &expected()), Ok(()));
-        assert!(check_update(&spoilt(Corruption::Nan).0, &expected()).is_err());
-        assert!(check_update(&spoilt(Corruption::WrongShape).0, &expected()).is_err());
+        assert!(check_update(&corrupted(Corruption::Nan).0, &expected()).is_err());
+        assert!(check_update(&corrupted(Corruption::WrongShape).0, &expected()).is_err());
     }
 
     #[test]
     fn noise_has_the_scale_that_was_asked_for_and_comes_from_the_stream() {
-        let noisy = spoilt(Corruption::Noise { scale: 0.5 });
-        assert_eq!(noisy.0, spoilt(Corruption::Noise { scale: 0.5 }).0);
+        let noisy = corrupted(Corruption::Noise { scale: 0.5 });
+        assert_eq!(noisy.0, corrupted(Corruption::Noise { scale: 0.5 }).0);
         let change = |name: &str, value: f32| {
             let values = noisy.0.get(name).unwrap().values();
             let squares: f32 = values.iter().map(|x| (x - value).powi(2)).sum();
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_flipped_update_goes_as_far_the_other_way_from_where_it_started() {
-        let flipped = spoilt(Corruption::SignFlip);
+        let flipped = corrupted(Corruption::SignFlip);
         let expected = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0].map(|start| 2.0 * start - 2.0);
         assert_eq!(flipped.0.get("a").unwrap().values(), expected);
         assert_eq!(flipped.0.get("b").unwrap().values(), [2.0; 4]);

@@ -11,7 +11,7 @@
 //! | [`server`] | the server's worker: checks, folds, scores |
 //! | `fold` | which updates are folded, and how they become the next state |
 //! | `saved` | the server's state as bytes, for checkpoints |
-//! | `corrupt` | updates spoilt on purpose |
+//! | `corrupt` | updates corrupted on purpose |
 //! | `course` | what must be the same for a run to be resumed |
 //! | [`results`] | what a run leaves behind: model and predictions |
 

@@ -6,7 +6,7 @@ use regatta_actors::record::RoundRecord;
 
 use crate::table::count;
 
-/// Logs every event: what an operator wants to know as *info*, what may spoil results as
+/// Logs every event: what an operator wants to know as *info*, what may distort results as
 /// *warning*, each client's doings as *debug*, each batch as *trace*.
 #[derive(Debug, Default)]
 pub struct EventLog {

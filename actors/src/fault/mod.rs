@@ -86,7 +86,7 @@ pub enum FaultKind {
         /// By so many seconds.
         seconds: f64,
     },
-    /// The update is spoilt before it is sent.
+    /// The update is corrupted before it is sent.
     CorruptUpdate {
         /// How.
         corruption: Corruption,
@@ -152,7 +152,7 @@ pub enum Slowdown {
     },
 }
 
-/// How an update is spoilt; see [`crate::learner::Learner::corrupt`].
+/// How an update is corrupted; see [`crate::learner::Learner::corrupt`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "corruption", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]

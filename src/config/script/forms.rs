@@ -16,7 +16,7 @@ use super::quantity::as_text;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SlowdownForm(pub Slowdown);
 
-/// How an update is spoilt.
+/// How an update is corrupted.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CorruptionForm(pub Corruption);
 

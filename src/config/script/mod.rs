@@ -132,7 +132,7 @@ pub struct FaultTable {
     /// late_update: how much later; duplicate_update: how long after the first; server_crash: how
     /// long it is down [default: 0 s for the last two]
     pub delay: Option<Seconds>,
-    /// corrupt_update: how the update is spoilt
+    /// corrupt_update: how the update is corrupted
     pub corruption: Option<CorruptionForm>,
 }
 
