@@ -66,7 +66,7 @@ fn take_uplot() {
 fn compile_shim(include: &Path) {
     // What calls libtorch: nothing in it is worth a compiler's while.
     compiler(include)
-        .files(["csrc/autograd.cpp", "csrc/shim.cpp", "csrc/info.cpp"])
+        .file("csrc/libtorch.cpp")
         .opt_level(1)
         .compile("regatta_shim");
     // What computes, and knows next to nothing of libtorch. Behind the shim, which calls it.

@@ -1,6 +1,5 @@
 // Operations of our own with their derivatives: dropout, attention with dropout, and frozen linear
-// layers by oneDNN. All that needs libtorch's autograd is in this file, for its headers take a
-// compiler a quarter of a minute to read.
+// layers by oneDNN.
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/List.h>

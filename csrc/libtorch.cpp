@@ -1,0 +1,5 @@
+// All that calls libtorch, in one translation unit: its headers take a compiler far longer to read
+// than what stands here.
+#include "autograd.cpp"
+#include "info.cpp"
+#include "shim.cpp"
