@@ -21,7 +21,9 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use rand::{RngExt, SeedableRng};
-use regatta::adapter::{Adapter, LayerGroup, Population, initial_state, registry, tensor_name};
+use regatta::adapter::{
+    Adapter, LayerGroup, WeightedUpdates, initial_state, registry, tensor_name,
+};
 use regatta::aggregate::{self, GlobalState, Round};
 use regatta::model::LinearLayer;
 use regatta::tensors::TensorMap;
@@ -128,7 +130,7 @@ fn ours(method: &str, adapter: &str, r: u32, clients: usize) -> anyhow::Result<(
             round: 1,
             adapter: &*adapter,
             groups: &groups,
-            updates: Population {
+            updates: WeightedUpdates {
                 state: &start,
                 updates: &updates,
                 weights: &weights,

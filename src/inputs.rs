@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::adapter::Targets;
 use crate::config::{DATA_FOLDER, DataPlan, DataSource, HUB, ModelSource, Plan, Problems};
 use crate::glue::source::LoadOptions;
-use crate::glue::{GlueError, Limits, PartitionError, TaskData, TextEncoder};
+use crate::glue::{DataError, PartitionError, TaskData, TextEncoder, TokenizerLimits};
 use crate::glue::{load_with, locate, partition, tokenizer_conversion};
 use crate::model::{Architecture, ModelConfig, ModelFiles};
 use crate::peft::PeftFolder;
@@ -13,7 +13,7 @@ use crate::tensors::conversion;
 
 /// What training starts from.
 #[derive(Debug)]
-pub struct Inputs {
+pub struct RunInputs {
     /// The task's examples, cut to the plan's limits.
     pub data: TaskData,
     /// Each client's share: positions in the training split.
@@ -26,7 +26,7 @@ pub struct Inputs {
     pub encoder: TextEncoder,
 }
 
-impl Inputs {
+impl RunInputs {
     /// Reads everything, fetching from the hub what the plan has there.
     ///
     /// # Errors
@@ -56,7 +56,7 @@ impl Inputs {
 /// Reads what is on this machine and checks it; nothing is fetched from the hub.
 ///
 /// # Errors
-/// As [`Inputs::load`].
+/// As [`RunInputs::load`].
 pub fn check_local(plan: &Plan) -> Result<(), Problems> {
     let mut problems = plan.problems();
     check_init_adapter(plan, &mut problems);
@@ -79,7 +79,7 @@ pub fn load_data(plan: &Plan, problems: &mut Problems) -> Option<(TaskData, Vec<
         .ok()
 }
 
-fn read_data(plan: &DataPlan, seed: u64) -> Result<(TaskData, Vec<Vec<u32>>), GlueError> {
+fn read_data(plan: &DataPlan, seed: u64) -> Result<(TaskData, Vec<Vec<u32>>), DataError> {
     let folder = match &plan.source {
         DataSource::Folder(folder) => folder.clone(),
         DataSource::Hub => locate::data_dir(HUB, plan.task)?,
@@ -104,22 +104,22 @@ fn read_data(plan: &DataPlan, seed: u64) -> Result<(TaskData, Vec<Vec<u32>>), Gl
 }
 
 /// Reports an error of the data under the setting that is to be changed.
-fn report_data(plan: &Plan, error: &GlueError, problems: &mut Problems) {
+fn report_data(plan: &Plan, error: &DataError, problems: &mut Problems) {
     let key = match error {
-        GlueError::MissingColumn { column, .. }
+        DataError::MissingColumn { column, .. }
             if Some(column.as_str()) == plan.data.partition.column() =>
         {
             "partition"
         }
-        GlueError::Partition(PartitionError::EmptyShard { .. } | PartitionError::NoClients) => {
+        DataError::Partition(PartitionError::EmptyShard { .. } | PartitionError::NoClients) => {
             "num_clients"
         }
-        GlueError::Partition(_) => "partition",
+        DataError::Partition(_) => "partition",
         _ => "data",
     };
     match error {
-        GlueError::Missing { dir, .. } => problems.report(key, error, data_remedy(dir)),
-        GlueError::Partition(PartitionError::EmptyShard { .. }) => {
+        DataError::Missing { dir, .. } => problems.report(key, error, data_remedy(dir)),
+        DataError::Partition(PartitionError::EmptyShard { .. }) => {
             problems.report(key, error, "give fewer clients or more examples");
         }
         _ => problems.report_error(key, error),
@@ -183,11 +183,11 @@ fn load_model(
 /// The setting under which an error of tokenising is reported: the one that named the tokenizer
 /// where that is to blame.
 #[must_use]
-pub fn key_of(error: &GlueError, plan: &Plan, otherwise: &'static str) -> &'static str {
+pub fn key_of(error: &DataError, plan: &Plan, otherwise: &'static str) -> &'static str {
     match (error, &plan.model.source) {
-        (GlueError::SequenceLength { .. }, _) => "max_seq_length",
+        (DataError::SequenceLength { .. }, _) => "max_seq_length",
         (_, ModelSource::Random { .. }) => "tokenizer",
-        (GlueError::Model { .. }, _) => "model",
+        (DataError::Model { .. }, _) => "model",
         _ => otherwise,
     }
 }
@@ -244,13 +244,13 @@ fn encoder(
     model: &ModelFiles,
     source: &ModelSource,
     max_seq_length: usize,
-) -> Result<TextEncoder, GlueError> {
+) -> Result<TextEncoder, DataError> {
     match model {
         ModelFiles::Snapshot(folder) => TextEncoder::from_model_dir(folder, max_seq_length),
         ModelFiles::Random { config, tokenizer } => {
-            let limits = Limits {
+            let limits = TokenizerLimits {
                 tokenizer_class: None,
-                ..Limits::of(source.to_string(), config)
+                ..TokenizerLimits::of(source.to_string(), config)
             };
             TextEncoder::new(tokenizer, &limits, max_seq_length)
         }

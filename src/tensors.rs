@@ -358,8 +358,8 @@ impl Serialize for TensorMap {
 
 impl<'de> Deserialize<'de> for TensorMap {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Bytes;
-        impl<'de> de::Visitor<'de> for Bytes {
+        struct BytesVisitor;
+        impl<'de> de::Visitor<'de> for BytesVisitor {
             type Value = TensorMap;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -378,6 +378,6 @@ impl<'de> Deserialize<'de> for TensorMap {
                 self.visit_bytes(&bytes)
             }
         }
-        deserializer.deserialize_byte_buf(Bytes)
+        deserializer.deserialize_byte_buf(BytesVisitor)
     }
 }

@@ -136,7 +136,7 @@ pub fn dropout(x: &Tensor, seed: u64, threshold: u16) -> Result<Tensor, TchError
 /// `query` (rows, asked, hidden); `key` and `value` (rows, tokens, hidden); `bias`, added to all
 /// scores of a row's keys, (rows, 1, 1, tokens).
 #[derive(Debug, Clone, Copy)]
-pub struct Attended<'a> {
+pub struct AttentionInputs<'a> {
     /// Whoever asks.
     pub query: &'a Tensor,
     /// What is asked for.
@@ -157,11 +157,11 @@ pub struct Attended<'a> {
 /// # Errors
 /// When memory is wanting.
 pub fn attention_with_dropout(
-    attended: Attended<'_>,
+    attended: AttentionInputs<'_>,
     seed: u64,
     threshold: u16,
 ) -> Result<Option<Tensor>, TchError> {
-    let Attended {
+    let AttentionInputs {
         query,
         key,
         value,

@@ -9,21 +9,21 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
-use regatta::config::{Machine, Precision, Settings, load};
+use regatta::config::{Host, Precision, Settings, load};
 use regatta::federation::Experiment;
-use regatta::federation::bases::Bases;
+use regatta::federation::bases::BaseWeightCache;
 use regatta::federation::payload::{ClientUpdate, Snapshot};
 use regatta::federation::trainer::LaneTrainer;
-use regatta::inputs::Inputs;
+use regatta::inputs::RunInputs;
 use regatta::torch::{self, AdamWConstants, AdamWParameter};
 use regatta_actors::learner::{
-    ClientId, Digest, Payload, Progress, TrainTask, Trained, Trainer, Watch,
+    ClientId, ClientTrainer, Digest, JobContext, Payload, Progress, TrainTask, Trained,
 };
 use tch::{Device, Kind, Tensor};
 
 struct Patient;
 
-impl Watch for Patient {
+impl JobContext for Patient {
     fn step(&mut self, _: Progress) -> ControlFlow<()> {
         ControlFlow::Continue(())
     }
@@ -84,13 +84,17 @@ fn experiment(precision: Precision, cpu: bool, dropout: f64) -> Arc<Experiment> 
         cpu: Some(cpu),
         ..Settings::default()
     };
-    let plan = load(None, &settings, &Machine::detect()).unwrap();
-    let inputs = Inputs::load(&plan).unwrap();
+    let plan = load(None, &settings, &Host::detect()).unwrap();
+    let inputs = RunInputs::load(&plan).unwrap();
     Arc::new(Experiment::prepare(plan, inputs).unwrap())
 }
 
 /// A client's first round, by a lane of its own.
-fn round(experiment: &Arc<Experiment>, bases: &Arc<Bases>, client: u32) -> Trained<ClientUpdate> {
+fn round(
+    experiment: &Arc<Experiment>,
+    bases: &Arc<BaseWeightCache>,
+    client: u32,
+) -> Trained<ClientUpdate> {
     let lane = experiment.plan.devices.lanes[0];
     let (shared, bases) = (Arc::clone(experiment), Arc::clone(bases));
     let mut trainer = LaneTrainer::new(shared, bases, lane).unwrap();
@@ -104,8 +108,8 @@ fn round(experiment: &Arc<Experiment>, bases: &Arc<Bases>, client: u32) -> Train
     trainer.train(&task, &mut Patient).unwrap()
 }
 
-fn bases(experiment: &Arc<Experiment>) -> Arc<Bases> {
-    Arc::new(Bases::new(Arc::clone(experiment)))
+fn bases(experiment: &Arc<Experiment>) -> Arc<BaseWeightCache> {
+    Arc::new(BaseWeightCache::new(Arc::clone(experiment)))
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use regatta::adapter::{
-    Adapter, AdapterTensor, Delta, Factors, LayerGroup, Population, Prepared, Role, Targets,
+    Adapter, AdapterTensor, Delta, Factors, LayerGroup, Prepared, Role, Targets, WeightedUpdates,
     initial_state, tensor_name,
 };
 use regatta::aggregate::{self, GlobalState, Round};
@@ -15,7 +15,7 @@ use regatta::model::classifier::loss;
 use regatta::model::{Checkpoint, Inputs, LinearLayer, Masks, ModelError, Weights};
 use regatta::tensors::{HostTensor, TensorMap};
 use regatta::train::optimizer::AdamW;
-use regatta::train::{Replica, Shared};
+use regatta::train::{Replica, RoundModel};
 use tch::{Device, Tensor};
 
 const U: &str = "outer_u";
@@ -64,7 +64,11 @@ impl Adapter for Outer {
         updates as i64
     }
 
-    fn factors(&self, group: &LayerGroup, updates: &Population<'_>) -> Result<Factors, ModelError> {
+    fn factors(
+        &self,
+        group: &LayerGroup,
+        updates: &WeightedUpdates<'_>,
+    ) -> Result<Factors, ModelError> {
         let weights = updates.weights()?.view([-1, 1, 1]);
         let left = (updates.stack(group, U)? * weights).permute([1, 2, 0]);
         Ok(Factors {
@@ -116,7 +120,7 @@ fn an_adapter_from_outside_trains() {
     let mut trained = initial_state(&Outer, &layers, 0, 0);
     trained.0.extend(checkpoint.head.clone().0);
     let frozen = Weights::from_map(&checkpoint.base, Device::Cpu).unwrap();
-    let shared = Shared::new(frozen, &trained, &Outer, &layers, Device::Cpu).unwrap();
+    let shared = RoundModel::new(frozen, &trained, &Outer, &layers, Device::Cpu).unwrap();
     let own = shared.state.clone();
     let config = &checkpoint.config;
     let replica = Replica::new(&shared, config, 2, &layers, own, |_| true).unwrap();
@@ -155,7 +159,7 @@ fn the_exact_method_aggregates_an_adapter_from_outside_exactly() {
     };
     let updates = [update(1), update(2), update(3)];
     let borrowed: Vec<&TensorMap> = updates.iter().collect();
-    let population = Population {
+    let population = WeightedUpdates {
         state: &start,
         updates: &borrowed,
         weights: &[0.2, 0.5, 0.3],

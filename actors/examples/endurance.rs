@@ -75,11 +75,11 @@ impl Echo {
     }
 }
 
-impl Learner for Echo {
+impl Workload for Echo {
     type Global = Values;
     type Update = Values;
-    type Trainer = Echo;
-    type Folder = Echo;
+    type ClientTrainer = Echo;
+    type ServerAggregator = Echo;
 
     fn trainer(&self, _: LaneId) -> Result<Echo, BoxError> {
         Ok(self.clone())
@@ -90,11 +90,11 @@ impl Learner for Echo {
     }
 }
 
-impl Trainer for Echo {
+impl ClientTrainer for Echo {
     type Global = Values;
     type Update = Values;
 
-    fn train(&mut self, task: &TrainTask<Values>, _: &mut dyn Watch) -> TrainResult<Values> {
+    fn train(&mut self, task: &TrainTask<Values>, _: &mut dyn JobContext) -> TrainResult<Values> {
         let update = if self.writes {
             let mut own = self.spare().pop().unwrap_or_default();
             own.clear();
@@ -122,7 +122,7 @@ fn average(mean: &mut [f32], from: usize, updates: &[Contribution<Values>]) {
     }
 }
 
-impl Folder for Echo {
+impl ServerAggregator for Echo {
     type Global = Values;
     type Update = Values;
 
@@ -130,7 +130,7 @@ impl Folder for Echo {
         self.state.clone()
     }
 
-    fn aggregate(&mut self, _: u32, updates: Vec<Contribution<Values>>) -> FoldResult {
+    fn aggregate(&mut self, _: u32, updates: Vec<Contribution<Values>>) -> AggregateResult {
         let mut mean = vec![0.0; self.state.get().len()];
         let each = mean.len().div_ceil(self.threads).max(1);
         thread::scope(|scope| {

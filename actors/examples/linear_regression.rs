@@ -12,11 +12,11 @@ impl Payload for Line {}
 /// The learner, its clients and its server in one.
 struct Regression(Line);
 
-impl Learner for Regression {
+impl Workload for Regression {
     type Global = Line;
     type Update = Line;
-    type Trainer = Regression;
-    type Folder = Regression;
+    type ClientTrainer = Regression;
+    type ServerAggregator = Regression;
     fn trainer(&self, _: LaneId) -> Result<Regression, BoxError> {
         Ok(Regression(Line::default()))
     }
@@ -25,11 +25,11 @@ impl Learner for Regression {
     }
 }
 
-impl Trainer for Regression {
+impl ClientTrainer for Regression {
     type Global = Line;
     type Update = Line;
     /// Client i has points around x = i, on the line y = 2 + 3x.
-    fn train(&mut self, job: &TrainTask<Line>, watch: &mut dyn Watch) -> TrainResult<Line> {
+    fn train(&mut self, job: &TrainTask<Line>, watch: &mut dyn JobContext) -> TrainResult<Line> {
         let (mut by, mut loss) = (Line::default(), 0.0);
         for step in 1..=20 {
             let x = f64::from(job.client.0) + (step % 4) as f64 / 4.0;
@@ -42,13 +42,13 @@ impl Trainer for Regression {
     }
 }
 
-impl Folder for Regression {
+impl ServerAggregator for Regression {
     type Global = Line;
     type Update = Line;
     fn global(&self) -> Arc<Line> {
         Arc::new(self.0)
     }
-    fn aggregate(&mut self, _: u32, updates: Vec<Contribution<Line>>) -> FoldResult {
+    fn aggregate(&mut self, _: u32, updates: Vec<Contribution<Line>>) -> AggregateResult {
         for by in updates.iter().map(|update| update.update) {
             self.0.0 += by.0 / updates.len() as f64;
             self.0.1 += by.1 / updates.len() as f64;

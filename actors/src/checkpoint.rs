@@ -39,7 +39,7 @@ pub struct Checkpoint {
     /// The scheduler's state.
     #[serde(with = "serde_bytes")]
     pub(crate) scheduler: Vec<u8>,
-    /// The folder's state, as [`Folder::checkpoint`](crate::learner::Folder::checkpoint) gave it.
+    /// The folder's state, as [`ServerAggregator::checkpoint`](crate::learner::ServerAggregator::checkpoint) gave it.
     #[serde(with = "serde_bytes")]
     pub folder: Vec<u8>,
     /// Updates on their way.

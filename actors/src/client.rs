@@ -8,15 +8,15 @@ use actix::prelude::*;
 use crate::board::Board;
 use crate::bus::Bus;
 use crate::event::{ClientState, Event};
-use crate::fault::CutKind;
+use crate::fault::InterruptionKind;
 use crate::lane::{JobFailure, JobReport, LaneGroup, LanesGone};
-use crate::learner::{ClientId, LaneId, Learner, TrainTask};
-use crate::message::{Cancel, Deposit, Input, Script, Stamp, TrainRound, Work};
+use crate::learner::{ClientId, LaneId, TrainTask, Workload};
+use crate::message::{Cancel, Input, JobFaults, JobId, SubmitUpdate, TrainRound, Work};
 use crate::server_actor::ServerActor;
 
 /// One client. It holds no model and no data: these are the learner's, by the client's number.
 /// When it dies, it tells the scheduler.
-pub(crate) struct ClientActor<L: Learner> {
+pub(crate) struct ClientActor<L: Workload> {
     pub client: ClientId,
     pub name: Arc<str>,
     pub lanes: LaneGroup<L>,
@@ -30,16 +30,16 @@ pub(crate) struct ClientActor<L: Learner> {
 /// The job that a client waits for; cancelled by cancelling its handle.
 pub(crate) struct ClientJob {
     handle: SpawnHandle,
-    stamp: Stamp,
+    stamp: JobId,
     /// What it had done when it ended.
     work: Work,
 }
 
-impl<L: Learner> Actor for ClientActor<L> {
+impl<L: Workload> Actor for ClientActor<L> {
     type Context = Context<Self>;
 }
 
-impl<L: Learner> Drop for ClientActor<L> {
+impl<L: Workload> Drop for ClientActor<L> {
     fn drop(&mut self) {
         // An actor whose handler panics is dropped without a word. When the run is taken down,
         // nobody listens any more.
@@ -49,7 +49,7 @@ impl<L: Learner> Drop for ClientActor<L> {
     }
 }
 
-impl<L: Learner> Handler<TrainRound<L::Global>> for ClientActor<L> {
+impl<L: Workload> Handler<TrainRound<L::Global>> for ClientActor<L> {
     type Result = ();
 
     fn handle(&mut self, message: TrainRound<L::Global>, ctx: &mut Context<Self>) {
@@ -79,7 +79,7 @@ impl<L: Learner> Handler<TrainRound<L::Global>> for ClientActor<L> {
     }
 }
 
-impl<L: Learner> Handler<Cancel> for ClientActor<L> {
+impl<L: Workload> Handler<Cancel> for ClientActor<L> {
     type Result = ();
 
     fn handle(&mut self, Cancel(stamp): Cancel, ctx: &mut Context<Self>) {
@@ -90,7 +90,7 @@ impl<L: Learner> Handler<Cancel> for ClientActor<L> {
     }
 }
 
-impl<L: Learner> ClientActor<L> {
+impl<L: Workload> ClientActor<L> {
     fn give_up(&mut self, ctx: &mut Context<Self>) {
         if let Some(job) = self.job.take() {
             ctx.cancel_future(job.handle);
@@ -99,8 +99,8 @@ impl<L: Learner> ClientActor<L> {
 
     fn job_ended(
         &mut self,
-        stamp: Stamp,
-        script: Script,
+        stamp: JobId,
+        script: JobFaults,
         report: Result<JobReport<L::Update>, LanesGone>,
     ) {
         let Ok(JobReport {
@@ -120,7 +120,7 @@ impl<L: Learner> ClientActor<L> {
                     status.loss = Some(trained.loss);
                 });
                 self.enter(stamp, ClientState::Sent);
-                self.server.do_send(Deposit {
+                self.server.do_send(SubmitUpdate {
                     stamp,
                     trained,
                     digest,
@@ -128,16 +128,16 @@ impl<L: Learner> ClientActor<L> {
                     seconds,
                 });
             }
-            Err(JobFailure::Cut) => self.cut(stamp, script, lane, work),
+            Err(JobFailure::Interruption) => self.cut(stamp, script, lane, work),
             Err(JobFailure::Cancelled) => self.failed(stamp, Some(lane), "cancelled".into(), work),
             Err(JobFailure::Failed(reason)) => self.failed(stamp, Some(lane), reason, work),
         }
     }
 
     /// The job ended where the plan cuts it.
-    fn cut(&mut self, stamp: Stamp, script: Script, lane: LaneId, work: Work) {
+    fn cut(&mut self, stamp: JobId, script: JobFaults, lane: LaneId, work: Work) {
         let reason = match script.cut.map(|cut| cut.kind) {
-            Some(CutKind::Crash) => {
+            Some(InterruptionKind::Crash) => {
                 if let Some(job) = &mut self.job {
                     job.work = work;
                 }
@@ -148,13 +148,13 @@ impl<L: Learner> ClientActor<L> {
                     self.client
                 )));
             }
-            Some(CutKind::LaneFailure) => "its lane failed",
-            Some(CutKind::Leave { .. }) | None => "it dropped out",
+            Some(InterruptionKind::LaneFailure) => "its lane failed",
+            Some(InterruptionKind::Leave { .. }) | None => "it dropped out",
         };
         self.failed(stamp, Some(lane), reason.into(), work);
     }
 
-    fn failed(&mut self, stamp: Stamp, lane: Option<LaneId>, reason: String, work: Work) {
+    fn failed(&mut self, stamp: JobId, lane: Option<LaneId>, reason: String, work: Work) {
         self.job = None;
         self.enter(stamp, ClientState::Idle);
         self.scheduler.do_send(Input::JobFailed {
@@ -165,7 +165,7 @@ impl<L: Learner> ClientActor<L> {
         });
     }
 
-    fn enter(&self, stamp: Stamp, state: ClientState) {
+    fn enter(&self, stamp: JobId, state: ClientState) {
         self.board.update(self.client, |status| {
             status.state = state;
             status.round = stamp.round;

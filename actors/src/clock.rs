@@ -41,37 +41,37 @@ impl VirtualTime {
 pub struct VirtualClock<T> {
     now: VirtualTime,
     sequence: u64,
-    heap: BinaryHeap<Reverse<Entry<T>>>,
+    heap: BinaryHeap<Reverse<DueEntry<T>>>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Entry<T> {
+struct DueEntry<T> {
     due: VirtualTime,
     sequence: u64,
     what: T,
 }
 
-impl<T> Entry<T> {
+impl<T> DueEntry<T> {
     fn key(&self) -> (VirtualTime, u64) {
         (self.due, self.sequence)
     }
 }
 
-impl<T> PartialEq for Entry<T> {
+impl<T> PartialEq for DueEntry<T> {
     fn eq(&self, other: &Self) -> bool {
         self.key() == other.key()
     }
 }
 
-impl<T> Eq for Entry<T> {}
+impl<T> Eq for DueEntry<T> {}
 
-impl<T> PartialOrd for Entry<T> {
+impl<T> PartialOrd for DueEntry<T> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl<T> Ord for Entry<T> {
+impl<T> Ord for DueEntry<T> {
     fn cmp(&self, other: &Self) -> Ordering {
         self.key().cmp(&other.key())
     }
@@ -83,7 +83,7 @@ impl<T> Ord for Entry<T> {
 struct Saved<T> {
     now: VirtualTime,
     sequence: u64,
-    due: Vec<Entry<T>>,
+    due: Vec<DueEntry<T>>,
 }
 
 impl<T> From<Saved<T>> for VirtualClock<T> {
@@ -127,7 +127,7 @@ impl<T> VirtualClock<T> {
 
     /// Has `what` happen at `due`, or now if that is past.
     pub fn schedule(&mut self, due: VirtualTime, what: T) {
-        self.heap.push(Reverse(Entry {
+        self.heap.push(Reverse(DueEntry {
             due: due.max(self.now),
             sequence: self.sequence,
             what,

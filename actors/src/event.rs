@@ -8,7 +8,7 @@ use crate::fault::FaultName;
 use crate::learner::{Aggregation, ClientId, Digest, LaneId, Progress, Scores};
 use crate::lenient;
 use crate::record::RoundRecord;
-use crate::run::Ending;
+use crate::run::EndReason;
 
 /// Something that happened in a run.
 ///
@@ -294,7 +294,7 @@ pub enum Event {
         /// Virtual time, in seconds since the run's start.
         virtual_seconds: f64,
         /// How it ended; `None` with an error.
-        ending: Option<Ending>,
+        ending: Option<EndReason>,
         /// What ended it, if it did not end well.
         error: Option<String>,
     },
@@ -321,7 +321,7 @@ impl Event {
     /// The event without what was measured in wall time and without the number of lanes: what
     /// each run of the plan has in common. These fields are left out in JSON.
     #[must_use]
-    pub fn timeless(mut self) -> Self {
+    pub fn without_wall_time(mut self) -> Self {
         match &mut self {
             Self::RunStarted { lanes, .. } => *lanes = 0,
             Self::UpdateReceived { seconds, .. }

@@ -14,18 +14,18 @@ use crate::control::{Control, Intervention, Order};
 use crate::event::Observer;
 use crate::interventions::InterventionLog;
 use crate::lanes::{LaneStarter, Lanes};
-use crate::learner::Learner;
+use crate::learner::Workload;
 use crate::ledger::Sink;
 use crate::plan::FederationPlan;
 use crate::run::{RunError, RunOutcome};
-use crate::scheduler::{Beginning, Scheduler};
-use crate::scheduler_actor::{ClientFactory, Crew, OutcomeSender, SchedulerActor};
-use crate::server_actor::{ServerActor, ServerStart};
-use crate::tells::Tells;
-use crate::watchdog::{Pulse, Watchdog};
+use crate::scheduler::{Scheduler, StartFrom};
+use crate::scheduler_actor::{Actors, ClientFactory, OutcomeSender, SchedulerActor};
+use crate::server_actor::{ServerActor, ServerSetup};
+use crate::tells::Outputs;
+use crate::watchdog::{Heartbeat, Watchdog};
 
 /// What a run is started with.
-pub(crate) struct Start<L> {
+pub(crate) struct RunSetup<L> {
     /// A checked plan.
     pub plan: Arc<FederationPlan>,
     pub learner: Arc<L>,
@@ -47,7 +47,7 @@ pub(crate) struct Record {
 }
 
 /// Runs a plan; to be called on a thread of its own.
-pub(crate) fn run<L: Learner>(mut start: Start<L>) -> Result<RunOutcome, RunError> {
+pub(crate) fn run<L: Workload>(mut start: RunSetup<L>) -> Result<RunOutcome, RunError> {
     let (bus, observing) = Bus::start(std::mem::take(&mut start.observers))?;
     let result = conduct(start, &bus);
     drop(bus);
@@ -59,7 +59,7 @@ pub(crate) fn run<L: Learner>(mut start: Start<L>) -> Result<RunOutcome, RunErro
 
 /// Starts the actors, waits for the outcome, and ends what it started: clients first, which
 /// cancels their jobs and closes the lanes' queues, then lanes, then the server.
-fn conduct<L: Learner>(start: Start<L>, bus: &Bus) -> Result<RunOutcome, RunError> {
+fn conduct<L: Workload>(start: RunSetup<L>, bus: &Bus) -> Result<RunOutcome, RunError> {
     let system = System::new();
     let (sender, outcome) = oneshot::channel();
     let mut threads = Threads::default();
@@ -103,7 +103,7 @@ fn join(thread: JoinHandle<()>) {
     }
 }
 
-impl<L: Learner> Start<L> {
+impl<L: Workload> RunSetup<L> {
     fn start(
         mut self,
         bus: &Bus,
@@ -112,7 +112,7 @@ impl<L: Learner> Start<L> {
     ) -> Result<(), RunError> {
         let scheduler = self.scheduler(bus, outcome)?;
         let server = self.server(scheduler.clone(), threads)?;
-        let pulses: Vec<Arc<Pulse>> = (0..self.plan.lanes).map(|_| Arc::default()).collect();
+        let pulses: Vec<Arc<Heartbeat>> = (0..self.plan.lanes).map(|_| Arc::default()).collect();
         let starter = LaneStarter {
             learner: self.learner.clone(),
             scheduler: scheduler.clone().recipient(),
@@ -127,7 +127,7 @@ impl<L: Learner> Start<L> {
         let patience = self.plan.watchdog_seconds.map(Duration::from_secs_f64);
         let factory = self.client_factory(bus, arbiter, lanes, &server, &scheduler);
         actix::spawn(forward(self.control.commands, scheduler.clone()));
-        scheduler.do_send(Crew {
+        scheduler.do_send(Actors {
             server,
             clients: ids.into_iter().map(&factory).collect(),
             factory,
@@ -142,14 +142,14 @@ impl<L: Learner> Start<L> {
         outcome: OutcomeSender,
     ) -> Result<Addr<SchedulerActor<L>>, RunError> {
         let state = self.record.beginning.as_mut();
-        let beginning = Beginning {
+        let beginning = StartFrom {
             state: state.map(|checkpoint| std::mem::take(&mut checkpoint.scheduler)),
             interventions: std::mem::take(&mut self.record.interventions),
             saves: self.record.store.is_some(),
         };
         let machine = Scheduler::begin(self.plan.clone(), beginning)
             .map_err(|reason| RunError::Broken(format!("the scheduler's state: {reason}")))?;
-        let tells = Tells {
+        let tells = Outputs {
             bus: bus.clone(),
             board: self.control.board.clone(),
             status: self.control.status.clone(),
@@ -164,7 +164,7 @@ impl<L: Learner> Start<L> {
         scheduler: Addr<SchedulerActor<L>>,
         threads: &mut Threads,
     ) -> Result<Addr<ServerActor<L>>, RunError> {
-        let start = ServerStart {
+        let start = ServerSetup {
             learner: self.learner.clone(),
             plan: self.plan.clone(),
             store: self.record.store.take(),
@@ -205,7 +205,7 @@ impl<L: Learner> Start<L> {
     }
 }
 
-async fn forward<L: Learner>(
+async fn forward<L: Workload>(
     mut commands: mpsc::UnboundedReceiver<Order>,
     scheduler: Addr<SchedulerActor<L>>,
 ) {

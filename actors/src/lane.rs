@@ -8,13 +8,13 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::learner::{Digest, LaneId, Learner, TrainTask, Trained};
-use crate::message::{Script, Stamp, Work};
+use crate::learner::{Digest, LaneId, TrainTask, Trained, Workload};
+use crate::message::{JobFaults, JobId, Work};
 
 /// A job on its way to a lane.
-pub(crate) struct Job<L: Learner> {
-    pub stamp: Stamp,
-    pub script: Script,
+pub(crate) struct Job<L: Workload> {
+    pub stamp: JobId,
+    pub script: JobFaults,
     pub task: TrainTask<L::Global>,
     pub reply: oneshot::Sender<JobReport<L::Update>>,
     /// A place in the queue, free again as soon as a lane takes the job.
@@ -36,7 +36,7 @@ pub(crate) struct JobReport<U> {
 pub(crate) enum JobFailure {
     Cancelled,
     /// It came to where the plan cuts it.
-    Cut,
+    Interruption,
     Failed(String),
 }
 
@@ -45,12 +45,12 @@ pub(crate) enum JobFailure {
 pub(crate) struct LanesGone;
 
 /// The queue of one or more lanes; cheap to clone.
-pub(crate) struct LaneGroup<L: Learner> {
+pub(crate) struct LaneGroup<L: Workload> {
     jobs: Sender<Job<L>>,
     places: Arc<Semaphore>,
 }
 
-impl<L: Learner> Clone for LaneGroup<L> {
+impl<L: Workload> Clone for LaneGroup<L> {
     fn clone(&self) -> Self {
         Self {
             jobs: self.jobs.clone(),
@@ -59,7 +59,7 @@ impl<L: Learner> Clone for LaneGroup<L> {
     }
 }
 
-impl<L: Learner> LaneGroup<L> {
+impl<L: Workload> LaneGroup<L> {
     /// The queue of `lanes` lanes, with a place for each of them: the next job is at hand when
     /// one is done.
     pub fn new(lanes: usize) -> (Self, Receiver<Job<L>>) {
@@ -74,8 +74,8 @@ impl<L: Learner> LaneGroup<L> {
     /// When the lanes ended before the job did.
     pub async fn train(
         &self,
-        stamp: Stamp,
-        script: Script,
+        stamp: JobId,
+        script: JobFaults,
         task: TrainTask<L::Global>,
     ) -> Result<JobReport<L::Update>, LanesGone> {
         let place = self.places.clone().acquire_owned().await;

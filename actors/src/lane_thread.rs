@@ -11,14 +11,16 @@ use crate::board::Board;
 use crate::bus::Bus;
 use crate::guard::guarded;
 use crate::lane::{Job, JobFailure, JobReport};
-use crate::lane_watch::LaneWatch;
-use crate::learner::{Digest, JobError, LaneId, Learner, Payload, TrainTask, Trained, Trainer};
-use crate::message::{Input, Script, Stamp};
+use crate::lane_watch::LaneJobContext;
+use crate::learner::{
+    ClientTrainer, Digest, JobError, LaneId, Payload, TrainTask, Trained, Workload,
+};
+use crate::message::{Input, JobFaults, JobId};
 use crate::random::StreamKey;
-use crate::watchdog::Pulse;
+use crate::watchdog::Heartbeat;
 
 /// One lane; [`LaneThread::run`] is its thread's main function.
-pub(crate) struct LaneThread<L: Learner> {
+pub(crate) struct LaneThread<L: Workload> {
     pub lane: LaneId,
     pub learner: Arc<L>,
     pub jobs: Receiver<Job<L>>,
@@ -26,13 +28,13 @@ pub(crate) struct LaneThread<L: Learner> {
     pub board: Arc<Board>,
     pub bus: Bus,
     /// Shows the watchdog that the lane makes progress.
-    pub pulse: Arc<Pulse>,
+    pub pulse: Arc<Heartbeat>,
 }
 
 /// A job's update with its digest, or why there is none.
 type JobResult<U> = Result<(Trained<U>, Digest), JobFailure>;
 
-impl<L: Learner> LaneThread<L> {
+impl<L: Workload> LaneThread<L> {
     /// Trains jobs until no client can send one any more, or no trainer can be had.
     pub fn run(self) {
         if let Err(reason) = self.serve() {
@@ -63,15 +65,15 @@ impl<L: Learner> LaneThread<L> {
     /// Does a job and reports it. Says whether the trainer panicked.
     fn job_panics(
         &self,
-        trainer: &mut L::Trainer,
-        stamp: Stamp,
-        script: Script,
+        trainer: &mut L::ClientTrainer,
+        stamp: JobId,
+        script: JobFaults,
         task: TrainTask<L::Global>,
         mut reply: oneshot::Sender<JobReport<L::Update>>,
     ) -> bool {
         self.pulse.begin(stamp.client);
         let began = Instant::now();
-        let mut watch = LaneWatch::new(self, stamp, script, &mut reply);
+        let mut watch = LaneJobContext::new(self, stamp, script, &mut reply);
         watch.begin();
         let result = guarded(|| self.work(trainer, &task, script, &mut watch));
         let (is_cut, work) = (watch.is_cut(), watch.work());
@@ -81,7 +83,7 @@ impl<L: Learner> LaneThread<L> {
         let panicked = result.is_err();
         let result = match result {
             // A trainer that finished in spite of it is not asked.
-            _ if is_cut => Err(JobFailure::Cut),
+            _ if is_cut => Err(JobFailure::Interruption),
             Ok(result) => result,
             Err(reason) => Err(JobFailure::Failed(reason)),
         };
@@ -95,16 +97,16 @@ impl<L: Learner> LaneThread<L> {
         panicked
     }
 
-    fn build(&self) -> Result<L::Trainer, String> {
+    fn build(&self) -> Result<L::ClientTrainer, String> {
         guarded(|| self.learner.trainer(self.lane))?.map_err(|error| error.to_string())
     }
 
     fn work(
         &self,
-        trainer: &mut L::Trainer,
+        trainer: &mut L::ClientTrainer,
         task: &TrainTask<L::Global>,
-        script: Script,
-        watch: &mut LaneWatch<'_, L>,
+        script: JobFaults,
+        watch: &mut LaneJobContext<'_, L>,
     ) -> JobResult<L::Update> {
         let mut trained = train_once_more(trainer, task, watch)?;
         if script.cut.is_some() {
@@ -133,10 +135,10 @@ impl<L: Learner> LaneThread<L> {
 }
 
 /// Trains; after running out of memory, once more with less.
-fn train_once_more<L: Learner>(
-    trainer: &mut L::Trainer,
+fn train_once_more<L: Workload>(
+    trainer: &mut L::ClientTrainer,
     task: &TrainTask<L::Global>,
-    watch: &mut LaneWatch<'_, L>,
+    watch: &mut LaneJobContext<'_, L>,
 ) -> Result<Trained<L::Update>, JobFailure> {
     let mut result = trainer.train(task, watch);
     if let Err(JobError::OutOfMemory(reason)) = &result {

@@ -6,28 +6,28 @@ use std::panic::resume_unwind;
 use tokio::sync::oneshot;
 
 use crate::event::{ClientState, Event};
-use crate::fault::CutKind;
+use crate::fault::InterruptionKind;
 use crate::lane::{JobFailure, JobReport};
 use crate::lane_thread::LaneThread;
-use crate::learner::{Learner, Progress, Watch};
-use crate::message::{Script, Stamp, Work};
+use crate::learner::{JobContext, Progress, Workload};
+use crate::message::{JobFaults, JobId, Work};
 
 /// Reports a job's progress, and ends it where the plan cuts it or when nobody waits for its
 /// reply.
-pub(crate) struct LaneWatch<'a, L: Learner> {
+pub(crate) struct LaneJobContext<'a, L: Workload> {
     thread: &'a LaneThread<L>,
-    stamp: Stamp,
-    script: Script,
+    stamp: JobId,
+    script: JobFaults,
     reply: &'a mut oneshot::Sender<JobReport<L::Update>>,
     work: Work,
     is_cut: bool,
 }
 
-impl<'a, L: Learner> LaneWatch<'a, L> {
+impl<'a, L: Workload> LaneJobContext<'a, L> {
     pub fn new(
         thread: &'a LaneThread<L>,
-        stamp: Stamp,
-        script: Script,
+        stamp: JobId,
+        script: JobFaults,
         reply: &'a mut oneshot::Sender<JobReport<L::Update>>,
     ) -> Self {
         Self {
@@ -42,7 +42,7 @@ impl<'a, L: Learner> LaneWatch<'a, L> {
 
     /// Shows the client as training.
     pub fn begin(&self) {
-        let Stamp { round, client, .. } = self.stamp;
+        let JobId { round, client, .. } = self.stamp;
         let lane = Some(self.thread.lane);
         self.thread.board.update(client, |status| {
             status.state = ClientState::Training;
@@ -69,11 +69,11 @@ impl<'a, L: Learner> LaneWatch<'a, L> {
     /// Cuts a job that did not come to its cut before its end.
     pub fn cut(&mut self) -> JobFailure {
         self.is_cut = true;
-        JobFailure::Cut
+        JobFailure::Interruption
     }
 }
 
-impl<L: Learner> Watch for LaneWatch<'_, L> {
+impl<L: Workload> JobContext for LaneJobContext<'_, L> {
     fn step(&mut self, progress: Progress) -> ControlFlow<()> {
         self.thread.pulse.beat();
         if self.reply.is_closed() {
@@ -83,7 +83,7 @@ impl<L: Learner> Watch for LaneWatch<'_, L> {
             steps: progress.steps_done,
             examples: progress.examples,
         };
-        let Stamp { round, client, .. } = self.stamp;
+        let JobId { round, client, .. } = self.stamp;
         self.thread.board.update(client, |status| {
             status.progress = Some(progress);
             status.loss = progress.loss.or(status.loss);
@@ -101,7 +101,7 @@ impl<L: Learner> Watch for LaneWatch<'_, L> {
             return ControlFlow::Continue(());
         }
         self.is_cut = true;
-        if cut.kind == CutKind::LaneFailure {
+        if cut.kind == InterruptionKind::LaneFailure {
             // Unwinds out of the trainer, which is then built anew as after any panic.
             resume_unwind(Box::new("the lane fails as planned"));
         }

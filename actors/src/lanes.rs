@@ -12,28 +12,28 @@ use crate::board::Board;
 use crate::bus::Bus;
 use crate::lane::{Job, LaneGroup};
 use crate::lane_thread::LaneThread;
-use crate::learner::{LaneId, Learner};
+use crate::learner::{LaneId, Workload};
 use crate::message::Input;
 use crate::plan::FederationPlan;
-use crate::watchdog::Pulse;
+use crate::watchdog::Heartbeat;
 
 /// The queues of a run's lanes. Lanes end when this and all clones of its groups are dropped.
-pub(crate) struct Lanes<L: Learner> {
+pub(crate) struct Lanes<L: Workload> {
     shared: LaneGroup<L>,
     own: BTreeMap<LaneId, LaneGroup<L>>,
 }
 
 /// What lanes are started with.
-pub(crate) struct LaneStarter<L: Learner> {
+pub(crate) struct LaneStarter<L: Workload> {
     pub learner: Arc<L>,
     pub scheduler: Recipient<Input>,
     pub board: Arc<Board>,
     pub bus: Bus,
     /// One for each lane.
-    pub pulses: Vec<Arc<Pulse>>,
+    pub pulses: Vec<Arc<Heartbeat>>,
 }
 
-impl<L: Learner> LaneStarter<L> {
+impl<L: Workload> LaneStarter<L> {
     /// Starts the plan's lanes: a queue for each that belongs to clients of its own, one queue for
     /// the rest. `threads` gets the threads, also those started before an error.
     ///
@@ -77,7 +77,7 @@ impl<L: Learner> LaneStarter<L> {
     }
 }
 
-impl<L: Learner> Lanes<L> {
+impl<L: Workload> Lanes<L> {
     /// The queue for a client whose own lane is `lane`, if it has one.
     pub fn group(&self, lane: Option<LaneId>) -> LaneGroup<L> {
         lane.and_then(|lane| self.own.get(&lane))

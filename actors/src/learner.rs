@@ -1,8 +1,8 @@
 //! The traits that a learner implements: what a client trains, and what the server folds.
 //!
-//! The actors know nothing of tensors. They move two kinds of payload, a [`Learner::Global`] down
-//! and a [`Learner::Update`] up, and call the learner's two workers: a [`Trainer`] on each device
-//! lane and one [`Folder`] on the server's thread.
+//! The actors know nothing of tensors. They move two kinds of payload, a [`Workload::Global`] down
+//! and a [`Workload::Update`] up, and call the learner's two workers: a [`ClientTrainer`] on each device
+//! lane and one [`ServerAggregator`] on the server's thread.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -57,28 +57,28 @@ pub trait Payload: Serialize + DeserializeOwned + Send + Sync + 'static {
 }
 
 /// What the federation learns. Shared by all threads; builds the workers inside theirs.
-pub trait Learner: Send + Sync + 'static {
+pub trait Workload: Send + Sync + 'static {
     /// The server's state as clients get it. Handed to lanes by reference, never copied.
     type Global: Payload;
     /// What a client sends back.
     type Update: Payload;
     /// Trains clients' jobs on one lane; need not be `Send`, since it never leaves its thread.
-    type Trainer: Trainer<Global = Self::Global, Update = Self::Update>;
+    type ClientTrainer: ClientTrainer<Global = Self::Global, Update = Self::Update>;
     /// Aggregates and evaluates on the server's thread.
-    type Folder: Folder<Global = Self::Global, Update = Self::Update>;
+    type ServerAggregator: ServerAggregator<Global = Self::Global, Update = Self::Update>;
 
     /// Builds a lane's trainer. Called on the lane's own thread, again after the lane failed.
     ///
     /// # Errors
     /// When the device or the model cannot be had; the lane then never starts.
-    fn trainer(&self, lane: LaneId) -> Result<Self::Trainer, BoxError>;
+    fn trainer(&self, lane: LaneId) -> Result<Self::ClientTrainer, BoxError>;
 
     /// Builds the server's worker, at its state before the first round. Called on the server's
     /// own thread.
     ///
     /// # Errors
     /// When the device or the model cannot be had.
-    fn folder(&self) -> Result<Self::Folder, BoxError>;
+    fn folder(&self) -> Result<Self::ServerAggregator, BoxError>;
 
     /// Spoils an update that was trained from `start` as a scripted fault has it, before it is
     /// sent. Called on a lane's thread.
@@ -167,7 +167,7 @@ impl Progress {
 /// Why a job gave no update.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
-    /// [`Watch::step`] asked it to stop.
+    /// [`JobContext::step`] asked it to stop.
     #[error("cancelled")]
     Cancelled,
     /// The device ran out of memory. The lane may try again with half the micro-batch.
@@ -178,15 +178,15 @@ pub enum JobError {
     Failed(#[source] BoxError),
 }
 
-/// What [`Trainer::train`] gives.
+/// What [`ClientTrainer::train`] gives.
 pub type TrainResult<U> = Result<Trained<U>, JobError>;
 
 /// A job's line to its lane: reports progress, and says whether to go on.
-pub trait Watch {
+pub trait JobContext {
     /// To be called after each batch; `Break` means: return [`JobError::Cancelled`] now.
     fn step(&mut self, progress: Progress) -> ControlFlow<()>;
 
-    /// The same as [`Watch::step`], as an error to pass on.
+    /// The same as [`JobContext::step`], as an error to pass on.
     ///
     /// # Errors
     /// [`JobError::Cancelled`] when the job is to stop.
@@ -199,10 +199,10 @@ pub trait Watch {
 }
 
 /// Trains clients' jobs, one at a time, on one device.
-pub trait Trainer {
-    /// See [`Learner::Global`].
+pub trait ClientTrainer {
+    /// See [`Workload::Global`].
     type Global;
-    /// See [`Learner::Update`].
+    /// See [`Workload::Update`].
     type Update;
 
     /// Trains one client's round from `task.global`. The result depends on the task alone: not on
@@ -213,7 +213,7 @@ pub trait Trainer {
     fn train(
         &mut self,
         task: &TrainTask<Self::Global>,
-        watch: &mut dyn Watch,
+        watch: &mut dyn JobContext,
     ) -> TrainResult<Self::Update>;
 
     /// Called after [`JobError::OutOfMemory`], before the job is tried once more: free caches and
@@ -270,17 +270,17 @@ impl Aggregation {
     }
 }
 
-/// What [`Folder::aggregate`] gives.
-pub type FoldResult = Result<Aggregation, BoxError>;
+/// What [`ServerAggregator::aggregate`] gives.
+pub type AggregateResult = Result<Aggregation, BoxError>;
 
 /// Names and values of the scores of one evaluation (`loss`, `accuracy`, …).
 pub type Scores = BTreeMap<String, f64>;
 
 /// Aggregates updates and evaluates the result; owns the global state.
-pub trait Folder {
-    /// See [`Learner::Global`].
+pub trait ServerAggregator {
+    /// See [`Workload::Global`].
     type Global;
-    /// See [`Learner::Update`].
+    /// See [`Workload::Update`].
     type Update;
 
     /// The state that clients start the next round from.
@@ -312,7 +312,11 @@ pub trait Folder {
     ///
     /// # Errors
     /// Only what makes going on impossible.
-    fn aggregate(&mut self, round: u32, updates: Vec<Contribution<Self::Update>>) -> FoldResult;
+    fn aggregate(
+        &mut self,
+        round: u32,
+        updates: Vec<Contribution<Self::Update>>,
+    ) -> AggregateResult;
 
     /// Scores the global state on held-out data. If not told otherwise, there are no scores.
     ///
@@ -332,7 +336,7 @@ pub trait Folder {
         Ok(())
     }
 
-    /// The server's whole state, for a checkpoint: [`Folder::restore`] of it on a new folder
+    /// The server's whole state, for a checkpoint: [`ServerAggregator::restore`] of it on a new folder
     /// gives the same bits ever after.
     ///
     /// # Errors
@@ -342,7 +346,7 @@ pub trait Folder {
         Err("this learner's state cannot be saved".into())
     }
 
-    /// Takes up a state that [`Folder::checkpoint`] gave.
+    /// Takes up a state that [`ServerAggregator::checkpoint`] gave.
     ///
     /// # Errors
     /// When it is not such a state, or of another model.

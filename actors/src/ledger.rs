@@ -14,7 +14,7 @@ use crate::clock::VirtualTime;
 use crate::control::Intervention;
 use crate::event::Event;
 use crate::json_lines::{self, JsonLines};
-use crate::run::Ending;
+use crate::run::EndReason;
 
 mod writer;
 
@@ -28,7 +28,7 @@ pub struct Entry {
     pub sequence: u64,
     /// When it happened, in nanoseconds of virtual time.
     pub time: VirtualTime,
-    /// What happened, [`Event::timeless`].
+    /// What happened, [`Event::without_wall_time`].
     #[serde(flatten)]
     pub event: Event,
 }
@@ -146,7 +146,7 @@ impl Sink for LedgerCheck {
 
 /// Whether this is the end of a run that was stopped in the middle of something.
 fn ended_at_once(entry: &Entry) -> bool {
-    let at_once = Some(Ending::StoppedAtOnce);
+    let at_once = Some(EndReason::StoppedAtOnce);
     matches!(entry.event, Event::RunFinished { ending, .. } if ending == at_once)
 }
 

@@ -2,9 +2,9 @@
 //! exact replay, and runs that survive what happens to them.
 //!
 //! # A tour
-//! Implement three small traits of [`learner`]: a [`Learner`](learner::Learner) builds the workers,
-//! a [`Trainer`](learner::Trainer) turns the server's state into a client's update, a
-//! [`Folder`](learner::Folder) turns updates into the next state. Say in a
+//! Implement three small traits of [`learner`]: a [`Workload`](learner::Workload) builds the workers,
+//! a [`ClientTrainer`](learner::ClientTrainer) turns the server's state into a client's update, a
+//! [`ServerAggregator`](learner::ServerAggregator) turns updates into the next state. Say in a
 //! [`FederationPlan`](plan::FederationPlan) who takes part and what goes wrong. Then [`run`](fn@run)
 //! it:
 //! ```
@@ -16,26 +16,26 @@
 //! # struct Number(u64);
 //! # impl Payload for Number {}
 //! # struct Count;
-//! # impl Learner for Count {
+//! # impl Workload for Count {
 //! #     type Global = Number;
 //! #     type Update = Number;
-//! #     type Trainer = Count;
-//! #     type Folder = Count;
+//! #     type ClientTrainer = Count;
+//! #     type ServerAggregator = Count;
 //! #     fn trainer(&self, _: LaneId) -> Result<Count, BoxError> { Ok(Count) }
 //! #     fn folder(&self) -> Result<Count, BoxError> { Ok(Count) }
 //! # }
-//! # impl Trainer for Count {
+//! # impl ClientTrainer for Count {
 //! #     type Global = Number;
 //! #     type Update = Number;
-//! #     fn train(&mut self, _: &TrainTask<Number>, _: &mut dyn Watch) -> TrainResult<Number> {
+//! #     fn train(&mut self, _: &TrainTask<Number>, _: &mut dyn JobContext) -> TrainResult<Number> {
 //! #         Ok(Trained::new(Number(1), 0.0, 1, 1))
 //! #     }
 //! # }
-//! # impl Folder for Count {
+//! # impl ServerAggregator for Count {
 //! #     type Global = Number;
 //! #     type Update = Number;
 //! #     fn global(&self) -> Arc<Number> { Arc::new(Number(1)) }
-//! #     fn aggregate(&mut self, _: u32, _: Vec<Contribution<Number>>) -> FoldResult {
+//! #     fn aggregate(&mut self, _: u32, _: Vec<Contribution<Number>>) -> AggregateResult {
 //! #         Ok(Aggregation::of(&Number(1)))
 //! #     }
 //! # }

@@ -1,7 +1,7 @@
 //! What the actors say to each other.
 //!
 //! The scheduler deals in facts about updates, never in updates: these go from the client to a
-//! slot at the server, under their [`Stamp`], and the scheduler says which slots to fold.
+//! slot at the server, under their [`JobId`], and the scheduler says which slots to fold.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use actix::Message;
 use serde::{Deserialize, Serialize};
 
 use crate::control::ControlCommand;
-use crate::fault::{Corruption, Cut};
+use crate::fault::{Corruption, Interruption};
 use crate::learner::{Aggregation, ClientId, Digest, LaneId, Scores, Trained};
 use crate::ledger::{LedgerMark, RecordError};
 
@@ -22,7 +22,7 @@ pub struct RunId(pub u64);
 /// Which job a message is about. Every message carries one; a reply under another stamp than the
 /// scheduler waits for is stale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Stamp {
+pub struct JobId {
     /// The run.
     pub run: RunId,
     /// The round, from 1.
@@ -35,7 +35,7 @@ pub struct Stamp {
 
 /// What is known of an update that lies in its slot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Receipt {
+pub struct UpdateInfo {
     /// Mean training loss over the examples of the round.
     pub loss: f64,
     /// Examples seen.
@@ -63,9 +63,9 @@ pub struct Work {
 
 /// What the plan's faults do to a job.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct Script {
+pub struct JobFaults {
     /// Where it ends before its time.
-    pub cut: Option<Cut>,
+    pub cut: Option<Interruption>,
     /// How its update is corrupted, and what keys the draws for that: the run's seed.
     pub corruption: Option<(Corruption, u64)>,
 }
@@ -87,14 +87,14 @@ pub enum Input {
     /// An update lies in its slot at the server.
     Received {
         /// The job.
-        stamp: Stamp,
+        stamp: JobId,
         /// The facts.
-        receipt: Receipt,
+        receipt: UpdateInfo,
     },
     /// A job gave no update.
     JobFailed {
         /// The job.
-        stamp: Stamp,
+        stamp: JobId,
         /// Where, if it came that far.
         lane: Option<LaneId>,
         /// What happened.
@@ -107,7 +107,7 @@ pub enum Input {
         /// Whose.
         client: ClientId,
         /// The job that it had.
-        job: Option<(Stamp, Work)>,
+        job: Option<(JobId, Work)>,
     },
     /// A lane has no trainer and takes no jobs.
     LaneFailed {
@@ -201,9 +201,9 @@ impl std::fmt::Display for ServerTask {
 
 /// An update to fold.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Take {
+pub struct SelectedUpdate {
     /// Its slot; the stamp's round is the one whose state it was trained from.
-    pub stamp: Stamp,
+    pub stamp: JobId,
     /// See [`crate::learner::Contribution::weight`].
     pub weight: f64,
 }
@@ -223,14 +223,14 @@ pub enum ServerCommand {
     /// Empty a slot.
     Discard {
         /// The slot.
-        stamp: Stamp,
+        stamp: JobId,
     },
     /// Fold these slots, given in client order.
     Aggregate {
         /// The round.
         round: u32,
         /// The slots.
-        take: Vec<Take>,
+        take: Vec<SelectedUpdate>,
     },
     /// Score the global state.
     Evaluate {
@@ -271,19 +271,19 @@ pub(crate) struct Opened<G> {
 /// To a client: train this round.
 #[derive(Debug)]
 pub(crate) struct TrainRound<G> {
-    pub stamp: Stamp,
-    pub script: Script,
+    pub stamp: JobId,
+    pub script: JobFaults,
     pub global: Arc<G>,
 }
 
 /// To a client: give this job up.
 #[derive(Debug)]
-pub(crate) struct Cancel(pub Stamp);
+pub(crate) struct Cancel(pub JobId);
 
 /// To the server: an update for its slot.
 #[derive(Debug)]
-pub(crate) struct Deposit<U> {
-    pub stamp: Stamp,
+pub(crate) struct SubmitUpdate<U> {
+    pub stamp: JobId,
     pub trained: Trained<U>,
     pub digest: Digest,
     pub lane: LaneId,
@@ -310,6 +310,6 @@ impl<G: Send> Message for TrainRound<G> {
     type Result = ();
 }
 
-impl<U: Send> Message for Deposit<U> {
+impl<U: Send> Message for SubmitUpdate<U> {
     type Result = ();
 }

@@ -13,7 +13,7 @@ use crate::problems::Problems;
 
 pub use crate::availability::{Availability, Interval};
 pub use crate::fault::{Corruption, Fault, FaultKind, FaultName, RoundRange, Slowdown};
-pub use crate::policy::{Late, RoundPolicy, Staleness, Then, TooFew};
+pub use crate::policy::{Late, MinUpdates, OnTooFew, RoundPolicy, Staleness};
 pub use crate::problems::{PlanError, PlanErrors};
 pub use crate::profile::Profile;
 pub use crate::restart::RestartPolicy;
@@ -54,7 +54,7 @@ pub struct FederationPlan {
     pub sampling: Sampling,
     /// What to do with a round in which too few updates come.
     #[serde(default)]
-    pub too_few: TooFew,
+    pub too_few: MinUpdates,
     /// How clients that fail come back.
     #[serde(default)]
     pub restart: RestartPolicy,
@@ -154,7 +154,7 @@ impl FederationPlan {
             faults: Vec::new(),
             policy: RoundPolicy::default(),
             sampling: Sampling::default(),
-            too_few: TooFew::default(),
+            too_few: MinUpdates::default(),
             restart: RestartPolicy::default(),
             checkpoints: CheckpointPolicy::default(),
             clock: ClockMode::default(),

@@ -76,17 +76,17 @@ pub struct Staleness {
 /// What to do with a round in which too few updates come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct TooFew {
+pub struct MinUpdates {
     /// Updates that a round needs.
     pub minimum: u32,
     /// What to do with fewer.
-    pub then: Then,
+    pub then: OnTooFew,
 }
 
-/// See [`TooFew::then`].
+/// See [`MinUpdates::then`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Then {
+pub enum OnTooFew {
     /// Ask again, keeping the updates that came, so many times; then the run stops.
     Retry {
         /// How often.
@@ -121,12 +121,12 @@ impl Staleness {
     }
 }
 
-impl Default for TooFew {
+impl Default for MinUpdates {
     /// One update is enough; without any, the round is skipped.
     fn default() -> Self {
         Self {
             minimum: 1,
-            then: Then::Skip,
+            then: OnTooFew::Skip,
         }
     }
 }

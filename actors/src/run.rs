@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::CheckpointStore;
 use crate::control::{Control, Intervention};
 use crate::event::Observer;
-use crate::federation::{Record, Start};
+use crate::federation::{Record, RunSetup};
 use crate::interventions::{self, InterventionLog};
-use crate::learner::{LaneId, Learner};
+use crate::learner::{LaneId, Workload};
 use crate::ledger::{self, LedgerCheck, LedgerWriter, RecordError, Sink};
 use crate::message::ServerTask;
 use crate::place::Place;
@@ -23,7 +23,7 @@ use crate::{federation, guard};
 /// How a run that met no error ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Ending {
+pub enum EndReason {
     /// All rounds are done.
     Complete,
     /// Told to stop, it finished its round, and all that it leaves behind is written.
@@ -36,7 +36,7 @@ pub enum Ending {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunOutcome {
     /// How it ended.
-    pub ending: Ending,
+    pub ending: EndReason,
     /// Rounds finished.
     pub rounds: u32,
     /// Rounds of these in which updates came and every one was refused.
@@ -52,7 +52,7 @@ impl RunOutcome {
     /// Whether somebody stopped it before its last round.
     #[must_use]
     pub fn stopped_early(&self) -> bool {
-        self.ending != Ending::Complete
+        self.ending != EndReason::Complete
     }
 }
 
@@ -169,7 +169,7 @@ pub struct RunFiles {
 ///
 /// # Errors
 /// See [`RunError`].
-pub fn run<L: Learner>(
+pub fn run<L: Workload>(
     plan: FederationPlan,
     learner: Arc<L>,
     observers: Vec<Box<dyn Observer>>,
@@ -182,7 +182,7 @@ pub fn run<L: Learner>(
 ///
 /// # Errors
 /// See [`RunError`]. A ledger that is there already is one.
-pub fn run_recorded<L: Learner>(
+pub fn run_recorded<L: Workload>(
     plan: FederationPlan,
     learner: Arc<L>,
     observers: Vec<Box<dyn Observer>>,
@@ -207,7 +207,7 @@ pub fn run_recorded<L: Learner>(
 ///
 /// # Errors
 /// See [`RunError`].
-pub fn resume<L: Learner>(
+pub fn resume<L: Workload>(
     plan: FederationPlan,
     learner: Arc<L>,
     observers: Vec<Box<dyn Observer>>,
@@ -244,7 +244,7 @@ pub fn resume<L: Learner>(
 /// # Errors
 /// [`RecordError::Diverged`] in [`RunError::Record`], with both versions of the first entry that
 /// differs; or else see [`RunError`].
-pub fn replay_check<L: Learner>(
+pub fn replay_check<L: Workload>(
     plan: FederationPlan,
     learner: Arc<L>,
     observers: Vec<Box<dyn Observer>>,
@@ -298,14 +298,14 @@ fn store(files: &RunFiles, plan: &FederationPlan) -> Option<CheckpointStore> {
     Some(CheckpointStore::new(folder, plan))
 }
 
-fn on_its_thread<L: Learner>(
+fn on_its_thread<L: Workload>(
     plan: FederationPlan,
     learner: Arc<L>,
     observers: Vec<Box<dyn Observer>>,
     control: Control,
     record: Record,
 ) -> Result<RunOutcome, RunError> {
-    let start = Start {
+    let start = RunSetup {
         plan: Arc::new(plan),
         learner,
         observers,

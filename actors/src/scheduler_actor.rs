@@ -9,15 +9,15 @@ use tokio::sync::oneshot;
 use crate::client::ClientActor;
 use crate::control::{ControlCommand, Order, Unconfirmed};
 use crate::event::Event;
-use crate::learner::{ClientId, Learner};
+use crate::learner::{ClientId, Workload};
 use crate::ledger::RecordError;
 use crate::message::{
-    Cancel, Input, Opened, Script, ServerCommand, ServerTask, Stamp, TrainRound, Work,
+    Cancel, Input, JobFaults, JobId, Opened, ServerCommand, ServerTask, TrainRound, Work,
 };
 use crate::run::{RunError, RunOutcome};
 use crate::scheduler::{Command, Scheduler};
 use crate::server_actor::ServerActor;
-use crate::tells::Tells;
+use crate::tells::Outputs;
 use crate::watchdog::Watchdog;
 
 /// Where a run's outcome goes.
@@ -27,7 +27,7 @@ pub(crate) type OutcomeSender = oneshot::Sender<Result<RunOutcome, RunError>>;
 pub(crate) type ClientFactory<L> = Box<dyn Fn(ClientId) -> Addr<ClientActor<L>> + Send>;
 
 /// The other actors, sent to the scheduler's when all are up; the run then begins.
-pub(crate) struct Crew<L: Learner> {
+pub(crate) struct Actors<L: Workload> {
     pub server: Addr<ServerActor<L>>,
     /// In client order.
     pub clients: Vec<Addr<ClientActor<L>>>,
@@ -35,7 +35,7 @@ pub(crate) struct Crew<L: Learner> {
     pub watchdog: Option<Watchdog>,
 }
 
-impl<L: Learner> Message for Crew<L> {
+impl<L: Workload> Message for Actors<L> {
     type Result = ();
 }
 
@@ -44,18 +44,18 @@ impl Message for Order {
 }
 
 /// A thin shell around [`Scheduler`].
-pub(crate) struct SchedulerActor<L: Learner> {
+pub(crate) struct SchedulerActor<L: Workload> {
     machine: Scheduler,
-    crew: Option<Crew<L>>,
+    crew: Option<Actors<L>>,
     /// The state that the current round starts from.
     global: Option<Arc<L::Global>>,
-    tells: Tells,
+    tells: Outputs,
     began: Instant,
     outcome: Option<OutcomeSender>,
 }
 
-impl<L: Learner> SchedulerActor<L> {
-    pub fn new(machine: Scheduler, tells: Tells, outcome: OutcomeSender) -> Self {
+impl<L: Workload> SchedulerActor<L> {
+    pub fn new(machine: Scheduler, tells: Outputs, outcome: OutcomeSender) -> Self {
         Self {
             machine,
             crew: None,
@@ -179,7 +179,7 @@ impl<L: Learner> SchedulerActor<L> {
         Ok(())
     }
 
-    fn train(&self, stamp: Stamp, script: Script, ctx: &Context<Self>) {
+    fn train(&self, stamp: JobId, script: JobFaults, ctx: &Context<Self>) {
         let (Some(crew), Some(global)) = (&self.crew, &self.global) else {
             return;
         };
@@ -202,7 +202,7 @@ impl<L: Learner> SchedulerActor<L> {
         }
     }
 
-    fn cancel(&self, stamp: Stamp) {
+    fn cancel(&self, stamp: JobId) {
         if let Some(crew) = &self.crew {
             crew.clients[stamp.client.0 as usize].do_send(Cancel(stamp));
         }
@@ -232,14 +232,14 @@ impl<L: Learner> SchedulerActor<L> {
     }
 }
 
-impl<L: Learner> Actor for SchedulerActor<L> {
+impl<L: Workload> Actor for SchedulerActor<L> {
     type Context = Context<Self>;
 }
 
-impl<L: Learner> Handler<Crew<L>> for SchedulerActor<L> {
+impl<L: Workload> Handler<Actors<L>> for SchedulerActor<L> {
     type Result = ();
 
-    fn handle(&mut self, crew: Crew<L>, ctx: &mut Context<Self>) {
+    fn handle(&mut self, crew: Actors<L>, ctx: &mut Context<Self>) {
         if self.outcome.is_none() {
             return;
         }
@@ -252,7 +252,7 @@ impl<L: Learner> Handler<Crew<L>> for SchedulerActor<L> {
     }
 }
 
-impl<L: Learner> Handler<Opened<L::Global>> for SchedulerActor<L> {
+impl<L: Workload> Handler<Opened<L::Global>> for SchedulerActor<L> {
     type Result = ();
 
     fn handle(&mut self, opened: Opened<L::Global>, ctx: &mut Context<Self>) {
@@ -266,7 +266,7 @@ impl<L: Learner> Handler<Opened<L::Global>> for SchedulerActor<L> {
     }
 }
 
-impl<L: Learner> Handler<Order> for SchedulerActor<L> {
+impl<L: Workload> Handler<Order> for SchedulerActor<L> {
     type Result = ();
 
     fn handle(&mut self, order: Order, ctx: &mut Context<Self>) {
@@ -281,7 +281,7 @@ impl<L: Learner> Handler<Order> for SchedulerActor<L> {
     }
 }
 
-impl<L: Learner> Handler<Input> for SchedulerActor<L> {
+impl<L: Workload> Handler<Input> for SchedulerActor<L> {
     type Result = ();
 
     fn handle(&mut self, input: Input, ctx: &mut Context<Self>) {

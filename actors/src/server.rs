@@ -6,18 +6,20 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::learner::{Aggregation, BoxError, ClientId, Contribution, Folder, Refusal, Trained};
-use crate::message::{Deposit, Receipt, RunId, Stamp, Take};
+use crate::learner::{
+    Aggregation, BoxError, ClientId, Contribution, Refusal, ServerAggregator, Trained,
+};
+use crate::message::{JobId, RunId, SelectedUpdate, SubmitUpdate, UpdateInfo};
 use crate::plan::FederationPlan;
 
 /// A folder with its slots.
-pub(crate) struct Server<F: Folder> {
+pub(crate) struct Server<F: ServerAggregator> {
     pub folder: F,
     plan: Arc<FederationPlan>,
-    slots: HashMap<Stamp, Trained<F::Update>>,
+    slots: HashMap<JobId, Trained<F::Update>>,
 }
 
-impl<F: Folder> Server<F> {
+impl<F: ServerAggregator> Server<F> {
     /// A server with empty slots, for the clients of a plan.
     pub fn new(folder: F, plan: Arc<FederationPlan>) -> Self {
         let slots = HashMap::new();
@@ -58,8 +60,8 @@ impl<F: Folder> Server<F> {
     }
 
     /// Puts an update into its slot; gives the facts, with numbers that no sum can overflow on.
-    pub fn deposit(&mut self, deposit: Deposit<F::Update>) -> Receipt {
-        let Deposit {
+    pub fn deposit(&mut self, deposit: SubmitUpdate<F::Update>) -> UpdateInfo {
+        let SubmitUpdate {
             stamp,
             trained,
             digest,
@@ -67,7 +69,7 @@ impl<F: Folder> Server<F> {
             seconds,
         } = deposit;
         let most = self.most_examples(stamp.client);
-        let receipt = Receipt {
+        let receipt = UpdateInfo {
             loss: believable(trained.loss),
             examples: trained.examples.min(most),
             steps: trained.steps.min(most),
@@ -81,15 +83,19 @@ impl<F: Folder> Server<F> {
     }
 
     /// Empties a slot.
-    pub fn discard(&mut self, stamp: Stamp) {
+    pub fn discard(&mut self, stamp: JobId) {
         self.slots.remove(&stamp);
     }
 
     /// Folds these slots, in this order, and empties them. What a client misstates is refused
     /// before the folder sees it.
-    pub fn aggregate(&mut self, round: u32, take: &[Take]) -> Result<Aggregation, BoxError> {
+    pub fn aggregate(
+        &mut self,
+        round: u32,
+        take: &[SelectedUpdate],
+    ) -> Result<Aggregation, BoxError> {
         let (mut updates, mut misstated) = (Vec::new(), Vec::new());
-        for &Take { stamp, weight } in take {
+        for &SelectedUpdate { stamp, weight } in take {
             let client = stamp.client;
             let trained = self.slots.remove(&stamp);
             let trained =
@@ -121,7 +127,7 @@ fn believable(loss: f64) -> f64 {
     }
 }
 
-impl<F: Folder> Server<F>
+impl<F: ServerAggregator> Server<F>
 where
     F::Update: Serialize + DeserializeOwned,
 {
@@ -139,9 +145,9 @@ where
         slots: &[u8],
         run: RunId,
     ) -> Result<Self, BoxError> {
-        let slots: Vec<(Stamp, Trained<F::Update>)> = rmp_serde::from_slice(slots)?;
+        let slots: Vec<(JobId, Trained<F::Update>)> = rmp_serde::from_slice(slots)?;
         let slots = slots.into_iter();
-        let slots = slots.map(|(stamp, trained)| (Stamp { run, ..stamp }, trained));
+        let slots = slots.map(|(stamp, trained)| (JobId { run, ..stamp }, trained));
         Ok(Self {
             folder,
             plan,

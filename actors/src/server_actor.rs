@@ -6,15 +6,15 @@ use actix::prelude::*;
 
 use crate::checkpoint::{Checkpoint, CheckpointStore};
 use crate::guard::guarded;
-use crate::learner::{BoxError, Folder, Learner};
+use crate::learner::{BoxError, ServerAggregator, Workload};
 use crate::ledger::{LedgerMark, RecordError};
-use crate::message::{Deposit, Input, Opened, RunId, ServerCommand, ServerTask};
+use crate::message::{Input, Opened, RunId, ServerCommand, ServerTask, SubmitUpdate};
 use crate::plan::FederationPlan;
 use crate::scheduler_actor::SchedulerActor;
 use crate::server::Server;
 
 /// The server's actor, alone on its thread, since folding may take long.
-pub(crate) struct ServerActor<L: Learner> {
+pub(crate) struct ServerActor<L: Workload> {
     learner: Arc<L>,
     scheduler: Addr<SchedulerActor<L>>,
     plan: Arc<FederationPlan>,
@@ -24,11 +24,11 @@ pub(crate) struct ServerActor<L: Learner> {
     /// What the run goes on from; taken up when the actor starts.
     beginning: Option<Box<Checkpoint>>,
     /// `None` before it is built, and after it failed.
-    server: Option<Box<Server<L::Folder>>>,
+    server: Option<Box<Server<L::ServerAggregator>>>,
 }
 
 /// What a server starts with.
-pub(crate) struct ServerStart<L> {
+pub(crate) struct ServerSetup<L> {
     pub learner: Arc<L>,
     pub plan: Arc<FederationPlan>,
     /// Where checkpoints go, if they go anywhere.
@@ -37,9 +37,9 @@ pub(crate) struct ServerStart<L> {
     pub beginning: Option<Box<Checkpoint>>,
 }
 
-impl<L: Learner> ServerActor<L> {
+impl<L: Workload> ServerActor<L> {
     /// A server whose folder is built when it starts.
-    pub fn new(start: ServerStart<L>, scheduler: Addr<SchedulerActor<L>>) -> Self {
+    pub fn new(start: ServerSetup<L>, scheduler: Addr<SchedulerActor<L>>) -> Self {
         Self {
             learner: start.learner,
             scheduler,
@@ -65,7 +65,7 @@ impl<L: Learner> ServerActor<L> {
         &mut self,
         round: u32,
         task: ServerTask,
-        work: impl FnOnce(&mut Server<L::Folder>) -> Result<T, BoxError>,
+        work: impl FnOnce(&mut Server<L::ServerAggregator>) -> Result<T, BoxError>,
     ) -> Option<T> {
         let server = self.server.as_mut()?;
         let result = guarded(|| work(server)).map(|result| result.map_err(|e| e.to_string()));
@@ -166,7 +166,7 @@ impl<L: Learner> ServerActor<L> {
     }
 }
 
-impl<L: Learner> Actor for ServerActor<L> {
+impl<L: Workload> Actor for ServerActor<L> {
     type Context = Context<Self>;
 
     fn started(&mut self, _: &mut Context<Self>) {
@@ -179,10 +179,10 @@ impl<L: Learner> Actor for ServerActor<L> {
     }
 }
 
-impl<L: Learner> Handler<Deposit<L::Update>> for ServerActor<L> {
+impl<L: Workload> Handler<SubmitUpdate<L::Update>> for ServerActor<L> {
     type Result = ();
 
-    fn handle(&mut self, deposit: Deposit<L::Update>, _: &mut Context<Self>) {
+    fn handle(&mut self, deposit: SubmitUpdate<L::Update>, _: &mut Context<Self>) {
         let stamp = deposit.stamp;
         if stamp.run != self.run {
             return;
@@ -196,7 +196,7 @@ impl<L: Learner> Handler<Deposit<L::Update>> for ServerActor<L> {
     }
 }
 
-impl<L: Learner> Handler<ServerCommand> for ServerActor<L> {
+impl<L: Workload> Handler<ServerCommand> for ServerActor<L> {
     type Result = ();
 
     fn handle(&mut self, command: ServerCommand, _: &mut Context<Self>) {

@@ -12,7 +12,7 @@ use crate::learner::ClientId;
 use crate::ledger::{self, Entry, RecordError, Sink};
 
 /// Where a run's events and its status go.
-pub(crate) struct Tells {
+pub(crate) struct Outputs {
     pub bus: Bus,
     pub board: Arc<Board>,
     pub status: Arc<Mutex<RunStatus>>,
@@ -20,7 +20,7 @@ pub(crate) struct Tells {
     pub log: Option<InterventionLog>,
 }
 
-impl Tells {
+impl Outputs {
     /// Tells the observers of an event, then the ledger.
     pub fn record(
         &mut self,
@@ -35,7 +35,7 @@ impl Tells {
         let entry = Entry {
             sequence,
             time,
-            event: event.clone().timeless(),
+            event: event.clone().without_wall_time(),
         };
         // First told, so that observers see the end of a run whose ledger cannot be written.
         self.bus.emit(event);

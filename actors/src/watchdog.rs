@@ -8,7 +8,7 @@ use crate::learner::{ClientId, LaneId};
 
 /// What one lane shows of itself.
 #[derive(Debug, Default)]
-pub(crate) struct Pulse(Mutex<Option<Busy>>);
+pub(crate) struct Heartbeat(Mutex<Option<Busy>>);
 
 #[derive(Debug, Clone, Copy)]
 struct Busy {
@@ -17,7 +17,7 @@ struct Busy {
     reported: bool,
 }
 
-impl Pulse {
+impl Heartbeat {
     /// A job begins.
     pub fn begin(&self, client: ClientId) {
         self.set(Some(Busy {
@@ -61,7 +61,7 @@ impl Pulse {
 /// Looks at all lanes' pulses.
 #[derive(Debug)]
 pub(crate) struct Watchdog {
-    pub pulses: Vec<Arc<Pulse>>,
+    pub pulses: Vec<Arc<Heartbeat>>,
     pub patience: Duration,
 }
 
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_lane_without_progress_is_reported_once_per_stall() {
-        let pulse = Arc::new(Pulse::default());
+        let pulse = Arc::new(Heartbeat::default());
         let patience = Duration::from_secs(10);
         let watchdog = Watchdog {
             pulses: vec![Arc::default(), pulse.clone()],

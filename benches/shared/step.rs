@@ -9,7 +9,7 @@ use regatta::config::{AdapterKind, AdapterPlan};
 use regatta::model::classifier::loss;
 use regatta::model::{Checkpoint, Inputs, LinearLayer, Masks, ModelConfig, Weights};
 use regatta::train::optimizer::AdamW;
-use regatta::train::{Replica, Shared};
+use regatta::train::{Replica, RoundModel};
 use regatta_actors::random::Stream;
 use tch::{Device, Kind, Tensor};
 
@@ -50,7 +50,7 @@ impl Bench {
         let mut trained = initial_state(&*adapter, &layers, 1, 0);
         trained.0.extend(checkpoint.head.0);
         let base = Weights::from_map(&checkpoint.base, Device::Cpu)?;
-        let shared = Shared::new(base, &trained, &*adapter, &layers, Device::Cpu)?;
+        let shared = RoundModel::new(base, &trained, &*adapter, &layers, Device::Cpu)?;
         let own = shared.state.clone();
         let trains = |name: &str| !name.contains("sorf_b_");
         let replica = Replica::new(&shared, &config, LABELS, &layers, own, trains)?;

@@ -12,7 +12,8 @@ use regatta_actors::random::StreamKey;
 use tch::{Device, Tensor};
 
 use super::{
-    Adapter, AdapterTensor, Delta, Factors, LayerGroup, Population, Prepared, Role, tensor_name,
+    Adapter, AdapterTensor, Delta, Factors, LayerGroup, Prepared, Role, WeightedUpdates,
+    tensor_name,
 };
 use crate::config::LayerRank;
 use crate::model::dropout::dropout;
@@ -103,7 +104,11 @@ impl Adapter for Lora {
         r * updates as i64
     }
 
-    fn factors(&self, group: &LayerGroup, updates: &Population<'_>) -> Result<Factors, ModelError> {
+    fn factors(
+        &self,
+        group: &LayerGroup,
+        updates: &WeightedUpdates<'_>,
+    ) -> Result<Factors, ModelError> {
         let (a, b) = (updates.stack(group, A)?, updates.stack(group, B)?);
         let scaling: Vec<f64> = group.layers.iter().map(|l| self.scaling(l)).collect();
         let scaling = Tensor::f_from_slice(&scaling)?.f_to_device(updates.device)?;

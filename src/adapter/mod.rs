@@ -36,7 +36,7 @@ use std::rc::Rc;
 use tch::{Device, Tensor};
 
 pub use factors::Factors;
-pub use population::{LayerGroup, Population};
+pub use population::{LayerGroup, WeightedUpdates};
 pub use targets::Targets;
 
 use crate::model::{LinearLayer, Masks, ModelError, Weights};
@@ -101,7 +101,11 @@ pub trait Adapter: Any + Send + Sync {
     ///
     /// # Errors
     /// When a tensor is missing or the device fails.
-    fn factors(&self, group: &LayerGroup, updates: &Population<'_>) -> Result<Factors, ModelError>;
+    fn factors(
+        &self,
+        group: &LayerGroup,
+        updates: &WeightedUpdates<'_>,
+    ) -> Result<Factors, ModelError>;
 }
 
 /// An adapter on a device, ready to attach one client's tensors after another.

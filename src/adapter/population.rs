@@ -65,7 +65,7 @@ impl LayerGroup {
 
 /// Weighted updates over a common state: what an update lacks, it has from the state.
 #[derive(Debug, Clone, Copy)]
-pub struct Population<'a> {
+pub struct WeightedUpdates<'a> {
     /// What every update started from, and what clients did not train.
     pub state: &'a TensorMap,
     /// The updates' tensors by full name.
@@ -80,13 +80,13 @@ pub struct Population<'a> {
 /// enough that their copies in float64 do not count.
 pub const CLIENTS_AT_ONCE: usize = 64;
 
-impl<'a> Population<'a> {
+impl<'a> WeightedUpdates<'a> {
     /// The same updates, at most so many at a time, in their order.
-    pub fn chunks(&self, clients: usize) -> impl Iterator<Item = Population<'a>> + use<'a> {
+    pub fn chunks(&self, clients: usize) -> impl Iterator<Item = WeightedUpdates<'a>> + use<'a> {
         let whole = *self;
         let updates = whole.updates.chunks(clients);
         let pairs = updates.zip(whole.weights.chunks(clients));
-        pairs.map(move |(updates, weights)| Population {
+        pairs.map(move |(updates, weights)| WeightedUpdates {
             updates,
             weights,
             ..whole
@@ -128,9 +128,9 @@ impl<'a> Population<'a> {
     /// The state's own tensors of one suffix, (L, shape…), float64.
     ///
     /// # Errors
-    /// As [`Population::stack`].
+    /// As [`WeightedUpdates::stack`].
     pub fn stack_state(&self, group: &LayerGroup, suffix: &str) -> Result<Tensor, ModelError> {
-        let own = Population {
+        let own = WeightedUpdates {
             updates: &[self.state],
             weights: &[1.0],
             ..*self

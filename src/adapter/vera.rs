@@ -13,7 +13,8 @@ use tch::{Device, Kind, Tensor};
 use super::population::CLIENTS_AT_ONCE;
 use super::projection::Projection;
 use super::{
-    Adapter, AdapterTensor, Delta, Factors, LayerGroup, Population, Prepared, Role, tensor_name,
+    Adapter, AdapterTensor, Delta, Factors, LayerGroup, Prepared, Role, WeightedUpdates,
+    tensor_name,
 };
 use crate::model::dropout::dropout;
 use crate::model::{LinearLayer, Masks, ModelError, Weights};
@@ -111,7 +112,11 @@ impl Adapter for Vera {
 
     /// `Σ wₖ diag(bₖ) B diag(dₖ) A = (B ∘ M) A` with `M = Σ wₖ bₖ dₖᵀ`: of rank r, however many
     /// the clients.
-    fn factors(&self, group: &LayerGroup, updates: &Population<'_>) -> Result<Factors, ModelError> {
+    fn factors(
+        &self,
+        group: &LayerGroup,
+        updates: &WeightedUpdates<'_>,
+    ) -> Result<Factors, ModelError> {
         let (d_out, d_in) = (group.d_out, group.d_in);
         let (a, b) = self
             .projection

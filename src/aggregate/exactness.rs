@@ -10,7 +10,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::ideal::Ideal;
+use super::ideal::ExactUpdate;
 use super::{GlobalState, Report, Round};
 use crate::adapter::{Factors, LayerGroup};
 use crate::model::ModelError;
@@ -49,7 +49,12 @@ impl Miss {
 /// When a tensor is missing or the device fails.
 pub fn measure(round: &Round<'_>, state: &GlobalState) -> Result<Report, ModelError> {
     let groups = round.groups.iter();
-    compare(groups.map(|group| Ok((Ideal::of(round, group)?, round.update_of(state, group)?))))
+    compare(groups.map(|group| {
+        Ok((
+            ExactUpdate::of(round, group)?,
+            round.update_of(state, group)?,
+        ))
+    }))
 }
 
 /// Measures what updates miss of their ideals; a pair of them per layer group.
@@ -57,7 +62,7 @@ pub fn measure(round: &Round<'_>, state: &GlobalState) -> Result<Report, ModelEr
 /// # Errors
 /// When a pair is an error, or the device fails.
 pub fn compare(
-    pairs: impl IntoIterator<Item = Result<(Ideal, Factors), ModelError>>,
+    pairs: impl IntoIterator<Item = Result<(ExactUpdate, Factors), ModelError>>,
 ) -> Result<Report, ModelError> {
     let mut miss = Miss::default();
     let mut residual_ranks = Vec::new();
@@ -80,7 +85,7 @@ pub fn fold_residual(round: &Round<'_>, state: &mut GlobalState) -> Result<Repor
     let mut miss = Miss::default();
     let mut residual_ranks = Vec::new();
     for group in round.groups {
-        let ideal = Ideal::of(round, group)?;
+        let ideal = ExactUpdate::of(round, group)?;
         miss.ideal += ideal.squared_norm();
         let update = round.update_of(state, group)?;
         miss.update += update.squared_norm();

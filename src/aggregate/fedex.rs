@@ -2,7 +2,7 @@
 //! `s (Σ pᵢ ΔWᵢ − ΔW(means))` folded into the base. FedEx-LoRA and FedEx-VeRA; see
 //! [`super::exactness`]. One rule for every adapter that gives its factors.
 
-use super::{Aggregator, GlobalState, Report, Round, exactness};
+use super::{GlobalState, Method, Report, Round, exactness};
 use crate::model::ModelError;
 
 /// See the module.
@@ -11,7 +11,7 @@ pub struct FedEx {
     pub name: &'static str,
 }
 
-impl Aggregator for FedEx {
+impl Method for FedEx {
     fn name(&self) -> &'static str {
         self.name
     }

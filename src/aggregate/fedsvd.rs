@@ -5,7 +5,7 @@
 
 use tch::Tensor;
 
-use super::{Aggregator, GlobalState, Report, Round, exactness};
+use super::{GlobalState, Method, Report, Round, exactness};
 use crate::adapter::sorf::refit::ThinSvd;
 use crate::adapter::{AdapterTensor, LayerGroup, Role, lora, tensor_name};
 use crate::model::ModelError;
@@ -14,7 +14,7 @@ use crate::tensors::HostTensor;
 /// See the module.
 pub struct FedSvd;
 
-impl Aggregator for FedSvd {
+impl Method for FedSvd {
     fn name(&self) -> &'static str {
         "fedsvd"
     }
@@ -40,7 +40,7 @@ fn refactor(
     let scaled = round.update_of(state, group)?;
     // The factors carry the scaling s; A takes none of it, so B is found from A: B = (B̄ A) Aᵀ.
     let svd = ThinSvd::of(&scaled)?;
-    let own = crate::adapter::Population {
+    let own = crate::adapter::WeightedUpdates {
         state: &state.trained,
         updates: &[&state.trained],
         weights: &[1.0],

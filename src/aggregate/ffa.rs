@@ -4,14 +4,14 @@
 //! FFA-LoRA: Sun et al., *Improving LoRA in Privacy-preserving Federated Learning*, 2024. What is
 //! not trained keeps its first value, on every client the same.
 
-use super::{Aggregator, GlobalState, Report, Round, exactness};
+use super::{GlobalState, Method, Report, Round, exactness};
 use crate::adapter::{AdapterTensor, Role};
 use crate::model::ModelError;
 
 /// See the module.
 pub struct Ffa;
 
-impl Aggregator for Ffa {
+impl Method for Ffa {
     fn name(&self) -> &'static str {
         "ffa"
     }

@@ -4,7 +4,7 @@
 //! Wang et al., *FLoRA: Federated Fine-Tuning Large Language Models with Heterogeneous Low-Rank
 //! Adaptations*, 2024.
 
-use super::{Aggregator, GlobalState, Report, Round, exactness};
+use super::{GlobalState, Method, Report, Round, exactness};
 use crate::adapter::lora;
 use crate::adapter::{AdapterTensor, initial_state};
 use crate::model::{LinearLayer, ModelError};
@@ -13,7 +13,7 @@ use crate::tensors::{HostTensor, TensorMap};
 /// See the module.
 pub struct Flora;
 
-impl Aggregator for Flora {
+impl Method for Flora {
     fn name(&self) -> &'static str {
         "flora"
     }

@@ -8,7 +8,7 @@ use crate::model::ModelError;
 
 /// `Σ pᵢ s ΔWᵢ` for a group of layers, or what is left of it when an update is taken off.
 #[derive(Debug)]
-pub enum Ideal {
+pub enum ExactUpdate {
     /// As thin factors.
     Thin(Factors),
     /// As a sum, (L, d_out, d_in), where the factors of so many clients would be larger; with the
@@ -16,7 +16,7 @@ pub enum Ideal {
     Dense(Tensor, i64),
 }
 
-impl Ideal {
+impl ExactUpdate {
     /// The ideal update of a round. The factors of many clients are multiplied out some clients at
     /// a time, so that memory does not grow with their number.
     ///

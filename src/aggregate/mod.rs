@@ -14,7 +14,7 @@
 //! | [`flora`] | `flora`: everything folded, the adapter starts anew; ranks may differ | yes |
 //! | [`rolora`] | `rolora`: A and B in alternate rounds | yes |
 //!
-//! To add a method: implement [`Aggregator`] in a file of its own and name it in [`METHODS`].
+//! To add a method: implement [`Method`] in a file of its own and name it in [`METHODS`].
 //!
 //! | file | holds |
 //! |---|---|
@@ -43,7 +43,7 @@ pub mod traffic;
 
 pub use state::GlobalState;
 
-use crate::adapter::{Adapter, AdapterTensor, Factors, LayerGroup, Population, Role};
+use crate::adapter::{Adapter, AdapterTensor, Factors, LayerGroup, Role, WeightedUpdates};
 use crate::model::ModelError;
 
 /// One round as an aggregator sees it: checked updates with weights that sum to 1.
@@ -55,7 +55,7 @@ pub struct Round<'a> {
     /// The adapted layers by shape.
     pub groups: &'a [LayerGroup],
     /// The updates over the state that they started from.
-    pub updates: Population<'a>,
+    pub updates: WeightedUpdates<'a>,
     /// By what the residual is multiplied before it is folded: 1 is exact.
     pub fold_scale: f64,
     /// The run's seed, for methods that draw.
@@ -84,8 +84,12 @@ impl Round<'_> {
     }
 
     /// Shows a state as a population of its own, as if one client had sent it.
-    fn over_state<T>(&self, state: &GlobalState, show: impl FnOnce(&Population<'_>) -> T) -> T {
-        show(&Population {
+    fn over_state<T>(
+        &self,
+        state: &GlobalState,
+        show: impl FnOnce(&WeightedUpdates<'_>) -> T,
+    ) -> T {
+        show(&WeightedUpdates {
             state: &state.trained,
             updates: &[&state.trained],
             weights: &[1.0],
@@ -106,7 +110,7 @@ pub struct Report {
 }
 
 /// A method of aggregation.
-pub trait Aggregator: Send + Sync {
+pub trait Method: Send + Sync {
     /// Its name on the command line.
     fn name(&self) -> &'static str;
 
@@ -135,7 +139,7 @@ pub trait Aggregator: Send + Sync {
 }
 
 /// All methods that can be asked for by name. A new one adds its line here.
-pub const METHODS: &[(&str, &dyn Aggregator)] = &[
+pub const METHODS: &[(&str, &dyn Method)] = &[
     ("normal", &normal::Normal),
     ("ffa", &ffa::Ffa),
     ("ours", &fedex::FedEx { name: "ours" }),
@@ -149,7 +153,7 @@ pub const METHODS: &[(&str, &dyn Aggregator)] = &[
 
 /// The method of that name.
 #[must_use]
-pub fn find(name: &str) -> Option<&'static dyn Aggregator> {
+pub fn find(name: &str) -> Option<&'static dyn Method> {
     METHODS
         .iter()
         .find(|(known, _)| *known == name)

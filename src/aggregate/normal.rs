@@ -1,13 +1,13 @@
 //! `normal`: the weighted mean of every tensor, as FedAvg does (FedIT: Zhang et al., *Towards
 //! Building the Federated GPT: Federated Instruction Tuning*, 2023). Its miss is on show.
 
-use super::{Aggregator, GlobalState, Report, Round, exactness};
+use super::{GlobalState, Method, Report, Round, exactness};
 use crate::model::ModelError;
 
 /// See the module.
 pub struct Normal;
 
-impl Aggregator for Normal {
+impl Method for Normal {
     fn name(&self) -> &'static str {
         "normal"
     }

@@ -4,14 +4,14 @@
 //! Chen et al., *Robust Federated Finetuning of LLMs via Alternating Optimization of LoRA*, 2025.
 //! B goes first: it starts at zero, and A has no gradient until it is not.
 
-use super::{Aggregator, GlobalState, Report, Round, exactness};
+use super::{GlobalState, Method, Report, Round, exactness};
 use crate::adapter::{AdapterTensor, Role};
 use crate::model::ModelError;
 
 /// See the module.
 pub struct RoLora;
 
-impl Aggregator for RoLora {
+impl Method for RoLora {
     fn name(&self) -> &'static str {
         "rolora"
     }

@@ -9,8 +9,8 @@ use std::any::Any;
 
 use tch::{Device, Kind, Tensor};
 
-use super::ideal::Ideal;
-use super::{Aggregator, GlobalState, Report, Round, exactness};
+use super::ideal::ExactUpdate;
+use super::{GlobalState, Method, Report, Round, exactness};
 use crate::adapter::sorf::core::Core;
 use crate::adapter::sorf::{ANGLES, B_IM, B_RE, SCALE, SorfVera, mean_lambda, refit};
 use crate::adapter::{AdapterTensor, Factors, LayerGroup, tensor_name};
@@ -21,7 +21,7 @@ use crate::torch;
 /// `sorf_vera`; see the module.
 pub struct Refit;
 
-impl Aggregator for Refit {
+impl Method for Refit {
     fn name(&self) -> &'static str {
         "sorf_vera"
     }
@@ -42,7 +42,7 @@ impl Aggregator for Refit {
             let fits = torch::in_parallel(tasks, |(ideal, core)| fit(&ideal, &core));
             store(fits, group, state)?;
             let fitted = round.over_state(state, |one| core.factors(group, one))?;
-            pairs.push(Ok((Ideal::Thin(ideal), fitted)));
+            pairs.push(Ok((ExactUpdate::Thin(ideal), fitted)));
         }
         exactness::compare(pairs)
     }
@@ -71,7 +71,7 @@ fn fit(ideal: &Factors, core: &Core) -> Result<Vec<Fit>, ModelError> {
 /// `sorf_vera_exact`; see the module.
 pub struct ExactRefit;
 
-impl Aggregator for ExactRefit {
+impl Method for ExactRefit {
     fn name(&self) -> &'static str {
         "sorf_vera_exact"
     }

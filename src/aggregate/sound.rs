@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use tch::Device;
 
 use super::{GlobalState, Report};
-use crate::adapter::{Adapter, LayerGroup, Population, tensor_name};
+use crate::adapter::{Adapter, LayerGroup, WeightedUpdates, tensor_name};
 use crate::model::ModelError;
 use crate::tensors::{HostTensor, TensorMap};
 
@@ -95,7 +95,7 @@ fn adapted_norm_squared(
     for group in groups {
         let factors = |tensors| {
             let updates: &[&TensorMap] = &[tensors];
-            let one = Population {
+            let one = WeightedUpdates {
                 state: start,
                 updates,
                 weights: &[1.0],

@@ -19,7 +19,7 @@ use crate::tensors::TensorMap;
 
 /// One update and where it started.
 #[derive(Debug, Clone, PartialEq)]
-pub struct StartedUpdate {
+pub struct UpdateWithBase {
     /// The tensors that the client trained.
     pub update: TensorMap,
     /// What it weighs, in proportion to the others.
@@ -42,7 +42,7 @@ pub struct Mixture<'a> {
 /// # Errors
 /// When the weights have no sum to speak of: it is 0 or too small for a float64's precision, or
 /// not finite. What is wrong, in words.
-pub fn shares(updates: &[StartedUpdate]) -> Result<Vec<f64>, String> {
+pub fn shares(updates: &[UpdateWithBase]) -> Result<Vec<f64>, String> {
     let weights = updates.iter().map(|update| update.weight);
     let total: f64 = weights.clone().sum();
     if !(total > 0.0 && total.is_normal()) {
@@ -59,7 +59,7 @@ impl<'a> Mixture<'a> {
     /// known.
     #[must_use]
     pub fn of(
-        updates: &'a [StartedUpdate],
+        updates: &'a [UpdateWithBase],
         shares: Vec<f64>,
         round: u32,
         start: impl Fn(u32) -> Option<Arc<TensorMap>>,
@@ -103,7 +103,7 @@ mod tests {
 
     use super::*;
     use crate::adapter::lora::{A, B, Lora};
-    use crate::adapter::{LayerGroup, Population, tensor_name};
+    use crate::adapter::{LayerGroup, WeightedUpdates, tensor_name};
     use crate::aggregate::{GlobalState, Round, find};
     use crate::model::LinearLayer;
     use crate::tensors::HostTensor;
@@ -183,7 +183,7 @@ mod tests {
         let updates: Vec<_> = [(3, 0.2), (5, 0.1), (3, 0.3), (6, 0.4)]
             .into_iter()
             .enumerate()
-            .map(|(i, (base_round, weight))| StartedUpdate {
+            .map(|(i, (base_round, weight))| UpdateWithBase {
                 update: tensors(&format!("client {i}")),
                 weight,
                 base_round,
@@ -216,7 +216,7 @@ mod tests {
             round: 6,
             adapter: &adapter,
             groups: &LayerGroup::of(&[layer()]),
-            updates: Population {
+            updates: WeightedUpdates {
                 state: &before,
                 updates: &borrowed,
                 weights: &mixture.weights,
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn fresh_updates_alone_are_left_as_they_are() {
-        let update = StartedUpdate {
+        let update = UpdateWithBase {
             update: tensors("client"),
             weight: 3.0,
             base_round: 4,
@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn weights_that_have_no_sum_to_speak_of_are_an_error_and_small_ones_are_not() {
         let of = |weights: &[f64]| {
-            let update = |weight: &f64| StartedUpdate {
+            let update = |weight: &f64| UpdateWithBase {
                 update: TensorMap::default(),
                 weight: *weight,
                 base_round: 1,

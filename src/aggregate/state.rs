@@ -2,7 +2,7 @@
 
 use regatta_actors::learner::Digest;
 
-use crate::adapter::Population;
+use crate::adapter::WeightedUpdates;
 use crate::model::ModelError;
 use crate::tensors::{HostTensor, TensorMap};
 
@@ -32,7 +32,7 @@ impl GlobalState {
     /// [`ModelError::Missing`] when one update lacks what another has.
     pub fn take_means(
         &mut self,
-        updates: &Population<'_>,
+        updates: &WeightedUpdates<'_>,
         wanted: impl Fn(&str) -> bool,
     ) -> Result<(), ModelError> {
         let Some(first) = updates.updates.first() else {
@@ -45,7 +45,7 @@ impl GlobalState {
     }
 }
 
-fn mean(updates: &Population<'_>, name: &str) -> Result<HostTensor, ModelError> {
+fn mean(updates: &WeightedUpdates<'_>, name: &str) -> Result<HostTensor, ModelError> {
     let missing = || ModelError::Missing {
         name: name.to_owned(),
     };

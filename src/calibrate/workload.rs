@@ -16,7 +16,7 @@ use crate::model::{Checkpoint, Inputs, LinearLayer, Masks, ModelConfig, ModelErr
 use crate::tensors::TensorMap;
 use crate::torch;
 use crate::train::optimizer::AdamW;
-use crate::train::{Replica, Shared};
+use crate::train::{Replica, RoundModel};
 
 const LABELS: i64 = 2;
 const ROWS: i64 = 16;
@@ -68,7 +68,7 @@ impl Workload {
             let barrier = &barrier;
             let lane = |_| {
                 let base = self.base.clone();
-                let work = Lane {
+                let work = LaneTensors {
                     config: &self.config,
                     trained: &self.trained,
                     layers: &self.layers,
@@ -92,7 +92,7 @@ impl Workload {
 }
 
 /// What the threads share: `Workload` without its tensors, which each has handles of its own to.
-struct Lane<'a> {
+struct LaneTensors<'a> {
     config: &'a ModelConfig,
     trained: &'a TensorMap,
     layers: &'a [LinearLayer],
@@ -100,7 +100,7 @@ struct Lane<'a> {
     division: Division,
 }
 
-impl Lane<'_> {
+impl LaneTensors<'_> {
     /// Takes a step untimed, waits for the others, and takes its share.
     fn run(&self, base: Weights, barrier: &Barrier) -> Result<(), ModelError> {
         torch::use_threads(self.division.threads);
@@ -113,7 +113,7 @@ impl Lane<'_> {
 
     fn prepare(&self, base: Weights) -> Result<Training, ModelError> {
         let (layers, device) = (self.layers, Device::Cpu);
-        let shared = Shared::new(base, self.trained, self.adapter, layers, device)?;
+        let shared = RoundModel::new(base, self.trained, self.adapter, layers, device)?;
         let own = shared.state.clone();
         let replica = Replica::new(&shared, self.config, LABELS, layers, own, |_| true)?;
         let mut training = Training {

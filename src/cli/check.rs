@@ -2,19 +2,19 @@
 
 use crate::cli::args::ScenarioArgs;
 use crate::cli::terminal::{count, say};
-use crate::config::{DataSource, Machine, ModelSource, Plan, load};
+use crate::config::{DataSource, Host, ModelSource, Plan, load};
 use crate::federation::Experiment;
-use crate::inputs::{Inputs, check_local};
+use crate::inputs::{RunInputs, check_local};
 
 /// Checks a scenario and the files it names.
 ///
 /// # Errors
 /// Everything that is wrong.
 pub fn check(args: &ScenarioArgs) -> anyhow::Result<()> {
-    let plan = load(args.scenario.as_deref(), &args.settings, &Machine::detect())?;
+    let plan = load(args.scenario.as_deref(), &args.settings, &Host::detect())?;
     let unchecked = on_the_hub(&plan);
     if unchecked.is_empty() {
-        Experiment::prepare(plan.clone(), Inputs::load(&plan)?)?;
+        Experiment::prepare(plan.clone(), RunInputs::load(&plan)?)?;
     } else {
         check_local(&plan)?;
     }

@@ -2,9 +2,9 @@
 
 use crate::cli::args::DataArgs;
 use crate::cli::terminal::say;
-use crate::config::{Machine, load};
+use crate::config::{Host, load};
 use crate::glue::summary::{self, DataSummary, SplitSummary};
-use crate::inputs::Inputs;
+use crate::inputs::RunInputs;
 use crate::table::{self, Format};
 
 /// Shows the data of a scenario.
@@ -15,9 +15,9 @@ pub fn data(args: &DataArgs) -> anyhow::Result<()> {
     let plan = load(
         args.scenario.scenario.as_deref(),
         &args.scenario.settings,
-        &Machine::detect(),
+        &Host::detect(),
     )?;
-    let inputs = Inputs::load(&plan)?;
+    let inputs = RunInputs::load(&plan)?;
     let task = plan.data.task;
     let splits = std::iter::once(&inputs.data.train)
         .chain(&inputs.data.validation)

@@ -13,7 +13,7 @@ use crate::peft::export::ExportError;
 
 /// The forms that a model can be written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub enum ExportFormat {
     /// Files of Python's PEFT and transformers.
     Peft,
 }
@@ -25,7 +25,7 @@ pub struct ExportArgs {
     pub run: PathBuf,
     /// Form to write the model in
     #[arg(long, value_enum, default_value = "peft")]
-    pub format: Format,
+    pub format: ExportFormat,
     /// Folder to write, new or empty [default: RUN/peft, with --merge RUN/merged]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -44,7 +44,7 @@ pub struct ExportArgs {
 /// [`Problems`] when there is nothing to export or the output is taken; or why it could not be
 /// written.
 pub fn export(args: &ExportArgs) -> anyhow::Result<()> {
-    let Format::Peft = args.format;
+    let ExportFormat::Peft = args.format;
     let (best, merge) = (args.best == Some(true), args.merge == Some(true));
     let trained = TrainedModel::of_run(&args.run, best).map_err(Problems::with_input)?;
     if let Some(reason) = trained.base_is_nowhere().filter(|_| !merge) {

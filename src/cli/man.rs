@@ -28,7 +28,7 @@ pub fn man(args: &ManArgs) -> anyhow::Result<()> {
 }
 
 /// A page of the manual.
-struct Page {
+struct ManualPage {
     /// `regatta` or `regatta-run`.
     name: String,
     /// In troff.
@@ -44,7 +44,7 @@ fn page_name(subcommand: Option<&str>) -> String {
 }
 
 /// The whole manual: the program's page, and those of subcommands and of theirs.
-fn pages() -> anyhow::Result<Vec<Page>> {
+fn pages() -> anyhow::Result<Vec<ManualPage>> {
     let mut program = command().disable_help_subcommand(true);
     program.build();
     let mut pages = Vec::new();
@@ -53,12 +53,12 @@ fn pages() -> anyhow::Result<Vec<Page>> {
 }
 
 /// Adds the page of a command, and those of its subcommands, to which it refers.
-fn add(command: &Command, name: &str, pages: &mut Vec<Page>) -> anyhow::Result<()> {
+fn add(command: &Command, name: &str, pages: &mut Vec<ManualPage>) -> anyhow::Result<()> {
     let mut text = Vec::new();
     let named = command.clone().display_name(name.to_owned());
     let source = concat!("regatta ", env!("CARGO_PKG_VERSION"));
     Man::new(named).source(source).render(&mut text)?;
-    pages.push(Page {
+    pages.push(ManualPage {
         name: name.to_owned(),
         text: String::from_utf8(text)?,
     });
@@ -70,7 +70,7 @@ fn add(command: &Command, name: &str, pages: &mut Vec<Page>) -> anyhow::Result<(
 }
 
 /// Writes each page as `NAME.1`.
-fn write(pages: &[Page], folder: &Path) -> anyhow::Result<()> {
+fn write(pages: &[ManualPage], folder: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     for page in pages {
         let path = folder.join(format!("{}.1", page.name));

@@ -5,9 +5,9 @@ use regatta_actors::event::Observer;
 
 use crate::cli::args::ReplayArgs;
 use crate::cli::terminal::{TerminalObserver, say, show_bars};
-use crate::config::{Machine, Settings, load};
+use crate::config::{Host, Settings, load};
 use crate::federation::{self, Experiment};
-use crate::inputs::Inputs;
+use crate::inputs::RunInputs;
 use crate::record::RunFolder;
 
 /// Runs again what a run's ledger has.
@@ -20,9 +20,9 @@ pub fn replay(args: &ReplayArgs) -> anyhow::Result<()> {
         lanes: args.lanes,
         ..Settings::default()
     };
-    let plan = load(Some(&folder.scenario()), &differing, &Machine::detect())?;
+    let plan = load(Some(&folder.scenario()), &differing, &Host::detect())?;
     show_bars(!plan.telemetry.quiet);
-    let inputs = Inputs::load(&plan)?;
+    let inputs = RunInputs::load(&plan)?;
     let experiment = Experiment::prepare(plan, inputs)?;
     let temporary = tempfile::tempdir()?;
     let scratch = RunFolder::at(temporary.path());

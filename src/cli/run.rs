@@ -7,23 +7,23 @@ use std::time::SystemTime;
 use anyhow::{Context, bail};
 use regatta_actors::control::{Control, ControlHandle, control};
 use regatta_actors::event::Observer;
-use regatta_actors::run::{Ending, RunError, RunOutcome};
+use regatta_actors::run::{EndReason, RunError, RunOutcome};
 
 use crate::cli::args::{ResumeArgs, ScenarioArgs};
 use crate::cli::doctor::libtorch_version;
 use crate::cli::terminal::{TerminalObserver, count, say, show_bars};
 use crate::cli::{check, interrupt};
 use crate::clock;
-use crate::config::{METRICS, Machine, Plan, Problems, Settings, WEB, load};
-use crate::control::{ControlServer, Desk, Token};
+use crate::config::{Host, METRICS, Plan, Problems, Settings, WEB, load};
+use crate::control::{CommandHandler, ControlServer, Token};
 use crate::federation::{self, Experiment};
 use crate::files::write_atomically;
-use crate::inputs::Inputs;
+use crate::inputs::RunInputs;
 use crate::ports::Bounds;
-use crate::record::{Identity, Recorder, RunFolder};
+use crate::record::{Recorder, RunFolder, RunInfo};
 use crate::telemetry::logging::LogFile;
-use crate::telemetry::{EventLog, Exporter, MetricsObserver, RunInfo, Sampler, TensorBoard};
-use crate::web::{Facts, Feed, WebObserver, WebServer};
+use crate::telemetry::{EventLog, Exporter, MetricsObserver, RunLabels, Sampler, TensorBoard};
+use crate::web::{Feed, PageHeader, WebObserver, WebServer};
 
 /// Runs a scenario.
 ///
@@ -31,15 +31,15 @@ use crate::web::{Facts, Feed, WebObserver, WebServer};
 /// [`Problems`] with the input, before anything is trained; or what ended the run.
 pub fn run(args: &ScenarioArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     Bounds::check()?;
-    let plan = load(args.scenario.as_deref(), &args.settings, &Machine::detect())?;
+    let plan = load(args.scenario.as_deref(), &args.settings, &Host::detect())?;
     show_bars(!plan.telemetry.quiet);
     say(check::describe(&plan));
     if let Some(notice) = &plan.devices.notice {
         say(notice);
     }
-    let inputs = Inputs::load(&plan)?;
+    let inputs = RunInputs::load(&plan)?;
     let experiment = Experiment::prepare(plan, inputs)?;
-    let surroundings = Surroundings::set_up(&experiment.plan, log)?;
+    let surroundings = RunServices::set_up(&experiment.plan, log)?;
     let folder = RunFolder::create(&experiment.plan)?;
     say(format_args!("results go to {}", folder.path().display()));
     carry_out(experiment, &folder, surroundings, federation::execute)
@@ -61,17 +61,17 @@ pub fn resume(args: &ResumeArgs, log: Option<LogFile>) -> anyhow::Result<()> {
         quiet: args.quiet,
         ..Settings::default()
     };
-    let plan = load(Some(&folder.scenario()), &differing, &Machine::detect())?;
+    let plan = load(Some(&folder.scenario()), &differing, &Host::detect())?;
     show_bars(!plan.telemetry.quiet);
     say(check::describe(&plan));
-    let inputs = Inputs::load(&plan)?;
+    let inputs = RunInputs::load(&plan)?;
     let experiment = Experiment::prepare(plan, inputs)?;
-    let surroundings = Surroundings::set_up(&experiment.plan, log)?;
+    let surroundings = RunServices::set_up(&experiment.plan, log)?;
     carry_out(experiment, &folder, surroundings, federation::resume)
 }
 
 /// What goes on around a run.
-struct Surroundings {
+struct RunServices {
     exporter: Option<Exporter>,
     page: Option<(WebServer, Feed)>,
     handle: ControlHandle,
@@ -79,7 +79,7 @@ struct Surroundings {
     log: Option<LogFile>,
 }
 
-impl Surroundings {
+impl RunServices {
     /// Listens where the plan says so; before there is a folder, since an address may be wrong.
     fn set_up(plan: &Plan, log: Option<LogFile>) -> Result<Self, Problems> {
         let serves = clock::http_can_tell(SystemTime::now());
@@ -114,11 +114,11 @@ type Begin =
 fn carry_out(
     experiment: Experiment,
     folder: &RunFolder,
-    surroundings: Surroundings,
+    surroundings: RunServices,
     begin: Begin,
 ) -> anyhow::Result<()> {
     let plan = experiment.plan.clone();
-    let Surroundings {
+    let RunServices {
         exporter,
         page,
         handle,
@@ -220,7 +220,8 @@ fn serve_page(plan: &Plan, handle: &ControlHandle) -> Result<Option<(WebServer, 
     let feed = Feed::new(facts(plan));
     let desk = || {
         let token = Token::from_environment();
-        plan.control.map(|_| Desk::new(token, handle.clone()))
+        plan.control
+            .map(|_| CommandHandler::new(token, handle.clone()))
     };
     let chosen = plan.settings.web.as_deref() != Some(WEB);
     let mut served = WebServer::start(address, feed.clone(), desk());
@@ -246,13 +247,13 @@ fn serve_page(plan: &Plan, handle: &ControlHandle) -> Result<Option<(WebServer, 
     }
 }
 
-fn facts(plan: &Plan) -> Facts {
+fn facts(plan: &Plan) -> PageHeader {
     let lanes = plan.devices.lanes.iter();
-    Facts {
-        identity: Identity::of(plan),
+    PageHeader {
+        identity: RunInfo::of(plan),
         rounds: plan.rounds,
         lanes: lanes.map(|lane| lane.device.to_string()).collect(),
-        ..Facts::default()
+        ..PageHeader::default()
     }
 }
 
@@ -277,9 +278,9 @@ fn keep_metrics(folder: &RunFolder, exporter: Option<&Exporter>) {
     }
 }
 
-fn info(plan: &Plan) -> RunInfo {
+fn info(plan: &Plan) -> RunLabels {
     let lanes = plan.devices.lanes.iter();
-    RunInfo {
+    RunLabels {
         version: env!("CARGO_PKG_VERSION"),
         libtorch: libtorch_version().unwrap_or_else(|| "unknown".to_owned()),
         task: plan.data.task.name(),
@@ -294,13 +295,13 @@ fn conclude(outcome: &RunOutcome, folder: &RunFolder) -> anyhow::Result<()> {
     let rounds = count(outcome.rounds, "round");
     let place = folder.path().display();
     match outcome.ending {
-        Ending::Complete => say(format_args!("done: {rounds}, results in {place}")),
-        Ending::StoppedAfterRound => {
+        EndReason::Complete => say(format_args!("done: {rounds}, results in {place}")),
+        EndReason::StoppedAfterRound => {
             say(format_args!(
                 "stopped after {rounds}, results so far in {place}; `regatta resume` goes on"
             ));
         }
-        Ending::StoppedAtOnce => bail!("stopped in mid-round; {rounds} before it in {place}"),
+        EndReason::StoppedAtOnce => bail!("stopped in mid-round; {rounds} before it in {place}"),
     }
     if outcome.rounds_refused > 0 {
         let refused = outcome.rounds_refused;

@@ -7,7 +7,7 @@ use crate::cli::args::RunsArgs;
 use crate::cli::terminal::say;
 use crate::clock;
 use crate::config::Problems;
-use crate::record::{Brief, RunState};
+use crate::record::{RunOverview, RunState};
 use crate::table::{self, Cell, Format, Table};
 
 const COLUMNS: [(&str, &str); 11] = [
@@ -37,7 +37,7 @@ pub fn runs(args: &RunsArgs) -> anyhow::Result<()> {
         ))
     })?;
     for path in folders {
-        match Brief::of(&path) {
+        match RunOverview::of(&path) {
             Ok(Some(brief)) => table.add_row(row(&path, &brief)),
             Ok(None) => add_inner(&path, &mut table),
             Err(error) => table.add_row(unreadable(&path, &error)),
@@ -55,7 +55,7 @@ pub fn runs(args: &RunsArgs) -> anyhow::Result<()> {
 fn add_inner(path: &Path, table: &mut Table) {
     // A folder that is nobody's run and cannot be looked into is of no interest here.
     for inner in subfolders(path).unwrap_or_default() {
-        match Brief::of(&inner) {
+        match RunOverview::of(&inner) {
             Ok(Some(brief)) => table.add_row(row(&inner, &brief)),
             Ok(None) => {}
             Err(error) => table.add_row(unreadable(&inner, &error)),
@@ -76,7 +76,7 @@ fn subfolders(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
-fn row(path: &Path, brief: &Brief) -> [Cell; 11] {
+fn row(path: &Path, brief: &RunOverview) -> [Cell; 11] {
     let scenario = &brief.scenario;
     let state = match &brief.state {
         RunState::Failed(why) => Cell::new(brief.state.to_string(), format!("failed: {why}")),

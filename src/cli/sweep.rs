@@ -8,9 +8,9 @@ use anyhow::{Context, bail};
 use crate::cli::args::SweepArgs;
 use crate::cli::compare::side_by_side;
 use crate::cli::terminal::{count, say};
-use crate::config::{Machine, Problems, sweep};
+use crate::config::{Host, Problems, sweep};
 use crate::files::write_atomically;
-use crate::sweep::slurm::{self, Job, Shares};
+use crate::sweep::slurm::{self, ArrayScript, Shares};
 use crate::sweep::{self as runner, Ended, Planned, Stop, SweepPlan};
 use crate::table::Format;
 use crate::telemetry::logging::LogFile;
@@ -21,7 +21,7 @@ use crate::telemetry::logging::LogFile;
 /// [`Problems`] with the file or any combination, before anything is run; or, when all was tried,
 /// that not all runs are complete.
 pub fn sweep(args: &SweepArgs, log: Option<LogFile>) -> anyhow::Result<()> {
-    let plan = runner::plan(&sweep::read(&args.sweep)?, &Machine::detect())?;
+    let plan = runner::plan(&sweep::read(&args.sweep)?, &Host::detect())?;
     let program = std::env::current_exe().context("this program cannot be found again")?;
     if let Some(path) = &args.slurm {
         return write_script(&plan, args, &program, path);
@@ -65,7 +65,7 @@ fn write_script(
     path: &Path,
 ) -> anyhow::Result<()> {
     let folder = std::env::current_dir().context("the current directory cannot be found")?;
-    let job = Job {
+    let job = ArrayScript {
         sweep: &args.sweep,
         program,
         folder: &folder,

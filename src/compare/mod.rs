@@ -21,7 +21,7 @@ pub use target::Target;
 
 use crate::config::Problems;
 use crate::glue::Task;
-use crate::record::{RunFolder, RunState, Tally};
+use crate::record::{RunFolder, RunState, RunTotals};
 
 /// A run, as it is compared.
 #[derive(Debug, Clone)]
@@ -39,7 +39,7 @@ pub struct Compared {
     /// Its finished rounds, without the clients' parts.
     pub rounds: Vec<RoundRecord>,
     /// What the rounds gave.
-    pub tally: Tally,
+    pub tally: RunTotals,
 }
 
 impl Compared {
@@ -60,7 +60,7 @@ impl Compared {
         let task = task.and_then(|task| task.parse().ok());
         let seed = settings.get("seed").and_then(toml::Value::as_integer);
         let mut rounds = folder.read_rounds().map_err(failed)?;
-        let mut tally = Tally::default();
+        let mut tally = RunTotals::default();
         for record in &mut rounds {
             tally.add(record);
             record.clients = Vec::new();

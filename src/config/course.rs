@@ -60,19 +60,19 @@ pub fn free() -> BTreeSet<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Machine, load};
+    use super::super::{Host, load};
     use super::*;
 
     fn course_of(text: &str) -> BTreeMap<String, String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s.toml");
         std::fs::write(&path, text).unwrap();
-        let machine = Machine {
+        let machine = Host {
             cuda_devices: 0,
             cores: 2,
             data_variable: None,
             has_data_folder: true,
-            ..Machine::default()
+            ..Host::default()
         };
         course(&load(Some(&path), &Settings::default(), &machine).unwrap())
     }

@@ -6,7 +6,7 @@ use crate::calibrate::memory;
 
 /// The machine a plan is made for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Machine {
+pub struct Host {
     /// CUDA devices that libtorch can use.
     pub cuda_devices: u32,
     /// The processor's name.
@@ -21,7 +21,7 @@ pub struct Machine {
     pub has_data_folder: bool,
 }
 
-impl Machine {
+impl Host {
     /// Looks at this machine.
     #[must_use]
     pub fn detect() -> Self {

@@ -3,7 +3,7 @@
 //! [`Settings`] is what the user gives: each setting declared once, as a flag and a TOML key at
 //! the same time. [`load`] lays the flags over the file, fills in the defaults and checks
 //! everything; what comes out is a [`Plan`], or [`Problems`] with every error and its place.
-//! A scenario file also has tables, the [`script::Script`].
+//! A scenario file also has tables, the [`script::ScenarioTables`].
 
 mod bounds;
 pub mod course;
@@ -21,7 +21,7 @@ mod tables;
 use std::path::{Path, PathBuf};
 
 pub use course::course;
-pub use machine::Machine;
+pub use machine::Host;
 pub use plan::{
     AdapterPlan, AggregationPlan, DataPlan, DataSource, DeviceSpec, DevicesPlan, LaneSpec,
     LayerRank, ModelPlan, ModelSource, Plan, RANDOM, SimulationPlan, TelemetryPlan, TrainingPlan,
@@ -53,14 +53,10 @@ pub(crate) const NO_TEXT: &str = "not UTF-8, which the files that record a run's
 ///
 /// # Errors
 /// Everything that is wrong with the input, each with its place.
-pub fn load(
-    scenario: Option<&Path>,
-    flags: &Settings,
-    machine: &Machine,
-) -> Result<Plan, Problems> {
+pub fn load(scenario: Option<&Path>, flags: &Settings, machine: &Host) -> Result<Plan, Problems> {
     let mut problems = Problems::default();
     let Some((mut table, script)) = scenario.map_or_else(
-        || Some((toml::Table::new(), script::Script::default())),
+        || Some((toml::Table::new(), script::ScenarioTables::default())),
         |path| scenario::read(path, &mut problems),
     ) else {
         return Err(problems);

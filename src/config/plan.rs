@@ -7,14 +7,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use regatta_actors::plan::{
-    CheckpointPolicy, ClockMode, Fault, Profile, RestartPolicy, RoundPolicy, Sampling, TooFew,
+    CheckpointPolicy, ClockMode, Fault, MinUpdates, Profile, RestartPolicy, RoundPolicy, Sampling,
 };
 
 use crate::glue::{Partition, Task};
 use crate::model::Architecture;
 
 use super::problems::{Origins, Problems};
-use super::script::Script;
+use super::script::ScenarioTables;
 use super::settings::{AdapterKind, Bias, Method, Precision, Settings, Weighting};
 
 /// A run, decided. Made by [`super::load`]; every number in it is in range and nothing in it
@@ -53,7 +53,7 @@ pub struct Plan {
     /// does not meet the folder of the run they come from.
     pub settings: Settings,
     /// The tables of the scenario file.
-    pub script: Script,
+    pub script: ScenarioTables,
     /// Where the settings come from, for errors found later.
     pub origins: Origins,
 }
@@ -323,7 +323,7 @@ pub struct SimulationPlan {
     /// Whom a round asks.
     pub sampling: Sampling,
     /// What to do with a round in which too few updates come.
-    pub too_few: TooFew,
+    pub too_few: MinUpdates,
     /// How clients that fail come back.
     pub restart: RestartPolicy,
     /// When the run's state is saved.

@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::problems::{Origin, Problems};
-use super::script::Script;
+use super::script::ScenarioTables;
 use super::settings::{MOST_WHOLE, Settings};
 use super::tables::{self, Refused};
 
@@ -24,13 +24,13 @@ const TABLES: [&str; 6] = [
 ///
 /// Each readable setting's place is noted in `problems`; everything else is reported there.
 /// `None` when the file is not there or is no TOML at all.
-pub(super) fn read(path: &Path, problems: &mut Problems) -> Option<(toml::Table, Script)> {
+pub(super) fn read(path: &Path, problems: &mut Problems) -> Option<(toml::Table, ScenarioTables)> {
     let right = "name a scenario file (paths are taken from the current directory)";
     let text = read_text(path, right, problems)?;
-    let reader = Reader { path, text: &text };
+    let reader = ScenarioReader { path, text: &text };
     let (table, errors) = DeTable::parse_recoverable(&text);
     reader.report_syntax(&errors, problems);
-    let (mut settings, mut script) = (toml::Table::new(), Script::default());
+    let (mut settings, mut script) = (toml::Table::new(), ScenarioTables::default());
     for (key, value) in table.into_inner() {
         if !TABLES.contains(&key.get_ref().as_ref()) {
             reader.take(key, value, errors.is_empty(), &mut settings, problems);
@@ -63,12 +63,12 @@ pub(super) fn read_text(path: &Path, right: &str, problems: &mut Problems) -> Op
         .ok()
 }
 
-struct Reader<'a> {
+struct ScenarioReader<'a> {
     path: &'a Path,
     text: &'a str,
 }
 
-impl Reader<'_> {
+impl ScenarioReader<'_> {
     /// Takes one key over into `settings`, or reports it.
     fn take(
         &self,
@@ -109,7 +109,7 @@ impl Reader<'_> {
         key: Spanned<DeString<'_>>,
         value: Spanned<DeValue<'_>>,
         problems: &mut Problems,
-    ) -> Script {
+    ) -> ScenarioTables {
         let span = key.span().start..value.span().end;
         let table = Spanned::new(span.clone(), DeTable::from_iter([(key, value)]));
         for place in tables::places(table.get_ref()) {
@@ -215,7 +215,7 @@ pub(super) fn to_table(settings: &Settings) -> toml::Table {
 }
 
 /// The settings and tables that are set, as the text of a scenario file.
-pub(super) fn to_toml(settings: &Settings, script: &Script) -> String {
+pub(super) fn to_toml(settings: &Settings, script: &ScenarioTables) -> String {
     let settings = toml::to_string(settings).unwrap_or_else(|error| not_toml(&error));
     let script = toml::to_string(script).unwrap_or_else(|error| not_toml(&error));
     match script.as_str() {

@@ -2,22 +2,22 @@
 
 use schemars::{JsonSchema, Schema, schema_for};
 
-use super::script::Script;
+use super::script::ScenarioTables;
 use super::settings::Settings;
 
 /// A scenario of Regatta: flat settings, named as the flags of `regatta run` are, and tables.
 #[derive(JsonSchema)]
 #[schemars(title = "Regatta scenario", deny_unknown_fields)]
 #[allow(dead_code, reason = "its schema is all that is wanted of it")]
-struct Scenario {
+struct ScenarioSchema {
     #[schemars(flatten)]
     settings: Settings,
     #[schemars(flatten)]
-    script: Script,
+    script: ScenarioTables,
 }
 
 /// The schema.
 #[must_use]
 pub fn schema() -> Schema {
-    schema_for!(Scenario)
+    schema_for!(ScenarioSchema)
 }

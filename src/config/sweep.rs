@@ -64,7 +64,7 @@ pub fn read(path: &Path) -> Result<Sweep, Problems> {
     let Some(text) = read_text(path, "name a sweep file", &mut problems) else {
         return Err(problems);
     };
-    let mut reader = Reader {
+    let mut reader = SweepReader {
         path,
         text: &text,
         problems,
@@ -80,13 +80,13 @@ pub fn read(path: &Path) -> Result<Sweep, Problems> {
     reader.problems.into_result(sweep)
 }
 
-struct Reader<'a> {
+struct SweepReader<'a> {
     path: &'a Path,
     text: &'a str,
     problems: Problems,
 }
 
-impl Reader<'_> {
+impl SweepReader<'_> {
     fn report(&mut self, offset: usize, wrong: &str) {
         let place = position(self.text, offset);
         let path = self.path.to_owned();

@@ -8,11 +8,11 @@ use serde::de::IntoDeserializer;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::script::Script;
+use super::script::ScenarioTables;
 
 /// A key with the path to it, as `faults[2].at`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct KeyPath {
     /// The path.
     pub path: String,
     /// The key alone.
@@ -28,17 +28,17 @@ pub(super) struct Place {
 /// A key that was refused, and why.
 pub(super) struct Refused {
     /// The key; `None`: the table as a whole.
-    pub place: Option<Place>,
+    pub place: Option<KeyPath>,
     /// The deserialiser's error.
     pub error: toml::de::Error,
 }
 
 /// Reads one top-level table. Gives what could be read, and what was refused.
-pub(super) fn read(table: &Spanned<DeTable<'_>>) -> (Script, Vec<Refused>) {
+pub(super) fn read(table: &Spanned<DeTable<'_>>) -> (ScenarioTables, Vec<Refused>) {
     let mut table = table.clone();
     let mut refused = Vec::new();
     loop {
-        let error = match Script::deserialize(table.clone().into_deserializer()) {
+        let error = match ScenarioTables::deserialize(table.clone().into_deserializer()) {
             Ok(script) => return (script, refused),
             Err(error) => error,
         };
@@ -48,25 +48,25 @@ pub(super) fn read(table: &Spanned<DeTable<'_>>) -> (Script, Vec<Refused>) {
             .is_some_and(|place| remove(table.get_mut(), &place.key_span));
         refused.push(Refused { place, error });
         if !removed {
-            return (Script::default(), refused);
+            return (ScenarioTables::default(), refused);
         }
     }
 }
 
 /// All keys of a table, those inside tables and arrays of tables included, with their paths.
-pub(super) fn places(table: &DeTable<'_>) -> Vec<Place> {
+pub(super) fn places(table: &DeTable<'_>) -> Vec<KeyPath> {
     let mut found = Vec::new();
     walk(table, "", &mut found);
     found
 }
 
-fn walk(table: &DeTable<'_>, prefix: &str, found: &mut Vec<Place>) {
+fn walk(table: &DeTable<'_>, prefix: &str, found: &mut Vec<KeyPath>) {
     for (key, value) in table.iter() {
         let path = match prefix {
             "" => key.get_ref().to_string(),
             prefix => format!("{prefix}.{}", key.get_ref()),
         };
-        let place = |path: &str, span: Range<usize>, is_table: bool| Place {
+        let place = |path: &str, span: Range<usize>, is_table: bool| KeyPath {
             path: path.to_owned(),
             key: key.get_ref().to_string(),
             key_span: key.span(),
@@ -97,9 +97,9 @@ fn is_table(value: &Spanned<DeValue<'_>>) -> bool {
 }
 
 /// The innermost key that an error's span is about.
-fn find(table: &DeTable<'_>, span: &Range<usize>) -> Option<Place> {
+fn find(table: &DeTable<'_>, span: &Range<usize>) -> Option<KeyPath> {
     let about =
-        |place: &Place| place.key_span.contains(&span.start) || place.span.contains(&span.start);
+        |place: &KeyPath| place.key_span.contains(&span.start) || place.span.contains(&span.start);
     // Inner keys come after those that hold them.
     places(table).into_iter().rfind(about)
 }

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use client::{AskError, ask};
 pub use request::Request;
-pub use server::{ControlServer, Desk, StartError};
+pub use server::{CommandHandler, ControlServer, ControlServerError};
 
 /// The environment variable with the token.
 pub const TOKEN_VARIABLE: &str = "REGATTA_CONTROL_TOKEN";

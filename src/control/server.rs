@@ -22,7 +22,7 @@ pub(super) const LONGEST: usize = 4096;
 
 /// Why a run cannot be steered from an address.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum ControlServerError {
     /// Others than this machine's could steer the run.
     #[error("not a loopback address, and {} holds no token", TOKEN_VARIABLE)]
     NoToken,
@@ -42,16 +42,16 @@ impl ControlServer {
     /// to have it.
     ///
     /// # Errors
-    /// See [`StartError`].
+    /// See [`ControlServerError`].
     pub fn start(
         address: SocketAddr,
         token: Option<Token>,
         control: ControlHandle,
-    ) -> Result<Self, StartError> {
+    ) -> Result<Self, ControlServerError> {
         if !address.ip().is_loopback() && token.is_none() {
-            return Err(StartError::NoToken);
+            return Err(ControlServerError::NoToken);
         }
-        let desk = Arc::new(Desk::new(token, control));
+        let desk = Arc::new(CommandHandler::new(token, control));
         let port = Port {
             name: "control",
             capacity: Bounds::of_this_process().control,
@@ -80,13 +80,13 @@ impl ControlServer {
 
 /// Answers requests.
 #[derive(Debug)]
-pub struct Desk {
+pub struct CommandHandler {
     token: Option<Token>,
     control: ControlHandle,
     refusals: Warning,
 }
 
-impl Desk {
+impl CommandHandler {
     /// A desk for a run. Where there is a token, each request has to have it.
     #[must_use]
     pub fn new(token: Option<Token>, control: ControlHandle) -> Self {

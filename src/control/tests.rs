@@ -60,7 +60,7 @@ fn commands_reach_the_run_over_the_line_and_the_status_comes_back() {
 fn without_the_token_nothing_is_done_and_nothing_is_told() {
     let (control, _run) = control();
     let token = Some(Token::new("secret"));
-    let desk = Desk::new(token, control);
+    let desk = CommandHandler::new(token, control);
     for line in [
         r#"{"command":"status"}"#,
         r#"{"command":"status","token":"secreT"}"#,
@@ -78,7 +78,7 @@ fn other_machines_can_only_steer_with_a_token() {
     let (handle, _run) = control();
     let everywhere = "0.0.0.0:0".parse().unwrap();
     let refused = ControlServer::start(everywhere, None, handle.clone());
-    assert!(matches!(refused, Err(StartError::NoToken)));
+    assert!(matches!(refused, Err(ControlServerError::NoToken)));
     let token = Some(Token::new("secret"));
     assert!(ControlServer::start(everywhere, token, handle).is_ok());
 }
@@ -193,7 +193,7 @@ fn where_nobody_listens_nothing_was_done() {
 fn nothing_stands_in_a_request_that_means_nothing() {
     let (handle, _run) = control();
     handle.board().update(ClientId(0), |_| {});
-    let desk = Desk::new(None, handle);
+    let desk = CommandHandler::new(None, handle);
     for (line, why) in [
         (
             r#"{"command":"pause","client":0}"#,
@@ -266,7 +266,7 @@ fn nothing_stands_in_a_request_that_means_nothing() {
 fn a_client_is_slowed_by_what_virtual_time_can_tell() {
     let (handle, _run) = control();
     handle.board().update(ClientId(0), |_| {});
-    let desk = Desk::new(None, handle);
+    let desk = CommandHandler::new(None, handle);
     let slow = |factor| desk.carry_out(Ask::Slow { client: 0, factor });
     for factor in [1e-3, 1.0, 1e6] {
         assert!(matches!(slow(factor), Reply::NotConfirmed(_)), "{factor}");
@@ -305,7 +305,7 @@ impl Write for Log {
 #[test]
 fn a_hundred_thousand_refused_requests_are_one_line_of_the_log() {
     let (handle, _run) = control();
-    let desk = Desk::new(Some(Token::new("right")), handle);
+    let desk = CommandHandler::new(Some(Token::new("right")), handle);
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()

@@ -12,7 +12,7 @@ use super::payload::Snapshot;
 use crate::model::{ModelError, Weights};
 
 /// The pretrained weights on every device in use, and with the latest base delta added.
-pub struct Bases {
+pub struct BaseWeightCache {
     experiment: Arc<Experiment>,
     devices: Mutex<HashMap<Device, DeviceBase>>,
 }
@@ -24,7 +24,7 @@ struct DeviceBase {
     current: Option<(Digest, Weights)>,
 }
 
-impl Bases {
+impl BaseWeightCache {
     /// No device yet; each is filled when its first lane asks.
     #[must_use]
     pub fn new(experiment: Arc<Experiment>) -> Self {

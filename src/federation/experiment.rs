@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::adapter::{Adapter, LayerGroup, Targets, registry, size, tensor_name};
-use crate::aggregate::{self, Aggregator, GlobalState};
+use crate::aggregate::{self, GlobalState, Method};
 use crate::allocator;
 use crate::config::{Bias, Plan, Precision, Problems};
 use crate::files;
-use crate::glue::{Column, EncodedSplit, GlueError, Split, TextEncoder};
-use crate::inputs::{self, Inputs};
+use crate::glue::{CategoricalColumn, DataError, EncodedSplit, Split, TextEncoder};
+use crate::inputs::{self, RunInputs};
 use crate::model::{Checkpoint, LinearLayer};
 use crate::train::Compute;
 use crate::train::local::LocalTraining;
@@ -29,7 +29,7 @@ pub struct Experiment {
     /// Each client's own adapter, where ranks differ.
     pub client_adapters: Vec<Arc<dyn Adapter>>,
     /// The aggregation method.
-    pub method: &'static dyn Aggregator,
+    pub method: &'static dyn Method,
     /// Names of base tensors that are trained in full: biases, modules to save.
     pub trained_base: BTreeSet<String>,
     /// The state before the first round.
@@ -54,7 +54,7 @@ impl Experiment {
     ///
     /// # Errors
     /// Everything that is wrong with the plan in the light of its files, by setting.
-    pub fn prepare(plan: Plan, inputs: Inputs) -> Result<Self, Problems> {
+    pub fn prepare(plan: Plan, inputs: RunInputs) -> Result<Self, Problems> {
         let mut problems = plan.problems();
         match Self::build(plan, inputs, &mut problems) {
             Some(experiment) => problems.into_result(experiment),
@@ -62,8 +62,8 @@ impl Experiment {
         }
     }
 
-    fn build(mut plan: Plan, inputs: Inputs, problems: &mut Problems) -> Option<Self> {
-        let Inputs {
+    fn build(mut plan: Plan, inputs: RunInputs, problems: &mut Problems) -> Option<Self> {
+        let RunInputs {
             data,
             shards,
             model,
@@ -193,14 +193,14 @@ impl Experiment {
     ///
     /// # Errors
     /// When the tokenizer cannot encode a text.
-    pub fn encode(&self, split: &Split) -> Result<EncodedSplit, GlueError> {
+    pub fn encode(&self, split: &Split) -> Result<EncodedSplit, DataError> {
         encode_cached(&self.encoder, split)
     }
 }
 
 /// `client-0`, `client-1`, …; or, where each client has one value of a column and no two the same,
 /// that value: `movies`, `news`, ….
-fn name_clients(shards: &[Vec<u32>], column: Option<&Column>) -> Vec<String> {
+fn name_clients(shards: &[Vec<u32>], column: Option<&CategoricalColumn>) -> Vec<String> {
     let numbered = (0..shards.len()).map(|i| format!("client-{i}")).collect();
     let Some(column) = column else {
         return numbered;
@@ -229,7 +229,7 @@ fn encode(
         .ok()
 }
 
-fn encode_cached(encoder: &TextEncoder, split: &Split) -> Result<EncodedSplit, GlueError> {
+fn encode_cached(encoder: &TextEncoder, split: &Split) -> Result<EncodedSplit, DataError> {
     match files::cache_folder() {
         Some(folder) => encoder.encode_cached(split, &folder.join("tokens")),
         None => encoder.encode(split),

@@ -10,11 +10,11 @@ use regatta_actors::learner::{ClientId, Contribution, Refusal};
 
 use super::payload::ClientUpdate;
 use super::server::Server;
-use crate::adapter::Population;
+use crate::adapter::WeightedUpdates;
 use crate::aggregate::check::check_update;
 use crate::aggregate::flora::widen;
 use crate::aggregate::sound::{LIMIT, check_aggregate, check_state, update_norm};
-use crate::aggregate::stale::{Mixture, StartedUpdate, shares};
+use crate::aggregate::stale::{Mixture, UpdateWithBase, shares};
 use crate::aggregate::{GlobalState, Report, Round};
 use crate::config::Weighting;
 use crate::model::ModelError;
@@ -24,7 +24,7 @@ use crate::tensors::TensorMap;
 #[derive(Debug, Default)]
 pub(super) struct Accepted {
     clients: Vec<ClientId>,
-    updates: Vec<StartedUpdate>,
+    updates: Vec<UpdateWithBase>,
 }
 
 /// What came of folding a round's updates.
@@ -102,7 +102,7 @@ impl Server {
     }
 
     /// An update as it is folded, or what is wrong with it.
-    fn acceptable(&self, update: Contribution<ClientUpdate>) -> Result<StartedUpdate, String> {
+    fn acceptable(&self, update: Contribution<ClientUpdate>) -> Result<UpdateWithBase, String> {
         let client = update.client.0 as usize;
         let expected = self.experiment.trained_by(client, update.base_round);
         check_update(&update.update.0, &expected)?;
@@ -111,7 +111,7 @@ impl Server {
             Weighting::Uniform => 1.0,
             Weighting::Examples => update.examples as f64,
         };
-        let update = StartedUpdate {
+        let update = UpdateWithBase {
             update: self.widened(client, update.update.0),
             weight: update.weight * examples,
             base_round: update.base_round,
@@ -129,7 +129,7 @@ impl Server {
     }
 
     /// How far an update goes from where it started.
-    fn norm(&self, update: &StartedUpdate) -> f64 {
+    fn norm(&self, update: &UpdateWithBase) -> f64 {
         let start = self.start_of(update.base_round);
         let start = start.unwrap_or_else(|| Arc::clone(&self.snapshot.trained));
         let (adapter, groups) = (&*self.experiment.adapter, &self.experiment.groups);
@@ -199,7 +199,7 @@ impl Server {
     fn attempt(
         &self,
         round: u32,
-        updates: &[StartedUpdate],
+        updates: &[UpdateWithBase],
         shares: Vec<f64>,
     ) -> Result<(GlobalState, Report), Failed> {
         let mixture = Mixture::of(updates, shares, round, |round| self.start_of(round));
@@ -214,7 +214,7 @@ impl Server {
             round,
             adapter: &*experiment.adapter,
             groups: &experiment.groups,
-            updates: Population {
+            updates: WeightedUpdates {
                 state: &self.snapshot.trained,
                 updates: &borrowed,
                 weights: &mixture.weights,

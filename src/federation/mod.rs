@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 use regatta_actors::control::Control;
 use regatta_actors::event::Observer;
-use regatta_actors::learner::{BoxError, LaneId, Learner};
+use regatta_actors::learner::{BoxError, LaneId, Workload};
 use regatta_actors::plan::{ClientPlan, Corruption, FederationPlan, Profile};
 use regatta_actors::random::Stream;
 use regatta_actors::run::{RunError, RunOutcome, run_recorded};
@@ -41,7 +41,7 @@ use regatta_actors::run::{RunError, RunOutcome, run_recorded};
 pub use experiment::Experiment;
 
 use crate::record::RunFolder;
-use bases::Bases;
+use bases::BaseWeightCache;
 use payload::{ClientUpdate, Snapshot};
 use server::Server;
 use trainer::LaneTrainer;
@@ -49,15 +49,15 @@ use trainer::LaneTrainer;
 /// The learner of a run: builds the workers that the actors drive.
 pub struct Federation {
     experiment: Arc<Experiment>,
-    bases: Arc<Bases>,
+    bases: Arc<BaseWeightCache>,
     folder: RunFolder,
 }
 
-impl Learner for Federation {
+impl Workload for Federation {
     type Global = Snapshot;
     type Update = ClientUpdate;
-    type Trainer = LaneTrainer;
-    type Folder = Server;
+    type ClientTrainer = LaneTrainer;
+    type ServerAggregator = Server;
 
     fn trainer(&self, lane: LaneId) -> Result<LaneTrainer, BoxError> {
         let spec = self.experiment.plan.devices.lanes.get(lane.0 as usize);
@@ -132,7 +132,7 @@ pub fn replay(
 fn prepare(experiment: Experiment, folder: &RunFolder) -> (FederationPlan, Arc<Federation>) {
     let plan = federation_plan(&experiment);
     let experiment = Arc::new(experiment);
-    let bases = Arc::new(Bases::new(Arc::clone(&experiment)));
+    let bases = Arc::new(BaseWeightCache::new(Arc::clone(&experiment)));
     let learner = Federation {
         experiment,
         bases,

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::payload::Snapshot;
 use super::server::Server;
 use crate::glue::submission::write_submission;
-use crate::glue::{GlueError, metrics};
+use crate::glue::{DataError, metrics};
 use crate::model::ModelError;
 use crate::peft::export::{AdapterFiles, ExportError};
 
@@ -20,13 +20,13 @@ pub enum ResultsError {
     Model(#[from] ModelError),
     /// Predictions could not be written.
     #[error(transparent)]
-    Glue(#[from] GlueError),
+    Glue(#[from] DataError),
 }
 
 /// Writes `adapter/`, `base_delta.safetensors` and `predictions/` of the last state, and the first
 /// two of the best under `best/` where an earlier round scored higher.
 pub(super) fn write(server: &Server) -> Result<(), ResultsError> {
-    let last = regatta_actors::learner::Folder::global(server);
+    let last = regatta_actors::learner::ServerAggregator::global(server);
     let folder = server.folder.path();
     write_model(server, &last, folder)?;
     if let Some(best) = server

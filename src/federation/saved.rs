@@ -10,7 +10,7 @@ use regatta_actors::learner::BoxError;
 use serde::{Deserialize, Serialize};
 
 use super::payload::Snapshot;
-use super::server::{Best, Server};
+use super::server::{BestState, Server};
 use crate::aggregate::GlobalState;
 use crate::aggregate::sound::check_state;
 use crate::aggregate::traffic::ResidualHistory;
@@ -93,7 +93,7 @@ pub(super) fn restore(server: &mut Server, bytes: &[u8]) -> Result<(), BoxError>
             base_delta: part(&tensors, "best_base_delta"),
         };
         let state = Arc::new(Snapshot::of(&state, rounds));
-        Best {
+        BestState {
             round,
             score,
             state,

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use regatta_actors::learner::{Aggregation, BoxError, Contribution, Folder, Payload, Scores};
+use regatta_actors::learner::{
+    Aggregation, BoxError, Contribution, Payload, Scores, ServerAggregator,
+};
 
-use super::bases::Bases;
+use super::bases::BaseWeightCache;
 use super::experiment::Experiment;
 use super::fold::Folded;
 use super::payload::{ClientUpdate, Snapshot};
@@ -21,12 +23,12 @@ use crate::record::RunFolder;
 use crate::tensors::TensorMap;
 use crate::torch;
 use crate::train::evaluate::{Predictions, predict};
-use crate::train::{Compute, Replica, Shared};
+use crate::train::{Compute, Replica, RoundModel};
 
 /// See the module.
 pub struct Server {
     pub(super) experiment: Arc<Experiment>,
-    bases: Arc<Bases>,
+    bases: Arc<BaseWeightCache>,
     pub(super) folder: RunFolder,
     pub(super) compute: Compute,
     pub(super) state: GlobalState,
@@ -37,12 +39,12 @@ pub struct Server {
     pub(super) history: ResidualHistory,
     /// Bytes of what every client downloads each round, residuals aside.
     sent_bytes: u64,
-    pub(super) best: Option<Best>,
+    pub(super) best: Option<BestState>,
 }
 
 /// The state with the best primary score.
 #[derive(Debug, Clone)]
-pub(super) struct Best {
+pub(super) struct BestState {
     /// The round after which it was scored.
     pub round: u32,
     /// The primary score.
@@ -58,7 +60,7 @@ impl Server {
     /// When the device fails.
     pub fn new(
         experiment: Arc<Experiment>,
-        bases: Arc<Bases>,
+        bases: Arc<BaseWeightCache>,
         folder: RunFolder,
     ) -> Result<Self, ModelError> {
         // The lanes rest while the server works, so it may have all cores. The number must not
@@ -91,7 +93,7 @@ impl Server {
         let device = self.compute.device;
         let base = self.bases.at(snapshot, device)?;
         let (adapter, layers) = (&*experiment.adapter, &experiment.layers);
-        let shared = Shared::new(base, &snapshot.trained, adapter, layers, device)?;
+        let shared = RoundModel::new(base, &snapshot.trained, adapter, layers, device)?;
         let own = shared.state.clone();
         let (config, labels) = (&experiment.checkpoint.config, experiment.labels);
         Replica::new(&shared, config, labels, layers, own, |_| false)
@@ -119,7 +121,7 @@ impl Server {
             return;
         };
         if self.best.as_ref().is_none_or(|best| score > best.score) {
-            self.best = Some(Best {
+            self.best = Some(BestState {
                 round,
                 score,
                 state: Arc::clone(&self.snapshot),
@@ -128,7 +130,7 @@ impl Server {
     }
 }
 
-impl Folder for Server {
+impl ServerAggregator for Server {
     type Global = Snapshot;
     type Update = ClientUpdate;
 

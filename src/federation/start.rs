@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::adapter::{self, Population, Targets, tensor_name};
+use crate::adapter::{self, Targets, WeightedUpdates, tensor_name};
 use crate::aggregate::GlobalState;
 use crate::aggregate::exactness::subtract_from_base;
 use crate::config::{AdapterKind, AdapterPlan, Bias, Plan, Problems};
@@ -258,7 +258,7 @@ fn same_shape(name: &str, known: &HostTensor, saved: &HostTensor) -> Result<(), 
 fn start_at_pretrained(experiment: &Experiment, state: &mut GlobalState) -> Result<(), String> {
     for group in &experiment.groups {
         let trained = state.trained.clone();
-        let own = Population {
+        let own = WeightedUpdates {
             state: &trained,
             updates: &[&trained],
             weights: &[1.0],

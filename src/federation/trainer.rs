@@ -5,19 +5,19 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use regatta_actors::learner::{
-    BoxError, ClientId, Digest, JobError, Payload, TrainTask, Trained, Trainer, Watch,
+    BoxError, ClientId, ClientTrainer, Digest, JobContext, JobError, Payload, TrainTask, Trained,
 };
 use regatta_actors::random::StreamKey;
 use tch::Device;
 
-use super::bases::Bases;
+use super::bases::BaseWeightCache;
 use super::experiment::Experiment;
 use super::memory;
 use super::payload::{ClientUpdate, Snapshot};
 use crate::config::LaneSpec;
 use crate::model::ModelError;
 use crate::torch;
-use crate::train::{Compute, Replica, Shared};
+use crate::train::{Compute, Replica, RoundModel};
 
 /// Tokens whose activations a core's caches hold; measured, see "A round, by what multiplies" in
 /// `benches/RESULTS.md`.
@@ -26,10 +26,10 @@ const CACHED_TOKENS: usize = 1024;
 /// See the module.
 pub struct LaneTrainer {
     experiment: Arc<Experiment>,
-    bases: Arc<Bases>,
+    bases: Arc<BaseWeightCache>,
     compute: Compute,
     /// What clients of the same round, and of the same rank, share.
-    shared: Option<(Digest, BTreeMap<usize, Shared>)>,
+    shared: Option<(Digest, BTreeMap<usize, RoundModel>)>,
     /// Parts that a batch is cut into, each with a backward pass of its own.
     micro_batches: usize,
 }
@@ -41,7 +41,7 @@ impl LaneTrainer {
     /// When the device fails.
     pub fn new(
         experiment: Arc<Experiment>,
-        bases: Arc<Bases>,
+        bases: Arc<BaseWeightCache>,
         lane: LaneSpec,
     ) -> Result<Self, BoxError> {
         torch::use_threads(lane.threads);
@@ -59,7 +59,7 @@ impl LaneTrainer {
     fn train_client(
         &mut self,
         task: &TrainTask<Snapshot>,
-        watch: &mut dyn Watch,
+        watch: &mut dyn JobContext,
     ) -> Result<Option<Trained<ClientUpdate>>, ModelError> {
         let experiment = Arc::clone(&self.experiment);
         let replica = self.replica(task)?;
@@ -72,7 +72,7 @@ impl LaneTrainer {
         };
         let local = experiment.local_training();
         let shard = &experiment.shards[task.client.0 as usize];
-        let job = crate::train::local::Job {
+        let job = crate::train::local::ClientRound {
             replica: &replica,
             split: &experiment.train,
             shard,
@@ -96,7 +96,7 @@ impl LaneTrainer {
     /// Tokens that are trained at once: on a CPU [`CACHED_TOKENS`]. A GPU is the faster the more it
     /// gets.
     fn part_tokens(&self) -> Option<usize> {
-        let whole = self.experiment.checkpoint.config.as_others_do();
+        let whole = self.experiment.checkpoint.config.reference_numerics();
         (self.compute.device == Device::Cpu && !whole).then_some(CACHED_TOKENS)
     }
 
@@ -130,7 +130,7 @@ impl LaneTrainer {
     }
 
     /// What is constant for all clients of a snapshot, made when the first of them comes.
-    fn shared(&mut self, snapshot: &Snapshot, client: ClientId) -> Result<&Shared, ModelError> {
+    fn shared(&mut self, snapshot: &Snapshot, client: ClientId) -> Result<&RoundModel, ModelError> {
         let digest = snapshot.digest();
         if self.shared.as_ref().is_none_or(|(held, _)| *held != digest) {
             self.shared = None;
@@ -150,7 +150,7 @@ impl LaneTrainer {
                 let device = self.compute.device;
                 let base = self.bases.at(snapshot, device)?;
                 let (adapter, layers) = (experiment.adapter_of(client), &experiment.layers);
-                let shared = Shared::new(base, &snapshot.trained, adapter, layers, device)?;
+                let shared = RoundModel::new(base, &snapshot.trained, adapter, layers, device)?;
                 Ok(entry.insert(shared))
             }
         }
@@ -166,14 +166,14 @@ fn leading(tensor: &tch::Tensor, shape: &[i64]) -> Result<tch::Tensor, ModelErro
     Ok(part.f_contiguous()?)
 }
 
-impl Trainer for LaneTrainer {
+impl ClientTrainer for LaneTrainer {
     type Global = Snapshot;
     type Update = ClientUpdate;
 
     fn train(
         &mut self,
         task: &TrainTask<Snapshot>,
-        watch: &mut dyn Watch,
+        watch: &mut dyn JobContext,
     ) -> Result<Trained<ClientUpdate>, JobError> {
         let result = self.train_client(task, watch);
         self.micro_batches = 1;

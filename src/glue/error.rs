@@ -6,7 +6,7 @@ use super::partition::PartitionError;
 
 /// What can be wrong with data, tokenizers and what is written from them.
 #[derive(Debug, thiserror::Error)]
-pub enum GlueError {
+pub enum DataError {
     /// No task of this name.
     #[error(
         "unknown task `{found}`: expected cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte or wnli"
@@ -51,7 +51,7 @@ pub enum GlueError {
     #[error("{place}: column `{column}` holds `{found}`, expected {expected}")]
     Cell {
         /// Where.
-        place: Place,
+        place: SourceSpan,
         /// The column's name.
         column: String,
         /// What it holds.
@@ -63,7 +63,7 @@ pub enum GlueError {
     #[error("{place}: {found} fields, expected at least {expected} (tab separated: {columns})")]
     TooFewFields {
         /// Where.
-        place: Place,
+        place: SourceSpan,
         /// How many there are.
         found: usize,
         /// How many the columns need.
@@ -83,7 +83,7 @@ pub enum GlueError {
     },
     /// A column that is there, but in no form that can be read.
     #[error("{}: column `{column}` {message}", path.display())]
-    Column {
+    CategoricalColumn {
         /// The file.
         path: PathBuf,
         /// The column's name.
@@ -95,7 +95,7 @@ pub enum GlueError {
     #[error("{place}: byte {byte} of the line is not UTF-8")]
     NotUtf8 {
         /// Where.
-        place: Place,
+        place: SourceSpan,
         /// The offending byte's position in the line, from 1.
         byte: usize,
     },
@@ -166,7 +166,7 @@ pub enum GlueError {
     },
 }
 
-impl GlueError {
+impl DataError {
     /// Wraps an I/O error with what was being done, and to which file.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::Io {
@@ -179,14 +179,14 @@ impl GlueError {
 
 /// A place in a data file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct SourceSpan {
     /// The file.
     pub path: PathBuf,
     /// The line of a TSV file or the row of a Parquet file, from 1.
     pub line: usize,
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for SourceSpan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:{}", self.path.display(), self.line)
     }

@@ -5,7 +5,7 @@ use crate::model::{Family, ModelConfig};
 
 /// What of a model its tokens depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
+pub struct TokenizerLimits {
     /// The model's name, or the file that says all this; for errors.
     pub model: String,
     /// Tokens that it embeds.
@@ -21,7 +21,7 @@ pub struct Limits {
     pub tokenizer_class: Option<String>,
 }
 
-impl Limits {
+impl TokenizerLimits {
     /// Those of a configuration; `model` names it in errors.
     #[must_use]
     pub fn of(model: String, config: &ModelConfig) -> Self {
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     fn check(type_ids: &[u8], token_types: Option<usize>) -> Result<(), String> {
-        let limits = Limits {
+        let limits = TokenizerLimits {
             model: "tiny".to_owned(),
             vocabulary: 10,
             token_types,

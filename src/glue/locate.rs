@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::error::GlueError;
+use super::error::DataError;
 use super::task::Task;
 
 /// The value of `--data` that stands for the hub.
@@ -13,7 +13,7 @@ pub const HUB: &str = "hub";
 ///
 /// # Errors
 /// When there is no such path and the hub's model cannot be had.
-pub fn model_dir(name: &str) -> Result<PathBuf, GlueError> {
+pub fn model_dir(name: &str) -> Result<PathBuf, DataError> {
     if Path::new(name).exists() {
         return Ok(PathBuf::from(name));
     }
@@ -25,7 +25,7 @@ pub fn model_dir(name: &str) -> Result<PathBuf, GlueError> {
 ///
 /// # Errors
 /// When the hub's data set cannot be had.
-pub fn data_dir(name: &str, task: Task) -> Result<PathBuf, GlueError> {
+pub fn data_dir(name: &str, task: Task) -> Result<PathBuf, DataError> {
     if name != HUB || Path::new(name).exists() {
         return Ok(PathBuf::from(name));
     }
@@ -36,18 +36,18 @@ pub fn data_dir(name: &str, task: Task) -> Result<PathBuf, GlueError> {
 use super::hub::{fetch_dataset, fetch_model};
 
 #[cfg(not(feature = "hub"))]
-fn fetch_model(name: &str) -> Result<PathBuf, GlueError> {
+fn fetch_model(name: &str) -> Result<PathBuf, DataError> {
     Err(without_hub(name))
 }
 
 #[cfg(not(feature = "hub"))]
-fn fetch_dataset(_: Task) -> Result<PathBuf, GlueError> {
+fn fetch_dataset(_: Task) -> Result<PathBuf, DataError> {
     Err(without_hub("the data"))
 }
 
 #[cfg(not(feature = "hub"))]
-fn without_hub(repo: &str) -> GlueError {
-    GlueError::Hub {
+fn without_hub(repo: &str) -> DataError {
+    DataError::Hub {
         repo: repo.to_owned(),
         message: "there is no such folder here, and this program was built without the feature \
                   `hub`"

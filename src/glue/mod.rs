@@ -35,10 +35,10 @@ pub mod token_cache;
 pub mod tokenize;
 
 pub use batch::Batch;
-pub use error::GlueError;
+pub use error::DataError;
 pub use partition::{Partition, PartitionError, partition};
 pub use source::{LoadOptions, TaskData, load, load_with};
-pub use split::{Column, Example, Split};
+pub use split::{CategoricalColumn, Example, Split};
 pub use task::{SplitName, Task};
-pub use tokenize::{EncodedSplit, Limits, TextEncoder};
+pub use tokenize::{EncodedSplit, TextEncoder, TokenizerLimits};
 pub(crate) use tokenizer::conversion as tokenizer_conversion;

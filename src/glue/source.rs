@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::error::GlueError;
+use super::error::DataError;
 use super::split::Split;
 use super::task::{SplitName, Task};
 use super::{parquet, tsv};
@@ -39,8 +39,8 @@ pub struct LoadOptions {
 /// Reads a task from a folder in GLUE's TSV layout or the hub's Parquet layout.
 ///
 /// # Errors
-/// When files are missing, or one holds what the task does not allow; see [`GlueError`].
-pub fn load(task: Task, dir: &Path) -> Result<TaskData, GlueError> {
+/// When files are missing, or one holds what the task does not allow; see [`DataError`].
+pub fn load(task: Task, dir: &Path) -> Result<TaskData, DataError> {
     load_with(task, dir, &LoadOptions::default())
 }
 
@@ -48,10 +48,10 @@ pub fn load(task: Task, dir: &Path) -> Result<TaskData, GlueError> {
 ///
 /// # Errors
 /// As [`load`]; and when the training split lacks a column asked for.
-pub fn load_with(task: Task, dir: &Path, options: &LoadOptions) -> Result<TaskData, GlueError> {
+pub fn load_with(task: Task, dir: &Path, options: &LoadOptions) -> Result<TaskData, DataError> {
     let source = locate(task, dir)?;
     let read = |name: SplitName, limit| {
-        let request = Request {
+        let request = SplitRequest {
             task,
             name,
             limit,
@@ -78,14 +78,14 @@ pub fn load_with(task: Task, dir: &Path, options: &LoadOptions) -> Result<TaskDa
 
 /// What to read of one split.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Request<'a> {
+pub(super) struct SplitRequest<'a> {
     pub task: Task,
     pub name: SplitName,
     pub limit: Option<usize>,
     pub columns: &'a [String],
 }
 
-impl Request<'_> {
+impl SplitRequest<'_> {
     /// The further columns to keep, given what the file has: the training split must have all
     /// that were asked for.
     pub fn further<'a>(
@@ -105,7 +105,7 @@ impl Request<'_> {
 
 /// A folder with a task's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
+pub struct TaskFolder {
     /// The folder that holds the files themselves.
     pub folder: PathBuf,
     /// How they are laid out.
@@ -121,7 +121,7 @@ pub enum Layout {
     Parquet,
 }
 
-impl Source {
+impl TaskFolder {
     fn at(folder: &Path) -> Option<Self> {
         let layout = if folder.join(SplitName::Train.tsv_name()).is_file() {
             Layout::Tsv
@@ -144,7 +144,7 @@ impl Source {
     }
 
     /// Refuses a split that is there as TSV and as Parquet: which of them is meant?
-    fn check_one_layout(&self, split: SplitName) -> Result<(), GlueError> {
+    fn check_one_layout(&self, split: SplitName) -> Result<(), DataError> {
         let tsv = self.folder.join(split.tsv_name());
         let mut found = parquet::shards(&self.folder, split);
         if found.is_empty() || !tsv.is_file() {
@@ -152,10 +152,10 @@ impl Source {
         }
         found.insert(0, tsv);
         let split = split.hub_name();
-        Err(GlueError::SeveralSets { split, found })
+        Err(DataError::SeveralSets { split, found })
     }
 
-    fn read(&self, request: &Request<'_>) -> Result<Split, GlueError> {
+    fn read(&self, request: &SplitRequest<'_>) -> Result<Split, DataError> {
         self.check_one_layout(request.name)?;
         match self.layout {
             Layout::Tsv => tsv::read(&self.folder.join(request.name.tsv_name()), request),
@@ -168,16 +168,16 @@ impl Source {
 /// task's name, or in the only folder of `dir` whose name begins with the task's (`sst2-parquet`).
 ///
 /// # Errors
-/// [`GlueError::Missing`] with all that was looked for, or [`GlueError::Ambiguous`], also when both
+/// [`DataError::Missing`] with all that was looked for, or [`DataError::Ambiguous`], also when both
 /// `dir/SST-2` and `dir/sst2` hold the task.
-pub fn locate(task: Task, dir: &Path) -> Result<Source, GlueError> {
-    let ambiguous = |found: Vec<Source>| GlueError::Ambiguous {
+pub fn locate(task: Task, dir: &Path) -> Result<TaskFolder, DataError> {
+    let ambiguous = |found: Vec<TaskFolder>| DataError::Ambiguous {
         task: task.name(),
         dir: dir.to_owned(),
         found: found.into_iter().map(|source| source.folder).collect(),
     };
     let mut exact = vec![dir.join(task.glue_name()), dir.join(task.name())];
-    let mut own: Vec<Source> = exact.iter().filter_map(|it| Source::at(it)).collect();
+    let mut own: Vec<TaskFolder> = exact.iter().filter_map(|it| TaskFolder::at(it)).collect();
     // Where names do not tell cases apart, or one folder is a link to the other, it is one.
     own.dedup_by_key(|source| std::fs::canonicalize(&source.folder).ok());
     if own.len() > 1 {
@@ -185,7 +185,7 @@ pub fn locate(task: Task, dir: &Path) -> Result<Source, GlueError> {
     }
     if folder_task(dir).is_none_or(|named| named == task) {
         exact.push(dir.to_owned());
-        own.extend(Source::at(dir));
+        own.extend(TaskFolder::at(dir));
     }
     if !own.is_empty() {
         return Ok(own.remove(0));
@@ -193,7 +193,7 @@ pub fn locate(task: Task, dir: &Path) -> Result<Source, GlueError> {
     let mut similar = similar_folders(task, dir);
     match similar.len() {
         1 => Ok(similar.remove(0)),
-        0 => Err(GlueError::Missing {
+        0 => Err(DataError::Missing {
             task: task.name(),
             dir: dir.to_owned(),
             looked_for: exact
@@ -209,11 +209,11 @@ pub fn locate(task: Task, dir: &Path) -> Result<Source, GlueError> {
 #[cfg(feature = "hub")]
 pub(super) fn is_complete(task: Task, folder: &Path) -> bool {
     let held_out = task.validation_splits().iter().chain(task.test_splits());
-    let is_there = |source: &Source, split: SplitName| match source.layout {
+    let is_there = |source: &TaskFolder, split: SplitName| match source.layout {
         Layout::Tsv => source.has(split),
         Layout::Parquet => parquet::is_complete(folder, task, split),
     };
-    Source::at(folder).is_some_and(|source| {
+    TaskFolder::at(folder).is_some_and(|source| {
         is_there(&source, SplitName::Train) && held_out.clone().all(|it| is_there(&source, *it))
     })
 }
@@ -227,7 +227,7 @@ fn train_files(folder: &Path) -> [PathBuf; 2] {
 }
 
 /// Folders named like the task, with something after it: `rte-parquet`, `RTE_small`.
-fn similar_folders(task: Task, dir: &Path) -> Vec<Source> {
+fn similar_folders(task: Task, dir: &Path) -> Vec<TaskFolder> {
     let Ok(entries) = std::fs::read_dir(dir) else {
         return Vec::new();
     };
@@ -241,7 +241,7 @@ fn similar_folders(task: Task, dir: &Path) -> Vec<Source> {
     folders.sort();
     folders
         .iter()
-        .filter_map(|folder| Source::at(folder))
+        .filter_map(|folder| TaskFolder::at(folder))
         .collect()
 }
 

@@ -26,7 +26,7 @@ pub struct Split {
     text_a: TextColumn,
     text_b: Option<TextColumn>,
     labels: Vec<f32>,
-    columns: BTreeMap<String, Column>,
+    columns: BTreeMap<String, CategoricalColumn>,
     skipped: usize,
 }
 
@@ -60,7 +60,7 @@ impl Split {
         if let Some(known) = self.columns.get_mut(column) {
             known.push(value);
         } else {
-            let mut fresh = Column::default();
+            let mut fresh = CategoricalColumn::default();
             fresh.push(value);
             self.columns.insert(column.to_owned(), fresh);
         }
@@ -134,7 +134,7 @@ impl Split {
 
     /// The values of a further column, if it was asked for when the split was read.
     #[must_use]
-    pub fn column(&self, name: &str) -> Option<&Column> {
+    pub fn column(&self, name: &str) -> Option<&CategoricalColumn> {
         self.columns.get(name)
     }
 
@@ -174,13 +174,13 @@ impl TextColumn {
 
 /// A column of few distinct values, each stored once.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Column {
+pub struct CategoricalColumn {
     values: Vec<String>,
     codes: Vec<u32>,
     by_value: BTreeMap<String, u32>,
 }
 
-impl Column {
+impl CategoricalColumn {
     /// Appends a value.
     pub fn push(&mut self, value: &str) {
         let code = self.by_value.get(value).copied().unwrap_or_else(|| {
@@ -198,14 +198,14 @@ impl Column {
         &self.values
     }
 
-    /// Each example's value, as a position in [`Column::values`].
+    /// Each example's value, as a position in [`CategoricalColumn::values`].
     #[must_use]
     pub fn codes(&self) -> &[u32] {
         &self.codes
     }
 }
 
-impl<'a> FromIterator<&'a str> for Column {
+impl<'a> FromIterator<&'a str> for CategoricalColumn {
     fn from_iter<I: IntoIterator<Item = &'a str>>(values: I) -> Self {
         let mut column = Self::default();
         values.into_iter().for_each(|value| column.push(value));
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_column_stores_each_value_once() {
-        let column: Column = ["a", "b", "a"].into_iter().collect();
+        let column: CategoricalColumn = ["a", "b", "a"].into_iter().collect();
         assert_eq!(column.values(), ["a", "b"]);
         assert_eq!(column.codes(), [0, 1, 0]);
     }

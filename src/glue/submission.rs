@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::files::write_atomically;
 
-use super::error::GlueError;
+use super::error::DataError;
 use super::label;
 use super::task::{SplitName, Task};
 
@@ -37,7 +37,7 @@ pub fn write_submission(
     ids: &[u32],
     predictions: &[f32],
     folder: &Path,
-) -> Result<PathBuf, GlueError> {
+) -> Result<PathBuf, DataError> {
     assert_eq!(
         ids.len(),
         predictions.len(),
@@ -46,7 +46,7 @@ pub fn write_submission(
     let path = folder.join(file_name(task, split));
     let mut text = String::from("index\tprediction\n");
     for (row, (id, prediction)) in ids.iter().zip(predictions).enumerate() {
-        let spelled = spell(task, *prediction).ok_or_else(|| GlueError::Prediction {
+        let spelled = spell(task, *prediction).ok_or_else(|| DataError::Prediction {
             task: task.name(),
             row,
             found: *prediction,
@@ -54,8 +54,8 @@ pub fn write_submission(
         })?;
         text.push_str(&format!("{id}\t{spelled}\n"));
     }
-    std::fs::create_dir_all(folder).map_err(GlueError::io("make", folder))?;
-    write_atomically(&path, text.as_bytes()).map_err(GlueError::io("write", &path))?;
+    std::fs::create_dir_all(folder).map_err(DataError::io("make", folder))?;
+    write_atomically(&path, text.as_bytes()).map_err(DataError::io("write", &path))?;
     Ok(path)
 }
 

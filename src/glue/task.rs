@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::error::GlueError;
+use super::error::DataError;
 use super::spec::{SPECS, TaskSpec};
 
 /// A GLUE task (Wang et al., 2019).
@@ -138,26 +138,26 @@ impl fmt::Display for Task {
 }
 
 impl FromStr for Task {
-    type Err = GlueError;
+    type Err = DataError;
 
     /// Takes either spelling (`sst2`, `SST-2`), in any case.
-    fn from_str(text: &str) -> Result<Self, GlueError> {
+    fn from_str(text: &str) -> Result<Self, DataError> {
         Self::ALL
             .into_iter()
             .find(|task| {
                 text.eq_ignore_ascii_case(task.name())
                     || text.eq_ignore_ascii_case(task.glue_name())
             })
-            .ok_or_else(|| GlueError::UnknownTask {
+            .ok_or_else(|| DataError::UnknownTask {
                 found: text.to_owned(),
             })
     }
 }
 
 impl TryFrom<String> for Task {
-    type Error = GlueError;
+    type Error = DataError;
 
-    fn try_from(text: String) -> Result<Self, GlueError> {
+    fn try_from(text: String) -> Result<Self, DataError> {
         text.parse()
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{Dtype, SafeTensorError, TensorView};
 use safetensors::{SafeTensors, serialize};
 
-use super::error::GlueError;
+use super::error::DataError;
 use crate::files::write_atomically;
 
 /// The tokens of many texts, laid end to end.
@@ -79,15 +79,15 @@ impl TokenCache {
     }
 
     /// Stores tokens under a key.
-    pub(super) fn put(&self, key: &blake3::Hash, tokens: &Tokens) -> Result<(), GlueError> {
+    pub(super) fn put(&self, key: &blake3::Hash, tokens: &Tokens) -> Result<(), DataError> {
         let path = self.path(key);
-        let bytes = to_bytes(tokens, key).map_err(|error| GlueError::Io {
+        let bytes = to_bytes(tokens, key).map_err(|error| DataError::Io {
             action: "write",
             path: path.clone(),
             source: std::io::Error::other(error),
         })?;
-        std::fs::create_dir_all(&self.dir).map_err(GlueError::io("make", &self.dir))?;
-        write_atomically(&path, &bytes).map_err(GlueError::io("write", &path))
+        std::fs::create_dir_all(&self.dir).map_err(DataError::io("make", &self.dir))?;
+        write_atomically(&path, &bytes).map_err(DataError::io("write", &path))
     }
 }
 

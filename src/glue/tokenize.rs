@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use tokenizers::Tokenizer;
 
-use super::error::GlueError;
+use super::error::DataError;
 use super::split::Split;
 use super::task::SplitName;
 use super::token_cache::{TokenCache, Tokens};
 use super::tokenizer::{ModelTokenizer, PairEncoder};
 use crate::model::{ModelConfig, ModelError};
 
-pub use super::limits::Limits;
+pub use super::limits::TokenizerLimits;
 
 /// Texts encoded at once; bounds the memory that full encodings (offsets, tokens, words) take.
 const CHUNK: usize = 4096;
@@ -21,7 +21,7 @@ const CHUNK: usize = 4096;
 #[derive(Debug)]
 pub struct TextEncoder {
     encoder: PairEncoder,
-    limits: Limits,
+    limits: TokenizerLimits,
     /// `tokenizer.json`, for errors.
     path: PathBuf,
     /// Whether the model is told which text a token belongs to.
@@ -39,7 +39,7 @@ impl TextEncoder {
     /// # Errors
     /// When a file is missing or unusable, when the tokenizer knows tokens that the model does
     /// not, or when the model has fewer positions than `max_seq_length`.
-    pub fn from_model_dir(dir: &Path, max_seq_length: usize) -> Result<Self, GlueError> {
+    pub fn from_model_dir(dir: &Path, max_seq_length: usize) -> Result<Self, DataError> {
         Self::new(
             &dir.join("tokenizer.json"),
             &read_limits(dir)?,
@@ -51,7 +51,11 @@ impl TextEncoder {
     ///
     /// # Errors
     /// As [`TextEncoder::from_model_dir`].
-    pub fn new(path: &Path, limits: &Limits, max_seq_length: usize) -> Result<Self, GlueError> {
+    pub fn new(
+        path: &Path,
+        limits: &TokenizerLimits,
+        max_seq_length: usize,
+    ) -> Result<Self, DataError> {
         let read = guarded(path, || {
             ModelTokenizer::read(path, limits.tokenizer_class.as_deref())
         })?;
@@ -59,7 +63,7 @@ impl TextEncoder {
         let max_length = read
             .max_length
             .map_or(max_seq_length, |it| it.min(max_seq_length));
-        let unusable = |error: tokenizers::Error| GlueError::Model {
+        let unusable = |error: tokenizers::Error| DataError::Model {
             path: path.to_owned(),
             message: error.to_string(),
         };
@@ -67,7 +71,7 @@ impl TextEncoder {
             PairEncoder::new(read.tokenizer, max_length, read.truncation).map_err(unusable)?;
         let (least, most) = (encoder.special_tokens(true) + 2, limits.positions);
         if !(least..=most).contains(&max_length) {
-            return Err(GlueError::SequenceLength {
+            return Err(DataError::SequenceLength {
                 requested: max_seq_length,
                 least,
                 most,
@@ -105,7 +109,7 @@ impl TextEncoder {
     ///
     /// # Errors
     /// When the tokenizer cannot encode a text, or gives what the model does not embed.
-    pub fn encode(&self, split: &Split) -> Result<EncodedSplit, GlueError> {
+    pub fn encode(&self, split: &Split) -> Result<EncodedSplit, DataError> {
         let tokens = self.tokens(split)?;
         self.encoded(split, tokens)
     }
@@ -115,7 +119,7 @@ impl TextEncoder {
     ///
     /// # Errors
     /// As [`TextEncoder::encode`].
-    pub fn encode_cached(&self, split: &Split, cache: &Path) -> Result<EncodedSplit, GlueError> {
+    pub fn encode_cached(&self, split: &Split, cache: &Path) -> Result<EncodedSplit, DataError> {
         let cache = TokenCache::new(cache);
         let key = self.cache_key(split);
         if let Some(tokens) = cache.get(&key).filter(|tokens| tokens.len() == split.len()) {
@@ -128,7 +132,7 @@ impl TextEncoder {
         self.encoded(split, tokens)
     }
 
-    fn encoded(&self, split: &Split, tokens: Tokens) -> Result<EncodedSplit, GlueError> {
+    fn encoded(&self, split: &Split, tokens: Tokens) -> Result<EncodedSplit, DataError> {
         self.check_ids(split, &tokens)?;
         self.limits
             .check_types(&tokens)
@@ -143,7 +147,7 @@ impl TextEncoder {
         hasher.finalize()
     }
 
-    fn tokens(&self, split: &Split) -> Result<Tokens, GlueError> {
+    fn tokens(&self, split: &Split) -> Result<Tokens, DataError> {
         let mut tokens = Tokens::default();
         let texts: Vec<_> = split.iter().map(|it| (it.text_a, it.text_b)).collect();
         for chunk in texts.chunks(CHUNK) {
@@ -170,7 +174,7 @@ impl TextEncoder {
 
     /// A token beyond the embedding table would be an index out of bounds in mid-training. Tokens
     /// that were added to a tokenizer may lie there as long as no text holds them.
-    fn check_ids(&self, split: &Split, tokens: &Tokens) -> Result<(), GlueError> {
+    fn check_ids(&self, split: &Split, tokens: &Tokens) -> Result<(), DataError> {
         let known = self.limits.vocabulary;
         let Some(at) = tokens.ids.iter().position(|id| *id as usize >= known) else {
             return Ok(());
@@ -188,8 +192,8 @@ impl TextEncoder {
         )))
     }
 
-    fn unusable(&self, message: String) -> GlueError {
-        GlueError::Model {
+    fn unusable(&self, message: String) -> DataError {
+        DataError::Model {
             path: self.path.clone(),
             message,
         }
@@ -198,32 +202,36 @@ impl TextEncoder {
 
 /// Calls the `tokenizers` library, which asserts some of what a damaged file may break. Nothing of
 /// what `work` changes is used after a panic.
-fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, GlueError>) -> Result<T, GlueError> {
+fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, DataError>) -> Result<T, DataError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-        Err(GlueError::Model {
+        Err(DataError::Model {
             path: path.to_owned(),
             message: "it is damaged, or not a tokenizer that can be used".to_owned(),
         })
     })
 }
 
-fn read_limits(dir: &Path) -> Result<Limits, GlueError> {
+fn read_limits(dir: &Path) -> Result<TokenizerLimits, DataError> {
     let path = dir.join("config.json");
     let config = ModelConfig::read(&path).map_err(|error| match error {
-        ModelError::Config { path, reason } => GlueError::Model {
+        ModelError::Config { path, reason } => DataError::Model {
             path,
             message: reason,
         },
-        other => GlueError::Model {
+        other => DataError::Model {
             path: path.clone(),
             message: other.to_string(),
         },
     })?;
-    Ok(Limits::of(path.display().to_string(), &config))
+    Ok(TokenizerLimits::of(path.display().to_string(), &config))
 }
 
 /// A vocabulary beyond the embedding table is another model's.
-fn check_vocabulary(tokenizer: &Tokenizer, limits: &Limits, path: &Path) -> Result<(), GlueError> {
+fn check_vocabulary(
+    tokenizer: &Tokenizer,
+    limits: &TokenizerLimits,
+    path: &Path,
+) -> Result<(), DataError> {
     let tokens = tokenizer
         .get_vocab(false)
         .into_values()
@@ -232,7 +240,7 @@ fn check_vocabulary(tokenizer: &Tokenizer, limits: &Limits, path: &Path) -> Resu
     if tokens <= limits.vocabulary {
         return Ok(());
     }
-    Err(GlueError::Model {
+    Err(DataError::Model {
         path: path.to_owned(),
         message: format!(
             "it has {tokens} tokens, but the model of {} embeds {}: they do not belong together",

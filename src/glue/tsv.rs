@@ -8,22 +8,22 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use super::error::{GlueError, Place};
+use super::error::{DataError, SourceSpan};
 use super::label;
-use super::source::Request;
+use super::source::SplitRequest;
 use super::split::{Example, Split};
 
 /// Reads one split's file.
-pub(super) fn read(path: &Path, request: &Request<'_>) -> Result<Split, GlueError> {
-    let file = File::open(path).map_err(GlueError::io("read", path))?;
+pub(super) fn read(path: &Path, request: &SplitRequest<'_>) -> Result<Split, DataError> {
+    let file = File::open(path).map_err(DataError::io("read", path))?;
     let mut split = Split::new(request.task, request.name);
     let mut columns = None;
     for (index, line) in BufReader::new(file).split(b'\n').enumerate() {
         if request.is_met_by(&split) {
             break;
         }
-        let line = line.map_err(GlueError::io("read", path))?;
-        let place = Place {
+        let line = line.map_err(DataError::io("read", path))?;
+        let place = SourceSpan {
             path: path.to_owned(),
             line: index + 1,
         };
@@ -35,14 +35,14 @@ pub(super) fn read(path: &Path, request: &Request<'_>) -> Result<Split, GlueErro
         let is_first = columns.is_none();
         let columns = match &mut columns {
             Some(known) => known,
-            none => none.insert(Columns::find(&fields, path, request)?),
+            none => none.insert(TsvColumns::find(&fields, path, request)?),
         };
         if !(is_first && columns.have_header) {
             columns.read_line(&fields, place, request, &mut split)?;
         }
     }
     if split.is_empty() && request.limit != Some(0) {
-        return Err(GlueError::Empty {
+        return Err(DataError::Empty {
             path: path.to_owned(),
         });
     }
@@ -53,9 +53,9 @@ pub(super) fn read(path: &Path, request: &Request<'_>) -> Result<Split, GlueErro
 }
 
 /// A line without its ending and without a byte order mark.
-fn text_of<'a>(line: &'a [u8], place: &Place) -> Result<&'a str, GlueError> {
+fn text_of<'a>(line: &'a [u8], place: &SourceSpan) -> Result<&'a str, DataError> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let text = std::str::from_utf8(line).map_err(|error| GlueError::NotUtf8 {
+    let text = std::str::from_utf8(line).map_err(|error| DataError::NotUtf8 {
         place: place.clone(),
         byte: error.valid_up_to() + 1,
     })?;
@@ -68,7 +68,7 @@ fn text_of<'a>(line: &'a [u8], place: &Place) -> Result<&'a str, GlueError> {
 
 /// Where a file's columns are.
 #[derive(Debug)]
-struct Columns {
+struct TsvColumns {
     /// Whether the file's first line names them.
     have_header: bool,
     texts: Vec<usize>,
@@ -78,9 +78,9 @@ struct Columns {
     names: Vec<String>,
 }
 
-impl Columns {
+impl TsvColumns {
     /// Finds the columns by a file's first line.
-    fn find(first: &[&str], path: &Path, request: &Request<'_>) -> Result<Self, GlueError> {
+    fn find(first: &[&str], path: &Path, request: &SplitRequest<'_>) -> Result<Self, DataError> {
         let spec = request.task.spec();
         let is_named = |text: &&str| first.iter().any(|name| name.trim() == *text);
         let have_header = spec.tsv_texts.iter().all(is_named);
@@ -90,7 +90,7 @@ impl Columns {
         };
         let optional = |column: &str| names.iter().position(|name| name == column);
         let required = |column: &str| {
-            optional(column).ok_or_else(|| GlueError::MissingColumn {
+            optional(column).ok_or_else(|| DataError::MissingColumn {
                 path: path.to_owned(),
                 column: column.to_owned(),
                 available: names.clone(),
@@ -110,7 +110,7 @@ impl Columns {
             texts: texts.collect::<Result<_, _>>()?,
             label,
             index: optional(spec.tsv_index).filter(|_| is_test),
-            further: further.collect::<Result<_, GlueError>>()?,
+            further: further.collect::<Result<_, DataError>>()?,
             names: names.clone(),
         })
     }
@@ -130,23 +130,23 @@ impl Columns {
     fn read_line(
         &self,
         fields: &[&str],
-        place: Place,
-        request: &Request<'_>,
+        place: SourceSpan,
+        request: &SplitRequest<'_>,
         split: &mut Split,
-    ) -> Result<(), GlueError> {
+    ) -> Result<(), DataError> {
         if fields.len() < self.width() {
             if request.task.spec().has_broken_lines {
                 split.count_skipped();
                 return Ok(());
             }
-            return Err(GlueError::TooFewFields {
+            return Err(DataError::TooFewFields {
                 place,
                 found: fields.len(),
                 expected: self.width(),
                 columns: self.names.join(", "),
             });
         }
-        let misfit = |at: usize, expected: String| GlueError::Cell {
+        let misfit = |at: usize, expected: String| DataError::Cell {
             place: place.clone(),
             column: self.names[at].clone(),
             found: fields[at].to_owned(),

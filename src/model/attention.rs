@@ -3,10 +3,10 @@
 use tch::{TchError, Tensor};
 
 use super::config::ModelConfig;
-use super::dropout::{Mask, dropout};
+use super::dropout::{DropoutMask, dropout};
 use super::layers::{LayerNorm, Linear};
 use super::{Masks, ModelError, View};
-use crate::torch::{self, Attended};
+use crate::torch::{self, AttentionInputs};
 
 /// Multi-head self-attention with its output projection, residual and norm.
 pub(super) struct Attention {
@@ -50,7 +50,7 @@ impl Attention {
             self.key.forward(x, masks)?,
             self.value.forward(x, masks)?,
         );
-        let attended = Attended {
+        let attended = AttentionInputs {
             query: &query,
             key: &key,
             value: &value,
@@ -87,7 +87,7 @@ fn join(x: &Tensor) -> Result<Tensor, TchError> {
 }
 
 /// Attention of all probabilities, by libtorch's fused kernels.
-fn attend(attended: Attended<'_>) -> Result<Tensor, TchError> {
+fn attend(attended: AttentionInputs<'_>) -> Result<Tensor, TchError> {
     let part = |x| split(x, attended.heads);
     let (query, key, value) = (
         part(attended.query)?,
@@ -108,14 +108,20 @@ fn attend(attended: Attended<'_>) -> Result<Tensor, TchError> {
 
 /// Attention whose probabilities are dropped: in one pass where there is a kernel for it, else by
 /// its definition. libtorch's fused kernels draw from its own generator, so they cannot be used.
-fn attend_with_dropout(attended: Attended<'_>, mask: Mask) -> Result<Tensor, TchError> {
+fn attend_with_dropout(
+    attended: AttentionInputs<'_>,
+    mask: DropoutMask,
+) -> Result<Tensor, TchError> {
     match torch::attention_with_dropout(attended, mask.seed, mask.threshold)? {
         Some(context) => Ok(context),
         None => attend_by_definition(attended, mask),
     }
 }
 
-fn attend_by_definition(attended: Attended<'_>, mask: Mask) -> Result<Tensor, TchError> {
+fn attend_by_definition(
+    attended: AttentionInputs<'_>,
+    mask: DropoutMask,
+) -> Result<Tensor, TchError> {
     let query = split(attended.query, attended.heads)?;
     let key = split(attended.key, attended.heads)?;
     let width = query.size()[3] as f64;
@@ -136,7 +142,7 @@ mod tests {
 
     /// Output, and gradients by query, key and value, of a weighted sum of it.
     fn results(
-        attend: impl Fn(Attended<'_>, Mask) -> Result<Tensor, TchError>,
+        attend: impl Fn(AttentionInputs<'_>, DropoutMask) -> Result<Tensor, TchError>,
         kind: Kind,
         [rows, asked, tokens, heads, width]: [i64; 5],
         padded: bool,
@@ -154,7 +160,7 @@ mod tests {
             .get(rows - 1)
             .narrow(2, tokens / 2, tokens - tokens / 2)
             .fill_(f64::from(f32::MIN));
-        let attended = Attended {
+        let attended = AttentionInputs {
             // As a layer that asks for the first tokens alone does.
             query: &(&query * 3.0),
             key: &(&key * 2.0),
@@ -162,7 +168,7 @@ mod tests {
             bias: padded.then_some(&bias),
             heads,
         };
-        let mask = Mask {
+        let mask = DropoutMask {
             seed: 11,
             threshold: 6554,
         };
@@ -212,7 +218,7 @@ mod tests {
     fn what_the_kernel_does_not_suit_is_left_to_the_definition() {
         for (kind, width) in [(Kind::Float, 20), (Kind::Double, 32), (Kind::BFloat16, 32)] {
             let x = Tensor::ones([2, 3, 2 * width], (kind, Device::Cpu));
-            let attended = Attended {
+            let attended = AttentionInputs {
                 query: &x,
                 key: &x,
                 value: &x,
@@ -221,7 +227,7 @@ mod tests {
             };
             let found = torch::attention_with_dropout(attended, 1, 6554).unwrap();
             assert!(found.is_none(), "{kind:?}, {width} wide");
-            let mask = Mask {
+            let mask = DropoutMask {
                 seed: 1,
                 threshold: 6554,
             };

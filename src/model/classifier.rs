@@ -77,8 +77,8 @@ pub struct Classifier {
     encoder: Encoder,
     head: Head,
     head_dropout: f64,
-    /// See [`ModelConfig::as_others_do`].
-    as_others_do: bool,
+    /// See [`ModelConfig::reference_numerics`].
+    reference_numerics: bool,
 }
 
 impl Classifier {
@@ -105,7 +105,7 @@ impl Classifier {
             encoder,
             head,
             head_dropout: config.head_dropout(),
-            as_others_do: config.as_others_do(),
+            reference_numerics: config.reference_numerics(),
         })
     }
 
@@ -141,12 +141,12 @@ impl Classifier {
     /// Logits, (rows, labels). Drops out in training only: when there are masks.
     ///
     /// Of the last layer only the first token is computed, for the head reads no other; all tokens
-    /// in training that computes as other programs do ([`ModelConfig::as_others_do`]).
+    /// in training that computes as other programs do ([`ModelConfig::reference_numerics`]).
     ///
     /// # Errors
     /// When libtorch fails.
     pub fn logits(&self, inputs: &Inputs, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
-        let hidden = if masks.is_some() && self.as_others_do {
+        let hidden = if masks.is_some() && self.reference_numerics {
             self.hidden(inputs, masks)?
         } else {
             self.encoder.first_token(inputs, masks)?

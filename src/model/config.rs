@@ -136,7 +136,7 @@ impl ModelConfig {
     /// library, round otherwise, and AdamW makes of a last bit in a gradient near zero a difference
     /// of 1e-3 in a loss within three rounds.
     #[must_use]
-    pub fn as_others_do(&self) -> bool {
+    pub fn reference_numerics(&self) -> bool {
         self.hidden_dropout_prob == 0.0
     }
 

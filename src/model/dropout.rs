@@ -36,26 +36,26 @@ impl Masks {
     }
 
     /// The next mask, to be applied later.
-    pub fn next(&self, p: f64) -> Mask {
+    pub fn next(&self, p: f64) -> DropoutMask {
         let threshold = (p * 65536.0).round() as u16;
         let seed = match threshold {
             0 => 0,
             _ => self.stream.borrow_mut().next_u64(),
         };
-        Mask { seed, threshold }
+        DropoutMask { seed, threshold }
     }
 }
 
 /// One mask: what it drops is a function of the two, and of a value's place.
 #[derive(Debug, Clone, Copy)]
-pub struct Mask {
+pub struct DropoutMask {
     /// Its key.
     pub seed: u64,
     /// The probability to drop a value, times 2¹⁶.
     pub threshold: u16,
 }
 
-impl Mask {
+impl DropoutMask {
     /// See [`Masks::apply`].
     ///
     /// # Errors

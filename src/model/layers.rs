@@ -16,8 +16,8 @@ pub struct Linear {
     weight: Tensor,
     bias: Tensor,
     delta: Option<Rc<dyn Delta>>,
-    /// See [`ModelConfig::as_others_do`].
-    as_others_do: bool,
+    /// See [`ModelConfig::reference_numerics`].
+    reference_numerics: bool,
 }
 
 impl Linear {
@@ -35,7 +35,7 @@ impl Linear {
             weight: view.get("weight", &[d_out, d_in])?,
             bias: view.get("bias", &[d_out])?,
             delta: view.delta(),
-            as_others_do: config.as_others_do(),
+            reference_numerics: config.reference_numerics(),
         })
     }
 
@@ -44,7 +44,7 @@ impl Linear {
     /// # Errors
     /// When libtorch fails, for want of memory say.
     pub fn forward(&self, x: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
-        let y = if self.as_others_do {
+        let y = if self.reference_numerics {
             x.f_linear(&self.weight, Some(&self.bias))?
         } else {
             torch::linear(x, &self.weight, &self.bias)?

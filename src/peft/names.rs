@@ -37,7 +37,7 @@ const PARTS: [&str; 21] = [
 
 /// Where a name led through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Source {
+enum NameOrigin {
     /// The copy within a wrapper, which PEFT reads only if it stands for nothing else.
     Wrapped,
     /// The tensor's own name.
@@ -50,7 +50,7 @@ enum Source {
 /// # Errors
 /// A name that is not PEFT's, or two tensors that differ and mean the same.
 pub fn unwrapped(saved: TensorMap) -> Result<TensorMap, String> {
-    let mut found: BTreeMap<String, (Source, HostTensor)> = BTreeMap::new();
+    let mut found: BTreeMap<String, (NameOrigin, HostTensor)> = BTreeMap::new();
     for (name, tensor) in saved.0 {
         let inner = name
             .strip_prefix(PREFIX)
@@ -80,16 +80,16 @@ pub fn module_name(peft: &str) -> Option<String> {
 }
 
 /// A name without wrappers; `None` for what a trained copy replaced.
-fn parse(name: &str) -> Option<(String, Source)> {
+fn parse(name: &str) -> Option<(String, NameOrigin)> {
     let mut parts = name.split('.').peekable();
     let mut kept = Vec::new();
-    let mut source = Source::Plain;
+    let mut source = NameOrigin::Plain;
     while let Some(part) = parts.next() {
         let of_adapter = part.starts_with("lora_") || part.starts_with("vera_");
         match part {
             "original_module" => return None,
             "base_layer" => continue,
-            "modules_to_save" => source = Source::Wrapped,
+            "modules_to_save" => source = NameOrigin::Wrapped,
             _ => kept.push(part),
         }
         if part == "modules_to_save" || of_adapter {

@@ -8,8 +8,8 @@ use tch::Device;
 use super::export::{AdapterFiles, ExportError, write_json};
 use super::{BASE_DELTA, PeftFolder, PeftType, merge, note};
 use crate::adapter::lora;
-use crate::adapter::{Adapter, Factors, LayerGroup, Population, registry, tensor_name};
-use crate::config::{AdapterPlan, Machine, ModelSource, Plan, Settings, load};
+use crate::adapter::{Adapter, Factors, LayerGroup, WeightedUpdates, registry, tensor_name};
+use crate::config::{AdapterPlan, Host, ModelSource, Plan, Settings, load};
 use crate::files::write_atomically;
 use crate::glue::locate;
 use crate::model::{LinearLayer, ModelConfig, ModelError, ModelFiles};
@@ -48,7 +48,7 @@ impl TrainedModel {
         }
         // Without a better one from an earlier round, the last model is the best.
         let better = Some(run.join("best").join("adapter")).filter(|path| best && path.is_dir());
-        let plan = load(Some(&scenario), &Settings::default(), &Machine::detect())
+        let plan = load(Some(&scenario), &Settings::default(), &Host::detect())
             .map_err(|problems| ExportError::Refused(problems.to_string()))?;
         let mut trained = Self {
             folder: PeftFolder::read(&better.unwrap_or(last))?,
@@ -139,7 +139,7 @@ impl TrainedModel {
         let layers = fit.layers;
         let adapter = adapter(&plan, &layers)?;
         let tensors = &self.folder.tensors;
-        let own = Population {
+        let own = WeightedUpdates {
             state: tensors,
             updates: &[tensors],
             weights: &[1.0],

@@ -14,16 +14,16 @@ use tokio::net::TcpStream;
 use super::slots::{Number, Slots};
 
 /// A port's connections. All of a port happens on one thread.
-pub(super) type Open = Rc<RefCell<Slots<Rc<Line>>>>;
+pub(super) type Open = Rc<RefCell<Slots<Rc<Socket>>>>;
 
 /// A socket, until it is cut.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct Socket {
     stream: RefCell<Option<TcpStream>>,
     waker: RefCell<Option<Waker>>,
 }
 
-impl Line {
+impl Socket {
     /// Closes the socket, which gives its file handle back at once, and has whoever serves it
     /// notice.
     pub(super) fn cut(&self) {
@@ -57,12 +57,12 @@ impl Line {
 
 /// Where a connection stands among the others of its port; cheap to clone.
 #[derive(Clone)]
-pub struct Place {
+pub struct ConnectionId {
     number: Number,
     open: Open,
 }
 
-impl Place {
+impl ConnectionId {
     /// Makes the connection a stream, on which nothing may happen for long, for as long as what
     /// comes back lives; `None`: there are as many streams as the port has room for.
     #[must_use]
@@ -72,7 +72,7 @@ impl Place {
     }
 }
 
-impl fmt::Debug for Place {
+impl fmt::Debug for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Place({})", self.number)
     }
@@ -80,11 +80,11 @@ impl fmt::Debug for Place {
 
 /// A connection is a stream for as long as this lives.
 #[derive(Debug)]
-pub struct Held(Place);
+pub struct Held(ConnectionId);
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let Place { number, open } = &self.0;
+        let ConnectionId { number, open } = &self.0;
         open.borrow_mut().let_go(*number, Instant::now());
     }
 }
@@ -93,15 +93,15 @@ impl Drop for Held {
 /// read nor written.
 #[derive(Debug)]
 pub struct Connection {
-    line: Rc<Line>,
-    place: Place,
+    line: Rc<Socket>,
+    place: ConnectionId,
 }
 
 impl Connection {
     /// Takes a socket in, at the cost of the connection that has waited for longest where there is
     /// no room; says whether that was so.
     pub(super) fn admit(stream: TcpStream, open: &Open) -> (Self, bool) {
-        let line = Rc::new(Line {
+        let line = Rc::new(Socket {
             stream: RefCell::new(Some(stream)),
             waker: RefCell::default(),
         });
@@ -110,7 +110,7 @@ impl Connection {
             surplus.cut();
         }
         let number = open.borrow_mut().admit(Rc::clone(&line), Instant::now());
-        let place = Place {
+        let place = ConnectionId {
             number,
             open: Rc::clone(open),
         };
@@ -119,7 +119,7 @@ impl Connection {
 
     /// Where it stands among the others.
     #[must_use]
-    pub fn place(&self) -> &Place {
+    pub fn place(&self) -> &ConnectionId {
         &self.place
     }
 }
@@ -150,7 +150,7 @@ impl AsyncWrite for Connection {
         let done = self
             .line
             .with(context, |stream, context| stream.poll_write(context, bytes));
-        let Place { number, open } = &self.place;
+        let ConnectionId { number, open } = &self.place;
         match &done {
             Poll::Ready(Ok(_)) => open.borrow_mut().wrote(*number, Instant::now()),
             Poll::Pending => open.borrow_mut().could_not_write(*number, Instant::now()),

@@ -10,7 +10,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, ServiceRequest, ServiceResponse};
 use actix_web::{App, Error, HttpRequest};
 
-use super::connection::{Connection, Place};
+use super::connection::{Connection, ConnectionId};
 use super::listener::{Port, listen};
 
 /// How long a peer that was refused in the middle of its request may take to hear of it.
@@ -65,6 +65,6 @@ where
 }
 
 /// The place of the connection that a request came over.
-pub fn place(request: &HttpRequest) -> Option<&Place> {
-    request.conn_data::<Place>()
+pub fn place(request: &HttpRequest) -> Option<&ConnectionId> {
+    request.conn_data::<ConnectionId>()
 }

@@ -29,6 +29,6 @@ mod tests;
 mod warning;
 
 pub use bounds::{Bounds, TooFewHandles, raise_limit};
-pub use connection::{Connection, Held, Place};
+pub use connection::{Connection, ConnectionId, Held};
 pub use listener::{Port, listen};
 pub use warning::Warning;

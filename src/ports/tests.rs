@@ -38,7 +38,7 @@ fn serve(capacity: usize) -> SocketAddr {
 }
 
 async fn stream(request: actix_web::HttpRequest) -> HttpResponse {
-    match http::place(&request).and_then(Place::hold) {
+    match http::place(&request).and_then(ConnectionId::hold) {
         Some(held) => HttpResponse::Ok().body(Endless(held)),
         None => HttpResponse::ServiceUnavailable().finish(),
     }

@@ -9,11 +9,11 @@ use regatta_actors::fault::FaultName;
 use regatta_actors::learner::ClientId;
 use regatta_actors::ledger::{self, RecordError};
 use regatta_actors::record::{Outcome, RoundRecord};
-use regatta_actors::run::Ending;
+use regatta_actors::run::EndReason;
 
 /// A run as its ledger tells it.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Account {
+pub struct ClientStats {
     /// The run's name.
     pub run: String,
     /// Rounds planned.
@@ -33,7 +33,7 @@ pub struct Account {
     /// Virtual seconds from the start to the last event that tells them.
     pub virtual_seconds: f64,
     /// How it ended; `None`: it has not, or with an error.
-    pub ending: Option<Ending>,
+    pub ending: Option<EndReason>,
     /// What ended it, if it did not end well.
     pub error: Option<String>,
     /// The clients.
@@ -70,7 +70,7 @@ pub struct ClientAccount {
     asked_at: Option<f64>,
 }
 
-impl Account {
+impl ClientStats {
     /// Reads a ledger, also that of a run that goes on or was killed.
     ///
     /// # Errors

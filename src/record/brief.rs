@@ -14,7 +14,7 @@ use crate::glue::Task;
 
 /// What a run's folder tells in a line.
 #[derive(Debug, Clone)]
-pub struct Brief {
+pub struct RunOverview {
     /// What was asked for, as far as it can be read.
     pub scenario: Scenario,
     /// Where it is.
@@ -52,13 +52,13 @@ pub struct Scenario {
 
 /// What is read of a round; the clients' part, which is most of it, is not.
 #[derive(Deserialize)]
-struct Round {
+struct RoundLine {
     round: u32,
     #[serde(default, deserialize_with = "lenient::maybe_scores")]
     eval: Option<Scores>,
 }
 
-impl Brief {
+impl RunOverview {
     /// Looks at a folder; `None` when there is no run in it.
     ///
     /// # Errors
@@ -73,7 +73,7 @@ impl Brief {
         let text = std::fs::read_to_string(folder.scenario())?;
         let scenario: Scenario = toml::from_str(&text)
             .map_err(|error| io::Error::other(format!("scenario.toml: {}", error.message())))?;
-        let rounds: Vec<Round> = folder.read_lines()?;
+        let rounds: Vec<RoundLine> = folder.read_lines()?;
         let best = scenario.task.parse::<Task>().ok();
         let best = best.and_then(|task| best_of(task.primary_metric(), &rounds));
         Ok(Some(Self {
@@ -88,7 +88,7 @@ impl Brief {
 }
 
 /// A score's name and its best value; `None` where no round has it.
-fn best_of(name: &str, rounds: &[Round]) -> Option<(String, Option<Best>)> {
+fn best_of(name: &str, rounds: &[RoundLine]) -> Option<(String, Option<Best>)> {
     let mut best = BTreeMap::new();
     let mut scored = false;
     for round in rounds {

@@ -32,11 +32,11 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-pub use account::{Account, ClientAccount};
-pub use brief::{Brief, Scenario};
-pub use observer::{Failure, Recorder};
+pub use account::{ClientAccount, ClientStats};
+pub use brief::{RunOverview, Scenario};
+pub use observer::{Recorder, WriteFailure};
 pub use state::RunState;
-pub use summary::{Best, Identity, Summary, Tally, is_loss, note_best};
+pub use summary::{Best, RunInfo, RunTotals, Summary, is_loss, note_best};
 
 use regatta_actors::json_lines;
 use regatta_actors::record::RoundRecord;

@@ -12,17 +12,17 @@ use regatta_actors::event::{Event, Observer};
 use regatta_actors::json_lines;
 use regatta_actors::ledger;
 use regatta_actors::record::RoundRecord;
-use regatta_actors::run::Ending;
+use regatta_actors::run::EndReason;
 
-use super::{RunFolder, Summary, Tally};
+use super::{RunFolder, RunTotals, Summary};
 use crate::config::Plan;
 use crate::files::write_atomically;
 
 /// Why the run folder could not be written, if so: shared with who started the run.
 #[derive(Debug, Clone, Default)]
-pub struct Failure(Arc<Mutex<Option<String>>>);
+pub struct WriteFailure(Arc<Mutex<Option<String>>>);
 
-impl Failure {
+impl WriteFailure {
     /// The first failure.
     #[must_use]
     pub fn get(&self) -> Option<String> {
@@ -42,16 +42,16 @@ impl Failure {
 
 /// Keeps `rounds.jsonl`, each line synced when its round is over, and `summary.json`.
 ///
-/// When the folder cannot be written any more, it stops the run and says why in [`Failure`].
+/// When the folder cannot be written any more, it stops the run and says why in [`WriteFailure`].
 #[derive(Debug)]
 pub struct Recorder {
     folder: RunFolder,
     plan: Plan,
     rounds: File,
-    tally: Tally,
+    tally: RunTotals,
     started: Instant,
     control: ControlHandle,
-    failure: Failure,
+    failure: WriteFailure,
 }
 
 impl Recorder {
@@ -65,16 +65,16 @@ impl Recorder {
             folder,
             plan: plan.clone(),
             rounds,
-            tally: Tally::default(),
+            tally: RunTotals::default(),
             started: Instant::now(),
             control,
-            failure: Failure::default(),
+            failure: WriteFailure::default(),
         })
     }
 
     /// Where it will say why it failed.
     #[must_use]
-    pub fn failure(&self) -> Failure {
+    pub fn failure(&self) -> WriteFailure {
         self.failure.clone()
     }
 
@@ -103,7 +103,7 @@ impl Recorder {
                 }
             }
         }
-        self.tally = Tally::default();
+        self.tally = RunTotals::default();
         let mut lines = Vec::new();
         for record in records.values() {
             self.tally.add(record);
@@ -128,7 +128,7 @@ impl Recorder {
             .map_err(|error| in_file(&self.folder.rounds(), &error))
     }
 
-    fn summarise(&self, ending: Option<Ending>, error: Option<String>) -> io::Result<()> {
+    fn summarise(&self, ending: Option<EndReason>, error: Option<String>) -> io::Result<()> {
         let seconds = self.started.elapsed().as_secs_f64();
         let summary = Summary::new(&self.plan, self.tally.clone(), ending, error, seconds);
         let mut text = serde_json::to_vec_pretty(&summary)?;

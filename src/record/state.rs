@@ -7,7 +7,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use regatta_actors::event::Event;
 use regatta_actors::ledger::Entry;
-use regatta_actors::run::Ending;
+use regatta_actors::run::EndReason;
 
 use super::{RunFolder, lock};
 
@@ -72,7 +72,7 @@ impl RunFolder {
                 error: Some(error), ..
             }) => RunState::Failed(error),
             Some(Event::RunFinished {
-                ending: Some(Ending::Complete),
+                ending: Some(EndReason::Complete),
                 ..
             }) => RunState::Complete,
             Some(Event::RunFinished { .. }) => RunState::Stopped,
@@ -126,7 +126,7 @@ impl RunFolder {
         };
         Ok(match (summary.error, summary.ending) {
             (Some(error), _) => RunState::Failed(error),
-            (None, Some(Ending::Complete)) => RunState::Complete,
+            (None, Some(EndReason::Complete)) => RunState::Complete,
             (None, _) => RunState::Stopped,
         })
     }

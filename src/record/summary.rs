@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use regatta_actors::learner::{Digest, Scores};
 use regatta_actors::lenient;
 use regatta_actors::record::{Outcome, RoundRecord};
-use regatta_actors::run::Ending;
+use regatta_actors::run::EndReason;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::config::Plan;
 
 /// What a run is of.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Identity {
+pub struct RunInfo {
     /// The run's name.
     pub name: String,
     /// The program's version.
@@ -29,7 +29,7 @@ pub struct Identity {
     pub seed: u64,
 }
 
-impl Identity {
+impl RunInfo {
     /// What a plan's run is of, with this program.
     #[must_use]
     pub fn of(plan: &Plan) -> Self {
@@ -50,16 +50,16 @@ impl Identity {
 pub struct Summary {
     /// What was run.
     #[serde(flatten)]
-    pub identity: Identity,
+    pub identity: RunInfo,
     /// Rounds planned.
     pub rounds_planned: u32,
     /// How it ended; `None` with an error.
-    pub ending: Option<Ending>,
+    pub ending: Option<EndReason>,
     /// What ended it before its time.
     pub error: Option<String>,
     /// What the rounds gave.
     #[serde(flatten)]
-    pub tally: Tally,
+    pub tally: RunTotals,
     /// Wall seconds from start to end.
     pub seconds: f64,
 }
@@ -69,13 +69,13 @@ impl Summary {
     #[must_use]
     pub fn new(
         plan: &Plan,
-        tally: Tally,
-        ending: Option<Ending>,
+        tally: RunTotals,
+        ending: Option<EndReason>,
         error: Option<String>,
         seconds: f64,
     ) -> Self {
         Self {
-            identity: Identity::of(plan),
+            identity: RunInfo::of(plan),
             rounds_planned: plan.rounds,
             ending,
             error,
@@ -90,7 +90,7 @@ impl Summary {
 /// A number that is none is written as `null` and read back as it was.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(remote = "Self")]
-pub struct Tally {
+pub struct RunTotals {
     /// Rounds finished.
     pub rounds: u32,
     /// Rounds of these in which updates came and every one was refused.
@@ -160,13 +160,13 @@ fn finite_bests<'de, D: Deserializer<'de>>(
     Ok(best)
 }
 
-impl Serialize for Tally {
+impl Serialize for RunTotals {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         Self::serialize(self, serializer)
     }
 }
 
-impl<'de> Deserialize<'de> for Tally {
+impl<'de> Deserialize<'de> for RunTotals {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut tally = Self::deserialize(deserializer)?;
         // Whose update came had a loss; where none is written, none was a number.
@@ -181,7 +181,7 @@ impl<'de> Deserialize<'de> for Tally {
     }
 }
 
-impl Tally {
+impl RunTotals {
     /// Takes a finished round in.
     pub fn add(&mut self, record: &RoundRecord) {
         self.rounds += 1;
@@ -238,15 +238,15 @@ mod tests {
 
     #[test]
     fn a_tally_of_what_is_no_number_is_read_back_and_so_is_one_of_an_earlier_version() {
-        let mut tally = Tally {
+        let mut tally = RunTotals {
             train_loss: Some(f64::NAN),
             eval: Some(scores(0.5, f64::NAN)),
             outcomes: BTreeMap::from([(Outcome::Refused, 2)]),
-            ..Tally::default()
+            ..RunTotals::default()
         };
         note_best(&mut tally.best, 1, &scores(0.5, f64::NAN));
         let json = serde_json::to_string(&tally).unwrap();
-        let read: Tally = serde_json::from_str(&json).unwrap();
+        let read: RunTotals = serde_json::from_str(&json).unwrap();
         assert!(read.train_loss.is_some_and(f64::is_nan));
         assert!(read.eval.unwrap()["loss"].is_nan());
         assert_eq!(
@@ -258,11 +258,11 @@ mod tests {
         let mut old = serde_json::to_value(&tally).unwrap();
         old["best"]["loss"] = serde_json::json!({"value": null, "round": 1});
         old.as_object_mut().unwrap().remove("rounds_refused");
-        let read: Tally = serde_json::from_value(old).unwrap();
+        let read: RunTotals = serde_json::from_value(old).unwrap();
         assert_eq!((read.best.len(), read.rounds_refused), (2, 0));
 
-        let nothing = serde_json::to_string(&Tally::default()).unwrap();
-        let read: Tally = serde_json::from_str(&nothing).unwrap();
+        let nothing = serde_json::to_string(&RunTotals::default()).unwrap();
+        let read: RunTotals = serde_json::from_str(&nothing).unwrap();
         assert_eq!((read.train_loss, read.eval), (None, None));
     }
 }

@@ -4,10 +4,10 @@ use regatta_actors::control::control;
 use regatta_actors::event::{Event, Observer};
 use regatta_actors::learner::{ClientId, Digest, Scores};
 use regatta_actors::record::{ClientRecord, Outcome, PhaseSeconds, RoundRecord};
-use regatta_actors::run::Ending;
+use regatta_actors::run::EndReason;
 
 use super::*;
-use crate::config::{Machine, Settings, load};
+use crate::config::{Host, Settings, load};
 
 fn plan(out: &Path) -> Plan {
     let settings = Settings {
@@ -15,12 +15,12 @@ fn plan(out: &Path) -> Plan {
         name: Some("demo".into()),
         ..Settings::default()
     };
-    let machine = Machine {
+    let machine = Host {
         cuda_devices: 0,
         cores: 1,
         data_variable: None,
         has_data_folder: true,
-        ..Machine::default()
+        ..Host::default()
     };
     load(None, &settings, &machine).unwrap()
 }
@@ -117,7 +117,7 @@ fn rounds_are_lines_and_the_summary_holds_the_best() {
     recorder.on_event(&Event::RunFinished {
         rounds: 3,
         virtual_seconds: 3.0,
-        ending: Some(Ending::Complete),
+        ending: Some(EndReason::Complete),
         error: None,
     });
     let text = fs::read_to_string(folder.summary()).unwrap();
@@ -149,7 +149,7 @@ fn a_folder_that_cannot_be_written_is_a_failure_that_names_the_file() {
     recorder.on_event(&Event::RunFinished {
         rounds: 0,
         virtual_seconds: 0.0,
-        ending: Some(Ending::Complete),
+        ending: Some(EndReason::Complete),
         error: None,
     });
     let reason = recorder.failure().get().unwrap();

@@ -20,8 +20,8 @@ use anyhow::Context;
 use regatta_actors::ledger;
 use regatta_actors::record::RoundRecord;
 
-use crate::config::{Machine, Plan, load};
-use crate::record::{Account, RunFolder, Summary};
+use crate::config::{Host, Plan, load};
+use crate::record::{ClientStats, RunFolder, Summary};
 use works::Works;
 
 /// All that a run's folder tells.
@@ -32,7 +32,7 @@ pub struct Run {
     /// The plan.
     pub plan: Plan,
     /// What happened to whom.
-    pub account: Account,
+    pub account: ClientStats,
     /// Who worked when.
     pub works: Works,
     /// The finished rounds.
@@ -55,7 +55,7 @@ impl Run {
              killed before it had begun",
             path.display()
         );
-        let (mut account, mut works) = (Account::default(), Works::default());
+        let (mut account, mut works) = (ClientStats::default(), Works::default());
         for entry in ledger::read(&folder.ledger())? {
             let event = entry?.event;
             account.take(&event);
@@ -98,7 +98,7 @@ pub fn read_plan(folder: &RunFolder) -> anyhow::Result<Plan> {
     load(
         Some(&scenario),
         &crate::config::Settings::default(),
-        &Machine::detect(),
+        &Host::detect(),
     )
     .with_context(|| format!("{} is of another version", scenario.display()))
 }

@@ -180,7 +180,7 @@ pub fn of_run(run: &Run, figures: &[Figure]) -> anyhow::Result<String> {
 }
 
 fn facts(run: &Run) -> Vec<(String, String)> {
-    let mut tally = crate::record::Tally::default();
+    let mut tally = crate::record::RunTotals::default();
     run.rounds.iter().for_each(|record| tally.add(record));
     let (unit, seconds) = super::figures::theme::time_unit(run.account.virtual_seconds);
     let mut facts = vec![

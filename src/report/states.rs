@@ -58,7 +58,7 @@ impl State {
 
 /// A stretch of virtual time in one state.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Span {
+pub struct TimelineSpan {
     /// Its beginning, in virtual seconds.
     pub from: f64,
     /// Its end, in virtual seconds.
@@ -89,20 +89,20 @@ pub enum MarkKind {
 
 /// One client's row.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Row {
+pub struct TimelineRow {
     /// Its name.
     pub name: String,
     /// Its states, in order of their beginning; while it is idle there is none.
-    pub spans: Vec<Span>,
+    pub spans: Vec<TimelineSpan>,
     /// What ended its works.
     pub marks: Vec<Mark>,
 }
 
-impl Row {
+impl TimelineRow {
     /// Virtual seconds in states that came to nothing.
     #[must_use]
     pub fn lost_seconds(&self) -> f64 {
-        let lost = |span: &&Span| matches!(span.state, State::Lost | State::Restarting);
+        let lost = |span: &&TimelineSpan| matches!(span.state, State::Lost | State::Restarting);
         self.spans.iter().filter(lost).map(|s| s.to - s.from).sum()
     }
 }
@@ -113,12 +113,12 @@ const COMINGS: usize = 10_000_000;
 
 /// Each client's row.
 #[must_use]
-pub fn rows(works: &Works, plan: &Plan) -> Vec<Row> {
-    let named = works.clients.iter().map(|client| Row {
+pub fn rows(works: &Works, plan: &Plan) -> Vec<TimelineRow> {
+    let named = works.clients.iter().map(|client| TimelineRow {
         name: client.name.clone(),
-        ..Row::default()
+        ..TimelineRow::default()
     });
-    let mut rows: Vec<Row> = named.collect();
+    let mut rows: Vec<TimelineRow> = named.collect();
     let most = COMINGS / rows.len().max(1);
     for (row, profile) in rows.iter_mut().zip(&plan.simulation.profiles) {
         let there = profile
@@ -141,8 +141,8 @@ pub fn rows(works: &Works, plan: &Plan) -> Vec<Row> {
 }
 
 /// When a client is away that is there in these intervals.
-fn gaps(there: &[Interval], end: f64) -> Vec<Span> {
-    let away = |from, to| Span {
+fn gaps(there: &[Interval], end: f64) -> Vec<TimelineSpan> {
+    let away = |from, to| TimelineSpan {
         from,
         to,
         state: State::Away,
@@ -158,7 +158,7 @@ fn gaps(there: &[Interval], end: f64) -> Vec<Span> {
 }
 
 /// Who is asked anew waits no more, whatever was expected.
-fn end_waiting(row: &mut Row) {
+fn end_waiting(row: &mut TimelineRow) {
     let waits = |state| matches!(state, State::Restarting | State::Retired);
     let works = row
         .spans
@@ -171,8 +171,8 @@ fn end_waiting(row: &mut Row) {
     }
 }
 
-fn add(row: &mut Row, work: &Work, works: &Works) {
-    let mut span = |from, to, state| row.spans.push(Span { from, to, state });
+fn add(row: &mut TimelineRow, work: &Work, works: &Works) {
+    let mut span = |from, to, state| row.spans.push(TimelineSpan { from, to, state });
     let state = match work.struck_by(&FaultName::SLOWING) {
         _ if work.end == End::Late => State::GivenUp,
         _ if work.is_lost() => State::Lost,

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use regatta_actors::record::{Outcome, RoundRecord};
-use regatta_actors::run::Ending;
+use regatta_actors::run::EndReason;
 
-use crate::record::{Account, ClientAccount, is_loss};
+use crate::record::{ClientAccount, ClientStats, is_loss};
 use crate::table::{Cell, Table};
 
 const CLIENTS: [(&str, &str); 15] = [
@@ -28,7 +28,7 @@ const CLIENTS: [(&str, &str); 15] = [
 
 /// What happened to whom.
 #[must_use]
-pub fn clients(account: &Account) -> Table {
+pub fn clients(account: &ClientStats) -> Table {
     let mut table = Table::new("clients", &CLIENTS);
     for client in account.clients.values() {
         table.add_row(row(client));
@@ -148,19 +148,19 @@ pub fn score_names(rounds: &[RoundRecord]) -> Vec<String> {
 
 /// How a run ended, in words.
 #[must_use]
-pub fn ending(account: &Account) -> String {
+pub fn ending(account: &ClientStats) -> String {
     match (&account.error, account.ending) {
         (Some(error), _) => format!("ended by an error: {error}"),
-        (None, Some(Ending::Complete)) => "complete".to_owned(),
-        (None, Some(Ending::StoppedAfterRound)) => "stopped after a round".to_owned(),
-        (None, Some(Ending::StoppedAtOnce)) => "stopped in mid-round".to_owned(),
+        (None, Some(EndReason::Complete)) => "complete".to_owned(),
+        (None, Some(EndReason::StoppedAfterRound)) => "stopped after a round".to_owned(),
+        (None, Some(EndReason::StoppedAtOnce)) => "stopped in mid-round".to_owned(),
         (None, None) => "not ended".to_owned(),
     }
 }
 
 /// The run in a few words.
 #[must_use]
-pub fn headline(account: &Account) -> String {
+pub fn headline(account: &ClientStats) -> String {
     let mut parts = vec![
         format!(
             "{}: {} of {} rounds",

@@ -15,7 +15,7 @@ pub use stop::Stop;
 
 use crate::compare::Target;
 use crate::config::sweep::Sweep;
-use crate::config::{Machine, Problems, Settings, flag_value, load};
+use crate::config::{Host, Problems, Settings, flag_value, load};
 
 /// One run of a sweep.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,7 +45,7 @@ pub struct SweepPlan {
 ///
 /// # Errors
 /// What is wrong with any of them, before anything is run.
-pub fn plan(sweep: &Sweep, machine: &Machine) -> Result<SweepPlan, Problems> {
+pub fn plan(sweep: &Sweep, machine: &Host) -> Result<SweepPlan, Problems> {
     let mut problems = Problems::default();
     let out = sweep.out.clone();
     let out = out.unwrap_or_else(|| Path::new("runs").join(&sweep.name));
@@ -98,7 +98,7 @@ fn common(sweep: &Sweep, problems: &mut Problems) -> toml::Table {
         .unwrap_or_default()
 }
 
-fn check(sweep: &Sweep, settings: &toml::Table, machine: &Machine) -> Result<(), Problems> {
+fn check(sweep: &Sweep, settings: &toml::Table, machine: &Host) -> Result<(), Problems> {
     let flags: Settings = settings
         .clone()
         .try_into()
@@ -158,13 +158,13 @@ fn label(varied: &toml::Table) -> String {
 mod tests {
     use super::*;
 
-    fn machine() -> Machine {
-        Machine {
+    fn machine() -> Host {
+        Host {
             cuda_devices: 0,
             cores: 1,
             data_variable: None,
             has_data_folder: true,
-            ..Machine::default()
+            ..Host::default()
         }
     }
 

@@ -25,7 +25,7 @@ const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Why metrics cannot be served.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum ExporterError {
     /// The address is taken, or not this machine's.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -49,8 +49,8 @@ impl Exporter {
     /// any that is free. Every series carries the label `run`.
     ///
     /// # Errors
-    /// See [`StartError`].
-    pub fn start(address: SocketAddr, run: &str) -> Result<Self, StartError> {
+    /// See [`ExporterError`].
+    pub fn start(address: SocketAddr, run: &str) -> Result<Self, ExporterError> {
         let recorder = builder(run)?.build_recorder();
         let handle = recorder.handle();
         let address = serve(address, handle.clone())?;

@@ -17,11 +17,11 @@ use super::unix_seconds;
 pub(super) struct Fleet {
     /// At most so many clients, or worst clients, have series of their own.
     limit: usize,
-    clients: BTreeMap<ClientId, Client>,
+    clients: BTreeMap<ClientId, ClientSeries>,
 }
 
 #[derive(Debug)]
-struct Client {
+struct ClientSeries {
     name: String,
     state: ClientState,
     loss: Option<f64>,
@@ -41,7 +41,7 @@ impl Fleet {
 
     /// Brings every series into being, so that its first increase is seen as one.
     pub fn start(&mut self, clients: &[ClientInfo]) {
-        let client = |info: &ClientInfo| Client {
+        let client = |info: &ClientInfo| ClientSeries {
             name: info.name.clone(),
             state: ClientState::Idle,
             loss: None,
@@ -68,7 +68,7 @@ impl Fleet {
         c::JOB_SECONDS.begin([]);
         c::UPDATE_VIRTUAL_SECONDS.begin([]);
         if self.each() {
-            self.clients.values().for_each(Client::start);
+            self.clients.values().for_each(ClientSeries::start);
         }
         self.count_states();
     }
@@ -203,7 +203,7 @@ impl Fleet {
 
     /// The worst clients, by how bad they are (first) and what is shown of it (second). Ranks that
     /// nobody takes are not a number.
-    fn set_worst(&self, by: &str, badness: impl Fn(&Client) -> Option<(f64, f64)>) {
+    fn set_worst(&self, by: &str, badness: impl Fn(&ClientSeries) -> Option<(f64, f64)>) {
         let clients = self.clients.iter();
         let mut worst: Vec<(f64, f64, ClientId)> = clients
             .filter_map(|(number, client)| {
@@ -221,7 +221,7 @@ impl Fleet {
     }
 
     /// The client, marked as seen now, and whether it has series of its own.
-    fn seen(&mut self, client: ClientId) -> Option<(bool, &mut Client)> {
+    fn seen(&mut self, client: ClientId) -> Option<(bool, &mut ClientSeries)> {
         let each = self.each();
         let client = self.clients.get_mut(&client)?;
         client.seen = unix_seconds();
@@ -232,7 +232,7 @@ impl Fleet {
     }
 }
 
-impl Client {
+impl ClientSeries {
     fn start(&self) {
         let name = self.name.as_str();
         c::CLIENT_STATE.set([name], code(self.state));

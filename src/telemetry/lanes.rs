@@ -20,7 +20,7 @@ impl SharedLanes {
     /// Idle lanes on these devices.
     #[must_use]
     pub fn new(devices: &[String], now: Instant) -> Self {
-        let lane = |(number, device): (usize, &String)| Lane::new(number, device, now);
+        let lane = |(number, device): (usize, &String)| LaneUse::new(number, device, now);
         let lanes = devices.iter().enumerate().map(lane).collect();
         Self(Arc::new(Mutex::new(Lanes {
             lanes,
@@ -36,7 +36,7 @@ impl SharedLanes {
 /// All lanes, and who is on which.
 #[derive(Debug)]
 pub(super) struct Lanes {
-    lanes: Vec<Lane>,
+    lanes: Vec<LaneUse>,
     held: BTreeMap<ClientId, LaneId>,
 }
 
@@ -90,13 +90,13 @@ impl Lanes {
         }
     }
 
-    fn lane(&mut self, lane: LaneId) -> Option<&mut Lane> {
+    fn lane(&mut self, lane: LaneId) -> Option<&mut LaneUse> {
         self.lanes.get_mut(lane.0 as usize)
     }
 }
 
 #[derive(Debug)]
-struct Lane {
+struct LaneUse {
     number: String,
     device: String,
     /// Since when it is busy, or the last sample where that is later; `None`: it rests.
@@ -109,7 +109,7 @@ struct Lane {
     job_examples: u64,
 }
 
-impl Lane {
+impl LaneUse {
     fn new(number: usize, device: &str, now: Instant) -> Self {
         Self {
             number: number.to_string(),
@@ -155,7 +155,7 @@ impl Lane {
 mod tests {
     use super::*;
 
-    fn after(lane: &mut Lane, start: Instant, seconds: u64) -> f64 {
+    fn after(lane: &mut LaneUse, start: Instant, seconds: u64) -> f64 {
         lane.sample(start + Duration::from_secs(seconds));
         lane.ratio
     }
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn a_lane_that_always_trains_tends_to_busy_and_one_that_rests_to_idle() {
         let start = Instant::now();
-        let mut lane = Lane::new(0, "cpu", start);
+        let mut lane = LaneUse::new(0, "cpu", start);
         lane.begin(start);
         assert!((after(&mut lane, start, 15) - (1.0 - (-1.0_f64).exp())).abs() < 1e-12);
         assert!(after(&mut lane, start, 150) > 0.999);
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn a_job_within_one_sample_counts_with_its_share() {
         let start = Instant::now();
-        let mut lane = Lane::new(0, "cpu", start);
+        let mut lane = LaneUse::new(0, "cpu", start);
         lane.begin(start + Duration::from_secs(1));
         lane.rest(start + Duration::from_secs(4));
         let news = 1.0 - (-6.0_f64 / 15.0).exp();

@@ -107,7 +107,7 @@ mod tests {
             let lines = Arc::<Mutex<Vec<u8>>>::default();
             let writer = Arc::clone(&lines);
             let layer = fmt::layer()
-                .with_writer(move || Shared(Arc::clone(&writer)))
+                .with_writer(move || Buffer(Arc::clone(&writer)))
                 .with_filter(EnvFilter::new(default_filter(verbose)));
             tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
                 tracing::error!(target: "actix_http::h1::decoder", "malformed");
@@ -121,9 +121,9 @@ mod tests {
         }
     }
 
-    struct Shared(Arc<Mutex<Vec<u8>>>);
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Shared {
+    impl Write for Buffer {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().write(bytes)
         }

@@ -21,9 +21,9 @@ mod tensorboard;
 mod tests;
 
 pub use event_log::EventLog;
-pub use exporter::{Exporter, StartError};
+pub use exporter::{Exporter, ExporterError};
 pub use lanes::SharedLanes;
-pub use observer::{MetricsObserver, RunInfo};
+pub use observer::{MetricsObserver, RunLabels};
 pub use sampler::Sampler;
 pub use tensorboard::TensorBoard;
 

@@ -19,7 +19,7 @@ const SUMMARY_PERIOD: Duration = Duration::from_secs(1);
 
 /// What is run, for the labels of the two info metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RunInfo {
+pub struct RunLabels {
     /// The program's version.
     pub version: &'static str,
     /// libtorch's version.
@@ -39,7 +39,7 @@ pub struct RunInfo {
 /// Sets the catalogue's metrics from events.
 #[derive(Debug)]
 pub struct MetricsObserver {
-    info: RunInfo,
+    info: RunLabels,
     fleet: Fleet,
     lanes: SharedLanes,
     best: BTreeMap<String, Best>,
@@ -51,7 +51,7 @@ pub struct MetricsObserver {
 impl MetricsObserver {
     /// An observer of such a run.
     #[must_use]
-    pub fn new(info: RunInfo) -> Self {
+    pub fn new(info: RunLabels) -> Self {
         let now = Instant::now();
         Self {
             fleet: Fleet::new(info.client_series as usize),

@@ -44,7 +44,7 @@ pub fn predict(
         _ => 1,
     };
     let next = AtomicUsize::new(0);
-    let work = |()| -> Result<Vec<(usize, Answer)>, ModelError> {
+    let work = |()| -> Result<Vec<(usize, BatchOutputs)>, ModelError> {
         let model = model()?;
         let mut answers = Vec::new();
         loop {
@@ -76,14 +76,14 @@ pub fn predict(
 
 /// What a model says of a batch.
 #[derive(Clone)]
-struct Answer {
+struct BatchOutputs {
     /// Row-major, (examples, labels).
     logits: Vec<f32>,
     /// The sum over the examples; not a number where labels are secret.
     loss: f64,
 }
 
-fn answer(model: &Classifier, batch: &Batch, compute: Compute) -> Result<Answer, ModelError> {
+fn answer(model: &Classifier, batch: &Batch, compute: Compute) -> Result<BatchOutputs, ModelError> {
     let inputs = inputs(batch, compute)?;
     let autocast = compute.autocast()?;
     let logits = model.logits(&inputs, None)?.f_to_kind(Kind::Float)?;
@@ -93,5 +93,5 @@ fn answer(model: &Classifier, batch: &Batch, compute: Compute) -> Result<Answer,
         false => loss(&logits, &labels(batch, compute)?)?.f_double_value(&[])? * batch.rows as f64,
     };
     let logits = Vec::try_from(&logits.f_to_device(Device::Cpu)?.f_flatten(0, -1)?)?;
-    Ok(Answer { logits, loss })
+    Ok(BatchOutputs { logits, loss })
 }

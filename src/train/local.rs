@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use regatta_actors::learner::{Progress, Watch};
+use regatta_actors::learner::{JobContext, Progress};
 use regatta_actors::random::StreamKey;
 use tch::Tensor;
 
@@ -34,7 +34,7 @@ pub struct LocalTraining {
 }
 
 /// One client's round, ready to be trained.
-pub struct Job<'a> {
+pub struct ClientRound<'a> {
     /// The client's model.
     pub replica: &'a Replica,
     /// The training split.
@@ -78,8 +78,8 @@ impl LocalTraining {
     /// When libtorch fails, for want of memory say.
     pub fn run(
         &self,
-        job: &Job<'_>,
-        watch: &mut dyn Watch,
+        job: &ClientRound<'_>,
+        watch: &mut dyn JobContext,
     ) -> Result<Option<LocalResult>, ModelError> {
         let steps_total = self.steps(job.shard.len());
         let schedule = LinearSchedule::new(self.lr, self.warmup_ratio, steps_total);
@@ -123,7 +123,7 @@ impl LocalTraining {
     }
 
     /// The shard's positions in one epoch's order, like lengths together.
-    fn order(&self, job: &Job<'_>, epoch: u32) -> Vec<u32> {
+    fn order(&self, job: &ClientRound<'_>, epoch: u32) -> Vec<u32> {
         if !self.shuffle {
             return job.shard.to_vec();
         }
@@ -147,7 +147,7 @@ impl LocalTraining {
     }
 }
 
-impl Job<'_> {
+impl ClientRound<'_> {
     /// Gathers the gradients of one batch; false when they overflowed and the step is to be
     /// skipped.
     fn gradients(

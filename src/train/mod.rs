@@ -17,4 +17,4 @@ pub mod replica;
 pub mod schedule;
 
 pub use precision::Compute;
-pub use replica::{Replica, Shared};
+pub use replica::{Replica, RoundModel};

@@ -9,20 +9,20 @@ use crate::torch::{AdamWConstants, AdamWParameter, fused_adamw};
 /// 0.999, ε 1e-8, by libtorch's fused kernel: all tensors in one call.
 #[derive(Debug)]
 pub struct AdamW {
-    slots: Vec<Slot>,
+    slots: Vec<Moments>,
     weight_decay: f64,
 }
 
 /// A trained tensor with its moments.
 #[derive(Debug)]
-struct Slot {
+struct Moments {
     value: Tensor,
     mean: Tensor,
     square: Tensor,
     steps: Tensor,
 }
 
-impl Slot {
+impl Moments {
     /// The slot's part of a step; `None` without a gradient.
     fn with<'a>(&'a self, gradient: &'a Tensor) -> Option<AdamWParameter<'a>> {
         gradient.defined().then_some(AdamWParameter {
@@ -46,7 +46,7 @@ impl AdamW {
     ) -> Result<Self, ModelError> {
         let slot = |leaf: &Tensor| -> Result<_, ModelError> {
             let value = leaf.f_detach()?;
-            Ok(Slot {
+            Ok(Moments {
                 mean: value.f_zeros_like()?,
                 square: value.f_zeros_like()?,
                 steps: Tensor::f_zeros([], (Kind::Float, leaf.device()))?,

@@ -12,7 +12,7 @@ use crate::tensors::{HostTensor, TensorMap};
 
 /// What all clients of a lane share during a round: the base as the server has it, and what the
 /// adapter precomputed.
-pub struct Shared {
+pub struct RoundModel {
     /// The frozen weights with the server's base delta added.
     pub base: Weights,
     /// The adapter's constants of the round.
@@ -21,7 +21,7 @@ pub struct Shared {
     pub state: Weights,
 }
 
-impl Shared {
+impl RoundModel {
     /// Puts the server's trained tensors on the device and prepares the adapter.
     ///
     /// # Errors
@@ -60,7 +60,7 @@ impl Replica {
     /// # Errors
     /// When a tensor is missing or of another shape.
     pub fn new(
-        shared: &Shared,
+        shared: &RoundModel,
         config: &ModelConfig,
         labels: i64,
         layers: &[LinearLayer],

@@ -8,32 +8,32 @@ use std::collections::BTreeMap;
 use regatta_actors::event::ClientState;
 use regatta_actors::learner::Scores;
 use regatta_actors::record::{Outcome, PhaseSeconds};
-use regatta_actors::run::Ending;
+use regatta_actors::run::EndReason;
 use serde::Serialize;
 
-use crate::record::Tally;
+use crate::record::RunTotals;
 
 /// What happened since the last time.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Changes {
     /// The run as a whole, if it changed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<Status>,
+    pub status: Option<PageStatus>,
     /// Clients that changed, by number.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub clients: BTreeMap<u32, Standing>,
+    pub clients: BTreeMap<u32, ClientStatus>,
     /// More of clients' loss curves.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub points: Vec<Point>,
     /// Finished rounds. One that is known already is replaced.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub rounds: Vec<Row>,
+    pub rounds: Vec<RoundRow>,
     /// Finished bars of the timeline.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub spans: Vec<Span>,
+    pub spans: Vec<BarSpan>,
     /// Events in words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub lines: Vec<Line>,
+    pub lines: Vec<LogLine>,
 }
 
 impl Changes {
@@ -52,7 +52,7 @@ impl Changes {
 
 /// Where the run is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Status {
+pub struct PageStatus {
     /// What it is doing.
     pub phase: Phase,
     /// The current round, from 1; 0 before the first.
@@ -60,9 +60,9 @@ pub struct Status {
     /// The latest virtual time that is known, in seconds since the run's start.
     pub virtual_seconds: f64,
     /// What the rounds gave so far.
-    pub tally: Tally,
+    pub tally: RunTotals,
     /// How it ended, if it did without an error.
-    pub ending: Option<Ending>,
+    pub ending: Option<EndReason>,
     /// What ended it, if it did not end well.
     pub error: Option<String>,
     /// When it ended, in seconds since 1970.
@@ -92,7 +92,7 @@ pub enum Phase {
 
 /// Where a client is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Standing {
+pub struct ClientStatus {
     /// What it is doing.
     pub state: ClientState,
     /// The last round that it was asked in; 0 before its first.
@@ -125,7 +125,7 @@ pub struct Standing {
     pub bytes_down: u64,
 }
 
-impl Default for Standing {
+impl Default for ClientStatus {
     fn default() -> Self {
         Self {
             state: ClientState::Idle,
@@ -166,7 +166,7 @@ impl From<Point> for (u32, f32, f32) {
 
 /// A finished round.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Row {
+pub struct RoundRow {
     /// From 1.
     pub round: u32,
     /// Mean of the clients' training losses, weighted by examples. Left out where nobody trained;
@@ -194,7 +194,7 @@ pub struct Row {
 /// A bar of the timeline, in virtual time: `[client, round, start, end, fate, slow]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(into = "(u32, u32, f64, f64, Fate, bool)")]
-pub struct Span {
+pub struct BarSpan {
     /// Whose.
     pub client: u32,
     /// The round that it worked for.
@@ -209,8 +209,8 @@ pub struct Span {
     pub slow: bool,
 }
 
-impl From<Span> for (u32, u32, f64, f64, Fate, bool) {
-    fn from(span: Span) -> Self {
+impl From<BarSpan> for (u32, u32, f64, f64, Fate, bool) {
+    fn from(span: BarSpan) -> Self {
         let milli = |seconds: f64| (seconds * 1e3).round() / 1e3;
         let (start, end) = (milli(span.start), milli(span.end));
         (span.client, span.round, start, end, span.fate, span.slow)
@@ -243,7 +243,7 @@ pub enum Fate {
 
 /// An event in words.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Line {
+pub struct LogLine {
     /// When, in seconds since 1970; `None` in what happened before the run was gone on with.
     pub at: Option<f64>,
     /// When, in virtual seconds since the run's start.

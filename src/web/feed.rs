@@ -18,7 +18,7 @@ use crate::ports::Held;
 use crate::record::RunFolder;
 use crate::telemetry::unix_seconds;
 
-use super::history::{Facts, History, Steering};
+use super::history::{History, PageHeader, Steering};
 use super::tracker::Tracker;
 
 /// Messages that may wait for a slow page before it is cut off, to connect anew.
@@ -48,9 +48,9 @@ struct Inner {
 impl Feed {
     /// The feed of a run that has not begun.
     #[must_use]
-    pub fn new(facts: Facts) -> Self {
+    pub fn new(facts: PageHeader) -> Self {
         let started = unix_seconds();
-        let facts = Facts { started, ..facts };
+        let facts = PageHeader { started, ..facts };
         Self(Arc::new(Mutex::new(Inner {
             tracker: Tracker::default(),
             history: History::new(facts),

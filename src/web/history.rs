@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use regatta_actors::event::ClientInfo;
 use serde::Serialize;
 
-use crate::record::Identity;
+use crate::record::RunInfo;
 
-use super::changes::{Changes, Line, Row, Span, Standing, Status};
+use super::changes::{BarSpan, Changes, ClientStatus, LogLine, PageStatus, RoundRow};
 
 /// Most rounds that are kept.
 const MOST_ROUNDS: usize = 2000;
@@ -20,10 +20,10 @@ const MOST_POINTS: usize = 60_000;
 
 /// What is run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Facts {
+pub struct PageHeader {
     /// The run.
     #[serde(flatten)]
-    pub identity: Identity,
+    pub identity: RunInfo,
     /// Rounds planned.
     pub rounds: u32,
     /// Each lane's device.
@@ -49,13 +49,13 @@ pub enum Steering {
 
 /// One client.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Member {
+pub struct PageClient {
     /// Its name.
     pub name: String,
     /// Examples in its shard.
     pub examples: u64,
     /// Where it is.
-    pub standing: Standing,
+    pub standing: ClientStatus,
     /// Its loss curve: `[x, loss]`, with x as in [`super::Point`].
     pub points: Vec<(f32, f32)>,
 }
@@ -64,19 +64,19 @@ pub struct Member {
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct History {
     /// What is run.
-    pub facts: Facts,
+    pub facts: PageHeader,
     /// Most points of one client's curve; the page keeps to it as well.
     pub most_points: usize,
     /// Where the run is.
-    pub status: Status,
+    pub status: PageStatus,
     /// The clients, in order.
-    pub clients: Vec<Member>,
+    pub clients: Vec<PageClient>,
     /// Finished rounds: all, or of many every second, every fourth, … and the last.
-    pub rounds: Vec<Row>,
+    pub rounds: Vec<RoundRow>,
     /// The latest bars of the timeline.
-    pub spans: VecDeque<Span>,
+    pub spans: VecDeque<BarSpan>,
     /// The latest events.
-    pub lines: VecDeque<Line>,
+    pub lines: VecDeque<LogLine>,
     /// One round in so many is kept.
     #[serde(skip)]
     stride: u32,
@@ -85,7 +85,7 @@ pub struct History {
 impl History {
     /// The history of a run that has not begun. It starts now.
     #[must_use]
-    pub fn new(facts: Facts) -> Self {
+    pub fn new(facts: PageHeader) -> Self {
         Self {
             facts,
             stride: 1,
@@ -97,10 +97,10 @@ impl History {
     pub fn begin(&mut self, clients: &[ClientInfo]) {
         *self = Self::new(std::mem::take(&mut self.facts));
         self.most_points = (MOST_POINTS / clients.len().max(1)).clamp(48, 2000);
-        let member = |client: &ClientInfo| Member {
+        let member = |client: &ClientInfo| PageClient {
             name: client.name.clone(),
             examples: client.examples,
-            ..Member::default()
+            ..PageClient::default()
         };
         self.clients = clients.iter().map(member).collect();
     }
@@ -132,7 +132,7 @@ impl History {
     }
 
     /// The last round always stays until the next comes, and then only if it is one in `stride`.
-    fn add_round(&mut self, row: &Row) {
+    fn add_round(&mut self, row: &RoundRow) {
         if let Some(last) = self.rounds.last()
             && (last.round == row.round || !last.round.is_multiple_of(self.stride))
         {

@@ -5,9 +5,9 @@ use regatta_actors::event::Event;
 use regatta_actors::fault::FaultName;
 use regatta_actors::learner::{ClientId, Refusal};
 use regatta_actors::record::RoundRecord;
-use regatta_actors::run::Ending;
+use regatta_actors::run::EndReason;
 
-use super::changes::{Level, Line};
+use super::changes::{Level, LogLine};
 use super::tracker::Tracker;
 use crate::table::show_number;
 use crate::telemetry::unix_seconds;
@@ -16,12 +16,12 @@ use crate::telemetry::unix_seconds;
 const MOST_REFUSALS: usize = 8;
 
 /// The event as a line, if people want to read of it.
-pub(super) fn line(tracker: &Tracker, event: &Event) -> Option<Line> {
+pub(super) fn line(tracker: &Tracker, event: &Event) -> Option<LogLine> {
     let (level, client, text) = run_event(event)
         .map(|(level, text)| (level, None, text))
         .or_else(|| client_event(tracker, event).map(|(l, c, text)| (l, Some(c.0), text)))
         .or_else(|| commanded(tracker, event))?;
-    Some(Line {
+    Some(LogLine {
         client,
         level,
         text,
@@ -82,8 +82,8 @@ fn finished(record: &RoundRecord) -> (Level, String) {
 }
 
 /// The updates that a round refused, as lines; of many, only the first.
-pub(super) fn refusals(tracker: &Tracker, record: &RoundRecord) -> Vec<Line> {
-    let line = |refusal: &Refusal| Line {
+pub(super) fn refusals(tracker: &Tracker, record: &RoundRecord) -> Vec<LogLine> {
+    let line = |refusal: &Refusal| LogLine {
         client: Some(refusal.client.0),
         level: Level::Bad,
         text: format!(
@@ -93,7 +93,7 @@ pub(super) fn refusals(tracker: &Tracker, record: &RoundRecord) -> Vec<Line> {
         ),
         ..blank(tracker)
     };
-    let mut lines: Vec<Line> = record
+    let mut lines: Vec<LogLine> = record
         .refused
         .iter()
         .take(MOST_REFUSALS)
@@ -101,7 +101,7 @@ pub(super) fn refusals(tracker: &Tracker, record: &RoundRecord) -> Vec<Line> {
         .collect();
     let more = record.refused.len().saturating_sub(MOST_REFUSALS);
     if more > 0 {
-        lines.push(Line {
+        lines.push(LogLine {
             level: Level::Bad,
             text: format!("{more} more were refused"),
             ..blank(tracker)
@@ -111,8 +111,8 @@ pub(super) fn refusals(tracker: &Tracker, record: &RoundRecord) -> Vec<Line> {
 }
 
 /// A line of now, which says nothing yet.
-fn blank(tracker: &Tracker) -> Line {
-    Line {
+fn blank(tracker: &Tracker) -> LogLine {
+    LogLine {
         at: tracker.live.then(unix_seconds),
         virtual_seconds: tracker.status.virtual_seconds,
         round: tracker.status.round,
@@ -122,11 +122,11 @@ fn blank(tracker: &Tracker) -> Line {
     }
 }
 
-fn over(ending: Option<Ending>, error: Option<&str>) -> (Level, String) {
+fn over(ending: Option<EndReason>, error: Option<&str>) -> (Level, String) {
     match (ending, error) {
         (_, Some(error)) => (Level::Bad, format!("the run ended: {error}")),
-        (Some(Ending::Complete), None) => (Level::Good, "the run is complete".to_owned()),
-        (Some(Ending::StoppedAfterRound), None) => {
+        (Some(EndReason::Complete), None) => (Level::Good, "the run is complete".to_owned()),
+        (Some(EndReason::StoppedAfterRound), None) => {
             (Level::Warning, "stopped after the round".to_owned())
         }
         _ => (Level::Bad, "stopped in mid-round".to_owned()),

@@ -25,7 +25,9 @@ mod tests;
 mod tracker;
 mod work;
 
-pub use changes::{Changes, Fate, Level, Line, Phase, Point, Row, Span, Standing, Status};
+pub use changes::{
+    BarSpan, Changes, ClientStatus, Fate, Level, LogLine, PageStatus, Phase, Point, RoundRow,
+};
 pub use feed::{Feed, WebObserver};
-pub use history::{Facts, History, Member, Steering};
+pub use history::{History, PageClient, PageHeader, Steering};
 pub use server::WebServer;

@@ -13,8 +13,8 @@ use actix_web::{App, Error, HttpRequest, HttpResponse, Responder, web};
 use super::assets::{ASSETS, Asset};
 use super::feed::Feed;
 use super::history::Steering;
-use crate::control::{Desk, Reply, Request};
-use crate::ports::{Bounds, Place, Port, guard, http};
+use crate::control::{CommandHandler, Reply, Request};
+use crate::ports::{Bounds, ConnectionId, Port, guard, http};
 
 /// Between two messages to a page.
 const BEAT: Duration = Duration::from_millis(250);
@@ -39,9 +39,9 @@ pub struct WebServer {
 }
 
 /// What the handlers share.
-struct Shared {
+struct ServerState {
     feed: Feed,
-    desk: Option<Desk>,
+    desk: Option<CommandHandler>,
 }
 
 impl WebServer {
@@ -50,7 +50,11 @@ impl WebServer {
     ///
     /// # Errors
     /// When the address is taken or not this machine's.
-    pub fn start(address: SocketAddr, feed: Feed, desk: Option<Desk>) -> io::Result<Self> {
+    pub fn start(
+        address: SocketAddr,
+        feed: Feed,
+        desk: Option<CommandHandler>,
+    ) -> io::Result<Self> {
         let loopback = address.ip().is_loopback();
         let desk = desk.filter(|desk| loopback || desk.wants_token());
         feed.steered(match &desk {
@@ -63,7 +67,7 @@ impl WebServer {
             capacity: Bounds::of_this_process().page,
             warnings: desk.iter().map(|desk| desk.refusals().clone()).collect(),
         };
-        let shared = web::Data::new(Shared {
+        let shared = web::Data::new(ServerState {
             feed: feed.clone(),
             desk,
         });
@@ -89,7 +93,7 @@ impl Drop for WebServer {
 
 /// The page, the stream and the commands.
 fn application(
-    shared: web::Data<Shared>,
+    shared: web::Data<ServerState>,
     loopback: bool,
 ) -> App<
     impl ServiceFactory<
@@ -150,12 +154,12 @@ async fn give(asset: &'static Asset) -> impl Responder {
         .body(asset.content)
 }
 
-async fn history(shared: web::Data<Shared>) -> impl Responder {
+async fn history(shared: web::Data<ServerState>) -> impl Responder {
     HttpResponse::Ok().json(shared.feed.history())
 }
 
-async fn follow(shared: web::Data<Shared>, request: HttpRequest) -> HttpResponse {
-    let Some(held) = http::place(&request).and_then(Place::hold) else {
+async fn follow(shared: web::Data<ServerState>, request: HttpRequest) -> HttpResponse {
+    let Some(held) = http::place(&request).and_then(ConnectionId::hold) else {
         return HttpResponse::ServiceUnavailable()
             .insert_header((header::RETRY_AFTER, RETRY_AFTER))
             .force_close()
@@ -170,7 +174,7 @@ async fn follow(shared: web::Data<Shared>, request: HttpRequest) -> HttpResponse
 
 /// Carries a command out. That it is JSON is no formality: a form of another site cannot send it.
 async fn steer(
-    shared: web::Data<Shared>,
+    shared: web::Data<ServerState>,
     request: HttpRequest,
     asked: web::Json<Request>,
 ) -> HttpResponse {

@@ -6,7 +6,7 @@ use regatta_actors::event::{ClientInfo, ClientState, Event};
 use regatta_actors::learner::{ClientId, Progress};
 use regatta_actors::record::{ClientRecord, Outcome, RoundRecord};
 
-use super::changes::{Changes, Phase, Point, Row, Span, Standing, Status};
+use super::changes::{BarSpan, Changes, ClientStatus, PageStatus, Phase, Point, RoundRow};
 use super::lines;
 use crate::telemetry::unix_seconds;
 
@@ -17,9 +17,9 @@ const POINTS_IN_A_ROUND: f32 = 16.0;
 /// Follows a run, and gathers what there is to tell until somebody takes it.
 #[derive(Debug, Default)]
 pub(super) struct Tracker {
-    pub status: Status,
+    pub status: PageStatus,
     pub names: Vec<String>,
-    pub clients: Vec<Standing>,
+    pub clients: Vec<ClientStatus>,
     /// Clients in the work that was asked of them, by number.
     pub working: BTreeSet<u32>,
     /// In which round clients that said so are back.
@@ -28,7 +28,7 @@ pub(super) struct Tracker {
     pub changes: Changes,
     /// Whether events happen now, and not in a ledger.
     pub live: bool,
-    last: Option<Row>,
+    last: Option<RoundRow>,
 }
 
 impl Tracker {
@@ -36,7 +36,7 @@ impl Tracker {
     pub fn begin(&mut self, clients: &[ClientInfo]) {
         *self = Self {
             names: clients.iter().map(|client| client.name.clone()).collect(),
-            clients: vec![Standing::default(); clients.len()],
+            clients: vec![ClientStatus::default(); clients.len()],
             live: self.live,
             ..Self::default()
         };
@@ -162,7 +162,7 @@ impl Tracker {
     pub fn change<T>(
         &mut self,
         client: ClientId,
-        change: impl FnOnce(&mut Standing) -> T,
+        change: impl FnOnce(&mut ClientStatus) -> T,
     ) -> Option<T> {
         let standing = self.clients.get_mut(client.0 as usize)?;
         let result = change(standing);
@@ -191,7 +191,7 @@ impl Tracker {
         self.changes.points.push(Point { client, x, loss });
     }
 
-    pub fn span(&mut self, span: Span) {
+    pub fn span(&mut self, span: BarSpan) {
         self.changes.spans.push(span);
     }
 
@@ -220,13 +220,13 @@ impl Tracker {
         }
     }
 
-    fn row(&self, record: &RoundRecord) -> Row {
+    fn row(&self, record: &RoundRecord) -> RoundRow {
         let mut outcomes = BTreeMap::new();
         for client in &record.clients {
             *outcomes.entry(client.outcome).or_default() += 1;
         }
         let losses = record.clients.iter().filter_map(|client| client.loss);
-        Row {
+        RoundRow {
             round: record.round,
             train_loss: record.train_loss,
             losses: five_numbers(losses.collect()),
@@ -241,7 +241,7 @@ impl Tracker {
     }
 }
 
-fn count(standing: &mut Standing, record: &ClientRecord) {
+fn count(standing: &mut ClientStatus, record: &ClientRecord) {
     standing.bytes_up += record.bytes_up;
     standing.bytes_down += record.bytes_down;
     if record.outcome == Outcome::Folded {

@@ -6,7 +6,7 @@ use regatta_actors::fault::FaultName;
 use regatta_actors::learner::ClientId;
 use regatta_actors::record::RoundRecord;
 
-use super::changes::{Fate, Phase, Span};
+use super::changes::{BarSpan, Fate, Phase};
 use super::tracker::Tracker;
 
 impl Tracker {
@@ -108,7 +108,7 @@ impl Tracker {
             return;
         };
         if let Some(start) = asked_at {
-            self.span(Span {
+            self.span(BarSpan {
                 client: client.0,
                 round,
                 start,
@@ -123,7 +123,7 @@ impl Tracker {
         self.end_work(client, round, Fate::Failed, now);
         if let Some(end) = back_at {
             self.change(client, |standing| standing.restarts += 1);
-            self.span(Span {
+            self.span(BarSpan {
                 client: client.0,
                 round,
                 start: now,
@@ -137,7 +137,7 @@ impl Tracker {
     /// A cap at the end of the bar of an update that came and was refused.
     pub(super) fn mark_refused(&mut self, client: ClientId, record: &RoundRecord) {
         let now = record.virtual_seconds;
-        self.span(Span {
+        self.span(BarSpan {
             client: client.0,
             round: record.round,
             start: now,
@@ -171,7 +171,7 @@ impl Tracker {
             return;
         };
         self.change(client, |standing| standing.away_since = None);
-        self.span(Span {
+        self.span(BarSpan {
             client: client.0,
             round: self.status.round,
             start,

@@ -3,19 +3,21 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use regatta::config::{Machine, Settings, load};
+use regatta::config::{Host, Settings, load};
 use regatta::federation::Experiment;
-use regatta::federation::bases::Bases;
+use regatta::federation::bases::BaseWeightCache;
 use regatta::federation::payload::{ClientUpdate, Snapshot};
 use regatta::federation::trainer::LaneTrainer;
-use regatta::inputs::Inputs;
-use regatta_actors::learner::{ClientId, Payload, Progress, TrainTask, Trained, Trainer, Watch};
+use regatta::inputs::RunInputs;
+use regatta_actors::learner::{
+    ClientId, ClientTrainer, JobContext, Payload, Progress, TrainTask, Trained,
+};
 
 use crate::workplace::Workplace;
 
 struct Patient;
 
-impl Watch for Patient {
+impl JobContext for Patient {
     fn step(&mut self, _: Progress) -> ControlFlow<()> {
         ControlFlow::Continue(())
     }
@@ -33,8 +35,8 @@ fn experiment(place: &Workplace) -> Arc<Experiment> {
         lora_dropout: Some(0.0),
         ..Settings::default()
     };
-    let plan = load(None, &settings, &Machine::detect()).unwrap();
-    let inputs = Inputs::load(&plan).unwrap();
+    let plan = load(None, &settings, &Host::detect()).unwrap();
+    let inputs = RunInputs::load(&plan).unwrap();
     Arc::new(Experiment::prepare(plan, inputs).unwrap())
 }
 
@@ -42,7 +44,7 @@ fn experiment(place: &Workplace) -> Arc<Experiment> {
 fn after_a_want_of_memory_the_next_job_has_smaller_batches_and_learns_the_same() {
     let place = Workplace::new();
     let experiment = experiment(&place);
-    let bases = Arc::new(Bases::new(Arc::clone(&experiment)));
+    let bases = Arc::new(BaseWeightCache::new(Arc::clone(&experiment)));
     let lane = experiment.plan.devices.lanes[0];
     let mut trainer = LaneTrainer::new(Arc::clone(&experiment), bases, lane).unwrap();
     let task = TrainTask {

@@ -7,7 +7,7 @@ use prometheus_parse::Scrape;
 use regatta::record::Summary;
 use regatta_actors::learner::Digest;
 use regatta_actors::record::RoundRecord;
-use regatta_actors::run::Ending;
+use regatta_actors::run::EndReason;
 
 use crate::workplace::{Running, Workplace};
 
@@ -77,7 +77,7 @@ fn a_run_leaves_its_rounds_and_a_summary_and_says_so() {
     let summary = summary(&place, "results");
     assert_eq!(
         (summary.ending, summary.tally.rounds),
-        (Some(Ending::Complete), 3)
+        (Some(EndReason::Complete), 3)
     );
     assert_eq!(
         summary.tally.state_digest.as_ref(),
@@ -115,7 +115,7 @@ fn the_first_interrupt_finishes_the_round() {
     assert!(running.wait().success());
     assert!(last.starts_with("stopped after "), "{last}");
     let summary = summary(&place, "results");
-    assert_eq!(summary.ending, Some(Ending::StoppedAfterRound));
+    assert_eq!(summary.ending, Some(EndReason::StoppedAfterRound));
     assert_eq!(
         summary.tally.rounds as usize,
         rounds(&place, "results").len()

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use regatta::config::{Machine, Settings, load, schema};
+use regatta::config::{Host, Settings, load, schema};
 use regatta_actors::fault::FaultName;
 use serde_json::Value;
 
@@ -107,12 +107,12 @@ fn the_schema_refuses_what_the_program_refuses() {
 
 #[test]
 fn every_scenario_becomes_a_plan_and_its_resolved_form_the_same() {
-    let machine = Machine {
+    let machine = Host {
         cuda_devices: 0,
         cores: 2,
         data_variable: None,
         has_data_folder: true,
-        ..Machine::default()
+        ..Host::default()
     };
     for path in scenarios() {
         let plan = load(Some(&path), &Settings::default(), &machine).unwrap();
@@ -129,7 +129,7 @@ fn every_scenario_becomes_a_plan_and_its_resolved_form_the_same() {
 #[test]
 fn the_flaky_fleet_has_every_kind_of_fault() {
     let path = root().join("scenarios/flaky_fleet.toml");
-    let plan = load(Some(&path), &Settings::default(), &Machine::detect()).unwrap();
+    let plan = load(Some(&path), &Settings::default(), &Host::detect()).unwrap();
     let kinds: BTreeSet<_> = plan
         .simulation
         .faults

@@ -2,7 +2,7 @@ use std::fs;
 use std::path::Path;
 
 use regatta::glue::source::{Layout, locate};
-use regatta::glue::{GlueError, LoadOptions, Split, SplitName, Task, TaskData, load, load_with};
+use regatta::glue::{DataError, LoadOptions, Split, SplitName, Task, TaskData, load, load_with};
 
 use crate::support::{copy_of, examples, fixture, tiny};
 
@@ -142,7 +142,7 @@ fn a_tasks_own_folder_will_do_and_so_will_the_only_similar_one() {
     copy_into(&similar, &dir.path().join("RTE_old"));
     let refusal = locate(Task::Rte, dir.path()).unwrap_err();
     assert!(
-        matches!(&refusal, GlueError::Ambiguous { found, .. } if found.len() == 2),
+        matches!(&refusal, DataError::Ambiguous { found, .. } if found.len() == 2),
         "{refusal}"
     );
 
@@ -161,7 +161,7 @@ fn copy_into(from: &Path, to: &Path) {
 #[test]
 fn another_tasks_folder_is_not_taken_for_this_one() {
     let refusal = load(Task::Wnli, &fixture("tsv/RTE")).unwrap_err();
-    assert!(matches!(refusal, GlueError::Missing { .. }), "{refusal}");
+    assert!(matches!(refusal, DataError::Missing { .. }), "{refusal}");
 }
 
 #[test]

@@ -10,12 +10,12 @@ use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
-use regatta::glue::{GlueError, LoadOptions, Task, TaskData, load, load_with};
+use regatta::glue::{DataError, LoadOptions, Task, TaskData, load, load_with};
 
 use crate::support::{copy_of, fixture};
 
 /// RTE with one of its splits' files replaced.
-fn rte_with(split: &str, file: &Path) -> Result<TaskData, GlueError> {
+fn rte_with(split: &str, file: &Path) -> Result<TaskData, DataError> {
     let dir = copy_of("parquet/rte", "rte");
     let name = format!("rte/{split}-00000-of-00001.parquet");
     fs::copy(file, dir.path().join(name)).unwrap();
@@ -231,7 +231,7 @@ fn a_split_in_two_formats_or_of_two_uploads_is_refused_with_all_files() {
         let dir = copy_of("parquet/rte", "rte");
         fs::copy(fixture(from), dir.path().join("rte").join(name)).unwrap();
         let refusal = load(Task::Rte, dir.path()).unwrap_err();
-        let GlueError::SeveralSets { found, .. } = &refusal else {
+        let DataError::SeveralSets { found, .. } = &refusal else {
             panic!("{name}: {refusal}");
         };
         assert!(found.len() == 2 && refusal.to_string().contains(name));
@@ -249,7 +249,7 @@ fn a_task_in_two_folders_of_its_name_is_ambiguous() {
     }
     let refusal = load(Task::Rte, dir.path()).unwrap_err();
     assert!(
-        matches!(&refusal, GlueError::Ambiguous { found, .. } if found.len() == 2),
+        matches!(&refusal, DataError::Ambiguous { found, .. } if found.len() == 2),
         "{refusal}"
     );
     // A link to the other is no second folder.

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use regatta::glue::{
-    EncodedSplit, Example, GlueError, Limits, Split, SplitName, Task, TextEncoder,
+    DataError, EncodedSplit, Example, Split, SplitName, Task, TextEncoder, TokenizerLimits,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -165,7 +165,7 @@ fn real_tokenizers_give_the_tokens_that_transformers_gives() {
         let encoder = if dir.join("config.json").exists() {
             TextEncoder::from_model_dir(&dir, 24)
         } else {
-            let limits = Limits {
+            let limits = TokenizerLimits {
                 model: model.clone(),
                 vocabulary: 60_000,
                 token_types: None,
@@ -200,7 +200,7 @@ fn an_example_is_encoded_the_same_alone_and_among_others() {
     }
 }
 
-fn limited(config: &Value, length: usize) -> Result<usize, GlueError> {
+fn limited(config: &Value, length: usize) -> Result<usize, DataError> {
     let dir = folder(
         "wordpiece",
         &json!({}),
@@ -402,7 +402,7 @@ fn a_model_with_token_types_does_not_take_the_tokens_of_one_without_from_the_cac
     let cache = tempfile::tempdir().unwrap();
     let texts = split(&[("hello", Some("dog"))]);
     let types = |token_types: Option<usize>| {
-        let limits = Limits {
+        let limits = TokenizerLimits {
             model: "tiny".into(),
             vocabulary: 60_000,
             token_types,

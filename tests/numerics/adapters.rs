@@ -10,7 +10,7 @@ use regatta::peft::names::module_name;
 use regatta::peft::{PREFIX, PeftConfig, PeftFolder, PeftType};
 use regatta::train::optimizer::AdamW;
 use regatta::train::schedule::LinearSchedule;
-use regatta::train::{Replica, Shared};
+use regatta::train::{Replica, RoundModel};
 use tch::{Device, Kind, Tensor};
 
 use crate::models::golden_inputs;
@@ -51,7 +51,7 @@ pub fn golden_replica(case: &Path) -> (Replica, Expected) {
     let layers = peft.fit(&checkpoint.config).unwrap().layers;
     let adapter = adapter_of(&peft, &layers);
     let frozen = Weights::from_map(&checkpoint.base, Device::Cpu).unwrap();
-    let shared = Shared::new(frozen, &peft.tensors, &*adapter, &layers, Device::Cpu).unwrap();
+    let shared = RoundModel::new(frozen, &peft.tensors, &*adapter, &layers, Device::Cpu).unwrap();
     let own = shared.state.clone();
     let replica =
         Replica::new(&shared, &checkpoint.config, labels, &layers, own, |_| true).unwrap();

@@ -1,7 +1,7 @@
 use regatta::adapter::lora::{self, Lora};
 use regatta::adapter::projection::Projection;
 use regatta::adapter::vera::{LAMBDA_B, LAMBDA_D, Vera};
-use regatta::adapter::{Adapter, LayerGroup, Population, Role, initial_state, tensor_name};
+use regatta::adapter::{Adapter, LayerGroup, Role, WeightedUpdates, initial_state, tensor_name};
 use regatta::aggregate::{self, GlobalState, Report, Round};
 use regatta::model::LinearLayer;
 use regatta::tensors::{HostTensor, TensorMap};
@@ -25,7 +25,7 @@ pub fn aggregate(
         round: 1,
         adapter,
         groups: &groups,
-        updates: Population {
+        updates: WeightedUpdates {
             state: &before,
             updates: &borrowed,
             weights,

@@ -1,10 +1,10 @@
 use std::ops::ControlFlow;
 
-use regatta::glue::tokenize::{Limits, TextEncoder};
+use regatta::glue::tokenize::{TextEncoder, TokenizerLimits};
 use regatta::glue::{EncodedSplit, Example, Split, SplitName, Task};
 use regatta::train::Compute;
-use regatta::train::local::{Job, LocalTraining};
-use regatta_actors::learner::{Progress, Watch};
+use regatta::train::local::{ClientRound, LocalTraining};
+use regatta_actors::learner::{JobContext, Progress};
 use regatta_actors::random::StreamKey;
 use tch::{Device, Kind};
 
@@ -13,7 +13,7 @@ use crate::support::{assert_close, cases};
 
 struct Patient;
 
-impl Watch for Patient {
+impl JobContext for Patient {
     fn step(&mut self, _progress: Progress) -> ControlFlow<()> {
         ControlFlow::Continue(())
     }
@@ -30,7 +30,7 @@ fn texts() -> EncodedSplit {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tokenizer.json");
     std::fs::write(&file, tokenizer).unwrap();
-    let limits = Limits {
+    let limits = TokenizerLimits {
         model: "tiny".to_owned(),
         vocabulary: 40,
         token_types: None,
@@ -72,7 +72,7 @@ fn a_batch_trained_in_parts_takes_the_steps_of_the_whole_batch() {
     for case in cases("adapter") {
         let trained = |micro_batches, part_tokens| {
             let (replica, _) = golden_replica(&case);
-            let job = Job {
+            let job = ClientRound {
                 replica: &replica,
                 split: &split,
                 shard: &shard,

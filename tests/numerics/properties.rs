@@ -5,7 +5,7 @@ use regatta::adapter::lora::Lora;
 use regatta::adapter::projection::Projection;
 use regatta::adapter::sorf::{SorfVera, transform};
 use regatta::adapter::vera::Vera;
-use regatta::adapter::{Adapter, LayerGroup, Population, initial_state, tensor_name};
+use regatta::adapter::{Adapter, LayerGroup, WeightedUpdates, initial_state, tensor_name};
 use regatta::aggregate::{self, GlobalState};
 use regatta::model::LinearLayer;
 use regatta::tensors::{HostTensor, TensorMap};
@@ -125,7 +125,7 @@ impl Case {
             let group = LayerGroup::of(std::slice::from_ref(layer)).remove(0);
             // What nobody trains, an update has from the state.
             let dense = |own: &TensorMap, state: &TensorMap| {
-                let one = Population {
+                let one = WeightedUpdates {
                     state,
                     updates: &[own],
                     weights: &[1.0],

@@ -1,4 +1,4 @@
-use regatta::adapter::Population;
+use regatta::adapter::WeightedUpdates;
 use regatta::adapter::{LayerGroup, lora};
 use regatta::model::ModelConfig;
 use regatta::peft::{PeftFolder, PeftType, TrainedModel};
@@ -58,7 +58,7 @@ fn training_is_visible_in_what_is_compared() {
 /// ΔW of every adapted layer, (d_out, d_in), in the order of the forward pass.
 fn updates(peft: &PeftFolder, config: &ModelConfig) -> Vec<Tensor> {
     let (layers, adapter) = adapter_of(peft, config);
-    let own = Population {
+    let own = WeightedUpdates {
         state: &peft.tensors,
         updates: &[&peft.tensors],
         weights: &[1.0],

@@ -5,12 +5,12 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use regatta::adapter::{Adapter, registry};
-use regatta::config::{Machine, Plan, Settings, load};
+use regatta::config::{Host, Plan, Settings, load};
 use regatta::glue::{EncodedSplit, TextEncoder, load as load_data};
 use regatta::model::{Checkpoint, Classifier, LinearLayer, ModelConfig, View, Weights};
 use regatta::peft::PeftFolder;
 use regatta::train::evaluate::{Predictions, predict};
-use regatta::train::{Compute, Replica, Shared};
+use regatta::train::{Compute, Replica, RoundModel};
 use tch::Device;
 use tempfile::TempDir;
 
@@ -149,7 +149,7 @@ pub fn go_on(place: &Place, folder: &str, flags: &str) -> String {
 }
 
 pub fn plan(settings: &Settings) -> Plan {
-    load(None, settings, &Machine::detect()).unwrap()
+    load(None, settings, &Host::detect()).unwrap()
 }
 
 /// A model with what a folder holds: base delta, adapter, and what was trained in full.
@@ -160,7 +160,7 @@ pub fn adapted(checkpoint: &Checkpoint, peft: &PeftFolder) -> Classifier {
         let weight = base.get(name).unwrap() + delta.to_tensor(Device::Cpu).unwrap();
         base.0.insert(name.to_owned(), weight);
     }
-    let shared = Shared::new(base, &peft.tensors, &*adapter, &layers, Device::Cpu).unwrap();
+    let shared = RoundModel::new(base, &peft.tensors, &*adapter, &layers, Device::Cpu).unwrap();
     let own = shared.state.clone();
     let config = &checkpoint.config;
     Replica::new(&shared, config, LABELS, &layers, own, |_| false)

@@ -8,11 +8,11 @@ use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 
-use regatta::config::{Machine, Settings, sweep};
-use regatta::glue::{Example, GlueError, Split, SplitName, Task, TextEncoder};
+use regatta::config::{Host, Settings, sweep};
+use regatta::glue::{DataError, Example, Split, SplitName, Task, TextEncoder};
 use regatta::model::{self, ModelConfig};
 use regatta::peft::PeftFolder;
-use regatta::record::{Account, RunFolder};
+use regatta::record::{ClientStats, RunFolder};
 use regatta::tensors::TensorMap;
 use regatta_actors::checkpoint::CheckpointStore;
 use regatta_actors::ledger;
@@ -163,7 +163,7 @@ pub fn added_tokens(bytes: &[u8]) -> bool {
 
 /// Loads RTE from a folder.
 fn loads(folder: &Path, name: &str) -> bool {
-    let loaded: Result<_, GlueError> = regatta::glue::load(Task::Rte, folder);
+    let loaded: Result<_, DataError> = regatta::glue::load(Task::Rte, folder);
     taken(loaded, &[name])
 }
 
@@ -190,7 +190,7 @@ pub fn parquet(bytes: &[u8]) -> bool {
 pub fn scenario(bytes: &[u8]) -> bool {
     let name = "untrusted.toml";
     let folder = folder(&[(name, bytes)]);
-    let machine = Machine {
+    let machine = Host {
         cuda_devices: 0,
         processor: "a processor".to_owned(),
         cores: 2,
@@ -232,7 +232,7 @@ pub fn ledger(bytes: &[u8]) -> bool {
     let path = folder.path().join(name);
     let entries = ledger::read(&path);
     let entries = entries.and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
-    taken(entries, &[name]) & taken(Account::read(&path), &[name])
+    taken(entries, &[name]) & taken(ClientStats::read(&path), &[name])
 }
 
 /// `rounds.jsonl`.

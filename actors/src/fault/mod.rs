@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::learner::ClientId;
 use crate::problems::Problems;
-pub use strike::{Cut, CutKind};
-pub(crate) use strike::{Faults, Strikes};
+pub(crate) use strike::{Faults, InjectedFaults};
+pub use strike::{Interruption, InterruptionKind};
 
 /// One scripted fault.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -152,7 +152,7 @@ pub enum Slowdown {
     },
 }
 
-/// How an update is corrupted; see [`crate::learner::Learner::corrupt`].
+/// How an update is corrupted; see [`crate::learner::Workload::corrupt`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "corruption", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]

@@ -13,17 +13,17 @@ use crate::random::{Stream, StreamKey};
 
 /// Where a job ends before its time.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Cut {
+pub struct Interruption {
     /// After this fraction of its steps.
     pub at: f64,
     /// How.
-    pub kind: CutKind,
+    pub kind: InterruptionKind,
 }
 
 /// How a job ends before its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum CutKind {
+pub enum InterruptionKind {
     /// The client leaves; it is back in this round, or in the next one.
     Leave {
         /// See [`FaultKind::Drop`].
@@ -37,7 +37,7 @@ pub enum CutKind {
 
 /// All that befalls one client in one round.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Strikes {
+pub(crate) struct InjectedFaults {
     /// Multiplies the time that training takes.
     pub slowdown: f64,
     /// Multiplies the time that messages take.
@@ -49,12 +49,12 @@ pub(crate) struct Strikes {
     /// The update arrives again so many seconds later.
     pub duplicate: Option<f64>,
     pub corruption: Option<Corruption>,
-    pub cut: Option<Cut>,
+    pub cut: Option<Interruption>,
     /// What struck, in the plan's order.
     pub names: Vec<FaultName>,
 }
 
-impl Default for Strikes {
+impl Default for InjectedFaults {
     /// Nothing goes wrong.
     fn default() -> Self {
         Self {
@@ -70,14 +70,14 @@ impl Default for Strikes {
     }
 }
 
-impl Strikes {
+impl InjectedFaults {
     fn add(&mut self, kind: FaultKind, stream: &mut Stream) {
         self.names.push(kind.name());
         match kind {
             FaultKind::Straggle { slowdown } => self.slowdown *= slowdown.draw(stream),
-            FaultKind::Drop { at, rejoin } => self.cut(at, CutKind::Leave { rejoin }),
-            FaultKind::Crash { at } => self.cut(at, CutKind::Crash),
-            FaultKind::LaneFailure { at } => self.cut(at, CutKind::LaneFailure),
+            FaultKind::Drop { at, rejoin } => self.cut(at, InterruptionKind::Leave { rejoin }),
+            FaultKind::Crash { at } => self.cut(at, InterruptionKind::Crash),
+            FaultKind::LaneFailure { at } => self.cut(at, InterruptionKind::LaneFailure),
             FaultKind::SlowLink { factor } => self.link *= factor,
             FaultKind::LostUpdate => self.lost = true,
             FaultKind::DuplicateUpdate { delay } => self.duplicate = Some(delay),
@@ -89,14 +89,15 @@ impl Strikes {
 
     /// Whether the client begins its work at all.
     pub fn lets_begin(&self) -> bool {
-        let leaves = |cut: Cut| cut.at <= 0.0 && matches!(cut.kind, CutKind::Leave { .. });
+        let leaves =
+            |cut: Interruption| cut.at <= 0.0 && matches!(cut.kind, InterruptionKind::Leave { .. });
         !self.cut.is_some_and(leaves)
     }
 
     /// Ends the work at `at`, unless it ends before.
-    pub fn cut(&mut self, at: f64, kind: CutKind) {
+    pub fn cut(&mut self, at: f64, kind: InterruptionKind) {
         if self.cut.is_none_or(|cut| at < cut.at) {
-            self.cut = Some(Cut { at, kind });
+            self.cut = Some(Interruption { at, kind });
         }
     }
 }
@@ -135,8 +136,8 @@ impl Faults {
     }
 
     /// What befalls a client that is asked in this round.
-    pub fn strike(&self, client: ClientId, name: &str, round: u32, attempt: u32) -> Strikes {
-        let mut strikes = Strikes::default();
+    pub fn strike(&self, client: ClientId, name: &str, round: u32, attempt: u32) -> InjectedFaults {
+        let mut strikes = InjectedFaults::default();
         for (purpose, fault) in &self.faults {
             if matches!(fault.kind, FaultKind::ServerCrash { .. }) || !fault.concerns(client, round)
             {

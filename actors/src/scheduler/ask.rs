@@ -1,12 +1,12 @@
 //! Asking clients: whom, what befalls them, and when they will be done.
 
-use super::state::{Due, Flight, Machine};
+use super::state::{Due, InFlightJob, JobState};
 use super::{Command, Phase, Scheduler};
 use crate::clock::VirtualTime;
 use crate::event::{ClientInfo, ClientState, Event};
-use crate::fault::{CutKind, Strikes};
+use crate::fault::{InjectedFaults, InterruptionKind};
 use crate::learner::ClientId;
-use crate::message::{Script, ServerCommand, Stamp, Work};
+use crate::message::{JobFaults, JobId, ServerCommand, Work};
 use crate::plan::ClockMode;
 use crate::policy::RoundPolicy;
 
@@ -127,7 +127,7 @@ impl Scheduler {
     /// Sends one client to work, and puts on the clock when that ends.
     fn launch(&mut self, client: ClientId) {
         let (round, attempt) = (self.round.number, self.round.attempt);
-        let stamp = Stamp {
+        let stamp = JobId {
             run: self.run,
             round,
             client,
@@ -148,7 +148,7 @@ impl Scheduler {
             self.commands.push(Command::Train { stamp, script });
         } else {
             flight.bytes_down = 0;
-            flight.machine = Machine::Failed {
+            flight.machine = JobState::Failed {
                 reason: "it dropped out".into(),
                 work: Work::default(),
             };
@@ -162,7 +162,7 @@ impl Scheduler {
         self.state.flights.insert(client, flight);
     }
 
-    fn tell_strikes(&mut self, stamp: Stamp, strikes: &Strikes) {
+    fn tell_strikes(&mut self, stamp: JobId, strikes: &InjectedFaults) {
         for &fault in &strikes.names {
             self.emit(Event::FaultStruck {
                 round: stamp.round,
@@ -174,7 +174,7 @@ impl Scheduler {
     }
 
     /// A client's job, and when its training ends, one way or the other.
-    fn flight(&mut self, stamp: Stamp, mut strikes: Strikes) -> (Flight, VirtualTime) {
+    fn flight(&mut self, stamp: JobId, mut strikes: InjectedFaults) -> (InFlightJob, VirtualTime) {
         let now = self.state.clock.now();
         let index = stamp.client.0 as usize;
         let window = self.timelines[index].window(now);
@@ -198,24 +198,24 @@ impl Scheduler {
             } else {
                 0.0
             };
-            strikes.cut(at, CutKind::Leave { rejoin: None });
+            strikes.cut(at, InterruptionKind::Leave { rejoin: None });
             due = until;
         }
-        let flight = Flight {
+        let flight = InFlightJob {
             stamp,
             strikes,
             bytes_down,
             asked: now,
             until,
-            machine: Machine::Busy,
+            machine: JobState::Busy,
             sending: false,
             late: false,
         };
         (flight, due)
     }
 
-    fn script(&self, strikes: &Strikes) -> Script {
-        Script {
+    fn script(&self, strikes: &InjectedFaults) -> JobFaults {
+        JobFaults {
             cut: strikes.cut,
             corruption: strikes.corruption.map(|how| (how, self.plan.seed)),
         }

@@ -6,12 +6,12 @@ use crate::control::{ControlCommand, Intervention, SLOWDOWNS};
 use crate::event::{ClientState, Event};
 use crate::learner::ClientId;
 use crate::message::ServerCommand;
-use crate::run::{Ending, RunError};
+use crate::run::{EndReason, RunError};
 
 impl Scheduler {
     pub(super) fn control(&mut self, command: ControlCommand) {
         match command {
-            ControlCommand::StopNow => return self.end(Ok(Ending::StoppedAtOnce)),
+            ControlCommand::StopNow => return self.end(Ok(EndReason::StoppedAtOnce)),
             ControlCommand::Pause => self.paused = true,
             ControlCommand::Resume => self.paused = false,
             ControlCommand::Checkpoint => self.save_requested = true,
@@ -200,9 +200,9 @@ impl Scheduler {
 
     pub(super) fn end_well(&mut self) {
         self.end(Ok(if self.is_last_round() {
-            Ending::Complete
+            EndReason::Complete
         } else {
-            Ending::StoppedAfterRound
+            EndReason::StoppedAfterRound
         }));
     }
 }

@@ -7,7 +7,7 @@ use crate::event::Event;
 use crate::learner::{Aggregation, Scores};
 use crate::lenient::finite_or_nan;
 use crate::message::ServerCommand;
-use crate::policy::{Late, RoundPolicy, Then};
+use crate::policy::{Late, OnTooFew, RoundPolicy};
 use crate::record::Outcome;
 use crate::run::RunError;
 
@@ -22,9 +22,9 @@ impl Scheduler {
             return self.aggregate();
         }
         match self.plan.too_few.then {
-            Then::Retry { attempts } if self.round.attempt < attempts => self.retry(),
-            Then::Skip => self.skip(),
-            Then::Retry { .. } | Then::Stop => self.fail(RunError::TooFewUpdates {
+            OnTooFew::Retry { attempts } if self.round.attempt < attempts => self.retry(),
+            OnTooFew::Skip => self.skip(),
+            OnTooFew::Retry { .. } | OnTooFew::Stop => self.fail(RunError::TooFewUpdates {
                 round: self.round.number,
                 updates: updates as u32,
                 needed: self.needed() as u32,

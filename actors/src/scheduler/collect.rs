@@ -1,19 +1,19 @@
 //! From the broadcast to the last update: virtual time meets what the machine has done.
 
-use super::state::{Due, Flight, Machine, Tried};
+use super::state::{Due, InFlightJob, JobState, LastParticipation};
 use super::{Command, Phase, Scheduler};
 use crate::event::Event;
 use crate::learner::{ClientId, LaneId};
-use crate::message::{Receipt, ServerCommand, Stamp, Work};
+use crate::message::{JobId, ServerCommand, UpdateInfo, Work};
 use crate::plan::ClockMode;
 use crate::policy::Late;
 use crate::record::{ClientRecord, Outcome};
 use crate::run::RunError;
 
 impl Scheduler {
-    pub(super) fn receive(&mut self, stamp: Stamp, receipt: Receipt) {
+    pub(super) fn receive(&mut self, stamp: JobId, receipt: UpdateInfo) {
         if self.state.is_busy(stamp) {
-            self.settle(stamp, Machine::Done(receipt));
+            self.settle(stamp, JobState::Done(receipt));
         } else {
             self.stale(stamp);
             self.ask_server(ServerCommand::Discard { stamp });
@@ -22,7 +22,7 @@ impl Scheduler {
 
     pub(super) fn job_failed(
         &mut self,
-        stamp: Stamp,
+        stamp: JobId,
         lane: Option<LaneId>,
         reason: String,
         work: Work,
@@ -36,23 +36,23 @@ impl Scheduler {
             tracing::warn!("client {client}'s job of round {round} failed{on}: {reason}");
         }
         if self.state.is_busy(stamp) {
-            self.settle(stamp, Machine::Failed { reason, work });
+            self.settle(stamp, JobState::Failed { reason, work });
         } else {
             self.stale(stamp);
         }
     }
 
-    pub(super) fn client_died(&mut self, client: ClientId, job: Option<(Stamp, Work)>) {
+    pub(super) fn client_died(&mut self, client: ClientId, job: Option<(JobId, Work)>) {
         self.commands.push(Command::Restart(client));
         if let Some((stamp, work)) = job
             && self.state.is_busy(stamp)
         {
             let reason = "the client crashed".into();
-            self.settle(stamp, Machine::Failed { reason, work });
+            self.settle(stamp, JobState::Failed { reason, work });
         }
     }
 
-    fn stale(&mut self, stamp: Stamp) {
+    fn stale(&mut self, stamp: JobId) {
         self.emit(Event::StaleReply {
             round: stamp.round,
             client: stamp.client,
@@ -60,7 +60,7 @@ impl Scheduler {
     }
 
     /// The machine is done with a job.
-    fn settle(&mut self, stamp: Stamp, machine: Machine) {
+    fn settle(&mut self, stamp: JobId, machine: JobState) {
         let Some(flight) = self.state.flight(stamp) else {
             return;
         };
@@ -76,7 +76,7 @@ impl Scheduler {
     }
 
     /// With the wall's clock a job takes as long as it took, and a straggler's longer.
-    fn schedule_measured(&mut self, stamp: Stamp) {
+    fn schedule_measured(&mut self, stamp: JobId) {
         let now = self.state.clock.now();
         let Some(flight) = self.state.flight(stamp) else {
             return;
@@ -139,7 +139,7 @@ impl Scheduler {
         }
     }
 
-    fn begin_upload(&mut self, stamp: Stamp) {
+    fn begin_upload(&mut self, stamp: JobId) {
         let now = self.state.clock.now();
         let profile = &self.plan.clients[stamp.client.0 as usize].profile;
         let Some(flight) = self.state.flights.get_mut(&stamp.client) else {
@@ -149,8 +149,8 @@ impl Scheduler {
             return;
         }
         match &flight.machine {
-            Machine::Busy => {}
-            Machine::Done(receipt) => {
+            JobState::Busy => {}
+            JobState::Done(receipt) => {
                 flight.sending = true;
                 let way = profile.upload_seconds(receipt.bytes_up) * flight.strikes.link;
                 let due = now.after(way + flight.strikes.late);
@@ -161,18 +161,18 @@ impl Scheduler {
                 };
                 self.state.clock.schedule(due, what);
             }
-            Machine::Failed { reason, .. } => {
+            JobState::Failed { reason, .. } => {
                 let reason = reason.clone();
                 self.client_failed(stamp, reason);
             }
         }
     }
 
-    fn arrive(&mut self, stamp: Stamp) {
+    fn arrive(&mut self, stamp: JobId) {
         let Some(flight) = self.take_flight(stamp) else {
             return;
         };
-        let Machine::Done(receipt) = &flight.machine else {
+        let JobState::Done(receipt) = &flight.machine else {
             return;
         };
         if let Some(delay) = flight.strikes.duplicate {
@@ -190,7 +190,7 @@ impl Scheduler {
     }
 
     /// What an update that arrives now weighs; `None`: nothing, it is too late.
-    fn weight(&self, flight: &Flight) -> Option<f64> {
+    fn weight(&self, flight: &InFlightJob) -> Option<f64> {
         let staleness = self.round.number - flight.stamp.round;
         match self.plan.policy.late() {
             Late::Carry(by) => by.weight(staleness),
@@ -198,9 +198,9 @@ impl Scheduler {
         }
     }
 
-    fn accept(&mut self, flight: &Flight, receipt: Receipt, weight: f64) {
+    fn accept(&mut self, flight: &InFlightJob, receipt: UpdateInfo, weight: f64) {
         let (stamp, now) = (flight.stamp, self.state.clock.now());
-        self.state.member(stamp.client).tried = Some(Tried {
+        self.state.member(stamp.client).tried = Some(LastParticipation {
             round: self.round.number,
             loss: receipt.loss,
             examples: receipt.examples,
@@ -222,7 +222,7 @@ impl Scheduler {
         self.show_idle(stamp.client);
     }
 
-    fn lose(&mut self, flight: &Flight) {
+    fn lose(&mut self, flight: &InFlightJob) {
         let stamp = flight.stamp;
         self.emit(Event::UpdateLost {
             round: stamp.round,
@@ -233,7 +233,7 @@ impl Scheduler {
         self.end_part(flight, Outcome::Lost);
     }
 
-    fn drop_stale(&mut self, stamp: Stamp) {
+    fn drop_stale(&mut self, stamp: JobId) {
         self.emit(Event::UpdateStale {
             round: stamp.round,
             client: stamp.client,
@@ -245,7 +245,7 @@ impl Scheduler {
     }
 
     /// Ends a job; counts it off if the round still waited for it.
-    pub(super) fn take_flight(&mut self, stamp: Stamp) -> Option<Flight> {
+    pub(super) fn take_flight(&mut self, stamp: JobId) -> Option<InFlightJob> {
         self.state.flight(stamp)?;
         let flight = self.state.flights.remove(&stamp.client)?;
         if flight.stamp.round == self.round.number && !flight.late {
@@ -255,20 +255,20 @@ impl Scheduler {
     }
 
     /// Notes how a job ended without an update that counts.
-    pub(super) fn end_part(&mut self, flight: &Flight, outcome: Outcome) {
+    pub(super) fn end_part(&mut self, flight: &InFlightJob, outcome: Outcome) {
         if !self.round.has(flight.stamp.client) {
             let record = self.part(flight, outcome);
             self.round.end(record);
         }
     }
 
-    fn part(&self, flight: &Flight, outcome: Outcome) -> ClientRecord {
+    fn part(&self, flight: &InFlightJob, outcome: Outcome) -> ClientRecord {
         let client = flight.stamp.client;
         let receipt = flight.sent();
         // What the machine has done counts only where the clock has waited for it.
         let ended = matches!(outcome, Outcome::Dropped | Outcome::Failed);
         let work = match &flight.machine {
-            Machine::Failed { work, .. } if ended => *work,
+            JobState::Failed { work, .. } if ended => *work,
             _ => Work::default(),
         };
         ClientRecord {
@@ -344,12 +344,12 @@ impl Scheduler {
     }
 
     /// Gives a job up.
-    pub(super) fn cancel(&mut self, flight: &Flight) {
+    pub(super) fn cancel(&mut self, flight: &InFlightJob) {
         let stamp = flight.stamp;
         match flight.machine {
-            Machine::Busy => self.commands.push(Command::Cancel(stamp)),
-            Machine::Done(_) => self.ask_server(ServerCommand::Discard { stamp }),
-            Machine::Failed { .. } => {}
+            JobState::Busy => self.commands.push(Command::Cancel(stamp)),
+            JobState::Done(_) => self.ask_server(ServerCommand::Discard { stamp }),
+            JobState::Failed { .. } => {}
         }
     }
 }

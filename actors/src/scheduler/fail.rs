@@ -1,42 +1,42 @@
 //! Who leaves, and who comes back when.
 
-use super::state::{Flight, Machine};
+use super::state::{InFlightJob, JobState};
 use super::{Phase, Scheduler};
 use crate::event::{ClientState, Event};
-use crate::fault::CutKind;
+use crate::fault::InterruptionKind;
 use crate::learner::LaneId;
-use crate::message::{ServerCommand, Stamp};
+use crate::message::{JobId, ServerCommand};
 use crate::record::Outcome;
 use crate::run::RunError;
 
 impl Scheduler {
     /// A client's work ends without an update, as the plan has it.
-    pub(super) fn leave(&mut self, stamp: Stamp) {
+    pub(super) fn leave(&mut self, stamp: JobId) {
         let Some(flight) = self.state.flight(stamp) else {
             return;
         };
         // Without a cut it went away while it was sending.
         let kind = match flight.strikes.cut {
             Some(cut) if !flight.sending => cut.kind,
-            _ => CutKind::Leave { rejoin: None },
+            _ => InterruptionKind::Leave { rejoin: None },
         };
         match kind {
-            CutKind::Leave { rejoin } => self.drop_out(stamp, rejoin),
-            CutKind::Crash => self.client_failed(stamp, "the client crashed".into()),
-            CutKind::LaneFailure => self.client_failed(stamp, "its lane failed".into()),
+            InterruptionKind::Leave { rejoin } => self.drop_out(stamp, rejoin),
+            InterruptionKind::Crash => self.client_failed(stamp, "the client crashed".into()),
+            InterruptionKind::LaneFailure => self.client_failed(stamp, "its lane failed".into()),
         }
     }
 
-    fn drop_out(&mut self, stamp: Stamp, rejoin: Option<u32>) {
+    fn drop_out(&mut self, stamp: JobId, rejoin: Option<u32>) {
         let Some(flight) = self.take_flight(stamp) else {
             return;
         };
         self.discard(&flight);
         self.state.member(stamp.client).away_until_round = rejoin.unwrap_or(0);
         let steps = match &flight.machine {
-            Machine::Done(receipt) => receipt.steps,
-            Machine::Failed { work, .. } => work.steps,
-            Machine::Busy => 0,
+            JobState::Done(receipt) => receipt.steps,
+            JobState::Failed { work, .. } => work.steps,
+            JobState::Busy => 0,
         };
         self.emit(Event::ClientDropped {
             round: stamp.round,
@@ -51,7 +51,7 @@ impl Scheduler {
     }
 
     /// A client fails: it is back after a while, or retired.
-    pub(super) fn client_failed(&mut self, stamp: Stamp, reason: String) {
+    pub(super) fn client_failed(&mut self, stamp: JobId, reason: String) {
         let Some(flight) = self.take_flight(stamp) else {
             return;
         };
@@ -89,8 +89,8 @@ impl Scheduler {
         self.ended_one();
     }
 
-    fn discard(&mut self, flight: &Flight) {
-        if let Machine::Done(_) = flight.machine {
+    fn discard(&mut self, flight: &InFlightJob) {
+        if let JobState::Done(_) = flight.machine {
             let stamp = flight.stamp;
             self.ask_server(ServerCommand::Discard { stamp });
         }

@@ -27,9 +27,9 @@ use crate::control::{Intervention, RunStatus};
 use crate::event::{ClientState, Event};
 use crate::fault::Faults;
 use crate::learner::ClientId;
-use crate::message::{Input, RunId, Script, ServerCommand, Stamp};
+use crate::message::{Input, JobFaults, JobId, RunId, ServerCommand};
 use crate::plan::{ClockMode, FederationPlan};
-use crate::run::{Ending, RunError, RunOutcome};
+use crate::run::{EndReason, RunError, RunOutcome};
 
 use round::Round;
 use state::State;
@@ -42,12 +42,12 @@ pub enum Command {
     /// The client is to train, from the state that was opened last.
     Train {
         /// The job.
-        stamp: Stamp,
+        stamp: JobId,
         /// What the plan's faults do to it.
-        script: Script,
+        script: JobFaults,
     },
     /// The client is to give this job up.
-    Cancel(Stamp),
+    Cancel(JobId),
     /// The client's actor is to be started again.
     Restart(ClientId),
     /// The board and the observers are to show the client in this state.
@@ -97,7 +97,7 @@ enum Phase {
 
 /// How a scheduler begins.
 #[derive(Debug, Clone, Default)]
-pub struct Beginning {
+pub struct StartFrom {
     /// The scheduler's state in the checkpoint that the run goes on from.
     pub state: Option<Vec<u8>>,
     /// Commands from outside that are known beforehand.
@@ -186,7 +186,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// When the state is not one of this plan.
-    pub fn begin(plan: Arc<FederationPlan>, beginning: Beginning) -> Result<Self, String> {
+    pub fn begin(plan: Arc<FederationPlan>, beginning: StartFrom) -> Result<Self, String> {
         let mut scheduler = Self::new(plan);
         scheduler.interventions = beginning.interventions;
         scheduler.interventions.sort_by_key(|i| i.after_round);
@@ -317,7 +317,7 @@ impl Scheduler {
         self.end(Err(error));
     }
 
-    fn end(&mut self, result: Result<Ending, RunError>) {
+    fn end(&mut self, result: Result<EndReason, RunError>) {
         self.phase = Phase::Over;
         // The end is new, even when it comes while something is done again.
         self.state.recorded = self.told;

@@ -48,7 +48,7 @@ impl Scheduler {
     /// Takes up a state that was saved.
     pub(super) fn restore(&mut self, bytes: &[u8]) -> Result<(), String> {
         self.state = State::from_bytes(bytes, self.plan.clients.len())?;
-        self.state.restamp(self.run);
+        self.state.with_attempt(self.run);
         // Of a run without a ledger, older versions forgot which commands it had followed.
         let round = self.state.round;
         let known = self

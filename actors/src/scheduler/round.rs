@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::clock::VirtualTime;
 use crate::learner::{Aggregation, ClientId, Digest, Refusal, Scores};
 use crate::lenient::finite_or_nan;
-use crate::message::{Stamp, Take};
+use crate::message::{JobId, SelectedUpdate};
 use crate::record::{ClientRecord, Outcome, PhaseSeconds, RoundRecord};
 
 /// A round's books.
@@ -40,7 +40,7 @@ pub(super) struct Round {
 struct Part {
     record: ClientRecord,
     /// Its update, if that arrived.
-    take: Option<Take>,
+    take: Option<SelectedUpdate>,
 }
 
 impl Round {
@@ -74,8 +74,8 @@ impl Round {
     }
 
     /// Notes that an update arrived.
-    pub fn arrive(&mut self, record: ClientRecord, stamp: Stamp, weight: f64) {
-        let take = Some(Take { stamp, weight });
+    pub fn arrive(&mut self, record: ClientRecord, stamp: JobId, weight: f64) {
+        let take = Some(SelectedUpdate { stamp, weight });
         self.parts.insert(record.client, Part { record, take });
         self.arrived += 1;
     }
@@ -93,7 +93,7 @@ impl Round {
     }
 
     /// The updates that arrived, in client order.
-    pub fn takes(&self) -> Vec<Take> {
+    pub fn takes(&self) -> Vec<SelectedUpdate> {
         self.parts.values().filter_map(|part| part.take).collect()
     }
 
@@ -125,7 +125,7 @@ impl Round {
         let Some(reason) = &self.skipped else {
             return self.aggregation.refused.clone();
         };
-        let refuse = |take: Take| Refusal {
+        let refuse = |take: SelectedUpdate| Refusal {
             client: take.stamp.client,
             reason: reason.clone(),
         };

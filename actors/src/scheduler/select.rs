@@ -3,7 +3,7 @@
 use rand::RngExt;
 
 use super::Scheduler;
-use super::state::Member;
+use super::state::ClientEntry;
 use crate::clock::VirtualTime;
 use crate::learner::ClientId;
 use crate::policy::RoundPolicy;
@@ -83,7 +83,7 @@ impl Scheduler {
 
     /// Whether anybody could take part in this or a later round.
     pub(super) fn anybody_left(&mut self) -> bool {
-        let out = |member: &Member| member.retired || member.barred;
+        let out = |member: &ClientEntry| member.retired || member.barred;
         let ids = self.ids();
         let left = ids.filter(|c| !out(&self.state.members[c.0 as usize]));
         let left: Vec<_> = left.collect();

@@ -5,22 +5,22 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{VirtualClock, VirtualTime};
-use crate::fault::Strikes;
+use crate::fault::InjectedFaults;
 use crate::learner::ClientId;
-use crate::message::{Receipt, RunId, Stamp, Work};
+use crate::message::{JobId, RunId, UpdateInfo, Work};
 use crate::record::RoundRecord;
 
 /// What is due at some point in virtual time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Due {
     /// A client is done training and begins to send.
-    Trained(Stamp),
+    Trained(JobId),
     /// A client's work ends without an update.
-    Left(Stamp),
+    Left(JobId),
     /// A client's update is with the server.
-    Arrived(Stamp),
+    Arrived(JobId),
     /// A client's update is with the server once more.
-    Again(Stamp),
+    Again(JobId),
     /// The round closes.
     Deadline { round: u32, attempt: u32 },
     /// Somebody may be there to be asked.
@@ -29,7 +29,7 @@ pub(super) enum Due {
 
 impl Due {
     /// The job that it is about.
-    fn stamp_mut(&mut self) -> Option<&mut Stamp> {
+    fn stamp_mut(&mut self) -> Option<&mut JobId> {
         match self {
             Self::Trained(stamp) | Self::Left(stamp) => Some(stamp),
             Self::Arrived(stamp) | Self::Again(stamp) => Some(stamp),
@@ -45,9 +45,9 @@ pub(super) struct State {
     pub round: u32,
     pub clock: VirtualClock<Due>,
     /// By client.
-    pub members: Vec<Member>,
+    pub members: Vec<ClientEntry>,
     /// The jobs that go on, by client.
-    pub flights: BTreeMap<ClientId, Flight>,
+    pub flights: BTreeMap<ClientId, InFlightJob>,
     /// Entries in the ledger.
     pub recorded: u64,
     /// Commands from outside that took effect.
@@ -72,7 +72,7 @@ fn yes() -> bool {
 
 /// What is known of a client.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Member {
+pub(super) struct ClientEntry {
     /// The round whose starting state it holds.
     pub holds: Option<u32>,
     /// It cannot be asked before this.
@@ -90,12 +90,12 @@ pub(super) struct Member {
     /// The round and attempt in which it was asked last.
     pub asked: (u32, u32),
     /// What it did when an update of it last arrived.
-    pub tried: Option<Tried>,
+    pub tried: Option<LastParticipation>,
 }
 
 /// A client's last contribution, from which its utility is judged.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(super) struct Tried {
+pub(super) struct LastParticipation {
     pub round: u32,
     pub loss: f64,
     pub examples: u64,
@@ -103,7 +103,7 @@ pub(super) struct Tried {
     pub seconds: f64,
 }
 
-impl Default for Member {
+impl Default for ClientEntry {
     fn default() -> Self {
         Self {
             holds: None,
@@ -121,16 +121,16 @@ impl Default for Member {
 
 /// One job, from the request until its update arrives or it is given up.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Flight {
-    pub stamp: Stamp,
-    pub strikes: Strikes,
+pub(super) struct InFlightJob {
+    pub stamp: JobId,
+    pub strikes: InjectedFaults,
     pub bytes_down: u64,
     /// When it was asked for.
     pub asked: VirtualTime,
     /// When its client goes away.
     pub until: VirtualTime,
     /// What the machine has done of it.
-    pub machine: Machine,
+    pub machine: JobState,
     /// In virtual time, training is done.
     pub sending: bool,
     /// Its round is closed.
@@ -139,20 +139,20 @@ pub(super) struct Flight {
 
 /// What the machine has done of a job.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) enum Machine {
+pub(super) enum JobState {
     /// Not done yet.
     Busy,
     /// The update lies in its slot.
-    Done(Receipt),
+    Done(UpdateInfo),
     /// There is no update.
     Failed { reason: String, work: Work },
 }
 
-impl Flight {
+impl InFlightJob {
     /// The facts of its update, once it is trained in virtual time.
-    pub fn sent(&self) -> Option<&Receipt> {
+    pub fn sent(&self) -> Option<&UpdateInfo> {
         match &self.machine {
-            Machine::Done(receipt) if self.sending => Some(receipt),
+            JobState::Done(receipt) if self.sending => Some(receipt),
             _ => None,
         }
     }
@@ -164,7 +164,7 @@ impl State {
         Self {
             round: 0,
             clock: VirtualClock::default(),
-            members: vec![Member::default(); clients],
+            members: vec![ClientEntry::default(); clients],
             flights: BTreeMap::new(),
             recorded: 0,
             intervened: 0,
@@ -185,31 +185,31 @@ impl State {
         }
     }
 
-    pub fn member(&mut self, client: ClientId) -> &mut Member {
+    pub fn member(&mut self, client: ClientId) -> &mut ClientEntry {
         &mut self.members[client.0 as usize]
     }
 
     /// The job under this very stamp, if it goes on.
-    pub fn flight(&mut self, stamp: Stamp) -> Option<&mut Flight> {
+    pub fn flight(&mut self, stamp: JobId) -> Option<&mut InFlightJob> {
         let flight = self.flights.get_mut(&stamp.client)?;
         (flight.stamp == stamp).then_some(flight)
     }
 
     /// Whether this very job goes on and the machine is not done with it.
-    pub fn is_busy(&self, stamp: Stamp) -> bool {
+    pub fn is_busy(&self, stamp: JobId) -> bool {
         self.flights
             .get(&stamp.client)
-            .is_some_and(|flight| flight.stamp == stamp && matches!(flight.machine, Machine::Busy))
+            .is_some_and(|flight| flight.stamp == stamp && matches!(flight.machine, JobState::Busy))
     }
 
     /// Whether the machine is done with every job.
     pub fn is_settled(&self) -> bool {
-        let busy = |flight: &Flight| matches!(flight.machine, Machine::Busy);
+        let busy = |flight: &InFlightJob| matches!(flight.machine, JobState::Busy);
         !self.flights.values().any(busy)
     }
 
     /// Stamps everything with another run.
-    pub fn restamp(&mut self, run: RunId) {
+    pub fn with_attempt(&mut self, run: RunId) {
         self.flights.values_mut().for_each(|f| f.stamp.run = run);
         self.clock.change(|due| {
             if let Some(stamp) = due.stamp_mut() {

@@ -6,7 +6,7 @@ use super::*;
 use crate::control::ControlCommand;
 use crate::learner::{Aggregation, Scores};
 use crate::learner::{Digest, LaneId};
-use crate::message::{Receipt, Take, Work};
+use crate::message::{SelectedUpdate, UpdateInfo, Work};
 use crate::plan::ClientPlan;
 
 fn scheduler(rounds: u32) -> Scheduler {
@@ -17,7 +17,7 @@ fn scheduler(rounds: u32) -> Scheduler {
     }))
 }
 
-fn jobs(commands: &[Command]) -> Vec<Stamp> {
+fn jobs(commands: &[Command]) -> Vec<JobId> {
     let jobs = commands.iter().filter_map(|command| match command {
         Command::Train { stamp, .. } => Some(*stamp),
         _ => None,
@@ -34,19 +34,19 @@ fn asked_of_server(commands: Vec<Command>) -> Vec<ServerCommand> {
 }
 
 /// Starts the run; gives the first round's jobs.
-fn begin(scheduler: &mut Scheduler) -> Vec<Stamp> {
+fn begin(scheduler: &mut Scheduler) -> Vec<JobId> {
     scheduler.step(Input::LaneReady(LaneId(0)), 0.0);
     scheduler.step(Input::Started, 0.0);
     open(scheduler, 1)
 }
 
-fn open(scheduler: &mut Scheduler, round: u32) -> Vec<Stamp> {
+fn open(scheduler: &mut Scheduler, round: u32) -> Vec<JobId> {
     let bytes_down = BTreeMap::new();
     jobs(&scheduler.step(Input::Opened { round, bytes_down }, 0.0))
 }
 
-fn received(stamp: Stamp) -> Input {
-    let receipt = Receipt {
+fn received(stamp: JobId) -> Input {
+    let receipt = UpdateInfo {
         loss: 1.0,
         examples: 100,
         steps: 10,
@@ -67,8 +67,8 @@ fn aggregated(round: u32) -> Input {
     Input::Aggregated { round, aggregation }
 }
 
-fn take(stamp: Stamp) -> Take {
-    Take { stamp, weight: 1.0 }
+fn take(stamp: JobId) -> SelectedUpdate {
+    SelectedUpdate { stamp, weight: 1.0 }
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn a_stop_before_the_first_round_still_runs_one() {
     let Some(Command::End(outcome)) = scheduler.step(Input::Finished, 0.0).pop() else {
         panic!("it goes on");
     };
-    assert_eq!(outcome.map(|o| o.ending), Ok(Ending::StoppedAfterRound));
+    assert_eq!(outcome.map(|o| o.ending), Ok(EndReason::StoppedAfterRound));
 }
 
 /// Plays a round in which everybody's update comes; gives what it ends with.
@@ -218,7 +218,7 @@ fn a_command_takes_effect_after_what_is_done_again_since_the_server_crashed() {
     scheduler.saved = Some(0);
     let first = open(&mut scheduler, 1);
     assert!(first.is_empty(), "it is open already");
-    let jobs: Vec<Stamp> = scheduler.state.flights.values().map(|f| f.stamp).collect();
+    let jobs: Vec<JobId> = scheduler.state.flights.values().map(|f| f.stamp).collect();
     for stamp in jobs {
         scheduler.step(received(stamp), 0.0);
     }
@@ -257,9 +257,9 @@ fn what_is_known_beforehand_and_what_comes_meanwhile_takes_effect_once_each_in_o
     };
     let mut scheduler = Scheduler::begin(
         scheduler(9).plan,
-        Beginning {
+        StartFrom {
             interventions: vec![drop(0, 3)],
-            ..Beginning::default()
+            ..StartFrom::default()
         },
     )
     .unwrap();

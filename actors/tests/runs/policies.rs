@@ -224,9 +224,9 @@ fn too_few_updates_skip_the_round_and_leave_the_state() {
 #[test]
 fn too_few_updates_are_asked_for_again_keeping_those_that_came() {
     let mut plan = plan(3, 1);
-    plan.too_few = TooFew {
+    plan.too_few = MinUpdates {
         minimum: 3,
-        then: Then::Retry { attempts: 50 },
+        then: OnTooFew::Retry { attempts: 50 },
     };
     plan.faults = vec![lost().with_probability(0.6)];
     let events = play(plan.clone());
@@ -238,7 +238,7 @@ fn too_few_updates_are_asked_for_again_keeping_those_that_came() {
         3
     );
     plan.faults = vec![lost()];
-    plan.too_few.then = Then::Retry { attempts: 2 };
+    plan.too_few.then = OnTooFew::Retry { attempts: 2 };
     let (result, events) = run(plan, Toy::default());
     assert_eq!(asked(&events).len(), 3);
     let error = result.unwrap_err();
@@ -255,9 +255,9 @@ fn too_few_updates_are_asked_for_again_keeping_those_that_came() {
 #[test]
 fn too_few_updates_can_stop_the_run() {
     let mut plan = plan(3, 5);
-    plan.too_few = TooFew {
+    plan.too_few = MinUpdates {
         minimum: 3,
-        then: Then::Stop,
+        then: OnTooFew::Stop,
     };
     plan.faults = vec![lost().on([1]).in_rounds(3, 3)];
     let (result, events) = run(plan, Toy::default());

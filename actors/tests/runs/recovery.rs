@@ -9,7 +9,7 @@ use regatta_actors::event::{Event, Observer};
 use regatta_actors::learner::{ClientId, LaneId};
 use regatta_actors::ledger::{self, RecordError};
 use regatta_actors::plan::*;
-use regatta_actors::run::{Ending, RunError, RunOutcome};
+use regatta_actors::run::{EndReason, RunError, RunOutcome};
 
 /// A fleet to which everything happens.
 fn eventful(rounds: u32) -> FederationPlan {
@@ -85,7 +85,7 @@ fn a_run_killed_anywhere_and_resumed_ends_with_the_same_ledger() {
     for at in (0..events).step_by(events / 20) {
         let left = kill(&plan, at);
         let outcome = left.resume(plan.clone()).unwrap();
-        assert_eq!(outcome.ending, Ending::Complete);
+        assert_eq!(outcome.ending, EndReason::Complete);
         assert!(left.ledger() == expected, "killed at event {at}");
     }
 }
@@ -422,7 +422,7 @@ fn a_run_with_interventions_replays_and_resumes() {
     ];
     let (result, events) = steer(&folder, &plan, orders);
     let outcome = result.unwrap();
-    assert_eq!(outcome.ending, Ending::StoppedAfterRound);
+    assert_eq!(outcome.ending, EndReason::StoppedAfterRound);
     let told = |e: &Event| matches!(e, Event::Intervention(_));
     assert_eq!(events.all().iter().filter(|e| told(e)).count(), 4);
     let ledger = folder.ledger();
@@ -453,7 +453,7 @@ fn a_run_stopped_after_a_round_and_resumed_is_as_one_never_stopped() {
     let folder = Record::new();
     let (result, _) = steer(&folder, &plan, vec![(3, ControlCommand::FinishRound)]);
     let stopped = result.unwrap();
-    assert_eq!(stopped.ending, Ending::StoppedAfterRound);
+    assert_eq!(stopped.ending, EndReason::StoppedAfterRound);
     assert!(stopped.last.unwrap().eval.is_some());
     folder.resume(plan).unwrap();
     assert!(folder.ledger() == expected);

@@ -8,13 +8,13 @@ use regatta_actors::event::{ClientState, Event};
 use regatta_actors::learner::{ClientId, LaneId};
 use regatta_actors::plan::{Fault, FaultKind, Late, Profile, RoundPolicy};
 use regatta_actors::record::Outcome;
-use regatta_actors::run::{Ending, RunError};
+use regatta_actors::run::{EndReason, RunError};
 
 #[test]
 fn every_round_folds_every_client_in_client_order() {
     let (result, events) = run(plan(4, 3, 2), Toy::default());
     let outcome = result.unwrap();
-    assert_eq!((outcome.ending, outcome.rounds), (Ending::Complete, 3));
+    assert_eq!((outcome.ending, outcome.rounds), (EndReason::Complete, 3));
     let rounds = events.rounds();
     assert_eq!(
         rounds.iter().map(|r| r.round).collect::<Vec<_>>(),

@@ -101,13 +101,13 @@ fn sampling() -> impl Strategy<Value = Sampling> {
     (size, by).prop_map(|(size, by)| Sampling { size, by })
 }
 
-fn too_few() -> impl Strategy<Value = TooFew> {
+fn too_few() -> impl Strategy<Value = MinUpdates> {
     let then = prop_oneof![
-        (0..4u32).prop_map(|attempts| Then::Retry { attempts }),
-        Just(Then::Skip),
-        Just(Then::Stop),
+        (0..4u32).prop_map(|attempts| OnTooFew::Retry { attempts }),
+        Just(OnTooFew::Skip),
+        Just(OnTooFew::Stop),
     ];
-    (0..4u32, then).prop_map(|(minimum, then)| TooFew { minimum, then })
+    (0..4u32, then).prop_map(|(minimum, then)| MinUpdates { minimum, then })
 }
 
 fn scenario() -> impl Strategy<Value = FederationPlan> {
@@ -154,7 +154,7 @@ fn within_reach(mut plan: FederationPlan) -> FederationPlan {
 }
 
 /// What may end a run of a sensible plan.
-fn is_sensible(error: &RunError) -> bool {
+fn applies_now(error: &RunError) -> bool {
     matches!(
         error,
         RunError::NobodyLeft { .. }
@@ -256,7 +256,7 @@ proptest! {
         let (result, events) = run(plan.clone(), Toy::default());
         match &result {
             Ok(outcome) => assert_eq!(outcome.rounds, plan.rounds),
-            Err(error) => assert!(is_sensible(error), "{error}"),
+            Err(error) => assert!(applies_now(error), "{error}"),
         }
         check_events(&plan, &events);
         check_rounds(&plan, &events);
@@ -276,11 +276,11 @@ proptest! {
         let again = Record::new();
         let toy = Toy { jitter: 100, ..Toy::default() };
         let other = again.record(FederationPlan { lanes, ..plan.clone() }, toy);
-        assert_eq!(timeless(other), timeless(result.clone()));
+        assert_eq!(without_wall_time(other), without_wall_time(result.clone()));
         assert!(again.ledger() == expected, "with {lanes} lanes");
 
         let killed = common::kill(&plan, (at * entries as f64) as usize);
-        assert_eq!(timeless(killed.resume(plan.clone())), timeless(result));
+        assert_eq!(without_wall_time(killed.resume(plan.clone())), without_wall_time(result));
         assert!(killed.ledger() == expected, "killed at {at}");
 
         assert_eq!(killed.replay(plan), Ok(entries as u64));
@@ -289,7 +289,7 @@ proptest! {
     }
 }
 
-fn timeless(
+fn without_wall_time(
     result: Result<regatta_actors::run::RunOutcome, RunError>,
 ) -> Result<regatta_actors::run::RunOutcome, RunError> {
     result.map(|mut outcome| {

@@ -9,7 +9,7 @@ use regatta_actors::control;
 use regatta_actors::control::{ControlCommand, ControlHandle};
 use regatta_actors::event::{ClientState, Event, Observer};
 use regatta_actors::learner::ClientId;
-use regatta_actors::run::{Ending, RunOutcome};
+use regatta_actors::run::{EndReason, RunOutcome};
 
 /// Sends a command when a round starts.
 struct StopIn {
@@ -47,7 +47,7 @@ fn the_first_stop_finishes_a_round_and_leaves_everything_written() {
     };
     let finished = toy.finished.clone();
     let (outcome, events) = run_and_stop(toy, 3, ControlCommand::FinishRound);
-    assert_eq!(outcome.ending, Ending::StoppedAfterRound);
+    assert_eq!(outcome.ending, EndReason::StoppedAfterRound);
     assert!(outcome.rounds >= 3);
     assert_eq!(events.rounds().len(), outcome.rounds as usize);
     assert_eq!(outcome.last.map(|last| last.eval.is_some()), Some(true));
@@ -64,7 +64,7 @@ fn stopping_at_once_cancels_jobs_that_would_never_end() {
     let finished = toy.finished.clone();
     let alive = toy.alive.clone();
     let (outcome, events) = run_and_stop(toy, 1, ControlCommand::StopNow);
-    assert_eq!(outcome.ending, Ending::StoppedAtOnce);
+    assert_eq!(outcome.ending, EndReason::StoppedAtOnce);
     assert_eq!((outcome.rounds, outcome.last), (0, None));
     assert!(matches!(
         events.all().last(),

@@ -6,7 +6,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::{SorfVera, mean_lambda, turned};
-use crate::adapter::{Factors, LayerGroup, Population};
+use crate::adapter::{Factors, LayerGroup, WeightedUpdates};
 use crate::model::ModelError;
 
 /// The constants of a group of layers, in float64.
@@ -45,7 +45,7 @@ impl Core {
     pub fn factors(
         &self,
         group: &LayerGroup,
-        updates: &Population<'_>,
+        updates: &WeightedUpdates<'_>,
     ) -> Result<Factors, ModelError> {
         let lambda = mean_lambda(group, updates, self.l.size()[0])?;
         Ok(Factors {

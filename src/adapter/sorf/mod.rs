@@ -27,7 +27,8 @@ use tch::{Device, Kind, Tensor};
 
 use super::projection::Projection;
 use super::{
-    Adapter, AdapterTensor, Delta, Factors, LayerGroup, Population, Prepared, Role, tensor_name,
+    Adapter, AdapterTensor, Delta, Factors, LayerGroup, Prepared, Role, WeightedUpdates,
+    tensor_name,
 };
 use crate::model::dropout::dropout;
 use crate::model::{LinearLayer, Masks, ModelError, Weights};
@@ -145,7 +146,11 @@ impl Adapter for SorfVera {
         self.r
     }
 
-    fn factors(&self, group: &LayerGroup, updates: &Population<'_>) -> Result<Factors, ModelError> {
+    fn factors(
+        &self,
+        group: &LayerGroup,
+        updates: &WeightedUpdates<'_>,
+    ) -> Result<Factors, ModelError> {
         let (d_out, d_in) = (group.d_out, group.d_in);
         let (a, b) = self
             .projection
@@ -158,7 +163,11 @@ impl Adapter for SorfVera {
 }
 
 /// `Γ(b) B` per layer with the state's b, (L, d_out, r).
-fn turned(b: &Tensor, group: &LayerGroup, updates: &Population<'_>) -> Result<Tensor, ModelError> {
+fn turned(
+    b: &Tensor,
+    group: &LayerGroup,
+    updates: &WeightedUpdates<'_>,
+) -> Result<Tensor, ModelError> {
     let stacked = |suffix| updates.stack_state(group, suffix);
     transform::apply_gamma(b, &stacked(B_RE)?, &stacked(B_IM)?)
 }
@@ -170,7 +179,7 @@ fn turned(b: &Tensor, group: &LayerGroup, updates: &Population<'_>) -> Result<Te
 /// When a tensor is missing or misshapen, or the device fails.
 pub fn mean_lambda(
     group: &LayerGroup,
-    updates: &Population<'_>,
+    updates: &WeightedUpdates<'_>,
     r: i64,
 ) -> Result<Tensor, ModelError> {
     let layers: Vec<_> = group.layers.iter().collect();
@@ -184,7 +193,7 @@ pub fn mean_lambda(
 /// [`mean_lambda`] of one layer, row-major (r, r).
 fn mean_lambda_of(
     layer: &LinearLayer,
-    updates: &Population<'_>,
+    updates: &WeightedUpdates<'_>,
     r: i64,
 ) -> Result<Vec<f64>, ModelError> {
     let (scale, angles) = (tensor_name(layer, SCALE), tensor_name(layer, ANGLES));

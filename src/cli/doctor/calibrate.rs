@@ -10,7 +10,7 @@ use crate::calibrate::workload::Workload;
 use crate::calibrate::{Measured, best, compare, divisions};
 use crate::cli::terminal::{count, say};
 use crate::clock;
-use crate::config::{Machine, Problems, RANDOM};
+use crate::config::{Host, Problems, RANDOM};
 use crate::model::{Checkpoint, ModelError};
 use crate::table::{self, Cell, Format, Table};
 
@@ -35,7 +35,7 @@ pub fn calibrate(model: Option<&str>) -> anyhow::Result<()> {
     })?;
     let path = memory::path()
         .context("there is no home to remember a calibration in; set XDG_STATE_HOME")?;
-    let machine = Machine::detect();
+    let machine = Host::detect();
     let divisions = divisions(machine.cores);
     say(format_args!(
         "training {name} with {} in turn, {TURNS} times each",

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Findings;
-use crate::config::{DATA_FOLDER, Machine};
+use crate::config::{DATA_FOLDER, Host};
 use crate::glue::{Task, source};
 use crate::model::{ModelConfig, ModelError};
 
@@ -16,7 +16,7 @@ const MODELS: &str = "models";
 const MINILM: &str = "models/minilm";
 
 /// Looks for tasks in the usual folders and the one of `REGATTA_DATA`.
-pub fn look_at_data(machine: &Machine, findings: &mut Findings) {
+pub fn look_at_data(machine: &Host, findings: &mut Findings) {
     let variable = machine.data_variable.as_deref().map(Path::new);
     let usual = [REVIEWS, DATA_FOLDER].map(Path::new);
     for folder in usual.into_iter().chain(variable) {

@@ -10,7 +10,7 @@ pub use libtorch::version as libtorch_version;
 
 use crate::cli::args::DoctorArgs;
 use crate::cli::terminal::{count, say};
-use crate::config::Machine;
+use crate::config::Host;
 
 /// The version that this program is made for.
 const LIBTORCH: &str = "2.11";
@@ -45,7 +45,7 @@ pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
 }
 
 fn print_findings() {
-    let machine = Machine::detect();
+    let machine = Host::detect();
     let mut findings = Findings::default();
     findings.found("regatta", env!("CARGO_PKG_VERSION"));
     look_at_libtorch(&mut findings);
@@ -92,7 +92,7 @@ fn libtorch_folder() -> Option<String> {
     Some(path[..path.rfind('/')?].to_owned())
 }
 
-fn look_at_processor(machine: &Machine, findings: &mut Findings) {
+fn look_at_processor(machine: &Host, findings: &mut Findings) {
     let capability = libtorch::cpu_capability().unwrap_or_else(|| "unknown".to_owned());
     findings.found(
         "cpu",
@@ -116,7 +116,7 @@ fn look_at_processor(machine: &Machine, findings: &mut Findings) {
 }
 
 /// How runs divide the cores.
-fn lanes(machine: &Machine) -> String {
+fn lanes(machine: &Host) -> String {
     let threads = machine.threads_per_lane.unwrap_or(1);
     let divided = format!(
         "{} of {}",
@@ -145,7 +145,7 @@ fn processor_features() -> String {
         .join(", ")
 }
 
-fn look_at_gpus(machine: &Machine, findings: &mut Findings) {
+fn look_at_gpus(machine: &Host, findings: &mut Findings) {
     let drivers = nvidia_devices();
     for device in 0..machine.cuda_devices {
         let name = drivers

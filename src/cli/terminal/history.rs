@@ -16,15 +16,15 @@ const MOST_COLUMNS: usize = 8;
 
 /// Rounds so far. Of a long run it keeps every second, every fourth, … and always the last.
 #[derive(Debug, Default)]
-pub struct History {
-    rows: Vec<Row>,
-    last: Option<Row>,
+pub struct RoundHistory {
+    rows: Vec<HistoryRow>,
+    last: Option<HistoryRow>,
     stride: u32,
     seen: u32,
 }
 
 #[derive(Debug, Clone)]
-struct Row {
+struct HistoryRow {
     round: u32,
     clients: Vec<(String, Option<f64>)>,
     train_loss: Option<f64>,
@@ -33,7 +33,7 @@ struct Row {
     seconds: f64,
 }
 
-impl History {
+impl RoundHistory {
     /// Takes a round in.
     pub fn add(&mut self, record: &RoundRecord) {
         if let Some(last) = self.last.take()
@@ -50,7 +50,7 @@ impl History {
             }
         }
         self.seen += 1;
-        self.last = Some(Row::new(record));
+        self.last = Some(HistoryRow::new(record));
     }
 
     /// The rounds as a table; `None` before the first.
@@ -83,7 +83,7 @@ impl History {
     }
 }
 
-impl Row {
+impl HistoryRow {
     fn new(record: &RoundRecord) -> Self {
         let clients = record.clients.iter();
         Self {
@@ -239,14 +239,14 @@ mod tests {
             "round 3/3  19/20 clients  train loss NaN  accuracy NaN  eval loss mm NaN  \
              exactness error NaN  1.5 s"
         );
-        let spread = Row::new(&record).spread();
+        let spread = HistoryRow::new(&record).spread();
         assert_eq!(spread, "0.0000 / 1.1000 / NaN");
     }
 
     #[test]
     fn few_clients_have_a_column_each_and_many_a_spread() {
         let table = |clients| {
-            let mut history = History::default();
+            let mut history = RoundHistory::default();
             history.add(&record(1, clients));
             history.table().unwrap().to_string()
         };
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_long_run_keeps_a_readable_table_with_its_last_round() {
-        let mut history = History::default();
+        let mut history = RoundHistory::default();
         (1..=1000).for_each(|round| history.add(&record(round, 2)));
         let rounds: Vec<u32> = history.rows.iter().map(|row| row.round).collect();
         assert!(

@@ -3,7 +3,7 @@
 use regatta_actors::event::{Event, Observer};
 
 use super::bars::Bars;
-use super::history::{self, History};
+use super::history::{self, RoundHistory};
 use super::output::say;
 use crate::table::count;
 
@@ -11,7 +11,7 @@ use crate::table::count;
 #[derive(Debug, Default)]
 pub struct TerminalObserver {
     bars: Option<Bars>,
-    history: History,
+    history: RoundHistory,
     rounds: u32,
 }
 

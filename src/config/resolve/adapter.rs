@@ -115,18 +115,18 @@ impl Resolver<'_> {
     fn report_meaningless(&mut self, kind: AdapterKind, method: Method) {
         for (key, kinds) in KIND_FLAGS {
             if !kinds.contains(&kind) {
-                self.meaningless(key, kind.title());
+                self.reject_unused(key, kind.title());
             }
         }
         if method != Method::Flora && kind == AdapterKind::Lora {
-            self.meaningless(
+            self.reject_unused(
                 "ranks",
                 format_args!("{method}; only flora takes several ranks"),
             );
         }
         if !matches!(method, Method::OursVera | Method::SorfVeraExact) {
             let with = format_args!("{method}, which folds no VeRA residual");
-            self.meaningless("vera_scale", with);
+            self.reject_unused("vera_scale", with);
         }
     }
 
@@ -170,7 +170,7 @@ impl Resolver<'_> {
                     ""
                 };
                 let with = format_args!("{}, whose scaling is 1{hint}", kind.title());
-                self.meaningless("lora_alpha", with);
+                self.reject_unused("lora_alpha", with);
             }
             return default;
         }
@@ -247,7 +247,7 @@ impl Resolver<'_> {
         self.problems
             .require(!none, "layers_to_transform", "nothing to adapt", right);
         if layers.is_none() {
-            self.meaningless(
+            self.reject_unused(
                 "layers_pattern",
                 "all layers; it goes with --layers_to_transform",
             );

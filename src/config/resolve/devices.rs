@@ -51,7 +51,7 @@ impl Resolver<'_> {
         let there = self.machine.cuda_devices;
         if self.settings.cpu == Some(true) {
             for key in ["server_gpu", "client_gpus"] {
-                self.meaningless(key, "--cpu");
+                self.reject_unused(key, "--cpu");
             }
             return Vec::new();
         }

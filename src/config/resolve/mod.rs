@@ -23,16 +23,16 @@ use super::plan::{
     TrainingPlan,
 };
 use super::problems::{Origin, Problems};
-use super::script::Script;
+use super::script::ScenarioTables;
 use super::settings::{AdapterKind, Method, Precision, Settings};
-use super::{DATA_FOLDER, HUB, METRICS, Machine, NO_TEXT, WEB, bounds};
+use super::{DATA_FOLDER, HUB, Host, METRICS, NO_TEXT, WEB, bounds};
 
 /// Decides everything, or says all that is wrong.
 pub(super) fn resolve(
     settings: Settings,
-    script: Script,
+    script: ScenarioTables,
     scenario_name: Option<&str>,
-    machine: &Machine,
+    machine: &Host,
     problems: Problems,
 ) -> Result<Plan, Problems> {
     let mut resolver = Resolver {
@@ -44,7 +44,7 @@ pub(super) fn resolve(
     let model = resolver.model();
     let (adapter, aggregation) = resolver.adapter(data.num_clients);
     if adapter.kind == AdapterKind::SorfVera {
-        resolver.meaningless("init_adapter", "SORF-VeRA, which PEFT does not know");
+        resolver.reject_unused("init_adapter", "SORF-VeRA, which PEFT does not know");
     }
     let devices = resolver.devices(data.num_clients);
     let training = resolver.training(devices.server);
@@ -86,7 +86,7 @@ pub(super) fn resolve(
 struct Resolver<'a> {
     settings: Settings,
     problems: Problems,
-    machine: &'a Machine,
+    machine: &'a Host,
 }
 
 impl Resolver<'_> {
@@ -184,7 +184,7 @@ impl Resolver<'_> {
             ModelSource::Folder(PathBuf::from(name))
         };
         if !matches!(source, ModelSource::Random { .. }) {
-            self.meaningless("tokenizer", "a model that brings its own");
+            self.reject_unused("tokenizer", "a model that brings its own");
         }
         let dropout = self.settings.model_dropout;
         if let Some(dropout) = dropout {
@@ -352,7 +352,7 @@ impl Resolver<'_> {
     }
 
     /// Reports a setting that was given though it means nothing here.
-    fn meaningless(&mut self, key: &str, with: impl Display) {
+    fn reject_unused(&mut self, key: &str, with: impl Display) {
         if self.problems.origins().given(key) {
             let wrong = format_args!("has no meaning with {with}");
             self.problems.report(key, wrong, "leave it away");

@@ -2,24 +2,24 @@ use super::*;
 use crate::config::{DeviceSpec, load};
 
 /// A machine without a GPU, with two cores.
-fn cpu() -> Machine {
-    Machine {
+fn cpu() -> Host {
+    Host {
         cuda_devices: 0,
         cores: 2,
         data_variable: None,
         has_data_folder: true,
-        ..Machine::default()
+        ..Host::default()
     }
 }
 
-fn gpus(count: u32) -> Machine {
-    Machine {
+fn gpus(count: u32) -> Host {
+    Host {
         cuda_devices: count,
         ..cpu()
     }
 }
 
-fn plan_on(machine: &Machine, scenario: &str) -> Result<Plan, Problems> {
+fn plan_on(machine: &Host, scenario: &str) -> Result<Plan, Problems> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("demo.toml");
     std::fs::write(&path, scenario).unwrap();
@@ -226,9 +226,9 @@ fn gpus_of_a_machine_without_cuda_become_cpu_lanes_with_a_notice() {
 #[test]
 fn no_client_is_left_over_to_train_alone_on_a_cpu() {
     let lanes = |cores, num_clients| {
-        let machine = Machine {
+        let machine = Host {
             cores,
-            ..Machine::default()
+            ..Host::default()
         };
         let scenario = format!("num_clients = {num_clients}");
         let plan = plan_on(&machine, &scenario).unwrap();
@@ -351,11 +351,11 @@ fn the_help_states_the_real_defaults() {
 
 #[test]
 fn threads_per_lane_are_as_calibrated_unless_lanes_or_threads_are_given() {
-    let machine = |cuda_devices| Machine {
+    let machine = |cuda_devices| Host {
         cuda_devices,
         cores: 8,
         threads_per_lane: Some(4),
-        ..Machine::default()
+        ..Host::default()
     };
     let divided = |flags: Settings, cuda_devices| {
         let plan = load(None, &flags, &machine(cuda_devices)).unwrap();
@@ -378,10 +378,10 @@ fn threads_per_lane_are_as_calibrated_unless_lanes_or_threads_are_given() {
 
 #[test]
 fn a_resolved_scenario_has_the_threads_of_its_machine_for_every_other() {
-    let calibrated = Machine {
+    let calibrated = Host {
         cores: 4,
         threads_per_lane: Some(4),
-        ..Machine::default()
+        ..Host::default()
     };
     let plan = load(None, &Settings::default(), &calibrated).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -393,7 +393,7 @@ fn a_resolved_scenario_has_the_threads_of_its_machine_for_every_other() {
 
 #[test]
 fn batches_of_evaluation_suit_the_servers_device_and_go_with_the_scenario() {
-    let on = |machine: &Machine| load(None, &Settings::default(), machine).unwrap();
+    let on = |machine: &Host| load(None, &Settings::default(), machine).unwrap();
     assert_eq!(on(&cpu()).training.eval_batch_size, 16);
     let plan = on(&gpus(1));
     assert_eq!(plan.training.eval_batch_size, 128);

@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use regatta_actors::control::SLOWDOWNS;
-use regatta_actors::plan::{Corruption, Slowdown, Then};
+use regatta_actors::plan::{Corruption, OnTooFew, Slowdown};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -14,15 +14,15 @@ use super::quantity::as_text;
 
 /// How much slower a straggler trains.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct SlowdownForm(pub Slowdown);
+pub struct SlowdownSpec(pub Slowdown);
 
 /// How an update is corrupted.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct CorruptionForm(pub Corruption);
+pub struct CorruptionSpec(pub Corruption);
 
 /// What to do with too few updates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ThenForm(pub Then);
+pub struct OnTooFewSpec(pub OnTooFew);
 
 /// `name(1, 2)` as the name and its numbers; a name alone has none.
 fn call(text: &str) -> Option<(&str, Vec<f64>)> {
@@ -35,7 +35,7 @@ fn call(text: &str) -> Option<(&str, Vec<f64>)> {
     Some((name.trim_end(), numbers.collect::<Option<_>>()?))
 }
 
-impl FromStr for SlowdownForm {
+impl FromStr for SlowdownSpec {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -75,7 +75,7 @@ impl FromStr for SlowdownForm {
     }
 }
 
-impl FromStr for CorruptionForm {
+impl FromStr for CorruptionSpec {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -94,16 +94,16 @@ impl FromStr for CorruptionForm {
     }
 }
 
-impl FromStr for ThenForm {
+impl FromStr for OnTooFewSpec {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         match call(text).as_ref().map(|(name, n)| (*name, n.as_slice())) {
-            Some(("skip", [])) => Ok(Then::Skip),
-            Some(("stop", [])) => Ok(Then::Stop),
+            Some(("skip", [])) => Ok(OnTooFew::Skip),
+            Some(("stop", [])) => Ok(OnTooFew::Stop),
             Some(("retry", &[attempts])) if attempts >= 1.0 && attempts.fract() == 0.0 => {
                 let attempts = attempts as u32;
-                Ok(Then::Retry { attempts })
+                Ok(OnTooFew::Retry { attempts })
             }
             _ => Err(format!(
                 "{text:?} is no choice; give skip, stop or retry(ATTEMPTS)"
@@ -113,7 +113,7 @@ impl FromStr for ThenForm {
     }
 }
 
-impl fmt::Display for SlowdownForm {
+impl fmt::Display for SlowdownSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Slowdown::Factor { factor } => write!(f, "{factor}"),
@@ -124,7 +124,7 @@ impl fmt::Display for SlowdownForm {
     }
 }
 
-impl fmt::Display for CorruptionForm {
+impl fmt::Display for CorruptionSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Corruption::Nan => f.write_str("nan"),
@@ -137,30 +137,30 @@ impl fmt::Display for CorruptionForm {
     }
 }
 
-impl fmt::Display for ThenForm {
+impl fmt::Display for OnTooFewSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Then::Skip => f.write_str("skip"),
-            Then::Stop => f.write_str("stop"),
-            Then::Retry { attempts } => write!(f, "retry({attempts})"),
+            OnTooFew::Skip => f.write_str("skip"),
+            OnTooFew::Stop => f.write_str("stop"),
+            OnTooFew::Retry { attempts } => write!(f, "retry({attempts})"),
         }
     }
 }
 
 as_text!(
-    CorruptionForm,
+    CorruptionSpec,
     "Corruption",
     "nan, wrong_shape, sign_flip (as far the other way from where the round began), or noise(SCALE) with normal noise of SCALE times a tensor's root mean square",
     "^(nan|wrong_shape|sign_flip|noise\\([0-9.eE+-]+\\))$"
 );
 as_text!(
-    ThenForm,
+    OnTooFewSpec,
     "Then",
     "skip, stop, or retry(ATTEMPTS)",
     "^(skip|stop|retry\\([0-9]+\\))$"
 );
 
-impl Serialize for SlowdownForm {
+impl Serialize for SlowdownSpec {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             Slowdown::Factor { factor } => factor.serialize(serializer),
@@ -169,13 +169,13 @@ impl Serialize for SlowdownForm {
     }
 }
 
-impl<'de> Deserialize<'de> for SlowdownForm {
+impl<'de> Deserialize<'de> for SlowdownSpec {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         super::quantity::from_text(deserializer)
     }
 }
 
-impl JsonSchema for SlowdownForm {
+impl JsonSchema for SlowdownSpec {
     fn schema_name() -> Cow<'static, str> {
         "Slowdown".into()
     }
@@ -198,13 +198,13 @@ mod tests {
     #[test]
     fn each_form_is_read_and_written_alike() {
         for text in ["4.5", "uniform(2, 8)", "log_normal(2, 0.5)", "pareto(1.5)"] {
-            assert_eq!(text.parse::<SlowdownForm>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<SlowdownSpec>().unwrap().to_string(), text);
         }
         for text in ["nan", "wrong_shape", "sign_flip", "noise(0.25)"] {
-            assert_eq!(text.parse::<CorruptionForm>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<CorruptionSpec>().unwrap().to_string(), text);
         }
         for text in ["skip", "stop", "retry(3)"] {
-            assert_eq!(text.parse::<ThenForm>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<OnTooFewSpec>().unwrap().to_string(), text);
         }
     }
 
@@ -226,13 +226,13 @@ mod tests {
             "nan",
             "",
         ] {
-            assert!(text.parse::<SlowdownForm>().is_err(), "{text}");
+            assert!(text.parse::<SlowdownSpec>().is_err(), "{text}");
         }
         for text in ["noise", "noise(0)", "nan(1)", "noise(1", ""] {
-            assert!(text.parse::<CorruptionForm>().is_err(), "{text}");
+            assert!(text.parse::<CorruptionSpec>().is_err(), "{text}");
         }
         for text in ["retry", "retry(0)", "retry(1.5)", "again"] {
-            assert!(text.parse::<ThenForm>().is_err(), "{text}");
+            assert!(text.parse::<OnTooFewSpec>().is_err(), "{text}");
         }
     }
 }

@@ -16,14 +16,14 @@ use regatta_actors::plan::FaultName;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-pub use forms::{CorruptionForm, SlowdownForm, ThenForm};
-pub use numbers::Numbers;
+pub use forms::{CorruptionSpec, OnTooFewSpec, SlowdownSpec};
+pub use numbers::IndexRanges;
 pub use quantity::{Bandwidth, Bytes, Seconds};
 
 /// Everything that is scripted.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Script {
+pub struct ScenarioTables {
     /// When a round is over, and what becomes of late updates
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyTable>,
@@ -50,7 +50,7 @@ pub struct Script {
 #[serde(deny_unknown_fields)]
 pub struct ClientsTable {
     /// The group's clients, numbered from 0
-    pub clients: Option<Numbers>,
+    pub clients: Option<IndexRanges>,
     /// The group's share of the fleet, drawn from the seed among clients that no group names
     #[schemars(range(min = 0.0, max = 1.0))]
     pub share: Option<f64>,
@@ -112,15 +112,15 @@ pub struct FaultTable {
     #[schemars(schema_with = "fault_names")]
     pub kind: Option<FaultName>,
     /// Whom it can strike, numbered from 0 [default: everybody]
-    pub clients: Option<Numbers>,
+    pub clients: Option<IndexRanges>,
     /// In which rounds, numbered from 1 [default: all]
-    pub rounds: Option<Numbers>,
+    pub rounds: Option<IndexRanges>,
     /// How likely it strikes each of these clients in each of these rounds, drawn from the seed
     /// [default: 1]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub probability: Option<f64>,
     /// straggle: how many times as long the client trains
-    pub slowdown: Option<SlowdownForm>,
+    pub slowdown: Option<SlowdownSpec>,
     /// drop, crash, lane_failure: after this fraction of the client's work [default: 0 for drop,
     /// else 0.5]
     #[schemars(range(min = 0.0, max = 1.0))]
@@ -133,7 +133,7 @@ pub struct FaultTable {
     /// long it is down [default: 0 s for the last two]
     pub delay: Option<Seconds>,
     /// corrupt_update: how the update is corrupted
-    pub corruption: Option<CorruptionForm>,
+    pub corruption: Option<CorruptionSpec>,
 }
 
 fn fault_names(_: &mut SchemaGenerator) -> Schema {
@@ -225,7 +225,7 @@ pub struct TooFewTable {
     /// Updates that a round needs [default: 1]
     pub minimum: Option<u32>,
     /// skip the round, stop the run, or retry(ATTEMPTS) and then stop [default: skip]
-    pub then: Option<ThenForm>,
+    pub then: Option<OnTooFewSpec>,
 }
 
 /// How clients that fail come back.
@@ -243,7 +243,7 @@ pub struct RestartTable {
     pub max_backoff: Option<Seconds>,
 }
 
-impl Script {
+impl ScenarioTables {
     /// Takes over what `other` has.
     pub(super) fn extend(&mut self, other: Self) {
         self.policy = other.policy.or(self.policy.take());

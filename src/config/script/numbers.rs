@@ -10,9 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Numbers, as ranges whose ends are both included.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Numbers(Vec<(u32, u32)>);
+pub struct IndexRanges(Vec<(u32, u32)>);
 
-impl Numbers {
+impl IndexRanges {
     /// The ranges, as given.
     #[must_use]
     pub fn ranges(&self) -> &[(u32, u32)] {
@@ -73,7 +73,7 @@ impl Visitor<'_> for OneVisitor {
     }
 }
 
-impl<'de> Deserialize<'de> for Numbers {
+impl<'de> Deserialize<'de> for IndexRanges {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(ManyVisitor)
     }
@@ -82,23 +82,25 @@ impl<'de> Deserialize<'de> for Numbers {
 struct ManyVisitor;
 
 impl<'de> Visitor<'de> for ManyVisitor {
-    type Value = Numbers;
+    type Value = IndexRanges;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a number from 0, a range such as \"5..9\", or a list of these")
     }
 
-    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Numbers, E> {
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<IndexRanges, E> {
         OneVisitor
             .visit_i64(number)
-            .map(|range| Numbers(vec![range]))
+            .map(|range| IndexRanges(vec![range]))
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Numbers, E> {
-        OneVisitor.visit_str(text).map(|range| Numbers(vec![range]))
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<IndexRanges, E> {
+        OneVisitor
+            .visit_str(text)
+            .map(|range| IndexRanges(vec![range]))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Numbers, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<IndexRanges, A::Error> {
         let mut ranges = Vec::new();
         while let Some(Range(range)) = list.next_element()? {
             ranges.push(range);
@@ -106,11 +108,11 @@ impl<'de> Visitor<'de> for ManyVisitor {
         if ranges.is_empty() {
             return Err(de::Error::invalid_length(0, &self));
         }
-        Ok(Numbers(ranges))
+        Ok(IndexRanges(ranges))
     }
 }
 
-impl Serialize for Numbers {
+impl Serialize for IndexRanges {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(Some(self.0.len()))?;
         for &(from, to) in &self.0 {
@@ -124,7 +126,7 @@ impl Serialize for Numbers {
     }
 }
 
-impl JsonSchema for Numbers {
+impl JsonSchema for IndexRanges {
     fn schema_name() -> Cow<'static, str> {
         "Numbers".into()
     }
@@ -148,13 +150,13 @@ mod tests {
     use super::*;
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
-    struct Line {
-        n: Numbers,
+    struct KeyLine {
+        n: IndexRanges,
     }
 
     fn read(text: &str) -> Result<Vec<u32>, String> {
-        let line: Line = toml::from_str(text).map_err(|e| e.message().to_owned())?;
-        let again: Line = toml::from_str(&toml::to_string(&line).unwrap()).unwrap();
+        let line: KeyLine = toml::from_str(text).map_err(|e| e.message().to_owned())?;
+        let again: KeyLine = toml::from_str(&toml::to_string(&line).unwrap()).unwrap();
         assert_eq!(again, line);
         Ok(line.n.below(20))
     }

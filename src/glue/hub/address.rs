@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use ureq::http::HeaderMap;
 use url::{Host, Url};
 
-use super::client::Failure;
+use super::client::FetchError;
 use super::names::shown;
 
 /// The URL that an answer sends to. From HTTPS there is no way back to plain HTTP.
-pub(super) fn redirect(from: &Url, headers: &HeaderMap) -> Result<Url, Failure> {
-    let refuse = |why: String| Failure::Final(format!("it is redirected {why}"));
+pub(super) fn redirect(from: &Url, headers: &HeaderMap) -> Result<Url, FetchError> {
+    let refuse = |why: String| FetchError::Final(format!("it is redirected {why}"));
     let location = headers.get("location").map(|it| it.as_bytes());
     let location = location.ok_or_else(|| refuse("to nowhere".to_owned()))?;
     let location = String::from_utf8_lossy(location);

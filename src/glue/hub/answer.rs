@@ -3,12 +3,12 @@
 use ureq::Body;
 use ureq::http::{HeaderMap, Response};
 
-use super::client::Failure;
+use super::client::FetchError;
 use super::names::{Commit, ETag, shown};
 
 /// What the hub says of a file, in the headers of its own answers.
 #[derive(Debug, Default)]
-pub(super) struct Facts {
+pub(super) struct FileHeaders {
     linked_etag: Option<String>,
     own_etag: Option<String>,
     commit: Option<String>,
@@ -16,7 +16,7 @@ pub(super) struct Facts {
     pub length: Option<u64>,
 }
 
-impl Facts {
+impl FileHeaders {
     /// Takes what the headers of a further answer say.
     pub fn note(&mut self, headers: &HeaderMap) {
         let get = |name: &str| Some(headers.get(name)?.to_str().ok()?.to_owned());
@@ -33,18 +33,18 @@ impl Facts {
     }
 
     /// The tag that names the file's content.
-    pub fn etag(&self) -> Result<ETag, Failure> {
+    pub fn etag(&self) -> Result<ETag, FetchError> {
         // A large file's own tag is that of the answer which says where it lies.
         let tag = self.linked_etag.as_ref().or(self.own_etag.as_ref());
-        let tag = tag.ok_or_else(|| Failure::Final("it comes without an ETag".to_owned()))?;
+        let tag = tag.ok_or_else(|| FetchError::Final("it comes without an ETag".to_owned()))?;
         ETag::parse(tag)
-            .ok_or_else(|| Failure::Final(format!("its ETag, {}, names no file", shown(tag))))
+            .ok_or_else(|| FetchError::Final(format!("its ETag, {}, names no file", shown(tag))))
     }
 
     /// Refuses a file of another commit than the one asked for.
-    pub fn check_commit(&self, wanted: &Commit) -> Result<(), Failure> {
+    pub fn check_commit(&self, wanted: &Commit) -> Result<(), FetchError> {
         match &self.commit {
-            Some(found) if found != wanted.as_str() => Err(Failure::Final(format!(
+            Some(found) if found != wanted.as_str() => Err(FetchError::Final(format!(
                 "it comes from the commit {}, not from {}",
                 shown(found),
                 wanted.as_str()
@@ -58,27 +58,29 @@ impl Facts {
 pub(super) fn extent(
     response: &Response<Body>,
     linked: Option<u64>,
-) -> Result<(u64, u64), Failure> {
+) -> Result<(u64, u64), FetchError> {
     let headers = response.headers();
     let text = |name: &str| headers.get(name).and_then(|it| it.to_str().ok());
     if let Some(encoding) = text("content-encoding").filter(|it| *it != "identity") {
         let encoding = shown(encoding);
-        return Err(Failure::Final(format!("it comes compressed ({encoding})")));
+        return Err(FetchError::Final(format!(
+            "it comes compressed ({encoding})"
+        )));
     }
     let (start, length) = if response.status().as_u16() == 206 {
         text("content-range")
             .and_then(content_range)
-            .ok_or_else(|| Failure::Final("it comes in parts without their range".to_owned()))?
+            .ok_or_else(|| FetchError::Final("it comes in parts without their range".to_owned()))?
     } else {
         let length = text("content-length").and_then(|it| it.parse().ok());
         (0, length.or(linked))
     };
     match (length, linked) {
-        (Some(length), Some(linked)) if length != linked => Err(Failure::Final(format!(
+        (Some(length), Some(linked)) if length != linked => Err(FetchError::Final(format!(
             "it should have {linked} bytes, but {length} are sent"
         ))),
         (Some(length), _) | (None, Some(length)) => Ok((start, length)),
-        (None, None) => Err(Failure::Final("it comes without its length".to_owned())),
+        (None, None) => Err(FetchError::Final("it comes without its length".to_owned())),
     }
 }
 

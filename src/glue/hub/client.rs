@@ -9,7 +9,7 @@ use ureq::{Agent, Body};
 use url::Url;
 
 use super::address::{is_same_server, is_this_machine, redirect};
-use super::answer::{Facts, extent};
+use super::answer::{FileHeaders, extent};
 use super::names::{Commit, ETag, FileName, shown};
 
 /// The hub, if no other address is given.
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Why something could not be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(super) enum FetchError {
     /// Another try may do.
     Passing(String),
     /// Another try may do, but from the beginning.
@@ -35,7 +35,7 @@ pub(super) enum Failure {
     Final(String),
 }
 
-impl Failure {
+impl FetchError {
     /// What went wrong, for the user.
     pub fn message(self) -> String {
         match self {
@@ -81,7 +81,7 @@ pub(super) struct Content {
 
 /// A hub, and who asks it.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(super) struct HubClient {
     agent: Agent,
     endpoint: Url,
     token: Option<String>,
@@ -89,15 +89,15 @@ pub(super) struct Client {
     is_token_withheld: bool,
 }
 
-impl Client {
+impl HubClient {
     /// A client of the hub at an address, or of the usual one.
     ///
     /// The token goes to this hub alone, and only by HTTPS or within this machine.
-    pub fn new(endpoint: Option<&str>, token: Option<&str>) -> Result<Self, Failure> {
+    pub fn new(endpoint: Option<&str>, token: Option<&str>) -> Result<Self, FetchError> {
         let address = endpoint.unwrap_or(HUB);
         let wrong = |why: &str| {
             let address = shown(address);
-            Failure::Final(format!(
+            FetchError::Final(format!(
                 "HF_ENDPOINT is {address}, {why}; expected an address such as {HUB}"
             ))
         };
@@ -125,9 +125,9 @@ impl Client {
     }
 
     /// What a repository's branch has.
-    pub fn listing(&self, kind: Kind, name: &str, branch: &str) -> Result<Listing, Failure> {
+    pub fn listing(&self, kind: Kind, name: &str, branch: &str) -> Result<Listing, FetchError> {
         #[derive(Deserialize)]
-        struct Answer {
+        struct RepositoryInfo {
             sha: String,
             siblings: Vec<Sibling>,
         }
@@ -143,12 +143,12 @@ impl Client {
         reader
             .take(LONGEST_LISTING + 1)
             .read_to_end(&mut text)
-            .map_err(|error| Failure::Passing(error.to_string()))?;
-        let nonsense = |why: String| Failure::Final(format!("the list of its files {why}"));
+            .map_err(|error| FetchError::Passing(error.to_string()))?;
+        let nonsense = |why: String| FetchError::Final(format!("the list of its files {why}"));
         if text.len() as u64 > LONGEST_LISTING {
             return Err(nonsense("is too long".to_owned()));
         }
-        let answer: Answer = serde_json::from_slice(&text)
+        let answer: RepositoryInfo = serde_json::from_slice(&text)
             .map_err(|error| nonsense(format!("cannot be read: {error}")))?;
         let commit = Commit::parse(&answer.sha)
             .ok_or_else(|| nonsense(format!("has the commit {}", shown(&answer.sha))))?;
@@ -167,7 +167,7 @@ impl Client {
         commit: &Commit,
         file: &FileName,
         from: u64,
-    ) -> Result<Content, Failure> {
+    ) -> Result<Content, FetchError> {
         let prefix = match kind {
             Kind::Model => None,
             Kind::Dataset => Some(kind.plural()),
@@ -187,9 +187,9 @@ impl Client {
         })
     }
 
-    fn url<'a>(&self, path: impl Iterator<Item = &'a str>) -> Result<Url, Failure> {
+    fn url<'a>(&self, path: impl Iterator<Item = &'a str>) -> Result<Url, FetchError> {
         let mut url = self.endpoint.clone();
-        let cannot = |()| Failure::Final(format!("{} takes no path", self.endpoint));
+        let cannot = |()| FetchError::Final(format!("{} takes no path", self.endpoint));
         url.path_segments_mut()
             .map_err(cannot)?
             .pop_if_empty()
@@ -198,8 +198,8 @@ impl Client {
     }
 
     /// Asks for a URL and wherever it is sent from there, and notes what the hub says on the way.
-    fn get(&self, mut url: Url, from: u64) -> Result<(Facts, Response<Body>), Failure> {
-        let mut facts = Facts::default();
+    fn get(&self, mut url: Url, from: u64) -> Result<(FileHeaders, Response<Body>), FetchError> {
+        let mut facts = FileHeaders::default();
         for _ in 0..=MOST_REDIRECTS {
             let is_hub = is_same_server(&url, &self.endpoint);
             let mut request = self.agent.get(url.as_str());
@@ -226,36 +226,36 @@ impl Client {
                 status => return Err(self.refused(status)),
             }
         }
-        Err(Failure::Final("it is redirected without end".to_owned()))
+        Err(FetchError::Final("it is redirected without end".to_owned()))
     }
 
     /// What the server's answer means for the user.
-    fn refused(&self, status: u16) -> Failure {
+    fn refused(&self, status: u16) -> FetchError {
         let what = format!("the server answers {status}");
         match status {
-            401 | 403 if self.is_token_withheld => Failure::Final(format!(
+            401 | 403 if self.is_token_withheld => FetchError::Final(format!(
                 "{what}; the token is not sent to {}, because plain HTTP shows it to everyone on \
                  the way: give HF_ENDPOINT with https://",
                 self.endpoint
             )),
-            401 | 403 => Failure::Final(format!(
+            401 | 403 => FetchError::Final(format!(
                 "{what}; is the name right, and HF_TOKEN set if the repository is private?"
             )),
-            404 => Failure::Final(format!("{what}; is the name right?")),
-            408 | 429 | 500..=599 => Failure::Passing(what),
-            416 => Failure::Misfit(what),
-            _ => Failure::Final(what),
+            404 => FetchError::Final(format!("{what}; is the name right?")),
+            408 | 429 | 500..=599 => FetchError::Passing(what),
+            416 => FetchError::Misfit(what),
+            _ => FetchError::Final(what),
         }
     }
 }
 
-fn unreachable(host: &str, error: &ureq::Error) -> Failure {
+fn unreachable(host: &str, error: &ureq::Error) -> FetchError {
     let message = format!("{host}: {error}");
     match error {
         ureq::Error::Http(_) | ureq::Error::BadUri(_) | ureq::Error::InvalidProxyUrl => {
-            Failure::Final(message)
+            FetchError::Final(message)
         }
-        _ => Failure::Passing(message),
+        _ => FetchError::Passing(message),
     }
 }
 
@@ -263,8 +263,8 @@ fn unreachable(host: &str, error: &ureq::Error) -> Failure {
 mod tests {
     use super::*;
 
-    fn client(endpoint: &str) -> Client {
-        Client::new(Some(endpoint), Some("secret")).unwrap()
+    fn client(endpoint: &str) -> HubClient {
+        HubClient::new(Some(endpoint), Some("secret")).unwrap()
     }
 
     #[test]
@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn an_address_that_is_none_is_refused_with_the_variables_name() {
         for address in ["huggingface.co", "ftp://hub.example", "http://", ""] {
-            let refusal = Client::new(Some(address), None).unwrap_err().message();
+            let refusal = HubClient::new(Some(address), None).unwrap_err().message();
             assert!(refusal.contains("HF_ENDPOINT"), "{refusal}");
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::cache::RepositoryCache;
-use super::client::{Client, Content, Failure, Kind};
+use super::client::{Content, FetchError, HubClient, Kind};
 use super::names::{Commit, FileName};
 use super::partial::{Partial, cannot, is_whole};
 
@@ -18,7 +18,7 @@ const FIRST_REST: Duration = Duration::from_millis(100);
 
 /// Files of one commit, and where they go.
 pub(super) struct Download<'a> {
-    pub client: &'a Client,
+    pub client: &'a HubClient,
     pub cache: &'a RepositoryCache,
     pub kind: Kind,
     pub name: &'a str,
@@ -29,11 +29,11 @@ pub(super) struct Download<'a> {
 
 impl Download<'_> {
     /// Fetches a file, takes up again what breaks off, and fetches anew what comes out wrong.
-    pub fn fetch(&self, file: &FileName) -> Result<(), Failure> {
+    pub fn fetch(&self, file: &FileName) -> Result<(), FetchError> {
         let mut attempt = 0;
         loop {
             match self.attempt(file) {
-                Err(Failure::Passing(why) | Failure::Misfit(why)) if attempt < RETRIES => {
+                Err(FetchError::Passing(why) | FetchError::Misfit(why)) if attempt < RETRIES => {
                     tracing::info!("{}: {why}; trying again", file.as_str());
                     std::thread::sleep(FIRST_REST * 2_u32.pow(attempt));
                     attempt += 1;
@@ -43,7 +43,7 @@ impl Download<'_> {
         }
     }
 
-    fn attempt(&self, file: &FileName) -> Result<(), Failure> {
+    fn attempt(&self, file: &FileName) -> Result<(), FetchError> {
         let content = self.ask(file, 0)?;
         let etag = content.etag.clone();
         // Held until the end.
@@ -60,13 +60,13 @@ impl Download<'_> {
             .map_err(cannot("write into", "the cache"))
     }
 
-    fn ask(&self, file: &FileName, from: u64) -> Result<Content, Failure> {
+    fn ask(&self, file: &FileName, from: u64) -> Result<Content, FetchError> {
         self.client
             .content(self.kind, self.name, self.commit, file, from)
     }
 
     /// Brings the rest of a file, checks the whole and puts it in its place.
-    fn complete(&self, file: &FileName, content: Content, blob: &Path) -> Result<(), Failure> {
+    fn complete(&self, file: &FileName, content: Content, blob: &Path) -> Result<(), FetchError> {
         let (etag, length) = (content.etag.clone(), content.length);
         let path = self
             .cache
@@ -79,14 +79,14 @@ impl Download<'_> {
             drop(content);
             let rest = self.ask(file, partial.length);
             rest.inspect_err(|failure| {
-                if matches!(failure, Failure::Misfit(_)) {
+                if matches!(failure, FetchError::Misfit(_)) {
                     partial.discard();
                 }
             })?
         };
         if content.etag != etag || content.length != length {
             partial.discard();
-            return Err(Failure::Misfit("it changed on the way".to_owned()));
+            return Err(FetchError::Misfit("it changed on the way".to_owned()));
         }
         partial.start_at(content.start)?;
         let bar = self.bar(file, length);

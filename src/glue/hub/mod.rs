@@ -19,10 +19,10 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use self::cache::RepositoryCache;
-use self::client::{Client, Failure, Kind};
+use self::client::{FetchError, HubClient, Kind};
 use self::download::Download;
 use self::names::{Commit, FileName, is_repository, shown};
-use super::error::GlueError;
+use super::error::DataError;
 use super::source;
 use super::task::Task;
 
@@ -46,7 +46,7 @@ const TOKENIZER_FILES: [&str; 3] = [
 ///
 /// # Errors
 /// As [`Hub::model`].
-pub fn fetch_model(name: &str) -> Result<PathBuf, GlueError> {
+pub fn fetch_model(name: &str) -> Result<PathBuf, DataError> {
     Hub::from_env()?.model(name)
 }
 
@@ -54,7 +54,7 @@ pub fn fetch_model(name: &str) -> Result<PathBuf, GlueError> {
 ///
 /// # Errors
 /// As [`Hub::dataset`].
-pub fn fetch_dataset(task: Task) -> Result<PathBuf, GlueError> {
+pub fn fetch_dataset(task: Task) -> Result<PathBuf, DataError> {
     Hub::from_env()?.dataset(task)
 }
 
@@ -78,7 +78,7 @@ impl Hub {
     /// # Errors
     /// When the name is none of the hub's, the hub does not have the files or cannot be reached, or
     /// sends something else than it says; offline when the cache lacks one.
-    pub fn model(&self, name: &str) -> Result<PathBuf, GlueError> {
+    pub fn model(&self, name: &str) -> Result<PathBuf, DataError> {
         if !is_repository(name) {
             let wrong = "there is no such folder here, and it is no name of the hub's, such as \
                          FacebookAI/roberta-base";
@@ -106,7 +106,7 @@ impl Hub {
                 for file in TOKENIZER_FILES {
                     if !snapshot.join(file).exists() {
                         let noted = cache.note_absent(&commit, file);
-                        noted.map_err(GlueError::io("write", &self.cache))?;
+                        noted.map_err(DataError::io("write", &self.cache))?;
                     }
                 }
                 Ok(snapshot)
@@ -127,7 +127,7 @@ impl Hub {
     ///
     /// # Errors
     /// As [`Hub::model`].
-    pub fn dataset(&self, task: Task) -> Result<PathBuf, GlueError> {
+    pub fn dataset(&self, task: Task) -> Result<PathBuf, DataError> {
         let cache = RepositoryCache::new(&self.cache, Kind::Dataset, GLUE);
         let cached = cache.snapshot_of(MAIN).map(|it| it.join(task.name()));
         if let Some(folder) = cached.filter(|folder| source::is_complete(task, folder)) {
@@ -155,7 +155,7 @@ impl Hub {
         name: &str,
         cache: &RepositoryCache,
         choose: impl FnOnce(&[String]) -> Result<Vec<String>, String>,
-    ) -> Result<(PathBuf, Commit), GlueError> {
+    ) -> Result<(PathBuf, Commit), DataError> {
         let failed = failed(name);
         if self.offline {
             let cache = self.cache.display();
@@ -164,8 +164,8 @@ impl Hub {
                  or name a local folder"
             )));
         }
-        let explain = |failure: Failure| failed(failure.message());
-        let client = Client::new(self.endpoint.as_deref(), self.token.as_deref());
+        let explain = |failure: FetchError| failed(failure.message());
+        let client = HubClient::new(self.endpoint.as_deref(), self.token.as_deref());
         let client = client.map_err(explain)?;
         let listing = client.listing(kind, name, MAIN).map_err(explain)?;
         let wanted = choose(&listing.files).map_err(&failed)?;
@@ -194,13 +194,13 @@ impl Hub {
         }
         cache
             .set_branch(MAIN, &listing.commit)
-            .map_err(GlueError::io("write", &self.cache))?;
+            .map_err(DataError::io("write", &self.cache))?;
         Ok((snapshot, listing.commit))
     }
 }
 
-fn failed(repo: &str) -> impl Fn(String) -> GlueError {
-    move |message| GlueError::Hub {
+fn failed(repo: &str) -> impl Fn(String) -> DataError {
+    move |message| DataError::Hub {
         repo: repo.to_owned(),
         message,
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use indicatif::ProgressBar;
 use ring::digest::{self, Context};
 
-use super::client::Failure;
+use super::client::FetchError;
 use super::names::{Algorithm, ETag};
 
 /// Bytes that are read at a time.
@@ -27,7 +27,7 @@ pub(super) struct Partial {
 impl Partial {
     /// Opens what is there of a file. What cannot be its beginning is thrown away: a link, a
     /// folder, and what is as long as the whole or longer, for the whole would not lie here.
-    pub fn open(path: PathBuf, whole: u64) -> Result<Self, Failure> {
+    pub fn open(path: PathBuf, whole: u64) -> Result<Self, FetchError> {
         if let Ok(found) = fs::symlink_metadata(&path)
             && (!found.is_file() || found.len() >= whole)
         {
@@ -57,13 +57,13 @@ impl Partial {
 
     /// Makes ready for bytes from a position on: the end of what is there, or the beginning if the
     /// server does not send parts.
-    pub fn start_at(&mut self, start: u64) -> Result<(), Failure> {
+    pub fn start_at(&mut self, start: u64) -> Result<(), FetchError> {
         if start == self.length {
             return Ok(());
         }
         if start != 0 {
             self.discard();
-            return Err(Failure::Misfit(format!(
+            return Err(FetchError::Misfit(format!(
                 "its bytes from {} were asked for, and those from {start} are sent",
                 self.length
             )));
@@ -75,7 +75,7 @@ impl Partial {
 
     /// Appends what is sent, and never more than was announced. What came before the connection
     /// broke off stays for the next try.
-    pub fn receive(&mut self, mut bytes: impl Read, bar: &ProgressBar) -> Result<(), Failure> {
+    pub fn receive(&mut self, mut bytes: impl Read, bar: &ProgressBar) -> Result<(), FetchError> {
         let mut block = vec![0; BLOCK];
         loop {
             bar.set_position(self.length);
@@ -87,7 +87,7 @@ impl Partial {
             };
             if self.length + read as u64 > self.whole {
                 self.discard();
-                return Err(Failure::Final(format!(
+                return Err(FetchError::Final(format!(
                     "it should have {} bytes, but more are sent",
                     self.whole
                 )));
@@ -102,27 +102,27 @@ impl Partial {
         Ok(())
     }
 
-    fn broke_off(&self, why: &str) -> Failure {
+    fn broke_off(&self, why: &str) -> FetchError {
         let (length, whole) = (self.length, self.whole);
-        Failure::Passing(format!(
+        FetchError::Passing(format!(
             "it broke off after {length} of {whole} bytes: {why}"
         ))
     }
 
     /// A disk that is full does not keep half a file, either.
-    fn unwritable(&self, error: io::Error) -> Failure {
+    fn unwritable(&self, error: io::Error) -> FetchError {
         self.discard();
         cannot("write", &self.path.display().to_string())(error)
     }
 
     /// Compares with the digest that the tag is, if it is one.
-    pub fn check(&self, etag: &ETag) -> Result<(), Failure> {
+    pub fn check(&self, etag: &ETag) -> Result<(), FetchError> {
         let found = digest_of(&self.path, etag);
         let found = found.map_err(cannot("read", &self.path.display().to_string()))?;
         match found {
             Some(found) if !found.eq_ignore_ascii_case(etag.as_str()) => {
                 self.discard();
-                Err(Failure::Misfit(format!(
+                Err(FetchError::Misfit(format!(
                     "its digest is {found}, but should be {}",
                     etag.as_str()
                 )))
@@ -132,7 +132,7 @@ impl Partial {
     }
 
     /// Moves it to where the complete file is looked for.
-    pub fn put(self, blob: &Path) -> Result<(), Failure> {
+    pub fn put(self, blob: &Path) -> Result<(), FetchError> {
         let put = self.file.sync_all();
         let put = put.and_then(|()| fs::rename(&self.path, blob));
         put.map_err(|error| self.unwritable(error))
@@ -190,8 +190,8 @@ fn remove(path: &Path) {
 }
 
 /// Wraps what the system says with what was being done.
-pub(super) fn cannot(action: &str, what: &str) -> impl FnOnce(io::Error) -> Failure {
-    move |error| Failure::Final(format!("cannot {action} {what}: {error}"))
+pub(super) fn cannot(action: &str, what: &str) -> impl FnOnce(io::Error) -> FetchError {
+    move |error| FetchError::Final(format!("cannot {action} {what}: {error}"))
 }
 
 #[cfg(test)]
@@ -247,7 +247,7 @@ mod tests {
         let path = dir.path().join("x");
         let bar = ProgressBar::hidden();
         let failure = partial(&path, 9).receive(&b"1234"[..], &bar).unwrap_err();
-        assert!(matches!(failure, Failure::Passing(_)), "{failure:?}");
+        assert!(matches!(failure, FetchError::Passing(_)), "{failure:?}");
         let mut rest = partial(&path, 9);
         rest.start_at(4).unwrap();
         rest.receive(&b"56789"[..], &bar).unwrap();
@@ -255,7 +255,7 @@ mod tests {
 
         fs::remove_file(&path).unwrap();
         let failure = partial(&path, 3).receive(&b"1234"[..], &bar).unwrap_err();
-        assert!(matches!(failure, Failure::Final(_)), "{failure:?}");
+        assert!(matches!(failure, FetchError::Final(_)), "{failure:?}");
         assert!(!path.exists());
     }
 
@@ -269,7 +269,7 @@ mod tests {
         let failure = partial
             .receive(&b"1234"[..], &ProgressBar::hidden())
             .unwrap_err();
-        assert!(matches!(&failure, Failure::Final(why) if why.contains("cannot write")));
+        assert!(matches!(&failure, FetchError::Final(why) if why.contains("cannot write")));
         assert!(!path.exists());
     }
 

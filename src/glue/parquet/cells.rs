@@ -3,15 +3,15 @@
 use ::parquet::data_type::Decimal;
 use ::parquet::record::{Field, Row};
 
-use super::super::error::{GlueError, Place};
+use super::super::error::{DataError, SourceSpan};
 use super::super::label;
-use super::super::source::Request;
+use super::super::source::SplitRequest;
 
 /// One row, with its place for messages.
 #[derive(Debug)]
 pub(super) struct Cells {
     pub row: Row,
-    pub place: Place,
+    pub place: SourceSpan,
 }
 
 impl Cells {
@@ -23,7 +23,7 @@ impl Cells {
     }
 
     /// The text of a column of strings, or of bytes that are UTF-8.
-    pub fn text(&self, column: &str) -> Result<&str, GlueError> {
+    pub fn text(&self, column: &str) -> Result<&str, DataError> {
         match self.field(column) {
             Field::Str(text) => Ok(text),
             Field::Bytes(bytes) => std::str::from_utf8(bytes.data()).map_err(|error| {
@@ -49,7 +49,11 @@ impl Cells {
     }
 
     /// The label. −1 or nothing stands for a secret one, which only test splits may have.
-    pub fn label(&self, column: &str, request: &Request<'_>) -> Result<Option<f32>, GlueError> {
+    pub fn label(
+        &self,
+        column: &str,
+        request: &SplitRequest<'_>,
+    ) -> Result<Option<f32>, DataError> {
         let field = self.field(column);
         match number(field) {
             Some(-1.0) if request.name.is_test() => Ok(None),
@@ -60,15 +64,15 @@ impl Cells {
     }
 
     /// The example's number.
-    pub fn id(&self, column: &str) -> Result<u32, GlueError> {
+    pub fn id(&self, column: &str) -> Result<u32, DataError> {
         number(self.field(column))
             .filter(|id| id.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(id))
             .map(|id| id as u32)
             .ok_or_else(|| self.error(column, "the example's number".to_owned()))
     }
 
-    fn error(&self, column: &str, expected: String) -> GlueError {
-        GlueError::Cell {
+    fn error(&self, column: &str, expected: String) -> DataError {
+        DataError::Cell {
             place: self.place.clone(),
             column: column.to_owned(),
             found: shortened(self.value(column)),

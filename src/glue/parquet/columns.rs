@@ -7,8 +7,8 @@ use ::parquet::basic::{ConvertedType, Repetition, Type as Physical};
 use ::parquet::errors::ParquetError;
 use ::parquet::schema::types::{Type, TypePtr};
 
-use super::super::error::GlueError;
-use super::super::source::Request;
+use super::super::error::DataError;
+use super::super::source::SplitRequest;
 use super::super::split::{Example, Split};
 use super::cells::Cells;
 
@@ -18,7 +18,7 @@ const LABEL: &str = "label";
 
 /// The columns to read.
 #[derive(Debug)]
-pub(super) struct Columns {
+pub(super) struct ParquetColumns {
     /// What of the file's schema is wanted.
     pub schema: Type,
     label: Option<&'static str>,
@@ -26,12 +26,12 @@ pub(super) struct Columns {
     further: Vec<String>,
 }
 
-impl Columns {
+impl ParquetColumns {
     /// The columns that a request needs.
     ///
     /// # Errors
     /// When one is missing, there twice, or holds lists or structures.
-    pub fn find(root: &Type, path: &Path, request: &Request<'_>) -> Result<Self, GlueError> {
+    pub fn find(root: &Type, path: &Path, request: &SplitRequest<'_>) -> Result<Self, DataError> {
         let has = |column: &str| root.get_fields().iter().any(|field| field.name() == column);
         let is_test = request.name.is_test();
         let label = (!is_test || has(LABEL)).then_some(LABEL);
@@ -64,9 +64,9 @@ impl Columns {
     pub fn read_row(
         &self,
         cells: &Cells,
-        request: &Request<'_>,
+        request: &SplitRequest<'_>,
         split: &mut Split,
-    ) -> Result<(), GlueError> {
+    ) -> Result<(), DataError> {
         let texts = request.task.spec().hub_texts;
         let label = self.label.map(|column| cells.label(column, request));
         let id = self.index.map(|column| cells.id(column)).transpose()?;
@@ -84,15 +84,15 @@ impl Columns {
 }
 
 /// The one column of a name.
-fn only(root: &Type, column: &str, path: &Path) -> Result<TypePtr, GlueError> {
-    let refuse = |message: &str| GlueError::Column {
+fn only(root: &Type, column: &str, path: &Path) -> Result<TypePtr, DataError> {
+    let refuse = |message: &str| DataError::CategoricalColumn {
         path: path.to_owned(),
         column: column.to_owned(),
         message: message.to_owned(),
     };
     let mut fields = root.get_fields().iter().filter(|it| it.name() == column);
     let Some(field) = fields.next() else {
-        return Err(GlueError::MissingColumn {
+        return Err(DataError::MissingColumn {
             path: path.to_owned(),
             column: column.to_owned(),
             available: root
@@ -117,7 +117,7 @@ fn only(root: &Type, column: &str, path: &Path) -> Result<TypePtr, GlueError> {
 
 /// A column of text as plain bytes: whether these are UTF-8 is checked row by row, for the message
 /// to name the row. Writers leave the mark for text out, too.
-fn as_bytes(field: TypePtr, path: &Path) -> Result<TypePtr, GlueError> {
+fn as_bytes(field: TypePtr, path: &Path) -> Result<TypePtr, DataError> {
     let is_text = matches!(
         field.get_basic_info().converted_type(),
         ConvertedType::UTF8 | ConvertedType::ENUM | ConvertedType::JSON
@@ -131,8 +131,8 @@ fn as_bytes(field: TypePtr, path: &Path) -> Result<TypePtr, GlueError> {
 }
 
 /// Wraps what the reader says with the file's name.
-pub(super) fn unreadable(path: &Path) -> impl Fn(ParquetError) -> GlueError {
-    move |error| GlueError::Parquet {
+pub(super) fn unreadable(path: &Path) -> impl Fn(ParquetError) -> DataError {
+    move |error| DataError::Parquet {
         path: path.to_owned(),
         message: error.to_string(),
     }

@@ -14,10 +14,10 @@ use ::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use ::parquet::record::reader::RowIter;
 
 use self::cells::Cells;
-use self::columns::{Columns, unreadable};
+use self::columns::{ParquetColumns, unreadable};
 use self::pages::RowGroup;
-use super::error::{GlueError, Place};
-use super::source::Request;
+use super::error::{DataError, SourceSpan};
+use super::source::SplitRequest;
 use super::split::Split;
 #[cfg(feature = "hub")]
 use super::task::{SplitName, Task};
@@ -31,7 +31,7 @@ pub(super) fn is_complete(folder: &Path, task: Task, split: SplitName) -> bool {
 }
 
 /// Reads one split's shards.
-pub(super) fn read(folder: &Path, request: &Request<'_>) -> Result<Split, GlueError> {
+pub(super) fn read(folder: &Path, request: &SplitRequest<'_>) -> Result<Split, DataError> {
     let files = shards(folder, request.name);
     shards::check(folder, request.task, request.name, &files)?;
     let mut split = Split::new(request.task, request.name);
@@ -39,7 +39,7 @@ pub(super) fn read(folder: &Path, request: &Request<'_>) -> Result<Split, GlueEr
         // The reader asserts some of what a damaged file may break.
         catch_unwind(AssertUnwindSafe(|| read_shard(path, request, &mut split))).unwrap_or_else(
             |_| {
-                Err(GlueError::Parquet {
+                Err(DataError::Parquet {
                     path: path.clone(),
                     message: "it is damaged".to_owned(),
                 })
@@ -47,20 +47,20 @@ pub(super) fn read(folder: &Path, request: &Request<'_>) -> Result<Split, GlueEr
         )?;
     }
     if split.is_empty() && request.limit != Some(0) {
-        return Err(GlueError::Empty {
+        return Err(DataError::Empty {
             path: files[0].clone(),
         });
     }
     Ok(split)
 }
 
-fn read_shard(path: &Path, request: &Request<'_>, split: &mut Split) -> Result<(), GlueError> {
-    let file = Arc::new(File::open(path).map_err(GlueError::io("read", path))?);
+fn read_shard(path: &Path, request: &SplitRequest<'_>, split: &mut Split) -> Result<(), DataError> {
+    let file = Arc::new(File::open(path).map_err(DataError::io("read", path))?);
     let metadata: ParquetMetaData = ParquetMetaDataReader::new()
         .parse_and_finish(&*file)
         .map_err(unreadable(path))?;
-    let columns = Columns::find(metadata.file_metadata().schema(), path, request)?;
-    let mut place = Place {
+    let columns = ParquetColumns::find(metadata.file_metadata().schema(), path, request)?;
+    let mut place = SourceSpan {
         path: path.to_owned(),
         line: 0,
     };

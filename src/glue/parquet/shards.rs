@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::super::error::GlueError;
+use super::super::error::DataError;
 use super::super::task::{SplitName, Task};
 
 /// A split's files in a folder, in order; empty if there are none.
@@ -105,14 +105,14 @@ fn digits(text: &str) -> Option<usize> {
 /// that is missing unawares, would be worse than an error.
 ///
 /// # Errors
-/// [`GlueError::SeveralSets`] with the files of all sets, [`GlueError::Missing`] with those that a
+/// [`DataError::SeveralSets`] with the files of all sets, [`DataError::Missing`] with those that a
 /// set's names promise.
 pub(super) fn check(
     folder: &Path,
     task: Task,
     split: SplitName,
     files: &[PathBuf],
-) -> Result<(), GlueError> {
+) -> Result<(), DataError> {
     let mut sets: BTreeMap<(PathBuf, Set), Vec<(usize, &PathBuf)>> = BTreeMap::new();
     for path in files {
         let name = name_of(path);
@@ -123,11 +123,11 @@ pub(super) fn check(
         let parent = path.parent().unwrap_or(folder).to_owned();
         sets.entry((parent, set)).or_default().push((number, path));
     }
-    let several = || GlueError::SeveralSets {
+    let several = || DataError::SeveralSets {
         split: split.hub_name(),
         found: files.to_vec(),
     };
-    let missing = |looked_for: Vec<PathBuf>| GlueError::Missing {
+    let missing = |looked_for: Vec<PathBuf>| DataError::Missing {
         task: task.name(),
         dir: folder.to_owned(),
         looked_for,

@@ -13,7 +13,7 @@ use regatta_actors::random::{Stream, StreamKey};
 
 pub use spec::Partition;
 
-use super::split::Column;
+use super::split::CategoricalColumn;
 
 /// Why examples cannot be divided as asked.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -87,7 +87,7 @@ pub enum PartitionError {
 pub fn partition(
     spec: &Partition,
     labels: &[f32],
-    column: Option<&Column>,
+    column: Option<&CategoricalColumn>,
     clients: usize,
     seed: u64,
 ) -> Result<Vec<Vec<u32>>, PartitionError> {
@@ -134,7 +134,7 @@ pub fn partition(
 /// values several clients share one, with fewer a client takes several, the greatest first and
 /// each to whoever has least.
 fn by_column(
-    column: &Column,
+    column: &CategoricalColumn,
     clients: usize,
     stream: &mut Stream,
 ) -> Result<Vec<Vec<u32>>, PartitionError> {

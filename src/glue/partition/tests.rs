@@ -13,7 +13,7 @@ fn specs() -> impl Strategy<Value = Partition> {
     ]
 }
 
-fn column(labels: &[f32]) -> Column {
+fn column(labels: &[f32]) -> CategoricalColumn {
     let names = ["news", "films", "tweets", "shops"];
     labels
         .iter()
@@ -92,7 +92,7 @@ fn another_seed_gives_another_iid_partition() {
 
 #[test]
 fn each_client_gets_one_domain_in_alphabetical_order() {
-    let column: Column = ["b", "a", "b", "c", "a"].into_iter().collect();
+    let column: CategoricalColumn = ["b", "a", "b", "c", "a"].into_iter().collect();
     let natural = Partition::Natural("domain".to_owned());
     let divide = |clients| partition(&natural, &[0.0; 5], Some(&column), clients, 1).unwrap();
     assert_eq!(divide(3), [vec![1, 4], vec![0, 2], vec![3]]);

@@ -11,10 +11,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokenizers::AddedToken;
 
-use super::arguments::{Argument, Arguments, DECODER, Origin};
+use super::arguments::{Argument, Arguments, DECODER, TokenFile};
 use super::class::Class;
-use super::token::{Special, Token};
-use crate::glue::error::GlueError;
+use super::token::{Special, TokenSpec};
+use crate::glue::error::DataError;
 
 /// The roles of special tokens, in the order in which they are added.
 const ROLES: [&str; 7] = [
@@ -59,7 +59,7 @@ pub(super) fn added_tokens(
     padding: Option<&str>,
     arguments: &Arguments,
     class: &Class,
-) -> Result<Vec<AddedToken>, GlueError> {
+) -> Result<Vec<AddedToken>, DataError> {
     let stored = &stored.added_tokens;
     let listed = listed_tokens(stored, arguments)?;
     let special = special_tokens(stored, padding, arguments, class, &listed)?;
@@ -68,18 +68,18 @@ pub(super) fn added_tokens(
         .chain(listed.iter().map(|it| it.content.as_str()))
         .collect();
 
-    let before: Vec<AddedToken> = listed.iter().map(Token::resolved).collect();
+    let before: Vec<AddedToken> = listed.iter().map(TokenSpec::resolved).collect();
     let missing = special.iter().filter_map(|it| match it {
-        Special::Named(name) => (!known.contains(name.as_str())).then(|| Token::named(name)),
+        Special::Named(name) => (!known.contains(name.as_str())).then(|| TokenSpec::named(name)),
         Special::Token(token) => (!before.contains(&token.resolved())).then(|| token.clone()),
     });
-    let mut tokens: Vec<Token> = listed.iter().cloned().chain(missing).collect();
+    let mut tokens: Vec<TokenSpec> = listed.iter().cloned().chain(missing).collect();
 
     let is_special = |content: &str| special.iter().any(|it| it.content() == content);
     for token in &mut tokens {
         token.special |= is_special(&token.content);
     }
-    let versions: Vec<AddedToken> = tokens.iter().map(Token::resolved).collect();
+    let versions: Vec<AddedToken> = tokens.iter().map(TokenSpec::resolved).collect();
     Ok(settled(stored.iter().map(|it| &it.token), &versions))
 }
 
@@ -120,7 +120,10 @@ fn settled<'a>(
 }
 
 /// The tokens that the files list with their ids, in the order of these.
-fn listed_tokens(stored: &[StoredToken], arguments: &Arguments) -> Result<Vec<Token>, GlueError> {
+fn listed_tokens(
+    stored: &[StoredToken],
+    arguments: &Arguments,
+) -> Result<Vec<TokenSpec>, DataError> {
     let mut listed = BTreeMap::new();
     if let Some(argument) = arguments.get(DECODER) {
         let Value::Object(entries) = &argument.value else {
@@ -132,16 +135,16 @@ fn listed_tokens(stored: &[StoredToken], arguments: &Arguments) -> Result<Vec<To
                     "entry {id:?} is {token}, expected an id and an object with \"content\""
                 )));
             };
-            listed.insert(id, Token::parse(token, argument)?);
+            listed.insert(id, TokenSpec::parse(token, argument)?);
         }
     } else {
         let special = early_special_contents(arguments);
         for (id, content) in arguments.added()? {
             let special = special.contains(&content);
-            let token = Token {
+            let token = TokenSpec {
                 normalized: Some(!special),
                 special,
-                ..Token::named(content)
+                ..TokenSpec::named(content)
             };
             if listed.insert(id, token).is_some() {
                 return Err(arguments.wrong_added(content, id));
@@ -161,7 +164,7 @@ fn early_special_contents(arguments: &Arguments) -> Vec<&str> {
     let all = roles.chain(arguments.additional().unwrap_or_default());
     all.filter_map(|argument| match (&argument.value, argument.origin) {
         (Value::String(name), _) => Some(name.as_str()),
-        (Value::Object(token), Origin::SpecialTokensMap) => token.get("content")?.as_str(),
+        (Value::Object(token), TokenFile::SpecialTokensMap) => token.get("content")?.as_str(),
         _ => None,
     })
     .collect()
@@ -173,14 +176,14 @@ fn special_tokens(
     padding: Option<&str>,
     arguments: &Arguments,
     class: &Class,
-    listed: &[Token],
-) -> Result<Vec<Special>, GlueError> {
+    listed: &[TokenSpec],
+) -> Result<Vec<Special>, DataError> {
     // Those of `added_tokens.json` do not lend their properties to a role's token.
-    let known: Vec<Token> = match arguments.get(DECODER) {
+    let known: Vec<TokenSpec> = match arguments.get(DECODER) {
         Some(_) => listed.to_vec(),
-        None => stored.iter().map(|it| Token::from(&it.token)).collect(),
+        None => stored.iter().map(|it| TokenSpec::from(&it.token)).collect(),
     };
-    let by_content: HashMap<&str, &Token> = known
+    let by_content: HashMap<&str, &TokenSpec> = known
         .iter()
         .map(|token| (token.content.as_str(), token))
         .collect();
@@ -231,7 +234,7 @@ fn special_tokens(
     Ok(special)
 }
 
-fn additional_token(argument: &Argument) -> Result<Special, GlueError> {
+fn additional_token(argument: &Argument) -> Result<Special, DataError> {
     Special::parse(argument)?.ok_or_else(|| argument.wrong("null is not a token"))
 }
 
@@ -247,12 +250,12 @@ fn default_token(role: &str, class: &Class, padding: Option<&str>) -> Option<Str
 
 fn mask(token: Special, class: &Class) -> Special {
     match (token, class.mask) {
-        (Special::Named(content), Some(mask)) => Special::Token(Token {
+        (Special::Named(content), Some(mask)) => Special::Token(TokenSpec {
             content,
             lstrip: true,
             normalized: mask.normalized,
             special: mask.special,
-            ..Token::default()
+            ..TokenSpec::default()
         }),
         (token, _) => token,
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::glue::error::GlueError;
+use crate::glue::error::DataError;
 
 /// The list of special tokens that have no role of their own.
 pub(super) const ADDITIONAL: &str = "additional_special_tokens";
@@ -23,7 +23,7 @@ const NO_MAXIMUM: f64 = 1e20;
 
 /// Which file an argument comes from; tokens are written differently in each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(super) enum TokenFile {
     /// `tokenizer_config.json`.
     Config,
     /// `special_tokens_map.json`.
@@ -34,25 +34,25 @@ pub(super) enum Origin {
 #[derive(Debug, Clone)]
 pub(super) struct Argument {
     pub value: Value,
-    pub origin: Origin,
+    pub origin: TokenFile,
     file: PathBuf,
     key: String,
 }
 
 impl Argument {
     /// An error about this value.
-    pub fn wrong(&self, message: impl std::fmt::Display) -> GlueError {
+    pub fn wrong(&self, message: impl std::fmt::Display) -> DataError {
         wrong(&self.file, &self.key, message)
     }
 
-    fn expected(&self, right: &str) -> GlueError {
+    fn expected(&self, right: &str) -> DataError {
         self.wrong(format_args!("it is {}, expected {right}", self.value))
     }
 }
 
 /// An error about a file's key.
-pub(super) fn wrong(file: &Path, key: &str, message: impl std::fmt::Display) -> GlueError {
-    GlueError::Model {
+pub(super) fn wrong(file: &Path, key: &str, message: impl std::fmt::Display) -> DataError {
+    DataError::Model {
         path: file.to_owned(),
         message: format!("`{key}`: {message}"),
     }
@@ -82,16 +82,16 @@ impl Arguments {
     ///
     /// # Errors
     /// When one that counts is not a JSON object.
-    pub fn read(tokenizer: &Path) -> Result<Self, GlueError> {
+    pub fn read(tokenizer: &Path) -> Result<Self, DataError> {
         let mut arguments = Self::default();
         let config = tokenizer.with_file_name("tokenizer_config.json");
         for (key, value) in arguments.object(&config)?.unwrap_or_default() {
-            arguments.insert(&config, Origin::Config, key, value)?;
+            arguments.insert(&config, TokenFile::Config, key, value)?;
         }
         if !arguments.values.contains_key(DECODER) {
             let map = tokenizer.with_file_name("special_tokens_map.json");
             for (key, value) in arguments.object(&map)?.unwrap_or_default() {
-                arguments.insert(&map, Origin::SpecialTokensMap, key, value)?;
+                arguments.insert(&map, TokenFile::SpecialTokensMap, key, value)?;
             }
             let added = tokenizer.with_file_name("added_tokens.json");
             arguments.added = arguments.object(&added)?.map(|object| (added, object));
@@ -99,11 +99,11 @@ impl Arguments {
         Ok(arguments)
     }
 
-    fn object(&mut self, file: &Path) -> Result<Option<Map<String, Value>>, GlueError> {
+    fn object(&mut self, file: &Path) -> Result<Option<Map<String, Value>>, DataError> {
         let bytes = match std::fs::read(file) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(GlueError::io("read", file)(error)),
+            Err(error) => return Err(DataError::io("read", file)(error)),
         };
         let name = file.file_name().unwrap_or_default().as_encoded_bytes();
         for part in [name, &bytes] {
@@ -112,7 +112,7 @@ impl Arguments {
         }
         serde_json::from_slice(&bytes)
             .map(Some)
-            .map_err(|error| GlueError::Model {
+            .map_err(|error| DataError::Model {
                 path: file.to_owned(),
                 message: format!("not a JSON object: {error}"),
             })
@@ -121,10 +121,10 @@ impl Arguments {
     fn insert(
         &mut self,
         file: &Path,
-        origin: Origin,
+        origin: TokenFile,
         key: String,
         value: Value,
-    ) -> Result<(), GlueError> {
+    ) -> Result<(), DataError> {
         let argument = |value| Argument {
             value,
             origin,
@@ -168,7 +168,7 @@ impl Arguments {
     ///
     /// # Errors
     /// When one is not an id.
-    pub fn added(&self) -> Result<Vec<(u64, &str)>, GlueError> {
+    pub fn added(&self) -> Result<Vec<(u64, &str)>, DataError> {
         let Some((file, object)) = &self.added else {
             return Ok(Vec::new());
         };
@@ -186,14 +186,14 @@ impl Arguments {
     }
 
     /// The error about an entry of `added_tokens.json` whose id another one has.
-    pub fn wrong_added(&self, token: &str, id: u64) -> GlueError {
+    pub fn wrong_added(&self, token: &str, id: u64) -> DataError {
         let file = self.added.as_ref().map(|(file, _)| file.as_path());
         let file = file.unwrap_or(Path::new("added_tokens.json"));
         wrong(file, token, format_args!("another token has its id, {id}"))
     }
 
     /// A switch, which may not be `null`.
-    pub fn flag(&self, key: &str, default: bool) -> Result<bool, GlueError> {
+    pub fn flag(&self, key: &str, default: bool) -> Result<bool, DataError> {
         self.get(key).map_or(Ok(default), |it| {
             it.value
                 .as_bool()
@@ -202,7 +202,7 @@ impl Arguments {
     }
 
     /// A switch of three states.
-    pub fn optional_flag(&self, key: &str) -> Result<Option<bool>, GlueError> {
+    pub fn optional_flag(&self, key: &str) -> Result<Option<bool>, DataError> {
         match self.get(key) {
             Some(it) if !it.value.is_null() => match it.value.as_bool() {
                 Some(flag) => Ok(Some(flag)),
@@ -213,7 +213,7 @@ impl Arguments {
     }
 
     /// `left` or `right`.
-    pub fn side(&self, key: &str) -> Result<Option<Side>, GlueError> {
+    pub fn side(&self, key: &str) -> Result<Option<Side>, DataError> {
         let Some(argument) = self.get(key) else {
             return Ok(None);
         };
@@ -225,7 +225,7 @@ impl Arguments {
     }
 
     /// A name, or `None` where there is none or `null`.
-    pub fn name(&self, key: &str) -> Result<Option<&str>, GlueError> {
+    pub fn name(&self, key: &str) -> Result<Option<&str>, DataError> {
         match self.get(key) {
             Some(it) if !it.value.is_null() => match it.value.as_str() {
                 Some(name) => Ok(Some(name)),
@@ -236,7 +236,7 @@ impl Arguments {
     }
 
     /// A list of names.
-    pub fn names(&self, key: &str) -> Result<Option<Vec<&str>>, GlueError> {
+    pub fn names(&self, key: &str) -> Result<Option<Vec<&str>>, DataError> {
         let Some(argument) = self.get(key) else {
             return Ok(None);
         };
@@ -249,7 +249,7 @@ impl Arguments {
 
     /// `model_max_length`, by its former name too, with an error about it; `None` where the
     /// model sets no maximum.
-    pub fn max_length(&self) -> Result<Option<(usize, &Argument)>, GlueError> {
+    pub fn max_length(&self) -> Result<Option<(usize, &Argument)>, DataError> {
         let argument = self.get("model_max_length").or_else(|| self.get("max_len"));
         let Some(argument) = argument.filter(|it| !it.value.is_null()) else {
             return Ok(None);

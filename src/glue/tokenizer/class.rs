@@ -6,7 +6,7 @@
 use tokenizers::{NormalizerWrapper, PreTokenizerWrapper, Tokenizer};
 
 use super::arguments::Arguments;
-use crate::glue::error::GlueError;
+use crate::glue::error::DataError;
 
 /// What a class does to the tokenizer of `tokenizer.json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,7 @@ enum Overrides {
 /// How a class treats a mask token that is given by its name alone: it takes the space before it
 /// along.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Mask {
+pub(super) struct MaskToken {
     pub normalized: Option<bool>,
     pub special: bool,
 }
@@ -34,7 +34,7 @@ pub(super) struct Class {
     /// Special tokens by role, where the files name no others.
     pub special: &'static [(&'static str, &'static str)],
     /// `None`: a mask token that is named is one like the others.
-    pub mask: Option<Mask>,
+    pub mask: Option<MaskToken>,
     /// Special tokens without a role, where the files name no others.
     pub additional: &'static [&'static str],
     /// Whether the model is told which text a token belongs to.
@@ -98,7 +98,7 @@ const BERT: Class = Class {
 const ROBERTA: Class = Class {
     names: &["RobertaTokenizer", "LongformerTokenizer"],
     special: ROBERTA_TOKENS,
-    mask: Some(Mask {
+    mask: Some(MaskToken {
         normalized: Some(false),
         special: false,
     }),
@@ -109,7 +109,7 @@ const ROBERTA: Class = Class {
 
 const XLM_ROBERTA: Class = Class {
     names: &["XLMRobertaTokenizer", "BarthezTokenizer"],
-    mask: Some(Mask {
+    mask: Some(MaskToken {
         normalized: None,
         special: false,
     }),
@@ -129,7 +129,7 @@ static CLASSES: [Class; 10] = [
     XLM_ROBERTA,
     Class {
         names: &["CamembertTokenizer"],
-        mask: Some(Mask {
+        mask: Some(MaskToken {
             normalized: None,
             special: true,
         }),
@@ -169,7 +169,7 @@ static CLASSES: [Class; 10] = [
             ("cls_token", "[CLS]"),
             ("mask_token", "[MASK]"),
         ],
-        mask: Some(Mask {
+        mask: Some(MaskToken {
             normalized: Some(false),
             special: false,
         }),
@@ -213,7 +213,7 @@ impl Class {
         &self,
         tokenizer: &mut Tokenizer,
         arguments: &Arguments,
-    ) -> Result<(), GlueError> {
+    ) -> Result<(), DataError> {
         match self.overrides {
             Overrides::Nothing => Ok(()),
             Overrides::BertNormalizer => override_normalizer(tokenizer, arguments),
@@ -222,7 +222,7 @@ impl Class {
     }
 }
 
-fn override_normalizer(tokenizer: &mut Tokenizer, arguments: &Arguments) -> Result<(), GlueError> {
+fn override_normalizer(tokenizer: &mut Tokenizer, arguments: &Arguments) -> Result<(), DataError> {
     let lowercase = arguments.flag("do_lower_case", true)?;
     let strip_accents = arguments.optional_flag("strip_accents")?;
     let handle_chinese_chars = arguments.flag("tokenize_chinese_chars", true)?;
@@ -238,7 +238,7 @@ fn override_normalizer(tokenizer: &mut Tokenizer, arguments: &Arguments) -> Resu
     let added = tokenizer.get_added_vocabulary().clone();
     tokenizer
         .with_normalizer(Some(normalizer))
-        .map_err(|error| GlueError::Model {
+        .map_err(|error| DataError::Model {
             path: "tokenizer.json".into(),
             message: error.to_string(),
         })?;
@@ -249,7 +249,7 @@ fn override_normalizer(tokenizer: &mut Tokenizer, arguments: &Arguments) -> Resu
 fn override_prefix_space(
     tokenizer: &mut Tokenizer,
     arguments: &Arguments,
-) -> Result<(), GlueError> {
+) -> Result<(), DataError> {
     let add_prefix_space = arguments.flag("add_prefix_space", false)?;
     if let Some(PreTokenizerWrapper::ByteLevel(stored)) = tokenizer.get_pre_tokenizer() {
         let mut pre_tokenizer = *stored;

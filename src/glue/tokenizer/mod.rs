@@ -22,7 +22,7 @@ use tokenizers::{PostProcessor, Tokenizer, TruncationDirection};
 use self::added::Stored;
 use self::arguments::{Arguments, Side, wrong};
 use self::class::Class;
-use super::error::GlueError;
+use super::error::DataError;
 
 pub(super) use self::pairs::PairEncoder;
 
@@ -46,9 +46,9 @@ impl ModelTokenizer {
     ///
     /// # Errors
     /// When a file is missing or not understood, or asks for what is not supported.
-    pub fn read(path: &Path, default_class: Option<&str>) -> Result<Self, GlueError> {
-        let bytes = std::fs::read(path).map_err(GlueError::io("read", path))?;
-        let unusable = |error: tokenizers::Error| GlueError::Model {
+    pub fn read(path: &Path, default_class: Option<&str>) -> Result<Self, DataError> {
+        let bytes = std::fs::read(path).map_err(DataError::io("read", path))?;
+        let unusable = |error: tokenizers::Error| DataError::Model {
             path: path.to_owned(),
             message: format!("not a tokenizer: {error}"),
         };
@@ -100,7 +100,7 @@ fn class_of(
     path: &Path,
     arguments: &Arguments,
     default: Option<&str>,
-) -> Result<&'static Class, GlueError> {
+) -> Result<&'static Class, DataError> {
     const KEY: &str = "tokenizer_class";
     let unknown = |name: &str| {
         format!(
@@ -121,7 +121,7 @@ fn class_of(
 }
 
 /// The tokenizer's own maximum, which has to leave room for a pair.
-fn max_length(tokenizer: &Tokenizer, arguments: &Arguments) -> Result<Option<usize>, GlueError> {
+fn max_length(tokenizer: &Tokenizer, arguments: &Arguments) -> Result<Option<usize>, DataError> {
     let Some((length, argument)) = arguments.max_length()? else {
         return Ok(None);
     };
@@ -136,7 +136,7 @@ fn max_length(tokenizer: &Tokenizer, arguments: &Arguments) -> Result<Option<usi
 }
 
 /// Refuses what would give other tokens, masks or positions and is not done here.
-fn refuse_unsupported(arguments: &Arguments) -> Result<(), GlueError> {
+fn refuse_unsupported(arguments: &Arguments) -> Result<(), DataError> {
     let refuse = |key: &str, message: &str| match arguments.get(key) {
         Some(argument) => Err(argument.wrong(message)),
         None => Ok(()),

@@ -3,12 +3,12 @@
 use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 
-use super::arguments::{Argument, Origin};
-use crate::glue::error::GlueError;
+use super::arguments::{Argument, TokenFile};
+use crate::glue::error::DataError;
 
 /// A token with all its properties.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Token {
+pub(super) struct TokenSpec {
     pub content: String,
     pub single_word: bool,
     pub lstrip: bool,
@@ -18,7 +18,7 @@ pub(super) struct Token {
     pub special: bool,
 }
 
-impl Token {
+impl TokenSpec {
     pub fn named(content: &str) -> Self {
         Self {
             content: content.to_owned(),
@@ -34,7 +34,7 @@ impl Token {
             .normalized(self.normalized.unwrap_or(!self.special))
     }
 
-    pub fn parse(object: &Map<String, Value>, argument: &Argument) -> Result<Self, GlueError> {
+    pub fn parse(object: &Map<String, Value>, argument: &Argument) -> Result<Self, DataError> {
         let flag = |key: &str| match object.get(key) {
             None => Ok(None),
             Some(Value::Bool(flag)) => Ok(Some(*flag)),
@@ -56,7 +56,7 @@ impl Token {
     }
 }
 
-impl From<&AddedToken> for Token {
+impl From<&AddedToken> for TokenSpec {
     fn from(token: &AddedToken) -> Self {
         Self {
             content: token.content.clone(),
@@ -73,26 +73,26 @@ impl From<&AddedToken> for Token {
 #[derive(Debug, Clone)]
 pub(super) enum Special {
     Named(String),
-    Token(Token),
+    Token(TokenSpec),
 }
 
 impl Special {
     /// `None` for `null`.
-    pub fn parse(argument: &Argument) -> Result<Option<Self>, GlueError> {
+    pub fn parse(argument: &Argument) -> Result<Option<Self>, DataError> {
         match (&argument.value, argument.origin) {
             (Value::Null, _) => Ok(None),
             (Value::String(name), _) => Ok(Some(Self::Named(name.clone()))),
-            (Value::Object(object), Origin::SpecialTokensMap) => {
-                let token = Token::parse(object, argument)?;
-                Ok(Some(Self::Token(Token {
+            (Value::Object(object), TokenFile::SpecialTokensMap) => {
+                let token = TokenSpec::parse(object, argument)?;
+                Ok(Some(Self::Token(TokenSpec {
                     special: true,
                     ..token
                 })))
             }
-            (Value::Object(object), Origin::Config)
+            (Value::Object(object), TokenFile::Config)
                 if object.get("__type").and_then(Value::as_str) == Some("AddedToken") =>
             {
-                Ok(Some(Self::Token(Token::parse(object, argument)?)))
+                Ok(Some(Self::Token(TokenSpec::parse(object, argument)?)))
             }
             (other, _) => Err(argument.wrong(format_args!(
                 "it holds {other}, expected a token's text, or an object with \

@@ -6,7 +6,7 @@ use plotters::prelude::*;
 use super::Figure;
 use super::theme::{self, Area, Axis, Labelled, Sample, ticks};
 use super::timeline::colour_of;
-use crate::report::states::{Row, State};
+use crate::report::states::{State, TimelineRow};
 use crate::report::works::Works;
 
 const HEIGHT: u32 = 300;
@@ -19,7 +19,7 @@ const BINS: usize = 360;
 ///
 /// # Errors
 /// When they cannot be drawn.
-pub fn draw(rows: &[Row], works: &Works) -> anyhow::Result<Option<Figure>> {
+pub fn draw(rows: &[TimelineRow], works: &Works) -> anyhow::Result<Option<Figure>> {
     if rows.len() < LEAST || works.all.is_empty() || works.end <= 0.0 {
         return Ok(None);
     }
@@ -53,7 +53,7 @@ pub fn draw(rows: &[Row], works: &Works) -> anyhow::Result<Option<Figure>> {
 }
 
 /// Mean number of clients in a state, for each stretch of the axis.
-fn count(rows: &[Row], state: State, end: f64) -> Vec<f64> {
+fn count(rows: &[TimelineRow], state: State, end: f64) -> Vec<f64> {
     let width = end / BINS as f64;
     let mut counts = vec![0.0; BINS];
     let spans = rows.iter().flat_map(|row| &row.spans);
@@ -113,17 +113,17 @@ fn plot(area: &Area<'_>, counts: &[(State, Vec<f64>)], end: f64) -> anyhow::Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::states::Span;
+    use crate::report::states::TimelineSpan;
 
     #[test]
     fn counts_are_means_over_stretches() {
-        let row = |from, to| Row {
-            spans: vec![Span {
+        let row = |from, to| TimelineRow {
+            spans: vec![TimelineSpan {
                 from,
                 to,
                 state: State::Training,
             }],
-            ..Row::default()
+            ..TimelineRow::default()
         };
         let end = BINS as f64;
         let counts = count(&[row(0.0, end), row(1.0, 2.5)], State::Training, end);

@@ -9,7 +9,7 @@ use super::Figure;
 use super::theme::{
     self, Area, Axis, COLOURS, GRID, INK, PALE, Sample, Shape, WIDTH, pt, stroke, text, ticks,
 };
-use crate::report::states::{MarkKind, Row, Span, State};
+use crate::report::states::{MarkKind, State, TimelineRow, TimelineSpan};
 use crate::report::works::Works;
 
 /// Up to so many clients have a row each; of a larger fleet, those that lost most.
@@ -51,7 +51,7 @@ fn shape_of(what: MarkKind) -> (&'static str, Shape) {
 ///
 /// # Errors
 /// When it cannot be drawn.
-pub fn draw(rows: &[Row], works: &Works) -> anyhow::Result<Option<Figure>> {
+pub fn draw(rows: &[TimelineRow], works: &Works) -> anyhow::Result<Option<Figure>> {
     if works.all.is_empty() || works.end <= 0.0 {
         return Ok(None);
     }
@@ -86,13 +86,13 @@ pub fn draw(rows: &[Row], works: &Works) -> anyhow::Result<Option<Figure>> {
 }
 
 /// The rows of those who lost most, in client order.
-fn choose(rows: &[Row]) -> Vec<&Row> {
+fn choose(rows: &[TimelineRow]) -> Vec<&TimelineRow> {
     if rows.len() <= ROWS {
         return rows.iter().collect();
     }
     let mut order: Vec<usize> = (0..rows.len()).collect();
     // The sort is stable: of equals, those with lower numbers.
-    let busy = |row: &Row| row.spans.iter().filter(|s| s.state != State::Away).count();
+    let busy = |row: &TimelineRow| row.spans.iter().filter(|s| s.state != State::Away).count();
     order.sort_by(|&a, &b| {
         let lost = rows[b].lost_seconds().total_cmp(&rows[a].lost_seconds());
         lost.then(busy(&rows[b]).cmp(&busy(&rows[a])))
@@ -102,7 +102,7 @@ fn choose(rows: &[Row]) -> Vec<&Row> {
     order.into_iter().map(|index| &rows[index]).collect()
 }
 
-fn legend(rows: &[&Row], works: &Works) -> Vec<(String, Sample)> {
+fn legend(rows: &[&TimelineRow], works: &Works) -> Vec<(String, Sample)> {
     let spans = rows.iter().flat_map(|row| &row.spans);
     let seen: BTreeSet<State> = spans.map(|span| span.state).collect();
     let states = State::ALL.into_iter().filter(|state| seen.contains(state));
@@ -121,7 +121,12 @@ fn legend(rows: &[&Row], works: &Works) -> Vec<(String, Sample)> {
     states.chain(marks).chain(server).collect()
 }
 
-fn plot(area: &Area<'_>, rows: &[&Row], works: &Works, row_height: u32) -> anyhow::Result<()> {
+fn plot(
+    area: &Area<'_>,
+    rows: &[&TimelineRow],
+    works: &Works,
+    row_height: u32,
+) -> anyhow::Result<()> {
     let (unit, seconds) = theme::time_unit(works.end);
     let end = works.end / seconds;
     let font = (row_height - 2).min(12);
@@ -225,14 +230,14 @@ fn draw_rounds(
 }
 
 /// Spans in the order of painting.
-fn layered(spans: &[Span]) -> Vec<Span> {
+fn layered(spans: &[TimelineSpan]) -> Vec<TimelineSpan> {
     let mut spans = spans.to_vec();
     spans.sort_by_key(|span| span.state);
     spans
 }
 
 /// At most one span for each point of the axis: where several states meet, the gravest.
-fn painted(spans: &[Span], end: f64) -> Vec<Span> {
+fn painted(spans: &[TimelineSpan], end: f64) -> Vec<TimelineSpan> {
     let bins = WIDTH as usize;
     let width = end / bins as f64;
     let mut states: Vec<Option<State>> = vec![None; bins];
@@ -243,13 +248,13 @@ fn painted(spans: &[Span], end: f64) -> Vec<Span> {
             *bin = (*bin).max(Some(span.state));
         }
     }
-    let mut painted: Vec<Span> = Vec::new();
+    let mut painted: Vec<TimelineSpan> = Vec::new();
     for (bin, state) in states.into_iter().enumerate() {
         let Some(state) = state else { continue };
         let (from, to) = (bin as f64 * width, (bin + 1) as f64 * width);
         match painted.last_mut() {
             Some(last) if last.state == state && from - last.to < width / 2.0 => last.to = to,
-            _ => painted.push(Span { from, to, state }),
+            _ => painted.push(TimelineSpan { from, to, state }),
         }
     }
     painted
@@ -269,13 +274,13 @@ fn shortened(name: &str) -> String {
 mod tests {
     use super::*;
 
-    fn span(from: f64, to: f64, state: State) -> Span {
-        Span { from, to, state }
+    fn span(from: f64, to: f64, state: State) -> TimelineSpan {
+        TimelineSpan { from, to, state }
     }
 
     #[test]
     fn many_spans_are_painted_by_points_and_the_grave_ones_stay() {
-        let spans: Vec<Span> = (0..10_000)
+        let spans: Vec<TimelineSpan> = (0..10_000)
             .map(|i| span(f64::from(i), f64::from(i) + 0.5, State::Training))
             .chain([span(5000.0, 5000.1, State::Lost)])
             .collect();
@@ -286,10 +291,10 @@ mod tests {
 
     #[test]
     fn of_a_large_fleet_those_are_shown_that_lost_most() {
-        let mut rows: Vec<Row> = (0..200)
-            .map(|i| Row {
+        let mut rows: Vec<TimelineRow> = (0..200)
+            .map(|i| TimelineRow {
                 name: format!("c{i}"),
-                ..Row::default()
+                ..TimelineRow::default()
             })
             .collect();
         rows[150].spans.push(span(0.0, 9.0, State::Lost));

@@ -15,7 +15,7 @@ use super::SweepPlan;
 
 /// What a script is to start, and how.
 #[derive(Debug, Clone, Copy)]
-pub struct Job<'a> {
+pub struct ArrayScript<'a> {
     /// The sweep's file.
     pub sweep: &'a Path,
     /// This program.
@@ -53,7 +53,7 @@ impl Shares {
 
 /// The script: an array whose tasks carry out the runs.
 #[must_use]
-pub fn script(plan: &SweepPlan, job: &Job<'_>) -> String {
+pub fn script(plan: &SweepPlan, job: &ArrayScript<'_>) -> String {
     let runs = plan.runs.len();
     let shares = Shares::of(runs, job.limit);
     let [program, sweep, folder] = [job.program, job.sweep, job.folder].map(for_bash);

@@ -50,8 +50,8 @@ fn limit(tasks: u32) -> ArrayLimit {
     }
 }
 
-fn job(sweep: &Path) -> Job<'_> {
-    Job {
+fn job(sweep: &Path) -> ArrayScript<'_> {
+    ArrayScript {
         sweep,
         program: Path::new("/bin/echo"),
         folder: Path::new("/"),
@@ -167,7 +167,7 @@ fn a_folder_with_any_name_is_entered() {
     let temporary = tempfile::tempdir().unwrap();
     let folder = temporary.path().join(OsStr::from_bytes(b"- it's \xe9\n "));
     std::fs::create_dir(&folder).unwrap();
-    let job = Job {
+    let job = ArrayScript {
         folder: &folder,
         program: Path::new("/bin/pwd"),
         ..job(Path::new("s.toml"))
@@ -192,7 +192,7 @@ fn more_runs_than_an_array_may_have_tasks_are_dealt_out_in_turn() {
     assert_eq!(of(7, 1), (1, 7));
     assert_eq!(of(7, 3), (3, 3));
     for (runs, most) in [(7, 3), (10, 4), (9, 5)] {
-        let job = Job {
+        let job = ArrayScript {
             limit: limit(most),
             ..job(Path::new("s.toml"))
         };
@@ -217,7 +217,7 @@ fn more_runs_than_an_array_may_have_tasks_are_dealt_out_in_turn() {
 
 #[test]
 fn a_script_says_what_it_took_the_cluster_to_allow_and_how_many_run_at_once() {
-    let job = Job {
+    let job = ArrayScript {
         at_most: NonZeroU32::new(8),
         ..job(Path::new("s.toml"))
     };
@@ -278,7 +278,7 @@ fn sbatch_takes_the_scripts_where_a_controller_answers() {
         .map(|name| (name, 3))
         .chain([("many", 1300)])
     {
-        let job = Job {
+        let job = ArrayScript {
             limit,
             at_most: NonZeroU32::new(2),
             ..job(Path::new("s.toml"))

@@ -7,7 +7,7 @@ use super::*;
 
 /// Clients c0, c1, ... of a run that gives two of them series of their own.
 fn scrape_large(clients: u32, events: Vec<Event>) -> Scrape {
-    let info = RunInfo {
+    let info = RunLabels {
         client_series: 2,
         ..info()
     };

@@ -9,14 +9,14 @@ use regatta_actors::event::{ClientInfo, ClientState, Event, Observer};
 use regatta_actors::learner::{ClientId, Digest, Scores};
 use regatta_actors::record::{ClientRecord, Outcome, PhaseSeconds, RoundRecord};
 
-use super::{MetricsObserver, RunInfo, catalog, exporter};
+use super::{MetricsObserver, RunLabels, catalog, exporter};
 
 /// What a scrape shows after these events.
 fn scrape(events: &[Event]) -> Scrape {
     scrape_of(info(), events)
 }
 
-fn scrape_of(info: RunInfo, events: &[Event]) -> Scrape {
+fn scrape_of(info: RunLabels, events: &[Event]) -> Scrape {
     let text = with_recorder(|handle| {
         let mut observer = MetricsObserver::new(info);
         events.iter().for_each(|event| observer.on_event(event));
@@ -25,8 +25,8 @@ fn scrape_of(info: RunInfo, events: &[Event]) -> Scrape {
     Scrape::parse(text.lines().map(|line| Ok(line.to_owned()))).unwrap()
 }
 
-fn info() -> RunInfo {
-    RunInfo {
+fn info() -> RunLabels {
+    RunLabels {
         version: "0",
         libtorch: "2".into(),
         task: "sst2",

@@ -36,7 +36,7 @@ fn parse(message: &[u8]) -> (String, Value) {
 
 #[test]
 fn a_follower_gets_the_history_and_then_what_changes() {
-    let feed = Feed::new(Facts::default());
+    let feed = Feed::new(PageHeader::default());
     let mut told = Told::new(&feed, 2);
     told.start(3);
     told.round(1);
@@ -56,7 +56,7 @@ fn a_follower_gets_the_history_and_then_what_changes() {
 
 #[test]
 fn whoever_comes_later_has_the_same_in_the_end() {
-    let feed = Feed::new(Facts::default());
+    let feed = Feed::new(PageHeader::default());
     let mut told = Told::new(&feed, 2);
     told.start(3);
     told.round(1);
@@ -78,7 +78,7 @@ fn whoever_comes_later_has_the_same_in_the_end() {
 
 #[test]
 fn a_page_that_does_not_read_is_cut_off_and_holds_nobody_up() {
-    let feed = Feed::new(Facts::default());
+    let feed = Feed::new(PageHeader::default());
     let mut told = Told::new(&feed, 1);
     told.start(1000);
     let mut slow = feed.follow();
@@ -93,7 +93,7 @@ fn a_page_that_does_not_read_is_cut_off_and_holds_nobody_up() {
 
 #[test]
 fn the_last_message_before_the_end_says_how_the_run_ended() {
-    let feed = Feed::new(Facts::default());
+    let feed = Feed::new(PageHeader::default());
     let mut told = Told::new(&feed, 1);
     told.start(1);
     let mut follower = feed.follow();
@@ -159,7 +159,7 @@ fn a_run_that_is_gone_on_with_tells_what_was_before() {
 
 /// The history of a run that is gone on with after its first round.
 fn resumed(folder: RunFolder) -> History {
-    let feed = Feed::new(Facts::default());
+    let feed = Feed::new(PageHeader::default());
     let mut observer = WebObserver::new(feed.clone(), folder);
     observer.on_event(&Event::RunResumed {
         run: "told".into(),

@@ -6,7 +6,7 @@ use regatta_actors::fault::FaultName;
 use super::*;
 
 fn history_of(clients: u32, tell: impl FnOnce(&mut Told)) -> History {
-    let feed = Feed::new(Facts::default());
+    let feed = Feed::new(PageHeader::default());
     let mut told = Told::new(&feed, clients);
     told.start(10);
     tell(&mut told);
@@ -32,7 +32,7 @@ fn losses_scores_traffic_and_bars_are_kept() {
 
 #[test]
 fn a_long_run_of_many_clients_has_a_history_of_bounded_size() {
-    let feed = Feed::new(Facts::default());
+    let feed = Feed::new(PageHeader::default());
     let mut told = Told::new(&feed, 20);
     told.start(4500);
     (1..=2100).for_each(|round| told.round(round));

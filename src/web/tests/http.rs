@@ -6,22 +6,22 @@ use std::net::{SocketAddr, TcpStream};
 use regatta_actors::control::{Control, control};
 
 use super::*;
-use crate::control::{Desk, Token};
+use crate::control::{CommandHandler, Token};
 use crate::web::assets::ASSETS;
 
 fn loopback() -> SocketAddr {
     "127.0.0.1:0".parse().unwrap()
 }
 
-fn serve(desk: Option<Desk>) -> WebServer {
-    WebServer::start(loopback(), Feed::new(Facts::default()), desk).unwrap()
+fn serve(desk: Option<CommandHandler>) -> WebServer {
+    WebServer::start(loopback(), Feed::new(PageHeader::default()), desk).unwrap()
 }
 
 /// A desk for a run of one client, and the run's end of the line.
-fn desk(token: Option<&str>) -> (Desk, Control) {
+fn desk(token: Option<&str>) -> (CommandHandler, Control) {
     let (handle, run) = control();
     handle.board().update(ClientId(0), |_| {});
-    (Desk::new(token.map(Token::new), handle), run)
+    (CommandHandler::new(token.map(Token::new), handle), run)
 }
 
 /// Sends a request as it stands, up to the body, and returns the answer as text.
@@ -86,7 +86,7 @@ fn the_history_is_json() {
 
 #[test]
 fn the_stream_replays_then_follows_then_ends_with_the_server() {
-    let feed = Feed::new(Facts::default());
+    let feed = Feed::new(PageHeader::default());
     let server = WebServer::start(loopback(), feed.clone(), None).unwrap();
     let mut told = Told::new(&feed, 1);
     told.start(2);
@@ -230,7 +230,7 @@ fn what_means_nothing_or_is_out_of_bounds_is_refused_as_on_the_control_line() {
 
 #[test]
 fn pages_that_follow_and_never_read_are_so_many_and_the_rest_is_told_to_come_later() {
-    let feed = Feed::new(Facts::default());
+    let feed = Feed::new(PageHeader::default());
     let server = WebServer::start(loopback(), feed.clone(), None).unwrap();
     let most = crate::ports::Bounds::of_this_process().page / 2;
     let host = server.address();
@@ -267,7 +267,7 @@ fn an_address_that_others_reach_shows_the_run_and_steers_it_only_with_a_token() 
     let everywhere = "0.0.0.0:0".parse().unwrap();
     let steering = |token: Option<&str>| {
         let (desk, _run) = desk(token);
-        let feed = Feed::new(Facts::default());
+        let feed = Feed::new(PageHeader::default());
         let _server = WebServer::start(everywhere, feed.clone(), Some(desk)).unwrap();
         feed.history().facts.steering
     };
@@ -278,6 +278,6 @@ fn an_address_that_others_reach_shows_the_run_and_steers_it_only_with_a_token() 
 #[test]
 fn a_port_that_is_taken_is_an_error() {
     let first = serve(None);
-    let second = WebServer::start(first.address(), Feed::new(Facts::default()), None);
+    let second = WebServer::start(first.address(), Feed::new(PageHeader::default()), None);
     assert!(second.is_err());
 }

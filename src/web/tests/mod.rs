@@ -10,7 +10,7 @@ use std::path::Path;
 use regatta_actors::event::{ClientInfo, ClientState, Event, Observer};
 use regatta_actors::learner::{ClientId, Digest, LaneId, Progress, Scores};
 use regatta_actors::record::{ClientRecord, Outcome, PhaseSeconds, RoundRecord};
-use regatta_actors::run::Ending;
+use regatta_actors::run::EndReason;
 
 use super::*;
 use crate::record::RunFolder;
@@ -89,7 +89,7 @@ impl Told {
         self.tell(Event::RunFinished {
             rounds,
             virtual_seconds: f64::from(rounds) * 10.0,
-            ending: Some(Ending::Complete),
+            ending: Some(EndReason::Complete),
             error: None,
         });
     }

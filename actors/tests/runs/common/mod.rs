@@ -126,7 +126,7 @@ pub struct ToyTrainer {
     _not_send: std::rc::Rc<()>,
 }
 
-pub struct ToyFolder {
+pub struct ToyAggregator {
     toy: Toy,
     state: Arc<Numbers>,
     _alive: Alive,
@@ -157,11 +157,11 @@ impl Toy {
     }
 }
 
-impl Learner for Toy {
+impl Workload for Toy {
     type Global = Numbers;
     type Update = Numbers;
-    type Trainer = ToyTrainer;
-    type Folder = ToyFolder;
+    type ClientTrainer = ToyTrainer;
+    type ServerAggregator = ToyAggregator;
 
     fn trainer(&self, lane: LaneId) -> Result<ToyTrainer, BoxError> {
         match self.trouble {
@@ -182,11 +182,11 @@ impl Learner for Toy {
         })
     }
 
-    fn folder(&self) -> Result<ToyFolder, BoxError> {
+    fn folder(&self) -> Result<ToyAggregator, BoxError> {
         if self.trouble == Trouble::NoFolder {
             return Err("no model".into());
         }
-        Ok(ToyFolder {
+        Ok(ToyAggregator {
             toy: self.share(),
             state: Arc::new(Numbers(vec![0.0; 3])),
             _alive: Alive::new(&self.alive),
@@ -218,14 +218,14 @@ impl Learner for Toy {
     }
 }
 
-impl Trainer for ToyTrainer {
+impl ClientTrainer for ToyTrainer {
     type Global = Numbers;
     type Update = Numbers;
 
     fn train(
         &mut self,
         task: &TrainTask<Numbers>,
-        watch: &mut dyn Watch,
+        watch: &mut dyn JobContext,
     ) -> Result<Trained<Numbers>, JobError> {
         self.toy
             .places
@@ -314,7 +314,7 @@ impl ToyTrainer {
     }
 }
 
-impl Folder for ToyFolder {
+impl ServerAggregator for ToyAggregator {
     type Global = Numbers;
     type Update = Numbers;
 
@@ -419,7 +419,7 @@ impl Events {
     pub fn recorded(&self) -> Vec<Event> {
         let all = self.all().into_iter();
         all.filter(Event::is_recorded)
-            .map(Event::timeless)
+            .map(Event::without_wall_time)
             .collect()
     }
 
@@ -441,12 +441,12 @@ impl Events {
 
     /// The rounds, without what was measured in wall time.
     pub fn rounds(&self) -> Vec<RoundRecord> {
-        let timeless = |mut record: RoundRecord| {
+        let without_wall_time = |mut record: RoundRecord| {
             record.forget_wall_time();
             record
         };
         let rounds = self.all().into_iter().filter_map(|event| match event {
-            Event::RoundFinished(record) => Some(timeless(record)),
+            Event::RoundFinished(record) => Some(without_wall_time(record)),
             _ => None,
         });
         rounds.collect()

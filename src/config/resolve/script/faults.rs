@@ -5,7 +5,7 @@ use regatta_actors::learner::ClientId;
 use regatta_actors::plan::{Corruption, Fault, FaultKind, FaultName, RoundRange, Slowdown};
 
 use super::super::Resolver;
-use crate::config::script::{FaultTable, Numbers};
+use crate::config::script::{FaultTable, IndexRanges};
 
 const KEYS: [&str; 6] = ["slowdown", "at", "rejoin", "factor", "delay", "corruption"];
 
@@ -108,7 +108,7 @@ impl Resolver<'_> {
         let clients = table.clients.as_ref()?;
         let key = format!("{path}.clients");
         if table.kind == Some(FaultName::ServerCrash) {
-            self.meaningless(&key, "a crash of the server, which concerns no client");
+            self.reject_unused(&key, "a crash of the server, which concerns no client");
             return None;
         }
         self.check_clients(&key, clients, num_clients);
@@ -122,7 +122,7 @@ impl Resolver<'_> {
     }
 
     /// Reports numbers beyond the fleet.
-    pub(super) fn check_clients(&mut self, key: &str, clients: &Numbers, num_clients: u32) {
+    pub(super) fn check_clients(&mut self, key: &str, clients: &IndexRanges, num_clients: u32) {
         let last = num_clients.saturating_sub(1);
         if let Some(beyond) = clients.largest().filter(|largest| *largest > last) {
             let wrong = format_args!("there is no client {beyond}");

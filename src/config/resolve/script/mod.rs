@@ -13,14 +13,14 @@ use regatta_actors::plan::{CheckpointPolicy, ClockMode};
 
 use super::Resolver;
 use crate::config::plan::SimulationPlan;
-use crate::config::script::Script;
+use crate::config::script::ScenarioTables;
 use crate::config::settings::Clock;
 
 impl Resolver<'_> {
     /// What happens on the way.
     pub(super) fn simulation(
         &mut self,
-        script: &Script,
+        script: &ScenarioTables,
         num_clients: u32,
         rounds: u32,
         seed: u64,
@@ -48,7 +48,7 @@ impl Resolver<'_> {
 
     fn clock(&mut self) -> ClockMode {
         if *self.settings.clock.get_or_insert(Clock::Virtual) == Clock::Virtual {
-            self.meaningless("clock_scale", "the virtual clock");
+            self.reject_unused("clock_scale", "the virtual clock");
             return ClockMode::Virtual;
         }
         let scale = *self.settings.clock_scale.get_or_insert(1.0);
@@ -97,7 +97,7 @@ impl Resolver<'_> {
     /// Reports the keys of a table that were given and are not among those that mean something.
     fn only(&mut self, table: &str, with: &str, all: &[&str], meant: &[&str]) {
         for key in all.iter().filter(|key| !meant.contains(key)) {
-            self.meaningless(&format!("{table}.{key}"), with);
+            self.reject_unused(&format!("{table}.{key}"), with);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! When rounds are over, whom they ask, and how clients come back.
 
 use regatta_actors::plan::{
-    Late, RestartPolicy, RoundPolicy, SampleBy, SampleSize, Sampling, Staleness, TooFew, Utility,
+    Late, MinUpdates, RestartPolicy, RoundPolicy, SampleBy, SampleSize, Sampling, Staleness,
+    Utility,
 };
 
 use super::super::Resolver;
@@ -200,8 +201,8 @@ impl Resolver<'_> {
         }
     }
 
-    pub(super) fn too_few(&mut self, table: Option<&TooFewTable>, num_clients: u32) -> TooFew {
-        let default = TooFew::default();
+    pub(super) fn too_few(&mut self, table: Option<&TooFewTable>, num_clients: u32) -> MinUpdates {
+        let default = MinUpdates::default();
         let minimum = table.and_then(|table| table.minimum);
         let minimum = minimum.unwrap_or(default.minimum);
         self.problems.require(
@@ -212,7 +213,7 @@ impl Resolver<'_> {
         );
         let then = table.and_then(|table| table.then);
         let then = then.map_or(default.then, |then| then.0);
-        TooFew { minimum, then }
+        MinUpdates { minimum, then }
     }
 
     pub(super) fn restart(&mut self, table: Option<&RestartTable>) -> RestartPolicy {

@@ -1,6 +1,6 @@
 use regatta_actors::plan::{
-    Availability, Corruption, FaultKind, Late, RoundPolicy, RoundRange, SampleBy, SampleSize,
-    Slowdown, Staleness, Then,
+    Availability, Corruption, FaultKind, Late, OnTooFew, RoundPolicy, RoundRange, SampleBy,
+    SampleSize, Slowdown, Staleness,
 };
 
 use super::super::tests::{plan, problems};
@@ -104,7 +104,7 @@ fn every_table_becomes_what_the_actors_take() {
         (utility.preferred_seconds, utility.penalty),
         (Some(10.0), 2.0)
     );
-    assert_eq!(simulation.too_few.then, Then::Retry { attempts: 3 });
+    assert_eq!(simulation.too_few.then, OnTooFew::Retry { attempts: 3 });
     assert_eq!(
         (simulation.restart.budget, simulation.restart.window),
         (1, 600.0)
