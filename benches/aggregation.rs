@@ -136,7 +136,7 @@ fn ours(method: &str, adapter: &str, r: u32, clients: usize) -> anyhow::Result<(
                 weights: &weights,
                 device: Device::Cpu,
             },
-            fold_scale: 1.0,
+            residual_scale: 1.0,
             seed: 1,
         };
         let begin = Instant::now();

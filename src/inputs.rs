@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use crate::adapter::Targets;
 use crate::config::{DATA_FOLDER, DataPlan, DataSource, HUB, ModelSource, Plan, Problems};
 use crate::glue::source::LoadOptions;
-use crate::glue::{DataError, PartitionError, TaskData, TextEncoder, TokenizerLimits};
-use crate::glue::{load_with, locate, partition, tokenizer_conversion};
+use crate::glue::{
+    DataError, PartitionError, TaskData, TextEncoder, TokenizerLimits, load_with, locate,
+    partition, tokenizer_conversion,
+};
 use crate::model::{Architecture, ModelConfig, ModelFiles};
 use crate::peft::PeftFolder;
 use crate::tensors::conversion;

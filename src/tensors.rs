@@ -1,7 +1,7 @@
 //! Named tensors on the host: what travels between server and clients, and what files hold.
 //!
 //! A [`tch::Tensor`] cannot be shared between threads; a [`TensorMap`] can, so that a thousand
-//! clients read one snapshot. Values are float32, as everything that is trained or folded is.
+//! clients read one snapshot. Values are float32, as everything that is trained or aggregated is.
 
 mod index;
 

@@ -16,9 +16,10 @@ use regatta::federation::payload::{ClientUpdate, Snapshot};
 use regatta::federation::trainer::LaneTrainer;
 use regatta::inputs::RunInputs;
 use regatta::torch::{self, AdamWConstants, AdamWParameter};
-use regatta_actors::learner::{
-    ClientId, ClientTrainer, Digest, JobContext, Payload, Progress, TrainTask, Trained,
-};
+use regatta_actors::ids::{ClientId, Digest};
+use regatta_actors::workload::ClientTrainer;
+use regatta_actors::workload::job::{JobContext, Progress, TrainTask, Trained};
+use regatta_actors::workload::update::Payload;
 use tch::{Device, Kind, Tensor};
 
 struct Patient;
@@ -103,7 +104,7 @@ fn round(
         client_name: experiment.client_names[client as usize].as_str().into(),
         round: 1,
         attempt: 0,
-        global: Arc::new(Snapshot::of(&experiment.initial, 0)),
+        state: Arc::new(Snapshot::of(&experiment.initial, 0)),
     };
     trainer.train(&task, &mut Patient).unwrap()
 }

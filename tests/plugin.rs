@@ -171,7 +171,7 @@ fn the_exact_method_aggregates_an_adapter_from_outside_exactly() {
             adapter: &Outer,
             groups: &groups,
             updates: population,
-            fold_scale: 1.0,
+            residual_scale: 1.0,
             seed: 0,
         };
         let mut state = GlobalState {

@@ -1,20 +1,22 @@
-//! How much the machinery costs, and whether it grows: many rounds of a learner that learns nothing.
+//! How much the machinery costs, and whether it grows: many rounds of a workload that learns nothing.
 //!
 //! `cargo run --release -p regatta-actors --example endurance -- [CLIENTS [ROUNDS [LANES [BYTES [CLIENT]]]]]`
 //! prints the wall time per client and round, and the resident memory, ten times on its way.
 //! Without arguments: 100 clients, 1,000 rounds, 2 lanes, and 0 bytes that travel. A CLIENT is
 //! `same`, who hands back what it got, or `own` (the default), who writes an update of its own,
-//! which is digested like any. The server folds the updates of all.
+//! which is digested like any. The server aggregates the updates of all.
 
 use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use regatta_actors::event::{Event, Observer};
-use regatta_actors::learner::*;
+use regatta_actors::control;
+use regatta_actors::observe::Observer;
 use regatta_actors::plan::{ClientPlan, FederationPlan};
-use regatta_actors::{control, run};
+use regatta_actors::prelude::*;
+use regatta_actors::protocol::event::Event;
+use regatta_actors::run;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What travels, both ways; by reference, and digested once.
@@ -65,7 +67,7 @@ struct Echo {
     writes: bool,
     /// The server's.
     threads: usize,
-    /// Memory of folded updates, for the next ones.
+    /// Memory of aggregated updates, for the next ones.
     spare: Arc<Mutex<Vec<Vec<f32>>>>,
 }
 
@@ -76,32 +78,32 @@ impl Echo {
 }
 
 impl Workload for Echo {
-    type Global = Values;
+    type State = Values;
     type Update = Values;
-    type ClientTrainer = Echo;
-    type ServerAggregator = Echo;
+    type Trainer = Echo;
 
     fn trainer(&self, _: LaneId) -> Result<Echo, BoxError> {
         Ok(self.clone())
     }
+}
 
-    fn folder(&self) -> Result<Echo, BoxError> {
+impl ServerWorkload for Echo {
+    type Aggregator = Echo;
+
+    fn aggregator(&self) -> Result<Echo, BoxError> {
         Ok(self.clone())
     }
 }
 
-impl ClientTrainer for Echo {
-    type Global = Values;
-    type Update = Values;
-
+impl ClientTrainer<Echo> for Echo {
     fn train(&mut self, task: &TrainTask<Values>, _: &mut dyn JobContext) -> TrainResult<Values> {
         let update = if self.writes {
             let mut own = self.spare().pop().unwrap_or_default();
             own.clear();
-            own.extend_from_slice(task.global.get());
+            own.extend_from_slice(task.state.get());
             Values::new(own)
         } else {
-            Values::clone(&task.global)
+            Values::clone(&task.state)
         };
         Ok(Trained::new(update, 0.0, 1, 1))
     }
@@ -122,11 +124,8 @@ fn average(mean: &mut [f32], from: usize, updates: &[Contribution<Values>]) {
     }
 }
 
-impl ServerAggregator for Echo {
-    type Global = Values;
-    type Update = Values;
-
-    fn global(&self) -> Arc<Values> {
+impl ServerAggregator<Echo> for Echo {
+    fn state(&self) -> Arc<Values> {
         self.state.clone()
     }
 
@@ -192,7 +191,7 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         Some("same") => false,
         Some(other) => return Err(format!("a client is `own` or `same`, not `{other}`").into()),
     };
-    let learner = Echo {
+    let workload = Echo {
         state: Arc::new(Values::new(vec![0.5; bytes as usize / size_of::<f32>()])),
         writes,
         threads: lanes.max(1) as usize,
@@ -210,6 +209,6 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         every: (rounds / 10).max(1),
         since: Instant::now(),
     };
-    run(plan, Arc::new(learner), vec![Box::new(meter)], control().1)?;
+    run(plan, Arc::new(workload), vec![Box::new(meter)], control().1)?;
     Ok(())
 }

@@ -1,7 +1,11 @@
 //! Federated linear regression, y = a + b·x: four clients, of which one is slow and one drops out.
 use std::sync::Arc;
 
-use regatta_actors::{control, event::Event, learner::*, plan::*, run};
+use regatta_actors::control;
+use regatta_actors::plan::*;
+use regatta_actors::prelude::*;
+use regatta_actors::protocol::event::Event;
+use regatta_actors::run;
 
 /// What travels: the line down, and up by how much it should change.
 #[derive(Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
@@ -9,43 +13,43 @@ struct Line(f64, f64);
 
 impl Payload for Line {}
 
-/// The learner, its clients and its server in one.
+/// The workload, its clients and its server in one.
 struct Regression(Line);
 
 impl Workload for Regression {
-    type Global = Line;
+    type State = Line;
     type Update = Line;
-    type ClientTrainer = Regression;
-    type ServerAggregator = Regression;
+    type Trainer = Regression;
     fn trainer(&self, _: LaneId) -> Result<Regression, BoxError> {
-        Ok(Regression(Line::default()))
-    }
-    fn folder(&self) -> Result<Regression, BoxError> {
         Ok(Regression(Line::default()))
     }
 }
 
-impl ClientTrainer for Regression {
-    type Global = Line;
-    type Update = Line;
+impl ClientTrainer<Regression> for Regression {
     /// Client i has points around x = i, on the line y = 2 + 3x.
-    fn train(&mut self, job: &TrainTask<Line>, watch: &mut dyn JobContext) -> TrainResult<Line> {
+    fn train(&mut self, job: &TrainTask<Line>, context: &mut dyn JobContext) -> TrainResult<Line> {
         let (mut by, mut loss) = (Line::default(), 0.0);
         for step in 1..=20 {
             let x = f64::from(job.client.0) + (step % 4) as f64 / 4.0;
-            let error = job.global.0 + by.0 + (job.global.1 + by.1) * x - (2.0 + 3.0 * x);
+            let error = job.state.0 + by.0 + (job.state.1 + by.1) * x - (2.0 + 3.0 * x);
             by = Line(by.0 - 0.1 * error, by.1 - 0.1 * error * x);
             loss = error * error;
-            watch.report(Progress::new(step, 20, step, loss))?;
+            context.report(Progress::new(step, 20, step, loss))?;
         }
         Ok(Trained::new(by, loss, 20, 20))
     }
 }
 
-impl ServerAggregator for Regression {
-    type Global = Line;
-    type Update = Line;
-    fn global(&self) -> Arc<Line> {
+impl ServerWorkload for Regression {
+    type Aggregator = Regression;
+
+    fn aggregator(&self) -> Result<Regression, BoxError> {
+        Ok(Regression(Line::default()))
+    }
+}
+
+impl ServerAggregator<Regression> for Regression {
+    fn state(&self) -> Arc<Line> {
         Arc::new(self.0)
     }
     fn aggregate(&mut self, _: u32, updates: Vec<Contribution<Line>>) -> AggregateResult {

@@ -53,7 +53,7 @@ def explanation(lanes: int) -> str:
         f"`endurance` in ours ({lanes} lanes): clients that do nothing send back the `same` values "
         "that they got, and the server takes the mean of what all sent. With 0 bytes what is left "
         "is the machinery alone. In the rows `own`, clients do something: each writes an update, "
-        "which is digested with BLAKE3 for the ledger and kept until the round is folded. Wanted: "
+        "which is digested with BLAKE3 for the ledger and kept until the round is aggregated. Wanted: "
         "under 50 µs for clients that do nothing, and 10,000 of them in a round without strain. "
         "Medians without the first round of Flower's and the first tenth of ours, in which workers "
         "are started and memory is asked for."

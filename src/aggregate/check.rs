@@ -1,4 +1,4 @@
-//! What an update must be before it is folded.
+//! What an update must be before it is aggregated.
 
 use super::sound::{LIMIT, first_misfit};
 use crate::tensors::TensorMap;

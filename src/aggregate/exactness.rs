@@ -1,4 +1,4 @@
-//! The residual folded into frozen weights, and a round's miss measured.
+//! The residual merged into frozen weights, and a round's miss measured.
 //!
 //! FedEx-LoRA: Singhal et al., *FedEx-LoRA: Exact Aggregation for Federated and Efficient
 //! Fine-Tuning of Large Language Models*, 2024. The residual is added to a weight of shape
@@ -76,12 +76,12 @@ pub fn compare(
     Ok(miss.report(residual_ranks))
 }
 
-/// Adds to the base what the state's adapter misses of the ideal, times the round's fold scale,
+/// Adds to the base what the state's adapter misses of the ideal, times the round's merge scale,
 /// and measures what is still missed.
 ///
 /// # Errors
 /// When a tensor is missing or the device fails.
-pub fn fold_residual(round: &Round<'_>, state: &mut GlobalState) -> Result<Report, ModelError> {
+pub fn merge_residual(round: &Round<'_>, state: &mut GlobalState) -> Result<Report, ModelError> {
     let mut miss = Miss::default();
     let mut residual_ranks = Vec::new();
     for group in round.groups {
@@ -90,7 +90,7 @@ pub fn fold_residual(round: &Round<'_>, state: &mut GlobalState) -> Result<Repor
         let update = round.update_of(state, group)?;
         miss.update += update.squared_norm();
         let residual = ideal.minus(&update)?;
-        miss.error += add_to_base(&residual.product(), round.fold_scale, group, state)?;
+        miss.error += add_to_base(&residual.product(), round.residual_scale, group, state)?;
         residual_ranks.push(Some(residual.rank()));
     }
     Ok(miss.report(residual_ranks))

@@ -1,5 +1,5 @@
 //! `ours` and `ours_vera`: means of the factors, and the residual
-//! `s (Σ pᵢ ΔWᵢ − ΔW(means))` folded into the base. FedEx-LoRA and FedEx-VeRA; see
+//! `s (Σ pᵢ ΔWᵢ − ΔW(means))` merged into the base. FedEx-LoRA and FedEx-VeRA; see
 //! [`super::exactness`]. One rule for every adapter that gives its factors.
 
 use super::{GlobalState, Method, Report, Round, exactness};
@@ -18,6 +18,6 @@ impl Method for FedEx {
 
     fn aggregate(&self, round: &Round<'_>, state: &mut GlobalState) -> Result<Report, ModelError> {
         state.take_means(&round.updates, |_| true)?;
-        exactness::fold_residual(round, state)
+        exactness::merge_residual(round, state)
     }
 }

@@ -1,12 +1,11 @@
-//! `flora`: the whole ideal update `s Σ pᵢ Bᵢ Aᵢ` is folded into the base each round, and the
+//! `flora`: the whole ideal update `s Σ pᵢ Bᵢ Aᵢ` is merged into the base each round, and the
 //! adapter starts anew. Stacking the factors takes clients of different ranks.
 //!
 //! Wang et al., *FLoRA: Federated Fine-Tuning Large Language Models with Heterogeneous Low-Rank
 //! Adaptations*, 2024.
 
 use super::{GlobalState, Method, Report, Round, exactness};
-use crate::adapter::lora;
-use crate::adapter::{AdapterTensor, initial_state};
+use crate::adapter::{AdapterTensor, initial_state, lora};
 use crate::model::{LinearLayer, ModelError};
 use crate::tensors::{HostTensor, TensorMap};
 
@@ -29,7 +28,7 @@ impl Method for Flora {
         let fresh = initial_state(round.adapter, &layers, round.seed, round.round);
         state.take_means(&round.updates, |name| fresh.get(name).is_none())?;
         state.trained.0.extend(fresh.0);
-        exactness::fold_residual(round, state)
+        exactness::merge_residual(round, state)
     }
 }
 

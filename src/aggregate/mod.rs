@@ -1,17 +1,17 @@
 //! Aggregation: many clients' updates become one global state.
 //!
 //! The ideal after a round is `W₀ + s Σ pᵢ ΔWᵢ` in every adapted layer. Averaging the factors of
-//! ΔW misses it, since a mean of products is no product of means. Exact methods fold what is
+//! ΔW misses it, since a mean of products is no product of means. Exact methods merge what is
 //! missed, the residual, into the frozen weights; every method's miss is measured.
 //!
 //! | file | methods | exact |
 //! |---|---|---|
 //! | [`normal`] | `normal` (FedIT): means of everything | no |
 //! | [`ffa`] | `ffa`: what ΔW is linear in | yes, by training less |
-//! | [`fedex`] | `ours`, `ours_vera` (FedEx): means, residual folded into the base | yes |
+//! | [`fedex`] | `ours`, `ours_vera` (FedEx): means, residual merged into the base | yes |
 //! | [`sorf`] | `sorf_vera`, `sorf_vera_exact`: refits of SORF-VeRA | the second |
 //! | [`fedsvd`] | `fedsvd`: B alone trained, refactored by SVD | yes |
-//! | [`flora`] | `flora`: everything folded, the adapter starts anew; ranks may differ | yes |
+//! | [`flora`] | `flora`: everything merged, the adapter starts anew; ranks may differ | yes |
 //! | [`rolora`] | `rolora`: A and B in alternate rounds | yes |
 //!
 //! To add a method: implement [`Method`] in a file of its own and name it in [`METHODS`].
@@ -20,9 +20,9 @@
 //! |---|---|
 //! | [`state`] | the global state, its digest, and means of updates |
 //! | [`ideal`] | the ideal update, thin or dense, some clients at a time |
-//! | [`exactness`] | the residual folded, and the miss measured |
+//! | [`exactness`] | the residual merged, and the miss measured |
 //! | [`stale`] | updates that started from earlier states |
-//! | [`check`] | what an update must be before it is folded |
+//! | [`check`] | what an update must be before it is aggregated |
 //! | [`sound`] | what a state must be before it becomes the server's, and how far an update goes |
 //! | [`traffic`] | bytes of a round, in the form that would be sent |
 
@@ -56,8 +56,8 @@ pub struct Round<'a> {
     pub groups: &'a [LayerGroup],
     /// The updates over the state that they started from.
     pub updates: WeightedUpdates<'a>,
-    /// By what the residual is multiplied before it is folded: 1 is exact.
-    pub fold_scale: f64,
+    /// By what the residual is multiplied before it is merged: 1 is exact.
+    pub residual_scale: f64,
     /// The run's seed, for methods that draw.
     pub seed: u64,
 }
@@ -103,7 +103,7 @@ impl Round<'_> {
 pub struct Report {
     /// ‖effective − ideal‖_F / ‖Σ pᵢ s ΔWᵢ‖_F over all adapted layers together.
     pub exactness_error: f64,
-    /// Rank of the residual's factors per layer group, where one was folded.
+    /// Rank of the residual's factors per layer group, where one was merged.
     pub residual_ranks: Vec<Option<i64>>,
     /// ‖s ΔW‖_F of the new adapter over all adapted layers together: what it adds to the base.
     pub update_norm: f64,

@@ -3,7 +3,7 @@
 //! A mean of scaled rotations is in general none, so both refit. `sorf_vera` takes the rank-r SVD
 //! of `S Γ(b) B Λ̄ A` and fits b to `U Σ` and (m, θ) to `Vᵀ`, as its authors do: faithful, and it
 //! loses most of the update each round. `sorf_vera_exact` keeps b, takes the scaled rotation
-//! nearest to Λ̄, and folds the rest into the base.
+//! nearest to Λ̄, and merges the rest into the base.
 
 use std::any::Any;
 
@@ -88,7 +88,7 @@ impl Method for ExactRefit {
             let fits = torch::in_parallel(tasks, |lambda| exact_fit(&lambda));
             store(fits, group, state)?;
         }
-        exactness::fold_residual(round, state)
+        exactness::merge_residual(round, state)
     }
 }
 

@@ -8,7 +8,7 @@
 //! and the adapter's tensors x become `x_now + Σ p_i (x_i − x_b(i))`. Both are sums over one
 //! population: each update with `p_i`, each earlier state with `−Σ p_i` of those that started from
 //! it, and the state by now with what its own updates leave of 1. These weights sum to 1 as `p_i`
-//! do, so every method folds them as it folds fresh updates, and an exact one stays exact; with
+//! do, so every method aggregates them as it does fresh ones, and an exact one stays exact; with
 //! fresh updates alone the states by now and then cancel, and the updates are left as they are.
 
 use std::borrow::Cow;
@@ -222,7 +222,7 @@ mod tests {
                 weights: &mixture.weights,
                 device: Device::Cpu,
             },
-            fold_scale: 1.0,
+            residual_scale: 1.0,
             seed: 1,
         };
         let report = find("ours").unwrap().aggregate(&round, &mut state).unwrap();

@@ -1,6 +1,6 @@
 //! The global state, its digest, and means of updates.
 
-use regatta_actors::learner::Digest;
+use regatta_actors::ids::Digest;
 
 use crate::adapter::WeightedUpdates;
 use crate::model::ModelError;

@@ -9,22 +9,22 @@ use crate::adapter::LayerGroup;
 
 const FLOAT: u64 = size_of::<f32>() as u64;
 
-/// Residuals folded so far, by round and layer group.
+/// Residuals merged so far, by round and layer group.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ResidualHistory {
-    /// The rank of each group's residual after each round, from round 1; `None`: nothing folded.
+    /// The rank of each group's residual after each round, from round 1; `None`: nothing merged.
     ranks: Vec<Vec<Option<i64>>>,
 }
 
 impl ResidualHistory {
-    /// Records what was folded after a round; rounds that are left out folded nothing.
+    /// Records what was merged after a round; rounds that are left out merged nothing.
     pub fn push(&mut self, round: u32, ranks: Vec<Option<i64>>) {
         self.ranks
             .resize(round.saturating_sub(1) as usize, Vec::new());
         self.ranks.push(ranks);
     }
 
-    /// Bytes of the residuals folded after the rounds from `since` on (the first is 1).
+    /// Bytes of the residuals merged after the rounds from `since` on (the first is 1).
     #[must_use]
     pub fn bytes_since(&self, since: u32, groups: &[LayerGroup]) -> u64 {
         let missed = self

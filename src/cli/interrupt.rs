@@ -7,7 +7,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
 use std::thread;
 
-use regatta_actors::control::{ControlCommand, ControlHandle};
+use regatta_actors::observe::control::ControlHandle;
+use regatta_actors::protocol::control::ControlCommand;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;

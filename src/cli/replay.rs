@@ -1,7 +1,7 @@
 //! `regatta replay RUN --check`: does a run again and compares it with its ledger.
 
-use regatta_actors::control::control;
-use regatta_actors::event::Observer;
+use regatta_actors::observe::Observer;
+use regatta_actors::observe::control::control;
 
 use crate::cli::args::ReplayArgs;
 use crate::cli::terminal::{TerminalObserver, say, show_bars};

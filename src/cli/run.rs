@@ -5,9 +5,9 @@ use std::sync::mpsc::Receiver;
 use std::time::SystemTime;
 
 use anyhow::{Context, bail};
-use regatta_actors::control::{Control, ControlHandle, control};
-use regatta_actors::event::Observer;
-use regatta_actors::run::{EndReason, RunError, RunOutcome};
+use regatta_actors::observe::Observer;
+use regatta_actors::observe::control::{Control, ControlHandle, control};
+use regatta_actors::protocol::outcome::{EndReason, RunError, RunOutcome};
 
 use crate::cli::args::{ResumeArgs, ScenarioArgs};
 use crate::cli::doctor::libtorch_version;

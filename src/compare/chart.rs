@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use plotters::style::Color;
-use regatta_actors::record::RoundRecord;
+use regatta_actors::protocol::round_record::RoundRecord;
 
 use super::groups::{Group, Mean};
 use super::{Compared, Target};

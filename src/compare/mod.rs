@@ -11,7 +11,7 @@ mod target;
 
 use std::path::{Path, PathBuf};
 
-use regatta_actors::record::RoundRecord;
+use regatta_actors::protocol::round_record::RoundRecord;
 
 pub use chart::figures;
 pub use groups::{Group, group};

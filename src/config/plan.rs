@@ -6,9 +6,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use regatta_actors::plan::{
-    CheckpointPolicy, ClockMode, Fault, MinUpdates, Profile, RestartPolicy, RoundPolicy, Sampling,
-};
+use regatta_actors::plan::fault::Fault;
+use regatta_actors::plan::policy::{MinUpdates, RoundPolicy};
+use regatta_actors::plan::profile::Profile;
+use regatta_actors::plan::restart::RestartPolicy;
+use regatta_actors::plan::sampling::Sampling;
+use regatta_actors::plan::{CheckpointPolicy, ClockMode};
 
 use crate::glue::{Partition, Task};
 use crate::model::Architecture;
@@ -232,7 +235,7 @@ impl AdapterPlan {
 /// What the server does with the updates.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AggregationPlan {
-    /// How they are folded.
+    /// How updates are aggregated.
     pub method: Method,
     /// Scale the residual by the learning rate rather than by the adapter's scaling.
     pub vera_scale: bool,

@@ -51,17 +51,17 @@ pub enum Method {
     Normal,
     /// FFA: one factor frozen, the other averaged.
     Ffa,
-    /// FedEx-LoRA: means, and the residual folded into the base weights.
+    /// FedEx-LoRA: means, and the residual merged into the base weights.
     Ours,
-    /// FedEx-VeRA: means, and the residual folded into the base weights.
+    /// FedEx-VeRA: means, and the residual merged into the base weights.
     OursVera,
     /// SORF-VeRA with the refit as published, which loses most of the update.
     SorfVera,
-    /// SORF-VeRA with what the refit misses folded into the base weights.
+    /// SORF-VeRA with what the refit misses merged into the base weights.
     SorfVeraExact,
     /// FedSVD: clients train B alone; the server refactors the product by SVD.
     Fedsvd,
-    /// FLoRA: the stacked updates are folded into the base weights each round.
+    /// FLoRA: the stacked updates are merged into the base weights each round.
     Flora,
     /// RoLoRA: A and B trained and averaged in alternate rounds.
     Rolora,

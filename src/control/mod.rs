@@ -15,9 +15,9 @@ mod tests;
 
 use std::fmt;
 
-use regatta_actors::control::{ControlCommand, RunStatus};
-use regatta_actors::event::ClientState;
-use regatta_actors::learner::ClientId;
+use regatta_actors::ids::ClientId;
+use regatta_actors::protocol::client_state::ClientState;
+use regatta_actors::protocol::control::{ControlCommand, RunStatus};
 use serde::{Deserialize, Serialize};
 
 pub use client::{AskError, ask};

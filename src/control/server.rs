@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use regatta_actors::control::{ControlHandle, SLOWDOWNS, Unconfirmed};
+use regatta_actors::observe::control::{ControlHandle, Unconfirmed};
+use regatta_actors::protocol::control::SLOWDOWNS;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Ask, ClientLine, Reply, Request, Status, TOKEN_VARIABLE, Token};
@@ -173,12 +174,13 @@ impl CommandHandler {
     }
 
     fn status(&self) -> Status {
-        let line = |(client, status): (_, regatta_actors::board::ClientStatus)| ClientLine {
-            client,
-            state: status.state,
-            round: status.round,
-            loss: status.loss,
-        };
+        let line =
+            |(client, status): (_, regatta_actors::observe::board::ClientStatus)| ClientLine {
+                client,
+                state: status.state,
+                round: status.round,
+                loss: status.loss,
+            };
         let clients = self.control.board().snapshot();
         Status {
             run: self.control.status(),

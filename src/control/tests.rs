@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use regatta_actors::control::control;
+use regatta_actors::observe::control::control;
 
 use super::client::PATIENCE;
 use super::server::LONGEST;

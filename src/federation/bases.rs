@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use regatta_actors::learner::{Digest, Payload};
+use regatta_actors::ids::Digest;
+use regatta_actors::workload::update::Payload;
 use tch::{Device, Kind};
 
 use super::experiment::Experiment;
@@ -61,7 +62,7 @@ impl BaseWeightCache {
         {
             return Ok(weights.clone());
         }
-        // Freed first: a device then never holds two sets of folded weights for the server's sake.
+        // Freed first: a device then never holds two sets of merged weights for the server's sake.
         base.current = None;
         let weights = with_delta(&base.pretrained, snapshot, device)?;
         base.current = Some((digest, weights.clone()));

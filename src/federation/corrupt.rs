@@ -2,9 +2,9 @@
 
 use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
-use regatta_actors::learner::BoxError;
-use regatta_actors::plan::Corruption;
+use regatta_actors::plan::fault::Corruption;
 use regatta_actors::random::Stream;
+use regatta_actors::workload::update::BoxError;
 
 use super::payload::ClientUpdate;
 use crate::tensors::{HostTensor, TensorMap};

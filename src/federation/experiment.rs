@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use crate::adapter::{Adapter, LayerGroup, Targets, registry, size, tensor_name};
 use crate::aggregate::{self, GlobalState, Method};
-use crate::allocator;
 use crate::config::{Bias, Plan, Precision, Problems};
-use crate::files;
 use crate::glue::{CategoricalColumn, DataError, EncodedSplit, Split, TextEncoder};
 use crate::inputs::{self, RunInputs};
 use crate::model::{Checkpoint, LinearLayer};
 use crate::train::Compute;
 use crate::train::local::LocalTraining;
+use crate::{allocator, files};
 
 /// A run's model, adapter, method and data.
 pub struct Experiment {

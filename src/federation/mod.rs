@@ -1,4 +1,4 @@
-//! The federation of transformers: what the actors call to train, fold and score.
+//! The federation of transformers: what the actors call to train, aggregate and score.
 //!
 //! | file | holds |
 //! |---|---|
@@ -8,18 +8,18 @@
 //! | [`bases`] | frozen weights, once per device |
 //! | [`trainer`] | a lane's worker: one client's round after another |
 //! | `memory` | what a client's memory allows |
-//! | [`server`] | the server's worker: checks, folds, scores |
-//! | `fold` | which updates are folded, and how they become the next state |
+//! | [`server`] | the server's worker: checks, aggregates, scores |
+//! | `aggregate` | which updates are aggregated, and how they become the next state |
 //! | `saved` | the server's state as bytes, for checkpoints |
 //! | `corrupt` | updates corrupted on purpose |
 //! | `course` | what must be the same for a run to be resumed |
 //! | [`results`] | what a run leaves behind: model and predictions |
 
+mod aggregate;
 pub mod bases;
 mod corrupt;
 mod course;
 pub mod experiment;
-mod fold;
 mod memory;
 pub mod payload;
 pub mod results;
@@ -31,12 +31,17 @@ pub mod trainer;
 use std::path::Path;
 use std::sync::Arc;
 
-use regatta_actors::control::Control;
-use regatta_actors::event::Observer;
-use regatta_actors::learner::{BoxError, LaneId, Workload};
-use regatta_actors::plan::{ClientPlan, Corruption, FederationPlan, Profile};
+use regatta_actors::ids::LaneId;
+use regatta_actors::observe::Observer;
+use regatta_actors::observe::control::Control;
+use regatta_actors::plan::fault::Corruption;
+use regatta_actors::plan::profile::Profile;
+use regatta_actors::plan::{ClientPlan, FederationPlan};
+use regatta_actors::protocol::outcome::{RunError, RunOutcome};
 use regatta_actors::random::Stream;
-use regatta_actors::run::{RunError, RunOutcome, run_recorded};
+use regatta_actors::runtime::run_recorded;
+use regatta_actors::workload::update::BoxError;
+use regatta_actors::workload::{ServerWorkload, Workload};
 
 pub use experiment::Experiment;
 
@@ -54,20 +59,14 @@ pub struct Federation {
 }
 
 impl Workload for Federation {
-    type Global = Snapshot;
+    type State = Snapshot;
     type Update = ClientUpdate;
-    type ClientTrainer = LaneTrainer;
-    type ServerAggregator = Server;
+    type Trainer = LaneTrainer;
 
     fn trainer(&self, lane: LaneId) -> Result<LaneTrainer, BoxError> {
         let spec = self.experiment.plan.devices.lanes.get(lane.0 as usize);
         let spec = spec.ok_or_else(|| format!("the plan has no lane {}", lane.0))?;
         LaneTrainer::new(Arc::clone(&self.experiment), Arc::clone(&self.bases), *spec)
-    }
-
-    fn folder(&self) -> Result<Server, BoxError> {
-        let (experiment, bases) = (Arc::clone(&self.experiment), Arc::clone(&self.bases));
-        Ok(Server::new(experiment, bases, self.folder.clone())?)
     }
 
     fn corrupt(
@@ -78,6 +77,15 @@ impl Workload for Federation {
         stream: &mut Stream,
     ) -> Result<(), BoxError> {
         corrupt::corrupt(update, &start.trained, corruption, stream)
+    }
+}
+
+impl ServerWorkload for Federation {
+    type Aggregator = Server;
+
+    fn aggregator(&self) -> Result<Server, BoxError> {
+        let (experiment, bases) = (Arc::clone(&self.experiment), Arc::clone(&self.bases));
+        Ok(Server::new(experiment, bases, self.folder.clone())?)
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use regatta_actors::learner::{Digest, Payload};
+use regatta_actors::ids::Digest;
+use regatta_actors::workload::update::Payload;
 use serde::{Deserialize, Serialize};
 
 use crate::aggregate::GlobalState;
@@ -11,7 +12,7 @@ use crate::tensors::TensorMap;
 /// The server's state as clients get it: what differs from the pretrained model.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// Rounds folded into it.
+    /// Rounds aggregated into it.
     pub rounds: u32,
     /// Adapter, head and whatever else is trained.
     pub trained: Arc<TensorMap>,

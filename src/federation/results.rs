@@ -1,5 +1,6 @@
 //! What a run leaves behind: the last model, the best one, and predictions for the test split.
 
+use regatta_actors::workload::ServerAggregator;
 use std::path::Path;
 
 use super::payload::Snapshot;
@@ -26,7 +27,7 @@ pub enum ResultsError {
 /// Writes `adapter/`, `base_delta.safetensors` and `predictions/` of the last state, and the first
 /// two of the best under `best/` where an earlier round scored higher.
 pub(super) fn write(server: &Server) -> Result<(), ResultsError> {
-    let last = regatta_actors::learner::ServerAggregator::global(server);
+    let last = ServerAggregator::state(server);
     let folder = server.folder.path();
     write_model(server, &last, folder)?;
     if let Some(best) = server

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use regatta_actors::learner::BoxError;
+use regatta_actors::workload::update::BoxError;
 use serde::{Deserialize, Serialize};
 
 use super::payload::Snapshot;

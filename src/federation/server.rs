@@ -1,29 +1,26 @@
-//! The server's worker: checks, folds and scores, and keeps the best state.
+//! The server's worker: checks, aggregates and scores, and keeps the best state.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use regatta_actors::learner::{
-    Aggregation, BoxError, Contribution, Payload, Scores, ServerAggregator,
-};
+use regatta_actors::workload::ServerAggregator;
+use regatta_actors::workload::update::{Aggregation, BoxError, Contribution, Payload, Scores};
 
+use super::Federation;
+use super::aggregate::Aggregated;
 use super::bases::BaseWeightCache;
 use super::experiment::Experiment;
-use super::fold::Folded;
 use super::payload::{ClientUpdate, Snapshot};
-use super::results;
-use super::saved;
+use super::{results, saved};
 use crate::aggregate::GlobalState;
 use crate::aggregate::traffic::ResidualHistory;
-use crate::allocator;
-use crate::glue::EncodedSplit;
-use crate::glue::metrics;
+use crate::glue::{EncodedSplit, metrics};
 use crate::model::ModelError;
 use crate::record::RunFolder;
 use crate::tensors::TensorMap;
-use crate::torch;
 use crate::train::evaluate::{Predictions, predict};
 use crate::train::{Compute, Replica, RoundModel};
+use crate::{allocator, torch};
 
 /// See the module.
 pub struct Server {
@@ -130,11 +127,8 @@ impl Server {
     }
 }
 
-impl ServerAggregator for Server {
-    type Global = Snapshot;
-    type Update = ClientUpdate;
-
-    fn global(&self) -> Arc<Snapshot> {
+impl ServerAggregator<Federation> for Server {
+    fn state(&self) -> Arc<Snapshot> {
         Arc::clone(&self.snapshot)
     }
 
@@ -171,7 +165,7 @@ impl ServerAggregator for Server {
     ) -> Result<Aggregation, BoxError> {
         // What training left, then what the updates leave.
         allocator::give_back();
-        let Folded {
+        let Aggregated {
             exactness_error,
             refused,
         } = self.fold(round, updates)?;

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
-use regatta_actors::learner::{
-    BoxError, ClientId, ClientTrainer, Digest, JobContext, JobError, Payload, TrainTask, Trained,
-};
+use regatta_actors::ids::{ClientId, Digest};
 use regatta_actors::random::StreamKey;
+use regatta_actors::workload::ClientTrainer;
+use regatta_actors::workload::job::{JobContext, JobError, TrainTask, Trained};
+use regatta_actors::workload::update::{BoxError, Payload};
 use tch::Device;
 
+use super::Federation;
 use super::bases::BaseWeightCache;
 use super::experiment::Experiment;
 use super::memory;
@@ -59,7 +61,7 @@ impl LaneTrainer {
     fn train_client(
         &mut self,
         task: &TrainTask<Snapshot>,
-        watch: &mut dyn JobContext,
+        context: &mut dyn JobContext,
     ) -> Result<Option<Trained<ClientUpdate>>, ModelError> {
         let experiment = Arc::clone(&self.experiment);
         let replica = self.replica(task)?;
@@ -82,7 +84,7 @@ impl LaneTrainer {
             micro_batches: self.micro_batches * self.parts_of_batch(task.client)?,
             part_tokens: self.part_tokens(),
         };
-        let Some(result) = local.run(&job, watch)? else {
+        let Some(result) = local.run(&job, context)? else {
             return Ok(None);
         };
         Ok(Some(Trained {
@@ -115,7 +117,7 @@ impl LaneTrainer {
         let experiment = Arc::clone(&self.experiment);
         let client = task.client.0 as usize;
         let trained = experiment.trained_by(client, task.round);
-        let shared = self.shared(&task.global, task.client)?;
+        let shared = self.shared(&task.state, task.client)?;
         let mut own = shared.state.clone();
         for (name, shape) in &trained {
             let tensor = own.get(name)?;
@@ -166,16 +168,13 @@ fn leading(tensor: &tch::Tensor, shape: &[i64]) -> Result<tch::Tensor, ModelErro
     Ok(part.f_contiguous()?)
 }
 
-impl ClientTrainer for LaneTrainer {
-    type Global = Snapshot;
-    type Update = ClientUpdate;
-
+impl ClientTrainer<Federation> for LaneTrainer {
     fn train(
         &mut self,
         task: &TrainTask<Snapshot>,
-        watch: &mut dyn JobContext,
+        context: &mut dyn JobContext,
     ) -> Result<Trained<ClientUpdate>, JobError> {
-        let result = self.train_client(task, watch);
+        let result = self.train_client(task, context);
         self.micro_batches = 1;
         match result {
             Ok(Some(trained)) => Ok(trained),

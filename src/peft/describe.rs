@@ -10,7 +10,7 @@ use crate::config::{AdapterKind, AdapterPlan, Bias, LayerRank};
 pub(super) const HEAD: [&str; 2] = ["classifier", "score"];
 
 impl PeftConfig {
-    /// What PEFT has to know of an adapter on this base model, its scaling folded into its
+    /// What PEFT has to know of an adapter on this base model, its scaling merged into its
     /// tensors where PEFT has no word for it.
     #[must_use]
     pub fn of(adapter: &AdapterPlan, base_model: &str) -> Self {

@@ -66,17 +66,17 @@ pub struct AdapterFiles {
 impl AdapterFiles {
     /// The adapter, head and other trained tensors of a snapshot.
     ///
-    /// A scaling that PEFT's VeRA lacks (rsVeRA's) is folded into b.
+    /// A scaling that PEFT's VeRA lacks (rsVeRA's) is merged into b.
     #[must_use]
     pub fn of(plan: &Plan, state: &Snapshot) -> Self {
         let adapter = &plan.adapter;
         let mut tensors = TensorMap::clone(&state.trained);
         let scaling = adapter.scaling(adapter.r) as f32;
-        let folded = tensors
+        let merged = tensors
             .0
             .iter_mut()
             .filter(|(name, _)| name.ends_with(LAMBDA_B));
-        for (_, tensor) in folded {
+        for (_, tensor) in merged {
             let values = tensor.values_mut().iter_mut();
             values.for_each(|value| *value *= scaling);
         }

@@ -64,7 +64,7 @@ fn missed_without_delta(method: Method) -> &'static str {
     match method {
         Method::Flora => {
             "with FLoRA that change is all of the training except the head: each round's update \
-             is folded into the base, and the adapter starts anew"
+             is merged into the base, and the adapter starts anew"
         }
         Method::SorfVeraExact => {
             "without that change the adapter's first value, which the base makes up for, and what \

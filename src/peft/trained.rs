@@ -7,8 +7,7 @@ use tch::Device;
 
 use super::export::{AdapterFiles, ExportError, write_json};
 use super::{BASE_DELTA, PeftFolder, PeftType, merge, note};
-use crate::adapter::lora;
-use crate::adapter::{Adapter, Factors, LayerGroup, WeightedUpdates, registry, tensor_name};
+use crate::adapter::{Adapter, Factors, LayerGroup, WeightedUpdates, lora, registry, tensor_name};
 use crate::config::{AdapterPlan, Host, ModelSource, Plan, Settings, load};
 use crate::files::write_atomically;
 use crate::glue::locate;

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use regatta_actors::control::Intervention;
-use regatta_actors::event::Event;
-use regatta_actors::fault::FaultName;
-use regatta_actors::learner::ClientId;
-use regatta_actors::ledger::{self, RecordError};
-use regatta_actors::record::{Outcome, RoundRecord};
-use regatta_actors::run::EndReason;
+use regatta_actors::ids::ClientId;
+use regatta_actors::journal::ledger;
+use regatta_actors::plan::fault::FaultName;
+use regatta_actors::protocol::control::Intervention;
+use regatta_actors::protocol::event::Event;
+use regatta_actors::protocol::outcome::{EndReason, RecordError};
+use regatta_actors::protocol::round_record::{Outcome, RoundRecord};
 
 /// A run as its ledger tells it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -20,7 +20,7 @@ pub struct ClientStats {
     pub rounds_planned: u32,
     /// Rounds finished.
     pub rounds: u32,
-    /// Rounds in which nothing was folded because too few updates came.
+    /// Rounds in which nothing was aggregated because too few updates came.
     pub skipped: u32,
     /// Rounds that were not skipped, and in which every update that came was refused.
     pub refused: u32,
@@ -113,7 +113,7 @@ impl ClientStats {
                 virtual_seconds,
                 ..
             }
-            | Event::ClientsAsked {
+            | Event::ClientsSelected {
                 clients,
                 virtual_seconds,
                 ..
@@ -138,7 +138,7 @@ impl ClientStats {
     /// Events that concern one client.
     fn take_clients(&mut self, event: &Event) {
         match event {
-            Event::FaultStruck { client, fault, .. } => {
+            Event::FaultInjected { client, fault, .. } => {
                 *self.client(*client).faults.entry(*fault).or_default() += 1;
             }
             Event::UpdateReceived { client, .. } => self.client(*client).asked_at = None,

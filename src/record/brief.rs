@@ -5,8 +5,8 @@ use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
-use regatta_actors::learner::Scores;
-use regatta_actors::lenient;
+use regatta_actors::protocol::json;
+use regatta_actors::workload::update::Scores;
 use serde::Deserialize;
 
 use super::{Best, RunFolder, RunState, note_best};
@@ -54,7 +54,7 @@ pub struct Scenario {
 #[derive(Deserialize)]
 struct RoundLine {
     round: u32,
-    #[serde(default, deserialize_with = "lenient::maybe_scores")]
+    #[serde(default, deserialize_with = "json::maybe_scores")]
     eval: Option<Scores>,
 }
 

@@ -13,7 +13,7 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-use regatta_actors::place::check_file;
+use regatta_actors::journal::place::check_file;
 
 /// The file that the lock is on; it stays.
 pub(super) const NAME: &str = "lock";

@@ -11,7 +11,7 @@
 //! metrics.prom           the last metrics that were served, as Prometheus reads them
 //! predictions/<TASK>.tsv predictions for the test split, as GLUE's server takes them
 //! adapter/               the final adapter and head
-//! base_delta.safetensors what aggregation folded into base weights
+//! base_delta.safetensors what aggregation merged into base weights
 //! lock                   held by the process that writes here
 //! ```
 
@@ -38,9 +38,9 @@ pub use observer::{Recorder, WriteFailure};
 pub use state::RunState;
 pub use summary::{Best, RunInfo, RunTotals, Summary, is_loss, note_best};
 
-use regatta_actors::json_lines;
-use regatta_actors::record::RoundRecord;
-use regatta_actors::run::RunFiles;
+use regatta_actors::journal::json_lines;
+use regatta_actors::protocol::round_record::RoundRecord;
+use regatta_actors::runtime::RunFiles;
 
 use serde::de::DeserializeOwned;
 
@@ -258,7 +258,7 @@ impl RunFolder {
         self.path.join("adapter")
     }
 
-    /// What aggregation folded into base weights.
+    /// What aggregation merged into base weights.
     #[must_use]
     pub fn base_delta(&self) -> PathBuf {
         self.path.join("base_delta.safetensors")

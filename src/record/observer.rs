@@ -7,12 +7,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use regatta_actors::control::{ControlCommand, ControlHandle};
-use regatta_actors::event::{Event, Observer};
-use regatta_actors::json_lines;
-use regatta_actors::ledger;
-use regatta_actors::record::RoundRecord;
-use regatta_actors::run::EndReason;
+use regatta_actors::journal::{json_lines, ledger};
+use regatta_actors::observe::Observer;
+use regatta_actors::observe::control::ControlHandle;
+use regatta_actors::protocol::control::ControlCommand;
+use regatta_actors::protocol::event::Event;
+use regatta_actors::protocol::outcome::EndReason;
+use regatta_actors::protocol::round_record::RoundRecord;
 
 use super::{RunFolder, RunTotals, Summary};
 use crate::config::Plan;

@@ -5,9 +5,9 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 
-use regatta_actors::event::Event;
-use regatta_actors::ledger::Entry;
-use regatta_actors::run::EndReason;
+use regatta_actors::journal::ledger::Entry;
+use regatta_actors::protocol::event::Event;
+use regatta_actors::protocol::outcome::EndReason;
 
 use super::{RunFolder, lock};
 

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use regatta_actors::learner::{Digest, Scores};
-use regatta_actors::lenient;
-use regatta_actors::record::{Outcome, RoundRecord};
-use regatta_actors::run::EndReason;
+use regatta_actors::ids::Digest;
+use regatta_actors::protocol::json;
+use regatta_actors::protocol::outcome::EndReason;
+use regatta_actors::protocol::round_record::{Outcome, RoundRecord};
+use regatta_actors::workload::update::Scores;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::config::Plan;
@@ -99,13 +100,13 @@ pub struct RunTotals {
     /// Training loss of the last round in which anybody trained.
     pub train_loss: Option<f64>,
     /// The last scores on validation.
-    #[serde(default, deserialize_with = "lenient::maybe_scores")]
+    #[serde(default, deserialize_with = "json::maybe_scores")]
     pub eval: Option<Scores>,
     /// The best value of each score, and the round it was reached in. A score that was never a
     /// finite number has none.
     #[serde(deserialize_with = "finite_bests")]
     pub best: BTreeMap<String, Best>,
-    /// Exactness error of the last round that folded anything.
+    /// Exactness error of the last round that aggregated anything.
     pub exactness_error: Option<f64>,
     /// The largest of all rounds.
     pub worst_exactness_error: Option<f64>,
@@ -125,7 +126,7 @@ pub struct RunTotals {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Best {
     /// The value.
-    #[serde(deserialize_with = "lenient::number")]
+    #[serde(deserialize_with = "json::number")]
     pub value: f64,
     /// The first round that reached it.
     pub round: u32,
@@ -170,7 +171,7 @@ impl<'de> Deserialize<'de> for RunTotals {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut tally = Self::deserialize(deserializer)?;
         // Whose update came had a loss; where none is written, none was a number.
-        let came = [Outcome::Folded, Outcome::Refused];
+        let came = [Outcome::Aggregated, Outcome::Refused];
         if came
             .iter()
             .any(|outcome| tally.outcomes.contains_key(outcome))

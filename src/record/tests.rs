@@ -1,10 +1,12 @@
 use std::fs;
 
-use regatta_actors::control::control;
-use regatta_actors::event::{Event, Observer};
-use regatta_actors::learner::{ClientId, Digest, Scores};
-use regatta_actors::record::{ClientRecord, Outcome, PhaseSeconds, RoundRecord};
-use regatta_actors::run::EndReason;
+use regatta_actors::ids::{ClientId, Digest};
+use regatta_actors::observe::Observer;
+use regatta_actors::observe::control::control;
+use regatta_actors::protocol::event::Event;
+use regatta_actors::protocol::outcome::EndReason;
+use regatta_actors::protocol::round_record::{ClientRecord, Outcome, PhaseSeconds, RoundRecord};
+use regatta_actors::workload::update::Scores;
 
 use super::*;
 use crate::config::{Host, Settings, load};
@@ -41,7 +43,7 @@ fn round(round: u32, loss: f64, accuracy: f64) -> RoundRecord {
         clients: vec![ClientRecord {
             client: ClientId(0),
             name: "client-0".into(),
-            outcome: Outcome::Folded,
+            outcome: Outcome::Aggregated,
             loss: Some(loss),
             examples: 8,
             steps: 1,

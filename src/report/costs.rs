@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use regatta_actors::fault::FaultName;
-use regatta_actors::learner::ClientId;
-use regatta_actors::plan::Profile;
+use regatta_actors::ids::ClientId;
+use regatta_actors::plan::fault::FaultName;
+use regatta_actors::plan::profile::Profile;
 
 use super::works::{End, Work, Works};
 use crate::table::{Cell, Table};
@@ -31,7 +31,7 @@ pub struct Cost {
     pub times: u32,
     /// Whom.
     pub clients: BTreeSet<ClientId>,
-    /// Updates that were not folded for it.
+    /// Updates that were not aggregated for it.
     pub updates: u32,
     /// Clients' virtual seconds: of work that came to nothing, of waiting to be started again, and
     /// by which work took longer.
@@ -57,7 +57,7 @@ impl Cause {
     /// without any.
     fn of(work: &Work) -> Option<Self> {
         let (faults, otherwise): (&[FaultName], _) = match work.end {
-            End::Folded | End::Open => return None,
+            End::Aggregated | End::Open => return None,
             End::Dropped(_) => (&[FaultName::Drop], Self::Away),
             End::Failed(_) => (&[FaultName::Crash, FaultName::LaneFailure], Self::Failure),
             End::Lost => (&[FaultName::LostUpdate], Self::Failure),
@@ -89,7 +89,7 @@ pub fn costs(works: &Works, profiles: &[Profile], epochs: u32) -> BTreeMap<Cause
             cost.updates += 1;
             cost.client_seconds += work.seconds() + restart_seconds(work);
         } else if let Some(fault) = work.struck_by(&FaultName::SLOWING)
-            && work.end == End::Folded
+            && work.end == End::Aggregated
         {
             let index = work.client.0 as usize;
             let undisturbed = profiles.get(index).zip(works.clients.get(index));

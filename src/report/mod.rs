@@ -17,8 +17,8 @@ pub mod works;
 use std::path::Path;
 
 use anyhow::Context;
-use regatta_actors::ledger;
-use regatta_actors::record::RoundRecord;
+use regatta_actors::journal::ledger;
+use regatta_actors::protocol::round_record::RoundRecord;
 
 use crate::config::{Host, Plan, load};
 use crate::record::{ClientStats, RunFolder, Summary};

@@ -8,7 +8,7 @@ use super::{Run, tables};
 use crate::record::is_loss;
 use crate::table::{NAN, Table, count, show_bytes, show_small};
 
-/// Tables with more rows are folded away at first.
+/// Tables with more rows are collapsed at first.
 const LONG: usize = 60;
 
 const STYLE: &str = include_str!("page.css");
@@ -157,7 +157,7 @@ pub fn of_run(run: &Run, figures: &[Figure]) -> anyhow::Result<String> {
     page.table("Rounds", note, &tables::rounds(&run.rounds));
     let refusals = tables::refusals(&run.rounds);
     if !refusals.rows().is_empty() {
-        let note = "Updates that came and were not folded.";
+        let note = "Updates that came and were not aggregated.";
         page.table("Refused updates", note, &refusals);
     }
     if !run.account.interventions.is_empty() {

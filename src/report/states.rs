@@ -1,7 +1,7 @@
 //! What each client was doing when, from its works: the timeline's rows.
 
-use regatta_actors::availability::Interval;
-use regatta_actors::fault::FaultName;
+use regatta_actors::plan::availability::Interval;
+use regatta_actors::plan::fault::FaultName;
 
 use super::works::{End, Work, Works};
 use crate::config::Plan;
@@ -83,7 +83,7 @@ pub enum MarkKind {
     Dropped,
     /// It crashed.
     Crashed,
-    /// Its update was lost on the way, came too late to be folded, or was refused.
+    /// Its update was lost on the way, came too late to be aggregated, or was refused.
     UpdateLost,
 }
 
@@ -199,7 +199,7 @@ fn add(row: &mut TimelineRow, work: &Work, works: &Works) {
         _ => {}
     }
     let what = match work.end {
-        End::Folded | End::Open | End::Late => return,
+        End::Aggregated | End::Open | End::Late => return,
         End::Dropped(_) => MarkKind::Dropped,
         End::Failed(_) => MarkKind::Crashed,
         End::Refused | End::Lost | End::Stale => MarkKind::UpdateLost,

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use regatta_actors::record::{Outcome, RoundRecord};
-use regatta_actors::run::EndReason;
+use regatta_actors::protocol::outcome::EndReason;
+use regatta_actors::protocol::round_record::{Outcome, RoundRecord};
 
 use crate::record::{ClientAccount, ClientStats, is_loss};
 use crate::table::{Cell, Table};
@@ -12,7 +12,7 @@ const CLIENTS: [(&str, &str); 15] = [
     ("client", "client"),
     ("examples", "examples"),
     ("asked", "asked"),
-    ("folded", "folded"),
+    ("aggregated", "aggregated"),
     ("late", "late"),
     ("dropped", "dropped"),
     ("lost", "lost"),
@@ -49,7 +49,7 @@ fn row(client: &ClientAccount) -> [Cell; 15] {
         client.name.as_str().into(),
         client.examples.into(),
         Cell::count(client.asked),
-        ended(Outcome::Folded),
+        ended(Outcome::Aggregated),
         Cell::count(late),
         ended(Outcome::Dropped),
         ended(Outcome::Lost),
@@ -72,7 +72,7 @@ pub fn rounds(rounds: &[RoundRecord]) -> Table {
         &[
             ("round", "round"),
             ("virtual_seconds", "ends at (virtual s)"),
-            ("folded", "folded"),
+            ("aggregated", "aggregated"),
             ("clients", "clients"),
             ("train_loss", "train loss"),
         ],
@@ -95,7 +95,7 @@ pub fn rounds(rounds: &[RoundRecord]) -> Table {
         let mut row = vec![
             record.round.into(),
             Cell::number(record.virtual_seconds, 1),
-            record.folded().into(),
+            record.aggregated().into(),
             record.clients.len().into(),
             Cell::number(record.train_loss, 4),
         ];

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use regatta_actors::availability::Interval;
 use regatta_actors::clock::VirtualTime;
-use regatta_actors::event::{ClientInfo, Event};
-use regatta_actors::fault::FaultName;
-use regatta_actors::learner::ClientId;
-use regatta_actors::record::{Outcome, RoundRecord};
+use regatta_actors::ids::ClientId;
+use regatta_actors::plan::availability::Interval;
+use regatta_actors::plan::fault::FaultName;
+use regatta_actors::protocol::event::{ClientInfo, Event};
+use regatta_actors::protocol::round_record::{Outcome, RoundRecord};
 
 /// One client's work for one round.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,9 +35,9 @@ pub struct Work {
 /// What came of a work.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum End {
-    /// Its update was folded.
-    Folded,
-    /// Its update came and was not folded: it was corrupt, or the round was skipped.
+    /// Its update was aggregated.
+    Aggregated,
+    /// Its update came and was not aggregated: it was corrupt, or the round was skipped.
     Refused,
     /// The client dropped out; it is back in this round, if that was said.
     Dropped(Option<u32>),
@@ -111,7 +111,7 @@ impl Works {
                 });
                 self.ask(clients, *round, at);
             }
-            Event::ClientsAsked {
+            Event::ClientsSelected {
                 round,
                 clients,
                 virtual_seconds: at,
@@ -143,7 +143,7 @@ impl Works {
     /// Events that concern one client's work.
     fn take_work(&mut self, event: &Event) {
         match *event {
-            Event::FaultStruck { client, fault, .. } => {
+            Event::FaultInjected { client, fault, .. } => {
                 if let Some(work) = self.open.get_mut(&client) {
                     work.faults.push(fault);
                 }
@@ -161,7 +161,7 @@ impl Works {
                 client,
                 virtual_seconds: at,
                 ..
-            } => self.close(client, at, End::Folded),
+            } => self.close(client, at, End::Aggregated),
             Event::ClientDropped {
                 client,
                 rejoin,
@@ -233,7 +233,7 @@ impl Works {
                 continue;
             };
             match client.outcome {
-                Outcome::Refused if work.end == End::Folded => work.end = End::Refused,
+                Outcome::Refused if work.end == End::Aggregated => work.end = End::Refused,
                 Outcome::Late => continue,
                 _ => {}
             }
@@ -271,7 +271,7 @@ impl Work {
     /// Whether it came to nothing.
     #[must_use]
     pub fn is_lost(&self) -> bool {
-        !matches!(self.end, End::Folded | End::Open)
+        !matches!(self.end, End::Aggregated | End::Open)
     }
 
     /// The first of these faults that struck it.

@@ -1,8 +1,9 @@
 //! A run's events as log lines, for who looks afterwards at what happened.
 
-use regatta_actors::event::{Event, Observer};
-use regatta_actors::learner::Refusal;
-use regatta_actors::record::RoundRecord;
+use regatta_actors::observe::Observer;
+use regatta_actors::protocol::event::Event;
+use regatta_actors::protocol::round_record::RoundRecord;
+use regatta_actors::workload::update::Refusal;
 
 use crate::table::count;
 
@@ -90,7 +91,7 @@ fn refusals(record: &RoundRecord, refused: &[Refusal]) -> Option<String> {
         String::new()
     };
     let what = match record.all_refused() {
-        true => "every update was refused, and nothing was folded".to_owned(),
+        true => "every update was refused, and nothing was aggregated".to_owned(),
         false => format!("{} refused", count(refused.len(), "update")),
     };
     let (round, told) = (record.round, told.join("; "));
@@ -104,10 +105,10 @@ fn finished(record: &RoundRecord) -> String {
     let loss = record.train_loss;
     let loss = loss.map_or_else(String::new, |loss| format!(", train loss {loss:.4}"));
     format!(
-        "round {} ended at {:.1} virtual s, {} of {} clients folded{loss}{}",
+        "round {} ended at {:.1} virtual s, {} of {} clients aggregated{loss}{}",
         record.round,
         record.virtual_seconds,
-        record.folded(),
+        record.aggregated(),
         clients.len(),
         scores.collect::<String>()
     )
@@ -115,8 +116,8 @@ fn finished(record: &RoundRecord) -> String {
 
 #[cfg(test)]
 mod tests {
-    use regatta_actors::learner::{ClientId, Digest};
-    use regatta_actors::record::{ClientRecord, Outcome, PhaseSeconds};
+    use regatta_actors::ids::{ClientId, Digest};
+    use regatta_actors::protocol::round_record::{ClientRecord, Outcome, PhaseSeconds};
 
     use super::*;
 
@@ -155,7 +156,7 @@ mod tests {
 
     #[test]
     fn refused_updates_are_named_with_the_reason_and_many_are_counted() {
-        let some = record(&[Outcome::Refused, Outcome::Folded]);
+        let some = record(&[Outcome::Refused, Outcome::Aggregated]);
         assert_eq!(refusals(&some, &[]), None);
         assert_eq!(
             refusals(&some, &refuse(1)).unwrap(),
@@ -163,7 +164,7 @@ mod tests {
         );
         let all = refusals(&record(&[Outcome::Refused; 7]), &refuse(7)).unwrap();
         assert!(
-            all.starts_with("round 3: every update was refused, and nothing was folded: c0: "),
+            all.starts_with("round 3: every update was refused, and nothing was aggregated: c0: "),
             "{all}"
         );
         assert!(all.ends_with("c4: too large; and 2 more"), "{all}");

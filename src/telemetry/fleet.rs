@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use regatta_actors::event::{ClientInfo, ClientState};
-use regatta_actors::fault::FaultName;
-use regatta_actors::learner::ClientId;
-use regatta_actors::record::{ClientRecord, Outcome};
+use regatta_actors::ids::ClientId;
+use regatta_actors::plan::fault::FaultName;
+use regatta_actors::protocol::client_state::ClientState;
+use regatta_actors::protocol::event::ClientInfo;
+use regatta_actors::protocol::round_record::{ClientRecord, Outcome};
 
 use super::catalog as c;
 use super::metric::Gauge;
@@ -166,7 +167,7 @@ impl Fleet {
                 c::CLIENT_BYTES.add([name, "up"], record.bytes_up);
                 c::CLIENT_BYTES.add([name, "down"], record.bytes_down);
             }
-            if record.outcome == Outcome::Folded {
+            if record.outcome == Outcome::Aggregated {
                 continue;
             }
             if each {
@@ -249,7 +250,7 @@ impl ClientSeries {
         for direction in DIRECTIONS {
             c::CLIENT_BYTES.add([name, direction], 0);
         }
-        for reason in OUTCOMES.into_iter().filter(|o| *o != Outcome::Folded) {
+        for reason in OUTCOMES.into_iter().filter(|o| *o != Outcome::Aggregated) {
             c::CLIENT_MISSED_ROUNDS.add([name, outcome_name(reason)], 0);
         }
     }
@@ -297,7 +298,7 @@ fn comparable(value: f64) -> f64 {
 
 /// Every outcome of a client's round.
 const OUTCOMES: [Outcome; 6] = [
-    Outcome::Folded,
+    Outcome::Aggregated,
     Outcome::Refused,
     Outcome::Dropped,
     Outcome::Late,
@@ -308,7 +309,7 @@ const OUTCOMES: [Outcome; 6] = [
 /// The outcome's name as in `rounds.jsonl`.
 fn outcome_name(outcome: Outcome) -> &'static str {
     match outcome {
-        Outcome::Folded => "folded",
+        Outcome::Aggregated => "aggregated",
         Outcome::Refused => "refused",
         Outcome::Dropped => "dropped",
         Outcome::Late => "late",

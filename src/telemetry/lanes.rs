@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use regatta_actors::learner::{ClientId, LaneId, Progress};
+use regatta_actors::ids::{ClientId, LaneId};
+use regatta_actors::workload::job::Progress;
 
 use super::catalog as c;
 

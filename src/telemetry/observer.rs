@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use regatta_actors::event::{ClientInfo, Event, Observer};
-use regatta_actors::fault::FaultName;
-use regatta_actors::learner::Scores;
-use regatta_actors::record::RoundRecord;
+use regatta_actors::observe::Observer;
+use regatta_actors::plan::fault::FaultName;
+use regatta_actors::protocol::event::{ClientInfo, Event};
+use regatta_actors::protocol::round_record::RoundRecord;
+use regatta_actors::workload::update::Scores;
 
 use super::catalog as c;
 use super::fleet::{Fleet, Update};
@@ -92,7 +93,7 @@ impl MetricsObserver {
         c::ROUND.set([], f64::from(after_round));
         c::ROUNDS_PLANNED.set([], f64::from(rounds));
         c::VIRTUAL_SECONDS.set([], 0.0);
-        for outcome in ["folded", "empty"] {
+        for outcome in ["aggregated", "empty"] {
             c::ROUNDS.add([outcome], 0);
         }
         for phase in ["train", "aggregate", "evaluate"] {
@@ -115,8 +116,8 @@ impl MetricsObserver {
     }
 
     fn finish_round(&mut self, record: &RoundRecord) {
-        let outcome = if record.folded() > 0 {
-            "folded"
+        let outcome = if record.aggregated() > 0 {
+            "aggregated"
         } else {
             "empty"
         };
@@ -218,13 +219,13 @@ impl Observer for MetricsObserver {
                 c::VIRTUAL_SECONDS.set([], *virtual_seconds);
                 self.fleet.asked(clients, *virtual_seconds);
             }
-            Event::ClientsAsked {
+            Event::ClientsSelected {
                 clients,
                 virtual_seconds,
                 ..
             } => self.fleet.asked(clients, *virtual_seconds),
             Event::RoundRetried { .. } => c::ROUND_RETRIES.add([], 1),
-            Event::FaultStruck { fault, .. } => c::FAULTS.add([fault.as_str()], 1),
+            Event::FaultInjected { fault, .. } => c::FAULTS.add([fault.as_str()], 1),
             Event::ServerCrashed { .. } => {
                 c::FAULTS.add([FaultName::ServerCrash.as_str()], 1);
             }

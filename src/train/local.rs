@@ -2,8 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use regatta_actors::learner::{JobContext, Progress};
 use regatta_actors::random::StreamKey;
+use regatta_actors::workload::job::{JobContext, Progress};
 use tch::Tensor;
 
 use super::optimizer::AdamW;
@@ -79,7 +79,7 @@ impl LocalTraining {
     pub fn run(
         &self,
         job: &ClientRound<'_>,
-        watch: &mut dyn JobContext,
+        context: &mut dyn JobContext,
     ) -> Result<Option<LocalResult>, ModelError> {
         let steps_total = self.steps(job.shard.len());
         let schedule = LinearSchedule::new(self.lr, self.warmup_ratio, steps_total);
@@ -110,7 +110,7 @@ impl LocalTraining {
                     examples,
                     loss,
                 };
-                if let ControlFlow::Break(()) = watch.step(progress) {
+                if let ControlFlow::Break(()) = context.step(progress) {
                     return Ok(None);
                 }
             }

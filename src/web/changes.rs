@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use regatta_actors::event::ClientState;
-use regatta_actors::learner::Scores;
-use regatta_actors::record::{Outcome, PhaseSeconds};
-use regatta_actors::run::EndReason;
+use regatta_actors::protocol::client_state::ClientState;
+use regatta_actors::protocol::outcome::EndReason;
+use regatta_actors::protocol::round_record::{Outcome, PhaseSeconds};
+use regatta_actors::workload::update::Scores;
 use serde::Serialize;
 
 use crate::record::RunTotals;
@@ -78,7 +78,7 @@ pub enum Phase {
     Starting,
     /// Clients train.
     Training,
-    /// The server folds updates.
+    /// The server aggregates updates.
     Aggregating,
     /// The server scores the new state.
     Evaluating,
@@ -113,8 +113,8 @@ pub struct ClientStatus {
     pub barred: bool,
     /// How many times slower somebody outside made it.
     pub slowdown: f64,
-    /// Its rounds whose update was folded.
-    pub folded: u32,
+    /// Its rounds whose update was aggregated.
+    pub aggregated: u32,
     /// Its rounds that ended otherwise.
     pub missed: u32,
     /// Times it was started again after a failure.
@@ -137,7 +137,7 @@ impl Default for ClientStatus {
             slow: false,
             barred: false,
             slowdown: 1.0,
-            folded: 0,
+            aggregated: 0,
             missed: 0,
             restarts: 0,
             bytes_up: 0,

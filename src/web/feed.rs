@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::web::Bytes;
-use regatta_actors::event::{Event, Observer};
-use regatta_actors::ledger;
-use regatta_actors::record::PhaseSeconds;
+use regatta_actors::journal::ledger;
+use regatta_actors::observe::Observer;
+use regatta_actors::protocol::event::Event;
+use regatta_actors::protocol::round_record::PhaseSeconds;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -149,7 +150,7 @@ impl Inner {
         self.followers.retain(send);
     }
 
-    fn begin(&mut self, clients: &[regatta_actors::event::ClientInfo]) {
+    fn begin(&mut self, clients: &[regatta_actors::protocol::event::ClientInfo]) {
         self.tracker.begin(clients);
         self.history.begin(clients);
         let history = message("history", &self.history);

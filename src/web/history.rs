@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use regatta_actors::event::ClientInfo;
+use regatta_actors::protocol::event::ClientInfo;
 use serde::Serialize;
 
 use crate::record::RunInfo;

@@ -1,11 +1,12 @@
 //! Events in words.
 
-use regatta_actors::control::{ControlCommand, Intervention};
-use regatta_actors::event::Event;
-use regatta_actors::fault::FaultName;
-use regatta_actors::learner::{ClientId, Refusal};
-use regatta_actors::record::RoundRecord;
-use regatta_actors::run::EndReason;
+use regatta_actors::ids::ClientId;
+use regatta_actors::plan::fault::FaultName;
+use regatta_actors::protocol::control::{ControlCommand, Intervention};
+use regatta_actors::protocol::event::Event;
+use regatta_actors::protocol::outcome::EndReason;
+use regatta_actors::protocol::round_record::RoundRecord;
+use regatta_actors::workload::update::Refusal;
 
 use super::changes::{Level, LogLine};
 use super::tracker::Tracker;
@@ -48,7 +49,7 @@ fn run_event(event: &Event) -> Option<(Level, String)> {
         ),
         Event::RoundSkipped { updates, .. } => (
             Level::Bad,
-            format!("only {updates} updates came; the round folds nothing"),
+            format!("only {updates} updates came; the round aggregates nothing"),
         ),
         Event::ServerCrashed { .. } => (Level::Bad, "the server crashed".to_owned()),
         Event::ServerRecovered { .. } => (Level::Good, "the server is back".to_owned()),
@@ -65,11 +66,11 @@ fn run_event(event: &Event) -> Option<(Level, String)> {
 }
 
 fn finished(record: &RoundRecord) -> (Level, String) {
-    let (folded, parts) = (record.folded(), record.clients.len());
+    let (aggregated, parts) = (record.aggregated(), record.clients.len());
     let loss = record.train_loss.map_or_else(String::new, |loss| {
         format!(", train loss {}", show_number(loss, 4))
     });
-    let (level, all) = match folded {
+    let (level, all) = match aggregated {
         0 if record.all_refused() => (Level::Bad, ", every update was refused"),
         0 => (Level::Warning, ""),
         _ => (Level::Good, ""),
@@ -77,7 +78,7 @@ fn finished(record: &RoundRecord) -> (Level, String) {
     let round = record.round;
     (
         level,
-        format!("round {round}: {folded} of {parts} folded{loss}{all}"),
+        format!("round {round}: {aggregated} of {parts} aggregated{loss}{all}"),
     )
 }
 
@@ -136,7 +137,7 @@ fn over(ending: Option<EndReason>, error: Option<&str>) -> (Level, String) {
 fn client_event(tracker: &Tracker, event: &Event) -> Option<(Level, ClientId, String)> {
     let (level, client, did) = match event {
         // In a large fleet this is the rule, and what comes of it is told as well.
-        Event::FaultStruck { client, fault, .. } if tracker.is_small() => (
+        Event::FaultInjected { client, fault, .. } if tracker.is_small() => (
             Level::Warning,
             client,
             format!("is struck by {}", named(*fault)),

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use regatta_actors::event::{ClientInfo, ClientState, Event};
-use regatta_actors::learner::{ClientId, Progress};
-use regatta_actors::record::{ClientRecord, Outcome, RoundRecord};
+use regatta_actors::ids::ClientId;
+use regatta_actors::protocol::client_state::ClientState;
+use regatta_actors::protocol::event::{ClientInfo, Event};
+use regatta_actors::protocol::round_record::{ClientRecord, Outcome, RoundRecord};
+use regatta_actors::workload::job::Progress;
 
 use super::changes::{BarSpan, Changes, ClientStatus, PageStatus, Phase, Point, RoundRow};
 use super::lines;
@@ -56,7 +58,7 @@ impl Tracker {
                 self.back_in(*round);
                 self.ask(*round, clients);
             }
-            Event::ClientsAsked {
+            Event::ClientsSelected {
                 round,
                 clients,
                 virtual_seconds,
@@ -211,7 +213,7 @@ impl Tracker {
     }
 
     /// A run that is told to stop scores its last round after it is finished.
-    fn score_late(&mut self, round: u32, scores: &regatta_actors::learner::Scores) {
+    fn score_late(&mut self, round: u32, scores: &regatta_actors::workload::update::Scores) {
         if let Some(row) = &mut self.last
             && row.round == round
         {
@@ -244,8 +246,8 @@ impl Tracker {
 fn count(standing: &mut ClientStatus, record: &ClientRecord) {
     standing.bytes_up += record.bytes_up;
     standing.bytes_down += record.bytes_down;
-    if record.outcome == Outcome::Folded {
-        standing.folded += 1;
+    if record.outcome == Outcome::Aggregated {
+        standing.aggregated += 1;
     } else {
         standing.missed += 1;
     }

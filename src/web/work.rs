@@ -1,10 +1,10 @@
 //! A client's work as bars of the timeline: from when it was asked to what came of it.
 
-use regatta_actors::control::{ControlCommand, Intervention};
-use regatta_actors::event::Event;
-use regatta_actors::fault::FaultName;
-use regatta_actors::learner::ClientId;
-use regatta_actors::record::RoundRecord;
+use regatta_actors::ids::ClientId;
+use regatta_actors::plan::fault::FaultName;
+use regatta_actors::protocol::control::{ControlCommand, Intervention};
+use regatta_actors::protocol::event::Event;
+use regatta_actors::protocol::round_record::RoundRecord;
 
 use super::changes::{BarSpan, Fate, Phase};
 use super::tracker::Tracker;
@@ -27,7 +27,7 @@ impl Tracker {
     /// What became of one client's work.
     pub(super) fn work(&mut self, event: &Event) {
         match event {
-            Event::FaultStruck { client, fault, .. } => self.strike(*client, *fault),
+            Event::FaultInjected { client, fault, .. } => self.strike(*client, *fault),
             Event::UpdateReceived {
                 round,
                 client,

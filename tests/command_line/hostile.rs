@@ -2,7 +2,7 @@
 
 use regatta::record::Summary;
 use regatta::tensors::TensorMap;
-use regatta_actors::record::{Outcome, RoundRecord};
+use regatta_actors::protocol::round_record::{Outcome, RoundRecord};
 
 use crate::workplace::Workplace;
 
@@ -46,17 +46,20 @@ fn outcomes(record: &RoundRecord) -> Vec<Outcome> {
 /// Runs with a huge update of client 1 in round 2, and without any update of it there; the others'
 /// aggregates must be the same to the bit, and the reason must say this.
 fn refused_as_if_it_never_came(flags: &str, scale: &str, reason: &str) {
-    use Outcome::{Dropped, Folded, Refused};
+    use Outcome::{Aggregated, Dropped, Refused};
     let place = place(&noise(scale));
     let run = format!("{RUN} --rounds 3 {flags}");
     place.accepts(&format!("{run} --out huge"));
     place.write("s.toml", &once("kind = \"drop\""));
     place.accepts(&format!("{run} --out without"));
     let (huge, without) = (rounds(&place, "huge"), rounds(&place, "without"));
-    assert_eq!(outcomes(&without[1]), [Folded, Dropped, Folded, Folded]);
+    assert_eq!(
+        outcomes(&without[1]),
+        [Aggregated, Dropped, Aggregated, Aggregated]
+    );
     assert_eq!(
         outcomes(&huge[1]),
-        [Folded, Refused, Folded, Folded],
+        [Aggregated, Refused, Aggregated, Aggregated],
         "{flags}"
     );
     let [refusal] = &huge[1].refused[..] else {
@@ -128,7 +131,7 @@ fn of_a_stale_update_it_is_the_same() {
     let parts = || records.iter().flat_map(|record| &record.clients);
     let of = |client: u32| parts().filter(move |part| part.client.0 == client);
     assert!(of(1).count() > 0 && of(1).all(|part| part.outcome == Outcome::Refused));
-    assert!(parts().any(|part| part.outcome == Outcome::Folded));
+    assert!(parts().any(|part| part.outcome == Outcome::Aggregated));
     let said = place.accepts("replay run --check");
     assert!(said.contains("are the same, bit for bit"), "{said}");
 }
@@ -156,7 +159,7 @@ fn an_update_above_the_bound_is_refused_and_one_just_below_it_changes_no_bit() {
     let above = largest * 1.00001;
     place.accepts(&format!("{run} --out all --max_update_norm {above}"));
     let (free, all) = (rounds(&place, "free"), rounds(&place, "all"));
-    assert_eq!(outcomes(&all[0]), [Outcome::Folded; 4]);
+    assert_eq!(outcomes(&all[0]), [Outcome::Aggregated; 4]);
     assert_eq!(all[0].state_digest, free[0].state_digest);
 
     let below = largest * 0.99999;
@@ -164,7 +167,7 @@ fn an_update_above_the_bound_is_refused_and_one_just_below_it_changes_no_bit() {
     let three = &rounds(&place, "three")[0];
     let expected = norms.iter().map(|norm| match *norm > below {
         true => Outcome::Refused,
-        false => Outcome::Folded,
+        false => Outcome::Aggregated,
     });
     assert_eq!(outcomes(three), expected.collect::<Vec<_>>());
     let reason = &three.refused[0].reason;
@@ -205,7 +208,8 @@ fn a_round_in_which_all_is_refused_is_told_and_the_run_goes_on() {
         String::from_utf8(output.stderr).unwrap(),
     );
     assert_eq!(output.status.code(), Some(0), "{warned}");
-    let warning = "round 2: every update was refused, and nothing was folded: client-0: tensor ";
+    let warning =
+        "round 2: every update was refused, and nothing was aggregated: client-0: tensor ";
     assert!(warned.contains(warning), "{warned}");
     assert!(
         said.contains("in 1 of 3 rounds every update was refused"),

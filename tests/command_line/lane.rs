@@ -9,9 +9,10 @@ use regatta::federation::bases::BaseWeightCache;
 use regatta::federation::payload::{ClientUpdate, Snapshot};
 use regatta::federation::trainer::LaneTrainer;
 use regatta::inputs::RunInputs;
-use regatta_actors::learner::{
-    ClientId, ClientTrainer, JobContext, Payload, Progress, TrainTask, Trained,
-};
+use regatta_actors::ids::ClientId;
+use regatta_actors::workload::ClientTrainer;
+use regatta_actors::workload::job::{JobContext, Progress, TrainTask, Trained};
+use regatta_actors::workload::update::Payload;
 
 use crate::workplace::Workplace;
 
@@ -52,7 +53,7 @@ fn after_a_want_of_memory_the_next_job_has_smaller_batches_and_learns_the_same()
         client_name: "client-0".into(),
         round: 1,
         attempt: 0,
-        global: Arc::new(Snapshot::of(&experiment.initial, 0)),
+        state: Arc::new(Snapshot::of(&experiment.initial, 0)),
     };
     let mut train = |relieved: bool| -> Trained<ClientUpdate> {
         if relieved {

@@ -1,7 +1,7 @@
 //! Every method on every adapter that it takes, and what it leaves behind.
 
 use regatta::tensors::TensorMap;
-use regatta_actors::record::{Outcome, RoundRecord};
+use regatta_actors::protocol::round_record::{Outcome, RoundRecord};
 
 use crate::workplace::Workplace;
 
@@ -54,7 +54,7 @@ fn every_method_runs_on_every_adapter_it_takes_and_only_two_lose_anything() {
                 record
                     .clients
                     .iter()
-                    .all(|client| client.outcome == Outcome::Folded)
+                    .all(|client| client.outcome == Outcome::Aggregated)
             );
         }
         assert_ne!(
@@ -110,7 +110,7 @@ fn residuals_make_downloads_larger_by_their_smaller_form() {
     let (plain, exact) = (downloads("plain", "normal"), downloads("exact", "ours"));
     assert_eq!(
         plain[0], exact[0],
-        "nothing has been folded before the first round"
+        "nothing has been aggregated before the first round"
     );
     // (4 clients + 1) · rank 4 · (96 + 96) numbers against 96 · 96, in each of four modules.
     let (factors, dense) = (5 * 4 * (96 + 96), 96 * 96);

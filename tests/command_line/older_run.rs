@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use regatta_actors::control::ControlCommand;
-use regatta_actors::learner::ClientId;
-use regatta_actors::record::RoundRecord;
+use regatta_actors::ids::ClientId;
+use regatta_actors::protocol::control::ControlCommand;
+use regatta_actors::protocol::round_record::RoundRecord;
 
 use crate::workplace::{Running, Workplace};
 

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use regatta_actors::learner::Digest;
-use regatta_actors::record::RoundRecord;
+use regatta_actors::ids::Digest;
+use regatta_actors::protocol::round_record::RoundRecord;
 
 use crate::workplace::Workplace;
 

@@ -61,7 +61,7 @@ fn a_report_goes_where_it_is_told_to_and_its_tables_are_for_programs_too() {
     let said = json(&place.accepts("report one --format json --out page.html --figures plots"));
     assert_eq!(said["clients"].as_array().unwrap().len(), 3);
     assert_eq!(said["clients"][0]["run"], "one");
-    assert_eq!(said["clients"][0]["folded"], 3);
+    assert_eq!(said["clients"][0]["aggregated"], 3);
     assert!(place.read("page.html").contains("</html>"));
     assert!(place.path().join("plots/loss.png").exists());
     assert!(!place.path().join("one/report.html").exists());
@@ -73,7 +73,10 @@ fn a_report_goes_where_it_is_told_to_and_its_tables_are_for_programs_too() {
     };
     let before = written();
     let csv = place.accepts("report one --format csv");
-    assert!(csv.starts_with("run,client,examples,asked,folded"), "{csv}");
+    assert!(
+        csv.starts_with("run,client,examples,asked,aggregated"),
+        "{csv}"
+    );
     for format in ["table", "md", "json"] {
         let said = place.accepts(&format!("report one --format {format}"));
         assert!(!said.contains("wrote"), "{said}");

@@ -5,9 +5,9 @@ use std::net::TcpStream;
 
 use prometheus_parse::Scrape;
 use regatta::record::Summary;
-use regatta_actors::learner::Digest;
-use regatta_actors::record::RoundRecord;
-use regatta_actors::run::EndReason;
+use regatta_actors::ids::Digest;
+use regatta_actors::protocol::outcome::EndReason;
+use regatta_actors::protocol::round_record::RoundRecord;
 
 use crate::workplace::{Running, Workplace};
 

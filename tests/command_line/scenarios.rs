@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use regatta::config::{Host, Settings, load, schema};
-use regatta_actors::fault::FaultName;
+use regatta_actors::plan::fault::FaultName;
 use serde_json::Value;
 
 fn root() -> &'static Path {

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use regatta_actors::learner::Digest;
-use regatta_actors::record::RoundRecord;
+use regatta_actors::ids::Digest;
+use regatta_actors::protocol::round_record::RoundRecord;
 
 use crate::workplace::{Running, Workplace};
 

@@ -31,7 +31,7 @@ pub fn aggregate(
             weights,
             device: Device::Cpu,
         },
-        fold_scale: 1.0,
+        residual_scale: 1.0,
         seed: 0,
     };
     aggregate::find(method)
@@ -74,7 +74,7 @@ fn tensor(state: &TensorMap, name: &str) -> Tensor {
 }
 
 #[test]
-fn golden_fedex_lora_folds_the_residual_into_layers_that_are_not_square() {
+fn golden_fedex_lora_merges_the_residual_into_layers_that_are_not_square() {
     let expected = Expected::read(&golden().join("aggregate/expected.safetensors"));
     let (clients, r, d_in) = expected.get("lora.A").size3().unwrap();
     let layer = layer(expected.get("lora.B").size()[1], d_in);
@@ -119,7 +119,7 @@ fn golden_fedex_lora_folds_the_residual_into_layers_that_are_not_square() {
 }
 
 #[test]
-fn golden_fedex_vera_folds_the_residual_into_layers_that_are_not_square() {
+fn golden_fedex_vera_merges_the_residual_into_layers_that_are_not_square() {
     let expected = Expected::read(&golden().join("aggregate/expected.safetensors"));
     let (r, d_in) = expected.get("vera.A").size2().unwrap();
     let d_out = expected.get("vera.B").size()[0];

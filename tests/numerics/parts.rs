@@ -4,8 +4,8 @@ use regatta::glue::tokenize::{TextEncoder, TokenizerLimits};
 use regatta::glue::{EncodedSplit, Example, Split, SplitName, Task};
 use regatta::train::Compute;
 use regatta::train::local::{ClientRound, LocalTraining};
-use regatta_actors::learner::{JobContext, Progress};
 use regatta_actors::random::StreamKey;
+use regatta_actors::workload::job::{JobContext, Progress};
 use tch::{Device, Kind};
 
 use crate::adapters::golden_replica;

@@ -14,8 +14,8 @@ use regatta::model::{self, ModelConfig};
 use regatta::peft::PeftFolder;
 use regatta::record::{ClientStats, RunFolder};
 use regatta::tensors::TensorMap;
-use regatta_actors::checkpoint::CheckpointStore;
-use regatta_actors::ledger;
+use regatta_actors::journal::checkpoint::CheckpointStore;
+use regatta_actors::journal::ledger;
 use regatta_actors::plan::FederationPlan;
 use tempfile::TempDir;
 

@@ -6,75 +6,31 @@
 //! the machine has not yet waits for it. So the outcome does not depend on threads.
 //!
 //! A round goes through `ask` (whom, and what befalls them), `collect` (what is due), `fail` (who
-//! leaves), `close` (what is folded) and `between` (checkpoints, commands, the next round).
+//! leaves), `close` (what is aggregated) and `between` (checkpoints, commands, the next round).
 
-mod ask;
-mod between;
-mod close;
-mod collect;
-mod fail;
-mod recover;
+mod fleet;
+mod in_flight;
+mod phases;
 mod round;
-mod select;
 mod state;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::availability::Timeline;
-use crate::clock::VirtualTime;
-use crate::control::{Intervention, RunStatus};
-use crate::event::{ClientState, Event};
-use crate::fault::Faults;
-use crate::learner::ClientId;
-use crate::message::{Input, JobFaults, JobId, RunId, ServerCommand};
-use crate::plan::{ClockMode, FederationPlan};
-use crate::run::{EndReason, RunError, RunOutcome};
-
 use round::Round;
 use state::State;
 
-/// What the scheduler wants done.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Command {
-    /// The server is to do this.
-    Server(ServerCommand),
-    /// The client is to train, from the state that was opened last.
-    Train {
-        /// The job.
-        stamp: JobId,
-        /// What the plan's faults do to it.
-        script: JobFaults,
-    },
-    /// The client is to give this job up.
-    Cancel(JobId),
-    /// The client's actor is to be started again.
-    Restart(ClientId),
-    /// The board and the observers are to show the client in this state.
-    Show {
-        /// The round.
-        round: u32,
-        /// Whom.
-        client: ClientId,
-        /// How.
-        state: ClientState,
-    },
-    /// The observers are to know.
-    Emit(Event),
-    /// The ledger and the observers are to know.
-    Record {
-        /// The entry's number, from 1.
-        sequence: u64,
-        /// When it happened.
-        time: VirtualTime,
-        /// What happened.
-        event: Event,
-    },
-    /// An [`Input::Tick`] is wanted after so many wall seconds.
-    WakeAfter(f64),
-    /// The run is over, and nothing follows.
-    End(Box<Result<RunOutcome, RunError>>),
-}
+use crate::clock::VirtualTime;
+use crate::ids::{ClientId, RunId};
+use crate::plan::availability::timeline::Timeline;
+use crate::plan::fault::injection::Faults;
+use crate::plan::{ClockMode, FederationPlan};
+use crate::protocol::client_state::ClientState;
+use crate::protocol::command::{Command, ServerCommand};
+use crate::protocol::control::{Intervention, RunStatus};
+use crate::protocol::event::Event;
+use crate::protocol::input::Input;
+use crate::protocol::outcome::{EndReason, RunError, RunOutcome};
 
 /// What the run is waiting for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,13 +180,13 @@ impl Scheduler {
                     self.broadcast();
                 }
             }
-            Input::Received { stamp, receipt } => self.receive(stamp, receipt),
+            Input::Received { id, info } => self.receive(id, info),
             Input::JobFailed {
-                stamp,
+                id,
                 lane,
                 reason,
                 work,
-            } => self.job_failed(stamp, lane, reason, work),
+            } => self.job_failed(id, lane, reason, work),
             Input::ClientDied { client, job } => self.client_died(client, job),
             Input::LaneFailed { lane, reason } => self.lane_failed(lane, reason),
             Input::Aggregated { round, aggregation } => {
@@ -285,7 +241,7 @@ impl Scheduler {
 
     fn show(&mut self, client: ClientId, state: ClientState) {
         let round = self.round.number;
-        self.commands.push(Command::Show {
+        self.commands.push(Command::SetClientState {
             round,
             client,
             state,
@@ -307,7 +263,7 @@ impl Scheduler {
             round: self.state.round,
             rounds: self.plan.rounds,
             virtual_seconds: self.now(),
-            working: self.state.flights.len() as u32,
+            working: self.state.in_flight.len() as u32,
             paused: self.phase == Phase::Paused,
             over: self.phase == Phase::Over,
         }

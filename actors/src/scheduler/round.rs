@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::VirtualTime;
-use crate::learner::{Aggregation, ClientId, Digest, Refusal, Scores};
-use crate::lenient::finite_or_nan;
-use crate::message::{JobId, SelectedUpdate};
-use crate::record::{ClientRecord, Outcome, PhaseSeconds, RoundRecord};
+use crate::ids::{ClientId, Digest, JobId};
+use crate::protocol::command::SelectedUpdate;
+use crate::protocol::json::finite_or_nan;
+use crate::protocol::round_record::{ClientRecord, Outcome, PhaseSeconds, RoundRecord};
+use crate::workload::update::{Aggregation, Refusal, Scores};
 
 /// A round's books.
 #[derive(Debug)]
@@ -24,12 +25,12 @@ pub(super) struct Round {
     /// Updates that close the round.
     pub target: usize,
     /// Jobs that this attempt asked for.
-    pub asked: usize,
+    pub selected: usize,
     /// Jobs of this round that go on.
     pub pending: usize,
     /// Whether it waits for somebody to be there.
     pub waiting: bool,
-    /// Why the updates that arrived are not folded, if they are not.
+    /// Why the updates that arrived are not aggregated, if they are not.
     pub skipped: Option<String>,
     parts: BTreeMap<ClientId, Part>,
     arrived: usize,
@@ -40,7 +41,7 @@ pub(super) struct Round {
 struct Part {
     record: ClientRecord,
     /// Its update, if that arrived.
-    take: Option<SelectedUpdate>,
+    update: Option<SelectedUpdate>,
 }
 
 impl Round {
@@ -53,7 +54,7 @@ impl Round {
             scores: None,
             bytes_down: BTreeMap::new(),
             target: usize::MAX,
-            asked: 0,
+            selected: 0,
             pending: 0,
             waiting: false,
             skipped: None,
@@ -69,14 +70,14 @@ impl Round {
 
     /// Notes how a client's part ended without an update.
     pub fn end(&mut self, record: ClientRecord) {
-        let take = None;
-        self.parts.insert(record.client, Part { record, take });
+        let update = None;
+        self.parts.insert(record.client, Part { record, update });
     }
 
     /// Notes that an update arrived.
-    pub fn arrive(&mut self, record: ClientRecord, stamp: JobId, weight: f64) {
-        let take = Some(SelectedUpdate { stamp, weight });
-        self.parts.insert(record.client, Part { record, take });
+    pub fn arrive(&mut self, record: ClientRecord, id: JobId, weight: f64) {
+        let update = Some(SelectedUpdate { id, weight });
+        self.parts.insert(record.client, Part { record, update });
         self.arrived += 1;
     }
 
@@ -84,7 +85,7 @@ impl Round {
     pub fn has(&self, client: ClientId) -> bool {
         self.parts
             .get(&client)
-            .is_some_and(|part| part.take.is_some())
+            .is_some_and(|part| part.update.is_some())
     }
 
     /// Updates that arrived.
@@ -93,8 +94,8 @@ impl Round {
     }
 
     /// The updates that arrived, in client order.
-    pub fn takes(&self) -> Vec<SelectedUpdate> {
-        self.parts.values().filter_map(|part| part.take).collect()
+    pub fn updates(&self) -> Vec<SelectedUpdate> {
+        self.parts.values().filter_map(|part| part.update).collect()
     }
 
     /// The finished round.
@@ -125,17 +126,17 @@ impl Round {
         let Some(reason) = &self.skipped else {
             return self.aggregation.refused.clone();
         };
-        let refuse = |take: SelectedUpdate| Refusal {
-            client: take.stamp.client,
+        let refuse = |update: SelectedUpdate| Refusal {
+            client: update.id.client,
             reason: reason.clone(),
         };
-        self.takes().into_iter().map(refuse).collect()
+        self.updates().into_iter().map(refuse).collect()
     }
 
     /// Mean of the losses of the updates that arrived, weighted by examples, summed in client
     /// order. A loss that is not a number does not count, unless there is no other.
     fn train_loss(&self) -> Option<f64> {
-        let arrived = self.parts.values().filter(|part| part.take.is_some());
+        let arrived = self.parts.values().filter(|part| part.update.is_some());
         let arrived = arrived.filter(|part| part.record.examples > 0);
         let (mut examples, mut total, mut came) = (0, 0.0, false);
         for ClientRecord {

@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::control::ControlCommand;
-use crate::learner::{Aggregation, Scores};
-use crate::learner::{Digest, LaneId};
-use crate::message::{SelectedUpdate, UpdateInfo, Work};
+use crate::ids::JobId;
+use crate::ids::{Digest, LaneId};
 use crate::plan::ClientPlan;
+use crate::protocol::command::SelectedUpdate;
+use crate::protocol::command::ServerCommand;
+use crate::protocol::control::ControlCommand;
+use crate::protocol::job::{UpdateInfo, Work};
+use crate::protocol::outcome::ServerTask;
+use crate::workload::update::{Aggregation, Scores};
 
 fn scheduler(rounds: u32) -> Scheduler {
     let clients = ["a", "b", "c"].map(|name| ClientPlan::new(name, 100));
@@ -19,18 +23,18 @@ fn scheduler(rounds: u32) -> Scheduler {
 
 fn jobs(commands: &[Command]) -> Vec<JobId> {
     let jobs = commands.iter().filter_map(|command| match command {
-        Command::Train { stamp, .. } => Some(*stamp),
+        Command::Train { id, .. } => Some(*id),
         _ => None,
     });
     jobs.collect()
 }
 
 fn asked_of_server(commands: Vec<Command>) -> Vec<ServerCommand> {
-    let asked = commands.into_iter().filter_map(|command| match command {
+    let selected = commands.into_iter().filter_map(|command| match command {
         Command::Server(command) => Some(command),
         _ => None,
     });
-    asked.collect()
+    selected.collect()
 }
 
 /// Starts the run; gives the first round's jobs.
@@ -45,8 +49,8 @@ fn open(scheduler: &mut Scheduler, round: u32) -> Vec<JobId> {
     jobs(&scheduler.step(Input::Opened { round, bytes_down }, 0.0))
 }
 
-fn received(stamp: JobId) -> Input {
-    let receipt = UpdateInfo {
+fn received(id: JobId) -> Input {
+    let info = UpdateInfo {
         loss: 1.0,
         examples: 100,
         steps: 10,
@@ -55,7 +59,7 @@ fn received(stamp: JobId) -> Input {
         lane: LaneId(0),
         seconds: 0.0,
     };
-    Input::Received { stamp, receipt }
+    Input::Received { id, info }
 }
 
 fn aggregated(round: u32) -> Input {
@@ -67,8 +71,8 @@ fn aggregated(round: u32) -> Input {
     Input::Aggregated { round, aggregation }
 }
 
-fn take(stamp: JobId) -> SelectedUpdate {
-    SelectedUpdate { stamp, weight: 1.0 }
+fn selected(id: JobId) -> SelectedUpdate {
+    SelectedUpdate { id, weight: 1.0 }
 }
 
 #[test]
@@ -76,26 +80,26 @@ fn nothing_begins_before_lanes_and_actors_are_up() {
     let mut scheduler = scheduler(1);
     assert_eq!(scheduler.step(Input::Started, 0.0), []);
     let commands = scheduler.step(Input::LaneReady(LaneId(0)), 0.0);
-    let holds = [None].into();
+    let held_versions = [None].into();
     assert_eq!(
         asked_of_server(commands),
         [ServerCommand::Open {
             round: 1,
-            holds,
+            held_versions,
             oldest: 1
         }]
     );
 }
 
 #[test]
-fn updates_are_folded_in_client_order_whatever_order_they_come_in() {
+fn updates_are_aggregated_in_client_order_whatever_order_they_come_in() {
     let mut scheduler = scheduler(1);
     let jobs = begin(&mut scheduler);
     assert_eq!(scheduler.step(received(jobs[2]), 1.0), []);
     assert_eq!(scheduler.step(received(jobs[1]), 1.0), []);
     let asked = asked_of_server(scheduler.step(received(jobs[0]), 2.0));
-    let take = jobs.into_iter().map(take).collect();
-    assert_eq!(asked, [ServerCommand::Aggregate { round: 1, take }]);
+    let updates = jobs.into_iter().map(selected).collect();
+    assert_eq!(asked, [ServerCommand::Aggregate { round: 1, updates }]);
 }
 
 #[test]
@@ -106,29 +110,26 @@ fn replies_to_closed_rounds_and_other_attempts_and_runs_are_stale() {
     other_attempt.attempt = 1;
     let mut other_run = first[0];
     other_run.run = RunId(0);
-    for &stamp in &first {
-        scheduler.step(received(stamp), 0.0);
+    for &id in &first {
+        scheduler.step(received(id), 0.0);
     }
     scheduler.step(aggregated(1), 0.0);
     let scores = Scores::new();
     scheduler.step(Input::Evaluated { round: 1, scores }, 0.0);
     assert_eq!(open(&mut scheduler, 2).len(), 3);
-    for stamp in [first[0], other_attempt, other_run] {
-        let commands = scheduler.step(received(stamp), 0.0);
+    for id in [first[0], other_attempt, other_run] {
+        let commands = scheduler.step(received(id), 0.0);
         let (round, client) = (1, ClientId(0));
         assert_eq!(
             commands[0],
             Command::Emit(Event::StaleReply { round, client })
         );
-        assert_eq!(
-            asked_of_server(commands),
-            [ServerCommand::Discard { stamp }]
-        );
+        assert_eq!(asked_of_server(commands), [ServerCommand::Discard { id }]);
     }
 }
 
 #[test]
-fn an_update_that_comes_twice_is_folded_once() {
+fn an_update_that_comes_twice_is_aggregated_once() {
     let mut scheduler = scheduler(1);
     let jobs = begin(&mut scheduler);
     scheduler.step(received(jobs[0]), 0.0);
@@ -136,19 +137,19 @@ fn an_update_that_comes_twice_is_folded_once() {
     assert!(matches!(again[0], Command::Emit(Event::StaleReply { .. })));
     scheduler.step(received(jobs[1]), 0.0);
     let asked = asked_of_server(scheduler.step(received(jobs[2]), 0.0));
-    let take = jobs.into_iter().map(take).collect();
-    assert_eq!(asked, [ServerCommand::Aggregate { round: 1, take }]);
+    let updates = jobs.into_iter().map(selected).collect();
+    assert_eq!(asked, [ServerCommand::Aggregate { round: 1, updates }]);
 }
 
 #[test]
 fn a_failure_of_a_stale_job_harms_nobody() {
     let mut scheduler = scheduler(1);
-    let mut stamp = begin(&mut scheduler)[0];
-    stamp.attempt = 9;
+    let mut id = begin(&mut scheduler)[0];
+    id.attempt = 9;
     let lane = None;
     let reason = "late".to_owned();
     let failed = Input::JobFailed {
-        stamp,
+        id,
         lane,
         reason,
         work: Work::default(),
@@ -173,8 +174,8 @@ fn a_stop_before_the_first_round_still_runs_one() {
     let mut scheduler = scheduler(5);
     scheduler.step(Input::Control(ControlCommand::FinishRound), 0.0);
     let jobs = begin(&mut scheduler);
-    for stamp in jobs {
-        scheduler.step(received(stamp), 0.0);
+    for id in jobs {
+        scheduler.step(received(id), 0.0);
     }
     scheduler.step(aggregated(1), 0.0);
     let scores = Scores::new();
@@ -191,8 +192,8 @@ fn a_stop_before_the_first_round_still_runs_one() {
 
 /// Plays a round in which everybody's update comes; gives what it ends with.
 fn play(scheduler: &mut Scheduler, round: u32) -> Vec<Command> {
-    for stamp in open(scheduler, round) {
-        scheduler.step(received(stamp), 0.0);
+    for id in open(scheduler, round) {
+        scheduler.step(received(id), 0.0);
     }
     let mut commands = scheduler.step(aggregated(round), 0.0);
     let scores = Scores::new();
@@ -218,16 +219,16 @@ fn a_command_takes_effect_after_what_is_done_again_since_the_server_crashed() {
     scheduler.saved = Some(0);
     let first = open(&mut scheduler, 1);
     assert!(first.is_empty(), "it is open already");
-    let jobs: Vec<JobId> = scheduler.state.flights.values().map(|f| f.stamp).collect();
-    for stamp in jobs {
-        scheduler.step(received(stamp), 0.0);
+    let jobs: Vec<JobId> = scheduler.state.in_flight.values().map(|f| f.id).collect();
+    for id in jobs {
+        scheduler.step(received(id), 0.0);
     }
     scheduler.step(aggregated(1), 0.0);
     let scores = Scores::new();
     scheduler.step(Input::Evaluated { round: 1, scores }, 0.0);
     let failed = Input::ServerFailed {
         round: 2,
-        task: crate::message::ServerTask::Open,
+        task: ServerTask::Open,
         reason: "no memory".into(),
     };
     scheduler.step(failed, 0.0);

@@ -3,10 +3,11 @@
 
 use crate::common::{Events, Toy, Trouble, plan, run};
 use regatta_actors::control;
-use regatta_actors::event::{Event, Observer};
-use regatta_actors::learner::LaneId;
-use regatta_actors::record::Outcome;
-use regatta_actors::run::RunError;
+use regatta_actors::ids::LaneId;
+use regatta_actors::observe::Observer;
+use regatta_actors::protocol::event::Event;
+use regatta_actors::protocol::outcome::RunError;
+use regatta_actors::protocol::round_record::Outcome;
 
 fn fail(trouble: Trouble, lanes: u32) -> (RunError, Events) {
     let toy = Toy {
@@ -53,7 +54,7 @@ fn survive(trouble: Trouble, lanes: u32) -> Vec<(u32, u32, String)> {
             let outcome = if failed {
                 Outcome::Failed
             } else {
-                Outcome::Folded
+                Outcome::Aggregated
             };
             assert_eq!(client.outcome, outcome);
         }
@@ -148,7 +149,7 @@ fn a_panicking_observer_is_left_out_and_the_others_see_all() {
     let events = Events::default();
     let observers: Vec<Box<dyn Observer>> = vec![Box::new(Panics), Box::new(events.clone())];
     let (_handle, line) = control();
-    let learner = std::sync::Arc::new(Toy::default());
-    regatta_actors::run(plan(2, 2, 1), learner, observers, line).unwrap();
+    let workload = std::sync::Arc::new(Toy::default());
+    regatta_actors::run(plan(2, 2, 1), workload, observers, line).unwrap();
     assert_eq!(events.rounds().len(), 2);
 }

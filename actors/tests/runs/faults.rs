@@ -4,9 +4,11 @@
 //! takes 1, 1.1 and 1.2 s.
 
 use crate::common::{self, Events, STEPS, Toy, play, run};
-use regatta_actors::event::{ClientState, Event};
 use regatta_actors::plan::*;
-use regatta_actors::record::Outcome::{self, *};
+use regatta_actors::protocol::client_state::ClientState;
+use regatta_actors::protocol::event::Event;
+use regatta_actors::protocol::round_record::Outcome;
+use regatta_actors::protocol::round_record::Outcome::*;
 
 fn plan(rounds: u32, faults: Vec<Fault>) -> FederationPlan {
     let mut plan = common::plan(3, rounds, 2);
@@ -84,8 +86,8 @@ fn a_client_that_drops_at_the_start_costs_no_time_and_is_back_in_the_next_round(
     };
     let fault = Fault::new(drop).on([2]).in_rounds(2, 2);
     let events = play(plan(3, vec![fault]));
-    assert_eq!(outcomes(&events, 2), [Folded, Folded, Dropped]);
-    assert_eq!(outcomes(&events, 3), [Folded; 3]);
+    assert_eq!(outcomes(&events, 2), [Aggregated, Aggregated, Dropped]);
+    assert_eq!(outcomes(&events, 3), [Aggregated; 3]);
     assert_times(&events, &[1.2, 2.3, 3.5]);
     let part = &events.rounds()[1].clients[2];
     assert_eq!((part.steps, part.bytes_down, part.bytes_up), (0, 0, 0));
@@ -98,9 +100,9 @@ fn a_client_that_drops_in_mid_round_ends_at_the_batch_of_the_plan_and_rejoins_wh
         rejoin: Some(4),
     };
     let events = play(plan(4, vec![once(drop)]));
-    assert_eq!(outcomes(&events, 2), [Folded, Dropped, Folded]);
-    assert_eq!(outcomes(&events, 3), [Folded; 2]);
-    assert_eq!(outcomes(&events, 4), [Folded; 3]);
+    assert_eq!(outcomes(&events, 2), [Aggregated, Dropped, Aggregated]);
+    assert_eq!(outcomes(&events, 3), [Aggregated; 2]);
+    assert_eq!(outcomes(&events, 4), [Aggregated; 3]);
     // Half of 5 steps is reached with the third.
     assert_eq!(events.rounds()[1].clients[1].steps, 3);
     let dropped = events.all().into_iter().find_map(|event| match event {
@@ -115,9 +117,9 @@ fn a_client_that_drops_in_mid_round_ends_at_the_batch_of_the_plan_and_rejoins_wh
 #[test]
 fn a_client_that_crashes_is_restarted_and_is_back_with_all_to_download() {
     let events = play(plan(4, vec![once(FaultKind::Crash { at: 0.2 })]));
-    assert_eq!(outcomes(&events, 2), [Folded, Failed, Folded]);
+    assert_eq!(outcomes(&events, 2), [Aggregated, Failed, Aggregated]);
     assert_eq!(events.rounds()[1].clients[1].steps, 1);
-    assert_eq!(outcomes(&events, 3), [Folded; 3]);
+    assert_eq!(outcomes(&events, 3), [Aggregated; 3]);
     assert_eq!(events.rounds()[2].clients[1].bytes_down, 1000);
     assert_eq!(events.rounds()[2].clients[0].bytes_down, 24);
     let all = events.all();
@@ -135,9 +137,9 @@ fn a_lane_that_fails_loses_its_job_and_gets_a_new_trainer() {
     let fault = once(FaultKind::LaneFailure { at: 1.0 });
     let (result, events) = run(plan(3, vec![fault]), toy);
     result.unwrap();
-    assert_eq!(outcomes(&events, 2), [Folded, Failed, Folded]);
+    assert_eq!(outcomes(&events, 2), [Aggregated, Failed, Aggregated]);
     assert_eq!(events.rounds()[1].clients[1].steps, STEPS);
-    assert_eq!(outcomes(&events, 3), [Folded; 3]);
+    assert_eq!(outcomes(&events, 3), [Aggregated; 3]);
     // Two lanes and the one that failed.
     assert_eq!(built.load(std::sync::atomic::Ordering::SeqCst), 3);
 }
@@ -158,17 +160,17 @@ fn a_slow_link_stretches_both_ways() {
 #[test]
 fn a_lost_update_is_missed_when_it_should_have_come() {
     let events = play(plan(2, vec![once(FaultKind::LostUpdate)]));
-    assert_eq!(outcomes(&events, 2), [Folded, Lost, Folded]);
+    assert_eq!(outcomes(&events, 2), [Aggregated, Lost, Aggregated]);
     assert_times(&events, &[1.2, 2.4]);
     let lost = |e: &Event| matches!(e, Event::UpdateLost { .. });
     assert_eq!(events.all().iter().filter(|e| lost(e)).count(), 1);
 }
 
 #[test]
-fn a_duplicate_is_told_and_not_folded_again() {
+fn a_duplicate_is_told_and_not_aggregated_again() {
     let duplicate = FaultKind::DuplicateUpdate { delay: 0.05 };
     let events = play(plan(2, vec![once(duplicate)]));
-    assert_eq!(outcomes(&events, 2), [Folded; 3]);
+    assert_eq!(outcomes(&events, 2), [Aggregated; 3]);
     let duplicates = |e: &Event| matches!(e, Event::UpdateDuplicated { .. });
     assert_eq!(events.all().iter().filter(|e| duplicates(e)).count(), 1);
     let undisturbed = play(plan(2, vec![]));
@@ -182,17 +184,17 @@ fn a_late_update_takes_longer_on_its_way() {
 }
 
 #[test]
-fn a_corrupt_update_is_refused_when_it_can_be_told_and_folded_when_not() {
+fn a_corrupt_update_is_refused_when_it_can_be_told_and_aggregated_when_not() {
     let undisturbed = play(plan(2, vec![])).rounds()[1].state_digest.clone();
     for (corruption, outcome) in [
         (Corruption::Nan, Refused),
         (Corruption::WrongShape, Refused),
-        (Corruption::Noise { scale: 0.5 }, Folded),
-        (Corruption::SignFlip, Folded),
+        (Corruption::Noise { scale: 0.5 }, Aggregated),
+        (Corruption::SignFlip, Aggregated),
     ] {
         let corrupt = FaultKind::CorruptUpdate { corruption };
         let events = play(plan(2, vec![once(corrupt)]));
-        assert_eq!(outcomes(&events, 2), [Folded, outcome, Folded]);
+        assert_eq!(outcomes(&events, 2), [Aggregated, outcome, Aggregated]);
         assert_ne!(events.rounds()[1].state_digest, undisturbed);
     }
 }
@@ -234,7 +236,7 @@ fn every_fault_that_strikes_is_told() {
     ];
     let events = play(plan(20, faults));
     let struck = events.all().into_iter().filter_map(|event| match event {
-        Event::FaultStruck { fault, .. } => Some(fault),
+        Event::FaultInjected { fault, .. } => Some(fault),
         _ => None,
     });
     let struck: Vec<_> = struck.collect();

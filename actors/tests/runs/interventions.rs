@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use crate::common::{self, Record, Toy, Trouble, kill_resumed};
 use proptest::prelude::*;
-use regatta_actors::control::{Control, ControlCommand, ControlHandle, Unconfirmed, control};
-use regatta_actors::event::{Event, Observer};
-use regatta_actors::learner::ClientId;
+use regatta_actors::control;
+use regatta_actors::ids::ClientId;
+use regatta_actors::observe::Observer;
+use regatta_actors::observe::control::{Control, ControlHandle, Unconfirmed};
 use regatta_actors::plan::*;
-use regatta_actors::run::RunError;
+use regatta_actors::protocol::control::ControlCommand;
+use regatta_actors::protocol::event::Event;
+use regatta_actors::protocol::outcome::RunError;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -264,10 +267,10 @@ fn without_a_ledger_commands_survive_too() {
         Arc<Toy>,
         Vec<Box<dyn Observer>>,
         Control,
-        &regatta_actors::run::RunFiles,
-    ) -> Result<regatta_actors::run::RunOutcome, RunError>;
+        &regatta_actors::runtime::RunFiles,
+    ) -> Result<regatta_actors::protocol::outcome::RunOutcome, RunError>;
     let record = Record::new();
-    let files = regatta_actors::run::RunFiles {
+    let files = regatta_actors::runtime::RunFiles {
         ledger: None,
         ..record.files()
     };

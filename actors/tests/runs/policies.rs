@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 
 use crate::common::{self, Events, Toy, play, run};
-use regatta_actors::event::Event;
-use regatta_actors::learner::ClientId;
+use regatta_actors::ids::ClientId;
 use regatta_actors::plan::*;
-use regatta_actors::record::Outcome::{self, Dropped, Folded, Lost, Refused};
-use regatta_actors::run::RunError;
+use regatta_actors::protocol::event::Event;
+use regatta_actors::protocol::outcome::RunError;
+use regatta_actors::protocol::round_record::Outcome::{self, Aggregated, Dropped, Lost, Refused};
 
 fn plan(clients: u64, rounds: u32) -> FederationPlan {
     let mut plan = common::plan(clients, rounds, 2);
@@ -31,7 +31,7 @@ fn lost() -> Fault {
 
 fn asked(events: &Events) -> Vec<Vec<u32>> {
     let asked = events.all().into_iter().filter_map(|event| match event {
-        Event::RoundStarted { clients, .. } | Event::ClientsAsked { clients, .. } => {
+        Event::RoundStarted { clients, .. } | Event::ClientsSelected { clients, .. } => {
             Some(clients.into_iter().map(|c| c.0).collect())
         }
         _ => None,
@@ -55,15 +55,18 @@ fn a_deadline_refuses_who_is_late_and_asks_them_again() {
     let mut plan = plan(3, 2);
     plan.policy = RoundPolicy::Deadline {
         seconds: 2.0,
-        late: Late::Refuse,
+        late: Late::Cancel,
     };
     plan.faults = vec![slow(2, 5.0).in_rounds(1, 1)];
     let events = play(plan);
     assert_eq!(
         events.outcomes(1),
-        [(0, Folded), (1, Folded), (2, Outcome::Late)]
+        [(0, Aggregated), (1, Aggregated), (2, Outcome::Late)]
     );
-    assert_eq!(events.outcomes(2), [(0, Folded), (1, Folded), (2, Folded)]);
+    assert_eq!(
+        events.outcomes(2),
+        [(0, Aggregated), (1, Aggregated), (2, Aggregated)]
+    );
     assert_near(&events.times(), &[2.0, 3.2]);
 }
 
@@ -72,7 +75,7 @@ fn a_deadline_can_count_late_updates_as_stale() {
     let mut plan = plan(3, 4);
     plan.policy = RoundPolicy::Deadline {
         seconds: 2.0,
-        late: Late::Stale,
+        late: Late::Discard,
     };
     plan.faults = vec![slow(2, 3.0).in_rounds(1, 1)];
     let events = play(plan);
@@ -101,7 +104,10 @@ fn a_deadline_can_carry_late_updates_over_with_less_weight() {
     };
     let events = carried(Staleness::default());
     assert_eq!(events.outcomes(1)[2], (2, Outcome::Late));
-    assert_eq!(events.outcomes(3), [(0, Folded), (1, Folded), (2, Folded)]);
+    assert_eq!(
+        events.outcomes(3),
+        [(0, Aggregated), (1, Aggregated), (2, Aggregated)]
+    );
     let other = carried(Staleness {
         exponent: 0.0,
         max: None,
@@ -124,13 +130,19 @@ fn a_quorum_closes_the_round_with_the_first_k() {
     let mut plan = plan(5, 2);
     plan.policy = RoundPolicy::Quorum {
         updates: 3,
-        late: Late::Refuse,
+        late: Late::Cancel,
     };
     let events = play(plan);
     let outcomes: Vec<_> = events.outcomes(1).into_iter().map(|(_, o)| o).collect();
     assert_eq!(
         outcomes,
-        [Folded, Folded, Folded, Outcome::Late, Outcome::Late]
+        [
+            Aggregated,
+            Aggregated,
+            Aggregated,
+            Outcome::Late,
+            Outcome::Late
+        ]
     );
     assert_near(&events.times(), &[1.2, 2.4]);
 }
@@ -141,20 +153,20 @@ fn over_selection_asks_more_and_takes_the_first_that_it_needs() {
     plan.sampling = Sampling::number(4);
     plan.policy = RoundPolicy::OverSelect {
         factor: 1.5,
-        late: Late::Refuse,
+        late: Late::Cancel,
     };
     let events = play(plan);
     for round in 1..=5 {
         let outcomes = events.outcomes(round);
         assert_eq!(outcomes.len(), 6);
-        let folded: Vec<_> = outcomes.iter().map(|(_, o)| *o == Folded).collect();
+        let aggregated: Vec<_> = outcomes.iter().map(|(_, o)| *o == Aggregated).collect();
         // Client order is order of speed here.
-        assert_eq!(folded, [true, true, true, true, false, false]);
+        assert_eq!(aggregated, [true, true, true, true, false, false]);
     }
 }
 
 #[test]
-fn buffered_aggregation_folds_every_k_updates_and_starts_clients_anew_meanwhile() {
+fn buffered_aggregation_aggregates_every_k_updates_and_starts_clients_anew_meanwhile() {
     let mut plan = plan(4, 6);
     plan.policy = RoundPolicy::Buffered {
         updates: 2,
@@ -182,7 +194,7 @@ fn buffered_aggregation_folds_every_k_updates_and_starts_clients_anew_meanwhile(
         staleness.contains(&0) && staleness.iter().any(|&s| s >= 2),
         "{staleness:?}"
     );
-    assert!(count(&events, |e| matches!(e, Event::ClientsAsked { .. })) == 0);
+    assert!(count(&events, |e| matches!(e, Event::ClientsSelected { .. })) == 0);
 }
 
 #[test]
@@ -197,7 +209,7 @@ fn buffered_aggregation_keeps_as_many_at_work_as_the_sample_says() {
     let mut working = 0i64;
     for event in events.recorded() {
         match event {
-            Event::RoundStarted { clients, .. } | Event::ClientsAsked { clients, .. } => {
+            Event::RoundStarted { clients, .. } | Event::ClientsSelected { clients, .. } => {
                 working += clients.len() as i64;
                 assert_eq!(working, 2);
             }
@@ -205,7 +217,7 @@ fn buffered_aggregation_keeps_as_many_at_work_as_the_sample_says() {
             _ => {}
         }
     }
-    assert!(count(&events, |e| matches!(e, Event::ClientsAsked { .. })) > 0);
+    assert!(count(&events, |e| matches!(e, Event::ClientsSelected { .. })) > 0);
 }
 
 #[test]
@@ -230,7 +242,10 @@ fn too_few_updates_are_asked_for_again_keeping_those_that_came() {
     };
     plan.faults = vec![lost().with_probability(0.6)];
     let events = play(plan.clone());
-    assert_eq!(events.outcomes(1), [(0, Folded), (1, Folded), (2, Folded)]);
+    assert_eq!(
+        events.outcomes(1),
+        [(0, Aggregated), (1, Aggregated), (2, Aggregated)]
+    );
     let retries = count(&events, |e| matches!(e, Event::RoundRetried { .. }));
     assert!(retries >= 1);
     assert_eq!(
@@ -344,8 +359,8 @@ fn a_client_takes_part_only_while_its_trace_has_it() {
         asked(&events),
         [vec![1], vec![0, 1], vec![0, 1], vec![0, 1]]
     );
-    assert_eq!(events.outcomes(3), [(0, Dropped), (1, Folded)]);
-    assert_eq!(events.outcomes(4), [(0, Folded), (1, Folded)]);
+    assert_eq!(events.outcomes(3), [(0, Dropped), (1, Aggregated)]);
+    assert_eq!(events.outcomes(4), [(0, Aggregated), (1, Aggregated)]);
 }
 
 #[test]

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use crate::common::{self, Events, Record, Toy, Trouble, kill, run};
 use regatta_actors::control;
-use regatta_actors::control::{ControlCommand, ControlHandle};
-use regatta_actors::event::{Event, Observer};
-use regatta_actors::learner::{ClientId, LaneId};
-use regatta_actors::ledger::{self, RecordError};
+use regatta_actors::ids::{ClientId, LaneId};
+use regatta_actors::journal::ledger;
+use regatta_actors::observe::Observer;
+use regatta_actors::observe::control::ControlHandle;
 use regatta_actors::plan::*;
-use regatta_actors::run::{EndReason, RunError, RunOutcome};
+use regatta_actors::protocol::control::ControlCommand;
+use regatta_actors::protocol::event::Event;
+use regatta_actors::protocol::outcome::{EndReason, RecordError, RunError, RunOutcome};
 
 /// A fleet to which everything happens.
 fn eventful(rounds: u32) -> FederationPlan {

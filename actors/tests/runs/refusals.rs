@@ -1,12 +1,12 @@
-//! Updates that are refused, rounds in which all are, and runs in which nothing is ever folded.
+//! Updates that are refused, rounds in which all are, and runs in which nothing is ever aggregated.
 
 use crate::common::{self, Events, Lie, Record, STEPS, Toy, Trouble, plan, play, run};
-use regatta_actors::checkpoint::CheckpointStore;
-use regatta_actors::event::Event;
-use regatta_actors::ledger;
+use regatta_actors::journal::checkpoint::CheckpointStore;
+use regatta_actors::journal::ledger;
 use regatta_actors::plan::*;
-use regatta_actors::record::Outcome::{self, Folded, Refused};
-use regatta_actors::run::{RunError, RunOutcome};
+use regatta_actors::protocol::event::Event;
+use regatta_actors::protocol::outcome::{RunError, RunOutcome};
+use regatta_actors::protocol::round_record::Outcome::{self, Aggregated, Refused};
 
 /// Every update of these rounds is corrupted.
 fn corrupted(from: u32, to: u32) -> Fault {
@@ -49,7 +49,7 @@ fn rounds_in_which_all_is_refused_leave_the_state_and_are_counted() {
 
 /// What a run of nothing but refusals ends with.
 fn all_refused(rounds: u32) -> RunError {
-    RunError::NothingFolded {
+    RunError::NothingAggregated {
         rounds,
         refused: rounds,
         last_refusal: Some("client-0: not finite".into()),
@@ -90,7 +90,7 @@ fn a_run_in_which_no_update_ever_comes_ends_with_an_error() {
         let (result, _) = run(with(2, vec![fault]), Toy::default());
         let error = result.unwrap_err();
         assert!(
-            matches!(error, RunError::NothingFolded { refused: 0, .. }),
+            matches!(error, RunError::NothingAggregated { refused: 0, .. }),
             "{error}"
         );
         assert_eq!(
@@ -141,8 +141,8 @@ fn it_is_resumed_from_a_sound_checkpoint_to_the_same_end() {
 }
 
 #[test]
-fn what_was_folded_and_refused_before_a_kill_is_remembered() {
-    // Only the first round folds anything.
+fn what_was_aggregated_and_refused_before_a_kill_is_remembered() {
+    // Only the first round aggregates anything.
     let plan = with(4, vec![corrupted(2, 4)]);
     let whole = Record::new().record(plan.clone(), Toy::default()).unwrap();
     assert_eq!(whole.rounds_refused, 3);
@@ -188,7 +188,11 @@ fn a_client_that_misstates_its_work_is_refused_by_name_and_weighs_nothing() {
     ] {
         let (result, events) = run(with(1, vec![]), liar(lie));
         result.unwrap();
-        assert_eq!(outcomes(&events, 1), [Folded, Refused, Folded], "{lie:?}");
+        assert_eq!(
+            outcomes(&events, 1),
+            [Aggregated, Refused, Aggregated],
+            "{lie:?}"
+        );
         let record = &events.rounds()[0];
         assert_eq!(record.refused[0].client.0, 1);
         assert!(
@@ -209,7 +213,7 @@ fn a_client_that_misstates_its_work_is_refused_by_name_and_weighs_nothing() {
         Lie::Steps(1),
     ] {
         let (_, events) = run(with(1, vec![]), liar(lie));
-        assert_eq!(outcomes(&events, 1), [Folded; 3], "{lie:?}");
+        assert_eq!(outcomes(&events, 1), [Aggregated; 3], "{lie:?}");
     }
 }
 
@@ -218,8 +222,8 @@ fn examples_seen_in_several_epochs_count_as_often() {
     let mut plan = with(1, vec![]);
     plan.clients[1].epochs = 3;
     let of = |examples| run(plan.clone(), liar(Lie::Examples(examples))).1;
-    assert_eq!(outcomes(&of(33), 1), [Folded; 3]);
-    assert_eq!(outcomes(&of(34), 1), [Folded, Refused, Folded]);
+    assert_eq!(outcomes(&of(33), 1), [Aggregated; 3]);
+    assert_eq!(outcomes(&of(34), 1), [Aggregated, Refused, Aggregated]);
 }
 
 #[test]

@@ -1,17 +1,20 @@
-//! Whole runs of the toy learner that meet no trouble.
+//! Whole runs of the toy workload that meet no trouble.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use crate::common::{STEPS, Toy, Trouble, plan, run};
-use regatta_actors::event::{ClientState, Event};
-use regatta_actors::learner::{ClientId, LaneId};
-use regatta_actors::plan::{Fault, FaultKind, Late, Profile, RoundPolicy};
-use regatta_actors::record::Outcome;
-use regatta_actors::run::{EndReason, RunError};
+use regatta_actors::ids::{ClientId, LaneId};
+use regatta_actors::plan::fault::{Fault, FaultKind};
+use regatta_actors::plan::policy::{Late, RoundPolicy};
+use regatta_actors::plan::profile::Profile;
+use regatta_actors::protocol::client_state::ClientState;
+use regatta_actors::protocol::event::Event;
+use regatta_actors::protocol::outcome::{EndReason, RunError};
+use regatta_actors::protocol::round_record::Outcome;
 
 #[test]
-fn every_round_folds_every_client_in_client_order() {
+fn every_round_aggregates_every_client_in_client_order() {
     let (result, events) = run(plan(4, 3, 2), Toy::default());
     let outcome = result.unwrap();
     assert_eq!((outcome.ending, outcome.rounds), (EndReason::Complete, 3));
@@ -23,7 +26,12 @@ fn every_round_folds_every_client_in_client_order() {
     for round in &rounds {
         let ids: Vec<_> = round.clients.iter().map(|c| c.client.0).collect();
         assert_eq!(ids, [0, 1, 2, 3]);
-        assert!(round.clients.iter().all(|c| c.outcome == Outcome::Folded));
+        assert!(
+            round
+                .clients
+                .iter()
+                .all(|c| c.outcome == Outcome::Aggregated)
+        );
         assert!(
             round
                 .clients
@@ -120,7 +128,7 @@ fn a_refused_update_is_recorded_and_the_round_goes_on() {
     assert!(rounds[0].refused.is_empty());
     assert_eq!(rounds[1].refused[0].client, ClientId(1));
     assert_eq!(rounds[1].clients[1].outcome, Outcome::Refused);
-    assert_eq!(rounds[1].clients[2].outcome, Outcome::Folded);
+    assert_eq!(rounds[1].clients[2].outcome, Outcome::Aggregated);
 }
 
 #[test]
@@ -184,7 +192,7 @@ fn a_plan_that_makes_no_sense_is_refused_with_all_that_is_wrong() {
     plan.clients[0].profile.speed = 0.0;
     plan.policy = RoundPolicy::Quorum {
         updates: 3,
-        late: Late::Refuse,
+        late: Late::Cancel,
     };
     plan.faults = vec![
         Fault::new(FaultKind::LostUpdate),

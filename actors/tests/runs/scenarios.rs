@@ -6,12 +6,12 @@ use crate::common::{self, Events, Record, Toy, run};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree;
-use regatta_actors::event::Event;
-use regatta_actors::learner::ClientId;
-use regatta_actors::ledger;
+use regatta_actors::ids::ClientId;
+use regatta_actors::journal::ledger;
 use regatta_actors::plan::*;
-use regatta_actors::record::Outcome;
-use regatta_actors::run::RunError;
+use regatta_actors::protocol::event::Event;
+use regatta_actors::protocol::outcome::RunError;
+use regatta_actors::protocol::round_record::Outcome;
 
 fn fault() -> impl Strategy<Value = Fault> {
     let slowdown = prop_oneof![
@@ -47,8 +47,8 @@ fn fault() -> impl Strategy<Value = Fault> {
 fn late() -> impl Strategy<Value = Late> {
     let max = proptest::option::of(0..3u32);
     prop_oneof![
-        Just(Late::Refuse),
-        Just(Late::Stale),
+        Just(Late::Cancel),
+        Just(Late::Discard),
         (0.0..2.0, max).prop_map(|(exponent, max)| Late::Carry(Staleness { exponent, max })),
     ]
 }
@@ -159,7 +159,7 @@ fn applies_now(error: &RunError) -> bool {
         error,
         RunError::NobodyLeft { .. }
             | RunError::TooFewUpdates { .. }
-            | RunError::NothingFolded { .. }
+            | RunError::NothingAggregated { .. }
     )
 }
 
@@ -174,7 +174,7 @@ fn check_events(plan: &FederationPlan, events: &Events) {
         last = now;
         match event {
             Event::RoundStarted { round, clients, .. }
-            | Event::ClientsAsked { round, clients, .. } => {
+            | Event::ClientsSelected { round, clients, .. } => {
                 for client in clients {
                     let before = open.insert(client, round);
                     assert_eq!(before, None, "{client} was asked while at work");
@@ -205,12 +205,12 @@ fn goes_on_when_late(plan: &FederationPlan) -> bool {
     match plan.policy {
         RoundPolicy::Deadline { late, .. }
         | RoundPolicy::Quorum { late, .. }
-        | RoundPolicy::OverSelect { late, .. } => late != Late::Refuse,
+        | RoundPolicy::OverSelect { late, .. } => late != Late::Cancel,
         _ => false,
     }
 }
 
-/// Rounds are folded with enough updates, or skipped whole.
+/// Rounds are aggregated with enough updates, or skipped whole.
 fn check_rounds(plan: &FederationPlan, events: &Events) {
     let needed = match plan.policy {
         RoundPolicy::Quorum { updates, .. } | RoundPolicy::Buffered { updates, .. } => {
@@ -221,12 +221,17 @@ fn check_rounds(plan: &FederationPlan, events: &Events) {
     let rounds = events.rounds();
     for (i, record) in rounds.iter().enumerate() {
         assert_eq!(record.round as usize, i + 1);
-        let refused = |outcome| matches!(outcome, Outcome::Folded | Outcome::Refused);
+        let refused = |outcome| matches!(outcome, Outcome::Aggregated | Outcome::Refused);
         let came = record.clients.iter().filter(|c| refused(c.outcome)).count();
         let skipped = record.refused.iter().any(|r| r.reason.contains("skipped"));
         if came < needed as usize {
             assert!(skipped || came == 0, "{record:?}");
-            assert!(record.clients.iter().all(|c| c.outcome != Outcome::Folded));
+            assert!(
+                record
+                    .clients
+                    .iter()
+                    .all(|c| c.outcome != Outcome::Aggregated)
+            );
         } else {
             assert!(!skipped);
         }
@@ -290,8 +295,8 @@ proptest! {
 }
 
 fn without_wall_time(
-    result: Result<regatta_actors::run::RunOutcome, RunError>,
-) -> Result<regatta_actors::run::RunOutcome, RunError> {
+    result: Result<regatta_actors::protocol::outcome::RunOutcome, RunError>,
+) -> Result<regatta_actors::protocol::outcome::RunOutcome, RunError> {
     result.map(|mut outcome| {
         if let Some(last) = &mut outcome.last {
             last.forget_wall_time();

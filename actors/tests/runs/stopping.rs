@@ -6,10 +6,13 @@ use std::thread;
 
 use crate::common::{Events, Toy, Trouble, plan, wait_until};
 use regatta_actors::control;
-use regatta_actors::control::{ControlCommand, ControlHandle};
-use regatta_actors::event::{ClientState, Event, Observer};
-use regatta_actors::learner::ClientId;
-use regatta_actors::run::{EndReason, RunOutcome};
+use regatta_actors::ids::ClientId;
+use regatta_actors::observe::Observer;
+use regatta_actors::observe::control::ControlHandle;
+use regatta_actors::protocol::client_state::ClientState;
+use regatta_actors::protocol::control::ControlCommand;
+use regatta_actors::protocol::event::Event;
+use regatta_actors::protocol::outcome::{EndReason, RunOutcome};
 
 /// Sends a command when a round starts.
 struct StopIn {

@@ -5,11 +5,13 @@ use std::sync::atomic::Ordering;
 
 use crate::common::{Record, Toy, Trouble, plan, play, run};
 use regatta_actors::control;
-use regatta_actors::event::Event;
-use regatta_actors::learner::{ClientId, LaneId};
-use regatta_actors::plan::{ClockMode, Fault, Late, RoundPolicy};
-use regatta_actors::record::Outcome;
-use regatta_actors::run::RunError;
+use regatta_actors::ids::{ClientId, LaneId};
+use regatta_actors::plan::ClockMode;
+use regatta_actors::plan::fault::Fault;
+use regatta_actors::plan::policy::{Late, RoundPolicy};
+use regatta_actors::protocol::event::Event;
+use regatta_actors::protocol::outcome::RunError;
+use regatta_actors::protocol::round_record::Outcome;
 
 #[test]
 fn a_lane_that_makes_no_progress_is_reported_and_the_run_goes_on() {
@@ -55,7 +57,7 @@ fn by_the_wall_s_clock_a_deadline_cuts_off_who_never_ends() {
     plan.clock = ClockMode::Wall { scale: 100.0 };
     plan.policy = RoundPolicy::Deadline {
         seconds: 2.0,
-        late: Late::Refuse,
+        late: Late::Cancel,
     };
     let toy = Toy {
         trouble: Trouble::Endless,
@@ -63,8 +65,8 @@ fn by_the_wall_s_clock_a_deadline_cuts_off_who_never_ends() {
         ..Toy::default()
     };
     let (result, events) = run(plan, toy);
-    // Both rounds are over, without anything to fold.
-    let nothing = RunError::NothingFolded {
+    // Both rounds are over, without anything to aggregate.
+    let nothing = RunError::NothingAggregated {
         rounds: 2,
         refused: 0,
         last_refusal: None,

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use regatta_actors::event::{ClientInfo, ClientState};
-use regatta_actors::learner::{ClientId, Progress};
+use regatta_actors::ids::ClientId;
+use regatta_actors::protocol::client_state::ClientState;
+use regatta_actors::protocol::event::ClientInfo;
+use regatta_actors::workload::job::Progress;
 
 use super::output::BARS;
 

@@ -2,9 +2,9 @@
 
 use comfy_table::Table;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
-use regatta_actors::learner::Scores;
-use regatta_actors::lenient::nan_last;
-use regatta_actors::record::RoundRecord;
+use regatta_actors::protocol::json::nan_last;
+use regatta_actors::protocol::round_record::RoundRecord;
+use regatta_actors::workload::update::Scores;
 
 use crate::record::is_loss;
 use crate::table::{show_number, show_small};
@@ -130,10 +130,10 @@ impl HistoryRow {
 /// A finished round in one line.
 pub fn line(record: &RoundRecord, rounds: u32) -> String {
     let width = rounds.to_string().len();
-    let folded = record.folded();
+    let aggregated = record.aggregated();
     let mut parts = vec![
         format!("round {:>width$}/{rounds}", record.round),
-        format!("{folded}/{} clients", record.clients.len()),
+        format!("{aggregated}/{} clients", record.clients.len()),
         format!("train loss {}", number(record.train_loss)),
     ];
     if let Some(scores) = &record.eval {
@@ -174,8 +174,8 @@ fn small(value: Option<f64>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use regatta_actors::learner::{ClientId, Digest};
-    use regatta_actors::record::{ClientRecord, Outcome, PhaseSeconds};
+    use regatta_actors::ids::{ClientId, Digest};
+    use regatta_actors::protocol::round_record::{ClientRecord, Outcome, PhaseSeconds};
 
     use super::*;
 
@@ -186,7 +186,7 @@ mod tests {
             outcome: if number == 1 {
                 Outcome::Dropped
             } else {
-                Outcome::Folded
+                Outcome::Aggregated
             },
             loss: (number != 1).then(|| f64::from(number) / 10.0),
             examples: 1,

@@ -1,6 +1,7 @@
 //! Shows a run's events on the terminal.
 
-use regatta_actors::event::{Event, Observer};
+use regatta_actors::observe::Observer;
+use regatta_actors::protocol::event::Event;
 
 use super::bars::Bars;
 use super::history::{self, RoundHistory};

@@ -125,7 +125,7 @@ impl Resolver<'_> {
             );
         }
         if !matches!(method, Method::OursVera | Method::SorfVeraExact) {
-            let with = format_args!("{method}, which folds no VeRA residual");
+            let with = format_args!("{method}, which merges no VeRA residual");
             self.reject_unused("vera_scale", with);
         }
     }

@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use regatta_actors::control::SLOWDOWNS;
-use regatta_actors::plan::{Corruption, OnTooFew, Slowdown};
+use regatta_actors::plan::fault::{Corruption, Slowdown};
+use regatta_actors::plan::policy::OnTooFew;
+use regatta_actors::protocol::control::SLOWDOWNS;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

@@ -12,7 +12,7 @@ mod quantity;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use regatta_actors::plan::FaultName;
+use regatta_actors::plan::fault::FaultName;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
@@ -147,7 +147,7 @@ fn fault_names(_: &mut SchemaGenerator) -> Schema {
 pub struct PolicyTable {
     /// sync: when all have answered; deadline: after a time at the latest; quorum: when the first
     /// updates are in; over_select: ask for more and take the first; buffered: asynchronous
-    /// (FedBuff), folding whenever so many updates are in [default: sync]
+    /// (FedBuff), aggregating whenever so many updates are in [default: sync]
     pub kind: Option<PolicyKind>,
     /// deadline: this long after the broadcast
     pub after: Option<Seconds>,

@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use plotters::style::Color;
-use regatta_actors::event::ClientInfo;
-use regatta_actors::record::{ClientRecord, RoundRecord};
+use regatta_actors::protocol::event::ClientInfo;
+use regatta_actors::protocol::round_record::{ClientRecord, RoundRecord};
 
-use super::Figure;
 use super::chart::{Band, Chart, Curve};
 use super::theme::{INK, colour};
-use super::{fleet, timeline};
+use super::{Figure, fleet, timeline};
 use crate::config::Plan;
 use crate::record::is_loss;
 use crate::report::states;

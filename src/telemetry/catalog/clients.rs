@@ -64,7 +64,7 @@ pub static CLIENT_MISSED_ROUNDS: Counter<2> = Counter(metric(
     "regatta_client_missed_rounds_total",
     None,
     ["client", "reason"],
-    "Rounds in which a client was asked and no update of it was folded, by reason: refused, \
+    "Rounds in which a client was asked and no update of it was aggregated, by reason: refused, \
      dropped, late, lost, failed",
 ));
 /// Updates that came too late.

@@ -15,7 +15,7 @@ pub static UPDATES: Counter<1> = Counter(metric(
     "regatta_updates_total",
     None,
     ["outcome"],
-    "Clients' rounds by how they ended: folded, refused, dropped, late, lost, failed",
+    "Clients' rounds by how they ended: aggregated, refused, dropped, late, lost, failed",
 ));
 /// Updates that came too late.
 pub static STALE_UPDATES: Counter<0> = Counter(metric(

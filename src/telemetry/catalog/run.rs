@@ -43,7 +43,7 @@ pub static ROUNDS: Counter<1> = Counter(metric(
     "regatta_rounds_total",
     None,
     ["outcome"],
-    "Finished rounds: folded (some update was) or empty",
+    "Finished rounds: aggregated (some update was) or empty",
 ));
 /// Rounds that had to ask more clients.
 pub static ROUND_RETRIES: Counter<0> = Counter(metric(

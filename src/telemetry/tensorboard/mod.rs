@@ -11,8 +11,9 @@ mod tests;
 use std::io;
 use std::path::PathBuf;
 
-use regatta_actors::event::{Event, Observer};
-use regatta_actors::record::{ClientRecord, RoundRecord};
+use regatta_actors::observe::Observer;
+use regatta_actors::protocol::event::Event;
+use regatta_actors::protocol::round_record::{ClientRecord, RoundRecord};
 
 use file::EventFile;
 

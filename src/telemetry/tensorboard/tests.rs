@@ -1,8 +1,10 @@
 use std::fs;
 
-use regatta_actors::event::{ClientInfo, Event, Observer};
-use regatta_actors::learner::{ClientId, Digest, Scores};
-use regatta_actors::record::{ClientRecord, Outcome, PhaseSeconds, RoundRecord};
+use regatta_actors::ids::{ClientId, Digest};
+use regatta_actors::observe::Observer;
+use regatta_actors::protocol::event::{ClientInfo, Event};
+use regatta_actors::protocol::round_record::{ClientRecord, Outcome, PhaseSeconds, RoundRecord};
+use regatta_actors::workload::update::Scores;
 
 use super::TensorBoard;
 use super::file::masked_crc;
@@ -116,7 +118,7 @@ fn round(number: u32) -> Event {
         clients: vec![ClientRecord {
             client: ClientId(1),
             name: "c1".into(),
-            outcome: Outcome::Folded,
+            outcome: Outcome::Aggregated,
             loss: Some(0.25),
             examples: 8,
             steps: 1,

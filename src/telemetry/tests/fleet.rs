@@ -1,7 +1,8 @@
 //! Clients one by one, and in sum.
 
-use regatta_actors::fault::FaultName;
-use regatta_actors::learner::{LaneId, Progress};
+use regatta_actors::ids::LaneId;
+use regatta_actors::plan::fault::FaultName;
+use regatta_actors::workload::job::Progress;
 
 use super::*;
 
@@ -161,7 +162,7 @@ fn a_failure_is_a_restart_unless_the_client_retires() {
 
 #[test]
 fn a_fault_is_counted_by_kind() {
-    let straggle = Event::FaultStruck {
+    let straggle = Event::FaultInjected {
         round: 1,
         client: ClientId(1),
         fault: FaultName::Straggle,

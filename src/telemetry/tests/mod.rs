@@ -5,9 +5,12 @@ use std::collections::BTreeSet;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use prometheus_parse::{Sample, Scrape, Value};
-use regatta_actors::event::{ClientInfo, ClientState, Event, Observer};
-use regatta_actors::learner::{ClientId, Digest, Scores};
-use regatta_actors::record::{ClientRecord, Outcome, PhaseSeconds, RoundRecord};
+use regatta_actors::ids::{ClientId, Digest};
+use regatta_actors::observe::Observer;
+use regatta_actors::protocol::client_state::ClientState;
+use regatta_actors::protocol::event::{ClientInfo, Event};
+use regatta_actors::protocol::round_record::{ClientRecord, Outcome, PhaseSeconds, RoundRecord};
+use regatta_actors::workload::update::Scores;
 
 use super::{MetricsObserver, RunLabels, catalog, exporter};
 
@@ -141,14 +144,18 @@ fn counters_exist_before_anything_is_counted() {
 
 #[test]
 fn a_finished_round_is_counted_for_each_client() {
-    let outcomes = [Outcome::Folded, Outcome::Dropped];
+    let outcomes = [Outcome::Aggregated, Outcome::Dropped];
     let scrape = scrape(&[
         started(),
         round_finished(outcomes),
         round_finished(outcomes),
     ]);
     assert_eq!(
-        value(&scrape, "regatta_rounds_total", &[("outcome", "folded")]),
+        value(
+            &scrape,
+            "regatta_rounds_total",
+            &[("outcome", "aggregated")]
+        ),
         2.0
     );
     assert_eq!(
@@ -185,7 +192,7 @@ fn a_finished_round_is_counted_for_each_client() {
 
 #[test]
 fn round_times_are_histograms_with_the_catalogues_buckets() {
-    let scrape = scrape(&[started(), round_finished([Outcome::Folded; 2])]);
+    let scrape = scrape(&[started(), round_finished([Outcome::Aggregated; 2])]);
     let series = samples(&scrape, "regatta_round_seconds", &[("phase", "train")]);
     let Value::Histogram(buckets) = &series[0].value else {
         panic!("{:?} is no histogram", series[0]);
@@ -242,7 +249,7 @@ fn the_best_score_is_the_best_of_the_finite_ones_and_nan_while_there_is_none() {
 #[test]
 fn the_best_score_may_be_of_a_round_that_an_earlier_process_did_and_is_not_done_again() {
     let scored = |round, accuracy| {
-        let Event::RoundFinished(mut record) = round_finished([Outcome::Folded; 2]) else {
+        let Event::RoundFinished(mut record) = round_finished([Outcome::Aggregated; 2]) else {
             unreachable!("it is a finished round");
         };
         record.round = round;
@@ -316,7 +323,7 @@ fn names_follow_prometheus_and_are_shown_as_they_are() {
     let text = with_recorder(|handle| {
         let mut observer = MetricsObserver::new(info());
         observer.on_event(&started());
-        observer.on_event(&round_finished([Outcome::Folded; 2]));
+        observer.on_event(&round_finished([Outcome::Aggregated; 2]));
         handle.render()
     });
     for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {

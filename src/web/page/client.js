@@ -97,7 +97,7 @@ export class ClientView {
       make("div", {}, make("dt", { textContent: label }), ...texts.map((text) => make("dd", { textContent: text })));
     this.tiles.replaceChildren(
       tile("Loss", format.loss(standing.loss), `round ${standing.round || format.DASH}`),
-      tile("Rounds folded", String(standing.folded), `${standing.missed} missed`),
+      tile("Rounds aggregated", String(standing.aggregated), `${standing.missed} missed`),
       tile("Restarts", String(standing.restarts), "after failures"),
       tile("Traffic", format.bytes(standing.bytes_up + standing.bytes_down),
         `↑ ${format.bytes(standing.bytes_up)}  ↓ ${format.bytes(standing.bytes_down)}`),

@@ -43,14 +43,14 @@ export function showEvents(model) {
 export function showRounds(model) {
   const scores = model.scoreNames.slice(0, 2);
   const head = ["Round", "Train loss", ...scores.map(format.title), "Validation loss", "Exactness",
-    "Folded", "Virtual time", "Wall time"];
+    "Aggregated", "Virtual time", "Wall time"];
   const rows = model.rounds.slice(-MOST_ROWS).reverse().map((row) => {
     const parts = Object.values(row.outcomes).reduce((sum, n) => sum + n, 0);
     const { train, aggregate, evaluate } = row.seconds;
     const wall = train + aggregate + evaluate;
     return [row.round, format.loss(row.train_loss), ...scores.map((s) => format.loss(row.eval?.[s])),
       format.loss(row.eval?.loss), format.error(row.exactness_error),
-      `${row.outcomes.folded ?? 0} of ${parts}`, format.duration(row.virtual_seconds),
+      `${row.outcomes.aggregated ?? 0} of ${parts}`, format.duration(row.virtual_seconds),
       wall ? format.duration(wall) : format.DASH];
   });
   fillTable(byId("rounds"), head, rows);

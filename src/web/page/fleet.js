@@ -157,9 +157,9 @@ export class Fleet {
 
   /** A client's rounds, for those who do not see the bars. */
   inWords(number) {
-    const { folded, missed, restarts } = this.model.clients[number].standing;
+    const { aggregated, missed, restarts } = this.model.clients[number].standing;
     const again = restarts ? `, ${format.count(restarts, "restart")}` : "";
-    return `${format.count(folded, "round")} folded, ${missed} missed${again}`;
+    return `${format.count(aggregated, "round")} aggregated, ${missed} missed${again}`;
   }
 
   drawBars(first, last) {

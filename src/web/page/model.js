@@ -10,7 +10,7 @@
  *   bytes_down: number, outcomes: Record<string, number>}} Row
  * @typedef {{state: string, round: number, loss?: number|null, progress: number,
  *   asked_at: number|null, away_since: number|null, slow: boolean, barred: boolean,
- *   slowdown: number, folded: number, missed: number, restarts: number, bytes_up: number,
+ *   slowdown: number, aggregated: number, missed: number, restarts: number, bytes_up: number,
  *   bytes_down: number}} Standing
  * @typedef {[client: number, round: number, start: number, end: number, fate: string, slow: boolean]} Span
  * @typedef {{at: number|null, virtual_seconds: number, round: number, client: number|null,

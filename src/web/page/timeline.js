@@ -22,7 +22,7 @@ export const FATES = {
 };
 
 /** How parts in a round end, from the bottom of a column to its top, and their colours. */
-const OUTCOMES = [["folded", "sent"], ["late", "late"], ["lost", "lost"], ["refused", "ink"],
+const OUTCOMES = [["aggregated", "sent"], ["late", "late"], ["lost", "lost"], ["refused", "ink"],
   ["dropped", "dropped"], ["failed", "failed"]];
 
 /**

@@ -1,7 +1,7 @@
 //! What is kept of a run.
 
-use regatta_actors::control::{ControlCommand, Intervention};
-use regatta_actors::fault::FaultName;
+use regatta_actors::plan::fault::FaultName;
+use regatta_actors::protocol::control::{ControlCommand, Intervention};
 
 use super::*;
 
@@ -27,7 +27,7 @@ fn losses_scores_traffic_and_bars_are_kept() {
     assert_eq!(history.status.tally.best["loss"].round, 3);
     let span = history.spans.back().unwrap();
     assert_eq!((span.start, span.end, span.fate), (20.0, 29.0, Fate::Sent));
-    assert_eq!(history.clients[0].standing.folded, 3);
+    assert_eq!(history.clients[0].standing.aggregated, 3);
 }
 
 #[test]
@@ -115,10 +115,12 @@ fn who_was_refused_is_told_with_the_reason_and_a_round_that_refused_all_is_bad()
         let mut refused = record(1, &[ClientId(0), ClientId(1)]);
         for part in &mut refused.clients {
             part.outcome = Outcome::Refused;
-            refused.refused.push(regatta_actors::learner::Refusal {
-                client: part.client,
-                reason: "its norm is 7".into(),
-            });
+            refused
+                .refused
+                .push(regatta_actors::workload::update::Refusal {
+                    client: part.client,
+                    reason: "its norm is 7".into(),
+                });
         }
         told.tell(Event::RoundFinished(refused));
     });
@@ -151,7 +153,7 @@ fn dropouts_failures_and_lateness_are_bars_and_lines() {
             clients: vec![first, second, third],
             virtual_seconds: 0.0,
         });
-        told.tell(Event::FaultStruck {
+        told.tell(Event::FaultInjected {
             round: 1,
             client: third,
             fault: FaultName::Straggle,

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use regatta_actors::control::{Control, control};
+use regatta_actors::observe::control::{Control, control};
 
 use super::*;
 use crate::control::{CommandHandler, Token};

@@ -7,10 +7,14 @@ mod page;
 
 use std::path::Path;
 
-use regatta_actors::event::{ClientInfo, ClientState, Event, Observer};
-use regatta_actors::learner::{ClientId, Digest, LaneId, Progress, Scores};
-use regatta_actors::record::{ClientRecord, Outcome, PhaseSeconds, RoundRecord};
-use regatta_actors::run::EndReason;
+use regatta_actors::ids::{ClientId, Digest, LaneId};
+use regatta_actors::observe::Observer;
+use regatta_actors::protocol::client_state::ClientState;
+use regatta_actors::protocol::event::{ClientInfo, Event};
+use regatta_actors::protocol::outcome::EndReason;
+use regatta_actors::protocol::round_record::{ClientRecord, Outcome, PhaseSeconds, RoundRecord};
+use regatta_actors::workload::job::Progress;
+use regatta_actors::workload::update::Scores;
 
 use super::*;
 use crate::record::RunFolder;
@@ -112,7 +116,7 @@ fn record(round: u32, clients: &[ClientId]) -> RoundRecord {
     let part = |client: &ClientId| ClientRecord {
         client: *client,
         name: format!("client-{client}"),
-        outcome: Outcome::Folded,
+        outcome: Outcome::Aggregated,
         loss: Some(loss(round)),
         examples: 8,
         steps: 2,

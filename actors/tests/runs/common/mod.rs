@@ -1,4 +1,4 @@
-//! A learner of plain numbers: clients move a vector towards a point of their own, the server
+//! A workload of plain numbers: clients move a vector towards a point of their own, the server
 //! averages. It can be told to be slow at random, to fail, or to panic.
 #![allow(dead_code, clippy::unwrap_used)]
 
@@ -10,12 +10,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rand::RngExt;
 use regatta_actors::control;
-use regatta_actors::event::{Event, Observer};
-use regatta_actors::learner::*;
-use regatta_actors::plan::{ClientPlan, Corruption, FederationPlan};
+use regatta_actors::observe::Observer;
+use regatta_actors::plan::fault::Corruption;
+use regatta_actors::plan::{ClientPlan, FederationPlan};
+use regatta_actors::prelude::*;
+use regatta_actors::protocol::event::Event;
+use regatta_actors::protocol::outcome::{RunError, RunOutcome};
+use regatta_actors::protocol::round_record::{Outcome, RoundRecord};
 use regatta_actors::random::{Stream, StreamKey};
-use regatta_actors::record::{Outcome, RoundRecord};
-use regatta_actors::run::{RunError, RunFiles, RunOutcome};
+use regatta_actors::runtime::RunFiles;
 use serde::{Deserialize, Serialize};
 
 pub const STEPS: u64 = 5;
@@ -158,10 +161,9 @@ impl Toy {
 }
 
 impl Workload for Toy {
-    type Global = Numbers;
+    type State = Numbers;
     type Update = Numbers;
-    type ClientTrainer = ToyTrainer;
-    type ServerAggregator = ToyAggregator;
+    type Trainer = ToyTrainer;
 
     fn trainer(&self, lane: LaneId) -> Result<ToyTrainer, BoxError> {
         match self.trouble {
@@ -177,18 +179,6 @@ impl Workload for Toy {
             lane,
             toy: self.share(),
             relieved: false,
-            _alive: Alive::new(&self.alive),
-            _not_send: std::rc::Rc::default(),
-        })
-    }
-
-    fn folder(&self) -> Result<ToyAggregator, BoxError> {
-        if self.trouble == Trouble::NoFolder {
-            return Err("no model".into());
-        }
-        Ok(ToyAggregator {
-            toy: self.share(),
-            state: Arc::new(Numbers(vec![0.0; 3])),
             _alive: Alive::new(&self.alive),
             _not_send: std::rc::Rc::default(),
         })
@@ -218,14 +208,27 @@ impl Workload for Toy {
     }
 }
 
-impl ClientTrainer for ToyTrainer {
-    type Global = Numbers;
-    type Update = Numbers;
+impl ServerWorkload for Toy {
+    type Aggregator = ToyAggregator;
 
+    fn aggregator(&self) -> Result<ToyAggregator, BoxError> {
+        if self.trouble == Trouble::NoFolder {
+            return Err("no model".into());
+        }
+        Ok(ToyAggregator {
+            toy: self.share(),
+            state: Arc::new(Numbers(vec![0.0; 3])),
+            _alive: Alive::new(&self.alive),
+            _not_send: std::rc::Rc::default(),
+        })
+    }
+}
+
+impl ClientTrainer<Toy> for ToyTrainer {
     fn train(
         &mut self,
         task: &TrainTask<Numbers>,
-        watch: &mut dyn JobContext,
+        context: &mut dyn JobContext,
     ) -> Result<Trained<Numbers>, JobError> {
         self.toy
             .places
@@ -260,7 +263,7 @@ impl ClientTrainer for ToyTrainer {
             attempt: task.attempt,
         }
         .stream();
-        let mut state = task.global.0.clone();
+        let mut state = task.state.0.clone();
         let mut loss = 0.0;
         let steps = match self.toy.trouble {
             Trouble::Endless => u64::MAX,
@@ -277,7 +280,7 @@ impl ClientTrainer for ToyTrainer {
                 examples: step,
                 loss: Some(loss),
             };
-            if let ControlFlow::Break(()) = watch.step(progress) {
+            if let ControlFlow::Break(()) = context.step(progress) {
                 return Err(JobError::Cancelled);
             }
         }
@@ -314,11 +317,8 @@ impl ToyTrainer {
     }
 }
 
-impl ServerAggregator for ToyAggregator {
-    type Global = Numbers;
-    type Update = Numbers;
-
-    fn global(&self) -> Arc<Numbers> {
+impl ServerAggregator<Toy> for ToyAggregator {
+    fn state(&self) -> Arc<Numbers> {
         self.state.clone()
     }
 
@@ -476,15 +476,15 @@ pub fn run(plan: FederationPlan, toy: Toy) -> (Result<RunOutcome, RunError>, Eve
     let (handle, control) = control();
     let events = Events::default();
     let alive = toy.alive.clone();
-    let learner = Arc::new(toy);
+    let workload = Arc::new(toy);
     let observers: Vec<Box<dyn Observer>> = vec![Box::new(events.clone())];
-    let result = regatta_actors::run(plan, learner.clone(), observers, control);
+    let result = regatta_actors::run(plan, workload.clone(), observers, control);
     assert_eq!(
         alive.load(Ordering::SeqCst),
         0,
         "a trainer or folder is left"
     );
-    assert_eq!(Arc::strong_count(&learner), 1, "a thread is left");
+    assert_eq!(Arc::strong_count(&workload), 1, "a thread is left");
     drop(handle);
     (result, events)
 }
@@ -551,7 +551,7 @@ impl Record {
         self.replay_with(plan, Toy::default(), Some(scratch.path()))
     }
 
-    /// The same with a learner and a folder for checkpoints.
+    /// The same with a workload and a folder for checkpoints.
     pub fn replay_with(
         &self,
         plan: FederationPlan,

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use rand::seq::SliceRandom;
-use regatta_actors::plan::{Availability, Interval, Profile};
+use regatta_actors::plan::availability::{Availability, Interval};
+use regatta_actors::plan::profile::Profile;
 use regatta_actors::random::StreamKey;
 use serde::Deserialize;
 

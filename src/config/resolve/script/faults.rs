@@ -1,8 +1,8 @@
 //! What goes wrong.
 
-use regatta_actors::control::SLOWDOWNS;
-use regatta_actors::learner::ClientId;
-use regatta_actors::plan::{Corruption, Fault, FaultKind, FaultName, RoundRange, Slowdown};
+use regatta_actors::ids::ClientId;
+use regatta_actors::plan::fault::{Corruption, Fault, FaultKind, FaultName, RoundRange, Slowdown};
+use regatta_actors::protocol::control::SLOWDOWNS;
 
 use super::super::Resolver;
 use crate::config::script::{FaultTable, IndexRanges};

@@ -1,9 +1,8 @@
 //! When rounds are over, whom they ask, and how clients come back.
 
-use regatta_actors::plan::{
-    Late, MinUpdates, RestartPolicy, RoundPolicy, SampleBy, SampleSize, Sampling, Staleness,
-    Utility,
-};
+use regatta_actors::plan::policy::{Late, MinUpdates, RoundPolicy, Staleness};
+use regatta_actors::plan::restart::RestartPolicy;
+use regatta_actors::plan::sampling::{SampleBy, SampleSize, Sampling, Utility};
 
 use super::super::Resolver;
 use crate::config::script::{
@@ -114,8 +113,8 @@ impl Resolver<'_> {
 
     fn late(&mut self, table: &PolicyTable) -> Late {
         match table.late.unwrap_or(LateKind::Refuse) {
-            LateKind::Refuse => Late::Refuse,
-            LateKind::Stale => Late::Stale,
+            LateKind::Refuse => Late::Cancel,
+            LateKind::Stale => Late::Discard,
             LateKind::Carry => Late::Carry(self.staleness(table)),
         }
     }
@@ -236,7 +235,7 @@ impl Resolver<'_> {
 fn meant(own: &str, late: Late) -> Vec<&str> {
     match late {
         Late::Carry(_) => vec![own, "late", "staleness_exponent", "max_staleness"],
-        Late::Refuse | Late::Stale => vec![own, "late"],
+        Late::Cancel | Late::Discard => vec![own, "late"],
     }
 }
 

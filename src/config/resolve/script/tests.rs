@@ -1,7 +1,7 @@
-use regatta_actors::plan::{
-    Availability, Corruption, FaultKind, Late, OnTooFew, RoundPolicy, RoundRange, SampleBy,
-    SampleSize, Slowdown, Staleness,
-};
+use regatta_actors::plan::availability::Availability;
+use regatta_actors::plan::fault::{Corruption, FaultKind, RoundRange, Slowdown};
+use regatta_actors::plan::policy::{Late, OnTooFew, RoundPolicy, Staleness};
+use regatta_actors::plan::sampling::{SampleBy, SampleSize};
 
 use super::super::tests::{plan, problems};
 use super::*;
@@ -252,12 +252,12 @@ fn a_method_that_cannot_take_stale_updates_is_refused_with_them() {
 #[test]
 fn every_kind_of_policy_is_understood() {
     let policy = |table: &str| plan(&format!("[policy]\n{table}")).simulation.policy;
-    let late = Late::Stale;
+    let late = Late::Discard;
     assert_eq!(
         policy("kind = \"quorum\"\nupdates = 2\nlate = \"stale\""),
         RoundPolicy::Quorum { updates: 2, late }
     );
-    let late = Late::Refuse;
+    let late = Late::Cancel;
     assert_eq!(
         policy("kind = \"over_select\"\nfactor = 1.5"),
         RoundPolicy::OverSelect { factor: 1.5, late }

@@ -1,0 +1,170 @@
+//! The ledger: each event of a run that any other run of its plan has too, one JSON object a line.
+//!
+//! It holds no wall time and nothing that depends on threads or on the number of lanes, so two
+//! runs of a plan have the same ledger, byte for byte.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::VirtualTime;
+use crate::journal::json_lines::{self, JsonLines};
+use crate::protocol::command::LedgerMark;
+use crate::protocol::control::Intervention;
+use crate::protocol::event::Event;
+use crate::protocol::outcome::{EndReason, RecordError};
+
+pub(crate) mod writer;
+
+/// One line of the ledger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its number, from 1.
+    pub sequence: u64,
+    /// When it happened, in nanoseconds of virtual time.
+    pub time: VirtualTime,
+    /// What happened, [`Event::without_wall_time`].
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// Where a run's entries go.
+pub(crate) trait Sink {
+    /// Takes the next entry's line.
+    fn record(&mut self, sequence: u64, line: &str) -> Result<(), RecordError>;
+
+    /// Makes sure that others can read what was taken.
+    fn flush(&mut self) -> Result<(), RecordError> {
+        Ok(())
+    }
+
+    /// Makes sure that what was taken is on the disk, where others look for it.
+    fn sync(&mut self) -> Result<(), RecordError> {
+        Ok(())
+    }
+
+    /// Where a file is that was taken so many entries; `None`: there is no file, or it has more.
+    fn mark(&self, _entries: u64) -> Option<LedgerMark> {
+        None
+    }
+}
+
+/// The line of an entry, without its end.
+pub(crate) fn line(entry: &Entry) -> Result<String, RecordError> {
+    serde_json::to_string(entry)
+        .map_err(|error| RecordError::file(Path::new("the ledger"), "write to", error))
+}
+
+/// Compares a run with a ledger.
+#[derive(Debug)]
+pub(crate) struct LedgerCheck {
+    lines: JsonLines,
+    agreed: Arc<AtomicU64>,
+}
+
+impl LedgerCheck {
+    pub fn open(path: &Path) -> Result<Self, RecordError> {
+        Ok(Self {
+            lines: JsonLines::open(path)?,
+            agreed: Arc::default(),
+        })
+    }
+
+    /// Where the entries that are the same are counted.
+    pub fn agreed(&self) -> Arc<AtomicU64> {
+        self.agreed.clone()
+    }
+}
+
+impl Sink for LedgerCheck {
+    fn record(&mut self, sequence: u64, found: &str) -> Result<(), RecordError> {
+        let compare = |line: &[u8]| {
+            if line == found.as_bytes() {
+                return Ok::<_, serde_json::Error>(None);
+            }
+            let entry: Entry = serde_json::from_slice(line)?;
+            // Earlier versions had other names for some events.
+            if serde_json::to_string(&entry)? == found {
+                return Ok(None);
+            }
+            Ok(Some((String::from_utf8_lossy(line).into_owned(), entry)))
+        };
+        match self.lines.next_with(compare).transpose()? {
+            Some(None) => {
+                self.agreed.store(sequence, Ordering::Release);
+                Ok(())
+            }
+            Some(Some((expected, entry))) if !ended_at_once(&entry) => Err(RecordError::Diverged {
+                sequence,
+                expected,
+                found: found.to_owned(),
+            }),
+            _ => Err(RecordError::LedgerEnds(sequence - 1)),
+        }
+    }
+}
+
+/// Whether this is the end of a run that was stopped in the middle of something.
+fn ended_at_once(entry: &Entry) -> bool {
+    let at_once = Some(EndReason::StoppedAtOnce);
+    matches!(entry.event, Event::RunFinished { ending, .. } if ending == at_once)
+}
+
+/// The entries of a ledger, in order. One that a crash cut off in its middle does not count.
+///
+/// # Errors
+/// When the file cannot be read, at once; when a line is no entry, or not the one that follows, as
+/// an item that says which.
+pub fn read(
+    path: &Path,
+) -> Result<impl Iterator<Item = Result<Entry, RecordError>> + use<>, RecordError> {
+    let mut lines = JsonLines::open(path)?;
+    let mut sequence = 0;
+    Ok(std::iter::from_fn(move || {
+        sequence += 1;
+        let entry = lines.next_with(|line| serde_json::from_slice::<Entry>(line))?;
+        Some(entry.and_then(|entry| match entry.sequence == sequence {
+            true => Ok(entry),
+            false => Err(lines.wrong(format!(
+                "it is entry {} and should be entry {sequence}: lines are missing, or twice there",
+                entry.sequence
+            ))),
+        }))
+    }))
+}
+
+/// How many entries a ledger has.
+pub(crate) fn entries(path: &Path) -> Result<u64, RecordError> {
+    let mut lines = json_lines::read::<IgnoredAny>(path)?;
+    lines.try_fold(0, |count, line| line.map(|_| count + 1))
+}
+
+/// The commands from outside that a ledger has, in order; none if there is no ledger.
+pub(crate) fn interventions(path: &Path) -> Result<Vec<Intervention>, RecordError> {
+    let mut found = Vec::new();
+    if !path.exists() {
+        return Ok(found);
+    }
+    let mut lines = JsonLines::open(path)?;
+    while let Some(line) = lines.next_with(intervention) {
+        found.extend(line?);
+    }
+    Ok(found)
+}
+
+/// The command from outside in an entry's line, if it is one.
+fn intervention(line: &[u8]) -> Result<Option<Intervention>, serde_json::Error> {
+    const MARK: &[u8] = b"\"event\":\"intervention\"";
+    // Most lines are something else; reading them in full would cost more than it gives.
+    if !line.windows(MARK.len()).any(|part| part == MARK) {
+        return serde_json::from_slice::<IgnoredAny>(line).map(|_| None);
+    }
+    let entry: Entry = serde_json::from_slice(line)?;
+    Ok(match entry.event {
+        Event::Intervention(intervention) => Some(intervention),
+        _ => None,
+    })
+}

@@ -1,0 +1,23 @@
+//! Seeing and steering a run: observers of its events, its status board, its control line.
+
+pub mod board;
+pub(crate) mod bus;
+pub mod control;
+
+use crate::protocol::event::Event;
+
+/// Sees a run's events, one after the other, on a thread of its own.
+///
+/// One that takes long holds the run up in the end. One that panics is left out from then on. One
+/// that cannot do its duty (a full disk, say) stops the run through a
+/// [`ControlHandle`](crate::observe::control::ControlHandle).
+pub trait Observer: Send {
+    /// Called with each event.
+    fn on_event(&mut self, event: &Event);
+}
+
+impl<F: FnMut(&Event) + Send> Observer for F {
+    fn on_event(&mut self, event: &Event) {
+        self(event);
+    }
+}

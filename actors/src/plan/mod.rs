@@ -1,0 +1,318 @@
+//! What a run is to do, fully decided: who takes part, on how many lanes, and what goes wrong.
+//!
+//! A [`FederationPlan`] is plain data. A scenario file or a command line is validated elsewhere
+//! and ends up as one of these; [`FederationPlan::check`] says whether it makes sense.
+
+pub mod availability;
+pub mod fault;
+pub mod policy;
+pub mod problems;
+pub mod profile;
+pub mod restart;
+pub mod sampling;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ClientId, LaneId, RunId};
+use crate::plan::problems::Problems;
+
+pub use crate::plan::availability::{Availability, Interval};
+pub use crate::plan::fault::{Corruption, Fault, FaultKind, FaultName, RoundRange, Slowdown};
+pub use crate::plan::policy::{Late, MinUpdates, OnTooFew, RoundPolicy, Staleness};
+pub use crate::plan::problems::{PlanError, PlanErrors};
+pub use crate::plan::profile::Profile;
+pub use crate::plan::restart::RestartPolicy;
+pub use crate::plan::sampling::{SampleBy, SampleSize, Sampling, Utility};
+
+/// A run: its clients, its rounds, its lanes.
+///
+/// ```
+/// use regatta_actors::plan::{ClientPlan, FederationPlan};
+/// let clients = (0..4).map(|i| ClientPlan::new(format!("client-{i}"), 1000)).collect();
+/// let plan = FederationPlan { rounds: 10, lanes: 2, ..FederationPlan::new("demo", 42, clients) };
+/// assert!(plan.check().is_ok());
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FederationPlan {
+    /// The run's name, for people and logs.
+    pub run: String,
+    /// Keys every random stream of the run.
+    pub seed: u64,
+    /// Rounds to run, at least 1.
+    pub rounds: u32,
+    /// Evaluate after every so many rounds and after the last one; 0: never.
+    pub eval_every: u32,
+    /// The fleet. A client's place in the list is its [`ClientId`].
+    pub clients: Vec<ClientPlan>,
+    /// Device lanes in all, numbered from 0. A lane that some client has as its own serves no
+    /// client without one; those share the rest.
+    pub lanes: u32,
+    /// What goes wrong.
+    #[serde(default)]
+    pub faults: Vec<Fault>,
+    /// When a round is over.
+    #[serde(default)]
+    pub policy: RoundPolicy,
+    /// Whom a round asks.
+    #[serde(default)]
+    pub sampling: Sampling,
+    /// What to do with a round in which too few updates come.
+    #[serde(default)]
+    pub too_few: MinUpdates,
+    /// How clients that fail come back.
+    #[serde(default)]
+    pub restart: RestartPolicy,
+    /// When to save the run's state.
+    #[serde(default)]
+    pub checkpoints: CheckpointPolicy,
+    /// What time it is.
+    #[serde(default)]
+    pub clock: ClockMode,
+    /// Wall seconds without progress after which a lane is reported; `None`: never.
+    #[serde(default)]
+    pub watchdog_seconds: Option<f64>,
+    /// What else decides the run's course, by name: the workload's settings, digests of its files.
+    /// A run is resumed only where it is the same; the actors make nothing else of it.
+    #[serde(default)]
+    pub course: BTreeMap<String, String>,
+}
+
+/// When to save the run's state, if it is told where to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CheckpointPolicy {
+    /// After every so many rounds; 0: only when told to.
+    pub every: u32,
+    /// How many of the last ones to keep.
+    pub keep: u32,
+}
+
+impl Default for CheckpointPolicy {
+    /// After every round; the last three.
+    fn default() -> Self {
+        Self { every: 1, keep: 3 }
+    }
+}
+
+/// What time it is in a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "clock", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ClockMode {
+    /// Decided from the plan: the run replays to the bit, and takes as long as its work takes.
+    #[default]
+    Virtual,
+    /// The wall's, for demonstrations: jobs take as long as they take here, and the run waits for
+    /// what is due. Such a run does not replay.
+    Wall {
+        /// Seconds of the run per second of the wall.
+        scale: f64,
+    },
+}
+
+/// One client: an identity and a shard, with the means to work on it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientPlan {
+    /// Unique in the run; keys the client's random streams.
+    pub name: String,
+    /// Examples in its shard.
+    pub examples: u64,
+    /// Passes over the shard in a round.
+    #[serde(default = "one")]
+    pub epochs: u32,
+    /// The lane that it always runs on; `None`: whichever shared lane is free.
+    #[serde(default)]
+    pub lane: Option<LaneId>,
+    /// How fast it is in virtual time.
+    #[serde(default)]
+    pub profile: Profile,
+}
+
+fn one() -> u32 {
+    1
+}
+
+impl ClientPlan {
+    /// A client of one epoch per round, with the default profile, on any shared lane.
+    pub fn new(name: impl Into<String>, examples: u64) -> Self {
+        Self {
+            name: name.into(),
+            examples,
+            epochs: 1,
+            lane: None,
+            profile: Profile::default(),
+        }
+    }
+}
+
+impl FederationPlan {
+    /// One round on one lane, evaluated; set the fields that should differ.
+    pub fn new(run: impl Into<String>, seed: u64, clients: Vec<ClientPlan>) -> Self {
+        Self {
+            run: run.into(),
+            seed,
+            rounds: 1,
+            eval_every: 1,
+            clients,
+            lanes: 1,
+            faults: Vec::new(),
+            policy: RoundPolicy::default(),
+            sampling: Sampling::default(),
+            too_few: MinUpdates::default(),
+            restart: RestartPolicy::default(),
+            checkpoints: CheckpointPolicy::default(),
+            clock: ClockMode::default(),
+            watchdog_seconds: None,
+            course: BTreeMap::new(),
+        }
+    }
+
+    /// The clients with their numbers.
+    pub fn numbered(&self) -> impl ExactSizeIterator<Item = (ClientId, &ClientPlan)> {
+        self.clients
+            .iter()
+            .enumerate()
+            .map(|(i, client)| (ClientId(i as u32), client))
+    }
+
+    /// What the run's messages are stamped with, made from its name and seed.
+    #[must_use]
+    pub fn run_id(&self) -> RunId {
+        let mut hasher = blake3::Hasher::new_derive_key("regatta run id v1");
+        hasher.update(&self.seed.to_le_bytes());
+        hasher.update(self.run.as_bytes());
+        let mut id = [0; 8];
+        hasher.finalize_xof().fill(&mut id);
+        RunId(u64::from_le_bytes(id))
+    }
+
+    /// Lanes that belong to clients of their own.
+    #[must_use]
+    pub fn own_lanes(&self) -> BTreeSet<LaneId> {
+        self.clients.iter().filter_map(|c| c.lane).collect()
+    }
+
+    /// Checks the plan as a whole.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, not only the first.
+    pub fn check(&self) -> Result<(), PlanErrors> {
+        let mut problems = Problems::default();
+        let some = "is 0; a run needs at least 1";
+        problems.require(self.rounds > 0, "", "rounds", some);
+        problems.require(
+            !self.clients.is_empty(),
+            "",
+            "clients",
+            "a run needs at least 1",
+        );
+        let countable = u32::try_from(self.clients.len()).is_ok();
+        problems.require(
+            countable,
+            "",
+            "clients",
+            "there are more than 32 bits can number",
+        );
+        self.check_lanes(&mut problems);
+        self.check_clients(&mut problems);
+        for (i, fault) in self.faults.iter().enumerate() {
+            fault.check(&format!("faults[{i}]"), self.clients.len(), &mut problems);
+        }
+        self.policy.check("policy", &mut problems);
+        self.check_updates(&mut problems);
+        self.sampling.check("sampling", &mut problems);
+        self.restart.check("restart", &mut problems);
+        let ok = self.checkpoints.keep > 0;
+        problems.require(ok, "checkpoints", "keep", "has to be at least 1");
+        if let ClockMode::Wall { scale } = self.clock {
+            problems.positive(scale, "clock", "scale");
+        }
+        if let Some(seconds) = self.watchdog_seconds {
+            problems.positive(seconds, "", "watchdog_seconds");
+        }
+        problems.into_result()
+    }
+
+    /// A round must be able to get as many updates as it needs.
+    fn check_updates(&self, problems: &mut Problems) {
+        let fleet = self.clients.len();
+        let asked = self.sampling.wanted(fleet).min(fleet);
+        let most = match self.policy {
+            // Who has sent an update is followed by another client.
+            RoundPolicy::Buffered { .. } => fleet,
+            _ => asked,
+        };
+        let too_many = |updates: u32| updates as usize > most;
+        let message = || format!("a round gets at most {most} updates, one from each client");
+        if let RoundPolicy::Quorum { updates, .. } | RoundPolicy::Buffered { updates, .. } =
+            self.policy
+            && too_many(updates)
+        {
+            problems.add("policy.updates", message());
+        }
+        if too_many(self.too_few.minimum) {
+            problems.add("too_few.minimum", message());
+        }
+    }
+
+    fn check_clients(&self, problems: &mut Problems) {
+        let mut names = BTreeSet::new();
+        for (i, client) in self.clients.iter().enumerate() {
+            let path = format!("clients[{i}]");
+            if !names.insert(client.name.as_str()) {
+                problems.add(
+                    format!("{path}.name"),
+                    format!("another client is named {:?} too", client.name),
+                );
+            }
+            client.check(&path, problems);
+        }
+    }
+
+    fn check_lanes(&self, problems: &mut Problems) {
+        problems.require(self.lanes > 0, "", "lanes", "is 0; a run needs at least 1");
+        if self.lanes == 0 {
+            return;
+        }
+        for (i, client) in self.clients.iter().enumerate() {
+            if let Some(lane) = client.lane.filter(|lane| lane.0 >= self.lanes) {
+                problems.add(
+                    format!("clients[{i}].lane"),
+                    format!(
+                        "there is no lane {}; there are {}, numbered from 0",
+                        lane.0, self.lanes
+                    ),
+                );
+            }
+        }
+        let shared = self.clients.iter().any(|client| client.lane.is_none());
+        let ok = !shared || self.own_lanes().len() < self.lanes as usize;
+        problems.require(
+            ok,
+            "",
+            "lanes",
+            "each belongs to a client, and none is left for the clients without one; add a lane",
+        );
+    }
+}
+
+impl ClientPlan {
+    fn check(&self, path: &str, problems: &mut Problems) {
+        problems.require(!self.name.is_empty(), path, "name", "is empty");
+        problems.require(
+            self.epochs > 0,
+            path,
+            "epochs",
+            "is 0; at least 1 is needed",
+        );
+        self.profile.check(&format!("{path}.profile"), problems);
+    }
+
+    /// Virtual seconds that its work of one round takes, without the transfers.
+    pub(crate) fn train_seconds(&self) -> f64 {
+        self.profile.train_seconds(self.examples, self.epochs)
+    }
+}

@@ -1,0 +1,175 @@
+//! When a round is over, and what becomes of updates that come too late or are too few.
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::problems::Problems;
+
+/// When a round is over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "policy", rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum RoundPolicy {
+    /// When everybody who was asked has sent an update or is known to be gone.
+    #[default]
+    Sync,
+    /// After so many seconds at the latest.
+    Deadline {
+        /// From the broadcast.
+        seconds: f64,
+        /// What becomes of the others' updates.
+        #[serde(default)]
+        late: Late,
+    },
+    /// When the first so many updates are in.
+    Quorum {
+        /// How many.
+        updates: u32,
+        /// What becomes of the others' updates.
+        #[serde(default)]
+        late: Late,
+    },
+    /// Asks for more than [`Sampling`](crate::plan::sampling::Sampling) says, and is over when as many
+    /// as it says are in (Bonawitz et al., 2019).
+    OverSelect {
+        /// How many times as many to ask; 1.3 asks 13 clients for 10 updates.
+        factor: f64,
+        /// What becomes of the others' updates.
+        #[serde(default)]
+        late: Late,
+    },
+    /// Asynchronous (FedBuff, Nguyen et al., 2022): the server aggregates whenever so many updates are
+    /// in, whatever state they started from; clients go on meanwhile. A round is one such step.
+    /// [`Sampling`](crate::plan::sampling::Sampling) says how many clients train at any time.
+    Buffered {
+        /// Updates per aggregation.
+        updates: u32,
+        /// What older updates weigh.
+        #[serde(default)]
+        staleness: Staleness,
+    },
+}
+
+/// What becomes of an update that comes after its round was closed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Late {
+    /// The client is told to give up when the round closes.
+    #[default]
+    #[serde(rename = "refuse", alias = "cancel")]
+    Cancel,
+    /// The client goes on and is busy until its update arrives, which is counted and dropped.
+    #[serde(rename = "stale", alias = "discard")]
+    Discard,
+    /// The client goes on, and its update takes part in the round in which it arrives.
+    Carry(Staleness),
+}
+
+/// What an update weighs by its staleness τ, the rounds since the state that it started from:
+/// `(1 + τ)^(-exponent)` (Xie et al., 2019; FedBuff takes ½).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Staleness {
+    /// 0: staleness does not matter.
+    pub exponent: f64,
+    /// Updates staler than this are dropped; `None`: none are.
+    pub max: Option<u32>,
+}
+
+/// What to do with a round in which too few updates come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MinUpdates {
+    /// Updates that a round needs.
+    pub minimum: u32,
+    /// What to do with fewer.
+    pub then: OnTooFew,
+}
+
+/// See [`MinUpdates::then`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum OnTooFew {
+    /// Ask again, keeping the updates that came, so many times; then the run stops.
+    Retry {
+        /// How often.
+        attempts: u32,
+    },
+    /// Aggregate nothing, and go on to the next round.
+    Skip,
+    /// The run stops with an error.
+    Stop,
+}
+
+impl Default for Staleness {
+    /// As in FedBuff.
+    fn default() -> Self {
+        Self {
+            exponent: 0.5,
+            max: None,
+        }
+    }
+}
+
+impl Staleness {
+    /// What an update weighs; `None`: it is too stale.
+    #[must_use]
+    pub fn weight(&self, staleness: u32) -> Option<f64> {
+        let fresh_enough = self.max.is_none_or(|max| staleness <= max);
+        fresh_enough.then(|| (1.0 + f64::from(staleness)).powf(-self.exponent))
+    }
+
+    fn check(&self, path: &str, problems: &mut Problems) {
+        problems.not_negative(self.exponent, path, "exponent");
+    }
+}
+
+impl Default for MinUpdates {
+    /// One update is enough; without any, the round is skipped.
+    fn default() -> Self {
+        Self {
+            minimum: 1,
+            then: OnTooFew::Skip,
+        }
+    }
+}
+
+impl RoundPolicy {
+    /// Whether clients go on when a round closes, and start anew in its middle.
+    #[must_use]
+    pub fn is_buffered(&self) -> bool {
+        matches!(self, Self::Buffered { .. })
+    }
+
+    /// What becomes of late updates.
+    pub(crate) fn late(&self) -> Late {
+        match *self {
+            Self::Sync => Late::Cancel,
+            Self::Deadline { late, .. }
+            | Self::Quorum { late, .. }
+            | Self::OverSelect { late, .. } => late,
+            Self::Buffered { staleness, .. } => Late::Carry(staleness),
+        }
+    }
+
+    pub(crate) fn check(&self, path: &str, problems: &mut Problems) {
+        let some = "has to be at least 1";
+        match *self {
+            Self::Sync => {}
+            Self::Deadline { seconds, .. } => problems.positive(seconds, path, "seconds"),
+            Self::Quorum { updates, .. } => problems.require(updates > 0, path, "updates", some),
+            Self::OverSelect { factor, .. } => {
+                let ok = factor.is_finite() && factor >= 1.0;
+                problems.require(ok, path, "factor", some);
+            }
+            Self::Buffered { updates, .. } => problems.require(updates > 0, path, "updates", some),
+        }
+        if let Late::Carry(staleness) = self.late() {
+            let field = if self.is_buffered() {
+                "staleness"
+            } else {
+                "late.carry"
+            };
+            staleness.check(&format!("{path}.{field}"), problems);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Whom a round asks: how many clients, and by what.
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::problems::Problems;
+
+/// Whom a round asks, among those who are there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sampling {
+    /// How many.
+    pub size: SampleSize,
+    /// By what.
+    pub by: SampleBy,
+}
+
+/// How many clients to ask.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SampleSize {
+    /// All that are there.
+    #[default]
+    All,
+    /// A fraction of the fleet, at least one client.
+    Fraction(f64),
+    /// So many.
+    Number(u32),
+}
+
+/// By what clients are drawn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum SampleBy {
+    /// All alike.
+    #[default]
+    Uniform,
+    /// In proportion to the examples in their shards.
+    Examples,
+    /// By how much they promise, after Oort.
+    Utility(Utility),
+}
+
+/// Guided participant selection, after Oort (Lai et al., OSDI 2021).
+///
+/// A client that took part has the utility `examples · loss · (preferred / seconds)^penalty`, the
+/// last factor only when it took longer than `preferred`, plus a term that grows with the rounds
+/// since it last took part. (Oort's statistical utility has the root mean square of the losses of
+/// the single examples; a mean loss per client is what a client reports here.)
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Utility {
+    /// Fraction of the sample that is drawn from clients that never took part.
+    pub exploration: f64,
+    /// Seconds that a client's round should take; `None`: slowness does not matter.
+    pub preferred_seconds: Option<f64>,
+    /// How hard slowness is punished; Oort's α.
+    pub penalty: f64,
+}
+
+impl Default for Utility {
+    /// Oort's own values, where it has them.
+    fn default() -> Self {
+        Self {
+            exploration: 0.1,
+            preferred_seconds: None,
+            penalty: 2.0,
+        }
+    }
+}
+
+impl Sampling {
+    /// Everybody who is there.
+    #[must_use]
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// So many clients, drawn alike.
+    #[must_use]
+    pub fn number(number: u32) -> Self {
+        Self {
+            size: SampleSize::Number(number),
+            by: SampleBy::Uniform,
+        }
+    }
+
+    /// Clients wanted from a fleet of this size.
+    pub(crate) fn wanted(&self, fleet: usize) -> usize {
+        match self.size {
+            SampleSize::All => fleet,
+            SampleSize::Fraction(fraction) => ((fraction * fleet as f64).round() as usize).max(1),
+            SampleSize::Number(number) => number as usize,
+        }
+    }
+
+    pub(crate) fn check(&self, path: &str, problems: &mut Problems) {
+        match self.size {
+            SampleSize::All => {}
+            SampleSize::Fraction(fraction) => {
+                let ok = fraction > 0.0 && fraction <= 1.0;
+                problems.require(ok, path, "size.fraction", "has to lie in (0, 1]");
+            }
+            SampleSize::Number(number) => {
+                problems.require(number > 0, path, "size.number", "has to be at least 1");
+            }
+        }
+        if let SampleBy::Utility(utility) = self.by {
+            let path = format!("{path}.by.utility");
+            problems.fraction(utility.exploration, &path, "exploration");
+            problems.not_negative(utility.penalty, &path, "penalty");
+            if let Some(seconds) = utility.preferred_seconds {
+                problems.positive(seconds, &path, "preferred_seconds");
+            }
+        }
+    }
+}

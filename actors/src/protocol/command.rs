@@ -1,0 +1,124 @@
+//! What the scheduler wants done, and what it asks of the server.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::client_state::ClientState;
+use super::event::Event;
+use super::job::JobFaults;
+use super::outcome::{RunError, RunOutcome};
+use crate::clock::VirtualTime;
+use crate::ids::{ClientId, Digest, JobId, RunId};
+
+/// What the scheduler wants done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// The server is to do this.
+    Server(ServerCommand),
+    /// The client is to train, from the state that was opened last.
+    Train {
+        /// The job.
+        id: JobId,
+        /// What the plan's faults do to it.
+        faults: JobFaults,
+    },
+    /// The client is to give this job up.
+    Cancel(JobId),
+    /// The client's actor is to be started again.
+    Restart(ClientId),
+    /// The board and the observers are to show the client in this state.
+    SetClientState {
+        /// The round.
+        round: u32,
+        /// Whom.
+        client: ClientId,
+        /// How.
+        state: ClientState,
+    },
+    /// The observers are to know.
+    Emit(Event),
+    /// The ledger and the observers are to know.
+    Record {
+        /// The entry's number, from 1.
+        sequence: u64,
+        /// When it happened.
+        time: VirtualTime,
+        /// What happened.
+        event: Event,
+    },
+    /// An [`Input::Tick`] is wanted after so many wall seconds.
+    WakeAfter(f64),
+    /// The run is over, and nothing follows.
+    End(Box<Result<RunOutcome, RunError>>),
+}
+
+/// An update to aggregate.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct SelectedUpdate {
+    /// Its slot; the stamp's round is the one whose state it was trained from.
+    pub id: JobId,
+    /// See [`crate::workload::Contribution::weight`].
+    pub weight: f64,
+}
+
+/// What the scheduler asks of the server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ServerCommand {
+    /// Give out the global state for a round.
+    Open {
+        /// The round.
+        round: u32,
+        /// The rounds whose states its clients hold.
+        held_versions: BTreeSet<Option<u32>>,
+        /// No update from an earlier round's state will come any more.
+        oldest: u32,
+    },
+    /// Empty a slot.
+    Discard {
+        /// The slot.
+        id: JobId,
+    },
+    /// Aggregate these slots, given in client order.
+    Aggregate {
+        /// The round.
+        round: u32,
+        /// The slots.
+        updates: Vec<SelectedUpdate>,
+    },
+    /// Score the global state.
+    Evaluate {
+        /// After which round.
+        round: u32,
+    },
+    /// Save the run's state.
+    Save {
+        /// The last round in it.
+        round: u32,
+        /// Ledger entries until then.
+        recorded: u64,
+        /// The ledger until then; what keeps the ledger fills it in.
+        ledger: Option<LedgerMark>,
+        /// The scheduler's part.
+        state: Vec<u8>,
+    },
+    /// Drop everything, and begin anew from the last checkpoint.
+    Recover {
+        /// Only updates stamped with this are taken in from now on.
+        run: RunId,
+    },
+    /// Write what the run leaves behind.
+    Finish {
+        /// The last round.
+        round: u32,
+    },
+}
+
+/// Where a ledger was when a checkpoint was written, and what it said until then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerMark {
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// BLAKE3 digest of these bytes.
+    pub digest: Digest,
+}

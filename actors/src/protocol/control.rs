@@ -1,0 +1,74 @@
+//! Commands from outside, and where a run is.
+
+use std::ops::RangeInclusive;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::ClientId;
+
+/// Factors that a client can be made slower by. Far beyond them virtual time, which counts
+/// nanoseconds and 584 years, would stand still or be at its end.
+pub const SLOWDOWNS: RangeInclusive<f64> = 1e-3..=1e6;
+
+/// A command to a running federation.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ControlCommand {
+    /// Finish this round as if it were the last, then end the run.
+    FinishRound,
+    /// End the run at once; the round is lost.
+    StopNow,
+    /// Wait after this round until [`ControlCommand::Resume`].
+    Pause,
+    /// Go on.
+    Resume,
+    /// Save the run's state after this round, if it is saved at all.
+    Checkpoint,
+    /// Ask this client no more, from the next round on.
+    DropClient {
+        /// Which.
+        client: ClientId,
+    },
+    /// Ask this client again, also one that is retired, from the next round on.
+    RestoreClient {
+        /// Which.
+        client: ClientId,
+    },
+    /// Make this client slower from the next round on.
+    SlowClient {
+        /// Which.
+        client: ClientId,
+        /// Its training takes so many times as long as its profile says; 1: as it says. One of
+        /// [`SLOWDOWNS`].
+        factor: f64,
+    },
+}
+
+/// A command that changed a run's course, and where: between two rounds, so that a run with
+/// interventions replays.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Intervention {
+    /// The round after which it took effect.
+    pub after_round: u32,
+    /// What was wanted.
+    #[serde(flatten)]
+    pub command: ControlCommand,
+}
+
+/// Where a run is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunStatus {
+    /// The current round, from 1; 0 before the first.
+    pub round: u32,
+    /// Rounds planned.
+    pub rounds: u32,
+    /// Virtual time, in seconds since the run's start.
+    pub virtual_seconds: f64,
+    /// Clients at work.
+    pub working: u32,
+    /// Whether it waits to be told to go on.
+    pub paused: bool,
+    /// Whether it is over.
+    pub over: bool,
+}

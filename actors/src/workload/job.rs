@@ -1,0 +1,109 @@
+//! A client's job: what a lane gets, what comes of it, and how it reports its progress.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::update::BoxError;
+use crate::ids::ClientId;
+
+/// One client's work of one round, as a lane gets it.
+#[derive(Debug)]
+pub struct TrainTask<S> {
+    /// Whose shard to train on.
+    pub client: ClientId,
+    /// The client's name, which keys its random streams.
+    pub client_name: Arc<str>,
+    /// The round, from 1.
+    pub round: u32,
+    /// The attempt within the round, from 0: a retried job draws anew.
+    pub attempt: u32,
+    /// The state to start from.
+    pub state: Arc<S>,
+}
+
+/// What a client's work of one round gave.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Trained<U> {
+    /// What goes to the server.
+    pub update: U,
+    /// Mean training loss over the examples of the round.
+    pub loss: f64,
+    /// Examples seen (an example seen in two epochs counts twice).
+    pub examples: u64,
+    /// Optimiser steps taken.
+    pub steps: u64,
+}
+
+impl<U> Trained<U> {
+    /// An update with what is to be known of it.
+    pub fn new(update: U, loss: f64, examples: u64, steps: u64) -> Self {
+        Self {
+            update,
+            loss,
+            examples,
+            steps,
+        }
+    }
+}
+
+/// How far a job is; sent after each batch.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Optimiser steps done.
+    pub steps_done: u64,
+    /// Optimiser steps in all.
+    pub steps_total: u64,
+    /// Examples seen so far.
+    pub examples: u64,
+    /// Mean training loss over these examples, if it is known yet.
+    pub loss: Option<f64>,
+}
+
+impl Progress {
+    /// Progress with a known loss.
+    #[must_use]
+    pub fn new(steps_done: u64, steps_total: u64, examples: u64, loss: f64) -> Self {
+        Self {
+            steps_done,
+            steps_total,
+            examples,
+            loss: Some(loss),
+        }
+    }
+}
+
+/// Why a job gave no update.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// [`JobContext::step`] asked it to stop.
+    #[error("cancelled")]
+    Cancelled,
+    /// The device ran out of memory. The lane may try again with half the micro-batch.
+    #[error("out of device memory: {0}")]
+    OutOfMemory(String),
+    /// Anything else that concerns this job alone.
+    #[error("{0}")]
+    Failed(#[source] BoxError),
+}
+
+/// What [`ClientTrainer::train`] gives.
+pub type TrainResult<U> = Result<Trained<U>, JobError>;
+
+/// A job's line to its lane: reports progress, and says whether to go on.
+pub trait JobContext {
+    /// To be called after each batch; `Break` means: return [`JobError::Cancelled`] now.
+    fn step(&mut self, progress: Progress) -> ControlFlow<()>;
+
+    /// The same as [`JobContext::step`], as an error to pass on.
+    ///
+    /// # Errors
+    /// [`JobError::Cancelled`] when the job is to stop.
+    fn report(&mut self, progress: Progress) -> Result<(), JobError> {
+        match self.step(progress) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(JobError::Cancelled),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What travels between server and clients, and what an aggregation gives.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::ids::{ClientId, Digest};
+
+/// Any error of a workload, with its context.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What can travel between server and clients: plain data with a size and a digest.
+pub trait Payload: Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// Identifies the content bit for bit; goes into the ledger. If not told otherwise, it is the
+    /// digest of the content as MessagePack.
+    fn digest(&self) -> Digest {
+        // What cannot be written has the digest of nothing, and fails where it is sent or saved.
+        Digest::of(&rmp_serde::to_vec(self).unwrap_or_default())
+    }
+}
+
+/// One update that takes part in an aggregation.
+#[derive(Debug)]
+pub struct Contribution<U> {
+    /// Who sent it.
+    pub client: ClientId,
+    /// The round whose global state it was trained from (equal to the current round unless
+    /// aggregation is asynchronous).
+    pub base_round: u32,
+    /// What it weighs before normalisation (staleness discount, say); the aggregator multiplies by
+    /// examples where that is its rule and normalises over those that it accepts.
+    pub weight: f64,
+    /// Examples it was trained on.
+    pub examples: u64,
+    /// The update.
+    pub update: U,
+}
+
+/// An update that the server would not aggregate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Whose it was.
+    pub client: ClientId,
+    /// What was wrong with it.
+    pub reason: String,
+}
+
+/// What an aggregation did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Aggregation {
+    /// ‖effective − ideal‖_F / ‖ideal update‖_F over all adapted layers; `None` when the workload
+    /// has no such notion or nothing was aggregated.
+    pub exactness_error: Option<f64>,
+    /// Digest of the global state after it.
+    pub state_digest: Digest,
+    /// Updates refused, by client.
+    pub refused: Vec<Refusal>,
+}
+
+impl Aggregation {
+    /// An aggregation that refused nothing and whose exactness is not measured.
+    pub fn of(state: &impl Payload) -> Self {
+        Self {
+            exactness_error: None,
+            state_digest: state.digest(),
+            refused: Vec::new(),
+        }
+    }
+}
+
+/// What [`ServerAggregator::aggregate`] gives.
+pub type AggregateResult = Result<Aggregation, BoxError>;
+
+/// Names and values of the scores of one evaluation (`loss`, `accuracy`, …).
+pub type Scores = BTreeMap<String, f64>;
