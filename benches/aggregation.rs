@@ -21,13 +21,14 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use rand::{RngExt, SeedableRng};
-use regatta::adapter::{
-    Adapter, LayerGroup, WeightedUpdates, initial_state, registry, tensor_name,
-};
-use regatta::aggregate::{self, GlobalState, Round};
-use regatta::model::LinearLayer;
-use regatta::tensors::TensorMap;
-use regatta::{allocator, torch};
+use regatta::adapter::population::{LayerGroup, WeightedUpdates};
+use regatta::adapter::{Adapter, initial_state, registry, tensor_name};
+use regatta::aggregate;
+use regatta::aggregate::Round;
+use regatta::aggregate::state::GlobalState;
+use regatta::base::tensors::TensorMap;
+use regatta::base::{allocator, torch};
+use regatta::model::config::LinearLayer;
 use regatta_actors::random::Stream;
 use tch::{Device, Kind, Tensor};
 

@@ -13,7 +13,7 @@ mod table;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use regatta::{allocator, torch};
+use regatta::base::{allocator, torch};
 use step::{Batch, Bench, products};
 use table::{median, milliseconds, print};
 

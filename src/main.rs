@@ -18,8 +18,8 @@ fn main() -> ExitCode {
     {
         restart();
     }
-    regatta::allocator::keep_what_is_freed();
-    regatta::ports::raise_limit();
+    regatta::base::allocator::keep_what_is_freed();
+    regatta::live::ports::bounds::raise_limit();
     regatta::cli::main(std::env::args_os())
 }
 

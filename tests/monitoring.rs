@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use promql_parser::parser::{self, Expr, VectorSelector};
 use promql_parser::util::{ExprVisitor, walk_expr};
-use regatta::telemetry::catalog;
+use regatta::live::metrics::catalog;
 use serde_json::Value;
 
 /// Stands for `$__rate_interval`, which Grafana replaces.

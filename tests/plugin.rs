@@ -6,16 +6,22 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use regatta::adapter::{
-    Adapter, AdapterTensor, Delta, Factors, LayerGroup, Prepared, Role, Targets, WeightedUpdates,
-    initial_state, tensor_name,
-};
-use regatta::aggregate::{self, GlobalState, Round};
-use regatta::model::classifier::loss;
-use regatta::model::{Checkpoint, Inputs, LinearLayer, Masks, ModelError, Weights};
-use regatta::tensors::{HostTensor, TensorMap};
-use regatta::train::optimizer::AdamW;
-use regatta::train::{Replica, RoundModel};
+use regatta::adapter::factors::Factors;
+use regatta::adapter::population::{LayerGroup, WeightedUpdates};
+use regatta::adapter::targets::Targets;
+use regatta::adapter::{Adapter, AdapterTensor, Delta, Prepared, Role, initial_state, tensor_name};
+use regatta::aggregate;
+use regatta::aggregate::Round;
+use regatta::aggregate::state::GlobalState;
+use regatta::base::tensors::{HostTensor, TensorMap};
+use regatta::model::ModelError;
+use regatta::model::config::LinearLayer;
+use regatta::model::heads::classifier::{Inputs, loss};
+use regatta::model::layers::dropout::Masks;
+use regatta::model::source::checkpoint::Checkpoint;
+use regatta::model::weights::Weights;
+use regatta::train::optimizers::adamw::AdamW;
+use regatta::train::replica::{Replica, RoundModel};
 use tch::{Device, Tensor};
 
 const U: &str = "outer_u";

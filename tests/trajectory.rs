@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use regatta::glue::Task;
+use regatta::tasks::glue::task::Task;
 use serde_json::Value;
 
 /// The folder beside the project, where a developer may keep models, data and reference values.

@@ -5,11 +5,15 @@ use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
 use regatta::adapter::{initial_state, registry};
-use regatta::config::{AdapterKind, AdapterPlan};
-use regatta::model::classifier::loss;
-use regatta::model::{Checkpoint, Inputs, LinearLayer, Masks, ModelConfig, Weights};
-use regatta::train::optimizer::AdamW;
-use regatta::train::{Replica, RoundModel};
+use regatta::config::plan::AdapterPlan;
+use regatta::config::settings::AdapterKind;
+use regatta::model::config::{LinearLayer, ModelConfig};
+use regatta::model::heads::classifier::{Inputs, loss};
+use regatta::model::layers::dropout::Masks;
+use regatta::model::source::checkpoint::Checkpoint;
+use regatta::model::weights::Weights;
+use regatta::train::optimizers::adamw::AdamW;
+use regatta::train::replica::{Replica, RoundModel};
 use regatta_actors::random::Stream;
 use tch::{Device, Kind, Tensor};
 

@@ -11,14 +11,15 @@ use rand::RngExt;
 use regatta_actors::random::StreamKey;
 use tch::{Device, Tensor};
 
-use super::{
-    Adapter, AdapterTensor, Delta, Factors, LayerGroup, Prepared, Role, WeightedUpdates,
-    tensor_name,
-};
-use crate::config::LayerRank;
-use crate::model::dropout::dropout;
-use crate::model::{LinearLayer, Masks, ModelError, Weights};
-use crate::tensors::HostTensor;
+use crate::adapter::factors::Factors;
+use crate::adapter::population::{LayerGroup, WeightedUpdates};
+use crate::adapter::{Adapter, AdapterTensor, Delta, Prepared, Role, tensor_name};
+use crate::base::tensors::HostTensor;
+use crate::config::plan::LayerRank;
+use crate::model::ModelError;
+use crate::model::config::LinearLayer;
+use crate::model::layers::dropout::{Masks, dropout};
+use crate::model::weights::Weights;
 
 /// Name of A, (r, d_in), below the layer.
 pub const A: &str = "lora_A.weight";

@@ -21,6 +21,7 @@
 
 pub mod factors;
 pub mod lora;
+pub mod peft;
 pub mod population;
 pub mod projection;
 pub mod registry;
@@ -35,12 +36,13 @@ use std::rc::Rc;
 
 use tch::{Device, Tensor};
 
-pub use factors::Factors;
-pub use population::{LayerGroup, WeightedUpdates};
-pub use targets::Targets;
-
-use crate::model::{LinearLayer, Masks, ModelError, Weights};
-use crate::tensors::{HostTensor, TensorMap};
+use crate::adapter::factors::Factors;
+use crate::adapter::population::{LayerGroup, WeightedUpdates};
+use crate::base::tensors::{HostTensor, TensorMap};
+use crate::model::ModelError;
+use crate::model::config::LinearLayer;
+use crate::model::layers::dropout::Masks;
+use crate::model::weights::Weights;
 
 /// One tensor that an adapter keeps per adapted layer.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,9 +2,10 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::{Adapter, tensor_name};
-use crate::model::{LinearLayer, ModelError};
-use crate::tensors::{HostTensor, TensorMap};
+use crate::adapter::{Adapter, tensor_name};
+use crate::base::tensors::{HostTensor, TensorMap};
+use crate::model::ModelError;
+use crate::model::config::LinearLayer;
 
 /// Adapted layers of equal shape and rank, handled as one batch.
 #[derive(Debug, Clone)]

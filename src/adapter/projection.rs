@@ -2,9 +2,9 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::torch_random::TorchGenerator;
-use crate::model::LinearLayer;
-use crate::tensors::{HostTensor, TensorError};
+use crate::adapter::torch_random::TorchGenerator;
+use crate::base::tensors::{HostTensor, TensorError};
+use crate::model::config::LinearLayer;
 
 /// A (r, max d_in) and B (max d_out, r); a layer uses the slice of its own size.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Adapter;
-use super::lora::Lora;
-use super::projection::Projection;
-use super::sorf::{SorfVera, transform};
-use super::vera::Vera;
-use crate::config::AdapterPlan;
-use crate::model::LinearLayer;
-use crate::tensors::HostTensor;
+use crate::adapter::Adapter;
+use crate::adapter::lora::Lora;
+use crate::adapter::projection::Projection;
+use crate::adapter::sorf::{SorfVera, transform};
+use crate::adapter::vera::Vera;
+use crate::base::tensors::HostTensor;
+use crate::config::plan::AdapterPlan;
+use crate::model::config::LinearLayer;
 
 /// Builds an adapter for the layers it will attach to.
 pub type Build = fn(&AdapterPlan, &[LinearLayer]) -> Result<Arc<dyn Adapter>, String>;

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::config::{AdapterKind, AdapterPlan};
-use crate::model::LinearLayer;
+use crate::config::plan::AdapterPlan;
+use crate::config::settings::AdapterKind;
+use crate::model::config::LinearLayer;
 
 /// Copies that there are of a trained value at the least: the server's, and on a lane the client's
 /// with its gradient and AdamW's two moments.

@@ -1,7 +1,7 @@
 //! Which layers get an adapter.
 
-use crate::config::AdapterPlan;
-use crate::model::{LinearLayer, ModelConfig};
+use crate::config::plan::AdapterPlan;
+use crate::model::config::{LinearLayer, ModelConfig};
 
 /// The choice of layers, as PEFT's configuration words it.
 #[derive(Debug, Clone, PartialEq, Eq)]

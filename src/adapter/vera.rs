@@ -10,15 +10,15 @@ use rand_distr::{Distribution, StandardNormal};
 use regatta_actors::random::StreamKey;
 use tch::{Device, Kind, Tensor};
 
-use super::population::CLIENTS_AT_ONCE;
-use super::projection::Projection;
-use super::{
-    Adapter, AdapterTensor, Delta, Factors, LayerGroup, Prepared, Role, WeightedUpdates,
-    tensor_name,
-};
-use crate::model::dropout::dropout;
-use crate::model::{LinearLayer, Masks, ModelError, Weights};
-use crate::tensors::HostTensor;
+use crate::adapter::factors::Factors;
+use crate::adapter::population::{CLIENTS_AT_ONCE, LayerGroup, WeightedUpdates};
+use crate::adapter::projection::Projection;
+use crate::adapter::{Adapter, AdapterTensor, Delta, Prepared, Role, tensor_name};
+use crate::base::tensors::HostTensor;
+use crate::model::ModelError;
+use crate::model::config::LinearLayer;
+use crate::model::layers::dropout::{Masks, dropout};
+use crate::model::weights::Weights;
 
 /// Name of b, (d_out), below the layer.
 pub const LAMBDA_B: &str = "vera_lambda_b";

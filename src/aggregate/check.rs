@@ -1,7 +1,7 @@
 //! What an update must be before it is aggregated.
 
-use super::sound::{LIMIT, first_misfit};
-use crate::tensors::TensorMap;
+use crate::aggregate::sound::{LIMIT, first_misfit};
+use crate::base::tensors::TensorMap;
 
 /// Says what is wrong with an update: a missing, unknown or misshapen tensor, or a value that is
 /// not finite or not below [`LIMIT`].
@@ -39,7 +39,7 @@ pub fn check_update(update: &TensorMap, expected: &[(String, Vec<i64>)]) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensors::HostTensor;
+    use crate::base::tensors::HostTensor;
 
     fn expected() -> Vec<(String, Vec<i64>)> {
         vec![("a".into(), vec![2, 3]), ("b".into(), vec![2])]

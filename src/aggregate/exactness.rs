@@ -10,11 +10,13 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::ideal::ExactUpdate;
-use super::{GlobalState, Report, Round};
-use crate::adapter::{Factors, LayerGroup};
+use crate::adapter::factors::Factors;
+use crate::adapter::population::LayerGroup;
+use crate::aggregate::ideal::ExactUpdate;
+use crate::aggregate::state::GlobalState;
+use crate::aggregate::{Report, Round};
+use crate::base::tensors::HostTensor;
 use crate::model::ModelError;
-use crate::tensors::HostTensor;
 
 /// Squared norms summed over layer groups.
 #[derive(Debug, Default)]

@@ -2,8 +2,9 @@
 
 use tch::{Kind, Tensor};
 
-use super::Round;
-use crate::adapter::{Factors, LayerGroup};
+use crate::adapter::factors::Factors;
+use crate::adapter::population::LayerGroup;
+use crate::aggregate::Round;
 use crate::model::ModelError;
 
 /// `Σ pᵢ s ΔWᵢ` for a group of layers, or what is left of it when an update is taken off.

@@ -6,7 +6,7 @@
 //!
 //! | file | methods | exact |
 //! |---|---|---|
-//! | [`normal`] | `normal` (FedIT): means of everything | no |
+//! | [`fedit`] | `normal` (FedIT): means of everything | no |
 //! | [`ffa`] | `ffa`: what ΔW is linear in | yes, by training less |
 //! | [`fedex`] | `ours`, `ours_vera` (FedEx): means, residual merged into the base | yes |
 //! | [`sorf`] | `sorf_vera`, `sorf_vera_exact`: refits of SORF-VeRA | the second |
@@ -28,22 +28,17 @@
 
 pub mod check;
 pub mod exactness;
-pub mod fedex;
-pub mod fedsvd;
-pub mod ffa;
-pub mod flora;
 pub mod ideal;
-pub mod normal;
-pub mod rolora;
-pub mod sorf;
+pub mod methods;
 pub mod sound;
 pub mod stale;
 pub mod state;
 pub mod traffic;
 
-pub use state::GlobalState;
-
-use crate::adapter::{Adapter, AdapterTensor, Factors, LayerGroup, Role, WeightedUpdates};
+use crate::adapter::factors::Factors;
+use crate::adapter::population::{LayerGroup, WeightedUpdates};
+use crate::adapter::{Adapter, AdapterTensor, Role};
+use crate::aggregate::state::GlobalState;
 use crate::model::ModelError;
 
 /// One round as an aggregator sees it: checked updates with weights that sum to 1.
@@ -140,15 +135,15 @@ pub trait Method: Send + Sync {
 
 /// All methods that can be asked for by name. A new one adds its line here.
 pub const METHODS: &[(&str, &dyn Method)] = &[
-    ("normal", &normal::Normal),
-    ("ffa", &ffa::Ffa),
-    ("ours", &fedex::FedEx { name: "ours" }),
-    ("ours_vera", &fedex::FedEx { name: "ours_vera" }),
-    ("sorf_vera", &sorf::Refit),
-    ("sorf_vera_exact", &sorf::ExactRefit),
-    ("fedsvd", &fedsvd::FedSvd),
-    ("flora", &flora::Flora),
-    ("rolora", &rolora::RoLora),
+    ("normal", &methods::fedit::FedIt),
+    ("ffa", &methods::ffa::Ffa),
+    ("ours", &methods::fedex::FedEx { name: "ours" }),
+    ("ours_vera", &methods::fedex::FedEx { name: "ours_vera" }),
+    ("sorf_vera", &methods::sorf::Refit),
+    ("sorf_vera_exact", &methods::sorf::ExactRefit),
+    ("fedsvd", &methods::fedsvd::FedSvd),
+    ("flora", &methods::flora::Flora),
+    ("rolora", &methods::rolora::RoLora),
 ];
 
 /// The method of that name.

@@ -8,10 +8,12 @@ use std::collections::BTreeSet;
 
 use tch::Device;
 
-use super::{GlobalState, Report};
-use crate::adapter::{Adapter, LayerGroup, WeightedUpdates, tensor_name};
+use crate::adapter::population::{LayerGroup, WeightedUpdates};
+use crate::adapter::{Adapter, tensor_name};
+use crate::aggregate::Report;
+use crate::aggregate::state::GlobalState;
+use crate::base::tensors::{HostTensor, TensorMap};
 use crate::model::ModelError;
-use crate::tensors::{HostTensor, TensorMap};
 
 /// 2⁶⁴, whose square is the first power of two past float32.
 pub const LIMIT: f32 = 18_446_744_073_709_551_616.0;
@@ -138,7 +140,7 @@ fn beside_norm_squared(
 mod tests {
     use super::*;
     use crate::adapter::lora::{A, B, Lora};
-    use crate::model::LinearLayer;
+    use crate::model::config::LinearLayer;
 
     /// The largest float32 below 2⁶⁴.
     const BELOW: f32 = f32::from_bits(LIMIT.to_bits() - 1);

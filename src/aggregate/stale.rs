@@ -15,7 +15,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::tensors::TensorMap;
+use crate::base::tensors::TensorMap;
 
 /// One update and where it started.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,10 +103,12 @@ mod tests {
 
     use super::*;
     use crate::adapter::lora::{A, B, Lora};
-    use crate::adapter::{LayerGroup, WeightedUpdates, tensor_name};
-    use crate::aggregate::{GlobalState, Round, find};
-    use crate::model::LinearLayer;
-    use crate::tensors::HostTensor;
+    use crate::adapter::population::{LayerGroup, WeightedUpdates};
+    use crate::adapter::tensor_name;
+    use crate::aggregate::state::GlobalState;
+    use crate::aggregate::{Round, find};
+    use crate::base::tensors::HostTensor;
+    use crate::model::config::LinearLayer;
 
     const R: i64 = 2;
     const SCALE: f64 = 1.5;

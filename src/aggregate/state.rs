@@ -2,9 +2,9 @@
 
 use regatta_actors::ids::Digest;
 
-use crate::adapter::WeightedUpdates;
+use crate::adapter::population::WeightedUpdates;
+use crate::base::tensors::{HostTensor, TensorMap};
 use crate::model::ModelError;
-use crate::tensors::{HostTensor, TensorMap};
 
 /// What the server holds: everything that differs from the pretrained model.
 #[derive(Debug, Clone, Default, PartialEq)]

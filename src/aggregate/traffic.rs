@@ -5,7 +5,7 @@
 //! whichever is smaller. A client that was away gets the residuals of all rounds that it missed,
 //! or one dense delta in their place.
 
-use crate::adapter::LayerGroup;
+use crate::adapter::population::LayerGroup;
 
 const FLOAT: u64 = size_of::<f32>() as u64;
 
@@ -47,7 +47,7 @@ impl ResidualHistory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::LinearLayer;
+    use crate::model::config::LinearLayer;
 
     fn groups() -> Vec<LayerGroup> {
         let layer = |i| LinearLayer {

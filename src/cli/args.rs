@@ -11,12 +11,12 @@ use clap::error::ErrorKind;
 use clap::{Arg, Args, Command as ClapCommand, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
-use super::export::ExportArgs;
-use super::spelling::{normalise, not_text};
-use crate::compare::Target;
-use crate::config::Settings;
-use crate::control;
-use crate::table::Format;
+use crate::base::table::Format;
+use crate::cli::export::ExportArgs;
+use crate::cli::spelling::{normalise, not_text};
+use crate::config::settings::Settings;
+use crate::live::control;
+use crate::runs::compare::target::Target;
 
 /// Federated fine-tuning of transformer encoders on GLUE, simulated: exact aggregation, scripted
 /// faults, bit-for-bit replay.
@@ -263,7 +263,7 @@ impl Cli {
 }
 
 /// The command line, with one rule for all switches: `--flag`, `--flag=true`, `--flag=false`.
-pub(super) fn command() -> ClapCommand {
+pub(crate) fn command() -> ClapCommand {
     let command = Cli::command().mut_subcommands(|subcommand| subcommand.mut_args(refine));
     let names: Vec<_> = command
         .get_subcommands()

@@ -1,10 +1,13 @@
 //! `regatta check`: everything that can be known to be wrong without training.
 
+use crate::base::machine::Host;
+use crate::base::table::count;
 use crate::cli::args::ScenarioArgs;
-use crate::cli::terminal::{count, say};
-use crate::config::{DataSource, Host, ModelSource, Plan, load};
-use crate::federation::Experiment;
-use crate::inputs::{RunInputs, check_local};
+use crate::config::load;
+use crate::config::plan::{DataSource, ModelSource, Plan};
+use crate::experiment::inputs::{RunInputs, check_local};
+use crate::experiment::prepare::Experiment;
+use crate::live::terminal::output::say;
 
 /// Checks a scenario and the files it names.
 ///

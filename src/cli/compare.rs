@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::base::table;
+use crate::base::table::Format;
 use crate::cli::args::CompareArgs;
 use crate::cli::report::write_page;
-use crate::cli::terminal::say;
-use crate::compare::{self, Target};
-use crate::config::Problems;
-use crate::report::figures;
-use crate::table::{self, Format};
+use crate::config::problems::Problems;
+use crate::live::terminal::output::say;
+use crate::runs::compare::target::Target;
+use crate::runs::compare::{chart, groups, page, tables};
+use crate::runs::{compare, figures};
 
 /// Compares runs.
 ///
@@ -38,18 +40,18 @@ pub fn side_by_side(
         }
         None => Target::common(&runs).ok_or_else(no_scores)?,
     };
-    let groups = compare::group(&runs);
+    let groups = groups::group(&runs);
     let (by_group, by_run) = (
-        compare::groups_table(&groups, &target),
-        compare::runs_table(&groups, &target),
+        tables::groups_table(&groups, &target),
+        tables::runs_table(&groups, &target),
     );
     say(table::render(&[&by_group, &by_run], format)?);
     if out.is_none() && folder.is_none() {
         return Ok(());
     }
-    let drawn = compare::figures(&groups, &target)?;
+    let drawn = chart::figures(&groups, &target)?;
     if let Some(out) = out {
-        write_page(out, &compare::page(&groups, &target, &drawn))?;
+        write_page(out, &page::page(&groups, &target, &drawn))?;
     }
     if let Some(folder) = folder {
         figures::write(&drawn, folder)?;

@@ -2,8 +2,8 @@
 
 use clap_complete::Shell;
 
-use super::args::{CompletionsArgs, command};
-use crate::cli::terminal::say;
+use crate::cli::args::{CompletionsArgs, command};
+use crate::live::terminal::output::say;
 
 /// Prints the shell's completion script.
 ///

@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, bail};
 
+use crate::base::table;
+use crate::base::table::{Cell, Format, Table};
 use crate::cli::args::CtlArgs;
-use crate::cli::terminal::say;
-use crate::control::{Reply, Status, Token, ask};
-use crate::table::{self, Cell, Format, Table};
+use crate::live::control::client::ask;
+use crate::live::control::{Reply, Status, Token};
+use crate::live::terminal::output::say;
 
 /// Sends a command to a run and shows its reply.
 ///

@@ -1,11 +1,14 @@
 //! `regatta data`: a task's examples, and what each client gets of them.
 
+use crate::base::machine::Host;
+use crate::base::table;
+use crate::base::table::Format;
 use crate::cli::args::DataArgs;
-use crate::cli::terminal::say;
-use crate::config::{Host, load};
-use crate::glue::summary::{self, DataSummary, SplitSummary};
-use crate::inputs::RunInputs;
-use crate::table::{self, Format};
+use crate::config::load;
+use crate::experiment::inputs::RunInputs;
+use crate::live::terminal::output::say;
+use crate::tasks::summary;
+use crate::tasks::summary::{DataSummary, SplitSummary};
 
 /// Shows the data of a scenario.
 ///

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
-use crate::cli::terminal::say;
-use crate::config::Problems;
-use crate::peft::TrainedModel;
-use crate::peft::export::ExportError;
+use crate::adapter::peft::export::ExportError;
+use crate::config::problems::Problems;
+use crate::live::terminal::output::say;
+use crate::runs::export::trained::TrainedModel;
 
 /// The forms that a model can be written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

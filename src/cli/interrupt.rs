@@ -13,7 +13,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
-use crate::telemetry::logging::LogFile;
+use crate::live::log::LogFile;
 
 /// Exit status after a second Ctrl-C, as shells have it: 128 + SIGINT.
 const STOPPED_AT_ONCE: i32 = 130;
@@ -49,7 +49,9 @@ pub fn watch(control: ControlHandle, log: Option<LogFile>) -> io::Result<mpsc::R
                     let _ = over.send(());
                     continue;
                 }
-                super::terminal::say("finishing the round; Ctrl-C once more stops at once");
+                crate::live::terminal::output::say(
+                    "finishing the round; Ctrl-C once more stops at once",
+                );
             }
         })?;
     Ok(heard)

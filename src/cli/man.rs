@@ -7,9 +7,9 @@ use anyhow::Context;
 use clap::Command;
 use clap_mangen::Man;
 
-use super::args::{ManArgs, command};
-use crate::cli::terminal::say;
-use crate::files::write_atomically;
+use crate::base::files::write_atomically;
+use crate::cli::args::{ManArgs, command};
+use crate::live::terminal::output::say;
 
 /// Prints the page of the program or of a subcommand, or writes all of them into a folder.
 ///

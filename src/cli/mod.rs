@@ -1,35 +1,34 @@
 //! The command line: one file per subcommand.
 
 pub mod args;
-
-mod check;
-mod compare;
-mod completions;
-mod ctl;
-mod data;
-mod doctor;
+pub(crate) mod check;
+pub(crate) mod compare;
+pub(crate) mod completions;
+pub(crate) mod ctl;
+pub(crate) mod data;
+pub(crate) mod doctor;
 pub mod export;
-mod interrupt;
-mod man;
-mod replay;
-mod report;
-mod run;
-mod runs;
-mod schema;
-mod spelling;
-mod sweep;
-mod terminal;
+pub(crate) mod interrupt;
+pub(crate) mod man;
+pub(crate) mod replay;
+pub(crate) mod report;
+pub(crate) mod run;
+pub(crate) mod runs;
+pub(crate) mod schema;
+pub(crate) mod spelling;
+pub(crate) mod sweep;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use args::{Cli, Command};
-
-use crate::config::Problems;
-use crate::control::AskError;
-use crate::telemetry::logging::{self, LogFile};
-use crate::torch;
+use crate::base::torch;
+use crate::cli::args::{Cli, Command};
+use crate::config::problems::Problems;
+use crate::live::control::client::AskError;
+use crate::live::log;
+use crate::live::log::LogFile;
+use crate::live::terminal;
 
 /// Exit status for a run that failed.
 const FAILURE: u8 = 1;
@@ -58,8 +57,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(BAD_INPUT);
         }
     };
-    logging::start(cli.verbose, || terminal::Stderr, log.clone());
-    torch::log_panics();
+    log::start(cli.verbose, || terminal::output::Stderr, log.clone());
+    torch::error::log_panics();
     let done = match &cli.command {
         Command::Run(args) => run::run(args, log),
         Command::Check(args) => check::check(args),

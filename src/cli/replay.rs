@@ -3,12 +3,16 @@
 use regatta_actors::observe::Observer;
 use regatta_actors::observe::control::control;
 
+use crate::base::machine::Host;
 use crate::cli::args::ReplayArgs;
-use crate::cli::terminal::{TerminalObserver, say, show_bars};
-use crate::config::{Host, Settings, load};
-use crate::federation::{self, Experiment};
-use crate::inputs::RunInputs;
-use crate::record::RunFolder;
+use crate::config::load;
+use crate::config::settings::Settings;
+use crate::experiment;
+use crate::experiment::inputs::RunInputs;
+use crate::experiment::prepare::Experiment;
+use crate::live::terminal::observer::TerminalObserver;
+use crate::live::terminal::output::{say, show_bars};
+use crate::runs::folder::RunFolder;
 
 /// Runs again what a run's ledger has.
 ///
@@ -29,7 +33,7 @@ pub fn replay(args: &ReplayArgs) -> anyhow::Result<()> {
     let (_handle, control) = control();
     let observers: Vec<Box<dyn Observer>> = vec![Box::new(TerminalObserver::default())];
     let ledger = folder.ledger();
-    let same = federation::replay(experiment, &scratch, &ledger, observers, control)?;
+    let same = experiment::replay(experiment, &scratch, &ledger, observers, control)?;
     say(format_args!("all {same} events are the same, bit for bit"));
     Ok(())
 }

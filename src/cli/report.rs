@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use crate::base::files::write_atomically;
+use crate::base::table;
+use crate::base::table::{Format, Table};
 use crate::cli::args::ReportArgs;
-use crate::cli::terminal::say;
-use crate::config::Problems;
-use crate::files::write_atomically;
-use crate::report::{Run, figures, page, tables};
-use crate::table::{self, Format, Table};
+use crate::config::problems::Problems;
+use crate::live::terminal::output::say;
+use crate::runs::figures;
+use crate::runs::report::{Run, page, tables};
 
 /// Shows runs' accounts and writes their pages.
 ///

@@ -9,21 +9,37 @@ use regatta_actors::observe::Observer;
 use regatta_actors::observe::control::{Control, ControlHandle, control};
 use regatta_actors::protocol::outcome::{EndReason, RunError, RunOutcome};
 
+use crate::base::files::write_atomically;
+use crate::base::machine::Host;
+use crate::base::table::count;
+use crate::base::time;
 use crate::cli::args::{ResumeArgs, ScenarioArgs};
-use crate::cli::doctor::libtorch_version;
-use crate::cli::terminal::{TerminalObserver, count, say, show_bars};
+use crate::cli::doctor::libtorch;
 use crate::cli::{check, interrupt};
-use crate::clock;
-use crate::config::{Host, METRICS, Plan, Problems, Settings, WEB, load};
-use crate::control::{CommandHandler, ControlServer, Token};
-use crate::federation::{self, Experiment};
-use crate::files::write_atomically;
-use crate::inputs::RunInputs;
-use crate::ports::Bounds;
-use crate::record::{Recorder, RunFolder, RunInfo};
-use crate::telemetry::logging::LogFile;
-use crate::telemetry::{EventLog, Exporter, MetricsObserver, RunLabels, Sampler, TensorBoard};
-use crate::web::{Feed, PageHeader, WebObserver, WebServer};
+use crate::config::plan::Plan;
+use crate::config::problems::Problems;
+use crate::config::settings::Settings;
+use crate::config::{METRICS, WEB, load};
+use crate::experiment;
+use crate::experiment::inputs::RunInputs;
+use crate::experiment::prepare::Experiment;
+use crate::live::control::Token;
+use crate::live::control::server::{CommandHandler, ControlServer};
+use crate::live::log::LogFile;
+use crate::live::log::events::EventLog;
+use crate::live::metrics::exporter::Exporter;
+use crate::live::metrics::observer::{MetricsObserver, RunLabels};
+use crate::live::metrics::sampler::Sampler;
+use crate::live::page::feed::{Feed, WebObserver};
+use crate::live::page::history::PageHeader;
+use crate::live::page::server::WebServer;
+use crate::live::ports::bounds::Bounds;
+use crate::live::tensorboard::TensorBoard;
+use crate::live::terminal::observer::TerminalObserver;
+use crate::live::terminal::output::{say, show_bars};
+use crate::runs::folder::RunFolder;
+use crate::runs::folder::recorder::Recorder;
+use crate::runs::folder::summary::RunInfo;
 
 /// Runs a scenario.
 ///
@@ -42,7 +58,7 @@ pub fn run(args: &ScenarioArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     let surroundings = RunServices::set_up(&experiment.plan, log)?;
     let folder = RunFolder::create(&experiment.plan)?;
     say(format_args!("results go to {}", folder.path().display()));
-    carry_out(experiment, &folder, surroundings, federation::execute)
+    carry_out(experiment, &folder, surroundings, experiment::execute)
 }
 
 /// Goes on with a run.
@@ -67,7 +83,7 @@ pub fn resume(args: &ResumeArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     let inputs = RunInputs::load(&plan)?;
     let experiment = Experiment::prepare(plan, inputs)?;
     let surroundings = RunServices::set_up(&experiment.plan, log)?;
-    carry_out(experiment, &folder, surroundings, federation::resume)
+    carry_out(experiment, &folder, surroundings, experiment::resume)
 }
 
 /// What goes on around a run.
@@ -82,7 +98,7 @@ struct RunServices {
 impl RunServices {
     /// Listens where the plan says so; before there is a folder, since an address may be wrong.
     fn set_up(plan: &Plan, log: Option<LogFile>) -> Result<Self, Problems> {
-        let serves = clock::http_can_tell(SystemTime::now());
+        let serves = time::http_can_tell(SystemTime::now());
         if !serves && (plan.telemetry.metrics.is_some() || plan.telemetry.web.is_some()) {
             tracing::warn!(
                 "no metrics and no live page: the machine's clock shows a time before 1970 or after \
@@ -107,7 +123,7 @@ impl RunServices {
     }
 }
 
-/// How a run is begun: [`federation::execute`] or [`federation::resume`].
+/// How a run is begun: [`experiment::execute`] or [`experiment::resume`].
 type Begin =
     fn(Experiment, &RunFolder, Vec<Box<dyn Observer>>, Control) -> Result<RunOutcome, RunError>;
 
@@ -282,7 +298,7 @@ fn info(plan: &Plan) -> RunLabels {
     let lanes = plan.devices.lanes.iter();
     RunLabels {
         version: env!("CARGO_PKG_VERSION"),
-        libtorch: libtorch_version().unwrap_or_else(|| "unknown".to_owned()),
+        libtorch: libtorch::version().unwrap_or_else(|| "unknown".to_owned()),
         task: plan.data.task.name(),
         adapter: plan.adapter.kind.title(),
         method: plan.aggregation.method.name(),

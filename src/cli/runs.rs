@@ -3,12 +3,14 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::base::table;
+use crate::base::table::{Cell, Format, Table};
+use crate::base::time;
 use crate::cli::args::RunsArgs;
-use crate::cli::terminal::say;
-use crate::clock;
-use crate::config::Problems;
-use crate::record::{RunOverview, RunState};
-use crate::table::{self, Cell, Format, Table};
+use crate::config::problems::Problems;
+use crate::live::terminal::output::say;
+use crate::runs::folder::overview::RunOverview;
+use crate::runs::folder::state::RunState;
 
 const COLUMNS: [(&str, &str); 11] = [
     ("run", "run"),
@@ -90,7 +92,7 @@ fn row(path: &Path, brief: &RunOverview) -> [Cell; 11] {
         let shown = format!("{name} {:.4} (round {})", best.value, best.round);
         Cell::of_number(best.value, shown)
     });
-    let begun = clock::local(brief.begun);
+    let begun = time::local(brief.begun);
     [
         path.display().to_string().into(),
         scenario.task.as_str().into(),

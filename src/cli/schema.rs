@@ -1,7 +1,7 @@
 //! `regatta schema`: the JSON Schema of scenario files.
 
-use crate::cli::terminal::say;
 use crate::config::schema;
+use crate::live::terminal::output::say;
 
 /// Prints the schema.
 ///

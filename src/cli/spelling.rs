@@ -11,7 +11,7 @@ use clap::{Arg, Command};
 
 /// Makes `--agg-type` into `--agg_type`, and `--save_projection true` into
 /// `--save_projection=true`; what follows `--` stays as it is.
-pub(super) fn normalise(
+pub(crate) fn normalise(
     args: impl IntoIterator<Item = OsString>,
     switches: &BTreeSet<String>,
 ) -> Vec<OsString> {
@@ -72,7 +72,7 @@ fn joined(flag: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> OsString {
 
 /// The error that names the first argument which is not UTF-8 and should be. Paths need not be
 /// here; those that have to be are refused later.
-pub(super) fn not_text(command: &mut Command, args: &[OsString]) -> Option<clap::Error> {
+pub(crate) fn not_text(command: &mut Command, args: &[OsString]) -> Option<clap::Error> {
     let is_path = |flag: &str| {
         let subcommands = command.get_subcommands();
         let arguments = subcommands.flat_map(Command::get_arguments);
@@ -99,7 +99,7 @@ pub(super) fn not_text(command: &mut Command, args: &[OsString]) -> Option<clap:
 }
 
 /// Whether an argument is a path, which may be any bytes.
-pub(super) fn takes_path(argument: &Arg) -> bool {
+pub(crate) fn takes_path(argument: &Arg) -> bool {
     argument.get_value_parser().type_id() == TypeId::of::<PathBuf>()
 }
 

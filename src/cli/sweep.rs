@@ -5,15 +5,21 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
+use crate::base::files::write_atomically;
+use crate::base::machine::Host;
+use crate::base::table::{Format, count};
 use crate::cli::args::SweepArgs;
 use crate::cli::compare::side_by_side;
-use crate::cli::terminal::{count, say};
-use crate::config::{Host, Problems, sweep};
-use crate::files::write_atomically;
-use crate::sweep::slurm::{self, ArrayScript, Shares};
-use crate::sweep::{self as runner, Ended, Planned, Stop, SweepPlan};
-use crate::table::Format;
-use crate::telemetry::logging::LogFile;
+use crate::config::problems::Problems;
+use crate::live::log::LogFile;
+use crate::live::terminal::output::say;
+use crate::runs::sweep as runner;
+use crate::runs::sweep::process::Ended;
+use crate::runs::sweep::slurm::{ArrayScript, Shares};
+use crate::runs::sweep::slurm::{cluster, quote};
+use crate::runs::sweep::stop::Stop;
+use crate::runs::sweep::{Planned, SweepPlan, slurm};
+use crate::runs::sweep::{file, process};
 
 /// Runs what is missing of a sweep, and compares its runs.
 ///
@@ -21,7 +27,7 @@ use crate::telemetry::logging::LogFile;
 /// [`Problems`] with the file or any combination, before anything is run; or, when all was tried,
 /// that not all runs are complete.
 pub fn sweep(args: &SweepArgs, log: Option<LogFile>) -> anyhow::Result<()> {
-    let plan = runner::plan(&sweep::read(&args.sweep)?, &Host::detect())?;
+    let plan = runner::plan(&file::read(&args.sweep)?, &Host::detect())?;
     let program = std::env::current_exe().context("this program cannot be found again")?;
     if let Some(path) = &args.slurm {
         return write_script(&plan, args, &program, path);
@@ -38,7 +44,7 @@ pub fn sweep(args: &SweepArgs, log: Option<LogFile>) -> anyhow::Result<()> {
         let (label, place) = (&run.label, run.folder.display());
         say(format_args!("run {index}, {label}, in {place}"));
         let wait = |held: &io::Error| say(format_args!("waiting: {held}"));
-        match runner::carry_out(run, &program, &mut stop, wait) {
+        match process::carry_out(run, &program, &mut stop, wait) {
             Ok(Ended::Kept) => {
                 say("it is complete already");
                 complete.push(run.folder.clone());
@@ -69,7 +75,7 @@ fn write_script(
         sweep: &args.sweep,
         program,
         folder: &folder,
-        limit: slurm::array_limit().map_err(Problems::with_input)?,
+        limit: cluster::array_limit().map_err(Problems::with_input)?,
         at_most: args.slurm_at_most,
     };
     write_atomically(path, slurm::script(plan, &job).as_bytes())
@@ -89,7 +95,7 @@ fn write_script(
     }
     say(format_args!(
         "`sbatch {}` submits them as an array",
-        slurm::for_bash(path)
+        quote::for_bash(path)
     ));
     Ok(())
 }

@@ -18,10 +18,10 @@ const MOST: [(&str, u32); 10] = [
 const MOST_RANK: u32 = 65_536;
 
 /// The most threads of all lanes together.
-pub(super) const MOST_THREADS: u32 = 8_192;
+pub(crate) const MOST_THREADS: u32 = 8_192;
 
 /// The most that the setting of that name may be.
-pub(super) fn most(key: &str) -> u32 {
+pub(crate) fn most(key: &str) -> u32 {
     let found = MOST.iter().find(|(name, _)| *name == key);
     found.map_or(u32::MAX, |(_, most)| *most)
 }

@@ -3,31 +3,24 @@
 //! [`Settings`] is what the user gives: each setting declared once, as a flag and a TOML key at
 //! the same time. [`load`] lays the flags over the file, fills in the defaults and checks
 //! everything; what comes out is a [`Plan`], or [`Problems`] with every error and its place.
-//! A scenario file also has tables, the [`script::ScenarioTables`].
+//! A scenario file also has tables, the [`tables::ScenarioTables`].
 
-mod bounds;
-pub mod course;
-mod machine;
-mod plan;
-mod problems;
-mod resolve;
-mod scenario;
+pub(crate) mod bounds;
+pub mod fingerprint;
+pub mod plan;
+pub mod problems;
+pub(crate) mod resolve;
+pub(crate) mod scenario;
 pub mod schema;
-pub mod script;
-mod settings;
-pub mod sweep;
-mod tables;
+pub mod settings;
+pub mod tables;
 
 use std::path::{Path, PathBuf};
 
-pub use course::course;
-pub use machine::Host;
-pub use plan::{
-    AdapterPlan, AggregationPlan, DataPlan, DataSource, DeviceSpec, DevicesPlan, LaneSpec,
-    LayerRank, ModelPlan, ModelSource, Plan, RANDOM, SimulationPlan, TelemetryPlan, TrainingPlan,
-};
-pub use problems::{Origin, Origins, Problem, Problems};
-pub use settings::{AdapterKind, Bias, Clock, Method, Precision, Settings, Weighting};
+use crate::base::machine::Host;
+use crate::config::plan::Plan;
+use crate::config::problems::{Origin, Problems};
+use crate::config::settings::Settings;
 
 /// Where data sets lie when nothing else is said.
 pub const DATA_FOLDER: &str = "data/glue";
@@ -56,7 +49,7 @@ pub(crate) const NO_TEXT: &str = "not UTF-8, which the files that record a run's
 pub fn load(scenario: Option<&Path>, flags: &Settings, machine: &Host) -> Result<Plan, Problems> {
     let mut problems = Problems::default();
     let Some((mut table, script)) = scenario.map_or_else(
-        || Some((toml::Table::new(), script::ScenarioTables::default())),
+        || Some((toml::Table::new(), tables::ScenarioTables::default())),
         |path| scenario::read(path, &mut problems),
     ) else {
         return Err(problems);

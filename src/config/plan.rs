@@ -13,14 +13,14 @@ use regatta_actors::plan::restart::RestartPolicy;
 use regatta_actors::plan::sampling::Sampling;
 use regatta_actors::plan::{CheckpointPolicy, ClockMode};
 
-use crate::glue::{Partition, Task};
-use crate::model::Architecture;
+use crate::config::problems::{Origins, Problems};
+use crate::config::settings::{AdapterKind, Bias, Method, Precision, Settings, Weighting};
+use crate::config::tables::ScenarioTables;
+use crate::data::partition::spec::Partition;
+use crate::model::source::architecture::Architecture;
+use crate::tasks::glue::task::Task;
 
-use super::problems::{Origins, Problems};
-use super::script::ScenarioTables;
-use super::settings::{AdapterKind, Bias, Method, Precision, Settings, Weighting};
-
-/// A run, decided. Made by [`super::load`]; every number in it is in range and nothing in it
+/// A run, decided. Made by [`crate::config::load`]; every number in it is in range and nothing in it
 /// contradicts anything else.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
@@ -71,7 +71,7 @@ impl Plan {
     /// The scenario that gives this plan again, as TOML.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        super::scenario::to_toml(&self.settings, &self.script)
+        crate::config::scenario::to_toml(&self.settings, &self.script)
     }
 }
 

@@ -94,7 +94,7 @@ impl Problems {
         &self.origins
     }
 
-    pub(super) fn origins_mut(&mut self) -> &mut Origins {
+    pub(crate) fn origins_mut(&mut self) -> &mut Origins {
         &mut self.origins
     }
 
@@ -124,7 +124,7 @@ impl Problems {
     }
 
     /// Reports a place in a scenario file that is no known setting with a value of its type.
-    pub(super) fn report_at(&mut self, path: PathBuf, (line, column): (usize, usize), text: &str) {
+    pub(crate) fn report_at(&mut self, path: PathBuf, (line, column): (usize, usize), text: &str) {
         let text = format!("{}:{line}:{column}: {text}", path.display());
         self.found.push(Problem {
             origin: Some(Origin::File { path, line, column }),
@@ -149,12 +149,12 @@ impl Problems {
     }
 
     /// Notes that a setting was given, but as what nobody can tell: it is not to be judged.
-    pub(super) fn note_unreadable(&mut self, key: &str) {
+    pub(crate) fn note_unreadable(&mut self, key: &str) {
         self.unreadable.insert(key.to_owned());
     }
 
     /// Whether all of these settings, where given, could be read.
-    pub(super) fn readable(&self, keys: &[&str]) -> bool {
+    pub(crate) fn readable(&self, keys: &[&str]) -> bool {
         !keys.iter().any(|key| self.unreadable.contains(*key))
     }
 

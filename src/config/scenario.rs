@@ -10,10 +10,11 @@ use serde::de::IntoDeserializer;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::problems::{Origin, Problems};
-use super::script::ScenarioTables;
-use super::settings::{MOST_WHOLE, Settings};
-use super::tables::{self, Refused};
+use crate::config::problems::{Origin, Problems};
+use crate::config::settings::{MOST_WHOLE, Settings};
+use crate::config::tables::ScenarioTables;
+use crate::config::tables::reader;
+use crate::config::tables::reader::Refused;
 
 /// Names of the tables beside the flat settings.
 const TABLES: [&str; 6] = [
@@ -24,7 +25,7 @@ const TABLES: [&str; 6] = [
 ///
 /// Each readable setting's place is noted in `problems`; everything else is reported there.
 /// `None` when the file is not there or is no TOML at all.
-pub(super) fn read(path: &Path, problems: &mut Problems) -> Option<(toml::Table, ScenarioTables)> {
+pub(crate) fn read(path: &Path, problems: &mut Problems) -> Option<(toml::Table, ScenarioTables)> {
     let right = "name a scenario file (paths are taken from the current directory)";
     let text = read_text(path, right, problems)?;
     let reader = ScenarioReader { path, text: &text };
@@ -43,7 +44,7 @@ pub(super) fn read(path: &Path, problems: &mut Problems) -> Option<(toml::Table,
 
 /// Reads a file of settings; reports what keeps it from being text, with what would be `right`
 /// where it cannot be read at all.
-pub(super) fn read_text(path: &Path, right: &str, problems: &mut Problems) -> Option<String> {
+pub(crate) fn read_text(path: &Path, right: &str, problems: &mut Problems) -> Option<String> {
     let bytes = std::fs::read(path)
         .map_err(|error| {
             problems.report_input(format_args!("{}: {error}; {right}", path.display()));
@@ -112,7 +113,7 @@ impl ScenarioReader<'_> {
     ) -> ScenarioTables {
         let span = key.span().start..value.span().end;
         let table = Spanned::new(span.clone(), DeTable::from_iter([(key, value)]));
-        for place in tables::places(table.get_ref()) {
+        for place in reader::places(table.get_ref()) {
             let (line, column) = position(self.text, place.span.start);
             let origin = Origin::File {
                 path: self.path.to_owned(),
@@ -128,7 +129,7 @@ impl ScenarioReader<'_> {
                 .origins_mut()
                 .note(&place.path, origin, written.unwrap_or_default());
         }
-        let (script, refused) = tables::read(&table);
+        let (script, refused) = reader::read(&table);
         for refused in refused {
             self.report_refused(&refused, &span, problems);
         }
@@ -176,7 +177,7 @@ impl ScenarioReader<'_> {
 }
 
 /// Reads one setting: its key with its value, or where in the text it is wrong and what is.
-pub(super) fn setting(
+pub(crate) fn setting(
     key: &Spanned<DeString<'_>>,
     value: &Spanned<DeValue<'_>>,
 ) -> Result<toml::Table, (usize, String)> {
@@ -203,19 +204,19 @@ pub(super) fn setting(
 }
 
 /// The settings that are set, as a TOML table, or why there is none.
-pub(super) fn checked_table(settings: &Settings) -> Result<toml::Table, String> {
+pub(crate) fn checked_table(settings: &Settings) -> Result<toml::Table, String> {
     // Whole numbers are all that could be wrong: TOML has them with a sign.
     toml::Table::try_from(settings)
         .map_err(|_| format!("a whole number is at most {MOST_WHOLE}, the largest that TOML has"))
 }
 
 /// The settings that are set, as a TOML table. To be called for a plan's, which have been one.
-pub(super) fn to_table(settings: &Settings) -> toml::Table {
+pub(crate) fn to_table(settings: &Settings) -> toml::Table {
     toml::Table::try_from(settings).unwrap_or_else(|error| not_toml(&error))
 }
 
 /// The settings and tables that are set, as the text of a scenario file.
-pub(super) fn to_toml(settings: &Settings, script: &ScenarioTables) -> String {
+pub(crate) fn to_toml(settings: &Settings, script: &ScenarioTables) -> String {
     let settings = toml::to_string(settings).unwrap_or_else(|error| not_toml(&error));
     let script = toml::to_string(script).unwrap_or_else(|error| not_toml(&error));
     match script.as_str() {
@@ -267,7 +268,7 @@ fn suggestion(message: &str) -> Option<String> {
 }
 
 /// The known key that is nearest to a misspelt one, when any is near.
-pub(super) fn did_you_mean(name: &str, known: Vec<String>) -> Option<String> {
+pub(crate) fn did_you_mean(name: &str, known: Vec<String>) -> Option<String> {
     let name = name.replace('-', "_").to_lowercase();
     known
         .into_iter()
@@ -278,7 +279,7 @@ pub(super) fn did_you_mean(name: &str, known: Vec<String>) -> Option<String> {
 }
 
 /// Line and column, from 1, of a byte offset.
-pub(super) fn position(text: &str, offset: usize) -> (usize, usize) {
+pub(crate) fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let column = before

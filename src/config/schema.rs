@@ -2,8 +2,8 @@
 
 use schemars::{JsonSchema, Schema, schema_for};
 
-use super::script::ScenarioTables;
-use super::settings::Settings;
+use crate::config::settings::Settings;
+use crate::config::tables::ScenarioTables;
 
 /// A scenario of Regatta: flat settings, named as the flags of `regatta run` are, and tables.
 #[derive(JsonSchema)]

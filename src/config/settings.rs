@@ -13,12 +13,12 @@ const MODEL: &str = "Model";
 const ADAPTER: &str = "Adapter";
 const AGGREGATION: &str = "Aggregation";
 const TRAINING: &str = "Training";
-pub(super) const DEVICES: &str = "Devices";
+pub(crate) const DEVICES: &str = "Devices";
 const SIMULATION: &str = "Simulation";
-pub(super) const OUTPUT: &str = "Output";
+pub(crate) const OUTPUT: &str = "Output";
 
 /// The largest whole number that TOML has, in which settings are recorded.
-pub(super) const MOST_WHOLE: u64 = i64::MAX as u64;
+pub(crate) const MOST_WHOLE: u64 = i64::MAX as u64;
 
 /// Reads a whole number that can be recorded.
 fn whole() -> RangedU64ValueParser {

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::activation::Activation;
-use super::{ModelError, config_json};
+use crate::model::layers::activation::Activation;
+use crate::model::{ModelError, config_json};
 
 /// The architectures that are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

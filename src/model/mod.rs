@@ -21,33 +21,18 @@
 //! A [`Classifier`] is cheap to build: it borrows nothing, copies no weights, and a client's
 //! replica is one built with that client's trained tensors laid over the shared, frozen ones.
 
-pub mod activation;
-pub mod architecture;
-mod attention;
-pub mod checkpoint;
-pub mod classifier;
 pub mod config;
-mod config_json;
-pub mod dropout;
+pub(crate) mod config_json;
 pub mod encoder;
-pub mod files;
+pub mod heads;
 pub mod layers;
-mod random;
-mod soundness;
+pub mod source;
 pub mod weights;
-
-pub use architecture::Architecture;
-pub use checkpoint::Checkpoint;
-pub use classifier::{Classifier, Inputs};
-pub use config::{Family, LinearLayer, ModelConfig};
-pub use dropout::Masks;
-pub use files::ModelFiles;
-pub use weights::{View, Weights};
 
 use std::path::PathBuf;
 
-use crate::tensors::TensorError;
-use crate::torch::TorchError;
+use crate::base::tensors::TensorError;
+use crate::base::torch::error::TorchError;
 
 /// What can be wrong with a model.
 #[derive(Debug, thiserror::Error)]

@@ -5,9 +5,9 @@ use std::rc::Rc;
 
 use tch::{Device, Tensor};
 
-use super::ModelError;
 use crate::adapter::Delta;
-use crate::tensors::TensorMap;
+use crate::base::tensors::TensorMap;
+use crate::model::ModelError;
 
 /// Tensors by name on one device. Cloning shares the memory.
 #[derive(Debug, Default)]
@@ -19,7 +19,7 @@ impl Weights {
     /// # Errors
     /// When the device fails.
     pub fn from_map(map: &TensorMap, device: Device) -> Result<Self, ModelError> {
-        let place = |(name, tensor): (&str, &crate::tensors::HostTensor)| {
+        let place = |(name, tensor): (&str, &crate::base::tensors::HostTensor)| {
             Ok((name.to_owned(), tensor.to_tensor(device)?))
         };
         map.iter()

@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tch::{Device, Kind};
 
-use super::local::{inputs, labels};
-use super::precision::Compute;
-use crate::glue::batch::{Batch, batches};
-use crate::glue::tokenize::EncodedSplit;
-use crate::model::classifier::loss;
-use crate::model::{Classifier, ModelError};
-use crate::torch;
+use crate::base::torch;
+use crate::data::batch::{Batch, batches};
+use crate::data::tokenize::EncodedSplit;
+use crate::model::ModelError;
+use crate::model::heads::classifier::{Classifier, loss};
+use crate::train::local::{inputs, labels};
+use crate::train::precision::Compute;
 
 /// What a model says of a split.
 #[derive(Debug, Clone, Default, PartialEq)]

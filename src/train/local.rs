@@ -6,15 +6,16 @@ use regatta_actors::random::StreamKey;
 use regatta_actors::workload::job::{JobContext, Progress};
 use tch::Tensor;
 
-use super::optimizer::AdamW;
-use super::precision::{Compute, LossScale};
-use super::replica::Replica;
-use super::schedule::LinearSchedule;
-use crate::glue::batch::{Batch, batches, epoch_order, group_by_length};
-use crate::glue::tokenize::EncodedSplit;
-use crate::model::classifier::loss;
-use crate::model::{Inputs, Masks, ModelError};
-use crate::torch;
+use crate::base::torch;
+use crate::data::batch::{Batch, batches, epoch_order, group_by_length};
+use crate::data::tokenize::EncodedSplit;
+use crate::model::ModelError;
+use crate::model::heads::classifier::{Inputs, loss};
+use crate::model::layers::dropout::Masks;
+use crate::train::optimizers::adamw::AdamW;
+use crate::train::precision::{Compute, LossScale};
+use crate::train::replica::Replica;
+use crate::train::schedule::LinearSchedule;
 
 /// Settings of local training.
 #[derive(Debug, Clone, PartialEq)]
@@ -191,7 +192,7 @@ fn part_rows(rows: usize, most: Option<usize>, parts: usize) -> usize {
 }
 
 /// A batch on the device.
-pub(super) fn inputs(batch: &Batch, compute: Compute) -> Result<Inputs, ModelError> {
+pub(crate) fn inputs(batch: &Batch, compute: Compute) -> Result<Inputs, ModelError> {
     let place = |values: &[i64]| {
         let host = Tensor::f_from_slice(values)?.f_view([batch.rows as i64, -1])?;
         torch::to_device(&host, compute.device)
@@ -205,7 +206,7 @@ pub(super) fn inputs(batch: &Batch, compute: Compute) -> Result<Inputs, ModelErr
 }
 
 /// A batch's labels on the device.
-pub(super) fn labels(batch: &Batch, compute: Compute) -> Result<Tensor, ModelError> {
+pub(crate) fn labels(batch: &Batch, compute: Compute) -> Result<Tensor, ModelError> {
     let host = Tensor::f_from_slice(&batch.labels)?;
     Ok(torch::to_device(&host, compute.device)?)
 }

@@ -11,10 +11,7 @@
 
 pub mod evaluate;
 pub mod local;
-pub mod optimizer;
+pub mod optimizers;
 pub mod precision;
 pub mod replica;
 pub mod schedule;
-
-pub use precision::Compute;
-pub use replica::{Replica, RoundModel};

@@ -2,8 +2,9 @@
 
 use tch::{Device, Kind, Tensor};
 
+use crate::base::torch;
+use crate::base::torch::Autocast;
 use crate::model::ModelError;
-use crate::torch::{self, Autocast};
 
 /// How a device computes: where, and in which kind.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -6,9 +6,11 @@ use std::rc::Rc;
 use tch::{Device, Tensor};
 
 use crate::adapter::{Adapter, Delta, Prepared};
-use crate::model::weights::Deltas;
-use crate::model::{Classifier, LinearLayer, ModelConfig, ModelError, View, Weights};
-use crate::tensors::{HostTensor, TensorMap};
+use crate::base::tensors::{HostTensor, TensorMap};
+use crate::model::ModelError;
+use crate::model::config::{LinearLayer, ModelConfig};
+use crate::model::heads::classifier::Classifier;
+use crate::model::weights::{Deltas, View, Weights};
 
 /// What all clients of a lane share during a round: the base as the server has it, and what the
 /// adapter precomputed.

@@ -1,7 +1,7 @@
 //! One bad client: updates that are finite and huge, or not finite, and runs of nothing else.
 
-use regatta::record::Summary;
-use regatta::tensors::TensorMap;
+use regatta::base::tensors::TensorMap;
+use regatta::runs::folder::summary::Summary;
 use regatta_actors::protocol::round_record::{Outcome, RoundRecord};
 
 use crate::workplace::Workplace;
@@ -79,7 +79,7 @@ fn refused_as_if_it_never_came(flags: &str, scale: &str, reason: &str) {
         "base_delta.safetensors",
     ] {
         let tensors = TensorMap::read(&place.path().join("huge").join(file)).unwrap();
-        let finite = |(_, tensor): (&str, &regatta::tensors::HostTensor)| {
+        let finite = |(_, tensor): (&str, &regatta::base::tensors::HostTensor)| {
             tensor.values().iter().all(|value| value.is_finite())
         };
         assert!(tensors.iter().all(finite), "{flags} {file}");

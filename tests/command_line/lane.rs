@@ -3,12 +3,14 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use regatta::config::{Host, Settings, load};
-use regatta::federation::Experiment;
-use regatta::federation::bases::BaseWeightCache;
-use regatta::federation::payload::{ClientUpdate, Snapshot};
-use regatta::federation::trainer::LaneTrainer;
-use regatta::inputs::RunInputs;
+use regatta::base::machine::Host;
+use regatta::config::load;
+use regatta::config::settings::Settings;
+use regatta::experiment::base_weights::BaseWeightCache;
+use regatta::experiment::client::LaneTrainer;
+use regatta::experiment::inputs::RunInputs;
+use regatta::experiment::payload::{ClientUpdate, Snapshot};
+use regatta::experiment::prepare::Experiment;
 use regatta_actors::ids::ClientId;
 use regatta_actors::workload::ClientTrainer;
 use regatta_actors::workload::job::{JobContext, Progress, TrainTask, Trained};

@@ -1,6 +1,6 @@
 //! Every method on every adapter that it takes, and what it leaves behind.
 
-use regatta::tensors::TensorMap;
+use regatta::base::tensors::TensorMap;
 use regatta_actors::protocol::round_record::{Outcome, RoundRecord};
 
 use crate::workplace::Workplace;

@@ -2,8 +2,10 @@
 
 use std::fs;
 
-use regatta::model::{Architecture, Checkpoint, Family};
-use regatta::tensors::{HostTensor, TensorMap};
+use regatta::base::tensors::{HostTensor, TensorMap};
+use regatta::model::config::Family;
+use regatta::model::source::architecture::Architecture;
+use regatta::model::source::checkpoint::Checkpoint;
 use serde_json::{Value, json};
 
 use crate::workplace::Workplace;

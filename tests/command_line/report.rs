@@ -3,8 +3,9 @@
 use std::fs;
 use std::time::{Duration, UNIX_EPOCH};
 
-use regatta::report::{Run, page, tables};
-use regatta::table::{self, Format};
+use regatta::base::table;
+use regatta::base::table::Format;
+use regatta::runs::report::{Run, page, tables};
 use resvg::tiny_skia::Pixmap;
 use serde_json::Value;
 

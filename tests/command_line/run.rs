@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use prometheus_parse::Scrape;
-use regatta::record::Summary;
+use regatta::runs::folder::summary::Summary;
 use regatta_actors::ids::Digest;
 use regatta_actors::protocol::outcome::EndReason;
 use regatta_actors::protocol::round_record::RoundRecord;

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use regatta::config::{Host, Settings, load, schema};
+use regatta::base::machine::Host;
+use regatta::config::settings::Settings;
+use regatta::config::{load, schema};
 use regatta_actors::plan::fault::FaultName;
 use serde_json::Value;
 

@@ -184,7 +184,8 @@ fn a_run_that_is_killed_and_resumed_ends_as_one_that_was_not() {
         assert_same(&place, "whole", &folder);
         let summary = |folder: &str| {
             let text = place.read(&format!("{folder}/summary.json"));
-            let summary: regatta::record::Summary = serde_json::from_str(&text).unwrap();
+            let summary: regatta::runs::folder::summary::Summary =
+                serde_json::from_str(&text).unwrap();
             summary.tally
         };
         assert_eq!(summary("whole"), summary(&folder));

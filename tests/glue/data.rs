@@ -1,8 +1,10 @@
 use std::fs;
 use std::path::Path;
 
-use regatta::glue::source::{Layout, locate};
-use regatta::glue::{DataError, LoadOptions, Split, SplitName, Task, TaskData, load, load_with};
+use regatta::data::error::DataError;
+use regatta::data::split::Split;
+use regatta::tasks::glue::source::{Layout, LoadOptions, TaskData, load, load_with, locate};
+use regatta::tasks::glue::task::{SplitName, Task};
 
 use crate::support::{copy_of, examples, fixture, tiny};
 

@@ -1,8 +1,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use regatta::glue::hub::Hub;
-use regatta::glue::{Task, load};
+use regatta::base::hub::Hub;
+use regatta::tasks::glue::source::load;
+use regatta::tasks::glue::task::Task;
 
 use crate::hub_repository::{Fault, Repository};
 use crate::hub_server::HubServer;

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use regatta::glue::Task;
-use regatta::glue::hub::Hub;
+use regatta::base::hub::Hub;
+use regatta::tasks::glue::task::Task;
 
 use crate::hub::{COMMIT, hub, model};
 use crate::hub_repository::{Fault, Repository};

@@ -1,7 +1,9 @@
 use std::path::{Path, PathBuf};
 
-use regatta::glue::Task;
-use regatta::glue::metrics::{accuracy, evaluate, f1, matthews, pearson, predictions, spearman};
+use regatta::tasks::glue::task::Task;
+use regatta::tasks::metrics::classification::{
+    accuracy, evaluate, f1, matthews, pearson, predictions, spearman,
+};
 use serde::Deserialize;
 
 /// The folder of reference values: `REGATTA_GOLDEN`, the one beside the project, or our copy.

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use regatta::glue::{Task, TaskData, load};
+use regatta::tasks::glue::source::{TaskData, load};
+use regatta::tasks::glue::task::Task;
 
 use crate::support::{copy_of, examples};
 

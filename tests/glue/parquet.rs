@@ -10,7 +10,9 @@ use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
-use regatta::glue::{DataError, LoadOptions, Task, TaskData, load, load_with};
+use regatta::data::error::DataError;
+use regatta::tasks::glue::source::{LoadOptions, TaskData, load, load_with};
+use regatta::tasks::glue::task::Task;
 
 use crate::support::{copy_of, fixture};
 

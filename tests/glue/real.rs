@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use regatta::glue::{Split, Task, load};
+use regatta::data::split::Split;
+use regatta::tasks::glue::source::load;
+use regatta::tasks::glue::task::Task;
 
 use crate::support::examples;
 

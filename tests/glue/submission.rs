@@ -1,7 +1,7 @@
 use std::fs;
 
-use regatta::glue::submission::{file_name, write_submission};
-use regatta::glue::{SplitName, Task};
+use regatta::tasks::glue::submission::{file_name, write_submission};
+use regatta::tasks::glue::task::{SplitName, Task};
 
 fn written(task: Task, split: SplitName, predictions: &[f32]) -> (String, String) {
     let dir = tempfile::tempdir().unwrap();

@@ -1,6 +1,7 @@
-use regatta::glue::summary::{DataSummary, LabelCounts, Lengths, SplitSummary, shards};
-use regatta::glue::{Task, TextEncoder};
-use regatta::table::{Format, render};
+use regatta::base::table::{Format, render};
+use regatta::data::tokenize::TextEncoder;
+use regatta::tasks::glue::task::Task;
+use regatta::tasks::summary::{DataSummary, LabelCounts, Lengths, SplitSummary, shards};
 
 use crate::support::{fixture, tiny};
 

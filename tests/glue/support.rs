@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use regatta::glue::{Example, Split, Task, TaskData, load};
+use regatta::data::split::{Example, Split};
+use regatta::tasks::glue::source::{TaskData, load};
+use regatta::tasks::glue::task::Task;
 
 /// A path in the fixtures.
 pub fn fixture(path: &str) -> PathBuf {

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use regatta::glue::{
-    DataError, EncodedSplit, Example, Split, SplitName, Task, TextEncoder, TokenizerLimits,
-};
+use regatta::data::error::DataError;
+use regatta::data::limits::TokenizerLimits;
+use regatta::data::split::{Example, Split};
+use regatta::data::tokenize::{EncodedSplit, TextEncoder};
+use regatta::tasks::glue::task::{SplitName, Task};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 

@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use regatta::glue::batch::{Batch, batches, epoch_order, group_by_length};
-use regatta::glue::{EncodedSplit, Task, TextEncoder};
+use regatta::data::batch::{Batch, batches, epoch_order, group_by_length};
+use regatta::data::tokenize::{EncodedSplit, TextEncoder};
+use regatta::tasks::glue::task::Task;
 use regatta_actors::random::StreamKey;
 use serde::Deserialize;
 

@@ -2,15 +2,19 @@ use std::path::Path;
 
 use regatta::adapter::Adapter;
 use regatta::adapter::lora::Lora;
+use regatta::adapter::peft::PREFIX;
+use regatta::adapter::peft::config::{PeftConfig, PeftType};
+use regatta::adapter::peft::import::PeftFolder;
+use regatta::adapter::peft::names::module_name;
 use regatta::adapter::projection::Projection;
 use regatta::adapter::vera::Vera;
-use regatta::model::classifier::loss;
-use regatta::model::{Checkpoint, LinearLayer, Weights};
-use regatta::peft::names::module_name;
-use regatta::peft::{PREFIX, PeftConfig, PeftFolder, PeftType};
-use regatta::train::optimizer::AdamW;
+use regatta::model::config::LinearLayer;
+use regatta::model::heads::classifier::loss;
+use regatta::model::source::checkpoint::Checkpoint;
+use regatta::model::weights::Weights;
+use regatta::train::optimizers::adamw::AdamW;
+use regatta::train::replica::{Replica, RoundModel};
 use regatta::train::schedule::LinearSchedule;
-use regatta::train::{Replica, RoundModel};
 use tch::{Device, Kind, Tensor};
 
 use crate::models::golden_inputs;

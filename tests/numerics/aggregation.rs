@@ -1,10 +1,13 @@
-use regatta::adapter::lora::{self, Lora};
+use regatta::adapter::lora::Lora;
+use regatta::adapter::population::{LayerGroup, WeightedUpdates};
 use regatta::adapter::projection::Projection;
 use regatta::adapter::vera::{LAMBDA_B, LAMBDA_D, Vera};
-use regatta::adapter::{Adapter, LayerGroup, Role, WeightedUpdates, initial_state, tensor_name};
-use regatta::aggregate::{self, GlobalState, Report, Round};
-use regatta::model::LinearLayer;
-use regatta::tensors::{HostTensor, TensorMap};
+use regatta::adapter::{Adapter, Role, initial_state, lora, tensor_name};
+use regatta::aggregate;
+use regatta::aggregate::state::GlobalState;
+use regatta::aggregate::{Report, Round};
+use regatta::base::tensors::{HostTensor, TensorMap};
+use regatta::model::config::LinearLayer;
 use tch::{Device, Kind, Tensor};
 
 use crate::support::{Expected, assert_close, golden};

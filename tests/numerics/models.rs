@@ -1,9 +1,11 @@
 use std::fs;
 use std::path::Path;
 
-use regatta::model::classifier::{Inputs, loss};
-use regatta::model::{Checkpoint, Classifier, ModelConfig, View, Weights};
-use regatta::tensors::TensorMap;
+use regatta::base::tensors::TensorMap;
+use regatta::model::config::ModelConfig;
+use regatta::model::heads::classifier::{Classifier, Inputs, loss};
+use regatta::model::source::checkpoint::Checkpoint;
+use regatta::model::weights::{View, Weights};
 use serde_json::{Map, Value, json};
 use tch::{Device, Kind, Tensor, no_grad};
 use tempfile::TempDir;

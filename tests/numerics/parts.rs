@@ -1,9 +1,11 @@
 use std::ops::ControlFlow;
 
-use regatta::glue::tokenize::{TextEncoder, TokenizerLimits};
-use regatta::glue::{EncodedSplit, Example, Split, SplitName, Task};
-use regatta::train::Compute;
+use regatta::data::limits::TokenizerLimits;
+use regatta::data::split::{Example, Split};
+use regatta::data::tokenize::{EncodedSplit, TextEncoder};
+use regatta::tasks::glue::task::{SplitName, Task};
 use regatta::train::local::{ClientRound, LocalTraining};
+use regatta::train::precision::Compute;
 use regatta_actors::random::StreamKey;
 use regatta_actors::workload::job::{JobContext, Progress};
 use tch::{Device, Kind};

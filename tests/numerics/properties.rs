@@ -2,13 +2,15 @@
 
 use proptest::prelude::*;
 use regatta::adapter::lora::Lora;
+use regatta::adapter::population::{LayerGroup, WeightedUpdates};
 use regatta::adapter::projection::Projection;
 use regatta::adapter::sorf::{SorfVera, transform};
 use regatta::adapter::vera::Vera;
-use regatta::adapter::{Adapter, LayerGroup, WeightedUpdates, initial_state, tensor_name};
-use regatta::aggregate::{self, GlobalState};
-use regatta::model::LinearLayer;
-use regatta::tensors::{HostTensor, TensorMap};
+use regatta::adapter::{Adapter, initial_state, tensor_name};
+use regatta::aggregate;
+use regatta::aggregate::state::GlobalState;
+use regatta::base::tensors::{HostTensor, TensorMap};
+use regatta::model::config::LinearLayer;
 use tch::{Device, Kind, Tensor};
 
 use crate::aggregation::aggregate;

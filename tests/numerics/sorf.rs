@@ -1,4 +1,4 @@
-use regatta::adapter::Factors;
+use regatta::adapter::factors::Factors;
 use regatta::adapter::sorf::core::Core;
 use regatta::adapter::sorf::givens::{Rotation, angles_of};
 use regatta::adapter::sorf::refit::{

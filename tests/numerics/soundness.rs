@@ -1,12 +1,15 @@
 //! What may become the server's state, for every method: what is too large is told from what is
 //! not, and none of it is an error of libtorch's.
 
-use regatta::adapter::{LayerGroup, initial_state, registry};
+use regatta::adapter::population::LayerGroup;
+use regatta::adapter::{initial_state, registry};
+use regatta::aggregate::METHODS;
 use regatta::aggregate::sound::{LIMIT, check_aggregate, update_norm};
-use regatta::aggregate::{GlobalState, METHODS};
-use regatta::config::{AdapterKind, AdapterPlan};
-use regatta::model::LinearLayer;
-use regatta::tensors::{HostTensor, TensorMap};
+use regatta::aggregate::state::GlobalState;
+use regatta::base::tensors::{HostTensor, TensorMap};
+use regatta::config::plan::AdapterPlan;
+use regatta::config::settings::AdapterKind;
+use regatta::model::config::LinearLayer;
 use tch::Device;
 
 use crate::aggregation::aggregate;

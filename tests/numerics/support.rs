@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use regatta::tensors::HostTensor;
+use regatta::base::tensors::HostTensor;
 use tch::{Device, Kind, Tensor};
 
 /// The folder of reference values: `REGATTA_GOLDEN`, the one beside the project, or the copy.

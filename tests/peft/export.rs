@@ -1,7 +1,9 @@
-use regatta::adapter::WeightedUpdates;
-use regatta::adapter::{LayerGroup, lora};
-use regatta::model::ModelConfig;
-use regatta::peft::{PeftFolder, PeftType, TrainedModel};
+use regatta::adapter::lora;
+use regatta::adapter::peft::config::PeftType;
+use regatta::adapter::peft::import::PeftFolder;
+use regatta::adapter::population::{LayerGroup, WeightedUpdates};
+use regatta::model::config::ModelConfig;
+use regatta::runs::export::trained::TrainedModel;
 use tch::{Device, Kind, Tensor};
 
 use crate::support::{Place, RUNS, adapter_of, relative_error, whole};
@@ -40,7 +42,7 @@ fn training_is_visible_in_what_is_compared() {
         "classifier",
     ] {
         let mut without = whole.clone();
-        let zero = |tensor: &mut regatta::tensors::HostTensor| tensor.values_mut().fill(0.0);
+        let zero = |tensor: &mut regatta::base::tensors::HostTensor| tensor.values_mut().fill(0.0);
         if part == "base_delta" {
             without.base_delta.0.values_mut().for_each(zero);
         }
@@ -48,7 +50,9 @@ fn training_is_visible_in_what_is_compared() {
         named
             .filter(|(name, _)| name.contains(part))
             .for_each(|(_, tensor)| zero(tensor));
-        let checkpoint = regatta::model::Checkpoint::read(&place.path("model"), 2, 999).unwrap();
+        let checkpoint =
+            regatta::model::source::checkpoint::Checkpoint::read(&place.path("model"), 2, 999)
+                .unwrap();
         let logits = place.predict(|| crate::support::adapted(&checkpoint, &without));
         let change = relative_error(&logits.logits, &with.logits);
         assert!(change > 1e-4, "without {part}: {change:e}");
@@ -145,7 +149,7 @@ fn a_trained_bias_of_an_adapted_layer_lies_in_the_layer_that_peft_wraps() {
     let place = Place::new("roberta");
     place.train("--agg_type normal --bias all --layers_to_transform 1");
     let file = place.path("run/adapter/adapter_model.safetensors");
-    let saved = regatta::tensors::TensorMap::read(&file).unwrap();
+    let saved = regatta::base::tensors::TensorMap::read(&file).unwrap();
     let layer = |n: u32| format!("base_model.model.roberta.encoder.layer.{n}.attention.self");
     for name in [
         format!("{}.query.base_layer.bias", layer(1)),
@@ -175,7 +179,7 @@ fn the_best_model_is_exported_where_an_earlier_round_made_it() {
         .0
         .values_mut()
         .for_each(|t| t.values_mut().fill(0.5));
-    regatta::peft::export::AdapterFiles::from(other)
+    regatta::adapter::peft::export::AdapterFiles::from(other)
         .write(&elsewhere)
         .unwrap();
     place.accepts("export run --best --out chosen");

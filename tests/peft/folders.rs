@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use regatta::model::ModelConfig;
-use regatta::peft::PeftFolder;
-use regatta::tensors::{HostTensor, TensorMap};
+use regatta::adapter::peft::import::PeftFolder;
+use regatta::base::tensors::{HostTensor, TensorMap};
+use regatta::model::config::ModelConfig;
 use serde_json::{Map, Value, json};
 
 use crate::support::{Place, go_on};

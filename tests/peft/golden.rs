@@ -1,8 +1,8 @@
 use std::path::Path;
 
-use regatta::peft::PeftFolder;
-use regatta::peft::export::AdapterFiles;
-use regatta::tensors::TensorMap;
+use regatta::adapter::peft::export::AdapterFiles;
+use regatta::adapter::peft::import::PeftFolder;
+use regatta::base::tensors::TensorMap;
 use serde_json::{Map, Value, json};
 
 use crate::reference::cases;

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use regatta::model::ModelConfig;
-use regatta::peft::PeftFolder;
-use regatta::tensors::{HostTensor, TensorMap};
+use regatta::adapter::peft::import::PeftFolder;
+use regatta::base::tensors::{HostTensor, TensorMap};
+use regatta::model::config::ModelConfig;
 use serde_json::{Value, json};
 
 use crate::folders::Rewritten;

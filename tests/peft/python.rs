@@ -1,8 +1,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use regatta::glue::batch::Batch;
-use regatta::tensors::HostTensor;
+use regatta::base::tensors::HostTensor;
+use regatta::data::batch::Batch;
 use tch::{Kind, Tensor};
 
 use crate::folders::of_several_ranks;

@@ -1,7 +1,7 @@
 use std::fs;
 
-use regatta::peft::PeftFolder;
-use regatta::peft::export::AdapterFiles;
+use regatta::adapter::peft::export::AdapterFiles;
+use regatta::adapter::peft::import::PeftFolder;
 
 use crate::support::{Place, RUNS, go_on};
 

@@ -4,13 +4,21 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
+use regatta::adapter::peft::import::PeftFolder;
 use regatta::adapter::{Adapter, registry};
-use regatta::config::{Host, Plan, Settings, load};
-use regatta::glue::{EncodedSplit, TextEncoder, load as load_data};
-use regatta::model::{Checkpoint, Classifier, LinearLayer, ModelConfig, View, Weights};
-use regatta::peft::PeftFolder;
+use regatta::base::machine::Host;
+use regatta::config::load;
+use regatta::config::plan::Plan;
+use regatta::config::settings::Settings;
+use regatta::data::tokenize::{EncodedSplit, TextEncoder};
+use regatta::model::config::{LinearLayer, ModelConfig};
+use regatta::model::heads::classifier::Classifier;
+use regatta::model::source::checkpoint::Checkpoint;
+use regatta::model::weights::{View, Weights};
+use regatta::tasks::glue::source::load as load_data;
 use regatta::train::evaluate::{Predictions, predict};
-use regatta::train::{Compute, Replica, RoundModel};
+use regatta::train::precision::Compute;
+use regatta::train::replica::{Replica, RoundModel};
 use tch::Device;
 use tempfile::TempDir;
 

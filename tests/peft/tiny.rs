@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use rand::{RngExt, SeedableRng};
-use regatta::tensors::{HostTensor, TensorMap};
+use regatta::base::tensors::{HostTensor, TensorMap};
 use serde_json::json;
 
 const HIDDEN: i64 = 32;

@@ -8,12 +8,19 @@ use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 
-use regatta::config::{Host, Settings, sweep};
-use regatta::glue::{DataError, Example, Split, SplitName, Task, TextEncoder};
-use regatta::model::{self, ModelConfig};
-use regatta::peft::PeftFolder;
-use regatta::record::{ClientStats, RunFolder};
-use regatta::tensors::TensorMap;
+use regatta::adapter::peft::import::PeftFolder;
+use regatta::base::machine::Host;
+use regatta::base::tensors::TensorMap;
+use regatta::config::settings::Settings;
+use regatta::data::error::DataError;
+use regatta::data::split::{Example, Split};
+use regatta::data::tokenize::TextEncoder;
+use regatta::model;
+use regatta::model::config::ModelConfig;
+use regatta::runs::folder::RunFolder;
+use regatta::runs::history::clients::ClientStats;
+use regatta::runs::sweep::file;
+use regatta::tasks::glue::task::{SplitName, Task};
 use regatta_actors::journal::checkpoint::CheckpointStore;
 use regatta_actors::journal::ledger;
 use regatta_actors::plan::FederationPlan;
@@ -65,7 +72,10 @@ pub fn weights(bytes: &[u8]) -> bool {
     let config = include_bytes!("../golden/model/roberta-2/config.json");
     let folder = folder(&[("config.json", config), (name, bytes)]);
     taken(TensorMap::read(&folder.path().join(name)), &[name])
-        & taken(model::Checkpoint::read(folder.path(), LABELS, 1), &[name])
+        & taken(
+            model::source::checkpoint::Checkpoint::read(folder.path(), LABELS, 1),
+            &[name],
+        )
 }
 
 const ADAPTER_CONFIG: &str = "adapter_config.json";
@@ -163,7 +173,7 @@ pub fn added_tokens(bytes: &[u8]) -> bool {
 
 /// Loads RTE from a folder.
 fn loads(folder: &Path, name: &str) -> bool {
-    let loaded: Result<_, DataError> = regatta::glue::load(Task::Rte, folder);
+    let loaded: Result<_, DataError> = regatta::tasks::glue::source::load(Task::Rte, folder);
     taken(loaded, &[name])
 }
 
@@ -222,7 +232,7 @@ pub fn scenario(bytes: &[u8]) -> bool {
 pub fn sweep_file(bytes: &[u8]) -> bool {
     let name = "untrusted-sweep.toml";
     let folder = folder(&[(name, bytes)]);
-    taken(sweep::read(&folder.path().join(name)), &[name])
+    taken(file::read(&folder.path().join(name)), &[name])
 }
 
 /// A ledger, as entries and as what became of each client.

@@ -5,8 +5,9 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::{SorfVera, mean_lambda, turned};
-use crate::adapter::{Factors, LayerGroup, WeightedUpdates};
+use crate::adapter::factors::Factors;
+use crate::adapter::population::{LayerGroup, WeightedUpdates};
+use crate::adapter::sorf::{SorfVera, mean_lambda, turned};
 use crate::model::ModelError;
 
 /// The constants of a group of layers, in float64.

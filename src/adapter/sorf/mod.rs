@@ -25,16 +25,17 @@ use std::rc::Rc;
 
 use tch::{Device, Kind, Tensor};
 
-use super::projection::Projection;
-use super::{
-    Adapter, AdapterTensor, Delta, Factors, LayerGroup, Prepared, Role, WeightedUpdates,
-    tensor_name,
-};
-use crate::model::dropout::dropout;
-use crate::model::{LinearLayer, Masks, ModelError, Weights};
-use crate::tensors::HostTensor;
-use crate::torch;
-use givens::Rotation;
+use crate::adapter::factors::Factors;
+use crate::adapter::population::{LayerGroup, WeightedUpdates};
+use crate::adapter::projection::Projection;
+use crate::adapter::sorf::givens::Rotation;
+use crate::adapter::{Adapter, AdapterTensor, Delta, Prepared, Role, tensor_name};
+use crate::base::tensors::HostTensor;
+use crate::base::torch;
+use crate::model::ModelError;
+use crate::model::config::LinearLayer;
+use crate::model::layers::dropout::{Masks, dropout};
+use crate::model::weights::Weights;
 
 /// Name of m, (1), below the layer.
 pub const SCALE: &str = "sorf_scale";

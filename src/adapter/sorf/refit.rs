@@ -3,10 +3,10 @@
 
 use tch::{Kind, Tensor};
 
-use super::givens;
-use crate::adapter::Factors;
+use crate::adapter::factors::Factors;
+use crate::adapter::sorf::givens;
+use crate::base::tensors::HostTensor;
 use crate::model::ModelError;
-use crate::tensors::HostTensor;
 
 /// `left · right = U Σ Vᵀ`, of the factors' rank r.
 #[derive(Debug)]
@@ -134,6 +134,6 @@ pub fn parameters(
         Ok((HostTensor::full(&[1], scale as f32), angles))
     });
     fitted
-        .collect::<Result<_, crate::tensors::TensorError>>()
+        .collect::<Result<_, crate::base::tensors::TensorError>>()
         .map_err(ModelError::from)
 }

@@ -11,7 +11,7 @@ use crate::model::ModelError;
 /// the permutation from `seed + 100000 + t`.
 #[must_use]
 pub fn orthogonal(d: usize, seed: u64) -> Vec<f64> {
-    let mut matrix = super::givens::identity(d);
+    let mut matrix = crate::adapter::sorf::givens::identity(d);
     for stage in 0..3 {
         let order = TorchGenerator::new(seed + 100_000 + stage).permutation(d);
         let blocks = power_of_two_blocks(d, seed + 1000 * stage);

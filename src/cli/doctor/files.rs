@@ -3,10 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Findings;
-use crate::config::{DATA_FOLDER, Host};
-use crate::glue::{Task, source};
-use crate::model::{ModelConfig, ModelError};
+use crate::base::machine::Host;
+use crate::cli::doctor::Findings;
+use crate::config::DATA_FOLDER;
+use crate::model::ModelError;
+use crate::model::config::ModelConfig;
+use crate::tasks::glue::source;
+use crate::tasks::glue::task::Task;
 
 /// Where the quickstart's sentences lie.
 const REVIEWS: &str = "data/reviews";

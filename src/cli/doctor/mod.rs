@@ -1,23 +1,22 @@
 //! `regatta doctor`: what this machine has, what is wrong with it, and what helps.
 
-mod calibrate;
-mod files;
-mod libtorch;
+pub(crate) mod calibrate;
+pub(crate) mod files;
+pub mod libtorch;
 
 use std::process::Command;
 
-pub use libtorch::version as libtorch_version;
-
+use crate::base::machine::Host;
+use crate::base::table::count;
 use crate::cli::args::DoctorArgs;
-use crate::cli::terminal::{count, say};
-use crate::config::Host;
+use crate::live::terminal::output::say;
 
 /// The version that this program is made for.
 const LIBTORCH: &str = "2.11";
 
 /// What was found, line by line, and what is wrong.
 #[derive(Debug, Default)]
-struct Findings {
+pub(crate) struct Findings {
     lines: Vec<(&'static str, String)>,
     troubles: Vec<String>,
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::super::plan::{AdapterPlan, AggregationPlan};
-use super::super::settings::{AdapterKind, Bias, Method, Weighting};
-use super::Resolver;
+use crate::config::plan::{AdapterPlan, AggregationPlan};
+use crate::config::resolve::Resolver;
+use crate::config::settings::{AdapterKind, Bias, Method, Weighting};
 
 /// Flags that have a meaning with some kinds of adapter only.
 const KIND_FLAGS: [(&str, &[AdapterKind]); 9] = {
@@ -24,7 +24,7 @@ const KIND_FLAGS: [(&str, &[AdapterKind]); 9] = {
 
 impl Resolver<'_> {
     /// Decides both together, since each may imply the other.
-    pub(super) fn adapter(&mut self, num_clients: u32) -> (AdapterPlan, AggregationPlan) {
+    pub(crate) fn adapter(&mut self, num_clients: u32) -> (AdapterPlan, AggregationPlan) {
         let kind = self.kind();
         let method = self.method(kind);
         let known = self.problems.readable(&["adapter", "vera", "agg_type"]);
@@ -214,7 +214,7 @@ impl Resolver<'_> {
     fn shared<T: Copy>(
         &mut self,
         kind: AdapterKind,
-        slot: impl FnOnce(&mut super::Settings) -> &mut T,
+        slot: impl FnOnce(&mut crate::config::settings::Settings) -> &mut T,
         default: T,
     ) -> T {
         match kind {

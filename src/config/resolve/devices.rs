@@ -1,13 +1,13 @@
 //! Which devices the server and the clients' lanes get.
 
-use super::super::bounds::MOST_THREADS;
-use super::super::plan::{DeviceSpec, DevicesPlan, LaneSpec};
-use super::Resolver;
+use crate::config::bounds::MOST_THREADS;
+use crate::config::plan::{DeviceSpec, DevicesPlan, LaneSpec};
+use crate::config::resolve::Resolver;
 
 impl Resolver<'_> {
     /// Decides the devices. They follow the machine, so nothing of it goes back into the settings
     /// but the threads per lane, on which the last bits of a result depend.
-    pub(super) fn devices(&mut self, num_clients: u32) -> DevicesPlan {
+    pub(crate) fn devices(&mut self, num_clients: u32) -> DevicesPlan {
         let gpus = self.gpus();
         let threads = self.threads(gpus.is_empty());
         let server = match (gpus.is_empty(), self.settings.server_gpu) {

@@ -3,9 +3,10 @@
 //! Each default is written into the settings where it is decided, so that the resolved scenario
 //! is complete; a setting without meaning for the run stays unset.
 
-mod adapter;
-mod devices;
-mod script;
+pub(crate) mod adapter;
+pub(crate) mod devices;
+pub(crate) mod tables;
+
 #[cfg(test)]
 mod tests;
 
@@ -15,20 +16,21 @@ use std::ops::RangeBounds;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::glue::{Partition, Task};
-use crate::model::Architecture;
-
-use super::plan::{
+use crate::base::machine::Host;
+use crate::config::plan::{
     DataPlan, DataSource, DeviceSpec, ModelPlan, ModelSource, Plan, RANDOM, TelemetryPlan,
     TrainingPlan,
 };
-use super::problems::{Origin, Problems};
-use super::script::ScenarioTables;
-use super::settings::{AdapterKind, Method, Precision, Settings};
-use super::{DATA_FOLDER, HUB, Host, METRICS, NO_TEXT, WEB, bounds};
+use crate::config::problems::{Origin, Problems};
+use crate::config::settings::{AdapterKind, Method, Precision, Settings};
+use crate::config::tables::ScenarioTables;
+use crate::config::{DATA_FOLDER, HUB, METRICS, NO_TEXT, WEB, bounds};
+use crate::data::partition::spec::Partition;
+use crate::model::source::architecture::Architecture;
+use crate::tasks::glue::task::Task;
 
 /// Decides everything, or says all that is wrong.
-pub(super) fn resolve(
+pub(crate) fn resolve(
     settings: Settings,
     script: ScenarioTables,
     scenario_name: Option<&str>,
@@ -276,7 +278,7 @@ impl Resolver<'_> {
     fn control(&mut self) -> Option<SocketAddr> {
         let address = self.settings.control.get_or_insert_with(|| "off".into());
         let address = address.clone();
-        self.address("control", &address, crate::control::ADDRESS)
+        self.address("control", &address, crate::live::control::ADDRESS)
     }
 
     /// A setting that is an address, or off.

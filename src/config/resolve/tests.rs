@@ -1,5 +1,6 @@
 use super::*;
-use crate::config::{DeviceSpec, load};
+use crate::config::load;
+use crate::config::plan::DeviceSpec;
 
 /// A machine without a GPU, with two cores.
 fn cpu() -> Host {
@@ -26,12 +27,12 @@ fn plan_on(machine: &Host, scenario: &str) -> Result<Plan, Problems> {
     load(Some(&path), &Settings::default(), machine)
 }
 
-pub(super) fn plan(scenario: &str) -> Plan {
+pub(crate) fn plan(scenario: &str) -> Plan {
     plan_on(&cpu(), scenario).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 /// The problems' texts, without the folder's name.
-pub(super) fn problems(scenario: &str) -> Vec<String> {
+pub(crate) fn problems(scenario: &str) -> Vec<String> {
     let problems = plan_on(&cpu(), scenario).expect_err("a scenario with errors");
     let texts = problems.sorted().into_iter().map(ToString::to_string);
     texts

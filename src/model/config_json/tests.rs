@@ -206,7 +206,7 @@ fn a_model_type_that_is_not_known_is_refused_whatever_the_architectures_say() {
 
 #[test]
 fn without_both_the_tensors_tell_it_else_what_to_add_is_said() {
-    use crate::tensors::{HostTensor, TensorMap};
+    use crate::base::tensors::{HostTensor, TensorMap};
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.json");
     std::fs::write(&path, "{}").unwrap();

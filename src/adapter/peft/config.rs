@@ -1,0 +1,301 @@
+//! PEFT's `adapter_config.json`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use crate::adapter::peft::keys;
+use crate::config::plan::AdapterPlan;
+use crate::config::settings::AdapterKind;
+
+/// The kinds of adapter that Regatta knows, as `adapter_config.json` spells them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum PeftType {
+    /// LoRA and rsLoRA.
+    Lora,
+    /// VeRA.
+    Vera,
+    /// SORF-VeRA, which PEFT does not know: found in run folders only.
+    #[serde(rename = "SORF_VERA")]
+    SorfVera,
+}
+
+impl PeftType {
+    /// The kind as the rest of the program has it.
+    #[must_use]
+    pub fn kind(self) -> AdapterKind {
+        match self {
+            Self::Lora => AdapterKind::Lora,
+            Self::Vera => AdapterKind::Vera,
+            Self::SorfVera => AdapterKind::SorfVera,
+        }
+    }
+}
+
+impl From<AdapterKind> for PeftType {
+    fn from(kind: AdapterKind) -> Self {
+        match kind {
+            AdapterKind::Lora => Self::Lora,
+            AdapterKind::Vera => Self::Vera,
+            AdapterKind::SorfVera => Self::SorfVera,
+        }
+    }
+}
+
+/// A list that PEFT may write as one value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "not a value of the right type, nor a list of such values"
+)]
+pub enum OneOrMany<T> {
+    /// One.
+    One(T),
+    /// Several.
+    Many(Vec<T>),
+}
+
+impl<T: Clone> OneOrMany<T> {
+    /// All of them.
+    pub fn to_vec(&self) -> Vec<T> {
+        match self {
+            Self::One(one) => vec![one.clone()],
+            Self::Many(many) => many.clone(),
+        }
+    }
+}
+
+/// The keys that matter here, with PEFT's defaults; what becomes of the others is told by [`keys`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PeftConfig {
+    /// The kind of adapter.
+    pub peft_type: PeftType,
+    /// Rank.
+    pub r: i64,
+    /// A list of module names, or ends of them; or one regular expression for whole names, or
+    /// `all-linear`. `None`: what PEFT adapts in such a model if nothing is said.
+    #[serde(default)]
+    pub target_modules: Option<OneOrMany<String>>,
+    /// Modules that are not adapted though `target_modules` names them: a list or an expression.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclude_modules: Option<OneOrMany<String>>,
+    /// Biases that were trained: `none`, `all` or `lora_only`/`vera_only`.
+    #[serde(default = "none")]
+    pub bias: String,
+    /// Modules trained in full.
+    #[serde(default)]
+    pub modules_to_save: Option<Vec<String>>,
+    /// Layers by number.
+    #[serde(default)]
+    pub layers_to_transform: Option<OneOrMany<i64>>,
+    /// The names, as regular expressions, that may stand before the layers' numbers.
+    #[serde(default)]
+    pub layers_pattern: Option<OneOrMany<String>>,
+    /// Weights stored transposed. An encoder's linear layers never are, and PEFT ignores it there.
+    #[serde(default)]
+    pub fan_in_fan_out: bool,
+    /// LoRA's α.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "short"
+    )]
+    pub lora_alpha: Option<f64>,
+    /// LoRA's dropout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora_dropout: Option<f64>,
+    /// Whether LoRA scales by α/√r.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub use_rslora: Option<bool>,
+    /// Whether it is DoRA, which Regatta does not have: false in what was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub use_dora: Option<bool>,
+    /// How LoRA started; some ways change base weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_lora_weights: Option<Value>,
+    /// VeRA's first d.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub d_initial: Option<f64>,
+    /// VeRA's dropout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vera_dropout: Option<f64>,
+    /// Key of VeRA's projection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub projection_prng_key: Option<u64>,
+    /// Whether VeRA's projection lies beside its vectors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub save_projection: Option<bool>,
+    /// Seed of SORF-VeRA's orthogonal matrices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sorf_seed: Option<u64>,
+    /// Ranks of modules that have another one, by an expression for the ends of their names. PEFT
+    /// writes them sorted and takes the first that matches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rank_pattern: Option<BTreeMap<String, i64>>,
+    /// Alphas of modules that have another one, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alpha_pattern: Option<BTreeMap<String, f64>>,
+    /// What the model is for; `SEQ_CLS` here.
+    #[serde(default)]
+    pub task_type: Option<String>,
+    /// Whether PEFT loads it frozen.
+    #[serde(default)]
+    pub inference_mode: bool,
+    /// The model it was trained on.
+    #[serde(default)]
+    pub base_model_name_or_path: Option<String>,
+    /// The version of PEFT that wrote it; versions before 0.18 do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peft_version: Option<String>,
+}
+
+fn none() -> String {
+    "none".to_owned()
+}
+
+/// Writes 8 rather than 8.0, as PEFT does where it declares an integer.
+fn short<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(x) if x.fract() == 0.0 && x.abs() < 1e15 => serializer.serialize_i64(*x as i64),
+        Some(x) => serializer.serialize_f64(*x),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// What can be wrong with a PEFT folder.
+#[derive(Debug, thiserror::Error)]
+pub enum PeftError {
+    /// A file is missing or unreadable.
+    #[error("{}: {source}; a PEFT folder has adapter_config.json and adapter_model.safetensors", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A file says something that Regatta cannot take.
+    #[error("{}: {reason}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What, and what would be right.
+        reason: String,
+    },
+    /// The tensor file is unreadable.
+    #[error(transparent)]
+    Tensor(#[from] crate::base::tensors::TensorError),
+}
+
+impl PeftConfig {
+    /// Reads and checks `adapter_config.json`.
+    ///
+    /// # Errors
+    /// [`PeftError`], naming the file.
+    pub fn read(path: &Path) -> Result<Self, PeftError> {
+        let text = std::fs::read_to_string(path).map_err(|source| PeftError::Io {
+            path: path.into(),
+            source,
+        })?;
+        let wrong = |reason: String| PeftError::Format {
+            path: path.into(),
+            reason,
+        };
+        let all: Map<String, Value> =
+            serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
+        keys::check(&all).map_err(wrong)?;
+        let config: Self = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
+        config.check().map_err(wrong)?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if let Some(start) = self.start_that_changes_the_base() {
+            return Err(format!(
+                "init_lora_weights is {start}, which changes base weights that the folder does \
+                 not hold; convert the adapter to plain LoRA when saving it"
+            ));
+        }
+        if self.r < 1 || u32::try_from(self.r).is_err() {
+            let most = u32::MAX;
+            return Err(format!("r is {}; a rank is from 1 to {most}", self.r));
+        }
+        for (pattern, r) in self.rank_pattern.iter().flatten() {
+            if *r < 1 || u32::try_from(*r).is_err() {
+                return Err(format!(
+                    "rank_pattern gives {pattern:?} the rank {r}; give 1 or more"
+                ));
+            }
+        }
+        if let Some(alpha) = self.lora_alpha.filter(|alpha| !is_alpha(*alpha)) {
+            return Err(format!(
+                "lora_alpha is {alpha:?}; Regatta takes a float32 above 0"
+            ));
+        }
+        for (pattern, alpha) in self.alpha_pattern.iter().flatten() {
+            if !is_alpha(*alpha) {
+                return Err(format!(
+                    "alpha_pattern gives {pattern:?} the alpha {alpha:?}; give a float32 above 0"
+                ));
+            }
+        }
+        if !["none", "all", "lora_only", "vera_only"].contains(&self.bias.as_str()) {
+            let bias = &self.bias;
+            return Err(format!(
+                "bias is {bias:?}; PEFT knows none, all, lora_only and vera_only"
+            ));
+        }
+        let task = self.task_type.as_deref();
+        if let Some(task) = task.filter(|task| *task != "SEQ_CLS") {
+            return Err(format!(
+                "task_type is {task:?}; Regatta trains sequence classifiers, \"SEQ_CLS\""
+            ));
+        }
+        let expression = matches!(self.target_modules, Some(OneOrMany::One(_)));
+        if expression && !self.layer_numbers().is_empty() {
+            return Err(
+                "layers_to_transform goes with a list of target_modules; an expression names the \
+                 layers itself"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+
+    /// The numbers in `layers_to_transform`; none: all layers.
+    pub(crate) fn layer_numbers(&self) -> Vec<i64> {
+        let numbers = self.layers_to_transform.as_ref();
+        numbers.map(OneOrMany::to_vec).unwrap_or_default()
+    }
+
+    /// What `init_lora_weights` says if PEFT changes the base when it loads such an adapter.
+    fn start_that_changes_the_base(&self) -> Option<&Value> {
+        let harmless = ["gaussian", "eva", "orthogonal"];
+        self.init_lora_weights.as_ref().filter(|start| match start {
+            Value::Null | Value::Bool(_) => false,
+            Value::String(start) => !harmless.contains(&start.as_str()),
+            _ => true,
+        })
+    }
+}
+
+impl PeftConfig {
+    /// Makes a plan's adapter of the kind that is described here. What depends on the model is told
+    /// by a [`crate::adapter::peft::fit::Fit`]; what the description leaves open, what is trained beside the
+    /// adapter among others, stays as it was.
+    pub(crate) fn apply_to(&self, adapter: &mut AdapterPlan) {
+        adapter.kind = self.peft_type.kind();
+        adapter.rank_stabilised = self.use_rslora.unwrap_or(false);
+        adapter.projection_prng_key = self
+            .projection_prng_key
+            .unwrap_or(adapter.projection_prng_key);
+        adapter.sorf_seed = self.sorf_seed.unwrap_or(adapter.sorf_seed);
+    }
+}
+
+/// Whether a number can be an α: positive, and a float32 as the scaling of a tensor.
+fn is_alpha(alpha: f64) -> bool {
+    alpha > 0.0 && alpha <= f64::from(f32::MAX)
+}

@@ -1,0 +1,201 @@
+//! An adapter written as PEFT writes it.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::adapter::peft::config::{OneOrMany, PeftConfig, PeftError};
+use crate::adapter::peft::import::PeftFolder;
+use crate::adapter::peft::{PREFIX, PROJECTION};
+use crate::adapter::projection::Projection;
+use crate::adapter::vera::LAMBDA_B;
+use crate::adapter::{lora, sorf};
+use crate::base::files::write_atomically;
+use crate::base::tensors::{TensorError, TensorMap};
+use crate::config::plan::Plan;
+use crate::experiment::payload::Snapshot;
+use crate::model::ModelError;
+use crate::model::source::checkpoint::Checkpoint;
+
+/// What can go wrong while a model is written.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// A file or folder cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A tensor file cannot be written.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    /// The adapter that is to be written cannot be read.
+    #[error(transparent)]
+    Adapter(#[from] PeftError),
+    /// The pretrained model cannot be read.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// What there is cannot be exported.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl ExportError {
+    /// An error with a file.
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { path, source }
+    }
+}
+
+/// The two files of an adapter's folder.
+///
+/// LoRA and VeRA are in PEFT's own form. SORF-VeRA, which PEFT does not know, is in the same
+/// layout under a type of its own; `regatta export` makes a LoRA of it.
+#[derive(Debug, Clone)]
+pub struct AdapterFiles {
+    /// `adapter_config.json`.
+    pub config: PeftConfig,
+    /// Adapter tensors and modules saved in full, by their full names in the model.
+    pub tensors: TensorMap,
+    /// VeRA's projection, where it is saved beside its vectors.
+    pub projection: Option<Projection>,
+}
+
+impl AdapterFiles {
+    /// The adapter, head and other trained tensors of a snapshot.
+    ///
+    /// A scaling that PEFT's VeRA lacks (rsVeRA's) is merged into b.
+    #[must_use]
+    pub fn of(plan: &Plan, state: &Snapshot) -> Self {
+        let adapter = &plan.adapter;
+        let mut tensors = TensorMap::clone(&state.trained);
+        let scaling = adapter.scaling(adapter.r) as f32;
+        let merged = tensors
+            .0
+            .iter_mut()
+            .filter(|(name, _)| name.ends_with(LAMBDA_B));
+        for (_, tensor) in merged {
+            let values = tensor.values_mut().iter_mut();
+            values.for_each(|value| *value *= scaling);
+        }
+        let mut config = PeftConfig::of(adapter, &plan.model.source.to_string());
+        if adapter
+            .target_modules
+            .iter()
+            .any(|name| leaves_encoder(name))
+        {
+            let adapted = adapted_modules(&tensors).into_iter().map(str::to_owned);
+            config.target_modules = Some(OneOrMany::Many(adapted.collect()));
+            config.layers_to_transform = None;
+            config.layers_pattern = None;
+        }
+        Self {
+            config,
+            tensors,
+            projection: None,
+        }
+    }
+
+    /// Puts VeRA's projection beside its vectors, as `save_projection` does.
+    #[must_use]
+    pub fn with_projection(mut self, projection: &Projection) -> Self {
+        self.projection = Some(projection.clone());
+        self
+    }
+
+    /// Adds base tensors that the pretrained model lacks and that were drawn for this run: whoever
+    /// loads the adapter would draw others. Of an encoder, that can only be BERT's pooler.
+    #[must_use]
+    pub fn with_drawn(mut self, checkpoint: &Checkpoint) -> Self {
+        for name in &checkpoint.fresh {
+            if let Some(tensor) = checkpoint.base.get(name) {
+                self.config.save_module("pooler");
+                let held = self.tensors.0.entry(name.clone());
+                held.or_insert_with(|| tensor.clone());
+            }
+        }
+        self
+    }
+
+    /// Writes `adapter_model.safetensors` and `adapter_config.json`.
+    ///
+    /// # Errors
+    /// When the folder or a file cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<(), ExportError> {
+        std::fs::create_dir_all(folder).map_err(ExportError::io(folder))?;
+        self.saved()
+            .write(&folder.join("adapter_model.safetensors"))?;
+        write_json(&folder.join("adapter_config.json"), &self.config)
+    }
+
+    /// The tensors under the names of the file.
+    fn saved(&self) -> TensorMap {
+        let adapted = adapted_modules(&self.tensors);
+        let rename = |(name, tensor): (&str, &_)| {
+            let name = peft_name(name, &adapted);
+            (format!("{PREFIX}{name}"), Clone::clone(tensor))
+        };
+        let mut saved: TensorMap = self.tensors.iter().map(rename).collect();
+        if let Some(projection) = &self.projection {
+            let [a, b] = PROJECTION;
+            saved.insert(a, projection.a.clone());
+            saved.insert(b, projection.b.clone());
+        }
+        saved
+    }
+}
+
+/// Writes a value as readable JSON.
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), ExportError> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(std::io::Error::other)
+        .map_err(ExportError::io(path))?;
+    write_atomically(path, format!("{text}\n").as_bytes()).map_err(ExportError::io(path))
+}
+
+impl From<PeftFolder> for AdapterFiles {
+    fn from(folder: PeftFolder) -> Self {
+        Self {
+            config: folder.config,
+            tensors: folder.tensors,
+            projection: folder.projection,
+        }
+    }
+}
+
+/// Whether a target's name also matches a layer outside the encoder, which PEFT would then adapt
+/// too.
+fn leaves_encoder(target: &str) -> bool {
+    let outside = [
+        "bert.pooler.dense",
+        "classifier.dense",
+        "classifier.out_proj",
+    ];
+    let ends_in = |module: &&str| *module == target || module.ends_with(&format!(".{target}"));
+    outside.iter().any(ends_in)
+}
+
+/// The modules that have an adapter.
+fn adapted_modules(tensors: &TensorMap) -> BTreeSet<&str> {
+    let module = |name| {
+        [lora::A, LAMBDA_B, sorf::SCALE]
+            .into_iter()
+            .find_map(|suffix| str::strip_suffix(name, suffix)?.strip_suffix('.'))
+    };
+    tensors
+        .iter()
+        .filter_map(|(name, _)| module(name))
+        .collect()
+}
+
+/// The name as PEFT saves it: a trained bias of an adapted layer lies in the layer it wraps.
+fn peft_name(name: &str, adapted: &BTreeSet<&str>) -> String {
+    match name.strip_suffix(".bias") {
+        Some(module) if adapted.contains(module) => format!("{module}.base_layer.bias"),
+        _ => name.to_owned(),
+    }
+}

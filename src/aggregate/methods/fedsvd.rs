@@ -1,0 +1,73 @@
+//! `fedsvd`: clients train B with A fixed; the server refactors `B̄ A = U Σ Vᵀ` into orthonormal
+//! `A = Vᵀ` and `B = U Σ`, so that the product is unchanged and A follows what was learned.
+//!
+//! Lee et al., *FedSVD: Adaptive Orthogonalization for Private Federated Learning with LoRA*, 2025.
+
+use tch::Tensor;
+
+use crate::adapter::population::LayerGroup;
+use crate::adapter::sorf::refit::ThinSvd;
+use crate::adapter::{AdapterTensor, Role, lora, tensor_name};
+use crate::aggregate::state::GlobalState;
+use crate::aggregate::{Method, Report, Round, exactness};
+use crate::base::tensors::HostTensor;
+use crate::model::ModelError;
+
+/// See the module.
+pub struct FedSvd;
+
+impl Method for FedSvd {
+    fn name(&self) -> &'static str {
+        "fedsvd"
+    }
+
+    fn trains(&self, tensor: &AdapterTensor, _round: u32) -> bool {
+        tensor.role == Role::Linear
+    }
+
+    fn aggregate(&self, round: &Round<'_>, state: &mut GlobalState) -> Result<Report, ModelError> {
+        state.take_means(&round.updates, |_| true)?;
+        for group in round.groups {
+            refactor(round, group, state)?;
+        }
+        exactness::measure(round, state)
+    }
+}
+
+fn refactor(
+    round: &Round<'_>,
+    group: &LayerGroup,
+    state: &mut GlobalState,
+) -> Result<(), ModelError> {
+    let scaled = round.update_of(state, group)?;
+    // The factors carry the scaling s; A takes none of it, so B is found from A: B = (B̄ A) Aᵀ.
+    let svd = ThinSvd::of(&scaled)?;
+    let own = crate::adapter::population::WeightedUpdates {
+        state: &state.trained,
+        updates: &[&state.trained],
+        weights: &[1.0],
+        device: round.updates.device,
+    };
+    let (a, b) = (
+        own.stack_state(group, lora::A)?,
+        own.stack_state(group, lora::B)?,
+    );
+    let b = b.f_matmul(&a.f_matmul(&svd.vt.f_transpose(1, 2)?)?)?;
+    store(&svd.vt, lora::A, group, state)?;
+    store(&b, lora::B, group, state)
+}
+
+fn store(
+    stacked: &Tensor,
+    suffix: &str,
+    group: &LayerGroup,
+    state: &mut GlobalState,
+) -> Result<(), ModelError> {
+    for (layer, tensor) in group.layers.iter().zip(stacked.f_unbind(0)?) {
+        state.trained.insert(
+            tensor_name(layer, suffix),
+            HostTensor::from_tensor(&tensor)?,
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! TODO
+
+pub mod fedex;
+pub mod fedit;
+pub mod fedsvd;
+pub mod ffa;
+pub mod flora;
+pub mod rolora;
+pub mod sorf;

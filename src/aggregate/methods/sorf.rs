@@ -1,0 +1,155 @@
+//! `sorf_vera` and `sorf_vera_exact`: what the server makes of `Λ̄ = Σ pᵢ Λ(mᵢ, θᵢ)`.
+//!
+//! A mean of scaled rotations is in general none, so both refit. `sorf_vera` takes the rank-r SVD
+//! of `S Γ(b) B Λ̄ A` and fits b to `U Σ` and (m, θ) to `Vᵀ`, as its authors do: faithful, and it
+//! loses most of the update each round. `sorf_vera_exact` keeps b, takes the scaled rotation
+//! nearest to Λ̄, and merges the rest into the base.
+
+use std::any::Any;
+
+use tch::{Device, Kind, Tensor};
+
+use crate::adapter::factors::Factors;
+use crate::adapter::population::LayerGroup;
+use crate::adapter::sorf::core::Core;
+use crate::adapter::sorf::{ANGLES, B_IM, B_RE, SCALE, SorfVera, mean_lambda, refit};
+use crate::adapter::{AdapterTensor, tensor_name};
+use crate::aggregate::ideal::ExactUpdate;
+use crate::aggregate::state::GlobalState;
+use crate::aggregate::{Method, Report, Round, exactness};
+use crate::base::tensors::HostTensor;
+use crate::base::torch;
+use crate::model::ModelError;
+
+/// `sorf_vera`; see the module.
+pub struct Refit;
+
+impl Method for Refit {
+    fn name(&self) -> &'static str {
+        "sorf_vera"
+    }
+
+    fn sends(&self, _tensor: &AdapterTensor) -> bool {
+        true
+    }
+
+    fn aggregate(&self, round: &Round<'_>, state: &mut GlobalState) -> Result<Report, ModelError> {
+        let (sorf, device) = (sorf_vera(round)?, round.updates.device);
+        let mut pairs = Vec::new();
+        take_means_beside_lambda(round, state)?;
+        for group in round.groups {
+            let core = Core::of(sorf, group, device)?;
+            let ideal = core.factors(group, &round.updates)?;
+            let parts = ideal.split(at_once(device, group));
+            let tasks = parts.map(|part| (part, core.shallow_clone())).collect();
+            let fits = torch::in_parallel(tasks, |(ideal, core)| fit(&ideal, &core));
+            store(fits, group, state)?;
+            let fitted = round.over_state(state, |one| core.factors(group, one))?;
+            pairs.push(Ok((ExactUpdate::Thin(ideal), fitted)));
+        }
+        exactness::compare(pairs)
+    }
+}
+
+/// b, m and θ for layers whose ideal update, without S and Q, is given.
+///
+/// S is orthogonal, so `S Γ(b) B ≈ U Σ` is the same as `Γ(b) B ≈ Sᵀ U Σ`, and `Sᵀ U` is what the
+/// SVD has for U. The rows of Q are orthonormal, so `Λ A ≈ Vᵀ` is the same as `Λ L ≈ Vᵀ Qᵀ`, and
+/// `Vᵀ Qᵀ` is what the SVD has for Vᵀ.
+fn fit(ideal: &Factors, core: &Core) -> Result<Vec<Fit>, ModelError> {
+    let svd = refit::ThinSvd::of(ideal)?;
+    let target = svd.u.f_mul(&svd.sigma.f_unsqueeze(1)?)?;
+    let (b_re, b_im) = refit::fit_gamma(&core.b, &target)?;
+    let polar = refit::nearest_rotation(&refit::solve_right(&svd.vt, &core.l)?)?;
+    let scales = polar.sigma.f_abs()?.f_mean_dim(-1, false, Kind::Double)?;
+    let mut fits = lambda_fits(&polar.rotation, &scales)?;
+    for (suffix, tensor) in [(B_RE, &b_re), (B_IM, &b_im)] {
+        for (fit, row) in fits.iter_mut().zip(tensor.f_unbind(0)?) {
+            fit.push((suffix, HostTensor::from_tensor(&row)?));
+        }
+    }
+    Ok(fits)
+}
+
+/// `sorf_vera_exact`; see the module.
+pub struct ExactRefit;
+
+impl Method for ExactRefit {
+    fn name(&self) -> &'static str {
+        "sorf_vera_exact"
+    }
+
+    fn starts_at_pretrained(&self) -> bool {
+        true
+    }
+
+    fn aggregate(&self, round: &Round<'_>, state: &mut GlobalState) -> Result<Report, ModelError> {
+        take_means_beside_lambda(round, state)?;
+        for group in round.groups {
+            let lambda = mean_lambda(group, &round.updates, sorf_vera(round)?.r)?;
+            let tasks = lambda.f_split(at_once(lambda.device(), group), 0)?;
+            let fits = torch::in_parallel(tasks, |lambda| exact_fit(&lambda));
+            store(fits, group, state)?;
+        }
+        exactness::merge_residual(round, state)
+    }
+}
+
+/// m and θ for layers whose Λ̄ is given.
+fn exact_fit(lambda: &Tensor) -> Result<Vec<Fit>, ModelError> {
+    let polar = refit::nearest_rotation(lambda)?;
+    // ‖m G − Λ̄‖ is least at m = ⟨G, Λ̄⟩ / r, the mean of the signed singular values.
+    let scales = polar.sigma.f_mean_dim(-1, false, Kind::Double)?;
+    lambda_fits(&polar.rotation, &scales)
+}
+
+/// What one layer's fit sets, by suffix.
+type Fit = Vec<(&'static str, HostTensor)>;
+
+/// m and θ of `m · rotation` for each layer.
+fn lambda_fits(rotation: &Tensor, scales: &Tensor) -> Result<Vec<Fit>, ModelError> {
+    let parameters = refit::parameters(rotation, scales)?.into_iter();
+    let fit = |(scale, angles)| vec![(SCALE, scale), (ANGLES, angles)];
+    Ok(parameters.map(fit).collect())
+}
+
+/// Layers that one thread fits at once. A CPU's cores take a layer each, for decompositions of
+/// some hundred rows gain nothing from several; a GPU takes all in one batch.
+fn at_once(device: Device, group: &LayerGroup) -> i64 {
+    match device {
+        Device::Cpu => 1,
+        _ => group.len(),
+    }
+}
+
+/// Puts the fits of a group's layers into the state.
+fn store(
+    fits: Vec<Result<Vec<Fit>, ModelError>>,
+    group: &LayerGroup,
+    state: &mut GlobalState,
+) -> Result<(), ModelError> {
+    let fits: Vec<_> = fits.into_iter().collect::<Result<_, _>>()?;
+    for (layer, fit) in group.layers.iter().zip(fits.into_iter().flatten()) {
+        for (suffix, tensor) in fit {
+            state.trained.insert(tensor_name(layer, suffix), tensor);
+        }
+    }
+    Ok(())
+}
+
+/// The adapter as what these methods work on.
+fn sorf_vera<'a>(round: &Round<'a>) -> Result<&'a SorfVera, ModelError> {
+    let adapter: &dyn Any = round.adapter;
+    adapter.downcast_ref().ok_or_else(|| {
+        let found = round.adapter.name();
+        ModelError::Refused(format!(
+            "sorf_vera and sorf_vera_exact aggregate SORF-VeRA, not {found}"
+        ))
+    })
+}
+
+/// Means of the head and whatever else is trained; m and θ are refitted, not averaged.
+fn take_means_beside_lambda(round: &Round<'_>, state: &mut GlobalState) -> Result<(), ModelError> {
+    let refitted = |name: &str| name.ends_with(SCALE) || name.ends_with(ANGLES);
+    state.take_means(&round.updates, |name| !refitted(name))
+}

@@ -1,0 +1,221 @@
+//! Models and data sets from the Hugging Face hub, kept in its usual cache.
+//!
+//! What is complete in the cache is used without asking the hub. Otherwise the files of one commit
+//! are fetched, and the cache's `main` moves to that commit only when it has them all. A file is
+//! there when its length and digest are what the hub says, and no name that a server gives leads
+//! out of the cache.
+
+pub(crate) mod address;
+pub(crate) mod answer;
+pub(crate) mod cache;
+pub(crate) mod client;
+pub(crate) mod download;
+pub(crate) mod environment;
+pub(crate) mod expansion;
+pub(crate) mod names;
+pub(crate) mod partial;
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use crate::base::hub::cache::RepositoryCache;
+use crate::base::hub::client::{FetchError, HubClient, Kind};
+use crate::base::hub::download::Download;
+use crate::base::hub::names::{Commit, FileName, is_repository, shown};
+use crate::data::error::DataError;
+use crate::tasks::glue::source;
+use crate::tasks::glue::task::Task;
+
+/// The data set with all nine tasks, in Parquet.
+const GLUE: &str = "nyu-mll/glue";
+
+/// The branch that is meant when none is named.
+const MAIN: &str = "main";
+
+/// The files that make a model.
+const MODEL_FILES: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];
+
+/// The files that change what `tokenizer.json` says, where a model has them.
+const TOKENIZER_FILES: [&str; 3] = [
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+];
+
+/// Fetches a model by the environment's settings; see [`Hub::model`].
+///
+/// # Errors
+/// As [`Hub::model`].
+pub fn fetch_model(name: &str) -> Result<PathBuf, DataError> {
+    Hub::from_env()?.model(name)
+}
+
+/// Fetches a task's data by the environment's settings; see [`Hub::dataset`].
+///
+/// # Errors
+/// As [`Hub::dataset`].
+pub fn fetch_dataset(task: Task) -> Result<PathBuf, DataError> {
+    Hub::from_env()?.dataset(task)
+}
+
+/// How the hub is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hub {
+    /// The folder with `models--…` and `datasets--…`.
+    pub cache: PathBuf,
+    /// The hub's address, if it is not the usual one.
+    pub endpoint: Option<String>,
+    /// What gated repositories ask for.
+    pub token: Option<String>,
+    /// Use the cache alone.
+    pub offline: bool,
+}
+
+impl Hub {
+    /// The folder of a model with `config.json`, `tokenizer.json` and `model.safetensors`, and with
+    /// what else decides on its tokens, where it has that.
+    ///
+    /// # Errors
+    /// When the name is none of the hub's, the hub does not have the files or cannot be reached, or
+    /// sends something else than it says; offline when the cache lacks one.
+    pub fn model(&self, name: &str) -> Result<PathBuf, DataError> {
+        if !is_repository(name) {
+            let wrong = "there is no such folder here, and it is no name of the hub's, such as \
+                         FacebookAI/roberta-base";
+            return Err(failed(name)(wrong.to_owned()));
+        }
+        let cache = RepositoryCache::new(&self.cache, Kind::Model, name);
+        let cached = cache.snapshot_of(MAIN);
+        let cached = cached.filter(|it| MODEL_FILES.iter().all(|file| it.join(file).exists()));
+        if let Some(snapshot) = &cached
+            && (self.offline || TOKENIZER_FILES.iter().all(|it| cache.knows(snapshot, it)))
+        {
+            return Ok(snapshot.clone());
+        }
+        let fetched = self.fetch(Kind::Model, name, &cache, |available| {
+            let has = |file: &&str| available.iter().any(|it| it == file);
+            if let Some(file) = MODEL_FILES.iter().find(|file| !has(file)) {
+                return Err(format!("it has no {file}; it has {}", some_of(available)));
+            }
+            let beside = TOKENIZER_FILES.into_iter().filter(|file| has(file));
+            let wanted = MODEL_FILES.into_iter().chain(beside);
+            Ok(wanted.map(str::to_owned).collect())
+        });
+        match (fetched, cached) {
+            (Ok((snapshot, commit)), _) => {
+                for file in TOKENIZER_FILES {
+                    if !snapshot.join(file).exists() {
+                        let noted = cache.note_absent(&commit, file);
+                        noted.map_err(DataError::io("write", &self.cache))?;
+                    }
+                }
+                Ok(snapshot)
+            }
+            // An earlier version fetched three files, and the hub is out of reach by now.
+            (Err(error), Some(snapshot)) => {
+                tracing::warn!(
+                    "{error}; the copy in the cache is used, which may lack some of {}",
+                    TOKENIZER_FILES.join(", ")
+                );
+                Ok(snapshot)
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    /// The folder of a task's Parquet files.
+    ///
+    /// # Errors
+    /// As [`Hub::model`].
+    pub fn dataset(&self, task: Task) -> Result<PathBuf, DataError> {
+        let cache = RepositoryCache::new(&self.cache, Kind::Dataset, GLUE);
+        let cached = cache.snapshot_of(MAIN).map(|it| it.join(task.name()));
+        if let Some(folder) = cached.filter(|folder| source::is_complete(task, folder)) {
+            return Ok(folder);
+        }
+        let prefix = format!("{}/", task.name());
+        let (snapshot, _) = self.fetch(Kind::Dataset, GLUE, &cache, |available| {
+            let is_wanted =
+                |file: &&String| file.starts_with(&prefix) && file.ends_with(".parquet");
+            let wanted: Vec<String> = available.iter().filter(is_wanted).cloned().collect();
+            if wanted.is_empty() {
+                Err(format!("it has no {prefix}*.parquet"))
+            } else {
+                Ok(wanted)
+            }
+        })?;
+        Ok(snapshot.join(task.name()))
+    }
+
+    /// Fetches the files that `choose` takes of a repository's, all of one commit; gives their
+    /// folder and the commit.
+    fn fetch(
+        &self,
+        kind: Kind,
+        name: &str,
+        cache: &RepositoryCache,
+        choose: impl FnOnce(&[String]) -> Result<Vec<String>, String>,
+    ) -> Result<(PathBuf, Commit), DataError> {
+        let failed = failed(name);
+        if self.offline {
+            let cache = self.cache.display();
+            return Err(failed(format!(
+                "HF_HUB_OFFLINE is set and {cache} does not hold all of it; fetch it once online, \
+                 or name a local folder"
+            )));
+        }
+        let explain = |failure: FetchError| failed(failure.message());
+        let client = HubClient::new(self.endpoint.as_deref(), self.token.as_deref());
+        let client = client.map_err(explain)?;
+        let listing = client.listing(kind, name, MAIN).map_err(explain)?;
+        let wanted = choose(&listing.files).map_err(&failed)?;
+        // All names before the first file: nothing is had from a hub that tries to lead astray.
+        let named = |file: &String| {
+            FileName::parse(file)
+                .ok_or_else(|| failed(format!("a file's name leads elsewhere: {}", shown(file))))
+        };
+        let wanted: Vec<FileName> = wanted.iter().map(named).collect::<Result<_, _>>()?;
+
+        let download = Download {
+            client: &client,
+            cache,
+            kind,
+            name,
+            commit: &listing.commit,
+            has_bar: std::io::stderr().is_terminal(),
+        };
+        let snapshot = cache.snapshot(&listing.commit);
+        let is_missing = |file: &&FileName| !snapshot.join(file.as_path()).exists();
+        for file in wanted.iter().filter(is_missing) {
+            download.fetch(file).map_err(|failure| {
+                let message = failure.message();
+                failed(format!("{}: {message}", file.as_str()))
+            })?;
+        }
+        cache
+            .set_branch(MAIN, &listing.commit)
+            .map_err(DataError::io("write", &self.cache))?;
+        Ok((snapshot, listing.commit))
+    }
+}
+
+fn failed(repo: &str) -> impl Fn(String) -> DataError {
+    move |message| DataError::Hub {
+        repo: repo.to_owned(),
+        message,
+    }
+}
+
+/// The first of a repository's files, for a message.
+fn some_of(files: &[String]) -> String {
+    const MOST: usize = 16;
+    let name = |file: &String| match FileName::parse(file) {
+        Some(name) => name.as_str().to_owned(),
+        None => shown(file),
+    };
+    let mut names: Vec<String> = files.iter().take(MOST).map(name).collect();
+    if files.len() > MOST {
+        names.push(format!("and {} more", files.len() - MOST));
+    }
+    names.join(", ")
+}

@@ -1,0 +1,51 @@
+//! What the decisions of a plan depend on beside the user's settings.
+
+pub mod calibration;
+
+use std::ffi::OsString;
+
+/// The machine a plan is made for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Host {
+    /// CUDA devices that libtorch can use.
+    pub cuda_devices: u32,
+    /// The processor's name.
+    pub processor: String,
+    /// Cores that this process may use.
+    pub cores: u32,
+    /// Threads per lane that `regatta doctor --calibrate` found best; `None`: not measured here.
+    pub threads_per_lane: Option<u32>,
+    /// Value of `REGATTA_DATA`, if it is set.
+    pub data_variable: Option<OsString>,
+    /// Whether the folder for downloaded data, `data/glue`, is there.
+    pub has_data_folder: bool,
+}
+
+impl Host {
+    /// Looks at this machine.
+    #[must_use]
+    pub fn detect() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let cores = u32::try_from(cores).unwrap_or(1);
+        let processor = processor();
+        let calibrated =
+            calibration::path().and_then(|path| calibration::recall(&path, &processor, cores));
+        Self {
+            cuda_devices: u32::try_from(tch::Cuda::device_count()).unwrap_or(0),
+            threads_per_lane: calibrated.map(|entry| entry.threads_per_lane),
+            processor,
+            cores,
+            data_variable: std::env::var_os("REGATTA_DATA").filter(|folder| !folder.is_empty()),
+            has_data_folder: std::path::Path::new(crate::config::DATA_FOLDER).is_dir(),
+        }
+    }
+}
+
+/// The processor's name as the system has it, else its architecture.
+fn processor() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = info.lines().find(|line| line.starts_with("model name"));
+    let name = line.and_then(|line| line.split_once(':'));
+    name.map_or(std::env::consts::ARCH, |(_, name)| name.trim())
+        .to_owned()
+}

@@ -1,0 +1,12 @@
+//! What everything else stands on: files, tables, tensors on the host, time, the hub, libtorch, the
+//! machine.
+
+pub mod allocator;
+pub mod files;
+#[cfg(feature = "hub")]
+pub mod hub;
+pub mod machine;
+pub mod table;
+pub mod tensors;
+pub mod time;
+pub mod torch;

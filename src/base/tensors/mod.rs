@@ -1,0 +1,381 @@
+//! Named tensors on the host: what travels between server and clients, and what files hold.
+//!
+//! A [`tch::Tensor`] cannot be shared between threads; a [`TensorMap`] can, so that a thousand
+//! clients read one snapshot. Values are float32, as everything that is trained or aggregated is.
+
+pub mod index;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use safetensors::SafeTensorError;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use tch::{Device, Kind, Tensor};
+
+use crate::base::files;
+use crate::base::torch::error::TorchError;
+
+/// A float32 tensor in host memory, row-major.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HostTensor {
+    shape: Vec<i64>,
+    values: Vec<f32>,
+}
+
+/// What can be wrong with tensors in files or on their way between threads.
+#[derive(Debug, thiserror::Error)]
+pub enum TensorError {
+    /// The number of values is not the product of the shape.
+    #[error("{values} values do not fill the shape {shape:?}")]
+    Shape {
+        /// The shape that was asked for.
+        shape: Vec<i64>,
+        /// The number of values there are.
+        values: usize,
+    },
+    /// A file cannot be read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A file is no safetensors file, or holds a type that is not a float.
+    #[error("{}: {reason}", path.display())]
+    Format {
+        /// The file; empty for bytes that came by message.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// libtorch refused an operation.
+    #[error(transparent)]
+    Torch(#[from] TorchError),
+}
+
+impl From<tch::TchError> for TensorError {
+    fn from(error: tch::TchError) -> Self {
+        Self::Torch(error.into())
+    }
+}
+
+impl HostTensor {
+    /// A tensor of the given shape.
+    ///
+    /// # Errors
+    /// [`TensorError::Shape`] when the values do not fill the shape.
+    pub fn new(shape: Vec<i64>, values: Vec<f32>) -> Result<Self, TensorError> {
+        if shape.iter().product::<i64>() != values.len() as i64 {
+            return Err(TensorError::Shape {
+                shape,
+                values: values.len(),
+            });
+        }
+        Ok(Self { shape, values })
+    }
+
+    /// A tensor of one value everywhere.
+    #[must_use]
+    pub fn full(shape: &[i64], value: f32) -> Self {
+        let len = usize::try_from(shape.iter().product::<i64>()).unwrap_or(0);
+        Self {
+            shape: shape.to_vec(),
+            values: vec![value; len],
+        }
+    }
+
+    /// Copies a tensor of any kind and device to the host as float32.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn from_tensor(tensor: &Tensor) -> Result<Self, TensorError> {
+        let flat = tensor
+            .f_detach()?
+            .f_to_device(Device::Cpu)?
+            .f_to_kind(Kind::Float)?;
+        let flat = flat.f_contiguous()?.f_reshape([-1])?;
+        Ok(Self {
+            shape: tensor.size(),
+            values: Vec::try_from(&flat)?,
+        })
+    }
+
+    /// Copies the tensor to a device.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn to_tensor(&self, device: Device) -> Result<Tensor, TensorError> {
+        let host = Tensor::f_from_slice(&self.values)?.f_reshape(&self.shape)?;
+        Ok(host.f_to_device(device)?)
+    }
+
+    /// The shape.
+    #[must_use]
+    pub fn shape(&self) -> &[i64] {
+        &self.shape
+    }
+
+    /// The values in row-major order.
+    #[must_use]
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// The values, to be changed in place.
+    pub fn values_mut(&mut self) -> &mut [f32] {
+        &mut self.values
+    }
+
+    /// The first value that is NaN or infinite, and its position by dimension.
+    #[must_use]
+    pub fn not_finite(&self) -> Option<(Vec<i64>, f32)> {
+        // Without a branch per value, so that a part is looked at many values at a time.
+        let bad = |part: &[f32]| part.iter().fold(false, |bad, x| bad | !x.is_finite());
+        let part = self.values.chunks(NOT_FINITE_AT_ONCE).position(bad)?;
+        let start = part * NOT_FINITE_AT_ONCE;
+        let inside = self.values[start..].iter().position(|x| !x.is_finite())?;
+        let mut rest = (start + inside) as i64;
+        let value = self.values[start + inside];
+        let mut position: Vec<i64> = Vec::with_capacity(self.shape.len());
+        for size in self.shape.iter().rev() {
+            position.push(rest % size);
+            rest /= size;
+        }
+        position.reverse();
+        Some((position, value))
+    }
+
+    /// Bytes of its values.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        size_of_val(self.values.as_slice()) as u64
+    }
+
+    /// The values' bytes, the least significant first: where the machine has them so, not a copy.
+    fn to_le_bytes(&self) -> Cow<'_, [u8]> {
+        if cfg!(target_endian = "little") {
+            return Cow::Borrowed(bytemuck::cast_slice(&self.values));
+        }
+        Cow::Owned(self.values.iter().flat_map(|v| v.to_le_bytes()).collect())
+    }
+}
+
+/// Values that are looked through at once for one that is not finite.
+const NOT_FINITE_AT_ONCE: usize = 4096;
+
+/// Tensors by name, in name order. Serialises as safetensors.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TensorMap(pub BTreeMap<String, HostTensor>);
+
+impl TensorMap {
+    /// The tensor of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&HostTensor> {
+        self.0.get(name)
+    }
+
+    /// Adds or replaces a tensor.
+    pub fn insert(&mut self, name: impl Into<String>, tensor: HostTensor) {
+        self.0.insert(name.into(), tensor);
+    }
+
+    /// All tensors in name order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &HostTensor)> {
+        self.0.iter().map(|(name, tensor)| (name.as_str(), tensor))
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Bytes of all values together.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.0.values().map(HostTensor::bytes).sum()
+    }
+
+    /// Feeds name, shape and values of every tensor to a hasher, in name order.
+    pub fn hash_into(&self, hasher: &mut blake3::Hasher) {
+        for (name, tensor) in &self.0 {
+            hasher.update(&(name.len() as u64).to_le_bytes());
+            hasher.update(name.as_bytes());
+            hasher.update(&(tensor.shape.len() as u64).to_le_bytes());
+            for dim in &tensor.shape {
+                hasher.update(&dim.to_le_bytes());
+            }
+            hasher.update(&tensor.to_le_bytes());
+        }
+    }
+
+    /// Reads a safetensors file; float16, bfloat16 and float64 become float32.
+    ///
+    /// # Errors
+    /// [`TensorError::Io`] and [`TensorError::Format`], which name the file.
+    pub fn read(path: &Path) -> Result<Self, TensorError> {
+        let bytes = map(path)?;
+        Self::decode(&bytes).map_err(|reason| TensorError::Format {
+            path: path.into(),
+            reason,
+        })
+    }
+
+    /// Writes a safetensors file, atomically, with the metadata that PEFT and transformers expect.
+    ///
+    /// # Errors
+    /// [`TensorError::Io`], which names the file.
+    pub fn write(&self, path: &Path) -> Result<(), TensorError> {
+        let bytes = self.encode().map_err(|reason| TensorError::Format {
+            path: path.into(),
+            reason,
+        })?;
+        files::write_atomically(path, &bytes).map_err(|source| TensorError::Io {
+            path: path.into(),
+            source,
+        })
+    }
+
+    /// The bytes of a safetensors file.
+    ///
+    /// # Errors
+    /// Never for tensors that fit in memory; what the format refused, if it did.
+    pub fn encode(&self) -> Result<Vec<u8>, String> {
+        let bytes: Vec<_> = self.0.values().map(HostTensor::to_le_bytes).collect();
+        let mut views = Vec::with_capacity(bytes.len());
+        for ((name, tensor), bytes) in self.0.iter().zip(&bytes) {
+            let shape = tensor.shape.iter().map(|&d| d as usize).collect();
+            let view = TensorView::new(Dtype::F32, shape, bytes).map_err(|e| e.to_string())?;
+            views.push((name.as_str(), view));
+        }
+        let metadata = [("format".to_owned(), "pt".to_owned())].into();
+        safetensors::serialize(views, Some(metadata)).map_err(|e| e.to_string())
+    }
+
+    /// Reads the bytes of a safetensors file; tensors of integers are left out.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let file = SafeTensors::deserialize(bytes).map_err(|e| no_tensors(bytes, &e))?;
+        let mut tensors = BTreeMap::new();
+        for (name, view) in file.iter() {
+            // Integer buffers (position ids, say) are made by the model, never loaded.
+            let Some(values) = floats(&view) else {
+                continue;
+            };
+            let shape = view.shape().iter().map(|&d| d as i64).collect();
+            tensors.insert(name.to_owned(), HostTensor { shape, values });
+        }
+        Ok(Self(tensors))
+    }
+}
+
+/// A file's bytes, without a copy.
+fn map(path: &Path) -> Result<Mmap, TensorError> {
+    let failed = |source| TensorError::Io {
+        path: path.into(),
+        source,
+    };
+    let file = std::fs::File::open(path).map_err(failed)?;
+    // SAFETY: the map is only read, and by functions of this module that copy from it before they
+    // return. A file that another process shortens meanwhile ends this one with SIGBUS, as with
+    // any mapped file.
+    unsafe { Mmap::map(&file) }.map_err(failed)
+}
+
+/// Why bytes are no safetensors file, and what would be right.
+fn no_tensors(bytes: &[u8], error: &SafeTensorError) -> String {
+    if bytes.starts_with(b"version https://git-lfs") {
+        return "it is a pointer of Git LFS; `git lfs pull` fetches the file".to_owned();
+    }
+    match error {
+        SafeTensorError::MetadataIncompleteBuffer => {
+            "it is cut off, or longer than its header says; fetch it anew".to_owned()
+        }
+        other => format!("not a sound safetensors file: {other}"),
+    }
+}
+
+/// A view's values as float32; `None` when they are not floats.
+fn floats(view: &TensorView<'_>) -> Option<Vec<f32>> {
+    let data = view.data();
+    let two = |f: fn([u8; 2]) -> f32| {
+        data.as_chunks::<2>()
+            .0
+            .iter()
+            .map(|&c| f(c))
+            .collect::<Vec<_>>()
+    };
+    Some(match view.dtype() {
+        Dtype::F32 => data
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|&c| f32::from_le_bytes(c))
+            .collect(),
+        Dtype::F64 => data
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .map(|&c| f64::from_le_bytes(c) as f32)
+            .collect(),
+        Dtype::F16 => two(|c| half::f16::from_le_bytes(c).to_f32()),
+        Dtype::BF16 => two(|c| half::bf16::from_le_bytes(c).to_f32()),
+        _ => return None,
+    })
+}
+
+/// How to make a safetensors file of a Python pickle beside it, which Regatta does not read: what a
+/// pickle holds is a program.
+#[must_use]
+pub fn conversion(pickle: &str, safetensors: &str) -> String {
+    // Tensors that share memory are saved each on its own.
+    format!(
+        "convert it, in its folder, by: python3 -c \"import torch, safetensors.torch as s; \
+         s.save_file({{k: v.clone().contiguous() for k, v in torch.load('{pickle}', \
+         map_location='cpu', weights_only=True).items()}}, '{safetensors}', {{'format': 'pt'}})\""
+    )
+}
+
+impl FromIterator<(String, HostTensor)> for TensorMap {
+    fn from_iter<I: IntoIterator<Item = (String, HostTensor)>>(iter: I) -> Self {
+        Self(iter.into_iter().collect())
+    }
+}
+
+impl Serialize for TensorMap {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.encode().map_err(ser::Error::custom)?)
+    }
+}
+
+impl<'de> Deserialize<'de> for TensorMap {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct BytesVisitor;
+        impl<'de> de::Visitor<'de> for BytesVisitor {
+            type Value = TensorMap;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("the bytes of a safetensors file")
+            }
+
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<TensorMap, E> {
+                TensorMap::decode(bytes).map_err(E::custom)
+            }
+
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<TensorMap, A::Error> {
+                let mut bytes = Vec::new();
+                while let Some(byte) = seq.next_element()? {
+                    bytes.push(byte);
+                }
+                self.visit_bytes(&bytes)
+            }
+        }
+        deserializer.deserialize_byte_buf(BytesVisitor)
+    }
+}

@@ -1,0 +1,109 @@
+//! `regatta doctor --calibrate`: how lanes divide the cores best, measured and remembered.
+
+pub mod divisions;
+pub mod workload;
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use anyhow::Context;
+
+use crate::base::machine::Host;
+use crate::base::machine::calibration;
+use crate::base::machine::calibration::Entry;
+use crate::base::table;
+use crate::base::table::{Cell, Format, Table, count};
+use crate::base::time;
+use crate::cli::doctor::calibrate::divisions::{Measured, best, compare, divisions};
+use crate::cli::doctor::calibrate::workload::Workload;
+use crate::config::plan::RANDOM;
+use crate::config::problems::Problems;
+use crate::live::terminal::output::say;
+use crate::model::ModelError;
+use crate::model::source::checkpoint::Checkpoint;
+
+/// What is trained unless the user names a model: the quickstart's sizes.
+const MODEL: &str = "random:minilm-l6";
+/// Outputs of the model's head.
+const LABELS: i64 = 2;
+/// Times that each division is measured.
+const TURNS: usize = 5;
+
+/// Measures, shows and remembers.
+///
+/// # Errors
+/// [`Problems`] with the model; or when it cannot be trained, or nothing can be remembered.
+pub fn calibrate(model: Option<&str>) -> anyhow::Result<()> {
+    let name = model.unwrap_or(MODEL);
+    let checkpoint = checkpoint(name).map_err(|error| {
+        let mut problems = Problems::default();
+        let right = "name a Hugging Face snapshot, or random:NAME";
+        problems.report("model", format_args!("{name}: {error}"), right);
+        problems
+    })?;
+    let path = calibration::path()
+        .context("there is no home to remember a calibration in; set XDG_STATE_HOME")?;
+    let machine = Host::detect();
+    let divisions = divisions(machine.cores);
+    say(format_args!(
+        "training {name} with {} in turn, {TURNS} times each",
+        count(divisions.len(), "division")
+    ));
+    let workload = Workload::new(checkpoint)?;
+    let measured = compare(&divisions, TURNS, |division| workload.rate(division))?;
+    say(table::render(&[&shown(&measured)], Format::Table)?);
+    let best = best(&measured).context("no division was measured")?;
+    let rate = measured.iter().find(|m| m.division == best);
+    let entry = Entry {
+        processor: machine.processor,
+        cores: machine.cores,
+        threads_per_lane: best.threads,
+        model: name.to_owned(),
+        examples_per_second: rate.map_or(0.0, |measured| measured.rate),
+        measured: time::local(SystemTime::now())
+            .map_or_else(String::new, |now| now.strftime("%Y-%m-%d").to_string()),
+    };
+    let (lanes, threads) = (count(best.lanes, "lane"), count(best.threads, "thread"));
+    calibration::remember(&path, entry)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    say(format_args!(
+        "from now on runs take {lanes} of {threads}, unless --lanes or --threads_per_lane says \
+         otherwise; remembered in {}",
+        path.display()
+    ));
+    Ok(())
+}
+
+fn checkpoint(name: &str) -> Result<Checkpoint, ModelError> {
+    match name.strip_prefix(RANDOM) {
+        None => Checkpoint::read(Path::new(name), LABELS, 0),
+        Some(architecture) => {
+            let architecture: crate::model::source::architecture::Architecture =
+                architecture.parse().map_err(ModelError::Refused)?;
+            Checkpoint::random(architecture.config()?, LABELS, 0)
+        }
+    }
+}
+
+fn shown(measured: &[Measured]) -> Table {
+    let mut table = Table::new(
+        "lanes",
+        &[
+            ("lanes", "lanes"),
+            ("threads", "threads each"),
+            ("examples_per_second", "examples/s"),
+            ("slowest", "slowest"),
+            ("fastest", "fastest"),
+        ],
+    );
+    for one in measured {
+        table.add_row([
+            Cell::count(one.division.lanes),
+            Cell::count(one.division.threads),
+            Cell::number(one.rate, 1),
+            Cell::number(one.range.0, 1),
+            Cell::number(one.range.1, 1),
+        ]);
+    }
+    table
+}

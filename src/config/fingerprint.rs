@@ -1,0 +1,115 @@
+//! Which settings decide a run's course, so that a run is not resumed with others.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use clap::Args;
+
+use crate::config::plan::Plan;
+use crate::config::scenario::to_table;
+use crate::config::settings::{DEVICES, OUTPUT, Settings};
+
+/// Settings that change no bit of a result, beside those that say where a run computes and what
+/// can be seen of it.
+const FREE: [&str; 5] = [
+    "checkpoint_every",
+    "clock_scale",
+    "keep_checkpoints",
+    "save_projection",
+    "watchdog",
+];
+
+/// Settings of the free groups that change bits, or how the run is identified.
+const BOUND: [&str; 2] = ["name", "threads_per_lane"];
+
+/// Settings that name files. It is their content that counts, wherever it lies by now.
+const FILES: [&str; 4] = ["data", "init_adapter", "model", "tokenizer"];
+
+/// The settings and tables that decide what the plan's run comes to, by key, as TOML writes their
+/// values. Files are left out.
+#[must_use]
+pub fn course(plan: &Plan) -> BTreeMap<String, String> {
+    let free = free();
+    let tables = toml::Table::try_from(&plan.script).unwrap_or_default();
+    let settings = to_table(&plan.settings);
+    settings
+        .into_iter()
+        .filter(|(key, _)| !free.contains(key) && !FILES.contains(&key.as_str()))
+        .chain(tables)
+        .map(|(key, value)| (key, value.to_string()))
+        .collect()
+}
+
+/// Settings that decide nothing of what a run comes to.
+#[must_use]
+pub fn free() -> BTreeSet<String> {
+    let command = Settings::augment_args(clap::Command::new("settings"));
+    let in_free_group = |argument: &&clap::Arg| {
+        argument
+            .get_help_heading()
+            .is_some_and(|group| group == DEVICES || group == OUTPUT)
+    };
+    let mut free: BTreeSet<String> = command
+        .get_arguments()
+        .filter(in_free_group)
+        .map(|argument| argument.get_id().to_string())
+        .chain(FREE.map(str::to_owned))
+        .collect();
+    free.retain(|key| !BOUND.contains(&key.as_str()));
+    free
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::load;
+    use super::*;
+    use crate::base::machine::Host;
+
+    fn course_of(text: &str) -> BTreeMap<String, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.toml");
+        std::fs::write(&path, text).unwrap();
+        let machine = Host {
+            cuda_devices: 0,
+            cores: 2,
+            data_variable: None,
+            has_data_folder: true,
+            ..Host::default()
+        };
+        course(&load(Some(&path), &Settings::default(), &machine).unwrap())
+    }
+
+    #[test]
+    fn where_a_run_computes_and_what_is_seen_of_it_does_not_count() {
+        let free = course_of(
+            "lanes = 2\nmetrics = \"off\"\nmetrics_linger = \"1 s\"\nclient_series = 3\n\
+             control = \"127.0.0.1:0\"\nquiet = true\nledger = false\ncheckpoint_every = 7\nkeep_checkpoints = 9\n\
+             watchdog = \"off\"\nout = \"elsewhere\"\ncpu = true\ndata = \"moved\"\n\
+             model = \"models/moved\"\n",
+        );
+        assert_eq!(free, course_of(""));
+    }
+
+    #[test]
+    fn what_changes_the_results_counts_under_its_key() {
+        let plain = course_of("");
+        for (key, text) in [
+            ("lr", "lr = 0.5"),
+            ("seed", "seed = 7"),
+            ("r", "r = 2"),
+            ("lora_dropout", "lora_dropout = 0.2"),
+            ("max_seq_length", "max_seq_length = 32"),
+            ("limit_train", "limit_train = 100"),
+            ("weighting", "weighting = \"examples\""),
+            ("threads_per_lane", "threads_per_lane = 3"),
+            ("name", "name = \"other\""),
+            ("policy", "[policy]\nkind = \"quorum\"\nupdates = 2"),
+            ("faults", "[[faults]]\nkind = \"crash\"\nclients = 1"),
+        ] {
+            let changed = course_of(text);
+            let keys = plain.keys().chain(changed.keys());
+            let differing: BTreeSet<_> =
+                keys.filter(|k| plain.get(*k) != changed.get(*k)).collect();
+            assert_eq!(differing.into_iter().collect::<Vec<_>>(), [key], "{text}");
+        }
+    }
+}

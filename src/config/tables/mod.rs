@@ -1,0 +1,257 @@
+//! The tables of a scenario file beside its flat settings: who takes part with which means, what
+//! goes wrong, and how rounds deal with it.
+//!
+//! Durations, bandwidths and sizes are text with a unit; a bare number counts things, or is a
+//! factor or a share. Every key is optional here: what a table needs, and what means nothing in
+//! it, is decided when a plan is made of it, so that each error has its line.
+
+pub mod forms;
+pub mod numbers;
+pub mod quantity;
+pub(crate) mod reader;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use regatta_actors::plan::fault::FaultName;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use crate::config::tables::forms::{CorruptionSpec, OnTooFewSpec, SlowdownSpec};
+use crate::config::tables::numbers::IndexRanges;
+use crate::config::tables::quantity::{Bandwidth, Bytes, Seconds};
+
+/// Everything that is scripted.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ScenarioTables {
+    /// When a round is over, and what becomes of late updates
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyTable>,
+    /// Whom a round asks
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sampling: Option<SamplingTable>,
+    /// What to do with a round in which too few updates come
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub too_few: Option<TooFewTable>,
+    /// How clients that fail come back
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart: Option<RestartTable>,
+    /// Groups of clients with the same means, by a name of your choice
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub clients: BTreeMap<String, ClientsTable>,
+    /// What goes wrong
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<FaultTable>,
+}
+
+/// The means of a group of clients. Whom: those of `clients`, or a `share` of the fleet drawn
+/// from the seed, or, with neither, all that are in no other group.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientsTable {
+    /// The group's clients, numbered from 0
+    pub clients: Option<IndexRanges>,
+    /// The group's share of the fleet, drawn from the seed among clients that no group names
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub share: Option<f64>,
+    /// Examples trained per second [default: 100]
+    pub speed: Option<f64>,
+    /// Bandwidth towards the server [default: no limit]
+    pub bandwidth_up: Option<Bandwidth>,
+    /// Bandwidth from the server [default: no limit]
+    pub bandwidth_down: Option<Bandwidth>,
+    /// Time that any message takes one way [default: 0 s]
+    pub latency: Option<Seconds>,
+    /// Memory of the client's device; a batch that does not fit is trained in parts, and a client
+    /// that cannot hold one example fails [default: enough]
+    pub memory: Option<Bytes>,
+    /// When the clients can take part [default: always]
+    pub availability: Option<AvailabilityTable>,
+}
+
+/// When clients can take part.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AvailabilityTable {
+    /// always; daily: between two times of the day; markov: on and off by chance; trace: as a
+    /// file says
+    pub kind: Option<AvailabilityKind>,
+    /// daily: time after midnight from which on they are there; the run starts at midnight
+    pub from: Option<Seconds>,
+    /// daily: time after midnight at which they go; before `from`: on the next day
+    pub to: Option<Seconds>,
+    /// daily: length of a day [default: 24 h]
+    pub day: Option<Seconds>,
+    /// daily: each client's pattern is shifted by up to this long, drawn from the seed
+    /// [default: 0 s]
+    pub spread: Option<Seconds>,
+    /// markov: mean time on
+    pub on: Option<Seconds>,
+    /// markov: mean time off
+    pub off: Option<Seconds>,
+    /// trace: CSV file with the header `client,from,to`, the times in virtual seconds
+    pub file: Option<PathBuf>,
+}
+
+/// See [`AvailabilityTable::kind`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum AvailabilityKind {
+    Always,
+    Daily,
+    Markov,
+    Trace,
+}
+
+/// One scripted fault.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FaultTable {
+    /// What goes wrong
+    #[schemars(schema_with = "fault_names")]
+    pub kind: Option<FaultName>,
+    /// Whom it can strike, numbered from 0 [default: everybody]
+    pub clients: Option<IndexRanges>,
+    /// In which rounds, numbered from 1 [default: all]
+    pub rounds: Option<IndexRanges>,
+    /// How likely it strikes each of these clients in each of these rounds, drawn from the seed
+    /// [default: 1]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub probability: Option<f64>,
+    /// straggle: how many times as long the client trains
+    pub slowdown: Option<SlowdownSpec>,
+    /// drop, crash, lane_failure: after this fraction of the client's work [default: 0 for drop,
+    /// else 0.5]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub at: Option<f64>,
+    /// drop: the round in which the client is back [default: the next]
+    pub rejoin: Option<u32>,
+    /// slow_link: how many times as long a transfer takes
+    pub factor: Option<f64>,
+    /// late_update: how much later; duplicate_update: how long after the first; server_crash: how
+    /// long it is down [default: 0 s for the last two]
+    pub delay: Option<Seconds>,
+    /// corrupt_update: how the update is corrupted
+    pub corruption: Option<CorruptionSpec>,
+}
+
+fn fault_names(_: &mut SchemaGenerator) -> Schema {
+    let names = FaultName::ALL.map(FaultName::as_str);
+    json_schema!({ "type": "string", "enum": names })
+}
+
+/// When a round is over.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyTable {
+    /// sync: when all have answered; deadline: after a time at the latest; quorum: when the first
+    /// updates are in; over_select: ask for more and take the first; buffered: asynchronous
+    /// (FedBuff), aggregating whenever so many updates are in [default: sync]
+    pub kind: Option<PolicyKind>,
+    /// deadline: this long after the broadcast
+    pub after: Option<Seconds>,
+    /// quorum, buffered: so many updates
+    pub updates: Option<u32>,
+    /// over_select: how many times as many clients to ask
+    pub factor: Option<f64>,
+    /// deadline, quorum, over_select: late updates are refused (the client gives up), stale
+    /// (counted and dropped) or carried into the round in which they arrive [default: refuse]
+    pub late: Option<LateKind>,
+    /// carry, buffered: an update that started τ rounds ago weighs (1 + τ)^−exponent
+    /// [default: 0.5]
+    pub staleness_exponent: Option<f64>,
+    /// carry, buffered: updates staler than this are dropped [default: none are]
+    pub max_staleness: Option<u32>,
+}
+
+/// See [`PolicyTable::kind`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum PolicyKind {
+    Sync,
+    Deadline,
+    Quorum,
+    OverSelect,
+    Buffered,
+}
+
+/// See [`PolicyTable::late`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum LateKind {
+    Refuse,
+    Stale,
+    Carry,
+}
+
+/// Whom a round asks.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SamplingTable {
+    /// So many clients [default: all]
+    pub number: Option<u32>,
+    /// This share of the fleet, at least one client [default: all]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub fraction: Option<f64>,
+    /// uniform; examples: in proportion to the shards; utility: by how much they promise (Oort)
+    /// [default: uniform]
+    pub by: Option<SampleKind>,
+    /// utility: share of the sample drawn from clients that never took part [default: 0.1]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub exploration: Option<f64>,
+    /// utility: how long a client's round should take [default: slowness does not matter]
+    pub preferred: Option<Seconds>,
+    /// utility: how hard slowness is punished, Oort's α [default: 2]
+    pub penalty: Option<f64>,
+}
+
+/// See [`SamplingTable::by`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum SampleKind {
+    Uniform,
+    Examples,
+    Utility,
+}
+
+/// What to do with a round in which too few updates come.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TooFewTable {
+    /// Updates that a round needs [default: 1]
+    pub minimum: Option<u32>,
+    /// skip the round, stop the run, or retry(ATTEMPTS) and then stop [default: skip]
+    pub then: Option<OnTooFewSpec>,
+}
+
+/// How clients that fail come back.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RestartTable {
+    /// Failures that a client may have within the window; with more it is retired [default: 3]
+    pub budget: Option<u32>,
+    /// How long a failure counts [default: 1 h]
+    pub window: Option<Seconds>,
+    /// Time until a client is back after its first failure; doubled with each further one
+    /// [default: 1 s]
+    pub backoff: Option<Seconds>,
+    /// The longest time until it is back [default: 10 min]
+    pub max_backoff: Option<Seconds>,
+}
+
+impl ScenarioTables {
+    /// Takes over what `other` has.
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.policy = other.policy.or(self.policy.take());
+        self.sampling = other.sampling.or(self.sampling.take());
+        self.too_few = other.too_few.or(self.too_few.take());
+        self.restart = other.restart.or(self.restart.take());
+        self.clients.extend(other.clients);
+        self.faults.extend(other.faults);
+    }
+}

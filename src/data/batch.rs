@@ -1,0 +1,106 @@
+//! The order of an epoch, and batches padded to their own longest.
+
+use rand::seq::SliceRandom;
+use regatta_actors::random::StreamKey;
+
+use crate::data::tokenize::EncodedSplit;
+
+/// A padded batch, row-major, ready to become tensors of shape `[rows, cols]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// Examples.
+    pub rows: usize,
+    /// Tokens of the longest example, 1 at the least: a text can have none.
+    pub cols: usize,
+    /// Token ids, `[rows, cols]`.
+    pub input_ids: Vec<i64>,
+    /// 1 for a token, 0 for padding, `[rows, cols]`.
+    pub attention_mask: Vec<i64>,
+    /// Token types, `[rows, cols]`.
+    pub token_type_ids: Vec<i64>,
+    /// Class numbers or scores, NaN where secret, `[rows]`.
+    pub labels: Vec<f32>,
+}
+
+impl Batch {
+    /// Gathers examples by position and pads them on the right with `pad_id`.
+    ///
+    /// # Panics
+    /// When a position is not in the split.
+    #[must_use]
+    pub fn gather(split: &EncodedSplit, positions: &[u32], pad_id: u32) -> Self {
+        let positions = positions.iter().map(|position| *position as usize);
+        let rows = positions.len();
+        let cols = positions
+            .clone()
+            .map(|at| split.ids(at).len())
+            .max()
+            .unwrap_or(0)
+            .max(1);
+        let mut batch = Self {
+            rows,
+            cols,
+            input_ids: vec![i64::from(pad_id); rows * cols],
+            attention_mask: vec![0; rows * cols],
+            token_type_ids: vec![0; rows * cols],
+            labels: positions.clone().map(|at| split.labels()[at]).collect(),
+        };
+        for (row, at) in positions.enumerate() {
+            batch.fill_row(row, split.ids(at), split.type_ids(at));
+        }
+        batch
+    }
+
+    fn fill_row(&mut self, row: usize, ids: &[u32], type_ids: &[u8]) {
+        let start = row * self.cols;
+        for (offset, (id, type_id)) in ids.iter().zip(type_ids).enumerate() {
+            self.input_ids[start + offset] = i64::from(*id);
+            self.attention_mask[start + offset] = 1;
+            self.token_type_ids[start + offset] = i64::from(*type_id);
+        }
+    }
+}
+
+/// The positions `0..n` in an order that depends on the key alone.
+#[must_use]
+pub fn epoch_order(n: usize, key: StreamKey<'_>) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..n as u32).collect();
+    order.shuffle(&mut key.stream());
+    order
+}
+
+/// Batches of like lengths, to pad little, from an order that stays random: within windows of
+/// [`WINDOW`] batches examples are sorted by `length`, and the full batches then change places at
+/// random. Cut by [`batches`], the order gives the same examples as before, each once.
+///
+/// # Panics
+/// When `batch_size` is 0.
+pub fn group_by_length(
+    order: &mut [u32],
+    batch_size: usize,
+    length: impl Fn(u32) -> usize,
+    key: StreamKey<'_>,
+) {
+    for window in order.chunks_mut(WINDOW * batch_size) {
+        // Stable, so that equal lengths keep their random order.
+        window.sort_by_key(|position| length(*position));
+    }
+    let (full, _) = order.split_at_mut(order.len() / batch_size * batch_size);
+    let mut places: Vec<Vec<u32>> = full.chunks(batch_size).map(<[u32]>::to_vec).collect();
+    places.shuffle(&mut key.stream());
+    for (place, batch) in full.chunks_mut(batch_size).zip(places) {
+        place.copy_from_slice(&batch);
+    }
+}
+
+/// Batches that are sorted among each other by [`group_by_length`]: enough for little padding, few
+/// enough that which examples meet in a batch differs from epoch to epoch.
+pub const WINDOW: usize = 16;
+
+/// The positions of each batch: `order` cut into pieces of `batch_size`, the last one shorter.
+///
+/// # Panics
+/// When `batch_size` is 0.
+pub fn batches(order: &[u32], batch_size: usize) -> impl ExactSizeIterator<Item = &[u32]> {
+    order.chunks(batch_size)
+}

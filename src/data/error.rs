@@ -1,0 +1,204 @@
+//! The one error type of this module.
+
+use std::path::{Path, PathBuf};
+
+use crate::data::partition::PartitionError;
+
+/// What can be wrong with data, tokenizers and what is written from them.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// No task of this name.
+    #[error(
+        "unknown task `{found}`: expected cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte or wnli"
+    )]
+    UnknownTask {
+        /// The name as it was given.
+        found: String,
+    },
+    /// A task's files are not where they were looked for.
+    #[error("no {task} data in {}; looked for {}", dir.display(), list(looked_for))]
+    Missing {
+        /// The task's name.
+        task: &'static str,
+        /// The folder that was named.
+        dir: PathBuf,
+        /// Every file that would have done.
+        looked_for: Vec<PathBuf>,
+    },
+    /// Several folders could be meant, and none carries the task's own name.
+    #[error("{} holds several folders for {task}: {}; name one of them", dir.display(), list(found))]
+    Ambiguous {
+        /// The task's name.
+        task: &'static str,
+        /// The folder that was named.
+        dir: PathBuf,
+        /// The folders that could be meant.
+        found: Vec<PathBuf>,
+    },
+    /// Files of more than one upload, or in more than one format, hold the same split.
+    #[error(
+        "more than one set of files holds the split `{split}`, and each row of it would count more \
+         than once: {}; keep one set and move the others away",
+        list(found)
+    )]
+    SeveralSets {
+        /// The split's name.
+        split: &'static str,
+        /// The files of all sets.
+        found: Vec<PathBuf>,
+    },
+    /// A file's cell (or label) holds what the task does not allow.
+    #[error("{place}: column `{column}` holds `{found}`, expected {expected}")]
+    Cell {
+        /// Where.
+        place: SourceSpan,
+        /// The column's name.
+        column: String,
+        /// What it holds.
+        found: String,
+        /// What would be right.
+        expected: String,
+    },
+    /// A line has fewer fields than its header.
+    #[error("{place}: {found} fields, expected at least {expected} (tab separated: {columns})")]
+    TooFewFields {
+        /// Where.
+        place: SourceSpan,
+        /// How many there are.
+        found: usize,
+        /// How many the columns need.
+        expected: usize,
+        /// The columns' names.
+        columns: String,
+    },
+    /// A column that the task, or a partition, needs is not there.
+    #[error("{}: no column `{column}`; it has {}", path.display(), available.join(", "))]
+    MissingColumn {
+        /// The file.
+        path: PathBuf,
+        /// The column wanted.
+        column: String,
+        /// The columns there.
+        available: Vec<String>,
+    },
+    /// A column that is there, but in no form that can be read.
+    #[error("{}: column `{column}` {message}", path.display())]
+    CategoricalColumn {
+        /// The file.
+        path: PathBuf,
+        /// The column's name.
+        column: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Text that is not UTF-8.
+    #[error("{place}: byte {byte} of the line is not UTF-8")]
+    NotUtf8 {
+        /// Where.
+        place: SourceSpan,
+        /// The offending byte's position in the line, from 1.
+        byte: usize,
+    },
+    /// A split without a single example.
+    #[error("{}: no examples", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A Parquet file that cannot be read.
+    #[error("{}: not a readable Parquet file: {message}", path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// What the reader says.
+        message: String,
+    },
+    /// A model folder's `config.json` or `tokenizer.json` that cannot be used.
+    #[error("{}: {message}", path.display())]
+    Model {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A sequence length that the model or the tokenizer cannot do.
+    #[error("max_seq_length {requested} does not fit the model: it takes {least} to {most} tokens")]
+    SequenceLength {
+        /// The length wanted.
+        requested: usize,
+        /// The least that leaves room for the special tokens and one token of each text.
+        least: usize,
+        /// The model's positions.
+        most: usize,
+    },
+    /// A prediction that is none of the task's labels.
+    #[error("{task}: the prediction for example {row} is {found}, expected {expected}")]
+    Prediction {
+        /// The task's name.
+        task: &'static str,
+        /// The example's position, from 0.
+        row: usize,
+        /// What was predicted.
+        found: f32,
+        /// What would be right.
+        expected: String,
+    },
+    /// A file or folder that cannot be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// `read`, `write`, …
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A split cannot be divided as asked.
+    #[error(transparent)]
+    Partition(#[from] PartitionError),
+    /// Something could not be had from the hub.
+    #[error("cannot fetch {repo} from the hub: {message}")]
+    Hub {
+        /// The repository.
+        repo: String,
+        /// What went wrong, and what would help.
+        message: String,
+    },
+}
+
+impl DataError {
+    /// Wraps an I/O error with what was being done, and to which file.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
+/// A place in a data file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceSpan {
+    /// The file.
+    pub path: PathBuf,
+    /// The line of a TSV file or the row of a Parquet file, from 1.
+    pub line: usize,
+}
+
+impl std::fmt::Display for SourceSpan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.path.display(), self.line)
+    }
+}
+
+/// The paths, or as many of them as a message has room for.
+fn list(paths: &[PathBuf]) -> String {
+    const MOST: usize = 32;
+    let shown = paths.iter().take(MOST);
+    let mut names: Vec<_> = shown.map(|path| path.display().to_string()).collect();
+    if paths.len() > MOST {
+        names.push(format!("and {} more", paths.len() - MOST));
+    }
+    names.join(", ")
+}

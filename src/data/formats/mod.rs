@@ -1,0 +1,4 @@
+//! TODO
+
+pub(crate) mod parquet;
+pub(crate) mod tsv;

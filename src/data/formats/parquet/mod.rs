@@ -1,0 +1,84 @@
+//! The hub's Parquet files: `train-00000-of-00001.parquet`, several shards in their order.
+
+pub(crate) mod cells;
+pub(crate) mod columns;
+pub(crate) mod pages;
+pub(crate) mod shards;
+
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+use ::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use ::parquet::record::reader::RowIter;
+
+use crate::data::error::{DataError, SourceSpan};
+use crate::data::formats::parquet::cells::Cells;
+use crate::data::formats::parquet::columns::{ParquetColumns, unreadable};
+use crate::data::formats::parquet::pages::RowGroup;
+use crate::data::split::Split;
+use crate::tasks::glue::source::SplitRequest;
+
+#[cfg(feature = "hub")]
+use crate::tasks::glue::task::{SplitName, Task};
+
+/// Whether a split is there with all of its files.
+#[cfg(feature = "hub")]
+pub(crate) fn is_complete(folder: &Path, task: Task, split: SplitName) -> bool {
+    shards::check(folder, task, split, &shards::shards(folder, split)).is_ok()
+}
+
+/// Reads one split's shards.
+pub(crate) fn read(folder: &Path, request: &SplitRequest<'_>) -> Result<Split, DataError> {
+    let files = shards::shards(folder, request.name);
+    shards::check(folder, request.task, request.name, &files)?;
+    let mut split = Split::new(request.task, request.name);
+    for path in &files {
+        // The reader asserts some of what a damaged file may break.
+        catch_unwind(AssertUnwindSafe(|| read_shard(path, request, &mut split))).unwrap_or_else(
+            |_| {
+                Err(DataError::Parquet {
+                    path: path.clone(),
+                    message: "it is damaged".to_owned(),
+                })
+            },
+        )?;
+    }
+    if split.is_empty() && request.limit != Some(0) {
+        return Err(DataError::Empty {
+            path: files[0].clone(),
+        });
+    }
+    Ok(split)
+}
+
+fn read_shard(path: &Path, request: &SplitRequest<'_>, split: &mut Split) -> Result<(), DataError> {
+    let file = Arc::new(File::open(path).map_err(DataError::io("read", path))?);
+    let metadata: ParquetMetaData = ParquetMetaDataReader::new()
+        .parse_and_finish(&*file)
+        .map_err(unreadable(path))?;
+    let columns = ParquetColumns::find(metadata.file_metadata().schema(), path, request)?;
+    let mut place = SourceSpan {
+        path: path.to_owned(),
+        line: 0,
+    };
+    for metadata in metadata.row_groups() {
+        let group = RowGroup {
+            file: Arc::clone(&file),
+            metadata,
+        };
+        let rows = RowIter::from_row_group(Some(columns.schema.clone()), &group)
+            .map_err(unreadable(path))?;
+        for row in rows {
+            if request.is_met_by(split) {
+                return Ok(());
+            }
+            place.line += 1;
+            let row = row.map_err(unreadable(path))?;
+            let place = place.clone();
+            columns.read_row(&Cells { row, place }, request, split)?;
+        }
+    }
+    Ok(())
+}

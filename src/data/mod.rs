@@ -1,0 +1,12 @@
+//! TODO
+
+pub mod batch;
+pub mod error;
+pub mod formats;
+pub(crate) mod label;
+pub mod limits;
+pub mod partition;
+pub mod split;
+pub mod token_cache;
+pub mod tokenize;
+pub(crate) mod tokenizer;

@@ -1,0 +1,121 @@
+//! Texts and pairs of them to token ids, as transformers' call with a list of texts,
+//! `truncation=True` and a `max_length` gives them.
+
+use tokenizers::utils::truncation::truncate_encodings;
+use tokenizers::{
+    EncodeInput, Encoding, PostProcessor, PostProcessorWrapper, Tokenizer, TruncationDirection,
+    TruncationParams, TruncationStrategy,
+};
+
+/// One text or two: the second is `None` where there is one.
+pub(crate) type Texts<'a> = (&'a str, Option<&'a str>);
+
+/// A text's or a pair's tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Encoded {
+    pub ids: Vec<u32>,
+    pub type_ids: Vec<u32>,
+    /// Whether something was cut off.
+    pub cut: bool,
+}
+
+/// Encodes texts and cuts them to one length.
+///
+/// The `tokenizers` library would do all of this in one call, but not as transformers has it:
+/// `encode_batch_fast` gives all tokens type 0 and leaves it to a post-processor to set others,
+/// and the library's newer versions stop reading a text once it has enough tokens, so that of two
+/// texts that are both too long they no longer know which is longer, to which the odd token is
+/// due. So each text is encoded alone and whole, and then typed, cut, and joined.
+#[derive(Debug)]
+pub(crate) struct PairEncoder {
+    /// Without truncation, padding and post-processor.
+    tokenizer: Tokenizer,
+    post_processor: Option<PostProcessorWrapper>,
+    max_length: usize,
+    direction: TruncationDirection,
+}
+
+impl PairEncoder {
+    /// Takes a tokenizer, whose own truncation and padding do not count: as in transformers, the
+    /// call decides on them.
+    pub fn new(
+        mut tokenizer: Tokenizer,
+        max_length: usize,
+        direction: TruncationDirection,
+    ) -> tokenizers::Result<Self> {
+        tokenizer.with_truncation(None)?;
+        tokenizer.with_padding(None);
+        let post_processor = tokenizer.get_post_processor().cloned();
+        tokenizer.with_post_processor(None::<PostProcessorWrapper>);
+        Ok(Self {
+            tokenizer,
+            post_processor,
+            max_length,
+            direction,
+        })
+    }
+
+    /// The special tokens that a text or a pair is given.
+    pub fn special_tokens(&self, pair: bool) -> usize {
+        self.post_processor
+            .as_ref()
+            .map_or(0, |it| it.added_tokens(pair))
+    }
+
+    /// The text of a token.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.tokenizer.id_to_token(id)
+    }
+
+    /// Encodes all, on all cores. An empty second text makes a pair like any other.
+    ///
+    /// # Errors
+    /// When the tokenizer cannot encode a text.
+    pub fn encode(&self, all: &[Texts<'_>]) -> tokenizers::Result<Vec<Encoded>> {
+        let texts: Vec<EncodeInput<'_>> = all
+            .iter()
+            .flat_map(|(first, second)| std::iter::once(first).chain(second))
+            .map(|text| EncodeInput::Single((*text).into()))
+            .collect();
+        let mut encodings = self.tokenizer.encode_batch_fast(texts, false)?.into_iter();
+        let missing = || "the tokenizer lost a text";
+        all.iter()
+            .map(|(_, second)| {
+                let first = encodings.next().ok_or_else(missing)?;
+                let second = match second {
+                    Some(_) => Some(encodings.next().ok_or_else(missing)?),
+                    None => None,
+                };
+                self.join(first, second)
+            })
+            .collect()
+    }
+
+    fn join(&self, first: Encoding, mut second: Option<Encoding>) -> tokenizers::Result<Encoded> {
+        if let Some(second) = &mut second {
+            second.set_type_ids(vec![1; second.len()]);
+        }
+        let special = self.special_tokens(second.is_some());
+        let params = TruncationParams {
+            max_length: self.max_length.saturating_sub(special),
+            strategy: TruncationStrategy::LongestFirst,
+            direction: self.direction,
+            stride: 0,
+        };
+        let (mut first, mut second) = truncate_encodings(first, second, &params)?;
+        // What was cut off is not wanted, and joining it is quadratic in its length.
+        let mut cut = !first.take_overflowing().is_empty();
+        if let Some(second) = &mut second {
+            cut |= !second.take_overflowing().is_empty();
+        }
+        let joined = match &self.post_processor {
+            Some(post_processor) => post_processor.process(first, second, true)?,
+            None => Encoding::merge(std::iter::once(first).chain(second), false),
+        };
+        Ok(Encoded {
+            ids: joined.get_ids().to_vec(),
+            type_ids: joined.get_type_ids().to_vec(),
+            cut,
+        })
+    }
+}

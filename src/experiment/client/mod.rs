@@ -1,0 +1,229 @@
+//! A lane's worker: one client's round after another, on one device.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+
+use regatta_actors::ids::{ClientId, Digest};
+use regatta_actors::random::StreamKey;
+use regatta_actors::workload::ClientTrainer;
+use regatta_actors::workload::job::{JobContext, JobError, TrainTask, Trained};
+use regatta_actors::workload::update::{BoxError, Payload};
+use tch::Device;
+
+use crate::base::torch;
+use crate::config::plan::LaneSpec;
+use crate::experiment::Federation;
+use crate::experiment::base_weights::BaseWeightCache;
+use crate::experiment::memory_estimate;
+use crate::experiment::payload::{ClientUpdate, Snapshot};
+use crate::experiment::prepare::Experiment;
+use crate::model::ModelError;
+use crate::train::precision::Compute;
+use crate::train::replica::{Replica, RoundModel};
+
+/// Tokens whose activations a core's caches hold; measured, see "A round, by what multiplies" in
+/// `benches/RESULTS.md`.
+const CACHED_TOKENS: usize = 1024;
+
+/// See the module.
+pub struct LaneTrainer {
+    experiment: Arc<Experiment>,
+    bases: Arc<BaseWeightCache>,
+    compute: Compute,
+    /// What clients of the same round, and of the same rank, share.
+    shared: Option<(Digest, BTreeMap<usize, RoundModel>)>,
+    /// Parts that a batch is cut into, each with a backward pass of its own.
+    micro_batches: usize,
+}
+
+impl LaneTrainer {
+    /// A worker for a lane, on the lane's own thread.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn new(
+        experiment: Arc<Experiment>,
+        bases: Arc<BaseWeightCache>,
+        lane: LaneSpec,
+    ) -> Result<Self, BoxError> {
+        torch::use_threads(lane.threads);
+        let compute = experiment.compute(lane.device.into());
+        compute.settle()?;
+        Ok(Self {
+            experiment,
+            bases,
+            compute,
+            shared: None,
+            micro_batches: 1,
+        })
+    }
+
+    fn train_client(
+        &mut self,
+        task: &TrainTask<Snapshot>,
+        context: &mut dyn JobContext,
+    ) -> Result<Option<Trained<ClientUpdate>>, ModelError> {
+        let experiment = Arc::clone(&self.experiment);
+        let replica = self.replica(task)?;
+        let key = StreamKey {
+            seed: experiment.plan.seed,
+            purpose: "training",
+            name: &task.client_name,
+            round: task.round,
+            attempt: task.attempt,
+        };
+        let local = experiment.local_training();
+        let shard = &experiment.shards[task.client.0 as usize];
+        let job = crate::train::local::ClientRound {
+            replica: &replica,
+            split: &experiment.train,
+            shard,
+            key,
+            pad: experiment.pad(),
+            compute: self.compute,
+            micro_batches: self.micro_batches * self.parts_of_batch(task.client)?,
+            part_tokens: self.part_tokens(),
+        };
+        let Some(result) = local.run(&job, context)? else {
+            return Ok(None);
+        };
+        Ok(Some(Trained {
+            update: ClientUpdate(replica.update()?),
+            loss: result.loss,
+            examples: result.examples,
+            steps: result.steps,
+        }))
+    }
+
+    /// Tokens that are trained at once: on a CPU [`CACHED_TOKENS`]. A GPU is the faster the more it
+    /// gets.
+    fn part_tokens(&self) -> Option<usize> {
+        let whole = self.experiment.checkpoint.config.reference_numerics();
+        (self.compute.device == Device::Cpu && !whole).then_some(CACHED_TOKENS)
+    }
+
+    /// The parts that the client's memory wants a batch cut into.
+    fn parts_of_batch(&self, client: ClientId) -> Result<usize, ModelError> {
+        let profiles = &self.experiment.plan.simulation.profiles;
+        let memory = profiles
+            .get(client.0 as usize)
+            .and_then(|profile| profile.memory);
+        let parts = memory.map_or(Ok(1), |memory| {
+            memory_estimate::parts(&self.experiment, memory)
+        });
+        parts.map_err(|reason| ModelError::Refused(format!("out of memory: {reason}")))
+    }
+
+    /// The client's model at the start of the round.
+    fn replica(&mut self, task: &TrainTask<Snapshot>) -> Result<Replica, ModelError> {
+        let experiment = Arc::clone(&self.experiment);
+        let client = task.client.0 as usize;
+        let trained = experiment.trained_by(client, task.round);
+        let shared = self.shared(&task.state, task.client)?;
+        let mut own = shared.state.clone();
+        for (name, shape) in &trained {
+            let tensor = own.get(name)?;
+            if tensor.size() != *shape {
+                // A client of lower rank starts from the leading part.
+                own.0.insert(name.clone(), leading(&tensor, shape)?);
+            }
+        }
+        let trains = |name: &str| trained.iter().any(|(known, _)| known == name);
+        let (config, layers) = (&experiment.checkpoint.config, &experiment.layers);
+        Replica::new(shared, config, experiment.labels, layers, own, trains)
+    }
+
+    /// What is constant for all clients of a snapshot, made when the first of them comes.
+    fn shared(&mut self, snapshot: &Snapshot, client: ClientId) -> Result<&RoundModel, ModelError> {
+        let digest = snapshot.digest();
+        if self.shared.as_ref().is_none_or(|(held, _)| *held != digest) {
+            self.shared = None;
+        }
+        let (_, by_adapter) = self.shared.get_or_insert_with(|| (digest, BTreeMap::new()));
+        let experiment = &self.experiment;
+        let client = client.0 as usize;
+        // Clients share an adapter unless ranks differ.
+        let own = if experiment.client_adapters.is_empty() {
+            0
+        } else {
+            client
+        };
+        match by_adapter.entry(own) {
+            Entry::Occupied(entry) => Ok(entry.into_mut()),
+            Entry::Vacant(entry) => {
+                let device = self.compute.device;
+                let base = self.bases.at(snapshot, device)?;
+                let (adapter, layers) = (experiment.adapter_of(client), &experiment.layers);
+                let shared = RoundModel::new(base, &snapshot.trained, adapter, layers, device)?;
+                Ok(entry.insert(shared))
+            }
+        }
+    }
+}
+
+/// The leading part of a tensor, of the given shape.
+fn leading(tensor: &tch::Tensor, shape: &[i64]) -> Result<tch::Tensor, ModelError> {
+    let mut part = tensor.shallow_clone();
+    for (dim, len) in shape.iter().enumerate() {
+        part = part.f_narrow(dim as i64, 0, *len)?;
+    }
+    Ok(part.f_contiguous()?)
+}
+
+impl ClientTrainer<Federation> for LaneTrainer {
+    fn train(
+        &mut self,
+        task: &TrainTask<Snapshot>,
+        context: &mut dyn JobContext,
+    ) -> Result<Trained<ClientUpdate>, JobError> {
+        let result = self.train_client(task, context);
+        self.micro_batches = 1;
+        match result {
+            Ok(Some(trained)) => Ok(trained),
+            Ok(None) => Err(JobError::Cancelled),
+            Err(error) => Err(job_error(error)),
+        }
+    }
+
+    fn relieve_memory(&mut self) {
+        self.shared = None;
+        self.micro_batches = 2;
+        if let Device::Cuda(_) = self.compute.device
+            && let Err(error) = torch::empty_cuda_cache()
+        {
+            tracing::warn!("cannot free cached GPU memory: {error}");
+        }
+    }
+}
+
+/// libtorch reports want of memory in the text of its error.
+fn job_error(error: ModelError) -> JobError {
+    let text = error.to_string();
+    if text.contains("out of memory") || text.contains("can't allocate memory") {
+        return JobError::OutOfMemory(text.lines().next().unwrap_or_default().to_owned());
+    }
+    JobError::Failed(error.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn want_of_memory_is_told_from_other_failures() {
+        let of = |text: &str| job_error(ModelError::Refused(text.into()));
+        let cuda = "CUDA out of memory. Tried to allocate 2.00 GiB\nException raised from malloc";
+        for text in [cuda, "DefaultCPUAllocator: can't allocate memory"] {
+            let JobError::OutOfMemory(reason) = of(text) else {
+                panic!("{text}");
+            };
+            assert_eq!(reason.lines().count(), 1, "{reason}");
+            assert!(
+                reason.contains("allocate") || reason.contains("memory"),
+                "{reason}"
+            );
+        }
+        assert!(matches!(of("shapes differ"), JobError::Failed(_)));
+    }
+}

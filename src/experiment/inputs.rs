@@ -1,0 +1,279 @@
+//! The files that a plan names, read and checked before anything is trained.
+
+use std::path::{Path, PathBuf};
+
+use crate::adapter::peft::import::PeftFolder;
+use crate::adapter::targets::Targets;
+use crate::base::tensors::conversion;
+use crate::config::plan::{DataPlan, DataSource, ModelSource, Plan};
+use crate::config::problems::Problems;
+use crate::config::{DATA_FOLDER, HUB};
+use crate::data::error::DataError;
+use crate::data::limits::TokenizerLimits;
+use crate::data::partition;
+use crate::data::partition::PartitionError;
+use crate::data::tokenize::TextEncoder;
+use crate::data::tokenizer::conversion as tokenizer_conversion;
+use crate::model::config::ModelConfig;
+use crate::model::source::architecture::Architecture;
+use crate::model::source::files::ModelFiles;
+use crate::tasks::glue::locate;
+use crate::tasks::glue::source::{LoadOptions, TaskData, load_with};
+
+/// What training starts from.
+#[derive(Debug)]
+pub struct RunInputs {
+    /// The task's examples, cut to the plan's limits.
+    pub data: TaskData,
+    /// Each client's share: positions in the training split.
+    pub shards: Vec<Vec<u32>>,
+    /// The pretrained model.
+    pub model: ModelFiles,
+    /// The model's sizes.
+    pub config: ModelConfig,
+    /// The model's tokenizer.
+    pub encoder: TextEncoder,
+}
+
+impl RunInputs {
+    /// Reads everything, fetching from the hub what the plan has there.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the files, each with the setting that named it.
+    pub fn load(plan: &Plan) -> Result<Self, Problems> {
+        let mut problems = plan.problems();
+        check_init_adapter(plan, &mut problems);
+        match (
+            load_data(plan, &mut problems),
+            load_model(plan, &mut problems),
+        ) {
+            (Some((data, shards)), Some(model)) => {
+                let (model, config, encoder) = model;
+                problems.into_result(Self {
+                    data,
+                    shards,
+                    model,
+                    config,
+                    encoder,
+                })
+            }
+            _ => Err(problems),
+        }
+    }
+}
+
+/// Reads what is on this machine and checks it; nothing is fetched from the hub.
+///
+/// # Errors
+/// As [`RunInputs::load`].
+pub fn check_local(plan: &Plan) -> Result<(), Problems> {
+    let mut problems = plan.problems();
+    check_init_adapter(plan, &mut problems);
+    if matches!(plan.data.source, DataSource::Folder(_)) {
+        load_data(plan, &mut problems);
+    }
+    if !matches!(plan.model.source, ModelSource::Hub(_))
+        && let Some((model, ..)) = load_model(plan, &mut problems)
+        && let Err(error) = model.checkpoint(plan.data.task.num_labels() as i64, plan.seed)
+    {
+        problems.report_error("model", error);
+    }
+    problems.into_result(())
+}
+
+/// The task's examples and each client's share of them; `None` when a problem was reported.
+pub fn load_data(plan: &Plan, problems: &mut Problems) -> Option<(TaskData, Vec<Vec<u32>>)> {
+    read_data(&plan.data, plan.seed)
+        .map_err(|error| report_data(plan, &error, problems))
+        .ok()
+}
+
+fn read_data(plan: &DataPlan, seed: u64) -> Result<(TaskData, Vec<Vec<u32>>), DataError> {
+    let folder = match &plan.source {
+        DataSource::Folder(folder) => folder.clone(),
+        DataSource::Hub => locate::data_dir(HUB, plan.task)?,
+    };
+    let column = plan.partition.column();
+    let limit = |limit: Option<u64>| limit.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+    let options = LoadOptions {
+        limit_train: limit(plan.limit_train),
+        limit_eval: limit(plan.limit_eval),
+        limit_test: None,
+        columns: column.map(str::to_owned).into_iter().collect(),
+    };
+    let data = load_with(plan.task, &folder, &options)?;
+    let shards = partition::partition(
+        &plan.partition,
+        data.train.labels(),
+        column.and_then(|name| data.train.column(name)),
+        plan.num_clients as usize,
+        seed,
+    )?;
+    Ok((data, shards))
+}
+
+/// Reports an error of the data under the setting that is to be changed.
+fn report_data(plan: &Plan, error: &DataError, problems: &mut Problems) {
+    let key = match error {
+        DataError::MissingColumn { column, .. }
+            if Some(column.as_str()) == plan.data.partition.column() =>
+        {
+            "partition"
+        }
+        DataError::Partition(PartitionError::EmptyShard { .. } | PartitionError::NoClients) => {
+            "num_clients"
+        }
+        DataError::Partition(_) => "partition",
+        _ => "data",
+    };
+    match error {
+        DataError::Missing { dir, .. } => problems.report(key, error, data_remedy(dir)),
+        DataError::Partition(PartitionError::EmptyShard { .. }) => {
+            problems.report(key, error, "give fewer clients or more examples");
+        }
+        _ => problems.report_error(key, error),
+    }
+}
+
+fn data_remedy(folder: &Path) -> String {
+    let mut remedy = if folder.is_dir() {
+        format!(
+            "put the task's folder there, or name another folder than {}",
+            folder.display()
+        )
+    } else {
+        "there is no such folder (paths are taken from the current directory)".to_owned()
+    };
+    if folder.starts_with("data/reviews") {
+        remedy.push_str("; `make setup` fetches data/reviews");
+    } else if cfg!(feature = "hub") {
+        remedy.push_str("; `--data hub` fetches the task from the hub");
+    } else if folder == Path::new(DATA_FOLDER) {
+        remedy.push_str("; `--data DIR` or REGATTA_DATA names another");
+    }
+    remedy
+}
+
+/// The model, its sizes and tokenizer; `None` when a problem was reported.
+fn load_model(
+    plan: &Plan,
+    problems: &mut Problems,
+) -> Option<(ModelFiles, ModelConfig, TextEncoder)> {
+    let model = match &plan.model.source {
+        ModelSource::Folder(folder) => snapshot(folder.clone(), problems)?,
+        ModelSource::Hub(name) => {
+            let folder = locate::model_dir(name)
+                .map_err(|error| problems.report_error("model", error))
+                .ok()?;
+            snapshot(folder, problems)?
+        }
+        ModelSource::Random {
+            architecture,
+            tokenizer,
+        } => random(architecture, tokenizer, problems)?,
+    };
+    let config = model
+        .config()
+        .map_err(|error| problems.report_error("model", error))
+        .ok()?;
+    for (key, error) in Targets::of(&plan.adapter).misses(&config) {
+        problems.report_error(key, error);
+    }
+    let encoder = encoder(
+        &model,
+        &plan.model.source,
+        plan.data.max_seq_length as usize,
+    )
+    .map_err(|error| problems.report_error(key_of(&error, plan, "model"), error))
+    .ok()?;
+    Some((model, config, encoder))
+}
+
+/// The setting under which an error of tokenising is reported: the one that named the tokenizer
+/// where that is to blame.
+#[must_use]
+pub fn key_of(error: &DataError, plan: &Plan, otherwise: &'static str) -> &'static str {
+    match (error, &plan.model.source) {
+        (DataError::SequenceLength { .. }, _) => "max_seq_length",
+        (_, ModelSource::Random { .. }) => "tokenizer",
+        (DataError::Model { .. }, _) => "model",
+        _ => otherwise,
+    }
+}
+
+/// A snapshot folder with all that it needs.
+fn snapshot(folder: PathBuf, problems: &mut Problems) -> Option<ModelFiles> {
+    if !folder.is_dir() {
+        let remedy = if folder.starts_with("models/minilm") {
+            "`make setup` fetches it (paths are taken from the current directory)"
+        } else {
+            "name a Hugging Face snapshot (paths are taken from the current directory)"
+        };
+        problems.report("model", "there is no such folder", remedy);
+        return None;
+    }
+    let missing: Vec<_> = ["config.json", "tokenizer.json", "model.safetensors"]
+        .into_iter()
+        .filter(|file| !folder.join(file).is_file())
+        .collect();
+    if !missing.is_empty() {
+        let wrong = format_args!("the folder has no {}", missing.join(", no "));
+        let pickle = "pytorch_model.bin";
+        if missing.contains(&"model.safetensors") && folder.join(pickle).is_file() {
+            let wrong = format_args!("{wrong}, but {pickle}, a Python pickle");
+            problems.report("model", wrong, conversion(pickle, "model.safetensors"));
+            return None;
+        }
+        let conversion = tokenizer_conversion(&folder);
+        let conversion = conversion.filter(|_| missing.contains(&"tokenizer.json"));
+        let right = || "name a Hugging Face snapshot, which has them".to_owned();
+        problems.report("model", wrong, conversion.unwrap_or_else(right));
+        return None;
+    }
+    Some(ModelFiles::Snapshot(folder))
+}
+
+fn random(
+    architecture: &Architecture,
+    tokenizer: &Path,
+    problems: &mut Problems,
+) -> Option<ModelFiles> {
+    if !tokenizer.is_file() {
+        let right = "name a tokenizer.json (paths are taken from the current directory)";
+        problems.report("tokenizer", "there is no such file", right);
+    }
+    let model = ModelFiles::random(architecture, tokenizer);
+    let model = model
+        .map_err(|error| problems.report_error("model", error))
+        .ok();
+    model.filter(|_| tokenizer.is_file())
+}
+
+fn encoder(
+    model: &ModelFiles,
+    source: &ModelSource,
+    max_seq_length: usize,
+) -> Result<TextEncoder, DataError> {
+    match model {
+        ModelFiles::Snapshot(folder) => TextEncoder::from_model_dir(folder, max_seq_length),
+        ModelFiles::Random { config, tokenizer } => {
+            let limits = TokenizerLimits {
+                tokenizer_class: None,
+                ..TokenizerLimits::of(source.to_string(), config)
+            };
+            TextEncoder::new(tokenizer, &limits, max_seq_length)
+        }
+    }
+}
+
+fn check_init_adapter(plan: &Plan, problems: &mut Problems) {
+    let Some(folder) = &plan.model.init_adapter else {
+        return;
+    };
+    if !folder.join("adapter_config.json").is_file() {
+        let wrong = "there is no adapter_config.json in that folder";
+        problems.report("init_adapter", wrong, "name a folder that PEFT saved");
+    } else if let Err(error) = PeftFolder::read(folder) {
+        problems.report_error("init_adapter", error);
+    }
+}

@@ -1,0 +1,52 @@
+//! What a client's memory allows: how many examples at once, if any.
+
+use crate::experiment::prepare::Experiment;
+
+/// Estimates the parts that a batch has to be cut into on a device of so many bytes.
+///
+/// Weights and trained tensors with their gradients and AdamW's two moments take 4 and 16 bytes a
+/// value; an example's activations take `2 L s h (34 + 5 a s / h)` bytes in float32, with L layers,
+/// s tokens at most, hidden width h and a heads (Korthikanti et al., *Reducing Activation
+/// Recomputation in Large Transformer Models*, 2022, who count half of it for 16 bits).
+///
+/// # Errors
+/// When not even one example fits; the reason, in bytes.
+pub(crate) fn parts(experiment: &Experiment, memory: u64) -> Result<usize, String> {
+    let config = &experiment.checkpoint.config;
+    let tokens = u64::from(experiment.plan.data.max_seq_length);
+    let (layers, width) = (config.num_hidden_layers as u64, config.hidden_size as u64);
+    let heads = config.num_attention_heads as u64;
+    let scores = heads.saturating_mul(tokens).saturating_mul(5);
+    let of_token = width.saturating_mul(34).saturating_add(scores);
+    let example = (2 * layers).saturating_mul(tokens).saturating_mul(of_token);
+    let trained = experiment.initial.trained.bytes();
+    let fixed = experiment.checkpoint.base.bytes() + 4 * trained;
+    let batch = u64::from(experiment.plan.training.batch_size);
+    cut(memory, fixed, example, batch)
+}
+
+/// Parts of at most as many examples as fit beside what is fixed.
+fn cut(memory: u64, fixed: u64, example: u64, batch: u64) -> Result<usize, String> {
+    let fit = memory.saturating_sub(fixed) / example.max(1);
+    if fit == 0 {
+        let needed = fixed.saturating_add(example);
+        return Err(format!(
+            "the client has {memory} bytes, and one example takes about {needed}"
+        ));
+    }
+    Ok(batch.div_ceil(fit) as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_cut_into_parts_that_fit_and_one_example_has_to() {
+        assert_eq!(cut(1000, 100, 50, 16), Ok(1));
+        assert_eq!(cut(500, 100, 50, 16), Ok(2));
+        assert_eq!(cut(150, 100, 50, 16), Ok(16));
+        assert!(cut(149, 100, 50, 16).is_err());
+        assert!(cut(50, 100, 50, 16).is_err());
+    }
+}

@@ -1,0 +1,368 @@
+//! Everything a run needs, loaded and checked once, shared by all threads.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::adapter::population::LayerGroup;
+use crate::adapter::targets::Targets;
+use crate::adapter::{Adapter, registry, size, tensor_name};
+use crate::aggregate;
+use crate::aggregate::Method;
+use crate::aggregate::state::GlobalState;
+use crate::base::{allocator, files};
+use crate::config::plan::Plan;
+use crate::config::problems::Problems;
+use crate::config::settings::{Bias, Precision};
+use crate::data::error::DataError;
+use crate::data::split::{CategoricalColumn, Split};
+use crate::data::tokenize::{EncodedSplit, TextEncoder};
+use crate::experiment::inputs;
+use crate::experiment::inputs::RunInputs;
+use crate::model::config::LinearLayer;
+use crate::model::source::checkpoint::Checkpoint;
+use crate::train::local::LocalTraining;
+use crate::train::precision::Compute;
+
+/// A run's model, adapter, method and data.
+pub struct Experiment {
+    /// What was asked for.
+    pub plan: Plan,
+    /// The pretrained model.
+    pub checkpoint: Checkpoint,
+    /// The layers that get an adapter.
+    pub layers: Vec<LinearLayer>,
+    /// The same by shape.
+    pub groups: Vec<LayerGroup>,
+    /// The adapter as the server keeps it.
+    pub adapter: Arc<dyn Adapter>,
+    /// Each client's own adapter, where ranks differ.
+    pub client_adapters: Vec<Arc<dyn Adapter>>,
+    /// The aggregation method.
+    pub method: &'static dyn Method,
+    /// Names of base tensors that are trained in full: biases, modules to save.
+    pub trained_base: BTreeSet<String>,
+    /// The state before the first round.
+    pub initial: GlobalState,
+    /// Outputs of the head.
+    pub labels: i64,
+    /// The training split, tokenised.
+    pub train: EncodedSplit,
+    /// The validation splits, tokenised.
+    pub validation: Vec<EncodedSplit>,
+    /// The test splits as read; tokenised when predictions are asked for.
+    pub test: Vec<Split>,
+    /// Each client's positions in the training split.
+    pub shards: Vec<Vec<u32>>,
+    /// Each client's name, which keys its random streams.
+    pub client_names: Vec<String>,
+    encoder: TextEncoder,
+}
+
+impl Experiment {
+    /// Reads the model, builds the adapter and tokenises the data.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the plan in the light of its files, by setting.
+    pub fn prepare(plan: Plan, inputs: RunInputs) -> Result<Self, Problems> {
+        let mut problems = plan.problems();
+        match Self::build(plan, inputs, &mut problems) {
+            Some(experiment) => problems.into_result(experiment),
+            None => Err(problems),
+        }
+    }
+
+    fn build(mut plan: Plan, inputs: RunInputs, problems: &mut Problems) -> Option<Self> {
+        let RunInputs {
+            data,
+            shards,
+            model,
+            encoder,
+            ..
+        } = inputs;
+        let labels = data.task.num_labels() as i64;
+        let mut report = |key: &str, error: String| problems.report_error(key, error);
+        let mut checkpoint = model
+            .checkpoint(labels, plan.seed)
+            .map_err(|e| report("model", e.to_string()))
+            .ok()?;
+        if let Some(p) = plan.model.dropout {
+            checkpoint.config = checkpoint.config.with_dropout(p);
+        }
+        let start_from =
+            crate::experiment::initial_state::read_init_adapter(&mut plan, &checkpoint, problems)?;
+        let layers = choose_layers(&plan, &checkpoint, problems)?;
+        let (adapter, client_adapters) = build_adapters(&plan, &layers, problems)?;
+        let method = aggregate::find(plan.aggregation.method.name());
+        let trained_base = trained_base(&plan, &checkpoint, &layers, problems)?;
+        let groups = LayerGroup::of_adapter(&*adapter, &layers);
+        let column = plan.data.partition.column();
+        let client_names = name_clients(&shards, column.and_then(|name| data.train.column(name)));
+        let mut experiment = Self {
+            train: encode(&encoder, &data.train, &plan, problems)?,
+            validation: data
+                .validation
+                .iter()
+                .map(|split| encode(&encoder, split, &plan, problems))
+                .collect::<Option<_>>()?,
+            test: data.test,
+            method: method?,
+            initial: GlobalState::default(),
+            plan,
+            checkpoint,
+            layers,
+            groups,
+            adapter,
+            client_adapters,
+            trained_base,
+            labels,
+            shards,
+            client_names,
+            encoder,
+        };
+        let initial = crate::experiment::initial_state::initial_state(&experiment, start_from);
+        experiment.initial = initial
+            .map_err(|(key, error)| problems.report_error(key, error))
+            .ok()?;
+        Some(experiment)
+    }
+
+    /// A client's adapter.
+    #[must_use]
+    pub fn adapter_of(&self, client: usize) -> &dyn Adapter {
+        self.client_adapters
+            .get(client)
+            .map_or(&*self.adapter, |own| &**own)
+    }
+
+    /// Names and shapes of what a client trains in a round: its adapter as far as the method has
+    /// it trained, the head, and base tensors trained in full.
+    #[must_use]
+    pub fn trained_by(&self, client: usize, round: u32) -> Vec<(String, Vec<i64>)> {
+        let adapter = self.adapter_of(client);
+        let of_layer = |layer: &LinearLayer| {
+            let tensors = adapter.tensors(layer).into_iter();
+            let trained = tensors.filter(|tensor| self.method.trains(tensor, round));
+            trained
+                .map(|t| (tensor_name(layer, t.suffix), t.shape))
+                .collect::<Vec<_>>()
+        };
+        let mut expected: Vec<_> = self.layers.iter().flat_map(of_layer).collect();
+        let shape = |map: &crate::base::tensors::TensorMap, name: &str| {
+            map.get(name)
+                .map(|tensor| tensor.shape().to_vec())
+                .unwrap_or_default()
+        };
+        let head = self.checkpoint.head.iter();
+        expected.extend(head.map(|(name, tensor)| (name.to_owned(), tensor.shape().to_vec())));
+        let base = self.trained_base.iter();
+        expected.extend(base.map(|name| (name.clone(), shape(&self.checkpoint.base, name))));
+        expected
+    }
+
+    /// The settings of a client's round.
+    #[must_use]
+    pub fn local_training(&self) -> LocalTraining {
+        let plan = &self.plan.training;
+        LocalTraining {
+            epochs: plan.local_epochs,
+            batch_size: plan.batch_size as usize,
+            lr: plan.lr,
+            warmup_ratio: plan.warmup_ratio,
+            weight_decay: plan.weight_decay,
+            shuffle: plan.shuffle,
+        }
+    }
+
+    /// How a device computes.
+    #[must_use]
+    pub fn compute(&self, device: tch::Device) -> Compute {
+        match self.plan.training.precision {
+            Precision::Auto => Compute::automatic(device),
+            Precision::Float32 => Compute {
+                device,
+                kind: tch::Kind::Float,
+            },
+            Precision::Bfloat16 => Compute {
+                device,
+                kind: tch::Kind::BFloat16,
+            },
+            Precision::Float16 => Compute {
+                device,
+                kind: tch::Kind::Half,
+            },
+        }
+    }
+
+    /// The padding token.
+    #[must_use]
+    pub fn pad(&self) -> u32 {
+        self.encoder.pad_id()
+    }
+
+    /// Tokenises a split.
+    ///
+    /// # Errors
+    /// When the tokenizer cannot encode a text.
+    pub fn encode(&self, split: &Split) -> Result<EncodedSplit, DataError> {
+        encode_cached(&self.encoder, split)
+    }
+}
+
+/// `client-0`, `client-1`, …; or, where each client has one value of a column and no two the same,
+/// that value: `movies`, `news`, ….
+fn name_clients(shards: &[Vec<u32>], column: Option<&CategoricalColumn>) -> Vec<String> {
+    let numbered = (0..shards.len()).map(|i| format!("client-{i}")).collect();
+    let Some(column) = column else {
+        return numbered;
+    };
+    let only_value = |shard: &Vec<u32>| {
+        let codes: BTreeSet<u32> = shard
+            .iter()
+            .map(|at| column.codes()[*at as usize])
+            .collect();
+        let code = codes.first().filter(|_| codes.len() == 1)?;
+        column.values().get(*code as usize).cloned()
+    };
+    let values: Option<Vec<String>> = shards.iter().map(only_value).collect();
+    let distinct = |names: &Vec<String>| names.iter().collect::<BTreeSet<_>>().len() == names.len();
+    values.filter(distinct).unwrap_or(numbered)
+}
+
+fn encode(
+    encoder: &TextEncoder,
+    split: &Split,
+    plan: &Plan,
+    problems: &mut Problems,
+) -> Option<EncodedSplit> {
+    encode_cached(encoder, split)
+        .map_err(|error| problems.report_error(inputs::key_of(&error, plan, "data"), error))
+        .ok()
+}
+
+fn encode_cached(encoder: &TextEncoder, split: &Split) -> Result<EncodedSplit, DataError> {
+    match files::cache_folder() {
+        Some(folder) => encoder.encode_cached(split, &folder.join("tokens")),
+        None => encoder.encode(split),
+    }
+}
+
+fn choose_layers(
+    plan: &Plan,
+    checkpoint: &Checkpoint,
+    problems: &mut Problems,
+) -> Option<Vec<LinearLayer>> {
+    let targets = Targets::of(&plan.adapter);
+    let misses = targets.misses(&checkpoint.config);
+    for (key, error) in &misses {
+        problems.report_error(key, error);
+    }
+    let layers = targets.choose(&checkpoint.config);
+    let drawn = |layer: &&LinearLayer| {
+        let weight = format!("{}.weight", layer.module);
+        checkpoint.fresh.contains(&weight)
+    };
+    if let Some(layer) = layers.iter().find(drawn) {
+        let wrong = format!(
+            "the model has no weight of {}: an adapter on what is drawn anew means nothing",
+            layer.module
+        );
+        let key = match plan.model.init_adapter {
+            Some(_) => "init_adapter",
+            None => "target_modules",
+        };
+        problems.report(
+            key,
+            wrong,
+            "name a model that has it, or adapt other layers",
+        );
+        return None;
+    }
+    misses.is_empty().then_some(layers)
+}
+
+/// Whether a tensor is a part of a module that is named by a part of its path: of `pooler`, say, or
+/// of `layer.1.output`.
+pub(crate) fn is_inside(tensor: &str, module: &str) -> bool {
+    format!(".{tensor}.").contains(&format!(".{module}."))
+}
+
+type Adapters = (Arc<dyn Adapter>, Vec<Arc<dyn Adapter>>);
+
+fn build_adapters(
+    plan: &Plan,
+    layers: &[LinearLayer],
+    problems: &mut Problems,
+) -> Option<Adapters> {
+    let build = registry::find(plan.adapter.kind.name())?;
+    let own = |rank: &u32| {
+        let mut adapter = plan.adapter.clone();
+        adapter.r = *rank;
+        build(&adapter, layers)
+    };
+    let bytes = size::least_bytes(&plan.adapter, plan.adapter.r, layers);
+    let built = allocator::require(bytes).and_then(|()| build(&plan.adapter, layers));
+    let built = built.and_then(|adapter| {
+        let different = plan
+            .adapter
+            .ranks
+            .iter()
+            .any(|rank| *rank != plan.adapter.r);
+        let ranks: &[u32] = if different { &plan.adapter.ranks } else { &[] };
+        Ok((adapter, ranks.iter().map(own).collect::<Result<_, _>>()?))
+    });
+    built
+        .map_err(|error| {
+            let key = match (&plan.settings.ranks, &plan.model.init_adapter) {
+                (Some(_), _) => "ranks",
+                (None, Some(_)) if !plan.origins.given("r") => "init_adapter",
+                _ => "r",
+            };
+            problems.report_error(key, error);
+        })
+        .ok()
+}
+
+/// Base tensors that are trained in full.
+fn trained_base(
+    plan: &Plan,
+    checkpoint: &Checkpoint,
+    layers: &[LinearLayer],
+    problems: &mut Problems,
+) -> Option<BTreeSet<String>> {
+    let names = || checkpoint.base.iter().map(|(name, _)| name);
+    let mut trained = BTreeSet::new();
+    match plan.adapter.bias {
+        Bias::None => {}
+        Bias::All => trained.extend(names().filter(|n| n.ends_with(".bias")).map(str::to_owned)),
+        Bias::LoraOnly => trained.extend(layers.iter().map(|l| format!("{}.bias", l.module))),
+    }
+    for module in &plan.adapter.modules_to_save {
+        let is_head = checkpoint
+            .head
+            .iter()
+            .any(|(name, _)| is_inside(name, module));
+        let before = trained.len();
+        let inside = names().filter(|name| is_inside(name, module));
+        trained.extend(inside.map(str::to_owned));
+        if trained.len() == before && !is_head {
+            let wrong = format!("the model has no module {module:?}");
+            problems.report(
+                "modules_to_save",
+                wrong,
+                "name a part of the model, such as pooler",
+            );
+            return None;
+        }
+    }
+    let adapted = |name: &str| {
+        layers
+            .iter()
+            .any(|layer| name == format!("{}.weight", layer.module))
+    };
+    if let Some(both) = trained.iter().find(|name| adapted(name)) {
+        let wrong = format!("{both} has an adapter, and would be trained in full as well");
+        problems.report("modules_to_save", wrong, "leave adapted layers out of it");
+        return None;
+    }
+    Some(trained)
+}

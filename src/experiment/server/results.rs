@@ -1,0 +1,72 @@
+//! What a run leaves behind: the last model, the best one, and predictions for the test split.
+
+use std::path::Path;
+
+use regatta_actors::workload::ServerAggregator;
+
+use crate::adapter::peft::export::{AdapterFiles, ExportError};
+use crate::data::error::DataError;
+use crate::experiment::payload::Snapshot;
+use crate::experiment::server::Server;
+use crate::model::ModelError;
+use crate::tasks::glue::submission::write_submission;
+use crate::tasks::metrics::classification;
+
+/// What can go wrong at the end of a run.
+#[derive(Debug, thiserror::Error)]
+pub enum ResultsError {
+    /// The model could not be written.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// A prediction could not be made.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// Predictions could not be written.
+    #[error(transparent)]
+    Glue(#[from] DataError),
+}
+
+/// Writes `adapter/`, `base_delta.safetensors` and `predictions/` of the last state, and the first
+/// two of the best under `best/` where an earlier round scored higher.
+pub(crate) fn write(server: &Server) -> Result<(), ResultsError> {
+    let last = ServerAggregator::state(server);
+    let folder = server.folder.path();
+    write_model(server, &last, folder)?;
+    if let Some(best) = server
+        .best
+        .as_ref()
+        .filter(|best| best.state.rounds != last.rounds)
+    {
+        tracing::info!(
+            round = best.round,
+            score = best.score,
+            "the best model is in best/"
+        );
+        write_model(server, &best.state, &folder.join("best"))?;
+    }
+    let task = server.experiment.plan.data.task;
+    for split in &server.experiment.test {
+        let encoded = server.experiment.encode(split)?;
+        let logits = server.predict(&last, &encoded)?.logits;
+        let decided = classification::predictions(task, &logits);
+        let predictions = server.folder.predictions();
+        write_submission(task, split.name(), split.ids(), &decided, &predictions)?;
+    }
+    Ok(())
+}
+
+fn write_model(server: &Server, state: &Snapshot, folder: &Path) -> Result<(), ResultsError> {
+    let experiment = &server.experiment;
+    let mut files = AdapterFiles::of(&experiment.plan, state).with_drawn(&experiment.checkpoint);
+    if experiment.plan.adapter.save_projection
+        && let Some(projection) = experiment.adapter.projection()
+    {
+        files = files.with_projection(projection);
+    }
+    files.write(&folder.join("adapter"))?;
+    state
+        .base_delta
+        .write(&folder.join("base_delta.safetensors"))
+        .map_err(ExportError::from)?;
+    Ok(())
+}

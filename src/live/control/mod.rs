@@ -1,0 +1,161 @@
+//! Steering a run from another process: a line of JSON each way over TCP.
+//!
+//! A request is one line, `{"command":"slow","client":3,"factor":2.0,"token":"…"}`, and so is its
+//! reply: `{"status":…}`, `{"done":"…"}` or `{"error":"…"}`. What changes the run's course goes
+//! into its ledger, so that a run with interventions replays.
+//!
+//! The listener is for this machine. Anywhere else it wants a token, and whoever can listen on
+//! the way can read it.
+
+pub mod client;
+pub mod request;
+pub mod server;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use regatta_actors::ids::ClientId;
+use regatta_actors::protocol::client_state::ClientState;
+use regatta_actors::protocol::control::{ControlCommand, RunStatus};
+use serde::{Deserialize, Serialize};
+
+/// The environment variable with the token.
+pub const TOKEN_VARIABLE: &str = "REGATTA_CONTROL_TOKEN";
+
+/// Where runs are steered when nothing else is said.
+pub const ADDRESS: &str = "127.0.0.1:9465";
+
+/// A secret that both ends know.
+#[derive(Clone)]
+pub struct Token(String);
+
+impl Token {
+    /// The token of the environment, if it has one.
+    #[must_use]
+    pub fn from_environment() -> Option<Self> {
+        let text = std::env::var(TOKEN_VARIABLE).ok();
+        text.filter(|text| !text.is_empty()).map(Self)
+    }
+
+    /// A token of this text.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Whether it is this text. Takes as long for a wrong one as for the right one: hashes are
+    /// compared, in constant time.
+    #[must_use]
+    pub fn matches(&self, text: &str) -> bool {
+        blake3::hash(self.0.as_bytes()) == blake3::hash(text.as_bytes())
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+/// What can be asked of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, clap::Subcommand)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Ask {
+    /// Show where the run is and what its clients do
+    Status,
+    /// Wait after this round until told to go on
+    Pause,
+    /// Go on
+    Resume,
+    /// Save the run's state after this round
+    Checkpoint,
+    /// Finish this round, save the run's state and stop
+    Stop,
+    /// Ask a client no more, from the next round on
+    Drop {
+        /// Its number, from 0
+        client: u32,
+    },
+    /// Ask a client again, also one that is retired
+    Restore {
+        /// Its number, from 0
+        client: u32,
+    },
+    /// Make a client slower from the next round on
+    Slow {
+        /// Its number, from 0
+        client: u32,
+        /// Its training takes so many times as long as its profile says, from 0.001 to 1000000; 1:
+        /// as it says
+        #[arg(value_parser = server::read_slowdown, allow_negative_numbers = true)]
+        factor: f64,
+    },
+}
+
+impl Ask {
+    /// The command that goes to the run; `None`: it is answered at once.
+    #[must_use]
+    pub fn command(self) -> Option<ControlCommand> {
+        let client = self.client().unwrap_or(ClientId(0));
+        Some(match self {
+            Self::Status => return None,
+            Self::Pause => ControlCommand::Pause,
+            Self::Resume => ControlCommand::Resume,
+            Self::Checkpoint => ControlCommand::Checkpoint,
+            Self::Stop => ControlCommand::FinishRound,
+            Self::Drop { .. } => ControlCommand::DropClient { client },
+            Self::Restore { .. } => ControlCommand::RestoreClient { client },
+            Self::Slow { factor, .. } => ControlCommand::SlowClient { client, factor },
+        })
+    }
+
+    /// The client that it is about.
+    #[must_use]
+    pub fn client(self) -> Option<ClientId> {
+        match self {
+            Self::Drop { client } | Self::Restore { client } | Self::Slow { client, .. } => {
+                Some(ClientId(client))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// One line back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// Where the run is.
+    Status(Box<Status>),
+    /// The command is with the run.
+    Done(String),
+    /// The run has not said yet whether it follows the command; it may still do so.
+    NotConfirmed(String),
+    /// Why it is not.
+    Error(String),
+}
+
+/// Where a run is and what its clients do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The run.
+    #[serde(flatten)]
+    pub run: RunStatus,
+    /// Its clients, in order.
+    pub clients: Vec<ClientLine>,
+}
+
+/// What a client does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClientLine {
+    /// Who.
+    pub client: ClientId,
+    /// What it is doing.
+    pub state: ClientState,
+    /// The last round that it was asked in; 0 before its first.
+    pub round: u32,
+    /// Its last training loss.
+    pub loss: Option<f64>,
+}

@@ -1,0 +1,53 @@
+//! What is asked over the line, as JSON.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::live::control::Ask;
+
+/// One line to a run, or the body of one request of its page. Nothing may stand in it that means
+/// nothing: who misspells a name, or tells a client to pause, hears of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Fields")]
+pub struct Request {
+    /// The secret, where the run wants one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// What is asked.
+    #[serde(flatten)]
+    pub ask: Ask,
+}
+
+/// All that any request may have.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields {
+    token: Option<String>,
+    command: String,
+    client: Option<u32>,
+    factor: Option<f64>,
+}
+
+impl TryFrom<Fields> for Request {
+    type Error = String;
+
+    fn try_from(fields: Fields) -> Result<Self, String> {
+        let Fields {
+            token,
+            command,
+            client,
+            factor,
+        } = fields;
+        let mut given = Map::from_iter([("command".to_owned(), Value::from(command.as_str()))]);
+        given.extend(client.map(|client| ("client".to_owned(), client.into())));
+        given.extend(factor.map(|factor| ("factor".to_owned(), factor.into())));
+        let ask: Ask = serde_json::from_value(Value::Object(given)).map_err(|e| e.to_string())?;
+        if client.is_some() && ask.client().is_none() {
+            return Err(format!("`{command}` is about no client"));
+        }
+        if factor.is_some() && !matches!(ask, Ask::Slow { .. }) {
+            return Err(format!("`{command}` has no factor"));
+        }
+        Ok(Self { token, ask })
+    }
+}

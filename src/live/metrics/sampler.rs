@@ -1,0 +1,95 @@
+//! Measures what no event tells: memory, and how busy lanes are.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::base::torch;
+use crate::config::plan::DeviceSpec;
+use crate::live::metrics::catalog as c;
+use crate::live::metrics::lanes::SharedLanes;
+
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// A thread that samples every second until this is dropped.
+#[derive(Debug)]
+pub struct Sampler {
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Sampler {
+    /// Starts to sample the lanes, the process, and the devices that the run uses.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(lanes: SharedLanes, devices: &[DeviceSpec]) -> io::Result<Self> {
+        let mut memory = Memory::of(devices);
+        let (stop, stopped) = mpsc::channel::<()>();
+        let thread = thread::Builder::new()
+            .name("metrics-sampler".to_owned())
+            .spawn(move || {
+                memory.sample();
+                while stopped.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
+                    memory.sample();
+                    lanes.with(|lanes| lanes.sample(Instant::now()));
+                }
+            })?;
+        Ok(Self {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Sampler {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // It has nothing to tell but a panic, which has told itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Memory of the process and the devices; the values are the peaks.
+struct Memory(BTreeMap<String, (DeviceSpec, u64)>);
+
+impl Memory {
+    fn of(devices: &[DeviceSpec]) -> Self {
+        let named = devices
+            .iter()
+            .map(|device| (device.to_string(), (*device, 0)));
+        Self(named.collect())
+    }
+
+    fn sample(&mut self) {
+        let resident = memory_stats::memory_stats().map(|stats| stats.physical_mem as u64);
+        if let Some(resident) = resident {
+            c::PROCESS_MEMORY.set([], resident as f64);
+        }
+        for (name, (device, peak)) in &mut self.0 {
+            // A GPU has no numbers before its first tensor.
+            let Some((now, most)) = held(*device, resident) else {
+                continue;
+            };
+            *peak = most.max(*peak);
+            c::DEVICE_MEMORY.set([name], now as f64);
+            c::DEVICE_MEMORY_PEAK.set([name], *peak as f64);
+        }
+    }
+}
+
+/// Bytes that the run holds on a device now, and held at most.
+fn held(device: DeviceSpec, resident: Option<u64>) -> Option<(u64, u64)> {
+    match device {
+        DeviceSpec::Cpu => resident.map(|bytes| (bytes, bytes)),
+        DeviceSpec::Cuda(number) => {
+            let memory = torch::cuda_memory(number as usize).ok()?;
+            let bytes = |bytes: i64| u64::try_from(bytes).unwrap_or_default();
+            Some((bytes(memory.reserved), bytes(memory.reserved_peak)))
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! What is told of a run, as it goes to a page.
+//!
+//! What there is much of travels as an array instead of an object: `[client, x, loss]`. A number
+//! that is none is `null`; what is not there is left out, where it could be taken for one.
+
+use std::collections::BTreeMap;
+
+use regatta_actors::protocol::client_state::ClientState;
+use regatta_actors::protocol::outcome::EndReason;
+use regatta_actors::protocol::round_record::{Outcome, PhaseSeconds};
+use regatta_actors::workload::update::Scores;
+use serde::Serialize;
+
+use crate::runs::folder::summary::RunTotals;
+
+/// What happened since the last time.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Changes {
+    /// The run as a whole, if it changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<PageStatus>,
+    /// Clients that changed, by number.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub clients: BTreeMap<u32, ClientStatus>,
+    /// More of clients' loss curves.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub points: Vec<Point>,
+    /// Finished rounds. One that is known already is replaced.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rounds: Vec<RoundRow>,
+    /// Finished bars of the timeline.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub spans: Vec<BarSpan>,
+    /// Events in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lines: Vec<LogLine>,
+}
+
+impl Changes {
+    /// Whether there is nothing to tell.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.status.is_none() && self.clients.is_empty() && self.weight() == 0
+    }
+
+    /// How much has gathered of what can gather without end.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.points.len() + self.rounds.len() + self.spans.len() + self.lines.len()
+    }
+}
+
+/// Where the run is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct PageStatus {
+    /// What it is doing.
+    pub phase: Phase,
+    /// The current round, from 1; 0 before the first.
+    pub round: u32,
+    /// The latest virtual time that is known, in seconds since the run's start.
+    pub virtual_seconds: f64,
+    /// What the rounds gave so far.
+    pub tally: RunTotals,
+    /// How it ended, if it did without an error.
+    pub ending: Option<EndReason>,
+    /// What ended it, if it did not end well.
+    pub error: Option<String>,
+    /// When it ended, in seconds since 1970.
+    pub ended: Option<f64>,
+}
+
+/// What a run is doing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Starts lanes and actors.
+    #[default]
+    Starting,
+    /// Clients train.
+    Training,
+    /// The server aggregates updates.
+    Aggregating,
+    /// The server scores the new state.
+    Evaluating,
+    /// Between two rounds.
+    Between,
+    /// Waits to be told to go on.
+    Paused,
+    /// It is over.
+    Over,
+}
+
+/// Where a client is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ClientStatus {
+    /// What it is doing.
+    pub state: ClientState,
+    /// The last round that it was asked in; 0 before its first.
+    pub round: u32,
+    /// Its last training loss: of the running job, or of the last finished one. Left out before its
+    /// first; `null` if it is no number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f32>,
+    /// How much of its job is done, from 0 to 1.
+    pub progress: f32,
+    /// When the work that it is at was asked for, in virtual seconds.
+    pub asked_at: Option<f64>,
+    /// Since when it is away, in virtual seconds.
+    pub away_since: Option<f64>,
+    /// Whether a fault makes it slow in the work that it is at.
+    pub slow: bool,
+    /// Whether it is asked no more, as somebody outside wanted.
+    pub barred: bool,
+    /// How many times slower somebody outside made it.
+    pub slowdown: f64,
+    /// Its rounds whose update was aggregated.
+    pub aggregated: u32,
+    /// Its rounds that ended otherwise.
+    pub missed: u32,
+    /// Times it was started again after a failure.
+    pub restarts: u32,
+    /// Bytes that it sent.
+    pub bytes_up: u64,
+    /// Bytes that it was sent.
+    pub bytes_down: u64,
+}
+
+impl Default for ClientStatus {
+    fn default() -> Self {
+        Self {
+            state: ClientState::Idle,
+            round: 0,
+            loss: None,
+            progress: 0.0,
+            asked_at: None,
+            away_since: None,
+            slow: false,
+            barred: false,
+            slowdown: 1.0,
+            aggregated: 0,
+            missed: 0,
+            restarts: 0,
+            bytes_up: 0,
+            bytes_down: 0,
+        }
+    }
+}
+
+/// A point of a client's loss curve: `[client, x, loss]`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(into = "(u32, f32, f32)")]
+pub struct Point {
+    /// Whose.
+    pub client: u32,
+    /// Where in the run: 2.5 is the middle of the third round.
+    pub x: f32,
+    /// Mean training loss over the round's examples so far.
+    pub loss: f32,
+}
+
+impl From<Point> for (u32, f32, f32) {
+    fn from(point: Point) -> Self {
+        (point.client, point.x, point.loss)
+    }
+}
+
+/// A finished round.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RoundRow {
+    /// From 1.
+    pub round: u32,
+    /// Mean of the clients' training losses, weighted by examples. Left out where nobody trained;
+    /// `null` if it is no number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train_loss: Option<f64>,
+    /// Least, first quartile, median, third quartile and most of the clients' training losses.
+    pub losses: Option<[f32; 5]>,
+    /// Scores on validation, in rounds that were evaluated.
+    pub eval: Option<Scores>,
+    /// How far the aggregate is from the ideal.
+    pub exactness_error: Option<f64>,
+    /// Virtual time at its end, in seconds since the run's start.
+    pub virtual_seconds: f64,
+    /// Wall time by phase; zeros where a run was gone on with.
+    pub seconds: PhaseSeconds,
+    /// Bytes from clients to the server, since the run's start.
+    pub bytes_up: u64,
+    /// Bytes from the server to clients, since the run's start.
+    pub bytes_down: u64,
+    /// How the clients' parts in it ended.
+    pub outcomes: BTreeMap<Outcome, u32>,
+}
+
+/// A bar of the timeline, in virtual time: `[client, round, start, end, fate, slow]`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(into = "(u32, u32, f64, f64, Fate, bool)")]
+pub struct BarSpan {
+    /// Whose.
+    pub client: u32,
+    /// The round that it worked for.
+    pub round: u32,
+    /// When it began.
+    pub start: f64,
+    /// When it ended.
+    pub end: f64,
+    /// What came of it.
+    pub fate: Fate,
+    /// Whether a fault made it longer.
+    pub slow: bool,
+}
+
+impl From<BarSpan> for (u32, u32, f64, f64, Fate, bool) {
+    fn from(span: BarSpan) -> Self {
+        let milli = |seconds: f64| (seconds * 1e3).round() / 1e3;
+        let (start, end) = (milli(span.start), milli(span.end));
+        (span.client, span.round, start, end, span.fate, span.slow)
+    }
+}
+
+/// What came of a client's time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    /// Its update arrived.
+    Sent,
+    /// Its update arrived, and the server refused it.
+    Refused,
+    /// Its round was closed before it was done.
+    Late,
+    /// Its update came too long after its round.
+    Stale,
+    /// Its update was lost on the way.
+    Lost,
+    /// It dropped out.
+    Dropped,
+    /// It failed.
+    Failed,
+    /// It was being started again.
+    Restarting,
+    /// It was away.
+    Away,
+}
+
+/// An event in words.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LogLine {
+    /// When, in seconds since 1970; `None` in what happened before the run was gone on with.
+    pub at: Option<f64>,
+    /// When, in virtual seconds since the run's start.
+    pub virtual_seconds: f64,
+    /// In which round.
+    pub round: u32,
+    /// Whom it concerns, if it is one client.
+    pub client: Option<u32>,
+    /// How bad it is.
+    pub level: Level,
+    /// What happened.
+    pub text: String,
+}
+
+/// How bad an event is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// As it should be.
+    Good,
+    /// Worth a look.
+    Warning,
+    /// Something was lost.
+    Bad,
+}

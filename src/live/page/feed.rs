@@ -1,0 +1,288 @@
+//! Carries a run's changes to whoever looks at it.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::web::Bytes;
+use regatta_actors::journal::ledger;
+use regatta_actors::observe::Observer;
+use regatta_actors::protocol::event::Event;
+use regatta_actors::protocol::round_record::PhaseSeconds;
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use crate::live::metrics::unix_seconds;
+use crate::live::page::history::{History, PageHeader, Steering};
+use crate::live::page::tracker::Tracker;
+use crate::live::ports::connection::Held;
+use crate::runs::folder::RunFolder;
+
+/// Messages that may wait for a slow page before it is cut off, to connect anew.
+const WAITING: usize = 64;
+/// Changes that may gather before they go into the history, while nobody flushes.
+const MOST_GATHERED: usize = 4096;
+/// How long the last messages may take at the end.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// The history goes out in parts of so many bytes, so that what a slow page has not read yet is
+/// shared by all rather than copied for each.
+const PART: usize = 1 << 16;
+
+/// A run's history and its followers; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Feed(Arc<Mutex<Inner>>);
+
+#[derive(Debug)]
+struct Inner {
+    tracker: Tracker,
+    history: History,
+    followers: Vec<mpsc::Sender<Bytes>>,
+    /// The history as it goes to a new follower, as long as nothing has changed.
+    first: Option<Bytes>,
+    over: bool,
+}
+
+impl Feed {
+    /// The feed of a run that has not begun.
+    #[must_use]
+    pub fn new(facts: PageHeader) -> Self {
+        let started = unix_seconds();
+        let facts = PageHeader { started, ..facts };
+        Self(Arc::new(Mutex::new(Inner {
+            tracker: Tracker::default(),
+            history: History::new(facts),
+            followers: Vec::new(),
+            first: None,
+            over: false,
+        })))
+    }
+
+    /// Whether pages steer the run.
+    pub(crate) fn steered(&self, steering: Steering) {
+        let mut inner = self.lock();
+        inner.history.facts.steering = steering;
+        inner.first = None;
+    }
+
+    /// What is known by now.
+    #[must_use]
+    pub fn history(&self) -> History {
+        let mut inner = self.lock();
+        inner.flush();
+        inner.history.clone()
+    }
+
+    /// Tells the followers what has gathered.
+    pub fn flush(&self) {
+        self.lock().flush();
+    }
+
+    /// Tells the followers that their line is alive, though nothing happens.
+    pub(crate) fn keep_alive(&self) {
+        self.lock().send(&Bytes::from_static(b":\n\n"));
+    }
+
+    /// A stream of messages: the history as of the last flush, then every change to it.
+    pub(crate) fn follow(&self) -> Follower {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        let mut inner = self.lock();
+        let Inner { first, history, .. } = &mut *inner;
+        let first = first.get_or_insert_with(|| message("history", history));
+        let first = first.clone();
+        if !inner.over {
+            inner.followers.push(sender);
+        }
+        Follower {
+            first,
+            receiver,
+            _held: None,
+        }
+    }
+
+    /// Tells the last changes, ends the streams, and waits a moment for them to be delivered.
+    pub(crate) fn end(&self) {
+        let followers = {
+            let mut inner = self.lock();
+            inner.flush();
+            inner.over = true;
+            std::mem::take(&mut inner.followers)
+        };
+        let begin = Instant::now();
+        let delivered = |sender: &mpsc::Sender<Bytes>| {
+            sender.is_closed() || sender.capacity() == sender.max_capacity()
+        };
+        if followers.is_empty() {
+            return;
+        }
+        while !followers.iter().all(delivered) && begin.elapsed() < FAREWELL {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        drop(followers);
+        // What was taken from the line has yet to reach the socket.
+        std::thread::sleep(Duration::from_millis(100));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn flush(&mut self) {
+        let changes = std::mem::take(&mut self.tracker.changes);
+        if changes.is_empty() {
+            return;
+        }
+        self.history.absorb(&changes);
+        self.first = None;
+        if !self.followers.is_empty() {
+            self.send(&message("changes", &changes));
+        }
+    }
+
+    /// Whoever has gone, or reads too slowly, is followed no more.
+    fn send(&mut self, message: &Bytes) {
+        let send = |follower: &mpsc::Sender<Bytes>| follower.try_send(message.clone()).is_ok();
+        self.followers.retain(send);
+    }
+
+    fn begin(&mut self, clients: &[regatta_actors::protocol::event::ClientInfo]) {
+        self.tracker.begin(clients);
+        self.history.begin(clients);
+        let history = message("history", &self.history);
+        self.send(&history);
+        self.first = Some(history);
+    }
+
+    fn take(&mut self, event: &Event) {
+        self.tracker.take(event);
+        if self.tracker.changes.weight() > MOST_GATHERED {
+            self.flush();
+        }
+    }
+}
+
+/// A server-sent event.
+fn message(name: &str, content: &impl Serialize) -> Bytes {
+    // These types have no map whose keys are not strings, so they can always be written.
+    let json = serde_json::to_string(content).unwrap_or_default();
+    Bytes::from(format!("event: {name}\ndata: {json}\n\n"))
+}
+
+/// The body of one page's stream.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    /// What is left of the history.
+    first: Bytes,
+    receiver: mpsc::Receiver<Bytes>,
+    /// The connection is a stream for as long as this has something to tell.
+    _held: Option<Held>,
+}
+
+impl Follower {
+    /// Goes over this connection.
+    pub(crate) fn over(self, held: Held) -> Self {
+        Self {
+            _held: Some(held),
+            ..self
+        }
+    }
+}
+
+impl MessageBody for Follower {
+    type Error = std::convert::Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        let this = self.get_mut();
+        if this.first.is_empty() {
+            return this.receiver.poll_recv(context).map(|got| got.map(Ok));
+        }
+        let part = this.first.split_to(PART.min(this.first.len()));
+        Poll::Ready(Some(Ok(part)))
+    }
+}
+
+/// Feeds a run's events into a [`Feed`].
+#[derive(Debug)]
+pub struct WebObserver {
+    feed: Feed,
+    folder: RunFolder,
+}
+
+impl WebObserver {
+    /// An observer of a run with this folder, which tells what happened before the run is gone on
+    /// with.
+    #[must_use]
+    pub fn new(feed: Feed, folder: RunFolder) -> Self {
+        Self { feed, folder }
+    }
+
+    /// Takes in what happened up to a round's end: from the ledger, or where none is kept, from
+    /// what each round left behind.
+    fn read_back(&self, after_round: u32) -> anyhow::Result<()> {
+        let records = self.folder.read_rounds()?;
+        if !self.folder.ledger().exists() {
+            let records = records.into_iter();
+            let before = records.filter(|record| record.round <= after_round);
+            before.for_each(|record| self.feed.lock().tracker.recall(record));
+            return Ok(());
+        }
+        // How long the rounds took is not in the ledger.
+        let wall_times: BTreeMap<u32, PhaseSeconds> = records
+            .into_iter()
+            .map(|record| (record.round, record.seconds))
+            .collect();
+        for entry in ledger::read(&self.folder.ledger())? {
+            let mut event = entry?.event;
+            if let Event::RoundFinished(record) = &mut event
+                && let Some(seconds) = wall_times.get(&record.round)
+            {
+                record.seconds = *seconds;
+            }
+            if let Event::RoundStarted { round, .. } = event
+                && round > after_round
+            {
+                break;
+            }
+            // One event at a time, so that nobody who asks in between waits for long.
+            if !matches!(event, Event::RunStarted { .. }) {
+                self.feed.lock().take(&event);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Observer for WebObserver {
+    fn on_event(&mut self, event: &Event) {
+        match event {
+            Event::RunStarted { clients, .. } => {
+                self.feed.lock().begin(clients);
+                self.feed.lock().tracker.go_on();
+            }
+            Event::RunResumed {
+                clients,
+                after_round,
+                ..
+            } => {
+                self.feed.lock().begin(clients);
+                if let Err(error) = self.read_back(*after_round) {
+                    tracing::warn!("the live page lacks what was before: {error}");
+                }
+                self.feed.lock().tracker.go_on();
+            }
+            _ => {}
+        }
+        self.feed.lock().take(event);
+    }
+}

@@ -1,0 +1,227 @@
+//! Events in words.
+
+use regatta_actors::ids::ClientId;
+use regatta_actors::plan::fault::FaultName;
+use regatta_actors::protocol::control::{ControlCommand, Intervention};
+use regatta_actors::protocol::event::Event;
+use regatta_actors::protocol::outcome::EndReason;
+use regatta_actors::protocol::round_record::RoundRecord;
+use regatta_actors::workload::update::Refusal;
+
+use crate::base::table::show_number;
+use crate::live::metrics::unix_seconds;
+use crate::live::page::changes::{Level, LogLine};
+use crate::live::page::tracker::Tracker;
+
+/// Refusals of a round that have a line each.
+const MOST_REFUSALS: usize = 8;
+
+/// The event as a line, if people want to read of it.
+pub(crate) fn line(tracker: &Tracker, event: &Event) -> Option<LogLine> {
+    let (level, client, text) = run_event(event)
+        .map(|(level, text)| (level, None, text))
+        .or_else(|| client_event(tracker, event).map(|(l, c, text)| (l, Some(c.0), text)))
+        .or_else(|| commanded(tracker, event))?;
+    Some(LogLine {
+        client,
+        level,
+        text,
+        ..blank(tracker)
+    })
+}
+
+fn run_event(event: &Event) -> Option<(Level, String)> {
+    Some(match event {
+        Event::RunStarted {
+            clients, rounds, ..
+        } => (
+            Level::Good,
+            format!("the run starts: {} clients, {rounds} rounds", clients.len()),
+        ),
+        Event::RunResumed { after_round, .. } => (
+            Level::Good,
+            format!("the run goes on after round {after_round}"),
+        ),
+        Event::RoundFinished(record) => finished(record),
+        Event::RoundRetried { updates, .. } => (
+            Level::Warning,
+            format!("only {updates} updates came; the round asks again"),
+        ),
+        Event::RoundSkipped { updates, .. } => (
+            Level::Bad,
+            format!("only {updates} updates came; the round aggregates nothing"),
+        ),
+        Event::ServerCrashed { .. } => (Level::Bad, "the server crashed".to_owned()),
+        Event::ServerRecovered { .. } => (Level::Good, "the server is back".to_owned()),
+        Event::ServerFailed { reason, .. } => {
+            (Level::Bad, format!("the server is built again: {reason}"))
+        }
+        Event::Paused { round } => (Level::Warning, format!("paused after round {round}")),
+        Event::LaneFailed { lane, reason } => {
+            (Level::Bad, format!("lane {} is gone: {reason}", lane.0))
+        }
+        Event::RunFinished { ending, error, .. } => over(*ending, error.as_deref()),
+        _ => return None,
+    })
+}
+
+fn finished(record: &RoundRecord) -> (Level, String) {
+    let (aggregated, parts) = (record.aggregated(), record.clients.len());
+    let loss = record.train_loss.map_or_else(String::new, |loss| {
+        format!(", train loss {}", show_number(loss, 4))
+    });
+    let (level, all) = match aggregated {
+        0 if record.all_refused() => (Level::Bad, ", every update was refused"),
+        0 => (Level::Warning, ""),
+        _ => (Level::Good, ""),
+    };
+    let round = record.round;
+    (
+        level,
+        format!("round {round}: {aggregated} of {parts} aggregated{loss}{all}"),
+    )
+}
+
+/// The updates that a round refused, as lines; of many, only the first.
+pub(crate) fn refusals(tracker: &Tracker, record: &RoundRecord) -> Vec<LogLine> {
+    let line = |refusal: &Refusal| LogLine {
+        client: Some(refusal.client.0),
+        level: Level::Bad,
+        text: format!(
+            "{} was refused: {}",
+            tracker.name(refusal.client),
+            refusal.reason
+        ),
+        ..blank(tracker)
+    };
+    let mut lines: Vec<LogLine> = record
+        .refused
+        .iter()
+        .take(MOST_REFUSALS)
+        .map(line)
+        .collect();
+    let more = record.refused.len().saturating_sub(MOST_REFUSALS);
+    if more > 0 {
+        lines.push(LogLine {
+            level: Level::Bad,
+            text: format!("{more} more were refused"),
+            ..blank(tracker)
+        });
+    }
+    lines
+}
+
+/// A line of now, which says nothing yet.
+fn blank(tracker: &Tracker) -> LogLine {
+    LogLine {
+        at: tracker.live.then(unix_seconds),
+        virtual_seconds: tracker.status.virtual_seconds,
+        round: tracker.status.round,
+        client: None,
+        level: Level::Good,
+        text: String::new(),
+    }
+}
+
+fn over(ending: Option<EndReason>, error: Option<&str>) -> (Level, String) {
+    match (ending, error) {
+        (_, Some(error)) => (Level::Bad, format!("the run ended: {error}")),
+        (Some(EndReason::Complete), None) => (Level::Good, "the run is complete".to_owned()),
+        (Some(EndReason::StoppedAfterRound), None) => {
+            (Level::Warning, "stopped after the round".to_owned())
+        }
+        _ => (Level::Bad, "stopped in mid-round".to_owned()),
+    }
+}
+
+fn client_event(tracker: &Tracker, event: &Event) -> Option<(Level, ClientId, String)> {
+    let (level, client, did) = match event {
+        // In a large fleet this is the rule, and what comes of it is told as well.
+        Event::FaultInjected { client, fault, .. } if tracker.is_small() => (
+            Level::Warning,
+            client,
+            format!("is struck by {}", named(*fault)),
+        ),
+        Event::ClientDropped {
+            client,
+            steps,
+            rejoin,
+            ..
+        } => (Level::Bad, client, dropped(*steps, *rejoin)),
+        Event::ClientFailed {
+            client,
+            reason,
+            back_at,
+            ..
+        } => {
+            let what = if back_at.is_some() {
+                "and is started again"
+            } else {
+                "too often, and is retired"
+            };
+            (Level::Bad, client, format!("failed {what}: {reason}"))
+        }
+        Event::UpdateLost { client, .. } => (
+            Level::Bad,
+            client,
+            "sent an update that was lost".to_owned(),
+        ),
+        Event::UpdateLate { client, .. } => {
+            (Level::Warning, client, "was late for the round".to_owned())
+        }
+        Event::UpdateStale {
+            client, staleness, ..
+        } => (
+            Level::Warning,
+            client,
+            format!("sent an update {staleness} rounds old; it was dropped"),
+        ),
+        Event::UpdateDuplicated { client, .. } => (
+            Level::Warning,
+            client,
+            "sent an update once more; it was dropped".to_owned(),
+        ),
+        Event::LaneStalled {
+            client,
+            lane,
+            seconds,
+        } => (
+            Level::Warning,
+            client,
+            format!("has made no progress on lane {} for {seconds:.0} s", lane.0),
+        ),
+        _ => return None,
+    };
+    Some((level, *client, format!("{} {did}", tracker.name(*client))))
+}
+
+fn dropped(steps: u64, rejoin: Option<u32>) -> String {
+    let back = rejoin.map_or_else(String::new, |round| {
+        format!(", and is back in round {round}")
+    });
+    let plural = if steps == 1 { "" } else { "s" };
+    format!("dropped out after {steps} step{plural}{back}")
+}
+
+fn named(fault: FaultName) -> String {
+    format!("a {} fault", fault.as_str().replace('_', " "))
+}
+
+fn commanded(tracker: &Tracker, event: &Event) -> Option<(Level, Option<u32>, String)> {
+    let Event::Intervention(Intervention { command, .. }) = event else {
+        return None;
+    };
+    let (client, text) = match command {
+        ControlCommand::DropClient { client } => (client, "is asked no more".to_owned()),
+        ControlCommand::RestoreClient { client } => (client, "is asked again".to_owned()),
+        ControlCommand::SlowClient { client, factor } => {
+            (client, format!("takes {factor} times as long from now on"))
+        }
+        ControlCommand::FinishRound => {
+            return Some((Level::Warning, None, "told to stop".to_owned()));
+        }
+        _ => return None,
+    };
+    let text = format!("{} {text}, as told", tracker.name(*client));
+    Some((Level::Warning, Some(client.0), text))
+}

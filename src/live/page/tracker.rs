@@ -1,0 +1,271 @@
+//! Turns events into what a page is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use regatta_actors::ids::ClientId;
+use regatta_actors::protocol::client_state::ClientState;
+use regatta_actors::protocol::event::{ClientInfo, Event};
+use regatta_actors::protocol::round_record::{ClientRecord, Outcome, RoundRecord};
+use regatta_actors::workload::job::Progress;
+
+use crate::live::metrics::unix_seconds;
+use crate::live::page::changes::{
+    BarSpan, Changes, ClientStatus, PageStatus, Phase, Point, RoundRow,
+};
+use crate::live::page::lines;
+
+/// Up to so many clients are told of in detail: they have points within a round, at each sixteenth.
+const FEW_CLIENTS: usize = 64;
+const POINTS_IN_A_ROUND: f32 = 16.0;
+
+/// Follows a run, and gathers what there is to tell until somebody takes it.
+#[derive(Debug, Default)]
+pub(crate) struct Tracker {
+    pub status: PageStatus,
+    pub names: Vec<String>,
+    pub clients: Vec<ClientStatus>,
+    /// Clients in the work that was asked of them, by number.
+    pub working: BTreeSet<u32>,
+    /// In which round clients that said so are back.
+    pub rejoin: BTreeMap<u32, u32>,
+    /// What has gathered.
+    pub changes: Changes,
+    /// Whether events happen now, and not in a ledger.
+    pub live: bool,
+    last: Option<RoundRow>,
+}
+
+impl Tracker {
+    /// Begins anew with these clients.
+    pub fn begin(&mut self, clients: &[ClientInfo]) {
+        *self = Self {
+            names: clients.iter().map(|client| client.name.clone()).collect(),
+            clients: vec![ClientStatus::default(); clients.len()],
+            live: self.live,
+            ..Self::default()
+        };
+    }
+
+    /// Takes an event in.
+    pub fn take(&mut self, event: &Event) {
+        match event {
+            Event::RoundStarted {
+                round,
+                clients,
+                virtual_seconds,
+            } => {
+                self.status.phase = Phase::Training;
+                self.status.round = *round;
+                self.pass(*virtual_seconds);
+                self.back_in(*round);
+                self.ask(*round, clients);
+            }
+            Event::ClientsSelected {
+                round,
+                clients,
+                virtual_seconds,
+                ..
+            } => {
+                self.status.phase = Phase::Training;
+                self.pass(*virtual_seconds);
+                self.ask(*round, clients);
+            }
+            Event::Aggregated { .. } => self.enter(Phase::Evaluating),
+            Event::Evaluated { round, scores, .. } => self.score_late(*round, scores),
+            Event::RoundFinished(record) => self.finish_round(record),
+            Event::Paused { .. } => self.enter(Phase::Paused),
+            Event::RunFinished {
+                virtual_seconds,
+                ending,
+                error,
+                ..
+            } => {
+                self.pass(*virtual_seconds);
+                self.enter(Phase::Over);
+                self.status.ending = *ending;
+                self.status.error.clone_from(error);
+                self.status.ended = self.live.then(unix_seconds);
+            }
+            Event::ClientState { client, state, .. } => {
+                let at_work = self.working.contains(&client.0);
+                self.change(*client, |standing| {
+                    standing.state = *state;
+                    // Whose late work is given up.
+                    if *state == ClientState::Idle && !at_work {
+                        standing.asked_at = None;
+                    }
+                });
+            }
+            Event::Progress {
+                round,
+                client,
+                progress,
+                ..
+            } => self.progress(*round, *client, progress),
+            other => self.work(other),
+        }
+        if let Event::RoundFinished(record) = event {
+            let refusals = lines::refusals(self, record);
+            self.changes.lines.extend(refusals);
+        }
+        if let Some(line) = lines::line(self, event) {
+            self.changes.lines.push(line);
+        }
+        if !matches!(event, Event::Progress { .. } | Event::ClientState { .. }) {
+            self.changes.status = Some(self.status.clone());
+        }
+    }
+
+    /// Takes in a round of which no more is known than what it left behind.
+    pub fn recall(&mut self, record: RoundRecord) {
+        self.status.round = record.round;
+        for client in &record.clients {
+            let loss = client.loss.map(|loss| loss as f32);
+            self.change(client.client, |standing| {
+                standing.round = record.round;
+                standing.loss = loss.or(standing.loss);
+            });
+            if let Some(loss) = loss {
+                self.point(client.client, record.round as f32, loss);
+            }
+        }
+        self.take(&Event::RoundFinished(record));
+    }
+
+    /// The run goes on, in another process: nobody is at work.
+    pub fn go_on(&mut self) {
+        self.live = true;
+        self.working.clear();
+        self.enter(Phase::Between);
+        self.changes.status = Some(self.status.clone());
+        for number in 0..self.clients.len() as u32 {
+            self.change(ClientId(number), |standing| standing.asked_at = None);
+        }
+    }
+
+    /// Whether each client can be told of in detail.
+    pub fn is_small(&self) -> bool {
+        self.clients.len() <= FEW_CLIENTS
+    }
+
+    /// A client's name.
+    pub fn name(&self, client: ClientId) -> &str {
+        self.names.get(client.0 as usize).map_or("?", |name| name)
+    }
+
+    /// Virtual time goes on, and never back.
+    pub fn pass(&mut self, virtual_seconds: f64) {
+        self.status.virtual_seconds = self.status.virtual_seconds.max(virtual_seconds);
+    }
+
+    pub fn enter(&mut self, phase: Phase) {
+        self.status.phase = phase;
+    }
+
+    /// Changes where a client is; `None` where there is no such client.
+    pub fn change<T>(
+        &mut self,
+        client: ClientId,
+        change: impl FnOnce(&mut ClientStatus) -> T,
+    ) -> Option<T> {
+        let standing = self.clients.get_mut(client.0 as usize)?;
+        let result = change(standing);
+        self.changes.clients.insert(client.0, standing.clone());
+        Some(result)
+    }
+
+    fn progress(&mut self, round: u32, client: ClientId, progress: &Progress) {
+        let done = progress.steps_done as f32 / progress.steps_total.max(1) as f32;
+        let loss = progress.loss.map(|loss| loss as f32);
+        let passed = self.change(client, |standing| {
+            let sixteenth = |share: f32| (share * POINTS_IN_A_ROUND).floor();
+            let passed = sixteenth(done) > sixteenth(standing.progress);
+            standing.progress = done;
+            standing.loss = loss.or(standing.loss);
+            passed
+        });
+        // The last point is the update's.
+        if let (true, Some(true), Some(loss)) = (self.is_small() && done < 1.0, passed, loss) {
+            self.point(client, round as f32 - 1.0 + done, loss);
+        }
+    }
+
+    pub fn point(&mut self, client: ClientId, x: f32, loss: f32) {
+        let client = client.0;
+        self.changes.points.push(Point { client, x, loss });
+    }
+
+    pub fn span(&mut self, span: BarSpan) {
+        self.changes.spans.push(span);
+    }
+
+    fn finish_round(&mut self, record: &RoundRecord) {
+        self.pass(record.virtual_seconds);
+        self.enter(Phase::Between);
+        self.status.tally.add(record);
+        for client in &record.clients {
+            self.change(client.client, |standing| count(standing, client));
+            if client.outcome == Outcome::Refused {
+                self.mark_refused(client.client, record);
+            }
+        }
+        let row = self.row(record);
+        self.last = Some(row.clone());
+        self.changes.rounds.push(row);
+    }
+
+    /// A run that is told to stop scores its last round after it is finished.
+    fn score_late(&mut self, round: u32, scores: &regatta_actors::workload::update::Scores) {
+        if let Some(row) = &mut self.last
+            && row.round == round
+        {
+            row.eval = Some(scores.clone());
+            self.changes.rounds.push(row.clone());
+        }
+    }
+
+    fn row(&self, record: &RoundRecord) -> RoundRow {
+        let mut outcomes = BTreeMap::new();
+        for client in &record.clients {
+            *outcomes.entry(client.outcome).or_default() += 1;
+        }
+        let losses = record.clients.iter().filter_map(|client| client.loss);
+        RoundRow {
+            round: record.round,
+            train_loss: record.train_loss,
+            losses: five_numbers(losses.collect()),
+            eval: record.eval.clone(),
+            exactness_error: record.exactness_error,
+            virtual_seconds: record.virtual_seconds,
+            seconds: record.seconds,
+            bytes_up: self.status.tally.bytes_up,
+            bytes_down: self.status.tally.bytes_down,
+            outcomes,
+        }
+    }
+}
+
+fn count(standing: &mut ClientStatus, record: &ClientRecord) {
+    standing.bytes_up += record.bytes_up;
+    standing.bytes_down += record.bytes_down;
+    if record.outcome == Outcome::Aggregated {
+        standing.aggregated += 1;
+    } else {
+        standing.missed += 1;
+    }
+}
+
+/// Least, quartiles and most; `None` of nothing. What is not a number is left out.
+fn five_numbers(mut values: Vec<f64>) -> Option<[f32; 5]> {
+    values.retain(|value| value.is_finite());
+    values.sort_by(f64::total_cmp);
+    let last = values.len().checked_sub(1)?;
+    Some([0, 1, 2, 3, 4].map(|quarter| {
+        let place = last as f64 * f64::from(quarter) / 4.0;
+        let (below, above) = (
+            values[place.floor() as usize],
+            values[place.ceil() as usize],
+        );
+        (below + (above - below) * place.fract()) as f32
+    }))
+}

@@ -1,0 +1,101 @@
+//! TensorBoard's event files: a run's scalars by round.
+//!
+//! Tags: `train_loss/mean` and `train_loss/CLIENT`, `eval/SCORE`, `exactness_error`, `bytes/up`,
+//! `bytes/down`, `virtual_seconds`. A step is a round.
+
+pub(crate) mod event;
+pub(crate) mod file;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::PathBuf;
+
+use regatta_actors::observe::Observer;
+use regatta_actors::protocol::event::Event;
+use regatta_actors::protocol::round_record::{ClientRecord, RoundRecord};
+
+use crate::live::tensorboard::file::EventFile;
+
+/// Writes event files; when it cannot, it says so once, and the run goes on without.
+#[derive(Debug)]
+pub struct TensorBoard {
+    folder: PathBuf,
+    most_clients: usize,
+    with_clients: bool,
+    file: Option<EventFile>,
+}
+
+impl TensorBoard {
+    /// Writes into a folder. Fleets of more than `most_clients` have no curve for each client.
+    #[must_use]
+    pub fn new(folder: PathBuf, most_clients: u32) -> Self {
+        Self {
+            folder,
+            most_clients: most_clients as usize,
+            with_clients: false,
+            file: None,
+        }
+    }
+
+    /// Begins a new file after a round. It says that what other files have of later rounds is
+    /// void, which TensorBoard then leaves out.
+    fn begin(&mut self, after_round: u32, clients: usize) -> io::Result<()> {
+        self.with_clients = clients <= self.most_clients;
+        let mut file = EventFile::create(&self.folder)?;
+        file.start(i64::from(after_round) + 1)?;
+        self.file = Some(file);
+        Ok(())
+    }
+
+    fn write(&mut self, record: &RoundRecord) -> io::Result<()> {
+        let scalars = scalars(record, self.with_clients);
+        match &mut self.file {
+            Some(file) => file.scalars(i64::from(record.round), &scalars),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Observer for TensorBoard {
+    fn on_event(&mut self, event: &Event) {
+        let written = match event {
+            Event::RunStarted { clients, .. } => self.begin(0, clients.len()),
+            Event::RunResumed {
+                after_round,
+                clients,
+                ..
+            } => self.begin(*after_round, clients.len()),
+            Event::RoundFinished(record) => self.write(record),
+            _ => Ok(()),
+        };
+        if let Err(error) = written {
+            let folder = self.folder.display();
+            tracing::warn!("nothing more is written for TensorBoard into {folder}: {error}");
+            self.file = None;
+        }
+    }
+}
+
+/// A round's tags and values.
+fn scalars(record: &RoundRecord, with_clients: bool) -> Vec<(String, f64)> {
+    let mut scalars = Vec::new();
+    let mut add = |tag: String, value: Option<f64>| scalars.extend(value.map(|value| (tag, value)));
+    add("train_loss/mean".to_owned(), record.train_loss);
+    for client in record.clients.iter().filter(|_| with_clients) {
+        add(format!("train_loss/{}", client.name), client.loss);
+    }
+    for (name, value) in record.eval.iter().flatten() {
+        add(format!("eval/{name}"), Some(*value));
+    }
+    add("exactness_error".to_owned(), record.exactness_error);
+    let sum = |bytes: fn(&ClientRecord) -> u64| {
+        let bytes: u64 = record.clients.iter().map(bytes).sum();
+        Some(bytes as f64)
+    };
+    add("bytes/up".to_owned(), sum(|client| client.bytes_up));
+    add("bytes/down".to_owned(), sum(|client| client.bytes_down));
+    add("virtual_seconds".to_owned(), Some(record.virtual_seconds));
+    scalars
+}

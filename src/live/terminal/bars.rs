@@ -1,0 +1,102 @@
+//! Progress bars: one per client, or one for all where they are many.
+
+use std::collections::BTreeMap;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use regatta_actors::ids::ClientId;
+use regatta_actors::protocol::client_state::ClientState;
+use regatta_actors::protocol::event::ClientInfo;
+use regatta_actors::workload::job::Progress;
+
+use crate::live::terminal::output::BARS;
+
+/// Most clients that get a bar each.
+const MOST_BARS: usize = 16;
+
+/// The bars of a run.
+#[derive(Debug)]
+pub struct Bars {
+    clients: BTreeMap<ClientId, ProgressBar>,
+    all: Option<ProgressBar>,
+}
+
+impl Bars {
+    /// Bars for these clients.
+    pub fn new(clients: &[ClientInfo]) -> Self {
+        if clients.len() > MOST_BARS {
+            let all = bar("{prefix} {bar:30} {pos}/{len} clients {msg}");
+            return Self {
+                clients: BTreeMap::new(),
+                all: Some(all),
+            };
+        }
+        let width = clients
+            .iter()
+            .map(|client| client.name.len())
+            .max()
+            .unwrap_or(0);
+        let named = |client: &ClientInfo| {
+            let bar = bar("{prefix} {bar:30} {msg}");
+            bar.set_prefix(format!("{:width$}", client.name));
+            (client.client, bar)
+        };
+        Self {
+            clients: clients.iter().map(named).collect(),
+            all: None,
+        }
+    }
+
+    /// Starts a round with this many clients anew.
+    pub fn start_round(&self, round: u32, asked: usize) {
+        for bar in self.clients.values() {
+            bar.reset();
+            bar.set_message("");
+        }
+        if let Some(bar) = &self.all {
+            bar.reset();
+            bar.set_length(asked as u64);
+            bar.set_prefix(format!("round {round}"));
+        }
+    }
+
+    /// Shows how far a client is.
+    pub fn progress(&self, client: ClientId, progress: &Progress) {
+        if let Some(bar) = self.clients.get(&client) {
+            bar.set_length(progress.steps_total);
+            bar.set_position(progress.steps_done);
+            let (done, total) = (progress.steps_done, progress.steps_total);
+            let loss = progress.loss.map(|loss| format!("  loss {loss:.4}"));
+            bar.set_message(format!("{done:>5}/{total:<5}{}", loss.unwrap_or_default()));
+        }
+    }
+
+    /// Shows what a client does when it does not train.
+    pub fn state(&self, client: ClientId, state: ClientState) {
+        if let Some(bar) = self.clients.get(&client)
+            && !matches!(state, ClientState::Training | ClientState::Idle)
+        {
+            bar.set_message(state.as_str());
+        }
+        if let Some(bar) = &self.all
+            && state == ClientState::Sent
+        {
+            bar.inc(1);
+        }
+    }
+
+    /// Takes the bars off the screen.
+    pub fn clear(&self) {
+        for bar in self.clients.values().chain(&self.all) {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn bar(template: &str) -> ProgressBar {
+    // How long it gets is known when its client has begun; a bar of length 0 would look full.
+    let bar = BARS.add(ProgressBar::new(1));
+    // The templates are constants; the default style is still a bar.
+    let style = ProgressStyle::with_template(template);
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}

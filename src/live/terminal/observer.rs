@@ -1,0 +1,73 @@
+//! Shows a run's events on the terminal.
+
+use regatta_actors::observe::Observer;
+use regatta_actors::protocol::event::Event;
+
+use crate::base::table::count;
+use crate::live::terminal::bars::Bars;
+use crate::live::terminal::history;
+use crate::live::terminal::history::RoundHistory;
+use crate::live::terminal::output::say;
+
+/// Bars while clients train, a line per round, a table at the end.
+#[derive(Debug, Default)]
+pub struct TerminalObserver {
+    bars: Option<Bars>,
+    history: RoundHistory,
+    rounds: u32,
+}
+
+impl Observer for TerminalObserver {
+    fn on_event(&mut self, event: &Event) {
+        match event {
+            Event::RunStarted {
+                rounds,
+                lanes,
+                clients,
+                ..
+            }
+            | Event::RunResumed {
+                rounds,
+                lanes,
+                clients,
+                ..
+            } => {
+                self.rounds = *rounds;
+                self.bars = Some(Bars::new(clients));
+                let (clients, lanes) = (count(clients.len(), "client"), count(*lanes, "lane"));
+                say(format_args!("{clients} on {lanes}"));
+                if let Event::RunResumed { after_round, .. } = event {
+                    say(format_args!("going on after round {after_round}"));
+                }
+            }
+            Event::Paused { round } => say(format_args!("paused after round {round}")),
+            Event::RoundFinished(record) => {
+                self.history.add(record);
+                say(history::line(record, self.rounds));
+            }
+            Event::RunFinished { .. } => {
+                if let Some(bars) = self.bars.take() {
+                    bars.clear();
+                }
+                if let Some(table) = self.history.table() {
+                    say(table);
+                }
+            }
+            other => self.move_bars(other),
+        }
+    }
+}
+
+impl TerminalObserver {
+    fn move_bars(&self, event: &Event) {
+        let Some(bars) = &self.bars else { return };
+        match event {
+            Event::RoundStarted { round, clients, .. } => bars.start_round(*round, clients.len()),
+            Event::Progress {
+                client, progress, ..
+            } => bars.progress(*client, progress),
+            Event::ClientState { client, state, .. } => bars.state(*client, *state),
+            _ => {}
+        }
+    }
+}

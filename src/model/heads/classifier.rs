@@ -1,0 +1,175 @@
+//! An encoder with a sequence classification head: token ids to logits.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::model::ModelError;
+use crate::model::config::{Family, ModelConfig};
+use crate::model::encoder::Encoder;
+use crate::model::layers::Linear;
+use crate::model::layers::dropout::{Masks, dropout};
+use crate::model::weights::View;
+
+/// One padded batch on a device.
+#[derive(Debug)]
+pub struct Inputs {
+    /// Token ids, (rows, tokens), int64.
+    pub ids: Tensor,
+    /// 1 at real tokens, 0 at padding, (rows, tokens), int64.
+    pub mask: Tensor,
+    /// Token types, (rows, tokens), int64; a RoBERTa with one type ignores them.
+    pub types: Tensor,
+    /// Whether any position is padding. Known on the host, so that no device has to be asked.
+    pub padded: bool,
+}
+
+impl Inputs {
+    /// Copies a batch of `rows` rows, given row-major, to a device.
+    ///
+    /// # Errors
+    /// When the slices do not fill `rows` rows or the device fails.
+    pub fn new(
+        rows: i64,
+        ids: &[i64],
+        mask: &[i64],
+        types: &[i64],
+        device: Device,
+    ) -> Result<Self, ModelError> {
+        let place = |values: &[i64]| -> Result<Tensor, ModelError> {
+            Ok(Tensor::f_from_slice(values)?
+                .f_view([rows, -1])?
+                .f_to_device(device)?)
+        };
+        let padded = mask.contains(&0);
+        Ok(Self {
+            ids: place(ids)?,
+            mask: place(mask)?,
+            types: place(types)?,
+            padded,
+        })
+    }
+
+    /// What is added to attention scores: 0 at real tokens and −∞, as near as the kind has it, at
+    /// padding; (rows, 1, 1, tokens). `None` when nothing is padded, which is faster.
+    pub(crate) fn attention_bias(&self, kind: Kind) -> Result<Option<Tensor>, ModelError> {
+        if !self.padded {
+            return Ok(None);
+        }
+        let lowest = if kind == Kind::Half {
+            -65504.0
+        } else {
+            f64::from(f32::MIN)
+        };
+        let padding = self.mask.f_eq(0)?.f_unsqueeze(1)?.f_unsqueeze(1)?;
+        let zeros = padding.f_zeros_like()?.f_to_kind(kind)?;
+        Ok(Some(zeros.f_masked_fill(&padding, lowest)?))
+    }
+}
+
+/// The head, after the encoder's last hidden states.
+enum Head {
+    /// `out_proj(tanh(dense(h₀)))`, with dropout before both.
+    Roberta { dense: Linear, out_proj: Linear },
+    /// `classifier(tanh(pooler(h₀)))`, with dropout between.
+    Bert { pooler: Linear, classifier: Linear },
+}
+
+/// A sequence classifier; a regression when it has one output.
+pub struct Classifier {
+    encoder: Encoder,
+    head: Head,
+    head_dropout: f64,
+    /// See [`ModelConfig::reference_numerics`].
+    reference_numerics: bool,
+}
+
+impl Classifier {
+    /// The model whose tensors `root` shows, with so many outputs.
+    ///
+    /// # Errors
+    /// When a tensor is missing or of another shape.
+    pub fn new(root: &View<'_>, config: &ModelConfig, labels: i64) -> Result<Self, ModelError> {
+        let h = config.hidden_size;
+        let base = root.pp(config.family.prefix());
+        let classifier = root.pp("classifier");
+        let head = match config.family {
+            Family::Roberta => Head::Roberta {
+                dense: Linear::new(&classifier.pp("dense"), h, h, config)?,
+                out_proj: Linear::new(&classifier.pp("out_proj"), h, labels, config)?,
+            },
+            Family::Bert => Head::Bert {
+                pooler: Linear::new(&base.pp("pooler").pp("dense"), h, h, config)?,
+                classifier: Linear::new(&classifier, h, labels, config)?,
+            },
+        };
+        let encoder = Encoder::new(&base, config)?;
+        Ok(Self {
+            encoder,
+            head,
+            head_dropout: config.head_dropout(),
+            reference_numerics: config.reference_numerics(),
+        })
+    }
+
+    /// The last hidden states, (rows, tokens, hidden).
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub fn hidden(&self, inputs: &Inputs, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
+        self.encoder.forward(inputs, masks)
+    }
+
+    /// Logits, (rows, labels), from the last hidden states.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub fn head(&self, hidden: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
+        let first = hidden.f_select(1, 0)?;
+        let p = self.head_dropout;
+        match &self.head {
+            Head::Roberta { dense, out_proj } => {
+                let x = dense
+                    .forward(&dropout(&first, p, masks)?, masks)?
+                    .f_tanh()?;
+                out_proj.forward(&dropout(&x, p, masks)?, masks)
+            }
+            Head::Bert { pooler, classifier } => {
+                let pooled = pooler.forward(&first, masks)?.f_tanh()?;
+                classifier.forward(&dropout(&pooled, p, masks)?, masks)
+            }
+        }
+    }
+
+    /// Logits, (rows, labels). Drops out in training only: when there are masks.
+    ///
+    /// Of the last layer only the first token is computed, for the head reads no other; all tokens
+    /// in training that computes as other programs do ([`ModelConfig::reference_numerics`]).
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub fn logits(&self, inputs: &Inputs, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
+        let hidden = if masks.is_some() && self.reference_numerics {
+            self.hidden(inputs, masks)?
+        } else {
+            self.encoder.first_token(inputs, masks)?
+        };
+        self.head(&hidden, masks)
+    }
+}
+
+/// Cross-entropy, or the mean squared error when there is one output; a mean over the rows.
+///
+/// # Shapes
+/// `logits` (rows, labels); `labels` (rows), float32.
+///
+/// # Errors
+/// When libtorch fails.
+pub fn loss(logits: &Tensor, labels: &Tensor) -> Result<Tensor, ModelError> {
+    let logits = logits.f_to_kind(Kind::Float)?;
+    if logits.size()[1] == 1 {
+        return Ok(logits
+            .f_squeeze_dim(1)?
+            .f_mse_loss(labels, tch::Reduction::Mean)?);
+    }
+    let classes = labels.f_to_kind(Kind::Int64)?;
+    Ok(logits.f_cross_entropy_loss(&classes, None::<&Tensor>, tch::Reduction::Mean, -100, 0.0)?)
+}

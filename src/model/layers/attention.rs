@@ -1,0 +1,242 @@
+//! Self-attention: Vaswani et al., *Attention Is All You Need*, 2017.
+
+use tch::{TchError, Tensor};
+
+use crate::base::torch;
+use crate::base::torch::AttentionInputs;
+use crate::model::ModelError;
+use crate::model::config::ModelConfig;
+use crate::model::layers::dropout::{DropoutMask, Masks, dropout};
+use crate::model::layers::{LayerNorm, Linear};
+use crate::model::weights::View;
+
+/// Multi-head self-attention with its output projection, residual and norm.
+pub(crate) struct Attention {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    output: Linear,
+    norm: LayerNorm,
+    heads: i64,
+    probs_dropout: f64,
+    hidden_dropout: f64,
+}
+
+impl Attention {
+    pub(crate) fn new(view: &View<'_>, config: &ModelConfig) -> Result<Self, ModelError> {
+        let h = config.hidden_size;
+        let (own, out) = (view.pp("self"), view.pp("output"));
+        let linear = |view: &View<'_>| Linear::new(view, h, h, config);
+        Ok(Self {
+            query: linear(&own.pp("query"))?,
+            key: linear(&own.pp("key"))?,
+            value: linear(&own.pp("value"))?,
+            output: linear(&out.pp("dense"))?,
+            norm: LayerNorm::new(&out.pp("LayerNorm"), h, config.layer_norm_eps)?,
+            heads: config.num_attention_heads,
+            probs_dropout: config.attention_probs_dropout_prob,
+            hidden_dropout: config.hidden_dropout_prob,
+        })
+    }
+
+    /// The output at the positions of `asking`, which are those of `x` or some of them.
+    pub(crate) fn forward(
+        &self,
+        x: &Tensor,
+        asking: &Tensor,
+        bias: Option<&Tensor>,
+        masks: Option<&Masks>,
+    ) -> Result<Tensor, ModelError> {
+        let (query, key, value) = (
+            self.query.forward(asking, masks)?,
+            self.key.forward(x, masks)?,
+            self.value.forward(x, masks)?,
+        );
+        let attended = AttentionInputs {
+            query: &query,
+            key: &key,
+            value: &value,
+            bias,
+            heads: self.heads,
+        };
+        let context = match masks {
+            Some(masks) if self.probs_dropout > 0.0 => {
+                attend_with_dropout(attended, masks.next(self.probs_dropout))?
+            }
+            _ => attend(attended)?,
+        };
+        let y = dropout(
+            &self.output.forward(&context, masks)?,
+            self.hidden_dropout,
+            masks,
+        )?;
+        self.norm.forward(&y.f_add(asking)?)
+    }
+}
+
+/// (rows, tokens, hidden) to (rows, heads, tokens, hidden / heads).
+fn split(x: &Tensor, heads: i64) -> Result<Tensor, TchError> {
+    let (rows, tokens, hidden) = x.size3()?;
+    x.f_view([rows, tokens, heads, hidden / heads])?
+        .f_transpose(1, 2)
+}
+
+/// (rows, heads, tokens, hidden / heads) to (rows, tokens, hidden).
+fn join(x: &Tensor) -> Result<Tensor, TchError> {
+    let (rows, heads, tokens, width) = x.size4()?;
+    x.f_transpose(1, 2)?
+        .f_reshape([rows, tokens, heads * width])
+}
+
+/// Attention of all probabilities, by libtorch's fused kernels.
+fn attend(attended: AttentionInputs<'_>) -> Result<Tensor, TchError> {
+    let part = |x| split(x, attended.heads);
+    let (query, key, value) = (
+        part(attended.query)?,
+        part(attended.key)?,
+        part(attended.value)?,
+    );
+    join(&Tensor::f_scaled_dot_product_attention(
+        &query,
+        &key,
+        &value,
+        attended.bias,
+        0.0,
+        false,
+        None,
+        false,
+    )?)
+}
+
+/// Attention whose probabilities are dropped: in one pass where there is a kernel for it, else by
+/// its definition. libtorch's fused kernels draw from its own generator, so they cannot be used.
+fn attend_with_dropout(
+    attended: AttentionInputs<'_>,
+    mask: DropoutMask,
+) -> Result<Tensor, TchError> {
+    match torch::attention_with_dropout(attended, mask.seed, mask.threshold)? {
+        Some(context) => Ok(context),
+        None => attend_by_definition(attended, mask),
+    }
+}
+
+fn attend_by_definition(
+    attended: AttentionInputs<'_>,
+    mask: DropoutMask,
+) -> Result<Tensor, TchError> {
+    let query = split(attended.query, attended.heads)?;
+    let key = split(attended.key, attended.heads)?;
+    let width = query.size()[3] as f64;
+    let scaled = query.f_mul_scalar(width.sqrt().recip())?;
+    let mut scores = scaled.f_matmul(&key.f_transpose(2, 3)?)?;
+    if let Some(bias) = attended.bias {
+        scores = scores.f_add(bias)?;
+    }
+    let probs = mask.apply(&scores.f_softmax(-1, scores.kind())?)?;
+    join(&probs.f_matmul(&split(attended.value, attended.heads)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind};
+
+    use super::*;
+
+    /// Output, and gradients by query, key and value, of a weighted sum of it.
+    fn results(
+        attend: impl Fn(AttentionInputs<'_>, DropoutMask) -> Result<Tensor, TchError>,
+        kind: Kind,
+        [rows, asked, tokens, heads, width]: [i64; 5],
+        padded: bool,
+    ) -> Vec<Tensor> {
+        let values = |shape: &[i64], step: f64| {
+            let count = Tensor::arange(shape.iter().product::<i64>(), (Kind::Double, Device::Cpu));
+            (count * step).sin().reshape(shape).to_kind(kind)
+        };
+        let hidden = heads * width;
+        let leaf = |tokens, step| values(&[rows, tokens, hidden], step).set_requires_grad(true);
+        let (query, key, value) = (leaf(asked, 0.7), leaf(tokens, 1.1), leaf(tokens, 1.9));
+        // The last rows are the shorter ones.
+        let bias = Tensor::zeros([rows, 1, 1, tokens], (kind, Device::Cpu));
+        let _ = bias
+            .get(rows - 1)
+            .narrow(2, tokens / 2, tokens - tokens / 2)
+            .fill_(f64::from(f32::MIN));
+        let attended = AttentionInputs {
+            // As a layer that asks for the first tokens alone does.
+            query: &(&query * 3.0),
+            key: &(&key * 2.0),
+            value: &value,
+            bias: padded.then_some(&bias),
+            heads,
+        };
+        let mask = DropoutMask {
+            seed: 11,
+            threshold: 6554,
+        };
+        let context = attend(attended, mask).unwrap();
+        (&context * values(&context.size(), 0.3))
+            .sum(kind)
+            .backward();
+        vec![context.detach(), query.grad(), key.grad(), value.grad()]
+    }
+
+    #[test]
+    fn attention_with_dropout_and_its_gradients_are_those_of_float64() {
+        // Lengths beside, at and behind a multiple of 16, one query and many.
+        for sizes in [
+            [3, 71, 71, 2, 32],
+            [2, 1, 37, 3, 16],
+            [1, 16, 16, 1, 64],
+            [2, 5, 1, 2, 16],
+            [2, 130, 130, 1, 48],
+        ] {
+            for padded in [false, true] {
+                let exact = results(attend_by_definition, Kind::Double, sizes, padded);
+                let found = results(attend_with_dropout, Kind::Float, sizes, padded);
+                for (at, (found, exact)) in found.iter().zip(&exact).enumerate() {
+                    let miss = (found - exact).abs().max().double_value(&[]);
+                    assert!(
+                        miss < 1e-5,
+                        "{sizes:?} padded {padded}: tensor {at} misses by {miss:e}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn attention_with_dropout_does_not_depend_on_the_number_of_threads() {
+        let run = |threads| {
+            torch::use_threads(threads);
+            results(attend_with_dropout, Kind::Float, [3, 71, 71, 2, 32], true)
+        };
+        let one = run(1);
+        assert_eq!(run(2), one);
+        torch::use_threads(1);
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_suit_is_left_to_the_definition() {
+        for (kind, width) in [(Kind::Float, 20), (Kind::Double, 32), (Kind::BFloat16, 32)] {
+            let x = Tensor::ones([2, 3, 2 * width], (kind, Device::Cpu));
+            let attended = AttentionInputs {
+                query: &x,
+                key: &x,
+                value: &x,
+                bias: None,
+                heads: 2,
+            };
+            let found = torch::attention_with_dropout(attended, 1, 6554).unwrap();
+            assert!(found.is_none(), "{kind:?}, {width} wide");
+            let mask = DropoutMask {
+                seed: 1,
+                threshold: 6554,
+            };
+            assert_eq!(
+                attend_with_dropout(attended, mask).unwrap().size(),
+                x.size()
+            );
+        }
+    }
+}

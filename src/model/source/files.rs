@@ -1,0 +1,76 @@
+//! A model that is at hand: a snapshot folder, or an architecture whose weights are drawn.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use crate::model::config::ModelConfig;
+use crate::model::source::architecture::Architecture;
+use crate::model::source::checkpoint::Checkpoint;
+use crate::model::{ModelError, config_json};
+
+/// Where a model's configuration and weights are.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ModelFiles {
+    /// A Hugging Face snapshot.
+    Snapshot(PathBuf),
+    /// Weights drawn from the run's seed, with a tokenizer from elsewhere.
+    Random {
+        /// The architecture.
+        config: ModelConfig,
+        /// A `tokenizer.json`.
+        tokenizer: PathBuf,
+    },
+}
+
+impl ModelFiles {
+    /// A model whose weights are to be drawn.
+    ///
+    /// # Errors
+    /// When the architecture's file cannot be read.
+    pub fn random(architecture: &Architecture, tokenizer: &Path) -> Result<Self, ModelError> {
+        Ok(Self::Random {
+            config: architecture.config()?,
+            tokenizer: tokenizer.to_owned(),
+        })
+    }
+
+    /// The architecture.
+    ///
+    /// # Errors
+    /// When `config.json` cannot be read.
+    pub fn config(&self) -> Result<ModelConfig, ModelError> {
+        match self {
+            Self::Snapshot(folder) => ModelConfig::read(&folder.join("config.json")),
+            Self::Random { config, .. } => Ok(config.clone()),
+        }
+    }
+
+    /// The weights for a task with so many outputs.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::read`] and [`Checkpoint::random`].
+    pub fn checkpoint(&self, labels: i64, seed: u64) -> Result<Checkpoint, ModelError> {
+        match self {
+            Self::Snapshot(folder) => Checkpoint::read(folder, labels, seed),
+            Self::Random { config, .. } => Checkpoint::random(config.clone(), labels, seed),
+        }
+    }
+
+    /// All of `config.json`.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is no JSON object.
+    pub fn config_json(&self) -> Result<Map<String, Value>, ModelError> {
+        match self {
+            Self::Snapshot(folder) => config_json::object(&folder.join("config.json")),
+            Self::Random { config, .. } => {
+                let json = serde_json::to_value(config).and_then(serde_json::from_value);
+                json.map_err(|error| ModelError::Config {
+                    path: PathBuf::from("config.json"),
+                    reason: error.to_string(),
+                })
+            }
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! TODO
+
+pub mod architecture;
+pub mod checkpoint;
+pub mod files;
+pub(crate) mod random;
+pub(crate) mod soundness;

@@ -1,0 +1,124 @@
+//! The comparison's curves.
+
+use std::collections::BTreeMap;
+
+use plotters::style::Color;
+use regatta_actors::protocol::round_record::RoundRecord;
+
+use crate::runs::compare::Compared;
+use crate::runs::compare::groups::{Group, Mean};
+use crate::runs::compare::target::Target;
+use crate::runs::figures::Figure;
+use crate::runs::figures::chart::{Band, Chart, Curve};
+use crate::runs::figures::theme::{colour, time_unit};
+
+/// Scores by round and by virtual time, and exactness by round.
+///
+/// # Errors
+/// When one cannot be drawn.
+pub fn figures(groups: &[Group<'_>], target: &Target) -> anyhow::Result<Vec<Figure>> {
+    let title = target.score.replace('_', " ");
+    let score = |record: &RoundRecord| record.eval.as_ref()?.get(&target.score).copied();
+    let several = groups.iter().any(|group| group.runs.len() > 1);
+    let spread = if several {
+        "; means over seeds, and bands of a sample standard deviation"
+    } else {
+        ""
+    };
+    let mut named = title.clone();
+    named.get_mut(..1).map(str::make_ascii_uppercase);
+    let by_round = Chart {
+        name: "score",
+        caption: format!("{named} on validation by round{spread}."),
+        y: title.clone(),
+        ..over_rounds(groups, score)
+    };
+    let by_time = Chart {
+        name: "score_by_time",
+        caption: format!("{named} on validation by virtual time; a curve for each run."),
+        y: title,
+        ..over_time(groups, target)
+    };
+    let exactness = Chart {
+        name: "exactness",
+        caption: format!("Exactness error by round{spread}; where it is 0 there is no point."),
+        y: "exactness error".to_owned(),
+        log: true,
+        ..over_rounds(groups, |record| record.exactness_error)
+    };
+    let drawn = [by_round.draw()?, by_time.draw()?, exactness.draw()?];
+    Ok(drawn.into_iter().flatten().collect())
+}
+
+/// Each group's mean and deviation by round.
+fn over_rounds(groups: &[Group<'_>], value: impl Fn(&RoundRecord) -> Option<f64> + Copy) -> Chart {
+    let mut chart = Chart::default();
+    for (index, group) in groups.iter().enumerate() {
+        let mut by_round: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
+        for record in group.runs.iter().flat_map(|run| &run.rounds) {
+            if let Some(value) = value(record) {
+                by_round.entry(record.round).or_default().push(value);
+            }
+        }
+        let means = by_round.iter();
+        let means =
+            means.filter_map(|(round, values)| Some((f64::from(*round), Mean::of(values)?)));
+        let means: Vec<(f64, Mean)> = means.collect();
+        let band = means.iter().filter_map(|(round, mean)| {
+            let deviation = mean.deviation?;
+            Some((*round, mean.mean - deviation, mean.mean + deviation))
+        });
+        chart.bands.push(Band {
+            name: None,
+            points: band.collect(),
+            colour: colour(index).mix(0.18),
+        });
+        let points = means.iter().map(|(round, mean)| (*round, mean.mean));
+        chart.curves.push(Curve {
+            dashed: dashed(index),
+            ..Curve::new(group.label.clone(), colour(index), points.collect())
+        });
+    }
+    chart
+}
+
+fn over_time(groups: &[Group<'_>], target: &Target) -> Chart {
+    let runs = groups.iter().flat_map(|group| &group.runs);
+    let end = runs
+        .map(|run| run.tally.virtual_seconds)
+        .fold(0.0, f64::max);
+    let (unit, seconds) = time_unit(end);
+    let mut chart = Chart {
+        x: Some(format!("virtual time ({unit})")),
+        ..Chart::default()
+    };
+    for (index, group) in groups.iter().enumerate() {
+        for (number, run) in group.runs.iter().enumerate() {
+            let curve = Curve {
+                dashed: dashed(index),
+                ..Curve::new(
+                    group.label.clone(),
+                    colour(index),
+                    points(run, target, seconds),
+                )
+            };
+            chart.curves.push(Curve {
+                // One entry for the group.
+                name: curve.name.filter(|_| number == 0),
+                ..curve
+            });
+        }
+    }
+    chart
+}
+
+fn points(run: &Compared, target: &Target, unit: f64) -> Vec<(f64, f64)> {
+    let scores = run.scores(&target.score);
+    let points = scores.map(|(record, score)| (record.virtual_seconds / unit, score));
+    points.collect()
+}
+
+/// Colours come again from the seventh group on; its curve then has gaps.
+fn dashed(index: usize) -> bool {
+    index >= crate::runs::figures::theme::COLOURS.len()
+}

@@ -1,0 +1,143 @@
+//! Which runs differ in nothing but their seed, and what tells the others apart.
+
+use toml::{Table, Value};
+
+use crate::config::fingerprint;
+use crate::runs::compare::Compared;
+
+/// Settings that tell runs apart and change nothing but chance.
+const CHANCE: [&str; 2] = ["name", "seed"];
+
+/// Runs that differ in nothing but their seed.
+#[derive(Debug, Clone)]
+pub struct Group<'a> {
+    /// What tells it from the other groups.
+    pub label: String,
+    /// Its runs, in order of their seeds.
+    pub runs: Vec<&'a Compared>,
+}
+
+/// A mean and how far the values spread around it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Mean {
+    /// The mean.
+    pub mean: f64,
+    /// The sample standard deviation; `None` of a single value.
+    pub deviation: Option<f64>,
+}
+
+impl Mean {
+    /// Of these values; `None` if there are none.
+    #[must_use]
+    pub fn of(values: &[f64]) -> Option<Self> {
+        let count = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / count;
+        let squares = values.iter().map(|value| (value - mean).powi(2));
+        let deviation = (squares.sum::<f64>() / (count - 1.0)).sqrt();
+        (!values.is_empty()).then_some(Self {
+            mean,
+            deviation: (values.len() > 1).then_some(deviation),
+        })
+    }
+}
+
+/// Groups runs, in the order in which the first run of each was named.
+#[must_use]
+pub fn group(runs: &[Compared]) -> Vec<Group<'_>> {
+    let mut keyed: Vec<(Table, Vec<&Compared>)> = Vec::new();
+    for run in runs {
+        let key = essence(&run.settings);
+        match keyed.iter_mut().find(|(other, _)| *other == key) {
+            Some((_, group)) => group.push(run),
+            None => keyed.push((key, vec![run])),
+        }
+    }
+    let labels = labels(&keyed.iter().map(|(key, _)| key).collect::<Vec<_>>());
+    let groups = keyed.into_iter().zip(labels).map(|((_, mut runs), label)| {
+        runs.sort_by_key(|run| run.seed);
+        Group { label, runs }
+    });
+    groups.collect()
+}
+
+/// Settings without those that change no result.
+fn essence(settings: &Table) -> Table {
+    let free = fingerprint::free();
+    let relevant =
+        |(key, _): &(String, Value)| !free.contains(key) && !CHANCE.contains(&key.as_str());
+    settings.clone().into_iter().filter(relevant).collect()
+}
+
+/// For each group, the settings in which it differs from others; the method alone where there is
+/// one group.
+fn labels(groups: &[&Table]) -> Vec<String> {
+    let mut keys: Vec<&String> = groups.iter().flat_map(|group| group.keys()).collect();
+    // The method and the adapter first: they say most.
+    keys.sort_by_key(|key| (*key != "agg_type", *key != "adapter", *key));
+    keys.dedup();
+    keys.retain(|key| {
+        groups
+            .iter()
+            .any(|group| group.get(*key) != groups[0].get(*key))
+    });
+    let label = |group: &&Table| {
+        let parts: Vec<String> = keys
+            .iter()
+            .filter_map(|key| describe(key, group.get(*key), groups))
+            .collect();
+        if parts.is_empty() {
+            let method = group.get("agg_type").and_then(Value::as_str);
+            return method.unwrap_or("all runs").to_owned();
+        }
+        parts.join(", ")
+    };
+    groups.iter().map(label).collect()
+}
+
+/// A setting in a label; `None` where the group does not have it.
+fn describe(key: &str, value: Option<&Value>, groups: &[&Table]) -> Option<String> {
+    Some(match value? {
+        Value::String(text) if ["agg_type", "adapter"].contains(&key) => text.clone(),
+        Value::String(text) => format!("{key} {text}"),
+        Value::Boolean(true) => key.to_owned(),
+        value @ (Value::Table(_) | Value::Array(_)) => {
+            let mut seen: Vec<&Value> = groups.iter().filter_map(|group| group.get(key)).collect();
+            seen.dedup();
+            let number = seen.iter().position(|other| *other == value).unwrap_or(0);
+            format!("{key} #{}", number + 1)
+        }
+        value => format!("{key} {value}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labelled(settings: &[&str]) -> Vec<String> {
+        let tables = settings
+            .iter()
+            .map(|text| essence(&toml::from_str(text).unwrap()));
+        let tables: Vec<Table> = tables.collect();
+        labels(&tables.iter().collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn labels_say_what_differs_and_nothing_else() {
+        let labels = labelled(&[
+            "agg_type = \"ours\"\nr = 8\nlr = 0.01\nname = \"a\"",
+            "agg_type = \"ffa\"\nr = 4\nlr = 0.01\nname = \"b\"\n[policy]\nkind = \"deadline\"",
+        ]);
+        assert_eq!(labels, ["ours, r 8", "ffa, policy #1, r 4"]);
+        assert_eq!(labelled(&["agg_type = \"ours\"\nseed = 1"]), ["ours"]);
+    }
+
+    #[test]
+    fn the_deviation_is_the_samples() {
+        let mean = Mean::of(&[1.0, 2.0, 3.0, 4.0]).unwrap();
+        assert_eq!(mean.mean, 2.5);
+        assert!((mean.deviation.unwrap() - (5.0f64 / 3.0).sqrt()).abs() < 1e-12);
+        assert_eq!(Mean::of(&[7.0]).unwrap().deviation, None);
+        assert_eq!(Mean::of(&[]), None);
+    }
+}

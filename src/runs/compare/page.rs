@@ -1,0 +1,30 @@
+//! The comparison as a page.
+
+use crate::base::table::{count, show_number};
+use crate::runs::compare::groups::Group;
+use crate::runs::compare::tables::{groups_table, runs_table};
+use crate::runs::compare::target::Target;
+use crate::runs::figures::Figure;
+use crate::runs::report::page::Page;
+
+/// One HTML file, as a report is.
+#[must_use]
+pub fn page(groups: &[Group<'_>], target: &Target, figures: &[Figure]) -> String {
+    let runs: usize = groups.iter().map(|group| group.runs.len()).sum();
+    let task = groups.iter().flat_map(|group| &group.runs).next();
+    let task = task.map_or_else(String::new, |run| run.task.to_string());
+    let subtitle = format!("{} in {}", count(runs, "run"), count(groups.len(), "group"));
+    let mut page = Page::new(format!("{task}: runs compared"), subtitle);
+    for (index, figure) in figures.iter().enumerate() {
+        page.figure(index + 1, figure);
+    }
+    let note = format!(
+        "Runs that differ in their seed alone are one group: the mean, and ± the sample standard \
+         deviation. The target is {} {}.",
+        target.score.replace('_', " "),
+        show_number(target.value, 4)
+    );
+    page.table("Groups", &note, &groups_table(groups, target));
+    page.table("Runs", "", &runs_table(groups, target));
+    page.finish()
+}

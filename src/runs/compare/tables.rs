@@ -1,0 +1,133 @@
+//! The comparison's numbers: a row for each group, and one for each run.
+
+use crate::base::table::{Cell, Table, show_bytes, show_number};
+use crate::runs::compare::Compared;
+use crate::runs::compare::groups::{Group, Mean};
+use crate::runs::compare::target::Target;
+
+/// A row for each group: means, with sample standard deviations where there are several seeds.
+#[must_use]
+pub fn groups_table(groups: &[Group<'_>], target: &Target) -> Table {
+    let score = target.score.replace('_', " ");
+    let to_target = format!("{score} {}", show_number(target.value, 4));
+    let mut table = Table::new("groups", &[("group", "group"), ("runs", "runs")]);
+    let measures = [
+        ("final", format!("final {score}")),
+        ("best", format!("best {score}")),
+        ("rounds_to_target", format!("rounds to {to_target}")),
+        ("virtual_seconds_to_target", "virtual s to it".to_owned()),
+        ("bytes_up", "up".to_owned()),
+        ("bytes_down", "down".to_owned()),
+    ];
+    for (key, title) in measures {
+        table.add_column(key, title);
+        table.add_column(format!("{key}_deviation"), "");
+    }
+    table.add_column("reached_target", "reached it");
+    table.add_column("worst_exactness_error", "worst exactness error");
+    for group in groups {
+        table.add_row(group_row(group, target));
+    }
+    table
+}
+
+fn group_row(group: &Group<'_>, target: &Target) -> Vec<Cell> {
+    let runs = &group.runs;
+    let all = |value: &dyn Fn(&Compared) -> Option<f64>| -> Vec<f64> {
+        runs.iter().filter_map(|run| value(run)).collect()
+    };
+    let name = target.score.as_str();
+    let reached = all(&|run| Some(f64::from(target.reached(run)?.round)));
+    let count = reached.len();
+    let mut row = vec![group.label.as_str().into(), runs.len().into()];
+    row.extend(mean(&all(&|run| run.last_score(name)), 4));
+    row.extend(mean(&all(&|run| run.best_score(name)), 4));
+    row.extend(mean(&reached, 1));
+    row.extend(mean(
+        &all(&|run| Some(target.reached(run)?.virtual_seconds)),
+        1,
+    ));
+    row.extend(bytes(&all(&|run| Some(run.tally.bytes_up as f64))));
+    row.extend(bytes(&all(&|run| Some(run.tally.bytes_down as f64))));
+    row.push(Cell::new(count, format!("{count} of {}", runs.len())));
+    let errors = all(&|run| run.tally.worst_exactness_error);
+    row.push(Cell::scientific(errors.into_iter().reduce(f64::max)));
+    row
+}
+
+/// A mean with its deviation, and the deviation alone for programs.
+fn spread(values: &[f64], show: impl Fn(f64) -> String) -> [Cell; 2] {
+    let Some(Mean { mean, deviation }) = Mean::of(values) else {
+        return [Cell::none(), Cell::none()];
+    };
+    let shown = match deviation {
+        Some(deviation) => format!("{} ± {}", show(mean), show(deviation)),
+        None => show(mean),
+    };
+    let deviation = deviation.map_or_else(Cell::none, |x| Cell::of_number(x, show(x)));
+    [Cell::of_number(mean, shown), deviation]
+}
+
+fn mean(values: &[f64], digits: usize) -> [Cell; 2] {
+    spread(values, |value| show_number(value, digits))
+}
+
+fn bytes(values: &[f64]) -> [Cell; 2] {
+    spread(values, |bytes| show_bytes(bytes.round() as u64))
+}
+
+/// A row for each run.
+#[must_use]
+pub fn runs_table(groups: &[Group<'_>], target: &Target) -> Table {
+    let score = target.score.replace('_', " ");
+    let mut table = Table::new("runs", &[]);
+    let columns = [
+        ("run", "run".to_owned()),
+        ("group", "group".to_owned()),
+        ("seed", "seed".to_owned()),
+        ("state", "state".to_owned()),
+        ("rounds", "rounds".to_owned()),
+        ("final", format!("final {score}")),
+        ("best", format!("best {score}")),
+        ("best_round", "in round".to_owned()),
+        (
+            "rounds_to_target",
+            format!("rounds to {}", show_number(target.value, 4)),
+        ),
+        ("virtual_seconds_to_target", "virtual s to it".to_owned()),
+        ("virtual_seconds", "virtual s".to_owned()),
+        ("bytes_up", "up".to_owned()),
+        ("bytes_down", "down".to_owned()),
+        ("worst_exactness_error", "worst exactness error".to_owned()),
+    ];
+    for (key, title) in columns {
+        table.add_column(key, title);
+    }
+    for group in groups {
+        for run in &group.runs {
+            table.add_row(run_row(run, &group.label, target));
+        }
+    }
+    table
+}
+
+fn run_row(run: &Compared, group: &str, target: &Target) -> [Cell; 14] {
+    let best = run.tally.best.get(&target.score);
+    let reached = target.reached(run);
+    [
+        run.path.display().to_string().into(),
+        group.into(),
+        run.seed.into(),
+        run.state.to_string().into(),
+        run.tally.rounds.into(),
+        Cell::number(run.last_score(&target.score), 4),
+        Cell::number(run.best_score(&target.score), 4),
+        best.map_or_else(Cell::none, |best| best.round.into()),
+        reached.map_or_else(Cell::none, |reached| reached.round.into()),
+        Cell::number(reached.map(|reached| reached.virtual_seconds), 1),
+        Cell::number(run.tally.virtual_seconds, 1),
+        Cell::bytes(run.tally.bytes_up),
+        Cell::bytes(run.tally.bytes_down),
+        Cell::scientific(run.tally.worst_exactness_error),
+    ]
+}

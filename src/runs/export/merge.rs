@@ -1,0 +1,173 @@
+//! A trained model as a whole: base, delta, adapter and head under Hugging Face names.
+
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+use tch::{Device, Kind, Tensor};
+
+use crate::adapter::peft::export::ExportError;
+use crate::adapter::tensor_name;
+use crate::base::files::write_atomically;
+use crate::base::tensors::{HostTensor, TensorMap};
+use crate::model::ModelError;
+use crate::model::config::Family;
+use crate::model::source::checkpoint::Checkpoint;
+use crate::model::source::files::ModelFiles;
+use crate::runs::export::trained::TrainedModel;
+use crate::tasks::glue::task::Task;
+
+/// What a tokenizer may consist of.
+const TOKENIZER_FILES: [&str; 8] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+];
+
+/// All tensors of the classifier: `W = W₀ + delta + s ΔW` in adapted layers, and what was trained
+/// in full in its place.
+///
+/// # Errors
+/// When adapter or delta belong to another model.
+pub fn merged(trained: &TrainedModel, checkpoint: &Checkpoint) -> Result<TensorMap, ExportError> {
+    let mut tensors = checkpoint.base.clone();
+    tensors.0.extend(checkpoint.head.clone().0);
+    for (name, delta) in trained.folder.base_delta.iter() {
+        add(&mut tensors, name, &delta.to_tensor(Device::Cpu)?)?;
+    }
+    let mut in_full = trained.folder.tensors.clone();
+    trained.each_layer(&checkpoint.config, |layer, suffixes, factors| {
+        for suffix in suffixes {
+            in_full.0.remove(&tensor_name(layer, suffix));
+        }
+        add(
+            &mut tensors,
+            &tensor_name(layer, "weight"),
+            &factors.product(),
+        )
+    })?;
+    for (name, tensor) in in_full.0 {
+        let shape = tensor.shape().to_vec();
+        *held(&mut tensors, &name, &shape)? = tensor;
+    }
+    Ok(tensors)
+}
+
+/// Adds to a weight, in float64.
+fn add(tensors: &mut TensorMap, name: &str, change: &Tensor) -> Result<(), ModelError> {
+    let weight = held(tensors, name, &change.size())?;
+    let before = weight.to_tensor(Device::Cpu)?.f_to_kind(Kind::Double)?;
+    *weight = HostTensor::from_tensor(&before.f_add(change)?)?;
+    Ok(())
+}
+
+/// The model's tensor of that name, which must have that shape.
+fn held<'a>(
+    tensors: &'a mut TensorMap,
+    name: &str,
+    shape: &[i64],
+) -> Result<&'a mut HostTensor, ModelError> {
+    let known = tensors.0.get_mut(name).ok_or_else(|| ModelError::Missing {
+        name: name.to_owned(),
+    })?;
+    if known.shape() != shape {
+        return Err(ModelError::Shape {
+            name: name.to_owned(),
+            expected: known.shape().to_vec(),
+            got: shape.to_vec(),
+        });
+    }
+    Ok(known)
+}
+
+/// The base model's `config.json` for a classifier of the task in float32.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn config(base: &ModelFiles, task: Task) -> Result<Map<String, Value>, ExportError> {
+    let family = base.config()?.family;
+    let mut config = base.config_json()?;
+    for stale in [
+        "_name_or_path",
+        "dtype",
+        "num_labels",
+        "transformers_version",
+    ] {
+        config.remove(stale);
+    }
+    let architecture = match family {
+        Family::Roberta => "RobertaForSequenceClassification",
+        Family::Bert => "BertForSequenceClassification",
+    };
+    let problem = if task.is_regression() {
+        "regression"
+    } else {
+        "single_label_classification"
+    };
+    let names: Vec<&str> = match task.label_names() {
+        [] => vec!["score"],
+        names => names.to_vec(),
+    };
+    let by_number = names.iter().enumerate();
+    let id2label: Map<_, _> = by_number
+        .clone()
+        .map(|(i, name)| (i.to_string(), json!(name)))
+        .collect();
+    let label2id: Map<_, _> = by_number
+        .map(|(i, name)| (name.to_string(), json!(i)))
+        .collect();
+    config.insert("architectures".to_owned(), json!([architecture]));
+    config.insert("problem_type".to_owned(), json!(problem));
+    config.insert("id2label".to_owned(), id2label.into());
+    config.insert("label2id".to_owned(), label2id.into());
+    config.insert("torch_dtype".to_owned(), json!("float32"));
+    Ok(config)
+}
+
+/// Copies what there is of a tokenizer.
+///
+/// # Errors
+/// When a file cannot be read or written.
+pub fn copy_tokenizer(base: &ModelFiles, folder: &Path) -> Result<(), ExportError> {
+    let tokenizer = match base {
+        ModelFiles::Snapshot(base) => base.join(TOKENIZER_FILES[0]),
+        ModelFiles::Random { tokenizer, .. } => tokenizer.clone(),
+    };
+    // The file itself, by whatever name, and what lies beside it and is read with it.
+    let beside = TOKENIZER_FILES[1..]
+        .iter()
+        .map(|name| (tokenizer.with_file_name(name), folder.join(name)))
+        .filter(|(file, _)| file.is_file());
+    let whole = (tokenizer.clone(), folder.join(TOKENIZER_FILES[0]));
+    for (file, copy) in std::iter::once(whole).chain(beside) {
+        let bytes = std::fs::read(&file).map_err(ExportError::io(&file))?;
+        write_atomically(&copy, &bytes).map_err(ExportError::io(&copy))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::source::architecture::Architecture;
+
+    #[test]
+    fn a_tokenizer_from_elsewhere_is_copied_with_what_lies_beside_it() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let tokenizer = from.path().join("mine.json");
+        for name in ["mine.json", "tokenizer_config.json", "model.safetensors"] {
+            std::fs::write(from.path().join(name), name).unwrap();
+        }
+        let model = ModelFiles::random(&Architecture::Named("roberta-base"), &tokenizer).unwrap();
+        copy_tokenizer(&model, to.path()).unwrap();
+        let copied = |name: &str| std::fs::read_to_string(to.path().join(name)).ok();
+        assert_eq!(copied("tokenizer.json").as_deref(), Some("mine.json"));
+        let config = copied("tokenizer_config.json");
+        assert_eq!(config.as_deref(), Some("tokenizer_config.json"));
+        assert_eq!(copied("model.safetensors"), None);
+    }
+}

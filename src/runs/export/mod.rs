@@ -1,0 +1,5 @@
+//! TODO
+
+pub mod merge;
+pub mod note;
+pub mod trained;

@@ -1,0 +1,104 @@
+//! The README of an exported folder: what it is and how to use it.
+
+use crate::adapter::peft::BASE_DELTA;
+use crate::adapter::peft::config::{PeftConfig, PeftType};
+use crate::config::settings::Method;
+use crate::runs::export::trained::TrainedModel;
+
+/// The note beside an adapter.
+#[must_use]
+pub fn of_adapter(trained: &TrainedModel, config: &PeftConfig) -> String {
+    let kind = match (trained.folder.config.peft_type, config.peft_type) {
+        (PeftType::SorfVera, _) => {
+            "The SORF-VeRA adapter, which PEFT does not know, as the LoRA that it comes to"
+        }
+        (_, PeftType::Lora) => "A LoRA adapter",
+        _ => "A VeRA adapter",
+    };
+    let mut note = format!(
+        "# Adapter of the run `{}`\n\n{kind}, with the classification head, {}.\n\n",
+        trained.plan.name,
+        origin(trained)
+    );
+    if trained.changes_base() {
+        note.push_str(&format!(
+            "**It is not the whole model.** Aggregation changed base weights too, and {missed}. \
+             The change is in `{BASE_DELTA}`, one tensor per weight under the weight's name; add \
+             it to the base model before the adapter is attached:\n\n",
+            missed = missed_without_delta(trained.plan.aggregation.method),
+        ));
+    } else {
+        note.push_str("It changes nothing in the base model. To load it:\n\n");
+    }
+    note.push_str(&usage(trained));
+    note
+}
+
+/// The note beside a merged model.
+#[must_use]
+pub fn of_merged(trained: &TrainedModel) -> String {
+    format!(
+        "# Model of the run `{}`\n\nThe whole classifier: base weights, what aggregation added to \
+         them, the adapter and the head in one, {}. To load it:\n\n\
+         ```python\n\
+         from transformers import AutoModelForSequenceClassification\n\n\
+         model = AutoModelForSequenceClassification.from_pretrained(\".\").eval()\n\
+         ```\n",
+        trained.plan.name,
+        origin(trained)
+    )
+}
+
+fn origin(trained: &TrainedModel) -> String {
+    let plan = &trained.plan;
+    format!(
+        "trained on {} by {} clients with `{}` and written by Regatta {}",
+        plan.data.task,
+        plan.data.num_clients,
+        plan.aggregation.method,
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+/// What a model lacks without the base delta.
+fn missed_without_delta(method: Method) -> &'static str {
+    match method {
+        Method::Flora => {
+            "with FLoRA that change is all of the training except the head: each round's update \
+             is merged into the base, and the adapter starts anew"
+        }
+        Method::SorfVeraExact => {
+            "without that change the adapter's first value, which the base makes up for, and what \
+             the fit of m and θ lost disturb the model"
+        }
+        _ => {
+            "without that change the model is short of what averaging the factors loses, and \
+             scores otherwise than the run says"
+        }
+    }
+}
+
+fn usage(trained: &TrainedModel) -> String {
+    let delta = format!(
+        "for name, delta in load_file(\"{BASE_DELTA}\").items():\n    \
+         model.get_parameter(name).data += delta\n"
+    );
+    let (import, delta) = if trained.changes_base() {
+        ("from safetensors.torch import load_file\n", delta.as_str())
+    } else {
+        ("", "")
+    };
+    format!(
+        "```python\n\
+         from peft import PeftModel\n\
+         {import}\
+         from transformers import AutoModelForSequenceClassification\n\n\
+         model = AutoModelForSequenceClassification.from_pretrained(\n    \
+         {:?}, num_labels={}, torch_dtype=\"float32\"\n)\n\
+         {delta}\
+         model = PeftModel.from_pretrained(model, \".\").eval()\n\
+         ```\n",
+        trained.base_name(),
+        trained.plan.data.task.num_labels()
+    )
+}

@@ -1,0 +1,226 @@
+//! A finished run's model, ready to be written in another form.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tch::Device;
+
+use crate::adapter::factors::Factors;
+use crate::adapter::peft::BASE_DELTA;
+use crate::adapter::peft::config::PeftType;
+use crate::adapter::peft::export::{AdapterFiles, ExportError, write_json};
+use crate::adapter::peft::import::PeftFolder;
+use crate::adapter::population::{LayerGroup, WeightedUpdates};
+use crate::adapter::{Adapter, lora, registry, tensor_name};
+use crate::base::files::write_atomically;
+use crate::base::machine::Host;
+use crate::config::load;
+use crate::config::plan::{AdapterPlan, ModelSource, Plan};
+use crate::config::settings::Settings;
+use crate::model::ModelError;
+use crate::model::config::{LinearLayer, ModelConfig};
+use crate::model::source::files::ModelFiles;
+use crate::runs::export::{merge, note};
+use crate::tasks::glue::locate;
+
+/// What to do about a pretrained model that is not there.
+const STARTED_IN: &str = "export from the directory that the run was started in";
+
+/// An adapter that a run trained, what it changed base weights by, and how it was trained.
+#[derive(Debug, Clone)]
+pub struct TrainedModel {
+    /// Adapter, head and base delta.
+    pub folder: PeftFolder,
+    /// The run's plan, with the adapter as the folder has it.
+    pub plan: Plan,
+}
+
+impl TrainedModel {
+    /// Reads the last model of a run, or its best one.
+    ///
+    /// # Errors
+    /// When the folder is no run's or the run has not ended.
+    pub fn of_run(run: &Path, best: bool) -> Result<Self, ExportError> {
+        let scenario = run.join("scenario.toml");
+        if !scenario.is_file() {
+            return Err(ExportError::Refused(format!(
+                "{} is no run's folder: it has no scenario.toml; name one that `regatta run` made",
+                run.display()
+            )));
+        }
+        let last = run.join("adapter");
+        if !last.join("adapter_config.json").is_file() {
+            return Err(ExportError::Refused(format!(
+                "the run in {} has no model: it has not ended, or was cut off before its end",
+                run.display()
+            )));
+        }
+        // Without a better one from an earlier round, the last model is the best.
+        let better = Some(run.join("best").join("adapter")).filter(|path| best && path.is_dir());
+        let plan = load(Some(&scenario), &Settings::default(), &Host::detect())
+            .map_err(|problems| ExportError::Refused(problems.to_string()))?;
+        let mut trained = Self {
+            folder: PeftFolder::read(&better.unwrap_or(last))?,
+            plan,
+        };
+        trained.folder.config.apply_to(&mut trained.plan.adapter);
+        Ok(trained)
+    }
+
+    /// Writes a folder that PEFT loads with the base model: the adapter as PEFT knows it, the base
+    /// delta if there is one, and a note that tells how to use both.
+    ///
+    /// # Errors
+    /// When the base model is needed and not there, or nothing can be written.
+    pub fn write_adapter(&self, folder: &Path) -> Result<(), ExportError> {
+        let mut files = match self.folder.config.peft_type {
+            PeftType::Lora | PeftType::Vera => AdapterFiles::from(self.folder.clone()),
+            PeftType::SorfVera => self.as_lora()?,
+        };
+        files.config.base_model_name_or_path = Some(self.base_name());
+        files.write(folder)?;
+        if self.changes_base() {
+            self.folder.base_delta.write(&folder.join(BASE_DELTA))?;
+        }
+        let path = folder.join("README.md");
+        let note = note::of_adapter(self, &files.config);
+        write_atomically(&path, note.as_bytes()).map_err(ExportError::io(&path))
+    }
+
+    /// Writes the whole model, base and adapter and delta in one, as a Hugging Face folder.
+    ///
+    /// # Errors
+    /// When the base model is not there, or nothing can be written.
+    pub fn write_merged(&self, folder: &Path) -> Result<(), ExportError> {
+        let base = self.base()?;
+        let task = self.plan.data.task;
+        let checkpoint = base.checkpoint(task.num_labels() as i64, self.plan.seed)?;
+        std::fs::create_dir_all(folder).map_err(ExportError::io(folder))?;
+        let merged = merge::merged(self, &checkpoint)?;
+        merged.write(&folder.join("model.safetensors"))?;
+        merge::copy_tokenizer(&base, folder)?;
+        let path = folder.join("README.md");
+        let note = note::of_merged(self);
+        write_atomically(&path, note.as_bytes()).map_err(ExportError::io(&path))?;
+        let config = merge::config(&base, task)?;
+        write_json(&folder.join("config.json"), &config)
+    }
+
+    /// Whether aggregation changed base weights.
+    #[must_use]
+    pub fn changes_base(&self) -> bool {
+        !self.folder.base_delta.is_empty()
+    }
+
+    /// The LoRA of the same rank, and of scaling 1, that the adapter comes to.
+    ///
+    /// # Errors
+    /// When the base model's configuration cannot be read, or a tensor is missing.
+    pub fn as_lora(&self) -> Result<AdapterFiles, ExportError> {
+        let config = self.base()?.config()?;
+        let mut tensors = self.folder.tensors.clone();
+        self.each_layer(&config, |layer, suffixes, factors| {
+            for suffix in suffixes {
+                tensors.0.remove(&tensor_name(layer, suffix));
+            }
+            let host = crate::base::tensors::HostTensor::from_tensor;
+            tensors.insert(tensor_name(layer, lora::A), host(&factors.right)?);
+            tensors.insert(tensor_name(layer, lora::B), host(&factors.left)?);
+            Ok(())
+        })?;
+        Ok(AdapterFiles {
+            config: self.folder.config.as_lora(),
+            tensors,
+            projection: None,
+        })
+    }
+
+    /// Visits every adapted layer with the names of its adapter's tensors and the factors of its
+    /// scaled update, (d_out, r) and (r, d_in).
+    pub(crate) fn each_layer(
+        &self,
+        config: &ModelConfig,
+        mut visit: impl FnMut(&LinearLayer, &[&'static str], &Factors) -> Result<(), ModelError>,
+    ) -> Result<(), ExportError> {
+        let fit = self.folder.fit(config)?;
+        let mut plan = self.plan.adapter.clone();
+        fit.apply_to(&mut plan, &self.folder.config, config);
+        let layers = fit.layers;
+        let adapter = adapter(&plan, &layers)?;
+        let tensors = &self.folder.tensors;
+        let own = WeightedUpdates {
+            state: tensors,
+            updates: &[tensors],
+            weights: &[1.0],
+            device: Device::Cpu,
+        };
+        for group in LayerGroup::of_adapter(&*adapter, &layers) {
+            let factors = adapter.factors(&group, &own)?;
+            for (i, layer) in (0..).zip(&group.layers) {
+                let factors = Factors {
+                    left: factors.left.get(i),
+                    right: factors.right.get(i),
+                };
+                let tensors = adapter.tensors(layer).into_iter();
+                let suffixes: Vec<_> = tensors.map(|tensor| tensor.suffix).collect();
+                visit(layer, &suffixes, &factors)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Why nobody could load the adapter alone; `None`: the base model can be had.
+    #[must_use]
+    pub fn base_is_nowhere(&self) -> Option<String> {
+        match &self.plan.model.source {
+            ModelSource::Random { .. } => Some(format!(
+                "{} is in no file that an adapter could be loaded with; --merge writes the whole \
+                 model",
+                self.base_name()
+            )),
+            ModelSource::Folder(_) | ModelSource::Hub(_) => None,
+        }
+    }
+
+    /// The pretrained model.
+    fn base(&self) -> Result<ModelFiles, ExportError> {
+        match &self.plan.model.source {
+            ModelSource::Folder(path) if path.is_dir() => Ok(ModelFiles::Snapshot(path.clone())),
+            ModelSource::Folder(path) => Err(ExportError::Refused(format!(
+                "there is no {}; {STARTED_IN}",
+                path.display()
+            ))),
+            // A folder's name looks like a hub's where there is no such folder.
+            ModelSource::Hub(name) => {
+                let folder = locate::model_dir(name).map_err(|error| {
+                    ExportError::Refused(format!("{error}; if {name} is a folder, {STARTED_IN}"))
+                })?;
+                Ok(ModelFiles::Snapshot(folder))
+            }
+            ModelSource::Random {
+                architecture,
+                tokenizer,
+            } => Ok(ModelFiles::random(architecture, tokenizer)?),
+        }
+    }
+
+    /// The pretrained model's name, or its folder as it is found from anywhere.
+    #[must_use]
+    pub fn base_name(&self) -> String {
+        match &self.plan.model.source {
+            ModelSource::Folder(path) => path
+                .canonicalize()
+                .unwrap_or_else(|_| path.clone())
+                .display()
+                .to_string(),
+            ModelSource::Hub(_) | ModelSource::Random { .. } => self.plan.model.source.to_string(),
+        }
+    }
+}
+
+fn adapter(plan: &AdapterPlan, layers: &[LinearLayer]) -> Result<Arc<dyn Adapter>, ExportError> {
+    let name = plan.kind.name();
+    let build = registry::find(name)
+        .ok_or_else(|| ExportError::Refused(format!("there is no adapter {name}")))?;
+    build(plan, layers).map_err(ExportError::Refused)
+}

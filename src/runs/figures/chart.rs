@@ -1,0 +1,223 @@
+//! Curves over rounds: losses, scores, exactness, traffic.
+
+use anyhow::Context;
+use plotters::prelude::*;
+
+use crate::runs::figures::theme::{Axis, Labelled, Sample, label, pt, stroke, ticks};
+use crate::runs::figures::{Figure, theme};
+
+const HEIGHT: u32 = 380;
+/// Up to so many points, a curve shows each.
+const DOTS: usize = 60;
+
+/// What is drawn over rounds.
+#[derive(Debug, Clone, Default)]
+pub struct Chart {
+    /// The figure's name, and its file's.
+    pub name: &'static str,
+    /// What the figure shows, in a sentence.
+    pub caption: String,
+    /// The axis to the right, with its unit; `None`: rounds.
+    pub x: Option<String>,
+    /// The axis upwards, with its unit.
+    pub y: String,
+    /// Whether the axis upwards begins at 0.
+    pub from_zero: bool,
+    /// Whether the axis upwards is logarithmic.
+    pub log: bool,
+    /// Behind the curves.
+    pub bands: Vec<Band>,
+    /// The curves.
+    pub curves: Vec<Curve>,
+}
+
+/// A curve: values by round; what is no number is left out.
+#[derive(Debug, Clone)]
+pub struct Curve {
+    /// Its name in the legend; `None`: it has no entry.
+    pub name: Option<String>,
+    /// Rounds and values.
+    pub points: Vec<(f64, f64)>,
+    /// Its colour.
+    pub colour: RGBColor,
+    /// Its width, in points.
+    pub width: i32,
+    /// Whether it has gaps.
+    pub dashed: bool,
+}
+
+/// The area between two curves.
+#[derive(Debug, Clone)]
+pub struct Band {
+    /// Its name in the legend.
+    pub name: Option<String>,
+    /// Rounds, lower and upper values.
+    pub points: Vec<(f64, f64, f64)>,
+    /// Its colour.
+    pub colour: RGBAColor,
+}
+
+impl Curve {
+    /// A curve with a name.
+    #[must_use]
+    pub fn new(name: impl Into<String>, colour: RGBColor, points: Vec<(f64, f64)>) -> Self {
+        Self {
+            name: Some(name.into()),
+            points,
+            colour,
+            width: 2,
+            dashed: false,
+        }
+    }
+}
+
+impl Chart {
+    /// Draws it; `None` when there is nothing to draw.
+    ///
+    /// # Errors
+    /// When it cannot be drawn.
+    pub fn draw(mut self) -> anyhow::Result<Option<Figure>> {
+        self.tidy();
+        let Some(range) = self.range() else {
+            return Ok(None);
+        };
+        let svg = theme::on_canvas(HEIGHT, |root| {
+            let area = theme::legend(root, &self.legend())?;
+            self.plot(&area, range)
+        })
+        .with_context(|| format!("cannot draw the figure {}", self.name))?;
+        Ok(Some(Figure {
+            name: self.name.to_owned(),
+            caption: self.caption,
+            svg,
+        }))
+    }
+
+    /// Leaves out what cannot be drawn, and takes logarithms where the axis has them.
+    fn tidy(&mut self) {
+        let log = self.log;
+        let scale = |y: f64| if log { y.log10() } else { y };
+        for curve in &mut self.curves {
+            curve.points.iter_mut().for_each(|(_, y)| *y = scale(*y));
+            curve.points.retain(|(_, y)| y.is_finite());
+        }
+        for band in &mut self.bands {
+            for (_, low, high) in &mut band.points {
+                (*low, *high) = (scale(*low), scale(*high));
+            }
+            band.points
+                .retain(|(_, low, high)| low.is_finite() && high.is_finite());
+        }
+    }
+
+    /// The least and the most of both axes.
+    fn range(&self) -> Option<((f64, f64), (f64, f64))> {
+        let curves = self.curves.iter().flat_map(|curve| curve.points.clone());
+        let bands = self.bands.iter().flat_map(|band| &band.points);
+        let bands = bands.flat_map(|&(x, low, high)| [(x, low), (x, high)]);
+        let all: Vec<(f64, f64)> = curves.chain(bands).collect();
+        let bound = |of: fn(&(f64, f64)) -> f64| {
+            let values = all.iter().map(of);
+            let least = values.clone().reduce(f64::min)?;
+            Some((least, values.reduce(f64::max)?))
+        };
+        let (x, y) = (bound(|point| point.0)?, bound(|point| point.1)?);
+        let y = if self.from_zero {
+            (y.0.min(0.0), y.1)
+        } else {
+            y
+        };
+        let y = if self.log {
+            (y.0.floor(), y.1.ceil().max(y.0.floor() + 1.0))
+        } else {
+            let space = if y.1 > y.0 {
+                (y.1 - y.0) * 0.06
+            } else {
+                y.0.abs().max(1e-3) * 0.1
+            };
+            let bottom = y.0 - space;
+            // Nothing here is negative; an axis that pretends otherwise misleads.
+            (
+                if y.0 >= 0.0 { bottom.max(0.0) } else { bottom },
+                y.1 + space,
+            )
+        };
+        let x = if x.1 > x.0 { x } else { (x.0 - 0.5, x.1 + 0.5) };
+        Some((x, y))
+    }
+
+    fn legend(&self) -> Vec<(String, Sample)> {
+        let curves = self.curves.iter().filter_map(|curve| {
+            let colour = curve.colour.to_rgba();
+            let sample = match curve.dashed {
+                true => Sample::Dashes(colour),
+                false => Sample::Line(colour),
+            };
+            Some((curve.name.clone()?, sample))
+        });
+        let bands = self.bands.iter();
+        let bands = bands.filter_map(|band| Some((band.name.clone()?, Sample::Fill(band.colour))));
+        let entries: Vec<_> = curves.chain(bands).collect();
+        // One curve is named by its axis.
+        if entries.len() > 1 { entries } else { vec![] }
+    }
+
+    fn plot(&self, area: &theme::Area<'_>, (x, y): ((f64, f64), (f64, f64))) -> anyhow::Result<()> {
+        // There is nothing between two rounds.
+        let least = if self.x.is_none() { 1.0 } else { 0.0 };
+        let x_ticks = ticks(x.0, x.1, 10, least);
+        let x_step = theme::step(x.0, x.1, 10).max(least);
+        let y_ticks = ticks(y.0, y.1, 6, if self.log { 1.0 } else { 0.0 });
+        let y_step = match y_ticks.as_slice() {
+            [first, second, ..] => second - first,
+            _ => 1.0,
+        };
+        let y_label = |value: f64| match self.log {
+            true => format!("1e{value:.0}"),
+            false => label(value, y_step),
+        };
+        let x = Labelled {
+            axis: Axis {
+                range: x,
+                ticks: x_ticks,
+            },
+            title: self.x.as_deref().unwrap_or("round"),
+            label: &|value| label(value, x_step),
+        };
+        let y = Labelled {
+            axis: Axis {
+                range: y,
+                ticks: y_ticks,
+            },
+            title: &self.y,
+            label: &y_label,
+        };
+        let mut chart = theme::frame(area, x, y)?;
+        for band in &self.bands {
+            let lower = band.points.iter().map(|(x, low, _)| (*x, *low));
+            let upper = band.points.iter().rev().map(|(x, _, high)| (*x, *high));
+            let outline: Vec<_> = lower.chain(upper).collect();
+            let area = Polygon::new(outline, band.colour.filled());
+            chart.draw_series(std::iter::once(area))?;
+        }
+        for curve in &self.curves {
+            let style = stroke(curve.colour, curve.width);
+            let points = curve.points.iter().copied();
+            if curve.dashed {
+                chart.draw_series(DashedLineSeries::new(
+                    points,
+                    pt(6) as u32,
+                    pt(4) as u32,
+                    style,
+                ))?;
+            } else {
+                chart.draw_series(LineSeries::new(points, style))?;
+            }
+            if curve.points.len() <= DOTS && curve.width > 1 {
+                let dot = |point: &(f64, f64)| Circle::new(*point, pt(2), curve.colour.filled());
+                chart.draw_series(curve.points.iter().map(dot))?;
+            }
+        }
+        Ok(())
+    }
+}

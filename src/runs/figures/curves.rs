@@ -1,0 +1,182 @@
+//! The curves of one run.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use plotters::style::Color;
+use regatta_actors::protocol::event::ClientInfo;
+use regatta_actors::protocol::round_record::{ClientRecord, RoundRecord};
+
+use crate::config::plan::Plan;
+use crate::runs::figures::chart::{Band, Chart, Curve};
+use crate::runs::figures::theme::{INK, colour};
+use crate::runs::figures::{Figure, fleet, timeline};
+use crate::runs::folder::summary::is_loss;
+use crate::runs::history::participation::Works;
+use crate::runs::history::states;
+
+/// Up to so many clients have a curve with a colour and a name; of more, bands are drawn.
+const NAMED: usize = 6;
+
+/// All figures of a run; those for which it has no data are left out.
+///
+/// # Errors
+/// When one cannot be drawn.
+pub fn of_run(rounds: &[RoundRecord], works: &Works, plan: &Plan) -> anyhow::Result<Vec<Figure>> {
+    let rows = states::rows(works, plan);
+    let drawn = [
+        loss(rounds, works).draw()?,
+        scores(rounds).draw()?,
+        timeline::draw(&rows, works)?,
+        fleet::draw(&rows, works)?,
+        exactness(rounds).draw()?,
+        traffic(rounds).draw()?,
+    ];
+    Ok(drawn.into_iter().flatten().collect())
+}
+
+fn over_rounds(
+    rounds: &[RoundRecord],
+    value: impl Fn(&RoundRecord) -> Option<f64>,
+) -> Vec<(f64, f64)> {
+    let point = |record: &RoundRecord| Some((f64::from(record.round), value(record)?));
+    rounds.iter().filter_map(point).collect()
+}
+
+/// Training loss: each client's, or their spread; the mean; and the loss on validation.
+fn loss(rounds: &[RoundRecord], works: &Works) -> Chart {
+    let mut chart = Chart {
+        name: "loss",
+        caption: "Training loss by round".to_owned(),
+        y: "loss".to_owned(),
+        ..Chart::default()
+    };
+    if works.clients.len() <= NAMED {
+        chart.caption += ": each client's, and the mean weighted by examples";
+        chart.curves = works
+            .clients
+            .iter()
+            .enumerate()
+            .map(client_curve(rounds))
+            .collect();
+    } else {
+        chart.caption += ": the clients' spread, and the mean weighted by examples";
+        chart.bands = spread(rounds);
+    }
+    let mean = over_rounds(rounds, |record| record.train_loss);
+    chart.curves.push(Curve {
+        width: 3,
+        ..Curve::new("mean", INK, mean)
+    });
+    let eval = over_rounds(rounds, |record| record.eval.as_ref()?.get("loss").copied());
+    if !eval.is_empty() {
+        chart.caption += "; dashed, the global model's loss on validation";
+        chart.curves.push(Curve {
+            dashed: true,
+            ..Curve::new("validation", INK, eval)
+        });
+    }
+    chart.caption += ".";
+    chart
+}
+
+fn client_curve<'a>(rounds: &'a [RoundRecord]) -> impl Fn((usize, &ClientInfo)) -> Curve + 'a {
+    move |(index, client)| {
+        let loss = |record: &RoundRecord| {
+            let mut clients = record.clients.iter();
+            clients.find(|one| one.client == client.client)?.loss
+        };
+        Curve::new(
+            client.name.clone(),
+            colour(index),
+            over_rounds(rounds, loss),
+        )
+    }
+}
+
+/// From the least to the most, and from the first to the third quartile, of the clients' losses.
+fn spread(rounds: &[RoundRecord]) -> Vec<Band> {
+    let quantiles = |low: f64, high: f64| -> Vec<(f64, f64, f64)> {
+        let band = |record: &RoundRecord| {
+            let losses = record.clients.iter().filter_map(|client| client.loss);
+            let mut losses: Vec<f64> = losses.filter(|loss| loss.is_finite()).collect();
+            losses.sort_by(f64::total_cmp);
+            let last = losses.len().checked_sub(1)?;
+            let at = |share: f64| losses[(share * last as f64).round() as usize];
+            Some((f64::from(record.round), at(low), at(high)))
+        };
+        rounds.iter().filter_map(band).collect()
+    };
+    let band = |name: &str, low, high, depth| Band {
+        name: Some(name.to_owned()),
+        points: quantiles(low, high),
+        colour: colour(0).mix(depth),
+    };
+    vec![
+        band("all clients", 0.0, 1.0, 0.15),
+        band("their middle half", 0.25, 0.75, 0.3),
+    ]
+}
+
+/// The scores on validation, without the loss.
+fn scores(rounds: &[RoundRecord]) -> Chart {
+    let evals = rounds.iter().filter_map(|record| record.eval.as_ref());
+    let names: BTreeSet<&String> = evals.flat_map(BTreeMap::keys).collect();
+    let names = names.into_iter().filter(|name| !is_loss(name));
+    let curve = |(index, name): (usize, &String)| {
+        let score = |record: &RoundRecord| record.eval.as_ref()?.get(name).copied();
+        let title = name.replace('_', " ");
+        Curve::new(title, colour(index), over_rounds(rounds, score))
+    };
+    let curves: Vec<Curve> = names.enumerate().map(curve).collect();
+    let only = match curves.as_slice() {
+        [one] => one.name.clone(),
+        _ => None,
+    };
+    Chart {
+        name: "scores",
+        caption: "Scores of the global model on validation by round.".to_owned(),
+        y: only.unwrap_or_else(|| "score".to_owned()),
+        curves,
+        ..Chart::default()
+    }
+}
+
+/// The exactness error, on a logarithmic axis; rounds that are exact to the last bit are no points.
+fn exactness(rounds: &[RoundRecord]) -> Chart {
+    let error = over_rounds(rounds, |record| record.exactness_error);
+    let exact = error.iter().filter(|(_, error)| *error == 0.0).count();
+    let mut caption =
+        "Exactness error by round: ‖effective − ideal‖ / ‖ideal update‖, Frobenius norm".to_owned();
+    if exact > 0 {
+        caption += &format!(
+            "; {exact} of {} rounds are exact and have no point",
+            error.len()
+        );
+    }
+    Chart {
+        name: "exactness",
+        caption: caption + ".",
+        y: "exactness error".to_owned(),
+        log: true,
+        curves: vec![Curve::new("exactness error", colour(0), error)],
+        ..Chart::default()
+    }
+}
+
+fn traffic(rounds: &[RoundRecord]) -> Chart {
+    let megabytes = |bytes: fn(&ClientRecord) -> u64| {
+        let sum = |record: &RoundRecord| record.clients.iter().map(bytes).sum::<u64>();
+        over_rounds(rounds, |record| Some(sum(record) as f64 / 1e6))
+    };
+    Chart {
+        name: "traffic",
+        caption: "Traffic by round, all clients together.".to_owned(),
+        y: "traffic (MB)".to_owned(),
+        from_zero: true,
+        curves: vec![
+            Curve::new("clients to server", colour(0), megabytes(|c| c.bytes_up)),
+            Curve::new("server to clients", colour(1), megabytes(|c| c.bytes_down)),
+        ],
+        ..Chart::default()
+    }
+}

@@ -1,0 +1,321 @@
+//! The run folder: what a run leaves behind.
+//!
+//! ```text
+//! scenario.toml          all settings, defaults filled in; runs again to the same result
+//! events.jsonl           the ledger: every event that a replay has too; unless it is not wanted
+//! checkpoints/           the run's state after its last rounds, to go on from
+//! rounds.jsonl           one line per round: a `RoundRecord` of the actors' crate
+//! summary.json           how it ended and what came out: a `Summary`
+//! report.html, figures/  what `regatta report` made of it
+//! tensorboard/           event files, with `--tensorboard`
+//! metrics.prom           the last metrics that were served, as Prometheus reads them
+//! predictions/<TASK>.tsv predictions for the test split, as GLUE's server takes them
+//! adapter/               the final adapter and head
+//! base_delta.safetensors what aggregation merged into base weights
+//! lock                   held by the process that writes here
+//! ```
+
+pub(crate) mod leftovers;
+pub(crate) mod lock;
+pub mod overview;
+pub mod recorder;
+pub mod state;
+pub mod summary;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use regatta_actors::journal::json_lines;
+use regatta_actors::protocol::round_record::RoundRecord;
+use regatta_actors::runtime::RunFiles;
+use serde::de::DeserializeOwned;
+
+use crate::base::files::write_atomically;
+use crate::base::time;
+use crate::config::plan::Plan;
+use crate::config::problems::Problems;
+use crate::runs::folder::lock::FolderLock;
+use crate::runs::folder::summary::Summary;
+
+/// The folder of one run.
+#[derive(Debug, Clone)]
+pub struct RunFolder {
+    path: PathBuf,
+    /// Keeps other processes from writing here, until the last clone is dropped.
+    lock: Option<Arc<FolderLock>>,
+}
+
+impl RunFolder {
+    /// Makes the plan's folder, takes its lock and writes its scenario into it.
+    ///
+    /// # Errors
+    /// When `--out` names a file or a folder with something in it, or nothing can be written
+    /// there; as a problem of the setting `out`. A folder that was there is left as it was.
+    pub fn create(plan: &Plan) -> Result<Self, Problems> {
+        let made = match &plan.out {
+            Some(path) => claim(path),
+            None => make_new(
+                Path::new("runs"),
+                &plan.name,
+                &time::stamp(SystemTime::now()),
+            )
+            .and_then(|path| Self::at(&path).locked().map_err(|error| error.to_string())),
+        };
+        let scenario = format!(
+            "# The settings of the run {:?}, complete. `regatta run` of this file repeats it.\n\n{}",
+            plan.name,
+            plan.to_toml()
+        );
+        made.and_then(|folder| {
+            write_atomically(&folder.scenario(), scenario.as_bytes())
+                .map_err(|error| format!("cannot write {}: {error}", folder.path.display()))?;
+            Ok(folder)
+        })
+        .map_err(|wrong| {
+            let mut problems = plan.problems();
+            problems.report("out", wrong, "name a folder that is new or empty");
+            problems
+        })
+    }
+
+    /// The folder of a run that was begun before, which somebody named.
+    ///
+    /// # Errors
+    /// When there is no scenario in it.
+    pub fn open(path: &Path) -> Result<Self, Problems> {
+        Self::find(path).map_err(Problems::with_input)
+    }
+
+    /// The folder of a run that was begun before.
+    ///
+    /// # Errors
+    /// When there is no scenario in it.
+    pub fn find(path: &Path) -> io::Result<Self> {
+        let folder = Self::at(path);
+        match folder.scenario().metadata() {
+            Ok(_) => Ok(folder),
+            Err(error) => Err(io::Error::new(
+                error.kind(),
+                format!(
+                    "{} holds no run: its scenario.toml: {error}",
+                    path.display()
+                ),
+            )),
+        }
+    }
+
+    /// A folder that is there, whatever is in it.
+    #[must_use]
+    pub fn at(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            lock: None,
+        }
+    }
+
+    /// The same, with no other process writing into it until the last clone is dropped.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when another process does; or why nothing can be written
+    /// there.
+    pub fn locked(mut self) -> io::Result<Self> {
+        if self.lock.is_none() {
+            let lock = FolderLock::take(&self.path)?;
+            if lock.is_exclusive() {
+                leftovers::remove(&self.path);
+            }
+            self.lock = Some(Arc::new(lock));
+        }
+        Ok(self)
+    }
+
+    /// Standard input for a process that is to write here too: `regatta run` or `resume` of this
+    /// folder, which then holds the lock as well. Without a lock it is empty.
+    ///
+    /// # Errors
+    /// When no further file can be opened.
+    pub fn hand_down(&self) -> io::Result<Stdio> {
+        match &self.lock {
+            Some(lock) => lock.hand_down(),
+            None => Ok(Stdio::null()),
+        }
+    }
+
+    /// Checks that what the path names is still the folder whose lock this has; without a lock
+    /// there is nothing to check. To be done before anything is written there by its path.
+    ///
+    /// # Errors
+    /// When the folder was deleted, moved or replaced, or its lock file was.
+    pub fn check(&self) -> io::Result<()> {
+        self.lock.as_ref().map_or(Ok(()), |lock| lock.check())
+    }
+
+    /// The folder itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// All settings and tables.
+    #[must_use]
+    pub fn scenario(&self) -> PathBuf {
+        self.path.join("scenario.toml")
+    }
+
+    /// The ledger.
+    #[must_use]
+    pub fn ledger(&self) -> PathBuf {
+        self.path.join("events.jsonl")
+    }
+
+    /// What a run is recorded in, and goes on from.
+    #[must_use]
+    pub fn files(&self, plan: &Plan) -> RunFiles {
+        RunFiles {
+            ledger: plan.telemetry.ledger.then(|| self.ledger()),
+            checkpoints: Some(self.path.join("checkpoints")),
+        }
+    }
+
+    /// One line per round.
+    #[must_use]
+    pub fn rounds(&self) -> PathBuf {
+        self.path.join("rounds.jsonl")
+    }
+
+    /// How the run ended.
+    #[must_use]
+    pub fn summary(&self) -> PathBuf {
+        self.path.join("summary.json")
+    }
+
+    /// The finished rounds, from `rounds.jsonl`; a last line that is cut off does not count.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read, or a line of it is no round.
+    pub fn read_rounds(&self) -> io::Result<Vec<RoundRecord>> {
+        self.read_lines()
+    }
+
+    /// The finished rounds, or as much of each as is asked for.
+    fn read_lines<T: DeserializeOwned>(&self) -> io::Result<Vec<T>> {
+        let path = self.rounds();
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let lines = json_lines::read(&path).map_err(io::Error::other)?;
+        lines.map(|line| line.map_err(io::Error::other)).collect()
+    }
+
+    /// The summary, if the run has ended once.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read or understood.
+    pub fn read_summary(&self) -> io::Result<Option<Summary>> {
+        let path = self.summary();
+        match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|error| unreadable(&path, &error.into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(unreadable(&path, &error)),
+        }
+    }
+
+    /// The last metrics.
+    #[must_use]
+    pub fn metrics(&self) -> PathBuf {
+        self.path.join("metrics.prom")
+    }
+
+    /// The folder for TensorBoard's event files.
+    #[must_use]
+    pub fn tensorboard(&self) -> PathBuf {
+        self.path.join("tensorboard")
+    }
+
+    /// The folder for test predictions.
+    #[must_use]
+    pub fn predictions(&self) -> PathBuf {
+        self.path.join("predictions")
+    }
+
+    /// The folder for the final adapter and head.
+    #[must_use]
+    pub fn adapter(&self) -> PathBuf {
+        self.path.join("adapter")
+    }
+
+    /// What aggregation merged into base weights.
+    #[must_use]
+    pub fn base_delta(&self) -> PathBuf {
+        self.path.join("base_delta.safetensors")
+    }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(
+        error.kind(),
+        format!("cannot read {}: {error}", path.display()),
+    )
+}
+
+/// Takes a folder that the user named, with its lock: a new one, or one with nothing in it.
+fn claim(path: &Path) -> Result<RunFolder, String> {
+    // First, so that nothing is put into a folder of something else.
+    require_unused(path)?;
+    fs::create_dir_all(path).map_err(|error| format!("cannot make it: {error}"))?;
+    let folder = RunFolder::at(path).locked();
+    let folder = folder.map_err(|error| error.to_string())?;
+    // Another process may have come first, and be gone again.
+    require_unused(path)?;
+    Ok(folder)
+}
+
+/// Requires that a folder is not there, or has nothing in it.
+fn require_unused(path: &Path) -> Result<(), String> {
+    // A run that ended before it had begun leaves its lock, and what it was just writing.
+    let is_nothing = |entry: io::Result<fs::DirEntry>| {
+        entry.is_ok_and(|e| e.file_name() == lock::NAME || leftovers::is_one(&e))
+    };
+    match fs::read_dir(path).map(|mut entries| entries.all(is_nothing)) {
+        Ok(true) => Ok(()),
+        Ok(false) if lock::is_taken(path).unwrap_or(false) => Err(format!(
+            "another process is at work in it{}",
+            lock::holder(path)
+        )),
+        Ok(false) if path.join("scenario.toml").exists() => {
+            Err("a run's results are in it already".to_owned())
+        }
+        Ok(false) => Err("it holds files of something else".to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Makes `<parent>/<name>-<time>`, with a number behind it should that be taken.
+fn make_new(parent: &Path, name: &str, time: &str) -> Result<PathBuf, String> {
+    let failed = |path: &Path, error: io::Error| format!("cannot make {}: {error}", path.display());
+    fs::create_dir_all(parent).map_err(|error| failed(parent, error))?;
+    let mut number = 1;
+    loop {
+        let suffix = if number == 1 {
+            String::new()
+        } else {
+            format!("-{number}")
+        };
+        let path = parent.join(format!("{name}-{time}{suffix}"));
+        match fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            Err(error) => return Err(failed(&path, error)),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! A run's folder at a glance, without all of its ledger: what was run, how far, how well.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::time::SystemTime;
+
+use regatta_actors::protocol::json;
+use regatta_actors::workload::update::Scores;
+use serde::Deserialize;
+
+use crate::runs::folder::RunFolder;
+use crate::runs::folder::state::RunState;
+use crate::runs::folder::summary::{Best, note_best};
+use crate::tasks::glue::task::Task;
+
+/// What a run's folder tells in a line.
+#[derive(Debug, Clone)]
+pub struct RunOverview {
+    /// What was asked for, as far as it can be read.
+    pub scenario: Scenario,
+    /// Where it is.
+    pub state: RunState,
+    /// Rounds done.
+    pub rounds: u32,
+    /// The name of the task's own score, if there is any, and its best value, if any was finite.
+    pub best: Option<(String, Option<Best>)>,
+    /// When it was begun.
+    pub begun: SystemTime,
+    /// Bytes on the disk.
+    pub bytes: u64,
+}
+
+/// What is shown of a resolved scenario. It is read leniently: the folder may be an older
+/// version's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Scenario {
+    /// The run's name.
+    pub name: String,
+    /// The task.
+    pub task: String,
+    /// The method.
+    pub agg_type: String,
+    /// The adapter.
+    pub adapter: String,
+    /// Clients.
+    pub num_clients: u32,
+    /// Rounds planned.
+    pub rounds: u32,
+    /// The seed.
+    pub seed: u64,
+}
+
+/// What is read of a round; the clients' part, which is most of it, is not.
+#[derive(Deserialize)]
+struct RoundLine {
+    round: u32,
+    #[serde(default, deserialize_with = "json::maybe_scores")]
+    eval: Option<Scores>,
+}
+
+impl RunOverview {
+    /// Looks at a folder; `None` when there is no run in it.
+    ///
+    /// # Errors
+    /// When it cannot be read, or holds a run that cannot be understood.
+    pub fn of(path: &Path) -> io::Result<Option<Self>> {
+        let folder = RunFolder::at(path);
+        let file = match folder.scenario().metadata() {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let text = std::fs::read_to_string(folder.scenario())?;
+        let scenario: Scenario = toml::from_str(&text)
+            .map_err(|error| io::Error::other(format!("scenario.toml: {}", error.message())))?;
+        let rounds: Vec<RoundLine> = folder.read_lines()?;
+        let best = scenario.task.parse::<Task>().ok();
+        let best = best.and_then(|task| best_of(task.primary_metric(), &rounds));
+        Ok(Some(Self {
+            scenario,
+            state: folder.state()?,
+            rounds: rounds.last().map_or(0, |last| last.round),
+            best,
+            begun: file.modified()?,
+            bytes: size(path)?,
+        }))
+    }
+}
+
+/// A score's name and its best value; `None` where no round has it.
+fn best_of(name: &str, rounds: &[RoundLine]) -> Option<(String, Option<Best>)> {
+    let mut best = BTreeMap::new();
+    let mut scored = false;
+    for round in rounds {
+        if let Some(scores) = &round.eval {
+            scored |= scores.contains_key(name);
+            note_best(&mut best, round.round, scores);
+        }
+    }
+    scored.then(|| (name.to_owned(), best.remove(name)))
+}
+
+/// Bytes of all files in a folder; one that goes away meanwhile counts for nothing.
+fn size(folder: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let Ok(metadata) = entry.metadata() else {
+            continue;
+        };
+        bytes += match metadata.is_dir() {
+            true => size(&entry.path()).unwrap_or(0),
+            false => metadata.len(),
+        };
+    }
+    Ok(bytes)
+}

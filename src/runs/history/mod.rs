@@ -1,0 +1,5 @@
+//! TODO
+
+pub mod clients;
+pub mod participation;
+pub mod states;

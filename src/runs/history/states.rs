@@ -1,0 +1,211 @@
+//! What each client was doing when, from its works: the timeline's rows.
+
+use regatta_actors::plan::availability::Interval;
+use regatta_actors::plan::fault::FaultName;
+
+use crate::config::plan::Plan;
+use crate::runs::history::participation::{End, Work, Works};
+
+/// What a client was doing. Later ones are drawn over earlier ones where there is room for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// Not there, as its availability or a fault has it.
+    Away,
+    /// At work that came to something.
+    Training,
+    /// At work that came to something, slowed by a fault.
+    Straggling,
+    /// Still at it after its round was closed.
+    Late,
+    /// At work that was given up when its round was closed: it was too slow, or not needed.
+    GivenUp,
+    /// At work that came to nothing.
+    Lost,
+    /// Waiting to be started again.
+    Restarting,
+    /// Out for good.
+    Retired,
+}
+
+impl State {
+    /// All, in the order of legends.
+    pub const ALL: [Self; 8] = [
+        Self::Training,
+        Self::Straggling,
+        Self::Late,
+        Self::GivenUp,
+        Self::Lost,
+        Self::Restarting,
+        Self::Away,
+        Self::Retired,
+    ];
+
+    /// Its name in legends.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Away => "away",
+            Self::Training => "trains",
+            Self::Straggling => "straggles",
+            Self::Late => "late",
+            Self::GivenUp => "given up",
+            Self::Lost => "work lost",
+            Self::Restarting => "restarts",
+            Self::Retired => "retired",
+        }
+    }
+}
+
+/// A stretch of virtual time in one state.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TimelineSpan {
+    /// Its beginning, in virtual seconds.
+    pub from: f64,
+    /// Its end, in virtual seconds.
+    pub to: f64,
+    /// The state.
+    pub state: State,
+}
+
+/// A moment at which something ended a work.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Mark {
+    /// When, in virtual seconds.
+    pub at: f64,
+    /// What.
+    pub what: MarkKind,
+}
+
+/// What ended a work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MarkKind {
+    /// The client dropped out.
+    Dropped,
+    /// It crashed.
+    Crashed,
+    /// Its update was lost on the way, came too late to be aggregated, or was refused.
+    UpdateLost,
+}
+
+/// One client's row.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TimelineRow {
+    /// Its name.
+    pub name: String,
+    /// Its states, in order of their beginning; while it is idle there is none.
+    pub spans: Vec<TimelineSpan>,
+    /// What ended its works.
+    pub marks: Vec<Mark>,
+}
+
+impl TimelineRow {
+    /// Virtual seconds in states that came to nothing.
+    #[must_use]
+    pub fn lost_seconds(&self) -> f64 {
+        let lost = |span: &&TimelineSpan| matches!(span.state, State::Lost | State::Restarting);
+        self.spans.iter().filter(lost).map(|s| s.to - s.from).sum()
+    }
+}
+
+/// So many times may all clients of a fleet come and go and still be shown to. More than a figure
+/// can show by far, it bounds what a report takes where a ledger's times are absurd.
+const COMINGS: usize = 10_000_000;
+
+/// Each client's row.
+#[must_use]
+pub fn rows(works: &Works, plan: &Plan) -> Vec<TimelineRow> {
+    let named = works.clients.iter().map(|client| TimelineRow {
+        name: client.name.clone(),
+        ..TimelineRow::default()
+    });
+    let mut rows: Vec<TimelineRow> = named.collect();
+    let most = COMINGS / rows.len().max(1);
+    for (row, profile) in rows.iter_mut().zip(&plan.simulation.profiles) {
+        let there = profile
+            .availability
+            .intervals(plan.seed, &row.name, works.end, most);
+        let gaps = there.map(|there| gaps(&there, works.end));
+        row.spans.extend(gaps.unwrap_or_default());
+    }
+    for work in &works.all {
+        if let Some(row) = rows.get_mut(work.client.0 as usize) {
+            add(row, work, works);
+        }
+    }
+    for row in &mut rows {
+        end_waiting(row);
+        row.spans.retain(|span| span.to > span.from);
+        row.spans.sort_by(|a, b| a.from.total_cmp(&b.from));
+    }
+    rows
+}
+
+/// When a client is away that is there in these intervals.
+fn gaps(there: &[Interval], end: f64) -> Vec<TimelineSpan> {
+    let away = |from, to| TimelineSpan {
+        from,
+        to,
+        state: State::Away,
+    };
+    let mut gaps = Vec::new();
+    let mut at = 0.0;
+    for interval in there {
+        gaps.push(away(at, interval.from));
+        at = interval.to;
+    }
+    gaps.push(away(at, end));
+    gaps
+}
+
+/// Who is asked anew waits no more, whatever was expected.
+fn end_waiting(row: &mut TimelineRow) {
+    let waits = |state| matches!(state, State::Restarting | State::Retired);
+    let works = row
+        .spans
+        .iter()
+        .filter(|span| !waits(span.state) && span.state != State::Away);
+    let begun: Vec<f64> = works.map(|span| span.from).collect();
+    for span in row.spans.iter_mut().filter(|span| waits(span.state)) {
+        let next = begun.iter().copied().filter(|from| *from >= span.from);
+        span.to = next.fold(span.to, f64::min);
+    }
+}
+
+fn add(row: &mut TimelineRow, work: &Work, works: &Works) {
+    let mut span = |from, to, state| row.spans.push(TimelineSpan { from, to, state });
+    let state = match work.struck_by(&FaultName::SLOWING) {
+        _ if work.end == End::Late => State::GivenUp,
+        _ if work.is_lost() => State::Lost,
+        Some(_) => State::Straggling,
+        None => State::Training,
+    };
+    let on_time = work.late_at.unwrap_or(work.ended).min(work.ended);
+    span(work.asked, on_time, state);
+    let late = if work.is_lost() {
+        State::Lost
+    } else {
+        State::Late
+    };
+    span(on_time, work.ended, late);
+    match work.end {
+        End::Dropped(Some(rejoin)) => {
+            let back = works.rounds.iter().find(|round| round.round >= rejoin);
+            span(work.ended, back.map_or(works.end, |r| r.from), State::Away);
+        }
+        End::Failed(Some(back_at)) => {
+            span(work.ended, back_at.min(works.end), State::Restarting);
+        }
+        End::Failed(None) => span(work.ended, works.end, State::Retired),
+        _ => {}
+    }
+    let what = match work.end {
+        End::Aggregated | End::Open | End::Late => return,
+        End::Dropped(_) => MarkKind::Dropped,
+        End::Failed(_) => MarkKind::Crashed,
+        End::Refused | End::Lost | End::Stale => MarkKind::UpdateLost,
+    };
+    row.marks.push(Mark {
+        at: work.ended,
+        what,
+    });
+}

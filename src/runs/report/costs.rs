@@ -1,0 +1,152 @@
+//! What each fault cost: updates that never counted, and time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use regatta_actors::ids::ClientId;
+use regatta_actors::plan::fault::FaultName;
+use regatta_actors::plan::profile::Profile;
+
+use crate::base::table::{Cell, Table};
+use crate::runs::history::participation::{End, Work, Works};
+
+/// Why work came to nothing or took longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// A scripted fault.
+    Fault(FaultName),
+    /// The client went away, as its availability has it.
+    Away,
+    /// It failed for no scripted reason, for want of memory, say.
+    Failure,
+    /// It was too slow for its round, or more clients were asked than were needed.
+    TooLate,
+    /// Its round was skipped, or its update refused, for no scripted reason.
+    Refused,
+}
+
+/// What one cause cost.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Cost {
+    /// Times that it struck.
+    pub times: u32,
+    /// Whom.
+    pub clients: BTreeSet<ClientId>,
+    /// Updates that were not aggregated for it.
+    pub updates: u32,
+    /// Clients' virtual seconds: of work that came to nothing, of waiting to be started again, and
+    /// by which work took longer.
+    pub client_seconds: f64,
+    /// Virtual seconds in which the whole run stood still.
+    pub run_seconds: f64,
+}
+
+impl Cause {
+    /// Its name: a fault's as scenarios have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fault(fault) => fault.as_str(),
+            Self::Away => "(away)",
+            Self::Failure => "(failure)",
+            Self::TooLate => "(too late)",
+            Self::Refused => "(refused)",
+        }
+    }
+
+    /// What a lost work is put down to: the fault that explains its end, or what the run does
+    /// without any.
+    fn of(work: &Work) -> Option<Self> {
+        let (faults, otherwise): (&[FaultName], _) = match work.end {
+            End::Aggregated | End::Open => return None,
+            End::Dropped(_) => (&[FaultName::Drop], Self::Away),
+            End::Failed(_) => (&[FaultName::Crash, FaultName::LaneFailure], Self::Failure),
+            End::Lost => (&[FaultName::LostUpdate], Self::Failure),
+            End::Refused => (&[FaultName::CorruptUpdate], Self::Refused),
+            End::Late | End::Stale => (&FaultName::SLOWING, Self::TooLate),
+        };
+        Some(work.struck_by(faults).map_or(otherwise, Self::Fault))
+    }
+}
+
+/// Adds up what each cause cost. Where several faults struck one work, it is put down to the one
+/// that explains its end. `profiles` tell how long a work takes that nothing slows; `epochs`, how
+/// often a client goes through its examples.
+#[must_use]
+pub fn costs(works: &Works, profiles: &[Profile], epochs: u32) -> BTreeMap<Cause, Cost> {
+    let mut costs: BTreeMap<Cause, Cost> = BTreeMap::new();
+    for work in &works.all {
+        for fault in &work.faults {
+            let cost = costs.entry(Cause::Fault(*fault)).or_default();
+            cost.times += 1;
+            cost.clients.insert(work.client);
+        }
+        if let Some(cause) = Cause::of(work) {
+            let cost = costs.entry(cause).or_default();
+            if !matches!(cause, Cause::Fault(_)) {
+                cost.times += 1;
+                cost.clients.insert(work.client);
+            }
+            cost.updates += 1;
+            cost.client_seconds += work.seconds() + restart_seconds(work);
+        } else if let Some(fault) = work.struck_by(&FaultName::SLOWING)
+            && work.end == End::Aggregated
+        {
+            let index = work.client.0 as usize;
+            let undisturbed = profiles.get(index).zip(works.clients.get(index));
+            let undisturbed = undisturbed.map(|(profile, client)| {
+                profile.download_seconds(work.bytes_down)
+                    + profile.train_seconds(client.examples, epochs)
+                    + profile.upload_seconds(work.bytes_up)
+            });
+            let longer = undisturbed.map_or(0.0, |seconds| (work.seconds() - seconds).max(0.0));
+            let cost = costs.entry(Cause::Fault(fault)).or_default();
+            cost.client_seconds += longer;
+        }
+    }
+    for down in &works.server_down {
+        let cost = costs
+            .entry(Cause::Fault(FaultName::ServerCrash))
+            .or_default();
+        cost.times += 1;
+        cost.run_seconds += (down.to - down.from).max(0.0);
+    }
+    costs
+}
+
+fn restart_seconds(work: &Work) -> f64 {
+    match work.end {
+        End::Failed(Some(back_at)) => (back_at - work.ended).max(0.0),
+        _ => 0.0,
+    }
+}
+
+/// The costs as a table.
+#[must_use]
+pub fn table(costs: &BTreeMap<Cause, Cost>) -> Table {
+    let mut table = Table::new(
+        "faults",
+        &[
+            ("fault", "fault"),
+            ("times", "times"),
+            ("clients", "clients"),
+            ("updates_lost", "updates lost"),
+            ("client_seconds_lost", "client time lost (virtual s)"),
+            ("run_seconds_lost", "run time lost (virtual s)"),
+        ],
+    );
+    let seconds = |seconds: f64| match seconds {
+        0.0 => Cell::new(0.0, "·"),
+        seconds => Cell::number(seconds, 1),
+    };
+    for (cause, cost) in costs {
+        table.add_row([
+            cause.name().into(),
+            Cell::count(cost.times),
+            Cell::count(cost.clients.len() as u64),
+            Cell::count(cost.updates),
+            seconds(cost.client_seconds),
+            seconds(cost.run_seconds),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,106 @@
+//! What a finished run, or one that goes on, looks like afterwards: figures, tables, one page.
+//!
+//! * [`works`]: the ledger as a list of works, each with what came of it.
+//! * [`costs`]: what each fault cost.
+//! * [`states`]: who did what when.
+//! * [`figures`]: the drawings, as SVG and PNG.
+//! * [`tables`]: clients and rounds.
+//! * [`page`]: all of it in one HTML file.
+
+pub mod costs;
+pub mod page;
+pub mod tables;
+
+use std::path::Path;
+
+use anyhow::Context;
+use regatta_actors::journal::ledger;
+use regatta_actors::protocol::round_record::RoundRecord;
+
+use crate::base::machine::Host;
+use crate::config::load;
+use crate::config::plan::Plan;
+use crate::runs::figures;
+use crate::runs::folder::RunFolder;
+use crate::runs::folder::summary::Summary;
+use crate::runs::history::clients::ClientStats;
+use crate::runs::history::participation::Works;
+
+/// All that a run's folder tells.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// The folder.
+    pub folder: RunFolder,
+    /// The plan.
+    pub plan: Plan,
+    /// What happened to whom.
+    pub account: ClientStats,
+    /// Who worked when.
+    pub works: Works,
+    /// The finished rounds.
+    pub rounds: Vec<RoundRecord>,
+    /// How it ended, when it has.
+    pub summary: Option<Summary>,
+}
+
+impl Run {
+    /// Reads a run's folder.
+    ///
+    /// # Errors
+    /// When there is no run in it, or it cannot be understood.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let folder = RunFolder::open(path)?;
+        let plan = read_plan(&folder)?;
+        anyhow::ensure!(
+            folder.ledger().exists(),
+            "{} has no ledger, which a report is made from; it was run with --ledger=false, or \
+             killed before it had begun",
+            path.display()
+        );
+        let (mut account, mut works) = (ClientStats::default(), Works::default());
+        for entry in ledger::read(&folder.ledger())? {
+            let event = entry?.event;
+            account.take(&event);
+            works.take(&event);
+        }
+        works.finish();
+        Ok(Self {
+            plan,
+            account,
+            works,
+            rounds: folder.read_rounds()?,
+            summary: folder.read_summary()?,
+            folder,
+        })
+    }
+
+    /// The figures.
+    ///
+    /// # Errors
+    /// When one cannot be drawn.
+    pub fn figures(&self) -> anyhow::Result<Vec<figures::Figure>> {
+        figures::curves::of_run(&self.rounds, &self.works, &self.plan)
+    }
+
+    /// What each fault cost.
+    #[must_use]
+    pub fn costs(&self) -> crate::base::table::Table {
+        let profiles = &self.plan.simulation.profiles;
+        let epochs = self.plan.training.local_epochs;
+        costs::table(&costs::costs(&self.works, profiles, epochs))
+    }
+}
+
+/// The plan of a run, from its folder.
+///
+/// # Errors
+/// When its scenario is not one of this version's.
+pub fn read_plan(folder: &RunFolder) -> anyhow::Result<Plan> {
+    let scenario = folder.scenario();
+    load(
+        Some(&scenario),
+        &crate::config::settings::Settings::default(),
+        &Host::detect(),
+    )
+    .with_context(|| format!("{} is of another version", scenario.display()))
+}

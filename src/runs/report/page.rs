@@ -1,0 +1,266 @@
+//! A run in one HTML file: no script, nothing from outside, for the screen and for paper.
+
+use anyhow::Context;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crate::base::table::{NAN, Table, count, show_bytes, show_small};
+use crate::runs::figures::Figure;
+use crate::runs::folder::summary::is_loss;
+use crate::runs::report::{Run, tables};
+
+/// Tables with more rows are collapsed at first.
+const LONG: usize = 60;
+
+const STYLE: &str = include_str!("page.css");
+
+/// A page of figures and tables around a title.
+#[derive(Debug)]
+pub struct Page {
+    title: String,
+    subtitle: String,
+    body: Vec<Markup>,
+}
+
+impl Page {
+    /// An empty page.
+    pub fn new(title: impl Into<String>, subtitle: impl Into<String>) -> Self {
+        Self {
+            title: title.into(),
+            subtitle: subtitle.into(),
+            body: Vec::new(),
+        }
+    }
+
+    /// Adds names and values that stand out.
+    pub fn facts(&mut self, facts: &[(String, String)]) {
+        self.body.push(html! {
+            dl.facts {
+                @for (name, value) in facts {
+                    div { dt { (name) } dd { (value) } }
+                }
+            }
+        });
+    }
+
+    /// Adds a figure.
+    pub fn figure(&mut self, number: usize, figure: &Figure) {
+        self.body.push(html! {
+            figure id=(figure.name) role="group" aria-label=(figure.caption) {
+                (PreEscaped(&figure.svg))
+                figcaption { b { "Figure " (number) ". " } (figure.caption) }
+            }
+        });
+    }
+
+    /// Adds a table under a heading.
+    pub fn table(&mut self, heading: &str, note: &str, table: &Table) {
+        let open = table.rows().len() <= LONG;
+        self.body.push(html! {
+            section {
+                h2 { (heading) }
+                @if !note.is_empty() { p { (note) } }
+                @if table.rows().is_empty() { p { "None." } }
+                @else {
+                    details open[open] {
+                        summary { (count(table.rows().len(), "row")) }
+                        div.wide { (rows(table)) }
+                    }
+                }
+            }
+        });
+    }
+
+    /// Adds text that is shown as it stands.
+    pub fn text(&mut self, heading: &str, note: &str, text: &str) {
+        self.body.push(html! {
+            section {
+                h2 { (heading) }
+                @if !note.is_empty() { p { (note) } }
+                pre { (text) }
+            }
+        });
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn finish(self) -> String {
+        let page = html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    title { (self.title) " · Regatta" }
+                    style { (PreEscaped(STYLE)) }
+                }
+                body {
+                    header { h1 { (self.title) } p { (self.subtitle) } }
+                    main { @for part in &self.body { (part) } }
+                    footer { "Regatta " (env!("CARGO_PKG_VERSION")) }
+                }
+            }
+        };
+        page.into_string()
+    }
+}
+
+fn rows(table: &Table) -> Markup {
+    let numeric = table.numeric();
+    let class = |numeric: &bool| numeric.then_some("number");
+    html! {
+        table {
+            thead {
+                tr { @for (title, numeric) in table.titles().zip(&numeric) {
+                    th class=[class(numeric)] { (title) }
+                } }
+            }
+            tbody {
+                @for row in table.visible_rows() {
+                    tr { @for (cell, numeric) in row.zip(&numeric) {
+                        td class=[class(numeric)] { (cell.shown) }
+                    } }
+                }
+            }
+        }
+    }
+}
+
+/// The report on a run.
+///
+/// # Errors
+/// When a file of the run cannot be read.
+pub fn of_run(run: &Run, figures: &[Figure]) -> anyhow::Result<String> {
+    let plan = &run.plan;
+    let subtitle = format!(
+        "{} among {}, {} of rank {} with {}",
+        plan.data.task,
+        count(plan.data.num_clients, "client"),
+        plan.adapter.kind.title(),
+        plan.adapter.r,
+        plan.aggregation.method
+    );
+    let mut page = Page::new(run.account.run.clone(), subtitle);
+    page.facts(&facts(run));
+    for (index, figure) in figures.iter().enumerate() {
+        page.figure(index + 1, figure);
+    }
+    let note = "What went wrong and what it cost. Client time is that of work that came to \
+                nothing, of waiting to be started again, and by which work took longer than \
+                undisturbed work would have; run time is that in which the whole run stood still. \
+                A work that several faults struck is put down to the one that explains its end; \
+                names in brackets are no scripted faults.";
+    page.table("Faults and their cost", note, &run.costs());
+    page.table("Clients", "", &tables::clients(&run.account));
+    let note = "Exactness error: ‖effective − ideal‖ / ‖ideal update‖ over all adapted layers. \
+                State: the digest of the global state after the round.";
+    page.table("Rounds", note, &tables::rounds(&run.rounds));
+    let refusals = tables::refusals(&run.rounds);
+    if !refusals.rows().is_empty() {
+        let note = "Updates that came and were not aggregated.";
+        page.table("Refused updates", note, &refusals);
+    }
+    if !run.account.interventions.is_empty() {
+        page.table(
+            "Interventions",
+            "Commands from outside, in order.",
+            &interventions(run),
+        );
+    }
+    page.text("How to reproduce", "", &reproduce(run)?);
+    let scenario = run.folder.scenario();
+    let settings = std::fs::read_to_string(&scenario)
+        .with_context(|| format!("cannot read {}", scenario.display()))?;
+    page.text(
+        "Settings",
+        "All of them, defaults filled in: a scenario that repeats the run.",
+        &settings,
+    );
+    Ok(page.finish())
+}
+
+fn facts(run: &Run) -> Vec<(String, String)> {
+    let mut tally = crate::runs::folder::summary::RunTotals::default();
+    run.rounds.iter().for_each(|record| tally.add(record));
+    let (unit, seconds) = crate::runs::figures::theme::time_unit(run.account.virtual_seconds);
+    let mut facts = vec![
+        (
+            "rounds".to_owned(),
+            format!("{} of {}", run.account.rounds, run.account.rounds_planned),
+        ),
+        ("ended".to_owned(), tables::ending(&run.account)),
+        (
+            "virtual time".to_owned(),
+            format!("{:.1} {unit}", run.account.virtual_seconds / seconds),
+        ),
+    ];
+    if tally.rounds_refused > 0 {
+        let refused = format!("{} of {}", tally.rounds_refused, tally.rounds);
+        facts.push(("rounds refused whole".to_owned(), refused));
+    }
+    for name in tables::score_names(&run.rounds)
+        .iter()
+        .filter(|name| !is_loss(name))
+    {
+        let title = format!("best {}", name.replace('_', " "));
+        let best = match tally.best.get(name) {
+            Some(best) => format!("{:.4} (round {})", best.value, best.round),
+            None => NAN.to_owned(),
+        };
+        facts.push((title, best));
+    }
+    if let Some(worst) = tally.worst_exactness_error {
+        facts.push(("worst exactness error".to_owned(), show_small(worst)));
+    }
+    let traffic = [
+        ("sent by clients", tally.bytes_up),
+        ("sent to clients", tally.bytes_down),
+    ];
+    facts.extend(traffic.map(|(name, bytes)| (name.to_owned(), show_bytes(bytes))));
+    facts
+}
+
+fn interventions(run: &Run) -> Table {
+    let mut table = Table::new(
+        "interventions",
+        &[("after_round", "after round"), ("command", "command")],
+    );
+    for intervention in &run.account.interventions {
+        let command = format!("{:?}", intervention.command);
+        table.add_row([intervention.after_round.into(), command.into()]);
+    }
+    table
+}
+
+/// The commands, and what comes out of them if nothing differs.
+fn reproduce(run: &Run) -> anyhow::Result<String> {
+    let place = run.folder.path().display();
+    let digest = |path: std::path::PathBuf| -> anyhow::Result<String> {
+        let bytes =
+            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(blake3::hash(&bytes).to_hex().to_string())
+    };
+    let version = run
+        .summary
+        .as_ref()
+        .map_or("unknown: it has not ended", |s| &s.identity.version);
+    let state = run
+        .rounds
+        .last()
+        .map_or("none yet", |last| &last.state_digest.0);
+    let mut lines = vec![
+        format!("regatta run {place}/scenario.toml     # the same run in another folder"),
+        format!("regatta replay {place} --check        # compares event by event"),
+        String::new(),
+        format!("version          regatta {version}"),
+        format!("seed             {}", run.plan.seed),
+        format!("final state      {state}"),
+        format!("ledger (BLAKE3)  {}", digest(run.folder.ledger())?),
+        format!("model            {}", run.plan.model.source),
+    ];
+    if !run.account.interventions.is_empty() {
+        lines
+            .push("Commands from outside changed its course: only the replay repeats them.".into());
+    }
+    Ok(lines.join("\n"))
+}

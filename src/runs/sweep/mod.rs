@@ -1,0 +1,211 @@
+//! A sweep: its combinations as runs, each in a process and a folder of its own.
+//!
+//! A run's folder has a name that follows from its settings alone, so a sweep that is started
+//! again finds what it has: finished runs are kept, the others go on.
+
+pub mod file;
+pub mod process;
+pub mod slurm;
+pub mod stop;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::base::machine::Host;
+use crate::config::problems::Problems;
+use crate::config::settings::Settings;
+use crate::config::{flag_value, load};
+use crate::runs::compare::target::Target;
+use crate::runs::sweep::file::Sweep;
+
+/// One run of a sweep.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Planned {
+    /// What it varies, as its name: `ours-seed1`.
+    pub label: String,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// The arguments of `regatta run` that make it.
+    pub arguments: Vec<OsString>,
+}
+
+/// A sweep that is found to be sound.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SweepPlan {
+    /// Its name.
+    pub name: String,
+    /// The folder of its runs.
+    pub out: PathBuf,
+    /// The score to reach.
+    pub target: Option<Target>,
+    /// Its runs.
+    pub runs: Vec<Planned>,
+}
+
+/// Checks every combination as `regatta run` would, and names its folder.
+///
+/// # Errors
+/// What is wrong with any of them, before anything is run.
+pub fn plan(sweep: &Sweep, machine: &Host) -> Result<SweepPlan, Problems> {
+    let mut problems = Problems::default();
+    let out = sweep.out.clone();
+    let out = out.unwrap_or_else(|| Path::new("runs").join(&sweep.name));
+    let target = match sweep.target.as_deref().map(str::parse).transpose() {
+        Ok(target) => target,
+        Err(wrong) => {
+            problems.report_input(format_args!("target: {wrong}"));
+            None
+        }
+    };
+    let common = common(sweep, &mut problems);
+    let mut runs = Vec::new();
+    for varied in &sweep.combinations {
+        let mut settings = sweep.settings.clone();
+        settings.extend(varied.clone());
+        let label = label(varied);
+        match check(sweep, &settings, machine) {
+            Ok(()) => runs.push(planned(sweep, label, settings, &common, &out)),
+            Err(wrong) => {
+                for problem in wrong.sorted() {
+                    problems.report_input(format_args!("{label}: {problem}"));
+                }
+            }
+        }
+    }
+    problems.into_result(SweepPlan {
+        name: sweep.name.clone(),
+        out,
+        target,
+        runs,
+    })
+}
+
+/// The scenario's settings and tables.
+fn common(sweep: &Sweep, problems: &mut Problems) -> toml::Table {
+    let Some(path) = &sweep.scenario else {
+        return toml::Table::new();
+    };
+    let text = std::fs::read_to_string(path);
+    if let Err(error) = &text {
+        let right = "name a scenario file (paths are taken from the current directory)";
+        problems.report_input(format_args!(
+            "scenario: {}: {error}; {right}",
+            path.display()
+        ));
+    }
+    // What is wrong in it is reported by the check of each run.
+    text.ok()
+        .and_then(|text| toml::from_str(&text).ok())
+        .unwrap_or_default()
+}
+
+fn check(sweep: &Sweep, settings: &toml::Table, machine: &Host) -> Result<(), Problems> {
+    let flags: Settings = settings
+        .clone()
+        .try_into()
+        .map_err(|error: toml::de::Error| {
+            let mut problems = Problems::default();
+            problems.report_input(error.message());
+            problems
+        })?;
+    load(sweep.scenario.as_deref(), &flags, machine).map(drop)
+}
+
+fn planned(
+    sweep: &Sweep,
+    label: String,
+    settings: toml::Table,
+    common: &toml::Table,
+    out: &Path,
+) -> Planned {
+    let mut all = common.clone();
+    all.extend(settings.clone());
+    all.retain(|key, _| !["name", "out"].contains(&key));
+    // A TOML table is written in the order of its keys.
+    let digest = blake3::hash(all.to_string().as_bytes()).to_hex();
+    let folder = out.join(format!("{label}-{}", &digest[..8]));
+    let mut arguments: Vec<OsString> = vec!["run".into()];
+    for (key, value) in &settings {
+        arguments.push(format!("--{key}={}", flag_value(value)).into());
+    }
+    arguments.push(format!("--name={label}").into());
+    let mut out = OsString::from("--out=");
+    out.push(&folder);
+    arguments.push(out);
+    // Behind this, nothing is taken for a flag.
+    arguments.push("--".into());
+    arguments.extend(sweep.scenario.as_ref().map(OsString::from));
+    Planned {
+        label,
+        folder,
+        arguments,
+    }
+}
+
+/// What a combination varies, as a folder's name.
+fn label(varied: &toml::Table) -> String {
+    let part = |(key, value): (&String, &toml::Value)| match key.as_str() {
+        "agg_type" | "adapter" | "task" => flag_value(value),
+        key => format!("{key}{}", flag_value(value)),
+    };
+    let label = varied.iter().map(part).collect::<Vec<_>>().join("-");
+    let usable = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let label = label.replace(|c| !usable(c), "-");
+    // Long enough to tell them apart; the digest behind it does so anyway.
+    label.chars().take(80).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine() -> Host {
+        Host {
+            cuda_devices: 0,
+            cores: 1,
+            data_variable: None,
+            has_data_folder: true,
+            ..Host::default()
+        }
+    }
+
+    fn sweep(combinations: &[&str]) -> Sweep {
+        Sweep {
+            name: "s".into(),
+            combinations: combinations
+                .iter()
+                .map(|text| toml::from_str(text).unwrap())
+                .collect(),
+            ..Sweep::default()
+        }
+    }
+
+    #[test]
+    fn folders_follow_from_settings_alone() {
+        let of = |combinations: &[&str]| plan(&sweep(combinations), &machine()).unwrap().runs;
+        let both = of(&[
+            "agg_type = \"ours\"\nseed = 1",
+            "agg_type = \"ours\"\nseed = 2",
+        ]);
+        let one = of(&["seed = 2\nagg_type = \"ours\""]);
+        assert_eq!(both[1], one[0]);
+        assert_ne!(both[0].folder, both[1].folder);
+        let name = both[0].folder.display().to_string();
+        assert!(name.starts_with("runs/s/ours-seed1-"), "{name}");
+    }
+
+    #[test]
+    fn combinations_that_cannot_be_are_reported_together_before_anything_runs() {
+        let combinations = [
+            "agg_type = \"ours_vera\"\nadapter = \"lora\"",
+            "agg_type = \"ours\"",
+            "agg_type = \"ours\"\nr = 0",
+        ];
+        let problems = plan(&sweep(&combinations), &machine())
+            .unwrap_err()
+            .to_string();
+        assert!(problems.contains("error: lora-ours_vera: --"), "{problems}");
+        assert!(problems.contains("error: ours-r0: --r=0: "), "{problems}");
+        assert_eq!(problems.lines().count(), 2, "{problems}");
+    }
+}

@@ -1,0 +1,168 @@
+//! A run in a process of its own: a crash of one leaves the others alone.
+//!
+//! Whoever carries out a run holds its folder's lock from before anything is looked at until the
+//! run's process has ended, and that process holds it too: no run is ever in two processes, also
+//! not when the sweep is killed and started again at once.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus};
+use std::time::Duration;
+
+use crate::runs::folder::RunFolder;
+use crate::runs::folder::state::RunState;
+use crate::runs::sweep::Planned;
+use crate::runs::sweep::stop::Stop;
+
+/// How often signals are looked for while a run goes on.
+const PERIOD: Duration = Duration::from_millis(50);
+
+/// How often a folder's lock is tried that another process has.
+const WAIT: Duration = Duration::from_millis(250);
+
+/// How a run of a sweep stands in the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// It was complete before.
+    Kept,
+    /// It is complete now.
+    Complete,
+    /// It was told to stop, and can go on.
+    Stopped,
+    /// Another process was at it until this one was told to stop.
+    Elsewhere,
+    /// It failed.
+    Failed(String),
+}
+
+/// Runs what is missing of a run. Where another process is at it, `wait` is told so, and its end is
+/// waited for.
+///
+/// # Errors
+/// When no process can be started, or the folder not be read or written.
+pub fn carry_out(
+    run: &Planned,
+    program: &Path,
+    stop: &mut Stop,
+    wait: impl FnOnce(&io::Error),
+) -> io::Result<Ended> {
+    if is_complete(&RunFolder::at(&run.folder))? {
+        // Nothing needs to be written, which may be forbidden by now.
+        return Ok(Ended::Kept);
+    }
+    let Some(folder) = locked(&run.folder, stop, wait)? else {
+        return Ok(Ended::Elsewhere);
+    };
+    if is_complete(&folder)? {
+        return Ok(Ended::Kept);
+    }
+    let arguments = if folder.has_begun() {
+        vec!["resume".into(), "--".into(), run.folder.clone().into()]
+    } else {
+        folder.clear()?;
+        run.arguments.clone()
+    };
+    let mut child = start(program, &arguments, &folder)?;
+    let status = stop.wait(&mut child)?;
+    ended(&folder, status, stop.asked())
+}
+
+fn is_complete(folder: &RunFolder) -> io::Result<bool> {
+    Ok(folder.scenario().exists() && folder.state()? == RunState::Complete)
+}
+
+/// A run's folder with its lock; `None` when the sweep is to end before another process gave it
+/// back.
+fn locked(
+    path: &Path,
+    stop: &mut Stop,
+    wait: impl FnOnce(&io::Error),
+) -> io::Result<Option<RunFolder>> {
+    let mut wait = Some(wait);
+    loop {
+        std::fs::create_dir_all(path)?;
+        match RunFolder::at(path).locked() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if let Some(wait) = wait.take() {
+                    wait(&error);
+                }
+            }
+            taken => return taken.map(Some),
+        }
+        if stop.asked() {
+            return Ok(None);
+        }
+        std::thread::sleep(WAIT);
+    }
+}
+
+/// Starts a run that has its folder's lock too, and that ends with this process.
+fn start(program: &Path, arguments: &[OsString], folder: &RunFolder) -> io::Result<Child> {
+    let mut command = Command::new(program);
+    // A group of its own: the terminal's Ctrl-C comes once, from here.
+    command
+        .args(arguments)
+        .stdin(folder.hand_down()?)
+        .process_group(0);
+    let parent = std::process::id();
+    // SAFETY: between fork and exec, it makes two system calls and allocates nothing.
+    unsafe { command.pre_exec(move || end_with(parent)) };
+    command.spawn()
+}
+
+/// Has this process told to stop when its parent ends, however that ends.
+fn end_with(parent: u32) -> io::Result<()> {
+    // SAFETY: it touches no memory.
+    if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // A parent that had ended before the call above gives no signal.
+    if std::os::unix::process::parent_id() != parent {
+        return Err(io::Error::from_raw_os_error(libc::ESRCH));
+    }
+    Ok(())
+}
+
+impl Stop {
+    /// Waits for a child, and passes signals on to it.
+    fn wait(&mut self, child: &mut Child) -> io::Result<ExitStatus> {
+        loop {
+            if let Some(status) = child.try_wait()? {
+                return Ok(status);
+            }
+            for signal in self.signals() {
+                pass_on(child, signal);
+            }
+            std::thread::sleep(PERIOD);
+        }
+    }
+}
+
+fn pass_on(child: &Child, signal: i32) {
+    let Ok(id) = libc::pid_t::try_from(child.id()) else {
+        return;
+    };
+    // SAFETY: it touches no memory; the child was not waited for, so the number is still its own.
+    unsafe { libc::kill(id, signal) };
+}
+
+/// What a process's end means, with what it left behind, and whether it was told to stop.
+fn ended(folder: &RunFolder, status: ExitStatus, stopped: bool) -> io::Result<Ended> {
+    let state = match folder.scenario().exists() {
+        true => Some(folder.state()?),
+        false => None,
+    };
+    Ok(match (state, status.signal()) {
+        (Some(RunState::Complete), None) if status.success() => Ended::Complete,
+        (Some(RunState::Stopped), None) => Ended::Stopped,
+        (Some(RunState::Failed(error)), None) => Ended::Failed(error),
+        _ if stopped => Ended::Stopped,
+        (_, Some(signal)) => Ended::Failed(format!("its process was killed by signal {signal}")),
+        _ => Ended::Failed(format!(
+            "its process ended with status {}",
+            status.code().unwrap_or(-1)
+        )),
+    })
+}

@@ -1,0 +1,66 @@
+//! Predictions as GLUE's server takes them: `index<tab>prediction`, one file a test split.
+
+use std::path::{Path, PathBuf};
+
+use crate::base::files::write_atomically;
+use crate::data::error::DataError;
+use crate::data::label;
+use crate::tasks::glue::task::{SplitName, Task};
+
+/// The file of a test split in a submission: `RTE.tsv`, `MNLI-m.tsv`, `MNLI-mm.tsv`, …
+#[must_use]
+pub fn file_name(task: Task, split: SplitName) -> String {
+    let part = match split {
+        SplitName::TestMatched | SplitName::ValidationMatched => "-m",
+        SplitName::TestMismatched | SplitName::ValidationMismatched => "-mm",
+        _ => "",
+    };
+    format!("{}{part}.tsv", task.glue_name())
+}
+
+/// Writes a split's predictions into a folder, and returns the file's path.
+///
+/// `ids` and `predictions` run in parallel; the predictions are what
+/// [`metrics::predictions`](crate::tasks::metrics::classification::predictions) gives. Scores are clipped to 0…5 and
+/// written with three decimals; classes by name where the task's own files do so.
+///
+/// # Errors
+/// When a prediction is not a label of the task (NaN, say) or the file cannot be written. An
+/// earlier file of that name then stays as it was.
+///
+/// # Panics
+/// When the two differ in length.
+pub fn write_submission(
+    task: Task,
+    split: SplitName,
+    ids: &[u32],
+    predictions: &[f32],
+    folder: &Path,
+) -> Result<PathBuf, DataError> {
+    assert_eq!(
+        ids.len(),
+        predictions.len(),
+        "as many predictions as examples"
+    );
+    let path = folder.join(file_name(task, split));
+    let mut text = String::from("index\tprediction\n");
+    for (row, (id, prediction)) in ids.iter().zip(predictions).enumerate() {
+        let spelled = spell(task, *prediction).ok_or_else(|| DataError::Prediction {
+            task: task.name(),
+            row,
+            found: *prediction,
+            expected: label::expectation(task, false),
+        })?;
+        text.push_str(&format!("{id}\t{spelled}\n"));
+    }
+    std::fs::create_dir_all(folder).map_err(DataError::io("make", folder))?;
+    write_atomically(&path, text.as_bytes()).map_err(DataError::io("write", &path))?;
+    Ok(path)
+}
+
+fn spell(task: Task, prediction: f32) -> Option<String> {
+    if task.is_regression() {
+        return (!prediction.is_nan()).then(|| format!("{:.3}", prediction.clamp(0.0, 5.0) + 0.0));
+    }
+    label::is_valid(task, prediction.into()).then(|| label::spelling(task, prediction as usize))
+}

@@ -1,0 +1,5 @@
+//! TODO
+
+pub mod glue;
+pub mod metrics;
+pub mod summary;

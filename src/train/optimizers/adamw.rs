@@ -1,0 +1,94 @@
+//! AdamW over one client's trained tensors, fresh each round.
+
+use tch::{Kind, Tensor};
+
+use crate::base::torch::{AdamWConstants, AdamWParameter, fused_adamw};
+use crate::model::ModelError;
+
+/// AdamW (Loshchilov & Hutter, *Decoupled Weight Decay Regularization*, 2019) with β 0.9 and
+/// 0.999, ε 1e-8, by libtorch's fused kernel: all tensors in one call.
+#[derive(Debug)]
+pub struct AdamW {
+    slots: Vec<Moments>,
+    weight_decay: f64,
+}
+
+/// A trained tensor with its moments.
+#[derive(Debug)]
+struct Moments {
+    value: Tensor,
+    mean: Tensor,
+    square: Tensor,
+    steps: Tensor,
+}
+
+impl Moments {
+    /// The slot's part of a step; `None` without a gradient.
+    fn with<'a>(&'a self, gradient: &'a Tensor) -> Option<AdamWParameter<'a>> {
+        gradient.defined().then_some(AdamWParameter {
+            value: &self.value,
+            gradient,
+            mean: &self.mean,
+            square: &self.square,
+            steps: &self.steps,
+        })
+    }
+}
+
+impl AdamW {
+    /// An optimiser with empty moments.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn new<'a>(
+        leaves: impl IntoIterator<Item = &'a Tensor>,
+        weight_decay: f64,
+    ) -> Result<Self, ModelError> {
+        let slot = |leaf: &Tensor| -> Result<_, ModelError> {
+            let value = leaf.f_detach()?;
+            Ok(Moments {
+                mean: value.f_zeros_like()?,
+                square: value.f_zeros_like()?,
+                steps: Tensor::f_zeros([], (Kind::Float, leaf.device()))?,
+                value: leaf.shallow_clone(),
+            })
+        };
+        let slots = leaves.into_iter().map(slot).collect::<Result<_, _>>()?;
+        Ok(Self {
+            slots,
+            weight_decay,
+        })
+    }
+
+    /// Takes a step at that learning rate, and clears the gradients. A tensor without a gradient
+    /// stays as it is.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub fn step(&mut self, rate: f64) -> Result<(), ModelError> {
+        let gradients: Vec<_> = self.slots.iter().map(|slot| slot.value.grad()).collect();
+        let slots = self.slots.iter().zip(&gradients);
+        let parameters: Vec<_> = slots
+            .filter_map(|(slot, gradient)| slot.with(gradient))
+            .collect();
+        let constants = AdamWConstants {
+            rate,
+            betas: (0.9, 0.999),
+            weight_decay: self.weight_decay,
+            epsilon: 1e-8,
+        };
+        fused_adamw(&parameters, constants)?;
+        self.clear()
+    }
+
+    /// Clears the gradients without a step.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub fn clear(&mut self) -> Result<(), ModelError> {
+        for slot in &mut self.slots {
+            slot.value.zero_grad();
+        }
+        Ok(())
+    }
+}
