@@ -23,7 +23,7 @@ SLOWEST = 16
 # What the terminal shows when a round is done.
 FIRST_ROUND = re.compile(r"round +1/")
 # The file that is changed: one that much of the crate imports.
-CHANGED = "src/files.rs"
+CHANGED = "src/base/files.rs"
 # Passes `--timings` to whatever builds.
 WRAPPER = """#!/bin/sh
 command=$1

@@ -1,6 +1,6 @@
 /**
  * What the page knows of the run: the history it was given first, and every change to it since.
- * The types are those of `src/web/changes.rs` and `history.rs`.
+ * The types are those of `src/live/page/changes.rs` and `history.rs`.
  *
  * A number that is none is `null`; a loss that is not there is left out.
  *
