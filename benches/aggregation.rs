@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use rand::{RngExt, SeedableRng};
-use regatta::adapter::population::{LayerGroup, WeightedUpdates};
-use regatta::adapter::{Adapter, initial_state, registry, tensor_name};
+use regatta::adapter::population::{LayerGroup, WeightedUpdates, tensor_name};
+use regatta::adapter::{Adapter, initial_state, registry};
 use regatta::aggregate;
 use regatta::aggregate::Round;
 use regatta::aggregate::state::GlobalState;

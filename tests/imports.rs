@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 /// The rooms of `src`, from the bottom up. One may import from those of the lines above it.
 const REGATTA: &[&[&str]] = &[
     &["base"],
-    &["data", "model"],
+    &["model"],
+    &["data"],
     &["adapter", "tasks"],
     &["train", "aggregate"],
     &["config"],

@@ -4,12 +4,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
+use regatta::adapter::settings::{AdapterKind, AdapterPlan};
 use regatta::adapter::{initial_state, registry};
-use regatta::config::plan::AdapterPlan;
-use regatta::config::settings::AdapterKind;
 use regatta::model::config::{LinearLayer, ModelConfig};
+use regatta::model::dropout::Masks;
 use regatta::model::heads::classifier::{Inputs, loss};
-use regatta::model::layers::dropout::Masks;
 use regatta::model::source::checkpoint::Checkpoint;
 use regatta::model::weights::Weights;
 use regatta::train::optimizers::adamw::AdamW;

@@ -12,13 +12,14 @@ use regatta_actors::random::StreamKey;
 use tch::{Device, Tensor};
 
 use crate::adapter::factors::Factors;
-use crate::adapter::population::{LayerGroup, WeightedUpdates};
-use crate::adapter::{Adapter, AdapterTensor, Delta, Prepared, Role, tensor_name};
+use crate::adapter::population::{LayerGroup, WeightedUpdates, tensor_name};
+use crate::adapter::settings::LayerRank;
+use crate::adapter::{Adapter, AdapterTensor, Prepared, Role};
 use crate::base::tensors::HostTensor;
-use crate::config::plan::LayerRank;
 use crate::model::ModelError;
 use crate::model::config::LinearLayer;
-use crate::model::layers::dropout::{Masks, dropout};
+use crate::model::delta::Delta;
+use crate::model::dropout::{Masks, dropout};
 use crate::model::weights::Weights;
 
 /// Name of A, (r, d_in), below the layer.

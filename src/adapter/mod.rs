@@ -25,6 +25,7 @@ pub mod peft;
 pub mod population;
 pub mod projection;
 pub mod registry;
+pub mod settings;
 pub mod size;
 pub mod sorf;
 pub mod targets;
@@ -34,14 +35,14 @@ pub mod vera;
 use std::any::Any;
 use std::rc::Rc;
 
-use tch::{Device, Tensor};
+use tch::Device;
 
 use crate::adapter::factors::Factors;
-use crate::adapter::population::{LayerGroup, WeightedUpdates};
+use crate::adapter::population::{LayerGroup, WeightedUpdates, tensor_name};
 use crate::base::tensors::{HostTensor, TensorMap};
 use crate::model::ModelError;
 use crate::model::config::LinearLayer;
-use crate::model::layers::dropout::Masks;
+use crate::model::delta::Delta;
 use crate::model::weights::Weights;
 
 /// One tensor that an adapter keeps per adapted layer.
@@ -117,30 +118,6 @@ pub trait Prepared {
     /// # Errors
     /// When a tensor is missing or the device fails.
     fn attach(&self, layer: &LinearLayer, trained: &Weights) -> Result<Rc<dyn Delta>, ModelError>;
-}
-
-/// What an adapter adds to one layer's output.
-pub trait Delta {
-    /// `s ΔW dropout(x)`: (…, d_in) to (…, d_out). Drops out in training only.
-    ///
-    /// # Errors
-    /// When libtorch fails.
-    fn forward(&self, x: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError>;
-
-    /// Called after each backward pass, before the optimiser's step: an adapter that
-    /// differentiates a part of itself by hand adds that part's gradient here.
-    ///
-    /// # Errors
-    /// When libtorch fails.
-    fn finish_backward(&self) -> Result<(), ModelError> {
-        Ok(())
-    }
-}
-
-/// The name of a layer's tensor: `roberta.….query.lora_A.weight`.
-#[must_use]
-pub fn tensor_name(layer: &LinearLayer, suffix: &str) -> String {
-    format!("{}.{suffix}", layer.module)
 }
 
 /// The first values of an adapter for all its layers, by full name.

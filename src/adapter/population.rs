@@ -2,10 +2,15 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::adapter::{Adapter, tensor_name};
 use crate::base::tensors::{HostTensor, TensorMap};
 use crate::model::ModelError;
 use crate::model::config::LinearLayer;
+
+/// The name of a layer's tensor: `roberta.….query.lora_A.weight`.
+#[must_use]
+pub fn tensor_name(layer: &LinearLayer, suffix: &str) -> String {
+    format!("{}.{suffix}", layer.module)
+}
 
 /// Adapted layers of equal shape and rank, handled as one batch.
 #[derive(Debug, Clone)]
@@ -25,14 +30,10 @@ impl LayerGroup {
         Self::by(layers, |_| ())
     }
 
-    /// The same, with layers apart whose tensors of an adapter have other shapes, as those of
-    /// other ranks do.
+    /// The same, with layers apart that differ in `key`: in the tensors of an adapter, say, as
+    /// layers of different ranks do.
     #[must_use]
-    pub fn of_adapter(adapter: &dyn Adapter, layers: &[LinearLayer]) -> Vec<Self> {
-        Self::by(layers, |layer| adapter.tensors(layer))
-    }
-
-    fn by<K: PartialEq>(layers: &[LinearLayer], key: impl Fn(&LinearLayer) -> K) -> Vec<Self> {
+    pub fn by<K: PartialEq>(layers: &[LinearLayer], key: impl Fn(&LinearLayer) -> K) -> Vec<Self> {
         let mut groups: Vec<Self> = Vec::new();
         for layer in layers {
             let (d_out, d_in) = (layer.d_out, layer.d_in);

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use crate::adapter::Adapter;
 use crate::adapter::lora::Lora;
 use crate::adapter::projection::Projection;
+use crate::adapter::settings::AdapterPlan;
 use crate::adapter::sorf::{SorfVera, transform};
 use crate::adapter::vera::Vera;
 use crate::base::tensors::HostTensor;
-use crate::config::plan::AdapterPlan;
 use crate::model::config::LinearLayer;
 
 /// Builds an adapter for the layers it will attach to.

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::config::plan::AdapterPlan;
-use crate::config::settings::AdapterKind;
+use crate::adapter::settings::{AdapterKind, AdapterPlan};
 use crate::model::config::LinearLayer;
 
 /// Copies that there are of a trained value at the least: the server's, and on a lane the client's

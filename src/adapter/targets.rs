@@ -1,6 +1,6 @@
 //! Which layers get an adapter.
 
-use crate::config::plan::AdapterPlan;
+use crate::adapter::settings::AdapterPlan;
 use crate::model::config::{LinearLayer, ModelConfig};
 
 /// The choice of layers, as PEFT's configuration words it.

@@ -11,13 +11,14 @@ use regatta_actors::random::StreamKey;
 use tch::{Device, Kind, Tensor};
 
 use crate::adapter::factors::Factors;
-use crate::adapter::population::{CLIENTS_AT_ONCE, LayerGroup, WeightedUpdates};
+use crate::adapter::population::{CLIENTS_AT_ONCE, LayerGroup, WeightedUpdates, tensor_name};
 use crate::adapter::projection::Projection;
-use crate::adapter::{Adapter, AdapterTensor, Delta, Prepared, Role, tensor_name};
+use crate::adapter::{Adapter, AdapterTensor, Prepared, Role};
 use crate::base::tensors::HostTensor;
 use crate::model::ModelError;
 use crate::model::config::LinearLayer;
-use crate::model::layers::dropout::{Masks, dropout};
+use crate::model::delta::Delta;
+use crate::model::dropout::{Masks, dropout};
 use crate::model::weights::Weights;
 
 /// Name of b, (d_out), below the layer.

@@ -30,6 +30,7 @@ pub mod check;
 pub mod exactness;
 pub mod ideal;
 pub mod methods;
+pub mod settings;
 pub mod sound;
 pub mod stale;
 pub mod state;

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 
 use tch::Device;
 
-use crate::adapter::population::{LayerGroup, WeightedUpdates};
-use crate::adapter::{Adapter, tensor_name};
+use crate::adapter::Adapter;
+use crate::adapter::population::{LayerGroup, WeightedUpdates, tensor_name};
 use crate::aggregate::Report;
 use crate::aggregate::state::GlobalState;
 use crate::base::tensors::{HostTensor, TensorMap};

@@ -103,8 +103,7 @@ mod tests {
 
     use super::*;
     use crate::adapter::lora::{A, B, Lora};
-    use crate::adapter::population::{LayerGroup, WeightedUpdates};
-    use crate::adapter::tensor_name;
+    use crate::adapter::population::{LayerGroup, WeightedUpdates, tensor_name};
     use crate::aggregate::state::GlobalState;
     use crate::aggregate::{Round, find};
     use crate::base::tensors::HostTensor;

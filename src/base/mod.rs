@@ -5,6 +5,7 @@ pub mod allocator;
 pub mod files;
 #[cfg(feature = "hub")]
 pub mod hub;
+pub mod hub_error;
 pub mod machine;
 pub mod table;
 pub mod tensors;

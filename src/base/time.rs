@@ -29,6 +29,13 @@ pub fn stamp(time: SystemTime) -> String {
     )
 }
 
+/// Seconds since 1970, by the machine's clock.
+#[must_use]
+pub fn unix_seconds() -> f64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0.0, |since| since.as_secs_f64())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

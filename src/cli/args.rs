@@ -14,6 +14,7 @@ use clap_complete::Shell;
 use crate::base::table::Format;
 use crate::cli::export::ExportArgs;
 use crate::cli::spelling::{normalise, not_text};
+use crate::config;
 use crate::config::settings::Settings;
 use crate::live::control;
 use crate::runs::compare::target::Target;
@@ -125,7 +126,7 @@ pub struct DataArgs {
 #[derive(Debug, Args)]
 pub struct CtlArgs {
     /// Where the run listens; the environment variable REGATTA_CONTROL_TOKEN holds its token
-    #[arg(long, value_name = "ADDR", default_value = control::ADDRESS)]
+    #[arg(long, value_name = "ADDR", default_value = config::CONTROL)]
     pub control: String,
     /// Form of the table that status shows
     #[arg(long, value_enum, default_value = "table")]

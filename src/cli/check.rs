@@ -4,10 +4,11 @@ use crate::base::machine::Host;
 use crate::base::table::count;
 use crate::cli::args::ScenarioArgs;
 use crate::config::load;
-use crate::config::plan::{DataSource, ModelSource, Plan};
+use crate::config::plan::{DataSource, Plan};
+use crate::experiment::experiment::Experiment;
 use crate::experiment::inputs::{RunInputs, check_local};
-use crate::experiment::prepare::Experiment;
 use crate::live::terminal::output::say;
+use crate::model::source::location::ModelSource;
 
 /// Checks a scenario and the files it names.
 ///

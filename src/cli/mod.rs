@@ -26,9 +26,8 @@ use crate::base::torch;
 use crate::cli::args::{Cli, Command};
 use crate::config::problems::Problems;
 use crate::live::control::client::AskError;
-use crate::live::log;
 use crate::live::log::LogFile;
-use crate::live::terminal;
+use crate::live::{log, terminal};
 
 /// Exit status for a run that failed.
 const FAILURE: u8 = 1;

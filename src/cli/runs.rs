@@ -3,9 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::base::table;
 use crate::base::table::{Cell, Format, Table};
-use crate::base::time;
+use crate::base::{table, time};
 use crate::cli::args::RunsArgs;
 use crate::config::problems::Problems;
 use crate::live::terminal::output::say;

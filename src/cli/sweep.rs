@@ -15,11 +15,9 @@ use crate::live::log::LogFile;
 use crate::live::terminal::output::say;
 use crate::runs::sweep as runner;
 use crate::runs::sweep::process::Ended;
-use crate::runs::sweep::slurm::{ArrayScript, Shares};
-use crate::runs::sweep::slurm::{cluster, quote};
-use crate::runs::sweep::stop::Stop;
-use crate::runs::sweep::{Planned, SweepPlan, slurm};
-use crate::runs::sweep::{file, process};
+use crate::runs::sweep::slurm::{ArrayScript, Shares, cluster, quote};
+use crate::runs::sweep::stop::{ReopenLog, Stop};
+use crate::runs::sweep::{Planned, SweepPlan, file, process, slurm};
 
 /// Runs what is missing of a sweep, and compares its runs.
 ///
@@ -35,7 +33,8 @@ pub fn sweep(args: &SweepArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     let chosen = choose(&plan, args.only.as_deref())?;
     std::fs::create_dir_all(&plan.out)
         .with_context(|| format!("cannot make the folder {}", plan.out.display()))?;
-    let mut stop = Stop::listen(log).context("cannot listen for signals")?;
+    let reopen = log.map(|log| Box::new(move || log.reopen()) as ReopenLog);
+    let mut stop = Stop::listen(reopen).context("cannot listen for signals")?;
     let (mut complete, mut failed) = (Vec::new(), Vec::new());
     for (index, run) in &chosen {
         if stop.asked() {

@@ -22,14 +22,14 @@ use crate::config::plan::Plan;
 use crate::config::problems::{Origin, Problems};
 use crate::config::settings::Settings;
 
-/// Where data sets lie when nothing else is said.
-pub const DATA_FOLDER: &str = "data/glue";
-
 /// Where metrics are served when nothing else is said.
 pub const METRICS: &str = "127.0.0.1:9464";
 
 /// Where the live page is served when nothing else is said.
 pub const WEB: &str = "127.0.0.1:9466";
+
+/// Where runs are steered from when nothing else is said.
+pub const CONTROL: &str = "127.0.0.1:9465";
 
 /// The name that stands for the Hugging Face hub in place of a data folder.
 pub const HUB: &str = "hub";

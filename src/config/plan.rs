@@ -1,7 +1,5 @@
 //! What a run is to do, fully decided and checked: what the rest of the program takes.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,12 +11,16 @@ use regatta_actors::plan::restart::RestartPolicy;
 use regatta_actors::plan::sampling::Sampling;
 use regatta_actors::plan::{CheckpointPolicy, ClockMode};
 
+use crate::adapter::settings::AdapterPlan;
+use crate::aggregate::settings::AggregationPlan;
+use crate::base::machine::device::{DeviceSpec, LaneSpec};
 use crate::config::problems::{Origins, Problems};
-use crate::config::settings::{AdapterKind, Bias, Method, Precision, Settings, Weighting};
+use crate::config::settings::Settings;
 use crate::config::tables::ScenarioTables;
 use crate::data::partition::spec::Partition;
-use crate::model::source::architecture::Architecture;
+use crate::model::source::location::ModelSource;
 use crate::tasks::glue::task::Task;
+use crate::train::settings::TrainingPlan;
 
 /// A run, decided. Made by [`crate::config::load`]; every number in it is in range and nothing in it
 /// contradicts anything else.
@@ -114,185 +116,6 @@ pub struct ModelPlan {
     pub init_adapter: Option<PathBuf>,
 }
 
-/// What a model's name begins with when its weights are to be drawn.
-pub const RANDOM: &str = "random:";
-
-/// Where a pretrained model is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ModelSource {
-    /// A folder as the Hugging Face hub makes it.
-    Folder(PathBuf),
-    /// A repository of the Hugging Face hub.
-    Hub(String),
-    /// None: weights drawn from the run's seed.
-    Random {
-        /// The architecture.
-        architecture: Architecture,
-        /// A `tokenizer.json`.
-        tokenizer: PathBuf,
-    },
-}
-
-impl fmt::Display for ModelSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Folder(path) => path.display().fmt(f),
-            Self::Hub(name) => f.write_str(name),
-            Self::Random { architecture, .. } => write!(f, "{RANDOM}{architecture}"),
-        }
-    }
-}
-
-/// The rank and alpha of a layer's LoRA.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LayerRank {
-    /// The rank, at least 1.
-    pub r: u32,
-    /// Alpha of the scaling.
-    pub alpha: f64,
-}
-
-/// The adapter. A field that has no meaning for `kind` holds its default.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AdapterPlan {
-    /// How ΔW is parametrised.
-    pub kind: AdapterKind,
-    /// The rank, at least 1; of the server's adapter where the clients' differ.
-    pub r: u32,
-    /// Each client's rank.
-    pub ranks: Vec<u32>,
-    /// Layers whose rank or alpha is another, by module; only a LoRA folder that a run starts from
-    /// has any.
-    pub layer_ranks: BTreeMap<String, LayerRank>,
-    /// Alpha of the scaling.
-    pub lora_alpha: f64,
-    /// Dropout on the adapter's input.
-    pub dropout: f64,
-    /// Scale by α/√r (`rslora`, `rsvera`).
-    pub rank_stabilised: bool,
-    /// First value of VeRA's d and SORF-VeRA's m.
-    pub d_initial: f64,
-    /// Seed of the projections that VeRA and SORF-VeRA share over layers.
-    pub projection_prng_key: u64,
-    /// Whether the projections are saved with the adapter.
-    pub save_projection: bool,
-    /// Seed of SORF-VeRA's orthogonal matrices.
-    pub sorf_seed: u64,
-    /// Whether it starts at zero; else at random.
-    pub init_weights: bool,
-    /// Names of the adapted layers.
-    pub target_modules: Vec<String>,
-    /// Encoder layers that are adapted; `None`: all.
-    pub layers_to_transform: Option<Vec<u32>>,
-    /// Name before the number in the layers' names; `None`: `layer`.
-    pub layers_pattern: Option<String>,
-    /// Always false: no encoder here stores its weights as (in, out).
-    pub fan_in_fan_out: bool,
-    /// Biases that are trained.
-    pub bias: Bias,
-    /// Modules trained in full beside the classification head.
-    pub modules_to_save: Vec<String>,
-}
-
-impl AdapterPlan {
-    /// An adapter of rank r on query and value, without dropout: what measurements train.
-    #[must_use]
-    pub fn plain(kind: AdapterKind, r: u32) -> Self {
-        Self {
-            kind,
-            r,
-            ranks: Vec::new(),
-            layer_ranks: BTreeMap::new(),
-            lora_alpha: 8.0,
-            dropout: 0.0,
-            rank_stabilised: false,
-            d_initial: 0.1,
-            projection_prng_key: 0,
-            save_projection: true,
-            sorf_seed: 0,
-            init_weights: true,
-            target_modules: vec!["query".into(), "value".into()],
-            layers_to_transform: None,
-            layers_pattern: None,
-            fan_in_fan_out: false,
-            bias: Bias::None,
-            modules_to_save: Vec::new(),
-        }
-    }
-
-    /// The factor s on ΔW for an adapter of this rank (MATH: α/r, α/√r, or 1 for VeRA's kinds).
-    #[must_use]
-    pub fn scaling(&self, rank: u32) -> f64 {
-        let rank = f64::from(rank);
-        match (self.kind, self.rank_stabilised) {
-            (AdapterKind::Lora, false) => self.lora_alpha / rank,
-            (AdapterKind::Lora | AdapterKind::Vera, true) => self.lora_alpha / rank.sqrt(),
-            (AdapterKind::Vera, false) | (AdapterKind::SorfVera, _) => 1.0,
-        }
-    }
-}
-
-/// What the server does with the updates.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct AggregationPlan {
-    /// How updates are aggregated.
-    pub method: Method,
-    /// Scale the residual by the learning rate rather than by the adapter's scaling.
-    pub vera_scale: bool,
-    /// What each weighs.
-    pub weighting: Weighting,
-    /// Updates of a larger norm are refused; see [`crate::aggregate::sound::update_norm`].
-    pub max_update_norm: Option<f64>,
-}
-
-/// What a client does in a round.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct TrainingPlan {
-    /// Passes over its shard.
-    pub local_epochs: u32,
-    /// Examples in a batch.
-    pub batch_size: u32,
-    /// Examples in a batch of evaluation.
-    pub eval_batch_size: u32,
-    /// Peak learning rate.
-    pub lr: f64,
-    /// Share of the steps in which the learning rate warms up.
-    pub warmup_ratio: f64,
-    /// AdamW's weight decay.
-    pub weight_decay: f64,
-    /// Whether examples are shuffled each epoch.
-    pub shuffle: bool,
-    /// Number format.
-    pub precision: Precision,
-}
-
-/// A device of libtorch's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DeviceSpec {
-    /// The processor.
-    Cpu,
-    /// An NVIDIA GPU by its number.
-    Cuda(u32),
-}
-
-impl fmt::Display for DeviceSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Cpu => f.write_str("cpu"),
-            Self::Cuda(number) => write!(f, "cuda:{number}"),
-        }
-    }
-}
-
-impl From<DeviceSpec> for tch::Device {
-    fn from(device: DeviceSpec) -> Self {
-        match device {
-            DeviceSpec::Cpu => Self::Cpu,
-            DeviceSpec::Cuda(number) => Self::Cuda(number as usize),
-        }
-    }
-}
-
 /// Where the server and the clients' lanes run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DevicesPlan {
@@ -303,15 +126,6 @@ pub struct DevicesPlan {
     pub lanes: Vec<LaneSpec>,
     /// What the user should know about the choice: GPUs that were asked for and are not there.
     pub notice: Option<String>,
-}
-
-/// One lane: a thread that trains clients on a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LaneSpec {
-    /// Its device.
-    pub device: DeviceSpec,
-    /// Threads that one operation may use on the CPU.
-    pub threads: u32,
 }
 
 /// What happens on the way, as the actors take it.

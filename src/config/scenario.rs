@@ -12,9 +12,8 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use crate::config::problems::{Origin, Problems};
 use crate::config::settings::{MOST_WHOLE, Settings};
-use crate::config::tables::ScenarioTables;
-use crate::config::tables::reader;
 use crate::config::tables::reader::Refused;
+use crate::config::tables::{ScenarioTables, reader};
 
 /// Names of the tables beside the flat settings.
 const TABLES: [&str; 6] = [

@@ -1,12 +1,15 @@
 //! Every setting, declared once: the flag of the command line and the key of a scenario file.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::adapter::settings::{AdapterKind, Bias};
+use crate::aggregate::settings::{MethodName, Weighting};
+use crate::train::settings::Precision;
 
 const DATA: &str = "Data";
 const MODEL: &str = "Model";
@@ -23,133 +26,6 @@ pub(crate) const MOST_WHOLE: u64 = i64::MAX as u64;
 /// Reads a whole number that can be recorded.
 fn whole() -> RangedU64ValueParser {
     RangedU64ValueParser::new().range(..=MOST_WHOLE)
-}
-
-/// How the adapted layers are parametrised.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum, JsonSchema,
-)]
-#[serde(rename_all = "snake_case")]
-#[value(rename_all = "snake_case")]
-pub enum AdapterKind {
-    /// LoRA: ΔW = B A.
-    Lora,
-    /// VeRA: ΔW = diag(b) B diag(d) A, with A and B frozen and shared by all layers.
-    Vera,
-    /// SORF-VeRA: ΔW = S Γ(b) B Λ(m, θ) A.
-    SorfVera,
-}
-
-/// How the server aggregates.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum, JsonSchema,
-)]
-#[serde(rename_all = "snake_case")]
-#[value(rename_all = "snake_case")]
-pub enum Method {
-    /// FedIT: the weighted mean of every tensor.
-    Normal,
-    /// FFA: one factor frozen, the other averaged.
-    Ffa,
-    /// FedEx-LoRA: means, and the residual merged into the base weights.
-    Ours,
-    /// FedEx-VeRA: means, and the residual merged into the base weights.
-    OursVera,
-    /// SORF-VeRA with the refit as published, which loses most of the update.
-    SorfVera,
-    /// SORF-VeRA with what the refit misses merged into the base weights.
-    SorfVeraExact,
-    /// FedSVD: clients train B alone; the server refactors the product by SVD.
-    Fedsvd,
-    /// FLoRA: the stacked updates are merged into the base weights each round.
-    Flora,
-    /// RoLoRA: A and B trained and averaged in alternate rounds.
-    Rolora,
-}
-
-impl AdapterKind {
-    /// The name as `--adapter` takes it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Lora => "lora",
-            Self::Vera => "vera",
-            Self::SorfVera => "sorf_vera",
-        }
-    }
-
-    /// The name in the literature.
-    #[must_use]
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Lora => "LoRA",
-            Self::Vera => "VeRA",
-            Self::SorfVera => "SORF-VeRA",
-        }
-    }
-}
-
-impl Method {
-    /// The name as `--agg_type` takes it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Normal => "normal",
-            Self::Ffa => "ffa",
-            Self::Ours => "ours",
-            Self::OursVera => "ours_vera",
-            Self::SorfVera => "sorf_vera",
-            Self::SorfVeraExact => "sorf_vera_exact",
-            Self::Fedsvd => "fedsvd",
-            Self::Flora => "flora",
-            Self::Rolora => "rolora",
-        }
-    }
-}
-
-impl fmt::Display for Method {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-/// Which biases are trained beside the adapter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[value(rename_all = "snake_case")]
-pub enum Bias {
-    /// None.
-    None,
-    /// Every bias of the model.
-    All,
-    /// Those of the adapted layers.
-    LoraOnly,
-}
-
-/// What an update weighs in the aggregate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[value(rename_all = "snake_case")]
-pub enum Weighting {
-    /// The same for each client.
-    Uniform,
-    /// In proportion to the examples it was trained on.
-    Examples,
-}
-
-/// Number format of the forward and backward passes on a GPU.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[value(rename_all = "snake_case")]
-pub enum Precision {
-    /// Mixed where the device is a GPU (bfloat16 if it has it, else float16), float32 on a CPU.
-    Auto,
-    /// float32 throughout.
-    Float32,
-    /// Mixed with bfloat16.
-    Bfloat16,
-    /// Mixed with float16 and loss scaling.
-    Float16,
 }
 
 /// What time it is in a run.
@@ -279,7 +155,7 @@ pub struct Settings {
     /// Aggregation method [default: ours with LoRA, ours_vera with VeRA, sorf_vera_exact with
     /// SORF-VeRA]
     #[arg(long, help_heading = AGGREGATION, value_enum)]
-    pub agg_type: Option<Method>,
+    pub agg_type: Option<MethodName>,
     /// Scale the residual of ours_vera and sorf_vera_exact by the learning rate, not by the
     /// adapter's scaling; no longer exact [default: false]
     #[arg(long, help_heading = AGGREGATION)]

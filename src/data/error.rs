@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::data::partition::PartitionError;
+use crate::base::hub_error::HubError;
+use crate::data::partition::error::PartitionError;
 
 /// What can be wrong with data, tokenizers and what is written from them.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +84,7 @@ pub enum DataError {
     },
     /// A column that is there, but in no form that can be read.
     #[error("{}: column `{column}` {message}", path.display())]
-    CategoricalColumn {
+    Column {
         /// The file.
         path: PathBuf,
         /// The column's name.
@@ -157,13 +158,8 @@ pub enum DataError {
     #[error(transparent)]
     Partition(#[from] PartitionError),
     /// Something could not be had from the hub.
-    #[error("cannot fetch {repo} from the hub: {message}")]
-    Hub {
-        /// The repository.
-        repo: String,
-        /// What went wrong, and what would help.
-        message: String,
-    },
+    #[error(transparent)]
+    Hub(#[from] HubError),
 }
 
 impl DataError {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::tasks::glue::task::{SplitName, Task};
+use crate::data::schema::SplitName;
 
 /// One example, borrowed from its [`Split`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,21 +31,21 @@ pub struct Split {
 }
 
 impl Split {
-    /// An empty split of a task, to be filled with [`Split::push`].
+    /// An empty split, of pairs of texts or not, to be filled with [`Split::push`].
     #[must_use]
-    pub fn new(task: Task, name: SplitName) -> Self {
+    pub fn new(is_pair: bool, name: SplitName) -> Self {
         Self {
             name,
             ids: Vec::new(),
             text_a: TextColumn::default(),
-            text_b: task.is_pair().then(TextColumn::default),
+            text_b: is_pair.then(TextColumn::default),
             labels: Vec::new(),
             columns: BTreeMap::new(),
             skipped: 0,
         }
     }
 
-    /// Appends an example. The second text is kept if the split's task has pairs.
+    /// Appends an example. The second text is kept if the split is of pairs.
     pub fn push(&mut self, example: Example<'_>) {
         self.ids.push(example.id);
         self.text_a.push(example.text_a);
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn examples_come_back_as_they_were_pushed() {
-        let mut split = Split::new(Task::Rte, SplitName::Test);
+        let mut split = Split::new(true, SplitName::Test);
         let given = [
             Example {
                 id: 7,

@@ -7,13 +7,13 @@ use tokenizers::Tokenizer;
 
 use crate::data::error::DataError;
 use crate::data::limits::TokenizerLimits;
+use crate::data::schema::SplitName;
 use crate::data::split::Split;
 use crate::data::token_cache::{TokenCache, Tokens};
 use crate::data::tokenizer::ModelTokenizer;
 use crate::data::tokenizer::pairs::PairEncoder;
 use crate::model::ModelError;
 use crate::model::config::ModelConfig;
-use crate::tasks::glue::task::SplitName;
 
 /// Texts encoded at once; bounds the memory that full encodings (offsets, tokens, words) take.
 const CHUNK: usize = 4096;

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::base::machine::device::DeviceSpec;
 use crate::config;
-use crate::config::plan::DeviceSpec;
-use crate::experiment::prepare::Experiment;
+use crate::experiment::experiment::Experiment;
 use crate::model::config::ModelConfig;
 
 /// Settings by key, and digests of what the files hold by the setting that names them.

@@ -4,19 +4,22 @@ use std::path::{Path, PathBuf};
 
 use crate::adapter::peft::import::PeftFolder;
 use crate::adapter::targets::Targets;
+use crate::base::machine::DATA_FOLDER;
 use crate::base::tensors::conversion;
-use crate::config::plan::{DataPlan, DataSource, ModelSource, Plan};
+use crate::config::HUB;
+use crate::config::plan::{DataPlan, DataSource, Plan};
 use crate::config::problems::Problems;
-use crate::config::{DATA_FOLDER, HUB};
 use crate::data::error::DataError;
 use crate::data::limits::TokenizerLimits;
 use crate::data::partition;
-use crate::data::partition::PartitionError;
+use crate::data::partition::error::PartitionError;
 use crate::data::tokenize::TextEncoder;
 use crate::data::tokenizer::conversion as tokenizer_conversion;
 use crate::model::config::ModelConfig;
 use crate::model::source::architecture::Architecture;
 use crate::model::source::files::ModelFiles;
+use crate::model::source::locate::model_dir;
+use crate::model::source::location::ModelSource;
 use crate::tasks::glue::locate;
 use crate::tasks::glue::source::{LoadOptions, TaskData, load_with};
 
@@ -162,7 +165,7 @@ fn load_model(
     let model = match &plan.model.source {
         ModelSource::Folder(folder) => snapshot(folder.clone(), problems)?,
         ModelSource::Hub(name) => {
-            let folder = locate::model_dir(name)
+            let folder = model_dir(name)
                 .map_err(|error| problems.report_error("model", error))
                 .ok()?;
             snapshot(folder, problems)?

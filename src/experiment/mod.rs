@@ -2,29 +2,31 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`experiment`] | everything a run needs, loaded and checked once, shared by all threads |
-//! | [`start`] | the state before the first round |
+//! | [`inputs`] | the files that a plan names, read and checked |
+//! | [`experiment`] | everything a run needs, shared by all threads |
+//! | [`prepare`] | how it is loaded and checked, with the PEFT folder (`init_adapter`) and the state (`initial_state`) that it starts from |
+//! | [`workload`] | what the actors call |
+//! | [`client`] | a lane's trainer: one client's round after another |
+//! | [`server`] | the server: checks, aggregates, scores, leaves results behind |
 //! | [`payload`] | what travels: snapshots down, updates up |
-//! | [`bases`] | frozen weights, once per device |
-//! | [`trainer`] | a lane's worker: one client's round after another |
-//! | `memory` | what a client's memory allows |
-//! | [`server`] | the server's worker: checks, aggregates, scores |
-//! | `aggregate` | which updates are aggregated, and how they become the next state |
-//! | `saved` | the server's state as bytes, for checkpoints |
-//! | `corrupt` | updates corrupted on purpose |
-//! | `course` | what must be the same for a run to be resumed |
-//! | [`results`] | what a run leaves behind: model and predictions |
+//! | [`base_weights`] | frozen weights, once per device |
+//! | `memory_estimate` | what a client's memory allows |
+//! | `attacks` | updates corrupted on purpose |
+//! | `fingerprint` | what must be the same for a run to be resumed |
 
 pub(crate) mod attacks;
 pub mod base_weights;
 pub mod client;
+pub mod experiment;
 pub(crate) mod fingerprint;
+pub(crate) mod init_adapter;
 pub mod initial_state;
 pub mod inputs;
 pub(crate) mod memory_estimate;
 pub mod payload;
 pub mod prepare;
 pub mod server;
+pub mod workload;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -32,59 +34,15 @@ use std::sync::Arc;
 use regatta_actors::ids::LaneId;
 use regatta_actors::observe::Observer;
 use regatta_actors::observe::control::Control;
-use regatta_actors::plan::fault::Corruption;
 use regatta_actors::plan::profile::Profile;
 use regatta_actors::plan::{ClientPlan, FederationPlan};
 use regatta_actors::protocol::outcome::{RunError, RunOutcome};
-use regatta_actors::random::Stream;
 use regatta_actors::runtime::run_recorded;
-use regatta_actors::workload::update::BoxError;
-use regatta_actors::workload::{ServerWorkload, Workload};
 
 use crate::experiment::base_weights::BaseWeightCache;
-use crate::experiment::client::LaneTrainer;
-use crate::experiment::payload::{ClientUpdate, Snapshot};
-use crate::experiment::prepare::Experiment;
-use crate::experiment::server::Server;
+use crate::experiment::experiment::Experiment;
+use crate::experiment::workload::Federation;
 use crate::runs::folder::RunFolder;
-
-/// The learner of a run: builds the workers that the actors drive.
-pub struct Federation {
-    experiment: Arc<Experiment>,
-    bases: Arc<BaseWeightCache>,
-    folder: RunFolder,
-}
-
-impl Workload for Federation {
-    type State = Snapshot;
-    type Update = ClientUpdate;
-    type Trainer = LaneTrainer;
-
-    fn trainer(&self, lane: LaneId) -> Result<LaneTrainer, BoxError> {
-        let spec = self.experiment.plan.devices.lanes.get(lane.0 as usize);
-        let spec = spec.ok_or_else(|| format!("the plan has no lane {}", lane.0))?;
-        LaneTrainer::new(Arc::clone(&self.experiment), Arc::clone(&self.bases), *spec)
-    }
-
-    fn corrupt(
-        &self,
-        update: &mut ClientUpdate,
-        start: &Snapshot,
-        corruption: Corruption,
-        stream: &mut Stream,
-    ) -> Result<(), BoxError> {
-        attacks::corrupt(update, &start.trained, corruption, stream)
-    }
-}
-
-impl ServerWorkload for Federation {
-    type Aggregator = Server;
-
-    fn aggregator(&self) -> Result<Server, BoxError> {
-        let (experiment, bases) = (Arc::clone(&self.experiment), Arc::clone(&self.bases));
-        Ok(Server::new(experiment, bases, self.folder.clone())?)
-    }
-}
 
 /// Runs an experiment to its end and writes its record, model and predictions into the folder.
 ///
@@ -97,8 +55,8 @@ pub fn execute(
     control: Control,
 ) -> Result<RunOutcome, RunError> {
     let files = folder.files(&experiment.plan);
-    let (plan, learner) = prepare(experiment, folder);
-    run_recorded(plan, learner, observers, control, &files)
+    let (plan, workload) = prepare(experiment, folder);
+    run_recorded(plan, workload, observers, control, &files)
 }
 
 /// Goes on with a run from its last checkpoint.
@@ -112,8 +70,8 @@ pub fn resume(
     control: Control,
 ) -> Result<RunOutcome, RunError> {
     let files = folder.files(&experiment.plan);
-    let (plan, learner) = prepare(experiment, folder);
-    regatta_actors::resume(plan, learner, observers, control, &files)
+    let (plan, workload) = prepare(experiment, folder);
+    regatta_actors::resume(plan, workload, observers, control, &files)
 }
 
 /// Runs an experiment again, its results going to `scratch`, and compares each event with a
@@ -129,21 +87,21 @@ pub fn replay(
     control: Control,
 ) -> Result<u64, RunError> {
     let checkpoints = scratch.files(&experiment.plan).checkpoints;
-    let (plan, learner) = prepare(experiment, scratch);
+    let (plan, workload) = prepare(experiment, scratch);
     let checkpoints = checkpoints.as_deref();
-    regatta_actors::replay_check(plan, learner, observers, control, ledger, checkpoints)
+    regatta_actors::replay_check(plan, workload, observers, control, ledger, checkpoints)
 }
 
 fn prepare(experiment: Experiment, folder: &RunFolder) -> (FederationPlan, Arc<Federation>) {
     let plan = federation_plan(&experiment);
     let experiment = Arc::new(experiment);
     let bases = Arc::new(BaseWeightCache::new(Arc::clone(&experiment)));
-    let learner = Federation {
+    let workload = Federation {
         experiment,
         bases,
         folder: folder.clone(),
     };
-    (plan, Arc::new(learner))
+    (plan, Arc::new(workload))
 }
 
 /// The plan as the actors take it. Where there is a lane for each client, each has its own.

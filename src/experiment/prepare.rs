@@ -4,59 +4,22 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::adapter::population::LayerGroup;
+use crate::adapter::settings::Bias;
 use crate::adapter::targets::Targets;
-use crate::adapter::{Adapter, registry, size, tensor_name};
+use crate::adapter::{Adapter, registry, size};
 use crate::aggregate;
-use crate::aggregate::Method;
 use crate::aggregate::state::GlobalState;
-use crate::base::{allocator, files};
+use crate::base::allocator;
 use crate::config::plan::Plan;
 use crate::config::problems::Problems;
-use crate::config::settings::{Bias, Precision};
-use crate::data::error::DataError;
 use crate::data::split::{CategoricalColumn, Split};
 use crate::data::tokenize::{EncodedSplit, TextEncoder};
+use crate::experiment::experiment::{Experiment, encode_cached};
+use crate::experiment::init_adapter::is_inside;
 use crate::experiment::inputs;
 use crate::experiment::inputs::RunInputs;
 use crate::model::config::LinearLayer;
 use crate::model::source::checkpoint::Checkpoint;
-use crate::train::local::LocalTraining;
-use crate::train::precision::Compute;
-
-/// A run's model, adapter, method and data.
-pub struct Experiment {
-    /// What was asked for.
-    pub plan: Plan,
-    /// The pretrained model.
-    pub checkpoint: Checkpoint,
-    /// The layers that get an adapter.
-    pub layers: Vec<LinearLayer>,
-    /// The same by shape.
-    pub groups: Vec<LayerGroup>,
-    /// The adapter as the server keeps it.
-    pub adapter: Arc<dyn Adapter>,
-    /// Each client's own adapter, where ranks differ.
-    pub client_adapters: Vec<Arc<dyn Adapter>>,
-    /// The aggregation method.
-    pub method: &'static dyn Method,
-    /// Names of base tensors that are trained in full: biases, modules to save.
-    pub trained_base: BTreeSet<String>,
-    /// The state before the first round.
-    pub initial: GlobalState,
-    /// Outputs of the head.
-    pub labels: i64,
-    /// The training split, tokenised.
-    pub train: EncodedSplit,
-    /// The validation splits, tokenised.
-    pub validation: Vec<EncodedSplit>,
-    /// The test splits as read; tokenised when predictions are asked for.
-    pub test: Vec<Split>,
-    /// Each client's positions in the training split.
-    pub shards: Vec<Vec<u32>>,
-    /// Each client's name, which keys its random streams.
-    pub client_names: Vec<String>,
-    encoder: TextEncoder,
-}
 
 impl Experiment {
     /// Reads the model, builds the adapter and tokenises the data.
@@ -89,12 +52,12 @@ impl Experiment {
             checkpoint.config = checkpoint.config.with_dropout(p);
         }
         let start_from =
-            crate::experiment::initial_state::read_init_adapter(&mut plan, &checkpoint, problems)?;
+            crate::experiment::init_adapter::read_init_adapter(&mut plan, &checkpoint, problems)?;
         let layers = choose_layers(&plan, &checkpoint, problems)?;
         let (adapter, client_adapters) = build_adapters(&plan, &layers, problems)?;
         let method = aggregate::find(plan.aggregation.method.name());
         let trained_base = trained_base(&plan, &checkpoint, &layers, problems)?;
-        let groups = LayerGroup::of_adapter(&*adapter, &layers);
+        let groups = LayerGroup::by(&layers, |layer| adapter.tensors(layer));
         let column = plan.data.partition.column();
         let client_names = name_clients(&shards, column.and_then(|name| data.train.column(name)));
         let mut experiment = Self {
@@ -124,87 +87,6 @@ impl Experiment {
             .map_err(|(key, error)| problems.report_error(key, error))
             .ok()?;
         Some(experiment)
-    }
-
-    /// A client's adapter.
-    #[must_use]
-    pub fn adapter_of(&self, client: usize) -> &dyn Adapter {
-        self.client_adapters
-            .get(client)
-            .map_or(&*self.adapter, |own| &**own)
-    }
-
-    /// Names and shapes of what a client trains in a round: its adapter as far as the method has
-    /// it trained, the head, and base tensors trained in full.
-    #[must_use]
-    pub fn trained_by(&self, client: usize, round: u32) -> Vec<(String, Vec<i64>)> {
-        let adapter = self.adapter_of(client);
-        let of_layer = |layer: &LinearLayer| {
-            let tensors = adapter.tensors(layer).into_iter();
-            let trained = tensors.filter(|tensor| self.method.trains(tensor, round));
-            trained
-                .map(|t| (tensor_name(layer, t.suffix), t.shape))
-                .collect::<Vec<_>>()
-        };
-        let mut expected: Vec<_> = self.layers.iter().flat_map(of_layer).collect();
-        let shape = |map: &crate::base::tensors::TensorMap, name: &str| {
-            map.get(name)
-                .map(|tensor| tensor.shape().to_vec())
-                .unwrap_or_default()
-        };
-        let head = self.checkpoint.head.iter();
-        expected.extend(head.map(|(name, tensor)| (name.to_owned(), tensor.shape().to_vec())));
-        let base = self.trained_base.iter();
-        expected.extend(base.map(|name| (name.clone(), shape(&self.checkpoint.base, name))));
-        expected
-    }
-
-    /// The settings of a client's round.
-    #[must_use]
-    pub fn local_training(&self) -> LocalTraining {
-        let plan = &self.plan.training;
-        LocalTraining {
-            epochs: plan.local_epochs,
-            batch_size: plan.batch_size as usize,
-            lr: plan.lr,
-            warmup_ratio: plan.warmup_ratio,
-            weight_decay: plan.weight_decay,
-            shuffle: plan.shuffle,
-        }
-    }
-
-    /// How a device computes.
-    #[must_use]
-    pub fn compute(&self, device: tch::Device) -> Compute {
-        match self.plan.training.precision {
-            Precision::Auto => Compute::automatic(device),
-            Precision::Float32 => Compute {
-                device,
-                kind: tch::Kind::Float,
-            },
-            Precision::Bfloat16 => Compute {
-                device,
-                kind: tch::Kind::BFloat16,
-            },
-            Precision::Float16 => Compute {
-                device,
-                kind: tch::Kind::Half,
-            },
-        }
-    }
-
-    /// The padding token.
-    #[must_use]
-    pub fn pad(&self) -> u32 {
-        self.encoder.pad_id()
-    }
-
-    /// Tokenises a split.
-    ///
-    /// # Errors
-    /// When the tokenizer cannot encode a text.
-    pub fn encode(&self, split: &Split) -> Result<EncodedSplit, DataError> {
-        encode_cached(&self.encoder, split)
     }
 }
 
@@ -239,13 +121,6 @@ fn encode(
         .ok()
 }
 
-fn encode_cached(encoder: &TextEncoder, split: &Split) -> Result<EncodedSplit, DataError> {
-    match files::cache_folder() {
-        Some(folder) => encoder.encode_cached(split, &folder.join("tokens")),
-        None => encoder.encode(split),
-    }
-}
-
 fn choose_layers(
     plan: &Plan,
     checkpoint: &Checkpoint,
@@ -278,12 +153,6 @@ fn choose_layers(
         return None;
     }
     misses.is_empty().then_some(layers)
-}
-
-/// Whether a tensor is a part of a module that is named by a part of its path: of `pooler`, say, or
-/// of `layer.1.output`.
-pub(crate) fn is_inside(tensor: &str, module: &str) -> bool {
-    format!(".{tensor}.").contains(&format!(".{module}."))
 }
 
 type Adapters = (Arc<dyn Adapter>, Vec<Arc<dyn Adapter>>);

@@ -1,11 +1,8 @@
 //! A model's configuration: its sizes, and the tensors and layers that follow from them.
 
-use std::path::Path;
-
 use serde::Serialize;
 
-use crate::model::layers::activation::Activation;
-use crate::model::{ModelError, config_json};
+use crate::model::activation::Activation;
 
 /// The architectures that are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -88,15 +85,6 @@ pub struct LinearLayer {
 }
 
 impl ModelConfig {
-    /// Reads and checks a `config.json`. What it leaves out has its architecture's default in
-    /// transformers; which architecture it is, the names of the tensors beside it may tell.
-    ///
-    /// # Errors
-    /// [`ModelError::Io`] and [`ModelError::Config`], which name the file; the latter also the key.
-    pub fn read(path: &Path) -> Result<Self, ModelError> {
-        config_json::read(path)
-    }
-
     /// The token that pads a batch. BERT is told by the mask what is padding, so that any serves.
     #[must_use]
     pub fn padding(&self) -> i64 {

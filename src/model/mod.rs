@@ -21,8 +21,11 @@
 //! A [`Classifier`] is cheap to build: it borrows nothing, copies no weights, and a client's
 //! replica is one built with that client's trained tensors laid over the shared, frozen ones.
 
+pub mod activation;
 pub mod config;
 pub(crate) mod config_json;
+pub mod delta;
+pub mod dropout;
 pub mod encoder;
 pub mod heads;
 pub mod layers;

@@ -5,9 +5,9 @@ use std::rc::Rc;
 
 use tch::{Device, Tensor};
 
-use crate::adapter::Delta;
 use crate::base::tensors::TensorMap;
 use crate::model::ModelError;
+use crate::model::delta::Delta;
 
 /// Tensors by name on one device. Cloning shares the memory.
 #[derive(Debug, Default)]

@@ -3,9 +3,10 @@
 use serde::Serialize;
 
 use crate::base::table::{Cell, Table};
+use crate::data::schema::SplitName;
 use crate::data::split::Split;
 use crate::data::tokenize::EncodedSplit;
-use crate::tasks::glue::task::{SplitName, Task};
+use crate::tasks::glue::task::Task;
 
 /// A task's figures.
 #[derive(Debug, Clone, PartialEq, Serialize)]

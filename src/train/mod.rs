@@ -15,3 +15,4 @@ pub mod optimizers;
 pub mod precision;
 pub mod replica;
 pub mod schedule;
+pub mod settings;

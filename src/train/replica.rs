@@ -5,10 +5,11 @@ use std::rc::Rc;
 
 use tch::{Device, Tensor};
 
-use crate::adapter::{Adapter, Delta, Prepared};
+use crate::adapter::{Adapter, Prepared};
 use crate::base::tensors::{HostTensor, TensorMap};
 use crate::model::ModelError;
 use crate::model::config::{LinearLayer, ModelConfig};
+use crate::model::delta::Delta;
 use crate::model::heads::classifier::Classifier;
 use crate::model::weights::{Deltas, View, Weights};
 

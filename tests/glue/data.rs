@@ -2,9 +2,10 @@ use std::fs;
 use std::path::Path;
 
 use regatta::data::error::DataError;
+use regatta::data::schema::SplitName;
 use regatta::data::split::Split;
 use regatta::tasks::glue::source::{Layout, LoadOptions, TaskData, load, load_with, locate};
-use regatta::tasks::glue::task::{SplitName, Task};
+use regatta::tasks::glue::task::Task;
 
 use crate::support::{copy_of, examples, fixture, tiny};
 

@@ -1,3 +1,4 @@
+use regatta::tasks::glue::locate::dataset;
 use std::fs;
 use std::path::PathBuf;
 
@@ -103,10 +104,10 @@ fn a_tasks_data_is_fetched_and_loaded() {
     let (server, cache) = (HubServer::start(glue()), tempfile::tempdir().unwrap());
     let hub = hub(&server, &cache);
     for task in [Task::Rte, Task::Qnli] {
-        let folder = hub.dataset(task).unwrap();
+        let folder = dataset(&hub, task).unwrap();
         let data = load(task, &folder).unwrap();
         assert_eq!(examples(&data.train), examples(&tiny(task).train));
-        assert_eq!(offline(&hub).dataset(task).unwrap(), folder);
+        assert_eq!(dataset(&offline(&hub), task).unwrap(), folder);
     }
     let fetched: Vec<String> = server.requests().into_iter().map(|it| it.path).collect();
     assert!(
@@ -114,7 +115,7 @@ fn a_tasks_data_is_fetched_and_loaded() {
             .iter()
             .any(|path| path.ends_with("qnli/train-00001-of-00002.parquet"))
     );
-    let refusal = hub.dataset(Task::Wnli).unwrap_err().to_string();
+    let refusal = dataset(&hub, Task::Wnli).unwrap_err().to_string();
     assert!(refusal.contains("it has no wnli/*.parquet"), "{refusal}");
 }
 
@@ -122,9 +123,9 @@ fn a_tasks_data_is_fetched_and_loaded() {
 fn a_split_that_lacks_a_shard_in_the_cache_is_fetched() {
     let (server, cache) = (HubServer::start(glue()), tempfile::tempdir().unwrap());
     let hub = hub(&server, &cache);
-    let folder = hub.dataset(Task::Qnli).unwrap();
+    let folder = dataset(&hub, Task::Qnli).unwrap();
     fs::remove_file(folder.join("train-00001-of-00002.parquet")).unwrap();
-    assert_eq!(hub.dataset(Task::Qnli).unwrap(), folder);
+    assert_eq!(dataset(&hub, Task::Qnli).unwrap(), folder);
     load(Task::Qnli, &folder).unwrap();
 }
 

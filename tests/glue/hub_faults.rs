@@ -1,5 +1,6 @@
 //! A hub, or whoever answers in its place, that sends what it should not.
 
+use regatta::tasks::glue::locate::dataset;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -196,7 +197,7 @@ fn a_listed_file_that_leads_elsewhere_ends_the_fetch_before_its_first_file() {
             .with_large("rte/train-00000-of-00001.parquet", vec![1])
             .with_large(name, vec![1]);
         let (server, dir) = (HubServer::start(repository), tempfile::tempdir().unwrap());
-        let refusal = hub(&server, &dir).dataset(Task::Rte).unwrap_err();
+        let refusal = dataset(&hub(&server, &dir), Task::Rte).unwrap_err();
         let refusal = refusal.to_string();
         assert!(refusal.contains("leads elsewhere"), "{refusal}");
         assert!(!refusal.contains(['\0', '\u{1b}']), "{refusal}");

@@ -1,7 +1,8 @@
 use std::fs;
 
+use regatta::data::schema::SplitName;
 use regatta::tasks::glue::submission::{file_name, write_submission};
-use regatta::tasks::glue::task::{SplitName, Task};
+use regatta::tasks::glue::task::Task;
 
 fn written(task: Task, split: SplitName, predictions: &[f32]) -> (String, String) {
     let dir = tempfile::tempdir().unwrap();

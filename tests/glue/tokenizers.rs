@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use regatta::data::error::DataError;
 use regatta::data::limits::TokenizerLimits;
+use regatta::data::schema::SplitName;
 use regatta::data::split::{Example, Split};
 use regatta::data::tokenize::{EncodedSplit, TextEncoder};
-use regatta::tasks::glue::task::{SplitName, Task};
+use regatta::tasks::glue::task::Task;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -77,7 +78,7 @@ fn folder(tokenizer: &str, changes: &Value, files: &Value) -> tempfile::TempDir 
 fn split(texts: &[(&str, Option<&str>)]) -> Split {
     let pairs = texts[0].1.is_some();
     let task = if pairs { Task::Rte } else { Task::Sst2 };
-    let mut split = Split::new(task, SplitName::Train);
+    let mut split = Split::new(task.is_pair(), SplitName::Train);
     for (id, (text_a, text_b)) in texts.iter().enumerate() {
         split.push(Example {
             id: id as u32,

@@ -1,8 +1,8 @@
 use regatta::adapter::lora::Lora;
-use regatta::adapter::population::{LayerGroup, WeightedUpdates};
+use regatta::adapter::population::{LayerGroup, WeightedUpdates, tensor_name};
 use regatta::adapter::projection::Projection;
 use regatta::adapter::vera::{LAMBDA_B, LAMBDA_D, Vera};
-use regatta::adapter::{Adapter, Role, initial_state, lora, tensor_name};
+use regatta::adapter::{Adapter, Role, initial_state, lora};
 use regatta::aggregate;
 use regatta::aggregate::state::GlobalState;
 use regatta::aggregate::{Report, Round};

@@ -1,9 +1,9 @@
 use std::ops::ControlFlow;
 
 use regatta::data::limits::TokenizerLimits;
+use regatta::data::schema::SplitName;
 use regatta::data::split::{Example, Split};
 use regatta::data::tokenize::{EncodedSplit, TextEncoder};
-use regatta::tasks::glue::task::{SplitName, Task};
 use regatta::train::local::{ClientRound, LocalTraining};
 use regatta::train::precision::Compute;
 use regatta_actors::random::StreamKey;
@@ -40,7 +40,7 @@ fn texts() -> EncodedSplit {
         pad_id: 1,
         tokenizer_class: None,
     };
-    let mut split = Split::new(Task::Sst2, SplitName::Train);
+    let mut split = Split::new(false, SplitName::Train);
     for id in 0..12 {
         let words = 1 + id * 5 % 13;
         let text: Vec<String> = (0..words)

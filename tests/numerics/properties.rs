@@ -2,11 +2,11 @@
 
 use proptest::prelude::*;
 use regatta::adapter::lora::Lora;
-use regatta::adapter::population::{LayerGroup, WeightedUpdates};
+use regatta::adapter::population::{LayerGroup, WeightedUpdates, tensor_name};
 use regatta::adapter::projection::Projection;
 use regatta::adapter::sorf::{SorfVera, transform};
 use regatta::adapter::vera::Vera;
-use regatta::adapter::{Adapter, initial_state, tensor_name};
+use regatta::adapter::{Adapter, initial_state};
 use regatta::aggregate;
 use regatta::aggregate::state::GlobalState;
 use regatta::base::tensors::{HostTensor, TensorMap};

@@ -2,13 +2,12 @@
 //! not, and none of it is an error of libtorch's.
 
 use regatta::adapter::population::LayerGroup;
+use regatta::adapter::settings::{AdapterKind, AdapterPlan};
 use regatta::adapter::{initial_state, registry};
 use regatta::aggregate::METHODS;
 use regatta::aggregate::sound::{LIMIT, check_aggregate, update_norm};
 use regatta::aggregate::state::GlobalState;
 use regatta::base::tensors::{HostTensor, TensorMap};
-use regatta::config::plan::AdapterPlan;
-use regatta::config::settings::AdapterKind;
 use regatta::model::config::LinearLayer;
 use tch::Device;
 

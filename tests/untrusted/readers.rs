@@ -13,6 +13,7 @@ use regatta::base::machine::Host;
 use regatta::base::tensors::TensorMap;
 use regatta::config::settings::Settings;
 use regatta::data::error::DataError;
+use regatta::data::schema::SplitName;
 use regatta::data::split::{Example, Split};
 use regatta::data::tokenize::TextEncoder;
 use regatta::model;
@@ -20,7 +21,7 @@ use regatta::model::config::ModelConfig;
 use regatta::runs::folder::RunFolder;
 use regatta::runs::history::clients::ClientStats;
 use regatta::runs::sweep::file;
-use regatta::tasks::glue::task::{SplitName, Task};
+use regatta::tasks::glue::task::Task;
 use regatta_actors::journal::checkpoint::CheckpointStore;
 use regatta_actors::journal::ledger;
 use regatta_actors::plan::FederationPlan;
@@ -133,7 +134,7 @@ fn encodes(file: &str, bytes: &[u8]) -> bool {
 
 /// A few pairs, also of what texts seldom hold.
 fn texts() -> Split {
-    let mut split = Split::new(Task::Rte, SplitName::Train);
+    let mut split = Split::new(true, SplitName::Train);
     let pairs = [
         ("A boat sails.", "The boat moves."),
         ("", ""),

@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::adapter::peft::keys;
-use crate::config::plan::AdapterPlan;
-use crate::config::settings::AdapterKind;
+use crate::adapter::settings::{AdapterKind, AdapterPlan};
 
 /// The kinds of adapter that Regatta knows, as `adapter_config.json` spells them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::adapter::peft::config::{OneOrMany, PeftConfig, PeftType};
-use crate::config::plan::{AdapterPlan, LayerRank};
-use crate::config::settings::{AdapterKind, Bias};
+use crate::adapter::settings::{AdapterKind, AdapterPlan, Bias, LayerRank};
 
 /// The head's names: PEFT saves both with every sequence classifier.
 pub(crate) const HEAD: [&str; 2] = ["classifier", "score"];

@@ -9,14 +9,14 @@ use crate::adapter::peft::config::{OneOrMany, PeftConfig, PeftError};
 use crate::adapter::peft::import::PeftFolder;
 use crate::adapter::peft::{PREFIX, PROJECTION};
 use crate::adapter::projection::Projection;
+use crate::adapter::settings::AdapterPlan;
 use crate::adapter::vera::LAMBDA_B;
 use crate::adapter::{lora, sorf};
 use crate::base::files::write_atomically;
 use crate::base::tensors::{TensorError, TensorMap};
-use crate::config::plan::Plan;
-use crate::experiment::payload::Snapshot;
 use crate::model::ModelError;
 use crate::model::source::checkpoint::Checkpoint;
+use crate::model::source::location::ModelSource;
 
 /// What can go wrong while a model is written.
 #[derive(Debug, thiserror::Error)]
@@ -66,13 +66,12 @@ pub struct AdapterFiles {
 }
 
 impl AdapterFiles {
-    /// The adapter, head and other trained tensors of a snapshot.
+    /// The adapter, head and other trained tensors of a model that started from `model`.
     ///
     /// A scaling that PEFT's VeRA lacks (rsVeRA's) is merged into b.
     #[must_use]
-    pub fn of(plan: &Plan, state: &Snapshot) -> Self {
-        let adapter = &plan.adapter;
-        let mut tensors = TensorMap::clone(&state.trained);
+    pub fn of(adapter: &AdapterPlan, model: &ModelSource, trained: &TensorMap) -> Self {
+        let mut tensors = trained.clone();
         let scaling = adapter.scaling(adapter.r) as f32;
         let merged = tensors
             .0
@@ -82,7 +81,7 @@ impl AdapterFiles {
             let values = tensor.values_mut().iter_mut();
             values.for_each(|value| *value *= scaling);
         }
-        let mut config = PeftConfig::of(adapter, &plan.model.source.to_string());
+        let mut config = PeftConfig::of(adapter, &model.to_string());
         if adapter
             .target_modules
             .iter()

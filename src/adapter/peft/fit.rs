@@ -6,10 +6,10 @@ use crate::adapter::peft::choice::choose;
 use crate::adapter::peft::config::{OneOrMany, PeftConfig, PeftError};
 use crate::adapter::peft::import::PeftFolder;
 use crate::adapter::peft::ranks::{Patterns, adapter_part};
+use crate::adapter::population::tensor_name;
+use crate::adapter::settings::{AdapterKind, AdapterPlan, LayerRank};
 use crate::adapter::targets::Targets;
-use crate::adapter::{lora, tensor_name, vera};
-use crate::config::plan::{AdapterPlan, LayerRank};
-use crate::config::settings::AdapterKind;
+use crate::adapter::{lora, vera};
 use crate::model::config::{LinearLayer, ModelConfig};
 
 /// An adapter's layers in a model.

@@ -2,9 +2,9 @@
 
 use crate::adapter::peft::config::PeftConfig;
 use crate::adapter::peft::pattern::Pattern;
+use crate::adapter::settings::LayerRank;
 use crate::adapter::{lora, sorf, vera};
 use crate::base::tensors::TensorMap;
-use crate::config::plan::LayerRank;
 
 /// `rank_pattern` and `alpha_pattern`, by the rules of all versions of PEFT.
 pub(crate) struct Patterns {

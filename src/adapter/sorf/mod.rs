@@ -26,15 +26,16 @@ use std::rc::Rc;
 use tch::{Device, Kind, Tensor};
 
 use crate::adapter::factors::Factors;
-use crate::adapter::population::{LayerGroup, WeightedUpdates};
+use crate::adapter::population::{LayerGroup, WeightedUpdates, tensor_name};
 use crate::adapter::projection::Projection;
 use crate::adapter::sorf::givens::Rotation;
-use crate::adapter::{Adapter, AdapterTensor, Delta, Prepared, Role, tensor_name};
+use crate::adapter::{Adapter, AdapterTensor, Prepared, Role};
 use crate::base::tensors::HostTensor;
 use crate::base::torch;
 use crate::model::ModelError;
 use crate::model::config::LinearLayer;
-use crate::model::layers::dropout::{Masks, dropout};
+use crate::model::delta::Delta;
+use crate::model::dropout::{Masks, dropout};
 use crate::model::weights::Weights;
 
 /// Name of m, (1), below the layer.

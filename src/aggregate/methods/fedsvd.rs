@@ -5,9 +5,9 @@
 
 use tch::Tensor;
 
-use crate::adapter::population::LayerGroup;
+use crate::adapter::population::{LayerGroup, tensor_name};
 use crate::adapter::sorf::refit::ThinSvd;
-use crate::adapter::{AdapterTensor, Role, lora, tensor_name};
+use crate::adapter::{AdapterTensor, Role, lora};
 use crate::aggregate::state::GlobalState;
 use crate::aggregate::{Method, Report, Round, exactness};
 use crate::base::tensors::HostTensor;

@@ -9,11 +9,11 @@ use std::any::Any;
 
 use tch::{Device, Kind, Tensor};
 
+use crate::adapter::AdapterTensor;
 use crate::adapter::factors::Factors;
-use crate::adapter::population::LayerGroup;
+use crate::adapter::population::{LayerGroup, tensor_name};
 use crate::adapter::sorf::core::Core;
 use crate::adapter::sorf::{ANGLES, B_IM, B_RE, SCALE, SorfVera, mean_lambda, refit};
-use crate::adapter::{AdapterTensor, tensor_name};
 use crate::aggregate::ideal::ExactUpdate;
 use crate::aggregate::state::GlobalState;
 use crate::aggregate::{Method, Report, Round, exactness};

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ureq::http::HeaderMap;
 use url::{Host, Url};
 
-use crate::base::hub::client::FetchError;
+use crate::base::hub::error::FetchError;
 use crate::base::hub::names::shown;
 
 /// The URL that an answer sends to. From HTTPS there is no way back to plain HTTP.

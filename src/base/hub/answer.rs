@@ -3,7 +3,7 @@
 use ureq::Body;
 use ureq::http::{HeaderMap, Response};
 
-use crate::base::hub::client::FetchError;
+use crate::base::hub::error::FetchError;
 use crate::base::hub::names::{Commit, ETag, shown};
 
 /// What the hub says of a file, in the headers of its own answers.

@@ -10,6 +10,7 @@ use url::Url;
 
 use crate::base::hub::address::{is_same_server, is_this_machine, redirect};
 use crate::base::hub::answer::{FileHeaders, extent};
+use crate::base::hub::error::FetchError;
 use crate::base::hub::names::{Commit, ETag, FileName, shown};
 
 /// The hub, if no other address is given.
@@ -23,26 +24,6 @@ const MOST_REDIRECTS: usize = 10;
 
 /// How long a server may keep silent, in connecting, before it answers, and while it sends.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Why something could not be had.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum FetchError {
-    /// Another try may do.
-    Passing(String),
-    /// Another try may do, but from the beginning.
-    Misfit(String),
-    /// None will.
-    Final(String),
-}
-
-impl FetchError {
-    /// What went wrong, for the user.
-    pub fn message(self) -> String {
-        match self {
-            Self::Passing(message) | Self::Misfit(message) | Self::Final(message) => message,
-        }
-    }
-}
 
 /// Models and data sets, which the hub keeps apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

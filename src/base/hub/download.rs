@@ -6,7 +6,8 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::base::hub::cache::RepositoryCache;
-use crate::base::hub::client::{Content, FetchError, HubClient, Kind};
+use crate::base::hub::client::{Content, HubClient, Kind};
+use crate::base::hub::error::FetchError;
 use crate::base::hub::names::{Commit, FileName};
 use crate::base::hub::partial::{Partial, cannot, is_whole};
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::hub::Hub;
 use crate::base::hub::expansion::{Environment, home_of};
-use crate::data::error::DataError;
+use crate::base::hub_error::HubError;
 
 impl Hub {
     /// Settings as the hub's own library takes them: the cache from `HF_HUB_CACHE`,
@@ -19,7 +19,7 @@ impl Hub {
     ///
     /// # Errors
     /// When no variable names a cache and there is no home folder.
-    pub fn from_env() -> Result<Self, DataError> {
+    pub fn from_env() -> Result<Self, HubError> {
         Environment {
             variable: &|name| std::env::var_os(name),
             home: &home_of,
@@ -29,7 +29,7 @@ impl Hub {
 }
 
 impl Environment<'_> {
-    fn hub(&self) -> Result<Hub, DataError> {
+    fn hub(&self) -> Result<Hub, HubError> {
         let home = self.hub_home()?;
         let cache = self
             .get("HF_HUB_CACHE")
@@ -49,7 +49,7 @@ impl Environment<'_> {
     }
 
     /// The library's own folder.
-    fn hub_home(&self) -> Result<PathBuf, DataError> {
+    fn hub_home(&self) -> Result<PathBuf, HubError> {
         if let Some(home) = self.get("HF_HOME") {
             return Ok(self.expand(&home));
         }
@@ -58,7 +58,7 @@ impl Environment<'_> {
             Some(Path::new(&home).join(".cache").into_os_string())
         };
         let caches = self.get("XDG_CACHE_HOME").or_else(user);
-        let caches = caches.ok_or_else(|| DataError::Hub {
+        let caches = caches.ok_or_else(|| HubError::Fetch {
             repo: "anything".to_owned(),
             message: "there is no home folder for its cache; set HF_HOME".to_owned(),
         })?;

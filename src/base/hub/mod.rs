@@ -11,23 +11,20 @@ pub(crate) mod cache;
 pub(crate) mod client;
 pub(crate) mod download;
 pub(crate) mod environment;
+pub mod error;
 pub(crate) mod expansion;
 pub(crate) mod names;
 pub(crate) mod partial;
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::base::hub::cache::RepositoryCache;
-use crate::base::hub::client::{FetchError, HubClient, Kind};
+use crate::base::hub::client::{HubClient, Kind};
 use crate::base::hub::download::Download;
+use crate::base::hub::error::FetchError;
 use crate::base::hub::names::{Commit, FileName, is_repository, shown};
-use crate::data::error::DataError;
-use crate::tasks::glue::source;
-use crate::tasks::glue::task::Task;
-
-/// The data set with all nine tasks, in Parquet.
-const GLUE: &str = "nyu-mll/glue";
+use crate::base::hub_error::HubError;
 
 /// The branch that is meant when none is named.
 const MAIN: &str = "main";
@@ -46,16 +43,8 @@ const TOKENIZER_FILES: [&str; 3] = [
 ///
 /// # Errors
 /// As [`Hub::model`].
-pub fn fetch_model(name: &str) -> Result<PathBuf, DataError> {
+pub fn fetch_model(name: &str) -> Result<PathBuf, HubError> {
     Hub::from_env()?.model(name)
-}
-
-/// Fetches a task's data by the environment's settings; see [`Hub::dataset`].
-///
-/// # Errors
-/// As [`Hub::dataset`].
-pub fn fetch_dataset(task: Task) -> Result<PathBuf, DataError> {
-    Hub::from_env()?.dataset(task)
 }
 
 /// How the hub is reached.
@@ -78,7 +67,7 @@ impl Hub {
     /// # Errors
     /// When the name is none of the hub's, the hub does not have the files or cannot be reached, or
     /// sends something else than it says; offline when the cache lacks one.
-    pub fn model(&self, name: &str) -> Result<PathBuf, DataError> {
+    pub fn model(&self, name: &str) -> Result<PathBuf, HubError> {
         if !is_repository(name) {
             let wrong = "there is no such folder here, and it is no name of the hub's, such as \
                          FacebookAI/roberta-base";
@@ -106,7 +95,7 @@ impl Hub {
                 for file in TOKENIZER_FILES {
                     if !snapshot.join(file).exists() {
                         let noted = cache.note_absent(&commit, file);
-                        noted.map_err(DataError::io("write", &self.cache))?;
+                        noted.map_err(HubError::io("write", &self.cache))?;
                     }
                 }
                 Ok(snapshot)
@@ -123,18 +112,24 @@ impl Hub {
         }
     }
 
-    /// The folder of a task's Parquet files.
+    /// One folder of a data set's Parquet files: from the cache if `is_complete` says that it has
+    /// them all.
     ///
     /// # Errors
     /// As [`Hub::model`].
-    pub fn dataset(&self, task: Task) -> Result<PathBuf, DataError> {
-        let cache = RepositoryCache::new(&self.cache, Kind::Dataset, GLUE);
-        let cached = cache.snapshot_of(MAIN).map(|it| it.join(task.name()));
-        if let Some(folder) = cached.filter(|folder| source::is_complete(task, folder)) {
-            return Ok(folder);
+    pub fn dataset(
+        &self,
+        name: &str,
+        folder: &str,
+        is_complete: impl Fn(&Path) -> bool,
+    ) -> Result<PathBuf, HubError> {
+        let cache = RepositoryCache::new(&self.cache, Kind::Dataset, name);
+        let cached = cache.snapshot_of(MAIN).map(|it| it.join(folder));
+        if let Some(cached) = cached.filter(|cached| is_complete(cached)) {
+            return Ok(cached);
         }
-        let prefix = format!("{}/", task.name());
-        let (snapshot, _) = self.fetch(Kind::Dataset, GLUE, &cache, |available| {
+        let prefix = format!("{folder}/");
+        let (snapshot, _) = self.fetch(Kind::Dataset, name, &cache, |available| {
             let is_wanted =
                 |file: &&String| file.starts_with(&prefix) && file.ends_with(".parquet");
             let wanted: Vec<String> = available.iter().filter(is_wanted).cloned().collect();
@@ -144,7 +139,7 @@ impl Hub {
                 Ok(wanted)
             }
         })?;
-        Ok(snapshot.join(task.name()))
+        Ok(snapshot.join(folder))
     }
 
     /// Fetches the files that `choose` takes of a repository's, all of one commit; gives their
@@ -155,7 +150,7 @@ impl Hub {
         name: &str,
         cache: &RepositoryCache,
         choose: impl FnOnce(&[String]) -> Result<Vec<String>, String>,
-    ) -> Result<(PathBuf, Commit), DataError> {
+    ) -> Result<(PathBuf, Commit), HubError> {
         let failed = failed(name);
         if self.offline {
             let cache = self.cache.display();
@@ -194,13 +189,13 @@ impl Hub {
         }
         cache
             .set_branch(MAIN, &listing.commit)
-            .map_err(DataError::io("write", &self.cache))?;
+            .map_err(HubError::io("write", &self.cache))?;
         Ok((snapshot, listing.commit))
     }
 }
 
-fn failed(repo: &str) -> impl Fn(String) -> DataError {
-    move |message| DataError::Hub {
+fn failed(repo: &str) -> impl Fn(String) -> HubError {
+    move |message| HubError::Fetch {
         repo: repo.to_owned(),
         message,
     }

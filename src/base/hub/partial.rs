@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use indicatif::ProgressBar;
 use ring::digest::{self, Context};
 
-use crate::base::hub::client::FetchError;
+use crate::base::hub::error::FetchError;
 use crate::base::hub::names::{Algorithm, ETag};
 
 /// Bytes that are read at a time.

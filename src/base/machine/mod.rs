@@ -1,8 +1,12 @@
 //! What the decisions of a plan depend on beside the user's settings.
 
 pub mod calibration;
+pub mod device;
 
 use std::ffi::OsString;
+
+/// Where data sets lie when nothing else is said.
+pub const DATA_FOLDER: &str = "data/glue";
 
 /// The machine a plan is made for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,7 +40,7 @@ impl Host {
             processor,
             cores,
             data_variable: std::env::var_os("REGATTA_DATA").filter(|folder| !folder.is_empty()),
-            has_data_folder: std::path::Path::new(crate::config::DATA_FOLDER).is_dir(),
+            has_data_folder: std::path::Path::new(DATA_FOLDER).is_dir(),
         }
     }
 }

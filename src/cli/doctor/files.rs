@@ -3,9 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::base::machine::Host;
+use crate::base::machine::{DATA_FOLDER, Host};
 use crate::cli::doctor::Findings;
-use crate::config::DATA_FOLDER;
 use crate::model::ModelError;
 use crate::model::config::ModelConfig;
 use crate::tasks::glue::source;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::plan::{AdapterPlan, AggregationPlan};
+use crate::adapter::settings::{AdapterKind, AdapterPlan, Bias};
+use crate::aggregate::settings::{AggregationPlan, MethodName, Weighting};
 use crate::config::resolve::Resolver;
-use crate::config::settings::{AdapterKind, Bias, Method, Weighting};
 
 /// Flags that have a meaning with some kinds of adapter only.
 const KIND_FLAGS: [(&str, &[AdapterKind]); 9] = {
@@ -66,8 +66,8 @@ impl Resolver<'_> {
     /// The kind that was asked for, or that the other flags imply.
     fn kind(&mut self) -> AdapterKind {
         let implied = match self.settings.agg_type {
-            Some(Method::OursVera) => Some(AdapterKind::Vera),
-            Some(Method::SorfVera | Method::SorfVeraExact) => Some(AdapterKind::SorfVera),
+            Some(MethodName::OursVera) => Some(AdapterKind::Vera),
+            Some(MethodName::SorfVera | MethodName::SorfVeraExact) => Some(AdapterKind::SorfVera),
             _ => None,
         };
         let by_vera = self
@@ -97,11 +97,11 @@ impl Resolver<'_> {
         kind
     }
 
-    fn method(&mut self, kind: AdapterKind) -> Method {
+    fn method(&mut self, kind: AdapterKind) -> MethodName {
         let method = *self.settings.agg_type.get_or_insert(match kind {
-            AdapterKind::Lora => Method::Ours,
-            AdapterKind::Vera => Method::OursVera,
-            AdapterKind::SorfVera => Method::SorfVeraExact,
+            AdapterKind::Lora => MethodName::Ours,
+            AdapterKind::Vera => MethodName::OursVera,
+            AdapterKind::SorfVera => MethodName::SorfVeraExact,
         });
         let readable = self.problems.readable(&["adapter", "vera"]);
         if let Some(reason) = refusal(method, kind).filter(|_| readable) {
@@ -112,19 +112,19 @@ impl Resolver<'_> {
         method
     }
 
-    fn report_meaningless(&mut self, kind: AdapterKind, method: Method) {
+    fn report_meaningless(&mut self, kind: AdapterKind, method: MethodName) {
         for (key, kinds) in KIND_FLAGS {
             if !kinds.contains(&kind) {
                 self.reject_unused(key, kind.title());
             }
         }
-        if method != Method::Flora && kind == AdapterKind::Lora {
+        if method != MethodName::Flora && kind == AdapterKind::Lora {
             self.reject_unused(
                 "ranks",
                 format_args!("{method}; only flora takes several ranks"),
             );
         }
-        if !matches!(method, Method::OursVera | Method::SorfVeraExact) {
+        if !matches!(method, MethodName::OursVera | MethodName::SorfVeraExact) {
             let with = format_args!("{method}, which merges no VeRA residual");
             self.reject_unused("vera_scale", with);
         }
@@ -266,9 +266,9 @@ impl Resolver<'_> {
         value
     }
 
-    fn aggregation(&mut self, method: Method) -> AggregationPlan {
+    fn aggregation(&mut self, method: MethodName) -> AggregationPlan {
         let vera_scale = match method {
-            Method::OursVera | Method::SorfVeraExact => {
+            MethodName::OursVera | MethodName::SorfVeraExact => {
                 *self.settings.vera_scale.get_or_insert(false)
             }
             _ => false,
@@ -288,21 +288,21 @@ impl Resolver<'_> {
 }
 
 /// Why a method does not go with an adapter, and what does; `None` when it goes.
-fn refusal(method: Method, kind: AdapterKind) -> Option<(&'static str, &'static str)> {
+fn refusal(method: MethodName, kind: AdapterKind) -> Option<(&'static str, &'static str)> {
     let exact = match kind {
         AdapterKind::Lora => "use ours",
         AdapterKind::Vera => "use ours_vera",
         AdapterKind::SorfVera => "use sorf_vera_exact",
     };
     let (only, reason) = match method {
-        Method::Normal | Method::Ffa => return None,
-        Method::Ours => (AdapterKind::Lora, "its residual is one of products B A"),
-        Method::Fedsvd => (AdapterKind::Lora, "it refactors products B A by SVD"),
-        Method::Flora => (AdapterKind::Lora, "it stacks products B A"),
-        Method::Rolora => (AdapterKind::Lora, "it alternates between A and B"),
-        Method::OursVera => (AdapterKind::Vera, "its residual is one of VeRA's b and d"),
-        Method::SorfVera => (AdapterKind::SorfVera, "it refits SORF-VeRA's b, m and θ"),
-        Method::SorfVeraExact => (AdapterKind::SorfVera, "it averages SORF-VeRA's m and θ"),
+        MethodName::Normal | MethodName::Ffa => return None,
+        MethodName::Ours => (AdapterKind::Lora, "its residual is one of products B A"),
+        MethodName::Fedsvd => (AdapterKind::Lora, "it refactors products B A by SVD"),
+        MethodName::Flora => (AdapterKind::Lora, "it stacks products B A"),
+        MethodName::Rolora => (AdapterKind::Lora, "it alternates between A and B"),
+        MethodName::OursVera => (AdapterKind::Vera, "its residual is one of VeRA's b and d"),
+        MethodName::SorfVera => (AdapterKind::SorfVera, "it refits SORF-VeRA's b, m and θ"),
+        MethodName::SorfVeraExact => (AdapterKind::SorfVera, "it averages SORF-VeRA's m and θ"),
     };
     (kind != only).then_some((reason, exact))
 }

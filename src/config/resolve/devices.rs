@@ -1,7 +1,8 @@
 //! Which devices the server and the clients' lanes get.
 
+use crate::base::machine::device::{DeviceSpec, LaneSpec};
 use crate::config::bounds::MOST_THREADS;
-use crate::config::plan::{DeviceSpec, DevicesPlan, LaneSpec};
+use crate::config::plan::DevicesPlan;
 use crate::config::resolve::Resolver;
 
 impl Resolver<'_> {

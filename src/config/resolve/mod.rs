@@ -16,18 +16,20 @@ use std::ops::RangeBounds;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::base::machine::Host;
-use crate::config::plan::{
-    DataPlan, DataSource, DeviceSpec, ModelPlan, ModelSource, Plan, RANDOM, TelemetryPlan,
-    TrainingPlan,
-};
+use crate::adapter::settings::AdapterKind;
+use crate::aggregate::settings::MethodName;
+use crate::base::machine::device::DeviceSpec;
+use crate::base::machine::{DATA_FOLDER, Host};
+use crate::config::plan::{DataPlan, DataSource, ModelPlan, Plan, TelemetryPlan};
 use crate::config::problems::{Origin, Problems};
-use crate::config::settings::{AdapterKind, Method, Precision, Settings};
+use crate::config::settings::Settings;
 use crate::config::tables::ScenarioTables;
-use crate::config::{DATA_FOLDER, HUB, METRICS, NO_TEXT, WEB, bounds};
+use crate::config::{HUB, METRICS, NO_TEXT, WEB, bounds};
 use crate::data::partition::spec::Partition;
 use crate::model::source::architecture::Architecture;
+use crate::model::source::location::{ModelSource, RANDOM};
 use crate::tasks::glue::task::Task;
+use crate::train::settings::{Precision, TrainingPlan};
 
 /// Decides everything, or says all that is wrong.
 pub(crate) fn resolve(
@@ -278,7 +280,7 @@ impl Resolver<'_> {
     fn control(&mut self) -> Option<SocketAddr> {
         let address = self.settings.control.get_or_insert_with(|| "off".into());
         let address = address.clone();
-        self.address("control", &address, crate::live::control::ADDRESS)
+        self.address("control", &address, crate::config::CONTROL)
     }
 
     /// A setting that is an address, or off.
@@ -293,7 +295,7 @@ impl Resolver<'_> {
         parsed
     }
 
-    fn name(&mut self, scenario: Option<&str>, task: Task, method: Method) -> String {
+    fn name(&mut self, scenario: Option<&str>, task: Task, method: MethodName) -> String {
         let usable = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
         let default = scenario.map_or_else(
             || format!("{task}-{method}"),

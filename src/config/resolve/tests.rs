@@ -1,6 +1,6 @@
 use super::*;
+use crate::base::machine::device::DeviceSpec;
 use crate::config::load;
-use crate::config::plan::DeviceSpec;
 
 /// A machine without a GPU, with two cores.
 fn cpu() -> Host {
@@ -47,7 +47,7 @@ fn an_empty_scenario_is_upstreams_defaults() {
     assert_eq!(plan.data.task, Task::Cola);
     assert_eq!(
         (plan.adapter.kind, plan.aggregation.method),
-        (AdapterKind::Lora, Method::Ours)
+        (AdapterKind::Lora, MethodName::Ours)
     );
     assert_eq!(
         (plan.adapter.r, plan.adapter.ranks.as_slice()),
@@ -104,27 +104,33 @@ fn the_adapter_is_implied_by_vera_or_by_the_method() {
         let plan = plan(scenario);
         (plan.adapter.kind, plan.aggregation.method)
     };
-    assert_eq!(kinds("vera = true"), (AdapterKind::Vera, Method::OursVera));
+    assert_eq!(
+        kinds("vera = true"),
+        (AdapterKind::Vera, MethodName::OursVera)
+    );
     assert_eq!(
         kinds("agg_type = \"ours_vera\""),
-        (AdapterKind::Vera, Method::OursVera)
+        (AdapterKind::Vera, MethodName::OursVera)
     );
     assert_eq!(
         kinds("agg_type = \"sorf_vera\""),
-        (AdapterKind::SorfVera, Method::SorfVera)
+        (AdapterKind::SorfVera, MethodName::SorfVera)
     );
     let kind = "adapter = \"sorf_vera\"";
-    assert_eq!(kinds(kind), (AdapterKind::SorfVera, Method::SorfVeraExact));
+    assert_eq!(
+        kinds(kind),
+        (AdapterKind::SorfVera, MethodName::SorfVeraExact)
+    );
     assert_eq!(
         kinds("vera = true\nagg_type = \"ffa\""),
-        (AdapterKind::Vera, Method::Ffa)
+        (AdapterKind::Vera, MethodName::Ffa)
     );
 }
 
 #[test]
 fn each_method_takes_the_adapters_it_is_made_for() {
-    use Method::*;
-    let allowed: [(&str, &[Method]); 3] = [
+    use MethodName::*;
+    let allowed: [(&str, &[MethodName]); 3] = [
         ("lora", &[Normal, Ffa, Ours, Fedsvd, Flora, Rolora]),
         ("vera", &[Normal, Ffa, OursVera]),
         ("sorf_vera", &[Normal, Ffa, SorfVera, SorfVeraExact]),

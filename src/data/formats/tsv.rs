@@ -10,13 +10,13 @@ use std::path::Path;
 
 use crate::data::error::{DataError, SourceSpan};
 use crate::data::label;
+use crate::data::request::SplitRequest;
 use crate::data::split::{Example, Split};
-use crate::tasks::glue::source::SplitRequest;
 
 /// Reads one split's file.
 pub(crate) fn read(path: &Path, request: &SplitRequest<'_>) -> Result<Split, DataError> {
     let file = File::open(path).map_err(DataError::io("read", path))?;
-    let mut split = Split::new(request.task, request.name);
+    let mut split = Split::new(request.schema.is_pair(), request.name);
     let mut columns = None;
     for (index, line) in BufReader::new(file).split(b'\n').enumerate() {
         if request.is_met_by(&split) {
@@ -81,7 +81,7 @@ struct TsvColumns {
 impl TsvColumns {
     /// Finds the columns by a file's first line.
     fn find(first: &[&str], path: &Path, request: &SplitRequest<'_>) -> Result<Self, DataError> {
-        let spec = request.task.spec();
+        let spec = request.schema;
         let is_named = |text: &&str| first.iter().any(|name| name.trim() == *text);
         let have_header = spec.tsv_texts.iter().all(is_named);
         let names: Vec<String> = match spec.headerless {
@@ -135,7 +135,7 @@ impl TsvColumns {
         split: &mut Split,
     ) -> Result<(), DataError> {
         if fields.len() < self.width() {
-            if request.task.spec().has_broken_lines {
+            if request.schema.has_broken_lines {
                 split.count_skipped();
                 return Ok(());
             }
@@ -153,8 +153,8 @@ impl TsvColumns {
             expected,
         };
         let label = |at: usize| {
-            label::parse(request.task, fields[at])
-                .ok_or_else(|| misfit(at, label::expectation(request.task, true)))
+            label::parse(request.schema, fields[at])
+                .ok_or_else(|| misfit(at, label::expectation(request.schema, true)))
         };
         let number = |at: usize| {
             let number = fields[at].trim().parse::<u32>();

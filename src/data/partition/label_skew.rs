@@ -1,11 +1,14 @@
-//! Skewed partitions: of labels (Dirichlet, classes) and of quantity.
+//! Skewed partitions by label: Dirichlet, and some classes a client.
 
-use rand::distr::Distribution;
 use rand::seq::SliceRandom;
-use rand_distr::multi::Dirichlet;
 use regatta_actors::random::Stream;
 
-use crate::data::partition::{PartitionError, check_enough, shuffled, split_evenly};
+use crate::data::partition::error::PartitionError;
+use crate::data::partition::pieces::{
+    check_enough, fill_empty, shuffled, split_by_sizes, split_evenly,
+};
+use crate::data::partition::quantity_skew::dirichlet_sizes;
+use crate::data::partition::spec::Partition;
 
 /// Label skew after Hsu et al. (2019) and Yurochkin et al. (2019): each class is divided in
 /// proportions drawn from Dir(α), small α giving each client few classes. A shard left empty takes
@@ -70,51 +73,23 @@ pub(crate) fn by_classes(
     Ok(shards)
 }
 
-/// Whole sizes that add up to `total`, in proportions drawn from Dir(α).
-pub(crate) fn dirichlet_sizes(
-    total: usize,
-    clients: usize,
-    alpha: f64,
-    stream: &mut Stream,
-) -> Vec<usize> {
-    let Ok(distribution) = Dirichlet::new(&vec![alpha; clients]) else {
-        // A single client takes all; so does the first in the limit of an α too small to draw with.
-        let mut sizes = vec![0; clients];
-        sizes[0] = total;
-        return sizes;
-    };
-    let shares: Vec<f64> = distribution.sample(stream);
-    let mut sizes = Vec::with_capacity(clients);
-    let (mut cumulated, mut given) = (0.0, 0);
-    for share in &shares {
-        cumulated += share;
-        let end = ((cumulated * total as f64).round() as usize).clamp(given, total);
-        sizes.push(end - given);
-        given = end;
+/// The examples of each class there is, classes in rising order.
+pub(crate) fn groups_by_class(
+    spec: &Partition,
+    labels: &[f32],
+) -> Result<Vec<Vec<u32>>, PartitionError> {
+    let mut groups = std::collections::BTreeMap::<i64, Vec<u32>>::new();
+    for (position, label) in labels.iter().enumerate() {
+        if label.is_nan() {
+            return Err(PartitionError::Unlabelled {
+                partition: spec.to_string(),
+                position,
+            });
+        }
+        groups
+            .entry(label.round() as i64)
+            .or_default()
+            .push(position as u32);
     }
-    // What rounding left.
-    sizes[clients - 1] += total - given;
-    sizes
-}
-
-/// Consecutive pieces of given sizes.
-pub(crate) fn split_by_sizes(positions: &[u32], sizes: &[usize]) -> Vec<Vec<u32>> {
-    let mut rest = positions;
-    let take = |size: &usize| {
-        let (piece, after) = rest.split_at(*size);
-        rest = after;
-        piece.to_vec()
-    };
-    sizes.iter().map(take).collect()
-}
-
-/// Moves an example from the largest shard into each empty one.
-pub(crate) fn fill_empty(shards: &mut [Vec<u32>]) {
-    while let Some(empty) = shards.iter().position(Vec::is_empty) {
-        let largest = shards.iter_mut().max_by_key(|shard| shard.len());
-        let Some(example) = largest.and_then(Vec::pop) else {
-            return;
-        };
-        shards[empty].push(example);
-    }
+    Ok(groups.into_values().collect())
 }

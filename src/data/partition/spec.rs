@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::partition::PartitionError;
+use crate::data::partition::error::PartitionError;
 
 /// A way to divide examples among clients.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

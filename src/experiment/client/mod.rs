@@ -6,18 +6,16 @@ use std::sync::Arc;
 
 use regatta_actors::ids::{ClientId, Digest};
 use regatta_actors::random::StreamKey;
-use regatta_actors::workload::ClientTrainer;
 use regatta_actors::workload::job::{JobContext, JobError, TrainTask, Trained};
 use regatta_actors::workload::update::{BoxError, Payload};
 use tch::Device;
 
+use crate::base::machine::device::LaneSpec;
 use crate::base::torch;
-use crate::config::plan::LaneSpec;
-use crate::experiment::Federation;
 use crate::experiment::base_weights::BaseWeightCache;
+use crate::experiment::experiment::Experiment;
 use crate::experiment::memory_estimate;
 use crate::experiment::payload::{ClientUpdate, Snapshot};
-use crate::experiment::prepare::Experiment;
 use crate::model::ModelError;
 use crate::train::precision::Compute;
 use crate::train::replica::{Replica, RoundModel};
@@ -30,11 +28,11 @@ const CACHED_TOKENS: usize = 1024;
 pub struct LaneTrainer {
     experiment: Arc<Experiment>,
     bases: Arc<BaseWeightCache>,
-    compute: Compute,
+    pub(crate) compute: Compute,
     /// What clients of the same round, and of the same rank, share.
-    shared: Option<(Digest, BTreeMap<usize, RoundModel>)>,
+    pub(crate) shared: Option<(Digest, BTreeMap<usize, RoundModel>)>,
     /// Parts that a batch is cut into, each with a backward pass of its own.
-    micro_batches: usize,
+    pub(crate) micro_batches: usize,
 }
 
 impl LaneTrainer {
@@ -59,7 +57,7 @@ impl LaneTrainer {
         })
     }
 
-    fn train_client(
+    pub(crate) fn train_client(
         &mut self,
         task: &TrainTask<Snapshot>,
         context: &mut dyn JobContext,
@@ -171,34 +169,8 @@ fn leading(tensor: &tch::Tensor, shape: &[i64]) -> Result<tch::Tensor, ModelErro
     Ok(part.f_contiguous()?)
 }
 
-impl ClientTrainer<Federation> for LaneTrainer {
-    fn train(
-        &mut self,
-        task: &TrainTask<Snapshot>,
-        context: &mut dyn JobContext,
-    ) -> Result<Trained<ClientUpdate>, JobError> {
-        let result = self.train_client(task, context);
-        self.micro_batches = 1;
-        match result {
-            Ok(Some(trained)) => Ok(trained),
-            Ok(None) => Err(JobError::Cancelled),
-            Err(error) => Err(job_error(error)),
-        }
-    }
-
-    fn relieve_memory(&mut self) {
-        self.shared = None;
-        self.micro_batches = 2;
-        if let Device::Cuda(_) = self.compute.device
-            && let Err(error) = torch::empty_cuda_cache()
-        {
-            tracing::warn!("cannot free cached GPU memory: {error}");
-        }
-    }
-}
-
 /// libtorch reports want of memory in the text of its error.
-fn job_error(error: ModelError) -> JobError {
+pub(crate) fn job_error(error: ModelError) -> JobError {
     let text = error.to_string();
     if text.contains("out of memory") || text.contains("can't allocate memory") {
         return JobError::OutOfMemory(text.lines().next().unwrap_or_default().to_owned());

@@ -14,7 +14,7 @@ use crate::aggregate::state::GlobalState;
 use crate::aggregate::traffic::ResidualHistory;
 use crate::base::tensors::{HostTensor, TensorMap};
 use crate::experiment::payload::Snapshot;
-use crate::experiment::server::{BestState, Server};
+use crate::experiment::server::state::{BestState, Server};
 
 /// What is said beside the tensors.
 #[derive(Debug, Serialize, Deserialize)]

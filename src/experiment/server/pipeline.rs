@@ -12,14 +12,14 @@ use regatta_actors::workload::update::{Contribution, Refusal};
 use crate::adapter::population::WeightedUpdates;
 use crate::aggregate::check::check_update;
 use crate::aggregate::methods::flora::widen;
+use crate::aggregate::settings::Weighting;
 use crate::aggregate::sound::{LIMIT, check_aggregate, check_state, update_norm};
 use crate::aggregate::stale::{Mixture, UpdateWithBase, shares};
 use crate::aggregate::state::GlobalState;
 use crate::aggregate::{Report, Round};
 use crate::base::tensors::TensorMap;
-use crate::config::settings::Weighting;
 use crate::experiment::payload::ClientUpdate;
-use crate::experiment::server::Server;
+use crate::experiment::server::state::Server;
 use crate::model::ModelError;
 
 /// Updates that may be aggregated, in client order, and whose they are.
@@ -51,7 +51,7 @@ impl Server {
     ///
     /// # Errors
     /// When the aggregation fails and no update is to blame; the state is then as it was.
-    pub(crate) fn fold(
+    pub(crate) fn aggregate_round(
         &mut self,
         round: u32,
         updates: Vec<Contribution<ClientUpdate>>,

@@ -7,7 +7,7 @@ use regatta_actors::workload::ServerAggregator;
 use crate::adapter::peft::export::{AdapterFiles, ExportError};
 use crate::data::error::DataError;
 use crate::experiment::payload::Snapshot;
-use crate::experiment::server::Server;
+use crate::experiment::server::state::Server;
 use crate::model::ModelError;
 use crate::tasks::glue::submission::write_submission;
 use crate::tasks::metrics::classification;
@@ -57,7 +57,12 @@ pub(crate) fn write(server: &Server) -> Result<(), ResultsError> {
 
 fn write_model(server: &Server, state: &Snapshot, folder: &Path) -> Result<(), ResultsError> {
     let experiment = &server.experiment;
-    let mut files = AdapterFiles::of(&experiment.plan, state).with_drawn(&experiment.checkpoint);
+    let mut files = AdapterFiles::of(
+        &experiment.plan.adapter,
+        &experiment.plan.model.source,
+        &state.trained,
+    )
+    .with_drawn(&experiment.checkpoint);
     if experiment.plan.adapter.save_projection
         && let Some(projection) = experiment.adapter.projection()
     {

@@ -24,9 +24,6 @@ use serde::{Deserialize, Serialize};
 /// The environment variable with the token.
 pub const TOKEN_VARIABLE: &str = "REGATTA_CONTROL_TOKEN";
 
-/// Where runs are steered when nothing else is said.
-pub const ADDRESS: &str = "127.0.0.1:9465";
-
 /// A secret that both ends know.
 #[derive(Clone)]
 pub struct Token(String);

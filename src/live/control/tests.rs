@@ -1,6 +1,3 @@
-use crate::live::control::client::{AskError, ask};
-use crate::live::control::request::Request;
-use crate::live::control::server::{CommandHandler, ControlServer, ControlServerError};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -10,8 +7,9 @@ use std::time::{Duration, Instant};
 use regatta_actors::observe::control::control;
 
 use super::*;
-use crate::live::control::client::PATIENCE;
-use crate::live::control::server::LONGEST;
+use crate::live::control::client::{AskError, PATIENCE, ask};
+use crate::live::control::request::Request;
+use crate::live::control::server::{CommandHandler, ControlServer, ControlServerError, LONGEST};
 
 fn loopback() -> SocketAddr {
     "127.0.0.1:0".parse().unwrap()

@@ -9,9 +9,9 @@ use regatta_actors::protocol::client_state::ClientState;
 use regatta_actors::protocol::event::ClientInfo;
 use regatta_actors::protocol::round_record::{ClientRecord, Outcome};
 
+use crate::base::time::unix_seconds;
 use crate::live::metrics::catalog as c;
 use crate::live::metrics::metric::Gauge;
-use crate::live::metrics::unix_seconds;
 
 /// What is known of the clients.
 #[derive(Debug)]

@@ -12,14 +12,5 @@ pub mod metric;
 pub mod observer;
 pub mod sampler;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 #[cfg(test)]
 mod tests;
-
-/// Seconds since 1970, by the machine's clock.
-#[must_use]
-pub fn unix_seconds() -> f64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0.0, |since| since.as_secs_f64())
-}

@@ -9,10 +9,10 @@ use regatta_actors::protocol::event::{ClientInfo, Event};
 use regatta_actors::protocol::round_record::RoundRecord;
 use regatta_actors::workload::update::Scores;
 
+use crate::base::time::unix_seconds;
 use crate::live::metrics::catalog as c;
 use crate::live::metrics::fleet::{Fleet, Update};
 use crate::live::metrics::lanes::SharedLanes;
-use crate::live::metrics::unix_seconds;
 use crate::runs::folder::summary::{Best, note_best};
 
 /// How often, at most, what concerns all clients is computed between rounds.

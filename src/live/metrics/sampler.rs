@@ -6,8 +6,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::base::machine::device::DeviceSpec;
 use crate::base::torch;
-use crate::config::plan::DeviceSpec;
 use crate::live::metrics::catalog as c;
 use crate::live::metrics::lanes::SharedLanes;
 

@@ -15,7 +15,7 @@ use regatta_actors::protocol::round_record::PhaseSeconds;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::live::metrics::unix_seconds;
+use crate::base::time::unix_seconds;
 use crate::live::page::history::{History, PageHeader, Steering};
 use crate::live::page::tracker::Tracker;
 use crate::live::ports::connection::Held;

@@ -9,24 +9,34 @@ use regatta_actors::protocol::round_record::RoundRecord;
 use regatta_actors::workload::update::Refusal;
 
 use crate::base::table::show_number;
-use crate::live::metrics::unix_seconds;
 use crate::live::page::changes::{Level, LogLine};
-use crate::live::page::tracker::Tracker;
 
 /// Refusals of a round that have a line each.
 const MOST_REFUSALS: usize = 8;
 
+/// What a line needs to know of the run.
+pub(crate) trait Known {
+    /// A client's name.
+    fn name(&self, client: ClientId) -> &str;
+
+    /// Whether the fleet is small enough for a line for each client.
+    fn is_small(&self) -> bool;
+
+    /// A line of now, without text yet.
+    fn blank_line(&self) -> LogLine;
+}
+
 /// The event as a line, if people want to read of it.
-pub(crate) fn line(tracker: &Tracker, event: &Event) -> Option<LogLine> {
+pub(crate) fn line(run: &impl Known, event: &Event) -> Option<LogLine> {
     let (level, client, text) = run_event(event)
         .map(|(level, text)| (level, None, text))
-        .or_else(|| client_event(tracker, event).map(|(l, c, text)| (l, Some(c.0), text)))
-        .or_else(|| commanded(tracker, event))?;
+        .or_else(|| client_event(run, event).map(|(l, c, text)| (l, Some(c.0), text)))
+        .or_else(|| commanded(run, event))?;
     Some(LogLine {
         client,
         level,
         text,
-        ..blank(tracker)
+        ..run.blank_line()
     })
 }
 
@@ -83,16 +93,16 @@ fn finished(record: &RoundRecord) -> (Level, String) {
 }
 
 /// The updates that a round refused, as lines; of many, only the first.
-pub(crate) fn refusals(tracker: &Tracker, record: &RoundRecord) -> Vec<LogLine> {
+pub(crate) fn refusals(run: &impl Known, record: &RoundRecord) -> Vec<LogLine> {
     let line = |refusal: &Refusal| LogLine {
         client: Some(refusal.client.0),
         level: Level::Bad,
         text: format!(
             "{} was refused: {}",
-            tracker.name(refusal.client),
+            run.name(refusal.client),
             refusal.reason
         ),
-        ..blank(tracker)
+        ..run.blank_line()
     };
     let mut lines: Vec<LogLine> = record
         .refused
@@ -105,22 +115,10 @@ pub(crate) fn refusals(tracker: &Tracker, record: &RoundRecord) -> Vec<LogLine> 
         lines.push(LogLine {
             level: Level::Bad,
             text: format!("{more} more were refused"),
-            ..blank(tracker)
+            ..run.blank_line()
         });
     }
     lines
-}
-
-/// A line of now, which says nothing yet.
-fn blank(tracker: &Tracker) -> LogLine {
-    LogLine {
-        at: tracker.live.then(unix_seconds),
-        virtual_seconds: tracker.status.virtual_seconds,
-        round: tracker.status.round,
-        client: None,
-        level: Level::Good,
-        text: String::new(),
-    }
 }
 
 fn over(ending: Option<EndReason>, error: Option<&str>) -> (Level, String) {
@@ -134,10 +132,10 @@ fn over(ending: Option<EndReason>, error: Option<&str>) -> (Level, String) {
     }
 }
 
-fn client_event(tracker: &Tracker, event: &Event) -> Option<(Level, ClientId, String)> {
+fn client_event(run: &impl Known, event: &Event) -> Option<(Level, ClientId, String)> {
     let (level, client, did) = match event {
         // In a large fleet this is the rule, and what comes of it is told as well.
-        Event::FaultInjected { client, fault, .. } if tracker.is_small() => (
+        Event::FaultInjected { client, fault, .. } if run.is_small() => (
             Level::Warning,
             client,
             format!("is struck by {}", named(*fault)),
@@ -192,7 +190,7 @@ fn client_event(tracker: &Tracker, event: &Event) -> Option<(Level, ClientId, St
         ),
         _ => return None,
     };
-    Some((level, *client, format!("{} {did}", tracker.name(*client))))
+    Some((level, *client, format!("{} {did}", run.name(*client))))
 }
 
 fn dropped(steps: u64, rejoin: Option<u32>) -> String {
@@ -207,7 +205,7 @@ fn named(fault: FaultName) -> String {
     format!("a {} fault", fault.as_str().replace('_', " "))
 }
 
-fn commanded(tracker: &Tracker, event: &Event) -> Option<(Level, Option<u32>, String)> {
+fn commanded(run: &impl Known, event: &Event) -> Option<(Level, Option<u32>, String)> {
     let Event::Intervention(Intervention { command, .. }) = event else {
         return None;
     };
@@ -222,6 +220,6 @@ fn commanded(tracker: &Tracker, event: &Event) -> Option<(Level, Option<u32>, St
         }
         _ => return None,
     };
-    let text = format!("{} {text}, as told", tracker.name(*client));
+    let text = format!("{} {text}, as told", run.name(*client));
     Some((Level::Warning, Some(client.0), text))
 }

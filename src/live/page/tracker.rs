@@ -8,11 +8,11 @@ use regatta_actors::protocol::event::{ClientInfo, Event};
 use regatta_actors::protocol::round_record::{ClientRecord, Outcome, RoundRecord};
 use regatta_actors::workload::job::Progress;
 
-use crate::live::metrics::unix_seconds;
+use crate::base::time::unix_seconds;
 use crate::live::page::changes::{
-    BarSpan, Changes, ClientStatus, PageStatus, Phase, Point, RoundRow,
+    BarSpan, Changes, ClientStatus, Level, LogLine, PageStatus, Phase, Point, RoundRow,
 };
-use crate::live::page::lines;
+use crate::live::page::lines::{self, Known};
 
 /// Up to so many clients are told of in detail: they have points within a round, at each sixteenth.
 const FEW_CLIENTS: usize = 64;
@@ -143,16 +143,6 @@ impl Tracker {
         }
     }
 
-    /// Whether each client can be told of in detail.
-    pub fn is_small(&self) -> bool {
-        self.clients.len() <= FEW_CLIENTS
-    }
-
-    /// A client's name.
-    pub fn name(&self, client: ClientId) -> &str {
-        self.names.get(client.0 as usize).map_or("?", |name| name)
-    }
-
     /// Virtual time goes on, and never back.
     pub fn pass(&mut self, virtual_seconds: f64) {
         self.status.virtual_seconds = self.status.virtual_seconds.max(virtual_seconds);
@@ -268,4 +258,25 @@ fn five_numbers(mut values: Vec<f64>) -> Option<[f32; 5]> {
         );
         (below + (above - below) * place.fract()) as f32
     }))
+}
+
+impl Known for Tracker {
+    fn name(&self, client: ClientId) -> &str {
+        self.names.get(client.0 as usize).map_or("?", |name| name)
+    }
+
+    fn is_small(&self) -> bool {
+        self.clients.len() <= FEW_CLIENTS
+    }
+
+    fn blank_line(&self) -> LogLine {
+        LogLine {
+            at: self.live.then(unix_seconds),
+            virtual_seconds: self.status.virtual_seconds,
+            round: self.status.round,
+            client: None,
+            level: Level::Good,
+            text: String::new(),
+        }
+    }
 }

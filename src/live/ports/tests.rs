@@ -1,7 +1,5 @@
 //! Ports under those who mean them ill, over real sockets.
 
-use crate::live::ports::connection::{Connection, ConnectionId, Held};
-use crate::live::ports::listener::Port;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -10,6 +8,8 @@ use actix_web::{App, HttpResponse, web};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+use crate::live::ports::connection::{Connection, ConnectionId, Held};
+use crate::live::ports::listener::Port;
 
 /// No test waits longer for anything.
 const LONGEST: Duration = Duration::from_secs(30);

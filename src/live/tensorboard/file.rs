@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
-use crate::live::metrics::unix_seconds;
+use crate::base::time::unix_seconds;
 use crate::live::tensorboard::event;
 
 /// What event files' names begin with, as TensorBoard looks for them.

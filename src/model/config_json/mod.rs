@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 
 use crate::base::tensors;
 use crate::model::ModelError;
+use crate::model::activation::Activation;
 use crate::model::config::{Family, ModelConfig};
-use crate::model::layers::activation::Activation;
 
 /// The most weights that a model may have: 40 GB of them in float32.
 pub(crate) const MOST_WEIGHTS: i64 = 10_000_000_000;
@@ -36,14 +36,20 @@ const NOT_COMPUTED: [(&str, &str); 4] = [
     ("quantization_config", "weights in integers"),
 ];
 
-/// Reads and checks the file.
-pub(crate) fn read(path: &Path) -> Result<ModelConfig, ModelError> {
-    let json = object(path)?;
-    let config = family(&json, path).and_then(|family| parse(&json, family));
-    config.map_err(|reason| ModelError::Config {
-        path: path.to_owned(),
-        reason,
-    })
+impl ModelConfig {
+    /// Reads and checks a `config.json`. What it leaves out has its architecture's default in
+    /// transformers; which architecture it is, the names of the tensors beside it may tell.
+    ///
+    /// # Errors
+    /// [`ModelError::Io`] and [`ModelError::Config`], which name the file; the latter also the key.
+    pub fn read(path: &Path) -> Result<Self, ModelError> {
+        let json = object(path)?;
+        let config = family(&json, path).and_then(|family| parse(&json, family));
+        config.map_err(|reason| ModelError::Config {
+            path: path.to_owned(),
+            reason,
+        })
+    }
 }
 
 /// All of the file's keys.

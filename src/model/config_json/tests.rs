@@ -13,7 +13,7 @@ fn read_json(json: &Value) -> Result<ModelConfig, String> {
         let reason = text.strip_prefix(&format!("{}: ", path.display()));
         reason.expect("the error names the file").to_owned()
     };
-    read(&path).map_err(error)
+    ModelConfig::read(&path).map_err(error)
 }
 
 /// With one key as given, or with several.
@@ -222,7 +222,7 @@ fn without_both_the_tensors_tell_it_else_what_to_add_is_said() {
         tensors.insert(name, HostTensor::full(&[1], 0.0));
         let file = folder.path().join("model.safetensors");
         tensors.write(&file).unwrap();
-        let found = read(&path);
+        let found = ModelConfig::read(&path);
         match family {
             Some(family) => assert_eq!(found.unwrap().family, family),
             None => {
@@ -232,7 +232,7 @@ fn without_both_the_tensors_tell_it_else_what_to_add_is_said() {
         }
     }
     std::fs::remove_file(folder.path().join("model.safetensors")).unwrap();
-    assert!(read(&path).is_err());
+    assert!(ModelConfig::read(&path).is_err());
 }
 
 #[test]
@@ -241,14 +241,14 @@ fn what_is_no_json_object_is_refused_with_its_place() {
     let path = folder.path().join("config.json");
     for text in ["", "[]", "{\"vocab_size\": NaN}", "{", "\u{feff}{}", "null"] {
         std::fs::write(&path, text).unwrap();
-        let error = read(&path).unwrap_err().to_string();
+        let error = ModelConfig::read(&path).unwrap_err().to_string();
         assert!(
             error.contains("config.json: not a JSON object: "),
             "{error}"
         );
     }
     std::fs::write(&path, b"\xff\xfe{\0}\0").unwrap();
-    assert!(read(&path).is_err());
-    let missing = read(&folder.path().join("none.json")).unwrap_err();
+    assert!(ModelConfig::read(&path).is_err());
+    let missing = ModelConfig::read(&folder.path().join("none.json")).unwrap_err();
     assert!(matches!(missing, ModelError::Io { .. }), "{missing}");
 }

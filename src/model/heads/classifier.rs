@@ -4,9 +4,9 @@ use tch::{Device, Kind, Tensor};
 
 use crate::model::ModelError;
 use crate::model::config::{Family, ModelConfig};
+use crate::model::dropout::{Masks, dropout};
 use crate::model::encoder::Encoder;
 use crate::model::layers::Linear;
-use crate::model::layers::dropout::{Masks, dropout};
 use crate::model::weights::View;
 
 /// One padded batch on a device.

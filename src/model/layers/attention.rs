@@ -6,7 +6,7 @@ use crate::base::torch;
 use crate::base::torch::AttentionInputs;
 use crate::model::ModelError;
 use crate::model::config::ModelConfig;
-use crate::model::layers::dropout::{DropoutMask, Masks, dropout};
+use crate::model::dropout::{DropoutMask, Masks, dropout};
 use crate::model::layers::{LayerNorm, Linear};
 use crate::model::weights::View;
 

@@ -1,18 +1,16 @@
 //! The layers an encoder is made of.
 
-pub mod activation;
 pub(crate) mod attention;
-pub mod dropout;
 
 use std::rc::Rc;
 
 use tch::Tensor;
 
-use crate::adapter::Delta;
 use crate::base::torch;
 use crate::model::ModelError;
 use crate::model::config::ModelConfig;
-use crate::model::layers::dropout::Masks;
+use crate::model::delta::Delta;
+use crate::model::dropout::Masks;
 use crate::model::weights::View;
 
 /// `y = x Wᵀ + bias`, plus what an adapter adds.

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::model::ModelError;
+use crate::model::activation::Activation;
 use crate::model::config::{Family, ModelConfig};
-use crate::model::layers::activation::Activation;
 
 /// What a well-known model measures.
 #[derive(Debug, PartialEq, Eq)]

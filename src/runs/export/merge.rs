@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use tch::{Device, Kind, Tensor};
 
 use crate::adapter::peft::export::ExportError;
-use crate::adapter::tensor_name;
+use crate::adapter::population::tensor_name;
 use crate::base::files::write_atomically;
 use crate::base::tensors::{HostTensor, TensorMap};
 use crate::model::ModelError;

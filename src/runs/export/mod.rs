@@ -3,3 +3,4 @@
 pub mod merge;
 pub mod note;
 pub mod trained;
+pub mod write;

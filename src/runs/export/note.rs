@@ -2,7 +2,7 @@
 
 use crate::adapter::peft::BASE_DELTA;
 use crate::adapter::peft::config::{PeftConfig, PeftType};
-use crate::config::settings::Method;
+use crate::aggregate::settings::MethodName;
 use crate::runs::export::trained::TrainedModel;
 
 /// The note beside an adapter.
@@ -61,13 +61,13 @@ fn origin(trained: &TrainedModel) -> String {
 }
 
 /// What a model lacks without the base delta.
-fn missed_without_delta(method: Method) -> &'static str {
+fn missed_without_delta(method: MethodName) -> &'static str {
     match method {
-        Method::Flora => {
+        MethodName::Flora => {
             "with FLoRA that change is all of the training except the head: each round's update \
              is merged into the base, and the adapter starts anew"
         }
-        Method::SorfVeraExact => {
+        MethodName::SorfVeraExact => {
             "without that change the adapter's first value, which the base makes up for, and what \
              the fit of m and θ lost disturb the model"
         }

@@ -6,22 +6,20 @@ use std::sync::Arc;
 use tch::Device;
 
 use crate::adapter::factors::Factors;
-use crate::adapter::peft::BASE_DELTA;
-use crate::adapter::peft::config::PeftType;
-use crate::adapter::peft::export::{AdapterFiles, ExportError, write_json};
+use crate::adapter::peft::export::{AdapterFiles, ExportError};
 use crate::adapter::peft::import::PeftFolder;
-use crate::adapter::population::{LayerGroup, WeightedUpdates};
-use crate::adapter::{Adapter, lora, registry, tensor_name};
-use crate::base::files::write_atomically;
+use crate::adapter::population::{LayerGroup, WeightedUpdates, tensor_name};
+use crate::adapter::settings::AdapterPlan;
+use crate::adapter::{Adapter, lora, registry};
 use crate::base::machine::Host;
 use crate::config::load;
-use crate::config::plan::{AdapterPlan, ModelSource, Plan};
+use crate::config::plan::Plan;
 use crate::config::settings::Settings;
 use crate::model::ModelError;
 use crate::model::config::{LinearLayer, ModelConfig};
 use crate::model::source::files::ModelFiles;
-use crate::runs::export::{merge, note};
-use crate::tasks::glue::locate;
+use crate::model::source::locate::model_dir;
+use crate::model::source::location::ModelSource;
 
 /// What to do about a pretrained model that is not there.
 const STARTED_IN: &str = "export from the directory that the run was started in";
@@ -65,45 +63,6 @@ impl TrainedModel {
         };
         trained.folder.config.apply_to(&mut trained.plan.adapter);
         Ok(trained)
-    }
-
-    /// Writes a folder that PEFT loads with the base model: the adapter as PEFT knows it, the base
-    /// delta if there is one, and a note that tells how to use both.
-    ///
-    /// # Errors
-    /// When the base model is needed and not there, or nothing can be written.
-    pub fn write_adapter(&self, folder: &Path) -> Result<(), ExportError> {
-        let mut files = match self.folder.config.peft_type {
-            PeftType::Lora | PeftType::Vera => AdapterFiles::from(self.folder.clone()),
-            PeftType::SorfVera => self.as_lora()?,
-        };
-        files.config.base_model_name_or_path = Some(self.base_name());
-        files.write(folder)?;
-        if self.changes_base() {
-            self.folder.base_delta.write(&folder.join(BASE_DELTA))?;
-        }
-        let path = folder.join("README.md");
-        let note = note::of_adapter(self, &files.config);
-        write_atomically(&path, note.as_bytes()).map_err(ExportError::io(&path))
-    }
-
-    /// Writes the whole model, base and adapter and delta in one, as a Hugging Face folder.
-    ///
-    /// # Errors
-    /// When the base model is not there, or nothing can be written.
-    pub fn write_merged(&self, folder: &Path) -> Result<(), ExportError> {
-        let base = self.base()?;
-        let task = self.plan.data.task;
-        let checkpoint = base.checkpoint(task.num_labels() as i64, self.plan.seed)?;
-        std::fs::create_dir_all(folder).map_err(ExportError::io(folder))?;
-        let merged = merge::merged(self, &checkpoint)?;
-        merged.write(&folder.join("model.safetensors"))?;
-        merge::copy_tokenizer(&base, folder)?;
-        let path = folder.join("README.md");
-        let note = note::of_merged(self);
-        write_atomically(&path, note.as_bytes()).map_err(ExportError::io(&path))?;
-        let config = merge::config(&base, task)?;
-        write_json(&folder.join("config.json"), &config)
     }
 
     /// Whether aggregation changed base weights.
@@ -154,7 +113,7 @@ impl TrainedModel {
             weights: &[1.0],
             device: Device::Cpu,
         };
-        for group in LayerGroup::of_adapter(&*adapter, &layers) {
+        for group in LayerGroup::by(&layers, |layer| adapter.tensors(layer)) {
             let factors = adapter.factors(&group, &own)?;
             for (i, layer) in (0..).zip(&group.layers) {
                 let factors = Factors {
@@ -183,7 +142,7 @@ impl TrainedModel {
     }
 
     /// The pretrained model.
-    fn base(&self) -> Result<ModelFiles, ExportError> {
+    pub(crate) fn base(&self) -> Result<ModelFiles, ExportError> {
         match &self.plan.model.source {
             ModelSource::Folder(path) if path.is_dir() => Ok(ModelFiles::Snapshot(path.clone())),
             ModelSource::Folder(path) => Err(ExportError::Refused(format!(
@@ -192,7 +151,7 @@ impl TrainedModel {
             ))),
             // A folder's name looks like a hub's where there is no such folder.
             ModelSource::Hub(name) => {
-                let folder = locate::model_dir(name).map_err(|error| {
+                let folder = model_dir(name).map_err(|error| {
                     ExportError::Refused(format!("{error}; if {name} is a folder, {STARTED_IN}"))
                 })?;
                 Ok(ModelFiles::Snapshot(folder))

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::base::files::{OLD_PARTIAL, PARTIAL};
 
 /// Letters that a temporary file's name ends with.
-const RANDOM: usize = 6;
+const RANDOM_LETTERS: usize = 6;
 
 /// Folders of a run folder in which files are written beside their place.
 const FOLDERS: [&str; 8] = [
@@ -48,8 +48,9 @@ pub(crate) fn is_one(entry: &DirEntry) -> bool {
 }
 
 fn is_name(name: &str) -> bool {
-    let random =
-        |rest: &str| rest.len() == RANDOM && rest.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let random = |rest: &str| {
+        rest.len() == RANDOM_LETTERS && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    };
     let of_checkpoint = |name: &str| {
         let round = name.strip_prefix("round-")?.strip_suffix(".partial")?;
         (round.len() >= 8 && round.bytes().all(|byte| byte.is_ascii_digit())).then_some(())

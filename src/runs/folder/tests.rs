@@ -1,5 +1,3 @@
-use crate::runs::folder::recorder::Recorder;
-use crate::runs::folder::state::RunState;
 use std::fs;
 
 use regatta_actors::ids::{ClientId, Digest};
@@ -14,6 +12,8 @@ use super::*;
 use crate::base::machine::Host;
 use crate::config::load;
 use crate::config::settings::Settings;
+use crate::runs::folder::recorder::Recorder;
+use crate::runs::folder::state::RunState;
 
 fn plan(out: &Path) -> Plan {
     let settings = Settings {

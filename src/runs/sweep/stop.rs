@@ -5,14 +5,14 @@ use std::io;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::live::log::LogFile;
+/// Opens the log file of this process again.
+pub type ReopenLog = Box<dyn Fn() -> io::Result<()>>;
 
 /// Listens for signals: Ctrl-C and SIGTERM end a sweep, and so does the end of its terminal
 /// (SIGHUP), unless it was told to outlive that (`nohup`), or has a log file to reopen.
-#[derive(Debug)]
 pub struct Stop {
     signals: Signals,
-    log: Option<LogFile>,
+    reopen_log: Option<ReopenLog>,
     asked: bool,
 }
 
@@ -21,14 +21,14 @@ impl Stop {
     ///
     /// # Errors
     /// When the system refuses the handlers.
-    pub fn listen(log: Option<LogFile>) -> io::Result<Self> {
+    pub fn listen(reopen_log: Option<ReopenLog>) -> io::Result<Self> {
         let signals = Signals::new([SIGINT, SIGTERM])?;
-        if log.is_some() || !is_ignored(SIGHUP)? {
+        if reopen_log.is_some() || !is_ignored(SIGHUP)? {
             signals.add_signal(SIGHUP)?;
         }
         Ok(Self {
             signals,
-            log,
+            reopen_log,
             asked: false,
         })
     }
@@ -43,10 +43,14 @@ impl Stop {
     /// in good order takes SIGTERM, and reopens its log at SIGHUP.
     pub(crate) fn signals(&mut self) -> Vec<i32> {
         let mut signals: Vec<i32> = self.signals.pending().collect();
-        if let Some(log) = self.log.as_ref().filter(|_| signals.contains(&SIGHUP)) {
+        if let Some(reopen) = self
+            .reopen_log
+            .as_ref()
+            .filter(|_| signals.contains(&SIGHUP))
+        {
             signals.retain(|signal| *signal != SIGHUP);
-            if let Err(error) = log.reopen() {
-                tracing::warn!("the log file cannot be opened anew: {error}");
+            if let Err(error) = reopen() {
+                tracing::warn!("the log file cannot be reopened: {error}");
             }
         }
         self.asked |= !signals.is_empty();

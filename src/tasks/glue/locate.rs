@@ -1,58 +1,47 @@
-//! Where a model and the data are: in a local folder, or on the hub.
+//! Where a task's data are: in a local folder, or on the hub.
 
 use std::path::{Path, PathBuf};
 
-use crate::data::error::DataError;
+use crate::base::hub_error::HubError;
 use crate::tasks::glue::task::Task;
 
 /// The value of `--data` that stands for the hub.
 pub const HUB: &str = "hub";
 
-/// The folder of a model: `name` itself if there is such a path, else the hub's model of that
-/// name, fetched if need be.
-///
-/// # Errors
-/// When there is no such path and the hub's model cannot be had.
-pub fn model_dir(name: &str) -> Result<PathBuf, DataError> {
-    if Path::new(name).exists() {
-        return Ok(PathBuf::from(name));
-    }
-    fetch_model(name)
-}
+/// The data set with all nine tasks, in Parquet.
+#[cfg(feature = "hub")]
+const GLUE: &str = "nyu-mll/glue";
 
 /// The folder of a task's data: `name` itself if there is such a path or it is not
 /// [`HUB`], else the hub's data set, fetched if need be.
 ///
 /// # Errors
-/// When the hub's data set cannot be had.
-pub fn data_dir(name: &str, task: Task) -> Result<PathBuf, DataError> {
+/// If the hub's data set is unavailable.
+pub fn data_dir(name: &str, task: Task) -> Result<PathBuf, HubError> {
     if name != HUB || Path::new(name).exists() {
         return Ok(PathBuf::from(name));
     }
-    fetch_dataset(task)
+    fetch(task)
 }
 
 #[cfg(feature = "hub")]
-use crate::base::hub::{fetch_dataset, fetch_model};
-
-#[cfg(not(feature = "hub"))]
-fn fetch_model(name: &str) -> Result<PathBuf, DataError> {
-    Err(without_hub(name))
+fn fetch(task: Task) -> Result<PathBuf, HubError> {
+    dataset(&crate::base::hub::Hub::from_env()?, task)
 }
 
 #[cfg(not(feature = "hub"))]
-fn fetch_dataset(_: Task) -> Result<PathBuf, DataError> {
-    Err(without_hub("the data"))
+fn fetch(_: Task) -> Result<PathBuf, HubError> {
+    Err(HubError::not_built("the data"))
 }
 
-#[cfg(not(feature = "hub"))]
-fn without_hub(repo: &str) -> DataError {
-    DataError::Hub {
-        repo: repo.to_owned(),
-        message: "there is no such folder here, and this program was built without the feature \
-                  `hub`"
-            .to_owned(),
-    }
+/// The folder of a task's Parquet files from a hub.
+///
+/// # Errors
+/// As [`Hub::model`](crate::base::hub::Hub::model).
+#[cfg(feature = "hub")]
+pub fn dataset(hub: &crate::base::hub::Hub, task: Task) -> Result<PathBuf, HubError> {
+    let is_complete = |folder: &Path| crate::tasks::glue::source::is_complete(task, folder);
+    hub.dataset(GLUE, task.name(), is_complete)
 }
 
 #[cfg(test)]
@@ -63,7 +52,6 @@ mod tests {
     fn a_local_path_wins() {
         let dir = tempfile::tempdir().unwrap();
         let name = dir.path().to_str().unwrap();
-        assert_eq!(model_dir(name).unwrap(), dir.path());
         assert_eq!(data_dir(name, Task::Rte).unwrap(), dir.path());
     }
 

@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 
 use crate::data::error::DataError;
 use crate::data::formats::{parquet, tsv};
+use crate::data::request::SplitRequest;
+use crate::data::schema::SplitName;
 use crate::data::split::Split;
-use crate::tasks::glue::task::{SplitName, Task};
+use crate::tasks::glue::task::Task;
 
 /// A task's data.
 #[derive(Debug, Clone)]
@@ -52,7 +54,7 @@ pub fn load_with(task: Task, dir: &Path, options: &LoadOptions) -> Result<TaskDa
     let source = locate(task, dir)?;
     let read = |name: SplitName, limit| {
         let request = SplitRequest {
-            task,
+            schema: task.spec(),
             name,
             limit,
             columns: &options.columns,
@@ -74,33 +76,6 @@ pub fn load_with(task: Task, dir: &Path, options: &LoadOptions) -> Result<TaskDa
             .collect::<Result<_, _>>()?,
         folder: source.folder,
     })
-}
-
-/// What to read of one split.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct SplitRequest<'a> {
-    pub task: Task,
-    pub name: SplitName,
-    pub limit: Option<usize>,
-    pub columns: &'a [String],
-}
-
-impl SplitRequest<'_> {
-    /// The further columns to keep, given what the file has: the training split must have all
-    /// that were asked for.
-    pub fn further<'a>(
-        &'a self,
-        has: impl Fn(&str) -> bool + 'a,
-    ) -> impl Iterator<Item = &'a String> {
-        self.columns
-            .iter()
-            .filter(move |name| self.name == SplitName::Train || has(name))
-    }
-
-    /// Whether a further example is beyond the limit.
-    pub fn is_met_by(&self, split: &Split) -> bool {
-        self.limit.is_some_and(|limit| split.len() >= limit)
-    }
 }
 
 /// A folder with a task's files.
@@ -211,7 +186,7 @@ pub(crate) fn is_complete(task: Task, folder: &Path) -> bool {
     let held_out = task.validation_splits().iter().chain(task.test_splits());
     let is_there = |source: &TaskFolder, split: SplitName| match source.layout {
         Layout::Tsv => source.has(split),
-        Layout::Parquet => parquet::is_complete(folder, task, split),
+        Layout::Parquet => parquet::is_complete(folder, task.spec(), split),
     };
     TaskFolder::at(folder).is_some_and(|source| {
         is_there(&source, SplitName::Train) && held_out.clone().all(|it| is_there(&source, *it))

@@ -1,33 +1,9 @@
 //! The table of what tells one task from another.
 
-/// How a task's files spell things.
-#[derive(Debug)]
-pub(crate) struct TaskSpec {
-    /// The hub's and the flags' name.
-    pub name: &'static str,
-    /// GLUE's own name: its folder and its submission file.
-    pub glue_name: &'static str,
-    /// The text columns on the hub.
-    pub hub_texts: &'static [&'static str],
-    /// The text columns in GLUE's TSV files.
-    pub tsv_texts: &'static [&'static str],
-    /// The label's column in GLUE's TSV files; on the hub it is always `label`.
-    pub tsv_label: &'static str,
-    /// The example number's column in GLUE's TSV files; on the hub it is always `idx`.
-    pub tsv_index: &'static str,
-    /// The columns of files without a header (CoLA's train and dev).
-    pub headerless: Option<&'static [&'static str]>,
-    /// The classes' names, in the order of the hub's ids; empty for regression.
-    pub label_names: &'static [&'static str],
-    /// Whether TSV files and submissions spell labels by name rather than by number.
-    pub named_labels: bool,
-    /// Whether lines with too few fields are known in the published files, to be skipped and
-    /// counted rather than refused (QQP has two dozen).
-    pub has_broken_lines: bool,
-}
+use crate::data::schema::Schema;
 
 /// What most tasks have.
-const COMMON: TaskSpec = TaskSpec {
+const COMMON: Schema = Schema {
     name: "",
     glue_name: "",
     hub_texts: &["sentence1", "sentence2"],
@@ -41,8 +17,8 @@ const COMMON: TaskSpec = TaskSpec {
 };
 
 /// By task, in the order of the enum.
-pub(crate) static SPECS: [TaskSpec; 9] = [
-    TaskSpec {
+pub(crate) static SPECS: [Schema; 9] = [
+    Schema {
         name: "cola",
         glue_name: "CoLA",
         hub_texts: &["sentence"],
@@ -51,7 +27,7 @@ pub(crate) static SPECS: [TaskSpec; 9] = [
         label_names: &["unacceptable", "acceptable"],
         ..COMMON
     },
-    TaskSpec {
+    Schema {
         name: "sst2",
         glue_name: "SST-2",
         hub_texts: &["sentence"],
@@ -59,7 +35,7 @@ pub(crate) static SPECS: [TaskSpec; 9] = [
         label_names: &["negative", "positive"],
         ..COMMON
     },
-    TaskSpec {
+    Schema {
         name: "mrpc",
         glue_name: "MRPC",
         tsv_texts: &["#1 String", "#2 String"],
@@ -67,13 +43,13 @@ pub(crate) static SPECS: [TaskSpec; 9] = [
         label_names: &["not_equivalent", "equivalent"],
         ..COMMON
     },
-    TaskSpec {
+    Schema {
         name: "stsb",
         glue_name: "STS-B",
         tsv_label: "score",
         ..COMMON
     },
-    TaskSpec {
+    Schema {
         name: "qqp",
         glue_name: "QQP",
         hub_texts: &["question1", "question2"],
@@ -84,7 +60,7 @@ pub(crate) static SPECS: [TaskSpec; 9] = [
         has_broken_lines: true,
         ..COMMON
     },
-    TaskSpec {
+    Schema {
         name: "mnli",
         glue_name: "MNLI",
         hub_texts: &["premise", "hypothesis"],
@@ -93,7 +69,7 @@ pub(crate) static SPECS: [TaskSpec; 9] = [
         named_labels: true,
         ..COMMON
     },
-    TaskSpec {
+    Schema {
         name: "qnli",
         glue_name: "QNLI",
         hub_texts: &["question", "sentence"],
@@ -102,14 +78,14 @@ pub(crate) static SPECS: [TaskSpec; 9] = [
         named_labels: true,
         ..COMMON
     },
-    TaskSpec {
+    Schema {
         name: "rte",
         glue_name: "RTE",
         label_names: &["entailment", "not_entailment"],
         named_labels: true,
         ..COMMON
     },
-    TaskSpec {
+    Schema {
         name: "wnli",
         glue_name: "WNLI",
         label_names: &["not_entailment", "entailment"],

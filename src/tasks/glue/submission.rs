@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use crate::base::files::write_atomically;
 use crate::data::error::DataError;
 use crate::data::label;
-use crate::tasks::glue::task::{SplitName, Task};
+use crate::data::schema::SplitName;
+use crate::tasks::glue::task::Task;
 
 /// The file of a test split in a submission: `RTE.tsv`, `MNLI-m.tsv`, `MNLI-mm.tsv`, …
 #[must_use]
@@ -49,7 +50,7 @@ pub fn write_submission(
             task: task.name(),
             row,
             found: *prediction,
-            expected: label::expectation(task, false),
+            expected: label::expectation(task.spec(), false),
         })?;
         text.push_str(&format!("{id}\t{spelled}\n"));
     }
@@ -62,5 +63,6 @@ fn spell(task: Task, prediction: f32) -> Option<String> {
     if task.is_regression() {
         return (!prediction.is_nan()).then(|| format!("{:.3}", prediction.clamp(0.0, 5.0) + 0.0));
     }
-    label::is_valid(task, prediction.into()).then(|| label::spelling(task, prediction as usize))
+    label::is_valid(task.spec(), prediction.into())
+        .then(|| label::spelling(task.spec(), prediction as usize))
 }

@@ -8,7 +8,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::data::error::DataError;
-use crate::tasks::glue::spec::{SPECS, TaskSpec};
+use crate::data::schema::{Schema, SplitName};
+use crate::tasks::glue::spec::SPECS;
 
 /// A GLUE task (Wang et al., 2019).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -48,7 +49,7 @@ impl Task {
         Self::Wnli,
     ];
 
-    pub(crate) fn spec(self) -> &'static TaskSpec {
+    pub(crate) fn spec(self) -> &'static Schema {
         &SPECS[self as usize]
     }
 
@@ -77,7 +78,7 @@ impl Task {
     /// Whether the label is a score rather than a class (STS-B).
     #[must_use]
     pub fn is_regression(self) -> bool {
-        self == Self::Stsb
+        self.spec().is_regression()
     }
 
     /// The classes' names, in the order of the hub's label ids; empty for regression.
@@ -89,7 +90,7 @@ impl Task {
     /// Whether an example has two texts.
     #[must_use]
     pub fn is_pair(self) -> bool {
-        self.spec().hub_texts.len() == 2
+        self.spec().is_pair()
     }
 
     /// The splits that the model is evaluated on.
@@ -165,78 +166,6 @@ impl TryFrom<String> for Task {
 impl From<Task> for &'static str {
     fn from(task: Task) -> Self {
         task.name()
-    }
-}
-
-/// The name of a split, as the hub spells it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SplitName {
-    /// What clients train on.
-    Train,
-    /// Held-out data with labels.
-    Validation,
-    /// MNLI's, of the genres it trains on.
-    ValidationMatched,
-    /// MNLI's, of other genres.
-    ValidationMismatched,
-    /// What a submission predicts; its labels are usually secret.
-    Test,
-    /// MNLI's, of the genres it trains on.
-    TestMatched,
-    /// MNLI's, of other genres.
-    TestMismatched,
-}
-
-impl SplitName {
-    /// As the hub spells it; the beginning of the split's Parquet files.
-    #[must_use]
-    pub fn hub_name(self) -> &'static str {
-        match self {
-            Self::Train => "train",
-            Self::Validation => "validation",
-            Self::ValidationMatched => "validation_matched",
-            Self::ValidationMismatched => "validation_mismatched",
-            Self::Test => "test",
-            Self::TestMatched => "test_matched",
-            Self::TestMismatched => "test_mismatched",
-        }
-    }
-
-    /// The split's file in GLUE's own layout.
-    #[must_use]
-    pub fn tsv_name(self) -> &'static str {
-        match self {
-            Self::Train => "train.tsv",
-            Self::Validation => "dev.tsv",
-            Self::ValidationMatched => "dev_matched.tsv",
-            Self::ValidationMismatched => "dev_mismatched.tsv",
-            Self::Test => "test.tsv",
-            Self::TestMatched => "test_matched.tsv",
-            Self::TestMismatched => "test_mismatched.tsv",
-        }
-    }
-
-    /// What a score's name ends with where a task has two evaluation splits: `_mm` for the
-    /// mismatched ones, as transformers names them.
-    #[must_use]
-    pub fn score_suffix(self) -> &'static str {
-        match self {
-            Self::ValidationMismatched | Self::TestMismatched => "_mm",
-            _ => "",
-        }
-    }
-
-    /// Whether the split may lack labels.
-    #[must_use]
-    pub fn is_test(self) -> bool {
-        matches!(self, Self::Test | Self::TestMatched | Self::TestMismatched)
-    }
-}
-
-impl fmt::Display for SplitName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.hub_name())
     }
 }
 

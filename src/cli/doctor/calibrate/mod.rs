@@ -8,19 +8,17 @@ use std::time::SystemTime;
 
 use anyhow::Context;
 
-use crate::base::machine::Host;
-use crate::base::machine::calibration;
 use crate::base::machine::calibration::Entry;
-use crate::base::table;
+use crate::base::machine::{Host, calibration};
 use crate::base::table::{Cell, Format, Table, count};
-use crate::base::time;
+use crate::base::{table, time};
 use crate::cli::doctor::calibrate::divisions::{Measured, best, compare, divisions};
 use crate::cli::doctor::calibrate::workload::Workload;
-use crate::config::plan::RANDOM;
 use crate::config::problems::Problems;
 use crate::live::terminal::output::say;
 use crate::model::ModelError;
 use crate::model::source::checkpoint::Checkpoint;
+use crate::model::source::location::RANDOM;
 
 /// What is trained unless the user names a model: the quickstart's sizes.
 const MODEL: &str = "random:minilm-l6";

@@ -8,16 +8,15 @@ use rand::{RngExt, SeedableRng};
 use regatta_actors::random::Stream;
 use tch::{Device, Tensor};
 
+use crate::adapter::settings::{AdapterKind, AdapterPlan};
 use crate::adapter::{Adapter, initial_state, registry};
 use crate::base::tensors::TensorMap;
 use crate::base::torch;
 use crate::cli::doctor::calibrate::divisions::Division;
-use crate::config::plan::AdapterPlan;
-use crate::config::settings::AdapterKind;
 use crate::model::ModelError;
 use crate::model::config::{LinearLayer, ModelConfig};
+use crate::model::dropout::Masks;
 use crate::model::heads::classifier::{Inputs, loss};
-use crate::model::layers::dropout::Masks;
 use crate::model::source::checkpoint::Checkpoint;
 use crate::model::weights::Weights;
 use crate::train::optimizers::adamw::AdamW;

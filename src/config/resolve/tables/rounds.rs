@@ -4,8 +4,8 @@ use regatta_actors::plan::policy::{Late, MinUpdates, RoundPolicy, Staleness};
 use regatta_actors::plan::restart::RestartPolicy;
 use regatta_actors::plan::sampling::{SampleBy, SampleSize, Sampling, Utility};
 
+use crate::aggregate::settings::MethodName;
 use crate::config::resolve::Resolver;
-use crate::config::settings::Method;
 use crate::config::tables::{
     LateKind, PolicyKind, PolicyTable, RestartTable, SampleKind, SamplingTable, TooFewTable,
 };
@@ -71,7 +71,7 @@ impl Resolver<'_> {
     }
 
     /// Reports updates that come rounds later with a method that cannot take them.
-    pub(crate) fn check_staleness(&mut self, policy: &RoundPolicy, method: Method) {
+    pub(crate) fn check_staleness(&mut self, policy: &RoundPolicy, method: MethodName) {
         let key = match policy {
             RoundPolicy::Buffered { .. } => "policy.kind",
             RoundPolicy::Deadline { late, .. }
@@ -86,7 +86,7 @@ impl Resolver<'_> {
         let wrong = "sorf_vera sets b anew in each round, and no update from before fits it";
         let right = "use sorf_vera_exact, or take no late updates";
         self.problems
-            .require(method != Method::SorfVera, key, wrong, right);
+            .require(method != MethodName::SorfVera, key, wrong, right);
     }
 
     fn updates(&mut self, with: &str, updates: Option<u32>, most: u32) -> u32 {

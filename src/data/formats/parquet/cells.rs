@@ -5,7 +5,7 @@ use ::parquet::record::{Field, Row};
 
 use crate::data::error::{DataError, SourceSpan};
 use crate::data::label;
-use crate::tasks::glue::source::SplitRequest;
+use crate::data::request::SplitRequest;
 
 /// One row, with its place for messages.
 #[derive(Debug)]
@@ -57,9 +57,9 @@ impl Cells {
         let field = self.field(column);
         match number(field) {
             Some(-1.0) if request.name.is_test() => Ok(None),
-            Some(label) if label::is_valid(request.task, label) => Ok(Some(label as f32)),
+            Some(label) if label::is_valid(request.schema, label) => Ok(Some(label as f32)),
             None if request.name.is_test() && *field == Field::Null => Ok(None),
-            _ => Err(self.error(column, label::expectation(request.task, false))),
+            _ => Err(self.error(column, label::expectation(request.schema, false))),
         }
     }
 

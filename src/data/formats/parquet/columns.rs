@@ -9,8 +9,8 @@ use ::parquet::schema::types::{Type, TypePtr};
 
 use crate::data::error::DataError;
 use crate::data::formats::parquet::cells::Cells;
+use crate::data::request::SplitRequest;
 use crate::data::split::{Example, Split};
-use crate::tasks::glue::source::SplitRequest;
 
 /// The number's and the label's column; every task's.
 const INDEX: &str = "idx";
@@ -38,7 +38,7 @@ impl ParquetColumns {
         let index = (is_test && has(INDEX)).then_some(INDEX);
         let further: Vec<String> = request.further(has).cloned().collect();
 
-        let texts = request.task.spec().hub_texts;
+        let texts = request.schema.hub_texts;
         let others = label.into_iter().chain(index);
         let others = others.chain(further.iter().map(String::as_str));
         let mut fields: Vec<TypePtr> = Vec::new();
@@ -67,7 +67,7 @@ impl ParquetColumns {
         request: &SplitRequest<'_>,
         split: &mut Split,
     ) -> Result<(), DataError> {
-        let texts = request.task.spec().hub_texts;
+        let texts = request.schema.hub_texts;
         let label = self.label.map(|column| cells.label(column, request));
         let id = self.index.map(|column| cells.id(column)).transpose()?;
         split.push(Example {
@@ -85,7 +85,7 @@ impl ParquetColumns {
 
 /// The one column of a name.
 fn only(root: &Type, column: &str, path: &Path) -> Result<TypePtr, DataError> {
-    let refuse = |message: &str| DataError::CategoricalColumn {
+    let refuse = |message: &str| DataError::Column {
         path: path.to_owned(),
         column: column.to_owned(),
         message: message.to_owned(),

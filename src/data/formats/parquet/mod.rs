@@ -17,23 +17,24 @@ use crate::data::error::{DataError, SourceSpan};
 use crate::data::formats::parquet::cells::Cells;
 use crate::data::formats::parquet::columns::{ParquetColumns, unreadable};
 use crate::data::formats::parquet::pages::RowGroup;
+use crate::data::request::SplitRequest;
+use crate::data::schema::Schema;
 use crate::data::split::Split;
-use crate::tasks::glue::source::SplitRequest;
 
 #[cfg(feature = "hub")]
-use crate::tasks::glue::task::{SplitName, Task};
+use crate::data::schema::SplitName;
 
 /// Whether a split is there with all of its files.
 #[cfg(feature = "hub")]
-pub(crate) fn is_complete(folder: &Path, task: Task, split: SplitName) -> bool {
-    shards::check(folder, task, split, &shards::shards(folder, split)).is_ok()
+pub(crate) fn is_complete(folder: &Path, schema: &Schema, split: SplitName) -> bool {
+    shards::check(folder, schema, split, &shards::shards(folder, split)).is_ok()
 }
 
 /// Reads one split's shards.
 pub(crate) fn read(folder: &Path, request: &SplitRequest<'_>) -> Result<Split, DataError> {
     let files = shards::shards(folder, request.name);
-    shards::check(folder, request.task, request.name, &files)?;
-    let mut split = Split::new(request.task, request.name);
+    shards::check(folder, request.schema, request.name, &files)?;
+    let mut split = Split::new(request.schema.is_pair(), request.name);
     for path in &files {
         // The reader asserts some of what a damaged file may break.
         catch_unwind(AssertUnwindSafe(|| read_shard(path, request, &mut split))).unwrap_or_else(

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::data::error::DataError;
-use crate::tasks::glue::task::{SplitName, Task};
+use crate::data::schema::{Schema, SplitName};
 
 /// A split's files in a folder, in order; empty if there are none.
 ///
@@ -109,7 +109,7 @@ fn digits(text: &str) -> Option<usize> {
 /// set's names promise.
 pub(crate) fn check(
     folder: &Path,
-    task: Task,
+    schema: &Schema,
     split: SplitName,
     files: &[PathBuf],
 ) -> Result<(), DataError> {
@@ -128,7 +128,7 @@ pub(crate) fn check(
         found: files.to_vec(),
     };
     let missing = |looked_for: Vec<PathBuf>| DataError::Missing {
-        task: task.name(),
+        task: schema.name,
         dir: folder.to_owned(),
         looked_for,
     };
@@ -199,6 +199,7 @@ fn absent(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tasks::glue::task::Task;
 
     fn check_names(names: &[&str]) -> Result<usize, String> {
         let dir = tempfile::tempdir().unwrap();
@@ -208,7 +209,7 @@ mod tests {
             std::fs::write(path, "").unwrap();
         }
         let files = shards(dir.path(), SplitName::Train);
-        check(dir.path(), Task::Rte, SplitName::Train, &files)
+        check(dir.path(), Task::Rte.spec(), SplitName::Train, &files)
             .map(|()| files.len())
             .map_err(|error| {
                 let root = dir.path().display().to_string();

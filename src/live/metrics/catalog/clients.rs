@@ -1,6 +1,6 @@
 //! One series per client, in fleets of at most `--client_series` clients.
 
-use crate::live::metrics::catalog::{BYTES, SECONDS, metric};
+use crate::live::metrics::catalog::row::{BYTES, SECONDS, metric};
 use crate::live::metrics::metric::{Counter, Gauge};
 
 /// A client's state.

@@ -1,6 +1,6 @@
 //! The clients in sum, however many there are.
 
-use crate::live::metrics::catalog::{SECONDS, metric};
+use crate::live::metrics::catalog::row::{SECONDS, metric};
 use crate::live::metrics::metric::{Counter, Gauge, Histogram};
 
 /// The fleet at a glance.

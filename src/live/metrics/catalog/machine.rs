@@ -1,6 +1,6 @@
 //! What the run makes of the machine.
 
-use crate::live::metrics::catalog::{BYTES, metric};
+use crate::live::metrics::catalog::row::{BYTES, metric};
 use crate::live::metrics::metric::{Counter, Gauge};
 
 /// How busy lanes are.

@@ -13,9 +13,8 @@
 pub mod clients;
 pub mod fleet;
 pub mod machine;
+pub(crate) mod row;
 pub mod run;
-
-use metrics::Unit;
 
 pub(crate) use crate::live::metrics::catalog::clients::{
     CLIENT_BYTES, CLIENT_EXAMPLES, CLIENT_LAST_SEEN, CLIENT_LAST_UPDATE, CLIENT_MISSED_ROUNDS,
@@ -34,24 +33,7 @@ pub(crate) use crate::live::metrics::catalog::run::{
     ROUND_RETRIES, ROUND_SECONDS, ROUNDS, ROUNDS_PLANNED, RUN_ACTIVE, RUN_INFO, SCORE, TRAIN_LOSS,
     VIRTUAL_SECONDS,
 };
-use crate::live::metrics::metric::{Described, Metric};
-
-const SECONDS: Option<Unit> = Some(Unit::Seconds);
-const BYTES: Option<Unit> = Some(Unit::Bytes);
-
-const fn metric<const L: usize>(
-    name: &'static str,
-    unit: Option<Unit>,
-    labels: [&'static str; L],
-    help: &'static str,
-) -> Metric<L> {
-    Metric {
-        name,
-        help,
-        unit,
-        labels,
-    }
-}
+use crate::live::metrics::metric::Described;
 
 /// All of them.
 pub static ALL: [&dyn Described; 45] = [

@@ -1,6 +1,6 @@
 //! The run as a whole.
 
-use crate::live::metrics::catalog::{BYTES, SECONDS, metric};
+use crate::live::metrics::catalog::row::{BYTES, SECONDS, metric};
 use crate::live::metrics::metric::{Counter, Gauge, Histogram};
 
 /// The program.

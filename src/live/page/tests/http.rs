@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use regatta_actors::observe::control::{Control, control};
 
 use super::*;
+
 use crate::live::control::Token;
 use crate::live::control::server::CommandHandler;
 use crate::live::page::assets::ASSETS;

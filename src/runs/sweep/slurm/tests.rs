@@ -1,4 +1,3 @@
-use crate::runs::sweep::slurm::cluster::{LimitError, array_limit};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::num::NonZeroU32;
@@ -8,7 +7,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::runs::sweep::Planned;
-use crate::runs::sweep::slurm::cluster::{limit_in, output_of};
+use crate::runs::sweep::slurm::cluster::{LimitError, array_limit, limit_in, output_of};
 
 /// Names that people give, and that break a line, a quotation or a file's name.
 const NAMES: [&str; 16] = [

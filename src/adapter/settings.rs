@@ -1,0 +1,146 @@
+//! What an adapter is: its kind, its rank and scaling, and the layers that get it.
+
+use std::collections::BTreeMap;
+
+use clap::ValueEnum;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How the adapted layers are parametrised.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum AdapterKind {
+    /// LoRA: ΔW = B A.
+    Lora,
+    /// VeRA: ΔW = diag(b) B diag(d) A, with A and B frozen and shared by all layers.
+    Vera,
+    /// SORF-VeRA: ΔW = S Γ(b) B Λ(m, θ) A.
+    SorfVera,
+}
+
+impl AdapterKind {
+    /// The name as `--adapter` takes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lora => "lora",
+            Self::Vera => "vera",
+            Self::SorfVera => "sorf_vera",
+        }
+    }
+
+    /// The name in the literature.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Lora => "LoRA",
+            Self::Vera => "VeRA",
+            Self::SorfVera => "SORF-VeRA",
+        }
+    }
+}
+
+/// Which biases are trained beside the adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum Bias {
+    /// None.
+    None,
+    /// Every bias of the model.
+    All,
+    /// Those of the adapted layers.
+    LoraOnly,
+}
+
+/// The rank and alpha of a layer's LoRA.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerRank {
+    /// The rank, at least 1.
+    pub r: u32,
+    /// Alpha of the scaling.
+    pub alpha: f64,
+}
+
+/// The adapter. A field that has no meaning for `kind` holds its default.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AdapterPlan {
+    /// How ΔW is parametrised.
+    pub kind: AdapterKind,
+    /// The rank, at least 1; of the server's adapter where the clients' differ.
+    pub r: u32,
+    /// Each client's rank.
+    pub ranks: Vec<u32>,
+    /// Layers whose rank or alpha is another, by module; only a LoRA folder that a run starts from
+    /// has any.
+    pub layer_ranks: BTreeMap<String, LayerRank>,
+    /// Alpha of the scaling.
+    pub lora_alpha: f64,
+    /// Dropout on the adapter's input.
+    pub dropout: f64,
+    /// Scale by α/√r (`rslora`, `rsvera`).
+    pub rank_stabilised: bool,
+    /// First value of VeRA's d and SORF-VeRA's m.
+    pub d_initial: f64,
+    /// Seed of the projections that VeRA and SORF-VeRA share over layers.
+    pub projection_prng_key: u64,
+    /// Whether the projections are saved with the adapter.
+    pub save_projection: bool,
+    /// Seed of SORF-VeRA's orthogonal matrices.
+    pub sorf_seed: u64,
+    /// Whether it starts at zero; else at random.
+    pub init_weights: bool,
+    /// Names of the adapted layers.
+    pub target_modules: Vec<String>,
+    /// Encoder layers that are adapted; `None`: all.
+    pub layers_to_transform: Option<Vec<u32>>,
+    /// Name before the number in the layers' names; `None`: `layer`.
+    pub layers_pattern: Option<String>,
+    /// Always false: no encoder here stores its weights as (in, out).
+    pub fan_in_fan_out: bool,
+    /// Biases that are trained.
+    pub bias: Bias,
+    /// Modules trained in full beside the classification head.
+    pub modules_to_save: Vec<String>,
+}
+
+impl AdapterPlan {
+    /// An adapter of rank r on query and value, without dropout: what measurements train.
+    #[must_use]
+    pub fn plain(kind: AdapterKind, r: u32) -> Self {
+        Self {
+            kind,
+            r,
+            ranks: Vec::new(),
+            layer_ranks: BTreeMap::new(),
+            lora_alpha: 8.0,
+            dropout: 0.0,
+            rank_stabilised: false,
+            d_initial: 0.1,
+            projection_prng_key: 0,
+            save_projection: true,
+            sorf_seed: 0,
+            init_weights: true,
+            target_modules: vec!["query".into(), "value".into()],
+            layers_to_transform: None,
+            layers_pattern: None,
+            fan_in_fan_out: false,
+            bias: Bias::None,
+            modules_to_save: Vec::new(),
+        }
+    }
+
+    /// The factor s on ΔW for an adapter of this rank (MATH: α/r, α/√r, or 1 for VeRA's kinds).
+    #[must_use]
+    pub fn scaling(&self, rank: u32) -> f64 {
+        let rank = f64::from(rank);
+        match (self.kind, self.rank_stabilised) {
+            (AdapterKind::Lora, false) => self.lora_alpha / rank,
+            (AdapterKind::Lora | AdapterKind::Vera, true) => self.lora_alpha / rank.sqrt(),
+            (AdapterKind::Vera, false) | (AdapterKind::SorfVera, _) => 1.0,
+        }
+    }
+}

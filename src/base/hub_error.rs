@@ -1,0 +1,48 @@
+//! Why something could not be had from the hub.
+
+use std::path::{Path, PathBuf};
+
+/// What can go wrong with the hub and its cache.
+#[derive(Debug, thiserror::Error)]
+pub enum HubError {
+    /// A repository, or a file of it, cannot be fetched.
+    #[error("cannot fetch {repo} from the hub: {message}")]
+    Fetch {
+        /// The repository.
+        repo: String,
+        /// What went wrong, and what would help.
+        message: String,
+    },
+    /// The cache cannot be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// `read`, `write`, …
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+impl HubError {
+    /// The error of a program that was built without the hub.
+    #[cfg(not(feature = "hub"))]
+    pub(crate) fn not_built(repo: &str) -> Self {
+        Self::Fetch {
+            repo: repo.to_owned(),
+            message: "there is no such folder here, and this program was built without the \
+                      feature `hub`"
+                .to_owned(),
+        }
+    }
+
+    /// Wraps an I/O error with what was being done, and to which file.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The PEFT folder that a run starts from: what it says of the adapter becomes the plan's.
+
+use std::collections::BTreeSet;
+
+use crate::adapter::peft::import::PeftFolder;
+use crate::adapter::settings::{AdapterKind, AdapterPlan, Bias};
+use crate::adapter::targets::Targets;
+use crate::config::plan::Plan;
+use crate::config::problems::Problems;
+use crate::model::config::{LinearLayer, ModelConfig};
+use crate::model::source::checkpoint::Checkpoint;
+
+/// Reads the PEFT folder that the plan starts from, if any. Its configuration becomes the plan's;
+/// a setting that the user gave and that says otherwise is a problem.
+///
+/// `None` when a problem was reported.
+pub(crate) fn read_init_adapter(
+    plan: &mut Plan,
+    checkpoint: &Checkpoint,
+    problems: &mut Problems,
+) -> Option<Option<PeftFolder>> {
+    let Some(path) = plan.model.init_adapter.clone() else {
+        return Some(None);
+    };
+    let folder = PeftFolder::read(&path)
+        .map_err(|error| problems.report_error("init_adapter", error))
+        .ok()?;
+    let config = &folder.config;
+    let kind = config.peft_type.kind();
+    if kind == AdapterKind::SorfVera {
+        let wrong = "it holds a SORF-VeRA adapter, which only its own run can go on with";
+        let right = "name a LoRA or VeRA adapter; `regatta export` makes a LoRA of it";
+        problems.report("init_adapter", wrong, right);
+        return None;
+    }
+    if kind != plan.adapter.kind {
+        let wrong = format!(
+            "it holds a {} adapter, the run trains {}",
+            kind.title(),
+            plan.adapter.kind.title()
+        );
+        problems.report("init_adapter", wrong, "choose the same kind for both");
+        return None;
+    }
+    let model = &checkpoint.config;
+    let fit = folder.fit(model);
+    let fit = fit
+        .map_err(|error| problems.report_error("init_adapter", error))
+        .ok()?;
+    let was = plan.adapter.clone();
+    fit.apply_to(&mut plan.adapter, config, model);
+    train_what_the_folder_trained(plan, &folder, checkpoint);
+    for key in differing(&plan.adapter, &was, model) {
+        if plan.origins.given(key) {
+            let wrong = format!("init_adapter {} says otherwise", path.display());
+            problems.report(key, wrong, "leave it out, and the folder decides");
+        }
+    }
+    note_in_settings(plan);
+    problems.is_empty().then_some(Some(folder))
+}
+
+/// The settings in which the adapter differs from what it was. Layers may be chosen in other words.
+fn differing(own: &AdapterPlan, was: &AdapterPlan, model: &ModelConfig) -> Vec<&'static str> {
+    let scaling = match own.kind {
+        AdapterKind::Lora => "rslora",
+        _ => "rsvera",
+    };
+    let layers = Targets::of(own).choose(model);
+    let by_name = Targets {
+        modules: was.target_modules.clone(),
+        ..Targets::of(own)
+    };
+    let by_old_number = Targets {
+        layers: Targets::of(was).layers,
+        ..by_name.clone()
+    };
+    let same_modules = by_name.choose(model) == layers || by_old_number.choose(model) == layers;
+    let numbers = |layers: &[LinearLayer]| layers.iter().map(|l| l.layer).collect();
+    let chosen: BTreeSet<i64> = numbers(&layers);
+    let given = Targets::of(was).layers;
+    let same_numbers = own.layers_to_transform == was.layers_to_transform
+        || given.is_some_and(|given| given.into_iter().collect::<BTreeSet<_>>() == chosen);
+    let ranks = own.r != was.r || !own.layer_ranks.is_empty();
+    let keys = [
+        ("r", own.r != was.r),
+        ("ranks", ranks),
+        ("lora_alpha", own.lora_alpha != was.lora_alpha),
+        (scaling, own.rank_stabilised != was.rank_stabilised),
+        (
+            "projection_prng_key",
+            own.projection_prng_key != was.projection_prng_key,
+        ),
+        ("target_modules", !same_modules),
+        ("layers_to_transform", !same_numbers),
+    ];
+    let differs = keys.into_iter().filter(|(_, differs)| *differs);
+    differs.map(|(key, _)| key).collect()
+}
+
+/// What the folder holds beside the adapter and the head is trained further, unless the user chose.
+fn train_what_the_folder_trained(plan: &mut Plan, folder: &PeftFolder, checkpoint: &Checkpoint) {
+    if !plan.origins.given("bias") {
+        plan.adapter.bias = match folder.config.bias.as_str() {
+            "none" => Bias::None,
+            "all" => Bias::All,
+            _ => Bias::LoraOnly,
+        };
+    }
+    if !plan.origins.given("modules_to_save") {
+        plan.adapter.modules_to_save = further_modules(folder, checkpoint);
+    }
+}
+
+/// Modules that the folder trained in full beside the head: those that it names, as far as Regatta
+/// takes the same tensors by that name as PEFT did, otherwise each by its full name.
+fn further_modules(folder: &PeftFolder, checkpoint: &Checkpoint) -> Vec<String> {
+    let mut further = Vec::new();
+    for named in folder.config.modules_to_save.iter().flatten() {
+        let base = checkpoint.base.iter().map(|(name, _)| name);
+        let inside: Vec<&str> = base.filter(|name| is_inside(name, named)).collect();
+        let saved = |name: &str| folder.tensors.get(name).is_some();
+        // PEFT takes every module whose name ends so, within a word too.
+        let taken = folder.tensors.iter().filter_map(|(name, _)| {
+            let (module, _) = name.rsplit_once('.')?;
+            let within = |end: usize| module[..end].ends_with(named.as_str());
+            let ends = module.match_indices('.').map(|(at, _)| at);
+            let taken =
+                checkpoint.base.get(name).is_some() && ends.chain([module.len()]).any(within);
+            taken.then(|| module.to_owned())
+        });
+        let taken: BTreeSet<String> = taken.collect();
+        let same = inside.iter().all(|name| saved(name)) || taken.is_empty();
+        if same && !inside.is_empty() {
+            further.push(named.clone());
+        } else {
+            further.extend(taken);
+        }
+    }
+    further
+}
+
+/// Brings the settings into line with the adapter, so that the scenario in the run's folder gives
+/// the same run again.
+fn note_in_settings(plan: &mut Plan) {
+    let (own, settings) = (&mut plan.adapter, &mut plan.settings);
+    if settings.ranks.is_none() {
+        own.ranks.fill(own.r);
+        settings.r = Some(own.r);
+    }
+    if own.kind == AdapterKind::Lora {
+        settings.rslora = Some(own.rank_stabilised);
+        settings.lora_alpha = Some(own.lora_alpha);
+    } else {
+        // A PEFT folder has rsVeRA's scaling in its b.
+        settings.rsvera = Some(false);
+        settings.lora_alpha = None;
+        settings.projection_prng_key = Some(own.projection_prng_key);
+    }
+    settings.target_modules = Some(own.target_modules.clone());
+    settings.layers_to_transform = own.layers_to_transform.clone();
+    settings.layers_pattern = own.layers_pattern.clone();
+    settings.bias = Some(own.bias);
+    settings.modules_to_save = Some(own.modules_to_save.clone());
+}
+
+/// Whether a tensor is a part of a module that is named by a part of its path: of `pooler`, say, or
+/// of `layer.1.output`.
+pub(crate) fn is_inside(tensor: &str, module: &str) -> bool {
+    format!(".{tensor}.").contains(&format!(".{module}."))
+}

@@ -1,0 +1,176 @@
+//! What the actors call: the workload's traits, over a lane's trainer and the server.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use regatta_actors::ids::LaneId;
+use regatta_actors::plan::fault::Corruption;
+use regatta_actors::random::Stream;
+use regatta_actors::workload::job::{JobContext, JobError, TrainTask, Trained};
+use regatta_actors::workload::update::{Aggregation, BoxError, Contribution, Payload, Scores};
+use regatta_actors::workload::{ClientTrainer, ServerAggregator, ServerWorkload, Workload};
+use tch::Device;
+
+use crate::base::{allocator, torch};
+use crate::experiment::attacks;
+use crate::experiment::base_weights::BaseWeightCache;
+use crate::experiment::client::{LaneTrainer, job_error};
+use crate::experiment::experiment::Experiment;
+use crate::experiment::payload::{ClientUpdate, Snapshot};
+use crate::experiment::server::pipeline::Aggregated;
+use crate::experiment::server::state::Server;
+use crate::experiment::server::{checkpoint, results};
+use crate::runs::folder::RunFolder;
+use crate::tasks::metrics::classification;
+
+/// The workload of a run: builds the lanes' trainers and the server's aggregator.
+pub struct Federation {
+    pub(crate) experiment: Arc<Experiment>,
+    pub(crate) bases: Arc<BaseWeightCache>,
+    pub(crate) folder: RunFolder,
+}
+
+impl Workload for Federation {
+    type State = Snapshot;
+    type Update = ClientUpdate;
+    type Trainer = LaneTrainer;
+
+    fn trainer(&self, lane: LaneId) -> Result<LaneTrainer, BoxError> {
+        let spec = self.experiment.plan.devices.lanes.get(lane.0 as usize);
+        let spec = spec.ok_or_else(|| format!("the plan has no lane {}", lane.0))?;
+        LaneTrainer::new(Arc::clone(&self.experiment), Arc::clone(&self.bases), *spec)
+    }
+
+    fn corrupt(
+        &self,
+        update: &mut ClientUpdate,
+        start: &Snapshot,
+        corruption: Corruption,
+        stream: &mut Stream,
+    ) -> Result<(), BoxError> {
+        attacks::corrupt(update, &start.trained, corruption, stream)
+    }
+}
+
+impl ServerWorkload for Federation {
+    type Aggregator = Server;
+
+    fn aggregator(&self) -> Result<Server, BoxError> {
+        let (experiment, bases) = (Arc::clone(&self.experiment), Arc::clone(&self.bases));
+        Ok(Server::new(experiment, bases, self.folder.clone())?)
+    }
+}
+
+impl ClientTrainer<Federation> for LaneTrainer {
+    fn train(
+        &mut self,
+        task: &TrainTask<Snapshot>,
+        context: &mut dyn JobContext,
+    ) -> Result<Trained<ClientUpdate>, JobError> {
+        let result = self.train_client(task, context);
+        self.micro_batches = 1;
+        match result {
+            Ok(Some(trained)) => Ok(trained),
+            Ok(None) => Err(JobError::Cancelled),
+            Err(error) => Err(job_error(error)),
+        }
+    }
+
+    fn relieve_memory(&mut self) {
+        self.shared = None;
+        self.micro_batches = 2;
+        if let Device::Cuda(_) = self.compute.device
+            && let Err(error) = torch::empty_cuda_cache()
+        {
+            tracing::warn!("cannot free cached GPU memory: {error}");
+        }
+    }
+}
+
+impl ServerAggregator<Federation> for Server {
+    fn state(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot)
+    }
+
+    fn download_bytes(&self, holds_round: Option<u32>) -> u64 {
+        let next_round = self.snapshot.rounds + 1;
+        match holds_round {
+            Some(round) if round >= next_round => 0,
+            // The first adapter follows from the seed, so having nothing is holding round 1's.
+            _ => {
+                let since = holds_round.unwrap_or(1);
+                self.sent_bytes + self.history.bytes_since(since, &self.experiment.groups)
+            }
+        }
+    }
+
+    fn forget_before(&mut self, round: u32) {
+        // The last one before it is what the round's own clients started from.
+        let kept = self
+            .starts
+            .range(..=round)
+            .next_back()
+            .map(|(first, _)| *first);
+        self.starts.retain(|first, _| Some(*first) >= kept);
+    }
+
+    fn upload_bytes(&self, update: &ClientUpdate) -> u64 {
+        update.0.bytes()
+    }
+
+    fn aggregate(
+        &mut self,
+        round: u32,
+        updates: Vec<Contribution<ClientUpdate>>,
+    ) -> Result<Aggregation, BoxError> {
+        // What training left, then what the updates leave.
+        allocator::give_back();
+        let Aggregated {
+            exactness_error,
+            refused,
+        } = self.aggregate_round(round, updates)?;
+        allocator::give_back();
+        self.snapshot = Arc::new(Snapshot::of(&self.state, round));
+        let start = Arc::clone(&self.snapshot.trained);
+        self.starts.insert(round + 1, start);
+        let state_digest = self.snapshot.digest();
+        Ok(Aggregation {
+            exactness_error,
+            state_digest,
+            refused,
+        })
+    }
+
+    fn evaluate(&mut self, round: u32) -> Result<Scores, BoxError> {
+        let task = self.experiment.plan.data.task;
+        let mut scores = BTreeMap::new();
+        for split in &self.experiment.validation {
+            let predictions = self.predict(&self.snapshot, split)?;
+            let suffix = split.name().score_suffix();
+            scores.insert(format!("loss{suffix}"), predictions.loss);
+            let decided = classification::predictions(task, &predictions.logits);
+            // What does not answer predicts no class, whichever it is counted as.
+            let answers = !predictions.logits.iter().any(|logit| logit.is_nan());
+            for (metric, value) in classification::evaluate(task, &decided, split.labels()) {
+                let value = if answers { value } else { f64::NAN };
+                scores.insert(format!("{metric}{suffix}"), value);
+            }
+        }
+        self.keep_best(round, &scores);
+        Ok(scores)
+    }
+
+    fn finish(&mut self) -> Result<(), BoxError> {
+        self.folder.check()?;
+        results::write(self).map_err(BoxError::from)
+    }
+
+    fn checkpoint(&self) -> Result<Vec<u8>, BoxError> {
+        self.folder.check()?;
+        checkpoint::encode(self)
+    }
+
+    fn restore(&mut self, bytes: &[u8]) -> Result<(), BoxError> {
+        checkpoint::restore(self, bytes)
+    }
+}

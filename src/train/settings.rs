@@ -1,0 +1,41 @@
+//! What a client does in a round.
+
+use clap::ValueEnum;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Number format of the forward and backward passes on a GPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum Precision {
+    /// Mixed where the device is a GPU (bfloat16 if it has it, else float16), float32 on a CPU.
+    Auto,
+    /// float32 throughout.
+    Float32,
+    /// Mixed with bfloat16.
+    Bfloat16,
+    /// Mixed with float16 and loss scaling.
+    Float16,
+}
+
+/// What a client does in a round.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TrainingPlan {
+    /// Passes over its shard.
+    pub local_epochs: u32,
+    /// Examples in a batch.
+    pub batch_size: u32,
+    /// Examples in a batch of evaluation.
+    pub eval_batch_size: u32,
+    /// Peak learning rate.
+    pub lr: f64,
+    /// Share of the steps in which the learning rate warms up.
+    pub warmup_ratio: f64,
+    /// AdamW's weight decay.
+    pub weight_decay: f64,
+    /// Whether examples are shuffled each epoch.
+    pub shuffle: bool,
+    /// Number format.
+    pub precision: Precision,
+}
