@@ -6,13 +6,13 @@
 //!
 //! | file | methods | exact |
 //! |---|---|---|
-//! | [`fedit`] | `normal` (FedIT): means of everything | no |
-//! | [`ffa`] | `ffa`: what ΔW is linear in | yes, by training less |
-//! | [`fedex`] | `ours`, `ours_vera` (FedEx): means, residual merged into the base | yes |
-//! | [`sorf`] | `sorf_vera`, `sorf_vera_exact`: refits of SORF-VeRA | the second |
-//! | [`fedsvd`] | `fedsvd`: B alone trained, refactored by SVD | yes |
-//! | [`flora`] | `flora`: everything merged, the adapter starts anew; ranks may differ | yes |
-//! | [`rolora`] | `rolora`: A and B in alternate rounds | yes |
+//! | [`methods::fedit`] | `normal` (FedIT): means of everything | no |
+//! | [`methods::ffa`] | `ffa`: what ΔW is linear in | yes, by training less |
+//! | [`methods::fedex`] | `ours`, `ours_vera` (FedEx): means, residual merged into the base | yes |
+//! | [`methods::sorf`] | `sorf_vera`, `sorf_vera_exact`: refits of SORF-VeRA | the second |
+//! | [`methods::fedsvd`] | `fedsvd`: B alone trained, refactored by SVD | yes |
+//! | [`methods::flora`] | `flora`: everything merged, the adapter starts anew; ranks may differ | yes |
+//! | [`methods::rolora`] | `rolora`: A and B in alternate rounds | yes |
 //!
 //! To add a method: implement [`Method`] in a file of its own and name it in [`METHODS`].
 //!

@@ -1,4 +1,18 @@
-//! TODO
+//! Data sets in memory, whatever the task: files to splits, splits to shards, texts to batches of token
+//! ids. No tensor in it.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`schema`] | the names of a data set's splits, columns and labels, as its files have them |
+//! | `request` | what is to be read of one split |
+//! | [`formats`] | readers of TSV and Parquet |
+//! | [`split`] | examples in memory |
+//! | `label` | labels as files spell them, and as numbers |
+//! | [`partition`] | the training examples divided among the clients |
+//! | [`tokenize`] | texts to token ids by the model's own tokenizer (`tokenizer`), once, with a cache on disk ([`token_cache`]) |
+//! | `limits` | what the tokens depend on of a model |
+//! | [`batch`] | an epoch's order, and batches padded to their own longest |
+//! | [`error`] | the one error type of the room |
 
 pub mod batch;
 pub mod error;

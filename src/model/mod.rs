@@ -2,24 +2,22 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`architecture`] | architectures by name, for models without a checkpoint |
+//! | [`source`] | where a model comes from, and how its files are read |
 //! | [`config`] | a model's sizes, and the list of linear layers that adapters may target |
 //! | `config_json` | `config.json`, read as transformers reads it |
 //! | [`activation`] | the activations that it can name |
-//! | [`checkpoint`] | a snapshot folder read into named tensors; a fresh head where there is none |
-//! | `soundness` | whether a snapshot's tensors are those of its configuration, and finite |
-//! | [`files`] | a model at hand: a snapshot folder, or an architecture to draw weights for |
-//! | `random` | weights drawn from a seed |
 //! | [`weights`] | named tensors on a device, seen through a prefix, with an overlay |
-//! | [`layers`] | linear (where adapters attach), layer norm, embedding |
-//! | `attention` | multi-head self-attention with dropout of its probabilities |
+//! | [`inputs`] | a batch as a model takes it |
+//! | [`layers`] | linear (where adapters attach), layer norm, embedding, attention |
+//! | [`delta`] | what an adapter adds to a linear layer |
 //! | [`encoder`] | embeddings, attention, feed-forward |
-//! | [`classifier`] | the encoder with its head: token ids to logits |
+//! | [`heads`] | the encoder with its head: token ids to logits |
 //! | [`dropout`] | dropout masks from keyed streams |
 //!
 //! Tensors carry their Hugging Face names (`roberta.encoder.layer.0.attention.self.query.weight`).
-//! A [`Classifier`] is cheap to build: it borrows nothing, copies no weights, and a client's
-//! replica is one built with that client's trained tensors laid over the shared, frozen ones.
+//! A [`Classifier`](heads::classifier::Classifier) is cheap to build: it borrows nothing, copies no
+//! weights, and a client's replica is one built with that client's trained tensors laid over the
+//! shared, frozen ones.
 
 pub mod activation;
 pub mod config;
@@ -28,6 +26,7 @@ pub mod delta;
 pub mod dropout;
 pub mod encoder;
 pub mod heads;
+pub mod inputs;
 pub mod layers;
 pub mod source;
 pub mod weights;

@@ -1,4 +1,14 @@
-//! TODO
+//! What runs leave behind, and what is made of it.
+//!
+//! | folder | holds |
+//! |---|---|
+//! | [`folder`] | the run folder: its files, its lock, its summary |
+//! | [`history`] | what happened, read from the ledger |
+//! | [`figures`] | drawings as SVG and PNG |
+//! | [`report`] | one run: tables, figures, a page |
+//! | [`compare`] | runs side by side |
+//! | [`sweep`] | many runs, each in a process of its own |
+//! | [`export`] | a run's model for other programs |
 
 pub mod compare;
 pub mod export;

@@ -3,7 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | [`schedule`] | the learning rate: linear warm-up, linear decay |
-//! | [`optimizer`] | AdamW over one client's trained tensors |
+//! | [`optimizers`] | AdamW over one client's trained tensors |
 //! | [`precision`] | mixed precision and loss scaling |
 //! | [`replica`] | a client's model: shared frozen weights, its own trained tensors |
 //! | [`local`] | the loop over batches |

@@ -3,7 +3,8 @@ use std::path::Path;
 
 use regatta::base::tensors::TensorMap;
 use regatta::model::config::ModelConfig;
-use regatta::model::heads::classifier::{Classifier, Inputs, loss};
+use regatta::model::heads::classifier::{Classifier, loss};
+use regatta::model::inputs::Inputs;
 use regatta::model::source::checkpoint::Checkpoint;
 use regatta::model::weights::{View, Weights};
 use serde_json::{Map, Value, json};

@@ -19,7 +19,7 @@ pub struct Profile {
     pub latency: f64,
     /// Bytes of memory on its device; `None`: enough. For the workload to heed: it may train such
     /// a client in smaller micro-batches, or fail its jobs with
-    /// [`JobError::OutOfMemory`](crate::workload::JobError::OutOfMemory).
+    /// [`JobError::OutOfMemory`](crate::workload::job::JobError::OutOfMemory).
     pub memory: Option<u64>,
     /// When it can take part.
     pub availability: Availability,

@@ -47,7 +47,7 @@ pub enum Command {
         /// What happened.
         event: Event,
     },
-    /// An [`Input::Tick`] is wanted after so many wall seconds.
+    /// An [`Input::Tick`](super::input::Input::Tick) is wanted after so many wall seconds.
     WakeAfter(f64),
     /// The run is over, and nothing follows.
     End(Box<Result<RunOutcome, RunError>>),
@@ -58,7 +58,7 @@ pub enum Command {
 pub struct SelectedUpdate {
     /// Its slot; the stamp's round is the one whose state it was trained from.
     pub id: JobId,
-    /// See [`crate::workload::Contribution::weight`].
+    /// See [`crate::workload::update::Contribution::weight`].
     pub weight: f64,
 }
 

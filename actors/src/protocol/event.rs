@@ -1,4 +1,4 @@
-//! What a run tells while it goes on: [`Event`]s, handed to [`Observer`]s in order.
+//! What a run tells while it goes on: [`Event`]s, handed to [`Observer`](crate::observe::Observer)s in order.
 
 use serde::{Deserialize, Serialize};
 

@@ -21,7 +21,7 @@ pub struct RoundRecord {
     /// Scores on validation, in rounds that were evaluated.
     #[serde(default, deserialize_with = "json::maybe_scores")]
     pub eval: Option<Scores>,
-    /// See [`crate::workload::Aggregation::exactness_error`].
+    /// See [`crate::workload::update::Aggregation::exactness_error`].
     pub exactness_error: Option<f64>,
     /// Virtual time at the round's end, in seconds since the run's start.
     pub virtual_seconds: f64,

@@ -88,7 +88,7 @@ pub enum JobError {
     Failed(#[source] BoxError),
 }
 
-/// What [`ClientTrainer::train`] gives.
+/// What [`ClientTrainer::train`](super::ClientTrainer::train) gives.
 pub type TrainResult<U> = Result<Trained<U>, JobError>;
 
 /// A job's line to its lane: reports progress, and says whether to go on.

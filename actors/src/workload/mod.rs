@@ -68,14 +68,14 @@ pub trait ClientTrainer<W: Workload> {
     /// the lane, nor on what ran there before.
     ///
     /// # Errors
-    /// See [`JobError`]. A panic is caught by the lane, which then builds a new trainer.
+    /// See [`JobError`](job::JobError). A panic is caught by the lane, which then builds a new trainer.
     fn train(
         &mut self,
         task: &TrainTask<W::State>,
         context: &mut dyn JobContext,
     ) -> TrainResult<W::Update>;
 
-    /// Called after [`JobError::OutOfMemory`], before the job is tried once more: free caches and
+    /// Called after [`JobError::OutOfMemory`](job::JobError::OutOfMemory), before the job is tried once more: free caches and
     /// halve the micro-batch for the next job.
     fn relieve_memory(&mut self) {}
 }

@@ -68,7 +68,7 @@ impl Aggregation {
     }
 }
 
-/// What [`ServerAggregator::aggregate`] gives.
+/// What [`ServerAggregator::aggregate`](super::ServerAggregator::aggregate) gives.
 pub type AggregateResult = Result<Aggregation, BoxError>;
 
 /// Names and values of the scores of one evaluation (`loss`, `accuracy`, …).

@@ -12,9 +12,6 @@
 //! | [`names`] | tensors' names in files of PEFT |
 //! | [`export`] | an adapter written as PEFT writes it |
 //! | [`import`] | a PEFT folder read into an adapter's tensors |
-//! | [`trained`] | a finished run's model, ready to be written in another form |
-//! | [`merge`] | that model as a whole, in a Hugging Face folder |
-//! | [`note`] | the README of an exported folder |
 //!
 //! PEFT puts `base_model.model.` before a module's name; below it the names are ours.
 

@@ -1,4 +1,4 @@
-//! TODO
+//! The methods of aggregation, a file each.
 
 pub mod fedex;
 pub mod fedit;

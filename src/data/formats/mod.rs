@@ -1,4 +1,4 @@
-//! TODO
+//! Readers of data files, a format a file.
 
 pub(crate) mod parquet;
 pub(crate) mod tsv;

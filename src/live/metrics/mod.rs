@@ -1,8 +1,7 @@
-//! What a run shows while it goes on: metrics for Prometheus, and logs.
+//! Metrics for Prometheus.
 //!
-//! [`catalog`] holds every metric's name and meaning; [`MetricsObserver`] sets them from a run's
-//! events, [`Sampler`] those that no event tells of; [`Exporter`] serves them. [`EventLog`] writes
-//! the events to the log, [`TensorBoard`] the scalars of a run for that program.
+//! [`catalog`] holds every metric's name and meaning; [`observer`] sets them from a run's events,
+//! [`sampler`] those that no event carries; [`exporter`] serves them.
 
 pub mod catalog;
 pub mod exporter;

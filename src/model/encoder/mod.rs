@@ -10,7 +10,7 @@ use crate::model::ModelError;
 use crate::model::activation::Activation;
 use crate::model::config::{Family, ModelConfig};
 use crate::model::dropout::{Masks, dropout};
-use crate::model::heads::classifier::Inputs;
+use crate::model::inputs::Inputs;
 use crate::model::layers::attention::Attention;
 use crate::model::layers::{Embedding, LayerNorm, Linear};
 use crate::model::weights::View;

@@ -6,21 +6,9 @@ use crate::model::ModelError;
 use crate::model::config::{Family, ModelConfig};
 use crate::model::dropout::{Masks, dropout};
 use crate::model::encoder::Encoder;
+use crate::model::inputs::Inputs;
 use crate::model::layers::Linear;
 use crate::model::weights::View;
-
-/// One padded batch on a device.
-#[derive(Debug)]
-pub struct Inputs {
-    /// Token ids, (rows, tokens), int64.
-    pub ids: Tensor,
-    /// 1 at real tokens, 0 at padding, (rows, tokens), int64.
-    pub mask: Tensor,
-    /// Token types, (rows, tokens), int64; a RoBERTa with one type ignores them.
-    pub types: Tensor,
-    /// Whether any position is padding. Known on the host, so that no device has to be asked.
-    pub padded: bool,
-}
 
 impl Inputs {
     /// Copies a batch of `rows` rows, given row-major, to a device.

@@ -1,3 +1,3 @@
-//! TODO
+//! What turns a model's hidden states into answers.
 
 pub mod classifier;

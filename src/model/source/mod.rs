@@ -1,4 +1,14 @@
-//! TODO
+//! Where a model comes from: a snapshot folder, the hub, or an architecture to draw weights for.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`location`] | how a model is named |
+//! | [`locate`] | its folder, fetched if need be |
+//! | [`files`] | a model at hand: a snapshot folder, or an architecture |
+//! | [`architecture`] | architectures by name, for models without a checkpoint |
+//! | [`checkpoint`] | a snapshot folder read into named tensors; a fresh head where there is none |
+//! | `soundness` | whether a snapshot's tensors are those of its configuration, and finite |
+//! | `random` | weights drawn from a seed |
 
 pub mod architecture;
 pub mod checkpoint;

@@ -1,6 +1,6 @@
 //! Runs side by side: scores, time to a target, traffic, exactness; seeds grouped.
 //!
-//! Runs that differ in nothing but their seed are one [`Group`], and a group's numbers are means
+//! Runs that differ in nothing but their seed are one [`Group`](groups::Group), and a group's numbers are means
 //! with the sample standard deviation. What tells groups apart is their label.
 
 pub mod chart;

@@ -1,4 +1,11 @@
-//! TODO
+//! A run's model in a form that other programs load.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`trained`] | a finished run's model |
+//! | [`write`](mod@write) | that model as an adapter's folder, or as a whole |
+//! | [`merge`] | adapter and base in one |
+//! | [`note`] | the README of an exported folder |
 
 pub mod merge;
 pub mod note;

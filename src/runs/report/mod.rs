@@ -1,11 +1,11 @@
-//! What a finished run, or one that goes on, looks like afterwards: figures, tables, one page.
+//! A run afterwards, or as far as it is: figures, tables, one page.
 //!
-//! * [`works`]: the ledger as a list of works, each with what came of it.
 //! * [`costs`]: what each fault cost.
-//! * [`states`]: who did what when.
-//! * [`figures`]: the drawings, as SVG and PNG.
 //! * [`tables`]: clients and rounds.
 //! * [`page`]: all of it in one HTML file.
+//!
+//! What happened is read by [`history`](crate::runs::history), drawn by
+//! [`figures`].
 
 pub mod costs;
 pub mod page;

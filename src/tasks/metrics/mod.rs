@@ -1,3 +1,3 @@
-//! TODO
+//! Scores of predictions.
 
 pub mod classification;

@@ -1,3 +1,3 @@
-//! TODO
+//! Optimisers of a client's round.
 
 pub mod adamw;
