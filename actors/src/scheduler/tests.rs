@@ -3,14 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::ids::JobId;
-use crate::ids::{Digest, LaneId};
+use crate::ids::{ClientId, Digest, JobId, LaneId, RunId};
 use crate::plan::ClientPlan;
-use crate::protocol::command::SelectedUpdate;
-use crate::protocol::command::ServerCommand;
-use crate::protocol::control::ControlCommand;
+use crate::protocol::command::{SelectedUpdate, ServerCommand};
+use crate::protocol::event::Event;
 use crate::protocol::job::{UpdateInfo, Work};
-use crate::protocol::outcome::ServerTask;
+use crate::protocol::outcome::{EndReason, ServerTask};
 use crate::workload::update::{Aggregation, Scores};
 
 fn scheduler(rounds: u32) -> Scheduler {
@@ -216,10 +214,10 @@ fn interventions(commands: &[Command]) -> Vec<Intervention> {
 fn a_command_takes_effect_after_what_is_done_again_since_the_server_crashed() {
     let mut scheduler = scheduler(5);
     begin(&mut scheduler);
-    scheduler.saved = Some(0);
+    scheduler.lifecycle.saved = Some(0);
     let first = open(&mut scheduler, 1);
     assert!(first.is_empty(), "it is open already");
-    let jobs: Vec<JobId> = scheduler.state.in_flight.values().map(|f| f.id).collect();
+    let jobs: Vec<JobId> = scheduler.state.in_flight.of_round(1);
     for id in jobs {
         scheduler.step(received(id), 0.0);
     }
