@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{VirtualClock, VirtualTime};
 use crate::ids::{ClientId, JobId, RunId};
+use crate::plan::FederationPlan;
 use crate::plan::fault::injection::InjectedFaults;
-use crate::protocol::job::{UpdateInfo, Work};
+use crate::protocol::command::Command;
+use crate::protocol::job::{JobFaults, UpdateInfo, Work};
 use crate::protocol::round_record::{ClientRecord, Outcome};
 
 /// What is due at some point in virtual time.
@@ -66,6 +68,18 @@ impl InFlightJob {
         match self.injected.interruption {
             Some(_) => Due::Left(self.id),
             None => Due::Trained(self.id),
+        }
+    }
+
+    /// Has its client train.
+    pub fn train_command(&self, plan: &FederationPlan) -> Command {
+        let faults = JobFaults {
+            interruption: self.injected.interruption,
+            corruption: self.injected.corruption.map(|how| (how, plan.seed)),
+        };
+        Command::Train {
+            id: self.id,
+            faults,
         }
     }
 
@@ -147,8 +161,13 @@ impl InFlight {
 
     /// Whether this very job is still under way and the machine is not done with it.
     pub fn is_busy(&self, id: JobId) -> bool {
-        let job = self.job(id);
-        job.is_some_and(|job| matches!(job.state, JobState::Busy))
+        self.busy_job(id.client).is_some_and(|job| job.id == id)
+    }
+
+    /// The job of this client that the machine is not done with.
+    pub fn busy_job(&self, client: ClientId) -> Option<&InFlightJob> {
+        let job = self.jobs.get(&client);
+        job.filter(|job| matches!(job.state, JobState::Busy))
     }
 
     /// Whether the machine is done with every job.

@@ -157,6 +157,22 @@ fn a_failure_of_a_stale_job_harms_nobody() {
 }
 
 #[test]
+fn a_job_on_its_way_to_a_client_that_died_with_another_is_sent_again() {
+    let mut scheduler = scheduler(1);
+    let id = begin(&mut scheduler)[0];
+    let died = |job: JobId| Input::ClientDied {
+        client: id.client,
+        job: Some((job, Work::default())),
+    };
+    let given_up = JobId { round: 0, ..id };
+    let commands = scheduler.step(died(given_up), 0.0);
+    assert_eq!(commands[0], Command::Restart(id.client));
+    assert_eq!(jobs(&commands), [id]);
+    assert_eq!(jobs(&scheduler.step(died(id), 0.0)), []);
+    assert!(scheduler.state.in_flight.busy_job(id.client).is_none());
+}
+
+#[test]
 fn nothing_follows_the_end() {
     let mut scheduler = scheduler(3);
     let jobs = begin(&mut scheduler);

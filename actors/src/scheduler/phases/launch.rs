@@ -6,9 +6,9 @@ use crate::ids::{ClientId, JobId};
 use crate::plan::fault::injection::{InjectedFaults, InterruptionKind};
 use crate::plan::policy::RoundPolicy;
 use crate::plan::{ClockMode, FederationPlan};
-use crate::protocol::command::{Command, ServerCommand};
+use crate::protocol::command::ServerCommand;
 use crate::protocol::event::{ClientInfo, Event};
-use crate::protocol::job::{JobFaults, Work};
+use crate::protocol::job::Work;
 use crate::scheduler::environment::Environment;
 use crate::scheduler::in_flight::{Due, InFlight, InFlightJob, JobState};
 use crate::scheduler::output::Output;
@@ -151,11 +151,7 @@ fn launch(
     let begins = job.injected.lets_begin();
     if begins {
         state.fleet.client_mut(client).held_version = Some(id.round);
-        let faults = JobFaults {
-            interruption: job.injected.interruption,
-            corruption: job.injected.corruption.map(|how| (how, plan.seed)),
-        };
-        output.push(Command::Train { id, faults });
+        output.push(job.train_command(plan));
     } else {
         job.bytes_down = 0;
         job.state = JobState::Failed {

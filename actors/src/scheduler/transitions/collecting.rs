@@ -67,17 +67,28 @@ impl Scheduler {
         }
     }
 
+    /// A client's actor died, and its job with it. A job that was on its way to the actor, which no
+    /// longer took it, goes to the next one: whether it was too late must not change the outcome.
     pub(in crate::scheduler) fn client_died(
         &mut self,
         client: ClientId,
         job: Option<(JobId, Work)>,
     ) {
         self.output.push(Command::Restart(client));
-        if let Some((id, work)) = job
-            && self.state.in_flight.is_busy(id)
-        {
-            let reason = "the client crashed".into();
-            self.finish_job(id, JobState::Failed { reason, work });
+        let Some(waiting) = self.state.in_flight.busy_job(client) else {
+            return;
+        };
+        let id = waiting.id;
+        match job {
+            Some((ended, _)) if ended != id => {
+                let command = waiting.train_command(&self.plan);
+                self.output.push(command);
+            }
+            job => {
+                let work = job.map_or_else(Work::default, |(_, work)| work);
+                let reason = "the client crashed".into();
+                self.finish_job(id, JobState::Failed { reason, work });
+            }
         }
     }
 
