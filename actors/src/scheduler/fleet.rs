@@ -28,10 +28,10 @@ pub(super) struct ClientEntry {
     pub failures: Vec<VirtualTime>,
     /// It failed too often.
     pub retired: bool,
-    /// Somebody took it out.
+    /// A command from outside excluded it.
     #[serde(alias = "barred")]
     pub excluded: bool,
-    /// Somebody made it slower by this factor.
+    /// How many times as long its training takes, by a command from outside.
     pub slow: f64,
     /// The round and attempt in which it was last selected.
     #[serde(alias = "asked")]

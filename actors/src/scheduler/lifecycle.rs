@@ -31,7 +31,7 @@ pub(super) struct Lifecycle {
     crashes: BTreeSet<u32>,
     /// Failures of the server since the last round that was new.
     pub server_failures: u32,
-    /// What last happened to a client, for the case that nobody is left.
+    /// How a client last failed, for the error when no client is left.
     pub last_failure: Option<String>,
 }
 

@@ -173,7 +173,7 @@ impl Round {
     }
 
     /// Mean of the losses of the updates that arrived, weighted by examples, summed in client
-    /// order. A loss that is not a number does not count, unless there is no other.
+    /// order. A loss that is not a number counts only if all are.
     fn train_loss(&self) -> Option<f64> {
         let arrived = self.parts.values().filter(|part| part.update.is_some());
         let arrived = arrived.filter(|part| part.record.examples > 0);

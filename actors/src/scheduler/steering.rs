@@ -4,7 +4,7 @@ use crate::ids::ClientId;
 use crate::plan::FederationPlan;
 use crate::protocol::control::{ControlCommand, Intervention, SLOWDOWNS};
 
-/// What somebody outside wants of the run.
+/// What commands from outside ask of the run.
 #[derive(Debug, Default)]
 pub(super) struct Steering {
     /// Commands that change the run's course, by the round after which they take effect.

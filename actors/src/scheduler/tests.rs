@@ -199,7 +199,7 @@ fn a_stop_before_the_first_round_still_runs_one() {
         [ServerCommand::Finish { round: 1 }]
     );
     let Some(Command::End(outcome)) = scheduler.step(Input::Finished, 0.0).pop() else {
-        panic!("it goes on");
+        panic!("it continues");
     };
     assert_eq!(outcome.map(|o| o.ending), Ok(EndReason::StoppedAfterRound));
 }

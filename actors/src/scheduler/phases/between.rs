@@ -17,7 +17,7 @@ use crate::scheduler::steering::Steering;
 ///
 /// # Errors
 /// [`RunError::NothingAggregated`].
-pub(in crate::scheduler) fn check_aggregated(state: &mut State) -> Result<(), RunError> {
+pub fn check_aggregated(state: &mut State) -> Result<(), RunError> {
     if state.aggregated {
         return Ok(());
     }
@@ -30,7 +30,7 @@ pub(in crate::scheduler) fn check_aggregated(state: &mut State) -> Result<(), Ru
 
 /// Whether the state is to be saved after this round: as often as the plan says, when that was
 /// requested, and before the run stops. A state that is saved already is not.
-pub(in crate::scheduler) fn save_is_due(
+pub fn save_is_due(
     plan: &FederationPlan,
     state: &State,
     steering: &Steering,
@@ -50,11 +50,7 @@ pub(in crate::scheduler) fn save_is_due(
 ///
 /// # Errors
 /// [`RunError::Broken`], when the state cannot be serialised.
-pub(in crate::scheduler) fn save(
-    state: &State,
-    steering: &mut Steering,
-    output: &mut Output,
-) -> Result<(), RunError> {
+pub fn save(state: &State, steering: &mut Steering, output: &mut Output) -> Result<(), RunError> {
     steering.save_requested = false;
     let bytes = state.to_bytes().map_err(|error| {
         RunError::Broken(format!("the scheduler's state cannot be written: {error}"))
@@ -69,12 +65,7 @@ pub(in crate::scheduler) fn save(
 }
 
 /// Follows the commands that take effect after this round.
-pub(in crate::scheduler) fn intervene(
-    state: &mut State,
-    steering: &mut Steering,
-    round: &Round,
-    output: &mut Output,
-) {
+pub fn intervene(state: &mut State, steering: &mut Steering, round: &Round, output: &mut Output) {
     for intervention in steering.due(state.round, state.intervened).to_vec() {
         state.intervened += 1;
         output.emit(state, Event::Intervention(intervention));
@@ -110,7 +101,7 @@ fn follow(
 }
 
 /// Whether the state is still to be evaluated before a run that was told to stop ends.
-pub(in crate::scheduler) fn lacks_evaluation(plan: &FederationPlan, state: &State) -> bool {
+pub fn lacks_evaluation(plan: &FederationPlan, state: &State) -> bool {
     let scores = state.last.as_ref().and_then(|last| last.eval.as_ref());
     scores.is_none() && plan.eval_every > 0
 }

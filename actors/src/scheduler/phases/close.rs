@@ -16,7 +16,7 @@ use crate::scheduler::state::State;
 use crate::workload::update::{Aggregation, Scores};
 
 /// What follows the collection.
-pub(in crate::scheduler) enum Closing {
+pub enum Closing {
     Aggregate,
     /// There are too few updates: the round makes another attempt.
     Retry,
@@ -28,7 +28,7 @@ pub(in crate::scheduler) enum Closing {
 
 /// Gives up the jobs of this round that are still under way, or marks them as late. Where
 /// aggregation is asynchronous, no job is late.
-pub(in crate::scheduler) fn end_late_jobs(
+pub fn end_late_jobs(
     plan: &FederationPlan,
     state: &mut State,
     round: &mut Round,
@@ -59,7 +59,7 @@ pub(in crate::scheduler) fn end_late_jobs(
 }
 
 /// Decides what follows the collection.
-pub(in crate::scheduler) fn decide(plan: &FederationPlan, round: &Round) -> Closing {
+pub fn decide(plan: &FederationPlan, round: &Round) -> Closing {
     let (updates, needed) = (round.arrived(), quotas::needed(plan));
     if updates >= needed {
         return Closing::Aggregate;
@@ -76,11 +76,7 @@ pub(in crate::scheduler) fn decide(plan: &FederationPlan, round: &Round) -> Clos
 }
 
 /// Begins the round's next attempt, which keeps the updates that came.
-pub(in crate::scheduler) fn begin_attempt(
-    state: &mut State,
-    round: &mut Round,
-    output: &mut Output,
-) {
+pub fn begin_attempt(state: &mut State, round: &mut Round, output: &mut Output) {
     round.attempt += 1;
     round.selected = 0;
     let event = Event::RoundRetried {
@@ -93,12 +89,7 @@ pub(in crate::scheduler) fn begin_attempt(
 }
 
 /// Marks the round as one that aggregates nothing.
-pub(in crate::scheduler) fn skip(
-    plan: &FederationPlan,
-    state: &mut State,
-    round: &mut Round,
-    output: &mut Output,
-) {
+pub fn skip(plan: &FederationPlan, state: &mut State, round: &mut Round, output: &mut Output) {
     let (updates, needed) = (round.arrived() as u32, quotas::needed(plan));
     round.skipped = Some(format!(
         "the round was skipped: {updates} of {needed} updates came"
@@ -112,7 +103,7 @@ pub(in crate::scheduler) fn skip(
 }
 
 /// Has the server aggregate what arrived, or nothing if the round is skipped.
-pub(in crate::scheduler) fn aggregate(round: &mut Round, output: &mut Output) {
+pub fn aggregate(round: &mut Round, output: &mut Output) {
     round.seconds.train = output.wall - round.began;
     round.began = output.wall;
     let mut updates = round.updates();
@@ -128,7 +119,7 @@ pub(in crate::scheduler) fn aggregate(round: &mut Round, output: &mut Output) {
 }
 
 /// Notes the round's aggregation.
-pub(in crate::scheduler) fn note_aggregation(
+pub fn note_aggregation(
     aggregation: Aggregation,
     state: &mut State,
     round: &mut Round,
@@ -147,13 +138,13 @@ pub(in crate::scheduler) fn note_aggregation(
 }
 
 /// Whether the current round is one after which the global state is evaluated.
-pub(in crate::scheduler) fn evaluation_is_due(plan: &FederationPlan, state: &State) -> bool {
+pub fn evaluation_is_due(plan: &FederationPlan, state: &State) -> bool {
     let every = plan.eval_every;
     every > 0 && (state.round.is_multiple_of(every) || state.is_last_round(plan))
 }
 
 /// Reports the scores of the global state, and gives them with what is not finite as NaN.
-pub(in crate::scheduler) fn report_scores(
+pub fn report_scores(
     round: u32,
     scores: Scores,
     seconds: f64,
@@ -174,7 +165,7 @@ pub(in crate::scheduler) fn report_scores(
 }
 
 /// Notes what the round did, and reports it.
-pub(in crate::scheduler) fn finish_round(
+pub fn finish_round(
     state: &mut State,
     round: &Round,
     lifecycle: &mut Lifecycle,

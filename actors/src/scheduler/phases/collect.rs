@@ -11,7 +11,7 @@ use crate::scheduler::round::Round;
 use crate::scheduler::state::State;
 
 /// What is to be done next in virtual time.
-pub(in crate::scheduler) enum Next {
+pub enum Next {
     /// This has come.
     Happens(Due),
     /// Something is due in so many wall seconds.
@@ -21,7 +21,7 @@ pub(in crate::scheduler) enum Next {
 }
 
 /// What becomes of a round whose jobs or clients have changed.
-pub(in crate::scheduler) enum Review {
+pub enum Review {
     /// It is still collecting.
     Open,
     /// It closes.
@@ -31,18 +31,13 @@ pub(in crate::scheduler) enum Review {
 }
 
 /// Reports a reply to a job that is no longer waited for.
-pub(in crate::scheduler) fn report_stale_reply(id: JobId, state: &mut State, output: &mut Output) {
+pub fn report_stale_reply(id: JobId, state: &mut State, output: &mut Output) {
     let (round, client) = (id.round, id.client);
     output.emit(state, Event::StaleReply { round, client });
 }
 
 /// Warns of a job that failed although no fault was to end it.
-pub(in crate::scheduler) fn warn_of_failure(
-    in_flight: &InFlight,
-    id: JobId,
-    lane: Option<LaneId>,
-    reason: &str,
-) {
+pub fn warn_of_failure(in_flight: &InFlight, id: JobId, lane: Option<LaneId>, reason: &str) {
     let job = in_flight.job(id);
     if job.is_some_and(|job| job.injected.interruption.is_none()) {
         let (client, round) = (id.client, id.round);
@@ -53,12 +48,7 @@ pub(in crate::scheduler) fn warn_of_failure(
 
 /// Notes that the machine is done with a job. With the wall's clock its end is due then: a job
 /// takes as long as it took, and a straggler's longer.
-pub(in crate::scheduler) fn finish_job(
-    plan: &FederationPlan,
-    in_flight: &mut InFlight,
-    id: JobId,
-    state: JobState,
-) {
+pub fn finish_job(plan: &FederationPlan, in_flight: &mut InFlight, id: JobId, state: JobState) {
     let now = in_flight.now();
     let Some(job) = in_flight.job_mut(id) else {
         return;
@@ -74,7 +64,7 @@ pub(in crate::scheduler) fn finish_job(
 }
 
 /// Advances virtual time to what is due next, if all that it depends on is known.
-pub(in crate::scheduler) fn next_due(plan: &FederationPlan, in_flight: &mut InFlight) -> Next {
+pub fn next_due(plan: &FederationPlan, in_flight: &mut InFlight) -> Next {
     let Some((due, what)) = in_flight.clock.peek() else {
         return Next::Unknown;
     };
@@ -92,11 +82,7 @@ pub(in crate::scheduler) fn next_due(plan: &FederationPlan, in_flight: &mut InFl
 }
 
 /// Clients to select to have as many as the plan wants.
-pub(in crate::scheduler) fn missing(
-    plan: &FederationPlan,
-    in_flight: &InFlight,
-    round: &Round,
-) -> usize {
+pub fn missing(plan: &FederationPlan, in_flight: &InFlight, round: &Round) -> usize {
     let there = if plan.policy.is_buffered() {
         in_flight.jobs.len()
     } else {
@@ -105,9 +91,9 @@ pub(in crate::scheduler) fn missing(
     quotas::clients(plan).saturating_sub(there)
 }
 
-/// Decides whether the round closes: when it has its updates, or when no more are to come. If
-/// nobody works for it, it waits for the client that is available first.
-pub(in crate::scheduler) fn review(
+/// Decides whether the round closes: when it has its updates, or when no more are to come. If no
+/// client works for it, it waits for the one that is available first.
+pub fn review(
     plan: &FederationPlan,
     environment: &mut Environment,
     state: &mut State,

@@ -17,12 +17,7 @@ use crate::scheduler::round::Round;
 use crate::scheduler::state::State;
 
 /// Introduces the run to the observers.
-pub(in crate::scheduler) fn introduce_run(
-    plan: &FederationPlan,
-    resumed: bool,
-    state: &mut State,
-    output: &mut Output,
-) {
+pub fn introduce_run(plan: &FederationPlan, resumed: bool, state: &mut State, output: &mut Output) {
     let clients = plan.numbered().map(|(client, plan)| ClientInfo {
         client,
         name: plan.name.clone(),
@@ -50,7 +45,7 @@ pub(in crate::scheduler) fn introduce_run(
 }
 
 /// Has the server give out its state for the round.
-pub(in crate::scheduler) fn open_round(state: &State, output: &mut Output) {
+pub fn open_round(state: &State, output: &mut Output) {
     output.send_to_server(ServerCommand::Open {
         round: state.round,
         held_versions: state.fleet.held_versions(),
@@ -59,7 +54,7 @@ pub(in crate::scheduler) fn open_round(state: &State, output: &mut Output) {
 }
 
 /// Begins the collection: selects the round's clients and sends them to work.
-pub(in crate::scheduler) fn broadcast(
+pub fn broadcast(
     plan: &FederationPlan,
     environment: &mut Environment,
     state: &mut State,
@@ -88,11 +83,7 @@ pub(in crate::scheduler) fn broadcast(
 }
 
 /// Puts the end of the attempt on the clock, if the plan sets a deadline.
-pub(in crate::scheduler) fn set_deadline(
-    plan: &FederationPlan,
-    round: &Round,
-    in_flight: &mut InFlight,
-) {
+pub fn set_deadline(plan: &FederationPlan, round: &Round, in_flight: &mut InFlight) {
     if let RoundPolicy::Deadline { seconds, .. } = plan.policy {
         let due = in_flight.now().after(seconds);
         let (round, attempt) = (round.number, round.attempt);
@@ -103,7 +94,7 @@ pub(in crate::scheduler) fn set_deadline(
 }
 
 /// Selects at most `count` more clients in the middle of a round.
-pub(in crate::scheduler) fn select_more(
+pub fn select_more(
     plan: &FederationPlan,
     environment: &mut Environment,
     state: &mut State,

@@ -14,7 +14,7 @@ use crate::scheduler::round::Round;
 use crate::scheduler::state::State;
 
 /// A client's work ends without an update, as the plan has it. Says whether a job ended.
-pub(in crate::scheduler) fn leave(
+pub fn leave(
     plan: &FederationPlan,
     state: &mut State,
     round: &mut Round,
@@ -72,7 +72,7 @@ fn drop_out(
 }
 
 /// A client fails: it is back after a while, or retired. Says whether a job ended.
-pub(in crate::scheduler) fn fail_client(
+pub fn fail_client(
     plan: &FederationPlan,
     state: &mut State,
     round: &mut Round,
@@ -128,12 +128,7 @@ fn discard(job: &InFlightJob, output: &mut Output) {
 }
 
 /// A lane is gone; the others take its jobs.
-pub(in crate::scheduler) fn report_lane_failure(
-    lane: LaneId,
-    reason: String,
-    state: &mut State,
-    output: &mut Output,
-) {
+pub fn report_lane_failure(lane: LaneId, reason: String, state: &mut State, output: &mut Output) {
     tracing::warn!("lane {} is gone: {reason}", lane.0);
     output.emit(state, Event::LaneFailed { lane, reason });
 }

@@ -14,7 +14,7 @@ use crate::scheduler::state::State;
 use crate::scheduler::steering::Steering;
 
 /// Reports that the server crashes as planned.
-pub(in crate::scheduler) fn report_crash(state: &mut State, output: &mut Output) {
+pub fn report_crash(state: &mut State, output: &mut Output) {
     let event = Event::ServerCrashed {
         round: state.round,
         virtual_seconds: state.virtual_seconds(),
@@ -24,7 +24,7 @@ pub(in crate::scheduler) fn report_crash(state: &mut State, output: &mut Output)
 
 /// Ends a planned crash of the server: the work up to it is repeated, and it was down for so many
 /// virtual seconds.
-pub(in crate::scheduler) fn end_crash(downtime: f64, state: &mut State, output: &mut Output) {
+pub fn end_crash(downtime: f64, state: &mut State, output: &mut Output) {
     let back = state.in_flight.now().after(downtime);
     state.in_flight.clock.advance_to(back);
     let event = Event::ServerRecovered {
@@ -36,11 +36,7 @@ pub(in crate::scheduler) fn end_crash(downtime: f64, state: &mut State, output: 
 
 /// Has the server built again from its last checkpoint, and gives up all jobs. They were stamped
 /// with the last run, so that replies to them are recognised as stale.
-pub(in crate::scheduler) fn rebuild_server(
-    in_flight: &mut InFlight,
-    lifecycle: &mut Lifecycle,
-    output: &mut Output,
-) {
+pub fn rebuild_server(in_flight: &mut InFlight, lifecycle: &mut Lifecycle, output: &mut Output) {
     for job in std::mem::take(&mut in_flight.jobs).into_values() {
         output.push(Command::Cancel(job.id));
     }
@@ -53,7 +49,7 @@ pub(in crate::scheduler) fn rebuild_server(
 ///
 /// # Errors
 /// When the bytes are no state of this plan.
-pub(in crate::scheduler) fn restore(
+pub fn restore(
     plan: &FederationPlan,
     steering: &Steering,
     run: RunId,

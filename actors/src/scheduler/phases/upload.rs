@@ -18,7 +18,7 @@ use crate::scheduler::state::State;
 ///
 /// # Errors
 /// With the reason, when the job gave no update.
-pub(in crate::scheduler) fn begin_upload(
+pub fn begin_upload(
     plan: &FederationPlan,
     in_flight: &mut InFlight,
     id: JobId,
@@ -47,7 +47,7 @@ pub(in crate::scheduler) fn begin_upload(
 }
 
 /// An update reaches the server, or is lost just before. Says whether a job ended.
-pub(in crate::scheduler) fn arrive(
+pub fn arrive(
     plan: &FederationPlan,
     state: &mut State,
     round: &mut Round,
@@ -77,7 +77,7 @@ pub(in crate::scheduler) fn arrive(
 }
 
 /// An update reaches the server a second time.
-pub(in crate::scheduler) fn arrive_again(id: JobId, state: &mut State, output: &mut Output) {
+pub fn arrive_again(id: JobId, state: &mut State, output: &mut Output) {
     let event = Event::UpdateDuplicated {
         round: id.round,
         client: id.client,
