@@ -69,16 +69,16 @@ pub fn intervene(state: &mut State, steering: &mut Steering, round: &Round, outp
     for intervention in steering.due(state.round, state.intervened).to_vec() {
         state.intervened += 1;
         output.emit(state, Event::Intervention(intervention));
-        follow(intervention, state, steering, round, output);
+        follow(state, steering, round, output, intervention);
     }
 }
 
 fn follow(
-    intervention: Intervention,
     state: &mut State,
     steering: &mut Steering,
     round: &Round,
     output: &mut Output,
+    intervention: Intervention,
 ) {
     match intervention.command {
         ControlCommand::FinishRound => steering.stop_requested = true,

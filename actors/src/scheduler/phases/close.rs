@@ -120,10 +120,10 @@ pub fn aggregate(round: &mut Round, output: &mut Output) {
 
 /// Notes the round's aggregation.
 pub fn note_aggregation(
-    aggregation: Aggregation,
     state: &mut State,
     round: &mut Round,
     output: &mut Output,
+    aggregation: Aggregation,
 ) {
     let seconds = output.wall - round.began;
     round.seconds.aggregate = seconds;
@@ -145,11 +145,11 @@ pub fn evaluation_is_due(plan: &FederationPlan, state: &State) -> bool {
 
 /// Reports the scores of the global state, and gives them with what is not finite as NaN.
 pub fn report_scores(
+    state: &mut State,
+    output: &mut Output,
     round: u32,
     scores: Scores,
     seconds: f64,
-    state: &mut State,
-    output: &mut Output,
 ) -> Scores {
     let scores: Scores = scores
         .into_iter()

@@ -12,11 +12,11 @@ use crate::scheduler::state::State;
 
 /// What is to be done next in virtual time.
 pub enum Next {
-    /// This has come.
-    Happens(Due),
-    /// Something is due in so many wall seconds.
+    /// This is due.
+    Due(Due),
+    /// To wait: the next thing is due in so many wall seconds.
     After(f64),
-    /// Nothing: nothing is due, or it is not known yet what a job comes to.
+    /// Nothing: nothing is due, or the machine is not done with the job that is.
     Unknown,
 }
 
@@ -31,7 +31,7 @@ pub enum Review {
 }
 
 /// Reports a reply to a job that is no longer waited for.
-pub fn report_stale_reply(id: JobId, state: &mut State, output: &mut Output) {
+pub fn report_stale_reply(state: &mut State, output: &mut Output, id: JobId) {
     let (round, client) = (id.round, id.client);
     output.emit(state, Event::StaleReply { round, client });
 }
@@ -78,7 +78,7 @@ pub fn next_due(plan: &FederationPlan, in_flight: &mut InFlight) -> Next {
     {
         return Next::After((due.seconds() - in_flight.now().seconds()) / scale);
     }
-    in_flight.clock.pop().map_or(Next::Unknown, Next::Happens)
+    in_flight.clock.pop().map_or(Next::Unknown, Next::Due)
 }
 
 /// Clients to select to have as many as the plan wants.

@@ -7,7 +7,7 @@ use crate::scheduler::output::Output;
 use crate::scheduler::state::State;
 
 /// Reports how the run ended, and hands out its outcome.
-pub fn end_run(result: Result<EndReason, RunError>, state: &mut State, output: &mut Output) {
+pub fn end_run(state: &mut State, output: &mut Output, result: Result<EndReason, RunError>) {
     // The end is new, even when it comes while something is repeated.
     output.stop_repeating(state);
     let rounds = state.last.as_ref().map_or(0, |last| last.round);

@@ -17,7 +17,7 @@ use crate::scheduler::round::Round;
 use crate::scheduler::state::State;
 
 /// Introduces the run to the observers.
-pub fn introduce_run(plan: &FederationPlan, resumed: bool, state: &mut State, output: &mut Output) {
+pub fn introduce_run(plan: &FederationPlan, state: &mut State, output: &mut Output, resumed: bool) {
     let clients = plan.numbered().map(|(client, plan)| ClientInfo {
         client,
         name: plan.name.clone(),
@@ -132,7 +132,7 @@ fn launch(
 ) {
     let id = round.job_id(client);
     let injected = environment.inject(plan, id);
-    report_faults(id, &injected, state, output);
+    report_faults(state, output, id, &injected);
     let held = state.fleet.client(client).held_version;
     let bytes_down = round.bytes_down.get(&held).copied().unwrap_or(0);
     let (mut job, due) = schedule_job(plan, environment, state, id, injected, bytes_down);
@@ -157,7 +157,7 @@ fn launch(
     state.in_flight.insert(job);
 }
 
-fn report_faults(id: JobId, injected: &InjectedFaults, state: &mut State, output: &mut Output) {
+fn report_faults(state: &mut State, output: &mut Output, id: JobId, injected: &InjectedFaults) {
     for &fault in &injected.names {
         let event = Event::FaultInjected {
             round: id.round,

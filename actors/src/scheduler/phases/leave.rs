@@ -128,7 +128,7 @@ fn discard(job: &InFlightJob, output: &mut Output) {
 }
 
 /// A lane is gone; the others take its jobs.
-pub fn report_lane_failure(lane: LaneId, reason: String, state: &mut State, output: &mut Output) {
+pub fn report_lane_failure(state: &mut State, output: &mut Output, lane: LaneId, reason: String) {
     tracing::warn!("lane {} is gone: {reason}", lane.0);
     output.emit(state, Event::LaneFailed { lane, reason });
 }

@@ -24,7 +24,7 @@ pub fn report_crash(state: &mut State, output: &mut Output) {
 
 /// Ends a planned crash of the server: the work up to it is repeated, and it was down for so many
 /// virtual seconds.
-pub fn end_crash(downtime: f64, state: &mut State, output: &mut Output) {
+pub fn end_crash(state: &mut State, output: &mut Output, downtime: f64) {
     let back = state.in_flight.now().after(downtime);
     state.in_flight.clock.advance_to(back);
     let event = Event::ServerRecovered {

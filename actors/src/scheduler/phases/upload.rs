@@ -65,19 +65,19 @@ pub fn arrive(
         state.in_flight.clock.schedule(again, Due::Again(id));
     }
     if job.injected.lost {
-        lose(&job, state, output);
+        lose(state, output, &job);
         round.end_part(plan, &job, Outcome::Lost);
     } else if let Some(weight) = weight(plan, round, &job) {
         round.add_update(plan, &job, weight);
-        accept(&job, info.clone(), state, round, output);
+        accept(state, round, output, &job, info.clone());
     } else {
-        drop_stale(id, state, round, output);
+        drop_stale(state, round, output, id);
     }
     true
 }
 
 /// An update reaches the server a second time.
-pub fn arrive_again(id: JobId, state: &mut State, output: &mut Output) {
+pub fn arrive_again(state: &mut State, output: &mut Output, id: JobId) {
     let event = Event::UpdateDuplicated {
         round: id.round,
         client: id.client,
@@ -96,11 +96,11 @@ fn weight(plan: &FederationPlan, round: &Round, job: &InFlightJob) -> Option<f64
 }
 
 fn accept(
-    job: &InFlightJob,
-    info: UpdateInfo,
     state: &mut State,
     round: &Round,
     output: &mut Output,
+    job: &InFlightJob,
+    info: UpdateInfo,
 ) {
     let (id, now) = (job.id, state.in_flight.now());
     state.fleet.client_mut(id.client).last = Some(LastParticipation {
@@ -124,7 +124,7 @@ fn accept(
     output.set_client_state(round.number, id.client, ClientState::Idle);
 }
 
-fn lose(job: &InFlightJob, state: &mut State, output: &mut Output) {
+fn lose(state: &mut State, output: &mut Output, job: &InFlightJob) {
     let event = Event::UpdateLost {
         round: job.id.round,
         client: job.id.client,
@@ -134,7 +134,7 @@ fn lose(job: &InFlightJob, state: &mut State, output: &mut Output) {
     output.discard(job.id);
 }
 
-fn drop_stale(id: JobId, state: &mut State, round: &Round, output: &mut Output) {
+fn drop_stale(state: &mut State, round: &Round, output: &mut Output, id: JobId) {
     let event = Event::UpdateStale {
         round: id.round,
         client: id.client,

@@ -46,7 +46,7 @@ impl Scheduler {
             if self.lifecycle.crash_server(round) {
                 return self.recover();
             }
-            recover::end_crash(downtime, &mut self.state, &mut self.output);
+            recover::end_crash(&mut self.state, &mut self.output, downtime);
         }
         self.phase = Phase::Aggregating;
         close::aggregate(&mut self.round, &mut self.output);
@@ -57,10 +57,10 @@ impl Scheduler {
             return;
         }
         close::note_aggregation(
-            aggregation,
             &mut self.state,
             &mut self.round,
             &mut self.output,
+            aggregation,
         );
         if close::evaluation_is_due(&self.plan, &self.state) {
             self.phase = Phase::Evaluating;
@@ -78,7 +78,7 @@ impl Scheduler {
         }
         let seconds = self.output.wall - self.round.began;
         let scores =
-            close::report_scores(round, scores, seconds, &mut self.state, &mut self.output);
+            close::report_scores(&mut self.state, &mut self.output, round, scores, seconds);
         if is_last {
             if let Some(last) = &mut self.state.last {
                 last.eval = Some(scores);

@@ -47,7 +47,7 @@ impl Scheduler {
         if self.state.in_flight.is_busy(id) {
             self.finish_job(id, JobState::Done(info));
         } else {
-            collect::report_stale_reply(id, &mut self.state, &mut self.output);
+            collect::report_stale_reply(&mut self.state, &mut self.output, id);
             self.output.discard(id);
         }
     }
@@ -63,7 +63,7 @@ impl Scheduler {
         if self.state.in_flight.is_busy(id) {
             self.finish_job(id, JobState::Failed { reason, work });
         } else {
-            collect::report_stale_reply(id, &mut self.state, &mut self.output);
+            collect::report_stale_reply(&mut self.state, &mut self.output, id);
         }
     }
 
@@ -106,19 +106,19 @@ impl Scheduler {
     pub(in crate::scheduler) fn advance(&mut self) {
         while self.phase == Phase::Collecting {
             match collect::next_due(&self.plan, &mut self.state.in_flight) {
-                Next::Happens(due) => self.happens(due),
+                Next::Due(due) => self.handle_due(due),
                 Next::After(seconds) => return self.output.push(Command::WakeAfter(seconds)),
                 Next::Unknown => return,
             }
         }
     }
 
-    fn happens(&mut self, due: Due) {
+    fn handle_due(&mut self, due: Due) {
         match due {
             Due::Trained(id) => self.trained(id),
             Due::Left(id) => self.left(id),
             Due::Arrived(id) => self.arrived(id),
-            Due::Again(id) => upload::arrive_again(id, &mut self.state, &mut self.output),
+            Due::Again(id) => upload::arrive_again(&mut self.state, &mut self.output, id),
             Due::Deadline { round, attempt } => {
                 if (round, attempt) == (self.round.number, self.round.attempt) {
                     self.close();

@@ -22,7 +22,7 @@ impl Scheduler {
     /// Introduces the run and opens its first round, or the one after the checkpoint.
     fn start(&mut self) {
         let resumed = self.lifecycle.resumed;
-        launch::introduce_run(&self.plan, resumed, &mut self.state, &mut self.output);
+        launch::introduce_run(&self.plan, &mut self.state, &mut self.output, resumed);
         if resumed {
             self.continue_run();
         } else {
@@ -36,7 +36,7 @@ impl Scheduler {
         if self.phase == Phase::Starting || !any_left {
             return self.fail(RunError::Lane { lane, reason });
         }
-        leave::report_lane_failure(lane, reason, &mut self.state, &mut self.output);
+        leave::report_lane_failure(&mut self.state, &mut self.output, lane, reason);
     }
 
     pub(in crate::scheduler) fn control(&mut self, command: ControlCommand) {
@@ -203,6 +203,6 @@ impl Scheduler {
 
     fn end(&mut self, result: Result<EndReason, RunError>) {
         self.phase = Phase::Over;
-        end::end_run(result, &mut self.state, &mut self.output);
+        end::end_run(&mut self.state, &mut self.output, result);
     }
 }
