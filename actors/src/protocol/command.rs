@@ -16,7 +16,7 @@ use crate::ids::{ClientId, Digest, JobId, RunId};
 pub enum Command {
     /// The server is to do this.
     Server(ServerCommand),
-    /// The client is to train, from the state that was opened last.
+    /// The client is to train, from the state of the job's round.
     Train {
         /// The job.
         id: JobId,

@@ -103,6 +103,10 @@ impl<L: Workload> ClientActor<L> {
         faults: JobFaults,
         report: Result<JobReport<L::Update>, LanesGone>,
     ) {
+        // A job that was given up in this very moment may still report.
+        if self.job.as_ref().is_none_or(|job| job.id != id) {
+            return;
+        }
         let Ok(JobReport {
             lane,
             seconds,

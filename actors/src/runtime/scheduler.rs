@@ -1,5 +1,6 @@
 //! The scheduler's actor: feeds the state machine and does what it says.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use crate::protocol::command::{Command, ServerCommand};
 use crate::protocol::control::ControlCommand;
 use crate::protocol::event::Event;
 use crate::protocol::input::Input;
-use crate::protocol::job::{JobFaults, Work};
+use crate::protocol::job::JobFaults;
 use crate::protocol::outcome::{RecordError, RunError, RunOutcome, ServerTask};
 use crate::runtime::messages::{Actors, Cancel, Opened, TrainRound};
 use crate::runtime::outputs::Outputs;
@@ -25,8 +26,8 @@ pub(crate) type OutcomeSender = oneshot::Sender<Result<RunOutcome, RunError>>;
 pub(crate) struct SchedulerActor<S: Send + Sync + 'static> {
     scheduler: Scheduler,
     actors: Option<Actors<S>>,
-    /// The state that the current round starts from.
-    state: Option<Arc<S>>,
+    /// The states that jobs start from, by round: the current one, and those of jobs under way.
+    states: BTreeMap<u32, Arc<S>>,
     outputs: Outputs,
     began: Instant,
     outcome: Option<OutcomeSender>,
@@ -37,7 +38,7 @@ impl<S: Send + Sync + 'static> SchedulerActor<S> {
         Self {
             scheduler,
             actors: None,
-            state: None,
+            states: BTreeMap::new(),
             outputs,
             began: Instant::now(),
             outcome: Some(outcome),
@@ -89,7 +90,7 @@ impl<S: Send + Sync + 'static> SchedulerActor<S> {
                 client,
                 state,
             } => self.outputs.show(round, client, state),
-            Command::Train { id, faults } => self.train(id, faults, ctx),
+            Command::Train { id, faults } => self.train(id, faults),
             Command::Cancel(id) => self.cancel(id),
             Command::Restart(client) => self.restart(client),
             Command::Server(command) => self.ask_server(command, ctx)?,
@@ -116,14 +117,19 @@ impl<S: Send + Sync + 'static> SchedulerActor<S> {
         mut command: ServerCommand,
         ctx: &Context<Self>,
     ) -> Result<(), RecordError> {
-        if let ServerCommand::Save {
-            recorded, ledger, ..
-        } = &mut command
-        {
-            // A checkpoint must never be ahead of the ledger.
-            self.outputs.sync()?;
-            let sink = self.outputs.sink.as_ref();
-            *ledger = sink.and_then(|sink| sink.mark(*recorded));
+        match &mut command {
+            ServerCommand::Open { oldest, .. } => {
+                self.states.retain(|round, _| *round >= *oldest);
+            }
+            ServerCommand::Save {
+                recorded, ledger, ..
+            } => {
+                // A checkpoint must never be ahead of the ledger.
+                self.outputs.sync()?;
+                let sink = self.outputs.sink.as_ref();
+                *ledger = sink.and_then(|sink| sink.mark(*recorded));
+            }
+            _ => {}
         }
         let Some(actors) = &self.actors else {
             return Ok(());
@@ -157,8 +163,8 @@ impl<S: Send + Sync + 'static> SchedulerActor<S> {
         Ok(())
     }
 
-    fn train(&self, id: JobId, faults: JobFaults, ctx: &Context<Self>) {
-        let (Some(actors), Some(state)) = (&self.actors, &self.state) else {
+    fn train(&self, id: JobId, faults: JobFaults) {
+        let (Some(actors), Some(state)) = (&self.actors, self.states.get(&id.round)) else {
             return;
         };
         let message = TrainRound {
@@ -166,18 +172,8 @@ impl<S: Send + Sync + 'static> SchedulerActor<S> {
             faults,
             state: state.clone(),
         };
-        let client = &actors.clients[id.client.0 as usize];
-        if let Err(error) = client.train.try_send(message) {
-            ctx.address().do_send(Input::JobFailed {
-                id,
-                lane: None,
-                reason: format!(
-                    "the actor of client {} takes no messages: {error}",
-                    id.client
-                ),
-                work: Work::default(),
-            });
-        }
+        // A client that has just died takes no messages, but says that it died.
+        actors.clients[id.client.0 as usize].train.do_send(message);
     }
 
     fn cancel(&self, id: JobId) {
@@ -244,7 +240,7 @@ impl<S: Send + Sync + 'static> Handler<Opened<S>> for SchedulerActor<S> {
             state,
             bytes_down,
         } = opened;
-        self.state = Some(state);
+        self.states.insert(round, state);
         self.step(Input::Opened { round, bytes_down }, ctx);
     }
 }

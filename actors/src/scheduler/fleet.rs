@@ -1,14 +1,18 @@
-//! Whom to ask: among those who are there, by the plan's sampling.
+//! The clients, and which of them to select: among those available, by the plan's sampling.
+
+use std::collections::BTreeSet;
 
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use super::Scheduler;
 use crate::clock::VirtualTime;
 use crate::ids::ClientId;
-use crate::plan::policy::RoundPolicy;
+use crate::plan::FederationPlan;
 use crate::plan::sampling::{SampleBy, Utility};
 use crate::random::StreamKey;
+use crate::scheduler::environment::Environment;
+use crate::scheduler::in_flight::InFlight;
+use crate::scheduler::round::Round;
 
 /// What is known of a client.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -16,20 +20,20 @@ pub(super) struct ClientEntry {
     /// The round whose starting state it holds.
     #[serde(alias = "holds")]
     pub held_version: Option<u32>,
-    /// It cannot be asked before this.
+    /// It cannot be selected before this.
     pub away_until: VirtualTime,
-    /// It cannot be asked before this round.
+    /// It cannot be selected before this round.
     pub away_until_round: u32,
-    /// Its failures that still count.
+    /// When it failed, as far as that still counts.
     pub failures: Vec<VirtualTime>,
     /// It failed too often.
     pub retired: bool,
-    /// Somebody took it out.
+    /// A command from outside excluded it.
     #[serde(alias = "barred")]
     pub excluded: bool,
-    /// Somebody made it slower by this factor.
+    /// How many times as long its training takes, by a command from outside.
     pub slow: f64,
-    /// The round and attempt in which it was asked last.
+    /// The round and attempt in which it was last selected.
     #[serde(alias = "asked")]
     pub selected_in: (u32, u32),
     /// What it did when an update of it last arrived.
@@ -63,156 +67,200 @@ impl Default for ClientEntry {
     }
 }
 
-impl Scheduler {
-    /// Clients to ask at the beginning of an attempt.
-    pub(super) fn wanted(&self) -> usize {
-        let wanted = self.plan.sampling.wanted(self.plan.clients.len());
-        match self.plan.policy {
-            RoundPolicy::OverSelect { factor, .. } => (wanted as f64 * factor).ceil() as usize,
-            _ => wanted,
+/// The clients of a run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Fleet {
+    /// By client.
+    clients: Vec<ClientEntry>,
+}
+
+impl Fleet {
+    /// So many clients, before the first round.
+    pub fn new(clients: usize) -> Self {
+        Self {
+            clients: vec![ClientEntry::default(); clients],
         }
     }
 
-    /// Updates that close a round before all of them are in.
-    pub(super) fn target(&self) -> usize {
-        match self.plan.policy {
-            RoundPolicy::Quorum { updates, .. } | RoundPolicy::Buffered { updates, .. } => {
-                updates as usize
-            }
-            RoundPolicy::OverSelect { .. } => self.plan.sampling.wanted(self.plan.clients.len()),
-            _ => usize::MAX,
-        }
+    /// How many clients there are.
+    pub fn len(&self) -> usize {
+        self.clients.len()
     }
 
-    /// At most `count` clients that can be asked now, in client order.
-    pub(super) fn select(&mut self, count: usize) -> Vec<ClientId> {
-        let mut candidates = self.candidates();
+    /// What is known of a client.
+    pub fn client(&self, client: ClientId) -> &ClientEntry {
+        &self.clients[client.0 as usize]
+    }
+
+    /// As [`Fleet::client`], to be changed.
+    pub fn client_mut(&mut self, client: ClientId) -> &mut ClientEntry {
+        &mut self.clients[client.0 as usize]
+    }
+
+    /// The rounds whose starting states the clients hold, without those of retired clients.
+    pub fn held_versions(&self) -> BTreeSet<Option<u32>> {
+        let clients = self.clients.iter().filter(|entry| !entry.retired);
+        clients.map(|entry| entry.held_version).collect()
+    }
+
+    /// At most `count` clients that can be selected now, in client order.
+    pub fn select(
+        &self,
+        plan: &FederationPlan,
+        round: &Round,
+        in_flight: &InFlight,
+        environment: &mut Environment,
+        count: usize,
+    ) -> Vec<ClientId> {
+        let now = in_flight.now();
+        let mut candidates = self.free(round, in_flight);
+        candidates.retain(|&client| {
+            let from = self.available_from(client, now, environment);
+            from.is_some_and(|from| from <= now)
+        });
         if candidates.len() > count {
-            candidates = self.sample(candidates, count);
+            candidates = self.sample(plan, round, candidates, count);
             candidates.sort_unstable();
         }
         candidates
     }
 
-    fn candidates(&mut self) -> Vec<ClientId> {
-        let now = self.state.clock.now();
-        let free = self.ids().filter(|&client| self.is_free(client));
-        let free: Vec<_> = free.collect();
-        let there = |client: &ClientId| self.there_from(*client).is_some_and(|from| from <= now);
-        free.into_iter().filter(there).collect()
+    /// When the next client is available that could take part in this round.
+    pub fn next_available(
+        &self,
+        round: &Round,
+        in_flight: &InFlight,
+        environment: &mut Environment,
+    ) -> Option<VirtualTime> {
+        let now = in_flight.now();
+        let free = self.free(round, in_flight).into_iter();
+        let from = free.filter_map(|client| self.available_from(client, now, environment));
+        from.min()
     }
 
-    pub(super) fn ids(&self) -> impl Iterator<Item = ClientId> + use<> {
-        (0..self.plan.clients.len() as u32).map(ClientId)
+    /// Whether any client could take part in this or a later round.
+    pub fn has_any_left(&self, now: VirtualTime, environment: &mut Environment) -> bool {
+        self.ids().any(|client| {
+            let entry = self.client(client);
+            let is_out = entry.retired || entry.excluded;
+            !is_out && self.available_from(client, now, environment).is_some()
+        })
     }
 
-    /// Whether a client could take part in this round, were it there.
-    fn is_free(&self, client: ClientId) -> bool {
-        let entry = &self.state.clients[client.0 as usize];
-        let selected = entry.selected_in == (self.round.number, self.round.attempt);
-        !(entry.retired
-            || entry.excluded
-            || entry.away_until_round > self.round.number
-            || selected
-            || self.state.in_flight.contains_key(&client)
-            || self.round.has(client))
+    fn ids(&self) -> impl Iterator<Item = ClientId> + use<> {
+        (0..self.clients.len() as u32).map(ClientId)
     }
 
-    /// When a client is there: now, or later, if ever.
-    fn there_from(&mut self, client: ClientId) -> Option<VirtualTime> {
-        let entry = &self.state.clients[client.0 as usize];
-        let at = self.state.clock.now().max(entry.away_until);
-        let window = self.timelines[client.0 as usize].window(at)?;
+    /// The clients that could take part in this round if they were available, in client order.
+    fn free(&self, round: &Round, in_flight: &InFlight) -> Vec<ClientId> {
+        let is_free = |&client: &ClientId| {
+            let entry = self.client(client);
+            !(entry.retired
+                || entry.excluded
+                || entry.away_until_round > round.number
+                || entry.selected_in == (round.number, round.attempt)
+                || in_flight.jobs.contains_key(&client)
+                || round.has(client))
+        };
+        self.ids().filter(is_free).collect()
+    }
+
+    /// When a client is available: now, or later, if ever.
+    fn available_from(
+        &self,
+        client: ClientId,
+        now: VirtualTime,
+        environment: &mut Environment,
+    ) -> Option<VirtualTime> {
+        let at = now.max(self.client(client).away_until);
+        let window = environment.window(client, at)?;
         Some(window.from.max(at))
     }
 
-    /// When the next client is there that could take part in this round.
-    pub(super) fn next_there(&mut self) -> Option<VirtualTime> {
-        let free = self.ids().filter(|&client| self.is_free(client));
-        let free: Vec<_> = free.collect();
-        let there = free.into_iter().filter_map(|c| self.there_from(c));
-        there.min()
-    }
-
-    /// Whether anybody could take part in this or a later round.
-    pub(super) fn anybody_left(&mut self) -> bool {
-        let out = |entry: &ClientEntry| entry.retired || entry.excluded;
-        let ids = self.ids();
-        let left = ids.filter(|c| !out(&self.state.clients[c.0 as usize]));
-        let left: Vec<_> = left.collect();
-        left.into_iter().any(|c| self.there_from(c).is_some())
-    }
-
-    fn sample(&self, candidates: Vec<ClientId>, count: usize) -> Vec<ClientId> {
-        match self.plan.sampling.by {
-            SampleBy::Uniform => self.draw(candidates, count, |_| 1.0),
-            SampleBy::Examples => self.draw(candidates, count, |client| {
-                self.plan.clients[client.0 as usize].examples as f64
+    fn sample(
+        &self,
+        plan: &FederationPlan,
+        round: &Round,
+        candidates: Vec<ClientId>,
+        count: usize,
+    ) -> Vec<ClientId> {
+        match plan.sampling.by {
+            SampleBy::Uniform => draw(plan, round, candidates, count, |_| 1.0),
+            SampleBy::Examples => draw(plan, round, candidates, count, |client| {
+                plan.clients[client.0 as usize].examples as f64
             }),
-            SampleBy::Utility(utility) => self.draw_by_utility(candidates, count, utility),
+            SampleBy::Utility(utility) => {
+                self.draw_by_utility(plan, round, candidates, count, utility)
+            }
         }
     }
 
     /// Exploits the clients that are known, and explores some of the others.
     fn draw_by_utility(
         &self,
+        plan: &FederationPlan,
+        round: &Round,
         candidates: Vec<ClientId>,
         count: usize,
         utility: Utility,
     ) -> Vec<ClientId> {
-        let last = |client: &ClientId| self.state.clients[client.0 as usize].last.is_some();
-        let (known, unknown): (Vec<_>, Vec<_>) = candidates.into_iter().partition(last);
+        let is_known = |client: &ClientId| self.client(*client).last.is_some();
+        let (known, unknown): (Vec<_>, Vec<_>) = candidates.into_iter().partition(is_known);
         let explore = (utility.exploration * count as f64).ceil() as usize;
         let explore = explore.max(count.saturating_sub(known.len()));
         let explore = explore.min(unknown.len());
-        let mut drawn = self.draw(unknown, explore, |_| 1.0);
-        drawn.extend(self.draw(known, count - explore, |client| {
-            self.utility(client, utility)
+        let mut drawn = draw(plan, round, unknown, explore, |_| 1.0);
+        drawn.extend(draw(plan, round, known, count - explore, |client| {
+            self.client(client).utility(utility, round.number)
         }));
         drawn
     }
+}
 
-    /// See [`Utility`].
-    fn utility(&self, client: ClientId, utility: Utility) -> f64 {
-        let Some(last) = self.state.clients[client.0 as usize].last else {
+impl ClientEntry {
+    /// Its utility in this round; see [`Utility`].
+    fn utility(&self, utility: Utility, round: u32) -> f64 {
+        let Some(last) = self.last else {
             return 0.0;
         };
         let statistical = last.loss * last.examples as f64;
-        let unsure = (0.1 * f64::from(self.round.number).ln() / f64::from(last.round)).sqrt();
+        let unsure = (0.1 * f64::from(round).ln() / f64::from(last.round)).sqrt();
         let system = utility.preferred_seconds.map_or(1.0, |preferred| {
             (preferred / last.seconds).min(1.0).powf(utility.penalty)
         });
         let value = (statistical + unsure) * system;
         if value.is_finite() { value } else { 0.0 }
     }
+}
 
-    /// Draws `count` clients without replacement, in proportion to their weights: those with the
-    /// largest `u^(1/weight)`, u uniform from each client's own stream (Efraimidis and Spirakis,
-    /// 2006), so that no client's draw depends on who else is there.
-    fn draw(
-        &self,
-        candidates: Vec<ClientId>,
-        count: usize,
-        weight: impl Fn(ClientId) -> f64,
-    ) -> Vec<ClientId> {
-        let mut keyed: Vec<_> = candidates
-            .into_iter()
-            .map(|client| (self.lot(client).ln() / weight(client), client))
-            .collect();
-        keyed.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        keyed.truncate(count);
-        keyed.into_iter().map(|(_, client)| client).collect()
-    }
+/// Draws `count` clients without replacement, in proportion to their weights: those with the
+/// largest `u^(1/weight)`, u uniform from each client's own stream (Efraimidis and Spirakis,
+/// 2006), so that no client's draw depends on which others are available.
+fn draw(
+    plan: &FederationPlan,
+    round: &Round,
+    candidates: Vec<ClientId>,
+    count: usize,
+    weight: impl Fn(ClientId) -> f64,
+) -> Vec<ClientId> {
+    let mut keyed: Vec<_> = candidates
+        .into_iter()
+        .map(|client| (lot(plan, round, client).ln() / weight(client), client))
+        .collect();
+    keyed.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    keyed.truncate(count);
+    keyed.into_iter().map(|(_, client)| client).collect()
+}
 
-    /// A number between 0 and 1, drawn by this client for this attempt.
-    fn lot(&self, client: ClientId) -> f64 {
-        let key = StreamKey {
-            seed: self.plan.seed,
-            purpose: "sampling",
-            name: &self.plan.clients[client.0 as usize].name,
-            round: self.round.number,
-            attempt: self.round.attempt,
-        };
-        key.stream().random()
-    }
+/// A number between 0 and 1, drawn by this client for this attempt.
+fn lot(plan: &FederationPlan, round: &Round, client: ClientId) -> f64 {
+    let key = StreamKey {
+        seed: plan.seed,
+        purpose: "sampling",
+        name: &plan.clients[client.0 as usize].name,
+        round: round.number,
+        attempt: round.attempt,
+    };
+    key.stream().random()
 }

@@ -5,48 +5,58 @@
 //! virtual time: an update that the machine has early waits for its turn, and a turn whose update
 //! the machine has not yet waits for it. So the outcome does not depend on threads.
 //!
-//! A round goes through `ask` (whom, and what befalls them), `collect` (what is due), `fail` (who
-//! leaves), `close` (what is aggregated) and `between` (checkpoints, commands, the next round).
+//! The scheduler consists of parts: the `State` that a checkpoint holds, the current `Round`,
+//! the `Environment` drawn from the seed, the `Steering` from outside, the `Lifecycle` of
+//! this process, and the `Output` of a step. `transitions` moves the machine from phase to
+//! phase, and alone sees all parts; the work of each phase is a file of `phases`, whose functions
+//! say which parts they change.
 
+mod environment;
 mod fleet;
 mod in_flight;
+mod lifecycle;
+mod output;
 mod phases;
+mod quotas;
 mod round;
 mod state;
+mod steering;
+mod transitions;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use round::Round;
-use state::State;
-
-use crate::clock::VirtualTime;
-use crate::ids::{ClientId, RunId};
-use crate::plan::availability::timeline::Timeline;
-use crate::plan::fault::injection::Faults;
 use crate::plan::{ClockMode, FederationPlan};
-use crate::protocol::client_state::ClientState;
-use crate::protocol::command::{Command, ServerCommand};
-use crate::protocol::control::{Intervention, RunStatus};
-use crate::protocol::event::Event;
+use crate::protocol::command::Command;
+use crate::protocol::control::{ControlCommand, Intervention, RunStatus};
 use crate::protocol::input::Input;
-use crate::protocol::outcome::{EndReason, RunError, RunOutcome};
+use crate::scheduler::environment::Environment;
+use crate::scheduler::lifecycle::Lifecycle;
+use crate::scheduler::output::Output;
+use crate::scheduler::phases::recover;
+use crate::scheduler::round::Round;
+use crate::scheduler::state::State;
+use crate::scheduler::steering::Steering;
 
 /// What the run is waiting for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    /// The lanes and the actors start.
     Starting,
+    /// The server gives out its state for the round.
     Opening,
+    /// Clients train and send updates.
     Collecting,
     Aggregating,
     Evaluating,
-    /// Waits for the machine to be done with all jobs, to save the state.
+    /// The machine finishes all jobs, so that their updates are saved too.
     Settling,
     Saving,
     Paused,
-    /// Scores the state once more, since the run was told to stop.
+    /// The state is scored once more, since the run was told to stop.
     LastEvaluation,
+    /// The server is built again.
     Recovering,
+    /// The server writes what the run leaves behind.
     Finishing,
     Over,
 }
@@ -54,7 +64,7 @@ enum Phase {
 /// How a scheduler begins.
 #[derive(Debug, Clone, Default)]
 pub struct StartFrom {
-    /// The scheduler's state in the checkpoint that the run goes on from.
+    /// The scheduler's state in the checkpoint that the run continues from.
     pub state: Option<Vec<u8>>,
     /// Commands from outside that are known beforehand.
     pub interventions: Vec<Intervention>,
@@ -62,78 +72,32 @@ pub struct StartFrom {
     pub saves: bool,
 }
 
-/// The state of a run.
+/// The state machine of a run.
 #[derive(Debug)]
 pub struct Scheduler {
     plan: Arc<FederationPlan>,
-    /// What messages are stamped with; changes when the server is built again.
-    run: RunId,
     phase: Phase,
-    /// What must be up before the first round: the lanes and the actors.
-    starting: u32,
     state: State,
     round: Round,
-    faults: Faults,
-    /// By client.
-    timelines: Vec<Timeline>,
-    /// Commands that change the run's course, by the round after which they take effect.
-    interventions: Vec<Intervention>,
-    /// The last round that was opened in this process. After a crash of the server, the rounds
-    /// before it are done again as they were.
-    reached: u32,
-    paused: bool,
-    stop_requested: bool,
-    save_requested: bool,
-    saves: bool,
-    /// The last round of the last checkpoint in this process.
-    saved: Option<u32>,
-    /// Ledger entries that were told; those up to it are not told again.
-    told: u64,
-    /// Rounds whose crash of the server has been played.
-    crashed: BTreeSet<u32>,
-    /// Failures of the server since the last round that was new.
-    server_failures: u32,
-    lanes_left: u32,
-    /// What last happened to a client, for the case that nobody is left.
-    last_failure: Option<String>,
-    /// Whether it goes on from a checkpoint.
-    resumed: bool,
-    /// Wall seconds since the run's start, at the current step.
-    wall: f64,
-    /// With the wall's clock: the time at which this process began.
-    wall_from: VirtualTime,
-    commands: Vec<Command>,
+    environment: Environment,
+    steering: Steering,
+    lifecycle: Lifecycle,
+    output: Output,
 }
 
 impl Scheduler {
     /// A scheduler before its first step, at the beginning of a run that is not saved.
     #[must_use]
     pub fn new(plan: Arc<FederationPlan>) -> Self {
-        let state = State::new(plan.clients.len());
+        let lifecycle = Lifecycle::new(&plan);
         Self {
-            run: plan.run_id(),
             phase: Phase::Starting,
-            starting: plan.lanes + 1,
-            state,
-            round: Round::new(0, 0.0),
-            faults: Faults::new(plan.seed, &plan.faults),
-            timelines: timelines(&plan),
-            interventions: Vec::new(),
-            reached: 0,
-            paused: false,
-            stop_requested: false,
-            save_requested: false,
-            saves: false,
-            saved: None,
-            told: 0,
-            crashed: BTreeSet::new(),
-            server_failures: 0,
-            lanes_left: plan.lanes,
-            last_failure: None,
-            resumed: false,
-            wall: 0.0,
-            wall_from: VirtualTime::default(),
-            commands: Vec::new(),
+            state: State::new(plan.clients.len()),
+            round: Round::new(lifecycle.run, 0, 0.0),
+            environment: Environment::new(&plan),
+            steering: Steering::default(),
+            lifecycle,
+            output: Output::default(),
             plan,
         }
     }
@@ -144,15 +108,14 @@ impl Scheduler {
     /// When the state is not one of this plan.
     pub fn begin(plan: Arc<FederationPlan>, beginning: StartFrom) -> Result<Self, String> {
         let mut scheduler = Self::new(plan);
-        scheduler.interventions = beginning.interventions;
-        scheduler.interventions.sort_by_key(|i| i.after_round);
-        scheduler.saves = beginning.saves;
+        scheduler.steering = Steering::new(beginning.interventions);
+        scheduler.lifecycle.saves = beginning.saves;
         if let Some(bytes) = beginning.state {
-            scheduler.restore(&bytes)?;
-            scheduler.told = scheduler.state.recorded;
-            scheduler.saved = Some(scheduler.state.round);
-            scheduler.wall_from = scheduler.state.clock.now();
-            scheduler.resumed = true;
+            let (plan, run) = (&scheduler.plan, scheduler.lifecycle.run);
+            let state = recover::restore(plan, &scheduler.steering, run, &bytes)?;
+            scheduler.lifecycle.resume(&state);
+            scheduler.output = Output::new(state.recorded);
+            scheduler.state = state;
         }
         Ok(scheduler)
     }
@@ -160,27 +123,22 @@ impl Scheduler {
     /// Takes in what happened, at `wall` seconds since the run's start (for measurements only,
     /// unless the plan's clock is the wall's), and returns what to do, in this order.
     pub fn step(&mut self, input: Input, wall: f64) -> Vec<Command> {
-        self.wall = wall;
+        self.output.wall = wall;
         if let ClockMode::Wall { scale } = self.plan.clock {
-            let now = self.wall_from.after(wall * scale);
-            self.state.clock.advance_to(now);
+            let now = self.lifecycle.began_at.after(wall * scale);
+            self.state.in_flight.clock.advance_to(now);
         }
         if self.phase != Phase::Over {
-            self.take_in(input);
+            self.handle(input);
         }
-        std::mem::take(&mut self.commands)
+        self.output.take()
     }
 
-    fn take_in(&mut self, input: Input) {
+    fn handle(&mut self, input: Input) {
         match input {
-            Input::Started | Input::LaneReady(_) => self.one_more_is_up(),
-            Input::Opened { round, bytes_down } => {
-                if self.expects(Phase::Opening, round) {
-                    self.round.bytes_down = bytes_down;
-                    self.broadcast();
-                }
-            }
-            Input::Received { id, info } => self.receive(id, info),
+            Input::Started | Input::LaneReady(_) => self.part_started(),
+            Input::Opened { round, bytes_down } => self.round_opened(round, bytes_down),
+            Input::Received { id, info } => self.update_received(id, info),
             Input::JobFailed {
                 id,
                 lane,
@@ -189,20 +147,12 @@ impl Scheduler {
             } => self.job_failed(id, lane, reason, work),
             Input::ClientDied { client, job } => self.client_died(client, job),
             Input::LaneFailed { lane, reason } => self.lane_failed(lane, reason),
-            Input::Aggregated { round, aggregation } => {
-                if self.expects(Phase::Aggregating, round) {
-                    self.aggregated(aggregation);
-                }
-            }
+            Input::Aggregated { round, aggregation } => self.aggregated(round, aggregation),
             Input::Evaluated { round, scores } => self.evaluated(round, scores),
-            Input::Finished => {
-                if self.phase == Phase::Finishing {
-                    self.end_well();
-                }
-            }
+            Input::Finished => self.finished(),
             Input::Saved { round, bytes } => self.saved(round, bytes),
             Input::Recovered { state } => self.recovered(state),
-            Input::RecordFailed(error) => self.fail(RunError::Record(error)),
+            Input::RecordFailed(error) => self.fail(error.into()),
             Input::ServerFailed {
                 round,
                 task,
@@ -213,47 +163,23 @@ impl Scheduler {
         }
     }
 
+    /// Whether the run waits for this, in this round.
     fn expects(&self, phase: Phase, round: u32) -> bool {
         self.phase == phase && self.round.number == round
     }
 
-    /// Tells the observers, and the ledger if it belongs there.
-    fn emit(&mut self, event: Event) {
-        if !event.is_recorded() {
-            return self.commands.push(Command::Emit(event));
-        }
-        self.state.recorded += 1;
-        // What is done again was told before.
-        if self.state.recorded > self.told {
-            self.told = self.state.recorded;
-            self.commands.push(Command::Record {
-                sequence: self.told,
-                time: self.state.clock.now(),
-                event,
-            });
-        }
-    }
-
-    /// Virtual seconds since the run's start.
-    fn now(&self) -> f64 {
-        self.state.clock.now().seconds()
-    }
-
-    fn show(&mut self, client: ClientId, state: ClientState) {
-        let round = self.round.number;
-        self.commands.push(Command::SetClientState {
-            round,
-            client,
-            state,
-        });
-    }
-
-    fn ask_server(&mut self, command: ServerCommand) {
-        self.commands.push(Command::Server(command));
-    }
-
-    fn name(&self, client: ClientId) -> &str {
-        &self.plan.clients[client.0 as usize].name
+    /// What a command that is given now changes in the run's course, and where; `None`: it
+    /// concerns this process alone.
+    ///
+    /// # Errors
+    /// When it makes no sense.
+    pub(crate) fn intervention(
+        &self,
+        command: ControlCommand,
+    ) -> Result<Option<Intervention>, String> {
+        // What is repeated after a crash of the server is in the ledger already.
+        let after_round = self.state.round.max(self.lifecycle.reached).max(1);
+        steering::intervention(&self.plan, after_round, command)
     }
 
     /// Where the run is.
@@ -262,49 +188,12 @@ impl Scheduler {
         RunStatus {
             round: self.state.round,
             rounds: self.plan.rounds,
-            virtual_seconds: self.now(),
-            working: self.state.in_flight.len() as u32,
+            virtual_seconds: self.state.virtual_seconds(),
+            working: self.state.in_flight.jobs.len() as u32,
             paused: self.phase == Phase::Paused,
             over: self.phase == Phase::Over,
         }
     }
-
-    fn fail(&mut self, error: RunError) {
-        self.end(Err(error));
-    }
-
-    fn end(&mut self, result: Result<EndReason, RunError>) {
-        self.phase = Phase::Over;
-        // The end is new, even when it comes while something is done again.
-        self.state.recorded = self.told;
-        let rounds = self.state.last.as_ref().map_or(0, |last| last.round);
-        let virtual_seconds = self.now();
-        self.emit(Event::RunFinished {
-            rounds,
-            virtual_seconds,
-            ending: result.as_ref().ok().copied(),
-            error: result.as_ref().err().map(ToString::to_string),
-        });
-        let last = self.state.last.take();
-        let rounds_refused = self.state.rounds_refused;
-        let outcome = result.map(|ending| RunOutcome {
-            ending,
-            rounds,
-            rounds_refused,
-            last,
-            virtual_seconds,
-        });
-        self.commands.push(Command::End(Box::new(outcome)));
-    }
-}
-
-/// Each client's timeline, at time 0.
-fn timelines(plan: &FederationPlan) -> Vec<Timeline> {
-    let timeline = |client: &crate::plan::ClientPlan| {
-        let availability = &client.profile.availability;
-        availability.timeline(plan.seed, &client.name)
-    };
-    plan.clients.iter().map(timeline).collect()
 }
 
 #[cfg(test)]

@@ -1,17 +1,21 @@
-//! One round while it goes on: who was asked, whose part ended how.
+//! The current round: who was selected, and how each client's part ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::VirtualTime;
-use crate::ids::{ClientId, Digest, JobId};
+use crate::ids::{ClientId, Digest, JobId, RunId};
+use crate::plan::FederationPlan;
 use crate::protocol::command::SelectedUpdate;
 use crate::protocol::json::finite_or_nan;
 use crate::protocol::round_record::{ClientRecord, Outcome, PhaseSeconds, RoundRecord};
+use crate::scheduler::in_flight::{InFlight, InFlightJob};
 use crate::workload::update::{Aggregation, Refusal, Scores};
 
-/// A round's books.
+/// What is known of the current round.
 #[derive(Debug)]
 pub(super) struct Round {
+    /// What its jobs are stamped with.
+    run: RunId,
     /// From 1; 0 before the first.
     pub number: u32,
     pub attempt: u32,
@@ -26,9 +30,9 @@ pub(super) struct Round {
     pub target: usize,
     /// Jobs that this attempt asked for.
     pub selected: usize,
-    /// Jobs of this round that go on.
+    /// Jobs of this round that are under way and not late.
     pub pending: usize,
-    /// Whether it waits for somebody to be there.
+    /// Whether it waits for a client to become available.
     pub waiting: bool,
     /// Why the updates that arrived are not aggregated, if they are not.
     pub skipped: Option<String>,
@@ -45,8 +49,10 @@ struct Part {
 }
 
 impl Round {
-    pub fn new(number: u32, began: f64) -> Self {
+    /// A round that begins at `began` wall seconds.
+    pub fn new(run: RunId, number: u32, began: f64) -> Self {
         Self {
+            run,
             number,
             attempt: 0,
             began,
@@ -68,17 +74,50 @@ impl Round {
         }
     }
 
-    /// Notes how a client's part ended without an update.
-    pub fn end(&mut self, record: ClientRecord) {
-        let update = None;
-        self.parts.insert(record.client, Part { record, update });
+    /// The stamp of a client's job in the current attempt.
+    pub fn job_id(&self, client: ClientId) -> JobId {
+        JobId {
+            run: self.run,
+            round: self.number,
+            client,
+            attempt: self.attempt,
+        }
     }
 
-    /// Notes that an update arrived.
-    pub fn arrive(&mut self, record: ClientRecord, id: JobId, weight: f64) {
-        let update = Some(SelectedUpdate { id, weight });
-        self.parts.insert(record.client, Part { record, update });
+    /// Takes a job out of those under way; counts it off if the round still waited for it.
+    pub fn take_job(&mut self, in_flight: &mut InFlight, id: JobId) -> Option<InFlightJob> {
+        let job = in_flight.remove(id)?;
+        if job.id.round == self.number && !job.late {
+            self.pending -= 1;
+        }
+        Some(job)
+    }
+
+    /// Notes how a job ended without an update that counts, unless one of its client does.
+    pub fn end_part(&mut self, plan: &FederationPlan, job: &InFlightJob, outcome: Outcome) {
+        if !self.has(job.id.client) {
+            self.add_part(plan, job, outcome, None);
+        }
+    }
+
+    /// Notes that a job's update arrived, and what it weighs.
+    pub fn add_update(&mut self, plan: &FederationPlan, job: &InFlightJob, weight: f64) {
+        let update = SelectedUpdate { id: job.id, weight };
+        self.add_part(plan, job, Outcome::Aggregated, Some(update));
         self.arrived += 1;
+    }
+
+    fn add_part(
+        &mut self,
+        plan: &FederationPlan,
+        job: &InFlightJob,
+        outcome: Outcome,
+        update: Option<SelectedUpdate>,
+    ) {
+        let client = job.id.client;
+        let name = &plan.clients[client.0 as usize].name;
+        let record = job.record(name, outcome);
+        self.parts.insert(client, Part { record, update });
     }
 
     /// Whether an update of this client arrived.
@@ -134,7 +173,7 @@ impl Round {
     }
 
     /// Mean of the losses of the updates that arrived, weighted by examples, summed in client
-    /// order. A loss that is not a number does not count, unless there is no other.
+    /// order. A loss that is not a number counts only if all are.
     fn train_loss(&self) -> Option<f64> {
         let arrived = self.parts.values().filter(|part| part.update.is_some());
         let arrived = arrived.filter(|part| part.record.examples > 0);
@@ -151,7 +190,7 @@ impl Round {
                 total += loss * *own as f64;
             }
         }
-        // Losses that are finite may have a sum that is none.
+        // The sum of finite losses may be infinite.
         came.then(|| finite_or_nan(total / examples as f64))
     }
 }

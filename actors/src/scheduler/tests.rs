@@ -3,14 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::ids::JobId;
-use crate::ids::{Digest, LaneId};
+use crate::ids::{ClientId, Digest, JobId, LaneId, RunId};
 use crate::plan::ClientPlan;
-use crate::protocol::command::SelectedUpdate;
-use crate::protocol::command::ServerCommand;
-use crate::protocol::control::ControlCommand;
+use crate::protocol::command::{SelectedUpdate, ServerCommand};
+use crate::protocol::event::Event;
 use crate::protocol::job::{UpdateInfo, Work};
-use crate::protocol::outcome::ServerTask;
+use crate::protocol::outcome::{EndReason, ServerTask};
 use crate::workload::update::{Aggregation, Scores};
 
 fn scheduler(rounds: u32) -> Scheduler {
@@ -159,6 +157,22 @@ fn a_failure_of_a_stale_job_harms_nobody() {
 }
 
 #[test]
+fn a_job_on_its_way_to_a_client_that_died_with_another_is_sent_again() {
+    let mut scheduler = scheduler(1);
+    let id = begin(&mut scheduler)[0];
+    let died = |job: JobId| Input::ClientDied {
+        client: id.client,
+        job: Some((job, Work::default())),
+    };
+    let given_up = JobId { round: 0, ..id };
+    let commands = scheduler.step(died(given_up), 0.0);
+    assert_eq!(commands[0], Command::Restart(id.client));
+    assert_eq!(jobs(&commands), [id]);
+    assert_eq!(jobs(&scheduler.step(died(id), 0.0)), []);
+    assert!(scheduler.state.in_flight.busy_job(id.client).is_none());
+}
+
+#[test]
 fn nothing_follows_the_end() {
     let mut scheduler = scheduler(3);
     let jobs = begin(&mut scheduler);
@@ -185,7 +199,7 @@ fn a_stop_before_the_first_round_still_runs_one() {
         [ServerCommand::Finish { round: 1 }]
     );
     let Some(Command::End(outcome)) = scheduler.step(Input::Finished, 0.0).pop() else {
-        panic!("it goes on");
+        panic!("it continues");
     };
     assert_eq!(outcome.map(|o| o.ending), Ok(EndReason::StoppedAfterRound));
 }
@@ -216,10 +230,10 @@ fn interventions(commands: &[Command]) -> Vec<Intervention> {
 fn a_command_takes_effect_after_what_is_done_again_since_the_server_crashed() {
     let mut scheduler = scheduler(5);
     begin(&mut scheduler);
-    scheduler.saved = Some(0);
+    scheduler.lifecycle.saved = Some(0);
     let first = open(&mut scheduler, 1);
     assert!(first.is_empty(), "it is open already");
-    let jobs: Vec<JobId> = scheduler.state.in_flight.values().map(|f| f.id).collect();
+    let jobs: Vec<JobId> = scheduler.state.in_flight.of_round(1);
     for id in jobs {
         scheduler.step(received(id), 0.0);
     }

@@ -260,3 +260,36 @@ fn another_client_perturbs_no_client_s_faults() {
         assert_eq!(few.outcomes(round), more.outcomes(round)[..3]);
     }
 }
+
+#[test]
+fn a_client_that_crashes_while_its_job_is_given_up_still_gets_the_next_one() {
+    let rounds = 100;
+    let every_other = |first: u32| {
+        let rounds = (first..=rounds).step_by(2);
+        Some(rounds.map(|r| RoundRange { from: r, to: r }).collect())
+    };
+    let fault = |kind, client, first| Fault {
+        rounds: every_other(first),
+        ..Fault::new(kind).on([client])
+    };
+    let slow = || straggle(Slowdown::Factor { factor: 100.0 });
+    // Client 1 crashes after client 0 has closed the round, and the next round needs its update.
+    let faults = vec![
+        fault(slow(), 1, 1),
+        fault(FaultKind::Crash { at: 0.5 }, 1, 1),
+        fault(slow(), 0, 2),
+    ];
+    let mut plan = common::plan(2, rounds, 2);
+    plan.faults = faults;
+    plan.policy = RoundPolicy::Quorum {
+        updates: 1,
+        late: regatta_actors::plan::Late::Cancel,
+    };
+    let events = play(plan);
+    assert_eq!(events.outcomes(1), [(0, Aggregated), (1, Outcome::Late)]);
+    for round in 1..=rounds {
+        let client = (round + 1) % 2;
+        let outcomes = events.outcomes(round);
+        assert!(outcomes.contains(&(client, Aggregated)), "{outcomes:?}");
+    }
+}

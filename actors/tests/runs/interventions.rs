@@ -81,7 +81,7 @@ fn steered_and_killed(
     };
     // The orders are to come before the run's end.
     let toy = Arc::new(Toy {
-        jitter: 100,
+        jitter: 300,
         ..Toy::default()
     });
     let files = record.files();
@@ -191,7 +191,7 @@ fn a_new_command_before_one_that_is_still_to_come_takes_effect_first_and_both_do
         left: Arc::default(),
     };
     let toy = Arc::new(Toy {
-        jitter: 100,
+        jitter: 300,
         ..Toy::default()
     });
     let files = left.files();
@@ -256,7 +256,7 @@ fn without_a_ledger_commands_survive_too() {
         let events = common::Events::default();
         let observers: Vec<Box<dyn Observer>> = vec![Box::new(steer), Box::new(events.clone())];
         let toy = Arc::new(Toy {
-            jitter: 100,
+            jitter: 300,
             ..Toy::default()
         });
         begin(plan.clone(), toy, observers, line, files).unwrap();

@@ -1,211 +1,182 @@
-//! The end of a collection: late updates, too few updates, and what the server aggregates.
+//! The end of a round: late jobs, too few updates, aggregation, evaluation.
 
-use crate::clock::VirtualTime;
-use crate::plan::policy::{Late, OnTooFew, RoundPolicy};
+use crate::plan::FederationPlan;
+use crate::plan::policy::{Late, OnTooFew};
+use crate::protocol::client_state::ClientState;
 use crate::protocol::command::ServerCommand;
 use crate::protocol::event::Event;
 use crate::protocol::json::finite_or_nan;
 use crate::protocol::outcome::RunError;
 use crate::protocol::round_record::Outcome;
-use crate::scheduler::Phase;
-use crate::scheduler::Scheduler;
-use crate::scheduler::in_flight::Due;
+use crate::scheduler::lifecycle::Lifecycle;
+use crate::scheduler::output::Output;
+use crate::scheduler::quotas;
+use crate::scheduler::round::Round;
+use crate::scheduler::state::State;
 use crate::workload::update::{Aggregation, Scores};
 
-impl Scheduler {
-    /// Ends the collection.
-    pub(in crate::scheduler) fn close(&mut self) {
-        if !self.plan.policy.is_buffered() {
-            self.sort_out_late();
-        }
-        let updates = self.round.arrived();
-        if updates >= self.needed() {
-            return self.aggregate();
-        }
-        match self.plan.too_few.then {
-            OnTooFew::Retry { attempts } if self.round.attempt < attempts => self.retry(),
-            OnTooFew::Skip => self.skip(),
-            OnTooFew::Retry { .. } | OnTooFew::Stop => self.fail(RunError::TooFewUpdates {
-                round: self.round.number,
-                updates: updates as u32,
-                needed: self.needed() as u32,
-            }),
-        }
-    }
+/// What follows the collection.
+pub enum Closing {
+    Aggregate,
+    /// There are too few updates: the round makes another attempt.
+    Retry,
+    /// There are too few updates: the round aggregates nothing.
+    Skip,
+    /// There are too few updates: the run ends.
+    Fail(RunError),
+}
 
-    /// Updates without which a round has too few.
-    fn needed(&self) -> usize {
-        let minimum = self.plan.too_few.minimum;
-        let needed = match self.plan.policy {
-            RoundPolicy::Quorum { updates, .. } | RoundPolicy::Buffered { updates, .. } => {
-                minimum.max(updates)
-            }
-            _ => minimum,
+/// Gives up the jobs of this round that are still under way, or marks them as late. Where
+/// aggregation is asynchronous, no job is late.
+pub fn end_late_jobs(
+    plan: &FederationPlan,
+    state: &mut State,
+    round: &mut Round,
+    output: &mut Output,
+) {
+    if plan.policy.is_buffered() {
+        return;
+    }
+    for id in state.in_flight.of_round(round.number) {
+        let Some(mut job) = round.take_job(&mut state.in_flight, id) else {
+            continue;
         };
-        needed as usize
-    }
-
-    /// Gives up the jobs of this round that are still out, or marks them as late.
-    fn sort_out_late(&mut self) {
-        let number = self.round.number;
-        let out = self.state.in_flight.values();
-        let out = out.filter(|job| job.id.round == number && !job.late);
-        let out: Vec<_> = out.map(|job| job.id).collect();
-        for id in out {
-            let Some(job) = self.take_job(id) else {
-                continue;
-            };
-            self.emit(Event::UpdateLate {
-                round: number,
-                client: id.client,
-                virtual_seconds: self.now(),
-            });
-            self.end_part(&job, Outcome::Late);
-            if self.plan.policy.late() == Late::Cancel {
-                self.cancel(&job);
-                self.show_idle(id.client);
-            } else {
-                let mut job = job;
-                job.late = true;
-                self.state.in_flight.insert(id.client, job);
-            }
-        }
-    }
-
-    fn retry(&mut self) {
-        self.round.attempt += 1;
-        self.round.selected = 0;
-        self.emit(Event::RoundRetried {
-            round: self.round.number,
-            attempt: self.round.attempt,
-            updates: self.round.arrived() as u32,
-            virtual_seconds: self.now(),
-        });
-        self.set_deadline();
-        self.select_more(self.missing().max(1));
-        self.review();
-    }
-
-    fn skip(&mut self) {
-        let (round, updates) = (self.round.number, self.round.arrived() as u32);
-        self.round.skipped = Some(format!(
-            "the round was skipped: {updates} of {} updates came",
-            self.needed()
-        ));
-        self.emit(Event::RoundSkipped {
-            round,
-            updates,
-            virtual_seconds: self.now(),
-        });
-        self.aggregate();
-    }
-
-    /// Has the server aggregate what arrived, or nothing; before that it may crash.
-    fn aggregate(&mut self) {
-        let round = self.round.number;
-        if let Some(downtime) = self.faults.server_downtime(round) {
-            self.emit(Event::ServerCrashed {
-                round,
-                virtual_seconds: self.now(),
-            });
-            if self.crashed.insert(round) {
-                return self.recover();
-            }
-            // All was done again up to here, and time goes on.
-            let back: VirtualTime = self.state.clock.now().after(downtime);
-            self.state.clock.advance_to(back);
-            self.emit(Event::ServerRecovered {
-                round,
-                virtual_seconds: self.now(),
-            });
-        }
-        self.phase = Phase::Aggregating;
-        self.round.seconds.train = self.wall - self.round.began;
-        self.round.began = self.wall;
-        let mut updates = self.round.updates();
-        if self.round.skipped.is_some() {
-            for update in std::mem::take(&mut updates) {
-                let id = update.id;
-                self.ask_server(ServerCommand::Discard { id });
-            }
-        }
-        self.ask_server(ServerCommand::Aggregate { round, updates });
-    }
-
-    pub(in crate::scheduler) fn aggregated(&mut self, aggregation: Aggregation) {
-        let seconds = self.wall - self.round.began;
-        self.round.seconds.aggregate = seconds;
-        self.round.began = self.wall;
-        self.emit(Event::Aggregated {
-            round: self.round.number,
-            aggregation: aggregation.clone(),
-            seconds,
-        });
-        self.round.aggregation = aggregation;
-        if self.evaluation_is_due() {
-            self.phase = Phase::Evaluating;
-            self.ask_server(ServerCommand::Evaluate {
-                round: self.round.number,
-            });
+        let event = Event::UpdateLate {
+            round: id.round,
+            client: id.client,
+            virtual_seconds: state.virtual_seconds(),
+        };
+        output.emit(state, event);
+        round.end_part(plan, &job, Outcome::Late);
+        if plan.policy.late() == Late::Cancel {
+            output.cancel(&job);
+            output.set_client_state(round.number, id.client, ClientState::Idle);
         } else {
-            self.finish_round();
+            job.late = true;
+            state.in_flight.insert(job);
         }
     }
+}
 
-    pub(in crate::scheduler) fn is_last_round(&self) -> bool {
-        self.state.round >= self.plan.rounds
+/// Decides what follows the collection.
+pub fn decide(plan: &FederationPlan, round: &Round) -> Closing {
+    let (updates, needed) = (round.arrived(), quotas::needed(plan));
+    if updates >= needed {
+        return Closing::Aggregate;
     }
-
-    fn evaluation_is_due(&self) -> bool {
-        let every = self.plan.eval_every;
-        every > 0 && (self.round.number.is_multiple_of(every) || self.is_last_round())
+    match plan.too_few.then {
+        OnTooFew::Retry { attempts } if round.attempt < attempts => Closing::Retry,
+        OnTooFew::Skip => Closing::Skip,
+        OnTooFew::Retry { .. } | OnTooFew::Stop => Closing::Fail(RunError::TooFewUpdates {
+            round: round.number,
+            updates: updates as u32,
+            needed: needed as u32,
+        }),
     }
+}
 
-    pub(in crate::scheduler) fn evaluated(&mut self, round: u32, scores: Scores) {
-        let last = self.phase == Phase::LastEvaluation;
-        if !(last || self.expects(Phase::Evaluating, round)) {
-            return;
+/// Begins the round's next attempt, which keeps the updates that came.
+pub fn begin_attempt(state: &mut State, round: &mut Round, output: &mut Output) {
+    round.attempt += 1;
+    round.selected = 0;
+    let event = Event::RoundRetried {
+        round: round.number,
+        attempt: round.attempt,
+        updates: round.arrived() as u32,
+        virtual_seconds: state.virtual_seconds(),
+    };
+    output.emit(state, event);
+}
+
+/// Marks the round as one that aggregates nothing.
+pub fn skip(plan: &FederationPlan, state: &mut State, round: &mut Round, output: &mut Output) {
+    let (updates, needed) = (round.arrived() as u32, quotas::needed(plan));
+    round.skipped = Some(format!(
+        "the round was skipped: {updates} of {needed} updates came"
+    ));
+    let event = Event::RoundSkipped {
+        round: round.number,
+        updates,
+        virtual_seconds: state.virtual_seconds(),
+    };
+    output.emit(state, event);
+}
+
+/// Has the server aggregate what arrived, or nothing if the round is skipped.
+pub fn aggregate(round: &mut Round, output: &mut Output) {
+    round.seconds.train = output.wall - round.began;
+    round.began = output.wall;
+    let mut updates = round.updates();
+    if round.skipped.is_some() {
+        for update in std::mem::take(&mut updates) {
+            output.discard(update.id);
         }
-        let seconds = self.wall - self.round.began;
-        let scores: Scores = scores
-            .into_iter()
-            .map(|(name, score)| (name, finite_or_nan(score)))
-            .collect();
-        self.emit(Event::Evaluated {
-            round,
-            scores: scores.clone(),
-            seconds,
-        });
-        if last {
-            if let Some(last) = &mut self.state.last {
-                last.eval = Some(scores);
-            }
-            self.finish();
-        } else {
-            self.round.seconds.evaluate = seconds;
-            self.round.scores = Some(scores);
-            self.finish_round();
-        }
     }
+    output.send_to_server(ServerCommand::Aggregate {
+        round: round.number,
+        updates,
+    });
+}
 
-    fn finish_round(&mut self) {
-        let record = self.round.record(self.state.clock.now());
-        self.state.note_outcome(&record);
-        let is_new = self.state.recorded == self.told;
-        self.emit(Event::RoundFinished(record.clone()));
-        if is_new {
-            self.server_failures = 0;
-        }
-        self.state.last = Some(record);
-        self.forget_deadline();
-        self.between_rounds();
-    }
+/// Notes the round's aggregation.
+pub fn note_aggregation(
+    state: &mut State,
+    round: &mut Round,
+    output: &mut Output,
+    aggregation: Aggregation,
+) {
+    let seconds = output.wall - round.began;
+    round.seconds.aggregate = seconds;
+    round.began = output.wall;
+    round.aggregation = aggregation.clone();
+    let event = Event::Aggregated {
+        round: round.number,
+        aggregation,
+        seconds,
+    };
+    output.emit(state, event);
+}
 
-    /// A deadline that was not needed stands for nothing any more.
-    fn forget_deadline(&mut self) {
-        let number = self.round.number;
-        self.state.clock.retain(|due| {
-            !matches!(due, Due::Deadline { round, .. } | Due::Wake { round } if *round <= number)
-        });
+/// Whether the current round is one after which the global state is evaluated.
+pub fn evaluation_is_due(plan: &FederationPlan, state: &State) -> bool {
+    let every = plan.eval_every;
+    every > 0 && (state.round.is_multiple_of(every) || state.is_last_round(plan))
+}
+
+/// Reports the scores of the global state, and gives them with what is not finite as NaN.
+pub fn report_scores(
+    state: &mut State,
+    output: &mut Output,
+    round: u32,
+    scores: Scores,
+    seconds: f64,
+) -> Scores {
+    let scores: Scores = scores
+        .into_iter()
+        .map(|(name, score)| (name, finite_or_nan(score)))
+        .collect();
+    let event = Event::Evaluated {
+        round,
+        scores: scores.clone(),
+        seconds,
+    };
+    output.emit(state, event);
+    scores
+}
+
+/// Notes what the round did, and reports it.
+pub fn finish_round(
+    state: &mut State,
+    round: &Round,
+    lifecycle: &mut Lifecycle,
+    output: &mut Output,
+) {
+    let record = round.record(state.in_flight.now());
+    state.note_outcome(&record);
+    if !output.is_repeating(state) {
+        lifecycle.server_failures = 0;
     }
+    output.emit(state, Event::RoundFinished(record.clone()));
+    state.last = Some(record);
+    state.in_flight.forget_deadlines(round.number);
 }

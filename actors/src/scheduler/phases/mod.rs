@@ -1,8 +1,10 @@
-//! What the scheduler does in each phase of a round, a file a phase.
+//! The work of each phase, as functions that say which parts of the scheduler they change.
 
-mod between;
-mod close;
-mod collect;
-mod launch;
-mod leave;
-mod recover;
+pub(super) mod between;
+pub(super) mod close;
+pub(super) mod collect;
+pub(super) mod end;
+pub(super) mod launch;
+pub(super) mod leave;
+pub(super) mod recover;
+pub(super) mod upload;
