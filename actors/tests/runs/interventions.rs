@@ -180,8 +180,8 @@ fn a_command_that_was_confirmed_takes_effect_though_the_run_was_killed_before_it
 
 #[test]
 fn a_new_command_before_one_that_is_still_to_come_takes_effect_first_and_both_do_once() {
-    let plan = plan(40, 0);
-    let left = steered_and_killed(&plan, &[(20, drop_client(1))], 10);
+    let plan = plan(60, 0);
+    let left = steered_and_killed(&plan, &[(50, drop_client(1))], 10);
     let (handle, line) = control();
     let steer = Steer {
         orders: vec![(5, drop_client(2))],
@@ -203,7 +203,7 @@ fn a_new_command_before_one_that_is_still_to_come_takes_effect_first_and_both_do
         .collect();
     assert_eq!(taken.len(), 2, "{taken:?}");
     assert!(taken[0].contains("\"client\":2") && taken[1].contains("\"client\":1"));
-    assert!(taken[1].contains("\"after_round\":20"));
+    assert!(taken[1].contains("\"after_round\":50"));
     assert!(left.replay(plan.clone()).is_ok());
     // Both survive another kill, though the second was written down first.
     let copy = left.copy();
