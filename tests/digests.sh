@@ -17,7 +17,7 @@ digests() {
     shift
     rm -rf "$folder/run"
     "$program" run "$@" --metrics off --web off --quiet --out "$folder/run" >/dev/null 2>"$folder/errors" ||
-        { cat "$folder/errors"; exit 1; }
+        { cat "$folder/errors" >&2; exit 1; }
     sed 's/.*"state_digest":"\([0-9a-f]*\)".*/\1/' "$folder/run/rounds.jsonl"
 }
 
@@ -32,7 +32,8 @@ compare() {
     fi
 }
 
-small="scenarios/quickstart.toml --rounds 2 --limit_train 48 --limit_eval 16 --batch_size 4"
+small="--task sst2 --data data/reviews --partition natural:domain --num_clients 4 --model models/minilm
+    --rounds 2 --limit_train 48 --limit_eval 16 --batch_size 4"
 for method in normal ours flora ffa fedsvd rolora; do
     compare $small --agg_type $method
 done
@@ -43,7 +44,7 @@ done
 compare $small --agg_type ours --precision bfloat16
 compare $small --agg_type ours --rslora --bias lora_only --weighting uniform
 for scenario in stragglers dropouts byzantine fedbuff; do
-    compare scenarios/$scenario.toml --rounds 2 --limit_train 96 --limit_eval 16
+    compare scenarios/$scenario.toml --rounds 3 --limit_train 240 --limit_eval 16
 done
 compare tests/survive.toml
 compare scenarios/quickstart.toml --rounds 2
