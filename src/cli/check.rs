@@ -26,7 +26,7 @@ pub fn check(args: &ScenarioArgs) -> anyhow::Result<()> {
         say(notice);
     }
     for what in unchecked {
-        say(format_args!("{what} is on the hub and was not looked at"));
+        say(format_args!("{what} is on the hub and was not checked"));
     }
     say(describe(&plan));
     Ok(())

@@ -34,7 +34,7 @@ pub fn ctl(args: &CtlArgs) -> anyhow::Result<()> {
 const COLUMNS: [(&str, &str); 4] = [
     ("client", "client"),
     ("state", "state"),
-    ("round", "last asked in round"),
+    ("round", "last selected in round"),
     ("loss", "loss"),
 ];
 

@@ -50,7 +50,7 @@ pub fn watch(control: ControlHandle, log: Option<LogFile>) -> io::Result<mpsc::R
                     continue;
                 }
                 crate::live::terminal::output::say(
-                    "finishing the round; Ctrl-C once more stops at once",
+                    "finishing the round; press Ctrl-C again to stop at once",
                 );
             }
         })?;
@@ -59,6 +59,6 @@ pub fn watch(control: ControlHandle, log: Option<LogFile>) -> io::Result<mpsc::R
 
 fn reopen(log: Option<&LogFile>) {
     if let Some(Err(error)) = log.map(LogFile::reopen) {
-        tracing::warn!("the log file cannot be opened anew, and goes on in the old one: {error}");
+        tracing::warn!("cannot reopen the log file; still writing to the old one: {error}");
     }
 }

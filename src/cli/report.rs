@@ -52,8 +52,8 @@ fn one_place_for_one_run(args: &ReportArgs) -> Result<(), Problems> {
     for (flag, _) in given.into_iter().filter(|(_, path)| path.is_some()) {
         if args.runs.len() > 1 {
             problems.report_input(format_args!(
-                "{flag} takes one run's report and there are {}; leave it away, and each goes \
-                 into its run's folder",
+                "{flag} takes one run's report and there are {}; omit it, and each is \
+                 written into its run folder",
                 args.runs.len()
             ));
         }

@@ -101,8 +101,8 @@ impl RunServices {
         let serves = time::http_can_tell(SystemTime::now());
         if !serves && (plan.telemetry.metrics.is_some() || plan.telemetry.web.is_some()) {
             tracing::warn!(
-                "no metrics and no live page: the machine's clock shows a time before 1970 or after \
-                 9999, which HTTP cannot tell"
+                "no metrics and no live page: the system clock is before 1970 or after 9999, which \
+                 HTTP cannot express"
             );
         }
         let exporter = if serves { serve_metrics(plan)? } else { None };
@@ -169,7 +169,7 @@ fn carry_out(
     keep_metrics(folder, exporter);
     if let Some(reason) = failure.get() {
         let place = folder.path().display();
-        bail!("{reason}; the rounds before are in {place}");
+        bail!("{reason}; earlier rounds are in {place}");
     }
     let outcome = outcome?;
     conclude(&outcome, folder)?;
@@ -198,7 +198,9 @@ fn serve_metrics(plan: &Plan) -> Result<Option<Exporter>, Problems> {
             Err(problems)
         }
         Err(error) => {
-            tracing::warn!("no metrics at {address}: {error}; --metrics names another address");
+            tracing::warn!(
+                "cannot serve metrics at {address}: {error}; name another address with --metrics"
+            );
             Ok(None)
         }
     }
@@ -257,7 +259,9 @@ fn serve_page(plan: &Plan, handle: &ControlHandle) -> Result<Option<(WebServer, 
             Err(problems)
         }
         Err(error) => {
-            tracing::warn!("no live page at {address}: {error}; --web names another address");
+            tracing::warn!(
+                "cannot serve the live page at {address}: {error}; name another address with --web"
+            );
             Ok(None)
         }
     }
@@ -314,10 +318,12 @@ fn conclude(outcome: &RunOutcome, folder: &RunFolder) -> anyhow::Result<()> {
         EndReason::Complete => say(format_args!("done: {rounds}, results in {place}")),
         EndReason::StoppedAfterRound => {
             say(format_args!(
-                "stopped after {rounds}, results so far in {place}; `regatta resume` goes on"
+                "stopped after {rounds}, results so far in {place}; `regatta resume` continues"
             ));
         }
-        EndReason::StoppedAtOnce => bail!("stopped in mid-round; {rounds} before it in {place}"),
+        EndReason::StoppedAtOnce => {
+            bail!("stopped during a round; {rounds} before it are in {place}")
+        }
     }
     if outcome.rounds_refused > 0 {
         let refused = outcome.rounds_refused;

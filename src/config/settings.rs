@@ -233,7 +233,7 @@ pub struct Settings {
     /// Seconds of the run per second of the wall, with --clock wall [default: 1]
     #[arg(long, help_heading = SIMULATION, value_name = "FACTOR")]
     pub clock_scale: Option<f64>,
-    /// Save the run's state after every N rounds; 0: only when told to [default: 1]
+    /// Save the run's state after every N rounds; 0: only on request [default: 1]
     #[arg(long, help_heading = SIMULATION, value_name = "N")]
     pub checkpoint_every: Option<u32>,
     /// Keep the last N checkpoints [default: 3]
@@ -250,8 +250,8 @@ pub struct Settings {
     /// Folder for the results, new or empty [default: runs/NAME-TIME]
     #[arg(long, help_heading = OUTPUT, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Keep the ledger, events.jsonl: some 500 bytes for each client asked in each round. Replay and
-    /// report need it; without it a run can still be resumed [default: true]
+    /// Keep the ledger, events.jsonl: some 500 bytes for each client asked in each round. Replay
+    /// and report need it; without it a run can still be resumed [default: true]
     #[arg(long, help_heading = OUTPUT)]
     pub ledger: Option<bool>,
     /// Address that serves metrics to Prometheus, or off [default: 127.0.0.1:9464]

@@ -73,7 +73,7 @@ impl TokenCache {
         let bytes = std::fs::read(&path).ok()?;
         let tokens = parse(&bytes, key);
         if tokens.is_none() {
-            tracing::warn!(file = %path.display(), "cached tokens are damaged; making them anew");
+            tracing::warn!(file = %path.display(), "the token cache is corrupt; rebuilding it");
         }
         tokens
     }

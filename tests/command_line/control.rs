@@ -116,7 +116,7 @@ fn a_run_that_goes_on_is_no_other_process_s_to_resume_but_can_be_replayed() {
     // The lock went with the process.
     let (resumed, mut lines) = Running::start(&place, "resume run");
     lines
-        .find(|line| line.starts_with("going on after"))
+        .find(|line| line.starts_with("resuming after"))
         .unwrap();
     resumed.kill();
 }

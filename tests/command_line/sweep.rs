@@ -46,7 +46,7 @@ fn a_sweep_runs_each_with_each_compares_them_and_keeps_what_is_complete() {
     let modified = |path: &PathBuf| fs::metadata(path.join("summary.json")).unwrap().modified();
     let before: Vec<_> = runs.iter().map(|run| modified(run).unwrap()).collect();
     let said = place.accepts("sweep s.toml");
-    assert_eq!(said.matches("it is complete already").count(), 4, "{said}");
+    assert_eq!(said.matches("already complete").count(), 4, "{said}");
     let after: Vec<_> = folders(&place)
         .iter()
         .map(|run| modified(run).unwrap())
@@ -96,7 +96,7 @@ fn an_interrupt_is_passed_on_and_the_sweep_goes_on_where_it_was() {
     assert_eq!(folders(&place).len(), 1);
     let (running, mut lines) = Running::start(&place, "sweep s.toml");
     lines
-        .find(|line| line.starts_with("going on after round"))
+        .find(|line| line.starts_with("resuming after round"))
         .unwrap();
     running.signal("-TERM");
     lines.for_each(drop);

@@ -91,7 +91,7 @@ fn a_sweep_that_is_killed_or_hung_up_takes_its_run_along_and_the_next_goes_on() 
         let status = sweep.wait();
         // The next one begins at once, and finds the run ending or ended.
         let (next, mut said) = Running::start(&place, "sweep s.toml");
-        said.find(|line| line.starts_with("going on after round "))
+        said.find(|line| line.starts_with("resuming after round "))
             .unwrap_or_else(|| panic!("{signal}: the run does not go on"));
         assert!(!is_alive(&run), "{signal}");
         assert_ne!(holder(&place, 1), run, "{signal}");
@@ -246,7 +246,7 @@ fn a_complete_run_is_kept_whatever_it_saved() {
     };
     let before = modified();
     let said = place.accepts("sweep s.toml");
-    assert!(said.contains("it is complete already"), "{said}");
+    assert!(said.contains("already complete"), "{said}");
     assert_eq!(before, modified());
 }
 

@@ -84,7 +84,7 @@ pub struct FederationPlan {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CheckpointPolicy {
-    /// After every so many rounds; 0: only when told to.
+    /// After every so many rounds; 0: only on request.
     pub every: u32,
     /// How many of the last ones to keep.
     pub keep: u32,

@@ -42,7 +42,7 @@ pub fn look_at_data(machine: &Host, findings: &mut Findings) {
         ));
     } else if tasks(folder).is_empty() {
         findings.trouble(format!(
-            "REGATTA_DATA is {place}, where no task's folder is; set it to a folder that holds \
+            "REGATTA_DATA is {place}, which holds no task folder; set it to a folder that holds \
              RTE, SST-2 and so on, or unset it"
         ));
     }

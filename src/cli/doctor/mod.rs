@@ -68,13 +68,13 @@ fn print_findings() {
 
 fn look_at_libtorch(findings: &mut Findings) {
     let Some(version) = libtorch::version() else {
-        findings.found("libtorch", "there, but does not tell its version");
+        findings.found("libtorch", "found, but does not report its version");
         return;
     };
     if !version.starts_with(LIBTORCH) {
         findings.trouble(format!(
-            "libtorch is {version}, and this program is made for {LIBTORCH}; `make setup` fetches \
-             that, and LD_LIBRARY_PATH must not lead to another"
+            "libtorch is {version}, but this program needs {LIBTORCH}; run `make setup` to fetch \
+             it, and make sure that LD_LIBRARY_PATH does not point to another"
         ));
     }
     let place = libtorch_folder().map_or_else(String::new, |folder| format!(", in {folder}"));

@@ -57,7 +57,7 @@ impl Resolver<'_> {
             return Vec::new();
         }
         let chosen = self.settings.client_gpus.clone();
-        let right = "give numbers such as 0,1, or leave it away for all";
+        let right = "give numbers such as 0,1, or omit it for all";
         let none = chosen.as_ref().is_some_and(Vec::is_empty);
         self.problems
             .require(!none, "client_gpus", "no GPU for the clients", right);

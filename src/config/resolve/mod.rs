@@ -359,7 +359,7 @@ impl Resolver<'_> {
     fn reject_unused(&mut self, key: &str, with: impl Display) {
         if self.problems.origins().given(key) {
             let wrong = format_args!("has no meaning with {with}");
-            self.problems.report(key, wrong, "leave it away");
+            self.problems.report(key, wrong, "omit it");
         }
     }
 

@@ -19,16 +19,16 @@ const LONGEST: usize = 1 << 26;
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// Nobody answers there, and nothing was done.
-    #[error("no run answers at {0}: {1}; start it with --control {0}")]
+    #[error("cannot reach a run at {0}: {1}; start the run with --control {0}")]
     NoAnswer(SocketAddr, io::Error),
     /// The request is on its way or with the run, which has not said so.
     #[error(
-        "not confirmed: {0} got the request and has not replied ({1}); it may take effect or not, \
-         which `regatta ctl --control {0} status` shows"
+        "not confirmed: {0} received the request but has not replied ({1}); \
+         `regatta ctl --control {0} status` shows whether it took effect"
     )]
     NotConfirmed(SocketAddr, io::Error),
     /// What came back is no reply.
-    #[error("what answers at {0} is no run: {1}")]
+    #[error("no Regatta run is listening at {0}: {1}")]
     NoReply(SocketAddr, serde_json::Error),
 }
 

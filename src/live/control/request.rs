@@ -43,7 +43,7 @@ impl TryFrom<Fields> for Request {
         given.extend(factor.map(|factor| ("factor".to_owned(), factor.into())));
         let ask: Ask = serde_json::from_value(Value::Object(given)).map_err(|e| e.to_string())?;
         if client.is_some() && ask.client().is_none() {
-            return Err(format!("`{command}` is about no client"));
+            return Err(format!("`{command}` does not concern a client"));
         }
         if factor.is_some() && !matches!(ask, Ask::Slow { .. }) {
             return Err(format!("`{command}` has no factor"));

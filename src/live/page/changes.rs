@@ -109,7 +109,7 @@ pub struct ClientStatus {
     pub away_since: Option<f64>,
     /// Whether a fault makes it slow in the work that it is at.
     pub slow: bool,
-    /// Whether it is asked no more, as somebody outside wanted.
+    /// Whether it is no longer selected, as somebody outside wanted.
     pub barred: bool,
     /// How many times slower somebody outside made it.
     pub slowdown: f64,
@@ -203,7 +203,7 @@ pub struct BarSpan {
     pub start: f64,
     /// When it ended.
     pub end: f64,
-    /// What came of it.
+    /// Outcome.
     pub fate: Fate,
     /// Whether a fault made it longer.
     pub slow: bool,

@@ -277,7 +277,7 @@ impl Observer for WebObserver {
             } => {
                 self.feed.lock().begin(clients);
                 if let Err(error) = self.read_back(*after_round) {
-                    tracing::warn!("the live page lacks what was before: {error}");
+                    tracing::warn!("the live page cannot show earlier rounds: {error}");
                 }
                 self.feed.lock().tracker.go_on();
             }

@@ -168,9 +168,7 @@ async fn follow(shared: web::Data<ServerState>, request: HttpRequest) -> HttpRes
         return HttpResponse::ServiceUnavailable()
             .insert_header((header::RETRY_AFTER, RETRY_AFTER))
             .force_close()
-            .body(
-                "as many pages follow the run as it has room for; close one, or try again later",
-            );
+            .body("too many pages follow this run; close one, or try again later");
     };
     HttpResponse::Ok()
         .content_type("text/event-stream")

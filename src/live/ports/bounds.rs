@@ -13,8 +13,8 @@ const LEAST: u64 = 96;
 /// There are too few file handles for a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "this process may have only {0} files open at a time, and a run needs {LEAST}; raise the limit \
-     (`ulimit -n {LEAST}`, or more)"
+    "this process may open only {0} files at a time, but a run needs {LEAST}; raise the limit with \
+     `ulimit -n {LEAST}` or more"
 )]
 pub struct TooFewHandles(u64);
 

@@ -35,15 +35,15 @@ pub async fn admit(
 /// Why a request is refused; `None`: it is not.
 fn refusal(request: &HttpRequest, loopback: bool) -> Option<&'static str> {
     let Some(host) = text(request, header::HOST) else {
-        return Some("a request has to say its host");
+        return Some("the request has no Host header");
     };
     if loopback && !is_this_machine(host) {
-        return Some("this address is for this machine: ask for it by number or as localhost");
+        return Some("this address serves only this machine: use its IP address or localhost");
     }
     // An opaque origin, `null`, is a foreign one.
     match text(request, header::ORIGIN) {
         Some(origin) if origin.split_once("://").map(|(_, host)| host) != Some(host) => {
-            Some("a page of another site may not ask here")
+            Some("requests from pages of other sites are not allowed")
         }
         _ => None,
     }

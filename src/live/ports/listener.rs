@@ -59,7 +59,9 @@ where
         .name(name.to_owned())
         .spawn(move || {
             if let Err(error) = ended() {
-                tracing::warn!("the {name} port has stopped; the run goes on: {error}");
+                tracing::warn!(
+                    "the {name} port has stopped; the run continues without it: {error}"
+                );
             }
         })?;
     Ok(address)
@@ -89,7 +91,7 @@ impl Port {
                     if crowded {
                         let capacity = open.borrow().capacity();
                         full.because(format_args!(
-                            "of {capacity} connections, the one that waited longest was closed"
+                            "of {capacity} connections, the longest idle one was closed"
                         ));
                     }
                     spawn_local(serve(connection, peer));

@@ -42,7 +42,7 @@ impl TrainedModel {
         let scenario = run.join("scenario.toml");
         if !scenario.is_file() {
             return Err(ExportError::Refused(format!(
-                "{} is no run's folder: it has no scenario.toml; name one that `regatta run` made",
+                "{} is not a run folder: it has no scenario.toml; name one that `regatta run` made",
                 run.display()
             )));
         }

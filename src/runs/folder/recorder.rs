@@ -95,7 +95,10 @@ impl Recorder {
         }
         if records.len() < after_round as usize && !self.plan.telemetry.ledger {
             let path = path.display();
-            tracing::warn!("{path} lacks what a kill kept from it, and there is no ledger to tell");
+            tracing::warn!(
+                "{path} is incomplete: the process was killed while writing, and there is no \
+                 ledger to restore it from"
+            );
         } else if records.len() < after_round as usize {
             for entry in ledger::read(&self.folder.ledger()).map_err(io::Error::other)? {
                 if let Event::RoundFinished(record) = entry.map_err(io::Error::other)?.event

@@ -116,7 +116,7 @@ pub struct RunTotals {
     pub bytes_up: u64,
     /// Bytes from the server to clients.
     pub bytes_down: u64,
-    /// Clients' rounds by how they ended.
+    /// Clients' rounds by outcome.
     pub outcomes: BTreeMap<Outcome, u64>,
     /// Virtual time at the last round's end.
     pub virtual_seconds: f64,

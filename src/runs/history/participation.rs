@@ -20,7 +20,7 @@ pub struct Work {
     pub asked: f64,
     /// When it was over, in virtual seconds since the run's start.
     pub ended: f64,
-    /// What came of it.
+    /// Outcome.
     pub end: End,
     /// When its round was closed without it, if it was.
     pub late_at: Option<f64>,

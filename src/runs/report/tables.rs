@@ -154,7 +154,7 @@ pub fn ending(account: &ClientStats) -> String {
         (Some(error), _) => format!("ended by an error: {error}"),
         (None, Some(EndReason::Complete)) => "complete".to_owned(),
         (None, Some(EndReason::StoppedAfterRound)) => "stopped after a round".to_owned(),
-        (None, Some(EndReason::StoppedAtOnce)) => "stopped in mid-round".to_owned(),
+        (None, Some(EndReason::StoppedAtOnce)) => "stopped during the round".to_owned(),
         (None, None) => "not ended".to_owned(),
     }
 }

@@ -203,7 +203,7 @@ fn not_one(head: &[u8]) -> String {
             "a newer version wrote it: its format is {version}, and this version reads up to \
              {VERSION}"
         ),
-        _ => "it is no checkpoint".into(),
+        _ => "not a checkpoint file".into(),
     }
 }
 

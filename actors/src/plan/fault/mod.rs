@@ -62,7 +62,7 @@ pub enum FaultKind {
         /// After this fraction of its work.
         at: f64,
     },
-    /// The device that the client trains on fails and is started again; the client's job is lost.
+    /// The device that the client trains on fails and restarts; the client's job is lost.
     LaneFailure {
         /// After this fraction of its work.
         at: f64,
@@ -89,8 +89,8 @@ pub enum FaultKind {
         /// How.
         corruption: Corruption,
     },
-    /// The server dies when the round's updates are in, before it aggregates them. It is rebuilt from
-    /// the last checkpoint, and what came after that is done again, to the same bits.
+    /// The server dies when the round's updates are in, before it aggregates them. It is rebuilt
+    /// from the last checkpoint, and what came after that is done again, to the same bits.
     ServerCrash {
         /// Seconds until it is back.
         downtime: f64,

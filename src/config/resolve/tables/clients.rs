@@ -142,7 +142,7 @@ impl Resolver<'_> {
             let path = format!("clients.{name}");
             let keys = [format!("{path}.clients"), format!("{path}.share")];
             if self.problems.readable(&[&keys[0], &keys[1]]) {
-                let wrong = format_args!("clients.{first} has all clients that no group names");
+                let wrong = format_args!("clients.{first} already takes the remaining clients");
                 self.problems
                     .report(&path, wrong, "give one of them `clients` or `share`");
             }

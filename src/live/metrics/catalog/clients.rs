@@ -8,7 +8,7 @@ pub static CLIENT_STATE: Gauge<1> = Gauge(metric(
     "regatta_client_state",
     None,
     ["client"],
-    "What a client does: 0 idle, 1 queued, 2 training, 3 sent, 4 dropped, 5 restarting, 6 retired",
+    "State of a client: 0 idle, 1 queued, 2 training, 3 sent, 4 dropped, 5 restarting, 6 retired",
 ));
 /// A client's loss.
 pub static CLIENT_TRAIN_LOSS: Gauge<1> = Gauge(metric(
@@ -36,7 +36,7 @@ pub static CLIENT_ROUND_SECONDS: Gauge<1> = Gauge(metric(
     "regatta_client_round_seconds",
     SECONDS,
     ["client"],
-    "Wall time that a client's last job took on its lane",
+    "Wall time of a client's last job on its lane",
 ));
 /// Its pace.
 pub static CLIENT_STEP_SECONDS: Gauge<1> = Gauge(metric(
@@ -50,7 +50,7 @@ pub static CLIENT_VIRTUAL_SECONDS: Gauge<1> = Gauge(metric(
     "regatta_client_virtual_seconds",
     SECONDS,
     ["client"],
-    "Virtual time from asking a client until its last update came",
+    "Virtual time from selecting a client until its last update arrived",
 ));
 /// Its traffic.
 pub static CLIENT_BYTES: Counter<2> = Counter(metric(
@@ -64,7 +64,7 @@ pub static CLIENT_MISSED_ROUNDS: Counter<2> = Counter(metric(
     "regatta_client_missed_rounds_total",
     None,
     ["client", "reason"],
-    "Rounds in which a client was asked and no update of it was aggregated, by reason: refused, \
+    "Rounds in which a client was selected but no update of it was aggregated, by reason: refused, \
      dropped, late, lost, failed",
 ));
 /// Updates that came too late.
@@ -72,7 +72,7 @@ pub static CLIENT_STALE_UPDATES: Counter<1> = Counter(metric(
     "regatta_client_stale_updates_total",
     None,
     ["client"],
-    "A client's updates and other replies that came too long after their round",
+    "A client's updates and other replies that arrived too late to be used",
 ));
 /// How often it failed and came back.
 pub static CLIENT_RESTARTS: Counter<1> = Counter(metric(

@@ -8,21 +8,21 @@ pub static CLIENTS: Gauge<1> = Gauge(metric(
     "regatta_clients",
     None,
     ["state"],
-    "Clients by what they are doing; queued is the depth of the lanes' queue",
+    "Clients by state; queued is the depth of the lanes' queue",
 ));
 /// Updates by fate.
 pub static UPDATES: Counter<1> = Counter(metric(
     "regatta_updates_total",
     None,
     ["outcome"],
-    "Clients' rounds by how they ended: aggregated, refused, dropped, late, lost, failed",
+    "Clients' rounds by outcome: aggregated, refused, dropped, late, lost, failed",
 ));
 /// Updates that came too late.
 pub static STALE_UPDATES: Counter<0> = Counter(metric(
     "regatta_stale_updates_total",
     None,
     [],
-    "Updates and other replies that came too long after their round, and were dropped",
+    "Updates and other replies that arrived too late and were dropped",
 ));
 /// Clients that failed and came back.
 pub static RESTARTS: Counter<0> = Counter(metric(
@@ -56,7 +56,7 @@ pub static UPDATE_VIRTUAL_SECONDS: Histogram<0> = Histogram {
         "regatta_update_virtual_seconds",
         SECONDS,
         [],
-        "Virtual time from asking a client until its update came",
+        "Virtual time from selecting a client until its update arrived",
     ),
     buckets: &[
         0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0,
@@ -90,5 +90,5 @@ pub static WORST_CLIENT_VALUE: Gauge<2> = Gauge(metric(
     "regatta_worst_client_value",
     None,
     ["by", "rank"],
-    "What regatta_worst_client_number is ordered by; last_seen is a Unix time",
+    "The value that ranks the worst clients; last_seen is a Unix time",
 ));

@@ -8,35 +8,35 @@ pub static BUILD_INFO: Gauge<2> = Gauge(metric(
     "regatta_build_info",
     None,
     ["version", "libtorch"],
-    "Always 1; the labels tell the program's version and libtorch's",
+    "Always 1; the labels give the versions of the program and of libtorch",
 ));
 /// The run.
 pub static RUN_INFO: Gauge<3> = Gauge(metric(
     "regatta_run_info",
     None,
     ["task", "adapter", "method"],
-    "Always 1; the labels tell what is run",
+    "Always 1; the labels describe the run",
 ));
 /// Whether it still goes on.
 pub static RUN_ACTIVE: Gauge<0> = Gauge(metric(
     "regatta_run_active",
     None,
     [],
-    "1 while the run goes on, 0 while it is paused and when it has ended",
+    "1 while the run is active, 0 while it is paused or has ended",
 ));
 /// Where the run is.
 pub static ROUND: Gauge<0> = Gauge(metric(
     "regatta_round",
     None,
     [],
-    "Round that is going on, from 1; 0 before the first",
+    "Current round, from 1; 0 before the first",
 ));
 /// How far it goes.
 pub static ROUNDS_PLANNED: Gauge<0> = Gauge(metric(
     "regatta_rounds_planned",
     None,
     [],
-    "Rounds that the run is to have",
+    "Planned number of rounds",
 ));
 /// Rounds done.
 pub static ROUNDS: Counter<1> = Counter(metric(
@@ -50,7 +50,7 @@ pub static ROUND_RETRIES: Counter<0> = Counter(metric(
     "regatta_round_retries_total",
     None,
     [],
-    "Times that a round asked again because too few updates came",
+    "Times that a round selected clients again because too few updates arrived",
 ));
 /// How long rounds take.
 pub static ROUND_SECONDS: Histogram<1> = Histogram {
@@ -69,7 +69,7 @@ pub static VIRTUAL_SECONDS: Gauge<0> = Gauge(metric(
     "regatta_virtual_seconds",
     SECONDS,
     [],
-    "Virtual time since the run's start, at the last round's begin or end",
+    "Virtual time since the run's start, at the start or end of the last round",
 ));
 /// Mean training loss.
 pub static TRAIN_LOSS: Gauge<0> = Gauge(metric(

@@ -148,7 +148,7 @@ export class Fleet {
     nameCell.firstChild.title = name;
     stateCell.firstChild.className = `dot ${standing.state}`;
     const state = standing.slow ? `${standing.state}, slow` : standing.state;
-    say(stateCell.lastChild, standing.barred ? "told to rest" : state);
+    say(stateCell.lastChild, standing.barred ? "excluded" : state);
     stateCell.title = standing.state;
     say(lossCell, format.loss(standing.loss));
     timeCell.title = this.inWords(number);

@@ -11,7 +11,7 @@ const PHASES = {
 };
 const ENDINGS = {
   complete: ["Complete", "good"], stopped_after_round: ["Stopped", "warn"],
-  stopped_at_once: ["Stopped in mid-round", "bad"],
+  stopped_at_once: ["Stopped during the round", "bad"],
 };
 
 /** @param {any} status @returns {[string, string]} words and their class */
@@ -68,7 +68,7 @@ export class Header {
     const best = (name) => {
       const found = tally.best[name];
       if (found) return `best ${format.loss(found.value)}, round ${found.round}`;
-      return tally.eval?.[name] === null ? "never a number yet" : "not scored yet";
+      return tally.eval?.[name] === null ? "not a number so far" : "not scored yet";
     };
     const trained = model.rounds.findLast((row) => row.train_loss !== undefined);
     const spread = last?.losses;
@@ -105,7 +105,7 @@ export class Header {
     if (banner.dataset.text !== text) {
       banner.dataset.text = text;
       banner.replaceChildren(text);
-      if (line === "gone") banner.append(make("button", { type: "button", textContent: "Look again", onclick: retry }));
+      if (line === "gone") banner.append(make("button", { type: "button", textContent: "Retry", onclick: retry }));
     }
     if (model.ready) this.show(model);
   }
@@ -114,11 +114,11 @@ export class Header {
     if (model.isOver) {
       const how = model.status.error ? `The run ended: ${model.status.error}.`
         : model.status.ending === "complete" ? "The run is complete." : "The run was stopped.";
-      return line === "live" ? how : `${how} Its program has ended; this page keeps what it showed.`;
+      return line === "live" ? how : `${how} The program has exited; this page shows the last known state.`;
     }
     if (line !== "lost") return "";
-    const since = this.seen ? `; what is below was known at ${format.clock(this.seen)}` : "";
-    return `The run does not answer${since}. Trying again…`;
+    const since = this.seen ? `; last update at ${format.clock(this.seen)}` : "";
+    return `The run does not respond${since}. Trying again…`;
   }
 }
 
