@@ -20,8 +20,8 @@ pub fn keep_what_is_freed() {
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 1_000_000_000) }
 }
 
-/// Gives memory that nobody uses back to the system: where work of another kind begins, whose pieces
-/// have other sizes.
+/// Gives memory that nobody uses back to the system: where work of another kind begins, whose
+/// pieces have other sizes.
 pub fn give_back() {
     // SAFETY: may be called at any time by any thread.
     unsafe { libmimalloc_sys::mi_collect(true) }
@@ -39,7 +39,7 @@ pub fn require(bytes: u64) -> Result<(), String> {
     }
     let (needed, there) = (show_bytes(bytes), show_bytes(there));
     Err(format!(
-        "this takes {needed} of memory at the least, and there are {there}"
+        "this needs at least {needed} of memory, but only {there} are available"
     ))
 }
 

@@ -31,8 +31,7 @@ impl HubError {
     pub(crate) fn not_built(repo: &str) -> Self {
         Self::Fetch {
             repo: repo.to_owned(),
-            message: "there is no such folder here, and this program was built without the \
-                      feature `hub`"
+            message: "no such folder, and this program was built without the feature `hub`"
                 .to_owned(),
         }
     }

@@ -91,10 +91,7 @@ pub(crate) fn not_text(command: &mut Command, args: &[OsString]) -> Option<clap:
         };
         (flag.starts_with("--") && !is_path(flag)).then(|| (flag.to_owned(), value.to_owned()))
     })?;
-    let text = format!(
-        "{place}={}: not UTF-8, which this has to be; give it another name\n",
-        value.display()
-    );
+    let text = format!("{place}={}: not UTF-8; rename it\n", value.display());
     Some(command.error(ErrorKind::InvalidUtf8, text))
 }
 

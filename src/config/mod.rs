@@ -35,8 +35,8 @@ pub const CONTROL: &str = "127.0.0.1:9465";
 pub const HUB: &str = "hub";
 
 /// What is wrong with a path that stands in a run's settings, and what would be right.
-pub(crate) const NO_TEXT: &str = "not UTF-8, which the files that record a run's settings are; give it another name, or a \
-     symbolic link with one";
+pub(crate) const NO_TEXT: &str = "not UTF-8, which the recorded settings require; rename it, or \
+                                  use a symbolic link with a UTF-8 name";
 
 /// Reads the scenario file, lays the flags over it, and decides everything for this machine.
 ///

@@ -55,8 +55,8 @@ pub(crate) fn read_text(path: &Path, right: &str, problems: &mut Problems) -> Op
             let before = String::from_utf8_lossy(&error.as_bytes()[..end]);
             let byte = error.as_bytes()[end];
             let wrong = format!(
-                "not UTF-8: the byte 0x{byte:02X} stands for nothing here; save the file as \
-                 UTF-8 (no path in it can be anything else)"
+                "not UTF-8: invalid byte 0x{byte:02X}; save the file as UTF-8 (paths in it must be \
+                 UTF-8 too)"
             );
             problems.report_at(path.to_owned(), position(&before, end), &wrong);
         })

@@ -49,9 +49,10 @@ impl TokenizerLimits {
         let largest = tokens.type_ids.iter().max().copied().unwrap_or(0);
         match self.token_types {
             Some(types) if usize::from(largest) >= types => Err(format!(
-                "it gives tokens of type {largest}, the second text's say, but the model of \
-                 {model} embeds {types} (type_vocab_size), numbered from 0; name a model with \
-                 more token types, or give the tokenizer a post-processor that makes all of type 0"
+                "it produces tokens of type {largest} (for the second text, for example), but the \
+                 model of {model} embeds {types} (type_vocab_size), numbered from 0; name a model \
+                 with more token types, or give the tokenizer a post-processor that makes all of \
+                 type 0"
             )),
             _ => Ok(()),
         }

@@ -163,7 +163,8 @@ impl TextEncoder {
                 let type_ids = example.type_ids.iter();
                 tokens.type_ids.extend(type_ids.map(|type_id| {
                     let type_id = if self.token_types { *type_id } else { 0 };
-                    // No model has as many types as a byte counts; what is larger stays larger than all.
+                    // No model has as many types as a byte counts; what is larger stays larger than
+                    // all.
                     u8::try_from(type_id).unwrap_or(u8::MAX)
                 }));
                 tokens.ends.push(tokens.ids.len() as u64);
@@ -185,8 +186,8 @@ impl TextEncoder {
         let name = name.map_or_else(String::new, |name| format!(" ({name:?})"));
         let example = tokens.ends.partition_point(|end| *end <= at as u64);
         Err(self.unusable(format!(
-            "example {} of the {} split has the token {id}{name}, but the model of {} embeds {known} \
-             (vocab_size), numbered from 0: they do not belong together",
+            "example {} of the {} split has the token {id}{name}, but the model of {} embeds \
+             {known} (vocab_size), numbered from 0: they do not match",
             example + 1,
             split.name(),
             self.limits.model
@@ -207,7 +208,7 @@ fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, DataError>) -> Resul
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         Err(DataError::Model {
             path: path.to_owned(),
-            message: "it is damaged, or not a tokenizer that can be used".to_owned(),
+            message: "it is corrupt, or not a supported tokenizer".to_owned(),
         })
     })
 }
@@ -244,7 +245,7 @@ fn check_vocabulary(
     Err(DataError::Model {
         path: path.to_owned(),
         message: format!(
-            "it has {tokens} tokens, but the model of {} embeds {}: they do not belong together",
+            "it has {tokens} tokens, but the model of {} embeds {}: they do not match",
             limits.model, limits.vocabulary
         ),
     })

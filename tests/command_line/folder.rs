@@ -76,7 +76,7 @@ fn a_run_whose_lock_is_taken_away_ends() {
     let place = Workplace::new();
     let said = meddled(&place, |run| fs::remove_file(run.join("lock")).unwrap());
     assert!(
-        said.contains("lock: it was deleted or moved while the run went on"),
+        said.contains("lock: it was deleted or moved during the run"),
         "{said}"
     );
     let place = Workplace::new();

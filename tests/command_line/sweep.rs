@@ -134,10 +134,7 @@ fn a_run_is_in_one_process_at_a_time() {
     let output = place.regatta("resume run");
     let errors = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{errors}");
-    assert!(
-        errors.contains("another process is at work in run"),
-        "{errors}"
-    );
+    assert!(errors.contains("another process is using run"), "{errors}");
     let said = place.accepts("runs .");
     assert!(said.contains("running"), "{said}");
     running.kill();

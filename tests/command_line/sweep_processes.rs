@@ -163,10 +163,7 @@ fn a_live_run_is_waited_for_and_not_touched_even_before_it_has_saved_anything() 
         let output = place.regatta(&line);
         let errors = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success(), "{line}");
-        assert!(
-            errors.contains("another process is at work in "),
-            "{errors}"
-        );
+        assert!(errors.contains("another process is using "), "{errors}");
         assert!(errors.contains(&format!("(process {run} on ")), "{errors}");
     }
     let before = rounds(&place, 1);
@@ -227,7 +224,7 @@ fn a_run_that_was_killed_before_it_had_saved_anything_begins_anew() {
     let output = place.regatta("sweep s.toml");
     let errors = String::from_utf8(output.stderr).unwrap();
     assert!(
-        errors.contains("nor begin anew beside note.txt; move that away"),
+        errors.contains("cannot be used for a new run because of note.txt; move that away"),
         "{errors}"
     );
     assert_eq!(fs::read_to_string(note).unwrap(), "mine");

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 /// # Errors
 /// When it names another one or nothing, in words that fit behind the path.
 pub fn check_file(path: &Path, file: &File) -> io::Result<()> {
-    let gone = |what: &str| io::Error::other(format!("it was {what} while the run went on"));
+    let gone = |what: &str| io::Error::other(format!("it was {what} during the run"));
     let open = file.metadata()?;
     match path.metadata() {
         Ok(now) if (now.dev(), now.ino()) == (open.dev(), open.ino()) => Ok(()),

@@ -143,7 +143,7 @@ fn train_once_more<L: Workload>(
     let mut result = trainer.train(task, context);
     if let Err(JobError::OutOfMemory(reason)) = &result {
         tracing::warn!(
-            "client {} in round {}: out of device memory ({reason}); trying once more with less",
+            "client {} in round {}: out of device memory ({reason}); retrying with less",
             task.client_name,
             task.round
         );

@@ -57,7 +57,7 @@ fn observe(events: &Receiver<Event>, mut observers: Vec<Box<dyn Observer>>) {
         observers.retain_mut(|observer| match guarded(|| observer.on_event(&event)) {
             Ok(()) => true,
             Err(reason) => {
-                tracing::warn!("an observer {reason}; the run goes on without it");
+                tracing::warn!("an observer {reason}; the run continues without it");
                 false
             }
         });

@@ -20,7 +20,7 @@ pub enum Unconfirmed {
     #[error("{0}")]
     Refused(String),
     /// The run has not answered yet; it may still follow it.
-    #[error("the run has not answered for {} s, and may still follow", .0.as_secs_f64())]
+    #[error("the run has not answered for {} s, and may still comply", .0.as_secs_f64())]
     Late(Duration),
 }
 

@@ -201,7 +201,7 @@ impl FederationPlan {
     /// Everything that is wrong with it, not only the first.
     pub fn check(&self) -> Result<(), PlanErrors> {
         let mut problems = Problems::default();
-        let some = "is 0; a run needs at least 1";
+        let some = "must be at least 1";
         problems.require(self.rounds > 0, "", "rounds", some);
         problems.require(
             !self.clients.is_empty(),
@@ -214,7 +214,7 @@ impl FederationPlan {
             countable,
             "",
             "clients",
-            "there are more than 32 bits can number",
+            "there are more than fit in 32 bits",
         );
         self.check_lanes(&mut problems);
         self.check_clients(&mut problems);
@@ -226,7 +226,7 @@ impl FederationPlan {
         self.sampling.check("sampling", &mut problems);
         self.restart.check("restart", &mut problems);
         let ok = self.checkpoints.keep > 0;
-        problems.require(ok, "checkpoints", "keep", "has to be at least 1");
+        problems.require(ok, "checkpoints", "keep", "must be at least 1");
         if let ClockMode::Wall { scale } = self.clock {
             problems.positive(scale, "clock", "scale");
         }
@@ -273,7 +273,7 @@ impl FederationPlan {
     }
 
     fn check_lanes(&self, problems: &mut Problems) {
-        problems.require(self.lanes > 0, "", "lanes", "is 0; a run needs at least 1");
+        problems.require(self.lanes > 0, "", "lanes", "must be at least 1");
         if self.lanes == 0 {
             return;
         }
@@ -294,7 +294,8 @@ impl FederationPlan {
             ok,
             "",
             "lanes",
-            "each belongs to a client, and none is left for the clients without one; add a lane",
+            "every lane is dedicated to a client, and none is left for the other clients; add a \
+             lane",
         );
     }
 }
@@ -302,12 +303,7 @@ impl FederationPlan {
 impl ClientPlan {
     fn check(&self, path: &str, problems: &mut Problems) {
         problems.require(!self.name.is_empty(), path, "name", "is empty");
-        problems.require(
-            self.epochs > 0,
-            path,
-            "epochs",
-            "is 0; at least 1 is needed",
-        );
+        problems.require(self.epochs > 0, path, "epochs", "must be at least 1");
         self.profile.check(&format!("{path}.profile"), problems);
     }
 

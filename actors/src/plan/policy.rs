@@ -28,8 +28,8 @@ pub enum RoundPolicy {
         #[serde(default)]
         late: Late,
     },
-    /// Asks for more than [`Sampling`](crate::plan::sampling::Sampling) says, and is over when as many
-    /// as it says are in (Bonawitz et al., 2019).
+    /// Asks for more than [`Sampling`](crate::plan::sampling::Sampling) says, and is over when as
+    /// many as it says are in (Bonawitz et al., 2019).
     OverSelect {
         /// How many times as many to ask; 1.3 asks 13 clients for 10 updates.
         factor: f64,
@@ -37,8 +37,8 @@ pub enum RoundPolicy {
         #[serde(default)]
         late: Late,
     },
-    /// Asynchronous (FedBuff, Nguyen et al., 2022): the server aggregates whenever so many updates are
-    /// in, whatever state they started from; clients go on meanwhile. A round is one such step.
+    /// Asynchronous (FedBuff, Nguyen et al., 2022): the server aggregates whenever so many updates
+    /// are in, whatever state they started from; clients go on meanwhile. A round is one such step.
     /// [`Sampling`](crate::plan::sampling::Sampling) says how many clients train at any time.
     Buffered {
         /// Updates per aggregation.
@@ -152,7 +152,7 @@ impl RoundPolicy {
     }
 
     pub(crate) fn check(&self, path: &str, problems: &mut Problems) {
-        let some = "has to be at least 1";
+        let some = "must be at least 1";
         match *self {
             Self::Sync => {}
             Self::Deadline { seconds, .. } => problems.positive(seconds, path, "seconds"),

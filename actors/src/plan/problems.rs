@@ -47,22 +47,22 @@ impl Problems {
         }
     }
 
-    /// `path.field` has to be a number greater than 0.
+    /// `path.field` must be a number greater than 0.
     pub fn positive(&mut self, value: f64, path: &str, field: &str) {
         let ok = value.is_finite() && value > 0.0;
-        self.require(ok, path, field, "has to be a number greater than 0");
+        self.require(ok, path, field, "must be a number greater than 0");
     }
 
-    /// `path.field` has to be a number from 0.
+    /// `path.field` must be a number of at least 0.
     pub fn not_negative(&mut self, value: f64, path: &str, field: &str) {
         let ok = value.is_finite() && value >= 0.0;
-        self.require(ok, path, field, "has to be a number from 0");
+        self.require(ok, path, field, "must be a number of at least 0");
     }
 
     /// `path.field` has to lie between 0 and 1.
     pub fn fraction(&mut self, value: f64, path: &str, field: &str) {
         let ok = (0.0..=1.0).contains(&value);
-        self.require(ok, path, field, "has to be a number from 0 to 1");
+        self.require(ok, path, field, "must be a number from 0 to 1");
     }
 
     /// All that was found.

@@ -99,10 +99,10 @@ impl Sampling {
             SampleSize::All => {}
             SampleSize::Fraction(fraction) => {
                 let ok = fraction > 0.0 && fraction <= 1.0;
-                problems.require(ok, path, "size.fraction", "has to lie in (0, 1]");
+                problems.require(ok, path, "size.fraction", "must lie in (0, 1]");
             }
             SampleSize::Number(number) => {
-                problems.require(number > 0, path, "size.number", "has to be at least 1");
+                problems.require(number > 0, path, "size.number", "must be at least 1");
             }
         }
         if let SampleBy::Utility(utility) = self.by {

@@ -89,7 +89,7 @@ pub enum RunError {
         last_refusal: Option<String>,
     },
     /// The plan's clock is the wall's.
-    #[error("a run by the wall's clock does not replay; only one by the virtual clock does")]
+    #[error("a run on the wall clock does not replay; only a run on the virtual clock does")]
     DoesNotReplay,
     /// The run's record cannot be kept, or does not agree.
     #[error(transparent)]
@@ -171,7 +171,7 @@ impl std::fmt::Display for ServerTask {
             Self::Aggregate => "aggregate",
             Self::Evaluate => "evaluate",
             Self::Save => "save the run's state",
-            Self::Recover => "take up its last checkpoint",
+            Self::Recover => "restore its last checkpoint",
             Self::Finish => "write the results",
         })
     }

@@ -149,7 +149,7 @@ impl<S: Send + Sync + 'static> SchedulerActor<S> {
         let intervention = self.scheduler.intervention(command);
         if let Some(intervention) = intervention.map_err(Unconfirmed::Refused)? {
             self.outputs.keep(&intervention).map_err(|error| {
-                tracing::error!("a command is not followed: {error}");
+                tracing::error!("command ignored: {error}");
                 Unconfirmed::Refused(format!("not done, since {error}"))
             })?;
         }

@@ -105,9 +105,9 @@ pub trait ServerAggregator<W: Workload> {
         let _ = round;
     }
 
-    /// Aggregates a round's updates, given in client order with at most one from each client, into the
-    /// global state. Updates that do not fit are refused one by one, not the round. With nothing
-    /// left to aggregate the state stays.
+    /// Aggregates a round's updates, given in client order with at most one from each client, into
+    /// the global state. Updates that do not fit are refused one by one, not the round. With
+    /// nothing left to aggregate the state stays.
     ///
     /// # Errors
     /// Only what makes going on impossible.
@@ -131,8 +131,8 @@ pub trait ServerAggregator<W: Workload> {
         Ok(())
     }
 
-    /// The server's whole state, for a checkpoint: [`ServerAggregator::restore`] of it on a new aggregator
-    /// gives the same bits ever after.
+    /// The server's whole state, for a checkpoint: [`ServerAggregator::restore`] of it on a new
+    /// aggregator gives the same bits ever after.
     ///
     /// # Errors
     /// When the state cannot be read back from the device, and always if not implemented; a run
@@ -147,6 +147,6 @@ pub trait ServerAggregator<W: Workload> {
     /// When it is not such a state, or of another model.
     fn restore(&mut self, state: &[u8]) -> Result<(), BoxError> {
         let _ = state;
-        Err("this workload's state cannot be taken up".into())
+        Err("this workload's state cannot be restored".into())
     }
 }

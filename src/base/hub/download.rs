@@ -87,7 +87,9 @@ impl Download<'_> {
         };
         if content.etag != etag || content.length != length {
             partial.discard();
-            return Err(FetchError::Misfit("it changed on the way".to_owned()));
+            return Err(FetchError::Misfit(
+                "it changed during the download".to_owned(),
+            ));
         }
         partial.start_at(content.start)?;
         let bar = self.bar(file, length);

@@ -60,7 +60,7 @@ impl Environment<'_> {
         let caches = self.get("XDG_CACHE_HOME").or_else(user);
         let caches = caches.ok_or_else(|| HubError::Fetch {
             repo: "anything".to_owned(),
-            message: "there is no home folder for its cache; set HF_HOME".to_owned(),
+            message: "no home folder for the cache; set HF_HOME".to_owned(),
         })?;
         Ok(self.expand(Path::new(&caches).join("huggingface").as_os_str()))
     }
@@ -125,8 +125,8 @@ mod tests {
         .unwrap()
     }
 
-    /// Each cache is what `huggingface_hub.constants.HF_HUB_CACHE` of version 2.4.0 is with the same
-    /// variables and `HOME=/home/me`.
+    /// Each cache is what `huggingface_hub.constants.HF_HUB_CACHE` of version 2.4.0 is with the
+    /// same variables and `HOME=/home/me`.
     #[test]
     fn the_cache_is_where_the_hubs_own_library_has_it() {
         for (variables, cache) in [

@@ -69,7 +69,7 @@ impl Hub {
     /// sends something else than it says; offline when the cache lacks one.
     pub fn model(&self, name: &str) -> Result<PathBuf, HubError> {
         if !is_repository(name) {
-            let wrong = "there is no such folder here, and it is no name of the hub's, such as \
+            let wrong = "no such folder, and not a repository name on the hub such as \
                          FacebookAI/roberta-base";
             return Err(failed(name)(wrong.to_owned()));
         }
@@ -103,7 +103,7 @@ impl Hub {
             // An earlier version fetched three files, and the hub is out of reach by now.
             (Err(error), Some(snapshot)) => {
                 tracing::warn!(
-                    "{error}; the copy in the cache is used, which may lack some of {}",
+                    "{error}; using the cached copy, which may lack some of {}",
                     TOKENIZER_FILES.join(", ")
                 );
                 Ok(snapshot)
@@ -155,8 +155,8 @@ impl Hub {
         if self.offline {
             let cache = self.cache.display();
             return Err(failed(format!(
-                "HF_HUB_OFFLINE is set and {cache} does not hold all of it; fetch it once online, \
-                 or name a local folder"
+                "HF_HUB_OFFLINE is set and {cache} is incomplete; fetch it once online, or name a \
+                 local folder"
             )));
         }
         let explain = |failure: FetchError| failed(failure.message());

@@ -295,7 +295,7 @@ fn no_tensors(bytes: &[u8], error: &SafeTensorError) -> String {
     }
     match error {
         SafeTensorError::MetadataIncompleteBuffer => {
-            "it is cut off, or longer than its header says; fetch it anew".to_owned()
+            "it is truncated, or longer than its header says; fetch it again".to_owned()
         }
         other => format!("not a sound safetensors file: {other}"),
     }

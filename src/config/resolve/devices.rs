@@ -42,8 +42,12 @@ impl Resolver<'_> {
         let default = calibrated.filter(|_| free).unwrap_or(1);
         let threads = *self.settings.threads_per_lane.get_or_insert(default);
         let right = "give 1 or more";
-        self.problems
-            .require(threads > 0, "threads_per_lane", "nothing could run", right);
+        self.problems.require(
+            threads > 0,
+            "threads_per_lane",
+            "at least one thread is needed",
+            right,
+        );
         self.at_most("threads_per_lane", threads)
     }
 
@@ -88,8 +92,12 @@ impl Resolver<'_> {
         };
         let asked = self.settings.lanes;
         let right = "give 1 or more";
-        self.problems
-            .require(asked != Some(0), "lanes", "no client could train", right);
+        self.problems.require(
+            asked != Some(0),
+            "lanes",
+            "at least one lane is needed",
+            right,
+        );
         let asked = asked.map(|lanes| self.at_most("lanes", lanes));
         if self.settings.parallel_clients == Some(false) {
             let contradicts = asked.is_some_and(|lanes| lanes > 1);

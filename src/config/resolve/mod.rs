@@ -311,16 +311,12 @@ impl Resolver<'_> {
         name
     }
 
-    /// A whole number that has to be at least 1, and at most what [`bounds`] says. What comes back
+    /// A whole number that must be at least 1, and at most what [`bounds`] says. What comes back
     /// is never more, so that nothing is made too large while further problems are looked for.
     fn count(&mut self, key: &str, slot: impl FnOnce(&mut Settings) -> &mut u32) -> u32 {
         let value = *slot(&mut self.settings);
-        self.problems.require(
-            value > 0,
-            key,
-            "there must be at least one",
-            "give 1 or more",
-        );
+        self.problems
+            .require(value > 0, key, "must be at least 1", "give 1 or more");
         self.at_most(key, value)
     }
 

@@ -172,7 +172,7 @@ fn refuse_unsupported(arguments: &Arguments) -> Result<(), DataError> {
     if inputs.is_some_and(|names| !names.contains(&"attention_mask")) {
         refuse(
             "model_input_names",
-            "without \"attention_mask\" a model would attend to padding, which is not supported; \
+            "without \"attention_mask\" the model would attend to padding, which is not supported; \
              add it",
         )?;
     }

@@ -204,7 +204,7 @@ pub(crate) fn slowdown(factor: f64) -> Result<f64, String> {
     }
     let (least, most) = (SLOWDOWNS.start(), SLOWDOWNS.end());
     Err(format!(
-        "the factor has to be a number from {least} to {most}"
+        "the factor must be a number from {least} to {most}"
     ))
 }
 

@@ -123,7 +123,7 @@ impl FromStr for Architecture {
 
 fn unknown() -> String {
     let names = KNOWN.map(|known| known.name).join(", ");
-    format!("no architecture of that name; name one of {names}, or a config.json")
+    format!("unknown architecture; name one of {names}, or a config.json")
 }
 
 impl fmt::Display for Architecture {

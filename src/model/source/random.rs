@@ -20,7 +20,8 @@ impl Checkpoint {
         let bytes = u64::try_from(weights).unwrap_or(0).saturating_mul(4);
         if weights > MOST_WEIGHTS {
             return Err(ModelError::Refused(format!(
-                "the architecture has {weights} weights, of at most {MOST_WEIGHTS}; check its sizes"
+                "the architecture has {weights} weights, but at most {MOST_WEIGHTS} are supported; \
+                 check its sizes"
             )));
         }
         allocator::require(bytes).map_err(ModelError::Refused)?;

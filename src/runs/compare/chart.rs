@@ -21,7 +21,7 @@ pub fn figures(groups: &[Group<'_>], target: &Target) -> anyhow::Result<Vec<Figu
     let score = |record: &RoundRecord| record.eval.as_ref()?.get(&target.score).copied();
     let several = groups.iter().any(|group| group.runs.len() > 1);
     let spread = if several {
-        "; means over seeds, and bands of a sample standard deviation"
+        "; means over seeds, with bands of one sample standard deviation"
     } else {
         ""
     };

@@ -62,7 +62,7 @@ impl Compared {
             record.clients = Vec::new();
         }
         if rounds.is_empty() {
-            return Err(format!("{}: no round is finished", path.display()));
+            return Err(format!("{}: no round has finished", path.display()));
         }
         Ok(Self {
             path: path.to_owned(),
@@ -112,7 +112,8 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Compared>, Problems> {
     if let Some(first) = runs.first() {
         for other in runs.iter().filter(|run| run.task != first.task) {
             problems.report_input(format_args!(
-                "{} is on {} and {} on {}: their scores cannot be compared; name runs of one task",
+                "{} ran {} and {} ran {}, so their scores cannot be compared; name runs of one \
+                 task",
                 first.path.display(),
                 first.task,
                 other.path.display(),

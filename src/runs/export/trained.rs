@@ -49,7 +49,7 @@ impl TrainedModel {
         let last = run.join("adapter");
         if !last.join("adapter_config.json").is_file() {
             return Err(ExportError::Refused(format!(
-                "the run in {} has no model: it has not ended, or was cut off before its end",
+                "the run in {} has no model: it has not ended or was interrupted",
                 run.display()
             )));
         }
@@ -133,8 +133,8 @@ impl TrainedModel {
     pub fn base_is_nowhere(&self) -> Option<String> {
         match &self.plan.model.source {
             ModelSource::Random { .. } => Some(format!(
-                "{} is in no file that an adapter could be loaded with; --merge writes the whole \
-                 model",
+                "{} is not in a file that an adapter can be loaded with; use --merge to write the \
+                 whole model",
                 self.base_name()
             )),
             ModelSource::Folder(_) | ModelSource::Hub(_) => None,

@@ -170,7 +170,7 @@ fn traffic(rounds: &[RoundRecord]) -> Chart {
     };
     Chart {
         name: "traffic",
-        caption: "Traffic by round, all clients together.".to_owned(),
+        caption: "Traffic by round, summed over clients.".to_owned(),
         y: "traffic (MB)".to_owned(),
         from_zero: true,
         curves: vec![

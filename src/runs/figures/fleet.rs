@@ -45,7 +45,7 @@ pub fn draw(rows: &[TimelineRow], works: &Works) -> anyhow::Result<Option<Figure
     Ok(Some(Figure {
         name: "fleet".to_owned(),
         caption: format!(
-            "Clients at work in virtual time, by what came of it; {} in all.",
+            "Clients at work in virtual time, by outcome; {} in all.",
             rows.len()
         ),
         svg,

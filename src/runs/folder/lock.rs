@@ -102,8 +102,7 @@ impl FolderLock {
         check_file(&self.path, &self.file).map_err(|error| {
             let path = self.path.display();
             let text = format!(
-                "{path}: {error}; the run folder is no longer this run's, and nothing more is \
-                 written there"
+                "{path}: {error}; this run no longer owns the run folder and stops writing to it"
             );
             io::Error::new(error.kind(), text)
         })
@@ -143,7 +142,7 @@ fn taken(folder: &Path) -> io::Error {
     io::Error::new(
         io::ErrorKind::WouldBlock,
         format!(
-            "another process is at work in {}{}; let it end, or stop it, first",
+            "another process is using {}{}; wait for it to end, or stop it",
             folder.display(),
             holder(folder)
         ),

@@ -69,7 +69,8 @@ impl RunFolder {
             .and_then(|path| Self::at(&path).locked().map_err(|error| error.to_string())),
         };
         let scenario = format!(
-            "# The settings of the run {:?}, complete. `regatta run` of this file repeats it.\n\n{}",
+            "# The settings of the run {:?}, complete. `regatta run` of this file repeats \
+             it.\n\n{}",
             plan.name,
             plan.to_toml()
         );
@@ -287,10 +288,9 @@ fn require_unused(path: &Path) -> Result<(), String> {
     };
     match fs::read_dir(path).map(|mut entries| entries.all(is_nothing)) {
         Ok(true) => Ok(()),
-        Ok(false) if lock::is_taken(path).unwrap_or(false) => Err(format!(
-            "another process is at work in it{}",
-            lock::holder(path)
-        )),
+        Ok(false) if lock::is_taken(path).unwrap_or(false) => {
+            Err(format!("another process is using it{}", lock::holder(path)))
+        }
         Ok(false) if path.join("scenario.toml").exists() => {
             Err("a run's results are in it already".to_owned())
         }

@@ -103,7 +103,8 @@ impl RunFolder {
         names.retain(|name| name != lock::NAME);
         if let Some(other) = names.iter().find(|name| !is_a_beginning(name)) {
             return Err(io::Error::other(format!(
-                "{} cannot go on from what is in it, nor begin anew beside {}; move that away",
+                "{} holds nothing to resume from, and cannot be used for a new run because of {}; \
+                 move that away",
                 self.path.display(),
                 other.display()
             )));

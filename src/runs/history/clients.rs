@@ -28,7 +28,7 @@ pub struct ClientStats {
     pub retries: u32,
     /// Times that the server crashed, as scripted.
     pub server_crashes: u32,
-    /// Commands from outside, in order.
+    /// Control commands, in order.
     pub interventions: Vec<Intervention>,
     /// Virtual seconds from the start to the last event that tells them.
     pub virtual_seconds: f64,

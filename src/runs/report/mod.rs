@@ -53,8 +53,8 @@ impl Run {
         let plan = read_plan(&folder)?;
         anyhow::ensure!(
             folder.ledger().exists(),
-            "{} has no ledger, which a report is made from; it was run with --ledger=false, or \
-             killed before it had begun",
+            "{} has no ledger to report on; it was run with --ledger=false, or killed before it \
+             began",
             path.display()
         );
         let (mut account, mut works) = (ClientStats::default(), Works::default());
@@ -102,5 +102,5 @@ pub fn read_plan(folder: &RunFolder) -> anyhow::Result<Plan> {
         &crate::config::settings::Settings::default(),
         &Host::detect(),
     )
-    .with_context(|| format!("{} is of another version", scenario.display()))
+    .with_context(|| format!("{} was written by another version", scenario.display()))
 }

@@ -128,7 +128,7 @@ impl SweepReader<'_> {
         }
         sweep.combinations = self.combine(&grids, &excluded);
         if sweep.combinations.is_empty() && self.problems.is_empty() {
-            self.report(0, "there is nothing to run; give a [grid] of settings");
+            self.report(0, "nothing to run; give a [grid] of settings");
         }
         sweep
     }

@@ -118,7 +118,7 @@ impl CheckpointStore {
             match load(&path) {
                 Ok(checkpoint) => return self.of_this_plan(&path, checkpoint).map(Some),
                 Err(error) => {
-                    tracing::warn!("{error}; trying the one before");
+                    tracing::warn!("{error}; trying the previous checkpoint");
                     first_error.get_or_insert(error);
                 }
             }
@@ -132,11 +132,11 @@ impl CheckpointStore {
         }
         let changes = changes(&checkpoint.course, &self.course);
         let what = match changes.as_str() {
-            "" => "something that changes the run's course was changed",
+            "" => "a setting that affects results was changed",
             changes => changes,
         };
-        let reason = format!("it is of another plan: {what}; undo that, or begin a new run");
-        Err(RecordError::file(path, "go on from", reason))
+        let reason = format!("it belongs to another plan: {what}; undo that, or start a new run");
+        Err(RecordError::file(path, "resume from", reason))
     }
 
     fn path(&self, round: u32) -> PathBuf {
@@ -185,7 +185,7 @@ fn load(path: &Path) -> Result<Checkpoint, RecordError> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(&mut file).map_err(io)?;
     if hasher.finalize().to_hex().as_bytes() != digest {
-        return Err(failed("it is damaged: its digest does not match".into()));
+        return Err(failed("it is corrupt: its digest does not match".into()));
     }
     let mut body = Vec::new();
     file.seek(SeekFrom::Start(longest)).map_err(io)?;
@@ -200,8 +200,8 @@ fn not_one(head: &[u8]) -> String {
     let version = version.and_then(|text| str::from_utf8(text).ok()?.parse::<u64>().ok());
     match version {
         Some(version) if version > VERSION => format!(
-            "a newer version wrote it: its format is {version}, and this version reads up to \
-             {VERSION}"
+            "it was written by a newer version: its format is {version}, and this version reads up \
+             to {VERSION}"
         ),
         _ => "not a checkpoint file".into(),
     }

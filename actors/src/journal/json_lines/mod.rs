@@ -122,7 +122,7 @@ impl JsonLines {
         if !self.line.iter().all(|byte| blank(*byte)) {
             let (number, path) = (self.number, self.path.display());
             // Of a run that goes on, too, the last line may be under way.
-            tracing::debug!("line {number} of {path}, its last, is cut off and does not count");
+            tracing::debug!("line {number} of {path}, the last, is truncated and ignored");
         }
         Ok(None)
     }

@@ -129,7 +129,7 @@ pub fn read(
         Some(entry.and_then(|entry| match entry.sequence == sequence {
             true => Ok(entry),
             false => Err(lines.wrong(format!(
-                "it is entry {} and should be entry {sequence}: lines are missing, or twice there",
+                "it is entry {} but should be entry {sequence}: lines are missing or duplicated",
                 entry.sequence
             ))),
         }))

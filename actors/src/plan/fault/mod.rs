@@ -236,7 +236,7 @@ impl Fault {
                 ok,
                 path,
                 &field,
-                "has to go from a round (1 at least) to a later one",
+                "must go from a round (at least 1) to a later one",
             );
         }
         let for_server = matches!(self.kind, FaultKind::ServerCrash { .. });
@@ -245,7 +245,7 @@ impl Fault {
             ok,
             path,
             "clients",
-            "a crash of the server concerns no client",
+            "a server crash does not concern clients",
         );
         self.kind.check(path, problems);
     }
@@ -327,7 +327,7 @@ impl Slowdown {
             Self::Uniform { low, high } => {
                 problems.positive(low, path, "slowdown.low");
                 let ok = high.is_finite() && high >= low;
-                problems.require(ok, path, "slowdown.high", "has to be at least `low`");
+                problems.require(ok, path, "slowdown.high", "must be at least `low`");
             }
             Self::LogNormal { median, sigma } => {
                 problems.positive(median, path, "slowdown.median");

@@ -260,8 +260,8 @@ fn read_trace(path: &Path) -> Result<Traces, String> {
         if !(from.is_finite() && to.is_finite() && from < to && from >= end) {
             let place = place();
             return Err(format!(
-                "{place}: an interval of client {client} from {from} to {to} after {end}; \
-                 give each client's intervals in order, each with its end after its beginning"
+                "{place}: an interval of client {client} from {from} to {to} follows {end}; list \
+                 each client's intervals in order, each ending after it begins"
             ));
         }
         intervals.push(Interval { from, to });

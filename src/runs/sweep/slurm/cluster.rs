@@ -37,7 +37,7 @@ impl fmt::Display for ArrayLimit {
         match is_assumed {
             true => write!(
                 f,
-                "{tasks} tasks (Slurm's default of MaxArraySize; no cluster told its own)"
+                "{tasks} tasks (Slurm's default of MaxArraySize; no cluster reported its own)"
             ),
             false => write!(f, "{tasks} tasks (this cluster's MaxArraySize)"),
         }
@@ -65,7 +65,7 @@ pub fn array_limit() -> Result<ArrayLimit, LimitError> {
     match output_of(scontrol, PATIENCE) {
         Ok(text) => limit_in(&text),
         Err(error) => {
-            tracing::info!("scontrol tells no MaxArraySize: {error}");
+            tracing::info!("scontrol does not report MaxArraySize: {error}");
             Ok(ArrayLimit::ASSUMED)
         }
     }
