@@ -1,7 +1,7 @@
 """All benchmarks: `python -m benches [PART…]` measures, prints, and writes benches/RESULTS.md.
 
 Without PART, all of them but build, in 37 minutes on two cores. A part that cannot be
-measured says so in its section, and the others go on. What people wrote in RESULTS.md stays. Needs
+measured says so in its section, and the others continue. What people wrote in RESULTS.md stays. Needs
 the files of `make setup`; `make bench` sees to them. The parts:
 """
 

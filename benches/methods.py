@@ -5,7 +5,7 @@
 
 Eight clients share the four domains of data/reviews. Every method is run with every adapter and
 seed below, one after the other; a run that is already in the runs' folder with the same flags is
-not repeated, so an interrupted comparison goes on where it stopped. What stands behind `--` goes
+not repeated, so an interrupted comparison continues where it stopped. What stands behind `--` goes
 to every `regatta run`, such as `-- --limit_train 80` for a quick look.
 
 Needs the release build and the files of `make setup`; `make methods` sees to both.

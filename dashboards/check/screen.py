@@ -94,7 +94,7 @@ def loaded(lines: list[str]) -> bool:
 
 
 def screens(terminal: Terminal, height: int):
-    """Screen after screen of a dashboard that is so many of Grafana's rows high."""
+    """Screen after screen of a dashboard that is N Grafana rows high."""
     end = time.monotonic() + LOAD_SECONDS
     while not loaded(terminal.look(KEY_SECONDS)) and time.monotonic() < end:
         pass

@@ -38,7 +38,7 @@ impl Projection {
     /// A for inputs of width `d_in`, (r, d_in), and B for outputs of width `d_out`, (d_out, r).
     ///
     /// # Errors
-    /// When the device fails.
+    /// If the device fails.
     pub fn slices(
         &self,
         d_out: i64,

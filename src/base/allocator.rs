@@ -1,7 +1,7 @@
 //! The memory allocator of the whole process, libtorch's `malloc` included: mimalloc.
 //!
 //! A training step asks for hundreds of tensors of a few megabytes. The C library takes such pieces
-//! from the system and gives them back each time, to have their pages cleared anew; mimalloc, told
+//! from the system and returns them each time, to have their pages cleared again; mimalloc, told
 //! by [`keep_what_is_freed`], hands them out again.
 
 use std::fs;

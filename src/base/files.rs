@@ -21,7 +21,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    // Temporary files are private by default; a result may be read by whom the umask allows.
+    // Temporary files are private by default; a result is readable as the umask allows.
     let mut file = tempfile::Builder::new()
         .prefix(PARTIAL)
         .permissions(Permissions::from_mode(0o666))

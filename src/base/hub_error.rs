@@ -1,4 +1,4 @@
-//! Why something could not be had from the hub.
+//! Why something could not be fetched from the hub.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ pub enum HubError {
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What the system says.
+        /// The error from the operating system.
         source: std::io::Error,
     },
 }

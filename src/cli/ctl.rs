@@ -1,4 +1,4 @@
-//! `regatta ctl`: steers a run that goes on.
+//! `regatta ctl`: steers a running run.
 
 use std::net::SocketAddr;
 
@@ -14,7 +14,7 @@ use crate::live::terminal::output::say;
 /// Sends a command to a run and shows its reply.
 ///
 /// # Errors
-/// When no run answers, the run does not confirm within two seconds that it has heard, or it
+/// If no run answers, the run does not confirm within two seconds that it has heard, or it
 /// refuses.
 pub fn ctl(args: &CtlArgs) -> anyhow::Result<()> {
     let address = args.control.parse::<SocketAddr>().with_context(|| {

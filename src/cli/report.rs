@@ -1,4 +1,4 @@
-//! `regatta report RUN…`: what happened to whom, on the terminal and as a page with figures.
+//! `regatta report RUN…`: a run's summary, on the terminal and as a page with figures.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::runs::report::{Run, page, tables};
 /// Shows runs' accounts and writes their pages.
 ///
 /// # Errors
-/// When there is no run, its ledger cannot be read, or a file not be written.
+/// If there is no run, its ledger cannot be read, or a file not be written.
 pub fn report(args: &ReportArgs) -> anyhow::Result<()> {
     one_place_for_one_run(args)?;
     let runs = args.runs.iter().map(|path| Run::read(path));
@@ -126,7 +126,7 @@ impl fmt::Display for Places {
 /// Writes a page.
 ///
 /// # Errors
-/// When it cannot be written.
+/// If it cannot be written.
 pub fn write_page(out: &Path, page: &str) -> anyhow::Result<()> {
     write_atomically(out, page.as_bytes())
         .with_context(|| format!("cannot write {}", out.display()))

@@ -61,7 +61,7 @@ pub fn run(args: &ScenarioArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     carry_out(experiment, &folder, surroundings, experiment::execute)
 }
 
-/// Goes on with a run.
+/// Resumes a run.
 ///
 /// # Errors
 /// As [`run`].
@@ -86,7 +86,7 @@ pub fn resume(args: &ResumeArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     carry_out(experiment, &folder, surroundings, experiment::resume)
 }
 
-/// What goes on around a run.
+/// The services around a run.
 struct RunServices {
     exporter: Option<Exporter>,
     page: Option<(WebServer, Feed)>,
@@ -145,7 +145,7 @@ fn carry_out(
     let recorder = Recorder::open(folder.clone(), &plan, handle.clone())?;
     let failure = recorder.failure();
     let leave = interrupt::watch(handle, log).context("cannot listen for signals")?;
-    // Rounds that cannot be read are written anew when the run begins.
+    // Rounds that cannot be read are rewritten when the run begins.
     let earlier = folder.read_rounds().unwrap_or_default();
     let metrics = MetricsObserver::new(info(&plan)).recalling(earlier);
     let sampler = exporter.map(|_| sample(&plan, &metrics));
@@ -178,7 +178,7 @@ fn carry_out(
 }
 
 /// Serves metrics where the plan says so. A port that is taken is an error if the user chose it,
-/// otherwise worth a warning: another run may be going on.
+/// otherwise worth a warning: another run may be active.
 fn serve_metrics(plan: &Plan) -> Result<Option<Exporter>, Problems> {
     let Some(address) = plan.telemetry.metrics else {
         return Ok(None);

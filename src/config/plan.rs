@@ -22,8 +22,8 @@ use crate::model::source::location::ModelSource;
 use crate::tasks::glue::task::Task;
 use crate::train::settings::TrainingPlan;
 
-/// A run, decided. Made by [`crate::config::load`]; every number in it is in range and nothing in it
-/// contradicts anything else.
+/// A run, decided. Made by [`crate::config::load`]; every number in it is in range and nothing in
+/// it contradicts anything else.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// The run's name: the prefix of its folder and the label of its metrics.
@@ -34,7 +34,7 @@ pub struct Plan {
     pub seed: u64,
     /// Federated rounds, at least 1.
     pub rounds: u32,
-    /// Evaluate after every so many rounds, and after the last.
+    /// Evaluate after every N rounds, and after the last.
     pub eval_every: u32,
     /// The task and who gets which of its examples.
     pub data: DataPlan,
@@ -54,7 +54,7 @@ pub struct Plan {
     pub telemetry: TelemetryPlan,
     /// Where the run can be steered from; `None`: nowhere.
     pub control: Option<SocketAddr>,
-    /// All settings, with the defaults filled in. `out` is left away, so that running them again
+    /// All settings, with the defaults filled in. `out` is omitted, so that running them again
     /// does not meet the folder of the run they come from.
     pub settings: Settings,
     /// The tables of the scenario file.
@@ -82,7 +82,7 @@ impl Plan {
 pub struct DataPlan {
     /// The GLUE task.
     pub task: Task,
-    /// Where its examples are.
+    /// The location of its examples.
     pub source: DataSource,
     /// Longest sequence, in tokens.
     pub max_seq_length: u32,
@@ -90,9 +90,9 @@ pub struct DataPlan {
     pub partition: Partition,
     /// Number of clients, at least 1.
     pub num_clients: u32,
-    /// Only the first so many training examples.
+    /// Only the first N training examples.
     pub limit_train: Option<u64>,
-    /// Only the first so many validation examples.
+    /// Only the first N validation examples.
     pub limit_eval: Option<u64>,
 }
 
@@ -108,7 +108,7 @@ pub enum DataSource {
 /// The pretrained model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelPlan {
-    /// Where it is.
+    /// Its location.
     pub source: ModelSource,
     /// Hidden and attention dropout; `None`: as `config.json` says.
     pub dropout: Option<f64>,
@@ -133,19 +133,19 @@ pub struct DevicesPlan {
 pub struct SimulationPlan {
     /// Each client's means.
     pub profiles: Vec<Profile>,
-    /// What goes wrong.
+    /// The scripted faults.
     pub faults: Vec<Fault>,
-    /// When a round is over.
+    /// The condition that ends a round.
     pub policy: RoundPolicy,
-    /// Whom a round asks.
+    /// The selection of clients for a round.
     pub sampling: Sampling,
-    /// What to do with a round in which too few updates come.
+    /// The policy for rounds with too few updates.
     pub too_few: MinUpdates,
-    /// How clients that fail come back.
+    /// The restart policy for clients that fail.
     pub restart: RestartPolicy,
-    /// When the run's state is saved.
+    /// The checkpoint policy.
     pub checkpoints: CheckpointPolicy,
-    /// What time it is.
+    /// The clock in use.
     pub clock: ClockMode,
     /// Wall time without progress after which a lane is reported; `None`: never.
     pub watchdog: Option<Duration>,
@@ -162,7 +162,7 @@ pub struct TelemetryPlan {
     pub web: Option<SocketAddr>,
     /// How long both are served after the end.
     pub linger: Duration,
-    /// At most so many clients have metrics of their own.
+    /// The maximum number of clients with separate metrics.
     pub client_series: u32,
     /// Whether event files for TensorBoard are written.
     pub tensorboard: bool,

@@ -175,7 +175,7 @@ impl Problems {
     /// The value when nothing was reported, otherwise the problems.
     ///
     /// # Errors
-    /// When anything was reported.
+    /// If anything was reported.
     pub fn into_result<T>(self, value: T) -> Result<T, Self> {
         if self.is_empty() {
             Ok(value)

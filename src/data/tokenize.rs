@@ -38,7 +38,7 @@ impl TextEncoder {
     /// tokenizer's `model_max_length` where that is less: of a pair the longer text first.
     ///
     /// # Errors
-    /// When a file is missing or unusable, when the tokenizer knows tokens that the model does
+    /// If a file is missing or unusable, when the tokenizer knows tokens that the model does
     /// not, or when the model has fewer positions than `max_seq_length`.
     pub fn from_model_dir(dir: &Path, max_seq_length: usize) -> Result<Self, DataError> {
         Self::new(
@@ -109,7 +109,7 @@ impl TextEncoder {
     /// Encodes a split, on all cores. The result depends on the texts alone.
     ///
     /// # Errors
-    /// When the tokenizer cannot encode a text, or gives what the model does not embed.
+    /// If the tokenizer cannot encode a text, or gives what the model does not embed.
     pub fn encode(&self, split: &Split) -> Result<EncodedSplit, DataError> {
         let tokens = self.tokens(split)?;
         self.encoded(split, tokens)

@@ -130,7 +130,7 @@ impl Experiment {
     /// Tokenises a split.
     ///
     /// # Errors
-    /// When the tokenizer cannot encode a text.
+    /// If the tokenizer cannot encode a text.
     pub fn encode(&self, split: &Split) -> Result<EncodedSplit, DataError> {
         encode_cached(&self.encoder, split)
     }

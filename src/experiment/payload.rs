@@ -22,7 +22,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// A copy of the state after so many rounds.
+    /// A copy of the state after N rounds.
     #[must_use]
     pub fn of(state: &GlobalState, rounds: u32) -> Self {
         Self {

@@ -217,7 +217,7 @@ impl ModelConfig {
         tensors
     }
 
-    /// Names and shapes of the classification head's tensors for so many outputs.
+    /// Names and shapes of the classification head's tensors for N outputs.
     #[must_use]
     pub fn head_tensors(&self, num_labels: i64) -> Vec<(String, Vec<i64>)> {
         let h = self.hidden_size;

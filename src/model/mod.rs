@@ -45,7 +45,7 @@ pub enum ModelError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error from the operating system.
         source: std::io::Error,
     },
     /// `config.json` asks for something this model is not.

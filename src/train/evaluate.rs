@@ -28,7 +28,7 @@ pub struct Predictions {
 /// of what comes out depend on the number of cores as little as the time depends on a batch's size.
 ///
 /// # Errors
-/// When there is no model, or libtorch fails.
+/// If there is no model, or libtorch fails.
 pub fn predict(
     model: impl Fn() -> Result<Classifier, ModelError> + Sync,
     split: &EncodedSplit,

@@ -67,7 +67,7 @@ pub struct LocalResult {
 }
 
 impl LocalTraining {
-    /// Optimiser steps of a round on so many examples.
+    /// Optimiser steps of a round on N examples.
     #[must_use]
     pub fn steps(&self, examples: usize) -> u64 {
         u64::from(self.epochs) * examples.div_ceil(self.batch_size) as u64
@@ -76,7 +76,7 @@ impl LocalTraining {
     /// Trains a client's round. `None` when `watch` stopped it.
     ///
     /// # Errors
-    /// When libtorch fails, for want of memory say.
+    /// If libtorch fails, for example when out of memory.
     pub fn run(
         &self,
         job: &ClientRound<'_>,
@@ -185,7 +185,7 @@ impl ClientRound<'_> {
 }
 
 /// Examples of each part of a batch, of about one size: at most `most`, where that is told, and in
-/// at least so many parts.
+/// at least N parts.
 fn part_rows(rows: usize, most: Option<usize>, parts: usize) -> usize {
     let fitting = most.map_or(1, |most| rows.div_ceil(most.max(1)));
     rows.div_ceil(parts.max(fitting).max(1)).max(1)

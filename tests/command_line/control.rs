@@ -1,4 +1,4 @@
-//! A run that is steered while it goes on.
+//! A run that is steered while it is running.
 
 use std::fs;
 

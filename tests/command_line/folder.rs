@@ -1,4 +1,4 @@
-//! What happens to a run's folder while it goes on, and what is in it when it is gone on with.
+//! What happens to a run's folder during a run, and what is in it after a resume.
 
 use std::fs;
 use std::path::{Path, PathBuf};

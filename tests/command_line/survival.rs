@@ -168,7 +168,7 @@ fn a_run_that_is_killed_and_resumed_ends_as_one_that_was_not() {
         let folder = format!("killed-{i}");
         let line = format!("run faults.toml --out {folder}");
         let (running, mut lines) = Running::start(&place, &line);
-        // The folder is there; then anything may be going on.
+        // The folder is there; from then on anything may be happening.
         lines
             .find(|line| line.starts_with("results go to"))
             .unwrap();

@@ -56,7 +56,7 @@ fn a_sweep_runs_each_with_each_compares_them_and_keeps_what_is_complete() {
 
 #[test]
 fn a_run_that_fails_is_reported_and_the_others_go_on() {
-    // The model has no positions for so many tokens, which is seen when it is loaded.
+    // The model has too few positions for these tokens, which is seen when it is loaded.
     let place = place("[settings]\nrounds = 1\n[grid]\nmax_seq_length = [16, 4000]\n");
     let output = place.regatta("sweep s.toml");
     let errors = String::from_utf8(output.stderr).unwrap();

@@ -92,7 +92,7 @@ fn a_sweep_that_is_killed_or_hung_up_takes_its_run_along_and_the_next_goes_on() 
         // The next one begins at once, and finds the run ending or ended.
         let (next, mut said) = Running::start(&place, "sweep s.toml");
         said.find(|line| line.starts_with("resuming after round "))
-            .unwrap_or_else(|| panic!("{signal}: the run does not go on"));
+            .unwrap_or_else(|| panic!("{signal}: the run does not resume"));
         assert!(!is_alive(&run), "{signal}");
         assert_ne!(holder(&place, 1), run, "{signal}");
         said.find(|line| line.starts_with("round ")).unwrap();

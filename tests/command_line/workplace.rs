@@ -205,7 +205,7 @@ pub fn write_model(folder: &Path) {
     fs::write(folder.join("tokenizer.json"), tokenizer).unwrap();
 }
 
-/// The same weights with so many positions, the first ones repeated.
+/// The same weights with N positions, the first ones repeated.
 fn with_positions(weights: &[u8], positions: usize) -> Vec<u8> {
     let weights = SafeTensors::deserialize(weights).unwrap();
     let name = "roberta.embeddings.position_embeddings.weight";

@@ -117,7 +117,7 @@ impl<L: Workload> JobContext for LaneJobContext<'_, L> {
         }
         self.is_interrupted = true;
         if interruption.kind == InterruptionKind::LaneFailure {
-            // Unwinds out of the trainer, which is then built anew as after any panic.
+            // Unwinds out of the trainer, which is then rebuilt as after any panic.
             resume_unwind(Box::new("the lane fails as planned"));
         }
         ControlFlow::Break(())

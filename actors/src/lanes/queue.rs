@@ -28,7 +28,7 @@ pub(crate) struct JobReport<U> {
     pub lane: LaneId,
     /// Wall seconds on the lane.
     pub seconds: f64,
-    /// What it had done when it ended.
+    /// The work done before it ended.
     pub work: Work,
     pub result: Result<(Trained<U>, Digest), JobFailure>,
 }
@@ -73,7 +73,7 @@ impl<L: Workload> LaneGroup<L> {
     /// Waits for a place in the queue, then for the job's end. Dropping this cancels the job.
     ///
     /// # Errors
-    /// When the lanes ended before the job did.
+    /// If the lanes ended before the job did.
     pub async fn train(
         &self,
         id: JobId,

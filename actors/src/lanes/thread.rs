@@ -32,7 +32,7 @@ pub(crate) type LaneReports = Arc<dyn Fn(Input) + Send + Sync>;
 type JobResult<U> = Result<(Trained<U>, Digest), JobFailure>;
 
 impl<L: Workload> LaneThread<L> {
-    /// Trains jobs until no client can send one any more, or no trainer can be had.
+    /// Trains jobs until no client can send any more, or no trainer can be built.
     pub fn run(self) {
         if let Err(reason) = self.serve() {
             let lane = self.signals.lane;

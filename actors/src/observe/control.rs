@@ -80,7 +80,7 @@ impl ControlHandle {
     /// resumed. Blocks for as long as `patience` at most.
     ///
     /// # Errors
-    /// When the run does not say so; see [`Unconfirmed`].
+    /// If the run does not say so; see [`Unconfirmed`].
     pub fn order(&self, command: ControlCommand, patience: Duration) -> Result<(), Unconfirmed> {
         let (sender, confirmed) = sync_channel(1);
         let confirm = Some(sender);

@@ -43,32 +43,32 @@ pub struct FederationPlan {
     pub seed: u64,
     /// Rounds to run, at least 1.
     pub rounds: u32,
-    /// Evaluate after every so many rounds and after the last one; 0: never.
+    /// Evaluate after every N rounds and after the last one; 0: never.
     pub eval_every: u32,
     /// The fleet. A client's place in the list is its [`ClientId`].
     pub clients: Vec<ClientPlan>,
     /// Device lanes in all, numbered from 0. A lane that some client has as its own serves no
     /// client without one; those share the rest.
     pub lanes: u32,
-    /// What goes wrong.
+    /// The scripted faults.
     #[serde(default)]
     pub faults: Vec<Fault>,
-    /// When a round is over.
+    /// The condition that ends a round.
     #[serde(default)]
     pub policy: RoundPolicy,
-    /// Whom a round asks.
+    /// The selection of clients for a round.
     #[serde(default)]
     pub sampling: Sampling,
-    /// What to do with a round in which too few updates come.
+    /// The policy for rounds with too few updates.
     #[serde(default)]
     pub too_few: MinUpdates,
-    /// How clients that fail come back.
+    /// The restart policy for clients that fail.
     #[serde(default)]
     pub restart: RestartPolicy,
-    /// When to save the run's state.
+    /// The checkpoint policy.
     #[serde(default)]
     pub checkpoints: CheckpointPolicy,
-    /// What time it is.
+    /// The clock in use.
     #[serde(default)]
     pub clock: ClockMode,
     /// Wall seconds without progress after which a lane is reported; `None`: never.
@@ -84,7 +84,7 @@ pub struct FederationPlan {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CheckpointPolicy {
-    /// After every so many rounds; 0: only on request.
+    /// After every N rounds; 0: only on request.
     pub every: u32,
     /// How many of the last ones to keep.
     pub keep: u32,
@@ -126,7 +126,7 @@ pub struct ClientPlan {
     /// The lane that it always runs on; `None`: whichever shared lane is free.
     #[serde(default)]
     pub lane: Option<LaneId>,
-    /// How fast it is in virtual time.
+    /// Its speed, connection and memory in virtual time.
     #[serde(default)]
     pub profile: Profile,
 }

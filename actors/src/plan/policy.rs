@@ -12,19 +12,19 @@ pub enum RoundPolicy {
     /// When everybody who was asked has sent an update or is known to be gone.
     #[default]
     Sync,
-    /// After so many seconds at the latest.
+    /// After this many seconds at the latest.
     Deadline {
         /// From the broadcast.
         seconds: f64,
-        /// What becomes of the others' updates.
+        /// The treatment of the other clients' updates.
         #[serde(default)]
         late: Late,
     },
-    /// When the first so many updates are in.
+    /// When the first N updates have arrived.
     Quorum {
-        /// How many.
+        /// The number of updates.
         updates: u32,
-        /// What becomes of the others' updates.
+        /// The treatment of the other clients' updates.
         #[serde(default)]
         late: Late,
     },
@@ -33,17 +33,17 @@ pub enum RoundPolicy {
     OverSelect {
         /// How many times as many to ask; 1.3 asks 13 clients for 10 updates.
         factor: f64,
-        /// What becomes of the others' updates.
+        /// The treatment of the other clients' updates.
         #[serde(default)]
         late: Late,
     },
-    /// Asynchronous (FedBuff, Nguyen et al., 2022): the server aggregates whenever so many updates
-    /// are in, whatever state they started from; clients go on meanwhile. A round is one such step.
+    /// Asynchronous (FedBuff, Nguyen et al., 2022): the server aggregates whenever N updates have
+    /// arrived, whatever state they started from, while clients continue. A round is one such step.
     /// [`Sampling`](crate::plan::sampling::Sampling) says how many clients train at any time.
     Buffered {
         /// Updates per aggregation.
         updates: u32,
-        /// What older updates weigh.
+        /// The weight of stale updates.
         #[serde(default)]
         staleness: Staleness,
     },
@@ -53,14 +53,14 @@ pub enum RoundPolicy {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Late {
-    /// The client is told to give up when the round closes.
+    /// The client is cancelled when the round closes.
     #[default]
     #[serde(rename = "refuse", alias = "cancel")]
     Cancel,
-    /// The client goes on and is busy until its update arrives, which is counted and dropped.
+    /// The client continues and is busy until its update arrives, which is counted and dropped.
     #[serde(rename = "stale", alias = "discard")]
     Discard,
-    /// The client goes on, and its update takes part in the round in which it arrives.
+    /// The client continues, and its update takes part in the round in which it arrives.
     Carry(Staleness),
 }
 
@@ -81,7 +81,7 @@ pub struct Staleness {
 pub struct MinUpdates {
     /// Updates that a round needs.
     pub minimum: u32,
-    /// What to do with fewer.
+    /// The action if there are fewer.
     pub then: OnTooFew,
 }
 
@@ -89,12 +89,12 @@ pub struct MinUpdates {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum OnTooFew {
-    /// Ask again, keeping the updates that came, so many times; then the run stops.
+    /// Select clients again, keeping the updates that arrived, up to N times; then the run stops.
     Retry {
-        /// How often.
+        /// The number of attempts.
         attempts: u32,
     },
-    /// Aggregate nothing, and go on to the next round.
+    /// Aggregate nothing and continue with the next round.
     Skip,
     /// The run stops with an error.
     Stop,
@@ -134,7 +134,7 @@ impl Default for MinUpdates {
 }
 
 impl RoundPolicy {
-    /// Whether clients go on when a round closes, and start anew in its middle.
+    /// Whether clients continue when a round closes, and start again during one.
     #[must_use]
     pub fn is_buffered(&self) -> bool {
         matches!(self, Self::Buffered { .. })

@@ -68,7 +68,7 @@ impl Problems {
     /// All that was found.
     ///
     /// # Errors
-    /// When something was.
+    /// If something was.
     pub fn into_result(self) -> Result<(), PlanErrors> {
         if self.0.is_empty() {
             Ok(())

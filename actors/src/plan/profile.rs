@@ -21,7 +21,7 @@ pub struct Profile {
     /// a client in smaller micro-batches, or fail its jobs with
     /// [`JobError::OutOfMemory`](crate::workload::JobError::OutOfMemory).
     pub memory: Option<u64>,
-    /// When it can take part.
+    /// The times at which it is available.
     pub availability: Availability,
 }
 

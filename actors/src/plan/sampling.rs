@@ -1,14 +1,14 @@
-//! Whom a round asks: how many clients, and by what.
+//! Selection of clients: how many, and by what criterion.
 
 use serde::{Deserialize, Serialize};
 
 use crate::plan::problems::Problems;
 
-/// Whom a round asks, among those who are there.
+/// Selection of a round's clients among those available.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sampling {
-    /// How many.
+    /// The number of clients.
     pub size: SampleSize,
     /// By what.
     pub by: SampleBy,
@@ -76,7 +76,7 @@ impl Sampling {
         Self::default()
     }
 
-    /// So many clients, drawn alike.
+    /// N clients, drawn uniformly.
     #[must_use]
     pub fn number(number: u32) -> Self {
         Self {

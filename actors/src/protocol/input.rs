@@ -38,32 +38,32 @@ pub enum Input {
     JobFailed {
         /// The job.
         id: JobId,
-        /// Where, if it came that far.
+        /// The lane that trained it, if it had been assigned one.
         lane: Option<LaneId>,
-        /// What happened.
+        /// The cause, as text.
         reason: String,
-        /// What it had done.
+        /// The work done before it ended.
         work: Work,
     },
     /// A client's actor panicked.
     ClientDied {
-        /// Whose.
+        /// The client concerned.
         client: ClientId,
         /// The job that it had.
         job: Option<(JobId, Work)>,
     },
     /// A lane has no trainer and takes no jobs.
     LaneFailed {
-        /// Which.
+        /// The lane concerned.
         lane: LaneId,
-        /// What happened.
+        /// The cause, as text.
         reason: String,
     },
     /// The round's updates are aggregated.
     Aggregated {
         /// The round.
         round: u32,
-        /// What it did.
+        /// The result of the aggregation.
         aggregation: Aggregation,
     },
     /// The global state is scored.
@@ -92,13 +92,13 @@ pub enum Input {
     RecordFailed(RecordError),
     /// Time went by (with the wall's clock).
     Tick,
-    /// The server cannot go on.
+    /// The server cannot continue.
     ServerFailed {
         /// The round it was in; 0 before the first.
         round: u32,
-        /// What it was doing.
+        /// The task that failed.
         task: ServerTask,
-        /// What happened.
+        /// The cause, as text.
         reason: String,
     },
     /// Somebody outside wants something.

@@ -19,7 +19,7 @@ pub struct UpdateInfo {
     pub bytes_up: u64,
     /// Digest of the update.
     pub digest: Digest,
-    /// Where it was trained.
+    /// The lane that trained it.
     pub lane: LaneId,
     /// Wall seconds that the job took on its lane.
     pub seconds: f64,

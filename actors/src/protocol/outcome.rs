@@ -23,7 +23,7 @@ pub enum EndReason {
 /// What is left of a run. The rounds went to the observers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunOutcome {
-    /// How it ended.
+    /// The way it ended.
     pub ending: EndReason,
     /// Rounds finished.
     pub rounds: u32,
@@ -48,13 +48,13 @@ impl RunOutcome {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// The plan makes no sense; nothing was started.
+    /// The plan is invalid; nothing was started.
     #[error(transparent)]
     Plan(#[from] PlanErrors),
     /// A lane could not be started, or started again after a failure.
     #[error("lane {} cannot start: {reason}", .lane.0)]
     Lane {
-        /// Which.
+        /// The lane concerned.
         lane: LaneId,
         /// The workload's reason.
         reason: String,
@@ -99,9 +99,9 @@ pub enum RunError {
     Server {
         /// The round it was in; 0 before the first.
         round: u32,
-        /// What it was doing.
+        /// The task that failed.
         task: ServerTask,
-        /// What happened.
+        /// The cause, as text.
         reason: String,
     },
     /// A thread could not be started, or a part of the machinery died.
@@ -110,7 +110,7 @@ pub enum RunError {
 }
 
 impl From<std::io::Error> for RunError {
-    /// All that the machinery asks of the system is threads.
+    /// The machinery needs nothing from the system but threads.
     fn from(error: std::io::Error) -> Self {
         Self::Broken(format!("no thread could be started: {error}"))
     }
@@ -146,7 +146,7 @@ fn in_round(round: u32) -> String {
 pub enum ServerTask {
     /// Builds its aggregator.
     Start,
-    /// Gives out the global state.
+    /// Provides the global state.
     Open,
     /// Takes an update in.
     Receive,
@@ -156,7 +156,7 @@ pub enum ServerTask {
     Evaluate,
     /// Saves the run's state.
     Save,
-    /// Takes up the last checkpoint.
+    /// Restores the last checkpoint.
     Recover,
     /// Writes what the run leaves behind.
     Finish,
@@ -184,11 +184,11 @@ pub enum RecordError {
     /// A file of the run's record cannot be read or written.
     #[error("cannot {doing} {}: {reason}", .path.display())]
     File {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// What was to be done with it.
+        /// The attempted operation.
         doing: String,
-        /// Why it could not be done.
+        /// The cause, as text.
         reason: String,
     },
     /// What happens differs from what the ledger has.

@@ -99,11 +99,11 @@ pub struct PhaseSeconds {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 pub struct ClientRecord {
-    /// Who.
+    /// The client concerned.
     pub client: ClientId,
     /// Its name.
     pub name: String,
-    /// How it ended.
+    /// The way it ended.
     pub outcome: Outcome,
     /// Mean training loss over its examples, when it trained to the end; NaN if it diverged.
     pub loss: Option<f64>,
@@ -146,7 +146,7 @@ pub enum Outcome {
     Aggregated,
     /// Its update came and was refused: by the server's checks, or with a round that was skipped.
     Refused,
-    /// It dropped out, at the start or in mid-round.
+    /// It dropped out, at the start or during the round.
     Dropped,
     /// Its update came after the round was closed.
     Late,

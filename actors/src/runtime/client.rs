@@ -35,7 +35,7 @@ pub(crate) struct ClientActor<L: Workload> {
 pub(crate) struct ClientJob {
     handle: SpawnHandle,
     id: JobId,
-    /// What it had done when it ended.
+    /// The work done before it ended.
     work: Work,
 }
 

@@ -1,4 +1,4 @@
-//! Whom a run tells what happens: its observers, its ledger, its status board.
+//! The receivers of a run's events: its observers, its ledger, its status board.
 
 use std::sync::{Arc, Mutex};
 

@@ -140,7 +140,7 @@ impl<S: Send + Sync + 'static> SchedulerActor<S> {
         Ok(())
     }
 
-    /// Follows a command, unless it makes no sense or cannot be written down.
+    /// Follows a command, unless it is invalid or cannot be recorded.
     fn follow(
         &mut self,
         command: ControlCommand,

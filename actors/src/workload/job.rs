@@ -11,13 +11,13 @@ use crate::ids::ClientId;
 /// One client's work of one round, as a lane gets it.
 #[derive(Debug)]
 pub struct TrainTask<S> {
-    /// Whose shard to train on.
+    /// The client whose shard to train on.
     pub client: ClientId,
     /// The client's name, which keys its random streams.
     pub client_name: Arc<str>,
     /// The round, from 1.
     pub round: u32,
-    /// The attempt within the round, from 0: a retried job draws anew.
+    /// The attempt within the round, from 0: a retried job draws again.
     pub attempt: u32,
     /// The state to start from.
     pub state: Arc<S>,
@@ -26,7 +26,7 @@ pub struct TrainTask<S> {
 /// What a client's work of one round gave.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Trained<U> {
-    /// What goes to the server.
+    /// The update to send to the server.
     pub update: U,
     /// Mean training loss over the examples of the round.
     pub loss: f64,
@@ -91,7 +91,7 @@ pub enum JobError {
 /// What [`ClientTrainer::train`] gives.
 pub type TrainResult<U> = Result<Trained<U>, JobError>;
 
-/// A job's line to its lane: reports progress, and says whether to go on.
+/// A job's connection to its lane: reports progress and says whether to continue.
 pub trait JobContext {
     /// To be called after each batch; `Break` means: return [`JobError::Cancelled`] now.
     fn step(&mut self, progress: Progress) -> ControlFlow<()>;

@@ -110,13 +110,13 @@ pub trait ServerAggregator<W: Workload> {
     /// nothing left to aggregate the state stays.
     ///
     /// # Errors
-    /// Only what makes going on impossible.
+    /// Only what makes continuing impossible.
     fn aggregate(&mut self, round: u32, updates: Vec<Contribution<W::Update>>) -> AggregateResult;
 
     /// Scores the global state on held-out data. If not told otherwise, there are no scores.
     ///
     /// # Errors
-    /// When evaluation fails as a whole.
+    /// If evaluation fails as a whole.
     fn evaluate(&mut self, round: u32) -> Result<Scores, BoxError> {
         let _ = round;
         Ok(Scores::new())
@@ -126,7 +126,7 @@ pub trait ServerAggregator<W: Workload> {
     /// predictions).
     ///
     /// # Errors
-    /// When something cannot be written; the run then fails with it.
+    /// If something cannot be written; the run then fails with it.
     fn finish(&mut self) -> Result<(), BoxError> {
         Ok(())
     }
@@ -135,16 +135,16 @@ pub trait ServerAggregator<W: Workload> {
     /// aggregator gives the same bits ever after.
     ///
     /// # Errors
-    /// When the state cannot be read back from the device, and always if not implemented; a run
+    /// If the state cannot be read back from the device, and always if not implemented; a run
     /// that is to be saved then fails.
     fn checkpoint(&self) -> Result<Vec<u8>, BoxError> {
         Err("this workload's state cannot be saved".into())
     }
 
-    /// Takes up a state that [`ServerAggregator::checkpoint`] gave.
+    /// Restores a state that [`ServerAggregator::checkpoint`] returned.
     ///
     /// # Errors
-    /// When it is not such a state, or of another model.
+    /// If it is not such a state, or of another model.
     fn restore(&mut self, state: &[u8]) -> Result<(), BoxError> {
         let _ = state;
         Err("this workload's state cannot be restored".into())

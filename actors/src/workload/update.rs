@@ -22,7 +22,7 @@ pub trait Payload: Serialize + DeserializeOwned + Send + Sync + 'static {
 /// One update that takes part in an aggregation.
 #[derive(Debug)]
 pub struct Contribution<U> {
-    /// Who sent it.
+    /// The client that sent it.
     pub client: ClientId,
     /// The round whose global state it was trained from (equal to the current round unless
     /// aggregation is asynchronous).
@@ -39,9 +39,9 @@ pub struct Contribution<U> {
 /// An update that the server would not aggregate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// Whose it was.
+    /// The client that sent it.
     pub client: ClientId,
-    /// What was wrong with it.
+    /// The reason for the refusal.
     pub reason: String,
 }
 

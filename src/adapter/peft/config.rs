@@ -172,7 +172,7 @@ pub enum PeftError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error from the operating system.
         source: std::io::Error,
     },
     /// A file says something that Regatta cannot take.
@@ -180,7 +180,7 @@ pub enum PeftError {
     Format {
         /// The file.
         path: PathBuf,
-        /// What, and what would be right.
+        /// A description of the problem and of the expected value.
         reason: String,
     },
     /// The tensor file is unreadable.

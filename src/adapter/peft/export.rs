@@ -24,9 +24,9 @@ pub enum ExportError {
     /// A file or folder cannot be written.
     #[error("cannot write {}: {source}", path.display())]
     Io {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error from the operating system.
         source: std::io::Error,
     },
     /// A tensor file cannot be written.
@@ -123,7 +123,7 @@ impl AdapterFiles {
     /// Writes `adapter_model.safetensors` and `adapter_config.json`.
     ///
     /// # Errors
-    /// When the folder or a file cannot be written.
+    /// If the folder or a file cannot be written.
     pub fn write(&self, folder: &Path) -> Result<(), ExportError> {
         std::fs::create_dir_all(folder).map_err(ExportError::io(folder))?;
         self.saved()

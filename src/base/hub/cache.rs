@@ -5,7 +5,7 @@
 //! models--OWNER--NAME/snapshots/COMMIT/FILE        links to it
 //! models--OWNER--NAME/refs/main                    the commit that the branch is at
 //! models--OWNER--NAME/.no_exist/COMMIT/FILE        empty: the commit has no such file
-//! .locks/models--OWNER--NAME/ETAG.lock             held by whom fetches that content
+//! .locks/models--OWNER--NAME/ETAG.lock             held by the process fetching that content
 //! ```
 
 use std::fs::{self, File, OpenOptions, TryLockError};

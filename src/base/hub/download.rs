@@ -29,7 +29,7 @@ pub(crate) struct Download<'a> {
 }
 
 impl Download<'_> {
-    /// Fetches a file, takes up again what breaks off, and fetches anew what comes out wrong.
+    /// Fetches a file, resumes what breaks off, and fetches again what comes out wrong.
     pub fn fetch(&self, file: &FileName) -> Result<(), FetchError> {
         let mut attempt = 0;
         loop {

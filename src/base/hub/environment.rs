@@ -18,7 +18,7 @@ impl Hub {
     /// `HF_HUB_OFFLINE`.
     ///
     /// # Errors
-    /// When no variable names a cache and there is no home folder.
+    /// If no variable names a cache and there is no home folder.
     pub fn from_env() -> Result<Self, HubError> {
         Environment {
             variable: &|name| std::env::var_os(name),

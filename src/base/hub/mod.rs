@@ -65,7 +65,7 @@ impl Hub {
     /// what else decides on its tokens, where it has that.
     ///
     /// # Errors
-    /// When the name is none of the hub's, the hub does not have the files or cannot be reached, or
+    /// If the name is none of the hub's, the hub does not have the files or cannot be reached, or
     /// sends something else than it says; offline when the cache lacks one.
     pub fn model(&self, name: &str) -> Result<PathBuf, HubError> {
         if !is_repository(name) {
@@ -100,7 +100,7 @@ impl Hub {
                 }
                 Ok(snapshot)
             }
-            // An earlier version fetched three files, and the hub is out of reach by now.
+            // An earlier version fetched three files, and the hub is now unreachable.
             (Err(error), Some(snapshot)) => {
                 tracing::warn!(
                     "{error}; using the cached copy, which may lack some of {}",

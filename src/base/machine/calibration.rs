@@ -84,7 +84,7 @@ fn find(path: &Path, processor: &str, cores: u32) -> Result<Option<Entry>, Strin
 /// stay where the file can be read.
 ///
 /// # Errors
-/// When it cannot be written.
+/// If it cannot be written.
 pub fn remember(path: &Path, entry: Entry) -> io::Result<()> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let mut file: File = toml::from_str(&text).unwrap_or_default();

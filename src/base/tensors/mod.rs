@@ -41,7 +41,7 @@ pub enum TensorError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error from the operating system.
         source: std::io::Error,
     },
     /// A file is no safetensors file, or holds a type that is not a float.
@@ -49,7 +49,7 @@ pub enum TensorError {
     Format {
         /// The file; empty for bytes that came by message.
         path: PathBuf,
-        /// What is wrong with it.
+        /// A description of the problem.
         reason: String,
     },
     /// libtorch refused an operation.
@@ -91,7 +91,7 @@ impl HostTensor {
     /// Copies a tensor of any kind and device to the host as float32.
     ///
     /// # Errors
-    /// When the device fails.
+    /// If the device fails.
     pub fn from_tensor(tensor: &Tensor) -> Result<Self, TensorError> {
         let flat = tensor
             .f_detach()?
@@ -107,7 +107,7 @@ impl HostTensor {
     /// Copies the tensor to a device.
     ///
     /// # Errors
-    /// When the device fails.
+    /// If the device fails.
     pub fn to_tensor(&self, device: Device) -> Result<Tensor, TensorError> {
         let host = Tensor::f_from_slice(&self.values)?.f_reshape(&self.shape)?;
         Ok(host.f_to_device(device)?)

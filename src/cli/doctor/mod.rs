@@ -34,7 +34,7 @@ impl Findings {
 /// Prints the findings, or calibrates the lanes.
 ///
 /// # Errors
-/// When the calibration fails.
+/// If the calibration fails.
 pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
     if args.calibrate == Some(true) {
         return calibrate::calibrate(args.model.as_deref());

@@ -141,7 +141,7 @@ impl Resolver<'_> {
     }
 }
 
-/// Lanes for a CPU that has room for so many side by side: these, and one for each client that
+/// Lanes for a CPU that has room for N side by side: these, and one for each client that
 /// would be left over when all lanes have had equally many. Those who share the cores end
 /// together; who is left over would have one core, and leave the others idle.
 fn cpu_lanes(room: u32, num_clients: u32) -> u32 {

@@ -208,7 +208,7 @@ impl Class {
     /// Overrides the parts of the tokenizer that differ from what the class was told.
     ///
     /// # Errors
-    /// When an argument has the wrong type.
+    /// If an argument has the wrong type.
     pub fn override_parts(
         &self,
         tokenizer: &mut Tokenizer,

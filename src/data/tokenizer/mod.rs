@@ -43,7 +43,7 @@ impl ModelTokenizer {
     /// where `tokenizer_config.json` names none; without one either, `tokenizer.json` says all.
     ///
     /// # Errors
-    /// When a file is missing or not understood, or asks for what is not supported.
+    /// If a file is missing or not understood, or asks for what is not supported.
     pub fn read(path: &Path, default_class: Option<&str>) -> Result<Self, DataError> {
         let bytes = std::fs::read(path).map_err(DataError::io("read", path))?;
         let unusable = |error: tokenizers::Error| DataError::Model {

@@ -39,7 +39,7 @@ impl LaneTrainer {
     /// A worker for a lane, on the lane's own thread.
     ///
     /// # Errors
-    /// When the device fails.
+    /// If the device fails.
     pub fn new(
         experiment: Arc<Experiment>,
         bases: Arc<BaseWeightCache>,

@@ -38,7 +38,7 @@ pub(crate) struct Aggregated {
     pub refused: Vec<Refusal>,
 }
 
-/// Why an aggregation gave no state to go on with.
+/// Why an aggregation gave no usable state.
 enum Failed {
     /// The state that it made is not sound, and why.
     Unsound(String),
@@ -50,7 +50,7 @@ impl Server {
     /// Aggregates what can be aggregated of a round's updates into the state.
     ///
     /// # Errors
-    /// When the aggregation fails and no update is to blame; the state is then as it was.
+    /// If the aggregation fails and no update is to blame; the state is then as it was.
     pub(crate) fn aggregate_round(
         &mut self,
         round: u32,

@@ -51,7 +51,7 @@ impl Server {
     /// A server at the state before the first round.
     ///
     /// # Errors
-    /// When the device fails.
+    /// If the device fails.
     pub fn new(
         experiment: Arc<Experiment>,
         bases: Arc<BaseWeightCache>,

@@ -62,7 +62,7 @@ impl fmt::Debug for Token {
 pub enum Ask {
     /// Show where the run is and what its clients do
     Status,
-    /// Wait after this round until told to go on
+    /// Wait after this round until resumed
     Pause,
     /// Go on
     Resume,
@@ -84,8 +84,8 @@ pub enum Ask {
     Slow {
         /// Its number, from 0
         client: u32,
-        /// Its training takes so many times as long as its profile says, from 0.001 to 1000000; 1:
-        /// as it says
+        /// Its training takes this many times as long as its profile says, from 0.001 to 1000000;
+        /// 1: as it says
         #[arg(value_parser = server::read_slowdown, allow_negative_numbers = true)]
         factor: f64,
     },
@@ -147,9 +147,9 @@ pub struct Status {
 /// What a client does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClientLine {
-    /// Who.
+    /// The client concerned.
     pub client: ClientId,
-    /// What it is doing.
+    /// Its current state.
     pub state: ClientState,
     /// The last round that it was asked in; 0 before its first.
     pub round: u32,

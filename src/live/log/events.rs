@@ -11,7 +11,7 @@ use crate::base::table::count;
 /// *warning*, each client's doings as *debug*, each batch as *trace*.
 #[derive(Debug, Default)]
 pub struct EventLog {
-    /// Whose updates the server refused in the round that goes on, and why. A round that is skipped
+    /// Updates that the server refused in the current round, and why. A round that is skipped
     /// hands it none.
     refused: Vec<Refusal>,
 }

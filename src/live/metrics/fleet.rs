@@ -16,7 +16,7 @@ use crate::live::metrics::metric::Gauge;
 /// What is known of the clients.
 #[derive(Debug)]
 pub(crate) struct Fleet {
-    /// At most so many clients, or worst clients, have series of their own.
+    /// The maximum number of clients, or worst clients, with separate series.
     limit: usize,
     clients: BTreeMap<ClientId, ClientSeries>,
 }

@@ -1,4 +1,4 @@
-//! What a run shows while it goes on: metrics for Prometheus, and logs.
+//! What a running run shows: metrics for Prometheus, and logs.
 //!
 //! [`catalog`] holds every metric's name and meaning; [`MetricsObserver`] sets them from a run's
 //! events, [`Sampler`] those that no event tells of; [`Exporter`] serves them. [`EventLog`] writes

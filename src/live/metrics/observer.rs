@@ -33,7 +33,7 @@ pub struct RunLabels {
     pub method: &'static str,
     /// Each lane's device.
     pub lanes: Vec<String>,
-    /// At most so many clients have series of their own.
+    /// The maximum number of clients with separate series.
     pub client_series: u32,
 }
 

@@ -63,7 +63,7 @@ pub struct PageStatus {
     pub tally: RunTotals,
     /// How it ended, if it did without an error.
     pub ending: Option<EndReason>,
-    /// What ended it, if it did not end well.
+    /// The error that ended it, if any.
     pub error: Option<String>,
     /// When it ended, in seconds since 1970.
     pub ended: Option<f64>,
@@ -84,7 +84,7 @@ pub enum Phase {
     Evaluating,
     /// Between two rounds.
     Between,
-    /// Waits to be told to go on.
+    /// Waits for a resume command.
     Paused,
     /// It is over.
     Over,
@@ -93,7 +93,7 @@ pub enum Phase {
 /// Where a client is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ClientStatus {
-    /// What it is doing.
+    /// Its current state.
     pub state: ClientState,
     /// The last round that it was asked in; 0 before its first.
     pub round: u32,
@@ -250,7 +250,7 @@ pub struct LogLine {
     pub virtual_seconds: f64,
     /// In which round.
     pub round: u32,
-    /// Whom it concerns, if it is one client.
+    /// The client that it concerns, if it is one.
     pub client: Option<u32>,
     /// How bad it is.
     pub level: Level,

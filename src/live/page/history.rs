@@ -76,7 +76,7 @@ pub struct History {
     pub spans: VecDeque<BarSpan>,
     /// The latest events.
     pub lines: VecDeque<LogLine>,
-    /// One round in so many is kept.
+    /// One round in N is kept.
     #[serde(skip)]
     stride: u32,
 }
@@ -92,7 +92,7 @@ impl History {
         }
     }
 
-    /// Begins, or begins anew, with these clients.
+    /// Starts, or restarts, with these clients.
     pub fn begin(&mut self, clients: &[ClientInfo]) {
         *self = Self::new(std::mem::take(&mut self.facts));
         self.most_points = (MOST_POINTS / clients.len().max(1)).clamp(48, 2000);

@@ -1,18 +1,18 @@
-//! The live page: a run as it goes on, in a browser, served by the run itself.
+//! The live page: a running run, in a browser, served by the run itself.
 //!
 //! ```text
 //! events ─► Tracker ─► Changes ─┬─► History            bounded; what a page is given first
 //!                               └─► every open page    four times a second, over one stream
 //! ```
 //!
-//! A page that is opened, reloaded or connected anew gets the whole [`History`] and then what
+//! A page that is opened, reloaded or reconnected gets the whole [`History`] and then what
 //! changes; it never asks for anything else, so it can still be read when the run is over and the
 //! process gone. The history is bounded: of a long run it keeps every second round, every fourth
 //! and so on, and the latest bars of the timeline.
 //!
 //! The page can be read by whoever reaches the address. It changes something only where the run is
-//! steered at all (`--control`), and then by the rules of [`crate::live::control`]. What is asked by other
-//! web sites is refused, and however many ask, the run goes on ([`crate::live::ports`]).
+//! steered at all (`--control`), and then by the rules of [`crate::live::control`]. What is asked
+//! by other web sites is refused, and however many ask, the run continues ([`crate::live::ports`]).
 
 pub(crate) mod assets;
 pub mod changes;

@@ -23,7 +23,7 @@ use crate::live::ports::{guard, http};
 
 /// Between two messages to a page.
 const BEAT: Duration = Duration::from_millis(250);
-/// So many beats without a message are worth a sign of life.
+/// After N beats without a message, a sign of life is sent.
 const QUIET_BEATS: u32 = 60;
 /// The longest command, in bytes.
 const LONGEST: usize = 4096;
@@ -54,7 +54,7 @@ impl WebServer {
     /// steers the run; on other than loopback addresses, only if the desk wants a token.
     ///
     /// # Errors
-    /// When the address is taken or not this machine's.
+    /// If the address is taken or not this machine's.
     pub fn start(
         address: SocketAddr,
         feed: Feed,

@@ -14,7 +14,7 @@ use crate::live::page::changes::{
 };
 use crate::live::page::lines::{self, Known};
 
-/// Up to so many clients are told of in detail: they have points within a round, at each sixteenth.
+/// Up to N clients are reported in detail: they have points within a round, at each sixteenth.
 const FEW_CLIENTS: usize = 64;
 const POINTS_IN_A_ROUND: f32 = 16.0;
 
@@ -36,7 +36,7 @@ pub(crate) struct Tracker {
 }
 
 impl Tracker {
-    /// Begins anew with these clients.
+    /// Restarts with these clients.
     pub fn begin(&mut self, clients: &[ClientInfo]) {
         *self = Self {
             names: clients.iter().map(|client| client.name.clone()).collect(),
@@ -132,7 +132,7 @@ impl Tracker {
         self.take(&Event::RoundFinished(record));
     }
 
-    /// The run goes on, in another process: nobody is at work.
+    /// The run continues in another process: no client is at work.
     pub fn go_on(&mut self) {
         self.live = true;
         self.working.clear();
@@ -143,7 +143,7 @@ impl Tracker {
         }
     }
 
-    /// Virtual time goes on, and never back.
+    /// Virtual time advances, and never goes back.
     pub fn pass(&mut self, virtual_seconds: f64) {
         self.status.virtual_seconds = self.status.virtual_seconds.max(virtual_seconds);
     }

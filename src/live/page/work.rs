@@ -90,14 +90,14 @@ impl Tracker {
         }
     }
 
-    /// Ends a bar. One that the round's end has ended already, as late, goes on from there.
+    /// Ends a bar. One that the round's end has ended already, as late, continues from there.
     fn end_work(&mut self, client: ClientId, round: u32, fate: Fate, end: f64) {
         self.pass(end);
         self.working.remove(&client.0);
         let Some((asked_at, slow)) = self.change(client, |standing| {
             standing.progress = if fate == Fate::Sent { 1.0 } else { 0.0 };
             let begun = (standing.asked_at.take(), standing.slow);
-            // Who is late goes on.
+            // A late client continues.
             if fate == Fate::Late {
                 standing.asked_at = Some(end);
             } else {

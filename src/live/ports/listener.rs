@@ -16,7 +16,7 @@ use crate::live::ports::warning::Warning;
 
 /// Between two looks at whose time is over.
 const ROUND: Duration = Duration::from_millis(250);
-/// A rest after a connection could not be accepted, for want of file handles say.
+/// A pause after a connection could not be accepted, for example for lack of file handles.
 const REST: Duration = Duration::from_millis(250);
 
 /// What a port is and bears.
@@ -30,12 +30,12 @@ pub struct Port {
     pub warnings: Vec<Warning>,
 }
 
-/// Binds an address and has `serve` go on with the listener on a thread and a runtime of its own,
+/// Binds an address and runs `serve` with the listener on its own thread and runtime,
 /// for as long as the process lives. Gives the address, in which port 0 is replaced by the one
 /// that the system chose.
 ///
 /// # Errors
-/// When the address is taken or not this machine's, or the system gives no thread.
+/// If the address is taken or not this machine's, or the system gives no thread.
 pub fn listen<F>(
     name: &'static str,
     address: SocketAddr,

@@ -1,4 +1,4 @@
-//! What the live page, the metrics and the control line have in common: ports that strangers may
+//! What the live page, the metrics and the control line have in common: ports that others may
 //! connect to, and that harm the run in no way.
 //!
 //! ```text

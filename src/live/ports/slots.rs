@@ -38,7 +38,7 @@ struct Slot<T> {
 }
 
 impl<T> Slots<T> {
-    /// Room for so many connections; at least for two.
+    /// Room for N connections; at least for two.
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
             capacity: capacity.max(2),

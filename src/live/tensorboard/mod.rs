@@ -18,7 +18,7 @@ use regatta_actors::protocol::round_record::{ClientRecord, RoundRecord};
 
 use crate::live::tensorboard::file::EventFile;
 
-/// Writes event files; when it cannot, it says so once, and the run goes on without.
+/// Writes event files; if it cannot, it says so once, and the run continues without.
 #[derive(Debug)]
 pub struct TensorBoard {
     folder: PathBuf,

@@ -55,7 +55,7 @@ impl ModelConfig {
 /// All of the file's keys.
 ///
 /// # Errors
-/// When it cannot be read, or is no JSON object.
+/// If it cannot be read, or is no JSON object.
 pub(crate) fn object(path: &Path) -> Result<Map<String, Value>, ModelError> {
     let bytes = std::fs::read(path).map_err(|source| ModelError::Io {
         path: path.to_owned(),

@@ -26,7 +26,7 @@ impl Inputs {
     /// Copies a batch of `rows` rows, given row-major, to a device.
     ///
     /// # Errors
-    /// When the slices do not fill `rows` rows or the device fails.
+    /// If the slices do not fill `rows` rows or the device fails.
     pub fn new(
         rows: i64,
         ids: &[i64],
@@ -83,10 +83,10 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// The model whose tensors `root` shows, with so many outputs.
+    /// The model whose tensors `root` shows, with N outputs.
     ///
     /// # Errors
-    /// When a tensor is missing or of another shape.
+    /// If a tensor is missing or of another shape.
     pub fn new(root: &View<'_>, config: &ModelConfig, labels: i64) -> Result<Self, ModelError> {
         let h = config.hidden_size;
         let base = root.pp(config.family.prefix());
@@ -113,7 +113,7 @@ impl Classifier {
     /// The last hidden states, (rows, tokens, hidden).
     ///
     /// # Errors
-    /// When libtorch fails.
+    /// If libtorch fails.
     pub fn hidden(&self, inputs: &Inputs, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
         self.encoder.forward(inputs, masks)
     }
@@ -121,7 +121,7 @@ impl Classifier {
     /// Logits, (rows, labels), from the last hidden states.
     ///
     /// # Errors
-    /// When libtorch fails.
+    /// If libtorch fails.
     pub fn head(&self, hidden: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
         let first = hidden.f_select(1, 0)?;
         let p = self.head_dropout;
@@ -145,7 +145,7 @@ impl Classifier {
     /// in training that computes as other programs do ([`ModelConfig::reference_numerics`]).
     ///
     /// # Errors
-    /// When libtorch fails.
+    /// If libtorch fails.
     pub fn logits(&self, inputs: &Inputs, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
         let hidden = if masks.is_some() && self.reference_numerics {
             self.hidden(inputs, masks)?
@@ -162,7 +162,7 @@ impl Classifier {
 /// `logits` (rows, labels); `labels` (rows), float32.
 ///
 /// # Errors
-/// When libtorch fails.
+/// If libtorch fails.
 pub fn loss(logits: &Tensor, labels: &Tensor) -> Result<Tensor, ModelError> {
     let logits = logits.f_to_kind(Kind::Float)?;
     if logits.size()[1] == 1 {

@@ -93,7 +93,7 @@ impl Architecture {
     /// Its sizes.
     ///
     /// # Errors
-    /// When the file cannot be read, or asks for a model that is not known.
+    /// If the file cannot be read, or asks for a model that is not known.
     pub fn config(&self) -> Result<ModelConfig, ModelError> {
         match self {
             Self::File(path) => ModelConfig::read(path),

@@ -13,7 +13,7 @@ impl Checkpoint {
     /// is a function of the seed, its name and its shape.
     ///
     /// # Errors
-    /// When the model would be too large to be meant, or for this machine.
+    /// If the model would be too large to be meant, or for this machine.
     pub fn random(config: ModelConfig, labels: i64, seed: u64) -> Result<Self, ModelError> {
         let (base, head) = (config.base_tensors(), config.head_tensors(labels));
         let weights = config.base_weights();

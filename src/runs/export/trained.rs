@@ -37,7 +37,7 @@ impl TrainedModel {
     /// Reads the last model of a run, or its best one.
     ///
     /// # Errors
-    /// When the folder is no run's or the run has not ended.
+    /// If the folder is no run's or the run has not ended.
     pub fn of_run(run: &Path, best: bool) -> Result<Self, ExportError> {
         let scenario = run.join("scenario.toml");
         if !scenario.is_file() {
@@ -74,7 +74,7 @@ impl TrainedModel {
     /// The LoRA of the same rank, and of scaling 1, that the adapter comes to.
     ///
     /// # Errors
-    /// When the base model's configuration cannot be read, or a tensor is missing.
+    /// If the base model's configuration cannot be read, or a tensor is missing.
     pub fn as_lora(&self) -> Result<AdapterFiles, ExportError> {
         let config = self.base()?.config()?;
         let mut tensors = self.folder.tensors.clone();
@@ -128,7 +128,7 @@ impl TrainedModel {
         Ok(())
     }
 
-    /// Why nobody could load the adapter alone; `None`: the base model can be had.
+    /// Why nobody could load the adapter alone; `None`: the base model is available.
     #[must_use]
     pub fn base_is_nowhere(&self) -> Option<String> {
         match &self.plan.model.source {

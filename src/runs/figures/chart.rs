@@ -7,7 +7,7 @@ use crate::runs::figures::theme::{Axis, Labelled, Sample, label, pt, stroke, tic
 use crate::runs::figures::{Figure, theme};
 
 const HEIGHT: u32 = 380;
-/// Up to so many points, a curve shows each.
+/// Up to N points, a curve shows each.
 const DOTS: usize = 60;
 
 /// What is drawn over rounds.
@@ -75,7 +75,7 @@ impl Chart {
     /// Draws it; `None` when there is nothing to draw.
     ///
     /// # Errors
-    /// When it cannot be drawn.
+    /// If it cannot be drawn.
     pub fn draw(mut self) -> anyhow::Result<Option<Figure>> {
         self.tidy();
         let Some(range) = self.range() else {

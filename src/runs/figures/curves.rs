@@ -14,13 +14,13 @@ use crate::runs::folder::summary::is_loss;
 use crate::runs::history::participation::Works;
 use crate::runs::history::states;
 
-/// Up to so many clients have a curve with a colour and a name; of more, bands are drawn.
+/// Up to N clients have a curve with a colour and a name; of more, bands are drawn.
 const NAMED: usize = 6;
 
 /// All figures of a run; those for which it has no data are left out.
 ///
 /// # Errors
-/// When one cannot be drawn.
+/// If one cannot be drawn.
 pub fn of_run(rounds: &[RoundRecord], works: &Works, plan: &Plan) -> anyhow::Result<Vec<Figure>> {
     let rows = states::rows(works, plan);
     let drawn = [

@@ -18,7 +18,7 @@ const BINS: usize = 360;
 /// Draws the stacked counts; `None` for a fleet that is small, or that was never asked.
 ///
 /// # Errors
-/// When they cannot be drawn.
+/// If they cannot be drawn.
 pub fn draw(rows: &[TimelineRow], works: &Works) -> anyhow::Result<Option<Figure>> {
     if rows.len() < LEAST || works.all.is_empty() || works.end <= 0.0 {
         return Ok(None);

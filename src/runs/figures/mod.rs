@@ -29,7 +29,7 @@ pub struct Figure {
 /// the files.
 ///
 /// # Errors
-/// When a figure cannot be rendered, or a file not be written.
+/// If a figure cannot be rendered, or a file not be written.
 pub fn write(figures: &[Figure], folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     std::fs::create_dir_all(folder)
         .with_context(|| format!("cannot make the folder {}", folder.display()))?;

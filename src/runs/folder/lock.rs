@@ -70,7 +70,7 @@ impl FolderLock {
     /// it there.
     ///
     /// # Errors
-    /// When no further file can be opened.
+    /// If no further file can be opened.
     pub fn hand_down(&self) -> io::Result<Stdio> {
         match self.exclusive {
             true => Ok(self.file.try_clone()?.into()),
@@ -97,7 +97,7 @@ impl FolderLock {
     /// or somebody took the lock away: another process may be at work there.
     ///
     /// # Errors
-    /// When it has not.
+    /// If it has not.
     pub fn check(&self) -> io::Result<()> {
         check_file(&self.path, &self.file).map_err(|error| {
             let path = self.path.display();
@@ -112,7 +112,7 @@ impl FolderLock {
 /// Whether a process holds a folder's lock.
 ///
 /// # Errors
-/// When the folder cannot be read.
+/// If the folder cannot be read.
 pub(crate) fn is_taken(folder: &Path) -> io::Result<bool> {
     match File::open(folder.join(NAME)) {
         Ok(file) => Ok(matches!(
@@ -179,7 +179,7 @@ fn lock(file: &File) -> Result<(), TryLockError> {
     Err(TryLockError::WouldBlock)
 }
 
-/// Whether an open file is the one that has this name by now.
+/// Whether an open file is the one that has this name now.
 fn is_at(file: &File, path: &Path) -> bool {
     check_file(path, file).is_ok()
 }

@@ -64,7 +64,7 @@ impl RunOverview {
     /// Looks at a folder; `None` when there is no run in it.
     ///
     /// # Errors
-    /// When it cannot be read, or holds a run that cannot be understood.
+    /// If it cannot be read, or holds a run that cannot be understood.
     pub fn of(path: &Path) -> io::Result<Option<Self>> {
         let folder = RunFolder::at(path);
         let file = match folder.scenario().metadata() {

@@ -60,7 +60,7 @@ impl Recorder {
     /// Opens the folder's files.
     ///
     /// # Errors
-    /// When the folder cannot be written.
+    /// If the folder cannot be written.
     pub fn open(folder: RunFolder, plan: &Plan, control: ControlHandle) -> io::Result<Self> {
         let rounds = append_to(&folder.rounds())?;
         Ok(Self {
@@ -80,8 +80,8 @@ impl Recorder {
         self.failure.clone()
     }
 
-    /// Makes `rounds.jsonl` what it was after a round, and counts anew from there. A round that it
-    /// lacks, since the process was killed before it was written, is in the ledger.
+    /// Makes `rounds.jsonl` what it was after a round, and restarts the count from there. A round
+    /// that it lacks, since the process was killed before it was written, is in the ledger.
     fn go_back(&mut self, after_round: u32) -> io::Result<()> {
         self.folder.check()?;
         let path = self.folder.rounds();

@@ -46,7 +46,7 @@ impl RunInfo {
     }
 }
 
-/// A run in brief.
+/// A summary of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// What was run.
@@ -54,7 +54,7 @@ pub struct Summary {
     pub identity: RunInfo,
     /// Rounds planned.
     pub rounds_planned: u32,
-    /// How it ended; `None` with an error.
+    /// The reason for the end; `None` after an error.
     pub ending: Option<EndReason>,
     /// What ended it before its time.
     pub error: Option<String>,

@@ -1,4 +1,4 @@
-//! What happened to whom in a run, added up from its ledger.
+//! Statistics of a run's clients, computed from its ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -34,11 +34,11 @@ pub struct ClientStats {
     pub virtual_seconds: f64,
     /// How it ended; `None`: it has not, or with an error.
     pub ending: Option<EndReason>,
-    /// What ended it, if it did not end well.
+    /// The error that ended it, if any.
     pub error: Option<String>,
     /// The clients.
     pub clients: BTreeMap<ClientId, ClientAccount>,
-    /// Whether the server refused an update of the round that goes on.
+    /// Whether the server refused an update of the current round.
     server_refused: bool,
 }
 
@@ -71,10 +71,10 @@ pub struct ClientAccount {
 }
 
 impl ClientStats {
-    /// Reads a ledger, also that of a run that goes on or was killed.
+    /// Reads a ledger, also that of a run that is active or was killed.
     ///
     /// # Errors
-    /// When the file cannot be read, or a line of it is no event.
+    /// If the file cannot be read, or a line of it is no event.
     pub fn read(ledger: &Path) -> Result<Self, RecordError> {
         let mut account = Self::default();
         for entry in ledger::read(ledger)? {

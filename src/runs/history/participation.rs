@@ -12,7 +12,7 @@ use regatta_actors::protocol::round_record::{Outcome, RoundRecord};
 /// One client's work for one round.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Work {
-    /// Who.
+    /// The client concerned.
     pub client: ClientId,
     /// The round it was asked in.
     pub round: u32,
@@ -190,7 +190,7 @@ impl Works {
 
     fn ask(&mut self, clients: &[ClientId], round: u32, at: f64) {
         for &client in clients {
-            // Who is asked anew has been told to give up what it was late with.
+            // A client that is selected again has been cancelled in what it was late with.
             if let Some(late) = self.open.get(&client).map(|work| work.late_at) {
                 self.close(client, late.unwrap_or(at), End::Late);
             }

@@ -107,8 +107,9 @@ impl TimelineRow {
     }
 }
 
-/// So many times may all clients of a fleet come and go and still be shown to. More than a figure
-/// can show by far, it bounds what a report takes where a ledger's times are absurd.
+/// The number of times that all clients of a fleet may come and go and still be shown doing so.
+/// More than a figure can show by far, it bounds what a report takes where a ledger's times are
+/// absurd.
 const COMINGS: usize = 10_000_000;
 
 /// Each client's row.
@@ -157,7 +158,7 @@ fn gaps(there: &[Interval], end: f64) -> Vec<TimelineSpan> {
     gaps
 }
 
-/// Who is asked anew waits no more, whatever was expected.
+/// A client that is selected again waits no more, whatever was expected.
 fn end_waiting(row: &mut TimelineRow) {
     let waits = |state| matches!(state, State::Restarting | State::Retired);
     let works = row

@@ -16,7 +16,7 @@ pub enum Cause {
     Fault(FaultName),
     /// The client went away, as its availability has it.
     Away,
-    /// It failed for no scripted reason, for want of memory, say.
+    /// It failed for an unscripted reason, such as lack of memory.
     Failure,
     /// It was too slow for its round, or more clients were asked than were needed.
     TooLate,

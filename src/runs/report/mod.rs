@@ -1,4 +1,4 @@
-//! What a finished run, or one that goes on, looks like afterwards: figures, tables, one page.
+//! The report of a finished or running run: figures, tables, one page.
 //!
 //! * [`works`]: the ledger as a list of works, each with what came of it.
 //! * [`costs`]: what each fault cost.
@@ -33,7 +33,7 @@ pub struct Run {
     pub folder: RunFolder,
     /// The plan.
     pub plan: Plan,
-    /// What happened to whom.
+    /// The clients' statistics.
     pub account: ClientStats,
     /// Who worked when.
     pub works: Works,
@@ -47,7 +47,7 @@ impl Run {
     /// Reads a run's folder.
     ///
     /// # Errors
-    /// When there is no run in it, or it cannot be understood.
+    /// If there is no run in it, or it cannot be understood.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let folder = RunFolder::open(path)?;
         let plan = read_plan(&folder)?;
@@ -77,7 +77,7 @@ impl Run {
     /// The figures.
     ///
     /// # Errors
-    /// When one cannot be drawn.
+    /// If one cannot be drawn.
     pub fn figures(&self) -> anyhow::Result<Vec<figures::Figure>> {
         figures::curves::of_run(&self.rounds, &self.works, &self.plan)
     }
@@ -94,7 +94,7 @@ impl Run {
 /// The plan of a run, from its folder.
 ///
 /// # Errors
-/// When its scenario is not one of this version's.
+/// If its scenario is not one of this version's.
 pub fn read_plan(folder: &RunFolder) -> anyhow::Result<Plan> {
     let scenario = folder.scenario();
     load(

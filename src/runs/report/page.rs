@@ -129,7 +129,7 @@ fn rows(table: &Table) -> Markup {
 /// The report on a run.
 ///
 /// # Errors
-/// When a file of the run cannot be read.
+/// If a file of the run cannot be read.
 pub fn of_run(run: &Run, figures: &[Figure]) -> anyhow::Result<String> {
     let plan = &run.plan;
     let subtitle = format!(

@@ -27,7 +27,7 @@ const CLIENTS: [(&str, &str); 15] = [
     ("faults", "faults"),
 ];
 
-/// What happened to whom.
+/// The clients' statistics.
 #[must_use]
 pub fn clients(account: &ClientStats) -> Table {
     let mut table = Table::new("clients", &CLIENTS);

@@ -1,7 +1,7 @@
 //! A sweep: its combinations as runs, each in a process and a folder of its own.
 //!
 //! A run's folder has a name that follows from its settings alone, so a sweep that is started
-//! again finds what it has: finished runs are kept, the others go on.
+//! again finds what it has: finished runs are kept, the others continue.
 
 pub mod file;
 pub mod process;

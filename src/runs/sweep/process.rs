@@ -16,7 +16,7 @@ use crate::runs::folder::state::RunState;
 use crate::runs::sweep::Planned;
 use crate::runs::sweep::stop::Stop;
 
-/// How often signals are looked for while a run goes on.
+/// How often signals are looked for during a run.
 const PERIOD: Duration = Duration::from_millis(50);
 
 /// How often a folder's lock is tried that another process has.
@@ -29,7 +29,7 @@ pub enum Ended {
     Kept,
     /// It is complete now.
     Complete,
-    /// It was told to stop, and can go on.
+    /// It was stopped, and can be resumed.
     Stopped,
     /// Another process was at it until this one was told to stop.
     Elsewhere,
@@ -41,7 +41,7 @@ pub enum Ended {
 /// waited for.
 ///
 /// # Errors
-/// When no process can be started, or the folder not be read or written.
+/// If no process can be started, or the folder not be read or written.
 pub fn carry_out(
     run: &Planned,
     program: &Path,
@@ -49,7 +49,7 @@ pub fn carry_out(
     wait: impl FnOnce(&io::Error),
 ) -> io::Result<Ended> {
     if is_complete(&RunFolder::at(&run.folder))? {
-        // Nothing needs to be written, which may be forbidden by now.
+        // Nothing needs to be written, which may be forbidden now.
         return Ok(Ended::Kept);
     }
     let Some(folder) = locked(&run.folder, stop, wait)? else {

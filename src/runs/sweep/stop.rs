@@ -20,7 +20,7 @@ impl Stop {
     /// Begins to listen.
     ///
     /// # Errors
-    /// When the system refuses the handlers.
+    /// If the system refuses the handlers.
     pub fn listen(reopen_log: Option<ReopenLog>) -> io::Result<Self> {
         let signals = Signals::new([SIGINT, SIGTERM])?;
         if reopen_log.is_some() || !is_ignored(SIGHUP)? {

@@ -27,11 +27,11 @@ pub struct TaskData {
 /// What to read of a task's data.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoadOptions {
-    /// Read only the first so many training examples.
+    /// Read only the first N training examples.
     pub limit_train: Option<usize>,
-    /// Read only the first so many examples of each validation split.
+    /// Read only the first N examples of each validation split.
     pub limit_eval: Option<usize>,
-    /// Read only the first so many examples of each test split.
+    /// Read only the first N examples of each test split.
     pub limit_test: Option<usize>,
     /// Further columns to keep, for partitions by one of them. The training split must have
     /// them, other splits may.
@@ -41,7 +41,7 @@ pub struct LoadOptions {
 /// Reads a task from a folder in GLUE's TSV layout or the hub's Parquet layout.
 ///
 /// # Errors
-/// When files are missing, or one holds what the task does not allow; see [`DataError`].
+/// If files are missing, or one holds what the task does not allow; see [`DataError`].
 pub fn load(task: Task, dir: &Path) -> Result<TaskData, DataError> {
     load_with(task, dir, &LoadOptions::default())
 }

@@ -1,4 +1,4 @@
-//! Checkpoints: all that a run needs to go on, in one file, written whole or not at all.
+//! Checkpoints: everything a run needs to resume, in one file, written whole or not at all.
 //!
 //! A file is one line, `regatta checkpoint 1 DIGEST`, and a MessagePack body with that BLAKE3
 //! digest. No generator's state is in it: random streams are keyed.
@@ -23,7 +23,7 @@ const VERSION: u64 = 1;
 const MAGIC: &str = "regatta checkpoint 1 ";
 const EXTENSION: &str = "checkpoint";
 
-/// All that a run needs to go on.
+/// Everything a run needs to resume.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// Of the plan that it is of.
@@ -86,7 +86,7 @@ impl CheckpointStore {
     /// bytes. What was there before stays loadable if this fails.
     ///
     /// # Errors
-    /// When something cannot be written, or the folder that this one is in was moved, deleted or
+    /// If something cannot be written, or the folder that this one is in was moved, deleted or
     /// replaced since this store was made.
     pub fn save(&self, checkpoint: &Checkpoint) -> Result<u64, RecordError> {
         let path = self.path(checkpoint.round);
@@ -111,7 +111,7 @@ impl CheckpointStore {
     /// The last checkpoint that is whole; `None`: there is none at all.
     ///
     /// # Errors
-    /// When none of those that are there is whole, or the last whole one is of another plan.
+    /// If none of those that are there is whole, or the last whole one is of another plan.
     pub fn latest(&self) -> Result<Option<Checkpoint>, RecordError> {
         let mut first_error = None;
         for path in self.list()?.into_iter().rev() {

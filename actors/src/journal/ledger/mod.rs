@@ -46,7 +46,7 @@ pub(crate) trait Sink {
         Ok(())
     }
 
-    /// Where a file is that was taken so many entries; `None`: there is no file, or it has more.
+    /// The state of a file after that many entries; `None`: there is no file, or it has more.
     fn mark(&self, _entries: u64) -> Option<LedgerMark> {
         None
     }
@@ -116,7 +116,7 @@ fn ended_at_once(entry: &Entry) -> bool {
 /// The entries of a ledger, in order. One that a crash cut off in its middle does not count.
 ///
 /// # Errors
-/// When the file cannot be read, at once; when a line is no entry, or not the one that follows, as
+/// If the file cannot be read, at once; when a line is no entry, or not the one that follows, as
 /// an item that says which.
 pub fn read(
     path: &Path,

@@ -28,7 +28,7 @@ impl LedgerWriter {
         Ok(Self::new(path, file))
     }
 
-    /// Goes on with a ledger where a checkpoint left it, once what follows is [cut off](Self::cut).
+    /// Continues a ledger from where a checkpoint left it, once the rest is [cut off](Self::cut).
     /// One that is not there is begun if it had nothing.
     pub fn resume(path: &Path, after: Option<&Checkpoint>) -> Result<Self, RecordError> {
         let entries = after.map_or(0, |checkpoint| checkpoint.recorded);
@@ -87,7 +87,7 @@ impl LedgerWriter {
         Ok(())
     }
 
-    /// Takes in so many entries.
+    /// Reads that many entries.
     fn pass_entries(&mut self, entries: u64) -> Result<(), RecordError> {
         let mut reader = BufReader::new(self.file.get_ref());
         let failed = |reason: String| RecordError::file(&self.path, "continue", reason);

@@ -23,7 +23,7 @@ pub enum Availability {
         /// Seconds of a day.
         #[serde(default = "day")]
         day: f64,
-        /// Each client's pattern is shifted by up to so many seconds, drawn from the run's seed.
+        /// Each client's pattern is shifted by up to this many seconds, drawn from the run's seed.
         #[serde(default)]
         spread: f64,
     },

@@ -16,7 +16,7 @@ use crate::random::{Stream, StreamKey};
 pub struct Interruption {
     /// After this fraction of its steps.
     pub at: f64,
-    /// How.
+    /// The kind of interruption.
     pub kind: InterruptionKind,
 }
 
@@ -35,7 +35,7 @@ pub enum InterruptionKind {
     LaneFailure,
 }
 
-/// All that befalls one client in one round.
+/// The faults of one client in one round.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct InjectedFaults {
     /// Multiplies the time that training takes.
@@ -46,7 +46,7 @@ pub(crate) struct InjectedFaults {
     pub late: f64,
     /// Whether the update never arrives.
     pub lost: bool,
-    /// The update arrives again so many seconds later.
+    /// The update arrives again this many seconds later.
     pub duplicate: Option<f64>,
     pub corruption: Option<Corruption>,
     #[serde(alias = "cut")]
@@ -142,7 +142,7 @@ impl Faults {
         }
     }
 
-    /// What befalls a client that is asked in this round.
+    /// The faults of a client selected in this round.
     pub fn inject(&self, client: ClientId, name: &str, round: u32, attempt: u32) -> InjectedFaults {
         let mut injected = InjectedFaults::default();
         for (purpose, fault) in &self.faults {

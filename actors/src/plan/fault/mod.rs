@@ -1,4 +1,4 @@
-//! Scripted faults: what is to go wrong, for whom, and in which rounds.
+//! Scripted faults: their kind, their clients and their rounds.
 
 pub mod injection;
 
@@ -11,9 +11,9 @@ use crate::plan::problems::Problems;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    /// What goes wrong.
+    /// The kind of fault.
     pub kind: FaultKind,
-    /// Whom it can strike; `None`: everybody. [`FaultKind::ServerCrash`] takes none.
+    /// The clients that it can strike; `None`: all of them. [`FaultKind::ServerCrash`] takes none.
     #[serde(default)]
     pub clients: Option<Vec<ClientId>>,
     /// In which rounds it can strike; `None`: in all.
@@ -81,12 +81,12 @@ pub enum FaultKind {
     },
     /// The update takes longer on its way.
     LateUpdate {
-        /// By so many seconds.
+        /// By this many seconds.
         seconds: f64,
     },
     /// The update is corrupted before it is sent.
     CorruptUpdate {
-        /// How.
+        /// The kind of corruption.
         corruption: Corruption,
     },
     /// The server dies when the round's updates are in, before it aggregates them. It is rebuilt
@@ -180,7 +180,7 @@ impl Fault {
         }
     }
 
-    /// Clients train so many times more slowly.
+    /// Clients train this many times more slowly.
     #[must_use]
     pub fn straggle(factor: f64) -> Self {
         let slowdown = Slowdown::Factor { factor };

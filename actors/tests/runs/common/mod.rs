@@ -69,9 +69,9 @@ pub enum Trouble {
 /// What a client says that is not so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lie {
-    /// So many examples seen.
+    /// Number of examples seen.
     Examples(u64),
-    /// So many steps taken.
+    /// Number of steps taken.
     Steps(u64),
     /// A loss with these bits.
     Loss(u64),
@@ -88,7 +88,7 @@ impl Lie {
 pub struct Toy {
     pub seed: u64,
     pub trouble: Trouble,
-    /// Sleep up to so many microseconds per step, differently in each run.
+    /// Sleep up to this many microseconds per step, differently in each run.
     pub jitter: u64,
     /// Trainers and folders alive.
     pub alive: Arc<AtomicU32>,

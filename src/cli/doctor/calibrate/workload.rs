@@ -41,7 +41,7 @@ impl Workload {
     /// The model with LoRA of rank 4 on query and value.
     ///
     /// # Errors
-    /// When libtorch fails.
+    /// If libtorch fails.
     pub fn new(checkpoint: Checkpoint) -> Result<Self, ModelError> {
         let config = checkpoint.config;
         let ends = ["query", "value"];
@@ -65,7 +65,7 @@ impl Workload {
     /// Examples that a division trains per second.
     ///
     /// # Errors
-    /// When libtorch fails in a lane.
+    /// If libtorch fails in a lane.
     pub fn rate(&self, division: Division) -> Result<f64, ModelError> {
         let barrier = Barrier::new(division.lanes as usize + 1);
         let seconds = thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! When rounds are over, whom they ask, and how clients come back.
+//! When rounds end, which clients they select, and how clients come back.
 
 use regatta_actors::plan::policy::{Late, MinUpdates, RoundPolicy, Staleness};
 use regatta_actors::plan::restart::RestartPolicy;

@@ -30,7 +30,7 @@ impl ParquetColumns {
     /// The columns that a request needs.
     ///
     /// # Errors
-    /// When one is missing, there twice, or holds lists or structures.
+    /// If one is missing, there twice, or holds lists or structures.
     pub fn find(root: &Type, path: &Path, request: &SplitRequest<'_>) -> Result<Self, DataError> {
         let has = |column: &str| root.get_fields().iter().any(|field| field.name() == column);
         let is_test = request.name.is_test();

@@ -17,7 +17,7 @@ pub static RUN_INFO: Gauge<3> = Gauge(metric(
     ["task", "adapter", "method"],
     "Always 1; the labels describe the run",
 ));
-/// Whether it still goes on.
+/// Whether the run is active.
 pub static RUN_ACTIVE: Gauge<0> = Gauge(metric(
     "regatta_run_active",
     None,

@@ -126,7 +126,7 @@ const retry = follow({
 byId("only-trouble").addEventListener("change", () => showEvents(model));
 addEventListener("hashchange", route);
 onTheme(() => draw(["all"]));
-// Elapsed time goes on while nothing happens.
+// Elapsed time advances while nothing happens.
 setInterval(() => { if (model.ready && !model.isOver && line === "live") header.showWhere(model); }, 1000);
 
 /** For the browser's console, and for checks. */

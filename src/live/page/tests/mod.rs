@@ -26,7 +26,7 @@ struct Told {
 }
 
 impl Told {
-    /// A run of so many clients, told to a feed.
+    /// A run of N clients, reported to a feed.
     fn new(feed: &Feed, clients: u32) -> Self {
         let observer = WebObserver::new(feed.clone(), RunFolder::at(Path::new("none")));
         Self { observer, clients }

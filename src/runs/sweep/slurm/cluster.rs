@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How many tasks an array may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ArrayLimit {
-    /// So many: their indices are below this number.
+    /// The number of tasks: their indices are below it.
     pub tasks: NonZeroU32,
     /// Whether no cluster could be asked, and this is Slurm's default.
     pub is_assumed: bool,
@@ -58,7 +58,7 @@ pub enum LimitError {
 /// Asks the cluster, if `scontrol` is there and its controller answers.
 ///
 /// # Errors
-/// When the cluster has no arrays.
+/// If the cluster has no arrays.
 pub fn array_limit() -> Result<ArrayLimit, LimitError> {
     let mut scontrol = Command::new("scontrol");
     scontrol.args(["show", "config"]);

@@ -81,7 +81,7 @@ pub fn script(plan: &SweepPlan, job: &ArrayScript<'_>) -> String {
          #\n\
          {shared}\
          # {runs} runs. Add what your cluster wants to know, here or on sbatch's command line:\n\
-         # --time, --gres, --cpus-per-task, --partition. A run that was cut off goes on when the\n\
+         # --time, --gres, --cpus-per-task, --partition. A run that was cut off resumes when the\n\
          # script is submitted again. When all have ended,\n\
          #     {program} sweep -- {sweep}\n\
          # keeps them, and compares them.\n\
