@@ -61,7 +61,7 @@ def limit(_: argparse.Namespace) -> str:
     wanted = (
         "MiniLM, 16 examples of 64 tokens, float32: a training step against the matrix products of "
         "the step alone, timed in turn, medians. Wanted: at most 1.5 for LoRA with dropout on, 1.25 "
-        "if it can be had, and SORF-VeRA with r 128 at most 1.1 times LoRA with r 128."
+        "if possible, and SORF-VeRA with r 128 at most 1.1 times LoRA with r 128."
     )
     return f"{wanted} {cargo_bench('limit', '--rows', 16, '--threads', machine.cores())}"
 

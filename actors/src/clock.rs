@@ -135,7 +135,7 @@ impl<T> VirtualClock<T> {
         self.sequence += 1;
     }
 
-    /// What comes next, and when it was due.
+    /// The next item, with the time it was due.
     #[must_use]
     pub fn peek(&self) -> Option<(VirtualTime, &T)> {
         let Reverse(entry) = self.heap.peek()?;

@@ -1,4 +1,4 @@
-//! Who and which: clients, lanes, runs, jobs, and digests of content.
+//! Identifiers: clients, lanes, runs, jobs, and digests of content.
 
 use std::fmt;
 

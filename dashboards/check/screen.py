@@ -24,7 +24,7 @@ from pathlib import Path
 import pyte
 
 # Grafana's grid has 24 columns; each gets eight characters. Of its rows, each three lines high, 22
-# are on the screen, and a page down goes on by ten: each panel is wholly on some screen.
+# are on the screen, and a page down moves by ten: each panel is wholly on some screen.
 COLUMNS, LINES = 196, 72
 PAGE, PAGE_DOWN = 10, b"\x1b[6~"
 # For the answers to all queries, and for a key.

@@ -18,7 +18,7 @@ pub enum ExportFormat {
     Peft,
 }
 
-/// What to export, and whereto.
+/// What to export, and where to.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
     /// Folder of a run that has ended

@@ -229,8 +229,8 @@ fn serve_control(plan: &Plan, handle: &ControlHandle) -> Result<(), Problems> {
     }
 }
 
-/// Serves the live page where the plan says so. Unless the user chose the address, a port that is
-/// taken is no obstacle, and no page no reason not to run.
+/// Serves the live page where the plan says so. If the default port is taken, another is tried; if
+/// none is free, the run continues without the page.
 fn serve_page(plan: &Plan, handle: &ControlHandle) -> Result<Option<(WebServer, Feed)>, Problems> {
     let Some(address) = plan.telemetry.web else {
         return Ok(None);

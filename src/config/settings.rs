@@ -28,7 +28,7 @@ fn whole() -> RangedU64ValueParser {
     RangedU64ValueParser::new().range(..=MOST_WHOLE)
 }
 
-/// What time it is in a run.
+/// The clock of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
@@ -226,8 +226,8 @@ pub struct Settings {
     #[arg(long, help_heading = DEVICES)]
     pub cpu: Option<bool>,
 
-    /// What time it is: virtual, decided from the scenario, or wall, for demonstrations; a run on
-    /// the wall's clock does not replay [default: virtual]
+    /// Clock: virtual, derived from the scenario, or wall, for demonstrations; a run on the wall
+    /// clock does not replay [default: virtual]
     #[arg(long, help_heading = SIMULATION, value_enum)]
     pub clock: Option<Clock>,
     /// Seconds of the run per second of the wall, with --clock wall [default: 1]

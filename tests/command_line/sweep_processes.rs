@@ -197,7 +197,7 @@ fn two_sweeps_of_one_file_start_no_run_twice_and_both_end_well() {
 }
 
 #[test]
-fn a_run_that_was_killed_before_it_had_saved_anything_begins_anew() {
+fn a_run_that_was_killed_before_it_had_saved_anything_starts_again() {
     let place = place(
         "rounds = 100000\nledger = false\ncheckpoint_every = 100000",
         "[1]",

@@ -23,7 +23,7 @@ pub(crate) struct Job<L: Workload> {
     pub place: OwnedSemaphorePermit,
 }
 
-/// What became of a job.
+/// The result of a job.
 pub(crate) struct JobReport<U> {
     pub lane: LaneId,
     /// Wall seconds on the lane.
@@ -33,7 +33,7 @@ pub(crate) struct JobReport<U> {
     pub result: Result<(Trained<U>, Digest), JobFailure>,
 }
 
-/// Why a job gave no update, as text.
+/// The reason that a job gave no update, as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum JobFailure {
     Cancelled,

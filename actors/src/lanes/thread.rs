@@ -1,4 +1,4 @@
-//! What runs on a lane's thread.
+//! The code that runs on a lane's thread.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,7 +25,7 @@ pub(crate) struct LaneThread<L: Workload> {
     pub report: LaneReports,
 }
 
-/// Where lanes report that they are ready, or gone.
+/// The callback by which lanes report that they are ready or gone.
 pub(crate) type LaneReports = Arc<dyn Fn(Input) + Send + Sync>;
 
 /// A job's update with its digest, or why there is none.
@@ -49,7 +49,7 @@ impl<L: Workload> LaneThread<L> {
                 continue;
             }
             if self.job_panics(&mut trainer, job.id, job.faults, job.task, job.reply) {
-                // What it left half done must not reach the next job.
+                // Its unfinished state must not reach the next job.
                 guarded(move || drop(trainer)).unwrap_or_else(|reason| {
                     tracing::warn!(
                         "lane {}: the failed trainer's drop {reason}",

@@ -1,4 +1,4 @@
-//! Carries events to the observers, on a thread of their own.
+//! Carries events to the observers, on a separate thread.
 
 use std::thread::{self, JoinHandle};
 

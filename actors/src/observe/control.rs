@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use crate::observe::board::Board;
 use crate::protocol::control::{ControlCommand, RunStatus};
 
-/// Why a command is not confirmed.
+/// The reason that a command is not confirmed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unconfirmed {
@@ -93,7 +93,7 @@ impl ControlHandle {
         }
     }
 
-    /// Where the run is.
+    /// The phase of the run.
     #[must_use]
     pub fn status(&self) -> RunStatus {
         self.status.lock().map_or_else(|e| *e.into_inner(), |s| *s)

@@ -97,7 +97,7 @@ impl Default for CheckpointPolicy {
     }
 }
 
-/// What time it is in a run.
+/// The clock of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "clock", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ClockMode {
@@ -189,7 +189,7 @@ impl FederationPlan {
         RunId(u64::from_le_bytes(id))
     }
 
-    /// Lanes that belong to clients of their own.
+    /// Lanes that belong to single clients.
     #[must_use]
     pub fn own_lanes(&self) -> BTreeSet<LaneId> {
         self.clients.iter().filter_map(|c| c.lane).collect()

@@ -1,15 +1,15 @@
-//! When a round is over, and what becomes of updates that come too late or are too few.
+//! The condition that ends a round, and the treatment of late updates and of too few.
 
 use serde::{Deserialize, Serialize};
 
 use crate::plan::problems::Problems;
 
-/// When a round is over.
+/// The condition that ends a round.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "policy", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum RoundPolicy {
-    /// When everybody who was asked has sent an update or is known to be gone.
+    /// When every selected client has sent an update or is known to be gone.
     #[default]
     Sync,
     /// After this many seconds at the latest.
@@ -31,7 +31,7 @@ pub enum RoundPolicy {
     /// Asks for more than [`Sampling`](crate::plan::sampling::Sampling) says, and is over when as
     /// many as it says are in (Bonawitz et al., 2019).
     OverSelect {
-        /// How many times as many to ask; 1.3 asks 13 clients for 10 updates.
+        /// The factor by which to over-select; 1.3 selects 13 clients for 10 updates.
         factor: f64,
         /// The treatment of the other clients' updates.
         #[serde(default)]
@@ -49,7 +49,7 @@ pub enum RoundPolicy {
     },
 }
 
-/// What becomes of an update that comes after its round was closed.
+/// The treatment of an update that arrives after its round closed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Late {
@@ -75,7 +75,7 @@ pub struct Staleness {
     pub max: Option<u32>,
 }
 
-/// What to do with a round in which too few updates come.
+/// The policy for rounds with too few updates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MinUpdates {
@@ -111,7 +111,7 @@ impl Default for Staleness {
 }
 
 impl Staleness {
-    /// What an update weighs; `None`: it is too stale.
+    /// The weight of an update; `None`: it is too stale.
     #[must_use]
     pub fn weight(&self, staleness: u32) -> Option<f64> {
         let fresh_enough = self.max.is_none_or(|max| staleness <= max);
@@ -140,7 +140,7 @@ impl RoundPolicy {
         matches!(self, Self::Buffered { .. })
     }
 
-    /// What becomes of late updates.
+    /// The treatment of late updates.
     pub(crate) fn late(&self) -> Late {
         match *self {
             Self::Sync => Late::Cancel,

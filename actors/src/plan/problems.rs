@@ -1,4 +1,4 @@
-//! What is wrong with a plan: every problem, each with the path of its field.
+//! The problems of a plan, each with the path of its field.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use std::fmt;
 pub struct PlanError {
     /// The field, as in `faults[2].probability`; a file's reader can find its line with it.
     pub path: String,
-    /// What is wrong with it, and what would be right.
+    /// The problem and the expected value.
     pub message: String,
 }
 

@@ -1,4 +1,4 @@
-//! What a client has to work with: speed, connection, memory, and when it is there.
+//! A client's resources: speed, connection, memory and availability.
 
 use serde::{Deserialize, Serialize};
 

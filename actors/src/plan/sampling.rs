@@ -14,7 +14,7 @@ pub struct Sampling {
     pub by: SampleBy,
 }
 
-/// How many clients to ask.
+/// The number of clients to select.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SampleSize {
@@ -23,7 +23,7 @@ pub enum SampleSize {
     All,
     /// A fraction of the fleet, at least one client.
     Fraction(f64),
-    /// So many.
+    /// A number of clients.
     Number(u32),
 }
 
@@ -54,7 +54,7 @@ pub struct Utility {
     pub exploration: f64,
     /// Seconds that a client's round should take; `None`: slowness does not matter.
     pub preferred_seconds: Option<f64>,
-    /// How hard slowness is punished; Oort's α.
+    /// The penalty on slowness; Oort's α.
     pub penalty: f64,
 }
 

@@ -20,7 +20,7 @@ pub enum Command {
     Train {
         /// The job.
         id: JobId,
-        /// What the plan's faults do to it.
+        /// The plan's faults for it.
         faults: JobFaults,
     },
     /// The client is to give this job up.
@@ -114,7 +114,7 @@ pub enum ServerCommand {
     },
 }
 
-/// Where a ledger was when a checkpoint was written, and what it said until then.
+/// The length and the digest of a ledger when a checkpoint was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerMark {
     /// Its length in bytes.

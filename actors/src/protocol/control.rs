@@ -21,7 +21,7 @@ pub enum ControlCommand {
     StopNow,
     /// Wait after this round until [`ControlCommand::Resume`].
     Pause,
-    /// Go on.
+    /// Resume.
     Resume,
     /// Save the run's state after this round, if it is saved at all.
     Checkpoint,
@@ -56,7 +56,7 @@ pub struct Intervention {
     pub command: ControlCommand,
 }
 
-/// Where a run is.
+/// The phase of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunStatus {
     /// The current round, from 1; 0 before the first.

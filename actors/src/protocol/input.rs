@@ -1,4 +1,4 @@
-//! What the actors say to each other.
+//! The messages between the actors.
 //!
 //! The scheduler deals in facts about updates, never in updates: these go from the client to a
 //! slot at the server, under their [`JobId`], and the scheduler says which slots to aggregate.
@@ -13,7 +13,7 @@ use crate::protocol::job::{UpdateInfo, Work};
 use crate::protocol::outcome::{RecordError, ServerTask};
 use crate::workload::update::{Aggregation, Scores};
 
-/// What the scheduler learns of.
+/// An input of the scheduler.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Input {
     /// Every actor is up.

@@ -1,4 +1,4 @@
-//! How a run ended, or what ended it.
+//! The outcome of a run, or its error.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use super::round_record::RoundRecord;
 use crate::ids::LaneId;
 use crate::plan::problems::PlanErrors;
 
-/// How a run that met no error ended.
+/// The reason for the end of a run without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndReason {
@@ -20,7 +20,7 @@ pub enum EndReason {
     StoppedAtOnce,
 }
 
-/// What is left of a run. The rounds went to the observers.
+/// The outcome of a run. The rounds went to the observers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunOutcome {
     /// The way it ended.
@@ -44,7 +44,7 @@ impl RunOutcome {
     }
 }
 
-/// What ended a run before its time.
+/// The error that ended a run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
@@ -64,7 +64,7 @@ pub enum RunError {
     NobodyLeft {
         /// The round that nobody could take part in.
         round: u32,
-        /// What last happened to a client.
+        /// The last failure of a client.
         last_failure: Option<String>,
     },
     /// Too few updates came, and the plan says to stop then.
@@ -85,7 +85,7 @@ pub enum RunError {
         rounds: u32,
         /// Rounds of these in which updates came and every one was refused.
         refused: u32,
-        /// Whose update was last refused, and why.
+        /// The client whose update was last refused, and the reason.
         last_refusal: Option<String>,
     },
     /// The plan's clock is the wall's.
@@ -140,7 +140,7 @@ fn in_round(round: u32) -> String {
     }
 }
 
-/// What a server does.
+/// A task of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ServerTask {
@@ -177,7 +177,7 @@ impl std::fmt::Display for ServerTask {
     }
 }
 
-/// Why something could not be recorded.
+/// The reason that something could not be recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordError {
@@ -191,14 +191,14 @@ pub enum RecordError {
         /// The cause, as text.
         reason: String,
     },
-    /// What happens differs from what the ledger has.
+    /// The replayed event differs from the ledger.
     #[error("entry {sequence} differs from the ledger.\n  ledger: {expected}\n  now:    {found}")]
     Diverged {
         /// The entry's number.
         sequence: u64,
         /// The ledger's line.
         expected: String,
-        /// What it should be now.
+        /// The event found now.
         found: String,
     },
     /// The ledger ends here, in the middle of its run; up to here all is the same.

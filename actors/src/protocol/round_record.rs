@@ -137,7 +137,7 @@ impl<'de> Deserialize<'de> for ClientRecord {
     }
 }
 
-/// How a client's round ended.
+/// The outcome of a client's round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {

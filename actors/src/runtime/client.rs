@@ -45,7 +45,7 @@ impl<L: Workload> Actor for ClientActor<L> {
 
 impl<L: Workload> Drop for ClientActor<L> {
     fn drop(&mut self) {
-        // An actor whose handler panics is dropped without a word. When the run is taken down,
+        // actix drops an actor whose handler panics, silently. When the run is taken down,
         // nobody listens any more.
         let job = self.job.take().map(|job| (job.id, job.work));
         let client = self.client;

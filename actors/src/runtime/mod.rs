@@ -27,7 +27,7 @@ use crate::protocol::outcome::{RecordError, RunError, RunOutcome};
 use crate::runtime::assembly::{Journal, RunSetup};
 use crate::workload::ServerWorkload;
 
-/// Where a run keeps its record.
+/// The location of a run's record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunFiles {
     /// The ledger, `events.jsonl`; `None`: there is none.

@@ -13,7 +13,7 @@ use crate::protocol::control::{Intervention, RunStatus};
 use crate::protocol::event::Event;
 use crate::protocol::outcome::RecordError;
 
-/// Where a run's events and its status go.
+/// The receivers of a run's events and status.
 pub(crate) struct Outputs {
     pub bus: Bus,
     pub board: Arc<Board>,

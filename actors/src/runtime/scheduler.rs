@@ -18,7 +18,7 @@ use crate::runtime::messages::{Actors, Cancel, Opened, TrainRound};
 use crate::runtime::outputs::Outputs;
 use crate::scheduler::Scheduler;
 
-/// Where a run's outcome goes.
+/// The sender of a run's outcome.
 pub(crate) type OutcomeSender = oneshot::Sender<Result<RunOutcome, RunError>>;
 
 /// A thin shell around [`Scheduler`].
@@ -258,7 +258,7 @@ impl<S: Send + Sync + 'static> Handler<Order> for SchedulerActor<S> {
             None => Err(Unconfirmed::Over),
         };
         if let Some(confirm) = order.confirm {
-            // Who has not the patience to wait has gone.
+            // The sender may have stopped waiting.
             let _ = confirm.try_send(followed);
         }
     }

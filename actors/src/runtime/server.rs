@@ -31,11 +31,11 @@ pub(crate) struct ServerActor<L: ServerWorkload> {
     server: Option<Box<UpdateBuffer<L, L::Aggregator>>>,
 }
 
-/// What a server starts with.
+/// The inputs of a server.
 pub(crate) struct ServerSetup<L> {
     pub workload: Arc<L>,
     pub plan: Arc<FederationPlan>,
-    /// Where checkpoints go, if they go anywhere.
+    /// The checkpoint store, if there is one.
     pub store: Option<CheckpointStore>,
     /// The checkpoint to resume from.
     pub beginning: Option<Box<Checkpoint>>,

@@ -23,7 +23,7 @@ pub struct TrainTask<S> {
     pub state: Arc<S>,
 }
 
-/// What a client's work of one round gave.
+/// The result of a client's round.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Trained<U> {
     /// The update to send to the server.
@@ -48,7 +48,7 @@ impl<U> Trained<U> {
     }
 }
 
-/// How far a job is; sent after each batch.
+/// The progress of a job; sent after each batch.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// Optimiser steps done.
@@ -74,7 +74,7 @@ impl Progress {
     }
 }
 
-/// Why a job gave no update.
+/// The reason that a job gave no update.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
     /// [`JobContext::step`] asked it to stop.
@@ -88,7 +88,7 @@ pub enum JobError {
     Failed(#[source] BoxError),
 }
 
-/// What [`ClientTrainer::train`] gives.
+/// The result of [`ClientTrainer::train`].
 pub type TrainResult<U> = Result<Trained<U>, JobError>;
 
 /// A job's connection to its lane: reports progress and says whether to continue.

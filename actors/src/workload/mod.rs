@@ -20,7 +20,7 @@ use crate::workload::update::{AggregateResult, BoxError, Contribution, Payload, 
 pub trait Workload: Sized + Send + Sync + 'static {
     /// The server's state as clients get it. Handed to lanes by reference, never copied.
     type State: Payload;
-    /// What a client sends back.
+    /// The update that a client sends back.
     type Update: Payload;
     /// Trains clients' jobs on one lane; need not be `Send`, since it never leaves its thread.
     type Trainer: ClientTrainer<Self>;

@@ -1,4 +1,4 @@
-//! What travels between server and clients, and what an aggregation gives.
+//! Data that travels between server and clients, and the result of an aggregation.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::ids::{ClientId, Digest};
 /// Any error of a workload, with its context.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What can travel between server and clients: plain data with a size and a digest.
+/// Data that can travel between server and clients: plain, with a size and a digest.
 pub trait Payload: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Identifies the content bit for bit; goes into the ledger. If not told otherwise, it is the
     /// digest of the content as MessagePack.
@@ -45,7 +45,7 @@ pub struct Refusal {
     pub reason: String,
 }
 
-/// What an aggregation did.
+/// The result of an aggregation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Aggregation {
     /// ‖effective − ideal‖_F / ‖ideal update‖_F over all adapted layers; `None` when the workload
@@ -68,7 +68,7 @@ impl Aggregation {
     }
 }
 
-/// What [`ServerAggregator::aggregate`] gives.
+/// The result of [`ServerAggregator::aggregate`].
 pub type AggregateResult = Result<Aggregation, BoxError>;
 
 /// Names and values of the scores of one evaluation (`loss`, `accuracy`, …).

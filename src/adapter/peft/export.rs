@@ -54,7 +54,7 @@ impl ExportError {
 /// The two files of an adapter's folder.
 ///
 /// LoRA and VeRA are in PEFT's own form. SORF-VeRA, which PEFT does not know, is in the same
-/// layout under a type of its own; `regatta export` makes a LoRA of it.
+/// layout under a separate type; `regatta export` makes a LoRA of it.
 #[derive(Debug, Clone)]
 pub struct AdapterFiles {
     /// `adapter_config.json`.

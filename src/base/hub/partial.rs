@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blob_that_is_not_the_whole_is_fetched_anew() {
+    fn a_blob_that_is_not_the_whole_is_fetched_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
         let blob = tag("ce013625030ba8dba906f756967f9e9ca394464a");

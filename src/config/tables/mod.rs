@@ -142,7 +142,7 @@ fn fault_names(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "enum": names })
 }
 
-/// When a round is over.
+/// The condition that ends a round.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyTable {
@@ -219,7 +219,7 @@ pub enum SampleKind {
     Utility,
 }
 
-/// What to do with a round in which too few updates come.
+/// The policy for rounds with too few updates.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TooFewTable {

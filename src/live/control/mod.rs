@@ -64,7 +64,7 @@ pub enum Ask {
     Status,
     /// Wait after this round until resumed
     Pause,
-    /// Go on
+    /// Resume
     Resume,
     /// Save the run's state after this round
     Checkpoint,
@@ -124,7 +124,7 @@ impl Ask {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
-    /// Where the run is.
+    /// The phase of the run.
     Status(Box<Status>),
     /// The command is with the run.
     Done(String),

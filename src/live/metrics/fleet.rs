@@ -74,7 +74,7 @@ impl Fleet {
         self.count_states();
     }
 
-    /// Whether each client has series of its own.
+    /// Whether each client has a separate series.
     fn each(&self) -> bool {
         self.clients.len() <= self.limit
     }
@@ -221,7 +221,7 @@ impl Fleet {
         }
     }
 
-    /// The client, marked as seen now, and whether it has series of its own.
+    /// The client, marked as seen now, and whether it has a separate series.
     fn seen(&mut self, client: ClientId) -> Option<(bool, &mut ClientSeries)> {
         let each = self.each();
         let client = self.clients.get_mut(&client)?;

@@ -50,7 +50,7 @@ impl Changes {
     }
 }
 
-/// Where the run is.
+/// The phase of the run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct PageStatus {
     /// What it is doing.

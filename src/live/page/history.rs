@@ -66,7 +66,7 @@ pub struct History {
     pub facts: PageHeader,
     /// Most points of one client's curve; the page keeps to it as well.
     pub most_points: usize,
-    /// Where the run is.
+    /// The phase of the run.
     pub status: PageStatus,
     /// The clients, in order.
     pub clients: Vec<PageClient>,

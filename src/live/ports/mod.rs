@@ -15,7 +15,7 @@
 //! * What anybody can cause without limit is logged as a [`Warning`]: once, and then as a count.
 //! * What a web site has a browser ask for is refused ([`guard`]).
 //!
-//! Each port has a thread and a runtime of its own, and nothing waits for it.
+//! Each port has its own thread and runtime, and nothing waits for it.
 
 pub mod bounds;
 pub mod connection;

@@ -72,7 +72,7 @@ impl Observer for TensorBoard {
         };
         if let Err(error) = written {
             let folder = self.folder.display();
-            tracing::warn!("nothing more is written for TensorBoard into {folder}: {error}");
+            tracing::warn!("TensorBoard output to {folder} stopped: {error}");
             self.file = None;
         }
     }

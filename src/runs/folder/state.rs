@@ -28,7 +28,7 @@ fn is_a_beginning(name: &OsStr) -> bool {
     known.iter().any(|known| name == *known) || name.as_encoded_bytes().starts_with(b".tmp")
 }
 
-/// Where a run is.
+/// The phase of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunState {
     /// All rounds are done.
@@ -56,7 +56,7 @@ impl fmt::Display for RunState {
 }
 
 impl RunFolder {
-    /// Where the run is. To whoever holds the folder's lock, it is not running.
+    /// The phase of the run. To whoever holds the folder's lock, it is not running.
     ///
     /// # Errors
     /// If the folder cannot be read.

@@ -29,7 +29,7 @@ pub enum Cause {
 pub struct Cost {
     /// Times that it struck.
     pub times: u32,
-    /// Whom.
+    /// The client concerned.
     pub clients: BTreeSet<ClientId>,
     /// Updates that were not aggregated for it.
     pub updates: u32,

@@ -7,7 +7,7 @@
 //! [settings]                               # over the scenario, in all runs
 //! rounds = 3
 //!
-//! [grid]                                   # each with each
+//! [grid]                                   # every combination
 //! agg_type = ["normal", "ours", "ffa"]
 //! seed = [1, 2, 3]
 //!

@@ -1,4 +1,4 @@
-//! A sweep: its combinations as runs, each in a process and a folder of its own.
+//! A sweep: its combinations as runs, each in a process and a separate folder.
 //!
 //! A run's folder has a name that follows from its settings alone, so a sweep that is started
 //! again finds what it has: finished runs are kept, the others continue.

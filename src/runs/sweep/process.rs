@@ -1,4 +1,4 @@
-//! A run in a process of its own: a crash of one leaves the others alone.
+//! A run in a separate process: a crash of one leaves the others alone.
 //!
 //! Whoever carries out a run holds its folder's lock from before anything is looked at until the
 //! run's process has ended, and that process holds it too: no run is ever in two processes, also

@@ -16,7 +16,7 @@ use crate::protocol::outcome::RecordError;
 /// The longest line that is read, in bytes. A round of a thousand clients takes some 200 kB.
 pub const LONGEST: u64 = 256 << 20;
 
-/// What some editors put before a text.
+/// The mark that some editors put before a text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The values of a file, in order.
@@ -128,7 +128,7 @@ impl JsonLines {
     }
 }
 
-/// How reading a line went.
+/// The result of reading a line.
 enum Advance {
     Line,
     TooLong,

@@ -31,7 +31,7 @@ pub struct Entry {
     pub event: Event,
 }
 
-/// Where a run's entries go.
+/// The destination of a run's entries.
 pub(crate) trait Sink {
     /// Takes the next entry's line.
     fn record(&mut self, sequence: u64, line: &str) -> Result<(), RecordError>;
@@ -136,7 +136,7 @@ pub fn read(
     }))
 }
 
-/// How many entries a ledger has.
+/// The number of entries in a ledger.
 pub(crate) fn entries(path: &Path) -> Result<u64, RecordError> {
     let mut lines = json_lines::read::<IgnoredAny>(path)?;
     lines.try_fold(0, |count, line| line.map(|_| count + 1))

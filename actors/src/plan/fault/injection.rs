@@ -1,4 +1,4 @@
-//! Which faults strike a client in a round: drawn from streams of their own.
+//! The faults that strike a client in a round, drawn from separate streams.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::{Corruption, Fault, FaultKind, FaultName, Slowdown};
 use crate::ids::ClientId;
 use crate::random::{Stream, StreamKey};
 
-/// Where a job ends before its time.
+/// The point at which a job ends early.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Interruption {
     /// After this fraction of its steps.
@@ -20,7 +20,7 @@ pub struct Interruption {
     pub kind: InterruptionKind,
 }
 
-/// How a job ends before its time.
+/// The ways in which a job ends early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InterruptionKind {
@@ -51,7 +51,7 @@ pub(crate) struct InjectedFaults {
     pub corruption: Option<Corruption>,
     #[serde(alias = "cut")]
     pub interruption: Option<Interruption>,
-    /// What struck, in the plan's order.
+    /// The faults that struck, in the plan's order.
     pub names: Vec<FaultName>,
 }
 

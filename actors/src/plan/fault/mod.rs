@@ -39,7 +39,7 @@ pub struct RoundRange {
     pub to: u32,
 }
 
-/// What goes wrong.
+/// The fault.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "fault", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
@@ -120,7 +120,7 @@ impl FaultName {
     pub const SLOWING: [Self; 3] = [Self::Straggle, Self::SlowLink, Self::LateUpdate];
 }
 
-/// How much slower a straggler trains: its duration is multiplied by this.
+/// The slowdown of a straggler: its duration is multiplied by this.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "distribution", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Slowdown {
@@ -150,7 +150,7 @@ pub enum Slowdown {
     },
 }
 
-/// How an update is corrupted; see [`crate::workload::Workload::corrupt`].
+/// The kind of corruption of an update; see [`crate::workload::Workload::corrupt`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "corruption", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]

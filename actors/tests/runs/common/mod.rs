@@ -489,7 +489,7 @@ pub fn run(plan: FederationPlan, toy: Toy) -> (Result<RunOutcome, RunError>, Eve
     (result, events)
 }
 
-/// A run's record in a folder of its own.
+/// A run's record in a separate folder.
 pub struct Record {
     folder: tempfile::TempDir,
 }

@@ -95,7 +95,7 @@ impl Workload {
     }
 }
 
-/// What the threads share: `Workload` without its tensors, which each has handles of its own to.
+/// What the threads share: `Workload` without its tensors, which each has its own handles to.
 struct LaneTensors<'a> {
     config: &'a ModelConfig,
     trained: &'a TensorMap,

@@ -1,4 +1,4 @@
-//! What goes wrong.
+//! The fault.
 
 use regatta_actors::ids::ClientId;
 use regatta_actors::plan::fault::{Corruption, Fault, FaultKind, FaultName, RoundRange, Slowdown};
