@@ -112,5 +112,5 @@ def _member(archive: tarfile.TarFile, name: str) -> bytes:
     path = next(n for n in archive.getnames() if n.rsplit("/", 1)[-1] == name)
     file = archive.extractfile(path)
     if file is None:
-        raise ValueError(f"{path} is no file")
+        raise ValueError(f"{path} is not a file")
     return file.read()

@@ -1,4 +1,4 @@
-"""Two real runs to look at: a small model, a small task, and metrics on ports of their own."""
+"""Two real runs to look at: a small model, a small task, and metrics on separate ports."""
 
 import json
 import shutil

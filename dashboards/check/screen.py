@@ -33,7 +33,7 @@ COMPLAINTS = ("ERROR", "⚠", "No data", "No visible series", "Invalid data rang
 
 
 class Terminal:
-    """A program on a screen of its own."""
+    """A program on its own screen."""
 
     def __init__(self, command: list[str]):
         self.screen = pyte.Screen(COLUMNS, LINES)

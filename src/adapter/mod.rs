@@ -8,7 +8,7 @@
 //!
 //! A layer with an adapter computes `y = W₀ x + bias + s ΔW x`. Every ΔW is a product of two thin
 //! [`Factors`], which is all that aggregation, the exactness error and exports need to know.
-//! To add an adapter: implement [`Adapter`] in a file of its own and name it in [`registry`].
+//! To add an adapter: implement [`Adapter`] in its own file and name it in [`registry`].
 //!
 //! | file | holds |
 //! |---|---|
@@ -56,7 +56,7 @@ pub struct AdapterTensor {
     pub role: Role,
 }
 
-/// Who changes an adapter's tensor.
+/// The party that changes an adapter's tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Clients train it, and ΔW is linear in all tensors of this role together while the others
@@ -113,7 +113,7 @@ pub trait Adapter: Any + Send + Sync {
 
 /// An adapter on a device, ready to attach one client's tensors after another.
 pub trait Prepared {
-    /// What the client's tensors add to a layer.
+    /// The contribution of the client's tensors to a layer.
     ///
     /// # Errors
     /// If a tensor is missing or the device fails.

@@ -31,7 +31,7 @@ pub fn give_back() {
 /// is refused memory can only abort.
 ///
 /// # Errors
-/// How much it needs, and how much there is.
+/// If there is too little: the memory needed and the memory available.
 pub fn require(bytes: u64) -> Result<(), String> {
     let there = most_memory();
     if bytes <= there {
@@ -60,7 +60,7 @@ fn machine() -> Option<u64> {
     total.checked_mul(1024)
 }
 
-/// What `ulimit -v` allows.
+/// The limit of `ulimit -v`.
 fn address_space() -> Option<u64> {
     let text = fs::read_to_string("/proc/self/limits").ok()?;
     let mut lines = text.lines();
@@ -68,7 +68,7 @@ fn address_space() -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// What the container or service allows.
+/// The limit of the container or service.
 fn control_group() -> Option<u64> {
     let text = fs::read_to_string("/sys/fs/cgroup/memory.max").ok()?;
     text.trim().parse().ok()

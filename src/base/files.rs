@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// What the temporary files of [`write_atomically`] are called; six letters or digits follow.
 pub const PARTIAL: &str = ".regatta-";
-/// What they were called by versions before 0.2.
+/// Their suffix in versions before 0.2.
 pub const OLD_PARTIAL: &str = ".tmp";
 
 /// Writes a file atomically: a reader, or a machine that comes back from a power cut, finds the

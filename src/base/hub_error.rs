@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// What can go wrong with the hub and its cache.
+/// An error of the hub or its cache.
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
     /// A repository, or a file of it, cannot be fetched.
@@ -10,7 +10,7 @@ pub enum HubError {
     Fetch {
         /// The repository.
         repo: String,
-        /// What went wrong, and what would help.
+        /// The problem and a remedy.
         message: String,
     },
     /// The cache cannot be read or written.

@@ -44,7 +44,7 @@ pub struct Column {
 /// How a number that is none is shown, and written as CSV; JSON has `null` for it.
 pub const NAN: &str = "NaN";
 
-/// What stands in one place.
+/// The content of a cell.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cell {
     /// The value for programs, in base units.
@@ -220,7 +220,7 @@ impl Table {
         titles.filter(|title| !title.is_empty())
     }
 
-    /// What people see of each row.
+    /// The text shown for each row.
     pub fn visible_rows(&self) -> impl Iterator<Item = impl Iterator<Item = &Cell>> {
         self.rows.iter().map(|row| {
             let columns = self.columns.iter().zip(row);

@@ -24,7 +24,7 @@ use crate::runs::compare::target::Target;
 #[derive(Debug, Parser)]
 #[command(name = "regatta", version)]
 pub struct Cli {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: Command,
     /// Log more: -v what happens, -vv every message (RUST_LOG chooses by module)

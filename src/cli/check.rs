@@ -47,7 +47,7 @@ pub fn describe(plan: &Plan) -> String {
     )
 }
 
-/// What of a plan would have to be fetched.
+/// The parts of a plan that would have to be fetched.
 fn on_the_hub(plan: &Plan) -> Vec<String> {
     let model = match &plan.model.source {
         ModelSource::Hub(name) => Some(format!("the model {name}")),

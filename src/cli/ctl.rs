@@ -55,7 +55,7 @@ fn show(status: &Status, format: Format) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where the run is, in a line.
+/// The state of the run, in a line.
 fn headline(status: &Status) -> String {
     let run = &status.run;
     let state = match (run.over, run.paused) {

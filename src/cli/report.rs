@@ -78,7 +78,7 @@ fn show(run: &Run) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where a run's page and figures go: where they are told to, else into the run's folder, unless
+/// Where a run's page and figures go: where the flags say, else into the run's folder, unless
 /// the command asks for tables of some form.
 struct Places {
     page: Option<PathBuf>,

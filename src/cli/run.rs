@@ -159,7 +159,7 @@ fn carry_out(
         let most = plan.telemetry.client_series;
         observers.push(Box::new(TensorBoard::new(folder.tensorboard(), most)));
     }
-    // Dropped last, so that open pages are told how the run ended.
+    // Dropped last, so that open pages learn how the run ended.
     let page = page.map(|(server, feed)| {
         observers.push(Box::new(WebObserver::new(feed, folder.clone())));
         server

@@ -1,4 +1,4 @@
-//! How flags may be spelled, and arguments that are no text.
+//! How flags may be spelled, and arguments that are not UTF-8.
 
 use std::any::TypeId;
 use std::collections::BTreeSet;
@@ -40,7 +40,7 @@ pub(crate) fn normalise(
     normal
 }
 
-/// A long flag with underscores in its name; `None` when it is no long flag.
+/// A long flag with underscores in its name; `None` when it is not a long flag.
 fn underscored(arg: &OsStr) -> Option<OsString> {
     match flag_and_value(arg) {
         Some((flag, value)) => Some(joined(

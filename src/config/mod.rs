@@ -22,13 +22,13 @@ use crate::config::plan::Plan;
 use crate::config::problems::{Origin, Problems};
 use crate::config::settings::Settings;
 
-/// Where metrics are served when nothing else is said.
+/// The default address of metrics.
 pub const METRICS: &str = "127.0.0.1:9464";
 
-/// Where the live page is served when nothing else is said.
+/// The default address of the live page.
 pub const WEB: &str = "127.0.0.1:9466";
 
-/// Where runs are steered from when nothing else is said.
+/// The default address for control.
 pub const CONTROL: &str = "127.0.0.1:9465";
 
 /// The name that stands for the Hugging Face hub in place of a data folder.
@@ -77,7 +77,7 @@ pub fn load(scenario: Option<&Path>, flags: &Settings, machine: &Host) -> Result
     resolve::resolve(settings, script, name.as_deref(), machine, problems)
 }
 
-/// The flags with nothing in them that is no text: what is recorded has to be, and is reported
+/// The flags without values that are not UTF-8: what is recorded must be, and is reported
 /// otherwise; `out`, which is not recorded, may be any path and stands apart.
 fn as_text(flags: &Settings, problems: &mut Problems) -> (Settings, Option<PathBuf>) {
     let mut flags = flags.clone();

@@ -1,4 +1,4 @@
-//! What a run is to do, fully decided and checked: what the rest of the program takes.
+//! The plan of a run, fully resolved and checked, as the rest of the program uses it.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -40,26 +40,26 @@ pub struct Plan {
     pub data: DataPlan,
     /// The pretrained model.
     pub model: ModelPlan,
-    /// What is trained beside it.
+    /// The adapter trained on it.
     pub adapter: AdapterPlan,
-    /// What the server does with the updates.
+    /// The aggregation of the updates.
     pub aggregation: AggregationPlan,
-    /// What a client does in a round.
+    /// The local training of a client in a round.
     pub training: TrainingPlan,
-    /// Where everything runs.
+    /// The devices in use.
     pub devices: DevicesPlan,
-    /// Who takes part with which means, what goes wrong, and how rounds deal with it.
+    /// The clients' resources, the faults, and how rounds handle them.
     pub simulation: SimulationPlan,
-    /// What can be seen while it runs.
+    /// Telemetry: metrics, live page and logs.
     pub telemetry: TelemetryPlan,
-    /// Where the run can be steered from; `None`: nowhere.
+    /// The address to steer the run from; `None`: off.
     pub control: Option<SocketAddr>,
     /// All settings, with the defaults filled in. `out` is omitted, so that running them again
     /// does not meet the folder of the run they come from.
     pub settings: Settings,
     /// The tables of the scenario file.
     pub script: ScenarioTables,
-    /// Where the settings come from, for errors found later.
+    /// The origins of the settings, for errors found later.
     pub origins: Origins,
 }
 
@@ -86,7 +86,7 @@ pub struct DataPlan {
     pub source: DataSource,
     /// Longest sequence, in tokens.
     pub max_seq_length: u32,
-    /// How examples are dealt out to the clients.
+    /// The partition of examples among clients.
     pub partition: Partition,
     /// Number of clients, at least 1.
     pub num_clients: u32,
@@ -96,7 +96,7 @@ pub struct DataPlan {
     pub limit_eval: Option<u64>,
 }
 
-/// Where a task's examples are.
+/// The location of a task's examples.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DataSource {
     /// A folder that holds the tasks' folders.
@@ -116,7 +116,7 @@ pub struct ModelPlan {
     pub init_adapter: Option<PathBuf>,
 }
 
-/// Where the server and the clients' lanes run.
+/// The devices of the server and the clients' lanes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DevicesPlan {
     /// The server's device.
@@ -128,7 +128,7 @@ pub struct DevicesPlan {
     pub notice: Option<String>,
 }
 
-/// What happens on the way, as the actors take it.
+/// The simulation, in the form that the actors take.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SimulationPlan {
     /// Each client's means.
@@ -151,16 +151,16 @@ pub struct SimulationPlan {
     pub watchdog: Option<Duration>,
 }
 
-/// What can be seen of a run.
+/// Telemetry of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TelemetryPlan {
     /// Whether the ledger is kept.
     pub ledger: bool,
-    /// Where metrics are served; `None`: nowhere.
+    /// The address that serves metrics; `None`: off.
     pub metrics: Option<SocketAddr>,
-    /// Where the live page is served; `None`: nowhere.
+    /// The address that serves the live page; `None`: off.
     pub web: Option<SocketAddr>,
-    /// How long both are served after the end.
+    /// The time for which both are served after the end.
     pub linger: Duration,
     /// The maximum number of clients with separate metrics.
     pub client_series: u32,

@@ -23,7 +23,7 @@ const TABLES: [&str; 6] = [
 /// Reads a scenario file into a table of the settings that could be read, and its script.
 ///
 /// Each readable setting's place is noted in `problems`; everything else is reported there.
-/// `None` when the file is not there or is no TOML at all.
+/// `None` if the file is missing or is not TOML.
 pub(crate) fn read(path: &Path, problems: &mut Problems) -> Option<(toml::Table, ScenarioTables)> {
     let right = "name a scenario file (paths are taken from the current directory)";
     let text = read_text(path, right, problems)?;

@@ -65,9 +65,9 @@ pub enum DataError {
     TooFewFields {
         /// The place in the file.
         place: SourceSpan,
-        /// How many there are.
+        /// The number found.
         found: usize,
-        /// How many the columns need.
+        /// The number that the columns need.
         expected: usize,
         /// The columns' names.
         columns: String,
@@ -111,7 +111,7 @@ pub enum DataError {
     Parquet {
         /// The file.
         path: PathBuf,
-        /// What the reader says.
+        /// The reader's error.
         message: String,
     },
     /// A model folder's `config.json` or `tokenizer.json` that cannot be used.
@@ -132,14 +132,14 @@ pub enum DataError {
         /// The model's positions.
         most: usize,
     },
-    /// A prediction that is none of the task's labels.
+    /// A prediction that is not one of the task's labels.
     #[error("{task}: the prediction for example {row} is {found}, expected {expected}")]
     Prediction {
         /// The task's name.
         task: &'static str,
         /// The example's position, from 0.
         row: usize,
-        /// What was predicted.
+        /// The prediction.
         found: f32,
         /// The expected value.
         expected: String,

@@ -1,9 +1,9 @@
-//! What of a model its tokens depend on.
+//! The properties of a model that constrain its tokens.
 
 use crate::data::token_cache::Tokens;
 use crate::model::config::{Family, ModelConfig};
 
-/// What of a model its tokens depend on.
+/// The properties of a model that constrain its tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenizerLimits {
     /// The model's name, or the file that says all this; for errors.
@@ -40,7 +40,7 @@ impl TokenizerLimits {
         }
     }
 
-    /// Whether the model embeds all of the types. A post-processor has types of its own.
+    /// Whether the model embeds all of the types. A post-processor has its own types.
     ///
     /// # Errors
     /// What the tokenizer gives that the model does not embed, and what would be right.

@@ -25,7 +25,7 @@ pub struct TextEncoder {
     limits: TokenizerLimits,
     /// `tokenizer.json`, for errors.
     path: PathBuf,
-    /// Whether the model is told which text a token belongs to.
+    /// Whether the model receives the text that each token belongs to.
     token_types: bool,
     /// Of the tokenizer's files, the length and whether there are types: all that tokens depend on
     /// besides the texts.
@@ -270,7 +270,7 @@ impl EncodedSplit {
         }
     }
 
-    /// Which split it is.
+    /// The split.
     #[must_use]
     pub fn name(&self) -> SplitName {
         self.name
@@ -303,7 +303,7 @@ impl EncodedSplit {
     /// An example's token ids, special tokens included.
     ///
     /// # Panics
-    /// When `position >= len()`.
+    /// If `position >= len()`.
     #[must_use]
     pub fn ids(&self, position: usize) -> &[u32] {
         &self.tokens.ids[self.tokens.range(position)]
@@ -312,7 +312,7 @@ impl EncodedSplit {
     /// An example's token types: 1 for the second text where the model tells them apart.
     ///
     /// # Panics
-    /// When `position >= len()`.
+    /// If `position >= len()`.
     #[must_use]
     pub fn type_ids(&self, position: usize) -> &[u8] {
         &self.tokens.type_ids[self.tokens.range(position)]

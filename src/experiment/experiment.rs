@@ -20,7 +20,7 @@ use crate::train::settings::Precision;
 
 /// A run's model, adapter, method and data.
 pub struct Experiment {
-    /// What was asked for.
+    /// The plan.
     pub plan: Plan,
     /// The pretrained model.
     pub checkpoint: Checkpoint,
@@ -101,7 +101,7 @@ impl Experiment {
         }
     }
 
-    /// How a device computes.
+    /// The numeric settings of a device.
     #[must_use]
     pub fn compute(&self, device: tch::Device) -> Compute {
         match self.plan.training.precision {

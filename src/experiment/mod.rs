@@ -47,7 +47,7 @@ use crate::runs::folder::RunFolder;
 /// Runs an experiment to its end and writes its record, model and predictions into the folder.
 ///
 /// # Errors
-/// What ended the run before its time.
+/// If an error ended the run.
 pub fn execute(
     experiment: Experiment,
     folder: &RunFolder,

@@ -1,4 +1,4 @@
-//! What travels between server and clients.
+//! The data that travels between server and clients.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub struct Snapshot {
     pub rounds: u32,
     /// Adapter, head and whatever else is trained.
     pub trained: Arc<TensorMap>,
-    /// What aggregation added to frozen weights.
+    /// The change that aggregation made to frozen weights.
     pub base_delta: Arc<TensorMap>,
     digest: Digest,
 }

@@ -1,11 +1,11 @@
-//! What is added to a frozen linear layer.
+//! The change to a frozen linear layer.
 
 use tch::Tensor;
 
 use crate::model::ModelError;
 use crate::model::dropout::Masks;
 
-/// What an adapter adds to one layer's output.
+/// The change that an adapter makes to one layer's output.
 pub trait Delta {
     /// `s ΔW dropout(x)`: (…, d_in) to (…, d_out). Drops out in training only.
     ///

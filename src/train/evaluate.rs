@@ -12,7 +12,7 @@ use crate::model::heads::classifier::{Classifier, loss};
 use crate::train::local::{inputs, labels};
 use crate::train::precision::Compute;
 
-/// What a model says of a split.
+/// The predictions of a model for a split.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Predictions {
     /// Logits, row-major, (examples, labels), in the split's own order.
@@ -74,7 +74,7 @@ pub fn predict(
     Ok(predictions)
 }
 
-/// What a model says of a batch.
+/// The predictions of a model for a batch.
 #[derive(Clone)]
 struct BatchOutputs {
     /// Row-major, (examples, labels).

@@ -30,7 +30,7 @@ pub struct LocalTraining {
     pub warmup_ratio: f64,
     /// AdamW's weight decay.
     pub weight_decay: f64,
-    /// Whether each epoch has an order of its own.
+    /// Whether each epoch has its own order.
     pub shuffle: bool,
 }
 
@@ -46,7 +46,7 @@ pub struct ClientRound<'a> {
     pub key: StreamKey<'a>,
     /// The padding token.
     pub pad: u32,
-    /// Where and how to compute.
+    /// The device and the numeric settings.
     pub compute: Compute,
     /// Parts that a batch is cut into at least, to save memory; 1 or more.
     pub micro_batches: usize,
@@ -55,7 +55,7 @@ pub struct ClientRound<'a> {
     pub part_tokens: Option<usize>,
 }
 
-/// How a round of local training ended.
+/// The result of a round of local training.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LocalResult {
     /// Mean loss over the examples seen.
@@ -184,7 +184,7 @@ impl ClientRound<'_> {
     }
 }
 
-/// Examples of each part of a batch, of about one size: at most `most`, where that is told, and in
+/// Examples of each part of a batch, of about one size: at most `most`, where that is given, and in
 /// at least N parts.
 fn part_rows(rows: usize, most: Option<usize>, parts: usize) -> usize {
     let fitting = most.map_or(1, |most| rows.div_ceil(most.max(1)));

@@ -1,4 +1,4 @@
-//! A client's model: shared frozen weights, and tensors of its own laid over them.
+//! A client's model: shared frozen weights, overlaid with its own tensors.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -50,7 +50,7 @@ impl RoundModel {
 pub struct Replica {
     /// The model.
     pub model: Classifier,
-    /// What the client trains, by name in order.
+    /// The tensors that the client trains, by name in order.
     leaves: Vec<(String, Tensor)>,
     /// The attached adapters.
     deltas: Vec<Rc<dyn Delta>>,

@@ -71,7 +71,7 @@ fn what_a_random_model_lacks_is_said_and_what_it_could_be() {
     for (flags, wrong) in [
         (
             "--model random:models/tiny/config.json".to_owned(),
-            "--model=random:models/tiny/config.json: a random model has no tokenizer of its own; \
+            "--model=random:models/tiny/config.json: a random model has no tokenizer; \
              name a tokenizer.json with --tokenizer",
         ),
         (

@@ -14,7 +14,7 @@ use crate::hub_server::HubServer;
 const NAME: &str = "crew/tiny-bert";
 static WEIGHTS: [u8; 100_000] = [7; 100_000];
 
-/// The server of a model with weights that are told apart by their place, and a cache.
+/// The server of a model with weights that are distinguished by their place, and a cache.
 struct Setting {
     server: HubServer,
     dir: tempfile::TempDir,
@@ -129,7 +129,7 @@ fn a_blob_in_the_cache_with_other_content_is_fetched_again() {
     setting.assert_fetched();
 }
 
-/// All that lies below a folder and is no folder, without following links.
+/// All files below a folder, without following links.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {

@@ -53,7 +53,7 @@ def client(page, it: Findings, pictures: Path) -> None:
     page.ask("document.activeElement.click()")
     page.wait_for("document.querySelectorAll('#client .work tbody tr').length >= 3")
     name = page.ask("document.querySelector('#client h1').textContent")
-    it.check(name == page.ask("regatta.model.clients[1].name"), "a client has a view of its own")
+    it.check(name == page.ask("regatta.model.clients[1].name"), "a client has its own view")
     page.ask("new Promise((done) => setTimeout(done, 500))")
     page.picture(pictures / "client-wide-light.png")
     page.ask("location.hash = '#/'")

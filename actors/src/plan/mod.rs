@@ -80,7 +80,7 @@ pub struct FederationPlan {
     pub course: BTreeMap<String, String>,
 }
 
-/// When to save the run's state, if it is told where to.
+/// The checkpoint policy, which applies if a place for checkpoints is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CheckpointPolicy {

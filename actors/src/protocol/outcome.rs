@@ -14,9 +14,9 @@ use crate::plan::problems::PlanErrors;
 pub enum EndReason {
     /// All rounds are done.
     Complete,
-    /// Told to stop, it finished its round, and all that it leaves behind is written.
+    /// Asked to stop, it finished its round, and all its results are written.
     StoppedAfterRound,
-    /// Told to stop at once: the round it was in is lost, and no results were written.
+    /// Asked to stop at once: the current round is lost, and no results were written.
     StoppedAtOnce,
 }
 

@@ -129,7 +129,7 @@ impl Serialize for ClientRecord {
 impl<'de> Deserialize<'de> for ClientRecord {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut record = Self::deserialize(deserializer)?;
-        // Who sent an update, wherever it went, told a loss with it.
+        // A client that sent an update, wherever it went, reported a loss with it.
         if record.outcome.has_arrived() || record.bytes_up > 0 {
             record.loss.get_or_insert(f64::NAN);
         }

@@ -113,7 +113,7 @@ pub fn resume<L: ServerWorkload>(
 /// ledger ends. Says how many entries are the same.
 ///
 /// The workload must be the same, but should write its results elsewhere. Checkpoints go into a
-/// folder of their own, which should be empty; without one, a server that crashes as scripted does
+/// separate folder, which should be empty; without one, a server that crashes as scripted does
 /// all its rounds again.
 ///
 /// # Errors

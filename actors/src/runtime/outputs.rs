@@ -39,7 +39,7 @@ impl Outputs {
             time,
             event: event.clone().without_wall_time(),
         };
-        // First told, so that observers see the end of a run whose ledger cannot be written.
+        // Reported first, so that observers see the end of a run whose ledger cannot be written.
         self.bus.emit(event);
         sink.record(sequence, &ledger::line(&entry)?)?;
         match entry.event {

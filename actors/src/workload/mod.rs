@@ -86,14 +86,13 @@ pub trait ServerAggregator<W: Workload> {
     fn state(&self) -> Arc<W::State>;
 
     /// Bytes that a client must download for the current state, given the last round whose
-    /// starting state it holds (`None`: it has only the pretrained model). If not told otherwise,
-    /// none.
+    /// starting state it holds (`None`: it has only the pretrained model). By default, none.
     fn download_bytes(&self, held_version: Option<u32>) -> u64 {
         let _ = held_version;
         0
     }
 
-    /// Bytes that an update takes on the wire. If not told otherwise, none.
+    /// Bytes that an update takes on the wire. By default, none.
     fn upload_bytes(&self, update: &W::Update) -> u64 {
         let _ = update;
         0
@@ -113,7 +112,7 @@ pub trait ServerAggregator<W: Workload> {
     /// Only what makes continuing impossible.
     fn aggregate(&mut self, round: u32, updates: Vec<Contribution<W::Update>>) -> AggregateResult;
 
-    /// Scores the global state on held-out data. If not told otherwise, there are no scores.
+    /// Scores the global state on held-out data. By default, there are no scores.
     ///
     /// # Errors
     /// If evaluation fails as a whole.

@@ -11,7 +11,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Data that can travel between server and clients: plain, with a size and a digest.
 pub trait Payload: Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// Identifies the content bit for bit; goes into the ledger. If not told otherwise, it is the
+    /// Identifies the content bit for bit; goes into the ledger. By default, it is the
     /// digest of the content as MessagePack.
     fn digest(&self) -> Digest {
         // What cannot be written has the digest of nothing, and fails where it is sent or saved.

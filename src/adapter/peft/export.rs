@@ -18,7 +18,7 @@ use crate::model::ModelError;
 use crate::model::source::checkpoint::Checkpoint;
 use crate::model::source::location::ModelSource;
 
-/// What can go wrong while a model is written.
+/// An error while a model is written.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// A file or folder cannot be written.
@@ -38,7 +38,7 @@ pub enum ExportError {
     /// The pretrained model cannot be read.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// What there is cannot be exported.
+    /// The model cannot be exported.
     #[error("{0}")]
     Refused(String),
 }

@@ -36,7 +36,7 @@ impl Patterns {
     /// The patterns of a configuration.
     ///
     /// # Errors
-    /// If a key is no expression that can be used.
+    /// If a key is not a usable expression.
     pub(crate) fn of(config: &PeftConfig) -> Result<Self, String> {
         let ranks = config.rank_pattern.iter().flatten();
         let alphas = config.alpha_pattern.iter().flatten();
@@ -98,7 +98,7 @@ fn first<T: Copy>(pattern: &[(Rules, T)], module: &str) -> Result<Option<T>, Str
     Ok(None)
 }
 
-/// The module and the rest of an adapter tensor's name; `None`: it is no adapter's.
+/// The module and the rest of an adapter tensor's name; `None`: it does not belong to an adapter.
 pub(crate) fn adapter_part(name: &str) -> Option<(&str, &str)> {
     let starts = [".lora_", ".vera_", ".sorf_"];
     let at = starts.iter().filter_map(|start| name.find(start)).min()?;

@@ -189,7 +189,7 @@ impl Rotation {
 }
 
 /// Angles whose `G` is the given rotation (orthogonal, determinant +1), row-major (r, r), and the
-/// signs of the diagonal that are left where it is no rotation.
+/// signs of the diagonal that are left where it is not a rotation.
 ///
 /// Rotations are taken off from the outermost inwards: pair (p, q) is turned until its entry
 /// (q, p) is zero, as in Golub & Van Loan, *Matrix Computations*, section 5.1.8.

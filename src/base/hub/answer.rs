@@ -6,7 +6,7 @@ use ureq::http::{HeaderMap, Response};
 use crate::base::hub::error::FetchError;
 use crate::base::hub::names::{Commit, ETag, shown};
 
-/// What the hub says of a file, in the headers of its own answers.
+/// What the hub says of a file, in the headers of its responses.
 #[derive(Debug, Default)]
 pub(crate) struct FileHeaders {
     linked_etag: Option<String>,

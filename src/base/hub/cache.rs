@@ -68,12 +68,12 @@ impl RepositoryCache {
         replace(&path, |new| fs::write(new, commit.as_str()))
     }
 
-    /// Where the content with a tag lies, once it is complete.
+    /// The location of the content with a tag, once it is complete.
     pub fn blob(&self, etag: &ETag) -> io::Result<PathBuf> {
         Ok(self.folder(Path::new("blobs"))?.join(etag.as_str()))
     }
 
-    /// Where that content lies until it is complete.
+    /// The location of that content until it is complete.
     pub fn partial(&self, etag: &ETag) -> io::Result<PathBuf> {
         let name = format!("{}.incomplete", etag.as_str());
         Ok(self.folder(Path::new("blobs"))?.join(name))

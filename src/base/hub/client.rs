@@ -19,7 +19,7 @@ const HUB: &str = "https://huggingface.co";
 /// The longest listing of a repository that is read, in bytes.
 const LONGEST_LISTING: u64 = 32 << 20;
 
-/// How often a request may be sent elsewhere.
+/// The maximum number of redirects of a request.
 const MOST_REDIRECTS: usize = 10;
 
 /// How long a server may keep silent, in connecting, before it answers, and while it sends.
@@ -105,7 +105,7 @@ impl HubClient {
         })
     }
 
-    /// What a repository's branch has.
+    /// The contents of a repository's branch.
     pub fn listing(&self, kind: Kind, name: &str, branch: &str) -> Result<Listing, FetchError> {
         #[derive(Deserialize)]
         struct RepositoryInfo {

@@ -90,7 +90,7 @@ impl Environment<'_> {
         (self.variable)(OsStr::new(name))
     }
 
-    /// A variable that is no path; an empty one stands for none.
+    /// A variable that is not a path; an empty one counts as unset.
     fn text(&self, name: &str) -> Option<String> {
         let value = self.get(name)?.into_string().ok()?;
         (!value.is_empty()).then_some(value)

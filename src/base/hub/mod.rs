@@ -47,14 +47,14 @@ pub fn fetch_model(name: &str) -> Result<PathBuf, HubError> {
     Hub::from_env()?.model(name)
 }
 
-/// How the hub is reached.
+/// The connection to the hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hub {
     /// The folder with `models--…` and `datasets--…`.
     pub cache: PathBuf,
     /// The hub's address, if it is not the usual one.
     pub endpoint: Option<String>,
-    /// What gated repositories ask for.
+    /// The token for gated repositories.
     pub token: Option<String>,
     /// Use the cache alone.
     pub offline: bool,
@@ -65,8 +65,8 @@ impl Hub {
     /// what else decides on its tokens, where it has that.
     ///
     /// # Errors
-    /// If the name is none of the hub's, the hub does not have the files or cannot be reached, or
-    /// sends something else than it says; offline when the cache lacks one.
+    /// If the name is not a repository on the hub, the hub does not have the files or cannot be
+    /// reached, or sends something else than it says; offline when the cache lacks one.
     pub fn model(&self, name: &str) -> Result<PathBuf, HubError> {
         if !is_repository(name) {
             let wrong = "no such folder, and not a repository name on the hub such as \

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::files;
 
-/// What the file begins with.
+/// The head of the file.
 const HEAD: &str = "# Threads per lane on each machine, found by `regatta doctor \
                     --calibrate`.\n# A machine without an entry uses one thread per lane.\n\n";
 
@@ -24,9 +24,9 @@ pub struct Entry {
     pub threads_per_lane: u32,
     /// The model that was trained.
     pub model: String,
-    /// What it trained, per second.
+    /// Examples trained per second.
     pub examples_per_second: f64,
-    /// When.
+    /// The time of the measurement.
     pub measured: String,
 }
 

@@ -44,7 +44,7 @@ pub enum TensorError {
         /// The error from the operating system.
         source: std::io::Error,
     },
-    /// A file is no safetensors file, or holds a type that is not a float.
+    /// A file is not a safetensors file, or holds a type that is not a float.
     #[error("{}: {reason}", path.display())]
     Format {
         /// The file; empty for bytes that came by message.
@@ -259,7 +259,7 @@ impl TensorMap {
     /// Reads the bytes of a safetensors file; tensors of integers are left out.
     ///
     /// # Errors
-    /// What is wrong with the bytes.
+    /// The problem with the bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
         let file = SafeTensors::deserialize(bytes).map_err(|e| no_tensors(bytes, &e))?;
         let mut tensors = BTreeMap::new();
@@ -288,7 +288,7 @@ fn map(path: &Path) -> Result<Mmap, TensorError> {
     unsafe { Mmap::map(&file) }.map_err(failed)
 }
 
-/// Why bytes are no safetensors file, and what would be right.
+/// Why bytes are not a safetensors file, and the remedy.
 fn no_tensors(bytes: &[u8], error: &SafeTensorError) -> String {
     if bytes.starts_with(b"version https://git-lfs") {
         return "it is a pointer of Git LFS; `git lfs pull` fetches the file".to_owned();

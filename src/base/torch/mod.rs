@@ -96,7 +96,7 @@ pub fn cores() -> usize {
 /// nothing but the task.
 ///
 /// # Panics
-/// When a task does.
+/// If a task does.
 pub fn in_parallel<T: Send, U: Send>(tasks: Vec<T>, work: impl Fn(T) -> U + Sync) -> Vec<U> {
     let share = tasks.len().div_ceil(cores()).max(1);
     let (mut tasks, work) = (tasks.into_iter(), &work);
@@ -122,13 +122,13 @@ pub fn in_parallel<T: Send, U: Send>(tasks: Vec<T>, work: impl Fn(T) -> U + Sync
 /// where it is drawn once more.
 ///
 /// # Errors
-/// If the device fails, or the values are no floating-point numbers.
+/// If the device fails, or the values are not floating-point numbers.
 pub fn dropout(x: &Tensor, seed: u64, threshold: u16) -> Result<Tensor, TchError> {
     // SAFETY: `x` is alive through the call; what comes back is null or a tensor of our own.
     unsafe { owned(shim_dropout(x.as_ptr(), seed, u32::from(threshold))) }
 }
 
-/// What multi-head attention reads.
+/// The inputs of multi-head attention.
 ///
 /// # Shapes
 /// `query` (rows, asked, hidden); `key` and `value` (rows, tokens, hidden); `bias`, added to all
@@ -137,9 +137,9 @@ pub fn dropout(x: &Tensor, seed: u64, threshold: u16) -> Result<Tensor, TchError
 pub struct AttentionInputs<'a> {
     /// Whoever asks.
     pub query: &'a Tensor,
-    /// What is asked for.
+    /// The keys.
     pub key: &'a Tensor,
-    /// What is answered.
+    /// The values.
     pub value: &'a Tensor,
     /// 0 where a key counts, −∞ or as near as can be where it does not.
     pub bias: Option<&'a Tensor>,
@@ -149,7 +149,7 @@ pub struct AttentionInputs<'a> {
 
 /// Scaled dot-product attention whose probabilities are dropped as [`dropout`] does it, computed in
 /// one pass on a CPU: (rows, asked, hidden). `None` where that is not written for what is given
-/// (another device or kind, heads whose width is no multiple of 16), or where the processor, or
+/// (another device or kind, heads whose width is not a multiple of 16), or where the processor, or
 /// what the compiler made for it, has no wide vectors, without which it is slower than the
 /// definition.
 ///
@@ -168,7 +168,7 @@ pub fn attention_with_dropout(
         heads,
     } = attended;
     let mut found = std::ptr::null_mut();
-    // SAFETY: the tensors are alive through the call; null is no bias.
+    // SAFETY: the tensors are alive through the call; null means no bias.
     let code = unsafe {
         shim_attention(
             query.as_ptr(),
@@ -202,7 +202,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor, TchE
 /// One tensor's part of an AdamW step.
 #[derive(Debug)]
 pub struct AdamWParameter<'a> {
-    /// What is trained; changed in place.
+    /// The trained tensor; changed in place.
     pub value: &'a Tensor,
     /// Its gradient.
     pub gradient: &'a Tensor,

@@ -114,7 +114,7 @@ fn look_at_processor(machine: &Host, findings: &mut Findings) {
     findings.found("lanes", lanes(machine));
 }
 
-/// How runs divide the cores.
+/// The division of cores among lanes.
 fn lanes(machine: &Host) -> String {
     let threads = machine.threads_per_lane.unwrap_or(1);
     let divided = format!(

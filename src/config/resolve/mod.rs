@@ -55,7 +55,7 @@ pub(crate) fn resolve(
     let telemetry = resolver.telemetry();
     let control = resolver.control();
     let name = resolver.name(scenario_name, data.task, aggregation.method);
-    // Where the results go is no part of what is recorded with them.
+    // The results' location is not part of what is recorded with them.
     let out = resolver.settings.out.take();
     let seed = *resolver.settings.seed.get_or_insert(42);
     let rounds = resolver.count("rounds", |s| s.rounds.get_or_insert(50));
@@ -211,7 +211,7 @@ impl Resolver<'_> {
         self.problems.require(
             tokenizer.is_some(),
             "model",
-            "a random model has no tokenizer of its own",
+            "a random model has no tokenizer",
             "name a tokenizer.json with --tokenizer",
         );
         ModelSource::Random {
@@ -336,7 +336,7 @@ impl Resolver<'_> {
             .require(range.contains(&value), key, "out of range", right);
     }
 
-    /// A text setting that has a form of its own.
+    /// A text setting with its own syntax.
     fn parsed<T: std::str::FromStr<Err: Display>>(
         &mut self,
         key: &str,

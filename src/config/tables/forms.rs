@@ -1,4 +1,4 @@
-//! Choices with numbers of their own, written like a call: `"uniform(2, 8)"`, `"noise(0.5)"`,
+//! Choices with parameters, written like a call: `"uniform(2, 8)"`, `"noise(0.5)"`,
 //! `"retry(2)"`.
 
 use std::borrow::Cow;
@@ -13,15 +13,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::config::tables::quantity::as_text;
 
-/// How much slower a straggler trains.
+/// The slowdown of a straggler.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SlowdownSpec(pub Slowdown);
 
-/// How an update is corrupted.
+/// The corruption of an update.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CorruptionSpec(pub Corruption);
 
-/// What to do with too few updates.
+/// The action when there are too few updates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OnTooFewSpec(pub OnTooFew);
 

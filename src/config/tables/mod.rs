@@ -70,7 +70,7 @@ pub struct ClientsTable {
     pub availability: Option<AvailabilityTable>,
 }
 
-/// When clients can take part.
+/// The availability of clients.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AvailabilityTable {
@@ -229,7 +229,7 @@ pub struct TooFewTable {
     pub then: Option<OnTooFewSpec>,
 }
 
-/// How clients that fail come back.
+/// The restart policy for failed clients.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RestartTable {

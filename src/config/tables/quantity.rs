@@ -159,14 +159,14 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// Reads a value that stands as text with a form of its own; a bare number is refused in its
-/// words.
+/// Reads a value written as text with its own syntax; a bare number is refused with the same
+/// message.
 pub(crate) fn from_text<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: FromStr<Err = String>,
 {
-    /// What may stand there; a number is told what is missing.
+    /// The accepted values; a number is accepted only to report what is missing.
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Written {

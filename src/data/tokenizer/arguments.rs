@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::data::error::DataError;
 
-/// The list of special tokens that have no role of their own.
+/// The list of special tokens that have no separate role.
 pub(crate) const ADDITIONAL: &str = "additional_special_tokens";
 
 /// The tokens that were added, in `tokenizer_config.json`.

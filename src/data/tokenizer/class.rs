@@ -37,7 +37,7 @@ pub(crate) struct Class {
     pub mask: Option<MaskToken>,
     /// Special tokens without a role, where the files name no others.
     pub additional: &'static [&'static str],
-    /// Whether the model is told which text a token belongs to.
+    /// Whether the model receives the text that each token belongs to.
     pub token_types: bool,
     overrides: Overrides,
 }

@@ -30,7 +30,7 @@ pub(crate) struct ModelTokenizer {
     pub tokenizer: Tokenizer,
     /// The side at which texts that are too long are cut.
     pub truncation: TruncationDirection,
-    /// Whether the model is told which text a token belongs to.
+    /// Whether the model receives the text that each token belongs to.
     pub token_types: bool,
     /// The `model_max_length` of the files beside `tokenizer.json`.
     pub max_length: Option<usize>,

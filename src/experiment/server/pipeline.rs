@@ -29,7 +29,7 @@ pub(crate) struct Accepted {
     updates: Vec<UpdateWithBase>,
 }
 
-/// What came of aggregating a round's updates.
+/// The result of aggregating a round's updates.
 #[derive(Debug, Default)]
 pub(crate) struct Aggregated {
     /// How far the aggregate is from the ideal; `None` where nothing was aggregated.
@@ -38,7 +38,7 @@ pub(crate) struct Aggregated {
     pub refused: Vec<Refusal>,
 }
 
-/// Why an aggregation gave no usable state.
+/// The reason that an aggregation gave no usable state.
 enum Failed {
     /// The state that it made is not sound, and why.
     Unsound(String),
@@ -120,7 +120,7 @@ impl Server {
         };
         if let Some(most) = aggregation.max_update_norm {
             let norm = self.norm(&update);
-            // A norm that is no number is above it as well.
+            // A norm that is not a number is above it as well.
             if norm.is_nan() || norm > most {
                 return Err(format!(
                     "its norm is {norm:.6e}, above max_update_norm = {most}"

@@ -94,7 +94,7 @@ impl Server {
         Replica::new(&shared, config, labels, layers, own, |_| false)
     }
 
-    /// What the model at a snapshot says of a split.
+    /// The predictions of the model at a snapshot for a split.
     pub(crate) fn predict(
         &self,
         snapshot: &Snapshot,

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use crate::live::control::request::Request;
 use crate::live::control::{Ask, Reply, Token};
 
-/// How long a run may take to answer, in all.
+/// The total time that a run may take to answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 /// Between two tries, where a run closed the connection unheard because others needed its place.
 const PAUSE: Duration = Duration::from_millis(20);
 /// The longest reply, in bytes: the status of a hundred thousand clients is a tenth of it.
 const LONGEST: usize = 1 << 26;
 
-/// Why a run could not be asked.
+/// The reason that a request to a run failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// Nobody answers there, and nothing was done.
@@ -27,7 +27,7 @@ pub enum AskError {
          `regatta ctl --control {0} status` shows whether it took effect"
     )]
     NotConfirmed(SocketAddr, io::Error),
-    /// What came back is no reply.
+    /// What came back is not a reply.
     #[error("no Regatta run is listening at {0}: {1}")]
     NoReply(SocketAddr, serde_json::Error),
 }

@@ -56,7 +56,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// What can be asked of a run.
+/// A request to a run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, clap::Subcommand)]
 #[serde(tag = "command", rename_all = "snake_case")]
 pub enum Ask {
@@ -130,11 +130,11 @@ pub enum Reply {
     Done(String),
     /// The run has not said yet whether it follows the command; it may still do so.
     NotConfirmed(String),
-    /// Why it is not.
+    /// The reason that it is not.
     Error(String),
 }
 
-/// Where a run is and what its clients do.
+/// The state of a run and of its clients.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// The run.
@@ -144,7 +144,7 @@ pub struct Status {
     pub clients: Vec<ClientLine>,
 }
 
-/// What a client does.
+/// The state of a client.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClientLine {
     /// The client concerned.

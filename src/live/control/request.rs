@@ -1,4 +1,4 @@
-//! What is asked over the line, as JSON.
+//! Requests over the control line, as JSON.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -13,7 +13,7 @@ pub struct Request {
     /// The secret, where the run wants one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
-    /// What is asked.
+    /// The request.
     #[serde(flatten)]
     pub ask: Ask,
 }

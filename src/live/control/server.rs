@@ -26,7 +26,7 @@ const CONFIRMATION: Duration = Duration::from_millis(10);
 /// The longest request, in bytes.
 pub(crate) const LONGEST: usize = 4096;
 
-/// Why a run cannot be steered from an address.
+/// The reason that a run cannot be steered from an address.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlServerError {
     /// Others than this machine's could steer the run.
@@ -77,7 +77,7 @@ impl ControlServer {
         Ok(Self { address })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address

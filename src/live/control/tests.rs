@@ -84,7 +84,7 @@ fn other_machines_can_only_steer_with_a_token() {
     assert!(ControlServer::start(everywhere, token, handle).is_ok());
 }
 
-/// What comes back for these bytes.
+/// The reply to these bytes.
 fn say(server: &ControlServer, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(server.address()).unwrap();
     stream.write_all(bytes).unwrap();

@@ -81,7 +81,7 @@ impl Observer for EventLog {
     }
 }
 
-/// Refusals that are told in full.
+/// Refusals that are reported in full.
 const MOST_REFUSALS: usize = 5;
 
 /// The round's refused updates in a line, if there are any.

@@ -13,7 +13,7 @@ use crate::base::time::unix_seconds;
 use crate::live::metrics::catalog as c;
 use crate::live::metrics::metric::Gauge;
 
-/// What is known of the clients.
+/// The state of the clients.
 #[derive(Debug)]
 pub(crate) struct Fleet {
     /// The maximum number of clients, or worst clients, with separate series.

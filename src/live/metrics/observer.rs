@@ -144,7 +144,7 @@ impl MetricsObserver {
         self.lanes.with(|lanes| lanes.stop());
     }
 
-    /// What one client did.
+    /// The activity of one client.
     fn on_client_event(&mut self, event: &Event) {
         match event {
             Event::ClientState {

@@ -48,7 +48,7 @@ impl Drop for Sampler {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // It has nothing to tell but a panic, which has told itself.
+            // It has nothing to report but a panic, which has been logged.
             let _ = thread.join();
         }
     }

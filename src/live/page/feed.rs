@@ -175,7 +175,7 @@ fn message(name: &str, content: &impl Serialize) -> Bytes {
 /// The body of one page's stream.
 #[derive(Debug)]
 pub(crate) struct Follower {
-    /// What is left of the history.
+    /// The rest of the history.
     first: Bytes,
     receiver: mpsc::Receiver<Bytes>,
     /// The connection is a stream for as long as this has something to tell.

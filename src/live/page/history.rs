@@ -17,7 +17,7 @@ const MOST_LINES: usize = 400;
 /// Most points of loss curves, shared by all clients; each may have a few in any case.
 const MOST_POINTS: usize = 60_000;
 
-/// What is run.
+/// The facts of the run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct PageHeader {
     /// The run.
@@ -53,7 +53,7 @@ pub struct PageClient {
     pub name: String,
     /// Examples in its shard.
     pub examples: u64,
-    /// Where it is.
+    /// Its location.
     pub standing: ClientStatus,
     /// Its loss curve: `[x, loss]`, with x as in [`crate::live::page::changes::Point`].
     pub points: Vec<(f32, f32)>,
@@ -62,7 +62,7 @@ pub struct PageClient {
 /// Everything a page shows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct History {
-    /// What is run.
+    /// The facts of the run.
     pub facts: PageHeader,
     /// Most points of one client's curve; the page keeps to it as well.
     pub most_points: usize,

@@ -14,7 +14,7 @@ use crate::live::page::changes::{Level, LogLine};
 /// Refusals of a round that have a line each.
 const MOST_REFUSALS: usize = 8;
 
-/// What a line needs to know of the run.
+/// The facts of the run that a line needs.
 pub(crate) trait Known {
     /// A client's name.
     fn name(&self, client: ClientId) -> &str;
@@ -134,7 +134,7 @@ fn over(ending: Option<EndReason>, error: Option<&str>) -> (Level, String) {
 
 fn client_event(run: &impl Known, event: &Event) -> Option<(Level, ClientId, String)> {
     let (level, client, did) = match event {
-        // In a large fleet this is the rule, and what comes of it is told as well.
+        // In a large fleet this is the rule, and its result is reported as well.
         Event::FaultInjected { client, fault, .. } if run.is_small() => (
             Level::Warning,
             client,
@@ -216,7 +216,7 @@ fn commanded(run: &impl Known, event: &Event) -> Option<(Level, Option<u32>, Str
             (client, format!("takes {factor} times as long from now on"))
         }
         ControlCommand::FinishRound => {
-            return Some((Level::Warning, None, "told to stop".to_owned()));
+            return Some((Level::Warning, None, "stop requested".to_owned()));
         }
         _ => return None,
     };

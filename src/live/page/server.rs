@@ -43,7 +43,7 @@ pub struct WebServer {
     feed: Feed,
 }
 
-/// What the handlers share.
+/// The state that the handlers share.
 struct ServerState {
     feed: Feed,
     desk: Option<CommandHandler>,
@@ -83,7 +83,7 @@ impl WebServer {
         Ok(Self { address, feed })
     }
 
-    /// Where it serves.
+    /// The address that it serves.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -119,7 +119,7 @@ fn application(
         .configure(routes)
 }
 
-/// What goes with every answer, refusals too.
+/// The headers of every answer, refusals too.
 fn headers() -> DefaultHeaders {
     DefaultHeaders::new()
         .add((header::CONTENT_SECURITY_POLICY, POLICY))
@@ -175,7 +175,7 @@ async fn follow(shared: web::Data<ServerState>, request: HttpRequest) -> HttpRes
         .body(shared.feed.follow().over(held))
 }
 
-/// Carries a command out. That it is JSON is no formality: a form of another site cannot send it.
+/// Carries a command out. It must be JSON: a form of another site cannot send it.
 async fn steer(
     shared: web::Data<ServerState>,
     request: HttpRequest,

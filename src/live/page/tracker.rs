@@ -28,7 +28,7 @@ pub(crate) struct Tracker {
     pub working: BTreeSet<u32>,
     /// In which round clients that said so are back.
     pub rejoin: BTreeMap<u32, u32>,
-    /// What has gathered.
+    /// The changes gathered so far.
     pub changes: Changes,
     /// Whether events happen now, and not in a ledger.
     pub live: bool,
@@ -204,7 +204,7 @@ impl Tracker {
         self.changes.rounds.push(row);
     }
 
-    /// A run that is told to stop scores its last round after it is finished.
+    /// A run that is asked to stop scores its last round after it is finished.
     fn score_late(&mut self, round: u32, scores: &regatta_actors::workload::update::Scores) {
         if let Some(row) = &mut self.last
             && row.round == round

@@ -24,7 +24,7 @@ impl Tracker {
         }
     }
 
-    /// What became of one client's work.
+    /// The result of one client's work.
     pub(crate) fn work(&mut self, event: &Event) {
         match event {
             Event::FaultInjected { client, fault, .. } => self.strike(*client, *fault),
@@ -166,7 +166,7 @@ impl Tracker {
     fn come_back(&mut self, client: ClientId, now: f64) {
         self.rejoin.remove(&client.0);
         let standing = self.clients.get(client.0 as usize);
-        // Who is not known to be away is told nothing new.
+        // A client not known to be away brings nothing new.
         let Some(start) = standing.and_then(|standing| standing.away_since) else {
             return;
         };

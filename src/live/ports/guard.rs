@@ -17,7 +17,7 @@ use actix_web::{Error, HttpRequest, HttpResponse};
 /// machine's programs ask, which name it by number or as localhost.
 ///
 /// # Errors
-/// What the application's service says.
+/// The response of the application's service.
 pub async fn admit(
     loopback: bool,
     request: ServiceRequest,
@@ -32,7 +32,7 @@ pub async fn admit(
     }
 }
 
-/// Why a request is refused; `None`: it is not.
+/// The reason to refuse a request; `None`: it is accepted.
 fn refusal(request: &HttpRequest, loopback: bool) -> Option<&'static str> {
     let Some(host) = text(request, header::HOST) else {
         return Some("the request has no Host header");
@@ -49,7 +49,7 @@ fn refusal(request: &HttpRequest, loopback: bool) -> Option<&'static str> {
     }
 }
 
-/// A header's text; `None` also where it is no text.
+/// A header's text; `None` also where it is not text.
 pub fn text(request: &HttpRequest, name: HeaderName) -> Option<&str> {
     request.headers().get(name)?.to_str().ok()
 }

@@ -19,14 +19,14 @@ const ROUND: Duration = Duration::from_millis(250);
 /// A pause after a connection could not be accepted, for example for lack of file handles.
 const REST: Duration = Duration::from_millis(250);
 
-/// What a port is and bears.
+/// The name and the limits of a port.
 #[derive(Debug, Clone)]
 pub struct Port {
     /// Its name, which is its thread's too.
     pub name: &'static str,
     /// Connections at a time.
     pub capacity: usize,
-    /// What its requests may cause to be warned of.
+    /// The warnings that its requests may cause.
     pub warnings: Vec<Warning>,
 }
 

@@ -73,10 +73,10 @@ fn grouped(number: u64) -> String {
     text
 }
 
-/// Counts what is not told.
+/// Counts what is not reported.
 #[derive(Debug, Default)]
 struct Throttle {
-    /// When the period began in which something was told already.
+    /// The start of the period in which something was already reported.
     since: Option<Instant>,
     more: u64,
 }

@@ -55,7 +55,7 @@ impl ModelConfig {
 /// All of the file's keys.
 ///
 /// # Errors
-/// If it cannot be read, or is no JSON object.
+/// If it cannot be read, or is not a JSON object.
 pub(crate) fn object(path: &Path) -> Result<Map<String, Value>, ModelError> {
     let bytes = std::fs::read(path).map_err(|source| ModelError::Io {
         path: path.to_owned(),
@@ -161,7 +161,7 @@ fn parse(json: &Map<String, Value>, family: Family) -> Result<ModelConfig, Strin
 
 const FROM_ZERO: Range<f64> = 0.0..f64::INFINITY;
 
-/// What several keys together must hold.
+/// The conditions on several keys together.
 fn check(config: &ModelConfig) -> Result<(), String> {
     let (hidden, heads) = (config.hidden_size, config.num_attention_heads);
     if hidden % heads != 0 {

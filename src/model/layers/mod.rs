@@ -104,7 +104,7 @@ impl Embedding {
         })
     }
 
-    /// How many rows the table has.
+    /// The number of rows of the table.
     #[must_use]
     pub fn rows(&self) -> i64 {
         self.table.size().first().copied().unwrap_or(0)

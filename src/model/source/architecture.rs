@@ -8,7 +8,7 @@ use crate::model::ModelError;
 use crate::model::activation::Activation;
 use crate::model::config::{Family, ModelConfig};
 
-/// What a well-known model measures.
+/// The sizes of a well-known model.
 #[derive(Debug, PartialEq, Eq)]
 struct Known {
     name: &'static str,
@@ -85,7 +85,7 @@ impl Known {
 pub enum Architecture {
     /// One that has a name.
     Named(&'static str),
-    /// What a file says.
+    /// The content of a file.
     File(PathBuf),
 }
 

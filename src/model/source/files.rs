@@ -9,7 +9,7 @@ use crate::model::source::architecture::Architecture;
 use crate::model::source::checkpoint::Checkpoint;
 use crate::model::{ModelError, config_json};
 
-/// Where a model's configuration and weights are.
+/// The source of a model's configuration and weights.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ModelFiles {
     /// A Hugging Face snapshot.
@@ -60,7 +60,7 @@ impl ModelFiles {
     /// All of `config.json`.
     ///
     /// # Errors
-    /// If it cannot be read, or is no JSON object.
+    /// If it cannot be read, or is not a JSON object.
     pub fn config_json(&self) -> Result<Map<String, Value>, ModelError> {
         match self {
             Self::Snapshot(folder) => config_json::object(&folder.join("config.json")),

@@ -16,7 +16,7 @@ use crate::model::source::files::ModelFiles;
 use crate::runs::export::trained::TrainedModel;
 use crate::tasks::glue::task::Task;
 
-/// What a tokenizer may consist of.
+/// The files that a tokenizer may consist of.
 const TOKENIZER_FILES: [&str; 8] = [
     "tokenizer.json",
     "tokenizer_config.json",

@@ -60,7 +60,7 @@ fn origin(trained: &TrainedModel) -> String {
     )
 }
 
-/// What a model lacks without the base delta.
+/// The defect of a model without the base delta.
 fn missed_without_delta(method: MethodName) -> &'static str {
     match method {
         MethodName::Flora => {

@@ -37,7 +37,7 @@ impl TrainedModel {
     /// Reads the last model of a run, or its best one.
     ///
     /// # Errors
-    /// If the folder is no run's or the run has not ended.
+    /// If the folder is not a run folder or the run has not ended.
     pub fn of_run(run: &Path, best: bool) -> Result<Self, ExportError> {
         let scenario = run.join("scenario.toml");
         if !scenario.is_file() {

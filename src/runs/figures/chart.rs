@@ -10,12 +10,12 @@ const HEIGHT: u32 = 380;
 /// Up to N points, a curve shows each.
 const DOTS: usize = 60;
 
-/// What is drawn over rounds.
+/// The quantity drawn over rounds.
 #[derive(Debug, Clone, Default)]
 pub struct Chart {
     /// The figure's name, and its file's.
     pub name: &'static str,
-    /// What the figure shows, in a sentence.
+    /// The caption of the figure.
     pub caption: String,
     /// The axis to the right, with its unit; `None`: rounds.
     pub x: Option<String>,
@@ -31,7 +31,7 @@ pub struct Chart {
     pub curves: Vec<Curve>,
 }
 
-/// A curve: values by round; what is no number is left out.
+/// A curve: values by round; what is not a number is left out.
 #[derive(Debug, Clone)]
 pub struct Curve {
     /// Its name in the legend; `None`: it has no entry.

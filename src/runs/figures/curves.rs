@@ -141,7 +141,7 @@ fn scores(rounds: &[RoundRecord]) -> Chart {
     }
 }
 
-/// The exactness error, on a logarithmic axis; rounds that are exact to the last bit are no points.
+/// The exactness error, on a logarithmic axis; rounds that are exact to the last bit have no point.
 fn exactness(rounds: &[RoundRecord]) -> Chart {
     let error = over_rounds(rounds, |record| record.exactness_error);
     let exact = error.iter().filter(|(_, error)| *error == 0.0).count();

@@ -19,7 +19,7 @@ use crate::base::files::write_atomically;
 pub struct Figure {
     /// Its name, and its files'.
     pub name: String,
-    /// What it shows, in a sentence.
+    /// Its caption.
     pub caption: String,
     /// The drawing, without a background.
     pub svg: String,

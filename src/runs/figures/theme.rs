@@ -101,7 +101,7 @@ pub fn width_of(what: &str, size: u32) -> i32 {
 /// A linear axis with ticks at given places. Where it begins may be above where it ends.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Axis {
-    /// Where it begins and where it ends.
+    /// Its start and its end.
     pub range: (f64, f64),
     /// Its ticks.
     pub ticks: Vec<f64>,
@@ -131,7 +131,7 @@ impl Ranged for Axis {
 pub struct Labelled<'a> {
     /// The axis.
     pub axis: Axis,
-    /// What it is of, with the unit.
+    /// Its quantity, with the unit.
     pub title: &'a str,
     /// A tick's text.
     pub label: &'a dyn Fn(f64) -> String,
@@ -185,7 +185,7 @@ pub enum Sample {
     Mark(Shape),
 }
 
-/// Shapes of marks, told apart without colour.
+/// Shapes of marks, distinguishable without colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     /// A triangle that points down.

@@ -21,7 +21,7 @@ pub(crate) const NAME: &str = "lock";
 /// How often a lock is asked for that only those have who look whether it is taken.
 const ATTEMPTS: u32 = 1000;
 
-/// How long such a look takes, about.
+/// The approximate duration of such a look.
 const LOOK: Duration = Duration::from_millis(1);
 
 /// A run folder's lock, held for as long as this lives, or a process that it was handed to.
@@ -79,7 +79,7 @@ impl FolderLock {
     }
 
     fn held(path: PathBuf, mut file: File) -> Self {
-        // That people are told who holds it is not worth a failure.
+        // Naming the holder is not worth a failure.
         let _ = sign(&mut file);
         Self {
             path,

@@ -176,7 +176,7 @@ impl RunFolder {
         self.path.join("events.jsonl")
     }
 
-    /// What a run is recorded in and resumed from.
+    /// The record of a run, from which it is resumed.
     #[must_use]
     pub fn files(&self, plan: &Plan) -> RunFiles {
         RunFiles {
@@ -191,7 +191,7 @@ impl RunFolder {
         self.path.join("rounds.jsonl")
     }
 
-    /// How the run ended.
+    /// The outcome of the run.
     #[must_use]
     pub fn summary(&self) -> PathBuf {
         self.path.join("summary.json")
@@ -200,7 +200,7 @@ impl RunFolder {
     /// The finished rounds, from `rounds.jsonl`; a last line that is cut off does not count.
     ///
     /// # Errors
-    /// If the file is there and cannot be read, or a line of it is no round.
+    /// If the file is there and cannot be read, or a line of it is not a round.
     pub fn read_rounds(&self) -> io::Result<Vec<RoundRecord>> {
         self.read_lines()
     }
@@ -254,7 +254,7 @@ impl RunFolder {
         self.path.join("adapter")
     }
 
-    /// What aggregation merged into base weights.
+    /// The change that aggregation merged into base weights.
     #[must_use]
     pub fn base_delta(&self) -> PathBuf {
         self.path.join("base_delta.safetensors")

@@ -74,7 +74,7 @@ impl Recorder {
         })
     }
 
-    /// Where it will say why it failed.
+    /// The place for its error.
     #[must_use]
     pub fn failure(&self) -> WriteFailure {
         self.failure.clone()

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::config::plan::Plan;
 
-/// What a run is of.
+/// The identity of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunInfo {
     /// The run's name.
@@ -31,7 +31,7 @@ pub struct RunInfo {
 }
 
 impl RunInfo {
-    /// What a plan's run is of, with this program.
+    /// The identity of a plan's run, with this program.
     #[must_use]
     pub fn of(plan: &Plan) -> Self {
         Self {
@@ -49,16 +49,16 @@ impl RunInfo {
 /// A summary of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// What was run.
+    /// The identity of the run.
     #[serde(flatten)]
     pub identity: RunInfo,
     /// Rounds planned.
     pub rounds_planned: u32,
     /// The reason for the end; `None` after an error.
     pub ending: Option<EndReason>,
-    /// What ended it before its time.
+    /// The error that ended it.
     pub error: Option<String>,
-    /// What the rounds gave.
+    /// The totals of the rounds.
     #[serde(flatten)]
     pub tally: RunTotals,
     /// Wall seconds from start to end.
@@ -139,7 +139,7 @@ pub fn is_loss(score: &str) -> bool {
 }
 
 /// Notes the scores of a round where they are better than the best so far. What is not a finite
-/// number is no score that could be the best.
+/// number is not a score that could be the best.
 pub fn note_best(best: &mut BTreeMap<String, Best>, round: u32, scores: &Scores) {
     for (name, &value) in scores.iter().filter(|(_, value)| value.is_finite()) {
         let better = |than: &Best| match is_loss(name) {

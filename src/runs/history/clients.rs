@@ -74,7 +74,7 @@ impl ClientStats {
     /// Reads a ledger, also that of a run that is active or was killed.
     ///
     /// # Errors
-    /// If the file cannot be read, or a line of it is no event.
+    /// If the file cannot be read, or a line of it is not an event.
     pub fn read(ledger: &Path) -> Result<Self, RecordError> {
         let mut account = Self::default();
         for entry in ledger::read(ledger)? {
@@ -206,7 +206,7 @@ impl ClientStats {
 }
 
 impl ClientAccount {
-    /// How many of its rounds ended so.
+    /// The number of its rounds with this outcome.
     #[must_use]
     pub fn ended(&self, outcome: Outcome) -> u32 {
         self.outcomes.get(&outcome).copied().unwrap_or(0)

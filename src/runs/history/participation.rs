@@ -32,7 +32,7 @@ pub struct Work {
     pub bytes_down: u64,
 }
 
-/// What came of a work.
+/// The result of a work.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum End {
     /// Its update was aggregated.
@@ -58,9 +58,9 @@ pub enum End {
 pub struct RoundSpan {
     /// Its number.
     pub round: u32,
-    /// When it began, in virtual seconds.
+    /// Its start, in virtual seconds.
     pub from: f64,
-    /// When it was over, in virtual seconds.
+    /// Its end, in virtual seconds.
     pub to: f64,
 }
 
@@ -68,7 +68,7 @@ pub struct RoundSpan {
 /// or written by hand may tell others.
 fn moment(seconds: f64) -> f64 {
     let end = VirtualTime(u64::MAX).seconds();
-    // What is no number is no moment either.
+    // What is not a number is not a moment either.
     if seconds >= 0.0 {
         seconds.min(end)
     } else {
@@ -85,7 +85,7 @@ pub struct Works {
     pub all: Vec<Work>,
     /// Rounds, in order.
     pub rounds: Vec<RoundSpan>,
-    /// When the server was down.
+    /// The times at which the server was down.
     pub server_down: Vec<Interval>,
     /// Virtual seconds from the run's start to its end, or to the last event.
     pub end: f64,

@@ -70,13 +70,13 @@ pub struct TimelineSpan {
 /// A moment at which something ended a work.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Mark {
-    /// When, in virtual seconds.
+    /// The time, in virtual seconds.
     pub at: f64,
-    /// What.
+    /// The event.
     pub what: MarkKind,
 }
 
-/// What ended a work.
+/// The cause of the end of a work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MarkKind {
     /// The client dropped out.
@@ -94,7 +94,7 @@ pub struct TimelineRow {
     pub name: String,
     /// Its states, in order of their beginning; while it is idle there is none.
     pub spans: Vec<TimelineSpan>,
-    /// What ended its works.
+    /// The causes of the ends of its works.
     pub marks: Vec<Mark>,
 }
 

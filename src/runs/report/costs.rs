@@ -9,7 +9,7 @@ use regatta_actors::plan::profile::Profile;
 use crate::base::table::{Cell, Table};
 use crate::runs::history::participation::{End, Work, Works};
 
-/// Why work came to nothing or took longer.
+/// A reason that work was lost or took longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
     /// A scripted fault.
@@ -24,7 +24,7 @@ pub enum Cause {
     Refused,
 }
 
-/// What one cause cost.
+/// The cost of one cause.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Cost {
     /// Times that it struck.

@@ -35,11 +35,11 @@ pub struct Run {
     pub plan: Plan,
     /// The clients' statistics.
     pub account: ClientStats,
-    /// Who worked when.
+    /// The clients' work over time.
     pub works: Works,
     /// The finished rounds.
     pub rounds: Vec<RoundRecord>,
-    /// How it ended, when it has.
+    /// The outcome, once it has ended.
     pub summary: Option<Summary>,
 }
 
@@ -82,7 +82,7 @@ impl Run {
         figures::curves::of_run(&self.rounds, &self.works, &self.plan)
     }
 
-    /// What each fault cost.
+    /// The cost of each fault.
     #[must_use]
     pub fn costs(&self) -> crate::base::table::Table {
         let profiles = &self.plan.simulation.profiles;

@@ -147,7 +147,7 @@ pub fn score_names(rounds: &[RoundRecord]) -> Vec<String> {
     names
 }
 
-/// How a run ended, in words.
+/// The outcome of a run, in words.
 #[must_use]
 pub fn ending(account: &ClientStats) -> String {
     match (&account.error, account.ending) {

@@ -21,7 +21,7 @@ use crate::runs::sweep::file::Sweep;
 /// One run of a sweep.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Planned {
-    /// What it varies, as its name: `ours-seed1`.
+    /// Its varied settings, as its name: `ours-seed1`.
     pub label: String,
     /// Its folder.
     pub folder: PathBuf,

@@ -22,7 +22,7 @@ const PERIOD: Duration = Duration::from_millis(50);
 /// How often a folder's lock is tried that another process has.
 const WAIT: Duration = Duration::from_millis(250);
 
-/// How a run of a sweep stands in the end.
+/// The final state of a run of a sweep.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {
     /// It was complete before.
@@ -31,14 +31,14 @@ pub enum Ended {
     Complete,
     /// It was stopped, and can be resumed.
     Stopped,
-    /// Another process was at it until this one was told to stop.
+    /// Another process was running it until this one was asked to stop.
     Elsewhere,
     /// It failed.
     Failed(String),
 }
 
-/// Runs what is missing of a run. Where another process is at it, `wait` is told so, and its end is
-/// waited for.
+/// Runs what is missing of a run. If another process is running it, `wait` is called, and its end
+/// is waited for.
 ///
 /// # Errors
 /// If no process can be started, or the folder not be read or written.
@@ -101,7 +101,7 @@ fn locked(
 /// Starts a run that has its folder's lock too, and that ends with this process.
 fn start(program: &Path, arguments: &[OsString], folder: &RunFolder) -> io::Result<Child> {
     let mut command = Command::new(program);
-    // A group of its own: the terminal's Ctrl-C comes once, from here.
+    // A separate group: the terminal's Ctrl-C comes once, from here.
     command
         .args(arguments)
         .stdin(folder.hand_down()?)
@@ -112,7 +112,7 @@ fn start(program: &Path, arguments: &[OsString], folder: &RunFolder) -> io::Resu
     command.spawn()
 }
 
-/// Has this process told to stop when its parent ends, however that ends.
+/// Has this process stopped when its parent ends, however that ends.
 fn end_with(parent: u32) -> io::Result<()> {
     // SAFETY: it touches no memory.
     if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) } != 0 {
@@ -148,7 +148,7 @@ fn pass_on(child: &Child, signal: i32) {
     unsafe { libc::kill(id, signal) };
 }
 
-/// What a process's end means, with what it left behind, and whether it was told to stop.
+/// What a process's end means, with what it left behind, and whether it was asked to stop.
 fn ended(folder: &RunFolder, status: ExitStatus, stopped: bool) -> io::Result<Ended> {
     let state = match folder.scenario().exists() {
         true => Some(folder.state()?),

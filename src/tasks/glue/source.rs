@@ -16,7 +16,7 @@ pub struct TaskData {
     pub task: Task,
     /// The folder that the files were found in.
     pub folder: PathBuf,
-    /// What clients train on.
+    /// The split that clients train on.
     pub train: Split,
     /// Held-out splits with labels: one, or MNLI's two.
     pub validation: Vec<Split>,
@@ -24,7 +24,7 @@ pub struct TaskData {
     pub test: Vec<Split>,
 }
 
-/// What to read of a task's data.
+/// The request to read a task's data.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoadOptions {
     /// Read only the first N training examples.
@@ -83,7 +83,7 @@ pub fn load_with(task: Task, dir: &Path, options: &LoadOptions) -> Result<TaskDa
 pub struct TaskFolder {
     /// The folder that holds the files themselves.
     pub folder: PathBuf,
-    /// How they are laid out.
+    /// Their layout.
     pub layout: Layout,
 }
 

@@ -30,7 +30,7 @@ pub fn file_name(task: Task, split: SplitName) -> String {
 /// earlier file of that name then stays as it was.
 ///
 /// # Panics
-/// When the two differ in length.
+/// If the two differ in length.
 pub fn write_submission(
     task: Task,
     split: SplitName,

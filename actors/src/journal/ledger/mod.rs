@@ -116,8 +116,8 @@ fn ended_at_once(entry: &Entry) -> bool {
 /// The entries of a ledger, in order. One that a crash cut off in its middle does not count.
 ///
 /// # Errors
-/// If the file cannot be read, at once; when a line is no entry, or not the one that follows, as
-/// an item that says which.
+/// If the file cannot be read, at once; when a line is not an entry, or not the one that follows,
+/// as an item that says which.
 pub fn read(
     path: &Path,
 ) -> Result<impl Iterator<Item = Result<Entry, RecordError>> + use<>, RecordError> {

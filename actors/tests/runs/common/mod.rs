@@ -1,5 +1,5 @@
-//! A workload of plain numbers: clients move a vector towards a point of their own, the server
-//! averages. It can be told to be slow at random, to fail, or to panic.
+//! A workload of plain numbers: clients move a vector towards their own points, the server
+//! averages. It can be set to be slow at random, to fail, or to panic.
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::ops::ControlFlow;

@@ -25,7 +25,7 @@ use crate::train::replica::{Replica, RoundModel};
 const LABELS: i64 = 2;
 const ROWS: i64 = 16;
 const TOKENS: i64 = 64;
-/// Steps that each lane takes per thread of its own, so that all divisions do the same work.
+/// Steps that each lane takes per thread, so that all divisions do the same work.
 const STEPS: u32 = 2;
 
 /// A model to train on lanes.

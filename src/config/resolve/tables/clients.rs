@@ -1,4 +1,4 @@
-//! Who has which means.
+//! The resources of the clients.
 
 use std::collections::BTreeMap;
 use std::path::Path;

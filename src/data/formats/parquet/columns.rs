@@ -19,7 +19,7 @@ const LABEL: &str = "label";
 /// The columns to read.
 #[derive(Debug)]
 pub(crate) struct ParquetColumns {
-    /// What of the file's schema is wanted.
+    /// The wanted part of the file's schema.
     pub schema: Type,
     label: Option<&'static str>,
     index: Option<&'static str>,

@@ -49,7 +49,7 @@ enum Set {
     Numbered {
         /// What stands between the split's name and the number.
         infix: String,
-        /// How many files the set has.
+        /// The number of files in the set.
         count: usize,
         /// Whether the names end with a fingerprint of the content.
         has_fingerprints: bool,
@@ -234,7 +234,7 @@ mod tests {
             (&["train-a.parquet", "train-b.parquet"], 2),
             (&["data/train-00000-of-00001.parquet"], 1),
             (&["train/0000.parquet", "train/0001.parquet"], 2),
-            // Another split's, and what is no Parquet file.
+            // Another split's, or not a Parquet file.
             (
                 &[
                     "train.parquet",

@@ -1,5 +1,5 @@
 /**
- * A chart in the page's clothes: uPlot (a script of its own, before the modules) with a theme, a size
+ * A chart in the page's style: uPlot (a separate script, before the modules) with a theme, a size
  * that follows its box, and a summary.
  */
 
@@ -133,7 +133,7 @@ function series(line, format) {
   };
 }
 
-/** Bounds of bands and the first entry, x, are no lines to read. */
+/** Bounds of bands and the first entry, x, are not lines to read. */
 function hideEntries(plot, lines) {
   const entries = plot.root.querySelectorAll(".u-series");
   lines.forEach((line, i) => { if (line.hidden) entries[i + 1].hidden = true; });

@@ -93,7 +93,7 @@ export class Model {
     }
   }
 
-  /** Whether the fleet is so small that each client has a line of its own. */
+  /** Whether the fleet is so small that each client has its own line. */
   get isSmall() {
     return this.clients.length <= 12;
   }

@@ -1,4 +1,4 @@
-//! What followers are told.
+//! The messages to followers.
 
 use std::task::{Context, Poll, Waker};
 

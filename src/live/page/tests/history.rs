@@ -1,4 +1,4 @@
-//! What is kept of a run.
+//! The history kept of a run.
 
 use regatta_actors::plan::fault::FaultName;
 use regatta_actors::protocol::control::{ControlCommand, Intervention};

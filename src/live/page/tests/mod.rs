@@ -19,7 +19,7 @@ use regatta_actors::workload::update::Scores;
 use crate::live::page::feed::{Feed, WebObserver};
 use crate::runs::folder::RunFolder;
 
-/// A run that is told to an observer as the actors would tell it.
+/// A run that is reported to an observer as the actors would.
 struct Told {
     observer: WebObserver,
     clients: u32,

@@ -1,4 +1,4 @@
-//! What the cluster at hand allows.
+//! The limits of the cluster at hand.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -14,7 +14,7 @@ const DEFAULT: NonZeroU32 = NonZeroU32::new(1001).unwrap();
 /// How long `scontrol` may take, which itself waits for a controller that does not answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How many tasks an array may have.
+/// The maximum number of tasks of an array.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ArrayLimit {
     /// The number of tasks: their indices are below it.
@@ -44,7 +44,7 @@ impl fmt::Display for ArrayLimit {
     }
 }
 
-/// Why there can be no array.
+/// The reason that no array is possible.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LimitError {
     /// The cluster has none.
