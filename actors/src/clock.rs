@@ -142,7 +142,7 @@ impl<T> VirtualClock<T> {
         Some((entry.due, &entry.what))
     }
 
-    /// Moves on to what comes next, and takes it.
+    /// Advances to the next item, and takes it.
     pub fn pop(&mut self) -> Option<T> {
         let Reverse(entry) = self.heap.pop()?;
         self.advance_to(entry.due);

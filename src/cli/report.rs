@@ -14,7 +14,7 @@ use crate::live::terminal::output::say;
 use crate::runs::figures;
 use crate::runs::report::{Run, page, tables};
 
-/// Shows runs' accounts and writes their pages.
+/// Shows runs' statistics and writes their pages.
 ///
 /// # Errors
 /// If there is no run, its ledger cannot be read, or a file not be written.

@@ -136,7 +136,7 @@ mod tests {
         flags
     }
 
-    /// What is said to a command line.
+    /// The error for a command line.
     fn refused(line: &[OsString]) -> Option<(ErrorKind, String)> {
         let line = std::iter::once("regatta".into()).chain(line.iter().cloned());
         let error = Cli::from_args(line).err()?;

@@ -2,7 +2,7 @@
 //!
 //! [`Settings`] is what the user gives: each setting declared once, as a flag and a TOML key at
 //! the same time. [`load`] lays the flags over the file, fills in the defaults and checks
-//! everything; what comes out is a [`Plan`], or [`Problems`] with every error and its place.
+//! everything; the result is a [`Plan`], or [`Problems`] with every error and its place.
 //! A scenario file also has tables, the [`tables::ScenarioTables`].
 
 pub(crate) mod bounds;

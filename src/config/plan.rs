@@ -124,7 +124,7 @@ pub struct DevicesPlan {
     /// The lanes, at least 1 and at most one per client. Where there is one per client, client i
     /// has lane i for its own; otherwise they take turns.
     pub lanes: Vec<LaneSpec>,
-    /// What the user should know about the choice: GPUs that were asked for and are not there.
+    /// A note for the user about the choice: requested GPUs that are missing.
     pub notice: Option<String>,
 }
 

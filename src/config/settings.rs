@@ -250,7 +250,7 @@ pub struct Settings {
     /// Folder for the results, new or empty [default: runs/NAME-TIME]
     #[arg(long, help_heading = OUTPUT, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Keep the ledger, events.jsonl: some 500 bytes for each client asked in each round. Replay
+    /// Keep the ledger, events.jsonl: about 500 bytes per client and round. Replay
     /// and report need it; without it a run can still be resumed [default: true]
     #[arg(long, help_heading = OUTPUT)]
     pub ledger: Option<bool>,

@@ -154,7 +154,7 @@ pub enum DataError {
         /// The error from the operating system.
         source: std::io::Error,
     },
-    /// A split cannot be divided as asked.
+    /// A split cannot be partitioned as requested.
     #[error(transparent)]
     Partition(#[from] PartitionError),
     /// Something could not be fetched from the hub.

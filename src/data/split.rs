@@ -132,7 +132,7 @@ impl Split {
         !self.labels.iter().any(|label| label.is_nan())
     }
 
-    /// The values of a further column, if it was asked for when the split was read.
+    /// The values of a further column, if it was requested when the split was read.
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&CategoricalColumn> {
         self.columns.get(name)

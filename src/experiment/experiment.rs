@@ -44,7 +44,7 @@ pub struct Experiment {
     pub train: EncodedSplit,
     /// The validation splits, tokenised.
     pub validation: Vec<EncodedSplit>,
-    /// The test splits as read; tokenised when predictions are asked for.
+    /// The test splits as read; tokenised when predictions are requested.
     pub test: Vec<Split>,
     /// Each client's positions in the training split.
     pub shards: Vec<Vec<u32>>,

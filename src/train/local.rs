@@ -211,7 +211,7 @@ pub(crate) fn labels(batch: &Batch, compute: Compute) -> Result<Tensor, ModelErr
     Ok(torch::to_device(&host, compute.device)?)
 }
 
-/// A sum of losses that stays on the device, so that a GPU is asked once a round.
+/// A sum of losses that stays on the device, so that a GPU is queried once a round.
 struct LossSum {
     sum: Tensor,
     on_host: bool,

@@ -93,7 +93,7 @@ impl LossScale {
         &mut self,
         leaves: impl IntoIterator<Item = &'a Tensor>,
     ) -> Result<bool, ModelError> {
-        // Gathered on the device, so that it is asked once and not once for each tensor.
+        // Gathered on the device, so that it is queried once and not once per tensor.
         let mut all: Option<Tensor> = None;
         for leaf in leaves {
             let mut grad = leaf.f_grad()?;

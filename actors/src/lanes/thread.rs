@@ -82,7 +82,7 @@ impl<L: Workload> LaneThread<L> {
         drop(task);
         let panicked = result.is_err();
         let result = match result {
-            // A trainer that finished in spite of it is not asked.
+            // A trainer that finished nevertheless is not asked.
             _ if is_interrupted => Err(JobFailure::Interruption),
             Ok(result) => result,
             Err(reason) => Err(JobFailure::Failed(reason)),

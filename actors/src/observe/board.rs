@@ -16,7 +16,7 @@ use crate::workload::job::Progress;
 pub struct ClientStatus {
     /// Its current state.
     pub state: ClientState,
-    /// The last round that it was asked in; 0 before its first.
+    /// The last round that it was selected in; 0 before its first.
     pub round: u32,
     /// The lane of its last job.
     pub lane: Option<LaneId>,

@@ -50,12 +50,12 @@ pub enum Event {
     RoundStarted {
         /// From 1.
         round: u32,
-        /// Clients asked to train, in client order.
+        /// Clients selected to train, in client order.
         clients: Vec<ClientId>,
         /// Virtual time, in seconds since the run's start.
         virtual_seconds: f64,
     },
-    /// More clients are asked in the middle of a round: because too few updates came, because
+    /// More clients are selected during a round: because too few updates came, because
     /// nobody was there when it began, or because aggregation is asynchronous.
     #[serde(alias = "clients_asked")]
     ClientsSelected {
@@ -77,7 +77,7 @@ pub enum Event {
         client: ClientId,
         /// The fault that strikes.
         fault: FaultName,
-        /// Virtual time at which the client was asked, in seconds since the run's start.
+        /// Virtual time at which the client was selected, in seconds since the run's start.
         virtual_seconds: f64,
     },
     /// A client dropped out, or went away as its availability has it.
@@ -144,7 +144,7 @@ pub enum Event {
         /// Virtual time of arrival, in seconds since the run's start.
         virtual_seconds: f64,
     },
-    /// Too few updates came; the round asks again.
+    /// Too few updates arrived; the round selects clients again.
     RoundRetried {
         /// The round.
         round: u32,

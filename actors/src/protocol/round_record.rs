@@ -33,9 +33,9 @@ pub struct RoundRecord {
     /// Updates that the server refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<Refusal>,
-    /// Each client whose part ended in this round, in client order: who was asked, whose late
-    /// update from an earlier round was carried over, and, where aggregation is asynchronous, whose
-    /// update was aggregated.
+    /// Each client whose part ended in this round, in client order: those selected, those whose
+    /// late update from an earlier round was carried over, and, where aggregation is asynchronous,
+    /// whose update was aggregated.
     pub clients: Vec<ClientRecord>,
 }
 

@@ -1,4 +1,4 @@
-//! A client's job: what a lane gets, what comes of it, and how it reports its progress.
+//! A client's job: its input, its result, and its progress reports.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

@@ -41,7 +41,7 @@ impl FileHeaders {
             .ok_or_else(|| FetchError::Final(format!("its ETag, {}, names no file", shown(tag))))
     }
 
-    /// Refuses a file of another commit than the one asked for.
+    /// Rejects a file of another commit than the one requested.
     pub fn check_commit(&self, wanted: &Commit) -> Result<(), FetchError> {
         match &self.commit {
             Some(found) if found != wanted.as_str() => Err(FetchError::Final(format!(

@@ -31,7 +31,7 @@ pub enum TensorError {
     /// The number of values is not the product of the shape.
     #[error("{values} values do not fill the shape {shape:?}")]
     Shape {
-        /// The shape that was asked for.
+        /// The requested shape.
         shape: Vec<i64>,
         /// The number of values there are.
         values: usize,

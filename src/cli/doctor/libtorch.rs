@@ -23,7 +23,7 @@ pub fn cpu_capability() -> Option<String> {
     text(regatta_cpu_capability)
 }
 
-/// Free and total bytes of a CUDA device; `None` when it cannot be asked.
+/// Free and total bytes of a CUDA device; `None` if it cannot be queried.
 pub fn cuda_memory(device: u32) -> Option<(u64, u64)> {
     let (mut free, mut total) = (0, 0);
     let device = c_int::try_from(device).ok()?;

@@ -126,7 +126,7 @@ impl Resolver<'_> {
             .collect()
     }
 
-    /// Says so when GPUs were asked for on a machine without.
+    /// Notes GPUs that were requested on a machine without any.
     fn notice(&self, lanes: usize) -> Option<String> {
         let origins = self.problems.origins();
         let asked = origins.given("server_gpu") || origins.given("client_gpus");

@@ -197,7 +197,7 @@ impl Server {
         }
     }
 
-    /// Aggregates updates, and checks what comes of it. The state itself stays as it is.
+    /// Aggregates updates, and checks the result. The state itself stays as it is.
     fn attempt(
         &self,
         round: u32,

@@ -151,7 +151,7 @@ pub struct ClientLine {
     pub client: ClientId,
     /// Its current state.
     pub state: ClientState,
-    /// The last round that it was asked in; 0 before its first.
+    /// The last round that it was selected in; 0 before its first.
     pub round: u32,
     /// Its last training loss.
     pub loss: Option<f64>,

@@ -93,7 +93,7 @@ pub struct CommandHandler {
 }
 
 impl CommandHandler {
-    /// A desk for a run. Where there is a token, each request has to have it.
+    /// A command handler for a run. If there is a token, each request must carry it.
     #[must_use]
     pub fn new(token: Option<Token>, control: ControlHandle) -> Self {
         Self {
@@ -108,7 +108,7 @@ impl CommandHandler {
         &self.refusals
     }
 
-    /// Whether requests have to have a token.
+    /// Whether requests must carry a token.
     #[must_use]
     pub fn wants_token(&self) -> bool {
         self.token.is_some()
@@ -155,7 +155,7 @@ impl CommandHandler {
         refused.unwrap_or_else(|| self.carry_out(request.ask))
     }
 
-    /// Does what is asked by somebody who may ask.
+    /// Carries out an authorised request.
     #[must_use]
     pub fn carry_out(&self, ask: Ask) -> Reply {
         let Some(command) = ask.command() else {

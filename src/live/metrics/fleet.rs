@@ -86,7 +86,7 @@ impl Fleet {
         }
     }
 
-    /// Clients were asked to train, at this virtual time.
+    /// Clients were selected to train, at this virtual time.
     pub fn asked(&mut self, clients: &[ClientId], virtual_seconds: f64) {
         for client in clients {
             if let Some(client) = self.clients.get_mut(client) {

@@ -95,7 +95,7 @@ pub enum Phase {
 pub struct ClientStatus {
     /// Its current state.
     pub state: ClientState,
-    /// The last round that it was asked in; 0 before its first.
+    /// The last round that it was selected in; 0 before its first.
     pub round: u32,
     /// Its last training loss: of the running job, or of the last finished one. Left out before its
     /// first; `null` if it is not a number.
@@ -103,7 +103,7 @@ pub struct ClientStatus {
     pub loss: Option<f32>,
     /// The share of its job that is done, from 0 to 1.
     pub progress: f32,
-    /// When the work that it is at was asked for, in virtual seconds.
+    /// The selection for its current work, in virtual seconds.
     pub asked_at: Option<f64>,
     /// Since when it is away, in virtual seconds.
     pub away_since: Option<f64>,

@@ -50,8 +50,9 @@ struct ServerState {
 }
 
 impl WebServer {
-    /// Starts to serve a feed on an address; port 0 takes any that is free. With a `desk` the page
-    /// steers the run; on other than loopback addresses, only if the desk wants a token.
+    /// Starts to serve a feed on an address; port 0 takes any that is free. With a `desk`, the
+    /// command handler, the page steers the run; beyond loopback addresses, only if the handler
+    /// requires a token.
     ///
     /// # Errors
     /// If the address is taken or not this machine's.
@@ -128,7 +129,7 @@ fn headers() -> DefaultHeaders {
         .add((header::CACHE_CONTROL, "no-store"))
 }
 
-/// Everything that can be asked for.
+/// All routes.
 fn routes(config: &mut web::ServiceConfig) {
     config
         .route("/api/history", web::get().to(history))

@@ -24,7 +24,7 @@ pub(crate) struct Tracker {
     pub status: PageStatus,
     pub names: Vec<String>,
     pub clients: Vec<ClientStatus>,
-    /// Clients in the work that was asked of them, by number.
+    /// Clients with work in progress, by number.
     pub working: BTreeSet<u32>,
     /// In which round clients that said so are back.
     pub rejoin: BTreeMap<u32, u32>,

@@ -1,4 +1,4 @@
-//! A client's work as bars of the timeline: from when it was asked to what came of it.
+//! A client's work as bars of the timeline: from its selection to its result.
 
 use regatta_actors::ids::ClientId;
 use regatta_actors::plan::fault::FaultName;
@@ -10,7 +10,7 @@ use crate::live::page::changes::{BarSpan, Fate, Phase};
 use crate::live::page::tracker::Tracker;
 
 impl Tracker {
-    /// Clients are asked to train, now.
+    /// Clients are selected to train, now.
     pub(crate) fn ask(&mut self, round: u32, clients: &[ClientId]) {
         let now = self.status.virtual_seconds;
         for &client in clients {

@@ -18,7 +18,7 @@ pub struct Inputs {
     pub mask: Tensor,
     /// Token types, (rows, tokens), int64; a RoBERTa with one type ignores them.
     pub types: Tensor,
-    /// Whether any position is padding. Known on the host, so that no device has to be asked.
+    /// Whether any position is padding. Known on the host, so that no device has to be queried.
     pub padded: bool,
 }
 

@@ -15,7 +15,7 @@ const LEAST: usize = 9;
 /// Points along the axis.
 const BINS: usize = 360;
 
-/// Draws the stacked counts; `None` for a fleet that is small, or that was never asked.
+/// Draws the stacked counts; `None` for a fleet that is small, or without any selected client.
 ///
 /// # Errors
 /// If they cannot be drawn.

@@ -47,7 +47,7 @@ fn shape_of(what: MarkKind) -> (&'static str, Shape) {
     }
 }
 
-/// Draws the timeline; `None` when nobody was asked.
+/// Draws the timeline; `None` if no client was selected.
 ///
 /// # Errors
 /// If it cannot be drawn.

@@ -24,7 +24,7 @@ pub struct ClientStats {
     pub skipped: u32,
     /// Rounds that were not skipped, and in which every update that came was refused.
     pub refused: u32,
-    /// Times that a round asked again.
+    /// Times that a round selected clients again.
     pub retries: u32,
     /// Times that the server crashed, as scripted.
     pub server_crashes: u32,
@@ -49,7 +49,7 @@ pub struct ClientAccount {
     pub name: String,
     /// Examples in its shard.
     pub examples: u64,
-    /// Times it was asked to train.
+    /// Times it was selected to train.
     pub asked: u32,
     /// Its rounds by how they ended.
     pub outcomes: BTreeMap<Outcome, u32>,
@@ -212,7 +212,7 @@ impl ClientAccount {
         self.outcomes.get(&outcome).copied().unwrap_or(0)
     }
 
-    /// Counts the time since it was asked as lost.
+    /// Counts the time since its selection as lost.
     fn lose_until(&mut self, now: f64) {
         if let Some(asked_at) = self.asked_at.take() {
             self.lost_seconds += (now - asked_at).max(0.0);

@@ -1,4 +1,4 @@
-//! A run as a list of works: each time that a client was asked, and what came of it.
+//! A run as a list of works: each selection of a client, and its result.
 
 use std::collections::BTreeMap;
 
@@ -14,9 +14,9 @@ use regatta_actors::protocol::round_record::{Outcome, RoundRecord};
 pub struct Work {
     /// The client concerned.
     pub client: ClientId,
-    /// The round it was asked in.
+    /// The round it was selected in.
     pub round: u32,
-    /// When it was asked, in virtual seconds since the run's start.
+    /// Its selection, in virtual seconds since the run's start.
     pub asked: f64,
     /// When it was over, in virtual seconds since the run's start.
     pub ended: f64,

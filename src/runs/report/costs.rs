@@ -18,7 +18,7 @@ pub enum Cause {
     Away,
     /// It failed for an unscripted reason, such as lack of memory.
     Failure,
-    /// It was too slow for its round, or more clients were asked than were needed.
+    /// It was too slow for its round, or more clients were selected than needed.
     TooLate,
     /// Its round was skipped, or its update refused, for no scripted reason.
     Refused,

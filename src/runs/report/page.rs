@@ -231,7 +231,7 @@ fn interventions(run: &Run) -> Table {
     table
 }
 
-/// The commands, and what comes out of them if nothing differs.
+/// The commands, and their result if nothing differs.
 fn reproduce(run: &Run) -> anyhow::Result<String> {
     let place = run.folder.path().display();
     let digest = |path: std::path::PathBuf| -> anyhow::Result<String> {

@@ -10,7 +10,7 @@ import * as format from "./format.js";
 const WAIT = "After the first round";
 
 /**
- * Loss curves of clients on one x, and what concerns all.
+ * Loss curves of clients on one x axis, and the fleet's.
  * @param {Model} model @param {Map<number, number>} pins clients to draw, with their colours
  * @returns {Picture}
  */

@@ -1,4 +1,4 @@
-/** Commands to the run, where it takes any. */
+/** Commands to the run, if it accepts any. */
 
 import { byId, toast } from "./dom.js";
 

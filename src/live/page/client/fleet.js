@@ -185,7 +185,7 @@ export class Fleet {
     if (!model.isSmall) drawOutcomes(byId("fleet-outcomes"), model, time);
   }
 
-  /** Explains the bars that there are. */
+  /** Shows the legend of the bars in use. */
   drawLegend() {
     const kinds = Object.keys(FATES).filter((kind) => 
       kind === "working" ? !this.model.isOver : this.model.fates.has(kind));

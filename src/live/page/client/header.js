@@ -1,4 +1,4 @@
-/** The head of the page: where the run is, in words and numbers. */
+/** The head of the page: the state of the run, in words and numbers. */
 
 import { byId, make, say } from "./dom.js";
 import * as format from "./format.js";
@@ -94,7 +94,7 @@ export class Header {
     [label, value, note].forEach((text, i) => say(tile[i], text));
   }
 
-  /** Says how the line to the run is. @param {string} line @param {Model} model @param {() => void} retry */
+  /** Shows the state of the connection to the run. @param {string} line @param {Model} model @param {() => void} retry */
   showLine(line, model, retry) {
     if (line === "live") this.seen = Date.now() / 1000;
     this.line = line;
@@ -122,7 +122,7 @@ export class Header {
   }
 }
 
-/** Wall seconds that are left, going by the latest rounds. @param {Model} model */
+/** Estimated wall seconds left, from the latest rounds. @param {Model} model */
 function remaining(model) {
   const wall = ({ seconds }) => seconds.train + seconds.aggregate + seconds.evaluate;
   const latest = model.rounds.slice(-5).map(wall).filter((seconds) => seconds > 0);

@@ -22,7 +22,7 @@ fn serve(desk: Option<CommandHandler>) -> WebServer {
     WebServer::start(loopback(), Feed::new(PageHeader::default()), desk).unwrap()
 }
 
-/// A desk for a run of one client, and the run's end of the line.
+/// A command handler for a run of one client, and the run's end of the connection.
 fn desk(token: Option<&str>) -> (CommandHandler, Control) {
     let (handle, run) = control();
     handle.board().update(ClientId(0), |_| {});

@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct ArrayLimit {
     /// The number of tasks: their indices are below it.
     pub tasks: NonZeroU32,
-    /// Whether no cluster could be asked, and this is Slurm's default.
+    /// Whether no cluster could be queried, and this is Slurm's default.
     pub is_assumed: bool,
 }
 
