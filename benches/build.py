@@ -1,6 +1,6 @@
 """From nothing to a first round, to a passed test run and to a changed line: how long each takes.
 
-Measured in a clone of a commit, with a cargo home of its own, so that nothing is there before.
+Measured in a clone of a commit, with its own cargo home, so that nothing is there before.
 """
 
 import argparse

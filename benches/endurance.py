@@ -23,7 +23,7 @@ class Pass:
 def passes(
     program: Path, clients: int, rounds: int, lanes: int, size: int = 0, update: str = "own"
 ) -> list[Pass]:
-    """The tenths of a run in which so many bytes travel, handed back or written anew."""
+    """The tenths of a run in which N bytes travel, returned or rewritten."""
     output = call([program, clients, rounds, lanes, size, update])
     found = [Pass(int(n), float(micros), int(kib) / 1024) for n, micros, kib in LINE.findall(output)]
     if not found:
@@ -39,7 +39,7 @@ def measure(program: Path, lanes: int) -> str:
     ]
     header = ["after round", "µs per client and round", "resident memory, MiB"]
     return (
-        f"{ROUNDS:,} rounds of {CLIENTS} clients with a learner that does nothing, on {lanes} lanes "
+        f"{ROUNDS:,} rounds of {CLIENTS} clients with a workload that does nothing, on {lanes} lanes "
         f"(`endurance {CLIENTS} {ROUNDS} {lanes}`). Wanted: memory that does not grow.\n\n"
         + table(header, rows, left=0)
     )

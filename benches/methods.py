@@ -5,7 +5,7 @@
 
 Eight clients share the four domains of data/reviews. Every method is run with every adapter and
 seed below, one after the other; a run that is already in the runs' folder with the same flags is
-not repeated, so an interrupted comparison goes on where it stopped. What stands behind `--` goes
+not repeated, so an interrupted comparison continues where it stopped. What stands behind `--` goes
 to every `regatta run`, such as `-- --limit_train 80` for a quick look.
 
 Needs the release build and the files of `make setup`; `make methods` sees to both.
@@ -135,7 +135,7 @@ def kilobytes(count: float) -> str:
 
 
 def commonest(limit: int) -> float:
-    """The accuracy of always giving the commonest label of the validation examples."""
+    """The accuracy of always predicting the majority class of the validation examples."""
     with open(PROJECT / "data/reviews/SST-2/dev.tsv", encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         labels = [line["label"] for line in rows][:limit]
@@ -160,7 +160,7 @@ def page(table: str, arguments: argparse.Namespace, commits: set[str]) -> str:
         "- *Exactness error*: ‖effective − ideal‖ / ‖Σ pᵢ s ΔWᵢ‖ over all adapted layers; the "
         "largest of the seeds. An exact method is left with float32's rounding.\n"
         "- *Accuracy* on validation after the last round: mean ± standard deviation over seeds "
-        f"{seeds}. Always to answer with the commonest label gives "
+        f"{seeds}. The majority class scores "
         f"{commonest(int(settings['limit_eval'])):.3f}.\n"
         "- *Up* and *down*: mean over clients and rounds, in the form that would be sent; of what "
         "goes up, the classification head is a part that is the same for all.\n\n"

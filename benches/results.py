@@ -10,7 +10,7 @@ END = "<!-- to here. -->"
 
 def replace(path: Path, sections: dict[str, str], order: list[str]) -> None:
     """Puts sections into the marked part, by title. Those that are there already and were not
-    measured anew stay; the order of titles is the given one."""
+    measured again stay; the order of titles is the given one."""
     before, marked, after = split(path.read_text(encoding="utf-8"))
     all_sections = {**parse(marked), **sections}
     known = [title for title in order if title in all_sections]

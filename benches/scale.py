@@ -59,7 +59,7 @@ def measure(program: Path, lanes: int) -> str:
         f"`regatta run {SETTINGS}` with as many clients and training examples as the row says, "
         f"{lanes} lanes; the second round, of more than 1,000 clients the first. A client's update "
         f"has {adapter / 1000:,.0f} kB. Memory is the largest resident size of the whole process; "
-        f"what it grows by for each client more than {CLIENTS[0]} is told as a multiple of the "
+        f"what it grows by for each client more than {CLIENTS[0]} is given as a multiple of the "
         "update. Wanted: at most 1.2, and the time per client flat."
     )
     return paragraphs([explanation, table(header, rows, left=0), *notes])

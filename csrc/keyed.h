@@ -17,7 +17,7 @@ inline bool has_wide_vectors() { return __builtin_cpu_supports("avx2"); }
 inline bool has_wide_vectors() { return false; }
 #endif
 
-// For what those functions call: only what is inlined is compiled anew for each of them.
+// For what those functions call: only what is inlined is compiled separately for each of them.
 #define WITHIN inline __attribute__((always_inline))
 
 struct Key {

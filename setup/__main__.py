@@ -38,7 +38,7 @@ def main(command: list[str]) -> int:
     except OSError as error:
         return failed(build, f"{error}. Set-up can be run again.")
     except KeyboardInterrupt:
-        print("setup: interrupted; `make setup` goes on from what is complete", file=sys.stderr)
+        print("setup: interrupted; `make setup` continues from what is complete", file=sys.stderr)
         return 130
     return build.wait() if build else 0
 

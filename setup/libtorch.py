@@ -53,7 +53,7 @@ def use(libtorch: Path, origin: str) -> None:
     """Links to a libtorch, relatively where it lies in the repository."""
     inside = not libtorch.is_absolute()
     if LINK.exists() and not LINK.is_symlink():
-        raise SetupError(f"{LINK} is in the way: it is no link. Move it and name it by LIBTORCH.")
+        raise SetupError(f"{LINK} is in the way: it is not a link. Move it and name it by LIBTORCH.")
     target = libtorch.relative_to(LINK.parent) if inside else libtorch
     if not (LINK.is_symlink() and Path(os.readlink(LINK)) == target):
         tree.link(LINK, target)

@@ -15,7 +15,7 @@ from pathlib import Path
 from .lock import Archive
 
 PUBLIC = "https://registry.npmjs.org"
-# What is longer is none of the archives that are pinned.
+# A longer file is not one of the pinned archives.
 LONGEST = 64 << 20
 
 

@@ -27,7 +27,7 @@ DOMAINS = {
 }
 # Mean ratings go from -4 to 4; between these two a sentence counts as neutral and is left out.
 NEGATIVE_BELOW, POSITIVE_ABOVE = -0.5, 0.5
-# One sentence in so many goes to dev.tsv.
+# One sentence in N goes to dev.tsv.
 DEV_SHARE = 10
 
 
@@ -112,5 +112,5 @@ def _member(archive: tarfile.TarFile, name: str) -> bytes:
     path = next(n for n in archive.getnames() if n.rsplit("/", 1)[-1] == name)
     file = archive.extractfile(path)
     if file is None:
-        raise ValueError(f"{path} is no file")
+        raise ValueError(f"{path} is not a file")
     return file.read()

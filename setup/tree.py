@@ -35,7 +35,7 @@ def is_foreign(target: Path) -> bool:
 
 
 def build(target: Path, key: str, fill: Callable[[Path], None]) -> None:
-    """Makes `target` anew by `fill(folder)`.
+    """Rebuilds `target` by `fill(folder)`.
 
     An interruption at any time leaves the old folder, the new one, or none.
     """

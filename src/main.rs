@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 const ENVIRONMENT: [(&str, &str); 2] = [
     // OpenMP's threads sleep while they wait; by default they spin, and take cores from lanes.
     ("OMP_WAIT_POLICY", "passive"),
-    // cuBLAS has deterministic matrix products only with a workspace of its own.
+    // cuBLAS has deterministic matrix products only with a separate workspace.
     ("CUBLAS_WORKSPACE_CONFIG", ":4096:8"),
 ];
 

@@ -94,7 +94,7 @@ fn experiment(precision: Precision, cpu: bool, dropout: f64) -> Arc<Experiment> 
     Arc::new(Experiment::prepare(plan, inputs).unwrap())
 }
 
-/// A client's first round, by a lane of its own.
+/// A client's first round, by its own lane.
 fn round(
     experiment: &Arc<Experiment>,
     bases: &Arc<BaseWeightCache>,

@@ -39,7 +39,7 @@ while [ "$killed" -lt "$kills" ]; do
     enough=$((killed + (kills + 2) / 3))
     at=
     while :; do
-        # A ledger is begun before anything else happens; without one, the run begins anew.
+        # A ledger is begun before anything else happens; without one, the run starts again.
         if [ -e "$run/events.jsonl" ]; then
             "$regatta" resume "$run" --metrics off --quiet=true >/dev/null 2>"$folder/said" &
         else
@@ -70,7 +70,7 @@ while [ "$killed" -lt "$kills" ]; do
             ;;
         esac
     done
-    echo "killed with so many rounds written:$at"
+    echo "killed with this many rounds written:$at"
     digests "$folder/whole" >"$folder/expected"
     digests "$run" >"$folder/found"
     cmp "$folder/expected" "$folder/found"

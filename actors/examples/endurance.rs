@@ -1,10 +1,11 @@
-//! How much the machinery costs, and whether it grows: many rounds of a workload that learns nothing.
+//! How much the machinery costs, and whether it grows: many rounds of a workload that learns
+//! nothing.
 //!
 //! `cargo run --release -p regatta-actors --example endurance -- [CLIENTS [ROUNDS [LANES [BYTES [CLIENT]]]]]`
 //! prints the wall time per client and round, and the resident memory, ten times on its way.
-//! Without arguments: 100 clients, 1,000 rounds, 2 lanes, and 0 bytes that travel. A CLIENT is
-//! `same`, who hands back what it got, or `own` (the default), who writes an update of its own,
-//! which is digested like any. The server aggregates the updates of all.
+//! Without arguments: 100 clients, 1,000 rounds, 2 lanes, and 0 bytes that travel. CLIENT is
+//! `same`, which returns what it received, or `own` (the default), which writes its own update,
+//! digested like any other. The server aggregates all updates.
 
 use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -63,7 +64,7 @@ impl Payload for Values {
 #[derive(Clone)]
 struct Echo {
     state: Arc<Values>,
-    /// Whether a client writes an update of its own.
+    /// Whether a client writes its own update.
     writes: bool,
     /// The server's.
     threads: usize,

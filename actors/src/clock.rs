@@ -135,14 +135,14 @@ impl<T> VirtualClock<T> {
         self.sequence += 1;
     }
 
-    /// What comes next, and when it was due.
+    /// The next item, with the time it was due.
     #[must_use]
     pub fn peek(&self) -> Option<(VirtualTime, &T)> {
         let Reverse(entry) = self.heap.peek()?;
         Some((entry.due, &entry.what))
     }
 
-    /// Moves on to what comes next, and takes it.
+    /// Advances to the next item, and takes it.
     pub fn pop(&mut self) -> Option<T> {
         let Reverse(entry) = self.heap.pop()?;
         self.advance_to(entry.due);

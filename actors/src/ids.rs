@@ -1,4 +1,4 @@
-//! Who and which: clients, lanes, runs, jobs, and digests of content.
+//! Identifiers: clients, lanes, runs, jobs, and digests of content.
 
 use std::fmt;
 
@@ -46,7 +46,7 @@ pub struct JobId {
     pub run: RunId,
     /// The round, from 1.
     pub round: u32,
-    /// Whose job.
+    /// The client that the job belongs to.
     pub client: ClientId,
     /// The attempt within the round, from 0.
     pub attempt: u32,

@@ -29,7 +29,8 @@
 //! #     fn aggregator(&self) -> Result<Count, BoxError> { Ok(Count) }
 //! # }
 //! # impl ClientTrainer<Count> for Count {
-//! #     fn train(&mut self, _: &TrainTask<Number>, _: &mut dyn JobContext) -> TrainResult<Number> {
+//! #     fn train(&mut self, _: &TrainTask<Number>, _: &mut dyn JobContext) -> TrainResult<Number>
+//! {
 //! #         Ok(Trained::new(Number(1), 0.0, 1, 1))
 //! #     }
 //! # }
@@ -73,7 +74,8 @@
 //! # Layout
 //! Each room imports from those above it only:
 //! - [`ids`], [`random`], [`clock`]: who and which, keyed random streams, virtual time.
-//! - [`plan`]: what a run is to do, as data that checks itself: clients and their profiles, scripted
+//! - [`plan`]: what a run is to do, as data that checks itself: clients and their profiles,
+//! scripted
 //!   faults, the policy of rounds, sampling, restarts.
 //! - [`workload`]: the traits to implement, and what travels between them.
 //! - [`protocol`]: what the parts of a run tell each other, as data: inputs and commands of the
@@ -98,7 +100,7 @@ pub mod runtime;
 pub mod scheduler;
 pub mod workload;
 
-/// What an implementation of a [`workload`] needs.
+/// Everything that an implementation of a [`workload`] needs.
 pub mod prelude {
     pub use crate::ids::{ClientId, Digest, LaneId};
     pub use crate::workload::job::{

@@ -12,7 +12,7 @@ pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
 }
 
 /// What a panic said, in a line: of an error that it shows as Rust code has it, what comes before
-/// the first line break. The rest is told where panics are logged.
+/// the first line break. The rest is reported where panics are logged.
 pub(crate) fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic
         .downcast_ref::<&str>()

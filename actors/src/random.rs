@@ -9,14 +9,14 @@ use rand_chacha::ChaCha8Rng;
 /// The generator behind every stream: portable, and the same on every machine.
 pub type Stream = ChaCha8Rng;
 
-/// What a stream is keyed by.
+/// The key of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamKey<'a> {
     /// The run's seed.
     pub seed: u64,
     /// What the draws are for: `"shuffle"`, `"dropout"`, `"sampling"`, …
     pub purpose: &'a str,
-    /// Whose draws they are: a client's name, or empty for the run itself.
+    /// The owner of the draws: a client's name, or empty for the run itself.
     pub name: &'a str,
     /// The round, from 1; 0 for what is drawn once per run.
     pub round: u32,

@@ -34,7 +34,7 @@ def measure(endurance: Path, lanes: int) -> str:
     except Failed as failure:
         notes.append(f"Flower could not be measured: {failure}")
     for clients, rounds, size, client in OURS:
-        # Updates of their own wait for the end of the round.
+        # Their own updates wait for the end of the round.
         needed = int(1.2 * clients * size) if client == OWN else 0
         if needed > machine.memory():
             notes.append(f"{clients:,} clients need {needed / 2**30:.0f} GiB, which are not free here.")

@@ -28,8 +28,8 @@ class Results(unittest.TestCase):
 
     def test_a_section_is_replaced_and_the_others_stay(self):
         self.put(First="one", Second="two")
-        text = self.put(First="one anew")
-        self.assertIn("## First\n\none anew\n\n## Second\n\ntwo\n\n", text)
+        text = self.put(First="one again")
+        self.assertIn("## First\n\none again\n\n## Second\n\ntwo\n\n", text)
         self.assertEqual(text.count("## First"), 1)
 
     def test_a_file_without_marks_is_refused_and_left_as_it_is(self):

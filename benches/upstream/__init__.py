@@ -1,7 +1,7 @@
 """Rounds and scores side by side with the Python way of doing them, by transformers and peft.
 
 Both sides train the same model on the same examples with the same batches, threads and method.
-The Python side is client.py, in a virtual environment of its own, made on first use.
+The Python side is client.py, in its own virtual environment, made on first use.
 """
 
 import argparse

@@ -77,7 +77,7 @@ class SorfVera(nn.Module):
         self.theta = nn.Parameter(torch.zeros(r * (r - 1) // 2))
 
     def rotation(self) -> torch.Tensor:
-        """Λ, the last pair's rotation first: each changes two rows, and all are stacked anew."""
+        """Λ, the last pair's rotation first: each changes two rows, and all are stacked again."""
         product = torch.eye(self.r)
         pairs = [(p, q) for p in range(self.r) for q in range(p + 1, self.r)]
         for (p, q), angle in zip(reversed(pairs), reversed(self.theta.unbind())):

@@ -1,6 +1,6 @@
 """Checks the monitoring with the real things: `python -m dashboards.check PROGRAM`.
 
-What cannot be had here (Prometheus, Grafana's SDK, a Grafana of terminals) is said to be skipped;
+What is unavailable here (Prometheus, Grafana's SDK, a Grafana of terminals) is reported as skipped;
 all else that fails is an error.
 """
 
@@ -46,7 +46,7 @@ def main() -> int:
 def check_with_sdk(folder: Path) -> list[str]:
     python = tools.sdk_python(folder / "grafana-sdk")
     if not python:
-        print("skipped: Grafana's SDK cannot be had here, so dashboards were not parsed with it")
+        print("skipped: Grafana's SDK is unavailable, so dashboards were not parsed with it")
         return []
     script = server.DASHBOARDS / "check" / "sdk.py"
     return command([python, script, *DASHBOARDS], "Grafana's SDK reads the dashboards")
@@ -83,7 +83,7 @@ def check_runs(program: Path, place: Path, client: terminal.Client | None) -> li
 def watch(
     started: dict[str, runs.Run], prometheus: server.Prometheus, client: terminal.Client | None
 ) -> list[str]:
-    """Looks at runs that go on."""
+    """Checks running runs."""
     prometheus.wait_for(f"count(regatta_rounds_total > 0) == {len(started)}", seconds=60)
     begin = time.time()
     wrong = [line for name, run in started.items() for line in check_exposition(name, run)]

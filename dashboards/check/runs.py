@@ -1,4 +1,4 @@
-"""Two real runs to look at: a small model, a small task, and metrics on ports of their own."""
+"""Two real runs to look at: a small model, a small task, and metrics on separate ports."""
 
 import json
 import shutil
@@ -37,7 +37,7 @@ SETTINGS = [
 
 
 class Run:
-    """A run that goes on until it is ended; `address` is where its metrics are."""
+    """A run that continues until it is ended; `address` is where its metrics are."""
 
     def __init__(self, command: list, place: Path, log: Path):
         """Starts a command in `place`."""
@@ -71,7 +71,7 @@ def start(program: Path, place: Path) -> dict[str, Run]:
 
 
 def furnish(place: Path, examples: int) -> None:
-    """Makes a small model in `place/model`, and the task RTE with so many examples in `place/data`."""
+    """Makes a small model in `place/model`, and the task RTE with N examples in `place/data`."""
     model, task = place / "model", place / "data" / "RTE"
     model.mkdir()
     task.mkdir(parents=True)

@@ -24,7 +24,7 @@ from pathlib import Path
 import pyte
 
 # Grafana's grid has 24 columns; each gets eight characters. Of its rows, each three lines high, 22
-# are on the screen, and a page down goes on by ten: each panel is wholly on some screen.
+# are on the screen, and a page down moves by ten: each panel is wholly on some screen.
 COLUMNS, LINES = 196, 72
 PAGE, PAGE_DOWN = 10, b"\x1b[6~"
 # For the answers to all queries, and for a key.
@@ -33,7 +33,7 @@ COMPLAINTS = ("ERROR", "⚠", "No data", "No visible series", "Invalid data rang
 
 
 class Terminal:
-    """A program on a screen of its own."""
+    """A program on its own screen."""
 
     def __init__(self, command: list[str]):
         self.screen = pyte.Screen(COLUMNS, LINES)
@@ -94,7 +94,7 @@ def loaded(lines: list[str]) -> bool:
 
 
 def screens(terminal: Terminal, height: int):
-    """Screen after screen of a dashboard that is so many of Grafana's rows high."""
+    """Screen after screen of a dashboard that is N Grafana rows high."""
     end = time.monotonic() + LOAD_SECONDS
     while not loaded(terminal.look(KEY_SECONDS)) and time.monotonic() < end:
         pass

@@ -1,4 +1,4 @@
-"""A test case that runs in an empty folder of its own."""
+"""A test case that runs in its own empty folder."""
 
 import contextlib
 import io

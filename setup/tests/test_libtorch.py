@@ -92,7 +92,7 @@ class LibtorchTest(FolderTest):
         mine.rename("gone")
         self.assertEqual(self.make(), torch_wheels.folder(False).resolve())
 
-    def test_an_outdated_unpacked_set_is_made_anew(self):
+    def test_an_outdated_unpacked_set_is_rebuilt(self):
         self.make()
         (libtorch.LINK / tree.STAMP).write_text("another version")
         self.make()

@@ -6,7 +6,7 @@ from setup.errors import SetupError
 
 from .folder import FolderTest
 
-# Says which steps were done before it, and ends with a status of its own.
+# Says which steps were done before it, and ends with its own status.
 BUILD = ["sh", "-c", "cat steps >seen; exit 7"]
 
 

@@ -17,7 +17,7 @@ impl Factors {
         self.left.matmul(&self.right)
     }
 
-    /// The same product for so many layers at a time, in order.
+    /// The same product for N layers at a time, in order.
     pub fn split(&self, layers: i64) -> impl Iterator<Item = Self> + use<> {
         let parts = |factor: &Tensor| factor.split(layers, 0).into_iter();
         let pairs = parts(&self.left).zip(parts(&self.right));

@@ -8,7 +8,7 @@
 //!
 //! A layer with an adapter computes `y = W₀ x + bias + s ΔW x`. Every ΔW is a product of two thin
 //! [`Factors`], which is all that aggregation, the exactness error and exports need to know.
-//! To add an adapter: implement [`Adapter`] in a file of its own and name it in [`registry`].
+//! To add an adapter: implement [`Adapter`] in its own file and name it in [`registry`].
 //!
 //! | file | holds |
 //! |---|---|
@@ -52,11 +52,11 @@ pub struct AdapterTensor {
     pub suffix: &'static str,
     /// Its shape.
     pub shape: Vec<i64>,
-    /// Who changes it.
+    /// The party that changes it.
     pub role: Role,
 }
 
-/// Who changes an adapter's tensor.
+/// The party that changes an adapter's tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Clients train it, and ΔW is linear in all tensors of this role together while the others
@@ -77,7 +77,7 @@ pub trait Adapter: Any + Send + Sync {
     fn tensors(&self, layer: &LinearLayer) -> Vec<AdapterTensor>;
 
     /// The first value of each of these, in their order, drawn from the run's seed. Methods that
-    /// start the adapter anew after a round ask for that round's; the run's first are round 0's.
+    /// reset the adapter after a round ask for that round's; the run's first are round 0's.
     fn initial(&self, layer: &LinearLayer, seed: u64, round: u32) -> Vec<HostTensor>;
 
     /// The frozen random matrices, if it has any.
@@ -88,7 +88,7 @@ pub trait Adapter: Any + Send + Sync {
     /// Computes what is constant through a round on a device, from the server's state there.
     ///
     /// # Errors
-    /// When a tensor is missing or the device fails.
+    /// If a tensor is missing or the device fails.
     fn prepare(
         &self,
         layers: &[LinearLayer],
@@ -96,14 +96,14 @@ pub trait Adapter: Any + Send + Sync {
         device: Device,
     ) -> Result<Box<dyn Prepared>, ModelError>;
 
-    /// The rank of [`Adapter::factors`] of a group over so many updates.
+    /// The rank of [`Adapter::factors`] of a group over N updates.
     fn rank(&self, group: &LayerGroup, updates: usize) -> i64;
 
     /// Factors of `Σ wᵢ s ΔWᵢ` over a population, with s the adapter's scaling, of as low a rank
     /// as the adapter's form allows; float64.
     ///
     /// # Errors
-    /// When a tensor is missing or the device fails.
+    /// If a tensor is missing or the device fails.
     fn factors(
         &self,
         group: &LayerGroup,
@@ -113,10 +113,10 @@ pub trait Adapter: Any + Send + Sync {
 
 /// An adapter on a device, ready to attach one client's tensors after another.
 pub trait Prepared {
-    /// What the client's tensors add to a layer.
+    /// The contribution of the client's tensors to a layer.
     ///
     /// # Errors
-    /// When a tensor is missing or the device fails.
+    /// If a tensor is missing or the device fails.
     fn attach(&self, layer: &LinearLayer, trained: &Weights) -> Result<Rc<dyn Delta>, ModelError>;
 }
 

@@ -74,7 +74,7 @@ pub struct WeightedUpdates<'a> {
     pub updates: &'a [&'a TensorMap],
     /// One weight per update.
     pub weights: &'a [f64],
-    /// Where to compute.
+    /// The device to compute on.
     pub device: Device,
 }
 
@@ -83,7 +83,7 @@ pub struct WeightedUpdates<'a> {
 pub const CLIENTS_AT_ONCE: usize = 64;
 
 impl<'a> WeightedUpdates<'a> {
-    /// The same updates, at most so many at a time, in their order.
+    /// The same updates, at most N at a time, in their order.
     pub fn chunks(&self, clients: usize) -> impl Iterator<Item = WeightedUpdates<'a>> + use<'a> {
         let whole = *self;
         let updates = whole.updates.chunks(clients);
@@ -98,7 +98,7 @@ impl<'a> WeightedUpdates<'a> {
     /// The weights as a tensor, (k).
     ///
     /// # Errors
-    /// When the device fails.
+    /// If the device fails.
     pub fn weights(&self) -> Result<Tensor, ModelError> {
         Ok(Tensor::f_from_slice(self.weights)?.f_to_device(self.device)?)
     }
@@ -143,7 +143,8 @@ impl<'a> WeightedUpdates<'a> {
     /// The values of an update's tensor, which the state has where the update lacks it.
     ///
     /// # Errors
-    /// [`ModelError::Missing`] when neither has it, [`ModelError::Shape`] when it has another shape.
+    /// [`ModelError::Missing`] when neither has it, [`ModelError::Shape`] when it has another
+    /// shape.
     pub fn values<'b>(
         &'b self,
         update: &'b TensorMap,

@@ -6,7 +6,7 @@ use crate::adapter::torch_random::TorchGenerator;
 use crate::base::tensors::{HostTensor, TensorError};
 use crate::model::config::LinearLayer;
 
-/// A (r, max d_in) and B (max d_out, r); a layer uses the slice of its own size.
+/// A (r, max d_in) and B (max d_out, r); a layer uses the slice of its size.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Projection {
     /// A, (r, max d_in).
@@ -38,7 +38,7 @@ impl Projection {
     /// A for inputs of width `d_in`, (r, d_in), and B for outputs of width `d_out`, (d_out, r).
     ///
     /// # Errors
-    /// When the device fails.
+    /// If the device fails.
     pub fn slices(
         &self,
         d_out: i64,

@@ -15,7 +15,7 @@ use crate::model::config::LinearLayer;
 /// Builds an adapter for the layers it will attach to.
 pub type Build = fn(&AdapterPlan, &[LinearLayer]) -> Result<Arc<dyn Adapter>, String>;
 
-/// All adapters that can be asked for by name. A new one adds its line here.
+/// All adapters, by name. A new one adds its line here.
 pub const ADAPTERS: &[(&str, Build)] = &[
     ("lora", build_lora),
     ("vera", build_vera),

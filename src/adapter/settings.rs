@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How the adapted layers are parametrised.
+/// The parametrisation of the adapted layers.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum, JsonSchema,
 )]
@@ -43,7 +43,7 @@ impl AdapterKind {
     }
 }
 
-/// Which biases are trained beside the adapter.
+/// The biases that are trained beside the adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
@@ -68,7 +68,7 @@ pub struct LayerRank {
 /// The adapter. A field that has no meaning for `kind` holds its default.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdapterPlan {
-    /// How ΔW is parametrised.
+    /// The parametrisation of ΔW.
     pub kind: AdapterKind,
     /// The rank, at least 1; of the server's adapter where the clients' differ.
     pub r: u32,

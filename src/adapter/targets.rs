@@ -1,4 +1,4 @@
-//! Which layers get an adapter.
+//! The layers that get an adapter.
 
 use crate::adapter::settings::AdapterPlan;
 use crate::model::config::{LinearLayer, ModelConfig};

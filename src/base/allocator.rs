@@ -1,7 +1,7 @@
 //! The memory allocator of the whole process, libtorch's `malloc` included: mimalloc.
 //!
 //! A training step asks for hundreds of tensors of a few megabytes. The C library takes such pieces
-//! from the system and gives them back each time, to have their pages cleared anew; mimalloc, told
+//! from the system and returns them each time, to have their pages cleared again; mimalloc, told
 //! by [`keep_what_is_freed`], hands them out again.
 
 use std::fs;
@@ -20,8 +20,8 @@ pub fn keep_what_is_freed() {
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 1_000_000_000) }
 }
 
-/// Gives memory that nobody uses back to the system: where work of another kind begins, whose pieces
-/// have other sizes.
+/// Gives memory that nobody uses back to the system: where work of another kind begins, whose
+/// pieces have other sizes.
 pub fn give_back() {
     // SAFETY: may be called at any time by any thread.
     unsafe { libmimalloc_sys::mi_collect(true) }
@@ -31,7 +31,7 @@ pub fn give_back() {
 /// is refused memory can only abort.
 ///
 /// # Errors
-/// How much it needs, and how much there is.
+/// If there is too little: the memory needed and the memory available.
 pub fn require(bytes: u64) -> Result<(), String> {
     let there = most_memory();
     if bytes <= there {
@@ -39,7 +39,7 @@ pub fn require(bytes: u64) -> Result<(), String> {
     }
     let (needed, there) = (show_bytes(bytes), show_bytes(there));
     Err(format!(
-        "this takes {needed} of memory at the least, and there are {there}"
+        "this needs at least {needed} of memory, but only {there} are available"
     ))
 }
 
@@ -60,7 +60,7 @@ fn machine() -> Option<u64> {
     total.checked_mul(1024)
 }
 
-/// What `ulimit -v` allows.
+/// The limit of `ulimit -v`.
 fn address_space() -> Option<u64> {
     let text = fs::read_to_string("/proc/self/limits").ok()?;
     let mut lines = text.lines();
@@ -68,7 +68,7 @@ fn address_space() -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// What the container or service allows.
+/// The limit of the container or service.
 fn control_group() -> Option<u64> {
     let text = fs::read_to_string("/sys/fs/cgroup/memory.max").ok()?;
     text.trim().parse().ok()

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// What the temporary files of [`write_atomically`] are called; six letters or digits follow.
 pub const PARTIAL: &str = ".regatta-";
-/// What they were called by versions before 0.2.
+/// Their suffix in versions before 0.2.
 pub const OLD_PARTIAL: &str = ".tmp";
 
 /// Writes a file atomically: a reader, or a machine that comes back from a power cut, finds the
@@ -21,7 +21,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    // Temporary files are private by default; a result may be read by whom the umask allows.
+    // Temporary files are private by default; a result is readable as the umask allows.
     let mut file = tempfile::Builder::new()
         .prefix(PARTIAL)
         .permissions(Permissions::from_mode(0o666))

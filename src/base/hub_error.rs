@@ -1,8 +1,8 @@
-//! Why something could not be had from the hub.
+//! Why something could not be fetched from the hub.
 
 use std::path::{Path, PathBuf};
 
-/// What can go wrong with the hub and its cache.
+/// An error of the hub or its cache.
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
     /// A repository, or a file of it, cannot be fetched.
@@ -10,7 +10,7 @@ pub enum HubError {
     Fetch {
         /// The repository.
         repo: String,
-        /// What went wrong, and what would help.
+        /// The problem and a remedy.
         message: String,
     },
     /// The cache cannot be read or written.
@@ -20,7 +20,7 @@ pub enum HubError {
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What the system says.
+        /// The error from the operating system.
         source: std::io::Error,
     },
 }
@@ -31,8 +31,7 @@ impl HubError {
     pub(crate) fn not_built(repo: &str) -> Self {
         Self::Fetch {
             repo: repo.to_owned(),
-            message: "there is no such folder here, and this program was built without the \
-                      feature `hub`"
+            message: "no such folder, and this program was built without the feature `hub`"
                 .to_owned(),
         }
     }

@@ -44,7 +44,7 @@ pub struct Column {
 /// How a number that is none is shown, and written as CSV; JSON has `null` for it.
 pub const NAN: &str = "NaN";
 
-/// What stands in one place.
+/// The content of a cell.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cell {
     /// The value for programs, in base units.
@@ -79,7 +79,7 @@ impl Cell {
         Self::new(Value::Null, "–")
     }
 
-    /// A number with so many digits behind the point, or nothing.
+    /// A number with N digits after the point, or nothing.
     pub fn number(number: impl Into<Option<f64>>, digits: usize) -> Self {
         let number = number.into();
         number.map_or_else(Self::none, |x| Self::of_number(x, show_number(x, digits)))
@@ -113,7 +113,7 @@ pub fn count(number: impl std::fmt::Display, what: &str) -> String {
     format!("{number} {what}{plural}")
 }
 
-/// A number with so many digits behind the point; [`NAN`] if it is none.
+/// A number with N digits after the point; [`NAN`] if it is none.
 #[must_use]
 pub fn show_number(number: f64, digits: usize) -> String {
     match number.is_finite() {
@@ -220,7 +220,7 @@ impl Table {
         titles.filter(|title| !title.is_empty())
     }
 
-    /// What people see of each row.
+    /// The text shown for each row.
     pub fn visible_rows(&self) -> impl Iterator<Item = impl Iterator<Item = &Cell>> {
         self.rows.iter().map(|row| {
             let columns = self.columns.iter().zip(row);
@@ -315,7 +315,7 @@ impl Serialize for Row<'_> {
 /// Tables in a form, without the last line's end.
 ///
 /// # Errors
-/// When a table cannot be written in that form.
+/// If a table cannot be written in that form.
 pub fn render(tables: &[&Table], format: Format) -> anyhow::Result<String> {
     let each = |draw: fn(&Table) -> String| tables.iter().map(|table| draw(table)).collect();
     let texts: Vec<String> = match format {

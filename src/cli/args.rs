@@ -24,13 +24,13 @@ use crate::runs::compare::target::Target;
 #[derive(Debug, Parser)]
 #[command(name = "regatta", version)]
 pub struct Cli {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: Command,
     /// Log more: -v what happens, -vv every message (RUST_LOG chooses by module)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// Write the log to this file as well, at least as -v shows it; SIGHUP opens it anew
+    /// Write the log to this file as well, at least as -v shows it; SIGHUP reopens it
     #[arg(long = "log_file", global = true, value_name = "FILE")]
     pub log_file: Option<PathBuf>,
 }
@@ -42,42 +42,42 @@ pub enum Command {
     Run(ScenarioArgs),
     /// Check a scenario and its files without running it
     Check(ScenarioArgs),
-    /// Show what this machine has: libtorch, devices, data sets, models; or calibrate its lanes
+    /// Check this machine: libtorch, devices, data sets, models; or calibrate its lanes
     Doctor(DoctorArgs),
-    /// Show a task's examples, and what each client gets of them
+    /// Show a task's examples and how they are split among clients
     Data(DataArgs),
-    /// Go on with a run that was stopped or killed, from its last checkpoint
+    /// Resume a stopped or killed run from its last checkpoint
     Resume(ResumeArgs),
-    /// Run again what a run's ledger has, and compare event by event
+    /// Re-run a recorded run and compare it with its ledger, event by event
     Replay(ReplayArgs),
     /// Steer a run that was started with --control
     Ctl(CtlArgs),
-    /// Show what happened to whom in a run, and write it down as a page with figures
+    /// Summarise a run: participation, faults, costs; write an HTML report
     Report(ReportArgs),
-    /// Run what a sweep file asks for: methods, seeds, settings, each with each
+    /// Run a sweep: every combination of the given methods, seeds and settings
     Sweep(SweepArgs),
-    /// Show runs side by side, those that differ in their seed alone as one group
+    /// Compare runs side by side; runs that differ only in their seed form one group
     Compare(CompareArgs),
     /// List the runs in a folder
     Runs(RunsArgs),
     /// Print the JSON Schema of scenario files, for editors
     Schema,
-    /// Write a run's model in a form that other programs load
+    /// Export a run's model in a format that other programs can load
     Export(ExportArgs),
-    /// Print what a shell needs to complete this command line
+    /// Print a shell completion script
     Completions(CompletionsArgs),
     /// Print the manual page of the program or of a subcommand
     Man(ManArgs),
 }
 
-/// Which shell.
+/// The shell to complete for.
 #[derive(Debug, Args)]
 pub struct CompletionsArgs {
     /// The shell that loads what is printed
     pub shell: Shell,
 }
 
-/// Which page of the manual.
+/// The manual page to print.
 #[derive(Debug, Args)]
 pub struct ManArgs {
     /// The subcommand whose page is printed [default: the program's page]
@@ -98,40 +98,40 @@ pub struct ScenarioArgs {
     pub settings: Settings,
 }
 
-/// What the doctor is to do beside looking.
+/// What the doctor does besides checking.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
     /// Measure how lanes divide the cores best, and remember it for all runs on this machine
     /// [default: false]
     #[arg(long)]
     pub calibrate: Option<bool>,
-    /// The model to train meanwhile: a snapshot's folder, or random:NAME
+    /// The model to train for this: a snapshot folder, or random:NAME
     /// [default: random:minilm-l6]
     #[arg(long, requires = "calibrate", value_name = "DIR|random:NAME")]
     pub model: Option<String>,
 }
 
-/// A scenario, and how to show its data.
+/// A scenario and how to show its data.
 #[derive(Debug, Args)]
 pub struct DataArgs {
     /// The scenario.
     #[command(flatten)]
     pub scenario: ScenarioArgs,
-    /// Form of the tables
+    /// Format of the tables
     #[arg(long, value_enum, default_value = "table")]
     pub format: Format,
 }
 
-/// A run that goes on, and what is wanted of it.
+/// A running run and the request to send it.
 #[derive(Debug, Args)]
 pub struct CtlArgs {
     /// Where the run listens; the environment variable REGATTA_CONTROL_TOKEN holds its token
     #[arg(long, value_name = "ADDR", default_value = config::CONTROL)]
     pub control: String,
-    /// Form of the table that status shows
+    /// Format of the status table
     #[arg(long, value_enum, default_value = "table")]
     pub format: Format,
-    /// What is wanted.
+    /// The request.
     #[command(subcommand)]
     pub ask: control::Ask,
 }
@@ -149,26 +149,26 @@ pub struct ReportArgs {
     /// Folder for the figures as SVG and PNG; for one run only [default: RUN/figures]
     #[arg(long, value_name = "DIR")]
     pub figures: Option<PathBuf>,
-    /// Form of the tables; given, no page and no figures are written but those asked for by name
+    /// Format of the tables; if given, only the page and figures named explicitly are written
     /// [default: table]
     #[arg(long, value_enum)]
     pub format: Option<Format>,
 }
 
-/// A sweep, and what is wanted of it.
+/// A sweep and how to run it.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct SweepArgs {
     /// Sweep file (TOML): a scenario, and a grid of settings over it
     pub sweep: PathBuf,
-    /// Carry out these runs alone, counted from 0, and compare nothing
+    /// Run only these runs, counted from 0, without a comparison
     #[arg(long, value_name = "INDEX,…", value_delimiter = ',')]
     pub only: Option<Vec<usize>>,
-    /// Run nothing; write the script by which Slurm runs the sweep as an array. Of more runs than
+    /// Run nothing; write a script that runs the sweep as a Slurm job array. With more runs than
     /// the cluster's MaxArraySize allows, each task takes several
     #[arg(long, value_name = "FILE", conflicts_with = "only")]
     pub slurm: Option<PathBuf>,
-    /// Of the array's tasks, Slurm runs at most N at once [default: no bound]
+    /// Number of the array's tasks that Slurm runs at once, at most [default: unlimited]
     #[arg(long, value_name = "N", requires = "slurm")]
     pub slurm_at_most: Option<NonZeroU32>,
 }
@@ -190,7 +190,7 @@ pub struct CompareArgs {
     /// Folder for the charts as SVG and PNG
     #[arg(long, value_name = "DIR")]
     pub figures: Option<PathBuf>,
-    /// Form of the tables
+    /// Format of the tables
     #[arg(long, value_enum, default_value = "table")]
     pub format: Format,
 }
@@ -198,41 +198,41 @@ pub struct CompareArgs {
 /// A folder of runs.
 #[derive(Debug, Args)]
 pub struct RunsArgs {
-    /// The folder; sweeps in it are looked into
+    /// The folder; sweeps in it are searched too
     #[arg(default_value = "runs")]
     pub dir: PathBuf,
-    /// Form of the table
+    /// Format of the table
     #[arg(long, value_enum, default_value = "table")]
     pub format: Format,
 }
 
-/// A run's folder, and where this process differs from the one that began it.
+/// A run folder, and the settings in which this process differs from the one that started it.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct ResumeArgs {
     /// The run's folder
     pub run: PathBuf,
-    /// Clients that train at once; changes no result [default: as the run was begun]
+    /// Clients that train at once; does not change results [default: as in the original run]
     #[arg(long, value_name = "N")]
     pub lanes: Option<u32>,
-    /// Address that serves metrics to Prometheus, or off [default: as the run was begun]
+    /// Address that serves metrics to Prometheus, or off [default: as in the original run]
     #[arg(long, value_name = "ADDR|off")]
     pub metrics: Option<String>,
-    /// Address that serves the live page, or off [default: as the run was begun]
+    /// Address that serves the live page, or off [default: as in the original run]
     #[arg(long, value_name = "ADDR|off")]
     pub web: Option<String>,
-    /// Address to steer the run from, or off [default: as the run was begun]
+    /// Address to steer the run from, or off [default: as in the original run]
     #[arg(long, value_name = "ADDR|off")]
     pub control: Option<String>,
-    /// Write event files for TensorBoard [default: as the run was begun]
+    /// Write event files for TensorBoard [default: as in the original run]
     #[arg(long)]
     pub tensorboard: Option<bool>,
-    /// Plain lines only: no progress bars [default: as the run was begun]
+    /// Plain lines only: no progress bars [default: as in the original run]
     #[arg(long)]
     pub quiet: Option<bool>,
 }
 
-/// A run's folder, and what to do with it.
+/// A run folder and what to do with it.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct ReplayArgs {
@@ -241,7 +241,7 @@ pub struct ReplayArgs {
     /// Stop at the first event that differs and show both
     #[arg(long, required = true)]
     pub check: bool,
-    /// Clients that train at once; changes no result [default: as the run was begun]
+    /// Clients that train at once; does not change results [default: as in the original run]
     #[arg(long, value_name = "N")]
     pub lanes: Option<u32>,
 }

@@ -26,7 +26,7 @@ pub fn check(args: &ScenarioArgs) -> anyhow::Result<()> {
         say(notice);
     }
     for what in unchecked {
-        say(format_args!("{what} is on the hub and was not looked at"));
+        say(format_args!("{what} is on the hub and was not checked"));
     }
     say(describe(&plan));
     Ok(())
@@ -47,7 +47,7 @@ pub fn describe(plan: &Plan) -> String {
     )
 }
 
-/// What of a plan would have to be fetched.
+/// The parts of a plan that would have to be fetched.
 fn on_the_hub(plan: &Plan) -> Vec<String> {
     let model = match &plan.model.source {
         ModelSource::Hub(name) => Some(format!("the model {name}")),

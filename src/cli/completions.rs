@@ -8,7 +8,7 @@ use crate::live::terminal::output::say;
 /// Prints the shell's completion script.
 ///
 /// # Errors
-/// When clap generates a script that is not UTF-8.
+/// If clap generates a script that is not UTF-8.
 pub fn completions(args: &CompletionsArgs) -> anyhow::Result<()> {
     say(script(args.shell)?.trim_end());
     Ok(())

@@ -1,4 +1,4 @@
-//! `regatta ctl`: steers a run that goes on.
+//! `regatta ctl`: steers a running run.
 
 use std::net::SocketAddr;
 
@@ -14,7 +14,7 @@ use crate::live::terminal::output::say;
 /// Sends a command to a run and shows its reply.
 ///
 /// # Errors
-/// When no run answers, the run does not confirm within two seconds that it has heard, or it
+/// If no run answers, the run does not confirm within two seconds that it has heard, or it
 /// refuses.
 pub fn ctl(args: &CtlArgs) -> anyhow::Result<()> {
     let address = args.control.parse::<SocketAddr>().with_context(|| {
@@ -34,7 +34,7 @@ pub fn ctl(args: &CtlArgs) -> anyhow::Result<()> {
 const COLUMNS: [(&str, &str); 4] = [
     ("client", "client"),
     ("state", "state"),
-    ("round", "last asked in round"),
+    ("round", "last selected in round"),
     ("loss", "loss"),
 ];
 
@@ -55,7 +55,7 @@ fn show(status: &Status, format: Format) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where the run is, in a line.
+/// The state of the run, in a line.
 fn headline(status: &Status) -> String {
     let run = &status.run;
     let state = match (run.over, run.paused) {

@@ -18,7 +18,7 @@ pub enum ExportFormat {
     Peft,
 }
 
-/// What to export, and whereto.
+/// What to export, and where to.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
     /// Folder of a run that has ended
@@ -63,8 +63,8 @@ pub fn export(args: &ExportArgs) -> anyhow::Result<()> {
     say(format_args!("exported to {}", out.display()));
     if trained.changes_base() && !merge {
         say(
-            "aggregation changed base weights: the folder's README.md tells how to apply \
-             base_delta.safetensors; --merge writes the whole model",
+            "aggregation changed base weights: README.md in the folder explains how to \
+             apply base_delta.safetensors; --merge writes the whole model",
         );
     }
     Ok(())
@@ -81,7 +81,7 @@ fn require_empty(out: &Path) -> Result<(), String> {
     match out.read_dir().map(|mut entries| entries.next().is_none()) {
         Ok(true) => Ok(()),
         Ok(false) => Err(format!(
-            "{place} has something in it; name another folder with --out, or empty it"
+            "{place} is not empty; name another folder with --out, or empty it"
         )),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(format!("{place}: {error}; name a folder with --out")),

@@ -1,5 +1,5 @@
 //! Signals: the first Ctrl-C or SIGTERM finishes the round and saves the run's state, the second
-//! Ctrl-C stops at once; SIGHUP opens the log file anew. A file that may grow no more is an error
+//! Ctrl-C stops at once; SIGHUP reopens the log file. A file that may grow no more is an error
 //! of whoever writes it, not the process's death.
 
 use std::io;
@@ -24,7 +24,7 @@ const STOPPED_AT_ONCE: i32 = 130;
 /// may go.
 ///
 /// # Errors
-/// When the system refuses the handlers.
+/// If the system refuses the handlers.
 pub fn watch(control: ControlHandle, log: Option<LogFile>) -> io::Result<mpsc::Receiver<()>> {
     let asked = Arc::new(AtomicBool::new(false));
     // In this order: the second handler arms the first for the next signal.
@@ -50,7 +50,7 @@ pub fn watch(control: ControlHandle, log: Option<LogFile>) -> io::Result<mpsc::R
                     continue;
                 }
                 crate::live::terminal::output::say(
-                    "finishing the round; Ctrl-C once more stops at once",
+                    "finishing the round; press Ctrl-C again to stop at once",
                 );
             }
         })?;
@@ -59,6 +59,6 @@ pub fn watch(control: ControlHandle, log: Option<LogFile>) -> io::Result<mpsc::R
 
 fn reopen(log: Option<&LogFile>) {
     if let Some(Err(error)) = log.map(LogFile::reopen) {
-        tracing::warn!("the log file cannot be opened anew, and goes on in the old one: {error}");
+        tracing::warn!("cannot reopen the log file; still writing to the old one: {error}");
     }
 }

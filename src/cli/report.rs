@@ -1,4 +1,4 @@
-//! `regatta report RUN…`: what happened to whom, on the terminal and as a page with figures.
+//! `regatta report RUN…`: a run's summary, on the terminal and as a page with figures.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,10 +14,10 @@ use crate::live::terminal::output::say;
 use crate::runs::figures;
 use crate::runs::report::{Run, page, tables};
 
-/// Shows runs' accounts and writes their pages.
+/// Shows runs' statistics and writes their pages.
 ///
 /// # Errors
-/// When there is no run, its ledger cannot be read, or a file not be written.
+/// If there is no run, its ledger cannot be read, or a file not be written.
 pub fn report(args: &ReportArgs) -> anyhow::Result<()> {
     one_place_for_one_run(args)?;
     let runs = args.runs.iter().map(|path| Run::read(path));
@@ -52,8 +52,8 @@ fn one_place_for_one_run(args: &ReportArgs) -> Result<(), Problems> {
     for (flag, _) in given.into_iter().filter(|(_, path)| path.is_some()) {
         if args.runs.len() > 1 {
             problems.report_input(format_args!(
-                "{flag} takes one run's report and there are {}; leave it away, and each goes \
-                 into its run's folder",
+                "{flag} takes one run's report and there are {}; omit it, and each is \
+                 written into its run folder",
                 args.runs.len()
             ));
         }
@@ -78,7 +78,7 @@ fn show(run: &Run) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where a run's page and figures go: where they are told to, else into the run's folder, unless
+/// Where a run's page and figures go: where the flags say, else into the run's folder, unless
 /// the command asks for tables of some form.
 struct Places {
     page: Option<PathBuf>,
@@ -126,7 +126,7 @@ impl fmt::Display for Places {
 /// Writes a page.
 ///
 /// # Errors
-/// When it cannot be written.
+/// If it cannot be written.
 pub fn write_page(out: &Path, page: &str) -> anyhow::Result<()> {
     write_atomically(out, page.as_bytes())
         .with_context(|| format!("cannot write {}", out.display()))

@@ -61,7 +61,7 @@ pub fn run(args: &ScenarioArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     carry_out(experiment, &folder, surroundings, experiment::execute)
 }
 
-/// Goes on with a run.
+/// Resumes a run.
 ///
 /// # Errors
 /// As [`run`].
@@ -86,7 +86,7 @@ pub fn resume(args: &ResumeArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     carry_out(experiment, &folder, surroundings, experiment::resume)
 }
 
-/// What goes on around a run.
+/// The services around a run.
 struct RunServices {
     exporter: Option<Exporter>,
     page: Option<(WebServer, Feed)>,
@@ -101,8 +101,8 @@ impl RunServices {
         let serves = time::http_can_tell(SystemTime::now());
         if !serves && (plan.telemetry.metrics.is_some() || plan.telemetry.web.is_some()) {
             tracing::warn!(
-                "no metrics and no live page: the machine's clock shows a time before 1970 or after \
-                 9999, which HTTP cannot tell"
+                "no metrics and no live page: the system clock is before 1970 or after 9999, which \
+                 HTTP cannot express"
             );
         }
         let exporter = if serves { serve_metrics(plan)? } else { None };
@@ -145,7 +145,7 @@ fn carry_out(
     let recorder = Recorder::open(folder.clone(), &plan, handle.clone())?;
     let failure = recorder.failure();
     let leave = interrupt::watch(handle, log).context("cannot listen for signals")?;
-    // Rounds that cannot be read are written anew when the run begins.
+    // Rounds that cannot be read are rewritten when the run begins.
     let earlier = folder.read_rounds().unwrap_or_default();
     let metrics = MetricsObserver::new(info(&plan)).recalling(earlier);
     let sampler = exporter.map(|_| sample(&plan, &metrics));
@@ -159,7 +159,7 @@ fn carry_out(
         let most = plan.telemetry.client_series;
         observers.push(Box::new(TensorBoard::new(folder.tensorboard(), most)));
     }
-    // Dropped last, so that open pages are told how the run ended.
+    // Dropped last, so that open pages learn how the run ended.
     let page = page.map(|(server, feed)| {
         observers.push(Box::new(WebObserver::new(feed, folder.clone())));
         server
@@ -169,7 +169,7 @@ fn carry_out(
     keep_metrics(folder, exporter);
     if let Some(reason) = failure.get() {
         let place = folder.path().display();
-        bail!("{reason}; the rounds before are in {place}");
+        bail!("{reason}; earlier rounds are in {place}");
     }
     let outcome = outcome?;
     conclude(&outcome, folder)?;
@@ -178,7 +178,7 @@ fn carry_out(
 }
 
 /// Serves metrics where the plan says so. A port that is taken is an error if the user chose it,
-/// otherwise worth a warning: another run may be going on.
+/// otherwise worth a warning: another run may be active.
 fn serve_metrics(plan: &Plan) -> Result<Option<Exporter>, Problems> {
     let Some(address) = plan.telemetry.metrics else {
         return Ok(None);
@@ -198,7 +198,9 @@ fn serve_metrics(plan: &Plan) -> Result<Option<Exporter>, Problems> {
             Err(problems)
         }
         Err(error) => {
-            tracing::warn!("no metrics at {address}: {error}; --metrics names another address");
+            tracing::warn!(
+                "cannot serve metrics at {address}: {error}; name another address with --metrics"
+            );
             Ok(None)
         }
     }
@@ -227,8 +229,8 @@ fn serve_control(plan: &Plan, handle: &ControlHandle) -> Result<(), Problems> {
     }
 }
 
-/// Serves the live page where the plan says so. Unless the user chose the address, a port that is
-/// taken is no obstacle, and no page no reason not to run.
+/// Serves the live page where the plan says so. If the default port is taken, another is tried; if
+/// none is free, the run continues without the page.
 fn serve_page(plan: &Plan, handle: &ControlHandle) -> Result<Option<(WebServer, Feed)>, Problems> {
     let Some(address) = plan.telemetry.web else {
         return Ok(None);
@@ -257,7 +259,9 @@ fn serve_page(plan: &Plan, handle: &ControlHandle) -> Result<Option<(WebServer, 
             Err(problems)
         }
         Err(error) => {
-            tracing::warn!("no live page at {address}: {error}; --web names another address");
+            tracing::warn!(
+                "cannot serve the live page at {address}: {error}; name another address with --web"
+            );
             Ok(None)
         }
     }
@@ -314,10 +318,12 @@ fn conclude(outcome: &RunOutcome, folder: &RunFolder) -> anyhow::Result<()> {
         EndReason::Complete => say(format_args!("done: {rounds}, results in {place}")),
         EndReason::StoppedAfterRound => {
             say(format_args!(
-                "stopped after {rounds}, results so far in {place}; `regatta resume` goes on"
+                "stopped after {rounds}, results so far in {place}; `regatta resume` continues"
             ));
         }
-        EndReason::StoppedAtOnce => bail!("stopped in mid-round; {rounds} before it in {place}"),
+        EndReason::StoppedAtOnce => {
+            bail!("stopped during a round; {rounds} before it are in {place}")
+        }
     }
     if outcome.rounds_refused > 0 {
         let refused = outcome.rounds_refused;

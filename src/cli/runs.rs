@@ -28,7 +28,7 @@ const COLUMNS: [(&str, &str); 11] = [
 /// Lists the runs in a folder, and in the folders of sweeps in it.
 ///
 /// # Errors
-/// When the folder cannot be read.
+/// If the folder cannot be read.
 pub fn runs(args: &RunsArgs) -> anyhow::Result<()> {
     let mut table = Table::new("runs", &COLUMNS);
     let dir = args.dir.display();

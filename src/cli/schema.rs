@@ -6,7 +6,7 @@ use crate::live::terminal::output::say;
 /// Prints the schema.
 ///
 /// # Errors
-/// When it cannot be written as JSON.
+/// If it cannot be written as JSON.
 pub fn schema() -> anyhow::Result<()> {
     say(serde_json::to_string_pretty(&schema::schema())?);
     Ok(())

@@ -1,4 +1,4 @@
-//! How flags may be spelled, and arguments that are no text.
+//! How flags may be spelled, and arguments that are not UTF-8.
 
 use std::any::TypeId;
 use std::collections::BTreeSet;
@@ -40,7 +40,7 @@ pub(crate) fn normalise(
     normal
 }
 
-/// A long flag with underscores in its name; `None` when it is no long flag.
+/// A long flag with underscores in its name; `None` when it is not a long flag.
 fn underscored(arg: &OsStr) -> Option<OsString> {
     match flag_and_value(arg) {
         Some((flag, value)) => Some(joined(
@@ -91,10 +91,7 @@ pub(crate) fn not_text(command: &mut Command, args: &[OsString]) -> Option<clap:
         };
         (flag.starts_with("--") && !is_path(flag)).then(|| (flag.to_owned(), value.to_owned()))
     })?;
-    let text = format!(
-        "{place}={}: not UTF-8, which this has to be; give it another name\n",
-        value.display()
-    );
+    let text = format!("{place}={}: not UTF-8; rename it\n", value.display());
     Some(command.error(ErrorKind::InvalidUtf8, text))
 }
 
@@ -139,7 +136,7 @@ mod tests {
         flags
     }
 
-    /// What is said to a command line.
+    /// The error for a command line.
     fn refused(line: &[OsString]) -> Option<(ErrorKind, String)> {
         let line = std::iter::once("regatta".into()).chain(line.iter().cloned());
         let error = Cli::from_args(line).err()?;

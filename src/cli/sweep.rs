@@ -26,7 +26,7 @@ use crate::runs::sweep::{Planned, SweepPlan, file, process, slurm};
 /// that not all runs are complete.
 pub fn sweep(args: &SweepArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     let plan = runner::plan(&file::read(&args.sweep)?, &Host::detect())?;
-    let program = std::env::current_exe().context("this program cannot be found again")?;
+    let program = std::env::current_exe().context("cannot find this program's own executable")?;
     if let Some(path) = &args.slurm {
         return write_script(&plan, args, &program, path);
     }
@@ -45,14 +45,12 @@ pub fn sweep(args: &SweepArgs, log: Option<LogFile>) -> anyhow::Result<()> {
         let wait = |held: &io::Error| say(format_args!("waiting: {held}"));
         match process::carry_out(run, &program, &mut stop, wait) {
             Ok(Ended::Kept) => {
-                say("it is complete already");
+                say("already complete");
                 complete.push(run.folder.clone());
             }
             Ok(Ended::Complete) => complete.push(run.folder.clone()),
-            Ok(Ended::Stopped) => failed.push(format!("{label}: it was stopped, and can go on")),
-            Ok(Ended::Elsewhere) => {
-                failed.push(format!("{label}: another process is at work in it"))
-            }
+            Ok(Ended::Stopped) => failed.push(format!("{label}: stopped; can be resumed")),
+            Ok(Ended::Elsewhere) => failed.push(format!("{label}: another process is running it")),
             Ok(Ended::Failed(why)) => failed.push(format!("{label}: {why}")),
             Err(error) => failed.push(format!("{label}: {error}")),
         }
@@ -69,7 +67,7 @@ fn write_script(
     program: &Path,
     path: &Path,
 ) -> anyhow::Result<()> {
-    let folder = std::env::current_dir().context("the current directory cannot be found")?;
+    let folder = std::env::current_dir().context("cannot find the current directory")?;
     let job = ArrayScript {
         sweep: &args.sweep,
         program,
@@ -81,7 +79,7 @@ fn write_script(
         .with_context(|| format!("cannot write {}", path.display()))?;
     let shares = Shares::of(plan.runs.len(), job.limit);
     say(format_args!(
-        "{} in an array of {}; an array may have {}",
+        "{} in an array of {}; the limit is {}",
         count(plan.runs.len(), "run"),
         count(shares.tasks, "task"),
         job.limit
@@ -89,7 +87,7 @@ fn write_script(
     if shares.runs > 1 {
         let runs = shares.runs;
         say(format_args!(
-            "a task carries out up to {runs} runs, one after the other, and needs the time of all"
+            "each task runs up to {runs} runs in sequence, and needs time for all of them"
         ));
     }
     say(format_args!(
@@ -146,7 +144,7 @@ fn conclude(
     )];
     lines.extend(failed.iter().map(|failed| format!("  {failed}")));
     if stopped {
-        lines.push("  the sweep was stopped; started again, it goes on".to_owned());
+        lines.push("  the sweep was stopped; start it again to continue".to_owned());
     }
     bail!(lines.join("\n"))
 }

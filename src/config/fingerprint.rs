@@ -21,7 +21,7 @@ const FREE: [&str; 5] = [
 /// Settings of the free groups that change bits, or how the run is identified.
 const BOUND: [&str; 2] = ["name", "threads_per_lane"];
 
-/// Settings that name files. It is their content that counts, wherever it lies by now.
+/// Settings that name files. It is their content that counts, wherever it is now.
 const FILES: [&str; 4] = ["data", "init_adapter", "model", "tokenizer"];
 
 /// The settings and tables that decide what the plan's run comes to, by key, as TOML writes their

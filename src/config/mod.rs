@@ -2,7 +2,7 @@
 //!
 //! [`Settings`] is what the user gives: each setting declared once, as a flag and a TOML key at
 //! the same time. [`load`] lays the flags over the file, fills in the defaults and checks
-//! everything; what comes out is a [`Plan`], or [`Problems`] with every error and its place.
+//! everything; the result is a [`Plan`], or [`Problems`] with every error and its place.
 //! A scenario file also has tables, the [`tables::ScenarioTables`].
 
 pub(crate) mod bounds;
@@ -22,21 +22,21 @@ use crate::config::plan::Plan;
 use crate::config::problems::{Origin, Problems};
 use crate::config::settings::Settings;
 
-/// Where metrics are served when nothing else is said.
+/// The default address of metrics.
 pub const METRICS: &str = "127.0.0.1:9464";
 
-/// Where the live page is served when nothing else is said.
+/// The default address of the live page.
 pub const WEB: &str = "127.0.0.1:9466";
 
-/// Where runs are steered from when nothing else is said.
+/// The default address for control.
 pub const CONTROL: &str = "127.0.0.1:9465";
 
 /// The name that stands for the Hugging Face hub in place of a data folder.
 pub const HUB: &str = "hub";
 
 /// What is wrong with a path that stands in a run's settings, and what would be right.
-pub(crate) const NO_TEXT: &str = "not UTF-8, which the files that record a run's settings are; give it another name, or a \
-     symbolic link with one";
+pub(crate) const NO_TEXT: &str = "not UTF-8, which the recorded settings require; rename it, or \
+                                  use a symbolic link with a UTF-8 name";
 
 /// Reads the scenario file, lays the flags over it, and decides everything for this machine.
 ///
@@ -77,7 +77,7 @@ pub fn load(scenario: Option<&Path>, flags: &Settings, machine: &Host) -> Result
     resolve::resolve(settings, script, name.as_deref(), machine, problems)
 }
 
-/// The flags with nothing in them that is no text: what is recorded has to be, and is reported
+/// The flags without values that are not UTF-8: what is recorded must be, and is reported
 /// otherwise; `out`, which is not recorded, may be any path and stands apart.
 fn as_text(flags: &Settings, problems: &mut Problems) -> (Settings, Option<PathBuf>) {
     let mut flags = flags.clone();

@@ -1,4 +1,4 @@
-//! What a run is to do, fully decided and checked: what the rest of the program takes.
+//! The plan of a run, fully resolved and checked, as the rest of the program uses it.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,8 +22,8 @@ use crate::model::source::location::ModelSource;
 use crate::tasks::glue::task::Task;
 use crate::train::settings::TrainingPlan;
 
-/// A run, decided. Made by [`crate::config::load`]; every number in it is in range and nothing in it
-/// contradicts anything else.
+/// A run, decided. Made by [`crate::config::load`]; every number in it is in range and nothing in
+/// it contradicts anything else.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// The run's name: the prefix of its folder and the label of its metrics.
@@ -34,32 +34,32 @@ pub struct Plan {
     pub seed: u64,
     /// Federated rounds, at least 1.
     pub rounds: u32,
-    /// Evaluate after every so many rounds, and after the last.
+    /// Evaluate after every N rounds, and after the last.
     pub eval_every: u32,
     /// The task and who gets which of its examples.
     pub data: DataPlan,
     /// The pretrained model.
     pub model: ModelPlan,
-    /// What is trained beside it.
+    /// The adapter trained on it.
     pub adapter: AdapterPlan,
-    /// What the server does with the updates.
+    /// The aggregation of the updates.
     pub aggregation: AggregationPlan,
-    /// What a client does in a round.
+    /// The local training of a client in a round.
     pub training: TrainingPlan,
-    /// Where everything runs.
+    /// The devices in use.
     pub devices: DevicesPlan,
-    /// Who takes part with which means, what goes wrong, and how rounds deal with it.
+    /// The clients' resources, the faults, and how rounds handle them.
     pub simulation: SimulationPlan,
-    /// What can be seen while it runs.
+    /// Telemetry: metrics, live page and logs.
     pub telemetry: TelemetryPlan,
-    /// Where the run can be steered from; `None`: nowhere.
+    /// The address to steer the run from; `None`: off.
     pub control: Option<SocketAddr>,
-    /// All settings, with the defaults filled in. `out` is left away, so that running them again
+    /// All settings, with the defaults filled in. `out` is omitted, so that running them again
     /// does not meet the folder of the run they come from.
     pub settings: Settings,
     /// The tables of the scenario file.
     pub script: ScenarioTables,
-    /// Where the settings come from, for errors found later.
+    /// The origins of the settings, for errors found later.
     pub origins: Origins,
 }
 
@@ -82,21 +82,21 @@ impl Plan {
 pub struct DataPlan {
     /// The GLUE task.
     pub task: Task,
-    /// Where its examples are.
+    /// The location of its examples.
     pub source: DataSource,
     /// Longest sequence, in tokens.
     pub max_seq_length: u32,
-    /// How examples are dealt out to the clients.
+    /// The partition of examples among clients.
     pub partition: Partition,
     /// Number of clients, at least 1.
     pub num_clients: u32,
-    /// Only the first so many training examples.
+    /// Only the first N training examples.
     pub limit_train: Option<u64>,
-    /// Only the first so many validation examples.
+    /// Only the first N validation examples.
     pub limit_eval: Option<u64>,
 }
 
-/// Where a task's examples are.
+/// The location of a task's examples.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DataSource {
     /// A folder that holds the tasks' folders.
@@ -108,7 +108,7 @@ pub enum DataSource {
 /// The pretrained model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelPlan {
-    /// Where it is.
+    /// Its location.
     pub source: ModelSource,
     /// Hidden and attention dropout; `None`: as `config.json` says.
     pub dropout: Option<f64>,
@@ -116,7 +116,7 @@ pub struct ModelPlan {
     pub init_adapter: Option<PathBuf>,
 }
 
-/// Where the server and the clients' lanes run.
+/// The devices of the server and the clients' lanes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DevicesPlan {
     /// The server's device.
@@ -124,45 +124,45 @@ pub struct DevicesPlan {
     /// The lanes, at least 1 and at most one per client. Where there is one per client, client i
     /// has lane i for its own; otherwise they take turns.
     pub lanes: Vec<LaneSpec>,
-    /// What the user should know about the choice: GPUs that were asked for and are not there.
+    /// A note for the user about the choice: requested GPUs that are missing.
     pub notice: Option<String>,
 }
 
-/// What happens on the way, as the actors take it.
+/// The simulation, in the form that the actors take.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SimulationPlan {
     /// Each client's means.
     pub profiles: Vec<Profile>,
-    /// What goes wrong.
+    /// The scripted faults.
     pub faults: Vec<Fault>,
-    /// When a round is over.
+    /// The condition that ends a round.
     pub policy: RoundPolicy,
-    /// Whom a round asks.
+    /// The selection of clients for a round.
     pub sampling: Sampling,
-    /// What to do with a round in which too few updates come.
+    /// The policy for rounds with too few updates.
     pub too_few: MinUpdates,
-    /// How clients that fail come back.
+    /// The restart policy for clients that fail.
     pub restart: RestartPolicy,
-    /// When the run's state is saved.
+    /// The checkpoint policy.
     pub checkpoints: CheckpointPolicy,
-    /// What time it is.
+    /// The clock in use.
     pub clock: ClockMode,
     /// Wall time without progress after which a lane is reported; `None`: never.
     pub watchdog: Option<Duration>,
 }
 
-/// What can be seen of a run.
+/// Telemetry of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TelemetryPlan {
     /// Whether the ledger is kept.
     pub ledger: bool,
-    /// Where metrics are served; `None`: nowhere.
+    /// The address that serves metrics; `None`: off.
     pub metrics: Option<SocketAddr>,
-    /// Where the live page is served; `None`: nowhere.
+    /// The address that serves the live page; `None`: off.
     pub web: Option<SocketAddr>,
-    /// How long both are served after the end.
+    /// The time for which both are served after the end.
     pub linger: Duration,
-    /// At most so many clients have metrics of their own.
+    /// The maximum number of clients with separate metrics.
     pub client_series: u32,
     /// Whether event files for TensorBoard are written.
     pub tensorboard: bool,

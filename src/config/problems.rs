@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where a setting's value was given.
+/// The origin of a setting's value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
     /// A scenario file; line and column count from 1.
@@ -88,7 +88,7 @@ impl Problems {
         }
     }
 
-    /// Where the settings come from.
+    /// The origins of the settings.
     #[must_use]
     pub fn origins(&self) -> &Origins {
         &self.origins
@@ -123,7 +123,7 @@ impl Problems {
         }
     }
 
-    /// Reports a place in a scenario file that is no known setting with a value of its type.
+    /// Reports a place in a scenario file that is not a known setting with a value of its type.
     pub(crate) fn report_at(&mut self, path: PathBuf, (line, column): (usize, usize), text: &str) {
         let text = format!("{}:{line}:{column}: {text}", path.display());
         self.found.push(Problem {
@@ -175,7 +175,7 @@ impl Problems {
     /// The value when nothing was reported, otherwise the problems.
     ///
     /// # Errors
-    /// When anything was reported.
+    /// If anything was reported.
     pub fn into_result<T>(self, value: T) -> Result<T, Self> {
         if self.is_empty() {
             Ok(value)

@@ -23,7 +23,7 @@ const TABLES: [&str; 6] = [
 /// Reads a scenario file into a table of the settings that could be read, and its script.
 ///
 /// Each readable setting's place is noted in `problems`; everything else is reported there.
-/// `None` when the file is not there or is no TOML at all.
+/// `None` if the file is missing or is not TOML.
 pub(crate) fn read(path: &Path, problems: &mut Problems) -> Option<(toml::Table, ScenarioTables)> {
     let right = "name a scenario file (paths are taken from the current directory)";
     let text = read_text(path, right, problems)?;
@@ -55,8 +55,8 @@ pub(crate) fn read_text(path: &Path, right: &str, problems: &mut Problems) -> Op
             let before = String::from_utf8_lossy(&error.as_bytes()[..end]);
             let byte = error.as_bytes()[end];
             let wrong = format!(
-                "not UTF-8: the byte 0x{byte:02X} stands for nothing here; save the file as \
-                 UTF-8 (no path in it can be anything else)"
+                "not UTF-8: invalid byte 0x{byte:02X}; save the file as UTF-8 (paths in it must be \
+                 UTF-8 too)"
             );
             problems.report_at(path.to_owned(), position(&before, end), &wrong);
         })

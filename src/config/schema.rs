@@ -8,7 +8,7 @@ use crate::config::tables::ScenarioTables;
 /// A scenario of Regatta: flat settings, named as the flags of `regatta run` are, and tables.
 #[derive(JsonSchema)]
 #[schemars(title = "Regatta scenario", deny_unknown_fields)]
-#[allow(dead_code, reason = "its schema is all that is wanted of it")]
+#[allow(dead_code, reason = "it only provides its schema")]
 struct ScenarioSchema {
     #[schemars(flatten)]
     settings: Settings,

@@ -28,7 +28,7 @@ fn whole() -> RangedU64ValueParser {
     RangedU64ValueParser::new().range(..=MOST_WHOLE)
 }
 
-/// What time it is in a run.
+/// The clock of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
@@ -226,14 +226,14 @@ pub struct Settings {
     #[arg(long, help_heading = DEVICES)]
     pub cpu: Option<bool>,
 
-    /// What time it is: virtual, decided from the scenario, or wall, for demonstrations; a run on
-    /// the wall's clock does not replay [default: virtual]
+    /// Clock: virtual, derived from the scenario, or wall, for demonstrations; a run on the wall
+    /// clock does not replay [default: virtual]
     #[arg(long, help_heading = SIMULATION, value_enum)]
     pub clock: Option<Clock>,
     /// Seconds of the run per second of the wall, with --clock wall [default: 1]
     #[arg(long, help_heading = SIMULATION, value_name = "FACTOR")]
     pub clock_scale: Option<f64>,
-    /// Save the run's state after every N rounds; 0: only when told to [default: 1]
+    /// Save the run's state after every N rounds; 0: only on request [default: 1]
     #[arg(long, help_heading = SIMULATION, value_name = "N")]
     pub checkpoint_every: Option<u32>,
     /// Keep the last N checkpoints [default: 3]
@@ -250,8 +250,8 @@ pub struct Settings {
     /// Folder for the results, new or empty [default: runs/NAME-TIME]
     #[arg(long, help_heading = OUTPUT, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Keep the ledger, events.jsonl: some 500 bytes for each client asked in each round. Replay and
-    /// report need it; without it a run can still be resumed [default: true]
+    /// Keep the ledger, events.jsonl: about 500 bytes per client and round. Replay
+    /// and report need it; without it a run can still be resumed [default: true]
     #[arg(long, help_heading = OUTPUT)]
     pub ledger: Option<bool>,
     /// Address that serves metrics to Prometheus, or off [default: 127.0.0.1:9464]

@@ -26,7 +26,7 @@ impl Batch {
     /// Gathers examples by position and pads them on the right with `pad_id`.
     ///
     /// # Panics
-    /// When a position is not in the split.
+    /// If a position is not in the split.
     #[must_use]
     pub fn gather(split: &EncodedSplit, positions: &[u32], pad_id: u32) -> Self {
         let positions = positions.iter().map(|position| *position as usize);
@@ -74,7 +74,7 @@ pub fn epoch_order(n: usize, key: StreamKey<'_>) -> Vec<u32> {
 /// random. Cut by [`batches`], the order gives the same examples as before, each once.
 ///
 /// # Panics
-/// When `batch_size` is 0.
+/// If `batch_size` is 0.
 pub fn group_by_length(
     order: &mut [u32],
     batch_size: usize,
@@ -100,7 +100,7 @@ pub const WINDOW: usize = 16;
 /// The positions of each batch: `order` cut into pieces of `batch_size`, the last one shorter.
 ///
 /// # Panics
-/// When `batch_size` is 0.
+/// If `batch_size` is 0.
 pub fn batches(order: &[u32], batch_size: usize) -> impl ExactSizeIterator<Item = &[u32]> {
     order.chunks(batch_size)
 }

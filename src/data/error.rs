@@ -8,7 +8,7 @@ use crate::data::partition::error::PartitionError;
 /// What can be wrong with data, tokenizers and what is written from them.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
-    /// No task of this name.
+    /// There is no task of this name.
     #[error(
         "unknown task `{found}`: expected cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte or wnli"
     )]
@@ -51,23 +51,23 @@ pub enum DataError {
     /// A file's cell (or label) holds what the task does not allow.
     #[error("{place}: column `{column}` holds `{found}`, expected {expected}")]
     Cell {
-        /// Where.
+        /// The place in the file.
         place: SourceSpan,
         /// The column's name.
         column: String,
-        /// What it holds.
+        /// The value found.
         found: String,
-        /// What would be right.
+        /// The expected value.
         expected: String,
     },
     /// A line has fewer fields than its header.
     #[error("{place}: {found} fields, expected at least {expected} (tab separated: {columns})")]
     TooFewFields {
-        /// Where.
+        /// The place in the file.
         place: SourceSpan,
-        /// How many there are.
+        /// The number found.
         found: usize,
-        /// How many the columns need.
+        /// The number that the columns need.
         expected: usize,
         /// The columns' names.
         columns: String,
@@ -89,13 +89,13 @@ pub enum DataError {
         path: PathBuf,
         /// The column's name.
         column: String,
-        /// What is wrong with it.
+        /// A description of the problem.
         message: String,
     },
     /// Text that is not UTF-8.
     #[error("{place}: byte {byte} of the line is not UTF-8")]
     NotUtf8 {
-        /// Where.
+        /// The place in the file.
         place: SourceSpan,
         /// The offending byte's position in the line, from 1.
         byte: usize,
@@ -111,7 +111,7 @@ pub enum DataError {
     Parquet {
         /// The file.
         path: PathBuf,
-        /// What the reader says.
+        /// The reader's error.
         message: String,
     },
     /// A model folder's `config.json` or `tokenizer.json` that cannot be used.
@@ -119,7 +119,7 @@ pub enum DataError {
     Model {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// A description of the problem.
         message: String,
     },
     /// A sequence length that the model or the tokenizer cannot do.
@@ -132,16 +132,16 @@ pub enum DataError {
         /// The model's positions.
         most: usize,
     },
-    /// A prediction that is none of the task's labels.
+    /// A prediction that is not one of the task's labels.
     #[error("{task}: the prediction for example {row} is {found}, expected {expected}")]
     Prediction {
         /// The task's name.
         task: &'static str,
         /// The example's position, from 0.
         row: usize,
-        /// What was predicted.
+        /// The prediction.
         found: f32,
-        /// What would be right.
+        /// The expected value.
         expected: String,
     },
     /// A file or folder that cannot be read or written.
@@ -151,13 +151,13 @@ pub enum DataError {
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What the system says.
+        /// The error from the operating system.
         source: std::io::Error,
     },
-    /// A split cannot be divided as asked.
+    /// A split cannot be partitioned as requested.
     #[error(transparent)]
     Partition(#[from] PartitionError),
-    /// Something could not be had from the hub.
+    /// Something could not be fetched from the hub.
     #[error(transparent)]
     Hub(#[from] HubError),
 }

@@ -1,9 +1,9 @@
-//! What of a model its tokens depend on.
+//! The properties of a model that constrain its tokens.
 
 use crate::data::token_cache::Tokens;
 use crate::model::config::{Family, ModelConfig};
 
-/// What of a model its tokens depend on.
+/// The properties of a model that constrain its tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenizerLimits {
     /// The model's name, or the file that says all this; for errors.
@@ -40,7 +40,7 @@ impl TokenizerLimits {
         }
     }
 
-    /// Whether the model embeds all of the types. A post-processor has types of its own.
+    /// Whether the model embeds all of the types. A post-processor has its own types.
     ///
     /// # Errors
     /// What the tokenizer gives that the model does not embed, and what would be right.
@@ -49,9 +49,10 @@ impl TokenizerLimits {
         let largest = tokens.type_ids.iter().max().copied().unwrap_or(0);
         match self.token_types {
             Some(types) if usize::from(largest) >= types => Err(format!(
-                "it gives tokens of type {largest}, the second text's say, but the model of \
-                 {model} embeds {types} (type_vocab_size), numbered from 0; name a model with \
-                 more token types, or give the tokenizer a post-processor that makes all of type 0"
+                "it produces tokens of type {largest} (for the second text, for example), but the \
+                 model of {model} embeds {types} (type_vocab_size), numbered from 0; name a model \
+                 with more token types, or give the tokenizer a post-processor that makes all of \
+                 type 0"
             )),
             _ => Ok(()),
         }

@@ -1,9 +1,9 @@
-//! What is to be read of one split.
+//! The request to read one split.
 
 use crate::data::schema::{Schema, SplitName};
 use crate::data::split::Split;
 
-/// What to read of one split.
+/// The request to read one split.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SplitRequest<'a> {
     pub schema: &'static Schema,

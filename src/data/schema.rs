@@ -46,7 +46,7 @@ impl Schema {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SplitName {
-    /// What clients train on.
+    /// The split that clients train on.
     Train,
     /// Held-out data with labels.
     Validation,

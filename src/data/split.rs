@@ -70,7 +70,7 @@ impl Split {
         self.skipped += 1;
     }
 
-    /// Which split it is.
+    /// The split.
     #[must_use]
     pub fn name(&self) -> SplitName {
         self.name
@@ -97,7 +97,7 @@ impl Split {
     /// The example at a position.
     ///
     /// # Panics
-    /// When `position >= len()`.
+    /// If `position >= len()`.
     #[must_use]
     pub fn example(&self, position: usize) -> Example<'_> {
         let label = self.labels[position];
@@ -132,7 +132,7 @@ impl Split {
         !self.labels.iter().any(|label| label.is_nan())
     }
 
-    /// The values of a further column, if it was asked for when the split was read.
+    /// The values of a further column, if it was requested when the split was read.
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&CategoricalColumn> {
         self.columns.get(name)
@@ -154,7 +154,7 @@ impl Split {
 #[derive(Debug, Clone, Default, PartialEq)]
 struct TextColumn {
     text: String,
-    /// Where each string ends in `text`.
+    /// The end of each string in `text`.
     ends: Vec<usize>,
 }
 

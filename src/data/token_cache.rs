@@ -15,7 +15,7 @@ use crate::data::error::DataError;
 pub(crate) struct Tokens {
     pub ids: Vec<u32>,
     pub type_ids: Vec<u8>,
-    /// Where each text's tokens end.
+    /// The end of each text's tokens.
     pub ends: Vec<u64>,
     /// Texts that were cut.
     pub truncated: u64,
@@ -27,7 +27,7 @@ impl Tokens {
         self.ends.len()
     }
 
-    /// Where a text's tokens lie.
+    /// The range of a text's tokens.
     pub fn range(&self, position: usize) -> Range<usize> {
         let start = position
             .checked_sub(1)
@@ -73,7 +73,7 @@ impl TokenCache {
         let bytes = std::fs::read(&path).ok()?;
         let tokens = parse(&bytes, key);
         if tokens.is_none() {
-            tracing::warn!(file = %path.display(), "cached tokens are damaged; making them anew");
+            tracing::warn!(file = %path.display(), "the token cache is corrupt; rebuilding it");
         }
         tokens
     }

@@ -25,7 +25,7 @@ pub struct TextEncoder {
     limits: TokenizerLimits,
     /// `tokenizer.json`, for errors.
     path: PathBuf,
-    /// Whether the model is told which text a token belongs to.
+    /// Whether the model receives the text that each token belongs to.
     token_types: bool,
     /// Of the tokenizer's files, the length and whether there are types: all that tokens depend on
     /// besides the texts.
@@ -38,7 +38,7 @@ impl TextEncoder {
     /// tokenizer's `model_max_length` where that is less: of a pair the longer text first.
     ///
     /// # Errors
-    /// When a file is missing or unusable, when the tokenizer knows tokens that the model does
+    /// If a file is missing or unusable, when the tokenizer knows tokens that the model does
     /// not, or when the model has fewer positions than `max_seq_length`.
     pub fn from_model_dir(dir: &Path, max_seq_length: usize) -> Result<Self, DataError> {
         Self::new(
@@ -109,7 +109,7 @@ impl TextEncoder {
     /// Encodes a split, on all cores. The result depends on the texts alone.
     ///
     /// # Errors
-    /// When the tokenizer cannot encode a text, or gives what the model does not embed.
+    /// If the tokenizer cannot encode a text, or gives what the model does not embed.
     pub fn encode(&self, split: &Split) -> Result<EncodedSplit, DataError> {
         let tokens = self.tokens(split)?;
         self.encoded(split, tokens)
@@ -163,7 +163,8 @@ impl TextEncoder {
                 let type_ids = example.type_ids.iter();
                 tokens.type_ids.extend(type_ids.map(|type_id| {
                     let type_id = if self.token_types { *type_id } else { 0 };
-                    // No model has as many types as a byte counts; what is larger stays larger than all.
+                    // No model has as many types as a byte counts; what is larger stays larger than
+                    // all.
                     u8::try_from(type_id).unwrap_or(u8::MAX)
                 }));
                 tokens.ends.push(tokens.ids.len() as u64);
@@ -185,8 +186,8 @@ impl TextEncoder {
         let name = name.map_or_else(String::new, |name| format!(" ({name:?})"));
         let example = tokens.ends.partition_point(|end| *end <= at as u64);
         Err(self.unusable(format!(
-            "example {} of the {} split has the token {id}{name}, but the model of {} embeds {known} \
-             (vocab_size), numbered from 0: they do not belong together",
+            "example {} of the {} split has the token {id}{name}, but the model of {} embeds \
+             {known} (vocab_size), numbered from 0: they do not match",
             example + 1,
             split.name(),
             self.limits.model
@@ -207,7 +208,7 @@ fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, DataError>) -> Resul
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         Err(DataError::Model {
             path: path.to_owned(),
-            message: "it is damaged, or not a tokenizer that can be used".to_owned(),
+            message: "it is corrupt, or not a supported tokenizer".to_owned(),
         })
     })
 }
@@ -244,7 +245,7 @@ fn check_vocabulary(
     Err(DataError::Model {
         path: path.to_owned(),
         message: format!(
-            "it has {tokens} tokens, but the model of {} embeds {}: they do not belong together",
+            "it has {tokens} tokens, but the model of {} embeds {}: they do not match",
             limits.model, limits.vocabulary
         ),
     })
@@ -269,7 +270,7 @@ impl EncodedSplit {
         }
     }
 
-    /// Which split it is.
+    /// The split.
     #[must_use]
     pub fn name(&self) -> SplitName {
         self.name
@@ -302,7 +303,7 @@ impl EncodedSplit {
     /// An example's token ids, special tokens included.
     ///
     /// # Panics
-    /// When `position >= len()`.
+    /// If `position >= len()`.
     #[must_use]
     pub fn ids(&self, position: usize) -> &[u32] {
         &self.tokens.ids[self.tokens.range(position)]
@@ -311,7 +312,7 @@ impl EncodedSplit {
     /// An example's token types: 1 for the second text where the model tells them apart.
     ///
     /// # Panics
-    /// When `position >= len()`.
+    /// If `position >= len()`.
     #[must_use]
     pub fn type_ids(&self, position: usize) -> &[u8] {
         &self.tokens.type_ids[self.tokens.range(position)]

@@ -9,7 +9,7 @@ use regatta_actors::workload::update::BoxError;
 use crate::base::tensors::{HostTensor, TensorMap};
 use crate::experiment::payload::ClientUpdate;
 
-/// Spoils an update that was trained from `start`; what is drawn comes from `stream`, tensor by
+/// Corrupts an update that was trained from `start`; what is drawn comes from `stream`, tensor by
 /// tensor in name order.
 ///
 /// - `nan`: one value of each tensor is not a number.

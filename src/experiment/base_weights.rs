@@ -42,7 +42,7 @@ impl BaseWeightCache {
     /// gets the same bits, whichever rounds it missed.
     ///
     /// # Errors
-    /// When the device fails.
+    /// If the device fails.
     pub fn at(&self, snapshot: &Snapshot, device: Device) -> Result<Weights, ModelError> {
         // A lane that panicked while it held the lock left nothing half done: entries are put in
         // when they are complete.

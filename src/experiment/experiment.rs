@@ -20,7 +20,7 @@ use crate::train::settings::Precision;
 
 /// A run's model, adapter, method and data.
 pub struct Experiment {
-    /// What was asked for.
+    /// The plan.
     pub plan: Plan,
     /// The pretrained model.
     pub checkpoint: Checkpoint,
@@ -44,7 +44,7 @@ pub struct Experiment {
     pub train: EncodedSplit,
     /// The validation splits, tokenised.
     pub validation: Vec<EncodedSplit>,
-    /// The test splits as read; tokenised when predictions are asked for.
+    /// The test splits as read; tokenised when predictions are requested.
     pub test: Vec<Split>,
     /// Each client's positions in the training split.
     pub shards: Vec<Vec<u32>>,
@@ -101,7 +101,7 @@ impl Experiment {
         }
     }
 
-    /// How a device computes.
+    /// The numeric settings of a device.
     #[must_use]
     pub fn compute(&self, device: tch::Device) -> Compute {
         match self.plan.training.precision {
@@ -130,7 +130,7 @@ impl Experiment {
     /// Tokenises a split.
     ///
     /// # Errors
-    /// When the tokenizer cannot encode a text.
+    /// If the tokenizer cannot encode a text.
     pub fn encode(&self, split: &Split) -> Result<EncodedSplit, DataError> {
         encode_cached(&self.encoder, split)
     }

@@ -28,7 +28,7 @@ pub(crate) fn read_init_adapter(
     let config = &folder.config;
     let kind = config.peft_type.kind();
     if kind == AdapterKind::SorfVera {
-        let wrong = "it holds a SORF-VeRA adapter, which only its own run can go on with";
+        let wrong = "it holds a SORF-VeRA adapter, which only its own run can resume";
         let right = "name a LoRA or VeRA adapter; `regatta export` makes a LoRA of it";
         problems.report("init_adapter", wrong, right);
         return None;
@@ -53,7 +53,7 @@ pub(crate) fn read_init_adapter(
     for key in differing(&plan.adapter, &was, model) {
         if plan.origins.given(key) {
             let wrong = format!("init_adapter {} says otherwise", path.display());
-            problems.report(key, wrong, "leave it out, and the folder decides");
+            problems.report(key, wrong, "omit it to follow the folder");
         }
     }
     note_in_settings(plan);

@@ -23,7 +23,7 @@ use crate::model::source::location::ModelSource;
 use crate::tasks::glue::locate;
 use crate::tasks::glue::source::{LoadOptions, TaskData, load_with};
 
-/// What training starts from.
+/// The inputs of training.
 #[derive(Debug)]
 pub struct RunInputs {
     /// The task's examples, cut to the plan's limits.

@@ -2,7 +2,7 @@
 
 use crate::experiment::experiment::Experiment;
 
-/// Estimates the parts that a batch has to be cut into on a device of so many bytes.
+/// Estimates the parts that a batch has to be cut into on a device of N bytes.
 ///
 /// Weights and trained tensors with their gradients and AdamW's two moments take 4 and 16 bytes a
 /// value; an example's activations take `2 L s h (34 + 5 a s / h)` bytes in float32, with L layers,
@@ -10,7 +10,7 @@ use crate::experiment::experiment::Experiment;
 /// Recomputation in Large Transformer Models*, 2022, who count half of it for 16 bits).
 ///
 /// # Errors
-/// When not even one example fits; the reason, in bytes.
+/// If not even one example fits; the reason, in bytes.
 pub(crate) fn parts(experiment: &Experiment, memory: u64) -> Result<usize, String> {
     let config = &experiment.checkpoint.config;
     let tokens = u64::from(experiment.plan.data.max_seq_length);

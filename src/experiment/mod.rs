@@ -47,7 +47,7 @@ use crate::runs::folder::RunFolder;
 /// Runs an experiment to its end and writes its record, model and predictions into the folder.
 ///
 /// # Errors
-/// What ended the run before its time.
+/// If an error ended the run.
 pub fn execute(
     experiment: Experiment,
     folder: &RunFolder,
@@ -59,10 +59,10 @@ pub fn execute(
     run_recorded(plan, workload, observers, control, &files)
 }
 
-/// Goes on with a run from its last checkpoint.
+/// Resumes a run from its last checkpoint.
 ///
 /// # Errors
-/// What ended the run before its time, or why there is nothing to go on from.
+/// If an error ended the run, or there is nothing to resume from.
 pub fn resume(
     experiment: Experiment,
     folder: &RunFolder,

@@ -1,4 +1,4 @@
-//! What travels between server and clients.
+//! The data that travels between server and clients.
 
 use std::sync::Arc;
 
@@ -16,13 +16,13 @@ pub struct Snapshot {
     pub rounds: u32,
     /// Adapter, head and whatever else is trained.
     pub trained: Arc<TensorMap>,
-    /// What aggregation added to frozen weights.
+    /// The change that aggregation made to frozen weights.
     pub base_delta: Arc<TensorMap>,
     digest: Digest,
 }
 
 impl Snapshot {
-    /// A copy of the state after so many rounds.
+    /// A copy of the state after N rounds.
     #[must_use]
     pub fn of(state: &GlobalState, rounds: u32) -> Self {
         Self {

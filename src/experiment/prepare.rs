@@ -138,7 +138,7 @@ fn choose_layers(
     };
     if let Some(layer) = layers.iter().find(drawn) {
         let wrong = format!(
-            "the model has no weight of {}: an adapter on what is drawn anew means nothing",
+            "the model has no weight of {}: an adapter on randomly drawn weights is meaningless",
             layer.module
         );
         let key = match plan.model.init_adapter {
@@ -229,8 +229,8 @@ fn trained_base(
             .any(|layer| name == format!("{}.weight", layer.module))
     };
     if let Some(both) = trained.iter().find(|name| adapted(name)) {
-        let wrong = format!("{both} has an adapter, and would be trained in full as well");
-        problems.report("modules_to_save", wrong, "leave adapted layers out of it");
+        let wrong = format!("{both} has an adapter and would also be trained in full");
+        problems.report("modules_to_save", wrong, "remove adapted layers from it");
         return None;
     }
     Some(trained)

@@ -107,7 +107,7 @@ impl Activation {
     /// The activation of each value.
     ///
     /// # Errors
-    /// When libtorch fails.
+    /// If libtorch fails.
     pub fn forward(self, x: &Tensor) -> Result<Tensor, TchError> {
         match self {
             Self::Gelu | Self::GeluPython => x.f_gelu("none"),

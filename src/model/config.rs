@@ -85,7 +85,7 @@ pub struct LinearLayer {
 }
 
 impl ModelConfig {
-    /// The token that pads a batch. BERT is told by the mask what is padding, so that any serves.
+    /// The token that pads a batch. BERT learns from the mask what is padding, so any token serves.
     #[must_use]
     pub fn padding(&self) -> i64 {
         self.pad_token_id.unwrap_or(0)
@@ -217,7 +217,7 @@ impl ModelConfig {
         tensors
     }
 
-    /// Names and shapes of the classification head's tensors for so many outputs.
+    /// Names and shapes of the classification head's tensors for N outputs.
     #[must_use]
     pub fn head_tensors(&self, num_labels: i64) -> Vec<(String, Vec<i64>)> {
         let h = self.hidden_size;

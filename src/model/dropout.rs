@@ -30,7 +30,7 @@ impl Masks {
     /// by the inverse of the probability to stay, so that the mean is kept exactly.
     ///
     /// # Errors
-    /// When the device fails.
+    /// If the device fails.
     pub fn apply(&self, x: &Tensor, p: f64) -> Result<Tensor, TchError> {
         self.next(p).apply(x)
     }
@@ -59,7 +59,7 @@ impl DropoutMask {
     /// See [`Masks::apply`].
     ///
     /// # Errors
-    /// When the device fails.
+    /// If the device fails.
     pub fn apply(&self, x: &Tensor) -> Result<Tensor, TchError> {
         if self.threshold == 0 {
             return Ok(x.shallow_clone());
@@ -71,7 +71,7 @@ impl DropoutMask {
 /// Dropout in training; nothing when there are no masks, as in evaluation.
 ///
 /// # Errors
-/// When the device fails.
+/// If the device fails.
 pub fn dropout(x: &Tensor, p: f64, masks: Option<&Masks>) -> Result<Tensor, TchError> {
     match masks {
         Some(masks) => masks.apply(x, p),

@@ -1,6 +1,8 @@
 //! A batch as a model takes it.
 
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
+
+use crate::model::ModelError;
 
 /// One padded batch on a device.
 #[derive(Debug)]
@@ -13,4 +15,47 @@ pub struct Inputs {
     pub types: Tensor,
     /// Whether any position is padding. Known on the host, so that no device has to be asked.
     pub padded: bool,
+}
+
+impl Inputs {
+    /// Copies a batch of `rows` rows, given row-major, to a device.
+    ///
+    /// # Errors
+    /// If the slices do not fill `rows` rows or the device fails.
+    pub fn new(
+        rows: i64,
+        ids: &[i64],
+        mask: &[i64],
+        types: &[i64],
+        device: Device,
+    ) -> Result<Self, ModelError> {
+        let place = |values: &[i64]| -> Result<Tensor, ModelError> {
+            Ok(Tensor::f_from_slice(values)?
+                .f_view([rows, -1])?
+                .f_to_device(device)?)
+        };
+        let padded = mask.contains(&0);
+        Ok(Self {
+            ids: place(ids)?,
+            mask: place(mask)?,
+            types: place(types)?,
+            padded,
+        })
+    }
+
+    /// What is added to attention scores: 0 at real tokens and −∞, as near as the kind has it, at
+    /// padding; (rows, 1, 1, tokens). `None` when nothing is padded, which is faster.
+    pub(crate) fn attention_bias(&self, kind: Kind) -> Result<Option<Tensor>, ModelError> {
+        if !self.padded {
+            return Ok(None);
+        }
+        let lowest = if kind == Kind::Half {
+            -65504.0
+        } else {
+            f64::from(f32::MIN)
+        };
+        let padding = self.mask.f_eq(0)?.f_unsqueeze(1)?.f_unsqueeze(1)?;
+        let zeros = padding.f_zeros_like()?.f_to_kind(kind)?;
+        Ok(Some(zeros.f_masked_fill(&padding, lowest)?))
+    }
 }

@@ -36,7 +36,7 @@ use std::path::PathBuf;
 use crate::base::tensors::TensorError;
 use crate::base::torch::error::TorchError;
 
-/// What can be wrong with a model.
+/// An error in a model.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     /// A file of the snapshot is missing or cannot be read.
@@ -44,7 +44,7 @@ pub enum ModelError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error from the operating system.
         source: std::io::Error,
     },
     /// `config.json` asks for something this model is not.
@@ -52,7 +52,7 @@ pub enum ModelError {
     Config {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and what would be right.
+        /// The problem and the expected value.
         reason: String,
     },
     /// `model.safetensors` does not hold the model that `config.json` describes.
@@ -60,7 +60,7 @@ pub enum ModelError {
     Weights {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and what would be right.
+        /// The problem and the expected value.
         reason: String,
     },
     /// A tensor that the architecture needs is not there.

@@ -17,7 +17,7 @@ impl Weights {
     /// Copies a map to a device.
     ///
     /// # Errors
-    /// When the device fails.
+    /// If the device fails.
     pub fn from_map(map: &TensorMap, device: Device) -> Result<Self, ModelError> {
         let place = |(name, tensor): (&str, &crate::base::tensors::HostTensor)| {
             Ok((name.to_owned(), tensor.to_tensor(device)?))

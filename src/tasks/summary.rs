@@ -22,7 +22,7 @@ pub struct DataSummary {
 /// One split's figures.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SplitSummary {
-    /// Which split.
+    /// The split.
     pub split: SplitName,
     /// Its examples.
     pub examples: usize,

@@ -12,7 +12,7 @@ use crate::model::heads::classifier::{Classifier, loss};
 use crate::train::local::{inputs, labels};
 use crate::train::precision::Compute;
 
-/// What a model says of a split.
+/// The predictions of a model for a split.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Predictions {
     /// Logits, row-major, (examples, labels), in the split's own order.
@@ -28,7 +28,7 @@ pub struct Predictions {
 /// of what comes out depend on the number of cores as little as the time depends on a batch's size.
 ///
 /// # Errors
-/// When there is no model, or libtorch fails.
+/// If there is no model, or libtorch fails.
 pub fn predict(
     model: impl Fn() -> Result<Classifier, ModelError> + Sync,
     split: &EncodedSplit,
@@ -74,7 +74,7 @@ pub fn predict(
     Ok(predictions)
 }
 
-/// What a model says of a batch.
+/// The predictions of a model for a batch.
 #[derive(Clone)]
 struct BatchOutputs {
     /// Row-major, (examples, labels).

@@ -31,7 +31,7 @@ pub struct LocalTraining {
     pub warmup_ratio: f64,
     /// AdamW's weight decay.
     pub weight_decay: f64,
-    /// Whether each epoch has an order of its own.
+    /// Whether each epoch has its own order.
     pub shuffle: bool,
 }
 
@@ -47,7 +47,7 @@ pub struct ClientRound<'a> {
     pub key: StreamKey<'a>,
     /// The padding token.
     pub pad: u32,
-    /// Where and how to compute.
+    /// The device and the numeric settings.
     pub compute: Compute,
     /// Parts that a batch is cut into at least, to save memory; 1 or more.
     pub micro_batches: usize,
@@ -56,7 +56,7 @@ pub struct ClientRound<'a> {
     pub part_tokens: Option<usize>,
 }
 
-/// How a round of local training ended.
+/// The result of a round of local training.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LocalResult {
     /// Mean loss over the examples seen.
@@ -68,7 +68,7 @@ pub struct LocalResult {
 }
 
 impl LocalTraining {
-    /// Optimiser steps of a round on so many examples.
+    /// Optimiser steps of a round on N examples.
     #[must_use]
     pub fn steps(&self, examples: usize) -> u64 {
         u64::from(self.epochs) * examples.div_ceil(self.batch_size) as u64
@@ -77,7 +77,7 @@ impl LocalTraining {
     /// Trains a client's round. `None` when `watch` stopped it.
     ///
     /// # Errors
-    /// When libtorch fails, for want of memory say.
+    /// If libtorch fails, for example when out of memory.
     pub fn run(
         &self,
         job: &ClientRound<'_>,
@@ -185,8 +185,8 @@ impl ClientRound<'_> {
     }
 }
 
-/// Examples of each part of a batch, of about one size: at most `most`, where that is told, and in
-/// at least so many parts.
+/// Examples of each part of a batch, of about one size: at most `most`, where that is given, and in
+/// at least N parts.
 fn part_rows(rows: usize, most: Option<usize>, parts: usize) -> usize {
     let fitting = most.map_or(1, |most| rows.div_ceil(most.max(1)));
     rows.div_ceil(parts.max(fitting).max(1)).max(1)
@@ -212,7 +212,7 @@ pub(crate) fn labels(batch: &Batch, compute: Compute) -> Result<Tensor, ModelErr
     Ok(torch::to_device(&host, compute.device)?)
 }
 
-/// A sum of losses that stays on the device, so that a GPU is asked once a round.
+/// A sum of losses that stays on the device, so that a GPU is queried once a round.
 struct LossSum {
     sum: Tensor,
     on_host: bool,

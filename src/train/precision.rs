@@ -34,7 +34,7 @@ impl Compute {
     /// `--precision`. A CPU needs no telling.
     ///
     /// # Errors
-    /// When libtorch refuses.
+    /// If libtorch refuses.
     pub fn settle(&self) -> Result<(), ModelError> {
         if let Device::Cuda(_) = self.device {
             torch::allow_tf32(false)?;
@@ -46,7 +46,7 @@ impl Compute {
     /// Mixed precision for as long as the guard lives; none for float32.
     ///
     /// # Errors
-    /// When the device does not know the kind.
+    /// If the device does not know the kind.
     pub fn autocast(&self) -> Result<Option<Autocast>, ModelError> {
         match self.kind {
             Kind::Float => Ok(None),
@@ -79,7 +79,7 @@ impl LossScale {
     /// The loss times the scale.
     ///
     /// # Errors
-    /// When libtorch fails.
+    /// If libtorch fails.
     pub fn apply(&self, loss: &Tensor) -> Result<Tensor, ModelError> {
         Ok(loss.f_mul_scalar(self.scale)?)
     }
@@ -88,12 +88,12 @@ impl LossScale {
     /// step is to be skipped, and the next scale is half of this one.
     ///
     /// # Errors
-    /// When libtorch fails.
+    /// If libtorch fails.
     pub fn unscale<'a>(
         &mut self,
         leaves: impl IntoIterator<Item = &'a Tensor>,
     ) -> Result<bool, ModelError> {
-        // Gathered on the device, so that it is asked once and not once for each tensor.
+        // Gathered on the device, so that it is queried once and not once per tensor.
         let mut all: Option<Tensor> = None;
         for leaf in leaves {
             let mut grad = leaf.f_grad()?;

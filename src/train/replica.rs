@@ -1,4 +1,4 @@
-//! A client's model: shared frozen weights, and tensors of its own laid over them.
+//! A client's model: shared frozen weights, overlaid with its own tensors.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -28,7 +28,7 @@ impl RoundModel {
     /// Puts the server's trained tensors on the device and prepares the adapter.
     ///
     /// # Errors
-    /// When a tensor is missing or the device fails.
+    /// If a tensor is missing or the device fails.
     pub fn new(
         base: Weights,
         trained: &TensorMap,
@@ -50,7 +50,7 @@ impl RoundModel {
 pub struct Replica {
     /// The model.
     pub model: Classifier,
-    /// What the client trains, by name in order.
+    /// The tensors that the client trains, by name in order.
     leaves: Vec<(String, Tensor)>,
     /// The attached adapters.
     deltas: Vec<Rc<dyn Delta>>,
@@ -61,7 +61,7 @@ impl Replica {
     /// names gather gradients.
     ///
     /// # Errors
-    /// When a tensor is missing or of another shape.
+    /// If a tensor is missing or of another shape.
     pub fn new(
         shared: &RoundModel,
         config: &ModelConfig,
@@ -121,7 +121,7 @@ impl Replica {
     /// Backward pass from a loss to the trained tensors.
     ///
     /// # Errors
-    /// When libtorch fails.
+    /// If libtorch fails.
     pub fn backward(&self, loss: &Tensor) -> Result<(), ModelError> {
         loss.f_backward()?;
         self.deltas
@@ -132,7 +132,7 @@ impl Replica {
     /// Copies the trained tensors to the host.
     ///
     /// # Errors
-    /// When the device fails.
+    /// If the device fails.
     pub fn update(&self) -> Result<TensorMap, ModelError> {
         let host = |(name, leaf): &(String, Tensor)| -> Result<_, ModelError> {
             Ok((name.clone(), HostTensor::from_tensor(leaf)?))

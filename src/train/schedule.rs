@@ -10,7 +10,7 @@ pub struct LinearSchedule {
 }
 
 impl LinearSchedule {
-    /// A round of so many steps.
+    /// A round of N steps.
     #[must_use]
     pub fn new(peak: f64, warmup_ratio: f64, steps: u64) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! What a client does in a round.
+//! The local training of a client in a round.
 
 use clap::ValueEnum;
 use schemars::JsonSchema;
@@ -19,7 +19,7 @@ pub enum Precision {
     Float16,
 }
 
-/// What a client does in a round.
+/// The local training of a client in a round.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TrainingPlan {
     /// Passes over its shard.

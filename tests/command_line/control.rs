@@ -1,4 +1,4 @@
-//! A run that is steered while it goes on.
+//! A run that is steered while it is running.
 
 use std::fs;
 
@@ -107,7 +107,7 @@ fn a_run_that_goes_on_is_no_other_process_s_to_resume_but_can_be_replayed() {
     let output = place.regatta("resume run");
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains("another process is at work in run"), "{text}");
+    assert!(text.contains("another process is using run"), "{text}");
     place.accepts("replay run --check");
     place.accepts("report run");
     steered.running.signal("-KILL");
@@ -116,7 +116,7 @@ fn a_run_that_goes_on_is_no_other_process_s_to_resume_but_can_be_replayed() {
     // The lock went with the process.
     let (resumed, mut lines) = Running::start(&place, "resume run");
     lines
-        .find(|line| line.starts_with("going on after"))
+        .find(|line| line.starts_with("resuming after"))
         .unwrap();
     resumed.kill();
 }

@@ -82,7 +82,7 @@ impl Drop for Flood {
 }
 
 /// Sends the same on ever new connections, some of which stay open. Whatever is refused, closed or
-/// cut off is no concern of the attacker's.
+/// cut off does not concern the attacker.
 fn attack(port: SocketAddr, what: &[u8], stop: &AtomicBool, connections: &AtomicUsize) {
     let mut open = Vec::new();
     for _ in 0..CONNECTIONS {
@@ -117,7 +117,7 @@ fn attack(port: SocketAddr, what: &[u8], stop: &AtomicBool, connections: &Atomic
     }
 }
 
-/// The program, listening on three ports of its own choice.
+/// The program, listening on three ports that it chose.
 fn listening(
     place: &Workplace,
     line: &str,

@@ -1,4 +1,4 @@
-//! What happens to a run's folder while it goes on, and what is in it when it is gone on with.
+//! What happens to a run's folder during a run, and what is in it after a resume.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -76,7 +76,7 @@ fn a_run_whose_lock_is_taken_away_ends() {
     let place = Workplace::new();
     let said = meddled(&place, |run| fs::remove_file(run.join("lock")).unwrap());
     assert!(
-        said.contains("lock: it was deleted or moved while the run went on"),
+        said.contains("lock: it was deleted or moved during the run"),
         "{said}"
     );
     let place = Workplace::new();

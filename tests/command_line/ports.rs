@@ -10,7 +10,7 @@ use crate::workplace::{Running, Workplace};
 const RUN: &str = "run --task rte --model models/tiny --num_clients 2 --local_epochs 1 \
                    --batch_size 4 --rounds 1000000 --out run";
 
-/// The command with at most so many file handles, and no right to have more.
+/// The command with at most N file handles, and no right to have more.
 fn limited(place: &Workplace, line: &str, handles: u32) -> Command {
     let whole = place.command(line);
     let mut limited = Command::new("sh");

@@ -37,7 +37,7 @@ fn the_seed_decides_the_weights_and_a_run_replays_and_goes_on_with_the_same() {
     // Its last checkpoint is that of the round before: it does the last one again.
     let expected = digests(&place, "whole");
     let said = place.accepts("resume whole");
-    assert!(said.contains("going on after round 1"), "{said}");
+    assert!(said.contains("resuming after round 1"), "{said}");
     assert_eq!(digests(&place, "whole"), expected);
 
     place.accepts(&format!("{RUN} --out other --seed 7"));
@@ -71,7 +71,7 @@ fn what_a_random_model_lacks_is_said_and_what_it_could_be() {
     for (flags, wrong) in [
         (
             "--model random:models/tiny/config.json".to_owned(),
-            "--model=random:models/tiny/config.json: a random model has no tokenizer of its own; \
+            "--model=random:models/tiny/config.json: a random model has no tokenizer; \
              name a tokenizer.json with --tokenizer",
         ),
         (

@@ -168,7 +168,7 @@ fn a_run_that_is_killed_and_resumed_ends_as_one_that_was_not() {
         let folder = format!("killed-{i}");
         let line = format!("run faults.toml --out {folder}");
         let (running, mut lines) = Running::start(&place, &line);
-        // The folder is there; then anything may be going on.
+        // The folder is there; from then on anything may be happening.
         lines
             .find(|line| line.starts_with("results go to"))
             .unwrap();
@@ -204,7 +204,7 @@ fn sigterm_finishes_the_round_and_saves_it_and_a_resumed_run_goes_on() {
     assert!(running.wait().success());
     if rounds(&place, "stopped").len() < 6 {
         let said = place.accepts("resume stopped");
-        assert!(said.contains("going on after round"), "{said}");
+        assert!(said.contains("resuming after round"), "{said}");
     }
     assert_eq!(digests(&place, "whole"), digests(&place, "stopped"));
 }
@@ -223,7 +223,7 @@ fn without_last_checkpoint(place: &Workplace, flags: &str) -> (PathBuf, Vec<Roun
 /// A run that resumes and ends as it did before.
 fn resumes(place: &Workplace, expected: &[RoundRecord]) {
     let said = place.accepts("resume run");
-    assert!(said.contains("going on after round 4"), "{said}");
+    assert!(said.contains("resuming after round 4"), "{said}");
     assert_eq!(rounds(place, "run"), expected);
 }
 

@@ -46,7 +46,7 @@ fn a_sweep_runs_each_with_each_compares_them_and_keeps_what_is_complete() {
     let modified = |path: &PathBuf| fs::metadata(path.join("summary.json")).unwrap().modified();
     let before: Vec<_> = runs.iter().map(|run| modified(run).unwrap()).collect();
     let said = place.accepts("sweep s.toml");
-    assert_eq!(said.matches("it is complete already").count(), 4, "{said}");
+    assert_eq!(said.matches("already complete").count(), 4, "{said}");
     let after: Vec<_> = folders(&place)
         .iter()
         .map(|run| modified(run).unwrap())
@@ -56,7 +56,7 @@ fn a_sweep_runs_each_with_each_compares_them_and_keeps_what_is_complete() {
 
 #[test]
 fn a_run_that_fails_is_reported_and_the_others_go_on() {
-    // The model has no positions for so many tokens, which is seen when it is loaded.
+    // The model has too few positions for these tokens, which is seen when it is loaded.
     let place = place("[settings]\nrounds = 1\n[grid]\nmax_seq_length = [16, 4000]\n");
     let output = place.regatta("sweep s.toml");
     let errors = String::from_utf8(output.stderr).unwrap();
@@ -96,7 +96,7 @@ fn an_interrupt_is_passed_on_and_the_sweep_goes_on_where_it_was() {
     assert_eq!(folders(&place).len(), 1);
     let (running, mut lines) = Running::start(&place, "sweep s.toml");
     lines
-        .find(|line| line.starts_with("going on after round"))
+        .find(|line| line.starts_with("resuming after round"))
         .unwrap();
     running.signal("-TERM");
     lines.for_each(drop);
@@ -134,10 +134,7 @@ fn a_run_is_in_one_process_at_a_time() {
     let output = place.regatta("resume run");
     let errors = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{errors}");
-    assert!(
-        errors.contains("another process is at work in run"),
-        "{errors}"
-    );
+    assert!(errors.contains("another process is using run"), "{errors}");
     let said = place.accepts("runs .");
     assert!(said.contains("running"), "{said}");
     running.kill();

@@ -91,8 +91,8 @@ fn a_sweep_that_is_killed_or_hung_up_takes_its_run_along_and_the_next_goes_on() 
         let status = sweep.wait();
         // The next one begins at once, and finds the run ending or ended.
         let (next, mut said) = Running::start(&place, "sweep s.toml");
-        said.find(|line| line.starts_with("going on after round "))
-            .unwrap_or_else(|| panic!("{signal}: the run does not go on"));
+        said.find(|line| line.starts_with("resuming after round "))
+            .unwrap_or_else(|| panic!("{signal}: the run does not resume"));
         assert!(!is_alive(&run), "{signal}");
         assert_ne!(holder(&place, 1), run, "{signal}");
         said.find(|line| line.starts_with("round ")).unwrap();
@@ -163,10 +163,7 @@ fn a_live_run_is_waited_for_and_not_touched_even_before_it_has_saved_anything() 
         let output = place.regatta(&line);
         let errors = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success(), "{line}");
-        assert!(
-            errors.contains("another process is at work in "),
-            "{errors}"
-        );
+        assert!(errors.contains("another process is using "), "{errors}");
         assert!(errors.contains(&format!("(process {run} on ")), "{errors}");
     }
     let before = rounds(&place, 1);
@@ -200,7 +197,7 @@ fn two_sweeps_of_one_file_start_no_run_twice_and_both_end_well() {
 }
 
 #[test]
-fn a_run_that_was_killed_before_it_had_saved_anything_begins_anew() {
+fn a_run_that_was_killed_before_it_had_saved_anything_starts_again() {
     let place = place(
         "rounds = 100000\nledger = false\ncheckpoint_every = 100000",
         "[1]",
@@ -227,7 +224,7 @@ fn a_run_that_was_killed_before_it_had_saved_anything_begins_anew() {
     let output = place.regatta("sweep s.toml");
     let errors = String::from_utf8(output.stderr).unwrap();
     assert!(
-        errors.contains("nor begin anew beside note.txt; move that away"),
+        errors.contains("cannot be used for a new run because of note.txt; move that away"),
         "{errors}"
     );
     assert_eq!(fs::read_to_string(note).unwrap(), "mine");
@@ -246,7 +243,7 @@ fn a_complete_run_is_kept_whatever_it_saved() {
     };
     let before = modified();
     let said = place.accepts("sweep s.toml");
-    assert!(said.contains("it is complete already"), "{said}");
+    assert!(said.contains("already complete"), "{said}");
     assert_eq!(before, modified());
 }
 

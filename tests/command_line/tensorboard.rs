@@ -21,7 +21,7 @@ fn tensorboard_reads_a_resumed_run_as_one_that_went_through() {
     let third = "run/checkpoints/round-00000003.checkpoint";
     std::fs::remove_file(place.path().join(third)).unwrap();
     let said = place.accepts("resume run");
-    assert!(said.contains("going on after round 2"), "{said}");
+    assert!(said.contains("resuming after round 2"), "{said}");
     let python = std::env::var("REGATTA_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let installed = Command::new(&python)
         .args(["-c", "import tensorboard"])

@@ -87,7 +87,7 @@ impl Workplace {
 pub struct Steered {
     pub running: Running,
     pub lines: Box<dyn Iterator<Item = String>>,
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: String,
 }
 
@@ -97,7 +97,7 @@ impl Steered {
         Self::of(place.command(line))
     }
 
-    /// The same with a command of its own.
+    /// The same with a separate command.
     pub fn of(mut command: Command) -> Self {
         command.args(["--control", "127.0.0.1:0"]);
         let (running, mut lines) = Running::of(command);
@@ -134,7 +134,7 @@ impl Running {
         Self::of(place.command(line))
     }
 
-    /// The same with a command of its own.
+    /// The same with a separate command.
     pub fn of(mut command: Command) -> (Self, impl Iterator<Item = String> + use<>) {
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -205,7 +205,7 @@ pub fn write_model(folder: &Path) {
     fs::write(folder.join("tokenizer.json"), tokenizer).unwrap();
 }
 
-/// The same weights with so many positions, the first ones repeated.
+/// The same weights with N positions, the first ones repeated.
 fn with_positions(weights: &[u8], positions: usize) -> Vec<u8> {
     let weights = SafeTensors::deserialize(weights).unwrap();
     let name = "roberta.embeddings.position_embeddings.weight";

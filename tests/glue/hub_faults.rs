@@ -14,7 +14,7 @@ use crate::hub_server::HubServer;
 const NAME: &str = "crew/tiny-bert";
 static WEIGHTS: [u8; 100_000] = [7; 100_000];
 
-/// The server of a model with weights that are told apart by their place, and a cache.
+/// The server of a model with weights that are distinguished by their place, and a cache.
 struct Setting {
     server: HubServer,
     dir: tempfile::TempDir,
@@ -76,7 +76,7 @@ fn a_partial_file_is_taken_up_where_it_ends() {
 }
 
 #[test]
-fn a_partial_file_that_does_not_fit_is_fetched_anew() {
+fn a_partial_file_that_does_not_fit_is_fetched_again() {
     let wrong = [8; 30_000];
     let long = [7; 100_001];
     for content in [&wrong[..], &long, &[8; 100_000]] {
@@ -91,7 +91,7 @@ fn a_partial_file_that_does_not_fit_is_fetched_anew() {
 }
 
 #[test]
-fn content_with_another_digest_is_fetched_anew_and_never_taken() {
+fn content_with_another_digest_is_fetched_again_and_never_taken() {
     Setting::new(model().that_once(Fault::Corrupts)).assert_fetched();
     let setting = Setting::new(model().that(Fault::Corrupts));
     let refusal = setting.refusal();
@@ -122,14 +122,14 @@ fn a_length_that_is_another_or_not_said_is_refused() {
 }
 
 #[test]
-fn a_blob_in_the_cache_with_other_content_is_fetched_anew() {
+fn a_blob_in_the_cache_with_other_content_is_fetched_again() {
     let setting = Setting::new(model());
     fs::create_dir_all(setting.blobs()).unwrap();
     fs::write(setting.blobs().join(&setting.etag), [8; 100_000]).unwrap();
     setting.assert_fetched();
 }
 
-/// All that lies below a folder and is no folder, without following links.
+/// All files below a folder, without following links.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {

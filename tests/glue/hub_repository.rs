@@ -87,7 +87,7 @@ impl Repository {
         self
     }
 
-    /// A hub with this fault, which passes after so many times.
+    /// A hub with this fault, which passes after N times.
     pub fn that_once(mut self, fault: Fault) -> Self {
         self.times = AtomicU32::new(1);
         self.that(fault)

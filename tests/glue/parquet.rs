@@ -254,7 +254,7 @@ fn a_task_in_two_folders_of_its_name_is_ambiguous() {
         matches!(&refusal, DataError::Ambiguous { found, .. } if found.len() == 2),
         "{refusal}"
     );
-    // A link to the other is no second folder.
+    // A link to the other is not a second folder.
     fs::remove_dir_all(&other).unwrap();
     std::os::unix::fs::symlink(dir.path().join("rte"), &other).unwrap();
     load(Task::Rte, dir.path()).unwrap();

@@ -56,7 +56,7 @@ fn cut_examples_are_counted() {
 }
 
 #[test]
-fn a_cached_split_is_the_same_and_a_damaged_cache_is_made_anew() {
+fn a_cached_split_is_the_same_and_a_damaged_cache_is_rebuilt() {
     let cache = tempfile::tempdir().unwrap();
     let data = tiny(Task::Rte);
     let encoder = encoder("roberta", 32);

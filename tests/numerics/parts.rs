@@ -97,7 +97,7 @@ fn a_batch_trained_in_parts_takes_the_steps_of_the_whole_batch() {
             (result, replica.update().unwrap())
         };
         let (whole, want) = trained(1, None);
-        // The longest text is a part of its own, and others are cut to several.
+        // The longest text is a separate part, and others are cut to several.
         for (micro_batches, part_tokens) in [(1, Some(13)), (1, Some(26)), (4, None)] {
             let (parts, got) = trained(micro_batches, part_tokens);
             let name = format!(

@@ -1,5 +1,5 @@
-//! What may become the server's state, for every method: what is too large is told from what is
-//! not, and none of it is an error of libtorch's.
+//! What may become the server's state, for every method: what is too large is distinguished from
+//! what is not, and none of it is an error of libtorch's.
 
 use regatta::adapter::population::LayerGroup;
 use regatta::adapter::settings::{AdapterKind, AdapterPlan};

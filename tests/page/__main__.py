@@ -1,7 +1,7 @@
 """Checks the live page with a real browser: `python -m tests.page PROGRAM [PICTURES]`.
 
 PROGRAM is the built `regatta`; pictures of the page go to PICTURES, otherwise beside it. Where
-Chromium cannot be had, that is said, and nothing checked.
+Chromium is unavailable, that is said, and nothing is checked.
 """
 
 import os
@@ -20,7 +20,7 @@ def main() -> int:
     if not has_client():
         python = tools.python_with(CLIENT, "websocket", program.parent / "page-check")
         if not python:
-            print("skipped: websocket-client cannot be had here, so no page was looked at")
+            print("skipped: websocket-client is unavailable, so no page was checked")
             return 0
         os.execv(python, [python, "-m", __spec__.name.removesuffix(".__main__"), *sys.argv[1:]])
     if not tools.program("chromium", "chromium"):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 SIZES = {"wide": (1400, 900), "narrow": (390, 844)}
-# What the page knows, as text. The status goes on, so only what is finished is compared.
+# What the page knows, as text. The status changes, so only what is finished is compared.
 KNOWN = """JSON.stringify([regatta.model.rounds.slice(0, LAST), regatta.model.clients.map((c) =>
   c.points.filter(([x]) => x <= regatta.model.rounds[LAST - 1].round))])"""
 
@@ -30,7 +30,7 @@ class Findings:
 
 
 def known(page, rounds: int) -> str:
-    """What a page knows of the first so many rounds."""
+    """What a page knows of the first N rounds."""
     return page.ask(KNOWN.replace("LAST", str(rounds)))
 
 

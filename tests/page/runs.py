@@ -89,7 +89,7 @@ class Run:
         self.process.wait(timeout=60)
 
     def resume(self, folder: str) -> None:
-        """Goes on with it, at the same address."""
+        """Resumes it, at the same address."""
         address = self.url.split("/")[2]
         self._start("resume", folder, "--web", address)
 

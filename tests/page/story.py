@@ -53,7 +53,7 @@ def client(page, it: Findings, pictures: Path) -> None:
     page.ask("document.activeElement.click()")
     page.wait_for("document.querySelectorAll('#client .work tbody tr').length >= 3")
     name = page.ask("document.querySelector('#client h1').textContent")
-    it.check(name == page.ask("regatta.model.clients[1].name"), "a client has a view of its own")
+    it.check(name == page.ask("regatta.model.clients[1].name"), "a client has its own view")
     page.ask("new Promise((done) => setTimeout(done, 500))")
     page.picture(pictures / "client-wide-light.png")
     page.ask("location.hash = '#/'")
@@ -124,7 +124,7 @@ def steer(page, it: Findings) -> None:
 
 
 def lose(page, run: runs.Run, it: Findings) -> None:
-    """The run is killed, and goes on at the same address."""
+    """The run is killed, and resumes at the same address."""
     run.kill()
     page.wait_for("regatta.line() === 'lost'")
     text = page.ask("document.getElementById('banner').textContent")
@@ -135,4 +135,4 @@ def lose(page, run: runs.Run, it: Findings) -> None:
     page.wait_for("regatta.line() === 'live' && regatta.model.status.phase !== 'starting'", 90)
     page.wait_for(f"regatta.model.rounds.length >= {rounds - 5}", 90)
     same = checks.known(page, 5) == before
-    it.check(same, "the page connects anew, and the run's history is there again")
+    it.check(same, "the page reconnects, and the run's history is there again")

@@ -170,7 +170,7 @@ fn the_best_model_is_exported_where_an_earlier_round_made_it() {
         best.folder.path.ends_with("best/adapter"),
         place.path("run/best").is_dir()
     );
-    // A run with a best model of its own, whichever round was best in this one.
+    // A run with its own best model, whichever round was best in this one.
     let elsewhere = place.path("run/best/adapter");
     std::fs::create_dir_all(&elsewhere).unwrap();
     let mut other = last.folder.clone();

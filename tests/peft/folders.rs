@@ -57,7 +57,7 @@ impl Rewritten {
         assert!((before - after).abs() < 2e-6, "{what}: {before} {after}");
     }
 
-    /// Asserts the same of a run that goes on from it.
+    /// Asserts the same of a run that starts from it.
     pub fn assert_goes_on(&self, flags: &str, what: &str) {
         let again = self.place.path("again");
         if again.exists() {
@@ -274,7 +274,8 @@ fn layers_of_other_ranks_and_alphas_are_trained_folded_and_exported_as_such() {
             format!("whole-{method}"),
         );
         place.accepts(&format!(
-            "{} --rounds 2 --lr 0.02 --init_adapter changed --agg_type {method} --out {run} {flags}",
+            "{} --rounds 2 --lr 0.02 --init_adapter changed --agg_type {method} --out {run} \
+             {flags}",
             place.run()
         ));
         place.accepts(&format!("export {run} --out {out}"));

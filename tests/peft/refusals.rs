@@ -6,7 +6,7 @@ use crate::support::Place;
 fn a_folder_that_is_no_run_is_refused() {
     let place = Place::new("roberta");
     let errors = place.refuses("export model");
-    assert!(errors.contains("model is no run's folder"), "{errors}");
+    assert!(errors.contains("model is not a run folder"), "{errors}");
     assert!(!place.path("model/peft").exists());
 }
 
@@ -26,7 +26,7 @@ fn a_folder_with_something_in_it_is_left_as_it_is() {
     fs::create_dir(place.path("out")).unwrap();
     fs::write(place.path("out/mine.txt"), "mine").unwrap();
     let errors = place.refuses("export run --out out");
-    assert!(errors.contains("out has something in it"), "{errors}");
+    assert!(errors.contains("out is not empty"), "{errors}");
     assert_eq!(fs::read_dir(place.path("out")).unwrap().count(), 1);
 }
 

@@ -74,7 +74,7 @@ fn sorf_vera_is_refused_as_a_start() {
     );
 }
 
-/// Trains VeRA, changes the saved adapter, and gives what going on from it is refused with.
+/// Trains VeRA, changes the saved adapter, and returns the error of starting from it.
 fn refusal(change: impl Fn(&mut AdapterFiles)) -> String {
     let place = Place::new("roberta");
     place.train("--vera --agg_type normal");

@@ -44,7 +44,8 @@ pub const RUNS: [(&str, &str, &str); 6] = [
     (
         "vera",
         "bert",
-        "--vera --agg_type normal --r 6 --layers_to_transform 1 --modules_to_save pooler --bias lora_only",
+        "--vera --agg_type normal --r 6 --layers_to_transform 1 --modules_to_save pooler --bias \
+         lora_only",
     ),
     (
         "sorf",
@@ -134,7 +135,7 @@ impl Place {
     }
 
     /// The base model with an exported adapter, as somebody would load it who knows nothing of the
-    /// run: what the base lacks is drawn anew.
+    /// run: what the base lacks is drawn at random.
     pub fn adapted(&self, folder: &Path) -> Classifier {
         let checkpoint = Checkpoint::read(&self.path("model"), LABELS, 999).unwrap();
         adapted(&checkpoint, &PeftFolder::read(folder).unwrap())
@@ -150,7 +151,7 @@ pub fn adapter_of(peft: &PeftFolder, model: &ModelConfig) -> (Vec<LinearLayer>, 
     (fit.layers, adapter)
 }
 
-/// The command line that goes on from an adapter at a rate too small to move anything.
+/// The command line that starts from an adapter at a rate too small to move anything.
 pub fn go_on(place: &Place, folder: &str, flags: &str) -> String {
     let run = place.run();
     format!("{run} --rounds 1 --lr 1e-12 --init_adapter {folder} --out again {flags}")
@@ -179,7 +180,11 @@ pub fn adapted(checkpoint: &Checkpoint, peft: &PeftFolder) -> Classifier {
 /// A whole model from its folder, which must lack nothing.
 pub fn whole(folder: &Path) -> Classifier {
     let checkpoint = Checkpoint::read(folder, LABELS, 999).unwrap();
-    assert_eq!(checkpoint.fresh, Vec::<String>::new(), "tensors drawn anew");
+    assert_eq!(
+        checkpoint.fresh,
+        Vec::<String>::new(),
+        "tensors drawn at random"
+    );
     let mut all = checkpoint.base.clone();
     all.0.extend(checkpoint.head.clone().0);
     let weights = Weights::from_map(&all, Device::Cpu).unwrap();

@@ -1,4 +1,4 @@
-//! What befalls a file: cuts, flipped bytes, slices twice there, other numbers, other values.
+//! Damage to a file: cuts, flipped bytes, slices twice there, other numbers, other values.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -149,7 +149,7 @@ impl Damage {
     }
 }
 
-/// The file with its text, or one line or the header of it, written anew.
+/// The file with its text, or one line or the header of it, rewritten.
 fn rewritten(
     file: &[u8],
     form: Form,

@@ -1,4 +1,4 @@
-//! What a run leaves on the disk, from which it is resumed and replayed.
+//! The files from which a run is resumed and replayed.
 
 pub mod checkpoint;
 pub(crate) mod interventions;

@@ -9,9 +9,9 @@ use std::sync::OnceLock;
 /// Checks that `path` names the file, or the folder, that is open as `file`.
 ///
 /// # Errors
-/// When it names another one or nothing, in words that fit behind the path.
+/// If it names another one or nothing, in words that fit behind the path.
 pub fn check_file(path: &Path, file: &File) -> io::Result<()> {
-    let gone = |what: &str| io::Error::other(format!("it was {what} while the run went on"));
+    let gone = |what: &str| io::Error::other(format!("it was {what} during the run"));
     let open = file.metadata()?;
     match path.metadata() {
         Ok(now) if (now.dev(), now.ino()) == (open.dev(), open.ino()) => Ok(()),
@@ -48,7 +48,7 @@ impl Place {
     /// Makes the folder if it is not there.
     ///
     /// # Errors
-    /// When it cannot be made, or what it is to be in was moved, deleted or replaced.
+    /// If it cannot be made, or what it is to be in was moved, deleted or replaced.
     pub fn make(&self) -> io::Result<()> {
         let around = parent(&self.folder);
         if let Some(file) = self.around.get() {
@@ -66,7 +66,7 @@ impl Place {
     /// Makes what was renamed in the folder last.
     ///
     /// # Errors
-    /// When the system says so.
+    /// If the system says so.
     pub fn sync(&self) -> io::Result<()> {
         File::open(&self.folder)?.sync_all()
     }

@@ -23,7 +23,7 @@ pub(crate) struct Lanes<L: Workload> {
     own: BTreeMap<LaneId, LaneGroup<L>>,
 }
 
-/// What lanes are started with.
+/// The inputs of the lanes.
 pub(crate) struct LaneStarter<L: Workload> {
     pub workload: Arc<L>,
     pub report: LaneReports,
@@ -34,11 +34,11 @@ pub(crate) struct LaneStarter<L: Workload> {
 }
 
 impl<L: Workload> LaneStarter<L> {
-    /// Starts the plan's lanes: a queue for each that belongs to clients of its own, one queue for
+    /// Starts the plan's lanes: a queue for each lane dedicated to a client, one queue for
     /// the rest. `threads` gets the threads, also those started before an error.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// If the system gives no thread.
     pub fn start(
         &self,
         plan: &FederationPlan,

@@ -18,7 +18,7 @@ use crate::protocol::job::{JobFaults, Work};
 use crate::workload::Workload;
 use crate::workload::job::{JobContext, Progress};
 
-/// What a lane shows of itself while it trains.
+/// The signals of a lane while it trains.
 pub(crate) struct LaneSignals {
     pub lane: LaneId,
     pub board: Arc<Board>,
@@ -76,7 +76,7 @@ impl<'a, L: Workload> LaneJobContext<'a, L> {
         self.is_interrupted
     }
 
-    /// What the job has done.
+    /// The work that the job has done.
     pub fn work(&self) -> Work {
         self.work
     }
@@ -117,7 +117,7 @@ impl<L: Workload> JobContext for LaneJobContext<'_, L> {
         }
         self.is_interrupted = true;
         if interruption.kind == InterruptionKind::LaneFailure {
-            // Unwinds out of the trainer, which is then built anew as after any panic.
+            // Unwinds out of the trainer, which is then rebuilt as after any panic.
             resume_unwind(Box::new("the lane fails as planned"));
         }
         ControlFlow::Break(())

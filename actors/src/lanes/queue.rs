@@ -23,17 +23,17 @@ pub(crate) struct Job<L: Workload> {
     pub place: OwnedSemaphorePermit,
 }
 
-/// What became of a job.
+/// The result of a job.
 pub(crate) struct JobReport<U> {
     pub lane: LaneId,
     /// Wall seconds on the lane.
     pub seconds: f64,
-    /// What it had done when it ended.
+    /// The work done before it ended.
     pub work: Work,
     pub result: Result<(Trained<U>, Digest), JobFailure>,
 }
 
-/// Why a job gave no update, as text.
+/// The reason that a job gave no update, as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum JobFailure {
     Cancelled,
@@ -73,7 +73,7 @@ impl<L: Workload> LaneGroup<L> {
     /// Waits for a place in the queue, then for the job's end. Dropping this cancels the job.
     ///
     /// # Errors
-    /// When the lanes ended before the job did.
+    /// If the lanes ended before the job did.
     pub async fn train(
         &self,
         id: JobId,

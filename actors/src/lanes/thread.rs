@@ -1,4 +1,4 @@
-//! What runs on a lane's thread.
+//! The code that runs on a lane's thread.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,14 +25,14 @@ pub(crate) struct LaneThread<L: Workload> {
     pub report: LaneReports,
 }
 
-/// Where lanes report that they are ready, or gone.
+/// The callback by which lanes report that they are ready or gone.
 pub(crate) type LaneReports = Arc<dyn Fn(Input) + Send + Sync>;
 
 /// A job's update with its digest, or why there is none.
 type JobResult<U> = Result<(Trained<U>, Digest), JobFailure>;
 
 impl<L: Workload> LaneThread<L> {
-    /// Trains jobs until no client can send one any more, or no trainer can be had.
+    /// Trains jobs until no client can send any more, or no trainer can be built.
     pub fn run(self) {
         if let Err(reason) = self.serve() {
             let lane = self.signals.lane;
@@ -49,7 +49,7 @@ impl<L: Workload> LaneThread<L> {
                 continue;
             }
             if self.job_panics(&mut trainer, job.id, job.faults, job.task, job.reply) {
-                // What it left half done must not reach the next job.
+                // Its unfinished state must not reach the next job.
                 guarded(move || drop(trainer)).unwrap_or_else(|reason| {
                     tracing::warn!(
                         "lane {}: the failed trainer's drop {reason}",
@@ -82,7 +82,7 @@ impl<L: Workload> LaneThread<L> {
         drop(task);
         let panicked = result.is_err();
         let result = match result {
-            // A trainer that finished in spite of it is not asked.
+            // A trainer that finished nevertheless is not asked.
             _ if is_interrupted => Err(JobFailure::Interruption),
             Ok(result) => result,
             Err(reason) => Err(JobFailure::Failed(reason)),
@@ -143,7 +143,7 @@ fn train_once_more<L: Workload>(
     let mut result = trainer.train(task, context);
     if let Err(JobError::OutOfMemory(reason)) = &result {
         tracing::warn!(
-            "client {} in round {}: out of device memory ({reason}); trying once more with less",
+            "client {} in round {}: out of device memory ({reason}); retrying with less",
             task.client_name,
             task.round
         );

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::ids::{ClientId, LaneId};
 
-/// What one lane shows of itself.
+/// The signals of one lane.
 #[derive(Debug, Default)]
 pub(crate) struct Heartbeat(Mutex<Option<Busy>>);
 

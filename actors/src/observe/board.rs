@@ -14,17 +14,17 @@ use crate::workload::job::Progress;
 /// One client's entry.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ClientStatus {
-    /// What it is doing.
+    /// Its current state.
     pub state: ClientState,
-    /// The last round that it was asked in; 0 before its first.
+    /// The last round that it was selected in; 0 before its first.
     pub round: u32,
     /// The lane of its last job.
     pub lane: Option<LaneId>,
-    /// How far its job is.
+    /// The progress of its job.
     pub progress: Option<Progress>,
     /// Its last training loss: of the running job, or of the last finished one.
     pub loss: Option<f64>,
-    /// When it last wrote here.
+    /// The time of its last report.
     pub last_seen: Instant,
 }
 

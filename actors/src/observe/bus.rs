@@ -1,4 +1,4 @@
-//! Carries events to the observers, on a thread of their own.
+//! Carries events to the observers, on a separate thread.
 
 use std::thread::{self, JoinHandle};
 
@@ -57,7 +57,7 @@ fn observe(events: &Receiver<Event>, mut observers: Vec<Box<dyn Observer>>) {
         observers.retain_mut(|observer| match guarded(|| observer.on_event(&event)) {
             Ok(()) => true,
             Err(reason) => {
-                tracing::warn!("an observer {reason}; the run goes on without it");
+                tracing::warn!("an observer {reason}; the run continues without it");
                 false
             }
         });

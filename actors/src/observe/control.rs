@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use crate::observe::board::Board;
 use crate::protocol::control::{ControlCommand, RunStatus};
 
-/// Why a command is not confirmed.
+/// The reason that a command is not confirmed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unconfirmed {
@@ -20,7 +20,7 @@ pub enum Unconfirmed {
     #[error("{0}")]
     Refused(String),
     /// The run has not answered yet; it may still follow it.
-    #[error("the run has not answered for {} s, and may still follow", .0.as_secs_f64())]
+    #[error("the run has not answered for {} s, and may still comply", .0.as_secs_f64())]
     Late(Duration),
 }
 
@@ -80,7 +80,7 @@ impl ControlHandle {
     /// resumed. Blocks for as long as `patience` at most.
     ///
     /// # Errors
-    /// When the run does not say so; see [`Unconfirmed`].
+    /// If the run does not say so; see [`Unconfirmed`].
     pub fn order(&self, command: ControlCommand, patience: Duration) -> Result<(), Unconfirmed> {
         let (sender, confirmed) = sync_channel(1);
         let confirm = Some(sender);
@@ -93,7 +93,7 @@ impl ControlHandle {
         }
     }
 
-    /// Where the run is.
+    /// The phase of the run.
     #[must_use]
     pub fn status(&self) -> RunStatus {
         self.status.lock().map_or_else(|e| *e.into_inner(), |s| *s)

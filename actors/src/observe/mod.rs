@@ -6,7 +6,7 @@ pub mod control;
 
 use crate::protocol::event::Event;
 
-/// Sees a run's events, one after the other, on a thread of its own.
+/// Sees a run's events, one after the other, on a separate thread.
 ///
 /// One that takes long holds the run up in the end. One that panics is left out from then on. One
 /// that cannot do its duty (a full disk, say) stops the run through a

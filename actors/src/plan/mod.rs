@@ -43,32 +43,32 @@ pub struct FederationPlan {
     pub seed: u64,
     /// Rounds to run, at least 1.
     pub rounds: u32,
-    /// Evaluate after every so many rounds and after the last one; 0: never.
+    /// Evaluate after every N rounds and after the last one; 0: never.
     pub eval_every: u32,
     /// The fleet. A client's place in the list is its [`ClientId`].
     pub clients: Vec<ClientPlan>,
     /// Device lanes in all, numbered from 0. A lane that some client has as its own serves no
     /// client without one; those share the rest.
     pub lanes: u32,
-    /// What goes wrong.
+    /// The scripted faults.
     #[serde(default)]
     pub faults: Vec<Fault>,
-    /// When a round is over.
+    /// The condition that ends a round.
     #[serde(default)]
     pub policy: RoundPolicy,
-    /// Whom a round asks.
+    /// The selection of clients for a round.
     #[serde(default)]
     pub sampling: Sampling,
-    /// What to do with a round in which too few updates come.
+    /// The policy for rounds with too few updates.
     #[serde(default)]
     pub too_few: MinUpdates,
-    /// How clients that fail come back.
+    /// The restart policy for clients that fail.
     #[serde(default)]
     pub restart: RestartPolicy,
-    /// When to save the run's state.
+    /// The checkpoint policy.
     #[serde(default)]
     pub checkpoints: CheckpointPolicy,
-    /// What time it is.
+    /// The clock in use.
     #[serde(default)]
     pub clock: ClockMode,
     /// Wall seconds without progress after which a lane is reported; `None`: never.
@@ -80,11 +80,11 @@ pub struct FederationPlan {
     pub course: BTreeMap<String, String>,
 }
 
-/// When to save the run's state, if it is told where to.
+/// The checkpoint policy, which applies if a place for checkpoints is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CheckpointPolicy {
-    /// After every so many rounds; 0: only when told to.
+    /// After every N rounds; 0: only on request.
     pub every: u32,
     /// How many of the last ones to keep.
     pub keep: u32,
@@ -97,7 +97,7 @@ impl Default for CheckpointPolicy {
     }
 }
 
-/// What time it is in a run.
+/// The clock of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "clock", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ClockMode {
@@ -126,7 +126,7 @@ pub struct ClientPlan {
     /// The lane that it always runs on; `None`: whichever shared lane is free.
     #[serde(default)]
     pub lane: Option<LaneId>,
-    /// How fast it is in virtual time.
+    /// Its speed, connection and memory in virtual time.
     #[serde(default)]
     pub profile: Profile,
 }
@@ -189,7 +189,7 @@ impl FederationPlan {
         RunId(u64::from_le_bytes(id))
     }
 
-    /// Lanes that belong to clients of their own.
+    /// Lanes that belong to single clients.
     #[must_use]
     pub fn own_lanes(&self) -> BTreeSet<LaneId> {
         self.clients.iter().filter_map(|c| c.lane).collect()
@@ -201,7 +201,7 @@ impl FederationPlan {
     /// Everything that is wrong with it, not only the first.
     pub fn check(&self) -> Result<(), PlanErrors> {
         let mut problems = Problems::default();
-        let some = "is 0; a run needs at least 1";
+        let some = "must be at least 1";
         problems.require(self.rounds > 0, "", "rounds", some);
         problems.require(
             !self.clients.is_empty(),
@@ -214,7 +214,7 @@ impl FederationPlan {
             countable,
             "",
             "clients",
-            "there are more than 32 bits can number",
+            "there are more than fit in 32 bits",
         );
         self.check_lanes(&mut problems);
         self.check_clients(&mut problems);
@@ -226,7 +226,7 @@ impl FederationPlan {
         self.sampling.check("sampling", &mut problems);
         self.restart.check("restart", &mut problems);
         let ok = self.checkpoints.keep > 0;
-        problems.require(ok, "checkpoints", "keep", "has to be at least 1");
+        problems.require(ok, "checkpoints", "keep", "must be at least 1");
         if let ClockMode::Wall { scale } = self.clock {
             problems.positive(scale, "clock", "scale");
         }
@@ -273,7 +273,7 @@ impl FederationPlan {
     }
 
     fn check_lanes(&self, problems: &mut Problems) {
-        problems.require(self.lanes > 0, "", "lanes", "is 0; a run needs at least 1");
+        problems.require(self.lanes > 0, "", "lanes", "must be at least 1");
         if self.lanes == 0 {
             return;
         }
@@ -294,7 +294,8 @@ impl FederationPlan {
             ok,
             "",
             "lanes",
-            "each belongs to a client, and none is left for the clients without one; add a lane",
+            "every lane is dedicated to a client, and none is left for the other clients; add a \
+             lane",
         );
     }
 }
@@ -302,12 +303,7 @@ impl FederationPlan {
 impl ClientPlan {
     fn check(&self, path: &str, problems: &mut Problems) {
         problems.require(!self.name.is_empty(), path, "name", "is empty");
-        problems.require(
-            self.epochs > 0,
-            path,
-            "epochs",
-            "is 0; at least 1 is needed",
-        );
+        problems.require(self.epochs > 0, path, "epochs", "must be at least 1");
         self.profile.check(&format!("{path}.profile"), problems);
     }
 

@@ -1,66 +1,66 @@
-//! When a round is over, and what becomes of updates that come too late or are too few.
+//! The condition that ends a round, and the treatment of late updates and of too few.
 
 use serde::{Deserialize, Serialize};
 
 use crate::plan::problems::Problems;
 
-/// When a round is over.
+/// The condition that ends a round.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "policy", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum RoundPolicy {
-    /// When everybody who was asked has sent an update or is known to be gone.
+    /// When every selected client has sent an update or is known to be gone.
     #[default]
     Sync,
-    /// After so many seconds at the latest.
+    /// After this many seconds at the latest.
     Deadline {
         /// From the broadcast.
         seconds: f64,
-        /// What becomes of the others' updates.
+        /// The treatment of the other clients' updates.
         #[serde(default)]
         late: Late,
     },
-    /// When the first so many updates are in.
+    /// When the first N updates have arrived.
     Quorum {
-        /// How many.
+        /// The number of updates.
         updates: u32,
-        /// What becomes of the others' updates.
+        /// The treatment of the other clients' updates.
         #[serde(default)]
         late: Late,
     },
-    /// Asks for more than [`Sampling`](crate::plan::sampling::Sampling) says, and is over when as many
-    /// as it says are in (Bonawitz et al., 2019).
+    /// Asks for more than [`Sampling`](crate::plan::sampling::Sampling) says, and is over when as
+    /// many as it says are in (Bonawitz et al., 2019).
     OverSelect {
-        /// How many times as many to ask; 1.3 asks 13 clients for 10 updates.
+        /// The factor by which to over-select; 1.3 selects 13 clients for 10 updates.
         factor: f64,
-        /// What becomes of the others' updates.
+        /// The treatment of the other clients' updates.
         #[serde(default)]
         late: Late,
     },
-    /// Asynchronous (FedBuff, Nguyen et al., 2022): the server aggregates whenever so many updates are
-    /// in, whatever state they started from; clients go on meanwhile. A round is one such step.
+    /// Asynchronous (FedBuff, Nguyen et al., 2022): the server aggregates whenever N updates have
+    /// arrived, whatever state they started from, while clients continue. A round is one such step.
     /// [`Sampling`](crate::plan::sampling::Sampling) says how many clients train at any time.
     Buffered {
         /// Updates per aggregation.
         updates: u32,
-        /// What older updates weigh.
+        /// The weight of stale updates.
         #[serde(default)]
         staleness: Staleness,
     },
 }
 
-/// What becomes of an update that comes after its round was closed.
+/// The treatment of an update that arrives after its round closed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Late {
-    /// The client is told to give up when the round closes.
+    /// The client is cancelled when the round closes.
     #[default]
     #[serde(rename = "refuse", alias = "cancel")]
     Cancel,
-    /// The client goes on and is busy until its update arrives, which is counted and dropped.
+    /// The client continues and is busy until its update arrives, which is counted and dropped.
     #[serde(rename = "stale", alias = "discard")]
     Discard,
-    /// The client goes on, and its update takes part in the round in which it arrives.
+    /// The client continues, and its update takes part in the round in which it arrives.
     Carry(Staleness),
 }
 
@@ -75,13 +75,13 @@ pub struct Staleness {
     pub max: Option<u32>,
 }
 
-/// What to do with a round in which too few updates come.
+/// The policy for rounds with too few updates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MinUpdates {
     /// Updates that a round needs.
     pub minimum: u32,
-    /// What to do with fewer.
+    /// The action if there are fewer.
     pub then: OnTooFew,
 }
 
@@ -89,12 +89,12 @@ pub struct MinUpdates {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum OnTooFew {
-    /// Ask again, keeping the updates that came, so many times; then the run stops.
+    /// Select clients again, keeping the updates that arrived, up to N times; then the run stops.
     Retry {
-        /// How often.
+        /// The number of attempts.
         attempts: u32,
     },
-    /// Aggregate nothing, and go on to the next round.
+    /// Aggregate nothing and continue with the next round.
     Skip,
     /// The run stops with an error.
     Stop,
@@ -111,7 +111,7 @@ impl Default for Staleness {
 }
 
 impl Staleness {
-    /// What an update weighs; `None`: it is too stale.
+    /// The weight of an update; `None`: it is too stale.
     #[must_use]
     pub fn weight(&self, staleness: u32) -> Option<f64> {
         let fresh_enough = self.max.is_none_or(|max| staleness <= max);
@@ -134,13 +134,13 @@ impl Default for MinUpdates {
 }
 
 impl RoundPolicy {
-    /// Whether clients go on when a round closes, and start anew in its middle.
+    /// Whether clients continue when a round closes, and start again during one.
     #[must_use]
     pub fn is_buffered(&self) -> bool {
         matches!(self, Self::Buffered { .. })
     }
 
-    /// What becomes of late updates.
+    /// The treatment of late updates.
     pub(crate) fn late(&self) -> Late {
         match *self {
             Self::Sync => Late::Cancel,
@@ -152,7 +152,7 @@ impl RoundPolicy {
     }
 
     pub(crate) fn check(&self, path: &str, problems: &mut Problems) {
-        let some = "has to be at least 1";
+        let some = "must be at least 1";
         match *self {
             Self::Sync => {}
             Self::Deadline { seconds, .. } => problems.positive(seconds, path, "seconds"),

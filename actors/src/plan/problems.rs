@@ -1,4 +1,4 @@
-//! What is wrong with a plan: every problem, each with the path of its field.
+//! The problems of a plan, each with the path of its field.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use std::fmt;
 pub struct PlanError {
     /// The field, as in `faults[2].probability`; a file's reader can find its line with it.
     pub path: String,
-    /// What is wrong with it, and what would be right.
+    /// The problem and the expected value.
     pub message: String,
 }
 
@@ -47,28 +47,28 @@ impl Problems {
         }
     }
 
-    /// `path.field` has to be a number greater than 0.
+    /// `path.field` must be a number greater than 0.
     pub fn positive(&mut self, value: f64, path: &str, field: &str) {
         let ok = value.is_finite() && value > 0.0;
-        self.require(ok, path, field, "has to be a number greater than 0");
+        self.require(ok, path, field, "must be a number greater than 0");
     }
 
-    /// `path.field` has to be a number from 0.
+    /// `path.field` must be a number of at least 0.
     pub fn not_negative(&mut self, value: f64, path: &str, field: &str) {
         let ok = value.is_finite() && value >= 0.0;
-        self.require(ok, path, field, "has to be a number from 0");
+        self.require(ok, path, field, "must be a number of at least 0");
     }
 
     /// `path.field` has to lie between 0 and 1.
     pub fn fraction(&mut self, value: f64, path: &str, field: &str) {
         let ok = (0.0..=1.0).contains(&value);
-        self.require(ok, path, field, "has to be a number from 0 to 1");
+        self.require(ok, path, field, "must be a number from 0 to 1");
     }
 
     /// All that was found.
     ///
     /// # Errors
-    /// When something was.
+    /// If something was.
     pub fn into_result(self) -> Result<(), PlanErrors> {
         if self.0.is_empty() {
             Ok(())

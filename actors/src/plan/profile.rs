@@ -1,4 +1,4 @@
-//! What a client has to work with: speed, connection, memory, and when it is there.
+//! A client's resources: speed, connection, memory and availability.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +21,7 @@ pub struct Profile {
     /// a client in smaller micro-batches, or fail its jobs with
     /// [`JobError::OutOfMemory`](crate::workload::job::JobError::OutOfMemory).
     pub memory: Option<u64>,
-    /// When it can take part.
+    /// The times at which it is available.
     pub availability: Availability,
 }
 

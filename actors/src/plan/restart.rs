@@ -1,11 +1,11 @@
-//! How often a client that fails is started again, and after how long.
+//! How often a failed client is restarted, and after what delay.
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::VirtualTime;
 use crate::plan::problems::Problems;
 
-/// How clients that crash or whose jobs fail come back, in the clock in use.
+/// How clients that crash or whose jobs fail are restarted, in the clock in use.
 ///
 /// A client that fails for the n-th time within the window is back after
 /// `backoff · 2^(n-1)` seconds, at most `max_backoff`, and takes part again from the next round

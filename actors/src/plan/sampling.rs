@@ -1,20 +1,20 @@
-//! Whom a round asks: how many clients, and by what.
+//! Selection of clients: how many, and by what criterion.
 
 use serde::{Deserialize, Serialize};
 
 use crate::plan::problems::Problems;
 
-/// Whom a round asks, among those who are there.
+/// Selection of a round's clients among those available.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sampling {
-    /// How many.
+    /// The number of clients.
     pub size: SampleSize,
     /// By what.
     pub by: SampleBy,
 }
 
-/// How many clients to ask.
+/// The number of clients to select.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SampleSize {
@@ -23,7 +23,7 @@ pub enum SampleSize {
     All,
     /// A fraction of the fleet, at least one client.
     Fraction(f64),
-    /// So many.
+    /// A number of clients.
     Number(u32),
 }
 
@@ -54,7 +54,7 @@ pub struct Utility {
     pub exploration: f64,
     /// Seconds that a client's round should take; `None`: slowness does not matter.
     pub preferred_seconds: Option<f64>,
-    /// How hard slowness is punished; Oort's α.
+    /// The penalty on slowness; Oort's α.
     pub penalty: f64,
 }
 
@@ -76,7 +76,7 @@ impl Sampling {
         Self::default()
     }
 
-    /// So many clients, drawn alike.
+    /// N clients, drawn uniformly.
     #[must_use]
     pub fn number(number: u32) -> Self {
         Self {
@@ -99,10 +99,10 @@ impl Sampling {
             SampleSize::All => {}
             SampleSize::Fraction(fraction) => {
                 let ok = fraction > 0.0 && fraction <= 1.0;
-                problems.require(ok, path, "size.fraction", "has to lie in (0, 1]");
+                problems.require(ok, path, "size.fraction", "must lie in (0, 1]");
             }
             SampleSize::Number(number) => {
-                problems.require(number > 0, path, "size.number", "has to be at least 1");
+                problems.require(number > 0, path, "size.number", "must be at least 1");
             }
         }
         if let SampleBy::Utility(utility) = self.by {

@@ -1,12 +1,12 @@
-//! What a client is doing, as people see it.
+//! The state of a client, as shown to users.
 
 use serde::{Deserialize, Serialize};
 
-/// What a client is doing.
+/// The state of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientState {
-    /// Waits to be asked.
+    /// Waits to be selected.
     Idle,
     /// Asked, waits for a lane.
     Queued,

@@ -1,4 +1,4 @@
-//! What the scheduler wants done, and what it asks of the server.
+//! Commands of the scheduler, and its requests to the server.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use super::outcome::{RunError, RunOutcome};
 use crate::clock::VirtualTime;
 use crate::ids::{ClientId, Digest, JobId, RunId};
 
-/// What the scheduler wants done.
+/// A command of the scheduler.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// The server is to do this.
@@ -20,7 +20,7 @@ pub enum Command {
     Train {
         /// The job.
         id: JobId,
-        /// What the plan's faults do to it.
+        /// The plan's faults for it.
         faults: JobFaults,
     },
     /// The client is to give this job up.
@@ -31,9 +31,9 @@ pub enum Command {
     SetClientState {
         /// The round.
         round: u32,
-        /// Whom.
+        /// The client concerned.
         client: ClientId,
-        /// How.
+        /// The new state.
         state: ClientState,
     },
     /// The observers are to know.
@@ -42,12 +42,12 @@ pub enum Command {
     Record {
         /// The entry's number, from 1.
         sequence: u64,
-        /// When it happened.
+        /// The virtual time of the event.
         time: VirtualTime,
-        /// What happened.
+        /// The event.
         event: Event,
     },
-    /// An [`Input::Tick`](super::input::Input::Tick) is wanted after so many wall seconds.
+    /// Request an [`Input::Tick`](super::input::Input::Tick) after this many wall seconds.
     WakeAfter(f64),
     /// The run is over, and nothing follows.
     End(Box<Result<RunOutcome, RunError>>),
@@ -62,10 +62,10 @@ pub struct SelectedUpdate {
     pub weight: f64,
 }
 
-/// What the scheduler asks of the server.
+/// A request of the scheduler to the server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ServerCommand {
-    /// Give out the global state for a round.
+    /// Provide the global state for a round.
     Open {
         /// The round.
         round: u32,
@@ -102,7 +102,7 @@ pub enum ServerCommand {
         /// The scheduler's part.
         state: Vec<u8>,
     },
-    /// Drop everything, and begin anew from the last checkpoint.
+    /// Drop everything, and restart from the last checkpoint.
     Recover {
         /// Only updates stamped with this are taken in from now on.
         run: RunId,
@@ -114,7 +114,7 @@ pub enum ServerCommand {
     },
 }
 
-/// Where a ledger was when a checkpoint was written, and what it said until then.
+/// The length and the digest of a ledger when a checkpoint was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerMark {
     /// Its length in bytes.

@@ -21,25 +21,25 @@ pub enum ControlCommand {
     StopNow,
     /// Wait after this round until [`ControlCommand::Resume`].
     Pause,
-    /// Go on.
+    /// Resume.
     Resume,
     /// Save the run's state after this round, if it is saved at all.
     Checkpoint,
     /// Ask this client no more, from the next round on.
     DropClient {
-        /// Which.
+        /// The client concerned.
         client: ClientId,
     },
     /// Ask this client again, also one that is retired, from the next round on.
     RestoreClient {
-        /// Which.
+        /// The client concerned.
         client: ClientId,
     },
     /// Make this client slower from the next round on.
     SlowClient {
-        /// Which.
+        /// The client concerned.
         client: ClientId,
-        /// Its training takes so many times as long as its profile says; 1: as it says. One of
+        /// Its training takes this many times as long as its profile says; 1: as it says. One of
         /// [`SLOWDOWNS`].
         factor: f64,
     },
@@ -51,12 +51,12 @@ pub enum ControlCommand {
 pub struct Intervention {
     /// The round after which it took effect.
     pub after_round: u32,
-    /// What was wanted.
+    /// The command.
     #[serde(flatten)]
     pub command: ControlCommand,
 }
 
-/// Where a run is.
+/// The phase of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunStatus {
     /// The current round, from 1; 0 before the first.
@@ -67,7 +67,7 @@ pub struct RunStatus {
     pub virtual_seconds: f64,
     /// Clients at work.
     pub working: u32,
-    /// Whether it waits to be told to go on.
+    /// Whether it waits for a resume command.
     pub paused: bool,
     /// Whether it is over.
     pub over: bool,

@@ -1,4 +1,4 @@
-//! What a run tells while it goes on: [`Event`]s, handed to [`Observer`](crate::observe::Observer)s in order.
+//! What a run reports: [`Event`]s, handed to [`Observer`](crate::observe::Observer)s in order.
 
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +32,7 @@ pub enum Event {
         /// The fleet, in client order.
         clients: Vec<ClientInfo>,
     },
-    /// Everything is started, and the run goes on after a checkpoint. Comes instead of
+    /// Everything is started, and the run continues from a checkpoint. Comes instead of
     /// [`Event::RunStarted`].
     RunResumed {
         /// The run's name.
@@ -50,12 +50,12 @@ pub enum Event {
     RoundStarted {
         /// From 1.
         round: u32,
-        /// Clients asked to train, in client order.
+        /// Clients selected to train, in client order.
         clients: Vec<ClientId>,
         /// Virtual time, in seconds since the run's start.
         virtual_seconds: f64,
     },
-    /// More clients are asked in the middle of a round: because too few updates came, because
+    /// More clients are selected during a round: because too few updates came, because
     /// nobody was there when it began, or because aggregation is asynchronous.
     #[serde(alias = "clients_asked")]
     ClientsSelected {
@@ -63,7 +63,7 @@ pub enum Event {
         round: u32,
         /// The attempt within the round.
         attempt: u32,
-        /// Who, in client order.
+        /// The clients, in client order.
         clients: Vec<ClientId>,
         /// Virtual time, in seconds since the run's start.
         virtual_seconds: f64,
@@ -73,18 +73,18 @@ pub enum Event {
     FaultInjected {
         /// The round.
         round: u32,
-        /// Whom.
+        /// The client concerned.
         client: ClientId,
-        /// What.
+        /// The fault that strikes.
         fault: FaultName,
-        /// Virtual time at which the client was asked, in seconds since the run's start.
+        /// Virtual time at which the client was selected, in seconds since the run's start.
         virtual_seconds: f64,
     },
     /// A client dropped out, or went away as its availability has it.
     ClientDropped {
         /// The round that it worked for.
         round: u32,
-        /// Who.
+        /// The client concerned.
         client: ClientId,
         /// Optimiser steps that it had done.
         steps: u64,
@@ -97,9 +97,9 @@ pub enum Event {
     ClientFailed {
         /// The round that it worked for.
         round: u32,
-        /// Who.
+        /// The client concerned.
         client: ClientId,
-        /// What happened.
+        /// The cause, as text.
         reason: String,
         /// When it is back, in virtual seconds since the run's start; `None`: it is retired.
         back_at: Option<f64>,
@@ -110,7 +110,7 @@ pub enum Event {
     UpdateLost {
         /// The round it was trained in.
         round: u32,
-        /// Whose.
+        /// The client concerned.
         client: ClientId,
         /// Virtual time at which it should have arrived, in seconds since the run's start.
         virtual_seconds: f64,
@@ -119,7 +119,7 @@ pub enum Event {
     UpdateLate {
         /// The round.
         round: u32,
-        /// Whose.
+        /// The client concerned.
         client: ClientId,
         /// Virtual time, in seconds since the run's start.
         virtual_seconds: f64,
@@ -128,7 +128,7 @@ pub enum Event {
     UpdateStale {
         /// The round it was trained in.
         round: u32,
-        /// Whose.
+        /// The client concerned.
         client: ClientId,
         /// Rounds since then.
         staleness: u32,
@@ -139,12 +139,12 @@ pub enum Event {
     UpdateDuplicated {
         /// The round it was trained in.
         round: u32,
-        /// Whose.
+        /// The client concerned.
         client: ClientId,
         /// Virtual time of arrival, in seconds since the run's start.
         virtual_seconds: f64,
     },
-    /// Too few updates came; the round asks again.
+    /// Too few updates arrived; the round selects clients again.
     RoundRetried {
         /// The round.
         round: u32,
@@ -183,7 +183,7 @@ pub enum Event {
     ServerFailed {
         /// The round.
         round: u32,
-        /// What happened.
+        /// The cause, as text.
         reason: String,
     },
     /// Somebody outside changed the run's course.
@@ -195,23 +195,23 @@ pub enum Event {
         /// Its size.
         bytes: u64,
     },
-    /// The run waits between two rounds until it is told to go on.
+    /// The run waits between two rounds until it is resumed.
     Paused {
         /// The last finished round.
         round: u32,
     },
     /// A lane has no trainer any more, and takes no more jobs.
     LaneFailed {
-        /// Which.
+        /// The lane concerned.
         lane: LaneId,
-        /// What happened.
+        /// The cause, as text.
         reason: String,
     },
     /// A lane's job has made no progress for long, in wall time.
     LaneStalled {
-        /// Which.
+        /// The lane concerned.
         lane: LaneId,
-        /// Whose job it is.
+        /// The client that the job belongs to.
         client: ClientId,
         /// Wall seconds without progress.
         seconds: f64,
@@ -220,7 +220,7 @@ pub enum Event {
     ClientState {
         /// The round it is in.
         round: u32,
-        /// Who.
+        /// The client concerned.
         client: ClientId,
         /// Its new state.
         state: ClientState,
@@ -231,18 +231,18 @@ pub enum Event {
     Progress {
         /// The round it is in.
         round: u32,
-        /// Who.
+        /// The client concerned.
         client: ClientId,
-        /// Where.
+        /// The lane concerned.
         lane: LaneId,
-        /// How far.
+        /// The progress of its job.
         progress: Progress,
     },
     /// A client's update arrived (in virtual time).
     UpdateReceived {
         /// The round it was trained in.
         round: u32,
-        /// From whom.
+        /// The client that sent it.
         client: ClientId,
         /// Mean training loss over the examples of the round.
         #[serde(deserialize_with = "json::number")]
@@ -265,14 +265,14 @@ pub enum Event {
     StaleReply {
         /// The round that it belonged to.
         round: u32,
-        /// From whom.
+        /// The client that sent it.
         client: ClientId,
     },
     /// The round's updates are aggregated.
     Aggregated {
-        /// Which round.
+        /// The round.
         round: u32,
-        /// What it did.
+        /// The result of the aggregation.
         aggregation: Aggregation,
         /// Wall seconds it took.
         #[serde(default, skip_serializing_if = "is_zero")]
@@ -297,9 +297,9 @@ pub enum Event {
         rounds: u32,
         /// Virtual time, in seconds since the run's start.
         virtual_seconds: f64,
-        /// How it ended; `None` with an error.
+        /// The reason for the end; `None` after an error.
         ending: Option<EndReason>,
-        /// What ended it, if it did not end well.
+        /// The error that ended it, if any.
         error: Option<String>,
     },
 }

@@ -1,4 +1,4 @@
-//! What the actors say to each other.
+//! The messages between the actors.
 //!
 //! The scheduler deals in facts about updates, never in updates: these go from the client to a
 //! slot at the server, under their [`JobId`], and the scheduler says which slots to aggregate.
@@ -13,7 +13,7 @@ use crate::protocol::job::{UpdateInfo, Work};
 use crate::protocol::outcome::{RecordError, ServerTask};
 use crate::workload::update::{Aggregation, Scores};
 
-/// What the scheduler learns of.
+/// An input of the scheduler.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Input {
     /// Every actor is up.
@@ -38,32 +38,32 @@ pub enum Input {
     JobFailed {
         /// The job.
         id: JobId,
-        /// Where, if it came that far.
+        /// The lane that trained it, if it had been assigned one.
         lane: Option<LaneId>,
-        /// What happened.
+        /// The cause, as text.
         reason: String,
-        /// What it had done.
+        /// The work done before it ended.
         work: Work,
     },
     /// A client's actor panicked.
     ClientDied {
-        /// Whose.
+        /// The client concerned.
         client: ClientId,
         /// The job that it had.
         job: Option<(JobId, Work)>,
     },
     /// A lane has no trainer and takes no jobs.
     LaneFailed {
-        /// Which.
+        /// The lane concerned.
         lane: LaneId,
-        /// What happened.
+        /// The cause, as text.
         reason: String,
     },
     /// The round's updates are aggregated.
     Aggregated {
         /// The round.
         round: u32,
-        /// What it did.
+        /// The result of the aggregation.
         aggregation: Aggregation,
     },
     /// The global state is scored.
@@ -92,13 +92,13 @@ pub enum Input {
     RecordFailed(RecordError),
     /// Time went by (with the wall's clock).
     Tick,
-    /// The server cannot go on.
+    /// The server cannot continue.
     ServerFailed {
         /// The round it was in; 0 before the first.
         round: u32,
-        /// What it was doing.
+        /// The task that failed.
         task: ServerTask,
-        /// What happened.
+        /// The cause, as text.
         reason: String,
     },
     /// Somebody outside wants something.

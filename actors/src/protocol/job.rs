@@ -1,4 +1,4 @@
-//! What the scheduler knows of a job: its faults beforehand, its facts afterwards.
+//! A job as the scheduler sees it: its faults beforehand, its facts afterwards.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use crate::ids::{Digest, LaneId};
 use crate::plan::fault::Corruption;
 use crate::plan::fault::injection::Interruption;
 
-/// What is known of an update that lies in its slot.
+/// The facts about an update in its slot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UpdateInfo {
     /// Mean training loss over the examples of the round.
@@ -19,13 +19,13 @@ pub struct UpdateInfo {
     pub bytes_up: u64,
     /// Digest of the update.
     pub digest: Digest,
-    /// Where it was trained.
+    /// The lane that trained it.
     pub lane: LaneId,
     /// Wall seconds that the job took on its lane.
     pub seconds: f64,
 }
 
-/// What a job had done when it ended without an update.
+/// The work that a job had done when it ended without an update.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Work {
     /// Optimiser steps.
@@ -34,11 +34,11 @@ pub struct Work {
     pub examples: u64,
 }
 
-/// What the plan's faults do to a job.
+/// The plan's faults for a job.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct JobFaults {
-    /// Where it ends before its time.
+    /// The point at which it ends early.
     pub interruption: Option<Interruption>,
-    /// How its update is corrupted, and what keys the draws for that: the run's seed.
+    /// The corruption of its update, and the key of its draws: the run's seed.
     pub corruption: Option<(Corruption, u64)>,
 }

@@ -1,8 +1,8 @@
 //! Numbers that are none: a loss that diverged, the correlation of constants.
 //!
 //! JSON has neither NaN nor infinity: serde_json writes both as `null`, which every reader of JSON
-//! takes, and what is here reads `null` back as NaN. So that a run is told alike while it goes on
-//! and afterwards, infinities become NaN where they come in ([`finite_or_nan`]).
+//! takes, and what is here reads `null` back as NaN. So that a run is reported alike while it is
+//! running and afterwards, infinities become NaN where they come in ([`finite_or_nan`]).
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -31,7 +31,7 @@ pub(crate) fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
 /// Reads a number; `null` as NaN.
 ///
 /// # Errors
-/// When there is something else.
+/// If there is something else.
 pub fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Option::deserialize(deserializer).map(or_nan)
 }
@@ -39,7 +39,7 @@ pub fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Erro
 /// Reads scores; `null` as NaN.
 ///
 /// # Errors
-/// When there is something else.
+/// If there is something else.
 pub fn scores<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Scores, D::Error> {
     BTreeMap::deserialize(deserializer).map(with_nan)
 }
@@ -47,7 +47,7 @@ pub fn scores<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Scores, D::E
 /// Reads scores, if there are any; `null` among them as NaN.
 ///
 /// # Errors
-/// When there is something else.
+/// If there is something else.
 pub fn maybe_scores<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Scores>, D::Error> {

@@ -1,4 +1,4 @@
-//! How a run ended, or what ended it.
+//! The outcome of a run, or its error.
 
 use std::path::{Path, PathBuf};
 
@@ -8,22 +8,22 @@ use super::round_record::RoundRecord;
 use crate::ids::LaneId;
 use crate::plan::problems::PlanErrors;
 
-/// How a run that met no error ended.
+/// The reason for the end of a run without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndReason {
     /// All rounds are done.
     Complete,
-    /// Told to stop, it finished its round, and all that it leaves behind is written.
+    /// Asked to stop, it finished its round, and all its results are written.
     StoppedAfterRound,
-    /// Told to stop at once: the round it was in is lost, and no results were written.
+    /// Asked to stop at once: the current round is lost, and no results were written.
     StoppedAtOnce,
 }
 
-/// What is left of a run. The rounds went to the observers.
+/// The outcome of a run. The rounds went to the observers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunOutcome {
-    /// How it ended.
+    /// The way it ended.
     pub ending: EndReason,
     /// Rounds finished.
     pub rounds: u32,
@@ -44,17 +44,17 @@ impl RunOutcome {
     }
 }
 
-/// What ended a run before its time.
+/// The error that ended a run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// The plan makes no sense; nothing was started.
+    /// The plan is invalid; nothing was started.
     #[error(transparent)]
     Plan(#[from] PlanErrors),
     /// A lane could not be started, or started again after a failure.
     #[error("lane {} cannot start: {reason}", .lane.0)]
     Lane {
-        /// Which.
+        /// The lane concerned.
         lane: LaneId,
         /// The workload's reason.
         reason: String,
@@ -64,7 +64,7 @@ pub enum RunError {
     NobodyLeft {
         /// The round that nobody could take part in.
         round: u32,
-        /// What last happened to a client.
+        /// The last failure of a client.
         last_failure: Option<String>,
     },
     /// Too few updates came, and the plan says to stop then.
@@ -85,11 +85,11 @@ pub enum RunError {
         rounds: u32,
         /// Rounds of these in which updates came and every one was refused.
         refused: u32,
-        /// Whose update was last refused, and why.
+        /// The client whose update was last refused, and the reason.
         last_refusal: Option<String>,
     },
     /// The plan's clock is the wall's.
-    #[error("a run by the wall's clock does not replay; only one by the virtual clock does")]
+    #[error("a run on the wall clock does not replay; only a run on the virtual clock does")]
     DoesNotReplay,
     /// The run's record cannot be kept, or does not agree.
     #[error(transparent)]
@@ -99,9 +99,9 @@ pub enum RunError {
     Server {
         /// The round it was in; 0 before the first.
         round: u32,
-        /// What it was doing.
+        /// The task that failed.
         task: ServerTask,
-        /// What happened.
+        /// The cause, as text.
         reason: String,
     },
     /// A thread could not be started, or a part of the machinery died.
@@ -110,7 +110,7 @@ pub enum RunError {
 }
 
 impl From<std::io::Error> for RunError {
-    /// All that the machinery asks of the system is threads.
+    /// The machinery needs nothing from the system but threads.
     fn from(error: std::io::Error) -> Self {
         Self::Broken(format!("no thread could be started: {error}"))
     }
@@ -140,13 +140,13 @@ fn in_round(round: u32) -> String {
     }
 }
 
-/// What a server does.
+/// A task of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ServerTask {
     /// Builds its aggregator.
     Start,
-    /// Gives out the global state.
+    /// Provides the global state.
     Open,
     /// Takes an update in.
     Receive,
@@ -156,7 +156,7 @@ pub enum ServerTask {
     Evaluate,
     /// Saves the run's state.
     Save,
-    /// Takes up the last checkpoint.
+    /// Restores the last checkpoint.
     Recover,
     /// Writes what the run leaves behind.
     Finish,
@@ -171,34 +171,34 @@ impl std::fmt::Display for ServerTask {
             Self::Aggregate => "aggregate",
             Self::Evaluate => "evaluate",
             Self::Save => "save the run's state",
-            Self::Recover => "take up its last checkpoint",
+            Self::Recover => "restore its last checkpoint",
             Self::Finish => "write the results",
         })
     }
 }
 
-/// Why something could not be recorded.
+/// The reason that something could not be recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordError {
     /// A file of the run's record cannot be read or written.
     #[error("cannot {doing} {}: {reason}", .path.display())]
     File {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// What was to be done with it.
+        /// The attempted operation.
         doing: String,
-        /// Why it could not be done.
+        /// The cause, as text.
         reason: String,
     },
-    /// What happens differs from what the ledger has.
+    /// The replayed event differs from the ledger.
     #[error("entry {sequence} differs from the ledger.\n  ledger: {expected}\n  now:    {found}")]
     Diverged {
         /// The entry's number.
         sequence: u64,
         /// The ledger's line.
         expected: String,
-        /// What it should be now.
+        /// The event found now.
         found: String,
     },
     /// The ledger ends here, in the middle of its run; up to here all is the same.

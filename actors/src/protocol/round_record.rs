@@ -33,9 +33,9 @@ pub struct RoundRecord {
     /// Updates that the server refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<Refusal>,
-    /// Each client whose part ended in this round, in client order: who was asked, whose late
-    /// update from an earlier round was carried over, and, where aggregation is asynchronous, whose
-    /// update was aggregated.
+    /// Each client whose part ended in this round, in client order: those selected, those whose
+    /// late update from an earlier round was carried over, and, where aggregation is asynchronous,
+    /// whose update was aggregated.
     pub clients: Vec<ClientRecord>,
 }
 
@@ -99,11 +99,11 @@ pub struct PhaseSeconds {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 pub struct ClientRecord {
-    /// Who.
+    /// The client concerned.
     pub client: ClientId,
     /// Its name.
     pub name: String,
-    /// How it ended.
+    /// The way it ended.
     pub outcome: Outcome,
     /// Mean training loss over its examples, when it trained to the end; NaN if it diverged.
     pub loss: Option<f64>,
@@ -129,7 +129,7 @@ impl Serialize for ClientRecord {
 impl<'de> Deserialize<'de> for ClientRecord {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut record = Self::deserialize(deserializer)?;
-        // Who sent an update, wherever it went, told a loss with it.
+        // A client that sent an update, wherever it went, reported a loss with it.
         if record.outcome.has_arrived() || record.bytes_up > 0 {
             record.loss.get_or_insert(f64::NAN);
         }
@@ -137,7 +137,7 @@ impl<'de> Deserialize<'de> for ClientRecord {
     }
 }
 
-/// How a client's round ended.
+/// The outcome of a client's round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -146,7 +146,7 @@ pub enum Outcome {
     Aggregated,
     /// Its update came and was refused: by the server's checks, or with a round that was skipped.
     Refused,
-    /// It dropped out, at the start or in mid-round.
+    /// It dropped out, at the start or during the round.
     Dropped,
     /// Its update came after the round was closed.
     Late,

@@ -26,7 +26,7 @@ use crate::runtime::server::{ServerActor, ServerSetup};
 use crate::scheduler::{Scheduler, StartFrom};
 use crate::workload::ServerWorkload;
 
-/// What a run is started with.
+/// The inputs of a run.
 pub(crate) struct RunSetup<L> {
     /// A checked plan.
     pub plan: Arc<FederationPlan>,
@@ -36,19 +36,19 @@ pub(crate) struct RunSetup<L> {
     pub journal: Journal,
 }
 
-/// What a run leaves on the disk, and what it continues from.
+/// The files of a run, and the checkpoint it continues from.
 #[derive(Default)]
 pub(crate) struct Journal {
     pub sink: Option<Box<dyn Sink + Send>>,
     pub store: Option<CheckpointStore>,
     pub beginning: Option<Box<Checkpoint>>,
-    /// Where commands from outside are written down.
+    /// The log of control commands.
     pub log: Option<InterventionLog>,
     /// Commands from outside that are known beforehand.
     pub interventions: Vec<Intervention>,
 }
 
-/// Runs a plan; to be called on a thread of its own.
+/// Runs a plan; to be called on a separate thread.
 pub(crate) fn run<L: ServerWorkload>(mut start: RunSetup<L>) -> Result<RunOutcome, RunError> {
     let (bus, observing) = Bus::start(std::mem::take(&mut start.observers))?;
     let result = conduct(start, &bus);

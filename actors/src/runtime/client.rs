@@ -35,7 +35,7 @@ pub(crate) struct ClientActor<L: Workload> {
 pub(crate) struct ClientJob {
     handle: SpawnHandle,
     id: JobId,
-    /// What it had done when it ended.
+    /// The work done before it ended.
     work: Work,
 }
 
@@ -45,7 +45,7 @@ impl<L: Workload> Actor for ClientActor<L> {
 
 impl<L: Workload> Drop for ClientActor<L> {
     fn drop(&mut self) {
-        // An actor whose handler panics is dropped without a word. When the run is taken down,
+        // actix drops an actor whose handler panics, silently. When the run is taken down,
         // nobody listens any more.
         let job = self.job.take().map(|job| (job.id, job.work));
         let client = self.client;

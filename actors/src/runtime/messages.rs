@@ -1,4 +1,4 @@
-//! What the actors send each other.
+//! The messages that the actors send each other.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::protocol::input::Input;
 use crate::protocol::job::JobFaults;
 use crate::workload::job::Trained;
 
-/// How a client's actor is reached.
+/// The address of a client's actor.
 #[derive(Clone)]
 pub(crate) struct ClientRecipients<S: Send + Sync + 'static> {
     pub train: Recipient<TrainRound<S>>,

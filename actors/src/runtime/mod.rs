@@ -27,7 +27,7 @@ use crate::protocol::outcome::{RecordError, RunError, RunOutcome};
 use crate::runtime::assembly::{Journal, RunSetup};
 use crate::workload::ServerWorkload;
 
-/// Where a run keeps its record.
+/// The location of a run's record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunFiles {
     /// The ledger, `events.jsonl`; `None`: there is none.
@@ -75,7 +75,7 @@ pub fn run_recorded<L: ServerWorkload>(
     on_its_thread(plan, workload, observers, control, journal)
 }
 
-/// Goes on with a run that was recorded and then killed or stopped, from its last checkpoint, or
+/// Resumes a run that was recorded and then killed or stopped, from its last checkpoint, or
 /// from its beginning if it has none. What the ledger has after that is cut off, but for commands
 /// from outside, which take effect again; so the finished ledger is that of a run that was never
 /// disturbed. Observers see [`Event::RunResumed`](crate::protocol::event::Event::RunResumed) first.
@@ -112,9 +112,9 @@ pub fn resume<L: ServerWorkload>(
 /// Runs `plan` again and compares it with the ledger of a run of it, until they differ or the
 /// ledger ends. Says how many entries are the same.
 ///
-/// The workload must be the same, but should write its results elsewhere. Checkpoints go into a folder
-/// of their own, which should be empty; without one, a server that crashes as scripted does all its
-/// rounds again.
+/// The workload must be the same, but should write its results elsewhere. Checkpoints go into a
+/// separate folder, which should be empty; without one, a server that crashes as scripted does
+/// all its rounds again.
 ///
 /// # Errors
 /// [`RecordError::Diverged`] in [`RunError::Record`], with both versions of the first entry that

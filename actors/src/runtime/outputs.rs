@@ -1,4 +1,4 @@
-//! Whom a run tells what happens: its observers, its ledger, its status board.
+//! The receivers of a run's events: its observers, its ledger, its status board.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,7 +13,7 @@ use crate::protocol::control::{Intervention, RunStatus};
 use crate::protocol::event::Event;
 use crate::protocol::outcome::RecordError;
 
-/// Where a run's events and its status go.
+/// The receivers of a run's events and status.
 pub(crate) struct Outputs {
     pub bus: Bus,
     pub board: Arc<Board>,
@@ -39,7 +39,7 @@ impl Outputs {
             time,
             event: event.clone().without_wall_time(),
         };
-        // First told, so that observers see the end of a run whose ledger cannot be written.
+        // Reported first, so that observers see the end of a run whose ledger cannot be written.
         self.bus.emit(event);
         sink.record(sequence, &ledger::line(&entry)?)?;
         match entry.event {

@@ -19,7 +19,7 @@ use crate::runtime::messages::{Actors, Cancel, Opened, TrainRound};
 use crate::runtime::outputs::Outputs;
 use crate::scheduler::Scheduler;
 
-/// Where a run's outcome goes.
+/// The sender of a run's outcome.
 pub(crate) type OutcomeSender = oneshot::Sender<Result<RunOutcome, RunError>>;
 
 /// A thin shell around [`Scheduler`].
@@ -146,7 +146,7 @@ impl<S: Send + Sync + 'static> SchedulerActor<S> {
         Ok(())
     }
 
-    /// Follows a command, unless it makes no sense or cannot be written down.
+    /// Follows a command, unless it is invalid or cannot be recorded.
     fn follow(
         &mut self,
         command: ControlCommand,
@@ -155,7 +155,7 @@ impl<S: Send + Sync + 'static> SchedulerActor<S> {
         let intervention = self.scheduler.intervention(command);
         if let Some(intervention) = intervention.map_err(Unconfirmed::Refused)? {
             self.outputs.keep(&intervention).map_err(|error| {
-                tracing::error!("a command is not followed: {error}");
+                tracing::error!("command ignored: {error}");
                 Unconfirmed::Refused(format!("not done, since {error}"))
             })?;
         }
@@ -254,7 +254,7 @@ impl<S: Send + Sync + 'static> Handler<Order> for SchedulerActor<S> {
             None => Err(Unconfirmed::Over),
         };
         if let Some(confirm) = order.confirm {
-            // Who has not the patience to wait has gone.
+            // The sender may have stopped waiting.
             let _ = confirm.try_send(followed);
         }
     }

@@ -25,19 +25,19 @@ pub(crate) struct ServerActor<L: ServerWorkload> {
     /// Updates under another stamp are not taken in.
     run: RunId,
     store: Option<CheckpointStore>,
-    /// What the run goes on from; taken up when the actor starts.
+    /// The checkpoint to resume from; restored when the actor starts.
     beginning: Option<Box<Checkpoint>>,
     /// `None` before it is built, and after it failed.
     server: Option<Box<UpdateBuffer<L, L::Aggregator>>>,
 }
 
-/// What a server starts with.
+/// The inputs of a server.
 pub(crate) struct ServerSetup<L> {
     pub workload: Arc<L>,
     pub plan: Arc<FederationPlan>,
-    /// Where checkpoints go, if they go anywhere.
+    /// The checkpoint store, if there is one.
     pub store: Option<CheckpointStore>,
-    /// What the run goes on from.
+    /// The checkpoint to resume from.
     pub beginning: Option<Box<Checkpoint>>,
 }
 
@@ -156,7 +156,7 @@ impl<L: ServerWorkload> ServerActor<L> {
         })
     }
 
-    /// Begins anew from the last checkpoint, as a process that was killed would.
+    /// Restarts from the last checkpoint, as a process that was killed would.
     fn recover(&mut self, run: RunId) -> Option<Input> {
         self.run = run;
         let checkpoint = match self.last_checkpoint() {

@@ -1,4 +1,4 @@
-//! A client's job: what a lane gets, what comes of it, and how it reports its progress.
+//! A client's job: its input, its result, and its progress reports.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -11,22 +11,22 @@ use crate::ids::ClientId;
 /// One client's work of one round, as a lane gets it.
 #[derive(Debug)]
 pub struct TrainTask<S> {
-    /// Whose shard to train on.
+    /// The client whose shard to train on.
     pub client: ClientId,
     /// The client's name, which keys its random streams.
     pub client_name: Arc<str>,
     /// The round, from 1.
     pub round: u32,
-    /// The attempt within the round, from 0: a retried job draws anew.
+    /// The attempt within the round, from 0: a retried job draws again.
     pub attempt: u32,
     /// The state to start from.
     pub state: Arc<S>,
 }
 
-/// What a client's work of one round gave.
+/// The result of a client's round.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Trained<U> {
-    /// What goes to the server.
+    /// The update to send to the server.
     pub update: U,
     /// Mean training loss over the examples of the round.
     pub loss: f64,
@@ -48,7 +48,7 @@ impl<U> Trained<U> {
     }
 }
 
-/// How far a job is; sent after each batch.
+/// The progress of a job; sent after each batch.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// Optimiser steps done.
@@ -74,7 +74,7 @@ impl Progress {
     }
 }
 
-/// Why a job gave no update.
+/// The reason that a job gave no update.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
     /// [`JobContext::step`] asked it to stop.
@@ -88,10 +88,10 @@ pub enum JobError {
     Failed(#[source] BoxError),
 }
 
-/// What [`ClientTrainer::train`](super::ClientTrainer::train) gives.
+/// The result of [`ClientTrainer::train`](super::ClientTrainer::train).
 pub type TrainResult<U> = Result<Trained<U>, JobError>;
 
-/// A job's line to its lane: reports progress, and says whether to go on.
+/// A job's connection to its lane: reports progress and says whether to continue.
 pub trait JobContext {
     /// To be called after each batch; `Break` means: return [`JobError::Cancelled`] now.
     fn step(&mut self, progress: Progress) -> ControlFlow<()>;

@@ -20,7 +20,7 @@ use crate::workload::update::{AggregateResult, BoxError, Contribution, Payload, 
 pub trait Workload: Sized + Send + Sync + 'static {
     /// The server's state as clients get it. Handed to lanes by reference, never copied.
     type State: Payload;
-    /// What a client sends back.
+    /// The update that a client sends back.
     type Update: Payload;
     /// Trains clients' jobs on one lane; need not be `Send`, since it never leaves its thread.
     type Trainer: ClientTrainer<Self>;
@@ -86,14 +86,13 @@ pub trait ServerAggregator<W: Workload> {
     fn state(&self) -> Arc<W::State>;
 
     /// Bytes that a client must download for the current state, given the last round whose
-    /// starting state it holds (`None`: it has only the pretrained model). If not told otherwise,
-    /// none.
+    /// starting state it holds (`None`: it has only the pretrained model). By default, none.
     fn download_bytes(&self, held_version: Option<u32>) -> u64 {
         let _ = held_version;
         0
     }
 
-    /// Bytes that an update takes on the wire. If not told otherwise, none.
+    /// Bytes that an update takes on the wire. By default, none.
     fn upload_bytes(&self, update: &W::Update) -> u64 {
         let _ = update;
         0
@@ -105,18 +104,18 @@ pub trait ServerAggregator<W: Workload> {
         let _ = round;
     }
 
-    /// Aggregates a round's updates, given in client order with at most one from each client, into the
-    /// global state. Updates that do not fit are refused one by one, not the round. With nothing
-    /// left to aggregate the state stays.
+    /// Aggregates a round's updates, given in client order with at most one from each client, into
+    /// the global state. Updates that do not fit are refused one by one, not the round. With
+    /// nothing left to aggregate the state stays.
     ///
     /// # Errors
-    /// Only what makes going on impossible.
+    /// Only what makes continuing impossible.
     fn aggregate(&mut self, round: u32, updates: Vec<Contribution<W::Update>>) -> AggregateResult;
 
-    /// Scores the global state on held-out data. If not told otherwise, there are no scores.
+    /// Scores the global state on held-out data. By default, there are no scores.
     ///
     /// # Errors
-    /// When evaluation fails as a whole.
+    /// If evaluation fails as a whole.
     fn evaluate(&mut self, round: u32) -> Result<Scores, BoxError> {
         let _ = round;
         Ok(Scores::new())
@@ -126,27 +125,27 @@ pub trait ServerAggregator<W: Workload> {
     /// predictions).
     ///
     /// # Errors
-    /// When something cannot be written; the run then fails with it.
+    /// If something cannot be written; the run then fails with it.
     fn finish(&mut self) -> Result<(), BoxError> {
         Ok(())
     }
 
-    /// The server's whole state, for a checkpoint: [`ServerAggregator::restore`] of it on a new aggregator
-    /// gives the same bits ever after.
+    /// The server's whole state, for a checkpoint: [`ServerAggregator::restore`] of it on a new
+    /// aggregator gives the same bits ever after.
     ///
     /// # Errors
-    /// When the state cannot be read back from the device, and always if not implemented; a run
+    /// If the state cannot be read back from the device, and always if not implemented; a run
     /// that is to be saved then fails.
     fn checkpoint(&self) -> Result<Vec<u8>, BoxError> {
         Err("this workload's state cannot be saved".into())
     }
 
-    /// Takes up a state that [`ServerAggregator::checkpoint`] gave.
+    /// Restores a state that [`ServerAggregator::checkpoint`] returned.
     ///
     /// # Errors
-    /// When it is not such a state, or of another model.
+    /// If it is not such a state, or of another model.
     fn restore(&mut self, state: &[u8]) -> Result<(), BoxError> {
         let _ = state;
-        Err("this workload's state cannot be taken up".into())
+        Err("this workload's state cannot be restored".into())
     }
 }

@@ -1,4 +1,4 @@
-//! What travels between server and clients, and what an aggregation gives.
+//! Data that travels between server and clients, and the result of an aggregation.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,9 @@ use crate::ids::{ClientId, Digest};
 /// Any error of a workload, with its context.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What can travel between server and clients: plain data with a size and a digest.
+/// Data that can travel between server and clients: plain, with a size and a digest.
 pub trait Payload: Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// Identifies the content bit for bit; goes into the ledger. If not told otherwise, it is the
+    /// Identifies the content bit for bit; goes into the ledger. By default, it is the
     /// digest of the content as MessagePack.
     fn digest(&self) -> Digest {
         // What cannot be written has the digest of nothing, and fails where it is sent or saved.
@@ -22,7 +22,7 @@ pub trait Payload: Serialize + DeserializeOwned + Send + Sync + 'static {
 /// One update that takes part in an aggregation.
 #[derive(Debug)]
 pub struct Contribution<U> {
-    /// Who sent it.
+    /// The client that sent it.
     pub client: ClientId,
     /// The round whose global state it was trained from (equal to the current round unless
     /// aggregation is asynchronous).
@@ -39,13 +39,13 @@ pub struct Contribution<U> {
 /// An update that the server would not aggregate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// Whose it was.
+    /// The client that sent it.
     pub client: ClientId,
-    /// What was wrong with it.
+    /// The reason for the refusal.
     pub reason: String,
 }
 
-/// What an aggregation did.
+/// The result of an aggregation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Aggregation {
     /// ‖effective − ideal‖_F / ‖ideal update‖_F over all adapted layers; `None` when the workload
@@ -68,7 +68,7 @@ impl Aggregation {
     }
 }
 
-/// What [`ServerAggregator::aggregate`](super::ServerAggregator::aggregate) gives.
+/// The result of [`ServerAggregator::aggregate`](super::ServerAggregator::aggregate).
 pub type AggregateResult = Result<Aggregation, BoxError>;
 
 /// Names and values of the scores of one evaluation (`loss`, `accuracy`, …).

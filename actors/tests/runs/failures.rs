@@ -24,7 +24,7 @@ fn fail(trouble: Trouble, lanes: u32) -> (RunError, Events) {
     (error, events)
 }
 
-/// The run goes on without the client whose job fails; gives what is told of that.
+/// The run continues without the client whose job fails; returns what is reported of that.
 fn survive(trouble: Trouble, lanes: u32) -> Vec<(u32, u32, String)> {
     let toy = Toy {
         trouble,

@@ -225,7 +225,7 @@ fn name(event: &Event) -> String {
 }
 
 #[test]
-fn every_fault_that_strikes_is_told() {
+fn every_fault_that_strikes_is_reported() {
     let drop = FaultKind::Drop {
         at: 0.0,
         rejoin: None,

@@ -108,7 +108,7 @@ fn resumed_once(left: &Record, plan: &FederationPlan) -> String {
 /// What happens to a run after its first kill.
 #[derive(Debug, Clone, Copy)]
 enum Mishap {
-    /// It is resumed and killed again after so many events.
+    /// It is resumed and killed again after N events.
     Killed(usize),
     /// It is resumed where no lane can start.
     NoLane,

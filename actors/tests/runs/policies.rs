@@ -19,7 +19,7 @@ fn plan(clients: u64, rounds: u32) -> FederationPlan {
     plan
 }
 
-/// Makes a client so many times slower, always.
+/// Makes a client N times slower, always.
 fn slow(client: u32, factor: f64) -> Fault {
     let slowdown = Slowdown::Factor { factor };
     Fault::new(FaultKind::Straggle { slowdown }).on([client])

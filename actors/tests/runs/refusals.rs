@@ -200,7 +200,7 @@ fn a_client_that_misstates_its_work_is_refused_by_name_and_weighs_nothing() {
             "{:?}",
             record.refused
         );
-        // What is told of it stays within what can be.
+        // The reported numbers stay within their range.
         assert!(record.clients[1].examples <= 11 && record.clients[1].steps <= 11);
         assert!(losses(&events).is_finite());
         assert_ne!(record.state_digest, honest.rounds()[0].state_digest);

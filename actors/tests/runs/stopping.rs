@@ -1,4 +1,4 @@
-//! Runs that are told to stop.
+//! Runs that are asked to stop.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

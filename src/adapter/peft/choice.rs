@@ -16,7 +16,7 @@ const ALL_LINEAR: &str = "all-linear";
 /// which is trained in full, are none of them.
 ///
 /// # Errors
-/// When no layer is chosen, or an expression cannot be used; with the key.
+/// If no layer is chosen, or an expression cannot be used; with the key.
 pub fn choose(config: &PeftConfig, model: &ModelConfig) -> Result<Vec<LinearLayer>, String> {
     let choice = Choice::of(config)?;
     let mut layers = model.adaptable_layers();

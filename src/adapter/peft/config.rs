@@ -67,7 +67,7 @@ impl<T: Clone> OneOrMany<T> {
     }
 }
 
-/// The keys that matter here, with PEFT's defaults; what becomes of the others is told by [`keys`].
+/// The keys that matter here, with PEFT's defaults; [`keys`] says what becomes of the others.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PeftConfig {
     /// The kind of adapter.
@@ -137,7 +137,7 @@ pub struct PeftConfig {
     /// Alphas of modules that have another one, likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alpha_pattern: Option<BTreeMap<String, f64>>,
-    /// What the model is for; `SEQ_CLS` here.
+    /// The model's task; `SEQ_CLS` here.
     #[serde(default)]
     pub task_type: Option<String>,
     /// Whether PEFT loads it frozen.
@@ -164,7 +164,7 @@ fn short<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::
     }
 }
 
-/// What can be wrong with a PEFT folder.
+/// An error in a PEFT folder.
 #[derive(Debug, thiserror::Error)]
 pub enum PeftError {
     /// A file is missing or unreadable.
@@ -172,7 +172,7 @@ pub enum PeftError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error from the operating system.
         source: std::io::Error,
     },
     /// A file says something that Regatta cannot take.
@@ -180,7 +180,7 @@ pub enum PeftError {
     Format {
         /// The file.
         path: PathBuf,
-        /// What, and what would be right.
+        /// A description of the problem and of the expected value.
         reason: String,
     },
     /// The tensor file is unreadable.
@@ -282,8 +282,8 @@ impl PeftConfig {
 
 impl PeftConfig {
     /// Makes a plan's adapter of the kind that is described here. What depends on the model is told
-    /// by a [`crate::adapter::peft::fit::Fit`]; what the description leaves open, what is trained beside the
-    /// adapter among others, stays as it was.
+    /// by a [`crate::adapter::peft::fit::Fit`]; what the description leaves open, what is trained
+    /// beside the adapter among others, stays as it was.
     pub(crate) fn apply_to(&self, adapter: &mut AdapterPlan) {
         adapter.kind = self.peft_type.kind();
         adapter.rank_stabilised = self.use_rslora.unwrap_or(false);

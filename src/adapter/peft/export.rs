@@ -18,15 +18,15 @@ use crate::model::ModelError;
 use crate::model::source::checkpoint::Checkpoint;
 use crate::model::source::location::ModelSource;
 
-/// What can go wrong while a model is written.
+/// An error while a model is written.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// A file or folder cannot be written.
     #[error("cannot write {}: {source}", path.display())]
     Io {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error from the operating system.
         source: std::io::Error,
     },
     /// A tensor file cannot be written.
@@ -38,7 +38,7 @@ pub enum ExportError {
     /// The pretrained model cannot be read.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// What there is cannot be exported.
+    /// The model cannot be exported.
     #[error("{0}")]
     Refused(String),
 }
@@ -54,7 +54,7 @@ impl ExportError {
 /// The two files of an adapter's folder.
 ///
 /// LoRA and VeRA are in PEFT's own form. SORF-VeRA, which PEFT does not know, is in the same
-/// layout under a type of its own; `regatta export` makes a LoRA of it.
+/// layout under a separate type; `regatta export` makes a LoRA of it.
 #[derive(Debug, Clone)]
 pub struct AdapterFiles {
     /// `adapter_config.json`.
@@ -123,7 +123,7 @@ impl AdapterFiles {
     /// Writes `adapter_model.safetensors` and `adapter_config.json`.
     ///
     /// # Errors
-    /// When the folder or a file cannot be written.
+    /// If the folder or a file cannot be written.
     pub fn write(&self, folder: &Path) -> Result<(), ExportError> {
         std::fs::create_dir_all(folder).map_err(ExportError::io(folder))?;
         self.saved()

@@ -67,8 +67,8 @@ impl PeftFolder {
                 )
             } else {
                 format!(
-                    "it holds {name}, but {module} is no layer that adapter_config.json chooses by \
-                     target_modules, exclude_modules, modules_to_save, layers_to_transform and \
+                    "it holds {name}, but {module} is not a layer that adapter_config.json chooses \
+                     by target_modules, exclude_modules, modules_to_save, layers_to_transform and \
                      layers_pattern, or none of the model's that can be adapted"
                 )
             };

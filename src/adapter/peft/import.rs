@@ -88,7 +88,7 @@ impl PeftFolder {
 fn no_tensors(folder: &Path, path: PathBuf) -> PeftError {
     if folder.join(PICKLE_FILE).is_file() {
         let reason = format!(
-            "there is only {PICKLE_FILE}, a Python pickle; {}",
+            "only {PICKLE_FILE} is there, a Python pickle; {}",
             conversion(PICKLE_FILE, TENSOR_FILE)
         );
         return PeftError::Format { path, reason };

@@ -36,7 +36,7 @@ const READ: [&str; 25] = [
 ];
 
 /// Keys that change nothing in an adapter that is loaded: where it comes from, how its first values
-/// were found (ways that change the base are told by `init_lora_weights`), and settings of what is
+/// were found (`init_lora_weights` names the ways that change the base), and settings of what is
 /// switched off elsewhere.
 const WITHOUT_EFFECT: [&str; 11] = [
     "auto_mapping",

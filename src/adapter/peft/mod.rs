@@ -26,7 +26,7 @@ pub mod names;
 pub mod pattern;
 pub(crate) mod ranks;
 
-/// What PEFT puts before a module's name.
+/// The prefix that PEFT puts before a module's name.
 pub const PREFIX: &str = "base_model.model.";
 /// The names of VeRA's shared projection, when it is saved.
 pub const PROJECTION: [&str; 2] = ["base_model.vera_A", "base_model.vera_B"];

@@ -16,7 +16,7 @@ impl Pattern {
     /// Matches as `re.fullmatch(source, name)`.
     ///
     /// # Errors
-    /// When the expression cannot be compiled, with what is wrong with it.
+    /// If the expression cannot be compiled, with what is wrong with it.
     pub fn whole(source: &str) -> Result<Self, String> {
         Self::around(source, r"\A(?:", r")\z")
     }
@@ -48,7 +48,7 @@ impl Pattern {
     /// Whether a module's name matches.
     ///
     /// # Errors
-    /// When matching takes too many steps.
+    /// If matching takes too many steps.
     pub fn matches(&self, name: &str) -> Result<bool, String> {
         self.regex
             .is_match(name)

@@ -36,7 +36,7 @@ impl Patterns {
     /// The patterns of a configuration.
     ///
     /// # Errors
-    /// When a key is no expression that can be used.
+    /// If a key is not a usable expression.
     pub(crate) fn of(config: &PeftConfig) -> Result<Self, String> {
         let ranks = config.rank_pattern.iter().flatten();
         let alphas = config.alpha_pattern.iter().flatten();
@@ -54,7 +54,7 @@ impl Patterns {
     /// The rank and α of a module by the newer rules, and by the older ones if these differ.
     ///
     /// # Errors
-    /// When matching takes too many steps.
+    /// If matching takes too many steps.
     pub(crate) fn find(&self, module: &str, common: &LayerRank) -> Result<Vec<LayerRank>, String> {
         let new = LayerRank {
             r: first(&self.ranks, module)?.map_or(common.r, |r| r as u32),
@@ -98,7 +98,7 @@ fn first<T: Copy>(pattern: &[(Rules, T)], module: &str) -> Result<Option<T>, Str
     Ok(None)
 }
 
-/// The module and the rest of an adapter tensor's name; `None`: it is no adapter's.
+/// The module and the rest of an adapter tensor's name; `None`: it does not belong to an adapter.
 pub(crate) fn adapter_part(name: &str) -> Option<(&str, &str)> {
     let starts = [".lora_", ".vera_", ".sorf_"];
     let at = starts.iter().filter_map(|start| name.find(start)).min()?;
@@ -116,7 +116,7 @@ pub(crate) fn check_ranks(config: &PeftConfig, tensors: &TensorMap) -> Result<()
         let expected = match adapter_part(name).map(|(_, kind)| kind) {
             Some(lora::A | vera::LAMBDA_D) => (0, r),
             Some(lora::B) => (1, r),
-            // Beyond what can be counted no tensor has so many.
+            // No tensor has more than can be counted.
             Some(sorf::ANGLES) => (0, r.saturating_mul(r - 1) / 2),
             _ => continue,
         };

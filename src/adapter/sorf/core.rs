@@ -23,7 +23,7 @@ impl Core {
     /// Of an adapter's A and B for layers of this shape.
     ///
     /// # Errors
-    /// When the device fails.
+    /// If the device fails.
     pub fn of(sorf: &SorfVera, group: &LayerGroup, device: Device) -> Result<Self, ModelError> {
         let (d_out, d_in) = (group.d_out, group.d_in);
         let (a, b) = sorf.projection.slices(d_out, d_in, Kind::Double, device)?;
@@ -33,7 +33,7 @@ impl Core {
     /// Of A, (r, d_in) and of full rank, and B, (d_out, r).
     ///
     /// # Errors
-    /// When the device fails.
+    /// If the device fails.
     pub fn new(a: &Tensor, b: Tensor) -> Result<Self, ModelError> {
         let (_, r) = Tensor::f_linalg_qr(&a.f_tr()?, "r")?;
         Ok(Self { b, l: r.f_tr()? })
@@ -42,7 +42,7 @@ impl Core {
     /// Factors of `Γ(b) B Λ̄ L`: of rank r, however many the clients.
     ///
     /// # Errors
-    /// When a tensor is missing or the device fails.
+    /// If a tensor is missing or the device fails.
     pub fn factors(
         &self,
         group: &LayerGroup,

@@ -189,7 +189,7 @@ impl Rotation {
 }
 
 /// Angles whose `G` is the given rotation (orthogonal, determinant +1), row-major (r, r), and the
-/// signs of the diagonal that are left where it is no rotation.
+/// signs of the diagonal that are left where it is not a rotation.
 ///
 /// Rotations are taken off from the outermost inwards: pair (p, q) is turned until its entry
 /// (q, p) is zero, as in Golub & Van Loan, *Matrix Computations*, section 5.1.8.
@@ -200,7 +200,7 @@ pub fn angles_of(r: usize, rotation: &[f64]) -> (Vec<f64>, Vec<f64>) {
     for (p, q) in pairs(r) {
         let (x, y) = rows(&mut left, r, p, q);
         let angle = y[p].atan2(x[p]);
-        // What lies before column p is zero in both rows by now.
+        // What lies before column p is already zero in both rows.
         turn(&mut x[p..], &mut y[p..], (angle.cos(), -angle.sin()));
         angles.push(angle);
     }

@@ -66,7 +66,7 @@ impl SorfVera {
     /// S of width `d_out`, (d_out, d_out).
     ///
     /// # Errors
-    /// When S of that width was not made or the device fails.
+    /// If S of that width was not made or the device fails.
     pub fn transform(&self, d_out: i64, kind: Kind, device: Device) -> Result<Tensor, ModelError> {
         let missing = || ModelError::Missing {
             name: format!("S of width {d_out}"),
@@ -178,7 +178,7 @@ fn turned(
 /// core.
 ///
 /// # Errors
-/// When a tensor is missing or misshapen, or the device fails.
+/// If a tensor is missing or misshapen, or the device fails.
 pub fn mean_lambda(
     group: &LayerGroup,
     updates: &WeightedUpdates<'_>,

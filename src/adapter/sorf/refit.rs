@@ -23,7 +23,7 @@ impl ThinSvd {
     /// The SVD of a product of factors by two thin QRs and one of an r×r matrix.
     ///
     /// # Errors
-    /// When libtorch fails to converge.
+    /// If libtorch fails to converge.
     pub fn of(factors: &Factors) -> Result<Self, ModelError> {
         let (q_left, r_left) = Tensor::f_linalg_qr(&factors.left, "reduced")?;
         let (q_right, r_right) = Tensor::f_linalg_qr(&factors.right.transpose(1, 2), "reduced")?;
@@ -53,7 +53,7 @@ fn svd(matrix: &Tensor) -> Result<(Tensor, Tensor, Tensor), ModelError> {
 /// `b` (d_out, r); `target` (L, d_out, r).
 ///
 /// # Errors
-/// When the device fails.
+/// If the device fails.
 pub fn fit_gamma(b: &Tensor, target: &Tensor) -> Result<(Tensor, Tensor), ModelError> {
     let (d_out, r) = b.size2()?;
     let pairs = b.f_view([1, d_out / 2, 2, r])?;
@@ -73,7 +73,7 @@ pub fn fit_gamma(b: &Tensor, target: &Tensor) -> Result<(Tensor, Tensor), ModelE
 /// `a` (r, d_in) of full rank; `target` (L, r, d_in).
 ///
 /// # Errors
-/// When libtorch fails.
+/// If libtorch fails.
 pub fn solve_right(target: &Tensor, a: &Tensor) -> Result<Tensor, ModelError> {
     let gram = a.f_matmul(&a.f_tr()?)?;
     let projected = target.f_matmul(&a.f_tr()?)?;
@@ -94,7 +94,7 @@ pub struct Polar {
 /// singular value is turned round (Kabsch, 1976; Umeyama, 1991).
 ///
 /// # Errors
-/// When libtorch fails to converge.
+/// If libtorch fails to converge.
 pub fn nearest_rotation(matrix: &Tensor) -> Result<Polar, ModelError> {
     let (u, sigma, vt) = svd(matrix)?;
     let determinant = Tensor::f_linalg_det(&u.f_matmul(&vt)?)?.f_sign()?;
@@ -113,7 +113,7 @@ pub fn nearest_rotation(matrix: &Tensor) -> Result<Polar, ModelError> {
 /// `rotation` (L, r, r); `scales` (L).
 ///
 /// # Errors
-/// When the device fails.
+/// If the device fails.
 pub fn parameters(
     rotation: &Tensor,
     scales: &Tensor,

@@ -104,7 +104,7 @@ fn hadamard(x: &mut [f64]) {
 /// `b` (d_out, r); `re` and `im` (L, d_out / 2); the result (L, d_out, r).
 ///
 /// # Errors
-/// When d_out is odd or the device fails.
+/// If d_out is odd or the device fails.
 pub fn apply_gamma(b: &Tensor, re: &Tensor, im: &Tensor) -> Result<Tensor, ModelError> {
     let (d_out, r) = b.size2()?;
     let layers = re.size()[0];

@@ -6,7 +6,7 @@ use ureq::http::{HeaderMap, Response};
 use crate::base::hub::error::FetchError;
 use crate::base::hub::names::{Commit, ETag, shown};
 
-/// What the hub says of a file, in the headers of its own answers.
+/// What the hub says of a file, in the headers of its responses.
 #[derive(Debug, Default)]
 pub(crate) struct FileHeaders {
     linked_etag: Option<String>,
@@ -36,16 +36,16 @@ impl FileHeaders {
     pub fn etag(&self) -> Result<ETag, FetchError> {
         // A large file's own tag is that of the answer which says where it lies.
         let tag = self.linked_etag.as_ref().or(self.own_etag.as_ref());
-        let tag = tag.ok_or_else(|| FetchError::Final("it comes without an ETag".to_owned()))?;
+        let tag = tag.ok_or_else(|| FetchError::Final("the response has no ETag".to_owned()))?;
         ETag::parse(tag)
             .ok_or_else(|| FetchError::Final(format!("its ETag, {}, names no file", shown(tag))))
     }
 
-    /// Refuses a file of another commit than the one asked for.
+    /// Rejects a file of another commit than the one requested.
     pub fn check_commit(&self, wanted: &Commit) -> Result<(), FetchError> {
         match &self.commit {
             Some(found) if found != wanted.as_str() => Err(FetchError::Final(format!(
-                "it comes from the commit {}, not from {}",
+                "it is from commit {}, not {}",
                 shown(found),
                 wanted.as_str()
             ))),
@@ -64,23 +64,23 @@ pub(crate) fn extent(
     if let Some(encoding) = text("content-encoding").filter(|it| *it != "identity") {
         let encoding = shown(encoding);
         return Err(FetchError::Final(format!(
-            "it comes compressed ({encoding})"
+            "the response is compressed ({encoding})"
         )));
     }
     let (start, length) = if response.status().as_u16() == 206 {
         text("content-range")
             .and_then(content_range)
-            .ok_or_else(|| FetchError::Final("it comes in parts without their range".to_owned()))?
+            .ok_or_else(|| FetchError::Final("the partial response has no range".to_owned()))?
     } else {
         let length = text("content-length").and_then(|it| it.parse().ok());
         (0, length.or(linked))
     };
     match (length, linked) {
         (Some(length), Some(linked)) if length != linked => Err(FetchError::Final(format!(
-            "it should have {linked} bytes, but {length} are sent"
+            "it should have {linked} bytes, but {length} were sent"
         ))),
         (Some(length), _) | (None, Some(length)) => Ok((start, length)),
-        (None, None) => Err(FetchError::Final("it comes without its length".to_owned())),
+        (None, None) => Err(FetchError::Final("the response has no length".to_owned())),
     }
 }
 

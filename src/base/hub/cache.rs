@@ -5,7 +5,7 @@
 //! models--OWNER--NAME/snapshots/COMMIT/FILE        links to it
 //! models--OWNER--NAME/refs/main                    the commit that the branch is at
 //! models--OWNER--NAME/.no_exist/COMMIT/FILE        empty: the commit has no such file
-//! .locks/models--OWNER--NAME/ETAG.lock             held by whom fetches that content
+//! .locks/models--OWNER--NAME/ETAG.lock             held by the process fetching that content
 //! ```
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -68,12 +68,12 @@ impl RepositoryCache {
         replace(&path, |new| fs::write(new, commit.as_str()))
     }
 
-    /// Where the content with a tag lies, once it is complete.
+    /// The location of the content with a tag, once it is complete.
     pub fn blob(&self, etag: &ETag) -> io::Result<PathBuf> {
         Ok(self.folder(Path::new("blobs"))?.join(etag.as_str()))
     }
 
-    /// Where that content lies until it is complete.
+    /// The location of that content until it is complete.
     pub fn partial(&self, etag: &ETag) -> io::Result<PathBuf> {
         let name = format!("{}.incomplete", etag.as_str());
         Ok(self.folder(Path::new("blobs"))?.join(name))

@@ -19,7 +19,7 @@ const HUB: &str = "https://huggingface.co";
 /// The longest listing of a repository that is read, in bytes.
 const LONGEST_LISTING: u64 = 32 << 20;
 
-/// How often a request may be sent elsewhere.
+/// The maximum number of redirects of a request.
 const MOST_REDIRECTS: usize = 10;
 
 /// How long a server may keep silent, in connecting, before it answers, and while it sends.
@@ -84,7 +84,7 @@ impl HubClient {
         };
         let endpoint = Url::parse(address).map_err(|error| wrong(&error.to_string()))?;
         if !matches!(endpoint.scheme(), "http" | "https") || endpoint.host().is_none() {
-            return Err(wrong("which is no address of a web server"));
+            return Err(wrong("which is not the address of a web server"));
         }
         let is_private = endpoint.scheme() == "https" || is_this_machine(&endpoint);
         // Other hosts are this client's business, and statuses are answers.
@@ -105,7 +105,7 @@ impl HubClient {
         })
     }
 
-    /// What a repository's branch has.
+    /// The contents of a repository's branch.
     pub fn listing(&self, kind: Kind, name: &str, branch: &str) -> Result<Listing, FetchError> {
         #[derive(Deserialize)]
         struct RepositoryInfo {
@@ -207,7 +207,7 @@ impl HubClient {
                 status => return Err(self.refused(status)),
             }
         }
-        Err(FetchError::Final("it is redirected without end".to_owned()))
+        Err(FetchError::Final("too many redirects".to_owned()))
     }
 
     /// What the server's answer means for the user.
@@ -215,8 +215,8 @@ impl HubClient {
         let what = format!("the server answers {status}");
         match status {
             401 | 403 if self.is_token_withheld => FetchError::Final(format!(
-                "{what}; the token is not sent to {}, because plain HTTP shows it to everyone on \
-                 the way: give HF_ENDPOINT with https://",
+                "{what}; the token is not sent to {}, because plain HTTP exposes it: use https:// \
+                 in HF_ENDPOINT",
                 self.endpoint
             )),
             401 | 403 => FetchError::Final(format!(

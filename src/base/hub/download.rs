@@ -29,7 +29,7 @@ pub(crate) struct Download<'a> {
 }
 
 impl Download<'_> {
-    /// Fetches a file, takes up again what breaks off, and fetches anew what comes out wrong.
+    /// Fetches a file, resumes what breaks off, and fetches again what comes out wrong.
     pub fn fetch(&self, file: &FileName) -> Result<(), FetchError> {
         let mut attempt = 0;
         loop {
@@ -87,7 +87,9 @@ impl Download<'_> {
         };
         if content.etag != etag || content.length != length {
             partial.discard();
-            return Err(FetchError::Misfit("it changed on the way".to_owned()));
+            return Err(FetchError::Misfit(
+                "it changed during the download".to_owned(),
+            ));
         }
         partial.start_at(content.start)?;
         let bar = self.bar(file, length);

@@ -18,7 +18,7 @@ impl Hub {
     /// `HF_HUB_OFFLINE`.
     ///
     /// # Errors
-    /// When no variable names a cache and there is no home folder.
+    /// If no variable names a cache and there is no home folder.
     pub fn from_env() -> Result<Self, HubError> {
         Environment {
             variable: &|name| std::env::var_os(name),
@@ -60,7 +60,7 @@ impl Environment<'_> {
         let caches = self.get("XDG_CACHE_HOME").or_else(user);
         let caches = caches.ok_or_else(|| HubError::Fetch {
             repo: "anything".to_owned(),
-            message: "there is no home folder for its cache; set HF_HOME".to_owned(),
+            message: "no home folder for the cache; set HF_HOME".to_owned(),
         })?;
         Ok(self.expand(Path::new(&caches).join("huggingface").as_os_str()))
     }
@@ -90,7 +90,7 @@ impl Environment<'_> {
         (self.variable)(OsStr::new(name))
     }
 
-    /// A variable that is no path; an empty one stands for none.
+    /// A variable that is not a path; an empty one counts as unset.
     fn text(&self, name: &str) -> Option<String> {
         let value = self.get(name)?.into_string().ok()?;
         (!value.is_empty()).then_some(value)
@@ -125,8 +125,8 @@ mod tests {
         .unwrap()
     }
 
-    /// Each cache is what `huggingface_hub.constants.HF_HUB_CACHE` of version 2.4.0 is with the same
-    /// variables and `HOME=/home/me`.
+    /// Each cache is what `huggingface_hub.constants.HF_HUB_CACHE` of version 2.4.0 is with the
+    /// same variables and `HOME=/home/me`.
     #[test]
     fn the_cache_is_where_the_hubs_own_library_has_it() {
         for (variables, cache) in [

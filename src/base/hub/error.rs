@@ -1,6 +1,6 @@
-//! Why a request to the hub failed.
+//! Failures of requests to the hub.
 
-/// Why a request failed.
+/// A failed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FetchError {
     /// Another try may do.
@@ -12,7 +12,7 @@ pub(crate) enum FetchError {
 }
 
 impl FetchError {
-    /// What went wrong, for the user.
+    /// The problem, in words for the user.
     pub fn message(self) -> String {
         match self {
             Self::Passing(message) | Self::Misfit(message) | Self::Final(message) => message,

@@ -47,14 +47,14 @@ pub fn fetch_model(name: &str) -> Result<PathBuf, HubError> {
     Hub::from_env()?.model(name)
 }
 
-/// How the hub is reached.
+/// The connection to the hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hub {
     /// The folder with `models--…` and `datasets--…`.
     pub cache: PathBuf,
     /// The hub's address, if it is not the usual one.
     pub endpoint: Option<String>,
-    /// What gated repositories ask for.
+    /// The token for gated repositories.
     pub token: Option<String>,
     /// Use the cache alone.
     pub offline: bool,
@@ -65,11 +65,11 @@ impl Hub {
     /// what else decides on its tokens, where it has that.
     ///
     /// # Errors
-    /// When the name is none of the hub's, the hub does not have the files or cannot be reached, or
-    /// sends something else than it says; offline when the cache lacks one.
+    /// If the name is not a repository on the hub, the hub does not have the files or cannot be
+    /// reached, or sends something else than it says; offline when the cache lacks one.
     pub fn model(&self, name: &str) -> Result<PathBuf, HubError> {
         if !is_repository(name) {
-            let wrong = "there is no such folder here, and it is no name of the hub's, such as \
+            let wrong = "no such folder, and not a repository name on the hub such as \
                          FacebookAI/roberta-base";
             return Err(failed(name)(wrong.to_owned()));
         }
@@ -100,10 +100,10 @@ impl Hub {
                 }
                 Ok(snapshot)
             }
-            // An earlier version fetched three files, and the hub is out of reach by now.
+            // An earlier version fetched three files, and the hub is now unreachable.
             (Err(error), Some(snapshot)) => {
                 tracing::warn!(
-                    "{error}; the copy in the cache is used, which may lack some of {}",
+                    "{error}; using the cached copy, which may lack some of {}",
                     TOKENIZER_FILES.join(", ")
                 );
                 Ok(snapshot)
@@ -155,8 +155,8 @@ impl Hub {
         if self.offline {
             let cache = self.cache.display();
             return Err(failed(format!(
-                "HF_HUB_OFFLINE is set and {cache} does not hold all of it; fetch it once online, \
-                 or name a local folder"
+                "HF_HUB_OFFLINE is set and {cache} is incomplete; fetch it once online, or name a \
+                 local folder"
             )));
         }
         let explain = |failure: FetchError| failed(failure.message());

@@ -64,7 +64,7 @@ impl Partial {
         if start != 0 {
             self.discard();
             return Err(FetchError::Misfit(format!(
-                "its bytes from {} were asked for, and those from {start} are sent",
+                "bytes from {} were requested, but bytes from {start} were sent",
                 self.length
             )));
         }
@@ -88,7 +88,7 @@ impl Partial {
             if self.length + read as u64 > self.whole {
                 self.discard();
                 return Err(FetchError::Final(format!(
-                    "it should have {} bytes, but more are sent",
+                    "it should have {} bytes, but more were sent",
                     self.whole
                 )));
             }
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blob_that_is_not_the_whole_is_fetched_anew() {
+    fn a_blob_that_is_not_the_whole_is_fetched_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
         let blob = tag("ce013625030ba8dba906f756967f9e9ca394464a");

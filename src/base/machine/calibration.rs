@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::files;
 
-/// What the file begins with.
-const HEAD: &str = "# How many threads a lane has on each machine, found by `regatta doctor \
-                    --calibrate`.\n# Without its entry a machine takes one thread per lane.\n\n";
+/// The head of the file.
+const HEAD: &str = "# Threads per lane on each machine, found by `regatta doctor \
+                    --calibrate`.\n# A machine without an entry uses one thread per lane.\n\n";
 
 /// A machine, and what is best on it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,9 +24,9 @@ pub struct Entry {
     pub threads_per_lane: u32,
     /// The model that was trained.
     pub model: String,
-    /// What it trained, per second.
+    /// Examples trained per second.
     pub examples_per_second: f64,
-    /// When.
+    /// The time of the measurement.
     pub measured: String,
 }
 
@@ -51,8 +51,8 @@ pub fn recall(path: &Path, processor: &str, cores: u32) -> Option<Entry> {
         Ok(entry) => entry,
         Err(error) => {
             tracing::warn!(
-                "the calibration in {} is not used: {error}; remove the file, or let `regatta \
-                 doctor --calibrate` write it anew",
+                "ignoring the calibration in {}: {error}; remove the file, or run `regatta doctor \
+                 --calibrate` again",
                 path.display()
             );
             None
@@ -74,7 +74,7 @@ fn find(path: &Path, processor: &str, cores: u32) -> Result<Option<Entry>, Strin
     {
         let threads = entry.threads_per_lane;
         return Err(format!(
-            "{threads} threads per lane cannot be on {cores} cores"
+            "{threads} threads per lane do not fit {cores} cores"
         ));
     }
     Ok(found)
@@ -84,7 +84,7 @@ fn find(path: &Path, processor: &str, cores: u32) -> Result<Option<Entry>, Strin
 /// stay where the file can be read.
 ///
 /// # Errors
-/// When it cannot be written.
+/// If it cannot be written.
 pub fn remember(path: &Path, entry: Entry) -> io::Result<()> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let mut file: File = toml::from_str(&text).unwrap_or_default();

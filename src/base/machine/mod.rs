@@ -5,7 +5,7 @@ pub mod device;
 
 use std::ffi::OsString;
 
-/// Where data sets lie when nothing else is said.
+/// The default location of data sets.
 pub const DATA_FOLDER: &str = "data/glue";
 
 /// The machine a plan is made for.

@@ -31,7 +31,7 @@ pub enum TensorError {
     /// The number of values is not the product of the shape.
     #[error("{values} values do not fill the shape {shape:?}")]
     Shape {
-        /// The shape that was asked for.
+        /// The requested shape.
         shape: Vec<i64>,
         /// The number of values there are.
         values: usize,
@@ -41,15 +41,15 @@ pub enum TensorError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error from the operating system.
         source: std::io::Error,
     },
-    /// A file is no safetensors file, or holds a type that is not a float.
+    /// A file is not a safetensors file, or holds a type that is not a float.
     #[error("{}: {reason}", path.display())]
     Format {
         /// The file; empty for bytes that came by message.
         path: PathBuf,
-        /// What is wrong with it.
+        /// A description of the problem.
         reason: String,
     },
     /// libtorch refused an operation.
@@ -91,7 +91,7 @@ impl HostTensor {
     /// Copies a tensor of any kind and device to the host as float32.
     ///
     /// # Errors
-    /// When the device fails.
+    /// If the device fails.
     pub fn from_tensor(tensor: &Tensor) -> Result<Self, TensorError> {
         let flat = tensor
             .f_detach()?
@@ -107,7 +107,7 @@ impl HostTensor {
     /// Copies the tensor to a device.
     ///
     /// # Errors
-    /// When the device fails.
+    /// If the device fails.
     pub fn to_tensor(&self, device: Device) -> Result<Tensor, TensorError> {
         let host = Tensor::f_from_slice(&self.values)?.f_reshape(&self.shape)?;
         Ok(host.f_to_device(device)?)
@@ -259,7 +259,7 @@ impl TensorMap {
     /// Reads the bytes of a safetensors file; tensors of integers are left out.
     ///
     /// # Errors
-    /// What is wrong with the bytes.
+    /// The problem with the bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
         let file = SafeTensors::deserialize(bytes).map_err(|e| no_tensors(bytes, &e))?;
         let mut tensors = BTreeMap::new();
@@ -288,14 +288,14 @@ fn map(path: &Path) -> Result<Mmap, TensorError> {
     unsafe { Mmap::map(&file) }.map_err(failed)
 }
 
-/// Why bytes are no safetensors file, and what would be right.
+/// Why bytes are not a safetensors file, and the remedy.
 fn no_tensors(bytes: &[u8], error: &SafeTensorError) -> String {
     if bytes.starts_with(b"version https://git-lfs") {
         return "it is a pointer of Git LFS; `git lfs pull` fetches the file".to_owned();
     }
     match error {
         SafeTensorError::MetadataIncompleteBuffer => {
-            "it is cut off, or longer than its header says; fetch it anew".to_owned()
+            "it is truncated, or longer than its header says; fetch it again".to_owned()
         }
         other => format!("not a sound safetensors file: {other}"),
     }

@@ -1,14 +1,14 @@
 //! Errors of libtorch without the C++ stack trace that it appends to its messages.
 //!
-//! What went wrong comes before it; where in libtorch, only its authors want to know. All of it goes
-//! to the log, at the level that `-vv` shows.
+//! What went wrong comes before it; where in libtorch, only its authors want to know. All of it
+//! goes to the log, at the level that `-vv` shows.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic::{self, PanicHookInfo};
 
 use tch::TchError;
 
-/// Why libtorch refused an operation.
+/// The reason that libtorch refused an operation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct TorchError(String);
@@ -43,7 +43,7 @@ pub fn without_stack_trace(text: &str) -> &str {
     text[..starts.min().unwrap_or(text.len())].trim()
 }
 
-/// From now on, panics are told in the log: without C++ stack traces, unless `-vv` asks for them.
+/// From now on, panics are logged, without C++ stack traces unless `-vv` is given.
 pub fn log_panics() {
     panic::set_hook(Box::new(tell));
 }

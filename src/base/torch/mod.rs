@@ -75,7 +75,7 @@ fn is_cuda(device: Device) -> c_int {
     c_int::from(matches!(device, Device::Cuda(_)))
 }
 
-/// Lets operations of this thread use so many threads of the CPU.
+/// Lets operations of this thread use N threads of the CPU.
 ///
 /// A thread's first look at its number of threads takes over what any thread set last, whatever
 /// this one set before. Two threads that set different numbers would so decide by a race how
@@ -96,7 +96,7 @@ pub fn cores() -> usize {
 /// nothing but the task.
 ///
 /// # Panics
-/// When a task does.
+/// If a task does.
 pub fn in_parallel<T: Send, U: Send>(tasks: Vec<T>, work: impl Fn(T) -> U + Sync) -> Vec<U> {
     let share = tasks.len().div_ceil(cores()).max(1);
     let (mut tasks, work) = (tasks.into_iter(), &work);
@@ -122,13 +122,13 @@ pub fn in_parallel<T: Send, U: Send>(tasks: Vec<T>, work: impl Fn(T) -> U + Sync
 /// where it is drawn once more.
 ///
 /// # Errors
-/// When the device fails, or the values are no floating-point numbers.
+/// If the device fails, or the values are not floating-point numbers.
 pub fn dropout(x: &Tensor, seed: u64, threshold: u16) -> Result<Tensor, TchError> {
     // SAFETY: `x` is alive through the call; what comes back is null or a tensor of our own.
     unsafe { owned(shim_dropout(x.as_ptr(), seed, u32::from(threshold))) }
 }
 
-/// What multi-head attention reads.
+/// The inputs of multi-head attention.
 ///
 /// # Shapes
 /// `query` (rows, asked, hidden); `key` and `value` (rows, tokens, hidden); `bias`, added to all
@@ -137,9 +137,9 @@ pub fn dropout(x: &Tensor, seed: u64, threshold: u16) -> Result<Tensor, TchError
 pub struct AttentionInputs<'a> {
     /// Whoever asks.
     pub query: &'a Tensor,
-    /// What is asked for.
+    /// The keys.
     pub key: &'a Tensor,
-    /// What is answered.
+    /// The values.
     pub value: &'a Tensor,
     /// 0 where a key counts, −∞ or as near as can be where it does not.
     pub bias: Option<&'a Tensor>,
@@ -149,11 +149,12 @@ pub struct AttentionInputs<'a> {
 
 /// Scaled dot-product attention whose probabilities are dropped as [`dropout`] does it, computed in
 /// one pass on a CPU: (rows, asked, hidden). `None` where that is not written for what is given
-/// (another device or kind, heads whose width is no multiple of 16), or where the processor, or what
-/// the compiler made for it, has no wide vectors, without which it is slower than the definition.
+/// (another device or kind, heads whose width is not a multiple of 16), or where the processor, or
+/// what the compiler made for it, has no wide vectors, without which it is slower than the
+/// definition.
 ///
 /// # Errors
-/// When memory is wanting.
+/// If memory is wanting.
 pub fn attention_with_dropout(
     attended: AttentionInputs<'_>,
     seed: u64,
@@ -167,7 +168,7 @@ pub fn attention_with_dropout(
         heads,
     } = attended;
     let mut found = std::ptr::null_mut();
-    // SAFETY: the tensors are alive through the call; null is no bias.
+    // SAFETY: the tensors are alive through the call; null means no bias.
     let code = unsafe {
         shim_attention(
             query.as_ptr(),
@@ -192,7 +193,7 @@ pub fn attention_with_dropout(
 /// `x` (…, d_in), `weight` (d_out, d_in), `bias` (d_out), `y` (…, d_out).
 ///
 /// # Errors
-/// When shapes do not fit, or memory is wanting.
+/// If shapes do not fit, or memory is wanting.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor, TchError> {
     // SAFETY: the three are alive through the call; what comes back is null or a tensor of our own.
     unsafe { owned(shim_linear(x.as_ptr(), weight.as_ptr(), bias.as_ptr())) }
@@ -201,7 +202,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor, TchE
 /// One tensor's part of an AdamW step.
 #[derive(Debug)]
 pub struct AdamWParameter<'a> {
-    /// What is trained; changed in place.
+    /// The trained tensor; changed in place.
     pub value: &'a Tensor,
     /// Its gradient.
     pub gradient: &'a Tensor,
@@ -229,7 +230,7 @@ pub struct AdamWConstants {
 /// A step of AdamW over all tensors in one call.
 ///
 /// # Errors
-/// When tensors differ in shape or device.
+/// If tensors differ in shape or device.
 pub fn fused_adamw(
     parameters: &[AdamWParameter<'_>],
     constants: AdamWConstants,
@@ -273,7 +274,7 @@ impl Autocast {
     /// Turns it on for a device type and `Kind::Half` or `Kind::BFloat16`.
     ///
     /// # Errors
-    /// When the device type does not know that kind.
+    /// If the device type does not know that kind.
     pub fn enter(device: Device, kind: Kind) -> Result<Self, TchError> {
         // The numbers of c10::ScalarType.
         let dtype = if kind == Kind::BFloat16 { 15 } else { 5 };
@@ -294,7 +295,7 @@ impl Drop for Autocast {
 /// Whether float32 matrix products on a GPU may use TF32, which keeps 10 bits of the mantissa.
 ///
 /// # Errors
-/// When libtorch refuses.
+/// If libtorch refuses.
 pub fn allow_tf32(on: bool) -> Result<(), TchError> {
     // SAFETY: sets two flags of libtorch's global context.
     check(unsafe { shim_allow_tf32(c_int::from(on)) })
@@ -303,7 +304,7 @@ pub fn allow_tf32(on: bool) -> Result<(), TchError> {
 /// Makes operations that have a deterministic algorithm use it, and the others fail.
 ///
 /// # Errors
-/// When libtorch refuses.
+/// If libtorch refuses.
 pub fn deterministic(on: bool) -> Result<(), TchError> {
     // SAFETY: sets a flag of libtorch's global context.
     check(unsafe { shim_deterministic(c_int::from(on)) })
@@ -313,7 +314,7 @@ pub fn deterministic(on: bool) -> Result<(), TchError> {
 /// does not wait for it; what is computed from it on the device comes after it all the same.
 ///
 /// # Errors
-/// When the device fails.
+/// If the device fails.
 pub fn to_device(host: &Tensor, device: Device) -> Result<Tensor, TchError> {
     match device {
         Device::Cpu => Ok(host.shallow_clone()),
@@ -340,7 +341,7 @@ pub struct CudaMemory {
 /// Asks the allocator of a CUDA device.
 ///
 /// # Errors
-/// When there is no such device.
+/// If there is no such device.
 pub fn cuda_memory(device: usize) -> Result<CudaMemory, TchError> {
     let mut out = [0_i64; 4];
     // SAFETY: the shim writes four numbers.
@@ -357,7 +358,7 @@ pub fn cuda_memory(device: usize) -> Result<CudaMemory, TchError> {
 /// Gives memory that the allocator holds but no tensor uses back to the device.
 ///
 /// # Errors
-/// When there is no CUDA.
+/// If there is no CUDA.
 pub fn empty_cuda_cache() -> Result<(), TchError> {
     // SAFETY: frees cached blocks only.
     check(unsafe { shim_cuda_empty_cache() })
@@ -366,7 +367,7 @@ pub fn empty_cuda_cache() -> Result<(), TchError> {
 /// The major number of a CUDA device's compute capability: 8 and above compute in bfloat16.
 ///
 /// # Errors
-/// When there is no NVIDIA driver or no such device.
+/// If there is no NVIDIA driver or no such device.
 pub fn cuda_capability(device: usize) -> Result<i32, TchError> {
     let mut major = 0;
     // SAFETY: the shim writes one number.

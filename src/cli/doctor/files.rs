@@ -10,11 +10,11 @@ use crate::model::config::ModelConfig;
 use crate::tasks::glue::source;
 use crate::tasks::glue::task::Task;
 
-/// Where the quickstart's sentences lie.
+/// The location of the quickstart's sentences.
 const REVIEWS: &str = "data/reviews";
-/// Where models lie.
+/// The location of models.
 const MODELS: &str = "models";
-/// Where the quickstart's model lies.
+/// The location of the quickstart's model.
 const MINILM: &str = "models/minilm";
 
 /// Looks for tasks in the usual folders and the one of `REGATTA_DATA`.
@@ -42,7 +42,7 @@ pub fn look_at_data(machine: &Host, findings: &mut Findings) {
         ));
     } else if tasks(folder).is_empty() {
         findings.trouble(format!(
-            "REGATTA_DATA is {place}, where no task's folder is; set it to a folder that holds \
+            "REGATTA_DATA is {place}, which holds no task folder; set it to a folder that holds \
              RTE, SST-2 and so on, or unset it"
         ));
     }

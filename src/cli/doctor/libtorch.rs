@@ -23,7 +23,7 @@ pub fn cpu_capability() -> Option<String> {
     text(regatta_cpu_capability)
 }
 
-/// Free and total bytes of a CUDA device; `None` when it cannot be asked.
+/// Free and total bytes of a CUDA device; `None` if it cannot be queried.
 pub fn cuda_memory(device: u32) -> Option<(u64, u64)> {
     let (mut free, mut total) = (0, 0);
     let device = c_int::try_from(device).ok()?;
@@ -34,7 +34,7 @@ pub fn cuda_memory(device: u32) -> Option<(u64, u64)> {
 
 fn text(ask: unsafe extern "C" fn(*mut c_char, usize) -> c_int) -> Option<String> {
     let mut buffer = [0_u8; 8192];
-    // SAFETY: the function writes at most as many bytes as it is told, the last of them zero.
+    // SAFETY: the function writes at most as many bytes as given, the last of them zero.
     let status = unsafe { ask(buffer.as_mut_ptr().cast(), buffer.len()) };
     let text = CStr::from_bytes_until_nul(&buffer).ok()?;
     (status == 0).then(|| text.to_string_lossy().into_owned())

@@ -34,7 +34,7 @@ impl Findings {
 /// Prints the findings, or calibrates the lanes.
 ///
 /// # Errors
-/// When the calibration fails.
+/// If the calibration fails.
 pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
     if args.calibrate == Some(true) {
         return calibrate::calibrate(args.model.as_deref());
@@ -68,13 +68,13 @@ fn print_findings() {
 
 fn look_at_libtorch(findings: &mut Findings) {
     let Some(version) = libtorch::version() else {
-        findings.found("libtorch", "there, but does not tell its version");
+        findings.found("libtorch", "found, but does not report its version");
         return;
     };
     if !version.starts_with(LIBTORCH) {
         findings.trouble(format!(
-            "libtorch is {version}, and this program is made for {LIBTORCH}; `make setup` fetches \
-             that, and LD_LIBRARY_PATH must not lead to another"
+            "libtorch is {version}, but this program needs {LIBTORCH}; run `make setup` to fetch \
+             it, and make sure that LD_LIBRARY_PATH does not point to another"
         ));
     }
     let place = libtorch_folder().map_or_else(String::new, |folder| format!(", in {folder}"));
@@ -114,7 +114,7 @@ fn look_at_processor(machine: &Host, findings: &mut Findings) {
     findings.found("lanes", lanes(machine));
 }
 
-/// How runs divide the cores.
+/// The division of cores among lanes.
 fn lanes(machine: &Host) -> String {
     let threads = machine.threads_per_lane.unwrap_or(1);
     let divided = format!(

@@ -42,8 +42,12 @@ impl Resolver<'_> {
         let default = calibrated.filter(|_| free).unwrap_or(1);
         let threads = *self.settings.threads_per_lane.get_or_insert(default);
         let right = "give 1 or more";
-        self.problems
-            .require(threads > 0, "threads_per_lane", "nothing could run", right);
+        self.problems.require(
+            threads > 0,
+            "threads_per_lane",
+            "at least one thread is needed",
+            right,
+        );
         self.at_most("threads_per_lane", threads)
     }
 
@@ -57,7 +61,7 @@ impl Resolver<'_> {
             return Vec::new();
         }
         let chosen = self.settings.client_gpus.clone();
-        let right = "give numbers such as 0,1, or leave it away for all";
+        let right = "give numbers such as 0,1, or omit it for all";
         let none = chosen.as_ref().is_some_and(Vec::is_empty);
         self.problems
             .require(!none, "client_gpus", "no GPU for the clients", right);
@@ -88,8 +92,12 @@ impl Resolver<'_> {
         };
         let asked = self.settings.lanes;
         let right = "give 1 or more";
-        self.problems
-            .require(asked != Some(0), "lanes", "no client could train", right);
+        self.problems.require(
+            asked != Some(0),
+            "lanes",
+            "at least one lane is needed",
+            right,
+        );
         let asked = asked.map(|lanes| self.at_most("lanes", lanes));
         if self.settings.parallel_clients == Some(false) {
             let contradicts = asked.is_some_and(|lanes| lanes > 1);
@@ -118,7 +126,7 @@ impl Resolver<'_> {
             .collect()
     }
 
-    /// Says so when GPUs were asked for on a machine without.
+    /// Notes GPUs that were requested on a machine without any.
     fn notice(&self, lanes: usize) -> Option<String> {
         let origins = self.problems.origins();
         let asked = origins.given("server_gpu") || origins.given("client_gpus");
@@ -133,7 +141,7 @@ impl Resolver<'_> {
     }
 }
 
-/// Lanes for a CPU that has room for so many side by side: these, and one for each client that
+/// Lanes for a CPU that has room for N side by side: these, and one for each client that
 /// would be left over when all lanes have had equally many. Those who share the cores end
 /// together; who is left over would have one core, and leave the others idle.
 fn cpu_lanes(room: u32, num_clients: u32) -> u32 {

@@ -55,7 +55,7 @@ pub(crate) fn resolve(
     let telemetry = resolver.telemetry();
     let control = resolver.control();
     let name = resolver.name(scenario_name, data.task, aggregation.method);
-    // Where the results go is no part of what is recorded with them.
+    // The results' location is not part of what is recorded with them.
     let out = resolver.settings.out.take();
     let seed = *resolver.settings.seed.get_or_insert(42);
     let rounds = resolver.count("rounds", |s| s.rounds.get_or_insert(50));
@@ -211,7 +211,7 @@ impl Resolver<'_> {
         self.problems.require(
             tokenizer.is_some(),
             "model",
-            "a random model has no tokenizer of its own",
+            "a random model has no tokenizer",
             "name a tokenizer.json with --tokenizer",
         );
         ModelSource::Random {
@@ -311,16 +311,12 @@ impl Resolver<'_> {
         name
     }
 
-    /// A whole number that has to be at least 1, and at most what [`bounds`] says. What comes back
+    /// A whole number that must be at least 1, and at most what [`bounds`] says. What comes back
     /// is never more, so that nothing is made too large while further problems are looked for.
     fn count(&mut self, key: &str, slot: impl FnOnce(&mut Settings) -> &mut u32) -> u32 {
         let value = *slot(&mut self.settings);
-        self.problems.require(
-            value > 0,
-            key,
-            "there must be at least one",
-            "give 1 or more",
-        );
+        self.problems
+            .require(value > 0, key, "must be at least 1", "give 1 or more");
         self.at_most(key, value)
     }
 
@@ -340,7 +336,7 @@ impl Resolver<'_> {
             .require(range.contains(&value), key, "out of range", right);
     }
 
-    /// A text setting that has a form of its own.
+    /// A text setting with its own syntax.
     fn parsed<T: std::str::FromStr<Err: Display>>(
         &mut self,
         key: &str,
@@ -359,7 +355,7 @@ impl Resolver<'_> {
     fn reject_unused(&mut self, key: &str, with: impl Display) {
         if self.problems.origins().given(key) {
             let wrong = format_args!("has no meaning with {with}");
-            self.problems.report(key, wrong, "leave it away");
+            self.problems.report(key, wrong, "omit it");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Choices with numbers of their own, written like a call: `"uniform(2, 8)"`, `"noise(0.5)"`,
+//! Choices with parameters, written like a call: `"uniform(2, 8)"`, `"noise(0.5)"`,
 //! `"retry(2)"`.
 
 use std::borrow::Cow;
@@ -13,15 +13,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::config::tables::quantity::as_text;
 
-/// How much slower a straggler trains.
+/// The slowdown of a straggler.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SlowdownSpec(pub Slowdown);
 
-/// How an update is corrupted.
+/// The corruption of an update.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CorruptionSpec(pub Corruption);
 
-/// What to do with too few updates.
+/// The action when there are too few updates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OnTooFewSpec(pub OnTooFew);
 
@@ -42,7 +42,7 @@ impl FromStr for SlowdownSpec {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "{text:?} is no slowdown; give a factor such as 4, or \"uniform(2, 8)\", \
+                "invalid slowdown {text:?}: use a factor such as 4, or \"uniform(2, 8)\", \
                  \"log_normal(MEDIAN, SIGMA)\" or \"pareto(SHAPE)\", with numbers above 0, and \
                  factors from {} to {}",
                 SLOWDOWNS.start(),
@@ -88,7 +88,7 @@ impl FromStr for CorruptionSpec {
                 Ok(Corruption::Noise { scale })
             }
             _ => Err(format!(
-                "{text:?} is no corruption; give nan, wrong_shape, sign_flip or noise(SCALE)"
+                "invalid corruption {text:?}: use nan, wrong_shape, sign_flip or noise(SCALE)"
             )),
         }
         .map(Self)
@@ -107,7 +107,7 @@ impl FromStr for OnTooFewSpec {
                 Ok(OnTooFew::Retry { attempts })
             }
             _ => Err(format!(
-                "{text:?} is no choice; give skip, stop or retry(ATTEMPTS)"
+                "invalid choice {text:?}: use skip, stop or retry(ATTEMPTS)"
             )),
         }
         .map(Self)
@@ -151,7 +151,8 @@ impl fmt::Display for OnTooFewSpec {
 as_text!(
     CorruptionSpec,
     "Corruption",
-    "nan, wrong_shape, sign_flip (as far the other way from where the round began), or noise(SCALE) with normal noise of SCALE times a tensor's root mean square",
+    "nan, wrong_shape, sign_flip (as far the other way from where the round began), or \
+     noise(SCALE) with normal noise of SCALE times a tensor's root mean square",
     "^(nan|wrong_shape|sign_flip|noise\\([0-9.eE+-]+\\))$"
 );
 as_text!(
@@ -183,7 +184,8 @@ impl JsonSchema for SlowdownSpec {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "A factor, or uniform(LOW, HIGH), log_normal(MEDIAN, SIGMA) or pareto(SHAPE) to draw one",
+            "description": "A factor, or uniform(LOW, HIGH), log_normal(MEDIAN, SIGMA) or \
+             pareto(SHAPE) to draw one",
             "anyOf": [
                 { "type": "number", "exclusiveMinimum": 0 },
                 { "type": "string", "pattern": "^(uniform|log_normal|pareto)\\(.+\\)$" },

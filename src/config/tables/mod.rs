@@ -28,7 +28,7 @@ pub struct ScenarioTables {
     /// When a round is over, and what becomes of late updates
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyTable>,
-    /// Whom a round asks
+    /// The selection of clients for a round
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sampling: Option<SamplingTable>,
     /// What to do with a round in which too few updates come
@@ -45,7 +45,7 @@ pub struct ScenarioTables {
     pub faults: Vec<FaultTable>,
 }
 
-/// The means of a group of clients. Whom: those of `clients`, or a `share` of the fleet drawn
+/// The resources of a group of clients: those of `clients`, or a `share` of the fleet drawn
 /// from the seed, or, with neither, all that are in no other group.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -70,7 +70,7 @@ pub struct ClientsTable {
     pub availability: Option<AvailabilityTable>,
 }
 
-/// When clients can take part.
+/// The availability of clients.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AvailabilityTable {
@@ -112,7 +112,7 @@ pub struct FaultTable {
     /// What goes wrong
     #[schemars(schema_with = "fault_names")]
     pub kind: Option<FaultName>,
-    /// Whom it can strike, numbered from 0 [default: everybody]
+    /// The clients that it can strike, numbered from 0 [default: all]
     pub clients: Option<IndexRanges>,
     /// In which rounds, numbered from 1 [default: all]
     pub rounds: Option<IndexRanges>,
@@ -142,17 +142,17 @@ fn fault_names(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "enum": names })
 }
 
-/// When a round is over.
+/// The condition that ends a round.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyTable {
     /// sync: when all have answered; deadline: after a time at the latest; quorum: when the first
     /// updates are in; over_select: ask for more and take the first; buffered: asynchronous
-    /// (FedBuff), aggregating whenever so many updates are in [default: sync]
+    /// (FedBuff), aggregating whenever N updates have arrived [default: sync]
     pub kind: Option<PolicyKind>,
     /// deadline: this long after the broadcast
     pub after: Option<Seconds>,
-    /// quorum, buffered: so many updates
+    /// quorum, buffered: number of updates
     pub updates: Option<u32>,
     /// over_select: how many times as many clients to ask
     pub factor: Option<f64>,
@@ -188,11 +188,11 @@ pub enum LateKind {
     Carry,
 }
 
-/// Whom a round asks.
+/// The selection of clients for a round.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SamplingTable {
-    /// So many clients [default: all]
+    /// N clients [default: all]
     pub number: Option<u32>,
     /// This share of the fleet, at least one client [default: all]
     #[schemars(range(min = 0.0, max = 1.0))]
@@ -219,7 +219,7 @@ pub enum SampleKind {
     Utility,
 }
 
-/// What to do with a round in which too few updates come.
+/// The policy for rounds with too few updates.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TooFewTable {
@@ -229,7 +229,7 @@ pub struct TooFewTable {
     pub then: Option<OnTooFewSpec>,
 }
 
-/// How clients that fail come back.
+/// The restart policy for failed clients.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RestartTable {

@@ -106,7 +106,10 @@ impl FromStr for Seconds {
             .filter(|duration| !duration.is_negative())
             .map(Self)
             .ok_or_else(|| {
-                format!("{text:?} is no duration; give one such as \"30 s\", \"5 ms\" or \"2 h\"")
+                format!(
+                    "invalid duration {text:?}: use a number with a unit, such as \"30 s\", \
+                     \"5 ms\" or \"2 h\""
+                )
             })
     }
 }
@@ -117,7 +120,10 @@ impl FromStr for Bandwidth {
     fn from_str(text: &str) -> Result<Self, String> {
         let bits = parse(text, RATES).filter(|bits| *bits > 0.0);
         bits.map(|bits| Self { bits }).ok_or_else(|| {
-            format!("{text:?} is no bandwidth; give one such as \"20 Mbit/s\" or \"2.5 MB/s\"")
+            format!(
+                "invalid bandwidth {text:?}: use a number with a unit, such as \"20 Mbit/s\" or \
+                 \"2.5 MB/s\""
+            )
         })
     }
 }
@@ -127,9 +133,11 @@ impl FromStr for Bytes {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let bytes = parse(text, SIZES).filter(|bytes| *bytes > 0.0);
-        bytes
-            .map(|bytes| Self { bytes })
-            .ok_or_else(|| format!("{text:?} is no size; give one such as \"512 MB\" or \"4 GiB\""))
+        bytes.map(|bytes| Self { bytes }).ok_or_else(|| {
+            format!(
+                "invalid size {text:?}: use a number with a unit, such as \"512 MB\" or \"4 GiB\""
+            )
+        })
     }
 }
 
@@ -151,14 +159,14 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// Reads a value that stands as text with a form of its own; a bare number is refused in its
-/// words.
+/// Reads a value written as text with its own syntax; a bare number is refused with the same
+/// message.
 pub(crate) fn from_text<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: FromStr<Err = String>,
 {
-    /// What may stand there; a number is told what is missing.
+    /// The accepted values; a number is accepted only to report what is missing.
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Written {

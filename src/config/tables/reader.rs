@@ -17,11 +17,11 @@ pub(crate) struct KeyPath {
     pub path: String,
     /// The key alone.
     pub key: String,
-    /// Where the key stands in the text.
+    /// The span of the key in the text.
     pub key_span: Range<usize>,
-    /// Where its value stands.
+    /// The span of its value.
     pub span: Range<usize>,
-    /// Whether it holds keys of its own.
+    /// Whether it holds keys.
     pub is_table: bool,
 }
 

@@ -66,7 +66,7 @@ fn text_of<'a>(line: &'a [u8], place: &SourceSpan) -> Result<&'a str, DataError>
     })
 }
 
-/// Where a file's columns are.
+/// The positions of a file's columns.
 #[derive(Debug)]
 struct TsvColumns {
     /// Whether the file's first line names them.

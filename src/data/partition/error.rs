@@ -1,6 +1,6 @@
-//! Why examples cannot be divided as asked.
+//! Errors of a partition.
 
-/// Why examples cannot be divided as asked.
+/// Errors of a partition.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum PartitionError {
     /// A specification that cannot be read.

@@ -25,7 +25,7 @@ use crate::data::split::CategoricalColumn;
 /// (STS-B's 0 to 5) form six classes. `column` is needed by [`Partition::Natural`] alone.
 ///
 /// # Errors
-/// When the division is impossible; see [`PartitionError`].
+/// If the division is impossible; see [`PartitionError`].
 pub fn partition(
     spec: &Partition,
     labels: &[f32],

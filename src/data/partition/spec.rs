@@ -21,7 +21,7 @@ pub enum Partition {
     Dirichlet(f64),
     /// Shards of sizes drawn from Dir(α), each as a random sample.
     Quantity(f64),
-    /// So many classes a client.
+    /// The number of classes per client.
     Classes(usize),
 }
 

@@ -53,7 +53,7 @@ struct StoredToken {
 /// `padding` is the token that the file pads with.
 ///
 /// # Errors
-/// When a file names a token in a way that is not understood.
+/// If a file names a token in a way that is not understood.
 pub(crate) fn added_tokens(
     stored: &Stored,
     padding: Option<&str>,

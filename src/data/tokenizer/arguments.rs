@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::data::error::DataError;
 
-/// The list of special tokens that have no role of their own.
+/// The list of special tokens that have no separate role.
 pub(crate) const ADDITIONAL: &str = "additional_special_tokens";
 
 /// The tokens that were added, in `tokenizer_config.json`.
@@ -81,7 +81,7 @@ impl Arguments {
     /// Reads the files beside a `tokenizer.json`; none of them needs to be there.
     ///
     /// # Errors
-    /// When one that counts is not a JSON object.
+    /// If one that counts is not a JSON object.
     pub fn read(tokenizer: &Path) -> Result<Self, DataError> {
         let mut arguments = Self::default();
         let config = tokenizer.with_file_name("tokenizer_config.json");
@@ -167,7 +167,7 @@ impl Arguments {
     /// The entries of `added_tokens.json`, with the ids that it gives them.
     ///
     /// # Errors
-    /// When one is not an id.
+    /// If one is not an id.
     pub fn added(&self) -> Result<Vec<(u64, &str)>, DataError> {
         let Some((file, object)) = &self.added else {
             return Ok(Vec::new());

@@ -37,7 +37,7 @@ pub(crate) struct Class {
     pub mask: Option<MaskToken>,
     /// Special tokens without a role, where the files name no others.
     pub additional: &'static [&'static str],
-    /// Whether the model is told which text a token belongs to.
+    /// Whether the model receives the text that each token belongs to.
     pub token_types: bool,
     overrides: Overrides,
 }
@@ -208,7 +208,7 @@ impl Class {
     /// Overrides the parts of the tokenizer that differ from what the class was told.
     ///
     /// # Errors
-    /// When an argument has the wrong type.
+    /// If an argument has the wrong type.
     pub fn override_parts(
         &self,
         tokenizer: &mut Tokenizer,

@@ -15,7 +15,7 @@ use tokenizers::{
 /// those that are looked for. `order` has the texts of all in the order in which they were added.
 ///
 /// # Errors
-/// When a token cannot be normalized.
+/// If a token cannot be normalized.
 pub(crate) fn keep_first(tokenizer: &mut Tokenizer, order: &[&str]) -> tokenizers::Result<()> {
     let mut tokens: Vec<(u32, AddedToken)> =
         tokenizer.get_added_tokens_decoder().into_iter().collect();

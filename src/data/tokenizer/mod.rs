@@ -30,7 +30,7 @@ pub(crate) struct ModelTokenizer {
     pub tokenizer: Tokenizer,
     /// The side at which texts that are too long are cut.
     pub truncation: TruncationDirection,
-    /// Whether the model is told which text a token belongs to.
+    /// Whether the model receives the text that each token belongs to.
     pub token_types: bool,
     /// The `model_max_length` of the files beside `tokenizer.json`.
     pub max_length: Option<usize>,
@@ -43,7 +43,7 @@ impl ModelTokenizer {
     /// where `tokenizer_config.json` names none; without one either, `tokenizer.json` says all.
     ///
     /// # Errors
-    /// When a file is missing or not understood, or asks for what is not supported.
+    /// If a file is missing or not understood, or asks for what is not supported.
     pub fn read(path: &Path, default_class: Option<&str>) -> Result<Self, DataError> {
         let bytes = std::fs::read(path).map_err(DataError::io("read", path))?;
         let unusable = |error: tokenizers::Error| DataError::Model {
@@ -172,7 +172,7 @@ fn refuse_unsupported(arguments: &Arguments) -> Result<(), DataError> {
     if inputs.is_some_and(|names| !names.contains(&"attention_mask")) {
         refuse(
             "model_input_names",
-            "without \"attention_mask\" a model would attend to padding, which is not supported; \
+            "without \"attention_mask\" the model would attend to padding, which is not supported; \
              add it",
         )?;
     }

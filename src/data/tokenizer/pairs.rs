@@ -70,7 +70,7 @@ impl PairEncoder {
     /// Encodes all, on all cores. An empty second text makes a pair like any other.
     ///
     /// # Errors
-    /// When the tokenizer cannot encode a text.
+    /// If the tokenizer cannot encode a text.
     pub fn encode(&self, all: &[Texts<'_>]) -> tokenizers::Result<Vec<Encoded>> {
         let texts: Vec<EncodeInput<'_>> = all
             .iter()

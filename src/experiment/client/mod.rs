@@ -31,7 +31,7 @@ pub struct LaneTrainer {
     pub(crate) compute: Compute,
     /// What clients of the same round, and of the same rank, share.
     pub(crate) shared: Option<(Digest, BTreeMap<usize, RoundModel>)>,
-    /// Parts that a batch is cut into, each with a backward pass of its own.
+    /// Parts that a batch is cut into, each with its own backward pass.
     pub(crate) micro_batches: usize,
 }
 
@@ -39,7 +39,7 @@ impl LaneTrainer {
     /// A worker for a lane, on the lane's own thread.
     ///
     /// # Errors
-    /// When the device fails.
+    /// If the device fails.
     pub fn new(
         experiment: Arc<Experiment>,
         bases: Arc<BaseWeightCache>,

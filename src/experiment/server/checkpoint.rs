@@ -16,7 +16,7 @@ use crate::base::tensors::{HostTensor, TensorMap};
 use crate::experiment::payload::Snapshot;
 use crate::experiment::server::state::{BestState, Server};
 
-/// What is said beside the tensors.
+/// The notes beside the tensors.
 #[derive(Debug, Serialize, Deserialize)]
 struct Notes {
     rounds: u32,

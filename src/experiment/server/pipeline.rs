@@ -29,7 +29,7 @@ pub(crate) struct Accepted {
     updates: Vec<UpdateWithBase>,
 }
 
-/// What came of aggregating a round's updates.
+/// The result of aggregating a round's updates.
 #[derive(Debug, Default)]
 pub(crate) struct Aggregated {
     /// How far the aggregate is from the ideal; `None` where nothing was aggregated.
@@ -38,7 +38,7 @@ pub(crate) struct Aggregated {
     pub refused: Vec<Refusal>,
 }
 
-/// Why an aggregation gave no state to go on with.
+/// The reason that an aggregation gave no usable state.
 enum Failed {
     /// The state that it made is not sound, and why.
     Unsound(String),
@@ -50,7 +50,7 @@ impl Server {
     /// Aggregates what can be aggregated of a round's updates into the state.
     ///
     /// # Errors
-    /// When the aggregation fails and no update is to blame; the state is then as it was.
+    /// If the aggregation fails and no update is to blame; the state is then as it was.
     pub(crate) fn aggregate_round(
         &mut self,
         round: u32,
@@ -120,7 +120,7 @@ impl Server {
         };
         if let Some(most) = aggregation.max_update_norm {
             let norm = self.norm(&update);
-            // A norm that is no number is above it as well.
+            // A norm that is not a number is above it as well.
             if norm.is_nan() || norm > most {
                 return Err(format!(
                     "its norm is {norm:.6e}, above max_update_norm = {most}"
@@ -197,7 +197,7 @@ impl Server {
         }
     }
 
-    /// Aggregates updates, and checks what comes of it. The state itself stays as it is.
+    /// Aggregates updates, and checks the result. The state itself stays as it is.
     fn attempt(
         &self,
         round: u32,

@@ -12,7 +12,7 @@ use crate::model::ModelError;
 use crate::tasks::glue::submission::write_submission;
 use crate::tasks::metrics::classification;
 
-/// What can go wrong at the end of a run.
+/// An error at the end of a run.
 #[derive(Debug, thiserror::Error)]
 pub enum ResultsError {
     /// The model could not be written.

@@ -51,7 +51,7 @@ impl Server {
     /// A server at the state before the first round.
     ///
     /// # Errors
-    /// When the device fails.
+    /// If the device fails.
     pub fn new(
         experiment: Arc<Experiment>,
         bases: Arc<BaseWeightCache>,
@@ -94,7 +94,7 @@ impl Server {
         Replica::new(&shared, config, labels, layers, own, |_| false)
     }
 
-    /// What the model at a snapshot says of a split.
+    /// The predictions of the model at a snapshot for a split.
     pub(crate) fn predict(
         &self,
         snapshot: &Snapshot,

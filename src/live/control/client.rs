@@ -8,27 +8,27 @@ use std::time::{Duration, Instant};
 use crate::live::control::request::Request;
 use crate::live::control::{Ask, Reply, Token};
 
-/// How long a run may take to answer, in all.
+/// The total time that a run may take to answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 /// Between two tries, where a run closed the connection unheard because others needed its place.
 const PAUSE: Duration = Duration::from_millis(20);
 /// The longest reply, in bytes: the status of a hundred thousand clients is a tenth of it.
 const LONGEST: usize = 1 << 26;
 
-/// Why a run could not be asked.
+/// The reason that a request to a run failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// Nobody answers there, and nothing was done.
-    #[error("no run answers at {0}: {1}; start it with --control {0}")]
+    #[error("cannot reach a run at {0}: {1}; start the run with --control {0}")]
     NoAnswer(SocketAddr, io::Error),
     /// The request is on its way or with the run, which has not said so.
     #[error(
-        "not confirmed: {0} got the request and has not replied ({1}); it may take effect or not, \
-         which `regatta ctl --control {0} status` shows"
+        "not confirmed: {0} received the request but has not replied ({1}); \
+         `regatta ctl --control {0} status` shows whether it took effect"
     )]
     NotConfirmed(SocketAddr, io::Error),
-    /// What came back is no reply.
-    #[error("what answers at {0} is no run: {1}")]
+    /// What came back is not a reply.
+    #[error("no Regatta run is listening at {0}: {1}")]
     NoReply(SocketAddr, serde_json::Error),
 }
 

@@ -56,15 +56,15 @@ impl fmt::Debug for Token {
     }
 }
 
-/// What can be asked of a run.
+/// A request to a run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, clap::Subcommand)]
 #[serde(tag = "command", rename_all = "snake_case")]
 pub enum Ask {
     /// Show where the run is and what its clients do
     Status,
-    /// Wait after this round until told to go on
+    /// Wait after this round until resumed
     Pause,
-    /// Go on
+    /// Resume
     Resume,
     /// Save the run's state after this round
     Checkpoint,
@@ -84,8 +84,8 @@ pub enum Ask {
     Slow {
         /// Its number, from 0
         client: u32,
-        /// Its training takes so many times as long as its profile says, from 0.001 to 1000000; 1:
-        /// as it says
+        /// Its training takes this many times as long as its profile says, from 0.001 to 1000000;
+        /// 1: as it says
         #[arg(value_parser = server::read_slowdown, allow_negative_numbers = true)]
         factor: f64,
     },
@@ -124,17 +124,17 @@ impl Ask {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
-    /// Where the run is.
+    /// The phase of the run.
     Status(Box<Status>),
     /// The command is with the run.
     Done(String),
     /// The run has not said yet whether it follows the command; it may still do so.
     NotConfirmed(String),
-    /// Why it is not.
+    /// The reason that it is not.
     Error(String),
 }
 
-/// Where a run is and what its clients do.
+/// The state of a run and of its clients.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// The run.
@@ -144,14 +144,14 @@ pub struct Status {
     pub clients: Vec<ClientLine>,
 }
 
-/// What a client does.
+/// The state of a client.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClientLine {
-    /// Who.
+    /// The client concerned.
     pub client: ClientId,
-    /// What it is doing.
+    /// Its current state.
     pub state: ClientState,
-    /// The last round that it was asked in; 0 before its first.
+    /// The last round that it was selected in; 0 before its first.
     pub round: u32,
     /// Its last training loss.
     pub loss: Option<f64>,

@@ -1,4 +1,4 @@
-//! What is asked over the line, as JSON.
+//! Requests over the control line, as JSON.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -13,7 +13,7 @@ pub struct Request {
     /// The secret, where the run wants one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
-    /// What is asked.
+    /// The request.
     #[serde(flatten)]
     pub ask: Ask,
 }
@@ -43,7 +43,7 @@ impl TryFrom<Fields> for Request {
         given.extend(factor.map(|factor| ("factor".to_owned(), factor.into())));
         let ask: Ask = serde_json::from_value(Value::Object(given)).map_err(|e| e.to_string())?;
         if client.is_some() && ask.client().is_none() {
-            return Err(format!("`{command}` is about no client"));
+            return Err(format!("`{command}` does not concern a client"));
         }
         if factor.is_some() && !matches!(ask, Ask::Slow { .. }) {
             return Err(format!("`{command}` has no factor"));

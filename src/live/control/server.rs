@@ -26,7 +26,7 @@ const CONFIRMATION: Duration = Duration::from_millis(10);
 /// The longest request, in bytes.
 pub(crate) const LONGEST: usize = 4096;
 
-/// Why a run cannot be steered from an address.
+/// The reason that a run cannot be steered from an address.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlServerError {
     /// Others than this machine's could steer the run.
@@ -77,7 +77,7 @@ impl ControlServer {
         Ok(Self { address })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -93,7 +93,7 @@ pub struct CommandHandler {
 }
 
 impl CommandHandler {
-    /// A desk for a run. Where there is a token, each request has to have it.
+    /// A command handler for a run. If there is a token, each request must carry it.
     #[must_use]
     pub fn new(token: Option<Token>, control: ControlHandle) -> Self {
         Self {
@@ -108,7 +108,7 @@ impl CommandHandler {
         &self.refusals
     }
 
-    /// Whether requests have to have a token.
+    /// Whether requests must carry a token.
     #[must_use]
     pub fn wants_token(&self) -> bool {
         self.token.is_some()
@@ -155,7 +155,7 @@ impl CommandHandler {
         refused.unwrap_or_else(|| self.carry_out(request.ask))
     }
 
-    /// Does what is asked by somebody who may ask.
+    /// Carries out an authorised request.
     #[must_use]
     pub fn carry_out(&self, ask: Ask) -> Reply {
         let Some(command) = ask.command() else {
@@ -204,7 +204,7 @@ pub(crate) fn slowdown(factor: f64) -> Result<f64, String> {
     }
     let (least, most) = (SLOWDOWNS.start(), SLOWDOWNS.end());
     Err(format!(
-        "the factor has to be a number from {least} to {most}"
+        "the factor must be a number from {least} to {most}"
     ))
 }
 

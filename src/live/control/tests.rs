@@ -84,7 +84,7 @@ fn other_machines_can_only_steer_with_a_token() {
     assert!(ControlServer::start(everywhere, token, handle).is_ok());
 }
 
-/// What comes back for these bytes.
+/// The reply to these bytes.
 fn say(server: &ControlServer, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(server.address()).unwrap();
     stream.write_all(bytes).unwrap();
@@ -284,7 +284,7 @@ fn a_client_is_slowed_by_what_virtual_time_can_tell() {
         f64::NEG_INFINITY,
         f64::NAN,
     ] {
-        let right = "the factor has to be a number from 0.001 to 1000000";
+        let right = "the factor must be a number from 0.001 to 1000000";
         assert_eq!(slow(factor), Reply::Error(right.into()), "{factor}");
     }
 }

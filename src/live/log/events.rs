@@ -11,7 +11,7 @@ use crate::base::table::count;
 /// *warning*, each client's doings as *debug*, each batch as *trace*.
 #[derive(Debug, Default)]
 pub struct EventLog {
-    /// Whose updates the server refused in the round that goes on, and why. A round that is skipped
+    /// Updates that the server refused in the current round, and why. A round that is skipped
     /// hands it none.
     refused: Vec<Refusal>,
 }
@@ -28,7 +28,7 @@ impl Observer for EventLog {
             }
             Event::RunResumed {
                 run, after_round, ..
-            } => tracing::info!("{run} goes on after round {after_round}"),
+            } => tracing::info!("{run} resumes after round {after_round}"),
             Event::RoundFinished(record) => {
                 tracing::info!("{}", finished(record));
                 if let Some(refusals) = refusals(record, &std::mem::take(&mut self.refused)) {
@@ -36,7 +36,9 @@ impl Observer for EventLog {
                 }
             }
             Event::RoundRetried { round, updates, .. } => {
-                tracing::info!("round {round} has only {updates} updates and asks again");
+                tracing::info!(
+                    "round {round} has only {updates} updates and selects clients again"
+                );
             }
             Event::RoundSkipped { round, updates, .. } => {
                 tracing::warn!("round {round} is skipped: it has only {updates} updates");
@@ -49,19 +51,21 @@ impl Observer for EventLog {
                 ..
             } => match back_at {
                 Some(at) => tracing::info!(
-                    "client {client} failed in round {round}, is back at {at:.1} virtual s: {reason}"
+                    "client {client} failed in round {round}, returns at {at:.1} virtual s: \
+                     {reason}"
                 ),
                 None => tracing::warn!(
-                    "client {client} failed in round {round} once too often and is retired: {reason}"
+                    "client {client} failed in round {round}, exceeded its restarts and is \
+                     retired: {reason}"
                 ),
             },
             Event::Intervention(intervention) => {
                 let (round, command) = (intervention.after_round, intervention.command);
-                tracing::info!("told after round {round}: {command:?}");
+                tracing::info!("command after round {round}: {command:?}");
             }
             Event::Paused { round } => tracing::info!("paused after round {round}"),
             Event::ServerCrashed { round, .. } => {
-                tracing::info!("the server dies in round {round}")
+                tracing::info!("the server crashes in round {round}")
             }
             Event::RunFinished {
                 rounds,
@@ -77,7 +81,7 @@ impl Observer for EventLog {
     }
 }
 
-/// Refusals that are told in full.
+/// Refusals that are reported in full.
 const MOST_REFUSALS: usize = 5;
 
 /// The round's refused updates in a line, if there are any.
@@ -91,7 +95,7 @@ fn refusals(record: &RoundRecord, refused: &[Refusal]) -> Option<String> {
         String::new()
     };
     let what = match record.all_refused() {
-        true => "every update was refused, and nothing was aggregated".to_owned(),
+        true => "every update was rejected, and nothing was aggregated".to_owned(),
         false => format!("{} refused", count(refused.len(), "update")),
     };
     let (round, told) = (record.round, told.join("; "));
@@ -164,7 +168,7 @@ mod tests {
         );
         let all = refusals(&record(&[Outcome::Refused; 7]), &refuse(7)).unwrap();
         assert!(
-            all.starts_with("round 3: every update was refused, and nothing was aggregated: c0: "),
+            all.starts_with("round 3: every update was rejected, and nothing was aggregated: c0: "),
             "{all}"
         );
         assert!(all.ends_with("c4: too large; and 2 more"), "{all}");

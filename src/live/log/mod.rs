@@ -13,7 +13,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
-/// A log file that can be opened anew, after it was moved away.
+/// A log file that can be reopened after it was moved.
 #[derive(Debug, Clone)]
 pub struct LogFile {
     path: PathBuf,
@@ -24,7 +24,7 @@ impl LogFile {
     /// Opens a file to append to; makes it if it is not there.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If it cannot be written.
     pub fn open(path: &Path) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
@@ -32,10 +32,10 @@ impl LogFile {
         })
     }
 
-    /// Goes on in a file of the same name, which may be another one by now.
+    /// Continues in a file of the same name, which may now be another one.
     ///
     /// # Errors
-    /// When it cannot be written; the log then goes on in the old one.
+    /// If it cannot be written; the log then continues in the old one.
     pub fn reopen(&self) -> io::Result<()> {
         let file = append_to(&self.path)?;
         *self.file.lock().unwrap_or_else(PoisonError::into_inner) = file;
@@ -88,7 +88,7 @@ fn filter(verbose: u8) -> EnvFilter {
     EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default_filter(verbose)))
 }
 
-/// What is logged if the user says no more than so many `-v`. actix-http logs what is wrong with
+/// What is logged for a number of `-v`. actix-http logs what is wrong with
 /// requests, some of it as errors, so whoever reaches a port could fill the disk with it.
 fn default_filter(verbose: u8) -> &'static str {
     match verbose {

@@ -25,7 +25,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// The text format's name.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Why metrics cannot be served.
+/// The reason that metrics cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ExporterError {
     /// The address is taken, or not this machine's.
@@ -61,7 +61,7 @@ impl Exporter {
         Ok(Self { address, handle })
     }
 
-    /// Where it serves.
+    /// The address that it serves.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -13,10 +13,10 @@ use crate::base::time::unix_seconds;
 use crate::live::metrics::catalog as c;
 use crate::live::metrics::metric::Gauge;
 
-/// What is known of the clients.
+/// The state of the clients.
 #[derive(Debug)]
 pub(crate) struct Fleet {
-    /// At most so many clients, or worst clients, have series of their own.
+    /// The maximum number of clients, or worst clients, with separate series.
     limit: usize,
     clients: BTreeMap<ClientId, ClientSeries>,
 }
@@ -74,7 +74,7 @@ impl Fleet {
         self.count_states();
     }
 
-    /// Whether each client has series of its own.
+    /// Whether each client has a separate series.
     fn each(&self) -> bool {
         self.clients.len() <= self.limit
     }
@@ -86,7 +86,7 @@ impl Fleet {
         }
     }
 
-    /// Clients were asked to train, at this virtual time.
+    /// Clients were selected to train, at this virtual time.
     pub fn asked(&mut self, clients: &[ClientId], virtual_seconds: f64) {
         for client in clients {
             if let Some(client) = self.clients.get_mut(client) {
@@ -221,7 +221,7 @@ impl Fleet {
         }
     }
 
-    /// The client, marked as seen now, and whether it has series of its own.
+    /// The client, marked as seen now, and whether it has a separate series.
     fn seen(&mut self, client: ClientId) -> Option<(bool, &mut ClientSeries)> {
         let each = self.each();
         let client = self.clients.get_mut(&client)?;

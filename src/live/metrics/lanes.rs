@@ -1,4 +1,4 @@
-//! What the lanes do, told from clients' events.
+//! Activity of the lanes, derived from clients' events.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -10,7 +10,7 @@ use metrics::{Label, Unit};
 pub struct Metric<const L: usize> {
     /// The name as Prometheus shows it.
     pub name: &'static str,
-    /// What it means, for `# HELP`.
+    /// Its description, for `# HELP`.
     pub help: &'static str,
     /// Its unit, which the name ends in; `None` when it has none.
     pub unit: Option<Unit>,
@@ -83,7 +83,7 @@ impl<const L: usize> Histogram<L> {
 pub trait Described: Sync {
     /// The name as Prometheus shows it.
     fn name(&self) -> &'static str;
-    /// What it means.
+    /// Its description.
     fn help(&self) -> &'static str;
     /// `gauge`, `counter` or `histogram`.
     fn kind(&self) -> &'static str;

@@ -33,7 +33,7 @@ pub struct RunLabels {
     pub method: &'static str,
     /// Each lane's device.
     pub lanes: Vec<String>,
-    /// At most so many clients have series of their own.
+    /// The maximum number of clients with separate series.
     pub client_series: u32,
 }
 
@@ -144,7 +144,7 @@ impl MetricsObserver {
         self.lanes.with(|lanes| lanes.stop());
     }
 
-    /// What one client did.
+    /// The activity of one client.
     fn on_client_event(&mut self, event: &Event) {
         match event {
             Event::ClientState {

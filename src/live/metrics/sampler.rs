@@ -24,7 +24,7 @@ impl Sampler {
     /// Starts to sample the lanes, the process, and the devices that the run uses.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// If the system gives no thread.
     pub fn start(lanes: SharedLanes, devices: &[DeviceSpec]) -> io::Result<Self> {
         let mut memory = Memory::of(devices);
         let (stop, stopped) = mpsc::channel::<()>();
@@ -48,7 +48,7 @@ impl Drop for Sampler {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // It has nothing to tell but a panic, which has told itself.
+            // It has nothing to report but a panic, which has been logged.
             let _ = thread.join();
         }
     }

@@ -8,11 +8,11 @@ const PICTURE: &str = "image/svg+xml";
 /// A file of the page.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asset {
-    /// Where it is served.
+    /// The path that serves it.
     pub path: &'static str,
     /// Its type.
     pub kind: &'static str,
-    /// What is in it.
+    /// Its content.
     pub content: &'static str,
 }
 

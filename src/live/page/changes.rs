@@ -1,4 +1,4 @@
-//! What is told of a run, as it goes to a page.
+//! The state of a run, as it is sent to a page.
 //!
 //! What there is much of travels as an array instead of an object: `[client, x, loss]`. A number
 //! that is none is `null`; what is not there is left out, where it could be taken for one.
@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::runs::folder::summary::RunTotals;
 
-/// What happened since the last time.
+/// The changes since the last message.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Changes {
     /// The run as a whole, if it changed.
@@ -50,26 +50,26 @@ impl Changes {
     }
 }
 
-/// Where the run is.
+/// The phase of the run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct PageStatus {
-    /// What it is doing.
+    /// Its current phase.
     pub phase: Phase,
     /// The current round, from 1; 0 before the first.
     pub round: u32,
     /// The latest virtual time that is known, in seconds since the run's start.
     pub virtual_seconds: f64,
-    /// What the rounds gave so far.
+    /// The totals of the rounds so far.
     pub tally: RunTotals,
-    /// How it ended, if it did without an error.
+    /// The reason for the end, if it ended without an error.
     pub ending: Option<EndReason>,
-    /// What ended it, if it did not end well.
+    /// The error that ended it, if any.
     pub error: Option<String>,
-    /// When it ended, in seconds since 1970.
+    /// The end, in seconds since 1970.
     pub ended: Option<f64>,
 }
 
-/// What a run is doing.
+/// The phase of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
@@ -84,32 +84,32 @@ pub enum Phase {
     Evaluating,
     /// Between two rounds.
     Between,
-    /// Waits to be told to go on.
+    /// Waits for a resume command.
     Paused,
     /// It is over.
     Over,
 }
 
-/// Where a client is.
+/// The status of a client.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ClientStatus {
-    /// What it is doing.
+    /// Its current state.
     pub state: ClientState,
-    /// The last round that it was asked in; 0 before its first.
+    /// The last round that it was selected in; 0 before its first.
     pub round: u32,
     /// Its last training loss: of the running job, or of the last finished one. Left out before its
-    /// first; `null` if it is no number.
+    /// first; `null` if it is not a number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<f32>,
-    /// How much of its job is done, from 0 to 1.
+    /// The share of its job that is done, from 0 to 1.
     pub progress: f32,
-    /// When the work that it is at was asked for, in virtual seconds.
+    /// The selection for its current work, in virtual seconds.
     pub asked_at: Option<f64>,
     /// Since when it is away, in virtual seconds.
     pub away_since: Option<f64>,
     /// Whether a fault makes it slow in the work that it is at.
     pub slow: bool,
-    /// Whether it is asked no more, as somebody outside wanted.
+    /// Whether it is no longer selected, as somebody outside wanted.
     pub barred: bool,
     /// How many times slower somebody outside made it.
     pub slowdown: f64,
@@ -150,7 +150,7 @@ impl Default for ClientStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(into = "(u32, f32, f32)")]
 pub struct Point {
-    /// Whose.
+    /// The client concerned.
     pub client: u32,
     /// Where in the run: 2.5 is the middle of the third round.
     pub x: f32,
@@ -170,14 +170,14 @@ pub struct RoundRow {
     /// From 1.
     pub round: u32,
     /// Mean of the clients' training losses, weighted by examples. Left out where nobody trained;
-    /// `null` if it is no number.
+    /// `null` if it is not a number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub train_loss: Option<f64>,
     /// Least, first quartile, median, third quartile and most of the clients' training losses.
     pub losses: Option<[f32; 5]>,
     /// Scores on validation, in rounds that were evaluated.
     pub eval: Option<Scores>,
-    /// How far the aggregate is from the ideal.
+    /// The distance of the aggregate from the ideal.
     pub exactness_error: Option<f64>,
     /// Virtual time at its end, in seconds since the run's start.
     pub virtual_seconds: f64,
@@ -187,7 +187,7 @@ pub struct RoundRow {
     pub bytes_up: u64,
     /// Bytes from the server to clients, since the run's start.
     pub bytes_down: u64,
-    /// How the clients' parts in it ended.
+    /// The outcomes of its clients.
     pub outcomes: BTreeMap<Outcome, u32>,
 }
 
@@ -195,15 +195,15 @@ pub struct RoundRow {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(into = "(u32, u32, f64, f64, Fate, bool)")]
 pub struct BarSpan {
-    /// Whose.
+    /// The client concerned.
     pub client: u32,
     /// The round that it worked for.
     pub round: u32,
-    /// When it began.
+    /// Its start.
     pub start: f64,
-    /// When it ended.
+    /// Its end.
     pub end: f64,
-    /// What came of it.
+    /// Outcome.
     pub fate: Fate,
     /// Whether a fault made it longer.
     pub slow: bool,
@@ -217,7 +217,7 @@ impl From<BarSpan> for (u32, u32, f64, f64, Fate, bool) {
     }
 }
 
-/// What came of a client's time.
+/// The result of a client's time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fate {
@@ -250,15 +250,15 @@ pub struct LogLine {
     pub virtual_seconds: f64,
     /// In which round.
     pub round: u32,
-    /// Whom it concerns, if it is one client.
+    /// The client that it concerns, if it is one.
     pub client: Option<u32>,
-    /// How bad it is.
+    /// Its severity.
     pub level: Level,
-    /// What happened.
+    /// The event, in words.
     pub text: String,
 }
 
-/// How bad an event is.
+/// The severity of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {

@@ -21,13 +21,13 @@ use crate::live::page::tracker::Tracker;
 use crate::live::ports::connection::Held;
 use crate::runs::folder::RunFolder;
 
-/// Messages that may wait for a slow page before it is cut off, to connect anew.
+/// Messages that may wait for a slow page before it is cut off, to reconnect.
 const WAITING: usize = 64;
 /// Changes that may gather before they go into the history, while nobody flushes.
 const MOST_GATHERED: usize = 4096;
 /// How long the last messages may take at the end.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// The history goes out in parts of so many bytes, so that what a slow page has not read yet is
+/// The history is sent in parts of N bytes, so that what a slow page has not read yet is
 /// shared by all rather than copied for each.
 const PART: usize = 1 << 16;
 
@@ -67,7 +67,7 @@ impl Feed {
         inner.first = None;
     }
 
-    /// What is known by now.
+    /// The state known so far.
     #[must_use]
     pub fn history(&self) -> History {
         let mut inner = self.lock();
@@ -175,7 +175,7 @@ fn message(name: &str, content: &impl Serialize) -> Bytes {
 /// The body of one page's stream.
 #[derive(Debug)]
 pub(crate) struct Follower {
-    /// What is left of the history.
+    /// The rest of the history.
     first: Bytes,
     receiver: mpsc::Receiver<Bytes>,
     /// The connection is a stream for as long as this has something to tell.
@@ -277,7 +277,7 @@ impl Observer for WebObserver {
             } => {
                 self.feed.lock().begin(clients);
                 if let Err(error) = self.read_back(*after_round) {
-                    tracing::warn!("the live page lacks what was before: {error}");
+                    tracing::warn!("the live page cannot show earlier rounds: {error}");
                 }
                 self.feed.lock().tracker.go_on();
             }

@@ -17,7 +17,7 @@ const MOST_LINES: usize = 400;
 /// Most points of loss curves, shared by all clients; each may have a few in any case.
 const MOST_POINTS: usize = 60_000;
 
-/// What is run.
+/// The facts of the run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct PageHeader {
     /// The run.
@@ -53,7 +53,7 @@ pub struct PageClient {
     pub name: String,
     /// Examples in its shard.
     pub examples: u64,
-    /// Where it is.
+    /// Its location.
     pub standing: ClientStatus,
     /// Its loss curve: `[x, loss]`, with x as in [`crate::live::page::changes::Point`].
     pub points: Vec<(f32, f32)>,
@@ -62,11 +62,11 @@ pub struct PageClient {
 /// Everything a page shows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct History {
-    /// What is run.
+    /// The facts of the run.
     pub facts: PageHeader,
     /// Most points of one client's curve; the page keeps to it as well.
     pub most_points: usize,
-    /// Where the run is.
+    /// The phase of the run.
     pub status: PageStatus,
     /// The clients, in order.
     pub clients: Vec<PageClient>,
@@ -76,7 +76,7 @@ pub struct History {
     pub spans: VecDeque<BarSpan>,
     /// The latest events.
     pub lines: VecDeque<LogLine>,
-    /// One round in so many is kept.
+    /// One round in N is kept.
     #[serde(skip)]
     stride: u32,
 }
@@ -92,7 +92,7 @@ impl History {
         }
     }
 
-    /// Begins, or begins anew, with these clients.
+    /// Starts, or restarts, with these clients.
     pub fn begin(&mut self, clients: &[ClientInfo]) {
         *self = Self::new(std::mem::take(&mut self.facts));
         self.most_points = (MOST_POINTS / clients.len().max(1)).clamp(48, 2000);

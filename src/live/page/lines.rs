@@ -14,7 +14,7 @@ use crate::live::page::changes::{Level, LogLine};
 /// Refusals of a round that have a line each.
 const MOST_REFUSALS: usize = 8;
 
-/// What a line needs to know of the run.
+/// The facts of the run that a line needs.
 pub(crate) trait Known {
     /// A client's name.
     fn name(&self, client: ClientId) -> &str;
@@ -50,21 +50,21 @@ fn run_event(event: &Event) -> Option<(Level, String)> {
         ),
         Event::RunResumed { after_round, .. } => (
             Level::Good,
-            format!("the run goes on after round {after_round}"),
+            format!("the run resumes after round {after_round}"),
         ),
         Event::RoundFinished(record) => finished(record),
         Event::RoundRetried { updates, .. } => (
             Level::Warning,
-            format!("only {updates} updates came; the round asks again"),
+            format!("only {updates} updates arrived; the round selects clients again"),
         ),
         Event::RoundSkipped { updates, .. } => (
             Level::Bad,
-            format!("only {updates} updates came; the round aggregates nothing"),
+            format!("only {updates} updates arrived; the round aggregates nothing"),
         ),
         Event::ServerCrashed { .. } => (Level::Bad, "the server crashed".to_owned()),
         Event::ServerRecovered { .. } => (Level::Good, "the server is back".to_owned()),
         Event::ServerFailed { reason, .. } => {
-            (Level::Bad, format!("the server is built again: {reason}"))
+            (Level::Bad, format!("the server is rebuilt: {reason}"))
         }
         Event::Paused { round } => (Level::Warning, format!("paused after round {round}")),
         Event::LaneFailed { lane, reason } => {
@@ -128,17 +128,17 @@ fn over(ending: Option<EndReason>, error: Option<&str>) -> (Level, String) {
         (Some(EndReason::StoppedAfterRound), None) => {
             (Level::Warning, "stopped after the round".to_owned())
         }
-        _ => (Level::Bad, "stopped in mid-round".to_owned()),
+        _ => (Level::Bad, "stopped during the round".to_owned()),
     }
 }
 
 fn client_event(run: &impl Known, event: &Event) -> Option<(Level, ClientId, String)> {
     let (level, client, did) = match event {
-        // In a large fleet this is the rule, and what comes of it is told as well.
+        // In a large fleet this is the rule, and its result is reported as well.
         Event::FaultInjected { client, fault, .. } if run.is_small() => (
             Level::Warning,
             client,
-            format!("is struck by {}", named(*fault)),
+            format!("is affected by {}", named(*fault)),
         ),
         Event::ClientDropped {
             client,
@@ -153,9 +153,9 @@ fn client_event(run: &impl Known, event: &Event) -> Option<(Level, ClientId, Str
             ..
         } => {
             let what = if back_at.is_some() {
-                "and is started again"
+                "and restarts"
             } else {
-                "too often, and is retired"
+                "too often and is retired"
             };
             (Level::Bad, client, format!("failed {what}: {reason}"))
         }
@@ -177,7 +177,7 @@ fn client_event(run: &impl Known, event: &Event) -> Option<(Level, ClientId, Str
         Event::UpdateDuplicated { client, .. } => (
             Level::Warning,
             client,
-            "sent an update once more; it was dropped".to_owned(),
+            "sent a duplicate update; it was dropped".to_owned(),
         ),
         Event::LaneStalled {
             client,
@@ -210,16 +210,16 @@ fn commanded(run: &impl Known, event: &Event) -> Option<(Level, Option<u32>, Str
         return None;
     };
     let (client, text) = match command {
-        ControlCommand::DropClient { client } => (client, "is asked no more".to_owned()),
-        ControlCommand::RestoreClient { client } => (client, "is asked again".to_owned()),
+        ControlCommand::DropClient { client } => (client, "is no longer selected".to_owned()),
+        ControlCommand::RestoreClient { client } => (client, "is selected again".to_owned()),
         ControlCommand::SlowClient { client, factor } => {
             (client, format!("takes {factor} times as long from now on"))
         }
         ControlCommand::FinishRound => {
-            return Some((Level::Warning, None, "told to stop".to_owned()));
+            return Some((Level::Warning, None, "stop requested".to_owned()));
         }
         _ => return None,
     };
-    let text = format!("{} {text}, as told", run.name(*client));
+    let text = format!("{} {text}, on request", run.name(*client));
     Some((Level::Warning, Some(client.0), text))
 }

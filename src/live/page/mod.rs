@@ -11,8 +11,8 @@
 //! and so on, and the latest bars of the timeline.
 //!
 //! The page can be read by whoever reaches the address. It changes something only where the run is
-//! steered at all (`--control`), and then by the rules of [`crate::live::control`]. What is asked by other
-//! web sites is refused, and however many ask, the run goes on ([`crate::live::ports`]).
+//! steered at all (`--control`), and then by the rules of [`crate::live::control`]. What is asked
+//! by other web sites is refused, and however many ask, the run continues ([`crate::live::ports`]).
 
 pub(crate) mod assets;
 pub mod changes;

@@ -23,7 +23,7 @@ use crate::live::ports::{guard, http};
 
 /// Between two messages to a page.
 const BEAT: Duration = Duration::from_millis(250);
-/// So many beats without a message are worth a sign of life.
+/// After N beats without a message, a sign of life is sent.
 const QUIET_BEATS: u32 = 60;
 /// The longest command, in bytes.
 const LONGEST: usize = 4096;
@@ -43,18 +43,19 @@ pub struct WebServer {
     feed: Feed,
 }
 
-/// What the handlers share.
+/// The state that the handlers share.
 struct ServerState {
     feed: Feed,
     desk: Option<CommandHandler>,
 }
 
 impl WebServer {
-    /// Starts to serve a feed on an address; port 0 takes any that is free. With a `desk` the page
-    /// steers the run; on other than loopback addresses, only if the desk wants a token.
+    /// Starts to serve a feed on an address; port 0 takes any that is free. With a `desk`, the
+    /// command handler, the page steers the run; beyond loopback addresses, only if the handler
+    /// requires a token.
     ///
     /// # Errors
-    /// When the address is taken or not this machine's.
+    /// If the address is taken or not this machine's.
     pub fn start(
         address: SocketAddr,
         feed: Feed,
@@ -83,7 +84,7 @@ impl WebServer {
         Ok(Self { address, feed })
     }
 
-    /// Where it serves.
+    /// The address that it serves.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -119,7 +120,7 @@ fn application(
         .configure(routes)
 }
 
-/// What goes with every answer, refusals too.
+/// The headers of every answer, refusals too.
 fn headers() -> DefaultHeaders {
     DefaultHeaders::new()
         .add((header::CONTENT_SECURITY_POLICY, POLICY))
@@ -128,7 +129,7 @@ fn headers() -> DefaultHeaders {
         .add((header::CACHE_CONTROL, "no-store"))
 }
 
-/// Everything that can be asked for.
+/// All routes.
 fn routes(config: &mut web::ServiceConfig) {
     config
         .route("/api/history", web::get().to(history))
@@ -168,16 +169,14 @@ async fn follow(shared: web::Data<ServerState>, request: HttpRequest) -> HttpRes
         return HttpResponse::ServiceUnavailable()
             .insert_header((header::RETRY_AFTER, RETRY_AFTER))
             .force_close()
-            .body(
-                "as many pages follow the run as it has room for; close one, or try again later",
-            );
+            .body("too many pages follow this run; close one, or try again later");
     };
     HttpResponse::Ok()
         .content_type("text/event-stream")
         .body(shared.feed.follow().over(held))
 }
 
-/// Carries a command out. That it is JSON is no formality: a form of another site cannot send it.
+/// Carries a command out. It must be JSON: a form of another site cannot send it.
 async fn steer(
     shared: web::Data<ServerState>,
     request: HttpRequest,

@@ -14,7 +14,7 @@ use crate::live::page::changes::{
 };
 use crate::live::page::lines::{self, Known};
 
-/// Up to so many clients are told of in detail: they have points within a round, at each sixteenth.
+/// Up to N clients are reported in detail: they have points within a round, at each sixteenth.
 const FEW_CLIENTS: usize = 64;
 const POINTS_IN_A_ROUND: f32 = 16.0;
 
@@ -24,11 +24,11 @@ pub(crate) struct Tracker {
     pub status: PageStatus,
     pub names: Vec<String>,
     pub clients: Vec<ClientStatus>,
-    /// Clients in the work that was asked of them, by number.
+    /// Clients with work in progress, by number.
     pub working: BTreeSet<u32>,
     /// In which round clients that said so are back.
     pub rejoin: BTreeMap<u32, u32>,
-    /// What has gathered.
+    /// The changes gathered so far.
     pub changes: Changes,
     /// Whether events happen now, and not in a ledger.
     pub live: bool,
@@ -36,7 +36,7 @@ pub(crate) struct Tracker {
 }
 
 impl Tracker {
-    /// Begins anew with these clients.
+    /// Restarts with these clients.
     pub fn begin(&mut self, clients: &[ClientInfo]) {
         *self = Self {
             names: clients.iter().map(|client| client.name.clone()).collect(),
@@ -132,7 +132,7 @@ impl Tracker {
         self.take(&Event::RoundFinished(record));
     }
 
-    /// The run goes on, in another process: nobody is at work.
+    /// The run continues in another process: no client is at work.
     pub fn go_on(&mut self) {
         self.live = true;
         self.working.clear();
@@ -143,7 +143,7 @@ impl Tracker {
         }
     }
 
-    /// Virtual time goes on, and never back.
+    /// Virtual time advances, and never goes back.
     pub fn pass(&mut self, virtual_seconds: f64) {
         self.status.virtual_seconds = self.status.virtual_seconds.max(virtual_seconds);
     }
@@ -204,7 +204,7 @@ impl Tracker {
         self.changes.rounds.push(row);
     }
 
-    /// A run that is told to stop scores its last round after it is finished.
+    /// A run that is asked to stop scores its last round after it is finished.
     fn score_late(&mut self, round: u32, scores: &regatta_actors::workload::update::Scores) {
         if let Some(row) = &mut self.last
             && row.round == round

@@ -1,4 +1,4 @@
-//! A client's work as bars of the timeline: from when it was asked to what came of it.
+//! A client's work as bars of the timeline: from its selection to its result.
 
 use regatta_actors::ids::ClientId;
 use regatta_actors::plan::fault::FaultName;
@@ -10,7 +10,7 @@ use crate::live::page::changes::{BarSpan, Fate, Phase};
 use crate::live::page::tracker::Tracker;
 
 impl Tracker {
-    /// Clients are asked to train, now.
+    /// Clients are selected to train, now.
     pub(crate) fn ask(&mut self, round: u32, clients: &[ClientId]) {
         let now = self.status.virtual_seconds;
         for &client in clients {
@@ -24,7 +24,7 @@ impl Tracker {
         }
     }
 
-    /// What became of one client's work.
+    /// The result of one client's work.
     pub(crate) fn work(&mut self, event: &Event) {
         match event {
             Event::FaultInjected { client, fault, .. } => self.strike(*client, *fault),
@@ -90,14 +90,14 @@ impl Tracker {
         }
     }
 
-    /// Ends a bar. One that the round's end has ended already, as late, goes on from there.
+    /// Ends a bar. One that the round's end has ended already, as late, continues from there.
     fn end_work(&mut self, client: ClientId, round: u32, fate: Fate, end: f64) {
         self.pass(end);
         self.working.remove(&client.0);
         let Some((asked_at, slow)) = self.change(client, |standing| {
             standing.progress = if fate == Fate::Sent { 1.0 } else { 0.0 };
             let begun = (standing.asked_at.take(), standing.slow);
-            // Who is late goes on.
+            // A late client continues.
             if fate == Fate::Late {
                 standing.asked_at = Some(end);
             } else {
@@ -166,7 +166,7 @@ impl Tracker {
     fn come_back(&mut self, client: ClientId, now: f64) {
         self.rejoin.remove(&client.0);
         let standing = self.clients.get(client.0 as usize);
-        // Who is not known to be away is told nothing new.
+        // A client not known to be away brings nothing new.
         let Some(start) = standing.and_then(|standing| standing.away_since) else {
             return;
         };

@@ -13,8 +13,8 @@ const LEAST: u64 = 96;
 /// There are too few file handles for a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "this process may have only {0} files open at a time, and a run needs {LEAST}; raise the limit \
-     (`ulimit -n {LEAST}`, or more)"
+    "this process may open only {0} files at a time, but a run needs {LEAST}; raise the limit with \
+     `ulimit -n {LEAST}` or more"
 )]
 pub struct TooFewHandles(u64);
 
@@ -37,7 +37,7 @@ impl Bounds {
         Self::of(limit())
     }
 
-    /// The bounds of a process that may have so many file handles.
+    /// The bounds of a process that may have N file handles.
     #[must_use]
     pub fn of(handles: u64) -> Self {
         let all = usize::try_from((handles / 4).min(MOST)).unwrap_or_default();
@@ -51,7 +51,7 @@ impl Bounds {
     /// Whether this process may have as many file handles as a run needs.
     ///
     /// # Errors
-    /// When it may not.
+    /// If it may not.
     pub fn check() -> Result<(), TooFewHandles> {
         enough(limit())
     }

@@ -117,7 +117,7 @@ impl Connection {
         (Self { line, place }, surplus.is_some())
     }
 
-    /// Where it stands among the others.
+    /// Its position among the others.
     #[must_use]
     pub fn place(&self) -> &ConnectionId {
         &self.place

@@ -17,7 +17,7 @@ use actix_web::{Error, HttpRequest, HttpResponse};
 /// machine's programs ask, which name it by number or as localhost.
 ///
 /// # Errors
-/// What the application's service says.
+/// The response of the application's service.
 pub async fn admit(
     loopback: bool,
     request: ServiceRequest,
@@ -32,24 +32,24 @@ pub async fn admit(
     }
 }
 
-/// Why a request is refused; `None`: it is not.
+/// The reason to refuse a request; `None`: it is accepted.
 fn refusal(request: &HttpRequest, loopback: bool) -> Option<&'static str> {
     let Some(host) = text(request, header::HOST) else {
-        return Some("a request has to say its host");
+        return Some("the request has no Host header");
     };
     if loopback && !is_this_machine(host) {
-        return Some("this address is for this machine: ask for it by number or as localhost");
+        return Some("this address serves only this machine: use its IP address or localhost");
     }
     // An opaque origin, `null`, is a foreign one.
     match text(request, header::ORIGIN) {
         Some(origin) if origin.split_once("://").map(|(_, host)| host) != Some(host) => {
-            Some("a page of another site may not ask here")
+            Some("requests from pages of other sites are not allowed")
         }
         _ => None,
     }
 }
 
-/// A header's text; `None` also where it is no text.
+/// A header's text; `None` also where it is not text.
 pub fn text(request: &HttpRequest, name: HeaderName) -> Option<&str> {
     request.headers().get(name)?.to_str().ok()
 }

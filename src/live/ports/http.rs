@@ -20,7 +20,7 @@ const LINGER: Duration = Duration::from_secs(1);
 /// address.
 ///
 /// # Errors
-/// When the address is taken or not this machine's, or the system gives no thread.
+/// If the address is taken or not this machine's, or the system gives no thread.
 pub fn serve<S, B>(
     port: Port,
     address: SocketAddr,

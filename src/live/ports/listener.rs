@@ -16,26 +16,26 @@ use crate::live::ports::warning::Warning;
 
 /// Between two looks at whose time is over.
 const ROUND: Duration = Duration::from_millis(250);
-/// A rest after a connection could not be accepted, for want of file handles say.
+/// A pause after a connection could not be accepted, for example for lack of file handles.
 const REST: Duration = Duration::from_millis(250);
 
-/// What a port is and bears.
+/// The name and the limits of a port.
 #[derive(Debug, Clone)]
 pub struct Port {
     /// Its name, which is its thread's too.
     pub name: &'static str,
     /// Connections at a time.
     pub capacity: usize,
-    /// What its requests may cause to be warned of.
+    /// The warnings that its requests may cause.
     pub warnings: Vec<Warning>,
 }
 
-/// Binds an address and has `serve` go on with the listener on a thread and a runtime of its own,
+/// Binds an address and runs `serve` with the listener on its own thread and runtime,
 /// for as long as the process lives. Gives the address, in which port 0 is replaced by the one
 /// that the system chose.
 ///
 /// # Errors
-/// When the address is taken or not this machine's, or the system gives no thread.
+/// If the address is taken or not this machine's, or the system gives no thread.
 pub fn listen<F>(
     name: &'static str,
     address: SocketAddr,
@@ -59,7 +59,9 @@ where
         .name(name.to_owned())
         .spawn(move || {
             if let Err(error) = ended() {
-                tracing::warn!("the {name} port has stopped; the run goes on: {error}");
+                tracing::warn!(
+                    "the {name} port has stopped; the run continues without it: {error}"
+                );
             }
         })?;
     Ok(address)
@@ -89,7 +91,7 @@ impl Port {
                     if crowded {
                         let capacity = open.borrow().capacity();
                         full.because(format_args!(
-                            "of {capacity} connections, the one that waited longest was closed"
+                            "of {capacity} connections, the longest idle one was closed"
                         ));
                     }
                     spawn_local(serve(connection, peer));

@@ -1,4 +1,4 @@
-//! What the live page, the metrics and the control line have in common: ports that strangers may
+//! What the live page, the metrics and the control line have in common: ports that others may
 //! connect to, and that harm the run in no way.
 //!
 //! ```text
@@ -15,7 +15,7 @@
 //! * What anybody can cause without limit is logged as a [`Warning`](warning::Warning): once, and then as a count.
 //! * What a web site has a browser ask for is refused ([`guard`]).
 //!
-//! Each port has a thread and a runtime of its own, and nothing waits for it.
+//! Each port has its own thread and runtime, and nothing waits for it.
 
 pub mod bounds;
 pub mod connection;

@@ -14,7 +14,7 @@ pub(crate) const UNREAD: Duration = Duration::from_secs(10);
 /// A connection's number; none comes twice.
 pub(crate) type Number = u64;
 
-/// The connections of a port, each with a `T` of its own.
+/// The connections of a port, each with its own `T`.
 ///
 /// Bytes are written to a connection only in answer to a whole request, so the time of the last
 /// byte written tells those who ask from those who only keep a place.
@@ -38,7 +38,7 @@ struct Slot<T> {
 }
 
 impl<T> Slots<T> {
-    /// Room for so many connections; at least for two.
+    /// Room for N connections; at least for two.
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
             capacity: capacity.max(2),
@@ -51,7 +51,7 @@ impl<T> Slots<T> {
         self.capacity
     }
 
-    /// How many connections there are.
+    /// The number of connections.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.open.len()

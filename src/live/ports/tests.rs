@@ -26,7 +26,7 @@ fn port(capacity: usize) -> Port {
     }
 }
 
-/// An HTTP server with so many places that answers `/` and reads JSON of up to 100 bytes.
+/// An HTTP server with N places that answers `/` and reads JSON of up to 100 bytes.
 fn serve(capacity: usize) -> SocketAddr {
     http::serve(port(capacity), loopback(), || {
         let read = |_: web::Json<serde_json::Value>| async { "read" };

@@ -73,10 +73,10 @@ fn grouped(number: u64) -> String {
     text
 }
 
-/// Counts what is not told.
+/// Counts what is not reported.
 #[derive(Debug, Default)]
 struct Throttle {
-    /// When the period began in which something was told already.
+    /// The start of the period in which something was already reported.
     since: Option<Instant>,
     more: u64,
 }
@@ -115,7 +115,7 @@ mod tests {
         let told = (0..100_000).filter(|_| throttle.happened(at(1))).count();
         assert_eq!((told, throttle.due(at(60))), (1, None));
         assert_eq!(throttle.due(at(61)), Some(99_999));
-        // The flood goes on: the count is all that is told.
+        // The flood continues: only the count is reported.
         assert!(!throttle.happened(at(62)));
         assert_eq!(throttle.due(at(121)), Some(1));
         // A minute of silence, and it is news again.

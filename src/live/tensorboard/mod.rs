@@ -18,7 +18,7 @@ use regatta_actors::protocol::round_record::{ClientRecord, RoundRecord};
 
 use crate::live::tensorboard::file::EventFile;
 
-/// Writes event files; when it cannot, it says so once, and the run goes on without.
+/// Writes event files; if it cannot, it says so once, and the run continues without.
 #[derive(Debug)]
 pub struct TensorBoard {
     folder: PathBuf,
@@ -72,7 +72,7 @@ impl Observer for TensorBoard {
         };
         if let Err(error) = written {
             let folder = self.folder.display();
-            tracing::warn!("nothing more is written for TensorBoard into {folder}: {error}");
+            tracing::warn!("TensorBoard output to {folder} stopped: {error}");
             self.file = None;
         }
     }

@@ -46,7 +46,7 @@ impl Bars {
         }
     }
 
-    /// Starts a round with this many clients anew.
+    /// Starts a new round with this many clients.
     pub fn start_round(&self, round: u32, asked: usize) {
         for bar in self.clients.values() {
             bar.reset();

@@ -1,4 +1,4 @@
-//! What a run shows on the terminal.
+//! The terminal output of a run.
 
 pub(crate) mod bars;
 pub(crate) mod history;

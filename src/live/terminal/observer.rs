@@ -37,7 +37,7 @@ impl Observer for TerminalObserver {
                 let (clients, lanes) = (count(clients.len(), "client"), count(*lanes, "lane"));
                 say(format_args!("{clients} on {lanes}"));
                 if let Event::RunResumed { after_round, .. } = event {
-                    say(format_args!("going on after round {after_round}"));
+                    say(format_args!("resuming after round {after_round}"));
                 }
             }
             Event::Paused { round } => say(format_args!("paused after round {round}")),

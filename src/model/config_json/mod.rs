@@ -55,7 +55,7 @@ impl ModelConfig {
 /// All of the file's keys.
 ///
 /// # Errors
-/// When it cannot be read, or is no JSON object.
+/// If it cannot be read, or is not a JSON object.
 pub(crate) fn object(path: &Path) -> Result<Map<String, Value>, ModelError> {
     let bytes = std::fs::read(path).map_err(|source| ModelError::Io {
         path: path.to_owned(),
@@ -96,13 +96,13 @@ fn family(json: &Map<String, Value>, path: &Path) -> Result<Family, String> {
     }
     of_tensors(path).ok_or_else(|| {
         "it has neither model_type nor architectures, and the names of the tensors in \
-         model.safetensors do not tell the architecture either; add \"model_type\": \"roberta\" \
-         or \"model_type\": \"bert\""
+         model.safetensors do not show the architecture either; add \"model_type\": \"roberta\" or \
+         \"model_type\": \"bert\""
             .to_owned()
     })
 }
 
-const KNOWN: &str = "known are the models of RoBERTa (\"roberta\") and BERT (\"bert\")";
+const KNOWN: &str = "supported are RoBERTa (\"roberta\") and BERT (\"bert\")";
 
 /// `RobertaForMaskedLM`, `TFBertModel`; not `RobertaPreLayerNormModel` or `BertGenerationEncoder`.
 fn of_architecture(name: &str) -> Option<Family> {
@@ -161,32 +161,33 @@ fn parse(json: &Map<String, Value>, family: Family) -> Result<ModelConfig, Strin
 
 const FROM_ZERO: Range<f64> = 0.0..f64::INFINITY;
 
-/// What several keys together must hold.
+/// The conditions on several keys together.
 fn check(config: &ModelConfig) -> Result<(), String> {
     let (hidden, heads) = (config.hidden_size, config.num_attention_heads);
     if hidden % heads != 0 {
         return Err(format!(
-            "hidden_size {hidden} is no multiple of num_attention_heads {heads}"
+            "hidden_size {hidden} is not a multiple of num_attention_heads {heads}"
         ));
     }
     let tokens = config.vocab_size;
     if let Some(pad) = config.pad_token_id.filter(|pad| !(0..tokens).contains(pad)) {
         return Err(format!(
-            "pad_token_id {pad} is none of the {tokens} tokens (vocab_size), numbered from 0"
+            "pad_token_id {pad} is not one of the {tokens} tokens (vocab_size), numbered from 0"
         ));
     }
     if config.max_tokens() < 1 {
         let (positions, pad) = (config.max_position_embeddings, config.padding());
         return Err(format!(
             "max_position_embeddings {positions} leaves no position for a token: RoBERTa's begin \
-             behind pad_token_id {pad}"
+             after pad_token_id {pad}"
         ));
     }
     let weights = config.base_weights();
     if weights > MOST_WEIGHTS {
         return Err(format!(
-            "its sizes make {weights} weights, of at most {MOST_WEIGHTS}; look at vocab_size, \
-             hidden_size, num_hidden_layers, intermediate_size and max_position_embeddings"
+            "its sizes give {weights} weights, but at most {MOST_WEIGHTS} are supported; check \
+             vocab_size, hidden_size, num_hidden_layers, intermediate_size and \
+             max_position_embeddings"
         ));
     }
     Ok(())
@@ -281,7 +282,7 @@ fn refuse_if_set(json: &Map<String, Value>, key: &str, meaning: &str) -> Result<
     if unset {
         return Ok(());
     }
-    let right = format!("{meaning}: not computed here, and without it it is another model");
+    let right = format!("{meaning}: not supported, and the model would differ without it");
     Err(refused(key, value, &right))
 }
 

@@ -1,4 +1,4 @@
-//! What `config.json` may say, and what comes of it.
+//! The settings of `config.json`, and their results.
 
 use serde_json::json;
 

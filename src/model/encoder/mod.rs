@@ -109,7 +109,7 @@ impl Encoder {
     /// The encoder whose tensors lie at `view`.
     ///
     /// # Errors
-    /// When a tensor is missing or of another shape.
+    /// If a tensor is missing or of another shape.
     pub fn new(view: &View<'_>, config: &ModelConfig) -> Result<Self, ModelError> {
         let layer = |i| {
             let view = view.pp("encoder").pp("layer").pp(i);
@@ -127,7 +127,7 @@ impl Encoder {
     /// The last hidden states, (rows, tokens, hidden).
     ///
     /// # Errors
-    /// When libtorch fails.
+    /// If libtorch fails.
     pub fn forward(&self, inputs: &Inputs, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
         self.run(inputs, None, masks)
     }
@@ -136,7 +136,7 @@ impl Encoder {
     /// computes keys and values for every token, and all else for that one.
     ///
     /// # Errors
-    /// When libtorch fails.
+    /// If libtorch fails.
     pub fn first_token(
         &self,
         inputs: &Inputs,

@@ -1,6 +1,6 @@
 //! An encoder with a sequence classification head: token ids to logits.
 
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::model::ModelError;
 use crate::model::config::{Family, ModelConfig};
@@ -9,49 +9,6 @@ use crate::model::encoder::Encoder;
 use crate::model::inputs::Inputs;
 use crate::model::layers::Linear;
 use crate::model::weights::View;
-
-impl Inputs {
-    /// Copies a batch of `rows` rows, given row-major, to a device.
-    ///
-    /// # Errors
-    /// When the slices do not fill `rows` rows or the device fails.
-    pub fn new(
-        rows: i64,
-        ids: &[i64],
-        mask: &[i64],
-        types: &[i64],
-        device: Device,
-    ) -> Result<Self, ModelError> {
-        let place = |values: &[i64]| -> Result<Tensor, ModelError> {
-            Ok(Tensor::f_from_slice(values)?
-                .f_view([rows, -1])?
-                .f_to_device(device)?)
-        };
-        let padded = mask.contains(&0);
-        Ok(Self {
-            ids: place(ids)?,
-            mask: place(mask)?,
-            types: place(types)?,
-            padded,
-        })
-    }
-
-    /// What is added to attention scores: 0 at real tokens and −∞, as near as the kind has it, at
-    /// padding; (rows, 1, 1, tokens). `None` when nothing is padded, which is faster.
-    pub(crate) fn attention_bias(&self, kind: Kind) -> Result<Option<Tensor>, ModelError> {
-        if !self.padded {
-            return Ok(None);
-        }
-        let lowest = if kind == Kind::Half {
-            -65504.0
-        } else {
-            f64::from(f32::MIN)
-        };
-        let padding = self.mask.f_eq(0)?.f_unsqueeze(1)?.f_unsqueeze(1)?;
-        let zeros = padding.f_zeros_like()?.f_to_kind(kind)?;
-        Ok(Some(zeros.f_masked_fill(&padding, lowest)?))
-    }
-}
 
 /// The head, after the encoder's last hidden states.
 enum Head {
@@ -71,10 +28,10 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// The model whose tensors `root` shows, with so many outputs.
+    /// The model whose tensors `root` shows, with N outputs.
     ///
     /// # Errors
-    /// When a tensor is missing or of another shape.
+    /// If a tensor is missing or of another shape.
     pub fn new(root: &View<'_>, config: &ModelConfig, labels: i64) -> Result<Self, ModelError> {
         let h = config.hidden_size;
         let base = root.pp(config.family.prefix());
@@ -101,7 +58,7 @@ impl Classifier {
     /// The last hidden states, (rows, tokens, hidden).
     ///
     /// # Errors
-    /// When libtorch fails.
+    /// If libtorch fails.
     pub fn hidden(&self, inputs: &Inputs, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
         self.encoder.forward(inputs, masks)
     }
@@ -109,7 +66,7 @@ impl Classifier {
     /// Logits, (rows, labels), from the last hidden states.
     ///
     /// # Errors
-    /// When libtorch fails.
+    /// If libtorch fails.
     pub fn head(&self, hidden: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
         let first = hidden.f_select(1, 0)?;
         let p = self.head_dropout;
@@ -133,7 +90,7 @@ impl Classifier {
     /// in training that computes as other programs do ([`ModelConfig::reference_numerics`]).
     ///
     /// # Errors
-    /// When libtorch fails.
+    /// If libtorch fails.
     pub fn logits(&self, inputs: &Inputs, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
         let hidden = if masks.is_some() && self.reference_numerics {
             self.hidden(inputs, masks)?
@@ -150,7 +107,7 @@ impl Classifier {
 /// `logits` (rows, labels); `labels` (rows), float32.
 ///
 /// # Errors
-/// When libtorch fails.
+/// If libtorch fails.
 pub fn loss(logits: &Tensor, labels: &Tensor) -> Result<Tensor, ModelError> {
     let logits = logits.f_to_kind(Kind::Float)?;
     if logits.size()[1] == 1 {

@@ -29,7 +29,7 @@ impl Linear {
     /// The layer at `view`, with the adapter that attaches there.
     ///
     /// # Errors
-    /// When a tensor is missing or of another shape.
+    /// If a tensor is missing or of another shape.
     pub fn new(
         view: &View<'_>,
         d_in: i64,
@@ -47,7 +47,7 @@ impl Linear {
     /// The layer's output.
     ///
     /// # Errors
-    /// When libtorch fails, for want of memory say.
+    /// If libtorch fails, for example when out of memory.
     pub fn forward(&self, x: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
         let y = if self.reference_numerics {
             x.f_linear(&self.weight, Some(&self.bias))?
@@ -72,7 +72,7 @@ impl LayerNorm {
     /// The layer at `view`.
     ///
     /// # Errors
-    /// When a tensor is missing or of another shape.
+    /// If a tensor is missing or of another shape.
     pub fn new(view: &View<'_>, width: i64, eps: f64) -> Result<Self, ModelError> {
         let (weight, bias) = (view.get("weight", &[width])?, view.get("bias", &[width])?);
         Ok(Self { weight, bias, eps })
@@ -81,7 +81,7 @@ impl LayerNorm {
     /// The layer's output, of the shape of `x`.
     ///
     /// # Errors
-    /// When libtorch fails.
+    /// If libtorch fails.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
         let width = self.weight.size();
         Ok(x.f_layer_norm(&width, Some(&self.weight), Some(&self.bias), self.eps, true)?)
@@ -97,14 +97,14 @@ impl Embedding {
     /// The table at `view`, of `rows` rows.
     ///
     /// # Errors
-    /// When the tensor is missing or of another shape.
+    /// If the tensor is missing or of another shape.
     pub fn new(view: &View<'_>, rows: i64, width: i64) -> Result<Self, ModelError> {
         Ok(Self {
             table: view.get("weight", &[rows, width])?,
         })
     }
 
-    /// How many rows the table has.
+    /// The number of rows of the table.
     #[must_use]
     pub fn rows(&self) -> i64 {
         self.table.size().first().copied().unwrap_or(0)
@@ -113,7 +113,7 @@ impl Embedding {
     /// The rows: (…) of integers to (…, width).
     ///
     /// # Errors
-    /// When an index lies outside the table.
+    /// If an index lies outside the table.
     pub fn forward(&self, indices: &Tensor) -> Result<Tensor, ModelError> {
         Ok(Tensor::f_embedding(&self.table, indices, -1, false, false)?)
     }

@@ -8,7 +8,7 @@ use crate::model::ModelError;
 use crate::model::activation::Activation;
 use crate::model::config::{Family, ModelConfig};
 
-/// What a well-known model measures.
+/// The sizes of a well-known model.
 #[derive(Debug, PartialEq, Eq)]
 struct Known {
     name: &'static str,
@@ -85,7 +85,7 @@ impl Known {
 pub enum Architecture {
     /// One that has a name.
     Named(&'static str),
-    /// What a file says.
+    /// The content of a file.
     File(PathBuf),
 }
 
@@ -93,7 +93,7 @@ impl Architecture {
     /// Its sizes.
     ///
     /// # Errors
-    /// When the file cannot be read, or asks for a model that is not known.
+    /// If the file cannot be read, or asks for a model that is not known.
     pub fn config(&self) -> Result<ModelConfig, ModelError> {
         match self {
             Self::File(path) => ModelConfig::read(path),
@@ -123,7 +123,7 @@ impl FromStr for Architecture {
 
 fn unknown() -> String {
     let names = KNOWN.map(|known| known.name).join(", ");
-    format!("no architecture of that name; name one of {names}, or a config.json")
+    format!("unknown architecture; name one of {names}, or a config.json")
 }
 
 impl fmt::Display for Architecture {

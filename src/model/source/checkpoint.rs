@@ -24,12 +24,12 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Reads a snapshot for a task with so many outputs. What the file lacks of head and pooler is
+    /// Reads a snapshot for a task with N outputs. What the file lacks of head and pooler is
     /// drawn as transformers draws it, normal with `initializer_range` and zero biases, from the
     /// run's seed. A head with another number of outputs counts as lacking.
     ///
     /// # Errors
-    /// When a file is missing or unreadable, or of an unknown architecture; and when the tensors
+    /// If a file is missing or unreadable, or of an unknown architecture; and when the tensors
     /// are not those of `config.json`, or not finite ([`ModelError::Weights`]).
     pub fn read(folder: &Path, labels: i64, seed: u64) -> Result<Self, ModelError> {
         let config = ModelConfig::read(&folder.join("config.json"))?;

@@ -9,7 +9,7 @@ use crate::model::source::architecture::Architecture;
 use crate::model::source::checkpoint::Checkpoint;
 use crate::model::{ModelError, config_json};
 
-/// Where a model's configuration and weights are.
+/// The source of a model's configuration and weights.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ModelFiles {
     /// A Hugging Face snapshot.
@@ -27,7 +27,7 @@ impl ModelFiles {
     /// A model whose weights are to be drawn.
     ///
     /// # Errors
-    /// When the architecture's file cannot be read.
+    /// If the architecture's file cannot be read.
     pub fn random(architecture: &Architecture, tokenizer: &Path) -> Result<Self, ModelError> {
         Ok(Self::Random {
             config: architecture.config()?,
@@ -38,7 +38,7 @@ impl ModelFiles {
     /// The architecture.
     ///
     /// # Errors
-    /// When `config.json` cannot be read.
+    /// If `config.json` cannot be read.
     pub fn config(&self) -> Result<ModelConfig, ModelError> {
         match self {
             Self::Snapshot(folder) => ModelConfig::read(&folder.join("config.json")),
@@ -46,7 +46,7 @@ impl ModelFiles {
         }
     }
 
-    /// The weights for a task with so many outputs.
+    /// The weights for a task with N outputs.
     ///
     /// # Errors
     /// As [`Checkpoint::read`] and [`Checkpoint::random`].
@@ -60,7 +60,7 @@ impl ModelFiles {
     /// All of `config.json`.
     ///
     /// # Errors
-    /// When it cannot be read, or is no JSON object.
+    /// If it cannot be read, or is not a JSON object.
     pub fn config_json(&self) -> Result<Map<String, Value>, ModelError> {
         match self {
             Self::Snapshot(folder) => config_json::object(&folder.join("config.json")),

@@ -1,4 +1,4 @@
-//! Where a pretrained model comes from.
+//! The location of a pretrained model.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use crate::model::source::architecture::Architecture;
 /// What a model's name begins with when its weights are to be drawn.
 pub const RANDOM: &str = "random:";
 
-/// Where a pretrained model is.
+/// The location of a pretrained model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelSource {
     /// A folder as the Hugging Face hub makes it.

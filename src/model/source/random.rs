@@ -13,14 +13,15 @@ impl Checkpoint {
     /// is a function of the seed, its name and its shape.
     ///
     /// # Errors
-    /// When the model would be too large to be meant, or for this machine.
+    /// If the model would be too large to be meant, or for this machine.
     pub fn random(config: ModelConfig, labels: i64, seed: u64) -> Result<Self, ModelError> {
         let (base, head) = (config.base_tensors(), config.head_tensors(labels));
         let weights = config.base_weights();
         let bytes = u64::try_from(weights).unwrap_or(0).saturating_mul(4);
         if weights > MOST_WEIGHTS {
             return Err(ModelError::Refused(format!(
-                "the architecture has {weights} weights, of at most {MOST_WEIGHTS}; check its sizes"
+                "the architecture has {weights} weights, but at most {MOST_WEIGHTS} are supported; \
+                 check its sizes"
             )));
         }
         allocator::require(bytes).map_err(ModelError::Refused)?;

@@ -15,13 +15,13 @@ use crate::runs::figures::theme::{colour, time_unit};
 /// Scores by round and by virtual time, and exactness by round.
 ///
 /// # Errors
-/// When one cannot be drawn.
+/// If one cannot be drawn.
 pub fn figures(groups: &[Group<'_>], target: &Target) -> anyhow::Result<Vec<Figure>> {
     let title = target.score.replace('_', " ");
     let score = |record: &RoundRecord| record.eval.as_ref()?.get(&target.score).copied();
     let several = groups.iter().any(|group| group.runs.len() > 1);
     let spread = if several {
-        "; means over seeds, and bands of a sample standard deviation"
+        "; means over seeds, with bands of one sample standard deviation"
     } else {
         ""
     };

@@ -11,7 +11,7 @@ const CHANCE: [&str; 2] = ["name", "seed"];
 /// Runs that differ in nothing but their seed.
 #[derive(Debug, Clone)]
 pub struct Group<'a> {
-    /// What tells it from the other groups.
+    /// The settings that distinguish it from the other groups.
     pub label: String,
     /// Its runs, in order of their seeds.
     pub runs: Vec<&'a Compared>,

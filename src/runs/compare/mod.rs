@@ -30,11 +30,11 @@ pub struct Compared {
     pub seed: u64,
     /// Its task.
     pub task: Task,
-    /// Where it is.
+    /// Its location.
     pub state: RunState,
     /// Its finished rounds, without the clients' parts.
     pub rounds: Vec<RoundRecord>,
-    /// What the rounds gave.
+    /// The totals of the rounds.
     pub tally: RunTotals,
 }
 
@@ -42,7 +42,7 @@ impl Compared {
     /// Reads a run's folder.
     ///
     /// # Errors
-    /// What is wrong with it, in a sentence.
+    /// The problem with it, in a sentence.
     pub fn read(path: &Path) -> Result<Self, String> {
         let failed = |error: std::io::Error| error.to_string();
         let folder = RunFolder::find(path).map_err(failed)?;
@@ -62,7 +62,7 @@ impl Compared {
             record.clients = Vec::new();
         }
         if rounds.is_empty() {
-            return Err(format!("{}: no round is finished", path.display()));
+            return Err(format!("{}: no round has finished", path.display()));
         }
         Ok(Self {
             path: path.to_owned(),
@@ -99,7 +99,7 @@ impl Compared {
 /// Reads runs that are to be compared.
 ///
 /// # Errors
-/// Every folder that is no run, and runs of different tasks.
+/// Every folder that is not a run, and runs of different tasks.
 pub fn read(paths: &[PathBuf]) -> Result<Vec<Compared>, Problems> {
     let mut problems = Problems::default();
     let mut runs: Vec<Compared> = Vec::new();
@@ -112,7 +112,8 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Compared>, Problems> {
     if let Some(first) = runs.first() {
         for other in runs.iter().filter(|run| run.task != first.task) {
             problems.report_input(format_args!(
-                "{} is on {} and {} on {}: their scores cannot be compared; name runs of one task",
+                "{} ran {} and {} ran {}, so their scores cannot be compared; name runs of one \
+                 task",
                 first.path.display(),
                 first.task,
                 other.path.display(),

@@ -19,7 +19,7 @@ pub fn page(groups: &[Group<'_>], target: &Target, figures: &[Figure]) -> String
         page.figure(index + 1, figure);
     }
     let note = format!(
-        "Runs that differ in their seed alone are one group: the mean, and ± the sample standard \
+        "Runs that differ only in their seed form one group: the mean, and ± the sample standard \
          deviation. The target is {} {}.",
         target.score.replace('_', " "),
         show_number(target.value, 4)

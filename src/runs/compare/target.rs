@@ -16,7 +16,7 @@ pub struct Target {
     pub value: f64,
 }
 
-/// When a run reached a target.
+/// The point at which a run reached a target.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Reached {
     /// The round.
@@ -61,7 +61,7 @@ impl Target {
         problems.into_result(())
     }
 
-    /// When a run first reached it, if it did.
+    /// The point at which a run first reached it, if it did.
     #[must_use]
     pub fn reached(&self, run: &Compared) -> Option<Reached> {
         let enough = |value: f64| match is_loss(&self.score) {

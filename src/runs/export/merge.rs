@@ -16,7 +16,7 @@ use crate::model::source::files::ModelFiles;
 use crate::runs::export::trained::TrainedModel;
 use crate::tasks::glue::task::Task;
 
-/// What a tokenizer may consist of.
+/// The files that a tokenizer may consist of.
 const TOKENIZER_FILES: [&str; 8] = [
     "tokenizer.json",
     "tokenizer_config.json",
@@ -32,7 +32,7 @@ const TOKENIZER_FILES: [&str; 8] = [
 /// in full in its place.
 ///
 /// # Errors
-/// When adapter or delta belong to another model.
+/// If adapter or delta belong to another model.
 pub fn merged(trained: &TrainedModel, checkpoint: &Checkpoint) -> Result<TensorMap, ExportError> {
     let mut tensors = checkpoint.base.clone();
     tensors.0.extend(checkpoint.head.clone().0);
@@ -87,7 +87,7 @@ fn held<'a>(
 /// The base model's `config.json` for a classifier of the task in float32.
 ///
 /// # Errors
-/// When the file cannot be read.
+/// If the file cannot be read.
 pub fn config(base: &ModelFiles, task: Task) -> Result<Map<String, Value>, ExportError> {
     let family = base.config()?.family;
     let mut config = base.config_json()?;
@@ -131,7 +131,7 @@ pub fn config(base: &ModelFiles, task: Task) -> Result<Map<String, Value>, Expor
 /// Copies what there is of a tokenizer.
 ///
 /// # Errors
-/// When a file cannot be read or written.
+/// If a file cannot be read or written.
 pub fn copy_tokenizer(base: &ModelFiles, folder: &Path) -> Result<(), ExportError> {
     let tokenizer = match base {
         ModelFiles::Snapshot(base) => base.join(TOKENIZER_FILES[0]),

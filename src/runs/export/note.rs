@@ -60,12 +60,12 @@ fn origin(trained: &TrainedModel) -> String {
     )
 }
 
-/// What a model lacks without the base delta.
+/// The defect of a model without the base delta.
 fn missed_without_delta(method: MethodName) -> &'static str {
     match method {
         MethodName::Flora => {
-            "with FLoRA that change is all of the training except the head: each round's update \
-             is merged into the base, and the adapter starts anew"
+            "with FLoRA that change is all of the training except the head: each round's update is \
+             merged into the base, and the adapter is reset"
         }
         MethodName::SorfVeraExact => {
             "without that change the adapter's first value, which the base makes up for, and what \

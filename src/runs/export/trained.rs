@@ -37,19 +37,19 @@ impl TrainedModel {
     /// Reads the last model of a run, or its best one.
     ///
     /// # Errors
-    /// When the folder is no run's or the run has not ended.
+    /// If the folder is not a run folder or the run has not ended.
     pub fn of_run(run: &Path, best: bool) -> Result<Self, ExportError> {
         let scenario = run.join("scenario.toml");
         if !scenario.is_file() {
             return Err(ExportError::Refused(format!(
-                "{} is no run's folder: it has no scenario.toml; name one that `regatta run` made",
+                "{} is not a run folder: it has no scenario.toml; name one that `regatta run` made",
                 run.display()
             )));
         }
         let last = run.join("adapter");
         if !last.join("adapter_config.json").is_file() {
             return Err(ExportError::Refused(format!(
-                "the run in {} has no model: it has not ended, or was cut off before its end",
+                "the run in {} has no model: it has not ended or was interrupted",
                 run.display()
             )));
         }
@@ -74,7 +74,7 @@ impl TrainedModel {
     /// The LoRA of the same rank, and of scaling 1, that the adapter comes to.
     ///
     /// # Errors
-    /// When the base model's configuration cannot be read, or a tensor is missing.
+    /// If the base model's configuration cannot be read, or a tensor is missing.
     pub fn as_lora(&self) -> Result<AdapterFiles, ExportError> {
         let config = self.base()?.config()?;
         let mut tensors = self.folder.tensors.clone();
@@ -128,13 +128,13 @@ impl TrainedModel {
         Ok(())
     }
 
-    /// Why nobody could load the adapter alone; `None`: the base model can be had.
+    /// Why nobody could load the adapter alone; `None`: the base model is available.
     #[must_use]
     pub fn base_is_nowhere(&self) -> Option<String> {
         match &self.plan.model.source {
             ModelSource::Random { .. } => Some(format!(
-                "{} is in no file that an adapter could be loaded with; --merge writes the whole \
-                 model",
+                "{} is not in a file that an adapter can be loaded with; use --merge to write the \
+                 whole model",
                 self.base_name()
             )),
             ModelSource::Folder(_) | ModelSource::Hub(_) => None,

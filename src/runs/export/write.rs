@@ -14,7 +14,7 @@ impl TrainedModel {
     /// delta if there is one, and a note that tells how to use both.
     ///
     /// # Errors
-    /// When the base model is needed and not there, or nothing can be written.
+    /// If the base model is needed and not there, or nothing can be written.
     pub fn write_adapter(&self, folder: &Path) -> Result<(), ExportError> {
         let mut files = match self.folder.config.peft_type {
             PeftType::Lora | PeftType::Vera => AdapterFiles::from(self.folder.clone()),
@@ -33,7 +33,7 @@ impl TrainedModel {
     /// Writes the whole model, base and adapter and delta in one, as a Hugging Face folder.
     ///
     /// # Errors
-    /// When the base model is not there, or nothing can be written.
+    /// If the base model is not there, or nothing can be written.
     pub fn write_merged(&self, folder: &Path) -> Result<(), ExportError> {
         let base = self.base()?;
         let task = self.plan.data.task;

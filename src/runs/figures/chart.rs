@@ -7,15 +7,15 @@ use crate::runs::figures::theme::{Axis, Labelled, Sample, label, pt, stroke, tic
 use crate::runs::figures::{Figure, theme};
 
 const HEIGHT: u32 = 380;
-/// Up to so many points, a curve shows each.
+/// Up to N points, a curve shows each.
 const DOTS: usize = 60;
 
-/// What is drawn over rounds.
+/// The quantity drawn over rounds.
 #[derive(Debug, Clone, Default)]
 pub struct Chart {
     /// The figure's name, and its file's.
     pub name: &'static str,
-    /// What the figure shows, in a sentence.
+    /// The caption of the figure.
     pub caption: String,
     /// The axis to the right, with its unit; `None`: rounds.
     pub x: Option<String>,
@@ -31,7 +31,7 @@ pub struct Chart {
     pub curves: Vec<Curve>,
 }
 
-/// A curve: values by round; what is no number is left out.
+/// A curve: values by round; what is not a number is left out.
 #[derive(Debug, Clone)]
 pub struct Curve {
     /// Its name in the legend; `None`: it has no entry.
@@ -75,7 +75,7 @@ impl Chart {
     /// Draws it; `None` when there is nothing to draw.
     ///
     /// # Errors
-    /// When it cannot be drawn.
+    /// If it cannot be drawn.
     pub fn draw(mut self) -> anyhow::Result<Option<Figure>> {
         self.tidy();
         let Some(range) = self.range() else {

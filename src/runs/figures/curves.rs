@@ -14,13 +14,13 @@ use crate::runs::folder::summary::is_loss;
 use crate::runs::history::participation::Works;
 use crate::runs::history::states;
 
-/// Up to so many clients have a curve with a colour and a name; of more, bands are drawn.
+/// Up to N clients have a curve with a colour and a name; of more, bands are drawn.
 const NAMED: usize = 6;
 
 /// All figures of a run; those for which it has no data are left out.
 ///
 /// # Errors
-/// When one cannot be drawn.
+/// If one cannot be drawn.
 pub fn of_run(rounds: &[RoundRecord], works: &Works, plan: &Plan) -> anyhow::Result<Vec<Figure>> {
     let rows = states::rows(works, plan);
     let drawn = [
@@ -141,7 +141,7 @@ fn scores(rounds: &[RoundRecord]) -> Chart {
     }
 }
 
-/// The exactness error, on a logarithmic axis; rounds that are exact to the last bit are no points.
+/// The exactness error, on a logarithmic axis; rounds that are exact to the last bit have no point.
 fn exactness(rounds: &[RoundRecord]) -> Chart {
     let error = over_rounds(rounds, |record| record.exactness_error);
     let exact = error.iter().filter(|(_, error)| *error == 0.0).count();
@@ -170,7 +170,7 @@ fn traffic(rounds: &[RoundRecord]) -> Chart {
     };
     Chart {
         name: "traffic",
-        caption: "Traffic by round, all clients together.".to_owned(),
+        caption: "Traffic by round, summed over clients.".to_owned(),
         y: "traffic (MB)".to_owned(),
         from_zero: true,
         curves: vec![

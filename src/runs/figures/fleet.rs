@@ -15,10 +15,10 @@ const LEAST: usize = 9;
 /// Points along the axis.
 const BINS: usize = 360;
 
-/// Draws the stacked counts; `None` for a fleet that is small, or that was never asked.
+/// Draws the stacked counts; `None` for a fleet that is small, or without any selected client.
 ///
 /// # Errors
-/// When they cannot be drawn.
+/// If they cannot be drawn.
 pub fn draw(rows: &[TimelineRow], works: &Works) -> anyhow::Result<Option<Figure>> {
     if rows.len() < LEAST || works.all.is_empty() || works.end <= 0.0 {
         return Ok(None);
@@ -45,7 +45,7 @@ pub fn draw(rows: &[TimelineRow], works: &Works) -> anyhow::Result<Option<Figure
     Ok(Some(Figure {
         name: "fleet".to_owned(),
         caption: format!(
-            "Clients at work in virtual time, by what came of it; {} in all.",
+            "Clients at work in virtual time, by outcome; {} in all.",
             rows.len()
         ),
         svg,

@@ -19,7 +19,7 @@ use crate::base::files::write_atomically;
 pub struct Figure {
     /// Its name, and its files'.
     pub name: String,
-    /// What it shows, in a sentence.
+    /// Its caption.
     pub caption: String,
     /// The drawing, without a background.
     pub svg: String,
@@ -29,7 +29,7 @@ pub struct Figure {
 /// the files.
 ///
 /// # Errors
-/// When a figure cannot be rendered, or a file not be written.
+/// If a figure cannot be rendered, or a file not be written.
 pub fn write(figures: &[Figure], folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     std::fs::create_dir_all(folder)
         .with_context(|| format!("cannot make the folder {}", folder.display()))?;

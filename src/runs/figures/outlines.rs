@@ -10,7 +10,7 @@ use resvg::usvg::roxmltree::{Document, Node};
 /// one after the other.
 ///
 /// # Errors
-/// When the drawing is not well formed, or a text has a place or a size that is not a number.
+/// If the drawing is not well formed, or a text has a place or a size that is not a number.
 pub fn outlined(svg: &str) -> anyhow::Result<String> {
     let font = FontRef::try_from_slice(dejavu::sans::regular())?;
     let document = Document::parse(svg)?;

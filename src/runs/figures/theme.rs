@@ -27,7 +27,7 @@ pub const fn pt(points: i32) -> i32 {
 /// Draws on an empty figure of the full width, and gives its SVG.
 ///
 /// # Errors
-/// When the font cannot be read, or what `draw` meets.
+/// If the font cannot be read, or what `draw` meets.
 pub fn on_canvas(
     height: u32,
     draw: impl FnOnce(&Area<'_>) -> anyhow::Result<()>,
@@ -74,7 +74,7 @@ pub fn colour(number: usize) -> RGBColor {
 /// Makes the typeface known to the library that measures texts; once is enough.
 ///
 /// # Errors
-/// When the font cannot be read.
+/// If the font cannot be read.
 fn load_font() -> anyhow::Result<()> {
     static LOADED: OnceLock<bool> = OnceLock::new();
     let load = || register_font(FONT, FontStyle::Normal, dejavu::sans::regular()).is_ok();
@@ -101,7 +101,7 @@ pub fn width_of(what: &str, size: u32) -> i32 {
 /// A linear axis with ticks at given places. Where it begins may be above where it ends.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Axis {
-    /// Where it begins and where it ends.
+    /// Its start and its end.
     pub range: (f64, f64),
     /// Its ticks.
     pub ticks: Vec<f64>,
@@ -131,7 +131,7 @@ impl Ranged for Axis {
 pub struct Labelled<'a> {
     /// The axis.
     pub axis: Axis,
-    /// What it is of, with the unit.
+    /// Its quantity, with the unit.
     pub title: &'a str,
     /// A tick's text.
     pub label: &'a dyn Fn(f64) -> String,
@@ -140,7 +140,7 @@ pub struct Labelled<'a> {
 /// A chart with its axes drawn, and lines behind the data at the ticks of the upward one.
 ///
 /// # Errors
-/// When it cannot be drawn.
+/// If it cannot be drawn.
 pub fn frame<'a>(
     area: &Area<'a>,
     x: Labelled<'_>,
@@ -185,7 +185,7 @@ pub enum Sample {
     Mark(Shape),
 }
 
-/// Shapes of marks, told apart without colour.
+/// Shapes of marks, distinguishable without colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     /// A triangle that points down.
@@ -204,7 +204,7 @@ const SAMPLE: i32 = pt(22);
 /// Draws a legend in lines from the top, and gives the area below it.
 ///
 /// # Errors
-/// When it cannot be drawn.
+/// If it cannot be drawn.
 pub fn legend<'a>(area: &Area<'a>, entries: &[(String, Sample)]) -> anyhow::Result<Area<'a>> {
     let wide = area.dim_in_pixel().0 as i32 - pt(8);
     let (mut x, mut y) = (pt(8), pt(4));
@@ -249,7 +249,7 @@ fn draw_sample(area: &Area<'_>, sample: Sample, (x, y): (i32, i32)) -> anyhow::R
     Ok(())
 }
 
-/// A line so many points wide.
+/// A line N points wide.
 pub fn stroke(colour: impl Color, points: i32) -> ShapeStyle {
     colour.stroke_width(pt(points) as u32)
 }
@@ -257,7 +257,7 @@ pub fn stroke(colour: impl Color, points: i32) -> ShapeStyle {
 /// Draws a mark.
 ///
 /// # Errors
-/// When it cannot be drawn.
+/// If it cannot be drawn.
 pub fn mark(area: &Area<'_>, shape: Shape, (x, y): (i32, i32), size: i32) -> anyhow::Result<()> {
     match shape {
         Shape::Triangle => {
@@ -275,7 +275,7 @@ pub fn mark(area: &Area<'_>, shape: Shape, (x, y): (i32, i32), size: i32) -> any
     Ok(())
 }
 
-/// Round numbers at equal distances that cover a range, about so many: steps of 1, 2 or 5 times a
+/// Round numbers at equal distances that cover a range, about N of them: steps of 1, 2 or 5 times a
 /// power of ten, and none smaller than `least`.
 #[must_use]
 pub fn ticks(from: f64, to: f64, about: usize, least: f64) -> Vec<f64> {

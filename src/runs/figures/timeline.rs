@@ -12,15 +12,15 @@ use crate::runs::figures::{Figure, theme};
 use crate::runs::history::participation::Works;
 use crate::runs::history::states::{MarkKind, State, TimelineRow, TimelineSpan};
 
-/// Up to so many clients have a row each; of a larger fleet, those that lost most.
+/// Up to N clients have a row each; of a larger fleet, those that lost most.
 const ROWS: usize = 50;
 /// Height of the axis.
 const AXIS: i32 = 44;
 /// Height of the rounds' numbers.
 const TOP: i32 = 20;
-/// Of so many rounds, each begins with a line.
+/// Up to N rounds, each begins with a line.
 const LINES: usize = 100;
-/// From so many pieces on, they are painted by points of the axis rather than one by one.
+/// From N pieces on, they are painted by points of the axis rather than one by one.
 const PIECES: usize = 8000;
 
 /// A state's colour.
@@ -47,10 +47,10 @@ fn shape_of(what: MarkKind) -> (&'static str, Shape) {
     }
 }
 
-/// Draws the timeline; `None` when nobody was asked.
+/// Draws the timeline; `None` if no client was selected.
 ///
 /// # Errors
-/// When it cannot be drawn.
+/// If it cannot be drawn.
 pub fn draw(rows: &[TimelineRow], works: &Works) -> anyhow::Result<Option<Figure>> {
     if works.all.is_empty() || works.end <= 0.0 {
         return Ok(None);

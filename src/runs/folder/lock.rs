@@ -21,7 +21,7 @@ pub(crate) const NAME: &str = "lock";
 /// How often a lock is asked for that only those have who look whether it is taken.
 const ATTEMPTS: u32 = 1000;
 
-/// How long such a look takes, about.
+/// The approximate duration of such a look.
 const LOOK: Duration = Duration::from_millis(1);
 
 /// A run folder's lock, held for as long as this lives, or a process that it was handed to.
@@ -70,7 +70,7 @@ impl FolderLock {
     /// it there.
     ///
     /// # Errors
-    /// When no further file can be opened.
+    /// If no further file can be opened.
     pub fn hand_down(&self) -> io::Result<Stdio> {
         match self.exclusive {
             true => Ok(self.file.try_clone()?.into()),
@@ -79,7 +79,7 @@ impl FolderLock {
     }
 
     fn held(path: PathBuf, mut file: File) -> Self {
-        // That people are told who holds it is not worth a failure.
+        // Naming the holder is not worth a failure.
         let _ = sign(&mut file);
         Self {
             path,
@@ -97,13 +97,12 @@ impl FolderLock {
     /// or somebody took the lock away: another process may be at work there.
     ///
     /// # Errors
-    /// When it has not.
+    /// If it has not.
     pub fn check(&self) -> io::Result<()> {
         check_file(&self.path, &self.file).map_err(|error| {
             let path = self.path.display();
             let text = format!(
-                "{path}: {error}; the run folder is no longer this run's, and nothing more is \
-                 written there"
+                "{path}: {error}; this run no longer owns the run folder and stops writing to it"
             );
             io::Error::new(error.kind(), text)
         })
@@ -113,7 +112,7 @@ impl FolderLock {
 /// Whether a process holds a folder's lock.
 ///
 /// # Errors
-/// When the folder cannot be read.
+/// If the folder cannot be read.
 pub(crate) fn is_taken(folder: &Path) -> io::Result<bool> {
     match File::open(folder.join(NAME)) {
         Ok(file) => Ok(matches!(
@@ -143,7 +142,7 @@ fn taken(folder: &Path) -> io::Error {
     io::Error::new(
         io::ErrorKind::WouldBlock,
         format!(
-            "another process is at work in {}{}; let it end, or stop it, first",
+            "another process is using {}{}; wait for it to end, or stop it",
             folder.display(),
             holder(folder)
         ),
@@ -180,7 +179,7 @@ fn lock(file: &File) -> Result<(), TryLockError> {
     Err(TryLockError::WouldBlock)
 }
 
-/// Whether an open file is the one that has this name by now.
+/// Whether an open file is the one that has this name now.
 fn is_at(file: &File, path: &Path) -> bool {
     check_file(path, file).is_ok()
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! scenario.toml          all settings, defaults filled in; runs again to the same result
 //! events.jsonl           the ledger: every event that a replay has too; unless it is not wanted
-//! checkpoints/           the run's state after its last rounds, to go on from
+//! checkpoints/           the run's state after its last rounds, to resume from
 //! rounds.jsonl           one line per round: a `RoundRecord` of the actors' crate
 //! summary.json           how it ended and what came out: a `Summary`
 //! report.html, figures/  what `regatta report` made of it
@@ -56,7 +56,7 @@ impl RunFolder {
     /// Makes the plan's folder, takes its lock and writes its scenario into it.
     ///
     /// # Errors
-    /// When `--out` names a file or a folder with something in it, or nothing can be written
+    /// If `--out` names a file or a folder with something in it, or nothing can be written
     /// there; as a problem of the setting `out`. A folder that was there is left as it was.
     pub fn create(plan: &Plan) -> Result<Self, Problems> {
         let made = match &plan.out {
@@ -69,7 +69,8 @@ impl RunFolder {
             .and_then(|path| Self::at(&path).locked().map_err(|error| error.to_string())),
         };
         let scenario = format!(
-            "# The settings of the run {:?}, complete. `regatta run` of this file repeats it.\n\n{}",
+            "# The settings of the run {:?}, complete. `regatta run` of this file repeats \
+             it.\n\n{}",
             plan.name,
             plan.to_toml()
         );
@@ -88,7 +89,7 @@ impl RunFolder {
     /// The folder of a run that was begun before, which somebody named.
     ///
     /// # Errors
-    /// When there is no scenario in it.
+    /// If there is no scenario in it.
     pub fn open(path: &Path) -> Result<Self, Problems> {
         Self::find(path).map_err(Problems::with_input)
     }
@@ -96,7 +97,7 @@ impl RunFolder {
     /// The folder of a run that was begun before.
     ///
     /// # Errors
-    /// When there is no scenario in it.
+    /// If there is no scenario in it.
     pub fn find(path: &Path) -> io::Result<Self> {
         let folder = Self::at(path);
         match folder.scenario().metadata() {
@@ -140,7 +141,7 @@ impl RunFolder {
     /// folder, which then holds the lock as well. Without a lock it is empty.
     ///
     /// # Errors
-    /// When no further file can be opened.
+    /// If no further file can be opened.
     pub fn hand_down(&self) -> io::Result<Stdio> {
         match &self.lock {
             Some(lock) => lock.hand_down(),
@@ -152,7 +153,7 @@ impl RunFolder {
     /// there is nothing to check. To be done before anything is written there by its path.
     ///
     /// # Errors
-    /// When the folder was deleted, moved or replaced, or its lock file was.
+    /// If the folder was deleted, moved or replaced, or its lock file was.
     pub fn check(&self) -> io::Result<()> {
         self.lock.as_ref().map_or(Ok(()), |lock| lock.check())
     }
@@ -175,7 +176,7 @@ impl RunFolder {
         self.path.join("events.jsonl")
     }
 
-    /// What a run is recorded in, and goes on from.
+    /// The record of a run, from which it is resumed.
     #[must_use]
     pub fn files(&self, plan: &Plan) -> RunFiles {
         RunFiles {
@@ -190,7 +191,7 @@ impl RunFolder {
         self.path.join("rounds.jsonl")
     }
 
-    /// How the run ended.
+    /// The outcome of the run.
     #[must_use]
     pub fn summary(&self) -> PathBuf {
         self.path.join("summary.json")
@@ -199,7 +200,7 @@ impl RunFolder {
     /// The finished rounds, from `rounds.jsonl`; a last line that is cut off does not count.
     ///
     /// # Errors
-    /// When the file is there and cannot be read, or a line of it is no round.
+    /// If the file is there and cannot be read, or a line of it is not a round.
     pub fn read_rounds(&self) -> io::Result<Vec<RoundRecord>> {
         self.read_lines()
     }
@@ -217,7 +218,7 @@ impl RunFolder {
     /// The summary, if the run has ended once.
     ///
     /// # Errors
-    /// When the file is there and cannot be read or understood.
+    /// If the file is there and cannot be read or understood.
     pub fn read_summary(&self) -> io::Result<Option<Summary>> {
         let path = self.summary();
         match fs::read(&path) {
@@ -253,7 +254,7 @@ impl RunFolder {
         self.path.join("adapter")
     }
 
-    /// What aggregation merged into base weights.
+    /// The change that aggregation merged into base weights.
     #[must_use]
     pub fn base_delta(&self) -> PathBuf {
         self.path.join("base_delta.safetensors")
@@ -287,10 +288,9 @@ fn require_unused(path: &Path) -> Result<(), String> {
     };
     match fs::read_dir(path).map(|mut entries| entries.all(is_nothing)) {
         Ok(true) => Ok(()),
-        Ok(false) if lock::is_taken(path).unwrap_or(false) => Err(format!(
-            "another process is at work in it{}",
-            lock::holder(path)
-        )),
+        Ok(false) if lock::is_taken(path).unwrap_or(false) => {
+            Err(format!("another process is using it{}", lock::holder(path)))
+        }
         Ok(false) if path.join("scenario.toml").exists() => {
             Err("a run's results are in it already".to_owned())
         }

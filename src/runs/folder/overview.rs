@@ -14,18 +14,18 @@ use crate::runs::folder::state::RunState;
 use crate::runs::folder::summary::{Best, note_best};
 use crate::tasks::glue::task::Task;
 
-/// What a run's folder tells in a line.
+/// The overview of a run folder, in a line.
 #[derive(Debug, Clone)]
 pub struct RunOverview {
-    /// What was asked for, as far as it can be read.
+    /// The settings, as far as they can be read.
     pub scenario: Scenario,
-    /// Where it is.
+    /// Its location.
     pub state: RunState,
     /// Rounds done.
     pub rounds: u32,
     /// The name of the task's own score, if there is any, and its best value, if any was finite.
     pub best: Option<(String, Option<Best>)>,
-    /// When it was begun.
+    /// The time of its start.
     pub begun: SystemTime,
     /// Bytes on the disk.
     pub bytes: u64,
@@ -64,7 +64,7 @@ impl RunOverview {
     /// Looks at a folder; `None` when there is no run in it.
     ///
     /// # Errors
-    /// When it cannot be read, or holds a run that cannot be understood.
+    /// If it cannot be read, or holds a run that cannot be understood.
     pub fn of(path: &Path) -> io::Result<Option<Self>> {
         let folder = RunFolder::at(path);
         let file = match folder.scenario().metadata() {

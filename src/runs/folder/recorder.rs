@@ -60,7 +60,7 @@ impl Recorder {
     /// Opens the folder's files.
     ///
     /// # Errors
-    /// When the folder cannot be written.
+    /// If the folder cannot be written.
     pub fn open(folder: RunFolder, plan: &Plan, control: ControlHandle) -> io::Result<Self> {
         let rounds = append_to(&folder.rounds())?;
         Ok(Self {
@@ -74,14 +74,14 @@ impl Recorder {
         })
     }
 
-    /// Where it will say why it failed.
+    /// The place for its error.
     #[must_use]
     pub fn failure(&self) -> WriteFailure {
         self.failure.clone()
     }
 
-    /// Makes `rounds.jsonl` what it was after a round, and counts anew from there. A round that it
-    /// lacks, since the process was killed before it was written, is in the ledger.
+    /// Makes `rounds.jsonl` what it was after a round, and restarts the count from there. A round
+    /// that it lacks, since the process was killed before it was written, is in the ledger.
     fn go_back(&mut self, after_round: u32) -> io::Result<()> {
         self.folder.check()?;
         let path = self.folder.rounds();
@@ -95,7 +95,10 @@ impl Recorder {
         }
         if records.len() < after_round as usize && !self.plan.telemetry.ledger {
             let path = path.display();
-            tracing::warn!("{path} lacks what a kill kept from it, and there is no ledger to tell");
+            tracing::warn!(
+                "{path} is incomplete: the process was killed while writing, and there is no \
+                 ledger to restore it from"
+            );
         } else if records.len() < after_round as usize {
             for entry in ledger::read(&self.folder.ledger()).map_err(io::Error::other)? {
                 if let Event::RoundFinished(record) = entry.map_err(io::Error::other)?.event

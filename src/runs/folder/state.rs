@@ -1,4 +1,4 @@
-//! Whether a run goes on, has ended, or was killed.
+//! Whether a run is active, has ended, or was killed.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::runs::folder::{RunFolder, lock};
 /// More than the ledger's last entry takes, if the run has ended.
 const TAIL: u64 = 1 << 16;
 
-/// Whether a run writes a file of this name before it can go on from anything.
+/// Whether a run writes a file of this name before it can be resumed.
 fn is_a_beginning(name: &OsStr) -> bool {
     let known = [
         "scenario.toml",
@@ -28,16 +28,16 @@ fn is_a_beginning(name: &OsStr) -> bool {
     known.iter().any(|known| name == *known) || name.as_encoded_bytes().starts_with(b".tmp")
 }
 
-/// Where a run is.
+/// The phase of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunState {
     /// All rounds are done.
     Complete,
-    /// It was told to stop, and can go on.
+    /// It was stopped, and can be resumed.
     Stopped,
     /// A process is at it.
     Running,
-    /// Its process was killed; it can go on.
+    /// Its process was killed; it can be resumed.
     Interrupted,
     /// It ended with this error.
     Failed(String),
@@ -56,10 +56,10 @@ impl fmt::Display for RunState {
 }
 
 impl RunFolder {
-    /// Where the run is. To whoever holds the folder's lock, it is not running.
+    /// The phase of the run. To whoever holds the folder's lock, it is not running.
     ///
     /// # Errors
-    /// When the folder cannot be read.
+    /// If the folder cannot be read.
     pub fn state(&self) -> io::Result<RunState> {
         if self.lock.is_none() && lock::is_taken(&self.path)? {
             return Ok(RunState::Running);
@@ -80,7 +80,7 @@ impl RunFolder {
         })
     }
 
-    /// Whether anything was saved that the run can go on from.
+    /// Whether anything was saved that the run can resume from.
     #[must_use]
     pub fn has_begun(&self) -> bool {
         let is_checkpoint = |entry: io::Result<fs::DirEntry>| {
@@ -90,11 +90,11 @@ impl RunFolder {
         self.ledger().exists() || checkpoints.is_ok_and(|mut all| all.any(is_checkpoint))
     }
 
-    /// Removes what a run left from which it cannot go on, so that it can begin anew. The caller
+    /// Removes the remains of a run that cannot be resumed, so that it can start again. The caller
     /// holds the folder's lock.
     ///
     /// # Errors
-    /// When there is something else in the folder, which then stays as it is; or what cannot be
+    /// If there is something else in the folder, which then stays as it is; or what cannot be
     /// removed.
     pub fn clear(&self) -> io::Result<()> {
         let entries = fs::read_dir(&self.path)?;
@@ -103,7 +103,8 @@ impl RunFolder {
         names.retain(|name| name != lock::NAME);
         if let Some(other) = names.iter().find(|name| !is_a_beginning(name)) {
             return Err(io::Error::other(format!(
-                "{} cannot go on from what is in it, nor begin anew beside {}; move that away",
+                "{} holds nothing to resume from, and cannot be used for a new run because of {}; \
+                 move that away",
                 self.path.display(),
                 other.display()
             )));

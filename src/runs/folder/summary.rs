@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::config::plan::Plan;
 
-/// What a run is of.
+/// The identity of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunInfo {
     /// The run's name.
@@ -31,7 +31,7 @@ pub struct RunInfo {
 }
 
 impl RunInfo {
-    /// What a plan's run is of, with this program.
+    /// The identity of a plan's run, with this program.
     #[must_use]
     pub fn of(plan: &Plan) -> Self {
         Self {
@@ -46,19 +46,19 @@ impl RunInfo {
     }
 }
 
-/// A run in brief.
+/// A summary of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// What was run.
+    /// The identity of the run.
     #[serde(flatten)]
     pub identity: RunInfo,
     /// Rounds planned.
     pub rounds_planned: u32,
-    /// How it ended; `None` with an error.
+    /// The reason for the end; `None` after an error.
     pub ending: Option<EndReason>,
-    /// What ended it before its time.
+    /// The error that ended it.
     pub error: Option<String>,
-    /// What the rounds gave.
+    /// The totals of the rounds.
     #[serde(flatten)]
     pub tally: RunTotals,
     /// Wall seconds from start to end.
@@ -116,7 +116,7 @@ pub struct RunTotals {
     pub bytes_up: u64,
     /// Bytes from the server to clients.
     pub bytes_down: u64,
-    /// Clients' rounds by how they ended.
+    /// Clients' rounds by outcome.
     pub outcomes: BTreeMap<Outcome, u64>,
     /// Virtual time at the last round's end.
     pub virtual_seconds: f64,
@@ -139,7 +139,7 @@ pub fn is_loss(score: &str) -> bool {
 }
 
 /// Notes the scores of a round where they are better than the best so far. What is not a finite
-/// number is no score that could be the best.
+/// number is not a score that could be the best.
 pub fn note_best(best: &mut BTreeMap<String, Best>, round: u32, scores: &Scores) {
     for (name, &value) in scores.iter().filter(|(_, value)| value.is_finite()) {
         let better = |than: &Best| match is_loss(name) {

@@ -204,7 +204,7 @@ fn a_run_that_goes_on_keeps_the_rounds_before_and_does_not_pass_damage_over() {
         recorder.on_event(&resumed);
         recorder.failure().get()
     };
-    // What follows the round that the run goes on after is written anew, damaged or not.
+    // What follows the round that the run resumes after is rewritten, damaged or not.
     let text = line(1) + &line(2) + &line(3) + "{\n" + &line(4);
     assert_eq!(go_on(text.as_bytes()), None);
     assert_eq!(folder.read_rounds().unwrap().len(), 2);

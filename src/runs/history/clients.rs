@@ -1,4 +1,4 @@
-//! What happened to whom in a run, added up from its ledger.
+//! Statistics of a run's clients, computed from its ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -24,21 +24,21 @@ pub struct ClientStats {
     pub skipped: u32,
     /// Rounds that were not skipped, and in which every update that came was refused.
     pub refused: u32,
-    /// Times that a round asked again.
+    /// Times that a round selected clients again.
     pub retries: u32,
     /// Times that the server crashed, as scripted.
     pub server_crashes: u32,
-    /// Commands from outside, in order.
+    /// Control commands, in order.
     pub interventions: Vec<Intervention>,
     /// Virtual seconds from the start to the last event that tells them.
     pub virtual_seconds: f64,
     /// How it ended; `None`: it has not, or with an error.
     pub ending: Option<EndReason>,
-    /// What ended it, if it did not end well.
+    /// The error that ended it, if any.
     pub error: Option<String>,
     /// The clients.
     pub clients: BTreeMap<ClientId, ClientAccount>,
-    /// Whether the server refused an update of the round that goes on.
+    /// Whether the server refused an update of the current round.
     server_refused: bool,
 }
 
@@ -49,7 +49,7 @@ pub struct ClientAccount {
     pub name: String,
     /// Examples in its shard.
     pub examples: u64,
-    /// Times it was asked to train.
+    /// Times it was selected to train.
     pub asked: u32,
     /// Its rounds by how they ended.
     pub outcomes: BTreeMap<Outcome, u32>,
@@ -71,10 +71,10 @@ pub struct ClientAccount {
 }
 
 impl ClientStats {
-    /// Reads a ledger, also that of a run that goes on or was killed.
+    /// Reads a ledger, also that of a run that is active or was killed.
     ///
     /// # Errors
-    /// When the file cannot be read, or a line of it is no event.
+    /// If the file cannot be read, or a line of it is not an event.
     pub fn read(ledger: &Path) -> Result<Self, RecordError> {
         let mut account = Self::default();
         for entry in ledger::read(ledger)? {
@@ -206,13 +206,13 @@ impl ClientStats {
 }
 
 impl ClientAccount {
-    /// How many of its rounds ended so.
+    /// The number of its rounds with this outcome.
     #[must_use]
     pub fn ended(&self, outcome: Outcome) -> u32 {
         self.outcomes.get(&outcome).copied().unwrap_or(0)
     }
 
-    /// Counts the time since it was asked as lost.
+    /// Counts the time since its selection as lost.
     fn lose_until(&mut self, now: f64) {
         if let Some(asked_at) = self.asked_at.take() {
             self.lost_seconds += (now - asked_at).max(0.0);

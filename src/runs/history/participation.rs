@@ -1,4 +1,4 @@
-//! A run as a list of works: each time that a client was asked, and what came of it.
+//! A run as a list of works: each selection of a client, and its result.
 
 use std::collections::BTreeMap;
 
@@ -12,15 +12,15 @@ use regatta_actors::protocol::round_record::{Outcome, RoundRecord};
 /// One client's work for one round.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Work {
-    /// Who.
+    /// The client concerned.
     pub client: ClientId,
-    /// The round it was asked in.
+    /// The round it was selected in.
     pub round: u32,
-    /// When it was asked, in virtual seconds since the run's start.
+    /// Its selection, in virtual seconds since the run's start.
     pub asked: f64,
     /// When it was over, in virtual seconds since the run's start.
     pub ended: f64,
-    /// What came of it.
+    /// Outcome.
     pub end: End,
     /// When its round was closed without it, if it was.
     pub late_at: Option<f64>,
@@ -32,7 +32,7 @@ pub struct Work {
     pub bytes_down: u64,
 }
 
-/// What came of a work.
+/// The result of a work.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum End {
     /// Its update was aggregated.
@@ -58,9 +58,9 @@ pub enum End {
 pub struct RoundSpan {
     /// Its number.
     pub round: u32,
-    /// When it began, in virtual seconds.
+    /// Its start, in virtual seconds.
     pub from: f64,
-    /// When it was over, in virtual seconds.
+    /// Its end, in virtual seconds.
     pub to: f64,
 }
 
@@ -68,7 +68,7 @@ pub struct RoundSpan {
 /// or written by hand may tell others.
 fn moment(seconds: f64) -> f64 {
     let end = VirtualTime(u64::MAX).seconds();
-    // What is no number is no moment either.
+    // What is not a number is not a moment either.
     if seconds >= 0.0 {
         seconds.min(end)
     } else {
@@ -85,7 +85,7 @@ pub struct Works {
     pub all: Vec<Work>,
     /// Rounds, in order.
     pub rounds: Vec<RoundSpan>,
-    /// When the server was down.
+    /// The times at which the server was down.
     pub server_down: Vec<Interval>,
     /// Virtual seconds from the run's start to its end, or to the last event.
     pub end: f64,
@@ -190,7 +190,7 @@ impl Works {
 
     fn ask(&mut self, clients: &[ClientId], round: u32, at: f64) {
         for &client in clients {
-            // Who is asked anew has been told to give up what it was late with.
+            // A client that is selected again has been cancelled in what it was late with.
             if let Some(late) = self.open.get(&client).map(|work| work.late_at) {
                 self.close(client, late.unwrap_or(at), End::Late);
             }

@@ -70,13 +70,13 @@ pub struct TimelineSpan {
 /// A moment at which something ended a work.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Mark {
-    /// When, in virtual seconds.
+    /// The time, in virtual seconds.
     pub at: f64,
-    /// What.
+    /// The event.
     pub what: MarkKind,
 }
 
-/// What ended a work.
+/// The cause of the end of a work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MarkKind {
     /// The client dropped out.
@@ -94,7 +94,7 @@ pub struct TimelineRow {
     pub name: String,
     /// Its states, in order of their beginning; while it is idle there is none.
     pub spans: Vec<TimelineSpan>,
-    /// What ended its works.
+    /// The causes of the ends of its works.
     pub marks: Vec<Mark>,
 }
 
@@ -107,8 +107,9 @@ impl TimelineRow {
     }
 }
 
-/// So many times may all clients of a fleet come and go and still be shown to. More than a figure
-/// can show by far, it bounds what a report takes where a ledger's times are absurd.
+/// The number of times that all clients of a fleet may come and go and still be shown doing so.
+/// More than a figure can show by far, it bounds what a report takes where a ledger's times are
+/// absurd.
 const COMINGS: usize = 10_000_000;
 
 /// Each client's row.
@@ -157,7 +158,7 @@ fn gaps(there: &[Interval], end: f64) -> Vec<TimelineSpan> {
     gaps
 }
 
-/// Who is asked anew waits no more, whatever was expected.
+/// A client that is selected again waits no more, whatever was expected.
 fn end_waiting(row: &mut TimelineRow) {
     let waits = |state| matches!(state, State::Restarting | State::Retired);
     let works = row

@@ -9,27 +9,27 @@ use regatta_actors::plan::profile::Profile;
 use crate::base::table::{Cell, Table};
 use crate::runs::history::participation::{End, Work, Works};
 
-/// Why work came to nothing or took longer.
+/// A reason that work was lost or took longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
     /// A scripted fault.
     Fault(FaultName),
     /// The client went away, as its availability has it.
     Away,
-    /// It failed for no scripted reason, for want of memory, say.
+    /// It failed for an unscripted reason, such as lack of memory.
     Failure,
-    /// It was too slow for its round, or more clients were asked than were needed.
+    /// It was too slow for its round, or more clients were selected than needed.
     TooLate,
     /// Its round was skipped, or its update refused, for no scripted reason.
     Refused,
 }
 
-/// What one cause cost.
+/// The cost of one cause.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Cost {
     /// Times that it struck.
     pub times: u32,
-    /// Whom.
+    /// The client concerned.
     pub clients: BTreeSet<ClientId>,
     /// Updates that were not aggregated for it.
     pub updates: u32,

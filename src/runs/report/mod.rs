@@ -1,4 +1,4 @@
-//! A run afterwards, or as far as it is: figures, tables, one page.
+//! The report of a finished or running run: figures, tables, one page.
 //!
 //! * [`costs`]: what each fault cost.
 //! * [`tables`]: clients and rounds.
@@ -33,13 +33,13 @@ pub struct Run {
     pub folder: RunFolder,
     /// The plan.
     pub plan: Plan,
-    /// What happened to whom.
+    /// The clients' statistics.
     pub account: ClientStats,
-    /// Who worked when.
+    /// The clients' work over time.
     pub works: Works,
     /// The finished rounds.
     pub rounds: Vec<RoundRecord>,
-    /// How it ended, when it has.
+    /// The outcome, once it has ended.
     pub summary: Option<Summary>,
 }
 
@@ -47,14 +47,14 @@ impl Run {
     /// Reads a run's folder.
     ///
     /// # Errors
-    /// When there is no run in it, or it cannot be understood.
+    /// If there is no run in it, or it cannot be understood.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let folder = RunFolder::open(path)?;
         let plan = read_plan(&folder)?;
         anyhow::ensure!(
             folder.ledger().exists(),
-            "{} has no ledger, which a report is made from; it was run with --ledger=false, or \
-             killed before it had begun",
+            "{} has no ledger to report on; it was run with --ledger=false, or killed before it \
+             began",
             path.display()
         );
         let (mut account, mut works) = (ClientStats::default(), Works::default());
@@ -77,12 +77,12 @@ impl Run {
     /// The figures.
     ///
     /// # Errors
-    /// When one cannot be drawn.
+    /// If one cannot be drawn.
     pub fn figures(&self) -> anyhow::Result<Vec<figures::Figure>> {
         figures::curves::of_run(&self.rounds, &self.works, &self.plan)
     }
 
-    /// What each fault cost.
+    /// The cost of each fault.
     #[must_use]
     pub fn costs(&self) -> crate::base::table::Table {
         let profiles = &self.plan.simulation.profiles;
@@ -94,7 +94,7 @@ impl Run {
 /// The plan of a run, from its folder.
 ///
 /// # Errors
-/// When its scenario is not one of this version's.
+/// If its scenario is not one of this version's.
 pub fn read_plan(folder: &RunFolder) -> anyhow::Result<Plan> {
     let scenario = folder.scenario();
     load(
@@ -102,5 +102,5 @@ pub fn read_plan(folder: &RunFolder) -> anyhow::Result<Plan> {
         &crate::config::settings::Settings::default(),
         &Host::detect(),
     )
-    .with_context(|| format!("{} is of another version", scenario.display()))
+    .with_context(|| format!("{} was written by another version", scenario.display()))
 }

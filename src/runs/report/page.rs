@@ -129,7 +129,7 @@ fn rows(table: &Table) -> Markup {
 /// The report on a run.
 ///
 /// # Errors
-/// When a file of the run cannot be read.
+/// If a file of the run cannot be read.
 pub fn of_run(run: &Run, figures: &[Figure]) -> anyhow::Result<String> {
     let plan = &run.plan;
     let subtitle = format!(
@@ -145,11 +145,10 @@ pub fn of_run(run: &Run, figures: &[Figure]) -> anyhow::Result<String> {
     for (index, figure) in figures.iter().enumerate() {
         page.figure(index + 1, figure);
     }
-    let note = "What went wrong and what it cost. Client time is that of work that came to \
-                nothing, of waiting to be started again, and by which work took longer than \
-                undisturbed work would have; run time is that in which the whole run stood still. \
-                A work that several faults struck is put down to the one that explains its end; \
-                names in brackets are no scripted faults.";
+    let note = "Faults and what they cost. Client time is work that was lost, waiting for a \
+                restart, and delay against undisturbed work; run time is time in which the whole \
+                run stood still. Work hit by several faults is attributed to the one that explains \
+                its end; names in brackets are not scripted faults.";
     page.table("Faults and their cost", note, &run.costs());
     page.table("Clients", "", &tables::clients(&run.account));
     let note = "Exactness error: ‖effective − ideal‖ / ‖ideal update‖ over all adapted layers. \
@@ -157,13 +156,13 @@ pub fn of_run(run: &Run, figures: &[Figure]) -> anyhow::Result<String> {
     page.table("Rounds", note, &tables::rounds(&run.rounds));
     let refusals = tables::refusals(&run.rounds);
     if !refusals.rows().is_empty() {
-        let note = "Updates that came and were not aggregated.";
+        let note = "Updates that arrived but were not aggregated.";
         page.table("Refused updates", note, &refusals);
     }
     if !run.account.interventions.is_empty() {
         page.table(
             "Interventions",
-            "Commands from outside, in order.",
+            "Control commands, in order.",
             &interventions(run),
         );
     }
@@ -173,7 +172,7 @@ pub fn of_run(run: &Run, figures: &[Figure]) -> anyhow::Result<String> {
         .with_context(|| format!("cannot read {}", scenario.display()))?;
     page.text(
         "Settings",
-        "All of them, defaults filled in: a scenario that repeats the run.",
+        "All settings with defaults filled in: a scenario that repeats the run.",
         &settings,
     );
     Ok(page.finish())
@@ -196,7 +195,7 @@ fn facts(run: &Run) -> Vec<(String, String)> {
     ];
     if tally.rounds_refused > 0 {
         let refused = format!("{} of {}", tally.rounds_refused, tally.rounds);
-        facts.push(("rounds refused whole".to_owned(), refused));
+        facts.push(("rounds with all updates refused".to_owned(), refused));
     }
     for name in tables::score_names(&run.rounds)
         .iter()
@@ -232,7 +231,7 @@ fn interventions(run: &Run) -> Table {
     table
 }
 
-/// The commands, and what comes out of them if nothing differs.
+/// The commands, and their result if nothing differs.
 fn reproduce(run: &Run) -> anyhow::Result<String> {
     let place = run.folder.path().display();
     let digest = |path: std::path::PathBuf| -> anyhow::Result<String> {
@@ -259,8 +258,7 @@ fn reproduce(run: &Run) -> anyhow::Result<String> {
         format!("model            {}", run.plan.model.source),
     ];
     if !run.account.interventions.is_empty() {
-        lines
-            .push("Commands from outside changed its course: only the replay repeats them.".into());
+        lines.push("Control commands changed this run: only the replay repeats them.".into());
     }
     Ok(lines.join("\n"))
 }

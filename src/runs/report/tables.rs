@@ -27,7 +27,7 @@ const CLIENTS: [(&str, &str); 15] = [
     ("faults", "faults"),
 ];
 
-/// What happened to whom.
+/// The clients' statistics.
 #[must_use]
 pub fn clients(account: &ClientStats) -> Table {
     let mut table = Table::new("clients", &CLIENTS);
@@ -147,14 +147,14 @@ pub fn score_names(rounds: &[RoundRecord]) -> Vec<String> {
     names
 }
 
-/// How a run ended, in words.
+/// The outcome of a run, in words.
 #[must_use]
 pub fn ending(account: &ClientStats) -> String {
     match (&account.error, account.ending) {
         (Some(error), _) => format!("ended by an error: {error}"),
         (None, Some(EndReason::Complete)) => "complete".to_owned(),
         (None, Some(EndReason::StoppedAfterRound)) => "stopped after a round".to_owned(),
-        (None, Some(EndReason::StoppedAtOnce)) => "stopped in mid-round".to_owned(),
+        (None, Some(EndReason::StoppedAtOnce)) => "stopped during the round".to_owned(),
         (None, None) => "not ended".to_owned(),
     }
 }

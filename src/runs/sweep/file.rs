@@ -7,7 +7,7 @@
 //! [settings]                               # over the scenario, in all runs
 //! rounds = 3
 //!
-//! [grid]                                   # each with each
+//! [grid]                                   # every combination
 //! agg_type = ["normal", "ours", "ffa"]
 //! seed = [1, 2, 3]
 //!
@@ -128,7 +128,7 @@ impl SweepReader<'_> {
         }
         sweep.combinations = self.combine(&grids, &excluded);
         if sweep.combinations.is_empty() && self.problems.is_empty() {
-            self.report(0, "there is nothing to run; give a [grid] of settings");
+            self.report(0, "nothing to run; give a [grid] of settings");
         }
         sweep
     }
@@ -169,7 +169,7 @@ impl SweepReader<'_> {
         for (key, value) in table {
             let name = key.get_ref().to_string();
             if ["name", "out"].contains(&name.as_str()) {
-                let wrong = format!("`{name}` is given to each run by the sweep; leave it away");
+                let wrong = format!("`{name}` is given to each run by the sweep; omit it");
                 self.report(key.span().start, &wrong);
                 continue;
             }
@@ -259,7 +259,8 @@ mod tests {
     #[test]
     fn a_grid_is_each_with_each_and_excluded_ones_are_left_out() {
         let sweep = read_text(
-            "scenario = \"q.toml\"\n[settings]\nrounds = 2\n[grid]\nagg_type = [\"ours\", \"ffa\"]\n\
+            "scenario = \"q.toml\"\n[settings]\nrounds = 2\n[grid]\nagg_type = [\"ours\", \
+             \"ffa\"]\n\
              seed = [1, 2]\n[[include]]\nagg_type = \"flora\"\nranks = [[2, 4]]\n\
              [[exclude]]\nagg_type = \"ffa\"\nseed = 2\n",
         )

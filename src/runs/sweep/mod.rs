@@ -1,7 +1,7 @@
-//! A sweep: its combinations as runs, each in a process and a folder of its own.
+//! A sweep: its combinations as runs, each in a process and a separate folder.
 //!
 //! A run's folder has a name that follows from its settings alone, so a sweep that is started
-//! again finds what it has: finished runs are kept, the others go on.
+//! again finds what it has: finished runs are kept, the others continue.
 
 pub mod file;
 pub mod process;
@@ -21,7 +21,7 @@ use crate::runs::sweep::file::Sweep;
 /// One run of a sweep.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Planned {
-    /// What it varies, as its name: `ours-seed1`.
+    /// Its varied settings, as its name: `ours-seed1`.
     pub label: String,
     /// Its folder.
     pub folder: PathBuf,

@@ -1,4 +1,4 @@
-//! A run in a process of its own: a crash of one leaves the others alone.
+//! A run in a separate process: a crash of one leaves the others alone.
 //!
 //! Whoever carries out a run holds its folder's lock from before anything is looked at until the
 //! run's process has ended, and that process holds it too: no run is ever in two processes, also
@@ -16,32 +16,32 @@ use crate::runs::folder::state::RunState;
 use crate::runs::sweep::Planned;
 use crate::runs::sweep::stop::Stop;
 
-/// How often signals are looked for while a run goes on.
+/// How often signals are looked for during a run.
 const PERIOD: Duration = Duration::from_millis(50);
 
 /// How often a folder's lock is tried that another process has.
 const WAIT: Duration = Duration::from_millis(250);
 
-/// How a run of a sweep stands in the end.
+/// The final state of a run of a sweep.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {
     /// It was complete before.
     Kept,
     /// It is complete now.
     Complete,
-    /// It was told to stop, and can go on.
+    /// It was stopped, and can be resumed.
     Stopped,
-    /// Another process was at it until this one was told to stop.
+    /// Another process was running it until this one was asked to stop.
     Elsewhere,
     /// It failed.
     Failed(String),
 }
 
-/// Runs what is missing of a run. Where another process is at it, `wait` is told so, and its end is
-/// waited for.
+/// Runs what is missing of a run. If another process is running it, `wait` is called, and its end
+/// is waited for.
 ///
 /// # Errors
-/// When no process can be started, or the folder not be read or written.
+/// If no process can be started, or the folder not be read or written.
 pub fn carry_out(
     run: &Planned,
     program: &Path,
@@ -49,7 +49,7 @@ pub fn carry_out(
     wait: impl FnOnce(&io::Error),
 ) -> io::Result<Ended> {
     if is_complete(&RunFolder::at(&run.folder))? {
-        // Nothing needs to be written, which may be forbidden by now.
+        // Nothing needs to be written, which may be forbidden now.
         return Ok(Ended::Kept);
     }
     let Some(folder) = locked(&run.folder, stop, wait)? else {
@@ -101,7 +101,7 @@ fn locked(
 /// Starts a run that has its folder's lock too, and that ends with this process.
 fn start(program: &Path, arguments: &[OsString], folder: &RunFolder) -> io::Result<Child> {
     let mut command = Command::new(program);
-    // A group of its own: the terminal's Ctrl-C comes once, from here.
+    // A separate group: the terminal's Ctrl-C comes once, from here.
     command
         .args(arguments)
         .stdin(folder.hand_down()?)
@@ -112,7 +112,7 @@ fn start(program: &Path, arguments: &[OsString], folder: &RunFolder) -> io::Resu
     command.spawn()
 }
 
-/// Has this process told to stop when its parent ends, however that ends.
+/// Has this process stopped when its parent ends, however that ends.
 fn end_with(parent: u32) -> io::Result<()> {
     // SAFETY: it touches no memory.
     if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) } != 0 {
@@ -148,7 +148,7 @@ fn pass_on(child: &Child, signal: i32) {
     unsafe { libc::kill(id, signal) };
 }
 
-/// What a process's end means, with what it left behind, and whether it was told to stop.
+/// What a process's end means, with what it left behind, and whether it was asked to stop.
 fn ended(folder: &RunFolder, status: ExitStatus, stopped: bool) -> io::Result<Ended> {
     let state = match folder.scenario().exists() {
         true => Some(folder.state()?),

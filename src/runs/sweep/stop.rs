@@ -9,7 +9,7 @@ use signal_hook::iterator::Signals;
 pub type ReopenLog = Box<dyn Fn() -> io::Result<()>>;
 
 /// Listens for signals: Ctrl-C and SIGTERM end a sweep, and so does the end of its terminal
-/// (SIGHUP), unless it was told to outlive that (`nohup`), or has a log file to reopen.
+/// (SIGHUP), unless it was started to outlive that (`nohup`), or has a log file to reopen.
 pub struct Stop {
     signals: Signals,
     reopen_log: Option<ReopenLog>,
@@ -20,7 +20,7 @@ impl Stop {
     /// Begins to listen.
     ///
     /// # Errors
-    /// When the system refuses the handlers.
+    /// If the system refuses the handlers.
     pub fn listen(reopen_log: Option<ReopenLog>) -> io::Result<Self> {
         let signals = Signals::new([SIGINT, SIGTERM])?;
         if reopen_log.is_some() || !is_ignored(SIGHUP)? {
@@ -39,7 +39,7 @@ impl Stop {
         self.asked
     }
 
-    /// What came since the last look, as it is to be passed on to a run: one that is told to stop
+    /// What came since the last look, as it is to be passed on to a run: one that is asked to stop
     /// in good order takes SIGTERM, and reopens its log at SIGHUP.
     pub(crate) fn signals(&mut self) -> Vec<i32> {
         let mut signals: Vec<i32> = self.signals.pending().collect();

@@ -16,7 +16,7 @@ pub struct TaskData {
     pub task: Task,
     /// The folder that the files were found in.
     pub folder: PathBuf,
-    /// What clients train on.
+    /// The split that clients train on.
     pub train: Split,
     /// Held-out splits with labels: one, or MNLI's two.
     pub validation: Vec<Split>,
@@ -24,14 +24,14 @@ pub struct TaskData {
     pub test: Vec<Split>,
 }
 
-/// What to read of a task's data.
+/// The request to read a task's data.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoadOptions {
-    /// Read only the first so many training examples.
+    /// Read only the first N training examples.
     pub limit_train: Option<usize>,
-    /// Read only the first so many examples of each validation split.
+    /// Read only the first N examples of each validation split.
     pub limit_eval: Option<usize>,
-    /// Read only the first so many examples of each test split.
+    /// Read only the first N examples of each test split.
     pub limit_test: Option<usize>,
     /// Further columns to keep, for partitions by one of them. The training split must have
     /// them, other splits may.
@@ -41,7 +41,7 @@ pub struct LoadOptions {
 /// Reads a task from a folder in GLUE's TSV layout or the hub's Parquet layout.
 ///
 /// # Errors
-/// When files are missing, or one holds what the task does not allow; see [`DataError`].
+/// If files are missing, or one holds what the task does not allow; see [`DataError`].
 pub fn load(task: Task, dir: &Path) -> Result<TaskData, DataError> {
     load_with(task, dir, &LoadOptions::default())
 }
@@ -83,7 +83,7 @@ pub fn load_with(task: Task, dir: &Path, options: &LoadOptions) -> Result<TaskDa
 pub struct TaskFolder {
     /// The folder that holds the files themselves.
     pub folder: PathBuf,
-    /// How they are laid out.
+    /// Their layout.
     pub layout: Layout,
 }
 

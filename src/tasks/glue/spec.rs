@@ -2,7 +2,7 @@
 
 use crate::data::schema::Schema;
 
-/// What most tasks have.
+/// The properties of most tasks.
 const COMMON: Schema = Schema {
     name: "",
     glue_name: "",

@@ -26,11 +26,11 @@ pub fn file_name(task: Task, split: SplitName) -> String {
 /// written with three decimals; classes by name where the task's own files do so.
 ///
 /// # Errors
-/// When a prediction is not a label of the task (NaN, say) or the file cannot be written. An
+/// If a prediction is not a label of the task (NaN, say) or the file cannot be written. An
 /// earlier file of that name then stays as it was.
 ///
 /// # Panics
-/// When the two differ in length.
+/// If the two differ in length.
 pub fn write_submission(
     task: Task,
     split: SplitName,

@@ -13,7 +13,7 @@ use crate::tasks::glue::task::Task;
 /// `predictions` are class numbers, or scores for a regression: what [`predictions`] gives.
 ///
 /// # Panics
-/// When the two differ in length.
+/// If the two differ in length.
 #[must_use]
 pub fn evaluate(task: Task, predictions: &[f32], labels: &[f32]) -> BTreeMap<String, f64> {
     let score = |metric: &&'static str| {
@@ -55,7 +55,7 @@ fn argmax(row: &[f32]) -> usize {
 /// The share of predictions that equal their labels.
 ///
 /// # Panics
-/// When the two differ in length.
+/// If the two differ in length.
 #[must_use]
 pub fn accuracy(predictions: &[f32], labels: &[f32]) -> f64 {
     let hits = pairs(predictions, labels)
@@ -67,7 +67,7 @@ pub fn accuracy(predictions: &[f32], labels: &[f32]) -> f64 {
 /// F1 of class 1: `2·tp / (2·tp + fp + fn)`; 0 when class 1 is neither predicted nor there.
 ///
 /// # Panics
-/// When the two differ in length.
+/// If the two differ in length.
 #[must_use]
 pub fn f1(predictions: &[f32], labels: &[f32]) -> f64 {
     if labels.is_empty() {
@@ -91,7 +91,7 @@ pub fn f1(predictions: &[f32], labels: &[f32]) -> f64 {
 /// `(c·n − Σ t_k·p_k) / sqrt((n² − Σ p_k²)·(n² − Σ t_k²))`; 0 when the denominator is.
 ///
 /// # Panics
-/// When the two differ in length.
+/// If the two differ in length.
 #[must_use]
 pub fn matthews(predictions: &[f32], labels: &[f32]) -> f64 {
     if labels.is_empty() {
@@ -128,7 +128,7 @@ fn class_counts(classes: &[f32]) -> BTreeMap<u32, f64> {
 /// Pearson's correlation coefficient; NaN when either side is constant.
 ///
 /// # Panics
-/// When the two differ in length.
+/// If the two differ in length.
 #[must_use]
 pub fn pearson(predictions: &[f32], labels: &[f32]) -> f64 {
     assert_eq!(
@@ -142,7 +142,7 @@ pub fn pearson(predictions: &[f32], labels: &[f32]) -> f64 {
 /// Spearman's rank correlation: Pearson's of the ranks, equal values sharing their mean rank.
 ///
 /// # Panics
-/// When the two differ in length.
+/// If the two differ in length.
 #[must_use]
 pub fn spearman(predictions: &[f32], labels: &[f32]) -> f64 {
     assert_eq!(

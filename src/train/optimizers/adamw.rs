@@ -39,7 +39,7 @@ impl AdamW {
     /// An optimiser with empty moments.
     ///
     /// # Errors
-    /// When the device fails.
+    /// If the device fails.
     pub fn new<'a>(
         leaves: impl IntoIterator<Item = &'a Tensor>,
         weight_decay: f64,
@@ -64,7 +64,7 @@ impl AdamW {
     /// stays as it is.
     ///
     /// # Errors
-    /// When libtorch fails.
+    /// If libtorch fails.
     pub fn step(&mut self, rate: f64) -> Result<(), ModelError> {
         let gradients: Vec<_> = self.slots.iter().map(|slot| slot.value.grad()).collect();
         let slots = self.slots.iter().zip(&gradients);
@@ -84,7 +84,7 @@ impl AdamW {
     /// Clears the gradients without a step.
     ///
     /// # Errors
-    /// When libtorch fails.
+    /// If libtorch fails.
     pub fn clear(&mut self) -> Result<(), ModelError> {
         for slot in &mut self.slots {
             slot.value.zero_grad();

@@ -1,4 +1,4 @@
-//! Checkpoints: all that a run needs to go on, in one file, written whole or not at all.
+//! Checkpoints: everything a run needs to resume, in one file, written whole or not at all.
 //!
 //! A file is one line, `regatta checkpoint 1 DIGEST`, and a MessagePack body with that BLAKE3
 //! digest. No generator's state is in it: random streams are keyed.
@@ -23,7 +23,7 @@ const VERSION: u64 = 1;
 const MAGIC: &str = "regatta checkpoint 1 ";
 const EXTENSION: &str = "checkpoint";
 
-/// All that a run needs to go on.
+/// Everything a run needs to resume.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// Of the plan that it is of.
@@ -86,7 +86,7 @@ impl CheckpointStore {
     /// bytes. What was there before stays loadable if this fails.
     ///
     /// # Errors
-    /// When something cannot be written, or the folder that this one is in was moved, deleted or
+    /// If something cannot be written, or the folder that this one is in was moved, deleted or
     /// replaced since this store was made.
     pub fn save(&self, checkpoint: &Checkpoint) -> Result<u64, RecordError> {
         let path = self.path(checkpoint.round);
@@ -111,14 +111,14 @@ impl CheckpointStore {
     /// The last checkpoint that is whole; `None`: there is none at all.
     ///
     /// # Errors
-    /// When none of those that are there is whole, or the last whole one is of another plan.
+    /// If none of those that are there is whole, or the last whole one is of another plan.
     pub fn latest(&self) -> Result<Option<Checkpoint>, RecordError> {
         let mut first_error = None;
         for path in self.list()?.into_iter().rev() {
             match load(&path) {
                 Ok(checkpoint) => return self.of_this_plan(&path, checkpoint).map(Some),
                 Err(error) => {
-                    tracing::warn!("{error}; trying the one before");
+                    tracing::warn!("{error}; trying the previous checkpoint");
                     first_error.get_or_insert(error);
                 }
             }
@@ -132,11 +132,11 @@ impl CheckpointStore {
         }
         let changes = changes(&checkpoint.course, &self.course);
         let what = match changes.as_str() {
-            "" => "something that changes the run's course was changed",
+            "" => "a setting that affects results was changed",
             changes => changes,
         };
-        let reason = format!("it is of another plan: {what}; undo that, or begin a new run");
-        Err(RecordError::file(path, "go on from", reason))
+        let reason = format!("it belongs to another plan: {what}; undo that, or start a new run");
+        Err(RecordError::file(path, "resume from", reason))
     }
 
     fn path(&self, round: u32) -> PathBuf {
@@ -185,7 +185,7 @@ fn load(path: &Path) -> Result<Checkpoint, RecordError> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(&mut file).map_err(io)?;
     if hasher.finalize().to_hex().as_bytes() != digest {
-        return Err(failed("it is damaged: its digest does not match".into()));
+        return Err(failed("it is corrupt: its digest does not match".into()));
     }
     let mut body = Vec::new();
     file.seek(SeekFrom::Start(longest)).map_err(io)?;
@@ -200,10 +200,10 @@ fn not_one(head: &[u8]) -> String {
     let version = version.and_then(|text| str::from_utf8(text).ok()?.parse::<u64>().ok());
     match version {
         Some(version) if version > VERSION => format!(
-            "a newer version wrote it: its format is {version}, and this version reads up to \
-             {VERSION}"
+            "it was written by a newer version: its format is {version}, and this version reads up \
+             to {VERSION}"
         ),
-        _ => "it is no checkpoint".into(),
+        _ => "not a checkpoint file".into(),
     }
 }
 

@@ -1,5 +1,5 @@
-//! Commands from outside, kept until the run needs them no more: whoever was told that a command is
-//! done need not look after it, however often the run is killed and resumed.
+//! Commands from outside, kept until the run no longer needs them: whoever was informed that a
+//! command is done need not look after it, however often the run is killed and resumed.
 //!
 //! A command is written down here, with the round after which it takes effect, before it is
 //! confirmed. The ledger has it only once it took effect, and is cut back to the last checkpoint
@@ -37,7 +37,7 @@ impl InterventionLog {
     /// replaced, at once or not at all.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If it cannot be written.
     pub fn open(place: Arc<Place>, known: &[Intervention]) -> Result<Self, RecordError> {
         let path = path(&place);
         let mut log = Self {
@@ -54,10 +54,10 @@ impl InterventionLog {
     }
 
     /// Writes a command down; when this returns, it is on the disk. A command to stop is not kept:
-    /// a run that is resumed goes on.
+    /// a resumed run continues.
     ///
     /// # Errors
-    /// When it cannot be written. The log is then as it was.
+    /// If it cannot be written. The log is then as it was.
     pub fn keep(&mut self, intervention: &Intervention) -> Result<(), RecordError> {
         if intervention.command == ControlCommand::FinishRound {
             return Ok(());
@@ -118,7 +118,7 @@ fn encode(interventions: &[Intervention]) -> io::Result<Vec<u8>> {
 /// those that only its ledger has, since an older version wrote it or there is no log.
 ///
 /// # Errors
-/// When one of the files cannot be read.
+/// If one of the files cannot be read.
 pub(crate) fn known(
     place: Option<&Place>,
     ledger: Option<&Path>,

@@ -16,13 +16,13 @@ use crate::protocol::outcome::RecordError;
 /// The longest line that is read, in bytes. A round of a thousand clients takes some 200 kB.
 pub const LONGEST: u64 = 256 << 20;
 
-/// What some editors put before a text.
+/// The mark that some editors put before a text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The values of a file, in order.
 ///
 /// # Errors
-/// When the file cannot be opened, at once; when it cannot be read or a line that is not the last
+/// If the file cannot be opened, at once; when it cannot be read or a line that is not the last
 /// is damaged, as the last item.
 pub fn read<T: DeserializeOwned>(
     path: &Path,
@@ -42,7 +42,7 @@ pub(crate) struct JsonLines {
     /// The current line's number, from 1.
     number: u64,
     line: Vec<u8>,
-    /// Nothing more is to be had.
+    /// Nothing more can be read.
     over: bool,
 }
 
@@ -121,14 +121,14 @@ impl JsonLines {
         }
         if !self.line.iter().all(|byte| blank(*byte)) {
             let (number, path) = (self.number, self.path.display());
-            // Of a run that goes on, too, the last line may be under way.
-            tracing::debug!("line {number} of {path}, its last, is cut off and does not count");
+            // The last line of a running run, too, may still be incomplete.
+            tracing::debug!("line {number} of {path}, the last, is truncated and ignored");
         }
         Ok(None)
     }
 }
 
-/// How reading a line went.
+/// The result of reading a line.
 enum Advance {
     Line,
     TooLong,
@@ -152,7 +152,7 @@ fn is_blank(reader: &mut impl BufRead) -> io::Result<bool> {
     }
 }
 
-/// Goes on behind the current line.
+/// Continues after the current line.
 fn skip_line(reader: &mut impl BufRead) -> io::Result<()> {
     loop {
         let chunk = reader.fill_buf()?;

@@ -31,7 +31,7 @@ pub struct Entry {
     pub event: Event,
 }
 
-/// Where a run's entries go.
+/// The destination of a run's entries.
 pub(crate) trait Sink {
     /// Takes the next entry's line.
     fn record(&mut self, sequence: u64, line: &str) -> Result<(), RecordError>;
@@ -46,7 +46,7 @@ pub(crate) trait Sink {
         Ok(())
     }
 
-    /// Where a file is that was taken so many entries; `None`: there is no file, or it has more.
+    /// The state of a file after that many entries; `None`: there is no file, or it has more.
     fn mark(&self, _entries: u64) -> Option<LedgerMark> {
         None
     }
@@ -116,8 +116,8 @@ fn ended_at_once(entry: &Entry) -> bool {
 /// The entries of a ledger, in order. One that a crash cut off in its middle does not count.
 ///
 /// # Errors
-/// When the file cannot be read, at once; when a line is no entry, or not the one that follows, as
-/// an item that says which.
+/// If the file cannot be read, at once; when a line is not an entry, or not the one that follows,
+/// as an item that says which.
 pub fn read(
     path: &Path,
 ) -> Result<impl Iterator<Item = Result<Entry, RecordError>> + use<>, RecordError> {
@@ -129,14 +129,14 @@ pub fn read(
         Some(entry.and_then(|entry| match entry.sequence == sequence {
             true => Ok(entry),
             false => Err(lines.wrong(format!(
-                "it is entry {} and should be entry {sequence}: lines are missing, or twice there",
+                "it is entry {} but should be entry {sequence}: lines are missing or duplicated",
                 entry.sequence
             ))),
         }))
     }))
 }
 
-/// How many entries a ledger has.
+/// The number of entries in a ledger.
 pub(crate) fn entries(path: &Path) -> Result<u64, RecordError> {
     let mut lines = json_lines::read::<IgnoredAny>(path)?;
     lines.try_fold(0, |count, line| line.map(|_| count + 1))

@@ -28,14 +28,14 @@ impl LedgerWriter {
         Ok(Self::new(path, file))
     }
 
-    /// Goes on with a ledger where a checkpoint left it, once what follows is [cut off](Self::cut).
+    /// Continues a ledger from where a checkpoint left it, once the rest is [cut off](Self::cut).
     /// One that is not there is begun if it had nothing.
     pub fn resume(path: &Path, after: Option<&Checkpoint>) -> Result<Self, RecordError> {
         let entries = after.map_or(0, |checkpoint| checkpoint.recorded);
         if entries == 0 && !path.exists() {
             return Self::create(path);
         }
-        let failed = |e| RecordError::file(path, "go on with", e);
+        let failed = |e| RecordError::file(path, "continue", e);
         let file = OpenOptions::new().read(true).write(true).open(path);
         let mut writer = Self::new(path, file.map_err(failed)?);
         writer.entries = entries;
@@ -51,7 +51,7 @@ impl LedgerWriter {
         let (file, length) = (self.file.get_mut(), self.bytes);
         let cut = file.set_len(length);
         let cut = cut.and_then(|()| file.seek(SeekFrom::Start(length)));
-        cut.map_err(|e| RecordError::file(&self.path, "go on with", e))?;
+        cut.map_err(|e| RecordError::file(&self.path, "continue", e))?;
         Ok(self)
     }
 
@@ -67,30 +67,30 @@ impl LedgerWriter {
 
     /// Takes in what a ledger had at a checkpoint, which must be the same still.
     fn pass_bytes(&mut self, mark: &LedgerMark) -> Result<(), RecordError> {
-        let failed = |reason: String| RecordError::file(&self.path, "go on with", reason);
+        let failed = |reason: String| RecordError::file(&self.path, "continue", reason);
         let before = self.file.get_ref().take(mark.bytes);
         self.hasher
             .update_reader(before)
             .map_err(|e| failed(e.to_string()))?;
         let (found, wanted) = (self.hasher.count(), mark.bytes);
         if found < wanted {
-            let reason = format!("it has {found} bytes, and the checkpoint comes after {wanted}");
+            let reason = format!("it has {found} bytes, but the checkpoint was taken at {wanted}");
             return Err(failed(reason));
         }
         if digest(&self.hasher) != mark.digest {
             return Err(failed(format!(
-                "its first {wanted} bytes are not what they were when the checkpoint was written: \
-                 it was changed or replaced; put the run's own ledger back, or begin a new run"
+                "its first {wanted} bytes have changed since the checkpoint was written; restore \
+                 the run's own ledger, or start a new run"
             )));
         }
         self.bytes = wanted;
         Ok(())
     }
 
-    /// Takes in so many entries.
+    /// Reads that many entries.
     fn pass_entries(&mut self, entries: u64) -> Result<(), RecordError> {
         let mut reader = BufReader::new(self.file.get_ref());
-        let failed = |reason: String| RecordError::file(&self.path, "go on with", reason);
+        let failed = |reason: String| RecordError::file(&self.path, "continue", reason);
         let mut found = 0;
         while found < entries {
             let chunk = reader.fill_buf().map_err(|e| failed(e.to_string()))?;
@@ -98,7 +98,7 @@ impl LedgerWriter {
             let length = end.map_or(chunk.len(), |end| end + 1);
             if length == 0 {
                 let reason =
-                    format!("it has {found} entries, and the checkpoint comes after {entries}");
+                    format!("it has {found} entries, but the checkpoint was taken at {entries}");
                 return Err(failed(reason));
             }
             self.hasher.update(&chunk[..length]);

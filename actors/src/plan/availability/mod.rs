@@ -23,7 +23,7 @@ pub enum Availability {
         /// Seconds of a day.
         #[serde(default = "day")]
         day: f64,
-        /// Each client's pattern is shifted by up to so many seconds, drawn from the run's seed.
+        /// Each client's pattern is shifted by up to this many seconds, drawn from the run's seed.
         #[serde(default)]
         spread: f64,
     },
@@ -68,9 +68,9 @@ impl Availability {
             } => {
                 problems.positive(*day, path, "day");
                 let ok = |x: f64| (0.0..=*day).contains(&x);
-                problems.require(ok(*from), path, "from", "has to lie within a day");
-                problems.require(ok(*to), path, "to", "has to lie within a day");
-                problems.require(from != to, path, "to", "has to differ from `from`");
+                problems.require(ok(*from), path, "from", "must lie within a day");
+                problems.require(ok(*to), path, "to", "must lie within a day");
+                problems.require(from != to, path, "to", "must differ from `from`");
                 problems.not_negative(*spread, path, "spread");
             }
             Self::Markov { mean_on, mean_off } => {
@@ -87,14 +87,9 @@ fn check_intervals(intervals: &[Interval], path: &str, problems: &mut Problems) 
     for (i, interval) in intervals.iter().enumerate() {
         let field = format!("intervals[{i}]");
         let ok = interval.to.is_finite() && interval.from < interval.to;
-        problems.require(ok, path, &field, "has to end after it begins");
+        problems.require(ok, path, &field, "must end after it begins");
         let ok = interval.from >= end;
-        problems.require(
-            ok,
-            path,
-            &field,
-            "has to begin after the one before it ended",
-        );
+        problems.require(ok, path, &field, "must begin after the previous one ended");
         end = interval.to;
     }
 }

@@ -1,4 +1,4 @@
-//! One client's windows of availability, found as time goes on.
+//! One client's windows of availability, found as time advances.
 
 use rand::RngExt;
 use rand::distr::Distribution;

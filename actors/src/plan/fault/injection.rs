@@ -1,4 +1,4 @@
-//! Which faults strike a client in a round: drawn from streams of their own.
+//! The faults that strike a client in a round, drawn from separate streams.
 
 use std::sync::Arc;
 
@@ -11,16 +11,16 @@ use super::{Corruption, Fault, FaultKind, FaultName, Slowdown};
 use crate::ids::ClientId;
 use crate::random::{Stream, StreamKey};
 
-/// Where a job ends before its time.
+/// The point at which a job ends early.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Interruption {
     /// After this fraction of its steps.
     pub at: f64,
-    /// How.
+    /// The kind of interruption.
     pub kind: InterruptionKind,
 }
 
-/// How a job ends before its time.
+/// The ways in which a job ends early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InterruptionKind {
@@ -35,7 +35,7 @@ pub enum InterruptionKind {
     LaneFailure,
 }
 
-/// All that befalls one client in one round.
+/// The faults of one client in one round.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct InjectedFaults {
     /// Multiplies the time that training takes.
@@ -46,12 +46,12 @@ pub(crate) struct InjectedFaults {
     pub late: f64,
     /// Whether the update never arrives.
     pub lost: bool,
-    /// The update arrives again so many seconds later.
+    /// The update arrives again this many seconds later.
     pub duplicate: Option<f64>,
     pub corruption: Option<Corruption>,
     #[serde(alias = "cut")]
     pub interruption: Option<Interruption>,
-    /// What struck, in the plan's order.
+    /// The faults that struck, in the plan's order.
     pub names: Vec<FaultName>,
 }
 
@@ -142,7 +142,7 @@ impl Faults {
         }
     }
 
-    /// What befalls a client that is asked in this round.
+    /// The faults of a client selected in this round.
     pub fn inject(&self, client: ClientId, name: &str, round: u32, attempt: u32) -> InjectedFaults {
         let mut injected = InjectedFaults::default();
         for (purpose, fault) in &self.faults {

@@ -1,4 +1,4 @@
-//! Scripted faults: what is to go wrong, for whom, and in which rounds.
+//! Scripted faults: their kind, their clients and their rounds.
 
 pub mod injection;
 
@@ -11,9 +11,9 @@ use crate::plan::problems::Problems;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    /// What goes wrong.
+    /// The kind of fault.
     pub kind: FaultKind,
-    /// Whom it can strike; `None`: everybody. [`FaultKind::ServerCrash`] takes none.
+    /// The clients that it can strike; `None`: all of them. [`FaultKind::ServerCrash`] takes none.
     #[serde(default)]
     pub clients: Option<Vec<ClientId>>,
     /// In which rounds it can strike; `None`: in all.
@@ -39,7 +39,7 @@ pub struct RoundRange {
     pub to: u32,
 }
 
-/// What goes wrong.
+/// The fault.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "fault", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
@@ -62,7 +62,7 @@ pub enum FaultKind {
         /// After this fraction of its work.
         at: f64,
     },
-    /// The device that the client trains on fails and is started again; the client's job is lost.
+    /// The device that the client trains on fails and restarts; the client's job is lost.
     LaneFailure {
         /// After this fraction of its work.
         at: f64,
@@ -81,16 +81,16 @@ pub enum FaultKind {
     },
     /// The update takes longer on its way.
     LateUpdate {
-        /// By so many seconds.
+        /// By this many seconds.
         seconds: f64,
     },
     /// The update is corrupted before it is sent.
     CorruptUpdate {
-        /// How.
+        /// The kind of corruption.
         corruption: Corruption,
     },
-    /// The server dies when the round's updates are in, before it aggregates them. It is rebuilt from
-    /// the last checkpoint, and what came after that is done again, to the same bits.
+    /// The server dies when the round's updates are in, before it aggregates them. It is rebuilt
+    /// from the last checkpoint, and what came after that is done again, to the same bits.
     ServerCrash {
         /// Seconds until it is back.
         downtime: f64,
@@ -120,7 +120,7 @@ impl FaultName {
     pub const SLOWING: [Self; 3] = [Self::Straggle, Self::SlowLink, Self::LateUpdate];
 }
 
-/// How much slower a straggler trains: its duration is multiplied by this.
+/// The slowdown of a straggler: its duration is multiplied by this.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "distribution", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Slowdown {
@@ -150,7 +150,7 @@ pub enum Slowdown {
     },
 }
 
-/// How an update is corrupted; see [`crate::workload::Workload::corrupt`].
+/// The kind of corruption of an update; see [`crate::workload::Workload::corrupt`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "corruption", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
@@ -180,7 +180,7 @@ impl Fault {
         }
     }
 
-    /// Clients train so many times more slowly.
+    /// Clients train this many times more slowly.
     #[must_use]
     pub fn straggle(factor: f64) -> Self {
         let slowdown = Slowdown::Factor { factor };
@@ -236,7 +236,7 @@ impl Fault {
                 ok,
                 path,
                 &field,
-                "has to go from a round (1 at least) to a later one",
+                "must go from a round (at least 1) to a later one",
             );
         }
         let for_server = matches!(self.kind, FaultKind::ServerCrash { .. });
@@ -245,7 +245,7 @@ impl Fault {
             ok,
             path,
             "clients",
-            "a crash of the server concerns no client",
+            "a server crash does not concern clients",
         );
         self.kind.check(path, problems);
     }
@@ -327,7 +327,7 @@ impl Slowdown {
             Self::Uniform { low, high } => {
                 problems.positive(low, path, "slowdown.low");
                 let ok = high.is_finite() && high >= low;
-                problems.require(ok, path, "slowdown.high", "has to be at least `low`");
+                problems.require(ok, path, "slowdown.high", "must be at least `low`");
             }
             Self::LogNormal { median, sigma } => {
                 problems.positive(median, path, "slowdown.median");

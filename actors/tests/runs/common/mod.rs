@@ -1,5 +1,5 @@
-//! A workload of plain numbers: clients move a vector towards a point of their own, the server
-//! averages. It can be told to be slow at random, to fail, or to panic.
+//! A workload of plain numbers: clients move a vector towards their own points, the server
+//! averages. It can be set to be slow at random, to fail, or to panic.
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::ops::ControlFlow;
@@ -69,9 +69,9 @@ pub enum Trouble {
 /// What a client says that is not so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lie {
-    /// So many examples seen.
+    /// Number of examples seen.
     Examples(u64),
-    /// So many steps taken.
+    /// Number of steps taken.
     Steps(u64),
     /// A loss with these bits.
     Loss(u64),
@@ -88,7 +88,7 @@ impl Lie {
 pub struct Toy {
     pub seed: u64,
     pub trouble: Trouble,
-    /// Sleep up to so many microseconds per step, differently in each run.
+    /// Sleep up to this many microseconds per step, differently in each run.
     pub jitter: u64,
     /// Trainers and folders alive.
     pub alive: Arc<AtomicU32>,
@@ -489,7 +489,7 @@ pub fn run(plan: FederationPlan, toy: Toy) -> (Result<RunOutcome, RunError>, Eve
     (result, events)
 }
 
-/// A run's record in a folder of its own.
+/// A run's record in a separate folder.
 pub struct Record {
     folder: tempfile::TempDir,
 }

@@ -40,7 +40,7 @@ pub fn calibrate(model: Option<&str>) -> anyhow::Result<()> {
         problems
     })?;
     let path = calibration::path()
-        .context("there is no home to remember a calibration in; set XDG_STATE_HOME")?;
+        .context("no home folder to store the calibration in; set XDG_STATE_HOME")?;
     let machine = Host::detect();
     let divisions = divisions(machine.cores);
     say(format_args!(
@@ -50,7 +50,7 @@ pub fn calibrate(model: Option<&str>) -> anyhow::Result<()> {
     let workload = Workload::new(checkpoint)?;
     let measured = compare(&divisions, TURNS, |division| workload.rate(division))?;
     say(table::render(&[&shown(&measured)], Format::Table)?);
-    let best = best(&measured).context("no division was measured")?;
+    let best = best(&measured).context("nothing was measured")?;
     let rate = measured.iter().find(|m| m.division == best);
     let entry = Entry {
         processor: machine.processor,
@@ -65,8 +65,8 @@ pub fn calibrate(model: Option<&str>) -> anyhow::Result<()> {
     calibration::remember(&path, entry)
         .with_context(|| format!("cannot write {}", path.display()))?;
     say(format_args!(
-        "from now on runs take {lanes} of {threads}, unless --lanes or --threads_per_lane says \
-         otherwise; remembered in {}",
+        "runs now use {lanes} of {threads} unless --lanes or --threads_per_lane is given; stored \
+         in {}",
         path.display()
     ));
     Ok(())

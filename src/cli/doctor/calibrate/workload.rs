@@ -26,7 +26,7 @@ use crate::train::replica::{Replica, RoundModel};
 const LABELS: i64 = 2;
 const ROWS: i64 = 16;
 const TOKENS: i64 = 64;
-/// Steps that each lane takes per thread of its own, so that all divisions do the same work.
+/// Steps that each lane takes per thread, so that all divisions do the same work.
 const STEPS: u32 = 2;
 
 /// A model to train on lanes.
@@ -42,7 +42,7 @@ impl Workload {
     /// The model with LoRA of rank 4 on query and value.
     ///
     /// # Errors
-    /// When libtorch fails.
+    /// If libtorch fails.
     pub fn new(checkpoint: Checkpoint) -> Result<Self, ModelError> {
         let config = checkpoint.config;
         let ends = ["query", "value"];
@@ -66,7 +66,7 @@ impl Workload {
     /// Examples that a division trains per second.
     ///
     /// # Errors
-    /// When libtorch fails in a lane.
+    /// If libtorch fails in a lane.
     pub fn rate(&self, division: Division) -> Result<f64, ModelError> {
         let barrier = Barrier::new(division.lanes as usize + 1);
         let seconds = thread::scope(|scope| {
@@ -96,7 +96,7 @@ impl Workload {
     }
 }
 
-/// What the threads share: `Workload` without its tensors, which each has handles of its own to.
+/// What the threads share: `Workload` without its tensors, which each has its own handles to.
 struct LaneTensors<'a> {
     config: &'a ModelConfig,
     trained: &'a TensorMap,

@@ -1,4 +1,4 @@
-//! Who has which means.
+//! The resources of the clients.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -142,7 +142,7 @@ impl Resolver<'_> {
             let path = format!("clients.{name}");
             let keys = [format!("{path}.clients"), format!("{path}.share")];
             if self.problems.readable(&[&keys[0], &keys[1]]) {
-                let wrong = format_args!("clients.{first} has all clients that no group names");
+                let wrong = format_args!("clients.{first} already takes the remaining clients");
                 self.problems
                     .report(&path, wrong, "give one of them `clients` or `share`");
             }
@@ -260,8 +260,8 @@ fn read_trace(path: &Path) -> Result<Traces, String> {
         if !(from.is_finite() && to.is_finite() && from < to && from >= end) {
             let place = place();
             return Err(format!(
-                "{place}: an interval of client {client} from {from} to {to} after {end}; \
-                 give each client's intervals in order, each with its end after its beginning"
+                "{place}: an interval of client {client} from {from} to {to} follows {end}; list \
+                 each client's intervals in order, each ending after it begins"
             ));
         }
         intervals.push(Interval { from, to });

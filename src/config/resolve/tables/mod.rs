@@ -18,7 +18,7 @@ use crate::config::settings::Clock;
 use crate::config::tables::ScenarioTables;
 
 impl Resolver<'_> {
-    /// What happens on the way.
+    /// The simulation.
     pub(crate) fn simulation(
         &mut self,
         script: &ScenarioTables,

@@ -1,4 +1,4 @@
-//! When rounds are over, whom they ask, and how clients come back.
+//! When rounds end, which clients they select, and how clients come back.
 
 use regatta_actors::plan::policy::{Late, MinUpdates, RoundPolicy, Staleness};
 use regatta_actors::plan::restart::RestartPolicy;
@@ -83,7 +83,7 @@ impl Resolver<'_> {
             }
             _ => return,
         };
-        let wrong = "sorf_vera sets b anew in each round, and no update from before fits it";
+        let wrong = "sorf_vera resets b every round, so it cannot use stale updates";
         let right = "use sorf_vera_exact, or take no late updates";
         self.problems
             .require(method != MethodName::SorfVera, key, wrong, right);
@@ -101,7 +101,7 @@ impl Resolver<'_> {
         self.problems.require(
             updates <= most,
             "policy.updates",
-            format_args!("a round asks {most} clients at most, and would never have so many"),
+            format_args!("a round selects at most {most} clients, so this number is never reached"),
             format_args!("give at most {most}"),
         );
         updates

@@ -19,7 +19,7 @@ const LABEL: &str = "label";
 /// The columns to read.
 #[derive(Debug)]
 pub(crate) struct ParquetColumns {
-    /// What of the file's schema is wanted.
+    /// The wanted part of the file's schema.
     pub schema: Type,
     label: Option<&'static str>,
     index: Option<&'static str>,
@@ -30,7 +30,7 @@ impl ParquetColumns {
     /// The columns that a request needs.
     ///
     /// # Errors
-    /// When one is missing, there twice, or holds lists or structures.
+    /// If one is missing, there twice, or holds lists or structures.
     pub fn find(root: &Type, path: &Path, request: &SplitRequest<'_>) -> Result<Self, DataError> {
         let has = |column: &str| root.get_fields().iter().any(|field| field.name() == column);
         let is_test = request.name.is_test();

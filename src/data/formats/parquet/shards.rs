@@ -1,9 +1,9 @@
 //! Which files of a folder make up a split, by their names.
 //!
 //! One split may lie in one file (`train.parquet`), in numbered shards of a known count
-//! (`train-00000-of-00002.parquet`, with a fingerprint behind it in older uploads), or in files that
-//! are told apart by anything else (`train-a.parquet`). All files of a split must be of one such
-//! set: two sets, as an upload over an older one leaves them, would count rows twice.
+//! (`train-00000-of-00002.parquet`, with a fingerprint behind it in older uploads), or in files
+//! that are told apart by anything else (`train-a.parquet`). All files of a split must be of one
+//! such set: two sets, as an upload over an older one leaves them, would count rows twice.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -49,7 +49,7 @@ enum Set {
     Numbered {
         /// What stands between the split's name and the number.
         infix: String,
-        /// How many files the set has.
+        /// The number of files in the set.
         count: usize,
         /// Whether the names end with a fingerprint of the content.
         has_fingerprints: bool,
@@ -160,7 +160,7 @@ fn is_counted(set: &Set, members: &[(usize, &PathBuf)]) -> bool {
     is_unique && numbers.iter().all(|number| *number < count)
 }
 
-/// At most so many missing files are named.
+/// The maximum number of missing files that are named.
 const NAMED: usize = 16;
 
 /// The files that the set's names promise and that are not there.
@@ -234,7 +234,7 @@ mod tests {
             (&["train-a.parquet", "train-b.parquet"], 2),
             (&["data/train-00000-of-00001.parquet"], 1),
             (&["train/0000.parquet", "train/0001.parquet"], 2),
-            // Another split's, and what is no Parquet file.
+            // Another split's, or not a Parquet file.
             (
                 &[
                     "train.parquet",

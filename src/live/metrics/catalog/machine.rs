@@ -1,40 +1,40 @@
-//! What the run makes of the machine.
+//! Use of the machine.
 
 use crate::live::metrics::catalog::row::{BYTES, metric};
 use crate::live::metrics::metric::{Counter, Gauge};
 
-/// How busy lanes are.
+/// Share of time that lanes train.
 pub static LANE_BUSY_RATIO: Gauge<2> = Gauge(metric(
     "regatta_lane_busy_ratio",
     None,
     ["lane", "device"],
-    "Share of the time that a lane trained, over about the last 15 seconds",
+    "Share of time that a lane spent training, over about the last 15 seconds",
 ));
-/// How much lanes get done.
+/// Examples trained by lanes.
 pub static LANE_EXAMPLES: Counter<2> = Counter(metric(
     "regatta_lane_examples_total",
     None,
     ["lane", "device"],
-    "Examples trained on a lane, batch by batch, whatever became of the update",
+    "Examples trained on a lane, counted by batch, whatever became of the update",
 ));
-/// What the run takes of a device's memory.
+/// Device memory in use.
 pub static DEVICE_MEMORY: Gauge<1> = Gauge(metric(
     "regatta_device_memory_bytes",
     BYTES,
     ["device"],
-    "Memory that the run holds: of a GPU, by libtorch's allocator; of the CPU, the process's",
+    "Memory in use: on a GPU, by libtorch's allocator; on the CPU, by the process",
 ));
-/// What it took at most.
+/// Peak device memory.
 pub static DEVICE_MEMORY_PEAK: Gauge<1> = Gauge(metric(
     "regatta_device_memory_peak_bytes",
     BYTES,
     ["device"],
-    "The most memory that the run has held on a device, as far as it was seen",
+    "Peak memory in use on a device, as sampled",
 ));
-/// The process.
+/// Resident memory of the process.
 pub static PROCESS_MEMORY: Gauge<0> = Gauge(metric(
     "regatta_process_resident_memory_bytes",
     BYTES,
     [],
-    "Memory of the process that is in RAM",
+    "Resident memory of the process",
 ));

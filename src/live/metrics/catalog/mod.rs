@@ -35,7 +35,7 @@ pub(crate) use crate::live::metrics::catalog::run::{
 };
 use crate::live::metrics::metric::Described;
 
-/// All of them.
+/// All metrics.
 pub static ALL: [&dyn Described; 45] = [
     &BUILD_INFO,
     &RUN_INFO,

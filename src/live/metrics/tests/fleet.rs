@@ -7,7 +7,7 @@ use regatta_actors::workload::job::Progress;
 use super::*;
 use crate::live::metrics::observer::RunLabels;
 
-/// Clients c0, c1, ... of a run that gives two of them series of their own.
+/// Clients c0, c1, ... of a run that gives two of them separate series.
 fn scrape_large(clients: u32, events: Vec<Event>) -> Scrape {
     let info = RunLabels {
         client_series: 2,
@@ -100,7 +100,7 @@ fn a_large_fleet_has_quantiles_and_its_worst_clients_and_no_series_per_client() 
 }
 
 #[test]
-fn a_loss_that_is_not_a_number_is_the_worst_and_spoils_no_quantile() {
+fn a_loss_that_is_not_a_number_is_the_worst_and_corrupts_no_quantile() {
     let updates = vec![
         update(0, 3.0, 1.0),
         update(1, -f64::NAN, 1.0),

@@ -15,7 +15,7 @@ use regatta_actors::workload::update::Scores;
 use crate::live::metrics::observer::{MetricsObserver, RunLabels};
 use crate::live::metrics::{catalog, exporter};
 
-/// What a scrape shows after these events.
+/// The scrape after these events.
 fn scrape(events: &[Event]) -> Scrape {
     scrape_of(info(), events)
 }
@@ -196,7 +196,7 @@ fn round_times_are_histograms_with_the_catalogues_buckets() {
     let scrape = scrape(&[started(), round_finished([Outcome::Aggregated; 2])]);
     let series = samples(&scrape, "regatta_round_seconds", &[("phase", "train")]);
     let Value::Histogram(buckets) = &series[0].value else {
-        panic!("{:?} is no histogram", series[0]);
+        panic!("{:?} is not a histogram", series[0]);
     };
     // The last bucket is +Inf.
     assert_eq!(buckets.len(), catalog::ROUND_SECONDS.buckets.len() + 1);

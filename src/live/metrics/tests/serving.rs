@@ -1,4 +1,4 @@
-//! What a scrape is answered, and whom the endpoint refuses.
+//! What a scrape returns, and which requests the endpoint refuses.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -1,4 +1,4 @@
-/** Puts the page together: the stream feeds the model, and views draw what has changed. */
+/** Assembles the page: the stream feeds the model, and views draw what has changed. */
 
 import { Charts } from "./charts.js";
 import { ClientView } from "./client.js";
@@ -19,7 +19,7 @@ const client = new ClientView(model);
 const fleet = new Fleet(model, () => draw(["points"]));
 let line = "connecting";
 
-/** Which client the address names; -1: none. */
+/** The client that the address names; -1: none. */
 const chosen = () => {
   const number = Number(/^#\/client\/(\d+)$/.exec(location.hash)?.[1] ?? -1);
   return number < model.clients.length ? number : -1;
@@ -51,7 +51,7 @@ const ALWAYS = [
 const due = new Map();
 let running = false;
 
-/** Has every step run that looks at one of these parts. @param {string[]} parts */
+/** Runs every step that depends on one of these parts. @param {string[]} parts */
 function draw(parts) {
   const steps = [...ALWAYS, ...(client.number < 0 ? OVERVIEW : CLIENT)];
   for (const [looksAt, step] of steps) {
@@ -66,7 +66,7 @@ function run() {
   requestAnimationFrame(runNext);
 }
 
-/** After another history nothing is as it was. */
+/** A new history replaces everything. */
 function begin() {
   fleet.reset();
   route();
@@ -87,7 +87,7 @@ function runNext() {
   }
 }
 
-/** Shows what the address names. */
+/** Shows the view that the address names. */
 function route() {
   if (!model.ready) return;
   const number = chosen();
@@ -126,7 +126,7 @@ const retry = follow({
 byId("only-trouble").addEventListener("change", () => showEvents(model));
 addEventListener("hashchange", route);
 onTheme(() => draw(["all"]));
-// Elapsed time goes on while nothing happens.
+// Elapsed time advances while nothing happens.
 setInterval(() => { if (model.ready && !model.isOver && line === "live") header.showWhere(model); }, 1000);
 
 /** For the browser's console, and for checks. */

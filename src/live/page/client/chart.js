@@ -1,5 +1,5 @@
 /**
- * A chart in the page's clothes: uPlot (a script of its own, before the modules) with a theme, a size
+ * A chart in the page's style: uPlot (a separate script, before the modules) with a theme, a size
  * that follows its box, and a summary.
  */
 
@@ -7,7 +7,7 @@ import { color, onTheme } from "./colors.js";
 import { make } from "./dom.js";
 
 /**
- * What a chart shows.
+ * The content of a chart.
  * @typedef {{label: string, color: string, width?: number, dash?: number[], points?: boolean,
  *   hidden?: boolean}} Line `hidden`: it bounds a band and has no entry in the legend
  * @typedef {{lines: Line[], data: (number|null)[][], bands?: {of: [number, number], fill: string}[],
@@ -19,7 +19,7 @@ import { make } from "./dom.js";
 const FONT = "12px system-ui, -apple-system, 'Segoe UI', 'Noto Sans', 'DejaVu Sans', sans-serif";
 
 export class Chart {
-  /** @param {HTMLElement} host @param {string} empty what stands there before there are data */
+  /** @param {HTMLElement} host @param {string} empty the text shown before there are data */
   constructor(host, empty) {
     this.host = host;
     this.key = "";
@@ -76,11 +76,11 @@ export class Chart {
     }
   }
 
-  /** What the box leaves beside the legend, which has one line or two. @param {Picture} picture */
+  /** The space that the box leaves beside the legend, which has one line or two. @param {Picture} picture */
   size(picture) {
     const { clientWidth: width, clientHeight } = this.host;
     const shown = picture.lines.filter((line) => !line.hidden);
-    // A letter is about so wide, and each entry has a value of some nine letters beside its name.
+    // Approximate width of a letter; each entry has a value of some nine letters beside its name.
     const wide = shown.reduce((sum, line) => sum + 30 + 6.6 * (line.label.length + 9), 60);
     const two = wide > width;
     this.host.classList.toggle("two-lines", two);
@@ -133,13 +133,13 @@ function series(line, format) {
   };
 }
 
-/** Bounds of bands and the first entry, x, are no lines to read. */
+/** Bounds of bands and the first entry, x, are not lines to read. */
 function hideEntries(plot, lines) {
   const entries = plot.root.querySelectorAll(".u-series");
   lines.forEach((line, i) => { if (line.hidden) entries[i + 1].hidden = true; });
 }
 
-/** A range with some room, that does not turn noise into mountains. */
+/** A range with some margin, which does not magnify noise. */
 const spread = (floor) => (_, low, high) => {
   if (low === null) return [0, 1];
   const room = Math.max((high - low) * 0.08, Math.abs(high) * 0.01, 1e-9);

@@ -10,7 +10,7 @@ import * as format from "./format.js";
 const WAIT = "After the first round";
 
 /**
- * Loss curves of clients on one x, and what concerns all.
+ * Loss curves of clients on one x axis, and the fleet's.
  * @param {Model} model @param {Map<number, number>} pins clients to draw, with their colours
  * @returns {Picture}
  */
@@ -45,7 +45,7 @@ export function lossPicture(model, pins) {
 
 export class Charts {
   constructor() {
-    this.loss = new Chart(byId("loss-chart"), "As soon as a client trains");
+    this.loss = new Chart(byId("loss-chart"), "Appears when a client trains");
     this.scores = new Chart(byId("scores-chart"), WAIT);
     this.exactness = new Chart(byId("exactness-chart"), WAIT);
     this.traffic = new Chart(byId("traffic-chart"), WAIT);
@@ -89,7 +89,7 @@ export class Charts {
     this.scores.describe(last
       ? `Validation after round ${last.round}: ` +
         names.map((name) => `${format.words(name)} ${format.loss(last.eval[name])}`).join(", ")
-      : "Validation; nothing is scored yet.");
+      : "Validation; no scores yet.");
   }
 
   /** @param {Model} model */

@@ -20,7 +20,7 @@ export class ClientView {
     this.host = byId("client");
     // One for all clients, since a chart listens for as long as the page lives.
     this.chartHost = make("div", { className: "chart tall" });
-    this.chart = new Chart(this.chartHost, "As soon as it trains");
+    this.chart = new Chart(this.chartHost, "Appears when it trains");
   }
 
   /** Lays the view out for a client. @param {number} number */
@@ -77,7 +77,7 @@ export class ClientView {
     const { model, number } = this;
     const { name, examples, standing, points } = model.clients[number];
     say(this.name, name);
-    say(this.state, format.title(standing.barred ? "told to rest" : standing.state));
+    say(this.state, format.title(standing.barred ? "excluded" : standing.state));
     this.state.className = `pill ${standing.state === "training" ? "busy" : ""}`;
     say(this.note, `client ${number} · ${format.count(examples, "example")}`);
     this.controls.hidden = model.facts.steering === "off" || model.isOver || !live;
@@ -117,6 +117,6 @@ export class ClientView {
     const rows = model.spans[number].slice(-MOST_ROWS).reverse().map(([, round, start, end, fate, slow]) =>
       [round, FATES[fate === "sent" && slow ? "slow" : fate].words, format.duration(start),
         format.duration(end - start), fate === "sent" ? format.loss(lossAt.get(round)) : format.DASH]);
-    fillTable(this.table, ["Round", "What came of it", "From", "For", "Loss"], rows);
+    fillTable(this.table, ["Round", "Outcome", "From", "For", "Loss"], rows);
   }
 }

@@ -23,7 +23,7 @@ export function color(name) {
 /** A line's colour. @param {number} number */
 export const seriesColor = (number) => color(`series-${number % 8}`);
 
-/** Which theme is on; changes when colours do. */
+/** The current theme; changes when colours do. */
 export const theme = () => (dark.matches ? "dark" : "light");
 
 /** Calls back when the theme changes. @param {() => void} listener */

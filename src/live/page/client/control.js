@@ -1,4 +1,4 @@
-/** Commands to the run, where it takes any. */
+/** Commands to the run, if it accepts any. */
 
 import { byId, toast } from "./dom.js";
 
@@ -19,9 +19,9 @@ export async function send(model, ask) {
     const answer = await fetch("api/control", { method: "POST", headers, body: JSON.stringify(ask) });
     const reply = await answer.json();
     if (answer.status === 401) sessionStorage.removeItem(KEY);
-    toast(reply.error ? `Not done: ${reply.error}` : "Done; it takes effect after this round.");
+    toast(reply.error ? `Not done: ${reply.error}` : "Done. It takes effect after this round.");
   } catch {
-    toast("Not done: the run does not answer.");
+    toast("Not done: the run does not respond.");
   }
 }
 

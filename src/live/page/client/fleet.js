@@ -148,7 +148,7 @@ export class Fleet {
     nameCell.firstChild.title = name;
     stateCell.firstChild.className = `dot ${standing.state}`;
     const state = standing.slow ? `${standing.state}, slow` : standing.state;
-    say(stateCell.lastChild, standing.barred ? "told to rest" : state);
+    say(stateCell.lastChild, standing.barred ? "excluded" : state);
     stateCell.title = standing.state;
     say(lossCell, format.loss(standing.loss));
     timeCell.title = this.inWords(number);
@@ -185,7 +185,7 @@ export class Fleet {
     if (!model.isSmall) drawOutcomes(byId("fleet-outcomes"), model, time);
   }
 
-  /** Explains the bars that there are. */
+  /** Shows the legend of the bars in use. */
   drawLegend() {
     const kinds = Object.keys(FATES).filter((kind) => 
       kind === "working" ? !this.model.isOver : this.model.fates.has(kind));

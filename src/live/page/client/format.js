@@ -1,11 +1,11 @@
-/** Numbers as people read them. */
+/** Numbers formatted for people. */
 
 export const DASH = "–";
 
 /** @param {number|null|undefined} value */
 const known = (value) => value !== null && value !== undefined && Number.isFinite(value);
 
-/** A loss or a score; `null` is one that is no number. @param {number|null|undefined} value */
+/** A loss or a score; `null` stands for one that is not a number. @param {number|null|undefined} value */
 export const loss = (value) =>
   known(value) ? value.toFixed(4) : value === null ? "NaN" : DASH;
 

@@ -1,4 +1,4 @@
-/** The head of the page: where the run is, in words and numbers. */
+/** The head of the page: the state of the run, in words and numbers. */
 
 import { byId, make, say } from "./dom.js";
 import * as format from "./format.js";
@@ -11,7 +11,7 @@ const PHASES = {
 };
 const ENDINGS = {
   complete: ["Complete", "good"], stopped_after_round: ["Stopped", "warn"],
-  stopped_at_once: ["Stopped in mid-round", "bad"],
+  stopped_at_once: ["Stopped during the round", "bad"],
 };
 
 /** @param {any} status @returns {[string, string]} words and their class */
@@ -68,7 +68,7 @@ export class Header {
     const best = (name) => {
       const found = tally.best[name];
       if (found) return `best ${format.loss(found.value)}, round ${found.round}`;
-      return tally.eval?.[name] === null ? "never a number yet" : "not scored yet";
+      return tally.eval?.[name] === null ? "not a number so far" : "not scored yet";
     };
     const trained = model.rounds.findLast((row) => row.train_loss !== undefined);
     const spread = last?.losses;
@@ -94,7 +94,7 @@ export class Header {
     [label, value, note].forEach((text, i) => say(tile[i], text));
   }
 
-  /** Says how the line to the run is. @param {string} line @param {Model} model @param {() => void} retry */
+  /** Shows the state of the connection to the run. @param {string} line @param {Model} model @param {() => void} retry */
   showLine(line, model, retry) {
     if (line === "live") this.seen = Date.now() / 1000;
     this.line = line;
@@ -105,7 +105,7 @@ export class Header {
     if (banner.dataset.text !== text) {
       banner.dataset.text = text;
       banner.replaceChildren(text);
-      if (line === "gone") banner.append(make("button", { type: "button", textContent: "Look again", onclick: retry }));
+      if (line === "gone") banner.append(make("button", { type: "button", textContent: "Retry", onclick: retry }));
     }
     if (model.ready) this.show(model);
   }
@@ -114,15 +114,15 @@ export class Header {
     if (model.isOver) {
       const how = model.status.error ? `The run ended: ${model.status.error}.`
         : model.status.ending === "complete" ? "The run is complete." : "The run was stopped.";
-      return line === "live" ? how : `${how} Its program has ended; this page keeps what it showed.`;
+      return line === "live" ? how : `${how} The program has exited; this page shows the last known state.`;
     }
     if (line !== "lost") return "";
-    const since = this.seen ? `; what is below was known at ${format.clock(this.seen)}` : "";
-    return `The run does not answer${since}. Trying again…`;
+    const since = this.seen ? `; last update at ${format.clock(this.seen)}` : "";
+    return `The run does not respond${since}. Trying again…`;
   }
 }
 
-/** Wall seconds that are left, going by the latest rounds. @param {Model} model */
+/** Estimated wall seconds left, from the latest rounds. @param {Model} model */
 function remaining(model) {
   const wall = ({ seconds }) => seconds.train + seconds.aggregate + seconds.evaluate;
   const latest = model.rounds.slice(-5).map(wall).filter((seconds) => seconds > 0);

@@ -1,8 +1,8 @@
 /**
- * What the page knows of the run: the history it was given first, and every change to it since.
+ * The page's model of the run: the initial history, and every change to it since.
  * The types are those of `src/live/page/changes.rs` and `history.rs`.
  *
- * A number that is none is `null`; a loss that is not there is left out.
+ * A value that is not a number is `null`; a loss that is not there is left out.
  *
  * @typedef {{round: number, train_loss?: number|null, losses: number[]|null,
  *   eval: Record<string, number|null>|null, exactness_error: number|null, virtual_seconds: number,
@@ -32,11 +32,11 @@ export class Model {
     /** @type {Line[]} */ this.lines = [];
     /** @type {Span[][]} */ this.spans = [];
     this.spanCount = 0;
-    /** What has come of work so far, for the legend. @type {Set<string>} */
+    /** The results of work so far, for the legend. @type {Set<string>} */
     this.fates = new Set();
   }
 
-  /** Takes another history in the place of all that was known. @param {any} history */
+  /** Replaces the whole state with another history. @param {any} history */
   replace(history) {
     const { facts, status, clients, rounds, lines, most_points } = history;
     Object.assign(this, { facts, status, clients, rounds, lines, ready: true });
@@ -47,7 +47,7 @@ export class Model {
     this.addSpans(history.spans);
   }
 
-  /** Takes changes in. @param {any} changes */
+  /** Applies changes. @param {any} changes */
   apply(changes) {
     if (changes.status) this.status = changes.status;
     for (const [number, standing] of Object.entries(changes.clients ?? {})) {
@@ -93,7 +93,7 @@ export class Model {
     }
   }
 
-  /** Whether the fleet is so small that each client has a line of its own. */
+  /** Whether the fleet is so small that each client has its own line. */
   get isSmall() {
     return this.clients.length <= 12;
   }
@@ -102,14 +102,14 @@ export class Model {
     return this.status.phase === "over";
   }
 
-  /** Virtual seconds that a round takes, going by the latest ones. */
+  /** Virtual seconds of a round, estimated from the latest ones. */
   get roundLength() {
     const ends = this.rounds.slice(-6).map((row) => row.virtual_seconds);
     const first = this.rounds.length > ends.length ? ends.shift() : 0;
     return ends.length ? Math.max((ends.at(-1) - first) / ends.length, 1e-3) : 1;
   }
 
-  /** How much of all rounds is done, from 0 to 1. */
+  /** The share of all rounds that is done, from 0 to 1. */
   get progress() {
     if (this.isOver && this.status.ending === "complete") return 1;
     const inWork = this.clients.filter((c) => c.standing.asked_at !== null);

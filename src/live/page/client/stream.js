@@ -1,4 +1,4 @@
-/** The line to the run: one stream, connected anew as often as it breaks. */
+/** The connection to the run: one stream, reconnected whenever it breaks. */
 
 const LONGEST_WAIT = 8000;
 
@@ -6,7 +6,7 @@ const LONGEST_WAIT = 8000;
  * Follows the run.
  * @param {{history: (h: any) => void, changes: (c: any) => void,
  *   state: (state: "connecting"|"live"|"lost"|"gone") => void, isOver: () => boolean}} page
- * @returns {() => void} connects anew at once
+ * @returns {() => void} reconnects at once
  */
 export function follow(page) {
   let tries = 0;

@@ -6,7 +6,7 @@ import * as format from "./format.js";
 
 /** @typedef {import("./model.js").Model} Model @typedef {import("./model.js").Span} Span */
 
-/** What bars mean: words, colour, and how they are drawn apart from that. */
+/** The meaning of bars: words, colour and style. */
 export const FATES = {
   working: { words: "at work", color: "working", style: "open" },
   sent: { words: "arrived", color: "sent", style: "full" },
@@ -21,7 +21,7 @@ export const FATES = {
   away: { words: "away", color: "away", style: "thin" },
 };
 
-/** How parts in a round end, from the bottom of a column to its top, and their colours. */
+/** Outcomes of a round, from the bottom of a column to its top, and their colours. */
 const OUTCOMES = [["aggregated", "sent"], ["late", "late"], ["lost", "lost"], ["refused", "ink"],
   ["dropped", "dropped"], ["failed", "failed"]];
 
@@ -165,7 +165,7 @@ export function drawRounds(context, model, box, time) {
   });
 }
 
-/** What came of the clients' parts in each round, as stacked columns. @param {HTMLCanvasElement} canvas */
+/** The clients' outcomes in each round, as stacked columns. @param {HTMLCanvasElement} canvas */
 export function drawOutcomes(canvas, model, time) {
   const { clientWidth: width, clientHeight: height } = canvas;
   if (!width) return;

@@ -1,4 +1,4 @@
-//! What followers are told.
+//! The messages to followers.
 
 use std::task::{Context, Poll, Waker};
 
@@ -148,7 +148,7 @@ fn a_run_that_is_gone_on_with_tells_what_was_before() {
     assert_eq!(history.rounds[0].seconds.train, 2.5);
     assert_eq!(history.clients[0].standing.aggregated, 1);
     let last = history.lines.back().unwrap();
-    assert!(last.text.contains("goes on after round 1") && last.at.is_some());
+    assert!(last.text.contains("resumes after round 1") && last.at.is_some());
     assert!(history.lines.front().unwrap().at.is_none());
 
     // Where no ledger is kept, what the round left behind has to do.

@@ -1,4 +1,4 @@
-//! What is kept of a run.
+//! The history kept of a run.
 
 use regatta_actors::plan::fault::FaultName;
 use regatta_actors::protocol::control::{ControlCommand, Intervention};
@@ -205,7 +205,7 @@ fn dropouts_failures_and_lateness_are_bars_and_lines() {
     let said = |text: &str| history.lines.iter().any(|line| line.text.contains(text));
     for text in [
         "client-0 dropped out after 1 step, and is back in round 2",
-        "client-1 failed and is started again: a crash",
+        "client-1 failed and restarts: a crash",
         "client-2 is struck by a straggle fault",
         "client-2 was late for the round",
     ] {

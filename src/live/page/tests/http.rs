@@ -1,4 +1,4 @@
-//! What the server answers, and whom it refuses.
+//! What the server answers, and which requests it refuses.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -22,7 +22,7 @@ fn serve(desk: Option<CommandHandler>) -> WebServer {
     WebServer::start(loopback(), Feed::new(PageHeader::default()), desk).unwrap()
 }
 
-/// A desk for a run of one client, and the run's end of the line.
+/// A command handler for a run of one client, and the run's end of the connection.
 fn desk(token: Option<&str>) -> (CommandHandler, Control) {
     let (handle, run) = control();
     handle.board().update(ClientId(0), |_| {});
@@ -258,7 +258,7 @@ fn pages_that_follow_and_never_read_are_so_many_and_the_rest_is_told_to_come_lat
         late.to_lowercase().contains("retry-after: 10") && late.contains("try again later"),
         "{late}"
     );
-    // The run goes on, and so does the page.
+    // The run continues, and so does the page.
     for round in 1..=20 {
         told.round(round);
         feed.flush();

@@ -19,14 +19,14 @@ use regatta_actors::workload::update::Scores;
 use crate::live::page::feed::{Feed, WebObserver};
 use crate::runs::folder::RunFolder;
 
-/// A run that is told to an observer as the actors would tell it.
+/// A run that is reported to an observer as the actors would.
 struct Told {
     observer: WebObserver,
     clients: u32,
 }
 
 impl Told {
-    /// A run of so many clients, told to a feed.
+    /// A run of N clients, reported to a feed.
     fn new(feed: &Feed, clients: u32) -> Self {
         let observer = WebObserver::new(feed.clone(), RunFolder::at(Path::new("none")));
         Self { observer, clients }

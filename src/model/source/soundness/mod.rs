@@ -7,14 +7,14 @@ use crate::base::tensors::index::TensorInfo;
 use crate::base::tensors::{HostTensor, TensorMap};
 use crate::model::config::{Family, ModelConfig};
 
-/// Names told of those that are missing or misshapen; the others are counted.
+/// Number of missing or misshapen tensors that are named; the others are counted.
 const NAMED: usize = 2;
 
 /// Looks for every tensor below the head: there, of the right shape, and finite. BERT's pooler may
 /// be missing, for it is drawn then.
 ///
 /// # Errors
-/// What is wrong, and what would be right. `path`, the file they come from, is asked about what was
+/// The problem and the expected value. `path`, the file they come from, is asked about what was
 /// not read from it.
 pub(crate) fn check(base: &TensorMap, config: &ModelConfig, path: &Path) -> Result<(), String> {
     let (mut missing, mut misshapen) = (Vec::new(), Vec::new());

@@ -1,4 +1,4 @@
-//! What the cluster at hand allows.
+//! The limits of the cluster at hand.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -14,12 +14,12 @@ const DEFAULT: NonZeroU32 = NonZeroU32::new(1001).unwrap();
 /// How long `scontrol` may take, which itself waits for a controller that does not answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How many tasks an array may have.
+/// The maximum number of tasks of an array.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ArrayLimit {
-    /// So many: their indices are below this number.
+    /// The number of tasks: their indices are below it.
     pub tasks: NonZeroU32,
-    /// Whether no cluster could be asked, and this is Slurm's default.
+    /// Whether no cluster could be queried, and this is Slurm's default.
     pub is_assumed: bool,
 }
 
@@ -37,14 +37,14 @@ impl fmt::Display for ArrayLimit {
         match is_assumed {
             true => write!(
                 f,
-                "{tasks} tasks (Slurm's default of MaxArraySize; no cluster told its own)"
+                "{tasks} tasks (Slurm's default of MaxArraySize; no cluster reported its own)"
             ),
             false => write!(f, "{tasks} tasks (this cluster's MaxArraySize)"),
         }
     }
 }
 
-/// Why there can be no array.
+/// The reason that no array is possible.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LimitError {
     /// The cluster has none.
@@ -58,14 +58,14 @@ pub enum LimitError {
 /// Asks the cluster, if `scontrol` is there and its controller answers.
 ///
 /// # Errors
-/// When the cluster has no arrays.
+/// If the cluster has no arrays.
 pub fn array_limit() -> Result<ArrayLimit, LimitError> {
     let mut scontrol = Command::new("scontrol");
     scontrol.args(["show", "config"]);
     match output_of(scontrol, PATIENCE) {
         Ok(text) => limit_in(&text),
         Err(error) => {
-            tracing::info!("scontrol tells no MaxArraySize: {error}");
+            tracing::info!("scontrol does not report MaxArraySize: {error}");
             Ok(ArrayLimit::ASSUMED)
         }
     }

@@ -13,7 +13,7 @@ use crate::runs::sweep::SweepPlan;
 use crate::runs::sweep::slurm::cluster::ArrayLimit;
 use crate::runs::sweep::slurm::quote::for_bash;
 
-/// What a script is to start, and how.
+/// The command that a script starts, and its options.
 #[derive(Debug, Clone, Copy)]
 pub struct ArrayScript<'a> {
     /// The sweep's file.
@@ -22,7 +22,7 @@ pub struct ArrayScript<'a> {
     pub program: &'a Path,
     /// The folder that paths are taken from.
     pub folder: &'a Path,
-    /// How large an array may be.
+    /// The maximum size of an array.
     pub limit: ArrayLimit,
     /// How many of its tasks may run at once; `None`: as many as the cluster has room for.
     pub at_most: Option<NonZeroU32>,
@@ -81,7 +81,7 @@ pub fn script(plan: &SweepPlan, job: &ArrayScript<'_>) -> String {
          #\n\
          {shared}\
          # {runs} runs. Add what your cluster wants to know, here or on sbatch's command line:\n\
-         # --time, --gres, --cpus-per-task, --partition. A run that was cut off goes on when the\n\
+         # --time, --gres, --cpus-per-task, --partition. A run that was cut off resumes when the\n\
          # script is submitted again. When all have ended,\n\
          #     {program} sweep -- {sweep}\n\
          # keeps them, and compares them.\n\

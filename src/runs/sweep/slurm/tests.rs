@@ -172,7 +172,7 @@ fn a_folder_with_any_name_is_entered() {
         program: Path::new("/bin/pwd"),
         ..job(Path::new("s.toml"))
     };
-    // It is told to print where it is, by the name that it does not know.
+    // It is asked to print where it is, by the name that it does not know.
     let text =
         script(&plan("s", 1), &job).replace(" sweep --only \"$SLURM_ARRAY_TASK_ID\" --", " #");
     let expected = [folder.as_os_str().as_bytes(), b"\n"].concat();
