@@ -33,15 +33,15 @@ compare() {
 }
 
 small="scenarios/quickstart.toml --rounds 2 --limit_train 48 --limit_eval 16 --batch_size 4"
-for method in normal ours flora ffa fedsvd rolora; do
+for method in fedit fedex flora ffa fedsvd rolora; do
     compare $small --agg_type $method
 done
-compare $small --agg_type normal --vera --r 16
-for method in ours_vera sorf_vera sorf_vera_exact; do
+compare $small --agg_type fedit --vera --r 16
+for method in fedex_vera sorf_vera sorf_vera_exact; do
     compare $small --agg_type $method --r 16
 done
-compare $small --agg_type ours --precision bfloat16
-compare $small --agg_type ours --rslora --bias lora_only --weighting uniform
+compare $small --agg_type fedex --precision bfloat16
+compare $small --agg_type fedex --rslora --bias lora_only --weighting uniform
 for scenario in stragglers dropouts byzantine fedbuff; do
     compare scenarios/$scenario.toml --rounds 2 --limit_train 96 --limit_eval 16
 done
