@@ -68,7 +68,7 @@ def limit(_: argparse.Namespace) -> str:
 
 def aggregation(_: argparse.Namespace) -> str:
     wanted = (
-        "RoBERTa-base's 24 adapted layers. Wanted: 100 clients of `ours` with r 4 in under a "
+        "RoBERTa-base's 24 adapted layers. Wanted: 100 clients of `fedex` with r 4 in under a "
         "second, and of `sorf_vera` with r 128 too."
     )
     return f"{wanted} {cargo_bench('aggregation', '--threads', machine.cores())}"

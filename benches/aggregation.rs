@@ -3,7 +3,7 @@
 //!     cargo bench --bench aggregation -- [--threads N] [--only METHOD]
 //!
 //! The Python project's formulas, in dense products layer by layer and client by client, are
-//! computed by the same libtorch: for `ours` and `ours_vera` on all of it. For `sorf_vera`, whose
+//! computed by the same libtorch: for `fedex` and `fedex_vera` on all of it. For `sorf_vera`, whose
 //! rotation is a chain of r (r − 1) / 2 turns, one client's rotation (by rows, which is less than
 //! the project does) and one layer's decomposition are timed and multiplied up.
 
@@ -23,8 +23,8 @@ use clap::Parser;
 use rand::{RngExt, SeedableRng};
 use regatta::adapter::population::{LayerGroup, WeightedUpdates, tensor_name};
 use regatta::adapter::{Adapter, initial_state, registry};
-use regatta::aggregate;
 use regatta::aggregate::Round;
+use regatta::aggregate::methods;
 use regatta::aggregate::state::GlobalState;
 use regatta::base::tensors::TensorMap;
 use regatta::base::{allocator, torch};
@@ -52,8 +52,8 @@ struct Arguments {
 
 /// Method, adapter and rank.
 const METHODS: [(&str, &str, u32); 3] = [
-    ("ours", "lora", 4),
-    ("ours_vera", "vera", 128),
+    ("fedex", "lora", 4),
+    ("fedex_vera", "vera", 128),
     ("sorf_vera", "sorf_vera", 128),
 ];
 
@@ -68,8 +68,8 @@ fn main() -> anyhow::Result<()> {
         for clients in [3, 10, 100] {
             let (taken, error) = ours(method, adapter, r, clients)?;
             let theirs = match method {
-                "ours" => dense_lora(i64::from(r), clients)?,
-                "ours_vera" => dense_vera(i64::from(r), clients)?,
+                "fedex" => dense_lora(i64::from(r), clients)?,
+                "fedex_vera" => dense_vera(i64::from(r), clients)?,
                 _ => dense_sorf(i64::from(r), clients)?,
             };
             rows.push(vec![
@@ -113,7 +113,7 @@ fn ours(method: &str, adapter: &str, r: u32, clients: usize) -> anyhow::Result<(
     let build = registry::find(adapter).ok_or_else(|| anyhow::anyhow!("no such adapter"))?;
     let plan = step::plan(adapter, r, false)?;
     let adapter = build(&plan, &layers).map_err(anyhow::Error::msg)?;
-    let method = aggregate::find(method).ok_or_else(|| anyhow::anyhow!("no such method"))?;
+    let method = methods::find(method).ok_or_else(|| anyhow::anyhow!("no such method"))?;
     let start = initial_state(&*adapter, &layers, 1, 0);
     let updates: Vec<_> = (0..clients)
         .map(|client| update(&*adapter, &layers, &start, client))
@@ -141,7 +141,7 @@ fn ours(method: &str, adapter: &str, r: u32, clients: usize) -> anyhow::Result<(
             seed: 1,
         };
         let begin = Instant::now();
-        let report = method.aggregate(&round, &mut state)?;
+        let report = method.method.aggregate(&round, &mut state)?;
         last = (begin.elapsed(), report.exactness_error);
     }
     Ok(last)

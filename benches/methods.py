@@ -47,14 +47,14 @@ VERA = {"adapter": "vera", "r": 32, "d_initial": 1, "lr": 3e-2}
 SORF = {"adapter": "sorf_vera", "r": 32, "lr": 3e-2}
 
 METHODS = [
-    ("normal", LORA),
-    ("ours", LORA),
+    ("fedit", LORA),
+    ("fedex", LORA),
     ("flora", LORA),
     ("ffa", LORA_IN_PART),
     ("fedsvd", LORA_IN_PART),
     ("rolora", LORA_IN_PART),
-    ("normal", VERA),
-    ("ours_vera", VERA),
+    ("fedit", VERA),
+    ("fedex_vera", VERA),
     ("sorf_vera", SORF),
     ("sorf_vera_exact", SORF),
 ]

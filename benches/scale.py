@@ -8,7 +8,7 @@ from benches.tools import paragraphs, regatta, table
 CLIENTS = [10, 100, 1000, 10000]
 # One short example a client, so that what is not training shows.
 SETTINGS = (
-    "--task sst2 --data data/reviews --model models/minilm --r 8 --lora_alpha 16 --agg_type ours "
+    "--task sst2 --data data/reviews --model models/minilm --r 8 --lora_alpha 16 --agg_type fedex "
     "--max_seq_length 8 --batch_size 1 --local_epochs 1 --limit_eval 32"
 )
 

@@ -44,7 +44,7 @@ done
 compare $small --agg_type ours --precision bfloat16
 compare $small --agg_type ours --rslora --bias lora_only --weighting uniform
 for scenario in stragglers dropouts byzantine fedbuff; do
-    compare scenarios/$scenario.toml --rounds 3 --limit_train 240 --limit_eval 16
+    compare scenarios/$scenario.toml --limit_train 240 --limit_eval 16 --eval_every 0
 done
 compare tests/survive.toml
 compare scenarios/quickstart.toml --rounds 2

@@ -10,8 +10,8 @@ use regatta::adapter::factors::Factors;
 use regatta::adapter::population::{LayerGroup, WeightedUpdates, tensor_name};
 use regatta::adapter::targets::Targets;
 use regatta::adapter::{Adapter, AdapterTensor, Prepared, Role, initial_state};
-use regatta::aggregate;
 use regatta::aggregate::Round;
+use regatta::aggregate::methods;
 use regatta::aggregate::state::GlobalState;
 use regatta::base::tensors::{HostTensor, TensorMap};
 use regatta::model::ModelError;
@@ -186,12 +186,13 @@ fn the_exact_method_aggregates_an_adapter_from_outside_exactly() {
             trained: start.clone(),
             ..GlobalState::default()
         };
-        aggregate::find(method)
+        methods::find(method)
             .unwrap()
+            .method
             .aggregate(&round, &mut state)
             .unwrap()
             .exactness_error
     };
-    assert!(miss("ours") < 1e-6);
-    assert!(miss("normal") > 0.1, "plain averaging misses much of it");
+    assert!(miss("fedex") < 1e-6);
+    assert!(miss("fedit") > 0.1, "plain averaging misses much of it");
 }

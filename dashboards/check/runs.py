@@ -26,8 +26,8 @@ TOKENIZER = {
 FAULTS = Path("dashboards/check/faults.toml").resolve()
 # The first has a series for each client, the second is too large for that.
 RUNS = {
-    "check-few": [FAULTS, "--num_clients", "3", "--lanes", "2", "--agg_type", "ours"],
-    "check-many": ["--num_clients", "4", "--client_series", "2", "--agg_type", "normal"],
+    "check-few": [FAULTS, "--num_clients", "3", "--lanes", "2", "--agg_type", "fedex"],
+    "check-many": ["--num_clients", "4", "--client_series", "2", "--agg_type", "fedit"],
 }
 SETTINGS = [
     "--task", "rte", "--model", "model", "--data", "data", "--rounds", "1000000", "--cpu",

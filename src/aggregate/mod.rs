@@ -4,17 +4,18 @@
 //! ΔW misses it, since a mean of products is no product of means. Exact methods merge what is
 //! missed, the residual, into the frozen weights; every method's miss is measured.
 //!
-//! | file | methods | exact |
+//! | file in [`methods`] | methods | exact |
 //! |---|---|---|
-//! | [`methods::fedit`] | `normal` (FedIT): means of everything | no |
+//! | [`methods::fedit`] | `fedit` (upstream's `normal`): means of everything | no |
 //! | [`methods::ffa`] | `ffa`: what ΔW is linear in | yes, by training less |
-//! | [`methods::fedex`] | `ours`, `ours_vera` (FedEx): means, residual merged into the base | yes |
+//! | [`methods::fedex`] | `fedex`, `fedex_vera` (upstream's `ours`, `ours_vera`): means, residual merged into the base | yes |
 //! | [`methods::sorf`] | `sorf_vera`, `sorf_vera_exact`: refits of SORF-VeRA | the second |
 //! | [`methods::fedsvd`] | `fedsvd`: B alone trained, refactored by SVD | yes |
-//! | [`methods::flora`] | `flora`: everything merged, the adapter starts anew; ranks may differ | yes |
+//! | [`methods::flora`] | `flora`: everything merged, the adapter is drawn again; ranks may differ | yes |
 //! | [`methods::rolora`] | `rolora`: A and B in alternate rounds | yes |
 //!
-//! To add a method: implement [`Method`] in a file of its own and name it in [`METHODS`].
+//! To add a method: implement [`Method`] in a file of its own, write its row
+//! ([`methods::info::MethodInfo`]) there, and add the row to [`methods::METHODS`].
 //!
 //! | file | holds |
 //! |---|---|
@@ -107,9 +108,6 @@ pub struct Report {
 
 /// A method of aggregation.
 pub trait Method: Send + Sync {
-    /// Its name on the command line.
-    fn name(&self) -> &'static str;
-
     /// Whether clients train this tensor of the adapter in this round. Heads are always trained.
     fn trains(&self, tensor: &AdapterTensor, round: u32) -> bool {
         let _ = round;
@@ -132,26 +130,4 @@ pub trait Method: Send + Sync {
     /// # Errors
     /// When libtorch fails; the state is then undefined, and the round is lost.
     fn aggregate(&self, round: &Round<'_>, state: &mut GlobalState) -> Result<Report, ModelError>;
-}
-
-/// All methods that can be asked for by name. A new one adds its line here.
-pub const METHODS: &[(&str, &dyn Method)] = &[
-    ("normal", &methods::fedit::FedIt),
-    ("ffa", &methods::ffa::Ffa),
-    ("ours", &methods::fedex::FedEx { name: "ours" }),
-    ("ours_vera", &methods::fedex::FedEx { name: "ours_vera" }),
-    ("sorf_vera", &methods::sorf::Refit),
-    ("sorf_vera_exact", &methods::sorf::ExactRefit),
-    ("fedsvd", &methods::fedsvd::FedSvd),
-    ("flora", &methods::flora::Flora),
-    ("rolora", &methods::rolora::RoLora),
-];
-
-/// The method of that name.
-#[must_use]
-pub fn find(name: &str) -> Option<&'static dyn Method> {
-    METHODS
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, method)| *method)
 }

@@ -1,59 +1,131 @@
 //! How the server aggregates, and what each update weighs.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::str::FromStr;
 
 use clap::ValueEnum;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use clap::builder::{
+    PossibleValue, PossibleValuesParser, TypedValueParser, ValueParser, ValueParserFactory,
+};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// How the server aggregates.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum, JsonSchema,
-)]
-#[serde(rename_all = "snake_case")]
-#[value(rename_all = "snake_case")]
-pub enum MethodName {
-    /// FedIT: the weighted mean of every tensor.
-    Normal,
-    /// FFA: one factor frozen, the other averaged.
-    Ffa,
-    /// FedEx-LoRA: means, and the residual merged into the base weights.
-    Ours,
-    /// FedEx-VeRA: means, and the residual merged into the base weights.
-    OursVera,
-    /// SORF-VeRA with the refit as published, which loses most of the update.
-    SorfVera,
-    /// SORF-VeRA with what the refit misses merged into the base weights.
-    SorfVeraExact,
-    /// FedSVD: clients train B alone; the server refactors the product by SVD.
-    Fedsvd,
-    /// FLoRA: the stacked updates are merged into the base weights each round.
-    Flora,
-    /// RoLoRA: A and B trained and averaged in alternate rounds.
-    Rolora,
-}
+use crate::adapter::settings::AdapterKind;
+use crate::aggregate::methods::info::MethodInfo;
+use crate::aggregate::methods::{self, METHODS, fedex, sorf};
+
+/// How the server aggregates: a row of the table of methods.
+#[derive(Clone, Copy)]
+pub struct MethodName(&'static MethodInfo);
 
 impl MethodName {
+    /// The row.
+    #[must_use]
+    pub fn info(self) -> &'static MethodInfo {
+        self.0
+    }
+
     /// The name as `--agg_type` takes it.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Normal => "normal",
-            Self::Ffa => "ffa",
-            Self::Ours => "ours",
-            Self::OursVera => "ours_vera",
-            Self::SorfVera => "sorf_vera",
-            Self::SorfVeraExact => "sorf_vera_exact",
-            Self::Fedsvd => "fedsvd",
-            Self::Flora => "flora",
-            Self::Rolora => "rolora",
-        }
+        self.0.name
+    }
+
+    /// The method for an adapter where none is asked for: an exact one.
+    #[must_use]
+    pub fn default_for(kind: AdapterKind) -> Self {
+        Self(match kind {
+            AdapterKind::Lora => &fedex::LORA,
+            AdapterKind::Vera => &fedex::VERA,
+            AdapterKind::SorfVera => &sorf::EXACT_REFIT,
+        })
+    }
+}
+
+impl PartialEq for MethodName {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for MethodName {}
+
+impl Hash for MethodName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name().hash(state);
+    }
+}
+
+impl fmt::Debug for MethodName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
 impl fmt::Display for MethodName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
+    }
+}
+
+impl FromStr for MethodName {
+    type Err = String;
+
+    /// Reads a name or an alias.
+    ///
+    /// # Errors
+    /// No method has it; the message lists the names, in the words of serde.
+    fn from_str(name: &str) -> Result<Self, String> {
+        methods::find(name).map(Self).ok_or_else(|| {
+            let names = METHODS.iter().map(|info| format!("`{}`", info.name));
+            let names = names.collect::<Vec<_>>().join(", ");
+            format!("unknown variant `{name}`, expected one of {names}")
+        })
+    }
+}
+
+impl Serialize for MethodName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for MethodName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        name.parse().map_err(de::Error::custom)
+    }
+}
+
+impl ValueParserFactory for MethodName {
+    type Parser = ValueParser;
+
+    fn value_parser() -> ValueParser {
+        let value = |info: &&MethodInfo| {
+            let help = format!("{}: {}", info.title, info.help);
+            PossibleValue::new(info.name)
+                .aliases(info.aliases)
+                .help(help)
+        };
+        let names = PossibleValuesParser::new(METHODS.iter().map(value));
+        ValueParser::new(names.try_map(|name| name.parse::<Self>()))
+    }
+}
+
+impl JsonSchema for MethodName {
+    fn schema_name() -> Cow<'static, str> {
+        "MethodName".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let value = |info: &&MethodInfo| {
+            let help = format!("{}: {}.", info.title, info.help);
+            json_schema!({"type": "string", "const": info.name, "description": help})
+        };
+        let values: Vec<Schema> = METHODS.iter().map(value).collect();
+        json_schema!({"description": "How the server aggregates.", "oneOf": values})
     }
 }
 

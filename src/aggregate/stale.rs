@@ -104,8 +104,9 @@ mod tests {
     use super::*;
     use crate::adapter::lora::{A, B, Lora};
     use crate::adapter::population::{LayerGroup, WeightedUpdates, tensor_name};
+    use crate::aggregate::Round;
+    use crate::aggregate::methods::find;
     use crate::aggregate::state::GlobalState;
-    use crate::aggregate::{Round, find};
     use crate::base::tensors::HostTensor;
     use crate::model::config::LinearLayer;
 
@@ -226,7 +227,11 @@ mod tests {
             residual_scale: 1.0,
             seed: 1,
         };
-        let report = find("ours").unwrap().aggregate(&round, &mut state).unwrap();
+        let report = find("fedex")
+            .unwrap()
+            .method
+            .aggregate(&round, &mut state)
+            .unwrap();
         let effective = double(state.base_delta.get(&name).unwrap()) + product(&state.trained);
         assert!(norm(&(&effective - &ideal)) < 1e-6 * norm(&ideal));
         assert!(report.exactness_error < 1e-6, "{}", report.exactness_error);

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::aggregate::methods;
 use crate::base::table::{Cell, Format, Table};
 use crate::base::{table, time};
 use crate::cli::args::RunsArgs;
@@ -92,10 +93,12 @@ fn row(path: &Path, brief: &RunOverview) -> [Cell; 11] {
         Cell::of_number(best.value, shown)
     });
     let begun = time::local(brief.begun);
+    let method = methods::find(&scenario.agg_type);
+    let method = method.map_or(scenario.agg_type.as_str(), |info| info.name);
     [
         path.display().to_string().into(),
         scenario.task.as_str().into(),
-        scenario.agg_type.as_str().into(),
+        method.into(),
         scenario.adapter.as_str().into(),
         scenario.num_clients.into(),
         brief.rounds.into(),

@@ -30,7 +30,11 @@ const FILES: [&str; 4] = ["data", "init_adapter", "model", "tokenizer"];
 pub fn course(plan: &Plan) -> BTreeMap<String, String> {
     let free = free();
     let tables = toml::Table::try_from(&plan.script).unwrap_or_default();
-    let settings = to_table(&plan.settings);
+    let mut settings = to_table(&plan.settings);
+    // A run from before its method was renamed has to be recognised.
+    if let Some(method) = plan.settings.agg_type {
+        settings.insert("agg_type".into(), method.info().first_name().into());
+    }
     settings
         .into_iter()
         .filter(|(key, _)| !free.contains(key) && !FILES.contains(&key.as_str()))
@@ -87,6 +91,20 @@ mod tests {
              model = \"models/moved\"\n",
         );
         assert_eq!(free, course_of(""));
+    }
+
+    #[test]
+    fn a_method_counts_under_its_first_name_however_it_is_spelled() {
+        for (first, now) in [
+            ("normal", "fedit"),
+            ("ours", "fedex"),
+            ("ours_vera", "fedex_vera"),
+            ("flora", "flora"),
+        ] {
+            let course = |name| course_of(&format!("name = \"x\"\nagg_type = \"{name}\""));
+            assert_eq!(course(first)["agg_type"], format!("\"{first}\""));
+            assert_eq!(course(first), course(now));
+        }
     }
 
     #[test]

@@ -86,7 +86,7 @@ pub struct Settings {
     #[arg(long, help_heading = MODEL, value_name = "DIR")]
     pub init_adapter: Option<PathBuf>,
 
-    /// Kind of adapter [default: vera with --vera or ours_vera, sorf_vera with its methods, else
+    /// Kind of adapter [default: vera with --vera or fedex_vera, sorf_vera with its methods, else
     /// lora]
     #[arg(long, help_heading = ADAPTER, value_enum)]
     pub adapter: Option<AdapterKind>,
@@ -152,11 +152,11 @@ pub struct Settings {
     #[arg(long, help_heading = ADAPTER, value_name = "NAME,…", value_delimiter = ',')]
     pub modules_to_save: Option<Vec<String>>,
 
-    /// Aggregation method [default: ours with LoRA, ours_vera with VeRA, sorf_vera_exact with
+    /// Aggregation method [default: fedex with LoRA, fedex_vera with VeRA, sorf_vera_exact with
     /// SORF-VeRA]
-    #[arg(long, help_heading = AGGREGATION, value_enum)]
+    #[arg(long, help_heading = AGGREGATION)]
     pub agg_type: Option<MethodName>,
-    /// Scale the residual of ours_vera and sorf_vera_exact by the learning rate, not by the
+    /// Scale the residual of fedex_vera and sorf_vera_exact by the learning rate, not by the
     /// adapter's scaling; no longer exact [default: false]
     #[arg(long, help_heading = AGGREGATION)]
     pub vera_scale: Option<bool>,

@@ -7,7 +7,6 @@ use crate::adapter::population::LayerGroup;
 use crate::adapter::settings::Bias;
 use crate::adapter::targets::Targets;
 use crate::adapter::{Adapter, registry, size};
-use crate::aggregate;
 use crate::aggregate::state::GlobalState;
 use crate::base::allocator;
 use crate::config::plan::Plan;
@@ -55,7 +54,7 @@ impl Experiment {
             crate::experiment::init_adapter::read_init_adapter(&mut plan, &checkpoint, problems)?;
         let layers = choose_layers(&plan, &checkpoint, problems)?;
         let (adapter, client_adapters) = build_adapters(&plan, &layers, problems)?;
-        let method = aggregate::find(plan.aggregation.method.name());
+        let method = plan.aggregation.method.info().method;
         let trained_base = trained_base(&plan, &checkpoint, &layers, problems)?;
         let groups = LayerGroup::by(&layers, |layer| adapter.tensors(layer));
         let column = plan.data.partition.column();
@@ -68,7 +67,7 @@ impl Experiment {
                 .map(|split| encode(&encoder, split, &plan, problems))
                 .collect::<Option<_>>()?,
             test: data.test,
-            method: method?,
+            method,
             initial: GlobalState::default(),
             plan,
             checkpoint,

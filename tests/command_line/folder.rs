@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::workplace::{Steered, Workplace};
 
 const RUN: &str = "run --task rte --model models/tiny --num_clients 2 --local_epochs 1 \
-                   --batch_size 4 --metrics off --web off --r 1 --agg_type normal \
+                   --batch_size 4 --metrics off --web off --r 1 --agg_type fedit \
                    --keep_checkpoints 2";
 
 /// Every file in a folder with its content.

@@ -94,10 +94,10 @@ fn refused_as_if_it_never_came(flags: &str, scale: &str, reason: &str) {
 #[test]
 fn a_huge_update_is_refused_by_name_whatever_the_method_and_the_rest_is_as_without_it() {
     let methods = [
-        "normal",
+        "fedit",
         "ffa",
-        "ours",
-        "ours_vera",
+        "fedex",
+        "fedex_vera",
         "sorf_vera",
         "sorf_vera_exact",
         "fedsvd",
@@ -114,7 +114,7 @@ fn a_huge_update_is_refused_by_name_whatever_the_method_and_the_rest_is_as_witho
 
 #[test]
 fn factors_that_are_not_too_large_but_whose_product_is_are_refused_too() {
-    for method in ["normal", "ours", "flora", "flora --ranks 2,4,8"] {
+    for method in ["fedit", "fedex", "flora", "flora --ranks 2,4,8"] {
         let flags = format!("--agg_type {method} --weighting examples");
         refused_as_if_it_never_came(&flags, "1e18", "its norm is ");
     }
@@ -126,7 +126,7 @@ fn of_a_stale_update_it_is_the_same() {
         "[policy]\nkind = \"buffered\"\nupdates = 2\n[sampling]\nnumber = 3\n{}",
         "[[faults]]\nkind = \"corrupt_update\"\ncorruption = \"noise(1e18)\"\nclients = 1\n"
     ));
-    place.accepts(&format!("{RUN} --rounds 6 --agg_type ours --out run"));
+    place.accepts(&format!("{RUN} --rounds 6 --agg_type fedex --out run"));
     let records = rounds(&place, "run");
     let parts = || records.iter().flat_map(|record| &record.clients);
     let of = |client: u32| parts().filter(move |part| part.client.0 == client);

@@ -22,7 +22,7 @@ fn upstreams_command_is_accepted_as_it_stands() {
         String::from_utf8_lossy(&output.stderr),
     );
     if output.status.success() {
-        let said = "rte-ours_vera: rte among 3 clients, VeRA of rank 128 with ours_vera, \
+        let said = "rte-fedex_vera: rte among 3 clients, VeRA of rank 128 with fedex_vera, \
                     51 rounds of 5 epochs";
         assert!(stdout.contains(said), "{stdout}");
     } else {

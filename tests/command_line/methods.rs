@@ -1,9 +1,14 @@
 //! Every method on every adapter that it takes, and what it leaves behind.
 
+use std::collections::BTreeSet;
+
+use regatta::aggregate::methods::{self, METHODS};
 use regatta::base::tensors::TensorMap;
 use regatta_actors::protocol::round_record::{Outcome, RoundRecord};
 
 use crate::workplace::Workplace;
+
+const TINY: &str = "--task rte --model models/tiny";
 
 const RUN: &str = "run --task rte --model models/tiny --num_clients 4 --local_epochs 3 \
                    --batch_size 4 --lr 1e-2 --metrics off --quiet";
@@ -19,16 +24,16 @@ fn rounds(place: &Workplace, folder: &str) -> Vec<RoundRecord> {
 fn every_method_runs_on_every_adapter_it_takes_and_only_two_lose_anything() {
     let place = Workplace::new();
     let runs = [
-        ("normal --adapter lora", true),
-        ("normal --adapter vera", true),
-        ("normal --adapter sorf_vera", true),
+        ("fedit --adapter lora", true),
+        ("fedit --adapter vera", true),
+        ("fedit --adapter sorf_vera", true),
         ("ffa --adapter lora", false),
         ("ffa --adapter vera", false),
         ("ffa --adapter sorf_vera", false),
-        ("ours", false),
-        ("ours --rslora", false),
-        ("ours_vera", false),
-        ("ours_vera --rsvera", false),
+        ("fedex", false),
+        ("fedex --rslora", false),
+        ("fedex_vera", false),
+        ("fedex_vera --rsvera", false),
         ("sorf_vera", true),
         ("sorf_vera_exact", false),
         ("fedsvd", false),
@@ -36,7 +41,19 @@ fn every_method_runs_on_every_adapter_it_takes_and_only_two_lose_anything() {
         ("flora --ranks 2,4,8", false),
         ("rolora", false),
     ];
+    let names = |method: &str| {
+        method
+            .split(' ')
+            .next()
+            .and_then(methods::find)
+            .unwrap()
+            .name
+    };
+    let run: BTreeSet<_> = runs.iter().map(|(method, _)| names(method)).collect();
+    assert_eq!(run.len(), METHODS.len(), "every method is run");
     for (i, (method, loses)) in runs.into_iter().enumerate() {
+        let info = methods::find(names(method)).unwrap();
+        assert_eq!(info.exact, !loses, "{method}");
         place.accepts(&format!(
             "{RUN} --rounds 3 --out run{i} --agg_type {method}"
         ));
@@ -71,6 +88,29 @@ fn every_method_runs_on_every_adapter_it_takes_and_only_two_lose_anything() {
 }
 
 #[test]
+fn a_methods_former_name_is_its_name_as_a_flag_and_in_a_run_that_is_resumed() {
+    let place = Workplace::new();
+    for info in METHODS {
+        for name in info.aliases.iter().chain([&info.name]) {
+            let said = place.accepts(&format!("check {TINY} --agg_type {name}"));
+            assert!(said.contains(&format!("with {}, ", info.name)), "{said}");
+        }
+    }
+    place.accepts(&format!(
+        "{RUN} --rounds 1 --agg_type ours --name x --out run"
+    ));
+    let scenario = place.read("run/scenario.toml");
+    assert!(scenario.contains("agg_type = \"fedex\""), "{scenario}");
+    // As an earlier version wrote it.
+    let earlier = scenario.replace("\"fedex\"", "\"ours\"");
+    place.write("run/scenario.toml", &earlier);
+    place.accepts("resume run");
+    place.accepts("replay run --check");
+    let listed = place.accepts("runs . --format csv");
+    assert!(listed.contains("run,rte,fedex,lora"), "{listed}");
+}
+
+#[test]
 fn clients_send_only_what_their_method_trains() {
     let place = Workplace::new();
     let uploads = |name: &str, method: &str| {
@@ -83,7 +123,7 @@ fn clients_send_only_what_their_method_trains() {
             .collect::<Vec<_>>()
     };
     let (all, half) = (
-        uploads("all", "ours"),
+        uploads("all", "fedex"),
         uploads("half", "ffa --adapter lora"),
     );
     // The tiny model: two layers, two adapted modules of 96 × 96 in each, rank 4, float32; the
@@ -107,7 +147,7 @@ fn residuals_make_downloads_larger_by_their_smaller_form() {
             .map(|round| round.clients[0].bytes_down)
             .collect::<Vec<_>>()
     };
-    let (plain, exact) = (downloads("plain", "normal"), downloads("exact", "ours"));
+    let (plain, exact) = (downloads("plain", "fedit"), downloads("exact", "fedex"));
     assert_eq!(
         plain[0], exact[0],
         "nothing has been aggregated before the first round"
@@ -145,9 +185,9 @@ fn a_flag_without_meaning_for_the_adapter_or_the_method_is_refused_with_the_reas
         ("--adapter vera --rslora", "rslora"),
         ("--ranks 2,4", "ranks"),
         ("--sorf_seed 3", "sorf_seed"),
-        ("--agg_type ours_vera --adapter lora", "agg_type"),
+        ("--agg_type fedex_vera --adapter lora", "agg_type"),
         ("--agg_type fedsvd --adapter vera", "agg_type"),
-        ("--agg_type normal --vera_scale", "vera_scale"),
+        ("--agg_type fedit --vera_scale", "vera_scale"),
         ("--adapter sorf_vera --r 97", "r"),
         ("--fan_in_fan_out true", "fan_in_fan_out"),
     ] {

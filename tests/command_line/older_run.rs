@@ -51,7 +51,7 @@ fn it_is_listed_reported_and_replayed() {
     let place = place();
     let said = place.accepts("runs . --format csv");
     assert!(
-        said.contains("run,rte,normal,lora,3,7,30,interrupted"),
+        said.contains("run,rte,fedit,lora,3,7,30,interrupted"),
         "{said}"
     );
     let said = place.accepts("report run");

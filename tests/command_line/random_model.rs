@@ -52,7 +52,7 @@ fn the_seed_decides_the_weights_and_a_run_replays_and_goes_on_with_the_same() {
 #[test]
 fn only_the_whole_model_can_be_exported_and_the_export_can_be_run() {
     let place = place();
-    place.accepts(&format!("{RUN} --out run --agg_type ours"));
+    place.accepts(&format!("{RUN} --out run --agg_type fedex"));
     let errors = place.errors("export run");
     assert!(
         errors[0].contains("--merge writes the whole model"),

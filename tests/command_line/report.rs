@@ -140,8 +140,8 @@ fn runs_are_listed_among_folders_that_are_none() {
 fn runs_that_differ_in_their_seed_are_one_group_with_mean_and_deviation() {
     let place = Workplace::new();
     for (name, flags) in [
-        ("a1", "--agg_type ours --seed 1"),
-        ("a2", "--agg_type ours --seed 2 --lanes 1"),
+        ("a1", "--agg_type fedex --seed 1"),
+        ("a2", "--agg_type fedex --seed 2 --lanes 1"),
         ("b1", "--agg_type ffa --seed 1"),
     ] {
         place.accepts(&format!("{RUN} --lr 1e-2 --out {name} {flags}"));
@@ -153,7 +153,7 @@ fn runs_that_differ_in_their_seed_are_one_group_with_mean_and_deviation() {
         .iter()
         .map(|g| g["group"].as_str().unwrap())
         .collect();
-    assert_eq!(labels, ["ours", "ffa"]);
+    assert_eq!(labels, ["fedex", "ffa"]);
     let finals: Vec<f64> = ["a1", "a2"]
         .iter()
         .map(|run| {

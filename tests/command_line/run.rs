@@ -12,7 +12,7 @@ use regatta_actors::protocol::round_record::RoundRecord;
 use crate::workplace::{Running, Workplace};
 
 const RUN: &str = "run --task rte --model models/tiny --num_clients 2 --local_epochs 1 \
-                   --batch_size 4 --agg_type ours";
+                   --batch_size 4 --agg_type fedex";
 
 fn rounds(place: &Workplace, folder: &str) -> Vec<RoundRecord> {
     let text = place.read(&format!("{folder}/rounds.jsonl"));

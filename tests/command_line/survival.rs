@@ -18,7 +18,7 @@ num_clients = 6
 rounds = 6
 local_epochs = 2
 batch_size = 1
-agg_type = "ours"
+agg_type = "fedex"
 metrics = "off"
 
 [clients.slow]

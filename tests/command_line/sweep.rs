@@ -75,7 +75,7 @@ fn combinations_that_cannot_be_are_refused_before_anything_runs() {
     let place = place("[grid]\nagg_type = [\"ours\", \"ours_vera\"]\nadapter = \"lora\"\n");
     let errors = place.errors("sweep s.toml");
     assert!(
-        !errors.is_empty() && errors[0].contains("lora-ours_vera: "),
+        !errors.is_empty() && errors[0].contains("lora-fedex_vera: "),
         "{errors:?}"
     );
     assert!(!place.path().join("runs").exists());

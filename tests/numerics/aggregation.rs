@@ -3,7 +3,7 @@ use regatta::adapter::population::{LayerGroup, WeightedUpdates, tensor_name};
 use regatta::adapter::projection::Projection;
 use regatta::adapter::vera::{LAMBDA_B, LAMBDA_D, Vera};
 use regatta::adapter::{Adapter, Role, initial_state, lora};
-use regatta::aggregate;
+use regatta::aggregate::methods;
 use regatta::aggregate::state::GlobalState;
 use regatta::aggregate::{Report, Round};
 use regatta::base::tensors::{HostTensor, TensorMap};
@@ -37,8 +37,9 @@ pub fn aggregate(
         residual_scale: 1.0,
         seed: 0,
     };
-    aggregate::find(method)
+    methods::find(method)
         .unwrap()
+        .method
         .aggregate(&round, state)
         .unwrap()
 }
@@ -103,7 +104,7 @@ fn golden_fedex_lora_merges_the_residual_into_layers_that_are_not_square() {
     for (name, weights) in weightings(&expected) {
         let mut state = GlobalState::default();
         let layers = [layer.clone()];
-        let report = aggregate("ours", &lora, &layers, &updates, &weights, &mut state);
+        let report = aggregate("fedex", &lora, &layers, &updates, &weights, &mut state);
         let want = |what: &str| expected.double(&format!("lora.{name}.{what}"));
         let delta = tensor(&state.base_delta, "layer.weight");
         assert_close("A", &tensor(&state.trained, &a), &want("A"), 1e-6);
@@ -151,7 +152,7 @@ fn golden_fedex_vera_merges_the_residual_into_layers_that_are_not_square() {
     for (name, weights) in weightings(&expected) {
         let mut state = GlobalState::default();
         let layers = [layer.clone()];
-        let report = aggregate("ours_vera", &vera, &layers, &updates, &weights, &mut state);
+        let report = aggregate("fedex_vera", &vera, &layers, &updates, &weights, &mut state);
         let want = |what: &str| expected.double(&format!("vera.{name}.{what}"));
         let delta = tensor(&state.base_delta, "layer.weight");
         let (lambda_b, lambda_d) = (tensor(&state.trained, &b), tensor(&state.trained, &d));
@@ -187,7 +188,7 @@ fn golden_ffa_averages_b_and_misses_nothing() {
     let trained = lora.tensors(&layer);
     let b_only: Vec<&str> = trained
         .iter()
-        .filter(|t| aggregate::find("ffa").unwrap().trains(t, 1))
+        .filter(|t| methods::find("ffa").unwrap().method.trains(t, 1))
         .map(|t| t.suffix)
         .collect();
     assert_eq!(b_only, [lora::B]);

@@ -7,7 +7,7 @@ use regatta::adapter::projection::Projection;
 use regatta::adapter::sorf::{SorfVera, transform};
 use regatta::adapter::vera::Vera;
 use regatta::adapter::{Adapter, initial_state};
-use regatta::aggregate;
+use regatta::aggregate::methods;
 use regatta::aggregate::state::GlobalState;
 use regatta::base::tensors::{HostTensor, TensorMap};
 use regatta::model::config::LinearLayer;
@@ -92,7 +92,7 @@ impl Case {
 
     /// What a client trained: the start plus a pseudo-random change, in all tensors of the method.
     fn update(&self, adapter: &dyn Adapter, method: &str, client: usize) -> TensorMap {
-        let method = aggregate::find(method).unwrap();
+        let method = methods::find(method).unwrap().method;
         let start = initial_state(adapter, &self.layers, self.seed, 0);
         let mut update = TensorMap::default();
         for layer in &self.layers {
@@ -161,8 +161,8 @@ proptest! {
     #[test]
     fn exact_methods_give_the_ideal_weights_for_any_federation(case in case()) {
         let methods = [
-            ("ours", "lora"),
-            ("ours_vera", "vera"),
+            ("fedex", "lora"),
+            ("fedex_vera", "vera"),
             ("sorf_vera_exact", "sorf_vera"),
             ("flora", "lora"),
             ("fedsvd", "lora"),
@@ -187,7 +187,7 @@ proptest! {
 
     #[test]
     fn the_measured_error_is_the_true_one_where_a_method_misses(case in case()) {
-        for (method, kind) in [("normal", "lora"), ("normal", "vera"), ("sorf_vera", "sorf_vera")] {
+        for (method, kind) in [("fedit", "lora"), ("fedit", "vera"), ("sorf_vera", "sorf_vera")] {
             let adapter = case.adapter(kind);
             let updates: Vec<_> =
                 (0..case.clients).map(|c| case.update(&*adapter, method, c)).collect();
@@ -219,8 +219,8 @@ fn a_fleet_of_hundreds_is_aggregated_exactly_some_clients_at_a_time() {
         seed: 3,
     };
     for (method, kind) in [
-        ("ours", "lora"),
-        ("ours_vera", "vera"),
+        ("fedex", "lora"),
+        ("fedex_vera", "vera"),
         ("sorf_vera_exact", "sorf_vera"),
     ] {
         let adapter = case.adapter(kind);

@@ -2,9 +2,9 @@
 //! what is not, and none of it is an error of libtorch's.
 
 use regatta::adapter::population::LayerGroup;
-use regatta::adapter::settings::{AdapterKind, AdapterPlan};
+use regatta::adapter::settings::AdapterPlan;
 use regatta::adapter::{initial_state, registry};
-use regatta::aggregate::METHODS;
+use regatta::aggregate::methods::METHODS;
 use regatta::aggregate::sound::{LIMIT, check_aggregate, update_norm};
 use regatta::aggregate::state::GlobalState;
 use regatta::base::tensors::{HostTensor, TensorMap};
@@ -23,15 +23,6 @@ fn layers() -> Vec<LinearLayer> {
     vec![layer(0, 12), layer(1, 12), layer(2, 8)]
 }
 
-/// A method's adapter.
-fn kind(method: &str) -> AdapterKind {
-    match method {
-        "ours_vera" => AdapterKind::Vera,
-        "sorf_vera" | "sorf_vera_exact" => AdapterKind::SorfVera,
-        _ => AdapterKind::Lora,
-    }
-}
-
 /// Tensors like these, whose largest value is `largest`; no two updates are alike.
 fn scaled(like: &TensorMap, largest: f32, client: usize) -> TensorMap {
     let scale = |(at, (name, tensor)): (usize, (&str, &HostTensor))| {
@@ -48,8 +39,9 @@ fn scaled(like: &TensorMap, largest: f32, client: usize) -> TensorMap {
 #[test]
 fn every_method_makes_a_sound_state_of_ordinary_updates_and_none_of_huge_ones() {
     let layers = layers();
-    for (method, _) in METHODS {
-        let plan = AdapterPlan::plain(kind(method), 4);
+    for info in METHODS {
+        let method = info.name;
+        let plan = AdapterPlan::plain(info.adapters[0], 4);
         let build = registry::find(plan.kind.name()).unwrap();
         let adapter = build(&plan, &layers).unwrap();
         let first = initial_state(&*adapter, &layers, 1, 0);
@@ -78,7 +70,7 @@ fn every_method_makes_a_sound_state_of_ordinary_updates_and_none_of_huge_ones() 
         let below = f32::from_bits(LIMIT.to_bits() - 1);
         let (sound, norms) = outcome([1.0, below, 2.0]);
         assert!(norms[1] >= f64::from(LIMIT), "{method} {norms:?}");
-        if *method != "sorf_vera" {
+        if method != "sorf_vera" {
             assert!(sound.is_err(), "{method}");
         }
         // Past float32.

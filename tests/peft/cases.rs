@@ -93,7 +93,7 @@ fn adapters_of_three_versions_of_peft_have_the_loss_that_it_gives() {
     for (name, family, expected) in FIXTURES {
         let place = Place::new(family);
         let adapter = fixtures.join(name).display().to_string();
-        place.accepts(&go_on(&place, &adapter, "--agg_type normal"));
+        place.accepts(&go_on(&place, &adapter, "--agg_type fedit"));
         let got = place.reported_loss("again");
         assert!((got - expected).abs() < 2e-6, "{name}: {got} {expected}");
     }

@@ -29,7 +29,7 @@ fn exported_adapters_and_merged_models_have_the_loss_that_the_run_reports() {
 #[test]
 fn training_is_visible_in_what_is_compared() {
     let place = Place::new("bert");
-    place.train("--agg_type ours --bias all");
+    place.train("--agg_type fedex --bias all");
     place.accepts("export run");
     let folder = place.path("run/peft");
     let whole = PeftFolder::read(&folder).unwrap();
@@ -112,7 +112,7 @@ fn sorf_vera_is_exported_as_a_lora_of_the_same_update() {
 #[test]
 fn a_merged_model_says_what_it_classifies() {
     let place = Place::new("bert");
-    place.train("--agg_type ours");
+    place.train("--agg_type fedex");
     place.accepts("export run --merge --format peft");
     let text = std::fs::read_to_string(place.path("run/merged/config.json")).unwrap();
     let config: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -129,7 +129,7 @@ fn a_merged_model_says_what_it_classifies() {
 #[test]
 fn a_target_that_peft_would_find_outside_the_encoder_is_spelled_out() {
     let place = Place::new("roberta");
-    place.train("--agg_type normal --target_modules dense --layers_to_transform 1");
+    place.train("--agg_type fedit --target_modules dense --layers_to_transform 1");
     let folder = PeftFolder::read(&place.path("run/adapter")).unwrap();
     let targets = folder.config.target_modules.unwrap();
     let mut modules = targets.to_vec();
@@ -147,7 +147,7 @@ fn a_target_that_peft_would_find_outside_the_encoder_is_spelled_out() {
 #[test]
 fn a_trained_bias_of_an_adapted_layer_lies_in_the_layer_that_peft_wraps() {
     let place = Place::new("roberta");
-    place.train("--agg_type normal --bias all --layers_to_transform 1");
+    place.train("--agg_type fedit --bias all --layers_to_transform 1");
     let file = place.path("run/adapter/adapter_model.safetensors");
     let saved = regatta::base::tensors::TensorMap::read(&file).unwrap();
     let layer = |n: u32| format!("base_model.model.roberta.encoder.layer.{n}.attention.self");
@@ -163,7 +163,7 @@ fn a_trained_bias_of_an_adapted_layer_lies_in_the_layer_that_peft_wraps() {
 #[test]
 fn the_best_model_is_exported_where_an_earlier_round_made_it() {
     let place = Place::new("roberta");
-    place.train("--agg_type normal");
+    place.train("--agg_type fedit");
     let last = TrainedModel::of_run(&place.path("run"), false).unwrap();
     let best = TrainedModel::of_run(&place.path("run"), true).unwrap();
     assert_eq!(
@@ -195,7 +195,7 @@ fn the_best_model_is_exported_where_an_earlier_round_made_it() {
 #[test]
 fn a_delta_lies_beside_the_adapter_with_a_note_of_how_to_apply_it() {
     let place = Place::new("roberta");
-    place.train("--agg_type ours");
+    place.train("--agg_type fedex");
     let said = place.accepts("export run --out out");
     assert!(said.contains("--merge"), "{said}");
     let note = std::fs::read_to_string(place.path("out/README.md")).unwrap();
@@ -213,7 +213,7 @@ fn a_delta_lies_beside_the_adapter_with_a_note_of_how_to_apply_it() {
 #[test]
 fn an_adapter_that_changes_no_base_weight_comes_without_a_delta() {
     let place = Place::new("roberta");
-    place.train("--agg_type normal");
+    place.train("--agg_type fedit");
     place.accepts("export run --out out");
     assert!(!place.path("out/base_delta.safetensors").exists());
     let note = std::fs::read_to_string(place.path("out/README.md")).unwrap();

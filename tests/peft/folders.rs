@@ -85,7 +85,7 @@ fn rename(tensors: &mut TensorMap, from: &str, to: &str) {
 
 #[test]
 fn wrappers_are_unwrapped_with_and_without_an_adapters_name() {
-    let rewritten = Rewritten::of("roberta", "--agg_type normal --bias all");
+    let rewritten = Rewritten::of("roberta", "--agg_type fedit --bias all");
     let junk = |tensors: &mut TensorMap, name: &str| {
         let bias = tensors.get("base_model.model.classifier.dense.bias");
         let junk = HostTensor::full(bias.unwrap().shape(), 9.0);
@@ -134,7 +134,7 @@ fn targets_mean_the_same_in_all_the_words_that_peft_has_for_them() {
         json!({"target_modules": "all-linear", "exclude_modules": r".*(dense|key)"}),
         json!({"target_modules": ["query", "key", "value"], "exclude_modules": ["key"]}),
     ];
-    let rewritten = Rewritten::of("roberta", "--agg_type normal");
+    let rewritten = Rewritten::of("roberta", "--agg_type fedit");
     for keys in query_value {
         rewritten.write(&keys, |_| {});
         rewritten.assert_same(&keys.to_string());
@@ -143,7 +143,7 @@ fn targets_mean_the_same_in_all_the_words_that_peft_has_for_them() {
     rewritten.assert_goes_on("--target_modules value,query", "a flag that says the same");
     let rewritten = Rewritten::of(
         "roberta",
-        "--agg_type normal --target_modules query,key,value,dense",
+        "--agg_type fedit --target_modules query,key,value,dense",
     );
     let modules: Vec<String> = rewritten.config["target_modules"]
         .as_array()
@@ -167,7 +167,7 @@ fn targets_mean_the_same_in_all_the_words_that_peft_has_for_them() {
 
 #[test]
 fn keys_without_effect_are_passed_over() {
-    let rewritten = Rewritten::of("bert", "--vera --agg_type normal");
+    let rewritten = Rewritten::of("bert", "--vera --agg_type fedit");
     let keys = json!({
         "peft_version": "0.21.2", "fan_in_fan_out": true, "init_weights": false,
         "auto_mapping": {"base_model_class": "X"}, "revision": "main", "task_type": null,
@@ -181,7 +181,7 @@ fn keys_without_effect_are_passed_over() {
 fn parts_of_the_head_may_be_all_that_was_saved() {
     let place = Place::new("roberta");
     place.accepts(&format!(
-        "{} --rounds 1 --lr 1e-12 --agg_type normal --out run",
+        "{} --rounds 1 --lr 1e-12 --agg_type fedit --out run",
         place.run()
     ));
     let rewritten = Rewritten::of_run(place);
@@ -198,7 +198,7 @@ fn parts_of_the_head_may_be_all_that_was_saved() {
 
 #[test]
 fn modules_saved_in_full_are_named_as_pefts_endings_or_by_parts_of_their_path() {
-    let flags = "--agg_type normal --modules_to_save layer.1.output.LayerNorm";
+    let flags = "--agg_type fedit --modules_to_save layer.1.output.LayerNorm";
     let rewritten = Rewritten::of("roberta", flags);
     for name in ["1.output.LayerNorm", "ayer.1.output.LayerNorm", "LayerNorm"] {
         rewritten.write(&json!({"modules_to_save": ["classifier", name]}), |_| {});
@@ -239,7 +239,7 @@ fn widen(tensors: &mut TensorMap, module: &str, rank: usize, factor: f32) {
 /// A LoRA with layers of another rank, of another α, and of both.
 pub fn of_several_ranks() -> Rewritten {
     // α/r is 8/4 and 16/8 where both differ, 24/8 and 20/4 where one does.
-    let rewritten = Rewritten::of("roberta", "--agg_type normal --r 4 --lora_alpha 8");
+    let rewritten = Rewritten::of("roberta", "--agg_type fedit --r 4 --lora_alpha 8");
     let module = |layer: u32, name: &str| format!("encoder.layer.{layer}.attention.self.{name}");
     let keys = json!({
         "rank_pattern": {r"layer\.0\.attention\.self\.query": 8, "1.attention.self.value": 8},
@@ -325,7 +325,7 @@ fn assert_ranks(folder: &Path, config: &Path) {
 
 #[test]
 fn patterns_that_all_layers_share_give_one_rank() {
-    let rewritten = Rewritten::of("roberta", "--agg_type normal --r 4 --lora_alpha 8");
+    let rewritten = Rewritten::of("roberta", "--agg_type fedit --r 4 --lora_alpha 8");
     let keys = json!({
         "r": 16, "lora_alpha": 1,
         "rank_pattern": {"query": 4, "value": 4}, "alpha_pattern": {"query": 8, "value": 8},
@@ -341,7 +341,7 @@ fn patterns_that_all_layers_share_give_one_rank() {
 
 #[test]
 fn an_adapter_on_berts_pooler_is_trained_and_exported() {
-    let rewritten = Rewritten::of("bert", "--agg_type normal --r 2");
+    let rewritten = Rewritten::of("bert", "--agg_type fedit --r 2");
     let place = &rewritten.place;
     // The tiny BERT comes without a pooler, on which an adapter would mean nothing.
     let keys = json!({
@@ -368,7 +368,7 @@ fn an_adapter_on_berts_pooler_is_trained_and_exported() {
         .run()
         .replace("--model model", "--model model-with-pooler");
     place.accepts(&format!(
-        "{run} --rounds 1 --lr 0.02 --agg_type ours --init_adapter changed --out run2"
+        "{run} --rounds 1 --lr 0.02 --agg_type fedex --init_adapter changed --out run2"
     ));
     place.accepts("export run2 --merge --out whole");
     place.accepts("export run2 --out out");

@@ -32,7 +32,7 @@ fn assert_refused(rewritten: &Rewritten, keys: &Value, wrong: &str) {
 
 #[test]
 fn a_refusal_names_the_flag_and_the_file_once() {
-    let rewritten = Rewritten::of("roberta", "--agg_type normal");
+    let rewritten = Rewritten::of("roberta", "--agg_type fedit");
     for keys in [
         json!({"use_dora": true}),
         json!({"target_modules": ["gate"]}),
@@ -47,7 +47,7 @@ fn a_refusal_names_the_flag_and_the_file_once() {
 
 #[test]
 fn what_regatta_does_not_have_is_refused_by_its_key_and_file() {
-    let rewritten = Rewritten::of("roberta", "--agg_type normal");
+    let rewritten = Rewritten::of("roberta", "--agg_type fedit");
     for (key, value) in [
         ("use_dora", json!(true)),
         ("lora_bias", json!(true)),
@@ -94,7 +94,7 @@ fn what_regatta_does_not_have_is_refused_by_its_key_and_file() {
 #[test]
 fn a_rank_that_the_tensors_contradict_is_refused_before_memory_is_asked_for() {
     for (kind, tensor) in [("", "lora_A"), ("--vera", "vera_lambda_d")] {
-        let rewritten = Rewritten::of("roberta", &format!("{kind} --agg_type normal --r 4"));
+        let rewritten = Rewritten::of("roberta", &format!("{kind} --agg_type fedit --r 4"));
         for r in [3_u32, u32::MAX, 300_000_000] {
             rewritten.write(&json!({"r": r}), |_| {});
             let error = refusal(&rewritten.place);
@@ -112,7 +112,7 @@ fn a_rank_that_the_tensors_contradict_is_refused_before_memory_is_asked_for() {
             );
         }
     }
-    let rewritten = Rewritten::of("roberta", "--agg_type normal --r 4");
+    let rewritten = Rewritten::of("roberta", "--agg_type fedit --r 4");
     assert_refused(
         &rewritten,
         &json!({"rank_pattern": {"query": 2_000_000_000}}),
@@ -122,7 +122,7 @@ fn a_rank_that_the_tensors_contradict_is_refused_before_memory_is_asked_for() {
 
 #[test]
 fn a_manipulated_rank_in_a_runs_own_folder_does_not_end_its_export() {
-    let rewritten = Rewritten::of("roberta", "--vera --agg_type normal");
+    let rewritten = Rewritten::of("roberta", "--vera --agg_type fedit");
     rewritten.write(&json!({"r": 4_000_000_000_u32}), |_| {});
     let place = &rewritten.place;
     fs::copy(
@@ -138,7 +138,7 @@ fn a_manipulated_rank_in_a_runs_own_folder_does_not_end_its_export() {
 
 #[test]
 fn patterns_that_versions_of_peft_read_differently_are_refused() {
-    let rewritten = Rewritten::of("roberta", "--agg_type normal --r 4");
+    let rewritten = Rewritten::of("roberta", "--agg_type fedit --r 4");
     let keys = json!({"rank_pattern": {"query": 4}, "alpha_pattern": {"self.query": 3}});
     assert_refused(&rewritten, &keys, "alpha_pattern");
     let mut new = keys;
@@ -151,7 +151,7 @@ fn patterns_that_versions_of_peft_read_differently_are_refused() {
 
 #[test]
 fn tensors_that_have_no_place_are_refused_with_their_file() {
-    let rewritten = Rewritten::of("roberta", "--agg_type normal");
+    let rewritten = Rewritten::of("roberta", "--agg_type fedit");
     let layer = "base_model.model.roberta.encoder.layer.0";
     for (name, wrong) in [
         (
@@ -187,7 +187,7 @@ fn tensors_that_have_no_place_are_refused_with_their_file() {
 
 #[test]
 fn a_tensor_beside_the_adapter_that_nobody_trained_must_be_the_models() {
-    let rewritten = Rewritten::of("roberta", "--agg_type normal");
+    let rewritten = Rewritten::of("roberta", "--agg_type fedit");
     let place = &rewritten.place;
     let model = TensorMap::read(&place.path("model/model.safetensors")).unwrap();
     let name = "embeddings.word_embeddings.weight";
@@ -208,7 +208,7 @@ fn a_tensor_beside_the_adapter_that_nobody_trained_must_be_the_models() {
 
 #[test]
 fn pickles_are_refused_with_the_line_that_converts_them() {
-    let rewritten = Rewritten::of("roberta", "--agg_type normal");
+    let rewritten = Rewritten::of("roberta", "--agg_type fedit");
     rewritten.write(&json!({}), |_| {});
     let place = &rewritten.place;
     let file = |name: &str| place.path(name);
@@ -248,7 +248,7 @@ fn pickles_are_refused_with_the_line_that_converts_them() {
 
 #[test]
 fn a_configuration_that_is_no_json_or_of_other_types_is_refused_with_its_line() {
-    let rewritten = Rewritten::of("roberta", "--agg_type normal");
+    let rewritten = Rewritten::of("roberta", "--agg_type fedit");
     rewritten.write(&json!({}), |_| {});
     let path = rewritten.place.path("changed/adapter_config.json");
     for text in [

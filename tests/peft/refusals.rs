@@ -22,7 +22,7 @@ fn a_run_that_has_not_ended_is_refused() {
 #[test]
 fn a_folder_with_something_in_it_is_left_as_it_is() {
     let place = Place::new("roberta");
-    place.train("--agg_type normal");
+    place.train("--agg_type fedit");
     fs::create_dir(place.path("out")).unwrap();
     fs::write(place.path("out/mine.txt"), "mine").unwrap();
     let errors = place.refuses("export run --out out");
@@ -43,7 +43,7 @@ fn an_unknown_format_is_refused_with_the_known_ones() {
 #[test]
 fn nothing_is_left_behind_when_the_base_model_is_gone() {
     let place = Place::new("roberta");
-    place.train("--agg_type ours");
+    place.train("--agg_type fedex");
     fs::remove_file(place.path("model/model.safetensors")).unwrap();
     let output = place.regatta("export run --merge --out out/whole");
     let errors = String::from_utf8(output.stderr).unwrap();

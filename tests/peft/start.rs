@@ -37,7 +37,7 @@ fn a_run_starts_where_the_adapter_it_is_given_ended() {
 #[test]
 fn the_scenario_of_such_a_run_gives_it_again() {
     let place = Place::new("roberta");
-    place.train("--agg_type normal --r 6 --rslora --lora_alpha 3 --target_modules key --bias all");
+    place.train("--agg_type fedit --r 6 --rslora --lora_alpha 3 --target_modules key --bias all");
     place.accepts(&go_on(&place, "run/adapter", ""));
     let again = "run again/scenario.toml --quiet --metrics off --out third";
     place.accepts(again);
@@ -53,7 +53,7 @@ fn the_scenario_of_such_a_run_gives_it_again() {
 #[test]
 fn a_setting_that_the_folder_contradicts_is_refused() {
     let place = Place::new("roberta");
-    place.train("--agg_type normal --r 6");
+    place.train("--agg_type fedit --r 6");
     let errors = place.refuses(&go_on(&place, "run/adapter", "--r 3"));
     assert!(
         errors.contains("--r=3") && errors.contains("otherwise"),
@@ -77,7 +77,7 @@ fn sorf_vera_is_refused_as_a_start() {
 /// Trains VeRA, changes the saved adapter, and returns the error of starting from it.
 fn refusal(change: impl Fn(&mut AdapterFiles)) -> String {
     let place = Place::new("roberta");
-    place.train("--vera --agg_type normal");
+    place.train("--vera --agg_type fedit");
     let mut files = AdapterFiles::from(PeftFolder::read(&place.path("run/adapter")).unwrap());
     change(&mut files);
     files.write(&place.path("changed")).unwrap();

@@ -30,22 +30,21 @@ pub const LABELS: i64 = 2;
 /// Runs that between them have every kind of adapter, every place that training leaves traces in,
 /// and both architectures: name, architecture, flags.
 pub const RUNS: [(&str, &str, &str); 6] = [
-    ("ours", "roberta", "--agg_type ours --bias all"),
+    ("ours", "roberta", "--agg_type fedex --bias all"),
     (
         "rslora",
         "bert",
-        "--agg_type normal --rslora --target_modules dense,query --bias lora_only",
+        "--agg_type fedit --rslora --target_modules dense,query --bias lora_only",
     ),
     (
         "rsvera",
         "roberta",
-        "--agg_type ours_vera --rsvera --lora_alpha 5 --r 6 --save_projection=false",
+        "--agg_type fedex_vera --rsvera --lora_alpha 5 --r 6 --save_projection=false",
     ),
     (
         "vera",
         "bert",
-        "--vera --agg_type normal --r 6 --layers_to_transform 1 --modules_to_save pooler --bias \
-         lora_only",
+        "--vera --agg_type fedit --r 6 --layers_to_transform 1 --modules_to_save pooler --bias lora_only",
     ),
     (
         "sorf",

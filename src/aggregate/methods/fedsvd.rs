@@ -6,21 +6,38 @@
 use tch::Tensor;
 
 use crate::adapter::population::{LayerGroup, tensor_name};
+use crate::adapter::settings::AdapterKind;
 use crate::adapter::sorf::refit::ThinSvd;
 use crate::adapter::{AdapterTensor, Role, lora};
+use crate::aggregate::methods::info::{MethodInfo, SHORT_OF_THE_RESIDUAL};
 use crate::aggregate::state::GlobalState;
 use crate::aggregate::{Method, Report, Round, exactness};
 use crate::base::tensors::HostTensor;
 use crate::model::ModelError;
 
+/// The row of `fedsvd`.
+pub(crate) static INFO: MethodInfo = MethodInfo {
+    name: "fedsvd",
+    aliases: &[],
+    title: "FedSVD",
+    paper: "Lee et al., FedSVD: Adaptive Orthogonalization for Private Federated Learning with LoRA, 2025",
+    help: "clients train B alone; the server refactors the product by SVD",
+    adapters: &[AdapterKind::Lora],
+    why_these_adapters: "it refactors products B A by SVD",
+    linear: false,
+    exact: true,
+    takes_stale: true,
+    why_not_stale: "",
+    mixed_ranks: false,
+    vera_scale: false,
+    without_delta: SHORT_OF_THE_RESIDUAL,
+    method: &FedSvd,
+};
+
 /// See the module.
 pub struct FedSvd;
 
 impl Method for FedSvd {
-    fn name(&self) -> &'static str {
-        "fedsvd"
-    }
-
     fn trains(&self, tensor: &AdapterTensor, _round: u32) -> bool {
         tensor.role == Role::Linear
     }

@@ -4,19 +4,36 @@
 //! FFA-LoRA: Sun et al., *Improving LoRA in Privacy-preserving Federated Learning*, 2024. What is
 //! not trained keeps its first value, on every client the same.
 
+use crate::adapter::settings::AdapterKind;
 use crate::adapter::{AdapterTensor, Role};
+use crate::aggregate::methods::info::{MethodInfo, SHORT_OF_THE_RESIDUAL};
 use crate::aggregate::state::GlobalState;
 use crate::aggregate::{Method, Report, Round, exactness};
 use crate::model::ModelError;
+
+/// The row of `ffa`.
+pub(crate) static INFO: MethodInfo = MethodInfo {
+    name: "ffa",
+    aliases: &[],
+    title: "FFA",
+    paper: "Sun et al., Improving LoRA in Privacy-preserving Federated Learning, 2024",
+    help: "one factor frozen, the other averaged",
+    adapters: &[AdapterKind::Lora, AdapterKind::Vera, AdapterKind::SorfVera],
+    why_these_adapters: "",
+    linear: true,
+    exact: true,
+    takes_stale: true,
+    why_not_stale: "",
+    mixed_ranks: false,
+    vera_scale: false,
+    without_delta: SHORT_OF_THE_RESIDUAL,
+    method: &Ffa,
+};
 
 /// See the module.
 pub struct Ffa;
 
 impl Method for Ffa {
-    fn name(&self) -> &'static str {
-        "ffa"
-    }
-
     fn trains(&self, tensor: &AdapterTensor, _round: u32) -> bool {
         tensor.role == Role::Linear
     }

@@ -4,21 +4,39 @@
 //! Wang et al., *FLoRA: Federated Fine-Tuning Large Language Models with Heterogeneous Low-Rank
 //! Adaptations*, 2024.
 
+use crate::adapter::settings::AdapterKind;
 use crate::adapter::{AdapterTensor, initial_state, lora};
+use crate::aggregate::methods::info::MethodInfo;
 use crate::aggregate::state::GlobalState;
 use crate::aggregate::{Method, Report, Round, exactness};
 use crate::base::tensors::{HostTensor, TensorMap};
 use crate::model::ModelError;
 use crate::model::config::LinearLayer;
 
+/// The row of `flora`.
+pub(crate) static INFO: MethodInfo = MethodInfo {
+    name: "flora",
+    aliases: &[],
+    title: "FLoRA",
+    paper: "Wang et al., FLoRA: Federated Fine-Tuning Large Language Models with Heterogeneous Low-Rank Adaptations, 2024",
+    help: "the stacked updates are merged into the base weights each round",
+    adapters: &[AdapterKind::Lora],
+    why_these_adapters: "it stacks products B A",
+    linear: false,
+    exact: true,
+    takes_stale: true,
+    why_not_stale: "",
+    mixed_ranks: true,
+    vera_scale: false,
+    without_delta: "with FLoRA that change is all of the training except the head: each round's update is \
+     merged into the base, and the adapter starts anew",
+    method: &Flora,
+};
+
 /// See the module.
 pub struct Flora;
 
 impl Method for Flora {
-    fn name(&self) -> &'static str {
-        "flora"
-    }
-
     /// The new adapter follows from the seed and the round; only the stacked factors travel.
     fn sends(&self, _tensor: &AdapterTensor) -> bool {
         false

@@ -4,19 +4,36 @@
 //! Chen et al., *Robust Federated Finetuning of LLMs via Alternating Optimization of LoRA*, 2025.
 //! B goes first: it starts at zero, and A has no gradient until it is not.
 
+use crate::adapter::settings::AdapterKind;
 use crate::adapter::{AdapterTensor, Role};
+use crate::aggregate::methods::info::{MethodInfo, SHORT_OF_THE_RESIDUAL};
 use crate::aggregate::state::GlobalState;
 use crate::aggregate::{Method, Report, Round, exactness};
 use crate::model::ModelError;
+
+/// The row of `rolora`.
+pub(crate) static INFO: MethodInfo = MethodInfo {
+    name: "rolora",
+    aliases: &[],
+    title: "RoLoRA",
+    paper: "Chen et al., Robust Federated Finetuning of LLMs via Alternating Optimization of LoRA, 2025",
+    help: "A and B trained and averaged in alternate rounds",
+    adapters: &[AdapterKind::Lora],
+    why_these_adapters: "it alternates between A and B",
+    linear: true,
+    exact: true,
+    takes_stale: true,
+    why_not_stale: "",
+    mixed_ranks: false,
+    vera_scale: false,
+    without_delta: SHORT_OF_THE_RESIDUAL,
+    method: &RoLora,
+};
 
 /// See the module.
 pub struct RoLora;
 
 impl Method for RoLora {
-    fn name(&self) -> &'static str {
-        "rolora"
-    }
-
     fn trains(&self, tensor: &AdapterTensor, round: u32) -> bool {
         let wanted = if round % 2 == 1 {
             Role::Linear

@@ -12,23 +12,40 @@ use tch::{Device, Kind, Tensor};
 use crate::adapter::AdapterTensor;
 use crate::adapter::factors::Factors;
 use crate::adapter::population::{LayerGroup, tensor_name};
+use crate::adapter::settings::AdapterKind;
 use crate::adapter::sorf::core::Core;
 use crate::adapter::sorf::{ANGLES, B_IM, B_RE, SCALE, SorfVera, mean_lambda, refit};
 use crate::aggregate::ideal::ExactUpdate;
+use crate::aggregate::methods::info::{MethodInfo, SHORT_OF_THE_RESIDUAL};
 use crate::aggregate::state::GlobalState;
 use crate::aggregate::{Method, Report, Round, exactness};
 use crate::base::tensors::HostTensor;
 use crate::base::torch;
 use crate::model::ModelError;
 
+/// The row of `sorf_vera`.
+pub(crate) static REFIT: MethodInfo = MethodInfo {
+    name: "sorf_vera",
+    aliases: &[],
+    title: "SORF-VeRA",
+    paper: "As in the Python project that the flags come from",
+    help: "the refit as published, which loses most of the update",
+    adapters: &[AdapterKind::SorfVera],
+    why_these_adapters: "it refits SORF-VeRA's b, m and θ",
+    linear: false,
+    exact: false,
+    takes_stale: false,
+    why_not_stale: "resets b every round, so it cannot use stale updates",
+    mixed_ranks: false,
+    vera_scale: false,
+    without_delta: SHORT_OF_THE_RESIDUAL,
+    method: &Refit,
+};
+
 /// `sorf_vera`; see the module.
 pub struct Refit;
 
 impl Method for Refit {
-    fn name(&self) -> &'static str {
-        "sorf_vera"
-    }
-
     fn sends(&self, _tensor: &AdapterTensor) -> bool {
         true
     }
@@ -71,14 +88,30 @@ fn fit(ideal: &Factors, core: &Core) -> Result<Vec<Fit>, ModelError> {
     Ok(fits)
 }
 
+/// The row of `sorf_vera_exact`.
+pub(crate) static EXACT_REFIT: MethodInfo = MethodInfo {
+    name: "sorf_vera_exact",
+    aliases: &[],
+    title: "Exact SORF-VeRA",
+    paper: "Regatta's own, after sorf_vera",
+    help: "the refit, with what it misses merged into the base weights",
+    adapters: &[AdapterKind::SorfVera],
+    why_these_adapters: "it averages SORF-VeRA's m and θ",
+    linear: false,
+    exact: true,
+    takes_stale: true,
+    why_not_stale: "",
+    mixed_ranks: false,
+    vera_scale: true,
+    without_delta: "without that change the adapter's first value, which the base makes up for, and what the \
+     fit of m and θ lost disturb the model",
+    method: &ExactRefit,
+};
+
 /// `sorf_vera_exact`; see the module.
 pub struct ExactRefit;
 
 impl Method for ExactRefit {
-    fn name(&self) -> &'static str {
-        "sorf_vera_exact"
-    }
-
     fn starts_at_pretrained(&self) -> bool {
         true
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::adapter::settings::{AdapterKind, AdapterPlan, Bias};
+use crate::aggregate::methods::METHODS;
 use crate::aggregate::settings::{AggregationPlan, MethodName, Weighting};
 use crate::config::resolve::Resolver;
 
@@ -65,9 +66,9 @@ impl Resolver<'_> {
 
     /// The kind that was asked for, or that the other flags imply.
     fn kind(&mut self) -> AdapterKind {
-        let implied = match self.settings.agg_type {
-            Some(MethodName::OursVera) => Some(AdapterKind::Vera),
-            Some(MethodName::SorfVera | MethodName::SorfVeraExact) => Some(AdapterKind::SorfVera),
+        // A method for LoRA alone implies nothing beside --vera, so that the method is refused.
+        let implied = match self.settings.agg_type.map(|method| method.info().adapters) {
+            Some(&[only]) if only != AdapterKind::Lora => Some(only),
             _ => None,
         };
         let by_vera = self
@@ -98,16 +99,14 @@ impl Resolver<'_> {
     }
 
     fn method(&mut self, kind: AdapterKind) -> MethodName {
-        let method = *self.settings.agg_type.get_or_insert(match kind {
-            AdapterKind::Lora => MethodName::Ours,
-            AdapterKind::Vera => MethodName::OursVera,
-            AdapterKind::SorfVera => MethodName::SorfVeraExact,
-        });
-        let readable = self.problems.readable(&["adapter", "vera"]);
-        if let Some(reason) = refusal(method, kind).filter(|_| readable) {
-            let (wrong, right) = reason;
-            let wrong = format_args!("does not go with {}: {wrong}", kind.title());
-            self.problems.report("agg_type", wrong, right);
+        let default = MethodName::default_for(kind);
+        let method = *self.settings.agg_type.get_or_insert(default);
+        let info = method.info();
+        if self.problems.readable(&["adapter", "vera"]) && !info.adapters.contains(&kind) {
+            let why = info.why_these_adapters;
+            let wrong = format_args!("does not go with {}: {why}", kind.title());
+            self.problems
+                .report("agg_type", wrong, format_args!("use {default}"));
         }
         method
     }
@@ -118,13 +117,14 @@ impl Resolver<'_> {
                 self.reject_unused(key, kind.title());
             }
         }
-        if method != MethodName::Flora && kind == AdapterKind::Lora {
-            self.reject_unused(
-                "ranks",
-                format_args!("{method}; only flora takes several ranks"),
-            );
+        if !method.info().mixed_ranks && kind == AdapterKind::Lora {
+            let takers = METHODS.iter().filter(|info| info.mixed_ranks);
+            let takers: Vec<_> = takers.map(|info| info.name).collect();
+            let takers = takers.join(" or ");
+            let with = format_args!("{method}; several ranks need {takers}");
+            self.reject_unused("ranks", with);
         }
-        if !matches!(method, MethodName::OursVera | MethodName::SorfVeraExact) {
+        if !method.info().vera_scale {
             let with = format_args!("{method}, which merges no VeRA residual");
             self.reject_unused("vera_scale", with);
         }
@@ -267,12 +267,7 @@ impl Resolver<'_> {
     }
 
     fn aggregation(&mut self, method: MethodName) -> AggregationPlan {
-        let vera_scale = match method {
-            MethodName::OursVera | MethodName::SorfVeraExact => {
-                *self.settings.vera_scale.get_or_insert(false)
-            }
-            _ => false,
-        };
+        let vera_scale = method.info().vera_scale && *self.settings.vera_scale.get_or_insert(false);
         let max_update_norm = self.settings.max_update_norm;
         if let Some(most) = max_update_norm {
             let above = f64::MIN_POSITIVE..f64::INFINITY;
@@ -285,24 +280,4 @@ impl Resolver<'_> {
             max_update_norm,
         }
     }
-}
-
-/// Why a method does not go with an adapter, and what does; `None` when it goes.
-fn refusal(method: MethodName, kind: AdapterKind) -> Option<(&'static str, &'static str)> {
-    let exact = match kind {
-        AdapterKind::Lora => "use ours",
-        AdapterKind::Vera => "use ours_vera",
-        AdapterKind::SorfVera => "use sorf_vera_exact",
-    };
-    let (only, reason) = match method {
-        MethodName::Normal | MethodName::Ffa => return None,
-        MethodName::Ours => (AdapterKind::Lora, "its residual is one of products B A"),
-        MethodName::Fedsvd => (AdapterKind::Lora, "it refactors products B A by SVD"),
-        MethodName::Flora => (AdapterKind::Lora, "it stacks products B A"),
-        MethodName::Rolora => (AdapterKind::Lora, "it alternates between A and B"),
-        MethodName::OursVera => (AdapterKind::Vera, "its residual is one of VeRA's b and d"),
-        MethodName::SorfVera => (AdapterKind::SorfVera, "it refits SORF-VeRA's b, m and θ"),
-        MethodName::SorfVeraExact => (AdapterKind::SorfVera, "it averages SORF-VeRA's m and θ"),
-    };
-    (kind != only).then_some((reason, exact))
 }

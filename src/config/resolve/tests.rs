@@ -1,4 +1,5 @@
 use super::*;
+use crate::aggregate::methods::METHODS;
 use crate::base::machine::device::DeviceSpec;
 use crate::config::load;
 
@@ -27,6 +28,10 @@ fn plan_on(machine: &Host, scenario: &str) -> Result<Plan, Problems> {
     load(Some(&path), &Settings::default(), machine)
 }
 
+fn method(name: &str) -> MethodName {
+    name.parse().unwrap()
+}
+
 pub(crate) fn plan(scenario: &str) -> Plan {
     plan_on(&cpu(), scenario).unwrap_or_else(|problems| panic!("{problems}"))
 }
@@ -47,7 +52,7 @@ fn an_empty_scenario_is_upstreams_defaults() {
     assert_eq!(plan.data.task, Task::Cola);
     assert_eq!(
         (plan.adapter.kind, plan.aggregation.method),
-        (AdapterKind::Lora, MethodName::Ours)
+        (AdapterKind::Lora, method("fedex"))
     );
     assert_eq!(
         (plan.adapter.r, plan.adapter.ranks.as_slice()),
@@ -106,47 +111,42 @@ fn the_adapter_is_implied_by_vera_or_by_the_method() {
     };
     assert_eq!(
         kinds("vera = true"),
-        (AdapterKind::Vera, MethodName::OursVera)
+        (AdapterKind::Vera, method("fedex_vera"))
     );
     assert_eq!(
         kinds("agg_type = \"ours_vera\""),
-        (AdapterKind::Vera, MethodName::OursVera)
+        (AdapterKind::Vera, method("fedex_vera"))
     );
     assert_eq!(
         kinds("agg_type = \"sorf_vera\""),
-        (AdapterKind::SorfVera, MethodName::SorfVera)
+        (AdapterKind::SorfVera, method("sorf_vera"))
     );
     let kind = "adapter = \"sorf_vera\"";
     assert_eq!(
         kinds(kind),
-        (AdapterKind::SorfVera, MethodName::SorfVeraExact)
+        (AdapterKind::SorfVera, method("sorf_vera_exact"))
     );
     assert_eq!(
         kinds("vera = true\nagg_type = \"ffa\""),
-        (AdapterKind::Vera, MethodName::Ffa)
+        (AdapterKind::Vera, method("ffa"))
     );
 }
 
 #[test]
 fn each_method_takes_the_adapters_it_is_made_for() {
-    use MethodName::*;
-    let allowed: [(&str, &[MethodName]); 3] = [
-        ("lora", &[Normal, Ffa, Ours, Fedsvd, Flora, Rolora]),
-        ("vera", &[Normal, Ffa, OursVera]),
-        ("sorf_vera", &[Normal, Ffa, SorfVera, SorfVeraExact]),
+    let allowed: [(&str, &[&str]); 3] = [
+        (
+            "lora",
+            &["fedit", "ffa", "fedex", "fedsvd", "flora", "rolora"],
+        ),
+        ("vera", &["fedit", "ffa", "fedex_vera"]),
+        (
+            "sorf_vera",
+            &["fedit", "ffa", "sorf_vera", "sorf_vera_exact"],
+        ),
     ];
     for (adapter, methods) in allowed {
-        for method in [
-            Normal,
-            Ffa,
-            Ours,
-            OursVera,
-            SorfVera,
-            SorfVeraExact,
-            Fedsvd,
-            Flora,
-            Rolora,
-        ] {
+        for method in METHODS.iter().map(|info| info.name) {
             let scenario = format!("adapter = \"{adapter}\"\nagg_type = \"{method}\"");
             let result = plan_on(&cpu(), &scenario);
             assert_eq!(
@@ -198,6 +198,18 @@ fn contradictions_are_errors() {
         "num_clients = 4\nlimit_train = 3",
     ] {
         assert_eq!(problems(scenario).len(), 1, "{scenario}");
+    }
+}
+
+#[test]
+fn every_alias_of_a_method_is_read_as_its_name() {
+    for info in METHODS {
+        for name in info.aliases.iter().chain([&info.name]) {
+            let in_file = plan(&format!("agg_type = \"{name}\""));
+            assert_eq!(in_file.aggregation.method, method(info.name));
+            let written = format!("agg_type = \"{}\"\n", info.name);
+            assert!(in_file.to_toml().contains(&written), "{name}");
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use toml::{Table, Value};
 
+use crate::aggregate::methods;
 use crate::config::fingerprint;
 use crate::runs::compare::Compared;
 
@@ -60,12 +61,18 @@ pub fn group(runs: &[Compared]) -> Vec<Group<'_>> {
     groups.collect()
 }
 
-/// Settings without those that change no result.
+/// Settings without those that change no result, the method by the name that it has today.
 fn essence(settings: &Table) -> Table {
     let free = fingerprint::free();
     let relevant =
         |(key, _): &(String, Value)| !free.contains(key) && !CHANCE.contains(&key.as_str());
-    settings.clone().into_iter().filter(relevant).collect()
+    let mut essence: Table = settings.clone().into_iter().filter(relevant).collect();
+    if let Some(method) = essence.get_mut("agg_type")
+        && let Some(info) = method.as_str().and_then(methods::find)
+    {
+        *method = info.name.into();
+    }
+    essence
 }
 
 /// For each group, the settings in which it differs from others; the method alone where there is
@@ -128,8 +135,11 @@ mod tests {
             "agg_type = \"ours\"\nr = 8\nlr = 0.01\nname = \"a\"",
             "agg_type = \"ffa\"\nr = 4\nlr = 0.01\nname = \"b\"\n[policy]\nkind = \"deadline\"",
         ]);
-        assert_eq!(labels, ["ours, r 8", "ffa, policy #1, r 4"]);
-        assert_eq!(labelled(&["agg_type = \"ours\"\nseed = 1"]), ["ours"]);
+        assert_eq!(labels, ["fedex, r 8", "ffa, policy #1, r 4"]);
+        for name in ["ours", "fedex"] {
+            let settings = format!("agg_type = \"{name}\"\nseed = 1");
+            assert_eq!(labelled(&[&settings]), ["fedex"]);
+        }
     }
 
     #[test]

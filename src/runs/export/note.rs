@@ -2,7 +2,6 @@
 
 use crate::adapter::peft::BASE_DELTA;
 use crate::adapter::peft::config::{PeftConfig, PeftType};
-use crate::aggregate::settings::MethodName;
 use crate::runs::export::trained::TrainedModel;
 
 /// The note beside an adapter.
@@ -25,7 +24,7 @@ pub fn of_adapter(trained: &TrainedModel, config: &PeftConfig) -> String {
             "**It is not the whole model.** Aggregation changed base weights too, and {missed}. \
              The change is in `{BASE_DELTA}`, one tensor per weight under the weight's name; add \
              it to the base model before the adapter is attached:\n\n",
-            missed = missed_without_delta(trained.plan.aggregation.method),
+            missed = trained.plan.aggregation.method.info().without_delta,
         ));
     } else {
         note.push_str("It changes nothing in the base model. To load it:\n\n");
@@ -58,24 +57,6 @@ fn origin(trained: &TrainedModel) -> String {
         plan.aggregation.method,
         env!("CARGO_PKG_VERSION")
     )
-}
-
-/// The defect of a model without the base delta.
-fn missed_without_delta(method: MethodName) -> &'static str {
-    match method {
-        MethodName::Flora => {
-            "with FLoRA that change is all of the training except the head: each round's update is \
-             merged into the base, and the adapter is reset"
-        }
-        MethodName::SorfVeraExact => {
-            "without that change the adapter's first value, which the base makes up for, and what \
-             the fit of m and θ lost disturb the model"
-        }
-        _ => {
-            "without that change the model is short of what averaging the factors loses, and \
-             scores otherwise than the run says"
-        }
-    }
 }
 
 fn usage(trained: &TrainedModel) -> String {

@@ -8,11 +8,11 @@
 //! rounds = 3
 //!
 //! [grid]                                   # every combination
-//! agg_type = ["normal", "ours", "ffa"]
+//! agg_type = ["fedit", "fedex", "ffa"]
 //! seed = [1, 2, 3]
 //!
 //! [[include]]                              # further grids
-//! agg_type = "ours_vera"
+//! agg_type = "fedex_vera"
 //! seed = [1, 2, 3]
 //!
 //! [[exclude]]                              # combinations that are left out
@@ -245,6 +245,7 @@ fn matches(combination: &Table, pattern: &[Axis]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aggregate::methods::METHODS;
 
     fn read_text(text: &str) -> Result<Sweep, String> {
         let folder = tempfile::tempdir().unwrap();
@@ -273,14 +274,31 @@ mod tests {
         assert_eq!(
             shown,
             [
-                "agg_type = \"ours\" seed = 1 ",
-                "agg_type = \"ours\" seed = 2 ",
+                "agg_type = \"fedex\" seed = 1 ",
+                "agg_type = \"fedex\" seed = 2 ",
                 "agg_type = \"ffa\" seed = 1 ",
                 "agg_type = \"flora\" ranks = [2, 4] ",
             ]
         );
         assert_eq!(sweep.name, "s");
         assert_eq!(sweep.settings["rounds"].as_integer(), Some(2));
+    }
+
+    #[test]
+    fn an_alias_of_a_method_is_its_name_in_a_grid_and_in_what_is_excluded() {
+        for info in METHODS {
+            for name in info.aliases.iter().chain([&info.name]) {
+                let text = format!(
+                    "[grid]\nagg_type = [\"{name}\", \"{}\"]\nseed = [1, 2]\n\
+                     [[exclude]]\nagg_type = \"{name}\"\nseed = 2\n",
+                    info.name
+                );
+                let sweep = read_text(&text).unwrap();
+                assert_eq!(sweep.combinations.len(), 1, "{text}");
+                let method = sweep.combinations[0]["agg_type"].as_str();
+                assert_eq!(method, Some(info.name));
+            }
+        }
     }
 
     #[test]

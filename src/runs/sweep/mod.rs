@@ -1,7 +1,8 @@
 //! A sweep: its combinations as runs, each in a process and a separate folder.
 //!
 //! A run's folder has a name that follows from its settings alone, so a sweep that is started
-//! again finds what it has: finished runs are kept, the others continue.
+//! again finds what it has: finished runs are kept, the others are resumed. The method counts in
+//! that name as it was first called, so that runs from before it was renamed are found too.
 
 pub mod file;
 pub mod process;
@@ -11,6 +12,7 @@ pub mod stop;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use crate::aggregate::methods;
 use crate::base::machine::Host;
 use crate::config::problems::Problems;
 use crate::config::settings::Settings;
@@ -21,7 +23,7 @@ use crate::runs::sweep::file::Sweep;
 /// One run of a sweep.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Planned {
-    /// Its varied settings, as its name: `ours-seed1`.
+    /// What it varies, as its name: `fedex-seed1`.
     pub label: String,
     /// Its folder.
     pub folder: PathBuf,
@@ -62,10 +64,10 @@ pub fn plan(sweep: &Sweep, machine: &Host) -> Result<SweepPlan, Problems> {
     for varied in &sweep.combinations {
         let mut settings = sweep.settings.clone();
         settings.extend(varied.clone());
-        let label = label(varied);
         match check(sweep, &settings, machine) {
-            Ok(()) => runs.push(planned(sweep, label, settings, &common, &out)),
+            Ok(()) => runs.push(planned(sweep, varied, settings, &common, &out)),
             Err(wrong) => {
+                let label = label(varied);
                 for problem in wrong.sorted() {
                     problems.report_input(format_args!("{label}: {problem}"));
                 }
@@ -113,7 +115,7 @@ fn check(sweep: &Sweep, settings: &toml::Table, machine: &Host) -> Result<(), Pr
 
 fn planned(
     sweep: &Sweep,
-    label: String,
+    varied: &toml::Table,
     settings: toml::Table,
     common: &toml::Table,
     out: &Path,
@@ -122,8 +124,15 @@ fn planned(
     all.extend(settings.clone());
     all.retain(|key, _| !["name", "out"].contains(&key));
     // A TOML table is written in the order of its keys.
-    let digest = blake3::hash(all.to_string().as_bytes()).to_hex();
-    let folder = out.join(format!("{label}-{}", &digest[..8]));
+    let digest = blake3::hash(by_first_name(&all).to_string().as_bytes()).to_hex();
+    let at = |label: &str| out.join(format!("{label}-{}", &digest[..8]));
+    // Where the sweep was begun before its method was renamed, its folders have the first name.
+    let older = label(&by_first_name(varied));
+    let label = match at(&older).is_dir() {
+        true => older,
+        false => label(varied),
+    };
+    let folder = at(&label);
     let mut arguments: Vec<OsString> = vec!["run".into()];
     for (key, value) in &settings {
         arguments.push(format!("--{key}={}", flag_value(value)).into());
@@ -140,6 +149,17 @@ fn planned(
         folder,
         arguments,
     }
+}
+
+/// Settings with the method as it was first called.
+fn by_first_name(settings: &toml::Table) -> toml::Table {
+    let mut settings = settings.clone();
+    if let Some(method) = settings.get_mut("agg_type")
+        && let Some(info) = method.as_str().and_then(methods::find)
+    {
+        *method = info.first_name().into();
+    }
+    settings
 }
 
 /// What a combination varies, as a folder's name.
@@ -184,14 +204,35 @@ mod tests {
     fn folders_follow_from_settings_alone() {
         let of = |combinations: &[&str]| plan(&sweep(combinations), &machine()).unwrap().runs;
         let both = of(&[
-            "agg_type = \"ours\"\nseed = 1",
-            "agg_type = \"ours\"\nseed = 2",
+            "agg_type = \"fedex\"\nseed = 1",
+            "agg_type = \"fedex\"\nseed = 2",
         ]);
-        let one = of(&["seed = 2\nagg_type = \"ours\""]);
+        let one = of(&["seed = 2\nagg_type = \"fedex\""]);
         assert_eq!(both[1], one[0]);
         assert_ne!(both[0].folder, both[1].folder);
         let name = both[0].folder.display().to_string();
-        assert!(name.starts_with("runs/s/ours-seed1-"), "{name}");
+        assert!(name.starts_with("runs/s/fedex-seed1-"), "{name}");
+    }
+
+    #[test]
+    fn folders_of_a_sweep_with_a_methods_first_name_are_found_however_it_is_spelled() {
+        let place = tempfile::tempdir().unwrap();
+        let planned = |name: &str| {
+            let sweep = Sweep {
+                out: Some(place.path().to_owned()),
+                ..sweep(&[&format!("agg_type = \"{name}\"\nseed = 1")])
+            };
+            plan(&sweep, &machine()).unwrap().runs.remove(0)
+        };
+        assert_eq!(planned("fedex").label, "fedex-seed1");
+        // As it was named when the method was called so.
+        let written = blake3::hash(b"agg_type = \"ours\"\nseed = 1\n").to_hex();
+        let older = place.path().join(format!("ours-seed1-{}", &written[..8]));
+        std::fs::create_dir(&older).unwrap();
+        for name in ["ours", "fedex"] {
+            let run = planned(name);
+            assert_eq!((run.label.as_str(), &run.folder), ("ours-seed1", &older));
+        }
     }
 
     #[test]

@@ -83,10 +83,15 @@ impl Resolver<'_> {
             }
             _ => return,
         };
-        let wrong = "sorf_vera resets b every round, so it cannot use stale updates";
-        let right = "use sorf_vera_exact, or take no late updates";
-        self.problems
-            .require(method != MethodName::SorfVera, key, wrong, right);
+        let info = method.info();
+        let wrong = format_args!("{method} {}", info.why_not_stale);
+        let other = info
+            .adapters
+            .first()
+            .map(|&kind| MethodName::default_for(kind));
+        let other = other.unwrap_or(method);
+        let right = format_args!("use {other}, or take no late updates");
+        self.problems.require(info.takes_stale, key, wrong, right);
     }
 
     fn updates(&mut self, with: &str, updates: Option<u32>, most: u32) -> u32 {
