@@ -8,7 +8,7 @@
 //! | [`activation`] | the activations that it can name |
 //! | [`checkpoint`] | a snapshot folder read into named tensors; a fresh head where there is none |
 //! | `soundness` | whether a snapshot's tensors are those of its configuration, and finite |
-//! | [`files`] | a model at hand: a snapshot folder, or an architecture to draw weights for |
+//! | [`files`] | a model's files: a snapshot folder, or an architecture to draw weights for |
 //! | `random` | weights drawn from a seed |
 //! | [`weights`] | named tensors on a device, seen through a prefix, with an overlay |
 //! | [`layers`] | linear (where adapters attach), layer norm, embedding |

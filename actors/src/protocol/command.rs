@@ -107,7 +107,7 @@ pub enum ServerCommand {
         /// Only updates stamped with this are taken in from now on.
         run: RunId,
     },
-    /// Write what the run leaves behind.
+    /// Write the run's results.
     Finish {
         /// The last round.
         round: u32,

@@ -118,7 +118,8 @@ impl<W: Workload, A: ServerAggregator<W>> UpdateBuffer<W, A> {
     }
 }
 
-/// A loss as it is reckoned with: what float32 cannot hold is none, and no sum overflows on it.
+/// A loss as used in computations: a value that float32 cannot hold counts as none, so that no sum
+/// overflows.
 fn believable(loss: f64) -> f64 {
     if loss.abs() <= f64::from(f32::MAX) {
         loss

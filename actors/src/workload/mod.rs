@@ -121,7 +121,7 @@ pub trait ServerAggregator<W: Workload> {
         Ok(Scores::new())
     }
 
-    /// Called once, after the last round: writes what the run leaves behind (the final model,
+    /// Called once, after the last round: writes the run's results (the final model,
     /// predictions).
     ///
     /// # Errors

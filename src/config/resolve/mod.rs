@@ -329,7 +329,7 @@ impl Resolver<'_> {
         value.min(most)
     }
 
-    /// A number that has to lie in a range.
+    /// A number that must lie in a range.
     fn number(&mut self, key: &str, value: f64, range: impl RangeBounds<f64>, right: &str) {
         let right = format_args!("give a number {right}");
         self.problems

@@ -116,7 +116,7 @@ impl Tracker {
         }
     }
 
-    /// Takes in a round of which no more is known than what it left behind.
+    /// Takes in a round of which only its record is known.
     pub fn recall(&mut self, record: RoundRecord) {
         self.status.round = record.round;
         for client in &record.clients {

@@ -38,7 +38,7 @@ where
 {
     listen(port.name, address, move |listener| async move {
         let application = application().into_factory();
-        // How long a connection may stay is the port's affair.
+        // The port limits the duration of a connection.
         let service = HttpService::<Connection, _, _>::build()
             .keep_alive(KeepAlive::Os)
             .client_request_timeout(Duration::ZERO)
@@ -55,7 +55,7 @@ where
         let serve = |connection, peer| {
             let served = service.call((connection, Some(peer)));
             async move {
-                // How a connection ends is its peer's affair, and nothing to fill a log with.
+                // How a connection ends is up to its peer, and not logged.
                 let _ = served.await;
             }
         };

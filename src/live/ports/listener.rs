@@ -95,7 +95,7 @@ impl Port {
                         ));
                     }
                     spawn_local(serve(connection, peer));
-                    // Whoever was let in may say what is wanted before the next comes.
+                    // An accepted client may send its request before the next one comes.
                     yield_now().await;
                 }
                 Err(error) => {

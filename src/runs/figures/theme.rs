@@ -127,7 +127,7 @@ impl Ranged for Axis {
     }
 }
 
-/// An axis with what stands beside it.
+/// An axis with its labels.
 pub struct Labelled<'a> {
     /// The axis.
     pub axis: Axis,

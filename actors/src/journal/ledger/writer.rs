@@ -139,7 +139,7 @@ impl Sink for LedgerWriter {
     }
 
     fn mark(&self, entries: u64) -> Option<LedgerMark> {
-        // What is done again after a crash of the server is behind what the ledger has.
+        // What is done again after a crash of the server is earlier than the end of the ledger.
         (self.entries == entries).then(|| LedgerMark {
             bytes: self.bytes,
             digest: digest(&self.hasher),
