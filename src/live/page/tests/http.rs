@@ -204,7 +204,7 @@ fn what_means_nothing_or_is_out_of_bounds_is_refused_as_on_the_control_line() {
         (
             r#"{"command":"pause","client":0}"#,
             "400",
-            "about no client",
+            "does not concern a client",
         ),
         (r#"{"command":"stop","now":true}"#, "400", "unknown field"),
         (
