@@ -23,7 +23,7 @@ pub enum Command {
         /// The plan's faults for it.
         faults: JobFaults,
     },
-    /// The client is to give this job up.
+    /// The client must abandon this job.
     Cancel(JobId),
     /// The client's actor is to be started again.
     Restart(ClientId),

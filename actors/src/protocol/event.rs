@@ -148,7 +148,7 @@ pub enum Event {
     RoundRetried {
         /// The round.
         round: u32,
-        /// The attempt that begins.
+        /// The new attempt.
         attempt: u32,
         /// Updates that came.
         updates: u32,

@@ -23,7 +23,7 @@ pub(crate) struct Outputs {
 }
 
 impl Outputs {
-    /// Tells the observers of an event, then the ledger.
+    /// Notifies the observers of an event, then the ledger.
     pub fn record(
         &mut self,
         sequence: u64,

@@ -59,7 +59,7 @@ impl<W: Workload, A: ServerAggregator<W>> UpdateBuffer<W, A> {
         })
     }
 
-    /// Takes an update in; gives the facts, with numbers that no sum can overflow on.
+    /// Accepts an update; returns its facts, with numbers on which no sum can overflow.
     pub fn submit(&mut self, submitted: SubmitUpdate<W::Update>) -> UpdateInfo {
         let SubmitUpdate {
             id,

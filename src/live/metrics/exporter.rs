@@ -74,7 +74,7 @@ impl Exporter {
     }
 }
 
-/// Serves what has been recorded, and gives the address.
+/// Serves the recorded metrics, and returns the address.
 pub(crate) fn serve(address: SocketAddr, handle: PrometheusHandle) -> io::Result<SocketAddr> {
     let loopback = address.ip().is_loopback();
     let port = Port {

@@ -46,7 +46,7 @@ struct Inner {
 }
 
 impl Feed {
-    /// The feed of a run that has not begun.
+    /// The feed of a run that has not started.
     #[must_use]
     pub fn new(facts: PageHeader) -> Self {
         let started = unix_seconds();

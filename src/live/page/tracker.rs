@@ -152,7 +152,7 @@ impl Tracker {
         self.status.phase = phase;
     }
 
-    /// Changes where a client is; `None` where there is no such client.
+    /// Changes a client's status; `None` if there is no such client.
     pub fn change<T>(
         &mut self,
         client: ClientId,

@@ -16,11 +16,11 @@ use crate::live::ports::listener::{Port, listen};
 /// How long a peer that was refused in the middle of its request may take to hear of it.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Serves an application on an address, of which port 0 takes any that is free, and gives the
+/// Serves an application on an address, where port 0 takes any free one, and returns the
 /// address.
 ///
 /// # Errors
-/// If the address is taken or not this machine's, or the system gives no thread.
+/// If the address is taken or not this machine's, or the system cannot start a thread.
 pub fn serve<S, B>(
     port: Port,
     address: SocketAddr,

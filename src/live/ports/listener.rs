@@ -35,7 +35,7 @@ pub struct Port {
 /// that the system chose.
 ///
 /// # Errors
-/// If the address is taken or not this machine's, or the system gives no thread.
+/// If the address is taken or not this machine's, or the system cannot start a thread.
 pub fn listen<F>(
     name: &'static str,
     address: SocketAddr,

@@ -86,7 +86,7 @@ impl RunFolder {
         })
     }
 
-    /// The folder of a run that was begun before, which somebody named.
+    /// The folder of an existing run, named by the user.
     ///
     /// # Errors
     /// If there is no scenario in it.
@@ -94,7 +94,7 @@ impl RunFolder {
         Self::find(path).map_err(Problems::with_input)
     }
 
-    /// The folder of a run that was begun before.
+    /// The folder of an existing run.
     ///
     /// # Errors
     /// If there is no scenario in it.

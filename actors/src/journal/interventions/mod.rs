@@ -64,7 +64,7 @@ impl InterventionLog {
         }
         self.append(intervention).map_err(|error| {
             if let Some(file) = &self.file {
-                // Should that fail as well, it is done before the next one is written.
+                // If that fails too, it is repeated before the next one is written.
                 let _ = file.set_len(self.length);
             }
             RecordError::file(&self.path, "write", error)

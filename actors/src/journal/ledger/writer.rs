@@ -29,7 +29,7 @@ impl LedgerWriter {
     }
 
     /// Continues a ledger from where a checkpoint left it, once the rest is [cut off](Self::cut).
-    /// One that is not there is begun if it had nothing.
+    /// A missing file is created if it was empty.
     pub fn resume(path: &Path, after: Option<&Checkpoint>) -> Result<Self, RecordError> {
         let entries = after.map_or(0, |checkpoint| checkpoint.recorded);
         if entries == 0 && !path.exists() {
