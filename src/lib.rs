@@ -17,7 +17,7 @@
 //! * [`aggregate`]: FedEx and eight other methods, and how exactness is measured.
 //! * [`config`]: scenario files and flags, checked into a [`config::plan::Plan`].
 //! * [`runs`]: the run folder, and what is made of it: reports, comparisons, sweeps, exports.
-//! * [`experiment`]: all of the above behind the traits that the actors call.
+//! * [`experiment`]: all of the above, through the traits that the actors call.
 //! * [`live`]: a run while it is under way: terminal, page, metrics, logs, the control line.
 //! * [`cli`]: one file per subcommand.
 

@@ -82,7 +82,7 @@
 //!   scheduler, events, outcomes, records of rounds.
 //! - [`scheduler`]: the state machine that decides, pure.
 //! - [`observe`]: observers, the status board, the control line.
-//! - [`journal`]: what lies on the disk: ledger, checkpoints, commands from outside.
+//! - [`journal`]: files on disk: ledger, checkpoints, control commands.
 //! - `lanes`: the threads that own a device each, and their watchdog.
 //! - [`runtime`]: the actors around all this, and the functions that run a plan. Only this room
 //!   knows actix.

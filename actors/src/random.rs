@@ -6,7 +6,7 @@
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-/// The generator behind every stream: portable, and the same on every machine.
+/// The generator of every stream: portable and identical on every machine.
 pub type Stream = ChaCha8Rng;
 
 /// The key of a stream.

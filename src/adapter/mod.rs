@@ -1,4 +1,4 @@
-//! Adapters: small trained updates `ΔW` beside frozen linear layers.
+//! Adapters: small trained updates `ΔW` added to frozen linear layers.
 //!
 //! | file | adapter | ΔW |
 //! |---|---|---|

@@ -78,7 +78,7 @@ pub struct WeightedUpdates<'a> {
     pub device: Device,
 }
 
-/// Updates that are stacked at once where their sum is wanted: enough for large products, few
+/// Updates that are stacked at once where their sum is needed: enough for large products, few
 /// enough that their copies in float64 do not count.
 pub const CLIENTS_AT_ONCE: usize = 64;
 

@@ -43,7 +43,7 @@ impl AdapterKind {
     }
 }
 
-/// The biases that are trained beside the adapter.
+/// The biases that are trained in addition to the adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
@@ -103,7 +103,7 @@ pub struct AdapterPlan {
     pub fan_in_fan_out: bool,
     /// Biases that are trained.
     pub bias: Bias,
-    /// Modules trained in full beside the classification head.
+    /// Modules trained in full in addition to the classification head.
     pub modules_to_save: Vec<String>,
 }
 

@@ -20,7 +20,7 @@ pub fn keep_what_is_freed() {
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 1_000_000_000) }
 }
 
-/// Gives memory that nobody uses back to the system: where work of another kind begins, whose
+/// Returns unused memory to the system: where work of another kind begins, whose
 /// pieces have other sizes.
 pub fn give_back() {
     // SAFETY: may be called at any time by any thread.

@@ -1,5 +1,5 @@
-//! Files that are whole or not there: written beside their place, synced, renamed into it. And
-//! where the program's own files lie.
+//! Files that are whole or not there: written next to their place, synced, renamed into it. And
+//! the locations of the program's own files.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
@@ -26,7 +26,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .prefix(PARTIAL)
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(folder)?;
-    // Says that it is no leftover. Where there are no locks, nobody looks for leftovers.
+    // Marks it as not a leftover. Without locks, leftovers are not looked for.
     let _ = file.as_file().try_lock();
     file.write_all(bytes)?;
     file.as_file().sync_all()?;

@@ -21,7 +21,7 @@ pub fn compare(args: &CompareArgs) -> anyhow::Result<()> {
     side_by_side(&args.runs, args.target.as_ref(), args.format, out, figures)
 }
 
-/// Prints the tables, and writes the page and the figures where these are wanted.
+/// Prints the tables, and writes the page and the figures if requested.
 ///
 /// # Errors
 /// As [`compare`].

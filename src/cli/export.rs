@@ -88,7 +88,7 @@ fn require_empty(out: &Path) -> Result<(), String> {
     }
 }
 
-/// Writes a folder beside its place and renames it there, so that it is whole or not there.
+/// Writes a folder next to its place and renames it there, so that it is complete or absent.
 fn write_whole(
     out: &Path,
     write: impl FnOnce(&Path) -> Result<(), ExportError>,

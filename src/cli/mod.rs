@@ -81,7 +81,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Prints an error on standard error and gives the status that goes with it.
+/// Prints an error on standard error and returns the exit status for it.
 fn failed(error: &anyhow::Error) -> u8 {
     let Some(problems) = error.downcast_ref::<Problems>() else {
         complain(format_args!("error: {error:#}"));

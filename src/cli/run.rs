@@ -123,7 +123,7 @@ impl RunServices {
     }
 }
 
-/// How a run is begun: [`experiment::execute`] or [`experiment::resume`].
+/// How a run is started: [`experiment::execute`] or [`experiment::resume`].
 type Begin =
     fn(Experiment, &RunFolder, Vec<Box<dyn Observer>>, Control) -> Result<RunOutcome, RunError>;
 

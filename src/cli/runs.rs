@@ -55,7 +55,7 @@ pub fn runs(args: &RunsArgs) -> anyhow::Result<()> {
 
 /// Adds the runs of a folder that is none itself.
 fn add_inner(path: &Path, table: &mut Table) {
-    // A folder that is nobody's run and cannot be looked into is of no interest here.
+    // A folder that is not a run and cannot be read is ignored.
     for inner in subfolders(path).unwrap_or_default() {
         match RunOverview::of(&inner) {
             Ok(Some(brief)) => table.add_row(row(&inner, &brief)),

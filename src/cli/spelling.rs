@@ -112,7 +112,7 @@ mod tests {
         subcommand: String,
         long: String,
         is_path: bool,
-        /// It may stand alone, and what is behind it is then no value of it.
+        /// It may stand alone; what follows is then not its value.
         is_switch: bool,
     }
 

@@ -8,7 +8,7 @@ use crate::config::plan::Plan;
 use crate::config::scenario::to_table;
 use crate::config::settings::{DEVICES, OUTPUT, Settings};
 
-/// Settings that change no bit of a result, beside those that say where a run computes and what
+/// Settings that change no bit of a result, besides those that say where a run computes and what
 /// can be seen of it.
 const FREE: [&str; 5] = [
     "checkpoint_every",

@@ -100,7 +100,7 @@ fn as_text(flags: &Settings, problems: &mut Problems) -> (Settings, Option<PathB
     (flags, out)
 }
 
-/// A value as it would stand behind its flag.
+/// A value as it would be written after its flag.
 pub(crate) fn flag_value(value: &toml::Value) -> String {
     match value {
         toml::Value::String(text) => text.clone(),

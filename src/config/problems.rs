@@ -22,7 +22,7 @@ pub enum Origin {
     Environment(&'static str),
 }
 
-/// Where each setting comes from, with its value as it was written; what nobody set is absent.
+/// Where each setting comes from, with its value as it was written; unset ones are absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origins(BTreeMap<String, (Origin, String)>);
 
@@ -148,7 +148,7 @@ impl Problems {
         problems
     }
 
-    /// Notes that a setting was given, but as what nobody can tell: it is not to be judged.
+    /// Notes that a setting was given with an unreadable value, so that it is not checked further.
     pub(crate) fn note_unreadable(&mut self, key: &str) {
         self.unreadable.insert(key.to_owned());
     }

@@ -15,7 +15,7 @@ use crate::config::settings::{MOST_WHOLE, Settings};
 use crate::config::tables::reader::Refused;
 use crate::config::tables::{ScenarioTables, reader};
 
-/// Names of the tables beside the flat settings.
+/// Names of the tables besides the flat settings.
 const TABLES: [&str; 6] = [
     "clients", "faults", "policy", "restart", "sampling", "too_few",
 ];

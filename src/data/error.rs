@@ -77,7 +77,7 @@ pub enum DataError {
     MissingColumn {
         /// The file.
         path: PathBuf,
-        /// The column wanted.
+        /// The requested column.
         column: String,
         /// The columns there.
         available: Vec<String>,
@@ -125,7 +125,7 @@ pub enum DataError {
     /// A sequence length that the model or the tokenizer cannot do.
     #[error("max_seq_length {requested} does not fit the model: it takes {least} to {most} tokens")]
     SequenceLength {
-        /// The length wanted.
+        /// The requested length.
         requested: usize,
         /// The least that leaves room for the special tokens and one token of each text.
         least: usize,

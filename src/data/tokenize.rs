@@ -33,7 +33,7 @@ pub struct TextEncoder {
 }
 
 impl TextEncoder {
-    /// Takes `tokenizer.json`, the files beside it and `config.json` from a model's folder.
+    /// Takes `tokenizer.json`, the files next to it and `config.json` from a model's folder.
     /// Sequences, with their special tokens, are cut to `max_seq_length` tokens, or to the
     /// tokenizer's `model_max_length` where that is less: of a pair the longer text first.
     ///
@@ -48,7 +48,7 @@ impl TextEncoder {
         )
     }
 
-    /// Takes a `tokenizer.json` and the files beside it for a model of these limits.
+    /// Takes a `tokenizer.json` and the files next to it for a model of these limits.
     ///
     /// # Errors
     /// As [`TextEncoder::from_model_dir`].
@@ -116,7 +116,7 @@ impl TextEncoder {
     }
 
     /// As [`TextEncoder::encode`], from a cache folder if the same texts were encoded before.
-    /// A cache that cannot be written is worth a warning, not a failure.
+    /// A cache that cannot be written causes a warning, not a failure.
     ///
     /// # Errors
     /// As [`TextEncoder::encode`].
@@ -175,7 +175,7 @@ impl TextEncoder {
     }
 
     /// A token beyond the embedding table would be an index out of bounds in mid-training. Tokens
-    /// that were added to a tokenizer may lie there as long as no text holds them.
+    /// that were added to a tokenizer may be there as long as no text contains them.
     fn check_ids(&self, split: &Split, tokens: &Tokens) -> Result<(), DataError> {
         let known = self.limits.vocabulary;
         let Some(at) = tokens.ids.iter().position(|id| *id as usize >= known) else {

@@ -38,8 +38,8 @@ impl BaseWeightCache {
 
     /// The base as a snapshot has it, sharing the device's memory.
     ///
-    /// The delta is added to the pretrained weight, not to last round's: whoever holds a snapshot
-    /// gets the same bits, whichever rounds it missed.
+    /// The delta is added to the pretrained weight, not to last round's: a client that holds a
+    /// snapshot gets the same bits, whichever rounds it missed.
     ///
     /// # Errors
     /// If the device fails.

@@ -1,4 +1,4 @@
-//! What decides a run's course beside the actors' plan: settings, and the content of files.
+//! What determines a run's results besides the actors' plan: settings, and the content of files.
 
 use std::collections::{BTreeMap, BTreeSet};
 

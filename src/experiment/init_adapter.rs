@@ -98,7 +98,8 @@ fn differing(own: &AdapterPlan, was: &AdapterPlan, model: &ModelConfig) -> Vec<&
     differs.map(|(key, _)| key).collect()
 }
 
-/// What the folder holds beside the adapter and the head is trained further, unless the user chose.
+/// What the folder holds besides the adapter and the head is trained further, unless the user chose
+/// otherwise.
 fn train_what_the_folder_trained(plan: &mut Plan, folder: &PeftFolder, checkpoint: &Checkpoint) {
     if !plan.origins.given("bias") {
         plan.adapter.bias = match folder.config.bias.as_str() {
@@ -112,7 +113,7 @@ fn train_what_the_folder_trained(plan: &mut Plan, folder: &PeftFolder, checkpoin
     }
 }
 
-/// Modules that the folder trained in full beside the head: those that it names, as far as Regatta
+/// Modules that the folder trained in full besides the head: those that it names, as far as Regatta
 /// takes the same tensors by that name as PEFT did, otherwise each by its full name.
 fn further_modules(folder: &PeftFolder, checkpoint: &Checkpoint) -> Vec<String> {
     let mut further = Vec::new();

@@ -25,7 +25,7 @@ pub(crate) fn parts(experiment: &Experiment, memory: u64) -> Result<usize, Strin
     cut(memory, fixed, example, batch)
 }
 
-/// Parts of at most as many examples as fit beside what is fixed.
+/// Parts of at most as many examples as fit in addition to the fixed part.
 fn cut(memory: u64, fixed: u64, example: u64, batch: u64) -> Result<usize, String> {
     let fit = memory.saturating_sub(fixed) / example.max(1);
     if fit == 0 {

@@ -7,7 +7,7 @@
 //! | [`prepare`] | how it is loaded and checked, with the PEFT folder (`init_adapter`) and the state (`initial_state`) that it starts from |
 //! | [`workload`] | what the actors call |
 //! | [`client`] | a lane's trainer: one client's round after another |
-//! | [`server`] | the server: checks, aggregates, scores, leaves results behind |
+//! | [`server`] | the server: checks, aggregates, scores, writes results |
 //! | [`payload`] | what travels: snapshots down, updates up |
 //! | [`base_weights`] | frozen weights, once per device |
 //! | `memory_estimate` | what a client's memory allows |

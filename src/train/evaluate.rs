@@ -58,7 +58,7 @@ pub fn predict(
     };
     let answers = torch::in_parallel(vec![(); workers], work).into_iter();
     let mut answers = answers.collect::<Result<Vec<_>, _>>()?.concat();
-    // The loss is summed in the order of the batches, whoever was first.
+    // The loss is summed in the order of the batches, whichever was first.
     answers.sort_by_key(|(index, _)| *index);
     let mut predictions = Predictions::default();
     for (index, answer) in answers {

@@ -110,7 +110,7 @@ fn a_ledger_that_was_changed_is_refused_and_temporary_files_of_a_killed_process_
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(
-        text.contains("run/events.jsonl") && text.contains("changed or replaced"),
+        text.contains("run/events.jsonl") && text.contains("have changed since the checkpoint"),
         "{text}"
     );
     assert!(left.iter().all(|name| !place.path().join(name).exists()));

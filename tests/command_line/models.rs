@@ -144,7 +144,8 @@ fn token_types_beyond_the_models_table_are_an_error_that_names_the_tokenizer() {
         &place,
         "--task rte --model models/one --metrics off --web off",
     );
-    let start = "error: --model=models/one: models/one/tokenizer.json: it gives tokens of type 1";
+    let start =
+        "error: --model=models/one: models/one/tokenizer.json: it produces tokens of type 1";
     assert!(
         error.starts_with(start) && error.contains("type_vocab_size"),
         "{error}"
@@ -234,7 +235,7 @@ fn an_adapter_that_the_memory_cannot_hold_is_an_error_of_its_rank() {
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{text}");
     assert!(
-        text.contains("--r=65536: this takes 3.5 GB of memory"),
+        text.contains("--r=65536: this needs at least 3.5 GB of memory"),
         "{text}"
     );
 }

@@ -283,7 +283,7 @@ fn files_that_are_not_utf_8_are_refused_with_the_place() {
         let errors = place.errors(&format!("{subcommand} s.toml"));
         assert_eq!(errors.len(), 1, "{errors:?}");
         assert!(
-            errors[0].starts_with("error: s.toml:2:12: not UTF-8: the byte 0xE9"),
+            errors[0].starts_with("error: s.toml:2:12: not UTF-8: invalid byte 0xE9"),
             "{errors:?}"
         );
     }

@@ -89,7 +89,7 @@ fn too_few_file_handles_are_an_error_before_anything_is_begun() {
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(
-        text.contains("only 64 files open") && text.contains("ulimit -n"),
+        text.contains("open only 64 files") && text.contains("ulimit -n"),
         "{text}"
     );
     assert!(!place.path().join("run").exists());

@@ -76,7 +76,7 @@ fn what_a_random_model_lacks_is_said_and_what_it_could_be() {
         ),
         (
             format!("--model random:roberta-huge {tokenizer}"),
-            "--model=random:roberta-huge: no architecture of that name; name one of minilm-l6",
+            "--model=random:roberta-huge: unknown architecture; name one of minilm-l6",
         ),
         (
             format!("--model random:no/config.json {tokenizer}"),

@@ -114,7 +114,7 @@ fn a_length_that_is_another_or_not_said_is_refused() {
     for (fault, part) in [
         (Fault::SaysLength(99_999), "99999"),
         (Fault::SaysLength(1 << 60), "1152921504606846976"),
-        (Fault::SaysNoLength, "without its length"),
+        (Fault::SaysNoLength, "has no length"),
     ] {
         let refusal = Setting::new(model().that(fault)).refusal();
         assert!(refusal.contains(part), "{refusal}");
@@ -252,7 +252,7 @@ fn a_redirect_to_what_is_no_web_address_is_not_followed() {
 #[test]
 fn a_redirect_without_end_ends() {
     let refusal = Setting::new(model().that(Fault::Circles)).refusal();
-    assert!(refusal.contains("without end"), "{refusal}");
+    assert!(refusal.contains("too many redirects"), "{refusal}");
 }
 
 #[test]

@@ -137,7 +137,7 @@ fn a_tokenizer_of_another_model_is_refused() {
     let refusal = TextEncoder::from_model_dir(dir.path(), 16)
         .unwrap_err()
         .to_string();
-    assert!(refusal.contains("do not belong together"), "{refusal}");
+    assert!(refusal.contains("do not match"), "{refusal}");
     fs::write(dir.path().join("tokenizer.json"), "{}").unwrap();
     let refusal = TextEncoder::from_model_dir(dir.path(), 16)
         .unwrap_err()

@@ -128,7 +128,7 @@ def lose(page, run: runs.Run, it: Findings) -> None:
     run.kill()
     page.wait_for("regatta.line() === 'lost'")
     text = page.ask("document.getElementById('banner').textContent")
-    it.check("does not answer" in text, "a run that is lost is said to be", text)
+    it.check("does not respond" in text, "a run that is lost is said to be", text)
     rounds = page.ask("regatta.model.rounds.length")
     before = checks.known(page, 5)
     run.resume("thousand")

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 /// Checks that `path` names the file, or the folder, that is open as `file`.
 ///
 /// # Errors
-/// If it names another one or nothing, in words that fit behind the path.
+/// If it names another one or nothing, in words that fit after the path.
 pub fn check_file(path: &Path, file: &File) -> io::Result<()> {
     let gone = |what: &str| io::Error::other(format!("it was {what} during the run"));
     let open = file.metadata()?;
@@ -72,7 +72,7 @@ impl Place {
     }
 }
 
-/// The folder that a path lies in.
+/// The parent folder of a path.
 fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

@@ -38,7 +38,7 @@ impl<L: Workload> LaneStarter<L> {
     /// the rest. `threads` gets the threads, also those started before an error.
     ///
     /// # Errors
-    /// If the system gives no thread.
+    /// If the system cannot start a thread.
     pub fn start(
         &self,
         plan: &FederationPlan,

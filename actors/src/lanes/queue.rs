@@ -62,7 +62,7 @@ impl<L: Workload> Clone for LaneGroup<L> {
 }
 
 impl<L: Workload> LaneGroup<L> {
-    /// The queue of `lanes` lanes, with a place for each of them: the next job is at hand when
+    /// The queue of `lanes` lanes, with a place for each of them: the next job is ready when
     /// one is done.
     pub fn new(lanes: usize) -> (Self, Receiver<Job<L>>) {
         let (jobs, receiver) = bounded(lanes);

@@ -36,7 +36,7 @@ impl Bus {
         Ok((bus, Some(thread)))
     }
 
-    /// Tells the observers; waits while they are far behind.
+    /// Notifies the observers; waits while they lag far behind.
     pub fn emit(&self, event: Event) {
         if let Some(events) = &self.events {
             // After the run's last event nobody listens any more.
@@ -44,7 +44,7 @@ impl Bus {
         }
     }
 
-    /// Tells the observers unless they are far behind.
+    /// Notifies the observers unless they lag far behind.
     pub fn offer(&self, event: Event) {
         if let Some(events) = &self.events {
             let _ = events.try_send(event);

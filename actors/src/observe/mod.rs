@@ -8,8 +8,8 @@ use crate::protocol::event::Event;
 
 /// Sees a run's events, one after the other, on a separate thread.
 ///
-/// One that takes long holds the run up in the end. One that panics is left out from then on. One
-/// that cannot do its duty (a full disk, say) stops the run through a
+/// A slow one eventually delays the run. One that panics is dropped. One
+/// that cannot do its duty (for example a full disk) stops the run through a
 /// [`ControlHandle`](crate::observe::control::ControlHandle).
 pub trait Observer: Send {
     /// Called with each event.

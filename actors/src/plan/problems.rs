@@ -59,7 +59,7 @@ impl Problems {
         self.require(ok, path, field, "must be a number of at least 0");
     }
 
-    /// `path.field` has to lie between 0 and 1.
+    /// `path.field` must lie between 0 and 1.
     pub fn fraction(&mut self, value: f64, path: &str, field: &str) {
         let ok = (0.0..=1.0).contains(&value);
         self.require(ok, path, field, "must be a number from 0 to 1");

@@ -85,7 +85,7 @@ impl Sampling {
         }
     }
 
-    /// Clients wanted from a fleet of this size.
+    /// Number of clients to select from a fleet of this size.
     pub(crate) fn wanted(&self, fleet: usize) -> usize {
         match self.size {
             SampleSize::All => fleet,

@@ -23,7 +23,7 @@ pub enum Command {
         /// The plan's faults for it.
         faults: JobFaults,
     },
-    /// The client is to give this job up.
+    /// The client must abandon this job.
     Cancel(JobId),
     /// The client's actor is to be started again.
     Restart(ClientId),
@@ -107,7 +107,7 @@ pub enum ServerCommand {
         /// Only updates stamped with this are taken in from now on.
         run: RunId,
     },
-    /// Write what the run leaves behind.
+    /// Write the run's results.
     Finish {
         /// The last round.
         round: u32,

@@ -1,4 +1,4 @@
-//! Commands from outside, and where a run is.
+//! Control commands, and where a run is.
 
 use std::ops::RangeInclusive;
 

@@ -56,7 +56,7 @@ pub enum Event {
         virtual_seconds: f64,
     },
     /// More clients are selected during a round: because too few updates came, because
-    /// nobody was there when it began, or because aggregation is asynchronous.
+    /// no client was available when it began, or because aggregation is asynchronous.
     #[serde(alias = "clients_asked")]
     ClientsSelected {
         /// The round.
@@ -148,7 +148,7 @@ pub enum Event {
     RoundRetried {
         /// The round.
         round: u32,
-        /// The attempt that begins.
+        /// The new attempt.
         attempt: u32,
         /// Updates that came.
         updates: u32,

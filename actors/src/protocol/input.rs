@@ -27,7 +27,7 @@ pub enum Input {
         /// Bytes to download, by the round whose state a client holds.
         bytes_down: BTreeMap<Option<u32>, u64>,
     },
-    /// An update lies in its slot at the server.
+    /// An update is in its slot at the server.
     Received {
         /// The job.
         id: JobId,

@@ -17,7 +17,7 @@ pub fn finite_or_nan(number: f64) -> f64 {
     if number.is_finite() { number } else { f64::NAN }
 }
 
-/// A total order that has NaN, of whatever sign, behind all others.
+/// A total order in which NaN, of either sign, comes last.
 #[must_use]
 pub fn nan_last(a: &f64, b: &f64) -> Ordering {
     a.is_nan().cmp(&b.is_nan()).then(a.total_cmp(b))

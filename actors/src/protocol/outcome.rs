@@ -62,7 +62,7 @@ pub enum RunError {
     /// Every client is retired, taken out, or gone for good.
     #[error("nobody is left to take part in round {round}{}", because(.last_failure))]
     NobodyLeft {
-        /// The round that nobody could take part in.
+        /// The round that no client could take part in.
         round: u32,
         /// The last failure of a client.
         last_failure: Option<String>,
@@ -158,7 +158,7 @@ pub enum ServerTask {
     Save,
     /// Restores the last checkpoint.
     Recover,
-    /// Writes what the run leaves behind.
+    /// Writes the run's results.
     Finish,
 }
 

@@ -1,4 +1,4 @@
-//! What a round leaves behind: one [`RoundRecord`], written as one line of `rounds.jsonl`.
+//! The record of a round: one [`RoundRecord`], written as one line of `rounds.jsonl`.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -16,7 +16,7 @@ pub struct RoundRecord {
     /// From 1.
     pub round: u32,
     /// Mean of the clients' training losses, weighted by examples, without losses that are not
-    /// numbers; NaN when all are none, `None` when nobody trained.
+    /// numbers; NaN if none is a number, `None` if no client trained.
     pub train_loss: Option<f64>,
     /// Scores on validation, in rounds that were evaluated.
     #[serde(default, deserialize_with = "json::maybe_scores")]

@@ -44,7 +44,7 @@ pub(crate) struct Journal {
     pub beginning: Option<Box<Checkpoint>>,
     /// The log of control commands.
     pub log: Option<InterventionLog>,
-    /// Commands from outside that are known beforehand.
+    /// Control commands that are known beforehand.
     pub interventions: Vec<Intervention>,
 }
 

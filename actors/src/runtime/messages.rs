@@ -23,7 +23,7 @@ pub(crate) struct ClientRecipients<S: Send + Sync + 'static> {
 /// Builds a client's actor, at the start and again after it died.
 pub(crate) type ClientFactory<S> = Box<dyn Fn(ClientId) -> ClientRecipients<S> + Send>;
 
-/// The other actors, sent to the scheduler's when all are up; the run then begins.
+/// The other actors, sent to the scheduler once all are up; the run then starts.
 pub(crate) struct Actors<S: Send + Sync + 'static> {
     pub server: Recipient<ServerCommand>,
     /// In client order.
@@ -48,7 +48,7 @@ pub(crate) struct TrainRound<S> {
     pub state: Arc<S>,
 }
 
-/// To a client: give this job up.
+/// To a client: abandon this job.
 #[derive(Debug)]
 pub(crate) struct Cancel(pub JobId);
 

@@ -76,8 +76,8 @@ pub fn run_recorded<L: ServerWorkload>(
 }
 
 /// Resumes a run that was recorded and then killed or stopped, from its last checkpoint, or
-/// from its beginning if it has none. What the ledger has after that is cut off, but for commands
-/// from outside, which take effect again; so the finished ledger is that of a run that was never
+/// from its beginning if it has none. What the ledger has after that is cut off, but for control
+/// commands, which take effect again; so the finished ledger is that of a run that was never
 /// disturbed. Observers see [`Event::RunResumed`](crate::protocol::event::Event::RunResumed) first.
 ///
 /// # Errors
@@ -154,7 +154,7 @@ fn boxed<S: Sink + Send + 'static>(sink: Option<S>) -> Option<Box<dyn Sink + Sen
     sink.map(|sink| Box::new(sink) as Box<dyn Sink + Send>)
 }
 
-/// Where commands from outside are written down: beside the checkpoints, or else the ledger.
+/// The log of control commands: next to the checkpoints, or else to the ledger.
 fn place(files: &RunFiles) -> Option<Arc<Place>> {
     let ledger = || Some(files.ledger.as_ref()?.parent()?.to_owned());
     let folder = files.checkpoints.clone().or_else(ledger)?;

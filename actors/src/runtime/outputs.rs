@@ -23,7 +23,7 @@ pub(crate) struct Outputs {
 }
 
 impl Outputs {
-    /// Tells the observers of an event, then the ledger.
+    /// Notifies the observers of an event, then the ledger.
     pub fn record(
         &mut self,
         sequence: u64,
@@ -43,7 +43,7 @@ impl Outputs {
         self.bus.emit(event);
         sink.record(sequence, &ledger::line(&entry)?)?;
         match entry.event {
-            // What somebody outside wanted is not to be lost, as it cannot be done again.
+            // A control command must not be lost, as it cannot be repeated.
             Event::Intervention(_) | Event::RunFinished { .. } => sink.sync(),
             Event::RoundFinished(_) => sink.flush(),
             _ => Ok(()),

@@ -59,7 +59,7 @@ impl<W: Workload, A: ServerAggregator<W>> UpdateBuffer<W, A> {
         })
     }
 
-    /// Takes an update in; gives the facts, with numbers that no sum can overflow on.
+    /// Accepts an update; returns its facts, with numbers on which no sum can overflow.
     pub fn submit(&mut self, submitted: SubmitUpdate<W::Update>) -> UpdateInfo {
         let SubmitUpdate {
             id,
@@ -118,7 +118,8 @@ impl<W: Workload, A: ServerAggregator<W>> UpdateBuffer<W, A> {
     }
 }
 
-/// A loss as it is reckoned with: what float32 cannot hold is none, and no sum overflows on it.
+/// A loss as used in computations: a value that float32 cannot hold counts as none, so that no sum
+/// overflows.
 fn believable(loss: f64) -> f64 {
     if loss.abs() <= f64::from(f32::MAX) {
         loss

@@ -121,7 +121,7 @@ pub trait ServerAggregator<W: Workload> {
         Ok(Scores::new())
     }
 
-    /// Called once, after the last round: writes what the run leaves behind (the final model,
+    /// Called once, after the last round: writes the run's results (the final model,
     /// predictions).
     ///
     /// # Errors
@@ -131,7 +131,7 @@ pub trait ServerAggregator<W: Workload> {
     }
 
     /// The server's whole state, for a checkpoint: [`ServerAggregator::restore`] of it on a new
-    /// aggregator gives the same bits ever after.
+    /// aggregator produces the same bits from then on.
     ///
     /// # Errors
     /// If the state cannot be read back from the device, and always if not implemented; a run

@@ -27,8 +27,8 @@ pub struct Contribution<U> {
     /// The round whose global state it was trained from (equal to the current round unless
     /// aggregation is asynchronous).
     pub base_round: u32,
-    /// What it weighs before normalisation (staleness discount, say); the aggregator multiplies by
-    /// examples where that is its rule and normalises over those that it accepts.
+    /// What it weighs before normalisation (for example a staleness discount); the aggregator
+    /// multiplies by examples where that is its rule and normalises over those that it accepts.
     pub weight: f64,
     /// Examples it was trained on.
     pub examples: u64,

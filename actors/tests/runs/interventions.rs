@@ -1,4 +1,4 @@
-//! Commands from outside survive what happens to the run that took them.
+//! Control commands survive what happens to the run that took them.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -149,19 +149,25 @@ fn a_ledger_that_was_changed_before_the_checkpoint_is_refused_by_name_and_left_a
     let line = original.iter().position(|b| *b == b'\n').unwrap() + 1;
     let windows = String::from_utf8(original.clone()).unwrap();
     for (changed, what) in [
-        (other_digit(0), "was changed or replaced"),
-        (other_digit(original.len() / 2), "was changed or replaced"),
-        (original[line..].to_vec(), "was changed or replaced"),
+        (other_digit(0), "have changed since the checkpoint"),
+        (
+            other_digit(original.len() / 2),
+            "have changed since the checkpoint",
+        ),
+        (
+            original[line..].to_vec(),
+            "have changed since the checkpoint",
+        ),
         (
             [b"\xef\xbb\xbf", &original[..]].concat(),
-            "was changed or replaced",
+            "have changed since the checkpoint",
         ),
         (
             windows.replace('\n', "\r\n").into_bytes(),
-            "was changed or replaced",
+            "have changed since the checkpoint",
         ),
-        (original[..line].to_vec(), "and the checkpoint comes after"),
-        (Vec::new(), "and the checkpoint comes after"),
+        (original[..line].to_vec(), "but the checkpoint was taken at"),
+        (Vec::new(), "but the checkpoint was taken at"),
     ] {
         std::fs::write(&path, &changed).unwrap();
         let error = left.resume(plan.clone()).unwrap_err().to_string();

@@ -140,7 +140,7 @@ impl Choice {
         Ok(!by_number || self.has_number(module)?)
     }
 
-    /// Whether the module lies in a layer with one of the numbers.
+    /// Whether the module is in a layer with one of the numbers.
     fn has_number(&self, module: &str) -> Result<bool, String> {
         for pattern in &self.numbered {
             if let Some(number) = pattern.group(module, "number")? {

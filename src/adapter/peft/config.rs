@@ -124,7 +124,7 @@ pub struct PeftConfig {
     /// Key of VeRA's projection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub projection_prng_key: Option<u64>,
-    /// Whether VeRA's projection lies beside its vectors.
+    /// Whether VeRA's projection is saved with its vectors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub save_projection: Option<bool>,
     /// Seed of SORF-VeRA's orthogonal matrices.

@@ -61,7 +61,7 @@ pub struct AdapterFiles {
     pub config: PeftConfig,
     /// Adapter tensors and modules saved in full, by their full names in the model.
     pub tensors: TensorMap,
-    /// VeRA's projection, where it is saved beside its vectors.
+    /// VeRA's projection, where it is saved with its vectors.
     pub projection: Option<Projection>,
 }
 
@@ -99,7 +99,7 @@ impl AdapterFiles {
         }
     }
 
-    /// Puts VeRA's projection beside its vectors, as `save_projection` does.
+    /// Adds VeRA's projection to its vectors, as `save_projection` does.
     #[must_use]
     pub fn with_projection(mut self, projection: &Projection) -> Self {
         self.projection = Some(projection.clone());
@@ -191,7 +191,8 @@ fn adapted_modules(tensors: &TensorMap) -> BTreeSet<&str> {
         .collect()
 }
 
-/// The name as PEFT saves it: a trained bias of an adapted layer lies in the layer it wraps.
+/// The name as PEFT saves it: a trained bias of an adapted layer is stored in the layer that it
+/// wraps.
 fn peft_name(name: &str, adapted: &BTreeSet<&str>) -> String {
     match name.strip_suffix(".bias") {
         Some(module) if adapted.contains(module) => format!("{module}.base_layer.bias"),

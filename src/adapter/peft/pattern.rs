@@ -171,7 +171,7 @@ mod tests {
     fn nesting_and_repetition_are_bounded() {
         let nested = format!("{}a{}", "(".repeat(50_000), ")".repeat(50_000));
         for source in [nested.as_str(), r"(?=a)(((a{900}){900}){900}){900}"] {
-            // What is refused and what merely does not match is the library's affair.
+            // What is refused and what merely does not match is up to the library.
             if let Ok(pattern) = Pattern::whole(source) {
                 assert_ne!(pattern.matches(QUERY), Ok(true));
             }

@@ -200,7 +200,7 @@ pub fn angles_of(r: usize, rotation: &[f64]) -> (Vec<f64>, Vec<f64>) {
     for (p, q) in pairs(r) {
         let (x, y) = rows(&mut left, r, p, q);
         let angle = y[p].atan2(x[p]);
-        // What lies before column p is already zero in both rows.
+        // The entries before column p are already zero in both rows.
         turn(&mut x[p..], &mut y[p..], (angle.cos(), -angle.sin()));
         angles.push(angle);
     }

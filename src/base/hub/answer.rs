@@ -12,7 +12,7 @@ pub(crate) struct FileHeaders {
     linked_etag: Option<String>,
     own_etag: Option<String>,
     commit: Option<String>,
-    /// The length of a file that lies elsewhere.
+    /// The length of a file that is stored elsewhere.
     pub length: Option<u64>,
 }
 
@@ -34,7 +34,7 @@ impl FileHeaders {
 
     /// The tag that names the file's content.
     pub fn etag(&self) -> Result<ETag, FetchError> {
-        // A large file's own tag is that of the answer which says where it lies.
+        // A large file's own tag is that of the answer which gives its location.
         let tag = self.linked_etag.as_ref().or(self.own_etag.as_ref());
         let tag = tag.ok_or_else(|| FetchError::Final("the response has no ETag".to_owned()))?;
         ETag::parse(tag)

@@ -149,7 +149,7 @@ fn inside(root: &Path, path: &Path) -> io::Result<PathBuf> {
     Ok(folder)
 }
 
-/// Makes a file beside another and puts it in its place, whatever that is.
+/// Makes a file next to another and replaces it, whatever it is.
 fn replace(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
     let suffix = format!(".{}.tmp", std::process::id());
     let mut name = path.file_name().unwrap_or_default().to_owned();

@@ -74,7 +74,7 @@ impl Environment<'_> {
     }
 }
 
-/// The name of the variable that the text behind a `$` refers to, and the reference's length.
+/// The name of the variable that the text after a `$` refers to, and the reference's length.
 fn reference(text: &[u8]) -> Option<(&[u8], usize)> {
     if let Some(braced) = text.strip_prefix(b"{") {
         let length = braced.iter().position(|byte| *byte == b'}')?;
@@ -94,8 +94,8 @@ pub(crate) fn home_of(user: Option<&OsStr>) -> Option<PathBuf> {
     let mut buffer = vec![0_u8; 1 << 16];
     let mut entry = std::mem::MaybeUninit::<libc::passwd>::uninit();
     let mut found = std::ptr::null_mut();
-    // SAFETY: the name ends with NUL, the buffer has the length that is passed, and all pointers are
-    // to live memory of this function's.
+    // SAFETY: the name ends with NUL, the buffer has the length that is passed, and all pointers
+    // are to live memory of this function's.
     let status = unsafe {
         libc::getpwnam_r(
             name.as_ptr(),
@@ -108,8 +108,8 @@ pub(crate) fn home_of(user: Option<&OsStr>) -> Option<PathBuf> {
     if status != 0 || found.is_null() {
         return None;
     }
-    // SAFETY: with a status of 0 and a result that is not null the entry is filled in, and its folder
-    // is a string that ends with NUL inside the buffer.
+    // SAFETY: with a status of 0 and a result that is not null the entry is filled in, and its
+    // folder is a string that ends with NUL inside the buffer.
     let folder = unsafe { std::ffi::CStr::from_ptr((*found).pw_dir) };
     Some(PathBuf::from(OsStr::from_bytes(folder.to_bytes())))
 }

@@ -37,7 +37,7 @@ impl Commit {
 pub(crate) enum Algorithm {
     /// A large file's: SHA-256 of its content.
     Sha256,
-    /// Another file's: SHA-1 of its content behind git's header, `blob LENGTH\0`.
+    /// Another file's: SHA-1 of its content after git's header, `blob LENGTH\0`.
     GitBlob,
 }
 

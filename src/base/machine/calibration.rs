@@ -43,7 +43,7 @@ pub fn path() -> Option<PathBuf> {
     Some(files::state_folder()?.join("lanes.toml"))
 }
 
-/// What was found for a machine. A file that cannot be used is worth a warning, no more: the
+/// The calibration of a machine. A file that cannot be used causes only a warning: the
 /// machine then counts as not calibrated.
 #[must_use]
 pub fn recall(path: &Path, processor: &str, cores: u32) -> Option<Entry> {

@@ -1,4 +1,4 @@
-//! What the decisions of a plan depend on beside the user's settings.
+//! What the decisions of a plan depend on besides the user's settings.
 
 pub mod calibration;
 pub mod device;

@@ -264,7 +264,7 @@ impl TensorMap {
         let file = SafeTensors::deserialize(bytes).map_err(|e| no_tensors(bytes, &e))?;
         let mut tensors = BTreeMap::new();
         for (name, view) in file.iter() {
-            // Integer buffers (position ids, say) are made by the model, never loaded.
+            // Integer buffers (such as position ids) are made by the model, never loaded.
             let Some(values) = floats(&view) else {
                 continue;
             };
@@ -330,8 +330,8 @@ fn floats(view: &TensorView<'_>) -> Option<Vec<f32>> {
     })
 }
 
-/// How to make a safetensors file of a Python pickle beside it, which Regatta does not read: what a
-/// pickle holds is a program.
+/// How to make a safetensors file of a Python pickle next to it, which Regatta does not read: what
+/// a pickle holds is a program.
 #[must_use]
 pub fn conversion(pickle: &str, safetensors: &str) -> String {
     // Tensors that share memory are saved each on its own.

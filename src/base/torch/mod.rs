@@ -62,7 +62,7 @@ fn check(code: c_int) -> Result<(), TchError> {
 /// The tensor that a call of the shim gave, or why it gave none.
 ///
 /// # Safety
-/// `tensor` is null, or owned by nobody else.
+/// `tensor` is null, or owned by no one else.
 unsafe fn owned(tensor: *mut C_tensor) -> Result<Tensor, TchError> {
     if tensor.is_null() {
         check(-1)?;
@@ -154,7 +154,7 @@ pub struct AttentionInputs<'a> {
 /// definition.
 ///
 /// # Errors
-/// If memory is wanting.
+/// If memory runs out.
 pub fn attention_with_dropout(
     attended: AttentionInputs<'_>,
     seed: u64,
@@ -193,7 +193,7 @@ pub fn attention_with_dropout(
 /// `x` (…, d_in), `weight` (d_out, d_in), `bias` (d_out), `y` (…, d_out).
 ///
 /// # Errors
-/// If shapes do not fit, or memory is wanting.
+/// If shapes do not fit, or memory runs out.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor, TchError> {
     // SAFETY: the three are alive through the call; what comes back is null or a tensor of our own.
     unsafe { owned(shim_linear(x.as_ptr(), weight.as_ptr(), bias.as_ptr())) }

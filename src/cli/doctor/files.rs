@@ -1,4 +1,4 @@
-//! Data sets and models that lie where a run would look for them.
+//! Data sets and models where a run would look for them.
 
 use std::fs;
 use std::path::{Path, PathBuf};

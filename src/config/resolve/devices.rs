@@ -35,7 +35,8 @@ impl Resolver<'_> {
         }
     }
 
-    /// Threads of each lane: as given, else as calibrated for lanes that nobody numbered, else one.
+    /// Threads of each lane: as given, else as calibrated if the number of lanes is not given, else
+    /// one.
     fn threads(&mut self, on_cpu: bool) -> u32 {
         let calibrated = self.machine.threads_per_lane;
         let free = on_cpu && self.settings.lanes.is_none();

@@ -316,7 +316,7 @@ impl Resolver<'_> {
     fn count(&mut self, key: &str, slot: impl FnOnce(&mut Settings) -> &mut u32) -> u32 {
         let value = *slot(&mut self.settings);
         self.problems
-            .require(value > 0, key, "must be at least 1", "give 1 or more");
+            .require(value > 0, key, "out of range", "must be at least 1");
         self.at_most(key, value)
     }
 
@@ -329,7 +329,7 @@ impl Resolver<'_> {
         value.min(most)
     }
 
-    /// A number that has to lie in a range.
+    /// A number that must lie in a range.
     fn number(&mut self, key: &str, value: f64, range: impl RangeBounds<f64>, right: &str) {
         let right = format_args!("give a number {right}");
         self.problems

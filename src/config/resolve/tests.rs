@@ -418,5 +418,5 @@ fn batches_of_evaluation_suit_the_servers_device_and_go_with_the_scenario() {
     assert_eq!(plan.training.eval_batch_size, 128);
     assert!(plan.to_toml().contains("eval_batch_size = 128"));
     let found = problems("eval_batch_size = 0\n");
-    assert!(found[0].contains("there must be at least one"), "{found:?}");
+    assert!(found[0].contains("must be at least 1"), "{found:?}");
 }

@@ -1,4 +1,4 @@
-//! The tables of a scenario file beside its flat settings: who takes part with which means, what
+//! The tables of a scenario file besides its flat settings: the clients' resources, what
 //! goes wrong, and how rounds deal with it.
 //!
 //! Durations, bandwidths and sizes are text with a unit; a bare number counts things, or is a

@@ -1,6 +1,6 @@
 //! Quantities with their units, as a scenario file has them: `"30 s"`, `"20 Mbit/s"`, `"4 GiB"`.
 //!
-//! A bare number is refused: nobody should have to guess what it counts.
+//! A bare number is refused: its unit would be unclear.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -28,18 +28,18 @@ pub enum PartitionError {
     /// More classes per client than there are.
     #[error("classes({per_client}): the training split has only {classes} classes")]
     TooManyClasses {
-        /// Classes wanted per client.
+        /// Requested classes per client.
         per_client: usize,
         /// Classes there are.
         classes: usize,
     },
-    /// Some class would belong to nobody.
+    /// Some class would belong to no client.
     #[error(
         "classes({per_client}) with {clients} clients covers {} of {classes} classes: use more \
          clients or more classes each", per_client * clients
     )]
     ClassLeftOver {
-        /// Classes wanted per client.
+        /// Requested classes per client.
         per_client: usize,
         /// The clients.
         clients: usize,

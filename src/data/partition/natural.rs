@@ -8,7 +8,7 @@ use crate::data::split::CategoricalColumn;
 
 /// Gives every client one value's examples, values in alphabetical order: with more clients than
 /// values several clients share one, with fewer a client takes several, the greatest first and
-/// each to whoever has least.
+/// each to the client with the fewest.
 pub(crate) fn by_column(
     column: &CategoricalColumn,
     clients: usize,

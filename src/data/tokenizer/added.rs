@@ -1,5 +1,5 @@
 //! The tokens that are matched in a text before all else: those of `tokenizer.json`, and what the
-//! files beside it and the class add to them or say otherwise of them.
+//! files next to it and the class add to them or say otherwise of them.
 //!
 //! This follows `PreTrainedTokenizerBase._from_pretrained` and `PreTrainedTokenizerFast.__init__`
 //! of transformers 4.46.2. A token that is in the vocabulary keeps its id; another takes the next

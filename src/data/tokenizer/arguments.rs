@@ -1,9 +1,9 @@
-//! What the files beside `tokenizer.json` say, by key, with the file that said it.
+//! The settings in the files next to `tokenizer.json`, by key, with the file that sets them.
 //!
 //! transformers collects these keys as the arguments of a tokenizer's class. Which file wins
 //! follows its `PreTrainedTokenizerBase._from_pretrained` (4.46.2): `tokenizer_config.json`
 //! alone if it lists `added_tokens_decoder`, else `special_tokens_map.json` over it, and
-//! `added_tokens.json` besides.
+//! `added_tokens.json` too.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -78,7 +78,7 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Reads the files beside a `tokenizer.json`; none of them needs to be there.
+    /// Reads the files next to a `tokenizer.json`, all optional.
     ///
     /// # Errors
     /// If one that counts is not a JSON object.

@@ -1,7 +1,7 @@
 //! The tokenizer of a model's folder, as transformers makes it of `tokenizer.json` and the files
-//! beside it: `tokenizer_config.json`, `special_tokens_map.json`, `added_tokens.json`.
+//! next to it: `tokenizer_config.json`, `special_tokens_map.json`, `added_tokens.json`.
 //!
-//! * [`arguments`] reads the files beside it and says which of them wins.
+//! * [`arguments`] reads the files next to it and decides which of them takes precedence.
 //! * [`class`] knows the tokenizer classes, their defaults and what they override.
 //! * [`added`] gathers the tokens to add.
 //! * [`equal`] settles which of like tokens is found.
@@ -32,14 +32,14 @@ pub(crate) struct ModelTokenizer {
     pub truncation: TruncationDirection,
     /// Whether the model receives the text that each token belongs to.
     pub token_types: bool,
-    /// The `model_max_length` of the files beside `tokenizer.json`.
+    /// The `model_max_length` of the files next to `tokenizer.json`.
     pub max_length: Option<usize>,
     /// Of everything in the files that tokens may depend on, and of the class.
     pub digest: blake3::Hash,
 }
 
 impl ModelTokenizer {
-    /// Reads a `tokenizer.json` and the files beside it. `default_class` is the tokenizer class
+    /// Reads a `tokenizer.json` and the files next to it. `default_class` is the tokenizer class
     /// where `tokenizer_config.json` names none; without one either, `tokenizer.json` says all.
     ///
     /// # Errors

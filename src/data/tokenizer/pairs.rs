@@ -103,7 +103,7 @@ impl PairEncoder {
             stride: 0,
         };
         let (mut first, mut second) = truncate_encodings(first, second, &params)?;
-        // What was cut off is not wanted, and joining it is quadratic in its length.
+        // The truncated rest is not needed, and joining it is quadratic in its length.
         let mut cut = !first.take_overflowing().is_empty();
         if let Some(second) = &mut second {
             cut |= !second.take_overflowing().is_empty();

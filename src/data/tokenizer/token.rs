@@ -1,4 +1,4 @@
-//! Tokens as the files beside `tokenizer.json` write them.
+//! Tokens as written in the files next to `tokenizer.json`.
 
 use serde_json::{Map, Value};
 use tokenizers::AddedToken;

@@ -169,7 +169,7 @@ fn leading(tensor: &tch::Tensor, shape: &[i64]) -> Result<tch::Tensor, ModelErro
     Ok(part.f_contiguous()?)
 }
 
-/// libtorch reports want of memory in the text of its error.
+/// libtorch reports a lack of memory in the text of its error.
 pub(crate) fn job_error(error: ModelError) -> JobError {
     let text = error.to_string();
     if text.contains("out of memory") || text.contains("can't allocate memory") {

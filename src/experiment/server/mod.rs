@@ -5,7 +5,7 @@
 //! | [`state`] | the server itself: the global state, what clients started from, the best so far |
 //! | `pipeline` | a round's updates become the next state |
 //! | `checkpoint` | the state as bytes |
-//! | [`results`] | what a run leaves behind: model and predictions |
+//! | [`results`] | the results of a run: model and predictions |
 
 pub(crate) mod checkpoint;
 pub(crate) mod pipeline;

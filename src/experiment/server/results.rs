@@ -1,4 +1,4 @@
-//! What a run leaves behind: the last model, the best one, and predictions for the test split.
+//! The results of a run: the last model, the best one, and predictions for the test split.
 
 use std::path::Path;
 

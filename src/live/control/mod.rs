@@ -4,8 +4,8 @@
 //! reply: `{"status":…}`, `{"done":"…"}` or `{"error":"…"}`. What changes the run's course goes
 //! into its ledger, so that a run with interventions replays.
 //!
-//! The listener is for this machine. Anywhere else it wants a token, and whoever can listen on
-//! the way can read it.
+//! The listener is for this machine. Anywhere else it requires a token, and anyone who can listen
+//! on the way can read it.
 
 pub mod client;
 pub mod request;

@@ -67,7 +67,7 @@ impl ControlServer {
             let attend = move |connection, _| {
                 let desk = Arc::clone(&desk);
                 async move {
-                    // How a connection ends is its peer's affair, and nothing to fill a log with.
+                    // How a connection ends is up to its peer, and not logged.
                     let _ = desk.attend(connection).await;
                 }
             };
@@ -213,7 +213,7 @@ pub(crate) fn read_slowdown(text: &str) -> Result<f64, String> {
     slowdown(text.parse().unwrap_or(f64::NAN))
 }
 
-/// The first line that comes; `None`: it is too long. How long it may take is the port's affair.
+/// The first line that comes; `None`: it is too long. The port limits its duration.
 async fn read_line(connection: &mut Connection) -> io::Result<Option<String>> {
     let mut line = Vec::with_capacity(LONGEST);
     while !line.contains(&b'\n') {

@@ -198,7 +198,7 @@ fn nothing_stands_in_a_request_that_means_nothing() {
     for (line, why) in [
         (
             r#"{"command":"pause","client":0}"#,
-            "`pause` is about no client",
+            "`pause` does not concern a client",
         ),
         (
             r#"{"command":"drop","client":0,"factor":2}"#,

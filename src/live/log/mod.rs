@@ -1,4 +1,4 @@
-//! Logs, on standard error and, if wanted, in a file.
+//! Logs, on standard error and optionally in a file.
 
 pub mod events;
 
@@ -89,7 +89,7 @@ fn filter(verbose: u8) -> EnvFilter {
 }
 
 /// What is logged for a number of `-v`. actix-http logs what is wrong with
-/// requests, some of it as errors, so whoever reaches a port could fill the disk with it.
+/// requests, some of it as errors, so anyone who reaches a port could fill the disk with it.
 fn default_filter(verbose: u8) -> &'static str {
     match verbose {
         0 => "warn,actix_http=off",

@@ -20,7 +20,7 @@ use crate::live::ports::listener::Port;
 use crate::live::ports::{guard, http};
 
 /// Between two times that observations of histograms are put into their buckets, so that they do
-/// not pile up while nobody scrapes.
+/// not pile up while there are no scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// The text format's name.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -47,7 +47,7 @@ pub struct Exporter {
 }
 
 impl Exporter {
-    /// Starts to serve on `address`, and makes the recorder behind it the process's. Port 0 takes
+    /// Starts to serve on `address`, and installs its recorder for the process. Port 0 takes
     /// any that is free. Every series carries the label `run`.
     ///
     /// # Errors
@@ -74,7 +74,7 @@ impl Exporter {
     }
 }
 
-/// Serves what has been recorded, and gives the address.
+/// Serves the recorded metrics, and returns the address.
 pub(crate) fn serve(address: SocketAddr, handle: PrometheusHandle) -> io::Result<SocketAddr> {
     let loopback = address.ip().is_loopback();
     let port = Port {

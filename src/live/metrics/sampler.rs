@@ -24,7 +24,7 @@ impl Sampler {
     /// Starts to sample the lanes, the process, and the devices that the run uses.
     ///
     /// # Errors
-    /// If the system gives no thread.
+    /// If the system cannot start a thread.
     pub fn start(lanes: SharedLanes, devices: &[DeviceSpec]) -> io::Result<Self> {
         let mut memory = Memory::of(devices);
         let (stop, stopped) = mpsc::channel::<()>();

@@ -109,7 +109,7 @@ pub struct ClientStatus {
     pub away_since: Option<f64>,
     /// Whether a fault makes it slow in the work that it is at.
     pub slow: bool,
-    /// Whether it is no longer selected, as somebody outside wanted.
+    /// Whether it is excluded by a control command.
     pub barred: bool,
     /// How many times slower somebody outside made it.
     pub slowdown: f64,
@@ -169,8 +169,8 @@ impl From<Point> for (u32, f32, f32) {
 pub struct RoundRow {
     /// From 1.
     pub round: u32,
-    /// Mean of the clients' training losses, weighted by examples. Left out where nobody trained;
-    /// `null` if it is not a number.
+    /// Mean of the clients' training losses, weighted by examples. Left out where no client
+    /// trained; `null` if it is not a number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub train_loss: Option<f64>,
     /// Least, first quartile, median, third quartile and most of the clients' training losses.

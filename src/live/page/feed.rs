@@ -1,4 +1,4 @@
-//! Carries a run's changes to whoever looks at it.
+//! Carries a run's changes to its viewers.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -23,7 +23,7 @@ use crate::runs::folder::RunFolder;
 
 /// Messages that may wait for a slow page before it is cut off, to reconnect.
 const WAITING: usize = 64;
-/// Changes that may gather before they go into the history, while nobody flushes.
+/// Changes that may accumulate before they go into the history, without a flush.
 const MOST_GATHERED: usize = 4096;
 /// How long the last messages may take at the end.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -46,7 +46,7 @@ struct Inner {
 }
 
 impl Feed {
-    /// The feed of a run that has not begun.
+    /// The feed of a run that has not started.
     #[must_use]
     pub fn new(facts: PageHeader) -> Self {
         let started = unix_seconds();
@@ -228,7 +228,7 @@ impl WebObserver {
     }
 
     /// Takes in what happened up to a round's end: from the ledger, or where none is kept, from
-    /// what each round left behind.
+    /// the record of each round.
     fn read_back(&self, after_round: u32) -> anyhow::Result<()> {
         let records = self.folder.read_rounds()?;
         if !self.folder.ledger().exists() {
@@ -254,7 +254,7 @@ impl WebObserver {
             {
                 break;
             }
-            // One event at a time, so that nobody who asks in between waits for long.
+            // One event at a time, so that requests in between do not wait long.
             if !matches!(event, Event::RunStarted { .. }) {
                 self.feed.lock().take(&event);
             }

@@ -12,7 +12,7 @@ use crate::runs::folder::summary::RunInfo;
 const MOST_ROUNDS: usize = 2000;
 /// Most bars of the timeline.
 const MOST_SPANS: usize = 20_000;
-/// Most events in words.
+/// The maximum number of events in words.
 const MOST_LINES: usize = 400;
 /// Most points of loss curves, shared by all clients; each may have a few in any case.
 const MOST_POINTS: usize = 60_000;
@@ -82,7 +82,7 @@ pub struct History {
 }
 
 impl History {
-    /// The history of a run that has not begun. It starts now.
+    /// The history of a run that has not started. It starts now.
     #[must_use]
     pub fn new(facts: PageHeader) -> Self {
         Self {

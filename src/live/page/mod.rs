@@ -10,9 +10,10 @@
 //! process gone. The history is bounded: of a long run it keeps every second round, every fourth
 //! and so on, and the latest bars of the timeline.
 //!
-//! The page can be read by whoever reaches the address. It changes something only where the run is
-//! steered at all (`--control`), and then by the rules of [`crate::live::control`]. What is asked
-//! by other web sites is refused, and however many ask, the run continues ([`crate::live::ports`]).
+//! The page can be read by anyone who reaches the address. It changes something only where the run
+//! is steered at all (`--control`), and then by the rules of [`crate::live::control`]. What is
+//! asked by other web sites is refused, and however many ask, the run continues
+//! ([`crate::live::ports`]).
 
 pub(crate) mod assets;
 pub mod changes;

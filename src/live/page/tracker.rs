@@ -116,7 +116,7 @@ impl Tracker {
         }
     }
 
-    /// Takes in a round of which no more is known than what it left behind.
+    /// Takes in a round of which only its record is known.
     pub fn recall(&mut self, record: RoundRecord) {
         self.status.round = record.round;
         for client in &record.clients {
@@ -152,7 +152,7 @@ impl Tracker {
         self.status.phase = phase;
     }
 
-    /// Changes where a client is; `None` where there is no such client.
+    /// Changes a client's status; `None` if there is no such client.
     pub fn change<T>(
         &mut self,
         client: ClientId,

@@ -6,7 +6,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 const MOST: u64 = 512;
 /// Connections that a port has at least.
 const FEWEST: usize = 4;
-/// File handles without which a run is not begun: a quarter is for connections, and about thirty
+/// File handles that a run needs to start: a quarter is for connections, and about thirty
 /// are open while a run on a CPU writes a checkpoint.
 const LEAST: u64 = 96;
 

@@ -24,7 +24,7 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// Closes the socket, which gives its file handle back at once, and has whoever serves it
+    /// Closes the socket, which releases its file handle at once, and has its server
     /// notice.
     pub(crate) fn cut(&self) {
         drop(self.stream.take());
@@ -89,7 +89,7 @@ impl Drop for Held {
     }
 }
 
-/// A connection to whoever asks. Once its time is over, or others need its room, it can neither be
+/// A client's connection. Once its time is over, or others need its room, it can neither be
 /// read nor written.
 #[derive(Debug)]
 pub struct Connection {

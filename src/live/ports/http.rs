@@ -16,11 +16,11 @@ use crate::live::ports::listener::{Port, listen};
 /// How long a peer that was refused in the middle of its request may take to hear of it.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Serves an application on an address, of which port 0 takes any that is free, and gives the
+/// Serves an application on an address, where port 0 takes any free one, and returns the
 /// address.
 ///
 /// # Errors
-/// If the address is taken or not this machine's, or the system gives no thread.
+/// If the address is taken or not this machine's, or the system cannot start a thread.
 pub fn serve<S, B>(
     port: Port,
     address: SocketAddr,
@@ -38,7 +38,7 @@ where
 {
     listen(port.name, address, move |listener| async move {
         let application = application().into_factory();
-        // How long a connection may stay is the port's affair.
+        // The port limits the duration of a connection.
         let service = HttpService::<Connection, _, _>::build()
             .keep_alive(KeepAlive::Os)
             .client_request_timeout(Duration::ZERO)
@@ -55,7 +55,7 @@ where
         let serve = |connection, peer| {
             let served = service.call((connection, Some(peer)));
             async move {
-                // How a connection ends is its peer's affair, and nothing to fill a log with.
+                // How a connection ends is up to its peer, and not logged.
                 let _ = served.await;
             }
         };

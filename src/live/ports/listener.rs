@@ -35,7 +35,7 @@ pub struct Port {
 /// that the system chose.
 ///
 /// # Errors
-/// If the address is taken or not this machine's, or the system gives no thread.
+/// If the address is taken or not this machine's, or the system cannot start a thread.
 pub fn listen<F>(
     name: &'static str,
     address: SocketAddr,
@@ -95,7 +95,7 @@ impl Port {
                         ));
                     }
                     spawn_local(serve(connection, peer));
-                    // Whoever was let in may say what is wanted before the next comes.
+                    // An accepted client may send its request before the next one comes.
                     yield_now().await;
                 }
                 Err(error) => {

@@ -9,7 +9,7 @@
 //! * However many connect, a port has at most as many connections as [`Bounds`](bounds::Bounds) gives it, which is
 //!   a share of the file handles that the process may have. Whoever comes last is let in, and the
 //!   connection that has waited for longest without an answer makes room, so that connections which
-//!   say nothing lock nobody out.
+//!   send nothing block no one.
 //! * A connection that was not answered within seconds is closed, whether it says nothing, asks
 //!   byte by byte or does not read.
 //! * What anybody can cause without limit is logged as a [`Warning`](warning::Warning): once, and then as a count.

@@ -57,7 +57,7 @@ impl<T> Slots<T> {
         self.open.len()
     }
 
-    /// Makes room for one more connection where there is none: takes out, and gives back, the one
+    /// Makes room for one more connection where there is none: removes and returns the one
     /// that has waited for longest since its last answer. Streams stay; there is always another,
     /// since they are at most half of all.
     pub(crate) fn make_room(&mut self) -> Option<T> {
@@ -127,7 +127,7 @@ impl<T> Slots<T> {
         self.open.remove(&number);
     }
 
-    /// Takes out, and gives back, the connections whose time is over.
+    /// Removes and returns the connections whose time is over.
     pub(crate) fn expire(&mut self, now: Instant) -> Vec<T> {
         let over = |slot: &Slot<T>| {
             let waited = |since: Instant| now.saturating_duration_since(since);

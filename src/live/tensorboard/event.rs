@@ -67,7 +67,7 @@ pub fn version(wall_time: f64) -> Vec<u8> {
     event.bytes(FILE_VERSION, b"brain.Event:2").0
 }
 
-/// Says that a process begins at a step: what was written of it and of later ones is void.
+/// Records that a process starts at a step: what was written of it and of later ones is void.
 pub fn start(wall_time: f64, step: i64) -> Vec<u8> {
     let log = Message::default().number(STATUS, START);
     at(wall_time, step).bytes(SESSION_LOG, &log.0).0

@@ -10,7 +10,7 @@ use std::path::Path;
 use crate::base::time::unix_seconds;
 use crate::live::tensorboard::event;
 
-/// What event files' names begin with, as TensorBoard looks for them.
+/// The prefix of event files' names, by which TensorBoard finds them.
 const PREFIX: &str = "events.out.tfevents.";
 
 /// An event file being written; each event is on its way to the disk when it is written.
@@ -37,7 +37,7 @@ impl EventFile {
         Ok(file)
     }
 
-    /// Says that the run begins at this step.
+    /// Records that the run starts at this step.
     pub fn start(&mut self, step: i64) -> io::Result<()> {
         self.write(&event::start(unix_seconds(), step))
     }

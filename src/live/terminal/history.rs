@@ -9,7 +9,7 @@ use regatta_actors::workload::update::Scores;
 use crate::base::table::{show_number, show_small};
 use crate::runs::folder::summary::is_loss;
 
-/// Most rows of the table, beside the last.
+/// The maximum number of rows of the table, besides the last.
 const MOST_ROWS: usize = 40;
 /// Most clients that get a column each.
 const MOST_COLUMNS: usize = 8;

@@ -38,7 +38,7 @@ const NOT_COMPUTED: [(&str, &str); 4] = [
 
 impl ModelConfig {
     /// Reads and checks a `config.json`. What it leaves out has its architecture's default in
-    /// transformers; which architecture it is, the names of the tensors beside it may tell.
+    /// transformers; which architecture it is, the names of the tensors next to it may show.
     ///
     /// # Errors
     /// [`ModelError::Io`] and [`ModelError::Config`], which name the file; the latter also the key.
@@ -67,7 +67,8 @@ pub(crate) fn object(path: &Path) -> Result<Map<String, Value>, ModelError> {
     })
 }
 
-/// The architecture: by `model_type`, else by `architectures`, else by the tensors beside the file.
+/// The architecture: by `model_type`, else by `architectures`, else by the tensors next to the
+/// file.
 fn family(json: &Map<String, Value>, path: &Path) -> Result<Family, String> {
     match json.get("model_type") {
         None | Some(Value::Null) => {}

@@ -44,7 +44,7 @@ impl Embeddings {
     fn forward(&self, inputs: &Inputs, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
         let ids = &inputs.ids;
         let (positions, types) = match self.family {
-            // RoBERTa counts positions from behind the padding index, and most know one token type:
+            // RoBERTa counts positions from after the padding index, and most know one token type:
             // what a tokenizer says of types does not matter to them.
             Family::Roberta => {
                 let real = ids.f_ne(self.pad)?.f_to_kind(Kind::Int64)?;
@@ -106,7 +106,7 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// The encoder whose tensors lie at `view`.
+    /// The encoder whose tensors are at `view`.
     ///
     /// # Errors
     /// If a tensor is missing or of another shape.

@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn attention_with_dropout_and_its_gradients_are_those_of_float64() {
-        // Lengths beside, at and behind a multiple of 16, one query and many.
+        // Lengths below, at and above a multiple of 16, one query and many.
         for sizes in [
             [3, 71, 71, 2, 32],
             [2, 1, 37, 3, 16],

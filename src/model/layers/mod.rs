@@ -113,7 +113,7 @@ impl Embedding {
     /// The rows: (…) of integers to (…, width).
     ///
     /// # Errors
-    /// If an index lies outside the table.
+    /// If an index is outside the table.
     pub fn forward(&self, indices: &Tensor) -> Result<Tensor, ModelError> {
         Ok(Tensor::f_embedding(&self.table, indices, -1, false, false)?)
     }

@@ -1,4 +1,4 @@
-//! A model that is at hand: a snapshot folder, or an architecture whose weights are drawn.
+//! A model's files: a snapshot folder, or an architecture whose weights are drawn.
 
 use std::path::{Path, PathBuf};
 

@@ -137,7 +137,7 @@ pub fn copy_tokenizer(base: &ModelFiles, folder: &Path) -> Result<(), ExportErro
         ModelFiles::Snapshot(base) => base.join(TOKENIZER_FILES[0]),
         ModelFiles::Random { tokenizer, .. } => tokenizer.clone(),
     };
-    // The file itself, by whatever name, and what lies beside it and is read with it.
+    // The file itself, by whatever name, and the files next to it that are read with it.
     let beside = TOKENIZER_FILES[1..]
         .iter()
         .map(|name| (tokenizer.with_file_name(name), folder.join(name)))

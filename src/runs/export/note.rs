@@ -4,7 +4,7 @@ use crate::adapter::peft::BASE_DELTA;
 use crate::adapter::peft::config::{PeftConfig, PeftType};
 use crate::runs::export::trained::TrainedModel;
 
-/// The note beside an adapter.
+/// The note that accompanies an adapter.
 #[must_use]
 pub fn of_adapter(trained: &TrainedModel, config: &PeftConfig) -> String {
     let kind = match (trained.folder.config.peft_type, config.peft_type) {
@@ -33,7 +33,7 @@ pub fn of_adapter(trained: &TrainedModel, config: &PeftConfig) -> String {
     note
 }
 
-/// The note beside a merged model.
+/// The note that accompanies a merged model.
 #[must_use]
 pub fn of_merged(trained: &TrainedModel) -> String {
     format!(

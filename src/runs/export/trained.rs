@@ -128,7 +128,7 @@ impl TrainedModel {
         Ok(())
     }
 
-    /// Why nobody could load the adapter alone; `None`: the base model is available.
+    /// The reason that the adapter alone cannot be loaded; `None`: the base model is available.
     #[must_use]
     pub fn base_is_nowhere(&self) -> Option<String> {
         match &self.plan.model.source {

@@ -21,7 +21,7 @@ pub struct Chart {
     pub x: Option<String>,
     /// The axis upwards, with its unit.
     pub y: String,
-    /// Whether the axis upwards begins at 0.
+    /// Whether the vertical axis starts at 0.
     pub from_zero: bool,
     /// Whether the axis upwards is logarithmic.
     pub log: bool,

@@ -60,7 +60,7 @@ fn write_path(drawing: &mut String, font: &FontRef<'_>, text: Node<'_, '_>) -> a
 
 /// Letters in a row, in the font's units.
 struct Line {
-    /// Each letter, and where it begins.
+    /// Each letter, and its start.
     glyphs: Vec<(GlyphId, f32)>,
     width: f32,
     units_per_em: f32,

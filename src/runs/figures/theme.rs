@@ -24,7 +24,7 @@ pub const fn pt(points: i32) -> i32 {
     points * UNITS as i32
 }
 
-/// Draws on an empty figure of the full width, and gives its SVG.
+/// Draws on an empty figure of the full width, and returns its SVG.
 ///
 /// # Errors
 /// If the font cannot be read, or what `draw` meets.
@@ -127,7 +127,7 @@ impl Ranged for Axis {
     }
 }
 
-/// An axis with what stands beside it.
+/// An axis with its labels.
 pub struct Labelled<'a> {
     /// The axis.
     pub axis: Axis,
@@ -201,7 +201,7 @@ pub const LEGEND_LINE: i32 = pt(20);
 /// Width of a sample.
 const SAMPLE: i32 = pt(22);
 
-/// Draws a legend in lines from the top, and gives the area below it.
+/// Draws a legend in lines from the top, and returns the area below it.
 ///
 /// # Errors
 /// If it cannot be drawn.

@@ -8,7 +8,7 @@ use crate::base::files::{OLD_PARTIAL, PARTIAL};
 /// Letters that a temporary file's name ends with.
 const RANDOM_LETTERS: usize = 6;
 
-/// Folders of a run folder in which files are written beside their place.
+/// Folders of a run folder in which temporary files are written.
 const FOLDERS: [&str; 8] = [
     "",
     "checkpoints",
@@ -21,7 +21,7 @@ const FOLDERS: [&str; 8] = [
 ];
 
 /// Removes what killed processes left in a run folder; who calls this has its lock. A file that a
-/// process is still writing (a report, say) is locked, and stays.
+/// process is still writing (such as a report) is locked, and stays.
 pub(crate) fn remove(folder: &Path) {
     for inner in FOLDERS {
         let folder = folder.join(inner);

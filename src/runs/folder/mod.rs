@@ -1,8 +1,8 @@
-//! The run folder: what a run leaves behind.
+//! The run folder: the files of a run.
 //!
 //! ```text
 //! scenario.toml          all settings, defaults filled in; runs again to the same result
-//! events.jsonl           the ledger: every event that a replay has too; unless it is not wanted
+//! events.jsonl           the ledger: every event that a replay has too; optional
 //! checkpoints/           the run's state after its last rounds, to resume from
 //! rounds.jsonl           one line per round: a `RoundRecord` of the actors' crate
 //! summary.json           how it ended and what came out: a `Summary`
@@ -86,7 +86,7 @@ impl RunFolder {
         })
     }
 
-    /// The folder of a run that was begun before, which somebody named.
+    /// The folder of an existing run, named by the user.
     ///
     /// # Errors
     /// If there is no scenario in it.
@@ -94,7 +94,7 @@ impl RunFolder {
         Self::find(path).map_err(Problems::with_input)
     }
 
-    /// The folder of a run that was begun before.
+    /// The folder of an existing run.
     ///
     /// # Errors
     /// If there is no scenario in it.
@@ -300,7 +300,7 @@ fn require_unused(path: &Path) -> Result<(), String> {
     }
 }
 
-/// Makes `<parent>/<name>-<time>`, with a number behind it should that be taken.
+/// Makes `<parent>/<name>-<time>`, with a number appended if that is taken.
 fn make_new(parent: &Path, name: &str, time: &str) -> Result<PathBuf, String> {
     let failed = |path: &Path, error: io::Error| format!("cannot make {}: {error}", path.display());
     fs::create_dir_all(parent).map_err(|error| failed(parent, error))?;

@@ -56,7 +56,7 @@ impl fmt::Display for RunState {
 }
 
 impl RunFolder {
-    /// The phase of the run. To whoever holds the folder's lock, it is not running.
+    /// The phase of the run. For the holder of the folder's lock, it is not running.
     ///
     /// # Errors
     /// If the folder cannot be read.
@@ -109,7 +109,7 @@ impl RunFolder {
                 other.display()
             )));
         }
-        // The scenario last: without it, nobody would take this for a run.
+        // The scenario last: without it, this would not be recognised as a run.
         names.sort_by_key(|name| name == "scenario.toml");
         for path in names.iter().map(|name| self.path.join(name)) {
             match path.symlink_metadata()?.is_dir() {
@@ -139,7 +139,7 @@ impl RunFolder {
         file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
         let mut tail = Vec::new();
         file.read_to_end(&mut tail)?;
-        // A power cut may leave what is nothing behind it.
+        // A power cut may leave an empty file.
         let blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0;
         let end = tail.iter().rposition(|byte| !blank(byte));
         let tail = &tail[..end.map_or(0, |end| end + 1)];

@@ -65,7 +65,7 @@ pub struct ClientAccount {
     pub bytes_up: u64,
     /// Bytes that it was sent.
     pub bytes_down: u64,
-    /// Virtual seconds of work that came to nothing, and of waiting to be started again.
+    /// Virtual seconds of lost work, and of waiting for a restart.
     pub lost_seconds: f64,
     asked_at: Option<f64>,
 }

@@ -268,7 +268,7 @@ impl Work {
         (self.ended - self.asked).max(0.0)
     }
 
-    /// Whether it came to nothing.
+    /// Whether it was lost.
     #[must_use]
     pub fn is_lost(&self) -> bool {
         !matches!(self.end, End::Aggregated | End::Open)

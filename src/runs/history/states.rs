@@ -19,7 +19,7 @@ pub enum State {
     Late,
     /// At work that was given up when its round was closed: it was too slow, or not needed.
     GivenUp,
-    /// At work that came to nothing.
+    /// At work that was lost.
     Lost,
     /// Waiting to be started again.
     Restarting,
@@ -99,7 +99,7 @@ pub struct TimelineRow {
 }
 
 impl TimelineRow {
-    /// Virtual seconds in states that came to nothing.
+    /// Virtual seconds in states of lost work.
     #[must_use]
     pub fn lost_seconds(&self) -> f64 {
         let lost = |span: &&TimelineSpan| matches!(span.state, State::Lost | State::Restarting);

@@ -33,7 +33,7 @@ pub struct Cost {
     pub clients: BTreeSet<ClientId>,
     /// Updates that were not aggregated for it.
     pub updates: u32,
-    /// Clients' virtual seconds: of work that came to nothing, of waiting to be started again, and
+    /// Clients' virtual seconds: of lost work, of waiting for a restart, and
     /// by which work took longer.
     pub client_seconds: f64,
     /// Virtual seconds in which the whole run stood still.

@@ -35,7 +35,7 @@ use crate::config::scenario::{did_you_mean, position, read_text, setting};
 pub struct Sweep {
     /// Its name: the file's, unless it says another.
     pub name: String,
-    /// The scenario that every run begins with.
+    /// The base scenario of every run.
     pub scenario: Option<PathBuf>,
     /// Folder of the runs; `None`: `runs/NAME`.
     pub out: Option<PathBuf>,

@@ -171,7 +171,7 @@ fn label(varied: &toml::Table) -> String {
     let label = varied.iter().map(part).collect::<Vec<_>>().join("-");
     let usable = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
     let label = label.replace(|c| !usable(c), "-");
-    // Long enough to tell them apart; the digest behind it does so anyway.
+    // Long enough to distinguish them; the digest after it does so anyway.
     label.chars().take(80).collect()
 }
 

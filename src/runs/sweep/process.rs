@@ -148,7 +148,7 @@ fn pass_on(child: &Child, signal: i32) {
     unsafe { libc::kill(id, signal) };
 }
 
-/// What a process's end means, with what it left behind, and whether it was asked to stop.
+/// The meaning of a process's end, given its files and whether it was asked to stop.
 fn ended(folder: &RunFolder, status: ExitStatus, stopped: bool) -> io::Result<Ended> {
     let state = match folder.scenario().exists() {
         true => Some(folder.state()?),

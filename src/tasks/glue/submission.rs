@@ -22,11 +22,12 @@ pub fn file_name(task: Task, split: SplitName) -> String {
 /// Writes a split's predictions into a folder, and returns the file's path.
 ///
 /// `ids` and `predictions` run in parallel; the predictions are what
-/// [`metrics::predictions`](crate::tasks::metrics::classification::predictions) gives. Scores are clipped to 0…5 and
-/// written with three decimals; classes by name where the task's own files do so.
+/// [`metrics::predictions`](crate::tasks::metrics::classification::predictions) gives. Scores are
+/// clipped to 0…5 and written with three decimals; classes by name where the task's own files do
+/// so.
 ///
 /// # Errors
-/// If a prediction is not a label of the task (NaN, say) or the file cannot be written. An
+/// If a prediction is not a label of the task (such as NaN) or the file cannot be written. An
 /// earlier file of that name then stays as it was.
 ///
 /// # Panics

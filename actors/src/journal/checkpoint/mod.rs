@@ -170,7 +170,7 @@ impl CheckpointStore {
     }
 }
 
-/// Reads a checkpoint. Nothing of it is taken for true, and no more memory asked for than its first
+/// Reads a checkpoint. Its content is not trusted, and no more memory is requested than its first
 /// line takes, before its digest is found right.
 fn load(path: &Path) -> Result<Checkpoint, RecordError> {
     let failed = |reason: String| RecordError::file(path, "load", reason);
@@ -193,7 +193,7 @@ fn load(path: &Path) -> Result<Checkpoint, RecordError> {
     rmp_serde::from_slice(&body).map_err(|error| failed(error.to_string()))
 }
 
-/// What is wrong with a file that begins so.
+/// The problem with a file that begins like this.
 fn not_one(head: &[u8]) -> String {
     let version = head.strip_prefix(NAME.as_bytes());
     let version = version.and_then(|rest| rest.split(|byte| *byte == b' ').next());

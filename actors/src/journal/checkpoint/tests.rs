@@ -142,7 +142,7 @@ fn a_newer_version_s_checkpoint_is_refused_in_these_words() {
     fs::write(store.path(1), newer).unwrap();
     let error = store.latest().unwrap_err().to_string();
     assert!(
-        error.contains("a newer version wrote it: its format is 12"),
+        error.contains("it was written by a newer version: its format is 12"),
         "{error}"
     );
 }
@@ -157,7 +157,7 @@ fn lengths_that_no_memory_could_hold_are_refused() {
         assert!(error.contains(what), "{error}");
     };
     // A first line without an end, and a body that announces 4 GiB, with its right digest.
-    refused(&vec![b'r'; 1 << 20], "no checkpoint");
+    refused(&vec![b'r'; 1 << 20], "not a checkpoint file");
     let body = b"\x87\xa4plan\xdb\xff\xff\xff\xffx";
     let head = format!("{MAGIC}{}\n", Digest::of(body).0);
     refused(&[head.as_bytes(), body].concat(), "cannot load");

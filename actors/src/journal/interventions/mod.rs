@@ -1,5 +1,5 @@
-//! Commands from outside, kept until the run no longer needs them: whoever was informed that a
-//! command is done need not look after it, however often the run is killed and resumed.
+//! Control commands, kept until the run no longer needs them: a confirmed command is not
+//! lost, however often the run is killed and resumed.
 //!
 //! A command is written down here, with the round after which it takes effect, before it is
 //! confirmed. The ledger has it only once it took effect, and is cut back to the last checkpoint
@@ -64,7 +64,7 @@ impl InterventionLog {
         }
         self.append(intervention).map_err(|error| {
             if let Some(file) = &self.file {
-                // Should that fail as well, it is done before the next one is written.
+                // If that fails too, it is repeated before the next one is written.
                 let _ = file.set_len(self.length);
             }
             RecordError::file(&self.path, "write", error)

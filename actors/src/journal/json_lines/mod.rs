@@ -1,8 +1,8 @@
 //! Files of JSON values, one a line, as a run leaves them and as a crash may leave them.
 //!
 //! A file is read as bytes, since it may end anywhere, inside a character too. A last line that is
-//! cut off, and blanks or NUL bytes behind the last line, are what a kill, a full disk or a power
-//! cut leaves: they do not count. A damaged line with anything behind it is an error that names
+//! cut off, and blanks or NUL bytes after the last line, are what a kill, a full disk or a power
+//! cut leaves: they do not count. A damaged line with anything after it is an error that names
 //! file and line. No more than one line is in memory, and no line of more than [`LONGEST`] bytes.
 
 use std::fs::File;
@@ -59,7 +59,7 @@ impl JsonLines {
         })
     }
 
-    /// What `parse` makes of the next line, which it gets without its end; `None` behind the last
+    /// What `parse` makes of the next line, which it gets without its end; `None` after the last
     /// one. A line that `parse` refuses is a damaged one.
     pub fn next_with<T, E: ToString>(
         &mut self,

@@ -142,7 +142,7 @@ pub(crate) fn entries(path: &Path) -> Result<u64, RecordError> {
     lines.try_fold(0, |count, line| line.map(|_| count + 1))
 }
 
-/// The commands from outside that a ledger has, in order; none if there is no ledger.
+/// The control commands that a ledger has, in order; none if there is no ledger.
 pub(crate) fn interventions(path: &Path) -> Result<Vec<Intervention>, RecordError> {
     let mut found = Vec::new();
     if !path.exists() {

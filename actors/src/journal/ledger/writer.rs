@@ -29,7 +29,7 @@ impl LedgerWriter {
     }
 
     /// Continues a ledger from where a checkpoint left it, once the rest is [cut off](Self::cut).
-    /// One that is not there is begun if it had nothing.
+    /// A missing file is created if it was empty.
     pub fn resume(path: &Path, after: Option<&Checkpoint>) -> Result<Self, RecordError> {
         let entries = after.map_or(0, |checkpoint| checkpoint.recorded);
         if entries == 0 && !path.exists() {
@@ -139,7 +139,7 @@ impl Sink for LedgerWriter {
     }
 
     fn mark(&self, entries: u64) -> Option<LedgerMark> {
-        // What is done again after a crash of the server is behind what the ledger has.
+        // What is done again after a crash of the server is earlier than the end of the ledger.
         (self.entries == entries).then(|| LedgerMark {
             bytes: self.bytes,
             digest: digest(&self.hasher),

@@ -28,7 +28,7 @@ pub enum Availability {
         spread: f64,
     },
     /// On and off in turn, each for a time drawn from an exponential distribution: a Markov
-    /// process with two states, begun in its stationary distribution.
+    /// process with two states, started in its stationary distribution.
     Markov {
         /// Mean seconds on.
         mean_on: f64,

@@ -90,7 +90,7 @@ impl InjectedFaults {
         }
     }
 
-    /// Whether the client begins its work at all.
+    /// Whether the client starts its work at all.
     pub fn lets_begin(&self) -> bool {
         let leaves = |interruption: Interruption| {
             interruption.at <= 0.0 && matches!(interruption.kind, InterruptionKind::Leave { .. })

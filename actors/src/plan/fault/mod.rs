@@ -169,7 +169,7 @@ pub enum Corruption {
 }
 
 impl Fault {
-    /// A fault that strikes everybody in every round.
+    /// A fault that strikes every client in every round.
     #[must_use]
     pub fn new(kind: FaultKind) -> Self {
         Self {

@@ -78,7 +78,7 @@ impl Resolver<'_> {
                 "from 0 to 1",
             );
             total += share;
-            // A share below 0, or NaN, was reported; it gives nobody back.
+            // A share below 0, or NaN, was reported; it selects no client.
             let upto = ((total * f64::from(num_clients)).round() as usize).max(taken);
             if upto > free.len() {
                 let key = format!("clients.{name}.share");

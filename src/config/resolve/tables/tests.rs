@@ -244,7 +244,7 @@ fn a_trace_gives_each_client_its_intervals_and_its_errors_have_lines() {
 fn a_method_that_cannot_take_stale_updates_is_refused_with_them() {
     let found = problems("agg_type = \"sorf_vera\"\n[policy]\nkind = \"buffered\"\nupdates = 2\n");
     assert!(
-        found.len() == 1 && found[0].contains("policy.kind = \"buffered\": sorf_vera sets b"),
+        found.len() == 1 && found[0].contains("policy.kind = \"buffered\": sorf_vera resets b"),
         "{found:?}"
     );
 }

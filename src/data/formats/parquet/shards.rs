@@ -1,7 +1,7 @@
 //! Which files of a folder make up a split, by their names.
 //!
-//! One split may lie in one file (`train.parquet`), in numbered shards of a known count
-//! (`train-00000-of-00002.parquet`, with a fingerprint behind it in older uploads), or in files
+//! One split may be in one file (`train.parquet`), in numbered shards of a known count
+//! (`train-00000-of-00002.parquet`, followed by a fingerprint in older uploads), or in files
 //! that are told apart by anything else (`train-a.parquet`). All files of a split must be of one
 //! such set: two sets, as an upload over an older one leaves them, would count rows twice.
 
@@ -14,7 +14,7 @@ use crate::data::schema::{Schema, SplitName};
 /// A split's files in a folder, in order; empty if there are none.
 ///
 /// They are looked for in the folder itself, in its `data/`, where the hub's tools put them, and in
-/// a folder of the split's own name, where its conversions lie (`train/0000.parquet`).
+/// a folder of the split's own name, which holds its conversions (`train/0000.parquet`).
 pub(crate) fn shards(folder: &Path, split: SplitName) -> Vec<PathBuf> {
     let named = |file: &str| set_of(file, split).is_some();
     let numbered = |file: &str| part_number(file).is_some();

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `run` | the run as a whole: rounds, scores, traffic |
 //! | `clients` | one series per client; in a large fleet, none of them |
-//! | `fleet` | the clients in sum: states, quantiles, and the worst of a large fleet |
+//! | `fleet` | totals over clients: states, quantiles, and the worst of a large fleet |
 //! | `machine` | lanes, devices, the process |
 
 pub mod clients;

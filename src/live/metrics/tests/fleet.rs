@@ -1,4 +1,4 @@
-//! Clients one by one, and in sum.
+//! Clients one by one, and in total.
 
 use regatta_actors::ids::LaneId;
 use regatta_actors::plan::fault::FaultName;

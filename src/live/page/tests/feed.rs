@@ -151,7 +151,7 @@ fn a_run_that_is_gone_on_with_tells_what_was_before() {
     assert!(last.text.contains("resumes after round 1") && last.at.is_some());
     assert!(history.lines.front().unwrap().at.is_none());
 
-    // Where no ledger is kept, what the round left behind has to do.
+    // Where no ledger is kept, the round's record must do.
     std::fs::remove_file(folder.ledger()).unwrap();
     let history = resumed(folder);
     assert_eq!(history.rounds.len(), 1);

@@ -206,7 +206,7 @@ fn dropouts_failures_and_lateness_are_bars_and_lines() {
     for text in [
         "client-0 dropped out after 1 step, and is back in round 2",
         "client-1 failed and restarts: a crash",
-        "client-2 is struck by a straggle fault",
+        "client-2 is affected by a straggle fault",
         "client-2 was late for the round",
     ] {
         assert!(said(text), "{text}");

@@ -176,7 +176,7 @@ fn commands_are_json_from_this_page_and_reach_the_run() {
 
     let own = format!("{JSON}\nOrigin: http://{host}");
     let command = r#"{"command":"slow","client":0,"factor":2.5}"#;
-    // It is with the run, which nobody carries out here.
+    // It has reached the run, which is not carried out here.
     let sent = post(&server, &own, command);
     assert!(sent.contains("the run has not answered"), "{sent}");
     drop(run);
@@ -204,7 +204,7 @@ fn what_means_nothing_or_is_out_of_bounds_is_refused_as_on_the_control_line() {
         (
             r#"{"command":"pause","client":0}"#,
             "400",
-            "about no client",
+            "does not concern a client",
         ),
         (r#"{"command":"stop","now":true}"#, "400", "unknown field"),
         (

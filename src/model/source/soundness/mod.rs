@@ -61,7 +61,7 @@ pub(crate) fn check_finite(name: &str, tensor: &HostTensor) -> Result<(), String
     ))
 }
 
-/// The first names, and how many there are beside them.
+/// The first names, and the number of others.
 fn listed(names: &[String]) -> String {
     let shown = names[..names.len().min(NAMED)].join(", ");
     match names.len().saturating_sub(NAMED) {

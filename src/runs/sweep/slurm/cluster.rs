@@ -1,4 +1,4 @@
-//! The limits of the cluster at hand.
+//! The limits of the cluster.
 
 use std::fmt;
 use std::io::{self, Read};
