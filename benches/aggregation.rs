@@ -60,7 +60,7 @@ const METHODS: [(&str, &str, u32); 3] = [
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     allocator::keep_what_is_freed();
-    torch::use_threads(arguments.threads);
+    torch::threads::use_threads(arguments.threads);
     let _guard = tch::no_grad_guard();
     let mut rows = Vec::new();
     let wanted = |method: &str| arguments.only.as_deref().is_none_or(|only| only == method);

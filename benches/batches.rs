@@ -61,7 +61,7 @@ struct Arguments {
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     allocator::keep_what_is_freed();
-    torch::use_threads(arguments.threads);
+    torch::threads::use_threads(arguments.threads);
     let options = LoadOptions {
         limit_train: Some(arguments.examples),
         limit_eval: Some(arguments.examples),

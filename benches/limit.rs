@@ -53,7 +53,7 @@ const CASES: [(&str, u32, bool); 6] = [
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     allocator::keep_what_is_freed();
-    torch::use_threads(arguments.threads);
+    torch::threads::use_threads(arguments.threads);
     let batch = Batch {
         rows: arguments.rows,
         tokens: arguments.tokens,

@@ -11,7 +11,7 @@ use std::thread;
 
 use regatta::base::machine::Host;
 use regatta::base::torch;
-use regatta::base::torch::{AdamWConstants, AdamWParameter};
+use regatta::base::torch::adamw::{AdamWConstants, AdamWParameter};
 use regatta::config::load;
 use regatta::config::settings::Settings;
 use regatta::experiment::base_weights::BaseWeightCache;
@@ -187,7 +187,7 @@ fn dropout_is_a_function_of_its_key_forward_and_backward() {
     let device = Device::cuda_if_available();
     let x = Tensor::ones([64, 1000], (Kind::Float, device)).set_requires_grad(true);
     let threshold = (0.1 * 65536.0) as u16;
-    let dropped = |seed| torch::dropout(&x, seed, threshold).unwrap();
+    let dropped = |seed| torch::kernels::dropout(&x, seed, threshold).unwrap();
     let (one, again, other) = (dropped(1), dropped(1), dropped(2));
     assert!(one.equal(&again) && !one.equal(&other));
     assert!((one.mean(Kind::Double).double_value(&[]) - 1.0).abs() < 0.01);
@@ -219,7 +219,7 @@ fn the_fused_optimiser_does_on_the_device_what_it_does_on_the_processor() {
             weight_decay: 0.01,
             epsilon: 1e-8,
         };
-        torch::fused_adamw(&[parameter], constants).unwrap();
+        torch::adamw::fused_adamw(&[parameter], constants).unwrap();
         value.to_device(Device::Cpu)
     };
     let (got, expected) = (trained(Device::cuda_if_available()), trained(Device::Cpu));

@@ -80,7 +80,7 @@ impl ClientTrainer<Federation> for LaneTrainer {
         self.shared = None;
         self.micro_batches = 2;
         if let Device::Cuda(_) = self.compute.device
-            && let Err(error) = torch::empty_cuda_cache()
+            && let Err(error) = torch::device::empty_cuda_cache()
         {
             tracing::warn!("cannot free cached GPU memory: {error}");
         }

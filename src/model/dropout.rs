@@ -64,7 +64,7 @@ impl DropoutMask {
         if self.threshold == 0 {
             return Ok(x.shallow_clone());
         }
-        torch::dropout(x, self.seed, self.threshold)
+        torch::kernels::dropout(x, self.seed, self.threshold)
     }
 }
 
@@ -124,7 +124,7 @@ mod tests {
     fn a_mask_does_not_depend_on_the_number_of_threads_or_the_kind() {
         let x = Tensor::ones([300, 1000], (Kind::Float, Device::Cpu));
         let draw = |threads| {
-            torch::use_threads(threads);
+            torch::threads::use_threads(threads);
             masks(5).apply(&x, 0.1).unwrap()
         };
         let one = draw(1);

@@ -40,7 +40,7 @@ pub fn predict(
     order.sort_by_key(|&i| std::cmp::Reverse(split.ids(i as usize).len()));
     let batches: Vec<&[u32]> = batches(&order, batch_size).collect();
     let workers = match compute.device {
-        Device::Cpu => torch::cores().min(batches.len()),
+        Device::Cpu => torch::threads::cores().min(batches.len()),
         _ => 1,
     };
     let next = AtomicUsize::new(0);
@@ -56,7 +56,7 @@ pub fn predict(
             answers.push((index, answer(&model, &batch, compute)?));
         }
     };
-    let answers = torch::in_parallel(vec![(); workers], work).into_iter();
+    let answers = torch::threads::in_parallel(vec![(); workers], work).into_iter();
     let mut answers = answers.collect::<Result<Vec<_>, _>>()?.concat();
     // The loss is summed in the order of the batches, whichever was first.
     answers.sort_by_key(|(index, _)| *index);

@@ -196,7 +196,7 @@ fn part_rows(rows: usize, most: Option<usize>, parts: usize) -> usize {
 pub(crate) fn inputs(batch: &Batch, compute: Compute) -> Result<Inputs, ModelError> {
     let place = |values: &[i64]| {
         let host = Tensor::f_from_slice(values)?.f_view([batch.rows as i64, -1])?;
-        torch::to_device(&host, compute.device)
+        torch::device::to_device(&host, compute.device)
     };
     Ok(Inputs {
         ids: place(&batch.input_ids)?,
@@ -209,7 +209,7 @@ pub(crate) fn inputs(batch: &Batch, compute: Compute) -> Result<Inputs, ModelErr
 /// A batch's labels on the device.
 pub(crate) fn labels(batch: &Batch, compute: Compute) -> Result<Tensor, ModelError> {
     let host = Tensor::f_from_slice(&batch.labels)?;
-    Ok(torch::to_device(&host, compute.device)?)
+    Ok(torch::device::to_device(&host, compute.device)?)
 }
 
 /// A sum of losses that stays on the device, so that a GPU is queried once a round.

@@ -3,7 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::base::torch;
-use crate::base::torch::Autocast;
+use crate::base::torch::device::Autocast;
 use crate::model::ModelError;
 
 /// How a device computes: where, and in which kind.
@@ -20,7 +20,7 @@ impl Compute {
     #[must_use]
     pub fn automatic(device: Device) -> Self {
         let kind = match device {
-            Device::Cuda(number) => match torch::cuda_capability(number) {
+            Device::Cuda(number) => match torch::device::cuda_capability(number) {
                 Ok(major) if major < 8 => Kind::Half,
                 _ => Kind::BFloat16,
             },
@@ -37,8 +37,8 @@ impl Compute {
     /// If libtorch refuses.
     pub fn settle(&self) -> Result<(), ModelError> {
         if let Device::Cuda(_) = self.device {
-            torch::allow_tf32(false)?;
-            torch::deterministic(true)?;
+            torch::device::allow_tf32(false)?;
+            torch::device::deterministic(true)?;
         }
         Ok(())
     }

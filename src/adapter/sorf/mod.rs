@@ -186,7 +186,7 @@ pub fn mean_lambda(
 ) -> Result<Tensor, ModelError> {
     let layers: Vec<_> = group.layers.iter().collect();
     let sum = |layer| mean_lambda_of(layer, updates, r);
-    let sums = torch::in_parallel(layers, sum).into_iter();
+    let sums = torch::threads::in_parallel(layers, sum).into_iter();
     let sums = sums.collect::<Result<Vec<_>, _>>()?.concat();
     let mean = Tensor::f_from_slice(&sums)?.f_view([group.len(), r, r])?;
     Ok(mean.f_to_device(updates.device)?)

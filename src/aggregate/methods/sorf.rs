@@ -59,7 +59,7 @@ impl Method for Refit {
             let ideal = core.factors(group, &round.updates)?;
             let parts = ideal.split(at_once(device, group));
             let tasks = parts.map(|part| (part, core.shallow_clone())).collect();
-            let fits = torch::in_parallel(tasks, |(ideal, core)| fit(&ideal, &core));
+            let fits = torch::threads::in_parallel(tasks, |(ideal, core)| fit(&ideal, &core));
             store(fits, group, state)?;
             let fitted = round.over_state(state, |one| core.factors(group, one))?;
             pairs.push(Ok((ExactUpdate::Thin(ideal), fitted)));
@@ -121,7 +121,7 @@ impl Method for ExactRefit {
         for group in round.groups {
             let lambda = mean_lambda(group, &round.updates, sorf_vera(round)?.r)?;
             let tasks = lambda.f_split(at_once(lambda.device(), group), 0)?;
-            let fits = torch::in_parallel(tasks, |lambda| exact_fit(&lambda));
+            let fits = torch::threads::in_parallel(tasks, |lambda| exact_fit(&lambda));
             store(fits, group, state)?;
         }
         exactness::merge_residual(round, state)

@@ -45,7 +45,7 @@ impl LaneTrainer {
         bases: Arc<BaseWeightCache>,
         lane: LaneSpec,
     ) -> Result<Self, BoxError> {
-        torch::use_threads(lane.threads);
+        torch::threads::use_threads(lane.threads);
         let compute = experiment.compute(lane.device.into());
         compute.settle()?;
         Ok(Self {

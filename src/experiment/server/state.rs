@@ -59,7 +59,7 @@ impl Server {
     ) -> Result<Self, ModelError> {
         // The lanes rest while the server works, so it may have all cores. The number must not
         // depend on the lanes: it may decide the last bits of an aggregate.
-        torch::use_threads(u32::try_from(torch::cores()).unwrap_or(u32::MAX));
+        torch::threads::use_threads(u32::try_from(torch::threads::cores()).unwrap_or(u32::MAX));
         let compute = experiment.compute(experiment.plan.devices.server.into());
         compute.settle()?;
         let state = experiment.initial.clone();

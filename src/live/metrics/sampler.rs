@@ -87,7 +87,7 @@ fn held(device: DeviceSpec, resident: Option<u64>) -> Option<(u64, u64)> {
     match device {
         DeviceSpec::Cpu => resident.map(|bytes| (bytes, bytes)),
         DeviceSpec::Cuda(number) => {
-            let memory = torch::cuda_memory(number as usize).ok()?;
+            let memory = torch::device::cuda_memory(number as usize).ok()?;
             let bytes = |bytes: i64| u64::try_from(bytes).unwrap_or_default();
             Some((bytes(memory.reserved), bytes(memory.reserved_peak)))
         }

@@ -3,7 +3,7 @@
 use tch::{TchError, Tensor};
 
 use crate::base::torch;
-use crate::base::torch::AttentionInputs;
+use crate::base::torch::kernels::AttentionInputs;
 use crate::model::ModelError;
 use crate::model::config::ModelConfig;
 use crate::model::dropout::{DropoutMask, Masks, dropout};
@@ -114,7 +114,7 @@ fn attend_with_dropout(
     attended: AttentionInputs<'_>,
     mask: DropoutMask,
 ) -> Result<Tensor, TchError> {
-    match torch::attention_with_dropout(attended, mask.seed, mask.threshold)? {
+    match torch::kernels::attention_with_dropout(attended, mask.seed, mask.threshold)? {
         Some(context) => Ok(context),
         None => attend_by_definition(attended, mask),
     }
@@ -208,12 +208,12 @@ mod tests {
     #[test]
     fn attention_with_dropout_does_not_depend_on_the_number_of_threads() {
         let run = |threads| {
-            torch::use_threads(threads);
+            torch::threads::use_threads(threads);
             results(attend_with_dropout, Kind::Float, [3, 71, 71, 2, 32], true)
         };
         let one = run(1);
         assert_eq!(run(2), one);
-        torch::use_threads(1);
+        torch::threads::use_threads(1);
     }
 
     #[test]
@@ -227,7 +227,7 @@ mod tests {
                 bias: None,
                 heads: 2,
             };
-            let found = torch::attention_with_dropout(attended, 1, 6554).unwrap();
+            let found = torch::kernels::attention_with_dropout(attended, 1, 6554).unwrap();
             assert!(found.is_none(), "{kind:?}, {width} wide");
             let mask = DropoutMask {
                 seed: 1,

@@ -52,7 +52,7 @@ impl Linear {
         let y = if self.reference_numerics {
             x.f_linear(&self.weight, Some(&self.bias))?
         } else {
-            torch::linear(x, &self.weight, &self.bias)?
+            torch::kernels::linear(x, &self.weight, &self.bias)?
         };
         match &self.delta {
             Some(delta) => Ok(y.f_add(&delta.forward(x, masks)?)?),

@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor};
 
-use crate::base::torch::{AdamWConstants, AdamWParameter, fused_adamw};
+use crate::base::torch::adamw::{AdamWConstants, AdamWParameter, fused_adamw};
 use crate::model::ModelError;
 
 /// AdamW (Loshchilov & Hutter, *Decoupled Weight Decay Regularization*, 2019) with β 0.9 and

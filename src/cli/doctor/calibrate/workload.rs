@@ -108,7 +108,7 @@ struct LaneTensors<'a> {
 impl LaneTensors<'_> {
     /// Takes a step untimed, waits for the others, and takes its share.
     fn run(&self, base: Weights, barrier: &Barrier) -> Result<(), ModelError> {
-        torch::use_threads(self.division.threads);
+        torch::threads::use_threads(self.division.threads);
         let ready = self.prepare(base);
         // Whatever became of it: the others wait.
         barrier.wait();

@@ -1,0 +1,133 @@
+//! Devices: autocast, determinism, copies, memory.
+
+use std::ffi::c_int;
+
+use tch::{Device, Kind, TchError, Tensor};
+
+use crate::base::torch::check;
+
+unsafe extern "C" {
+    fn shim_autocast_enter(cuda: c_int, dtype: c_int) -> c_int;
+    fn shim_autocast_exit(cuda: c_int) -> c_int;
+    fn shim_allow_tf32(on: c_int) -> c_int;
+    fn shim_deterministic(on: c_int) -> c_int;
+    fn shim_cuda_mem(device: c_int, out: *mut i64) -> c_int;
+    fn shim_cuda_empty_cache() -> c_int;
+    fn shim_cuda_capability(device: c_int, major: *mut c_int) -> c_int;
+}
+
+fn is_cuda(device: Device) -> c_int {
+    c_int::from(matches!(device, Device::Cuda(_)))
+}
+
+/// Mixed precision on this thread while it lives: matrix products in a narrower kind, what needs
+/// the range in float32.
+#[derive(Debug)]
+pub struct Autocast {
+    cuda: c_int,
+}
+
+impl Autocast {
+    /// Turns it on for a device type and `Kind::Half` or `Kind::BFloat16`.
+    ///
+    /// # Errors
+    /// If the device type does not know that kind.
+    pub fn enter(device: Device, kind: Kind) -> Result<Self, TchError> {
+        // The numbers of c10::ScalarType.
+        let dtype = if kind == Kind::BFloat16 { 15 } else { 5 };
+        let cuda = is_cuda(device);
+        // SAFETY: changes this thread's autocast state only; errors come back as a code.
+        check(unsafe { shim_autocast_enter(cuda, dtype) })?;
+        Ok(Self { cuda })
+    }
+}
+
+impl Drop for Autocast {
+    fn drop(&mut self) {
+        // SAFETY: undoes the constructor's call on the same thread; it cannot fail once entered.
+        unsafe { shim_autocast_exit(self.cuda) };
+    }
+}
+
+/// Whether float32 matrix products on a GPU may use TF32, which keeps 10 bits of the mantissa.
+///
+/// # Errors
+/// If libtorch refuses.
+pub fn allow_tf32(on: bool) -> Result<(), TchError> {
+    // SAFETY: sets two flags of libtorch's global context.
+    check(unsafe { shim_allow_tf32(c_int::from(on)) })
+}
+
+/// Makes operations that have a deterministic algorithm use it, and the others fail.
+///
+/// # Errors
+/// If libtorch refuses.
+pub fn deterministic(on: bool) -> Result<(), TchError> {
+    // SAFETY: sets a flag of libtorch's global context.
+    check(unsafe { shim_deterministic(c_int::from(on)) })
+}
+
+/// Copies a tensor of the host to a device. To a GPU it goes by page-locked memory, and the host
+/// does not wait for it; what is computed from it on the device comes after it all the same.
+///
+/// # Errors
+/// If the device fails.
+pub fn to_device(host: &Tensor, device: Device) -> Result<Tensor, TchError> {
+    match device {
+        Device::Cpu => Ok(host.shallow_clone()),
+        // libtorch keeps the page-locked memory until the copy is done.
+        device => host
+            .f_pin_memory(device)?
+            .f_to_device_(device, host.kind(), true, false),
+    }
+}
+
+/// Memory of libtorch's allocator on a CUDA device, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CudaMemory {
+    /// In tensors now.
+    pub allocated: i64,
+    /// In tensors at most, so far.
+    pub allocated_peak: i64,
+    /// Taken from the device now.
+    pub reserved: i64,
+    /// Taken from the device at most, so far.
+    pub reserved_peak: i64,
+}
+
+/// Asks the allocator of a CUDA device.
+///
+/// # Errors
+/// If there is no such device.
+pub fn cuda_memory(device: usize) -> Result<CudaMemory, TchError> {
+    let mut out = [0_i64; 4];
+    // SAFETY: the shim writes four numbers.
+    check(unsafe { shim_cuda_mem(device as c_int, out.as_mut_ptr()) })?;
+    let [allocated, allocated_peak, reserved, reserved_peak] = out;
+    Ok(CudaMemory {
+        allocated,
+        allocated_peak,
+        reserved,
+        reserved_peak,
+    })
+}
+
+/// Gives memory that the allocator holds but no tensor uses back to the device.
+///
+/// # Errors
+/// If there is no CUDA.
+pub fn empty_cuda_cache() -> Result<(), TchError> {
+    // SAFETY: frees cached blocks only.
+    check(unsafe { shim_cuda_empty_cache() })
+}
+
+/// The major number of a CUDA device's compute capability: 8 and above compute in bfloat16.
+///
+/// # Errors
+/// If there is no NVIDIA driver or no such device.
+pub fn cuda_capability(device: usize) -> Result<i32, TchError> {
+    let mut major = 0;
+    // SAFETY: the shim writes one number.
+    check(unsafe { shim_cuda_capability(device as c_int, &raw mut major) })?;
+    Ok(major)
+}

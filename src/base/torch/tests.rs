@@ -1,0 +1,76 @@
+//! Operations of libtorch that tch does not offer.
+
+use std::panic::catch_unwind;
+
+use tch::{Device, Kind, Tensor};
+
+use super::adamw::*;
+use super::device::*;
+use super::kernels::*;
+use super::threads::*;
+
+#[test]
+fn a_threads_number_of_threads_is_its_own() {
+    let own = thread::spawn(|| {
+        use_threads(1);
+        thread::spawn(|| use_threads(3)).join().unwrap();
+        tch::get_num_threads()
+    });
+    assert_eq!(own.join().unwrap(), 1);
+}
+
+/// A linear layer's output and the gradient of a weighted sum of it, by `x`.
+fn forward_and_backward(kind: Kind, frozen: bool, x: &Tensor) -> (Tensor, Tensor) {
+    let values = |shape: &[i64], step: f64| -> Tensor {
+        let len: i64 = shape.iter().product();
+        let count = Tensor::arange(len, (Kind::Double, Device::Cpu)) * step;
+        count.sin().reshape(shape).to_kind(kind)
+    };
+    let x = x.detach().to_kind(kind).set_requires_grad(true);
+    let weight = values(&[48, 33], 0.7).set_requires_grad(!frozen);
+    let y = linear(&x, &weight, &values(&[48], 1.3)).unwrap();
+    (&y * values(&[48], 0.9)).sum(kind).backward();
+    (y.detach(), x.grad())
+}
+
+#[test]
+fn a_linear_layer_and_its_gradient_are_those_of_float64_frozen_or_not_long_or_short() {
+    for rows in [3, 400] {
+        let x = Tensor::arange(rows * 33, (Kind::Double, Device::Cpu)).cos();
+        // No contiguous layout, as a view of other values has none.
+        let x = x.reshape([33, 1, rows]).permute([2, 1, 0]);
+        let exact = forward_and_backward(Kind::Double, true, &x);
+        for frozen in [true, false] {
+            let found = forward_and_backward(Kind::Float, frozen, &x);
+            let error = |a: &Tensor, b: &Tensor| (a - b).abs().max().double_value(&[]);
+            assert!(error(&found.0, &exact.0) < 1e-5, "{rows} rows, forward");
+            assert!(error(&found.1, &exact.1) < 1e-5, "{rows} rows, backward");
+        }
+    }
+}
+
+#[test]
+fn a_linear_layer_refuses_what_does_not_fit() {
+    let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, Device::Cpu));
+    for (x, bias) in [(5, 3), (4, 2)] {
+        let error = linear(&zeros(&[500, x]), &zeros(&[3, 4]), &zeros(&[bias]));
+        assert!(error.is_err(), "{x} wide, {bias} of bias");
+    }
+}
+
+#[test]
+fn results_of_parallel_tasks_are_in_their_order_each_from_one_thread_of_torch() {
+    let tasks: Vec<u64> = (0..101).collect();
+    let results = in_parallel(tasks.clone(), |task| (task, tch::get_num_threads()));
+    let expected: Vec<_> = tasks.into_iter().map(|task| (task, 1)).collect();
+    assert_eq!(results, expected);
+    assert!(in_parallel(Vec::<u64>::new(), |task| task).is_empty());
+}
+
+#[test]
+fn a_parallel_task_that_panics_is_not_lost() {
+    let work = |task: u64| assert!(task != 3, "the third");
+    let ended = catch_unwind(|| in_parallel((0..7).collect(), work));
+    let panic = ended.unwrap_err();
+    assert_eq!(panic.downcast_ref::<&str>(), Some(&"the third"));
+}

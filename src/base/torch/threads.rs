@@ -1,0 +1,46 @@
+//! Threads of libtorch, and work spread over all cores.
+
+use std::panic::resume_unwind;
+use std::thread;
+
+/// Lets operations of this thread use N threads of the CPU.
+///
+/// A thread's first look at its number of threads takes over what any thread set last, whatever
+/// this one set before. Two threads that set different numbers would so decide by a race how
+/// sums are divided, and with it their last bits. So look first, and set afterwards.
+pub fn use_threads(threads: u32) {
+    tch::get_num_threads();
+    tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
+}
+
+/// Cores that this process may use.
+#[must_use]
+pub fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Does the same to each of some tasks, side by side on the machine's cores; the results in order.
+/// A task's thread computes alone and without gradients, so the bits of its result depend on
+/// nothing but the task.
+///
+/// # Panics
+/// If a task does.
+pub fn in_parallel<T: Send, U: Send>(tasks: Vec<T>, work: impl Fn(T) -> U + Sync) -> Vec<U> {
+    let share = tasks.len().div_ceil(cores()).max(1);
+    let (mut tasks, work) = (tasks.into_iter(), &work);
+    thread::scope(|scope| {
+        let mut threads = Vec::new();
+        while tasks.len() > 0 {
+            let own: Vec<T> = tasks.by_ref().take(share).collect();
+            threads.push(scope.spawn(move || {
+                use_threads(1);
+                let _guard = tch::no_grad_guard();
+                own.into_iter().map(work).collect::<Vec<U>>()
+            }));
+        }
+        let joined = threads.into_iter().map(|thread| thread.join());
+        joined
+            .flat_map(|results| results.unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect()
+    })
+}
