@@ -7,7 +7,7 @@ use crate::config::load;
 use crate::config::plan::{DataSource, Plan};
 use crate::experiment::experiment::Experiment;
 use crate::experiment::inputs::{RunInputs, check_local};
-use crate::live::terminal::output::say;
+use crate::live::terminal::output::print_line;
 use crate::model::source::location::ModelSource;
 
 /// Checks a scenario and the files it names.
@@ -23,12 +23,12 @@ pub fn check(args: &ScenarioArgs) -> anyhow::Result<()> {
         check_local(&plan)?;
     }
     if let Some(notice) = &plan.devices.notice {
-        say(notice);
+        print_line(notice);
     }
     for what in unchecked {
-        say(format_args!("{what} is on the hub and was not checked"));
+        print_line(format_args!("{what} is on the hub and was not checked"));
     }
-    say(describe(&plan));
+    print_line(describe(&plan));
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use crate::base::table::Format;
 use crate::cli::args::CompareArgs;
 use crate::cli::report::write_page;
 use crate::config::problems::Problems;
-use crate::live::terminal::output::say;
+use crate::live::terminal::output::print_line;
 use crate::runs::compare::target::Target;
 use crate::runs::compare::{chart, groups, page, tables};
 use crate::runs::{compare, figures};
@@ -45,7 +45,7 @@ pub fn side_by_side(
         tables::groups_table(&groups, &target),
         tables::runs_table(&groups, &target),
     );
-    say(table::render(&[&by_group, &by_run], format)?);
+    print_line(table::render(&[&by_group, &by_run], format)?);
     if out.is_none() && folder.is_none() {
         return Ok(());
     }

@@ -3,14 +3,14 @@
 use clap_complete::Shell;
 
 use crate::cli::args::{CompletionsArgs, command};
-use crate::live::terminal::output::say;
+use crate::live::terminal::output::print_line;
 
 /// Prints the shell's completion script.
 ///
 /// # Errors
 /// If clap generates a script that is not UTF-8.
 pub fn completions(args: &CompletionsArgs) -> anyhow::Result<()> {
-    say(script(args.shell)?.trim_end());
+    print_line(script(args.shell)?.trim_end());
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use crate::base::table::{Cell, Format, Table};
 use crate::cli::args::CtlArgs;
 use crate::live::control::client::ask;
 use crate::live::control::{Reply, Status, Token};
-use crate::live::terminal::output::say;
+use crate::live::terminal::output::print_line;
 
 /// Sends a command to a run and shows its reply.
 ///
@@ -25,7 +25,7 @@ pub fn ctl(args: &CtlArgs) -> anyhow::Result<()> {
     })?;
     match ask(address, Token::from_environment().as_ref(), args.ask)? {
         Reply::Status(status) => show(&status, args.format)?,
-        Reply::Done(what) => say(what),
+        Reply::Done(what) => print_line(what),
         Reply::NotConfirmed(why) | Reply::Error(why) => bail!(why),
     }
     Ok(())
@@ -49,9 +49,9 @@ fn show(status: &Status, format: Format) -> anyhow::Result<()> {
         ]);
     }
     if format == Format::Table {
-        say(headline(status));
+        print_line(headline(status));
     }
-    say(table::render(&[&table], format)?);
+    print_line(table::render(&[&table], format)?);
     Ok(())
 }
 

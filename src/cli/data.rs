@@ -6,7 +6,7 @@ use crate::base::table::Format;
 use crate::cli::args::DataArgs;
 use crate::config::load;
 use crate::experiment::inputs::RunInputs;
-use crate::live::terminal::output::say;
+use crate::live::terminal::output::print_line;
 use crate::tasks::summary;
 use crate::tasks::summary::{DataSummary, SplitSummary};
 
@@ -36,15 +36,15 @@ pub fn data(args: &DataArgs) -> anyhow::Result<()> {
     };
     let (splits, shares) = (data.splits_table(), data.clients_table());
     if args.format != Format::Table {
-        say(table::render(&[&splits, &shares], args.format)?);
+        print_line(table::render(&[&splits, &shares], args.format)?);
         return Ok(());
     }
-    say(format_args!("{task} from {}", inputs.data.folder.display()));
-    say(table::render(&[&splits], args.format)?);
-    say(format_args!(
+    print_line(format_args!("{task} from {}", inputs.data.folder.display()));
+    print_line(table::render(&[&splits], args.format)?);
+    print_line(format_args!(
         "\n{} among {} clients",
         plan.data.partition, plan.data.num_clients
     ));
-    say(table::render(&[&shares], args.format)?);
+    print_line(table::render(&[&shares], args.format)?);
     Ok(())
 }

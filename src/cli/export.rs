@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 
 use crate::adapter::peft::export::ExportError;
 use crate::config::problems::Problems;
-use crate::live::terminal::output::say;
+use crate::live::terminal::output::print_line;
 use crate::runs::export::trained::TrainedModel;
 
 /// The forms that a model can be written in.
@@ -60,9 +60,9 @@ pub fn export(args: &ExportArgs) -> anyhow::Result<()> {
         false => trained.write_adapter(folder),
     })
     .with_context(|| format!("nothing was exported to {}", out.display()))?;
-    say(format_args!("exported to {}", out.display()));
+    print_line(format_args!("exported to {}", out.display()));
     if trained.changes_base() && !merge {
-        say(
+        print_line(
             "aggregation changed base weights: README.md in the folder explains how to \
              apply base_delta.safetensors; --merge writes the whole model",
         );

@@ -49,7 +49,7 @@ pub fn watch(control: ControlHandle, log: Option<LogFile>) -> io::Result<mpsc::R
                     let _ = over.send(());
                     continue;
                 }
-                crate::live::terminal::output::say(
+                crate::live::terminal::output::print_line(
                     "finishing the round; press Ctrl-C again to stop at once",
                 );
             }

@@ -9,7 +9,7 @@ use clap_mangen::Man;
 
 use crate::base::files::write_atomically;
 use crate::cli::args::{ManArgs, command};
-use crate::live::terminal::output::say;
+use crate::live::terminal::output::print_line;
 
 /// Prints the page of the program or of a subcommand, or writes all of them into a folder.
 ///
@@ -23,7 +23,7 @@ pub fn man(args: &ManArgs) -> anyhow::Result<()> {
     let wanted = page_name(args.subcommand.as_deref());
     let page = pages.iter().find(|page| page.name == wanted);
     let page = page.with_context(|| format!("there is no page {wanted}"))?;
-    say(page.text.trim_end());
+    print_line(page.text.trim_end());
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use crate::experiment;
 use crate::experiment::experiment::Experiment;
 use crate::experiment::inputs::RunInputs;
 use crate::live::terminal::observer::TerminalObserver;
-use crate::live::terminal::output::{say, show_bars};
+use crate::live::terminal::output::{print_line, show_bars};
 use crate::runs::folder::RunFolder;
 
 /// Runs again what a run's ledger has.
@@ -34,6 +34,6 @@ pub fn replay(args: &ReplayArgs) -> anyhow::Result<()> {
     let observers: Vec<Box<dyn Observer>> = vec![Box::new(TerminalObserver::default())];
     let ledger = folder.ledger();
     let same = experiment::replay(experiment, &scratch, &ledger, observers, control)?;
-    say(format_args!("all {same} events are the same, bit for bit"));
+    print_line(format_args!("all {same} events are the same, bit for bit"));
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::base::table;
 use crate::base::table::{Format, Table};
 use crate::cli::args::ReportArgs;
 use crate::config::problems::Problems;
-use crate::live::terminal::output::say;
+use crate::live::terminal::output::print_line;
 use crate::runs::figures;
 use crate::runs::report::{Run, page, tables};
 
@@ -32,15 +32,15 @@ pub fn report(args: &ReportArgs) -> anyhow::Result<()> {
                     of(run).tagged("run", name)
                 }))
             };
-            let clients = joint(|run| tables::clients(&run.account));
-            say(table::render(&[&clients, &joint(Run::costs)], format)?);
+            let clients = joint(|run| tables::clients(&run.stats));
+            print_line(table::render(&[&clients, &joint(Run::costs)], format)?);
         }
     }
     for run in &runs {
         let places = Places::of(run, args);
         places.write(run)?;
         if shown == Format::Table && !places.is_empty() {
-            say(format_args!("wrote {places}"));
+            print_line(format_args!("wrote {places}"));
         }
     }
     Ok(())
@@ -62,15 +62,15 @@ fn one_place_for_one_run(args: &ReportArgs) -> Result<(), Problems> {
 }
 
 fn show(run: &Run) -> anyhow::Result<()> {
-    let account = &run.account;
-    say(tables::headline(account));
-    say(table::render(&[&tables::clients(account)], Format::Table)?);
+    let stats = &run.stats;
+    print_line(tables::headline(stats));
+    print_line(table::render(&[&tables::clients(stats)], Format::Table)?);
     let costs = run.costs();
     if !costs.rows().is_empty() {
-        say(table::render(&[&costs], Format::Table)?);
+        print_line(table::render(&[&costs], Format::Table)?);
     }
-    for intervention in &account.interventions {
-        say(format_args!(
+    for intervention in &stats.interventions {
+        print_line(format_args!(
             "after round {}: {:?}",
             intervention.after_round, intervention.command
         ));

@@ -36,7 +36,7 @@ use crate::live::page::server::WebServer;
 use crate::live::ports::bounds::Bounds;
 use crate::live::tensorboard::TensorBoard;
 use crate::live::terminal::observer::TerminalObserver;
-use crate::live::terminal::output::{say, show_bars};
+use crate::live::terminal::output::{print_line, show_bars};
 use crate::runs::folder::RunFolder;
 use crate::runs::folder::recorder::Recorder;
 use crate::runs::folder::summary::RunInfo;
@@ -49,16 +49,16 @@ pub fn run(args: &ScenarioArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     Bounds::check()?;
     let plan = load(args.scenario.as_deref(), &args.settings, &Host::detect())?;
     show_bars(!plan.telemetry.quiet);
-    say(check::describe(&plan));
+    print_line(check::describe(&plan));
     if let Some(notice) = &plan.devices.notice {
-        say(notice);
+        print_line(notice);
     }
     let inputs = RunInputs::load(&plan)?;
     let experiment = Experiment::prepare(plan, inputs)?;
-    let surroundings = RunServices::set_up(&experiment.plan, log)?;
+    let services = RunServices::set_up(&experiment.plan, log)?;
     let folder = RunFolder::create(&experiment.plan)?;
-    say(format_args!("results go to {}", folder.path().display()));
-    carry_out(experiment, &folder, surroundings, experiment::execute)
+    print_line(format_args!("results go to {}", folder.path().display()));
+    carry_out(experiment, &folder, services, experiment::execute)
 }
 
 /// Resumes a run.
@@ -79,11 +79,11 @@ pub fn resume(args: &ResumeArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     };
     let plan = load(Some(&folder.scenario()), &differing, &Host::detect())?;
     show_bars(!plan.telemetry.quiet);
-    say(check::describe(&plan));
+    print_line(check::describe(&plan));
     let inputs = RunInputs::load(&plan)?;
     let experiment = Experiment::prepare(plan, inputs)?;
-    let surroundings = RunServices::set_up(&experiment.plan, log)?;
-    carry_out(experiment, &folder, surroundings, experiment::resume)
+    let services = RunServices::set_up(&experiment.plan, log)?;
+    carry_out(experiment, &folder, services, experiment::resume)
 }
 
 /// The services around a run.
@@ -130,7 +130,7 @@ type Begin =
 fn carry_out(
     experiment: Experiment,
     folder: &RunFolder,
-    surroundings: RunServices,
+    services: RunServices,
     begin: Begin,
 ) -> anyhow::Result<()> {
     let plan = experiment.plan.clone();
@@ -140,7 +140,7 @@ fn carry_out(
         handle,
         control,
         log,
-    } = surroundings;
+    } = services;
     let exporter = exporter.as_ref();
     let recorder = Recorder::open(folder.clone(), &plan, handle.clone())?;
     let failure = recorder.failure();
@@ -185,7 +185,7 @@ fn serve_metrics(plan: &Plan) -> Result<Option<Exporter>, Problems> {
     };
     match Exporter::start(address, &plan.name) {
         Ok(exporter) => {
-            say(format_args!(
+            print_line(format_args!(
                 "metrics at http://{}/metrics",
                 exporter.address()
             ));
@@ -215,7 +215,7 @@ fn serve_control(plan: &Plan, handle: &ControlHandle) -> Result<(), Problems> {
     match ControlServer::start(address, token, handle.clone()) {
         Ok(server) => {
             let address = server.address();
-            say(format_args!(
+            print_line(format_args!(
                 "control at {address}: regatta ctl --control {address} status"
             ));
             Ok(())
@@ -236,20 +236,20 @@ fn serve_page(plan: &Plan, handle: &ControlHandle) -> Result<Option<(WebServer, 
         return Ok(None);
     };
     let feed = Feed::new(facts(plan));
-    let desk = || {
+    let handler = || {
         let token = Token::from_environment();
         plan.control
             .map(|_| CommandHandler::new(token, handle.clone()))
     };
     let chosen = plan.settings.web.as_deref() != Some(WEB);
-    let mut served = WebServer::start(address, feed.clone(), desk());
+    let mut served = WebServer::start(address, feed.clone(), handler());
     if served.is_err() && !chosen {
         let any = SocketAddr::new(address.ip(), 0);
-        served = WebServer::start(any, feed.clone(), desk());
+        served = WebServer::start(any, feed.clone(), handler());
     }
     match served {
         Ok(server) => {
-            say(format_args!("watch at http://{}/", server.address()));
+            print_line(format_args!("watch at http://{}/", server.address()));
             Ok(Some((server, feed)))
         }
         Err(error) if chosen => {
@@ -315,9 +315,9 @@ fn conclude(outcome: &RunOutcome, folder: &RunFolder) -> anyhow::Result<()> {
     let rounds = count(outcome.rounds, "round");
     let place = folder.path().display();
     match outcome.ending {
-        EndReason::Complete => say(format_args!("done: {rounds}, results in {place}")),
+        EndReason::Complete => print_line(format_args!("done: {rounds}, results in {place}")),
         EndReason::StoppedAfterRound => {
-            say(format_args!(
+            print_line(format_args!(
                 "stopped after {rounds}, results so far in {place}; `regatta resume` continues"
             ));
         }
@@ -327,7 +327,7 @@ fn conclude(outcome: &RunOutcome, folder: &RunFolder) -> anyhow::Result<()> {
     }
     if outcome.rounds_refused > 0 {
         let refused = outcome.rounds_refused;
-        say(format_args!(
+        print_line(format_args!(
             "in {refused} of {rounds} every update was refused"
         ));
     }
@@ -347,7 +347,7 @@ fn linger(
     if !staying.is_empty() && !plan.telemetry.linger.is_zero() {
         let seconds = plan.telemetry.linger.as_secs_f64();
         let staying = staying.join(", ");
-        say(format_args!("{staying} for {seconds} s; Ctrl-C ends it"));
+        print_line(format_args!("{staying} for {seconds} s; Ctrl-C ends it"));
         // Whichever comes first: the time is over, or somebody wants the end.
         let _ = leave.recv_timeout(plan.telemetry.linger);
     }

@@ -8,7 +8,7 @@ use crate::base::table::{Cell, Format, Table};
 use crate::base::{table, time};
 use crate::cli::args::RunsArgs;
 use crate::config::problems::Problems;
-use crate::live::terminal::output::say;
+use crate::live::terminal::output::print_line;
 use crate::runs::folder::overview::RunOverview;
 use crate::runs::folder::state::RunState;
 
@@ -40,16 +40,16 @@ pub fn runs(args: &RunsArgs) -> anyhow::Result<()> {
     })?;
     for path in folders {
         match RunOverview::of(&path) {
-            Ok(Some(brief)) => table.add_row(row(&path, &brief)),
+            Ok(Some(overview)) => table.add_row(row(&path, &overview)),
             Ok(None) => add_inner(&path, &mut table),
             Err(error) => table.add_row(unreadable(&path, &error)),
         }
     }
     if table.rows().is_empty() && args.format == Format::Table {
-        say(format_args!("there are no runs in {dir}"));
+        print_line(format_args!("there are no runs in {dir}"));
         return Ok(());
     }
-    say(table::render(&[&table], args.format)?);
+    print_line(table::render(&[&table], args.format)?);
     Ok(())
 }
 
@@ -58,7 +58,7 @@ fn add_inner(path: &Path, table: &mut Table) {
     // A folder that is not a run and cannot be read is ignored.
     for inner in subfolders(path).unwrap_or_default() {
         match RunOverview::of(&inner) {
-            Ok(Some(brief)) => table.add_row(row(&inner, &brief)),
+            Ok(Some(overview)) => table.add_row(row(&inner, &overview)),
             Ok(None) => {}
             Err(error) => table.add_row(unreadable(&inner, &error)),
         }
@@ -78,21 +78,24 @@ fn subfolders(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
-fn row(path: &Path, brief: &RunOverview) -> [Cell; 11] {
-    let scenario = &brief.scenario;
-    let state = match &brief.state {
-        RunState::Failed(why) => Cell::new(brief.state.to_string(), format!("failed: {why}")),
+fn row(path: &Path, overview: &RunOverview) -> [Cell; 11] {
+    let scenario = &overview.scenario;
+    let state = match &overview.state {
+        RunState::Failed(why) => Cell::new(overview.state.to_string(), format!("failed: {why}")),
         state => state.to_string().into(),
     };
-    let best = brief.best.as_ref().map_or_else(Cell::none, |(name, best)| {
-        let name = name.replace('_', " ");
-        let Some(best) = best else {
-            return Cell::of_number(f64::NAN, format!("{name} {}", table::NAN));
-        };
-        let shown = format!("{name} {:.4} (round {})", best.value, best.round);
-        Cell::of_number(best.value, shown)
-    });
-    let begun = time::local(brief.begun);
+    let best = overview
+        .best
+        .as_ref()
+        .map_or_else(Cell::none, |(name, best)| {
+            let name = name.replace('_', " ");
+            let Some(best) = best else {
+                return Cell::of_number(f64::NAN, format!("{name} {}", table::NAN));
+            };
+            let shown = format!("{name} {:.4} (round {})", best.value, best.round);
+            Cell::of_number(best.value, shown)
+        });
+    let begun = time::local(overview.begun);
     let method = methods::find(&scenario.agg_type);
     let method = method.map_or(scenario.agg_type.as_str(), |info| info.name);
     [
@@ -101,7 +104,7 @@ fn row(path: &Path, brief: &RunOverview) -> [Cell; 11] {
         method.into(),
         scenario.adapter.as_str().into(),
         scenario.num_clients.into(),
-        brief.rounds.into(),
+        overview.rounds.into(),
         scenario.rounds.into(),
         state,
         best,
@@ -109,7 +112,7 @@ fn row(path: &Path, brief: &RunOverview) -> [Cell; 11] {
             let value = begun.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
             Cell::new(value, begun.strftime("%Y-%m-%d %H:%M").to_string())
         }),
-        Cell::bytes(brief.bytes),
+        Cell::bytes(overview.bytes),
     ]
 }
 

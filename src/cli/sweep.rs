@@ -12,7 +12,7 @@ use crate::cli::args::SweepArgs;
 use crate::cli::compare::side_by_side;
 use crate::config::problems::Problems;
 use crate::live::log::LogFile;
-use crate::live::terminal::output::say;
+use crate::live::terminal::output::print_line;
 use crate::runs::sweep as runner;
 use crate::runs::sweep::process::Ended;
 use crate::runs::sweep::slurm::{ArrayScript, Shares, cluster, quote};
@@ -41,11 +41,11 @@ pub fn sweep(args: &SweepArgs, log: Option<LogFile>) -> anyhow::Result<()> {
             break;
         }
         let (label, place) = (&run.label, run.folder.display());
-        say(format_args!("run {index}, {label}, in {place}"));
-        let wait = |held: &io::Error| say(format_args!("waiting: {held}"));
+        print_line(format_args!("run {index}, {label}, in {place}"));
+        let wait = |held: &io::Error| print_line(format_args!("waiting: {held}"));
         match process::carry_out(run, &program, &mut stop, wait) {
             Ok(Ended::Kept) => {
-                say("already complete");
+                print_line("already complete");
                 complete.push(run.folder.clone());
             }
             Ok(Ended::Complete) => complete.push(run.folder.clone()),
@@ -78,7 +78,7 @@ fn write_script(
     write_atomically(path, slurm::script(plan, &job).as_bytes())
         .with_context(|| format!("cannot write {}", path.display()))?;
     let shares = Shares::of(plan.runs.len(), job.limit);
-    say(format_args!(
+    print_line(format_args!(
         "{} in an array of {}; the limit is {}",
         count(plan.runs.len(), "run"),
         count(shares.tasks, "task"),
@@ -86,11 +86,11 @@ fn write_script(
     ));
     if shares.runs > 1 {
         let runs = shares.runs;
-        say(format_args!(
+        print_line(format_args!(
             "each task runs up to {runs} runs in sequence, and needs time for all of them"
         ));
     }
-    say(format_args!(
+    print_line(format_args!(
         "`sbatch {}` submits them as an array",
         quote::for_bash(path)
     ));
@@ -121,7 +121,7 @@ fn compare(plan: &SweepPlan, complete: &[PathBuf]) -> anyhow::Result<()> {
     let (page, figures) = (plan.out.join("compare.html"), plan.out.join("figures"));
     let target = plan.target.as_ref();
     side_by_side(complete, target, Format::Table, Some(&page), Some(&figures))?;
-    say(format_args!(
+    print_line(format_args!(
         "wrote {} and the charts in {}",
         page.display(),
         figures.display()

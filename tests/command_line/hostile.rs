@@ -218,7 +218,7 @@ fn a_round_in_which_all_is_refused_is_told_and_the_run_goes_on() {
     let records = rounds(&place, "run");
     assert_eq!(outcomes(&records[1]), [Outcome::Refused; 4]);
     assert_eq!(records[1].state_digest, records[0].state_digest);
-    assert_eq!(summary(&place, "run").tally.rounds_refused, 1);
+    assert_eq!(summary(&place, "run").totals.rounds_refused, 1);
     let said = place.accepts("report run");
     assert!(said.contains("1 round with every update refused"), "{said}");
     let page = place.read("run/report.html");
@@ -234,7 +234,7 @@ fn assert_nothing_aggregated(place: &Workplace, line: &str, why: &str) {
     assert!(errors.contains(why), "{errors}");
     let summary = summary(place, "run");
     assert!(summary.error.unwrap().contains("nothing was aggregated"));
-    assert_eq!((summary.ending, summary.tally.rounds), (None, 2));
+    assert_eq!((summary.ending, summary.totals.rounds), (None, 2));
     assert!(!place.path().join("run/adapter").exists());
 }
 

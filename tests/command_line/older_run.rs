@@ -41,7 +41,7 @@ fn rounds(place: &Workplace, folder: &str) -> Vec<RoundRecord> {
 
 fn interventions(place: &Workplace, folder: &str) -> Vec<(u32, ControlCommand)> {
     let path = place.path().join(folder).join("events.jsonl");
-    let account = regatta::runs::history::clients::ClientStats::read(&path).unwrap();
+    let account = regatta::runs::history::clients::RunStats::read(&path).unwrap();
     let taken = account.interventions.into_iter();
     taken.map(|i| (i.after_round, i.command)).collect()
 }

@@ -252,12 +252,12 @@ fn whatever_times_a_folder_tells_it_is_shown() {
             place.write(&format!("run/{file}"), &with_seconds(text, number));
         }
         let read = Run::read(&run).unwrap();
-        assert!(read.works.all.iter().all(|work| work.seconds() >= 0.0));
-        assert!(read.works.end >= 0.0 && read.works.end < 1e11, "{number}");
+        assert!(read.participations.all.iter().all(|work| work.seconds() >= 0.0));
+        assert!(read.participations.end >= 0.0 && read.participations.end < 1e11, "{number}");
         let figures = read.figures().unwrap();
         let page = page::of_run(&read, &figures).unwrap();
         assert!(page.contains("</html>"), "{number}");
-        assert!(!tables::headline(&read.account).is_empty());
+        assert!(!tables::headline(&read.stats).is_empty());
         table::render(&[&read.costs()], Format::Table).unwrap();
     }
     // Every other time is absurd, so that the clock runs back and forth.

@@ -76,11 +76,11 @@ fn a_run_leaves_its_rounds_and_a_summary_and_says_so() {
     );
     let summary = summary(&place, "results");
     assert_eq!(
-        (summary.ending, summary.tally.rounds),
+        (summary.ending, summary.totals.rounds),
         (Some(EndReason::Complete), 3)
     );
     assert_eq!(
-        summary.tally.state_digest.as_ref(),
+        summary.totals.state_digest.as_ref(),
         Some(&records[2].state_digest)
     );
     for text in [
@@ -117,7 +117,7 @@ fn the_first_interrupt_finishes_the_round() {
     let summary = summary(&place, "results");
     assert_eq!(summary.ending, Some(EndReason::StoppedAfterRound));
     assert_eq!(
-        summary.tally.rounds as usize,
+        summary.totals.rounds as usize,
         rounds(&place, "results").len()
     );
 }

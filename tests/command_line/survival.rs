@@ -186,7 +186,7 @@ fn a_run_that_is_killed_and_resumed_ends_as_one_that_was_not() {
             let text = place.read(&format!("{folder}/summary.json"));
             let summary: regatta::runs::folder::summary::Summary =
                 serde_json::from_str(&text).unwrap();
-            summary.tally
+            summary.totals
         };
         assert_eq!(summary("whole"), summary(&folder));
     }

@@ -19,7 +19,7 @@ use regatta::data::tokenize::TextEncoder;
 use regatta::model;
 use regatta::model::config::ModelConfig;
 use regatta::runs::folder::RunFolder;
-use regatta::runs::history::clients::ClientStats;
+use regatta::runs::history::clients::RunStats;
 use regatta::runs::sweep::file;
 use regatta::tasks::glue::task::Task;
 use regatta_actors::journal::checkpoint::CheckpointStore;
@@ -243,7 +243,7 @@ pub fn ledger(bytes: &[u8]) -> bool {
     let path = folder.path().join(name);
     let entries = ledger::read(&path);
     let entries = entries.and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
-    taken(entries, &[name]) & taken(ClientStats::read(&path), &[name])
+    taken(entries, &[name]) & taken(RunStats::read(&path), &[name])
 }
 
 /// `rounds.jsonl`.

@@ -1,11 +1,10 @@
 //! Operations of libtorch that tch does not offer.
 
 use std::panic::catch_unwind;
+use std::thread;
 
 use tch::{Device, Kind, Tensor};
 
-use super::adamw::*;
-use super::device::*;
 use super::kernels::*;
 use super::threads::*;
 

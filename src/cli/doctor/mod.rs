@@ -9,7 +9,7 @@ use std::process::Command;
 use crate::base::machine::Host;
 use crate::base::table::count;
 use crate::cli::args::DoctorArgs;
-use crate::live::terminal::output::say;
+use crate::live::terminal::output::print_line;
 
 /// The version that this program is made for.
 const LIBTORCH: &str = "2.11";
@@ -55,14 +55,14 @@ fn print_findings() {
     let mut last = "";
     for (what, text) in &findings.lines {
         let title = if *what == last { "" } else { what };
-        say(format_args!("{title:10}{text}"));
+        print_line(format_args!("{title:10}{text}"));
         last = what;
     }
     match findings.troubles.as_slice() {
-        [] => say("\nnothing is wrong"),
+        [] => print_line("\nnothing is wrong"),
         troubles => troubles
             .iter()
-            .for_each(|trouble| say(format_args!("\nwrong: {trouble}"))),
+            .for_each(|trouble| print_line(format_args!("\nwrong: {trouble}"))),
     }
 }
 

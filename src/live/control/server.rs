@@ -57,18 +57,18 @@ impl ControlServer {
         if !address.ip().is_loopback() && token.is_none() {
             return Err(ControlServerError::NoToken);
         }
-        let desk = Arc::new(CommandHandler::new(token, control));
+        let handler = Arc::new(CommandHandler::new(token, control));
         let port = Port {
             name: "control",
             capacity: Bounds::of_this_process().control,
-            warnings: vec![desk.refusals().clone()],
+            warnings: vec![handler.refusals().clone()],
         };
         let address = ports::listener::listen(port.name, address, |listener| async move {
             let attend = move |connection, _| {
-                let desk = Arc::clone(&desk);
+                let handler = Arc::clone(&handler);
                 async move {
                     // How a connection ends is up to its peer, and not logged.
-                    let _ = desk.attend(connection).await;
+                    let _ = handler.attend(connection).await;
                 }
             };
             port.accept(listener, attend).await;

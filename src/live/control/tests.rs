@@ -61,17 +61,17 @@ fn commands_reach_the_run_over_the_line_and_the_status_comes_back() {
 fn without_the_token_nothing_is_done_and_nothing_is_told() {
     let (control, _run) = control();
     let token = Some(Token::new("secret"));
-    let desk = CommandHandler::new(token, control);
+    let handler = CommandHandler::new(token, control);
     for line in [
         r#"{"command":"status"}"#,
         r#"{"command":"status","token":"secreT"}"#,
         r#"{"command":"stop","token":""}"#,
         "status",
     ] {
-        assert!(matches!(desk.answer(line), Reply::Error(_)), "{line}");
+        assert!(matches!(handler.answer(line), Reply::Error(_)), "{line}");
     }
     let right = r#"{"command":"status","token":"secret"}"#;
-    assert!(matches!(desk.answer(right), Reply::Status(_)));
+    assert!(matches!(handler.answer(right), Reply::Status(_)));
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn where_nobody_listens_nothing_was_done() {
 fn nothing_stands_in_a_request_that_means_nothing() {
     let (handle, _run) = control();
     handle.board().update(ClientId(0), |_| {});
-    let desk = CommandHandler::new(None, handle);
+    let handler = CommandHandler::new(None, handle);
     for (line, why) in [
         (
             r#"{"command":"pause","client":0}"#,
@@ -245,19 +245,19 @@ fn nothing_stands_in_a_request_that_means_nothing() {
             "trailing characters",
         ),
     ] {
-        let Reply::Error(said) = desk.answer(line) else {
+        let Reply::Error(said) = handler.answer(line) else {
             panic!("{line} was taken");
         };
         assert!(said.contains(why), "{line}: {said}");
     }
     let nested = "[".repeat(4000);
-    assert!(matches!(desk.answer(&nested), Reply::Error(_)));
+    assert!(matches!(handler.answer(&nested), Reply::Error(_)));
     for line in [
         r#"{"command":"pause","client":null}"#,
         r#"{"factor":2,"client":0,"command":"slow"}"#,
     ] {
         assert!(
-            matches!(desk.answer(line), Reply::NotConfirmed(_)),
+            matches!(handler.answer(line), Reply::NotConfirmed(_)),
             "{line}"
         );
     }
@@ -267,8 +267,8 @@ fn nothing_stands_in_a_request_that_means_nothing() {
 fn a_client_is_slowed_by_what_virtual_time_can_tell() {
     let (handle, _run) = control();
     handle.board().update(ClientId(0), |_| {});
-    let desk = CommandHandler::new(None, handle);
-    let slow = |factor| desk.carry_out(Ask::Slow { client: 0, factor });
+    let handler = CommandHandler::new(None, handle);
+    let slow = |factor| handler.carry_out(Ask::Slow { client: 0, factor });
     for factor in [1e-3, 1.0, 1e6] {
         assert!(matches!(slow(factor), Reply::NotConfirmed(_)), "{factor}");
     }
@@ -306,7 +306,7 @@ impl Write for Log {
 #[test]
 fn a_hundred_thousand_refused_requests_are_one_line_of_the_log() {
     let (handle, _run) = control();
-    let desk = CommandHandler::new(Some(Token::new("right")), handle);
+    let handler = CommandHandler::new(Some(Token::new("right")), handle);
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -315,8 +315,8 @@ fn a_hundred_thousand_refused_requests_are_one_line_of_the_log() {
     tracing::subscriber::with_default(subscriber, || {
         for _ in 0..50_000 {
             let line = r#"{"command":"status","token":"wrong"}"#;
-            assert!(matches!(desk.answer(line), Reply::Error(_)));
-            assert!(matches!(desk.answer("{malformed"), Reply::Error(_)));
+            assert!(matches!(handler.answer(line), Reply::Error(_)));
+            assert!(matches!(handler.answer("{malformed"), Reply::Error(_)));
         }
     });
     let lines = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();

@@ -60,7 +60,7 @@ pub struct PageStatus {
     /// The latest virtual time that is known, in seconds since the run's start.
     pub virtual_seconds: f64,
     /// The totals of the rounds so far.
-    pub tally: RunTotals,
+    pub totals: RunTotals,
     /// The reason for the end, if it ended without an error.
     pub ending: Option<EndReason>,
     /// The error that ended it, if any.

@@ -46,11 +46,11 @@ pub struct WebServer {
 /// The state that the handlers share.
 struct ServerState {
     feed: Feed,
-    desk: Option<CommandHandler>,
+    handler: Option<CommandHandler>,
 }
 
 impl WebServer {
-    /// Starts to serve a feed on an address; port 0 takes any that is free. With a `desk`, the
+    /// Starts to serve a feed on an address; port 0 takes any that is free. With a `handler`, the
     /// command handler, the page steers the run; beyond loopback addresses, only if the handler
     /// requires a token.
     ///
@@ -59,23 +59,26 @@ impl WebServer {
     pub fn start(
         address: SocketAddr,
         feed: Feed,
-        desk: Option<CommandHandler>,
+        handler: Option<CommandHandler>,
     ) -> io::Result<Self> {
         let loopback = address.ip().is_loopback();
-        let desk = desk.filter(|desk| loopback || desk.wants_token());
-        feed.steered(match &desk {
+        let handler = handler.filter(|handler| loopback || handler.wants_token());
+        feed.steered(match &handler {
             None => Steering::Off,
-            Some(desk) if desk.wants_token() => Steering::Token,
+            Some(handler) if handler.wants_token() => Steering::Token,
             Some(_) => Steering::Open,
         });
         let port = Port {
             name: "web",
             capacity: Bounds::of_this_process().page,
-            warnings: desk.iter().map(|desk| desk.refusals().clone()).collect(),
+            warnings: handler
+                .iter()
+                .map(|handler| handler.refusals().clone())
+                .collect(),
         };
         let shared = web::Data::new(ServerState {
             feed: feed.clone(),
-            desk,
+            handler,
         });
         let address = http::serve(port, address, move || {
             tokio::task::spawn_local(beat(shared.feed.clone()));
@@ -182,19 +185,19 @@ async fn steer(
     request: HttpRequest,
     asked: web::Json<Request>,
 ) -> HttpResponse {
-    let Some(desk) = &shared.desk else {
+    let Some(handler) = &shared.handler else {
         let why = "this page only shows the run; start the run with --control to steer it";
         return HttpResponse::Forbidden().json(Reply::Error(why.to_owned()));
     };
     let token = guard::text(&request, header::HeaderName::from_static(TOKEN));
-    if let Some(refused) = desk.refuse(token) {
+    if let Some(refused) = handler.refuse(token) {
         return HttpResponse::Unauthorized().json(refused);
     }
     // The run confirms a command when it has written it down.
     let shared = shared.clone();
     let reply = web::block(move || {
-        let desk = shared.desk.as_ref()?;
-        Some(desk.carry_out(asked.into_inner().ask))
+        let handler = shared.handler.as_ref()?;
+        Some(handler.carry_out(asked.into_inner().ask))
     });
     match reply.await {
         Ok(Some(Reply::Error(why) | Reply::NotConfirmed(why))) => {

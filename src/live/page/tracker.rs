@@ -192,7 +192,7 @@ impl Tracker {
     fn finish_round(&mut self, record: &RoundRecord) {
         self.pass(record.virtual_seconds);
         self.enter(Phase::Between);
-        self.status.tally.add(record);
+        self.status.totals.add(record);
         for client in &record.clients {
             self.change(client.client, |standing| count(standing, client));
             if client.outcome == Outcome::Refused {
@@ -228,8 +228,8 @@ impl Tracker {
             exactness_error: record.exactness_error,
             virtual_seconds: record.virtual_seconds,
             seconds: record.seconds,
-            bytes_up: self.status.tally.bytes_up,
-            bytes_down: self.status.tally.bytes_down,
+            bytes_up: self.status.totals.bytes_up,
+            bytes_down: self.status.totals.bytes_down,
             outcomes,
         }
     }

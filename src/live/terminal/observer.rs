@@ -7,7 +7,7 @@ use crate::base::table::count;
 use crate::live::terminal::bars::Bars;
 use crate::live::terminal::history;
 use crate::live::terminal::history::RoundHistory;
-use crate::live::terminal::output::say;
+use crate::live::terminal::output::print_line;
 
 /// Bars while clients train, a line per round, a table at the end.
 #[derive(Debug, Default)]
@@ -35,22 +35,22 @@ impl Observer for TerminalObserver {
                 self.rounds = *rounds;
                 self.bars = Some(Bars::new(clients));
                 let (clients, lanes) = (count(clients.len(), "client"), count(*lanes, "lane"));
-                say(format_args!("{clients} on {lanes}"));
+                print_line(format_args!("{clients} on {lanes}"));
                 if let Event::RunResumed { after_round, .. } = event {
-                    say(format_args!("resuming after round {after_round}"));
+                    print_line(format_args!("resuming after round {after_round}"));
                 }
             }
-            Event::Paused { round } => say(format_args!("paused after round {round}")),
+            Event::Paused { round } => print_line(format_args!("paused after round {round}")),
             Event::RoundFinished(record) => {
                 self.history.add(record);
-                say(history::line(record, self.rounds));
+                print_line(history::line(record, self.rounds));
             }
             Event::RunFinished { .. } => {
                 if let Some(bars) = self.bars.take() {
                     bars.clear();
                 }
                 if let Some(table) = self.history.table() {
-                    say(table);
+                    print_line(table);
                 }
             }
             other => self.move_bars(other),

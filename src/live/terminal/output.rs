@@ -16,7 +16,7 @@ pub fn show_bars(show: bool) {
 }
 
 /// Prints a line on standard output, above any bars. It is not an error if nobody reads it.
-pub fn say(line: impl std::fmt::Display) {
+pub fn print_line(line: impl std::fmt::Display) {
     BARS.suspend(|| {
         let _ = writeln!(io::stdout().lock(), "{line}");
     });

@@ -155,11 +155,11 @@ impl Encoder {
         let mut x = self.embeddings.forward(inputs, masks)?;
         let bias = inputs.attention_bias(x.kind())?;
         for (i, (attention, feed_forward)) in self.layers.iter().enumerate() {
-            let asking = match wanted {
+            let query = match wanted {
                 Some(tokens) if i + 1 == self.layers.len() => x.f_narrow(1, 0, tokens)?,
                 _ => x.shallow_clone(),
             };
-            x = attention.forward(&x, &asking, bias.as_ref(), masks)?;
+            x = attention.forward(&x, &query, bias.as_ref(), masks)?;
             x = feed_forward.forward(&x, masks)?;
         }
         Ok(x)

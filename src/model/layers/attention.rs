@@ -39,16 +39,16 @@ impl Attention {
         })
     }
 
-    /// The output at the positions of `asking`, which are those of `x` or some of them.
+    /// The output at the positions of `queried`, which are those of `x` or some of them.
     pub(crate) fn forward(
         &self,
         x: &Tensor,
-        asking: &Tensor,
+        queried: &Tensor,
         bias: Option<&Tensor>,
         masks: Option<&Masks>,
     ) -> Result<Tensor, ModelError> {
         let (query, key, value) = (
-            self.query.forward(asking, masks)?,
+            self.query.forward(queried, masks)?,
             self.key.forward(x, masks)?,
             self.value.forward(x, masks)?,
         );
@@ -70,7 +70,7 @@ impl Attention {
             self.hidden_dropout,
             masks,
         )?;
-        self.norm.forward(&y.f_add(asking)?)
+        self.norm.forward(&y.f_add(queried)?)
     }
 }
 

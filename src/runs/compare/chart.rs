@@ -85,7 +85,7 @@ fn over_rounds(groups: &[Group<'_>], value: impl Fn(&RoundRecord) -> Option<f64>
 fn over_time(groups: &[Group<'_>], target: &Target) -> Chart {
     let runs = groups.iter().flat_map(|group| &group.runs);
     let end = runs
-        .map(|run| run.tally.virtual_seconds)
+        .map(|run| run.totals.virtual_seconds)
         .fold(0.0, f64::max);
     let (unit, seconds) = time_unit(end);
     let mut chart = Chart {

@@ -35,7 +35,7 @@ pub struct Compared {
     /// Its finished rounds, without the clients' parts.
     pub rounds: Vec<RoundRecord>,
     /// The totals of the rounds.
-    pub tally: RunTotals,
+    pub totals: RunTotals,
 }
 
 impl Compared {
@@ -56,9 +56,9 @@ impl Compared {
         let task = task.and_then(|task| task.parse().ok());
         let seed = settings.get("seed").and_then(toml::Value::as_integer);
         let mut rounds = folder.read_rounds().map_err(failed)?;
-        let mut tally = RunTotals::default();
+        let mut totals = RunTotals::default();
         for record in &mut rounds {
-            tally.add(record);
+            totals.add(record);
             record.clients = Vec::new();
         }
         if rounds.is_empty() {
@@ -71,7 +71,7 @@ impl Compared {
             settings,
             state: folder.state().map_err(failed)?,
             rounds,
-            tally,
+            totals,
         })
     }
 
@@ -91,7 +91,7 @@ impl Compared {
     /// taken.
     #[must_use]
     pub fn best_score(&self, name: &str) -> Option<f64> {
-        let best = self.tally.best.get(name).map(|best| best.value);
+        let best = self.totals.best.get(name).map(|best| best.value);
         best.or_else(|| self.last_score(name).map(|_| f64::NAN))
     }
 }

@@ -47,10 +47,10 @@ fn group_row(group: &Group<'_>, target: &Target) -> Vec<Cell> {
         &all(&|run| Some(target.reached(run)?.virtual_seconds)),
         1,
     ));
-    row.extend(bytes(&all(&|run| Some(run.tally.bytes_up as f64))));
-    row.extend(bytes(&all(&|run| Some(run.tally.bytes_down as f64))));
+    row.extend(bytes(&all(&|run| Some(run.totals.bytes_up as f64))));
+    row.extend(bytes(&all(&|run| Some(run.totals.bytes_down as f64))));
     row.push(Cell::new(count, format!("{count} of {}", runs.len())));
-    let errors = all(&|run| run.tally.worst_exactness_error);
+    let errors = all(&|run| run.totals.worst_exactness_error);
     row.push(Cell::scientific(errors.into_iter().reduce(f64::max)));
     row
 }
@@ -112,22 +112,22 @@ pub fn runs_table(groups: &[Group<'_>], target: &Target) -> Table {
 }
 
 fn run_row(run: &Compared, group: &str, target: &Target) -> [Cell; 14] {
-    let best = run.tally.best.get(&target.score);
+    let best = run.totals.best.get(&target.score);
     let reached = target.reached(run);
     [
         run.path.display().to_string().into(),
         group.into(),
         run.seed.into(),
         run.state.to_string().into(),
-        run.tally.rounds.into(),
+        run.totals.rounds.into(),
         Cell::number(run.last_score(&target.score), 4),
         Cell::number(run.best_score(&target.score), 4),
         best.map_or_else(Cell::none, |best| best.round.into()),
         reached.map_or_else(Cell::none, |reached| reached.round.into()),
         Cell::number(reached.map(|reached| reached.virtual_seconds), 1),
-        Cell::number(run.tally.virtual_seconds, 1),
-        Cell::bytes(run.tally.bytes_up),
-        Cell::bytes(run.tally.bytes_down),
-        Cell::scientific(run.tally.worst_exactness_error),
+        Cell::number(run.totals.virtual_seconds, 1),
+        Cell::bytes(run.totals.bytes_up),
+        Cell::bytes(run.totals.bytes_down),
+        Cell::scientific(run.totals.worst_exactness_error),
     ]
 }

@@ -11,7 +11,7 @@ use crate::runs::figures::chart::{Band, Chart, Curve};
 use crate::runs::figures::theme::{INK, colour};
 use crate::runs::figures::{Figure, fleet, timeline};
 use crate::runs::folder::summary::is_loss;
-use crate::runs::history::participation::Works;
+use crate::runs::history::participation::Participations;
 use crate::runs::history::states;
 
 /// Up to N clients have a curve with a colour and a name; of more, bands are drawn.
@@ -21,13 +21,17 @@ const NAMED: usize = 6;
 ///
 /// # Errors
 /// If one cannot be drawn.
-pub fn of_run(rounds: &[RoundRecord], works: &Works, plan: &Plan) -> anyhow::Result<Vec<Figure>> {
-    let rows = states::rows(works, plan);
+pub fn of_run(
+    rounds: &[RoundRecord],
+    participations: &Participations,
+    plan: &Plan,
+) -> anyhow::Result<Vec<Figure>> {
+    let rows = states::rows(participations, plan);
     let drawn = [
-        loss(rounds, works).draw()?,
+        loss(rounds, participations).draw()?,
         scores(rounds).draw()?,
-        timeline::draw(&rows, works)?,
-        fleet::draw(&rows, works)?,
+        timeline::draw(&rows, participations)?,
+        fleet::draw(&rows, participations)?,
         exactness(rounds).draw()?,
         traffic(rounds).draw()?,
     ];
@@ -43,16 +47,16 @@ fn over_rounds(
 }
 
 /// Training loss: each client's, or their spread; the mean; and the loss on validation.
-fn loss(rounds: &[RoundRecord], works: &Works) -> Chart {
+fn loss(rounds: &[RoundRecord], participations: &Participations) -> Chart {
     let mut chart = Chart {
         name: "loss",
         caption: "Training loss by round".to_owned(),
         y: "loss".to_owned(),
         ..Chart::default()
     };
-    if works.clients.len() <= NAMED {
+    if participations.clients.len() <= NAMED {
         chart.caption += ": each client's, and the mean weighted by examples";
-        chart.curves = works
+        chart.curves = participations
             .clients
             .iter()
             .enumerate()

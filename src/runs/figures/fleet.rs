@@ -6,7 +6,7 @@ use plotters::prelude::*;
 use crate::runs::figures::theme::{Area, Axis, Labelled, Sample, ticks};
 use crate::runs::figures::timeline::colour_of;
 use crate::runs::figures::{Figure, theme};
-use crate::runs::history::participation::Works;
+use crate::runs::history::participation::Participations;
 use crate::runs::history::states::{State, TimelineRow};
 
 const HEIGHT: u32 = 300;
@@ -19,15 +19,18 @@ const BINS: usize = 360;
 ///
 /// # Errors
 /// If they cannot be drawn.
-pub fn draw(rows: &[TimelineRow], works: &Works) -> anyhow::Result<Option<Figure>> {
-    if rows.len() < LEAST || works.all.is_empty() || works.end <= 0.0 {
+pub fn draw(
+    rows: &[TimelineRow],
+    participations: &Participations,
+) -> anyhow::Result<Option<Figure>> {
+    if rows.len() < LEAST || participations.all.is_empty() || participations.end <= 0.0 {
         return Ok(None);
     }
     // Who is away or retired is many and says little; the clients at work are what is looked for.
     let counts: Vec<(State, Vec<f64>)> = State::ALL
         .into_iter()
         .filter(|state| !matches!(state, State::Away | State::Retired))
-        .map(|state| (state, count(rows, state, works.end)))
+        .map(|state| (state, count(rows, state, participations.end)))
         .filter(|(_, counts)| counts.iter().any(|count| *count > 0.0))
         .collect();
     let entries: Vec<_> = counts
@@ -39,7 +42,7 @@ pub fn draw(rows: &[TimelineRow], works: &Works) -> anyhow::Result<Option<Figure
         .collect();
     let svg = theme::on_canvas(HEIGHT, |root| {
         let area = theme::legend(root, &entries)?;
-        plot(&area, &counts, works.end)
+        plot(&area, &counts, participations.end)
     })
     .context("cannot draw the fleet's counts")?;
     Ok(Some(Figure {

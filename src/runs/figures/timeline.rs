@@ -9,7 +9,7 @@ use crate::runs::figures::theme::{
     Area, Axis, COLOURS, GRID, INK, PALE, Sample, Shape, WIDTH, pt, stroke, text, ticks,
 };
 use crate::runs::figures::{Figure, theme};
-use crate::runs::history::participation::Works;
+use crate::runs::history::participation::Participations;
 use crate::runs::history::states::{MarkKind, State, TimelineRow, TimelineSpan};
 
 /// Up to N clients have a row each; of a larger fleet, those that lost most.
@@ -51,8 +51,11 @@ fn shape_of(what: MarkKind) -> (&'static str, Shape) {
 ///
 /// # Errors
 /// If it cannot be drawn.
-pub fn draw(rows: &[TimelineRow], works: &Works) -> anyhow::Result<Option<Figure>> {
-    if works.all.is_empty() || works.end <= 0.0 {
+pub fn draw(
+    rows: &[TimelineRow],
+    participations: &Participations,
+) -> anyhow::Result<Option<Figure>> {
+    if participations.all.is_empty() || participations.end <= 0.0 {
         return Ok(None);
     }
     let shown = choose(rows);
@@ -61,12 +64,12 @@ pub fn draw(rows: &[TimelineRow], works: &Works) -> anyhow::Result<Option<Figure
         9..=20 => 16,
         _ => 12,
     };
-    let legend = legend(&shown, works);
+    let legend = legend(&shown, participations);
     // Legends of all entries take two lines.
     let height = 48 + TOP as u32 + shown.len() as u32 * row_height + AXIS as u32;
     let svg = theme::on_canvas(height, |root| {
         let area = theme::legend(root, &legend)?;
-        plot(&area, &shown, works, row_height)
+        plot(&area, &shown, participations, row_height)
     })
     .context("cannot draw the timeline")?;
     let whom = if shown.len() < rows.len() {
@@ -102,7 +105,7 @@ fn choose(rows: &[TimelineRow]) -> Vec<&TimelineRow> {
     order.into_iter().map(|index| &rows[index]).collect()
 }
 
-fn legend(rows: &[&TimelineRow], works: &Works) -> Vec<(String, Sample)> {
+fn legend(rows: &[&TimelineRow], participations: &Participations) -> Vec<(String, Sample)> {
     let spans = rows.iter().flat_map(|row| &row.spans);
     let seen: BTreeSet<State> = spans.map(|span| span.state).collect();
     let states = State::ALL.into_iter().filter(|state| seen.contains(state));
@@ -116,7 +119,7 @@ fn legend(rows: &[&TimelineRow], works: &Works) -> Vec<(String, Sample)> {
         let (name, shape) = shape_of(what);
         (name.to_owned(), Sample::Mark(shape))
     });
-    let server = (!works.server_down.is_empty())
+    let server = (!participations.server_down.is_empty())
         .then(|| ("server down".to_owned(), Sample::Fill(INK.mix(0.25))));
     states.chain(marks).chain(server).collect()
 }
@@ -124,11 +127,11 @@ fn legend(rows: &[&TimelineRow], works: &Works) -> Vec<(String, Sample)> {
 fn plot(
     area: &Area<'_>,
     rows: &[&TimelineRow],
-    works: &Works,
+    participations: &Participations,
     row_height: u32,
 ) -> anyhow::Result<()> {
-    let (unit, seconds) = theme::time_unit(works.end);
-    let end = works.end / seconds;
+    let (unit, seconds) = theme::time_unit(participations.end);
+    let end = participations.end / seconds;
     let font = (row_height - 2).min(12);
     let names: Vec<String> = rows.iter().map(|row| shortened(&row.name)).collect();
     let widest = names.iter().map(|name| theme::width_of(name, font)).max();
@@ -175,12 +178,12 @@ fn plot(
         ));
         area.draw(&Text::new(name.clone(), (x - pt(8), y), style))?;
     }
-    draw_rounds(area, works, rows.len(), &place)?;
+    draw_rounds(area, participations, rows.len(), &place)?;
     let pieces: usize = rows.iter().map(|row| row.spans.len()).sum();
     let inset = pt(if row_height > 12 { 3 } else { 1 });
     for (index, row) in rows.iter().enumerate() {
         let spans = match pieces > PIECES {
-            true => painted(&row.spans, works.end),
+            true => painted(&row.spans, participations.end),
             false => row.spans.clone(),
         };
         for span in layered(&spans) {
@@ -196,7 +199,7 @@ fn plot(
             theme::mark(area, shape_of(mark.what).1, at, size)?;
         }
     }
-    for down in &works.server_down {
+    for down in &participations.server_down {
         let (x0, y0) = place(down.from, 0.0);
         let (x1, y1) = place(down.to, rows.len() as f64);
         let fill = INK.mix(0.25).filled();
@@ -208,14 +211,14 @@ fn plot(
 /// Where rounds begin, and the numbers of as many as there is room for.
 fn draw_rounds(
     area: &Area<'_>,
-    works: &Works,
+    participations: &Participations,
     rows: usize,
     place: &impl Fn(f64, f64) -> (i32, i32),
 ) -> anyhow::Result<()> {
     let mut free = i32::MIN;
-    for round in &works.rounds {
+    for round in &participations.rounds {
         let (x, top) = place(round.from, 0.0);
-        if works.rounds.len() <= LINES {
+        if participations.rounds.len() <= LINES {
             let (_, bottom) = place(round.from, rows as f64);
             let line = vec![(x, top - pt(4)), (x, bottom)];
             area.draw(&PathElement::new(line, stroke(PALE.mix(0.6), 1)))?;

@@ -50,7 +50,7 @@ pub struct Recorder {
     folder: RunFolder,
     plan: Plan,
     rounds: File,
-    tally: RunTotals,
+    totals: RunTotals,
     started: Instant,
     control: ControlHandle,
     failure: WriteFailure,
@@ -67,7 +67,7 @@ impl Recorder {
             folder,
             plan: plan.clone(),
             rounds,
-            tally: RunTotals::default(),
+            totals: RunTotals::default(),
             started: Instant::now(),
             control,
             failure: WriteFailure::default(),
@@ -108,10 +108,10 @@ impl Recorder {
                 }
             }
         }
-        self.tally = RunTotals::default();
+        self.totals = RunTotals::default();
         let mut lines = Vec::new();
         for record in records.values() {
-            self.tally.add(record);
+            self.totals.add(record);
             serde_json::to_writer(&mut lines, record)?;
             lines.push(b'\n');
         }
@@ -135,7 +135,7 @@ impl Recorder {
 
     fn summarise(&self, ending: Option<EndReason>, error: Option<String>) -> io::Result<()> {
         let seconds = self.started.elapsed().as_secs_f64();
-        let summary = Summary::new(&self.plan, self.tally.clone(), ending, error, seconds);
+        let summary = Summary::new(&self.plan, self.totals.clone(), ending, error, seconds);
         let mut text = serde_json::to_vec_pretty(&summary)?;
         text.push(b'\n');
         let path = self.folder.summary();
@@ -150,7 +150,7 @@ impl Observer for Recorder {
             Event::RunStarted { .. } => self.go_back(0),
             Event::RunResumed { after_round, .. } => self.go_back(*after_round),
             Event::RoundFinished(record) => {
-                self.tally.add(record);
+                self.totals.add(record);
                 self.append(record)
             }
             Event::RunFinished { ending, error, .. } => self.summarise(*ending, error.clone()),

@@ -60,7 +60,7 @@ pub struct Summary {
     pub error: Option<String>,
     /// The totals of the rounds.
     #[serde(flatten)]
-    pub tally: RunTotals,
+    pub totals: RunTotals,
     /// Wall seconds from start to end.
     pub seconds: f64,
 }
@@ -70,7 +70,7 @@ impl Summary {
     #[must_use]
     pub fn new(
         plan: &Plan,
-        tally: RunTotals,
+        totals: RunTotals,
         ending: Option<EndReason>,
         error: Option<String>,
         seconds: f64,
@@ -80,7 +80,7 @@ impl Summary {
             rounds_planned: plan.rounds,
             ending,
             error,
-            tally,
+            totals,
             seconds,
         }
     }
@@ -169,16 +169,16 @@ impl Serialize for RunTotals {
 
 impl<'de> Deserialize<'de> for RunTotals {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut tally = Self::deserialize(deserializer)?;
+        let mut totals = Self::deserialize(deserializer)?;
         // Whose update came had a loss; where none is written, none was a number.
         let came = [Outcome::Aggregated, Outcome::Refused];
         if came
             .iter()
-            .any(|outcome| tally.outcomes.contains_key(outcome))
+            .any(|outcome| totals.outcomes.contains_key(outcome))
         {
-            tally.train_loss.get_or_insert(f64::NAN);
+            totals.train_loss.get_or_insert(f64::NAN);
         }
-        Ok(tally)
+        Ok(totals)
     }
 }
 
@@ -239,14 +239,14 @@ mod tests {
 
     #[test]
     fn a_tally_of_what_is_no_number_is_read_back_and_so_is_one_of_an_earlier_version() {
-        let mut tally = RunTotals {
+        let mut totals = RunTotals {
             train_loss: Some(f64::NAN),
             eval: Some(scores(0.5, f64::NAN)),
             outcomes: BTreeMap::from([(Outcome::Refused, 2)]),
             ..RunTotals::default()
         };
-        note_best(&mut tally.best, 1, &scores(0.5, f64::NAN));
-        let json = serde_json::to_string(&tally).unwrap();
+        note_best(&mut totals.best, 1, &scores(0.5, f64::NAN));
+        let json = serde_json::to_string(&totals).unwrap();
         let read: RunTotals = serde_json::from_str(&json).unwrap();
         assert!(read.train_loss.is_some_and(f64::is_nan));
         assert!(read.eval.unwrap()["loss"].is_nan());
@@ -256,7 +256,7 @@ mod tests {
         );
 
         // One that had NaN among the best, and did not count refused rounds.
-        let mut old = serde_json::to_value(&tally).unwrap();
+        let mut old = serde_json::to_value(&totals).unwrap();
         old["best"]["loss"] = serde_json::json!({"value": null, "round": 1});
         old.as_object_mut().unwrap().remove("rounds_refused");
         let read: RunTotals = serde_json::from_value(old).unwrap();

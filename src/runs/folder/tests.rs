@@ -130,15 +130,18 @@ fn rounds_are_lines_and_the_summary_holds_the_best() {
     let summary: Summary = serde_json::from_str(&text).unwrap();
     let best = |name: &str| {
         (
-            summary.tally.best[name].round,
-            summary.tally.best[name].value,
+            summary.totals.best[name].round,
+            summary.totals.best[name].value,
         )
     };
     assert_eq!((best("accuracy"), best("loss")), ((2, 0.9), (2, 0.4)));
-    assert_eq!(summary.tally.eval.unwrap()["accuracy"], 0.8);
-    assert_eq!((summary.tally.bytes_up, summary.tally.bytes_down), (30, 60));
+    assert_eq!(summary.totals.eval.unwrap()["accuracy"], 0.8);
     assert_eq!(
-        summary.tally.worst_exactness_error,
+        (summary.totals.bytes_up, summary.totals.bytes_down),
+        (30, 60)
+    );
+    assert_eq!(
+        summary.totals.worst_exactness_error,
         Some(f64::from(3) * 1e-8)
     );
     assert_eq!(recorder.failure().get(), None);

@@ -13,7 +13,7 @@ use regatta_actors::protocol::round_record::{Outcome, RoundRecord};
 
 /// A run as its ledger tells it.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct ClientStats {
+pub struct RunStats {
     /// The run's name.
     pub run: String,
     /// Rounds planned.
@@ -37,14 +37,14 @@ pub struct ClientStats {
     /// The error that ended it, if any.
     pub error: Option<String>,
     /// The clients.
-    pub clients: BTreeMap<ClientId, ClientAccount>,
+    pub clients: BTreeMap<ClientId, ClientStats>,
     /// Whether the server refused an update of the current round.
     server_refused: bool,
 }
 
 /// One client's part in a run.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct ClientAccount {
+pub struct ClientStats {
     /// Its name.
     pub name: String,
     /// Examples in its shard.
@@ -70,17 +70,17 @@ pub struct ClientAccount {
     asked_at: Option<f64>,
 }
 
-impl ClientStats {
+impl RunStats {
     /// Reads a ledger, also that of a run that is active or was killed.
     ///
     /// # Errors
     /// If the file cannot be read, or a line of it is not an event.
     pub fn read(ledger: &Path) -> Result<Self, RecordError> {
-        let mut account = Self::default();
+        let mut stats = Self::default();
         for entry in ledger::read(ledger)? {
-            account.take(&entry?.event);
+            stats.take(&entry?.event);
         }
-        Ok(account)
+        Ok(stats)
     }
 
     /// The kinds of faults that struck anybody.
@@ -103,9 +103,9 @@ impl ClientStats {
                 self.run.clone_from(run);
                 self.rounds_planned = *rounds;
                 for client in clients {
-                    let account = self.client(client.client);
-                    account.name.clone_from(&client.name);
-                    account.examples = client.examples;
+                    let stats = self.client(client.client);
+                    stats.name.clone_from(&client.name);
+                    stats.examples = client.examples;
                 }
             }
             Event::RoundStarted {
@@ -148,12 +148,12 @@ impl ClientStats {
                 virtual_seconds,
                 ..
             } => {
-                let account = self.client(*client);
-                account.lose_until(*virtual_seconds);
-                account.retired = back_at.is_none();
+                let stats = self.client(*client);
+                stats.lose_until(*virtual_seconds);
+                stats.retired = back_at.is_none();
                 if let Some(back_at) = back_at {
-                    account.restarts += 1;
-                    account.lost_seconds += (back_at - virtual_seconds).max(0.0);
+                    stats.restarts += 1;
+                    stats.lost_seconds += (back_at - virtual_seconds).max(0.0);
                 }
             }
             Event::ClientDropped {
@@ -171,9 +171,9 @@ impl ClientStats {
                 virtual_seconds,
                 ..
             } => {
-                let account = self.client(*client);
-                account.lose_until(*virtual_seconds);
-                account.dropped_updates += 1;
+                let stats = self.client(*client);
+                stats.lose_until(*virtual_seconds);
+                stats.dropped_updates += 1;
             }
             Event::UpdateDuplicated { client, .. } => self.client(*client).dropped_updates += 1,
             _ => {}
@@ -182,9 +182,9 @@ impl ClientStats {
 
     fn ask(&mut self, clients: &[ClientId], at: f64) {
         for client in clients {
-            let account = self.client(*client);
-            account.asked += 1;
-            account.asked_at = Some(at);
+            let stats = self.client(*client);
+            stats.asked += 1;
+            stats.asked_at = Some(at);
         }
     }
 
@@ -193,19 +193,19 @@ impl ClientStats {
         self.refused += u32::from(self.server_refused && record.all_refused());
         self.virtual_seconds = record.virtual_seconds;
         for client in &record.clients {
-            let account = self.client(client.client);
-            *account.outcomes.entry(client.outcome).or_default() += 1;
-            account.bytes_up = account.bytes_up.saturating_add(client.bytes_up);
-            account.bytes_down = account.bytes_down.saturating_add(client.bytes_down);
+            let stats = self.client(client.client);
+            *stats.outcomes.entry(client.outcome).or_default() += 1;
+            stats.bytes_up = stats.bytes_up.saturating_add(client.bytes_up);
+            stats.bytes_down = stats.bytes_down.saturating_add(client.bytes_down);
         }
     }
 
-    fn client(&mut self, client: ClientId) -> &mut ClientAccount {
+    fn client(&mut self, client: ClientId) -> &mut ClientStats {
         self.clients.entry(client).or_default()
     }
 }
 
-impl ClientAccount {
+impl ClientStats {
     /// The number of its rounds with this outcome.
     #[must_use]
     pub fn ended(&self, outcome: Outcome) -> u32 {

@@ -11,7 +11,7 @@ use regatta_actors::protocol::round_record::{Outcome, RoundRecord};
 
 /// One client's work for one round.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Work {
+pub struct Participation {
     /// The client concerned.
     pub client: ClientId,
     /// The round it was selected in.
@@ -78,22 +78,22 @@ fn moment(seconds: f64) -> f64 {
 
 /// All works of a run.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Works {
+pub struct Participations {
     /// The fleet, in client order.
     pub clients: Vec<ClientInfo>,
     /// In the order in which they ended.
-    pub all: Vec<Work>,
+    pub all: Vec<Participation>,
     /// Rounds, in order.
     pub rounds: Vec<RoundSpan>,
     /// The times at which the server was down.
     pub server_down: Vec<Interval>,
     /// Virtual seconds from the run's start to its end, or to the last event.
     pub end: f64,
-    open: BTreeMap<ClientId, Work>,
+    open: BTreeMap<ClientId, Participation>,
     last: BTreeMap<ClientId, usize>,
 }
 
-impl Works {
+impl Participations {
     /// Takes the next event in.
     pub fn take(&mut self, event: &Event) {
         match event {
@@ -194,7 +194,7 @@ impl Works {
             if let Some(late) = self.open.get(&client).map(|work| work.late_at) {
                 self.close(client, late.unwrap_or(at), End::Late);
             }
-            let work = Work {
+            let work = Participation {
                 client,
                 round,
                 asked: at,
@@ -261,7 +261,7 @@ impl Works {
     }
 }
 
-impl Work {
+impl Participation {
     /// Virtual seconds that it took.
     #[must_use]
     pub fn seconds(&self) -> f64 {

@@ -4,7 +4,7 @@ use regatta_actors::plan::availability::Interval;
 use regatta_actors::plan::fault::FaultName;
 
 use crate::config::plan::Plan;
-use crate::runs::history::participation::{End, Work, Works};
+use crate::runs::history::participation::{End, Participation, Participations};
 
 /// What a client was doing. Later ones are drawn over earlier ones where there is room for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,8 +114,8 @@ const COMINGS: usize = 10_000_000;
 
 /// Each client's row.
 #[must_use]
-pub fn rows(works: &Works, plan: &Plan) -> Vec<TimelineRow> {
-    let named = works.clients.iter().map(|client| TimelineRow {
+pub fn rows(participations: &Participations, plan: &Plan) -> Vec<TimelineRow> {
+    let named = participations.clients.iter().map(|client| TimelineRow {
         name: client.name.clone(),
         ..TimelineRow::default()
     });
@@ -124,13 +124,13 @@ pub fn rows(works: &Works, plan: &Plan) -> Vec<TimelineRow> {
     for (row, profile) in rows.iter_mut().zip(&plan.simulation.profiles) {
         let there = profile
             .availability
-            .intervals(plan.seed, &row.name, works.end, most);
-        let gaps = there.map(|there| gaps(&there, works.end));
+            .intervals(plan.seed, &row.name, participations.end, most);
+        let gaps = there.map(|there| gaps(&there, participations.end));
         row.spans.extend(gaps.unwrap_or_default());
     }
-    for work in &works.all {
+    for work in &participations.all {
         if let Some(row) = rows.get_mut(work.client.0 as usize) {
-            add(row, work, works);
+            add(row, work, participations);
         }
     }
     for row in &mut rows {
@@ -161,18 +161,18 @@ fn gaps(there: &[Interval], end: f64) -> Vec<TimelineSpan> {
 /// A client that is selected again waits no more, whatever was expected.
 fn end_waiting(row: &mut TimelineRow) {
     let waits = |state| matches!(state, State::Restarting | State::Retired);
-    let works = row
+    let participations = row
         .spans
         .iter()
         .filter(|span| !waits(span.state) && span.state != State::Away);
-    let begun: Vec<f64> = works.map(|span| span.from).collect();
+    let begun: Vec<f64> = participations.map(|span| span.from).collect();
     for span in row.spans.iter_mut().filter(|span| waits(span.state)) {
         let next = begun.iter().copied().filter(|from| *from >= span.from);
         span.to = next.fold(span.to, f64::min);
     }
 }
 
-fn add(row: &mut TimelineRow, work: &Work, works: &Works) {
+fn add(row: &mut TimelineRow, work: &Participation, participations: &Participations) {
     let mut span = |from, to, state| row.spans.push(TimelineSpan { from, to, state });
     let state = match work.struck_by(&FaultName::SLOWING) {
         _ if work.end == End::Late => State::GivenUp,
@@ -190,13 +190,24 @@ fn add(row: &mut TimelineRow, work: &Work, works: &Works) {
     span(on_time, work.ended, late);
     match work.end {
         End::Dropped(Some(rejoin)) => {
-            let back = works.rounds.iter().find(|round| round.round >= rejoin);
-            span(work.ended, back.map_or(works.end, |r| r.from), State::Away);
+            let back = participations
+                .rounds
+                .iter()
+                .find(|round| round.round >= rejoin);
+            span(
+                work.ended,
+                back.map_or(participations.end, |r| r.from),
+                State::Away,
+            );
         }
         End::Failed(Some(back_at)) => {
-            span(work.ended, back_at.min(works.end), State::Restarting);
+            span(
+                work.ended,
+                back_at.min(participations.end),
+                State::Restarting,
+            );
         }
-        End::Failed(None) => span(work.ended, works.end, State::Retired),
+        End::Failed(None) => span(work.ended, participations.end, State::Retired),
         _ => {}
     }
     let what = match work.end {

@@ -7,7 +7,7 @@ use regatta_actors::plan::fault::FaultName;
 use regatta_actors::plan::profile::Profile;
 
 use crate::base::table::{Cell, Table};
-use crate::runs::history::participation::{End, Work, Works};
+use crate::runs::history::participation::{End, Participation, Participations};
 
 /// A reason that work was lost or took longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,7 +55,7 @@ impl Cause {
 
     /// What a lost work is put down to: the fault that explains its end, or what the run does
     /// without any.
-    fn of(work: &Work) -> Option<Self> {
+    fn of(work: &Participation) -> Option<Self> {
         let (faults, otherwise): (&[FaultName], _) = match work.end {
             End::Aggregated | End::Open => return None,
             End::Dropped(_) => (&[FaultName::Drop], Self::Away),
@@ -72,9 +72,13 @@ impl Cause {
 /// that explains its end. `profiles` tell how long a work takes that nothing slows; `epochs`, how
 /// often a client goes through its examples.
 #[must_use]
-pub fn costs(works: &Works, profiles: &[Profile], epochs: u32) -> BTreeMap<Cause, Cost> {
+pub fn costs(
+    participations: &Participations,
+    profiles: &[Profile],
+    epochs: u32,
+) -> BTreeMap<Cause, Cost> {
     let mut costs: BTreeMap<Cause, Cost> = BTreeMap::new();
-    for work in &works.all {
+    for work in &participations.all {
         for fault in &work.faults {
             let cost = costs.entry(Cause::Fault(*fault)).or_default();
             cost.times += 1;
@@ -92,7 +96,7 @@ pub fn costs(works: &Works, profiles: &[Profile], epochs: u32) -> BTreeMap<Cause
             && work.end == End::Aggregated
         {
             let index = work.client.0 as usize;
-            let undisturbed = profiles.get(index).zip(works.clients.get(index));
+            let undisturbed = profiles.get(index).zip(participations.clients.get(index));
             let undisturbed = undisturbed.map(|(profile, client)| {
                 profile.download_seconds(work.bytes_down)
                     + profile.train_seconds(client.examples, epochs)
@@ -103,7 +107,7 @@ pub fn costs(works: &Works, profiles: &[Profile], epochs: u32) -> BTreeMap<Cause
             cost.client_seconds += longer;
         }
     }
-    for down in &works.server_down {
+    for down in &participations.server_down {
         let cost = costs
             .entry(Cause::Fault(FaultName::ServerCrash))
             .or_default();
@@ -113,7 +117,7 @@ pub fn costs(works: &Works, profiles: &[Profile], epochs: u32) -> BTreeMap<Cause
     costs
 }
 
-fn restart_seconds(work: &Work) -> f64 {
+fn restart_seconds(work: &Participation) -> f64 {
     match work.end {
         End::Failed(Some(back_at)) => (back_at - work.ended).max(0.0),
         _ => 0.0,

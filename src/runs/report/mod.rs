@@ -23,8 +23,8 @@ use crate::config::plan::Plan;
 use crate::runs::figures;
 use crate::runs::folder::RunFolder;
 use crate::runs::folder::summary::Summary;
-use crate::runs::history::clients::ClientStats;
-use crate::runs::history::participation::Works;
+use crate::runs::history::clients::RunStats;
+use crate::runs::history::participation::Participations;
 
 /// All that a run's folder tells.
 #[derive(Debug, Clone)]
@@ -34,9 +34,9 @@ pub struct Run {
     /// The plan.
     pub plan: Plan,
     /// The clients' statistics.
-    pub account: ClientStats,
+    pub stats: RunStats,
     /// The clients' work over time.
-    pub works: Works,
+    pub participations: Participations,
     /// The finished rounds.
     pub rounds: Vec<RoundRecord>,
     /// The outcome, once it has ended.
@@ -57,17 +57,17 @@ impl Run {
              began",
             path.display()
         );
-        let (mut account, mut works) = (ClientStats::default(), Works::default());
+        let (mut stats, mut participations) = (RunStats::default(), Participations::default());
         for entry in ledger::read(&folder.ledger())? {
             let event = entry?.event;
-            account.take(&event);
-            works.take(&event);
+            stats.take(&event);
+            participations.take(&event);
         }
-        works.finish();
+        participations.finish();
         Ok(Self {
             plan,
-            account,
-            works,
+            stats,
+            participations,
             rounds: folder.read_rounds()?,
             summary: folder.read_summary()?,
             folder,
@@ -79,7 +79,7 @@ impl Run {
     /// # Errors
     /// If one cannot be drawn.
     pub fn figures(&self) -> anyhow::Result<Vec<figures::Figure>> {
-        figures::curves::of_run(&self.rounds, &self.works, &self.plan)
+        figures::curves::of_run(&self.rounds, &self.participations, &self.plan)
     }
 
     /// The cost of each fault.
@@ -87,7 +87,7 @@ impl Run {
     pub fn costs(&self) -> crate::base::table::Table {
         let profiles = &self.plan.simulation.profiles;
         let epochs = self.plan.training.local_epochs;
-        costs::table(&costs::costs(&self.works, profiles, epochs))
+        costs::table(&costs::costs(&self.participations, profiles, epochs))
     }
 }
 

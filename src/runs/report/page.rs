@@ -140,17 +140,17 @@ pub fn of_run(run: &Run, figures: &[Figure]) -> anyhow::Result<String> {
         plan.adapter.r,
         plan.aggregation.method
     );
-    let mut page = Page::new(run.account.run.clone(), subtitle);
+    let mut page = Page::new(run.stats.run.clone(), subtitle);
     page.facts(&facts(run));
     for (index, figure) in figures.iter().enumerate() {
         page.figure(index + 1, figure);
     }
     let note = "Faults and what they cost. Client time is work that was lost, waiting for a \
                 restart, and delay against undisturbed work; run time is time in which the whole \
-                run stood still. Work hit by several faults is attributed to the one that explains \
+                run stood still. Participation hit by several faults is attributed to the one that explains \
                 its end; names in brackets are not scripted faults.";
     page.table("Faults and their cost", note, &run.costs());
-    page.table("Clients", "", &tables::clients(&run.account));
+    page.table("Clients", "", &tables::clients(&run.stats));
     let note = "Exactness error: ‖effective − ideal‖ / ‖ideal update‖ over all adapted layers. \
                 State: the digest of the global state after the round.";
     page.table("Rounds", note, &tables::rounds(&run.rounds));
@@ -159,7 +159,7 @@ pub fn of_run(run: &Run, figures: &[Figure]) -> anyhow::Result<String> {
         let note = "Updates that arrived but were not aggregated.";
         page.table("Refused updates", note, &refusals);
     }
-    if !run.account.interventions.is_empty() {
+    if !run.stats.interventions.is_empty() {
         page.table(
             "Interventions",
             "Control commands, in order.",
@@ -179,22 +179,22 @@ pub fn of_run(run: &Run, figures: &[Figure]) -> anyhow::Result<String> {
 }
 
 fn facts(run: &Run) -> Vec<(String, String)> {
-    let mut tally = crate::runs::folder::summary::RunTotals::default();
-    run.rounds.iter().for_each(|record| tally.add(record));
-    let (unit, seconds) = crate::runs::figures::theme::time_unit(run.account.virtual_seconds);
+    let mut totals = crate::runs::folder::summary::RunTotals::default();
+    run.rounds.iter().for_each(|record| totals.add(record));
+    let (unit, seconds) = crate::runs::figures::theme::time_unit(run.stats.virtual_seconds);
     let mut facts = vec![
         (
             "rounds".to_owned(),
-            format!("{} of {}", run.account.rounds, run.account.rounds_planned),
+            format!("{} of {}", run.stats.rounds, run.stats.rounds_planned),
         ),
-        ("ended".to_owned(), tables::ending(&run.account)),
+        ("ended".to_owned(), tables::ending(&run.stats)),
         (
             "virtual time".to_owned(),
-            format!("{:.1} {unit}", run.account.virtual_seconds / seconds),
+            format!("{:.1} {unit}", run.stats.virtual_seconds / seconds),
         ),
     ];
-    if tally.rounds_refused > 0 {
-        let refused = format!("{} of {}", tally.rounds_refused, tally.rounds);
+    if totals.rounds_refused > 0 {
+        let refused = format!("{} of {}", totals.rounds_refused, totals.rounds);
         facts.push(("rounds with all updates refused".to_owned(), refused));
     }
     for name in tables::score_names(&run.rounds)
@@ -202,18 +202,18 @@ fn facts(run: &Run) -> Vec<(String, String)> {
         .filter(|name| !is_loss(name))
     {
         let title = format!("best {}", name.replace('_', " "));
-        let best = match tally.best.get(name) {
+        let best = match totals.best.get(name) {
             Some(best) => format!("{:.4} (round {})", best.value, best.round),
             None => NAN.to_owned(),
         };
         facts.push((title, best));
     }
-    if let Some(worst) = tally.worst_exactness_error {
+    if let Some(worst) = totals.worst_exactness_error {
         facts.push(("worst exactness error".to_owned(), show_small(worst)));
     }
     let traffic = [
-        ("sent by clients", tally.bytes_up),
-        ("sent to clients", tally.bytes_down),
+        ("sent by clients", totals.bytes_up),
+        ("sent to clients", totals.bytes_down),
     ];
     facts.extend(traffic.map(|(name, bytes)| (name.to_owned(), show_bytes(bytes))));
     facts
@@ -224,7 +224,7 @@ fn interventions(run: &Run) -> Table {
         "interventions",
         &[("after_round", "after round"), ("command", "command")],
     );
-    for intervention in &run.account.interventions {
+    for intervention in &run.stats.interventions {
         let command = format!("{:?}", intervention.command);
         table.add_row([intervention.after_round.into(), command.into()]);
     }
@@ -257,7 +257,7 @@ fn reproduce(run: &Run) -> anyhow::Result<String> {
         format!("ledger (BLAKE3)  {}", digest(run.folder.ledger())?),
         format!("model            {}", run.plan.model.source),
     ];
-    if !run.account.interventions.is_empty() {
+    if !run.stats.interventions.is_empty() {
         lines.push("Control commands changed this run: only the replay repeats them.".into());
     }
     Ok(lines.join("\n"))

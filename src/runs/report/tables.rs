@@ -7,7 +7,7 @@ use regatta_actors::protocol::round_record::{Outcome, RoundRecord};
 
 use crate::base::table::{Cell, Table};
 use crate::runs::folder::summary::is_loss;
-use crate::runs::history::clients::{ClientAccount, ClientStats};
+use crate::runs::history::clients::{ClientStats, RunStats};
 
 const CLIENTS: [(&str, &str); 15] = [
     ("client", "client"),
@@ -29,15 +29,15 @@ const CLIENTS: [(&str, &str); 15] = [
 
 /// The clients' statistics.
 #[must_use]
-pub fn clients(account: &ClientStats) -> Table {
+pub fn clients(stats: &RunStats) -> Table {
     let mut table = Table::new("clients", &CLIENTS);
-    for client in account.clients.values() {
+    for client in stats.clients.values() {
         table.add_row(row(client));
     }
     table
 }
 
-fn row(client: &ClientAccount) -> [Cell; 15] {
+fn row(client: &ClientStats) -> [Cell; 15] {
     let ended = |outcome| Cell::count(client.ended(outcome));
     let faults = client.faults.iter();
     let faults = faults.map(|(fault, times)| match times {
@@ -149,8 +149,8 @@ pub fn score_names(rounds: &[RoundRecord]) -> Vec<String> {
 
 /// The outcome of a run, in words.
 #[must_use]
-pub fn ending(account: &ClientStats) -> String {
-    match (&account.error, account.ending) {
+pub fn ending(stats: &RunStats) -> String {
+    match (&stats.error, stats.ending) {
         (Some(error), _) => format!("ended by an error: {error}"),
         (None, Some(EndReason::Complete)) => "complete".to_owned(),
         (None, Some(EndReason::StoppedAfterRound)) => "stopped after a round".to_owned(),
@@ -161,24 +161,24 @@ pub fn ending(account: &ClientStats) -> String {
 
 /// The run in a few words.
 #[must_use]
-pub fn headline(account: &ClientStats) -> String {
+pub fn headline(stats: &RunStats) -> String {
     let mut parts = vec![
         format!(
             "{}: {} of {} rounds",
-            account.run, account.rounds, account.rounds_planned
+            stats.run, stats.rounds, stats.rounds_planned
         ),
-        ending(account),
-        format!("{:.1} virtual s", account.virtual_seconds),
+        ending(stats),
+        format!("{:.1} virtual s", stats.virtual_seconds),
     ];
     let counted = [
-        (account.skipped, "skipped round", "skipped rounds"),
+        (stats.skipped, "skipped round", "skipped rounds"),
         (
-            account.refused,
+            stats.refused,
             "round with every update refused",
             "rounds with every update refused",
         ),
-        (account.retries, "retry", "retries"),
-        (account.server_crashes, "server crash", "server crashes"),
+        (stats.retries, "retry", "retries"),
+        (stats.server_crashes, "server crash", "server crashes"),
     ];
     let happened = counted.into_iter().filter(|(number, ..)| *number > 0);
     parts.extend(happened.map(|(number, one, many)| match number {

@@ -15,7 +15,7 @@ use crate::base::{table, time};
 use crate::cli::doctor::calibrate::divisions::{Measured, best, compare, divisions};
 use crate::cli::doctor::calibrate::workload::Workload;
 use crate::config::problems::Problems;
-use crate::live::terminal::output::say;
+use crate::live::terminal::output::print_line;
 use crate::model::ModelError;
 use crate::model::source::checkpoint::Checkpoint;
 use crate::model::source::location::RANDOM;
@@ -43,13 +43,13 @@ pub fn calibrate(model: Option<&str>) -> anyhow::Result<()> {
         .context("no home folder to store the calibration in; set XDG_STATE_HOME")?;
     let machine = Host::detect();
     let divisions = divisions(machine.cores);
-    say(format_args!(
+    print_line(format_args!(
         "training {name} with {} in turn, {TURNS} times each",
         count(divisions.len(), "division")
     ));
     let workload = Workload::new(checkpoint)?;
     let measured = compare(&divisions, TURNS, |division| workload.rate(division))?;
-    say(table::render(&[&shown(&measured)], Format::Table)?);
+    print_line(table::render(&[&shown(&measured)], Format::Table)?);
     let best = best(&measured).context("nothing was measured")?;
     let rate = measured.iter().find(|m| m.division == best);
     let entry = Entry {
@@ -64,7 +64,7 @@ pub fn calibrate(model: Option<&str>) -> anyhow::Result<()> {
     let (lanes, threads) = (count(best.lanes, "lane"), count(best.threads, "thread"));
     calibration::remember(&path, entry)
         .with_context(|| format!("cannot write {}", path.display()))?;
-    say(format_args!(
+    print_line(format_args!(
         "runs now use {lanes} of {threads} unless --lanes or --threads_per_lane is given; stored \
          in {}",
         path.display()

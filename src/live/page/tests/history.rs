@@ -27,7 +27,7 @@ fn losses_scores_traffic_and_bars_are_kept() {
     let last = history.rounds.last().unwrap();
     assert_eq!((last.bytes_up, last.bytes_down), (60, 120));
     assert_eq!(last.losses, Some([loss(3) as f32; 5]));
-    assert_eq!(history.status.tally.best["loss"].round, 3);
+    assert_eq!(history.status.totals.best["loss"].round, 3);
     let span = history.spans.back().unwrap();
     assert_eq!((span.start, span.end, span.fate), (20.0, 29.0, Fate::Sent));
     assert_eq!(history.clients[0].standing.aggregated, 3);
@@ -101,7 +101,7 @@ fn losses_and_scores_that_are_no_numbers_are_null_and_those_that_are_not_there_l
         nobody.train_loss = None;
         told.tell(Event::RoundFinished(nobody));
     });
-    assert_eq!(history.status.tally.best["loss"].round, 3);
+    assert_eq!(history.status.totals.best["loss"].round, 3);
     let json = serde_json::to_value(&history).unwrap();
     assert!(json["rounds"][1]["train_loss"].is_null());
     assert!(json["rounds"][1]["eval"]["pearson"].is_null());
@@ -144,7 +144,7 @@ fn who_was_refused_is_told_with_the_reason_and_a_round_that_refused_all_is_bad()
         "{}",
         lines[2].2
     );
-    assert_eq!(history.status.tally.rounds_refused, 1);
+    assert_eq!(history.status.totals.rounds_refused, 1);
 }
 
 #[test]

@@ -18,12 +18,12 @@ fn loopback() -> SocketAddr {
     "127.0.0.1:0".parse().unwrap()
 }
 
-fn serve(desk: Option<CommandHandler>) -> WebServer {
-    WebServer::start(loopback(), Feed::new(PageHeader::default()), desk).unwrap()
+fn serve(handler: Option<CommandHandler>) -> WebServer {
+    WebServer::start(loopback(), Feed::new(PageHeader::default()), handler).unwrap()
 }
 
 /// A command handler for a run of one client, and the run's end of the connection.
-fn desk(token: Option<&str>) -> (CommandHandler, Control) {
+fn handler(token: Option<&str>) -> (CommandHandler, Control) {
     let (handle, run) = control();
     handle.board().update(ClientId(0), |_| {});
     (CommandHandler::new(token.map(Token::new), handle), run)
@@ -156,8 +156,8 @@ fn without_a_desk_nothing_can_be_changed() {
 
 #[test]
 fn commands_are_json_from_this_page_and_reach_the_run() {
-    let (desk, run) = desk(None);
-    let server = serve(Some(desk));
+    let (handler, run) = handler(None);
+    let server = serve(Some(handler));
     let host = server.address();
     let foreign = format!("{JSON}\nOrigin: http://evil.example");
     assert_eq!(status(&post(&server, &foreign, PAUSE)), "403");
@@ -186,8 +186,8 @@ fn commands_are_json_from_this_page_and_reach_the_run() {
 
 #[test]
 fn where_there_is_a_token_it_is_wanted() {
-    let (desk, _run) = desk(Some("secret"));
-    let server = serve(Some(desk));
+    let (handler, _run) = handler(Some("secret"));
+    let server = serve(Some(handler));
     assert_eq!(status(&post(&server, JSON, PAUSE)), "401");
     let wrong = format!("{JSON}\nX-Regatta-Token: secreT");
     assert_eq!(status(&post(&server, &wrong, PAUSE)), "401");
@@ -198,8 +198,8 @@ fn where_there_is_a_token_it_is_wanted() {
 
 #[test]
 fn what_means_nothing_or_is_out_of_bounds_is_refused_as_on_the_control_line() {
-    let (desk, _run) = desk(None);
-    let server = serve(Some(desk));
+    let (handler, _run) = handler(None);
+    let server = serve(Some(handler));
     for (command, status_is, why) in [
         (
             r#"{"command":"pause","client":0}"#,
@@ -271,9 +271,9 @@ fn pages_that_follow_and_never_read_are_so_many_and_the_rest_is_told_to_come_lat
 fn an_address_that_others_reach_shows_the_run_and_steers_it_only_with_a_token() {
     let everywhere = "0.0.0.0:0".parse().unwrap();
     let steering = |token: Option<&str>| {
-        let (desk, _run) = desk(token);
+        let (handler, _run) = handler(token);
         let feed = Feed::new(PageHeader::default());
-        let _server = WebServer::start(everywhere, feed.clone(), Some(desk)).unwrap();
+        let _server = WebServer::start(everywhere, feed.clone(), Some(handler)).unwrap();
         feed.history().facts.steering
     };
     assert_eq!(steering(None), Steering::Off);
