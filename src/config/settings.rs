@@ -33,13 +33,13 @@ fn whole() -> RangedU64ValueParser {
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum Clock {
-    /// Decided from the scenario: replays to the bit.
+    /// Derived from the scenario: replays to the bit.
     Virtual,
     /// The wall's, scaled.
     Wall,
 }
 
-/// The settings as the user gives them: each is `None` until a scenario file or a flag sets it.
+/// The settings as given by the user: each is `None` until a scenario file or a flag sets it.
 ///
 /// The flags are spelled as the fields are; `--agg_type` and `--agg-type` mean the same.
 #[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize, JsonSchema)]
@@ -49,14 +49,14 @@ pub struct Settings {
     /// GLUE task: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte or wnli [default: cola]
     #[arg(long, help_heading = DATA)]
     pub task: Option<String>,
-    /// Folder that holds the tasks' folders, or `hub` [default: $REGATTA_DATA, else data/glue
-    /// where it is, else hub]
+    /// Folder with the tasks' folders, or `hub` [default: $REGATTA_DATA, else data/glue
+    /// if it exists, else hub]
     #[arg(long, help_heading = DATA, value_name = "DIR")]
     pub data: Option<String>,
-    /// Longest sequence in tokens; longer ones are cut [default: 128]
+    /// Longest sequence in tokens; longer ones are truncated [default: 128]
     #[arg(long, help_heading = DATA, value_name = "N")]
     pub max_seq_length: Option<u32>,
-    /// How examples are dealt out to clients: iid, contiguous, natural:COLUMN, dirichlet(ALPHA),
+    /// Partition of examples among clients: iid, contiguous, natural:COLUMN, dirichlet(ALPHA),
     /// quantity(ALPHA) or classes(K) [default: iid]
     #[arg(long, help_heading = DATA)]
     pub partition: Option<String>,
@@ -75,7 +75,7 @@ pub struct Settings {
     /// distilroberta-base, roberta-base or roberta-large [default: roberta-base]
     #[arg(long, help_heading = MODEL, value_name = "DIR|NAME|random:NAME")]
     pub model: Option<String>,
-    /// tokenizer.json for a random model [default: the model's own, where it has one]
+    /// tokenizer.json for a random model [default: the model's own, if any]
     #[arg(long, help_heading = MODEL, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
     /// Dropout inside the frozen model (hidden and attention) [default: as the model's
@@ -134,7 +134,7 @@ pub struct Settings {
     /// Names of the layers to adapt [default: query,value]
     #[arg(long, help_heading = ADAPTER, value_name = "NAME,…", value_delimiter = ',')]
     pub target_modules: Option<Vec<String>>,
-    /// Numbers of the encoder layers to adapt, from 0 [default: all]
+    /// Encoder layers to adapt, numbered from 0 [default: all]
     #[arg(long, help_heading = ADAPTER, value_name = "N,…", value_delimiter = ',')]
     pub layers_to_transform: Option<Vec<u32>>,
     /// Name before the number in the layers' names, for --layers_to_transform [default: layer]
@@ -147,8 +147,8 @@ pub struct Settings {
     /// Biases to train [default: none]
     #[arg(long, help_heading = ADAPTER, value_enum)]
     pub bias: Option<Bias>,
-    /// Further modules to train and save in full; the classification head always is
-    /// [default: no more]
+    /// Further modules to train and save in full, besides the classification head [default:
+    /// none]
     #[arg(long, help_heading = ADAPTER, value_name = "NAME,…", value_delimiter = ',')]
     pub modules_to_save: Option<Vec<String>>,
 
@@ -163,21 +163,21 @@ pub struct Settings {
     /// Weights of the updates [default: uniform]
     #[arg(long, help_heading = AGGREGATION, value_enum)]
     pub weighting: Option<Weighting>,
-    /// Refuse updates whose norm, of the scaled change of the adapted weights and of the change of
-    /// what else is trained, is above N [default: none are refused for their norm]
+    /// Reject updates whose norm (of the scaled change of the adapted weights and of the change of
+    /// everything else trained) exceeds N [default: no limit]
     #[arg(long, help_heading = AGGREGATION, value_name = "N")]
     pub max_update_norm: Option<f64>,
 
     /// Federated rounds [default: 50]
     #[arg(long, help_heading = TRAINING, value_name = "N")]
     pub rounds: Option<u32>,
-    /// Epochs over its shard that a client trains each round [default: 3]
+    /// Epochs that a client trains over its shard in each round [default: 3]
     #[arg(long, help_heading = TRAINING, value_name = "N")]
     pub local_epochs: Option<u32>,
     /// Examples in a batch [default: 32]
     #[arg(long, help_heading = TRAINING, value_name = "N")]
     pub batch_size: Option<u32>,
-    /// Learning rate at its peak [default: 0.001]
+    /// Peak learning rate [default: 0.001]
     #[arg(long, help_heading = TRAINING)]
     pub lr: Option<f64>,
     /// Share of a round's steps in which the learning rate warms up [default: 0.06]
@@ -186,7 +186,7 @@ pub struct Settings {
     /// AdamW's weight decay [default: 0.01]
     #[arg(long, help_heading = TRAINING)]
     pub weight_decay: Option<f64>,
-    /// Keep the examples in file order [default: false]
+    /// Train on the examples in file order [default: false]
     #[arg(long, help_heading = TRAINING)]
     pub no_shuffle: Option<bool>,
     /// Number format [default: auto]
@@ -199,11 +199,11 @@ pub struct Settings {
     /// Evaluate the global model every N rounds, and after the last [default: 1]
     #[arg(long, help_heading = TRAINING, value_name = "N")]
     pub eval_every: Option<u32>,
-    /// Seed of everything random [default: 42]
+    /// Seed of all random draws [default: 42]
     #[arg(long, help_heading = TRAINING, value_parser = whole())]
     pub seed: Option<u64>,
 
-    /// GPU of the server [default: 0 where there is CUDA, else the CPU]
+    /// GPU of the server [default: 0 with CUDA, else the CPU]
     #[arg(long, help_heading = DEVICES, value_name = "GPU")]
     pub server_gpu: Option<u32>,
     /// GPUs of the clients, one lane each; more clients than lanes take turns [default: all]
@@ -218,11 +218,11 @@ pub struct Settings {
     /// where clients would be left over]
     #[arg(long, help_heading = DEVICES, value_name = "N")]
     pub lanes: Option<u32>,
-    /// CPU threads of each lane; another number may round differently [default: 1; on CPU without
-    /// --lanes what `regatta doctor --calibrate` found best, if it was run]
+    /// CPU threads per lane; another number may round differently [default: 1; on a CPU without
+    /// --lanes, the result of `regatta doctor --calibrate`, if it was run]
     #[arg(long, help_heading = DEVICES, value_name = "N")]
     pub threads_per_lane: Option<u32>,
-    /// Use the CPU even where there is CUDA [default: false]
+    /// Use the CPU even if CUDA is available [default: false]
     #[arg(long, help_heading = DEVICES)]
     pub cpu: Option<bool>,
 
@@ -264,15 +264,15 @@ pub struct Settings {
     /// Serve metrics and page this long after the end, such as "30 s" [default: 0 s]
     #[arg(long, help_heading = OUTPUT, value_name = "DURATION")]
     pub metrics_linger: Option<String>,
-    /// Metrics of each client up to N clients; of more, the N worst and quantiles [default: 100]
+    /// Metrics per client for up to N clients; for more, the N worst and quantiles [default: 100]
     #[arg(long, help_heading = OUTPUT, value_name = "N")]
     pub client_series: Option<u32>,
     /// Write event files for TensorBoard into the folder `tensorboard` of the results
     /// [default: false]
     #[arg(long, help_heading = OUTPUT)]
     pub tensorboard: Option<bool>,
-    /// Address to steer the run from with `regatta ctl`, such as 127.0.0.1:9465; other than
-    /// loopback it wants a token in REGATTA_CONTROL_TOKEN [default: off]
+    /// Address to steer the run from with `regatta ctl`, such as 127.0.0.1:9465; beyond loopback
+    /// it requires a token in REGATTA_CONTROL_TOKEN [default: off]
     #[arg(long, help_heading = OUTPUT, value_name = "ADDR|off")]
     pub control: Option<String>,
     /// Plain lines only: no progress bars [default: false]

@@ -25,22 +25,22 @@ use crate::config::tables::quantity::{Bandwidth, Bytes, Seconds};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ScenarioTables {
-    /// When a round is over, and what becomes of late updates
+    /// When a round ends, and how late updates are treated
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyTable>,
     /// The selection of clients for a round
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sampling: Option<SamplingTable>,
-    /// What to do with a round in which too few updates come
+    /// What a round does with too few updates
     #[serde(skip_serializing_if = "Option::is_none")]
     pub too_few: Option<TooFewTable>,
-    /// How clients that fail come back
+    /// How failed clients are restarted
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart: Option<RestartTable>,
-    /// Groups of clients with the same means, by a name of your choice
+    /// Groups of clients with the same resources, under names of your choice
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub clients: BTreeMap<String, ClientsTable>,
-    /// What goes wrong
+    /// The scripted faults
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<FaultTable>,
 }
@@ -52,7 +52,7 @@ pub struct ScenarioTables {
 pub struct ClientsTable {
     /// The group's clients, numbered from 0
     pub clients: Option<IndexRanges>,
-    /// The group's share of the fleet, drawn from the seed among clients that no group names
+    /// The group's share of the fleet, drawn from the seed among clients in no other group
     #[schemars(range(min = 0.0, max = 1.0))]
     pub share: Option<f64>,
     /// Examples trained per second [default: 100]
@@ -61,12 +61,12 @@ pub struct ClientsTable {
     pub bandwidth_up: Option<Bandwidth>,
     /// Bandwidth from the server [default: no limit]
     pub bandwidth_down: Option<Bandwidth>,
-    /// Time that any message takes one way [default: 0 s]
+    /// One-way latency of each message [default: 0 s]
     pub latency: Option<Seconds>,
     /// Memory of the client's device; a batch that does not fit is trained in parts, and a client
     /// that cannot hold one example fails [default: enough]
     pub memory: Option<Bytes>,
-    /// When the clients can take part [default: always]
+    /// When the clients are available [default: always]
     pub availability: Option<AvailabilityTable>,
 }
 
@@ -74,12 +74,12 @@ pub struct ClientsTable {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AvailabilityTable {
-    /// always; daily: between two times of the day; markov: on and off by chance; trace: as a
-    /// file says
+    /// always; daily: between two times of the day; markov: on and off by chance; trace: as listed
+    /// in a file
     pub kind: Option<AvailabilityKind>,
-    /// daily: time after midnight from which on they are there; the run starts at midnight
+    /// daily: time after midnight from which they are available; the run starts at midnight
     pub from: Option<Seconds>,
-    /// daily: time after midnight at which they go; before `from`: on the next day
+    /// daily: time after midnight at which they leave; if before `from`, on the next day
     pub to: Option<Seconds>,
     /// daily: length of a day [default: 24 h]
     pub day: Option<Seconds>,
@@ -109,31 +109,31 @@ pub enum AvailabilityKind {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FaultTable {
-    /// What goes wrong
+    /// The kind of fault
     #[schemars(schema_with = "fault_names")]
     pub kind: Option<FaultName>,
     /// The clients that it can strike, numbered from 0 [default: all]
     pub clients: Option<IndexRanges>,
-    /// In which rounds, numbered from 1 [default: all]
+    /// The rounds in which it can strike, numbered from 1 [default: all]
     pub rounds: Option<IndexRanges>,
-    /// How likely it strikes each of these clients in each of these rounds, drawn from the seed
-    /// [default: 1]
+    /// Probability that it strikes each of these clients in each of these rounds, drawn from the
+    /// seed [default: 1]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub probability: Option<f64>,
-    /// straggle: how many times as long the client trains
+    /// straggle: factor by which the client's training takes longer
     pub slowdown: Option<SlowdownSpec>,
     /// drop, crash, lane_failure: after this fraction of the client's work [default: 0 for drop,
     /// else 0.5]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub at: Option<f64>,
-    /// drop: the round in which the client is back [default: the next]
+    /// drop: the round in which the client returns [default: the next]
     pub rejoin: Option<u32>,
-    /// slow_link: how many times as long a transfer takes
+    /// slow_link: factor by which transfers take longer
     pub factor: Option<f64>,
-    /// late_update: how much later; duplicate_update: how long after the first; server_crash: how
-    /// long it is down [default: 0 s for the last two]
+    /// late_update: delay of the update; duplicate_update: delay after the first; server_crash:
+    /// downtime [default: 0 s for the last two]
     pub delay: Option<Seconds>,
-    /// corrupt_update: how the update is corrupted
+    /// corrupt_update: the kind of corruption
     pub corruption: Option<CorruptionSpec>,
 }
 
@@ -146,17 +146,17 @@ fn fault_names(_: &mut SchemaGenerator) -> Schema {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyTable {
-    /// sync: when all have answered; deadline: after a time at the latest; quorum: when the first
-    /// updates are in; over_select: ask for more and take the first; buffered: asynchronous
-    /// (FedBuff), aggregating whenever N updates have arrived [default: sync]
+    /// sync: when all have answered; deadline: after a time limit; quorum: when the first updates
+    /// have arrived; over_select: select more clients and take the first updates; buffered:
+    /// asynchronous (FedBuff), aggregating whenever N updates have arrived [default: sync]
     pub kind: Option<PolicyKind>,
     /// deadline: this long after the broadcast
     pub after: Option<Seconds>,
     /// quorum, buffered: number of updates
     pub updates: Option<u32>,
-    /// over_select: how many times as many clients to ask
+    /// over_select: factor by which more clients are selected
     pub factor: Option<f64>,
-    /// deadline, quorum, over_select: late updates are refused (the client gives up), stale
+    /// deadline, quorum, over_select: late updates are refused (the client stops), stale
     /// (counted and dropped) or carried into the round in which they arrive [default: refuse]
     pub late: Option<LateKind>,
     /// carry, buffered: an update that started τ rounds ago weighs (1 + τ)^−exponent
@@ -194,18 +194,18 @@ pub enum LateKind {
 pub struct SamplingTable {
     /// N clients [default: all]
     pub number: Option<u32>,
-    /// This share of the fleet, at least one client [default: all]
+    /// Share of the fleet, at least one client [default: all]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub fraction: Option<f64>,
-    /// uniform; examples: in proportion to the shards; utility: by how much they promise (Oort)
+    /// uniform; examples: in proportion to the shards; utility: by expected benefit (Oort)
     /// [default: uniform]
     pub by: Option<SampleKind>,
     /// utility: share of the sample drawn from clients that never took part [default: 0.1]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub exploration: Option<f64>,
-    /// utility: how long a client's round should take [default: slowness does not matter]
+    /// utility: target duration of a client's round [default: duration is ignored]
     pub preferred: Option<Seconds>,
-    /// utility: how hard slowness is punished, Oort's α [default: 2]
+    /// utility: penalty on slow clients, Oort's α [default: 2]
     pub penalty: Option<f64>,
 }
 
@@ -233,19 +233,19 @@ pub struct TooFewTable {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RestartTable {
-    /// Failures that a client may have within the window; with more it is retired [default: 3]
+    /// Failures allowed within the window; a client with more is retired [default: 3]
     pub budget: Option<u32>,
-    /// How long a failure counts [default: 1 h]
+    /// Window in which failures are counted [default: 1 h]
     pub window: Option<Seconds>,
-    /// Time until a client is back after its first failure; doubled with each further one
+    /// Time until a client returns after its first failure; doubled with each further one
     /// [default: 1 s]
     pub backoff: Option<Seconds>,
-    /// The longest time until it is back [default: 10 min]
+    /// The longest time until it returns [default: 10 min]
     pub max_backoff: Option<Seconds>,
 }
 
 impl ScenarioTables {
-    /// Takes over what `other` has.
+    /// Takes the values that `other` has.
     pub(crate) fn extend(&mut self, other: Self) {
         self.policy = other.policy.or(self.policy.take());
         self.sampling = other.sampling.or(self.sampling.take());
