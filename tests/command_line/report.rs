@@ -252,8 +252,16 @@ fn whatever_times_a_folder_tells_it_is_shown() {
             place.write(&format!("run/{file}"), &with_seconds(text, number));
         }
         let read = Run::read(&run).unwrap();
-        assert!(read.participations.all.iter().all(|work| work.seconds() >= 0.0));
-        assert!(read.participations.end >= 0.0 && read.participations.end < 1e11, "{number}");
+        assert!(
+            read.participations
+                .all
+                .iter()
+                .all(|work| work.seconds() >= 0.0)
+        );
+        assert!(
+            read.participations.end >= 0.0 && read.participations.end < 1e11,
+            "{number}"
+        );
         let figures = read.figures().unwrap();
         let page = page::of_run(&read, &figures).unwrap();
         assert!(page.contains("</html>"), "{number}");

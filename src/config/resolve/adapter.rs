@@ -85,9 +85,9 @@ impl Resolver<'_> {
         let is_vera = kind != AdapterKind::Lora;
         let readable = self.problems.readable(&["adapter", "vera", "agg_type"]);
         if readable && self.settings.vera.is_some_and(|vera| vera != is_vera) {
-            let wrong = format_args!("the adapter is {} by the other settings", kind.title());
+            let wrong = format_args!("the other settings imply the adapter {}", kind.title());
             let right = if is_vera {
-                "leave it away or give --vera"
+                "omit it or give --vera"
             } else {
                 "give --adapter=vera"
             };
@@ -243,7 +243,7 @@ impl Resolver<'_> {
     fn layers(&mut self) -> Option<Vec<u32>> {
         let layers = self.settings.layers_to_transform.clone();
         let none = layers.as_ref().is_some_and(Vec::is_empty);
-        let right = "give the layers' numbers, or leave it away for all";
+        let right = "give the layers' numbers, or omit it for all";
         self.problems
             .require(!none, "layers_to_transform", "nothing to adapt", right);
         if layers.is_none() {
@@ -261,7 +261,7 @@ impl Resolver<'_> {
             !value,
             "fan_in_fan_out",
             "RoBERTa and BERT store the weights of their layers as (out, in)",
-            "leave it away",
+            "omit it",
         );
         value
     }
