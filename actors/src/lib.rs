@@ -75,8 +75,7 @@
 //! Each room imports from those above it only:
 //! - [`ids`], [`random`], [`clock`]: who and which, keyed random streams, virtual time.
 //! - [`plan`]: what a run is to do, as data that checks itself: clients and their profiles,
-//! scripted
-//!   faults, the policy of rounds, sampling, restarts.
+//!   scripted faults, the policy of rounds, sampling, restarts.
 //! - [`workload`]: the traits to implement, and what travels between them.
 //! - [`protocol`]: what the parts of a run tell each other, as data: inputs and commands of the
 //!   scheduler, events, outcomes, records of rounds.

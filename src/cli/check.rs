@@ -5,8 +5,8 @@ use crate::base::table::count;
 use crate::cli::args::ScenarioArgs;
 use crate::config::load;
 use crate::config::plan::{DataSource, Plan};
-use crate::experiment::experiment::Experiment;
 use crate::experiment::inputs::{RunInputs, check_local};
+use crate::experiment::prepared::Experiment;
 use crate::live::terminal::output::print_line;
 use crate::model::source::location::ModelSource;
 

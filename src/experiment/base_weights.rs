@@ -8,8 +8,8 @@ use regatta_actors::ids::Digest;
 use regatta_actors::workload::update::Payload;
 use tch::{Device, Kind};
 
-use crate::experiment::experiment::Experiment;
 use crate::experiment::payload::Snapshot;
+use crate::experiment::prepared::Experiment;
 use crate::model::ModelError;
 use crate::model::weights::Weights;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::machine::device::DeviceSpec;
 use crate::config;
-use crate::experiment::experiment::Experiment;
+use crate::experiment::prepared::Experiment;
 use crate::model::config::ModelConfig;
 
 /// Settings by key, and digests of what the files hold by the setting that names them.

@@ -7,7 +7,7 @@ use crate::adapter::population::{WeightedUpdates, tensor_name};
 use crate::aggregate::exactness::subtract_from_base;
 use crate::aggregate::state::GlobalState;
 use crate::base::tensors::HostTensor;
-use crate::experiment::experiment::Experiment;
+use crate::experiment::prepared::Experiment;
 use crate::model::config::LinearLayer;
 
 /// Adapter, head and base delta before the first round; an error comes with its setting.

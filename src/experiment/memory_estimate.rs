@@ -1,6 +1,6 @@
 //! What a client's memory allows: how many examples at once, if any.
 
-use crate::experiment::experiment::Experiment;
+use crate::experiment::prepared::Experiment;
 
 /// Estimates the parts that a batch has to be cut into on a device of N bytes.
 ///

@@ -3,7 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | [`inputs`] | the files that a plan names, read and checked |
-//! | [`experiment`] | everything a run needs, shared by all threads |
+//! | [`prepared`] | everything a run needs, shared by all threads |
 //! | [`prepare`] | how it is loaded and checked, with the PEFT folder (`init_adapter`) and the state (`initial_state`) that it starts from |
 //! | [`workload`] | what the actors call |
 //! | [`client`] | a lane's trainer: one client's round after another |
@@ -17,7 +17,6 @@
 pub(crate) mod attacks;
 pub mod base_weights;
 pub mod client;
-pub mod experiment;
 pub(crate) mod fingerprint;
 pub(crate) mod init_adapter;
 pub mod initial_state;
@@ -25,6 +24,7 @@ pub mod inputs;
 pub(crate) mod memory_estimate;
 pub mod payload;
 pub mod prepare;
+pub mod prepared;
 pub mod server;
 pub mod workload;
 
@@ -40,7 +40,7 @@ use regatta_actors::protocol::outcome::{RunError, RunOutcome};
 use regatta_actors::runtime::run_recorded;
 
 use crate::experiment::base_weights::BaseWeightCache;
-use crate::experiment::experiment::Experiment;
+use crate::experiment::prepared::Experiment;
 use crate::experiment::workload::Federation;
 use crate::runs::folder::RunFolder;
 

@@ -13,10 +13,10 @@ use crate::config::plan::Plan;
 use crate::config::problems::Problems;
 use crate::data::split::{CategoricalColumn, Split};
 use crate::data::tokenize::{EncodedSplit, TextEncoder};
-use crate::experiment::experiment::{Experiment, encode_cached};
 use crate::experiment::init_adapter::is_inside;
 use crate::experiment::inputs;
 use crate::experiment::inputs::RunInputs;
+use crate::experiment::prepared::{Experiment, encode_cached};
 use crate::model::config::LinearLayer;
 use crate::model::source::checkpoint::Checkpoint;
 

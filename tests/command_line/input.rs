@@ -59,7 +59,7 @@ fn all_errors_of_a_scenario_come_at_once_with_their_lines() {
         "error: bad.toml:6:1: unknown key `batch_sise`; did you mean `batch_size`?",
         "error: bad.toml:7:10: rounds: invalid type: string \"many\", expected a whole number",
         "error: bad.toml:8:13: partition = \"classes(3)\": rte has 2 classes; give classes(K)",
-        "error: bad.toml:10:8: vera = false: the adapter is SORF-VeRA by the other settings",
+        "error: bad.toml:10:8: vera = false: the other settings imply the adapter SORF-VeRA",
     ];
     assert_eq!(errors.len(), starts.len(), "{errors:#?}");
     for (error, start) in errors.iter().zip(starts) {
