@@ -147,8 +147,8 @@ pub struct Settings {
     /// Biases to train [default: none]
     #[arg(long, help_heading = ADAPTER, value_enum)]
     pub bias: Option<Bias>,
-    /// Further modules to train and save in full, besides the classification head [default:
-    /// none]
+    /// Further modules to train and save in full, besides the classification head [default: no
+    /// more]
     #[arg(long, help_heading = ADAPTER, value_name = "NAME,…", value_delimiter = ',')]
     pub modules_to_save: Option<Vec<String>>,
 

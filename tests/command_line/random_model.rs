@@ -55,7 +55,7 @@ fn only_the_whole_model_can_be_exported_and_the_export_can_be_run() {
     place.accepts(&format!("{RUN} --out run --agg_type fedex"));
     let errors = place.errors("export run");
     assert!(
-        errors[0].contains("--merge writes the whole model"),
+        errors[0].contains("use --merge to write the whole model"),
         "{errors:?}"
     );
     place.accepts("export run --merge --out models/merged");

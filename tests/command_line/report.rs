@@ -191,7 +191,7 @@ fn what_cannot_be_compared_is_an_error_that_says_why() {
     place.write("other/rounds.jsonl", &place.read("run/rounds.jsonl"));
     let errors = place.errors("compare run other");
     assert!(
-        errors.len() == 1 && errors[0].contains("run is on rte and other on cola"),
+        errors.len() == 1 && errors[0].contains("run ran rte and other ran cola"),
         "{errors:?}"
     );
     let errors = place.errors("compare run --target f1=0.5");

@@ -141,7 +141,7 @@ fn a_live_run_is_waited_for_and_not_touched_even_before_it_has_saved_anything() 
     let (second, mut said) = Running::start(&place, "sweep s.toml");
     let waits = said.find(|line| line.starts_with("waiting: ")).unwrap();
     assert!(
-        waits.contains("another process is at work")
+        waits.contains("another process is using")
             && waits.contains(&format!("(process {run} on ")),
         "{waits}"
     );
