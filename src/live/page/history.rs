@@ -53,7 +53,7 @@ pub struct PageClient {
     pub name: String,
     /// Examples in its shard.
     pub examples: u64,
-    /// Its location.
+    /// Its status.
     pub standing: ClientStatus,
     /// Its loss curve: `[x, loss]`, with x as in [`crate::live::page::changes::Point`].
     pub points: Vec<(f32, f32)>,

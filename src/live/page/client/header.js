@@ -62,24 +62,24 @@ export class Header {
 
   /** @param {Model} model */
   showTiles(model) {
-    const { tally } = model.status;
+    const { totals } = model.status;
     const last = model.rounds.at(-1);
     const main = model.scoreNames[0] ?? "score";
     const best = (name) => {
-      const found = tally.best[name];
+      const found = totals.best[name];
       if (found) return `best ${format.loss(found.value)}, round ${found.round}`;
-      return tally.eval?.[name] === null ? "not a number so far" : "not scored yet";
+      return totals.eval?.[name] === null ? "not a number so far" : "not scored yet";
     };
     const trained = model.rounds.findLast((row) => row.train_loss !== undefined);
     const spread = last?.losses;
-    this.tile("main", format.title(main), format.loss(tally.eval?.[main]), best(main));
-    this.tile("eval", "Validation loss", format.loss(tally.eval?.loss), best("loss"));
+    this.tile("main", format.title(main), format.loss(totals.eval?.[main]), best(main));
+    this.tile("eval", "Validation loss", format.loss(totals.eval?.loss), best("loss"));
     this.tile("train", "Training loss", format.loss(trained?.train_loss),
       spread ? `clients ${format.loss(spread[0])} to ${format.loss(spread[4])}` : "no round yet");
-    this.tile("exact", "Exactness error", format.error(tally.exactness_error),
-      `worst ${format.error(tally.worst_exactness_error)}`);
-    this.tile("traffic", "Traffic", format.bytes(tally.bytes_up + tally.bytes_down),
-      `↑ ${format.bytes(tally.bytes_up)}  ↓ ${format.bytes(tally.bytes_down)}`);
+    this.tile("exact", "Exactness error", format.error(totals.exactness_error),
+      `worst ${format.error(totals.worst_exactness_error)}`);
+    this.tile("traffic", "Traffic", format.bytes(totals.bytes_up + totals.bytes_down),
+      `↑ ${format.bytes(totals.bytes_up)}  ↓ ${format.bytes(totals.bytes_down)}`);
     this.tile("time", "Virtual time", format.duration(model.status.virtual_seconds),
       last ? `${format.duration(model.roundLength)} a round` : "at the start");
   }

@@ -109,7 +109,8 @@ fn losses_and_scores_that_are_no_numbers_are_null_and_those_that_are_not_there_l
     let standing = |client: usize| &json["clients"][client]["standing"];
     assert_eq!(standing(0).get("loss"), Some(&serde_json::Value::Null));
     assert!(standing(1)["loss"].is_number());
-    assert!(json["status"]["tally"]["best"].get("pearson").is_none());
+    let best = json["status"]["totals"]["best"].as_object().unwrap();
+    assert!(!best.contains_key("pearson"));
 }
 
 #[test]
