@@ -38,7 +38,7 @@ impl Digest {
 #[serde(transparent)]
 pub struct RunId(pub u64);
 
-/// Which job a message is about. Every message carries one; a reply under another stamp than the
+/// Which job a message is about. Every message carries one; a reply with another id than the
 /// scheduler waits for is stale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct JobId {

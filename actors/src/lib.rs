@@ -30,7 +30,7 @@
 //! # }
 //! # impl ClientTrainer<Count> for Count {
 //! #     fn train(&mut self, _: &TrainTask<Number>, _: &mut dyn JobContext) -> TrainResult<Number>
-//! {
+//! # {
 //! #         Ok(Trained::new(Number(1), 0.0, 1, 1))
 //! #     }
 //! # }
@@ -73,7 +73,7 @@
 //!
 //! # Layout
 //! Each room imports from those above it only:
-//! - [`ids`], [`random`], [`clock`]: who and which, keyed random streams, virtual time.
+//! - [`ids`], [`random`], [`clock`]: identifiers, keyed random streams, virtual time.
 //! - [`plan`]: what a run is to do, as data that checks itself: clients and their profiles,
 //!   scripted faults, the policy of rounds, sampling, restarts.
 //! - [`workload`]: the traits to implement, and what travels between them.

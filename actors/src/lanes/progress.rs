@@ -27,7 +27,7 @@ pub(crate) struct LaneSignals {
     pub heartbeat: Arc<Heartbeat>,
 }
 
-/// Reports a job's progress, and ends it where the plan cuts it or when nobody waits for its
+/// Reports a job's progress, and ends it where the plan interrupts it or when nobody waits for its
 /// reply.
 pub(crate) struct LaneJobContext<'a, L: Workload> {
     lane: &'a LaneSignals,
@@ -71,7 +71,7 @@ impl<'a, L: Workload> LaneJobContext<'a, L> {
         });
     }
 
-    /// Whether the job came to where the plan cuts it.
+    /// Whether the job came to where the plan interrupts it.
     pub fn is_interrupted(&self) -> bool {
         self.is_interrupted
     }
@@ -81,7 +81,7 @@ impl<'a, L: Workload> LaneJobContext<'a, L> {
         self.work
     }
 
-    /// Cuts a job that did not come to its cut before its end.
+    /// Interrupts a job that ended before its point of interruption.
     pub fn interrupt(&mut self) -> JobFailure {
         self.is_interrupted = true;
         JobFailure::Interruption

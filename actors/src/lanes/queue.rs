@@ -1,4 +1,4 @@
-//! Device lanes: OS threads that own a device and train clients' jobs, one at a time each.
+//! The queue of a group of lanes, and the jobs in it.
 //!
 //! Lanes of a [`LaneGroup`] take jobs from one short queue; a client whose group is busy waits in
 //! line, first come first served. A job is cancelled by dropping the receiver of its reply.
@@ -37,7 +37,7 @@ pub(crate) struct JobReport<U> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum JobFailure {
     Cancelled,
-    /// It came to where the plan cuts it.
+    /// It came to where the plan interrupts it.
     Interruption,
     Failed(String),
 }

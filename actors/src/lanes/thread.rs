@@ -82,7 +82,7 @@ impl<L: Workload> LaneThread<L> {
         drop(task);
         let panicked = result.is_err();
         let result = match result {
-            // A trainer that finished nevertheless is not asked.
+            // An interrupted job gives no update, even if its trainer finished it.
             _ if is_interrupted => Err(JobFailure::Interruption),
             Ok(result) => result,
             Err(reason) => Err(JobFailure::Failed(reason)),

@@ -93,7 +93,7 @@ impl ControlHandle {
         }
     }
 
-    /// The phase of the run.
+    /// The run's current status.
     #[must_use]
     pub fn status(&self) -> RunStatus {
         self.status.lock().map_or_else(|e| *e.into_inner(), |s| *s)

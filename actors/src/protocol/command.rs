@@ -56,7 +56,7 @@ pub enum Command {
 /// An update to aggregate.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct SelectedUpdate {
-    /// Its slot; the stamp's round is the one whose state it was trained from.
+    /// The job that gave it; its round is the one whose state it was trained from.
     pub id: JobId,
     /// See [`crate::workload::update::Contribution::weight`].
     pub weight: f64,
@@ -74,16 +74,16 @@ pub enum ServerCommand {
         /// No update from an earlier round's state will come any more.
         oldest: u32,
     },
-    /// Empty a slot.
+    /// Drop an update.
     Discard {
-        /// The slot.
+        /// Its job.
         id: JobId,
     },
-    /// Aggregate these slots, given in client order.
+    /// Aggregate these updates, given in client order.
     Aggregate {
         /// The round.
         round: u32,
-        /// The slots.
+        /// The updates.
         updates: Vec<SelectedUpdate>,
     },
     /// Score the global state.
@@ -104,7 +104,7 @@ pub enum ServerCommand {
     },
     /// Drop everything, and restart from the last checkpoint.
     Recover {
-        /// Only updates stamped with this are taken in from now on.
+        /// Only updates of this run are accepted from now on.
         run: RunId,
     },
     /// Write the run's results.

@@ -1,4 +1,4 @@
-//! Control commands, and where a run is.
+//! Control commands, and the status of a run.
 
 use std::ops::RangeInclusive;
 
@@ -25,12 +25,12 @@ pub enum ControlCommand {
     Resume,
     /// Save the run's state after this round, if it is saved at all.
     Checkpoint,
-    /// Ask this client no more, from the next round on.
+    /// Do not select this client, from the next round on.
     DropClient {
         /// The client concerned.
         client: ClientId,
     },
-    /// Ask this client again, also one that is retired, from the next round on.
+    /// Select this client again, even one that is retired, from the next round on.
     RestoreClient {
         /// The client concerned.
         client: ClientId,
@@ -56,7 +56,7 @@ pub struct Intervention {
     pub command: ControlCommand,
 }
 
-/// The phase of a run.
+/// The status of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunStatus {
     /// The current round, from 1; 0 before the first.

@@ -1,7 +1,7 @@
-//! The messages between the actors.
+//! What the scheduler is told.
 //!
-//! The scheduler deals in facts about updates, never in updates: these go from the client to a
-//! slot at the server, under their [`JobId`], and the scheduler says which slots to aggregate.
+//! The scheduler deals in facts about updates, never in updates: these go from the client to the
+//! server, under their [`JobId`], and the scheduler says which to aggregate.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub enum Input {
         /// Bytes to download, by the round whose state a client holds.
         bytes_down: BTreeMap<Option<u32>, u64>,
     },
-    /// An update is in its slot at the server.
+    /// An update is at the server.
     Received {
         /// The job.
         id: JobId,

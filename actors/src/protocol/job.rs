@@ -6,7 +6,7 @@ use crate::ids::{Digest, LaneId};
 use crate::plan::fault::Corruption;
 use crate::plan::fault::injection::Interruption;
 
-/// The facts about an update in its slot.
+/// The facts about an update at the server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UpdateInfo {
     /// Mean training loss over the examples of the round.

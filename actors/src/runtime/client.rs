@@ -138,7 +138,7 @@ impl<L: Workload> ClientActor<L> {
         }
     }
 
-    /// The job ended where the plan cuts it.
+    /// The job ended where the plan interrupts it.
     fn interrupt(&mut self, id: JobId, faults: JobFaults, lane: LaneId, work: Work) {
         let reason = match faults.interruption.map(|interruption| interruption.kind) {
             Some(InterruptionKind::Crash) => {

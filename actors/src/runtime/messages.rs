@@ -52,7 +52,7 @@ pub(crate) struct TrainRound<S> {
 #[derive(Debug)]
 pub(crate) struct Cancel(pub JobId);
 
-/// To the server: an update for its slot.
+/// To the server: an update.
 #[derive(Debug)]
 pub(crate) struct SubmitUpdate<U> {
     pub id: JobId,

@@ -26,7 +26,7 @@ pub(crate) type OutcomeSender = oneshot::Sender<Result<RunOutcome, RunError>>;
 pub(crate) struct SchedulerActor<S: Send + Sync + 'static> {
     scheduler: Scheduler,
     actors: Option<Actors<S>>,
-    /// The states that jobs start from, by round: the current one, and those of jobs under way.
+    /// The states that jobs start from, by round: the current one, and those of jobs that are not done.
     states: BTreeMap<u32, Arc<S>>,
     outputs: Outputs,
     began: Instant,
@@ -118,8 +118,9 @@ impl<S: Send + Sync + 'static> SchedulerActor<S> {
         ctx: &Context<Self>,
     ) -> Result<(), RecordError> {
         match &mut command {
-            ServerCommand::Open { oldest, .. } => {
-                self.states.retain(|round, _| *round >= *oldest);
+            ServerCommand::Open { .. } => {
+                let busy = self.scheduler.busy_rounds();
+                self.states.retain(|round, _| busy.contains(round));
             }
             ServerCommand::Save {
                 recorded, ledger, ..

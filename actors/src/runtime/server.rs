@@ -22,7 +22,7 @@ pub(crate) struct ServerActor<L: ServerWorkload> {
     scheduler: Recipient<Input>,
     opened: Recipient<Opened<L::State>>,
     plan: Arc<FederationPlan>,
-    /// Updates under another stamp are not taken in.
+    /// Updates of another run are not accepted.
     run: RunId,
     store: Option<CheckpointStore>,
     /// The checkpoint to resume from; restored when the actor starts.

@@ -20,7 +20,7 @@ pub(crate) struct UpdateBuffer<W: Workload, A: ServerAggregator<W>> {
 }
 
 impl<W: Workload, A: ServerAggregator<W>> UpdateBuffer<W, A> {
-    /// A server without updates, for the clients of a plan.
+    /// A buffer without updates, for the clients of a plan.
     pub fn new(aggregator: A, plan: Arc<FederationPlan>) -> Self {
         let updates = HashMap::new();
         Self {
@@ -136,7 +136,7 @@ impl<W: Workload, A: ServerAggregator<W>> UpdateBuffer<W, A> {
         Ok(rmp_serde::to_vec_named(&updates)?)
     }
 
-    /// A server with updates as [`UpdateBuffer::updates`] gave them, as jobs of `run`.
+    /// A buffer with updates as [`UpdateBuffer::updates`] gave them, as jobs of `run`.
     pub fn restore(
         aggregator: A,
         plan: Arc<FederationPlan>,

@@ -76,7 +76,7 @@ pub(super) struct Fleet {
 }
 
 impl Fleet {
-    /// So many clients, before the first round.
+    /// A fleet of this size, before the first round.
     pub fn new(clients: usize) -> Self {
         Self {
             clients: vec![ClientEntry::default(); clients],

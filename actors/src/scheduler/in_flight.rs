@@ -1,6 +1,6 @@
 //! Jobs under way, and what is due when in virtual time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +48,7 @@ pub(super) struct InFlightJob {
     #[serde(alias = "strikes")]
     pub injected: InjectedFaults,
     pub bytes_down: u64,
-    /// When it was asked for.
+    /// When its client was selected.
     #[serde(alias = "asked")]
     pub selected_at: VirtualTime,
     /// When its client goes away.
@@ -119,7 +119,7 @@ impl InFlightJob {
 pub(super) enum JobState {
     /// Not done yet.
     Busy,
-    /// The update lies in its slot.
+    /// The update is at the server.
     Done(UpdateInfo),
     /// There is no update.
     Failed { reason: String, work: Work },
@@ -172,8 +172,17 @@ impl InFlight {
 
     /// Whether the machine is done with every job.
     pub fn is_settled(&self) -> bool {
-        let busy = |job: &InFlightJob| matches!(job.state, JobState::Busy);
-        !self.jobs.values().any(busy)
+        self.busy_jobs().next().is_none()
+    }
+
+    /// The rounds of the jobs that the machine is not done with.
+    pub fn busy_rounds(&self) -> BTreeSet<u32> {
+        self.busy_jobs().map(|job| job.id.round).collect()
+    }
+
+    fn busy_jobs(&self) -> impl Iterator<Item = &InFlightJob> {
+        let jobs = self.jobs.values();
+        jobs.filter(|job| matches!(job.state, JobState::Busy))
     }
 
     /// The jobs of this round that are not late yet, in client order.
@@ -195,8 +204,8 @@ impl InFlight {
         });
     }
 
-    /// Stamps every job with another run.
-    pub fn stamp(&mut self, run: RunId) {
+    /// Gives every job to another run.
+    pub fn set_run(&mut self, run: RunId) {
         self.jobs.values_mut().for_each(|job| job.id.run = run);
         self.clock.change(|due| {
             if let Some(id) = due.job_mut() {

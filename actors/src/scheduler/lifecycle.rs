@@ -11,7 +11,7 @@ use crate::scheduler::state::State;
 /// What holds for this process alone, and is in no checkpoint.
 #[derive(Debug)]
 pub(super) struct Lifecycle {
-    /// What messages are stamped with; changes when the server is built again.
+    /// The run that messages belong to; changes when the server is built again.
     pub run: RunId,
     /// Lanes and actors that are not up yet; the first round waits for them.
     starting: u32,

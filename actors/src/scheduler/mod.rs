@@ -23,6 +23,7 @@ mod state;
 mod steering;
 mod transitions;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::plan::{ClockMode, FederationPlan};
@@ -180,6 +181,11 @@ impl Scheduler {
         // What is repeated after a crash of the server is in the ledger already.
         let after_round = self.state.round.max(self.lifecycle.reached).max(1);
         steering::intervention(&self.plan, after_round, command)
+    }
+
+    /// The rounds of the jobs that the machine is not done with.
+    pub(crate) fn busy_rounds(&self) -> BTreeSet<u32> {
+        self.state.in_flight.busy_rounds()
     }
 
     /// Where the run is.

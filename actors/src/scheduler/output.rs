@@ -11,17 +11,17 @@ use crate::scheduler::state::State;
 #[derive(Debug, Default)]
 pub(super) struct Output {
     commands: Vec<Command>,
-    /// Ledger entries that were told; those up to it are not told again.
-    told: u64,
+    /// Ledger entries that were reported; those up to it are not reported again.
+    reported: u64,
     /// Wall seconds since the run's start, at the current step.
     pub wall: f64,
 }
 
 impl Output {
-    /// The output of a run whose first `told` ledger entries are known.
-    pub fn new(told: u64) -> Self {
+    /// The output of a run whose first `reported` ledger entries are known.
+    pub fn new(reported: u64) -> Self {
         Self {
-            told,
+            reported,
             ..Self::default()
         }
     }
@@ -50,34 +50,34 @@ impl Output {
         });
     }
 
-    /// Tells the observers of an event, and the ledger if it belongs there.
+    /// Notifies the observers of an event, and the ledger if it belongs there.
     pub fn emit(&mut self, state: &mut State, event: Event) {
         if !event.is_recorded() {
             return self.push(Command::Emit(event));
         }
         state.recorded += 1;
-        // What is repeated after a crash of the server was told before.
-        if state.recorded > self.told {
-            self.told = state.recorded;
+        // What is repeated after a crash of the server was reported before.
+        if state.recorded > self.reported {
+            self.reported = state.recorded;
             self.push(Command::Record {
-                sequence: self.told,
+                sequence: self.reported,
                 time: state.in_flight.now(),
                 event,
             });
         }
     }
 
-    /// Whether the run repeats what was told before.
+    /// Whether the run repeats what was reported before.
     pub fn is_repeating(&self, state: &State) -> bool {
-        state.recorded < self.told
+        state.recorded < self.reported
     }
 
-    /// From here on all is new, even if the run was repeating what was told before.
+    /// From here on all is new, even if the run was repeating what was reported before.
     pub fn stop_repeating(&self, state: &mut State) {
-        state.recorded = self.told;
+        state.recorded = self.reported;
     }
 
-    /// Has the server empty a slot.
+    /// Has the server drop an update.
     pub fn discard(&mut self, id: JobId) {
         self.send_to_server(ServerCommand::Discard { id });
     }

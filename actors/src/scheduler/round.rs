@@ -14,7 +14,7 @@ use crate::workload::update::{Aggregation, Refusal, Scores};
 /// What is known of the current round.
 #[derive(Debug)]
 pub(super) struct Round {
-    /// What its jobs are stamped with.
+    /// The run that its jobs belong to.
     run: RunId,
     /// From 1; 0 before the first.
     pub number: u32,
@@ -28,7 +28,7 @@ pub(super) struct Round {
     pub bytes_down: BTreeMap<Option<u32>, u64>,
     /// Updates that close the round.
     pub target: usize,
-    /// Jobs that this attempt asked for.
+    /// Clients that this attempt selected.
     pub selected: usize,
     /// Jobs of this round that are under way and not late.
     pub pending: usize,
@@ -74,7 +74,7 @@ impl Round {
         }
     }
 
-    /// The stamp of a client's job in the current attempt.
+    /// The id of a client's job in the current attempt.
     pub fn job_id(&self, client: ClientId) -> JobId {
         JobId {
             run: self.run,

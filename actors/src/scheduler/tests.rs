@@ -173,6 +173,18 @@ fn a_job_on_its_way_to_a_client_that_died_with_another_is_sent_again() {
 }
 
 #[test]
+fn a_client_that_dies_without_a_job_fails_the_one_that_it_was_sent() {
+    let mut scheduler = scheduler(1);
+    let id = begin(&mut scheduler)[0];
+    assert_eq!(scheduler.busy_rounds(), [1].into());
+    let client = id.client;
+    let commands = scheduler.step(Input::ClientDied { client, job: None }, 0.0);
+    assert_eq!(commands[0], Command::Restart(client));
+    assert_eq!(jobs(&commands), []);
+    assert!(scheduler.state.in_flight.busy_job(client).is_none());
+}
+
+#[test]
 fn nothing_follows_the_end() {
     let mut scheduler = scheduler(3);
     let jobs = begin(&mut scheduler);

@@ -119,7 +119,10 @@ fn a_lane_without_trainer_names_itself() {
 #[test]
 fn the_server_says_in_what_it_failed() {
     for (trouble, message) in [
-        (Trouble::NoFolder, "the server failed to start: no model"),
+        (
+            Trouble::NoAggregator,
+            "the server failed to start: no model",
+        ),
         (
             Trouble::AggregatePanics(2),
             "the server failed to aggregate in round 2: panicked: shapes differ",

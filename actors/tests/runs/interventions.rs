@@ -124,11 +124,11 @@ fn mishap() -> impl Strategy<Value = Mishap> {
     ]
 }
 
-fn befall(left: Record, plan: &FederationPlan, mishap: Mishap) -> Record {
+fn apply(left: Record, plan: &FederationPlan, mishap: Mishap) -> Record {
     let trouble = match mishap {
         Mishap::Killed(at) => return kill_resumed(&left, plan, at).unwrap_or(left),
         Mishap::NoLane => Trouble::NoTrainer(0),
-        Mishap::NoServer => Trouble::NoFolder,
+        Mishap::NoServer => Trouble::NoAggregator,
     };
     let toy = Toy {
         trouble,
@@ -157,7 +157,7 @@ proptest! {
         let mut left = steered_and_killed(&plan, &orders, kill);
         let expected = resumed_once(&left, &plan);
         for mishap in mishaps {
-            left = befall(left, &plan, mishap);
+            left = apply(left, &plan, mishap);
         }
         left.resume(plan.clone()).unwrap();
         prop_assert_eq!(interventions(&left), orders.len());

@@ -154,7 +154,7 @@ fn within_reach(mut plan: FederationPlan) -> FederationPlan {
 }
 
 /// What may end a run of a sensible plan.
-fn applies_now(error: &RunError) -> bool {
+fn may_end_a_run(error: &RunError) -> bool {
     matches!(
         error,
         RunError::NobodyLeft { .. }
@@ -261,7 +261,7 @@ proptest! {
         let (result, events) = run(plan.clone(), Toy::default());
         match &result {
             Ok(outcome) => assert_eq!(outcome.rounds, plan.rounds),
-            Err(error) => assert!(applies_now(error), "{error}"),
+            Err(error) => assert!(may_end_a_run(error), "{error}"),
         }
         check_events(&plan, &events);
         check_rounds(&plan, &events);

@@ -1,6 +1,6 @@
 //! A server that died: everything goes back to the last checkpoint, and is repeated from there.
 //!
-//! What is repeated gives the same events, which were told before and are not told again. So a
+//! What is repeated gives the same events, which were reported before and are not reported again. So a
 //! crash costs work and, if the plan says so, virtual time; it changes nothing else.
 
 use crate::ids::RunId;
@@ -22,8 +22,8 @@ pub fn report_crash(state: &mut State, output: &mut Output) {
     output.emit(state, event);
 }
 
-/// Ends a planned crash of the server: the work up to it is repeated, and it was down for so many
-/// virtual seconds.
+/// Ends a planned crash of the server: the work up to it is repeated, and it was down for
+/// `downtime` virtual seconds.
 pub fn end_crash(state: &mut State, output: &mut Output, downtime: f64) {
     let back = state.in_flight.now().after(downtime);
     state.in_flight.clock.advance_to(back);
@@ -34,8 +34,8 @@ pub fn end_crash(state: &mut State, output: &mut Output, downtime: f64) {
     output.emit(state, event);
 }
 
-/// Has the server built again from its last checkpoint, and gives up all jobs. They were stamped
-/// with the last run, so that replies to them are recognised as stale.
+/// Has the server built again from its last checkpoint, and gives up all jobs. They belong to
+/// the last run, so that replies to them are recognised as stale.
 pub fn rebuild_server(in_flight: &mut InFlight, lifecycle: &mut Lifecycle, output: &mut Output) {
     for job in std::mem::take(&mut in_flight.jobs).into_values() {
         output.push(Command::Cancel(job.id));
@@ -45,10 +45,10 @@ pub fn rebuild_server(in_flight: &mut InFlight, lifecycle: &mut Lifecycle, outpu
     output.send_to_server(ServerCommand::Recover { run });
 }
 
-/// The state in a checkpoint, stamped with this run.
+/// The state in a checkpoint, as one of this run.
 ///
 /// # Errors
-/// When the bytes are no state of this plan.
+/// If the bytes are not a state of this plan.
 pub fn restore(
     plan: &FederationPlan,
     steering: &Steering,
@@ -56,7 +56,7 @@ pub fn restore(
     bytes: &[u8],
 ) -> Result<State, String> {
     let mut state = State::from_bytes(bytes, plan.clients.len())?;
-    state.in_flight.stamp(run);
+    state.in_flight.set_run(run);
     // Of a run without a ledger, older versions forgot which commands it had followed.
     let known = steering.known_after(state.round);
     state.intervened = state.intervened.min(known);

@@ -69,6 +69,7 @@ impl Scheduler {
 
     /// A client's actor died, and its job with it. A job that was on its way to the actor, which no
     /// longer took it, goes to the next one: whether it was too late must not change the outcome.
+    /// An actor that died without a job died of the one that it was sent, which fails.
     pub(in crate::scheduler) fn client_died(
         &mut self,
         client: ClientId,

@@ -48,7 +48,7 @@ pub enum Trouble {
     NoTrainer(u32),
     /// Building the lane's trainer panics.
     TrainerPanics(u32),
-    NoFolder,
+    NoAggregator,
     AggregatePanics(u32),
     /// Only the first time.
     AggregatePanicsOnce(u32),
@@ -90,7 +90,7 @@ pub struct Toy {
     pub trouble: Trouble,
     /// Sleep up to this many microseconds per step, differently in each run.
     pub jitter: u64,
-    /// Trainers and folders alive.
+    /// Trainers and aggregators alive.
     pub alive: Arc<AtomicU32>,
     /// Panics that were to come once.
     pub panics: Arc<AtomicU32>,
@@ -98,7 +98,7 @@ pub struct Toy {
     pub released: Arc<AtomicU32>,
     /// Trainers built.
     pub built: Arc<AtomicU32>,
-    /// How often a folder finished.
+    /// How often an aggregator finished.
     pub finished: Arc<AtomicU32>,
     /// Lanes that clients were trained on, as (client, lane).
     pub places: Arc<Mutex<Vec<(ClientId, LaneId)>>>,
@@ -212,7 +212,7 @@ impl ServerWorkload for Toy {
     type Aggregator = ToyAggregator;
 
     fn aggregator(&self) -> Result<ToyAggregator, BoxError> {
-        if self.trouble == Trouble::NoFolder {
+        if self.trouble == Trouble::NoAggregator {
             return Err("no model".into());
         }
         Ok(ToyAggregator {
@@ -482,7 +482,7 @@ pub fn run(plan: FederationPlan, toy: Toy) -> (Result<RunOutcome, RunError>, Eve
     assert_eq!(
         alive.load(Ordering::SeqCst),
         0,
-        "a trainer or folder is left"
+        "a trainer or aggregator is left"
     );
     assert_eq!(Arc::strong_count(&workload), 1, "a thread is left");
     drop(handle);
