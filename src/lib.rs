@@ -6,11 +6,11 @@
 //!
 //! # Layout
 //!
-//! Rooms from the bottom up; each imports from those above it in this list only:
+//! Rooms from the bottom up; each imports only from those above it in this list:
 //!
 //! * [`base`]: files, tables, tensors on the host, time, the hub, libtorch, the machine.
-//! * [`data`]: splits, columns, file formats, partitions, tokens, batches; it knows no task.
 //! * [`model`]: encoders and their heads, from Hugging Face snapshots.
+//! * [`data`]: splits, columns, file formats, partitions, tokens, batches; it knows no task.
 //! * [`adapter`]: LoRA, VeRA, SORF-VeRA, and their files as Python's PEFT writes them.
 //! * [`tasks`]: GLUE's nine tasks and their metrics.
 //! * [`train`]: one client's round: optimiser, schedule, precision, the loop over batches.

@@ -131,7 +131,12 @@ fn code(text: &str) -> String {
 /// root, from the module above, or from this one (`use child::Item`).
 fn paths(code: &str) -> Vec<String> {
     let mut found = Vec::new();
-    for (root, prefix) in [("crate::", ""), ("super::", ""), ("use ", "self::")] {
+    for (root, prefix) in [
+        ("crate::", ""),
+        ("super::", ""),
+        ("self::", ""),
+        ("use ", "self::"),
+    ] {
         for (at, _) in code.match_indices(root) {
             let before = code[..at].chars().next_back();
             let begins = !before.is_some_and(|c| c.is_alphanumeric() || "_:$".contains(c));
@@ -266,7 +271,9 @@ fn circles_and_paths_of_all_forms_are_found() {
     assert_eq!(circle(&graph(&[("a", "b"), ("a", "c"), ("c", "b")])), None);
     let found = circle(&graph(&[("a", "b"), ("b", "c"), ("c", "b")]));
     assert_eq!(found.unwrap(), ["b", "c", "b"]);
-    let code = code("use crate::a::{b::C, d::{self, E}};\nuse k::L;\nsuper::f(); // crate::not\n");
+    let code = code(
+        "use crate::a::{b::C, d::{self, E}};\nuse k::L;\nuse self::q::R;\nsuper::f(); // crate::not\n",
+    );
     let mut found = paths(&code);
     found.sort();
     let expected = [
@@ -274,6 +281,7 @@ fn circles_and_paths_of_all_forms_are_found() {
         "crate::a::d::E",
         "crate::a::d::self",
         "self::k::L",
+        "self::q::R",
         "super::f",
     ];
     assert_eq!(found, expected);

@@ -15,6 +15,9 @@
 //! | [`factors`] | thin factors of updates, batched over layers of equal shape |
 //! | [`population`] | many clients' tensors of one name as one stacked tensor |
 //! | [`projection`] | the frozen random matrices that VeRA and SORF-VeRA share |
+//! | [`settings`] | kind, rank, scaling and targets, as a plan holds them |
+//! | [`registry`] | adapters by name |
+//! | [`peft`] | adapters in the files of Python's PEFT |
 //! | [`size`] | what an adapter takes of memory |
 //! | [`targets`] | which layers get an adapter |
 //! | [`torch_random`] | the draws of torch's CPU generator, without its global state |

@@ -78,7 +78,7 @@ pub fn compare(
     Ok(miss.report(residual_ranks))
 }
 
-/// Adds to the base what the state's adapter misses of the ideal, times the round's merge scale,
+/// Adds to the base what the state's adapter misses of the ideal, times the round's residual scale,
 /// and measures what is still missed.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use crate::model::ModelError;
 pub enum ExactUpdate {
     /// As thin factors.
     Thin(Factors),
-    /// As a sum, (L, d_out, d_in), where the factors of so many clients would be larger; with the
+    /// As a sum, (L, d_out, d_in), where the factors of that many clients would be larger; with the
     /// rank that these have.
     Dense(Tensor, i64),
 }

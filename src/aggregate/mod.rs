@@ -19,6 +19,7 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | [`settings`] | method, weighting and limits, as a plan holds them |
 //! | [`state`] | the global state, its digest, and means of updates |
 //! | [`ideal`] | the ideal update, thin or dense, some clients at a time |
 //! | [`exactness`] | the residual merged, and the miss measured |

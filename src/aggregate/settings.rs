@@ -124,7 +124,15 @@ impl JsonSchema for MethodName {
             let help = format!("{}: {}.", info.title, info.help);
             json_schema!({"type": "string", "const": info.name, "description": help})
         };
-        let values: Vec<Schema> = METHODS.iter().map(value).collect();
+        let alias = |info: &&'static MethodInfo| {
+            let name = info.name;
+            info.aliases.iter().map(move |alias| {
+                let help = format!("Another name of {name}.");
+                json_schema!({"type": "string", "const": alias, "description": help})
+            })
+        };
+        let aliases = METHODS.iter().flat_map(alias);
+        let values: Vec<Schema> = METHODS.iter().map(value).chain(aliases).collect();
         json_schema!({"description": "How the server aggregates.", "oneOf": values})
     }
 }

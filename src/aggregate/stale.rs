@@ -1,15 +1,15 @@
 //! Updates that started from earlier states, taken against the state that each started from.
 //!
-//! With the state by now `W + s ΔW_now`, updates `ΔW_i` of weight `p_i` that started from states
+//! With the current state `W + s ΔW_now`, updates `ΔW_i` of weight `p_i` that started from states
 //! whose own update was `ΔW_b(i)`, the ideal is
 //!
 //! `W + s (ΔW_now + Σ p_i (ΔW_i − ΔW_b(i)))`,
 //!
 //! and the adapter's tensors x become `x_now + Σ p_i (x_i − x_b(i))`. Both are sums over one
 //! population: each update with `p_i`, each earlier state with `−Σ p_i` of those that started from
-//! it, and the state by now with what its own updates leave of 1. These weights sum to 1 as `p_i`
+//! it, and the current state with what its own updates leave of 1. These weights sum to 1 as `p_i`
 //! do, so every method aggregates them as it does fresh ones, and an exact one stays exact; with
-//! fresh updates alone the states by now and then cancel, and the updates are left as they are.
+//! fresh updates alone the current and the earlier states cancel, and the updates are left as they are.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

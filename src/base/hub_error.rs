@@ -1,6 +1,8 @@
 //! Why something could not be fetched from the hub.
 
-use std::path::{Path, PathBuf};
+#[cfg(feature = "hub")]
+use std::path::Path;
+use std::path::PathBuf;
 
 /// An error of the hub or its cache.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +39,7 @@ impl HubError {
     }
 
     /// Wraps an I/O error with what was being done, and to which file.
+    #[cfg(feature = "hub")]
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::Io {
             action,

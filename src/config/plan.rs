@@ -108,7 +108,7 @@ pub enum DataSource {
 /// The pretrained model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelPlan {
-    /// Its location.
+    /// Where it comes from.
     pub source: ModelSource,
     /// Hidden and attention dropout; `None`: as `config.json` says.
     pub dropout: Option<f64>,

@@ -1,4 +1,4 @@
-//! The one error type of this module.
+//! The error type of data sets, tokenizers and what is written from them.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,5 @@
-//! Data sets in memory, whatever the task: files to splits, splits to shards, texts to batches of token
-//! ids. No tensor in it.
+//! Data sets in memory, whatever the task: files to splits, splits to shards, texts to batches of
+//! token ids. No tensor in it.
 //!
 //! | file | holds |
 //! |---|---|
@@ -10,9 +10,9 @@
 //! | `label` | labels as files spell them, and as numbers |
 //! | [`partition`] | the training examples divided among the clients |
 //! | [`tokenize`] | texts to token ids by the model's own tokenizer (`tokenizer`), once, with a cache on disk ([`token_cache`]) |
-//! | `limits` | what the tokens depend on of a model |
+//! | `limits` | the properties of a model that constrain its tokens |
 //! | [`batch`] | an epoch's order, and batches padded to their own longest |
-//! | [`error`] | the one error type of the room |
+//! | [`error`] | the error type of this room |
 
 pub mod batch;
 pub mod error;

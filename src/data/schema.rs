@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// A data set's names, columns and labels, as its files have them.
 #[derive(Debug)]
 pub(crate) struct Schema {
-    /// The data set's name, for messages.
+    /// Its name on the hub and in flags.
     pub name: &'static str,
     /// GLUE's own name: its folder and its submission file.
     pub glue_name: &'static str,

@@ -70,7 +70,7 @@ impl Split {
         self.skipped += 1;
     }
 
-    /// The split.
+    /// The split's name.
     #[must_use]
     pub fn name(&self) -> SplitName {
         self.name

@@ -270,7 +270,7 @@ impl EncodedSplit {
         }
     }
 
-    /// The split.
+    /// The split's name.
     #[must_use]
     pub fn name(&self) -> SplitName {
         self.name

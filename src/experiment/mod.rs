@@ -1,4 +1,4 @@
-//! The federation of transformers: what the actors call to train, aggregate and score.
+//! Federated training of transformers: what the actors call to train, aggregate and score.
 //!
 //! | file | holds |
 //! |---|---|

@@ -12,7 +12,7 @@ use crate::base::tensors::TensorMap;
 /// The server's state as clients get it: what differs from the pretrained model.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// Rounds aggregated into it.
+    /// Number of rounds whose updates it contains.
     pub rounds: u32,
     /// Adapter, head and whatever else is trained.
     pub trained: Arc<TensorMap>,

@@ -74,7 +74,7 @@ impl LocalTraining {
         u64::from(self.epochs) * examples.div_ceil(self.batch_size) as u64
     }
 
-    /// Trains a client's round. `None` when `watch` stopped it.
+    /// Trains a client's round. `None` if `context` stopped it.
     ///
     /// # Errors
     /// If libtorch fails, for example when out of memory.

@@ -2,6 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | [`settings`] | what a plan says of a client's round |
 //! | [`schedule`] | the learning rate: linear warm-up, linear decay |
 //! | [`optimizers`] | AdamW over one client's trained tensors |
 //! | [`precision`] | mixed precision and loss scaling |

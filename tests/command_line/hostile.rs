@@ -209,7 +209,7 @@ fn a_round_in_which_all_is_refused_is_told_and_the_run_goes_on() {
     );
     assert_eq!(output.status.code(), Some(0), "{warned}");
     let warning =
-        "round 2: every update was rejected, and nothing was aggregated: client-0: tensor ";
+        "round 2: every update was refused, and nothing was aggregated: client-0: tensor ";
     assert!(warned.contains(warning), "{warned}");
     assert!(
         said.contains("in 1 of 3 rounds every update was refused"),

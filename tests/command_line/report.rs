@@ -109,8 +109,8 @@ fn runs_are_listed_among_folders_that_are_none() {
     fs::create_dir_all(place.path().join("runs/half")).unwrap();
     place.write("runs/half/scenario.toml", "task = \"rte\"\nrounds = 9\n");
     place.write("runs/half/rounds.jsonl", "{\"round\": 1, \"eval\": {\"acc");
-    fs::create_dir_all(place.path().join("runs/spoilt")).unwrap();
-    place.write("runs/spoilt/scenario.toml", "task = = 9\n");
+    fs::create_dir_all(place.path().join("runs/damaged")).unwrap();
+    place.write("runs/damaged/scenario.toml", "task = = 9\n");
     let runs = json(&place.accepts("runs --format json"));
     let of = |name: &str| {
         let found = runs.as_array().unwrap().iter();
@@ -132,7 +132,7 @@ fn runs_are_listed_among_folders_that_are_none() {
         (&half["state"], &half["rounds"]),
         (&"interrupted".into(), &0.into())
     );
-    assert_eq!(of("spoilt")["state"], "unreadable");
+    assert_eq!(of("damaged")["state"], "unreadable");
     assert_eq!(runs.as_array().unwrap().len(), 4);
 }
 

@@ -258,7 +258,7 @@ pub fn of_several_ranks() -> Rewritten {
 }
 
 #[test]
-fn layers_of_other_ranks_and_alphas_are_trained_folded_and_exported_as_such() {
+fn layers_of_other_ranks_and_alphas_are_trained_merged_and_exported_as_such() {
     let rewritten = of_several_ranks();
     rewritten.assert_goes_on("", "ranks and alphas");
     let place = &rewritten.place;

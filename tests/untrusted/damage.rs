@@ -22,7 +22,7 @@ pub enum Form {
 #[derive(Debug, Clone)]
 pub enum Damage {
     /// The file ends early.
-    Interruption(Index),
+    Cut(Index),
     /// Other bytes stand in some places.
     Flip(Vec<(Index, u8)>),
     /// A slice is there once more, elsewhere.
@@ -82,7 +82,7 @@ pub fn any_damage() -> impl Strategy<Value = Damage> {
     let place = any::<Index>;
     let bytes = || vec(any::<u8>(), 0..64);
     prop_oneof![
-        2 => place().prop_map(Damage::Interruption),
+        2 => place().prop_map(Damage::Cut),
         3 => vec((place(), any::<u8>()), 1..6).prop_map(Damage::Flip),
         1 => (place(), place(), place()).prop_map(|(a, b, to)| Damage::Repeat(a, b, to)),
         1 => (place(), bytes()).prop_map(|(at, bytes)| Damage::Insert(at, bytes)),
@@ -112,7 +112,7 @@ impl Damage {
             return bytes;
         }
         match self {
-            Self::Interruption(index) => bytes.truncate(at(*index, file.len())),
+            Self::Cut(index) => bytes.truncate(at(*index, file.len())),
             Self::Flip(flips) => {
                 for (index, to) in flips {
                     bytes[at(*index, file.len())] = *to;

@@ -70,5 +70,5 @@ pub const SUMMARY: &str = r#"{
     "error": null, "rounds": 2, "rounds_refused": 0, "train_loss": 0.5,
     "eval": {"accuracy": 0.5, "loss": null}, "best": {"accuracy": {"value": 0.5, "round": 1}},
     "exactness_error": 1e-9, "worst_exactness_error": 1e-8, "state_digest": "ab", "bytes_up": 1,
-    "bytes_down": 2, "outcomes": {"aggregated": 3}, "virtual_seconds": 1.5, "seconds": 2.5
+    "bytes_down": 2, "outcomes": {"folded": 3}, "virtual_seconds": 1.5, "seconds": 2.5
 }"#;

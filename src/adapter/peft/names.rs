@@ -35,7 +35,7 @@ const PARTS: [&str; 21] = [
     "word_embeddings",
 ];
 
-/// The path that a name led through.
+/// Where a tensor's name was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum NameOrigin {
     /// The copy within a wrapper, which PEFT reads only if it stands for nothing else.

@@ -16,7 +16,6 @@ pub(crate) static INFO: MethodInfo = MethodInfo {
     help: "the weighted mean of every tensor",
     adapters: &[AdapterKind::Lora, AdapterKind::Vera, AdapterKind::SorfVera],
     why_these_adapters: "",
-    linear: true,
     exact: false,
     takes_stale: true,
     why_not_stale: "",

@@ -24,7 +24,6 @@ pub(crate) static INFO: MethodInfo = MethodInfo {
     help: "clients train B alone; the server refactors the product by SVD",
     adapters: &[AdapterKind::Lora],
     why_these_adapters: "it refactors products B A by SVD",
-    linear: false,
     exact: true,
     takes_stale: true,
     why_not_stale: "",

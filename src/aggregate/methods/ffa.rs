@@ -20,7 +20,6 @@ pub(crate) static INFO: MethodInfo = MethodInfo {
     help: "one factor frozen, the other averaged",
     adapters: &[AdapterKind::Lora, AdapterKind::Vera, AdapterKind::SorfVera],
     why_these_adapters: "",
-    linear: true,
     exact: true,
     takes_stale: true,
     why_not_stale: "",

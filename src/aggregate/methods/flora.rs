@@ -1,5 +1,5 @@
 //! `flora`: the whole ideal update `s Σ pᵢ Bᵢ Aᵢ` is merged into the base each round, and the
-//! adapter starts anew. Stacking the factors takes clients of different ranks.
+//! adapter is drawn again. Stacking the factors takes clients of different ranks.
 //!
 //! Wang et al., *FLoRA: Federated Fine-Tuning Large Language Models with Heterogeneous Low-Rank
 //! Adaptations*, 2024.
@@ -22,14 +22,13 @@ pub(crate) static INFO: MethodInfo = MethodInfo {
     help: "the stacked updates are merged into the base weights each round",
     adapters: &[AdapterKind::Lora],
     why_these_adapters: "it stacks products B A",
-    linear: false,
     exact: true,
     takes_stale: true,
     why_not_stale: "",
     mixed_ranks: true,
     vera_scale: false,
     without_delta: "with FLoRA that change is all of the training except the head: each round's update is \
-     merged into the base, and the adapter starts anew",
+     merged into the base, and the adapter is drawn again",
     method: &Flora,
 };
 

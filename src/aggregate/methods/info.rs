@@ -25,8 +25,6 @@ pub struct MethodInfo {
     pub adapters: &'static [AdapterKind],
     /// Why it takes no other adapters; empty where it takes all.
     pub why_these_adapters: &'static str,
-    /// Whether the new state is made of weighted means of the clients' tensors and nothing else.
-    pub linear: bool,
     /// Whether the aggregate is the ideal update, up to rounding.
     pub exact: bool,
     /// Whether it takes updates that started from an earlier state.

@@ -20,7 +20,6 @@ pub(crate) static INFO: MethodInfo = MethodInfo {
     help: "A and B trained and averaged in alternate rounds",
     adapters: &[AdapterKind::Lora],
     why_these_adapters: "it alternates between A and B",
-    linear: true,
     exact: true,
     takes_stale: true,
     why_not_stale: "",

@@ -40,11 +40,11 @@ pub fn dropout(x: &Tensor, seed: u64, threshold: u16) -> Result<Tensor, TchError
 /// The inputs of multi-head attention.
 ///
 /// # Shapes
-/// `query` (rows, asked, hidden); `key` and `value` (rows, tokens, hidden); `bias`, added to all
+/// `query` (rows, queries, hidden); `key` and `value` (rows, tokens, hidden); `bias`, added to all
 /// scores of a row's keys, (rows, 1, 1, tokens).
 #[derive(Debug, Clone, Copy)]
 pub struct AttentionInputs<'a> {
-    /// Whoever asks.
+    /// The queries.
     pub query: &'a Tensor,
     /// The keys.
     pub key: &'a Tensor,
@@ -57,7 +57,7 @@ pub struct AttentionInputs<'a> {
 }
 
 /// Scaled dot-product attention whose probabilities are dropped as [`dropout`] does it, computed in
-/// one pass on a CPU: (rows, asked, hidden). `None` where that is not written for what is given
+/// one pass on a CPU: (rows, queries, hidden). `None` where that is not written for what is given
 /// (another device or kind, heads whose width is not a multiple of 16), or where the processor, or
 /// what the compiler made for it, has no wide vectors, without which it is slower than the
 /// definition.

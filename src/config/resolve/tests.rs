@@ -45,6 +45,17 @@ pub(crate) fn problems(scenario: &str) -> Vec<String> {
         .collect()
 }
 
+/// Each text begins as it is to begin, and there are no others.
+pub(crate) fn assert_starts(found: &[String], starts: &[&str]) {
+    assert_eq!(found.len(), starts.len(), "{found:#?}");
+    for (text, start) in found.iter().zip(starts) {
+        assert!(
+            text.starts_with(start),
+            "{text:?} does not start with {start:?}"
+        );
+    }
+}
+
 #[test]
 fn an_empty_scenario_is_upstreams_defaults() {
     let plan = plan("");
@@ -76,13 +87,7 @@ fn all_errors_come_at_once_each_with_its_line() {
         "demo.toml:6:13: partition = \"classes(3)\": rte has 2 classes; give classes(K) with K from 1 to 2",
         "demo.toml:7:18: fan_in_fan_out = true: ",
     ];
-    assert_eq!(found.len(), starts.len(), "{found:#?}");
-    for (text, start) in found.iter().zip(starts) {
-        assert!(
-            text.starts_with(start),
-            "{text:?} does not start with {start:?}"
-        );
-    }
+    assert_starts(&found, &starts);
 }
 
 #[test]

@@ -192,7 +192,7 @@ pub enum LateKind {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SamplingTable {
-    /// N clients [default: all]
+    /// Number of clients [default: all]
     pub number: Option<u32>,
     /// Share of the fleet, at least one client [default: all]
     #[schemars(range(min = 0.0, max = 1.0))]

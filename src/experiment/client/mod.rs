@@ -1,4 +1,4 @@
-//! A lane's worker: one client's round after another, on one device.
+//! A lane's trainer: one client's round after another, on one device.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

@@ -60,7 +60,7 @@ impl fmt::Debug for Token {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, clap::Subcommand)]
 #[serde(tag = "command", rename_all = "snake_case")]
 pub enum Ask {
-    /// Show where the run is and what its clients do
+    /// Show the status of the run and of its clients
     Status,
     /// Wait after this round until resumed
     Pause,
@@ -70,12 +70,12 @@ pub enum Ask {
     Checkpoint,
     /// Finish this round, save the run's state and stop
     Stop,
-    /// Ask a client no more, from the next round on
+    /// Stop selecting a client, from the next round on
     Drop {
         /// Its number, from 0
         client: u32,
     },
-    /// Ask a client again, also one that is retired
+    /// Select a client again, even one that is retired
     Restore {
         /// Its number, from 0
         client: u32,

@@ -95,7 +95,7 @@ fn refusals(record: &RoundRecord, refused: &[Refusal]) -> Option<String> {
         String::new()
     };
     let what = match record.all_refused() {
-        true => "every update was rejected, and nothing was aggregated".to_owned(),
+        true => "every update was refused, and nothing was aggregated".to_owned(),
         false => format!("{} refused", count(refused.len(), "update")),
     };
     let (round, told) = (record.round, told.join("; "));
@@ -168,7 +168,7 @@ mod tests {
         );
         let all = refusals(&record(&[Outcome::Refused; 7]), &refuse(7)).unwrap();
         assert!(
-            all.starts_with("round 3: every update was rejected, and nothing was aggregated: c0: "),
+            all.starts_with("round 3: every update was refused, and nothing was aggregated: c0: "),
             "{all}"
         );
         assert!(all.ends_with("c4: too large; and 2 more"), "{all}");

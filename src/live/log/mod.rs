@@ -113,7 +113,7 @@ mod tests {
                 .with_filter(EnvFilter::new(default_filter(verbose)));
             tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
                 tracing::error!(target: "actix_http::h1::decoder", "malformed");
-                tracing::error!(target: "crate::live::ports", "told");
+                tracing::error!(target: "regatta::live::ports", "told");
             });
             let lines = String::from_utf8(lines.lock().unwrap().clone()).unwrap();
             assert!(

@@ -30,7 +30,7 @@ pub struct Compared {
     pub seed: u64,
     /// Its task.
     pub task: Task,
-    /// Its location.
+    /// Whether it is running, has ended or was killed.
     pub state: RunState,
     /// Its finished rounds, without the clients' parts.
     pub rounds: Vec<RoundRecord>,

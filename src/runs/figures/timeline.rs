@@ -18,9 +18,9 @@ const ROWS: usize = 50;
 const AXIS: i32 = 44;
 /// Height of the rounds' numbers.
 const TOP: i32 = 20;
-/// Up to N rounds, each begins with a line.
+/// With up to this many rounds, each begins with a line.
 const LINES: usize = 100;
-/// From N pieces on, they are painted by points of the axis rather than one by one.
+/// From this many spans on, they are painted by points of the axis rather than one by one.
 const PIECES: usize = 8000;
 
 /// A state's colour.

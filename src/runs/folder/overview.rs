@@ -19,7 +19,7 @@ use crate::tasks::glue::task::Task;
 pub struct RunOverview {
     /// The settings, as far as they can be read.
     pub scenario: Scenario,
-    /// Its location.
+    /// Whether it is running, has ended or was killed.
     pub state: RunState,
     /// Rounds done.
     pub rounds: u32,

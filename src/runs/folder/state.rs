@@ -139,7 +139,7 @@ impl RunFolder {
         file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
         let mut tail = Vec::new();
         file.read_to_end(&mut tail)?;
-        // A power cut may leave an empty file.
+        // A power cut may leave zero bytes at the end.
         let blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0;
         let end = tail.iter().rposition(|byte| !blank(byte));
         let tail = &tail[..end.map_or(0, |end| end + 1)];

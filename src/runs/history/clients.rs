@@ -1,6 +1,6 @@
 //! Statistics of a run's clients, computed from its ledger.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use regatta_actors::ids::ClientId;
@@ -81,14 +81,6 @@ impl RunStats {
             stats.take(&entry?.event);
         }
         Ok(stats)
-    }
-
-    /// The kinds of faults that struck anybody.
-    #[must_use]
-    pub fn fault_kinds(&self) -> BTreeSet<FaultName> {
-        let struck = self.clients.values().flat_map(|c| c.faults.keys().copied());
-        let server = (self.server_crashes > 0).then_some(FaultName::ServerCrash);
-        struck.chain(server).collect()
     }
 
     /// Takes the next event in.

@@ -1,4 +1,4 @@
-//! A run as a list of works: each selection of a client, and its result.
+//! A run as a list of participations: each selection of a client, and its result.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use regatta_actors::plan::fault::FaultName;
 use regatta_actors::protocol::event::{ClientInfo, Event};
 use regatta_actors::protocol::round_record::{Outcome, RoundRecord};
 
-/// One client's work for one round.
+/// One client's participation for one round.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Participation {
     /// The client concerned.
@@ -17,22 +17,22 @@ pub struct Participation {
     /// The round it was selected in.
     pub round: u32,
     /// Its selection, in virtual seconds since the run's start.
-    pub asked: f64,
+    pub selected: f64,
     /// When it was over, in virtual seconds since the run's start.
     pub ended: f64,
-    /// Outcome.
+    /// How it ended.
     pub end: End,
     /// When its round was closed without it, if it was.
     pub late_at: Option<f64>,
     /// The scripted faults that struck it.
     pub faults: Vec<FaultName>,
-    /// Bytes sent, where the work's round tells them.
+    /// Bytes sent, where the participation's round tells them.
     pub bytes_up: u64,
-    /// Bytes received, where the work's round tells them.
+    /// Bytes received, where the participation's round tells them.
     pub bytes_down: u64,
 }
 
-/// The result of a work.
+/// How a participation ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum End {
     /// Its update was aggregated.
@@ -76,7 +76,7 @@ fn moment(seconds: f64) -> f64 {
     }
 }
 
-/// All works of a run.
+/// All participations of a run.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Participations {
     /// The fleet, in client order.
@@ -140,12 +140,12 @@ impl Participations {
         }
     }
 
-    /// Events that concern one client's work.
+    /// Events that concern one client's participation.
     fn take_work(&mut self, event: &Event) {
         match *event {
             Event::FaultInjected { client, fault, .. } => {
-                if let Some(work) = self.open.get_mut(&client) {
-                    work.faults.push(fault);
+                if let Some(participation) = self.open.get_mut(&client) {
+                    participation.faults.push(fault);
                 }
             }
             Event::UpdateLate {
@@ -153,8 +153,8 @@ impl Participations {
                 virtual_seconds,
                 ..
             } => {
-                if let Some(work) = self.open.get_mut(&client) {
-                    work.late_at = Some(moment(virtual_seconds));
+                if let Some(participation) = self.open.get_mut(&client) {
+                    participation.late_at = Some(moment(virtual_seconds));
                 }
             }
             Event::UpdateReceived {
@@ -191,13 +191,17 @@ impl Participations {
     fn ask(&mut self, clients: &[ClientId], round: u32, at: f64) {
         for &client in clients {
             // A client that is selected again has been cancelled in what it was late with.
-            if let Some(late) = self.open.get(&client).map(|work| work.late_at) {
+            if let Some(late) = self
+                .open
+                .get(&client)
+                .map(|participation| participation.late_at)
+            {
                 self.close(client, late.unwrap_or(at), End::Late);
             }
-            let work = Participation {
+            let participation = Participation {
                 client,
                 round,
-                asked: at,
+                selected: at,
                 ended: at,
                 end: End::Open,
                 late_at: None,
@@ -205,7 +209,7 @@ impl Participations {
                 bytes_up: 0,
                 bytes_down: 0,
             };
-            self.open.insert(client, work);
+            self.open.insert(client, participation);
             self.end = self.end.max(at);
         }
     }
@@ -213,11 +217,11 @@ impl Participations {
     fn close(&mut self, client: ClientId, at: f64, end: End) {
         let at = moment(at);
         self.end = self.end.max(at);
-        if let Some(mut work) = self.open.remove(&client) {
-            work.ended = at;
-            work.end = end;
+        if let Some(mut participation) = self.open.remove(&client) {
+            participation.ended = at;
+            participation.end = end;
             self.last.insert(client, self.all.len());
-            self.all.push(work);
+            self.all.push(participation);
         }
     }
 
@@ -229,27 +233,30 @@ impl Participations {
         }
         for client in &record.clients {
             let last = self.last.get(&client.client);
-            let Some(work) = last.and_then(|at| self.all.get_mut(*at)) else {
+            let Some(participation) = last.and_then(|at| self.all.get_mut(*at)) else {
                 continue;
             };
             match client.outcome {
-                Outcome::Refused if work.end == End::Aggregated => work.end = End::Refused,
+                Outcome::Refused if participation.end == End::Aggregated => {
+                    participation.end = End::Refused
+                }
                 Outcome::Late => continue,
                 _ => {}
             }
-            (work.bytes_up, work.bytes_down) = (client.bytes_up, client.bytes_down);
+            (participation.bytes_up, participation.bytes_down) =
+                (client.bytes_up, client.bytes_down);
         }
     }
 
     /// Ends what is open at the ledger's end.
     pub(crate) fn finish(&mut self) {
         let end = self.end;
-        for (_, mut work) in std::mem::take(&mut self.open) {
-            (work.ended, work.end) = match work.late_at {
+        for (_, mut participation) in std::mem::take(&mut self.open) {
+            (participation.ended, participation.end) = match participation.late_at {
                 Some(late) => (late, End::Late),
                 None => (end, End::Open),
             };
-            self.all.push(work);
+            self.all.push(participation);
         }
         if let Some(down) = self
             .server_down
@@ -265,7 +272,7 @@ impl Participation {
     /// Virtual seconds that it took.
     #[must_use]
     pub fn seconds(&self) -> f64 {
-        (self.ended - self.asked).max(0.0)
+        (self.ended - self.selected).max(0.0)
     }
 
     /// Whether it was lost.

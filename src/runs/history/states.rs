@@ -1,4 +1,4 @@
-//! What each client was doing when, from its works: the timeline's rows.
+//! What each client was doing when, from its participations: the timeline's rows.
 
 use regatta_actors::plan::availability::Interval;
 use regatta_actors::plan::fault::FaultName;
@@ -94,7 +94,7 @@ pub struct TimelineRow {
     pub name: String,
     /// Its states, in order of their beginning; while it is idle there is none.
     pub spans: Vec<TimelineSpan>,
-    /// The causes of the ends of its works.
+    /// The causes of the ends of its participations.
     pub marks: Vec<Mark>,
 }
 
@@ -161,11 +161,11 @@ fn gaps(there: &[Interval], end: f64) -> Vec<TimelineSpan> {
 /// A client that is selected again waits no more, whatever was expected.
 fn end_waiting(row: &mut TimelineRow) {
     let waits = |state| matches!(state, State::Restarting | State::Retired);
-    let participations = row
+    let work = row
         .spans
         .iter()
         .filter(|span| !waits(span.state) && span.state != State::Away);
-    let begun: Vec<f64> = participations.map(|span| span.from).collect();
+    let begun: Vec<f64> = work.map(|span| span.from).collect();
     for span in row.spans.iter_mut().filter(|span| waits(span.state)) {
         let next = begun.iter().copied().filter(|from| *from >= span.from);
         span.to = next.fold(span.to, f64::min);
@@ -181,7 +181,7 @@ fn add(row: &mut TimelineRow, work: &Participation, participations: &Participati
         None => State::Training,
     };
     let on_time = work.late_at.unwrap_or(work.ended).min(work.ended);
-    span(work.asked, on_time, state);
+    span(work.selected, on_time, state);
     let late = if work.is_lost() {
         State::Lost
     } else {

@@ -31,7 +31,7 @@ pub struct Cost {
     pub times: u32,
     /// The client concerned.
     pub clients: BTreeSet<ClientId>,
-    /// Updates that were not aggregated for it.
+    /// Updates that were not aggregated because of it.
     pub updates: u32,
     /// Clients' virtual seconds: of lost work, of waiting for a restart, and
     /// by which work took longer.

@@ -147,8 +147,8 @@ pub fn of_run(run: &Run, figures: &[Figure]) -> anyhow::Result<String> {
     }
     let note = "Faults and what they cost. Client time is work that was lost, waiting for a \
                 restart, and delay against undisturbed work; run time is time in which the whole \
-                run stood still. Participation hit by several faults is attributed to the one that explains \
-                its end; names in brackets are not scripted faults.";
+                run stood still. A participation hit by several faults is attributed to the one that \
+                explains its end; names in brackets are not scripted faults.";
     page.table("Faults and their cost", note, &run.costs());
     page.table("Clients", "", &tables::clients(&run.stats));
     let note = "Exactness error: ‖effective − ideal‖ / ‖ideal update‖ over all adapted layers. \

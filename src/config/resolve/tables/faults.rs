@@ -1,4 +1,4 @@
-//! The fault.
+//! The faults of a scenario.
 
 use regatta_actors::ids::ClientId;
 use regatta_actors::plan::fault::{Corruption, Fault, FaultKind, FaultName, RoundRange, Slowdown};
@@ -109,7 +109,7 @@ impl Resolver<'_> {
         let clients = table.clients.as_ref()?;
         let key = format!("{path}.clients");
         if table.kind == Some(FaultName::ServerCrash) {
-            self.reject_unused(&key, "a server crash does not concern clients");
+            self.reject_unused(&key, "a server crash, which concerns no client");
             return None;
         }
         self.check_clients(&key, clients, num_clients);

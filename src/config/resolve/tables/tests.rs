@@ -4,7 +4,7 @@ use regatta_actors::plan::policy::{Late, OnTooFew, RoundPolicy, Staleness};
 use regatta_actors::plan::sampling::{SampleBy, SampleSize};
 
 use super::*;
-use crate::config::resolve::tests::{plan, problems};
+use crate::config::resolve::tests::{assert_starts, plan, problems};
 
 /// A scenario with every table and every kind in it.
 const EVERYTHING: &str = r#"
@@ -191,13 +191,7 @@ fn every_error_in_a_table_has_its_line_and_none_hides_another() {
         "demo.toml:23:15: faults[1].probability = 2: out of range",
         "demo.toml:24:1: faults[2]: lacks `kind`",
     ];
-    assert_eq!(found.len(), starts.len(), "{found:#?}");
-    for (text, start) in found.iter().zip(starts) {
-        assert!(
-            text.starts_with(start),
-            "{text:?} does not start with {start:?}"
-        );
-    }
+    assert_starts(&found, &starts);
 }
 
 #[test]
