@@ -28,7 +28,7 @@ use regatta::aggregate::methods;
 use regatta::aggregate::state::GlobalState;
 use regatta::base::tensors::TensorMap;
 use regatta::base::{allocator, torch};
-use regatta::model::config::LinearLayer;
+use regatta::model::linear_layer::{LinearLayer, WeightLayout};
 use regatta_actors::random::Stream;
 use tch::{Device, Kind, Tensor};
 
@@ -102,6 +102,7 @@ fn layers() -> Vec<LinearLayer> {
         layer: i / 2,
         d_in: WIDTH,
         d_out: WIDTH,
+        layout: WeightLayout::OutIn,
     };
     (0..LAYERS).map(layer).collect()
 }

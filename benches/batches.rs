@@ -15,8 +15,8 @@ use clap::Parser;
 use regatta::base::{allocator, torch};
 use regatta::data::batch::{Batch, batches, epoch_order, group_by_length};
 use regatta::data::tokenize::{EncodedSplit, TextEncoder};
-use regatta::model::heads::classifier::Classifier;
 use regatta::model::inputs::Inputs;
+use regatta::model::objective::Objective;
 use regatta::model::source::checkpoint::Checkpoint;
 use regatta::model::weights::{View, Weights};
 use regatta::tasks::glue::source::{LoadOptions, load_with};
@@ -144,12 +144,15 @@ fn preparation(arguments: &Arguments, split: &EncodedSplit, pad: u32) -> anyhow:
 
 /// Evaluation, batches of each size in turn.
 fn evaluation(arguments: &Arguments, split: &EncodedSplit, pad: u32) -> anyhow::Result<()> {
-    let checkpoint = Checkpoint::read(&arguments.model, LABELS, 1)?;
+    let objective = Objective::classes(LABELS as usize);
+    let checkpoint = Checkpoint::read(&arguments.model, &objective, 1)?;
     let mut all = checkpoint.base;
     all.0.extend(checkpoint.head.0);
     let model = || {
         let weights = Weights::from_map(&all, Device::Cpu)?;
-        Classifier::new(&View::new(&weights), &checkpoint.config, LABELS)
+        checkpoint
+            .architecture
+            .build(&View::new(&weights), &objective)
     };
     let compute = Compute::automatic(Device::Cpu);
     let mut taken = vec![Vec::new(); SIZES.len()];

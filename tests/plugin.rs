@@ -15,11 +15,11 @@ use regatta::aggregate::methods;
 use regatta::aggregate::state::GlobalState;
 use regatta::base::tensors::{HostTensor, TensorMap};
 use regatta::model::ModelError;
-use regatta::model::config::LinearLayer;
 use regatta::model::delta::Delta;
 use regatta::model::dropout::Masks;
-use regatta::model::heads::classifier::loss;
 use regatta::model::inputs::Inputs;
+use regatta::model::linear_layer::LinearLayer;
+use regatta::model::objective::Objective;
 use regatta::model::source::checkpoint::Checkpoint;
 use regatta::model::weights::Weights;
 use regatta::train::optimizers::adamw::AdamW;
@@ -109,7 +109,7 @@ impl Delta for OuterDelta {
 
 fn checkpoint() -> Checkpoint {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/model/roberta-2");
-    Checkpoint::read(&folder, 2, 0).unwrap()
+    Checkpoint::read(&folder, &Objective::classes(2), 0).unwrap()
 }
 
 fn layers(checkpoint: &Checkpoint) -> Vec<LinearLayer> {
@@ -118,7 +118,7 @@ fn layers(checkpoint: &Checkpoint) -> Vec<LinearLayer> {
         layers: None,
         pattern: None,
     };
-    targets.choose(&checkpoint.config)
+    targets.choose(&*checkpoint.architecture)
 }
 
 #[test]
@@ -130,15 +130,16 @@ fn an_adapter_from_outside_trains() {
     let frozen = Weights::from_map(&checkpoint.base, Device::Cpu).unwrap();
     let shared = RoundModel::new(frozen, &trained, &Outer, &layers, Device::Cpu).unwrap();
     let own = shared.state.clone();
-    let config = &checkpoint.config;
-    let replica = Replica::new(&shared, config, 2, &layers, own, |_| true).unwrap();
+    let (architecture, objective) = (&*checkpoint.architecture, Objective::classes(2));
+    let replica = Replica::new(&shared, architecture, &objective, &layers, own, |_| true).unwrap();
     let ids: Vec<i64> = (0..24).map(|i| 5 + i * 17 % 400).collect();
     let inputs = Inputs::new(4, &ids, &[1; 24], &[0; 24], Device::Cpu).unwrap();
     let labels = Tensor::from_slice(&[0.0_f32, 1.0, 1.0, 0.0]);
     let mut optimizer = AdamW::new(replica.leaves(), 0.0).unwrap();
     let mut losses = Vec::new();
     for _ in 0..8 {
-        let loss = loss(&replica.model.logits(&inputs, None).unwrap(), &labels).unwrap();
+        let logits = replica.model.outputs(&inputs, None).unwrap();
+        let loss = replica.model.loss(&logits, &labels).unwrap();
         losses.push(loss.double_value(&[]));
         replica.backward(&loss).unwrap();
         optimizer.step(1e-2).unwrap();

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng;
 use regatta::adapter::settings::{AdapterKind, AdapterPlan};
 use regatta::adapter::{initial_state, registry};
-use regatta::model::config::{LinearLayer, ModelConfig};
 use regatta::model::dropout::Masks;
-use regatta::model::heads::classifier::loss;
+use regatta::model::encoder::config::EncoderConfig;
 use regatta::model::inputs::Inputs;
+use regatta::model::linear_layer::LinearLayer;
+use regatta::model::objective::Objective;
 use regatta::model::source::checkpoint::Checkpoint;
 use regatta::model::weights::Weights;
 use regatta::train::optimizers::adamw::AdamW;
@@ -31,7 +32,7 @@ pub struct Batch {
 /// A client's model with its optimiser.
 pub struct Bench {
     /// The model's sizes.
-    pub config: ModelConfig,
+    pub config: EncoderConfig,
     replica: Replica,
     optimizer: AdamW,
     masks: Masks,
@@ -40,14 +41,20 @@ pub struct Bench {
 impl Bench {
     /// A client's model with an adapter on query and value.
     pub fn new(model: &Path, adapter: &str, r: u32, dropout: bool) -> anyhow::Result<Self> {
-        let mut checkpoint = Checkpoint::read(model, LABELS, 1)?;
+        let objective = Objective::classes(LABELS as usize);
+        let mut checkpoint = Checkpoint::read(model, &objective, 1)?;
         if !dropout {
-            checkpoint.config = checkpoint.config.with_dropout(0.0);
+            checkpoint.architecture = checkpoint.architecture.with_dropout(0.0);
         }
-        let config = checkpoint.config;
+        let architecture = checkpoint.architecture;
+        let config = EncoderConfig::read(&model.join("config.json"))?;
         let ends = ["query", "value"];
         let adapted = |layer: &LinearLayer| ends.iter().any(|end| layer.module.ends_with(end));
-        let layers: Vec<_> = config.linear_layers().into_iter().filter(adapted).collect();
+        let layers: Vec<_> = architecture
+            .linear_layers()
+            .into_iter()
+            .filter(adapted)
+            .collect();
         let plan = plan(adapter, r, dropout)?;
         let build = registry::find(adapter).ok_or_else(|| anyhow::anyhow!("no such adapter"))?;
         let adapter = build(&plan, &layers).map_err(anyhow::Error::msg)?;
@@ -57,7 +64,7 @@ impl Bench {
         let shared = RoundModel::new(base, &trained, &*adapter, &layers, Device::Cpu)?;
         let own = shared.state.clone();
         let trains = |name: &str| !name.contains("sorf_b_");
-        let replica = Replica::new(&shared, &config, LABELS, &layers, own, trains)?;
+        let replica = Replica::new(&shared, &*architecture, &objective, &layers, own, trains)?;
         let optimizer = AdamW::new(replica.leaves(), 0.01)?;
         let masks = Masks::new(Stream::seed_from_u64(1));
         Ok(Self {
@@ -79,8 +86,11 @@ impl Bench {
         let start = Instant::now();
         let inputs = Inputs::new(batch.rows, &ids, &ones, &zeros, Device::Cpu)?;
         let labels: Vec<f32> = (0..batch.rows).map(|row| (row % LABELS) as f32).collect();
-        let logits = self.replica.model.logits(&inputs, Some(&self.masks))?;
-        let loss = loss(&logits, &Tensor::from_slice(&labels))?;
+        let logits = self.replica.model.outputs(&inputs, Some(&self.masks))?;
+        let loss = self
+            .replica
+            .model
+            .loss(&logits, &Tensor::from_slice(&labels))?;
         let forward = start.elapsed();
         self.replica.backward(&loss)?;
         let backward = start.elapsed() - forward;
@@ -121,7 +131,7 @@ impl Products {
 }
 
 /// The products of a step with a rank-r adapter on query and value.
-pub fn products(config: &ModelConfig, r: u32, batch: &Batch) -> anyhow::Result<Products> {
+pub fn products(config: &EncoderConfig, r: u32, batch: &Batch) -> anyhow::Result<Products> {
     let random = |shape: &[i64]| Tensor::f_randn(shape, (Kind::Float, Device::Cpu));
     let (h, wide, layers) = (
         config.hidden_size,

@@ -17,9 +17,9 @@ use crate::adapter::settings::LayerRank;
 use crate::adapter::{Adapter, AdapterTensor, Prepared, Role};
 use crate::base::tensors::HostTensor;
 use crate::model::ModelError;
-use crate::model::config::LinearLayer;
 use crate::model::delta::Delta;
 use crate::model::dropout::{Masks, dropout};
+use crate::model::linear_layer::LinearLayer;
 use crate::model::weights::Weights;
 
 /// Name of A, (r, d_in), below the layer.

@@ -44,8 +44,8 @@ use crate::adapter::factors::Factors;
 use crate::adapter::population::{LayerGroup, WeightedUpdates, tensor_name};
 use crate::base::tensors::{HostTensor, TensorMap};
 use crate::model::ModelError;
-use crate::model::config::LinearLayer;
 use crate::model::delta::Delta;
+use crate::model::linear_layer::LinearLayer;
 use crate::model::weights::Weights;
 
 /// One tensor that an adapter keeps per adapted layer.

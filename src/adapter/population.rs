@@ -4,7 +4,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::base::tensors::{HostTensor, TensorMap};
 use crate::model::ModelError;
-use crate::model::config::LinearLayer;
+use crate::model::linear_layer::LinearLayer;
 
 /// The name of a layer's tensor: `roberta.….query.lora_A.weight`.
 #[must_use]

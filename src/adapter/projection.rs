@@ -4,7 +4,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::adapter::torch_random::TorchGenerator;
 use crate::base::tensors::{HostTensor, TensorError};
-use crate::model::config::LinearLayer;
+use crate::model::linear_layer::LinearLayer;
 
 /// A (r, max d_in) and B (max d_out, r); a layer uses the slice of its size.
 #[derive(Debug, Clone, PartialEq)]

@@ -10,7 +10,7 @@ use crate::adapter::settings::AdapterPlan;
 use crate::adapter::sorf::{SorfVera, transform};
 use crate::adapter::vera::Vera;
 use crate::base::tensors::HostTensor;
-use crate::model::config::LinearLayer;
+use crate::model::linear_layer::LinearLayer;
 
 /// Builds an adapter for the layers it will attach to.
 pub type Build = fn(&AdapterPlan, &[LinearLayer]) -> Result<Arc<dyn Adapter>, String>;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::adapter::settings::{AdapterKind, AdapterPlan};
-use crate::model::config::LinearLayer;
+use crate::model::linear_layer::LinearLayer;
 
 /// Copies that there are of a trained value at the least: the server's, and on a lane the client's
 /// with its gradient and AdamW's two moments.
@@ -43,6 +43,7 @@ pub fn least_bytes(plan: &AdapterPlan, r: u32, layers: &[LinearLayer]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::linear_layer::WeightLayout;
 
     fn layers(number: i64, d_in: i64, d_out: i64) -> Vec<LinearLayer> {
         let layer = |layer| LinearLayer {
@@ -50,6 +51,7 @@ mod tests {
             layer,
             d_in,
             d_out,
+            layout: WeightLayout::OutIn,
         };
         (0..number).map(layer).collect()
     }

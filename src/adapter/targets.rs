@@ -1,7 +1,8 @@
 //! The layers that get an adapter.
 
 use crate::adapter::settings::AdapterPlan;
-use crate::model::config::{LinearLayer, ModelConfig};
+use crate::model::architecture::Architecture;
+use crate::model::linear_layer::LinearLayer;
 
 /// The choice of layers, as PEFT's configuration words it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,7 +11,7 @@ pub struct Targets {
     pub modules: Vec<String>,
     /// Encoder layers by number; `None`: all.
     pub layers: Option<Vec<i64>>,
-    /// The name before the number in the layers' names; `None`: `layer`.
+    /// The name before the number in the layers' names; `None`: the model's own.
     pub pattern: Option<String>,
 }
 
@@ -28,21 +29,19 @@ impl Targets {
 
     /// Everything that matches nothing: the setting, and what there is.
     #[must_use]
-    pub fn misses(&self, config: &ModelConfig) -> Vec<(&'static str, String)> {
+    pub fn misses(&self, model: &dyn Architecture) -> Vec<(&'static str, String)> {
         let mut misses = Vec::new();
-        let all = config.adaptable_layers();
+        let all = model.linear_layers();
         for name in self
             .modules
             .iter()
             .filter(|n| !all.iter().any(|layer| ends_in(layer, n)))
         {
-            let error = format!(
-                "no linear layer of the encoder is called {name}; there are query, key, value, \
-                 attention.output.dense, intermediate.dense and output.dense"
-            );
+            let known = listed(model.layer_names());
+            let error = format!("no linear layer of the model is called {name}; there are {known}");
             misses.push(("target_modules", error));
         }
-        let count = config.num_hidden_layers;
+        let count = model.num_layers();
         for number in self
             .layers
             .iter()
@@ -55,20 +54,17 @@ impl Targets {
             );
             misses.push(("layers_to_transform", error));
         }
-        if self
-            .pattern
-            .as_ref()
-            .is_some_and(|pattern| pattern != "layer")
-        {
-            let error = "no layer of the model is called that; the encoder calls them layer";
-            misses.push(("layers_pattern", error.to_owned()));
+        let right = model.layers_pattern();
+        if self.pattern.as_ref().is_some_and(|given| given != right) {
+            let error = format!("no layer of the model is called that; it calls them {right}");
+            misses.push(("layers_pattern", error));
         }
         misses
     }
 
     /// The layers chosen, in the order of the forward pass.
     #[must_use]
-    pub fn choose(&self, config: &ModelConfig) -> Vec<LinearLayer> {
+    pub fn choose(&self, model: &dyn Architecture) -> Vec<LinearLayer> {
         let chosen = |layer: &LinearLayer| {
             let by_number = self
                 .layers
@@ -76,9 +72,18 @@ impl Targets {
                 .is_none_or(|n| n.contains(&layer.layer));
             by_number && self.modules.iter().any(|name| ends_in(layer, name))
         };
-        let mut layers = config.adaptable_layers();
+        let mut layers = model.linear_layers();
         layers.retain(chosen);
         layers
+    }
+}
+
+/// `query, key and value`.
+pub(crate) fn listed(names: &[&str]) -> String {
+    match names.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+        None => String::new(),
     }
 }
 

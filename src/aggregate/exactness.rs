@@ -1,8 +1,8 @@
 //! The residual merged into frozen weights, and a round's miss measured.
 //!
 //! FedEx-LoRA: Singhal et al., *FedEx-LoRA: Exact Aggregation for Federated and Efficient
-//! Fine-Tuning of Large Language Models*, 2024. The residual is added to a weight of shape
-//! (d_out, d_in) as it stands, not transposed.
+//! Fine-Tuning of Large Language Models*, 2024. The residual, (d_out, d_in), is added to a weight
+//! as the layer's weight lies ([`LinearLayer::as_weight`](crate::model::linear_layer::LinearLayer::as_weight)).
 //!
 //! All norms are taken in float64. "Effective" is what the server sends, float32 adapters and
 //! float32 base delta; what a client loses when it adds the delta to its float32 weights is the
@@ -121,7 +121,7 @@ fn add_to_base(
     let dense = residual.f_to_device(Device::Cpu)?;
     let mut missing = 0.0;
     for (layer, residual) in group.layers.iter().zip(dense.f_unbind(0)?) {
-        let name = format!("{}.weight", layer.module);
+        let (name, residual) = (layer.weight(), layer.as_weight(&residual)?);
         let before = match state.base_delta.get(&name) {
             Some(delta) => delta.to_tensor(Device::Cpu)?.f_to_kind(Kind::Double)?,
             None => residual.f_zeros_like()?,

@@ -140,7 +140,7 @@ fn beside_norm_squared(
 mod tests {
     use super::*;
     use crate::adapter::lora::{A, B, Lora};
-    use crate::model::config::LinearLayer;
+    use crate::model::linear_layer::{LinearLayer, WeightLayout};
 
     /// The largest float32 below 2⁶⁴.
     const BELOW: f32 = f32::from_bits(LIMIT.to_bits() - 1);
@@ -225,6 +225,7 @@ mod tests {
             module: "layer".into(),
             layer: 0,
             d_out: 3,
+            layout: WeightLayout::OutIn,
             d_in: 2,
         }
     }

@@ -108,7 +108,7 @@ mod tests {
     use crate::aggregate::methods::find;
     use crate::aggregate::state::GlobalState;
     use crate::base::tensors::HostTensor;
-    use crate::model::config::LinearLayer;
+    use crate::model::linear_layer::{LinearLayer, WeightLayout};
 
     const R: i64 = 2;
     const SCALE: f64 = 1.5;
@@ -118,6 +118,7 @@ mod tests {
             module: "encoder.layer.0.query".into(),
             layer: 0,
             d_out: 7,
+            layout: WeightLayout::OutIn,
             d_in: 5,
         }
     }

@@ -47,7 +47,7 @@ impl ResidualHistory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::config::LinearLayer;
+    use crate::model::linear_layer::{LinearLayer, WeightLayout};
 
     fn groups() -> Vec<LayerGroup> {
         let layer = |i| LinearLayer {
@@ -55,6 +55,7 @@ mod tests {
             layer: i,
             d_in: 20,
             d_out: 30,
+            layout: WeightLayout::OutIn,
         };
         LayerGroup::of(&[layer(0), layer(1)])
     }

@@ -1,7 +1,7 @@
 //! The properties of a model that constrain its tokens.
 
 use crate::data::token_cache::Tokens;
-use crate::model::config::{Family, ModelConfig};
+use crate::model::architecture::Architecture;
 
 /// The properties of a model that constrain its tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,21 +22,17 @@ pub struct TokenizerLimits {
 }
 
 impl TokenizerLimits {
-    /// Those of a configuration; `model` names it in errors.
+    /// Those of an architecture; `model` names it in errors.
     #[must_use]
-    pub fn of(model: String, config: &ModelConfig) -> Self {
+    pub fn of(model: String, architecture: &dyn Architecture) -> Self {
         let size = |size: i64| usize::try_from(size).unwrap_or(0);
         Self {
             model,
-            vocabulary: size(config.vocab_size),
-            token_types: match (config.family, config.type_vocab_size) {
-                // All tokens are of type 0, whatever the tokenizer says.
-                (Family::Roberta, 1) => None,
-                (_, types) => Some(size(types)),
-            },
-            positions: size(config.max_tokens()),
-            pad_id: u32::try_from(config.padding()).unwrap_or(0),
-            tokenizer_class: Some(config.class_of_tokenizer().to_owned()),
+            vocabulary: size(architecture.vocabulary()),
+            token_types: architecture.token_types().map(size),
+            positions: size(architecture.max_tokens()),
+            pad_id: u32::try_from(architecture.padding()).unwrap_or(0),
+            tokenizer_class: Some(architecture.tokenizer_class().to_owned()),
         }
     }
 

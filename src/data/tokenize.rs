@@ -12,8 +12,7 @@ use crate::data::split::Split;
 use crate::data::token_cache::{TokenCache, Tokens};
 use crate::data::tokenizer::ModelTokenizer;
 use crate::data::tokenizer::pairs::PairEncoder;
-use crate::model::ModelError;
-use crate::model::config::ModelConfig;
+use crate::model::{ModelError, config};
 
 /// Texts encoded at once; bounds the memory that full encodings (offsets, tokens, words) take.
 const CHUNK: usize = 4096;
@@ -215,7 +214,7 @@ fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, DataError>) -> Resul
 
 fn read_limits(dir: &Path) -> Result<TokenizerLimits, DataError> {
     let path = dir.join("config.json");
-    let config = ModelConfig::read(&path).map_err(|error| match error {
+    let architecture = config::read(&path).map_err(|error| match error {
         ModelError::Config { path, reason } => DataError::Model {
             path,
             message: reason,
@@ -225,7 +224,10 @@ fn read_limits(dir: &Path) -> Result<TokenizerLimits, DataError> {
             message: other.to_string(),
         },
     })?;
-    Ok(TokenizerLimits::of(path.display().to_string(), &config))
+    Ok(TokenizerLimits::of(
+        path.display().to_string(),
+        &*architecture,
+    ))
 }
 
 /// A vocabulary beyond the embedding table is another model's.

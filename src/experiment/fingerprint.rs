@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::base::machine::device::DeviceSpec;
 use crate::config;
 use crate::experiment::prepared::Experiment;
-use crate::model::config::ModelConfig;
 
 /// Settings by key, and digests of what the files hold by the setting that names them.
 pub(crate) fn course(experiment: &Experiment) -> BTreeMap<String, String> {
@@ -36,46 +35,10 @@ fn data(experiment: &Experiment) -> String {
 fn model(experiment: &Experiment) -> String {
     let checkpoint = &experiment.checkpoint;
     let mut hasher = blake3::Hasher::new();
-    hasher.update(describe(&checkpoint.config).as_bytes());
+    hasher.update(checkpoint.architecture.fingerprint().as_bytes());
     checkpoint.base.hash_into(&mut hasher);
     checkpoint.head.hash_into(&mut hasher);
     hasher.finalize().to_hex().to_string()
-}
-
-/// A configuration in the form that fingerprints have had from the first, whatever becomes of the
-/// struct: a run that was begun with an earlier version is resumed by it.
-fn describe(config: &ModelConfig) -> String {
-    let ModelConfig {
-        family,
-        vocab_size,
-        hidden_size,
-        num_hidden_layers,
-        num_attention_heads,
-        intermediate_size,
-        hidden_act,
-        max_position_embeddings,
-        type_vocab_size,
-        layer_norm_eps,
-        hidden_dropout_prob,
-        attention_probs_dropout_prob,
-        classifier_dropout,
-        initializer_range,
-        pad_token_id: _,
-        position_embedding_type,
-        // Tokens are a part of the data.
-        tokenizer_class: _,
-    } = config;
-    let pad_token_id = config.padding();
-    format!(
-        "ModelConfig {{ family: {family:?}, vocab_size: {vocab_size}, hidden_size: {hidden_size}, \
-         num_hidden_layers: {num_hidden_layers}, num_attention_heads: {num_attention_heads}, \
-         intermediate_size: {intermediate_size}, hidden_act: {hidden_act:?}, \
-         max_position_embeddings: {max_position_embeddings}, type_vocab_size: {type_vocab_size}, \
-         layer_norm_eps: {layer_norm_eps:?}, hidden_dropout_prob: {hidden_dropout_prob:?}, \
-         attention_probs_dropout_prob: {attention_probs_dropout_prob:?}, \
-         classifier_dropout: {classifier_dropout:?}, initializer_range: {initializer_range:?}, \
-         pad_token_id: {pad_token_id}, position_embedding_type: {position_embedding_type:?} }}"
-    )
 }
 
 /// The kinds of devices: a processor and a GPU round differently, two GPUs of a kind do not.

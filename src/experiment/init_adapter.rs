@@ -7,7 +7,8 @@ use crate::adapter::settings::{AdapterKind, AdapterPlan, Bias};
 use crate::adapter::targets::Targets;
 use crate::config::plan::Plan;
 use crate::config::problems::Problems;
-use crate::model::config::{LinearLayer, ModelConfig};
+use crate::model::architecture::Architecture;
+use crate::model::linear_layer::LinearLayer;
 use crate::model::source::checkpoint::Checkpoint;
 
 /// Reads the PEFT folder that the plan starts from, if any. Its configuration becomes the plan's;
@@ -42,7 +43,7 @@ pub(crate) fn read_init_adapter(
         problems.report("init_adapter", wrong, "choose the same kind for both");
         return None;
     }
-    let model = &checkpoint.config;
+    let model = &*checkpoint.architecture;
     let fit = folder.fit(model);
     let fit = fit
         .map_err(|error| problems.report_error("init_adapter", error))
@@ -61,7 +62,7 @@ pub(crate) fn read_init_adapter(
 }
 
 /// The settings in which the adapter differs from what it was. Layers may be chosen in other words.
-fn differing(own: &AdapterPlan, was: &AdapterPlan, model: &ModelConfig) -> Vec<&'static str> {
+fn differing(own: &AdapterPlan, was: &AdapterPlan, model: &dyn Architecture) -> Vec<&'static str> {
     let scaling = match own.kind {
         AdapterKind::Lora => "rslora",
         _ => "rsvera",

@@ -8,7 +8,7 @@ use crate::aggregate::exactness::subtract_from_base;
 use crate::aggregate::state::GlobalState;
 use crate::base::tensors::HostTensor;
 use crate::experiment::prepared::Experiment;
-use crate::model::config::LinearLayer;
+use crate::model::linear_layer::LinearLayer;
 
 /// Adapter, head and base delta before the first round; an error comes with its setting.
 pub(crate) fn initial_state(

@@ -1,6 +1,7 @@
 //! The files that a plan names, read and checked before anything is trained.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::adapter::peft::import::PeftFolder;
 use crate::adapter::targets::Targets;
@@ -15,9 +16,9 @@ use crate::data::partition;
 use crate::data::partition::error::PartitionError;
 use crate::data::tokenize::TextEncoder;
 use crate::data::tokenizer::conversion as tokenizer_conversion;
-use crate::model::config::ModelConfig;
-use crate::model::source::architecture::Architecture;
+use crate::model::architecture::Architecture;
 use crate::model::source::files::ModelFiles;
+use crate::model::source::known::ArchitectureName;
 use crate::model::source::locate::model_dir;
 use crate::model::source::location::ModelSource;
 use crate::tasks::glue::locate;
@@ -32,8 +33,8 @@ pub struct RunInputs {
     pub shards: Vec<Vec<u32>>,
     /// The pretrained model.
     pub model: ModelFiles,
-    /// The model's sizes.
-    pub config: ModelConfig,
+    /// The model's architecture.
+    pub architecture: Arc<dyn Architecture>,
     /// The model's tokenizer.
     pub encoder: TextEncoder,
 }
@@ -51,12 +52,12 @@ impl RunInputs {
             load_model(plan, &mut problems),
         ) {
             (Some((data, shards)), Some(model)) => {
-                let (model, config, encoder) = model;
+                let (model, architecture, encoder) = model;
                 problems.into_result(Self {
                     data,
                     shards,
                     model,
-                    config,
+                    architecture,
                     encoder,
                 })
             }
@@ -77,7 +78,7 @@ pub fn check_local(plan: &Plan) -> Result<(), Problems> {
     }
     if !matches!(plan.model.source, ModelSource::Hub(_))
         && let Some((model, ..)) = load_model(plan, &mut problems)
-        && let Err(error) = model.checkpoint(plan.data.task.num_labels() as i64, plan.seed)
+        && let Err(error) = model.checkpoint(&plan.data.task.objective(), plan.seed)
     {
         problems.report_error("model", error);
     }
@@ -161,7 +162,7 @@ fn data_remedy(folder: &Path) -> String {
 fn load_model(
     plan: &Plan,
     problems: &mut Problems,
-) -> Option<(ModelFiles, ModelConfig, TextEncoder)> {
+) -> Option<(ModelFiles, Arc<dyn Architecture>, TextEncoder)> {
     let model = match &plan.model.source {
         ModelSource::Folder(folder) => snapshot(folder.clone(), problems)?,
         ModelSource::Hub(name) => {
@@ -175,11 +176,11 @@ fn load_model(
             tokenizer,
         } => random(architecture, tokenizer, problems)?,
     };
-    let config = model
-        .config()
+    let found = model
+        .architecture()
         .map_err(|error| problems.report_error("model", error))
         .ok()?;
-    for (key, error) in Targets::of(&plan.adapter).misses(&config) {
+    for (key, error) in Targets::of(&plan.adapter).misses(&*found) {
         problems.report_error(key, error);
     }
     let encoder = encoder(
@@ -189,7 +190,7 @@ fn load_model(
     )
     .map_err(|error| problems.report_error(key_of(&error, plan, "model"), error))
     .ok()?;
-    Some((model, config, encoder))
+    Some((model, found, encoder))
 }
 
 /// The setting under which an error of tokenising is reported: the one that named the tokenizer
@@ -237,7 +238,7 @@ fn snapshot(folder: PathBuf, problems: &mut Problems) -> Option<ModelFiles> {
 }
 
 fn random(
-    architecture: &Architecture,
+    architecture: &ArchitectureName,
     tokenizer: &Path,
     problems: &mut Problems,
 ) -> Option<ModelFiles> {
@@ -259,10 +260,13 @@ fn encoder(
 ) -> Result<TextEncoder, DataError> {
     match model {
         ModelFiles::Snapshot(folder) => TextEncoder::from_model_dir(folder, max_seq_length),
-        ModelFiles::Random { config, tokenizer } => {
+        ModelFiles::Random {
+            architecture,
+            tokenizer,
+        } => {
             let limits = TokenizerLimits {
                 tokenizer_class: None,
-                ..TokenizerLimits::of(source.to_string(), config)
+                ..TokenizerLimits::of(source.to_string(), &**architecture)
             };
             TextEncoder::new(tokenizer, &limits, max_seq_length)
         }

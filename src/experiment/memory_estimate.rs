@@ -5,20 +5,13 @@ use crate::experiment::prepared::Experiment;
 /// Estimates the parts that a batch has to be cut into on a device of N bytes.
 ///
 /// Weights and trained tensors with their gradients and AdamW's two moments take 4 and 16 bytes a
-/// value; an example's activations take `2 L s h (34 + 5 a s / h)` bytes in float32, with L layers,
-/// s tokens at most, hidden width h and a heads (Korthikanti et al., *Reducing Activation
-/// Recomputation in Large Transformer Models*, 2022, who count half of it for 16 bits).
+/// value; an example's activations what the architecture says.
 ///
 /// # Errors
 /// If not even one example fits; the reason, in bytes.
 pub(crate) fn parts(experiment: &Experiment, memory: u64) -> Result<usize, String> {
-    let config = &experiment.checkpoint.config;
     let tokens = u64::from(experiment.plan.data.max_seq_length);
-    let (layers, width) = (config.num_hidden_layers as u64, config.hidden_size as u64);
-    let heads = config.num_attention_heads as u64;
-    let scores = heads.saturating_mul(tokens).saturating_mul(5);
-    let of_token = width.saturating_mul(34).saturating_add(scores);
-    let example = (2 * layers).saturating_mul(tokens).saturating_mul(of_token);
+    let example = experiment.checkpoint.architecture.activation_bytes(tokens);
     let trained = experiment.initial.trained.bytes();
     let fixed = experiment.checkpoint.base.bytes() + 4 * trained;
     let batch = u64::from(experiment.plan.training.batch_size);

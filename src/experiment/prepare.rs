@@ -17,7 +17,7 @@ use crate::experiment::init_adapter::is_inside;
 use crate::experiment::inputs;
 use crate::experiment::inputs::RunInputs;
 use crate::experiment::prepared::{Experiment, encode_cached};
-use crate::model::config::LinearLayer;
+use crate::model::linear_layer::LinearLayer;
 use crate::model::source::checkpoint::Checkpoint;
 
 impl Experiment {
@@ -41,14 +41,14 @@ impl Experiment {
             encoder,
             ..
         } = inputs;
-        let labels = data.task.num_labels() as i64;
+        let objective = data.task.objective();
         let mut report = |key: &str, error: String| problems.report_error(key, error);
         let mut checkpoint = model
-            .checkpoint(labels, plan.seed)
+            .checkpoint(&objective, plan.seed)
             .map_err(|e| report("model", e.to_string()))
             .ok()?;
         if let Some(p) = plan.model.dropout {
-            checkpoint.config = checkpoint.config.with_dropout(p);
+            checkpoint.architecture = checkpoint.architecture.with_dropout(p);
         }
         let start_from =
             crate::experiment::init_adapter::read_init_adapter(&mut plan, &checkpoint, problems)?;
@@ -76,7 +76,7 @@ impl Experiment {
             adapter,
             client_adapters,
             trained_base,
-            labels,
+            objective,
             shards,
             client_names,
             encoder,
@@ -126,15 +126,12 @@ fn choose_layers(
     problems: &mut Problems,
 ) -> Option<Vec<LinearLayer>> {
     let targets = Targets::of(&plan.adapter);
-    let misses = targets.misses(&checkpoint.config);
+    let misses = targets.misses(&*checkpoint.architecture);
     for (key, error) in &misses {
         problems.report_error(key, error);
     }
-    let layers = targets.choose(&checkpoint.config);
-    let drawn = |layer: &&LinearLayer| {
-        let weight = format!("{}.weight", layer.module);
-        checkpoint.fresh.contains(&weight)
-    };
+    let layers = targets.choose(&*checkpoint.architecture);
+    let drawn = |layer: &&LinearLayer| checkpoint.fresh.contains(&layer.weight());
     if let Some(layer) = layers.iter().find(drawn) {
         let wrong = format!(
             "the model has no weight of {}: an adapter on randomly drawn weights is meaningless",
@@ -202,7 +199,7 @@ fn trained_base(
     match plan.adapter.bias {
         Bias::None => {}
         Bias::All => trained.extend(names().filter(|n| n.ends_with(".bias")).map(str::to_owned)),
-        Bias::LoraOnly => trained.extend(layers.iter().map(|l| format!("{}.bias", l.module))),
+        Bias::LoraOnly => trained.extend(layers.iter().map(LinearLayer::bias)),
     }
     for module in &plan.adapter.modules_to_save {
         let is_head = checkpoint
@@ -222,11 +219,7 @@ fn trained_base(
             return None;
         }
     }
-    let adapted = |name: &str| {
-        layers
-            .iter()
-            .any(|layer| name == format!("{}.weight", layer.module))
-    };
+    let adapted = |name: &str| layers.iter().any(|layer| name == layer.weight());
     if let Some(both) = trained.iter().find(|name| adapted(name)) {
         let wrong = format!("{both} has an adapter and would also be trained in full");
         problems.report("modules_to_save", wrong, "remove adapted layers from it");

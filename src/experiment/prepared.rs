@@ -12,7 +12,8 @@ use crate::config::plan::Plan;
 use crate::data::error::DataError;
 use crate::data::split::Split;
 use crate::data::tokenize::{EncodedSplit, TextEncoder};
-use crate::model::config::LinearLayer;
+use crate::model::linear_layer::LinearLayer;
+use crate::model::objective::Objective;
 use crate::model::source::checkpoint::Checkpoint;
 use crate::train::local::LocalTraining;
 use crate::train::precision::Compute;
@@ -38,8 +39,8 @@ pub struct Experiment {
     pub trained_base: BTreeSet<String>,
     /// The state before the first round.
     pub initial: GlobalState,
-    /// Outputs of the head.
-    pub labels: i64,
+    /// What the model is trained to give.
+    pub objective: Objective,
     /// The training split, tokenised.
     pub train: EncodedSplit,
     /// The validation splits, tokenised.

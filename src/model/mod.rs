@@ -1,16 +1,18 @@
-//! RoBERTa and BERT sequence classifiers, as transformers defines them.
+//! Transformers: RoBERTa and BERT with classification heads, as transformers defines them.
 //!
 //! | file | holds |
 //! |---|---|
 //! | [`source`] | where a model comes from, and how its files are read |
-//! | [`config`] | a model's sizes, and the list of linear layers that adapters may target |
-//! | `config_json` | `config.json`, read as transformers reads it |
+//! | [`architecture`] | the two traits by which all else knows a model |
+//! | [`objective`] | what a model is trained to give |
+//! | [`linear_layer`] | a linear layer that an adapter may target |
+//! | [`config`] | `config.json`, read as transformers reads it |
 //! | [`activation`] | the activations that it can name |
 //! | [`weights`] | named tensors on a device, seen through a prefix, with an overlay |
 //! | [`inputs`] | a batch as a model takes it |
-//! | [`layers`] | linear (where adapters attach), layer norm, embedding, attention |
+//! | [`layers`] | linear (where adapters attach), layer norm, embedding |
 //! | [`delta`] | what an adapter adds to a linear layer |
-//! | [`encoder`] | embeddings, attention, feed-forward |
+//! | [`encoder`] | RoBERTa and BERT: sizes, embeddings, attention, feed-forward |
 //! | [`heads`] | the encoder with its head: token ids to logits |
 //! | [`dropout`] | dropout masks from keyed streams |
 //!
@@ -20,14 +22,16 @@
 //! shared, frozen ones.
 
 pub mod activation;
+pub mod architecture;
 pub mod config;
-pub(crate) mod config_json;
 pub mod delta;
 pub mod dropout;
 pub mod encoder;
 pub mod heads;
 pub mod inputs;
 pub mod layers;
+pub mod linear_layer;
+pub mod objective;
 pub mod source;
 pub mod weights;
 

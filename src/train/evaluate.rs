@@ -8,7 +8,7 @@ use crate::base::torch;
 use crate::data::batch::{Batch, batches};
 use crate::data::tokenize::EncodedSplit;
 use crate::model::ModelError;
-use crate::model::heads::classifier::{Classifier, loss};
+use crate::model::architecture::Model;
 use crate::train::local::{inputs, labels};
 use crate::train::precision::Compute;
 
@@ -30,7 +30,7 @@ pub struct Predictions {
 /// # Errors
 /// If there is no model, or libtorch fails.
 pub fn predict(
-    model: impl Fn() -> Result<Classifier, ModelError> + Sync,
+    model: impl Fn() -> Result<Box<dyn Model>, ModelError> + Sync,
     split: &EncodedSplit,
     batch_size: usize,
     pad: u32,
@@ -53,7 +53,7 @@ pub fn predict(
                 return Ok(answers);
             };
             let batch = Batch::gather(split, positions, pad);
-            answers.push((index, answer(&model, &batch, compute)?));
+            answers.push((index, answer(&*model, &batch, compute)?));
         }
     };
     let answers = torch::threads::in_parallel(vec![(); workers], work).into_iter();
@@ -83,14 +83,19 @@ struct BatchOutputs {
     loss: f64,
 }
 
-fn answer(model: &Classifier, batch: &Batch, compute: Compute) -> Result<BatchOutputs, ModelError> {
+fn answer(model: &dyn Model, batch: &Batch, compute: Compute) -> Result<BatchOutputs, ModelError> {
     let inputs = inputs(batch, compute)?;
     let autocast = compute.autocast()?;
-    let logits = model.logits(&inputs, None)?.f_to_kind(Kind::Float)?;
+    let logits = model.outputs(&inputs, None)?.f_to_kind(Kind::Float)?;
     drop(autocast);
     let loss = match batch.labels.iter().any(|label| label.is_nan()) {
         true => f64::NAN,
-        false => loss(&logits, &labels(batch, compute)?)?.f_double_value(&[])? * batch.rows as f64,
+        false => {
+            model
+                .loss(&logits, &labels(batch, compute)?)?
+                .f_double_value(&[])?
+                * batch.rows as f64
+        }
     };
     let logits = Vec::try_from(&logits.f_to_device(Device::Cpu)?.f_flatten(0, -1)?)?;
     Ok(BatchOutputs { logits, loss })

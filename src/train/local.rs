@@ -11,7 +11,6 @@ use crate::data::batch::{Batch, batches, epoch_order, group_by_length};
 use crate::data::tokenize::EncodedSplit;
 use crate::model::ModelError;
 use crate::model::dropout::Masks;
-use crate::model::heads::classifier::loss;
 use crate::model::inputs::Inputs;
 use crate::train::optimizers::adamw::AdamW;
 use crate::train::precision::{Compute, LossScale};
@@ -179,9 +178,9 @@ impl ClientRound<'_> {
         let inputs = inputs(batch, self.compute)?;
         let labels = labels(batch, self.compute)?;
         let autocast = self.compute.autocast()?;
-        let logits = self.replica.model.logits(&inputs, Some(masks))?;
+        let outputs = self.replica.model.outputs(&inputs, Some(masks))?;
         drop(autocast);
-        loss(&logits, &labels)
+        self.replica.model.loss(&outputs, &labels)
     }
 }
 

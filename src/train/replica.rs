@@ -8,9 +8,10 @@ use tch::{Device, Tensor};
 use crate::adapter::{Adapter, Prepared};
 use crate::base::tensors::{HostTensor, TensorMap};
 use crate::model::ModelError;
-use crate::model::config::{LinearLayer, ModelConfig};
+use crate::model::architecture::{Architecture, Model};
 use crate::model::delta::Delta;
-use crate::model::heads::classifier::Classifier;
+use crate::model::linear_layer::LinearLayer;
+use crate::model::objective::Objective;
 use crate::model::weights::{Deltas, View, Weights};
 
 /// What all clients of a lane share during a round: the base as the server has it, and what the
@@ -49,7 +50,7 @@ impl RoundModel {
 /// A model with one client's tensors, which gather gradients when they are trained.
 pub struct Replica {
     /// The model.
-    pub model: Classifier,
+    pub model: Box<dyn Model>,
     /// The tensors that the client trains, by name in order.
     leaves: Vec<(String, Tensor)>,
     /// The attached adapters.
@@ -64,8 +65,8 @@ impl Replica {
     /// If a tensor is missing or of another shape.
     pub fn new(
         shared: &RoundModel,
-        config: &ModelConfig,
-        labels: i64,
+        architecture: &dyn Architecture,
+        objective: &Objective,
         layers: &[LinearLayer],
         trained: Weights,
         trains: impl Fn(&str) -> bool,
@@ -89,11 +90,7 @@ impl Replica {
         for layer in layers {
             attached.insert(layer.module.clone(), shared.prepared.attach(layer, &own)?);
         }
-        let model = Classifier::new(
-            &View::adapted(&shared.base, &own, &attached),
-            config,
-            labels,
-        )?;
+        let model = architecture.build(&View::adapted(&shared.base, &own, &attached), objective)?;
         let deltas = layers
             .iter()
             .filter_map(|layer| attached.remove(&layer.module))

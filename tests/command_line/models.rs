@@ -1,11 +1,13 @@
 //! Models and sizes that would end a run before its first step are errors before there is a run.
 
 use std::fs;
+use std::sync::Arc;
 
 use regatta::base::tensors::{HostTensor, TensorMap};
-use regatta::model::config::Family;
-use regatta::model::source::architecture::Architecture;
+use regatta::model::encoder::bert::BERT;
+use regatta::model::objective::Objective;
 use regatta::model::source::checkpoint::Checkpoint;
+use regatta::model::source::known::known_encoder;
 use serde_json::{Value, json};
 
 use crate::workplace::Workplace;
@@ -112,8 +114,8 @@ fn a_longer_text_than_there_are_positions_is_an_error_of_its_length() {
 /// A BERT of one token type, with a tokenizer that gives the second text type 1.
 fn bert_of_one_type() -> Workplace {
     let place = Workplace::new();
-    let mut config = Architecture::Named("bert-base").config().unwrap();
-    assert_eq!(config.family, Family::Bert);
+    let mut config = known_encoder("bert-base").unwrap();
+    assert_eq!(config.family, BERT);
     (config.vocab_size, config.max_position_embeddings) = (6, 130);
     (config.hidden_size, config.intermediate_size) = (16, 32);
     (config.num_hidden_layers, config.num_attention_heads) = (1, 2);
@@ -124,7 +126,7 @@ fn bert_of_one_type() -> Workplace {
         "models/one/config.json",
         &serde_json::to_string(&config).unwrap(),
     );
-    let checkpoint = Checkpoint::random(config, 2, 1).unwrap();
+    let checkpoint = Checkpoint::random(Arc::new(config), &Objective::classes(2), 1).unwrap();
     checkpoint
         .base
         .write(&folder.join("model.safetensors"))

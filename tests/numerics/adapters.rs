@@ -8,8 +8,8 @@ use regatta::adapter::peft::import::PeftFolder;
 use regatta::adapter::peft::names::module_name;
 use regatta::adapter::projection::Projection;
 use regatta::adapter::vera::Vera;
-use regatta::model::config::LinearLayer;
-use regatta::model::heads::classifier::loss;
+use regatta::model::linear_layer::{LinearLayer, WeightLayout};
+use regatta::model::objective::Objective;
 use regatta::model::source::checkpoint::Checkpoint;
 use regatta::model::weights::Weights;
 use regatta::train::optimizers::adamw::AdamW;
@@ -50,15 +50,23 @@ fn adapter_of(peft: &PeftFolder, layers: &[LinearLayer]) -> Box<dyn Adapter> {
 pub fn golden_replica(case: &Path) -> (Replica, Expected) {
     let expected = Expected::read(&case.join("expected.safetensors"));
     let labels = expected.get("logits").size()[1];
-    let checkpoint = Checkpoint::read(&case.join("base"), labels, 0).unwrap();
+    let objective = Objective::classes(labels as usize);
+    let checkpoint = Checkpoint::read(&case.join("base"), &objective, 0).unwrap();
     let peft = PeftFolder::read(&case.join("peft")).unwrap();
-    let layers = peft.fit(&checkpoint.config).unwrap().layers;
+    let layers = peft.fit(&*checkpoint.architecture).unwrap().layers;
     let adapter = adapter_of(&peft, &layers);
     let frozen = Weights::from_map(&checkpoint.base, Device::Cpu).unwrap();
     let shared = RoundModel::new(frozen, &peft.tensors, &*adapter, &layers, Device::Cpu).unwrap();
     let own = shared.state.clone();
-    let replica =
-        Replica::new(&shared, &checkpoint.config, labels, &layers, own, |_| true).unwrap();
+    let replica = Replica::new(
+        &shared,
+        &*checkpoint.architecture,
+        &objective,
+        &layers,
+        own,
+        |_| true,
+    )
+    .unwrap();
     (replica, expected)
 }
 
@@ -69,7 +77,7 @@ fn golden_adapters_give_the_logits_gradients_and_steps_of_peft() {
         let (replica, expected) = golden_replica(&case);
         let inputs = golden_inputs(&expected);
         let labels = expected.get("labels").to_kind(Kind::Float);
-        let logits = replica.model.logits(&inputs, None).unwrap();
+        let logits = replica.model.outputs(&inputs, None).unwrap();
         assert_close(
             &format!("{name} logits"),
             &logits,
@@ -79,8 +87,8 @@ fn golden_adapters_give_the_logits_gradients_and_steps_of_peft() {
         let schedule = LinearSchedule::new(1e-3, 0.2, 10);
         let mut optimizer = AdamW::new(replica.leaves(), 0.01).unwrap();
         for step in 0..3 {
-            let logits = replica.model.logits(&inputs, None).unwrap();
-            let loss = loss(&logits, &labels).unwrap();
+            let logits = replica.model.outputs(&inputs, None).unwrap();
+            let loss = replica.model.loss(&logits, &labels).unwrap();
             let want = expected.get(&format!("loss.{step}"));
             assert_close(&format!("{name} loss {step}"), &loss.view([1]), want, 1e-5);
             replica.backward(&loss).unwrap();
@@ -148,6 +156,7 @@ fn golden_vera_projections_are_bit_identical_to_those_of_peft() {
             layer: 0,
             d_in: a.shape()[1],
             d_out: b.shape()[0],
+            layout: WeightLayout::OutIn,
         };
         let ours = Projection::from_key(key, peft.config.r, &[layer]);
         assert!(ours.a == a, "A of {}", case.display());

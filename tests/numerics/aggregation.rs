@@ -7,7 +7,7 @@ use regatta::aggregate::methods;
 use regatta::aggregate::state::GlobalState;
 use regatta::aggregate::{Report, Round};
 use regatta::base::tensors::{HostTensor, TensorMap};
-use regatta::model::config::LinearLayer;
+use regatta::model::linear_layer::{LinearLayer, WeightLayout};
 use tch::{Device, Kind, Tensor};
 
 use crate::support::{Expected, assert_close, golden};
@@ -50,6 +50,7 @@ fn layer(d_out: i64, d_in: i64) -> LinearLayer {
         layer: 0,
         d_in,
         d_out,
+        layout: WeightLayout::OutIn,
     }
 }
 

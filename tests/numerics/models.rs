@@ -2,9 +2,12 @@ use std::fs;
 use std::path::Path;
 
 use regatta::base::tensors::TensorMap;
-use regatta::model::config::ModelConfig;
+use regatta::model::architecture::Model;
+use regatta::model::config;
+use regatta::model::encoder::config::EncoderConfig;
 use regatta::model::heads::classifier::{Classifier, loss};
 use regatta::model::inputs::Inputs;
+use regatta::model::objective::Objective;
 use regatta::model::source::checkpoint::Checkpoint;
 use regatta::model::weights::{View, Weights};
 use serde_json::{Map, Value, json};
@@ -34,19 +37,21 @@ pub fn golden_inputs(expected: &Expected) -> Inputs {
 /// Compares what the model in a folder computes with what transformers does.
 fn assert_as_transformers(name: &str, folder: &Path, expected: &Expected) {
     let labels = expected.get("logits").size()[1];
-    let checkpoint = Checkpoint::read(folder, labels, 0).unwrap();
+    let objective = Objective::classes(labels as usize);
+    let checkpoint = Checkpoint::read(folder, &objective, 0).unwrap();
     assert_eq!(
         checkpoint.fresh,
         Vec::<String>::new(),
         "{name} has its own head"
     );
     let weights = all_weights(&checkpoint);
-    let model = Classifier::new(&View::new(&weights), &checkpoint.config, labels).unwrap();
+    let config = EncoderConfig::read(&folder.join("config.json")).unwrap();
+    let model = Classifier::new(&View::new(&weights), &config, labels).unwrap();
     let inputs = golden_inputs(expected);
     let (hidden, logits, of_first_token) = no_grad(|| {
         let hidden = model.hidden(&inputs, None).unwrap();
         let logits = model.head(&hidden, None).unwrap();
-        (hidden, logits, model.logits(&inputs, None).unwrap())
+        (hidden, logits, model.outputs(&inputs, None).unwrap())
     });
     let close = |what: &str, got: &Tensor, key: &str| {
         assert_close(&format!("{name} {what}"), got, expected.get(key), 1e-5);
@@ -117,7 +122,7 @@ fn a_checkpoint_without_a_head_gets_one_drawn_from_the_seed_alone() {
     tensors
         .write(&stripped.path().join("model.safetensors"))
         .unwrap();
-    let read = |seed| Checkpoint::read(stripped.path(), 3, seed).unwrap();
+    let read = |seed| Checkpoint::read(stripped.path(), &Objective::classes(3), seed).unwrap();
     let (one, again, other) = (read(1), read(1), read(2));
     assert!(!one.fresh.is_empty());
     assert_eq!(one.head, again.head);
@@ -134,7 +139,7 @@ fn a_checkpoint_without_a_head_gets_one_drawn_from_the_seed_alone() {
         .map(|x| f64::from(x * x))
         .sum::<f64>();
     let spread = (spread / weight.values().len() as f64).sqrt();
-    let config = ModelConfig::read(&case.join("config.json")).unwrap();
+    let config = EncoderConfig::read(&case.join("config.json")).unwrap();
     assert!(
         (spread / config.initializer_range - 1.0).abs() < 0.2,
         "spread {spread}"
@@ -165,11 +170,12 @@ fn half_precision_checkpoints_load_as_float32() {
 #[test]
 fn a_misshapen_tensor_is_named_with_both_shapes() {
     let case = cases("model").remove(0);
-    let checkpoint = Checkpoint::read(&case, 2, 0).unwrap();
+    let checkpoint = Checkpoint::read(&case, &Objective::classes(2), 0).unwrap();
     let weights = all_weights(&checkpoint);
-    let wrong = ModelConfig {
+    let config = EncoderConfig::read(&case.join("config.json")).unwrap();
+    let wrong = EncoderConfig {
         vocab_size: 7,
-        ..checkpoint.config
+        ..config
     };
     let error = Classifier::new(&View::new(&weights), &wrong, 2)
         .err()
@@ -194,13 +200,17 @@ fn token_types_count_in_a_roberta_that_knows_several() {
                 "attention_probs_dropout_prob": 0.0}}"#
         );
         std::fs::write(&file, json).unwrap();
-        let config = ModelConfig::read(&file).unwrap();
-        let checkpoint = Checkpoint::random(config, 2, 1).unwrap();
+        let architecture = config::read(&file).unwrap();
+        let objective = Objective::classes(2);
+        let checkpoint = Checkpoint::random(architecture, &objective, 1).unwrap();
         let weights = all_weights(&checkpoint);
-        let model = Classifier::new(&View::new(&weights), &checkpoint.config, 2).unwrap();
+        let model = checkpoint
+            .architecture
+            .build(&View::new(&weights), &objective)
+            .unwrap();
         let logits = |types: &[i64]| {
             let inputs = Inputs::new(1, &[0, 5, 6, 2], &[1; 4], types, Device::Cpu).unwrap();
-            no_grad(|| model.logits(&inputs, None).unwrap())
+            no_grad(|| model.outputs(&inputs, None).unwrap())
         };
         !logits(&[0, 0, 1, 1]).equal(&logits(&[0; 4]))
     };

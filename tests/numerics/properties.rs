@@ -10,7 +10,7 @@ use regatta::adapter::{Adapter, initial_state};
 use regatta::aggregate::methods;
 use regatta::aggregate::state::GlobalState;
 use regatta::base::tensors::{HostTensor, TensorMap};
-use regatta::model::config::LinearLayer;
+use regatta::model::linear_layer::{LinearLayer, WeightLayout};
 use tch::{Device, Kind, Tensor};
 
 use crate::aggregation::aggregate;
@@ -41,6 +41,7 @@ prop_compose! {
             layer: i as i64,
             d_in: input + r,
             d_out: 2 * (out + r),
+            layout: WeightLayout::OutIn,
         };
         let mut layers: Vec<_> = (0..count).map(|i| layer(i, wide)).collect();
         layers.push(layer(count, other));
@@ -210,6 +211,7 @@ fn a_fleet_of_hundreds_is_aggregated_exactly_some_clients_at_a_time() {
         layer: i,
         d_in: 9,
         d_out: 12,
+        layout: WeightLayout::OutIn,
     };
     let case = Case {
         layers: (0..2).map(layer).collect(),

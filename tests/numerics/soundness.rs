@@ -8,7 +8,7 @@ use regatta::aggregate::methods::METHODS;
 use regatta::aggregate::sound::{LIMIT, check_aggregate, update_norm};
 use regatta::aggregate::state::GlobalState;
 use regatta::base::tensors::{HostTensor, TensorMap};
-use regatta::model::config::LinearLayer;
+use regatta::model::linear_layer::{LinearLayer, WeightLayout};
 use tch::Device;
 
 use crate::aggregation::aggregate;
@@ -19,6 +19,7 @@ fn layers() -> Vec<LinearLayer> {
         layer,
         d_in: 12,
         d_out,
+        layout: WeightLayout::OutIn,
     };
     vec![layer(0, 12), layer(1, 12), layer(2, 8)]
 }

@@ -2,7 +2,9 @@ use regatta::adapter::lora;
 use regatta::adapter::peft::config::PeftType;
 use regatta::adapter::peft::import::PeftFolder;
 use regatta::adapter::population::{LayerGroup, WeightedUpdates};
-use regatta::model::config::ModelConfig;
+use regatta::model::architecture::Architecture;
+use regatta::model::config;
+use regatta::model::objective::Objective;
 use regatta::runs::export::trained::TrainedModel;
 use tch::{Device, Kind, Tensor};
 
@@ -50,9 +52,12 @@ fn training_is_visible_in_what_is_compared() {
         named
             .filter(|(name, _)| name.contains(part))
             .for_each(|(_, tensor)| zero(tensor));
-        let checkpoint =
-            regatta::model::source::checkpoint::Checkpoint::read(&place.path("model"), 2, 999)
-                .unwrap();
+        let checkpoint = regatta::model::source::checkpoint::Checkpoint::read(
+            &place.path("model"),
+            &Objective::classes(2),
+            999,
+        )
+        .unwrap();
         let logits = place.predict(|| crate::support::adapted(&checkpoint, &without));
         let change = relative_error(&logits.logits, &with.logits);
         assert!(change > 1e-4, "without {part}: {change:e}");
@@ -60,8 +65,8 @@ fn training_is_visible_in_what_is_compared() {
 }
 
 /// ΔW of every adapted layer, (d_out, d_in), in the order of the forward pass.
-fn updates(peft: &PeftFolder, config: &ModelConfig) -> Vec<Tensor> {
-    let (layers, adapter) = adapter_of(peft, config);
+fn updates(peft: &PeftFolder, model: &dyn Architecture) -> Vec<Tensor> {
+    let (layers, adapter) = adapter_of(peft, model);
     let own = WeightedUpdates {
         state: &peft.tensors,
         updates: &[&peft.tensors],
@@ -105,8 +110,8 @@ fn sorf_vera_is_exported_as_a_lora_of_the_same_update() {
             .iter()
             .all(|(name, _)| !name.contains("sorf"))
     );
-    let config = ModelConfig::read(&place.path("model/config.json")).unwrap();
-    assert_same_updates(&updates(&exported, &config), &updates(&run, &config));
+    let model = config::read(&place.path("model/config.json")).unwrap();
+    assert_same_updates(&updates(&exported, &*model), &updates(&run, &*model));
 }
 
 #[test]

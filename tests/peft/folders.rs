@@ -5,7 +5,7 @@ use std::path::Path;
 
 use regatta::adapter::peft::import::PeftFolder;
 use regatta::base::tensors::{HostTensor, TensorMap};
-use regatta::model::config::ModelConfig;
+use regatta::model::config;
 use serde_json::{Map, Value, json};
 
 use crate::support::{Place, go_on};
@@ -299,8 +299,8 @@ fn layers_of_other_ranks_and_alphas_are_trained_merged_and_exported_as_such() {
 
 /// Asserts the ranks and alphas of an exported folder.
 fn assert_ranks(folder: &Path, config: &Path) {
-    let config = ModelConfig::read(config).unwrap();
-    let fit = PeftFolder::read(folder).unwrap().fit(&config).unwrap();
+    let model = config::read(config).unwrap();
+    let fit = PeftFolder::read(folder).unwrap().fit(&*model).unwrap();
     assert_eq!((fit.common.r, fit.common.alpha), (4, 8.0));
     let own = fit.own.iter();
     let own: Vec<_> = own

@@ -4,7 +4,7 @@ use std::fs;
 
 use regatta::adapter::peft::import::PeftFolder;
 use regatta::base::tensors::{HostTensor, TensorMap};
-use regatta::model::config::ModelConfig;
+use regatta::model::config;
 use serde_json::{Value, json};
 
 use crate::folders::Rewritten;
@@ -12,9 +12,9 @@ use crate::support::{Place, go_on};
 
 /// What the folder `changed` is refused with on the model.
 fn refusal(place: &Place) -> String {
-    let model = ModelConfig::read(&place.path("model/config.json")).unwrap();
+    let model = config::read(&place.path("model/config.json")).unwrap();
     let read = PeftFolder::read(&place.path("changed"));
-    read.and_then(|folder| folder.fit(&model))
+    read.and_then(|folder| folder.fit(&*model))
         .unwrap_err()
         .to_string()
 }

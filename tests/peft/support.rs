@@ -11,8 +11,9 @@ use regatta::config::load;
 use regatta::config::plan::Plan;
 use regatta::config::settings::Settings;
 use regatta::data::tokenize::{EncodedSplit, TextEncoder};
-use regatta::model::config::{LinearLayer, ModelConfig};
-use regatta::model::heads::classifier::Classifier;
+use regatta::model::architecture::{Architecture, Model};
+use regatta::model::linear_layer::LinearLayer;
+use regatta::model::objective::Objective;
 use regatta::model::source::checkpoint::Checkpoint;
 use regatta::model::weights::{View, Weights};
 use regatta::tasks::glue::source::load as load_data;
@@ -121,7 +122,7 @@ impl Place {
     }
 
     /// What a model says of the validation split.
-    pub fn predict(&self, model: impl Fn() -> Classifier + Sync) -> Predictions {
+    pub fn predict(&self, model: impl Fn() -> Box<dyn Model> + Sync) -> Predictions {
         let compute = Compute::automatic(Device::Cpu);
         predict(|| Ok(model()), &self.validation(), 64, 1, compute).unwrap()
     }
@@ -135,14 +136,22 @@ impl Place {
 
     /// The base model with an exported adapter, as somebody would load it who knows nothing of the
     /// run: what the base lacks is drawn at random.
-    pub fn adapted(&self, folder: &Path) -> Classifier {
-        let checkpoint = Checkpoint::read(&self.path("model"), LABELS, 999).unwrap();
+    pub fn adapted(&self, folder: &Path) -> Box<dyn Model> {
+        let checkpoint = Checkpoint::read(&self.path("model"), &objective(), 999).unwrap();
         adapted(&checkpoint, &PeftFolder::read(folder).unwrap())
     }
 }
 
+/// Two classes.
+fn objective() -> Objective {
+    Objective::classes(LABELS as usize)
+}
+
 /// The layers that a folder adapts, and its adapter on them.
-pub fn adapter_of(peft: &PeftFolder, model: &ModelConfig) -> (Vec<LinearLayer>, Arc<dyn Adapter>) {
+pub fn adapter_of(
+    peft: &PeftFolder,
+    model: &dyn Architecture,
+) -> (Vec<LinearLayer>, Arc<dyn Adapter>) {
     let mut plan = plan(&Settings::default()).adapter;
     let fit = peft.fit(model).unwrap();
     fit.apply_to(&mut plan, &peft.config, model);
@@ -161,8 +170,8 @@ pub fn plan(settings: &Settings) -> Plan {
 }
 
 /// A model with what a folder holds: base delta, adapter, and what was trained in full.
-pub fn adapted(checkpoint: &Checkpoint, peft: &PeftFolder) -> Classifier {
-    let (layers, adapter) = adapter_of(peft, &checkpoint.config);
+pub fn adapted(checkpoint: &Checkpoint, peft: &PeftFolder) -> Box<dyn Model> {
+    let (layers, adapter) = adapter_of(peft, &*checkpoint.architecture);
     let mut base = Weights::from_map(&checkpoint.base, Device::Cpu).unwrap();
     for (name, delta) in peft.base_delta.iter() {
         let weight = base.get(name).unwrap() + delta.to_tensor(Device::Cpu).unwrap();
@@ -170,15 +179,15 @@ pub fn adapted(checkpoint: &Checkpoint, peft: &PeftFolder) -> Classifier {
     }
     let shared = RoundModel::new(base, &peft.tensors, &*adapter, &layers, Device::Cpu).unwrap();
     let own = shared.state.clone();
-    let config = &checkpoint.config;
-    Replica::new(&shared, config, LABELS, &layers, own, |_| false)
+    let architecture = &*checkpoint.architecture;
+    Replica::new(&shared, architecture, &objective(), &layers, own, |_| false)
         .unwrap()
         .model
 }
 
 /// A whole model from its folder, which must lack nothing.
-pub fn whole(folder: &Path) -> Classifier {
-    let checkpoint = Checkpoint::read(folder, LABELS, 999).unwrap();
+pub fn whole(folder: &Path) -> Box<dyn Model> {
+    let checkpoint = Checkpoint::read(folder, &objective(), 999).unwrap();
     assert_eq!(
         checkpoint.fresh,
         Vec::<String>::new(),
@@ -187,7 +196,10 @@ pub fn whole(folder: &Path) -> Classifier {
     let mut all = checkpoint.base.clone();
     all.0.extend(checkpoint.head.clone().0);
     let weights = Weights::from_map(&all, Device::Cpu).unwrap();
-    Classifier::new(&View::new(&weights), &checkpoint.config, LABELS).unwrap()
+    checkpoint
+        .architecture
+        .build(&View::new(&weights), &objective())
+        .unwrap()
 }
 
 /// ‖got − want‖ / ‖want‖.

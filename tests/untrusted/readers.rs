@@ -17,7 +17,8 @@ use regatta::data::schema::SplitName;
 use regatta::data::split::{Example, Split};
 use regatta::data::tokenize::TextEncoder;
 use regatta::model;
-use regatta::model::config::ModelConfig;
+use regatta::model::config as model_config;
+use regatta::model::objective::Objective;
 use regatta::runs::folder::RunFolder;
 use regatta::runs::history::clients::RunStats;
 use regatta::runs::sweep::file;
@@ -28,7 +29,7 @@ use regatta_actors::plan::FederationPlan;
 use tempfile::TempDir;
 
 /// Outputs of a head.
-const LABELS: i64 = 2;
+const LABELS: usize = 2;
 
 /// A folder of its own with these files in it.
 fn folder(files: &[(&str, &[u8])]) -> TempDir {
@@ -59,7 +60,7 @@ fn taken<T, E: Display>(result: Result<T, E>, files: &[&str]) -> bool {
 pub fn config(bytes: &[u8]) -> bool {
     let name = "config.json";
     let folder = folder(&[(name, bytes)]);
-    let read = ModelConfig::read(&folder.path().join(name));
+    let read = model_config::read(&folder.path().join(name));
     if let Ok(config) = &read {
         // What is counted before anything is built.
         let _ = (config.base_weights(), config.padding(), config.max_tokens());
@@ -74,7 +75,11 @@ pub fn weights(bytes: &[u8]) -> bool {
     let folder = folder(&[("config.json", config), (name, bytes)]);
     taken(TensorMap::read(&folder.path().join(name)), &[name])
         & taken(
-            model::source::checkpoint::Checkpoint::read(folder.path(), LABELS, 1),
+            model::source::checkpoint::Checkpoint::read(
+                folder.path(),
+                &Objective::classes(LABELS),
+                1,
+            ),
             &[name],
         )
 }
@@ -90,10 +95,10 @@ fn adapter(config: &[u8], tensors: &[u8]) -> bool {
         (ADAPTER_CONFIG, config),
         (ADAPTER_TENSORS, tensors),
     ]);
-    let model = ModelConfig::read(&folder.path().join("config.json")).unwrap();
+    let model = model_config::read(&folder.path().join("config.json")).unwrap();
     let read = PeftFolder::read(folder.path());
     taken(
-        read.and_then(|adapter| adapter.fit(&model)),
+        read.and_then(|adapter| adapter.fit(&*model)),
         &[ADAPTER_CONFIG, ADAPTER_TENSORS],
     )
 }

@@ -5,10 +5,10 @@
 
 use crate::adapter::peft::config::{OneOrMany, PeftConfig};
 use crate::adapter::peft::pattern::Pattern;
-use crate::model::config::{LinearLayer, ModelConfig};
+use crate::adapter::targets::listed;
+use crate::model::architecture::Architecture;
+use crate::model::linear_layer::LinearLayer;
 
-/// What PEFT adapts in RoBERTa and BERT if nothing is said.
-const DEFAULT: [&str; 2] = ["query", "value"];
 /// The word for all linear layers, which PEFT takes in capitals too.
 const ALL_LINEAR: &str = "all-linear";
 
@@ -17,9 +17,9 @@ const ALL_LINEAR: &str = "all-linear";
 ///
 /// # Errors
 /// If no layer is chosen, or an expression cannot be used; with the key.
-pub fn choose(config: &PeftConfig, model: &ModelConfig) -> Result<Vec<LinearLayer>, String> {
-    let choice = Choice::of(config)?;
-    let mut layers = model.adaptable_layers();
+pub fn choose(config: &PeftConfig, model: &dyn Architecture) -> Result<Vec<LinearLayer>, String> {
+    let choice = Choice::of(config, model.default_targets())?;
+    let mut layers = model.linear_layers();
     let mut failed = None;
     layers.retain(|layer| {
         choice.takes(&layer.module).unwrap_or_else(|error| {
@@ -29,16 +29,16 @@ pub fn choose(config: &PeftConfig, model: &ModelConfig) -> Result<Vec<LinearLaye
     });
     match failed {
         Some(error) => Err(error),
-        None if layers.is_empty() => Err(nothing_chosen(config)),
+        None if layers.is_empty() => Err(nothing_chosen(config, model)),
         None => Ok(layers),
     }
 }
 
-fn nothing_chosen(config: &PeftConfig) -> String {
+fn nothing_chosen(config: &PeftConfig, model: &dyn Architecture) -> String {
     let targets = match &config.target_modules {
         Some(OneOrMany::One(expression)) => format!("{expression:?}"),
         Some(OneOrMany::Many(names)) => format!("{names:?}"),
-        None => format!("null, which is {DEFAULT:?},"),
+        None => format!("null, which is {:?},", model.default_targets()),
     };
     let excluded = config.exclude_modules.is_some();
     let numbers = !config.layer_numbers().is_empty();
@@ -47,9 +47,9 @@ fn nothing_chosen(config: &PeftConfig) -> String {
         (false, true) => " within layers_to_transform and layers_pattern",
         (false, false) => "",
     };
+    let known = listed(model.layer_names());
     format!(
-        "target_modules {targets}{with} chooses no linear layer of the model, whose encoder has \
-         query, key, value, attention.output.dense, intermediate.dense and output.dense"
+        "target_modules {targets}{with} chooses no linear layer of the model, which has {known}"
     )
 }
 
@@ -100,9 +100,9 @@ struct Choice {
 }
 
 impl Choice {
-    fn of(config: &PeftConfig) -> Result<Self, String> {
+    fn of(config: &PeftConfig, default: &[&str]) -> Result<Self, String> {
         let targets = match &config.target_modules {
-            None => Names::Ends(DEFAULT.map(str::to_owned).to_vec()),
+            None => Names::Ends(default.iter().map(|&name| name.to_owned()).collect()),
             Some(OneOrMany::One(word)) if word.to_lowercase() == ALL_LINEAR => Names::All,
             Some(names) => Names::of(names, "target_modules")?,
         };
@@ -170,11 +170,14 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::model::config::Family;
-    use crate::model::source::architecture::Architecture;
+    use crate::model::encoder::bert::BERT;
+    use crate::model::encoder::config::EncoderConfig;
+    use crate::model::encoder::family::Family;
+    use crate::model::encoder::roberta::ROBERTA;
+    use crate::model::source::known::known_encoder;
 
-    fn model(family: Family) -> ModelConfig {
-        let mut config = Architecture::Named("minilm-l6").config().unwrap();
+    fn model(family: Family) -> EncoderConfig {
+        let mut config = known_encoder("minilm-l6").unwrap();
         (config.family, config.num_hidden_layers) = (family, 12);
         config
     }
@@ -185,7 +188,7 @@ mod tests {
         let own = keys.as_object().unwrap().clone();
         all.as_object_mut().unwrap().extend(own);
         let config = serde_json::from_value(all).unwrap();
-        let prefix = format!("{}.", family.prefix());
+        let prefix = format!("{}.", family.name());
         let short = |layer: LinearLayer| {
             let name = layer.module.strip_prefix(&prefix).unwrap().to_owned();
             name.replace("encoder.layer.", "").replace("attention.", "")
@@ -233,35 +236,32 @@ mod tests {
             (json!(["attention.self.key"]), layers(&["self.key"], 0..12)),
         ] {
             let keys = json!({"target_modules": targets});
-            assert_eq!(chosen(Family::Roberta, &keys), Ok(expected), "{targets}");
+            assert_eq!(chosen(ROBERTA, &keys), Ok(expected), "{targets}");
         }
     }
 
     #[test]
     fn what_is_not_given_is_query_and_value() {
         let expected = layers(&["self.query", "self.value"], 0..12);
-        assert_eq!(chosen(Family::Bert, &json!({})), Ok(expected.clone()));
-        assert_eq!(
-            chosen(Family::Bert, &json!({"target_modules": null})),
-            Ok(expected)
-        );
+        assert_eq!(chosen(BERT, &json!({})), Ok(expected.clone()));
+        assert_eq!(chosen(BERT, &json!({"target_modules": null})), Ok(expected));
     }
 
     #[test]
     fn all_linear_layers_are_those_of_the_encoder_and_berts_pooler() {
         for word in ["all-linear", "All-Linear"] {
             let keys = json!({"target_modules": word});
-            assert_eq!(chosen(Family::Roberta, &keys), Ok(layers(&ALL, 0..12)));
+            assert_eq!(chosen(ROBERTA, &keys), Ok(layers(&ALL, 0..12)));
             let mut with_pooler = layers(&ALL, 0..12);
             with_pooler.push("pooler.dense".to_owned());
-            assert_eq!(chosen(Family::Bert, &keys), Ok(with_pooler));
+            assert_eq!(chosen(BERT, &keys), Ok(with_pooler));
         }
     }
 
     #[test]
     fn a_dense_layer_may_be_the_poolers_unless_that_is_saved_in_full() {
         let all = json!({"target_modules": ["dense"]});
-        let last = |keys| chosen(Family::Bert, &keys).unwrap().pop().unwrap();
+        let last = |keys| chosen(BERT, &keys).unwrap().pop().unwrap();
         assert_eq!(last(all), "pooler.dense");
         let saved = json!({"target_modules": ["dense"], "modules_to_save": ["pooler"]});
         assert_eq!(last(saved), "11.output.dense");
@@ -281,10 +281,10 @@ mod tests {
             ),
         ] {
             let keys = json!({"target_modules": expression});
-            assert_eq!(chosen(Family::Roberta, &keys), Ok(expected), "{expression}");
+            assert_eq!(chosen(ROBERTA, &keys), Ok(expected), "{expression}");
         }
         for expression in ["query", "encoder.*query", "(", ""] {
-            let error = chosen(Family::Roberta, &json!({"target_modules": expression}));
+            let error = chosen(ROBERTA, &json!({"target_modules": expression}));
             assert!(
                 error.unwrap_err().starts_with("target_modules"),
                 "{expression}"
@@ -313,14 +313,14 @@ mod tests {
                 "layers_to_transform": numbers, "layers_pattern": pattern,
             });
             assert_eq!(
-                chosen(Family::Roberta, &keys),
+                chosen(ROBERTA, &keys),
                 query(expected),
                 "{numbers} {pattern}"
             );
         }
         for (numbers, pattern) in [(json!([12]), "layer"), (json!([0]), "h"), (json!([0]), "(")] {
             let keys = json!({"layers_to_transform": numbers, "layers_pattern": pattern});
-            let error = chosen(Family::Roberta, &keys).unwrap_err();
+            let error = chosen(ROBERTA, &keys).unwrap_err();
             assert!(error.contains("layers_pattern"), "{error}");
         }
     }
@@ -332,7 +332,7 @@ mod tests {
             "layers_to_transform": [5],
         });
         let expected = vec!["2.self.query".to_owned(), "5.self.key".to_owned()];
-        assert_eq!(chosen(Family::Roberta, &keys), Ok(expected));
+        assert_eq!(chosen(ROBERTA, &keys), Ok(expected));
     }
 
     #[test]
@@ -350,13 +350,9 @@ mod tests {
             (json!(""), layers(&["self.query", "self.value"], 0..12)),
         ] {
             let keys = json!({"target_modules": ["query", "value"], "exclude_modules": excluded});
-            assert_eq!(chosen(Family::Bert, &keys), Ok(expected), "{excluded}");
+            assert_eq!(chosen(BERT, &keys), Ok(expected), "{excluded}");
         }
         let keys = json!({"exclude_modules": ".*"});
-        assert!(
-            chosen(Family::Bert, &keys)
-                .unwrap_err()
-                .contains("exclude_modules")
-        );
+        assert!(chosen(BERT, &keys).unwrap_err().contains("exclude_modules"));
     }
 }

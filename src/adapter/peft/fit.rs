@@ -10,7 +10,8 @@ use crate::adapter::population::tensor_name;
 use crate::adapter::settings::{AdapterKind, AdapterPlan, LayerRank};
 use crate::adapter::targets::Targets;
 use crate::adapter::{lora, vera};
-use crate::model::config::{LinearLayer, ModelConfig};
+use crate::model::architecture::Architecture;
+use crate::model::linear_layer::LinearLayer;
 
 /// An adapter's layers in a model.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,7 +30,7 @@ impl PeftFolder {
     ///
     /// # Errors
     /// [`PeftError::Format`] with the file that is wrong.
-    pub fn fit(&self, model: &ModelConfig) -> Result<Fit, PeftError> {
+    pub fn fit(&self, model: &dyn Architecture) -> Result<Fit, PeftError> {
         let layers = choose(&self.config, model).map_err(|reason| self.wrong_config(reason))?;
         self.refuse_strays(&layers)?;
         let common = LayerRank {
@@ -138,7 +139,12 @@ impl Fit {
 
     /// Makes a plan's adapter the one of the folder. Layers are named in the folder's own words
     /// where Regatta understands them as PEFT does, otherwise each by its full name.
-    pub fn apply_to(&self, adapter: &mut AdapterPlan, config: &PeftConfig, model: &ModelConfig) {
+    pub fn apply_to(
+        &self,
+        adapter: &mut AdapterPlan,
+        config: &PeftConfig,
+        model: &dyn Architecture,
+    ) {
         config.apply_to(adapter);
         adapter.r = self.common.r;
         if adapter.kind == AdapterKind::Lora {

@@ -33,9 +33,9 @@ use crate::adapter::{Adapter, AdapterTensor, Prepared, Role};
 use crate::base::tensors::HostTensor;
 use crate::base::torch;
 use crate::model::ModelError;
-use crate::model::config::LinearLayer;
 use crate::model::delta::Delta;
 use crate::model::dropout::{Masks, dropout};
+use crate::model::linear_layer::LinearLayer;
 use crate::model::weights::Weights;
 
 /// Name of m, (1), below the layer.

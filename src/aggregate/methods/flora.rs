@@ -11,7 +11,7 @@ use crate::aggregate::state::GlobalState;
 use crate::aggregate::{Method, Report, Round, exactness};
 use crate::base::tensors::{HostTensor, TensorMap};
 use crate::model::ModelError;
-use crate::model::config::LinearLayer;
+use crate::model::linear_layer::LinearLayer;
 
 /// The row of `flora`.
 pub(crate) static INFO: MethodInfo = MethodInfo {

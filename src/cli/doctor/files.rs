@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::base::machine::{DATA_FOLDER, Host};
 use crate::cli::doctor::Findings;
 use crate::model::ModelError;
-use crate::model::config::ModelConfig;
+use crate::model::config;
 use crate::tasks::glue::source;
 use crate::tasks::glue::task::Task;
 
@@ -84,16 +84,14 @@ fn subfolders(folder: &Path) -> Vec<PathBuf> {
 /// The model in a folder in a few words; `None` when there is none.
 fn describe(folder: &Path) -> Option<String> {
     let weights = fs::metadata(folder.join("model.safetensors")).ok()?;
-    let config = match ModelConfig::read(&folder.join("config.json")) {
-        Ok(config) => config,
+    let model = match config::read(&folder.join("config.json")) {
+        Ok(model) => model,
         Err(ModelError::Io { .. }) => return None,
         Err(error) => return Some(format!("cannot be used: {error}")),
     };
     Some(format!(
-        "{}, {} layers of {}, {} MB of weights",
-        config.family.prefix(),
-        config.num_hidden_layers,
-        config.hidden_size,
+        "{}, {} MB of weights",
+        model.summary(),
         weights.len() / 1_000_000
     ))
 }

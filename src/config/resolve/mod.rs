@@ -26,7 +26,7 @@ use crate::config::settings::Settings;
 use crate::config::tables::ScenarioTables;
 use crate::config::{HUB, METRICS, NO_TEXT, WEB, bounds};
 use crate::data::partition::spec::Partition;
-use crate::model::source::architecture::Architecture;
+use crate::model::source::known::ArchitectureName;
 use crate::model::source::location::{ModelSource, RANDOM};
 use crate::tasks::glue::task::Task;
 use crate::train::settings::{Precision, TrainingPlan};
@@ -215,7 +215,7 @@ impl Resolver<'_> {
             "name a tokenizer.json with --tokenizer",
         );
         ModelSource::Random {
-            architecture: parsed.unwrap_or_else(|_| Architecture::File(PathBuf::new())),
+            architecture: parsed.unwrap_or_else(|_| ArchitectureName::File(PathBuf::new())),
             tokenizer: tokenizer.unwrap_or_default(),
         }
     }

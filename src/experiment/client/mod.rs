@@ -97,7 +97,7 @@ impl LaneTrainer {
     /// Tokens that are trained at once: on a CPU [`CACHED_TOKENS`]. A GPU is the faster the more it
     /// gets.
     fn part_tokens(&self) -> Option<usize> {
-        let whole = self.experiment.checkpoint.config.reference_numerics();
+        let whole = self.experiment.checkpoint.architecture.reference_numerics();
         (self.compute.device == Device::Cpu && !whole).then_some(CACHED_TOKENS)
     }
 
@@ -128,8 +128,9 @@ impl LaneTrainer {
             }
         }
         let trains = |name: &str| trained.iter().any(|(known, _)| known == name);
-        let (config, layers) = (&experiment.checkpoint.config, &experiment.layers);
-        Replica::new(shared, config, experiment.labels, layers, own, trains)
+        let (architecture, layers) = (&*experiment.checkpoint.architecture, &experiment.layers);
+        let objective = &experiment.objective;
+        Replica::new(shared, architecture, objective, layers, own, trains)
     }
 
     /// What is constant for all clients of a snapshot, made when the first of them comes.

@@ -90,8 +90,9 @@ impl Server {
         let (adapter, layers) = (&*experiment.adapter, &experiment.layers);
         let shared = RoundModel::new(base, &snapshot.trained, adapter, layers, device)?;
         let own = shared.state.clone();
-        let (config, labels) = (&experiment.checkpoint.config, experiment.labels);
-        Replica::new(&shared, config, labels, layers, own, |_| false)
+        let (architecture, objective) =
+            (&*experiment.checkpoint.architecture, &experiment.objective);
+        Replica::new(&shared, architecture, objective, layers, own, |_| false)
     }
 
     /// The predictions of the model at a snapshot for a split.

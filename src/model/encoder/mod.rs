@@ -1,17 +1,28 @@
 //! The transformer encoder that RoBERTa and BERT share.
 //!
-//! Liu et al., *RoBERTa: A Robustly Optimized BERT Pretraining Approach*, 2019; Devlin et al.,
-//! *BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding*, 2019.
 //! Layers are normalised after each residual sum, as both do.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`config`] | the sizes, and the tensors and layers that follow from them |
+//! | [`family`] | what tells one family from another; [`roberta`] and [`bert`] are such |
+//! | `attention` | self-attention with its projections |
 
-use tch::{Kind, Tensor};
+pub(crate) mod attention;
+pub mod bert;
+pub mod config;
+pub mod family;
+pub mod roberta;
+
+use tch::Tensor;
 
 use crate::model::ModelError;
 use crate::model::activation::Activation;
-use crate::model::config::{Family, ModelConfig};
 use crate::model::dropout::{Masks, dropout};
+use crate::model::encoder::attention::Attention;
+use crate::model::encoder::config::EncoderConfig;
+use crate::model::encoder::family::Family;
 use crate::model::inputs::Inputs;
-use crate::model::layers::attention::Attention;
 use crate::model::layers::{Embedding, LayerNorm, Linear};
 use crate::model::weights::View;
 
@@ -27,7 +38,7 @@ struct Embeddings {
 }
 
 impl Embeddings {
-    fn new(view: &View<'_>, config: &ModelConfig) -> Result<Self, ModelError> {
+    fn new(view: &View<'_>, config: &EncoderConfig) -> Result<Self, ModelError> {
         let h = config.hidden_size;
         let table = |name, rows| Embedding::new(&view.pp(name), rows, h);
         Ok(Self {
@@ -36,30 +47,16 @@ impl Embeddings {
             types: table("token_type_embeddings", config.type_vocab_size)?,
             norm: LayerNorm::new(&view.pp("LayerNorm"), h, config.layer_norm_eps)?,
             family: config.family,
-            pad: config.padding(),
+            pad: config.pad(),
             dropout: config.hidden_dropout_prob,
         })
     }
 
     fn forward(&self, inputs: &Inputs, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
         let ids = &inputs.ids;
-        let (positions, types) = match self.family {
-            // RoBERTa counts positions from after the padding index, and most know one token type:
-            // what a tokenizer says of types does not matter to them.
-            Family::Roberta => {
-                let real = ids.f_ne(self.pad)?.f_to_kind(Kind::Int64)?;
-                let counted = real.f_cumsum(1, Kind::Int64)?.f_mul(&real)?;
-                let types = match self.types.rows() {
-                    1 => ids.f_zeros_like()?,
-                    _ => inputs.types.shallow_clone(),
-                };
-                (counted.f_add_scalar(self.pad)?, types)
-            }
-            Family::Bert => {
-                let positions = Tensor::f_arange(ids.size()[1], (Kind::Int64, ids.device()))?;
-                (positions.f_unsqueeze(0)?, inputs.types.shallow_clone())
-            }
-        };
+        let (positions, types) =
+            self.family
+                .positions_and_types(inputs, self.pad, self.types.rows())?;
         let sum = self
             .words
             .forward(ids)?
@@ -79,12 +76,13 @@ struct FeedForward {
 }
 
 impl FeedForward {
-    fn new(view: &View<'_>, config: &ModelConfig) -> Result<Self, ModelError> {
+    fn new(view: &View<'_>, config: &EncoderConfig) -> Result<Self, ModelError> {
         let (h, wide) = (config.hidden_size, config.intermediate_size);
+        let exact = config.has_no_dropout();
         let out = view.pp("output");
         Ok(Self {
-            widen: Linear::new(&view.pp("intermediate").pp("dense"), h, wide, config)?,
-            narrow: Linear::new(&out.pp("dense"), wide, h, config)?,
+            widen: Linear::new(&view.pp("intermediate").pp("dense"), h, wide, exact)?,
+            narrow: Linear::new(&out.pp("dense"), wide, h, exact)?,
             norm: LayerNorm::new(&out.pp("LayerNorm"), h, config.layer_norm_eps)?,
             activation: config.hidden_act,
             dropout: config.hidden_dropout_prob,
@@ -110,7 +108,7 @@ impl Encoder {
     ///
     /// # Errors
     /// If a tensor is missing or of another shape.
-    pub fn new(view: &View<'_>, config: &ModelConfig) -> Result<Self, ModelError> {
+    pub fn new(view: &View<'_>, config: &EncoderConfig) -> Result<Self, ModelError> {
         let layer = |i| {
             let view = view.pp("encoder").pp("layer").pp(i);
             let attention = Attention::new(&view.pp("attention"), config)?;

@@ -3,19 +3,21 @@
 use tch::{Kind, Tensor};
 
 use crate::model::ModelError;
-use crate::model::config::{Family, ModelConfig};
+use crate::model::architecture::Model;
 use crate::model::dropout::{Masks, dropout};
 use crate::model::encoder::Encoder;
+use crate::model::encoder::config::EncoderConfig;
+use crate::model::encoder::family::HeadKind;
 use crate::model::inputs::Inputs;
 use crate::model::layers::Linear;
 use crate::model::weights::View;
 
 /// The head, after the encoder's last hidden states.
 enum Head {
-    /// `out_proj(tanh(dense(h₀)))`, with dropout before both.
-    Roberta { dense: Linear, out_proj: Linear },
-    /// `classifier(tanh(pooler(h₀)))`, with dropout between.
-    Bert { pooler: Linear, classifier: Linear },
+    /// [`HeadKind::TwoLayers`].
+    TwoLayers { dense: Linear, out_proj: Linear },
+    /// [`HeadKind::Pooled`].
+    Pooled { pooler: Linear, classifier: Linear },
 }
 
 /// A sequence classifier; a regression when it has one output.
@@ -23,7 +25,7 @@ pub struct Classifier {
     encoder: Encoder,
     head: Head,
     head_dropout: f64,
-    /// See [`ModelConfig::reference_numerics`].
+    /// See [`Architecture::reference_numerics`](crate::model::architecture::Architecture::reference_numerics).
     reference_numerics: bool,
 }
 
@@ -32,18 +34,18 @@ impl Classifier {
     ///
     /// # Errors
     /// If a tensor is missing or of another shape.
-    pub fn new(root: &View<'_>, config: &ModelConfig, labels: i64) -> Result<Self, ModelError> {
-        let h = config.hidden_size;
-        let base = root.pp(config.family.prefix());
+    pub fn new(root: &View<'_>, config: &EncoderConfig, labels: i64) -> Result<Self, ModelError> {
+        let (h, exact) = (config.hidden_size, config.has_no_dropout());
+        let base = root.pp(config.family.name());
         let classifier = root.pp("classifier");
-        let head = match config.family {
-            Family::Roberta => Head::Roberta {
-                dense: Linear::new(&classifier.pp("dense"), h, h, config)?,
-                out_proj: Linear::new(&classifier.pp("out_proj"), h, labels, config)?,
+        let head = match config.family.head() {
+            HeadKind::TwoLayers => Head::TwoLayers {
+                dense: Linear::new(&classifier.pp("dense"), h, h, exact)?,
+                out_proj: Linear::new(&classifier.pp("out_proj"), h, labels, exact)?,
             },
-            Family::Bert => Head::Bert {
-                pooler: Linear::new(&base.pp("pooler").pp("dense"), h, h, config)?,
-                classifier: Linear::new(&classifier, h, labels, config)?,
+            HeadKind::Pooled => Head::Pooled {
+                pooler: Linear::new(&base.pp("pooler").pp("dense"), h, h, exact)?,
+                classifier: Linear::new(&classifier, h, labels, exact)?,
             },
         };
         let encoder = Encoder::new(&base, config)?;
@@ -51,7 +53,7 @@ impl Classifier {
             encoder,
             head,
             head_dropout: config.head_dropout(),
-            reference_numerics: config.reference_numerics(),
+            reference_numerics: exact,
         })
     }
 
@@ -71,33 +73,36 @@ impl Classifier {
         let first = hidden.f_select(1, 0)?;
         let p = self.head_dropout;
         match &self.head {
-            Head::Roberta { dense, out_proj } => {
+            Head::TwoLayers { dense, out_proj } => {
                 let x = dense
                     .forward(&dropout(&first, p, masks)?, masks)?
                     .f_tanh()?;
                 out_proj.forward(&dropout(&x, p, masks)?, masks)
             }
-            Head::Bert { pooler, classifier } => {
+            Head::Pooled { pooler, classifier } => {
                 let pooled = pooler.forward(&first, masks)?.f_tanh()?;
                 classifier.forward(&dropout(&pooled, p, masks)?, masks)
             }
         }
     }
+}
 
-    /// Logits, (rows, labels). Drops out in training only: when there are masks.
+impl Model for Classifier {
+    /// Logits, (rows, labels).
     ///
     /// Of the last layer only the first token is computed, for the head reads no other; all tokens
-    /// in training that computes as other programs do ([`ModelConfig::reference_numerics`]).
-    ///
-    /// # Errors
-    /// If libtorch fails.
-    pub fn logits(&self, inputs: &Inputs, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
+    /// in training that computes as other programs do ([`Architecture::reference_numerics`](crate::model::architecture::Architecture::reference_numerics)).
+    fn outputs(&self, inputs: &Inputs, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
         let hidden = if masks.is_some() && self.reference_numerics {
             self.hidden(inputs, masks)?
         } else {
             self.encoder.first_token(inputs, masks)?
         };
         self.head(&hidden, masks)
+    }
+
+    fn loss(&self, outputs: &Tensor, labels: &Tensor) -> Result<Tensor, ModelError> {
+        loss(outputs, labels)
     }
 }
 

@@ -1,6 +1,4 @@
-//! The layers an encoder is made of.
-
-pub(crate) mod attention;
+//! The layers that models are made of.
 
 use std::rc::Rc;
 
@@ -8,7 +6,6 @@ use tch::Tensor;
 
 use crate::base::torch;
 use crate::model::ModelError;
-use crate::model::config::ModelConfig;
 use crate::model::delta::Delta;
 use crate::model::dropout::Masks;
 use crate::model::weights::View;
@@ -21,12 +18,13 @@ pub struct Linear {
     weight: Tensor,
     bias: Tensor,
     delta: Option<Rc<dyn Delta>>,
-    /// See [`ModelConfig::reference_numerics`].
+    /// See [`Architecture::reference_numerics`](crate::model::architecture::Architecture::reference_numerics).
     reference_numerics: bool,
 }
 
 impl Linear {
-    /// The layer at `view`, with the adapter that attaches there.
+    /// The layer at `view`, with the adapter that attaches there. `reference_numerics`: whether it
+    /// is computed as other programs compute it.
     ///
     /// # Errors
     /// If a tensor is missing or of another shape.
@@ -34,13 +32,13 @@ impl Linear {
         view: &View<'_>,
         d_in: i64,
         d_out: i64,
-        config: &ModelConfig,
+        reference_numerics: bool,
     ) -> Result<Self, ModelError> {
         Ok(Self {
             weight: view.get("weight", &[d_out, d_in])?,
             bias: view.get("bias", &[d_out])?,
             delta: view.delta(),
-            reference_numerics: config.reference_numerics(),
+            reference_numerics,
         })
     }
 

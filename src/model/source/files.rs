@@ -1,23 +1,26 @@
 //! A model's files: a snapshot folder, or an architecture whose weights are drawn.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::model::config::ModelConfig;
-use crate::model::source::architecture::Architecture;
+use crate::model::ModelError;
+use crate::model::architecture::Architecture;
+use crate::model::config;
+use crate::model::objective::Objective;
 use crate::model::source::checkpoint::Checkpoint;
-use crate::model::{ModelError, config_json};
+use crate::model::source::known::ArchitectureName;
 
 /// The source of a model's configuration and weights.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum ModelFiles {
     /// A Hugging Face snapshot.
     Snapshot(PathBuf),
     /// Weights drawn from the run's seed, with a tokenizer from elsewhere.
     Random {
         /// The architecture.
-        config: ModelConfig,
+        architecture: Arc<dyn Architecture>,
         /// A `tokenizer.json`.
         tokenizer: PathBuf,
     },
@@ -28,9 +31,9 @@ impl ModelFiles {
     ///
     /// # Errors
     /// If the architecture's file cannot be read.
-    pub fn random(architecture: &Architecture, tokenizer: &Path) -> Result<Self, ModelError> {
+    pub fn random(name: &ArchitectureName, tokenizer: &Path) -> Result<Self, ModelError> {
         Ok(Self::Random {
-            config: architecture.config()?,
+            architecture: name.read()?,
             tokenizer: tokenizer.to_owned(),
         })
     }
@@ -39,21 +42,23 @@ impl ModelFiles {
     ///
     /// # Errors
     /// If `config.json` cannot be read.
-    pub fn config(&self) -> Result<ModelConfig, ModelError> {
+    pub fn architecture(&self) -> Result<Arc<dyn Architecture>, ModelError> {
         match self {
-            Self::Snapshot(folder) => ModelConfig::read(&folder.join("config.json")),
-            Self::Random { config, .. } => Ok(config.clone()),
+            Self::Snapshot(folder) => config::read(&folder.join("config.json")),
+            Self::Random { architecture, .. } => Ok(Arc::clone(architecture)),
         }
     }
 
-    /// The weights for a task with N outputs.
+    /// The weights for an objective.
     ///
     /// # Errors
     /// As [`Checkpoint::read`] and [`Checkpoint::random`].
-    pub fn checkpoint(&self, labels: i64, seed: u64) -> Result<Checkpoint, ModelError> {
+    pub fn checkpoint(&self, objective: &Objective, seed: u64) -> Result<Checkpoint, ModelError> {
         match self {
-            Self::Snapshot(folder) => Checkpoint::read(folder, labels, seed),
-            Self::Random { config, .. } => Checkpoint::random(config.clone(), labels, seed),
+            Self::Snapshot(folder) => Checkpoint::read(folder, objective, seed),
+            Self::Random { architecture, .. } => {
+                Checkpoint::random(Arc::clone(architecture), objective, seed)
+            }
         }
     }
 
@@ -63,14 +68,8 @@ impl ModelFiles {
     /// If it cannot be read, or is not a JSON object.
     pub fn config_json(&self) -> Result<Map<String, Value>, ModelError> {
         match self {
-            Self::Snapshot(folder) => config_json::object(&folder.join("config.json")),
-            Self::Random { config, .. } => {
-                let json = serde_json::to_value(config).and_then(serde_json::from_value);
-                json.map_err(|error| ModelError::Config {
-                    path: PathBuf::from("config.json"),
-                    reason: error.to_string(),
-                })
-            }
+            Self::Snapshot(folder) => config::keys::object(&folder.join("config.json")),
+            Self::Random { architecture, .. } => Ok(architecture.to_json()),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::model::source::architecture::Architecture;
+use crate::model::source::known::ArchitectureName;
 
 /// What a model's name begins with when its weights are to be drawn.
 pub const RANDOM: &str = "random:";
@@ -18,7 +18,7 @@ pub enum ModelSource {
     /// None: weights drawn from the run's seed.
     Random {
         /// The architecture.
-        architecture: Architecture,
+        architecture: ArchitectureName,
         /// A `tokenizer.json`.
         tokenizer: PathBuf,
     },

@@ -5,14 +5,15 @@
 //! | [`location`] | how a model is named |
 //! | [`locate`] | its folder, fetched if need be |
 //! | [`files`] | a model at hand: a snapshot folder, or an architecture |
-//! | [`architecture`] | architectures by name, for models without a checkpoint |
+//! | [`known`] | architectures by name, for models without a checkpoint |
 //! | [`checkpoint`] | a snapshot folder read into named tensors; a fresh head where there is none |
 //! | `soundness` | whether a snapshot's tensors are those of its configuration, and finite |
-//! | `random` | weights drawn from a seed |
+//! | `random`, `draw` | weights drawn from a seed |
 
-pub mod architecture;
 pub mod checkpoint;
+pub(crate) mod draw;
 pub mod files;
+pub mod known;
 pub mod locate;
 pub mod location;
 pub(crate) mod random;

@@ -10,7 +10,6 @@ use crate::adapter::population::tensor_name;
 use crate::base::files::write_atomically;
 use crate::base::tensors::{HostTensor, TensorMap};
 use crate::model::ModelError;
-use crate::model::config::Family;
 use crate::model::source::checkpoint::Checkpoint;
 use crate::model::source::files::ModelFiles;
 use crate::runs::export::trained::TrainedModel;
@@ -40,14 +39,14 @@ pub fn merged(trained: &TrainedModel, checkpoint: &Checkpoint) -> Result<TensorM
         add(&mut tensors, name, &delta.to_tensor(Device::Cpu)?)?;
     }
     let mut in_full = trained.folder.tensors.clone();
-    trained.each_layer(&checkpoint.config, |layer, suffixes, factors| {
+    trained.each_layer(&*checkpoint.architecture, |layer, suffixes, factors| {
         for suffix in suffixes {
             in_full.0.remove(&tensor_name(layer, suffix));
         }
         add(
             &mut tensors,
-            &tensor_name(layer, "weight"),
-            &factors.product(),
+            &layer.weight(),
+            &layer.as_weight(&factors.product())?,
         )
     })?;
     for (name, tensor) in in_full.0 {
@@ -89,7 +88,7 @@ fn held<'a>(
 /// # Errors
 /// If the file cannot be read.
 pub fn config(base: &ModelFiles, task: Task) -> Result<Map<String, Value>, ExportError> {
-    let family = base.config()?.family;
+    let architecture = base.architecture()?.class_name(&task.objective());
     let mut config = base.config_json()?;
     for stale in [
         "_name_or_path",
@@ -99,10 +98,6 @@ pub fn config(base: &ModelFiles, task: Task) -> Result<Map<String, Value>, Expor
     ] {
         config.remove(stale);
     }
-    let architecture = match family {
-        Family::Roberta => "RobertaForSequenceClassification",
-        Family::Bert => "BertForSequenceClassification",
-    };
     let problem = if task.is_regression() {
         "regression"
     } else {
@@ -153,7 +148,7 @@ pub fn copy_tokenizer(base: &ModelFiles, folder: &Path) -> Result<(), ExportErro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::source::architecture::Architecture;
+    use crate::model::source::known::ArchitectureName;
 
     #[test]
     fn a_tokenizer_from_elsewhere_is_copied_with_what_lies_beside_it() {
@@ -162,7 +157,8 @@ mod tests {
         for name in ["mine.json", "tokenizer_config.json", "model.safetensors"] {
             std::fs::write(from.path().join(name), name).unwrap();
         }
-        let model = ModelFiles::random(&Architecture::Named("roberta-base"), &tokenizer).unwrap();
+        let model =
+            ModelFiles::random(&ArchitectureName::Named("roberta-base"), &tokenizer).unwrap();
         copy_tokenizer(&model, to.path()).unwrap();
         let copied = |name: &str| std::fs::read_to_string(to.path().join(name)).ok();
         assert_eq!(copied("tokenizer.json").as_deref(), Some("mine.json"));

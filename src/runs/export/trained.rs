@@ -16,7 +16,8 @@ use crate::config::load;
 use crate::config::plan::Plan;
 use crate::config::settings::Settings;
 use crate::model::ModelError;
-use crate::model::config::{LinearLayer, ModelConfig};
+use crate::model::architecture::Architecture;
+use crate::model::linear_layer::LinearLayer;
 use crate::model::source::files::ModelFiles;
 use crate::model::source::locate::model_dir;
 use crate::model::source::location::ModelSource;
@@ -76,9 +77,9 @@ impl TrainedModel {
     /// # Errors
     /// If the base model's configuration cannot be read, or a tensor is missing.
     pub fn as_lora(&self) -> Result<AdapterFiles, ExportError> {
-        let config = self.base()?.config()?;
+        let architecture = self.base()?.architecture()?;
         let mut tensors = self.folder.tensors.clone();
-        self.each_layer(&config, |layer, suffixes, factors| {
+        self.each_layer(&*architecture, |layer, suffixes, factors| {
             for suffix in suffixes {
                 tensors.0.remove(&tensor_name(layer, suffix));
             }
@@ -98,12 +99,12 @@ impl TrainedModel {
     /// scaled update, (d_out, r) and (r, d_in).
     pub(crate) fn each_layer(
         &self,
-        config: &ModelConfig,
+        architecture: &dyn Architecture,
         mut visit: impl FnMut(&LinearLayer, &[&'static str], &Factors) -> Result<(), ModelError>,
     ) -> Result<(), ExportError> {
-        let fit = self.folder.fit(config)?;
+        let fit = self.folder.fit(architecture)?;
         let mut plan = self.plan.adapter.clone();
-        fit.apply_to(&mut plan, &self.folder.config, config);
+        fit.apply_to(&mut plan, &self.folder.config, architecture);
         let layers = fit.layers;
         let adapter = adapter(&plan, &layers)?;
         let tensors = &self.folder.tensors;

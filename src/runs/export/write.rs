@@ -37,7 +37,7 @@ impl TrainedModel {
     pub fn write_merged(&self, folder: &Path) -> Result<(), ExportError> {
         let base = self.base()?;
         let task = self.plan.data.task;
-        let checkpoint = base.checkpoint(task.num_labels() as i64, self.plan.seed)?;
+        let checkpoint = base.checkpoint(&task.objective(), self.plan.seed)?;
         std::fs::create_dir_all(folder).map_err(ExportError::io(folder))?;
         let merged = merge::merged(self, &checkpoint)?;
         merged.write(&folder.join("model.safetensors"))?;

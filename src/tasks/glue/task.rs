@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::error::DataError;
 use crate::data::schema::{Schema, SplitName};
+use crate::model::objective::Objective;
 use crate::tasks::glue::spec::SPECS;
 
 /// A GLUE task (Wang et al., 2019).
@@ -85,6 +86,15 @@ impl Task {
     #[must_use]
     pub fn label_names(self) -> &'static [&'static str] {
         self.spec().label_names
+    }
+
+    /// What a model is trained to give for it.
+    #[must_use]
+    pub fn objective(self) -> Objective {
+        match self.label_names() {
+            [] => Objective::Score,
+            names => Objective::Classes(names.iter().map(|&name| name.to_owned()).collect()),
+        }
     }
 
     /// Whether an example has two texts.

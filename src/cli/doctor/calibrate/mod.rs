@@ -13,17 +13,16 @@ use crate::base::machine::{Host, calibration};
 use crate::base::table::{Cell, Format, Table, count};
 use crate::base::{table, time};
 use crate::cli::doctor::calibrate::divisions::{Measured, best, compare, divisions};
-use crate::cli::doctor::calibrate::workload::Workload;
+use crate::cli::doctor::calibrate::workload::{Workload, objective};
 use crate::config::problems::Problems;
 use crate::live::terminal::output::print_line;
 use crate::model::ModelError;
 use crate::model::source::checkpoint::Checkpoint;
+use crate::model::source::known::ArchitectureName;
 use crate::model::source::location::RANDOM;
 
 /// What is trained unless the user names a model: the quickstart's sizes.
 const MODEL: &str = "random:minilm-l6";
-/// Outputs of the model's head.
-const LABELS: i64 = 2;
 /// Times that each division is measured.
 const TURNS: usize = 5;
 
@@ -74,11 +73,11 @@ pub fn calibrate(model: Option<&str>) -> anyhow::Result<()> {
 
 fn checkpoint(name: &str) -> Result<Checkpoint, ModelError> {
     match name.strip_prefix(RANDOM) {
-        None => Checkpoint::read(Path::new(name), LABELS, 0),
+        None => Checkpoint::read(Path::new(name), &objective(), 0),
         Some(architecture) => {
-            let architecture: crate::model::source::architecture::Architecture =
+            let architecture: ArchitectureName =
                 architecture.parse().map_err(ModelError::Refused)?;
-            Checkpoint::random(architecture.config()?, LABELS, 0)
+            Checkpoint::random(architecture.read()?, &objective(), 0)
         }
     }
 }

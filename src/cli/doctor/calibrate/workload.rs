@@ -14,10 +14,11 @@ use crate::base::tensors::TensorMap;
 use crate::base::torch;
 use crate::cli::doctor::calibrate::divisions::Division;
 use crate::model::ModelError;
-use crate::model::config::{LinearLayer, ModelConfig};
+use crate::model::architecture::Architecture;
 use crate::model::dropout::Masks;
-use crate::model::heads::classifier::loss;
 use crate::model::inputs::Inputs;
+use crate::model::linear_layer::LinearLayer;
+use crate::model::objective::Objective;
 use crate::model::source::checkpoint::Checkpoint;
 use crate::model::weights::Weights;
 use crate::train::optimizers::adamw::AdamW;
@@ -31,7 +32,7 @@ const STEPS: u32 = 2;
 
 /// A model to train on lanes.
 pub struct Workload {
-    config: ModelConfig,
+    architecture: Arc<dyn Architecture>,
     base: Weights,
     trained: TensorMap,
     layers: Vec<LinearLayer>,
@@ -39,15 +40,19 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// The model with LoRA of rank 4 on query and value.
+    /// The model with LoRA of rank 4 on the layers that PEFT adapts by default.
     ///
     /// # Errors
     /// If libtorch fails.
     pub fn new(checkpoint: Checkpoint) -> Result<Self, ModelError> {
-        let config = checkpoint.config;
-        let ends = ["query", "value"];
+        let architecture = checkpoint.architecture;
+        let ends = architecture.default_targets();
         let adapted = |layer: &LinearLayer| ends.iter().any(|end| layer.module.ends_with(end));
-        let layers: Vec<_> = config.linear_layers().into_iter().filter(adapted).collect();
+        let layers: Vec<_> = architecture
+            .linear_layers()
+            .into_iter()
+            .filter(adapted)
+            .collect();
         let plan = lora();
         let build = registry::find(plan.kind.name())
             .ok_or_else(|| ModelError::Refused("there is no LoRA".to_owned()))?;
@@ -56,7 +61,7 @@ impl Workload {
         trained.0.extend(checkpoint.head.0);
         Ok(Self {
             base: Weights::from_map(&checkpoint.base, Device::Cpu)?,
-            config,
+            architecture,
             trained,
             layers,
             adapter,
@@ -74,7 +79,7 @@ impl Workload {
             let lane = |_| {
                 let base = self.base.clone();
                 let work = LaneTensors {
-                    config: &self.config,
+                    architecture: &*self.architecture,
                     trained: &self.trained,
                     layers: &self.layers,
                     adapter: &*self.adapter,
@@ -98,7 +103,7 @@ impl Workload {
 
 /// What the threads share: `Workload` without its tensors, which each has its own handles to.
 struct LaneTensors<'a> {
-    config: &'a ModelConfig,
+    architecture: &'a dyn Architecture,
     trained: &'a TensorMap,
     layers: &'a [LinearLayer],
     adapter: &'a dyn Adapter,
@@ -120,24 +125,31 @@ impl LaneTensors<'_> {
         let (layers, device) = (self.layers, Device::Cpu);
         let shared = RoundModel::new(base, self.trained, self.adapter, layers, device)?;
         let own = shared.state.clone();
-        let replica = Replica::new(&shared, self.config, LABELS, layers, own, |_| true)?;
+        let replica = Replica::new(
+            &shared,
+            self.architecture,
+            &objective(),
+            layers,
+            own,
+            |_| true,
+        )?;
         let mut training = Training {
             optimizer: AdamW::new(replica.leaves(), 0.01)?,
             replica,
             masks: Masks::new(Stream::seed_from_u64(0)),
-            tokens: random_tokens(self.config),
+            tokens: random_tokens(self.architecture),
         };
         training.step()?;
         Ok(training)
     }
 }
 
-fn random_tokens(config: &ModelConfig) -> Vec<i64> {
+fn random_tokens(model: &dyn Architecture) -> Vec<i64> {
     let mut stream = Stream::seed_from_u64(0);
     // Beyond the special tokens, the padding among them, where there are as many.
-    let first = 5.min(config.vocab_size - 1);
-    let token = |_| stream.random_range(first..config.vocab_size);
-    (0..ROWS * TOKENS.min(config.max_tokens()))
+    let first = 5.min(model.vocabulary() - 1);
+    let token = |_| stream.random_range(first..model.vocabulary());
+    (0..ROWS * TOKENS.min(model.max_tokens()))
         .map(token)
         .collect()
 }
@@ -154,11 +166,17 @@ impl Training {
         let (ones, zeros) = (vec![1; self.tokens.len()], vec![0; self.tokens.len()]);
         let inputs = Inputs::new(ROWS, &self.tokens, &ones, &zeros, Device::Cpu)?;
         let labels: Vec<f32> = (0..ROWS).map(|row| (row % LABELS) as f32).collect();
-        let logits = self.replica.model.logits(&inputs, Some(&self.masks))?;
-        self.replica
-            .backward(&loss(&logits, &Tensor::f_from_slice(&labels)?)?)?;
+        let outputs = self.replica.model.outputs(&inputs, Some(&self.masks))?;
+        let labels = Tensor::f_from_slice(&labels)?;
+        let loss = self.replica.model.loss(&outputs, &labels)?;
+        self.replica.backward(&loss)?;
         self.optimizer.step(1e-4)
     }
+}
+
+/// What the model is trained to give.
+pub fn objective() -> Objective {
+    Objective::classes(LABELS as usize)
 }
 
 fn lora() -> AdapterPlan {
@@ -171,18 +189,18 @@ fn lora() -> AdapterPlan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::source::architecture::Architecture;
+    use crate::model::source::known::known_encoder;
 
     #[test]
     fn lanes_train_side_by_side_and_a_failing_one_ends_the_measure() {
-        let mut config = Architecture::Named("minilm-l6").config().unwrap();
+        let mut config = known_encoder("minilm-l6").unwrap();
         (
             config.vocab_size,
             config.hidden_size,
             config.intermediate_size,
         ) = (20, 24, 24);
         config.num_hidden_layers = 1;
-        let checkpoint = Checkpoint::random(config, LABELS, 0).unwrap();
+        let checkpoint = Checkpoint::random(Arc::new(config), &objective(), 0).unwrap();
         let mut workload = Workload::new(checkpoint).unwrap();
         let division = Division {
             lanes: 2,

@@ -5,30 +5,36 @@ use std::path::Path;
 use crate::base::tensors;
 use crate::base::tensors::index::TensorInfo;
 use crate::base::tensors::{HostTensor, TensorMap};
-use crate::model::config::{Family, ModelConfig};
+use crate::model::architecture::Architecture;
+use crate::model::encoder::config::FAMILIES;
 
 /// Number of missing or misshapen tensors that are named; the others are counted.
 const NAMED: usize = 2;
 
-/// Looks for every tensor below the head: there, of the right shape, and finite. BERT's pooler may
-/// be missing, for it is drawn then.
+/// Looks for every tensor below the head: there, of the right shape, and finite. An optional one
+/// may be missing, for it is drawn then.
 ///
 /// # Errors
 /// The problem and the expected value. `path`, the file they come from, is asked about what was
 /// not read from it.
-pub(crate) fn check(base: &TensorMap, config: &ModelConfig, path: &Path) -> Result<(), String> {
+pub(crate) fn check(
+    base: &TensorMap,
+    architecture: &dyn Architecture,
+    path: &Path,
+) -> Result<(), String> {
     let (mut missing, mut misshapen) = (Vec::new(), Vec::new());
-    for (name, shape) in config.base_tensors() {
-        match base.get(&name) {
-            Some(tensor) if tensor.shape() == shape => {}
-            Some(tensor) => misshapen.push((name, tensor.shape(), shape)),
-            None if name.contains(".pooler.") => {}
-            None => missing.push(name),
+    let specs = architecture.base_tensors();
+    for spec in &specs {
+        match base.get(&spec.name) {
+            Some(tensor) if tensor.shape() == spec.shape => {}
+            Some(tensor) => misshapen.push((&spec.name, tensor.shape(), &spec.shape)),
+            None if spec.optional => {}
+            None => missing.push(spec.name.clone()),
         }
     }
     if let Some(first) = missing.first() {
         let index = tensors::index::index(path).unwrap_or_default();
-        let remedy = why_missing(first, config.family, &index);
+        let remedy = why_missing(first, architecture.name(), &index);
         return Err(format!("there is no tensor {}; {remedy}", listed(&missing)));
     }
     if !misshapen.is_empty() {
@@ -41,10 +47,10 @@ pub(crate) fn check(base: &TensorMap, config: &ModelConfig, path: &Path) -> Resu
             "it does not fit config.json: {shapes}; take both files from one checkpoint"
         ));
     }
-    let names = config.base_tensors().into_iter().map(|(name, _)| name);
-    names
-        .filter_map(|name| Some((base.get(&name)?, name)))
-        .try_for_each(|(tensor, name)| check_finite(&name, tensor))
+    specs
+        .iter()
+        .filter_map(|spec| Some((&spec.name, base.get(&spec.name)?)))
+        .try_for_each(|(name, tensor)| check_finite(name, tensor))
 }
 
 /// Refuses a tensor with a value that is NaN or infinite: whatever is computed from it is as well.
@@ -71,7 +77,7 @@ fn listed(names: &[String]) -> String {
 }
 
 /// Why a file has no tensor of that name, by the names that it has, and what would be right.
-fn why_missing(name: &str, family: Family, index: &[TensorInfo]) -> String {
+fn why_missing(name: &str, model: &str, index: &[TensorInfo]) -> String {
     if let Some(same) = index.iter().find(|tensor| tensor.name == name) {
         return format!(
             "the one of that name holds {}, and weights are F64, F32, F16 or BF16",
@@ -84,22 +90,25 @@ fn why_missing(name: &str, family: Family, index: &[TensorInfo]) -> String {
         let prefix = prefix.or_else(|| tensor.name.strip_suffix(inside))?;
         prefix.ends_with('.').then(|| prefix.to_owned())
     };
-    let other = Family::ALL.into_iter().find(|other| *other != family);
-    match (index.iter().find_map(prefix), other) {
-        (Some(prefix), Some(other)) if prefix == format!("{}.", other.prefix()) => format!(
-            "its tensors are those of a {}, config.json's those of a {}: take both files from one \
-             checkpoint",
-            other.prefix(),
-            family.prefix()
+    let other = |prefix: &str| {
+        let names = FAMILIES.map(|family| family.name()).into_iter();
+        let mut others = names.filter(|name| *name != model);
+        others.find(|other| prefix.strip_suffix('.') == Some(other))
+    };
+    let prefix = index.iter().find_map(prefix);
+    match (prefix.as_deref().and_then(other), &prefix) {
+        (Some(other), _) => format!(
+            "its tensors are those of a {other}, config.json's those of a {model}: take both files \
+             from one checkpoint"
         ),
-        (Some(prefix), _) => format!(
+        (None, Some(prefix)) => format!(
             "its tensors are named behind {prefix:?}, as a wrapper of the model saves them; save \
              the model inside the wrapper, or take {prefix:?} away: python -c 'from \
              safetensors.torch import load_file as l, save_file as s; f = \"model.safetensors\"; \
              s({{k.removeprefix(\"{prefix}\"): v for k, v in l(f).items()}}, f, {{\"format\": \
              \"pt\"}})'"
         ),
-        (None, _) => {
+        (None, None) => {
             let first = index.first().map_or("nothing", |tensor| &tensor.name);
             format!(
                 "it has {} tensors, the first of them {first}; take config.json and \

@@ -3,18 +3,23 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use tempfile::TempDir;
 
 use crate::base::tensors::{HostTensor, TensorMap};
-use crate::model::config::{Family, ModelConfig};
-use crate::model::source::architecture::Architecture;
+use crate::model::encoder::bert::BERT;
+use crate::model::encoder::config::{EncoderConfig, FAMILIES};
+use crate::model::encoder::family::Family;
+use crate::model::encoder::roberta::ROBERTA;
+use crate::model::objective::Objective;
 use crate::model::source::checkpoint::Checkpoint;
+use crate::model::source::known::known_encoder;
 
-fn tiny(family: Family) -> ModelConfig {
-    let mut config = Architecture::Named("roberta-base").config().unwrap();
+fn tiny(family: Family) -> EncoderConfig {
+    let mut config = known_encoder("roberta-base").unwrap();
     config.family = family;
     (config.vocab_size, config.max_position_embeddings) = (9, 12);
     (config.hidden_size, config.intermediate_size) = (4, 6);
@@ -22,8 +27,9 @@ fn tiny(family: Family) -> ModelConfig {
     config
 }
 
-fn tensors(config: &ModelConfig) -> TensorMap {
-    let checkpoint = Checkpoint::random(config.clone(), 2, 1).unwrap();
+fn tensors(config: &EncoderConfig) -> TensorMap {
+    let checkpoint =
+        Checkpoint::random(Arc::new(config.clone()), &Objective::classes(2), 1).unwrap();
     let mut tensors = checkpoint.base;
     tensors.0.extend(checkpoint.head.0);
     tensors
@@ -44,7 +50,9 @@ fn snapshot(family: Family, change: impl FnOnce(&mut TensorMap)) -> TempDir {
 }
 
 fn refusal(folder: &Path) -> String {
-    let error = Checkpoint::read(folder, 2, 1).unwrap_err().to_string();
+    let error = Checkpoint::read(folder, &Objective::classes(2), 1)
+        .unwrap_err()
+        .to_string();
     let place = folder.join("model.safetensors").display().to_string();
     assert!(error.starts_with(&place), "{error} does not name the file");
     error[place.len()..].to_owned()
@@ -57,15 +65,18 @@ fn renamed(tensors: &mut TensorMap, rename: impl Fn(String) -> String) {
 
 #[test]
 fn whole_checkpoints_are_read_with_and_without_the_prefix_and_with_old_names() {
-    for family in Family::ALL {
-        let whole = Checkpoint::read(snapshot(family, |_| {}).path(), 2, 1).unwrap();
+    for family in FAMILIES {
+        let whole =
+            Checkpoint::read(snapshot(family, |_| {}).path(), &Objective::classes(2), 1).unwrap();
         assert!(whole.fresh.is_empty());
-        let prefix = format!("{}.", family.prefix());
+        let prefix = format!("{}.", family.name());
         let bare = snapshot(family, |tensors| {
             renamed(tensors, |name| name.replace(&prefix, ""));
         });
         assert_eq!(
-            Checkpoint::read(bare.path(), 2, 1).unwrap().base,
+            Checkpoint::read(bare.path(), &Objective::classes(2), 1)
+                .unwrap()
+                .base,
             whole.base
         );
         let old = snapshot(family, |tensors| {
@@ -73,13 +84,18 @@ fn whole_checkpoints_are_read_with_and_without_the_prefix_and_with_old_names() {
                 name.replace("LayerNorm.weight", "LayerNorm.gamma")
             });
         });
-        assert_eq!(Checkpoint::read(old.path(), 2, 1).unwrap().base, whole.base);
+        assert_eq!(
+            Checkpoint::read(old.path(), &Objective::classes(2), 1)
+                .unwrap()
+                .base,
+            whole.base
+        );
     }
 }
 
 #[test]
 fn a_missing_layer_is_named_with_how_many_tensors_more() {
-    let folder = snapshot(Family::Bert, |tensors| {
+    let folder = snapshot(BERT, |tensors| {
         tensors.0.retain(|name, _| !name.contains("layer.1."));
     });
     let error = refusal(folder.path());
@@ -92,14 +108,17 @@ fn a_missing_layer_is_named_with_how_many_tensors_more() {
 
 #[test]
 fn berts_pooler_may_be_missing_and_no_other() {
-    let folder = snapshot(Family::Bert, |tensors| {
+    let folder = snapshot(BERT, |tensors| {
         tensors.0.retain(|name, _| !name.contains("pooler"));
     });
     assert_eq!(
-        Checkpoint::read(folder.path(), 2, 1).unwrap().fresh.len(),
+        Checkpoint::read(folder.path(), &Objective::classes(2), 1)
+            .unwrap()
+            .fresh
+            .len(),
         2
     );
-    let folder = snapshot(Family::Bert, |tensors| {
+    let folder = snapshot(BERT, |tensors| {
         let wide = HostTensor::full(&[4, 5], 0.0);
         tensors.insert("bert.pooler.dense.weight", wide);
     });
@@ -114,7 +133,7 @@ fn berts_pooler_may_be_missing_and_no_other() {
 fn a_wrappers_prefix_is_named_with_how_to_take_it_away() {
     for prefix in ["module.", "_orig_mod.", "model.encoder."] {
         for bare in [false, true] {
-            let folder = snapshot(Family::Roberta, |tensors| {
+            let folder = snapshot(ROBERTA, |tensors| {
                 renamed(tensors, |name| {
                     let name = if bare {
                         name.replace("roberta.", "")
@@ -133,7 +152,7 @@ fn a_wrappers_prefix_is_named_with_how_to_take_it_away() {
 
 #[test]
 fn tensors_of_the_other_architecture_are_told_as_such() {
-    let folder = snapshot(Family::Roberta, |tensors| {
+    let folder = snapshot(ROBERTA, |tensors| {
         renamed(tensors, |name| name.replace("roberta.", "bert."));
     });
     let error = refusal(folder.path());
@@ -142,7 +161,7 @@ fn tensors_of_the_other_architecture_are_told_as_such() {
 
 #[test]
 fn tensors_of_something_else_are_counted_and_one_is_named() {
-    let folder = snapshot(Family::Roberta, |tensors| {
+    let folder = snapshot(ROBERTA, |tensors| {
         *tensors = TensorMap::default();
         tensors.insert("wte.weight", HostTensor::full(&[2], 0.0));
     });
@@ -157,7 +176,7 @@ fn tensors_of_something_else_are_counted_and_one_is_named() {
 fn a_tensor_of_another_shape_is_named_with_both_shapes() {
     let name = "roberta.embeddings.word_embeddings.weight";
     for shape in [vec![10, 4], vec![36], vec![9, 2, 2], vec![4, 9], vec![0]] {
-        let folder = snapshot(Family::Roberta, |tensors| {
+        let folder = snapshot(ROBERTA, |tensors| {
             tensors.insert(name, HostTensor::full(&shape, 0.0));
         });
         let error = refusal(folder.path());
@@ -174,7 +193,7 @@ fn values_that_are_not_finite_are_named_with_their_position() {
         (f32::INFINITY, "inf"),
         (f32::NEG_INFINITY, "-inf"),
     ] {
-        let folder = snapshot(Family::Bert, |tensors| {
+        let folder = snapshot(BERT, |tensors| {
             tensors.0.get_mut(name).unwrap().values_mut()[6 + 5] = value;
         });
         let error = refusal(folder.path());
@@ -183,16 +202,16 @@ fn values_that_are_not_finite_are_named_with_their_position() {
     }
     // Also in the head and the pooler; not in what the model does not use.
     for name in ["classifier.bias", "bert.pooler.dense.bias"] {
-        let folder = snapshot(Family::Bert, |tensors| {
+        let folder = snapshot(BERT, |tensors| {
             tensors.0.get_mut(name).unwrap().values_mut()[1] = f32::NAN;
         });
         let error = refusal(folder.path());
         assert!(error.contains(&format!("{name} has NaN at [1]")), "{error}");
     }
-    let folder = snapshot(Family::Bert, |tensors| {
+    let folder = snapshot(BERT, |tensors| {
         tensors.insert("cls.predictions.bias", HostTensor::full(&[3], f32::NAN));
     });
-    assert!(Checkpoint::read(folder.path(), 2, 1).is_ok());
+    assert!(Checkpoint::read(folder.path(), &Objective::classes(2), 1).is_ok());
 }
 
 /// One tensor in place of the file's, with its kind and bytes.
@@ -220,7 +239,7 @@ fn weights_that_are_no_floats_are_named_with_their_kind() {
         (Dtype::BOOL, 1),
         (Dtype::F8_E4M3, 1),
     ] {
-        let folder = snapshot(Family::Roberta, |_| {});
+        let folder = snapshot(ROBERTA, |_| {});
         with_kind(folder.path(), name, kind, &vec![0; bytes]);
         let error = refusal(folder.path());
         assert!(
@@ -233,7 +252,7 @@ fn weights_that_are_no_floats_are_named_with_their_kind() {
 #[test]
 fn a_double_beyond_float32_is_not_finite() {
     let name = "roberta.embeddings.LayerNorm.bias";
-    let folder = snapshot(Family::Roberta, |_| {});
+    let folder = snapshot(ROBERTA, |_| {});
     with_kind(folder.path(), name, Dtype::F64, &1e300_f64.to_le_bytes());
     let error = refusal(folder.path());
     assert!(error.contains(&format!("{name} has inf at [0]")), "{error}");
@@ -241,7 +260,7 @@ fn a_double_beyond_float32_is_not_finite() {
 
 #[test]
 fn damaged_files_are_refused_by_name_wherever_they_are_cut() {
-    let folder = snapshot(Family::Bert, |_| {});
+    let folder = snapshot(BERT, |_| {});
     let path = folder.path().join("model.safetensors");
     let whole = fs::read(&path).unwrap();
     let header = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;

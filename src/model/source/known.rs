@@ -3,10 +3,16 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::model::ModelError;
 use crate::model::activation::Activation;
-use crate::model::config::{Family, ModelConfig};
+use crate::model::architecture::Architecture;
+use crate::model::config;
+use crate::model::encoder::bert::BERT;
+use crate::model::encoder::config::EncoderConfig;
+use crate::model::encoder::family::{Family, HeadKind};
+use crate::model::encoder::roberta::ROBERTA;
 
 /// The sizes of a well-known model.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,17 +27,14 @@ struct Known {
 }
 
 /// The sizes that have a name, from the smallest to the largest of each family.
-const KNOWN: [Known; 6] = {
-    use Family::{Bert, Roberta};
-    [
-        known("minilm-l6", Bert, 30_522, 6, 384),
-        known("bert-base", Bert, 30_522, 12, 768),
-        known("bert-large", Bert, 30_522, 24, 1024),
-        known("distilroberta-base", Roberta, 50_265, 6, 768),
-        known("roberta-base", Roberta, 50_265, 12, 768),
-        known("roberta-large", Roberta, 50_265, 24, 1024),
-    ]
-};
+const KNOWN: [Known; 6] = [
+    known("minilm-l6", BERT, 30_522, 6, 384),
+    known("bert-base", BERT, 30_522, 12, 768),
+    known("bert-large", BERT, 30_522, 24, 1024),
+    known("distilroberta-base", ROBERTA, 50_265, 6, 768),
+    known("roberta-base", ROBERTA, 50_265, 12, 768),
+    known("roberta-large", ROBERTA, 50_265, 24, 1024),
+];
 
 /// All of them have a feed-forward of four times their width; heads are 64 wide but for MiniLM's.
 const fn known(
@@ -53,12 +56,12 @@ const fn known(
 }
 
 impl Known {
-    fn config(&self) -> ModelConfig {
-        let (pad, positions, types, epsilon) = match self.family {
-            Family::Roberta => (1, 514, 1, 1e-5),
-            Family::Bert => (0, 512, 2, 1e-12),
+    fn config(&self) -> EncoderConfig {
+        let (positions, types, epsilon) = match self.family.head() {
+            HeadKind::TwoLayers => (514, 1, 1e-5),
+            HeadKind::Pooled => (512, 2, 1e-12),
         };
-        ModelConfig {
+        EncoderConfig {
             family: self.family,
             vocab_size: self.vocabulary,
             hidden_size: self.width,
@@ -73,41 +76,46 @@ impl Known {
             attention_probs_dropout_prob: 0.1,
             classifier_dropout: None,
             initializer_range: 0.02,
-            pad_token_id: Some(pad),
+            pad_token_id: Some(self.family.default_padding()),
             position_embedding_type: "absolute",
             tokenizer_class: None,
         }
     }
 }
 
+/// The sizes of a well-known encoder.
+///
+/// # Errors
+/// If the name is not known.
+pub fn known_encoder(name: &str) -> Result<EncoderConfig, ModelError> {
+    let known = KNOWN.iter().find(|known| known.name == name);
+    let known = known.ok_or_else(|| ModelError::Refused(unknown()))?;
+    Ok(known.config())
+}
+
 /// An architecture without weights: a well-known model's, or a `config.json`'s.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Architecture {
+pub enum ArchitectureName {
     /// One that has a name.
     Named(&'static str),
     /// The content of a file.
     File(PathBuf),
 }
 
-impl Architecture {
+impl ArchitectureName {
     /// Its sizes.
     ///
     /// # Errors
     /// If the file cannot be read, or asks for a model that is not known.
-    pub fn config(&self) -> Result<ModelConfig, ModelError> {
+    pub fn read(&self) -> Result<Arc<dyn Architecture>, ModelError> {
         match self {
-            Self::File(path) => ModelConfig::read(path),
-            Self::Named(name) => {
-                let known = KNOWN.iter().find(|known| known.name == *name);
-                known
-                    .map(Known::config)
-                    .ok_or_else(|| ModelError::Refused(unknown()))
-            }
+            Self::File(path) => config::read(path),
+            Self::Named(name) => Ok(Arc::new(known_encoder(name)?)),
         }
     }
 }
 
-impl FromStr for Architecture {
+impl FromStr for ArchitectureName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -126,7 +134,7 @@ fn unknown() -> String {
     format!("unknown architecture; name one of {names}, or a config.json")
 }
 
-impl fmt::Display for Architecture {
+impl fmt::Display for ArchitectureName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Named(name) => f.write_str(name),
@@ -150,21 +158,17 @@ mod tests {
             ("roberta-base", 124.1),
             ("roberta-large", 354.3),
         ] {
-            let config = name.parse::<Architecture>().unwrap().config().unwrap();
-            let tensors = config.base_tensors().into_iter();
-            let values: i64 = tensors
-                .map(|(_, shape)| shape.iter().product::<i64>())
-                .sum();
-            let got = values as f64 / 1e6;
+            let architecture = name.parse::<ArchitectureName>().unwrap().read().unwrap();
+            let got = architecture.base_weights() as f64 / 1e6;
             assert!((got - millions).abs() < 0.1, "{name}: {got}");
         }
     }
 
     #[test]
     fn an_unknown_name_is_answered_with_the_known_ones_and_a_file_is_taken() {
-        let error = "roberta-tiny".parse::<Architecture>().unwrap_err();
+        let error = "roberta-tiny".parse::<ArchitectureName>().unwrap_err();
         assert!(error.contains("roberta-large"), "{error}");
-        let file: Architecture = "sizes/config.json".parse().unwrap();
-        assert_eq!(file, Architecture::File("sizes/config.json".into()));
+        let file: ArchitectureName = "sizes/config.json".parse().unwrap();
+        assert_eq!(file, ArchitectureName::File("sizes/config.json".into()));
     }
 }

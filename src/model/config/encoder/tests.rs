@@ -3,8 +3,10 @@
 use serde_json::json;
 
 use super::*;
+use crate::model::encoder::bert::BERT;
+use crate::model::encoder::roberta::ROBERTA;
 
-fn read_json(json: &Value) -> Result<ModelConfig, String> {
+fn read_json(json: &Value) -> Result<EncoderConfig, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.json");
     std::fs::write(&path, json.to_string()).unwrap();
@@ -13,11 +15,11 @@ fn read_json(json: &Value) -> Result<ModelConfig, String> {
         let reason = text.strip_prefix(&format!("{}: ", path.display()));
         reason.expect("the error names the file").to_owned()
     };
-    ModelConfig::read(&path).map_err(error)
+    EncoderConfig::read(&path).map_err(error)
 }
 
 /// With one key as given, or with several.
-fn with(family: &str, keys: &Value) -> Result<ModelConfig, String> {
+fn with(family: &str, keys: &Value) -> Result<EncoderConfig, String> {
     let mut json = json!({ "model_type": family });
     for (key, value) in keys.as_object().unwrap() {
         json[key] = value.clone();
@@ -45,7 +47,7 @@ fn keys_that_are_not_there_have_the_architectures_own_defaults() {
 
 #[test]
 fn the_longest_text_follows_from_the_default_of_the_padding_token() {
-    let tokens = |family| with(family, &json!({})).unwrap().max_tokens();
+    let tokens = |family| with(family, &json!({})).unwrap().positions();
     assert_eq!((tokens("roberta"), tokens("bert")), (510, 512));
 }
 
@@ -56,7 +58,7 @@ fn null_is_taken_where_transformers_takes_it() {
         "is_decoder": null, "architectures": null, "id2label": null,
     });
     let config = with("bert", &keys).unwrap();
-    assert_eq!((config.pad_token_id, config.padding()), (None, 0));
+    assert_eq!((config.pad_token_id, config.pad()), (None, 0));
     assert_eq!(config.head_dropout(), 0.1);
     for key in [
         "vocab_size",
@@ -172,11 +174,11 @@ fn sizes_that_do_not_go_together_are_refused_with_their_keys() {
 #[test]
 fn without_a_model_type_the_architectures_tell_it() {
     for (name, family) in [
-        ("RobertaForMaskedLM", Family::Roberta),
-        ("RobertaModel", Family::Roberta),
-        ("BertForSequenceClassification", Family::Bert),
-        ("TFBertModel", Family::Bert),
-        ("BertLMHeadModel", Family::Bert),
+        ("RobertaForMaskedLM", ROBERTA),
+        ("RobertaModel", ROBERTA),
+        ("BertForSequenceClassification", BERT),
+        ("TFBertModel", BERT),
+        ("BertLMHeadModel", BERT),
     ] {
         let config = read_json(&json!({ "architectures": [name] })).unwrap();
         assert_eq!(config.family, family, "{name}");
@@ -211,10 +213,10 @@ fn without_both_the_tensors_tell_it_else_what_to_add_is_said() {
     let path = folder.path().join("config.json");
     std::fs::write(&path, "{}").unwrap();
     for (name, family) in [
-        ("bert.pooler.dense.bias", Some(Family::Bert)),
+        ("bert.pooler.dense.bias", Some(BERT)),
         (
             "module.roberta.encoder.layer.0.output.dense.bias",
-            Some(Family::Roberta),
+            Some(ROBERTA),
         ),
         ("encoder.layer.0.output.dense.bias", None),
     ] {
@@ -222,7 +224,7 @@ fn without_both_the_tensors_tell_it_else_what_to_add_is_said() {
         tensors.insert(name, HostTensor::full(&[1], 0.0));
         let file = folder.path().join("model.safetensors");
         tensors.write(&file).unwrap();
-        let found = ModelConfig::read(&path);
+        let found = EncoderConfig::read(&path);
         match family {
             Some(family) => assert_eq!(found.unwrap().family, family),
             None => {
@@ -232,7 +234,7 @@ fn without_both_the_tensors_tell_it_else_what_to_add_is_said() {
         }
     }
     std::fs::remove_file(folder.path().join("model.safetensors")).unwrap();
-    assert!(ModelConfig::read(&path).is_err());
+    assert!(EncoderConfig::read(&path).is_err());
 }
 
 #[test]
@@ -241,14 +243,14 @@ fn what_is_no_json_object_is_refused_with_its_place() {
     let path = folder.path().join("config.json");
     for text in ["", "[]", "{\"vocab_size\": NaN}", "{", "\u{feff}{}", "null"] {
         std::fs::write(&path, text).unwrap();
-        let error = ModelConfig::read(&path).unwrap_err().to_string();
+        let error = EncoderConfig::read(&path).unwrap_err().to_string();
         assert!(
             error.contains("config.json: not a JSON object: "),
             "{error}"
         );
     }
     std::fs::write(&path, b"\xff\xfe{\0}\0").unwrap();
-    assert!(ModelConfig::read(&path).is_err());
-    let missing = ModelConfig::read(&folder.path().join("none.json")).unwrap_err();
+    assert!(EncoderConfig::read(&path).is_err());
+    let missing = EncoderConfig::read(&folder.path().join("none.json")).unwrap_err();
     assert!(matches!(missing, ModelError::Io { .. }), "{missing}");
 }

@@ -5,8 +5,8 @@ use tch::{TchError, Tensor};
 use crate::base::torch;
 use crate::base::torch::kernels::AttentionInputs;
 use crate::model::ModelError;
-use crate::model::config::ModelConfig;
 use crate::model::dropout::{DropoutMask, Masks, dropout};
+use crate::model::encoder::config::EncoderConfig;
 use crate::model::layers::{LayerNorm, Linear};
 use crate::model::weights::View;
 
@@ -23,10 +23,10 @@ pub(crate) struct Attention {
 }
 
 impl Attention {
-    pub(crate) fn new(view: &View<'_>, config: &ModelConfig) -> Result<Self, ModelError> {
+    pub(crate) fn new(view: &View<'_>, config: &EncoderConfig) -> Result<Self, ModelError> {
         let h = config.hidden_size;
         let (own, out) = (view.pp("self"), view.pp("output"));
-        let linear = |view: &View<'_>| Linear::new(view, h, h, config);
+        let linear = |view: &View<'_>| Linear::new(view, h, h, config.has_no_dropout());
         Ok(Self {
             query: linear(&own.pp("query"))?,
             key: linear(&own.pp("key"))?,

@@ -1,0 +1,177 @@
+//! What an architecture must tell and do: everything outside this folder knows a model by these two
+//! traits alone.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use tch::Tensor;
+
+use crate::model::ModelError;
+use crate::model::dropout::Masks;
+use crate::model::inputs::Inputs;
+use crate::model::linear_layer::LinearLayer;
+use crate::model::objective::Objective;
+use crate::model::weights::View;
+
+/// A tensor that an architecture has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorSpec {
+    /// Its full name.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<i64>,
+    /// Its values in a model that has not been trained.
+    pub start: StartValues,
+    /// Whether a checkpoint may lack it; it is then drawn.
+    pub optional: bool,
+}
+
+impl TensorSpec {
+    /// A tensor that every checkpoint has.
+    #[must_use]
+    pub fn new(name: String, shape: Vec<i64>, start: StartValues) -> Self {
+        Self {
+            name,
+            shape,
+            start,
+            optional: false,
+        }
+    }
+
+    /// The number of values, if it is no more than a number can count.
+    #[must_use]
+    pub fn len(&self) -> i64 {
+        self.shape
+            .iter()
+            .fold(1, |len, size| i64::saturating_mul(len, *size))
+    }
+
+    /// Whether there are no values.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The values of a tensor before any training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartValues {
+    /// All 0: biases.
+    Zeros,
+    /// All 1: the weights of norms.
+    Ones,
+    /// Normal, with the architecture's [spread](Architecture::initial_spread).
+    Normal,
+    /// The same, but for one row of zeros: the padding token's.
+    NormalButRow(i64),
+}
+
+/// An architecture with its sizes: what `config.json` says.
+pub trait Architecture: fmt::Debug + Send + Sync {
+    /// Its name as `model_type`.
+    fn name(&self) -> &'static str;
+
+    /// The model in a few words: `bert, 6 layers of 384`.
+    fn summary(&self) -> String;
+
+    /// The linear layers that an adapter may target, in the order of the forward pass. Those behind
+    /// the last transformer layer, such as BERT's pooler, count as in one more.
+    fn linear_layers(&self) -> Vec<LinearLayer>;
+
+    /// The ends of the layers' names by which users know them, for messages.
+    fn layer_names(&self) -> &'static [&'static str];
+
+    /// The layers that PEFT adapts where nothing is said.
+    fn default_targets(&self) -> &'static [&'static str];
+
+    /// The number of transformer layers.
+    fn num_layers(&self) -> i64;
+
+    /// The name before the number in the layers' names.
+    fn layers_pattern(&self) -> &'static str;
+
+    /// The tensors below the head.
+    fn base_tensors(&self) -> Vec<TensorSpec>;
+
+    /// The tensors of the head for an objective; none where the base gives it as it is.
+    fn head_tensors(&self, objective: &Objective) -> Vec<TensorSpec>;
+
+    /// The tensor that a checkpoint's name stands for: names may lack the model's prefix, or be
+    /// those of an older version. `None`: the model has no use for it.
+    fn tensor_named(&self, name: &str) -> Option<String>;
+
+    /// Standard deviation of weights that are drawn.
+    fn initial_spread(&self) -> f64;
+
+    /// Tokens in the vocabulary.
+    fn vocabulary(&self) -> i64;
+
+    /// Token types that it embeds; `None`: it reads none.
+    fn token_types(&self) -> Option<i64>;
+
+    /// The token that pads a batch.
+    fn padding(&self) -> i64;
+
+    /// The most tokens a text may have, special tokens included.
+    fn max_tokens(&self) -> i64;
+
+    /// The class of the tokenizer in transformers, where its files do not say it.
+    fn tokenizer_class(&self) -> &str;
+
+    /// Whether the model is computed operation by operation as other programs compute it. It is so
+    /// without dropout, which serves comparisons with them: products of other shapes, or by another
+    /// library, round otherwise, and AdamW makes of a last bit in a gradient near zero a difference
+    /// of 1e-3 in a loss within three rounds.
+    fn reference_numerics(&self) -> bool;
+
+    /// The same with one dropout probability everywhere.
+    fn with_dropout(&self, p: f64) -> Arc<dyn Architecture>;
+
+    /// Bytes of one example's activations in training, in float32, with N tokens.
+    fn activation_bytes(&self, tokens: u64) -> u64;
+
+    /// What identifies the architecture in a run's fingerprint. It must not change from one version
+    /// of the program to the next, or runs cannot be resumed by it.
+    fn fingerprint(&self) -> String;
+
+    /// The keys of `config.json`.
+    fn to_json(&self) -> Map<String, Value>;
+
+    /// The class of the whole model in transformers, for an objective.
+    fn class_name(&self, objective: &Objective) -> String;
+
+    /// The model whose tensors `root` shows.
+    ///
+    /// # Errors
+    /// If a tensor is missing or of another shape, or the architecture does not serve the
+    /// objective.
+    fn build(&self, root: &View<'_>, objective: &Objective) -> Result<Box<dyn Model>, ModelError>;
+}
+
+impl dyn Architecture {
+    /// Weights below the head, if there are no more than a number can count.
+    #[must_use]
+    pub fn base_weights(&self) -> i64 {
+        let tensors = self.base_tensors().into_iter();
+        tensors.fold(0, |sum, tensor| i64::saturating_add(sum, tensor.len()))
+    }
+}
+
+/// A model on a device, with adapters attached. It is cheap to build and copies no weights.
+pub trait Model {
+    /// The outputs for a batch. Drops out in training only: when there are masks.
+    ///
+    /// # Shapes
+    /// (rows, outputs) of a classifier.
+    ///
+    /// # Errors
+    /// If libtorch fails.
+    fn outputs(&self, inputs: &Inputs, masks: Option<&Masks>) -> Result<Tensor, ModelError>;
+
+    /// The mean loss of outputs, in float32.
+    ///
+    /// # Errors
+    /// If libtorch fails.
+    fn loss(&self, outputs: &Tensor, labels: &Tensor) -> Result<Tensor, ModelError>;
+}
