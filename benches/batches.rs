@@ -19,8 +19,9 @@ use regatta::model::inputs::Inputs;
 use regatta::model::objective::Objective;
 use regatta::model::source::checkpoint::Checkpoint;
 use regatta::model::weights::{View, Weights};
-use regatta::tasks::glue::source::{LoadOptions, load_with};
-use regatta::tasks::glue::task::Task;
+use regatta::tasks::ReadOptions;
+use regatta::tasks::glue::source::load_with;
+use regatta::tasks::glue::task::GlueTask;
 use regatta::train::evaluate::predict;
 use regatta::train::precision::Compute;
 use regatta_actors::random::StreamKey;
@@ -43,7 +44,7 @@ struct Arguments {
     data: PathBuf,
     /// The task
     #[arg(long, default_value = "sst2")]
-    task: Task,
+    task: GlueTask,
     /// Examples, of training and of validation
     #[arg(long, default_value_t = 512)]
     examples: usize,
@@ -62,10 +63,10 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     allocator::keep_what_is_freed();
     torch::threads::use_threads(arguments.threads);
-    let options = LoadOptions {
+    let options = ReadOptions {
         limit_train: Some(arguments.examples),
         limit_eval: Some(arguments.examples),
-        ..LoadOptions::default()
+        ..ReadOptions::default()
     };
     let data = load_with(arguments.task, &arguments.data, &options)?;
     let encoder = TextEncoder::from_model_dir(&arguments.model, 128)?;

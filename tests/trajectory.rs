@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use regatta::tasks::glue::task::Task;
+use regatta::tasks::glue::task::GlueTask;
 use serde_json::Value;
 
 /// The folder beside the project, where a developer may keep models, data and reference values.
@@ -41,7 +41,7 @@ fn cases() -> Vec<PathBuf> {
         .filter(|case| {
             let run = json(&case.join("run.json"));
             // Other tasks' are for models that are not known yet.
-            let known = run["task"].as_str().unwrap().parse::<Task>().is_ok();
+            let known = run["task"].as_str().unwrap().parse::<GlueTask>().is_ok();
             known && model(&run).is_dir()
         })
         .collect();

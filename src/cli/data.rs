@@ -21,18 +21,18 @@ pub fn data(args: &DataArgs) -> anyhow::Result<()> {
         &Host::detect(),
     )?;
     let inputs = RunInputs::load(&plan)?;
-    let task = plan.data.task;
+    let (task, objective) = (&plan.data.task, plan.data.task.objective());
     let splits = std::iter::once(&inputs.data.train)
         .chain(&inputs.data.validation)
         .chain(&inputs.data.test);
     let summarise = |split| {
-        let encoded = inputs.encoder.encode(split)?;
-        anyhow::Ok(SplitSummary::of(task, split, Some(&encoded)))
+        let encoded = task.encode(split, &inputs.encoder, None)?;
+        anyhow::Ok(SplitSummary::of(&objective, split, Some(&encoded)))
     };
     let data = DataSummary {
-        task,
+        task: task.name(),
         splits: splits.map(summarise).collect::<Result<_, _>>()?,
-        clients: summary::shards(task, inputs.data.train.labels(), &inputs.shards),
+        clients: summary::shards(&objective, inputs.data.train.labels(), &inputs.shards),
     };
     let (splits, shares) = (data.splits_table(), data.clients_table());
     if args.format != Format::Table {

@@ -19,7 +19,7 @@ use crate::config::settings::Settings;
 use crate::config::tables::ScenarioTables;
 use crate::data::partition::spec::Partition;
 use crate::model::source::location::ModelSource;
-use crate::tasks::glue::task::Task;
+use crate::tasks::SharedTask;
 use crate::train::settings::TrainingPlan;
 
 /// A run, decided. Made by [`crate::config::load`]; every number in it is in range and nothing in
@@ -80,8 +80,8 @@ impl Plan {
 /// The task, its examples and their division among clients.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DataPlan {
-    /// The GLUE task.
-    pub task: Task,
+    /// The task.
+    pub task: SharedTask,
     /// The location of its examples.
     pub source: DataSource,
     /// Longest sequence, in tokens.

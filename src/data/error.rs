@@ -9,12 +9,12 @@ use crate::data::partition::error::PartitionError;
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// There is no task of this name.
-    #[error(
-        "unknown task `{found}`: expected cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte or wnli"
-    )]
+    #[error("unknown task `{found}`; known are {known}")]
     UnknownTask {
         /// The name as it was given.
         found: String,
+        /// The names that there are.
+        known: String,
     },
     /// A task's files are not where they were looked for.
     #[error("no {task} data in {}; looked for {}", dir.display(), list(looked_for))]

@@ -21,8 +21,7 @@ use crate::model::source::files::ModelFiles;
 use crate::model::source::known::ArchitectureName;
 use crate::model::source::locate::model_dir;
 use crate::model::source::location::ModelSource;
-use crate::tasks::glue::locate;
-use crate::tasks::glue::source::{LoadOptions, TaskData, load_with};
+use crate::tasks::{ReadOptions, TaskData};
 
 /// The inputs of training.
 #[derive(Debug)]
@@ -95,17 +94,19 @@ pub fn load_data(plan: &Plan, problems: &mut Problems) -> Option<(TaskData, Vec<
 fn read_data(plan: &DataPlan, seed: u64) -> Result<(TaskData, Vec<Vec<u32>>), DataError> {
     let folder = match &plan.source {
         DataSource::Folder(folder) => folder.clone(),
-        DataSource::Hub => locate::data_dir(HUB, plan.task)?,
+        // A folder of that name wins.
+        DataSource::Hub if Path::new(HUB).exists() => PathBuf::from(HUB),
+        DataSource::Hub => plan.task.fetch()?,
     };
     let column = plan.partition.column();
     let limit = |limit: Option<u64>| limit.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
-    let options = LoadOptions {
+    let options = ReadOptions {
         limit_train: limit(plan.limit_train),
         limit_eval: limit(plan.limit_eval),
         limit_test: None,
         columns: column.map(str::to_owned).into_iter().collect(),
     };
-    let data = load_with(plan.task, &folder, &options)?;
+    let data = plan.task.read(&folder, &options)?;
     let shards = partition::partition(
         &plan.partition,
         data.train.labels(),

@@ -16,7 +16,7 @@ use crate::data::tokenize::{EncodedSplit, TextEncoder};
 use crate::experiment::init_adapter::is_inside;
 use crate::experiment::inputs;
 use crate::experiment::inputs::RunInputs;
-use crate::experiment::prepared::{Experiment, encode_cached};
+use crate::experiment::prepared::{Experiment, encode_with_cache};
 use crate::model::linear_layer::LinearLayer;
 use crate::model::source::checkpoint::Checkpoint;
 
@@ -41,7 +41,7 @@ impl Experiment {
             encoder,
             ..
         } = inputs;
-        let objective = data.task.objective();
+        let objective = plan.data.task.objective();
         let mut report = |key: &str, error: String| problems.report_error(key, error);
         let mut checkpoint = model
             .checkpoint(&objective, plan.seed)
@@ -115,7 +115,7 @@ fn encode(
     plan: &Plan,
     problems: &mut Problems,
 ) -> Option<EncodedSplit> {
-    encode_cached(encoder, split)
+    encode_with_cache(&*plan.data.task, encoder, split)
         .map_err(|error| problems.report_error(inputs::key_of(&error, plan, "data"), error))
         .ok()
 }

@@ -15,6 +15,7 @@ use crate::data::tokenize::{EncodedSplit, TextEncoder};
 use crate::model::linear_layer::LinearLayer;
 use crate::model::objective::Objective;
 use crate::model::source::checkpoint::Checkpoint;
+use crate::tasks::Task;
 use crate::train::local::LocalTraining;
 use crate::train::precision::Compute;
 use crate::train::settings::Precision;
@@ -133,16 +134,15 @@ impl Experiment {
     /// # Errors
     /// If the tokenizer cannot encode a text.
     pub fn encode(&self, split: &Split) -> Result<EncodedSplit, DataError> {
-        encode_cached(&self.encoder, split)
+        encode_with_cache(&*self.plan.data.task, &self.encoder, split)
     }
 }
 
-pub(crate) fn encode_cached(
+pub(crate) fn encode_with_cache(
+    task: &dyn Task,
     encoder: &TextEncoder,
     split: &Split,
 ) -> Result<EncodedSplit, DataError> {
-    match files::cache_folder() {
-        Some(folder) => encoder.encode_cached(split, &folder.join("tokens")),
-        None => encoder.encode(split),
-    }
+    let cache = files::cache_folder().map(|folder| folder.join("tokens"));
+    task.encode(split, encoder, cache.as_deref())
 }

@@ -21,7 +21,6 @@ use crate::experiment::server::pipeline::Aggregated;
 use crate::experiment::server::state::Server;
 use crate::experiment::server::{checkpoint, results};
 use crate::runs::folder::RunFolder;
-use crate::tasks::metrics::classification;
 
 /// The workload of a run: builds the lanes' trainers and the server's aggregator.
 pub struct Federation {
@@ -142,17 +141,13 @@ impl ServerAggregator<Federation> for Server {
     }
 
     fn evaluate(&mut self, round: u32) -> Result<Scores, BoxError> {
-        let task = self.experiment.plan.data.task;
+        let task = &self.experiment.plan.data.task;
         let mut scores = BTreeMap::new();
         for split in &self.experiment.validation {
             let predictions = self.predict(&self.snapshot, split)?;
             let suffix = split.name().score_suffix();
             scores.insert(format!("loss{suffix}"), predictions.loss);
-            let decided = classification::predictions(task, &predictions.logits);
-            // What does not answer predicts no class, whichever it is counted as.
-            let answers = !predictions.logits.iter().any(|logit| logit.is_nan());
-            for (metric, value) in classification::evaluate(task, &decided, split.labels()) {
-                let value = if answers { value } else { f64::NAN };
+            for (metric, value) in task.score(&predictions.logits, split.labels()) {
                 scores.insert(format!("{metric}{suffix}"), value);
             }
         }

@@ -1,8 +1,182 @@
 //! What is learned: tasks with their data, their metrics and the files that they are submitted in.
 //!
-//! [`glue`] has GLUE's nine; [`metrics`] scores predictions; [`summary`] counts what there is at each
-//! step, for `regatta data`.
+//! A [`Task`] says what a model is to give, reads its examples and scores what a model gives for
+//! them; [`registry`] lists all that there are. [`glue`] has GLUE's nine; [`metrics`] scores
+//! predictions; [`summary`] counts what there is at each step, for `regatta data`.
 
 pub mod glue;
 pub mod metrics;
+pub mod registry;
 pub mod summary;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::base::hub_error::HubError;
+use crate::data::error::DataError;
+use crate::data::split::Split;
+use crate::data::tokenize::{EncodedSplit, TextEncoder};
+use crate::model::objective::Objective;
+
+/// A task: what its examples are, what a model is to give for them, and how that is scored.
+pub trait Task: fmt::Debug + Send + Sync {
+    /// Its name in flags, files and messages.
+    fn name(&self) -> &'static str;
+
+    /// Whether this is one of its names.
+    fn is_called(&self, name: &str) -> bool;
+
+    /// What a model is trained to give.
+    fn objective(&self) -> Objective;
+
+    /// Its metrics, the one that the best round is chosen by first.
+    fn metrics(&self) -> &'static [MetricInfo];
+
+    /// The folder within `dir`, or `dir` itself, that holds the task's files.
+    ///
+    /// # Errors
+    /// If there is none, or several could be meant.
+    fn locate(&self, dir: &Path) -> Result<PathBuf, DataError>;
+
+    /// Fetches the task's files from the hub, and gives their folder.
+    ///
+    /// # Errors
+    /// If they are unavailable.
+    fn fetch(&self) -> Result<PathBuf, HubError>;
+
+    /// Reads all splits from a folder that [`Task::locate`] accepts.
+    ///
+    /// # Errors
+    /// If files are missing, or hold what the task does not allow; and when the training split
+    /// lacks a column asked for.
+    fn read(&self, dir: &Path, options: &ReadOptions) -> Result<TaskData, DataError>;
+
+    /// Turns examples into tokens, which are kept in the folder `cache` if there is one.
+    ///
+    /// # Errors
+    /// If the tokenizer cannot encode a text, or the model does not embed what it gives.
+    fn encode(
+        &self,
+        split: &Split,
+        encoder: &TextEncoder,
+        cache: Option<&Path>,
+    ) -> Result<EncodedSplit, DataError>;
+
+    /// The scores, by metric, of a model's outputs, row-major, against labels.
+    ///
+    /// # Panics
+    /// If there are not outputs for as many examples as there are labels.
+    fn score(&self, outputs: &[f32], labels: &[f32]) -> BTreeMap<String, f64>;
+
+    /// Writes what a model's outputs for a split predict into a folder, in the task's own form.
+    ///
+    /// # Errors
+    /// If an output is no prediction (such as NaN) or a file cannot be written. An earlier file of
+    /// that name then stays as it was.
+    ///
+    /// # Panics
+    /// If there are not as many outputs as the split has examples.
+    fn write_predictions(
+        &self,
+        outputs: &[f32],
+        split: &Split,
+        folder: &Path,
+    ) -> Result<(), DataError>;
+}
+
+impl dyn Task + '_ {
+    /// The metric that the best round is chosen by.
+    #[must_use]
+    pub fn primary_metric(&self) -> MetricInfo {
+        self.metrics()[0]
+    }
+}
+
+impl fmt::Display for dyn Task + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A task that several own. Two are equal if they have one name.
+#[derive(Debug, Clone)]
+pub struct SharedTask(pub Arc<dyn Task>);
+
+impl Deref for SharedTask {
+    type Target = dyn Task;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+impl fmt::Display for SharedTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl PartialEq for SharedTask {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+/// What is known of a metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MetricInfo {
+    /// Its name among the scores.
+    pub name: &'static str,
+    /// Whether more is better.
+    pub higher_is_better: bool,
+}
+
+impl MetricInfo {
+    /// A metric of which more is better.
+    #[must_use]
+    pub const fn higher(name: &'static str) -> Self {
+        Self {
+            name,
+            higher_is_better: true,
+        }
+    }
+
+    /// Whether a score is better than another.
+    #[must_use]
+    pub fn is_better(self, score: f64, than: f64) -> bool {
+        match self.higher_is_better {
+            true => score > than,
+            false => score < than,
+        }
+    }
+}
+
+/// A task's data.
+#[derive(Debug, Clone)]
+pub struct TaskData {
+    /// The folder that the files were found in.
+    pub folder: PathBuf,
+    /// The split that clients train on.
+    pub train: Split,
+    /// Held-out splits with labels: one, or MNLI's two.
+    pub validation: Vec<Split>,
+    /// Splits to predict; empty where the folder has none.
+    pub test: Vec<Split>,
+}
+
+/// How much of a task's data is read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReadOptions {
+    /// Read only the first N training examples.
+    pub limit_train: Option<usize>,
+    /// Read only the first N examples of each validation split.
+    pub limit_eval: Option<usize>,
+    /// Read only the first N examples of each test split.
+    pub limit_test: Option<usize>,
+    /// Further columns to keep, for partitions by one of them. The training split must have
+    /// them, other splits may.
+    pub columns: Vec<String>,
+}

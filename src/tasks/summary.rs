@@ -6,13 +6,13 @@ use crate::base::table::{Cell, Table};
 use crate::data::schema::SplitName;
 use crate::data::split::Split;
 use crate::data::tokenize::EncodedSplit;
-use crate::tasks::glue::task::Task;
+use crate::model::objective::Objective;
 
 /// A task's figures.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DataSummary {
-    /// The task.
-    pub task: Task,
+    /// The task's name.
+    pub task: &'static str,
     /// Each split's figures.
     pub splits: Vec<SplitSummary>,
     /// Each client's share of the training split.
@@ -58,11 +58,11 @@ pub struct LabelCounts {
 
 impl LabelCounts {
     /// Counts labels as [`Split::labels`] gives them.
-    pub fn of(task: Task, labels: impl IntoIterator<Item = f32>) -> Self {
-        let names: Vec<String> = if task.is_regression() {
-            (0..=5).map(|score| score.to_string()).collect()
-        } else {
-            task.label_names().iter().map(ToString::to_string).collect()
+    pub fn of(objective: &Objective, labels: impl IntoIterator<Item = f32>) -> Self {
+        let names: Vec<String> = match objective {
+            Objective::Classes(names) => names.clone(),
+            Objective::Score => (0..=5).map(|score| score.to_string()).collect(),
+            Objective::NextToken => Vec::new(),
         };
         let mut known: Vec<(String, usize)> = names.into_iter().map(|name| (name, 0)).collect();
         let mut secret = 0;
@@ -117,11 +117,11 @@ impl Lengths {
 impl SplitSummary {
     /// A split's figures; lengths only if it is encoded.
     #[must_use]
-    pub fn of(task: Task, split: &Split, encoded: Option<&EncodedSplit>) -> Self {
+    pub fn of(objective: &Objective, split: &Split, encoded: Option<&EncodedSplit>) -> Self {
         Self {
             split: split.name(),
             examples: split.len(),
-            labels: LabelCounts::of(task, split.labels().iter().copied()),
+            labels: LabelCounts::of(objective, split.labels().iter().copied()),
             tokens: encoded.and_then(Lengths::of),
             truncated: encoded.map_or(0, EncodedSplit::truncated),
             skipped: split.skipped(),
@@ -131,12 +131,12 @@ impl SplitSummary {
 
 /// The clients' shares of a training split's labels.
 #[must_use]
-pub fn shards(task: Task, labels: &[f32], shards: &[Vec<u32>]) -> Vec<ShardSummary> {
+pub fn shards(objective: &Objective, labels: &[f32], shards: &[Vec<u32>]) -> Vec<ShardSummary> {
     let summary = |(client, shard): (usize, &Vec<u32>)| ShardSummary {
         client,
         examples: shard.len(),
         labels: LabelCounts::of(
-            task,
+            objective,
             shard.iter().map(|position| labels[*position as usize]),
         ),
     };

@@ -4,14 +4,15 @@ use std::path::Path;
 use regatta::data::error::DataError;
 use regatta::data::schema::SplitName;
 use regatta::data::split::Split;
-use regatta::tasks::glue::source::{Layout, LoadOptions, TaskData, load, load_with, locate};
-use regatta::tasks::glue::task::Task;
+use regatta::tasks::glue::source::{Layout, load, load_with, locate};
+use regatta::tasks::glue::task::GlueTask;
+use regatta::tasks::{ReadOptions, TaskData};
 
 use crate::support::{copy_of, examples, fixture, tiny};
 
 #[test]
 fn every_task_reads_the_same_from_tsv_and_from_parquet() {
-    for task in Task::ALL {
+    for task in GlueTask::ALL {
         let (tsv, hub) = (tiny(task), load(task, &fixture("parquet")).unwrap());
         assert_eq!(examples(&tsv.train), examples(&hub.train), "{task}");
         assert_eq!(tsv.train.len(), 4, "{task}");
@@ -36,15 +37,15 @@ fn every_task_reads_the_same_from_tsv_and_from_parquet() {
 #[test]
 fn labels_have_the_numbers_of_the_hub() {
     let labels = |task| tiny(task).train.labels().to_vec();
-    assert_eq!(labels(Task::Cola), [1.0, 0.0, 1.0, 0.0]);
-    assert_eq!(labels(Task::Rte), [0.0, 1.0, 0.0, 1.0]);
-    assert_eq!(labels(Task::Mnli), [0.0, 1.0, 2.0, 0.0]);
-    assert_eq!(labels(Task::Stsb), [4.2, 0.0, 1.75, 5.0]);
+    assert_eq!(labels(GlueTask::Cola), [1.0, 0.0, 1.0, 0.0]);
+    assert_eq!(labels(GlueTask::Rte), [0.0, 1.0, 0.0, 1.0]);
+    assert_eq!(labels(GlueTask::Mnli), [0.0, 1.0, 2.0, 0.0]);
+    assert_eq!(labels(GlueTask::Stsb), [4.2, 0.0, 1.75, 5.0]);
 }
 
 #[test]
 fn quotation_marks_and_trailing_blanks_are_kept() {
-    let data = tiny(Task::Sst2);
+    let data = tiny(GlueTask::Sst2);
     assert_eq!(
         data.train.example(1).text_a,
         "The crew \"rowed\" against the tide"
@@ -54,7 +55,7 @@ fn quotation_marks_and_trailing_blanks_are_kept() {
 
 #[test]
 fn mnli_has_two_validation_and_two_test_splits() {
-    let data = tiny(Task::Mnli);
+    let data = tiny(GlueTask::Mnli);
     let names: Vec<SplitName> = data
         .validation
         .iter()
@@ -75,26 +76,26 @@ fn mnli_has_two_validation_and_two_test_splits() {
 
 #[test]
 fn qqp_lines_that_are_known_to_be_broken_are_counted() {
-    let data = tiny(Task::Qqp);
+    let data = tiny(GlueTask::Qqp);
     assert_eq!((data.train.len(), data.train.skipped()), (4, 1));
 }
 
 #[test]
 fn further_columns_are_kept_when_asked_for() {
     let with = |task, column: &str| {
-        let options = LoadOptions {
+        let options = ReadOptions {
             columns: vec![column.to_owned()],
-            ..LoadOptions::default()
+            ..ReadOptions::default()
         };
         load_with(task, &fixture("tsv"), &options)
     };
-    let data = with(Task::Sst2, "domain").unwrap();
+    let data = with(GlueTask::Sst2, "domain").unwrap();
     let domain = data.train.column("domain").unwrap();
     assert_eq!(domain.values(), ["sea", "lake", "river"]);
     assert_eq!(domain.codes(), [0, 1, 0, 2]);
-    assert!(tiny(Task::Sst2).train.column("domain").is_none());
+    assert!(tiny(GlueTask::Sst2).train.column("domain").is_none());
     assert_eq!(
-        with(Task::Cola, "source")
+        with(GlueTask::Cola, "source")
             .unwrap()
             .train
             .column("source")
@@ -103,7 +104,7 @@ fn further_columns_are_kept_when_asked_for() {
         ["gj04"]
     );
 
-    let refusal = with(Task::Sst2, "genre").unwrap_err().to_string();
+    let refusal = with(GlueTask::Sst2, "genre").unwrap_err().to_string();
     assert!(
         refusal.ends_with("train.tsv: no column `genre`; it has sentence, label, domain"),
         "{refusal}"
@@ -112,26 +113,26 @@ fn further_columns_are_kept_when_asked_for() {
 
 #[test]
 fn limits_take_the_first_examples() {
-    let options = LoadOptions {
+    let options = ReadOptions {
         limit_train: Some(3),
         limit_eval: Some(1),
         limit_test: Some(0),
-        ..LoadOptions::default()
+        ..ReadOptions::default()
     };
     for folder in ["tsv", "parquet"] {
-        let data = load_with(Task::Qnli, &fixture(folder), &options).unwrap();
+        let data = load_with(GlueTask::Qnli, &fixture(folder), &options).unwrap();
         let sizes = [&data.train, &data.validation[0], &data.test[0]].map(Split::len);
         assert_eq!(sizes, [3, 1, 0]);
         assert_eq!(
             examples(&data.train),
-            examples(&tiny(Task::Qnli).train)[..3]
+            examples(&tiny(GlueTask::Qnli).train)[..3]
         );
     }
 }
 
 #[test]
 fn a_tasks_own_folder_will_do_and_so_will_the_only_similar_one() {
-    let hub = locate(Task::Rte, &fixture("parquet/rte")).unwrap();
+    let hub = locate(GlueTask::Rte, &fixture("parquet/rte")).unwrap();
     assert_eq!(
         (hub.layout, hub.folder),
         (Layout::Parquet, fixture("parquet/rte"))
@@ -139,18 +140,21 @@ fn a_tasks_own_folder_will_do_and_so_will_the_only_similar_one() {
 
     let dir = copy_of("parquet/rte", "rte-parquet");
     let similar = dir.path().join("rte-parquet");
-    assert_eq!(locate(Task::Rte, dir.path()).unwrap().folder, similar);
-    assert_eq!(locate(Task::Rte, &similar).unwrap().folder, similar);
+    assert_eq!(locate(GlueTask::Rte, dir.path()).unwrap().folder, similar);
+    assert_eq!(locate(GlueTask::Rte, &similar).unwrap().folder, similar);
 
     copy_into(&similar, &dir.path().join("RTE_old"));
-    let refusal = locate(Task::Rte, dir.path()).unwrap_err();
+    let refusal = locate(GlueTask::Rte, dir.path()).unwrap_err();
     assert!(
         matches!(&refusal, DataError::Ambiguous { found, .. } if found.len() == 2),
         "{refusal}"
     );
 
     copy_into(&fixture("tsv/RTE"), &dir.path().join("RTE"));
-    assert_eq!(locate(Task::Rte, dir.path()).unwrap().layout, Layout::Tsv);
+    assert_eq!(
+        locate(GlueTask::Rte, dir.path()).unwrap().layout,
+        Layout::Tsv
+    );
 }
 
 fn copy_into(from: &Path, to: &Path) {
@@ -163,14 +167,14 @@ fn copy_into(from: &Path, to: &Path) {
 
 #[test]
 fn another_tasks_folder_is_not_taken_for_this_one() {
-    let refusal = load(Task::Wnli, &fixture("tsv/RTE")).unwrap_err();
+    let refusal = load(GlueTask::Wnli, &fixture("tsv/RTE")).unwrap_err();
     assert!(matches!(refusal, DataError::Missing { .. }), "{refusal}");
 }
 
 #[test]
 fn without_data_all_that_was_looked_for_is_named() {
     let dir = tempfile::tempdir().unwrap();
-    let refusal = load(Task::Sst2, dir.path()).unwrap_err().to_string();
+    let refusal = load(GlueTask::Sst2, dir.path()).unwrap_err().to_string();
     for file in ["SST-2/train.tsv", "sst2/train-*.parquet", "no sst2 data in"] {
         assert!(refusal.contains(file), "{refusal}");
     }
@@ -188,9 +192,9 @@ fn the_test_split_may_be_missing_but_not_the_validation_split() {
     ] {
         let dir = copy_of(folder, "RTE");
         fs::remove_file(dir.path().join("RTE").join(test)).unwrap();
-        assert!(load(Task::Rte, dir.path()).unwrap().test.is_empty());
+        assert!(load(GlueTask::Rte, dir.path()).unwrap().test.is_empty());
         fs::remove_file(dir.path().join("RTE").join(validation)).unwrap();
-        let refusal = load(Task::Rte, dir.path()).unwrap_err().to_string();
+        let refusal = load(GlueTask::Rte, dir.path()).unwrap_err().to_string();
         assert!(
             refusal.contains("dev.tsv") || refusal.contains("validation-*.parquet"),
             "{refusal}"
@@ -202,7 +206,7 @@ fn the_test_split_may_be_missing_but_not_the_validation_split() {
 fn a_missing_shard_is_an_error_and_not_a_smaller_split() {
     let dir = copy_of("parquet/qnli", "qnli");
     fs::remove_file(dir.path().join("qnli/train-00001-of-00002.parquet")).unwrap();
-    let refusal = load(Task::Qnli, dir.path()).unwrap_err().to_string();
+    let refusal = load(GlueTask::Qnli, dir.path()).unwrap_err().to_string();
     assert!(
         refusal.contains("train-00001-of-00002.parquet"),
         "{refusal}"

@@ -1,10 +1,10 @@
-use regatta::tasks::glue::locate::dataset;
+use regatta::tasks::glue::hub::dataset;
 use std::fs;
 use std::path::PathBuf;
 
 use regatta::base::hub::Hub;
 use regatta::tasks::glue::source::load;
-use regatta::tasks::glue::task::Task;
+use regatta::tasks::glue::task::GlueTask;
 
 use crate::hub_repository::{Fault, Repository};
 use crate::hub_server::HubServer;
@@ -103,7 +103,7 @@ fn what_changes_a_models_tokens_comes_with_it_and_a_cache_without_it_is_complete
 fn a_tasks_data_is_fetched_and_loaded() {
     let (server, cache) = (HubServer::start(glue()), tempfile::tempdir().unwrap());
     let hub = hub(&server, &cache);
-    for task in [Task::Rte, Task::Qnli] {
+    for task in [GlueTask::Rte, GlueTask::Qnli] {
         let folder = dataset(&hub, task).unwrap();
         let data = load(task, &folder).unwrap();
         assert_eq!(examples(&data.train), examples(&tiny(task).train));
@@ -115,7 +115,7 @@ fn a_tasks_data_is_fetched_and_loaded() {
             .iter()
             .any(|path| path.ends_with("qnli/train-00001-of-00002.parquet"))
     );
-    let refusal = dataset(&hub, Task::Wnli).unwrap_err().to_string();
+    let refusal = dataset(&hub, GlueTask::Wnli).unwrap_err().to_string();
     assert!(refusal.contains("it has no wnli/*.parquet"), "{refusal}");
 }
 
@@ -123,10 +123,10 @@ fn a_tasks_data_is_fetched_and_loaded() {
 fn a_split_that_lacks_a_shard_in_the_cache_is_fetched() {
     let (server, cache) = (HubServer::start(glue()), tempfile::tempdir().unwrap());
     let hub = hub(&server, &cache);
-    let folder = dataset(&hub, Task::Qnli).unwrap();
+    let folder = dataset(&hub, GlueTask::Qnli).unwrap();
     fs::remove_file(folder.join("train-00001-of-00002.parquet")).unwrap();
-    assert_eq!(dataset(&hub, Task::Qnli).unwrap(), folder);
-    load(Task::Qnli, &folder).unwrap();
+    assert_eq!(dataset(&hub, GlueTask::Qnli).unwrap(), folder);
+    load(GlueTask::Qnli, &folder).unwrap();
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! A hub, or whoever answers in its place, that sends what it should not.
 
-use regatta::tasks::glue::locate::dataset;
+use regatta::tasks::glue::hub::dataset;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use regatta::base::hub::Hub;
-use regatta::tasks::glue::task::Task;
+use regatta::tasks::glue::task::GlueTask;
 
 use crate::hub::{COMMIT, hub, model};
 use crate::hub_repository::{Fault, Repository};
@@ -197,7 +197,7 @@ fn a_listed_file_that_leads_elsewhere_ends_the_fetch_before_its_first_file() {
             .with_large("rte/train-00000-of-00001.parquet", vec![1])
             .with_large(name, vec![1]);
         let (server, dir) = (HubServer::start(repository), tempfile::tempdir().unwrap());
-        let refusal = dataset(&hub(&server, &dir), Task::Rte).unwrap_err();
+        let refusal = dataset(&hub(&server, &dir), GlueTask::Rte).unwrap_err();
         let refusal = refusal.to_string();
         assert!(refusal.contains("leads elsewhere"), "{refusal}");
         assert!(!refusal.contains(['\0', '\u{1b}']), "{refusal}");

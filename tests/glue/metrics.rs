@@ -1,8 +1,9 @@
 use std::path::{Path, PathBuf};
 
-use regatta::tasks::glue::task::Task;
+use regatta::tasks::Task;
+use regatta::tasks::glue::task::GlueTask;
 use regatta::tasks::metrics::classification::{
-    accuracy, evaluate, f1, matthews, pearson, predictions, spearman,
+    accuracy, f1, matthews, pearson, predictions, spearman,
 };
 use serde::Deserialize;
 
@@ -83,27 +84,41 @@ fn undefined_metrics_are_what_scikit_learn_and_scipy_make_them() {
 fn a_tasks_scores_carry_their_names() {
     let values = [0.0, 1.0, 0.0, 1.0];
     for (task, names) in [
-        (Task::Cola, &["matthews"][..]),
-        (Task::Mrpc, &["accuracy", "f1"]),
-        (Task::Stsb, &["pearson", "spearman"]),
-        (Task::Mnli, &["accuracy"]),
+        (GlueTask::Cola, &["matthews"][..]),
+        (GlueTask::Mrpc, &["accuracy", "f1"]),
+        (GlueTask::Stsb, &["pearson", "spearman"]),
+        (GlueTask::Mnli, &["accuracy"]),
     ] {
-        let scores = evaluate(task, &values, &values);
+        let objective = task.objective();
+        let outputs: Vec<f32> = match objective.outputs() as usize {
+            1 => values.to_vec(),
+            n => values
+                .iter()
+                .flat_map(|at| (0..n).map(move |i| f32::from(i as f32 == *at)))
+                .collect(),
+        };
+        let scores = task.score(&outputs, &values);
         assert_eq!(scores.keys().collect::<Vec<_>>(), names, "{task}");
         assert!(
             scores.values().all(|score| (score - 1.0).abs() < 1e-12),
             "{scores:?}"
         );
-        assert!(scores.contains_key(task.primary_metric()));
+        assert!(scores.contains_key((&task as &dyn Task).primary_metric().name));
     }
 }
 
 #[test]
 fn the_greatest_logit_is_predicted_and_a_regression_is_taken_as_it_is() {
     assert_eq!(
-        predictions(Task::Rte, &[0.1, 0.2, 3.0, -1.0, 1.0, 1.0]),
+        predictions(&GlueTask::Rte.objective(), &[0.1, 0.2, 3.0, -1.0, 1.0, 1.0]),
         [1.0, 0.0, 0.0]
     );
-    assert_eq!(predictions(Task::Rte, &[f32::NAN, 0.0]), [1.0]);
-    assert_eq!(predictions(Task::Stsb, &[3.7, -0.5]), [3.7, -0.5]);
+    assert_eq!(
+        predictions(&GlueTask::Rte.objective(), &[f32::NAN, 0.0]),
+        [1.0]
+    );
+    assert_eq!(
+        predictions(&GlueTask::Stsb.objective(), &[3.7, -0.5]),
+        [3.7, -0.5]
+    );
 }

@@ -2,8 +2,9 @@
 
 use std::fs;
 
-use regatta::tasks::glue::source::{TaskData, load};
-use regatta::tasks::glue::task::Task;
+use regatta::tasks::TaskData;
+use regatta::tasks::glue::source::load;
+use regatta::tasks::glue::task::GlueTask;
 
 use crate::support::{copy_of, examples};
 
@@ -11,7 +12,7 @@ use crate::support::{copy_of, examples};
 fn rte_with(train: &[u8]) -> Result<TaskData, String> {
     let dir = copy_of("tsv/RTE", "RTE");
     fs::write(dir.path().join("RTE/train.tsv"), train).unwrap();
-    load(Task::Rte, dir.path()).map_err(|error| error.to_string())
+    load(GlueTask::Rte, dir.path()).map_err(|error| error.to_string())
 }
 
 const HEADER: &str = "index\tsentence1\tsentence2\tlabel\n";
@@ -85,7 +86,7 @@ fn a_score_beyond_five_or_no_number_is_refused() {
         let path = dir.path().join("STS-B/train.tsv");
         let text = fs::read_to_string(&path).unwrap().replace("4.200", score);
         fs::write(&path, text).unwrap();
-        let refusal = load(Task::Stsb, dir.path()).unwrap_err().to_string();
+        let refusal = load(GlueTask::Stsb, dir.path()).unwrap_err().to_string();
         assert!(
             refusal.contains("train.tsv:2") && refusal.contains("from 0 to 5"),
             "{refusal}"
@@ -97,7 +98,7 @@ fn a_score_beyond_five_or_no_number_is_refused() {
 fn a_parquet_label_outside_the_tasks_is_named_with_its_row() {
     // STS-B has MRPC's columns, but scores for labels; the first is 4.2.
     let dir = copy_of("parquet/stsb", "mrpc");
-    let refusal = load(Task::Mrpc, dir.path()).unwrap_err().to_string();
+    let refusal = load(GlueTask::Mrpc, dir.path()).unwrap_err().to_string();
     for part in [
         "train-00000-of-00001.parquet:1",
         "column `label`",
@@ -111,7 +112,7 @@ fn a_parquet_label_outside_the_tasks_is_named_with_its_row() {
 #[test]
 fn a_missing_parquet_column_is_named() {
     let dir = copy_of("parquet/qnli", "rte");
-    let refusal = load(Task::Rte, dir.path()).unwrap_err().to_string();
+    let refusal = load(GlueTask::Rte, dir.path()).unwrap_err().to_string();
     assert!(
         refusal.contains("no column `sentence1`; it has question, sentence"),
         "{refusal}"
@@ -127,10 +128,10 @@ fn a_damaged_parquet_file_never_panics() {
         let mut bad = good.clone();
         bad[position] ^= 0x55;
         fs::write(&path, &bad).unwrap();
-        drop(load(Task::Rte, dir.path()));
+        drop(load(GlueTask::Rte, dir.path()));
     }
     for length in (0..good.len()).step_by(7) {
         fs::write(&path, &good[..length]).unwrap();
-        assert!(load(Task::Rte, dir.path()).is_err(), "cut at {length}");
+        assert!(load(GlueTask::Rte, dir.path()).is_err(), "cut at {length}");
     }
 }

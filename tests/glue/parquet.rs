@@ -11,8 +11,9 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use regatta::data::error::DataError;
-use regatta::tasks::glue::source::{LoadOptions, TaskData, load, load_with};
-use regatta::tasks::glue::task::Task;
+use regatta::tasks::glue::source::{load, load_with};
+use regatta::tasks::glue::task::GlueTask;
+use regatta::tasks::{ReadOptions, TaskData};
 
 use crate::support::{copy_of, fixture};
 
@@ -21,7 +22,7 @@ fn rte_with(split: &str, file: &Path) -> Result<TaskData, DataError> {
     let dir = copy_of("parquet/rte", "rte");
     let name = format!("rte/{split}-00000-of-00001.parquet");
     fs::copy(file, dir.path().join(name)).unwrap();
-    load(Task::Rte, dir.path())
+    load(GlueTask::Rte, dir.path())
 }
 
 fn made_by_writers(name: &str) -> std::path::PathBuf {
@@ -187,11 +188,11 @@ fn a_limit_ends_reading_inside_any_row_group() {
     let train = dir.path().join("rte/train-00000-of-00001.parquet");
     fs::copy(made_by_writers("row-groups"), train).unwrap();
     for limit in 0..=9 {
-        let options = LoadOptions {
+        let options = ReadOptions {
             limit_train: Some(limit),
-            ..LoadOptions::default()
+            ..ReadOptions::default()
         };
-        let data = load_with(Task::Rte, dir.path(), &options).unwrap();
+        let data = load_with(GlueTask::Rte, dir.path(), &options).unwrap();
         assert_eq!(data.train.len(), limit.min(8));
     }
 }
@@ -206,11 +207,11 @@ fn damaged_pages_of_every_codec_never_panic() {
             let mut bad = good.clone();
             bad[position] ^= 0x55;
             fs::write(&train, &bad).unwrap();
-            drop(load(Task::Rte, dir.path()));
+            drop(load(GlueTask::Rte, dir.path()));
         }
         for length in (0..good.len()).step_by(17) {
             fs::write(&train, &good[..length]).unwrap();
-            assert!(load(Task::Rte, dir.path()).is_err(), "cut at {length}");
+            assert!(load(GlueTask::Rte, dir.path()).is_err(), "cut at {length}");
         }
     }
 }
@@ -232,7 +233,7 @@ fn a_split_in_two_formats_or_of_two_uploads_is_refused_with_all_files() {
     ] {
         let dir = copy_of("parquet/rte", "rte");
         fs::copy(fixture(from), dir.path().join("rte").join(name)).unwrap();
-        let refusal = load(Task::Rte, dir.path()).unwrap_err();
+        let refusal = load(GlueTask::Rte, dir.path()).unwrap_err();
         let DataError::SeveralSets { found, .. } = &refusal else {
             panic!("{name}: {refusal}");
         };
@@ -249,7 +250,7 @@ fn a_task_in_two_folders_of_its_name_is_ambiguous() {
         let path = entry.unwrap().path();
         fs::copy(&path, other.join(path.file_name().unwrap())).unwrap();
     }
-    let refusal = load(Task::Rte, dir.path()).unwrap_err();
+    let refusal = load(GlueTask::Rte, dir.path()).unwrap_err();
     assert!(
         matches!(&refusal, DataError::Ambiguous { found, .. } if found.len() == 2),
         "{refusal}"
@@ -257,5 +258,5 @@ fn a_task_in_two_folders_of_its_name_is_ambiguous() {
     // A link to the other is not a second folder.
     fs::remove_dir_all(&other).unwrap();
     std::os::unix::fs::symlink(dir.path().join("rte"), &other).unwrap();
-    load(Task::Rte, dir.path()).unwrap();
+    load(GlueTask::Rte, dir.path()).unwrap();
 }

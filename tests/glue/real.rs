@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use regatta::data::split::Split;
 use regatta::tasks::glue::source::load;
-use regatta::tasks::glue::task::Task;
+use regatta::tasks::glue::task::GlueTask;
 
 use crate::support::examples;
 
@@ -23,12 +23,12 @@ fn real() -> Option<PathBuf> {
 fn published_splits_have_their_published_sizes() {
     let Some(dir) = real() else { return };
     for (task, train, validation, test) in [
-        (Task::Cola, 8551, 1043, 1063),
-        (Task::Sst2, 67349, 872, 1821),
-        (Task::Mrpc, 3668, 408, 1725),
-        (Task::Stsb, 5749, 1500, 1379),
-        (Task::Rte, 2490, 277, 3000),
-        (Task::Wnli, 635, 71, 146),
+        (GlueTask::Cola, 8551, 1043, 1063),
+        (GlueTask::Sst2, 67349, 872, 1821),
+        (GlueTask::Mrpc, 3668, 408, 1725),
+        (GlueTask::Stsb, 5749, 1500, 1379),
+        (GlueTask::Rte, 2490, 277, 3000),
+        (GlueTask::Wnli, 635, 71, 146),
     ] {
         let data = load(task, &dir).unwrap();
         let sizes = [&data.train, &data.validation[0], &data.test[0]].map(Split::len);
@@ -47,8 +47,8 @@ fn published_splits_have_their_published_sizes() {
 fn published_rte_reads_the_same_from_tsv_and_from_parquet() {
     let Some(dir) = real() else { return };
     let (tsv, hub) = (
-        load(Task::Rte, &dir).unwrap(),
-        load(Task::Rte, &dir.join("rte-parquet")).unwrap(),
+        load(GlueTask::Rte, &dir).unwrap(),
+        load(GlueTask::Rte, &dir.join("rte-parquet")).unwrap(),
     );
     assert_eq!(examples(&tsv.train), examples(&hub.train));
     assert_eq!(examples(&tsv.validation[0]), examples(&hub.validation[0]));

@@ -1,6 +1,7 @@
 use regatta::base::table::{Format, render};
 use regatta::data::tokenize::TextEncoder;
-use regatta::tasks::glue::task::Task;
+use regatta::tasks::Task;
+use regatta::tasks::glue::task::GlueTask;
 use regatta::tasks::summary::{DataSummary, LabelCounts, Lengths, SplitSummary, shards};
 
 use crate::support::{fixture, tiny};
@@ -8,7 +9,7 @@ use crate::support::{fixture, tiny};
 #[test]
 fn labels_are_counted_by_name_and_scores_by_their_rounded_value() {
     let count = |task, labels: &[f32]| LabelCounts::of(task, labels.iter().copied());
-    let rte = count(Task::Rte, &[0.0, 1.0, 1.0, f32::NAN]);
+    let rte = count(&GlueTask::Rte.objective(), &[0.0, 1.0, 1.0, f32::NAN]);
     assert_eq!(
         rte.known,
         [
@@ -17,7 +18,7 @@ fn labels_are_counted_by_name_and_scores_by_their_rounded_value() {
         ]
     );
     assert_eq!(rte.secret, 1);
-    let stsb = count(Task::Stsb, &[0.4, 4.6, 5.0]);
+    let stsb = count(&GlueTask::Stsb.objective(), &[0.4, 4.6, 5.0]);
     let counts: Vec<usize> = stsb.known.iter().map(|(_, count)| *count).collect();
     assert_eq!(counts, [1, 0, 0, 0, 0, 2]);
 }
@@ -25,7 +26,7 @@ fn labels_are_counted_by_name_and_scores_by_their_rounded_value() {
 #[test]
 fn lengths_are_those_of_the_encoded_examples() {
     let encoder = TextEncoder::from_model_dir(&fixture("models/roberta"), 12).unwrap();
-    let split = encoder.encode(&tiny(Task::Mrpc).train).unwrap();
+    let split = encoder.encode(&tiny(GlueTask::Mrpc).train).unwrap();
     let mut lengths: Vec<usize> = (0..4).map(|at| split.ids(at).len()).collect();
     lengths.sort_unstable();
     let got = Lengths::of(&split).unwrap();
@@ -38,15 +39,19 @@ fn lengths_are_those_of_the_encoded_examples() {
 
 #[test]
 fn the_tables_show_every_split_and_every_client() {
-    let task = Task::Cola;
+    let task = GlueTask::Cola;
     let data = tiny(task);
     let splits = [&data.train, &data.validation[0], &data.test[0]];
     let summary = DataSummary {
-        task,
+        task: task.name(),
         splits: splits
-            .map(|split| SplitSummary::of(task, split, None))
+            .map(|split| SplitSummary::of(&task.objective(), split, None))
             .to_vec(),
-        clients: shards(task, data.train.labels(), &[vec![0, 1], vec![2], vec![3]]),
+        clients: shards(
+            &task.objective(),
+            data.train.labels(),
+            &[vec![0, 1], vec![2], vec![3]],
+        ),
     };
     let table = render(&[&summary.splits_table()], Format::Md).unwrap();
     for word in ["train", "validation", "test", "unacceptable", "–"] {

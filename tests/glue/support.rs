@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use regatta::data::split::{Example, Split};
-use regatta::tasks::glue::source::{TaskData, load};
-use regatta::tasks::glue::task::Task;
+use regatta::tasks::TaskData;
+use regatta::tasks::glue::source::load;
+use regatta::tasks::glue::task::GlueTask;
 
 /// A path in the fixtures.
 pub fn fixture(path: &str) -> PathBuf {
@@ -15,7 +16,7 @@ pub fn fixture(path: &str) -> PathBuf {
 }
 
 /// A task of the fixtures, from their TSV files.
-pub fn tiny(task: Task) -> TaskData {
+pub fn tiny(task: GlueTask) -> TaskData {
     load(task, &fixture("tsv")).unwrap()
 }
 

@@ -10,7 +10,7 @@ use regatta::data::limits::TokenizerLimits;
 use regatta::data::schema::SplitName;
 use regatta::data::split::{Example, Split};
 use regatta::data::tokenize::{EncodedSplit, TextEncoder};
-use regatta::tasks::glue::task::Task;
+use regatta::tasks::glue::task::GlueTask;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -77,7 +77,7 @@ fn folder(tokenizer: &str, changes: &Value, files: &Value) -> tempfile::TempDir 
 /// The texts as a split of pairs or of single texts.
 fn split(texts: &[(&str, Option<&str>)]) -> Split {
     let pairs = texts[0].1.is_some();
-    let task = if pairs { Task::Rte } else { Task::Sst2 };
+    let task = if pairs { GlueTask::Rte } else { GlueTask::Sst2 };
     let mut split = Split::new(task.is_pair(), SplitName::Train);
     for (id, (text_a, text_b)) in texts.iter().enumerate() {
         split.push(Example {

@@ -3,7 +3,7 @@ use std::fs;
 
 use regatta::data::batch::{Batch, batches, epoch_order, group_by_length};
 use regatta::data::tokenize::{EncodedSplit, TextEncoder};
-use regatta::tasks::glue::task::Task;
+use regatta::tasks::glue::task::GlueTask;
 use regatta_actors::random::StreamKey;
 use serde::Deserialize;
 
@@ -19,7 +19,7 @@ fn encoder(model: &str, length: usize) -> TextEncoder {
     TextEncoder::from_model_dir(&fixture("models").join(model), length).unwrap()
 }
 
-fn encoded(task: Task) -> EncodedSplit {
+fn encoded(task: GlueTask) -> EncodedSplit {
     encoder("bert", 32).encode(&tiny(task).train).unwrap()
 }
 
@@ -31,8 +31,8 @@ fn tokens_equal_those_of_the_python_library() {
     for (model, lengths) in &expected {
         for (length, expected) in lengths {
             let encoder = encoder(model, *length);
-            let single = encoder.encode(&tiny(Task::Cola).train).unwrap();
-            let pairs = encoder.encode(&tiny(Task::Mrpc).train).unwrap();
+            let single = encoder.encode(&tiny(GlueTask::Cola).train).unwrap();
+            let pairs = encoder.encode(&tiny(GlueTask::Mrpc).train).unwrap();
             let got = [&single, &pairs].into_iter().flat_map(|split| {
                 (0..split.len()).map(move |at| (split.ids(at), split.type_ids(at)))
             });
@@ -48,17 +48,17 @@ fn tokens_equal_those_of_the_python_library() {
 #[test]
 fn cut_examples_are_counted() {
     let split = encoder("roberta", 10)
-        .encode(&tiny(Task::Mrpc).train)
+        .encode(&tiny(GlueTask::Mrpc).train)
         .unwrap();
     assert!((0..4).all(|at| split.ids(at).len() <= 10));
     assert_eq!(split.truncated(), 4);
-    assert_eq!(encoded(Task::Cola).truncated(), 0);
+    assert_eq!(encoded(GlueTask::Cola).truncated(), 0);
 }
 
 #[test]
 fn a_cached_split_is_the_same_and_a_damaged_cache_is_rebuilt() {
     let cache = tempfile::tempdir().unwrap();
-    let data = tiny(Task::Rte);
+    let data = tiny(GlueTask::Rte);
     let encoder = encoder("roberta", 32);
     let fresh = encoder.encode(&data.train).unwrap();
     let files = || -> Vec<_> {
@@ -83,7 +83,7 @@ fn a_cached_split_is_the_same_and_a_damaged_cache_is_rebuilt() {
 #[test]
 fn another_length_model_or_text_has_another_cache_entry() {
     let cache = tempfile::tempdir().unwrap();
-    let data = tiny(Task::Rte);
+    let data = tiny(GlueTask::Rte);
     for (model, length) in [("roberta", 32), ("roberta", 16), ("bert", 32)] {
         encoder(model, length)
             .encode_cached(&data.train, cache.path())
@@ -100,7 +100,7 @@ fn a_cache_that_cannot_be_written_costs_nothing_but_time() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     fs::write(&file, "in the way").unwrap();
-    let data = tiny(Task::Rte);
+    let data = tiny(GlueTask::Rte);
     let encoder = encoder("bert", 32);
     let split = encoder.encode_cached(&data.train, &file).unwrap();
     assert_eq!(split, encoder.encode(&data.train).unwrap());
@@ -147,7 +147,7 @@ fn a_tokenizer_of_another_model_is_refused() {
 
 #[test]
 fn a_batch_is_padded_to_its_own_longest() {
-    let split = encoded(Task::Rte);
+    let split = encoded(GlueTask::Rte);
     let batch = Batch::gather(&split, &[2, 0], 9);
     let longest = split.ids(2).len().max(split.ids(0).len());
     assert_eq!((batch.rows, batch.cols), (2, longest));

@@ -22,7 +22,7 @@ use regatta::model::objective::Objective;
 use regatta::runs::folder::RunFolder;
 use regatta::runs::history::clients::RunStats;
 use regatta::runs::sweep::file;
-use regatta::tasks::glue::task::Task;
+use regatta::tasks::glue::task::GlueTask;
 use regatta_actors::journal::checkpoint::CheckpointStore;
 use regatta_actors::journal::ledger;
 use regatta_actors::plan::FederationPlan;
@@ -179,7 +179,7 @@ pub fn added_tokens(bytes: &[u8]) -> bool {
 
 /// Loads RTE from a folder.
 fn loads(folder: &Path, name: &str) -> bool {
-    let loaded: Result<_, DataError> = regatta::tasks::glue::source::load(Task::Rte, folder);
+    let loaded: Result<_, DataError> = regatta::tasks::glue::source::load(GlueTask::Rte, folder);
     taken(loaded, &[name])
 }
 

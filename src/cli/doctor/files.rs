@@ -7,8 +7,7 @@ use crate::base::machine::{DATA_FOLDER, Host};
 use crate::cli::doctor::Findings;
 use crate::model::ModelError;
 use crate::model::config;
-use crate::tasks::glue::source;
-use crate::tasks::glue::task::Task;
+use crate::tasks::registry;
 
 /// The location of the quickstart's sentences.
 const REVIEWS: &str = "data/reviews";
@@ -49,12 +48,8 @@ pub fn look_at_data(machine: &Host, findings: &mut Findings) {
 }
 
 fn tasks(folder: &Path) -> Vec<&'static str> {
-    let there = |task: &Task| source::locate(*task, folder).is_ok();
-    Task::ALL
-        .into_iter()
-        .filter(there)
-        .map(Task::name)
-        .collect()
+    let tasks = registry::all().filter(|task| task.locate(folder).is_ok());
+    tasks.map(|task| task.name()).collect()
 }
 
 /// Looks for models.

@@ -26,9 +26,10 @@ use crate::config::settings::Settings;
 use crate::config::tables::ScenarioTables;
 use crate::config::{HUB, METRICS, NO_TEXT, WEB, bounds};
 use crate::data::partition::spec::Partition;
+use crate::model::objective::Objective;
 use crate::model::source::known::ArchitectureName;
 use crate::model::source::location::{ModelSource, RANDOM};
-use crate::tasks::glue::task::Task;
+use crate::tasks::{Task, registry};
 use crate::train::settings::{Precision, TrainingPlan};
 
 /// Decides everything, or says all that is wrong.
@@ -54,7 +55,7 @@ pub(crate) fn resolve(
     let training = resolver.training(devices.server);
     let telemetry = resolver.telemetry();
     let control = resolver.control();
-    let name = resolver.name(scenario_name, data.task, aggregation.method);
+    let name = resolver.name(scenario_name, &*data.task, aggregation.method);
     // The results' location is not part of what is recorded with them.
     let out = resolver.settings.out.take();
     let seed = *resolver.settings.seed.get_or_insert(42);
@@ -96,14 +97,21 @@ struct Resolver<'a> {
 impl Resolver<'_> {
     fn data(&mut self) -> DataPlan {
         let source = self.data_source();
-        let task = self.parsed("task", |s| s.task.get_or_insert_with(|| "cola".into()));
-        let task = task.unwrap_or(Task::Cola);
+        let name = self
+            .settings
+            .task
+            .get_or_insert_with(|| registry::default().name().into());
+        let task = registry::find(name);
+        let task = task.unwrap_or_else(|error| {
+            self.problems.report_error("task", error);
+            registry::default()
+        });
         self.settings.task = Some(task.name().to_owned());
         let partition = self.parsed("partition", |s| {
             s.partition.get_or_insert_with(|| "iid".into())
         });
         let partition = partition.unwrap_or(Partition::Iid);
-        self.check_classes(task, &partition);
+        self.check_classes(&*task, &partition);
         let num_clients = self.count("num_clients", |s| s.num_clients.get_or_insert(3));
         let least = u64::from(num_clients);
         if let Some(limit) = self.settings.limit_train.filter(|limit| *limit < least) {
@@ -131,12 +139,12 @@ impl Resolver<'_> {
         }
     }
 
-    fn check_classes(&mut self, task: Task, partition: &Partition) {
+    fn check_classes(&mut self, task: &dyn Task, partition: &Partition) {
         // Scores are divided by their nearest whole number, from 0 to 5.
-        let classes = if task.is_regression() {
-            6
-        } else {
-            task.num_labels()
+        let classes = match task.objective() {
+            Objective::Classes(names) => names.len(),
+            Objective::Score => 6,
+            Objective::NextToken => 0,
         };
         if let Partition::Classes(wanted) = partition {
             self.problems.require(
@@ -295,7 +303,7 @@ impl Resolver<'_> {
         parsed
     }
 
-    fn name(&mut self, scenario: Option<&str>, task: Task, method: MethodName) -> String {
+    fn name(&mut self, scenario: Option<&str>, task: &dyn Task, method: MethodName) -> String {
         let usable = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
         let default = scenario.map_or_else(
             || format!("{task}-{method}"),

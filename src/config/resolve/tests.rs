@@ -60,7 +60,7 @@ pub(crate) fn assert_starts(found: &[String], starts: &[&str]) {
 fn an_empty_scenario_is_upstreams_defaults() {
     let plan = plan("");
     assert_eq!(plan.name, "demo");
-    assert_eq!(plan.data.task, Task::Cola);
+    assert_eq!(plan.data.task.name(), "cola");
     assert_eq!(
         (plan.adapter.kind, plan.aggregation.method),
         (AdapterKind::Lora, method("fedex"))

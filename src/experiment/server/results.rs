@@ -9,8 +9,6 @@ use crate::data::error::DataError;
 use crate::experiment::payload::Snapshot;
 use crate::experiment::server::state::Server;
 use crate::model::ModelError;
-use crate::tasks::glue::submission::write_submission;
-use crate::tasks::metrics::classification;
 
 /// An error at the end of a run.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +21,7 @@ pub enum ResultsError {
     Model(#[from] ModelError),
     /// Predictions could not be written.
     #[error(transparent)]
-    Glue(#[from] DataError),
+    Predictions(#[from] DataError),
 }
 
 /// Writes `adapter/`, `base_delta.safetensors` and `predictions/` of the last state, and the first
@@ -44,13 +42,11 @@ pub(crate) fn write(server: &Server) -> Result<(), ResultsError> {
         );
         write_model(server, &best.state, &folder.join("best"))?;
     }
-    let task = server.experiment.plan.data.task;
+    let task = &server.experiment.plan.data.task;
     for split in &server.experiment.test {
         let encoded = server.experiment.encode(split)?;
         let logits = server.predict(&last, &encoded)?.logits;
-        let decided = classification::predictions(task, &logits);
-        let predictions = server.folder.predictions();
-        write_submission(task, split.name(), split.ids(), &decided, &predictions)?;
+        task.write_predictions(&logits, split, &server.folder.predictions())?;
     }
     Ok(())
 }

@@ -113,10 +113,11 @@ impl Server {
     pub(crate) fn keep_best(&mut self, round: u32, scores: &Scores) {
         let primary = self.experiment.plan.data.task.primary_metric();
         // Predictions all alike have no correlation: not a number, and no score to keep.
-        let Some(&score) = scores.get(primary).filter(|score| score.is_finite()) else {
+        let Some(&score) = scores.get(primary.name).filter(|score| score.is_finite()) else {
             return;
         };
-        if self.best.as_ref().is_none_or(|best| score > best.score) {
+        let better = |best: &BestState| primary.is_better(score, best.score);
+        if self.best.as_ref().is_none_or(better) {
             self.best = Some(BestState {
                 round,
                 score,

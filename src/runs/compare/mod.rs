@@ -17,7 +17,7 @@ use crate::config::problems::Problems;
 use crate::runs::folder::RunFolder;
 use crate::runs::folder::state::RunState;
 use crate::runs::folder::summary::RunTotals;
-use crate::tasks::glue::task::Task;
+use crate::tasks::{SharedTask, registry};
 
 /// A run, as it is compared.
 #[derive(Debug, Clone)]
@@ -29,7 +29,7 @@ pub struct Compared {
     /// Its seed.
     pub seed: u64,
     /// Its task.
-    pub task: Task,
+    pub task: SharedTask,
     /// Whether it is running, has ended or was killed.
     pub state: RunState,
     /// Its finished rounds, without the clients' parts.
@@ -53,7 +53,7 @@ impl Compared {
         let settings: toml::Table =
             toml::from_str(&text).map_err(|error| in_scenario(&error.message()))?;
         let task = settings.get("task").and_then(toml::Value::as_str);
-        let task = task.and_then(|task| task.parse().ok());
+        let task = task.and_then(|task| registry::find(task).ok());
         let seed = settings.get("seed").and_then(toml::Value::as_integer);
         let mut rounds = folder.read_rounds().map_err(failed)?;
         let mut totals = RunTotals::default();

@@ -31,7 +31,7 @@ impl Target {
     /// it. `None` when a run has no scores.
     #[must_use]
     pub fn common(runs: &[Compared]) -> Option<Self> {
-        let score = runs.first()?.task.primary_metric();
+        let score = runs.first()?.task.primary_metric().name;
         let best: Option<Vec<f64>> = runs.iter().map(|run| run.best_score(score)).collect();
         // The lesser of a number and NaN is the number.
         let value = best?.into_iter().reduce(f64::min)?;

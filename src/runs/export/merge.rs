@@ -10,10 +10,11 @@ use crate::adapter::population::tensor_name;
 use crate::base::files::write_atomically;
 use crate::base::tensors::{HostTensor, TensorMap};
 use crate::model::ModelError;
+use crate::model::objective::Objective;
 use crate::model::source::checkpoint::Checkpoint;
 use crate::model::source::files::ModelFiles;
 use crate::runs::export::trained::TrainedModel;
-use crate::tasks::glue::task::Task;
+use crate::tasks::Task;
 
 /// The files that a tokenizer may consist of.
 const TOKENIZER_FILES: [&str; 8] = [
@@ -87,7 +88,7 @@ fn held<'a>(
 ///
 /// # Errors
 /// If the file cannot be read.
-pub fn config(base: &ModelFiles, task: Task) -> Result<Map<String, Value>, ExportError> {
+pub fn config(base: &ModelFiles, task: &dyn Task) -> Result<Map<String, Value>, ExportError> {
     let architecture = base.architecture()?.class_name(&task.objective());
     let mut config = base.config_json()?;
     for stale in [
@@ -98,14 +99,9 @@ pub fn config(base: &ModelFiles, task: Task) -> Result<Map<String, Value>, Expor
     ] {
         config.remove(stale);
     }
-    let problem = if task.is_regression() {
-        "regression"
-    } else {
-        "single_label_classification"
-    };
-    let names: Vec<&str> = match task.label_names() {
-        [] => vec!["score"],
-        names => names.to_vec(),
+    let (problem, names) = match task.objective() {
+        Objective::Classes(names) => ("single_label_classification", names),
+        _ => ("regression", vec!["score".to_owned()]),
     };
     let by_number = names.iter().enumerate();
     let id2label: Map<_, _> = by_number
@@ -113,7 +109,7 @@ pub fn config(base: &ModelFiles, task: Task) -> Result<Map<String, Value>, Expor
         .map(|(i, name)| (i.to_string(), json!(name)))
         .collect();
     let label2id: Map<_, _> = by_number
-        .map(|(i, name)| (name.to_string(), json!(i)))
+        .map(|(i, name)| (name.clone(), json!(i)))
         .collect();
     config.insert("architectures".to_owned(), json!([architecture]));
     config.insert("problem_type".to_owned(), json!(problem));

@@ -80,6 +80,6 @@ fn usage(trained: &TrainedModel) -> String {
          model = PeftModel.from_pretrained(model, \".\").eval()\n\
          ```\n",
         trained.base_name(),
-        trained.plan.data.task.num_labels()
+        trained.plan.data.task.objective().outputs()
     )
 }

@@ -36,7 +36,7 @@ impl TrainedModel {
     /// If the base model is not there, or nothing can be written.
     pub fn write_merged(&self, folder: &Path) -> Result<(), ExportError> {
         let base = self.base()?;
-        let task = self.plan.data.task;
+        let task = &self.plan.data.task;
         let checkpoint = base.checkpoint(&task.objective(), self.plan.seed)?;
         std::fs::create_dir_all(folder).map_err(ExportError::io(folder))?;
         let merged = merge::merged(self, &checkpoint)?;
@@ -45,7 +45,7 @@ impl TrainedModel {
         let path = folder.join("README.md");
         let note = note::of_merged(self);
         write_atomically(&path, note.as_bytes()).map_err(ExportError::io(&path))?;
-        let config = merge::config(&base, task)?;
+        let config = merge::config(&base, &**task)?;
         write_json(&folder.join("config.json"), &config)
     }
 }

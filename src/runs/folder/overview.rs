@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::runs::folder::RunFolder;
 use crate::runs::folder::state::RunState;
 use crate::runs::folder::summary::{Best, note_best};
-use crate::tasks::glue::task::Task;
+use crate::tasks::registry;
 
 /// The overview of a run folder, in a line.
 #[derive(Debug, Clone)]
@@ -76,8 +76,8 @@ impl RunOverview {
         let scenario: Scenario = toml::from_str(&text)
             .map_err(|error| io::Error::other(format!("scenario.toml: {}", error.message())))?;
         let rounds: Vec<RoundLine> = folder.read_lines()?;
-        let best = scenario.task.parse::<Task>().ok();
-        let best = best.and_then(|task| best_of(task.primary_metric(), &rounds));
+        let best = registry::find(&scenario.task).ok();
+        let best = best.and_then(|task| best_of(task.primary_metric().name, &rounds));
         Ok(Some(Self {
             scenario,
             state: folder.state()?,

@@ -7,50 +7,22 @@ use crate::data::formats::{parquet, tsv};
 use crate::data::request::SplitRequest;
 use crate::data::schema::SplitName;
 use crate::data::split::Split;
-use crate::tasks::glue::task::Task;
-
-/// A task's data.
-#[derive(Debug, Clone)]
-pub struct TaskData {
-    /// The task.
-    pub task: Task,
-    /// The folder that the files were found in.
-    pub folder: PathBuf,
-    /// The split that clients train on.
-    pub train: Split,
-    /// Held-out splits with labels: one, or MNLI's two.
-    pub validation: Vec<Split>,
-    /// Splits to predict; empty where the folder has none.
-    pub test: Vec<Split>,
-}
-
-/// The request to read a task's data.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LoadOptions {
-    /// Read only the first N training examples.
-    pub limit_train: Option<usize>,
-    /// Read only the first N examples of each validation split.
-    pub limit_eval: Option<usize>,
-    /// Read only the first N examples of each test split.
-    pub limit_test: Option<usize>,
-    /// Further columns to keep, for partitions by one of them. The training split must have
-    /// them, other splits may.
-    pub columns: Vec<String>,
-}
+use crate::tasks::glue::task::GlueTask;
+use crate::tasks::{ReadOptions, TaskData};
 
 /// Reads a task from a folder in GLUE's TSV layout or the hub's Parquet layout.
 ///
 /// # Errors
 /// If files are missing, or one holds what the task does not allow; see [`DataError`].
-pub fn load(task: Task, dir: &Path) -> Result<TaskData, DataError> {
-    load_with(task, dir, &LoadOptions::default())
+pub fn load(task: GlueTask, dir: &Path) -> Result<TaskData, DataError> {
+    load_with(task, dir, &ReadOptions::default())
 }
 
 /// As [`load`], with limits and further columns.
 ///
 /// # Errors
 /// As [`load`]; and when the training split lacks a column asked for.
-pub fn load_with(task: Task, dir: &Path, options: &LoadOptions) -> Result<TaskData, DataError> {
+pub fn load_with(task: GlueTask, dir: &Path, options: &ReadOptions) -> Result<TaskData, DataError> {
     let source = locate(task, dir)?;
     let read = |name: SplitName, limit| {
         let request = SplitRequest {
@@ -68,7 +40,6 @@ pub fn load_with(task: Task, dir: &Path, options: &LoadOptions) -> Result<TaskDa
         .map(|name| read(*name, options.limit_eval));
     let test = task.test_splits().iter().filter(|name| source.has(**name));
     Ok(TaskData {
-        task,
         train,
         validation: validation.collect::<Result<_, _>>()?,
         test: test
@@ -145,7 +116,7 @@ impl TaskFolder {
 /// # Errors
 /// [`DataError::Missing`] with all that was looked for, or [`DataError::Ambiguous`], also when both
 /// `dir/SST-2` and `dir/sst2` hold the task.
-pub fn locate(task: Task, dir: &Path) -> Result<TaskFolder, DataError> {
+pub fn locate(task: GlueTask, dir: &Path) -> Result<TaskFolder, DataError> {
     let ambiguous = |found: Vec<TaskFolder>| DataError::Ambiguous {
         task: task.name(),
         dir: dir.to_owned(),
@@ -182,7 +153,7 @@ pub fn locate(task: Task, dir: &Path) -> Result<TaskFolder, DataError> {
 
 /// Whether a folder holds every split of a task, each with all of its files.
 #[cfg(feature = "hub")]
-pub(crate) fn is_complete(task: Task, folder: &Path) -> bool {
+pub(crate) fn is_complete(task: GlueTask, folder: &Path) -> bool {
     let held_out = task.validation_splits().iter().chain(task.test_splits());
     let is_there = |source: &TaskFolder, split: SplitName| match source.layout {
         Layout::Tsv => source.has(split),
@@ -193,7 +164,7 @@ pub(crate) fn is_complete(task: Task, folder: &Path) -> bool {
     })
 }
 
-fn folder_task(dir: &Path) -> Option<Task> {
+fn folder_task(dir: &Path) -> Option<GlueTask> {
     dir.file_name()?.to_str()?.parse().ok()
 }
 
@@ -202,7 +173,7 @@ fn train_files(folder: &Path) -> [PathBuf; 2] {
 }
 
 /// Folders named like the task, with something after it: `rte-parquet`, `RTE_small`.
-fn similar_folders(task: Task, dir: &Path) -> Vec<TaskFolder> {
+fn similar_folders(task: GlueTask, dir: &Path) -> Vec<TaskFolder> {
     let Ok(entries) = std::fs::read_dir(dir) else {
         return Vec::new();
     };
@@ -220,7 +191,7 @@ fn similar_folders(task: Task, dir: &Path) -> Vec<TaskFolder> {
         .collect()
 }
 
-fn is_similar(task: Task, folder: &str) -> bool {
+fn is_similar(task: GlueTask, folder: &str) -> bool {
     let folder = folder.to_ascii_lowercase();
     [
         task.name().to_owned(),

@@ -6,11 +6,11 @@ use crate::base::files::write_atomically;
 use crate::data::error::DataError;
 use crate::data::label;
 use crate::data::schema::SplitName;
-use crate::tasks::glue::task::Task;
+use crate::tasks::glue::task::GlueTask;
 
 /// The file of a test split in a submission: `RTE.tsv`, `MNLI-m.tsv`, `MNLI-mm.tsv`, …
 #[must_use]
-pub fn file_name(task: Task, split: SplitName) -> String {
+pub fn file_name(task: GlueTask, split: SplitName) -> String {
     let part = match split {
         SplitName::TestMatched | SplitName::ValidationMatched => "-m",
         SplitName::TestMismatched | SplitName::ValidationMismatched => "-mm",
@@ -33,7 +33,7 @@ pub fn file_name(task: Task, split: SplitName) -> String {
 /// # Panics
 /// If the two differ in length.
 pub fn write_submission(
-    task: Task,
+    task: GlueTask,
     split: SplitName,
     ids: &[u32],
     predictions: &[f32],
@@ -60,7 +60,7 @@ pub fn write_submission(
     Ok(path)
 }
 
-fn spell(task: Task, prediction: f32) -> Option<String> {
+fn spell(task: GlueTask, prediction: f32) -> Option<String> {
     if task.is_regression() {
         return (!prediction.is_nan()).then(|| format!("{:.3}", prediction.clamp(0.0, 5.0) + 0.0));
     }

@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::error::DataError;
 use crate::data::schema::{Schema, SplitName};
-use crate::model::objective::Objective;
+use crate::tasks::MetricInfo;
 use crate::tasks::glue::spec::SPECS;
 
 /// A GLUE task (Wang et al., 2019).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "&'static str")]
-pub enum Task {
+pub enum GlueTask {
     /// Corpus of Linguistic Acceptability: is the sentence grammatical?
     Cola,
     /// Stanford Sentiment Treebank: is the sentence positive?
@@ -36,7 +36,7 @@ pub enum Task {
     Wnli,
 }
 
-impl Task {
+impl GlueTask {
     /// All tasks, in the order of the enum.
     pub const ALL: [Self; 9] = [
         Self::Cola,
@@ -88,15 +88,6 @@ impl Task {
         self.spec().label_names
     }
 
-    /// What a model is trained to give for it.
-    #[must_use]
-    pub fn objective(self) -> Objective {
-        match self.label_names() {
-            [] => Objective::Score,
-            names => Objective::Classes(names.iter().map(|&name| name.to_owned()).collect()),
-        }
-    }
-
     /// Whether an example has two texts.
     #[must_use]
     pub fn is_pair(self) -> bool {
@@ -124,31 +115,32 @@ impl Task {
         }
     }
 
-    /// The names of the task's metrics, the primary one first.
-    #[must_use]
-    pub fn metrics(self) -> &'static [&'static str] {
+    /// Its metrics, the primary one first.
+    pub(crate) fn metric_rows(self) -> &'static [MetricInfo] {
+        const ACCURACY: MetricInfo = MetricInfo::higher("accuracy");
         match self {
-            Self::Cola => &["matthews"],
-            Self::Mrpc | Self::Qqp => &["f1", "accuracy"],
-            Self::Stsb => &["pearson", "spearman"],
-            _ => &["accuracy"],
+            Self::Cola => &const { [MetricInfo::higher("matthews")] },
+            Self::Mrpc | Self::Qqp => &const { [MetricInfo::higher("f1"), ACCURACY] },
+            Self::Stsb => {
+                &const {
+                    [
+                        MetricInfo::higher("pearson"),
+                        MetricInfo::higher("spearman"),
+                    ]
+                }
+            }
+            _ => &[ACCURACY],
         }
-    }
-
-    /// The metric that the best round is chosen by. Higher is better for all of them.
-    #[must_use]
-    pub fn primary_metric(self) -> &'static str {
-        self.metrics()[0]
     }
 }
 
-impl fmt::Display for Task {
+impl fmt::Display for GlueTask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }
 }
 
-impl FromStr for Task {
+impl FromStr for GlueTask {
     type Err = DataError;
 
     /// Takes either spelling (`sst2`, `SST-2`), in any case.
@@ -161,11 +153,12 @@ impl FromStr for Task {
             })
             .ok_or_else(|| DataError::UnknownTask {
                 found: text.to_owned(),
+                known: Self::ALL.map(Self::name).join(", "),
             })
     }
 }
 
-impl TryFrom<String> for Task {
+impl TryFrom<String> for GlueTask {
     type Error = DataError;
 
     fn try_from(text: String) -> Result<Self, DataError> {
@@ -173,8 +166,8 @@ impl TryFrom<String> for Task {
     }
 }
 
-impl From<Task> for &'static str {
-    fn from(task: Task) -> Self {
+impl From<GlueTask> for &'static str {
+    fn from(task: GlueTask) -> Self {
         task.name()
     }
 }
@@ -185,23 +178,23 @@ mod tests {
 
     #[test]
     fn both_spellings_name_a_task_and_the_specs_are_in_order() {
-        for task in Task::ALL {
-            assert_eq!(task.name().parse::<Task>().unwrap(), task);
+        for task in GlueTask::ALL {
+            assert_eq!(task.name().parse::<GlueTask>().unwrap(), task);
             assert_eq!(
-                task.glue_name().to_lowercase().parse::<Task>().unwrap(),
+                task.glue_name().to_lowercase().parse::<GlueTask>().unwrap(),
                 task
             );
             let json = serde_json::to_string(&task).unwrap();
             assert_eq!(json, format!("\"{}\"", task.name()));
-            assert_eq!(serde_json::from_str::<Task>(&json).unwrap(), task);
+            assert_eq!(serde_json::from_str::<GlueTask>(&json).unwrap(), task);
         }
-        assert_eq!("sst-2".parse::<Task>().unwrap(), Task::Sst2);
-        assert_eq!("sts-b".parse::<Task>().unwrap(), Task::Stsb);
+        assert_eq!("sst-2".parse::<GlueTask>().unwrap(), GlueTask::Sst2);
+        assert_eq!("sts-b".parse::<GlueTask>().unwrap(), GlueTask::Stsb);
     }
 
     #[test]
     fn an_unknown_task_is_refused_with_the_names_there_are() {
-        let message = "imdb".parse::<Task>().unwrap_err().to_string();
+        let message = "imdb".parse::<GlueTask>().unwrap_err().to_string();
         assert!(
             message.contains("`imdb`") && message.contains("wnli"),
             "{message}"
@@ -210,8 +203,8 @@ mod tests {
 
     #[test]
     fn mnli_has_three_classes_stsb_one_output() {
-        assert_eq!(Task::Mnli.num_labels(), 3);
-        assert_eq!(Task::Stsb.num_labels(), 1);
-        assert_eq!(Task::Mnli.validation_splits().len(), 2);
+        assert_eq!(GlueTask::Mnli.num_labels(), 3);
+        assert_eq!(GlueTask::Stsb.num_labels(), 1);
+        assert_eq!(GlueTask::Mnli.validation_splits().len(), 2);
     }
 }

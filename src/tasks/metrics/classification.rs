@@ -6,40 +6,36 @@
 
 use std::collections::BTreeMap;
 
-use crate::tasks::glue::task::Task;
+use crate::model::objective::Objective;
 
-/// The task's scores by metric name (`accuracy`, `f1`, `matthews`, `pearson`, `spearman`).
+/// A score by its metric's name: `accuracy`, `f1`, `matthews`, `pearson` or `spearman`.
 ///
 /// `predictions` are class numbers, or scores for a regression: what [`predictions`] gives.
 ///
 /// # Panics
 /// If the two differ in length.
 #[must_use]
-pub fn evaluate(task: Task, predictions: &[f32], labels: &[f32]) -> BTreeMap<String, f64> {
-    let score = |metric: &&'static str| {
-        let value = match *metric {
-            "matthews" => matthews(predictions, labels),
-            "f1" => f1(predictions, labels),
-            "pearson" => pearson(predictions, labels),
-            "spearman" => spearman(predictions, labels),
-            _ => accuracy(predictions, labels),
-        };
-        ((*metric).to_owned(), value)
-    };
-    task.metrics().iter().map(score).collect()
+pub fn score(metric: &str, predictions: &[f32], labels: &[f32]) -> f64 {
+    match metric {
+        "matthews" => matthews(predictions, labels),
+        "f1" => f1(predictions, labels),
+        "pearson" => pearson(predictions, labels),
+        "spearman" => spearman(predictions, labels),
+        _ => accuracy(predictions, labels),
+    }
 }
 
 /// What a model's outputs predict: the class of the greatest logit (the first of equals), or the
-/// output itself for a regression. `logits` is row-major, `[examples, task.num_labels()]`.
+/// output itself for a score. `outputs` is row-major, `[examples, objective.outputs()]`.
 #[must_use]
-pub fn predictions(task: Task, logits: &[f32]) -> Vec<f32> {
-    if task.is_regression() {
-        return logits.to_vec();
+pub fn predictions(objective: &Objective, outputs: &[f32]) -> Vec<f32> {
+    match objective {
+        Objective::Classes(names) => outputs
+            .chunks_exact(names.len().max(1))
+            .map(|row| argmax(row) as f32)
+            .collect(),
+        Objective::Score | Objective::NextToken => outputs.to_vec(),
     }
-    logits
-        .chunks_exact(task.num_labels())
-        .map(|row| argmax(row) as f32)
-        .collect()
 }
 
 fn argmax(row: &[f32]) -> usize {

@@ -199,7 +199,7 @@ fn absent(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tasks::glue::task::Task;
+    use crate::tasks::glue::task::GlueTask;
 
     fn check_names(names: &[&str]) -> Result<usize, String> {
         let dir = tempfile::tempdir().unwrap();
@@ -209,7 +209,7 @@ mod tests {
             std::fs::write(path, "").unwrap();
         }
         let files = shards(dir.path(), SplitName::Train);
-        check(dir.path(), Task::Rte.spec(), SplitName::Train, &files)
+        check(dir.path(), GlueTask::Rte.spec(), SplitName::Train, &files)
             .map(|()| files.len())
             .map_err(|error| {
                 let root = dir.path().display().to_string();
