@@ -20,7 +20,7 @@
 //! | file | holds |
 //! |---|---|
 //! | [`settings`] | method, weighting and limits, as a plan holds them |
-//! | [`state`] | the global state, its digest, and means of updates |
+//! | [`state`] | the global state and its digest |
 //! | [`ideal`] | the ideal update, thin or dense, some clients at a time |
 //! | [`exactness`] | the residual merged, and the miss measured |
 //! | [`stale`] | updates that started from earlier states |
@@ -42,6 +42,7 @@ use crate::adapter::factors::Factors;
 use crate::adapter::population::{LayerGroup, WeightedUpdates};
 use crate::adapter::{Adapter, AdapterTensor, Role};
 use crate::aggregate::state::GlobalState;
+use crate::base::tensors::HostTensor;
 use crate::model::ModelError;
 
 /// One round as an aggregator sees it: checked updates with weights that sum to 1.
@@ -61,6 +62,43 @@ pub struct Round<'a> {
 }
 
 impl Round<'_> {
+    /// Replaces every tensor of a state that the updates carry, and that `wanted` names, by its
+    /// weighted mean, summed in float64 in the order of the updates. Methods get means of updates
+    /// from here alone, so that what is done to a mean is done before whatever a method makes of it.
+    ///
+    /// # Errors
+    /// [`ModelError::Missing`] when one update lacks what another has.
+    pub fn take_means(
+        &self,
+        state: &mut GlobalState,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<(), ModelError> {
+        let Some(first) = self.updates.updates.first() else {
+            return Ok(());
+        };
+        for (name, _) in first.iter().filter(|(name, _)| wanted(name)) {
+            state.trained.insert(name, self.mean(name)?);
+        }
+        Ok(())
+    }
+
+    fn mean(&self, name: &str) -> Result<HostTensor, ModelError> {
+        let missing = || ModelError::Missing {
+            name: name.to_owned(),
+        };
+        let mut sum: Vec<f64> = Vec::new();
+        let mut shape = Vec::new();
+        for (update, weight) in self.updates.updates.iter().zip(self.updates.weights) {
+            let tensor = update.get(name).ok_or_else(missing)?;
+            sum.resize(tensor.values().len(), 0.0);
+            shape = tensor.shape().to_vec();
+            let pairs = sum.iter_mut().zip(tensor.values());
+            pairs.for_each(|(sum, value)| *sum += weight * f64::from(*value));
+        }
+        let values = sum.into_iter().map(|x| x as f32).collect();
+        Ok(HostTensor::new(shape, values)?)
+    }
+
     /// Factors of the ideal update, `Σ pᵢ s ΔWᵢ`.
     ///
     /// # Errors

@@ -42,8 +42,10 @@ pub struct Mixture<'a> {
 /// # Errors
 /// When the weights have no sum to speak of: it is 0 or too small for a float64's precision, or
 /// not finite. What is wrong, in words.
-pub fn shares(updates: &[UpdateWithBase]) -> Result<Vec<f64>, String> {
-    let weights = updates.iter().map(|update| update.weight);
+pub fn shares<'a>(
+    updates: impl IntoIterator<Item = &'a UpdateWithBase, IntoIter: Clone>,
+) -> Result<Vec<f64>, String> {
+    let weights = updates.into_iter().map(|update| update.weight);
     let total: f64 = weights.clone().sum();
     if !(total > 0.0 && total.is_normal()) {
         return Err(format!(
@@ -59,14 +61,15 @@ impl<'a> Mixture<'a> {
     /// known.
     #[must_use]
     pub fn of(
-        updates: &'a [UpdateWithBase],
+        updates: impl IntoIterator<Item = &'a UpdateWithBase, IntoIter: Clone>,
         shares: Vec<f64>,
         round: u32,
         start: impl Fn(u32) -> Option<Arc<TensorMap>>,
     ) -> Self {
-        let stale = updates.iter().any(|update| update.base_round != round);
+        let mut updates = updates.into_iter();
+        let stale = updates.clone().any(|update| update.base_round != round);
         if !stale {
-            let tensors = updates.iter().map(|u| Cow::Borrowed(&u.update));
+            let tensors = updates.map(|u| Cow::Borrowed(&u.update));
             return Self {
                 tensors: tensors.collect(),
                 weights: shares,
@@ -74,7 +77,7 @@ impl<'a> Mixture<'a> {
         }
         let mut states = BTreeMap::from([(round, 1.0)]);
         let (mut tensors, mut weights) = (Vec::new(), Vec::new());
-        for (update, share) in updates.iter().zip(shares) {
+        for (update, share) in updates.by_ref().zip(shares) {
             *states.entry(update.base_round).or_insert(0.0) -= share;
             // What a client did not train is as it was when it started.
             let start = start(update.base_round);

@@ -1,10 +1,8 @@
-//! The global state, its digest, and means of updates.
+//! The global state and its digest.
 
 use regatta_actors::ids::Digest;
 
-use crate::adapter::population::WeightedUpdates;
-use crate::base::tensors::{HostTensor, TensorMap};
-use crate::model::ModelError;
+use crate::base::tensors::TensorMap;
 
 /// What the server holds: everything that differs from the pretrained model.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -24,40 +22,4 @@ impl GlobalState {
         self.base_delta.hash_into(&mut hasher);
         Digest(hasher.finalize().to_hex().to_string())
     }
-
-    /// Replaces every tensor that the updates carry, and that `wanted` names, by its weighted
-    /// mean, summed in float64 in the order of the updates.
-    ///
-    /// # Errors
-    /// [`ModelError::Missing`] when one update lacks what another has.
-    pub fn take_means(
-        &mut self,
-        updates: &WeightedUpdates<'_>,
-        wanted: impl Fn(&str) -> bool,
-    ) -> Result<(), ModelError> {
-        let Some(first) = updates.updates.first() else {
-            return Ok(());
-        };
-        for (name, _) in first.iter().filter(|(name, _)| wanted(name)) {
-            self.trained.insert(name, mean(updates, name)?);
-        }
-        Ok(())
-    }
-}
-
-fn mean(updates: &WeightedUpdates<'_>, name: &str) -> Result<HostTensor, ModelError> {
-    let missing = || ModelError::Missing {
-        name: name.to_owned(),
-    };
-    let mut sum: Vec<f64> = Vec::new();
-    let mut shape = Vec::new();
-    for (update, weight) in updates.updates.iter().zip(updates.weights) {
-        let tensor = update.get(name).ok_or_else(missing)?;
-        sum.resize(tensor.values().len(), 0.0);
-        shape = tensor.shape().to_vec();
-        let pairs = sum.iter_mut().zip(tensor.values());
-        pairs.for_each(|(sum, value)| *sum += weight * f64::from(*value));
-    }
-    let values = sum.into_iter().map(|x| x as f32).collect();
-    Ok(HostTensor::new(shape, values)?)
 }

@@ -54,6 +54,18 @@ fn layer(d_out: i64, d_in: i64) -> LinearLayer {
     }
 }
 
+/// LoRA of a rank, with the α that gives this scaling.
+fn lora_of(r: i64, scaling: f64) -> Lora {
+    Lora {
+        r,
+        alpha: scaling * r as f64,
+        dropout: 0.0,
+        rank_stabilized: false,
+        own: std::collections::BTreeMap::new(),
+        init_weights: true,
+    }
+}
+
 fn weightings(expected: &Expected) -> [(&'static str, Vec<f64>); 2] {
     let examples = Vec::<f64>::try_from(expected.double("num_examples")).unwrap();
     let total: f64 = examples.iter().sum();
@@ -84,15 +96,7 @@ fn golden_fedex_lora_merges_the_residual_into_layers_that_are_not_square() {
     let (clients, r, d_in) = expected.get("lora.A").size3().unwrap();
     let layer = layer(expected.get("lora.B").size()[1], d_in);
     let scaling = expected.scalar("lora.scaling");
-    let alpha = scaling * r as f64;
-    let lora = Lora {
-        r,
-        alpha,
-        dropout: 0.0,
-        rank_stabilized: false,
-        own: std::collections::BTreeMap::new(),
-        init_weights: true,
-    };
+    let lora = lora_of(r, scaling);
     let (a, b) = (tensor_name(&layer, lora::A), tensor_name(&layer, lora::B));
     let update = |client| {
         let mut update = TensorMap::default();
@@ -222,5 +226,124 @@ fn golden_ffa_averages_b_and_misses_nothing() {
             "{name}: {}",
             report.exactness_error
         );
+    }
+}
+
+/// GPT-2's weights lie as (d_in, d_out). A layer that is not square shows a wrong orientation.
+#[test]
+fn golden_decoder_aggregate_follows_how_each_weight_lies() {
+    let file = golden().join("decoder-aggregate/expected.safetensors");
+    if !file.is_file() {
+        eprintln!("skipped: no {}", file.display());
+        return;
+    }
+    let expected = Expected::read(&file);
+    for (name, layout) in [
+        ("c_attn", WeightLayout::InOut),
+        ("mlp_c_proj", WeightLayout::InOut),
+        ("v_proj", WeightLayout::OutIn),
+        ("gate_proj", WeightLayout::OutIn),
+    ] {
+        let (clients, r, d_in) = expected.get(&format!("{name}.A")).size3().unwrap();
+        let layer = LinearLayer {
+            layout,
+            ..layer(expected.get(&format!("{name}.B")).size()[1], d_in)
+        };
+        let base = expected.double(&format!("{name}.W0"));
+        assert_eq!(base.size(), layer.weight_shape(), "{name}");
+        let scaling = expected.scalar("scaling");
+        let lora = lora_of(r, scaling);
+        let updates: Vec<TensorMap> = (0..clients)
+            .map(|client| {
+                let mut update = TensorMap::default();
+                for (suffix, part) in [(lora::A, "A"), (lora::B, "B")] {
+                    let values = slice(&expected, &format!("{name}.{part}"), client);
+                    update.insert(tensor_name(&layer, suffix), values);
+                }
+                update
+            })
+            .collect();
+        for (weighting, weights) in weightings(&expected) {
+            let mut state = GlobalState::default();
+            let layers = [layer.clone()];
+            let report = aggregate("fedex", &lora, &layers, &updates, &weights, &mut state);
+            let want = |what: &str| expected.double(&format!("{name}.{weighting}.{what}"));
+            let part = |suffix| tensor(&state.trained, &tensor_name(&layer, suffix));
+            let own = layer
+                .as_weight(&(part(lora::B).matmul(&part(lora::A)) * scaling))
+                .unwrap();
+            let after = &base + tensor(&state.base_delta, &layer.weight());
+            let close = |what: &str, got: &Tensor| {
+                assert_close(&format!("{name} {what}"), got, &want(what), 1e-6);
+            };
+            close("A", &part(lora::A));
+            close("B", &part(lora::B));
+            close("normal.effective", &(&base + &own));
+            close("ours.W", &after);
+            close("ours.effective", &(after + own));
+            assert!(report.exactness_error < 1e-6, "{name}: {report:?}");
+        }
+    }
+}
+
+/// A linear method may be given the mean of the updates in their place; the others may not.
+#[test]
+fn linear_methods_and_no_others_depend_on_means_alone() {
+    let layer = layer(9, 7);
+    let (r, layers) = (3, [layer.clone()]);
+    let lora = lora_of(r, 0.5);
+    let random = |seed: i64| {
+        tch::manual_seed(seed);
+        let mut tensors = TensorMap::default();
+        for (suffix, shape) in [(lora::A, [r, 7]), (lora::B, [9, r])] {
+            let values = Tensor::randn(shape, (Kind::Float, Device::Cpu));
+            let values = HostTensor::from_tensor(&values).unwrap();
+            tensors.insert(tensor_name(&layer, suffix), values);
+        }
+        tensors
+    };
+    for info in methods::METHODS {
+        if !info
+            .adapters
+            .contains(&regatta::adapter::settings::AdapterKind::Lora)
+        {
+            continue;
+        }
+        let trained = |tensors: TensorMap| -> TensorMap {
+            let kinds = lora.tensors(&layer);
+            let sent = kinds.iter().filter(|kind| info.method.trains(kind, 1));
+            let sent: Vec<_> = sent.map(|kind| tensor_name(&layer, kind.suffix)).collect();
+            let all = tensors.0.into_iter();
+            all.filter(|(name, _)| sent.contains(name)).collect()
+        };
+        let start = GlobalState {
+            trained: random(0),
+            ..GlobalState::default()
+        };
+        let updates: Vec<TensorMap> = (1..4).map(|seed| trained(random(seed))).collect();
+        let weights = [0.5, 0.2, 0.3];
+        let mean = |name: &str| {
+            let parts = updates.iter().zip(weights);
+            let sum: Tensor = parts.map(|(one, weight)| tensor(one, name) * weight).sum();
+            HostTensor::from_tensor(&sum).unwrap()
+        };
+        let means: TensorMap = updates[0]
+            .iter()
+            .map(|(name, _)| (name.to_owned(), mean(name)))
+            .collect();
+        let mut each = start.clone();
+        aggregate(info.name, &lora, &layers, &updates, &weights, &mut each);
+        let mut together = start;
+        aggregate(info.name, &lora, &layers, &[means], &[1.0], &mut together);
+        let weight = |state: &GlobalState| {
+            let part = |suffix| tensor(&state.trained, &tensor_name(&layer, suffix));
+            let delta = state.base_delta.get(&layer.weight());
+            let delta = delta.map(|delta| delta.to_tensor(Device::Cpu).unwrap());
+            let own = part(lora::B).matmul(&part(lora::A)) * 0.5;
+            delta.map_or(own.shallow_clone(), |delta| own + delta)
+        };
+        let gap = (weight(&each) - weight(&together)).abs().max();
+        let gap = gap.double_value(&[]);
+        assert_eq!(gap < 1e-5, info.linear, "{}: {gap:e}", info.name);
     }
 }

@@ -21,6 +21,7 @@ pub(crate) static LORA: MethodInfo = MethodInfo {
     adapters: &[AdapterKind::Lora],
     why_these_adapters: "its residual is one of products B A",
     exact: true,
+    linear: false,
     takes_stale: true,
     why_not_stale: "",
     mixed_ranks: false,
@@ -39,6 +40,7 @@ pub(crate) static VERA: MethodInfo = MethodInfo {
     adapters: &[AdapterKind::Vera],
     why_these_adapters: "its residual is one of VeRA's b and d",
     exact: true,
+    linear: false,
     takes_stale: true,
     why_not_stale: "",
     mixed_ranks: false,
@@ -52,7 +54,7 @@ pub struct FedEx;
 
 impl Method for FedEx {
     fn aggregate(&self, round: &Round<'_>, state: &mut GlobalState) -> Result<Report, ModelError> {
-        state.take_means(&round.updates, |_| true)?;
+        round.take_means(state, |_| true)?;
         exactness::merge_residual(round, state)
     }
 }

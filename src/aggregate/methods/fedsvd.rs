@@ -25,6 +25,7 @@ pub(crate) static INFO: MethodInfo = MethodInfo {
     adapters: &[AdapterKind::Lora],
     why_these_adapters: "it refactors products B A by SVD",
     exact: true,
+    linear: true,
     takes_stale: true,
     why_not_stale: "",
     mixed_ranks: false,
@@ -42,7 +43,7 @@ impl Method for FedSvd {
     }
 
     fn aggregate(&self, round: &Round<'_>, state: &mut GlobalState) -> Result<Report, ModelError> {
-        state.take_means(&round.updates, |_| true)?;
+        round.take_means(state, |_| true)?;
         for group in round.groups {
             refactor(round, group, state)?;
         }

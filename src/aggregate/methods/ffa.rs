@@ -21,6 +21,7 @@ pub(crate) static INFO: MethodInfo = MethodInfo {
     adapters: &[AdapterKind::Lora, AdapterKind::Vera, AdapterKind::SorfVera],
     why_these_adapters: "",
     exact: true,
+    linear: true,
     takes_stale: true,
     why_not_stale: "",
     mixed_ranks: false,
@@ -42,7 +43,7 @@ impl Method for Ffa {
     }
 
     fn aggregate(&self, round: &Round<'_>, state: &mut GlobalState) -> Result<Report, ModelError> {
-        state.take_means(&round.updates, |_| true)?;
+        round.take_means(state, |_| true)?;
         exactness::measure(round, state)
     }
 }

@@ -23,6 +23,7 @@ pub(crate) static INFO: MethodInfo = MethodInfo {
     adapters: &[AdapterKind::Lora],
     why_these_adapters: "it stacks products B A",
     exact: true,
+    linear: false,
     takes_stale: true,
     why_not_stale: "",
     mixed_ranks: true,
@@ -45,7 +46,7 @@ impl Method for Flora {
         let layers = round.groups.iter().flat_map(|group| &group.layers);
         let layers: Vec<LinearLayer> = layers.cloned().collect();
         let fresh = initial_state(round.adapter, &layers, round.seed, round.round);
-        state.take_means(&round.updates, |name| fresh.get(name).is_none())?;
+        round.take_means(state, |name| fresh.get(name).is_none())?;
         state.trained.0.extend(fresh.0);
         exactness::merge_residual(round, state)
     }

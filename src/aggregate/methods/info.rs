@@ -27,6 +27,10 @@ pub struct MethodInfo {
     pub why_these_adapters: &'static str,
     /// Whether the aggregate is the ideal update, up to rounding.
     pub exact: bool,
+    /// Whether the next state depends on the updates through their means alone
+    /// ([`Round::take_means`](crate::aggregate::Round::take_means)), so that the updates may be
+    /// exchanged for their mean.
+    pub linear: bool,
     /// Whether it takes updates that started from an earlier state.
     pub takes_stale: bool,
     /// Why it takes none of these; empty where it does.

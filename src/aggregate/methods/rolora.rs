@@ -21,6 +21,7 @@ pub(crate) static INFO: MethodInfo = MethodInfo {
     adapters: &[AdapterKind::Lora],
     why_these_adapters: "it alternates between A and B",
     exact: true,
+    linear: true,
     takes_stale: true,
     why_not_stale: "",
     mixed_ranks: false,
@@ -43,7 +44,7 @@ impl Method for RoLora {
     }
 
     fn aggregate(&self, round: &Round<'_>, state: &mut GlobalState) -> Result<Report, ModelError> {
-        state.take_means(&round.updates, |_| true)?;
+        round.take_means(state, |_| true)?;
         exactness::measure(round, state)
     }
 }

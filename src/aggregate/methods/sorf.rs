@@ -33,6 +33,7 @@ pub(crate) static REFIT: MethodInfo = MethodInfo {
     adapters: &[AdapterKind::SorfVera],
     why_these_adapters: "it refits SORF-VeRA's b, m and θ",
     exact: false,
+    linear: false,
     takes_stale: false,
     why_not_stale: "resets b every round, so it cannot use stale updates",
     mixed_ranks: false,
@@ -97,6 +98,7 @@ pub(crate) static EXACT_REFIT: MethodInfo = MethodInfo {
     adapters: &[AdapterKind::SorfVera],
     why_these_adapters: "it averages SORF-VeRA's m and θ",
     exact: true,
+    linear: false,
     takes_stale: true,
     why_not_stale: "",
     mixed_ranks: false,
@@ -182,5 +184,5 @@ fn sorf_vera<'a>(round: &Round<'a>) -> Result<&'a SorfVera, ModelError> {
 /// Means of the head and whatever else is trained; m and θ are refitted, not averaged.
 fn take_means_beside_lambda(round: &Round<'_>, state: &mut GlobalState) -> Result<(), ModelError> {
     let refitted = |name: &str| name.ends_with(SCALE) || name.ends_with(ANGLES);
-    state.take_means(&round.updates, |name| !refitted(name))
+    round.take_means(state, |name| !refitted(name))
 }

@@ -1,8 +1,10 @@
-//! A round's updates become the next state: which of them are aggregated, and how.
+//! A round's updates become the next state, in stages.
 //!
 //! An update is checked as it comes; the state that an aggregation makes, before it becomes the
 //! server's. Where that is not [sound](crate::aggregate::sound), updates are refused, the largest
 //! first, and the rest is aggregated again, as if the others had never come.
+//!
+//! Whatever is to be done to updates before they are aggregated is one more stage of [`STAGES`].
 
 use std::sync::Arc;
 
@@ -22,12 +24,23 @@ use crate::experiment::payload::ClientUpdate;
 use crate::experiment::server::state::Server;
 use crate::model::ModelError;
 
-/// Updates that may be aggregated, in client order, and whose they are.
-#[derive(Debug, Default)]
-pub(crate) struct Accepted {
-    clients: Vec<ClientId>,
-    updates: Vec<UpdateWithBase>,
-}
+/// One step from a round's updates to the next state. It refuses updates or changes them; the
+/// server itself stays as it is.
+type Stage = fn(&Server, &mut RoundUpdates) -> Result<(), ModelError>;
+
+/// All stages, in their order.
+const STAGES: [Stage; 5] = [
+    // Right tensors, finite, of the right shapes.
+    check,
+    // Of the server's rank.
+    widen_ranks,
+    // Not further from where they started than `max_update_norm`.
+    limit_norms,
+    // By their examples, if the plan says so.
+    weigh,
+    // Mixed with the states that they started from, aggregated by the method, and verified.
+    aggregate,
+];
 
 /// The result of aggregating a round's updates.
 #[derive(Debug, Default)]
@@ -38,12 +51,37 @@ pub(crate) struct Aggregated {
     pub refused: Vec<Refusal>,
 }
 
-/// The reason that an aggregation gave no usable state.
-enum Failed {
-    /// The state that it made is not sound, and why.
-    Unsound(String),
-    /// It could not be carried out.
-    Error(ModelError),
+/// A round's updates on their way through the stages.
+struct RoundUpdates {
+    round: u32,
+    /// What may be aggregated, in client order.
+    accepted: Vec<Candidate>,
+    refused: Vec<Refusal>,
+    /// What the last stage made of them; `None` where nothing was left.
+    next: Option<(GlobalState, Report)>,
+}
+
+/// An update that may be aggregated.
+#[derive(Debug)]
+struct Candidate {
+    client: ClientId,
+    examples: u64,
+    update: UpdateWithBase,
+}
+
+impl RoundUpdates {
+    /// Keeps the updates that a stage has no objection to, and refuses the others for its reasons.
+    fn retain(&mut self, mut object: impl FnMut(&Candidate) -> Option<String>) {
+        let refused = &mut self.refused;
+        self.accepted.retain(|candidate| match object(candidate) {
+            None => true,
+            Some(reason) => {
+                let client = candidate.client;
+                refused.push(Refusal { client, reason });
+                false
+            }
+        });
+    }
 }
 
 impl Server {
@@ -56,78 +94,35 @@ impl Server {
         round: u32,
         updates: Vec<Contribution<ClientUpdate>>,
     ) -> Result<Aggregated, ModelError> {
-        let (mut accepted, mut refused) = self.accept(updates);
-        let mut exactness_error = None;
-        while !accepted.updates.is_empty() {
-            let shares = match shares(&accepted.updates) {
-                Ok(shares) => shares,
-                Err(reason) => {
-                    let refuse = |client| Refusal {
-                        client,
-                        reason: reason.clone(),
-                    };
-                    refused.extend(accepted.clients.into_iter().map(refuse));
-                    break;
-                }
-            };
-            match self.attempt(round, &accepted.updates, shares) {
-                Ok((state, report)) => {
-                    self.state = state;
-                    self.history.push(round, report.residual_ranks);
-                    exactness_error = Some(report.exactness_error);
-                    break;
-                }
-                Err(failed) => refused.extend(self.leave_out(&mut accepted, failed)?),
-            }
-        }
-        refused.sort_by_key(|refusal| refusal.client);
-        Ok(Aggregated {
-            exactness_error,
-            refused,
-        })
-    }
-
-    /// Sorts updates into those that may be aggregated, with what they weigh, and refusals.
-    fn accept(&self, updates: Vec<Contribution<ClientUpdate>>) -> (Accepted, Vec<Refusal>) {
-        let (mut accepted, mut refused) = (Accepted::default(), Vec::new());
-        for update in updates {
-            let client = update.client;
-            match self.acceptable(update) {
-                Ok(update) => {
-                    accepted.clients.push(client);
-                    accepted.updates.push(update);
-                }
-                Err(reason) => refused.push(Refusal { client, reason }),
-            }
-        }
-        (accepted, refused)
-    }
-
-    /// An update as it is aggregated, or what is wrong with it.
-    fn acceptable(&self, update: Contribution<ClientUpdate>) -> Result<UpdateWithBase, String> {
-        let client = update.client.0 as usize;
-        let expected = self.experiment.trained_by(client, update.base_round);
-        check_update(&update.update.0, &expected)?;
-        let aggregation = &self.experiment.plan.aggregation;
-        let examples = match aggregation.weighting {
-            Weighting::Uniform => 1.0,
-            Weighting::Examples => update.examples as f64,
+        let candidate = |one: Contribution<ClientUpdate>| Candidate {
+            client: one.client,
+            examples: one.examples,
+            update: UpdateWithBase {
+                update: one.update.0,
+                weight: one.weight,
+                base_round: one.base_round,
+            },
         };
-        let update = UpdateWithBase {
-            update: self.widened(client, update.update.0),
-            weight: update.weight * examples,
-            base_round: update.base_round,
+        let mut updates = RoundUpdates {
+            round,
+            accepted: updates.into_iter().map(candidate).collect(),
+            refused: Vec::new(),
+            next: None,
         };
-        if let Some(most) = aggregation.max_update_norm {
-            let norm = self.norm(&update);
-            // A norm that is not a number is above it as well.
-            if norm.is_nan() || norm > most {
-                return Err(format!(
-                    "its norm is {norm:.6e}, above max_update_norm = {most}"
-                ));
-            }
+        for stage in STAGES {
+            stage(self, &mut updates)?;
         }
-        Ok(update)
+        let mut aggregated = Aggregated {
+            exactness_error: None,
+            refused: updates.refused,
+        };
+        aggregated.refused.sort_by_key(|refusal| refusal.client);
+        if let Some((state, report)) = updates.next {
+            self.state = state;
+            self.history.push(round, report.residual_ranks);
+            aggregated.exactness_error = Some(report.exactness_error);
+        }
+        Ok(aggregated)
     }
 
     /// How far an update goes from where it started.
@@ -139,14 +134,128 @@ impl Server {
         update_norm(adapter, groups, &start, &update.update, device)
     }
 
-    /// Takes those out that a failed aggregation is put down to: the updates that alone would make
-    /// no sound state, else the largest.
-    fn leave_out(
+    /// The trained tensors that a round's clients started from.
+    fn start_of(&self, round: u32) -> Option<Arc<TensorMap>> {
+        let (_, start) = self.starts.range(..=round).next_back()?;
+        Some(Arc::clone(start))
+    }
+}
+
+fn check(server: &Server, updates: &mut RoundUpdates) -> Result<(), ModelError> {
+    updates.retain(|one| {
+        let client = one.client.0 as usize;
+        let expected = server.experiment.trained_by(client, one.update.base_round);
+        check_update(&one.update.update, &expected).err()
+    });
+    Ok(())
+}
+
+fn widen_ranks(server: &Server, updates: &mut RoundUpdates) -> Result<(), ModelError> {
+    let plan = &server.experiment.plan.adapter;
+    for one in &mut updates.accepted {
+        let client = one.client.0 as usize;
+        if server.experiment.client_adapters.get(client).is_some() {
+            let ratio = plan.scaling(plan.ranks[client]) / plan.scaling(plan.r);
+            let update = std::mem::take(&mut one.update.update);
+            one.update.update = widen(update, &server.state.trained, ratio as f32);
+        }
+    }
+    Ok(())
+}
+
+fn limit_norms(server: &Server, updates: &mut RoundUpdates) -> Result<(), ModelError> {
+    let Some(most) = server.experiment.plan.aggregation.max_update_norm else {
+        return Ok(());
+    };
+    updates.retain(|one| {
+        let norm = server.norm(&one.update);
+        // A norm that is not a number is above it as well.
+        let above = norm.is_nan() || norm > most;
+        above.then(|| format!("its norm is {norm:.6e}, above max_update_norm = {most}"))
+    });
+    Ok(())
+}
+
+fn weigh(server: &Server, updates: &mut RoundUpdates) -> Result<(), ModelError> {
+    if server.experiment.plan.aggregation.weighting == Weighting::Examples {
+        for one in &mut updates.accepted {
+            one.update.weight *= one.examples as f64;
+        }
+    }
+    Ok(())
+}
+
+fn aggregate(server: &Server, updates: &mut RoundUpdates) -> Result<(), ModelError> {
+    while !updates.accepted.is_empty() {
+        let shares = match shares(updates.accepted.iter().map(|one| &one.update)) {
+            Ok(shares) => shares,
+            Err(reason) => {
+                updates.retain(|_| Some(reason.clone()));
+                break;
+            }
+        };
+        match server.attempt(updates, shares) {
+            Ok(next) => {
+                updates.next = Some(next);
+                break;
+            }
+            Err(failed) => server.leave_out(updates, failed)?,
+        }
+    }
+    Ok(())
+}
+
+/// The reason that an aggregation gave no usable state.
+enum Failed {
+    /// The state that it made is not sound, and why.
+    Unsound(String),
+    /// It could not be carried out.
+    Error(ModelError),
+}
+
+impl Server {
+    /// Aggregates updates, and checks the result.
+    fn attempt(
         &self,
-        accepted: &mut Accepted,
-        failed: Failed,
-    ) -> Result<Vec<Refusal>, ModelError> {
-        let norms: Vec<f64> = accepted.updates.iter().map(|one| self.norm(one)).collect();
+        updates: &RoundUpdates,
+        shares: Vec<f64>,
+    ) -> Result<(GlobalState, Report), Failed> {
+        let accepted = updates.accepted.iter().map(|one| &one.update);
+        let mixture = Mixture::of(accepted, shares, updates.round, |round| {
+            self.start_of(round)
+        });
+        let experiment = &self.experiment;
+        let plan = &experiment.plan;
+        let borrowed: Vec<&TensorMap> = mixture.tensors.iter().map(|one| &**one).collect();
+        let residual_scale = match plan.aggregation.vera_scale {
+            true => plan.training.lr / plan.adapter.scaling(plan.adapter.r),
+            false => 1.0,
+        };
+        let round = Round {
+            round: updates.round,
+            adapter: &*experiment.adapter,
+            groups: &experiment.groups,
+            updates: WeightedUpdates {
+                state: &self.snapshot.trained,
+                updates: &borrowed,
+                weights: &mixture.weights,
+                device: self.compute.device,
+            },
+            residual_scale,
+            seed: plan.seed,
+        };
+        let mut state = self.state.clone();
+        let report = experiment.method.aggregate(&round, &mut state);
+        let report = report.map_err(Failed::Error)?;
+        check_aggregate(&state, &report).map_err(Failed::Unsound)?;
+        Ok((state, report))
+    }
+
+    /// Refuses those that a failed aggregation is put down to: the updates that alone would make
+    /// no sound state, else the largest.
+    fn leave_out(&self, updates: &mut RoundUpdates, failed: Failed) -> Result<(), ModelError> {
+        let norms = updates.accepted.iter().map(|one| self.norm(&one.update));
+        let norms: Vec<f64> = norms.collect();
         let hopeless = |norm: f64| norm >= f64::from(LIMIT);
         let reason = match failed {
             Failed::Unsound(reason) => {
@@ -163,72 +272,11 @@ impl Server {
         let largest = norms.iter().copied().fold(0.0, f64::max);
         let first = norms.iter().position(|norm| *norm == largest);
         let out = |at: usize| hopeless(norms[at]) || (largest < LIMIT.into() && Some(at) == first);
-        let (mut kept, mut refused) = (Accepted::default(), Vec::new());
-        let Accepted { clients, updates } = std::mem::take(accepted);
-        for (at, (client, update)) in clients.into_iter().zip(updates).enumerate() {
-            if out(at) {
-                let norm = norms[at];
-                let reason = format!("its norm is {norm:.6e}; {reason}");
-                refused.push(Refusal { client, reason });
-            } else {
-                kept.clients.push(client);
-                kept.updates.push(update);
-            }
-        }
-        *accepted = kept;
-        Ok(refused)
-    }
-
-    /// The trained tensors that a round's clients started from.
-    fn start_of(&self, round: u32) -> Option<Arc<TensorMap>> {
-        let (_, start) = self.starts.range(..=round).next_back()?;
-        Some(Arc::clone(start))
-    }
-
-    /// An update of a lower rank as one of the server's.
-    fn widened(&self, client: usize, update: TensorMap) -> TensorMap {
-        match self.experiment.client_adapters.get(client) {
-            Some(_) => {
-                let plan = &self.experiment.plan.adapter;
-                let ratio = plan.scaling(plan.ranks[client]) / plan.scaling(plan.r);
-                widen(update, &self.state.trained, ratio as f32)
-            }
-            None => update,
-        }
-    }
-
-    /// Aggregates updates, and checks the result. The state itself stays as it is.
-    fn attempt(
-        &self,
-        round: u32,
-        updates: &[UpdateWithBase],
-        shares: Vec<f64>,
-    ) -> Result<(GlobalState, Report), Failed> {
-        let mixture = Mixture::of(updates, shares, round, |round| self.start_of(round));
-        let experiment = &self.experiment;
-        let plan = &experiment.plan;
-        let borrowed: Vec<&TensorMap> = mixture.tensors.iter().map(|one| &**one).collect();
-        let residual_scale = match plan.aggregation.vera_scale {
-            true => plan.training.lr / plan.adapter.scaling(plan.adapter.r),
-            false => 1.0,
-        };
-        let context = Round {
-            round,
-            adapter: &*experiment.adapter,
-            groups: &experiment.groups,
-            updates: WeightedUpdates {
-                state: &self.snapshot.trained,
-                updates: &borrowed,
-                weights: &mixture.weights,
-                device: self.compute.device,
-            },
-            residual_scale,
-            seed: plan.seed,
-        };
-        let mut state = self.state.clone();
-        let report = experiment.method.aggregate(&context, &mut state);
-        let report = report.map_err(Failed::Error)?;
-        check_aggregate(&state, &report).map_err(Failed::Unsound)?;
-        Ok((state, report))
+        let mut at = 0..norms.len();
+        updates.retain(|_| {
+            let at = at.next().filter(|at| out(*at))?;
+            Some(format!("its norm is {:.6e}; {reason}", norms[at]))
+        });
+        Ok(())
     }
 }
