@@ -18,7 +18,7 @@ pub mod tables;
 use std::path::{Path, PathBuf};
 
 use crate::base::machine::Host;
-use crate::config::plan::Plan;
+use crate::config::plan::PlanDraft;
 use crate::config::problems::{Origin, Problems};
 use crate::config::settings::Settings;
 
@@ -42,11 +42,15 @@ pub(crate) const NO_TEXT: &str = "not UTF-8, which the recorded settings require
 ///
 /// Paths are taken from the current directory, also those in the file. The files of
 /// the model and the data are not read: what is wrong with them is reported later, through
-/// [`Plan::problems`].
+/// [`Plan::problems`](plan::Plan::problems).
 ///
 /// # Errors
 /// Everything that is wrong with the input, each with its place.
-pub fn load(scenario: Option<&Path>, flags: &Settings, machine: &Host) -> Result<Plan, Problems> {
+pub fn load(
+    scenario: Option<&Path>,
+    flags: &Settings,
+    machine: &Host,
+) -> Result<PlanDraft, Problems> {
     let mut problems = Problems::default();
     let Some((mut table, script)) = scenario.map_or_else(
         || Some((toml::Table::new(), tables::ScenarioTables::default())),
@@ -74,7 +78,7 @@ pub fn load(scenario: Option<&Path>, flags: &Settings, machine: &Host) -> Result
     settings.out = out.or(settings.out);
     let name = scenario.and_then(Path::file_stem);
     let name = name.map(|stem| stem.to_string_lossy());
-    resolve::resolve(settings, script, name.as_deref(), machine, problems)
+    resolve::resolve(settings, script, name.as_deref(), machine, problems).map(PlanDraft)
 }
 
 /// The flags without values that are not UTF-8: what is recorded must be, and is reported

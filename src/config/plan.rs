@@ -1,6 +1,7 @@
 //! The plan of a run, fully resolved and checked, as the rest of the program uses it.
 
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use regatta_actors::plan::restart::RestartPolicy;
 use regatta_actors::plan::sampling::Sampling;
 use regatta_actors::plan::{CheckpointPolicy, ClockMode};
 
-use crate::adapter::settings::AdapterPlan;
+use crate::adapter::settings::{AdapterKind, AdapterPlan};
 use crate::aggregate::settings::AggregationPlan;
 use crate::base::machine::device::{DeviceSpec, LaneSpec};
 use crate::config::problems::{Origins, Problems};
@@ -22,8 +23,58 @@ use crate::model::source::location::ModelSource;
 use crate::tasks::SharedTask;
 use crate::train::settings::TrainingPlan;
 
-/// A run, decided. Made by [`crate::config::load`]; every number in it is in range and nothing in
-/// it contradicts anything else.
+/// What settings alone decide of a run, as [`crate::config::load`] makes it. A PEFT folder that the
+/// run starts from decides the adapter, and only then there is a [`Plan`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlanDraft(pub(crate) Plan);
+
+impl Deref for PlanDraft {
+    type Target = Plan;
+
+    fn deref(&self) -> &Plan {
+        &self.0
+    }
+}
+
+impl PlanDraft {
+    /// The plan of a run that takes no adapter from a folder, or of a recorded one, whose settings
+    /// have it all.
+    #[must_use]
+    pub fn into_plan(self) -> Plan {
+        self.0
+    }
+
+    /// The plan of a run that takes its adapter from a PEFT folder. The settings are brought into
+    /// line with it, so that the scenario in the run's folder gives the same run again.
+    #[must_use]
+    pub fn with_adapter(self, mut adapter: AdapterPlan) -> Plan {
+        let Self(mut plan) = self;
+        let settings = &mut plan.settings;
+        if settings.ranks.is_none() {
+            adapter.ranks.fill(adapter.r);
+            settings.r = Some(adapter.r);
+        }
+        if adapter.kind == AdapterKind::Lora {
+            settings.rslora = Some(adapter.rank_stabilised);
+            settings.lora_alpha = Some(adapter.lora_alpha);
+        } else {
+            // A PEFT folder has rsVeRA's scaling in its b.
+            settings.rsvera = Some(false);
+            settings.lora_alpha = None;
+            settings.projection_prng_key = Some(adapter.projection_prng_key);
+        }
+        settings.target_modules = Some(adapter.target_modules.clone());
+        settings.layers_to_transform = adapter.layers_to_transform.clone();
+        settings.layers_pattern = adapter.layers_pattern.clone();
+        settings.bias = Some(adapter.bias);
+        settings.modules_to_save = Some(adapter.modules_to_save.clone());
+        plan.adapter = adapter;
+        plan
+    }
+}
+
+/// A run, decided: every number in it is in range, nothing in it contradicts anything else, and
+/// nothing changes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// The run's name: the prefix of its folder and the label of its metrics.

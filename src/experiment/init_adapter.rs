@@ -1,31 +1,30 @@
-//! The PEFT folder that a run starts from: what it says of the adapter becomes the plan's.
+//! The PEFT folder that a run starts from: what it says of the adapter decides the plan.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use crate::adapter::peft::import::PeftFolder;
 use crate::adapter::settings::{AdapterKind, AdapterPlan, Bias};
 use crate::adapter::targets::Targets;
-use crate::config::plan::Plan;
+use crate::config::plan::{Plan, PlanDraft};
 use crate::config::problems::Problems;
 use crate::model::architecture::Architecture;
 use crate::model::linear_layer::LinearLayer;
 use crate::model::source::checkpoint::Checkpoint;
 
-/// Reads the PEFT folder that the plan starts from, if any. Its configuration becomes the plan's;
-/// a setting that the user gave and that says otherwise is a problem.
+/// The plan, with the adapter as the PEFT folder has it that the run starts from, if any. A setting
+/// that the user gave and that says otherwise is a problem.
 ///
 /// `None` when a problem was reported.
-pub(crate) fn read_init_adapter(
-    plan: &mut Plan,
+pub(crate) fn decide(
+    draft: PlanDraft,
+    folder: Option<&PeftFolder>,
     checkpoint: &Checkpoint,
     problems: &mut Problems,
-) -> Option<Option<PeftFolder>> {
-    let Some(path) = plan.model.init_adapter.clone() else {
-        return Some(None);
+) -> Option<Plan> {
+    let Some(folder) = folder else {
+        return Some(draft.into_plan());
     };
-    let folder = PeftFolder::read(&path)
-        .map_err(|error| problems.report_error("init_adapter", error))
-        .ok()?;
     let config = &folder.config;
     let kind = config.peft_type.kind();
     if kind == AdapterKind::SorfVera {
@@ -34,11 +33,11 @@ pub(crate) fn read_init_adapter(
         problems.report("init_adapter", wrong, right);
         return None;
     }
-    if kind != plan.adapter.kind {
+    if kind != draft.adapter.kind {
         let wrong = format!(
             "it holds a {} adapter, the run trains {}",
             kind.title(),
-            plan.adapter.kind.title()
+            draft.adapter.kind.title()
         );
         problems.report("init_adapter", wrong, "choose the same kind for both");
         return None;
@@ -48,17 +47,17 @@ pub(crate) fn read_init_adapter(
     let fit = fit
         .map_err(|error| problems.report_error("init_adapter", error))
         .ok()?;
-    let was = plan.adapter.clone();
-    fit.apply_to(&mut plan.adapter, config, model);
-    train_what_the_folder_trained(plan, &folder, checkpoint);
-    for key in differing(&plan.adapter, &was, model) {
-        if plan.origins.given(key) {
+    let mut adapter = draft.adapter.clone();
+    fit.apply_to(&mut adapter, config, model);
+    train_what_the_folder_trained(&mut adapter, &draft, folder, checkpoint);
+    for key in differing(&adapter, &draft.adapter, model) {
+        if draft.origins.given(key) {
+            let path = draft.model.init_adapter.as_deref().unwrap_or(Path::new(""));
             let wrong = format!("init_adapter {} says otherwise", path.display());
             problems.report(key, wrong, "omit it to follow the folder");
         }
     }
-    note_in_settings(plan);
-    problems.is_empty().then_some(Some(folder))
+    problems.is_empty().then(|| draft.with_adapter(adapter))
 }
 
 /// The settings in which the adapter differs from what it was. Layers may be chosen in other words.
@@ -101,16 +100,21 @@ fn differing(own: &AdapterPlan, was: &AdapterPlan, model: &dyn Architecture) -> 
 
 /// What the folder holds besides the adapter and the head is trained further, unless the user chose
 /// otherwise.
-fn train_what_the_folder_trained(plan: &mut Plan, folder: &PeftFolder, checkpoint: &Checkpoint) {
-    if !plan.origins.given("bias") {
-        plan.adapter.bias = match folder.config.bias.as_str() {
+fn train_what_the_folder_trained(
+    adapter: &mut AdapterPlan,
+    draft: &PlanDraft,
+    folder: &PeftFolder,
+    checkpoint: &Checkpoint,
+) {
+    if !draft.origins.given("bias") {
+        adapter.bias = match folder.config.bias.as_str() {
             "none" => Bias::None,
             "all" => Bias::All,
             _ => Bias::LoraOnly,
         };
     }
-    if !plan.origins.given("modules_to_save") {
-        plan.adapter.modules_to_save = further_modules(folder, checkpoint);
+    if !draft.origins.given("modules_to_save") {
+        adapter.modules_to_save = further_modules(folder, checkpoint);
     }
 }
 
@@ -140,30 +144,6 @@ fn further_modules(folder: &PeftFolder, checkpoint: &Checkpoint) -> Vec<String> 
         }
     }
     further
-}
-
-/// Brings the settings into line with the adapter, so that the scenario in the run's folder gives
-/// the same run again.
-fn note_in_settings(plan: &mut Plan) {
-    let (own, settings) = (&mut plan.adapter, &mut plan.settings);
-    if settings.ranks.is_none() {
-        own.ranks.fill(own.r);
-        settings.r = Some(own.r);
-    }
-    if own.kind == AdapterKind::Lora {
-        settings.rslora = Some(own.rank_stabilised);
-        settings.lora_alpha = Some(own.lora_alpha);
-    } else {
-        // A PEFT folder has rsVeRA's scaling in its b.
-        settings.rsvera = Some(false);
-        settings.lora_alpha = None;
-        settings.projection_prng_key = Some(own.projection_prng_key);
-    }
-    settings.target_modules = Some(own.target_modules.clone());
-    settings.layers_to_transform = own.layers_to_transform.clone();
-    settings.layers_pattern = own.layers_pattern.clone();
-    settings.bias = Some(own.bias);
-    settings.modules_to_save = Some(own.modules_to_save.clone());
 }
 
 /// Whether a tensor is a part of a module that is named by a part of its path: of `pooler`, say, or

@@ -36,6 +36,8 @@ pub struct RunInputs {
     pub architecture: Arc<dyn Architecture>,
     /// The model's tokenizer.
     pub encoder: TextEncoder,
+    /// The PEFT folder that the run starts from.
+    pub init_adapter: Option<PeftFolder>,
 }
 
 impl RunInputs {
@@ -45,12 +47,12 @@ impl RunInputs {
     /// Everything that is wrong with the files, each with the setting that named it.
     pub fn load(plan: &Plan) -> Result<Self, Problems> {
         let mut problems = plan.problems();
-        check_init_adapter(plan, &mut problems);
         match (
+            read_init_adapter(plan, &mut problems),
             load_data(plan, &mut problems),
             load_model(plan, &mut problems),
         ) {
-            (Some((data, shards)), Some(model)) => {
+            (Some(init_adapter), Some((data, shards)), Some(model)) => {
                 let (model, architecture, encoder) = model;
                 problems.into_result(Self {
                     data,
@@ -58,6 +60,7 @@ impl RunInputs {
                     model,
                     architecture,
                     encoder,
+                    init_adapter,
                 })
             }
             _ => Err(problems),
@@ -71,7 +74,7 @@ impl RunInputs {
 /// As [`RunInputs::load`].
 pub fn check_local(plan: &Plan) -> Result<(), Problems> {
     let mut problems = plan.problems();
-    check_init_adapter(plan, &mut problems);
+    read_init_adapter(plan, &mut problems);
     if matches!(plan.data.source, DataSource::Folder(_)) {
         load_data(plan, &mut problems);
     }
@@ -274,14 +277,18 @@ fn encoder(
     }
 }
 
-fn check_init_adapter(plan: &Plan, problems: &mut Problems) {
+/// The PEFT folder that the run starts from; `None` when a problem was reported.
+fn read_init_adapter(plan: &Plan, problems: &mut Problems) -> Option<Option<PeftFolder>> {
     let Some(folder) = &plan.model.init_adapter else {
-        return;
+        return Some(None);
     };
     if !folder.join("adapter_config.json").is_file() {
         let wrong = "there is no adapter_config.json in that folder";
         problems.report("init_adapter", wrong, "name a folder that PEFT saved");
-    } else if let Err(error) = PeftFolder::read(folder) {
-        problems.report_error("init_adapter", error);
+        return None;
     }
+    PeftFolder::read(folder)
+        .map_err(|error| problems.report_error("init_adapter", error))
+        .ok()
+        .map(Some)
 }

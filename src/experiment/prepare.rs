@@ -9,11 +9,11 @@ use crate::adapter::targets::Targets;
 use crate::adapter::{Adapter, registry, size};
 use crate::aggregate::state::GlobalState;
 use crate::base::allocator;
-use crate::config::plan::Plan;
+use crate::config::plan::{Plan, PlanDraft};
 use crate::config::problems::Problems;
 use crate::data::split::{CategoricalColumn, Split};
 use crate::data::tokenize::{EncodedSplit, TextEncoder};
-use crate::experiment::init_adapter::is_inside;
+use crate::experiment::init_adapter::{decide, is_inside};
 use crate::experiment::inputs;
 use crate::experiment::inputs::RunInputs;
 use crate::experiment::prepared::{Experiment, encode_with_cache};
@@ -25,33 +25,33 @@ impl Experiment {
     ///
     /// # Errors
     /// Everything that is wrong with the plan in the light of its files, by setting.
-    pub fn prepare(plan: Plan, inputs: RunInputs) -> Result<Self, Problems> {
-        let mut problems = plan.problems();
-        match Self::build(plan, inputs, &mut problems) {
+    pub fn prepare(draft: PlanDraft, inputs: RunInputs) -> Result<Self, Problems> {
+        let mut problems = draft.problems();
+        match Self::build(draft, inputs, &mut problems) {
             Some(experiment) => problems.into_result(experiment),
             None => Err(problems),
         }
     }
 
-    fn build(mut plan: Plan, inputs: RunInputs, problems: &mut Problems) -> Option<Self> {
+    fn build(draft: PlanDraft, inputs: RunInputs, problems: &mut Problems) -> Option<Self> {
         let RunInputs {
             data,
             shards,
             model,
             encoder,
+            init_adapter,
             ..
         } = inputs;
-        let objective = plan.data.task.objective();
+        let objective = draft.data.task.objective();
         let mut report = |key: &str, error: String| problems.report_error(key, error);
         let mut checkpoint = model
-            .checkpoint(&objective, plan.seed)
+            .checkpoint(&objective, draft.seed)
             .map_err(|e| report("model", e.to_string()))
             .ok()?;
-        if let Some(p) = plan.model.dropout {
+        if let Some(p) = draft.model.dropout {
             checkpoint.architecture = checkpoint.architecture.with_dropout(p);
         }
-        let start_from =
-            crate::experiment::init_adapter::read_init_adapter(&mut plan, &checkpoint, problems)?;
+        let plan = decide(draft, init_adapter.as_ref(), &checkpoint, problems)?;
         let layers = choose_layers(&plan, &checkpoint, problems)?;
         let (adapter, client_adapters) = build_adapters(&plan, &layers, problems)?;
         let method = plan.aggregation.method.info().method;
@@ -81,7 +81,7 @@ impl Experiment {
             client_names,
             encoder,
         };
-        let initial = crate::experiment::initial_state::initial_state(&experiment, start_from);
+        let initial = crate::experiment::initial_state::initial_state(&experiment, init_adapter);
         experiment.initial = initial
             .map_err(|(key, error)| problems.report_error(key, error))
             .ok()?;

@@ -9,7 +9,8 @@ use crate::support::{fixture, tiny};
 #[test]
 fn labels_are_counted_by_name_and_scores_by_their_rounded_value() {
     let count = |task, labels: &[f32]| LabelCounts::of(task, labels.iter().copied());
-    let rte = count(&GlueTask::Rte.objective(), &[0.0, 1.0, 1.0, f32::NAN]);
+    let (rte, stsb) = (GlueTask::Rte.objective(), GlueTask::Stsb.objective());
+    let rte = count(&rte, &[0.0, 1.0, 1.0, f32::NAN]);
     assert_eq!(
         rte.known,
         [
@@ -18,7 +19,7 @@ fn labels_are_counted_by_name_and_scores_by_their_rounded_value() {
         ]
     );
     assert_eq!(rte.secret, 1);
-    let stsb = count(&GlueTask::Stsb.objective(), &[0.4, 4.6, 5.0]);
+    let stsb = count(&stsb, &[0.4, 4.6, 5.0]);
     let counts: Vec<usize> = stsb.known.iter().map(|(_, count)| *count).collect();
     assert_eq!(counts, [1, 0, 0, 0, 0, 2]);
 }

@@ -166,7 +166,7 @@ pub fn go_on(place: &Place, folder: &str, flags: &str) -> String {
 }
 
 pub fn plan(settings: &Settings) -> Plan {
-    load(None, settings, &Host::detect()).unwrap()
+    load(None, settings, &Host::detect()).unwrap().into_plan()
 }
 
 /// A model with what a folder holds: base delta, adapter, and what was trained in full.

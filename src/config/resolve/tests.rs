@@ -2,6 +2,7 @@ use super::*;
 use crate::aggregate::methods::METHODS;
 use crate::base::machine::device::DeviceSpec;
 use crate::config::load;
+use crate::config::plan::PlanDraft;
 
 /// A machine without a GPU, with two cores.
 fn cpu() -> Host {
@@ -21,7 +22,7 @@ fn gpus(count: u32) -> Host {
     }
 }
 
-fn plan_on(machine: &Host, scenario: &str) -> Result<Plan, Problems> {
+fn plan_on(machine: &Host, scenario: &str) -> Result<PlanDraft, Problems> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("demo.toml");
     std::fs::write(&path, scenario).unwrap();
@@ -33,7 +34,10 @@ fn method(name: &str) -> MethodName {
 }
 
 pub(crate) fn plan(scenario: &str) -> Plan {
-    plan_on(&cpu(), scenario).unwrap_or_else(|problems| panic!("{problems}"))
+    let draft = plan_on(&cpu(), scenario);
+    draft
+        .unwrap_or_else(|problems| panic!("{problems}"))
+        .into_plan()
 }
 
 /// The problems' texts, without the folder's name.

@@ -30,7 +30,9 @@ const STARTED_IN: &str = "export from the directory that the run was started in"
 pub struct TrainedModel {
     /// Adapter, head and base delta.
     pub folder: PeftFolder,
-    /// The run's plan, with the adapter as the folder has it.
+    /// The adapter's settings, as the folder has them.
+    pub adapter: AdapterPlan,
+    /// The run's plan.
     pub plan: Plan,
 }
 
@@ -58,12 +60,15 @@ impl TrainedModel {
         let better = Some(run.join("best").join("adapter")).filter(|path| best && path.is_dir());
         let plan = load(Some(&scenario), &Settings::default(), &Host::detect())
             .map_err(|problems| ExportError::Refused(problems.to_string()))?;
-        let mut trained = Self {
-            folder: PeftFolder::read(&better.unwrap_or(last))?,
+        let folder = PeftFolder::read(&better.unwrap_or(last))?;
+        let plan = plan.into_plan();
+        let mut adapter = plan.adapter.clone();
+        folder.config.apply_to(&mut adapter);
+        Ok(Self {
+            folder,
+            adapter,
             plan,
-        };
-        trained.folder.config.apply_to(&mut trained.plan.adapter);
-        Ok(trained)
+        })
     }
 
     /// Whether aggregation changed base weights.
@@ -103,7 +108,7 @@ impl TrainedModel {
         mut visit: impl FnMut(&LinearLayer, &[&'static str], &Factors) -> Result<(), ModelError>,
     ) -> Result<(), ExportError> {
         let fit = self.folder.fit(architecture)?;
-        let mut plan = self.plan.adapter.clone();
+        let mut plan = self.adapter.clone();
         fit.apply_to(&mut plan, &self.folder.config, architecture);
         let layers = fit.layers;
         let adapter = adapter(&plan, &layers)?;

@@ -28,7 +28,7 @@ fn plan(out: &Path) -> Plan {
         has_data_folder: true,
         ..Host::default()
     };
-    load(None, &settings, &machine).unwrap()
+    load(None, &settings, &machine).unwrap().into_plan()
 }
 
 fn round(round: u32, loss: f64, accuracy: f64) -> RoundRecord {

@@ -19,7 +19,7 @@ use regatta_actors::protocol::round_record::RoundRecord;
 
 use crate::base::machine::Host;
 use crate::config::load;
-use crate::config::plan::Plan;
+use crate::config::plan::{Plan, PlanDraft};
 use crate::runs::figures;
 use crate::runs::folder::RunFolder;
 use crate::runs::folder::summary::Summary;
@@ -102,5 +102,6 @@ pub fn read_plan(folder: &RunFolder) -> anyhow::Result<Plan> {
         &crate::config::settings::Settings::default(),
         &Host::detect(),
     )
+    .map(PlanDraft::into_plan)
     .with_context(|| format!("{} was written by another version", scenario.display()))
 }
