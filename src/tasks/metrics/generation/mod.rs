@@ -4,6 +4,7 @@ pub mod bleu;
 pub mod cider;
 pub mod corpus;
 pub mod instance;
+pub mod meteor;
 pub mod mteval;
 pub mod nist;
 pub mod ptb;
