@@ -1,3 +1,4 @@
 //! Scores of predictions.
 
 pub mod classification;
+pub mod generation;
