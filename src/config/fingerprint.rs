@@ -64,22 +64,11 @@ pub fn free() -> BTreeSet<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::load;
     use super::*;
-    use crate::base::machine::Host;
+    use crate::config::tests::plan;
 
     fn course_of(text: &str) -> BTreeMap<String, String> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("s.toml");
-        std::fs::write(&path, text).unwrap();
-        let machine = Host {
-            cuda_devices: 0,
-            cores: 2,
-            data_variable: None,
-            has_data_folder: true,
-            ..Host::default()
-        };
-        course(&load(Some(&path), &Settings::default(), &machine).unwrap())
+        course(&plan(text))
     }
 
     #[test]

@@ -15,6 +15,9 @@ pub mod schema;
 pub mod settings;
 pub mod tables;
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 use std::path::{Path, PathBuf};
 
 use crate::base::machine::Host;

@@ -1,6 +1,6 @@
 //! Errors in the tables: each with its line and its key, however the plan names it.
 
-use crate::config::resolve::tests::{assert_starts, problems};
+use crate::config::tests::{assert_starts, problems};
 
 #[test]
 fn every_error_in_a_table_has_its_line_and_none_hides_another() {

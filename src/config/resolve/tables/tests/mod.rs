@@ -6,7 +6,7 @@ use regatta_actors::plan::policy::{Late, OnTooFew, RoundPolicy, Staleness};
 use regatta_actors::plan::sampling::{SampleBy, SampleSize};
 
 use super::*;
-use crate::config::resolve::tests::{plan, problems};
+use crate::config::tests::{plan, problems};
 
 /// A scenario with every table and every kind in it.
 const EVERYTHING: &str = r#"
