@@ -51,7 +51,7 @@ pub(crate) const NO_TEXT: &str = "not UTF-8, which the recorded settings require
 /// Everything that is wrong with the input, each with its place.
 pub fn load(scenario: Option<&Path>, flags: &Settings, machine: &Host) -> Result<Plan, Problems> {
     let mut problems = Problems::default();
-    let Some((mut table, script)) = scenario.map_or_else(
+    let Some((mut table, tables)) = scenario.map_or_else(
         || Some((toml::Table::new(), tables::ScenarioTables::default())),
         |path| scenario::read(path, &mut problems),
     ) else {
@@ -77,7 +77,7 @@ pub fn load(scenario: Option<&Path>, flags: &Settings, machine: &Host) -> Result
     settings.out = out.or(settings.out);
     let name = scenario.and_then(Path::file_stem);
     let name = name.map(|stem| stem.to_string_lossy());
-    resolve::resolve(settings, script, name.as_deref(), machine, problems)
+    resolve::resolve(settings, tables, name.as_deref(), machine, problems)
 }
 
 /// The flags without values that are not UTF-8: what is recorded must be, and is reported

@@ -73,10 +73,10 @@ pub struct FederationPlan {
     /// Wall seconds without progress after which a lane is reported; `None`: never.
     #[serde(default)]
     pub watchdog_seconds: Option<f64>,
-    /// What else decides the run's course, by name: the workload's settings, digests of its files.
-    /// A run is resumed only where it is the same; the actors make nothing else of it.
-    #[serde(default)]
-    pub course: BTreeMap<String, String>,
+    /// What else decides the run's results, by name: the workload's settings, digests of its
+    /// files. A run is resumed only with the same fingerprint, its only use to the actors.
+    #[serde(default, rename = "course")]
+    pub fingerprint: BTreeMap<String, String>,
 }
 
 /// The checkpoint policy, which applies if a place for checkpoints is given.
@@ -165,7 +165,7 @@ impl FederationPlan {
             checkpoints: CheckpointPolicy::default(),
             clock: ClockMode::default(),
             watchdog_seconds: None,
-            course: BTreeMap::new(),
+            fingerprint: BTreeMap::new(),
         }
     }
 

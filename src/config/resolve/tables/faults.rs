@@ -85,7 +85,7 @@ impl Resolver<'_> {
                 downtime: delay.unwrap_or(0.0),
             },
             other => {
-                let wrong = format_args!("{} cannot be scripted", other.as_str());
+                let wrong = format_args!("{} is not known to scenarios", other.as_str());
                 self.problems
                     .report(&format!("{path}.kind"), wrong, "name another");
                 return None;
