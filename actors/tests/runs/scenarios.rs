@@ -176,7 +176,7 @@ fn check_events(plan: &FederationPlan, events: &Events) {
             | Event::ClientsSelected { round, clients, .. } => {
                 for client in clients {
                     let before = open.insert(client, round);
-                    assert_eq!(before, None, "{client} was asked while at work");
+                    assert_eq!(before, None, "{client} was selected while at work");
                 }
             }
             Event::UpdateReceived { round, client, .. } => {
@@ -242,10 +242,10 @@ fn check_rounds(plan: &FederationPlan, events: &Events) {
 
 /// Few cases, unless `PROPTEST_CASES` asks for more.
 fn config() -> ProptestConfig {
-    let asked = std::env::var_os("PROPTEST_CASES").is_some();
+    let given = std::env::var_os("PROPTEST_CASES").is_some();
     let default = ProptestConfig::default();
     ProptestConfig {
-        cases: if asked { default.cases } else { 50 },
+        cases: if given { default.cases } else { 50 },
         failure_persistence: None,
         ..default
     }
