@@ -128,7 +128,7 @@ struct Scratch {
   std::vector<uint64_t> words;
   explicit Scratch(const Shape& shape)
       : turned(shape.width * padded(shape.tokens)),
-        dropped(shape.asked * padded(shape.tokens)),
+        dropped(shape.queries * padded(shape.tokens)),
         scores(dropped.size()),
         factors(padded(shape.tokens)),
         words(shape.tokens / 4 + 2) {}
@@ -139,36 +139,36 @@ FOR_EACH_CPU void forward_head(const AttentionForward& call, int64_t index, Scra
   const int64_t width = padded(shape.tokens);
   const Matrix<const float> turned = {scratch.turned.data(), width};
   const Matrix<const float> dropped = {scratch.dropped.data(), width};
-  float* scores = call.probabilities + index * shape.asked * width;
+  float* scores = call.probabilities + index * shape.queries * width;
   const float* bias = call.bias ? call.bias + index / shape.heads * shape.tokens : nullptr;
   transpose(call.key_of.of(index, shape), shape.tokens, shape.width, scratch.turned.data(), width);
-  product(call.query.of(index, shape), turned, {scores, width}, shape.asked, shape.width, width);
-  for (int64_t i = 0; i < shape.asked; i++) {
+  product(call.query.of(index, shape), turned, {scores, width}, shape.queries, shape.width, width);
+  for (int64_t i = 0; i < shape.queries; i++) {
     float* row = scores + i * width;
     softmax(row, bias, shape.scale(), shape.tokens);
-    draw(call.key, index * shape.asked + i, shape.tokens, scratch.words, scratch.factors.data());
+    draw(call.key, index * shape.queries + i, shape.tokens, scratch.words, scratch.factors.data());
     for (int64_t j = 0; j < width; j++) scratch.dropped[i * width + j] = row[j] * scratch.factors[j];
   }
-  product(dropped, call.value.of(index, shape), call.context.of(index, shape), shape.asked, shape.tokens,
+  product(dropped, call.value.of(index, shape), call.context.of(index, shape), shape.queries, shape.tokens,
           shape.width);
 }
 
 FOR_EACH_CPU void backward_head(const AttentionBackward& call, int64_t index, Scratch& scratch) {
   const Shape& shape = call.shape;
   const int64_t width = padded(shape.tokens);
-  const float* probabilities = call.probabilities + index * shape.asked * width;
+  const float* probabilities = call.probabilities + index * shape.queries * width;
   const Matrix<const float> turned = {scratch.turned.data(), width};
   const Matrix<const float> dropped = {scratch.dropped.data(), width};
   const Matrix<const float> scores = {scratch.scores.data(), width};
   const Matrix<const float> gradient = call.gradient.of(index, shape);
   transpose(call.value.of(index, shape), shape.tokens, shape.width, scratch.turned.data(), width);
-  product(gradient, turned, {scratch.scores.data(), width}, shape.asked, shape.width, width);
-  for (int64_t i = 0; i < shape.asked; i++) {
+  product(gradient, turned, {scratch.scores.data(), width}, shape.queries, shape.width, width);
+  for (int64_t i = 0; i < shape.queries; i++) {
     const float* row = probabilities + i * width;
     float* of_scores = scratch.scores.data() + i * width;
     float* of_value = scratch.dropped.data() + i * width;
     const float* factors = scratch.factors.data();
-    draw(call.key, index * shape.asked + i, shape.tokens, scratch.words, scratch.factors.data());
+    draw(call.key, index * shape.queries + i, shape.tokens, scratch.words, scratch.factors.data());
     Lanes sums = {};
     for (int64_t j = 0; j < width; j += LANES) {
       const Lanes kept = load(row + j) * load(factors + j);
@@ -183,14 +183,14 @@ FOR_EACH_CPU void backward_head(const AttentionBackward& call, int64_t index, Sc
     }
   }
   if (call.of_value.at) {
-    product(dropped.transposed(), gradient, call.of_value.of(index, shape), shape.tokens, shape.asked, shape.width);
+    product(dropped.transposed(), gradient, call.of_value.of(index, shape), shape.tokens, shape.queries, shape.width);
   }
   if (call.of_query.at) {
-    product(scores, call.key_of.of(index, shape), call.of_query.of(index, shape), shape.asked, shape.tokens,
+    product(scores, call.key_of.of(index, shape), call.of_query.of(index, shape), shape.queries, shape.tokens,
             shape.width);
   }
   if (call.of_key.at) {
-    product(scores.transposed(), call.query.of(index, shape), call.of_key.of(index, shape), shape.tokens, shape.asked,
+    product(scores.transposed(), call.query.of(index, shape), call.of_key.of(index, shape), shape.tokens, shape.queries,
             shape.width);
   }
 }

@@ -90,9 +90,9 @@ struct Attention : torch::autograd::Function<Attention> {
                             const at::Tensor& value, const std::optional<at::Tensor>& bias, int64_t heads_of,
                             int64_t seed, int64_t threshold) {
     const Shape shape = shape_of(query, key, heads_of);
-    at::Tensor output = at::empty({shape.rows, shape.asked, shape.hidden()}, query.options());
+    at::Tensor output = at::empty({shape.rows, shape.queries, shape.hidden()}, query.options());
     at::Tensor probabilities =
-        at::empty({shape.rows * shape.heads, shape.asked, padded(shape.tokens)}, query.options());
+        at::empty({shape.rows * shape.heads, shape.queries, padded(shape.tokens)}, query.options());
     const Key drawn = {static_cast<uint64_t>(seed), static_cast<uint32_t>(threshold)};
     each_head<AttentionForward>({shape, drawn, heads(query), heads(key), heads(value),
                                  bias ? bias->const_data_ptr<float>() : nullptr,

@@ -15,7 +15,7 @@ void give(const std::string& text, char* out, size_t size) {
 }  // namespace
 
 extern "C" {
-// How libtorch was built; 0, or -1 when it cannot be told.
+// How libtorch was built; 0, or -1 when that is not known.
 int regatta_torch_config(char* out, size_t size) {
   try {
     give(at::show_config(), out, size);

@@ -26,9 +26,9 @@ struct Matrix {
   Matrix<T> transposed() const { return {at, column, row}; }
 };
 
-// Sizes of a call: `asked` queries and `tokens` keys and values in each row, in heads of `width`.
+// Sizes of a call: `queries` and `tokens` keys and values in each row, in heads of `width`.
 struct Shape {
-  int64_t rows, heads, width, asked, tokens;
+  int64_t rows, heads, width, queries, tokens;
   int64_t hidden() const { return heads * width; }
   float scale() const { return 1.0f / std::sqrt(static_cast<float>(width)); }
 };
@@ -43,7 +43,7 @@ struct Heads {
   }
 };
 
-// One call of attention, forward: probabilities are (rows * heads, asked, padded(tokens)).
+// One call of attention, forward: probabilities are (rows * heads, queries, padded(tokens)).
 struct AttentionForward {
   Shape shape;
   Key key;

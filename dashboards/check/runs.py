@@ -1,6 +1,7 @@
 """Two real runs to look at: a small model, a small task, and metrics on separate ports."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -37,27 +38,39 @@ SETTINGS = [
 
 
 class Run:
-    """A run that continues until it is ended; `address` is where its metrics are."""
+    """A run that continues until it is ended; `url` is what it prints after `announcement`."""
 
-    def __init__(self, command: list, place: Path, log: Path):
-        """Starts a command in `place`."""
-        self.log = log
-        with log.open("w") as file:
-            self.process = subprocess.Popen(command, cwd=place, stdout=file, stderr=file)
-        self.address = self._address()
+    def __init__(self, place: Path | None, log: Path, announcement: str, **environment: str):
+        """Starts nothing yet; a command is started in `place` and writes to `log`."""
+        self.place, self.log, self.announcement = place, log, announcement
+        self.environment = {**os.environ, **environment}
 
-    def _address(self) -> str:
+    def start(self, command: list) -> None:
+        """Starts a command, and waits for its announcement."""
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                command, cwd=self.place, env=self.environment, stdout=log, stderr=log
+            )
+        self.url = self._url()
+
+    def _url(self) -> str:
         while self.process.poll() is None:
             for line in self.log.read_text().splitlines(keepends=True):
-                if line.startswith("metrics at http://") and line.endswith("\n"):
-                    return line.removeprefix("metrics at http://").split("/")[0]
-            time.sleep(0.1)
+                if line.startswith(self.announcement) and line.endswith("\n"):
+                    return line.removeprefix(self.announcement).strip()
+            time.sleep(0.05)
         raise SystemExit(f"error: the run did not start:\n{self.log.read_text()}")
+
+    @property
+    def address(self) -> str:
+        """Host and port of the URL."""
+        return self.url.split("/")[2]
 
     def end(self) -> None:
         """Ends the run after its round, as Ctrl-C does."""
-        self.process.send_signal(signal.SIGINT)
-        self.process.wait(timeout=60)
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        self.process.wait(timeout=120)
 
 
 def start(program: Path, place: Path) -> dict[str, Run]:
@@ -66,7 +79,9 @@ def start(program: Path, place: Path) -> dict[str, Run]:
     started = {}
     for name, flags in RUNS.items():
         command = [program, "run", *flags, *SETTINGS, "--name", name, "--out", name]
-        started[name] = Run(command, place, place / f"{name}.log")
+        run = Run(place, place / f"{name}.log", "metrics at ")
+        run.start(command)
+        started[name] = run
     return started
 
 

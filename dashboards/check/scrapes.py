@@ -36,7 +36,8 @@ def scrapes(program: Path, flags: list[str]) -> tuple[list[float], int]:
             program, "run", SCENARIO, "--rounds", "1000", "--metrics", "127.0.0.1:0",
             "--web", "off", "--out", out, *flags,
         ]  # fmt: skip
-        run = Run(command, Path.cwd(), Path(place) / "log")
+        run = Run(Path.cwd(), Path(place) / "log", "metrics at ")
+        run.start(command)
         try:
             return scrape(f"http://{run.address}/metrics")
         finally:

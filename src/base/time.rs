@@ -40,15 +40,15 @@ pub fn unix_seconds() -> f64 {
 mod tests {
     use super::*;
 
-    /// Now, the first day, long before it, the ends of 32 bits, of dates, and of what can be told.
+    /// Now, the first day, long before it, the ends of 32 bits, of dates, and of what the clock can hold.
     fn times() -> Vec<SystemTime> {
         let years = |n: u64| Duration::from_secs(n * 31_557_600);
         let after = [0, 69, 100, 262, 8028, 8030, 200_000_000_000];
         let after = after.map(|n| UNIX_EPOCH.checked_add(years(n)));
         let before = [1, 69, 1970, 12_000, 200_000_000_000];
         let before = before.map(|n| UNIX_EPOCH.checked_sub(years(n)));
-        let told = after.into_iter().chain(before).flatten();
-        told.chain([SystemTime::now()]).collect()
+        let times = after.into_iter().chain(before).flatten();
+        times.chain([SystemTime::now()]).collect()
     }
 
     #[test]
@@ -63,8 +63,8 @@ mod tests {
     #[test]
     fn http_tells_times_from_1970_to_9999() {
         let seconds = Duration::from_secs;
-        let told = [0, 1, 1 << 31, 1 << 33, 253_402_300_799].map(|s| UNIX_EPOCH + seconds(s));
-        assert!(told.into_iter().all(http_can_tell));
+        let times = [0, 1, 1 << 31, 1 << 33, 253_402_300_799].map(|s| UNIX_EPOCH + seconds(s));
+        assert!(times.into_iter().all(http_can_tell));
         let others = [
             UNIX_EPOCH - seconds(1),
             UNIX_EPOCH + seconds(253_402_300_800),

@@ -1,4 +1,4 @@
-//! Which settings decide a run's course, so that a run is not resumed with others.
+//! Which settings decide a run's results, so that a run is not resumed with others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,9 +27,9 @@ const FILES: [&str; 4] = ["data", "init_adapter", "model", "tokenizer"];
 /// The settings and tables that decide what the plan's run comes to, by key, as TOML writes their
 /// values. Files are left out.
 #[must_use]
-pub fn course(plan: &Plan) -> BTreeMap<String, String> {
+pub fn of(plan: &Plan) -> BTreeMap<String, String> {
     let free = free();
-    let tables = toml::Table::try_from(&plan.script).unwrap_or_default();
+    let tables = toml::Table::try_from(&plan.tables).unwrap_or_default();
     let mut settings = to_table(&plan.settings);
     // A run from before its method was renamed has to be recognised.
     if let Some(method) = plan.settings.agg_type {
@@ -64,33 +64,22 @@ pub fn free() -> BTreeSet<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::load;
     use super::*;
-    use crate::base::machine::Host;
+    use crate::config::tests::plan;
 
-    fn course_of(text: &str) -> BTreeMap<String, String> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("s.toml");
-        std::fs::write(&path, text).unwrap();
-        let machine = Host {
-            cuda_devices: 0,
-            cores: 2,
-            data_variable: None,
-            has_data_folder: true,
-            ..Host::default()
-        };
-        course(&load(Some(&path), &Settings::default(), &machine).unwrap())
+    fn fingerprint(text: &str) -> BTreeMap<String, String> {
+        of(&plan(text))
     }
 
     #[test]
     fn where_a_run_computes_and_what_is_seen_of_it_does_not_count() {
-        let free = course_of(
+        let free = fingerprint(
             "lanes = 2\nmetrics = \"off\"\nmetrics_linger = \"1 s\"\nclient_series = 3\n\
              control = \"127.0.0.1:0\"\nquiet = true\nledger = false\ncheckpoint_every = 7\nkeep_checkpoints = 9\n\
              watchdog = \"off\"\nout = \"elsewhere\"\ncpu = true\ndata = \"moved\"\n\
              model = \"models/moved\"\n",
         );
-        assert_eq!(free, course_of(""));
+        assert_eq!(free, fingerprint(""));
     }
 
     #[test]
@@ -101,15 +90,16 @@ mod tests {
             ("ours_vera", "fedex_vera"),
             ("flora", "flora"),
         ] {
-            let course = |name| course_of(&format!("name = \"x\"\nagg_type = \"{name}\""));
-            assert_eq!(course(first)["agg_type"], format!("\"{first}\""));
-            assert_eq!(course(first), course(now));
+            let fingerprint_with =
+                |name| fingerprint(&format!("name = \"x\"\nagg_type = \"{name}\""));
+            assert_eq!(fingerprint_with(first)["agg_type"], format!("\"{first}\""));
+            assert_eq!(fingerprint_with(first), fingerprint_with(now));
         }
     }
 
     #[test]
     fn what_changes_the_results_counts_under_its_key() {
-        let plain = course_of("");
+        let plain = fingerprint("");
         for (key, text) in [
             ("lr", "lr = 0.5"),
             ("seed", "seed = 7"),
@@ -123,7 +113,7 @@ mod tests {
             ("policy", "[policy]\nkind = \"quorum\"\nupdates = 2"),
             ("faults", "[[faults]]\nkind = \"crash\"\nclients = 1"),
         ] {
-            let changed = course_of(text);
+            let changed = fingerprint(text);
             let keys = plain.keys().chain(changed.keys());
             let differing: BTreeSet<_> =
                 keys.filter(|k| plain.get(*k) != changed.get(*k)).collect();

@@ -15,6 +15,9 @@ pub mod schema;
 pub mod settings;
 pub mod tables;
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 use std::path::{Path, PathBuf};
 
 use crate::base::machine::Host;
@@ -52,7 +55,7 @@ pub fn load(
     machine: &Host,
 ) -> Result<PlanDraft, Problems> {
     let mut problems = Problems::default();
-    let Some((mut table, script)) = scenario.map_or_else(
+    let Some((mut table, tables)) = scenario.map_or_else(
         || Some((toml::Table::new(), tables::ScenarioTables::default())),
         |path| scenario::read(path, &mut problems),
     ) else {
@@ -78,7 +81,7 @@ pub fn load(
     settings.out = out.or(settings.out);
     let name = scenario.and_then(Path::file_stem);
     let name = name.map(|stem| stem.to_string_lossy());
-    resolve::resolve(settings, script, name.as_deref(), machine, problems).map(PlanDraft)
+    resolve::resolve(settings, tables, name.as_deref(), machine, problems).map(PlanDraft)
 }
 
 /// The flags without values that are not UTF-8: what is recorded must be, and is reported

@@ -109,7 +109,7 @@ pub struct Plan {
     /// does not meet the folder of the run they come from.
     pub settings: Settings,
     /// The tables of the scenario file.
-    pub script: ScenarioTables,
+    pub tables: ScenarioTables,
     /// The origins of the settings, for errors found later.
     pub origins: Origins,
 }
@@ -124,7 +124,7 @@ impl Plan {
     /// The scenario that gives this plan again, as TOML.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        crate::config::scenario::to_toml(&self.settings, &self.script)
+        crate::config::scenario::to_toml(&self.settings, &self.tables)
     }
 }
 

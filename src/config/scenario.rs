@@ -20,7 +20,7 @@ const TABLES: [&str; 6] = [
     "clients", "faults", "policy", "restart", "sampling", "too_few",
 ];
 
-/// Reads a scenario file into a table of the settings that could be read, and its script.
+/// Reads a scenario file into a table of the settings that could be read, and its tables.
 ///
 /// Each readable setting's place is noted in `problems`; everything else is reported there.
 /// `None` if the file is missing or is not TOML.
@@ -30,15 +30,15 @@ pub(crate) fn read(path: &Path, problems: &mut Problems) -> Option<(toml::Table,
     let reader = ScenarioReader { path, text: &text };
     let (table, errors) = DeTable::parse_recoverable(&text);
     reader.report_syntax(&errors, problems);
-    let (mut settings, mut script) = (toml::Table::new(), ScenarioTables::default());
+    let (mut settings, mut tables) = (toml::Table::new(), ScenarioTables::default());
     for (key, value) in table.into_inner() {
         if !TABLES.contains(&key.get_ref().as_ref()) {
             reader.take(key, value, errors.is_empty(), &mut settings, problems);
         } else if errors.is_empty() {
-            script.extend(reader.take_table(key, value, problems));
+            tables.extend(reader.take_table(key, value, problems));
         }
     }
-    errors.is_empty().then_some((settings, script))
+    errors.is_empty().then_some((settings, tables))
 }
 
 /// Reads a file of settings; reports what keeps it from being text, with what would be `right`
@@ -128,11 +128,11 @@ impl ScenarioReader<'_> {
                 .origins_mut()
                 .note(&place.path, origin, written.unwrap_or_default());
         }
-        let (script, refused) = reader::read(&table);
+        let (tables, refused) = reader::read(&table);
         for refused in refused {
             self.report_refused(&refused, &span, problems);
         }
-        script
+        tables
     }
 
     fn report_refused(&self, refused: &Refused, table: &Range<usize>, problems: &mut Problems) {
@@ -215,10 +215,10 @@ pub(crate) fn to_table(settings: &Settings) -> toml::Table {
 }
 
 /// The settings and tables that are set, as the text of a scenario file.
-pub(crate) fn to_toml(settings: &Settings, script: &ScenarioTables) -> String {
+pub(crate) fn to_toml(settings: &Settings, tables: &ScenarioTables) -> String {
     let settings = toml::to_string(settings).unwrap_or_else(|error| not_toml(&error));
-    let script = toml::to_string(script).unwrap_or_else(|error| not_toml(&error));
-    match script.as_str() {
+    let tables = toml::to_string(tables).unwrap_or_else(|error| not_toml(&error));
+    match tables.as_str() {
         "" => settings,
         tables => format!("{settings}\n{tables}"),
     }

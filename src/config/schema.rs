@@ -13,7 +13,7 @@ struct ScenarioSchema {
     #[schemars(flatten)]
     settings: Settings,
     #[schemars(flatten)]
-    script: ScenarioTables,
+    tables: ScenarioTables,
 }
 
 /// The schema.

@@ -7,17 +7,17 @@ use crate::config;
 use crate::experiment::prepared::Experiment;
 
 /// Settings by key, and digests of what the files hold by the setting that names them.
-pub(crate) fn course(experiment: &Experiment) -> BTreeMap<String, String> {
+pub(crate) fn of(experiment: &Experiment) -> BTreeMap<String, String> {
     let plan = &experiment.plan;
-    let mut course = config::fingerprint::course(plan);
-    course.insert("data".into(), data(experiment));
-    course.insert("model".into(), model(experiment));
+    let mut fingerprint = config::fingerprint::of(plan);
+    fingerprint.insert("data".into(), data(experiment));
+    fingerprint.insert("model".into(), model(experiment));
     if plan.model.init_adapter.is_some() {
         let digest = experiment.initial.digest().0;
-        course.insert("init_adapter".into(), digest);
+        fingerprint.insert("init_adapter".into(), digest);
     }
-    course.insert("devices".into(), devices(experiment));
-    course
+    fingerprint.insert("devices".into(), devices(experiment));
+    fingerprint
 }
 
 /// The splits that are trained and scored on; predictions change no state.

@@ -133,6 +133,6 @@ fn federation_plan(experiment: &Experiment) -> FederationPlan {
         checkpoints: simulation.checkpoints,
         clock: simulation.clock,
         watchdog_seconds: simulation.watchdog.map(|limit| limit.as_secs_f64()),
-        course: fingerprint::course(experiment),
+        fingerprint: fingerprint::of(experiment),
     }
 }

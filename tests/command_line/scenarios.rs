@@ -109,13 +109,7 @@ fn the_schema_refuses_what_the_program_refuses() {
 
 #[test]
 fn every_scenario_becomes_a_plan_and_its_resolved_form_the_same() {
-    let machine = Host {
-        cuda_devices: 0,
-        cores: 2,
-        data_variable: None,
-        has_data_folder: true,
-        ..Host::default()
-    };
+    let machine = Host::cpu(2);
     for path in scenarios() {
         let plan = load(Some(&path), &Settings::default(), &machine).unwrap();
         let folder = tempfile::tempdir().unwrap();

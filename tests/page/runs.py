@@ -1,12 +1,8 @@
 """Real runs whose page is looked at."""
 
-import os
-import signal
-import subprocess
-import time
 from pathlib import Path
 
-from dashboards.check.runs import furnish
+from dashboards.check.runs import Run, furnish
 
 # What `make setup` fetched, with little of the data.
 QUICKSTART = [
@@ -61,27 +57,13 @@ slowdown = "log_normal(3, 0.5)"
 """
 
 
-class Run:
+class PageRun(Run):
     """A run with a page; `url` is where."""
 
     def __init__(self, program: Path, log: Path, *arguments: str, cwd: Path | None = None):
-        self.program, self.log, self.cwd = program, log, cwd
-        self._start("run", *arguments, "--metrics", "off")
-
-    def _start(self, *arguments: str) -> None:
-        with self.log.open("w") as log:
-            command = [self.program, *arguments]
-            env = {**os.environ, "REGATTA_CONTROL_TOKEN": TOKEN}
-            self.process = subprocess.Popen(command, cwd=self.cwd, env=env, stdout=log, stderr=log)
-        self.url = self._url()
-
-    def _url(self) -> str:
-        while self.process.poll() is None:
-            for line in self.log.read_text().splitlines(keepends=True):
-                if line.startswith("watch at ") and line.endswith("\n"):
-                    return line.split()[-1]
-            time.sleep(0.05)
-        raise SystemExit(f"error: the run did not start:\n{self.log.read_text()}")
+        super().__init__(cwd, log, "watch at ", REGATTA_CONTROL_TOKEN=TOKEN)
+        self.program = program
+        self.start([program, "run", *arguments, "--metrics", "off"])
 
     def kill(self) -> None:
         """Kills it as a power cut would."""
@@ -90,24 +72,17 @@ class Run:
 
     def resume(self, folder: str) -> None:
         """Resumes it, at the same address."""
-        address = self.url.split("/")[2]
-        self._start("resume", folder, "--web", address)
-
-    def end(self) -> None:
-        """Ends the run after its round, as Ctrl-C does."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
-        self.process.wait(timeout=120)
+        self.start([self.program, "resume", folder, "--web", self.address])
 
 
-def quickstart(program: Path, place: Path, *flags: str) -> Run:
+def quickstart(program: Path, place: Path, *flags: str) -> PageRun:
     out = str(place / "quickstart")
     arguments = [*QUICKSTART, "--out", out, "--web", "127.0.0.1:0", *flags]
-    return Run(program, place / "quickstart.log", *arguments)
+    return PageRun(program, place / "quickstart.log", *arguments)
 
 
-def thousand(program: Path, place: Path) -> Run:
+def thousand(program: Path, place: Path) -> PageRun:
     furnish(place, examples=1200)
     (place / "thousand.toml").write_text(THOUSAND)
     flags = ("--out", "thousand", "--web", "127.0.0.1:0", "--control", "127.0.0.1:0")
-    return Run(program, place / "thousand.log", "thousand.toml", *flags, cwd=place)
+    return PageRun(program, place / "thousand.log", "thousand.toml", *flags, cwd=place)

@@ -123,7 +123,7 @@ def steer(page, it: Findings) -> None:
     page.ask("location.hash = '#/'")
 
 
-def lose(page, run: runs.Run, it: Findings) -> None:
+def lose(page, run: runs.PageRun, it: Findings) -> None:
     """The run is killed, and resumes at the same address."""
     run.kill()
     page.wait_for("regatta.line() === 'lost'")

@@ -206,14 +206,7 @@ pub fn parquet(bytes: &[u8]) -> bool {
 pub fn scenario(bytes: &[u8]) -> bool {
     let name = "untrusted.toml";
     let folder = folder(&[(name, bytes)]);
-    let machine = Host {
-        cuda_devices: 0,
-        processor: "a processor".to_owned(),
-        cores: 2,
-        threads_per_lane: None,
-        data_variable: None,
-        has_data_folder: true,
-    };
+    let machine = Host::cpu(2);
     let path = folder.path().join(name);
     let problems = match regatta::config::load(Some(&path), &Settings::default(), &machine) {
         Ok(plan) => {

@@ -4,9 +4,9 @@
 //! and ends up as one of these; [`FederationPlan::check`] says whether it makes sense.
 
 pub mod availability;
+pub mod errors;
 pub mod fault;
 pub mod policy;
-pub mod problems;
 pub mod profile;
 pub mod restart;
 pub mod sampling;
@@ -16,12 +16,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ClientId, LaneId, RunId};
-use crate::plan::problems::Problems;
 
 pub use crate::plan::availability::{Availability, Interval};
+pub use crate::plan::errors::{PlanError, PlanErrors};
 pub use crate::plan::fault::{Corruption, Fault, FaultKind, FaultName, RoundRange, Slowdown};
 pub use crate::plan::policy::{Late, MinUpdates, OnTooFew, RoundPolicy, Staleness};
-pub use crate::plan::problems::{PlanError, PlanErrors};
 pub use crate::plan::profile::Profile;
 pub use crate::plan::restart::RestartPolicy;
 pub use crate::plan::sampling::{SampleBy, SampleSize, Sampling, Utility};
@@ -74,10 +73,10 @@ pub struct FederationPlan {
     /// Wall seconds without progress after which a lane is reported; `None`: never.
     #[serde(default)]
     pub watchdog_seconds: Option<f64>,
-    /// What else decides the run's course, by name: the workload's settings, digests of its files.
-    /// A run is resumed only where it is the same; the actors make nothing else of it.
-    #[serde(default)]
-    pub course: BTreeMap<String, String>,
+    /// What else decides the run's results, by name: the workload's settings, digests of its
+    /// files. A run is resumed only with the same fingerprint, its only use to the actors.
+    #[serde(default, rename = "course")]
+    pub fingerprint: BTreeMap<String, String>,
 }
 
 /// The checkpoint policy, which applies if a place for checkpoints is given.
@@ -166,7 +165,7 @@ impl FederationPlan {
             checkpoints: CheckpointPolicy::default(),
             clock: ClockMode::default(),
             watchdog_seconds: None,
-            course: BTreeMap::new(),
+            fingerprint: BTreeMap::new(),
         }
     }
 
@@ -200,86 +199,60 @@ impl FederationPlan {
     /// # Errors
     /// Everything that is wrong with it, not only the first.
     pub fn check(&self) -> Result<(), PlanErrors> {
-        let mut problems = Problems::default();
-        let some = "must be at least 1";
-        problems.require(self.rounds > 0, "", "rounds", some);
-        problems.require(
-            !self.clients.is_empty(),
-            "",
-            "clients",
-            "a run needs at least 1",
-        );
+        let mut errors = PlanErrors::default();
+        errors.at_least_one(self.rounds, "", "rounds");
+        self.check_lanes(&mut errors);
+        self.check_clients(&mut errors);
+        let fleet = self.clients.len();
+        for (i, fault) in self.faults.iter().enumerate() {
+            fault.check(&format!("faults[{i}]"), fleet, &mut errors);
+        }
+        let most = self.policy.most_updates(&self.sampling, fleet);
+        self.policy.check("policy", most, &mut errors);
+        self.too_few.check("too_few", most, &mut errors);
+        self.sampling.check("sampling", fleet, &mut errors);
+        self.restart.check("restart", &mut errors);
+        errors.at_least_one(self.checkpoints.keep, "checkpoints", "keep");
+        if let ClockMode::Wall { scale } = self.clock {
+            errors.positive(scale, "clock", "scale");
+        }
+        if let Some(seconds) = self.watchdog_seconds {
+            errors.positive(seconds, "", "watchdog_seconds");
+        }
+        errors.into_result()
+    }
+
+    fn check_clients(&self, errors: &mut PlanErrors) {
+        let none = self.clients.is_empty();
+        errors.require(!none, "", "clients", "a run needs at least 1");
         let countable = u32::try_from(self.clients.len()).is_ok();
-        problems.require(
+        errors.require(
             countable,
             "",
             "clients",
             "there are more than fit in 32 bits",
         );
-        self.check_lanes(&mut problems);
-        self.check_clients(&mut problems);
-        for (i, fault) in self.faults.iter().enumerate() {
-            fault.check(&format!("faults[{i}]"), self.clients.len(), &mut problems);
-        }
-        self.policy.check("policy", &mut problems);
-        self.check_updates(&mut problems);
-        self.sampling.check("sampling", &mut problems);
-        self.restart.check("restart", &mut problems);
-        let ok = self.checkpoints.keep > 0;
-        problems.require(ok, "checkpoints", "keep", "must be at least 1");
-        if let ClockMode::Wall { scale } = self.clock {
-            problems.positive(scale, "clock", "scale");
-        }
-        if let Some(seconds) = self.watchdog_seconds {
-            problems.positive(seconds, "", "watchdog_seconds");
-        }
-        problems.into_result()
-    }
-
-    /// A round must be able to get as many updates as it needs.
-    fn check_updates(&self, problems: &mut Problems) {
-        let fleet = self.clients.len();
-        let asked = self.sampling.wanted(fleet).min(fleet);
-        let most = match self.policy {
-            // Who has sent an update is followed by another client.
-            RoundPolicy::Buffered { .. } => fleet,
-            _ => asked,
-        };
-        let too_many = |updates: u32| updates as usize > most;
-        let message = || format!("a round gets at most {most} updates, one from each client");
-        if let RoundPolicy::Quorum { updates, .. } | RoundPolicy::Buffered { updates, .. } =
-            self.policy
-            && too_many(updates)
-        {
-            problems.add("policy.updates", message());
-        }
-        if too_many(self.too_few.minimum) {
-            problems.add("too_few.minimum", message());
-        }
-    }
-
-    fn check_clients(&self, problems: &mut Problems) {
         let mut names = BTreeSet::new();
         for (i, client) in self.clients.iter().enumerate() {
             let path = format!("clients[{i}]");
             if !names.insert(client.name.as_str()) {
-                problems.add(
+                errors.add(
                     format!("{path}.name"),
                     format!("another client is named {:?} too", client.name),
                 );
             }
-            client.check(&path, problems);
+            client.check(&path, errors);
         }
     }
 
-    fn check_lanes(&self, problems: &mut Problems) {
-        problems.require(self.lanes > 0, "", "lanes", "must be at least 1");
+    fn check_lanes(&self, errors: &mut PlanErrors) {
+        errors.at_least_one(self.lanes, "", "lanes");
         if self.lanes == 0 {
             return;
         }
         for (i, client) in self.clients.iter().enumerate() {
             if let Some(lane) = client.lane.filter(|lane| lane.0 >= self.lanes) {
-                problems.add(
+                errors.add(
                     format!("clients[{i}].lane"),
                     format!(
                         "there is no lane {}; there are {}, numbered from 0",
@@ -290,7 +263,7 @@ impl FederationPlan {
         }
         let shared = self.clients.iter().any(|client| client.lane.is_none());
         let ok = !shared || self.own_lanes().len() < self.lanes as usize;
-        problems.require(
+        errors.require(
             ok,
             "",
             "lanes",
@@ -301,10 +274,10 @@ impl FederationPlan {
 }
 
 impl ClientPlan {
-    fn check(&self, path: &str, problems: &mut Problems) {
-        problems.require(!self.name.is_empty(), path, "name", "is empty");
-        problems.require(self.epochs > 0, path, "epochs", "must be at least 1");
-        self.profile.check(&format!("{path}.profile"), problems);
+    fn check(&self, path: &str, errors: &mut PlanErrors) {
+        errors.require(!self.name.is_empty(), path, "name", "is empty");
+        errors.at_least_one(self.epochs, path, "epochs");
+        self.profile.check(&format!("{path}.profile"), errors);
     }
 
     /// Virtual seconds that its work of one round takes, without the transfers.

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::problems::Problems;
+use crate::plan::errors::PlanErrors;
+use crate::plan::sampling::Sampling;
 
 /// The condition that ends a round.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -28,8 +29,8 @@ pub enum RoundPolicy {
         #[serde(default)]
         late: Late,
     },
-    /// Asks for more than [`Sampling`](crate::plan::sampling::Sampling) says, and is over when as
-    /// many as it says are in (Bonawitz et al., 2019).
+    /// Selects more clients than [`Sampling`] says, and is over when as many updates as it says
+    /// are in (Bonawitz et al., 2019).
     OverSelect {
         /// The factor by which to over-select; 1.3 selects 13 clients for 10 updates.
         factor: f64,
@@ -39,7 +40,7 @@ pub enum RoundPolicy {
     },
     /// Asynchronous (FedBuff, Nguyen et al., 2022): the server aggregates whenever N updates have
     /// arrived, whatever state they started from, while clients continue. A round is one such step.
-    /// [`Sampling`](crate::plan::sampling::Sampling) says how many clients train at any time.
+    /// [`Sampling`] says how many clients train at any time.
     Buffered {
         /// Updates per aggregation.
         updates: u32,
@@ -118,8 +119,8 @@ impl Staleness {
         fresh_enough.then(|| (1.0 + f64::from(staleness)).powf(-self.exponent))
     }
 
-    fn check(&self, path: &str, problems: &mut Problems) {
-        problems.not_negative(self.exponent, path, "exponent");
+    fn check(&self, path: &str, errors: &mut PlanErrors) {
+        errors.not_negative(self.exponent, path, "exponent");
     }
 }
 
@@ -133,6 +134,26 @@ impl Default for MinUpdates {
     }
 }
 
+impl MinUpdates {
+    /// Adds what is wrong with it to `errors`, in a run whose rounds get `most` updates
+    /// ([`RoundPolicy::most_updates`]). `path` is its place in the plan.
+    pub fn check(&self, path: &str, most: usize, errors: &mut PlanErrors) {
+        check_updates(self.minimum, most, path, "minimum", errors);
+        if let OnTooFew::Retry { attempts } = self.then {
+            errors.at_least_one(attempts, path, "then.retry.attempts");
+        }
+    }
+}
+
+/// A round must be able to get the number of updates that it waits for.
+fn check_updates(updates: u32, most: usize, path: &str, field: &str, errors: &mut PlanErrors) {
+    let message = format!(
+        "must be from 1 to {most}: a round gets at most one update from each client that it selects"
+    );
+    let ok = (1..=most).contains(&(updates as usize));
+    errors.require(ok, path, field, &message);
+}
+
 impl RoundPolicy {
     /// Whether clients continue when a round closes, and start again during one.
     #[must_use]
@@ -141,7 +162,8 @@ impl RoundPolicy {
     }
 
     /// The treatment of late updates.
-    pub(crate) fn late(&self) -> Late {
+    #[must_use]
+    pub fn late(&self) -> Late {
         match *self {
             Self::Sync => Late::Cancel,
             Self::Deadline { late, .. }
@@ -151,17 +173,31 @@ impl RoundPolicy {
         }
     }
 
-    pub(crate) fn check(&self, path: &str, problems: &mut Problems) {
-        let some = "must be at least 1";
+    /// The most updates that a round can get from a fleet of this size, at least 1.
+    #[must_use]
+    pub fn most_updates(&self, sampling: &Sampling, fleet: usize) -> usize {
+        match self {
+            // A client that has sent an update is followed by another one.
+            Self::Buffered { .. } => fleet,
+            _ => sampling.wanted(fleet).min(fleet),
+        }
+        // What is wrong with the fleet or the sampling is not reported a second time.
+        .max(1)
+    }
+
+    /// Adds what is wrong with it to `errors`, in a run whose rounds get `most` updates
+    /// ([`RoundPolicy::most_updates`]). `path` is the policy's place in the plan.
+    pub fn check(&self, path: &str, most: usize, errors: &mut PlanErrors) {
         match *self {
             Self::Sync => {}
-            Self::Deadline { seconds, .. } => problems.positive(seconds, path, "seconds"),
-            Self::Quorum { updates, .. } => problems.require(updates > 0, path, "updates", some),
+            Self::Deadline { seconds, .. } => errors.positive(seconds, path, "seconds"),
+            Self::Quorum { updates, .. } | Self::Buffered { updates, .. } => {
+                check_updates(updates, most, path, "updates", errors);
+            }
             Self::OverSelect { factor, .. } => {
                 let ok = factor.is_finite() && factor >= 1.0;
-                problems.require(ok, path, "factor", some);
+                errors.require(ok, path, "factor", "must be finite and at least 1");
             }
-            Self::Buffered { updates, .. } => problems.require(updates > 0, path, "updates", some),
         }
         if let Late::Carry(staleness) = self.late() {
             let field = if self.is_buffered() {
@@ -169,7 +205,7 @@ impl RoundPolicy {
             } else {
                 "late.carry"
             };
-            staleness.check(&format!("{path}.{field}"), problems);
+            staleness.check(&format!("{path}.{field}"), errors);
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::plan::availability::Availability;
-use crate::plan::problems::Problems;
+use crate::plan::errors::PlanErrors;
 
 /// A client's means, in virtual time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,17 +58,20 @@ impl Profile {
         examples as f64 * f64::from(epochs) / self.speed
     }
 
-    pub(crate) fn check(&self, path: &str, problems: &mut Problems) {
-        problems.positive(self.speed, path, "speed");
+    /// Adds what is wrong with it to `errors`. `path` is its place in the plan.
+    pub fn check(&self, path: &str, errors: &mut PlanErrors) {
+        errors.positive(self.speed, path, "speed");
         if let Some(bandwidth) = self.bandwidth_up {
-            problems.positive(bandwidth, path, "bandwidth_up");
+            errors.positive(bandwidth, path, "bandwidth_up");
         }
         if let Some(bandwidth) = self.bandwidth_down {
-            problems.positive(bandwidth, path, "bandwidth_down");
+            errors.positive(bandwidth, path, "bandwidth_down");
         }
-        problems.not_negative(self.latency, path, "latency");
+        errors.not_negative(self.latency, path, "latency");
+        let ok = self.memory != Some(0);
+        errors.require(ok, path, "memory", "must be at least 1 byte");
         self.availability
-            .check(&format!("{path}.availability"), problems);
+            .check(&format!("{path}.availability"), errors);
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::VirtualTime;
-use crate::plan::problems::Problems;
+use crate::plan::errors::PlanErrors;
 
 /// How clients that crash or whose jobs fail are restarted, in the clock in use.
 ///
@@ -50,10 +50,11 @@ impl RestartPolicy {
         (count <= self.budget).then(|| now.after(seconds.min(self.max_backoff)))
     }
 
-    pub(crate) fn check(&self, path: &str, problems: &mut Problems) {
-        problems.positive(self.window, path, "window");
-        problems.not_negative(self.backoff, path, "backoff");
-        problems.not_negative(self.max_backoff, path, "max_backoff");
+    /// Adds what is wrong with it to `errors`. `path` is its place in the plan.
+    pub fn check(&self, path: &str, errors: &mut PlanErrors) {
+        errors.positive(self.window, path, "window");
+        errors.not_negative(self.backoff, path, "backoff");
+        errors.not_negative(self.max_backoff, path, "max_backoff");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::problems::Problems;
+use crate::plan::errors::PlanErrors;
 
 /// Selection of a round's clients among those available.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -94,23 +94,27 @@ impl Sampling {
         }
     }
 
-    pub(crate) fn check(&self, path: &str, problems: &mut Problems) {
+    /// Adds what is wrong with it for a fleet of this size to `errors`. `path` is its place in
+    /// the plan.
+    pub fn check(&self, path: &str, fleet: usize, errors: &mut PlanErrors) {
         match self.size {
             SampleSize::All => {}
             SampleSize::Fraction(fraction) => {
                 let ok = fraction > 0.0 && fraction <= 1.0;
-                problems.require(ok, path, "size.fraction", "must lie in (0, 1]");
+                errors.require(ok, path, "size.fraction", "must be above 0 and at most 1");
             }
             SampleSize::Number(number) => {
-                problems.require(number > 0, path, "size.number", "must be at least 1");
+                let ok = (1..=fleet).contains(&(number as usize));
+                let message = format!("must be from 1 to {fleet}, the number of clients");
+                errors.require(ok, path, "size.number", &message);
             }
         }
         if let SampleBy::Utility(utility) = self.by {
             let path = format!("{path}.by.utility");
-            problems.fraction(utility.exploration, &path, "exploration");
-            problems.not_negative(utility.penalty, &path, "penalty");
+            errors.fraction(utility.exploration, &path, "exploration");
+            errors.not_negative(utility.penalty, &path, "penalty");
             if let Some(seconds) = utility.preferred_seconds {
-                problems.positive(seconds, &path, "preferred_seconds");
+                errors.positive(seconds, &path, "preferred_seconds");
             }
         }
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub enum ClientState {
     /// Waits to be selected.
     Idle,
-    /// Asked, waits for a lane.
+    /// Selected, waits for a lane.
     Queued,
     /// Trains on a lane.
     Training,

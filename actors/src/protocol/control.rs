@@ -1,14 +1,8 @@
 //! Control commands, and the status of a run.
 
-use std::ops::RangeInclusive;
-
 use serde::{Deserialize, Serialize};
 
 use crate::ids::ClientId;
-
-/// Factors that a client can be made slower by. Far beyond them virtual time, which counts
-/// nanoseconds and 584 years, would stand still or be at its end.
-pub const SLOWDOWNS: RangeInclusive<f64> = 1e-3..=1e6;
 
 /// A command to a running federation.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -40,7 +34,7 @@ pub enum ControlCommand {
         /// The client concerned.
         client: ClientId,
         /// Its training takes this many times as long as its profile says; 1: as it says. One of
-        /// [`SLOWDOWNS`].
+        /// [`SLOWDOWNS`](crate::plan::fault::SLOWDOWNS).
         factor: f64,
     },
 }

@@ -1,4 +1,4 @@
-//! What the scheduler is told.
+//! What the scheduler receives.
 //!
 //! The scheduler deals in facts about updates, never in updates: these go from the client to the
 //! server, under their [`JobId`], and the scheduler says which to aggregate.

@@ -85,24 +85,24 @@ mod tests {
     #[test]
     fn what_is_written_as_null_is_read_as_nan_in_json_and_messagepack() {
         #[derive(serde::Serialize, Deserialize)]
-        struct Told {
+        struct Report {
             #[serde(deserialize_with = "number")]
             loss: f64,
             #[serde(deserialize_with = "scores")]
             scores: Scores,
         }
         for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-            let told = Told {
+            let report = Report {
                 loss: bad,
                 scores: Scores::from([("f1".into(), bad), ("accuracy".into(), 0.5)]),
             };
-            let json = serde_json::to_string(&told).unwrap();
+            let json = serde_json::to_string(&report).unwrap();
             assert_eq!(json, r#"{"loss":null,"scores":{"accuracy":0.5,"f1":null}}"#);
-            let read: Told = serde_json::from_str(&json).unwrap();
+            let read: Report = serde_json::from_str(&json).unwrap();
             assert!(read.loss.is_nan() && read.scores["f1"].is_nan());
             assert_eq!(read.scores["accuracy"], 0.5);
-            let bytes = rmp_serde::to_vec_named(&told).unwrap();
-            let read: Told = rmp_serde::from_slice(&bytes).unwrap();
+            let bytes = rmp_serde::to_vec_named(&report).unwrap();
+            let read: Report = rmp_serde::from_slice(&bytes).unwrap();
             assert_eq!(read.loss.to_bits(), bad.to_bits());
         }
     }

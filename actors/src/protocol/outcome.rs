@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::round_record::RoundRecord;
 use crate::ids::LaneId;
-use crate::plan::problems::PlanErrors;
+use crate::plan::errors::PlanErrors;
 
 /// The reason for the end of a run without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     fn client(outcome: Outcome, loss: Option<f64>) -> ClientRecord {
-        let told = loss.is_some();
+        let trained = loss.is_some();
         ClientRecord {
             client: ClientId(0),
             name: "a".into(),
@@ -176,7 +176,7 @@ mod tests {
             loss,
             examples: 8,
             steps: 1,
-            bytes_up: if told { 10 } else { 0 },
+            bytes_up: if trained { 10 } else { 0 },
             bytes_down: 20,
             seconds: 0.0,
         }

@@ -142,7 +142,7 @@ impl<L: ServerWorkload> ServerActor<L> {
         let store = self.store.as_ref()?;
         let checkpoint = Checkpoint {
             plan: store.plan().clone(),
-            course: store.course().clone(),
+            fingerprint: store.fingerprint().clone(),
             round,
             recorded,
             ledger,

@@ -2,7 +2,8 @@
 
 use crate::ids::ClientId;
 use crate::plan::FederationPlan;
-use crate::protocol::control::{ControlCommand, Intervention, SLOWDOWNS};
+use crate::plan::fault::SLOWDOWNS;
+use crate::protocol::control::{ControlCommand, Intervention};
 
 /// What commands from outside ask of the run.
 #[derive(Debug, Default)]

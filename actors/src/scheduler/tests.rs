@@ -27,7 +27,7 @@ fn jobs(commands: &[Command]) -> Vec<JobId> {
     jobs.collect()
 }
 
-fn asked_of_server(commands: Vec<Command>) -> Vec<ServerCommand> {
+fn server_commands(commands: Vec<Command>) -> Vec<ServerCommand> {
     let selected = commands.into_iter().filter_map(|command| match command {
         Command::Server(command) => Some(command),
         _ => None,
@@ -80,7 +80,7 @@ fn nothing_begins_before_lanes_and_actors_are_up() {
     let commands = scheduler.step(Input::LaneReady(LaneId(0)), 0.0);
     let held_versions = [None].into();
     assert_eq!(
-        asked_of_server(commands),
+        server_commands(commands),
         [ServerCommand::Open {
             round: 1,
             held_versions,
@@ -95,9 +95,9 @@ fn updates_are_aggregated_in_client_order_whatever_order_they_come_in() {
     let jobs = begin(&mut scheduler);
     assert_eq!(scheduler.step(received(jobs[2]), 1.0), []);
     assert_eq!(scheduler.step(received(jobs[1]), 1.0), []);
-    let asked = asked_of_server(scheduler.step(received(jobs[0]), 2.0));
+    let commands = server_commands(scheduler.step(received(jobs[0]), 2.0));
     let updates = jobs.into_iter().map(selected).collect();
-    assert_eq!(asked, [ServerCommand::Aggregate { round: 1, updates }]);
+    assert_eq!(commands, [ServerCommand::Aggregate { round: 1, updates }]);
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn replies_to_closed_rounds_and_other_attempts_and_runs_are_stale() {
             commands[0],
             Command::Emit(Event::StaleReply { round, client })
         );
-        assert_eq!(asked_of_server(commands), [ServerCommand::Discard { id }]);
+        assert_eq!(server_commands(commands), [ServerCommand::Discard { id }]);
     }
 }
 
@@ -134,9 +134,9 @@ fn an_update_that_comes_twice_is_aggregated_once() {
     let again = scheduler.step(received(jobs[0]), 0.0);
     assert!(matches!(again[0], Command::Emit(Event::StaleReply { .. })));
     scheduler.step(received(jobs[1]), 0.0);
-    let asked = asked_of_server(scheduler.step(received(jobs[2]), 0.0));
+    let commands = server_commands(scheduler.step(received(jobs[2]), 0.0));
     let updates = jobs.into_iter().map(selected).collect();
-    assert_eq!(asked, [ServerCommand::Aggregate { round: 1, updates }]);
+    assert_eq!(commands, [ServerCommand::Aggregate { round: 1, updates }]);
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn a_stop_before_the_first_round_still_runs_one() {
     let scores = Scores::new();
     let commands = scheduler.step(Input::Evaluated { round: 1, scores }, 0.0);
     assert_eq!(
-        asked_of_server(commands),
+        server_commands(commands),
         [ServerCommand::Finish { round: 1 }]
     );
     let Some(Command::End(outcome)) = scheduler.step(Input::Finished, 0.0).pop() else {

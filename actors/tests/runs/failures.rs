@@ -17,10 +17,13 @@ fn fail(trouble: Trouble, lanes: u32) -> (RunError, Events) {
     let (result, events) = run(plan(3, 3, lanes), toy);
     let error = result.expect_err("it should fail");
     let last = events.all().pop();
-    let Some(Event::RunFinished { error: told, .. }) = last else {
+    let Some(Event::RunFinished {
+        error: reported, ..
+    }) = last
+    else {
         panic!("the last event is {last:?}");
     };
-    assert_eq!(told, Some(error.to_string()));
+    assert_eq!(reported, Some(error.to_string()));
     (error, events)
 }
 

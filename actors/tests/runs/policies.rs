@@ -29,14 +29,14 @@ fn lost() -> Fault {
     Fault::new(FaultKind::LostUpdate)
 }
 
-fn asked(events: &Events) -> Vec<Vec<u32>> {
-    let asked = events.all().into_iter().filter_map(|event| match event {
+fn selected(events: &Events) -> Vec<Vec<u32>> {
+    let selected = events.all().into_iter().filter_map(|event| match event {
         Event::RoundStarted { clients, .. } | Event::ClientsSelected { clients, .. } => {
             Some(clients.into_iter().map(|c| c.0).collect())
         }
         _ => None,
     });
-    asked.collect()
+    selected.collect()
 }
 
 fn count(events: &Events, what: impl Fn(&Event) -> bool) -> usize {
@@ -83,7 +83,7 @@ fn a_deadline_can_count_late_updates_as_stale() {
     // until then.
     assert_near(&events.times(), &[2.0, 3.1, 4.2, 5.4]);
     assert_eq!(
-        asked(&events),
+        selected(&events),
         [vec![0, 1, 2], vec![0, 1], vec![0, 1], vec![0, 1, 2]]
     );
     let stale = |e: &Event| matches!(e, Event::UpdateStale { staleness: 2, .. });
@@ -255,7 +255,7 @@ fn too_few_updates_are_asked_for_again_keeping_those_that_came() {
     plan.faults = vec![lost()];
     plan.too_few.then = OnTooFew::Retry { attempts: 2 };
     let (result, events) = run(plan, Toy::default());
-    assert_eq!(asked(&events).len(), 3);
+    assert_eq!(selected(&events).len(), 3);
     let error = result.unwrap_err();
     assert!(matches!(
         error,
@@ -283,10 +283,10 @@ fn too_few_updates_can_stop_the_run() {
     assert_eq!(events.rounds().len(), 2);
 }
 
-/// How often each client was asked.
+/// How often each client was selected.
 fn shares(plan: FederationPlan) -> BTreeMap<u32, usize> {
     let mut shares = BTreeMap::new();
-    for clients in asked(&play(plan)) {
+    for clients in selected(&play(plan)) {
         for client in clients {
             *shares.entry(client).or_default() += 1;
         }
@@ -356,7 +356,7 @@ fn a_client_takes_part_only_while_its_trace_has_it() {
     let events = play(plan);
     // Rounds begin at 0, 1.1, 2.2 (client 0 goes at 3, before its second is over), 3.3.
     assert_eq!(
-        asked(&events),
+        selected(&events),
         [vec![1], vec![0, 1], vec![0, 1], vec![0, 1]]
     );
     assert_eq!(events.outcomes(3), [(0, Dropped), (1, Aggregated)]);
@@ -367,7 +367,7 @@ fn a_client_takes_part_only_while_its_trace_has_it() {
 fn a_round_waits_until_somebody_is_there() {
     let events = play(with_availability(1, 2, trace(&[(50.0, 52.5)])));
     assert_near(&events.times(), &[51.0, 52.0]);
-    assert_eq!(asked(&events), [vec![], vec![0], vec![0]]);
+    assert_eq!(selected(&events), [vec![], vec![0], vec![0]]);
 }
 
 #[test]
@@ -400,8 +400,8 @@ fn a_daily_pattern_keeps_a_client_away_at_night() {
     let mut begins = 0.0;
     for record in events.rounds() {
         let awake = (5.0..15.0).contains(&(begins % 20.0));
-        let asked = record.clients.iter().any(|c| c.client == ClientId(0));
-        assert_eq!(awake, asked, "at {begins}");
+        let selected = record.clients.iter().any(|c| c.client == ClientId(0));
+        assert_eq!(awake, selected, "at {begins}");
         begins = record.virtual_seconds;
     }
 }
@@ -416,7 +416,7 @@ fn an_on_off_process_takes_clients_out_and_brings_them_back() {
             mean_off: 10.0,
         },
     ));
-    let there = asked(&events).iter().filter(|c| c.contains(&0)).count();
+    let there = selected(&events).iter().filter(|c| c.contains(&0)).count();
     assert!((80..180).contains(&there), "{there} of 200");
     assert!(count(&events, |e| matches!(e, Event::ClientDropped { .. })) > 0);
 }

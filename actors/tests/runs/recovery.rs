@@ -431,8 +431,8 @@ fn a_run_with_interventions_replays_and_resumes() {
     let (result, events) = steer(&folder, &plan, orders);
     let outcome = result.unwrap();
     assert_eq!(outcome.ending, EndReason::StoppedAfterRound);
-    let told = |e: &Event| matches!(e, Event::Intervention(_));
-    assert_eq!(events.all().iter().filter(|e| told(e)).count(), 4);
+    let intervened = |e: &Event| matches!(e, Event::Intervention(_));
+    assert_eq!(events.all().iter().filter(|e| intervened(e)).count(), 4);
     let ledger = folder.ledger();
     assert_eq!(
         folder.replay(plan.clone()),

@@ -103,11 +103,11 @@ fn sampling() -> impl Strategy<Value = Sampling> {
 
 fn too_few() -> impl Strategy<Value = MinUpdates> {
     let then = prop_oneof![
-        (0..4u32).prop_map(|attempts| OnTooFew::Retry { attempts }),
+        (1..4u32).prop_map(|attempts| OnTooFew::Retry { attempts }),
         Just(OnTooFew::Skip),
         Just(OnTooFew::Stop),
     ];
-    (0..4u32, then).prop_map(|(minimum, then)| MinUpdates { minimum, then })
+    (1..4u32, then).prop_map(|(minimum, then)| MinUpdates { minimum, then })
 }
 
 fn scenario() -> impl Strategy<Value = FederationPlan> {
@@ -139,17 +139,16 @@ fn scenario() -> impl Strategy<Value = FederationPlan> {
 /// The plan, with no more updates wanted than its rounds can get.
 fn within_reach(mut plan: FederationPlan) -> FederationPlan {
     let fleet = plan.clients.len() as u32;
-    let asked = match plan.sampling.size {
-        SampleSize::All => fleet,
-        SampleSize::Fraction(f) => (f * f64::from(fleet)).round().max(1.0) as u32,
-        SampleSize::Number(n) => n.min(fleet),
-    };
-    match &mut plan.policy {
-        RoundPolicy::Quorum { updates, .. } => *updates = asked.min(*updates),
-        RoundPolicy::Buffered { updates, .. } => *updates = fleet.min(*updates),
-        _ => {}
+    if let SampleSize::Number(number) = &mut plan.sampling.size {
+        *number = fleet.min(*number);
     }
-    plan.too_few.minimum = plan.too_few.minimum.min(asked);
+    let most = plan.policy.most_updates(&plan.sampling, fleet as usize) as u32;
+    if let RoundPolicy::Quorum { updates, .. } | RoundPolicy::Buffered { updates, .. } =
+        &mut plan.policy
+    {
+        *updates = most.min(*updates);
+    }
+    plan.too_few.minimum = plan.too_few.minimum.min(most);
     plan
 }
 
@@ -177,7 +176,7 @@ fn check_events(plan: &FederationPlan, events: &Events) {
             | Event::ClientsSelected { round, clients, .. } => {
                 for client in clients {
                     let before = open.insert(client, round);
-                    assert_eq!(before, None, "{client} was asked while at work");
+                    assert_eq!(before, None, "{client} was selected while at work");
                 }
             }
             Event::UpdateReceived { round, client, .. } => {
@@ -243,10 +242,10 @@ fn check_rounds(plan: &FederationPlan, events: &Events) {
 
 /// Few cases, unless `PROPTEST_CASES` asks for more.
 fn config() -> ProptestConfig {
-    let asked = std::env::var_os("PROPTEST_CASES").is_some();
+    let given = std::env::var_os("PROPTEST_CASES").is_some();
     let default = ProptestConfig::default();
     ProptestConfig {
-        cases: if asked { default.cases } else { 50 },
+        cases: if given { default.cases } else { 50 },
         failure_persistence: None,
         ..default
     }

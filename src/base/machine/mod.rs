@@ -26,6 +26,17 @@ pub struct Host {
 }
 
 impl Host {
+    /// A machine without a GPU, with the data downloaded: for tests, which must not depend on the
+    /// real one.
+    #[must_use]
+    pub fn cpu(cores: u32) -> Self {
+        Self {
+            cores,
+            has_data_folder: true,
+            ..Self::default()
+        }
+    }
+
     /// Looks at this machine.
     #[must_use]
     pub fn detect() -> Self {

@@ -35,7 +35,7 @@ use crate::train::settings::{Precision, TrainingPlan};
 /// Decides everything, or says all that is wrong.
 pub(crate) fn resolve(
     settings: Settings,
-    script: ScenarioTables,
+    tables: ScenarioTables,
     scenario_name: Option<&str>,
     machine: &Host,
     problems: Problems,
@@ -60,7 +60,7 @@ pub(crate) fn resolve(
     let out = resolver.settings.out.take();
     let seed = *resolver.settings.seed.get_or_insert(42);
     let rounds = resolver.count("rounds", |s| s.rounds.get_or_insert(50));
-    let simulation = resolver.simulation(&script, data.num_clients, rounds, seed);
+    let simulation = resolver.simulation(&tables, data.num_clients, rounds, seed);
     resolver.check_staleness(&simulation.policy, aggregation.method);
     let eval_every = resolver.count("eval_every", |s| s.eval_every.get_or_insert(1));
     let Resolver {
@@ -83,7 +83,7 @@ pub(crate) fn resolve(
         telemetry,
         control,
         settings,
-        script,
+        tables,
         origins,
     })
 }

@@ -2,17 +2,10 @@ use super::*;
 use crate::aggregate::methods::METHODS;
 use crate::base::machine::device::DeviceSpec;
 use crate::config::load;
-use crate::config::plan::PlanDraft;
+use crate::config::tests::{assert_starts, plan, plan_on, problems};
 
-/// A machine without a GPU, with two cores.
 fn cpu() -> Host {
-    Host {
-        cuda_devices: 0,
-        cores: 2,
-        data_variable: None,
-        has_data_folder: true,
-        ..Host::default()
-    }
+    Host::cpu(2)
 }
 
 fn gpus(count: u32) -> Host {
@@ -22,42 +15,8 @@ fn gpus(count: u32) -> Host {
     }
 }
 
-fn plan_on(machine: &Host, scenario: &str) -> Result<PlanDraft, Problems> {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("demo.toml");
-    std::fs::write(&path, scenario).unwrap();
-    load(Some(&path), &Settings::default(), machine)
-}
-
 fn method(name: &str) -> MethodName {
     name.parse().unwrap()
-}
-
-pub(crate) fn plan(scenario: &str) -> Plan {
-    let draft = plan_on(&cpu(), scenario);
-    draft
-        .unwrap_or_else(|problems| panic!("{problems}"))
-        .into_plan()
-}
-
-/// The problems' texts, without the folder's name.
-pub(crate) fn problems(scenario: &str) -> Vec<String> {
-    let problems = plan_on(&cpu(), scenario).expect_err("a scenario with errors");
-    let texts = problems.sorted().into_iter().map(ToString::to_string);
-    texts
-        .map(|text| text[text.find("demo.toml").unwrap_or(0)..].to_owned())
-        .collect()
-}
-
-/// Each text begins as it is to begin, and there are no others.
-pub(crate) fn assert_starts(found: &[String], starts: &[&str]) {
-    assert_eq!(found.len(), starts.len(), "{found:#?}");
-    for (text, start) in found.iter().zip(starts) {
-        assert!(
-            text.starts_with(start),
-            "{text:?} does not start with {start:?}"
-        );
-    }
 }
 
 #[test]
@@ -412,10 +371,7 @@ fn a_resolved_scenario_has_the_threads_of_its_machine_for_every_other() {
         ..Host::default()
     };
     let plan = load(None, &Settings::default(), &calibrated).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("scenario.toml");
-    std::fs::write(&path, plan.to_toml()).unwrap();
-    let elsewhere = load(Some(&path), &Settings::default(), &cpu()).unwrap();
+    let elsewhere = plan_on(&cpu(), &plan.to_toml()).unwrap();
     assert_eq!(elsewhere.devices.lanes[0].threads, 4);
 }
 

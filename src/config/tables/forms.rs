@@ -1,5 +1,5 @@
 //! Choices with parameters, written like a call: `"uniform(2, 8)"`, `"noise(0.5)"`,
-//! `"retry(2)"`.
+//! `"retry(2)"`. Only the form is read here; the actors check the numbers.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,7 +7,6 @@ use std::str::FromStr;
 
 use regatta_actors::plan::fault::{Corruption, Slowdown};
 use regatta_actors::plan::policy::OnTooFew;
-use regatta_actors::protocol::control::SLOWDOWNS;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -40,37 +39,17 @@ impl FromStr for SlowdownSpec {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || {
-            format!(
+        if let Ok(factor) = text.trim().parse() {
+            return Ok(Self(Slowdown::Factor { factor }));
+        }
+        match call(text).as_ref().map(|(name, n)| (*name, n.as_slice())) {
+            Some(("uniform", &[low, high])) => Ok(Slowdown::Uniform { low, high }),
+            Some(("log_normal", &[median, sigma])) => Ok(Slowdown::LogNormal { median, sigma }),
+            Some(("pareto", &[shape])) => Ok(Slowdown::Pareto { shape }),
+            _ => Err(format!(
                 "invalid slowdown {text:?}: use a factor such as 4, or \"uniform(2, 8)\", \
-                 \"log_normal(MEDIAN, SIGMA)\" or \"pareto(SHAPE)\", with numbers above 0, and \
-                 factors from {} to {}",
-                SLOWDOWNS.start(),
-                SLOWDOWNS.end()
-            )
-        };
-        let usable = |factor: f64| SLOWDOWNS.contains(&factor);
-        if let Ok(factor) = text.trim().parse::<f64>() {
-            let ok = usable(factor);
-            let slowdown = Slowdown::Factor { factor };
-            return ok.then_some(Self(slowdown)).ok_or_else(wrong);
-        }
-        let (name, numbers) = call(text).ok_or_else(wrong)?;
-        if !numbers
-            .iter()
-            .all(|number| number.is_finite() && *number > 0.0)
-        {
-            return Err(wrong());
-        }
-        match (name, numbers.as_slice()) {
-            ("uniform", &[low, high]) if low <= high && usable(low) && usable(high) => {
-                Ok(Slowdown::Uniform { low, high })
-            }
-            ("log_normal", &[median, sigma]) if usable(median) => {
-                Ok(Slowdown::LogNormal { median, sigma })
-            }
-            ("pareto", &[shape]) => Ok(Slowdown::Pareto { shape }),
-            _ => Err(wrong()),
+                 \"log_normal(MEDIAN, SIGMA)\" or \"pareto(SHAPE)\""
+            )),
         }
         .map(Self)
     }
@@ -84,9 +63,7 @@ impl FromStr for CorruptionSpec {
             Some(("nan", [])) => Ok(Corruption::Nan),
             Some(("wrong_shape", [])) => Ok(Corruption::WrongShape),
             Some(("sign_flip", [])) => Ok(Corruption::SignFlip),
-            Some(("noise", &[scale])) if scale.is_finite() && scale > 0.0 => {
-                Ok(Corruption::Noise { scale })
-            }
+            Some(("noise", &[scale])) => Ok(Corruption::Noise { scale }),
             _ => Err(format!(
                 "invalid corruption {text:?}: use nan, wrong_shape, sign_flip or noise(SCALE)"
             )),
@@ -102,7 +79,7 @@ impl FromStr for OnTooFewSpec {
         match call(text).as_ref().map(|(name, n)| (*name, n.as_slice())) {
             Some(("skip", [])) => Ok(OnTooFew::Skip),
             Some(("stop", [])) => Ok(OnTooFew::Stop),
-            Some(("retry", &[attempts])) if attempts >= 1.0 && attempts.fract() == 0.0 => {
+            Some(("retry", &[attempts])) if attempts.fract() == 0.0 => {
                 let attempts = attempts as u32;
                 Ok(OnTooFew::Retry { attempts })
             }
@@ -212,29 +189,14 @@ mod tests {
     }
 
     #[test]
-    fn wrong_numbers_are_refused() {
-        for text in [
-            "0",
-            "-1",
-            "1e7",
-            "1e-4",
-            "inf",
-            "uniform(8, 2)",
-            "uniform(1, 1e300)",
-            "uniform(1e-300, 1)",
-            "log_normal(1e9, 1)",
-            "pareto()",
-            "pareto(1, 2)",
-            "fast",
-            "nan",
-            "",
-        ] {
+    fn another_form_is_refused() {
+        for text in ["pareto()", "pareto(1, 2)", "uniform(1, x)", "fast", ""] {
             assert!(text.parse::<SlowdownSpec>().is_err(), "{text}");
         }
-        for text in ["noise", "noise(0)", "nan(1)", "noise(1", ""] {
+        for text in ["noise", "nan(1)", "noise(1", ""] {
             assert!(text.parse::<CorruptionSpec>().is_err(), "{text}");
         }
-        for text in ["retry", "retry(0)", "retry(1.5)", "again"] {
+        for text in ["retry", "retry(1.5)", "again"] {
             assert!(text.parse::<OnTooFewSpec>().is_err(), "{text}");
         }
     }

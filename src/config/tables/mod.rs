@@ -21,7 +21,7 @@ use crate::config::tables::forms::{CorruptionSpec, OnTooFewSpec, SlowdownSpec};
 use crate::config::tables::numbers::IndexRanges;
 use crate::config::tables::quantity::{Bandwidth, Bytes, Seconds};
 
-/// Everything that is scripted.
+/// The tables of a scenario.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ScenarioTables {

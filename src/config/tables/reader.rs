@@ -39,7 +39,7 @@ pub(crate) fn read(table: &Spanned<DeTable<'_>>) -> (ScenarioTables, Vec<Refused
     let mut refused = Vec::new();
     loop {
         let error = match ScenarioTables::deserialize(table.clone().into_deserializer()) {
-            Ok(script) => return (script, refused),
+            Ok(tables) => return (tables, refused),
             Err(error) => error,
         };
         let place = error.span().and_then(|span| find(table.get_ref(), &span));

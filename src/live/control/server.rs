@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use regatta_actors::observe::control::{ControlHandle, Unconfirmed};
-use regatta_actors::protocol::control::SLOWDOWNS;
+use regatta_actors::plan::fault::SLOWDOWNS;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::live::control::request::Request;

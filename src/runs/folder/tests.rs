@@ -21,14 +21,8 @@ fn plan(out: &Path) -> Plan {
         name: Some("demo".into()),
         ..Settings::default()
     };
-    let machine = Host {
-        cuda_devices: 0,
-        cores: 1,
-        data_variable: None,
-        has_data_folder: true,
-        ..Host::default()
-    };
-    load(None, &settings, &machine).unwrap().into_plan()
+    let draft = load(None, &settings, &Host::cpu(1)).unwrap();
+    draft.into_plan()
 }
 
 fn round(round: u32, loss: f64, accuracy: f64) -> RoundRecord {

@@ -179,16 +179,6 @@ fn label(varied: &toml::Table) -> String {
 mod tests {
     use super::*;
 
-    fn machine() -> Host {
-        Host {
-            cuda_devices: 0,
-            cores: 1,
-            data_variable: None,
-            has_data_folder: true,
-            ..Host::default()
-        }
-    }
-
     fn sweep(combinations: &[&str]) -> Sweep {
         Sweep {
             name: "s".into(),
@@ -202,7 +192,7 @@ mod tests {
 
     #[test]
     fn folders_follow_from_settings_alone() {
-        let of = |combinations: &[&str]| plan(&sweep(combinations), &machine()).unwrap().runs;
+        let of = |combinations: &[&str]| plan(&sweep(combinations), &Host::cpu(1)).unwrap().runs;
         let both = of(&[
             "agg_type = \"fedex\"\nseed = 1",
             "agg_type = \"fedex\"\nseed = 2",
@@ -222,7 +212,7 @@ mod tests {
                 out: Some(place.path().to_owned()),
                 ..sweep(&[&format!("agg_type = \"{name}\"\nseed = 1")])
             };
-            plan(&sweep, &machine()).unwrap().runs.remove(0)
+            plan(&sweep, &Host::cpu(1)).unwrap().runs.remove(0)
         };
         assert_eq!(planned("fedex").label, "fedex-seed1");
         // As it was named when the method was called so.
@@ -242,7 +232,7 @@ mod tests {
             "agg_type = \"ours\"",
             "agg_type = \"ours\"\nr = 0",
         ];
-        let problems = plan(&sweep(&combinations), &machine())
+        let problems = plan(&sweep(&combinations), &Host::cpu(1))
             .unwrap_err()
             .to_string();
         assert!(problems.contains("error: lora-ours_vera: --"), "{problems}");

@@ -9,7 +9,7 @@ use crate::model::ModelError;
 /// 0.999, ε 1e-8, by libtorch's fused kernel: all tensors in one call.
 #[derive(Debug)]
 pub struct AdamW {
-    slots: Vec<Moments>,
+    trained: Vec<Moments>,
     weight_decay: f64,
 }
 
@@ -23,7 +23,7 @@ struct Moments {
 }
 
 impl Moments {
-    /// The slot's part of a step; `None` without a gradient.
+    /// Its part of a step; `None` without a gradient.
     fn with<'a>(&'a self, gradient: &'a Tensor) -> Option<AdamWParameter<'a>> {
         gradient.defined().then_some(AdamWParameter {
             value: &self.value,
@@ -44,7 +44,7 @@ impl AdamW {
         leaves: impl IntoIterator<Item = &'a Tensor>,
         weight_decay: f64,
     ) -> Result<Self, ModelError> {
-        let slot = |leaf: &Tensor| -> Result<_, ModelError> {
+        let fresh = |leaf: &Tensor| -> Result<_, ModelError> {
             let value = leaf.f_detach()?;
             Ok(Moments {
                 mean: value.f_zeros_like()?,
@@ -53,9 +53,9 @@ impl AdamW {
                 value: leaf.shallow_clone(),
             })
         };
-        let slots = leaves.into_iter().map(slot).collect::<Result<_, _>>()?;
+        let trained = leaves.into_iter().map(fresh).collect::<Result<_, _>>()?;
         Ok(Self {
-            slots,
+            trained,
             weight_decay,
         })
     }
@@ -66,10 +66,14 @@ impl AdamW {
     /// # Errors
     /// If libtorch fails.
     pub fn step(&mut self, rate: f64) -> Result<(), ModelError> {
-        let gradients: Vec<_> = self.slots.iter().map(|slot| slot.value.grad()).collect();
-        let slots = self.slots.iter().zip(&gradients);
-        let parameters: Vec<_> = slots
-            .filter_map(|(slot, gradient)| slot.with(gradient))
+        let gradients: Vec<_> = self
+            .trained
+            .iter()
+            .map(|tensor| tensor.value.grad())
+            .collect();
+        let trained = self.trained.iter().zip(&gradients);
+        let parameters: Vec<_> = trained
+            .filter_map(|(tensor, gradient)| tensor.with(gradient))
             .collect();
         let constants = AdamWConstants {
             rate,
@@ -86,8 +90,8 @@ impl AdamW {
     /// # Errors
     /// If libtorch fails.
     pub fn clear(&mut self) -> Result<(), ModelError> {
-        for slot in &mut self.slots {
-            slot.value.zero_grad();
+        for tensor in &mut self.trained {
+            tensor.value.zero_grad();
         }
         Ok(())
     }

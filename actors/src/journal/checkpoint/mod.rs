@@ -28,8 +28,9 @@ const EXTENSION: &str = "checkpoint";
 pub struct Checkpoint {
     /// Of the plan that it is of.
     pub plan: Digest,
-    /// That plan's [`FederationPlan::course`], to say what was changed.
-    pub course: BTreeMap<String, String>,
+    /// That plan's [`FederationPlan::fingerprint`], to say what was changed.
+    #[serde(rename = "course")]
+    pub fingerprint: BTreeMap<String, String>,
     /// The last round in it.
     pub round: u32,
     /// Ledger entries until then.
@@ -55,7 +56,7 @@ pub struct CheckpointStore {
     place: Arc<Place>,
     keep: u32,
     plan: Digest,
-    course: BTreeMap<String, String>,
+    fingerprint: BTreeMap<String, String>,
 }
 
 impl CheckpointStore {
@@ -66,7 +67,7 @@ impl CheckpointStore {
             place: Arc::new(Place::new(folder.into())),
             keep: plan.checkpoints.keep,
             plan: digest(plan),
-            course: plan.course.clone(),
+            fingerprint: plan.fingerprint.clone(),
         }
     }
 
@@ -76,10 +77,10 @@ impl CheckpointStore {
         &self.plan
     }
 
-    /// What this plan's checkpoints say of its course.
+    /// The plan's fingerprint, which its checkpoints record.
     #[must_use]
-    pub fn course(&self) -> &BTreeMap<String, String> {
-        &self.course
+    pub fn fingerprint(&self) -> &BTreeMap<String, String> {
+        &self.fingerprint
     }
 
     /// Writes a checkpoint and removes those that are no longer to be kept. Gives its size in
@@ -130,7 +131,7 @@ impl CheckpointStore {
         if checkpoint.plan == self.plan {
             return Ok(checkpoint);
         }
-        let changes = changes(&checkpoint.course, &self.course);
+        let changes = changes(&checkpoint.fingerprint, &self.fingerprint);
         let what = match changes.as_str() {
             "" => "a setting that affects results was changed",
             changes => changes,
@@ -219,7 +220,7 @@ pub(crate) fn write_synced(path: &Path, parts: &[&[u8]]) -> std::io::Result<()> 
 /// The longest value that is shown.
 const SHOWN: usize = 40;
 
-/// What differs between the course of a run and another one, key by key.
+/// What differs between two fingerprints, key by key.
 fn changes(was: &BTreeMap<String, String>, is: &BTreeMap<String, String>) -> String {
     let keys: BTreeSet<_> = was.keys().chain(is.keys()).collect();
     let change = |key: &String| {
@@ -237,7 +238,7 @@ fn changes(was: &BTreeMap<String, String>, is: &BTreeMap<String, String>) -> Str
     changes.join(", ")
 }
 
-/// Identifies what decides a run's course; not on how many lanes, nor how often it is saved.
+/// Identifies what decides a run's results; not on how many lanes, nor how often it is saved.
 fn digest(plan: &FederationPlan) -> Digest {
     let mut plan = plan.clone();
     plan.lanes = 0;

@@ -8,7 +8,7 @@ fn plan() -> FederationPlan {
 fn checkpoint(store: &CheckpointStore, round: u32) -> Checkpoint {
     Checkpoint {
         plan: store.plan().clone(),
-        course: store.course().clone(),
+        fingerprint: store.fingerprint().clone(),
         round,
         recorded: 7,
         ledger: None,
@@ -68,10 +68,10 @@ fn another_plan_s_checkpoint_is_refused_but_lanes_may_change() {
 }
 
 #[test]
-fn what_was_changed_in_the_course_is_named() {
+fn what_was_changed_in_the_fingerprint_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let with = |entries: &[(&str, &str)]| FederationPlan {
-        course: entries
+        fingerprint: entries
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect(),
@@ -183,7 +183,7 @@ fn a_checkpoint_of_an_earlier_version_loads() {
     let expected = checkpoint(&store, 1);
     let older = Older {
         plan: &expected.plan,
-        course: &expected.course,
+        course: &expected.fingerprint,
         round: expected.round,
         recorded: expected.recorded,
         scheduler: &expected.scheduler,

@@ -4,7 +4,7 @@ pub(crate) mod timeline;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::problems::Problems;
+use crate::plan::errors::PlanErrors;
 
 /// When a client can take part, in virtual time. One that goes away while it works drops out.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -56,8 +56,27 @@ pub struct Interval {
     pub to: f64,
 }
 
+impl Interval {
+    /// Checks it as the next of a client's intervals, whose previous one ended at `end` seconds;
+    /// 0 for the first.
+    ///
+    /// # Errors
+    /// What it must be.
+    pub fn check(&self, end: f64) -> Result<(), String> {
+        if !(self.to.is_finite() && self.from < self.to) {
+            Err("must end after it begins".to_owned())
+        } else if self.from < end {
+            Err(format!(
+                "must not begin before {end} (a client's intervals come in order)"
+            ))
+        } else {
+            Ok(())
+        }
+    }
+}
+
 impl Availability {
-    pub(crate) fn check(&self, path: &str, problems: &mut Problems) {
+    pub(crate) fn check(&self, path: &str, errors: &mut PlanErrors) {
         match self {
             Self::Always => {}
             Self::Daily {
@@ -66,30 +85,29 @@ impl Availability {
                 day,
                 spread,
             } => {
-                problems.positive(*day, path, "day");
-                let ok = |x: f64| (0.0..=*day).contains(&x);
-                problems.require(ok(*from), path, "from", "must lie within a day");
-                problems.require(ok(*to), path, "to", "must lie within a day");
-                problems.require(from != to, path, "to", "must differ from `from`");
-                problems.not_negative(*spread, path, "spread");
+                errors.positive(*day, path, "day");
+                errors.not_negative(*spread, path, "spread");
+                let within = |time: f64| (0.0..=*day).contains(&time);
+                for (time, field) in [(*from, "from"), (*to, "to")] {
+                    errors.require(within(time), path, field, "must lie within a day");
+                }
+                errors.require(from != to, path, "to", "must differ from `from`");
             }
             Self::Markov { mean_on, mean_off } => {
-                problems.positive(*mean_on, path, "mean_on");
-                problems.positive(*mean_off, path, "mean_off");
+                errors.positive(*mean_on, path, "mean_on");
+                errors.positive(*mean_off, path, "mean_off");
             }
-            Self::Trace { intervals } => check_intervals(intervals, path, problems),
+            Self::Trace { intervals } => check_intervals(intervals, path, errors),
         }
     }
 }
 
-fn check_intervals(intervals: &[Interval], path: &str, problems: &mut Problems) {
+fn check_intervals(intervals: &[Interval], path: &str, errors: &mut PlanErrors) {
     let mut end = 0.0;
     for (i, interval) in intervals.iter().enumerate() {
-        let field = format!("intervals[{i}]");
-        let ok = interval.to.is_finite() && interval.from < interval.to;
-        problems.require(ok, path, &field, "must end after it begins");
-        let ok = interval.from >= end;
-        problems.require(ok, path, &field, "must begin after the previous one ended");
+        if let Err(message) = interval.check(end) {
+            errors.add(format!("{path}.intervals[{i}]"), message);
+        }
         end = interval.to;
     }
 }

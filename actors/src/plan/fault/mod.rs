@@ -1,11 +1,13 @@
 //! Scripted faults: their kind, their clients and their rounds.
 
+mod check;
 pub mod injection;
+
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::ClientId;
-use crate::plan::problems::Problems;
 
 /// One scripted fault.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -120,6 +122,10 @@ impl FaultName {
     pub const SLOWING: [Self; 3] = [Self::Straggle, Self::SlowLink, Self::LateUpdate];
 }
 
+/// Factors by which a client can be slower. Far beyond them virtual time, which counts
+/// nanoseconds and 584 years, would stand still or be at its end.
+pub const SLOWDOWNS: RangeInclusive<f64> = 1e-3..=1e6;
+
 /// The slowdown of a straggler: its duration is multiplied by this.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "distribution", rename_all = "snake_case", deny_unknown_fields)]
@@ -215,40 +221,6 @@ impl Fault {
             ..self
         }
     }
-
-    pub(crate) fn check(&self, path: &str, clients: usize, problems: &mut Problems) {
-        problems.fraction(self.probability, path, "probability");
-        for (i, client) in self.clients.iter().flatten().enumerate() {
-            if client.0 as usize >= clients {
-                problems.add(
-                    format!("{path}.clients[{i}]"),
-                    format!(
-                        "there is no client {client}; they are numbered 0 to {}",
-                        clients.saturating_sub(1)
-                    ),
-                );
-            }
-        }
-        for (i, range) in self.rounds.iter().flatten().enumerate() {
-            let ok = range.from >= 1 && range.from <= range.to;
-            let field = format!("rounds[{i}]");
-            problems.require(
-                ok,
-                path,
-                &field,
-                "must go from a round (at least 1) to a later one",
-            );
-        }
-        let for_server = matches!(self.kind, FaultKind::ServerCrash { .. });
-        let ok = !(for_server && self.clients.is_some());
-        problems.require(
-            ok,
-            path,
-            "clients",
-            "a server crash does not concern clients",
-        );
-        self.kind.check(path, problems);
-    }
 }
 
 impl FaultKind {
@@ -266,23 +238,6 @@ impl FaultKind {
             Self::LateUpdate { .. } => FaultName::LateUpdate,
             Self::CorruptUpdate { .. } => FaultName::CorruptUpdate,
             Self::ServerCrash { .. } => FaultName::ServerCrash,
-        }
-    }
-
-    fn check(&self, path: &str, problems: &mut Problems) {
-        match *self {
-            Self::Straggle { slowdown } => slowdown.check(path, problems),
-            Self::Drop { at, .. } | Self::Crash { at } | Self::LaneFailure { at } => {
-                problems.fraction(at, path, "at");
-            }
-            Self::SlowLink { factor } => problems.positive(factor, path, "factor"),
-            Self::DuplicateUpdate { delay } => problems.not_negative(delay, path, "delay"),
-            Self::LateUpdate { seconds } => problems.not_negative(seconds, path, "seconds"),
-            Self::ServerCrash { downtime } => problems.not_negative(downtime, path, "downtime"),
-            Self::CorruptUpdate {
-                corruption: Corruption::Noise { scale },
-            } => problems.not_negative(scale, path, "scale"),
-            Self::CorruptUpdate { .. } | Self::LostUpdate => {}
         }
     }
 }
@@ -316,24 +271,6 @@ impl FaultName {
             Self::LateUpdate => "late_update",
             Self::CorruptUpdate => "corrupt_update",
             Self::ServerCrash => "server_crash",
-        }
-    }
-}
-
-impl Slowdown {
-    fn check(&self, path: &str, problems: &mut Problems) {
-        match *self {
-            Self::Factor { factor } => problems.positive(factor, path, "slowdown.factor"),
-            Self::Uniform { low, high } => {
-                problems.positive(low, path, "slowdown.low");
-                let ok = high.is_finite() && high >= low;
-                problems.require(ok, path, "slowdown.high", "must be at least `low`");
-            }
-            Self::LogNormal { median, sigma } => {
-                problems.positive(median, path, "slowdown.median");
-                problems.not_negative(sigma, path, "slowdown.sigma");
-            }
-            Self::Pareto { shape } => problems.positive(shape, path, "slowdown.shape"),
         }
     }
 }

@@ -10,6 +10,7 @@ use regatta_actors::random::StreamKey;
 use serde::Deserialize;
 
 use crate::config::resolve::Resolver;
+use crate::config::tables::quantity::Seconds;
 use crate::config::tables::{AvailabilityKind, AvailabilityTable, ClientsTable};
 
 const AVAILABILITY_KEYS: [&str; 7] = ["from", "to", "day", "spread", "on", "off", "file"];
@@ -151,14 +152,12 @@ impl Resolver<'_> {
 
     fn profile(&mut self, path: &str, group: &ClientsTable) -> (Profile, Option<Traces>) {
         let default = Profile::default();
-        let speed = group.speed.unwrap_or(default.speed);
-        self.above_zero(&format!("{path}.speed"), speed);
         let (availability, traces) = match &group.availability {
             Some(table) => self.availability(&format!("{path}.availability"), table),
             None => (Availability::Always, None),
         };
         let profile = Profile {
-            speed,
+            speed: group.speed.unwrap_or(default.speed),
             bandwidth_up: group.bandwidth_up.map(|b| b.bytes_per_second()),
             bandwidth_down: group.bandwidth_down.map(|b| b.bytes_per_second()),
             latency: group
@@ -167,6 +166,7 @@ impl Resolver<'_> {
             memory: group.memory.map(|memory| memory.get()),
             availability,
         };
+        self.check(|errors| profile.check(path, errors));
         (profile, traces)
     }
 
@@ -190,10 +190,8 @@ impl Resolver<'_> {
             AvailabilityKind::Always => always,
             AvailabilityKind::Daily => (self.daily(path, with, table), None),
             AvailabilityKind::Markov => {
-                let mut mean = |key, value: Option<crate::config::tables::quantity::Seconds>| {
-                    let seconds = self.needed(path, key, with, value).map_or(1.0, |t| t.get());
-                    self.above_zero(&format!("{path}.{key}"), seconds);
-                    seconds
+                let mut mean = |key, value: Option<Seconds>| {
+                    self.needed(path, key, with, value).map_or(1.0, |t| t.get())
                 };
                 let (mean_on, mean_off) = (mean("on", table.on), mean("off", table.off));
                 (Availability::Markov { mean_on, mean_off }, None)
@@ -214,22 +212,11 @@ impl Resolver<'_> {
 
     fn daily(&mut self, path: &str, with: &str, table: &AvailabilityTable) -> Availability {
         let day = table.day.map_or(86_400.0, |day| day.get());
-        self.above_zero(&format!("{path}.day"), day);
-        let mut time = |key, value: Option<crate::config::tables::quantity::Seconds>| {
-            let seconds = self.needed(path, key, with, value)?.get();
-            let right = "that lies within the day";
-            self.number(&format!("{path}.{key}"), seconds, 0.0..=day, right);
-            Some(seconds)
-        };
-        let (from, to) = (time("from", table.from), time("to", table.to));
-        if from.is_some() && from == to {
-            let wrong = "is the time from which on they are there";
-            self.problems
-                .report(&format!("{path}.to"), wrong, "give another");
-        }
+        let from = self.needed(path, "from", with, table.from);
+        let to = self.needed(path, "to", with, table.to);
         Availability::Daily {
-            from: from.unwrap_or(0.0),
-            to: to.unwrap_or(day),
+            from: from.map_or(0.0, |from| from.get()),
+            to: to.map_or(day, |to| to.get()),
             day,
             spread: table.spread.map_or(0.0, |spread| spread.get()),
         }
@@ -257,14 +244,10 @@ fn read_trace(path: &Path) -> Result<Traces, String> {
         let TraceLine { client, from, to } = line.map_err(|e| format!("{}: {e}", place()))?;
         let intervals = traces.entry(client).or_default();
         let end = intervals.last().map_or(0.0, |last: &Interval| last.to);
-        if !(from.is_finite() && to.is_finite() && from < to && from >= end) {
-            let place = place();
-            return Err(format!(
-                "{place}: an interval of client {client} from {from} to {to} follows {end}; list \
-                 each client's intervals in order, each ending after it begins"
-            ));
-        }
-        intervals.push(Interval { from, to });
+        let interval = Interval { from, to };
+        let wrong = |must| format!("{}: client {client}, from {from} to {to}: {must}", place());
+        interval.check(end).map_err(wrong)?;
+        intervals.push(interval);
     }
     Ok(traces)
 }

@@ -2,7 +2,6 @@
 
 use regatta_actors::ids::ClientId;
 use regatta_actors::plan::fault::{Corruption, Fault, FaultKind, FaultName, RoundRange, Slowdown};
-use regatta_actors::protocol::control::SLOWDOWNS;
 
 use crate::config::resolve::Resolver;
 use crate::config::tables::FaultTable;
@@ -19,16 +18,14 @@ impl Resolver<'_> {
     ) -> Vec<Fault> {
         let fault = |(i, table): (usize, &FaultTable)| {
             let path = format!("faults[{i}]");
-            let kind = self.fault_kind(&path, table)?;
-            let probability = table.probability.unwrap_or(1.0);
-            let key = format!("{path}.probability");
-            self.number(&key, probability, 0.0..=1.0, "from 0 to 1");
-            Some(Fault {
-                kind,
+            let fault = Fault {
+                kind: self.fault_kind(&path, table)?,
                 clients: self.fault_clients(&path, table, num_clients),
                 rounds: self.fault_rounds(&path, table, rounds),
-                probability,
-            })
+                probability: table.probability.unwrap_or(1.0),
+            };
+            self.check(|errors| fault.check(&path, num_clients as usize, errors));
+            Some(fault)
         };
         tables.iter().enumerate().filter_map(fault).collect()
     }
@@ -52,7 +49,6 @@ impl Resolver<'_> {
             FaultName::Drop => 0.0,
             _ => 0.5,
         });
-        self.number(&format!("{path}.at"), at, 0.0..=1.0, "from 0 to 1");
         let delay = table.delay.map(|delay| delay.get());
         Some(match name {
             FaultName::Straggle => {
@@ -68,13 +64,10 @@ impl Resolver<'_> {
             FaultName::Crash => FaultKind::Crash { at },
             FaultName::LaneFailure => FaultKind::LaneFailure { at },
             FaultName::SlowLink => {
-                let factor = self
-                    .needed(path, "factor", with, table.factor)
-                    .unwrap_or(1.0);
-                let (least, most) = (SLOWDOWNS.start(), SLOWDOWNS.end());
-                let right = format!("from {least} to {most}");
-                self.number(&format!("{path}.factor"), factor, SLOWDOWNS, &right);
-                FaultKind::SlowLink { factor }
+                let factor = self.needed(path, "factor", with, table.factor);
+                FaultKind::SlowLink {
+                    factor: factor.unwrap_or(1.0),
+                }
             }
             FaultName::LostUpdate => FaultKind::LostUpdate,
             FaultName::DuplicateUpdate => FaultKind::DuplicateUpdate {
@@ -92,7 +85,7 @@ impl Resolver<'_> {
                 downtime: delay.unwrap_or(0.0),
             },
             other => {
-                let wrong = format_args!("{} cannot be scripted", other.as_str());
+                let wrong = format_args!("{} is not known to scenarios", other.as_str());
                 self.problems
                     .report(&format!("{path}.kind"), wrong, "name another");
                 return None;
@@ -107,28 +100,15 @@ impl Resolver<'_> {
         num_clients: u32,
     ) -> Option<Vec<ClientId>> {
         let clients = table.clients.as_ref()?;
-        let key = format!("{path}.clients");
-        if table.kind == Some(FaultName::ServerCrash) {
-            self.reject_unused(&key, "a server crash, which concerns no client");
-            return None;
-        }
-        self.check_clients(&key, clients, num_clients);
-        Some(
-            clients
-                .below(num_clients)
-                .into_iter()
-                .map(ClientId)
-                .collect(),
-        )
+        self.check_clients(&format!("{path}.clients"), clients, num_clients);
+        let clients = clients.below(num_clients).into_iter();
+        Some(clients.map(ClientId).collect())
     }
 
     /// Reports numbers beyond the fleet.
     pub(crate) fn check_clients(&mut self, key: &str, clients: &IndexRanges, num_clients: u32) {
-        let last = num_clients.saturating_sub(1);
-        if let Some(beyond) = clients.largest().filter(|largest| *largest > last) {
-            let wrong = format_args!("there is no client {beyond}");
-            let right = format_args!("clients are numbered 0 to {last}");
-            self.problems.report(key, wrong, right);
+        if let Some(largest) = clients.largest() {
+            self.check(|errors| errors.client(ClientId(largest), num_clients as usize, key));
         }
     }
 
@@ -141,12 +121,6 @@ impl Resolver<'_> {
         let ranges = table.rounds.as_ref()?.ranges();
         let key = format!("{path}.rounds");
         let first = ranges.iter().map(|(from, _)| *from).min().unwrap_or(1);
-        self.problems.require(
-            first >= 1,
-            &key,
-            "there is no round 0",
-            "rounds are numbered from 1",
-        );
         self.problems.require(
             first <= rounds,
             &key,

@@ -24,12 +24,23 @@ impl Resolver<'_> {
         &mut self,
         table: Option<&PolicyTable>,
         sampling: &Sampling,
-        num_clients: u32,
+        fleet: usize,
     ) -> RoundPolicy {
         let Some(table) = table.filter(|_| self.problems.readable(&["policy.kind"])) else {
             return RoundPolicy::Sync;
         };
-        let late = self.late(table);
+        let policy = self.policy_kind(table);
+        let most = policy.most_updates(sampling, fleet);
+        self.check(|errors| policy.check("policy", most, errors));
+        policy
+    }
+
+    fn policy_kind(&mut self, table: &PolicyTable) -> RoundPolicy {
+        let late = match table.late.unwrap_or(LateKind::Refuse) {
+            LateKind::Refuse => Late::Cancel,
+            LateKind::Stale => Late::Discard,
+            LateKind::Carry => Late::Carry(staleness(table)),
+        };
         match table.kind.unwrap_or(PolicyKind::Sync) {
             PolicyKind::Sync => {
                 self.only("policy", "kind = \"sync\"", &POLICY_KEYS, &[]);
@@ -40,48 +51,48 @@ impl Resolver<'_> {
                 self.only("policy", with, &POLICY_KEYS, &meant("after", late));
                 let seconds = self.needed("policy", "after", with, table.after);
                 let seconds = seconds.map_or(1.0, |after| after.get());
-                self.above_zero("policy.after", seconds);
                 RoundPolicy::Deadline { seconds, late }
             }
             PolicyKind::Quorum => {
                 let with = "kind = \"quorum\"";
                 self.only("policy", with, &POLICY_KEYS, &meant("updates", late));
-                let most = asked(sampling, num_clients);
-                let updates = self.updates(with, table.updates, most);
-                RoundPolicy::Quorum { updates, late }
+                let updates = self.needed("policy", "updates", with, table.updates);
+                RoundPolicy::Quorum {
+                    updates: updates.unwrap_or(1),
+                    late,
+                }
             }
             PolicyKind::OverSelect => {
                 let with = "kind = \"over_select\"";
                 self.only("policy", with, &POLICY_KEYS, &meant("factor", late));
                 let factor = self.needed("policy", "factor", with, table.factor);
-                let factor = factor.unwrap_or(1.0);
-                self.number("policy.factor", factor, 1.0..f64::INFINITY, "from 1");
-                RoundPolicy::OverSelect { factor, late }
+                RoundPolicy::OverSelect {
+                    factor: factor.unwrap_or(1.0),
+                    late,
+                }
             }
             PolicyKind::Buffered => {
                 let with = "kind = \"buffered\"";
                 let keys = ["updates", "staleness_exponent", "max_staleness"];
                 self.only("policy", with, &POLICY_KEYS, &keys);
-                // A client can send many updates while the others work on their first.
-                let updates = self.updates(with, table.updates, u32::MAX);
-                let staleness = self.staleness(table);
-                RoundPolicy::Buffered { updates, staleness }
+                let updates = self.needed("policy", "updates", with, table.updates);
+                RoundPolicy::Buffered {
+                    updates: updates.unwrap_or(1),
+                    staleness: staleness(table),
+                }
             }
         }
     }
 
     /// Reports updates that come rounds later with a method that cannot take them.
     pub(crate) fn check_staleness(&mut self, policy: &RoundPolicy, method: MethodName) {
-        let key = match policy {
-            RoundPolicy::Buffered { .. } => "policy.kind",
-            RoundPolicy::Deadline { late, .. }
-            | RoundPolicy::Quorum { late, .. }
-            | RoundPolicy::OverSelect { late, .. }
-                if matches!(late, Late::Carry(_)) =>
-            {
-                "policy.late"
-            }
-            _ => return,
+        if !matches!(policy.late(), Late::Carry(_)) {
+            return;
+        }
+        let key = if policy.is_buffered() {
+            "policy.kind"
+        } else {
+            "policy.late"
         };
         let info = method.info();
         let wrong = format_args!("{method} {}", info.why_not_stale);
@@ -94,48 +105,7 @@ impl Resolver<'_> {
         self.problems.require(info.takes_stale, key, wrong, right);
     }
 
-    fn updates(&mut self, with: &str, updates: Option<u32>, most: u32) -> u32 {
-        let updates = self.needed("policy", "updates", with, updates).unwrap_or(1);
-        let right = "give 1 or more";
-        self.problems.require(
-            updates > 0,
-            "policy.updates",
-            "no round would need any",
-            right,
-        );
-        self.problems.require(
-            updates <= most,
-            "policy.updates",
-            format_args!("a round selects at most {most} clients, so this number is never reached"),
-            format_args!("give at most {most}"),
-        );
-        updates
-    }
-
-    fn late(&mut self, table: &PolicyTable) -> Late {
-        match table.late.unwrap_or(LateKind::Refuse) {
-            LateKind::Refuse => Late::Cancel,
-            LateKind::Stale => Late::Discard,
-            LateKind::Carry => Late::Carry(self.staleness(table)),
-        }
-    }
-
-    fn staleness(&mut self, table: &PolicyTable) -> Staleness {
-        let default = Staleness::default();
-        let exponent = table.staleness_exponent.unwrap_or(default.exponent);
-        self.number(
-            "policy.staleness_exponent",
-            exponent,
-            0.0..f64::INFINITY,
-            "from 0",
-        );
-        Staleness {
-            exponent,
-            max: table.max_staleness,
-        }
-    }
-
-    pub(crate) fn sampling(&mut self, table: Option<&SamplingTable>, num_clients: u32) -> Sampling {
+    pub(crate) fn sampling(&mut self, table: Option<&SamplingTable>, fleet: usize) -> Sampling {
         let Some(table) = table else {
             return Sampling::default();
         };
@@ -144,25 +114,15 @@ impl Resolver<'_> {
             self.problems
                 .report("sampling.fraction", wrong, "keep one of them");
         }
-        if let Some(number) = table.number {
-            self.problems.require(
-                (1..=num_clients).contains(&number),
-                "sampling.number",
-                format_args!("there are {num_clients} clients to ask"),
-                format_args!("give a number from 1 to {num_clients}"),
-            );
-        }
-        if let Some(fraction) = table.fraction {
-            let range = f64::MIN_POSITIVE..=1.0;
-            self.number("sampling.fraction", fraction, range, "above 0, at most 1");
-        }
         let size = match (table.number, table.fraction) {
             (Some(number), _) => SampleSize::Number(number),
             (None, Some(fraction)) => SampleSize::Fraction(fraction),
             (None, None) => SampleSize::All,
         };
         let by = self.sample_by(table);
-        Sampling { size, by }
+        let sampling = Sampling { size, by };
+        self.check(|errors| sampling.check("sampling", fleet, errors));
+        sampling
     }
 
     fn sample_by(&mut self, table: &SamplingTable) -> SampleBy {
@@ -175,45 +135,20 @@ impl Resolver<'_> {
         match kind {
             SampleKind::Uniform => SampleBy::Uniform,
             SampleKind::Examples => SampleBy::Examples,
-            SampleKind::Utility => SampleBy::Utility(self.utility(table)),
+            SampleKind::Utility => SampleBy::Utility(utility(table)),
         }
     }
 
-    fn utility(&mut self, table: &SamplingTable) -> Utility {
-        let default = Utility::default();
-        let exploration = table.exploration.unwrap_or(default.exploration);
-        self.number(
-            "sampling.exploration",
-            exploration,
-            0.0..=1.0,
-            "from 0 to 1",
-        );
-        let penalty = table.penalty.unwrap_or(default.penalty);
-        self.number("sampling.penalty", penalty, 0.0..f64::INFINITY, "from 0");
-        let preferred_seconds = table.preferred.map(|preferred| preferred.get());
-        if let Some(seconds) = preferred_seconds {
-            self.above_zero("sampling.preferred", seconds);
-        }
-        Utility {
-            exploration,
-            preferred_seconds,
-            penalty,
-        }
-    }
-
-    pub(crate) fn too_few(&mut self, table: Option<&TooFewTable>, num_clients: u32) -> MinUpdates {
+    pub(crate) fn too_few(&mut self, table: Option<&TooFewTable>, most: usize) -> MinUpdates {
         let default = MinUpdates::default();
         let minimum = table.and_then(|table| table.minimum);
-        let minimum = minimum.unwrap_or(default.minimum);
-        self.problems.require(
-            (1..=num_clients).contains(&minimum),
-            "too_few.minimum",
-            format_args!("there are {num_clients} clients"),
-            format_args!("give a number from 1 to {num_clients}"),
-        );
         let then = table.and_then(|table| table.then);
-        let then = then.map_or(default.then, |then| then.0);
-        MinUpdates { minimum, then }
+        let too_few = MinUpdates {
+            minimum: minimum.unwrap_or(default.minimum),
+            then: then.map_or(default.then, |then| then.0),
+        };
+        self.check(|errors| too_few.check("too_few", most, errors));
+        too_few
     }
 
     pub(crate) fn restart(&mut self, table: Option<&RestartTable>) -> RestartPolicy {
@@ -227,8 +162,25 @@ impl Resolver<'_> {
             backoff: table.backoff.map_or(default.backoff, |t| t.get()),
             max_backoff: table.max_backoff.map_or(default.max_backoff, |t| t.get()),
         };
-        self.above_zero("restart.window", restart.window);
+        self.check(|errors| restart.check("restart", errors));
         restart
+    }
+}
+
+fn staleness(table: &PolicyTable) -> Staleness {
+    let default = Staleness::default();
+    Staleness {
+        exponent: table.staleness_exponent.unwrap_or(default.exponent),
+        max: table.max_staleness,
+    }
+}
+
+fn utility(table: &SamplingTable) -> Utility {
+    let default = Utility::default();
+    Utility {
+        exploration: table.exploration.unwrap_or(default.exploration),
+        preferred_seconds: table.preferred.map(|preferred| preferred.get()),
+        penalty: table.penalty.unwrap_or(default.penalty),
     }
 }
 
@@ -237,14 +189,5 @@ fn meant(own: &str, late: Late) -> Vec<&str> {
     match late {
         Late::Carry(_) => vec![own, "late", "staleness_exponent", "max_staleness"],
         Late::Cancel | Late::Discard => vec![own, "late"],
-    }
-}
-
-/// Clients that a round asks at most.
-fn asked(sampling: &Sampling, num_clients: u32) -> u32 {
-    match sampling.size {
-        SampleSize::All => num_clients,
-        SampleSize::Fraction(share) => ((share * f64::from(num_clients)).round() as u32).max(1),
-        SampleSize::Number(number) => number,
     }
 }

@@ -1,10 +1,12 @@
+mod errors;
+
 use regatta_actors::plan::availability::Availability;
 use regatta_actors::plan::fault::{Corruption, FaultKind, RoundRange, Slowdown};
 use regatta_actors::plan::policy::{Late, OnTooFew, RoundPolicy, Staleness};
 use regatta_actors::plan::sampling::{SampleBy, SampleSize};
 
 use super::*;
-use crate::config::resolve::tests::{assert_starts, plan, problems};
+use crate::config::tests::{plan, problems};
 
 /// A scenario with every table and every kind in it.
 const EVERYTHING: &str = r#"
@@ -163,52 +165,6 @@ fn the_resolved_scenario_gives_the_same_plan_again() {
 }
 
 #[test]
-fn every_error_in_a_table_has_its_line_and_none_hides_another() {
-    let found = problems(
-        "num_clients = 4\nrounds = 5\n\
-         [polcy]\nkind = \"sync\"\n\
-         [policy]\nkind = \"deadlin\"\nafter = 30\n\
-         [sampling]\nnumber = 9\nexploration = 0.5\n\
-         [clients.slow]\nspeed = -1\nbandwith_up = \"5 Mbit/s\"\nlatency = \"5\"\nclients = 7\n\
-         [[faults]]\nkind = \"straggle\"\nat = 0.5\n\
-         [[faults]]\nkind = \"crash\"\nclients = \"2..9\"\nrounds = \"7..9\"\nprobability = 2\n\
-         [[faults]]\nclients = 1\n",
-    );
-    let starts = [
-        "demo.toml:3:2: unknown key `polcy`; did you mean `policy`?",
-        "demo.toml:6:8: policy.kind: unknown variant `deadlin`, expected",
-        "demo.toml:7:9: policy.after: invalid duration \"30\": use a number with a unit, such as",
-        "demo.toml:9:10: sampling.number = 9: there are 4 clients to ask; give",
-        "demo.toml:10:15: sampling.exploration = 0.5: has no meaning with",
-        "demo.toml:12:9: clients.slow.speed = -1: out of range; give a number above 0",
-        "demo.toml:13:1: unknown key `clients.slow.bandwith_up`; did you mean `bandwidth_up`?",
-        "demo.toml:14:11: clients.slow.latency: invalid duration \"5\"",
-        "demo.toml:15:11: clients.slow.clients = 7: there is no client 7; clients are numbered 0 to 3",
-        "demo.toml:16:1: faults[0]: lacks `slowdown`; kind = \"straggle\" needs it",
-        "demo.toml:18:6: faults[0].at = 0.5: has no meaning with kind = \"straggle\"",
-        "demo.toml:21:11: faults[1].clients = \"2..9\": there is no client 9",
-        "demo.toml:22:10: faults[1].rounds = \"7..9\": the run has 5 rounds",
-        "demo.toml:23:15: faults[1].probability = 2: out of range",
-        "demo.toml:24:1: faults[2]: lacks `kind`",
-    ];
-    assert_starts(&found, &starts);
-}
-
-#[test]
-fn a_client_in_two_groups_and_shares_beyond_the_fleet_are_errors() {
-    let found = problems(
-        "num_clients = 4\n[clients.a]\nclients = \"0..2\"\n[clients.b]\nclients = 2\n\
-         [clients.c]\nshare = 0.5\n",
-    );
-    assert_eq!(found.len(), 2, "{found:#?}");
-    assert!(found[0].contains("clients.b.clients = 2: client 2 is in another group"));
-    assert!(
-        found[1].contains("clients.c.share = 0.5: only 1 clients"),
-        "{found:#?}"
-    );
-}
-
-#[test]
 fn a_trace_gives_each_client_its_intervals_and_its_errors_have_lines() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("trace.csv");
@@ -229,7 +185,8 @@ fn a_trace_gives_each_client_its_intervals_and_its_errors_have_lines() {
     std::fs::write(&file, "client,from,to\n0,5,10\n0,7,30\n").unwrap();
     let found = problems(&scenario);
     assert!(
-        found.len() == 1 && found[0].contains("trace.csv:3: an interval"),
+        found.len() == 1
+            && found[0].contains("trace.csv:3: client 0, from 7 to 30: must not begin before 10"),
         "{found:?}"
     );
 }
