@@ -13,7 +13,7 @@ use crate::base::time::unix_seconds;
 use crate::live::metrics::catalog as c;
 use crate::live::metrics::fleet::{Fleet, Update};
 use crate::live::metrics::lanes::SharedLanes;
-use crate::runs::folder::summary::{Best, note_best};
+use crate::runs::history::totals::{Best, note_best};
 
 /// How often, at most, what concerns all clients is computed between rounds.
 const SUMMARY_PERIOD: Duration = Duration::from_secs(1);

@@ -11,7 +11,7 @@ use regatta_actors::protocol::round_record::{Outcome, PhaseSeconds};
 use regatta_actors::workload::update::Scores;
 use serde::Serialize;
 
-use crate::runs::folder::summary::RunTotals;
+use crate::runs::history::totals::RunTotals;
 
 /// The changes since the last message.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]

@@ -1,5 +1,6 @@
-//! What happened in a run, read from its ledger: each participation, each client, each state.
+//! What happened in a run: each participation, each client, each state, and the totals.
 
 pub mod clients;
 pub mod participation;
 pub mod states;
+pub mod totals;

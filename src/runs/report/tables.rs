@@ -6,8 +6,8 @@ use regatta_actors::protocol::outcome::EndReason;
 use regatta_actors::protocol::round_record::{Outcome, RoundRecord};
 
 use crate::base::table::{Cell, Table};
-use crate::runs::folder::summary::is_loss;
 use crate::runs::history::clients::{ClientStats, RunStats};
+use crate::runs::history::totals::is_loss;
 
 const CLIENTS: [(&str, &str); 15] = [
     ("client", "client"),
