@@ -10,7 +10,7 @@ use crate::config::plan::Plan;
 use crate::runs::figures::chart::{Band, Chart, Curve};
 use crate::runs::figures::theme::{INK, colour};
 use crate::runs::figures::{Figure, fleet, timeline};
-use crate::runs::history::participation::Participations;
+use crate::runs::history::collected::Participations;
 use crate::runs::history::states;
 use crate::runs::history::totals::is_loss;
 

@@ -4,7 +4,8 @@ use regatta_actors::plan::availability::Interval;
 use regatta_actors::plan::fault::FaultName;
 
 use crate::config::plan::Plan;
-use crate::runs::history::participation::{End, Participation, Participations};
+use crate::runs::history::collected::Participations;
+use crate::runs::history::participation::{Participation, ParticipationEnd};
 
 /// What a client was doing. Later ones are drawn over earlier ones where there is room for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -174,47 +175,46 @@ fn end_waiting(row: &mut TimelineRow) {
 
 fn add(row: &mut TimelineRow, work: &Participation, participations: &Participations) {
     let mut span = |from, to, state| row.spans.push(TimelineSpan { from, to, state });
-    let state = match work.struck_by(&FaultName::SLOWING) {
-        _ if work.end == End::Late => State::GivenUp,
+    let state = match work.affected_by(&FaultName::SLOWING) {
+        _ if work.end == ParticipationEnd::Late => State::GivenUp,
         _ if work.is_lost() => State::Lost,
         Some(_) => State::Straggling,
         None => State::Training,
     };
     let on_time = work.late_at.unwrap_or(work.ended).min(work.ended);
-    span(work.selected, on_time, state);
+    span(work.selected.unwrap_or(on_time), on_time, state);
     let late = if work.is_lost() {
         State::Lost
     } else {
         State::Late
     };
     span(on_time, work.ended, late);
+    let end = participations.end;
     match work.end {
-        End::Dropped(Some(rejoin)) => {
-            let back = participations
-                .rounds
-                .iter()
-                .find(|round| round.round >= rejoin);
+        ParticipationEnd::Dropped {
+            rejoin: Some(rejoin),
+        } => {
+            let mut rounds = participations.rounds.iter();
+            let back = rounds.find(|round| round.round >= rejoin);
             span(
                 work.ended,
-                back.map_or(participations.end, |r| r.from),
+                back.map_or(end, |round| round.from),
                 State::Away,
             );
         }
-        End::Failed(Some(back_at)) => {
-            span(
-                work.ended,
-                back_at.min(participations.end),
-                State::Restarting,
-            );
-        }
-        End::Failed(None) => span(work.ended, participations.end, State::Retired),
+        ParticipationEnd::Failed {
+            back_at: Some(back_at),
+        } => span(work.ended, back_at.min(end), State::Restarting),
+        ParticipationEnd::Failed { back_at: None } => span(work.ended, end, State::Retired),
         _ => {}
     }
     let what = match work.end {
-        End::Aggregated | End::Open | End::Late => return,
-        End::Dropped(_) => MarkKind::Dropped,
-        End::Failed(_) => MarkKind::Crashed,
-        End::Refused | End::Lost | End::Stale => MarkKind::UpdateLost,
+        ParticipationEnd::Arrived | ParticipationEnd::Open | ParticipationEnd::Late => return,
+        ParticipationEnd::Dropped { .. } => MarkKind::Dropped,
+        ParticipationEnd::Failed { .. } => MarkKind::Crashed,
+        ParticipationEnd::Refused | ParticipationEnd::Lost | ParticipationEnd::Stale => {
+            MarkKind::UpdateLost
+        }
     };
     row.marks.push(Mark {
         at: work.ended,

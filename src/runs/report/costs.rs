@@ -7,7 +7,8 @@ use regatta_actors::plan::fault::FaultName;
 use regatta_actors::plan::profile::Profile;
 
 use crate::base::table::{Cell, Table};
-use crate::runs::history::participation::{End, Participation, Participations};
+use crate::runs::history::collected::Participations;
+use crate::runs::history::participation::{Participation, ParticipationEnd};
 
 /// A reason that work was lost or took longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,14 +58,18 @@ impl Cause {
     /// without any.
     fn of(work: &Participation) -> Option<Self> {
         let (faults, otherwise): (&[FaultName], _) = match work.end {
-            End::Aggregated | End::Open => return None,
-            End::Dropped(_) => (&[FaultName::Drop], Self::Away),
-            End::Failed(_) => (&[FaultName::Crash, FaultName::LaneFailure], Self::Failure),
-            End::Lost => (&[FaultName::LostUpdate], Self::Failure),
-            End::Refused => (&[FaultName::CorruptUpdate], Self::Refused),
-            End::Late | End::Stale => (&FaultName::SLOWING, Self::TooLate),
+            ParticipationEnd::Arrived | ParticipationEnd::Open => return None,
+            ParticipationEnd::Dropped { .. } => (&[FaultName::Drop], Self::Away),
+            ParticipationEnd::Failed { .. } => {
+                (&[FaultName::Crash, FaultName::LaneFailure], Self::Failure)
+            }
+            ParticipationEnd::Lost => (&[FaultName::LostUpdate], Self::Failure),
+            ParticipationEnd::Refused => (&[FaultName::CorruptUpdate], Self::Refused),
+            ParticipationEnd::Late | ParticipationEnd::Stale => {
+                (&FaultName::SLOWING, Self::TooLate)
+            }
         };
-        Some(work.struck_by(faults).map_or(otherwise, Self::Fault))
+        Some(work.affected_by(faults).map_or(otherwise, Self::Fault))
     }
 }
 
@@ -91,9 +96,9 @@ pub fn costs(
                 cost.clients.insert(work.client);
             }
             cost.updates += 1;
-            cost.client_seconds += work.seconds() + restart_seconds(work);
-        } else if let Some(fault) = work.struck_by(&FaultName::SLOWING)
-            && work.end == End::Aggregated
+            cost.client_seconds += work.seconds() + work.restart_seconds();
+        } else if let Some(fault) = work.affected_by(&FaultName::SLOWING)
+            && work.end == ParticipationEnd::Arrived
         {
             let index = work.client.0 as usize;
             let undisturbed = profiles.get(index).zip(participations.clients.get(index));
@@ -115,13 +120,6 @@ pub fn costs(
         cost.run_seconds += (down.to - down.from).max(0.0);
     }
     costs
-}
-
-fn restart_seconds(work: &Participation) -> f64 {
-    match work.end {
-        End::Failed(Some(back_at)) => (back_at - work.ended).max(0.0),
-        _ => 0.0,
-    }
 }
 
 /// The costs as a table.

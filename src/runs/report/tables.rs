@@ -49,7 +49,7 @@ fn row(client: &ClientStats) -> [Cell; 15] {
     [
         client.name.as_str().into(),
         client.examples.into(),
-        Cell::count(client.asked),
+        Cell::count(client.selected),
         ended(Outcome::Aggregated),
         Cell::count(late),
         ended(Outcome::Dropped),

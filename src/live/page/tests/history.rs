@@ -4,7 +4,7 @@ use regatta_actors::plan::fault::FaultName;
 use regatta_actors::protocol::control::{ControlCommand, Intervention};
 
 use super::*;
-use crate::live::page::changes::{Fate, Level};
+use crate::live::page::changes::Level;
 use crate::live::page::feed::Feed;
 use crate::live::page::history::{History, PageHeader};
 
@@ -29,7 +29,10 @@ fn losses_scores_traffic_and_bars_are_kept() {
     assert_eq!(last.losses, Some([loss(3) as f32; 5]));
     assert_eq!(history.status.totals.best["loss"].round, 3);
     let span = history.spans.back().unwrap();
-    assert_eq!((span.start, span.end, span.fate), (20.0, 29.0, Fate::Sent));
+    assert_eq!(
+        (span.start, span.end, span.kind.name()),
+        (20.0, 29.0, "sent")
+    );
     assert_eq!(history.clients[0].standing.aggregated, 3);
 }
 
@@ -191,16 +194,24 @@ fn dropouts_failures_and_lateness_are_bars_and_lines() {
     let bars: Vec<_> = history
         .spans
         .iter()
-        .map(|span| (span.client, span.fate, span.start, span.end, span.slow))
+        .map(|span| {
+            (
+                span.client,
+                span.kind.name(),
+                span.start,
+                span.end,
+                span.slow,
+            )
+        })
         .collect();
     assert_eq!(
         bars,
         [
-            (0, Fate::Dropped, 0.0, 2.0, false),
-            (1, Fate::Failed, 0.0, 3.0, false),
-            (1, Fate::Restarting, 3.0, 5.0, false),
-            (2, Fate::Late, 0.0, 4.0, true),
-            (0, Fate::Away, 2.0, 6.0, false),
+            (0, "dropped", 0.0, 2.0, false),
+            (1, "failed", 0.0, 3.0, false),
+            (1, "restarting", 3.0, 5.0, false),
+            (2, "late", 0.0, 4.0, true),
+            (0, "away", 2.0, 6.0, false),
         ]
     );
     let said = |text: &str| history.lines.iter().any(|line| line.text.contains(text));
