@@ -13,3 +13,6 @@ pub mod collected;
 pub mod participation;
 pub mod states;
 pub mod totals;
+
+#[cfg(test)]
+mod tests;

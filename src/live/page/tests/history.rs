@@ -229,6 +229,63 @@ fn dropouts_failures_and_lateness_are_bars_and_lines() {
 }
 
 #[test]
+fn a_client_that_was_late_and_slow_is_not_slow_in_its_next_round() {
+    let client = ClientId(0);
+    let history = history_of(1, |told| {
+        let selected = |round, virtual_seconds| Event::RoundStarted {
+            round,
+            clients: vec![client],
+            virtual_seconds,
+        };
+        told.tell(selected(1, 0.0));
+        told.tell(Event::FaultInjected {
+            round: 1,
+            client,
+            fault: FaultName::Straggle,
+            virtual_seconds: 0.0,
+        });
+        told.tell(Event::UpdateLate {
+            round: 1,
+            client,
+            virtual_seconds: 4.0,
+        });
+        told.tell(selected(2, 4.0));
+        told.train(2, client, 6.0);
+    });
+    let bars = history.spans.iter();
+    let bars: Vec<_> = bars.map(|bar| (bar.kind.name(), bar.slow)).collect();
+    assert_eq!(bars, [("late", true), ("sent", false)]);
+    assert!(!history.clients[0].standing.slow);
+}
+
+#[test]
+fn a_late_update_that_arrives_after_the_server_was_rebuilt_has_a_bar() {
+    let client = ClientId(0);
+    let history = history_of(1, |told| {
+        told.tell(Event::RoundStarted {
+            round: 1,
+            clients: vec![client],
+            virtual_seconds: 0.0,
+        });
+        told.tell(Event::UpdateLate {
+            round: 1,
+            client,
+            virtual_seconds: 4.0,
+        });
+        // Clients are idle when the server comes back.
+        told.tell(Event::ClientState {
+            round: 1,
+            client,
+            state: ClientState::Idle,
+            lane: None,
+        });
+        told.train(1, client, 6.0);
+    });
+    let bar = history.spans.back().unwrap();
+    assert_eq!((bar.start, bar.end, bar.kind.name()), (4.0, 6.0, "sent"));
+}
+
+#[test]
 fn what_somebody_outside_wanted_is_known() {
     let client = ClientId(0);
     let command = |command| {
