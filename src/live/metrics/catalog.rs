@@ -77,7 +77,7 @@ metrics! {
     Counter<Count> RESTARTS "regatta_restarts_total" []
         "Restarts of clients after a crash or a failed job";
     Counter<Count> FAULTS "regatta_faults_total" [fault]
-        "Scripted faults that struck, by kind";
+        "Scripted faults injected, by kind";
     Histogram<Seconds> JOB_SECONDS "regatta_job_seconds" []
         buckets [0.01, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0,
             1800.0, 3600.0]

@@ -182,7 +182,7 @@ pub struct RoundRow {
     pub exactness_error: Option<f64>,
     /// Virtual time at its end, in seconds since the run's start.
     pub virtual_seconds: f64,
-    /// Wall time by phase; zeros where a run was gone on with.
+    /// Wall time by phase; zeros in rounds before the run was resumed.
     pub seconds: PhaseSeconds,
     /// Bytes from clients to the server, since the run's start.
     pub bytes_up: u64,
@@ -222,8 +222,7 @@ impl From<BarSpan> for (u32, u32, f64, f64, &'static str, bool) {
 /// What a bar of the timeline shows.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum BarKind {
-    /// A participation that ended so. What precedes the end of its round is a bar of its own if
-    /// it was late.
+    /// A participation that ended so; of a late one, what precedes or follows its round's end.
     Participation(ParticipationEnd),
     /// The client was being restarted.
     Restarting,
@@ -255,7 +254,7 @@ impl BarKind {
 /// An event in words.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LogLine {
-    /// When, in seconds since 1970; `None` in what happened before the run was gone on with.
+    /// When, in seconds since 1970; `None` in what happened before the run was resumed.
     pub at: Option<f64>,
     /// When, in virtual seconds since the run's start.
     pub virtual_seconds: f64,

@@ -144,9 +144,9 @@ impl Tracker {
 
     fn come_back(&mut self, client: ClientId, now: f64) {
         self.rejoin.remove(&client.0);
-        let standing = self.clients.get(client.0 as usize);
+        let status = self.clients.get(client.0 as usize);
         // A client not known to be away brings nothing new.
-        let Some(start) = standing.and_then(|status| status.away_since) else {
+        let Some(start) = status.and_then(|status| status.away_since) else {
             return;
         };
         self.change(client, |status| status.away_since = None);

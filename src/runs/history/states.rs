@@ -68,7 +68,7 @@ pub struct TimelineSpan {
     pub state: State,
 }
 
-/// A moment at which something ended a work.
+/// A moment at which something ended a participation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Mark {
     /// The time, in virtual seconds.
@@ -77,7 +77,7 @@ pub struct Mark {
     pub what: MarkKind,
 }
 
-/// The cause of the end of a work.
+/// The cause of the end of a participation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MarkKind {
     /// The client dropped out.
@@ -129,9 +129,9 @@ pub fn rows(participations: &Participations, plan: &Plan) -> Vec<TimelineRow> {
         let gaps = there.map(|there| gaps(&there, participations.end));
         row.spans.extend(gaps.unwrap_or_default());
     }
-    for work in &participations.all {
-        if let Some(row) = rows.get_mut(work.client.0 as usize) {
-            add(row, work, participations);
+    for participation in &participations.all {
+        if let Some(row) = rows.get_mut(participation.client.0 as usize) {
+            add(row, participation, participations);
         }
     }
     for row in &mut rows {
@@ -173,42 +173,47 @@ fn end_waiting(row: &mut TimelineRow) {
     }
 }
 
-fn add(row: &mut TimelineRow, work: &Participation, participations: &Participations) {
+fn add(row: &mut TimelineRow, participation: &Participation, participations: &Participations) {
     let mut span = |from, to, state| row.spans.push(TimelineSpan { from, to, state });
-    let state = match work.affected_by(&FaultName::SLOWING) {
-        _ if work.end == ParticipationEnd::Late => State::GivenUp,
-        _ if work.is_lost() => State::Lost,
+    let state = match participation.affected_by(&FaultName::SLOWING) {
+        _ if participation.end == ParticipationEnd::Late => State::GivenUp,
+        _ if participation.is_lost() => State::Lost,
         Some(_) => State::Straggling,
         None => State::Training,
     };
-    let on_time = work.late_at.unwrap_or(work.ended).min(work.ended);
-    span(work.selected.unwrap_or(on_time), on_time, state);
-    let late = if work.is_lost() {
+    let on_time = participation
+        .late_at
+        .unwrap_or(participation.ended)
+        .min(participation.ended);
+    span(participation.selected.unwrap_or(on_time), on_time, state);
+    let late = if participation.is_lost() {
         State::Lost
     } else {
         State::Late
     };
-    span(on_time, work.ended, late);
+    span(on_time, participation.ended, late);
     let end = participations.end;
-    match work.end {
+    match participation.end {
         ParticipationEnd::Dropped {
             rejoin: Some(rejoin),
         } => {
             let mut rounds = participations.rounds.iter();
             let back = rounds.find(|round| round.round >= rejoin);
             span(
-                work.ended,
+                participation.ended,
                 back.map_or(end, |round| round.from),
                 State::Away,
             );
         }
         ParticipationEnd::Failed {
             back_at: Some(back_at),
-        } => span(work.ended, back_at.min(end), State::Restarting),
-        ParticipationEnd::Failed { back_at: None } => span(work.ended, end, State::Retired),
+        } => span(participation.ended, back_at.min(end), State::Restarting),
+        ParticipationEnd::Failed { back_at: None } => {
+            span(participation.ended, end, State::Retired)
+        }
         _ => {}
     }
-    let what = match work.end {
+    let what = match participation.end {
         ParticipationEnd::Arrived | ParticipationEnd::Open | ParticipationEnd::Late => return,
         ParticipationEnd::Dropped { .. } => MarkKind::Dropped,
         ParticipationEnd::Failed { .. } => MarkKind::Crashed,
@@ -217,7 +222,7 @@ fn add(row: &mut TimelineRow, work: &Participation, participations: &Participati
         }
     };
     row.marks.push(Mark {
-        at: work.ended,
+        at: participation.ended,
         what,
     });
 }

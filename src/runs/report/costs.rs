@@ -28,7 +28,7 @@ pub enum Cause {
 /// The cost of one cause.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Cost {
-    /// Times that it struck.
+    /// Times that it occurred.
     pub times: u32,
     /// The client concerned.
     pub clients: BTreeSet<ClientId>,
@@ -54,10 +54,10 @@ impl Cause {
         }
     }
 
-    /// What a lost work is put down to: the fault that explains its end, or what the run does
+    /// The cause of a lost participation: the fault that explains its end, or what the run does
     /// without any.
-    fn of(work: &Participation) -> Option<Self> {
-        let (faults, otherwise): (&[FaultName], _) = match work.end {
+    fn of(participation: &Participation) -> Option<Self> {
+        let (faults, otherwise): (&[FaultName], _) = match participation.end {
             ParticipationEnd::Arrived | ParticipationEnd::Open => return None,
             ParticipationEnd::Dropped { .. } => (&[FaultName::Drop], Self::Away),
             ParticipationEnd::Failed { .. } => {
@@ -69,13 +69,17 @@ impl Cause {
                 (&FaultName::SLOWING, Self::TooLate)
             }
         };
-        Some(work.affected_by(faults).map_or(otherwise, Self::Fault))
+        Some(
+            participation
+                .affected_by(faults)
+                .map_or(otherwise, Self::Fault),
+        )
     }
 }
 
-/// Adds up what each cause cost. Where several faults struck one work, it is put down to the one
-/// that explains its end. `profiles` tell how long a work takes that nothing slows; `epochs`, how
-/// often a client goes through its examples.
+/// Adds up what each cause cost. Where several faults affected one participation, it counts for the
+/// one that explains its end. `profiles` tell how long a participation takes that nothing slows;
+/// `epochs`, how often a client goes through its examples.
 #[must_use]
 pub fn costs(
     participations: &Participations,
@@ -83,31 +87,32 @@ pub fn costs(
     epochs: u32,
 ) -> BTreeMap<Cause, Cost> {
     let mut costs: BTreeMap<Cause, Cost> = BTreeMap::new();
-    for work in &participations.all {
-        for fault in &work.faults {
+    for participation in &participations.all {
+        for fault in &participation.faults {
             let cost = costs.entry(Cause::Fault(*fault)).or_default();
             cost.times += 1;
-            cost.clients.insert(work.client);
+            cost.clients.insert(participation.client);
         }
-        if let Some(cause) = Cause::of(work) {
+        if let Some(cause) = Cause::of(participation) {
             let cost = costs.entry(cause).or_default();
             if !matches!(cause, Cause::Fault(_)) {
                 cost.times += 1;
-                cost.clients.insert(work.client);
+                cost.clients.insert(participation.client);
             }
             cost.updates += 1;
-            cost.client_seconds += work.seconds() + work.restart_seconds();
-        } else if let Some(fault) = work.affected_by(&FaultName::SLOWING)
-            && work.end == ParticipationEnd::Arrived
+            cost.client_seconds += participation.seconds() + participation.restart_seconds();
+        } else if let Some(fault) = participation.affected_by(&FaultName::SLOWING)
+            && participation.end == ParticipationEnd::Arrived
         {
-            let index = work.client.0 as usize;
+            let index = participation.client.0 as usize;
             let undisturbed = profiles.get(index).zip(participations.clients.get(index));
             let undisturbed = undisturbed.map(|(profile, client)| {
-                profile.download_seconds(work.bytes_down)
+                profile.download_seconds(participation.bytes_down)
                     + profile.train_seconds(client.examples, epochs)
-                    + profile.upload_seconds(work.bytes_up)
+                    + profile.upload_seconds(participation.bytes_up)
             });
-            let longer = undisturbed.map_or(0.0, |seconds| (work.seconds() - seconds).max(0.0));
+            let longer =
+                undisturbed.map_or(0.0, |seconds| (participation.seconds() - seconds).max(0.0));
             let cost = costs.entry(Cause::Fault(fault)).or_default();
             cost.client_seconds += longer;
         }

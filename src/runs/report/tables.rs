@@ -12,7 +12,7 @@ use crate::runs::history::totals::is_loss;
 const CLIENTS: [(&str, &str); 15] = [
     ("client", "client"),
     ("examples", "examples"),
-    ("asked", "asked"),
+    ("asked", "selected"),
     ("aggregated", "aggregated"),
     ("late", "late"),
     ("dropped", "dropped"),
