@@ -6,18 +6,22 @@ use std::collections::BTreeMap;
 use regatta_actors::ids::ClientId;
 use regatta_actors::plan::fault::FaultName;
 use regatta_actors::protocol::client_state::ClientState;
-use regatta_actors::protocol::event::ClientInfo;
+use regatta_actors::protocol::event::{ClientInfo, Event};
 use regatta_actors::protocol::round_record::{ClientRecord, Outcome};
 
 use crate::base::time::unix_seconds;
 use crate::live::metrics::catalog as c;
-use crate::live::metrics::metric::Gauge;
+use crate::live::metrics::ranking::{comparable, set_quantiles};
+use crate::runs::history::clients::RunStats;
+use crate::runs::history::participation::{Participation, ParticipationEnd, ParticipationEvent};
 
 /// The state of the clients.
 #[derive(Debug)]
 pub(crate) struct Fleet {
     /// The maximum number of clients, or worst clients, with separate series.
     limit: usize,
+    /// What the events tell of the run and of its clients.
+    stats: RunStats,
     clients: BTreeMap<ClientId, ClientSeries>,
 }
 
@@ -27,15 +31,14 @@ struct ClientSeries {
     state: ClientState,
     loss: Option<f64>,
     step_seconds: Option<f64>,
-    missed: u32,
     seen: f64,
-    asked_at: f64,
 }
 
 impl Fleet {
     pub fn new(limit: usize) -> Self {
         Self {
             limit,
+            stats: RunStats::default(),
             clients: BTreeMap::new(),
         }
     }
@@ -47,9 +50,7 @@ impl Fleet {
             state: ClientState::Idle,
             loss: None,
             step_seconds: None,
-            missed: 0,
             seen: unix_seconds(),
-            asked_at: 0.0,
         };
         self.clients = clients
             .iter()
@@ -86,12 +87,22 @@ impl Fleet {
         }
     }
 
-    /// Clients were selected to train, at this virtual time.
-    pub fn asked(&mut self, clients: &[ClientId], virtual_seconds: f64) {
-        for client in clients {
-            if let Some(client) = self.clients.get_mut(client) {
-                client.asked_at = virtual_seconds;
-            }
+    /// Takes an event in: sets what follows from participations.
+    pub fn take(&mut self, event: &Event) {
+        let happened = self.stats.take(event);
+        happened.iter().for_each(|event| self.participate(event));
+    }
+
+    fn participate(&mut self, event: &ParticipationEvent) {
+        match event {
+            ParticipationEvent::FaultInjected(_, fault) => c::FAULTS.add([fault.as_str()], 1),
+            ParticipationEvent::Ended(participation) => match participation.end {
+                ParticipationEnd::Arrived => self.update(participation),
+                ParticipationEnd::Stale => self.stale_update(participation.client),
+                ParticipationEnd::Failed { back_at: Some(_) } => self.restart(participation.client),
+                _ => {}
+            },
+            ParticipationEvent::Selected(_) | ParticipationEvent::Late(_) => {}
         }
     }
 
@@ -109,7 +120,7 @@ impl Fleet {
         }
     }
 
-    pub fn restart(&mut self, client: ClientId) {
+    fn restart(&mut self, client: ClientId) {
         c::RESTARTS.add([], 1);
         if let Some((true, client)) = self.seen(client) {
             c::CLIENT_RESTARTS.add([&client.name], 1);
@@ -127,19 +138,22 @@ impl Fleet {
         }
     }
 
-    pub fn update(&mut self, update: &Update) {
-        self.progress(update.client, Some(update.loss));
-        let Some((each, client)) = self.seen(update.client) else {
+    fn update(&mut self, participation: &Participation) {
+        let Some(job) = participation.job else { return };
+        self.progress(participation.client, Some(job.loss));
+        let Some((each, client)) = self.seen(participation.client) else {
             return;
         };
-        let step_seconds = update.seconds / update.steps.max(1) as f64;
-        let waited = (update.virtual_seconds - client.asked_at).max(0.0);
+        let step_seconds = job.seconds / job.steps.max(1) as f64;
+        // A client that was selected before the run was resumed has waited since its start.
+        let selected = participation.selected.unwrap_or(0.0);
+        let waited = (participation.ended - selected).max(0.0);
         client.step_seconds = Some(step_seconds);
-        c::JOB_SECONDS.record([], update.seconds);
+        c::JOB_SECONDS.record([], job.seconds);
         c::UPDATE_VIRTUAL_SECONDS.record([], waited);
         if each {
             let name = [client.name.as_str()];
-            c::CLIENT_ROUND_SECONDS.set(name, update.seconds);
+            c::CLIENT_ROUND_SECONDS.set(name, job.seconds);
             c::CLIENT_STEP_SECONDS.set(name, step_seconds);
             c::CLIENT_VIRTUAL_SECONDS.set(name, waited);
             c::CLIENT_LAST_UPDATE.set(name, unix_seconds());
@@ -153,7 +167,7 @@ impl Fleet {
         }
     }
 
-    pub fn finish_round(&mut self, records: &[ClientRecord]) {
+    pub fn finish_round(&self, records: &[ClientRecord]) {
         let each = self.each();
         for record in records {
             let reason = outcome_name(record.outcome);
@@ -167,14 +181,8 @@ impl Fleet {
                 c::CLIENT_BYTES.add([name, "up"], record.bytes_up);
                 c::CLIENT_BYTES.add([name, "down"], record.bytes_down);
             }
-            if record.outcome == Outcome::Aggregated {
-                continue;
-            }
-            if each {
+            if each && record.outcome != Outcome::Aggregated {
                 c::CLIENT_MISSED_ROUNDS.add([&record.name, reason], 1);
-            }
-            if let Some(client) = self.clients.get_mut(&record.client) {
-                client.missed += 1;
             }
         }
     }
@@ -191,24 +199,25 @@ impl Fleet {
             return;
         }
         let high = |value: f64| (value, value);
-        self.set_worst("train_loss", |client| client.loss.map(high));
-        self.set_worst("step_seconds", |client| client.step_seconds.map(high));
-        self.set_worst("missed_rounds", |client| {
-            Some(high(f64::from(client.missed)))
+        self.set_worst("train_loss", |_, client| client.loss.map(high));
+        self.set_worst("step_seconds", |_, client| client.step_seconds.map(high));
+        self.set_worst("missed_rounds", |number, _| {
+            let missed = self.stats.clients.get(&number)?.missed();
+            Some(high(f64::from(missed)))
         });
         // Worst is who was heard of longest ago.
-        self.set_worst("last_seen", |client| {
+        self.set_worst("last_seen", |_, client| {
             (client.state == ClientState::Training).then_some((-client.seen, client.seen))
         });
     }
 
     /// The worst clients, by how bad they are (first) and what is shown of it (second). Ranks that
     /// nobody takes are not a number.
-    fn set_worst(&self, by: &str, badness: impl Fn(&ClientSeries) -> Option<(f64, f64)>) {
+    fn set_worst(&self, by: &str, badness: impl Fn(ClientId, &ClientSeries) -> Option<(f64, f64)>) {
         let clients = self.clients.iter();
         let mut worst: Vec<(f64, f64, ClientId)> = clients
             .filter_map(|(number, client)| {
-                let (bad, shown) = badness(client)?;
+                let (bad, shown) = badness(*number, client)?;
                 Some((comparable(bad), shown, *number))
             })
             .collect();
@@ -256,45 +265,7 @@ impl ClientSeries {
     }
 }
 
-/// A client's update as [`Fleet`] needs it.
-pub(crate) struct Update {
-    pub client: ClientId,
-    pub loss: f64,
-    pub steps: u64,
-    pub seconds: f64,
-    pub virtual_seconds: f64,
-}
-
 const DIRECTIONS: [&str; 2] = ["up", "down"];
-
-const QUANTILES: [(&str, f64); 5] = [
-    ("0", 0.0),
-    ("0.1", 0.1),
-    ("0.5", 0.5),
-    ("0.9", 0.9),
-    ("1", 1.0),
-];
-
-/// Sets a gauge to quantiles of the values, by nearest rank. What is not finite does not count,
-/// unless there is nothing else: the quantiles are then not a number.
-fn set_quantiles(gauge: &Gauge<1>, values: impl Iterator<Item = f64>) {
-    let (mut sorted, others): (Vec<f64>, Vec<f64>) = values.partition(|value| value.is_finite());
-    if sorted.is_empty() && !others.is_empty() {
-        sorted.push(f64::NAN);
-    }
-    sorted.sort_by(f64::total_cmp);
-    let Some(last) = sorted.len().checked_sub(1) else {
-        return;
-    };
-    for (label, quantile) in QUANTILES {
-        gauge.set([label], sorted[(last as f64 * quantile).round() as usize]);
-    }
-}
-
-/// The value, of a sign by which `total_cmp` has it above all others if it is not a number.
-fn comparable(value: f64) -> f64 {
-    if value.is_nan() { f64::NAN } else { value }
-}
 
 /// Every outcome of a client's round.
 const OUTCOMES: [Outcome; 6] = [

@@ -1,6 +1,6 @@
 //! Kinds of metrics, typed: a gauge cannot be counted up, and no label can be left out.
 
-// The one place that calls the macros; names come from the catalogue.
+// The one place that calls the macros; names come from `catalog.rs`.
 #![allow(clippy::disallowed_macros)]
 
 use metrics::{Label, Unit};
@@ -12,8 +12,8 @@ pub struct Metric<const L: usize> {
     pub name: &'static str,
     /// Its description, for `# HELP`.
     pub help: &'static str,
-    /// Its unit, which the name ends in; `None` when it has none.
-    pub unit: Option<Unit>,
+    /// Its unit, which the name ends in; [`Unit::Count`] when it has none.
+    pub unit: Unit,
     /// Names of its labels.
     pub labels: [&'static str; L],
 }
@@ -25,36 +25,38 @@ impl<const L: usize> Metric<L> {
             .map(|(name, value)| Label::new(name, value.to_owned()))
             .collect()
     }
-
-    fn unit(&self) -> Unit {
-        self.unit.unwrap_or(Unit::Count)
-    }
 }
 
 /// A value that goes up and down.
 #[derive(Debug)]
-pub struct Gauge<const L: usize>(pub Metric<L>);
+pub struct Gauge<const L: usize> {
+    /// Name, help, unit and labels.
+    pub metric: Metric<L>,
+}
 
 impl<const L: usize> Gauge<L> {
     /// Sets the series with these label values.
     pub fn set(&self, labels: [&str; L], value: f64) {
-        metrics::gauge!(self.0.name, self.0.labelled(labels)).set(value);
+        metrics::gauge!(self.metric.name, self.metric.labelled(labels)).set(value);
     }
 
     /// Adds to the series with these label values.
     pub fn shift(&self, labels: [&str; L], by: f64) {
-        metrics::gauge!(self.0.name, self.0.labelled(labels)).increment(by);
+        metrics::gauge!(self.metric.name, self.metric.labelled(labels)).increment(by);
     }
 }
 
 /// A number that only grows.
 #[derive(Debug)]
-pub struct Counter<const L: usize>(pub Metric<L>);
+pub struct Counter<const L: usize> {
+    /// Name, help, unit and labels.
+    pub metric: Metric<L>,
+}
 
 impl<const L: usize> Counter<L> {
     /// Counts the series with these label values up; by 0, it begins to exist.
     pub fn add(&self, labels: [&str; L], by: u64) {
-        metrics::counter!(self.0.name, self.0.labelled(labels)).increment(by);
+        metrics::counter!(self.metric.name, self.metric.labelled(labels)).increment(by);
     }
 }
 
@@ -99,37 +101,37 @@ pub trait Described: Sync {
 
 impl<const L: usize> Described for Gauge<L> {
     fn name(&self) -> &'static str {
-        self.0.name
+        self.metric.name
     }
     fn help(&self) -> &'static str {
-        self.0.help
+        self.metric.help
     }
     fn kind(&self) -> &'static str {
         "gauge"
     }
     fn labels(&self) -> &[&'static str] {
-        &self.0.labels
+        &self.metric.labels
     }
     fn describe(&self) {
-        metrics::describe_gauge!(self.0.name, self.0.unit(), self.0.help);
+        metrics::describe_gauge!(self.metric.name, self.metric.unit, self.metric.help);
     }
 }
 
 impl<const L: usize> Described for Counter<L> {
     fn name(&self) -> &'static str {
-        self.0.name
+        self.metric.name
     }
     fn help(&self) -> &'static str {
-        self.0.help
+        self.metric.help
     }
     fn kind(&self) -> &'static str {
         "counter"
     }
     fn labels(&self) -> &[&'static str] {
-        &self.0.labels
+        &self.metric.labels
     }
     fn describe(&self) {
-        metrics::describe_counter!(self.0.name, self.0.unit(), self.0.help);
+        metrics::describe_counter!(self.metric.name, self.metric.unit, self.metric.help);
     }
 }
 
@@ -150,6 +152,6 @@ impl<const L: usize> Described for Histogram<L> {
         Some(self.buckets)
     }
     fn describe(&self) {
-        metrics::describe_histogram!(self.metric.name, self.metric.unit(), self.metric.help);
+        metrics::describe_histogram!(self.metric.name, self.metric.unit, self.metric.help);
     }
 }

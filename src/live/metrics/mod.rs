@@ -9,6 +9,7 @@ pub(crate) mod fleet;
 pub mod lanes;
 pub mod metric;
 pub mod observer;
+pub(crate) mod ranking;
 pub mod sampler;
 
 #[cfg(test)]

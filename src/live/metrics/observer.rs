@@ -11,9 +11,9 @@ use regatta_actors::workload::update::Scores;
 
 use crate::base::time::unix_seconds;
 use crate::live::metrics::catalog as c;
-use crate::live::metrics::fleet::{Fleet, Update};
+use crate::live::metrics::fleet::Fleet;
 use crate::live::metrics::lanes::SharedLanes;
-use crate::runs::folder::summary::{Best, note_best};
+use crate::runs::history::totals::{Best, note_best};
 
 /// How often, at most, what concerns all clients is computed between rounds.
 const SUMMARY_PERIOD: Duration = Duration::from_secs(1);
@@ -166,29 +166,8 @@ impl MetricsObserver {
                 self.lanes.with(|lanes| lanes.progress(*lane, progress));
                 self.fleet.progress(*client, progress.loss);
             }
-            Event::UpdateReceived {
-                client,
-                loss,
-                steps,
-                seconds,
-                virtual_seconds,
-                ..
-            } => self.fleet.update(&Update {
-                client: *client,
-                loss: *loss,
-                steps: *steps,
-                seconds: *seconds,
-                virtual_seconds: *virtual_seconds,
-            }),
-            Event::StaleReply { client, .. } | Event::UpdateStale { client, .. } => {
-                self.fleet.stale_update(*client);
-            }
-            Event::ClientFailed {
-                client,
-                back_at: Some(_),
-                ..
-            } => self.fleet.restart(*client),
-            _ => return,
+            Event::StaleReply { client, .. } => self.fleet.stale_update(*client),
+            _ => {}
         }
         if self.summarised.elapsed() >= SUMMARY_PERIOD {
             self.fleet.summarise();
@@ -199,6 +178,7 @@ impl MetricsObserver {
 
 impl Observer for MetricsObserver {
     fn on_event(&mut self, event: &Event) {
+        self.fleet.take(event);
         match event {
             Event::RunStarted {
                 rounds, clients, ..
@@ -211,21 +191,14 @@ impl Observer for MetricsObserver {
             } => self.start(*after_round, *rounds, clients),
             Event::RoundStarted {
                 round,
-                clients,
                 virtual_seconds,
+                ..
             } => {
                 c::RUN_ACTIVE.set([], 1.0);
                 c::ROUND.set([], f64::from(*round));
                 c::VIRTUAL_SECONDS.set([], *virtual_seconds);
-                self.fleet.asked(clients, *virtual_seconds);
             }
-            Event::ClientsSelected {
-                clients,
-                virtual_seconds,
-                ..
-            } => self.fleet.asked(clients, *virtual_seconds),
             Event::RoundRetried { .. } => c::ROUND_RETRIES.add([], 1),
-            Event::FaultInjected { fault, .. } => c::FAULTS.add([fault.as_str()], 1),
             Event::ServerCrashed { .. } => {
                 c::FAULTS.add([FaultName::ServerCrash.as_str()], 1);
             }

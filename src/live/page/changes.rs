@@ -11,7 +11,8 @@ use regatta_actors::protocol::round_record::{Outcome, PhaseSeconds};
 use regatta_actors::workload::update::Scores;
 use serde::Serialize;
 
-use crate::runs::folder::summary::RunTotals;
+use crate::runs::history::participation::ParticipationEnd;
+use crate::runs::history::totals::RunTotals;
 
 /// The changes since the last message.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -181,7 +182,7 @@ pub struct RoundRow {
     pub exactness_error: Option<f64>,
     /// Virtual time at its end, in seconds since the run's start.
     pub virtual_seconds: f64,
-    /// Wall time by phase; zeros where a run was gone on with.
+    /// Wall time by phase; zeros in rounds before the run was resumed.
     pub seconds: PhaseSeconds,
     /// Bytes from clients to the server, since the run's start.
     pub bytes_up: u64,
@@ -191,9 +192,9 @@ pub struct RoundRow {
     pub outcomes: BTreeMap<Outcome, u32>,
 }
 
-/// A bar of the timeline, in virtual time: `[client, round, start, end, fate, slow]`.
+/// A bar of the timeline, in virtual time: `[client, round, start, end, kind, slow]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(into = "(u32, u32, f64, f64, Fate, bool)")]
+#[serde(into = "(u32, u32, f64, f64, &'static str, bool)")]
 pub struct BarSpan {
     /// The client concerned.
     pub client: u32,
@@ -203,48 +204,57 @@ pub struct BarSpan {
     pub start: f64,
     /// Its end.
     pub end: f64,
-    /// Outcome.
-    pub fate: Fate,
+    /// What it shows.
+    pub kind: BarKind,
     /// Whether a fault made it longer.
     pub slow: bool,
 }
 
-impl From<BarSpan> for (u32, u32, f64, f64, Fate, bool) {
+impl From<BarSpan> for (u32, u32, f64, f64, &'static str, bool) {
     fn from(span: BarSpan) -> Self {
         let milli = |seconds: f64| (seconds * 1e3).round() / 1e3;
         let (start, end) = (milli(span.start), milli(span.end));
-        (span.client, span.round, start, end, span.fate, span.slow)
+        let kind = span.kind.name();
+        (span.client, span.round, start, end, kind, span.slow)
     }
 }
 
-/// The result of a client's time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fate {
-    /// Its update arrived.
-    Sent,
-    /// Its update arrived, and the server refused it.
-    Refused,
-    /// Its round was closed before it was done.
-    Late,
-    /// Its update came too long after its round.
-    Stale,
-    /// Its update was lost on the way.
-    Lost,
-    /// It dropped out.
-    Dropped,
-    /// It failed.
-    Failed,
-    /// It was being started again.
+/// What a bar of the timeline shows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum BarKind {
+    /// A participation that ended so; of a late one, what precedes or follows its round's end.
+    Participation(ParticipationEnd),
+    /// The client was being restarted.
     Restarting,
-    /// It was away.
+    /// The client was away.
     Away,
+}
+
+impl BarKind {
+    /// Its name, as the page has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Participation(end) => match end {
+                ParticipationEnd::Arrived => "sent",
+                ParticipationEnd::Refused => "refused",
+                ParticipationEnd::Dropped { .. } => "dropped",
+                ParticipationEnd::Failed { .. } => "failed",
+                ParticipationEnd::Lost => "lost",
+                ParticipationEnd::Late => "late",
+                ParticipationEnd::Stale => "stale",
+                ParticipationEnd::Open => "open",
+            },
+            Self::Restarting => "restarting",
+            Self::Away => "away",
+        }
+    }
 }
 
 /// An event in words.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LogLine {
-    /// When, in seconds since 1970; `None` in what happened before the run was gone on with.
+    /// When, in seconds since 1970; `None` in what happened before the run was resumed.
     pub at: Option<f64>,
     /// When, in virtual seconds since the run's start.
     pub virtual_seconds: f64,

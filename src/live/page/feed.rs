@@ -220,8 +220,7 @@ pub struct WebObserver {
 }
 
 impl WebObserver {
-    /// An observer of a run with this folder, which tells what happened before the run is gone on
-    /// with.
+    /// An observer of a run with this folder, which tells what happened before the run is resumed.
     #[must_use]
     pub fn new(feed: Feed, folder: RunFolder) -> Self {
         Self { feed, folder }

@@ -96,12 +96,12 @@ impl History {
     pub fn begin(&mut self, clients: &[ClientInfo]) {
         *self = Self::new(std::mem::take(&mut self.facts));
         self.most_points = (MOST_POINTS / clients.len().max(1)).clamp(48, 2000);
-        let member = |client: &ClientInfo| PageClient {
+        let introduce = |client: &ClientInfo| PageClient {
             name: client.name.clone(),
             examples: client.examples,
             ..PageClient::default()
         };
-        self.clients = clients.iter().map(member).collect();
+        self.clients = clients.iter().map(introduce).collect();
     }
 
     /// Takes in what happened.
@@ -109,15 +109,15 @@ impl History {
         if let Some(status) = &changes.status {
             self.status = status.clone();
         }
-        for (client, standing) in &changes.clients {
-            if let Some(member) = self.clients.get_mut(*client as usize) {
-                member.standing = standing.clone();
+        for (number, status) in &changes.clients {
+            if let Some(client) = self.clients.get_mut(*number as usize) {
+                client.standing = status.clone();
             }
         }
         for point in &changes.points {
-            if let Some(member) = self.clients.get_mut(point.client as usize) {
-                member.points.push((point.x, point.loss));
-                thin(&mut member.points, self.most_points);
+            if let Some(client) = self.clients.get_mut(point.client as usize) {
+                client.points.push((point.x, point.loss));
+                thin(&mut client.points, self.most_points);
             }
         }
         for row in &changes.rounds {

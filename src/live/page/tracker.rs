@@ -1,18 +1,21 @@
 //! Turns events into what a page is told.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use regatta_actors::ids::ClientId;
 use regatta_actors::protocol::client_state::ClientState;
 use regatta_actors::protocol::event::{ClientInfo, Event};
-use regatta_actors::protocol::round_record::{ClientRecord, Outcome, RoundRecord};
+use regatta_actors::protocol::round_record::{Outcome, RoundRecord};
 use regatta_actors::workload::job::Progress;
+use regatta_actors::workload::update::Scores;
 
 use crate::base::time::unix_seconds;
 use crate::live::page::changes::{
     BarSpan, Changes, ClientStatus, Level, LogLine, PageStatus, Phase, Point, RoundRow,
 };
 use crate::live::page::lines::{self, Known};
+use crate::runs::history::clients::RunStats;
+use crate::runs::history::participation::ParticipationEvent;
 
 /// Up to N clients are reported in detail: they have points within a round, at each sixteenth.
 const FEW_CLIENTS: usize = 64;
@@ -22,10 +25,9 @@ const POINTS_IN_A_ROUND: f32 = 16.0;
 #[derive(Debug, Default)]
 pub(crate) struct Tracker {
     pub status: PageStatus,
-    pub names: Vec<String>,
     pub clients: Vec<ClientStatus>,
-    /// Clients with work in progress, by number.
-    pub working: BTreeSet<u32>,
+    /// What the events tell of the run and of its clients.
+    stats: RunStats,
     /// In which round clients that said so are back.
     pub rejoin: BTreeMap<u32, u32>,
     /// The changes gathered so far.
@@ -39,74 +41,45 @@ impl Tracker {
     /// Restarts with these clients.
     pub fn begin(&mut self, clients: &[ClientInfo]) {
         *self = Self {
-            names: clients.iter().map(|client| client.name.clone()).collect(),
             clients: vec![ClientStatus::default(); clients.len()],
             live: self.live,
             ..Self::default()
         };
+        self.stats.introduce(clients);
     }
 
     /// Takes an event in.
     pub fn take(&mut self, event: &Event) {
+        let happened = self.stats.take(event);
         match event {
             Event::RoundStarted {
                 round,
-                clients,
-                virtual_seconds,
-            } => {
-                self.status.phase = Phase::Training;
-                self.status.round = *round;
-                self.pass(*virtual_seconds);
-                self.back_in(*round);
-                self.ask(*round, clients);
-            }
-            Event::ClientsSelected {
-                round,
-                clients,
                 virtual_seconds,
                 ..
             } => {
-                self.status.phase = Phase::Training;
+                self.status.round = *round;
                 self.pass(*virtual_seconds);
-                self.ask(*round, clients);
+                self.back_in(*round);
+                self.collect(*virtual_seconds, &happened);
             }
+            Event::ClientsSelected {
+                virtual_seconds, ..
+            } => self.collect(*virtual_seconds, &happened),
             Event::Aggregated { .. } => self.enter(Phase::Evaluating),
             Event::Evaluated { round, scores, .. } => self.score_late(*round, scores),
             Event::RoundFinished(record) => self.finish_round(record),
             Event::Paused { .. } => self.enter(Phase::Paused),
             Event::RunFinished {
-                virtual_seconds,
-                ending,
-                error,
-                ..
-            } => {
-                self.pass(*virtual_seconds);
-                self.enter(Phase::Over);
-                self.status.ending = *ending;
-                self.status.error.clone_from(error);
-                self.status.ended = self.live.then(unix_seconds);
-            }
-            Event::ClientState { client, state, .. } => {
-                let at_work = self.working.contains(&client.0);
-                self.change(*client, |standing| {
-                    standing.state = *state;
-                    // Whose late work is given up.
-                    if *state == ClientState::Idle && !at_work {
-                        standing.asked_at = None;
-                    }
-                });
-            }
+                virtual_seconds, ..
+            } => self.finish(*virtual_seconds),
+            Event::ClientState { client, state, .. } => self.change_state(*client, *state),
             Event::Progress {
                 round,
                 client,
                 progress,
                 ..
             } => self.progress(*round, *client, progress),
-            other => self.work(other),
-        }
-        if let Event::RoundFinished(record) = event {
-            let refusals = lines::refusals(self, record);
-            self.changes.lines.extend(refusals);
+            other => self.work(other, &happened),
         }
         if let Some(line) = lines::line(self, event) {
             self.changes.lines.push(line);
@@ -116,14 +89,52 @@ impl Tracker {
         }
     }
 
+    /// Clients are selected to train.
+    fn collect(&mut self, virtual_seconds: f64, happened: &[ParticipationEvent]) {
+        self.enter(Phase::Training);
+        self.pass(virtual_seconds);
+        happened.iter().for_each(|event| self.participate(event));
+    }
+
+    /// What happens while clients train, or in between.
+    fn work(&mut self, event: &Event, happened: &[ParticipationEvent]) {
+        happened.iter().for_each(|event| self.participate(event));
+        if let Event::Intervention(intervention) = event {
+            self.intervene(intervention);
+        }
+        let is_training = self.status.phase == Phase::Training && self.status.round > 0;
+        if is_training && !self.stats.in_progress.any_on_time() {
+            self.enter(Phase::Aggregating);
+        }
+    }
+
+    fn change_state(&mut self, client: ClientId, state: ClientState) {
+        let is_on_time = self.stats.in_progress.is_on_time(client);
+        self.change(client, |status| {
+            status.state = state;
+            // Whose late work is given up.
+            if state == ClientState::Idle && !is_on_time {
+                status.asked_at = None;
+            }
+        });
+    }
+
+    fn finish(&mut self, virtual_seconds: f64) {
+        self.pass(virtual_seconds);
+        self.enter(Phase::Over);
+        self.status.ending = self.stats.ending;
+        self.status.error.clone_from(&self.stats.error);
+        self.status.ended = self.live.then(unix_seconds);
+    }
+
     /// Takes in a round of which only its record is known.
     pub fn recall(&mut self, record: RoundRecord) {
         self.status.round = record.round;
         for client in &record.clients {
             let loss = client.loss.map(|loss| loss as f32);
-            self.change(client.client, |standing| {
-                standing.round = record.round;
-                standing.loss = loss.or(standing.loss);
+            self.change(client.client, |status| {
+                status.round = record.round;
+                status.loss = loss.or(status.loss);
             });
             if let Some(loss) = loss {
                 self.point(client.client, record.round as f32, loss);
@@ -135,11 +146,10 @@ impl Tracker {
     /// The run continues in another process: no client is at work.
     pub fn go_on(&mut self) {
         self.live = true;
-        self.working.clear();
         self.enter(Phase::Between);
         self.changes.status = Some(self.status.clone());
         for number in 0..self.clients.len() as u32 {
-            self.change(ClientId(number), |standing| standing.asked_at = None);
+            self.change(ClientId(number), |status| status.asked_at = None);
         }
     }
 
@@ -158,20 +168,20 @@ impl Tracker {
         client: ClientId,
         change: impl FnOnce(&mut ClientStatus) -> T,
     ) -> Option<T> {
-        let standing = self.clients.get_mut(client.0 as usize)?;
-        let result = change(standing);
-        self.changes.clients.insert(client.0, standing.clone());
+        let status = self.clients.get_mut(client.0 as usize)?;
+        let result = change(status);
+        self.changes.clients.insert(client.0, status.clone());
         Some(result)
     }
 
     fn progress(&mut self, round: u32, client: ClientId, progress: &Progress) {
         let done = progress.steps_done as f32 / progress.steps_total.max(1) as f32;
         let loss = progress.loss.map(|loss| loss as f32);
-        let passed = self.change(client, |standing| {
+        let passed = self.change(client, |status| {
             let sixteenth = |share: f32| (share * POINTS_IN_A_ROUND).floor();
-            let passed = sixteenth(done) > sixteenth(standing.progress);
-            standing.progress = done;
-            standing.loss = loss.or(standing.loss);
+            let passed = sixteenth(done) > sixteenth(status.progress);
+            status.progress = done;
+            status.loss = loss.or(status.loss);
             passed
         });
         // The last point is the update's.
@@ -194,7 +204,7 @@ impl Tracker {
         self.enter(Phase::Between);
         self.status.totals.add(record);
         for client in &record.clients {
-            self.change(client.client, |standing| count(standing, client));
+            self.show_totals(client.client);
             if client.outcome == Outcome::Refused {
                 self.mark_refused(client.client, record);
             }
@@ -202,10 +212,26 @@ impl Tracker {
         let row = self.row(record);
         self.last = Some(row.clone());
         self.changes.rounds.push(row);
+        let refusals = lines::refusals(self, record);
+        self.changes.lines.extend(refusals);
+    }
+
+    /// Shows a client's totals as they are now.
+    pub fn show_totals(&mut self, client: ClientId) {
+        let Some(stats) = self.stats.clients.get(&client) else {
+            return;
+        };
+        let (aggregated, missed) = (stats.ended(Outcome::Aggregated), stats.missed());
+        let (restarts, bytes_up, bytes_down) = (stats.restarts, stats.bytes_up, stats.bytes_down);
+        self.change(client, |status| {
+            (status.aggregated, status.missed) = (aggregated, missed);
+            status.restarts = restarts;
+            (status.bytes_up, status.bytes_down) = (bytes_up, bytes_down);
+        });
     }
 
     /// A run that is asked to stop scores its last round after it is finished.
-    fn score_late(&mut self, round: u32, scores: &regatta_actors::workload::update::Scores) {
+    fn score_late(&mut self, round: u32, scores: &Scores) {
         if let Some(row) = &mut self.last
             && row.round == round
         {
@@ -235,16 +261,6 @@ impl Tracker {
     }
 }
 
-fn count(standing: &mut ClientStatus, record: &ClientRecord) {
-    standing.bytes_up += record.bytes_up;
-    standing.bytes_down += record.bytes_down;
-    if record.outcome == Outcome::Aggregated {
-        standing.aggregated += 1;
-    } else {
-        standing.missed += 1;
-    }
-}
-
 /// Least, quartiles and most; `None` of nothing. What is not a number is left out.
 fn five_numbers(mut values: Vec<f64>) -> Option<[f32; 5]> {
     values.retain(|value| value.is_finite());
@@ -262,7 +278,8 @@ fn five_numbers(mut values: Vec<f64>) -> Option<[f32; 5]> {
 
 impl Known for Tracker {
     fn name(&self, client: ClientId) -> &str {
-        self.names.get(client.0 as usize).map_or("?", |name| name)
+        let stats = self.stats.clients.get(&client);
+        stats.map_or("?", |stats| &stats.name)
     }
 
     fn is_small(&self) -> bool {

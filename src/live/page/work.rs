@@ -1,137 +1,116 @@
-//! A client's work as bars of the timeline: from its selection to its result.
+//! Clients' participations as bars of the timeline: from a selection to its end.
 
 use regatta_actors::ids::ClientId;
 use regatta_actors::plan::fault::FaultName;
 use regatta_actors::protocol::control::{ControlCommand, Intervention};
-use regatta_actors::protocol::event::Event;
 use regatta_actors::protocol::round_record::RoundRecord;
 
-use crate::live::page::changes::{BarSpan, Fate, Phase};
+use crate::live::page::changes::{BarKind, BarSpan};
 use crate::live::page::tracker::Tracker;
+use crate::runs::history::participation::{Participation, ParticipationEnd, ParticipationEvent};
 
 impl Tracker {
-    /// Clients are selected to train, now.
-    pub(crate) fn ask(&mut self, round: u32, clients: &[ClientId]) {
-        let now = self.status.virtual_seconds;
-        for &client in clients {
-            self.come_back(client, now);
-            self.working.insert(client.0);
-            self.change(client, |standing| {
-                standing.round = round;
-                standing.progress = 0.0;
-                standing.asked_at = Some(now);
-            });
-        }
-    }
-
-    /// The result of one client's work.
-    pub(crate) fn work(&mut self, event: &Event) {
+    /// A participation begins, is affected by a fault, or ends.
+    pub(crate) fn participate(&mut self, event: &ParticipationEvent) {
         match event {
-            Event::FaultInjected { client, fault, .. } => self.strike(*client, *fault),
-            Event::UpdateReceived {
-                round,
-                client,
-                loss,
-                virtual_seconds,
-                ..
-            } => {
-                self.point(*client, *round as f32, *loss as f32);
-                self.change(*client, |standing| standing.loss = Some(*loss as f32));
-                self.end_work(*client, *round, Fate::Sent, *virtual_seconds);
-            }
-            Event::UpdateLate {
-                round,
-                client,
-                virtual_seconds,
-            } => self.end_work(*client, *round, Fate::Late, *virtual_seconds),
-            Event::UpdateStale {
-                round,
-                client,
-                virtual_seconds,
-                ..
-            } => self.end_work(*client, *round, Fate::Stale, *virtual_seconds),
-            Event::UpdateLost {
-                round,
-                client,
-                virtual_seconds,
-            } => self.end_work(*client, *round, Fate::Lost, *virtual_seconds),
-            Event::ClientDropped {
-                round,
-                client,
-                rejoin,
-                virtual_seconds,
-                ..
-            } => {
-                self.end_work(*client, *round, Fate::Dropped, *virtual_seconds);
-                if let Some(rejoin) = rejoin {
-                    self.rejoin.insert(client.0, *rejoin);
-                    self.leave(*client, *virtual_seconds);
+            ParticipationEvent::Selected(participation) => self.select(participation),
+            ParticipationEvent::FaultInjected(client, fault) => {
+                if FaultName::SLOWING.contains(fault) {
+                    self.change(*client, |status| status.slow = true);
                 }
             }
-            Event::ClientFailed {
-                round,
-                client,
-                back_at,
-                virtual_seconds,
-                ..
-            } => self.fail(*client, *round, *back_at, *virtual_seconds),
-            Event::Intervention(intervention) => self.intervene(intervention),
-            _ => {}
-        }
-        if self.status.phase == Phase::Training && self.working.is_empty() && self.status.round > 0
-        {
-            self.enter(Phase::Aggregating);
+            ParticipationEvent::Late(participation) => self.close_round(participation),
+            ParticipationEvent::Ended(participation) => self.end(participation),
         }
     }
 
-    fn strike(&mut self, client: ClientId, fault: FaultName) {
-        if FaultName::SLOWING.contains(&fault) {
-            self.change(client, |standing| standing.slow = true);
-        }
+    fn select(&mut self, participation: &Participation) {
+        self.come_back(participation.client, self.status.virtual_seconds);
+        self.change(participation.client, |status| {
+            status.round = participation.round;
+            status.progress = 0.0;
+            status.asked_at = participation.selected;
+            status.slow = false;
+        });
     }
 
-    /// Ends a bar. One that the round's end has ended already, as late, continues from there.
-    fn end_work(&mut self, client: ClientId, round: u32, fate: Fate, end: f64) {
-        self.pass(end);
-        self.working.remove(&client.0);
-        let Some((asked_at, slow)) = self.change(client, |standing| {
-            standing.progress = if fate == Fate::Sent { 1.0 } else { 0.0 };
-            let begun = (standing.asked_at.take(), standing.slow);
-            // A late client continues.
-            if fate == Fate::Late {
-                standing.asked_at = Some(end);
-            } else {
-                standing.slow = false;
-            }
-            begun
-        }) else {
+    /// A participation's round is closed without it: a bar ends, and the client continues.
+    fn close_round(&mut self, participation: &Participation) {
+        let Some(late_at) = participation.late_at else {
             return;
         };
-        if let Some(start) = asked_at {
-            self.span(BarSpan {
-                client: client.0,
-                round,
-                start,
-                end,
-                fate,
-                slow,
-            });
+        self.pass(late_at);
+        self.change(participation.client, |status| {
+            status.progress = 0.0;
+            status.asked_at = Some(late_at);
+        });
+        let (begun, end) = (participation.selected, ParticipationEnd::Late);
+        self.draw(participation, begun, late_at, end);
+    }
+
+    fn end(&mut self, participation: &Participation) {
+        let (client, ended, end) = (participation.client, participation.ended, participation.end);
+        if end == ParticipationEnd::Late {
+            // Its bar ended with its round.
+            return;
+        }
+        self.pass(ended);
+        let loss = participation.job.map(|job| job.loss as f32);
+        if let Some(loss) = loss {
+            self.point(client, participation.round as f32, loss);
+        }
+        self.change(client, |status| {
+            status.loss = loss.or(status.loss);
+            status.progress = if loss.is_some() { 1.0 } else { 0.0 };
+            status.asked_at = None;
+            status.slow = false;
+        });
+        // The bar of a late one continues from where its round ended.
+        let begun = participation.late_at.or(participation.selected);
+        self.draw(participation, begun, ended, end);
+        match end {
+            ParticipationEnd::Dropped {
+                rejoin: Some(rejoin),
+            } => {
+                self.rejoin.insert(client.0, rejoin);
+                self.leave(client, ended);
+            }
+            ParticipationEnd::Failed {
+                back_at: Some(back_at),
+            } => self.restart(participation, back_at),
+            _ => {}
         }
     }
 
-    fn fail(&mut self, client: ClientId, round: u32, back_at: Option<f64>, now: f64) {
-        self.end_work(client, round, Fate::Failed, now);
-        if let Some(end) = back_at {
-            self.change(client, |standing| standing.restarts += 1);
-            self.span(BarSpan {
-                client: client.0,
-                round,
-                start: now,
-                end,
-                fate: Fate::Restarting,
-                slow: false,
-            });
-        }
+    /// A bar of a participation, if its beginning is known.
+    fn draw(
+        &mut self,
+        participation: &Participation,
+        begun: Option<f64>,
+        end: f64,
+        kind: ParticipationEnd,
+    ) {
+        let Some(start) = begun else { return };
+        self.span(BarSpan {
+            client: participation.client.0,
+            round: participation.round,
+            start,
+            end,
+            kind: BarKind::Participation(kind),
+            slow: participation.affected_by(&FaultName::SLOWING).is_some(),
+        });
+    }
+
+    fn restart(&mut self, participation: &Participation, back_at: f64) {
+        self.show_totals(participation.client);
+        self.span(BarSpan {
+            client: participation.client.0,
+            round: participation.round,
+            start: participation.ended,
+            end: back_at,
+            kind: BarKind::Restarting,
+            slow: false,
+        });
     }
 
     /// A cap at the end of the bar of an update that came and was refused.
@@ -142,7 +121,7 @@ impl Tracker {
             round: record.round,
             start: now,
             end: now,
-            fate: Fate::Refused,
+            kind: BarKind::Participation(ParticipationEnd::Refused),
             slow: false,
         });
     }
@@ -158,42 +137,42 @@ impl Tracker {
     }
 
     fn leave(&mut self, client: ClientId, now: f64) {
-        self.change(client, |standing| {
-            standing.away_since.get_or_insert(now);
+        self.change(client, |status| {
+            status.away_since.get_or_insert(now);
         });
     }
 
     fn come_back(&mut self, client: ClientId, now: f64) {
         self.rejoin.remove(&client.0);
-        let standing = self.clients.get(client.0 as usize);
+        let status = self.clients.get(client.0 as usize);
         // A client not known to be away brings nothing new.
-        let Some(start) = standing.and_then(|standing| standing.away_since) else {
+        let Some(start) = status.and_then(|status| status.away_since) else {
             return;
         };
-        self.change(client, |standing| standing.away_since = None);
+        self.change(client, |status| status.away_since = None);
         self.span(BarSpan {
             client: client.0,
             round: self.status.round,
             start,
             end: now,
-            fate: Fate::Away,
+            kind: BarKind::Away,
             slow: false,
         });
     }
 
-    fn intervene(&mut self, intervention: &Intervention) {
+    pub(crate) fn intervene(&mut self, intervention: &Intervention) {
         let now = self.status.virtual_seconds;
         match intervention.command {
             ControlCommand::DropClient { client } => {
-                self.change(client, |standing| standing.barred = true);
+                self.change(client, |status| status.barred = true);
                 self.leave(client, now);
             }
             ControlCommand::RestoreClient { client } => {
-                self.change(client, |standing| standing.barred = false);
+                self.change(client, |status| status.barred = false);
                 self.come_back(client, now);
             }
             ControlCommand::SlowClient { client, factor } => {
-                self.change(client, |standing| standing.slowdown = factor);
+                self.change(client, |status| status.slowdown = factor);
             }
             _ => {}
         }

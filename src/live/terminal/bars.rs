@@ -47,14 +47,14 @@ impl Bars {
     }
 
     /// Starts a new round with this many clients.
-    pub fn start_round(&self, round: u32, asked: usize) {
+    pub fn start_round(&self, round: u32, selected: usize) {
         for bar in self.clients.values() {
             bar.reset();
             bar.set_message("");
         }
         if let Some(bar) = &self.all {
             bar.reset();
-            bar.set_length(asked as u64);
+            bar.set_length(selected as u64);
             bar.set_prefix(format!("round {round}"));
         }
     }

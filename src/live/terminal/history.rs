@@ -7,7 +7,7 @@ use regatta_actors::protocol::round_record::RoundRecord;
 use regatta_actors::workload::update::Scores;
 
 use crate::base::table::{show_number, show_small};
-use crate::runs::folder::summary::is_loss;
+use crate::runs::history::totals::is_loss;
 
 /// The maximum number of rows of the table, besides the last.
 const MOST_ROWS: usize = 40;

@@ -16,7 +16,7 @@ use regatta_actors::protocol::round_record::RoundRecord;
 use crate::config::problems::Problems;
 use crate::runs::folder::RunFolder;
 use crate::runs::folder::state::RunState;
-use crate::runs::folder::summary::RunTotals;
+use crate::runs::history::totals::RunTotals;
 use crate::tasks::{SharedTask, registry};
 
 /// A run, as it is compared.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::config::problems::Problems;
 use crate::runs::compare::Compared;
-use crate::runs::folder::summary::is_loss;
+use crate::runs::history::totals::is_loss;
 
 /// A value of a score.
 #[derive(Debug, Clone, PartialEq)]

@@ -10,9 +10,9 @@ use crate::config::plan::Plan;
 use crate::runs::figures::chart::{Band, Chart, Curve};
 use crate::runs::figures::theme::{INK, colour};
 use crate::runs::figures::{Figure, fleet, timeline};
-use crate::runs::folder::summary::is_loss;
-use crate::runs::history::participation::Participations;
+use crate::runs::history::collected::Participations;
 use crate::runs::history::states;
+use crate::runs::history::totals::is_loss;
 
 /// Up to N clients have a curve with a colour and a name; of more, bands are drawn.
 const NAMED: usize = 6;

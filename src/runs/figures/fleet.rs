@@ -6,7 +6,7 @@ use plotters::prelude::*;
 use crate::runs::figures::theme::{Area, Axis, Labelled, Sample, ticks};
 use crate::runs::figures::timeline::colour_of;
 use crate::runs::figures::{Figure, theme};
-use crate::runs::history::participation::Participations;
+use crate::runs::history::collected::Participations;
 use crate::runs::history::states::{State, TimelineRow};
 
 const HEIGHT: u32 = 300;

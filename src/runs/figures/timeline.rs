@@ -9,7 +9,7 @@ use crate::runs::figures::theme::{
     Area, Axis, COLOURS, GRID, INK, PALE, Sample, Shape, WIDTH, pt, stroke, text, ticks,
 };
 use crate::runs::figures::{Figure, theme};
-use crate::runs::history::participation::Participations;
+use crate::runs::history::collected::Participations;
 use crate::runs::history::states::{MarkKind, State, TimelineRow, TimelineSpan};
 
 /// Up to N clients have a row each; of a larger fleet, those that lost most.

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::runs::folder::RunFolder;
 use crate::runs::folder::state::RunState;
-use crate::runs::folder::summary::{Best, note_best};
+use crate::runs::history::totals::{Best, note_best};
 use crate::tasks::registry;
 
 /// The overview of a run folder, in a line.

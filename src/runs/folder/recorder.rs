@@ -18,7 +18,8 @@ use regatta_actors::protocol::round_record::RoundRecord;
 use crate::base::files::write_atomically;
 use crate::config::plan::Plan;
 use crate::runs::folder::RunFolder;
-use crate::runs::folder::summary::{RunTotals, Summary};
+use crate::runs::folder::summary::Summary;
+use crate::runs::history::totals::RunTotals;
 
 /// Why the run folder could not be written, if so: shared with who started the run.
 #[derive(Debug, Clone, Default)]

@@ -1,4 +1,4 @@
-//! Statistics of a run's clients, computed from its ledger.
+//! Statistics of a run and of its clients, computed from its events.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,11 +7,15 @@ use regatta_actors::ids::ClientId;
 use regatta_actors::journal::ledger;
 use regatta_actors::plan::fault::FaultName;
 use regatta_actors::protocol::control::Intervention;
-use regatta_actors::protocol::event::Event;
+use regatta_actors::protocol::event::{ClientInfo, Event};
 use regatta_actors::protocol::outcome::{EndReason, RecordError};
 use regatta_actors::protocol::round_record::{Outcome, RoundRecord};
 
-/// A run as its ledger tells it.
+use crate::runs::history::participation::{
+    InProgress, Participation, ParticipationEnd, ParticipationEvent,
+};
+
+/// A run as its events tell it, of a size that does not grow with its rounds.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RunStats {
     /// The run's name.
@@ -38,6 +42,8 @@ pub struct RunStats {
     pub error: Option<String>,
     /// The clients.
     pub clients: BTreeMap<ClientId, ClientStats>,
+    /// The participations that have not ended.
+    pub in_progress: InProgress,
     /// Whether the server refused an update of the current round.
     server_refused: bool,
 }
@@ -50,7 +56,7 @@ pub struct ClientStats {
     /// Examples in its shard.
     pub examples: u64,
     /// Times it was selected to train.
-    pub asked: u32,
+    pub selected: u32,
     /// Its rounds by how they ended.
     pub outcomes: BTreeMap<Outcome, u32>,
     /// Updates that came too long after their round, or twice, and were dropped.
@@ -59,7 +65,7 @@ pub struct ClientStats {
     pub restarts: u32,
     /// Whether it failed more often than its budget allows.
     pub retired: bool,
-    /// Faults that struck it.
+    /// Faults that affected it.
     pub faults: BTreeMap<FaultName, u32>,
     /// Bytes that it sent.
     pub bytes_up: u64,
@@ -67,7 +73,6 @@ pub struct ClientStats {
     pub bytes_down: u64,
     /// Virtual seconds of lost work, and of waiting for a restart.
     pub lost_seconds: f64,
-    asked_at: Option<f64>,
 }
 
 impl RunStats {
@@ -83,10 +88,16 @@ impl RunStats {
         Ok(stats)
     }
 
-    /// Takes the next event in.
-    pub fn take(&mut self, event: &Event) {
+    /// Takes the next event in, and says what it means for the participations that it concerns.
+    pub fn take(&mut self, event: &Event) -> Vec<ParticipationEvent> {
         match event {
             Event::RunStarted {
+                run,
+                rounds,
+                clients,
+                ..
+            }
+            | Event::RunResumed {
                 run,
                 rounds,
                 clients,
@@ -94,22 +105,8 @@ impl RunStats {
             } => {
                 self.run.clone_from(run);
                 self.rounds_planned = *rounds;
-                for client in clients {
-                    let stats = self.client(client.client);
-                    stats.name.clone_from(&client.name);
-                    stats.examples = client.examples;
-                }
+                self.introduce(clients);
             }
-            Event::RoundStarted {
-                clients,
-                virtual_seconds,
-                ..
-            }
-            | Event::ClientsSelected {
-                clients,
-                virtual_seconds,
-                ..
-            } => self.ask(clients, *virtual_seconds),
             Event::RoundRetried { .. } => self.retries += 1,
             Event::RoundSkipped { .. } => self.skipped += 1,
             // A round that is skipped hands nothing to the server that it could refuse.
@@ -118,65 +115,40 @@ impl RunStats {
             }
             Event::ServerCrashed { .. } => self.server_crashes += 1,
             Event::Intervention(intervention) => self.interventions.push(*intervention),
+            Event::UpdateDuplicated { client, .. } => self.client(*client).dropped_updates += 1,
             Event::RoundFinished(record) => self.finish_round(record),
             Event::RunFinished { ending, error, .. } => {
                 self.ending = *ending;
                 self.error.clone_from(error);
             }
-            other => self.take_clients(other),
-        }
-    }
-
-    /// Events that concern one client.
-    fn take_clients(&mut self, event: &Event) {
-        match event {
-            Event::FaultInjected { client, fault, .. } => {
-                *self.client(*client).faults.entry(*fault).or_default() += 1;
-            }
-            Event::UpdateReceived { client, .. } => self.client(*client).asked_at = None,
-            Event::ClientFailed {
-                client,
-                back_at,
-                virtual_seconds,
-                ..
-            } => {
-                let stats = self.client(*client);
-                stats.lose_until(*virtual_seconds);
-                stats.retired = back_at.is_none();
-                if let Some(back_at) = back_at {
-                    stats.restarts += 1;
-                    stats.lost_seconds += (back_at - virtual_seconds).max(0.0);
-                }
-            }
-            Event::ClientDropped {
-                client,
-                virtual_seconds,
-                ..
-            }
-            | Event::UpdateLost {
-                client,
-                virtual_seconds,
-                ..
-            } => self.client(*client).lose_until(*virtual_seconds),
-            Event::UpdateStale {
-                client,
-                virtual_seconds,
-                ..
-            } => {
-                let stats = self.client(*client);
-                stats.lose_until(*virtual_seconds);
-                stats.dropped_updates += 1;
-            }
-            Event::UpdateDuplicated { client, .. } => self.client(*client).dropped_updates += 1,
             _ => {}
         }
+        let happened = self.in_progress.take(event);
+        happened.iter().for_each(|event| self.note(event));
+        happened
     }
 
-    fn ask(&mut self, clients: &[ClientId], at: f64) {
-        for client in clients {
-            let stats = self.client(*client);
-            stats.asked += 1;
-            stats.asked_at = Some(at);
+    /// Takes in who the clients are.
+    pub fn introduce(&mut self, clients: &[ClientInfo]) {
+        for info in clients {
+            let stats = self.client(info.client);
+            stats.name.clone_from(&info.name);
+            stats.examples = info.examples;
+        }
+    }
+
+    fn note(&mut self, event: &ParticipationEvent) {
+        match event {
+            ParticipationEvent::Selected(participation) => {
+                self.client(participation.client).selected += 1;
+            }
+            ParticipationEvent::FaultInjected(client, fault) => {
+                *self.client(*client).faults.entry(*fault).or_default() += 1;
+            }
+            ParticipationEvent::Ended(participation) => {
+                self.client(participation.client).note_end(participation);
+            }
+            ParticipationEvent::Late(_) => {}
         }
     }
 
@@ -204,10 +176,26 @@ impl ClientStats {
         self.outcomes.get(&outcome).copied().unwrap_or(0)
     }
 
-    /// Counts the time since its selection as lost.
-    fn lose_until(&mut self, now: f64) {
-        if let Some(asked_at) = self.asked_at.take() {
-            self.lost_seconds += (now - asked_at).max(0.0);
+    /// The number of its rounds without an aggregated update.
+    #[must_use]
+    pub fn missed(&self) -> u32 {
+        self.outcomes.values().sum::<u32>() - self.ended(Outcome::Aggregated)
+    }
+
+    fn note_end(&mut self, participation: &Participation) {
+        match participation.end {
+            ParticipationEnd::Arrived
+            | ParticipationEnd::Refused
+            | ParticipationEnd::Late
+            | ParticipationEnd::Open => return,
+            ParticipationEnd::Dropped { .. } | ParticipationEnd::Lost => {}
+            ParticipationEnd::Failed { back_at } => {
+                self.retired = back_at.is_none();
+                self.restarts += u32::from(back_at.is_some());
+            }
+            ParticipationEnd::Stale => self.dropped_updates += 1,
         }
+        self.lost_seconds += participation.seconds();
+        self.lost_seconds += participation.restart_seconds();
     }
 }

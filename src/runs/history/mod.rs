@@ -1,5 +1,18 @@
-//! What happened in a run, read from its ledger: each participation, each client, each state.
+//! What happened in a run, event by event: live, or afterwards from its ledger.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `participation` | each selection of a client and how it ended: what the others are made of |
+//! | `clients` | statistics of the run and of its clients, of a size that does not grow with it |
+//! | `totals` | the totals of its rounds |
+//! | `collected` | all of it, for reports |
+//! | `states` | what each client was doing when, for the timeline |
 
 pub mod clients;
+pub mod collected;
 pub mod participation;
 pub mod states;
+pub mod totals;
+
+#[cfg(test)]
+mod tests;

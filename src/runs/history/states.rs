@@ -4,7 +4,8 @@ use regatta_actors::plan::availability::Interval;
 use regatta_actors::plan::fault::FaultName;
 
 use crate::config::plan::Plan;
-use crate::runs::history::participation::{End, Participation, Participations};
+use crate::runs::history::collected::Participations;
+use crate::runs::history::participation::{Participation, ParticipationEnd};
 
 /// What a client was doing. Later ones are drawn over earlier ones where there is room for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,7 +68,7 @@ pub struct TimelineSpan {
     pub state: State,
 }
 
-/// A moment at which something ended a work.
+/// A moment at which something ended a participation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Mark {
     /// The time, in virtual seconds.
@@ -76,7 +77,7 @@ pub struct Mark {
     pub what: MarkKind,
 }
 
-/// The cause of the end of a work.
+/// The cause of the end of a participation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MarkKind {
     /// The client dropped out.
@@ -128,9 +129,9 @@ pub fn rows(participations: &Participations, plan: &Plan) -> Vec<TimelineRow> {
         let gaps = there.map(|there| gaps(&there, participations.end));
         row.spans.extend(gaps.unwrap_or_default());
     }
-    for work in &participations.all {
-        if let Some(row) = rows.get_mut(work.client.0 as usize) {
-            add(row, work, participations);
+    for participation in &participations.all {
+        if let Some(row) = rows.get_mut(participation.client.0 as usize) {
+            add(row, participation, participations);
         }
     }
     for row in &mut rows {
@@ -172,52 +173,56 @@ fn end_waiting(row: &mut TimelineRow) {
     }
 }
 
-fn add(row: &mut TimelineRow, work: &Participation, participations: &Participations) {
+fn add(row: &mut TimelineRow, participation: &Participation, participations: &Participations) {
     let mut span = |from, to, state| row.spans.push(TimelineSpan { from, to, state });
-    let state = match work.struck_by(&FaultName::SLOWING) {
-        _ if work.end == End::Late => State::GivenUp,
-        _ if work.is_lost() => State::Lost,
+    let state = match participation.affected_by(&FaultName::SLOWING) {
+        _ if participation.end == ParticipationEnd::Late => State::GivenUp,
+        _ if participation.is_lost() => State::Lost,
         Some(_) => State::Straggling,
         None => State::Training,
     };
-    let on_time = work.late_at.unwrap_or(work.ended).min(work.ended);
-    span(work.selected, on_time, state);
-    let late = if work.is_lost() {
+    let on_time = participation
+        .late_at
+        .unwrap_or(participation.ended)
+        .min(participation.ended);
+    span(participation.selected.unwrap_or(on_time), on_time, state);
+    let late = if participation.is_lost() {
         State::Lost
     } else {
         State::Late
     };
-    span(on_time, work.ended, late);
-    match work.end {
-        End::Dropped(Some(rejoin)) => {
-            let back = participations
-                .rounds
-                .iter()
-                .find(|round| round.round >= rejoin);
+    span(on_time, participation.ended, late);
+    let end = participations.end;
+    match participation.end {
+        ParticipationEnd::Dropped {
+            rejoin: Some(rejoin),
+        } => {
+            let mut rounds = participations.rounds.iter();
+            let back = rounds.find(|round| round.round >= rejoin);
             span(
-                work.ended,
-                back.map_or(participations.end, |r| r.from),
+                participation.ended,
+                back.map_or(end, |round| round.from),
                 State::Away,
             );
         }
-        End::Failed(Some(back_at)) => {
-            span(
-                work.ended,
-                back_at.min(participations.end),
-                State::Restarting,
-            );
+        ParticipationEnd::Failed {
+            back_at: Some(back_at),
+        } => span(participation.ended, back_at.min(end), State::Restarting),
+        ParticipationEnd::Failed { back_at: None } => {
+            span(participation.ended, end, State::Retired)
         }
-        End::Failed(None) => span(work.ended, participations.end, State::Retired),
         _ => {}
     }
-    let what = match work.end {
-        End::Aggregated | End::Open | End::Late => return,
-        End::Dropped(_) => MarkKind::Dropped,
-        End::Failed(_) => MarkKind::Crashed,
-        End::Refused | End::Lost | End::Stale => MarkKind::UpdateLost,
+    let what = match participation.end {
+        ParticipationEnd::Arrived | ParticipationEnd::Open | ParticipationEnd::Late => return,
+        ParticipationEnd::Dropped { .. } => MarkKind::Dropped,
+        ParticipationEnd::Failed { .. } => MarkKind::Crashed,
+        ParticipationEnd::Refused | ParticipationEnd::Lost | ParticipationEnd::Stale => {
+            MarkKind::UpdateLost
+        }
     };
     row.marks.push(Mark {
-        at: work.ended,
+        at: participation.ended,
         what,
     });
 }

@@ -7,7 +7,8 @@ use regatta_actors::plan::fault::FaultName;
 use regatta_actors::plan::profile::Profile;
 
 use crate::base::table::{Cell, Table};
-use crate::runs::history::participation::{End, Participation, Participations};
+use crate::runs::history::collected::Participations;
+use crate::runs::history::participation::{Participation, ParticipationEnd};
 
 /// A reason that work was lost or took longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,7 +28,7 @@ pub enum Cause {
 /// The cost of one cause.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Cost {
-    /// Times that it struck.
+    /// Times that it occurred.
     pub times: u32,
     /// The client concerned.
     pub clients: BTreeSet<ClientId>,
@@ -53,24 +54,32 @@ impl Cause {
         }
     }
 
-    /// What a lost work is put down to: the fault that explains its end, or what the run does
+    /// The cause of a lost participation: the fault that explains its end, or what the run does
     /// without any.
-    fn of(work: &Participation) -> Option<Self> {
-        let (faults, otherwise): (&[FaultName], _) = match work.end {
-            End::Aggregated | End::Open => return None,
-            End::Dropped(_) => (&[FaultName::Drop], Self::Away),
-            End::Failed(_) => (&[FaultName::Crash, FaultName::LaneFailure], Self::Failure),
-            End::Lost => (&[FaultName::LostUpdate], Self::Failure),
-            End::Refused => (&[FaultName::CorruptUpdate], Self::Refused),
-            End::Late | End::Stale => (&FaultName::SLOWING, Self::TooLate),
+    fn of(participation: &Participation) -> Option<Self> {
+        let (faults, otherwise): (&[FaultName], _) = match participation.end {
+            ParticipationEnd::Arrived | ParticipationEnd::Open => return None,
+            ParticipationEnd::Dropped { .. } => (&[FaultName::Drop], Self::Away),
+            ParticipationEnd::Failed { .. } => {
+                (&[FaultName::Crash, FaultName::LaneFailure], Self::Failure)
+            }
+            ParticipationEnd::Lost => (&[FaultName::LostUpdate], Self::Failure),
+            ParticipationEnd::Refused => (&[FaultName::CorruptUpdate], Self::Refused),
+            ParticipationEnd::Late | ParticipationEnd::Stale => {
+                (&FaultName::SLOWING, Self::TooLate)
+            }
         };
-        Some(work.struck_by(faults).map_or(otherwise, Self::Fault))
+        Some(
+            participation
+                .affected_by(faults)
+                .map_or(otherwise, Self::Fault),
+        )
     }
 }
 
-/// Adds up what each cause cost. Where several faults struck one work, it is put down to the one
-/// that explains its end. `profiles` tell how long a work takes that nothing slows; `epochs`, how
-/// often a client goes through its examples.
+/// Adds up what each cause cost. Where several faults affected one participation, it counts for the
+/// one that explains its end. `profiles` tell how long a participation takes that nothing slows;
+/// `epochs`, how often a client goes through its examples.
 #[must_use]
 pub fn costs(
     participations: &Participations,
@@ -78,31 +87,32 @@ pub fn costs(
     epochs: u32,
 ) -> BTreeMap<Cause, Cost> {
     let mut costs: BTreeMap<Cause, Cost> = BTreeMap::new();
-    for work in &participations.all {
-        for fault in &work.faults {
+    for participation in &participations.all {
+        for fault in &participation.faults {
             let cost = costs.entry(Cause::Fault(*fault)).or_default();
             cost.times += 1;
-            cost.clients.insert(work.client);
+            cost.clients.insert(participation.client);
         }
-        if let Some(cause) = Cause::of(work) {
+        if let Some(cause) = Cause::of(participation) {
             let cost = costs.entry(cause).or_default();
             if !matches!(cause, Cause::Fault(_)) {
                 cost.times += 1;
-                cost.clients.insert(work.client);
+                cost.clients.insert(participation.client);
             }
             cost.updates += 1;
-            cost.client_seconds += work.seconds() + restart_seconds(work);
-        } else if let Some(fault) = work.struck_by(&FaultName::SLOWING)
-            && work.end == End::Aggregated
+            cost.client_seconds += participation.seconds() + participation.restart_seconds();
+        } else if let Some(fault) = participation.affected_by(&FaultName::SLOWING)
+            && participation.end == ParticipationEnd::Arrived
         {
-            let index = work.client.0 as usize;
+            let index = participation.client.0 as usize;
             let undisturbed = profiles.get(index).zip(participations.clients.get(index));
             let undisturbed = undisturbed.map(|(profile, client)| {
-                profile.download_seconds(work.bytes_down)
+                profile.download_seconds(participation.bytes_down)
                     + profile.train_seconds(client.examples, epochs)
-                    + profile.upload_seconds(work.bytes_up)
+                    + profile.upload_seconds(participation.bytes_up)
             });
-            let longer = undisturbed.map_or(0.0, |seconds| (work.seconds() - seconds).max(0.0));
+            let longer =
+                undisturbed.map_or(0.0, |seconds| (participation.seconds() - seconds).max(0.0));
             let cost = costs.entry(Cause::Fault(fault)).or_default();
             cost.client_seconds += longer;
         }
@@ -115,13 +125,6 @@ pub fn costs(
         cost.run_seconds += (down.to - down.from).max(0.0);
     }
     costs
-}
-
-fn restart_seconds(work: &Participation) -> f64 {
-    match work.end {
-        End::Failed(Some(back_at)) => (back_at - work.ended).max(0.0),
-        _ => 0.0,
-    }
 }
 
 /// The costs as a table.

@@ -24,7 +24,7 @@ use crate::runs::figures;
 use crate::runs::folder::RunFolder;
 use crate::runs::folder::summary::Summary;
 use crate::runs::history::clients::RunStats;
-use crate::runs::history::participation::Participations;
+use crate::runs::history::collected::Participations;
 
 /// All that a run's folder tells.
 #[derive(Debug, Clone)]

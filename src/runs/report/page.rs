@@ -5,7 +5,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::base::table::{NAN, Table, count, show_bytes, show_small};
 use crate::runs::figures::Figure;
-use crate::runs::folder::summary::is_loss;
+use crate::runs::history::totals::is_loss;
 use crate::runs::report::{Run, tables};
 
 /// Tables with more rows are collapsed at first.
@@ -179,7 +179,7 @@ pub fn of_run(run: &Run, figures: &[Figure]) -> anyhow::Result<String> {
 }
 
 fn facts(run: &Run) -> Vec<(String, String)> {
-    let mut totals = crate::runs::folder::summary::RunTotals::default();
+    let mut totals = crate::runs::history::totals::RunTotals::default();
     run.rounds.iter().for_each(|record| totals.add(record));
     let (unit, seconds) = crate::runs::figures::theme::time_unit(run.stats.virtual_seconds);
     let mut facts = vec![

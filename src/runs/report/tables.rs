@@ -6,13 +6,13 @@ use regatta_actors::protocol::outcome::EndReason;
 use regatta_actors::protocol::round_record::{Outcome, RoundRecord};
 
 use crate::base::table::{Cell, Table};
-use crate::runs::folder::summary::is_loss;
 use crate::runs::history::clients::{ClientStats, RunStats};
+use crate::runs::history::totals::is_loss;
 
 const CLIENTS: [(&str, &str); 15] = [
     ("client", "client"),
     ("examples", "examples"),
-    ("asked", "asked"),
+    ("asked", "selected"),
     ("aggregated", "aggregated"),
     ("late", "late"),
     ("dropped", "dropped"),
@@ -49,7 +49,7 @@ fn row(client: &ClientStats) -> [Cell; 15] {
     [
         client.name.as_str().into(),
         client.examples.into(),
-        Cell::count(client.asked),
+        Cell::count(client.selected),
         ended(Outcome::Aggregated),
         Cell::count(late),
         ended(Outcome::Dropped),

@@ -6,7 +6,7 @@ import { send } from "./control.js";
 import { byId, make, say, sharpen } from "./dom.js";
 import { eventItem, fillTable } from "./events.js";
 import * as format from "./format.js";
-import { FATES, drawAxis, drawRounds, drawStrip, stretch } from "./timeline.js";
+import { KINDS, drawAxis, drawRounds, drawStrip, stretch } from "./timeline.js";
 
 /** @typedef {import("./model.js").Model} Model */
 
@@ -114,9 +114,9 @@ export class ClientView {
     drawRounds(context, model, { x: 0, y: 0, width, height }, time);
     drawStrip(context, model, number, { x: 0, y: 4, width, height: height - 8 }, time);
     const lossAt = new Map(model.clients[number].points.map(([x, loss]) => [x, loss]));
-    const rows = model.spans[number].slice(-MOST_ROWS).reverse().map(([, round, start, end, fate, slow]) =>
-      [round, FATES[fate === "sent" && slow ? "slow" : fate].words, format.duration(start),
-        format.duration(end - start), fate === "sent" ? format.loss(lossAt.get(round)) : format.DASH]);
+    const rows = model.spans[number].slice(-MOST_ROWS).reverse().map(([, round, start, end, kind, slow]) =>
+      [round, KINDS[kind === "sent" && slow ? "slow" : kind].words, format.duration(start),
+        format.duration(end - start), kind === "sent" ? format.loss(lossAt.get(round)) : format.DASH]);
     fillTable(this.table, ["Round", "Outcome", "From", "For", "Loss"], rows);
   }
 }

@@ -3,7 +3,7 @@
 import { onTheme, seriesColor } from "./colors.js";
 import { byId, make, say, sharpen } from "./dom.js";
 import * as format from "./format.js";
-import { FATES, bar, drawAxis, drawOutcomes, drawRounds, drawStrip, stretch } from "./timeline.js";
+import { KINDS, bar, drawAxis, drawOutcomes, drawRounds, drawStrip, stretch } from "./timeline.js";
 
 /** @typedef {import("./model.js").Model} Model */
 
@@ -187,14 +187,14 @@ export class Fleet {
 
   /** Shows the legend of the bars in use. */
   drawLegend() {
-    const kinds = Object.keys(FATES).filter((kind) => 
-      kind === "working" ? !this.model.isOver : this.model.fates.has(kind));
+    const kinds = Object.keys(KINDS).filter((kind) => 
+      kind === "working" ? !this.model.isOver : this.model.kinds.has(kind));
     if (this.explained === kinds.join()) return;
     this.explained = kinds.join();
     byId("fleet-legend").replaceChildren(...kinds.map((kind) => {
       const canvas = make("canvas", { "aria-hidden": "true" });
       bar(sharpen(canvas, 26, 12), kind === "refused" ? 12 : 1, 1, 24, 10, kind);
-      return make("li", {}, canvas, FATES[kind].words);
+      return make("li", {}, canvas, KINDS[kind].words);
     }));
   }
 

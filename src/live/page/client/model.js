@@ -11,11 +11,11 @@
  * @typedef {{state: string, round: number, loss?: number|null, progress: number,
  *   asked_at: number|null, away_since: number|null, slow: boolean, barred: boolean,
  *   slowdown: number, aggregated: number, missed: number, restarts: number, bytes_up: number,
- *   bytes_down: number}} Standing
- * @typedef {[client: number, round: number, start: number, end: number, fate: string, slow: boolean]} Span
+ *   bytes_down: number}} Status
+ * @typedef {[client: number, round: number, start: number, end: number, kind: string, slow: boolean]} Span
  * @typedef {{at: number|null, virtual_seconds: number, round: number, client: number|null,
  *   level: "good"|"warning"|"bad", text: string}} Line
- * @typedef {{name: string, examples: number, standing: Standing, points: [number, number|null][]}} Member
+ * @typedef {{name: string, examples: number, standing: Status, points: [number, number|null][]}} Client
  */
 
 const MOST_ROUNDS = 2000;
@@ -27,13 +27,13 @@ export class Model {
     this.ready = false;
     this.facts = {};
     this.status = {};
-    /** @type {Member[]} */ this.clients = [];
+    /** @type {Client[]} */ this.clients = [];
     /** @type {Row[]} */ this.rounds = [];
     /** @type {Line[]} */ this.lines = [];
     /** @type {Span[][]} */ this.spans = [];
     this.spanCount = 0;
-    /** The results of work so far, for the legend. @type {Set<string>} */
-    this.fates = new Set();
+    /** The kinds of bars so far, for the legend. @type {Set<string>} */
+    this.kinds = new Set();
   }
 
   /** Replaces the whole state with another history. @param {any} history */
@@ -43,15 +43,15 @@ export class Model {
     this.mostPoints = most_points;
     this.spans = clients.map(() => []);
     this.spanCount = 0;
-    this.fates.clear();
+    this.kinds.clear();
     this.addSpans(history.spans);
   }
 
   /** Applies changes. @param {any} changes */
   apply(changes) {
     if (changes.status) this.status = changes.status;
-    for (const [number, standing] of Object.entries(changes.clients ?? {})) {
-      this.clients[number].standing = standing;
+    for (const [number, status] of Object.entries(changes.clients ?? {})) {
+      this.clients[number].standing = status;
     }
     for (const [number, x, loss] of changes.points ?? []) this.addPoint(number, x, loss);
     for (const row of changes.rounds ?? []) this.addRound(row);
@@ -61,11 +61,11 @@ export class Model {
   }
 
   addPoint(number, x, loss) {
-    const member = this.clients[number];
-    member.points.push([x, loss]);
-    if (member.points.length > this.mostPoints) {
-      const last = member.points.length - 1;
-      member.points = member.points.filter((_, i) => (last - i) % 2 === 0);
+    const client = this.clients[number];
+    client.points.push([x, loss]);
+    if (client.points.length > this.mostPoints) {
+      const last = client.points.length - 1;
+      client.points = client.points.filter((_, i) => (last - i) % 2 === 0);
     }
   }
 
@@ -82,7 +82,7 @@ export class Model {
   addSpans(spans) {
     for (const span of spans) {
       this.spans[span[0]]?.push(span);
-      this.fates.add(span[4] === "sent" && span[5] ? "slow" : span[4]);
+      this.kinds.add(span[4] === "sent" && span[5] ? "slow" : span[4]);
     }
     this.spanCount += spans.length;
     if (this.spanCount > MOST_SPANS * 1.1) {

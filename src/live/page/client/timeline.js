@@ -7,7 +7,7 @@ import * as format from "./format.js";
 /** @typedef {import("./model.js").Model} Model @typedef {import("./model.js").Span} Span */
 
 /** The meaning of bars: words, colour and style. */
-export const FATES = {
+export const KINDS = {
   working: { words: "at work", color: "working", style: "open" },
   sent: { words: "arrived", color: "sent", style: "full" },
   slow: { words: "arrived, slowed by a fault", color: "slow", style: "hatched" },
@@ -54,8 +54,8 @@ export function drawStrip(context, model, number, box, time) {
   // From the back, since old ones are out of sight.
   let first = spans.length;
   while (first > 0 && spans[first - 1][3] >= time.from) first -= 1;
-  for (const [, , start, end, fate, slow] of spans.slice(first)) {
-    draw(start, end, fate === "sent" && slow ? "slow" : fate);
+  for (const [, , start, end, kind, slow] of spans.slice(first)) {
+    draw(start, end, kind === "sent" && slow ? "slow" : kind);
   }
   const { asked_at, away_since, progress } = model.clients[number].standing;
   if (model.isOver) return;
@@ -75,13 +75,13 @@ export function drawStrip(context, model, number, box, time) {
 
 /** How long a client's work will take: as long as its last did, or as a round does. */
 function expected(model, number) {
-  const last = model.spans[number].findLast(([, , , , fate]) => fate === "sent");
+  const last = model.spans[number].findLast(([, , , , kind]) => kind === "sent");
   return last ? last[3] - last[2] : model.roundLength;
 }
 
 /** One bar. */
 export function bar(context, x, y, width, height, kind) {
-  const { color: name, style } = FATES[kind] ?? { color: "working", style: "full" };
+  const { color: name, style } = KINDS[kind] ?? { color: "working", style: "full" };
   const paint = color(name);
   context.fillStyle = context.strokeStyle = paint;
   context.lineWidth = 1.5;

@@ -158,7 +158,7 @@ fn a_run_that_is_gone_on_with_tells_what_was_before() {
     assert_eq!(history.clients[0].points, [(1.0, loss(1) as f32)]);
 }
 
-/// The history of a run that is gone on with after its first round.
+/// The history of a run that is resumed after its first round.
 fn resumed(folder: RunFolder) -> History {
     let feed = Feed::new(PageHeader::default());
     let mut observer = WebObserver::new(feed.clone(), folder);

@@ -4,7 +4,7 @@ use regatta_actors::plan::fault::FaultName;
 use regatta_actors::protocol::control::{ControlCommand, Intervention};
 
 use super::*;
-use crate::live::page::changes::{Fate, Level};
+use crate::live::page::changes::Level;
 use crate::live::page::feed::Feed;
 use crate::live::page::history::{History, PageHeader};
 
@@ -29,7 +29,10 @@ fn losses_scores_traffic_and_bars_are_kept() {
     assert_eq!(last.losses, Some([loss(3) as f32; 5]));
     assert_eq!(history.status.totals.best["loss"].round, 3);
     let span = history.spans.back().unwrap();
-    assert_eq!((span.start, span.end, span.fate), (20.0, 29.0, Fate::Sent));
+    assert_eq!(
+        (span.start, span.end, span.kind.name()),
+        (20.0, 29.0, "sent")
+    );
     assert_eq!(history.clients[0].standing.aggregated, 3);
 }
 
@@ -191,16 +194,24 @@ fn dropouts_failures_and_lateness_are_bars_and_lines() {
     let bars: Vec<_> = history
         .spans
         .iter()
-        .map(|span| (span.client, span.fate, span.start, span.end, span.slow))
+        .map(|span| {
+            (
+                span.client,
+                span.kind.name(),
+                span.start,
+                span.end,
+                span.slow,
+            )
+        })
         .collect();
     assert_eq!(
         bars,
         [
-            (0, Fate::Dropped, 0.0, 2.0, false),
-            (1, Fate::Failed, 0.0, 3.0, false),
-            (1, Fate::Restarting, 3.0, 5.0, false),
-            (2, Fate::Late, 0.0, 4.0, true),
-            (0, Fate::Away, 2.0, 6.0, false),
+            (0, "dropped", 0.0, 2.0, false),
+            (1, "failed", 0.0, 3.0, false),
+            (1, "restarting", 3.0, 5.0, false),
+            (2, "late", 0.0, 4.0, true),
+            (0, "away", 2.0, 6.0, false),
         ]
     );
     let said = |text: &str| history.lines.iter().any(|line| line.text.contains(text));
@@ -215,6 +226,63 @@ fn dropouts_failures_and_lateness_are_bars_and_lines() {
     // Who is late is still at work.
     assert_eq!(history.clients[2].standing.asked_at, Some(4.0));
     assert_eq!(history.clients[1].standing.restarts, 1);
+}
+
+#[test]
+fn a_client_that_was_late_and_slow_is_not_slow_in_its_next_round() {
+    let client = ClientId(0);
+    let history = history_of(1, |told| {
+        let selected = |round, virtual_seconds| Event::RoundStarted {
+            round,
+            clients: vec![client],
+            virtual_seconds,
+        };
+        told.tell(selected(1, 0.0));
+        told.tell(Event::FaultInjected {
+            round: 1,
+            client,
+            fault: FaultName::Straggle,
+            virtual_seconds: 0.0,
+        });
+        told.tell(Event::UpdateLate {
+            round: 1,
+            client,
+            virtual_seconds: 4.0,
+        });
+        told.tell(selected(2, 4.0));
+        told.train(2, client, 6.0);
+    });
+    let bars = history.spans.iter();
+    let bars: Vec<_> = bars.map(|bar| (bar.kind.name(), bar.slow)).collect();
+    assert_eq!(bars, [("late", true), ("sent", false)]);
+    assert!(!history.clients[0].standing.slow);
+}
+
+#[test]
+fn a_late_update_that_arrives_after_the_server_was_rebuilt_has_a_bar() {
+    let client = ClientId(0);
+    let history = history_of(1, |told| {
+        told.tell(Event::RoundStarted {
+            round: 1,
+            clients: vec![client],
+            virtual_seconds: 0.0,
+        });
+        told.tell(Event::UpdateLate {
+            round: 1,
+            client,
+            virtual_seconds: 4.0,
+        });
+        // Clients are idle when the server comes back.
+        told.tell(Event::ClientState {
+            round: 1,
+            client,
+            state: ClientState::Idle,
+            lane: None,
+        });
+        told.train(1, client, 6.0);
+    });
+    let bar = history.spans.back().unwrap();
+    assert_eq!((bar.start, bar.end, bar.kind.name()), (4.0, 6.0, "sent"));
 }
 
 #[test]
