@@ -49,6 +49,12 @@ fn damaged_weights_never_panic_and_are_named_in_their_error() {
 }
 
 #[test]
+fn a_damaged_gguf_file_never_panics_and_is_named_in_its_error() {
+    let sound = include_bytes!("../fixtures/gguf/llama.gguf");
+    never_panics(readers::gguf, Form::Bytes, &[sound]);
+}
+
+#[test]
 fn a_damaged_adapter_config_never_panics_and_is_named_in_its_error() {
     let sound = include_bytes!("../golden/adapter/lora/peft/adapter_config.json");
     never_panics(readers::adapter_config, Form::Json, &[sound]);

@@ -19,6 +19,7 @@ use regatta::data::tokenize::TextEncoder;
 use regatta::model;
 use regatta::model::config as model_config;
 use regatta::model::objective::Objective;
+use regatta::model::source::gguf::file::GgufFile;
 use regatta::runs::folder::RunFolder;
 use regatta::runs::history::clients::RunStats;
 use regatta::runs::sweep::file;
@@ -82,6 +83,20 @@ pub fn weights(bytes: &[u8]) -> bool {
             ),
             &[name],
         )
+}
+
+/// A GGUF file, with all of its weights.
+pub fn gguf(bytes: &[u8]) -> bool {
+    let name = "model.gguf";
+    let folder = folder(&[(name, bytes)]);
+    let read = GgufFile::open(&folder.path().join(name)).and_then(|file| {
+        for (parameter, _) in file.parameters() {
+            file.read(parameter)?;
+        }
+        file.chat_template()?;
+        file.tokenizer_parts()
+    });
+    taken(read, &[name])
 }
 
 const ADAPTER_CONFIG: &str = "adapter_config.json";

@@ -5,6 +5,7 @@
 //! * [`class`] knows the tokenizer classes, their defaults and what they override.
 //! * [`added`] gathers the tokens to add.
 //! * [`equal`] settles which of like tokens is found.
+//! * [`gguf`] makes the tokenizer of a GGUF file, which has none of these files.
 //! * [`token`] reads a single token.
 //! * [`pairs`] encodes texts and pairs of them.
 
@@ -12,6 +13,7 @@ pub(crate) mod added;
 pub(crate) mod arguments;
 pub(crate) mod class;
 pub(crate) mod equal;
+pub(crate) mod gguf;
 pub(crate) mod pairs;
 pub(crate) mod token;
 

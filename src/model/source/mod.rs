@@ -7,12 +7,14 @@
 //! | [`files`] | a model at hand: a snapshot folder, or an architecture |
 //! | [`known`] | architectures by name, for models without a checkpoint |
 //! | [`checkpoint`] | a snapshot folder read into named tensors; a fresh head where there is none |
+//! | [`gguf`] | a language model in one GGUF file: configuration, quantised weights, tokenizer |
 //! | `soundness` | whether a snapshot's tensors are those of its configuration, and finite |
 //! | `random`, `draw` | weights drawn from a seed |
 
 pub mod checkpoint;
 pub(crate) mod draw;
 pub mod files;
+pub mod gguf;
 pub mod known;
 pub mod locate;
 pub mod location;

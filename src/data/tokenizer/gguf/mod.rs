@@ -1,0 +1,220 @@
+//! The tokenizer of a GGUF file, as the `tokenizer.json` of the same model has it.
+
+use std::fmt::Display;
+
+use tokenizers::models::bpe::{BPE, Merges, Vocab};
+use tokenizers::normalizers::unicode::NFC;
+use tokenizers::pre_tokenizers::PreTokenizerWrapper;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::digits::Digits;
+use tokenizers::pre_tokenizers::sequence::Sequence;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::processors::template::TemplateProcessing;
+use tokenizers::{AddedToken, SplitDelimiterBehavior, Tokenizer};
+
+use crate::data::error::DataError;
+use crate::model::source::gguf::tokenizer::{TokenKind, TokenizerParts};
+
+/// Llama 3's pattern for pieces of text, with so many digits together; Qwen2's but for those.
+const PIECES: (&str, &str) = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}",
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+);
+
+/// A way to split texts before merging, by llama.cpp's name for it.
+struct PreTokenizer {
+    name: &'static str,
+    split: fn() -> tokenizers::Result<PreTokenizerWrapper>,
+    /// Whether texts are put into Unicode's form NFC first.
+    compose: bool,
+    /// Whether a piece that is a token is taken whole, whatever merges make of it.
+    ignore_merges: bool,
+    /// Whether a text gets the token at its start, unless the file says otherwise.
+    add_bos: bool,
+}
+
+/// Those that are supported.
+const PRE_TOKENIZERS: [PreTokenizer; 4] = [
+    PreTokenizer {
+        name: "gpt-2",
+        split: || Ok(byte_level(true)),
+        compose: false,
+        ignore_merges: false,
+        add_bos: false,
+    },
+    PreTokenizer {
+        name: "smollm",
+        split: || Ok(sequence([Digits::new(true).into(), byte_level(true)])),
+        compose: false,
+        ignore_merges: false,
+        add_bos: false,
+    },
+    PreTokenizer {
+        name: "llama-bpe",
+        split: || Ok(sequence([pieces("{1,3}")?, byte_level(false)])),
+        compose: false,
+        ignore_merges: true,
+        add_bos: true,
+    },
+    PreTokenizer {
+        name: "qwen2",
+        split: || Ok(sequence([pieces("")?, byte_level(false)])),
+        compose: true,
+        ignore_merges: false,
+        add_bos: false,
+    },
+];
+
+/// Bytes as letters, without a space before the text; split by GPT-2's pattern or not at all.
+fn byte_level(split: bool) -> PreTokenizerWrapper {
+    ByteLevel::new(false, true, split).into()
+}
+
+fn sequence(all: [PreTokenizerWrapper; 2]) -> PreTokenizerWrapper {
+    Sequence::new(all.to_vec()).into()
+}
+
+/// See [`PIECES`]; `digits` says how many are together.
+fn pieces(digits: &str) -> tokenizers::Result<PreTokenizerWrapper> {
+    let pattern = SplitPattern::Regex(format!("{}{digits}{}", PIECES.0, PIECES.1));
+    let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false)?;
+    Ok(split.into())
+}
+
+/// Makes a tokenizer of its parts.
+///
+/// # Errors
+/// If it is not byte-level BPE with a pre-tokenizer that is supported, or its tokens and merges do
+/// not fit each other.
+#[cfg_attr(not(test), expect(dead_code, reason = "decoder models will call it"))]
+pub(crate) fn tokenizer(parts: &TokenizerParts) -> Result<Tokenizer, DataError> {
+    let wrong = |message: String| DataError::Model {
+        path: parts.path.clone(),
+        message,
+    };
+    let pre = pre_tokenizer(parts).map_err(wrong)?;
+    let vocabulary = vocabulary(parts).map_err(wrong)?;
+    let merges = merges(parts, &vocabulary).map_err(wrong)?;
+    let unusable = |error: tokenizers::Error| wrong(format!("not a tokenizer: {error}"));
+    assemble(parts, pre, vocabulary, merges).map_err(unusable)
+}
+
+fn pre_tokenizer(parts: &TokenizerParts) -> Result<&'static PreTokenizer, String> {
+    if parts.model != "gpt2" {
+        return Err(format!(
+            "key `tokenizer.ggml.model`: `{}` is not supported; supported is gpt2, byte-level BPE",
+            parts.model
+        ));
+    }
+    let name = parts.pre.as_deref().unwrap_or("default");
+    let found = PRE_TOKENIZERS.iter().find(|pre| pre.name == name);
+    found.ok_or_else(|| {
+        let names = PRE_TOKENIZERS.map(|pre| pre.name).join(", ");
+        format!("key `tokenizer.ggml.pre`: `{name}` is not supported; supported are {names}")
+    })
+}
+
+/// Each token with its id.
+fn vocabulary(parts: &TokenizerParts) -> Result<Vocab, String> {
+    let mut ids = Vocab::default();
+    for (id, token) in parts.tokens.iter().enumerate() {
+        if let Some(other) = ids.insert(token.clone(), id as u32) {
+            return Err(format!(
+                "key `tokenizer.ggml.tokens`: tokens {other} and {id} are both {token:?}"
+            ));
+        }
+    }
+    Ok(ids)
+}
+
+/// The merges as pairs, each of which makes a token of two.
+fn merges(parts: &TokenizerParts, ids: &Vocab) -> Result<Merges, String> {
+    let wrong = |index: usize, merge: &str, reason: &dyn Display| {
+        format!("key `tokenizer.ggml.merges`: merge {index}, {merge:?}, {reason}")
+    };
+    let pair = |(index, merge): (usize, &String)| {
+        let (left, right) = merge
+            .split_once(' ')
+            .ok_or_else(|| wrong(index, merge, &"has no space between two tokens"))?;
+        // The library takes these for granted.
+        for token in [left, right, &format!("{left}{right}")] {
+            if !ids.contains_key(token) {
+                return Err(wrong(
+                    index,
+                    merge,
+                    &format!("needs {token:?}, which is no token"),
+                ));
+            }
+        }
+        Ok((left.to_owned(), right.to_owned()))
+    };
+    parts.merges.iter().enumerate().map(pair).collect()
+}
+
+fn assemble(
+    parts: &TokenizerParts,
+    pre: &PreTokenizer,
+    vocabulary: Vocab,
+    merges: Merges,
+) -> tokenizers::Result<Tokenizer> {
+    let bpe = BPE::builder()
+        .vocab_and_merges(vocabulary, merges)
+        .ignore_merges(pre.ignore_merges)
+        .build()?;
+    let mut tokenizer = Tokenizer::new(bpe);
+    if pre.compose {
+        tokenizer.with_normalizer(Some(NFC))?;
+    }
+    tokenizer.with_pre_tokenizer(Some((pre.split)()?));
+    tokenizer.with_decoder(Some(ByteLevel::default()));
+    tokenizer.add_tokens(added(parts))?;
+    let template = template(parts, pre)?;
+    tokenizer.with_post_processor(template);
+    Ok(tokenizer)
+}
+
+/// The tokens that are found as a whole: special ones, and others that were added.
+fn added(parts: &TokenizerParts) -> Vec<AddedToken> {
+    let token = |(token, kind): (&String, &TokenKind)| match kind {
+        TokenKind::Control | TokenKind::Unknown => Some(AddedToken::from(token.clone(), true)),
+        TokenKind::Added => Some(AddedToken::from(token.clone(), false).normalized(false)),
+        TokenKind::Normal | TokenKind::Unused | TokenKind::Byte => None,
+    };
+    parts
+        .tokens
+        .iter()
+        .zip(&parts.kinds)
+        .filter_map(token)
+        .collect()
+}
+
+/// The tokens around a text, where there are any.
+fn template(
+    parts: &TokenizerParts,
+    pre: &PreTokenizer,
+) -> tokenizers::Result<Option<TemplateProcessing>> {
+    let token = |added: bool, id: Option<u32>| {
+        let id = id.filter(|_| added)?;
+        Some((parts.tokens.get(id as usize)?.clone(), id))
+    };
+    let bos = token(parts.add_bos.unwrap_or(pre.add_bos), parts.bos);
+    let eos = token(parts.add_eos.unwrap_or(false), parts.eos);
+    if bos.is_none() && eos.is_none() {
+        return Ok(None);
+    }
+    let around = |text: &str| -> Vec<String> {
+        let name = |token: &Option<(String, u32)>| token.as_ref().map(|token| token.0.clone());
+        [name(&bos), Some(text.to_owned()), name(&eos)]
+            .into_iter()
+            .flatten()
+            .collect()
+    };
+    let mut builder = TemplateProcessing::builder();
+    builder.try_single(around("$A"))?;
+    builder.try_pair([around("$A"), around("$B")].concat())?;
+    builder.special_tokens(bos.iter().chain(&eos).cloned().collect::<Vec<_>>());
+    Ok(Some(builder.build()?))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! The metadata of a GGUF file, to what the `config.json` of the same model says.
+
+use serde_json::{Map, Value, json};
+
+use crate::model::source::gguf::error::GgufError;
+use crate::model::source::gguf::header::GgufHeader;
+use crate::model::source::gguf::metadata::GgufMetadata;
+use crate::model::source::gguf::rope;
+
+/// The key of the architecture.
+const ARCHITECTURE: &str = "general.architecture";
+
+/// Keys of architecture `llama` that are read here or in [`rope`], or change nothing.
+const KNOWN: [&str; 18] = [
+    "attention.head_count",
+    "attention.head_count_kv",
+    "attention.key_length",
+    "attention.layer_norm_rms_epsilon",
+    "attention.value_length",
+    "block_count",
+    "context_length",
+    "embedding_length",
+    "expert_count",
+    "feed_forward_length",
+    "rope.dimension_count",
+    "rope.freq_base",
+    "rope.scale_linear",
+    "rope.scaling.factor",
+    "rope.scaling.finetuned",
+    "rope.scaling.original_context_length",
+    "rope.scaling.type",
+    "vocab_size",
+];
+
+/// Keys without effect here: one counts experts that are used, which are refused, and one names
+/// the layout of rows that all files have.
+const WITHOUT_EFFECT: [&str; 2] = ["expert_used_count", "tensor_data_layout"];
+
+/// Checks that a file holds a model of an architecture that is supported, and gives the number of
+/// its layers.
+///
+/// # Errors
+/// If it does not.
+pub(crate) fn layers(metadata: &GgufMetadata) -> Result<u64, GgufError> {
+    let architecture = metadata.text(ARCHITECTURE)?;
+    match metadata.required(ARCHITECTURE, architecture)? {
+        "llama" => size(metadata, "block_count"),
+        other => Err(metadata.wrong(
+            ARCHITECTURE,
+            format!("`{other}` is not supported; supported is llama"),
+        )),
+    }
+}
+
+/// The configuration as transformers' `LlamaConfig` has it. `factors` are the values of the
+/// tensor `rope_freqs.weight`, where there is one.
+///
+/// # Errors
+/// If a key is missing, of another type, or asks for what is not supported.
+pub(crate) fn llama(
+    header: &GgufHeader,
+    factors: Option<&[f32]>,
+) -> Result<Map<String, Value>, GgufError> {
+    let metadata = &header.metadata;
+    refuse_unknown(metadata)?;
+    let (hidden, heads) = (
+        size(metadata, "embedding_length")?,
+        size(metadata, "attention.head_count")?,
+    );
+    let kv_heads = optional_size(metadata, "attention.head_count_kv")?.unwrap_or(heads);
+    let head_size = head_size(metadata, hidden, heads)?;
+    let theta = metadata.float("llama.rope.freq_base")?.unwrap_or(10_000.0);
+    let epsilon = "llama.attention.layer_norm_rms_epsilon";
+    let epsilon = metadata.required(epsilon, metadata.float(epsilon)?)?;
+    let has = |name: &str| header.tensors.iter().any(|tensor| tensor.name == name);
+    let mut config = json!({
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_act": "silu",
+        "hidden_size": hidden,
+        "intermediate_size": size(metadata, "feed_forward_length")?,
+        "num_hidden_layers": size(metadata, "block_count")?,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "head_dim": head_size,
+        "max_position_embeddings": size(metadata, "context_length")?,
+        "rms_norm_eps": epsilon,
+        "rope_theta": theta,
+        "vocab_size": vocabulary(header)?,
+        "attention_bias": has("blk.0.attn_q.bias"),
+        "mlp_bias": has("blk.0.ffn_gate.bias"),
+        "tie_word_embeddings": !has("output.weight"),
+    });
+    let mut set = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            config[key] = value;
+        }
+    };
+    set("rope_scaling", rope::scaling(metadata, theta, factors)?);
+    for (ours, theirs) in [
+        ("bos_token_id", "tokenizer.ggml.bos_token_id"),
+        ("eos_token_id", "tokenizer.ggml.eos_token_id"),
+        ("pad_token_id", "tokenizer.ggml.padding_token_id"),
+    ] {
+        set(ours, metadata.count(theirs)?.map(Value::from));
+    }
+    Ok(match config {
+        Value::Object(config) => config,
+        _ => Map::new(),
+    })
+}
+
+/// Refuses what may change the model and is not known here.
+fn refuse_unknown(metadata: &GgufMetadata) -> Result<(), GgufError> {
+    for key in metadata.keys() {
+        let Some(name) = key.strip_prefix("llama.") else {
+            continue;
+        };
+        if !KNOWN.contains(&name) && !WITHOUT_EFFECT.contains(&name) {
+            let reason = "it may change what the model computes, and is not supported";
+            return Err(metadata.wrong(key, reason));
+        }
+    }
+    let key = "llama.expert_count";
+    match metadata.count(key)? {
+        None | Some(0) => Ok(()),
+        Some(count) => {
+            let reason = format!("a mixture of {count} experts is not supported");
+            Err(metadata.wrong(key, reason))
+        }
+    }
+}
+
+/// A size of the architecture, which is positive.
+fn size(metadata: &GgufMetadata, name: &str) -> Result<u64, GgufError> {
+    let size = optional_size(metadata, name)?;
+    metadata.required(&format!("llama.{name}"), size)
+}
+
+fn optional_size(metadata: &GgufMetadata, name: &str) -> Result<Option<u64>, GgufError> {
+    let key = format!("llama.{name}");
+    let size = metadata.count(&key)?;
+    if size == Some(0) {
+        return Err(metadata.wrong(&key, "it is 0, expected a positive number"));
+    }
+    Ok(size)
+}
+
+/// The size of a head: the same for keys and values, and turned as a whole by its position.
+fn head_size(metadata: &GgufMetadata, hidden: u64, heads: u64) -> Result<u64, GgufError> {
+    let size = optional_size(metadata, "attention.key_length")?.unwrap_or(hidden / heads);
+    for name in ["attention.value_length", "rope.dimension_count"] {
+        let other = optional_size(metadata, name)?;
+        if let Some(other) = other.filter(|other| *other != size) {
+            let reason = format!("it is {other}, expected {size}, the size of a head");
+            return Err(metadata.wrong(&format!("llama.{name}"), reason));
+        }
+    }
+    if size == 0 || !size.is_multiple_of(2) {
+        let reason = format!("heads have {size} values each, expected a positive even number");
+        return Err(metadata.wrong("llama.attention.head_count", reason));
+    }
+    Ok(size)
+}
+
+/// The number of tokens that have an embedding.
+fn vocabulary(header: &GgufHeader) -> Result<i64, GgufError> {
+    let name = "token_embd.weight";
+    let embedding = header.tensors.iter().find(|tensor| tensor.name == name);
+    let path = header.metadata.path();
+    let embedding = embedding
+        .ok_or_else(|| GgufError::tensor(path, name, "it is missing, and every model has one"))?;
+    match embedding.shape[..] {
+        [tokens, _] => Ok(tokens),
+        _ => {
+            let reason = format!("it has shape {:?}, expected two sizes", embedding.shape);
+            Err(GgufError::tensor(path, name, reason))
+        }
+    }
+}

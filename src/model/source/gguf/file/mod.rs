@@ -1,0 +1,165 @@
+//! A GGUF file at hand: its configuration, and its tensors under their Hugging Face names.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use crate::base::tensors::HostTensor;
+use crate::model::source::gguf::config;
+use crate::model::source::gguf::error::GgufError;
+use crate::model::source::gguf::header::{GgufHeader, GgufTensor};
+use crate::model::source::gguf::names::{self, RowOrder, TensorUse};
+use crate::model::source::gguf::quantised::dequantise;
+use crate::model::source::gguf::reader::HeaderReader;
+use crate::model::source::gguf::tokenizer::TokenizerParts;
+
+/// An open GGUF file. Weights are read one tensor at a time, when they are asked for.
+#[derive(Debug)]
+pub struct GgufFile {
+    path: PathBuf,
+    file: File,
+    header: GgufHeader,
+    config: Map<String, Value>,
+    /// By Hugging Face name.
+    parameters: BTreeMap<String, Parameter>,
+}
+
+/// A tensor that is a parameter of the model.
+#[derive(Debug)]
+struct Parameter {
+    tensor: GgufTensor,
+    /// Heads whose rows lie in pairs, if they do.
+    paired_heads: Option<u64>,
+}
+
+impl GgufFile {
+    /// Opens a file and reads everything but the weights.
+    ///
+    /// # Errors
+    /// If it cannot be read; is not a GGUF file, damaged or cut short; or holds a model, a type
+    /// of weights or a tensor that is not supported.
+    pub fn open(path: &Path) -> Result<Self, GgufError> {
+        let failed = |source| GgufError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let file = File::open(path).map_err(failed)?;
+        let size = file.metadata().map_err(failed)?.len();
+        let header = GgufHeader::read(&mut HeaderReader::new(BufReader::new(&file), path, size))?;
+        let layers = config::layers(&header.metadata)?;
+        let (mut parameters, mut factors) = (Vec::new(), None);
+        for tensor in &header.tensors {
+            let used = names::use_of(&tensor.name, layers)
+                .map_err(|reason| GgufError::tensor(path, &tensor.name, reason))?;
+            match used {
+                TensorUse::Parameter(name, order) => parameters.push((name, order, tensor)),
+                TensorUse::RopeFactors => factors = Some(read(&file, tensor).map_err(failed)?),
+                TensorUse::Derived => {}
+            }
+        }
+        let config = config::llama(&header, factors.as_deref())?;
+        let parameters = parameters
+            .into_iter()
+            .map(|(name, order, tensor)| Ok((name, Parameter::new(tensor, order, &config, path)?)))
+            .collect::<Result<_, GgufError>>()?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            config,
+            parameters,
+            header,
+        })
+    }
+
+    /// What the model's `config.json` says.
+    #[must_use]
+    pub fn config(&self) -> &Map<String, Value> {
+        &self.config
+    }
+
+    /// The parameters, by Hugging Face name; their shapes and types.
+    pub fn parameters(&self) -> impl Iterator<Item = (&str, &GgufTensor)> {
+        self.parameters
+            .iter()
+            .map(|(name, parameter)| (name.as_str(), &parameter.tensor))
+    }
+
+    /// The parameter of that Hugging Face name in float32, its rows in Hugging Face's order.
+    ///
+    /// # Errors
+    /// If there is none, or it cannot be read.
+    pub fn read(&self, name: &str) -> Result<HostTensor, GgufError> {
+        let wrong = |reason: &str| GgufError::tensor(&self.path, name, reason);
+        let parameter = self
+            .parameters
+            .get(name)
+            .ok_or_else(|| wrong("it is missing"))?;
+        let tensor = &parameter.tensor;
+        let mut values = read(&self.file, tensor).map_err(|source| GgufError::Io {
+            path: self.path.clone(),
+            source,
+        })?;
+        if let Some(heads) = parameter.paired_heads {
+            values = names::unpair(&values, tensor.shape[0] as usize, heads as usize);
+        }
+        HostTensor::new(tensor.shape.clone(), values).map_err(|error| wrong(&error.to_string()))
+    }
+
+    /// The parts of the tokenizer.
+    ///
+    /// # Errors
+    /// If a part is missing or of another type than it should be.
+    pub fn tokenizer_parts(&self) -> Result<TokenizerParts, GgufError> {
+        TokenizerParts::read(&self.header.metadata)
+    }
+
+    /// The chat template, in Jinja, where there is one.
+    ///
+    /// # Errors
+    /// If it is not a string.
+    pub fn chat_template(&self) -> Result<Option<&str>, GgufError> {
+        self.header.metadata.text("tokenizer.chat_template")
+    }
+}
+
+impl Parameter {
+    fn new(
+        tensor: &GgufTensor,
+        order: RowOrder,
+        config: &Map<String, Value>,
+        path: &Path,
+    ) -> Result<Self, GgufError> {
+        let count = |key: &str| config.get(key).and_then(Value::as_u64);
+        let heads = match order {
+            RowOrder::Same => None,
+            RowOrder::QueryPairs => count("num_attention_heads"),
+            RowOrder::KeyPairs => count("num_key_value_heads"),
+        };
+        let rows = tensor.shape[0] as u64;
+        let expected = heads
+            .zip(count("head_dim"))
+            .map(|(heads, size)| heads.saturating_mul(size));
+        if let Some(expected) = expected.filter(|expected| *expected != rows) {
+            let reason = format!("it has {rows} rows, expected {expected}, those of all heads");
+            return Err(GgufError::tensor(path, &tensor.name, reason));
+        }
+        Ok(Self {
+            tensor: tensor.clone(),
+            paired_heads: heads,
+        })
+    }
+}
+
+/// A tensor's weights in float32, in the file's order.
+fn read(file: &File, tensor: &GgufTensor) -> io::Result<Vec<f32>> {
+    let mut bytes = vec![0; tensor.bytes as usize];
+    file.read_exact_at(&mut bytes, tensor.start)?;
+    Ok(dequantise(tensor.kind, &bytes))
+}
+
+#[cfg(test)]
+mod tests;
