@@ -3,8 +3,6 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-
 use crate::base::files::write_atomically;
 use crate::base::table;
 use crate::base::table::{Format, Table};
@@ -128,6 +126,5 @@ impl fmt::Display for Places {
 /// # Errors
 /// If it cannot be written.
 pub fn write_page(out: &Path, page: &str) -> anyhow::Result<()> {
-    write_atomically(out, page.as_bytes())
-        .with_context(|| format!("cannot write {}", out.display()))
+    Ok(write_atomically(out, page.as_bytes())?)
 }

@@ -292,9 +292,9 @@ fn keep_metrics(folder: &RunFolder, exporter: Option<&Exporter>) {
     if let Some(exporter) = exporter
         && let Err(error) = folder
             .check()
-            .and_then(|()| write_atomically(&path, exporter.render().as_bytes()))
+            .and_then(|()| Ok(write_atomically(&path, exporter.render().as_bytes())?))
     {
-        tracing::warn!("cannot write {}: {error}", path.display());
+        tracing::warn!("the last metrics are not kept: {error}");
     }
 }
 

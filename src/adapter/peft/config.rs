@@ -1,13 +1,15 @@
 //! PEFT's `adapter_config.json`.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::adapter::peft::keys;
 use crate::adapter::settings::{AdapterKind, AdapterPlan};
+use crate::base::file_error::FileError;
+use crate::base::files;
 
 /// The kinds of adapter that Regatta knows, as `adapter_config.json` spells them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,25 +169,12 @@ fn short<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::
 /// An error in a PEFT folder.
 #[derive(Debug, thiserror::Error)]
 pub enum PeftError {
-    /// A file is missing or unreadable.
-    #[error("{}: {source}; a PEFT folder has adapter_config.json and adapter_model.safetensors", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The error from the operating system.
-        source: std::io::Error,
-    },
+    /// One of the folder's files is missing or unreadable.
+    #[error("{0}; a PEFT folder has adapter_config.json and adapter_model.safetensors")]
+    Incomplete(FileError),
     /// A file says something that Regatta cannot take.
-    #[error("{}: {reason}", path.display())]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// A description of the problem and of the expected value.
-        reason: String,
-    },
-    /// The tensor file is unreadable.
     #[error(transparent)]
-    Tensor(#[from] crate::base::tensors::TensorError),
+    File(#[from] FileError),
 }
 
 impl PeftConfig {
@@ -194,14 +183,8 @@ impl PeftConfig {
     /// # Errors
     /// [`PeftError`], naming the file.
     pub fn read(path: &Path) -> Result<Self, PeftError> {
-        let text = std::fs::read_to_string(path).map_err(|source| PeftError::Io {
-            path: path.into(),
-            source,
-        })?;
-        let wrong = |reason: String| PeftError::Format {
-            path: path.into(),
-            reason,
-        };
+        let text = files::read_text(path).map_err(PeftError::Incomplete)?;
+        let wrong = |reason: String| FileError::content(path, reason);
         let all: Map<String, Value> =
             serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
         keys::check(&all).map_err(wrong)?;

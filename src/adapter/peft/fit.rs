@@ -28,7 +28,7 @@ impl PeftFolder {
     /// and the ranks are those of the tensors.
     ///
     /// # Errors
-    /// [`PeftError::Format`] with the file that is wrong.
+    /// [`PeftError::File`] with the file that is wrong.
     pub fn fit(&self, model: &ModelConfig) -> Result<Fit, PeftError> {
         let layers = choose(&self.config, model).map_err(|reason| self.wrong_config(reason))?;
         self.refuse_strays(&layers)?;

@@ -86,7 +86,7 @@ fn describe(folder: &Path) -> Option<String> {
     let weights = fs::metadata(folder.join("model.safetensors")).ok()?;
     let config = match ModelConfig::read(&folder.join("config.json")) {
         Ok(config) => config,
-        Err(ModelError::Io { .. }) => return None,
+        Err(ModelError::NoConfig(_)) => return None,
         Err(error) => return Some(format!("cannot be used: {error}")),
     };
     Some(format!(

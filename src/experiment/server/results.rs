@@ -4,7 +4,8 @@ use std::path::Path;
 
 use regatta_actors::workload::ServerAggregator;
 
-use crate::adapter::peft::export::{AdapterFiles, ExportError};
+use crate::adapter::peft::export::AdapterFiles;
+use crate::base::file_error::FileError;
 use crate::data::error::DataError;
 use crate::experiment::payload::Snapshot;
 use crate::experiment::server::state::Server;
@@ -17,7 +18,7 @@ use crate::tasks::metrics::classification;
 pub enum ResultsError {
     /// The model could not be written.
     #[error(transparent)]
-    Export(#[from] ExportError),
+    File(#[from] FileError),
     /// A prediction could not be made.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -71,7 +72,6 @@ fn write_model(server: &Server, state: &Snapshot, folder: &Path) -> Result<(), R
     files.write(&folder.join("adapter"))?;
     state
         .base_delta
-        .write(&folder.join("base_delta.safetensors"))
-        .map_err(ExportError::from)?;
+        .write(&folder.join("base_delta.safetensors"))?;
     Ok(())
 }

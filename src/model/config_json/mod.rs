@@ -9,7 +9,8 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::base::tensors;
+use crate::base::file_error::FileError;
+use crate::base::{files, tensors};
 use crate::model::ModelError;
 use crate::model::activation::Activation;
 use crate::model::config::{Family, ModelConfig};
@@ -41,14 +42,12 @@ impl ModelConfig {
     /// transformers; which architecture it is, the names of the tensors next to it may show.
     ///
     /// # Errors
-    /// [`ModelError::Io`] and [`ModelError::Config`], which name the file; the latter also the key.
+    /// [`ModelError::NoConfig`] and [`ModelError::File`], which name the file; the latter also the
+    /// key.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
         let json = object(path)?;
         let config = family(&json, path).and_then(|family| parse(&json, family));
-        config.map_err(|reason| ModelError::Config {
-            path: path.to_owned(),
-            reason,
-        })
+        Ok(config.map_err(|reason| FileError::content(path, reason))?)
     }
 }
 
@@ -57,14 +56,9 @@ impl ModelConfig {
 /// # Errors
 /// If it cannot be read, or is not a JSON object.
 pub(crate) fn object(path: &Path) -> Result<Map<String, Value>, ModelError> {
-    let bytes = std::fs::read(path).map_err(|source| ModelError::Io {
-        path: path.to_owned(),
-        source,
-    })?;
-    serde_json::from_slice(&bytes).map_err(|error| ModelError::Config {
-        path: path.to_owned(),
-        reason: format!("not a JSON object: {error}"),
-    })
+    let bytes = files::read(path).map_err(ModelError::NoConfig)?;
+    let json = serde_json::from_slice(&bytes);
+    Ok(json.map_err(|error| FileError::content(path, format!("not a JSON object: {error}")))?)
 }
 
 /// The architecture: by `model_type`, else by `architectures`, else by the tensors next to the

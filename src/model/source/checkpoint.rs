@@ -5,6 +5,7 @@ use std::path::Path;
 use rand_distr::{Distribution, Normal};
 use regatta_actors::random::StreamKey;
 
+use crate::base::file_error::FileError;
 use crate::base::tensors::{HostTensor, TensorMap};
 use crate::model::ModelError;
 use crate::model::config::{Family, ModelConfig};
@@ -30,15 +31,12 @@ impl Checkpoint {
     ///
     /// # Errors
     /// If a file is missing or unreadable, or of an unknown architecture; and when the tensors
-    /// are not those of `config.json`, or not finite ([`ModelError::Weights`]).
+    /// are not those of `config.json`, or not finite ([`ModelError::File`]).
     pub fn read(folder: &Path, labels: i64, seed: u64) -> Result<Self, ModelError> {
         let config = ModelConfig::read(&folder.join("config.json"))?;
         let path = folder.join("model.safetensors");
         let mut base = canonical(TensorMap::read(&path)?, config.family);
-        let unsound = |reason| ModelError::Weights {
-            path: path.clone(),
-            reason,
-        };
+        let unsound = |reason: String| FileError::content(&path, reason);
         soundness::check(&base, &config, &path).map_err(unsound)?;
         let take = |base: &mut TensorMap, name: &str, shape: &[i64]| {
             let found = base.0.remove(name);

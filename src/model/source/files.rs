@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use crate::base::file_error::FileError;
 use crate::model::config::ModelConfig;
 use crate::model::source::architecture::Architecture;
 use crate::model::source::checkpoint::Checkpoint;
@@ -66,10 +67,10 @@ impl ModelFiles {
             Self::Snapshot(folder) => config_json::object(&folder.join("config.json")),
             Self::Random { config, .. } => {
                 let json = serde_json::to_value(config).and_then(serde_json::from_value);
-                json.map_err(|error| ModelError::Config {
-                    path: PathBuf::from("config.json"),
-                    reason: error.to_string(),
-                })
+                let wrong = |error: serde_json::Error| {
+                    FileError::content(Path::new("config.json"), error.to_string())
+                };
+                Ok(json.map_err(wrong)?)
             }
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::adapter::peft::BASE_DELTA;
 use crate::adapter::peft::config::PeftType;
 use crate::adapter::peft::export::{AdapterFiles, ExportError, write_json};
-use crate::base::files::write_atomically;
+use crate::base::files;
 use crate::runs::export::trained::TrainedModel;
 use crate::runs::export::{merge, note};
 
@@ -27,7 +27,7 @@ impl TrainedModel {
         }
         let path = folder.join("README.md");
         let note = note::of_adapter(self, &files.config);
-        write_atomically(&path, note.as_bytes()).map_err(ExportError::io(&path))
+        Ok(files::write_atomically(&path, note.as_bytes())?)
     }
 
     /// Writes the whole model, base and adapter and delta in one, as a Hugging Face folder.
@@ -38,14 +38,14 @@ impl TrainedModel {
         let base = self.base()?;
         let task = self.plan.data.task;
         let checkpoint = base.checkpoint(task.num_labels() as i64, self.plan.seed)?;
-        std::fs::create_dir_all(folder).map_err(ExportError::io(folder))?;
+        files::make_folder(folder)?;
         let merged = merge::merged(self, &checkpoint)?;
         merged.write(&folder.join("model.safetensors"))?;
         merge::copy_tokenizer(&base, folder)?;
         let path = folder.join("README.md");
         let note = note::of_merged(self);
-        write_atomically(&path, note.as_bytes()).map_err(ExportError::io(&path))?;
+        files::write_atomically(&path, note.as_bytes())?;
         let config = merge::config(&base, task)?;
-        write_json(&folder.join("config.json"), &config)
+        Ok(write_json(&folder.join("config.json"), &config)?)
     }
 }

@@ -37,7 +37,8 @@ use regatta_actors::protocol::round_record::RoundRecord;
 use regatta_actors::runtime::RunFiles;
 use serde::de::DeserializeOwned;
 
-use crate::base::files::write_atomically;
+use crate::base::file_error::FileError;
+use crate::base::files::{make_folder, write_atomically};
 use crate::base::time;
 use crate::config::plan::Plan;
 use crate::config::problems::Problems;
@@ -76,7 +77,7 @@ impl RunFolder {
         );
         made.and_then(|folder| {
             write_atomically(&folder.scenario(), scenario.as_bytes())
-                .map_err(|error| format!("cannot write {}: {error}", folder.path.display()))?;
+                .map_err(|error| error.to_string())?;
             Ok(folder)
         })
         .map_err(|wrong| {
@@ -222,11 +223,11 @@ impl RunFolder {
     pub fn read_summary(&self) -> io::Result<Option<Summary>> {
         let path = self.summary();
         match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes)
                 .map(Some)
-                .map_err(|error| unreadable(&path, &error.into())),
+                .map_err(|error| FileError::content(&path, error.to_string()))?),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(unreadable(&path, &error)),
+            Err(error) => Err(FileError::read(&path)(error).into()),
         }
     }
 
@@ -259,13 +260,6 @@ impl RunFolder {
     pub fn base_delta(&self) -> PathBuf {
         self.path.join("base_delta.safetensors")
     }
-}
-
-fn unreadable(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(
-        error.kind(),
-        format!("cannot read {}: {error}", path.display()),
-    )
 }
 
 /// Takes a folder that the user named, with its lock: a new one, or one with nothing in it.
@@ -302,8 +296,7 @@ fn require_unused(path: &Path) -> Result<(), String> {
 
 /// Makes `<parent>/<name>-<time>`, with a number appended if that is taken.
 fn make_new(parent: &Path, name: &str, time: &str) -> Result<PathBuf, String> {
-    let failed = |path: &Path, error: io::Error| format!("cannot make {}: {error}", path.display());
-    fs::create_dir_all(parent).map_err(|error| failed(parent, error))?;
+    make_folder(parent).map_err(|error| error.to_string())?;
     let mut number = 1;
     loop {
         let suffix = if number == 1 {
@@ -315,7 +308,7 @@ fn make_new(parent: &Path, name: &str, time: &str) -> Result<PathBuf, String> {
         match fs::create_dir(&path) {
             Ok(()) => return Ok(path),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
-            Err(error) => return Err(failed(&path, error)),
+            Err(error) => return Err(FileError::make(&path)(error).to_string()),
         }
     }
 }

@@ -15,6 +15,7 @@ use regatta_actors::protocol::event::Event;
 use regatta_actors::protocol::outcome::EndReason;
 use regatta_actors::protocol::round_record::RoundRecord;
 
+use crate::base::file_error::FileError;
 use crate::base::files::write_atomically;
 use crate::config::plan::Plan;
 use crate::runs::folder::RunFolder;
@@ -115,7 +116,7 @@ impl Recorder {
             serde_json::to_writer(&mut lines, record)?;
             lines.push(b'\n');
         }
-        write_atomically(&path, &lines).map_err(|error| in_file(&path, &error))?;
+        write_atomically(&path, &lines)?;
         self.rounds = append_to(&path)?;
         Ok(())
     }
@@ -130,7 +131,8 @@ impl Recorder {
         self.rounds
             .write_all(&line)
             .and_then(|()| self.rounds.sync_data())
-            .map_err(|error| in_file(&self.folder.rounds(), &error))
+            .map_err(FileError::write(&self.folder.rounds()))?;
+        Ok(())
     }
 
     fn summarise(&self, ending: Option<EndReason>, error: Option<String>) -> io::Result<()> {
@@ -140,7 +142,7 @@ impl Recorder {
         text.push(b'\n');
         let path = self.folder.summary();
         self.folder.check()?;
-        write_atomically(&path, &text).map_err(|error| in_file(&path, &error))
+        Ok(write_atomically(&path, &text)?)
     }
 }
 
@@ -164,16 +166,8 @@ impl Observer for Recorder {
     }
 }
 
-fn append_to(path: &Path) -> io::Result<File> {
+fn append_to(path: &Path) -> Result<File, FileError> {
     let mut options = File::options();
     let file = options.append(true).create(true).open(path);
-    file.map_err(|error| in_file(path, &error))
-}
-
-/// An error with the file it is about.
-fn in_file(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(
-        error.kind(),
-        format!("cannot write {}: {error}", path.display()),
-    )
+    file.map_err(FileError::write(path))
 }

@@ -62,8 +62,7 @@ pub fn calibrate(model: Option<&str>) -> anyhow::Result<()> {
             .map_or_else(String::new, |now| now.strftime("%Y-%m-%d").to_string()),
     };
     let (lanes, threads) = (count(best.lanes, "lane"), count(best.threads, "thread"));
-    calibration::remember(&path, entry)
-        .with_context(|| format!("cannot write {}", path.display()))?;
+    calibration::remember(&path, entry)?;
     print_line(format_args!(
         "runs now use {lanes} of {threads} unless --lanes or --threads_per_lane is given; stored \
          in {}",
