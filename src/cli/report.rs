@@ -10,6 +10,7 @@ use crate::cli::args::ReportArgs;
 use crate::config::problems::Problems;
 use crate::live::terminal::output::print_line;
 use crate::runs::figures;
+use crate::runs::folder::artifact::Artifact;
 use crate::runs::report::{Run, page, tables};
 
 /// Shows runs' statistics and writes their pages.
@@ -85,10 +86,10 @@ struct Places {
 
 impl Places {
     fn of(run: &Run, args: &ReportArgs) -> Self {
-        let inside = |name: &str| args.format.is_none().then(|| run.folder.path().join(name));
+        let inside = |artifact| args.format.is_none().then(|| run.folder.path_of(artifact));
         Self {
-            page: args.out.clone().or_else(|| inside("report.html")),
-            figures: args.figures.clone().or_else(|| inside("figures")),
+            page: args.out.clone().or_else(|| inside(Artifact::Report)),
+            figures: args.figures.clone().or_else(|| inside(Artifact::Figures)),
         }
     }
 

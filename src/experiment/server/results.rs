@@ -1,7 +1,5 @@
 //! The results of a run: the last model, the best one, and predictions for the test split.
 
-use std::path::Path;
-
 use regatta_actors::workload::ServerAggregator;
 
 use crate::adapter::peft::export::AdapterFiles;
@@ -10,6 +8,8 @@ use crate::data::error::DataError;
 use crate::experiment::payload::Snapshot;
 use crate::experiment::server::state::Server;
 use crate::model::ModelError;
+use crate::runs::folder::RunFolder;
+use crate::runs::folder::artifact::Artifact;
 use crate::tasks::glue::submission::write_submission;
 use crate::tasks::metrics::classification;
 
@@ -31,8 +31,7 @@ pub enum ResultsError {
 /// two of the best under `best/` where an earlier round scored higher.
 pub(crate) fn write(server: &Server) -> Result<(), ResultsError> {
     let last = ServerAggregator::state(server);
-    let folder = server.folder.path();
-    write_model(server, &last, folder)?;
+    write_model(server, &last, &server.folder)?;
     if let Some(best) = server
         .best
         .as_ref()
@@ -43,20 +42,22 @@ pub(crate) fn write(server: &Server) -> Result<(), ResultsError> {
             score = best.score,
             "the best model is in best/"
         );
-        write_model(server, &best.state, &folder.join("best"))?;
+        let folder = RunFolder::at(&server.folder.path_of(Artifact::Best));
+        write_model(server, &best.state, &folder)?;
     }
     let task = server.experiment.plan.data.task;
     for split in &server.experiment.test {
         let encoded = server.experiment.encode(split)?;
         let logits = server.predict(&last, &encoded)?.logits;
         let decided = classification::predictions(task, &logits);
-        let predictions = server.folder.predictions();
+        let predictions = server.folder.path_of(Artifact::Predictions);
         write_submission(task, split.name(), split.ids(), &decided, &predictions)?;
     }
     Ok(())
 }
 
-fn write_model(server: &Server, state: &Snapshot, folder: &Path) -> Result<(), ResultsError> {
+/// `folder` is the run's, or the one in it that is laid out like it for the best model.
+fn write_model(server: &Server, state: &Snapshot, folder: &RunFolder) -> Result<(), ResultsError> {
     let experiment = &server.experiment;
     let mut files = AdapterFiles::of(
         &experiment.plan.adapter,
@@ -69,9 +70,7 @@ fn write_model(server: &Server, state: &Snapshot, folder: &Path) -> Result<(), R
     {
         files = files.with_projection(projection);
     }
-    files.write(&folder.join("adapter"))?;
-    state
-        .base_delta
-        .write(&folder.join("base_delta.safetensors"))?;
-    Ok(())
+    files.write(&folder.path_of(Artifact::Adapter))?;
+    let delta = folder.path_of(Artifact::BaseDelta);
+    Ok(state.base_delta.write(&delta)?)
 }

@@ -20,6 +20,8 @@ use crate::model::config::{LinearLayer, ModelConfig};
 use crate::model::source::files::ModelFiles;
 use crate::model::source::locate::model_dir;
 use crate::model::source::location::ModelSource;
+use crate::runs::folder::RunFolder;
+use crate::runs::folder::artifact::Artifact;
 
 /// What to do about a pretrained model that is not there.
 const STARTED_IN: &str = "export from the directory that the run was started in";
@@ -39,14 +41,15 @@ impl TrainedModel {
     /// # Errors
     /// If the folder is not a run folder or the run has not ended.
     pub fn of_run(run: &Path, best: bool) -> Result<Self, ExportError> {
-        let scenario = run.join("scenario.toml");
+        let folder = RunFolder::at(run);
+        let scenario = folder.path_of(Artifact::Scenario);
         if !scenario.is_file() {
             return Err(ExportError::Refused(format!(
                 "{} is not a run folder: it has no scenario.toml; name one that `regatta run` made",
                 run.display()
             )));
         }
-        let last = run.join("adapter");
+        let last = folder.path_of(Artifact::Adapter);
         if !last.join("adapter_config.json").is_file() {
             return Err(ExportError::Refused(format!(
                 "the run in {} has no model: it has not ended or was interrupted",
@@ -54,7 +57,10 @@ impl TrainedModel {
             )));
         }
         // Without a better one from an earlier round, the last model is the best.
-        let better = Some(run.join("best").join("adapter")).filter(|path| best && path.is_dir());
+        let better = folder
+            .path_of(Artifact::Best)
+            .join(Artifact::Adapter.name());
+        let better = Some(better).filter(|path| best && path.is_dir());
         let plan = load(Some(&scenario), &Settings::default(), &Host::detect())
             .map_err(|problems| ExportError::Refused(problems.to_string()))?;
         let mut trained = Self {

@@ -16,9 +16,10 @@ use std::time::Duration;
 use regatta_actors::journal::place::check_file;
 
 use crate::base::file_error::FileError;
+use crate::runs::folder::artifact::Artifact;
 
 /// The file that the lock is on; it stays.
-pub(crate) const NAME: &str = "lock";
+const NAME: &str = Artifact::Lock.name();
 
 /// How often a lock is asked for that only those have who look whether it is taken.
 const ATTEMPTS: u32 = 1000;

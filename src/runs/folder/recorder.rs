@@ -19,6 +19,7 @@ use crate::base::file_error::FileError;
 use crate::base::files::write_atomically;
 use crate::config::plan::Plan;
 use crate::runs::folder::RunFolder;
+use crate::runs::folder::artifact::Artifact;
 use crate::runs::folder::summary::{RunTotals, Summary};
 
 /// Why the run folder could not be written, if so: shared with who started the run.
@@ -63,7 +64,7 @@ impl Recorder {
     /// # Errors
     /// If the folder cannot be written.
     pub fn open(folder: RunFolder, plan: &Plan, control: ControlHandle) -> io::Result<Self> {
-        let rounds = append_to(&folder.rounds())?;
+        let rounds = append_to(&folder.path_of(Artifact::Rounds))?;
         Ok(Self {
             folder,
             plan: plan.clone(),
@@ -85,7 +86,7 @@ impl Recorder {
     /// that it lacks, since the process was killed before it was written, is in the ledger.
     fn go_back(&mut self, after_round: u32) -> io::Result<()> {
         self.folder.check()?;
-        let path = self.folder.rounds();
+        let path = self.folder.path_of(Artifact::Rounds);
         let mut records = BTreeMap::new();
         for record in json_lines::read::<RoundRecord>(&path).map_err(io::Error::other)? {
             let record = record.map_err(io::Error::other)?;
@@ -101,7 +102,9 @@ impl Recorder {
                  ledger to restore it from"
             );
         } else if records.len() < after_round as usize {
-            for entry in ledger::read(&self.folder.ledger()).map_err(io::Error::other)? {
+            for entry in
+                ledger::read(&self.folder.path_of(Artifact::Ledger)).map_err(io::Error::other)?
+            {
                 if let Event::RoundFinished(record) = entry.map_err(io::Error::other)?.event
                     && record.round <= after_round
                 {
@@ -131,7 +134,7 @@ impl Recorder {
         self.rounds
             .write_all(&line)
             .and_then(|()| self.rounds.sync_data())
-            .map_err(FileError::write(&self.folder.rounds()))?;
+            .map_err(FileError::write(&self.folder.path_of(Artifact::Rounds)))?;
         Ok(())
     }
 
@@ -140,7 +143,7 @@ impl Recorder {
         let summary = Summary::new(&self.plan, self.totals.clone(), ending, error, seconds);
         let mut text = serde_json::to_vec_pretty(&summary)?;
         text.push(b'\n');
-        let path = self.folder.summary();
+        let path = self.folder.path_of(Artifact::Summary);
         self.folder.check()?;
         Ok(write_atomically(&path, &text)?)
     }
