@@ -6,45 +6,10 @@ use std::path::Path;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use crate::adapter::peft::keys;
+use crate::adapter::peft::{keys, peft_type};
 use crate::adapter::settings::{AdapterKind, AdapterPlan};
 use crate::base::file_error::FileError;
 use crate::base::files;
-
-/// The kinds of adapter that Regatta knows, as `adapter_config.json` spells them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum PeftType {
-    /// LoRA and rsLoRA.
-    Lora,
-    /// VeRA.
-    Vera,
-    /// SORF-VeRA, which PEFT does not know: found in run folders only.
-    #[serde(rename = "SORF_VERA")]
-    SorfVera,
-}
-
-impl PeftType {
-    /// The kind as the rest of the program has it.
-    #[must_use]
-    pub fn kind(self) -> AdapterKind {
-        match self {
-            Self::Lora => AdapterKind::Lora,
-            Self::Vera => AdapterKind::Vera,
-            Self::SorfVera => AdapterKind::SorfVera,
-        }
-    }
-}
-
-impl From<AdapterKind> for PeftType {
-    fn from(kind: AdapterKind) -> Self {
-        match kind {
-            AdapterKind::Lora => Self::Lora,
-            AdapterKind::Vera => Self::Vera,
-            AdapterKind::SorfVera => Self::SorfVera,
-        }
-    }
-}
 
 /// A list that PEFT may write as one value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,7 +38,8 @@ impl<T: Clone> OneOrMany<T> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PeftConfig {
     /// The kind of adapter.
-    pub peft_type: PeftType,
+    #[serde(with = "peft_type")]
+    pub peft_type: AdapterKind,
     /// Rank.
     pub r: i64,
     /// A list of module names, or ends of them; or one regular expression for whole names, or
@@ -268,7 +234,7 @@ impl PeftConfig {
     /// by a [`crate::adapter::peft::fit::Fit`]; what the description leaves open, what is trained
     /// beside the adapter among others, stays as it was.
     pub(crate) fn apply_to(&self, adapter: &mut AdapterPlan) {
-        adapter.kind = self.peft_type.kind();
+        adapter.kind = self.peft_type;
         adapter.rank_stabilised = self.use_rslora.unwrap_or(false);
         adapter.projection_prng_key = self
             .projection_prng_key

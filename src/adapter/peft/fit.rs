@@ -36,7 +36,7 @@ impl PeftFolder {
             r: u32::try_from(self.config.r).unwrap_or(u32::MAX),
             alpha: self.config.lora_alpha.unwrap_or(LORA_ALPHA),
         };
-        let own = match self.config.peft_type.kind() {
+        let own = match self.config.peft_type {
             AdapterKind::Lora => self.own_ranks(&layers, &common)?,
             AdapterKind::Vera | AdapterKind::SorfVera => BTreeMap::new(),
         };

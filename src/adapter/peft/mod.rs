@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | [`config`] | `adapter_config.json` |
+//! | `peft_type` | the kinds of adapter in its words |
 //! | [`keys`] | what becomes of each of its keys |
 //! | `describe` | an adapter's plan in its words |
 //! | [`choice`] | which layers of a model it chooses |
@@ -24,6 +25,7 @@ pub mod import;
 pub mod keys;
 pub mod names;
 pub mod pattern;
+pub(crate) mod peft_type;
 pub(crate) mod ranks;
 
 /// The prefix that PEFT puts before a module's name.

@@ -1,16 +1,14 @@
 //! A finished run's model, ready to be written in another form.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use tch::Device;
 
 use crate::adapter::factors::Factors;
+use crate::adapter::lora;
 use crate::adapter::peft::export::{AdapterFiles, ExportError};
 use crate::adapter::peft::import::PeftFolder;
 use crate::adapter::population::{LayerGroup, WeightedUpdates, tensor_name};
-use crate::adapter::settings::AdapterPlan;
-use crate::adapter::{Adapter, lora, registry};
 use crate::base::machine::Host;
 use crate::config::load;
 use crate::config::plan::Plan;
@@ -111,7 +109,7 @@ impl TrainedModel {
         let mut plan = self.plan.adapter.clone();
         fit.apply_to(&mut plan, &self.folder.config, config);
         let layers = fit.layers;
-        let adapter = adapter(&plan, &layers)?;
+        let adapter = plan.build(&layers).map_err(ExportError::Refused)?;
         let tensors = &self.folder.tensors;
         let own = WeightedUpdates {
             state: tensors,
@@ -181,11 +179,4 @@ impl TrainedModel {
             ModelSource::Hub(_) | ModelSource::Random { .. } => self.plan.model.source.to_string(),
         }
     }
-}
-
-fn adapter(plan: &AdapterPlan, layers: &[LinearLayer]) -> Result<Arc<dyn Adapter>, ExportError> {
-    let name = plan.kind.name();
-    let build = registry::find(name)
-        .ok_or_else(|| ExportError::Refused(format!("there is no adapter {name}")))?;
-    build(plan, layers).map_err(ExportError::Refused)
 }

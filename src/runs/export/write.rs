@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use crate::adapter::peft::BASE_DELTA;
-use crate::adapter::peft::config::PeftType;
 use crate::adapter::peft::export::{AdapterFiles, ExportError, write_json};
 use crate::base::files;
 use crate::runs::export::trained::TrainedModel;
@@ -16,9 +15,9 @@ impl TrainedModel {
     /// # Errors
     /// If the base model is needed and not there, or nothing can be written.
     pub fn write_adapter(&self, folder: &Path) -> Result<(), ExportError> {
-        let mut files = match self.folder.config.peft_type {
-            PeftType::Lora | PeftType::Vera => AdapterFiles::from(self.folder.clone()),
-            PeftType::SorfVera => self.as_lora()?,
+        let mut files = match self.folder.config.peft_type.info().is_in_peft {
+            true => AdapterFiles::from(self.folder.clone()),
+            false => self.as_lora()?,
         };
         files.config.base_model_name_or_path = Some(self.base_name());
         files.write(folder)?;
@@ -26,7 +25,7 @@ impl TrainedModel {
             self.folder.base_delta.write(&folder.join(BASE_DELTA))?;
         }
         let path = folder.join("README.md");
-        let note = note::of_adapter(self, &files.config);
+        let note = note::of_adapter(self);
         Ok(files::write_atomically(&path, note.as_bytes())?)
     }
 

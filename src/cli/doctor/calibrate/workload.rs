@@ -9,7 +9,7 @@ use regatta_actors::random::Stream;
 use tch::{Device, Tensor};
 
 use crate::adapter::settings::{AdapterKind, AdapterPlan};
-use crate::adapter::{Adapter, initial_state, registry};
+use crate::adapter::{Adapter, initial_state};
 use crate::base::tensors::TensorMap;
 use crate::base::torch;
 use crate::cli::doctor::calibrate::divisions::Division;
@@ -49,9 +49,7 @@ impl Workload {
         let adapted = |layer: &LinearLayer| ends.iter().any(|end| layer.module.ends_with(end));
         let layers: Vec<_> = config.linear_layers().into_iter().filter(adapted).collect();
         let plan = lora();
-        let build = registry::find(plan.kind.name())
-            .ok_or_else(|| ModelError::Refused("there is no LoRA".to_owned()))?;
-        let adapter = build(&plan, &layers).map_err(ModelError::Refused)?;
+        let adapter = plan.build(&layers).map_err(ModelError::Refused)?;
         let mut trained = initial_state(&*adapter, &layers, 0, 0);
         trained.0.extend(checkpoint.head.0);
         Ok(Self {
