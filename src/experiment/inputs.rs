@@ -6,7 +6,6 @@ use crate::adapter::peft::import::PeftFolder;
 use crate::adapter::targets::Targets;
 use crate::base::machine::DATA_FOLDER;
 use crate::base::tensors::conversion;
-use crate::config::HUB;
 use crate::config::plan::{DataPlan, DataSource, Plan};
 use crate::config::problems::Problems;
 use crate::data::error::DataError;
@@ -20,7 +19,7 @@ use crate::model::source::architecture::Architecture;
 use crate::model::source::files::ModelFiles;
 use crate::model::source::locate::model_dir;
 use crate::model::source::location::ModelSource;
-use crate::tasks::glue::locate;
+use crate::tasks::glue::locate::{self, HUB};
 use crate::tasks::glue::source::{LoadOptions, TaskData, load_with};
 
 /// The inputs of training.

@@ -62,12 +62,8 @@ fn training_is_visible_in_what_is_compared() {
 /// ΔW of every adapted layer, (d_out, d_in), in the order of the forward pass.
 fn updates(peft: &PeftFolder, config: &ModelConfig) -> Vec<Tensor> {
     let (layers, adapter) = adapter_of(peft, config);
-    let own = WeightedUpdates {
-        state: &peft.tensors,
-        updates: &[&peft.tensors],
-        weights: &[1.0],
-        device: Device::Cpu,
-    };
+    let tensors = &peft.tensors;
+    let own = WeightedUpdates::of_one(tensors, &tensors, Device::Cpu);
     let of_layer = |layer| {
         let group = LayerGroup::of(&[layer]).remove(0);
         adapter.factors(&group, &own).unwrap().product().get(0)

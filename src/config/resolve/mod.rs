@@ -24,10 +24,11 @@ use crate::config::plan::{DataPlan, DataSource, ModelPlan, Plan, TelemetryPlan};
 use crate::config::problems::{Origin, Problems};
 use crate::config::settings::Settings;
 use crate::config::tables::ScenarioTables;
-use crate::config::{HUB, METRICS, NO_TEXT, WEB, bounds};
+use crate::config::{METRICS, NO_TEXT, WEB, bounds};
 use crate::data::partition::spec::Partition;
 use crate::model::source::architecture::Architecture;
 use crate::model::source::location::{ModelSource, RANDOM};
+use crate::tasks::glue::locate::HUB;
 use crate::tasks::glue::task::Task;
 use crate::train::settings::{Precision, TrainingPlan};
 

@@ -111,12 +111,7 @@ impl TrainedModel {
         let layers = fit.layers;
         let adapter = plan.build(&layers).map_err(ExportError::Refused)?;
         let tensors = &self.folder.tensors;
-        let own = WeightedUpdates {
-            state: tensors,
-            updates: &[tensors],
-            weights: &[1.0],
-            device: Device::Cpu,
-        };
+        let own = WeightedUpdates::of_one(tensors, &tensors, Device::Cpu);
         for group in LayerGroup::by(&layers, |layer| adapter.tensors(layer)) {
             let factors = adapter.factors(&group, &own)?;
             for (i, layer) in (0..).zip(&group.layers) {
