@@ -1,4 +1,10 @@
-//! `regatta doctor --calibrate`: how lanes divide the cores best, measured and remembered.
+//! `regatta doctor --calibrate`: how lanes divide the cores best, measured once, remembered, and
+//! the default of every run after that.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`divisions`] | the possible divisions, and which one wins |
+//! | [`workload`] | the training that is timed |
 
 pub mod divisions;
 pub mod workload;
@@ -19,11 +25,10 @@ use crate::live::terminal::output::print_line;
 use crate::model::ModelError;
 use crate::model::source::checkpoint::Checkpoint;
 use crate::model::source::location::RANDOM;
+use crate::train::probe::LABELS;
 
 /// What is trained unless the user names a model: the quickstart's sizes.
 const MODEL: &str = "random:minilm-l6";
-/// Outputs of the model's head.
-const LABELS: i64 = 2;
 /// Times that each division is measured.
 const TURNS: usize = 5;
 
@@ -47,7 +52,8 @@ pub fn calibrate(model: Option<&str>) -> anyhow::Result<()> {
         "training {name} with {} in turn, {TURNS} times each",
         count(divisions.len(), "division")
     ));
-    let workload = Workload::new(checkpoint)?;
+    let workload = Workload::new(&checkpoint)?;
+    drop(checkpoint);
     let measured = compare(&divisions, TURNS, |division| workload.rate(division))?;
     print_line(table::render(&[&shown(&measured)], Format::Table)?);
     let best = best(&measured).context("nothing was measured")?;

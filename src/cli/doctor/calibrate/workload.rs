@@ -1,29 +1,19 @@
 //! Training steps of an encoder with LoRA on random tokens, on several lanes at once.
 
-use std::sync::{Arc, Barrier};
+use std::sync::Barrier;
 use std::thread;
 use std::time::Instant;
 
-use rand::{RngExt, SeedableRng};
-use regatta_actors::random::Stream;
-use tch::{Device, Tensor};
+use tch::Device;
 
 use crate::adapter::settings::{AdapterKind, AdapterPlan};
-use crate::adapter::{Adapter, initial_state};
-use crate::base::tensors::TensorMap;
 use crate::base::torch;
 use crate::cli::doctor::calibrate::divisions::Division;
 use crate::model::ModelError;
-use crate::model::config::{LinearLayer, ModelConfig};
-use crate::model::dropout::Masks;
-use crate::model::heads::classifier::loss;
-use crate::model::inputs::Inputs;
 use crate::model::source::checkpoint::Checkpoint;
 use crate::model::weights::Weights;
-use crate::train::optimizers::adamw::AdamW;
-use crate::train::replica::{Replica, RoundModel};
+use crate::train::probe::{Probe, RandomBatch};
 
-const LABELS: i64 = 2;
 const ROWS: i64 = 16;
 const TOKENS: i64 = 64;
 /// Steps that each lane takes per thread, so that all divisions do the same work.
@@ -31,11 +21,9 @@ const STEPS: u32 = 2;
 
 /// A model to train on lanes.
 pub struct Workload {
-    config: ModelConfig,
+    probe: Probe,
     base: Weights,
-    trained: TensorMap,
-    layers: Vec<LinearLayer>,
-    adapter: Arc<dyn Adapter>,
+    batch: RandomBatch,
 }
 
 impl Workload {
@@ -43,21 +31,12 @@ impl Workload {
     ///
     /// # Errors
     /// If libtorch fails.
-    pub fn new(checkpoint: Checkpoint) -> Result<Self, ModelError> {
-        let config = checkpoint.config;
-        let ends = ["query", "value"];
-        let adapted = |layer: &LinearLayer| ends.iter().any(|end| layer.module.ends_with(end));
-        let layers: Vec<_> = config.linear_layers().into_iter().filter(adapted).collect();
-        let plan = lora();
-        let adapter = plan.build(&layers).map_err(ModelError::Refused)?;
-        let mut trained = initial_state(&*adapter, &layers, 0, 0);
-        trained.0.extend(checkpoint.head.0);
+    pub fn new(checkpoint: &Checkpoint) -> Result<Self, ModelError> {
+        let probe = Probe::new(checkpoint, &lora())?;
         Ok(Self {
             base: Weights::from_map(&checkpoint.base, Device::Cpu)?,
-            config,
-            trained,
-            layers,
-            adapter,
+            batch: RandomBatch::new(&probe.config, ROWS, TOKENS),
+            probe,
         })
     }
 
@@ -68,17 +47,16 @@ impl Workload {
     pub fn rate(&self, division: Division) -> Result<f64, ModelError> {
         let barrier = Barrier::new(division.lanes as usize + 1);
         let seconds = thread::scope(|scope| {
-            let barrier = &barrier;
             let lane = |_| {
-                let base = self.base.clone();
-                let work = LaneTensors {
-                    config: &self.config,
-                    trained: &self.trained,
-                    layers: &self.layers,
-                    adapter: &*self.adapter,
-                    division,
+                let lane = LaneShare {
+                    probe: &self.probe,
+                    batch: &self.batch,
+                    threads: division.threads,
+                    barrier: &barrier,
                 };
-                scope.spawn(move || work.run(base, barrier))
+                // Tensors are not shared between threads: each has its own handles to them.
+                let base = self.base.clone();
+                scope.spawn(move || lane.train(base))
             };
             let lanes: Vec<_> = (0..division.lanes).map(lane).collect();
             barrier.wait();
@@ -94,68 +72,26 @@ impl Workload {
     }
 }
 
-/// What the threads share: `Workload` without its tensors, which each has its own handles to.
-struct LaneTensors<'a> {
-    config: &'a ModelConfig,
-    trained: &'a TensorMap,
-    layers: &'a [LinearLayer],
-    adapter: &'a dyn Adapter,
-    division: Division,
+/// What a lane trains.
+struct LaneShare<'a> {
+    probe: &'a Probe,
+    batch: &'a RandomBatch,
+    threads: u32,
+    barrier: &'a Barrier,
 }
 
-impl LaneTensors<'_> {
+impl LaneShare<'_> {
     /// Takes a step untimed, waits for the others, and takes its share.
-    fn run(&self, base: Weights, barrier: &Barrier) -> Result<(), ModelError> {
-        torch::threads::use_threads(self.division.threads);
-        let ready = self.prepare(base);
+    fn train(&self, base: Weights) -> Result<(), ModelError> {
+        torch::threads::use_threads(self.threads);
+        let ready = self.probe.training(base).and_then(|mut training| {
+            training.step(self.batch)?;
+            Ok(training)
+        });
         // Whatever became of it: the others wait.
-        barrier.wait();
+        self.barrier.wait();
         let mut training = ready?;
-        (0..STEPS * self.division.threads).try_for_each(|_| training.step())
-    }
-
-    fn prepare(&self, base: Weights) -> Result<Training, ModelError> {
-        let (layers, device) = (self.layers, Device::Cpu);
-        let shared = RoundModel::new(base, self.trained, self.adapter, layers, device)?;
-        let own = shared.state.clone();
-        let replica = Replica::new(&shared, self.config, LABELS, layers, own, |_| true)?;
-        let mut training = Training {
-            optimizer: AdamW::new(replica.leaves(), 0.01)?,
-            replica,
-            masks: Masks::new(Stream::seed_from_u64(0)),
-            tokens: random_tokens(self.config),
-        };
-        training.step()?;
-        Ok(training)
-    }
-}
-
-fn random_tokens(config: &ModelConfig) -> Vec<i64> {
-    let mut stream = Stream::seed_from_u64(0);
-    // Beyond the special tokens, the padding among them, where there are as many.
-    let first = 5.min(config.vocab_size - 1);
-    let token = |_| stream.random_range(first..config.vocab_size);
-    (0..ROWS * TOKENS.min(config.max_tokens()))
-        .map(token)
-        .collect()
-}
-
-struct Training {
-    replica: Replica,
-    optimizer: AdamW,
-    masks: Masks,
-    tokens: Vec<i64>,
-}
-
-impl Training {
-    fn step(&mut self) -> Result<(), ModelError> {
-        let (ones, zeros) = (vec![1; self.tokens.len()], vec![0; self.tokens.len()]);
-        let inputs = Inputs::new(ROWS, &self.tokens, &ones, &zeros, Device::Cpu)?;
-        let labels: Vec<f32> = (0..ROWS).map(|row| (row % LABELS) as f32).collect();
-        let logits = self.replica.model.logits(&inputs, Some(&self.masks))?;
-        self.replica
-            .backward(&loss(&logits, &Tensor::f_from_slice(&labels)?)?)?;
-        self.optimizer.step(1e-4)
+        (0..STEPS * self.threads).try_for_each(|_| training.step(self.batch).map(drop))
     }
 }
 
@@ -170,6 +106,7 @@ fn lora() -> AdapterPlan {
 mod tests {
     use super::*;
     use crate::model::source::architecture::Architecture;
+    use crate::train::probe::LABELS;
 
     #[test]
     fn lanes_train_side_by_side_and_a_failing_one_ends_the_measure() {
@@ -181,7 +118,7 @@ mod tests {
         ) = (20, 24, 24);
         config.num_hidden_layers = 1;
         let checkpoint = Checkpoint::random(config, LABELS, 0).unwrap();
-        let mut workload = Workload::new(checkpoint).unwrap();
+        let mut workload = Workload::new(&checkpoint).unwrap();
         let division = Division {
             lanes: 2,
             threads: 1,
