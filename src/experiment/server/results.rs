@@ -1,6 +1,6 @@
 //! The results of a run: the last model, the best one, and predictions for the test split.
 
-use regatta_actors::workload::ServerAggregator;
+use std::io;
 
 use crate::adapter::peft::export::AdapterFiles;
 use crate::base::file_error::FileError;
@@ -16,6 +16,9 @@ use crate::tasks::metrics::classification;
 /// An error at the end of a run.
 #[derive(Debug, thiserror::Error)]
 pub enum ResultsError {
+    /// The run's folder was deleted, moved or replaced.
+    #[error(transparent)]
+    Folder(#[from] io::Error),
     /// The model could not be written.
     #[error(transparent)]
     File(#[from] FileError),
@@ -30,8 +33,9 @@ pub enum ResultsError {
 /// Writes `adapter/`, `base_delta.safetensors` and `predictions/` of the last state, and the first
 /// two of the best under `best/` where an earlier round scored higher.
 pub(crate) fn write(server: &Server) -> Result<(), ResultsError> {
-    let last = ServerAggregator::state(server);
-    write_model(server, &last, &server.folder)?;
+    server.folder.check()?;
+    let last = &server.snapshot;
+    write_model(server, last, &server.folder)?;
     if let Some(best) = server
         .best
         .as_ref()
@@ -48,7 +52,7 @@ pub(crate) fn write(server: &Server) -> Result<(), ResultsError> {
     let task = server.experiment.plan.data.task;
     for split in &server.experiment.test {
         let encoded = server.experiment.encode(split)?;
-        let logits = server.predict(&last, &encoded)?.logits;
+        let logits = server.predict(last, &encoded)?.logits;
         let decided = classification::predictions(task, &logits);
         let predictions = server.folder.path_of(Artifact::Predictions);
         write_submission(task, split.name(), split.ids(), &decided, &predictions)?;
