@@ -20,9 +20,9 @@
 //! | [`info`] | what is known of a kind of adapter: its row |
 //! | [`registry`] | the table of the rows |
 //! | [`peft`] | adapters in the files of Python's PEFT |
-//! | [`size`] | what an adapter takes of memory |
+//! | `size` | what an adapter takes of memory |
 //! | [`targets`] | which layers get an adapter |
-//! | [`torch_random`] | the draws of torch's CPU generator, without its global state |
+//! | `torch_random` | the draws of torch's CPU generator, without its global state |
 
 pub mod factors;
 pub mod info;
@@ -32,10 +32,10 @@ pub mod population;
 pub mod projection;
 pub mod registry;
 pub mod settings;
-pub mod size;
+pub(crate) mod size;
 pub mod sorf;
 pub mod targets;
-pub mod torch_random;
+pub(crate) mod torch_random;
 pub mod vera;
 
 use std::any::Any;

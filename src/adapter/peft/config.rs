@@ -34,7 +34,7 @@ impl<T: Clone> OneOrMany<T> {
     }
 }
 
-/// The keys that matter here, with PEFT's defaults; [`keys`] says what becomes of the others.
+/// The keys that matter here, with PEFT's defaults; `keys` says what becomes of the others.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PeftConfig {
     /// The kind of adapter.

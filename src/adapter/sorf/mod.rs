@@ -12,7 +12,7 @@
 //! | [`transform`] | S and Γ(b) |
 //! | [`givens`] | G(θ), its gradient, and angles from a rotation |
 //! | [`refit`] | what the server does: SVD and fits of b, m and θ |
-//! | [`info`] | its row in the table of adapters |
+//! | `info` | its row in the table of adapters |
 //! | [`core`] | updates seen without S and without the rows of A, for the server |
 
 pub mod core;

@@ -11,7 +11,7 @@ pub(crate) mod cache;
 pub(crate) mod client;
 pub(crate) mod download;
 pub(crate) mod environment;
-pub mod error;
+pub(crate) mod error;
 pub(crate) mod expansion;
 pub(crate) mod names;
 pub(crate) mod partial;

@@ -3,8 +3,8 @@
 //! | file | holds |
 //! |---|---|
 //! | [`artifact`] | what lies in the folder, and under which name |
-//! | [`lock`] | one process at a time writes there |
-//! | [`leftovers`] | what a killed process was just writing |
+//! | `lock` | one process at a time writes there |
+//! | `leftovers` | what a killed process was just writing |
 //! | [`state`] | whether the run is active, has ended, or was killed |
 //! | [`recorder`] | rounds and summary, written as they happen |
 //! | [`summary`] | how it ended and what came out |

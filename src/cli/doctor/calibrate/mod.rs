@@ -3,11 +3,11 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`divisions`] | the possible divisions, and which one wins |
-//! | [`workload`] | the training that is timed |
+//! | `divisions` | the possible divisions, and which one wins |
+//! | `workload` | the training that is timed |
 
-pub mod divisions;
-pub mod workload;
+pub(crate) mod divisions;
+pub(crate) mod workload;
 
 use std::path::Path;
 use std::time::SystemTime;
