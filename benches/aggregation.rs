@@ -7,12 +7,6 @@
 //! rotation is a chain of r (r − 1) / 2 turns, one client's rotation (by rows, which is less than
 //! the project does) and one layer's decomposition are timed and multiplied up.
 
-#[path = "shared/step.rs"]
-#[allow(
-    dead_code,
-    reason = "of a step, only the adapter's settings are needed here"
-)]
-mod step;
 #[path = "shared/table.rs"]
 #[allow(dead_code, reason = "medians are taken elsewhere")]
 mod table;
@@ -22,7 +16,8 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use rand::{RngExt, SeedableRng};
 use regatta::adapter::population::{LayerGroup, WeightedUpdates, tensor_name};
-use regatta::adapter::{Adapter, initial_state, registry};
+use regatta::adapter::settings::{AdapterKind, AdapterPlan};
+use regatta::adapter::{Adapter, initial_state};
 use regatta::aggregate::Round;
 use regatta::aggregate::methods;
 use regatta::aggregate::state::GlobalState;
@@ -51,10 +46,10 @@ struct Arguments {
 }
 
 /// Method, adapter and rank.
-const METHODS: [(&str, &str, u32); 3] = [
-    ("fedex", "lora", 4),
-    ("fedex_vera", "vera", 128),
-    ("sorf_vera", "sorf_vera", 128),
+const METHODS: [(&str, AdapterKind, u32); 3] = [
+    ("fedex", AdapterKind::Lora, 4),
+    ("fedex_vera", AdapterKind::Vera, 128),
+    ("sorf_vera", AdapterKind::SorfVera, 128),
 ];
 
 fn main() -> anyhow::Result<()> {
@@ -109,11 +104,15 @@ fn layers() -> Vec<LinearLayer> {
 
 /// One aggregation from updates to the new state, the exactness error with it; its second time,
 /// when memory has been asked for once.
-fn ours(method: &str, adapter: &str, r: u32, clients: usize) -> anyhow::Result<(Duration, f64)> {
+fn ours(
+    method: &str,
+    adapter: AdapterKind,
+    r: u32,
+    clients: usize,
+) -> anyhow::Result<(Duration, f64)> {
     let layers = layers();
-    let build = registry::find(adapter).ok_or_else(|| anyhow::anyhow!("no such adapter"))?;
-    let plan = step::plan(adapter, r, false)?;
-    let adapter = build(&plan, &layers).map_err(anyhow::Error::msg)?;
+    let adapter = AdapterPlan::plain(adapter, r).build(&layers);
+    let adapter = adapter.map_err(anyhow::Error::msg)?;
     let method = methods::find(method).ok_or_else(|| anyhow::anyhow!("no such method"))?;
     let start = initial_state(&*adapter, &layers, 1, 0);
     let updates: Vec<_> = (0..clients)

@@ -2,9 +2,6 @@
 //!
 //!     cargo bench --bench batches -- [--model DIR] [--data DIR] [--task TASK] [--threads N]
 
-#[allow(dead_code, reason = "of the products alone nothing is wanted here")]
-#[path = "shared/step.rs"]
-mod step;
 #[path = "shared/table.rs"]
 mod table;
 
@@ -12,11 +9,11 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use regatta::adapter::settings::{AdapterKind, AdapterPlan};
 use regatta::base::{allocator, torch};
 use regatta::data::batch::{Batch, batches, epoch_order, group_by_length};
 use regatta::data::tokenize::{EncodedSplit, TextEncoder};
 use regatta::model::inputs::Inputs;
-use regatta::model::objective::Objective;
 use regatta::model::source::checkpoint::Checkpoint;
 use regatta::model::weights::{View, Weights};
 use regatta::tasks::ReadOptions;
@@ -24,14 +21,13 @@ use regatta::tasks::glue::source::load_with;
 use regatta::tasks::glue::task::GlueTask;
 use regatta::train::evaluate::predict;
 use regatta::train::precision::Compute;
+use regatta::train::probe::{Probe, RandomBatch, objective};
 use regatta_actors::random::StreamKey;
-use step::Bench;
 use table::{median, milliseconds, print};
 use tch::{Device, Tensor};
 
 const BATCH: usize = 32;
 const SIZES: [usize; 6] = [4, 8, 16, 32, 64, 128];
-const LABELS: i64 = 2;
 
 /// Times what becomes of batches.
 #[derive(Debug, Parser)]
@@ -88,7 +84,13 @@ fn preparation(arguments: &Arguments, split: &EncodedSplit, pad: u32) -> anyhow:
         round: 0,
         attempt: 0,
     };
-    let mut bench = Bench::new(&arguments.model, "lora", 4, true)?;
+    let checkpoint = Checkpoint::read(&arguments.model, &objective(), 1)?;
+    let plan = AdapterPlan {
+        dropout: 0.1,
+        ..AdapterPlan::plain(AdapterKind::Lora, 4)
+    };
+    let probe = Probe::new(&checkpoint, &plan)?;
+    let mut trainer = probe.training(Weights::from_map(&checkpoint.base, Device::Cpu)?)?;
     let (mut ordering, mut gathering, mut placing, mut training) = (vec![], vec![], vec![], vec![]);
     for _ in 0..arguments.turns {
         let start = Instant::now();
@@ -111,11 +113,12 @@ fn preparation(arguments: &Arguments, split: &EncodedSplit, pad: u32) -> anyhow:
             let labels = Tensor::f_from_slice(&batch.labels)?;
             placed += start.elapsed();
             drop((inputs, labels));
-            let size = step::Batch {
-                rows: batch.rows as i64,
-                tokens: batch.cols as i64,
-            };
-            trained += bench.step(&size)?.iter().sum::<Duration>();
+            let batch = RandomBatch::new(
+                &*checkpoint.architecture,
+                batch.rows as i64,
+                batch.cols as i64,
+            );
+            trained += trainer.step(&batch)?.iter().sum::<Duration>();
         }
         gathering.push(gathered);
         placing.push(placed);
@@ -145,7 +148,7 @@ fn preparation(arguments: &Arguments, split: &EncodedSplit, pad: u32) -> anyhow:
 
 /// Evaluation, batches of each size in turn.
 fn evaluation(arguments: &Arguments, split: &EncodedSplit, pad: u32) -> anyhow::Result<()> {
-    let objective = Objective::classes(LABELS as usize);
+    let objective = objective();
     let checkpoint = Checkpoint::read(&arguments.model, &objective, 1)?;
     let mut all = checkpoint.base;
     all.0.extend(checkpoint.head.0);

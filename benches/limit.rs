@@ -5,17 +5,20 @@
 //! The products are those of the step as transformers does it: every layer for every token, forward
 //! and back to its input, and the adapter's. A step that leaves some of them out is faster for it.
 
-#[path = "shared/step.rs"]
-mod step;
 #[path = "shared/table.rs"]
 mod table;
 
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use regatta::adapter::settings::{AdapterKind, AdapterPlan};
 use regatta::base::{allocator, torch};
-use step::{Batch, Bench, products};
+use regatta::model::encoder::config::EncoderConfig;
+use regatta::model::source::checkpoint::Checkpoint;
+use regatta::model::weights::Weights;
+use regatta::train::probe::{Probe, RandomBatch, objective};
 use table::{median, milliseconds, print};
+use tch::{Device, Kind, Tensor};
 
 /// Times training steps side by side with their matrix products.
 #[derive(Debug, Parser)]
@@ -40,36 +43,25 @@ struct Arguments {
     bench: bool,
 }
 
-/// Adapter, rank, and whether anything is dropped out.
-const CASES: [(&str, u32, bool); 6] = [
-    ("lora", 4, true),
-    ("lora", 4, false),
-    ("lora", 128, true),
-    ("vera", 128, true),
-    ("sorf_vera", 32, true),
-    ("sorf_vera", 128, true),
+/// An adapter's kind and rank, and whether anything is dropped out.
+#[derive(Debug, Clone, Copy)]
+struct Case(AdapterKind, u32, bool);
+
+const CASES: [Case; 6] = [
+    Case(AdapterKind::Lora, 4, true),
+    Case(AdapterKind::Lora, 4, false),
+    Case(AdapterKind::Lora, 128, true),
+    Case(AdapterKind::Vera, 128, true),
+    Case(AdapterKind::SorfVera, 32, true),
+    Case(AdapterKind::SorfVera, 128, true),
 ];
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     allocator::keep_what_is_freed();
     torch::threads::use_threads(arguments.threads);
-    let batch = Batch {
-        rows: arguments.rows,
-        tokens: arguments.tokens,
-    };
-    let mut rows = Vec::new();
-    for (adapter, r, dropout) in CASES {
-        let mut bench = Bench::new(&arguments.model, adapter, r, dropout)?;
-        rows.push(measure(
-            &mut bench,
-            &batch,
-            arguments.steps,
-            adapter,
-            r,
-            dropout,
-        )?);
-    }
+    let rows = CASES.iter().map(|case| measure(&arguments, *case));
+    let rows = rows.collect::<anyhow::Result<Vec<_>>>()?;
     print(
         &[
             "adapter",
@@ -88,22 +80,26 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn measure(
-    bench: &mut Bench,
-    batch: &Batch,
-    steps: usize,
-    adapter: &str,
-    r: u32,
-    dropout: bool,
-) -> anyhow::Result<Vec<String>> {
-    let mut alone = products(&bench.config, r, batch)?;
+fn measure(arguments: &Arguments, Case(kind, r, dropout): Case) -> anyhow::Result<Vec<String>> {
+    let mut checkpoint = Checkpoint::read(&arguments.model, &objective(), 1)?;
+    let mut plan = AdapterPlan::plain(kind, r);
+    if !dropout {
+        checkpoint.architecture = checkpoint.architecture.with_dropout(0.0);
+    } else if kind == AdapterKind::Lora {
+        plan.dropout = 0.1;
+    }
+    let probe = Probe::new(&checkpoint, &plan)?;
+    let mut training = probe.training(Weights::from_map(&checkpoint.base, Device::Cpu)?)?;
+    let batch = RandomBatch::new(&*checkpoint.architecture, arguments.rows, arguments.tokens);
+    let config = EncoderConfig::read(&arguments.model.join("config.json"))?;
+    let mut alone = products(&config, r, arguments.rows, arguments.tokens)?;
     let (mut products, mut phases) = (Vec::new(), [vec![], vec![], vec![]]);
     let mut whole = Vec::new();
-    for step in 0..steps + 3 {
+    for step in 0..arguments.steps + 3 {
         let start = Instant::now();
         alone.run()?;
         let product = start.elapsed();
-        let taken = bench.step(batch)?;
+        let taken = training.step(&batch)?;
         if step < 3 {
             continue;
         }
@@ -123,7 +119,7 @@ fn measure(
     };
     let [forward, backward, optimiser] = &mut phases;
     Ok(vec![
-        adapter.to_owned(),
+        kind.info().name.to_owned(),
         r.to_string(),
         if dropout { "on" } else { "off" }.to_owned(),
         milliseconds(product),
@@ -134,7 +130,53 @@ fn measure(
         share(optimiser),
         format!(
             "{:.0}",
-            (batch.rows * batch.tokens) as f64 / step.as_secs_f64()
+            (arguments.rows * arguments.tokens) as f64 / step.as_secs_f64()
         ),
     ])
+}
+
+/// Matrices, and how often their product is taken.
+struct Products(Vec<(Tensor, Tensor, i64)>);
+
+impl Products {
+    /// Takes all products.
+    fn run(&mut self) -> anyhow::Result<()> {
+        let _guard = tch::no_grad_guard();
+        for (left, right, times) in &self.0 {
+            for _ in 0..*times {
+                drop(std::hint::black_box(left.f_matmul(right)?));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The products of a step with a rank-r adapter on query and value.
+fn products(config: &EncoderConfig, r: u32, rows: i64, tokens: i64) -> anyhow::Result<Products> {
+    let random = |shape: &[i64]| Tensor::f_randn(shape, (Kind::Float, Device::Cpu));
+    let (h, wide, layers) = (
+        config.hidden_size,
+        config.intermediate_size,
+        config.num_hidden_layers,
+    );
+    let (n, r, t) = (rows * tokens, i64::from(r), tokens);
+    let heads = rows * config.num_attention_heads;
+    let width = h / config.num_attention_heads;
+    let mut products = Vec::new();
+    let mut add = |left: &[i64], right: &[i64], times| -> anyhow::Result<()> {
+        products.push((random(left)?, random(right)?, times));
+        Ok(())
+    };
+    // Query, key, value and output: forward, and back to their input. The first layer's input is
+    // frozen, so nothing goes back through its query, key and value.
+    add(&[n, h], &[h, h], 4 * layers + 4 * layers - 3)?;
+    add(&[n, h], &[h, wide], 2 * layers)?;
+    add(&[n, wide], &[wide, h], 2 * layers)?;
+    // Scores and context: forward, and back to both factors.
+    add(&[heads, t, width], &[heads, width, t], 3 * layers)?;
+    add(&[heads, t, t], &[heads, t, width], 3 * layers)?;
+    // The adapter's two products, back to both factors of each.
+    add(&[n, h], &[h, r], 2 * 3 * layers)?;
+    add(&[n, r], &[r, h], 2 * 3 * layers)?;
+    Ok(Products(products))
 }

@@ -2,7 +2,8 @@
 use std::sync::Arc;
 
 use regatta_actors::control;
-use regatta_actors::plan::*;
+use regatta_actors::plan::fault::Fault;
+use regatta_actors::plan::{ClientPlan, FederationPlan};
 use regatta_actors::prelude::*;
 use regatta_actors::protocol::event::Event;
 use regatta_actors::run;

@@ -6,14 +6,16 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use rand::RngExt;
 use regatta_actors::random::StreamKey;
 use tch::{Device, Tensor};
 
 use crate::adapter::factors::Factors;
+use crate::adapter::info::AdapterInfo;
 use crate::adapter::population::{LayerGroup, WeightedUpdates, tensor_name};
-use crate::adapter::settings::LayerRank;
+use crate::adapter::settings::{AdapterPlan, LayerRank};
 use crate::adapter::{Adapter, AdapterTensor, Prepared, Role};
 use crate::base::tensors::HostTensor;
 use crate::model::ModelError;
@@ -26,6 +28,33 @@ use crate::model::weights::Weights;
 pub const A: &str = "lora_A.weight";
 /// Name of B, (d_out, r), below the layer.
 pub const B: &str = "lora_B.weight";
+
+/// The row of LoRA.
+pub(crate) static INFO: AdapterInfo = AdapterInfo {
+    name: "lora",
+    title: "LoRA",
+    paper: "Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, 2021",
+    peft_type: "LORA",
+    is_in_peft: true,
+    scaling: |plan, rank| match plan.rank_stabilised {
+        false => plan.lora_alpha / rank,
+        true => plan.lora_alpha / rank.sqrt(),
+    },
+    trained_values: |r, (d_in, d_out)| r.saturating_mul(d_in + d_out),
+    drawn_values: |_, _| 0,
+    build,
+};
+
+fn build(plan: &AdapterPlan, _layers: &[LinearLayer]) -> Result<Arc<dyn Adapter>, String> {
+    Ok(Arc::new(Lora {
+        r: i64::from(plan.r),
+        alpha: plan.lora_alpha,
+        own: plan.layer_ranks.clone(),
+        dropout: plan.dropout,
+        rank_stabilized: plan.rank_stabilised,
+        init_weights: plan.init_weights,
+    }))
+}
 
 /// LoRA's settings.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,7 +93,7 @@ impl Lora {
 
 impl Adapter for Lora {
     fn name(&self) -> &'static str {
-        "lora"
+        INFO.name
     }
 
     fn tensors(&self, layer: &LinearLayer) -> Vec<AdapterTensor> {

@@ -8,7 +8,8 @@
 //!
 //! A layer with an adapter computes `y = W₀ x + bias + s ΔW x`. Every ΔW is a product of two thin
 //! [`Factors`], which is all that aggregation, the exactness error and exports need to know.
-//! To add an adapter: implement [`Adapter`] in its own file and name it in [`registry`].
+//! To add an adapter: implement [`Adapter`] in its own file, write its row
+//! ([`info::AdapterInfo`]) there, and name the row in [`registry`].
 //!
 //! | file | holds |
 //! |---|---|
@@ -16,23 +17,25 @@
 //! | [`population`] | many clients' tensors of one name as one stacked tensor |
 //! | [`projection`] | the frozen random matrices that VeRA and SORF-VeRA share |
 //! | [`settings`] | kind, rank, scaling and targets, as a plan holds them |
-//! | [`registry`] | adapters by name |
+//! | [`info`] | what is known of a kind of adapter: its row |
+//! | [`registry`] | the table of the rows |
 //! | [`peft`] | adapters in the files of Python's PEFT |
-//! | [`size`] | what an adapter takes of memory |
+//! | `size` | what an adapter takes of memory |
 //! | [`targets`] | which layers get an adapter |
-//! | [`torch_random`] | the draws of torch's CPU generator, without its global state |
+//! | `torch_random` | the draws of torch's CPU generator, without its global state |
 
 pub mod factors;
+pub mod info;
 pub mod lora;
 pub mod peft;
 pub mod population;
 pub mod projection;
 pub mod registry;
 pub mod settings;
-pub mod size;
+pub(crate) mod size;
 pub mod sorf;
 pub mod targets;
-pub mod torch_random;
+pub(crate) mod torch_random;
 pub mod vera;
 
 use std::any::Any;

@@ -83,6 +83,17 @@ pub struct WeightedUpdates<'a> {
 pub const CLIENTS_AT_ONCE: usize = 64;
 
 impl<'a> WeightedUpdates<'a> {
+    /// A single update, as if there were one client. Of a state, it is that state itself.
+    #[must_use]
+    pub fn of_one(state: &'a TensorMap, update: &'a &'a TensorMap, device: Device) -> Self {
+        Self {
+            state,
+            updates: std::slice::from_ref(update),
+            weights: &[1.0],
+            device,
+        }
+    }
+
     /// The same updates, at most N at a time, in their order.
     pub fn chunks(&self, clients: usize) -> impl Iterator<Item = WeightedUpdates<'a>> + use<'a> {
         let whole = *self;
@@ -132,11 +143,7 @@ impl<'a> WeightedUpdates<'a> {
     /// # Errors
     /// As [`WeightedUpdates::stack`].
     pub fn stack_state(&self, group: &LayerGroup, suffix: &str) -> Result<Tensor, ModelError> {
-        let own = WeightedUpdates {
-            updates: &[self.state],
-            weights: &[1.0],
-            ..*self
-        };
+        let own = WeightedUpdates::of_one(self.state, &self.state, self.device);
         Ok(own.stack(group, suffix)?.f_squeeze_dim(0)?)
     }
 

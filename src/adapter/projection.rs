@@ -2,6 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
+use crate::adapter::info::LayerSize;
 use crate::adapter::torch_random::TorchGenerator;
 use crate::base::tensors::{HostTensor, TensorError};
 use crate::model::linear_layer::LinearLayer;
@@ -33,6 +34,13 @@ impl Projection {
         let a = draw(r, widest(|layer| layer.d_in));
         let b = draw(widest(|layer| layer.d_out), r);
         Self { a, b }
+    }
+
+    /// Values of both matrices at rank `r`.
+    #[must_use]
+    pub fn values(r: u64, layers: &[LayerSize]) -> u64 {
+        let widest = |width: fn(&LayerSize) -> u64| layers.iter().map(width).max().unwrap_or(0);
+        r.saturating_mul(widest(|size| size.0) + widest(|size| size.1))
     }
 
     /// A for inputs of width `d_in`, (r, d_in), and B for outputs of width `d_out`, (d_out, r).

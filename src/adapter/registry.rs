@@ -1,90 +1,62 @@
-//! Adapters by name.
+//! The table of adapters, and what a plan learns from it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::adapter::Adapter;
-use crate::adapter::lora::Lora;
-use crate::adapter::projection::Projection;
-use crate::adapter::settings::AdapterPlan;
-use crate::adapter::sorf::{SorfVera, transform};
-use crate::adapter::vera::Vera;
-use crate::base::tensors::HostTensor;
+use crate::adapter::info::AdapterInfo;
+use crate::adapter::settings::{AdapterKind, AdapterPlan};
+use crate::adapter::{Adapter, lora, sorf, vera};
 use crate::model::linear_layer::LinearLayer;
 
-/// Builds an adapter for the layers it will attach to.
-pub type Build = fn(&AdapterPlan, &[LinearLayer]) -> Result<Arc<dyn Adapter>, String>;
-
-/// All adapters, by name. A new one adds its line here.
-pub const ADAPTERS: &[(&str, Build)] = &[
-    ("lora", build_lora),
-    ("vera", build_vera),
-    ("sorf_vera", build_sorf_vera),
-];
-
-/// The builder of that name.
-#[must_use]
-pub fn find(name: &str) -> Option<Build> {
-    ADAPTERS
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, build)| *build)
-}
-
-fn build_lora(plan: &AdapterPlan, _layers: &[LinearLayer]) -> Result<Arc<dyn Adapter>, String> {
-    Ok(Arc::new(Lora {
-        r: i64::from(plan.r),
-        alpha: plan.lora_alpha,
-        own: plan.layer_ranks.clone(),
-        dropout: plan.dropout,
-        rank_stabilized: plan.rank_stabilised,
-        init_weights: plan.init_weights,
-    }))
-}
-
-fn build_vera(plan: &AdapterPlan, layers: &[LinearLayer]) -> Result<Arc<dyn Adapter>, String> {
-    Ok(Arc::new(Vera {
-        r: i64::from(plan.r),
-        d_initial: plan.d_initial,
-        dropout: plan.dropout,
-        scaling: plan.scaling(plan.r),
-        init_weights: plan.init_weights,
-        projection: Projection::from_key(plan.projection_prng_key, i64::from(plan.r), layers),
-    }))
-}
-
-fn build_sorf_vera(plan: &AdapterPlan, layers: &[LinearLayer]) -> Result<Arc<dyn Adapter>, String> {
-    let mut transforms = HashMap::new();
-    for layer in layers {
-        let d = layer.d_out;
-        if d % 2 != 0 {
-            let module = &layer.module;
-            return Err(format!(
-                "{module} has {d} outputs; SORF-VeRA pairs them as complex numbers and needs an \
-                 even number"
-            ));
+impl AdapterKind {
+    /// The row. A new adapter adds its line here.
+    #[must_use]
+    pub fn info(self) -> &'static AdapterInfo {
+        match self {
+            Self::Lora => &lora::INFO,
+            Self::Vera => &vera::INFO,
+            Self::SorfVera => &sorf::info::INFO,
         }
-        let narrowest = layer.d_in.min(d);
-        if i64::from(plan.r) > narrowest {
-            let (module, r) = (&layer.module, plan.r);
-            return Err(format!(
-                "r = {r} is more than the {narrowest} of {module}'s smaller side; SORF-VeRA needs \
-                 a rank of at most that"
-            ));
-        }
-        transforms.entry(d).or_insert_with(|| {
-            let entries = transform::orthogonal(d as usize, plan.sorf_seed);
-            let mut matrix = HostTensor::full(&[d, d], 0.0);
-            let values = matrix.values_mut().iter_mut().zip(entries);
-            values.for_each(|(value, entry)| *value = entry as f32);
-            matrix
-        });
     }
-    Ok(Arc::new(SorfVera {
-        r: i64::from(plan.r),
-        d_initial: plan.d_initial,
-        dropout: plan.dropout,
-        projection: Projection::from_key(plan.projection_prng_key, i64::from(plan.r), layers),
-        transforms,
-    }))
+
+    /// The name in the literature.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        self.info().title
+    }
+}
+
+impl AdapterPlan {
+    /// The adapter, for the layers it will attach to.
+    ///
+    /// # Errors
+    /// When it does not fit a layer; the message names the layer.
+    pub fn build(&self, layers: &[LinearLayer]) -> Result<Arc<dyn Adapter>, String> {
+        (self.kind.info().build)(self, layers)
+    }
+
+    /// The factor s on ΔW for an adapter of this rank (MATH: α/r, α/√r, or 1 for VeRA's kinds).
+    #[must_use]
+    pub fn scaling(&self, rank: u32) -> f64 {
+        (self.kind.info().scaling)(self, f64::from(rank))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum;
+
+    use super::*;
+
+    #[test]
+    fn an_adapters_row_has_the_name_of_its_flag_and_of_scenario_files() {
+        for kind in AdapterKind::value_variants() {
+            let info = kind.info();
+            let flag = kind.to_possible_value().unwrap();
+            assert_eq!(flag.get_name(), info.name);
+            let written = serde_json::to_value(kind).unwrap();
+            assert_eq!(written, info.name);
+            let plan = AdapterPlan::plain(*kind, 4);
+            assert_eq!(plan.build(&[]).unwrap().name(), info.name);
+        }
+    }
 }

@@ -21,28 +21,6 @@ pub enum AdapterKind {
     SorfVera,
 }
 
-impl AdapterKind {
-    /// The name as `--adapter` takes it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Lora => "lora",
-            Self::Vera => "vera",
-            Self::SorfVera => "sorf_vera",
-        }
-    }
-
-    /// The name in the literature.
-    #[must_use]
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Lora => "LoRA",
-            Self::Vera => "VeRA",
-            Self::SorfVera => "SORF-VeRA",
-        }
-    }
-}
-
 /// The biases that are trained in addition to the adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -130,17 +108,6 @@ impl AdapterPlan {
             fan_in_fan_out: false,
             bias: Bias::None,
             modules_to_save: Vec::new(),
-        }
-    }
-
-    /// The factor s on ΔW for an adapter of this rank (MATH: α/r, α/√r, or 1 for VeRA's kinds).
-    #[must_use]
-    pub fn scaling(&self, rank: u32) -> f64 {
-        let rank = f64::from(rank);
-        match (self.kind, self.rank_stabilised) {
-            (AdapterKind::Lora, false) => self.lora_alpha / rank,
-            (AdapterKind::Lora | AdapterKind::Vera, true) => self.lora_alpha / rank.sqrt(),
-            (AdapterKind::Vera, false) | (AdapterKind::SorfVera, _) => 1.0,
         }
     }
 }

@@ -1,8 +1,7 @@
 //! What an adapter takes of memory, before any of it is made.
 
-use std::collections::BTreeSet;
-
-use crate::adapter::settings::{AdapterKind, AdapterPlan};
+use crate::adapter::info::LayerSize;
+use crate::adapter::settings::AdapterPlan;
 use crate::model::linear_layer::LinearLayer;
 
 /// Copies that there are of a trained value at the least: the server's, and on a lane the client's
@@ -13,36 +12,21 @@ const COPIES: u64 = 5;
 /// belongs to them, and the matrices that VeRA and SORF-VeRA draw.
 #[must_use]
 pub fn least_bytes(plan: &AdapterPlan, r: u32, layers: &[LinearLayer]) -> u64 {
-    let r = u64::from(r);
-    let sizes: Vec<(u64, u64)> = layers
-        .iter()
-        .map(|layer| (layer.d_in.unsigned_abs(), layer.d_out.unsigned_abs()))
-        .collect();
-    let each = |values: fn(u64, (u64, u64)) -> u64| {
-        let values = sizes.iter().map(|size| values(r, *size));
-        values.fold(0, u64::saturating_add)
-    };
-    let widest = |width: fn(&(u64, u64)) -> u64| sizes.iter().map(width).max().unwrap_or(0);
-    let projection = r.saturating_mul(widest(|size| size.0) + widest(|size| size.1));
-    let (trained, drawn) = match plan.kind {
-        AdapterKind::Lora => (each(|r, (d_in, d_out)| r.saturating_mul(d_in + d_out)), 0),
-        AdapterKind::Vera => (each(|r, (_, d_out)| r + d_out), projection),
-        AdapterKind::SorfVera => {
-            let widths: BTreeSet<u64> = sizes.iter().map(|(_, d_out)| *d_out).collect();
-            let squares = widths.iter().map(|d| d.saturating_mul(*d));
-            let drawn = squares.fold(projection, u64::saturating_add);
-            (each(|r, (_, d_out)| r.saturating_mul(r) / 2 + d_out), drawn)
-        }
-    };
+    let (info, r) = (plan.kind.info(), u64::from(r));
+    let size = |layer: &LinearLayer| (layer.d_in.unsigned_abs(), layer.d_out.unsigned_abs());
+    let sizes: Vec<LayerSize> = layers.iter().map(size).collect();
+    let trained = sizes.iter().map(|size| (info.trained_values)(r, *size));
+    let trained = trained.fold(0, u64::saturating_add);
     trained
         .saturating_mul(COPIES)
-        .saturating_add(drawn)
+        .saturating_add((info.drawn_values)(r, &sizes))
         .saturating_mul(size_of::<f32>() as u64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapter::settings::AdapterKind;
     use crate::model::linear_layer::WeightLayout;
 
     fn layers(number: i64, d_in: i64, d_out: i64) -> Vec<LinearLayer> {

@@ -5,14 +5,17 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use rand_distr::{Distribution, StandardNormal};
 use regatta_actors::random::StreamKey;
 use tch::{Device, Kind, Tensor};
 
 use crate::adapter::factors::Factors;
+use crate::adapter::info::AdapterInfo;
 use crate::adapter::population::{CLIENTS_AT_ONCE, LayerGroup, WeightedUpdates, tensor_name};
 use crate::adapter::projection::Projection;
+use crate::adapter::settings::AdapterPlan;
 use crate::adapter::{Adapter, AdapterTensor, Prepared, Role};
 use crate::base::tensors::HostTensor;
 use crate::model::ModelError;
@@ -25,6 +28,37 @@ use crate::model::weights::Weights;
 pub const LAMBDA_B: &str = "vera_lambda_b";
 /// Name of d, (r), below the layer.
 pub const LAMBDA_D: &str = "vera_lambda_d";
+
+/// The row of VeRA.
+pub(crate) static INFO: AdapterInfo = AdapterInfo {
+    name: "vera",
+    title: "VeRA",
+    paper: "Kopiczko et al., VeRA: Vector-based Random Matrix Adaptation, 2023",
+    peft_type: "VERA",
+    is_in_peft: true,
+    scaling,
+    trained_values: |r, (_, d_out)| r + d_out,
+    drawn_values: Projection::values,
+    build,
+};
+
+fn scaling(plan: &AdapterPlan, rank: f64) -> f64 {
+    match plan.rank_stabilised {
+        false => 1.0,
+        true => plan.lora_alpha / rank.sqrt(),
+    }
+}
+
+fn build(plan: &AdapterPlan, layers: &[LinearLayer]) -> Result<Arc<dyn Adapter>, String> {
+    Ok(Arc::new(Vera {
+        r: i64::from(plan.r),
+        d_initial: plan.d_initial,
+        dropout: plan.dropout,
+        scaling: scaling(plan, f64::from(plan.r)),
+        init_weights: plan.init_weights,
+        projection: Projection::from_key(plan.projection_prng_key, i64::from(plan.r), layers),
+    }))
+}
 
 /// VeRA's settings, with the projection that its key gives.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,7 +79,7 @@ pub struct Vera {
 
 impl Adapter for Vera {
     fn name(&self) -> &'static str {
-        "vera"
+        INFO.name
     }
 
     fn tensors(&self, layer: &LinearLayer) -> Vec<AdapterTensor> {

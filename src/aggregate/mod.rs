@@ -125,12 +125,8 @@ impl Round<'_> {
         state: &GlobalState,
         show: impl FnOnce(&WeightedUpdates<'_>) -> T,
     ) -> T {
-        show(&WeightedUpdates {
-            state: &state.trained,
-            updates: &[&state.trained],
-            weights: &[1.0],
-            device: self.updates.device,
-        })
+        let own = &state.trained;
+        show(&WeightedUpdates::of_one(own, &own, self.updates.device))
     }
 }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::adapter::settings::AdapterKind;
 use crate::aggregate::methods::info::MethodInfo;
-use crate::aggregate::methods::{self, METHODS, fedex, sorf};
+use crate::aggregate::methods::{self, METHODS};
 
 /// How the server aggregates: a row of the table of methods.
 #[derive(Clone, Copy)]
@@ -33,14 +33,12 @@ impl MethodName {
         self.0.name
     }
 
-    /// The method for an adapter where none is asked for: an exact one.
+    /// The method for an adapter where none is asked for: the table's first exact one for it alone.
     #[must_use]
     pub fn default_for(kind: AdapterKind) -> Self {
-        Self(match kind {
-            AdapterKind::Lora => &fedex::LORA,
-            AdapterKind::Vera => &fedex::VERA,
-            AdapterKind::SorfVera => &sorf::EXACT_REFIT,
-        })
+        let mut exact = METHODS.iter().filter(|info| info.exact);
+        let own = exact.find(|info| info.adapters == [kind]);
+        Self(own.unwrap_or(&METHODS[0]))
     }
 }
 
@@ -104,7 +102,7 @@ impl ValueParserFactory for MethodName {
 
     fn value_parser() -> ValueParser {
         let value = |info: &&MethodInfo| {
-            let help = format!("{}: {}", info.title, info.help);
+            let help = format!("{}: {} [{}]", info.title, info.help, info.paper);
             PossibleValue::new(info.name)
                 .aliases(info.aliases)
                 .help(help)

@@ -95,14 +95,8 @@ fn adapted_norm_squared(
 ) -> Result<f64, ModelError> {
     let mut squares = 0.0;
     for group in groups {
-        let factors = |tensors| {
-            let updates: &[&TensorMap] = &[tensors];
-            let one = WeightedUpdates {
-                state: start,
-                updates,
-                weights: &[1.0],
-                device,
-            };
+        let factors = |tensors: &TensorMap| {
+            let one = WeightedUpdates::of_one(start, &tensors, device);
             adapter.factors(group, &one)
         };
         squares += factors(update)?.minus(&factors(start)?).squared_norm();

@@ -1,8 +1,6 @@
 //! Why something could not be fetched from the hub.
 
-#[cfg(feature = "hub")]
-use std::path::Path;
-use std::path::PathBuf;
+use crate::base::file_error::FileError;
 
 /// An error of the hub or its cache.
 #[derive(Debug, thiserror::Error)]
@@ -16,35 +14,18 @@ pub enum HubError {
         message: String,
     },
     /// The cache cannot be read or written.
-    #[error("cannot {action} {}: {source}", path.display())]
-    Io {
-        /// `read`, `write`, …
-        action: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// The error from the operating system.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Cache(#[from] FileError),
 }
 
+#[cfg(not(feature = "hub"))]
 impl HubError {
     /// The error of a program that was built without the hub.
-    #[cfg(not(feature = "hub"))]
     pub(crate) fn not_built(repo: &str) -> Self {
         Self::Fetch {
             repo: repo.to_owned(),
             message: "no such folder, and this program was built without the feature `hub`"
                 .to_owned(),
-        }
-    }
-
-    /// Wraps an I/O error with what was being done, and to which file.
-    #[cfg(feature = "hub")]
-    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
-        move |source| Self::Io {
-            action,
-            path: path.to_owned(),
-            source,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! machine.
 
 pub mod allocator;
+pub mod file_error;
 pub mod files;
 #[cfg(feature = "hub")]
 pub mod hub;

@@ -1,13 +1,12 @@
 //! `regatta man`: the manual, a page for the program and for each subcommand.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::Context;
 use clap::Command;
 use clap_mangen::Man;
 
-use crate::base::files::write_atomically;
+use crate::base::files;
 use crate::cli::args::{ManArgs, command};
 use crate::live::terminal::output::print_line;
 
@@ -71,17 +70,18 @@ fn add(command: &Command, name: &str, pages: &mut Vec<ManualPage>) -> anyhow::Re
 
 /// Writes each page as `NAME.1`.
 fn write(pages: &[ManualPage], folder: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    files::make_folder(folder)?;
     for page in pages {
         let path = folder.join(format!("{}.1", page.name));
-        write_atomically(&path, page.text.as_bytes())
-            .with_context(|| path.display().to_string())?;
+        files::write_atomically(&path, page.text.as_bytes())?;
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

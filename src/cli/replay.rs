@@ -13,6 +13,7 @@ use crate::experiment::prepared::Experiment;
 use crate::live::terminal::observer::TerminalObserver;
 use crate::live::terminal::output::{print_line, show_bars};
 use crate::runs::folder::RunFolder;
+use crate::runs::folder::artifact::Artifact;
 
 /// Runs again what a run's ledger has.
 ///
@@ -24,7 +25,11 @@ pub fn replay(args: &ReplayArgs) -> anyhow::Result<()> {
         lanes: args.lanes,
         ..Settings::default()
     };
-    let plan = load(Some(&folder.scenario()), &differing, &Host::detect())?;
+    let plan = load(
+        Some(&folder.path_of(Artifact::Scenario)),
+        &differing,
+        &Host::detect(),
+    )?;
     show_bars(!plan.telemetry.quiet);
     let inputs = RunInputs::load(&plan)?;
     let experiment = Experiment::prepare(plan, inputs)?;
@@ -32,7 +37,7 @@ pub fn replay(args: &ReplayArgs) -> anyhow::Result<()> {
     let scratch = RunFolder::at(temporary.path());
     let (_handle, control) = control();
     let observers: Vec<Box<dyn Observer>> = vec![Box::new(TerminalObserver::default())];
-    let ledger = folder.ledger();
+    let ledger = folder.path_of(Artifact::Ledger);
     let same = experiment::replay(experiment, &scratch, &ledger, observers, control)?;
     print_line(format_args!("all {same} events are the same, bit for bit"));
     Ok(())

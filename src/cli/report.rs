@@ -3,8 +3,6 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-
 use crate::base::files::write_atomically;
 use crate::base::table;
 use crate::base::table::{Format, Table};
@@ -12,6 +10,7 @@ use crate::cli::args::ReportArgs;
 use crate::config::problems::Problems;
 use crate::live::terminal::output::print_line;
 use crate::runs::figures;
+use crate::runs::folder::artifact::Artifact;
 use crate::runs::report::{Run, page, tables};
 
 /// Shows runs' statistics and writes their pages.
@@ -87,10 +86,10 @@ struct Places {
 
 impl Places {
     fn of(run: &Run, args: &ReportArgs) -> Self {
-        let inside = |name: &str| args.format.is_none().then(|| run.folder.path().join(name));
+        let inside = |artifact| args.format.is_none().then(|| run.folder.path_of(artifact));
         Self {
-            page: args.out.clone().or_else(|| inside("report.html")),
-            figures: args.figures.clone().or_else(|| inside("figures")),
+            page: args.out.clone().or_else(|| inside(Artifact::Report)),
+            figures: args.figures.clone().or_else(|| inside(Artifact::Figures)),
         }
     }
 
@@ -128,6 +127,5 @@ impl fmt::Display for Places {
 /// # Errors
 /// If it cannot be written.
 pub fn write_page(out: &Path, page: &str) -> anyhow::Result<()> {
-    write_atomically(out, page.as_bytes())
-        .with_context(|| format!("cannot write {}", out.display()))
+    Ok(write_atomically(out, page.as_bytes())?)
 }

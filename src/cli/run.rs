@@ -38,6 +38,7 @@ use crate::live::tensorboard::TensorBoard;
 use crate::live::terminal::observer::TerminalObserver;
 use crate::live::terminal::output::{print_line, show_bars};
 use crate::runs::folder::RunFolder;
+use crate::runs::folder::artifact::Artifact;
 use crate::runs::folder::recorder::Recorder;
 use crate::runs::folder::summary::RunInfo;
 
@@ -77,7 +78,11 @@ pub fn resume(args: &ResumeArgs, log: Option<LogFile>) -> anyhow::Result<()> {
         quiet: args.quiet,
         ..Settings::default()
     };
-    let plan = load(Some(&folder.scenario()), &differing, &Host::detect())?;
+    let plan = load(
+        Some(&folder.path_of(Artifact::Scenario)),
+        &differing,
+        &Host::detect(),
+    )?;
     show_bars(!plan.telemetry.quiet);
     print_line(check::describe(&plan));
     let inputs = RunInputs::load(&plan)?;
@@ -157,7 +162,10 @@ fn carry_out(
     ];
     if plan.telemetry.tensorboard {
         let most = plan.telemetry.client_series;
-        observers.push(Box::new(TensorBoard::new(folder.tensorboard(), most)));
+        observers.push(Box::new(TensorBoard::new(
+            folder.path_of(Artifact::TensorBoard),
+            most,
+        )));
     }
     // Dropped last, so that open pages learn how the run ended.
     let page = page.map(|(server, feed)| {
@@ -288,13 +296,13 @@ fn sample(plan: &Plan, metrics: &MetricsObserver) -> Option<Sampler> {
 
 /// Writes the last exposition into the run folder.
 fn keep_metrics(folder: &RunFolder, exporter: Option<&Exporter>) {
-    let path = folder.metrics();
+    let path = folder.path_of(Artifact::Metrics);
     if let Some(exporter) = exporter
         && let Err(error) = folder
             .check()
-            .and_then(|()| write_atomically(&path, exporter.render().as_bytes()))
+            .and_then(|()| Ok(write_atomically(&path, exporter.render().as_bytes())?))
     {
-        tracing::warn!("cannot write {}: {error}", path.display());
+        tracing::warn!("the last metrics are not kept: {error}");
     }
 }
 

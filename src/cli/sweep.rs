@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use crate::base::files::write_atomically;
+use crate::base::files;
 use crate::base::machine::Host;
 use crate::base::table::{Format, count};
 use crate::cli::args::SweepArgs;
@@ -31,8 +31,7 @@ pub fn sweep(args: &SweepArgs, log: Option<LogFile>) -> anyhow::Result<()> {
         return write_script(&plan, args, &program, path);
     }
     let chosen = choose(&plan, args.only.as_deref())?;
-    std::fs::create_dir_all(&plan.out)
-        .with_context(|| format!("cannot make the folder {}", plan.out.display()))?;
+    files::make_folder(&plan.out)?;
     let reopen = log.map(|log| Box::new(move || log.reopen()) as ReopenLog);
     let mut stop = Stop::listen(reopen).context("cannot listen for signals")?;
     let (mut complete, mut failed) = (Vec::new(), Vec::new());
@@ -75,8 +74,7 @@ fn write_script(
         limit: cluster::array_limit().map_err(Problems::with_input)?,
         at_most: args.slurm_at_most,
     };
-    write_atomically(path, slurm::script(plan, &job).as_bytes())
-        .with_context(|| format!("cannot write {}", path.display()))?;
+    files::write_atomically(path, slurm::script(plan, &job).as_bytes())?;
     let shares = Shares::of(plan.runs.len(), job.limit);
     print_line(format_args!(
         "{} in an array of {}; the limit is {}",

@@ -25,6 +25,9 @@ use crate::config::plan::PlanDraft;
 use crate::config::problems::{Origin, Problems};
 use crate::config::settings::Settings;
 
+/// The value of `data` that stands for the hub.
+pub const HUB: &str = "hub";
+
 /// The default address of metrics.
 pub const METRICS: &str = "127.0.0.1:9464";
 
@@ -33,9 +36,6 @@ pub const WEB: &str = "127.0.0.1:9466";
 
 /// The default address for control.
 pub const CONTROL: &str = "127.0.0.1:9465";
-
-/// The name that stands for the Hugging Face hub in place of a data folder.
-pub const HUB: &str = "hub";
 
 /// What is wrong with a path that stands in a run's settings, and what would be right.
 pub(crate) const NO_TEXT: &str = "not UTF-8, which the recorded settings require; rename it, or \

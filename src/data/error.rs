@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::base::file_error::FileError;
 use crate::base::hub_error::HubError;
 use crate::data::partition::error::PartitionError;
 
@@ -92,36 +93,15 @@ pub enum DataError {
         /// A description of the problem.
         message: String,
     },
-    /// Text that is not UTF-8.
-    #[error("{place}: byte {byte} of the line is not UTF-8")]
-    NotUtf8 {
-        /// The place in the file.
-        place: SourceSpan,
-        /// The offending byte's position in the line, from 1.
-        byte: usize,
-    },
     /// A split without a single example.
     #[error("{}: no examples", path.display())]
     Empty {
         /// The file.
         path: PathBuf,
     },
-    /// A Parquet file that cannot be read.
-    #[error("{}: not a readable Parquet file: {message}", path.display())]
-    Parquet {
-        /// The file.
-        path: PathBuf,
-        /// The reader's error.
-        message: String,
-    },
     /// A model folder's `config.json` or `tokenizer.json` that cannot be used.
-    #[error("{}: {message}", path.display())]
-    Model {
-        /// The file.
-        path: PathBuf,
-        /// A description of the problem.
-        message: String,
-    },
+    #[error(transparent)]
+    Model(FileError),
     /// A sequence length that the model or the tokenizer cannot do.
     #[error("max_seq_length {requested} does not fit the model: it takes {least} to {most} tokens")]
     SequenceLength {
@@ -144,16 +124,9 @@ pub enum DataError {
         /// The expected value.
         expected: String,
     },
-    /// A file or folder that cannot be read or written.
-    #[error("cannot {action} {}: {source}", path.display())]
-    Io {
-        /// `read`, `write`, …
-        action: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// The error from the operating system.
-        source: std::io::Error,
-    },
+    /// A file or folder that cannot be read or written, or a file of text or Parquet that is none.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A split cannot be partitioned as requested.
     #[error(transparent)]
     Partition(#[from] PartitionError),
@@ -163,13 +136,9 @@ pub enum DataError {
 }
 
 impl DataError {
-    /// Wraps an I/O error with what was being done, and to which file.
-    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
-        move |source| Self::Io {
-            action,
-            path: path.to_owned(),
-            source,
-        }
+    /// A problem with a file of a model's.
+    pub(crate) fn model(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Model(FileError::content(path, reason))
     }
 }
 

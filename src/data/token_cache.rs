@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{Dtype, SafeTensorError, TensorView};
 use safetensors::{SafeTensors, serialize};
 
-use crate::base::files::write_atomically;
-use crate::data::error::DataError;
+use crate::base::file_error::FileError;
+use crate::base::files;
 
 /// The tokens of many texts, laid end to end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -79,15 +79,12 @@ impl TokenCache {
     }
 
     /// Stores tokens under a key.
-    pub(crate) fn put(&self, key: &blake3::Hash, tokens: &Tokens) -> Result<(), DataError> {
+    pub(crate) fn put(&self, key: &blake3::Hash, tokens: &Tokens) -> Result<(), FileError> {
         let path = self.path(key);
-        let bytes = to_bytes(tokens, key).map_err(|error| DataError::Io {
-            action: "write",
-            path: path.clone(),
-            source: std::io::Error::other(error),
-        })?;
-        std::fs::create_dir_all(&self.dir).map_err(DataError::io("make", &self.dir))?;
-        write_atomically(&path, &bytes).map_err(DataError::io("write", &path))
+        let bytes = to_bytes(tokens, key);
+        let bytes = bytes.map_err(|error| FileError::content(&path, error.to_string()))?;
+        files::make_folder(&self.dir)?;
+        files::write_atomically(&path, &bytes)
     }
 }
 

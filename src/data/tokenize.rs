@@ -63,10 +63,7 @@ impl TextEncoder {
         let max_length = read
             .max_length
             .map_or(max_seq_length, |it| it.min(max_seq_length));
-        let unusable = |error: tokenizers::Error| DataError::Model {
-            path: path.to_owned(),
-            message: error.to_string(),
-        };
+        let unusable = |error: tokenizers::Error| DataError::model(path, error.to_string());
         let encoder =
             PairEncoder::new(read.tokenizer, max_length, read.truncation).map_err(unusable)?;
         let (least, most) = (encoder.special_tokens(true) + 2, limits.positions);
@@ -194,10 +191,7 @@ impl TextEncoder {
     }
 
     fn unusable(&self, message: String) -> DataError {
-        DataError::Model {
-            path: self.path.clone(),
-            message,
-        }
+        DataError::model(&self.path, message)
     }
 }
 
@@ -205,24 +199,16 @@ impl TextEncoder {
 /// what `work` changes is used after a panic.
 fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, DataError>) -> Result<T, DataError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-        Err(DataError::Model {
-            path: path.to_owned(),
-            message: "it is corrupt, or not a supported tokenizer".to_owned(),
-        })
+        let wrong = "it is corrupt, or not a supported tokenizer";
+        Err(DataError::model(path, wrong))
     })
 }
 
 fn read_limits(dir: &Path) -> Result<TokenizerLimits, DataError> {
     let path = dir.join("config.json");
     let architecture = config::read(&path).map_err(|error| match error {
-        ModelError::Config { path, reason } => DataError::Model {
-            path,
-            message: reason,
-        },
-        other => DataError::Model {
-            path: path.clone(),
-            message: other.to_string(),
-        },
+        ModelError::File(error) => DataError::Model(error),
+        other => DataError::model(&path, other.to_string()),
     })?;
     Ok(TokenizerLimits::of(
         path.display().to_string(),
@@ -244,13 +230,11 @@ fn check_vocabulary(
     if tokens <= limits.vocabulary {
         return Ok(());
     }
-    Err(DataError::Model {
-        path: path.to_owned(),
-        message: format!(
-            "it has {tokens} tokens, but the model of {} embeds {}: they do not match",
-            limits.model, limits.vocabulary
-        ),
-    })
+    let wrong = format!(
+        "it has {tokens} tokens, but the model of {} embeds {}: they do not match",
+        limits.model, limits.vocabulary
+    );
+    Err(DataError::model(path, wrong))
 }
 
 /// A split as a model takes it: token ids laid end to end.

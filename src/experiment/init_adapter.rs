@@ -26,9 +26,10 @@ pub(crate) fn decide(
         return Some(draft.into_plan());
     };
     let config = &folder.config;
-    let kind = config.peft_type.kind();
-    if kind == AdapterKind::SorfVera {
-        let wrong = "it holds a SORF-VeRA adapter, which only its own run can resume";
+    let kind = config.peft_type;
+    if !kind.info().is_in_peft {
+        let title = kind.title();
+        let wrong = format!("it holds a {title} adapter, which only its own run can resume");
         let right = "name a LoRA or VeRA adapter; `regatta export` makes a LoRA of it";
         problems.report("init_adapter", wrong, right);
         return None;

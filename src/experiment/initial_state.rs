@@ -100,13 +100,9 @@ fn same_shape(name: &str, known: &HostTensor, saved: &HostTensor) -> Result<(), 
 /// Subtracts the first ΔW from the base.
 fn start_at_pretrained(experiment: &Experiment, state: &mut GlobalState) -> Result<(), String> {
     for group in &experiment.groups {
-        let trained = state.trained.clone();
-        let own = WeightedUpdates {
-            state: &trained,
-            updates: &[&trained],
-            weights: &[1.0],
-            device: experiment.plan.devices.server.into(),
-        };
+        let trained = &state.trained.clone();
+        let device = experiment.plan.devices.server.into();
+        let own = WeightedUpdates::of_one(trained, &trained, device);
         experiment
             .adapter
             .factors(group, &own)

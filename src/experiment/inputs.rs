@@ -204,7 +204,7 @@ pub fn key_of(error: &DataError, plan: &Plan, otherwise: &'static str) -> &'stat
     match (error, &plan.model.source) {
         (DataError::SequenceLength { .. }, _) => "max_seq_length",
         (_, ModelSource::Random { .. }) => "tokenizer",
-        (DataError::Model { .. }, _) => "model",
+        (DataError::Model(_), _) => "model",
         _ => otherwise,
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::adapter::population::LayerGroup;
 use crate::adapter::settings::Bias;
 use crate::adapter::targets::Targets;
-use crate::adapter::{Adapter, registry, size};
+use crate::adapter::{Adapter, size};
 use crate::aggregate::state::GlobalState;
 use crate::base::allocator;
 use crate::config::plan::{Plan, PlanDraft};
@@ -158,14 +158,13 @@ fn build_adapters(
     layers: &[LinearLayer],
     problems: &mut Problems,
 ) -> Option<Adapters> {
-    let build = registry::find(plan.adapter.kind.name())?;
     let own = |rank: &u32| {
         let mut adapter = plan.adapter.clone();
         adapter.r = *rank;
-        build(&adapter, layers)
+        adapter.build(layers)
     };
     let bytes = size::least_bytes(&plan.adapter, plan.adapter.r, layers);
-    let built = allocator::require(bytes).and_then(|()| build(&plan.adapter, layers));
+    let built = allocator::require(bytes).and_then(|()| plan.adapter.build(layers));
     let built = built.and_then(|adapter| {
         let different = plan
             .adapter

@@ -1,6 +1,5 @@
 //! What the actors call: the workload's traits, over a lane's trainer and the server.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use regatta_actors::ids::LaneId;
@@ -9,9 +8,8 @@ use regatta_actors::random::Stream;
 use regatta_actors::workload::job::{JobContext, JobError, TrainTask, Trained};
 use regatta_actors::workload::update::{Aggregation, BoxError, Contribution, Payload, Scores};
 use regatta_actors::workload::{ClientTrainer, ServerAggregator, ServerWorkload, Workload};
-use tch::Device;
 
-use crate::base::{allocator, torch};
+use crate::base::allocator;
 use crate::experiment::attacks;
 use crate::experiment::base_weights::BaseWeightCache;
 use crate::experiment::client::{LaneTrainer, job_error};
@@ -66,9 +64,7 @@ impl ClientTrainer<Federation> for LaneTrainer {
         task: &TrainTask<Snapshot>,
         context: &mut dyn JobContext,
     ) -> Result<Trained<ClientUpdate>, JobError> {
-        let result = self.train_client(task, context);
-        self.micro_batches = 1;
-        match result {
+        match self.train_client(task, context) {
             Ok(Some(trained)) => Ok(trained),
             Ok(None) => Err(JobError::Cancelled),
             Err(error) => Err(job_error(error)),
@@ -76,41 +72,21 @@ impl ClientTrainer<Federation> for LaneTrainer {
     }
 
     fn relieve_memory(&mut self) {
-        self.shared = None;
-        self.micro_batches = 2;
-        if let Device::Cuda(_) = self.compute.device
-            && let Err(error) = torch::device::empty_cuda_cache()
-        {
-            tracing::warn!("cannot free cached GPU memory: {error}");
-        }
+        self.free_memory();
     }
 }
 
 impl ServerAggregator<Federation> for Server {
     fn state(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.snapshot)
+        Arc::clone(self.snapshot())
     }
 
     fn download_bytes(&self, holds_round: Option<u32>) -> u64 {
-        let next_round = self.snapshot.rounds + 1;
-        match holds_round {
-            Some(round) if round >= next_round => 0,
-            // The first adapter follows from the seed, so having nothing is holding round 1's.
-            _ => {
-                let since = holds_round.unwrap_or(1);
-                self.sent_bytes + self.history.bytes_since(since, &self.experiment.groups)
-            }
-        }
+        self.bytes_to_send(holds_round)
     }
 
     fn forget_before(&mut self, round: u32) {
-        // The last one before it is what the round's own clients started from.
-        let kept = self
-            .starts
-            .range(..=round)
-            .next_back()
-            .map(|(first, _)| *first);
-        self.starts.retain(|first, _| Some(*first) >= kept);
+        self.forget_starts_before(round);
     }
 
     fn upload_bytes(&self, update: &ClientUpdate) -> u64 {
@@ -129,39 +105,23 @@ impl ServerAggregator<Federation> for Server {
             refused,
         } = self.aggregate_round(round, updates)?;
         allocator::give_back();
-        self.snapshot = Arc::new(Snapshot::of(&self.state, round));
-        let start = Arc::clone(&self.snapshot.trained);
-        self.starts.insert(round + 1, start);
-        let state_digest = self.snapshot.digest();
+        self.publish(round);
         Ok(Aggregation {
             exactness_error,
-            state_digest,
+            state_digest: self.snapshot().digest(),
             refused,
         })
     }
 
     fn evaluate(&mut self, round: u32) -> Result<Scores, BoxError> {
-        let task = &self.experiment.plan.data.task;
-        let mut scores = BTreeMap::new();
-        for split in &self.experiment.validation {
-            let predictions = self.predict(&self.snapshot, split)?;
-            let suffix = split.name().score_suffix();
-            scores.insert(format!("loss{suffix}"), predictions.loss);
-            for (metric, value) in task.score(&predictions.logits, split.labels()) {
-                scores.insert(format!("{metric}{suffix}"), value);
-            }
-        }
-        self.keep_best(round, &scores);
-        Ok(scores)
+        Ok(self.score(round)?)
     }
 
     fn finish(&mut self) -> Result<(), BoxError> {
-        self.folder.check()?;
-        results::write(self).map_err(BoxError::from)
+        Ok(results::write(self)?)
     }
 
     fn checkpoint(&self) -> Result<Vec<u8>, BoxError> {
-        self.folder.check()?;
         checkpoint::encode(self)
     }
 

@@ -35,38 +35,20 @@ pub mod objective;
 pub mod source;
 pub mod weights;
 
-use std::path::PathBuf;
-
+use crate::base::file_error::FileError;
 use crate::base::tensors::TensorError;
 use crate::base::torch::error::TorchError;
 
 /// An error in a model.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// A file of the snapshot is missing or cannot be read.
-    #[error("{}: {source}; a model is a folder with config.json, model.safetensors and tokenizer.json", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The error from the operating system.
-        source: std::io::Error,
-    },
-    /// `config.json` asks for something this model is not.
-    #[error("{}: {reason}", path.display())]
-    Config {
-        /// The file.
-        path: PathBuf,
-        /// The problem and the expected value.
-        reason: String,
-    },
-    /// `model.safetensors` does not hold the model that `config.json` describes.
-    #[error("{}: {reason}", path.display())]
-    Weights {
-        /// The file.
-        path: PathBuf,
-        /// The problem and the expected value.
-        reason: String,
-    },
+    /// `config.json` is missing or cannot be read.
+    #[error("{0}; a model is a folder with config.json, model.safetensors and tokenizer.json")]
+    NoConfig(FileError),
+    /// `config.json` asks for something this model is not, or `model.safetensors` is not there or
+    /// does not hold the model that `config.json` describes.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A tensor that the architecture needs is not there.
     #[error("the checkpoint has no tensor {name}")]
     Missing {
@@ -86,7 +68,7 @@ pub enum ModelError {
     /// Parts that do not belong together.
     #[error("{0}")]
     Refused(String),
-    /// A tensor file is unreadable.
+    /// A tensor cannot be taken to or from a device.
     #[error(transparent)]
     Tensor(#[from] TensorError),
     /// libtorch refused an operation.

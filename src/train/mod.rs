@@ -9,11 +9,13 @@
 //! | [`replica`] | a client's model: shared frozen weights, its own trained tensors |
 //! | [`local`] | the loop over batches |
 //! | [`evaluate`] | predictions and losses over a split |
+//! | [`probe`] | steps on random tokens, to be timed |
 
 pub mod evaluate;
 pub mod local;
 pub mod optimizers;
 pub mod precision;
+pub mod probe;
 pub mod replica;
 pub mod schedule;
 pub mod settings;

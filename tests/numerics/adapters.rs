@@ -3,10 +3,11 @@ use std::path::Path;
 use regatta::adapter::Adapter;
 use regatta::adapter::lora::Lora;
 use regatta::adapter::peft::PREFIX;
-use regatta::adapter::peft::config::{PeftConfig, PeftType};
+use regatta::adapter::peft::config::PeftConfig;
 use regatta::adapter::peft::import::PeftFolder;
 use regatta::adapter::peft::names::module_name;
 use regatta::adapter::projection::Projection;
+use regatta::adapter::settings::AdapterKind;
 use regatta::adapter::vera::Vera;
 use regatta::model::linear_layer::{LinearLayer, WeightLayout};
 use regatta::model::objective::Objective;
@@ -23,7 +24,7 @@ use crate::support::{Expected, assert_close, cases};
 fn adapter_of(peft: &PeftFolder, layers: &[LinearLayer]) -> Box<dyn Adapter> {
     let PeftConfig { r, .. } = peft.config;
     match peft.config.peft_type {
-        PeftType::Lora => Box::new(Lora {
+        AdapterKind::Lora => Box::new(Lora {
             r,
             alpha: peft.config.lora_alpha.unwrap(),
             own: Default::default(),
@@ -31,7 +32,7 @@ fn adapter_of(peft: &PeftFolder, layers: &[LinearLayer]) -> Box<dyn Adapter> {
             rank_stabilized: peft.config.use_rslora == Some(true),
             init_weights: true,
         }),
-        PeftType::Vera => {
+        AdapterKind::Vera => {
             let key = peft.config.projection_prng_key.unwrap();
             Box::new(Vera {
                 r,
@@ -42,7 +43,7 @@ fn adapter_of(peft: &PeftFolder, layers: &[LinearLayer]) -> Box<dyn Adapter> {
                 projection: Projection::from_key(key, r, layers),
             })
         }
-        PeftType::SorfVera => panic!("PEFT has no SORF-VeRA"),
+        AdapterKind::SorfVera => panic!("PEFT has no SORF-VeRA"),
     }
 }
 

@@ -128,12 +128,7 @@ impl Case {
             let group = LayerGroup::of(std::slice::from_ref(layer)).remove(0);
             // What nobody trains, an update has from the state.
             let dense = |own: &TensorMap, state: &TensorMap| {
-                let one = WeightedUpdates {
-                    state,
-                    updates: &[own],
-                    weights: &[1.0],
-                    device: Device::Cpu,
-                };
+                let one = WeightedUpdates::of_one(state, &own, Device::Cpu);
                 adapter
                     .factors(&group, &one)
                     .unwrap()

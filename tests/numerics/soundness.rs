@@ -1,9 +1,9 @@
 //! What may become the server's state, for every method: what is too large is distinguished from
 //! what is not, and none of it is an error of libtorch's.
 
+use regatta::adapter::initial_state;
 use regatta::adapter::population::LayerGroup;
 use regatta::adapter::settings::AdapterPlan;
-use regatta::adapter::{initial_state, registry};
 use regatta::aggregate::methods::METHODS;
 use regatta::aggregate::sound::{LIMIT, check_aggregate, update_norm};
 use regatta::aggregate::state::GlobalState;
@@ -43,8 +43,7 @@ fn every_method_makes_a_sound_state_of_ordinary_updates_and_none_of_huge_ones() 
     for info in METHODS {
         let method = info.name;
         let plan = AdapterPlan::plain(info.adapters[0], 4);
-        let build = registry::find(plan.kind.name()).unwrap();
-        let adapter = build(&plan, &layers).unwrap();
+        let adapter = plan.build(&layers).unwrap();
         let first = initial_state(&*adapter, &layers, 1, 0);
         let outcome = |largest: [f32; 3]| {
             let updates = largest.into_iter().enumerate();

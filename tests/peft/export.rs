@@ -1,7 +1,7 @@
 use regatta::adapter::lora;
-use regatta::adapter::peft::config::PeftType;
 use regatta::adapter::peft::import::PeftFolder;
 use regatta::adapter::population::{LayerGroup, WeightedUpdates};
+use regatta::adapter::settings::AdapterKind;
 use regatta::model::architecture::Architecture;
 use regatta::model::config;
 use regatta::model::objective::Objective;
@@ -67,12 +67,8 @@ fn training_is_visible_in_what_is_compared() {
 /// ΔW of every adapted layer, (d_out, d_in), in the order of the forward pass.
 fn updates(peft: &PeftFolder, model: &dyn Architecture) -> Vec<Tensor> {
     let (layers, adapter) = adapter_of(peft, model);
-    let own = WeightedUpdates {
-        state: &peft.tensors,
-        updates: &[&peft.tensors],
-        weights: &[1.0],
-        device: Device::Cpu,
-    };
+    let tensors = &peft.tensors;
+    let own = WeightedUpdates::of_one(tensors, &tensors, Device::Cpu);
     let of_layer = |layer| {
         let group = LayerGroup::of(&[layer]).remove(0);
         adapter.factors(&group, &own).unwrap().product().get(0)
@@ -99,8 +95,8 @@ fn sorf_vera_is_exported_as_a_lora_of_the_same_update() {
     let (run, exported) = [run, exported]
         .map(|f| PeftFolder::read(&f).unwrap())
         .into();
-    assert_eq!(run.config.peft_type, PeftType::SorfVera);
-    assert_eq!(exported.config.peft_type, PeftType::Lora);
+    assert_eq!(run.config.peft_type, AdapterKind::SorfVera);
+    assert_eq!(exported.config.peft_type, AdapterKind::Lora);
     assert_eq!(exported.config.lora_alpha, Some(6.0));
     let factor = format!("roberta.encoder.layer.1.intermediate.dense.{}", lora::B);
     assert_eq!(exported.tensors.get(&factor).unwrap().shape(), [48, 6]);
@@ -208,6 +204,9 @@ fn a_delta_lies_beside_the_adapter_with_a_note_of_how_to_apply_it() {
         note.contains("model.get_parameter(name).data += delta"),
         "{note}"
     );
+    for paper in ["LoRA: Hu et al., ", "FedEx-LoRA: Singhal et al., "] {
+        assert!(note.contains(paper), "{note}");
+    }
     let delta = |path| std::fs::read(place.path(path)).unwrap();
     assert_eq!(
         delta("out/base_delta.safetensors"),

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
+use regatta::adapter::Adapter;
 use regatta::adapter::peft::import::PeftFolder;
-use regatta::adapter::{Adapter, registry};
 use regatta::base::machine::Host;
 use regatta::config::load;
 use regatta::config::plan::Plan;
@@ -155,7 +155,7 @@ pub fn adapter_of(
     let mut plan = plan(&Settings::default()).adapter;
     let fit = peft.fit(model).unwrap();
     fit.apply_to(&mut plan, &peft.config, model);
-    let adapter = registry::find(plan.kind.name()).unwrap()(&plan, &fit.layers).unwrap();
+    let adapter = plan.build(&fit.layers).unwrap();
     (fit.layers, adapter)
 }
 

@@ -16,14 +16,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ClientId, LaneId, RunId};
-
-pub use crate::plan::availability::{Availability, Interval};
-pub use crate::plan::errors::{PlanError, PlanErrors};
-pub use crate::plan::fault::{Corruption, Fault, FaultKind, FaultName, RoundRange, Slowdown};
-pub use crate::plan::policy::{Late, MinUpdates, OnTooFew, RoundPolicy, Staleness};
-pub use crate::plan::profile::Profile;
-pub use crate::plan::restart::RestartPolicy;
-pub use crate::plan::sampling::{SampleBy, SampleSize, Sampling, Utility};
+use crate::plan::errors::PlanErrors;
+use crate::plan::fault::Fault;
+use crate::plan::policy::{MinUpdates, RoundPolicy};
+use crate::plan::profile::Profile;
+use crate::plan::restart::RestartPolicy;
+use crate::plan::sampling::Sampling;
 
 /// A run: its clients, its rounds, its lanes.
 ///

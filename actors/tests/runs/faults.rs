@@ -4,7 +4,9 @@
 //! takes 1, 1.1 and 1.2 s.
 
 use crate::common::{self, Events, STEPS, Toy, play, run};
-use regatta_actors::plan::*;
+use regatta_actors::plan::FederationPlan;
+use regatta_actors::plan::fault::{Corruption, Fault, FaultKind, FaultName, RoundRange, Slowdown};
+use regatta_actors::plan::policy::{Late, RoundPolicy};
 use regatta_actors::protocol::client_state::ClientState;
 use regatta_actors::protocol::event::Event;
 use regatta_actors::protocol::round_record::Outcome;
@@ -283,7 +285,7 @@ fn a_client_that_crashes_while_its_job_is_given_up_still_gets_the_next_one() {
     plan.faults = faults;
     plan.policy = RoundPolicy::Quorum {
         updates: 1,
-        late: regatta_actors::plan::Late::Cancel,
+        late: Late::Cancel,
     };
     let events = play(plan);
     assert_eq!(events.outcomes(1), [(0, Aggregated), (1, Outcome::Late)]);

@@ -6,7 +6,11 @@ use std::collections::BTreeMap;
 
 use crate::common::{self, Events, Toy, play, run};
 use regatta_actors::ids::ClientId;
-use regatta_actors::plan::*;
+use regatta_actors::plan::FederationPlan;
+use regatta_actors::plan::availability::{Availability, Interval};
+use regatta_actors::plan::fault::{Fault, FaultKind, Slowdown};
+use regatta_actors::plan::policy::{Late, MinUpdates, OnTooFew, RoundPolicy, Staleness};
+use regatta_actors::plan::sampling::{SampleBy, SampleSize, Sampling, Utility};
 use regatta_actors::protocol::event::Event;
 use regatta_actors::protocol::outcome::RunError;
 use regatta_actors::protocol::round_record::Outcome::{self, Aggregated, Dropped, Lost, Refused};

@@ -3,7 +3,8 @@
 use crate::common::{self, Events, Lie, Record, STEPS, Toy, Trouble, plan, play, run};
 use regatta_actors::journal::checkpoint::CheckpointStore;
 use regatta_actors::journal::ledger;
-use regatta_actors::plan::*;
+use regatta_actors::plan::FederationPlan;
+use regatta_actors::plan::fault::{Corruption, Fault, FaultKind};
 use regatta_actors::protocol::event::Event;
 use regatta_actors::protocol::outcome::{RunError, RunOutcome};
 use regatta_actors::protocol::round_record::Outcome::{self, Aggregated, Refused};

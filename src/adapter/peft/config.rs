@@ -1,48 +1,15 @@
 //! PEFT's `adapter_config.json`.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use crate::adapter::peft::keys;
+use crate::adapter::peft::{keys, peft_type};
 use crate::adapter::settings::{AdapterKind, AdapterPlan};
-
-/// The kinds of adapter that Regatta knows, as `adapter_config.json` spells them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum PeftType {
-    /// LoRA and rsLoRA.
-    Lora,
-    /// VeRA.
-    Vera,
-    /// SORF-VeRA, which PEFT does not know: found in run folders only.
-    #[serde(rename = "SORF_VERA")]
-    SorfVera,
-}
-
-impl PeftType {
-    /// The kind as the rest of the program has it.
-    #[must_use]
-    pub fn kind(self) -> AdapterKind {
-        match self {
-            Self::Lora => AdapterKind::Lora,
-            Self::Vera => AdapterKind::Vera,
-            Self::SorfVera => AdapterKind::SorfVera,
-        }
-    }
-}
-
-impl From<AdapterKind> for PeftType {
-    fn from(kind: AdapterKind) -> Self {
-        match kind {
-            AdapterKind::Lora => Self::Lora,
-            AdapterKind::Vera => Self::Vera,
-            AdapterKind::SorfVera => Self::SorfVera,
-        }
-    }
-}
+use crate::base::file_error::FileError;
+use crate::base::files;
 
 /// A list that PEFT may write as one value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,11 +34,12 @@ impl<T: Clone> OneOrMany<T> {
     }
 }
 
-/// The keys that matter here, with PEFT's defaults; [`keys`] says what becomes of the others.
+/// The keys that matter here, with PEFT's defaults; `keys` says what becomes of the others.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PeftConfig {
     /// The kind of adapter.
-    pub peft_type: PeftType,
+    #[serde(with = "peft_type")]
+    pub peft_type: AdapterKind,
     /// Rank.
     pub r: i64,
     /// A list of module names, or ends of them; or one regular expression for whole names, or
@@ -167,25 +135,12 @@ fn short<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::
 /// An error in a PEFT folder.
 #[derive(Debug, thiserror::Error)]
 pub enum PeftError {
-    /// A file is missing or unreadable.
-    #[error("{}: {source}; a PEFT folder has adapter_config.json and adapter_model.safetensors", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The error from the operating system.
-        source: std::io::Error,
-    },
+    /// One of the folder's files is missing or unreadable.
+    #[error("{0}; a PEFT folder has adapter_config.json and adapter_model.safetensors")]
+    Incomplete(FileError),
     /// A file says something that Regatta cannot take.
-    #[error("{}: {reason}", path.display())]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// A description of the problem and of the expected value.
-        reason: String,
-    },
-    /// The tensor file is unreadable.
     #[error(transparent)]
-    Tensor(#[from] crate::base::tensors::TensorError),
+    File(#[from] FileError),
 }
 
 impl PeftConfig {
@@ -194,14 +149,8 @@ impl PeftConfig {
     /// # Errors
     /// [`PeftError`], naming the file.
     pub fn read(path: &Path) -> Result<Self, PeftError> {
-        let text = std::fs::read_to_string(path).map_err(|source| PeftError::Io {
-            path: path.into(),
-            source,
-        })?;
-        let wrong = |reason: String| PeftError::Format {
-            path: path.into(),
-            reason,
-        };
+        let text = files::read_text(path).map_err(PeftError::Incomplete)?;
+        let wrong = |reason: String| FileError::content(path, reason);
         let all: Map<String, Value> =
             serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
         keys::check(&all).map_err(wrong)?;
@@ -285,7 +234,7 @@ impl PeftConfig {
     /// by a [`crate::adapter::peft::fit::Fit`]; what the description leaves open, what is trained
     /// beside the adapter among others, stays as it was.
     pub(crate) fn apply_to(&self, adapter: &mut AdapterPlan) {
-        adapter.kind = self.peft_type.kind();
+        adapter.kind = self.peft_type;
         adapter.rank_stabilised = self.use_rslora.unwrap_or(false);
         adapter.projection_prng_key = self
             .projection_prng_key

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::adapter::peft::config::{OneOrMany, PeftConfig, PeftType};
+use crate::adapter::peft::config::{OneOrMany, PeftConfig};
 use crate::adapter::settings::{AdapterKind, AdapterPlan, Bias, LayerRank};
 
 /// The head's names: PEFT saves both with every sequence classifier.
@@ -22,7 +22,7 @@ impl PeftConfig {
         };
         let layers = adapter.layers_to_transform.as_ref();
         Self {
-            peft_type: adapter.kind.into(),
+            peft_type: adapter.kind,
             r: i64::from(adapter.r),
             target_modules: Some(OneOrMany::Many(adapter.target_modules.clone())),
             exclude_modules: None,
@@ -58,7 +58,7 @@ impl PeftConfig {
     #[must_use]
     pub fn as_lora(&self) -> Self {
         Self {
-            peft_type: PeftType::Lora,
+            peft_type: AdapterKind::Lora,
             bias: self.bias.replace("vera_only", "lora_only"),
             lora_alpha: Some(self.r as f64),
             lora_dropout: self.vera_dropout,

@@ -1,7 +1,7 @@
 //! An adapter written as PEFT writes it.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -12,7 +12,8 @@ use crate::adapter::projection::Projection;
 use crate::adapter::settings::AdapterPlan;
 use crate::adapter::vera::LAMBDA_B;
 use crate::adapter::{lora, sorf};
-use crate::base::files::write_atomically;
+use crate::base::file_error::FileError;
+use crate::base::files;
 use crate::base::tensors::{TensorError, TensorMap};
 use crate::model::ModelError;
 use crate::model::source::checkpoint::Checkpoint;
@@ -21,15 +22,10 @@ use crate::model::source::location::ModelSource;
 /// An error while a model is written.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// A file or folder cannot be written.
-    #[error("cannot write {}: {source}", path.display())]
-    Io {
-        /// The path of the file.
-        path: PathBuf,
-        /// The error from the operating system.
-        source: std::io::Error,
-    },
-    /// A tensor file cannot be written.
+    /// A file or folder cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A tensor cannot be taken to or from a device.
     #[error(transparent)]
     Tensor(#[from] TensorError),
     /// The adapter that is to be written cannot be read.
@@ -41,14 +37,6 @@ pub enum ExportError {
     /// The model cannot be exported.
     #[error("{0}")]
     Refused(String),
-}
-
-impl ExportError {
-    /// An error with a file.
-    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Io { path, source }
-    }
 }
 
 /// The two files of an adapter's folder.
@@ -124,8 +112,8 @@ impl AdapterFiles {
     ///
     /// # Errors
     /// If the folder or a file cannot be written.
-    pub fn write(&self, folder: &Path) -> Result<(), ExportError> {
-        std::fs::create_dir_all(folder).map_err(ExportError::io(folder))?;
+    pub fn write(&self, folder: &Path) -> Result<(), FileError> {
+        files::make_folder(folder)?;
         self.saved()
             .write(&folder.join("adapter_model.safetensors"))?;
         write_json(&folder.join("adapter_config.json"), &self.config)
@@ -149,11 +137,10 @@ impl AdapterFiles {
 }
 
 /// Writes a value as readable JSON.
-pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), ExportError> {
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), FileError> {
     let text = serde_json::to_string_pretty(value)
-        .map_err(std::io::Error::other)
-        .map_err(ExportError::io(path))?;
-    write_atomically(path, format!("{text}\n").as_bytes()).map_err(ExportError::io(path))
+        .map_err(|error| FileError::content(path, error.to_string()))?;
+    files::write_atomically(path, format!("{text}\n").as_bytes())
 }
 
 impl From<PeftFolder> for AdapterFiles {

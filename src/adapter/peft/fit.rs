@@ -29,7 +29,7 @@ impl PeftFolder {
     /// and the ranks are those of the tensors.
     ///
     /// # Errors
-    /// [`PeftError::Format`] with the file that is wrong.
+    /// [`PeftError::File`] with the file that is wrong.
     pub fn fit(&self, model: &dyn Architecture) -> Result<Fit, PeftError> {
         let layers = choose(&self.config, model).map_err(|reason| self.wrong_config(reason))?;
         self.refuse_strays(&layers)?;
@@ -37,7 +37,7 @@ impl PeftFolder {
             r: u32::try_from(self.config.r).unwrap_or(u32::MAX),
             alpha: self.config.lora_alpha.unwrap_or(LORA_ALPHA),
         };
-        let own = match self.config.peft_type.kind() {
+        let own = match self.config.peft_type {
             AdapterKind::Lora => self.own_ranks(&layers, &common)?,
             AdapterKind::Vera | AdapterKind::SorfVera => BTreeMap::new(),
         };

@@ -7,6 +7,7 @@ use crate::adapter::peft::names::unwrapped;
 use crate::adapter::peft::ranks::check_ranks;
 use crate::adapter::peft::{BASE_DELTA, PROJECTION};
 use crate::adapter::projection::Projection;
+use crate::base::file_error::FileError;
 use crate::base::tensors::{TensorMap, conversion};
 
 /// The description of an adapter.
@@ -41,12 +42,9 @@ impl PeftFolder {
         let config = PeftConfig::read(&path.join(CONFIG_FILE))?;
         let file = path.join(TENSOR_FILE);
         if !file.is_file() {
-            return Err(no_tensors(path, file));
+            return Err(no_tensors(path, &file));
         }
-        let wrong = |reason: String| PeftError::Format {
-            path: file.clone(),
-            reason,
-        };
+        let wrong = |reason: String| FileError::content(&file, reason);
         let mut saved = TensorMap::read(&file)?;
         let [a, b] = PROJECTION.map(|name| saved.0.remove(name));
         let projection = a.zip(b).map(|(a, b)| Projection { a, b });
@@ -69,37 +67,29 @@ impl PeftFolder {
 
     /// An error in `adapter_config.json`.
     pub(crate) fn wrong_config(&self, reason: String) -> PeftError {
-        PeftError::Format {
-            path: self.path.join(CONFIG_FILE),
-            reason,
-        }
+        FileError::content(&self.path.join(CONFIG_FILE), reason).into()
     }
 
     /// An error in `adapter_model.safetensors`.
     pub(crate) fn wrong_tensors(&self, reason: String) -> PeftError {
-        PeftError::Format {
-            path: self.tensor_file(),
-            reason,
-        }
+        FileError::content(&self.tensor_file(), reason).into()
     }
 }
 
 /// Why a folder without `adapter_model.safetensors` cannot be read.
-fn no_tensors(folder: &Path, path: PathBuf) -> PeftError {
+fn no_tensors(folder: &Path, path: &Path) -> PeftError {
     if folder.join(PICKLE_FILE).is_file() {
         let reason = format!(
             "only {PICKLE_FILE} is there, a Python pickle; {}",
             conversion(PICKLE_FILE, TENSOR_FILE)
         );
-        return PeftError::Format { path, reason };
+        return FileError::content(path, reason).into();
     }
-    PeftError::Io {
-        path,
-        source: std::io::ErrorKind::NotFound.into(),
-    }
+    let missing = std::io::ErrorKind::NotFound.into();
+    PeftError::Incomplete(FileError::read(path)(missing))
 }
 
-fn read_base_delta(adapter: &Path) -> Result<TensorMap, PeftError> {
+fn read_base_delta(adapter: &Path) -> Result<TensorMap, FileError> {
     let inside = adapter.join(BASE_DELTA);
     let beside = adapter
         .canonicalize()

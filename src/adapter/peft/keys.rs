@@ -6,6 +6,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::adapter::peft::peft_type;
+
 /// Keys that [`crate::adapter::peft::config::PeftConfig`] holds.
 const READ: [&str; 25] = [
     "alpha_pattern",
@@ -111,9 +113,8 @@ pub fn check(keys: &Map<String, Value>) -> Result<(), String> {
 
 /// The kind of adapter first: the keys of another kind would only distract from it.
 fn check_kind(keys: &Map<String, Value>) -> Result<(), String> {
-    let kinds = ["LORA", "VERA", "SORF_VERA"];
     match keys.get("peft_type") {
-        Some(Value::String(kind)) if kinds.contains(&kind.as_str()) => Ok(()),
+        Some(Value::String(name)) if peft_type::find(name).is_some() => Ok(()),
         Some(other) => Err(format!(
             "peft_type is {}; Regatta reads \"LORA\" and \"VERA\"",
             shortened(other)

@@ -3,10 +3,11 @@
 //! | file | holds |
 //! |---|---|
 //! | [`config`] | `adapter_config.json` |
-//! | [`keys`] | what becomes of each of its keys |
+//! | `peft_type` | the kinds of adapter in its words |
+//! | `keys` | what becomes of each of its keys |
 //! | `describe` | an adapter's plan in its words |
-//! | [`choice`] | which layers of a model it chooses |
-//! | [`pattern`] | the regular expressions in it |
+//! | `choice` | which layers of a model it chooses |
+//! | `pattern` | the regular expressions in it |
 //! | `ranks` | ranks and alphas that differ by layer |
 //! | [`fit`] | what a folder means for a model: layers, ranks and alphas |
 //! | [`names`] | tensors' names in files of PEFT |
@@ -15,15 +16,16 @@
 //!
 //! PEFT puts `base_model.model.` before a module's name; below it the names are ours.
 
-pub mod choice;
+pub(crate) mod choice;
 pub mod config;
 pub(crate) mod describe;
 pub mod export;
 pub mod fit;
 pub mod import;
-pub mod keys;
+pub(crate) mod keys;
 pub mod names;
-pub mod pattern;
+pub(crate) mod pattern;
+pub(crate) mod peft_type;
 pub(crate) mod ranks;
 
 /// The prefix that PEFT puts before a module's name.

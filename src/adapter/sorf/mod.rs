@@ -12,10 +12,12 @@
 //! | [`transform`] | S and Γ(b) |
 //! | [`givens`] | G(θ), its gradient, and angles from a rotation |
 //! | [`refit`] | what the server does: SVD and fits of b, m and θ |
+//! | `info` | its row in the table of adapters |
 //! | [`core`] | updates seen without S and without the rows of A, for the server |
 
 pub mod core;
 pub mod givens;
+pub(crate) mod info;
 pub mod refit;
 pub mod transform;
 
@@ -84,7 +86,7 @@ impl SorfVera {
 
 impl Adapter for SorfVera {
     fn name(&self) -> &'static str {
-        "sorf_vera"
+        info::INFO.name
     }
 
     fn tensors(&self, layer: &LinearLayer) -> Vec<AdapterTensor> {

@@ -8,15 +8,13 @@ use crate::aggregate::state::GlobalState;
 use crate::aggregate::{Method, Report, Round, exactness};
 use crate::model::ModelError;
 
-const PAPER: &str = "Singhal et al., FedEx-LoRA: Exact Aggregation for Federated and Efficient \
-     Fine-Tuning of Large Language Models, 2024";
-
 /// The row of `fedex`.
 pub(crate) static LORA: MethodInfo = MethodInfo {
     name: "fedex",
     aliases: &["ours"],
     title: "FedEx-LoRA",
-    paper: PAPER,
+    paper: "Singhal et al., FedEx-LoRA: Exact Aggregation for Federated and Efficient Fine-Tuning of \
+     Large Language Models, 2024",
     help: "means, and the residual merged into the base weights",
     adapters: &[AdapterKind::Lora],
     why_these_adapters: "its residual is one of products B A",
@@ -35,7 +33,7 @@ pub(crate) static VERA: MethodInfo = MethodInfo {
     name: "fedex_vera",
     aliases: &["ours_vera"],
     title: "FedEx-VeRA",
-    paper: PAPER,
+    paper: "no paper: FedEx-LoRA for VeRA, as in the Python project that Regatta's flags come from",
     help: "means, and the residual merged into the base weights",
     adapters: &[AdapterKind::Vera],
     why_these_adapters: "its residual is one of VeRA's b and d",

@@ -59,16 +59,8 @@ fn refactor(
     let scaled = round.update_of(state, group)?;
     // The factors carry the scaling s; A takes none of it, so B is found from A: B = (B̄ A) Aᵀ.
     let svd = ThinSvd::of(&scaled)?;
-    let own = crate::adapter::population::WeightedUpdates {
-        state: &state.trained,
-        updates: &[&state.trained],
-        weights: &[1.0],
-        device: round.updates.device,
-    };
-    let (a, b) = (
-        own.stack_state(group, lora::A)?,
-        own.stack_state(group, lora::B)?,
-    );
+    let stacked = |suffix| round.over_state(state, |own| own.stack_state(group, suffix));
+    let (a, b) = (stacked(lora::A)?, stacked(lora::B)?);
     let b = b.f_matmul(&a.f_matmul(&svd.vt.f_transpose(1, 2)?)?)?;
     store(&svd.vt, lora::A, group, state)?;
     store(&b, lora::B, group, state)

@@ -17,7 +17,7 @@ pub struct MethodInfo {
     pub aliases: &'static [&'static str],
     /// The name in the literature.
     pub title: &'static str,
-    /// Where it was published.
+    /// Its paper: authors, title and year; or that there is none, and its origin.
     pub paper: &'static str,
     /// What it does, in a phrase for a help text.
     pub help: &'static str,

@@ -11,7 +11,7 @@ pub(crate) mod cache;
 pub(crate) mod client;
 pub(crate) mod download;
 pub(crate) mod environment;
-pub mod error;
+pub(crate) mod error;
 pub(crate) mod expansion;
 pub(crate) mod names;
 pub(crate) mod partial;
@@ -19,6 +19,7 @@ pub(crate) mod partial;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
+use crate::base::file_error::FileError;
 use crate::base::hub::cache::RepositoryCache;
 use crate::base::hub::client::{HubClient, Kind};
 use crate::base::hub::download::Download;
@@ -95,7 +96,7 @@ impl Hub {
                 for file in TOKENIZER_FILES {
                     if !snapshot.join(file).exists() {
                         let noted = cache.note_absent(&commit, file);
-                        noted.map_err(HubError::io("write", &self.cache))?;
+                        noted.map_err(FileError::write(&self.cache))?;
                     }
                 }
                 Ok(snapshot)
@@ -189,7 +190,7 @@ impl Hub {
         }
         cache
             .set_branch(MAIN, &listing.commit)
-            .map_err(HubError::io("write", &self.cache))?;
+            .map_err(FileError::write(&self.cache))?;
         Ok((snapshot, listing.commit))
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::file_error::FileError;
 use crate::base::files;
 
 /// The head of the file.
@@ -85,16 +86,17 @@ fn find(path: &Path, processor: &str, cores: u32) -> Result<Option<Entry>, Strin
 ///
 /// # Errors
 /// If it cannot be written.
-pub fn remember(path: &Path, entry: Entry) -> io::Result<()> {
+pub fn remember(path: &Path, entry: Entry) -> Result<(), FileError> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let mut file: File = toml::from_str(&text).unwrap_or_default();
     file.machines
         .retain(|other| (&other.processor, other.cores) != (&entry.processor, entry.cores));
     file.machines.push(entry);
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
+        files::make_folder(folder)?;
     }
-    let body = toml::to_string(&file).map_err(io::Error::other)?;
+    let body = toml::to_string(&file);
+    let body = body.map_err(|error| FileError::content(path, error.to_string()))?;
     files::write_atomically(path, format!("{HEAD}{body}").as_bytes())
 }
 

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use safetensors::SafeTensors;
 
-use crate::base::tensors::{TensorError, map};
+use crate::base::file_error::FileError;
+use crate::base::tensors::{map, no_tensors};
 
 /// A tensor in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,13 +21,11 @@ pub struct TensorInfo {
 /// The tensors of a safetensors file, in name order.
 ///
 /// # Errors
-/// [`TensorError::Io`] and [`TensorError::Format`], which name the file.
-pub fn index(path: &Path) -> Result<Vec<TensorInfo>, TensorError> {
+/// [`FileError`], naming the file.
+pub fn index(path: &Path) -> Result<Vec<TensorInfo>, FileError> {
     let bytes = map(path)?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|error| TensorError::Format {
-        path: path.into(),
-        reason: crate::base::tensors::no_tensors(&bytes, &error),
-    })?;
+    let file = SafeTensors::deserialize(&bytes)
+        .map_err(|error| FileError::content(path, no_tensors(&bytes, &error)))?;
     let info = |(name, view): (&str, safetensors::tensor::TensorView<'_>)| TensorInfo {
         name: name.to_owned(),
         kind: format!("{:?}", view.dtype()),

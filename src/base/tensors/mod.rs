@@ -7,7 +7,7 @@ pub mod index;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use memmap2::Mmap;
 use safetensors::SafeTensorError;
@@ -15,6 +15,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use tch::{Device, Kind, Tensor};
 
+use crate::base::file_error::FileError;
 use crate::base::files;
 use crate::base::torch::error::TorchError;
 
@@ -25,7 +26,7 @@ pub struct HostTensor {
     values: Vec<f32>,
 }
 
-/// What can be wrong with tensors in files or on their way between threads.
+/// What can be wrong with tensors on their way between threads and devices.
 #[derive(Debug, thiserror::Error)]
 pub enum TensorError {
     /// The number of values is not the product of the shape.
@@ -35,22 +36,6 @@ pub enum TensorError {
         shape: Vec<i64>,
         /// The number of values there are.
         values: usize,
-    },
-    /// A file cannot be read.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The error from the operating system.
-        source: std::io::Error,
-    },
-    /// A file is not a safetensors file, or holds a type that is not a float.
-    #[error("{}: {reason}", path.display())]
-    Format {
-        /// The file; empty for bytes that came by message.
-        path: PathBuf,
-        /// A description of the problem.
-        reason: String,
     },
     /// libtorch refused an operation.
     #[error(transparent)]
@@ -216,28 +201,19 @@ impl TensorMap {
     /// Reads a safetensors file; float16, bfloat16 and float64 become float32.
     ///
     /// # Errors
-    /// [`TensorError::Io`] and [`TensorError::Format`], which name the file.
-    pub fn read(path: &Path) -> Result<Self, TensorError> {
-        let bytes = map(path)?;
-        Self::decode(&bytes).map_err(|reason| TensorError::Format {
-            path: path.into(),
-            reason,
-        })
+    /// [`FileError`], naming the file.
+    pub fn read(path: &Path) -> Result<Self, FileError> {
+        Self::decode(&map(path)?).map_err(|reason| FileError::content(path, reason))
     }
 
     /// Writes a safetensors file, atomically, with the metadata that PEFT and transformers expect.
     ///
     /// # Errors
-    /// [`TensorError::Io`], which names the file.
-    pub fn write(&self, path: &Path) -> Result<(), TensorError> {
-        let bytes = self.encode().map_err(|reason| TensorError::Format {
-            path: path.into(),
-            reason,
-        })?;
-        files::write_atomically(path, &bytes).map_err(|source| TensorError::Io {
-            path: path.into(),
-            source,
-        })
+    /// [`FileError`], naming the file.
+    pub fn write(&self, path: &Path) -> Result<(), FileError> {
+        let bytes = self.encode();
+        let bytes = bytes.map_err(|reason| FileError::content(path, reason))?;
+        files::write_atomically(path, &bytes)
     }
 
     /// The bytes of a safetensors file.
@@ -276,16 +252,12 @@ impl TensorMap {
 }
 
 /// A file's bytes, without a copy.
-fn map(path: &Path) -> Result<Mmap, TensorError> {
-    let failed = |source| TensorError::Io {
-        path: path.into(),
-        source,
-    };
-    let file = std::fs::File::open(path).map_err(failed)?;
+fn map(path: &Path) -> Result<Mmap, FileError> {
+    let file = files::open(path)?;
     // SAFETY: the map is only read, and by functions of this module that copy from it before they
     // return. A file that another process shortens meanwhile ends this one with SIGBUS, as with
     // any mapped file.
-    unsafe { Mmap::map(&file) }.map_err(failed)
+    unsafe { Mmap::map(&file) }.map_err(FileError::read(path))
 }
 
 /// Why bytes are not a safetensors file, and the remedy.

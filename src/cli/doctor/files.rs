@@ -81,7 +81,7 @@ fn describe(folder: &Path) -> Option<String> {
     let weights = fs::metadata(folder.join("model.safetensors")).ok()?;
     let model = match config::read(&folder.join("config.json")) {
         Ok(model) => model,
-        Err(ModelError::Io { .. }) => return None,
+        Err(ModelError::NoConfig(_)) => return None,
         Err(error) => return Some(format!("cannot be used: {error}")),
     };
     Some(format!(

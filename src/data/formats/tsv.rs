@@ -4,10 +4,11 @@
 //! by tabs. Columns are found by the header's names, so their order and further columns do not
 //! matter; CoLA's train and dev files have no header.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
+use crate::base::file_error::FileError;
+use crate::base::files;
 use crate::data::error::{DataError, SourceSpan};
 use crate::data::label;
 use crate::data::request::SplitRequest;
@@ -15,14 +16,14 @@ use crate::data::split::{Example, Split};
 
 /// Reads one split's file.
 pub(crate) fn read(path: &Path, request: &SplitRequest<'_>) -> Result<Split, DataError> {
-    let file = File::open(path).map_err(DataError::io("read", path))?;
+    let file = files::open(path)?;
     let mut split = Split::new(request.schema.is_pair(), request.name);
     let mut columns = None;
     for (index, line) in BufReader::new(file).split(b'\n').enumerate() {
         if request.is_met_by(&split) {
             break;
         }
-        let line = line.map_err(DataError::io("read", path))?;
+        let line = line.map_err(FileError::read(path))?;
         let place = SourceSpan {
             path: path.to_owned(),
             line: index + 1,
@@ -55,9 +56,10 @@ pub(crate) fn read(path: &Path, request: &SplitRequest<'_>) -> Result<Split, Dat
 /// A line without its ending and without a byte order mark.
 fn text_of<'a>(line: &'a [u8], place: &SourceSpan) -> Result<&'a str, DataError> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let text = std::str::from_utf8(line).map_err(|error| DataError::NotUtf8 {
-        place: place.clone(),
-        byte: error.valid_up_to() + 1,
+    let text = std::str::from_utf8(line).map_err(|error| FileError::Content {
+        path: place.path.clone(),
+        line: Some(place.line),
+        reason: format!("byte {} of the line is not UTF-8", error.valid_up_to() + 1),
     })?;
     Ok(if place.line == 1 {
         text.trim_start_matches('\u{feff}')

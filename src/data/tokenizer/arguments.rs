@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use crate::base::file_error::FileError;
 use crate::data::error::DataError;
 
 /// The list of special tokens that have no separate role.
@@ -52,10 +53,7 @@ impl Argument {
 
 /// An error about a file's key.
 pub(crate) fn wrong(file: &Path, key: &str, message: impl std::fmt::Display) -> DataError {
-    DataError::Model {
-        path: file.to_owned(),
-        message: format!("`{key}`: {message}"),
-    }
+    DataError::model(file, format!("`{key}`: {message}"))
 }
 
 /// The side of a text at which something is done.
@@ -103,7 +101,7 @@ impl Arguments {
         let bytes = match std::fs::read(file) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(DataError::io("read", file)(error)),
+            Err(error) => return Err(FileError::read(file)(error).into()),
         };
         let name = file.file_name().unwrap_or_default().as_encoded_bytes();
         for part in [name, &bytes] {
@@ -112,10 +110,7 @@ impl Arguments {
         }
         serde_json::from_slice(&bytes)
             .map(Some)
-            .map_err(|error| DataError::Model {
-                path: file.to_owned(),
-                message: format!("not a JSON object: {error}"),
-            })
+            .map_err(|error| DataError::model(file, format!("not a JSON object: {error}")))
     }
 
     fn insert(

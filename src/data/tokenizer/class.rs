@@ -3,6 +3,8 @@
 //!
 //! Defaults and overrides are those of the fast classes' `__init__` in transformers 4.46.2.
 
+use std::path::Path;
+
 use tokenizers::{NormalizerWrapper, PreTokenizerWrapper, Tokenizer};
 
 use crate::data::error::DataError;
@@ -238,10 +240,7 @@ fn override_normalizer(tokenizer: &mut Tokenizer, arguments: &Arguments) -> Resu
     let added = tokenizer.get_added_vocabulary().clone();
     tokenizer
         .with_normalizer(Some(normalizer))
-        .map_err(|error| DataError::Model {
-            path: "tokenizer.json".into(),
-            message: error.to_string(),
-        })?;
+        .map_err(|error| DataError::model(Path::new("tokenizer.json"), error.to_string()))?;
     tokenizer.with_added_vocabulary(added);
     Ok(())
 }

@@ -21,6 +21,7 @@ use std::path::Path;
 
 use tokenizers::{PostProcessor, Tokenizer, TruncationDirection};
 
+use crate::base::files;
 use crate::data::error::DataError;
 use crate::data::tokenizer::added::Stored;
 use crate::data::tokenizer::arguments::{Arguments, Side, wrong};
@@ -47,11 +48,9 @@ impl ModelTokenizer {
     /// # Errors
     /// If a file is missing or not understood, or asks for what is not supported.
     pub fn read(path: &Path, default_class: Option<&str>) -> Result<Self, DataError> {
-        let bytes = std::fs::read(path).map_err(DataError::io("read", path))?;
-        let unusable = |error: tokenizers::Error| DataError::Model {
-            path: path.to_owned(),
-            message: format!("not a tokenizer: {error}"),
-        };
+        let bytes = files::read(path)?;
+        let unusable =
+            |error: tokenizers::Error| DataError::model(path, format!("not a tokenizer: {error}"));
         // Before the library, which takes for granted that what it is given is JSON.
         let stored: Stored = serde_json::from_slice(&bytes).map_err(|it| unusable(it.into()))?;
         let mut tokenizer = Tokenizer::from_bytes(&bytes).map_err(unusable)?;

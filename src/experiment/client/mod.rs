@@ -28,11 +28,11 @@ const CACHED_TOKENS: usize = 1024;
 pub struct LaneTrainer {
     experiment: Arc<Experiment>,
     bases: Arc<BaseWeightCache>,
-    pub(crate) compute: Compute,
+    compute: Compute,
     /// What clients of the same round, and of the same rank, share.
-    pub(crate) shared: Option<(Digest, BTreeMap<usize, RoundModel>)>,
+    shared: Option<(Digest, BTreeMap<usize, RoundModel>)>,
     /// Parts that a batch is cut into, each with its own backward pass.
-    pub(crate) micro_batches: usize,
+    micro_batches: usize,
 }
 
 impl LaneTrainer {
@@ -57,7 +57,32 @@ impl LaneTrainer {
         })
     }
 
+    /// Trains a client's round; `None` if it is cancelled.
+    ///
+    /// # Errors
+    /// If a tensor is missing, the client's memory does not suffice, or the device fails.
     pub(crate) fn train_client(
+        &mut self,
+        task: &TrainTask<Snapshot>,
+        context: &mut dyn JobContext,
+    ) -> Result<Option<Trained<ClientUpdate>>, ModelError> {
+        let trained = self.train_round(task, context);
+        self.micro_batches = 1;
+        trained
+    }
+
+    /// Frees what can be made again, and cuts the next job's batches in two.
+    pub(crate) fn free_memory(&mut self) {
+        self.shared = None;
+        self.micro_batches = 2;
+        if let Device::Cuda(_) = self.compute.device
+            && let Err(error) = torch::device::empty_cuda_cache()
+        {
+            tracing::warn!("cannot free cached GPU memory: {error}");
+        }
+    }
+
+    fn train_round(
         &mut self,
         task: &TrainTask<Snapshot>,
         context: &mut dyn JobContext,

@@ -28,9 +28,10 @@ struct Notes {
     last_start: u32,
 }
 
-/// The state as bytes. One that is not sound is not saved: a checkpoint of it would take the place
+/// The state as bytes, for the run's folder. One that is not sound is not saved: a checkpoint of it would take the place
 /// of one that is.
 pub(crate) fn encode(server: &Server) -> Result<Vec<u8>, BoxError> {
+    server.folder.check()?;
     check_state(&server.state)?;
     let mut tensors = TensorMap::default();
     let mut add = |prefix: &str, map: &TensorMap| {

@@ -1,21 +1,25 @@
 //! The results of a run: the last model, the best one, and predictions for the test split.
 
-use std::path::Path;
+use std::io;
 
-use regatta_actors::workload::ServerAggregator;
-
-use crate::adapter::peft::export::{AdapterFiles, ExportError};
+use crate::adapter::peft::export::AdapterFiles;
+use crate::base::file_error::FileError;
 use crate::data::error::DataError;
 use crate::experiment::payload::Snapshot;
 use crate::experiment::server::state::Server;
 use crate::model::ModelError;
+use crate::runs::folder::RunFolder;
+use crate::runs::folder::artifact::Artifact;
 
 /// An error at the end of a run.
 #[derive(Debug, thiserror::Error)]
 pub enum ResultsError {
+    /// The run's folder was deleted, moved or replaced.
+    #[error(transparent)]
+    Folder(#[from] io::Error),
     /// The model could not be written.
     #[error(transparent)]
-    Export(#[from] ExportError),
+    File(#[from] FileError),
     /// A prediction could not be made.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -27,9 +31,9 @@ pub enum ResultsError {
 /// Writes `adapter/`, `base_delta.safetensors` and `predictions/` of the last state, and the first
 /// two of the best under `best/` where an earlier round scored higher.
 pub(crate) fn write(server: &Server) -> Result<(), ResultsError> {
-    let last = ServerAggregator::state(server);
-    let folder = server.folder.path();
-    write_model(server, &last, folder)?;
+    server.folder.check()?;
+    let last = &server.snapshot;
+    write_model(server, last, &server.folder)?;
     if let Some(best) = server
         .best
         .as_ref()
@@ -40,18 +44,21 @@ pub(crate) fn write(server: &Server) -> Result<(), ResultsError> {
             score = best.score,
             "the best model is in best/"
         );
-        write_model(server, &best.state, &folder.join("best"))?;
+        let folder = RunFolder::at(&server.folder.path_of(Artifact::Best));
+        write_model(server, &best.state, &folder)?;
     }
     let task = &server.experiment.plan.data.task;
     for split in &server.experiment.test {
         let encoded = server.experiment.encode(split)?;
-        let logits = server.predict(&last, &encoded)?.logits;
-        task.write_predictions(&logits, split, &server.folder.predictions())?;
+        let logits = server.predict(last, &encoded)?.logits;
+        let predictions = server.folder.path_of(Artifact::Predictions);
+        task.write_predictions(&logits, split, &predictions)?;
     }
     Ok(())
 }
 
-fn write_model(server: &Server, state: &Snapshot, folder: &Path) -> Result<(), ResultsError> {
+/// `folder` is the run's, or the one in it that is laid out like it for the best model.
+fn write_model(server: &Server, state: &Snapshot, folder: &RunFolder) -> Result<(), ResultsError> {
     let experiment = &server.experiment;
     let mut files = AdapterFiles::of(
         &experiment.plan.adapter,
@@ -64,10 +71,7 @@ fn write_model(server: &Server, state: &Snapshot, folder: &Path) -> Result<(), R
     {
         files = files.with_projection(projection);
     }
-    files.write(&folder.join("adapter"))?;
-    state
-        .base_delta
-        .write(&folder.join("base_delta.safetensors"))
-        .map_err(ExportError::from)?;
-    Ok(())
+    files.write(&folder.path_of(Artifact::Adapter))?;
+    let delta = folder.path_of(Artifact::BaseDelta);
+    Ok(state.base_delta.write(&delta)?)
 }

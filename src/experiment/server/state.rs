@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use regatta_actors::workload::update::Scores;
-
 use crate::aggregate::state::GlobalState;
 use crate::aggregate::traffic::ResidualHistory;
 use crate::base::tensors::TensorMap;
@@ -21,24 +19,24 @@ use crate::train::replica::{Replica, RoundModel};
 
 /// See the module.
 pub struct Server {
-    pub(crate) experiment: Arc<Experiment>,
-    pub(crate) bases: Arc<BaseWeightCache>,
-    pub(crate) folder: RunFolder,
-    pub(crate) compute: Compute,
-    pub(crate) state: GlobalState,
-    pub(crate) snapshot: Arc<Snapshot>,
+    pub(super) experiment: Arc<Experiment>,
+    pub(super) bases: Arc<BaseWeightCache>,
+    pub(super) folder: RunFolder,
+    pub(super) compute: Compute,
+    pub(super) state: GlobalState,
+    pub(super) snapshot: Arc<Snapshot>,
     /// What clients started from, by the first round that they did so in; for updates that come
     /// rounds later.
-    pub(crate) starts: BTreeMap<u32, Arc<TensorMap>>,
-    pub(crate) history: ResidualHistory,
+    pub(super) starts: BTreeMap<u32, Arc<TensorMap>>,
+    pub(super) history: ResidualHistory,
     /// Bytes of what every client downloads each round, residuals aside.
-    pub(crate) sent_bytes: u64,
-    pub(crate) best: Option<BestState>,
+    pub(super) sent_bytes: u64,
+    pub(super) best: Option<BestState>,
 }
 
 /// The state with the best primary score.
 #[derive(Debug, Clone)]
-pub(crate) struct BestState {
+pub(super) struct BestState {
     /// The round after which it was scored.
     pub round: u32,
     /// The primary score.
@@ -110,19 +108,39 @@ impl Server {
         )
     }
 
-    pub(crate) fn keep_best(&mut self, round: u32, scores: &Scores) {
-        let primary = self.experiment.plan.data.task.primary_metric();
-        // Predictions all alike have no correlation: not a number, and no score to keep.
-        let Some(&score) = scores.get(primary.name).filter(|score| score.is_finite()) else {
-            return;
-        };
-        let better = |best: &BestState| primary.is_better(score, best.score);
-        if self.best.as_ref().is_none_or(better) {
-            self.best = Some(BestState {
-                round,
-                score,
-                state: Arc::clone(&self.snapshot),
-            });
+    /// The state as clients download it.
+    pub(crate) fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// Makes the state after a round the one that clients start from next.
+    pub(crate) fn publish(&mut self, round: u32) {
+        self.snapshot = Arc::new(Snapshot::of(&self.state, round));
+        let start = Arc::clone(&self.snapshot.trained);
+        self.starts.insert(round + 1, start);
+    }
+
+    /// Forgets the states that only updates which started before this round need.
+    pub(crate) fn forget_starts_before(&mut self, round: u32) {
+        // The last one before it is what the round's own clients started from.
+        let kept = self
+            .starts
+            .range(..=round)
+            .next_back()
+            .map(|(first, _)| *first);
+        self.starts.retain(|first, _| Some(*first) >= kept);
+    }
+
+    /// Bytes that a client downloads which has the state that this round started from.
+    pub(crate) fn bytes_to_send(&self, holds_round: Option<u32>) -> u64 {
+        let next_round = self.snapshot.rounds + 1;
+        match holds_round {
+            Some(round) if round >= next_round => 0,
+            // The first adapter follows from the seed, so having nothing is holding round 1's.
+            _ => {
+                let since = holds_round.unwrap_or(1);
+                self.sent_bytes + self.history.bytes_since(since, &self.experiment.groups)
+            }
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::live::page::history::{History, PageHeader, Steering};
 use crate::live::page::tracker::Tracker;
 use crate::live::ports::connection::Held;
 use crate::runs::folder::RunFolder;
+use crate::runs::folder::artifact::Artifact;
 
 /// Messages that may wait for a slow page before it is cut off, to reconnect.
 const WAITING: usize = 64;
@@ -230,7 +231,7 @@ impl WebObserver {
     /// the record of each round.
     fn read_back(&self, after_round: u32) -> anyhow::Result<()> {
         let records = self.folder.read_rounds()?;
-        if !self.folder.ledger().exists() {
+        if !self.folder.path_of(Artifact::Ledger).exists() {
             let records = records.into_iter();
             let before = records.filter(|record| record.round <= after_round);
             before.for_each(|record| self.feed.lock().tracker.recall(record));
@@ -241,7 +242,7 @@ impl WebObserver {
             .into_iter()
             .map(|record| (record.round, record.seconds))
             .collect();
-        for entry in ledger::read(&self.folder.ledger())? {
+        for entry in ledger::read(&self.folder.path_of(Artifact::Ledger))? {
             let mut event = entry?.event;
             if let Event::RoundFinished(record) = &mut event
                 && let Some(seconds) = wall_times.get(&record.round)

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use crate::base::file_error::FileError;
+use crate::base::files;
 use crate::model::ModelError;
 
 /// The most weights that a model may have: 40 GB of them in float32.
@@ -18,14 +20,9 @@ pub(crate) const FROM_ZERO: Range<f64> = 0.0..f64::INFINITY;
 /// # Errors
 /// If it cannot be read, or is not a JSON object.
 pub(crate) fn object(path: &Path) -> Result<Map<String, Value>, ModelError> {
-    let bytes = std::fs::read(path).map_err(|source| ModelError::Io {
-        path: path.to_owned(),
-        source,
-    })?;
-    serde_json::from_slice(&bytes).map_err(|error| ModelError::Config {
-        path: path.to_owned(),
-        reason: format!("not a JSON object: {error}"),
-    })
+    let bytes = files::read(path).map_err(ModelError::NoConfig)?;
+    let json = serde_json::from_slice(&bytes);
+    Ok(json.map_err(|error| FileError::content(path, format!("not a JSON object: {error}")))?)
 }
 
 /// What is wrong with a key's value, and what would be right.

@@ -21,7 +21,7 @@ use crate::model::encoder::config::EncoderConfig;
 /// transformers; which architecture it is, the names of the tensors next to it may show.
 ///
 /// # Errors
-/// [`ModelError::Io`] and [`ModelError::Config`], which name the file; the latter also the key.
+/// [`ModelError::NoConfig`] and [`ModelError::File`], which name the file; the latter also the key.
 pub fn read(path: &Path) -> Result<Arc<dyn Architecture>, ModelError> {
     Ok(Arc::new(EncoderConfig::read(path)?))
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::base::file_error::FileError;
 use crate::base::tensors::{HostTensor, TensorMap};
 use crate::model::architecture::{Architecture, TensorSpec};
 use crate::model::objective::Objective;
@@ -30,15 +31,12 @@ impl Checkpoint {
     ///
     /// # Errors
     /// If a file is missing or unreadable, or of an unknown architecture; and when the tensors
-    /// are not those of `config.json`, or not finite ([`ModelError::Weights`]).
+    /// are not those of `config.json`, or not finite ([`ModelError::File`]).
     pub fn read(folder: &Path, objective: &Objective, seed: u64) -> Result<Self, ModelError> {
         let architecture = config::read(&folder.join("config.json"))?;
         let path = folder.join("model.safetensors");
         let mut base = named(TensorMap::read(&path)?, &*architecture);
-        let unsound = |reason| ModelError::Weights {
-            path: path.clone(),
-            reason,
-        };
+        let unsound = |reason: String| FileError::content(&path, reason);
         soundness::check(&base, &*architecture, &path).map_err(unsound)?;
         let spread = architecture.initial_spread();
         let mut fresh = Vec::new();

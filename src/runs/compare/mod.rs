@@ -15,6 +15,7 @@ use regatta_actors::protocol::round_record::RoundRecord;
 
 use crate::config::problems::Problems;
 use crate::runs::folder::RunFolder;
+use crate::runs::folder::artifact::Artifact;
 use crate::runs::folder::state::RunState;
 use crate::runs::history::totals::RunTotals;
 use crate::tasks::{SharedTask, registry};
@@ -46,7 +47,7 @@ impl Compared {
     pub fn read(path: &Path) -> Result<Self, String> {
         let failed = |error: std::io::Error| error.to_string();
         let folder = RunFolder::find(path).map_err(failed)?;
-        let scenario = folder.scenario();
+        let scenario = folder.path_of(Artifact::Scenario);
         let in_scenario =
             |error: &dyn std::fmt::Display| format!("{}: {error}", scenario.display());
         let text = std::fs::read_to_string(&scenario).map_err(|e| in_scenario(&e))?;

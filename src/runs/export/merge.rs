@@ -7,7 +7,8 @@ use tch::{Device, Kind, Tensor};
 
 use crate::adapter::peft::export::ExportError;
 use crate::adapter::population::tensor_name;
-use crate::base::files::write_atomically;
+use crate::base::file_error::FileError;
+use crate::base::files;
 use crate::base::tensors::{HostTensor, TensorMap};
 use crate::model::ModelError;
 use crate::model::objective::Objective;
@@ -123,7 +124,7 @@ pub fn config(base: &ModelFiles, task: &dyn Task) -> Result<Map<String, Value>, 
 ///
 /// # Errors
 /// If a file cannot be read or written.
-pub fn copy_tokenizer(base: &ModelFiles, folder: &Path) -> Result<(), ExportError> {
+pub fn copy_tokenizer(base: &ModelFiles, folder: &Path) -> Result<(), FileError> {
     let tokenizer = match base {
         ModelFiles::Snapshot(base) => base.join(TOKENIZER_FILES[0]),
         ModelFiles::Random { tokenizer, .. } => tokenizer.clone(),
@@ -135,8 +136,7 @@ pub fn copy_tokenizer(base: &ModelFiles, folder: &Path) -> Result<(), ExportErro
         .filter(|(file, _)| file.is_file());
     let whole = (tokenizer.clone(), folder.join(TOKENIZER_FILES[0]));
     for (file, copy) in std::iter::once(whole).chain(beside) {
-        let bytes = std::fs::read(&file).map_err(ExportError::io(&file))?;
-        write_atomically(&copy, &bytes).map_err(ExportError::io(&copy))?;
+        files::write_atomically(&copy, &files::read(&file)?)?;
     }
     Ok(())
 }

@@ -3,11 +3,11 @@
 //! | file | holds |
 //! |---|---|
 //! | [`trained`] | a finished run's model |
-//! | [`write`](mod@write) | that model as an adapter's folder, or as a whole |
-//! | [`merge`] | adapter and base in one |
-//! | [`note`] | the README of an exported folder |
+//! | `write` | that model as an adapter's folder, or as a whole |
+//! | `merge` | adapter and base in one |
+//! | `note` | the README of an exported folder |
 
-pub mod merge;
-pub mod note;
+pub(crate) mod merge;
+pub(crate) mod note;
 pub mod trained;
-pub mod write;
+pub(crate) mod write;

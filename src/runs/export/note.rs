@@ -1,18 +1,18 @@
 //! The README of an exported folder: what it is and how to use it.
 
 use crate::adapter::peft::BASE_DELTA;
-use crate::adapter::peft::config::{PeftConfig, PeftType};
 use crate::runs::export::trained::TrainedModel;
 
 /// The note that accompanies an adapter.
 #[must_use]
-pub fn of_adapter(trained: &TrainedModel, config: &PeftConfig) -> String {
-    let kind = match (trained.folder.config.peft_type, config.peft_type) {
-        (PeftType::SorfVera, _) => {
-            "The SORF-VeRA adapter, which PEFT does not know, as the LoRA that it comes to"
-        }
-        (_, PeftType::Lora) => "A LoRA adapter",
-        _ => "A VeRA adapter",
+pub fn of_adapter(trained: &TrainedModel) -> String {
+    let info = trained.folder.config.peft_type.info();
+    let kind = match info.is_in_peft {
+        true => format!("A {} adapter", info.title),
+        false => format!(
+            "The {} adapter, which PEFT does not know, as the LoRA that it comes to",
+            info.title
+        ),
     };
     let mut note = format!(
         "# Adapter of the run `{}`\n\n{kind}, with the classification head, {}.\n\n",
@@ -30,6 +30,7 @@ pub fn of_adapter(trained: &TrainedModel, config: &PeftConfig) -> String {
         note.push_str("It changes nothing in the base model. To load it:\n\n");
     }
     note.push_str(&usage(trained));
+    note.push_str(&sources(trained));
     note
 }
 
@@ -42,9 +43,10 @@ pub fn of_merged(trained: &TrainedModel) -> String {
          ```python\n\
          from transformers import AutoModelForSequenceClassification\n\n\
          model = AutoModelForSequenceClassification.from_pretrained(\".\").eval()\n\
-         ```\n",
+         ```\n{}",
         trained.plan.name,
-        origin(trained)
+        origin(trained),
+        sources(trained)
     )
 }
 
@@ -56,6 +58,16 @@ fn origin(trained: &TrainedModel) -> String {
         plan.data.num_clients,
         plan.aggregation.method,
         env!("CARGO_PKG_VERSION")
+    )
+}
+
+/// What to cite.
+fn sources(trained: &TrainedModel) -> String {
+    let adapter = trained.folder.config.peft_type.info();
+    let method = trained.plan.aggregation.method.info();
+    format!(
+        "\nSources:\n\n- {}: {}\n- {}: {}\n",
+        adapter.title, adapter.paper, method.title, method.paper
     )
 }
 

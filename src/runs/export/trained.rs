@@ -1,16 +1,15 @@
 //! A finished run's model, ready to be written in another form.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use tch::Device;
 
 use crate::adapter::factors::Factors;
+use crate::adapter::lora;
 use crate::adapter::peft::export::{AdapterFiles, ExportError};
 use crate::adapter::peft::import::PeftFolder;
 use crate::adapter::population::{LayerGroup, WeightedUpdates, tensor_name};
 use crate::adapter::settings::AdapterPlan;
-use crate::adapter::{Adapter, lora, registry};
 use crate::base::machine::Host;
 use crate::config::load;
 use crate::config::plan::Plan;
@@ -21,6 +20,8 @@ use crate::model::linear_layer::LinearLayer;
 use crate::model::source::files::ModelFiles;
 use crate::model::source::locate::model_dir;
 use crate::model::source::location::ModelSource;
+use crate::runs::folder::RunFolder;
+use crate::runs::folder::artifact::Artifact;
 
 /// What to do about a pretrained model that is not there.
 const STARTED_IN: &str = "export from the directory that the run was started in";
@@ -42,14 +43,15 @@ impl TrainedModel {
     /// # Errors
     /// If the folder is not a run folder or the run has not ended.
     pub fn of_run(run: &Path, best: bool) -> Result<Self, ExportError> {
-        let scenario = run.join("scenario.toml");
+        let folder = RunFolder::at(run);
+        let scenario = folder.path_of(Artifact::Scenario);
         if !scenario.is_file() {
             return Err(ExportError::Refused(format!(
                 "{} is not a run folder: it has no scenario.toml; name one that `regatta run` made",
                 run.display()
             )));
         }
-        let last = run.join("adapter");
+        let last = folder.path_of(Artifact::Adapter);
         if !last.join("adapter_config.json").is_file() {
             return Err(ExportError::Refused(format!(
                 "the run in {} has no model: it has not ended or was interrupted",
@@ -57,7 +59,10 @@ impl TrainedModel {
             )));
         }
         // Without a better one from an earlier round, the last model is the best.
-        let better = Some(run.join("best").join("adapter")).filter(|path| best && path.is_dir());
+        let better = folder
+            .path_of(Artifact::Best)
+            .join(Artifact::Adapter.name());
+        let better = Some(better).filter(|path| best && path.is_dir());
         let plan = load(Some(&scenario), &Settings::default(), &Host::detect())
             .map_err(|problems| ExportError::Refused(problems.to_string()))?;
         let folder = PeftFolder::read(&better.unwrap_or(last))?;
@@ -111,14 +116,9 @@ impl TrainedModel {
         let mut plan = self.adapter.clone();
         fit.apply_to(&mut plan, &self.folder.config, architecture);
         let layers = fit.layers;
-        let adapter = adapter(&plan, &layers)?;
+        let adapter = plan.build(&layers).map_err(ExportError::Refused)?;
         let tensors = &self.folder.tensors;
-        let own = WeightedUpdates {
-            state: tensors,
-            updates: &[tensors],
-            weights: &[1.0],
-            device: Device::Cpu,
-        };
+        let own = WeightedUpdates::of_one(tensors, &tensors, Device::Cpu);
         for group in LayerGroup::by(&layers, |layer| adapter.tensors(layer)) {
             let factors = adapter.factors(&group, &own)?;
             for (i, layer) in (0..).zip(&group.layers) {
@@ -181,11 +181,4 @@ impl TrainedModel {
             ModelSource::Hub(_) | ModelSource::Random { .. } => self.plan.model.source.to_string(),
         }
     }
-}
-
-fn adapter(plan: &AdapterPlan, layers: &[LinearLayer]) -> Result<Arc<dyn Adapter>, ExportError> {
-    let name = plan.kind.name();
-    let build = registry::find(name)
-        .ok_or_else(|| ExportError::Refused(format!("there is no adapter {name}")))?;
-    build(plan, layers).map_err(ExportError::Refused)
 }

@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use crate::adapter::peft::BASE_DELTA;
-use crate::adapter::peft::config::PeftType;
 use crate::adapter::peft::export::{AdapterFiles, ExportError, write_json};
-use crate::base::files::write_atomically;
+use crate::base::files;
 use crate::runs::export::trained::TrainedModel;
 use crate::runs::export::{merge, note};
 
@@ -16,9 +15,9 @@ impl TrainedModel {
     /// # Errors
     /// If the base model is needed and not there, or nothing can be written.
     pub fn write_adapter(&self, folder: &Path) -> Result<(), ExportError> {
-        let mut files = match self.folder.config.peft_type {
-            PeftType::Lora | PeftType::Vera => AdapterFiles::from(self.folder.clone()),
-            PeftType::SorfVera => self.as_lora()?,
+        let mut files = match self.folder.config.peft_type.info().is_in_peft {
+            true => AdapterFiles::from(self.folder.clone()),
+            false => self.as_lora()?,
         };
         files.config.base_model_name_or_path = Some(self.base_name());
         files.write(folder)?;
@@ -26,8 +25,8 @@ impl TrainedModel {
             self.folder.base_delta.write(&folder.join(BASE_DELTA))?;
         }
         let path = folder.join("README.md");
-        let note = note::of_adapter(self, &files.config);
-        write_atomically(&path, note.as_bytes()).map_err(ExportError::io(&path))
+        let note = note::of_adapter(self);
+        Ok(files::write_atomically(&path, note.as_bytes())?)
     }
 
     /// Writes the whole model, base and adapter and delta in one, as a Hugging Face folder.
@@ -38,14 +37,14 @@ impl TrainedModel {
         let base = self.base()?;
         let task = &self.plan.data.task;
         let checkpoint = base.checkpoint(&task.objective(), self.plan.seed)?;
-        std::fs::create_dir_all(folder).map_err(ExportError::io(folder))?;
+        files::make_folder(folder)?;
         let merged = merge::merged(self, &checkpoint)?;
         merged.write(&folder.join("model.safetensors"))?;
         merge::copy_tokenizer(&base, folder)?;
         let path = folder.join("README.md");
         let note = note::of_merged(self);
-        write_atomically(&path, note.as_bytes()).map_err(ExportError::io(&path))?;
+        files::write_atomically(&path, note.as_bytes())?;
         let config = merge::config(&base, &**task)?;
-        write_json(&folder.join("config.json"), &config)
+        Ok(write_json(&folder.join("config.json"), &config)?)
     }
 }

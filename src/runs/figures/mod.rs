@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::base::files::write_atomically;
+use crate::base::files;
 
 /// A drawing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,18 +31,16 @@ pub struct Figure {
 /// # Errors
 /// If a figure cannot be rendered, or a file not be written.
 pub fn write(figures: &[Figure], folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    std::fs::create_dir_all(folder)
-        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    let mut files = Vec::new();
+    files::make_folder(folder)?;
+    let mut written = Vec::new();
     for figure in figures {
         let image = png::render(&figure.svg)
             .with_context(|| format!("cannot render the figure {}", figure.name))?;
         for (ending, bytes) in [("svg", figure.svg.as_bytes()), ("png", &image)] {
             let path = folder.join(format!("{}.{ending}", figure.name));
-            write_atomically(&path, bytes)
-                .with_context(|| format!("cannot write {}", path.display()))?;
-            files.push(path);
+            files::write_atomically(&path, bytes)?;
+            written.push(path);
         }
     }
-    Ok(files)
+    Ok(written)
 }

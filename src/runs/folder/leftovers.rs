@@ -4,27 +4,18 @@ use std::fs::{self, DirEntry, File, TryLockError};
 use std::path::Path;
 
 use crate::base::files::{OLD_PARTIAL, PARTIAL};
+use crate::runs::folder::artifact::Artifact;
 
 /// Letters that a temporary file's name ends with.
 const RANDOM_LETTERS: usize = 6;
 
-/// Folders of a run folder in which temporary files are written.
-const FOLDERS: [&str; 8] = [
-    "",
-    "checkpoints",
-    "adapter",
-    "best",
-    "best/adapter",
-    "predictions",
-    "figures",
-    "tensorboard",
-];
-
 /// Removes what killed processes left in a run folder; who calls this has its lock. A file that a
 /// process is still writing (such as a report) is locked, and stays.
 pub(crate) fn remove(folder: &Path) {
-    for inner in FOLDERS {
-        let folder = folder.join(inner);
+    let named = Artifact::FOLDERS.map(|inner| folder.join(inner.name()));
+    let best = folder.join(Artifact::Best.name());
+    let others = [folder.to_owned(), best.join(Artifact::Adapter.name())];
+    for folder in named.into_iter().chain(others) {
         // What is not there has nothing left in it.
         let Ok(entries) = fs::read_dir(&folder) else {
             continue;

@@ -15,8 +15,11 @@ use std::time::Duration;
 
 use regatta_actors::journal::place::check_file;
 
+use crate::base::file_error::FileError;
+use crate::runs::folder::artifact::Artifact;
+
 /// The file that the lock is on; it stays.
-pub(crate) const NAME: &str = "lock";
+const NAME: &str = Artifact::Lock.name();
 
 /// How often a lock is asked for that only those have who look whether it is taken.
 const ATTEMPTS: u32 = 1000;
@@ -156,13 +159,10 @@ fn handed_down(path: &Path) -> Option<File> {
     (is_at(&file, path) && file.try_lock().is_ok()).then_some(file)
 }
 
-fn open(path: &Path) -> io::Result<File> {
+fn open(path: &Path) -> Result<File, FileError> {
     let mut options = File::options();
     let file = options.create(true).truncate(false).read(true).write(true);
-    file.open(path).map_err(|error| {
-        let text = format!("cannot write {}: {error}", path.display());
-        io::Error::new(error.kind(), text)
-    })
+    file.open(path).map_err(FileError::write(path))
 }
 
 /// Takes the lock unless a process holds it; one that only looks at it for a moment is waited for.

@@ -1,20 +1,16 @@
-//! The run folder: the files of a run.
+//! The run folder: the files of a run, which [`artifact::Artifact`] names.
 //!
-//! ```text
-//! scenario.toml          all settings, defaults filled in; runs again to the same result
-//! events.jsonl           the ledger: every event that a replay has too; optional
-//! checkpoints/           the run's state after its last rounds, to resume from
-//! rounds.jsonl           one line per round: a `RoundRecord` of the actors' crate
-//! summary.json           how it ended and what came out: a `Summary`
-//! report.html, figures/  what `regatta report` made of it
-//! tensorboard/           event files, with `--tensorboard`
-//! metrics.prom           the last metrics that were served, as Prometheus reads them
-//! predictions/<TASK>.tsv predictions for the test split, as GLUE's server takes them
-//! adapter/               the final adapter and head
-//! base_delta.safetensors what aggregation merged into base weights
-//! lock                   held by the process that writes here
-//! ```
+//! | file | holds |
+//! |---|---|
+//! | [`artifact`] | what lies in the folder, and under which name |
+//! | `lock` | one process at a time writes there |
+//! | `leftovers` | what a killed process was just writing |
+//! | [`state`] | whether the run is active, has ended, or was killed |
+//! | [`recorder`] | rounds and summary, written as they happen |
+//! | [`summary`] | how it ended and what came out |
+//! | [`overview`] | a run in a line of a list |
 
+pub mod artifact;
 pub(crate) mod leftovers;
 pub(crate) mod lock;
 pub mod overview;
@@ -37,10 +33,12 @@ use regatta_actors::protocol::round_record::RoundRecord;
 use regatta_actors::runtime::RunFiles;
 use serde::de::DeserializeOwned;
 
-use crate::base::files::write_atomically;
+use crate::base::file_error::FileError;
+use crate::base::files::{make_folder, write_atomically};
 use crate::base::time;
 use crate::config::plan::Plan;
 use crate::config::problems::Problems;
+use crate::runs::folder::artifact::Artifact;
 use crate::runs::folder::lock::FolderLock;
 use crate::runs::folder::summary::Summary;
 
@@ -75,8 +73,8 @@ impl RunFolder {
             plan.to_toml()
         );
         made.and_then(|folder| {
-            write_atomically(&folder.scenario(), scenario.as_bytes())
-                .map_err(|error| format!("cannot write {}: {error}", folder.path.display()))?;
+            write_atomically(&folder.path_of(Artifact::Scenario), scenario.as_bytes())
+                .map_err(|error| error.to_string())?;
             Ok(folder)
         })
         .map_err(|wrong| {
@@ -100,7 +98,7 @@ impl RunFolder {
     /// If there is no scenario in it.
     pub fn find(path: &Path) -> io::Result<Self> {
         let folder = Self::at(path);
-        match folder.scenario().metadata() {
+        match folder.path_of(Artifact::Scenario).metadata() {
             Ok(_) => Ok(folder),
             Err(error) => Err(io::Error::new(
                 error.kind(),
@@ -164,37 +162,22 @@ impl RunFolder {
         &self.path
     }
 
-    /// All settings and tables.
+    /// The path of what it has under that name, or will have.
     #[must_use]
-    pub fn scenario(&self) -> PathBuf {
-        self.path.join("scenario.toml")
-    }
-
-    /// The ledger.
-    #[must_use]
-    pub fn ledger(&self) -> PathBuf {
-        self.path.join("events.jsonl")
+    pub fn path_of(&self, artifact: Artifact) -> PathBuf {
+        self.path.join(artifact.name())
     }
 
     /// The record of a run, from which it is resumed.
     #[must_use]
     pub fn files(&self, plan: &Plan) -> RunFiles {
         RunFiles {
-            ledger: plan.telemetry.ledger.then(|| self.ledger()),
-            checkpoints: Some(self.path.join("checkpoints")),
+            ledger: plan
+                .telemetry
+                .ledger
+                .then(|| self.path_of(Artifact::Ledger)),
+            checkpoints: Some(self.path_of(Artifact::Checkpoints)),
         }
-    }
-
-    /// One line per round.
-    #[must_use]
-    pub fn rounds(&self) -> PathBuf {
-        self.path.join("rounds.jsonl")
-    }
-
-    /// The outcome of the run.
-    #[must_use]
-    pub fn summary(&self) -> PathBuf {
-        self.path.join("summary.json")
     }
 
     /// The finished rounds, from `rounds.jsonl`; a last line that is cut off does not count.
@@ -207,7 +190,7 @@ impl RunFolder {
 
     /// The finished rounds, or as much of each as is asked for.
     fn read_lines<T: DeserializeOwned>(&self) -> io::Result<Vec<T>> {
-        let path = self.rounds();
+        let path = self.path_of(Artifact::Rounds);
         if !path.exists() {
             return Ok(Vec::new());
         }
@@ -220,52 +203,15 @@ impl RunFolder {
     /// # Errors
     /// If the file is there and cannot be read or understood.
     pub fn read_summary(&self) -> io::Result<Option<Summary>> {
-        let path = self.summary();
+        let path = self.path_of(Artifact::Summary);
         match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes)
                 .map(Some)
-                .map_err(|error| unreadable(&path, &error.into())),
+                .map_err(|error| FileError::content(&path, error.to_string()))?),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(unreadable(&path, &error)),
+            Err(error) => Err(FileError::read(&path)(error).into()),
         }
     }
-
-    /// The last metrics.
-    #[must_use]
-    pub fn metrics(&self) -> PathBuf {
-        self.path.join("metrics.prom")
-    }
-
-    /// The folder for TensorBoard's event files.
-    #[must_use]
-    pub fn tensorboard(&self) -> PathBuf {
-        self.path.join("tensorboard")
-    }
-
-    /// The folder for test predictions.
-    #[must_use]
-    pub fn predictions(&self) -> PathBuf {
-        self.path.join("predictions")
-    }
-
-    /// The folder for the final adapter and head.
-    #[must_use]
-    pub fn adapter(&self) -> PathBuf {
-        self.path.join("adapter")
-    }
-
-    /// The change that aggregation merged into base weights.
-    #[must_use]
-    pub fn base_delta(&self) -> PathBuf {
-        self.path.join("base_delta.safetensors")
-    }
-}
-
-fn unreadable(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(
-        error.kind(),
-        format!("cannot read {}: {error}", path.display()),
-    )
 }
 
 /// Takes a folder that the user named, with its lock: a new one, or one with nothing in it.
@@ -284,14 +230,14 @@ fn claim(path: &Path) -> Result<RunFolder, String> {
 fn require_unused(path: &Path) -> Result<(), String> {
     // A run that ended before it had begun leaves its lock, and what it was just writing.
     let is_nothing = |entry: io::Result<fs::DirEntry>| {
-        entry.is_ok_and(|e| e.file_name() == lock::NAME || leftovers::is_one(&e))
+        entry.is_ok_and(|e| e.file_name() == Artifact::Lock.name() || leftovers::is_one(&e))
     };
     match fs::read_dir(path).map(|mut entries| entries.all(is_nothing)) {
         Ok(true) => Ok(()),
         Ok(false) if lock::is_taken(path).unwrap_or(false) => {
             Err(format!("another process is using it{}", lock::holder(path)))
         }
-        Ok(false) if path.join("scenario.toml").exists() => {
+        Ok(false) if path.join(Artifact::Scenario.name()).exists() => {
             Err("a run's results are in it already".to_owned())
         }
         Ok(false) => Err("it holds files of something else".to_owned()),
@@ -302,8 +248,7 @@ fn require_unused(path: &Path) -> Result<(), String> {
 
 /// Makes `<parent>/<name>-<time>`, with a number appended if that is taken.
 fn make_new(parent: &Path, name: &str, time: &str) -> Result<PathBuf, String> {
-    let failed = |path: &Path, error: io::Error| format!("cannot make {}: {error}", path.display());
-    fs::create_dir_all(parent).map_err(|error| failed(parent, error))?;
+    make_folder(parent).map_err(|error| error.to_string())?;
     let mut number = 1;
     loop {
         let suffix = if number == 1 {
@@ -315,7 +260,7 @@ fn make_new(parent: &Path, name: &str, time: &str) -> Result<PathBuf, String> {
         match fs::create_dir(&path) {
             Ok(()) => return Ok(path),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
-            Err(error) => return Err(failed(&path, error)),
+            Err(error) => return Err(FileError::make(&path)(error).to_string()),
         }
     }
 }

@@ -10,6 +10,7 @@ use regatta_actors::workload::update::Scores;
 use serde::Deserialize;
 
 use crate::runs::folder::RunFolder;
+use crate::runs::folder::artifact::Artifact;
 use crate::runs::folder::state::RunState;
 use crate::runs::history::totals::{Best, note_best};
 use crate::tasks::registry;
@@ -67,12 +68,12 @@ impl RunOverview {
     /// If it cannot be read, or holds a run that cannot be understood.
     pub fn of(path: &Path) -> io::Result<Option<Self>> {
         let folder = RunFolder::at(path);
-        let file = match folder.scenario().metadata() {
+        let file = match folder.path_of(Artifact::Scenario).metadata() {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let text = std::fs::read_to_string(folder.scenario())?;
+        let text = std::fs::read_to_string(folder.path_of(Artifact::Scenario))?;
         let scenario: Scenario = toml::from_str(&text)
             .map_err(|error| io::Error::other(format!("scenario.toml: {}", error.message())))?;
         let rounds: Vec<RoundLine> = folder.read_lines()?;

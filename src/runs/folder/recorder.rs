@@ -15,9 +15,11 @@ use regatta_actors::protocol::event::Event;
 use regatta_actors::protocol::outcome::EndReason;
 use regatta_actors::protocol::round_record::RoundRecord;
 
+use crate::base::file_error::FileError;
 use crate::base::files::write_atomically;
 use crate::config::plan::Plan;
 use crate::runs::folder::RunFolder;
+use crate::runs::folder::artifact::Artifact;
 use crate::runs::folder::summary::Summary;
 use crate::runs::history::totals::RunTotals;
 
@@ -63,7 +65,7 @@ impl Recorder {
     /// # Errors
     /// If the folder cannot be written.
     pub fn open(folder: RunFolder, plan: &Plan, control: ControlHandle) -> io::Result<Self> {
-        let rounds = append_to(&folder.rounds())?;
+        let rounds = append_to(&folder.path_of(Artifact::Rounds))?;
         Ok(Self {
             folder,
             plan: plan.clone(),
@@ -85,7 +87,7 @@ impl Recorder {
     /// that it lacks, since the process was killed before it was written, is in the ledger.
     fn go_back(&mut self, after_round: u32) -> io::Result<()> {
         self.folder.check()?;
-        let path = self.folder.rounds();
+        let path = self.folder.path_of(Artifact::Rounds);
         let mut records = BTreeMap::new();
         for record in json_lines::read::<RoundRecord>(&path).map_err(io::Error::other)? {
             let record = record.map_err(io::Error::other)?;
@@ -101,7 +103,9 @@ impl Recorder {
                  ledger to restore it from"
             );
         } else if records.len() < after_round as usize {
-            for entry in ledger::read(&self.folder.ledger()).map_err(io::Error::other)? {
+            for entry in
+                ledger::read(&self.folder.path_of(Artifact::Ledger)).map_err(io::Error::other)?
+            {
                 if let Event::RoundFinished(record) = entry.map_err(io::Error::other)?.event
                     && record.round <= after_round
                 {
@@ -116,7 +120,7 @@ impl Recorder {
             serde_json::to_writer(&mut lines, record)?;
             lines.push(b'\n');
         }
-        write_atomically(&path, &lines).map_err(|error| in_file(&path, &error))?;
+        write_atomically(&path, &lines)?;
         self.rounds = append_to(&path)?;
         Ok(())
     }
@@ -131,7 +135,8 @@ impl Recorder {
         self.rounds
             .write_all(&line)
             .and_then(|()| self.rounds.sync_data())
-            .map_err(|error| in_file(&self.folder.rounds(), &error))
+            .map_err(FileError::write(&self.folder.path_of(Artifact::Rounds)))?;
+        Ok(())
     }
 
     fn summarise(&self, ending: Option<EndReason>, error: Option<String>) -> io::Result<()> {
@@ -139,9 +144,9 @@ impl Recorder {
         let summary = Summary::new(&self.plan, self.totals.clone(), ending, error, seconds);
         let mut text = serde_json::to_vec_pretty(&summary)?;
         text.push(b'\n');
-        let path = self.folder.summary();
+        let path = self.folder.path_of(Artifact::Summary);
         self.folder.check()?;
-        write_atomically(&path, &text).map_err(|error| in_file(&path, &error))
+        Ok(write_atomically(&path, &text)?)
     }
 }
 
@@ -165,16 +170,8 @@ impl Observer for Recorder {
     }
 }
 
-fn append_to(path: &Path) -> io::Result<File> {
+fn append_to(path: &Path) -> Result<File, FileError> {
     let mut options = File::options();
     let file = options.append(true).create(true).open(path);
-    file.map_err(|error| in_file(path, &error))
-}
-
-/// An error with the file it is about.
-fn in_file(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(
-        error.kind(),
-        format!("cannot write {}: {error}", path.display()),
-    )
+    file.map_err(FileError::write(path))
 }

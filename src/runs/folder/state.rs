@@ -9,6 +9,7 @@ use regatta_actors::journal::ledger::Entry;
 use regatta_actors::protocol::event::Event;
 use regatta_actors::protocol::outcome::EndReason;
 
+use crate::runs::folder::artifact::Artifact;
 use crate::runs::folder::{RunFolder, lock};
 
 /// More than the ledger's last entry takes, if the run has ended.
@@ -16,16 +17,9 @@ const TAIL: u64 = 1 << 16;
 
 /// Whether a run writes a file of this name before it can be resumed.
 fn is_a_beginning(name: &OsStr) -> bool {
-    let known = [
-        "scenario.toml",
-        "rounds.jsonl",
-        "summary.json",
-        "metrics.prom",
-        "tensorboard",
-        "checkpoints",
-    ];
+    let mut known = Artifact::BEFORE_A_CHECKPOINT.iter();
     // What a kill left half written has a name of `tempfile`'s.
-    known.iter().any(|known| name == *known) || name.as_encoded_bytes().starts_with(b".tmp")
+    known.any(|known| name == known.name()) || name.as_encoded_bytes().starts_with(b".tmp")
 }
 
 /// The phase of a run.
@@ -64,7 +58,7 @@ impl RunFolder {
         if self.lock.is_none() && lock::is_taken(&self.path)? {
             return Ok(RunState::Running);
         }
-        if !self.ledger().exists() {
+        if !self.path_of(Artifact::Ledger).exists() {
             return self.summarised();
         }
         Ok(match self.last_event()? {
@@ -86,8 +80,9 @@ impl RunFolder {
         let is_checkpoint = |entry: io::Result<fs::DirEntry>| {
             entry.is_ok_and(|entry| entry.path().extension().is_some_and(|e| e == "checkpoint"))
         };
-        let checkpoints = fs::read_dir(self.path.join("checkpoints"));
-        self.ledger().exists() || checkpoints.is_ok_and(|mut all| all.any(is_checkpoint))
+        let checkpoints = fs::read_dir(self.path_of(Artifact::Checkpoints));
+        self.path_of(Artifact::Ledger).exists()
+            || checkpoints.is_ok_and(|mut all| all.any(is_checkpoint))
     }
 
     /// Removes the remains of a run that cannot be resumed, so that it can start again. The caller
@@ -100,7 +95,7 @@ impl RunFolder {
         let entries = fs::read_dir(&self.path)?;
         let names = entries.map(|entry| Ok(entry?.file_name()));
         let mut names = names.collect::<io::Result<Vec<_>>>()?;
-        names.retain(|name| name != lock::NAME);
+        names.retain(|name| name != Artifact::Lock.name());
         if let Some(other) = names.iter().find(|name| !is_a_beginning(name)) {
             return Err(io::Error::other(format!(
                 "{} holds nothing to resume from, and cannot be used for a new run because of {}; \
@@ -110,7 +105,7 @@ impl RunFolder {
             )));
         }
         // The scenario last: without it, this would not be recognised as a run.
-        names.sort_by_key(|name| name == "scenario.toml");
+        names.sort_by_key(|name| name == Artifact::Scenario.name());
         for path in names.iter().map(|name| self.path.join(name)) {
             match path.symlink_metadata()?.is_dir() {
                 true => fs::remove_dir_all(&path)?,
@@ -134,7 +129,7 @@ impl RunFolder {
 
     /// The last event of the ledger, if it is a short one.
     fn last_event(&self) -> io::Result<Option<Event>> {
-        let mut file = File::open(self.ledger())?;
+        let mut file = File::open(self.path_of(Artifact::Ledger))?;
         let length = file.metadata()?.len();
         file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
         let mut tail = Vec::new();

@@ -12,6 +12,7 @@ use super::*;
 use crate::base::machine::Host;
 use crate::config::load;
 use crate::config::settings::Settings;
+use crate::runs::folder::artifact::Artifact;
 use crate::runs::folder::recorder::Recorder;
 use crate::runs::folder::state::RunState;
 
@@ -106,13 +107,13 @@ fn rounds_are_lines_and_the_summary_holds_the_best() {
     for record in &records {
         recorder.on_event(&Event::RoundFinished(record.clone()));
     }
-    let text = fs::read_to_string(folder.rounds()).unwrap();
+    let text = fs::read_to_string(folder.path_of(Artifact::Rounds)).unwrap();
     let lines: Vec<RoundRecord> = text
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     assert_eq!(lines, records);
-    assert!(!folder.summary().exists());
+    assert!(!folder.path_of(Artifact::Summary).exists());
 
     recorder.on_event(&Event::RunFinished {
         rounds: 3,
@@ -120,7 +121,7 @@ fn rounds_are_lines_and_the_summary_holds_the_best() {
         ending: Some(EndReason::Complete),
         error: None,
     });
-    let text = fs::read_to_string(folder.summary()).unwrap();
+    let text = fs::read_to_string(folder.path_of(Artifact::Summary)).unwrap();
     let summary: Summary = serde_json::from_str(&text).unwrap();
     let best = |name: &str| {
         (
@@ -169,11 +170,11 @@ fn rounds_are_read_from_a_file_that_ends_at_any_byte_and_damage_before_is_named(
     let line = [serde_json::to_vec(&record).unwrap(), b"\n".to_vec()].concat();
     let text = line.repeat(2);
     for end in 0..=text.len() {
-        fs::write(folder.rounds(), &text[..end]).unwrap();
+        fs::write(folder.path_of(Artifact::Rounds), &text[..end]).unwrap();
         let read = folder.read_rounds().unwrap();
         assert_eq!(read.len(), (end + 1) / line.len(), "cut at {end}");
     }
-    fs::write(folder.rounds(), &text[1..]).unwrap();
+    fs::write(folder.path_of(Artifact::Rounds), &text[1..]).unwrap();
     let error = folder.read_rounds().unwrap_err().to_string();
     assert!(
         error.contains("line 1 of") && error.contains("rounds.jsonl"),
@@ -196,7 +197,7 @@ fn a_run_that_goes_on_keeps_the_rounds_before_and_does_not_pass_damage_over() {
     };
     let line = |number| serde_json::to_string(&round(number, 0.7, 0.6)).unwrap() + "\n";
     let go_on = |text: &[u8]| {
-        fs::write(folder.rounds(), text).unwrap();
+        fs::write(folder.path_of(Artifact::Rounds), text).unwrap();
         let mut recorder = Recorder::open(folder.clone(), &plan, handle.clone()).unwrap();
         recorder.on_event(&resumed);
         recorder.failure().get()
@@ -208,7 +209,10 @@ fn a_run_that_goes_on_keeps_the_rounds_before_and_does_not_pass_damage_over() {
     let damaged = line(1) + "{\n" + &line(2);
     let failure = go_on(damaged.as_bytes()).unwrap();
     assert!(failure.contains("line 2 of"), "{failure}");
-    assert_eq!(fs::read_to_string(folder.rounds()).unwrap(), damaged);
+    assert_eq!(
+        fs::read_to_string(folder.path_of(Artifact::Rounds)).unwrap(),
+        damaged
+    );
 }
 
 #[test]
@@ -223,10 +227,14 @@ fn a_ledger_s_end_tells_the_state_whatever_a_power_cut_left_behind_it() {
         ("\n\0\0\0", RunState::Complete),
         ("\n{\"sequence\":3", RunState::Interrupted),
     ] {
-        fs::write(folder.ledger(), format!("{{}}\n{end}{rest}")).unwrap();
+        fs::write(
+            folder.path_of(Artifact::Ledger),
+            format!("{{}}\n{end}{rest}"),
+        )
+        .unwrap();
         assert_eq!(folder.state().unwrap(), state, "{rest:?}");
     }
-    fs::write(folder.ledger(), &end[..end.len() - 1]).unwrap();
+    fs::write(folder.path_of(Artifact::Ledger), &end[..end.len() - 1]).unwrap();
     assert_eq!(folder.state().unwrap(), RunState::Interrupted);
 }
 

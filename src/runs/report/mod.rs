@@ -22,6 +22,7 @@ use crate::config::load;
 use crate::config::plan::{Plan, PlanDraft};
 use crate::runs::figures;
 use crate::runs::folder::RunFolder;
+use crate::runs::folder::artifact::Artifact;
 use crate::runs::folder::summary::Summary;
 use crate::runs::history::clients::RunStats;
 use crate::runs::history::collected::Participations;
@@ -52,13 +53,13 @@ impl Run {
         let folder = RunFolder::open(path)?;
         let plan = read_plan(&folder)?;
         anyhow::ensure!(
-            folder.ledger().exists(),
+            folder.path_of(Artifact::Ledger).exists(),
             "{} has no ledger to report on; it was run with --ledger=false, or killed before it \
              began",
             path.display()
         );
         let (mut stats, mut participations) = (RunStats::default(), Participations::default());
-        for entry in ledger::read(&folder.ledger())? {
+        for entry in ledger::read(&folder.path_of(Artifact::Ledger))? {
             let event = entry?.event;
             stats.take(&event);
             participations.take(&event);
@@ -96,7 +97,7 @@ impl Run {
 /// # Errors
 /// If its scenario is not one of this version's.
 pub fn read_plan(folder: &RunFolder) -> anyhow::Result<Plan> {
-    let scenario = folder.scenario();
+    let scenario = folder.path_of(Artifact::Scenario);
     load(
         Some(&scenario),
         &crate::config::settings::Settings::default(),

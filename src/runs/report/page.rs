@@ -5,6 +5,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::base::table::{NAN, Table, count, show_bytes, show_small};
 use crate::runs::figures::Figure;
+use crate::runs::folder::artifact::Artifact;
 use crate::runs::history::totals::is_loss;
 use crate::runs::report::{Run, tables};
 
@@ -167,7 +168,7 @@ pub fn of_run(run: &Run, figures: &[Figure]) -> anyhow::Result<String> {
         );
     }
     page.text("How to reproduce", "", &reproduce(run)?);
-    let scenario = run.folder.scenario();
+    let scenario = run.folder.path_of(Artifact::Scenario);
     let settings = std::fs::read_to_string(&scenario)
         .with_context(|| format!("cannot read {}", scenario.display()))?;
     page.text(
@@ -254,7 +255,10 @@ fn reproduce(run: &Run) -> anyhow::Result<String> {
         format!("version          regatta {version}"),
         format!("seed             {}", run.plan.seed),
         format!("final state      {state}"),
-        format!("ledger (BLAKE3)  {}", digest(run.folder.ledger())?),
+        format!(
+            "ledger (BLAKE3)  {}",
+            digest(run.folder.path_of(Artifact::Ledger))?
+        ),
         format!("model            {}", run.plan.model.source),
     ];
     if !run.stats.interventions.is_empty() {

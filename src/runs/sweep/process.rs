@@ -12,6 +12,7 @@ use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
 use crate::runs::folder::RunFolder;
+use crate::runs::folder::artifact::Artifact;
 use crate::runs::folder::state::RunState;
 use crate::runs::sweep::Planned;
 use crate::runs::sweep::stop::Stop;
@@ -70,7 +71,7 @@ pub fn carry_out(
 }
 
 fn is_complete(folder: &RunFolder) -> io::Result<bool> {
-    Ok(folder.scenario().exists() && folder.state()? == RunState::Complete)
+    Ok(folder.path_of(Artifact::Scenario).exists() && folder.state()? == RunState::Complete)
 }
 
 /// A run's folder with its lock; `None` when the sweep is to end before another process gave it
@@ -150,7 +151,7 @@ fn pass_on(child: &Child, signal: i32) {
 
 /// The meaning of a process's end, given its files and whether it was asked to stop.
 fn ended(folder: &RunFolder, status: ExitStatus, stopped: bool) -> io::Result<Ended> {
-    let state = match folder.scenario().exists() {
+    let state = match folder.path_of(Artifact::Scenario).exists() {
         true => Some(folder.state()?),
         false => None,
     };

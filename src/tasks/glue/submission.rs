@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::base::files::write_atomically;
+use crate::base::files;
 use crate::data::error::DataError;
 use crate::data::label;
 use crate::data::schema::SplitName;
@@ -55,8 +55,8 @@ pub fn write_submission(
         })?;
         text.push_str(&format!("{id}\t{spelled}\n"));
     }
-    std::fs::create_dir_all(folder).map_err(DataError::io("make", folder))?;
-    write_atomically(&path, text.as_bytes()).map_err(DataError::io("write", &path))?;
+    files::make_folder(folder)?;
+    files::write_atomically(&path, text.as_bytes())?;
     Ok(path)
 }
 

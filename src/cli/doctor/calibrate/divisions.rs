@@ -1,11 +1,4 @@
-//! How the cores of this machine are best divided among lanes: measured once, remembered, and
-//! the default of every run after that.
-//!
-//! | file | holds |
-//! |---|---|
-//! | `mod.rs` | the possible divisions, and which one wins |
-//! | [`memory`] | what was found, by machine, in a file of the user's |
-//! | [`workload`] | the training that is timed |
+//! How the cores of a machine can be divided among lanes, and which division wins.
 
 /// A division of the cores: lanes side by side, and the threads that each may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

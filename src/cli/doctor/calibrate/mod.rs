@@ -1,7 +1,13 @@
-//! `regatta doctor --calibrate`: how lanes divide the cores best, measured and remembered.
+//! `regatta doctor --calibrate`: how lanes divide the cores best, measured once, remembered, and
+//! the default of every run after that.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `divisions` | the possible divisions, and which one wins |
+//! | `workload` | the training that is timed |
 
-pub mod divisions;
-pub mod workload;
+pub(crate) mod divisions;
+pub(crate) mod workload;
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -13,13 +19,14 @@ use crate::base::machine::{Host, calibration};
 use crate::base::table::{Cell, Format, Table, count};
 use crate::base::{table, time};
 use crate::cli::doctor::calibrate::divisions::{Measured, best, compare, divisions};
-use crate::cli::doctor::calibrate::workload::{Workload, objective};
+use crate::cli::doctor::calibrate::workload::Workload;
 use crate::config::problems::Problems;
 use crate::live::terminal::output::print_line;
 use crate::model::ModelError;
 use crate::model::source::checkpoint::Checkpoint;
 use crate::model::source::known::ArchitectureName;
 use crate::model::source::location::RANDOM;
+use crate::train::probe::objective;
 
 /// What is trained unless the user names a model: the quickstart's sizes.
 const MODEL: &str = "random:minilm-l6";
@@ -46,7 +53,8 @@ pub fn calibrate(model: Option<&str>) -> anyhow::Result<()> {
         "training {name} with {} in turn, {TURNS} times each",
         count(divisions.len(), "division")
     ));
-    let workload = Workload::new(checkpoint)?;
+    let workload = Workload::new(&checkpoint)?;
+    drop(checkpoint);
     let measured = compare(&divisions, TURNS, |division| workload.rate(division))?;
     print_line(table::render(&[&shown(&measured)], Format::Table)?);
     let best = best(&measured).context("nothing was measured")?;
@@ -61,8 +69,7 @@ pub fn calibrate(model: Option<&str>) -> anyhow::Result<()> {
             .map_or_else(String::new, |now| now.strftime("%Y-%m-%d").to_string()),
     };
     let (lanes, threads) = (count(best.lanes, "lane"), count(best.threads, "thread"));
-    calibration::remember(&path, entry)
-        .with_context(|| format!("cannot write {}", path.display()))?;
+    calibration::remember(&path, entry)?;
     print_line(format_args!(
         "runs now use {lanes} of {threads} unless --lanes or --threads_per_lane is given; stored \
          in {}",

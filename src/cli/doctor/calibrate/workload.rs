@@ -1,30 +1,19 @@
 //! Training steps of an encoder with LoRA on random tokens, on several lanes at once.
 
-use std::sync::{Arc, Barrier};
+use std::sync::Barrier;
 use std::thread;
 use std::time::Instant;
 
-use rand::{RngExt, SeedableRng};
-use regatta_actors::random::Stream;
-use tch::{Device, Tensor};
+use tch::Device;
 
 use crate::adapter::settings::{AdapterKind, AdapterPlan};
-use crate::adapter::{Adapter, initial_state, registry};
-use crate::base::tensors::TensorMap;
 use crate::base::torch;
 use crate::cli::doctor::calibrate::divisions::Division;
 use crate::model::ModelError;
-use crate::model::architecture::Architecture;
-use crate::model::dropout::Masks;
-use crate::model::inputs::Inputs;
-use crate::model::linear_layer::LinearLayer;
-use crate::model::objective::Objective;
 use crate::model::source::checkpoint::Checkpoint;
 use crate::model::weights::Weights;
-use crate::train::optimizers::adamw::AdamW;
-use crate::train::replica::{Replica, RoundModel};
+use crate::train::probe::{Probe, RandomBatch};
 
-const LABELS: i64 = 2;
 const ROWS: i64 = 16;
 const TOKENS: i64 = 64;
 /// Steps that each lane takes per thread, so that all divisions do the same work.
@@ -32,11 +21,9 @@ const STEPS: u32 = 2;
 
 /// A model to train on lanes.
 pub struct Workload {
-    architecture: Arc<dyn Architecture>,
+    probe: Probe,
     base: Weights,
-    trained: TensorMap,
-    layers: Vec<LinearLayer>,
-    adapter: Arc<dyn Adapter>,
+    batch: RandomBatch,
 }
 
 impl Workload {
@@ -44,27 +31,12 @@ impl Workload {
     ///
     /// # Errors
     /// If libtorch fails.
-    pub fn new(checkpoint: Checkpoint) -> Result<Self, ModelError> {
-        let architecture = checkpoint.architecture;
-        let ends = architecture.default_targets();
-        let adapted = |layer: &LinearLayer| ends.iter().any(|end| layer.module.ends_with(end));
-        let layers: Vec<_> = architecture
-            .linear_layers()
-            .into_iter()
-            .filter(adapted)
-            .collect();
-        let plan = lora();
-        let build = registry::find(plan.kind.name())
-            .ok_or_else(|| ModelError::Refused("there is no LoRA".to_owned()))?;
-        let adapter = build(&plan, &layers).map_err(ModelError::Refused)?;
-        let mut trained = initial_state(&*adapter, &layers, 0, 0);
-        trained.0.extend(checkpoint.head.0);
+    pub fn new(checkpoint: &Checkpoint) -> Result<Self, ModelError> {
+        let probe = Probe::new(checkpoint, &lora())?;
         Ok(Self {
             base: Weights::from_map(&checkpoint.base, Device::Cpu)?,
-            architecture,
-            trained,
-            layers,
-            adapter,
+            batch: RandomBatch::new(&*checkpoint.architecture, ROWS, TOKENS),
+            probe,
         })
     }
 
@@ -75,17 +47,16 @@ impl Workload {
     pub fn rate(&self, division: Division) -> Result<f64, ModelError> {
         let barrier = Barrier::new(division.lanes as usize + 1);
         let seconds = thread::scope(|scope| {
-            let barrier = &barrier;
             let lane = |_| {
-                let base = self.base.clone();
-                let work = LaneTensors {
-                    architecture: &*self.architecture,
-                    trained: &self.trained,
-                    layers: &self.layers,
-                    adapter: &*self.adapter,
-                    division,
+                let lane = LaneShare {
+                    probe: &self.probe,
+                    batch: &self.batch,
+                    threads: division.threads,
+                    barrier: &barrier,
                 };
-                scope.spawn(move || work.run(base, barrier))
+                // Tensors are not shared between threads: each has its own handles to them.
+                let base = self.base.clone();
+                scope.spawn(move || lane.train(base))
             };
             let lanes: Vec<_> = (0..division.lanes).map(lane).collect();
             barrier.wait();
@@ -101,82 +72,27 @@ impl Workload {
     }
 }
 
-/// What the threads share: `Workload` without its tensors, which each has its own handles to.
-struct LaneTensors<'a> {
-    architecture: &'a dyn Architecture,
-    trained: &'a TensorMap,
-    layers: &'a [LinearLayer],
-    adapter: &'a dyn Adapter,
-    division: Division,
+/// What a lane trains.
+struct LaneShare<'a> {
+    probe: &'a Probe,
+    batch: &'a RandomBatch,
+    threads: u32,
+    barrier: &'a Barrier,
 }
 
-impl LaneTensors<'_> {
+impl LaneShare<'_> {
     /// Takes a step untimed, waits for the others, and takes its share.
-    fn run(&self, base: Weights, barrier: &Barrier) -> Result<(), ModelError> {
-        torch::threads::use_threads(self.division.threads);
-        let ready = self.prepare(base);
+    fn train(&self, base: Weights) -> Result<(), ModelError> {
+        torch::threads::use_threads(self.threads);
+        let ready = self.probe.training(base).and_then(|mut training| {
+            training.step(self.batch)?;
+            Ok(training)
+        });
         // Whatever became of it: the others wait.
-        barrier.wait();
+        self.barrier.wait();
         let mut training = ready?;
-        (0..STEPS * self.division.threads).try_for_each(|_| training.step())
+        (0..STEPS * self.threads).try_for_each(|_| training.step(self.batch).map(drop))
     }
-
-    fn prepare(&self, base: Weights) -> Result<Training, ModelError> {
-        let (layers, device) = (self.layers, Device::Cpu);
-        let shared = RoundModel::new(base, self.trained, self.adapter, layers, device)?;
-        let own = shared.state.clone();
-        let replica = Replica::new(
-            &shared,
-            self.architecture,
-            &objective(),
-            layers,
-            own,
-            |_| true,
-        )?;
-        let mut training = Training {
-            optimizer: AdamW::new(replica.leaves(), 0.01)?,
-            replica,
-            masks: Masks::new(Stream::seed_from_u64(0)),
-            tokens: random_tokens(self.architecture),
-        };
-        training.step()?;
-        Ok(training)
-    }
-}
-
-fn random_tokens(model: &dyn Architecture) -> Vec<i64> {
-    let mut stream = Stream::seed_from_u64(0);
-    // Beyond the special tokens, the padding among them, where there are as many.
-    let first = 5.min(model.vocabulary() - 1);
-    let token = |_| stream.random_range(first..model.vocabulary());
-    (0..ROWS * TOKENS.min(model.max_tokens()))
-        .map(token)
-        .collect()
-}
-
-struct Training {
-    replica: Replica,
-    optimizer: AdamW,
-    masks: Masks,
-    tokens: Vec<i64>,
-}
-
-impl Training {
-    fn step(&mut self) -> Result<(), ModelError> {
-        let (ones, zeros) = (vec![1; self.tokens.len()], vec![0; self.tokens.len()]);
-        let inputs = Inputs::new(ROWS, &self.tokens, &ones, &zeros, Device::Cpu)?;
-        let labels: Vec<f32> = (0..ROWS).map(|row| (row % LABELS) as f32).collect();
-        let outputs = self.replica.model.outputs(&inputs, Some(&self.masks))?;
-        let labels = Tensor::f_from_slice(&labels)?;
-        let loss = self.replica.model.loss(&outputs, &labels)?;
-        self.replica.backward(&loss)?;
-        self.optimizer.step(1e-4)
-    }
-}
-
-/// What the model is trained to give.
-pub fn objective() -> Objective {
-    Objective::classes(LABELS as usize)
 }
 
 fn lora() -> AdapterPlan {
@@ -188,8 +104,11 @@ fn lora() -> AdapterPlan {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::model::source::known::known_encoder;
+    use crate::train::probe::objective;
 
     #[test]
     fn lanes_train_side_by_side_and_a_failing_one_ends_the_measure() {
@@ -201,7 +120,7 @@ mod tests {
         ) = (20, 24, 24);
         config.num_hidden_layers = 1;
         let checkpoint = Checkpoint::random(Arc::new(config), &objective(), 0).unwrap();
-        let mut workload = Workload::new(checkpoint).unwrap();
+        let mut workload = Workload::new(&checkpoint).unwrap();
         let division = Division {
             lanes: 2,
             threads: 1,

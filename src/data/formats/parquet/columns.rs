@@ -1,12 +1,13 @@
 //! Which columns of a Parquet file are read, and as what.
 
+use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 
 use ::parquet::basic::{ConvertedType, Repetition, Type as Physical};
-use ::parquet::errors::ParquetError;
 use ::parquet::schema::types::{Type, TypePtr};
 
+use crate::base::file_error::FileError;
 use crate::data::error::DataError;
 use crate::data::formats::parquet::cells::Cells;
 use crate::data::request::SplitRequest;
@@ -131,9 +132,6 @@ fn as_bytes(field: TypePtr, path: &Path) -> Result<TypePtr, DataError> {
 }
 
 /// Wraps what the reader says with the file's name.
-pub(crate) fn unreadable(path: &Path) -> impl Fn(ParquetError) -> DataError {
-    move |error| DataError::Parquet {
-        path: path.to_owned(),
-        message: error.to_string(),
-    }
+pub(crate) fn unreadable<E: Display>(path: &Path) -> impl Fn(E) -> FileError {
+    move |error| FileError::content(path, format!("not a readable Parquet file: {error}"))
 }

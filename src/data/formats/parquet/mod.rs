@@ -5,7 +5,6 @@ pub(crate) mod columns;
 pub(crate) mod pages;
 pub(crate) mod shards;
 
-use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +12,7 @@ use std::sync::Arc;
 use ::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use ::parquet::record::reader::RowIter;
 
+use crate::base::files;
 use crate::data::error::{DataError, SourceSpan};
 use crate::data::formats::parquet::cells::Cells;
 use crate::data::formats::parquet::columns::{ParquetColumns, unreadable};
@@ -37,14 +37,8 @@ pub(crate) fn read(folder: &Path, request: &SplitRequest<'_>) -> Result<Split, D
     let mut split = Split::new(request.schema.is_pair(), request.name);
     for path in &files {
         // The reader asserts some of what a damaged file may break.
-        catch_unwind(AssertUnwindSafe(|| read_shard(path, request, &mut split))).unwrap_or_else(
-            |_| {
-                Err(DataError::Parquet {
-                    path: path.clone(),
-                    message: "it is damaged".to_owned(),
-                })
-            },
-        )?;
+        catch_unwind(AssertUnwindSafe(|| read_shard(path, request, &mut split)))
+            .unwrap_or_else(|_| Err(unreadable(path)("it is damaged").into()))?;
     }
     if split.is_empty() && request.limit != Some(0) {
         return Err(DataError::Empty {
@@ -55,7 +49,7 @@ pub(crate) fn read(folder: &Path, request: &SplitRequest<'_>) -> Result<Split, D
 }
 
 fn read_shard(path: &Path, request: &SplitRequest<'_>, split: &mut Split) -> Result<(), DataError> {
-    let file = Arc::new(File::open(path).map_err(DataError::io("read", path))?);
+    let file = Arc::new(files::open(path)?);
     let metadata: ParquetMetaData = ParquetMetaDataReader::new()
         .parse_and_finish(&*file)
         .map_err(unreadable(path))?;

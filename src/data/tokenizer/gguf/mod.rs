@@ -88,10 +88,7 @@ fn pieces(digits: &str) -> tokenizers::Result<PreTokenizerWrapper> {
 /// not fit each other.
 #[cfg_attr(not(test), expect(dead_code, reason = "decoder models will call it"))]
 pub(crate) fn tokenizer(parts: &TokenizerParts) -> Result<Tokenizer, DataError> {
-    let wrong = |message: String| DataError::Model {
-        path: parts.path.clone(),
-        message,
-    };
+    let wrong = |message: String| DataError::model(&parts.path, message);
     let pre = pre_tokenizer(parts).map_err(wrong)?;
     let vocabulary = vocabulary(parts).map_err(wrong)?;
     let merges = merges(parts, &vocabulary).map_err(wrong)?;

@@ -9,6 +9,7 @@ use super::*;
 use crate::live::page::feed::{Feed, Follower, WebObserver};
 use crate::live::page::history::{History, PageHeader};
 use crate::runs::folder::RunFolder;
+use crate::runs::folder::artifact::Artifact;
 
 /// The messages that wait for a follower: names and contents. Whether the stream has ended.
 fn messages(follower: &mut Follower) -> (Vec<(String, Value)>, bool) {
@@ -135,12 +136,12 @@ fn a_run_that_is_gone_on_with_tells_what_was_before() {
         line["time"] = 0.into();
         format!("{line}\n")
     });
-    std::fs::write(folder.ledger(), lines.collect::<String>()).unwrap();
+    std::fs::write(folder.path_of(Artifact::Ledger), lines.collect::<String>()).unwrap();
 
     let mut timed = record(1, &clients);
     timed.seconds.train = 2.5;
     let line = serde_json::to_string(&timed).unwrap() + "\n";
-    std::fs::write(folder.rounds(), line).unwrap();
+    std::fs::write(folder.path_of(Artifact::Rounds), line).unwrap();
 
     let history = resumed(folder.clone());
     let rounds: Vec<u32> = history.rounds.iter().map(|row| row.round).collect();
@@ -152,7 +153,7 @@ fn a_run_that_is_gone_on_with_tells_what_was_before() {
     assert!(history.lines.front().unwrap().at.is_none());
 
     // Where no ledger is kept, the round's record must do.
-    std::fs::remove_file(folder.ledger()).unwrap();
+    std::fs::remove_file(folder.path_of(Artifact::Ledger)).unwrap();
     let history = resumed(folder);
     assert_eq!(history.rounds.len(), 1);
     assert_eq!(history.clients[0].points, [(1.0, loss(1) as f32)]);

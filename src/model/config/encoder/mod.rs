@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use crate::base::file_error::FileError;
 use crate::model::ModelError;
 use crate::model::activation::Activation;
 use crate::model::architecture::{Architecture, Model, TensorSpec};
@@ -58,10 +59,7 @@ impl EncoderConfig {
         let config = found
             .and_then(|found| family(found).ok_or_else(|| format!("{} is no encoder", found.name)))
             .and_then(|family| parse(keys, family));
-        config.map_err(|reason| ModelError::Config {
-            path: path.to_owned(),
-            reason,
-        })
+        Ok(config.map_err(|reason| FileError::content(path, reason))?)
     }
 }
 

@@ -252,5 +252,5 @@ fn what_is_no_json_object_is_refused_with_its_place() {
     std::fs::write(&path, b"\xff\xfe{\0}\0").unwrap();
     assert!(EncoderConfig::read(&path).is_err());
     let missing = EncoderConfig::read(&folder.path().join("none.json")).unwrap_err();
-    assert!(matches!(missing, ModelError::Io { .. }), "{missing}");
+    assert!(matches!(missing, ModelError::NoConfig(_)), "{missing}");
 }
