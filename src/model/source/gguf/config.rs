@@ -36,20 +36,33 @@ const KNOWN: [&str; 18] = [
 /// the layout of rows that all files have.
 const WITHOUT_EFFECT: [&str; 2] = ["expert_used_count", "tensor_data_layout"];
 
+/// Ids of special tokens, in a `config.json` and here.
+const SPECIAL_TOKENS: [(&str, &str); 3] = [
+    ("bos_token_id", "tokenizer.ggml.bos_token_id"),
+    ("eos_token_id", "tokenizer.ggml.eos_token_id"),
+    ("pad_token_id", "tokenizer.ggml.padding_token_id"),
+];
+
 /// Checks that a file holds a model of an architecture that is supported, and gives the number of
 /// its layers.
 ///
 /// # Errors
-/// If it does not.
-pub(crate) fn layers(metadata: &GgufMetadata) -> Result<u64, GgufError> {
+/// If it does not, or has fewer tensors than layers.
+pub(crate) fn layers(header: &GgufHeader) -> Result<u64, GgufError> {
+    let metadata = &header.metadata;
     let architecture = metadata.text(ARCHITECTURE)?;
-    match metadata.required(ARCHITECTURE, architecture)? {
-        "llama" => size(metadata, "block_count"),
-        other => Err(metadata.wrong(
-            ARCHITECTURE,
-            format!("`{other}` is not supported; supported is llama"),
-        )),
+    let architecture = metadata.required(ARCHITECTURE, architecture)?;
+    if architecture != "llama" {
+        let reason = format!("`{architecture}` is not supported; supported is llama");
+        return Err(metadata.wrong(ARCHITECTURE, reason));
     }
+    let layers = size(metadata, "block_count")?;
+    let tensors = header.tensors.len();
+    if layers > tensors as u64 {
+        let reason = format!("it is {layers}, but the file has only {tensors} tensors");
+        return Err(metadata.wrong("llama.block_count", reason));
+    }
+    Ok(layers)
 }
 
 /// The configuration as transformers' `LlamaConfig` has it. `factors` are the values of the
@@ -86,23 +99,18 @@ pub(crate) fn llama(
         "max_position_embeddings": size(metadata, "context_length")?,
         "rms_norm_eps": epsilon,
         "rope_theta": theta,
-        "vocab_size": vocabulary(header)?,
+        "vocab_size": vocabulary(header, hidden)?,
         "attention_bias": has("blk.0.attn_q.bias"),
         "mlp_bias": has("blk.0.ffn_gate.bias"),
         "tie_word_embeddings": !has("output.weight"),
     });
-    let mut set = |key: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            config[key] = value;
+    if let Some(scaling) = rope::scaling(metadata, theta, factors)? {
+        config["rope_scaling"] = scaling;
+    }
+    for (ours, theirs) in SPECIAL_TOKENS {
+        if let Some(id) = metadata.count(theirs)? {
+            config[ours] = id.into();
         }
-    };
-    set("rope_scaling", rope::scaling(metadata, theta, factors)?);
-    for (ours, theirs) in [
-        ("bos_token_id", "tokenizer.ggml.bos_token_id"),
-        ("eos_token_id", "tokenizer.ggml.eos_token_id"),
-        ("pad_token_id", "tokenizer.ggml.padding_token_id"),
-    ] {
-        set(ours, metadata.count(theirs)?.map(Value::from));
     }
     Ok(match config {
         Value::Object(config) => config,
@@ -163,17 +171,18 @@ fn head_size(metadata: &GgufMetadata, hidden: u64, heads: u64) -> Result<u64, Gg
     Ok(size)
 }
 
-/// The number of tokens that have an embedding.
-fn vocabulary(header: &GgufHeader) -> Result<i64, GgufError> {
+/// The number of tokens that have an embedding, of `hidden` values each.
+fn vocabulary(header: &GgufHeader, hidden: u64) -> Result<i64, GgufError> {
     let name = "token_embd.weight";
     let embedding = header.tensors.iter().find(|tensor| tensor.name == name);
     let path = header.metadata.path();
     let embedding = embedding
         .ok_or_else(|| GgufError::tensor(path, name, "it is missing, and every model has one"))?;
     match embedding.shape[..] {
-        [tokens, _] => Ok(tokens),
+        [tokens, size] if size as u64 == hidden => Ok(tokens),
         _ => {
-            let reason = format!("it has shape {:?}, expected two sizes", embedding.shape);
+            let shape = &embedding.shape;
+            let reason = format!("it has shape {shape:?}, expected [tokens, {hidden}]");
             Err(GgufError::tensor(path, name, reason))
         }
     }

@@ -50,7 +50,7 @@ impl GgufFile {
         let file = File::open(path).map_err(failed)?;
         let size = file.metadata().map_err(failed)?.len();
         let header = GgufHeader::read(&mut HeaderReader::new(BufReader::new(&file), path, size))?;
-        let layers = config::layers(&header.metadata)?;
+        let layers = config::layers(&header)?;
         let (mut parameters, mut factors) = (Vec::new(), None);
         for tensor in &header.tensors {
             let used = names::use_of(&tensor.name, layers)
@@ -112,9 +112,21 @@ impl GgufFile {
     /// The parts of the tokenizer.
     ///
     /// # Errors
-    /// If a part is missing or of another type than it should be.
+    /// If a part is missing or of another type than it should be, or there are more tokens than
+    /// embeddings.
     pub fn tokenizer_parts(&self) -> Result<TokenizerParts, GgufError> {
-        TokenizerParts::read(&self.header.metadata)
+        let parts = TokenizerParts::read(&self.header.metadata)?;
+        let embeddings = self.config.get("vocab_size").and_then(Value::as_u64);
+        match embeddings.filter(|count| parts.tokens.len() as u64 > *count) {
+            None => Ok(parts),
+            Some(count) => {
+                let reason = format!(
+                    "it has {} tokens, but the model has {count} embeddings",
+                    parts.tokens.len()
+                );
+                Err(self.header.metadata.wrong("tokenizer.ggml.tokens", reason))
+            }
+        }
     }
 
     /// The chat template, in Jinja, where there is one.

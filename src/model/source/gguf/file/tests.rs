@@ -111,6 +111,11 @@ fn models_that_are_not_supported_are_refused_by_key() {
             Signed(-1),
             "expected an integer that is not negative",
         ),
+        (
+            "llama.block_count",
+            Unsigned(1 << 60),
+            "the file has only 11 tensors",
+        ),
         ("llama.expert_count", Unsigned(8), "a mixture of 8 experts"),
         (
             "llama.attention.scale",
@@ -173,7 +178,7 @@ fn tensors_that_do_not_fit_are_refused_by_name() {
     sample.floats("token_embd.weight", &[8]);
     refused(
         &sample,
-        "tensor `token_embd.weight`: it has shape [8], expected two sizes",
+        "tensor `token_embd.weight`: it has shape [8], expected [tokens, 8]",
     );
 }
 
@@ -241,4 +246,14 @@ fn parts_of_a_tokenizer_that_do_not_fit_are_refused_by_key() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn more_tokens_than_embeddings_are_refused() {
+    let mut sample = with_tokenizer();
+    sample.tensors.remove(0);
+    sample.floats("token_embd.weight", &[8, 2]);
+    let error = open(&sample).unwrap().tokenizer_parts().unwrap_err();
+    let expected = "key `tokenizer.ggml.tokens`: it has 3 tokens, but the model has 2 embeddings";
+    assert!(error.to_string().ends_with(expected), "{error}");
 }
