@@ -268,7 +268,7 @@ impl Observer for WebObserver {
         match event {
             Event::RunStarted { clients, .. } => {
                 self.feed.lock().begin(clients);
-                self.feed.lock().tracker.go_on();
+                self.feed.lock().tracker.go_live();
             }
             Event::RunResumed {
                 clients,
@@ -279,7 +279,7 @@ impl Observer for WebObserver {
                 if let Err(error) = self.read_back(*after_round) {
                     tracing::warn!("the live page cannot show earlier rounds: {error}");
                 }
-                self.feed.lock().tracker.go_on();
+                self.feed.lock().tracker.go_live();
             }
             _ => {}
         }

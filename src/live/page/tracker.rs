@@ -143,8 +143,8 @@ impl Tracker {
         self.take(&Event::RoundFinished(record));
     }
 
-    /// The run continues in another process: no client is at work.
-    pub fn go_on(&mut self) {
+    /// Events happen from now on. In a run that is resumed, no client is at work.
+    pub fn go_live(&mut self) {
         self.live = true;
         self.enter(Phase::Between);
         self.changes.status = Some(self.status.clone());
