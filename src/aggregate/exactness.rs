@@ -1,7 +1,7 @@
 //! The residual merged into frozen weights, and a round's miss measured.
 //!
 //! FedEx-LoRA: Singhal et al., *FedEx-LoRA: Exact Aggregation for Federated and Efficient
-//! Fine-Tuning of Large Language Models*, 2024. The residual is added to a weight of shape
+//! Fine-Tuning of Large Language Models*, 2025. The residual is added to a weight of shape
 //! (d_out, d_in) as it stands, not transposed.
 //!
 //! All norms are taken in float64. "Effective" is what the server sends, float32 adapters and
