@@ -1,7 +1,7 @@
 //! The residual merged into frozen weights, and a round's miss measured.
 //!
 //! FedEx-LoRA: Singhal et al., *FedEx-LoRA: Exact Aggregation for Federated and Efficient
-//! Fine-Tuning of Large Language Models*, 2024. The residual, (d_out, d_in), is added to a weight
+//! Fine-Tuning of Large Language Models*, 2025. The residual, (d_out, d_in), is added to a weight
 //! as the layer's weight lies ([`LinearLayer::as_weight`](crate::model::linear_layer::LinearLayer::as_weight)).
 //!
 //! All norms are taken in float64. "Effective" is what the server sends, float32 adapters and

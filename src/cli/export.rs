@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 use crate::adapter::peft::export::ExportError;
+use crate::base::files::make_folder;
 use crate::config::problems::Problems;
 use crate::live::terminal::output::print_line;
 use crate::runs::export::trained::TrainedModel;
@@ -97,7 +98,7 @@ fn write_whole(
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    std::fs::create_dir_all(parent)?;
+    make_folder(parent)?;
     let staging = tempfile::Builder::new()
         .prefix(".export-")
         .tempdir_in(parent)?;

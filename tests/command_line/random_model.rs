@@ -80,7 +80,7 @@ fn what_a_random_model_lacks_is_said_and_what_it_could_be() {
         ),
         (
             format!("--model random:no/config.json {tokenizer}"),
-            "--model=random:no/config.json: no/config.json: No such file",
+            "--model=random:no/config.json: cannot read no/config.json: No such file",
         ),
         (
             "--model random:models/tiny/config.json --tokenizer nowhere.json".to_owned(),

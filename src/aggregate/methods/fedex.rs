@@ -14,7 +14,7 @@ pub(crate) static LORA: MethodInfo = MethodInfo {
     aliases: &["ours"],
     title: "FedEx-LoRA",
     paper: "Singhal et al., FedEx-LoRA: Exact Aggregation for Federated and Efficient Fine-Tuning of \
-     Large Language Models, 2024",
+     Large Language Models, 2025",
     help: "means, and the residual merged into the base weights",
     adapters: &[AdapterKind::Lora],
     why_these_adapters: "its residual is one of products B A",

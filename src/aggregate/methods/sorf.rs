@@ -29,7 +29,7 @@ pub(crate) static REFIT: MethodInfo = MethodInfo {
     aliases: &[],
     title: "SORF-VeRA",
     paper: "no paper: as in the Python project that Regatta's flags come from",
-    help: "the refit as published, which loses most of the update",
+    help: "its authors' refit, which loses most of the update",
     adapters: &[AdapterKind::SorfVera],
     why_these_adapters: "it refits SORF-VeRA's b, m and θ",
     exact: false,

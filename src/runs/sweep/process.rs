@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
+use crate::base::files::make_folder;
 use crate::runs::folder::RunFolder;
 use crate::runs::folder::artifact::Artifact;
 use crate::runs::folder::state::RunState;
@@ -83,7 +84,7 @@ fn locked(
 ) -> io::Result<Option<RunFolder>> {
     let mut wait = Some(wait);
     loop {
-        std::fs::create_dir_all(path)?;
+        make_folder(path)?;
         match RunFolder::at(path).locked() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if let Some(wait) = wait.take() {
