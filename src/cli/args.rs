@@ -12,10 +12,11 @@ use clap::{Arg, Args, Command as ClapCommand, CommandFactory, FromArgMatches, Pa
 use clap_complete::Shell;
 
 use crate::base::table::Format;
+use crate::cli::changed_settings::ChangedSettings;
 use crate::cli::export::ExportArgs;
 use crate::cli::spelling::{normalise, not_text};
 use crate::config;
-use crate::config::settings::Settings;
+use crate::config::settings::{MOST_WHOLE, Settings};
 use crate::live::control;
 use crate::runs::compare::target::Target;
 
@@ -90,6 +91,7 @@ pub struct ManArgs {
 
 /// A scenario file and flags that override it.
 #[derive(Debug, Args)]
+#[command(mut_args = Settings::state_default)]
 pub struct ScenarioArgs {
     /// Scenario file (TOML); its keys are named as the flags are
     pub scenario: Option<PathBuf>,
@@ -212,24 +214,9 @@ pub struct RunsArgs {
 pub struct ResumeArgs {
     /// The run's folder
     pub run: PathBuf,
-    /// Clients that train at once; does not change results [default: as in the original run]
-    #[arg(long, value_name = "N")]
-    pub lanes: Option<u32>,
-    /// Address that serves metrics to Prometheus, or off [default: as in the original run]
-    #[arg(long, value_name = "ADDR|off")]
-    pub metrics: Option<String>,
-    /// Address that serves the live page, or off [default: as in the original run]
-    #[arg(long, value_name = "ADDR|off")]
-    pub web: Option<String>,
-    /// Address to steer the run from, or off [default: as in the original run]
-    #[arg(long, value_name = "ADDR|off")]
-    pub control: Option<String>,
-    /// Write event files for TensorBoard [default: as in the original run]
-    #[arg(long)]
-    pub tensorboard: Option<bool>,
-    /// Plain lines only: no progress bars [default: as in the original run]
-    #[arg(long)]
-    pub quiet: Option<bool>,
+    /// The settings.
+    #[command(flatten)]
+    pub changed: ChangedSettings,
 }
 
 /// A run folder and what to do with it.
@@ -286,7 +273,7 @@ fn refine(argument: Arg) -> Arg {
             .value_parser(BoolishValueParser::new())
     } else if is(TypeId::of::<u64>()) {
         // TOML's integers end there, and a resolved scenario is TOML.
-        argument.value_parser(clap::value_parser!(u64).range(..=i64::MAX as u64))
+        argument.value_parser(clap::value_parser!(u64).range(..=MOST_WHOLE))
     } else {
         argument
     }

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand.
 
 pub mod args;
+pub mod changed_settings;
 pub(crate) mod check;
 pub(crate) mod compare;
 pub(crate) mod completions;

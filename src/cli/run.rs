@@ -16,10 +16,10 @@ use crate::base::time;
 use crate::cli::args::{ResumeArgs, ScenarioArgs};
 use crate::cli::doctor::libtorch;
 use crate::cli::{check, interrupt};
+use crate::config::load;
 use crate::config::plan::Plan;
 use crate::config::problems::Problems;
-use crate::config::settings::Settings;
-use crate::config::{METRICS, WEB, load};
+use crate::config::settings::SETTINGS;
 use crate::experiment;
 use crate::experiment::inputs::RunInputs;
 use crate::experiment::prepared::Experiment;
@@ -68,16 +68,7 @@ pub fn run(args: &ScenarioArgs, log: Option<LogFile>) -> anyhow::Result<()> {
 pub fn resume(args: &ResumeArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     Bounds::check()?;
     let folder = RunFolder::open(&args.run)?.locked()?;
-    let differing = Settings {
-        lanes: args.lanes,
-        metrics: args.metrics.clone(),
-        web: args.web.clone(),
-        control: args.control.clone(),
-        tensorboard: args.tensorboard,
-        quiet: args.quiet,
-        ..Settings::default()
-    };
-    let plan = load(Some(&folder.scenario()), &differing, &Host::detect())?;
+    let plan = load(Some(&folder.scenario()), &args.changed.0, &Host::detect())?;
     show_bars(!plan.telemetry.quiet);
     print_line(check::describe(&plan));
     let inputs = RunInputs::load(&plan)?;
@@ -191,7 +182,7 @@ fn serve_metrics(plan: &Plan) -> Result<Option<Exporter>, Problems> {
             ));
             Ok(Some(exporter))
         }
-        Err(error) if plan.settings.metrics.as_deref() != Some(METRICS) => {
+        Err(error) if plan.settings.metrics != Some(SETTINGS.metrics.default_value()) => {
             let mut problems = plan.problems();
             let right = "name another address, port 0 for any that is free, or off";
             problems.report("metrics", error, right);
@@ -241,7 +232,7 @@ fn serve_page(plan: &Plan, handle: &ControlHandle) -> Result<Option<(WebServer, 
         plan.control
             .map(|_| CommandHandler::new(token, handle.clone()))
     };
-    let chosen = plan.settings.web.as_deref() != Some(WEB);
+    let chosen = plan.settings.web != Some(SETTINGS.web.default_value());
     let mut served = WebServer::start(address, feed.clone(), handler());
     if served.is_err() && !chosen {
         let any = SocketAddr::new(address.ip(), 0);

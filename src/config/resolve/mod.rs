@@ -14,6 +14,7 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 use std::ops::RangeBounds;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::adapter::settings::AdapterKind;
@@ -22,14 +23,15 @@ use crate::base::machine::device::DeviceSpec;
 use crate::base::machine::{DATA_FOLDER, Host};
 use crate::config::plan::{DataPlan, DataSource, ModelPlan, Plan, TelemetryPlan};
 use crate::config::problems::{Origin, Problems};
-use crate::config::settings::Settings;
+use crate::config::setting::Setting;
+use crate::config::settings::{ALL, SETTINGS, Settings};
 use crate::config::tables::ScenarioTables;
-use crate::config::{HUB, METRICS, NO_TEXT, WEB, bounds};
+use crate::config::{CONTROL, HUB, NO_TEXT};
 use crate::data::partition::spec::Partition;
 use crate::model::source::architecture::Architecture;
 use crate::model::source::location::{ModelSource, RANDOM};
 use crate::tasks::glue::task::Task;
-use crate::train::settings::{Precision, TrainingPlan};
+use crate::train::settings::TrainingPlan;
 
 /// Decides everything, or says all that is wrong.
 pub(crate) fn resolve(
@@ -44,6 +46,7 @@ pub(crate) fn resolve(
         problems,
         machine,
     };
+    resolver.check_ranges();
     let data = resolver.data();
     let model = resolver.model();
     let (adapter, aggregation) = resolver.adapter(data.num_clients);
@@ -53,15 +56,15 @@ pub(crate) fn resolve(
     let devices = resolver.devices(data.num_clients);
     let training = resolver.training(devices.server);
     let telemetry = resolver.telemetry();
-    let control = resolver.control();
+    let control = resolver.address(&SETTINGS.control, CONTROL);
     let name = resolver.name(scenario_name, data.task, aggregation.method);
     // The results' location is not part of what is recorded with them.
     let out = resolver.settings.out.take();
-    let seed = *resolver.settings.seed.get_or_insert(42);
-    let rounds = resolver.count("rounds", |s| s.rounds.get_or_insert(50));
+    let seed = resolver.value(&SETTINGS.seed);
+    let rounds = resolver.value(&SETTINGS.rounds);
     let simulation = resolver.simulation(&script, data.num_clients, rounds, seed);
     resolver.check_staleness(&simulation.policy, aggregation.method);
-    let eval_every = resolver.count("eval_every", |s| s.eval_every.get_or_insert(1));
+    let eval_every = resolver.value(&SETTINGS.eval_every);
     let Resolver {
         settings, problems, ..
     } = resolver;
@@ -87,6 +90,9 @@ pub(crate) fn resolve(
     })
 }
 
+/// A setting whose default is a value.
+type Defaulted<T> = Setting<Settings, T, fn() -> T>;
+
 struct Resolver<'a> {
     settings: Settings,
     problems: Problems,
@@ -96,15 +102,13 @@ struct Resolver<'a> {
 impl Resolver<'_> {
     fn data(&mut self) -> DataPlan {
         let source = self.data_source();
-        let task = self.parsed("task", |s| s.task.get_or_insert_with(|| "cola".into()));
+        let task = self.parsed(&SETTINGS.task);
         let task = task.unwrap_or(Task::Cola);
         self.settings.task = Some(task.name().to_owned());
-        let partition = self.parsed("partition", |s| {
-            s.partition.get_or_insert_with(|| "iid".into())
-        });
+        let partition = self.parsed(&SETTINGS.partition);
         let partition = partition.unwrap_or(Partition::Iid);
         self.check_classes(task, &partition);
-        let num_clients = self.count("num_clients", |s| s.num_clients.get_or_insert(3));
+        let num_clients = self.value(&SETTINGS.num_clients);
         let least = u64::from(num_clients);
         if let Some(limit) = self.settings.limit_train.filter(|limit| *limit < least) {
             self.problems.report(
@@ -113,21 +117,14 @@ impl Resolver<'_> {
                 format_args!("give at least {num_clients}, or fewer clients"),
             );
         }
-        let limit_eval = self.settings.limit_eval;
-        self.problems.require(
-            limit_eval != Some(0),
-            "limit_eval",
-            "nothing is left to evaluate on",
-            "give at least 1",
-        );
         DataPlan {
             task,
             source,
-            max_seq_length: self.count("max_seq_length", |s| s.max_seq_length.get_or_insert(128)),
+            max_seq_length: self.value(&SETTINGS.max_seq_length),
             partition,
             num_clients,
             limit_train: self.settings.limit_train,
-            limit_eval,
+            limit_eval: self.settings.limit_eval,
         }
     }
 
@@ -174,11 +171,7 @@ impl Resolver<'_> {
     }
 
     fn model(&mut self) -> ModelPlan {
-        let name = self
-            .settings
-            .model
-            .get_or_insert_with(|| "roberta-base".into())
-            .clone();
+        let name = self.value(&SETTINGS.model);
         let source = if let Some(architecture) = name.strip_prefix(RANDOM) {
             self.random_model(architecture)
         } else if is_hub_name(&name) {
@@ -190,13 +183,9 @@ impl Resolver<'_> {
         if !matches!(source, ModelSource::Random { .. }) {
             self.reject_unused("tokenizer", "a model that brings its own");
         }
-        let dropout = self.settings.model_dropout;
-        if let Some(dropout) = dropout {
-            self.number("model_dropout", dropout, 0.0..1.0, "from 0 to less than 1");
-        }
         ModelPlan {
             source,
-            dropout,
+            dropout: self.settings.model_dropout,
             init_adapter: self.settings.init_adapter.clone(),
         }
     }
@@ -226,37 +215,20 @@ impl Resolver<'_> {
             DeviceSpec::Cpu => 16,
             DeviceSpec::Cuda(_) => 128,
         };
-        let lr = *self.settings.lr.get_or_insert(1e-3);
-        self.number("lr", lr, f64::MIN_POSITIVE..f64::INFINITY, "above 0");
-        let warmup_ratio = *self.settings.warmup_ratio.get_or_insert(0.06);
-        self.number("warmup_ratio", warmup_ratio, 0.0..=1.0, "from 0 to 1");
-        let weight_decay = *self.settings.weight_decay.get_or_insert(0.01);
-        self.number("weight_decay", weight_decay, 0.0..f64::INFINITY, "from 0");
         TrainingPlan {
-            local_epochs: self.count("local_epochs", |s| s.local_epochs.get_or_insert(3)),
-            batch_size: self.count("batch_size", |s| s.batch_size.get_or_insert(32)),
-            eval_batch_size: self.count("eval_batch_size", |s| {
-                s.eval_batch_size.get_or_insert(eval_batch)
-            }),
-            lr,
-            warmup_ratio,
-            weight_decay,
-            shuffle: !*self.settings.no_shuffle.get_or_insert(false),
-            precision: *self.settings.precision.get_or_insert(Precision::Auto),
+            local_epochs: self.value(&SETTINGS.local_epochs),
+            batch_size: self.value(&SETTINGS.batch_size),
+            eval_batch_size: *self.settings.eval_batch_size.get_or_insert(eval_batch),
+            lr: self.value(&SETTINGS.lr),
+            warmup_ratio: self.value(&SETTINGS.warmup_ratio),
+            weight_decay: self.value(&SETTINGS.weight_decay),
+            shuffle: !self.value(&SETTINGS.no_shuffle),
+            precision: self.value(&SETTINGS.precision),
         }
     }
 
     fn telemetry(&mut self) -> TelemetryPlan {
-        let metrics = self.settings.metrics.get_or_insert_with(|| METRICS.into());
-        let metrics = metrics.clone();
-        let metrics = self.address("metrics", &metrics, METRICS);
-        let web = self.settings.web.get_or_insert_with(|| WEB.into()).clone();
-        let web = self.address("web", &web, WEB);
-        let linger = self
-            .settings
-            .metrics_linger
-            .get_or_insert_with(|| "0 s".into())
-            .clone();
+        let linger = self.value(&SETTINGS.metrics_linger);
         let linger = linger
             .parse::<jiff::SignedDuration>()
             .ok()
@@ -267,29 +239,25 @@ impl Resolver<'_> {
                 .report("metrics_linger", "not a duration", right);
         }
         TelemetryPlan {
-            ledger: *self.settings.ledger.get_or_insert(true),
-            metrics,
-            web,
+            ledger: self.value(&SETTINGS.ledger),
+            metrics: self.address(&SETTINGS.metrics, &SETTINGS.metrics.default_value()),
+            web: self.address(&SETTINGS.web, &SETTINGS.web.default_value()),
             linger: linger.unwrap_or_default(),
-            client_series: *self.settings.client_series.get_or_insert(100),
-            tensorboard: *self.settings.tensorboard.get_or_insert(false),
-            quiet: *self.settings.quiet.get_or_insert(false),
+            client_series: self.value(&SETTINGS.client_series),
+            tensorboard: self.value(&SETTINGS.tensorboard),
+            quiet: self.value(&SETTINGS.quiet),
         }
     }
 
-    fn control(&mut self) -> Option<SocketAddr> {
-        let address = self.settings.control.get_or_insert_with(|| "off".into());
-        let address = address.clone();
-        self.address("control", &address, crate::config::CONTROL)
-    }
-
     /// A setting that is an address, or off.
-    fn address(&mut self, key: &str, value: &str, example: &str) -> Option<SocketAddr> {
+    fn address(&mut self, setting: &Defaulted<String>, example: &str) -> Option<SocketAddr> {
+        let value = self.value(setting);
         if value == "off" {
             return None;
         }
         let parsed = value.parse().ok();
         let right = format!("give an address and a port such as {example}, or off");
+        let key = setting.facts.key;
         self.problems
             .require(parsed.is_some(), key, "not a network address", &right);
         parsed
@@ -311,22 +279,29 @@ impl Resolver<'_> {
         name
     }
 
-    /// A whole number that must be at least 1, and at most what [`bounds`] says. What comes back
-    /// is never more, so that nothing is made too large while further problems are looked for.
-    fn count(&mut self, key: &str, slot: impl FnOnce(&mut Settings) -> &mut u32) -> u32 {
-        let value = *slot(&mut self.settings);
-        self.problems
-            .require(value > 0, key, "out of range", "must be at least 1");
-        self.at_most(key, value)
+    /// Reports each setting that is out of its range.
+    fn check_ranges(&mut self) {
+        for setting in ALL {
+            if let Err(right) = setting.bring_into_range(&mut self.settings) {
+                let key = setting.facts().key;
+                self.problems.report(key, "out of range", right);
+            }
+        }
     }
 
-    /// Reports a number that is more than [`bounds`] allows; the number, or the most instead.
-    fn at_most(&mut self, key: &str, value: u32) -> u32 {
-        let most = bounds::most(key);
-        let right = format_args!("give at most {most}");
-        self.problems
-            .require(value <= most, key, "too large", right);
-        value.min(most)
+    /// The value of a setting. Where it is not given, it is set to its default.
+    fn value<T: Clone>(&mut self, setting: &Defaulted<T>) -> T {
+        setting.fill_in(&mut self.settings).clone()
+    }
+
+    /// The value of a setting that has a meaning with some adapters. With others it is the default,
+    /// and the setting stays unset.
+    fn value_with<T: Clone>(&mut self, kind: AdapterKind, setting: &Defaulted<T>) -> T {
+        if setting.facts.goes_with(kind) {
+            self.value(setting)
+        } else {
+            setting.default_value()
+        }
     }
 
     /// A number that must lie in a range.
@@ -337,15 +312,11 @@ impl Resolver<'_> {
     }
 
     /// A text setting with its own syntax.
-    fn parsed<T: std::str::FromStr<Err: Display>>(
-        &mut self,
-        key: &str,
-        slot: impl FnOnce(&mut Settings) -> &mut String,
-    ) -> Option<T> {
-        match slot(&mut self.settings).parse() {
+    fn parsed<T: FromStr<Err: Display>>(&mut self, setting: &Defaulted<String>) -> Option<T> {
+        match self.value(setting).parse() {
             Ok(value) => Some(value),
             Err(error) => {
-                self.problems.report_error(key, error);
+                self.problems.report_error(setting.facts.key, error);
                 None
             }
         }

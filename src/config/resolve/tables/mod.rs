@@ -14,7 +14,7 @@ use regatta_actors::plan::{CheckpointPolicy, ClockMode};
 
 use crate::config::plan::SimulationPlan;
 use crate::config::resolve::Resolver;
-use crate::config::settings::Clock;
+use crate::config::settings::{Clock, SETTINGS};
 use crate::config::tables::ScenarioTables;
 
 impl Resolver<'_> {
@@ -42,26 +42,23 @@ impl Resolver<'_> {
 
     fn checkpoints(&mut self) -> CheckpointPolicy {
         CheckpointPolicy {
-            every: *self.settings.checkpoint_every.get_or_insert(1),
-            keep: self.count("keep_checkpoints", |s| s.keep_checkpoints.get_or_insert(3)),
+            every: self.value(&SETTINGS.checkpoint_every),
+            keep: self.value(&SETTINGS.keep_checkpoints),
         }
     }
 
     fn clock(&mut self) -> ClockMode {
-        if *self.settings.clock.get_or_insert(Clock::Virtual) == Clock::Virtual {
+        if self.value(&SETTINGS.clock) == Clock::Virtual {
             self.reject_unused("clock_scale", "the virtual clock");
             return ClockMode::Virtual;
         }
-        let scale = *self.settings.clock_scale.get_or_insert(1.0);
-        self.above_zero("clock_scale", scale);
-        ClockMode::Wall { scale }
+        ClockMode::Wall {
+            scale: self.value(&SETTINGS.clock_scale),
+        }
     }
 
     fn watchdog(&mut self) -> Option<Duration> {
-        let text = self
-            .settings
-            .watchdog
-            .get_or_insert_with(|| "10 min".into());
+        let text = self.value(&SETTINGS.watchdog);
         if text == "off" {
             return None;
         }
