@@ -11,6 +11,7 @@ pub(crate) mod doctor;
 pub mod export;
 pub(crate) mod interrupt;
 pub(crate) mod man;
+pub(crate) mod parser;
 pub(crate) mod replay;
 pub(crate) mod report;
 pub(crate) mod run;

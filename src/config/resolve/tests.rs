@@ -2,6 +2,8 @@ use super::*;
 use crate::aggregate::methods::METHODS;
 use crate::base::machine::device::DeviceSpec;
 use crate::config::load;
+use crate::config::resolve::inputs::is_hub_name;
+use crate::model::source::location::ModelSource;
 
 /// A machine without a GPU, with two cores.
 fn cpu() -> Host {
