@@ -3,14 +3,13 @@
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::base::table::Format;
 use crate::cli::changed_settings::ChangedSettings;
-use crate::cli::export::ExportArgs;
 use crate::config;
-use crate::config::settings::Settings;
+use crate::config::settings::{Settings, with_default};
 use crate::live::control;
 use crate::runs::compare::target::Target;
 
@@ -57,12 +56,42 @@ pub enum Command {
     Runs(RunsArgs),
     /// Print the JSON Schema of scenario files, for editors
     Schema,
-    /// Export a run's model in a format that other programs can load
+    /// Export the model of an ended run in a format that other programs can load
     Export(ExportArgs),
     /// Print a shell completion script
     Completions(CompletionsArgs),
     /// Print the manual page of the program or of a subcommand
     Man(ManArgs),
+}
+
+/// The folder of a run.
+#[derive(Debug, Args)]
+pub struct RunArg {
+    /// The run's folder
+    #[arg(value_name = "RUN")]
+    pub folder: PathBuf,
+}
+
+/// The folders of runs, and where a page and figures about them are written.
+#[derive(Debug, Args)]
+pub struct PageArgs {
+    /// The runs' folders
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// File for a page with tables and figures
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Folder for the figures as SVG and PNG
+    #[arg(long, value_name = "DIR")]
+    pub figures: Option<PathBuf>,
+}
+
+/// How tables are printed.
+#[derive(Debug, Args)]
+pub struct OutputArgs {
+    /// Format of the tables
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
 }
 
 /// The shell to complete for.
@@ -113,9 +142,9 @@ pub struct DataArgs {
     /// The scenario.
     #[command(flatten)]
     pub scenario: ScenarioArgs,
-    /// Format of the tables
-    #[arg(long, value_enum, default_value = "table")]
-    pub format: Format,
+    /// The output.
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// A running run and the request to send it.
@@ -124,9 +153,9 @@ pub struct CtlArgs {
     /// Where the run listens; the environment variable REGATTA_CONTROL_TOKEN holds its token
     #[arg(long, value_name = "ADDR", default_value = config::CONTROL)]
     pub control: String,
-    /// Format of the status table
-    #[arg(long, value_enum, default_value = "table")]
-    pub format: Format,
+    /// The output.
+    #[command(flatten)]
+    pub output: OutputArgs,
     /// The request.
     #[command(subcommand)]
     pub ask: control::Ask,
@@ -134,17 +163,12 @@ pub struct CtlArgs {
 
 /// Runs, and where their reports go.
 #[derive(Debug, Args)]
-#[command(rename_all = "snake_case")]
+#[command(mut_arg("out", |out| with_default(out, "RUN/report.html; another only for one run")))]
+#[command(mut_arg("figures", |folder| with_default(folder, "RUN/figures; another only for one run")))]
 pub struct ReportArgs {
-    /// The runs' folders
-    #[arg(required = true, value_name = "RUN")]
-    pub runs: Vec<PathBuf>,
-    /// File for the page; for one run only [default: RUN/report.html]
-    #[arg(long, value_name = "FILE")]
-    pub out: Option<PathBuf>,
-    /// Folder for the figures as SVG and PNG; for one run only [default: RUN/figures]
-    #[arg(long, value_name = "DIR")]
-    pub figures: Option<PathBuf>,
+    /// The runs, and the place of page and figures.
+    #[command(flatten)]
+    pub page: PageArgs,
     /// Format of the tables; if given, only the page and figures named explicitly are written
     /// [default: table]
     #[arg(long, value_enum)]
@@ -171,24 +195,17 @@ pub struct SweepArgs {
 
 /// Runs, and how to compare them.
 #[derive(Debug, Args)]
-#[command(rename_all = "snake_case")]
 pub struct CompareArgs {
-    /// The runs' folders
-    #[arg(required = true, value_name = "RUN")]
-    pub runs: Vec<PathBuf>,
+    /// The runs, and the place of page and charts.
+    #[command(flatten)]
+    pub page: PageArgs,
     /// Score to reach, whose rounds and virtual time are counted [default: the best value that all
     /// runs reach]
     #[arg(long, value_name = "SCORE=VALUE")]
     pub target: Option<Target>,
-    /// File for a page with tables and charts
-    #[arg(long, value_name = "FILE")]
-    pub out: Option<PathBuf>,
-    /// Folder for the charts as SVG and PNG
-    #[arg(long, value_name = "DIR")]
-    pub figures: Option<PathBuf>,
-    /// Format of the tables
-    #[arg(long, value_enum, default_value = "table")]
-    pub format: Format,
+    /// The output.
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// A folder of runs.
@@ -197,17 +214,18 @@ pub struct RunsArgs {
     /// The folder; sweeps in it are searched too
     #[arg(default_value = "runs")]
     pub dir: PathBuf,
-    /// Format of the table
-    #[arg(long, value_enum, default_value = "table")]
-    pub format: Format,
+    /// The output.
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// A run folder, and the settings in which this process differs from the one that started it.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct ResumeArgs {
-    /// The run's folder
-    pub run: PathBuf,
+    /// The run.
+    #[command(flatten)]
+    pub run: RunArg,
     /// The settings.
     #[command(flatten)]
     pub changed: ChangedSettings,
@@ -217,12 +235,41 @@ pub struct ResumeArgs {
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct ReplayArgs {
-    /// The run's folder
-    pub run: PathBuf,
+    /// The run.
+    #[command(flatten)]
+    pub run: RunArg,
     /// Stop at the first event that differs and show both
     #[arg(long, required = true)]
     pub check: bool,
     /// Clients that train at once; does not change results [default: as in the original run]
     #[arg(long, value_name = "N")]
     pub lanes: Option<u32>,
+}
+
+/// The forms that a model can be written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// Files of Python's PEFT and transformers.
+    Peft,
+}
+
+/// What to export, and where to.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The run.
+    #[command(flatten)]
+    pub run: RunArg,
+    /// Form to write the model in
+    #[arg(long, value_enum, default_value = "peft")]
+    pub format: ExportFormat,
+    /// Folder to write, new or empty [default: RUN/peft, with --merge RUN/merged]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// The model of the round that scored best, rather than the last [default: false]
+    #[arg(long)]
+    pub best: Option<bool>,
+    /// The whole model with adapter and base delta merged, as a Hugging Face folder
+    /// [default: false]
+    #[arg(long)]
+    pub merge: Option<bool>,
 }

@@ -17,6 +17,7 @@ pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod schema;
+pub(crate) mod services;
 pub(crate) mod spelling;
 pub(crate) mod sweep;
 

@@ -30,3 +30,19 @@ pub fn schema() -> Schema {
     }
     schema
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_description_of_every_setting_states_its_default() {
+        let schema = schema();
+        for setting in ALL {
+            let property = format!("/properties/{}/description", setting.facts().key);
+            let description = schema.pointer(&property).unwrap().as_str().unwrap();
+            let default = format!(" [default: {}]", setting.default_text());
+            assert!(description.ends_with(&default), "{description}");
+        }
+    }
+}

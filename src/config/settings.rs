@@ -265,6 +265,9 @@ declare_settings! {
     }
 }
 
+/// A setting whose default is a value.
+pub(crate) type Defaulted<T> = Setting<Settings, T, fn() -> T>;
+
 impl Settings {
     /// The keys of all settings.
     pub(crate) fn keys() -> impl Iterator<Item = &'static str> {

@@ -24,8 +24,7 @@ use crate::base::machine::device::DeviceSpec;
 use crate::config::CONTROL;
 use crate::config::plan::{Plan, TelemetryPlan};
 use crate::config::problems::Problems;
-use crate::config::setting::Setting;
-use crate::config::settings::{ALL, SETTINGS, Settings};
+use crate::config::settings::{ALL, Defaulted, SETTINGS, Settings};
 use crate::config::tables::ScenarioTables;
 use crate::tasks::glue::task::Task;
 use crate::train::settings::TrainingPlan;
@@ -86,9 +85,6 @@ pub(crate) fn resolve(
         origins,
     })
 }
-
-/// A setting whose default is a value.
-type Defaulted<T> = Setting<Settings, T, fn() -> T>;
 
 struct Resolver<'a> {
     settings: Settings,
