@@ -5,6 +5,7 @@
 //! everything; the result is a [`Plan`], or [`Problems`] with every error and its place.
 //! A scenario file also has tables, the [`tables::ScenarioTables`].
 
+pub(crate) mod declare;
 pub mod fingerprint;
 pub mod plan;
 pub mod problems;

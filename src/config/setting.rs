@@ -54,7 +54,7 @@ pub(crate) struct Setting<S, T, D> {
     bring_into_range: fn(&Self, &mut S) -> Result<(), String>,
 }
 
-/// The declarations, by the words in which [`declare_settings`] reads them.
+/// What a declaration may say; see [`declare_settings`](crate::config::declare).
 impl<S, T, D> Setting<S, T, D> {
     const fn new(key: &'static str, field: fn(&mut S) -> &mut Option<T>, default: D) -> Self {
         Self {
@@ -114,6 +114,15 @@ impl<S, T> Setting<S, T, fn() -> T> {
     /// The value, or the default, to which the setting is then set.
     pub(crate) fn fill_in<'a>(&self, settings: &'a mut S) -> &'a mut T {
         (self.field)(settings).get_or_insert_with(self.default)
+    }
+
+    /// The value, or the default; the setting stays as it is.
+    pub(crate) fn value_in(&self, settings: &mut S) -> T
+    where
+        T: Clone,
+    {
+        let given = (self.field)(settings).as_ref();
+        given.map_or_else(self.default, T::clone)
     }
 }
 
@@ -247,74 +256,3 @@ pub(crate) fn flag_value(value: &toml::Value) -> String {
         other => other.to_string(),
     }
 }
-
-/// Declares a struct of settings. An entry is a field, with its doc and what clap has to know
-/// beside its name, and after `=` the [`Setting`] that belongs to it, which begins with the
-/// default:
-///
-/// ```ignore
-/// /// Rank of the adapter
-/// #[arg(value_name = "RANK")]
-/// r: u32 = default(4).from(1).to(65_536);
-/// ```
-///
-/// The field is `r: Option<u32>`, the setting `SETTINGS.r`; `ALL` lists the settings.
-macro_rules! declare_settings {
-    (
-        $(#[$about:meta])*
-        pub struct $struct:ident;
-        $($group:ident {
-            $(
-                $(#[$attribute:meta])*
-                $key:ident: $type:ty = $kind:ident($default:expr)
-                    $(.$fact:ident($($argument:expr)?))*;
-            )*
-        })*
-    ) => {
-        $(#[$about])*
-        pub struct $struct {
-            $($(
-                $(#[$attribute])*
-                #[arg(long, help_heading = stringify!($group))]
-                pub $key: Option<$type>,
-            )*)*
-        }
-
-        /// The declarations, by field.
-        pub(crate) struct Declarations {
-            $($(pub(crate) $key: Setting<$struct, $type, default_type!($kind $type)>,)*)*
-        }
-
-        /// What is declared of each setting.
-        pub(crate) static SETTINGS: Declarations = Declarations {
-            $($(
-                $key: Setting::$kind(
-                    stringify!($key),
-                    |settings: &mut $struct| &mut settings.$key,
-                    default_of!($kind $default),
-                )
-                $(.$fact($($argument)?))*,
-            )*)*
-        };
-
-        /// All settings, in the order of the help.
-        pub(crate) static ALL: &[&dyn AnySetting<$struct>] = &[$($(&SETTINGS.$key),*),*];
-    };
-}
-
-/// The type of a default: a function that makes the value, or words.
-macro_rules! default_type {
-    (default $type:ty) => { fn() -> $type };
-    (default_in_words $type:ty) => { &'static str };
-}
-
-macro_rules! default_of {
-    (default $value:expr) => {
-        || $value
-    };
-    (default_in_words $words:expr) => {
-        $words
-    };
-}
-
-pub(crate) use {declare_settings, default_of, default_type};

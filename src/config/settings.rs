@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::adapter::settings::AdapterKind::{Lora, SorfVera, Vera};
 use crate::adapter::settings::{AdapterKind, Bias};
 use crate::aggregate::settings::{MethodName, Weighting};
-use crate::config::setting::{AnySetting, Setting, declare_settings, default_of, default_type};
+use crate::config::declare::{declare_settings, default_of, default_type};
+use crate::config::setting::{AnySetting, Setting};
 use crate::train::settings::Precision;
 
 /// The largest whole number that TOML has, in which settings are recorded.

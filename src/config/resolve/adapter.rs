@@ -50,11 +50,7 @@ impl Resolver<'_> {
             Some(&[only]) if only != AdapterKind::Lora => Some(only),
             _ => None,
         };
-        let by_vera = self
-            .settings
-            .vera
-            .unwrap_or(false)
-            .then_some(AdapterKind::Vera);
+        let by_vera = self.unrecorded(&SETTINGS.vera).then_some(AdapterKind::Vera);
         let kind = self
             .settings
             .adapter

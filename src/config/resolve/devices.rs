@@ -50,7 +50,7 @@ impl Resolver<'_> {
     /// The clients' GPUs; empty: everything runs on the CPU.
     fn gpus(&mut self) -> Vec<u32> {
         let there = self.machine.cuda_devices;
-        if self.settings.cpu == Some(true) {
+        if self.unrecorded(&SETTINGS.cpu) {
             for key in ["server_gpu", "client_gpus"] {
                 self.reject_unused(key, "--cpu");
             }
@@ -87,7 +87,8 @@ impl Resolver<'_> {
             count => u32::try_from(count).unwrap_or(u32::MAX),
         };
         let asked = self.settings.lanes;
-        if self.settings.parallel_clients == Some(false) {
+        let parallel = self.unrecorded(&SETTINGS.parallel_clients);
+        if !parallel {
             let contradicts = asked.is_some_and(|lanes| lanes > 1);
             let wrong = "clients that train one after the other use one lane";
             self.problems.require(
@@ -97,8 +98,6 @@ impl Resolver<'_> {
                 "drop --parallel_clients=false",
             );
         }
-        let parallel = self.settings.parallel_clients;
-        let parallel = parallel.unwrap_or_else(|| SETTINGS.parallel_clients.default_value());
         let wanted = if parallel {
             asked.unwrap_or(available)
         } else {

@@ -178,6 +178,12 @@ impl Resolver<'_> {
         setting.fill_in(&mut self.settings).clone()
     }
 
+    /// The value of a setting that is recorded only if it is given. A setting that runs of earlier
+    /// versions do not record has to be one, or they could not be resumed.
+    fn unrecorded<T: Clone>(&mut self, setting: &Defaulted<T>) -> T {
+        setting.value_in(&mut self.settings)
+    }
+
     /// The value of a setting that has a meaning with some adapters. With others it is the default,
     /// and the setting stays unset.
     fn value_with<T: Clone>(&mut self, kind: AdapterKind, setting: &Defaulted<T>) -> T {
