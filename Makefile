@@ -52,14 +52,16 @@ methods: build ## compare all aggregation methods; writes benches/METHODS.md (AR
 bench: setup ## measure what the project claims, into benches/RESULTS.md; 37 minutes from nothing (ARGS)
 	CARGO="$(CARGO)" $(PYTHON) -m benches $(ARGS)
 
-# clippy compiles as well as it checks, so the tests are built once rather than checked and built.
-CLIPPY = RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__
+# clippy compiles as well as it checks, and rustdoc reads what it compiled: so everything is built
+# once.
+CHECKED = RUSTC_WORKSPACE_WRAPPER="$(CURDIR)/setup/rustc.sh" \
+	CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__
 
 .PHONY: test
-test: lint-tools setup test-setup doc ## every check: formatting, clippy, docs and all tests
+test: lint-tools setup test-setup ## every check: formatting, clippy, docs and all tests
 	$(CARGO) fmt --all --check
-	$(CLIPPY) $(CARGO) test --workspace --all-targets --no-run
-	$(CLIPPY) $(CARGO) test --workspace --no-fail-fast
+	$(CHECKED) $(CARGO) test --workspace --all-targets --no-run
+	$(CHECKED) $(CARGO) test --workspace --no-fail-fast
 
 .PHONY: survive
 survive: build ## kill a run twenty times, resume it, compare the digests; some minutes
@@ -68,14 +70,14 @@ survive: build ## kill a run twenty times, resume it, compare the digests; some 
 .PHONY: check-monitoring
 check-monitoring: setup ## dashboards, rules and metrics with a real Prometheus; slow
 	@# As `make test` builds the tests and the program, so that they are not built once more.
-	$(CLIPPY) $(CARGO) test --workspace --test monitoring
+	$(CHECKED) $(CARGO) test --workspace --test monitoring
 	CARGO="$(CARGO)" $(PYTHON) -m dashboards.check $${CARGO_TARGET_DIR:-target}/debug/regatta \
 		$(if $(filter 0,$(TERMINAL)),--no-terminal)
 
 .PHONY: check-web
 check-web: setup ## the live page of real runs in a headless Chromium; writes pictures of it
 	@# As `make test` builds the program, so that it is not built once more.
-	$(CLIPPY) $(CARGO) test --workspace --no-run --test command_line
+	$(CHECKED) $(CARGO) test --workspace --no-run --test command_line
 	$(PYTHON) -m tests.page $${CARGO_TARGET_DIR:-target}/debug/regatta
 
 .PHONY: lint

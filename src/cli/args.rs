@@ -1,21 +1,15 @@
-//! The command line as clap sees it.
+//! The subcommands and their arguments.
 
-use std::any::TypeId;
-use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use clap::builder::{BoolishValueParser, PossibleValuesParser};
-use clap::error::ErrorKind;
-use clap::{Arg, Args, Command as ClapCommand, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::base::table::Format;
-use crate::cli::export::ExportArgs;
-use crate::cli::spelling::{normalise, not_text};
+use crate::cli::changed_settings::ChangedSettings;
 use crate::config;
-use crate::config::settings::Settings;
+use crate::config::settings::{Settings, with_default};
 use crate::live::control;
 use crate::runs::compare::target::Target;
 
@@ -62,12 +56,42 @@ pub enum Command {
     Runs(RunsArgs),
     /// Print the JSON Schema of scenario files, for editors
     Schema,
-    /// Export a run's model in a format that other programs can load
+    /// Export the model of an ended run in a format that other programs can load
     Export(ExportArgs),
     /// Print a shell completion script
     Completions(CompletionsArgs),
     /// Print the manual page of the program or of a subcommand
     Man(ManArgs),
+}
+
+/// The folder of a run.
+#[derive(Debug, Args)]
+pub struct RunArg {
+    /// The run's folder
+    #[arg(value_name = "RUN")]
+    pub folder: PathBuf,
+}
+
+/// The folders of runs, and where a page and figures about them are written.
+#[derive(Debug, Args)]
+pub struct PageArgs {
+    /// The runs' folders
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// File for a page with tables and figures
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Folder for the figures as SVG and PNG
+    #[arg(long, value_name = "DIR")]
+    pub figures: Option<PathBuf>,
+}
+
+/// How tables are printed.
+#[derive(Debug, Args)]
+pub struct OutputArgs {
+    /// Format of the tables
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
 }
 
 /// The shell to complete for.
@@ -90,6 +114,7 @@ pub struct ManArgs {
 
 /// A scenario file and flags that override it.
 #[derive(Debug, Args)]
+#[command(mut_args = Settings::state_default)]
 pub struct ScenarioArgs {
     /// Scenario file (TOML); its keys are named as the flags are
     pub scenario: Option<PathBuf>,
@@ -117,9 +142,9 @@ pub struct DataArgs {
     /// The scenario.
     #[command(flatten)]
     pub scenario: ScenarioArgs,
-    /// Format of the tables
-    #[arg(long, value_enum, default_value = "table")]
-    pub format: Format,
+    /// The output.
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// A running run and the request to send it.
@@ -128,9 +153,9 @@ pub struct CtlArgs {
     /// Where the run listens; the environment variable REGATTA_CONTROL_TOKEN holds its token
     #[arg(long, value_name = "ADDR", default_value = config::CONTROL)]
     pub control: String,
-    /// Format of the status table
-    #[arg(long, value_enum, default_value = "table")]
-    pub format: Format,
+    /// The output.
+    #[command(flatten)]
+    pub output: OutputArgs,
     /// The request.
     #[command(subcommand)]
     pub ask: control::Ask,
@@ -138,17 +163,12 @@ pub struct CtlArgs {
 
 /// Runs, and where their reports go.
 #[derive(Debug, Args)]
-#[command(rename_all = "snake_case")]
+#[command(mut_arg("out", |out| with_default(out, "RUN/report.html; another only for one run")))]
+#[command(mut_arg("figures", |folder| with_default(folder, "RUN/figures; another only for one run")))]
 pub struct ReportArgs {
-    /// The runs' folders
-    #[arg(required = true, value_name = "RUN")]
-    pub runs: Vec<PathBuf>,
-    /// File for the page; for one run only [default: RUN/report.html]
-    #[arg(long, value_name = "FILE")]
-    pub out: Option<PathBuf>,
-    /// Folder for the figures as SVG and PNG; for one run only [default: RUN/figures]
-    #[arg(long, value_name = "DIR")]
-    pub figures: Option<PathBuf>,
+    /// The runs, and the place of page and figures.
+    #[command(flatten)]
+    pub page: PageArgs,
     /// Format of the tables; if given, only the page and figures named explicitly are written
     /// [default: table]
     #[arg(long, value_enum)]
@@ -175,24 +195,17 @@ pub struct SweepArgs {
 
 /// Runs, and how to compare them.
 #[derive(Debug, Args)]
-#[command(rename_all = "snake_case")]
 pub struct CompareArgs {
-    /// The runs' folders
-    #[arg(required = true, value_name = "RUN")]
-    pub runs: Vec<PathBuf>,
+    /// The runs, and the place of page and charts.
+    #[command(flatten)]
+    pub page: PageArgs,
     /// Score to reach, whose rounds and virtual time are counted [default: the best value that all
     /// runs reach]
     #[arg(long, value_name = "SCORE=VALUE")]
     pub target: Option<Target>,
-    /// File for a page with tables and charts
-    #[arg(long, value_name = "FILE")]
-    pub out: Option<PathBuf>,
-    /// Folder for the charts as SVG and PNG
-    #[arg(long, value_name = "DIR")]
-    pub figures: Option<PathBuf>,
-    /// Format of the tables
-    #[arg(long, value_enum, default_value = "table")]
-    pub format: Format,
+    /// The output.
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// A folder of runs.
@@ -201,43 +214,30 @@ pub struct RunsArgs {
     /// The folder; sweeps in it are searched too
     #[arg(default_value = "runs")]
     pub dir: PathBuf,
-    /// Format of the table
-    #[arg(long, value_enum, default_value = "table")]
-    pub format: Format,
+    /// The output.
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// A run folder, and the settings in which this process differs from the one that started it.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct ResumeArgs {
-    /// The run's folder
-    pub run: PathBuf,
-    /// Clients that train at once; does not change results [default: as in the original run]
-    #[arg(long, value_name = "N")]
-    pub lanes: Option<u32>,
-    /// Address that serves metrics to Prometheus, or off [default: as in the original run]
-    #[arg(long, value_name = "ADDR|off")]
-    pub metrics: Option<String>,
-    /// Address that serves the live page, or off [default: as in the original run]
-    #[arg(long, value_name = "ADDR|off")]
-    pub web: Option<String>,
-    /// Address to steer the run from, or off [default: as in the original run]
-    #[arg(long, value_name = "ADDR|off")]
-    pub control: Option<String>,
-    /// Write event files for TensorBoard [default: as in the original run]
-    #[arg(long)]
-    pub tensorboard: Option<bool>,
-    /// Plain lines only: no progress bars [default: as in the original run]
-    #[arg(long)]
-    pub quiet: Option<bool>,
+    /// The run.
+    #[command(flatten)]
+    pub run: RunArg,
+    /// The settings.
+    #[command(flatten)]
+    pub changed: ChangedSettings,
 }
 
 /// A run folder and what to do with it.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct ReplayArgs {
-    /// The run's folder
-    pub run: PathBuf,
+    /// The run.
+    #[command(flatten)]
+    pub run: RunArg,
     /// Stop at the first event that differs and show both
     #[arg(long, required = true)]
     pub check: bool,
@@ -246,121 +246,30 @@ pub struct ReplayArgs {
     pub lanes: Option<u32>,
 }
 
-impl Cli {
-    /// Parses a command line; the first argument is the program's name.
-    ///
-    /// # Errors
-    /// clap's, which knows how to print itself; asking for help is one of them.
-    pub fn from_args(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let mut command = command();
-        let args = normalise(args, &switches(&command));
-        let matches = command.try_get_matches_from_mut(&args);
-        let matches = matches.map_err(|error| match error.kind() {
-            ErrorKind::InvalidUtf8 => not_text(&mut command, &args).unwrap_or(error),
-            _ => error,
-        })?;
-        Self::from_arg_matches(&matches)
-    }
+/// The forms that a model can be written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// Files of Python's PEFT and transformers.
+    Peft,
 }
 
-/// The command line, with one rule for all switches: `--flag`, `--flag=true`, `--flag=false`.
-pub(crate) fn command() -> ClapCommand {
-    let command = Cli::command().mut_subcommands(|subcommand| subcommand.mut_args(refine));
-    let names: Vec<_> = command
-        .get_subcommands()
-        .map(|s| s.get_name().to_owned())
-        .collect();
-    let page = |argument: Arg| argument.value_parser(PossibleValuesParser::new(&names));
-    command.mut_subcommand("man", |man| man.mut_arg("subcommand", page))
-}
-
-fn refine(argument: Arg) -> Arg {
-    let is = |id: TypeId| argument.get_value_parser().type_id() == id;
-    if is(TypeId::of::<bool>()) {
-        argument
-            .num_args(0..=1)
-            .require_equals(true)
-            .default_missing_value("true")
-            .value_name("BOOL")
-            .hide_possible_values(true)
-            .value_parser(BoolishValueParser::new())
-    } else if is(TypeId::of::<u64>()) {
-        // TOML's integers end there, and a resolved scenario is TOML.
-        argument.value_parser(clap::value_parser!(u64).range(..=i64::MAX as u64))
-    } else {
-        argument
-    }
-}
-
-/// The flags that are switches.
-fn switches(command: &ClapCommand) -> BTreeSet<String> {
-    command
-        .get_subcommands()
-        .flat_map(ClapCommand::get_arguments)
-        .filter(|argument| argument.is_require_equals_set())
-        .map(|argument| format!("--{}", argument.get_id()))
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn settings(line: &str) -> Settings {
-        let args = format!("regatta check {line}");
-        let cli = Cli::from_args(args.split_whitespace().map(OsString::from)).unwrap();
-        match cli.command {
-            Command::Check(args) => args.settings,
-            other => panic!("parsed as {other:?}"),
-        }
-    }
-
-    #[test]
-    fn dashes_and_underscores_spell_the_same_flag() {
-        assert_eq!(
-            settings("--agg_type=ffa --num_clients 4"),
-            settings("--agg-type ffa --num-clients=4")
-        );
-    }
-
-    #[test]
-    fn a_dash_in_a_value_stays() {
-        assert_eq!(
-            settings("--model=roberta-base").model.as_deref(),
-            Some("roberta-base")
-        );
-    }
-
-    #[test]
-    fn a_switch_stands_alone_or_takes_a_value() {
-        let value = |line| settings(line).save_projection;
-        assert_eq!(value(""), None);
-        assert_eq!(value("--save_projection"), Some(true));
-        assert_eq!(value("--save-projection=false"), Some(false));
-        assert_eq!(value("--save_projection True --rounds 2"), Some(true));
-        assert_eq!(settings("--vera --rounds 2").rounds, Some(2));
-    }
-
-    #[test]
-    fn a_switch_leaves_the_scenario_alone() {
-        let args = ["regatta", "run", "--vera", "quickstart.toml"].map(OsString::from);
-        let Command::Run(args) = Cli::from_args(args).unwrap().command else {
-            panic!("not a run");
-        };
-        assert_eq!(args.scenario, Some("quickstart.toml".into()));
-        assert_eq!(args.settings.vera, Some(true));
-    }
-
-    #[test]
-    fn lists_are_separated_by_commas() {
-        assert_eq!(
-            settings("--client_gpus 1,2,3").client_gpus,
-            Some(vec![1, 2, 3])
-        );
-    }
-
-    #[test]
-    fn the_command_line_is_sound() {
-        command().debug_assert();
-    }
+/// What to export, and where to.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The run.
+    #[command(flatten)]
+    pub run: RunArg,
+    /// Form to write the model in
+    #[arg(long, value_enum, default_value = "peft")]
+    pub format: ExportFormat,
+    /// Folder to write, new or empty [default: RUN/peft, with --merge RUN/merged]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// The model of the round that scored best, rather than the last [default: false]
+    #[arg(long)]
+    pub best: Option<bool>,
+    /// The whole model with adapter and base delta merged, as a Hugging Face folder
+    /// [default: false]
+    #[arg(long)]
+    pub merge: Option<bool>,
 }

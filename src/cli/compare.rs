@@ -17,8 +17,9 @@ use crate::runs::{compare, figures};
 /// # Errors
 /// [`Problems`] with the folders or the target; or why a file could not be written.
 pub fn compare(args: &CompareArgs) -> anyhow::Result<()> {
-    let (out, figures) = (args.out.as_deref(), args.figures.as_deref());
-    side_by_side(&args.runs, args.target.as_ref(), args.format, out, figures)
+    let (out, figures) = (args.page.out.as_deref(), args.page.figures.as_deref());
+    let target = args.target.as_ref();
+    side_by_side(&args.page.runs, target, args.output.format, out, figures)
 }
 
 /// Prints the tables, and writes the page and the figures if requested.

@@ -2,7 +2,8 @@
 
 use clap_complete::Shell;
 
-use crate::cli::args::{CompletionsArgs, command};
+use crate::cli::args::CompletionsArgs;
+use crate::cli::parser::command;
 use crate::live::terminal::output::print_line;
 
 /// Prints the shell's completion script.

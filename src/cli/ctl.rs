@@ -24,7 +24,7 @@ pub fn ctl(args: &CtlArgs) -> anyhow::Result<()> {
         )
     })?;
     match ask(address, Token::from_environment().as_ref(), args.ask)? {
-        Reply::Status(status) => show(&status, args.format)?,
+        Reply::Status(status) => show(&status, args.output.format)?,
         Reply::Done(what) => print_line(what),
         Reply::NotConfirmed(why) | Reply::Error(why) => bail!(why),
     }

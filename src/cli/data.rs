@@ -35,16 +35,16 @@ pub fn data(args: &DataArgs) -> anyhow::Result<()> {
         clients: summary::shards(&objective, inputs.data.train.labels(), &inputs.shards),
     };
     let (splits, shares) = (data.splits_table(), data.clients_table());
-    if args.format != Format::Table {
-        print_line(table::render(&[&splits, &shares], args.format)?);
+    if args.output.format != Format::Table {
+        print_line(table::render(&[&splits, &shares], args.output.format)?);
         return Ok(());
     }
     print_line(format_args!("{task} from {}", inputs.data.folder.display()));
-    print_line(table::render(&[&splits], args.format)?);
+    print_line(table::render(&[&splits], args.output.format)?);
     print_line(format_args!(
         "\n{} among {} clients",
         plan.data.partition, plan.data.num_clients
     ));
-    print_line(table::render(&[&shares], args.format)?);
+    print_line(table::render(&[&shares], args.output.format)?);
     Ok(())
 }

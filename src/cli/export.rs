@@ -4,40 +4,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use clap::{Args, ValueEnum};
 
 use crate::adapter::peft::export::ExportError;
 use crate::base::files::make_folder;
+use crate::cli::args::{ExportArgs, ExportFormat};
 use crate::config::problems::Problems;
 use crate::live::terminal::output::print_line;
 use crate::runs::export::trained::TrainedModel;
-
-/// The forms that a model can be written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ExportFormat {
-    /// Files of Python's PEFT and transformers.
-    Peft,
-}
-
-/// What to export, and where to.
-#[derive(Debug, Args)]
-pub struct ExportArgs {
-    /// Folder of a run that has ended
-    pub run: PathBuf,
-    /// Form to write the model in
-    #[arg(long, value_enum, default_value = "peft")]
-    pub format: ExportFormat,
-    /// Folder to write, new or empty [default: RUN/peft, with --merge RUN/merged]
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    /// The model of the round that scored best, rather than the last [default: false]
-    #[arg(long)]
-    pub best: Option<bool>,
-    /// The whole model with adapter and base delta merged, as a Hugging Face folder
-    /// [default: false]
-    #[arg(long)]
-    pub merge: Option<bool>,
-}
 
 /// Exports a run's model.
 ///
@@ -47,14 +20,14 @@ pub struct ExportArgs {
 pub fn export(args: &ExportArgs) -> anyhow::Result<()> {
     let ExportFormat::Peft = args.format;
     let (best, merge) = (args.best == Some(true), args.merge == Some(true));
-    let trained = TrainedModel::of_run(&args.run, best).map_err(Problems::with_input)?;
+    let trained = TrainedModel::of_run(&args.run.folder, best).map_err(Problems::with_input)?;
     if let Some(reason) = trained.base_is_nowhere().filter(|_| !merge) {
         return Err(Problems::with_input(reason).into());
     }
     let out = args
         .out
         .clone()
-        .unwrap_or_else(|| default_out(&args.run, best, merge));
+        .unwrap_or_else(|| default_out(&args.run.folder, best, merge));
     require_empty(&out).map_err(Problems::with_input)?;
     write_whole(&out, |folder| match merge {
         true => trained.write_merged(folder),

@@ -7,7 +7,8 @@ use clap::Command;
 use clap_mangen::Man;
 
 use crate::base::files;
-use crate::cli::args::{ManArgs, command};
+use crate::cli::args::ManArgs;
+use crate::cli::parser::command;
 use crate::live::terminal::output::print_line;
 
 /// Prints the page of the program or of a subcommand, or writes all of them into a folder.

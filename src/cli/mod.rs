@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand.
 
 pub mod args;
+pub mod changed_settings;
 pub(crate) mod check;
 pub(crate) mod compare;
 pub(crate) mod completions;
@@ -10,11 +11,13 @@ pub(crate) mod doctor;
 pub mod export;
 pub(crate) mod interrupt;
 pub(crate) mod man;
+pub(crate) mod parser;
 pub(crate) mod replay;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod schema;
+pub(crate) mod services;
 pub(crate) mod spelling;
 pub(crate) mod sweep;
 

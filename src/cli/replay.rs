@@ -1,13 +1,12 @@
 //! `regatta replay RUN --check`: does a run again and compares it with its ledger.
 
-use regatta_actors::observe::Observer;
 use regatta_actors::observe::control::control;
 
 use crate::base::machine::Host;
 use crate::cli::args::ReplayArgs;
 use crate::config::load;
 use crate::config::settings::Settings;
-use crate::experiment;
+use crate::experiment::FederatedRun;
 use crate::experiment::inputs::RunInputs;
 use crate::experiment::prepared::Experiment;
 use crate::live::terminal::observer::TerminalObserver;
@@ -20,7 +19,7 @@ use crate::runs::folder::artifact::Artifact;
 /// # Errors
 /// The first event that differs, in both versions; or what stands in the way of running at all.
 pub fn replay(args: &ReplayArgs) -> anyhow::Result<()> {
-    let folder = RunFolder::open(&args.run)?;
+    let folder = RunFolder::open(&args.run.folder)?;
     let differing = Settings {
         lanes: args.lanes,
         ..Settings::default()
@@ -36,9 +35,9 @@ pub fn replay(args: &ReplayArgs) -> anyhow::Result<()> {
     let temporary = tempfile::tempdir()?;
     let scratch = RunFolder::at(temporary.path());
     let (_handle, control) = control();
-    let observers: Vec<Box<dyn Observer>> = vec![Box::new(TerminalObserver::default())];
-    let ledger = folder.path_of(Artifact::Ledger);
-    let same = experiment::replay(experiment, &scratch, &ledger, observers, control)?;
+    let same = FederatedRun::new(experiment, &scratch, control)
+        .observed_by(TerminalObserver::default())
+        .replay(&folder.path_of(Artifact::Ledger))?;
     print_line(format_args!("all {same} events are the same, bit for bit"));
     Ok(())
 }

@@ -19,7 +19,7 @@ use crate::runs::report::{Run, page, tables};
 /// If there is no run, its ledger cannot be read, or a file not be written.
 pub fn report(args: &ReportArgs) -> anyhow::Result<()> {
     one_place_for_one_run(args)?;
-    let runs = args.runs.iter().map(|path| Run::read(path));
+    let runs = args.page.runs.iter().map(|path| Run::read(path));
     let runs: Vec<Run> = runs.collect::<Result<_, _>>()?;
     let shown = args.format.unwrap_or_default();
     match shown {
@@ -47,13 +47,13 @@ pub fn report(args: &ReportArgs) -> anyhow::Result<()> {
 
 fn one_place_for_one_run(args: &ReportArgs) -> Result<(), Problems> {
     let mut problems = Problems::default();
-    let given = [("--out", &args.out), ("--figures", &args.figures)];
+    let given = [("--out", &args.page.out), ("--figures", &args.page.figures)];
     for (flag, _) in given.into_iter().filter(|(_, path)| path.is_some()) {
-        if args.runs.len() > 1 {
+        if args.page.runs.len() > 1 {
             problems.report_input(format_args!(
                 "{flag} takes one run's report and there are {}; omit it, and each is \
                  written into its run folder",
-                args.runs.len()
+                args.page.runs.len()
             ));
         }
     }
@@ -88,8 +88,12 @@ impl Places {
     fn of(run: &Run, args: &ReportArgs) -> Self {
         let inside = |artifact| args.format.is_none().then(|| run.folder.path_of(artifact));
         Self {
-            page: args.out.clone().or_else(|| inside(Artifact::Report)),
-            figures: args.figures.clone().or_else(|| inside(Artifact::Figures)),
+            page: args.page.out.clone().or_else(|| inside(Artifact::Report)),
+            figures: args
+                .page
+                .figures
+                .clone()
+                .or_else(|| inside(Artifact::Figures)),
         }
     }
 

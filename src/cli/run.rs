@@ -1,37 +1,29 @@
-//! `regatta run`: a federation from its scenario to its results.
+//! `regatta run` and `regatta resume`: a federation from its scenario, or from its last checkpoint,
+//! to its results.
 
-use std::net::SocketAddr;
 use std::sync::mpsc::Receiver;
-use std::time::SystemTime;
 
 use anyhow::{Context, bail};
-use regatta_actors::observe::Observer;
-use regatta_actors::observe::control::{Control, ControlHandle, control};
 use regatta_actors::protocol::outcome::{EndReason, RunError, RunOutcome};
 
 use crate::base::files::write_atomically;
 use crate::base::machine::Host;
 use crate::base::table::count;
-use crate::base::time;
 use crate::cli::args::{ResumeArgs, ScenarioArgs};
 use crate::cli::doctor::libtorch;
+use crate::cli::services::RunServices;
 use crate::cli::{check, interrupt};
-use crate::config::plan::Plan;
-use crate::config::problems::Problems;
-use crate::config::settings::Settings;
-use crate::config::{METRICS, WEB, load};
-use crate::experiment;
+use crate::config::load;
+use crate::config::plan::{Plan, PlanDraft};
+use crate::experiment::FederatedRun;
 use crate::experiment::inputs::RunInputs;
 use crate::experiment::prepared::Experiment;
-use crate::live::control::Token;
-use crate::live::control::server::{CommandHandler, ControlServer};
 use crate::live::log::LogFile;
 use crate::live::log::events::EventLog;
 use crate::live::metrics::exporter::Exporter;
 use crate::live::metrics::observer::{MetricsObserver, RunLabels};
 use crate::live::metrics::sampler::Sampler;
-use crate::live::page::feed::{Feed, WebObserver};
-use crate::live::page::history::PageHeader;
+use crate::live::page::feed::WebObserver;
 use crate::live::page::server::WebServer;
 use crate::live::ports::bounds::Bounds;
 use crate::live::tensorboard::TensorBoard;
@@ -40,26 +32,23 @@ use crate::live::terminal::output::{print_line, show_bars};
 use crate::runs::folder::RunFolder;
 use crate::runs::folder::artifact::Artifact;
 use crate::runs::folder::recorder::Recorder;
-use crate::runs::folder::summary::RunInfo;
 
 /// Runs a scenario.
 ///
 /// # Errors
-/// [`Problems`] with the input, before anything is trained; or what ended the run.
+/// [`Problems`](crate::config::problems::Problems) with the input, before anything is trained; or
+/// what ended the run.
 pub fn run(args: &ScenarioArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     Bounds::check()?;
     let plan = load(args.scenario.as_deref(), &args.settings, &Host::detect())?;
-    show_bars(!plan.telemetry.quiet);
-    print_line(check::describe(&plan));
+    announce(&plan);
     if let Some(notice) = &plan.devices.notice {
         print_line(notice);
     }
-    let inputs = RunInputs::load(&plan)?;
-    let experiment = Experiment::prepare(plan, inputs)?;
-    let services = RunServices::set_up(&experiment.plan, log)?;
+    let (experiment, services) = set_up(plan, log)?;
     let folder = RunFolder::create(&experiment.plan)?;
     print_line(format_args!("results go to {}", folder.path().display()));
-    carry_out(experiment, &folder, services, experiment::execute)
+    carry_out(experiment, &folder, services, FederatedRun::start)
 }
 
 /// Resumes a run.
@@ -68,69 +57,28 @@ pub fn run(args: &ScenarioArgs, log: Option<LogFile>) -> anyhow::Result<()> {
 /// As [`run`].
 pub fn resume(args: &ResumeArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     Bounds::check()?;
-    let folder = RunFolder::open(&args.run)?.locked()?;
-    let differing = Settings {
-        lanes: args.lanes,
-        metrics: args.metrics.clone(),
-        web: args.web.clone(),
-        control: args.control.clone(),
-        tensorboard: args.tensorboard,
-        quiet: args.quiet,
-        ..Settings::default()
-    };
-    let plan = load(
-        Some(&folder.path_of(Artifact::Scenario)),
-        &differing,
-        &Host::detect(),
-    )?;
+    let folder = RunFolder::open(&args.run.folder)?.locked()?;
+    let scenario = folder.path_of(Artifact::Scenario);
+    let plan = load(Some(&scenario), &args.changed.0, &Host::detect())?;
+    announce(&plan);
+    let (experiment, services) = set_up(plan, log)?;
+    carry_out(experiment, &folder, services, FederatedRun::resume)
+}
+
+fn announce(plan: &Plan) {
     show_bars(!plan.telemetry.quiet);
-    print_line(check::describe(&plan));
+    print_line(check::describe(plan));
+}
+
+fn set_up(plan: PlanDraft, log: Option<LogFile>) -> anyhow::Result<(Experiment, RunServices)> {
     let inputs = RunInputs::load(&plan)?;
     let experiment = Experiment::prepare(plan, inputs)?;
     let services = RunServices::set_up(&experiment.plan, log)?;
-    carry_out(experiment, &folder, services, experiment::resume)
+    Ok((experiment, services))
 }
 
-/// The services around a run.
-struct RunServices {
-    exporter: Option<Exporter>,
-    page: Option<(WebServer, Feed)>,
-    handle: ControlHandle,
-    control: Control,
-    log: Option<LogFile>,
-}
-
-impl RunServices {
-    /// Listens where the plan says so; before there is a folder, since an address may be wrong.
-    fn set_up(plan: &Plan, log: Option<LogFile>) -> Result<Self, Problems> {
-        let serves = time::http_can_tell(SystemTime::now());
-        if !serves && (plan.telemetry.metrics.is_some() || plan.telemetry.web.is_some()) {
-            tracing::warn!(
-                "no metrics and no live page: the system clock is before 1970 or after 9999, which \
-                 HTTP cannot express"
-            );
-        }
-        let exporter = if serves { serve_metrics(plan)? } else { None };
-        let (handle, control) = control();
-        serve_control(plan, &handle)?;
-        let page = if serves {
-            serve_page(plan, &handle)?
-        } else {
-            None
-        };
-        Ok(Self {
-            exporter,
-            page,
-            handle,
-            control,
-            log,
-        })
-    }
-}
-
-/// How a run is started: [`experiment::execute`] or [`experiment::resume`].
-type Begin =
-    fn(Experiment, &RunFolder, Vec<Box<dyn Observer>>, Control) -> Result<RunOutcome, RunError>;
+/// How a run begins: [`FederatedRun::start`] or [`FederatedRun::resume`].
+type Begin = fn(FederatedRun) -> Result<RunOutcome, RunError>;
 
 fn carry_out(
     experiment: Experiment,
@@ -139,150 +87,42 @@ fn carry_out(
     begin: Begin,
 ) -> anyhow::Result<()> {
     let plan = experiment.plan.clone();
-    let RunServices {
-        exporter,
-        page,
-        handle,
-        control,
-        log,
-    } = services;
-    let exporter = exporter.as_ref();
-    let recorder = Recorder::open(folder.clone(), &plan, handle.clone())?;
+    let exporter = services.exporter.as_ref();
+    let recorder = Recorder::open(folder.clone(), &plan, services.handle.clone())?;
     let failure = recorder.failure();
-    let leave = interrupt::watch(handle, log).context("cannot listen for signals")?;
+    let leave =
+        interrupt::watch(services.handle, services.log).context("cannot listen for signals")?;
     // Rounds that cannot be read are rewritten when the run begins.
     let earlier = folder.read_rounds().unwrap_or_default();
-    let metrics = MetricsObserver::new(info(&plan)).recalling(earlier);
+    let metrics = MetricsObserver::new(labels(&plan)).recalling(earlier);
     let sampler = exporter.map(|_| sample(&plan, &metrics));
-    let mut observers: Vec<Box<dyn Observer>> = vec![
-        Box::new(recorder),
-        Box::new(metrics),
-        Box::new(EventLog::default()),
-        Box::new(TerminalObserver::default()),
-    ];
+    let mut run = FederatedRun::new(experiment, folder, services.control)
+        .observed_by(recorder)
+        .observed_by(metrics)
+        .observed_by(EventLog::default())
+        .observed_by(TerminalObserver::default());
     if plan.telemetry.tensorboard {
         let most = plan.telemetry.client_series;
-        observers.push(Box::new(TensorBoard::new(
+        run = run.observed_by(TensorBoard::new(
             folder.path_of(Artifact::TensorBoard),
             most,
-        )));
+        ));
     }
     // Dropped last, so that open pages learn how the run ended.
-    let page = page.map(|(server, feed)| {
-        observers.push(Box::new(WebObserver::new(feed, folder.clone())));
-        server
-    });
-    let outcome = begin(experiment, folder, observers, control);
+    let (page, feed) = services.page.unzip();
+    if let Some(feed) = feed {
+        run = run.observed_by(WebObserver::new(feed, folder.clone()));
+    }
+    let outcome = begin(run);
     drop(sampler);
     keep_metrics(folder, exporter);
     if let Some(reason) = failure.get() {
         let place = folder.path().display();
         bail!("{reason}; earlier rounds are in {place}");
     }
-    let outcome = outcome?;
-    conclude(&outcome, folder)?;
+    conclude(&outcome?, folder)?;
     linger(&plan, exporter, page.as_ref(), &leave);
     Ok(())
-}
-
-/// Serves metrics where the plan says so. A port that is taken is an error if the user chose it,
-/// otherwise worth a warning: another run may be active.
-fn serve_metrics(plan: &Plan) -> Result<Option<Exporter>, Problems> {
-    let Some(address) = plan.telemetry.metrics else {
-        return Ok(None);
-    };
-    match Exporter::start(address, &plan.name) {
-        Ok(exporter) => {
-            print_line(format_args!(
-                "metrics at http://{}/metrics",
-                exporter.address()
-            ));
-            Ok(Some(exporter))
-        }
-        Err(error) if plan.settings.metrics.as_deref() != Some(METRICS) => {
-            let mut problems = plan.problems();
-            let right = "name another address, port 0 for any that is free, or off";
-            problems.report("metrics", error, right);
-            Err(problems)
-        }
-        Err(error) => {
-            tracing::warn!(
-                "cannot serve metrics at {address}: {error}; name another address with --metrics"
-            );
-            Ok(None)
-        }
-    }
-}
-
-/// Listens for commands where the plan says so.
-fn serve_control(plan: &Plan, handle: &ControlHandle) -> Result<(), Problems> {
-    let Some(address) = plan.control else {
-        return Ok(());
-    };
-    let token = Token::from_environment();
-    match ControlServer::start(address, token, handle.clone()) {
-        Ok(server) => {
-            let address = server.address();
-            print_line(format_args!(
-                "control at {address}: regatta ctl --control {address} status"
-            ));
-            Ok(())
-        }
-        Err(error) => {
-            let mut problems = plan.problems();
-            let right = "name another address, port 0 for any that is free, or off";
-            problems.report("control", error, right);
-            Err(problems)
-        }
-    }
-}
-
-/// Serves the live page where the plan says so. If the default port is taken, another is tried; if
-/// none is free, the run continues without the page.
-fn serve_page(plan: &Plan, handle: &ControlHandle) -> Result<Option<(WebServer, Feed)>, Problems> {
-    let Some(address) = plan.telemetry.web else {
-        return Ok(None);
-    };
-    let feed = Feed::new(facts(plan));
-    let handler = || {
-        let token = Token::from_environment();
-        plan.control
-            .map(|_| CommandHandler::new(token, handle.clone()))
-    };
-    let chosen = plan.settings.web.as_deref() != Some(WEB);
-    let mut served = WebServer::start(address, feed.clone(), handler());
-    if served.is_err() && !chosen {
-        let any = SocketAddr::new(address.ip(), 0);
-        served = WebServer::start(any, feed.clone(), handler());
-    }
-    match served {
-        Ok(server) => {
-            print_line(format_args!("watch at http://{}/", server.address()));
-            Ok(Some((server, feed)))
-        }
-        Err(error) if chosen => {
-            let mut problems = plan.problems();
-            let right = "name another address, port 0 for any that is free, or off";
-            problems.report("web", error, right);
-            Err(problems)
-        }
-        Err(error) => {
-            tracing::warn!(
-                "cannot serve the live page at {address}: {error}; name another address with --web"
-            );
-            Ok(None)
-        }
-    }
-}
-
-fn facts(plan: &Plan) -> PageHeader {
-    let lanes = plan.devices.lanes.iter();
-    PageHeader {
-        identity: RunInfo::of(plan),
-        rounds: plan.rounds,
-        lanes: lanes.map(|lane| lane.device.to_string()).collect(),
-        ..PageHeader::default()
-    }
 }
 
 /// Samples what no event tells; without it, these metrics are missing.
@@ -306,7 +146,7 @@ fn keep_metrics(folder: &RunFolder, exporter: Option<&Exporter>) {
     }
 }
 
-fn info(plan: &Plan) -> RunLabels {
+fn labels(plan: &Plan) -> RunLabels {
     let lanes = plan.devices.lanes.iter();
     RunLabels {
         version: env!("CARGO_PKG_VERSION"),

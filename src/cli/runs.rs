@@ -45,11 +45,11 @@ pub fn runs(args: &RunsArgs) -> anyhow::Result<()> {
             Err(error) => table.add_row(unreadable(&path, &error)),
         }
     }
-    if table.rows().is_empty() && args.format == Format::Table {
+    if table.rows().is_empty() && args.output.format == Format::Table {
         print_line(format_args!("there are no runs in {dir}"));
         return Ok(());
     }
-    print_line(table::render(&[&table], args.format)?);
+    print_line(table::render(&[&table], args.output.format)?);
     Ok(())
 }
 

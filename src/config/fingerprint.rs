@@ -2,33 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clap::Args;
-
 use crate::config::plan::Plan;
 use crate::config::scenario::to_table;
-use crate::config::settings::{DEVICES, OUTPUT, Settings};
-
-/// Settings that change no bit of a result, besides those that say where a run computes and what
-/// can be seen of it.
-const FREE: [&str; 5] = [
-    "checkpoint_every",
-    "clock_scale",
-    "keep_checkpoints",
-    "save_projection",
-    "watchdog",
-];
-
-/// Settings of the free groups that change bits, or how the run is identified.
-const BOUND: [&str; 2] = ["name", "threads_per_lane"];
-
-/// Settings that name files. It is their content that counts, wherever it is now.
-const FILES: [&str; 4] = ["data", "init_adapter", "model", "tokenizer"];
+use crate::config::setting::Effect;
+use crate::config::settings::{ALL, Settings};
 
 /// The settings and tables that decide what the plan's run comes to, by key, as TOML writes their
 /// values. Files are left out.
 #[must_use]
 pub fn of(plan: &Plan) -> BTreeMap<String, String> {
-    let free = free();
+    let decides =
+        |key: &str| Settings::find(key).is_some_and(|s| s.facts().effect == Effect::Results);
     let tables = toml::Table::try_from(&plan.tables).unwrap_or_default();
     let mut settings = to_table(&plan.settings);
     // A run from before its method was renamed has to be recognised.
@@ -37,7 +21,7 @@ pub fn of(plan: &Plan) -> BTreeMap<String, String> {
     }
     settings
         .into_iter()
-        .filter(|(key, _)| !free.contains(key) && !FILES.contains(&key.as_str()))
+        .filter(|(key, _)| decides(key))
         .chain(tables)
         .map(|(key, value)| (key, value.to_string()))
         .collect()
@@ -46,20 +30,9 @@ pub fn of(plan: &Plan) -> BTreeMap<String, String> {
 /// Settings that decide nothing of what a run comes to.
 #[must_use]
 pub fn free() -> BTreeSet<String> {
-    let command = Settings::augment_args(clap::Command::new("settings"));
-    let in_free_group = |argument: &&clap::Arg| {
-        argument
-            .get_help_heading()
-            .is_some_and(|group| group == DEVICES || group == OUTPUT)
-    };
-    let mut free: BTreeSet<String> = command
-        .get_arguments()
-        .filter(in_free_group)
-        .map(|argument| argument.get_id().to_string())
-        .chain(FREE.map(str::to_owned))
-        .collect();
-    free.retain(|key| !BOUND.contains(&key.as_str()));
-    free
+    let free = ALL.iter().map(|setting| setting.facts());
+    let free = free.filter(|facts| facts.effect == Effect::Nothing);
+    free.map(|facts| facts.key.to_owned()).collect()
 }
 
 #[cfg(test)]

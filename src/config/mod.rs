@@ -5,13 +5,15 @@
 //! everything; the result is a [`Plan`], or [`Problems`] with every error and its place.
 //! A scenario file also has tables, the [`tables::ScenarioTables`].
 
-pub(crate) mod bounds;
+pub(crate) mod declare;
 pub mod fingerprint;
 pub mod plan;
 pub mod problems;
+pub(crate) mod range;
 pub(crate) mod resolve;
 pub(crate) mod scenario;
 pub mod schema;
+pub(crate) mod setting;
 pub mod settings;
 pub mod tables;
 
@@ -23,18 +25,13 @@ use std::path::{Path, PathBuf};
 use crate::base::machine::Host;
 use crate::config::plan::PlanDraft;
 use crate::config::problems::{Origin, Problems};
+use crate::config::setting::flag_value;
 use crate::config::settings::Settings;
 
 /// The value of `data` that stands for the hub.
 pub const HUB: &str = "hub";
 
-/// The default address of metrics.
-pub const METRICS: &str = "127.0.0.1:9464";
-
-/// The default address of the live page.
-pub const WEB: &str = "127.0.0.1:9466";
-
-/// The default address for control.
+/// The address at which `regatta ctl` looks for a run.
 pub const CONTROL: &str = "127.0.0.1:9465";
 
 /// What is wrong with a path that stands in a run's settings, and what would be right.
@@ -105,14 +102,4 @@ fn as_text(flags: &Settings, problems: &mut Problems) -> (Settings, Option<PathB
         }
     }
     (flags, out)
-}
-
-/// A value as it would be written after its flag.
-pub(crate) fn flag_value(value: &toml::Value) -> String {
-    match value {
-        toml::Value::String(text) => text.clone(),
-        toml::Value::Float(number) => number.to_string(),
-        toml::Value::Array(items) => items.iter().map(flag_value).collect::<Vec<_>>().join(","),
-        other => other.to_string(),
-    }
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
 
-use clap::Args;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use toml::Spanned;
@@ -181,7 +180,7 @@ pub(crate) fn setting(
     value: &Spanned<DeValue<'_>>,
 ) -> Result<toml::Table, (usize, String)> {
     let name = key.get_ref().to_string();
-    if !Settings::knows(&name) {
+    if Settings::find(&name).is_none() {
         let hint = did_you_mean(&name, known_keys()).map_or_else(
             || "`regatta run --help` lists the settings".to_owned(),
             |hint| format!("did you mean `{hint}`?"),
@@ -228,25 +227,10 @@ fn not_toml(error: &toml::ser::Error) -> ! {
     unreachable!("settings are plain values, which TOML can hold: {error}")
 }
 
-impl Settings {
-    /// Names of all settings.
-    fn names() -> Vec<String> {
-        Self::augment_args(clap::Command::new("settings"))
-            .get_arguments()
-            .map(|argument| argument.get_id().to_string())
-            .collect()
-    }
-
-    /// Whether there is a setting of this name.
-    fn knows(name: &str) -> bool {
-        Self::names().iter().any(|known| known == name)
-    }
-}
-
 /// Names of all settings and tables.
 fn known_keys() -> Vec<String> {
-    let tables = TABLES.map(str::to_owned);
-    Settings::names().into_iter().chain(tables).collect()
+    let keys = Settings::keys().chain(TABLES);
+    keys.map(str::to_owned).collect()
 }
 
 /// The last part of a message that says what was expected.

@@ -1,8 +1,9 @@
 //! The JSON Schema of scenario files, by which editors complete keys and show what they mean.
 
 use schemars::{JsonSchema, Schema, schema_for};
+use serde_json::Value;
 
-use crate::config::settings::Settings;
+use crate::config::settings::{ALL, Settings};
 use crate::config::tables::ScenarioTables;
 
 /// A scenario of Regatta: flat settings, named as the flags of `regatta run` are, and tables.
@@ -16,8 +17,32 @@ struct ScenarioSchema {
     tables: ScenarioTables,
 }
 
-/// The schema.
+/// The schema, in which the description of a setting states its default.
 #[must_use]
 pub fn schema() -> Schema {
-    schema_for!(ScenarioSchema)
+    let mut schema = schema_for!(ScenarioSchema);
+    for setting in ALL {
+        let property = format!("/properties/{}/description", setting.facts().key);
+        if let Some(Value::String(description)) = schema.pointer_mut(&property) {
+            let default = setting.default_text();
+            description.push_str(&format!(" [default: {default}]"));
+        }
+    }
+    schema
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_description_of_every_setting_states_its_default() {
+        let schema = schema();
+        for setting in ALL {
+            let property = format!("/properties/{}/description", setting.facts().key);
+            let description = schema.pointer(&property).unwrap().as_str().unwrap();
+            let default = format!(" [default: {}]", setting.default_text());
+            assert!(description.ends_with(&default), "{description}");
+        }
+    }
 }

@@ -2,31 +2,19 @@
 
 use std::path::PathBuf;
 
-use clap::builder::RangedU64ValueParser;
-use clap::{Args, ValueEnum};
+use clap::{Arg, Args, ValueEnum};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::adapter::settings::AdapterKind::{Lora, SorfVera, Vera};
 use crate::adapter::settings::{AdapterKind, Bias};
 use crate::aggregate::settings::{MethodName, Weighting};
+use crate::config::declare::{declare_settings, default_of, default_type};
+use crate::config::setting::{AnySetting, Setting};
 use crate::train::settings::Precision;
-
-const DATA: &str = "Data";
-const MODEL: &str = "Model";
-const ADAPTER: &str = "Adapter";
-const AGGREGATION: &str = "Aggregation";
-const TRAINING: &str = "Training";
-pub(crate) const DEVICES: &str = "Devices";
-const SIMULATION: &str = "Simulation";
-pub(crate) const OUTPUT: &str = "Output";
 
 /// The largest whole number that TOML has, in which settings are recorded.
 pub(crate) const MOST_WHOLE: u64 = i64::MAX as u64;
-
-/// Reads a whole number that can be recorded.
-fn whole() -> RangedU64ValueParser {
-    RangedU64ValueParser::new().range(..=MOST_WHOLE)
-}
 
 /// The clock of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum, JsonSchema)]
@@ -39,243 +27,299 @@ pub enum Clock {
     Wall,
 }
 
-/// The settings as given by the user: each is `None` until a scenario file or a flag sets it.
-///
-/// The flags are spelled as the fields are; `--agg_type` and `--agg-type` mean the same.
-#[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize, JsonSchema)]
-#[command(rename_all = "snake_case")]
-#[serde(deny_unknown_fields)]
-pub struct Settings {
-    /// GLUE task: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte or wnli [default: cola]
-    #[arg(long, help_heading = DATA)]
-    pub task: Option<String>,
-    /// Folder with the tasks' folders, or `hub` [default: $REGATTA_DATA, else data/glue
-    /// if it exists, else hub]
-    #[arg(long, help_heading = DATA, value_name = "DIR")]
-    pub data: Option<String>,
-    /// Longest sequence in tokens; longer ones are truncated [default: 128]
-    #[arg(long, help_heading = DATA, value_name = "N")]
-    pub max_seq_length: Option<u32>,
-    /// Partition of examples among clients: iid, contiguous, natural:COLUMN, dirichlet(ALPHA),
-    /// quantity(ALPHA) or classes(K) [default: iid]
-    #[arg(long, help_heading = DATA)]
-    pub partition: Option<String>,
-    /// Number of clients [default: 3]
-    #[arg(long, help_heading = DATA, value_name = "N")]
-    pub num_clients: Option<u32>,
-    /// Take the first N training examples only [default: all]
-    #[arg(long, help_heading = DATA, value_name = "N", value_parser = whole())]
-    pub limit_train: Option<u64>,
-    /// Take the first N validation examples only [default: all]
-    #[arg(long, help_heading = DATA, value_name = "N", value_parser = whole())]
-    pub limit_eval: Option<u64>,
+// The upper ends of the ranges are what no memory could hold, and far above all that is simulated
+// here. A larger number is a slip of the hand or an attack.
 
-    /// Folder of a Hugging Face snapshot, or a name on the hub; random:NAME or random:CONFIG.json
-    /// draws the weights from the seed, where NAME is minilm-l6, bert-base, bert-large,
-    /// distilroberta-base, roberta-base or roberta-large [default: roberta-base]
-    #[arg(long, help_heading = MODEL, value_name = "DIR|NAME|random:NAME")]
-    pub model: Option<String>,
-    /// tokenizer.json for a random model [default: the model's own, if any]
-    #[arg(long, help_heading = MODEL, value_name = "FILE")]
-    pub tokenizer: Option<PathBuf>,
-    /// Dropout inside the frozen model (hidden and attention) [default: as the model's
-    /// config.json says]
-    #[arg(long, help_heading = MODEL, value_name = "P")]
-    pub model_dropout: Option<f64>,
-    /// Start from this PEFT adapter folder [default: a fresh adapter]
-    #[arg(long, help_heading = MODEL, value_name = "DIR")]
-    pub init_adapter: Option<PathBuf>,
+declare_settings! {
+    /// The settings as given by the user: each is `None` until a scenario file or a flag sets it.
+    ///
+    /// The flags are spelled as the fields are; `--agg_type` and `--agg-type` mean the same.
+    #[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize, JsonSchema)]
+    #[command(rename_all = "snake_case")]
+    #[serde(deny_unknown_fields)]
+    pub struct Settings;
 
-    /// Kind of adapter [default: vera with --vera or fedex_vera, sorf_vera with its methods, else
-    /// lora]
-    #[arg(long, help_heading = ADAPTER, value_enum)]
-    pub adapter: Option<AdapterKind>,
-    /// Same as --adapter vera [default: false]
-    #[arg(long, help_heading = ADAPTER)]
-    pub vera: Option<bool>,
-    /// Rank of the adapter [default: 4]
-    #[arg(long, help_heading = ADAPTER, value_name = "RANK")]
-    pub r: Option<u32>,
-    /// Ranks of the clients' adapters, repeated in turn over the clients; flora only [default: r
-    /// for each]
-    #[arg(long, help_heading = ADAPTER, value_name = "RANK,…", value_delimiter = ',')]
-    pub ranks: Option<Vec<u32>>,
-    /// Alpha of the scaling alpha/r [default: 8]
-    #[arg(long, help_heading = ADAPTER, value_name = "ALPHA")]
-    pub lora_alpha: Option<f64>,
-    /// Dropout on the input of a LoRA adapter [default: 0.1]
-    #[arg(long, help_heading = ADAPTER, value_name = "P")]
-    pub lora_dropout: Option<f64>,
-    /// Scale LoRA by alpha/√r, not alpha/r [default: false]
-    #[arg(long, help_heading = ADAPTER)]
-    pub rslora: Option<bool>,
-    /// First value of VeRA's d and of SORF-VeRA's m [default: 0.1]
-    #[arg(long, help_heading = ADAPTER, value_name = "D", allow_negative_numbers = true)]
-    pub d_initial: Option<f64>,
-    /// Dropout on the input of a VeRA or SORF-VeRA adapter [default: 0]
-    #[arg(long, help_heading = ADAPTER, value_name = "P")]
-    pub vera_dropout: Option<f64>,
-    /// Seed of the frozen projections that VeRA and SORF-VeRA share over layers [default: 0]
-    #[arg(long, help_heading = ADAPTER, value_name = "SEED", value_parser = whole())]
-    pub projection_prng_key: Option<u64>,
-    /// Save these projections with the adapter [default: true]
-    #[arg(long, help_heading = ADAPTER)]
-    pub save_projection: Option<bool>,
-    /// Scale VeRA by alpha/√r, not 1 [default: false]
-    #[arg(long, help_heading = ADAPTER)]
-    pub rsvera: Option<bool>,
-    /// Seed of SORF-VeRA's orthogonal matrices [default: 0]
-    #[arg(long, help_heading = ADAPTER, value_name = "SEED", value_parser = whole())]
-    pub sorf_seed: Option<u64>,
-    /// Initialise so that the adapter starts at zero; false: at random, for tests
-    /// [default: true]
-    #[arg(long, help_heading = ADAPTER)]
-    pub init_weights: Option<bool>,
-    /// Names of the layers to adapt [default: query,value]
-    #[arg(long, help_heading = ADAPTER, value_name = "NAME,…", value_delimiter = ',')]
-    pub target_modules: Option<Vec<String>>,
-    /// Encoder layers to adapt, numbered from 0 [default: all]
-    #[arg(long, help_heading = ADAPTER, value_name = "N,…", value_delimiter = ',')]
-    pub layers_to_transform: Option<Vec<u32>>,
-    /// Name before the number in the layers' names, for --layers_to_transform [default: layer]
-    #[arg(long, help_heading = ADAPTER, value_name = "NAME")]
-    pub layers_pattern: Option<String>,
-    /// Adapted layers store weights as (in, out); the encoders here never do, so only false is
-    /// possible [default: false]
-    #[arg(long, help_heading = ADAPTER)]
-    pub fan_in_fan_out: Option<bool>,
-    /// Biases to train [default: none]
-    #[arg(long, help_heading = ADAPTER, value_enum)]
-    pub bias: Option<Bias>,
-    /// Further modules to train and save in full, besides the classification head [default: no
-    /// more]
-    #[arg(long, help_heading = ADAPTER, value_name = "NAME,…", value_delimiter = ',')]
-    pub modules_to_save: Option<Vec<String>>,
+    Data {
+        /// GLUE task: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte or wnli
+        task: String = default("cola".into());
+        /// Folder with the tasks' folders, or `hub`
+        #[arg(value_name = "DIR")]
+        data: String = default_in_words("$REGATTA_DATA, else data/glue if it exists, else hub")
+            .names_file();
+        /// Longest sequence in tokens; longer ones are truncated
+        #[arg(value_name = "N")]
+        max_seq_length: u32 = default(128).from(1).to(1_000_000);
+        /// Partition of examples among clients: iid, contiguous, natural:COLUMN, dirichlet(ALPHA),
+        /// quantity(ALPHA) or classes(K)
+        partition: String = default("iid".into());
+        /// Number of clients
+        #[arg(value_name = "N")]
+        num_clients: u32 = default(3).from(1).to(1_000_000);
+        /// Take the first N training examples only
+        #[arg(value_name = "N")]
+        limit_train: u64 = default_in_words("all");
+        /// Take the first N validation examples only
+        #[arg(value_name = "N")]
+        limit_eval: u64 = default_in_words("all").from(1);
+    }
 
-    /// Aggregation method [default: fedex with LoRA, fedex_vera with VeRA, sorf_vera_exact with
-    /// SORF-VeRA]
-    #[arg(long, help_heading = AGGREGATION)]
-    pub agg_type: Option<MethodName>,
-    /// Scale the residual of fedex_vera and sorf_vera_exact by the learning rate, not by the
-    /// adapter's scaling; no longer exact [default: false]
-    #[arg(long, help_heading = AGGREGATION)]
-    pub vera_scale: Option<bool>,
-    /// Weights of the updates [default: uniform]
-    #[arg(long, help_heading = AGGREGATION, value_enum)]
-    pub weighting: Option<Weighting>,
-    /// Reject updates whose norm (of the scaled change of the adapted weights and of the change of
-    /// everything else trained) exceeds N [default: no limit]
-    #[arg(long, help_heading = AGGREGATION, value_name = "N")]
-    pub max_update_norm: Option<f64>,
+    Model {
+        /// Folder of a Hugging Face snapshot, or a name on the hub; random:NAME or
+        /// random:CONFIG.json draws the weights from the seed, where NAME is minilm-l6, bert-base,
+        /// bert-large, distilroberta-base, roberta-base or roberta-large
+        #[arg(value_name = "DIR|NAME|random:NAME")]
+        model: String = default("roberta-base".into()).names_file();
+        /// tokenizer.json for a random model
+        #[arg(value_name = "FILE")]
+        tokenizer: PathBuf = default_in_words("the model's own, if any").names_file();
+        /// Dropout inside the frozen model (hidden and attention)
+        #[arg(value_name = "P")]
+        model_dropout: f64 = default_in_words("as the model's config.json says")
+            .from(0.0).below(1.0);
+        /// Start from this PEFT adapter folder
+        #[arg(value_name = "DIR")]
+        init_adapter: PathBuf = default_in_words("a fresh adapter").names_file();
+    }
 
-    /// Federated rounds [default: 50]
-    #[arg(long, help_heading = TRAINING, value_name = "N")]
-    pub rounds: Option<u32>,
-    /// Epochs that a client trains over its shard in each round [default: 3]
-    #[arg(long, help_heading = TRAINING, value_name = "N")]
-    pub local_epochs: Option<u32>,
-    /// Examples in a batch [default: 32]
-    #[arg(long, help_heading = TRAINING, value_name = "N")]
-    pub batch_size: Option<u32>,
-    /// Peak learning rate [default: 0.001]
-    #[arg(long, help_heading = TRAINING)]
-    pub lr: Option<f64>,
-    /// Share of a round's steps in which the learning rate warms up [default: 0.06]
-    #[arg(long, help_heading = TRAINING, value_name = "SHARE")]
-    pub warmup_ratio: Option<f64>,
-    /// AdamW's weight decay [default: 0.01]
-    #[arg(long, help_heading = TRAINING)]
-    pub weight_decay: Option<f64>,
-    /// Train on the examples in file order [default: false]
-    #[arg(long, help_heading = TRAINING)]
-    pub no_shuffle: Option<bool>,
-    /// Number format [default: auto]
-    #[arg(long, help_heading = TRAINING, value_enum)]
-    pub precision: Option<Precision>,
-    /// Examples in a batch of evaluation; another number may round scores differently [default: 16
-    /// on CPU, 128 on a GPU]
-    #[arg(long, help_heading = TRAINING, value_name = "N")]
-    pub eval_batch_size: Option<u32>,
-    /// Evaluate the global model every N rounds, and after the last [default: 1]
-    #[arg(long, help_heading = TRAINING, value_name = "N")]
-    pub eval_every: Option<u32>,
-    /// Seed of all random draws [default: 42]
-    #[arg(long, help_heading = TRAINING, value_parser = whole())]
-    pub seed: Option<u64>,
+    Adapter {
+        /// Kind of adapter
+        #[arg(value_enum)]
+        adapter: AdapterKind = default_in_words(
+            "vera with --vera or fedex_vera, sorf_vera with its methods, else lora"
+        );
+        /// Same as --adapter vera
+        vera: bool = default(false);
+        /// Rank of the adapter
+        #[arg(value_name = "RANK")]
+        r: u32 = default(4).from(1).to(65_536);
+        /// Ranks of the clients' adapters, repeated in turn over the clients; flora only
+        #[arg(value_name = "RANK,…", value_delimiter = ',')]
+        ranks: Vec<u32> = default_in_words("r for each").only_with(&[Lora]);
+        /// Alpha of the scaling alpha/r
+        #[arg(value_name = "ALPHA")]
+        lora_alpha: f64 = default(8.0).above(0.0);
+        /// Dropout on the input of a LoRA adapter
+        #[arg(value_name = "P")]
+        lora_dropout: f64 = default(0.1).from(0.0).below(1.0).only_with(&[Lora]);
+        /// Scale LoRA by alpha/√r, not alpha/r
+        rslora: bool = default(false).only_with(&[Lora]);
+        /// First value of VeRA's d and of SORF-VeRA's m
+        #[arg(value_name = "D", allow_negative_numbers = true)]
+        d_initial: f64 = default(0.1).only_with(&[Vera, SorfVera]);
+        /// Dropout on the input of a VeRA or SORF-VeRA adapter
+        #[arg(value_name = "P")]
+        vera_dropout: f64 = default(0.0).from(0.0).below(1.0).only_with(&[Vera, SorfVera]);
+        /// Seed of the frozen projections that VeRA and SORF-VeRA share over layers
+        #[arg(value_name = "SEED")]
+        projection_prng_key: u64 = default(0).only_with(&[Vera, SorfVera]);
+        /// Save these projections with the adapter
+        save_projection: bool = default(true).only_with(&[Vera, SorfVera]).same_results();
+        /// Scale VeRA by alpha/√r, not 1
+        rsvera: bool = default(false).only_with(&[Vera]);
+        /// Seed of SORF-VeRA's orthogonal matrices
+        #[arg(value_name = "SEED")]
+        sorf_seed: u64 = default(0).only_with(&[SorfVera]);
+        /// Initialise so that the adapter starts at zero; false: at random, for tests
+        init_weights: bool = default(true);
+        /// Names of the layers to adapt
+        #[arg(value_name = "NAME,…", value_delimiter = ',')]
+        target_modules: Vec<String> = default(vec!["query".into(), "value".into()]);
+        /// Encoder layers to adapt, numbered from 0
+        #[arg(value_name = "N,…", value_delimiter = ',')]
+        layers_to_transform: Vec<u32> = default_in_words("all");
+        /// Name before the number in the layers' names, for --layers_to_transform
+        #[arg(value_name = "NAME")]
+        layers_pattern: String = default_in_words("layer");
+        /// Adapted layers store weights as (in, out); the encoders here never do, so only false is
+        /// possible
+        fan_in_fan_out: bool = default(false);
+        /// Biases to train
+        #[arg(value_enum)]
+        bias: Bias = default(Bias::None);
+        /// Further modules to train and save in full, besides the classification head
+        #[arg(value_name = "NAME,…", value_delimiter = ',')]
+        modules_to_save: Vec<String> = default(Vec::new());
+    }
 
-    /// GPU of the server [default: 0 with CUDA, else the CPU]
-    #[arg(long, help_heading = DEVICES, value_name = "GPU")]
-    pub server_gpu: Option<u32>,
-    /// GPUs of the clients, one lane each; more clients than lanes take turns [default: all]
-    #[arg(long, help_heading = DEVICES, value_name = "GPU,…", value_delimiter = ',')]
-    pub client_gpus: Option<Vec<u32>>,
-    /// Train clients side by side; false: one after the other on one lane, with the same result
-    /// [default: true]
-    #[arg(long, help_heading = DEVICES)]
-    pub parallel_clients: Option<bool>,
-    /// Clients that train at once, at most one lane per client; several lanes per GPU share it in
-    /// turn [default: one per client GPU; on CPU as many as have cores for their threads, and more
-    /// where clients would be left over]
-    #[arg(long, help_heading = DEVICES, value_name = "N")]
-    pub lanes: Option<u32>,
-    /// CPU threads per lane; another number may round differently [default: 1; on a CPU without
-    /// --lanes, the result of `regatta doctor --calibrate`, if it was run]
-    #[arg(long, help_heading = DEVICES, value_name = "N")]
-    pub threads_per_lane: Option<u32>,
-    /// Use the CPU even if CUDA is available [default: false]
-    #[arg(long, help_heading = DEVICES)]
-    pub cpu: Option<bool>,
+    Aggregation {
+        /// Aggregation method
+        agg_type: MethodName = default_in_words(
+            "fedex with LoRA, fedex_vera with VeRA, sorf_vera_exact with SORF-VeRA"
+        );
+        /// Scale the residual of fedex_vera and sorf_vera_exact by the learning rate, not by the
+        /// adapter's scaling; no longer exact
+        vera_scale: bool = default(false);
+        /// Weights of the updates
+        #[arg(value_enum)]
+        weighting: Weighting = default(Weighting::Uniform);
+        /// Reject updates whose norm (of the scaled change of the adapted weights and of the change
+        /// of everything else trained) exceeds N
+        #[arg(value_name = "N")]
+        max_update_norm: f64 = default_in_words("no limit").above(0.0);
+    }
 
-    /// Clock: virtual, derived from the scenario, or wall, for demonstrations; a run on the wall
-    /// clock does not replay [default: virtual]
-    #[arg(long, help_heading = SIMULATION, value_enum)]
-    pub clock: Option<Clock>,
-    /// Seconds of the run per second of the wall, with --clock wall [default: 1]
-    #[arg(long, help_heading = SIMULATION, value_name = "FACTOR")]
-    pub clock_scale: Option<f64>,
-    /// Save the run's state after every N rounds; 0: only on request [default: 1]
-    #[arg(long, help_heading = SIMULATION, value_name = "N")]
-    pub checkpoint_every: Option<u32>,
-    /// Keep the last N checkpoints [default: 3]
-    #[arg(long, help_heading = SIMULATION, value_name = "N")]
-    pub keep_checkpoints: Option<u32>,
-    /// Report a lane that has made no progress for this long on the wall's clock, or off
-    /// [default: 10 min]
-    #[arg(long, help_heading = SIMULATION, value_name = "DURATION|off")]
-    pub watchdog: Option<String>,
+    Training {
+        /// Federated rounds
+        #[arg(value_name = "N")]
+        rounds: u32 = default(50).from(1).to(10_000_000);
+        /// Epochs that a client trains over its shard in each round
+        #[arg(value_name = "N")]
+        local_epochs: u32 = default(3).from(1).to(1_000_000);
+        /// Examples in a batch
+        #[arg(value_name = "N")]
+        batch_size: u32 = default(32).from(1).to(1_000_000);
+        /// Peak learning rate
+        lr: f64 = default(0.001).above(0.0);
+        /// Share of a round's steps in which the learning rate warms up
+        #[arg(value_name = "SHARE")]
+        warmup_ratio: f64 = default(0.06).from(0.0).to(1.0);
+        /// AdamW's weight decay
+        weight_decay: f64 = default(0.01).from(0.0);
+        /// Train on the examples in file order
+        no_shuffle: bool = default(false);
+        /// Number format
+        #[arg(value_enum)]
+        precision: Precision = default(Precision::Auto);
+        /// Examples in a batch of evaluation; another number may round scores differently
+        #[arg(value_name = "N")]
+        eval_batch_size: u32 = default_in_words("16 on CPU, 128 on a GPU").from(1).to(1_000_000);
+        /// Evaluate the global model every N rounds, and after the last
+        #[arg(value_name = "N")]
+        eval_every: u32 = default(1).from(1);
+        /// Seed of all random draws
+        seed: u64 = default(42);
+    }
 
-    /// Name of the run [default: the scenario file's, else TASK-METHOD]
-    #[arg(long, help_heading = OUTPUT)]
-    pub name: Option<String>,
-    /// Folder for the results, new or empty [default: runs/NAME-TIME]
-    #[arg(long, help_heading = OUTPUT, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    /// Keep the ledger, events.jsonl: about 500 bytes per client and round. Replay
-    /// and report need it; without it a run can still be resumed [default: true]
-    #[arg(long, help_heading = OUTPUT)]
-    pub ledger: Option<bool>,
-    /// Address that serves metrics to Prometheus, or off [default: 127.0.0.1:9464]
-    #[arg(long, help_heading = OUTPUT, value_name = "ADDR|off")]
-    pub metrics: Option<String>,
-    /// Address that serves the live page, or off; if this one is taken, any free port
-    /// [default: 127.0.0.1:9466]
-    #[arg(long, help_heading = OUTPUT, value_name = "ADDR|off")]
-    pub web: Option<String>,
-    /// Serve metrics and page this long after the end, such as "30 s" [default: 0 s]
-    #[arg(long, help_heading = OUTPUT, value_name = "DURATION")]
-    pub metrics_linger: Option<String>,
-    /// Metrics per client for up to N clients; for more, the N worst and quantiles [default: 100]
-    #[arg(long, help_heading = OUTPUT, value_name = "N")]
-    pub client_series: Option<u32>,
-    /// Write event files for TensorBoard into the folder `tensorboard` of the results
-    /// [default: false]
-    #[arg(long, help_heading = OUTPUT)]
-    pub tensorboard: Option<bool>,
-    /// Address to steer the run from with `regatta ctl`, such as 127.0.0.1:9465; beyond loopback
-    /// it requires a token in REGATTA_CONTROL_TOKEN [default: off]
-    #[arg(long, help_heading = OUTPUT, value_name = "ADDR|off")]
-    pub control: Option<String>,
-    /// Plain lines only: no progress bars [default: false]
-    #[arg(long, help_heading = OUTPUT)]
-    pub quiet: Option<bool>,
+    Devices {
+        /// GPU of the server
+        #[arg(value_name = "GPU")]
+        server_gpu: u32 = default_in_words("0 with CUDA, else the CPU").same_results();
+        /// GPUs of the clients, one lane each; more clients than lanes take turns
+        #[arg(value_name = "GPU,…", value_delimiter = ',')]
+        client_gpus: Vec<u32> = default_in_words("all").same_results();
+        /// Train clients side by side; false: one after the other on one lane, with the same result
+        parallel_clients: bool = default(true).same_results();
+        /// Clients that train at once, at most one lane per client; several lanes per GPU share it
+        /// in turn
+        #[arg(value_name = "N")]
+        lanes: u32 = default_in_words(
+            "one per client GPU; on CPU as many as have cores for their threads, and more where \
+             clients would be left over"
+        ).from(1).to(1_024).same_results().on_resume();
+        /// CPU threads per lane; another number may round differently
+        #[arg(value_name = "N")]
+        threads_per_lane: u32 = default_in_words(
+            "1; on a CPU without --lanes, the result of `regatta doctor --calibrate`, if it was run"
+        ).from(1).to(1_024);
+        /// Use the CPU even if CUDA is available
+        cpu: bool = default(false).same_results();
+    }
+
+    Simulation {
+        /// Clock: virtual, derived from the scenario, or wall, for demonstrations; a run on the
+        /// wall clock does not replay
+        #[arg(value_enum)]
+        clock: Clock = default(Clock::Virtual);
+        /// Seconds of the run per second of the wall, with --clock wall
+        #[arg(value_name = "FACTOR")]
+        clock_scale: f64 = default(1.0).above(0.0).same_results();
+        /// Save the run's state after every N rounds; 0: only on request
+        #[arg(value_name = "N")]
+        checkpoint_every: u32 = default(1).same_results();
+        /// Keep the last N checkpoints
+        #[arg(value_name = "N")]
+        keep_checkpoints: u32 = default(3).from(1).same_results();
+        /// Report a lane that has made no progress for this long on the wall's clock, or off
+        #[arg(value_name = "DURATION|off")]
+        watchdog: String = default("10 min".into()).same_results();
+    }
+
+    Output {
+        /// Name of the run
+        name: String = default_in_words("the scenario file's, else TASK-METHOD");
+        /// Folder for the results, new or empty
+        #[arg(value_name = "DIR")]
+        out: PathBuf = default_in_words("runs/NAME-TIME").same_results();
+        /// Keep the ledger, events.jsonl: about 500 bytes per client and round. Replay and report
+        /// need it; without it a run can still be resumed
+        ledger: bool = default(true).same_results();
+        /// Address that serves metrics to Prometheus, or off
+        #[arg(value_name = "ADDR|off")]
+        metrics: String = default("127.0.0.1:9464".into()).same_results().on_resume();
+        /// Address that serves the live page, or off; if this one is taken, any free port
+        #[arg(value_name = "ADDR|off")]
+        web: String = default("127.0.0.1:9466".into()).same_results().on_resume();
+        /// Serve metrics and page this long after the end, such as "30 s"
+        #[arg(value_name = "DURATION")]
+        metrics_linger: String = default("0 s".into()).same_results();
+        /// Metrics per client for up to N clients; for more, the N worst and quantiles
+        #[arg(value_name = "N")]
+        client_series: u32 = default(100).same_results();
+        /// Write event files for TensorBoard into the folder `tensorboard` of the results
+        tensorboard: bool = default(false).same_results().on_resume();
+        /// Address to steer the run from with `regatta ctl`, such as 127.0.0.1:9465; beyond
+        /// loopback it requires a token in REGATTA_CONTROL_TOKEN
+        #[arg(value_name = "ADDR|off")]
+        control: String = default("off".into()).same_results().on_resume();
+        /// Plain lines only: no progress bars
+        quiet: bool = default(false).same_results().on_resume();
+    }
+}
+
+/// A setting whose default is a value.
+pub(crate) type Defaulted<T> = Setting<Settings, T, fn() -> T>;
+
+impl Settings {
+    /// The keys of all settings.
+    pub(crate) fn keys() -> impl Iterator<Item = &'static str> {
+        ALL.iter().map(|setting| setting.facts().key)
+    }
+
+    /// The setting of that key.
+    pub(crate) fn find(key: &str) -> Option<&'static dyn AnySetting<Self>> {
+        let found = ALL.iter().find(|setting| setting.facts().key == key);
+        found.copied()
+    }
+
+    /// States a setting's default in the help of its flag; other arguments stay as they are.
+    pub(crate) fn state_default(argument: Arg) -> Arg {
+        match Self::find(argument.get_id().as_str()) {
+            Some(setting) => with_default(argument, &setting.default_text()),
+            None => argument,
+        }
+    }
+}
+
+/// The argument with a default in its help.
+pub(crate) fn with_default(argument: Arg, default: &str) -> Arg {
+    let help = argument.get_help().map(ToString::to_string);
+    argument.help(format!("{} [default: {default}]", help.unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::config::setting::Effect;
+
+    #[test]
+    fn each_setting_is_a_flag_and_a_key_of_its_name() {
+        let command = Settings::augment_args(clap::Command::new("settings"));
+        let flags = command.get_arguments().map(|flag| flag.get_id().as_str());
+        let keys: Vec<_> = Settings::keys().collect();
+        assert_eq!(flags.collect::<Vec<_>>(), keys);
+        let schema = schemars::schema_for!(Settings);
+        let fields = schema.get("properties").unwrap().as_object().unwrap();
+        let fields: BTreeSet<_> = fields.keys().map(String::as_str).collect();
+        assert_eq!(fields, keys.into_iter().collect());
+    }
+
+    #[test]
+    fn resume_changes_no_setting_that_changes_results() {
+        for facts in ALL.iter().map(|setting| setting.facts()) {
+            let same = facts.effect == Effect::Nothing;
+            assert!(same || !facts.on_resume, "{}", facts.key);
+        }
+    }
 }

@@ -37,71 +37,94 @@ use regatta_actors::observe::control::Control;
 use regatta_actors::plan::profile::Profile;
 use regatta_actors::plan::{ClientPlan, FederationPlan};
 use regatta_actors::protocol::outcome::{RunError, RunOutcome};
-use regatta_actors::runtime::run_recorded;
+use regatta_actors::runtime::{RunFiles, run_recorded};
 
 use crate::experiment::base_weights::BaseWeightCache;
 use crate::experiment::prepared::Experiment;
 use crate::experiment::workload::Federation;
 use crate::runs::folder::RunFolder;
 
-/// Runs an experiment to its end and writes its record, model and predictions into the folder.
-///
-/// # Errors
-/// If an error ended the run.
-pub fn execute(
-    experiment: Experiment,
-    folder: &RunFolder,
+/// A run of an experiment: who observes it, and how it begins.
+pub struct FederatedRun {
+    plan: FederationPlan,
+    workload: Arc<Federation>,
+    files: RunFiles,
     observers: Vec<Box<dyn Observer>>,
     control: Control,
-) -> Result<RunOutcome, RunError> {
-    let files = folder.files(&experiment.plan);
-    let (plan, workload) = prepare(experiment, folder);
-    run_recorded(plan, workload, observers, control, &files)
 }
 
-/// Resumes a run from its last checkpoint.
-///
-/// # Errors
-/// If an error ended the run, or there is nothing to resume from.
-pub fn resume(
-    experiment: Experiment,
-    folder: &RunFolder,
-    observers: Vec<Box<dyn Observer>>,
-    control: Control,
-) -> Result<RunOutcome, RunError> {
-    let files = folder.files(&experiment.plan);
-    let (plan, workload) = prepare(experiment, folder);
-    regatta_actors::resume(plan, workload, observers, control, &files)
-}
+impl FederatedRun {
+    /// A run that writes its record, model and predictions into the folder.
+    #[must_use]
+    pub fn new(experiment: Experiment, folder: &RunFolder, control: Control) -> Self {
+        let files = folder.files(&experiment.plan);
+        let plan = federation_plan(&experiment);
+        let experiment = Arc::new(experiment);
+        let bases = Arc::new(BaseWeightCache::new(Arc::clone(&experiment)));
+        let workload = Federation {
+            experiment,
+            bases,
+            folder: folder.clone(),
+        };
+        Self {
+            plan,
+            workload: Arc::new(workload),
+            files,
+            observers: Vec::new(),
+            control,
+        }
+    }
 
-/// Runs an experiment again, its results going to `scratch`, and compares each event with a
-/// ledger's. Gives how many are the same, which is all of them.
-///
-/// # Errors
-/// The first event that differs, in both versions; or what ended the run before its time.
-pub fn replay(
-    experiment: Experiment,
-    scratch: &RunFolder,
-    ledger: &Path,
-    observers: Vec<Box<dyn Observer>>,
-    control: Control,
-) -> Result<u64, RunError> {
-    let checkpoints = scratch.files(&experiment.plan).checkpoints;
-    let (plan, workload) = prepare(experiment, scratch);
-    let checkpoints = checkpoints.as_deref();
-    regatta_actors::replay_check(plan, workload, observers, control, ledger, checkpoints)
-}
+    /// Adds an observer.
+    #[must_use]
+    pub fn observed_by(mut self, observer: impl Observer + 'static) -> Self {
+        self.observers.push(Box::new(observer));
+        self
+    }
 
-fn prepare(experiment: Experiment, folder: &RunFolder) -> (FederationPlan, Arc<Federation>) {
-    let plan = federation_plan(&experiment);
-    let experiment = Arc::new(experiment);
-    let bases = Arc::new(BaseWeightCache::new(Arc::clone(&experiment)));
-    let workload = Federation {
-        experiment,
-        bases,
-        folder: folder.clone(),
-    };
-    (plan, Arc::new(workload))
+    /// Runs from the beginning to the end.
+    ///
+    /// # Errors
+    /// If an error ended the run.
+    pub fn start(self) -> Result<RunOutcome, RunError> {
+        run_recorded(
+            self.plan,
+            self.workload,
+            self.observers,
+            self.control,
+            &self.files,
+        )
+    }
+
+    /// Resumes the run that the folder holds, from its last checkpoint.
+    ///
+    /// # Errors
+    /// If an error ended the run, or there is nothing to resume from.
+    pub fn resume(self) -> Result<RunOutcome, RunError> {
+        regatta_actors::resume(
+            self.plan,
+            self.workload,
+            self.observers,
+            self.control,
+            &self.files,
+        )
+    }
+
+    /// Compares each event with a ledger's. Returns how many are the same, which is all of them.
+    ///
+    /// # Errors
+    /// The first event that differs, in both versions; or what ended the run before its time.
+    pub fn replay(self, ledger: &Path) -> Result<u64, RunError> {
+        let checkpoints = self.files.checkpoints.as_deref();
+        regatta_actors::replay_check(
+            self.plan,
+            self.workload,
+            self.observers,
+            self.control,
+            ledger,
+            checkpoints,
+        )
+    }
 }
 
 /// The plan as the actors take it. Where there is a lane for each client, each has its own.

@@ -55,7 +55,7 @@ fn all_errors_of_a_scenario_come_at_once_with_their_lines() {
     );
     let errors = place.errors("check bad.toml");
     let starts = [
-        "error: bad.toml:4:5: r = 0: out of range; must be at least 1",
+        "error: bad.toml:4:5: r = 0: out of range; give a number from 1 to 65536",
         "error: bad.toml:6:1: unknown key `batch_sise`; did you mean `batch_size`?",
         "error: bad.toml:7:10: rounds: invalid type: string \"many\", expected a whole number",
         "error: bad.toml:8:13: partition = \"classes(3)\": rte has 2 classes; give classes(K)",

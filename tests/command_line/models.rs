@@ -186,7 +186,7 @@ fn numbers_that_no_memory_could_hold_are_errors_of_their_flags() {
     ];
     let errors = place.errors(&format!("check {TINY} {}", flags.join(" ")));
     for flag in flags {
-        let start = format!("error: {flag}: too large; give at most ");
+        let start = format!("error: {flag}: out of range; give a number from 1 to ");
         let said = errors.iter().any(|error| error.starts_with(&start));
         assert!(said, "{flag}: {errors:#?}");
     }
@@ -215,10 +215,10 @@ fn a_scenarios_numbers_have_the_same_bounds_with_their_lines() {
     );
     let errors = place.errors("check s.toml");
     assert!(
-        errors[0].starts_with("error: s.toml:3:5: r = 4000000000: too large"),
+        errors[0].starts_with("error: s.toml:3:5: r = 4000000000: out of range"),
         "{errors:?}"
     );
-    assert!(errors[1].starts_with("error: s.toml:4:15: num_clients = 3000000000: too large"));
+    assert!(errors[1].starts_with("error: s.toml:4:15: num_clients = 3000000000: out of range"));
 }
 
 #[cfg(target_os = "linux")]

@@ -2,26 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::adapter::settings::{AdapterKind, AdapterPlan, Bias};
+use crate::adapter::settings::{AdapterKind, AdapterPlan};
 use crate::aggregate::methods::METHODS;
-use crate::aggregate::settings::{AggregationPlan, MethodName, Weighting};
+use crate::aggregate::settings::{AggregationPlan, MethodName};
 use crate::config::resolve::Resolver;
-
-/// Flags that have a meaning with some kinds of adapter only.
-const KIND_FLAGS: [(&str, &[AdapterKind]); 9] = {
-    use AdapterKind::{Lora, SorfVera, Vera};
-    [
-        ("lora_dropout", &[Lora]),
-        ("rslora", &[Lora]),
-        ("ranks", &[Lora]),
-        ("rsvera", &[Vera]),
-        ("vera_dropout", &[Vera, SorfVera]),
-        ("d_initial", &[Vera, SorfVera]),
-        ("projection_prng_key", &[Vera, SorfVera]),
-        ("save_projection", &[Vera, SorfVera]),
-        ("sorf_seed", &[SorfVera]),
-    ]
-};
+use crate::config::settings::{ALL, SETTINGS};
 
 impl Resolver<'_> {
     /// Decides both together, since each may imply the other.
@@ -33,7 +18,8 @@ impl Resolver<'_> {
             self.report_meaningless(kind, method);
         }
         let (r, ranks) = self.ranks(num_clients);
-        let rank_stabilised = self.rank_stabilised(kind);
+        let rank_stabilised =
+            self.value_with(kind, &SETTINGS.rslora) || self.value_with(kind, &SETTINGS.rsvera);
         let adapter = AdapterPlan {
             kind,
             r,
@@ -43,23 +29,16 @@ impl Resolver<'_> {
             dropout: self.dropout(kind),
             rank_stabilised,
             d_initial: self.d_initial(kind),
-            projection_prng_key: self.shared(kind, |s| s.projection_prng_key.get_or_insert(0), 0),
-            save_projection: self.shared(kind, |s| s.save_projection.get_or_insert(true), true),
-            sorf_seed: match kind {
-                AdapterKind::SorfVera => *self.settings.sorf_seed.get_or_insert(0),
-                _ => 0,
-            },
-            init_weights: *self.settings.init_weights.get_or_insert(true),
+            projection_prng_key: self.value_with(kind, &SETTINGS.projection_prng_key),
+            save_projection: self.value_with(kind, &SETTINGS.save_projection),
+            sorf_seed: self.value_with(kind, &SETTINGS.sorf_seed),
+            init_weights: self.value(&SETTINGS.init_weights),
             target_modules: self.target_modules(),
             layers_to_transform: self.layers(),
             layers_pattern: self.settings.layers_pattern.clone(),
             fan_in_fan_out: self.fan_in_fan_out(),
-            bias: *self.settings.bias.get_or_insert(Bias::None),
-            modules_to_save: self
-                .settings
-                .modules_to_save
-                .get_or_insert_default()
-                .clone(),
+            bias: self.value(&SETTINGS.bias),
+            modules_to_save: self.value(&SETTINGS.modules_to_save),
         };
         (adapter, self.aggregation(method))
     }
@@ -71,11 +50,7 @@ impl Resolver<'_> {
             Some(&[only]) if only != AdapterKind::Lora => Some(only),
             _ => None,
         };
-        let by_vera = self
-            .settings
-            .vera
-            .unwrap_or(false)
-            .then_some(AdapterKind::Vera);
+        let by_vera = self.unrecorded(&SETTINGS.vera).then_some(AdapterKind::Vera);
         let kind = self
             .settings
             .adapter
@@ -112,9 +87,9 @@ impl Resolver<'_> {
     }
 
     fn report_meaningless(&mut self, kind: AdapterKind, method: MethodName) {
-        for (key, kinds) in KIND_FLAGS {
-            if !kinds.contains(&kind) {
-                self.reject_unused(key, kind.title());
+        for facts in ALL.iter().map(|setting| setting.facts()) {
+            if !facts.goes_with(kind) {
+                self.reject_unused(facts.key, kind.title());
             }
         }
         if !method.info().mixed_ranks && kind == AdapterKind::Lora {
@@ -134,7 +109,7 @@ impl Resolver<'_> {
     fn ranks(&mut self, num_clients: u32) -> (u32, Vec<u32>) {
         let clients = num_clients as usize;
         let Some(ranks) = self.settings.ranks.clone() else {
-            let r = self.count("r", |s| s.r.get_or_insert(4));
+            let r = self.value(&SETTINGS.r);
             return (r, vec![r; clients]);
         };
         if self.settings.r.is_some() {
@@ -148,20 +123,20 @@ impl Resolver<'_> {
             format_args!("give 1 to {num_clients} ranks, each 1 or more"),
         );
         let largest = ranks.iter().copied().max().unwrap_or(1);
-        let largest = self.at_most("ranks", largest);
-        (largest, ranks.into_iter().cycle().take(clients).collect())
-    }
-
-    fn rank_stabilised(&mut self, kind: AdapterKind) -> bool {
-        match kind {
-            AdapterKind::Lora => *self.settings.rslora.get_or_insert(false),
-            AdapterKind::Vera => *self.settings.rsvera.get_or_insert(false),
-            AdapterKind::SorfVera => false,
-        }
+        let range = &SETTINGS.r.range;
+        self.problems.require(
+            largest == 0 || range.contains(largest),
+            "ranks",
+            "out of range",
+            range.right(),
+        );
+        (
+            range.nearest(largest),
+            ranks.into_iter().cycle().take(clients).collect(),
+        )
     }
 
     fn alpha(&mut self, kind: AdapterKind, rank_stabilised: bool, known: bool) -> f64 {
-        let default = 8.0;
         if kind != AdapterKind::Lora && !rank_stabilised {
             if known {
                 let hint = if kind == AdapterKind::Vera {
@@ -172,35 +147,20 @@ impl Resolver<'_> {
                 let with = format_args!("{}, whose scaling is 1{hint}", kind.title());
                 self.reject_unused("lora_alpha", with);
             }
-            return default;
+            return SETTINGS.lora_alpha.default_value();
         }
-        let alpha = *self.settings.lora_alpha.get_or_insert(default);
-        self.number(
-            "lora_alpha",
-            alpha,
-            f64::MIN_POSITIVE..f64::INFINITY,
-            "above 0",
-        );
-        alpha
+        self.value(&SETTINGS.lora_alpha)
     }
 
     fn dropout(&mut self, kind: AdapterKind) -> f64 {
-        let (key, dropout) = match kind {
-            AdapterKind::Lora => (
-                "lora_dropout",
-                *self.settings.lora_dropout.get_or_insert(0.1),
-            ),
-            _ => (
-                "vera_dropout",
-                *self.settings.vera_dropout.get_or_insert(0.0),
-            ),
-        };
-        self.number(key, dropout, 0.0..1.0, "from 0 to less than 1");
-        dropout
+        match kind {
+            AdapterKind::Lora => self.value(&SETTINGS.lora_dropout),
+            AdapterKind::Vera | AdapterKind::SorfVera => self.value(&SETTINGS.vera_dropout),
+        }
     }
 
     fn d_initial(&mut self, kind: AdapterKind) -> f64 {
-        let d_initial = self.shared(kind, |s| s.d_initial.get_or_insert(0.1), 0.1);
+        let d_initial = self.value_with(kind, &SETTINGS.d_initial);
         self.problems.require(
             d_initial.is_finite() && d_initial != 0.0,
             "d_initial",
@@ -210,26 +170,8 @@ impl Resolver<'_> {
         d_initial
     }
 
-    /// A setting of VeRA and SORF-VeRA, with its default for LoRA, where it stays unset.
-    fn shared<T: Copy>(
-        &mut self,
-        kind: AdapterKind,
-        slot: impl FnOnce(&mut crate::config::settings::Settings) -> &mut T,
-        default: T,
-    ) -> T {
-        match kind {
-            AdapterKind::Lora => default,
-            _ => *slot(&mut self.settings),
-        }
-    }
-
     fn target_modules(&mut self) -> Vec<String> {
-        let default = || vec!["query".to_owned(), "value".to_owned()];
-        let modules = self
-            .settings
-            .target_modules
-            .get_or_insert_with(default)
-            .clone();
+        let modules = self.value(&SETTINGS.target_modules);
         let right = "give names such as query,value";
         self.problems.require(
             !modules.is_empty(),
@@ -256,7 +198,7 @@ impl Resolver<'_> {
     }
 
     fn fan_in_fan_out(&mut self) -> bool {
-        let value = *self.settings.fan_in_fan_out.get_or_insert(false);
+        let value = self.value(&SETTINGS.fan_in_fan_out);
         self.problems.require(
             !value,
             "fan_in_fan_out",
@@ -267,17 +209,11 @@ impl Resolver<'_> {
     }
 
     fn aggregation(&mut self, method: MethodName) -> AggregationPlan {
-        let vera_scale = method.info().vera_scale && *self.settings.vera_scale.get_or_insert(false);
-        let max_update_norm = self.settings.max_update_norm;
-        if let Some(most) = max_update_norm {
-            let above = f64::MIN_POSITIVE..f64::INFINITY;
-            self.number("max_update_norm", most, above, "above 0");
-        }
         AggregationPlan {
             method,
-            vera_scale,
-            weighting: *self.settings.weighting.get_or_insert(Weighting::Uniform),
-            max_update_norm,
+            vera_scale: method.info().vera_scale && self.value(&SETTINGS.vera_scale),
+            weighting: self.value(&SETTINGS.weighting),
+            max_update_norm: self.settings.max_update_norm,
         }
     }
 }

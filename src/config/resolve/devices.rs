@@ -1,9 +1,12 @@
 //! Which devices the server and the clients' lanes get.
 
 use crate::base::machine::device::{DeviceSpec, LaneSpec};
-use crate::config::bounds::MOST_THREADS;
 use crate::config::plan::DevicesPlan;
 use crate::config::resolve::Resolver;
+use crate::config::settings::SETTINGS;
+
+/// The most threads of all lanes together.
+const MOST_THREADS: u32 = 8_192;
 
 impl Resolver<'_> {
     /// Decides the devices. They follow the machine, so nothing of it goes back into the settings
@@ -41,21 +44,13 @@ impl Resolver<'_> {
         let calibrated = self.machine.threads_per_lane;
         let free = on_cpu && self.settings.lanes.is_none();
         let default = calibrated.filter(|_| free).unwrap_or(1);
-        let threads = *self.settings.threads_per_lane.get_or_insert(default);
-        let right = "give 1 or more";
-        self.problems.require(
-            threads > 0,
-            "threads_per_lane",
-            "at least one thread is needed",
-            right,
-        );
-        self.at_most("threads_per_lane", threads)
+        *self.settings.threads_per_lane.get_or_insert(default)
     }
 
     /// The clients' GPUs; empty: everything runs on the CPU.
     fn gpus(&mut self) -> Vec<u32> {
         let there = self.machine.cuda_devices;
-        if self.settings.cpu == Some(true) {
+        if self.unrecorded(&SETTINGS.cpu) {
             for key in ["server_gpu", "client_gpus"] {
                 self.reject_unused(key, "--cpu");
             }
@@ -92,15 +87,8 @@ impl Resolver<'_> {
             count => u32::try_from(count).unwrap_or(u32::MAX),
         };
         let asked = self.settings.lanes;
-        let right = "give 1 or more";
-        self.problems.require(
-            asked != Some(0),
-            "lanes",
-            "at least one lane is needed",
-            right,
-        );
-        let asked = asked.map(|lanes| self.at_most("lanes", lanes));
-        if self.settings.parallel_clients == Some(false) {
+        let parallel = self.unrecorded(&SETTINGS.parallel_clients);
+        if !parallel {
             let contradicts = asked.is_some_and(|lanes| lanes > 1);
             let wrong = "clients that train one after the other use one lane";
             self.problems.require(
@@ -110,7 +98,6 @@ impl Resolver<'_> {
                 "drop --parallel_clients=false",
             );
         }
-        let parallel = self.settings.parallel_clients.unwrap_or(true);
         let wanted = if parallel {
             asked.unwrap_or(available)
         } else {

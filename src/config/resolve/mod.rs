@@ -5,6 +5,7 @@
 
 pub(crate) mod adapter;
 pub(crate) mod devices;
+pub(crate) mod inputs;
 pub(crate) mod tables;
 
 #[cfg(test)]
@@ -13,24 +14,20 @@ mod tests;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::ops::RangeBounds;
-use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::adapter::settings::AdapterKind;
 use crate::aggregate::settings::MethodName;
+use crate::base::machine::Host;
 use crate::base::machine::device::DeviceSpec;
-use crate::base::machine::{DATA_FOLDER, Host};
-use crate::config::plan::{DataPlan, DataSource, ModelPlan, Plan, TelemetryPlan};
-use crate::config::problems::{Origin, Problems};
-use crate::config::settings::Settings;
+use crate::config::CONTROL;
+use crate::config::plan::{Plan, TelemetryPlan};
+use crate::config::problems::Problems;
+use crate::config::settings::{ALL, Defaulted, SETTINGS, Settings};
 use crate::config::tables::ScenarioTables;
-use crate::config::{HUB, METRICS, NO_TEXT, WEB, bounds};
-use crate::data::partition::spec::Partition;
-use crate::model::objective::Objective;
-use crate::model::source::known::ArchitectureName;
-use crate::model::source::location::{ModelSource, RANDOM};
-use crate::tasks::{Task, registry};
-use crate::train::settings::{Precision, TrainingPlan};
+use crate::tasks::Task;
+use crate::train::settings::TrainingPlan;
 
 /// Decides everything, or says all that is wrong.
 pub(crate) fn resolve(
@@ -45,6 +42,7 @@ pub(crate) fn resolve(
         problems,
         machine,
     };
+    resolver.check_ranges();
     let data = resolver.data();
     let model = resolver.model();
     let (adapter, aggregation) = resolver.adapter(data.num_clients);
@@ -54,15 +52,15 @@ pub(crate) fn resolve(
     let devices = resolver.devices(data.num_clients);
     let training = resolver.training(devices.server);
     let telemetry = resolver.telemetry();
-    let control = resolver.control();
+    let control = resolver.address(&SETTINGS.control, CONTROL);
     let name = resolver.name(scenario_name, &*data.task, aggregation.method);
     // The results' location is not part of what is recorded with them.
     let out = resolver.settings.out.take();
-    let seed = *resolver.settings.seed.get_or_insert(42);
-    let rounds = resolver.count("rounds", |s| s.rounds.get_or_insert(50));
+    let seed = resolver.value(&SETTINGS.seed);
+    let rounds = resolver.value(&SETTINGS.rounds);
     let simulation = resolver.simulation(&tables, data.num_clients, rounds, seed);
     resolver.check_staleness(&simulation.policy, aggregation.method);
-    let eval_every = resolver.count("eval_every", |s| s.eval_every.get_or_insert(1));
+    let eval_every = resolver.value(&SETTINGS.eval_every);
     let Resolver {
         settings, problems, ..
     } = resolver;
@@ -95,176 +93,26 @@ struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    fn data(&mut self) -> DataPlan {
-        let source = self.data_source();
-        let name = self
-            .settings
-            .task
-            .get_or_insert_with(|| registry::default().name().into());
-        let task = registry::find(name);
-        let task = task.unwrap_or_else(|error| {
-            self.problems.report_error("task", error);
-            registry::default()
-        });
-        self.settings.task = Some(task.name().to_owned());
-        let partition = self.parsed("partition", |s| {
-            s.partition.get_or_insert_with(|| "iid".into())
-        });
-        let partition = partition.unwrap_or(Partition::Iid);
-        self.check_classes(&*task, &partition);
-        let num_clients = self.count("num_clients", |s| s.num_clients.get_or_insert(3));
-        let least = u64::from(num_clients);
-        if let Some(limit) = self.settings.limit_train.filter(|limit| *limit < least) {
-            self.problems.report(
-                "limit_train",
-                format_args!("{limit} examples leave some of {num_clients} clients without any"),
-                format_args!("give at least {num_clients}, or fewer clients"),
-            );
-        }
-        let limit_eval = self.settings.limit_eval;
-        self.problems.require(
-            limit_eval != Some(0),
-            "limit_eval",
-            "nothing is left to evaluate on",
-            "give at least 1",
-        );
-        DataPlan {
-            task,
-            source,
-            max_seq_length: self.count("max_seq_length", |s| s.max_seq_length.get_or_insert(128)),
-            partition,
-            num_clients,
-            limit_train: self.settings.limit_train,
-            limit_eval,
-        }
-    }
-
-    fn check_classes(&mut self, task: &dyn Task, partition: &Partition) {
-        // Scores are divided by their nearest whole number, from 0 to 5.
-        let classes = match task.objective() {
-            Objective::Classes(names) => names.len(),
-            Objective::Score => 6,
-            Objective::NextToken => 0,
-        };
-        if let Partition::Classes(wanted) = partition {
-            self.problems.require(
-                (1..=classes).contains(wanted),
-                "partition",
-                format_args!("{task} has {classes} classes"),
-                format_args!("give classes(K) with K from 1 to {classes}"),
-            );
-        }
-    }
-
-    fn data_source(&mut self) -> DataSource {
-        let data = self.settings.data.take().unwrap_or_else(|| {
-            if let Some(folder) = &self.machine.data_variable {
-                let origin = Origin::Environment("REGATTA_DATA");
-                let text = folder.to_string_lossy();
-                self.problems.origins_mut().note("data", origin, &*text);
-                if folder.to_str().is_none() {
-                    self.problems.report_error("data", NO_TEXT);
-                }
-                text.into_owned()
-            } else if self.machine.has_data_folder || !cfg!(feature = "hub") {
-                DATA_FOLDER.to_owned()
-            } else {
-                HUB.to_owned()
-            }
-        });
-        self.settings.data = Some(data.clone());
-        if data == HUB {
-            self.require_hub("data");
-            DataSource::Hub
-        } else {
-            DataSource::Folder(PathBuf::from(data))
-        }
-    }
-
-    fn model(&mut self) -> ModelPlan {
-        let name = self
-            .settings
-            .model
-            .get_or_insert_with(|| "roberta-base".into())
-            .clone();
-        let source = if let Some(architecture) = name.strip_prefix(RANDOM) {
-            self.random_model(architecture)
-        } else if is_hub_name(&name) {
-            self.require_hub("model");
-            ModelSource::Hub(name)
-        } else {
-            ModelSource::Folder(PathBuf::from(name))
-        };
-        if !matches!(source, ModelSource::Random { .. }) {
-            self.reject_unused("tokenizer", "a model that brings its own");
-        }
-        let dropout = self.settings.model_dropout;
-        if let Some(dropout) = dropout {
-            self.number("model_dropout", dropout, 0.0..1.0, "from 0 to less than 1");
-        }
-        ModelPlan {
-            source,
-            dropout,
-            init_adapter: self.settings.init_adapter.clone(),
-        }
-    }
-
-    /// A model whose weights are drawn.
-    fn random_model(&mut self, architecture: &str) -> ModelSource {
-        let parsed = architecture.parse();
-        if let Err(error) = &parsed {
-            self.problems.report_error("model", error);
-        }
-        let tokenizer = self.settings.tokenizer.clone();
-        self.problems.require(
-            tokenizer.is_some(),
-            "model",
-            "a random model has no tokenizer",
-            "name a tokenizer.json with --tokenizer",
-        );
-        ModelSource::Random {
-            architecture: parsed.unwrap_or_else(|_| ArchitectureName::File(PathBuf::new())),
-            tokenizer: tokenizer.unwrap_or_default(),
-        }
-    }
-
     fn training(&mut self, server: DeviceSpec) -> TrainingPlan {
         // What is fastest: on a CPU what stays in its caches, on a GPU what fills it.
         let eval_batch = match server {
             DeviceSpec::Cpu => 16,
             DeviceSpec::Cuda(_) => 128,
         };
-        let lr = *self.settings.lr.get_or_insert(1e-3);
-        self.number("lr", lr, f64::MIN_POSITIVE..f64::INFINITY, "above 0");
-        let warmup_ratio = *self.settings.warmup_ratio.get_or_insert(0.06);
-        self.number("warmup_ratio", warmup_ratio, 0.0..=1.0, "from 0 to 1");
-        let weight_decay = *self.settings.weight_decay.get_or_insert(0.01);
-        self.number("weight_decay", weight_decay, 0.0..f64::INFINITY, "from 0");
         TrainingPlan {
-            local_epochs: self.count("local_epochs", |s| s.local_epochs.get_or_insert(3)),
-            batch_size: self.count("batch_size", |s| s.batch_size.get_or_insert(32)),
-            eval_batch_size: self.count("eval_batch_size", |s| {
-                s.eval_batch_size.get_or_insert(eval_batch)
-            }),
-            lr,
-            warmup_ratio,
-            weight_decay,
-            shuffle: !*self.settings.no_shuffle.get_or_insert(false),
-            precision: *self.settings.precision.get_or_insert(Precision::Auto),
+            local_epochs: self.value(&SETTINGS.local_epochs),
+            batch_size: self.value(&SETTINGS.batch_size),
+            eval_batch_size: *self.settings.eval_batch_size.get_or_insert(eval_batch),
+            lr: self.value(&SETTINGS.lr),
+            warmup_ratio: self.value(&SETTINGS.warmup_ratio),
+            weight_decay: self.value(&SETTINGS.weight_decay),
+            shuffle: !self.value(&SETTINGS.no_shuffle),
+            precision: self.value(&SETTINGS.precision),
         }
     }
 
     fn telemetry(&mut self) -> TelemetryPlan {
-        let metrics = self.settings.metrics.get_or_insert_with(|| METRICS.into());
-        let metrics = metrics.clone();
-        let metrics = self.address("metrics", &metrics, METRICS);
-        let web = self.settings.web.get_or_insert_with(|| WEB.into()).clone();
-        let web = self.address("web", &web, WEB);
-        let linger = self
-            .settings
-            .metrics_linger
-            .get_or_insert_with(|| "0 s".into())
-            .clone();
+        let linger = self.value(&SETTINGS.metrics_linger);
         let linger = linger
             .parse::<jiff::SignedDuration>()
             .ok()
@@ -275,29 +123,25 @@ impl Resolver<'_> {
                 .report("metrics_linger", "not a duration", right);
         }
         TelemetryPlan {
-            ledger: *self.settings.ledger.get_or_insert(true),
-            metrics,
-            web,
+            ledger: self.value(&SETTINGS.ledger),
+            metrics: self.address(&SETTINGS.metrics, &SETTINGS.metrics.default_value()),
+            web: self.address(&SETTINGS.web, &SETTINGS.web.default_value()),
             linger: linger.unwrap_or_default(),
-            client_series: *self.settings.client_series.get_or_insert(100),
-            tensorboard: *self.settings.tensorboard.get_or_insert(false),
-            quiet: *self.settings.quiet.get_or_insert(false),
+            client_series: self.value(&SETTINGS.client_series),
+            tensorboard: self.value(&SETTINGS.tensorboard),
+            quiet: self.value(&SETTINGS.quiet),
         }
     }
 
-    fn control(&mut self) -> Option<SocketAddr> {
-        let address = self.settings.control.get_or_insert_with(|| "off".into());
-        let address = address.clone();
-        self.address("control", &address, crate::config::CONTROL)
-    }
-
     /// A setting that is an address, or off.
-    fn address(&mut self, key: &str, value: &str, example: &str) -> Option<SocketAddr> {
+    fn address(&mut self, setting: &Defaulted<String>, example: &str) -> Option<SocketAddr> {
+        let value = self.value(setting);
         if value == "off" {
             return None;
         }
         let parsed = value.parse().ok();
         let right = format!("give an address and a port such as {example}, or off");
+        let key = setting.facts.key;
         self.problems
             .require(parsed.is_some(), key, "not a network address", &right);
         parsed
@@ -319,22 +163,35 @@ impl Resolver<'_> {
         name
     }
 
-    /// A whole number that must be at least 1, and at most what [`bounds`] says. What comes back
-    /// is never more, so that nothing is made too large while further problems are looked for.
-    fn count(&mut self, key: &str, slot: impl FnOnce(&mut Settings) -> &mut u32) -> u32 {
-        let value = *slot(&mut self.settings);
-        self.problems
-            .require(value > 0, key, "out of range", "must be at least 1");
-        self.at_most(key, value)
+    /// Reports each setting that is out of its range.
+    fn check_ranges(&mut self) {
+        for setting in ALL {
+            if let Err(right) = setting.bring_into_range(&mut self.settings) {
+                let key = setting.facts().key;
+                self.problems.report(key, "out of range", right);
+            }
+        }
     }
 
-    /// Reports a number that is more than [`bounds`] allows; the number, or the most instead.
-    fn at_most(&mut self, key: &str, value: u32) -> u32 {
-        let most = bounds::most(key);
-        let right = format_args!("give at most {most}");
-        self.problems
-            .require(value <= most, key, "too large", right);
-        value.min(most)
+    /// The value of a setting. Where it is not given, it is set to its default.
+    fn value<T: Clone>(&mut self, setting: &Defaulted<T>) -> T {
+        setting.fill_in(&mut self.settings).clone()
+    }
+
+    /// The value of a setting that is recorded only if it is given. A setting that runs of earlier
+    /// versions do not record has to be one, or they could not be resumed.
+    fn unrecorded<T: Clone>(&mut self, setting: &Defaulted<T>) -> T {
+        setting.value_in(&mut self.settings)
+    }
+
+    /// The value of a setting that has a meaning with some adapters. With others it is the default,
+    /// and the setting stays unset.
+    fn value_with<T: Clone>(&mut self, kind: AdapterKind, setting: &Defaulted<T>) -> T {
+        if setting.facts.goes_with(kind) {
+            self.value(setting)
+        } else {
+            setting.default_value()
+        }
     }
 
     /// A number that must lie in a range.
@@ -345,15 +202,11 @@ impl Resolver<'_> {
     }
 
     /// A text setting with its own syntax.
-    fn parsed<T: std::str::FromStr<Err: Display>>(
-        &mut self,
-        key: &str,
-        slot: impl FnOnce(&mut Settings) -> &mut String,
-    ) -> Option<T> {
-        match slot(&mut self.settings).parse() {
+    fn parsed<T: FromStr<Err: Display>>(&mut self, setting: &Defaulted<String>) -> Option<T> {
+        match self.value(setting).parse() {
             Ok(value) => Some(value),
             Err(error) => {
-                self.problems.report_error(key, error);
+                self.problems.report_error(setting.facts.key, error);
                 None
             }
         }
@@ -366,30 +219,4 @@ impl Resolver<'_> {
             self.problems.report(key, wrong, "omit it");
         }
     }
-
-    fn require_hub(&mut self, key: &str) {
-        self.problems.require(
-            cfg!(feature = "hub"),
-            key,
-            "this program was built without the hub",
-            "name a folder, or build with the feature `hub`",
-        );
-    }
-}
-
-/// Whether a model's name is one of the hub's (`roberta-base`, `FacebookAI/roberta-base`) rather
-/// than a folder's. `models/` is where the set-up puts folders, so it never names an owner.
-fn is_hub_name(name: &str) -> bool {
-    let usable = |part: &str| {
-        !part.is_empty()
-            && !part.starts_with('.')
-            && part
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-    };
-    let parts: Vec<_> = name.split('/').collect();
-    !Path::new(name).exists()
-        && parts.len() <= 2
-        && parts.iter().all(|part| usable(part))
-        && (parts.len() == 1 || parts[0] != "models")
 }

@@ -14,9 +14,10 @@ use std::path::{Path, PathBuf};
 
 use crate::aggregate::methods;
 use crate::base::machine::Host;
+use crate::config::load;
 use crate::config::problems::Problems;
+use crate::config::setting::flag_value;
 use crate::config::settings::Settings;
-use crate::config::{flag_value, load};
 use crate::runs::compare::target::Target;
 use crate::runs::sweep::file::Sweep;
 

@@ -20,7 +20,7 @@ use regatta_actors::plan::{CheckpointPolicy, ClockMode};
 
 use crate::config::plan::SimulationPlan;
 use crate::config::resolve::Resolver;
-use crate::config::settings::Clock;
+use crate::config::settings::{Clock, SETTINGS};
 use crate::config::tables::ScenarioTables;
 
 /// The ends of paths in a plan, with those of the keys that a scenario has for them.
@@ -67,26 +67,23 @@ impl Resolver<'_> {
 
     fn checkpoints(&mut self) -> CheckpointPolicy {
         CheckpointPolicy {
-            every: *self.settings.checkpoint_every.get_or_insert(1),
-            keep: self.count("keep_checkpoints", |s| s.keep_checkpoints.get_or_insert(3)),
+            every: self.value(&SETTINGS.checkpoint_every),
+            keep: self.value(&SETTINGS.keep_checkpoints),
         }
     }
 
     fn clock(&mut self) -> ClockMode {
-        if *self.settings.clock.get_or_insert(Clock::Virtual) == Clock::Virtual {
+        if self.value(&SETTINGS.clock) == Clock::Virtual {
             self.reject_unused("clock_scale", "the virtual clock");
             return ClockMode::Virtual;
         }
-        let scale = *self.settings.clock_scale.get_or_insert(1.0);
-        self.above_zero("clock_scale", scale);
-        ClockMode::Wall { scale }
+        ClockMode::Wall {
+            scale: self.value(&SETTINGS.clock_scale),
+        }
     }
 
     fn watchdog(&mut self) -> Option<Duration> {
-        let text = self
-            .settings
-            .watchdog
-            .get_or_insert_with(|| "10 min".into());
+        let text = self.value(&SETTINGS.watchdog);
         if text == "off" {
             return None;
         }
@@ -119,11 +116,6 @@ impl Resolver<'_> {
             .find(|key| self.problems.origins().given(key))
             .map(str::to_owned);
         given.unwrap_or(key)
-    }
-
-    /// A number that has to be greater than 0.
-    fn above_zero(&mut self, key: &str, value: f64) {
-        self.number(key, value, f64::MIN_POSITIVE..f64::INFINITY, "above 0");
     }
 
     /// What a table needs: the value, or a report under the table's own place.
