@@ -7,16 +7,16 @@ set -eu
 clippy-driver "$@" &
 clippy=$!
 
-# rustdoc takes rustc's arguments, but for those that say what comes out and where.
+# rustdoc takes rustc's arguments, but for those on code, linking, and what comes out where.
 shift
 library=no
 previous=
 for argument in "$@"; do
     shift
     case "$previous $argument" in
-        *" --emit="* | *" --out-dir" | *" -C" | *" --diagnostic-width="* | *" --test") ;;
+        *" --emit="* | *" --out-dir" | *" -C" | *" -l" | *" --diagnostic-width="* | *" --test") ;;
         "--out-dir "*) doc=$argument/../../doc ;;
-        "-C "*) ;;
+        "-C "* | "-l "*) ;;
         *) set -- "$@" "$argument" ;;
     esac
     case "$previous $argument" in

@@ -1,8 +1,8 @@
-//! From flags and a scenario file to a [`Plan`], in two typed stages.
+//! From flags and a scenario file to a plan, in two typed stages.
 //!
 //! [`Settings`] is what the user gives: each setting declared once, as a flag and a TOML key at
 //! the same time. [`load`] lays the flags over the file, fills in the defaults and checks
-//! everything; the result is a [`Plan`], or [`Problems`] with every error and its place.
+//! everything; the result is a [`PlanDraft`], or [`Problems`] with every error and its place.
 //! A scenario file also has tables, the [`tables::ScenarioTables`].
 
 pub(crate) mod declare;

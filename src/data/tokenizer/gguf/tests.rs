@@ -84,9 +84,11 @@ fn tokens_around_a_text_are_as_the_file_says() {
     assert_eq!(tokens(&parts, "ab"), ["ab", "</s>"]);
 }
 
+type Change = fn(&mut TokenizerParts);
+
 #[test]
 fn what_is_not_supported_is_refused_by_key() {
-    let changes: [(fn(&mut TokenizerParts), &str); 6] = [
+    let changes: [(Change, &str); 6] = [
         (
             |parts| parts.model = "llama".into(),
             "`llama` is not supported; supported is gpt2",

@@ -3,10 +3,10 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`file`] | a file at hand: its configuration, and its tensors under their Hugging Face names |
+//! | [`mod@file`] | a file at hand: its configuration, and its tensors under their Hugging Face names |
 //! | [`header`] | what stands before the weights: version, metadata, where each tensor lies |
 //! | [`metadata`] | keys and values, by type |
-//! | [`reader`] | numbers and strings from a file that may be cut short or hostile |
+//! | `reader` | numbers and strings from a file that may be cut short or hostile |
 //! | [`tensor_type`] | the types of weights, and which are supported |
 //! | [`quantised`] | blocks of each type to float32 |
 //! | [`config`] | metadata to what a `config.json` says |

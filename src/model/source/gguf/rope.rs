@@ -143,7 +143,7 @@ mod tests {
         let with_type = metadata(&[factor.clone(), kind("linear")]);
         assert_eq!(scaling(&with_type, 1e4, None).unwrap(), right);
         assert_eq!(
-            scaling(&metadata(&[factor.clone()]), 1e4, None).unwrap(),
+            scaling(&metadata(std::slice::from_ref(&factor)), 1e4, None).unwrap(),
             right
         );
         let none = metadata(&[factor.clone(), kind("none")]);
