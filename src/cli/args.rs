@@ -158,7 +158,7 @@ pub struct CtlArgs {
     pub output: OutputArgs,
     /// The request.
     #[command(subcommand)]
-    pub ask: control::Ask,
+    pub action: control::Action,
 }
 
 /// Runs, and where their reports go.

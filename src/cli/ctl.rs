@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use crate::base::table;
 use crate::base::table::{Cell, Format, Table};
 use crate::cli::args::CtlArgs;
-use crate::live::control::client::ask;
+use crate::live::control::client::send;
 use crate::live::control::{Reply, Status, Token};
 use crate::live::terminal::output::print_line;
 
@@ -23,7 +23,7 @@ pub fn ctl(args: &CtlArgs) -> anyhow::Result<()> {
             args.control
         )
     })?;
-    match ask(address, Token::from_environment().as_ref(), args.ask)? {
+    match send(address, Token::from_environment().as_ref(), args.action)? {
         Reply::Status(status) => show(&status, args.output.format)?,
         Reply::Done(what) => print_line(what),
         Reply::NotConfirmed(why) | Reply::Error(why) => bail!(why),

@@ -26,10 +26,10 @@ const STOPPED_AT_ONCE: i32 = 130;
 /// # Errors
 /// If the system refuses the handlers.
 pub fn watch(control: ControlHandle, log: Option<LogFile>) -> io::Result<mpsc::Receiver<()>> {
-    let asked = Arc::new(AtomicBool::new(false));
+    let requested = Arc::new(AtomicBool::new(false));
     // In this order: the second handler arms the first for the next signal.
-    flag::register_conditional_shutdown(SIGINT, STOPPED_AT_ONCE, Arc::clone(&asked))?;
-    flag::register(SIGINT, asked)?;
+    flag::register_conditional_shutdown(SIGINT, STOPPED_AT_ONCE, Arc::clone(&requested))?;
+    flag::register(SIGINT, requested)?;
     flag::register(SIGXFSZ, Arc::default())?;
     let (over, heard) = mpsc::channel();
     let mut signals = Signals::new([SIGINT, SIGTERM])?;

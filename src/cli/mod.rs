@@ -28,7 +28,7 @@ use std::process::ExitCode;
 use crate::base::torch;
 use crate::cli::args::{Cli, Command};
 use crate::config::problems::Problems;
-use crate::live::control::client::AskError;
+use crate::live::control::client::RequestError;
 use crate::live::log::LogFile;
 use crate::live::{log, terminal};
 
@@ -89,7 +89,7 @@ fn failed(error: &anyhow::Error) -> u8 {
     let Some(problems) = error.downcast_ref::<Problems>() else {
         complain(format_args!("error: {error:#}"));
         return match error.downcast_ref() {
-            Some(AskError::NotConfirmed(..)) => NOT_CONFIRMED,
+            Some(RequestError::NotConfirmed(..)) => NOT_CONFIRMED,
             _ => FAILURE,
         };
     };

@@ -48,7 +48,7 @@ pub fn run(args: &ScenarioArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     let (experiment, services) = set_up(plan, log)?;
     let folder = RunFolder::create(&experiment.plan)?;
     print_line(format_args!("results go to {}", folder.path().display()));
-    carry_out(experiment, &folder, services, FederatedRun::start)
+    execute(experiment, &folder, services, FederatedRun::start)
 }
 
 /// Resumes a run.
@@ -62,7 +62,7 @@ pub fn resume(args: &ResumeArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     let plan = load(Some(&scenario), &args.changed.0, &Host::detect())?;
     announce(&plan);
     let (experiment, services) = set_up(plan, log)?;
-    carry_out(experiment, &folder, services, FederatedRun::resume)
+    execute(experiment, &folder, services, FederatedRun::resume)
 }
 
 fn announce(plan: &Plan) {
@@ -80,7 +80,7 @@ fn set_up(plan: PlanDraft, log: Option<LogFile>) -> anyhow::Result<(Experiment, 
 /// How a run begins: [`FederatedRun::start`] or [`FederatedRun::resume`].
 type Begin = fn(FederatedRun) -> Result<RunOutcome, RunError>;
 
-fn carry_out(
+fn execute(
     experiment: Experiment,
     folder: &RunFolder,
     services: RunServices,

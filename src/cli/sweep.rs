@@ -36,13 +36,13 @@ pub fn sweep(args: &SweepArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     let mut stop = Stop::listen(reopen).context("cannot listen for signals")?;
     let (mut complete, mut failed) = (Vec::new(), Vec::new());
     for (index, run) in &chosen {
-        if stop.asked() {
+        if stop.requested() {
             break;
         }
         let (label, place) = (&run.label, run.folder.display());
         print_line(format_args!("run {index}, {label}, in {place}"));
         let wait = |held: &io::Error| print_line(format_args!("waiting: {held}"));
-        match process::carry_out(run, &program, &mut stop, wait) {
+        match process::execute(run, &program, &mut stop, wait) {
             Ok(Ended::Kept) => {
                 print_line("already complete");
                 complete.push(run.folder.clone());
@@ -57,7 +57,7 @@ pub fn sweep(args: &SweepArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     if args.only.is_none() && !complete.is_empty() {
         compare(&plan, &complete)?;
     }
-    conclude(chosen.len(), complete.len(), &failed, stop.asked())
+    conclude(chosen.len(), complete.len(), &failed, stop.requested())
 }
 
 fn write_script(

@@ -86,10 +86,10 @@ impl Resolver<'_> {
             0 => cpu_lanes(self.machine.cores / threads.max(1), num_clients),
             count => u32::try_from(count).unwrap_or(u32::MAX),
         };
-        let asked = self.settings.lanes;
+        let given = self.settings.lanes;
         let parallel = self.unrecorded(&SETTINGS.parallel_clients);
         if !parallel {
-            let contradicts = asked.is_some_and(|lanes| lanes > 1);
+            let contradicts = given.is_some_and(|lanes| lanes > 1);
             let wrong = "clients that train one after the other use one lane";
             self.problems.require(
                 !contradicts,
@@ -99,7 +99,7 @@ impl Resolver<'_> {
             );
         }
         let wanted = if parallel {
-            asked.unwrap_or(available)
+            given.unwrap_or(available)
         } else {
             1
         };
@@ -117,8 +117,8 @@ impl Resolver<'_> {
     /// Notes GPUs that were requested on a machine without any.
     fn notice(&self, lanes: usize) -> Option<String> {
         let origins = self.problems.origins();
-        let asked = origins.given("server_gpu") || origins.given("client_gpus");
-        (asked && self.machine.cuda_devices == 0).then(|| {
+        let given = origins.given("server_gpu") || origins.given("client_gpus");
+        (given && self.machine.cuda_devices == 0).then(|| {
             let lanes = if lanes == 1 {
                 "1 lane".to_owned()
             } else {

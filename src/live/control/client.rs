@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::live::control::request::Request;
-use crate::live::control::{Ask, Reply, Token};
+use crate::live::control::{Action, Reply, Token};
 
 /// The total time that a run may take to answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
@@ -17,7 +17,7 @@ const LONGEST: usize = 1 << 26;
 
 /// The reason that a request to a run failed.
 #[derive(Debug, thiserror::Error)]
-pub enum AskError {
+pub enum RequestError {
     /// Nobody answers there, and nothing was done.
     #[error("cannot reach a run at {0}: {1}; start the run with --control {0}")]
     NoAnswer(SocketAddr, io::Error),
@@ -36,11 +36,15 @@ pub enum AskError {
 /// an error that says whether the run may have heard it.
 ///
 /// # Errors
-/// See [`AskError`]. That the run refuses is a [`Reply::Error`].
-pub fn ask(address: SocketAddr, token: Option<&Token>, ask: Ask) -> Result<Reply, AskError> {
+/// See [`RequestError`]. That the run refuses is a [`Reply::Error`].
+pub fn send(
+    address: SocketAddr,
+    token: Option<&Token>,
+    action: Action,
+) -> Result<Reply, RequestError> {
     let token = token.map(|token| token.0.clone());
-    let no_reply = |error| AskError::NoReply(address, error);
-    let mut request = serde_json::to_vec(&Request { token, ask }).map_err(no_reply)?;
+    let no_reply = |error| RequestError::NoReply(address, error);
+    let mut request = serde_json::to_vec(&Request { token, action }).map_err(no_reply)?;
     request.push(b'\n');
     let deadline = Instant::now() + PATIENCE;
     let mut heard = false;
@@ -49,7 +53,7 @@ pub fn ask(address: SocketAddr, token: Option<&Token>, ask: Ask) -> Result<Reply
             Ok(reply) => {
                 return match serde_json::from_slice(&reply).map_err(no_reply)? {
                     Reply::NotConfirmed(why) => {
-                        Err(AskError::NotConfirmed(address, io::Error::other(why)))
+                        Err(RequestError::NotConfirmed(address, io::Error::other(why)))
                     }
                     reply => Ok(reply),
                 };
@@ -59,8 +63,8 @@ pub fn ask(address: SocketAddr, token: Option<&Token>, ask: Ask) -> Result<Reply
             Err(error) if closed(&error) && Instant::now() + PAUSE < deadline => {
                 thread::sleep(PAUSE);
             }
-            Err(error) if heard => return Err(AskError::NotConfirmed(address, error)),
-            Err(error) => return Err(AskError::NoAnswer(address, error)),
+            Err(error) if heard => return Err(RequestError::NotConfirmed(address, error)),
+            Err(error) => return Err(RequestError::NoAnswer(address, error)),
         }
     }
 }

@@ -59,7 +59,7 @@ impl fmt::Debug for Token {
 /// A request to a run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, clap::Subcommand)]
 #[serde(tag = "command", rename_all = "snake_case")]
-pub enum Ask {
+pub enum Action {
     /// Show the status of the run and of its clients
     Status,
     /// Wait after this round until resumed
@@ -91,7 +91,7 @@ pub enum Ask {
     },
 }
 
-impl Ask {
+impl Action {
     /// The command that goes to the run; `None`: it is answered at once.
     #[must_use]
     pub fn command(self) -> Option<ControlCommand> {

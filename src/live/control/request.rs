@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::live::control::Ask;
+use crate::live::control::Action;
 
 /// One line to a run, or the body of one request of its page. Nothing may stand in it that means
 /// nothing: who misspells a name, or tells a client to pause, hears of it.
@@ -15,7 +15,7 @@ pub struct Request {
     pub token: Option<String>,
     /// The request.
     #[serde(flatten)]
-    pub ask: Ask,
+    pub action: Action,
 }
 
 /// All that any request may have.
@@ -41,13 +41,14 @@ impl TryFrom<Fields> for Request {
         let mut given = Map::from_iter([("command".to_owned(), Value::from(command.as_str()))]);
         given.extend(client.map(|client| ("client".to_owned(), client.into())));
         given.extend(factor.map(|factor| ("factor".to_owned(), factor.into())));
-        let ask: Ask = serde_json::from_value(Value::Object(given)).map_err(|e| e.to_string())?;
-        if client.is_some() && ask.client().is_none() {
+        let action: Action =
+            serde_json::from_value(Value::Object(given)).map_err(|e| e.to_string())?;
+        if client.is_some() && action.client().is_none() {
             return Err(format!("`{command}` does not concern a client"));
         }
-        if factor.is_some() && !matches!(ask, Ask::Slow { .. }) {
+        if factor.is_some() && !matches!(action, Action::Slow { .. }) {
             return Err(format!("`{command}` has no factor"));
         }
-        Ok(Self { token, ask })
+        Ok(Self { token, action })
     }
 }

@@ -10,7 +10,7 @@ use regatta_actors::plan::fault::SLOWDOWNS;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::live::control::request::Request;
-use crate::live::control::{Ask, ClientLine, Reply, Status, TOKEN_VARIABLE, Token};
+use crate::live::control::{Action, ClientLine, Reply, Status, TOKEN_VARIABLE, Token};
 use crate::live::ports;
 use crate::live::ports::bounds::Bounds;
 use crate::live::ports::connection::Connection;
@@ -152,21 +152,21 @@ impl CommandHandler {
             Err(error) => return Reply::Error(format!("not understood: {error}")),
         };
         let refused = self.refuse(request.token.as_deref());
-        refused.unwrap_or_else(|| self.carry_out(request.ask))
+        refused.unwrap_or_else(|| self.execute(request.action))
     }
 
     /// Carries out an authorised request.
     #[must_use]
-    pub fn carry_out(&self, ask: Ask) -> Reply {
-        let Some(command) = ask.command() else {
+    pub fn execute(&self, action: Action) -> Reply {
+        let Some(command) = action.command() else {
             return Reply::Status(Box::new(self.status()));
         };
-        if let Some(client) = ask.client()
+        if let Some(client) = action.client()
             && self.control.board().get(client).is_none()
         {
             return Reply::Error(format!("the run has no client {client}"));
         }
-        if let Ask::Slow { factor, .. } = ask
+        if let Action::Slow { factor, .. } = action
             && let Err(error) = slowdown(factor)
         {
             return Reply::Error(error);

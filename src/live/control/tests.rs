@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use regatta_actors::observe::control::control;
 
 use super::*;
-use crate::live::control::client::{AskError, PATIENCE, ask};
+use crate::live::control::client::{PATIENCE, RequestError, send};
 use crate::live::control::request::Request;
 use crate::live::control::server::{CommandHandler, ControlServer, ControlServerError, LONGEST};
 
@@ -17,18 +17,18 @@ fn loopback() -> SocketAddr {
 
 #[test]
 fn a_request_is_a_line_of_json_with_the_command_beside_the_token() {
-    let ask = Ask::Slow {
+    let action = Action::Slow {
         client: 3,
         factor: 2.5,
     };
     let token = Some("secret".to_owned());
-    let line = serde_json::to_string(&Request { token, ask }).unwrap();
+    let line = serde_json::to_string(&Request { token, action }).unwrap();
     assert_eq!(
         line,
         r#"{"token":"secret","command":"slow","client":3,"factor":2.5}"#
     );
     let read: Request = serde_json::from_str(r#"{"command":"status"}"#).unwrap();
-    assert_eq!((read.ask, read.token), (Ask::Status, None));
+    assert_eq!((read.action, read.token), (Action::Status, None));
 }
 
 #[test]
@@ -37,24 +37,24 @@ fn commands_reach_the_run_over_the_line_and_the_status_comes_back() {
     handle.board().update(ClientId(0), |_| {});
     let server = ControlServer::start(loopback(), None, handle).unwrap();
     // Nobody is there to write it down.
-    let error = ask(server.address(), None, Ask::Drop { client: 0 }).unwrap_err();
-    assert!(matches!(error, AskError::NotConfirmed(..)), "{error}");
-    let ask = |what| ask(server.address(), None, what).unwrap();
-    let Reply::Status(status) = ask(Ask::Status) else {
+    let error = send(server.address(), None, Action::Drop { client: 0 }).unwrap_err();
+    assert!(matches!(error, RequestError::NotConfirmed(..)), "{error}");
+    let reply = |what| send(server.address(), None, what).unwrap();
+    let Reply::Status(status) = reply(Action::Status) else {
         panic!("no status");
     };
     assert_eq!(status.clients.len(), 1);
     assert_eq!(
-        ask(Ask::Drop { client: 7 }),
+        reply(Action::Drop { client: 7 }),
         Reply::Error("the run has no client 7".into())
     );
-    let zero = Ask::Slow {
+    let zero = Action::Slow {
         client: 0,
         factor: 0.0,
     };
-    assert!(matches!(ask(zero), Reply::Error(_)));
+    assert!(matches!(reply(zero), Reply::Error(_)));
     drop(control);
-    assert_eq!(ask(Ask::Pause), Reply::Error("the run is over".into()));
+    assert_eq!(reply(Action::Pause), Reply::Error("the run is over".into()));
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn connections_that_say_nothing_keep_nobody_else_from_the_line() {
         .flat_map(|_| [connect(b""), connect(b"{\"command\":")])
         .collect();
     for _ in 0..20 {
-        let reply = ask(server.address(), None, Ask::Status).unwrap();
+        let reply = send(server.address(), None, Action::Status).unwrap();
         assert!(matches!(reply, Reply::Status(_)));
     }
     drop(idle);
@@ -148,12 +148,15 @@ fn what_is_not_answered_in_time_is_not_confirmed() {
     let asked = [stand_in(silent), stand_in(trickling)].map(|address| {
         thread::spawn(move || {
             let begin = Instant::now();
-            (ask(address, None, Ask::Stop).unwrap_err(), begin.elapsed())
+            (
+                send(address, None, Action::Stop).unwrap_err(),
+                begin.elapsed(),
+            )
         })
     });
     for asked in asked {
         let (error, took) = asked.join().unwrap();
-        assert!(matches!(error, AskError::NotConfirmed(..)), "{error}");
+        assert!(matches!(error, RequestError::NotConfirmed(..)), "{error}");
         let said = error.to_string();
         assert!(said.starts_with("not confirmed: "), "{said}");
         assert!(
@@ -171,10 +174,10 @@ fn a_connection_closed_unheard_is_tried_again_and_one_that_stays_closed_is_not_c
             stream.write_all(b"{\"done\":\"at last\"}\n").unwrap();
         }
     };
-    let reply = ask(stand_in(answers), None, Ask::Pause).unwrap();
+    let reply = send(stand_in(answers), None, Action::Pause).unwrap();
     assert_eq!(reply, Reply::Done("at last".into()));
-    let error = ask(stand_in(|_, stream| drop(stream)), None, Ask::Pause).unwrap_err();
-    assert!(matches!(error, AskError::NotConfirmed(..)), "{error}");
+    let error = send(stand_in(|_, stream| drop(stream)), None, Action::Pause).unwrap_err();
+    assert!(matches!(error, RequestError::NotConfirmed(..)), "{error}");
 }
 
 #[test]
@@ -183,9 +186,9 @@ fn where_nobody_listens_nothing_was_done() {
         let listener = TcpListener::bind(loopback()).unwrap();
         listener.local_addr().unwrap()
     };
-    let error = ask(address, None, Ask::Stop).unwrap_err();
+    let error = send(address, None, Action::Stop).unwrap_err();
     assert!(
-        matches!(&error, AskError::NoAnswer(_, why) if why.kind() == ErrorKind::ConnectionRefused),
+        matches!(&error, RequestError::NoAnswer(_, why) if why.kind() == ErrorKind::ConnectionRefused),
         "{error}"
     );
 }
@@ -268,7 +271,7 @@ fn a_client_is_slowed_by_what_virtual_time_can_tell() {
     let (handle, _run) = control();
     handle.board().update(ClientId(0), |_| {});
     let handler = CommandHandler::new(None, handle);
-    let slow = |factor| handler.carry_out(Ask::Slow { client: 0, factor });
+    let slow = |factor| handler.execute(Action::Slow { client: 0, factor });
     for factor in [1e-3, 1.0, 1e6] {
         assert!(matches!(slow(factor), Reply::NotConfirmed(_)), "{factor}");
     }

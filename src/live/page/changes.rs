@@ -105,13 +105,13 @@ pub struct ClientStatus {
     /// The share of its job that is done, from 0 to 1.
     pub progress: f32,
     /// The selection for its current work, in virtual seconds.
-    pub asked_at: Option<f64>,
+    pub selected_at: Option<f64>,
     /// Since when it is away, in virtual seconds.
     pub away_since: Option<f64>,
     /// Whether a fault makes it slow in the work that it is at.
     pub slow: bool,
     /// Whether it is excluded by a control command.
-    pub barred: bool,
+    pub excluded: bool,
     /// How many times slower somebody outside made it.
     pub slowdown: f64,
     /// Its rounds whose update was aggregated.
@@ -133,10 +133,10 @@ impl Default for ClientStatus {
             round: 0,
             loss: None,
             progress: 0.0,
-            asked_at: None,
+            selected_at: None,
             away_since: None,
             slow: false,
-            barred: false,
+            excluded: false,
             slowdown: 1.0,
             aggregated: 0,
             missed: 0,

@@ -54,7 +54,7 @@ pub struct PageClient {
     /// Examples in its shard.
     pub examples: u64,
     /// Its status.
-    pub standing: ClientStatus,
+    pub status: ClientStatus,
     /// Its loss curve: `[x, loss]`, with x as in [`crate::live::page::changes::Point`].
     pub points: Vec<(f32, f32)>,
 }
@@ -111,7 +111,7 @@ impl History {
         }
         for (number, status) in &changes.clients {
             if let Some(client) = self.clients.get_mut(*number as usize) {
-                client.standing = status.clone();
+                client.status = status.clone();
             }
         }
         for point in &changes.points {

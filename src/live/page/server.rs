@@ -183,7 +183,7 @@ async fn follow(shared: web::Data<ServerState>, request: HttpRequest) -> HttpRes
 async fn steer(
     shared: web::Data<ServerState>,
     request: HttpRequest,
-    asked: web::Json<Request>,
+    command: web::Json<Request>,
 ) -> HttpResponse {
     let Some(handler) = &shared.handler else {
         let why = "this page only shows the run; start the run with --control to steer it";
@@ -197,7 +197,7 @@ async fn steer(
     let shared = shared.clone();
     let reply = web::block(move || {
         let handler = shared.handler.as_ref()?;
-        Some(handler.carry_out(asked.into_inner().ask))
+        Some(handler.execute(command.into_inner().action))
     });
     match reply.await {
         Ok(Some(Reply::Error(why) | Reply::NotConfirmed(why))) => {

@@ -114,7 +114,7 @@ impl Tracker {
             status.state = state;
             // Whose late work is given up.
             if state == ClientState::Idle && !is_on_time {
-                status.asked_at = None;
+                status.selected_at = None;
             }
         });
     }
@@ -149,7 +149,7 @@ impl Tracker {
         self.enter(Phase::Between);
         self.changes.status = Some(self.status.clone());
         for number in 0..self.clients.len() as u32 {
-            self.change(ClientId(number), |status| status.asked_at = None);
+            self.change(ClientId(number), |status| status.selected_at = None);
         }
     }
 

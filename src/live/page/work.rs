@@ -29,7 +29,7 @@ impl Tracker {
         self.change(participation.client, |status| {
             status.round = participation.round;
             status.progress = 0.0;
-            status.asked_at = participation.selected;
+            status.selected_at = participation.selected;
             status.slow = false;
         });
     }
@@ -42,7 +42,7 @@ impl Tracker {
         self.pass(late_at);
         self.change(participation.client, |status| {
             status.progress = 0.0;
-            status.asked_at = Some(late_at);
+            status.selected_at = Some(late_at);
         });
         let (begun, end) = (participation.selected, ParticipationEnd::Late);
         self.draw(participation, begun, late_at, end);
@@ -62,7 +62,7 @@ impl Tracker {
         self.change(client, |status| {
             status.loss = loss.or(status.loss);
             status.progress = if loss.is_some() { 1.0 } else { 0.0 };
-            status.asked_at = None;
+            status.selected_at = None;
             status.slow = false;
         });
         // The bar of a late one continues from where its round ended.
@@ -164,11 +164,11 @@ impl Tracker {
         let now = self.status.virtual_seconds;
         match intervention.command {
             ControlCommand::DropClient { client } => {
-                self.change(client, |status| status.barred = true);
+                self.change(client, |status| status.excluded = true);
                 self.leave(client, now);
             }
             ControlCommand::RestoreClient { client } => {
-                self.change(client, |status| status.barred = false);
+                self.change(client, |status| status.excluded = false);
                 self.come_back(client, now);
             }
             ControlCommand::SlowClient { client, factor } => {

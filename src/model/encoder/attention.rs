@@ -146,7 +146,7 @@ mod tests {
     fn results(
         attend: impl Fn(AttentionInputs<'_>, DropoutMask) -> Result<Tensor, TchError>,
         kind: Kind,
-        [rows, asked, tokens, heads, width]: [i64; 5],
+        [rows, queries, tokens, heads, width]: [i64; 5],
         padded: bool,
     ) -> Vec<Tensor> {
         let values = |shape: &[i64], step: f64| {
@@ -155,7 +155,7 @@ mod tests {
         };
         let hidden = heads * width;
         let leaf = |tokens, step| values(&[rows, tokens, hidden], step).set_requires_grad(true);
-        let (query, key, value) = (leaf(asked, 0.7), leaf(tokens, 1.1), leaf(tokens, 1.9));
+        let (query, key, value) = (leaf(queries, 0.7), leaf(tokens, 1.1), leaf(tokens, 1.9));
         // The last rows are the shorter ones.
         let bias = Tensor::zeros([rows, 1, 1, tokens], (kind, Device::Cpu));
         let _ = bias

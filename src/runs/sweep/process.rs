@@ -44,7 +44,7 @@ pub enum Ended {
 ///
 /// # Errors
 /// If no process can be started, or the folder not be read or written.
-pub fn carry_out(
+pub fn execute(
     run: &Planned,
     program: &Path,
     stop: &mut Stop,
@@ -68,7 +68,7 @@ pub fn carry_out(
     };
     let mut child = start(program, &arguments, &folder)?;
     let status = stop.wait(&mut child)?;
-    ended(&folder, status, stop.asked())
+    ended(&folder, status, stop.requested())
 }
 
 fn is_complete(folder: &RunFolder) -> io::Result<bool> {
@@ -93,7 +93,7 @@ fn locked(
             }
             taken => return taken.map(Some),
         }
-        if stop.asked() {
+        if stop.requested() {
             return Ok(None);
         }
         std::thread::sleep(WAIT);

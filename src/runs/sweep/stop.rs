@@ -34,7 +34,7 @@ impl Stop {
     }
 
     /// Whether the sweep is to end.
-    pub fn asked(&mut self) -> bool {
+    pub fn requested(&mut self) -> bool {
         self.signals();
         self.asked
     }

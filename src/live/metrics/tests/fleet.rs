@@ -57,7 +57,7 @@ fn state(client: u32, state: ClientState, lane: Option<u32>) -> Event {
     }
 }
 
-fn asked(clients: &[u32], virtual_seconds: f64) -> Event {
+fn selected(clients: &[u32], virtual_seconds: f64) -> Event {
     Event::RoundStarted {
         round: 1,
         clients: clients.iter().copied().map(ClientId).collect(),
@@ -134,7 +134,7 @@ fn of_clients_that_do_not_train_none_is_missed() {
 
 #[test]
 fn a_clients_waiting_time_runs_from_when_it_was_asked() {
-    let scrape = scrape(&[started(), asked(&[0], 4.0), update(0, 0.5, 3.0)]);
+    let scrape = scrape(&[started(), selected(&[0], 4.0), update(0, 0.5, 3.0)]);
     let client = [("client", "c0")];
     assert_eq!(
         value(&scrape, "regatta_client_virtual_seconds", &client),

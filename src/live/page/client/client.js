@@ -75,15 +75,15 @@ export class ClientView {
   /** @param {boolean} live */
   show(live) {
     const { model, number } = this;
-    const { name, examples, standing, points } = model.clients[number];
+    const { name, examples, status, points } = model.clients[number];
     say(this.name, name);
-    say(this.state, format.title(standing.barred ? "excluded" : standing.state));
-    this.state.className = `pill ${standing.state === "training" ? "busy" : ""}`;
+    say(this.state, format.title(status.excluded ? "excluded" : status.state));
+    this.state.className = `pill ${status.state === "training" ? "busy" : ""}`;
     say(this.note, `client ${number} · ${format.count(examples, "example")}`);
     this.controls.hidden = model.facts.steering === "off" || model.isOver || !live;
-    this.drop.hidden = standing.barred;
-    this.restore.hidden = !standing.barred && standing.state !== "retired";
-    this.showTiles(standing);
+    this.drop.hidden = status.excluded;
+    this.restore.hidden = !status.excluded && status.state !== "retired";
+    this.showTiles(status);
     this.chart.show(lossPicture(model, new Map([[number, 1]])));
     this.chart.describe(`Training loss of ${name}: ${format.loss(points.at(-1)?.[1])}.`);
     this.showWork(number);
@@ -92,16 +92,16 @@ export class ClientView {
     this.lines.replaceChildren(...(own.length ? own.map(eventItem) : [none]));
   }
 
-  showTiles(standing) {
+  showTiles(status) {
     const tile = (label, ...texts) =>
       make("div", {}, make("dt", { textContent: label }), ...texts.map((text) => make("dd", { textContent: text })));
     this.tiles.replaceChildren(
-      tile("Loss", format.loss(standing.loss), `round ${standing.round || format.DASH}`),
-      tile("Rounds aggregated", String(standing.aggregated), `${standing.missed} missed`),
-      tile("Restarts", String(standing.restarts), "after failures"),
-      tile("Traffic", format.bytes(standing.bytes_up + standing.bytes_down),
-        `↑ ${format.bytes(standing.bytes_up)}  ↓ ${format.bytes(standing.bytes_down)}`),
-      tile("Slowed by", `× ${standing.slowdown}`, standing.slow ? "and by a fault now" : "from outside"),
+      tile("Loss", format.loss(status.loss), `round ${status.round || format.DASH}`),
+      tile("Rounds aggregated", String(status.aggregated), `${status.missed} missed`),
+      tile("Restarts", String(status.restarts), "after failures"),
+      tile("Traffic", format.bytes(status.bytes_up + status.bytes_down),
+        `↑ ${format.bytes(status.bytes_up)}  ↓ ${format.bytes(status.bytes_down)}`),
+      tile("Slowed by", `× ${status.slowdown}`, status.slow ? "and by a fault now" : "from outside"),
     );
   }
 

@@ -67,12 +67,12 @@ export class Fleet {
     const find = byId("find").value.trim().toLowerCase();
     const matches = (number) =>
       (!find || clients[number].name.toLowerCase().includes(find) || String(number) === find) &&
-      (!this.only || clients[number].standing.state === this.only);
+      (!this.only || clients[number].status.state === this.only);
     const badness = {
       number: () => 0,
-      recent: (number) => clients[number].standing.round,
-      loss: (number) => clients[number].standing.loss ?? -Infinity,
-      missed: (number) => clients[number].standing.missed,
+      recent: (number) => clients[number].status.round,
+      loss: (number) => clients[number].status.loss ?? -Infinity,
+      missed: (number) => clients[number].status.missed,
     }[byId("sort").value];
     const order = [...clients.keys()].filter(matches);
     this.order = order.sort((a, b) => badness(b) - badness(a) || a - b);
@@ -85,7 +85,7 @@ export class Fleet {
 
   showChips() {
     const counts = Object.fromEntries(STATES.map((state) => [state, 0]));
-    for (const { standing } of this.model.clients) counts[standing.state] += 1;
+    for (const { status } of this.model.clients) counts[status.state] += 1;
     const host = byId("state-chips");
     for (const state of STATES) {
       let chip = host.querySelector(`[data-state=${state}]`);
@@ -133,7 +133,7 @@ export class Fleet {
 
   fillRow(row, place) {
     const number = this.order[place];
-    const { name, standing } = this.model.clients[number];
+    const { name, status } = this.model.clients[number];
     const slot = this.pins.get(number);
     const [, nameCell, stateCell, lossCell, timeCell] = row.cells;
     row.number = number;
@@ -146,18 +146,18 @@ export class Fleet {
     nameCell.firstChild.href = `#/client/${number}`;
     say(nameCell.firstChild, name);
     nameCell.firstChild.title = name;
-    stateCell.firstChild.className = `dot ${standing.state}`;
-    const state = standing.slow ? `${standing.state}, slow` : standing.state;
-    say(stateCell.lastChild, standing.barred ? "excluded" : state);
-    stateCell.title = standing.state;
-    say(lossCell, format.loss(standing.loss));
+    stateCell.firstChild.className = `dot ${status.state}`;
+    const state = status.slow ? `${status.state}, slow` : status.state;
+    say(stateCell.lastChild, status.excluded ? "excluded" : state);
+    stateCell.title = status.state;
+    say(lossCell, format.loss(status.loss));
     timeCell.title = this.inWords(number);
     timeCell.setAttribute("aria-label", timeCell.title);
   }
 
   /** A client's rounds, for those who do not see the bars. */
   inWords(number) {
-    const { aggregated, missed, restarts } = this.model.clients[number].standing;
+    const { aggregated, missed, restarts } = this.model.clients[number].status;
     const again = restarts ? `, ${format.count(restarts, "restart")}` : "";
     return `${format.count(aggregated, "round")} aggregated, ${missed} missed${again}`;
   }

@@ -9,13 +9,13 @@
  *   seconds: {train: number, aggregate: number, evaluate: number}, bytes_up: number,
  *   bytes_down: number, outcomes: Record<string, number>}} Row
  * @typedef {{state: string, round: number, loss?: number|null, progress: number,
- *   asked_at: number|null, away_since: number|null, slow: boolean, barred: boolean,
+ *   selected_at: number|null, away_since: number|null, slow: boolean, excluded: boolean,
  *   slowdown: number, aggregated: number, missed: number, restarts: number, bytes_up: number,
  *   bytes_down: number}} Status
  * @typedef {[client: number, round: number, start: number, end: number, kind: string, slow: boolean]} Span
  * @typedef {{at: number|null, virtual_seconds: number, round: number, client: number|null,
  *   level: "good"|"warning"|"bad", text: string}} Line
- * @typedef {{name: string, examples: number, standing: Status, points: [number, number|null][]}} Client
+ * @typedef {{name: string, examples: number, status: Status, points: [number, number|null][]}} Client
  */
 
 const MOST_ROUNDS = 2000;
@@ -51,7 +51,7 @@ export class Model {
   apply(changes) {
     if (changes.status) this.status = changes.status;
     for (const [number, status] of Object.entries(changes.clients ?? {})) {
-      this.clients[number].standing = status;
+      this.clients[number].status = status;
     }
     for (const [number, x, loss] of changes.points ?? []) this.addPoint(number, x, loss);
     for (const row of changes.rounds ?? []) this.addRound(row);
@@ -112,8 +112,8 @@ export class Model {
   /** The share of all rounds that is done, from 0 to 1. */
   get progress() {
     if (this.isOver && this.status.ending === "complete") return 1;
-    const inWork = this.clients.filter((c) => c.standing.asked_at !== null);
-    const share = inWork.reduce((sum, c) => sum + c.standing.progress, 0) / (inWork.length || 1);
+    const inWork = this.clients.filter((c) => c.status.selected_at !== null);
+    const share = inWork.reduce((sum, c) => sum + c.status.progress, 0) / (inWork.length || 1);
     const finished = this.rounds.at(-1)?.round ?? 0;
     return Math.min(1, (finished + (this.isOver ? 0 : share)) / Math.max(1, this.facts.rounds));
   }

@@ -57,16 +57,16 @@ export function drawStrip(context, model, number, box, time) {
   for (const [, , start, end, kind, slow] of spans.slice(first)) {
     draw(start, end, kind === "sent" && slow ? "slow" : kind);
   }
-  const { asked_at, away_since, progress } = model.clients[number].standing;
+  const { selected_at, away_since, progress } = model.clients[number].status;
   if (model.isOver) return;
   if (away_since !== null) draw(away_since, time.to, "away");
-  if (asked_at !== null) {
+  if (selected_at !== null) {
     const length = expected(model, number);
-    const done = asked_at + progress * length;
-    draw(asked_at, asked_at + length, "working");
+    const done = selected_at + progress * length;
+    draw(selected_at, selected_at + length, "working");
     context.globalAlpha = 0.75;
     if (progress > 0) {
-      const left = at(asked_at);
+      const left = at(selected_at);
       bar(context, left, box.y, Math.max(at(done) - left, 2), box.height, "done");
     }
     context.globalAlpha = 1;

@@ -39,12 +39,12 @@ fn parse(message: &[u8]) -> (String, Value) {
 #[test]
 fn a_follower_gets_the_history_and_then_what_changes() {
     let feed = Feed::new(PageHeader::default());
-    let mut told = Told::new(&feed, 2);
-    told.start(3);
-    told.round(1);
+    let mut followed = Followed::new(&feed, 2);
+    followed.start(3);
+    followed.round(1);
     feed.flush();
     let mut follower = feed.follow();
-    told.round(2);
+    followed.round(2);
     feed.flush();
     feed.flush();
     let (messages, ended) = messages(&mut follower);
@@ -59,12 +59,12 @@ fn a_follower_gets_the_history_and_then_what_changes() {
 #[test]
 fn whoever_comes_later_has_the_same_in_the_end() {
     let feed = Feed::new(PageHeader::default());
-    let mut told = Told::new(&feed, 2);
-    told.start(3);
-    told.round(1);
+    let mut followed = Followed::new(&feed, 2);
+    followed.start(3);
+    followed.round(1);
     // What has gathered goes to the earlier one, and into the history of the later one, once.
     let mut early = feed.follow();
-    told.round(2);
+    followed.round(2);
     feed.flush();
     let mut late = feed.follow();
     let rounds = |messages: &[(String, Value)]| {
@@ -81,11 +81,11 @@ fn whoever_comes_later_has_the_same_in_the_end() {
 #[test]
 fn a_page_that_does_not_read_is_cut_off_and_holds_nobody_up() {
     let feed = Feed::new(PageHeader::default());
-    let mut told = Told::new(&feed, 1);
-    told.start(1000);
+    let mut followed = Followed::new(&feed, 1);
+    followed.start(1000);
     let mut slow = feed.follow();
     for round in 1..=200 {
-        told.round(round);
+        followed.round(round);
         feed.flush();
     }
     let (messages, ended) = messages(&mut slow);
@@ -96,11 +96,11 @@ fn a_page_that_does_not_read_is_cut_off_and_holds_nobody_up() {
 #[test]
 fn the_last_message_before_the_end_says_how_the_run_ended() {
     let feed = Feed::new(PageHeader::default());
-    let mut told = Told::new(&feed, 1);
-    told.start(1);
+    let mut followed = Followed::new(&feed, 1);
+    followed.start(1);
     let mut follower = feed.follow();
-    told.round(1);
-    told.finish(1);
+    followed.round(1);
+    followed.finish(1);
     feed.end();
     let (messages, ended) = messages(&mut follower);
     let status = &messages.last().unwrap().1["status"];
@@ -147,7 +147,7 @@ fn a_run_that_is_gone_on_with_tells_what_was_before() {
     let rounds: Vec<u32> = history.rounds.iter().map(|row| row.round).collect();
     assert_eq!(rounds, [1]);
     assert_eq!(history.rounds[0].seconds.train, 2.5);
-    assert_eq!(history.clients[0].standing.aggregated, 1);
+    assert_eq!(history.clients[0].status.aggregated, 1);
     let last = history.lines.back().unwrap();
     assert!(last.text.contains("resumes after round 1") && last.at.is_some());
     assert!(history.lines.front().unwrap().at.is_none());
@@ -164,7 +164,7 @@ fn resumed(folder: RunFolder) -> History {
     let feed = Feed::new(PageHeader::default());
     let mut observer = WebObserver::new(feed.clone(), folder);
     observer.on_event(&Event::RunResumed {
-        run: "told".into(),
+        run: "followed".into(),
         rounds: 3,
         lanes: 1,
         clients: infos(1),

@@ -8,17 +8,19 @@ use crate::live::page::changes::Level;
 use crate::live::page::feed::Feed;
 use crate::live::page::history::{History, PageHeader};
 
-fn history_of(clients: u32, tell: impl FnOnce(&mut Told)) -> History {
+fn history_of(clients: u32, tell: impl FnOnce(&mut Followed)) -> History {
     let feed = Feed::new(PageHeader::default());
-    let mut told = Told::new(&feed, clients);
-    told.start(10);
-    tell(&mut told);
+    let mut followed = Followed::new(&feed, clients);
+    followed.start(10);
+    tell(&mut followed);
     feed.history()
 }
 
 #[test]
 fn losses_scores_traffic_and_bars_are_kept() {
-    let history = history_of(2, |told| (1..=3).for_each(|round| told.round(round)));
+    let history = history_of(2, |followed| {
+        (1..=3).for_each(|round| followed.round(round))
+    });
     let points = &history.clients[1].points;
     // A point within each round, and one at its end.
     let x: Vec<f32> = points.iter().map(|point| point.0).collect();
@@ -33,17 +35,17 @@ fn losses_scores_traffic_and_bars_are_kept() {
         (span.start, span.end, span.kind.name()),
         (20.0, 29.0, "sent")
     );
-    assert_eq!(history.clients[0].standing.aggregated, 3);
+    assert_eq!(history.clients[0].status.aggregated, 3);
 }
 
 #[test]
 fn a_long_run_of_many_clients_has_a_history_of_bounded_size() {
     let feed = Feed::new(PageHeader::default());
-    let mut told = Told::new(&feed, 20);
-    told.start(4500);
-    (1..=2100).for_each(|round| told.round(round));
+    let mut followed = Followed::new(&feed, 20);
+    followed.start(4500);
+    (1..=2100).for_each(|round| followed.round(round));
     let early = serde_json::to_vec(&feed.history()).unwrap().len();
-    (2101..=4500).for_each(|round| told.round(round));
+    (2101..=4500).for_each(|round| followed.round(round));
     let history = feed.history();
     let late = serde_json::to_vec(&history).unwrap().len();
     assert!(late < 2 * early && late < 4_000_000, "{early}, then {late}");
@@ -64,10 +66,10 @@ fn a_long_run_of_many_clients_has_a_history_of_bounded_size() {
 
 #[test]
 fn a_round_that_is_scored_after_it_is_finished_is_kept_once() {
-    let history = history_of(1, |told| {
-        told.round(1);
+    let history = history_of(1, |followed| {
+        followed.round(1);
         let scores = Scores::from([("accuracy".into(), 0.75)]);
-        told.tell(Event::Evaluated {
+        followed.tell(Event::Evaluated {
             round: 1,
             scores,
             seconds: 0.0,
@@ -80,15 +82,15 @@ fn a_round_that_is_scored_after_it_is_finished_is_kept_once() {
 #[test]
 fn losses_and_scores_that_are_no_numbers_are_null_and_those_that_are_not_there_left_out() {
     let nan = f64::NAN;
-    let history = history_of(2, |told| {
-        told.round(1);
+    let history = history_of(2, |followed| {
+        followed.round(1);
         let mut bad = record(2, &[ClientId(0), ClientId(1)]);
         bad.train_loss = Some(nan);
         bad.eval = Some(Scores::from([
             ("pearson".into(), nan),
             ("loss".into(), nan),
         ]));
-        told.tell(Event::UpdateReceived {
+        followed.tell(Event::UpdateReceived {
             round: 2,
             client: ClientId(0),
             loss: nan,
@@ -99,26 +101,26 @@ fn losses_and_scores_that_are_no_numbers_are_null_and_those_that_are_not_there_l
             seconds: 0.1,
             virtual_seconds: 19.0,
         });
-        told.tell(Event::RoundFinished(bad));
+        followed.tell(Event::RoundFinished(bad));
         let mut nobody = record(3, &[]);
         nobody.train_loss = None;
-        told.tell(Event::RoundFinished(nobody));
+        followed.tell(Event::RoundFinished(nobody));
     });
     assert_eq!(history.status.totals.best["loss"].round, 3);
     let json = serde_json::to_value(&history).unwrap();
     assert!(json["rounds"][1]["train_loss"].is_null());
     assert!(json["rounds"][1]["eval"]["pearson"].is_null());
     assert!(json["rounds"][2].get("train_loss").is_none());
-    let standing = |client: usize| &json["clients"][client]["standing"];
-    assert_eq!(standing(0).get("loss"), Some(&serde_json::Value::Null));
-    assert!(standing(1)["loss"].is_number());
+    let status = |client: usize| &json["clients"][client]["status"];
+    assert_eq!(status(0).get("loss"), Some(&serde_json::Value::Null));
+    assert!(status(1)["loss"].is_number());
     let best = json["status"]["totals"]["best"].as_object().unwrap();
     assert!(!best.contains_key("pearson"));
 }
 
 #[test]
 fn who_was_refused_is_told_with_the_reason_and_a_round_that_refused_all_is_bad() {
-    let history = history_of(2, |told| {
+    let history = history_of(2, |followed| {
         let mut refused = record(1, &[ClientId(0), ClientId(1)]);
         for part in &mut refused.clients {
             part.outcome = Outcome::Refused;
@@ -129,7 +131,7 @@ fn who_was_refused_is_told_with_the_reason_and_a_round_that_refused_all_is_bad()
                     reason: "its norm is 7".into(),
                 });
         }
-        told.tell(Event::RoundFinished(refused));
+        followed.tell(Event::RoundFinished(refused));
     });
     let lines: Vec<(Level, Option<u32>, &str)> = history
         .lines
@@ -154,38 +156,38 @@ fn who_was_refused_is_told_with_the_reason_and_a_round_that_refused_all_is_bad()
 #[test]
 fn dropouts_failures_and_lateness_are_bars_and_lines() {
     let [first, second, third] = [0, 1, 2].map(ClientId);
-    let history = history_of(3, |told| {
-        told.tell(Event::RoundStarted {
+    let history = history_of(3, |followed| {
+        followed.tell(Event::RoundStarted {
             round: 1,
             clients: vec![first, second, third],
             virtual_seconds: 0.0,
         });
-        told.tell(Event::FaultInjected {
+        followed.tell(Event::FaultInjected {
             round: 1,
             client: third,
             fault: FaultName::Straggle,
             virtual_seconds: 0.0,
         });
-        told.tell(Event::ClientDropped {
+        followed.tell(Event::ClientDropped {
             round: 1,
             client: first,
             steps: 1,
             rejoin: Some(2),
             virtual_seconds: 2.0,
         });
-        told.tell(Event::ClientFailed {
+        followed.tell(Event::ClientFailed {
             round: 1,
             client: second,
             reason: "a crash".into(),
             back_at: Some(5.0),
             virtual_seconds: 3.0,
         });
-        told.tell(Event::UpdateLate {
+        followed.tell(Event::UpdateLate {
             round: 1,
             client: third,
             virtual_seconds: 4.0,
         });
-        told.tell(Event::RoundStarted {
+        followed.tell(Event::RoundStarted {
             round: 2,
             clients: vec![first],
             virtual_seconds: 6.0,
@@ -224,62 +226,62 @@ fn dropouts_failures_and_lateness_are_bars_and_lines() {
         assert!(said(text), "{text}");
     }
     // Who is late is still at work.
-    assert_eq!(history.clients[2].standing.asked_at, Some(4.0));
-    assert_eq!(history.clients[1].standing.restarts, 1);
+    assert_eq!(history.clients[2].status.selected_at, Some(4.0));
+    assert_eq!(history.clients[1].status.restarts, 1);
 }
 
 #[test]
 fn a_client_that_was_late_and_slow_is_not_slow_in_its_next_round() {
     let client = ClientId(0);
-    let history = history_of(1, |told| {
+    let history = history_of(1, |followed| {
         let selected = |round, virtual_seconds| Event::RoundStarted {
             round,
             clients: vec![client],
             virtual_seconds,
         };
-        told.tell(selected(1, 0.0));
-        told.tell(Event::FaultInjected {
+        followed.tell(selected(1, 0.0));
+        followed.tell(Event::FaultInjected {
             round: 1,
             client,
             fault: FaultName::Straggle,
             virtual_seconds: 0.0,
         });
-        told.tell(Event::UpdateLate {
+        followed.tell(Event::UpdateLate {
             round: 1,
             client,
             virtual_seconds: 4.0,
         });
-        told.tell(selected(2, 4.0));
-        told.train(2, client, 6.0);
+        followed.tell(selected(2, 4.0));
+        followed.train(2, client, 6.0);
     });
     let bars = history.spans.iter();
     let bars: Vec<_> = bars.map(|bar| (bar.kind.name(), bar.slow)).collect();
     assert_eq!(bars, [("late", true), ("sent", false)]);
-    assert!(!history.clients[0].standing.slow);
+    assert!(!history.clients[0].status.slow);
 }
 
 #[test]
 fn a_late_update_that_arrives_after_the_server_was_rebuilt_has_a_bar() {
     let client = ClientId(0);
-    let history = history_of(1, |told| {
-        told.tell(Event::RoundStarted {
+    let history = history_of(1, |followed| {
+        followed.tell(Event::RoundStarted {
             round: 1,
             clients: vec![client],
             virtual_seconds: 0.0,
         });
-        told.tell(Event::UpdateLate {
+        followed.tell(Event::UpdateLate {
             round: 1,
             client,
             virtual_seconds: 4.0,
         });
         // Clients are idle when the server comes back.
-        told.tell(Event::ClientState {
+        followed.tell(Event::ClientState {
             round: 1,
             client,
             state: ClientState::Idle,
             lane: None,
         });
-        told.train(1, client, 6.0);
+        followed.train(1, client, 6.0);
     });
     let bar = history.spans.back().unwrap();
     assert_eq!((bar.start, bar.end, bar.kind.name()), (4.0, 6.0, "sent"));
@@ -294,15 +296,15 @@ fn what_somebody_outside_wanted_is_known() {
             command,
         })
     };
-    let history = history_of(1, |told| {
-        told.round(1);
-        told.tell(command(ControlCommand::DropClient { client }));
-        told.tell(command(ControlCommand::SlowClient {
+    let history = history_of(1, |followed| {
+        followed.round(1);
+        followed.tell(command(ControlCommand::DropClient { client }));
+        followed.tell(command(ControlCommand::SlowClient {
             client,
             factor: 2.5,
         }));
     });
-    let standing = &history.clients[0].standing;
-    assert!(standing.barred && standing.slowdown == 2.5);
-    assert_eq!(standing.away_since, Some(10.0));
+    let status = &history.clients[0].status;
+    assert!(status.excluded && status.slowdown == 2.5);
+    assert_eq!(status.away_since, Some(10.0));
 }

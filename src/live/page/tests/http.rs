@@ -93,9 +93,9 @@ fn the_history_is_json() {
 fn the_stream_replays_then_follows_then_ends_with_the_server() {
     let feed = Feed::new(PageHeader::default());
     let server = WebServer::start(loopback(), feed.clone(), None).unwrap();
-    let mut told = Told::new(&feed, 1);
-    told.start(2);
-    told.round(1);
+    let mut followed = Followed::new(&feed, 1);
+    followed.start(2);
+    followed.round(1);
     let mut stream = TcpStream::connect(server.address()).unwrap();
     let host = server.address();
     let request = format!("GET /api/events HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
@@ -111,10 +111,10 @@ fn the_stream_replays_then_follows_then_ends_with_the_server() {
     };
     listen_for("event: history");
     listen_for(r#""round":1,"train_loss":1.0"#);
-    told.round(2);
+    followed.round(2);
     listen_for("event: changes");
     listen_for(r#""round":2,"train_loss":0.5"#);
-    told.finish(2);
+    followed.finish(2);
     drop(server);
     listen_for(r#""ending":"complete""#);
     let mut rest = Vec::new();
@@ -240,8 +240,8 @@ fn pages_that_follow_and_never_read_are_so_many_and_the_rest_is_told_to_come_lat
     let most = crate::live::ports::bounds::Bounds::of_this_process().page / 2;
     let host = server.address();
     let request = format!("GET /api/events HTTP/1.1\r\nHost: {host}\r\n\r\n");
-    let mut told = Told::new(&feed, 1);
-    told.start(1000);
+    let mut followed = Followed::new(&feed, 1);
+    followed.start(1000);
     let mut followers = Vec::new();
     for _ in 0..most + 20 {
         let mut stream = TcpStream::connect(host).unwrap();
@@ -260,7 +260,7 @@ fn pages_that_follow_and_never_read_are_so_many_and_the_rest_is_told_to_come_lat
     );
     // The run continues, and so does the page.
     for round in 1..=20 {
-        told.round(round);
+        followed.round(round);
         feed.flush();
     }
     let answer = get(&server, "/api/history");

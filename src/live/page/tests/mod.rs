@@ -20,12 +20,12 @@ use crate::live::page::feed::{Feed, WebObserver};
 use crate::runs::folder::RunFolder;
 
 /// A run that is reported to an observer as the actors would.
-struct Told {
+struct Followed {
     observer: WebObserver,
     clients: u32,
 }
 
-impl Told {
+impl Followed {
     /// A run of N clients, reported to a feed.
     fn new(feed: &Feed, clients: u32) -> Self {
         let observer = WebObserver::new(feed.clone(), RunFolder::at(Path::new("none")));
@@ -39,7 +39,7 @@ impl Told {
     fn start(&mut self, rounds: u32) {
         let clients = infos(self.clients);
         self.tell(Event::RunStarted {
-            run: "told".into(),
+            run: "followed".into(),
             rounds,
             lanes: 2,
             clients,
