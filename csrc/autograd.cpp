@@ -173,7 +173,7 @@ at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const std::opt
 
 struct FrozenLinear : torch::autograd::Function<FrozenLinear> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x,
-                            const at::Tensor& weight, const at::Tensor& bias) {
+                            const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
     context->save_for_backward({weight});
     return product(x, weight, bias);
   }
@@ -185,15 +185,15 @@ struct FrozenLinear : torch::autograd::Function<FrozenLinear> {
   }
 };
 
-bool suits_one_dnn(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+bool suits_one_dnn(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
   const auto plain = [](const at::Tensor& tensor) {
     return tensor.device().is_cpu() && tensor.scalar_type() == at::kFloat;
   };
-  const bool frozen = !weight.requires_grad() && !bias.requires_grad();
+  const bool frozen = !weight.requires_grad() && !(bias && bias->requires_grad());
   // oneDNN takes no offence at a bias that is too short.
   const bool fits = x.dim() > 1 && weight.dim() == 2 && x.size(-1) == weight.size(1) &&
-                    bias.sizes() == weight.sizes().slice(0, 1);
-  return plain(x) && plain(weight) && plain(bias) && frozen && fits && x.numel() >= ROWS * x.size(-1) &&
+                    (!bias || bias->sizes() == weight.sizes().slice(0, 1));
+  return plain(x) && plain(weight) && (!bias || plain(*bias)) && frozen && fits && x.numel() >= ROWS * x.size(-1) &&
          !at::autocast::is_autocast_enabled(at::kCPU) && one_dnn().has_value();
 }
 
@@ -229,8 +229,9 @@ extern "C" int shim_attention(const at::Tensor* query, const at::Tensor* key, co
 
 extern "C" at::Tensor* shim_linear(const at::Tensor* x, const at::Tensor* weight, const at::Tensor* bias) {
   try {
-    const bool suits = suits_one_dnn(*x, *weight, *bias);
-    return new at::Tensor(suits ? FrozenLinear::apply(*x, *weight, *bias) : at::linear(*x, *weight, *bias));
+    const auto added = bias ? std::optional<at::Tensor>(*bias) : std::nullopt;
+    if (suits_one_dnn(*x, *weight, added)) return new at::Tensor(FrozenLinear::apply(*x, *weight, added));
+    return new at::Tensor(at::linear(*x, *weight, added));
   } catch (const std::exception& error) {
     shim_error() = error.what();
     return nullptr;

@@ -21,6 +21,7 @@ use crate::model::source::files::ModelFiles;
 use crate::model::source::known::ArchitectureName;
 use crate::model::source::locate::model_dir;
 use crate::model::source::location::ModelSource;
+use crate::model::source::shards::{WHOLE, has_weights};
 use crate::tasks::{ReadOptions, TaskData};
 
 /// The inputs of training.
@@ -220,9 +221,13 @@ fn snapshot(folder: PathBuf, problems: &mut Problems) -> Option<ModelFiles> {
         problems.report("model", "there is no such folder", remedy);
         return None;
     }
-    let missing: Vec<_> = ["config.json", "tokenizer.json", "model.safetensors"]
+    let is_there = |file: &str| match file {
+        WHOLE => has_weights(&folder),
+        file => folder.join(file).is_file(),
+    };
+    let missing: Vec<_> = ["config.json", "tokenizer.json", WHOLE]
         .into_iter()
-        .filter(|file| !folder.join(file).is_file())
+        .filter(|file| !is_there(file))
         .collect();
     if !missing.is_empty() {
         let wrong = format_args!("the folder has no {}", missing.join(", no "));

@@ -8,64 +8,13 @@ use serde_json::{Map, Value};
 use tch::Tensor;
 
 use crate::model::ModelError;
+use crate::model::decoder::cache::KvCache;
 use crate::model::dropout::Masks;
 use crate::model::inputs::Inputs;
 use crate::model::linear_layer::LinearLayer;
 use crate::model::objective::Objective;
+use crate::model::tensor_spec::TensorSpec;
 use crate::model::weights::View;
-
-/// A tensor that an architecture has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TensorSpec {
-    /// Its full name.
-    pub name: String,
-    /// Its shape.
-    pub shape: Vec<i64>,
-    /// Its values in a model that has not been trained.
-    pub start: StartValues,
-    /// Whether a checkpoint may lack it; it is then drawn.
-    pub optional: bool,
-}
-
-impl TensorSpec {
-    /// A tensor that every checkpoint has.
-    #[must_use]
-    pub fn new(name: String, shape: Vec<i64>, start: StartValues) -> Self {
-        Self {
-            name,
-            shape,
-            start,
-            optional: false,
-        }
-    }
-
-    /// The number of values, if it is no more than a number can count.
-    #[must_use]
-    pub fn len(&self) -> i64 {
-        self.shape
-            .iter()
-            .fold(1, |len, size| i64::saturating_mul(len, *size))
-    }
-
-    /// Whether there are no values.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-/// The values of a tensor before any training.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StartValues {
-    /// All 0: biases.
-    Zeros,
-    /// All 1: the weights of norms.
-    Ones,
-    /// Normal, with the architecture's [spread](Architecture::initial_spread).
-    Normal,
-    /// The same, but for one row of zeros: the padding token's.
-    NormalButRow(i64),
-}
 
 /// An architecture with its sizes: what `config.json` says.
 pub trait Architecture: fmt::Debug + Send + Sync {
@@ -113,6 +62,11 @@ pub trait Architecture: fmt::Debug + Send + Sync {
     /// The token that pads a batch.
     fn padding(&self) -> i64;
 
+    /// The tokens that end a text that the model writes.
+    fn end_tokens(&self) -> &[i64] {
+        &[]
+    }
+
     /// The most tokens a text may have, special tokens included.
     fn max_tokens(&self) -> i64;
 
@@ -149,7 +103,7 @@ pub trait Architecture: fmt::Debug + Send + Sync {
     fn build(&self, root: &View<'_>, objective: &Objective) -> Result<Box<dyn Model>, ModelError>;
 }
 
-impl dyn Architecture {
+impl dyn Architecture + '_ {
     /// Weights below the head, if there are no more than a number can count.
     #[must_use]
     pub fn base_weights(&self) -> i64 {
@@ -163,7 +117,7 @@ pub trait Model {
     /// The outputs for a batch. Drops out in training only: when there are masks.
     ///
     /// # Shapes
-    /// (rows, outputs) of a classifier.
+    /// (rows, outputs) of a classifier, (rows, tokens, vocabulary) of a language model.
     ///
     /// # Errors
     /// If libtorch fails.
@@ -174,4 +128,19 @@ pub trait Model {
     /// # Errors
     /// If libtorch fails.
     fn loss(&self, outputs: &Tensor, labels: &Tensor) -> Result<Tensor, ModelError>;
+
+    /// The model as one that writes text, if it is.
+    fn as_causal(&self) -> Option<&dyn CausalLm> {
+        None
+    }
+}
+
+/// A model that writes text, token by token.
+pub trait CausalLm: Model {
+    /// The logits of the token that follows each row, (rows, vocabulary) in float32, once the cache
+    /// has been extended by `ids`, (rows, tokens).
+    ///
+    /// # Errors
+    /// If libtorch fails, or the cache is full.
+    fn next_logits(&self, ids: &Tensor, cache: &mut KvCache) -> Result<Tensor, ModelError>;
 }

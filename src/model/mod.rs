@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`source`] | where a model comes from, and how its files are read |
 //! | [`architecture`] | the two traits by which all else knows a model |
+//! | [`tensor_spec`] | a tensor that an architecture has, and its first values |
 //! | [`objective`] | what a model is trained to give |
 //! | [`linear_layer`] | a linear layer that an adapter may target |
 //! | [`config`] | `config.json`, read as transformers reads it |
@@ -13,6 +14,7 @@
 //! | [`layers`] | linear (where adapters attach), layer norm, embedding |
 //! | [`delta`] | what an adapter adds to a linear layer |
 //! | [`encoder`] | RoBERTa and BERT: sizes, embeddings, attention, feed-forward |
+//! | [`decoder`] | GPT-2 and Llama: sizes, layers, positions, the cache of keys and values |
 //! | [`heads`] | the encoder with its head: token ids to logits |
 //! | [`dropout`] | dropout masks from keyed streams |
 //!
@@ -24,6 +26,7 @@
 pub mod activation;
 pub mod architecture;
 pub mod config;
+pub mod decoder;
 pub mod delta;
 pub mod dropout;
 pub mod encoder;
@@ -33,6 +36,7 @@ pub mod layers;
 pub mod linear_layer;
 pub mod objective;
 pub mod source;
+pub mod tensor_spec;
 pub mod weights;
 
 use crate::base::file_error::FileError;

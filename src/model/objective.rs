@@ -1,5 +1,7 @@
 //! What a model is trained to give.
 
+use crate::model::ModelError;
+
 /// What a model is trained to give.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Objective {
@@ -20,6 +22,20 @@ impl Objective {
             Self::Classes(names) => names.len() as i64,
             Self::Score => 1,
             Self::NextToken => 0,
+        }
+    }
+
+    /// Refuses what a language model of this name cannot be trained to give.
+    ///
+    /// # Errors
+    /// If it is not the next token.
+    pub(crate) fn require_next_token(&self, model: &str) -> Result<(), ModelError> {
+        match self {
+            Self::NextToken => Ok(()),
+            Self::Classes(_) | Self::Score => Err(ModelError::Refused(format!(
+                "a {model} gives the next token and has no head for classes or scores; name an \
+                 encoder, such as a RoBERTa"
+            ))),
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod adapters;
 mod aggregation;
+mod decoders;
 mod models;
 mod parts;
 mod properties;

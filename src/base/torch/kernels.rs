@@ -83,7 +83,7 @@ pub fn attention_with_dropout(
             query.as_ptr(),
             key.as_ptr(),
             value.as_ptr(),
-            bias.map_or(std::ptr::null_mut(), Tensor::as_ptr),
+            bias.map_or(std::ptr::null(), Tensor::as_ptr),
             heads,
             seed,
             u32::from(threshold),
@@ -95,7 +95,7 @@ pub fn attention_with_dropout(
     Ok((!found.is_null()).then(|| unsafe { Tensor::from_ptr(found) }))
 }
 
-/// A linear layer, `y = x Wᵀ + bias`: by oneDNN where that is faster, which is for many frozen
+/// A linear layer, `y = x Wᵀ + bias`, or without a bias: by oneDNN where that is faster, which is for many frozen
 /// weights in float32 on a CPU, else as libtorch does it. The two round differently.
 ///
 /// # Shapes
@@ -103,7 +103,9 @@ pub fn attention_with_dropout(
 ///
 /// # Errors
 /// If shapes do not fit, or memory runs out.
-pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor, TchError> {
-    // SAFETY: the three are alive through the call; what comes back is null or a tensor of our own.
-    unsafe { owned(shim_linear(x.as_ptr(), weight.as_ptr(), bias.as_ptr())) }
+pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
+    let bias = bias.map_or(std::ptr::null(), Tensor::as_ptr);
+    // SAFETY: the tensors are alive through the call, and null means no bias; what comes back is
+    // null or a tensor of our own.
+    unsafe { owned(shim_linear(x.as_ptr(), weight.as_ptr(), bias)) }
 }

@@ -18,16 +18,32 @@ fn a_threads_number_of_threads_is_its_own() {
     assert_eq!(own.join().unwrap(), 1);
 }
 
+/// How a layer's parameters are given.
+#[derive(Clone, Copy, PartialEq)]
+enum Layout {
+    Plain,
+    /// The weight lies the other way round.
+    Transposed,
+    WithoutBias,
+}
+
 /// A linear layer's output and the gradient of a weighted sum of it, by `x`.
-fn forward_and_backward(kind: Kind, frozen: bool, x: &Tensor) -> (Tensor, Tensor) {
+fn forward_and_backward(kind: Kind, frozen: bool, layout: Layout, x: &Tensor) -> (Tensor, Tensor) {
     let values = |shape: &[i64], step: f64| -> Tensor {
         let len: i64 = shape.iter().product();
         let count = Tensor::arange(len, (Kind::Double, Device::Cpu)) * step;
         count.sin().reshape(shape).to_kind(kind)
     };
     let x = x.detach().to_kind(kind).set_requires_grad(true);
-    let weight = values(&[48, 33], 0.7).set_requires_grad(!frozen);
-    let y = linear(&x, &weight, &values(&[48], 1.3)).unwrap();
+    let weight = values(&[48, 33], 0.7);
+    let weight = match layout {
+        Layout::Transposed => weight.transpose(0, 1).contiguous().transpose(0, 1),
+        Layout::Plain | Layout::WithoutBias => weight,
+    };
+    let weight = weight.detach().set_requires_grad(!frozen);
+    let bias = values(&[48], 1.3);
+    let bias = (layout != Layout::WithoutBias).then_some(&bias);
+    let y = linear(&x, &weight, bias).unwrap();
     (&y * values(&[48], 0.9)).sum(kind).backward();
     (y.detach(), x.grad())
 }
@@ -38,9 +54,10 @@ fn a_linear_layer_and_its_gradient_are_those_of_float64_frozen_or_not_long_or_sh
         let x = Tensor::arange(rows * 33, (Kind::Double, Device::Cpu)).cos();
         // No contiguous layout, as a view of other values has none.
         let x = x.reshape([33, 1, rows]).permute([2, 1, 0]);
-        let exact = forward_and_backward(Kind::Double, true, &x);
-        for frozen in [true, false] {
-            let found = forward_and_backward(Kind::Float, frozen, &x);
+        let layouts = [Layout::Plain, Layout::Transposed, Layout::WithoutBias];
+        for (layout, frozen) in layouts.into_iter().flat_map(|it| [(it, true), (it, false)]) {
+            let exact = forward_and_backward(Kind::Double, true, layout, &x);
+            let found = forward_and_backward(Kind::Float, frozen, layout, &x);
             let error = |a: &Tensor, b: &Tensor| (a - b).abs().max().double_value(&[]);
             assert!(error(&found.0, &exact.0) < 1e-5, "{rows} rows, forward");
             assert!(error(&found.1, &exact.1) < 1e-5, "{rows} rows, backward");
@@ -52,7 +69,7 @@ fn a_linear_layer_and_its_gradient_are_those_of_float64_frozen_or_not_long_or_sh
 fn a_linear_layer_refuses_what_does_not_fit() {
     let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, Device::Cpu));
     for (x, bias) in [(5, 3), (4, 2)] {
-        let error = linear(&zeros(&[500, x]), &zeros(&[3, 4]), &zeros(&[bias]));
+        let error = linear(&zeros(&[500, x]), &zeros(&[3, 4]), Some(&zeros(&[bias])));
         assert!(error.is_err(), "{x} wide, {bias} of bias");
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::base::file_error::FileError;
 use crate::base::files;
 use crate::model::ModelError;
+use crate::model::architecture::Architecture;
 
 /// The most weights that a model may have: 40 GB of them in float32.
 pub(crate) const MOST_WEIGHTS: i64 = 10_000_000_000;
@@ -32,6 +33,21 @@ pub(crate) fn refused(key: &str, value: &Value, right: &str) -> String {
         text.replace_range(end.., "…");
     }
     format!("{key} is {text}; {right}")
+}
+
+/// Refuses sizes whose weights nothing could hold; `sizes` are their keys.
+///
+/// # Errors
+/// If there are more than [`MOST_WEIGHTS`].
+pub(crate) fn check_weights(architecture: &dyn Architecture, sizes: &str) -> Result<(), String> {
+    let weights = architecture.base_weights();
+    if weights > MOST_WEIGHTS {
+        return Err(format!(
+            "its sizes give {weights} weights, but at most {MOST_WEIGHTS} are supported; check \
+             {sizes}"
+        ));
+    }
+    Ok(())
 }
 
 /// A configuration's keys.

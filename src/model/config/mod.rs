@@ -5,7 +5,9 @@
 //! | `model_type` | which model it is of |
 //! | `keys` | one key after another, with refusals that name it |
 //! | [`encoder`] | RoBERTa's and BERT's keys, and the architecture that they make |
+//! | [`decoder`] | GPT-2's and Llama's, a file each |
 
+pub mod decoder;
 pub mod encoder;
 pub(crate) mod keys;
 pub(crate) mod model_type;
@@ -13,9 +15,20 @@ pub(crate) mod model_type;
 use std::path::Path;
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
+
+use crate::base::file_error::FileError;
 use crate::model::ModelError;
 use crate::model::architecture::Architecture;
-use crate::model::encoder::config::EncoderConfig;
+use crate::model::config::decoder::gpt2::GPT2;
+use crate::model::config::decoder::llama::LLAMA;
+use crate::model::config::decoder::{gpt2, llama};
+use crate::model::config::encoder::ENCODERS;
+use crate::model::config::keys::Keys;
+use crate::model::config::model_type::ModelType;
+
+/// All types of models that are known.
+pub(crate) const KNOWN: [ModelType; 4] = [ENCODERS[0], ENCODERS[1], GPT2, LLAMA];
 
 /// Reads and checks a `config.json`. What it leaves out has its architecture's default in
 /// transformers; which architecture it is, the names of the tensors next to it may show.
@@ -23,5 +36,26 @@ use crate::model::encoder::config::EncoderConfig;
 /// # Errors
 /// [`ModelError::NoConfig`] and [`ModelError::File`], which name the file; the latter also the key.
 pub fn read(path: &Path) -> Result<Arc<dyn Architecture>, ModelError> {
-    Ok(Arc::new(EncoderConfig::read(path)?))
+    of_keys(&keys::object(path)?, path)
+}
+
+/// The architecture that the keys of a `config.json`, or of what stands for one, describe. `path`
+/// is where they are from.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn of_keys(
+    object: &Map<String, Value>,
+    path: &Path,
+) -> Result<Arc<dyn Architecture>, ModelError> {
+    let keys = Keys(object);
+    let parse = |found: ModelType| -> Result<Arc<dyn Architecture>, String> {
+        Ok(match found.name {
+            "gpt2" => Arc::new(gpt2::parse(keys)?),
+            "llama" => Arc::new(llama::parse(keys)?),
+            name => Arc::new(encoder::parse(keys, name)?),
+        })
+    };
+    let read = model_type::find(keys, path, &KNOWN).and_then(parse);
+    Ok(read.map_err(|reason| FileError::content(path, reason))?)
 }

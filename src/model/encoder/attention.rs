@@ -7,7 +7,7 @@ use crate::base::torch::kernels::AttentionInputs;
 use crate::model::ModelError;
 use crate::model::dropout::{DropoutMask, Masks, dropout};
 use crate::model::encoder::config::EncoderConfig;
-use crate::model::layers::{LayerNorm, Linear};
+use crate::model::layers::{LayerNorm, Linear, LinearSpec};
 use crate::model::weights::View;
 
 /// Multi-head self-attention with its output projection, residual and norm.
@@ -26,7 +26,8 @@ impl Attention {
     pub(crate) fn new(view: &View<'_>, config: &EncoderConfig) -> Result<Self, ModelError> {
         let h = config.hidden_size;
         let (own, out) = (view.pp("self"), view.pp("output"));
-        let linear = |view: &View<'_>| Linear::new(view, h, h, config.has_no_dropout());
+        let linear =
+            |view: &View<'_>| Linear::new(view, &LinearSpec::new(h, h, config.has_no_dropout()));
         Ok(Self {
             query: linear(&own.pp("query"))?,
             key: linear(&own.pp("key"))?,

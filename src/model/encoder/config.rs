@@ -3,11 +3,11 @@
 use serde::Serialize;
 
 use crate::model::activation::Activation;
-use crate::model::architecture::{StartValues, TensorSpec};
 use crate::model::encoder::bert::BERT;
 use crate::model::encoder::family::{Family, HeadKind};
 use crate::model::encoder::roberta::ROBERTA;
 use crate::model::linear_layer::{LinearLayer, WeightLayout};
+use crate::model::tensor_spec::{StartValues, TensorSpec};
 
 /// The families that are known.
 pub const FAMILIES: [Family; 2] = [ROBERTA, BERT];

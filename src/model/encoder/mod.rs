@@ -23,7 +23,7 @@ use crate::model::encoder::attention::Attention;
 use crate::model::encoder::config::EncoderConfig;
 use crate::model::encoder::family::Family;
 use crate::model::inputs::Inputs;
-use crate::model::layers::{Embedding, LayerNorm, Linear};
+use crate::model::layers::{Embedding, LayerNorm, Linear, LinearSpec};
 use crate::model::weights::View;
 
 /// Word, position and token type embeddings, summed and normalised.
@@ -78,11 +78,13 @@ struct FeedForward {
 impl FeedForward {
     fn new(view: &View<'_>, config: &EncoderConfig) -> Result<Self, ModelError> {
         let (h, wide) = (config.hidden_size, config.intermediate_size);
-        let exact = config.has_no_dropout();
+        let linear = |view: &View<'_>, d_in, d_out| {
+            Linear::new(view, &LinearSpec::new(d_in, d_out, config.has_no_dropout()))
+        };
         let out = view.pp("output");
         Ok(Self {
-            widen: Linear::new(&view.pp("intermediate").pp("dense"), h, wide, exact)?,
-            narrow: Linear::new(&out.pp("dense"), wide, h, exact)?,
+            widen: linear(&view.pp("intermediate").pp("dense"), h, wide)?,
+            narrow: linear(&out.pp("dense"), wide, h)?,
             norm: LayerNorm::new(&out.pp("LayerNorm"), h, config.layer_norm_eps)?,
             activation: config.hidden_act,
             dropout: config.hidden_dropout_prob,

@@ -9,7 +9,7 @@ use crate::model::encoder::Encoder;
 use crate::model::encoder::config::EncoderConfig;
 use crate::model::encoder::family::HeadKind;
 use crate::model::inputs::Inputs;
-use crate::model::layers::Linear;
+use crate::model::layers::{Linear, LinearSpec};
 use crate::model::weights::View;
 
 /// The head, after the encoder's last hidden states.
@@ -38,14 +38,16 @@ impl Classifier {
         let (h, exact) = (config.hidden_size, config.has_no_dropout());
         let base = root.pp(config.family.name());
         let classifier = root.pp("classifier");
+        let linear =
+            |view: &View<'_>, d_in, d_out| Linear::new(view, &LinearSpec::new(d_in, d_out, exact));
         let head = match config.family.head() {
             HeadKind::TwoLayers => Head::TwoLayers {
-                dense: Linear::new(&classifier.pp("dense"), h, h, exact)?,
-                out_proj: Linear::new(&classifier.pp("out_proj"), h, labels, exact)?,
+                dense: linear(&classifier.pp("dense"), h, h)?,
+                out_proj: linear(&classifier.pp("out_proj"), h, labels)?,
             },
             HeadKind::Pooled => Head::Pooled {
-                pooler: Linear::new(&base.pp("pooler").pp("dense"), h, h, exact)?,
-                classifier: Linear::new(&classifier, h, labels, exact)?,
+                pooler: linear(&base.pp("pooler").pp("dense"), h, h)?,
+                classifier: linear(&classifier, h, labels)?,
             },
         };
         let encoder = Encoder::new(&base, config)?;

@@ -2,43 +2,73 @@
 
 use std::rc::Rc;
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::base::torch;
 use crate::model::ModelError;
 use crate::model::delta::Delta;
 use crate::model::dropout::Masks;
+use crate::model::linear_layer::WeightLayout;
 use crate::model::weights::View;
+
+/// What a linear layer is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinearSpec {
+    /// Width of its input.
+    pub d_in: i64,
+    /// Width of its output.
+    pub d_out: i64,
+    /// Whether it has a bias.
+    pub bias: bool,
+    /// How its weight lies.
+    pub layout: WeightLayout,
+    /// See [`Architecture::reference_numerics`](crate::model::architecture::Architecture::reference_numerics).
+    pub reference_numerics: bool,
+}
+
+impl LinearSpec {
+    /// A layer with a bias whose weight is (d_out, d_in).
+    #[must_use]
+    pub fn new(d_in: i64, d_out: i64, reference_numerics: bool) -> Self {
+        Self {
+            d_in,
+            d_out,
+            bias: true,
+            layout: WeightLayout::OutIn,
+            reference_numerics,
+        }
+    }
+}
 
 /// `y = x Wᵀ + bias`, plus what an adapter adds.
 ///
 /// # Shapes
 /// `x` (…, d_in), `W` (d_out, d_in), `bias` (d_out), `y` (…, d_out).
 pub struct Linear {
+    /// (d_out, d_in), however it lies.
     weight: Tensor,
-    bias: Tensor,
+    bias: Option<Tensor>,
     delta: Option<Rc<dyn Delta>>,
-    /// See [`Architecture::reference_numerics`](crate::model::architecture::Architecture::reference_numerics).
     reference_numerics: bool,
 }
 
 impl Linear {
-    /// The layer at `view`, with the adapter that attaches there. `reference_numerics`: whether it
-    /// is computed as other programs compute it.
+    /// The layer at `view`, with the adapter that attaches there.
     ///
     /// # Errors
     /// If a tensor is missing or of another shape.
-    pub fn new(
-        view: &View<'_>,
-        d_in: i64,
-        d_out: i64,
-        reference_numerics: bool,
-    ) -> Result<Self, ModelError> {
+    pub fn new(view: &View<'_>, spec: &LinearSpec) -> Result<Self, ModelError> {
+        let (d_in, d_out) = (spec.d_in, spec.d_out);
+        let weight = match spec.layout {
+            WeightLayout::OutIn => view.get("weight", &[d_out, d_in])?,
+            WeightLayout::InOut => view.get("weight", &[d_in, d_out])?.f_transpose(0, 1)?,
+        };
+        let bias = spec.bias.then(|| view.get("bias", &[d_out]));
         Ok(Self {
-            weight: view.get("weight", &[d_out, d_in])?,
-            bias: view.get("bias", &[d_out])?,
+            weight,
+            bias: bias.transpose()?,
             delta: view.delta(),
-            reference_numerics,
+            reference_numerics: spec.reference_numerics,
         })
     }
 
@@ -48,9 +78,9 @@ impl Linear {
     /// If libtorch fails, for example when out of memory.
     pub fn forward(&self, x: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
         let y = if self.reference_numerics {
-            x.f_linear(&self.weight, Some(&self.bias))?
+            x.f_linear(&self.weight, self.bias.as_ref())?
         } else {
-            torch::kernels::linear(x, &self.weight, &self.bias)?
+            torch::kernels::linear(x, &self.weight, self.bias.as_ref())?
         };
         match &self.delta {
             Some(delta) => Ok(y.f_add(&delta.forward(x, masks)?)?),
@@ -86,6 +116,56 @@ impl LayerNorm {
     }
 }
 
+/// Division by the root mean square over the last dimension, in float32: Zhang and Sennrich, *Root
+/// Mean Square Layer Normalization*, 2019.
+pub struct RmsNorm {
+    weight: Tensor,
+    eps: f64,
+}
+
+impl RmsNorm {
+    /// The layer at `view`.
+    ///
+    /// # Errors
+    /// If the tensor is missing or of another shape.
+    pub fn new(view: &View<'_>, width: i64, eps: f64) -> Result<Self, ModelError> {
+        let weight = view.get("weight", &[width])?;
+        Ok(Self { weight, eps })
+    }
+
+    /// The layer's output, of the shape of `x`.
+    ///
+    /// # Errors
+    /// If libtorch fails.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
+        let wide = x.f_to_kind(Kind::Float)?;
+        let square = wide.f_mul(&wide)?.f_mean_dim(-1, true, Kind::Float)?;
+        let normed = wide.f_mul(&square.f_add_scalar(self.eps)?.f_rsqrt()?)?;
+        Ok(normed.f_to_kind(x.kind())?.f_mul(&self.weight)?)
+    }
+}
+
+/// The norm that a model has.
+pub enum Norm {
+    /// Layer normalisation.
+    Layer(LayerNorm),
+    /// Division by the root mean square.
+    Rms(RmsNorm),
+}
+
+impl Norm {
+    /// The layer's output, of the shape of `x`.
+    ///
+    /// # Errors
+    /// If libtorch fails.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
+        match self {
+            Self::Layer(norm) => norm.forward(x),
+            Self::Rms(norm) => norm.forward(x),
+        }
+    }
+}
+
 /// Rows of a table by index.
 pub struct Embedding {
     table: Tensor,
@@ -100,6 +180,11 @@ impl Embedding {
         Ok(Self {
             table: view.get("weight", &[rows, width])?,
         })
+    }
+
+    /// The table, (rows, width).
+    pub fn table(&self) -> &Tensor {
+        &self.table
     }
 
     /// The number of rows of the table.

@@ -1,14 +1,15 @@
-//! A Hugging Face snapshot folder: `config.json`, `model.safetensors`, `tokenizer.json`.
+//! A Hugging Face snapshot folder: `config.json`, the weights, `tokenizer.json`.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::base::file_error::FileError;
 use crate::base::tensors::{HostTensor, TensorMap};
-use crate::model::architecture::{Architecture, TensorSpec};
+use crate::model::architecture::Architecture;
 use crate::model::objective::Objective;
 use crate::model::source::draw::draw;
-use crate::model::source::soundness;
+use crate::model::source::{shards, soundness};
+use crate::model::tensor_spec::TensorSpec;
 use crate::model::{ModelError, config};
 
 /// A pretrained model on the host: architecture and float32 tensors under their full names.
@@ -34,8 +35,8 @@ impl Checkpoint {
     /// are not those of `config.json`, or not finite ([`ModelError::File`]).
     pub fn read(folder: &Path, objective: &Objective, seed: u64) -> Result<Self, ModelError> {
         let architecture = config::read(&folder.join("config.json"))?;
-        let path = folder.join("model.safetensors");
-        let mut base = named(TensorMap::read(&path)?, &*architecture);
+        let (tensors, path) = shards::read(folder)?;
+        let mut base = named(tensors, &*architecture);
         let unsound = |reason: String| FileError::content(&path, reason);
         soundness::check(&base, &*architecture, &path).map_err(unsound)?;
         let spread = architecture.initial_spread();

@@ -4,7 +4,7 @@ use rand_distr::{Distribution, Normal};
 use regatta_actors::random::StreamKey;
 
 use crate::base::tensors::HostTensor;
-use crate::model::architecture::{StartValues, TensorSpec};
+use crate::model::tensor_spec::{StartValues, TensorSpec};
 
 /// A tensor's values before any training, normal ones with this standard deviation.
 pub(crate) fn draw(spec: &TensorSpec, spread: f64, seed: u64) -> HostTensor {

@@ -8,6 +8,7 @@
 //! | [`known`] | architectures by name, for models without a checkpoint |
 //! | [`checkpoint`] | a snapshot folder read into named tensors; a fresh head where there is none |
 //! | [`gguf`] | a language model in one GGUF file: configuration, quantised weights, tokenizer |
+//! | [`shards`] | the weights of a snapshot, in one file or several |
 //! | `soundness` | whether a snapshot's tensors are those of its configuration, and finite |
 //! | `random`, `draw` | weights drawn from a seed |
 
@@ -19,4 +20,5 @@ pub mod known;
 pub mod locate;
 pub mod location;
 pub(crate) mod random;
+pub mod shards;
 pub(crate) mod soundness;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use crate::base::allocator;
 use crate::base::tensors::TensorMap;
 use crate::model::ModelError;
-use crate::model::architecture::{Architecture, TensorSpec};
+use crate::model::architecture::Architecture;
 use crate::model::config::keys::MOST_WEIGHTS;
 use crate::model::objective::Objective;
 use crate::model::source::checkpoint::Checkpoint;
 use crate::model::source::draw::draw;
+use crate::model::tensor_spec::TensorSpec;
 
 impl Checkpoint {
     /// Draws all weights from the seed: normal with the architecture's spread, biases 0, norms 1,

@@ -12,14 +12,15 @@ use serde_json::{Map, Value};
 use crate::base::file_error::FileError;
 use crate::model::ModelError;
 use crate::model::activation::Activation;
-use crate::model::architecture::{Architecture, Model, TensorSpec};
-use crate::model::config::keys::{FROM_ZERO, Keys, MOST_WEIGHTS, object, refused};
+use crate::model::architecture::{Architecture, Model};
+use crate::model::config::keys::{FROM_ZERO, Keys, check_weights, object, refused};
 use crate::model::config::model_type::{self, ModelType};
 use crate::model::encoder::config::{EncoderConfig, FAMILIES};
 use crate::model::encoder::family::Family;
 use crate::model::heads::classifier::Classifier;
 use crate::model::linear_layer::LinearLayer;
 use crate::model::objective::Objective;
+use crate::model::tensor_spec::TensorSpec;
 use crate::model::weights::View;
 
 /// The sizes and the most that each may be; beyond it, it is a mistake or an attack.
@@ -41,6 +42,20 @@ const NOT_COMPUTED: [(&str, &str); 4] = [
     ("quantization_config", "weights in integers"),
 ];
 
+/// The names that files have for the families.
+pub(crate) const ENCODERS: [ModelType; 2] = [
+    ModelType {
+        name: "roberta",
+        title: "RoBERTa",
+        class_stem: "Roberta",
+    },
+    ModelType {
+        name: "bert",
+        title: "BERT",
+        class_stem: "Bert",
+    },
+];
+
 impl EncoderConfig {
     /// As [`config::read`](crate::model::config::read), for an encoder.
     ///
@@ -48,22 +63,17 @@ impl EncoderConfig {
     /// Likewise; and when the model is none.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
         let json = object(path)?;
-        let known = FAMILIES.map(|family| ModelType {
-            name: family.name(),
-            title: family.title(),
-            class_stem: family.class_stem(),
-        });
         let keys = Keys(&json);
-        let found = model_type::find(keys, path, &known);
-        let family = |found: ModelType| FAMILIES.into_iter().find(|it| it.name() == found.name);
-        let config = found
-            .and_then(|found| family(found).ok_or_else(|| format!("{} is no encoder", found.name)))
-            .and_then(|family| parse(keys, family));
+        let config = model_type::find(keys, path, &ENCODERS);
+        let config = config.and_then(|found| parse(keys, found.name));
         Ok(config.map_err(|reason| FileError::content(path, reason))?)
     }
 }
 
-fn parse(keys: Keys<'_>, family: Family) -> Result<EncoderConfig, String> {
+/// The configuration of an encoder that the keys give.
+pub(crate) fn parse(keys: Keys<'_>, family: &str) -> Result<EncoderConfig, String> {
+    let family = FAMILIES.into_iter().find(|it| it.name() == family);
+    let family = family.ok_or("it is not an encoder")?;
     for (key, meaning) in NOT_COMPUTED {
         keys.refuse_if_set(key, meaning)?;
     }
@@ -119,15 +129,9 @@ fn check(config: &EncoderConfig) -> Result<(), String> {
              after pad_token_id {pad}"
         ));
     }
-    let weights = (config as &dyn Architecture).base_weights();
-    if weights > MOST_WEIGHTS {
-        return Err(format!(
-            "its sizes give {weights} weights, but at most {MOST_WEIGHTS} are supported; check \
-             vocab_size, hidden_size, num_hidden_layers, intermediate_size and \
-             max_position_embeddings"
-        ));
-    }
-    Ok(())
+    let sizes = "vocab_size, hidden_size, num_hidden_layers, intermediate_size and \
+                 max_position_embeddings";
+    check_weights(config, sizes)
 }
 
 fn activation(keys: Keys<'_>) -> Result<Activation, String> {

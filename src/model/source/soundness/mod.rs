@@ -6,7 +6,7 @@ use crate::base::tensors;
 use crate::base::tensors::index::TensorInfo;
 use crate::base::tensors::{HostTensor, TensorMap};
 use crate::model::architecture::Architecture;
-use crate::model::encoder::config::FAMILIES;
+use crate::model::config::KNOWN;
 
 /// Number of missing or misshapen tensors that are named; the others are counted.
 const NAMED: usize = 2;
@@ -91,7 +91,7 @@ fn why_missing(name: &str, model: &str, index: &[TensorInfo]) -> String {
         prefix.ends_with('.').then(|| prefix.to_owned())
     };
     let other = |prefix: &str| {
-        let names = FAMILIES.map(|family| family.name()).into_iter();
+        let names = KNOWN.map(|known| known.name).into_iter();
         let mut others = names.filter(|name| *name != model);
         others.find(|other| prefix.strip_suffix('.') == Some(other))
     };

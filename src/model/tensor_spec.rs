@@ -1,0 +1,54 @@
+//! A tensor that an architecture has.
+
+/// A tensor that an architecture has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorSpec {
+    /// Its full name.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<i64>,
+    /// Its values in a model that has not been trained.
+    pub start: StartValues,
+    /// Whether a checkpoint may lack it; it is then drawn.
+    pub optional: bool,
+}
+
+impl TensorSpec {
+    /// A tensor that every checkpoint has.
+    #[must_use]
+    pub fn new(name: String, shape: Vec<i64>, start: StartValues) -> Self {
+        Self {
+            name,
+            shape,
+            start,
+            optional: false,
+        }
+    }
+
+    /// The number of values, if it is no more than a number can count.
+    #[must_use]
+    pub fn len(&self) -> i64 {
+        self.shape
+            .iter()
+            .fold(1, |len, size| i64::saturating_mul(len, *size))
+    }
+
+    /// Whether there are no values.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The values of a tensor before any training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartValues {
+    /// All 0: biases.
+    Zeros,
+    /// All 1: the weights of norms.
+    Ones,
+    /// Normal, with the architecture's [spread](crate::model::architecture::Architecture::initial_spread).
+    Normal,
+    /// The same, but for one row of zeros: the padding token's.
+    NormalButRow(i64),
+}
