@@ -1,4 +1,5 @@
-//! Which part of the code may import which: never a higher room, never in a circle.
+//! Which part of the code may import which: never a higher room, never in a circle. And no type has
+//! the name of another in its crate.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +39,8 @@ struct Crate {
     /// The file of each module.
     files: BTreeMap<Module, PathBuf>,
     imports: BTreeMap<Module, BTreeSet<Module>>,
+    /// The files of each type, by its name.
+    types: BTreeMap<String, BTreeSet<PathBuf>>,
 }
 
 impl Crate {
@@ -57,16 +60,24 @@ impl Crate {
                 files.insert(module, path.to_owned());
             }
         });
-        let mut imports = BTreeMap::new();
+        let (mut imports, mut types) = (BTreeMap::new(), BTreeMap::new());
         for (module, path) in &files {
             let code = code(&fs::read_to_string(path).unwrap());
+            for name in code.lines().filter_map(declared) {
+                let places: &mut BTreeSet<_> = types.entry(name.to_owned()).or_default();
+                places.insert(path.clone());
+            }
             let named = paths(&code).into_iter();
             let named = named.filter_map(|path| absolute(&path, module));
             let targets = named.filter_map(|path| file_of(&path, &files));
             let targets = targets.filter(|target| target != module).collect();
             imports.insert(module.clone(), targets);
         }
-        Self { files, imports }
+        Self {
+            files,
+            imports,
+            types,
+        }
     }
 
     /// Each import from a room to one that is not below it.
@@ -88,6 +99,13 @@ impl Crate {
         wrong
     }
 
+    /// Types whose name another has.
+    fn namesakes(&self) -> Vec<String> {
+        let several = self.types.iter().filter(|(_, places)| places.len() > 1);
+        let listed = several.map(|(name, places)| format!("{name} is declared in {places:?}"));
+        listed.collect()
+    }
+
     /// Circles among what lies side by side in a folder: files, and folders as a whole.
     fn circles(&self) -> Vec<String> {
         let mut folders: BTreeMap<Module, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
@@ -106,6 +124,17 @@ impl Crate {
         };
         folders.iter().filter_map(in_folder).collect()
     }
+}
+
+/// The type that a line at the outermost level declares.
+fn declared(line: &str) -> Option<&str> {
+    let line = match line.strip_prefix("pub(") {
+        Some(rest) => rest.split_once(") ")?.1,
+        None => line.strip_prefix("pub ").unwrap_or(line),
+    };
+    let kinds = ["struct ", "enum ", "trait ", "type "];
+    let mut rests = kinds.iter().filter_map(|kind| line.strip_prefix(kind));
+    rests.next()?.split(|c: char| !c.is_alphanumeric()).next()
 }
 
 fn walk(folder: &Path, found: &mut impl FnMut(&Path)) {
@@ -242,7 +271,7 @@ fn check(root: &str, rooms: &[&[&str]]) {
         read.imports.values().map(BTreeSet::len).sum::<usize>() > 50,
         "imports are found"
     );
-    let wrong = [read.upward(rooms), read.circles()].concat();
+    let wrong = [read.upward(rooms), read.circles(), read.namesakes()].concat();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 

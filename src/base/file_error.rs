@@ -18,7 +18,7 @@ pub enum FileError {
         source: io::Error,
     },
     /// It holds something other than it should.
-    #[error("{}{}: {reason}", path.display(), Line(*line))]
+    #[error("{}{}: {reason}", path.display(), LineSuffix(*line))]
     Content {
         /// The file.
         path: PathBuf,
@@ -96,9 +96,9 @@ impl From<FileError> for io::Error {
 }
 
 /// `:12`, or nothing.
-struct Line(Option<usize>);
+struct LineSuffix(Option<usize>);
 
-impl fmt::Display for Line {
+impl fmt::Display for LineSuffix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.map_or(Ok(()), |line| write!(f, ":{line}"))
     }

@@ -1,8 +1,8 @@
 //! The macro that declares settings: of each entry it makes a field and what is known of it.
 
 /// Declares a struct of settings. An entry is a field, with its doc and what clap has to know
-/// beside its name, and after `=` the [`Setting`](crate::config::setting::Setting) that belongs to it, which begins with the
-/// default:
+/// beside its name, and after `=` the [`Setting`](crate::config::setting::Setting) that belongs to
+/// it, which begins with the default:
 ///
 /// ```ignore
 /// /// Rank of the adapter

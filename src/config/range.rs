@@ -4,16 +4,16 @@ use std::fmt::{self, Display};
 use std::ops::{Bound, RangeBounds};
 
 /// A number that can have a range.
-pub(crate) trait Number: Copy + PartialOrd + Display {
+pub(crate) trait SettingNumber: Copy + PartialOrd + Display {
     /// Whether it is a number at all, and not infinite.
     fn is_finite(self) -> bool {
         true
     }
 }
 
-impl Number for u32 {}
-impl Number for u64 {}
-impl Number for f64 {
+impl SettingNumber for u32 {}
+impl SettingNumber for u64 {}
+impl SettingNumber for f64 {
     fn is_finite(self) -> bool {
         self.is_finite()
     }
@@ -23,7 +23,7 @@ impl Number for f64 {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Range<T>(pub(crate) Bound<T>, pub(crate) Bound<T>);
 
-impl<T: Number> Range<T> {
+impl<T: SettingNumber> Range<T> {
     /// Whether a value is finite and within the bounds.
     pub(crate) fn contains(&self, value: T) -> bool {
         value.is_finite() && (self.0, self.1).contains(&value)

@@ -11,7 +11,7 @@ use clap::parser::MatchesError;
 use serde::Serialize;
 
 use crate::adapter::settings::AdapterKind;
-use crate::config::range::{Number, Range};
+use crate::config::range::{Range, SettingNumber};
 
 /// What a setting means for the results of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,7 +139,7 @@ impl<S, T> Setting<S, T, &'static str> {
 }
 
 /// The range of a number.
-impl<S, T: Number, D> Setting<S, T, D> {
+impl<S, T: SettingNumber, D> Setting<S, T, D> {
     /// It is `least` or more.
     pub(crate) const fn from(self, least: T) -> Self {
         let most = self.range.1;

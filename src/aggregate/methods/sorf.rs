@@ -73,7 +73,7 @@ impl Method for Refit {
 /// S is orthogonal, so `S Γ(b) B ≈ U Σ` is the same as `Γ(b) B ≈ Sᵀ U Σ`, and `Sᵀ U` is what the
 /// SVD has for U. The rows of Q are orthonormal, so `Λ A ≈ Vᵀ` is the same as `Λ L ≈ Vᵀ Qᵀ`, and
 /// `Vᵀ Qᵀ` is what the SVD has for Vᵀ.
-fn fit(ideal: &Factors, core: &Core) -> Result<Vec<Fit>, ModelError> {
+fn fit(ideal: &Factors, core: &Core) -> Result<Vec<RefitTensors>, ModelError> {
     let svd = refit::ThinSvd::of(ideal)?;
     let target = svd.u.f_mul(&svd.sigma.f_unsqueeze(1)?)?;
     let (b_re, b_im) = refit::fit_gamma(&core.b, &target)?;
@@ -129,7 +129,7 @@ impl Method for ExactRefit {
 }
 
 /// m and θ for layers whose Λ̄ is given.
-fn exact_fit(lambda: &Tensor) -> Result<Vec<Fit>, ModelError> {
+fn exact_fit(lambda: &Tensor) -> Result<Vec<RefitTensors>, ModelError> {
     let polar = refit::nearest_rotation(lambda)?;
     // ‖m G − Λ̄‖ is least at m = ⟨G, Λ̄⟩ / r, the mean of the signed singular values.
     let scales = polar.sigma.f_mean_dim(-1, false, Kind::Double)?;
@@ -137,10 +137,10 @@ fn exact_fit(lambda: &Tensor) -> Result<Vec<Fit>, ModelError> {
 }
 
 /// What one layer's fit sets, by suffix.
-type Fit = Vec<(&'static str, HostTensor)>;
+type RefitTensors = Vec<(&'static str, HostTensor)>;
 
 /// m and θ of `m · rotation` for each layer.
-fn lambda_fits(rotation: &Tensor, scales: &Tensor) -> Result<Vec<Fit>, ModelError> {
+fn lambda_fits(rotation: &Tensor, scales: &Tensor) -> Result<Vec<RefitTensors>, ModelError> {
     let parameters = refit::parameters(rotation, scales)?.into_iter();
     let fit = |(scale, angles)| vec![(SCALE, scale), (ANGLES, angles)];
     Ok(parameters.map(fit).collect())
@@ -157,7 +157,7 @@ fn at_once(device: Device, group: &LayerGroup) -> i64 {
 
 /// Puts the fits of a group's layers into the state.
 fn store(
-    fits: Vec<Result<Vec<Fit>, ModelError>>,
+    fits: Vec<Result<Vec<RefitTensors>, ModelError>>,
     group: &LayerGroup,
     state: &mut GlobalState,
 ) -> Result<(), ModelError> {

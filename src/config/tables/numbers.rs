@@ -40,9 +40,9 @@ fn parse_range(text: &str) -> Option<(u32, u32)> {
 }
 
 /// One number or range of a list.
-struct Range((u32, u32));
+struct IndexRange((u32, u32));
 
-impl<'de> Deserialize<'de> for Range {
+impl<'de> Deserialize<'de> for IndexRange {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(OneVisitor).map(Self)
     }
@@ -102,7 +102,7 @@ impl<'de> Visitor<'de> for ManyVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<IndexRanges, A::Error> {
         let mut ranges = Vec::new();
-        while let Some(Range(range)) = list.next_element()? {
+        while let Some(IndexRange(range)) = list.next_element()? {
             ranges.push(range);
         }
         if ranges.is_empty() {

@@ -15,7 +15,7 @@ use crate::live::page::changes::{Level, LogLine};
 const MOST_REFUSALS: usize = 8;
 
 /// The facts of the run that a line needs.
-pub(crate) trait Known {
+pub(crate) trait RunFacts {
     /// A client's name.
     fn name(&self, client: ClientId) -> &str;
 
@@ -27,7 +27,7 @@ pub(crate) trait Known {
 }
 
 /// The event as a line, if people want to read of it.
-pub(crate) fn line(run: &impl Known, event: &Event) -> Option<LogLine> {
+pub(crate) fn line(run: &impl RunFacts, event: &Event) -> Option<LogLine> {
     let (level, client, text) = run_event(event)
         .map(|(level, text)| (level, None, text))
         .or_else(|| client_event(run, event).map(|(l, c, text)| (l, Some(c.0), text)))
@@ -93,7 +93,7 @@ fn finished(record: &RoundRecord) -> (Level, String) {
 }
 
 /// The updates that a round refused, as lines; of many, only the first.
-pub(crate) fn refusals(run: &impl Known, record: &RoundRecord) -> Vec<LogLine> {
+pub(crate) fn refusals(run: &impl RunFacts, record: &RoundRecord) -> Vec<LogLine> {
     let line = |refusal: &Refusal| LogLine {
         client: Some(refusal.client.0),
         level: Level::Bad,
@@ -132,7 +132,7 @@ fn over(ending: Option<EndReason>, error: Option<&str>) -> (Level, String) {
     }
 }
 
-fn client_event(run: &impl Known, event: &Event) -> Option<(Level, ClientId, String)> {
+fn client_event(run: &impl RunFacts, event: &Event) -> Option<(Level, ClientId, String)> {
     let (level, client, did) = match event {
         // In a large fleet this is the rule, and its result is reported as well.
         Event::FaultInjected { client, fault, .. } if run.is_small() => (
@@ -205,7 +205,7 @@ fn named(fault: FaultName) -> String {
     format!("a {} fault", fault.as_str().replace('_', " "))
 }
 
-fn commanded(run: &impl Known, event: &Event) -> Option<(Level, Option<u32>, String)> {
+fn commanded(run: &impl RunFacts, event: &Event) -> Option<(Level, Option<u32>, String)> {
     let Event::Intervention(Intervention { command, .. }) = event else {
         return None;
     };

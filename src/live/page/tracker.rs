@@ -13,7 +13,7 @@ use crate::base::time::unix_seconds;
 use crate::live::page::changes::{
     BarSpan, Changes, ClientStatus, Level, LogLine, PageStatus, Phase, Point, RoundRow,
 };
-use crate::live::page::lines::{self, Known};
+use crate::live::page::lines::{self, RunFacts};
 use crate::runs::history::clients::RunStats;
 use crate::runs::history::participation::ParticipationEvent;
 
@@ -276,7 +276,7 @@ fn five_numbers(mut values: Vec<f64>) -> Option<[f32; 5]> {
     }))
 }
 
-impl Known for Tracker {
+impl RunFacts for Tracker {
     fn name(&self, client: ClientId) -> &str {
         let stats = self.stats.clients.get(&client);
         stats.map_or("?", |stats| &stats.name)

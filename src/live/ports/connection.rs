@@ -11,7 +11,7 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::live::ports::slots::{Number, Slots};
+use crate::live::ports::slots::{SlotNumber, Slots};
 
 /// A port's connections. All of a port happens on one thread.
 pub(crate) type Open = Rc<RefCell<Slots<Rc<Socket>>>>;
@@ -58,7 +58,7 @@ impl Socket {
 /// Where a connection stands among the others of its port; cheap to clone.
 #[derive(Clone)]
 pub struct ConnectionId {
-    number: Number,
+    number: SlotNumber,
     open: Open,
 }
 

@@ -12,7 +12,7 @@ pub(crate) const NEXT_REQUEST: Duration = Duration::from_secs(5);
 pub(crate) const UNREAD: Duration = Duration::from_secs(10);
 
 /// A connection's number; none comes twice.
-pub(crate) type Number = u64;
+pub(crate) type SlotNumber = u64;
 
 /// The connections of a port, each with its own `T`.
 ///
@@ -21,8 +21,8 @@ pub(crate) type Number = u64;
 #[derive(Debug)]
 pub(crate) struct Slots<T> {
     capacity: usize,
-    next: Number,
-    open: BTreeMap<Number, Slot<T>>,
+    next: SlotNumber,
+    open: BTreeMap<SlotNumber, Slot<T>>,
 }
 
 #[derive(Debug)]
@@ -71,7 +71,7 @@ impl<T> Slots<T> {
     }
 
     /// Takes a connection in.
-    pub(crate) fn admit(&mut self, what: T, now: Instant) -> Number {
+    pub(crate) fn admit(&mut self, what: T, now: Instant) -> SlotNumber {
         let number = self.next;
         self.next += 1;
         let slot = Slot {
@@ -86,7 +86,7 @@ impl<T> Slots<T> {
     }
 
     /// A part of an answer was written.
-    pub(crate) fn wrote(&mut self, number: Number, now: Instant) {
+    pub(crate) fn wrote(&mut self, number: SlotNumber, now: Instant) {
         if let Some(slot) = self.open.get_mut(&number) {
             slot.progress = now;
             slot.answered = true;
@@ -95,7 +95,7 @@ impl<T> Slots<T> {
     }
 
     /// A part of an answer could not be written: the peer does not read.
-    pub(crate) fn could_not_write(&mut self, number: Number, now: Instant) {
+    pub(crate) fn could_not_write(&mut self, number: SlotNumber, now: Instant) {
         if let Some(slot) = self.open.get_mut(&number) {
             slot.blocked.get_or_insert(now);
         }
@@ -103,7 +103,7 @@ impl<T> Slots<T> {
 
     /// Makes a connection a stream, which may stay for as long as it is read, or refuses to: half
     /// of the port is for streams.
-    pub(crate) fn hold(&mut self, number: Number) -> bool {
+    pub(crate) fn hold(&mut self, number: SlotNumber) -> bool {
         let held = self.open.values().filter(|slot| slot.held).count();
         match self.open.get_mut(&number) {
             Some(slot) if slot.held || held < self.capacity / 2 => {
@@ -115,7 +115,7 @@ impl<T> Slots<T> {
     }
 
     /// The stream is over.
-    pub(crate) fn let_go(&mut self, number: Number, now: Instant) {
+    pub(crate) fn let_go(&mut self, number: SlotNumber, now: Instant) {
         if let Some(slot) = self.open.get_mut(&number) {
             slot.held = false;
             slot.progress = now;
@@ -123,7 +123,7 @@ impl<T> Slots<T> {
     }
 
     /// The connection is gone.
-    pub(crate) fn remove(&mut self, number: Number) {
+    pub(crate) fn remove(&mut self, number: SlotNumber) {
         self.open.remove(&number);
     }
 
@@ -138,7 +138,7 @@ impl<T> Slots<T> {
             }
         };
         let expired = self.open.iter().filter(|(_, slot)| over(slot));
-        let expired: Vec<Number> = expired.map(|(number, _)| *number).collect();
+        let expired: Vec<SlotNumber> = expired.map(|(number, _)| *number).collect();
         let out = expired.iter().filter_map(|it| self.open.remove(it));
         out.map(|slot| slot.what).collect()
     }
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn whoever_comes_last_is_let_in_and_the_one_that_waited_longest_goes() {
         let (mut slots, start) = (Slots::new(3), Instant::now());
-        let numbers: Vec<Number> = (0..3)
+        let numbers: Vec<SlotNumber> = (0..3)
             .map(|i| {
                 assert_eq!(slots.make_room(), None);
                 slots.admit(i, after(start, i))
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn streams_are_at_most_half_and_are_not_taken_for_idle() {
         let (mut slots, start) = (Slots::new(4), Instant::now());
-        let numbers: Vec<Number> = (0..4).map(|i| slots.admit(i, start)).collect();
+        let numbers: Vec<SlotNumber> = (0..4).map(|i| slots.admit(i, start)).collect();
         let held: Vec<bool> = numbers.iter().map(|number| slots.hold(*number)).collect();
         assert_eq!(held, [true, true, false, false]);
         assert!(slots.hold(numbers[0]), "it is one already");

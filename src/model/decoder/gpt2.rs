@@ -6,7 +6,7 @@ use tch::Tensor;
 use crate::model::ModelError;
 use crate::model::activation::Activation;
 use crate::model::decoder::attention::{CausalAttention, join, split};
-use crate::model::decoder::{Block, Decoder, Pass};
+use crate::model::decoder::{Decoder, DecoderBlock, Pass};
 use crate::model::dropout::dropout;
 use crate::model::layers::{Embedding, LayerNorm, Linear, LinearSpec, Norm};
 use crate::model::linear_layer::{LinearLayer, WeightLayout};
@@ -111,7 +111,7 @@ impl Gpt2Config {
     pub fn decoder(&self, root: &View<'_>) -> Result<Decoder, ModelError> {
         let (h, eps) = (self.n_embd, self.layer_norm_epsilon);
         let view = root.pp("transformer");
-        let block = |layer| -> Result<Box<dyn Block>, ModelError> {
+        let block = |layer| -> Result<Box<dyn DecoderBlock>, ModelError> {
             Ok(Box::new(Gpt2Block::new(&view.pp("h").pp(layer), self)?))
         };
         Ok(Decoder {
@@ -163,7 +163,7 @@ impl Gpt2Block {
     }
 }
 
-impl Block for Gpt2Block {
+impl DecoderBlock for Gpt2Block {
     fn forward(&self, layer: usize, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor, ModelError> {
         let masks = pass.masks;
         let normed = self.attention_norm.forward(x)?;

@@ -7,7 +7,7 @@ use crate::model::ModelError;
 use crate::model::activation::Activation;
 use crate::model::decoder::attention::{CausalAttention, join, split};
 use crate::model::decoder::rope::{Rope, rotate};
-use crate::model::decoder::{Block, Decoder, Pass};
+use crate::model::decoder::{Decoder, DecoderBlock, Pass};
 use crate::model::layers::{Embedding, Linear, LinearSpec, Norm, RmsNorm};
 use crate::model::linear_layer::{LinearLayer, WeightLayout};
 use crate::model::tensor_spec::{StartValues, TensorSpec};
@@ -140,7 +140,7 @@ impl LlamaConfig {
     pub fn decoder(&self, root: &View<'_>) -> Result<Decoder, ModelError> {
         let (h, eps) = (self.hidden_size, self.rms_norm_eps);
         let view = root.pp("model");
-        let block = |layer| -> Result<Box<dyn Block>, ModelError> {
+        let block = |layer| -> Result<Box<dyn DecoderBlock>, ModelError> {
             Ok(Box::new(LlamaBlock::new(
                 &view.pp("layers").pp(layer),
                 self,
@@ -206,7 +206,7 @@ impl LlamaBlock {
     }
 }
 
-impl Block for LlamaBlock {
+impl DecoderBlock for LlamaBlock {
     fn forward(&self, layer: usize, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor, ModelError> {
         let masks = pass.masks;
         let normed = self.attention_norm.forward(x)?;

@@ -32,7 +32,7 @@ pub(crate) struct Pass<'a> {
 }
 
 /// One transformer layer.
-pub(crate) trait Block {
+pub(crate) trait DecoderBlock {
     /// The hidden states after it, (rows, tokens, hidden). `layer`: its number.
     fn forward(&self, layer: usize, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor, ModelError>;
 }
@@ -44,7 +44,7 @@ pub struct Decoder {
     pub(crate) positions: Option<Embedding>,
     pub(crate) embedding_dropout: f64,
     pub(crate) rope: Option<Rope>,
-    pub(crate) blocks: Vec<Box<dyn Block>>,
+    pub(crate) blocks: Vec<Box<dyn DecoderBlock>>,
     pub(crate) norm: Norm,
 }
 

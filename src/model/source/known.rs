@@ -16,7 +16,7 @@ use crate::model::encoder::roberta::ROBERTA;
 
 /// The sizes of a well-known model.
 #[derive(Debug, PartialEq, Eq)]
-struct Known {
+struct KnownEncoder {
     name: &'static str,
     family: Family,
     vocabulary: i64,
@@ -27,7 +27,7 @@ struct Known {
 }
 
 /// The sizes that have a name, from the smallest to the largest of each family.
-const KNOWN: [Known; 6] = [
+const KNOWN: [KnownEncoder; 6] = [
     known("minilm-l6", BERT, 30_522, 6, 384),
     known("bert-base", BERT, 30_522, 12, 768),
     known("bert-large", BERT, 30_522, 24, 1024),
@@ -43,8 +43,8 @@ const fn known(
     vocabulary: i64,
     layers: i64,
     width: i64,
-) -> Known {
-    Known {
+) -> KnownEncoder {
+    KnownEncoder {
         name,
         family,
         vocabulary,
@@ -55,7 +55,7 @@ const fn known(
     }
 }
 
-impl Known {
+impl KnownEncoder {
     fn config(&self) -> EncoderConfig {
         let (positions, types, epsilon) = match self.family.head() {
             HeadKind::TwoLayers => (514, 1, 1e-5),

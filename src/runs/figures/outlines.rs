@@ -28,7 +28,7 @@ pub fn outlined(svg: &str) -> anyhow::Result<String> {
 }
 
 fn write_path(drawing: &mut String, font: &FontRef<'_>, text: Node<'_, '_>) -> anyhow::Result<()> {
-    let line = Line::of(font, text.text().unwrap_or_default().trim())?;
+    let line = TextLine::of(font, text.text().unwrap_or_default().trim())?;
     let size = length(text, "font-size")?;
     let scale = size / line.units_per_em;
     let left = match text.attribute("text-anchor") {
@@ -59,14 +59,14 @@ fn write_path(drawing: &mut String, font: &FontRef<'_>, text: Node<'_, '_>) -> a
 }
 
 /// Letters in a row, in the font's units.
-struct Line {
+struct TextLine {
     /// Each letter, and its start.
     glyphs: Vec<(GlyphId, f32)>,
     width: f32,
     units_per_em: f32,
 }
 
-impl Line {
+impl TextLine {
     fn of(font: &FontRef<'_>, text: &str) -> anyhow::Result<Self> {
         let units_per_em = font.units_per_em();
         let mut line = Self {

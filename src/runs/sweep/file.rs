@@ -53,7 +53,7 @@ const KEYS: [&str; 8] = [
 ];
 
 /// A setting and the values that it takes.
-type Axis = (String, Vec<Value>);
+type Varied = (String, Vec<Value>);
 
 /// Reads a sweep file.
 ///
@@ -144,7 +144,7 @@ impl SweepReader<'_> {
     }
 
     /// An array of tables, each with its place.
-    fn tables(&mut self, value: Spanned<DeValue<'_>>) -> Vec<(usize, Vec<Axis>)> {
+    fn tables(&mut self, value: Spanned<DeValue<'_>>) -> Vec<(usize, Vec<Varied>)> {
         let at = value.span().start;
         let DeValue::Array(items) = value.into_inner() else {
             self.report(
@@ -159,7 +159,7 @@ impl SweepReader<'_> {
 
     /// A table of settings. Where they are `varied`, a list holds the values that one takes in
     /// turn.
-    fn axes(&mut self, value: Spanned<DeValue<'_>>, varied: bool) -> Vec<Axis> {
+    fn axes(&mut self, value: Spanned<DeValue<'_>>, varied: bool) -> Vec<Varied> {
         let at = value.span().start;
         let DeValue::Table(table) = value.into_inner() else {
             self.report(at, "expected a table of settings");
@@ -196,7 +196,7 @@ impl SweepReader<'_> {
         axes
     }
 
-    fn combine(&mut self, grids: &[Vec<Axis>], excluded: &[(usize, Vec<Axis>)]) -> Vec<Table> {
+    fn combine(&mut self, grids: &[Vec<Varied>], excluded: &[(usize, Vec<Varied>)]) -> Vec<Table> {
         let mut all: Vec<Table> = Vec::new();
         for grid in grids.iter().filter(|grid| !grid.is_empty()) {
             for combination in product(grid) {
@@ -220,7 +220,7 @@ impl SweepReader<'_> {
 }
 
 /// Each value with each.
-fn product(grid: &[Axis]) -> Vec<Table> {
+fn product(grid: &[Varied]) -> Vec<Table> {
     let mut all = vec![Table::new()];
     for (key, values) in grid {
         let with = |table: &Table| -> Vec<Table> {
@@ -237,8 +237,8 @@ fn product(grid: &[Axis]) -> Vec<Table> {
 }
 
 /// Whether a combination has one of the named values in every setting that is named.
-fn matches(combination: &Table, pattern: &[Axis]) -> bool {
-    let has = |(key, values): &Axis| combination.get(key).is_some_and(|v| values.contains(v));
+fn matches(combination: &Table, pattern: &[Varied]) -> bool {
+    let has = |(key, values): &Varied| combination.get(key).is_some_and(|v| values.contains(v));
     !pattern.is_empty() && pattern.iter().all(has)
 }
 

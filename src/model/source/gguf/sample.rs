@@ -7,7 +7,7 @@ use crate::model::source::gguf::reader::HeaderReader;
 
 /// What a file is made of.
 #[derive(Debug, Clone)]
-pub(crate) struct Sample {
+pub(crate) struct GgufSample {
     pub version: u32,
     pub keys: Vec<(String, MetadataValue)>,
     /// Name, sizes with the innermost first, number of the type, bytes.
@@ -15,7 +15,7 @@ pub(crate) struct Sample {
     pub alignment: u64,
 }
 
-impl Sample {
+impl GgufSample {
     pub fn new() -> Self {
         Self {
             version: 3,

@@ -1,16 +1,16 @@
 use super::*;
 use crate::model::source::gguf::metadata::MetadataValue;
 use crate::model::source::gguf::metadata::MetadataValue::{Array, F32, Signed, Text, Unsigned};
-use crate::model::source::gguf::sample::Sample;
+use crate::model::source::gguf::sample::GgufSample;
 use crate::model::source::gguf::tokenizer::TokenKind;
 
-fn open(sample: &Sample) -> Result<GgufFile, GgufError> {
+fn open(sample: &GgufSample) -> Result<GgufFile, GgufError> {
     let folder = tempfile::tempdir().unwrap();
     GgufFile::open(&sample.write(folder.path()))
 }
 
 #[track_caller]
-fn refused(sample: &Sample, expected: &str) {
+fn refused(sample: &GgufSample, expected: &str) {
     let error = open(sample).unwrap_err().to_string();
     assert!(
         error.contains("a.gguf: ") && error.contains(expected),
@@ -18,15 +18,15 @@ fn refused(sample: &Sample, expected: &str) {
     );
 }
 
-fn changed(key: &str, value: MetadataValue) -> Sample {
-    let mut sample = Sample::llama();
+fn changed(key: &str, value: MetadataValue) -> GgufSample {
+    let mut sample = GgufSample::llama();
     sample.key(key, value);
     sample
 }
 
 #[test]
 fn the_configuration_is_that_of_a_config_json() {
-    let mut sample = Sample::llama();
+    let mut sample = GgufSample::llama();
     sample.key("llama.rope.freq_base", F32(1e5));
     sample.key("tokenizer.ggml.bos_token_id", Unsigned(1));
     sample.key("tokenizer.ggml.eos_token_id", Unsigned(2));
@@ -45,7 +45,7 @@ fn the_configuration_is_that_of_a_config_json() {
 
 #[test]
 fn what_may_be_absent_has_its_default_and_what_is_there_is_told() {
-    let mut sample = Sample::llama().without("llama.attention.head_count_kv");
+    let mut sample = GgufSample::llama().without("llama.attention.head_count_kv");
     let key = sample
         .tensors
         .iter_mut()
@@ -64,7 +64,7 @@ fn what_may_be_absent_has_its_default_and_what_is_there_is_told() {
 
 #[test]
 fn queries_and_keys_have_their_rows_in_halves_and_others_as_they_are() {
-    let file = open(&Sample::llama()).unwrap();
+    let file = open(&GgufSample::llama()).unwrap();
     let first_of_rows = |name: &str| -> Vec<f32> {
         let tensor = file.read(name).unwrap();
         let width = tensor.shape()[1] as usize;
@@ -154,7 +154,7 @@ fn models_that_are_not_supported_are_refused_by_key() {
     }
     for key in ["general.architecture", "llama.embedding_length"] {
         refused(
-            &Sample::llama().without(key),
+            &GgufSample::llama().without(key),
             &format!("key `{key}`: it is missing"),
         );
     }
@@ -166,13 +166,13 @@ fn tensors_that_do_not_fit_are_refused_by_name() {
         &changed("llama.attention.head_count", Unsigned(4)),
         "tensor `blk.0.attn_k.weight`: it has 4 rows, expected 2",
     );
-    let mut sample = Sample::llama();
+    let mut sample = GgufSample::llama();
     sample.floats("blk.0.ffn_gate_inp.weight", &[8]);
     refused(
         &sample,
         "tensor `blk.0.ffn_gate_inp.weight`: it is not one of",
     );
-    let mut sample = Sample::llama();
+    let mut sample = GgufSample::llama();
     sample.tensors.remove(0);
     refused(&sample, "tensor `token_embd.weight`: it is missing");
     sample.floats("token_embd.weight", &[8]);
@@ -184,7 +184,7 @@ fn tensors_that_do_not_fit_are_refused_by_name() {
 
 #[test]
 fn factors_of_rotary_frequencies_are_read_into_the_configuration() {
-    let mut sample = Sample::llama();
+    let mut sample = GgufSample::llama();
     let ones = [1f32; 2].iter().flat_map(|one| one.to_le_bytes()).collect();
     sample
         .tensors
@@ -201,7 +201,7 @@ fn a_missing_file_is_named() {
     assert!(error.to_string().starts_with("cannot read nowhere.gguf: "));
 }
 
-fn with_tokenizer() -> Sample {
+fn with_tokenizer() -> GgufSample {
     let texts = |all: &[&str]| Array(all.iter().map(|&it| Text(it.into())).collect());
     let mut sample = changed("tokenizer.ggml.model", Text("gpt2".into()));
     sample.key("tokenizer.ggml.tokens", texts(&["<eos>", "a", "b"]));

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use super::*;
 use crate::model::source::gguf::metadata::MetadataValue::{Array, Bool, F32, Text, Unsigned};
-use crate::model::source::gguf::sample::Sample;
+use crate::model::source::gguf::sample::GgufSample;
 
 fn read(bytes: &[u8]) -> Result<GgufHeader, GgufError> {
     let mut reader = HeaderReader::new(bytes, Path::new("a.gguf"), bytes.len() as u64);
@@ -18,7 +18,7 @@ fn refused(bytes: &[u8], expected: &str) {
 
 #[test]
 fn a_tensor_has_its_rows_first_and_its_place_from_the_start_of_the_file() {
-    let mut sample = Sample::new();
+    let mut sample = GgufSample::new();
     sample.alignment = 64;
     sample.key("general.alignment", Unsigned(64));
     sample.floats("one", &[2]);
@@ -43,7 +43,7 @@ fn other_files_are_refused_by_what_they_are() {
     );
     refused(b"ggjt", "begins with \"ggjt\", expected \"GGUF\"");
     refused(b"version https://git-lfs.github.com", "git lfs pull");
-    let mut sample = Sample::new();
+    let mut sample = GgufSample::new();
     for (version, expected) in [
         (1, "version 1 of the format is not supported"),
         (4, "supported are 2 and 3"),
@@ -52,14 +52,14 @@ fn other_files_are_refused_by_what_they_are() {
         sample.version = version;
         refused(&sample.bytes(), expected);
     }
-    let mut part = Sample::new();
+    let mut part = GgufSample::new();
     part.key("split.count", Unsigned(3));
     refused(&part.bytes(), "key `split.count`: the model is in 3 files");
 }
 
 #[test]
 fn a_file_that_is_cut_short_anywhere_is_refused() {
-    let mut sample = Sample::llama();
+    let mut sample = GgufSample::llama();
     sample.key("a.texts", Array(vec![Text("a".into()), Text("b".into())]));
     let bytes = sample.bytes();
     read(&bytes).unwrap();
@@ -71,10 +71,10 @@ fn a_file_that_is_cut_short_anywhere_is_refused() {
 
 #[test]
 fn no_byte_of_a_damaged_file_causes_a_panic() {
-    let mut sample = Sample::llama();
+    let mut sample = GgufSample::llama();
     sample.key("a.texts", Array(vec![Text("a".into()), Bool(true)]));
     let bytes = sample.bytes();
-    let head = read(&Sample::llama().bytes()).unwrap().tensors[0].start as usize;
+    let head = read(&GgufSample::llama().bytes()).unwrap().tensors[0].start as usize;
     for at in 0..head {
         for value in [0, 1, 9, 0x7f, 0x80, 0xff] {
             let mut damaged = bytes.clone();
@@ -89,11 +89,11 @@ fn no_byte_of_a_damaged_file_causes_a_panic() {
 #[test]
 fn counts_that_are_larger_than_the_file_are_refused() {
     for at in [8, 16] {
-        let mut bytes = Sample::llama().bytes();
+        let mut bytes = GgufSample::llama().bytes();
         bytes[at..at + 8].copy_from_slice(&u64::MAX.to_le_bytes());
         read(&bytes).unwrap_err();
     }
-    let mut sample = Sample::new();
+    let mut sample = GgufSample::new();
     sample.key("a", Array(Vec::new()));
     let mut bytes = sample.bytes();
     let length = 24 + 8 + 1 + 4 + 4;
@@ -110,7 +110,7 @@ fn counts_that_are_larger_than_the_file_are_refused() {
 #[test]
 fn impossible_tensors_are_refused_by_name() {
     let with = |sizes: &[u64], kind: u32| {
-        let mut sample = Sample::new();
+        let mut sample = GgufSample::new();
         let tensor = ("w".to_owned(), sizes.to_vec(), kind, vec![0; 64]);
         sample.tensors.push(tensor);
         sample
@@ -151,7 +151,7 @@ fn impossible_tensors_are_refused_by_name() {
 
 #[test]
 fn impossible_keys_are_refused_by_name() {
-    let mut sample = Sample::new();
+    let mut sample = GgufSample::new();
     sample.key("general.alignment", Unsigned(48));
     refused(
         &sample.bytes(),
@@ -159,7 +159,7 @@ fn impossible_keys_are_refused_by_name() {
     );
     sample.key("general.alignment", F32(32.0));
     refused(&sample.bytes(), "it is 32.0, expected an integer");
-    let mut sample = Sample::new();
+    let mut sample = GgufSample::new();
     sample.keys = vec![("a".into(), Bool(true)), ("a".into(), Bool(true))];
     refused(&sample.bytes(), "key `a` appears twice");
     let mut bytes = sample.bytes();
