@@ -185,6 +185,10 @@ fn load_model(
         .architecture()
         .map_err(|error| problems.report_error("model", error))
         .ok()?;
+    found
+        .check_objective(&plan.data.task.objective())
+        .map_err(|error| problems.report_error("model", error))
+        .ok()?;
     for (key, error) in Targets::of(&plan.adapter).misses(&*found) {
         problems.report_error(key, error);
     }

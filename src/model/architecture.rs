@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use crate::model::ModelError;
 use crate::model::decoder::cache::KvCache;
@@ -95,11 +95,16 @@ pub trait Architecture: fmt::Debug + Send + Sync {
     /// The class of the whole model in transformers, for an objective.
     fn class_name(&self, objective: &Objective) -> String;
 
+    /// Whether the architecture can be trained for an objective.
+    ///
+    /// # Errors
+    /// If not: why, and what would be right.
+    fn check_objective(&self, objective: &Objective) -> Result<(), ModelError>;
+
     /// The model whose tensors `root` shows.
     ///
     /// # Errors
-    /// If a tensor is missing or of another shape, or the architecture does not serve the
-    /// objective.
+    /// If a tensor is missing or of another shape, or as [`Architecture::check_objective`].
     fn build(&self, root: &View<'_>, objective: &Objective) -> Result<Box<dyn Model>, ModelError>;
 }
 
@@ -143,4 +148,7 @@ pub trait CausalLm: Model {
     /// # Errors
     /// If libtorch fails, or the cache is full.
     fn next_logits(&self, ids: &Tensor, cache: &mut KvCache) -> Result<Tensor, ModelError>;
+
+    /// Where it is.
+    fn device(&self) -> Device;
 }

@@ -97,12 +97,18 @@ fn a_config_json_that_cannot_be_used_is_an_error_of_the_model_by_key() {
         ("hidden_act", json!("geglu")),
         ("position_embedding_type", json!("relative_key")),
         ("is_decoder", json!(true)),
-        ("model_type", json!("gpt2")),
+        ("model_type", json!("t5")),
     ] {
         let error = refusal(&with_key(key, value), TINY);
         let start = format!("error: --model=models/tiny: models/tiny/config.json: {key} is ");
         assert!(error.starts_with(&start), "{error}");
     }
+}
+
+#[test]
+fn a_decoder_is_refused_for_a_task_of_classes() {
+    let error = refusal(&with_key("model_type", json!("gpt2")), TINY);
+    assert!(error.contains("a GPT-2 gives the next token"), "{error}");
 }
 
 #[test]

@@ -223,8 +223,12 @@ impl Architecture for Gpt2Config {
         "GPT2LMHeadModel".to_owned()
     }
 
+    fn check_objective(&self, objective: &Objective) -> Result<(), ModelError> {
+        objective.require_next_token(GPT2.title)
+    }
+
     fn build(&self, root: &View<'_>, objective: &Objective) -> Result<Box<dyn Model>, ModelError> {
-        objective.require_next_token(GPT2.title)?;
+        self.check_objective(objective)?;
         Ok(Box::new(LanguageModel::new(self.decoder(root)?, None)))
     }
 }

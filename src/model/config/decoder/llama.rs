@@ -339,8 +339,12 @@ impl Architecture for LlamaConfig {
         "LlamaForCausalLM".to_owned()
     }
 
+    fn check_objective(&self, objective: &Objective) -> Result<(), ModelError> {
+        objective.require_next_token(LLAMA.title)
+    }
+
     fn build(&self, root: &View<'_>, objective: &Objective) -> Result<Box<dyn Model>, ModelError> {
-        objective.require_next_token(LLAMA.title)?;
+        self.check_objective(objective)?;
         let shape = [self.vocab_size, self.hidden_size];
         let output = (!self.tie_word_embeddings).then(|| root.pp("lm_head").get("weight", &shape));
         let decoder = self.decoder(root)?;

@@ -331,14 +331,19 @@ impl Architecture for EncoderConfig {
         format!("{}ForSequenceClassification", self.family.class_stem())
     }
 
-    fn build(&self, root: &View<'_>, objective: &Objective) -> Result<Box<dyn Model>, ModelError> {
+    fn check_objective(&self, objective: &Objective) -> Result<(), ModelError> {
         if *objective == Objective::NextToken {
             return Err(ModelError::Refused(format!(
                 "a {} reads its text in both directions, so it cannot be trained to give the next \
-                 token; name a decoder",
+                 token; name a decoder, such as a GPT-2",
                 self.family.title()
             )));
         }
+        Ok(())
+    }
+
+    fn build(&self, root: &View<'_>, objective: &Objective) -> Result<Box<dyn Model>, ModelError> {
+        self.check_objective(objective)?;
         Ok(Box::new(Classifier::new(root, self, objective.outputs())?))
     }
 }
