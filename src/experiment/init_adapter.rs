@@ -44,7 +44,9 @@ pub(crate) fn decide(
         return None;
     }
     let model = &*checkpoint.architecture;
-    let fit = folder.fit(model);
+    let fit = folder
+        .check_objective(&draft.data.task.objective())
+        .and_then(|()| folder.fit(model));
     let fit = fit
         .map_err(|error| problems.report_error("init_adapter", error))
         .ok()?;

@@ -16,6 +16,7 @@
 //! | [`encoder`] | RoBERTa and BERT: sizes, embeddings, attention, feed-forward |
 //! | [`decoder`] | GPT-2 and Llama: sizes, layers, positions, the cache of keys and values |
 //! | [`heads`] | the encoder with its head: token ids to logits |
+//! | [`generate`] | text from a language model: greedy, by beam search, or drawn |
 //! | [`dropout`] | dropout masks from keyed streams |
 //!
 //! Tensors carry their Hugging Face names (`roberta.encoder.layer.0.attention.self.query.weight`).
@@ -30,6 +31,7 @@ pub mod decoder;
 pub mod delta;
 pub mod dropout;
 pub mod encoder;
+pub mod generate;
 pub mod heads;
 pub mod inputs;
 pub mod layers;

@@ -9,6 +9,7 @@ use regatta::adapter::peft::names::module_name;
 use regatta::adapter::projection::Projection;
 use regatta::adapter::settings::AdapterKind;
 use regatta::adapter::vera::Vera;
+use regatta::model::inputs::Inputs;
 use regatta::model::linear_layer::{LinearLayer, WeightLayout};
 use regatta::model::objective::Objective;
 use regatta::model::source::checkpoint::Checkpoint;
@@ -52,23 +53,21 @@ pub fn golden_replica(case: &Path) -> (Replica, Expected) {
     let expected = Expected::read(&case.join("expected.safetensors"));
     let labels = expected.get("logits").size()[1];
     let objective = Objective::classes(labels as usize);
-    let checkpoint = Checkpoint::read(&case.join("base"), &objective, 0).unwrap();
+    let replica = golden_adapted(&case.join("base"), case, &objective);
+    (replica, expected)
+}
+
+/// The model in a folder with the adapter of a case.
+pub fn golden_adapted(base: &Path, case: &Path, objective: &Objective) -> Replica {
+    let checkpoint = Checkpoint::read(base, objective, 0).unwrap();
     let peft = PeftFolder::read(&case.join("peft")).unwrap();
     let layers = peft.fit(&*checkpoint.architecture).unwrap().layers;
     let adapter = adapter_of(&peft, &layers);
     let frozen = Weights::from_map(&checkpoint.base, Device::Cpu).unwrap();
     let shared = RoundModel::new(frozen, &peft.tensors, &*adapter, &layers, Device::Cpu).unwrap();
     let own = shared.state.clone();
-    let replica = Replica::new(
-        &shared,
-        &*checkpoint.architecture,
-        &objective,
-        &layers,
-        own,
-        |_| true,
-    )
-    .unwrap();
-    (replica, expected)
+    let architecture = &*checkpoint.architecture;
+    Replica::new(&shared, architecture, objective, &layers, own, |_| true).unwrap()
 }
 
 #[test]
@@ -78,54 +77,61 @@ fn golden_adapters_give_the_logits_gradients_and_steps_of_peft() {
         let (replica, expected) = golden_replica(&case);
         let inputs = golden_inputs(&expected);
         let labels = expected.get("labels").to_kind(Kind::Float);
-        let logits = replica.model.outputs(&inputs, None).unwrap();
+        check_training(&name, &replica, &expected, &inputs, &labels, 1e-3);
+    }
+}
+
+/// Compares a model with what PEFT makes of it: logits at real tokens, losses, the first gradients,
+/// and the adapter after three steps of AdamW at a rate that rises to `peak`.
+pub fn check_training(
+    name: &str,
+    replica: &Replica,
+    expected: &Expected,
+    inputs: &Inputs,
+    labels: &Tensor,
+    peak: f64,
+) {
+    let logits = replica.model.outputs(inputs, None).unwrap();
+    let logits = match logits.dim() {
+        3 => &logits * expected.get("attention_mask").unsqueeze(-1),
+        _ => logits,
+    };
+    let want = expected.get("logits");
+    assert_close(&format!("{name} logits"), &logits, want, 1e-5);
+    let schedule = LinearSchedule::new(peak, 0.2, 10);
+    let mut optimizer = AdamW::new(replica.leaves(), 0.01).unwrap();
+    for step in 0..3 {
+        let logits = replica.model.outputs(inputs, None).unwrap();
+        let loss = replica.model.loss(&logits, labels).unwrap();
+        let want = expected.get(&format!("loss.{step}"));
+        assert_close(&format!("{name} loss {step}"), &loss.view([1]), want, 1e-5);
+        replica.backward(&loss).unwrap();
+        if step == 0 {
+            check_gradients(name, replica, expected);
+        }
+        let rate = schedule.rate(step);
+        let want = expected.scalar(&format!("lr.{step}"));
+        assert!((rate - want).abs() < 1e-9, "{name} rate");
+        optimizer.step(rate).unwrap();
+    }
+    let update = replica.update().unwrap();
+    let mut checked = 0;
+    for saved in expected.under("after.") {
+        let ours = module_name(saved.strip_prefix(PREFIX).unwrap()).unwrap();
+        let got = update.get(&ours);
+        let got = got.unwrap_or_else(|| panic!("{name}: no {ours}"));
+        let got = got.to_tensor(Device::Cpu).unwrap();
+        let want = expected.get(&format!("after.{saved}"));
         assert_close(
-            &format!("{name} logits"),
-            &logits,
-            expected.get("logits"),
+            &format!("{name} after three steps, {ours}"),
+            &got,
+            want,
             1e-5,
         );
-        let schedule = LinearSchedule::new(1e-3, 0.2, 10);
-        let mut optimizer = AdamW::new(replica.leaves(), 0.01).unwrap();
-        for step in 0..3 {
-            let logits = replica.model.outputs(&inputs, None).unwrap();
-            let loss = replica.model.loss(&logits, &labels).unwrap();
-            let want = expected.get(&format!("loss.{step}"));
-            assert_close(&format!("{name} loss {step}"), &loss.view([1]), want, 1e-5);
-            replica.backward(&loss).unwrap();
-            if step == 0 {
-                check_gradients(&name, &replica, &expected);
-            }
-            let rate = schedule.rate(step);
-            assert!(
-                (rate - expected.scalar(&format!("lr.{step}"))).abs() < 1e-9,
-                "{name} rate"
-            );
-            optimizer.step(rate).unwrap();
-        }
-        let update = replica.update().unwrap();
-        let mut checked = 0;
-        for saved in expected.under("after.") {
-            let ours = module_name(saved.strip_prefix(PREFIX).unwrap()).unwrap();
-            let got = update
-                .get(&ours)
-                .unwrap_or_else(|| panic!("{name}: no {ours}"));
-            let got = got.to_tensor(Device::Cpu).unwrap();
-            let want = expected.get(&format!("after.{saved}"));
-            assert_close(
-                &format!("{name} after three steps, {ours}"),
-                &got,
-                want,
-                1e-5,
-            );
-            checked += 1;
-        }
-        assert_eq!(
-            checked,
-            replica.leaves().count(),
-            "{name}: tensors compared"
-        );
+        checked += 1;
     }
+    let trained = replica.leaves().count();
+    assert_eq!(checked, trained, "{name}: tensors compared");
 }
 
 fn check_gradients(name: &str, replica: &Replica, expected: &Expected) {

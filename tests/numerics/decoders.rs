@@ -2,16 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
+use rand::SeedableRng;
 use regatta::model::decoder::Decoder;
 use regatta::model::decoder::cache::KvCache;
 use regatta::model::decoder::gpt2::Gpt2Config;
 use regatta::model::decoder::llama::LlamaConfig;
+use regatta::model::generate::{BeamSearch, Decoding, Draw, Generated, Limits, generate};
 use regatta::model::inputs::Inputs;
 use regatta::model::objective::Objective;
 use regatta::model::source::checkpoint::Checkpoint;
 use regatta::model::weights::{View, Weights};
+use regatta_actors::random::Stream;
 use tch::{Device, IndexOp, Kind, Tensor, no_grad};
 
+use crate::adapters::{check_training, golden_adapted};
 use crate::support::{Expected, assert_close, golden};
 
 /// The families that there are; the folder has more.
@@ -139,4 +143,139 @@ fn golden_decoders_read_with_a_cache_as_they_read_at_once() {
             );
         });
     }
+}
+
+/// Adapters on decoders, after three steps of AdamW.
+#[test]
+fn golden_decoder_adapters_give_the_logits_gradients_and_steps_of_peft() {
+    for (folder, kind) in folders()
+        .into_iter()
+        .flat_map(|f| [(f.clone(), "lora"), (f, "vera")])
+    {
+        let case = folder.join(kind);
+        if !case.is_dir() {
+            continue;
+        }
+        let expected = Expected::read(&case.join("expected.safetensors"));
+        let replica = golden_adapted(&folder, &case, &Objective::NextToken);
+        let inputs = inputs(&expected);
+        let labels = expected.get("labels").shallow_clone();
+        let name = case.display().to_string();
+        check_training(&name, &replica, &expected, &inputs, &labels, 1e-2);
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Generation {
+    max_new_tokens: usize,
+    length_penalty: f64,
+    no_repeat_ngram: usize,
+    eos: Vec<i64>,
+    cases: Vec<serde_json::Map<String, serde_json::Value>>,
+}
+
+fn tokens(value: &serde_json::Value) -> Vec<i64> {
+    let list = value.as_array().unwrap();
+    list.iter().map(|token| token.as_i64().unwrap()).collect()
+}
+
+/// `greedy`, `beam4`, `beam10_ngram4`: how each is written.
+fn decoding(name: &str, golden: &Generation) -> Option<Decoding> {
+    if name == "greedy" {
+        return Some(Decoding::Greedy);
+    }
+    let (width, ngram) = match name.strip_prefix("beam")?.split_once("_ngram") {
+        Some((width, _)) => (width, golden.no_repeat_ngram),
+        None => (name.strip_prefix("beam")?, 0),
+    };
+    Some(Decoding::Beams(BeamSearch {
+        width: width.parse().ok()?,
+        length_penalty: golden.length_penalty,
+        no_repeat_ngram: ngram,
+    }))
+}
+
+#[test]
+fn golden_generation_writes_the_texts_of_the_reference() {
+    let mut compared = 0;
+    for folder in folders() {
+        let Ok(text) = std::fs::read(folder.join("generation.json")) else {
+            continue;
+        };
+        let golden: Generation = serde_json::from_slice(&text).unwrap();
+        let (checkpoint, weights) = weights(&folder);
+        let model = checkpoint
+            .architecture
+            .build(&View::new(&weights), &Objective::NextToken)
+            .unwrap();
+        let limits = Limits {
+            end_tokens: &golden.eos,
+            max_new_tokens: golden.max_new_tokens,
+        };
+        let prompts: Vec<_> = golden
+            .cases
+            .iter()
+            .map(|case| tokens(&case["prompt"]))
+            .collect();
+        for name in golden.cases[0].keys() {
+            let Some(decoding) = decoding(name, &golden) else {
+                continue;
+            };
+            let written = |batch| {
+                let stream = |_| Stream::seed_from_u64(0);
+                let model = model.as_causal().unwrap();
+                generate(model, &prompts, decoding, limits, batch, stream).unwrap()
+            };
+            let texts = written(8);
+            for (alone, text) in written(1).iter().zip(&texts) {
+                assert_eq!(alone.tokens, text.tokens, "{name}: read alone");
+            }
+            for (case, text) in golden.cases.iter().zip(texts) {
+                let (tokens, score) = match &case[name] {
+                    serde_json::Value::Array(_) => (tokens(&case[name]), None),
+                    object => (tokens(&object["tokens"]), object["score"].as_f64()),
+                };
+                assert_eq!(text.tokens, tokens, "{} {name}", folder.display());
+                if let Some(score) = score.filter(|_| name != "greedy") {
+                    assert!((text.score - score).abs() < 1e-4, "{name}: {}", text.score);
+                }
+                compared += 1;
+            }
+        }
+    }
+    eprintln!("{compared} texts compared");
+}
+
+#[test]
+fn a_drawn_text_depends_on_its_stream_alone() {
+    let Some(folder) = folders().pop() else {
+        return;
+    };
+    let (checkpoint, weights) = weights(&folder);
+    let model = checkpoint
+        .architecture
+        .build(&View::new(&weights), &Objective::NextToken)
+        .unwrap();
+    let limits = Limits {
+        end_tokens: &[],
+        max_new_tokens: 12,
+    };
+    let how = Draw {
+        temperature: 1.0,
+        top_p: 0.95,
+        top_k: 50,
+    };
+    let prompts = [vec![5, 6, 7], vec![8, 9], vec![5, 6, 7]];
+    let written = |batch| {
+        let stream = |at| Stream::seed_from_u64(at as u64);
+        let model = model.as_causal().unwrap();
+        generate(model, &prompts, Decoding::Draw(how), limits, batch, stream).unwrap()
+    };
+    let texts = written(3);
+    let tokens = |texts: &[Generated]| -> Vec<Vec<i64>> {
+        texts.iter().map(|text| text.tokens.clone()).collect()
+    };
+    assert_eq!(tokens(&texts), tokens(&written(1)));
+    assert!(texts.iter().all(|text| text.tokens.len() == 12));
+    assert_ne!(texts[0].tokens, texts[2].tokens, "two streams");
 }

@@ -61,7 +61,7 @@ pub struct PeftConfig {
     /// The names, as regular expressions, that may stand before the layers' numbers.
     #[serde(default)]
     pub layers_pattern: Option<OneOrMany<String>>,
-    /// Weights stored transposed. An encoder's linear layers never are, and PEFT ignores it there.
+    /// Whether weights are stored transposed. The model knows it, so this is not heeded.
     #[serde(default)]
     pub fan_in_fan_out: bool,
     /// LoRA's α.
@@ -105,7 +105,7 @@ pub struct PeftConfig {
     /// Alphas of modules that have another one, likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alpha_pattern: Option<BTreeMap<String, f64>>,
-    /// The model's task; `SEQ_CLS` here.
+    /// The model's task: `SEQ_CLS`, or `CAUSAL_LM` of a language model.
     #[serde(default)]
     pub task_type: Option<String>,
     /// Whether PEFT loads it frozen.
@@ -196,9 +196,10 @@ impl PeftConfig {
             ));
         }
         let task = self.task_type.as_deref();
-        if let Some(task) = task.filter(|task| *task != "SEQ_CLS") {
+        if let Some(task) = task.filter(|task| !["SEQ_CLS", "CAUSAL_LM"].contains(task)) {
             return Err(format!(
-                "task_type is {task:?}; Regatta trains sequence classifiers, \"SEQ_CLS\""
+                "task_type is {task:?}; Regatta reads adapters of sequence classifiers, \"SEQ_CLS\", and \
+                 of language models, \"CAUSAL_LM\""
             ));
         }
         let expression = matches!(self.target_modules, Some(OneOrMany::One(_)));

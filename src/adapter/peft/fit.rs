@@ -12,6 +12,7 @@ use crate::adapter::targets::Targets;
 use crate::adapter::{lora, vera};
 use crate::model::architecture::Architecture;
 use crate::model::linear_layer::LinearLayer;
+use crate::model::objective::Objective;
 
 /// An adapter's layers in a model.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +49,23 @@ impl PeftFolder {
         };
         fit.simplify();
         Ok(fit)
+    }
+
+    /// Refuses an adapter of a model that was trained to give something else.
+    ///
+    /// # Errors
+    /// [`PeftError::File`] with the file and the key.
+    pub fn check_objective(&self, objective: &Objective) -> Result<(), PeftError> {
+        let right = match objective {
+            Objective::Classes(_) | Objective::Score => "SEQ_CLS",
+            Objective::NextToken => "CAUSAL_LM",
+        };
+        match self.config.task_type.as_deref() {
+            Some(other) if other != right => Err(self.wrong_config(format!(
+                "task_type is {other:?}, but the run's task is one for {right:?}"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Adapters on what the configuration does not choose, or what Regatta cannot adapt.

@@ -1,6 +1,6 @@
 //! A decoder that gives the next token.
 
-use tch::{Kind, Reduction, Tensor};
+use tch::{Device, Kind, Reduction, Tensor};
 
 use crate::model::ModelError;
 use crate::model::architecture::{CausalLm, Model};
@@ -72,5 +72,9 @@ impl CausalLm for LanguageModel {
         let hidden = self.decoder.forward(ids, None, Some(cache))?;
         let last = hidden.f_select(1, -1)?;
         Ok(self.logits(&last)?.f_to_kind(Kind::Float)?)
+    }
+
+    fn device(&self) -> Device {
+        self.output.device()
     }
 }
