@@ -1,7 +1,7 @@
 //! Aggregation: many clients' updates become one global state.
 //!
 //! The ideal after a round is `W₀ + s Σ pᵢ ΔWᵢ` in every adapted layer. Averaging the factors of
-//! ΔW misses it, since a mean of products is no product of means. Exact methods merge what is
+//! ΔW misses it, since a mean of products is not the product of means. Exact methods merge what is
 //! missed, the residual, into the frozen weights; every method's miss is measured.
 //!
 //! | file in [`methods`] | methods | exact |

@@ -74,7 +74,7 @@ pub trait Task: fmt::Debug + Send + Sync {
     /// Writes what a model's outputs for a split predict into a folder, in the task's own form.
     ///
     /// # Errors
-    /// If an output is no prediction (such as NaN) or a file cannot be written. An earlier file of
+    /// If an output is not a prediction (such as NaN) or a file cannot be written. An earlier file of
     /// that name then stays as it was.
     ///
     /// # Panics

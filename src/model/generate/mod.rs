@@ -49,7 +49,7 @@ pub struct Draw {
     pub temperature: f64,
     /// The likeliest tokens that have this share of the probability together; 1: all.
     pub top_p: f64,
-    /// At most so many of the likeliest tokens; 0: all.
+    /// At most N of the likeliest tokens; 0: all.
     pub top_k: usize,
 }
 

@@ -14,7 +14,7 @@ use crate::scheduler::state::State;
 pub enum Next {
     /// This is due.
     Due(Due),
-    /// To wait: the next thing is due in so many wall seconds.
+    /// To wait: the next thing is due in this many wall seconds.
     After(f64),
     /// Nothing: nothing is due, or the machine is not done with the job that is.
     Unknown,

@@ -15,7 +15,8 @@ use tokenizers::{AddedToken, SplitDelimiterBehavior, Tokenizer};
 use crate::data::error::DataError;
 use crate::model::source::gguf::tokenizer::{TokenKind, TokenizerParts};
 
-/// Llama 3's pattern for pieces of text, with so many digits together; Qwen2's but for those.
+/// Llama 3's pattern for pieces of text, with at most this many digits in one; Qwen2's but for
+/// those.
 const PIECES: (&str, &str) = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}",
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
@@ -139,7 +140,7 @@ fn merges(parts: &TokenizerParts, ids: &Vocab) -> Result<Merges, String> {
                 return Err(wrong(
                     index,
                     merge,
-                    &format!("needs {token:?}, which is no token"),
+                    &format!("needs {token:?}, which is not a token"),
                 ));
             }
         }

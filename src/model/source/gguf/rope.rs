@@ -77,7 +77,7 @@ fn linear(metadata: &GgufMetadata) -> Result<Option<Value>, GgufError> {
     Ok(factor.map(|factor| json!({"rope_type": "linear", "factor": factor})))
 }
 
-/// Llama 3's factors for so many frequencies, as transformers' `_compute_llama3_parameters`.
+/// Llama 3's factors for N frequencies, as transformers' `_compute_llama3_parameters`.
 fn llama3(factor: f64, theta: f64, count: usize) -> impl Iterator<Item = f64> {
     let (low, high, positions) = LLAMA3;
     (0..count).map(move |index| {

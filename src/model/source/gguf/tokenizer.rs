@@ -78,7 +78,7 @@ impl TokenizerParts {
     }
 }
 
-/// What each of so many tokens is, by the numbers of `llama_token_type`.
+/// What each of N tokens is, by the numbers of `llama_token_type`.
 fn kinds(metadata: &GgufMetadata, tokens: usize) -> Result<Vec<TokenKind>, GgufError> {
     let key = "tokenizer.ggml.token_type";
     let numbers = metadata.required(key, metadata.integers(key)?)?;

@@ -29,7 +29,7 @@ pub enum MeteorError {
     /// The program did not answer in time.
     #[error("METEOR did not answer within {} s", .0.as_secs_f64())]
     Silent(Duration),
-    /// An answer is no score.
+    /// An answer is not a score.
     #[error("METEOR answered {0:?} where a score from 0 to 1 belongs")]
     NoScore(String),
 }

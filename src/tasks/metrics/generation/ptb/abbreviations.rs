@@ -23,7 +23,7 @@ const NOT_IN_CAPITALS: &str = " mfg mtg ppte ppty pte ptes pty ptys ";
 /// Those that are abbreviations before a number alone: `no. 5`.
 const BEFORE_NUMBERS: &str = " art ca fig figs no nos op pp prop ";
 
-/// Words that begin a sentence: before one of them, a letter with a full stop is no initial.
+/// Words that begin a sentence: before one of them, a letter with a full stop is not an initial.
 const BEGINNINGS: &str = " a about according additionally after an as at but earlier he her here \
     however if in it last many more now one other our she since so some such that the their then \
     there these they this we what when while yet you ";
