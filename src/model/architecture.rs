@@ -44,7 +44,10 @@ pub trait Architecture: fmt::Debug + Send + Sync {
     fn base_tensors(&self) -> Vec<TensorSpec>;
 
     /// The tensors of the head for an objective; none where the base gives it as it is.
-    fn head_tensors(&self, objective: &Objective) -> Vec<TensorSpec>;
+    fn head_tensors(&self, objective: &Objective) -> Vec<TensorSpec> {
+        let _ = objective;
+        Vec::new()
+    }
 
     /// The tensor that a checkpoint's name stands for: names may lack the model's prefix, or be
     /// those of an older version. `None`: the model has no use for it.
@@ -57,7 +60,9 @@ pub trait Architecture: fmt::Debug + Send + Sync {
     fn vocabulary(&self) -> i64;
 
     /// Token types that it embeds; `None`: it reads none.
-    fn token_types(&self) -> Option<i64>;
+    fn token_types(&self) -> Option<i64> {
+        None
+    }
 
     /// The token that pads a batch.
     fn padding(&self) -> i64;

@@ -2,6 +2,8 @@
 
 use tch::{TchError, Tensor};
 
+use crate::model::tensor_spec::{StartValues, TensorSpec};
+
 /// The order of a weight's two dimensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WeightLayout {
@@ -47,6 +49,18 @@ impl LinearLayer {
             WeightLayout::OutIn => [self.d_out, self.d_in],
             WeightLayout::InOut => [self.d_in, self.d_out],
         }
+    }
+
+    /// Its weight, and its bias if it has one.
+    #[must_use]
+    pub fn tensors(&self, has_bias: bool) -> Vec<TensorSpec> {
+        let shape = self.weight_shape().to_vec();
+        let mut tensors = vec![TensorSpec::new(self.weight(), shape, StartValues::Normal)];
+        if has_bias {
+            let shape = vec![self.d_out];
+            tensors.push(TensorSpec::new(self.bias(), shape, StartValues::Zeros));
+        }
+        tensors
     }
 
     /// A change to the layer, (d_out, d_in), as its weight lies. What aggregation adds to a base

@@ -15,16 +15,12 @@ pub(crate) mod model_type;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
-
-use crate::base::file_error::FileError;
 use crate::model::ModelError;
 use crate::model::architecture::Architecture;
 use crate::model::config::decoder::gpt2::GPT2;
 use crate::model::config::decoder::llama::LLAMA;
 use crate::model::config::decoder::{gpt2, llama};
 use crate::model::config::encoder::ENCODERS;
-use crate::model::config::keys::Keys;
 use crate::model::config::model_type::ModelType;
 
 /// All types of models that are known.
@@ -36,26 +32,11 @@ pub(crate) const KNOWN: [ModelType; 4] = [ENCODERS[0], ENCODERS[1], GPT2, LLAMA]
 /// # Errors
 /// [`ModelError::NoConfig`] and [`ModelError::File`], which name the file; the latter also the key.
 pub fn read(path: &Path) -> Result<Arc<dyn Architecture>, ModelError> {
-    of_keys(&keys::object(path)?, path)
-}
-
-/// The architecture that the keys of a `config.json`, or of what stands for one, describe. `path`
-/// is where they are from.
-///
-/// # Errors
-/// As [`read`].
-pub(crate) fn of_keys(
-    object: &Map<String, Value>,
-    path: &Path,
-) -> Result<Arc<dyn Architecture>, ModelError> {
-    let keys = Keys(object);
-    let parse = |found: ModelType| -> Result<Arc<dyn Architecture>, String> {
-        Ok(match found.name {
+    model_type::read(path, &KNOWN, |keys, found| {
+        Ok::<Arc<dyn Architecture>, _>(match found.name {
             "gpt2" => Arc::new(gpt2::parse(keys)?),
             "llama" => Arc::new(llama::parse(keys)?),
             name => Arc::new(encoder::parse(keys, name)?),
         })
-    };
-    let read = model_type::find(keys, path, &KNOWN).and_then(parse);
-    Ok(read.map_err(|reason| FileError::content(path, reason))?)
+    })
 }

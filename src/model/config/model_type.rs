@@ -4,8 +4,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::base::file_error::FileError;
 use crate::base::tensors;
-use crate::model::config::keys::{Keys, refused};
+use crate::model::ModelError;
+use crate::model::config::keys::{Keys, object, refused};
 
 /// A type of model, by the names that files have for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,12 +31,27 @@ impl ModelType {
     }
 }
 
+/// Reads a `config.json` of one of the known types.
+///
+/// # Errors
+/// [`ModelError::NoConfig`] and [`ModelError::File`].
+pub(crate) fn read<T>(
+    path: &Path,
+    known: &[ModelType],
+    parse: impl Fn(Keys<'_>, ModelType) -> Result<T, String>,
+) -> Result<T, ModelError> {
+    let object = object(path)?;
+    let keys = Keys(&object);
+    let parsed = find(keys, path, known).and_then(|found| parse(keys, found));
+    Ok(parsed.map_err(|reason| FileError::content(path, reason))?)
+}
+
 /// The type among those that are known: by `model_type`, else by `architectures`, else by the
 /// tensors next to the file.
 ///
 /// # Errors
 /// If it is not known, or nothing says it.
-pub(crate) fn find(keys: Keys<'_>, path: &Path, known: &[ModelType]) -> Result<ModelType, String> {
+fn find(keys: Keys<'_>, path: &Path, known: &[ModelType]) -> Result<ModelType, String> {
     let supported = || format!("supported are {}", listed(known));
     match keys.given("model_type") {
         None => {}

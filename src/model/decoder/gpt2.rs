@@ -83,12 +83,7 @@ impl Gpt2Config {
             table("wte", self.vocab_size),
             table("wpe", self.n_positions),
         ];
-        for layer in self.layers() {
-            let shape = layer.weight_shape().to_vec();
-            tensors.push(TensorSpec::new(layer.weight(), shape, StartValues::Normal));
-            let bias = vec![layer.d_out];
-            tensors.push(TensorSpec::new(layer.bias(), bias, StartValues::Zeros));
-        }
+        tensors.extend(self.layers().iter().flat_map(|layer| layer.tensors(true)));
         for layer in 0..self.n_layer {
             for name in ["ln_1", "ln_2"] {
                 tensors.extend(norm(format!("transformer.h.{layer}.{name}")));

@@ -107,14 +107,9 @@ impl LlamaConfig {
         let norm =
             |name: String| TensorSpec::new(format!("{name}.weight"), vec![h], StartValues::Ones);
         let mut tensors = vec![table("model.embed_tokens")];
-        for layer in self.layers() {
-            let shape = layer.weight_shape().to_vec();
-            tensors.push(TensorSpec::new(layer.weight(), shape, StartValues::Normal));
-            if self.has_bias(&layer) {
-                let bias = vec![layer.d_out];
-                tensors.push(TensorSpec::new(layer.bias(), bias, StartValues::Zeros));
-            }
-        }
+        let layers = self.layers();
+        let linear = layers.iter().flat_map(|it| it.tensors(self.has_bias(it)));
+        tensors.extend(linear);
         for layer in 0..self.num_hidden_layers {
             for name in ["input_layernorm", "post_attention_layernorm"] {
                 tensors.push(norm(format!("model.layers.{layer}.{name}")));

@@ -144,17 +144,15 @@ impl EncoderConfig {
         let prefix = self.family.name();
         let mut tensors = self.embeddings().to_vec();
         tensors.extend(self.norm(&format!("{prefix}.embeddings")));
-        for layer in self.transformer_layers() {
-            tensors.extend(weight_and_bias(&layer.module, layer.d_out, layer.d_in));
-        }
+        let layers = self.transformer_layers();
+        tensors.extend(layers.iter().flat_map(|layer| layer.tensors(true)));
         for layer in 0..self.num_hidden_layers {
             let layer = format!("{prefix}.encoder.layer.{layer}");
             tensors.extend(self.norm(&format!("{layer}.attention.output")));
             tensors.extend(self.norm(&format!("{layer}.output")));
         }
         if let Some(pooler) = self.pooler() {
-            let pooler = weight_and_bias(&pooler.module, pooler.d_out, pooler.d_in);
-            tensors.extend(pooler.map(|tensor| TensorSpec {
+            tensors.extend(pooler.tensors(true).into_iter().map(|tensor| TensorSpec {
                 optional: true,
                 ..tensor
             }));

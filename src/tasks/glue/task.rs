@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::error::DataError;
 use crate::data::schema::{Schema, SplitName};
-use crate::tasks::MetricInfo;
 use crate::tasks::glue::spec::SPECS;
+use crate::tasks::{MetricInfo, Task};
 
 /// A GLUE task (Wang et al., 2019).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -147,10 +147,7 @@ impl FromStr for GlueTask {
     fn from_str(text: &str) -> Result<Self, DataError> {
         Self::ALL
             .into_iter()
-            .find(|task| {
-                text.eq_ignore_ascii_case(task.name())
-                    || text.eq_ignore_ascii_case(task.glue_name())
-            })
+            .find(|task| Task::is_called(task, text))
             .ok_or_else(|| DataError::UnknownTask {
                 found: text.to_owned(),
                 known: Self::ALL.map(Self::name).join(", "),

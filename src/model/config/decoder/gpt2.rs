@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::base::file_error::FileError;
 use crate::model::ModelError;
 use crate::model::activation::Activation;
 use crate::model::architecture::{Architecture, Model};
 use crate::model::config::decoder::{activation, end_tokens, flag};
-use crate::model::config::keys::{FROM_ZERO, Keys, check_weights, object};
+use crate::model::config::keys::{FROM_ZERO, Keys, check_weights};
 use crate::model::config::model_type::{self, ModelType};
 use crate::model::decoder::gpt2::Gpt2Config;
 use crate::model::heads::language_model::LanguageModel;
@@ -40,10 +39,7 @@ impl Gpt2Config {
     /// # Errors
     /// Likewise; and when the model is none.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
-        let json = object(path)?;
-        let keys = Keys(&json);
-        let config = model_type::find(keys, path, &[GPT2]).and_then(|_| parse(keys));
-        Ok(config.map_err(|reason| FileError::content(path, reason))?)
+        model_type::read(path, &[GPT2], |keys, _| parse(keys))
     }
 }
 
@@ -126,10 +122,6 @@ impl Architecture for Gpt2Config {
         self.tensors()
     }
 
-    fn head_tensors(&self, _: &Objective) -> Vec<TensorSpec> {
-        Vec::new()
-    }
-
     /// Names may lack the prefix `transformer.`; masks that old files hold as buffers, and an output
     /// that repeats the token embeddings, are of no use.
     fn tensor_named(&self, name: &str) -> Option<String> {
@@ -146,10 +138,6 @@ impl Architecture for Gpt2Config {
 
     fn vocabulary(&self) -> i64 {
         self.vocab_size
-    }
-
-    fn token_types(&self) -> Option<i64> {
-        None
     }
 
     /// Masked by length, so any token serves.

@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::base::file_error::FileError;
 use crate::model::ModelError;
 use crate::model::activation::Activation;
 use crate::model::architecture::{Architecture, Model};
 use crate::model::config::decoder::{activation, end_tokens, flag, token};
-use crate::model::config::keys::{FROM_ZERO, Keys, check_weights, object, refused};
+use crate::model::config::keys::{FROM_ZERO, Keys, check_weights, refused};
 use crate::model::config::model_type::{self, ModelType};
 use crate::model::decoder::llama::LlamaConfig;
 use crate::model::decoder::rope::{Rope, RopeScaling, Yarn};
@@ -34,10 +33,7 @@ impl LlamaConfig {
     /// # Errors
     /// Likewise; and when the model is none.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
-        let json = object(path)?;
-        let keys = Keys(&json);
-        let config = model_type::find(keys, path, &[LLAMA]).and_then(|_| parse(keys));
-        Ok(config.map_err(|reason| FileError::content(path, reason))?)
+        model_type::read(path, &[LLAMA], |keys, _| parse(keys))
     }
 }
 
@@ -232,10 +228,6 @@ impl Architecture for LlamaConfig {
         self.tensors()
     }
 
-    fn head_tensors(&self, _: &Objective) -> Vec<TensorSpec> {
-        Vec::new()
-    }
-
     /// Names may lack the prefix `model.`; frequencies that old files hold as buffers, and the output
     /// of a tied model, are of no use.
     fn tensor_named(&self, name: &str) -> Option<String> {
@@ -255,10 +247,6 @@ impl Architecture for LlamaConfig {
 
     fn vocabulary(&self) -> i64 {
         self.vocab_size
-    }
-
-    fn token_types(&self) -> Option<i64> {
-        None
     }
 
     /// Masked by length, so any token serves.

@@ -9,11 +9,10 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::base::file_error::FileError;
 use crate::model::ModelError;
 use crate::model::activation::Activation;
 use crate::model::architecture::{Architecture, Model};
-use crate::model::config::keys::{FROM_ZERO, Keys, check_weights, object, refused};
+use crate::model::config::keys::{FROM_ZERO, Keys, check_weights, refused};
 use crate::model::config::model_type::{self, ModelType};
 use crate::model::encoder::config::{EncoderConfig, FAMILIES};
 use crate::model::encoder::family::Family;
@@ -62,11 +61,7 @@ impl EncoderConfig {
     /// # Errors
     /// Likewise; and when the model is none.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
-        let json = object(path)?;
-        let keys = Keys(&json);
-        let config = model_type::find(keys, path, &ENCODERS);
-        let config = config.and_then(|found| parse(keys, found.name));
-        Ok(config.map_err(|reason| FileError::content(path, reason))?)
+        model_type::read(path, &ENCODERS, |keys, found| parse(keys, found.name))
     }
 }
 

@@ -108,6 +108,9 @@ fn why_missing(name: &str, model: &str, index: &[TensorInfo]) -> String {
              s({{k.removeprefix(\"{prefix}\"): v for k, v in l(f).items()}}, f, {{\"format\": \
              \"pt\"}})'"
         ),
+        (None, None) if index.is_empty() => {
+            "take config.json and all files of weights from one whole checkpoint".to_owned()
+        }
         (None, None) => {
             let first = index.first().map_or("nothing", |tensor| &tensor.name);
             format!(
