@@ -8,7 +8,7 @@ use crate::model::ModelError;
 use crate::model::architecture::CausalLm;
 use crate::model::decoder::cache::KvCache;
 use crate::model::generate::ngrams::repeating;
-use crate::model::generate::{BeamSearch, Generated, Limits};
+use crate::model::generate::{BeamSearch, Generated, Limits, not_numbers};
 
 /// A text that is being written.
 #[derive(Debug, Clone)]
@@ -51,7 +51,7 @@ pub(crate) fn search(
     for step in 1..=limits.max_new_tokens {
         let likeliest = Likeliest::of(&logits, &all, search)?;
         for prompt in &mut all {
-            prompt.advance(&likeliest, search, limits);
+            prompt.advance(&likeliest, search, limits)?;
         }
         let mut rows = Vec::new();
         let mut last: Vec<i64> = Vec::new();
@@ -135,7 +135,18 @@ impl Prompt {
     }
 
     /// Keeps the best continuations of all beams. Those that end compete with the best so far.
-    fn advance(&mut self, likeliest: &Likeliest, search: BeamSearch, limits: Limits<'_>) {
+    ///
+    /// # Errors
+    /// If nothing can follow: the logits are not numbers.
+    fn advance(
+        &mut self,
+        likeliest: &Likeliest,
+        search: BeamSearch,
+        limits: Limits<'_>,
+    ) -> Result<(), ModelError> {
+        if self.beams.is_empty() {
+            return Ok(());
+        }
         let mut candidates = Vec::new();
         for (at, beam) in self.beams.iter().enumerate() {
             let next = likeliest.after(beam.row).map(|(token, own)| Continuation {
@@ -144,6 +155,9 @@ impl Prompt {
                 log_probability: beam.log_probability + own,
             });
             candidates.extend(next.filter(|it| it.log_probability > f64::NEG_INFINITY));
+        }
+        if candidates.is_empty() {
+            return Err(not_numbers());
         }
         // Stable, so that of equals the earlier beam's likelier token comes first.
         candidates.sort_by(|a, b| descending(a.log_probability, b.log_probability));
@@ -164,7 +178,9 @@ impl Prompt {
                 self.beams.push(beam);
             }
         }
-        let Some(best) = &self.best else { return };
+        let Some(best) = &self.best else {
+            return Ok(());
+        };
         // Each further token only lessens the probability: a beam that could not win at the greatest
         // length never will.
         let most = limits.max_new_tokens;
@@ -172,6 +188,7 @@ impl Prompt {
         if search.length_penalty >= 0.0 {
             self.beams.retain(could_win);
         }
+        Ok(())
     }
 
     fn compete(&mut self, beam: Beam, search: BeamSearch) {

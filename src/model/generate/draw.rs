@@ -7,7 +7,7 @@ use tch::{Device, Kind, Tensor};
 use crate::model::ModelError;
 use crate::model::architecture::CausalLm;
 use crate::model::decoder::cache::KvCache;
-use crate::model::generate::{Draw, Generated, Limits};
+use crate::model::generate::{Draw, Generated, Limits, not_numbers};
 
 /// A text after each prompt, all prompts of one length.
 ///
@@ -37,18 +37,21 @@ pub(crate) fn texts(
         let vocabulary = logits.size()[1] as usize;
         let host = logits.f_to_device(Device::Cpu)?.f_to_kind(Kind::Double)?;
         let host: Vec<f64> = Vec::try_from(host.f_flatten(0, -1)?)?;
-        let (mut rows, mut last, mut going_on) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut rows, mut last, mut unfinished) = (Vec::new(), Vec::new(), Vec::new());
         for (row, (at, logits)) in open.iter().zip(host.chunks(vocabulary)).enumerate() {
+            if logits.iter().any(|logit| logit.is_nan()) {
+                return Err(not_numbers());
+            }
             let (token, log_probability) = how.token(logits, &mut streams[*at]);
             texts[*at].tokens.push(token);
             texts[*at].score += log_probability;
             if !limits.end_tokens.contains(&token) {
                 rows.push(row as i64);
                 last.push(token);
-                going_on.push(*at);
+                unfinished.push(*at);
             }
         }
-        open = going_on;
+        open = unfinished;
         if open.is_empty() || step == limits.max_new_tokens {
             break;
         }

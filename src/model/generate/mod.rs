@@ -75,7 +75,7 @@ pub struct Generated {
 /// own stream of random numbers, by its position; only [`Decoding::Draw`] takes any.
 ///
 /// # Errors
-/// If a prompt is empty, or libtorch fails.
+/// If a prompt is empty, the model's logits are not numbers, or libtorch fails.
 pub fn generate(
     model: &dyn CausalLm,
     prompts: &[Vec<i64>],
@@ -115,6 +115,15 @@ pub fn generate(
         .into_iter()
         .map(|text| text.ok_or_else(missing))
         .collect()
+}
+
+/// No text can be made of logits that are not numbers.
+fn not_numbers() -> ModelError {
+    ModelError::Refused(
+        "the model's logits are not numbers; its weights, or what training made of them, are not \
+         sound"
+            .to_owned(),
+    )
 }
 
 /// A beam of one, whose score is the log-probability.
