@@ -77,7 +77,7 @@ fn a_checkpoint_that_is_not_whole_is_an_error_of_the_model() {
 }
 
 #[test]
-fn a_model_whose_data_are_on_the_hub_is_looked_at_all_the_same() {
+fn a_model_is_checked_though_its_data_are_on_the_hub() {
     let place = with_tensors(|tensors| {
         tensors.0.clear();
         tensors.insert("x", HostTensor::full(&[1], 0.0));

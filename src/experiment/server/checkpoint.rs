@@ -28,8 +28,8 @@ struct Notes {
     last_start: u32,
 }
 
-/// The state as bytes, for the run's folder. One that is not sound is not saved: a checkpoint of it would take the place
-/// of one that is.
+/// The state as bytes, for the run's folder. One that is not sound is not saved: a checkpoint of it
+/// would take the place of one that is.
 pub(crate) fn encode(server: &Server) -> Result<Vec<u8>, BoxError> {
     server.folder.check()?;
     check_state(&server.state)?;

@@ -62,10 +62,10 @@ struct RoundLine {
 }
 
 impl RunOverview {
-    /// Looks at a folder; `None` when there is no run in it.
+    /// Reads a folder; `None` when it holds no run.
     ///
     /// # Errors
-    /// If it cannot be read, or holds a run that cannot be understood.
+    /// If it cannot be read, or its files are not those of a run.
     pub fn of(path: &Path) -> io::Result<Option<Self>> {
         let folder = RunFolder::at(path);
         let file = match folder.path_of(Artifact::Scenario).metadata() {
