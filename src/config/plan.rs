@@ -168,6 +168,8 @@ pub struct ModelPlan {
     pub source: ModelSource,
     /// Hidden and attention dropout; `None`: as `config.json` says.
     pub dropout: Option<f64>,
+    /// A tokenizer.json to be used in the place of the model's own.
+    pub tokenizer: Option<PathBuf>,
     /// A PEFT folder to start from.
     pub init_adapter: Option<PathBuf>,
 }

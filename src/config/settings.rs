@@ -72,7 +72,7 @@ declare_settings! {
         /// bert-large, distilroberta-base, roberta-base or roberta-large
         #[arg(value_name = "DIR|NAME|random:NAME")]
         model: String = default("roberta-base".into()).names_file();
-        /// tokenizer.json for a random model
+        /// tokenizer.json for a random model, or in the place of the model's own
         #[arg(value_name = "FILE")]
         tokenizer: PathBuf = default_in_words("the model's own, if any").names_file();
         /// Dropout inside the frozen model (hidden and attention)

@@ -169,12 +169,12 @@ fn load_model(
     problems: &mut Problems,
 ) -> Option<(ModelFiles, Arc<dyn Architecture>, TextEncoder)> {
     let model = match &plan.model.source {
-        ModelSource::Folder(folder) => snapshot(folder.clone(), problems)?,
+        ModelSource::Folder(folder) => snapshot(folder.clone(), plan, problems)?,
         ModelSource::Hub(name) => {
             let folder = model_dir(name)
                 .map_err(|error| problems.report_error("model", error))
                 .ok()?;
-            snapshot(folder, problems)?
+            snapshot(folder, plan, problems)?
         }
         ModelSource::Random {
             architecture,
@@ -192,13 +192,9 @@ fn load_model(
     for (key, error) in Targets::of(&plan.adapter).misses(&*found) {
         problems.report_error(key, error);
     }
-    let encoder = encoder(
-        &model,
-        &plan.model.source,
-        plan.data.max_seq_length as usize,
-    )
-    .map_err(|error| problems.report_error(key_of(&error, plan, "model"), error))
-    .ok()?;
+    let encoder = encoder(&model, &*found, plan)
+        .map_err(|error| problems.report_error(key_of(&error, plan, "model"), error))
+        .ok()?;
     Some((model, found, encoder))
 }
 
@@ -209,13 +205,14 @@ pub fn key_of(error: &DataError, plan: &Plan, otherwise: &'static str) -> &'stat
     match (error, &plan.model.source) {
         (DataError::SequenceLength { .. }, _) => "max_seq_length",
         (_, ModelSource::Random { .. }) => "tokenizer",
+        (DataError::Model(_), _) if plan.model.tokenizer.is_some() => "tokenizer",
         (DataError::Model(_), _) => "model",
         _ => otherwise,
     }
 }
 
 /// A snapshot folder with all that it needs.
-fn snapshot(folder: PathBuf, problems: &mut Problems) -> Option<ModelFiles> {
+fn snapshot(folder: PathBuf, plan: &Plan, problems: &mut Problems) -> Option<ModelFiles> {
     if !folder.is_dir() {
         let remedy = if folder.starts_with("models/minilm") {
             "`make setup` fetches it (paths are taken from the current directory)"
@@ -229,10 +226,12 @@ fn snapshot(folder: PathBuf, problems: &mut Problems) -> Option<ModelFiles> {
         WHOLE => has_weights(&folder),
         file => folder.join(file).is_file(),
     };
-    let missing: Vec<_> = ["config.json", "tokenizer.json", WHOLE]
-        .into_iter()
-        .filter(|file| !is_there(file))
-        .collect();
+    if let Some(tokenizer) = &plan.model.tokenizer {
+        require_tokenizer(tokenizer, problems);
+    }
+    let needed = ["config.json", "tokenizer.json", WHOLE].into_iter();
+    let needed = needed.filter(|file| *file != "tokenizer.json" || plan.model.tokenizer.is_none());
+    let missing: Vec<_> = needed.filter(|file| !is_there(file)).collect();
     if !missing.is_empty() {
         let wrong = format_args!("the folder has no {}", missing.join(", no "));
         let pickle = "pytorch_model.bin";
@@ -243,11 +242,22 @@ fn snapshot(folder: PathBuf, problems: &mut Problems) -> Option<ModelFiles> {
         }
         let conversion = tokenizer_conversion(&folder);
         let conversion = conversion.filter(|_| missing.contains(&"tokenizer.json"));
-        let right = || "name a Hugging Face snapshot, which has them".to_owned();
+        let right = || match missing[..] {
+            ["tokenizer.json"] => "name one with --tokenizer".to_owned(),
+            _ => "name a Hugging Face snapshot, which has them".to_owned(),
+        };
         problems.report("model", wrong, conversion.unwrap_or_else(right));
         return None;
     }
     Some(ModelFiles::Snapshot(folder))
+}
+
+/// Whether the tokenizer's file is there; reported if not.
+fn require_tokenizer(file: &Path, problems: &mut Problems) -> bool {
+    let right = "name a tokenizer.json (paths are taken from the current directory)";
+    let is_there = file.is_file();
+    problems.require(is_there, "tokenizer", "there is no such file", right);
+    is_there
 }
 
 fn random(
@@ -255,35 +265,38 @@ fn random(
     tokenizer: &Path,
     problems: &mut Problems,
 ) -> Option<ModelFiles> {
-    if !tokenizer.is_file() {
-        let right = "name a tokenizer.json (paths are taken from the current directory)";
-        problems.report("tokenizer", "there is no such file", right);
-    }
+    let is_there = require_tokenizer(tokenizer, problems);
     let model = ModelFiles::random(architecture, tokenizer);
     let model = model
         .map_err(|error| problems.report_error("model", error))
         .ok();
-    model.filter(|_| tokenizer.is_file())
+    model.filter(|_| is_there)
 }
 
 fn encoder(
     model: &ModelFiles,
-    source: &ModelSource,
-    max_seq_length: usize,
+    architecture: &dyn Architecture,
+    plan: &Plan,
 ) -> Result<TextEncoder, DataError> {
-    match model {
-        ModelFiles::Snapshot(folder) => TextEncoder::from_model_dir(folder, max_seq_length),
-        ModelFiles::Random {
-            architecture,
-            tokenizer,
-        } => {
-            let limits = TokenizerLimits {
-                tokenizer_class: None,
-                ..TokenizerLimits::of(source.to_string(), &**architecture)
-            };
-            TextEncoder::new(tokenizer, &limits, max_seq_length)
+    let max_seq_length = plan.data.max_seq_length as usize;
+    let file = match (model, &plan.model.tokenizer) {
+        (ModelFiles::Snapshot(folder), None) => {
+            return TextEncoder::from_model_dir(folder, max_seq_length);
         }
-    }
+        (ModelFiles::Snapshot(_), Some(file))
+        | (
+            ModelFiles::Random {
+                tokenizer: file, ..
+            },
+            _,
+        ) => file,
+    };
+    // The files beside it say all.
+    let limits = TokenizerLimits {
+        tokenizer_class: None,
+        ..TokenizerLimits::of(plan.model.source.to_string(), architecture)
+    };
+    TextEncoder::new(file, &limits, max_seq_length)
 }
 
 /// The PEFT folder that the run starts from; `None` when a problem was reported.

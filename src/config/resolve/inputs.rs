@@ -108,11 +108,13 @@ impl Resolver<'_> {
         } else {
             ModelSource::Folder(PathBuf::from(name))
         };
-        if !matches!(source, ModelSource::Random { .. }) {
-            self.reject_unused("tokenizer", "a model that brings its own");
-        }
+        let tokenizer = match source {
+            ModelSource::Random { .. } => None,
+            _ => self.settings.tokenizer.clone(),
+        };
         ModelPlan {
             source,
+            tokenizer,
             dropout: self.settings.model_dropout,
             init_adapter: self.settings.init_adapter.clone(),
         }
