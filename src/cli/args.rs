@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::base::table::Format;
-use crate::cli::changed_settings::ChangedSettings;
+use crate::cli::changed_settings::{ChangedSettings, OfTexts, OnResume};
 use crate::config;
 use crate::config::settings::{Settings, with_default};
 use crate::live::control;
@@ -58,6 +58,8 @@ pub enum Command {
     Schema,
     /// Export the model of an ended run in a format that other programs can load
     Export(ExportArgs),
+    /// Write texts with the model of an ended run
+    Generate(GenerateArgs),
     /// Print a shell completion script
     Completions(CompletionsArgs),
     /// Print the manual page of the program or of a subcommand
@@ -232,7 +234,7 @@ pub struct ResumeArgs {
     pub run: RunArg,
     /// The settings.
     #[command(flatten)]
-    pub changed: ChangedSettings,
+    pub changed: ChangedSettings<OnResume>,
 }
 
 /// A run folder and what to do with it.
@@ -248,6 +250,29 @@ pub struct ReplayArgs {
     /// Clients that train at once; does not change results [default: as in the original run]
     #[arg(long, value_name = "N")]
     pub lanes: Option<u32>,
+}
+
+/// A run, and what its model is to read.
+#[derive(Debug, Args)]
+pub struct GenerateArgs {
+    /// The run.
+    #[command(flatten)]
+    pub run: RunArg,
+    /// What the model reads; can be given several times
+    #[arg(long, value_name = "TEXT")]
+    pub prompt: Vec<String>,
+    /// A file with a prompt a line, after those of --prompt
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// The model of the round that scored best, rather than the last [default: false]
+    #[arg(long)]
+    pub best: Option<bool>,
+    /// Format of a table of prompts, texts and scores [default: none, one text a line]
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+    /// How texts are written.
+    #[command(flatten)]
+    pub texts: ChangedSettings<OfTexts>,
 }
 
 /// The forms that a model can be written in.

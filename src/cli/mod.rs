@@ -9,6 +9,7 @@ pub(crate) mod ctl;
 pub(crate) mod data;
 pub(crate) mod doctor;
 pub mod export;
+pub(crate) mod generate;
 pub(crate) mod interrupt;
 pub(crate) mod man;
 pub(crate) mod parser;
@@ -74,6 +75,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Sweep(args) => sweep::sweep(args, log),
         Command::Schema => schema::schema(),
         Command::Export(args) => export::export(args),
+        Command::Generate(args) => generate::generate(args),
         Command::Completions(args) => completions::completions(args),
         Command::Man(args) => man::man(args),
         Command::Doctor(args) => doctor::doctor(args),

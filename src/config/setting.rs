@@ -35,6 +35,8 @@ pub(crate) struct Facts {
     pub(crate) effect: Effect,
     /// Whether a run may be resumed with another value.
     pub(crate) on_resume: bool,
+    /// Whether it says how a text is written.
+    pub(crate) of_texts: bool,
     /// The adapters that it has a meaning with; `None`: any.
     pub(crate) adapters: Option<&'static [AdapterKind]>,
 }
@@ -65,6 +67,7 @@ impl<S, T, D> Setting<S, T, D> {
                 other_name: None,
                 effect: Effect::Results,
                 on_resume: false,
+                of_texts: false,
                 adapters: None,
             },
             range: Range(Bound::Unbounded, Bound::Unbounded),
@@ -95,6 +98,12 @@ impl<S, T, D> Setting<S, T, D> {
     /// A run may be resumed with another value.
     pub(crate) const fn on_resume(mut self) -> Self {
         self.facts.on_resume = true;
+        self
+    }
+
+    /// It says how a text is written.
+    pub(crate) const fn of_texts(mut self) -> Self {
+        self.facts.of_texts = true;
         self
     }
 

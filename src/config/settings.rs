@@ -16,6 +16,17 @@ use crate::train::settings::Precision;
 /// The largest whole number that TOML has, in which settings are recorded.
 pub(crate) const MOST_WHOLE: u64 = i64::MAX as u64;
 
+/// What a run computes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum DeviceKind {
+    /// GPUs where there are any, else the CPU.
+    Cuda,
+    /// The CPU.
+    Cpu,
+}
+
 /// The clock of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -186,6 +197,9 @@ declare_settings! {
         /// is larger
         #[arg(value_name = "N")]
         max_grad_norm: f64 = default_in_words("no limit").above(0.0);
+        /// Keep each transformer layer's input alone for the backward pass, and compute the layer
+        /// again there: less memory, more time, the same result
+        checkpoint_blocks: bool = default(false).same_results().on_resume();
         /// Train on the examples in file order
         no_shuffle: bool = default(false);
         /// Number format
@@ -206,30 +220,32 @@ declare_settings! {
         /// always done after the last round
         #[arg(value_name = "N")]
         generate_every: u32 = default_in_words("only after the last round").from(1);
+        /// Same as --generate_every 1
+        log: bool = default(false);
         /// Prompts that texts are written for, before the last round
         #[arg(value_name = "N")]
         limit_generate: u64 = default(100).from(1);
         /// Beams of the search for a text; 1 takes the likeliest token each time
         #[arg(value_name = "N")]
-        num_beams: u32 = default_in_words("10 for e2e").from(1).to(1_000);
+        num_beams: u32 = default_in_words("10 for e2e").from(1).to(1_000).of_texts();
         /// A text's log-probability is divided by its length to this power
         #[arg(value_name = "POWER", allow_negative_numbers = true)]
-        length_penalty: f64 = default_in_words("0.8 for e2e").from(-10.0).to(10.0);
+        length_penalty: f64 = default_in_words("0.8 for e2e").from(-10.0).to(10.0).of_texts();
         /// No N tokens occur twice in a row in a text; 0: all may
         #[arg(value_name = "N")]
-        no_repeat_ngram: u32 = default_in_words("4 for e2e").to(1_000);
+        no_repeat_ngram: u32 = default_in_words("4 for e2e").to(1_000).of_texts();
         /// The most tokens of a text
         #[arg(value_name = "N")]
-        max_new_tokens: u32 = default_in_words("64 for e2e").from(1).to(1_000_000);
+        max_new_tokens: u32 = default_in_words("64 for e2e").from(1).to(1_000_000).of_texts();
         /// Draw tokens, by probabilities whose logarithms are divided by this first
         #[arg(value_name = "T")]
-        temperature: f64 = default_in_words("texts are not drawn").above(0.0);
+        temperature: f64 = default_in_words("texts are not drawn").above(0.0).of_texts();
         /// Draw among the likeliest tokens that have this share of the probability together
         #[arg(value_name = "SHARE")]
-        top_p: f64 = default_in_words("1").above(0.0).to(1.0);
+        top_p: f64 = default_in_words("1").above(0.0).to(1.0).of_texts();
         /// Draw among the N likeliest tokens; 0: among all
         #[arg(value_name = "N")]
-        top_k: u32 = default_in_words("0");
+        top_k: u32 = default_in_words("0").of_texts();
         /// meteor-1.5.jar, for METEOR too; it needs Java
         #[arg(value_name = "FILE")]
         meteor_jar: PathBuf = default_in_words("no METEOR").names_file();
@@ -258,6 +274,9 @@ declare_settings! {
         ).from(1).to(1_024);
         /// Use the CPU even if CUDA is available
         cpu: bool = default(false).same_results();
+        /// Same as --cpu, or as omitting it
+        #[arg(value_enum)]
+        device: DeviceKind = default_in_words("cuda if it is available").same_results();
     }
 
     Simulation {
@@ -282,6 +301,9 @@ declare_settings! {
     Output {
         /// Name of the run
         name: String = default_in_words("the scenario file's, else TASK-METHOD");
+        /// A number that the name ends with, to tell runs apart
+        #[arg(value_name = "N")]
+        idx: u32 = default_in_words("none").same_results();
         /// Folder for the results, new or empty
         #[arg(value_name = "DIR", visible_alias = "run_dir")]
         out: PathBuf = default_in_words("runs/NAME-TIME").same_results().also_called("run_dir");

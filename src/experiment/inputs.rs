@@ -48,6 +48,7 @@ impl RunInputs {
     /// Everything that is wrong with the files, each with the setting that named it.
     pub fn load(plan: &Plan) -> Result<Self, Problems> {
         let mut problems = plan.problems();
+        check_meteor(plan, &mut problems);
         match (
             read_init_adapter(plan, &mut problems),
             load_data(plan, &mut problems),
@@ -75,6 +76,7 @@ impl RunInputs {
 /// As [`RunInputs::load`].
 pub fn check_local(plan: &Plan) -> Result<(), Problems> {
     let mut problems = plan.problems();
+    check_meteor(plan, &mut problems);
     read_init_adapter(plan, &mut problems);
     if matches!(plan.data.source, DataSource::Folder(_)) {
         load_data(plan, &mut problems);
@@ -273,7 +275,11 @@ fn random(
     model.filter(|_| is_there)
 }
 
-fn encoder(
+/// The tokenizer of a plan's model.
+///
+/// # Errors
+/// If it cannot be used, or does not fit the model.
+pub(crate) fn encoder(
     model: &ModelFiles,
     architecture: &dyn Architecture,
     plan: &Plan,
@@ -297,6 +303,16 @@ fn encoder(
         ..TokenizerLimits::of(plan.model.source.to_string(), architecture)
     };
     TextEncoder::new(file, &limits, max_seq_length)
+}
+
+fn check_meteor(plan: &Plan, problems: &mut Problems) {
+    let jar = plan
+        .generation
+        .as_ref()
+        .and_then(|it| it.meteor_jar.as_ref());
+    let right = "name meteor-1.5.jar (paths are taken from the current directory)";
+    let is_there = jar.is_none_or(|jar| jar.is_file());
+    problems.require(is_there, "meteor_jar", "there is no such file", right);
 }
 
 /// The PEFT folder that the run starts from; `None` when a problem was reported.

@@ -6,6 +6,7 @@
 //! | [`prepared`] | everything a run needs, shared by all threads |
 //! | [`prepare`] | how it is loaded and checked, with the PEFT folder (`init_adapter`) and the state (`initial_state`) that it starts from |
 //! | [`prompts`] | the prompts that texts are written for |
+//! | [`texts`] | texts that a model writes for prompts |
 //! | [`workload`] | what the actors call |
 //! | [`client`] | a lane's trainer: one client's round after another |
 //! | [`server`] | the server: checks, aggregates, scores, writes results |
@@ -28,6 +29,7 @@ pub mod prepare;
 pub mod prepared;
 pub mod prompts;
 pub mod server;
+pub mod texts;
 pub mod workload;
 
 use std::path::Path;

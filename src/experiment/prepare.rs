@@ -61,7 +61,7 @@ impl Experiment {
         let groups = LayerGroup::by(&layers, |layer| adapter.tensors(layer));
         let texts = data.validation.iter().chain(&data.test);
         let model = &*checkpoint.architecture;
-        let prompts = prompts::encode(texts, &plan, &encoder, model, problems)?;
+        let prompts = prompts::of_splits(texts, &plan, &encoder, model, problems)?;
         let column = plan.data.partition.column();
         let client_names = name_clients(&shards, column.and_then(|name| data.train.column(name)));
         let train = encode(&encoder, &data.train, &plan, problems)?;

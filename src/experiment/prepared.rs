@@ -20,7 +20,6 @@ use crate::model::source::checkpoint::Checkpoint;
 use crate::tasks::Task;
 use crate::train::local::LocalTraining;
 use crate::train::precision::Compute;
-use crate::train::settings::Precision;
 
 /// A run's model, adapter, method and data.
 pub struct Experiment {
@@ -112,21 +111,7 @@ impl Experiment {
     /// The numeric settings of a device.
     #[must_use]
     pub fn compute(&self, device: tch::Device) -> Compute {
-        match self.plan.training.precision {
-            Precision::Auto => Compute::automatic(device),
-            Precision::Float32 => Compute {
-                device,
-                kind: tch::Kind::Float,
-            },
-            Precision::Bfloat16 => Compute {
-                device,
-                kind: tch::Kind::BFloat16,
-            },
-            Precision::Float16 => Compute {
-                device,
-                kind: tch::Kind::Half,
-            },
-        }
+        Compute::of(self.plan.training.precision, device)
     }
 
     /// The padding token.

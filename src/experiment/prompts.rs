@@ -2,12 +2,13 @@
 
 use crate::config::plan::Plan;
 use crate::config::problems::Problems;
+use crate::data::error::DataError;
 use crate::data::schema::SplitName;
 use crate::data::split::Split;
 use crate::data::tokenize::TextEncoder;
 use crate::experiment::inputs;
 use crate::model::architecture::Architecture;
-use crate::tasks::texts::prompts;
+use crate::tasks::texts::{GenerationPlan, PromptWithAnswers, prompts};
 
 /// A prompt of a split.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,9 +30,58 @@ pub struct PromptSet {
     pub prompts: Vec<EncodedPrompt>,
 }
 
-/// Encodes the prompts of splits; `None` when a problem was reported. Without texts to be written
-/// there are none.
-pub(crate) fn encode<'a>(
+impl EncodedPrompt {
+    /// Encodes prompts.
+    ///
+    /// # Errors
+    /// If the tokenizer cannot encode a text, or gives what the model does not embed.
+    pub fn encode(
+        prompts: &[PromptWithAnswers<'_>],
+        encoder: &TextEncoder,
+    ) -> Result<Vec<Self>, DataError> {
+        let texts: Vec<&str> = prompts.iter().map(|prompt| prompt.text).collect();
+        let encoded = encoder.encode_prompts(&texts)?;
+        let own = |(prompt, ids): (&PromptWithAnswers<'_>, Vec<u32>)| Self {
+            text: prompt.text.to_owned(),
+            references: prompt
+                .references
+                .iter()
+                .map(|it| (*it).to_owned())
+                .collect(),
+            ids: ids.into_iter().map(i64::from).collect(),
+        };
+        Ok(prompts.iter().zip(encoded).map(own).collect())
+    }
+}
+
+/// Refuses prompts after which there is no room for a whole text.
+///
+/// # Errors
+/// What is too long, and what would be right.
+pub fn require_room(
+    prompts: &[EncodedPrompt],
+    plan: &GenerationPlan,
+    model: &dyn Architecture,
+) -> Result<(), (String, String)> {
+    let longest = prompts.iter().map(|prompt| prompt.ids.len()).max();
+    let longest = longest.unwrap_or(0) as i64;
+    let (most, new) = (model.max_tokens(), i64::from(plan.max_new_tokens));
+    if longest.saturating_add(new) <= most {
+        return Ok(());
+    }
+    let wrong = format!(
+        "the longest prompt has {longest} tokens, and {new} more are beyond the model's {most}"
+    );
+    let right = match most - longest {
+        room if room > 0 => format!("give at most {room}, or a model of longer texts"),
+        _ => "name a model of longer texts".to_owned(),
+    };
+    Err((wrong, right))
+}
+
+/// Encodes the prompts of splits; `None` when a problem was reported. Where no text is written there
+/// are none.
+pub(crate) fn of_splits<'a>(
     splits: impl Iterator<Item = &'a Split>,
     plan: &Plan,
     encoder: &TextEncoder,
@@ -43,37 +93,17 @@ pub(crate) fn encode<'a>(
     };
     let mut sets = Vec::new();
     for split in splits {
-        let prompts = prompts(split);
-        let texts: Vec<&str> = prompts.iter().map(|prompt| prompt.text).collect();
-        let encoded = encoder.encode_prompts(&texts);
+        let encoded = EncodedPrompt::encode(&prompts(split), encoder);
         let encoded = encoded
             .map_err(|error| problems.report_error(inputs::key_of(&error, plan, "data"), error))
             .ok()?;
-        let longest = encoded.iter().map(Vec::len).max().unwrap_or(0) as i64;
-        let (most, new) = (model.max_tokens(), i64::from(generation.max_new_tokens));
-        if longest.saturating_add(new) > most {
-            let wrong = format_args!(
-                "the longest prompt of the {} split has {longest} tokens, and {new} more are beyond \
-                 the model's {most}",
-                split.name()
-            );
-            let right = format_args!(
-                "give at most {}, or a model of longer texts",
-                most - longest
-            );
+        if let Err((wrong, right)) = require_room(&encoded, generation, model) {
             problems.report("max_new_tokens", wrong, right);
             return None;
         }
-        let prompts = prompts.into_iter().zip(encoded);
         sets.push(PromptSet {
             split: split.name(),
-            prompts: prompts
-                .map(|(prompt, ids)| EncodedPrompt {
-                    text: prompt.text.to_owned(),
-                    references: prompt.references.into_iter().map(str::to_owned).collect(),
-                    ids: ids.into_iter().map(i64::from).collect(),
-                })
-                .collect(),
+            prompts: encoded,
         });
     }
     Some(sets)

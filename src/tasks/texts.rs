@@ -16,8 +16,10 @@ use crate::tasks::metrics::generation::scores::{GenerationScores, evaluate};
 use crate::tasks::metrics::info::MetricInfo;
 
 /// A task whose models write texts: how they do so where nothing else is said.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 pub struct TextTask {
+    /// What a model reads of a text that it is to answer.
+    pub prompt: fn(&str) -> String,
     /// By beam search.
     pub search: BeamSearch,
     /// The most tokens of a text.

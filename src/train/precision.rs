@@ -5,6 +5,7 @@ use tch::{Device, Kind, Tensor};
 use crate::base::torch;
 use crate::base::torch::device::Autocast;
 use crate::model::ModelError;
+use crate::train::settings::Precision;
 
 /// How a device computes: where, and in which kind.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -16,6 +17,18 @@ pub struct Compute {
 }
 
 impl Compute {
+    /// As a plan has it for a device.
+    #[must_use]
+    pub fn of(precision: Precision, device: Device) -> Self {
+        let kind = match precision {
+            Precision::Auto => return Self::automatic(device),
+            Precision::Float32 => Kind::Float,
+            Precision::Bfloat16 => Kind::BFloat16,
+            Precision::Float16 => Kind::Half,
+        };
+        Self { device, kind }
+    }
+
     /// float32 on the CPU; on a GPU bfloat16, or float16 where it is too old for that.
     #[must_use]
     pub fn automatic(device: Device) -> Self {

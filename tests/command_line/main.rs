@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod control;
+mod e2e;
 mod flood;
 mod folder;
 mod hostile;

@@ -3,7 +3,7 @@
 use crate::base::machine::device::{DeviceSpec, LaneSpec};
 use crate::config::plan::DevicesPlan;
 use crate::config::resolve::Resolver;
-use crate::config::settings::SETTINGS;
+use crate::config::settings::{DeviceKind, SETTINGS};
 
 /// The most threads of all lanes together.
 const MOST_THREADS: u32 = 8_192;
@@ -50,6 +50,14 @@ impl Resolver<'_> {
     /// The clients' GPUs; empty: everything runs on the CPU.
     fn gpus(&mut self) -> Vec<u32> {
         let there = self.machine.cuda_devices;
+        let device = self.settings.device.take();
+        if device == Some(DeviceKind::Cuda) && self.settings.cpu == Some(true) {
+            self.problems
+                .report("device", "--cpu is given too", "give one of the two");
+        }
+        if device == Some(DeviceKind::Cpu) {
+            self.settings.cpu = Some(true);
+        }
         if self.unrecorded(&SETTINGS.cpu) {
             for key in ["server_gpu", "client_gpus"] {
                 self.reject_unused(key, "--cpu");

@@ -7,8 +7,9 @@ use crate::tasks::Task;
 use crate::tasks::texts::{GenerationPlan, TextTask};
 
 /// The settings of this group.
-const ALL: [&str; 10] = [
+const ALL: [&str; 11] = [
     "generate_every",
+    "log",
     "limit_generate",
     "num_beams",
     "length_penalty",
@@ -33,6 +34,14 @@ impl Resolver<'_> {
             }
             return None;
         };
+        if self.settings.log.take() == Some(true) {
+            if self.settings.generate_every.is_some_and(|every| every != 1) {
+                let right = "give one of the two";
+                self.problems
+                    .report("log", "generate_every says otherwise", right);
+            }
+            self.settings.generate_every = Some(1);
+        }
         let settings = &mut self.settings;
         let most = *settings.max_new_tokens.get_or_insert(texts.max_new_tokens);
         Some(GenerationPlan {

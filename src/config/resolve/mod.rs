@@ -116,6 +116,7 @@ impl Resolver<'_> {
             shuffle: !self.value(&SETTINGS.no_shuffle),
             label_smoothing: self.unrecorded(&SETTINGS.label_smoothing),
             max_grad_norm: self.settings.max_grad_norm,
+            checkpoint_blocks: self.unrecorded(&SETTINGS.checkpoint_blocks),
             precision: self.value(&SETTINGS.precision),
         }
     }
@@ -158,10 +159,13 @@ impl Resolver<'_> {
 
     fn name(&mut self, scenario: Option<&str>, task: &dyn Task, method: MethodName) -> String {
         let usable = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
-        let default = scenario.map_or_else(
+        let mut default = scenario.map_or_else(
             || format!("{task}-{method}"),
             |stem| stem.replace(|c| !usable(c), "-"),
         );
+        if let Some(number) = self.settings.idx.take() {
+            default = self.settings.name.take().unwrap_or(default) + &format!("-{number}");
+        }
         let name = self.settings.name.get_or_insert(default).clone();
         self.problems.require(
             !name.is_empty() && !name.starts_with('.') && name.chars().all(usable),

@@ -7,6 +7,7 @@ use crate::base::file_error::FileError;
 use crate::data::error::DataError;
 use crate::experiment::payload::Snapshot;
 use crate::experiment::server::state::Server;
+use crate::experiment::texts::WritingError;
 use crate::model::ModelError;
 use crate::runs::folder::RunFolder;
 use crate::runs::folder::artifact::Artifact;
@@ -24,6 +25,9 @@ pub enum ResultsError {
     /// A prediction could not be made.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// A text could not be written.
+    #[error(transparent)]
+    Texts(#[from] WritingError),
     /// Predictions could not be written.
     #[error(transparent)]
     Predictions(#[from] DataError),
@@ -66,7 +70,7 @@ fn write_predictions(server: &Server, last: &Snapshot) -> Result<(), ResultsErro
         }
         (Outputs::Texts(_), Some(plan)) => {
             for set in experiment.prompts.iter().filter(|set| set.split.is_test()) {
-                let written = server.write_texts(last, plan, set, set.prompts.len())?;
+                let written = server.write_texts(last, plan, &set.prompts)?;
                 texts::write(&written, task.name(), set.split, &folder)?;
             }
         }

@@ -82,7 +82,8 @@ impl Server {
         set: &PromptSet,
         first: usize,
     ) -> Result<Scores, ResultsError> {
-        let written = self.write_texts(snapshot, plan, set, first)?;
+        let prompts = &set.prompts[..first.min(set.prompts.len())];
+        let written = self.write_texts(snapshot, plan, prompts)?;
         let scores = texts::score(&written, plan.meteor().as_ref());
         self.folder.check()?;
         let kept = GeneratedTexts {

@@ -13,8 +13,11 @@ use crate::data::encoded::EncodedSplit;
 use crate::experiment::base_weights::BaseWeightCache;
 use crate::experiment::payload::Snapshot;
 use crate::experiment::prepared::Experiment;
+use crate::experiment::prompts::EncodedPrompt;
+use crate::experiment::texts::{TextWriter, WritingError};
 use crate::model::ModelError;
 use crate::runs::folder::RunFolder;
+use crate::tasks::texts::{GenerationPlan, WrittenText};
 use crate::train::evaluate::{Predictions, predict};
 use crate::train::precision::Compute;
 use crate::train::replica::{Replica, RoundModel};
@@ -120,6 +123,25 @@ impl Server {
             self.experiment.pad(),
             self.compute,
         )
+    }
+
+    /// Texts of the model at a snapshot.
+    pub(crate) fn write_texts(
+        &self,
+        snapshot: &Snapshot,
+        plan: &GenerationPlan,
+        prompts: &[EncodedPrompt],
+    ) -> Result<Vec<WrittenText>, WritingError> {
+        let experiment = &self.experiment;
+        let writer = TextWriter {
+            plan,
+            encoder: &experiment.encoder,
+            end_tokens: experiment.checkpoint.architecture.end_tokens(),
+            batch: experiment.plan.training.eval_batch_size as usize,
+            seed: experiment.plan.seed,
+            compute: self.compute,
+        };
+        writer.write(|| Ok(self.replica(snapshot)?.model), prompts)
     }
 
     /// The state as clients download it.

@@ -60,6 +60,7 @@ impl Task for E2eTask {
     /// Beam search as Hu et al. (*LoRA*, 2022) have it for E2E.
     fn outputs(&self) -> Outputs<'_> {
         Outputs::Texts(TextTask {
+            prompt: source::prompt,
             search: BeamSearch {
                 width: 10,
                 length_penalty: 0.8,

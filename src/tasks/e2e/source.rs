@@ -19,6 +19,9 @@ const TEST: [&str; 2] = ["testset_w_refs.csv", "testset.csv"];
 const REPRESENTATION: [&str; 2] = ["mr", "meaning_representation"];
 const REFERENCE: [&str; 2] = ["ref", "human_reference"];
 
+/// What parts a prompt from its answer.
+const ARROW: &str = "->";
+
 /// Folders within the one that is named, in which the files may be.
 const FOLDERS: [&str; 3] = ["e2e", "e2e-dataset", "e2e_nlg"];
 
@@ -65,6 +68,15 @@ pub fn read(dir: &Path, options: &ReadOptions) -> Result<TaskData, DataError> {
     })
 }
 
+/// What a model reads of a meaning representation. A text that is a prompt already stays as it is.
+#[must_use]
+pub fn prompt(representation: &str) -> String {
+    match representation.trim_end().ends_with(ARROW) {
+        true => representation.trim_end().to_owned(),
+        false => format!("{representation} {ARROW}"),
+    }
+}
+
 /// A split that is to be read.
 struct SplitReader<'a> {
     path: PathBuf,
@@ -96,7 +108,7 @@ impl SplitReader<'_> {
                     });
                 }
             }
-            let prompt = format!("{text} ->");
+            let prompt = prompt(text);
             let answer = answer.map(|answer| format!(" {answer}"));
             split.push(Example {
                 id: row as u32,

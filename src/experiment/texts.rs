@@ -1,4 +1,4 @@
-//! Texts that the model writes.
+//! Texts that a model writes for prompts.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -6,45 +6,68 @@ use regatta_actors::random::StreamKey;
 use tch::Device;
 
 use crate::base::torch;
-use crate::experiment::payload::Snapshot;
-use crate::experiment::prompts::{EncodedPrompt, PromptSet};
-use crate::experiment::server::results::ResultsError;
-use crate::experiment::server::state::Server;
+use crate::data::error::DataError;
+use crate::data::tokenize::TextEncoder;
+use crate::experiment::prompts::EncodedPrompt;
 use crate::model::ModelError;
+use crate::model::architecture::Model;
 use crate::model::generate::{Generated, Limits, generate};
 use crate::tasks::texts::{GenerationPlan, WrittenText};
+use crate::train::precision::Compute;
 
-impl Server {
-    /// Texts of the model at a snapshot for the first prompts of a split.
+/// Why texts were not written.
+#[derive(Debug, thiserror::Error)]
+pub enum WritingError {
+    /// The model failed.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// Its tokens are no text.
+    #[error(transparent)]
+    Tokens(#[from] DataError),
+}
+
+/// How a model writes texts.
+#[derive(Debug, Clone, Copy)]
+pub struct TextWriter<'a> {
+    /// How each token is chosen.
+    pub plan: &'a GenerationPlan,
+    /// Its tokenizer.
+    pub encoder: &'a TextEncoder,
+    /// Tokens that end a text.
+    pub end_tokens: &'a [i64],
+    /// Prompts that are read together at most.
+    pub batch: usize,
+    /// Seed of what is drawn.
+    pub seed: u64,
+    /// Where and in which kind it computes.
+    pub compute: Compute,
+}
+
+impl TextWriter<'_> {
+    /// Writes a text for each prompt.
     ///
     /// Prompts of one length are read together, longest first. On a CPU each core takes some, with a
     /// copy of the model over the same weights. Which prompts are read together follows from the
     /// prompts alone, so a text does not depend on the number of cores.
     ///
     /// # Errors
-    /// If libtorch fails, or tokens are no text.
-    pub(crate) fn write_texts(
+    /// If there is no model, libtorch fails, or tokens are no text.
+    pub fn write(
         &self,
-        snapshot: &Snapshot,
-        plan: &GenerationPlan,
-        set: &PromptSet,
-        first: usize,
-    ) -> Result<Vec<WrittenText>, ResultsError> {
-        let prompts = &set.prompts[..first.min(set.prompts.len())];
-        let batches = batches(
-            prompts,
-            self.experiment.plan.training.eval_batch_size as usize,
-        );
+        model: impl Fn() -> Result<Box<dyn Model>, ModelError> + Sync,
+        prompts: &[EncodedPrompt],
+    ) -> Result<Vec<WrittenText>, WritingError> {
+        let batches = batches(prompts, self.batch);
         let workers = match self.compute.device {
             Device::Cpu => torch::threads::cores().min(batches.len()),
             _ => 1,
         };
         let next = AtomicUsize::new(0);
         let work = |()| -> Result<Vec<(usize, Generated)>, ModelError> {
-            let replica = self.replica(snapshot)?;
+            let model = model()?;
             let mut written = Vec::new();
             while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let texts = self.read(&*replica.model, prompts, batch, plan, set)?;
+                let texts = self.read(&*model, prompts, batch)?;
                 written.extend(batch.iter().copied().zip(texts));
             }
             Ok(written)
@@ -52,54 +75,57 @@ impl Server {
         let written = torch::threads::in_parallel(vec![(); workers], work).into_iter();
         let mut written = written.collect::<Result<Vec<_>, _>>()?.concat();
         written.sort_by_key(|(at, _)| *at);
-        let text = |(at, generated): (usize, Generated)| -> Result<WrittenText, ResultsError> {
-            let prompt = &prompts[at];
-            let ids = generated
-                .tokens
-                .iter()
-                .filter_map(|id| u32::try_from(*id).ok());
-            let text = self.experiment.encoder.decode(&ids.collect::<Vec<_>>())?;
-            Ok(WrittenText {
-                prompt: prompt.text.clone(),
-                text: text.trim().to_owned(),
-                score: generated.score,
-                references: prompt.references.clone(),
-            })
-        };
+        let text = |(at, generated): (usize, Generated)| self.text(&prompts[at], &generated);
         written.into_iter().map(text).collect()
     }
 
-    /// Texts for prompts of one length.
+    /// What a model gives for prompts of one length.
     fn read(
         &self,
-        model: &dyn crate::model::architecture::Model,
+        model: &dyn Model,
         prompts: &[EncodedPrompt],
         batch: &[usize],
-        plan: &GenerationPlan,
-        set: &PromptSet,
     ) -> Result<Vec<Generated>, ModelError> {
-        let not_causal = || ModelError::Refused("the model writes no texts".to_owned());
-        let model = model.as_causal().ok_or_else(not_causal)?;
+        let writes_none = || ModelError::Refused("the model writes no texts".to_owned());
+        let model = model.as_causal().ok_or_else(writes_none)?;
         let limits = Limits {
-            end_tokens: self.experiment.checkpoint.architecture.end_tokens(),
-            max_new_tokens: plan.max_new_tokens as usize,
+            end_tokens: self.end_tokens,
+            max_new_tokens: self.plan.max_new_tokens as usize,
         };
         let ids: Vec<Vec<i64>> = batch.iter().map(|at| prompts[*at].ids.clone()).collect();
+        // A prompt's own, so that what is drawn for it does not depend on the others.
         let stream = |row: usize| {
-            let name = format!("{}: {}", set.split, prompts[batch[row]].text);
             StreamKey {
-                seed: self.experiment.plan.seed,
+                seed: self.seed,
                 purpose: "generation",
-                name: &name,
+                name: &prompts[batch[row]].text,
                 round: 0,
                 attempt: 0,
             }
             .stream()
         };
         let autocast = self.compute.autocast()?;
-        let written = generate(model, &ids, plan.decoding, limits, ids.len(), stream);
+        let written = generate(model, &ids, self.plan.decoding, limits, ids.len(), stream);
         drop(autocast);
         written
+    }
+
+    fn text(
+        &self,
+        prompt: &EncodedPrompt,
+        generated: &Generated,
+    ) -> Result<WrittenText, WritingError> {
+        let ids = generated
+            .tokens
+            .iter()
+            .filter_map(|id| u32::try_from(*id).ok());
+        let text = self.encoder.decode(&ids.collect::<Vec<_>>())?;
+        Ok(WrittenText {
+            prompt: prompt.text.clone(),
+            text: text.trim().to_owned(),
+            score: generated.score,
+            references: prompt.references.clone(),
+        })
     }
 }
 
@@ -125,10 +151,8 @@ mod tests {
             ids: vec![0; length],
         };
         let prompts = [2, 5, 2, 3, 2].map(prompt);
-        assert_eq!(
-            batches(&prompts, 2),
-            [vec![1], vec![3], vec![0, 2], vec![4]]
-        );
+        let expected = [vec![1], vec![3], vec![0, 2], vec![4]];
+        assert_eq!(batches(&prompts, 2), expected);
         assert!(batches(&[], 2).is_empty());
     }
 }
