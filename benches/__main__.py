@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benches import build, endurance, flower, lanes, machine, results, scale, upstream
+from benches import build, decoders, endurance, flower, lanes, machine, results, scale, upstream
 from benches.tools import CARGO, PROJECT, TARGET, Failed, call
 
 RESULTS = PROJECT / "benches" / "RESULTS.md"
@@ -94,6 +94,10 @@ PARTS = {
         "Rounds, against transformers and peft",
         lambda given: upstream.measure(regatta(), given),
     ),
+    "decoders": Part(
+        "Decoders, against transformers and peft",
+        lambda given: decoders.measure(regatta(), upstream.interpreter(given.venv), given),
+    ),
     "flower": Part(
         "What a client costs, against Flower",
         lambda _: flower.measure(endurance_example(), machine.cores()),
@@ -119,7 +123,7 @@ def section(name: str, arguments: argparse.Namespace, commit: str) -> tuple[str,
         traceback.print_exc()
         text, measured = f"Could not be measured. {type(error).__name__}: {error}", False
     seconds = time.monotonic() - begin
-    flags = {"upstream": upstream.flags, BUILD: build.flags}.get(name, lambda _: [])
+    flags = {"upstream": upstream.flags, "decoders": decoders.flags, BUILD: build.flags}.get(name, lambda _: [])
     words = [name, *flags(arguments)]
     facts = [
         f"`make bench ARGS={shlex.quote(' '.join(words))}`, {datetime.date.today()}, commit {commit}",
@@ -137,6 +141,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help="what to measure [all but build]")
     upstream.add_arguments(parser)
+    decoders.add_arguments(parser)
     build.add_arguments(parser)
     arguments = parser.parse_args()
     unknown = [part for part in arguments.parts if part not in PARTS]
