@@ -20,6 +20,7 @@
 //! | [`info`] | what is known of a kind of adapter: its row |
 //! | [`registry`] | the table of the rows |
 //! | [`peft`] | adapters in the files of Python's PEFT |
+//! | `pattern` | Python's regular expressions |
 //! | `size` | what an adapter takes of memory |
 //! | [`targets`] | which layers get an adapter |
 //! | `torch_random` | the draws of torch's CPU generator, without its global state |
@@ -27,6 +28,7 @@
 pub mod factors;
 pub mod info;
 pub mod lora;
+pub(crate) mod pattern;
 pub mod peft;
 pub mod population;
 pub mod projection;

@@ -3,8 +3,8 @@
 //! The rules are those of `check_target_module_exists` in PEFT 0.21, which those of older versions
 //! are part of. Names that match nothing are passed over, as PEFT passes over them.
 
+use crate::adapter::pattern::Pattern;
 use crate::adapter::peft::config::{OneOrMany, PeftConfig};
-use crate::adapter::peft::pattern::Pattern;
 use crate::adapter::targets::listed;
 use crate::model::architecture::Architecture;
 use crate::model::linear_layer::LinearLayer;
