@@ -22,7 +22,8 @@
 //! | [`peft`] | adapters in the files of Python's PEFT |
 //! | `pattern` | Python's regular expressions |
 //! | `size` | what an adapter takes of memory |
-//! | [`targets`] | which layers get an adapter |
+//! | [`target_modules`] | which layers are to get an adapter, as a user says it |
+//! | [`targets`] | which layers of a model that are |
 //! | `torch_random` | the draws of torch's CPU generator, without its global state |
 
 pub mod factors;
@@ -36,6 +37,7 @@ pub mod registry;
 pub mod settings;
 pub(crate) mod size;
 pub mod sorf;
+pub mod target_modules;
 pub mod targets;
 pub(crate) mod torch_random;
 pub mod vera;
