@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use regatta::adapter::factors::Factors;
 use regatta::adapter::population::{LayerGroup, WeightedUpdates, tensor_name};
+use regatta::adapter::target_modules::TargetModules;
 use regatta::adapter::targets::Targets;
 use regatta::adapter::{Adapter, AdapterTensor, Prepared, Role, initial_state};
 use regatta::aggregate::Round;
@@ -115,11 +116,11 @@ fn checkpoint() -> Checkpoint {
 
 fn layers(checkpoint: &Checkpoint) -> Vec<LinearLayer> {
     let targets = Targets {
-        modules: vec!["query".into()],
+        modules: Some(TargetModules::names(&["query"])),
         layers: None,
         pattern: None,
     };
-    targets.choose(&*checkpoint.architecture)
+    targets.choose(&*checkpoint.architecture).unwrap()
 }
 
 #[test]

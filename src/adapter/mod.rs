@@ -20,13 +20,16 @@
 //! | [`info`] | what is known of a kind of adapter: its row |
 //! | [`registry`] | the table of the rows |
 //! | [`peft`] | adapters in the files of Python's PEFT |
+//! | `pattern` | Python's regular expressions |
 //! | `size` | what an adapter takes of memory |
-//! | [`targets`] | which layers get an adapter |
+//! | [`target_modules`] | which layers are to get an adapter, as a user says it |
+//! | [`targets`] | which layers of a model that are |
 //! | `torch_random` | the draws of torch's CPU generator, without its global state |
 
 pub mod factors;
 pub mod info;
 pub mod lora;
+pub(crate) mod pattern;
 pub mod peft;
 pub mod population;
 pub mod projection;
@@ -34,6 +37,7 @@ pub mod registry;
 pub mod settings;
 pub(crate) mod size;
 pub mod sorf;
+pub mod target_modules;
 pub mod targets;
 pub(crate) mod torch_random;
 pub mod vera;

@@ -6,6 +6,9 @@ use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::adapter::target_modules::TargetModules;
+use crate::model::architecture::Architecture;
+
 /// The parametrisation of the adapted layers.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum, JsonSchema,
@@ -71,17 +74,17 @@ pub struct AdapterPlan {
     pub sorf_seed: u64,
     /// Whether it starts at zero; else at random.
     pub init_weights: bool,
-    /// Names of the adapted layers.
-    pub target_modules: Vec<String>,
-    /// Encoder layers that are adapted; `None`: all.
+    /// The adapted layers; `None`: those that PEFT adapts in such a model, until the model is known.
+    pub target_modules: Option<TargetModules>,
+    /// Transformer layers that are adapted; `None`: all.
     pub layers_to_transform: Option<Vec<u32>>,
-    /// Name before the number in the layers' names; `None`: `layer`.
+    /// Name before the number in the layers' names; `None`: the model's own.
     pub layers_pattern: Option<String>,
-    /// Always false: no encoder here stores its weights as (in, out).
+    /// Whether the linear layers store their weights as (in, out); the model's, once it is known.
     pub fan_in_fan_out: bool,
     /// Biases that are trained.
     pub bias: Bias,
-    /// Modules trained in full in addition to the classification head.
+    /// Modules trained in full in addition to the classification head, if there is one.
     pub modules_to_save: Vec<String>,
 }
 
@@ -102,12 +105,19 @@ impl AdapterPlan {
             save_projection: true,
             sorf_seed: 0,
             init_weights: true,
-            target_modules: vec!["query".into(), "value".into()],
+            target_modules: Some(TargetModules::names(&["query", "value"])),
             layers_to_transform: None,
             layers_pattern: None,
             fan_in_fan_out: false,
             bias: Bias::None,
             modules_to_save: Vec::new(),
         }
+    }
+
+    /// Decides what the model decides.
+    pub(crate) fn fill_in(&mut self, model: &dyn Architecture) {
+        let own = || TargetModules::names(model.default_targets());
+        self.target_modules.get_or_insert_with(own);
+        self.fan_in_fan_out = model.stores_in_out();
     }
 }

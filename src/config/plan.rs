@@ -19,13 +19,15 @@ use crate::config::problems::{Origins, Problems};
 use crate::config::settings::Settings;
 use crate::config::tables::ScenarioTables;
 use crate::data::partition::spec::Partition;
+use crate::model::architecture::Architecture;
 use crate::model::source::location::ModelSource;
 use crate::tasks::SharedTask;
 use crate::tasks::texts::GenerationPlan;
 use crate::train::settings::TrainingPlan;
 
-/// What settings alone decide of a run, as [`crate::config::load`] makes it. A PEFT folder that the
-/// run starts from decides the adapter, and only then there is a [`Plan`].
+/// What settings alone decide of a run, as [`crate::config::load`] makes it. The model decides which
+/// layers are adapted where nothing is said, and a PEFT folder that the run starts from decides the
+/// adapter; only then there is a [`Plan`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlanDraft(pub(crate) Plan);
 
@@ -38,11 +40,21 @@ impl Deref for PlanDraft {
 }
 
 impl PlanDraft {
-    /// The plan of a run that takes no adapter from a folder, or of a recorded one, whose settings
-    /// have it all.
+    /// The plan of a recorded run, whose settings have it all.
     #[must_use]
     pub fn into_plan(self) -> Plan {
         self.0
+    }
+
+    /// The plan of a run on this model that takes no adapter from a folder. What the model decides is
+    /// recorded in the settings too.
+    #[must_use]
+    pub fn on(self, model: &dyn Architecture) -> Plan {
+        let Self(mut plan) = self;
+        plan.adapter.fill_in(model);
+        plan.settings.target_modules = plan.adapter.target_modules.clone();
+        plan.settings.fan_in_fan_out = Some(plan.adapter.fan_in_fan_out);
+        plan
     }
 
     /// The plan of a run that takes its adapter from a PEFT folder. The settings are brought into
@@ -64,7 +76,8 @@ impl PlanDraft {
             settings.lora_alpha = None;
             settings.projection_prng_key = Some(adapter.projection_prng_key);
         }
-        settings.target_modules = Some(adapter.target_modules.clone());
+        settings.target_modules = adapter.target_modules.clone();
+        settings.fan_in_fan_out = Some(adapter.fan_in_fan_out);
         settings.layers_to_transform = adapter.layers_to_transform.clone();
         settings.layers_pattern = adapter.layers_pattern.clone();
         settings.bias = Some(adapter.bias);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::adapter::settings::AdapterKind::{Lora, SorfVera, Vera};
 use crate::adapter::settings::{AdapterKind, Bias};
+use crate::adapter::target_modules::TargetModules;
 use crate::aggregate::settings::{MethodName, Weighting};
 use crate::config::declare::{declare_settings, default_of, default_type};
 use crate::config::setting::{AnySetting, Facts, Setting};
@@ -80,9 +81,11 @@ declare_settings! {
     Model {
         /// Folder of a Hugging Face snapshot, or a name on the hub; random:NAME or
         /// random:CONFIG.json draws the weights from the seed, where NAME is minilm-l6, bert-base,
-        /// bert-large, distilroberta-base, roberta-base or roberta-large
+        /// bert-large, distilroberta-base, roberta-base, roberta-large, gpt2, gpt2-medium or
+        /// smollm2-135m
         #[arg(value_name = "DIR|NAME|random:NAME")]
-        model: String = default("roberta-base".into()).names_file();
+        model: String = default_in_words("roberta-base, or gpt2 if the task is to write text")
+            .names_file();
         /// tokenizer.json for a random model, or in the place of the model's own
         #[arg(value_name = "FILE")]
         tokenizer: PathBuf = default_in_words("the model's own, if any").names_file();
@@ -135,22 +138,29 @@ declare_settings! {
         sorf_seed: u64 = default(0).only_with(&[SorfVera]);
         /// Initialise so that the adapter starts at zero; false: at random, for tests
         init_weights: bool = default(true);
-        /// Names of the layers to adapt
-        #[arg(value_name = "NAME,…", value_delimiter = ',')]
-        target_modules: Vec<String> = default(vec!["query".into(), "value".into()]);
-        /// Encoder layers to adapt, numbered from 0
+        /// Linear layers to adapt: their names, or what their names end in; all-linear, which is all
+        /// but the head; or regex:PATTERN, Python's regular expression for the whole of a name, such
+        /// as regex:.*\.(c_attn|mlp\.c_proj). A scenario file may have names in a list
+        #[arg(value_name = "NAME,…|all-linear|regex:PATTERN")]
+        target_modules: TargetModules = default_in_words(
+            "query,value of an encoder, c_attn of GPT-2, q_proj,v_proj of Llama"
+        );
+        /// Transformer layers to adapt, numbered from 0
         #[arg(value_name = "N,…", value_delimiter = ',')]
         layers_to_transform: Vec<u32> = default_in_words("all");
         /// Name before the number in the layers' names, for --layers_to_transform
         #[arg(value_name = "NAME")]
-        layers_pattern: String = default_in_words("layer");
-        /// Adapted layers store weights as (in, out); the encoders here never do, so only false is
-        /// possible
-        fan_in_fan_out: bool = default(false);
+        layers_pattern: String = default_in_words(
+            "the model's: layer of an encoder, h of GPT-2, layers of Llama"
+        );
+        /// Adapted layers store weights as (in, out). The model decides this, so a value that is not
+        /// the model's is refused
+        fan_in_fan_out: bool = default_in_words("true for GPT-2, else false");
         /// Biases to train
         #[arg(value_enum)]
         bias: Bias = default(Bias::None);
-        /// Further modules to train and save in full, besides the classification head
+        /// Further modules to train and save in full, besides the classification head, if there is
+        /// one
         #[arg(value_name = "NAME,…", value_delimiter = ',')]
         modules_to_save: Vec<String> = default(Vec::new());
     }

@@ -191,13 +191,27 @@ fn load_model(
         .check_objective(&plan.data.task.objective())
         .map_err(|error| problems.report_error("model", error))
         .ok()?;
-    for (key, error) in Targets::of(&plan.adapter).misses(&*found) {
-        problems.report_error(key, error);
-    }
+    check_layers(plan, &*found, problems);
     let encoder = encoder(&model, &*found, plan)
         .map_err(|error| problems.report_error(key_of(&error, plan, "model"), error))
         .ok()?;
     Some((model, found, encoder))
+}
+
+/// Whether the model has the layers that are to be adapted, as the settings have them.
+fn check_layers(plan: &Plan, model: &dyn Architecture, problems: &mut Problems) {
+    let chosen = Targets::of(&plan.adapter).choose(model);
+    for (key, error) in chosen.err().unwrap_or_default() {
+        problems.report_error(key, error);
+    }
+    let given = plan.settings.fan_in_fan_out;
+    if given.is_some_and(|given| given != model.stores_in_out()) {
+        let wrong = match model.stores_in_out() {
+            true => "the model stores the weights of its layers as (in, out)",
+            false => "the model stores the weights of its layers as (out, in)",
+        };
+        problems.report("fan_in_fan_out", wrong, "omit it");
+    }
 }
 
 /// The setting under which an error of tokenising is reported: the one that named the tokenizer

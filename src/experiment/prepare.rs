@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::adapter::population::LayerGroup;
 use crate::adapter::settings::Bias;
+use crate::adapter::target_modules::TargetModules;
 use crate::adapter::targets::Targets;
 use crate::adapter::{Adapter, size};
 use crate::aggregate::state::GlobalState;
@@ -14,7 +15,7 @@ use crate::config::problems::Problems;
 use crate::data::encoded::EncodedSplit;
 use crate::data::split::{CategoricalColumn, Split};
 use crate::data::tokenize::TextEncoder;
-use crate::experiment::init_adapter::{decide, is_inside};
+use crate::experiment::init_adapter::{decide, is_inside, tie};
 use crate::experiment::inputs;
 use crate::experiment::inputs::RunInputs;
 use crate::experiment::prepared::{Experiment, encode_with_cache};
@@ -53,6 +54,11 @@ impl Experiment {
         if let Some(p) = draft.model.dropout {
             checkpoint.architecture = checkpoint.architecture.with_dropout(p);
         }
+        let init_adapter = init_adapter.map(|folder| tie(folder, &checkpoint));
+        let init_adapter = init_adapter
+            .transpose()
+            .map_err(|error| problems.report_error("init_adapter", error))
+            .ok()?;
         let plan = decide(draft, init_adapter.as_ref(), &checkpoint, problems)?;
         let layers = choose_layers(&plan, &checkpoint, problems)?;
         let (adapter, client_adapters) = build_adapters(&plan, &layers, problems)?;
@@ -160,14 +166,20 @@ fn choose_layers(
     checkpoint: &Checkpoint,
     problems: &mut Problems,
 ) -> Option<Vec<LinearLayer>> {
-    let targets = Targets::of(&plan.adapter);
-    let misses = targets.misses(&*checkpoint.architecture);
-    for (key, error) in &misses {
-        problems.report_error(key, error);
+    let chosen = Targets::of(&plan.adapter).choose(&*checkpoint.architecture);
+    let mut layers = chosen
+        .map_err(|misses| {
+            for (key, error) in misses {
+                problems.report_error(key, error);
+            }
+        })
+        .ok()?;
+    let drawn = |layer: &LinearLayer| checkpoint.fresh.contains(&layer.weight());
+    // All that there are; only who names others means them.
+    if plan.adapter.target_modules == Some(TargetModules::AllLinear) {
+        layers.retain(|layer| !drawn(layer));
     }
-    let layers = targets.choose(&*checkpoint.architecture);
-    let drawn = |layer: &&LinearLayer| checkpoint.fresh.contains(&layer.weight());
-    if let Some(layer) = layers.iter().find(drawn) {
+    if let Some(layer) = layers.iter().find(|layer| drawn(layer)) {
         let wrong = format!(
             "the model has no weight of {}: an adapter on randomly drawn weights is meaningless",
             layer.module
@@ -183,7 +195,7 @@ fn choose_layers(
         );
         return None;
     }
-    misses.is_empty().then_some(layers)
+    Some(layers)
 }
 
 type Adapters = (Arc<dyn Adapter>, Vec<Arc<dyn Adapter>>);
@@ -221,6 +233,21 @@ fn build_adapters(
         .ok()
 }
 
+/// That a model has no part of this name, and which it has.
+fn no_module(named: &str, checkpoint: &Checkpoint) -> String {
+    let model = &*checkpoint.architecture;
+    let tied = model.tied_output();
+    if let Some([table, _]) = tied.filter(|[_, output]| is_inside(output, named)) {
+        return format!("the model's output is its table of embeddings, {table}; name that");
+    }
+    let tables = model.base_tensors().into_iter().next();
+    let table = tables.map(|tensor| tensor.name.replace(".weight", ""));
+    format!(
+        "the model has no module {named:?}; name a part of the model, such as {}",
+        table.unwrap_or_default()
+    )
+}
+
 /// Base tensors that are trained in full.
 fn trained_base(
     plan: &Plan,
@@ -233,7 +260,10 @@ fn trained_base(
     match plan.adapter.bias {
         Bias::None => {}
         Bias::All => trained.extend(names().filter(|n| n.ends_with(".bias")).map(str::to_owned)),
-        Bias::LoraOnly => trained.extend(layers.iter().map(LinearLayer::bias)),
+        Bias::LoraOnly => {
+            let biases = layers.iter().map(LinearLayer::bias);
+            trained.extend(biases.filter(|name| checkpoint.base.get(name).is_some()));
+        }
     }
     for module in &plan.adapter.modules_to_save {
         let is_head = checkpoint
@@ -244,12 +274,7 @@ fn trained_base(
         let inside = names().filter(|name| is_inside(name, module));
         trained.extend(inside.map(str::to_owned));
         if trained.len() == before && !is_head {
-            let wrong = format!("the model has no module {module:?}");
-            problems.report(
-                "modules_to_save",
-                wrong,
-                "name a part of the model, such as pooler",
-            );
+            problems.report_error("modules_to_save", no_module(module, checkpoint));
             return None;
         }
     }

@@ -11,7 +11,7 @@ use crate::model::ModelError;
 use crate::model::decoder::cache::KvCache;
 use crate::model::dropout::Masks;
 use crate::model::inputs::Inputs;
-use crate::model::linear_layer::LinearLayer;
+use crate::model::linear_layer::{LinearLayer, WeightLayout};
 use crate::model::loss::{Labels, Loss};
 use crate::model::objective::Objective;
 use crate::model::tensor_spec::TensorSpec;
@@ -48,6 +48,12 @@ pub trait Architecture: fmt::Debug + Send + Sync {
     fn head_tensors(&self, objective: &Objective) -> Vec<TensorSpec> {
         let _ = objective;
         Vec::new()
+    }
+
+    /// The table of token embeddings and the output that is one with it, by their tensors' names; the
+    /// model has only the first. `None`: the output is another tensor, or a head.
+    fn tied_output(&self) -> Option<[&'static str; 2]> {
+        None
     }
 
     /// The tensor that a checkpoint's name stands for: names may lack the model's prefix, or be
@@ -120,6 +126,15 @@ impl dyn Architecture + '_ {
     pub fn base_weights(&self) -> i64 {
         let tensors = self.base_tensors().into_iter();
         tensors.fold(0, |sum, tensor| i64::saturating_add(sum, tensor.len()))
+    }
+
+    /// Whether its linear layers store their weights as (d_in, d_out): PEFT's `fan_in_fan_out`.
+    #[must_use]
+    pub fn stores_in_out(&self) -> bool {
+        let layers = self.linear_layers();
+        layers
+            .iter()
+            .any(|layer| layer.layout == WeightLayout::InOut)
     }
 }
 

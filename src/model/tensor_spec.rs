@@ -49,6 +49,12 @@ pub enum StartValues {
     Ones,
     /// Normal, with the architecture's [spread](crate::model::architecture::Architecture::initial_spread).
     Normal,
-    /// The same, but for one row of zeros: the padding token's.
+    /// Normal with that spread / √(2 · layers), of a model with so many: GPT-2's weights that add to
+    /// the residual stream.
+    NormalOfResidual {
+        /// The transformer layers.
+        layers: i64,
+    },
+    /// Normal with that spread, but for one row of zeros: the padding token's.
     NormalButRow(i64),
 }

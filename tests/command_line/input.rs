@@ -149,6 +149,8 @@ fn layers_and_lengths_that_the_model_lacks_are_errors() {
     for flag in [
         "--layers_to_transform=0,2",
         "--target_modules=query,gate",
+        "--target_modules=regex:.*(gate|gates){1,2}",
+        "--target_modules=regex:(query",
         "--max_seq_length=129",
     ] {
         let errors = place.errors(&format!("check --task rte --model models/tiny {flag}"));

@@ -79,6 +79,14 @@ fn what_a_random_model_lacks_is_said_and_what_it_could_be() {
             "--model=random:roberta-huge: unknown architecture; name one of minilm-l6",
         ),
         (
+            format!("--model random:gpt3 {tokenizer}"),
+            "--model=random:gpt3: unknown architecture; name one of minilm-l6",
+        ),
+        (
+            format!("--model random:gpt2 {tokenizer}"),
+            "--model=random:gpt2: a GPT-2 gives the next token and has no head for classes",
+        ),
+        (
             format!("--model random:no/config.json {tokenizer}"),
             "--model=random:no/config.json: cannot read no/config.json: No such file",
         ),

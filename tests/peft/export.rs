@@ -4,11 +4,10 @@ use regatta::adapter::population::{LayerGroup, WeightedUpdates};
 use regatta::adapter::settings::AdapterKind;
 use regatta::model::architecture::Architecture;
 use regatta::model::config;
-use regatta::model::objective::Objective;
 use regatta::runs::export::trained::TrainedModel;
 use tch::{Device, Kind, Tensor};
 
-use crate::support::{Place, RUNS, adapter_of, relative_error, whole};
+use crate::support::{Place, RUNS, adapter_of, objective, relative_error, whole};
 
 #[test]
 fn exported_adapters_and_merged_models_have_the_loss_that_the_run_reports() {
@@ -54,11 +53,11 @@ fn training_is_visible_in_what_is_compared() {
             .for_each(|(_, tensor)| zero(tensor));
         let checkpoint = regatta::model::source::checkpoint::Checkpoint::read(
             &place.path("model"),
-            &Objective::classes(2),
+            &objective(),
             999,
         )
         .unwrap();
-        let logits = place.predict(|| crate::support::adapted(&checkpoint, &without));
+        let logits = place.predict(|| crate::support::adapted(&checkpoint, &without, &objective()));
         let change = relative_error(&logits.logits, &with.logits);
         assert!(change > 1e-4, "without {part}: {change:e}");
     }
@@ -143,6 +142,33 @@ fn a_target_that_peft_would_find_outside_the_encoder_is_spelled_out() {
     ];
     assert_eq!(modules, expected.map(|module| format!("{layer}.{module}")));
     assert_eq!(folder.config.layers_to_transform, None);
+}
+
+#[test]
+fn all_linear_layers_are_spelled_out_without_a_pooler_that_is_drawn() {
+    let place = Place::new("bert");
+    place.train("--agg_type fedex --target_modules all-linear");
+    let scenario = std::fs::read_to_string(place.path("run/scenario.toml")).unwrap();
+    assert!(
+        scenario.contains("target_modules = \"all-linear\""),
+        "{scenario}"
+    );
+    let folder = PeftFolder::read(&place.path("run/adapter")).unwrap();
+    let modules = folder.config.target_modules.unwrap().to_vec();
+    assert_eq!(modules.len(), 12);
+    assert!(
+        modules
+            .iter()
+            .all(|module| module.starts_with("bert.encoder.layer.")),
+        "{modules:?}"
+    );
+    place.accepts("export run --merge --out whole");
+    let merged = place.predict(|| whole(&place.path("whole"))).loss;
+    let reported = place.reported_loss("run");
+    assert!(
+        (merged - reported).abs() < 1e-5 * reported,
+        "{merged} {reported}"
+    );
 }
 
 #[test]

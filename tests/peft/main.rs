@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod cases;
+mod decoders;
 mod export;
 mod folders;
 mod golden;
@@ -14,4 +15,5 @@ mod reference;
 mod refusals;
 mod start;
 mod support;
+mod text;
 mod tiny;

@@ -5,8 +5,10 @@ use regatta::base::tensors::HostTensor;
 use regatta::data::batch::Batch;
 use tch::{Kind, Tensor};
 
+use crate::decoders::{KINDS, targets};
 use crate::folders::of_several_ranks;
 use crate::support::{Place, RUNS};
+use crate::text::{DECODERS, Desk, inputs};
 
 /// A Python that can import what the check needs; or what it lacks.
 fn python() -> Result<String, String> {
@@ -46,6 +48,7 @@ fn pythons_peft_computes_what_regatta_computes() {
     ));
     write_case(&place, "further", &cases.path().join("several-ranks"));
     places.push(place);
+    let desks = write_decoders(cases.path());
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peft/check.py");
     let output = Command::new(&python)
         .arg(&script)
@@ -56,7 +59,7 @@ fn pythons_peft_computes_what_regatta_computes() {
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}\n{errors}");
     println!("{said}");
-    drop(places);
+    drop((places, desks));
 }
 
 /// Writes what Regatta exports of a run, and what it computes with it.
@@ -86,4 +89,36 @@ fn write_expected(place: &Place, case: &Path) {
     ];
     assert_eq!(tensors[0].1.kind(), Kind::Int64);
     Tensor::write_safetensors(&tensors, case.join("expected.safetensors")).unwrap();
+}
+
+/// Writes the same of decoders, which must outlive the check as well.
+fn write_decoders(cases: &Path) -> Vec<Desk> {
+    let mut desks = Vec::new();
+    for (decoder, _) in DECODERS {
+        let [names, all, regex] = targets(decoder);
+        let saved = match decoder {
+            "gpt2" => "modules_to_save = [\"transformer.wte\"]",
+            "llama" => "modules_to_save = [\"lm_head\"]\nbias = \"lora_only\"",
+            _ => "modules_to_save = [\"model.embed_tokens\"]",
+        };
+        let saved = ("lora", &*format!("r = 3\n{saved}"));
+        let kinds = KINDS.iter().copied().map(|kind| (kind, names));
+        let others = [(KINDS[0], all), (KINDS[1], regex), (saved, all)];
+        for (i, ((kind, settings), targets)) in kinds.chain(others).enumerate() {
+            let desk = Desk::new(decoder);
+            let (trained, logits) = desk.train(&format!("{settings}\n{targets}"));
+            let case = cases.join(format!("{decoder}-{i}-{kind}"));
+            trained.write_adapter(&case.join("adapter")).unwrap();
+            trained.write_merged(&case.join("merged")).unwrap();
+            let ids = inputs().ids;
+            let tensors = [
+                ("attention_mask", ids.ones_like()),
+                ("input_ids", ids),
+                ("logits", logits),
+            ];
+            Tensor::write_safetensors(&tensors, case.join("expected.safetensors")).unwrap();
+            desks.push(desk);
+        }
+    }
+    desks
 }

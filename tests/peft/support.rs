@@ -139,12 +139,16 @@ impl Place {
     /// run: what the base lacks is drawn at random.
     pub fn adapted(&self, folder: &Path) -> Box<dyn Model> {
         let checkpoint = Checkpoint::read(&self.path("model"), &objective(), 999).unwrap();
-        adapted(&checkpoint, &PeftFolder::read(folder).unwrap())
+        adapted(
+            &checkpoint,
+            &PeftFolder::read(folder).unwrap(),
+            &objective(),
+        )
     }
 }
 
 /// Two classes.
-fn objective() -> Objective {
+pub fn objective() -> Objective {
     Objective::classes(LABELS as usize)
 }
 
@@ -171,7 +175,11 @@ pub fn plan(settings: &Settings) -> Plan {
 }
 
 /// A model with what a folder holds: base delta, adapter, and what was trained in full.
-pub fn adapted(checkpoint: &Checkpoint, peft: &PeftFolder) -> Box<dyn Model> {
+pub fn adapted(
+    checkpoint: &Checkpoint,
+    peft: &PeftFolder,
+    objective: &Objective,
+) -> Box<dyn Model> {
     let (layers, adapter) = adapter_of(peft, &*checkpoint.architecture);
     let mut base = Weights::from_map(&checkpoint.base, Device::Cpu).unwrap();
     for (name, delta) in peft.base_delta.iter() {
@@ -181,14 +189,19 @@ pub fn adapted(checkpoint: &Checkpoint, peft: &PeftFolder) -> Box<dyn Model> {
     let shared = RoundModel::new(base, &peft.tensors, &*adapter, &layers, Device::Cpu).unwrap();
     let own = shared.state.clone();
     let architecture = &*checkpoint.architecture;
-    Replica::new(&shared, architecture, &objective(), &layers, own, |_| false)
+    Replica::new(&shared, architecture, objective, &layers, own, |_| false)
         .unwrap()
         .model
 }
 
-/// A whole model from its folder, which must lack nothing.
+/// A whole classifier from its folder, which must lack nothing.
 pub fn whole(folder: &Path) -> Box<dyn Model> {
-    let checkpoint = Checkpoint::read(folder, &objective(), 999).unwrap();
+    whole_for(&objective(), folder)
+}
+
+/// A whole model from its folder, which must lack nothing.
+pub fn whole_for(objective: &Objective, folder: &Path) -> Box<dyn Model> {
+    let checkpoint = Checkpoint::read(folder, objective, 999).unwrap();
     assert_eq!(
         checkpoint.fresh,
         Vec::<String>::new(),
@@ -199,7 +212,7 @@ pub fn whole(folder: &Path) -> Box<dyn Model> {
     let weights = Weights::from_map(&all, Device::Cpu).unwrap();
     checkpoint
         .architecture
-        .build(&View::new(&weights), &objective())
+        .build(&View::new(&weights), objective)
         .unwrap()
 }
 

@@ -3,14 +3,12 @@
 //! The rules are those of `check_target_module_exists` in PEFT 0.21, which those of older versions
 //! are part of. Names that match nothing are passed over, as PEFT passes over them.
 
+use crate::adapter::pattern::Pattern;
 use crate::adapter::peft::config::{OneOrMany, PeftConfig};
-use crate::adapter::peft::pattern::Pattern;
-use crate::adapter::targets::listed;
+use crate::adapter::target_modules::ALL_LINEAR;
+use crate::adapter::targets::{ends_in, listed};
 use crate::model::architecture::Architecture;
 use crate::model::linear_layer::LinearLayer;
-
-/// The word for all linear layers, which PEFT takes in capitals too.
-const ALL_LINEAR: &str = "all-linear";
 
 /// The layers that the configuration chooses, in the order of the forward pass. Layers of the head,
 /// which is trained in full, are none of them.
@@ -82,12 +80,6 @@ impl Names {
     fn spell_out(&self, module: &str) -> bool {
         matches!(self, Self::Ends(names) if names.iter().any(|name| name == module))
     }
-}
-
-fn ends_in(module: &str, end: &str) -> bool {
-    module
-        .strip_suffix(end)
-        .is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }
 
 struct Choice {

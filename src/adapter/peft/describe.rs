@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 
 use crate::adapter::peft::config::{OneOrMany, PeftConfig};
 use crate::adapter::settings::{AdapterKind, AdapterPlan, Bias, LayerRank};
+use crate::adapter::target_modules::{ALL_LINEAR, TargetModules};
+use crate::model::objective::Objective;
 
 /// The head's names: PEFT saves both with every sequence classifier.
-pub(crate) const HEAD: [&str; 2] = ["classifier", "score"];
+const HEAD: [&str; 2] = ["classifier", "score"];
 
 impl PeftConfig {
     /// What PEFT has to know of an adapter on this base model, its scaling merged into its
     /// tensors where PEFT has no word for it.
     #[must_use]
-    pub fn of(adapter: &AdapterPlan, base_model: &str) -> Self {
+    pub fn of(adapter: &AdapterPlan, base_model: &str, objective: &Objective) -> Self {
         let lora = adapter.kind == AdapterKind::Lora;
         let bias = match adapter.bias {
             Bias::None => "none",
@@ -24,17 +26,17 @@ impl PeftConfig {
         Self {
             peft_type: adapter.kind,
             r: i64::from(adapter.r),
-            target_modules: Some(OneOrMany::Many(adapter.target_modules.clone())),
+            target_modules: adapter.target_modules.as_ref().map(in_pefts_words),
             exclude_modules: None,
             bias: bias.to_owned(),
-            modules_to_save: Some(with_head(&adapter.modules_to_save)),
+            modules_to_save: modules_to_save(&adapter.modules_to_save, objective),
             layers_to_transform: layers
                 .map(|numbers| OneOrMany::Many(numbers.iter().map(|n| i64::from(*n)).collect())),
             // Newer versions of PEFT refuse a pattern without numbers.
             layers_pattern: layers
                 .and(adapter.layers_pattern.clone())
                 .map(OneOrMany::One),
-            fan_in_fan_out: false,
+            fan_in_fan_out: adapter.fan_in_fan_out,
             lora_alpha: lora.then_some(adapter.lora_alpha),
             lora_dropout: lora.then_some(adapter.dropout),
             use_rslora: lora.then_some(adapter.rank_stabilised),
@@ -47,7 +49,7 @@ impl PeftConfig {
             sorf_seed: (adapter.kind == AdapterKind::SorfVera).then_some(adapter.sorf_seed),
             rank_pattern: pattern(adapter, |own| i64::from(own.r)),
             alpha_pattern: pattern(adapter, |own| own.alpha),
-            task_type: Some("SEQ_CLS".to_owned()),
+            task_type: Some(task_type(objective).to_owned()),
             inference_mode: true,
             base_model_name_or_path: Some(base_model.to_owned()),
             peft_version: None,
@@ -81,10 +83,30 @@ impl PeftConfig {
     }
 }
 
-fn with_head(further: &[String]) -> Vec<String> {
+/// PEFT's word for what a model is trained to give.
+pub(crate) fn task_type(objective: &Objective) -> &'static str {
+    match objective {
+        Objective::Classes(_) | Objective::Score => "SEQ_CLS",
+        Objective::NextToken => "CAUSAL_LM",
+    }
+}
+
+fn in_pefts_words(targets: &TargetModules) -> OneOrMany<String> {
+    match targets {
+        TargetModules::Names(names) => OneOrMany::Many(names.clone()),
+        TargetModules::AllLinear => OneOrMany::One(ALL_LINEAR.to_owned()),
+        TargetModules::Regex(pattern) => OneOrMany::One(pattern.clone()),
+    }
+}
+
+/// The head of a classifier, and further modules.
+fn modules_to_save(further: &[String], objective: &Objective) -> Option<Vec<String>> {
+    if *objective == Objective::NextToken {
+        return (!further.is_empty()).then(|| further.to_vec());
+    }
     let further = further.iter().filter(|m| !HEAD.contains(&m.as_str()));
     let head = HEAD.map(str::to_owned).into_iter();
-    head.chain(further.cloned()).collect()
+    Some(head.chain(further.cloned()).collect())
 }
 
 /// What differs from layer to layer, by the module's name without its first part: older versions

@@ -10,12 +10,16 @@ use crate::adapter::peft::import::PeftFolder;
 use crate::adapter::peft::{PREFIX, PROJECTION};
 use crate::adapter::projection::Projection;
 use crate::adapter::settings::AdapterPlan;
+use crate::adapter::target_modules::TargetModules;
+use crate::adapter::targets::ends_in;
 use crate::adapter::vera::LAMBDA_B;
 use crate::adapter::{lora, sorf};
 use crate::base::file_error::FileError;
 use crate::base::files;
 use crate::base::tensors::{TensorError, TensorMap};
 use crate::model::ModelError;
+use crate::model::architecture::Architecture;
+use crate::model::objective::Objective;
 use crate::model::source::checkpoint::Checkpoint;
 use crate::model::source::location::ModelSource;
 
@@ -56,9 +60,15 @@ pub struct AdapterFiles {
 impl AdapterFiles {
     /// The adapter, head and other trained tensors of a model that started from `model`.
     ///
-    /// A scaling that PEFT's VeRA lacks (rsVeRA's) is merged into b.
+    /// A scaling that PEFT's VeRA lacks (rsVeRA's) is merged into b. Layers are named as the plan
+    /// names them where PEFT finds the same by these names, otherwise each by its full name.
     #[must_use]
-    pub fn of(adapter: &AdapterPlan, model: &ModelSource, trained: &TensorMap) -> Self {
+    pub fn of(
+        adapter: &AdapterPlan,
+        model: &ModelSource,
+        objective: &Objective,
+        trained: &TensorMap,
+    ) -> Self {
         let mut tensors = trained.clone();
         let scaling = adapter.scaling(adapter.r) as f32;
         let merged = tensors
@@ -69,12 +79,12 @@ impl AdapterFiles {
             let values = tensor.values_mut().iter_mut();
             values.for_each(|value| *value *= scaling);
         }
-        let mut config = PeftConfig::of(adapter, &model.to_string());
-        if adapter
-            .target_modules
-            .iter()
-            .any(|name| leaves_encoder(name))
-        {
+        let mut config = PeftConfig::of(adapter, &model.to_string(), objective);
+        let same_in_peft = match &adapter.target_modules {
+            Some(TargetModules::Names(names)) => !names.iter().any(|name| leaves_encoder(name)),
+            Some(TargetModules::AllLinear | TargetModules::Regex(_)) | None => false,
+        };
+        if !same_in_peft {
             let adapted = adapted_modules(&tensors).into_iter().map(str::to_owned);
             config.target_modules = Some(OneOrMany::Many(adapted.collect()));
             config.layers_to_transform = None;
@@ -104,6 +114,19 @@ impl AdapterFiles {
                 let held = self.tensors.0.entry(name.clone());
                 held.or_insert_with(|| tensor.clone());
             }
+        }
+        self
+    }
+
+    /// Saves a trained table of embeddings as the output too where the two are one, for PEFT makes a
+    /// copy of each module that it trains.
+    #[must_use]
+    pub fn with_tied_output(mut self, model: &dyn Architecture) -> Self {
+        if let Some([table, output]) = model.tied_output()
+            && let Some(trained) = self.tensors.get(table).cloned()
+        {
+            self.tensors.insert(output, trained);
+            self.config.save_module(output.trim_end_matches(".weight"));
         }
         self
     }
@@ -161,8 +184,7 @@ fn leaves_encoder(target: &str) -> bool {
         "classifier.dense",
         "classifier.out_proj",
     ];
-    let ends_in = |module: &&str| *module == target || module.ends_with(&format!(".{target}"));
-    outside.iter().any(ends_in)
+    outside.iter().any(|module| ends_in(module, target))
 }
 
 /// The modules that have an adapter.

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::adapter::peft::choice::choose;
 use crate::adapter::peft::config::{OneOrMany, PeftConfig, PeftError};
+use crate::adapter::peft::describe::task_type;
 use crate::adapter::peft::import::PeftFolder;
 use crate::adapter::peft::ranks::{Patterns, adapter_part};
 use crate::adapter::population::tensor_name;
 use crate::adapter::settings::{AdapterKind, AdapterPlan, LayerRank};
+use crate::adapter::target_modules::TargetModules;
 use crate::adapter::targets::Targets;
 use crate::adapter::{lora, vera};
 use crate::model::architecture::Architecture;
@@ -56,10 +58,7 @@ impl PeftFolder {
     /// # Errors
     /// [`PeftError::File`] with the file and the key.
     pub fn check_objective(&self, objective: &Objective) -> Result<(), PeftError> {
-        let right = match objective {
-            Objective::Classes(_) | Objective::Score => "SEQ_CLS",
-            Objective::NextToken => "CAUSAL_LM",
-        };
+        let right = task_type(objective);
         match self.config.task_type.as_deref() {
             Some(other) if other != right => Err(self.wrong_config(format!(
                 "task_type is {other:?}, but the run's task is one for {right:?}"
@@ -169,15 +168,16 @@ impl Fit {
             adapter.lora_alpha = self.common.alpha;
         }
         adapter.layer_ranks = self.own.clone();
-        let targets = plain_targets(config)
-            .filter(|targets| targets.misses(model).is_empty())
-            .filter(|targets| targets.choose(model) == self.layers);
+        let same = |targets: &Targets| targets.choose(model).is_ok_and(|it| it == self.layers);
+        let targets = plain_targets(config).filter(same);
+        let each = || self.layers.iter().map(|layer| layer.module.clone());
         let targets = targets.unwrap_or_else(|| Targets {
-            modules: self.layers.iter().map(|l| l.module.clone()).collect(),
+            modules: Some(TargetModules::Names(each().collect())),
             layers: None,
             pattern: None,
         });
         adapter.target_modules = targets.modules;
+        adapter.fan_in_fan_out = model.stores_in_out();
         adapter.layers_to_transform = targets
             .layers
             .map(|numbers| numbers.iter().map(|n| *n as u32).collect());
@@ -198,7 +198,7 @@ fn plain_targets(config: &PeftConfig) -> Option<Targets> {
     let patterns = config.layers_pattern.as_ref().map(OneOrMany::to_vec);
     let patterns = patterns.unwrap_or_default().into_iter();
     Some(Targets {
-        modules: modules.clone(),
+        modules: Some(TargetModules::Names(modules.clone())),
         pattern: numbers.as_ref().and(patterns.into_iter().next()),
         layers: numbers,
     })

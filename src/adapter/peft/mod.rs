@@ -7,7 +7,6 @@
 //! | `keys` | what becomes of each of its keys |
 //! | `describe` | an adapter's plan in its words |
 //! | `choice` | which layers of a model it chooses |
-//! | `pattern` | the regular expressions in it |
 //! | `ranks` | ranks and alphas that differ by layer |
 //! | [`fit`] | what a folder means for a model: layers, ranks and alphas |
 //! | [`names`] | tensors' names in files of PEFT |
@@ -24,7 +23,6 @@ pub mod fit;
 pub mod import;
 pub(crate) mod keys;
 pub mod names;
-pub(crate) mod pattern;
 pub(crate) mod peft_type;
 pub(crate) mod ranks;
 

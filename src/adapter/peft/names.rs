@@ -9,30 +9,54 @@ use std::collections::BTreeMap;
 use crate::adapter::peft::PREFIX;
 use crate::base::tensors::{HostTensor, TensorMap};
 
-/// Parts of the names of an encoder's modules; what else stands after a wrapper is the name of an
+/// Names that modules have within a model's; what else stands after a wrapper is the name of an
 /// adapter.
-const PARTS: [&str; 21] = [
+const PARTS: [&str; 45] = [
     "LayerNorm",
     "attention",
+    "attn",
     "bert",
     "bias",
+    "c_attn",
+    "c_fc",
+    "c_proj",
     "classifier",
     "dense",
+    "down_proj",
+    "embed_tokens",
     "embeddings",
     "encoder",
+    "gate_proj",
+    "h",
+    "input_layernorm",
     "intermediate",
+    "k_proj",
     "key",
     "layer",
+    "layers",
+    "ln_1",
+    "ln_2",
+    "ln_f",
+    "mlp",
+    "norm",
+    "o_proj",
     "out_proj",
     "output",
     "pooler",
     "position_embeddings",
+    "post_attention_layernorm",
+    "q_proj",
     "query",
     "self",
+    "self_attn",
     "token_type_embeddings",
+    "up_proj",
+    "v_proj",
     "value",
     "weight",
     "word_embeddings",
+    "wpe",
+    "wte",
 ];
 
 /// Where a tensor's name was found.
@@ -85,15 +109,16 @@ fn parse(name: &str) -> Option<(String, NameOrigin)> {
     let mut kept = Vec::new();
     let mut source = NameOrigin::Plain;
     while let Some(part) = parts.next() {
-        let of_adapter = part.starts_with("lora_") || part.starts_with("vera_");
         match part {
             "original_module" => return None,
             "base_layer" => continue,
             "modules_to_save" => source = NameOrigin::Wrapped,
             _ => kept.push(part),
         }
-        if part == "modules_to_save" || of_adapter {
+        if part == "modules_to_save" {
             parts.next_if(|next| !is_part(next));
+        } else if part.starts_with("lora_") || part.starts_with("vera_") {
+            parts.next_if(|next| !["weight", "bias"].contains(next));
         }
     }
     Some((kept.join("."), source))
@@ -113,6 +138,7 @@ mod tests {
             ("a.query.lora_A.weight", "a.query.lora_A.weight"),
             ("a.query.lora_A.default.weight", "a.query.lora_A.weight"),
             ("a.query.lora_B.mine.weight", "a.query.lora_B.weight"),
+            ("a.q_proj.lora_B.norm.weight", "a.q_proj.lora_B.weight"),
             ("a.query.vera_lambda_b", "a.query.vera_lambda_b"),
             ("a.query.vera_lambda_d.default", "a.query.vera_lambda_d"),
             ("a.query.base_layer.bias", "a.query.bias"),
@@ -130,6 +156,11 @@ mod tests {
                 "classifier.out_proj.weight",
             ),
             ("classifier.modules_to_save.weight", "classifier.weight"),
+            ("lm_head.modules_to_save.mine.weight", "lm_head.weight"),
+            (
+                "transformer.h.0.mlp.modules_to_save.c_fc.weight",
+                "transformer.h.0.mlp.c_fc.weight",
+            ),
             (
                 "bert.encoder.layer.modules_to_save.1.output.dense.bias",
                 "bert.encoder.layer.1.output.dense.bias",

@@ -1,7 +1,7 @@
 //! Ranks and alphas of modules: `r`, `rank_pattern`, `alpha_pattern`, and the tensors' own.
 
+use crate::adapter::pattern::Pattern;
 use crate::adapter::peft::config::PeftConfig;
-use crate::adapter::peft::pattern::Pattern;
 use crate::adapter::settings::LayerRank;
 use crate::adapter::{lora, sorf, vera};
 use crate::base::tensors::TensorMap;

@@ -2,15 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use crate::adapter::pattern::Pattern;
 use crate::adapter::settings::{AdapterKind, AdapterPlan};
+use crate::adapter::target_modules::TargetModules;
 use crate::aggregate::methods::METHODS;
 use crate::aggregate::settings::{AggregationPlan, MethodName};
 use crate::config::resolve::Resolver;
 use crate::config::settings::{ALL, SETTINGS};
+use crate::model::objective::Objective;
 
 impl Resolver<'_> {
     /// Decides both together, since each may imply the other.
-    pub(crate) fn adapter(&mut self, num_clients: u32) -> (AdapterPlan, AggregationPlan) {
+    pub(crate) fn adapter(
+        &mut self,
+        num_clients: u32,
+        objective: &Objective,
+    ) -> (AdapterPlan, AggregationPlan) {
         let kind = self.kind();
         let method = self.method(kind);
         let known = self.problems.readable(&["adapter", "vera", "agg_type"]);
@@ -33,10 +40,10 @@ impl Resolver<'_> {
             save_projection: self.value_with(kind, &SETTINGS.save_projection),
             sorf_seed: self.value_with(kind, &SETTINGS.sorf_seed),
             init_weights: self.value(&SETTINGS.init_weights),
-            target_modules: self.target_modules(),
+            target_modules: self.target_modules(objective),
             layers_to_transform: self.layers(),
             layers_pattern: self.settings.layers_pattern.clone(),
-            fan_in_fan_out: self.fan_in_fan_out(),
+            fan_in_fan_out: self.fan_in_fan_out(objective),
             bias: self.value(&SETTINGS.bias),
             modules_to_save: self.value(&SETTINGS.modules_to_save),
         };
@@ -170,15 +177,30 @@ impl Resolver<'_> {
         d_initial
     }
 
-    fn target_modules(&mut self) -> Vec<String> {
-        let modules = self.value(&SETTINGS.target_modules);
-        let right = "give names such as query,value";
-        self.problems.require(
-            !modules.is_empty(),
-            "target_modules",
-            "nothing to adapt",
-            right,
-        );
+    /// The layers by name. Which those of a language model are unless they are given, the model
+    /// decides.
+    fn target_modules(&mut self, objective: &Objective) -> Option<TargetModules> {
+        if *objective != Objective::NextToken {
+            let default = || TargetModules::names(&["query", "value"]);
+            self.settings.target_modules.get_or_insert_with(default);
+        }
+        let modules = self.settings.target_modules.clone();
+        let key = "target_modules";
+        match &modules {
+            Some(TargetModules::Names(names)) => {
+                let right = "give names such as query,value";
+                self.problems
+                    .require(!names.is_empty(), key, "nothing to adapt", right);
+            }
+            Some(TargetModules::Regex(source)) => {
+                if let Err(error) = Pattern::whole(source) {
+                    self.problems.report_error(key, error);
+                }
+                let with = "a regular expression, which says itself which layers it means";
+                self.reject_unused("layers_to_transform", with);
+            }
+            Some(TargetModules::AllLinear) | None => {}
+        }
         modules
     }
 
@@ -197,8 +219,12 @@ impl Resolver<'_> {
         layers
     }
 
-    fn fan_in_fan_out(&mut self) -> bool {
-        let value = self.value(&SETTINGS.fan_in_fan_out);
+    /// What is given for a language model is compared with the model, once that is known.
+    fn fan_in_fan_out(&mut self, objective: &Objective) -> bool {
+        if *objective == Objective::NextToken {
+            return self.settings.fan_in_fan_out.unwrap_or(false);
+        }
+        let value = *self.settings.fan_in_fan_out.get_or_insert(false);
         self.problems.require(
             !value,
             "fan_in_fan_out",

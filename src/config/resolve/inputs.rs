@@ -97,9 +97,14 @@ impl Resolver<'_> {
         }
     }
 
-    /// The pretrained model.
-    pub(crate) fn model(&mut self) -> ModelPlan {
-        let name = self.value(&SETTINGS.model);
+    /// The pretrained model, for a task that wants this of it.
+    pub(crate) fn model(&mut self, objective: &Objective) -> ModelPlan {
+        let default = match objective {
+            Objective::Classes(_) | Objective::Score => "roberta-base",
+            Objective::NextToken => "gpt2",
+        };
+        let name = self.settings.model.get_or_insert_with(|| default.into());
+        let name = name.clone();
         let source = if let Some(architecture) = name.strip_prefix(RANDOM) {
             self.random_model(architecture)
         } else if is_hub_name(&name) {

@@ -46,8 +46,9 @@ pub(crate) fn resolve(
     };
     resolver.check_ranges();
     let data = resolver.data();
-    let model = resolver.model();
-    let (adapter, aggregation) = resolver.adapter(data.num_clients);
+    let objective = data.task.objective();
+    let model = resolver.model(&objective);
+    let (adapter, aggregation) = resolver.adapter(data.num_clients, &objective);
     if adapter.kind == AdapterKind::SorfVera {
         resolver.reject_unused("init_adapter", "SORF-VeRA, which PEFT does not know");
     }

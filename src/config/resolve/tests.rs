@@ -2,8 +2,11 @@ use super::*;
 use crate::aggregate::methods::METHODS;
 use crate::base::machine::device::DeviceSpec;
 use crate::config::load;
+use crate::config::plan::PlanDraft;
 use crate::config::resolve::inputs::is_hub_name;
 use crate::config::tests::{assert_starts, plan, plan_on, problems};
+use crate::model::objective::Objective;
+use crate::model::source::known::ArchitectureName;
 use crate::model::source::location::ModelSource;
 
 fn cpu() -> Host {
@@ -390,4 +393,98 @@ fn batches_of_evaluation_suit_the_servers_device_and_go_with_the_scenario() {
         found[0].contains("out of range; give a number from 1"),
         "{found:?}"
     );
+}
+
+/// What is decided of the adapter and the model of a task that is to write text.
+fn for_text(settings: &str) -> (Plan, Problems) {
+    let mut resolver = Resolver {
+        settings: toml::from_str(settings).unwrap(),
+        problems: Problems::default(),
+        machine: &cpu(),
+    };
+    let objective = Objective::NextToken;
+    let model = resolver.model(&objective);
+    let (adapter, _) = resolver.adapter(3, &objective);
+    let plan = Plan {
+        model,
+        adapter,
+        settings: resolver.settings,
+        ..plan("")
+    };
+    (plan, resolver.problems)
+}
+
+#[test]
+fn what_a_decoder_adapts_where_nothing_is_said_is_decided_and_recorded_once_it_is_known() {
+    for (name, targets, in_out) in [
+        ("gpt2", "[\"c_attn\"]", true),
+        ("smollm2-135m", "[\"q_proj\", \"v_proj\"]", false),
+    ] {
+        let (plan, problems) = for_text("");
+        assert!(problems.is_empty(), "{problems}");
+        assert_eq!(plan.model.source, ModelSource::Hub("gpt2".into()));
+        assert_eq!(plan.adapter.target_modules, None);
+        let model = name.parse::<ArchitectureName>().unwrap().read().unwrap();
+        let plan = PlanDraft(plan).on(&*model);
+        let recorded: toml::Table = toml::from_str(&plan.to_toml()).unwrap();
+        assert_eq!(recorded["target_modules"].to_string(), targets);
+        assert_eq!(recorded["fan_in_fan_out"].as_bool(), Some(in_out));
+        assert_eq!(plan.adapter.fan_in_fan_out, in_out);
+    }
+}
+
+#[test]
+fn what_an_encoder_adapts_is_recorded_as_in_earlier_versions() {
+    let recorded: toml::Table = toml::from_str(&plan("").to_toml()).unwrap();
+    assert_eq!(
+        recorded["target_modules"].to_string(),
+        r#"["query", "value"]"#
+    );
+    assert_eq!(recorded["fan_in_fan_out"].as_bool(), Some(false));
+    assert_eq!(recorded["model"].as_str(), Some("roberta-base"));
+}
+
+#[test]
+fn targets_are_a_list_a_word_or_an_expression_and_are_recorded_as_such() {
+    for (given, recorded) in [
+        ("[\"query\", \"dense\"]", "[\"query\", \"dense\"]"),
+        ("\"query, dense\"", "[\"query\", \"dense\"]"),
+        ("\"all-linear\"", "\"all-linear\""),
+        (
+            "'regex:.*\\.(query|key){1,1}'",
+            "'regex:.*\\.(query|key){1,1}'",
+        ),
+    ] {
+        let plan = plan(&format!("target_modules = {given}"));
+        let expected = format!("\ntarget_modules = {recorded}\n");
+        assert!(plan.to_toml().contains(&expected), "{}", plan.to_toml());
+    }
+}
+
+#[test]
+fn targets_that_mean_nothing_are_refused_in_their_place() {
+    for (given, start) in [
+        (
+            "[]",
+            "demo.toml:1:18: target_modules = []: nothing to adapt",
+        ),
+        (
+            "\"\"",
+            "demo.toml:1:18: target_modules = \"\": nothing to adapt",
+        ),
+        (
+            "\"regex:(\"",
+            "demo.toml:1:18: target_modules = \"regex:(\": the regular expression \"(\" cannot be used",
+        ),
+        (
+            "3",
+            "demo.toml:1:18: target_modules: expected a list of names",
+        ),
+        (
+            "\"regex:.*query\"\nlayers_to_transform = [1]",
+            "demo.toml:2:23: layers_to_transform = [1]: has no meaning with a regular expression",
+        ),
+    ] {
+        assert_starts(&problems(&format!("target_modules = {given}")), &[start]);
+    }
 }

@@ -85,9 +85,11 @@ fn write_model(server: &Server, state: &Snapshot, folder: &RunFolder) -> Result<
     let mut files = AdapterFiles::of(
         &experiment.plan.adapter,
         &experiment.plan.model.source,
+        &experiment.objective,
         &state.trained,
     )
-    .with_drawn(&experiment.checkpoint);
+    .with_drawn(&experiment.checkpoint)
+    .with_tied_output(&*experiment.checkpoint.architecture);
     if experiment.plan.adapter.save_projection
         && let Some(projection) = experiment.adapter.projection()
     {

@@ -83,7 +83,14 @@ impl Gpt2Config {
             table("wte", self.vocab_size),
             table("wpe", self.n_positions),
         ];
-        tensors.extend(self.layers().iter().flat_map(|layer| layer.tensors(true)));
+        for layer in self.layers() {
+            let mut own = layer.tensors(true);
+            if layer.module.ends_with(".c_proj") {
+                let layers = self.n_layer;
+                own[0].start = StartValues::NormalOfResidual { layers };
+            }
+            tensors.extend(own);
+        }
         for layer in 0..self.n_layer {
             for name in ["ln_1", "ln_2"] {
                 tensors.extend(norm(format!("transformer.h.{layer}.{name}")));

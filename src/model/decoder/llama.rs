@@ -100,13 +100,15 @@ impl LlamaConfig {
     #[must_use]
     pub fn tensors(&self) -> Vec<TensorSpec> {
         let h = self.hidden_size;
-        let table = |name: &str| {
-            let name = format!("{name}.weight");
-            TensorSpec::new(name, vec![self.vocab_size, h], StartValues::Normal)
+        let table = |name: &str, start| {
+            TensorSpec::new(format!("{name}.weight"), vec![self.vocab_size, h], start)
         };
+        let embeddings = self
+            .pad_token_id
+            .map_or(StartValues::Normal, StartValues::NormalButRow);
         let norm =
             |name: String| TensorSpec::new(format!("{name}.weight"), vec![h], StartValues::Ones);
-        let mut tensors = vec![table("model.embed_tokens")];
+        let mut tensors = vec![table("model.embed_tokens", embeddings)];
         let layers = self.layers();
         let linear = layers.iter().flat_map(|it| it.tensors(self.has_bias(it)));
         tensors.extend(linear);
@@ -117,7 +119,7 @@ impl LlamaConfig {
         }
         tensors.push(norm("model.norm".to_owned()));
         if !self.tie_word_embeddings {
-            tensors.push(table("lm_head"));
+            tensors.push(table("lm_head", StartValues::Normal));
         }
         tensors
     }

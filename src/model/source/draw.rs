@@ -17,6 +17,10 @@ pub(crate) fn draw(spec: &TensorSpec, spread: f64, seed: u64) -> HostTensor {
     match spec.start {
         StartValues::Zeros | StartValues::Ones => {}
         StartValues::Normal => draw_normal(tensor.values_mut(), spread, &spec.name, seed),
+        StartValues::NormalOfResidual { layers } => {
+            let spread = spread / (2.0 * layers as f64).sqrt();
+            draw_normal(tensor.values_mut(), spread, &spec.name, seed);
+        }
         StartValues::NormalButRow(row) => {
             draw_normal(tensor.values_mut(), spread, &spec.name, seed);
             let width = spec.shape.last().map_or(0, |width| *width as usize);

@@ -9,12 +9,15 @@ use crate::model::ModelError;
 use crate::model::activation::Activation;
 use crate::model::architecture::Architecture;
 use crate::model::config;
+use crate::model::decoder::gpt2::Gpt2Config;
+use crate::model::decoder::llama::LlamaConfig;
+use crate::model::decoder::rope::{Rope, RopeScaling};
 use crate::model::encoder::bert::BERT;
 use crate::model::encoder::config::EncoderConfig;
 use crate::model::encoder::family::{Family, HeadKind};
 use crate::model::encoder::roberta::ROBERTA;
 
-/// The sizes of a well-known model.
+/// The sizes of a well-known encoder.
 #[derive(Debug, PartialEq, Eq)]
 struct KnownEncoder {
     name: &'static str,
@@ -26,8 +29,8 @@ struct KnownEncoder {
     wide: i64,
 }
 
-/// The sizes that have a name, from the smallest to the largest of each family.
-const KNOWN: [KnownEncoder; 6] = [
+/// The encoders that have a name, from the smallest to the largest of each family.
+const ENCODERS: [KnownEncoder; 6] = [
     known("minilm-l6", BERT, 30_522, 6, 384),
     known("bert-base", BERT, 30_522, 12, 768),
     known("bert-large", BERT, 30_522, 24, 1024),
@@ -83,12 +86,75 @@ impl KnownEncoder {
     }
 }
 
+/// Makes an architecture of known sizes.
+type Sizes = fn() -> Arc<dyn Architecture>;
+
+/// The decoders that have a name, likewise.
+const DECODERS: [(&str, Sizes); 3] = [
+    ("gpt2", || Arc::new(gpt2(12, 768))),
+    ("gpt2-medium", || Arc::new(gpt2(24, 1024))),
+    ("smollm2-135m", || Arc::new(smollm2_135m())),
+];
+
+/// Heads are 64 wide.
+fn gpt2(layers: i64, width: i64) -> Gpt2Config {
+    Gpt2Config {
+        vocab_size: 50_257,
+        n_positions: 1024,
+        n_embd: width,
+        n_layer: layers,
+        n_head: width / 64,
+        n_inner: 4 * width,
+        activation_function: Activation::GeluNew,
+        layer_norm_epsilon: 1e-5,
+        embd_pdrop: 0.1,
+        attn_pdrop: 0.1,
+        resid_pdrop: 0.1,
+        initializer_range: 0.02,
+        eos_token_id: vec![50_256],
+    }
+}
+
+/// A Llama of Hugging Face.
+fn smollm2_135m() -> LlamaConfig {
+    LlamaConfig {
+        vocab_size: 49_152,
+        hidden_size: 576,
+        num_hidden_layers: 30,
+        num_attention_heads: 9,
+        num_key_value_heads: 3,
+        head_dim: 64,
+        intermediate_size: 1536,
+        hidden_act: Activation::Silu,
+        rms_norm_eps: 1e-5,
+        max_position_embeddings: 8192,
+        rope: Rope {
+            theta: 1e5,
+            head_dim: 64,
+            scaling: RopeScaling::None,
+        },
+        tie_word_embeddings: true,
+        attention_bias: false,
+        mlp_bias: false,
+        attention_dropout: 0.0,
+        initializer_range: 1.0 / 24.0,
+        pad_token_id: None,
+        eos_token_id: vec![0],
+    }
+}
+
+/// The names of all sizes that have one.
+fn names() -> impl Iterator<Item = &'static str> {
+    let decoders = DECODERS.into_iter().map(|(name, _)| name);
+    ENCODERS.iter().map(|known| known.name).chain(decoders)
+}
+
 /// The sizes of a well-known encoder.
 ///
 /// # Errors
-/// If the name is not known.
+/// If the name is not an encoder's.
 pub fn known_encoder(name: &str) -> Result<EncoderConfig, ModelError> {
-    let known = KNOWN.iter().find(|known| known.name == name);
+    let known = ENCODERS.iter().find(|known| known.name == name);
     let known = known.ok_or_else(|| ModelError::Refused(unknown()))?;
     Ok(known.config())
 }
@@ -110,7 +176,10 @@ impl ArchitectureName {
     pub fn read(&self) -> Result<Arc<dyn Architecture>, ModelError> {
         match self {
             Self::File(path) => config::read(path),
-            Self::Named(name) => Ok(Arc::new(known_encoder(name)?)),
+            Self::Named(name) => match DECODERS.iter().find(|(known, _)| known == name) {
+                Some((_, decoder)) => Ok(decoder()),
+                None => Ok(Arc::new(known_encoder(name)?)),
+            },
         }
     }
 }
@@ -122,15 +191,14 @@ impl FromStr for ArchitectureName {
         if text.ends_with(".json") {
             return Ok(Self::File(PathBuf::from(text)));
         }
-        let known = KNOWN.iter().find(|known| known.name == text);
-        known
-            .map(|known| Self::Named(known.name))
-            .ok_or_else(unknown)
+        let known = names().find(|name| *name == text);
+        known.map(Self::Named).ok_or_else(unknown)
     }
 }
 
 fn unknown() -> String {
-    let names = KNOWN.map(|known| known.name).join(", ");
+    let names: Vec<_> = names().collect();
+    let names = names.join(", ");
     format!("unknown architecture; name one of {names}, or a config.json")
 }
 
@@ -147,7 +215,7 @@ impl fmt::Display for ArchitectureName {
 mod tests {
     use super::*;
 
-    /// Parameters of the encoder as the models' authors count them, in millions.
+    /// Parameters as the models' authors count them, in millions; an encoder's without its head.
     #[test]
     fn named_sizes_have_the_parameters_that_are_said_of_them() {
         for (name, millions) in [
@@ -157,6 +225,9 @@ mod tests {
             ("distilroberta-base", 81.5),
             ("roberta-base", 124.1),
             ("roberta-large", 354.3),
+            ("gpt2", 124.4),
+            ("gpt2-medium", 354.8),
+            ("smollm2-135m", 134.5),
         ] {
             let architecture = name.parse::<ArchitectureName>().unwrap().read().unwrap();
             let got = architecture.base_weights() as f64 / 1e6;
@@ -166,8 +237,11 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_answered_with_the_known_ones_and_a_file_is_taken() {
-        let error = "roberta-tiny".parse::<ArchitectureName>().unwrap_err();
-        assert!(error.contains("roberta-large"), "{error}");
+        let error = "gpt3".parse::<ArchitectureName>().unwrap_err();
+        assert!(
+            error.contains("roberta-large, gpt2, gpt2-medium"),
+            "{error}"
+        );
         let file: ArchitectureName = "sizes/config.json".parse().unwrap();
         assert_eq!(file, ArchitectureName::File("sizes/config.json".into()));
     }

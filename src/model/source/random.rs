@@ -83,9 +83,9 @@ mod tests {
                 .iter()
                 .all(|x| *x == 1.0)
         );
-        let dense = of("roberta.encoder.layer.0.intermediate.dense.weight");
-        let variance = dense.iter().map(|x| f64::from(x * x)).sum::<f64>() / dense.len() as f64;
-        assert!((variance.sqrt() - 0.02).abs() < 0.002, "{variance}");
+        let dense = "roberta.encoder.layer.0.intermediate.dense.weight";
+        let spread = spread_of(&checkpoint, dense);
+        assert!((spread - 0.02).abs() < 0.002, "{spread}");
         for table in ["word_embeddings", "position_embeddings"] {
             let table = of(&format!("roberta.embeddings.{table}.weight"));
             assert!(table[16..32].iter().all(|x| *x == 0.0));
@@ -93,6 +93,35 @@ mod tests {
         }
         let head = checkpoint.head.get("classifier.dense.weight").unwrap();
         assert!(head.values().iter().any(|x| *x != 0.0));
+    }
+
+    fn spread_of(checkpoint: &Checkpoint, name: &str) -> f64 {
+        let values = checkpoint.base.get(name).unwrap().values();
+        let squares = values.iter().map(|x| f64::from(x * x)).sum::<f64>();
+        (squares / values.len() as f64).sqrt()
+    }
+
+    #[test]
+    fn gpt2_draws_what_adds_to_the_residual_stream_narrower_the_more_layers_there_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.json");
+        let sizes = r#"{"model_type": "gpt2", "vocab_size": 60, "n_positions": 16, "n_embd": 48,
+            "n_layer": 8, "n_head": 2}"#;
+        std::fs::write(&file, sizes).unwrap();
+        let architecture = crate::model::config::read(&file).unwrap();
+        let drawn = Checkpoint::random(architecture, &Objective::NextToken, 1).unwrap();
+        for (name, expected) in [
+            ("wte", 0.02),
+            ("h.7.attn.c_attn", 0.02),
+            ("h.7.mlp.c_fc", 0.02),
+            ("h.7.attn.c_proj", 0.005),
+            ("h.7.mlp.c_proj", 0.005),
+        ] {
+            let spread = spread_of(&drawn, &format!("transformer.{name}.weight"));
+            assert!((spread / expected - 1.0).abs() < 0.06, "{name}: {spread}");
+        }
+        let bias = drawn.base.get("transformer.h.0.mlp.c_proj.bias").unwrap();
+        assert!(bias.values().iter().all(|x| *x == 0.0));
     }
 
     #[test]

@@ -18,19 +18,24 @@ use crate::runs::export::trained::TrainedModel;
 use crate::tasks::Task;
 
 /// The files that a tokenizer may consist of.
-const TOKENIZER_FILES: [&str; 8] = [
+const TOKENIZER_FILES: [&str; 10] = [
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
+    "chat_template.jinja",
     "vocab.txt",
     "vocab.json",
     "merges.txt",
     "sentencepiece.bpe.model",
+    "tokenizer.model",
 ];
 
-/// All tensors of the classifier: `W = W₀ + delta + s ΔW` in adapted layers, and what was trained
-/// in full in its place.
+/// How transformers writes text with a model: its end tokens among others.
+const GENERATION_FILE: &str = "generation_config.json";
+
+/// All tensors of the model: `W = W₀ + delta + s ΔW` in adapted layers, and what was trained in full
+/// in its place. An output that is one with the embeddings is not repeated.
 ///
 /// # Errors
 /// If adapter or delta belong to another model.
@@ -51,6 +56,9 @@ pub fn merged(trained: &TrainedModel, checkpoint: &Checkpoint) -> Result<TensorM
             &layer.as_weight(&factors.product())?,
         )
     })?;
+    if let Some([_, output]) = checkpoint.architecture.tied_output() {
+        in_full.0.remove(output);
+    }
     for (name, tensor) in in_full.0 {
         let shape = tensor.shape().to_vec();
         *held(&mut tensors, &name, &shape)? = tensor;
@@ -85,12 +93,13 @@ fn held<'a>(
     Ok(known)
 }
 
-/// The base model's `config.json` for a classifier of the task in float32.
+/// The base model's `config.json` for a model of the task in float32.
 ///
 /// # Errors
 /// If the file cannot be read.
 pub fn config(base: &ModelFiles, task: &dyn Task) -> Result<Map<String, Value>, ExportError> {
-    let architecture = base.architecture()?.class_name(&task.objective());
+    let objective = task.objective();
+    let architecture = base.architecture()?.class_name(&objective);
     let mut config = base.config_json()?;
     for stale in [
         "_name_or_path",
@@ -100,10 +109,20 @@ pub fn config(base: &ModelFiles, task: &dyn Task) -> Result<Map<String, Value>, 
     ] {
         config.remove(stale);
     }
-    let (problem, names) = match task.objective() {
-        Objective::Classes(names) => ("single_label_classification", names),
-        _ => ("regression", vec!["score".to_owned()]),
-    };
+    config.insert("architectures".to_owned(), json!([architecture]));
+    config.insert("torch_dtype".to_owned(), json!("float32"));
+    match objective {
+        Objective::Classes(names) => {
+            config.extend(outputs("single_label_classification", &names));
+        }
+        Objective::Score => config.extend(outputs("regression", &["score".to_owned()])),
+        Objective::NextToken => {}
+    }
+    Ok(config)
+}
+
+/// What `config.json` says of a head's outputs.
+fn outputs(problem: &str, names: &[String]) -> [(String, Value); 3] {
     let by_number = names.iter().enumerate();
     let id2label: Map<_, _> = by_number
         .clone()
@@ -112,12 +131,26 @@ pub fn config(base: &ModelFiles, task: &dyn Task) -> Result<Map<String, Value>, 
     let label2id: Map<_, _> = by_number
         .map(|(i, name)| (name.clone(), json!(i)))
         .collect();
-    config.insert("architectures".to_owned(), json!([architecture]));
-    config.insert("problem_type".to_owned(), json!(problem));
-    config.insert("id2label".to_owned(), id2label.into());
-    config.insert("label2id".to_owned(), label2id.into());
-    config.insert("torch_dtype".to_owned(), json!("float32"));
-    Ok(config)
+    [
+        ("problem_type".to_owned(), json!(problem)),
+        ("id2label".to_owned(), id2label.into()),
+        ("label2id".to_owned(), label2id.into()),
+    ]
+}
+
+/// Copies how the base model writes text, if it says.
+///
+/// # Errors
+/// If the file cannot be read or written.
+pub fn copy_generation(base: &ModelFiles, folder: &Path) -> Result<(), FileError> {
+    let ModelFiles::Snapshot(base) = base else {
+        return Ok(());
+    };
+    let file = base.join(GENERATION_FILE);
+    match file.is_file() {
+        true => files::write_atomically(&folder.join(GENERATION_FILE), &files::read(&file)?),
+        false => Ok(()),
+    }
 }
 
 /// Copies what there is of a tokenizer.

@@ -1,6 +1,7 @@
 //! The README of an exported folder: what it is and how to use it.
 
 use crate::adapter::peft::BASE_DELTA;
+use crate::model::objective::Objective;
 use crate::runs::export::trained::TrainedModel;
 
 /// The note that accompanies an adapter.
@@ -14,8 +15,12 @@ pub fn of_adapter(trained: &TrainedModel) -> String {
             info.title
         ),
     };
+    let head = match objective(trained) {
+        Objective::Classes(_) | Objective::Score => ", with the classification head",
+        Objective::NextToken => "",
+    };
     let mut note = format!(
-        "# Adapter of the run `{}`\n\n{kind}, with the classification head, {}.\n\n",
+        "# Adapter of the run `{}`\n\n{kind}{head}, {}.\n\n",
         trained.plan.name,
         origin(trained)
     );
@@ -37,17 +42,39 @@ pub fn of_adapter(trained: &TrainedModel) -> String {
 /// The note that accompanies a merged model.
 #[must_use]
 pub fn of_merged(trained: &TrainedModel) -> String {
+    let class = auto_class(trained);
+    let parts = match objective(trained) {
+        Objective::Classes(_) | Objective::Score => {
+            "The whole classifier: base weights, what aggregation added to them, the adapter and the \
+             head in one"
+        }
+        Objective::NextToken => {
+            "The whole language model: base weights, what aggregation added to them and the adapter \
+             in one"
+        }
+    };
     format!(
-        "# Model of the run `{}`\n\nThe whole classifier: base weights, what aggregation added to \
-         them, the adapter and the head in one, {}. To load it:\n\n\
+        "# Model of the run `{}`\n\n{parts}, {}. To load it:\n\n\
          ```python\n\
-         from transformers import AutoModelForSequenceClassification\n\n\
-         model = AutoModelForSequenceClassification.from_pretrained(\".\").eval()\n\
+         from transformers import {class}\n\n\
+         model = {class}.from_pretrained(\".\").eval()\n\
          ```\n{}",
         trained.plan.name,
         origin(trained),
         sources(trained)
     )
+}
+
+fn objective(trained: &TrainedModel) -> Objective {
+    trained.plan.data.task.objective()
+}
+
+/// The class of transformers that loads such models.
+fn auto_class(trained: &TrainedModel) -> &'static str {
+    match objective(trained) {
+        Objective::Classes(_) | Objective::Score => "AutoModelForSequenceClassification",
+        Objective::NextToken => "AutoModelForCausalLM",
+    }
 }
 
 fn origin(trained: &TrainedModel) -> String {
@@ -81,17 +108,20 @@ fn usage(trained: &TrainedModel) -> String {
     } else {
         ("", "")
     };
+    let class = auto_class(trained);
+    let outputs = match objective(trained) {
+        Objective::NextToken => String::new(),
+        head => format!("num_labels={}, ", head.outputs()),
+    };
     format!(
         "```python\n\
          from peft import PeftModel\n\
          {import}\
-         from transformers import AutoModelForSequenceClassification\n\n\
-         model = AutoModelForSequenceClassification.from_pretrained(\n    \
-         {:?}, num_labels={}, torch_dtype=\"float32\"\n)\n\
+         from transformers import {class}\n\n\
+         model = {class}.from_pretrained(\n    {:?}, {outputs}torch_dtype=\"float32\"\n)\n\
          {delta}\
          model = PeftModel.from_pretrained(model, \".\").eval()\n\
          ```\n",
         trained.base_name(),
-        trained.plan.data.task.objective().outputs()
     )
 }

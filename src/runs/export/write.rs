@@ -41,6 +41,7 @@ impl TrainedModel {
         let merged = merge::merged(self, &checkpoint)?;
         merged.write(&folder.join("model.safetensors"))?;
         merge::copy_tokenizer(&base, folder)?;
+        merge::copy_generation(&base, folder)?;
         let path = folder.join("README.md");
         let note = note::of_merged(self);
         files::write_atomically(&path, note.as_bytes())?;

@@ -122,6 +122,10 @@ impl Architecture for Gpt2Config {
         self.tensors()
     }
 
+    fn tied_output(&self) -> Option<[&'static str; 2]> {
+        Some(["transformer.wte.weight", "lm_head.weight"])
+    }
+
     /// Names may lack the prefix `transformer.`; masks that old files hold as buffers, and an output
     /// that repeats the token embeddings, are of no use.
     fn tensor_named(&self, name: &str) -> Option<String> {

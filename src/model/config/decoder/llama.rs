@@ -228,6 +228,11 @@ impl Architecture for LlamaConfig {
         self.tensors()
     }
 
+    fn tied_output(&self) -> Option<[&'static str; 2]> {
+        self.tie_word_embeddings
+            .then_some(["model.embed_tokens.weight", "lm_head.weight"])
+    }
+
     /// Names may lack the prefix `model.`; frequencies that old files hold as buffers, and the output
     /// of a tied model, are of no use.
     fn tensor_named(&self, name: &str) -> Option<String> {

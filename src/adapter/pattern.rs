@@ -2,7 +2,7 @@
 
 use fancy_regex::Regex;
 
-/// A regular expression of an `adapter_config.json`.
+/// A regular expression for modules' names, as a user or an `adapter_config.json` gives it.
 ///
 /// Python's syntax is that of `fancy-regex` as far as both go; what would mean something else is
 /// refused. An expression that takes too long is an error, not a hang.
