@@ -343,6 +343,10 @@ fn logits_that_are_not_numbers_make_no_text() {
         fn loss(&self, _: &Tensor, _: &Tensor) -> Result<Tensor, ModelError> {
             Err(ModelError::Refused("not asked for".to_owned()))
         }
+        fn checkpoint_blocks(&mut self) {}
+        fn finish_backward(&self) -> Result<(), ModelError> {
+            Ok(())
+        }
     }
     impl CausalLm for Broken {
         fn next_logits(&self, ids: &Tensor, _: &mut KvCache) -> Result<Tensor, ModelError> {

@@ -106,6 +106,14 @@ impl Model for Classifier {
     fn loss(&self, outputs: &Tensor, labels: &Tensor) -> Result<Tensor, ModelError> {
         loss(outputs, labels)
     }
+
+    fn checkpoint_blocks(&mut self) {
+        self.encoder.checkpoint_blocks();
+    }
+
+    fn finish_backward(&self) -> Result<(), ModelError> {
+        self.encoder.finish_backward()
+    }
 }
 
 /// Cross-entropy, or the mean squared error when there is one output; a mean over the rows.

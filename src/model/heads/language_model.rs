@@ -62,6 +62,14 @@ impl Model for LanguageModel {
             )?)
     }
 
+    fn checkpoint_blocks(&mut self) {
+        self.decoder.checkpoint_blocks();
+    }
+
+    fn finish_backward(&self) -> Result<(), ModelError> {
+        self.decoder.finish_backward()
+    }
+
     fn as_causal(&self) -> Option<&dyn CausalLm> {
         Some(self)
     }
