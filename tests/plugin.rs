@@ -19,6 +19,7 @@ use regatta::model::delta::Delta;
 use regatta::model::dropout::Masks;
 use regatta::model::inputs::Inputs;
 use regatta::model::linear_layer::LinearLayer;
+use regatta::model::loss::Labels;
 use regatta::model::objective::Objective;
 use regatta::model::source::checkpoint::Checkpoint;
 use regatta::model::weights::Weights;
@@ -134,14 +135,14 @@ fn an_adapter_from_outside_trains() {
     let replica = Replica::new(&shared, architecture, &objective, &layers, own, |_| true).unwrap();
     let ids: Vec<i64> = (0..24).map(|i| 5 + i * 17 % 400).collect();
     let inputs = Inputs::new(4, &ids, &[1; 24], &[0; 24], Device::Cpu).unwrap();
-    let labels = Tensor::from_slice(&[0.0_f32, 1.0, 1.0, 0.0]);
+    let labels = Labels::rows(&[0.0, 1.0, 1.0, 0.0], Device::Cpu).unwrap();
     let mut optimizer = AdamW::new(replica.leaves(), 0.0).unwrap();
     let mut losses = Vec::new();
     for _ in 0..8 {
         let logits = replica.model.outputs(&inputs, None).unwrap();
-        let loss = replica.model.loss(&logits, &labels).unwrap();
-        losses.push(loss.double_value(&[]));
-        replica.backward(&loss).unwrap();
+        let loss = replica.model.loss(&logits, &labels, 0.0).unwrap();
+        losses.push(loss.mean.double_value(&[]));
+        replica.backward(&loss.graph).unwrap();
         optimizer.step(1e-2).unwrap();
     }
     assert!(losses[7] < 0.5 * losses[0], "{losses:?}");

@@ -142,6 +142,10 @@ pub struct DataArgs {
     /// The scenario.
     #[command(flatten)]
     pub scenario: ScenarioArgs,
+    /// Show the first N training examples too, as the model sees them: their tokens, which of them
+    /// count in the loss, and whether something was cut
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub show: usize,
     /// The output.
     #[command(flatten)]
     pub output: OutputArgs,

@@ -2,13 +2,13 @@
 
 use crate::base::machine::Host;
 use crate::base::table;
-use crate::base::table::Format;
+use crate::base::table::{Format, Table};
 use crate::cli::args::DataArgs;
 use crate::config::load;
 use crate::experiment::inputs::RunInputs;
 use crate::live::terminal::output::print_line;
-use crate::tasks::summary;
 use crate::tasks::summary::{DataSummary, SplitSummary};
+use crate::tasks::{show, summary};
 
 /// Shows the data of a scenario.
 ///
@@ -35,8 +35,14 @@ pub fn data(args: &DataArgs) -> anyhow::Result<()> {
         clients: summary::shards(&objective, inputs.data.train.labels(), &inputs.shards),
     };
     let (splits, shares) = (data.splits_table(), data.clients_table());
+    let examples = show::examples(&**task, &inputs.data.train, &inputs.encoder, args.show)?;
+    let shown: &[&Table] = match args.show {
+        0 => &[],
+        _ => &[&examples],
+    };
     if args.output.format != Format::Table {
-        print_line(table::render(&[&splits, &shares], args.output.format)?);
+        let tables = [&[&splits, &shares], shown].concat();
+        print_line(table::render(&tables, args.output.format)?);
         return Ok(());
     }
     print_line(format_args!("{task} from {}", inputs.data.folder.display()));
@@ -46,5 +52,9 @@ pub fn data(args: &DataArgs) -> anyhow::Result<()> {
         plan.data.partition, plan.data.num_clients
     ));
     print_line(table::render(&[&shares], args.output.format)?);
+    if !shown.is_empty() {
+        print_line(format_args!("\ntraining examples"));
+        print_line(table::render(shown, args.output.format)?);
+    }
     Ok(())
 }

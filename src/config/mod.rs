@@ -93,6 +93,7 @@ fn as_text(flags: &Settings, problems: &mut Problems) -> (Settings, Option<PathB
     let recorded = [
         ("tokenizer", &mut flags.tokenizer),
         ("init_adapter", &mut flags.init_adapter),
+        ("meteor_jar", &mut flags.meteor_jar),
     ];
     for (key, slot) in recorded {
         if let Some(path) = slot.take_if(|path| path.to_str().is_none()) {

@@ -21,6 +21,7 @@ use crate::config::tables::ScenarioTables;
 use crate::data::partition::spec::Partition;
 use crate::model::source::location::ModelSource;
 use crate::tasks::SharedTask;
+use crate::tasks::texts::GenerationPlan;
 use crate::train::settings::TrainingPlan;
 
 /// What settings alone decide of a run, as [`crate::config::load`] makes it. A PEFT folder that the
@@ -97,6 +98,8 @@ pub struct Plan {
     pub aggregation: AggregationPlan,
     /// The local training of a client in a round.
     pub training: TrainingPlan,
+    /// How and when texts are written; `None`: the task has none.
+    pub generation: Option<GenerationPlan>,
     /// The devices in use.
     pub devices: DevicesPlan,
     /// The clients' resources, the faults, and how rounds handle them.
@@ -145,6 +148,8 @@ pub struct DataPlan {
     pub limit_train: Option<u64>,
     /// Only the first N validation examples.
     pub limit_eval: Option<u64>,
+    /// Predict only the first N examples of each test split.
+    pub limit_test: Option<u64>,
 }
 
 /// The location of a task's examples.

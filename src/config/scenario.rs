@@ -77,8 +77,19 @@ impl ScenarioReader<'_> {
         settings: &mut toml::Table,
         problems: &mut Problems,
     ) {
-        let (name, span) = (key.get_ref().to_string(), value.span());
+        let span = value.span();
+        let written = key.get_ref().to_string();
+        let name = Settings::find(&written)
+            .map_or(&*written, |it| it.facts().key)
+            .to_owned();
         match setting(&key, &value) {
+            Ok(_) if problems.origins().given(&name) => {
+                let other = Settings::find(&name).and_then(|it| it.facts().other_name);
+                let other = other.unwrap_or_default();
+                let wrong = format!("{name} and {other} are two names of one setting; give one");
+                let place = position(self.text, span.start);
+                problems.report_at(self.path.to_owned(), place, &wrong);
+            }
             Ok(setting) => {
                 let (line, column) = position(self.text, span.start);
                 let origin = Origin::File {
@@ -180,15 +191,16 @@ pub(crate) fn setting(
     value: &Spanned<DeValue<'_>>,
 ) -> Result<toml::Table, (usize, String)> {
     let name = key.get_ref().to_string();
-    if Settings::find(&name).is_none() {
+    let Some(known) = Settings::find(&name) else {
         let hint = did_you_mean(&name, known_keys()).map_or_else(
             || "`regatta run --help` lists the settings".to_owned(),
             |hint| format!("did you mean `{hint}`?"),
         );
         let wrong = format!("unknown key `{name}`; {hint}");
         return Err((key.span().start, wrong));
-    }
-    let table = DeTable::from_iter([(key.clone(), value.clone())]);
+    };
+    let key = Spanned::new(key.span(), DeString::from(known.facts().key));
+    let table = DeTable::from_iter([(key, value.clone())]);
     let table = Spanned::new(value.span(), table);
     match Settings::deserialize(table.into_deserializer()) {
         Ok(setting) => checked_table(&setting)
@@ -339,6 +351,19 @@ mod tests {
         assert!(
             problems.to_string().contains("s.toml:3:1: duplicate key"),
             "{problems}"
+        );
+    }
+
+    #[test]
+    fn another_name_of_a_key_is_taken_and_both_at_once_are_refused() {
+        let (table, problems) = read_text("lora_r = 2\n");
+        assert!(problems.is_empty());
+        assert_eq!(table.unwrap()["r"].as_integer(), Some(2));
+        let (_, problems) = read_text("r = 2\nlora_r = 4\n");
+        let text = problems.to_string();
+        assert!(
+            text.contains("s.toml:1:5: r and lora_r are two names"),
+            "{text}"
         );
     }
 

@@ -29,6 +29,8 @@ pub(crate) enum Effect {
 pub(crate) struct Facts {
     /// Its key in a scenario file and its flag without the dashes.
     pub(crate) key: &'static str,
+    /// Another name for it.
+    pub(crate) other_name: Option<&'static str>,
     /// Its effect on the results.
     pub(crate) effect: Effect,
     /// Whether a run may be resumed with another value.
@@ -60,6 +62,7 @@ impl<S, T, D> Setting<S, T, D> {
         Self {
             facts: Facts {
                 key,
+                other_name: None,
                 effect: Effect::Results,
                 on_resume: false,
                 adapters: None,
@@ -69,6 +72,12 @@ impl<S, T, D> Setting<S, T, D> {
             default,
             bring_into_range: |_, _| Ok(()),
         }
+    }
+
+    /// It has another name too, which clap has to know as well.
+    pub(crate) const fn also_called(mut self, name: &'static str) -> Self {
+        self.facts.other_name = Some(name);
+        self
     }
 
     /// It names a file.

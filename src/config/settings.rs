@@ -10,7 +10,7 @@ use crate::adapter::settings::AdapterKind::{Lora, SorfVera, Vera};
 use crate::adapter::settings::{AdapterKind, Bias};
 use crate::aggregate::settings::{MethodName, Weighting};
 use crate::config::declare::{declare_settings, default_of, default_type};
-use crate::config::setting::{AnySetting, Setting};
+use crate::config::setting::{AnySetting, Facts, Setting};
 use crate::train::settings::Precision;
 
 /// The largest whole number that TOML has, in which settings are recorded.
@@ -40,7 +40,7 @@ declare_settings! {
     pub struct Settings;
 
     Data {
-        /// GLUE task: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte or wnli
+        /// Task: e2e, or GLUE's cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte or wnli
         task: String = default("cola".into());
         /// Folder with the tasks' folders, or `hub`
         #[arg(value_name = "DIR")]
@@ -61,6 +61,9 @@ declare_settings! {
         /// Take the first N validation examples only
         #[arg(value_name = "N")]
         limit_eval: u64 = default_in_words("all").from(1);
+        /// Predict the first N test examples only
+        #[arg(value_name = "N")]
+        limit_test: u64 = default_in_words("all").same_results();
     }
 
     Model {
@@ -90,8 +93,8 @@ declare_settings! {
         /// Same as --adapter vera
         vera: bool = default(false);
         /// Rank of the adapter
-        #[arg(value_name = "RANK")]
-        r: u32 = default(4).from(1).to(65_536);
+        #[arg(value_name = "RANK", visible_alias = "lora_r")]
+        r: u32 = default(4).from(1).to(65_536).also_called("lora_r");
         /// Ranks of the clients' adapters, repeated in turn over the clients; flora only
         #[arg(value_name = "RANK,…", value_delimiter = ',')]
         ranks: Vec<u32> = default_in_words("r for each").only_with(&[Lora]);
@@ -175,6 +178,14 @@ declare_settings! {
         warmup_ratio: f64 = default(0.06).from(0.0).to(1.0);
         /// AdamW's weight decay
         weight_decay: f64 = default(0.01).from(0.0);
+        /// Share of each label that is divided evenly among all classes, or all tokens of the
+        /// vocabulary
+        #[arg(value_name = "P")]
+        label_smoothing: f64 = default(0.0).from(0.0).below(1.0);
+        /// Scale a step's gradients down to this norm, taken over all trained weights, where theirs
+        /// is larger
+        #[arg(value_name = "N")]
+        max_grad_norm: f64 = default_in_words("no limit").above(0.0);
         /// Train on the examples in file order
         no_shuffle: bool = default(false);
         /// Number format
@@ -188,6 +199,40 @@ declare_settings! {
         eval_every: u32 = default(1).from(1);
         /// Seed of all random draws
         seed: u64 = default(42);
+    }
+
+    Generation {
+        /// Write texts for prompts of the validation split every N rounds, and score them; this is
+        /// always done after the last round
+        #[arg(value_name = "N")]
+        generate_every: u32 = default_in_words("only after the last round").from(1);
+        /// Prompts that texts are written for, before the last round
+        #[arg(value_name = "N")]
+        limit_generate: u64 = default(100).from(1);
+        /// Beams of the search for a text; 1 takes the likeliest token each time
+        #[arg(value_name = "N")]
+        num_beams: u32 = default_in_words("10 for e2e").from(1).to(1_000);
+        /// A text's log-probability is divided by its length to this power
+        #[arg(value_name = "POWER", allow_negative_numbers = true)]
+        length_penalty: f64 = default_in_words("0.8 for e2e").from(-10.0).to(10.0);
+        /// No N tokens occur twice in a row in a text; 0: all may
+        #[arg(value_name = "N")]
+        no_repeat_ngram: u32 = default_in_words("4 for e2e").to(1_000);
+        /// The most tokens of a text
+        #[arg(value_name = "N")]
+        max_new_tokens: u32 = default_in_words("64 for e2e").from(1).to(1_000_000);
+        /// Draw tokens, by probabilities whose logarithms are divided by this first
+        #[arg(value_name = "T")]
+        temperature: f64 = default_in_words("texts are not drawn").above(0.0);
+        /// Draw among the likeliest tokens that have this share of the probability together
+        #[arg(value_name = "SHARE")]
+        top_p: f64 = default_in_words("1").above(0.0).to(1.0);
+        /// Draw among the N likeliest tokens; 0: among all
+        #[arg(value_name = "N")]
+        top_k: u32 = default_in_words("0");
+        /// meteor-1.5.jar, for METEOR too; it needs Java
+        #[arg(value_name = "FILE")]
+        meteor_jar: PathBuf = default_in_words("no METEOR").names_file();
     }
 
     Devices {
@@ -238,8 +283,8 @@ declare_settings! {
         /// Name of the run
         name: String = default_in_words("the scenario file's, else TASK-METHOD");
         /// Folder for the results, new or empty
-        #[arg(value_name = "DIR")]
-        out: PathBuf = default_in_words("runs/NAME-TIME").same_results();
+        #[arg(value_name = "DIR", visible_alias = "run_dir")]
+        out: PathBuf = default_in_words("runs/NAME-TIME").same_results().also_called("run_dir");
         /// Keep the ledger, events.jsonl: about 500 bytes per client and round. Replay and report
         /// need it; without it a run can still be resumed
         ledger: bool = default(true).same_results();
@@ -275,9 +320,10 @@ impl Settings {
         ALL.iter().map(|setting| setting.facts().key)
     }
 
-    /// The setting of that key.
-    pub(crate) fn find(key: &str) -> Option<&'static dyn AnySetting<Self>> {
-        let found = ALL.iter().find(|setting| setting.facts().key == key);
+    /// The setting that has this for its key or its other name.
+    pub(crate) fn find(name: &str) -> Option<&'static dyn AnySetting<Self>> {
+        let is_called = |facts: &Facts| facts.key == name || facts.other_name == Some(name);
+        let found = ALL.iter().find(|setting| is_called(setting.facts()));
         found.copied()
     }
 
@@ -313,6 +359,21 @@ mod tests {
         let fields = schema.get("properties").unwrap().as_object().unwrap();
         let fields: BTreeSet<_> = fields.keys().map(String::as_str).collect();
         assert_eq!(fields, keys.into_iter().collect());
+    }
+
+    #[test]
+    fn other_names_are_flags_too_and_no_key() {
+        let command = Settings::augment_args(clap::Command::new("settings"));
+        for flag in command.get_arguments() {
+            let facts = Settings::find(flag.get_id().as_str()).unwrap().facts();
+            let names = flag.get_visible_aliases().unwrap_or_default();
+            assert_eq!(names, facts.other_name.as_slice(), "{}", facts.key);
+            assert!(
+                names
+                    .iter()
+                    .all(|name| !Settings::keys().any(|key| key == *name))
+            );
+        }
     }
 
     #[test]

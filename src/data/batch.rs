@@ -3,7 +3,7 @@
 use rand::seq::SliceRandom;
 use regatta_actors::random::StreamKey;
 
-use crate::data::tokenize::EncodedSplit;
+use crate::data::encoded::{Counts, EncodedSplit};
 
 /// A padded batch, row-major, ready to become tensors of shape `[rows, cols]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,8 +18,48 @@ pub struct Batch {
     pub attention_mask: Vec<i64>,
     /// Token types, `[rows, cols]`.
     pub token_type_ids: Vec<i64>,
+    /// What a model is to give for it.
+    pub labels: BatchLabels,
+}
+
+/// What a model is to give for a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub enum BatchLabels {
     /// Class numbers or scores, NaN where secret, `[rows]`.
-    pub labels: Vec<f32>,
+    Rows(Vec<f32>),
+    /// The tokens of answers.
+    Tokens {
+        /// For each, the place of the token before it: its row times `cols`, plus its position.
+        places: Vec<i64>,
+        /// Their ids.
+        tokens: Vec<i64>,
+    },
+}
+
+impl BatchLabels {
+    /// The number of labels.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Rows(labels) => labels.len(),
+            Self::Tokens { tokens, .. } => tokens.len(),
+        }
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether all are known.
+    #[must_use]
+    pub fn are_known(&self) -> bool {
+        match self {
+            Self::Rows(labels) => !labels.iter().any(|label| label.is_nan()),
+            Self::Tokens { .. } => true,
+        }
+    }
 }
 
 impl Batch {
@@ -43,12 +83,31 @@ impl Batch {
             input_ids: vec![i64::from(pad_id); rows * cols],
             attention_mask: vec![0; rows * cols],
             token_type_ids: vec![0; rows * cols],
-            labels: positions.clone().map(|at| split.labels()[at]).collect(),
+            labels: match split.counts() {
+                Counts::Labels => {
+                    BatchLabels::Rows(positions.clone().map(|at| split.labels()[at]).collect())
+                }
+                Counts::Answers => BatchLabels::Tokens {
+                    places: Vec::new(),
+                    tokens: Vec::new(),
+                },
+            },
         };
         for (row, at) in positions.enumerate() {
             batch.fill_row(row, split.ids(at), split.type_ids(at));
+            batch.add_targets(row, split.ids(at), split.answer(at));
         }
         batch
+    }
+
+    /// Adds the tokens of an answer, whose places in the row are given.
+    fn add_targets(&mut self, row: usize, ids: &[u32], answer: impl Iterator<Item = usize>) {
+        if let BatchLabels::Tokens { places, tokens } = &mut self.labels {
+            for at in answer {
+                places.push((row * self.cols + at - 1) as i64);
+                tokens.push(i64::from(ids[at]));
+            }
+        }
     }
 
     fn fill_row(&mut self, row: usize, ids: &[u32], type_ids: &[u8]) {

@@ -62,7 +62,9 @@ pub enum DataError {
         expected: String,
     },
     /// A line has fewer fields than its header.
-    #[error("{place}: {found} fields, expected at least {expected} (tab separated: {columns})")]
+    #[error(
+        "{place}: {found} fields, expected at least {expected} ({separator} separated: {columns})"
+    )]
     TooFewFields {
         /// The place in the file.
         place: SourceSpan,
@@ -70,6 +72,8 @@ pub enum DataError {
         found: usize,
         /// The number that the columns need.
         expected: usize,
+        /// What is between fields, in a word.
+        separator: &'static str,
         /// The columns' names.
         columns: String,
     },

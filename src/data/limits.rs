@@ -16,6 +16,8 @@ pub struct TokenizerLimits {
     pub positions: usize,
     /// The token that pads a batch.
     pub pad_id: u32,
+    /// The tokens that end a text that the model writes, the one that it is taught first.
+    pub end_tokens: Vec<u32>,
     /// The class of transformers' that its tokenizer has where `tokenizer_config.json` names
     /// none. `None`: `tokenizer.json` says all.
     pub tokenizer_class: Option<String>,
@@ -25,6 +27,7 @@ impl TokenizerLimits {
     /// Those of an architecture; `model` names it in errors.
     #[must_use]
     pub fn of(model: String, architecture: &dyn Architecture) -> Self {
+        let end_tokens = architecture.end_tokens().iter();
         let size = |size: i64| usize::try_from(size).unwrap_or(0);
         Self {
             model,
@@ -32,6 +35,9 @@ impl TokenizerLimits {
             token_types: architecture.token_types().map(size),
             positions: size(architecture.max_tokens()),
             pad_id: u32::try_from(architecture.padding()).unwrap_or(0),
+            end_tokens: end_tokens
+                .filter_map(|id| u32::try_from(*id).ok())
+                .collect(),
             tokenizer_class: Some(architecture.tokenizer_class().to_owned()),
         }
     }
@@ -66,6 +72,7 @@ mod tests {
             token_types,
             positions: 8,
             pad_id: 0,
+            end_tokens: Vec::new(),
             tokenizer_class: None,
         };
         limits.check_types(&Tokens {

@@ -10,11 +10,13 @@
 //! | `label` | labels as files spell them, and as numbers |
 //! | [`partition`] | the training examples divided among the clients |
 //! | [`tokenize`] | texts to token ids by the model's own tokenizer (`tokenizer`), once, with a cache on disk ([`token_cache`]) |
+//! | [`encoded`] | a split as a model takes it: token ids, and what counts in the loss |
 //! | `limits` | the properties of a model that constrain its tokens |
 //! | [`batch`] | an epoch's order, and batches padded to their own longest |
 //! | [`error`] | the error type of this room |
 
 pub mod batch;
+pub mod encoded;
 pub mod error;
 pub mod formats;
 pub(crate) mod label;

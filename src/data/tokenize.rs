@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use tokenizers::Tokenizer;
 
+use crate::data::encoded::{Counts, EncodedSplit};
 use crate::data::error::DataError;
 use crate::data::limits::TokenizerLimits;
-use crate::data::schema::SplitName;
 use crate::data::split::Split;
 use crate::data::token_cache::{TokenCache, Tokens};
 use crate::data::tokenizer::ModelTokenizer;
-use crate::data::tokenizer::pairs::PairEncoder;
+use crate::data::tokenizer::pairs::{Encoded, PairEncoder, Texts};
 use crate::model::{ModelError, config};
 
 /// Texts encoded at once; bounds the memory that full encodings (offsets, tokens, words) take.
@@ -107,8 +107,55 @@ impl TextEncoder {
     /// # Errors
     /// If the tokenizer cannot encode a text, or gives what the model does not embed.
     pub fn encode(&self, split: &Split) -> Result<EncodedSplit, DataError> {
-        let tokens = self.tokens(split)?;
-        self.encoded(split, tokens)
+        self.encode_with(split, Counts::Labels, None)
+    }
+
+    /// Encodes a split whose second texts are answers to the first: a prompt's tokens, then its
+    /// answer's, each encoded alone, and the model's end token.
+    ///
+    /// # Errors
+    /// As [`TextEncoder::encode`], and if the model has no end token.
+    pub fn encode_answers(
+        &self,
+        split: &Split,
+        cache: Option<&Path>,
+    ) -> Result<EncodedSplit, DataError> {
+        self.encode_with(split, Counts::Answers, cache)
+    }
+
+    /// The tokens of prompts, whole.
+    ///
+    /// # Errors
+    /// If the tokenizer cannot encode a text, or gives what the model does not embed.
+    pub fn encode_prompts(&self, prompts: &[&str]) -> Result<Vec<Vec<u32>>, DataError> {
+        let encoded = self.guarded(|| self.encoder.encode_prompts(prompts))?;
+        let unknown = |id: &u32| *id as usize >= self.limits.vocabulary;
+        for (prompt, ids) in prompts.iter().zip(&encoded) {
+            if let Some(id) = ids.iter().find(|id| unknown(id)) {
+                return Err(self.beyond(format_args!("the prompt {prompt:?}"), *id));
+            }
+        }
+        Ok(encoded)
+    }
+
+    /// The text of tokens, without special ones.
+    ///
+    /// # Errors
+    /// If the tokenizer cannot decode them.
+    pub fn decode(&self, ids: &[u32]) -> Result<String, DataError> {
+        self.guarded(|| self.encoder.decode(ids))
+    }
+
+    /// A token as the vocabulary spells it, or its number.
+    #[must_use]
+    pub fn spelling(&self, id: u32) -> String {
+        self.encoder.token(id).unwrap_or_else(|| id.to_string())
+    }
+
+    /// The most tokens of a text.
+    #[must_use]
+    pub fn max_length(&self) -> usize {
+        self.encoder.max_length()
     }
 
     /// As [`TextEncoder::encode`], from a cache folder if the same texts were encoded before.
@@ -117,48 +164,90 @@ impl TextEncoder {
     /// # Errors
     /// As [`TextEncoder::encode`].
     pub fn encode_cached(&self, split: &Split, cache: &Path) -> Result<EncodedSplit, DataError> {
-        let cache = TokenCache::new(cache);
-        let key = self.cache_key(split);
+        self.encode_with(split, Counts::Labels, Some(cache))
+    }
+
+    fn encode_with(
+        &self,
+        split: &Split,
+        counts: Counts,
+        cache: Option<&Path>,
+    ) -> Result<EncodedSplit, DataError> {
+        let Some(cache) = cache.map(TokenCache::new) else {
+            return self.encoded(split, self.tokens(split, counts)?, counts);
+        };
+        let key = self.cache_key(split, counts)?;
         if let Some(tokens) = cache.get(&key).filter(|tokens| tokens.len() == split.len()) {
-            return self.encoded(split, tokens);
+            return self.encoded(split, tokens, counts);
         }
-        let tokens = self.tokens(split)?;
+        let tokens = self.tokens(split, counts)?;
         if let Err(error) = cache.put(&key, &tokens) {
             tracing::warn!(%error, "tokens are not cached");
         }
-        self.encoded(split, tokens)
+        self.encoded(split, tokens, counts)
     }
 
-    fn encoded(&self, split: &Split, tokens: Tokens) -> Result<EncodedSplit, DataError> {
+    fn encoded(
+        &self,
+        split: &Split,
+        tokens: Tokens,
+        counts: Counts,
+    ) -> Result<EncodedSplit, DataError> {
         self.check_ids(split, &tokens)?;
         self.limits
             .check_types(&tokens)
             .map_err(|message| self.unusable(message))?;
-        Ok(EncodedSplit::new(split, tokens))
+        Ok(EncodedSplit::new(split, tokens, counts))
     }
 
-    fn cache_key(&self, split: &Split) -> blake3::Hash {
-        let mut hasher = blake3::Hasher::new_derive_key("regatta tokens v2");
+    fn cache_key(&self, split: &Split, counts: Counts) -> Result<blake3::Hash, DataError> {
+        let mut hasher = blake3::Hasher::new_derive_key(match counts {
+            Counts::Labels => "regatta tokens v2",
+            Counts::Answers => "regatta tokens of answers v1",
+        });
+        if counts == Counts::Answers {
+            hasher.update(&self.end_token()?.to_le_bytes());
+        }
         hasher.update(self.digest.as_bytes());
         split.hash_texts(&mut hasher);
-        hasher.finalize()
+        Ok(hasher.finalize())
     }
 
-    fn tokens(&self, split: &Split) -> Result<Tokens, DataError> {
+    /// The token that ends an answer.
+    fn end_token(&self) -> Result<u32, DataError> {
+        let first = self.limits.end_tokens.first().copied();
+        first.ok_or_else(|| {
+            self.unusable(format!(
+                "the model of {} names no token that ends a text (eos_token_id), so it could not \
+                 learn to end one",
+                self.limits.model
+            ))
+        })
+    }
+
+    /// Encodes some texts.
+    fn encode_some(&self, texts: &[Texts<'_>], counts: Counts) -> Result<Vec<Encoded>, DataError> {
+        if counts == Counts::Labels {
+            return self.guarded(|| self.encoder.encode(texts));
+        }
+        let end = self.end_token()?;
+        let pairs = texts
+            .iter()
+            .map(|text| (text.0, text.1.unwrap_or_default()));
+        let pairs: Vec<_> = pairs.collect();
+        self.guarded(|| self.encoder.encode_answers(&pairs, end))
+    }
+
+    fn tokens(&self, split: &Split, counts: Counts) -> Result<Tokens, DataError> {
         let mut tokens = Tokens::default();
+        let types = self.token_types || counts == Counts::Answers;
         let texts: Vec<_> = split.iter().map(|it| (it.text_a, it.text_b)).collect();
         for chunk in texts.chunks(CHUNK) {
-            let encoded = guarded(&self.path, || {
-                self.encoder.encode(chunk).map_err(|error| {
-                    let message = format!("it cannot encode a text: {error}");
-                    self.unusable(message)
-                })
-            })?;
-            for example in encoded {
+            for example in self.encode_some(chunk, counts)? {
                 tokens.ids.extend_from_slice(&example.ids);
                 let type_ids = example.type_ids.iter();
                 tokens.type_ids.extend(type_ids.map(|type_id| {
-                    let type_id = if self.token_types { *type_id } else { 0 };
+                    let type_id = if types { *type_id } else { 0 };
                     // No model has as many types as a byte counts; what is larger stays larger than
                     // all.
                     u8::try_from(type_id).unwrap_or(u8::MAX)
@@ -177,17 +266,26 @@ impl TextEncoder {
         let Some(at) = tokens.ids.iter().position(|id| *id as usize >= known) else {
             return Ok(());
         };
-        let id = tokens.ids[at];
+        let example = tokens.ends.partition_point(|end| *end <= at as u64) + 1;
+        let text = format_args!("example {example} of the {} split", split.name());
+        Err(self.beyond(text, tokens.ids[at]))
+    }
+
+    /// A text has a token that the model does not embed.
+    fn beyond(&self, text: impl std::fmt::Display, id: u32) -> DataError {
         let name = self.encoder.token(id);
         let name = name.map_or_else(String::new, |name| format!(" ({name:?})"));
-        let example = tokens.ends.partition_point(|end| *end <= at as u64);
-        Err(self.unusable(format!(
-            "example {} of the {} split has the token {id}{name}, but the model of {} embeds \
-             {known} (vocab_size), numbered from 0: they do not match",
-            example + 1,
-            split.name(),
-            self.limits.model
-        )))
+        let (model, known) = (&self.limits.model, self.limits.vocabulary);
+        self.unusable(format!(
+            "{text} has the token {id}{name}, but the model of {model} embeds {known} (vocab_size), \
+             numbered from 0: they do not match"
+        ))
+    }
+
+    /// Calls the `tokenizers` library.
+    fn guarded<T>(&self, work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, DataError> {
+        let refused = |error| self.unusable(format!("it cannot encode a text: {error}"));
+        guarded(&self.path, || work().map_err(refused))
     }
 
     fn unusable(&self, message: String) -> DataError {
@@ -235,92 +333,4 @@ fn check_vocabulary(
         limits.model, limits.vocabulary
     );
     Err(DataError::model(path, wrong))
-}
-
-/// A split as a model takes it: token ids laid end to end.
-#[derive(Debug, Clone, PartialEq)]
-pub struct EncodedSplit {
-    name: SplitName,
-    tokens: Tokens,
-    labels: Vec<f32>,
-    example_ids: Vec<u32>,
-}
-
-impl EncodedSplit {
-    fn new(split: &Split, tokens: Tokens) -> Self {
-        Self {
-            name: split.name(),
-            tokens,
-            labels: split.labels().to_vec(),
-            example_ids: split.ids().to_vec(),
-        }
-    }
-
-    /// The split's name.
-    #[must_use]
-    pub fn name(&self) -> SplitName {
-        self.name
-    }
-
-    /// The number of examples.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.labels.len()
-    }
-
-    /// Whether there is no example.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
-    }
-
-    /// The labels (a class's number or a score), NaN where one is secret.
-    #[must_use]
-    pub fn labels(&self) -> &[f32] {
-        &self.labels
-    }
-
-    /// The examples' numbers, as a submission wants them.
-    #[must_use]
-    pub fn example_ids(&self) -> &[u32] {
-        &self.example_ids
-    }
-
-    /// An example's token ids, special tokens included.
-    ///
-    /// # Panics
-    /// If `position >= len()`.
-    #[must_use]
-    pub fn ids(&self, position: usize) -> &[u32] {
-        &self.tokens.ids[self.tokens.range(position)]
-    }
-
-    /// An example's token types: 1 for the second text where the model tells them apart.
-    ///
-    /// # Panics
-    /// If `position >= len()`.
-    #[must_use]
-    pub fn type_ids(&self, position: usize) -> &[u8] {
-        &self.tokens.type_ids[self.tokens.range(position)]
-    }
-
-    /// Feeds what training and scoring read of the split to a hasher: tokens and labels.
-    pub fn hash_into(&self, hasher: &mut blake3::Hasher) {
-        hasher.update(&(self.len() as u64).to_le_bytes());
-        for position in 0..self.len() {
-            let ids = self.ids(position);
-            hasher.update(&(ids.len() as u64).to_le_bytes());
-            for id in ids {
-                hasher.update(&id.to_le_bytes());
-            }
-            hasher.update(self.type_ids(position));
-            hasher.update(&self.labels[position].to_le_bytes());
-        }
-    }
-
-    /// Examples that were cut to the maximum length.
-    #[must_use]
-    pub fn truncated(&self) -> usize {
-        self.tokens.truncated as usize
-    }
 }

@@ -107,7 +107,7 @@ fn read_data(plan: &DataPlan, seed: u64) -> Result<(TaskData, Vec<Vec<u32>>), Da
     let options = ReadOptions {
         limit_train: limit(plan.limit_train),
         limit_eval: limit(plan.limit_eval),
-        limit_test: None,
+        limit_test: limit(plan.limit_test),
         columns: column.map(str::to_owned).into_iter().collect(),
     };
     let data = plan.task.read(&folder, &options)?;

@@ -5,6 +5,7 @@
 //! | [`inputs`] | the files that a plan names, read and checked |
 //! | [`prepared`] | everything a run needs, shared by all threads |
 //! | [`prepare`] | how it is loaded and checked, with the PEFT folder (`init_adapter`) and the state (`initial_state`) that it starts from |
+//! | [`prompts`] | the prompts that texts are written for |
 //! | [`workload`] | what the actors call |
 //! | [`client`] | a lane's trainer: one client's round after another |
 //! | [`server`] | the server: checks, aggregates, scores, writes results |
@@ -25,6 +26,7 @@ pub(crate) mod memory_estimate;
 pub mod payload;
 pub mod prepare;
 pub mod prepared;
+pub mod prompts;
 pub mod server;
 pub mod workload;
 

@@ -11,12 +11,14 @@ use crate::aggregate::state::GlobalState;
 use crate::base::allocator;
 use crate::config::plan::{Plan, PlanDraft};
 use crate::config::problems::Problems;
+use crate::data::encoded::EncodedSplit;
 use crate::data::split::{CategoricalColumn, Split};
-use crate::data::tokenize::{EncodedSplit, TextEncoder};
+use crate::data::tokenize::TextEncoder;
 use crate::experiment::init_adapter::{decide, is_inside};
 use crate::experiment::inputs;
 use crate::experiment::inputs::RunInputs;
 use crate::experiment::prepared::{Experiment, encode_with_cache};
+use crate::experiment::prompts;
 use crate::model::linear_layer::LinearLayer;
 use crate::model::source::checkpoint::Checkpoint;
 
@@ -57,10 +59,16 @@ impl Experiment {
         let method = plan.aggregation.method.info().method;
         let trained_base = trained_base(&plan, &checkpoint, &layers, problems)?;
         let groups = LayerGroup::by(&layers, |layer| adapter.tensors(layer));
+        let texts = data.validation.iter().chain(&data.test);
+        let model = &*checkpoint.architecture;
+        let prompts = prompts::encode(texts, &plan, &encoder, model, problems)?;
         let column = plan.data.partition.column();
         let client_names = name_clients(&shards, column.and_then(|name| data.train.column(name)));
+        let train = encode(&encoder, &data.train, &plan, problems)?;
+        let shards = with_targets(shards, &train, &client_names, problems)?;
         let mut experiment = Self {
-            train: encode(&encoder, &data.train, &plan, problems)?,
+            train,
+            prompts,
             validation: data
                 .validation
                 .iter()
@@ -107,6 +115,33 @@ fn name_clients(shards: &[Vec<u32>], column: Option<&CategoricalColumn>) -> Vec<
     let values: Option<Vec<String>> = shards.iter().map(only_value).collect();
     let distinct = |names: &Vec<String>| names.iter().collect::<BTreeSet<_>>().len() == names.len();
     values.filter(distinct).unwrap_or(numbered)
+}
+
+/// The shards without examples of which nothing counts, for they were cut before their answers.
+/// `None` when a client is left with none, which is then reported.
+fn with_targets(
+    mut shards: Vec<Vec<u32>>,
+    train: &EncodedSplit,
+    names: &[String],
+    problems: &mut Problems,
+) -> Option<Vec<Vec<u32>>> {
+    let without = train.without_targets();
+    if without == 0 {
+        return Some(shards);
+    }
+    for (shard, name) in shards.iter_mut().zip(names) {
+        shard.retain(|at| train.num_targets(*at as usize) > 0);
+        if shard.is_empty() {
+            let wrong = format_args!("cuts the whole answer of every example of {name}");
+            problems.report("max_seq_length", wrong, "give a larger one");
+            return None;
+        }
+    }
+    tracing::warn!(
+        "{without} of {} training examples are left out: max_seq_length cuts their whole answers",
+        train.len()
+    );
+    Some(shards)
 }
 
 fn encode(

@@ -9,9 +9,11 @@ use crate::aggregate::Method;
 use crate::aggregate::state::GlobalState;
 use crate::base::files;
 use crate::config::plan::Plan;
+use crate::data::encoded::EncodedSplit;
 use crate::data::error::DataError;
 use crate::data::split::Split;
-use crate::data::tokenize::{EncodedSplit, TextEncoder};
+use crate::data::tokenize::TextEncoder;
+use crate::experiment::prompts::PromptSet;
 use crate::model::linear_layer::LinearLayer;
 use crate::model::objective::Objective;
 use crate::model::source::checkpoint::Checkpoint;
@@ -48,6 +50,8 @@ pub struct Experiment {
     pub validation: Vec<EncodedSplit>,
     /// The test splits as read; tokenised when predictions are requested.
     pub test: Vec<Split>,
+    /// The prompts of the validation splits and the test splits; none where no text is written.
+    pub prompts: Vec<PromptSet>,
     /// Each client's positions in the training split.
     pub shards: Vec<Vec<u32>>,
     /// Each client's name, which keys its random streams.
@@ -100,6 +104,8 @@ impl Experiment {
             warmup_ratio: plan.warmup_ratio,
             weight_decay: plan.weight_decay,
             shuffle: plan.shuffle,
+            label_smoothing: plan.label_smoothing,
+            max_grad_norm: plan.max_grad_norm,
         }
     }
 

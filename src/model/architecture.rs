@@ -12,6 +12,7 @@ use crate::model::decoder::cache::KvCache;
 use crate::model::dropout::Masks;
 use crate::model::inputs::Inputs;
 use crate::model::linear_layer::LinearLayer;
+use crate::model::loss::{Labels, Loss};
 use crate::model::objective::Objective;
 use crate::model::tensor_spec::TensorSpec;
 use crate::model::weights::View;
@@ -124,20 +125,24 @@ impl dyn Architecture + '_ {
 
 /// A model on a device, with adapters attached. It is cheap to build and copies no weights.
 pub trait Model {
-    /// The outputs for a batch. Drops out in training only: when there are masks.
+    /// What a batch's loss is computed from. Drops out in training only: when there are masks.
     ///
     /// # Shapes
-    /// (rows, outputs) of a classifier, (rows, tokens, vocabulary) of a language model.
+    /// A classifier's logits, (rows, outputs); a language model's last hidden states, (rows, tokens,
+    /// hidden), of whose [logits](CausalLm::logits) few are needed.
     ///
     /// # Errors
     /// If libtorch fails.
     fn outputs(&self, inputs: &Inputs, masks: Option<&Masks>) -> Result<Tensor, ModelError>;
 
-    /// The mean loss of outputs, in float32.
+    /// The loss of outputs. With a smoothing of `p`, a label has the share 1 − `p` of what is to be
+    /// given, and `p` is divided evenly among all classes or tokens: Szegedy et al., *Rethinking the
+    /// Inception Architecture*, 2016, as transformers' `LabelSmoother` has it. A score is not
+    /// smoothed.
     ///
     /// # Errors
-    /// If libtorch fails.
-    fn loss(&self, outputs: &Tensor, labels: &Tensor) -> Result<Tensor, ModelError>;
+    /// If the labels are another kind of model's, or libtorch fails.
+    fn loss(&self, outputs: &Tensor, labels: &Labels, smoothing: f64) -> Result<Loss, ModelError>;
 
     /// Has the model keep only the inputs of its layers in training, and compute the layers once
     /// more in the backward pass: the same results in less memory and more time.
@@ -157,6 +162,12 @@ pub trait Model {
 
 /// A model that writes text, token by token.
 pub trait CausalLm: Model {
+    /// The logits, (…, vocabulary), of hidden states, (…, hidden).
+    ///
+    /// # Errors
+    /// If libtorch fails.
+    fn logits(&self, hidden: &Tensor) -> Result<Tensor, ModelError>;
+
     /// The logits of the token that follows each row, (rows, vocabulary) in float32, once the cache
     /// has been extended by `ids`, (rows, tokens).
     ///

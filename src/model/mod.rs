@@ -11,6 +11,7 @@
 //! | [`activation`] | the activations that it can name |
 //! | [`weights`] | named tensors on a device, seen through a prefix, with an overlay |
 //! | [`inputs`] | a batch as a model takes it |
+//! | [`loss`] | what a batch is to be given, and how far a model is from it |
 //! | [`layers`] | linear (where adapters attach), layer norm, embedding |
 //! | [`delta`] | what an adapter adds to a linear layer |
 //! | [`encoder`] | RoBERTa and BERT: sizes, embeddings, attention, feed-forward |
@@ -37,6 +38,7 @@ pub mod heads;
 pub mod inputs;
 pub mod layers;
 pub mod linear_layer;
+pub mod loss;
 pub mod objective;
 mod recompute;
 pub mod source;

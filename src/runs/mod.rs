@@ -3,6 +3,7 @@
 //! | folder | holds |
 //! |---|---|
 //! | [`folder`] | the run folder: its files, its lock, its summary |
+//! | [`generated`] | texts that the model wrote, by round |
 //! | [`history`] | what happened, read from the ledger |
 //! | [`figures`] | drawings as SVG and PNG |
 //! | [`report`] | one run: tables, figures, a page |
@@ -14,6 +15,7 @@ pub mod compare;
 pub mod export;
 pub mod figures;
 pub mod folder;
+pub mod generated;
 pub mod history;
 pub mod report;
 pub mod sweep;

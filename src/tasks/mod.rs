@@ -1,13 +1,17 @@
 //! What is learned: tasks with their data, their metrics and the files that they are submitted in.
 //!
 //! A [`Task`] says what a model is to give, reads its examples and scores what a model gives for
-//! them; [`registry`] lists all that there are. [`glue`] has GLUE's nine; [`metrics`] scores
-//! predictions; [`summary`] counts what there is at each step, for `regatta data`.
+//! them; [`registry`] lists all that there are. [`glue`] has GLUE's nine, [`e2e`] E2E NLG; [`metrics`]
+//! scores predictions, [`texts`] what is written for prompts; [`summary`] and
+//! [`show`] count and show what there is at each step, for `regatta data`.
 
+pub mod e2e;
 pub mod glue;
 pub mod metrics;
 pub mod registry;
+pub mod show;
 pub mod summary;
+pub mod texts;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,10 +20,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::hub_error::HubError;
+use crate::data::encoded::EncodedSplit;
 use crate::data::error::DataError;
 use crate::data::split::Split;
-use crate::data::tokenize::{EncodedSplit, TextEncoder};
+use crate::data::tokenize::TextEncoder;
 use crate::model::objective::Objective;
+use crate::tasks::metrics::info::MetricInfo;
+use crate::tasks::texts::TextTask;
 
 /// A task: what its examples are, what a model is to give for them, and how that is scored.
 pub trait Task: fmt::Debug + Send + Sync {
@@ -63,8 +70,29 @@ pub trait Task: fmt::Debug + Send + Sync {
         split: &Split,
         encoder: &TextEncoder,
         cache: Option<&Path>,
-    ) -> Result<EncodedSplit, DataError>;
+    ) -> Result<EncodedSplit, DataError> {
+        match (self.objective(), cache) {
+            (Objective::NextToken, cache) => encoder.encode_answers(split, cache),
+            (_, Some(folder)) => encoder.encode_cached(split, folder),
+            (_, None) => encoder.encode(split),
+        }
+    }
 
+    /// What comes out of a model, and is scored.
+    fn outputs(&self) -> Outputs<'_>;
+}
+
+/// What comes out of a model.
+#[derive(Clone, Copy)]
+pub enum Outputs<'a> {
+    /// A class or a score for each example.
+    Labels(&'a dyn LabelTask),
+    /// A text for each prompt.
+    Texts(TextTask),
+}
+
+/// A task whose models give a class or a score.
+pub trait LabelTask {
     /// The scores, by metric, of a model's outputs, row-major, against labels.
     ///
     /// # Panics
@@ -88,6 +116,15 @@ pub trait Task: fmt::Debug + Send + Sync {
 }
 
 impl dyn Task + '_ {
+    /// The task as one whose models write texts, if it is.
+    #[must_use]
+    pub fn texts(&self) -> Option<TextTask> {
+        match self.outputs() {
+            Outputs::Labels(_) => None,
+            Outputs::Texts(texts) => Some(texts),
+        }
+    }
+
     /// The metric that the best round is chosen by.
     #[must_use]
     pub fn primary_metric(&self) -> MetricInfo {
@@ -122,35 +159,6 @@ impl fmt::Display for SharedTask {
 impl PartialEq for SharedTask {
     fn eq(&self, other: &Self) -> bool {
         self.name() == other.name()
-    }
-}
-
-/// What is known of a metric.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MetricInfo {
-    /// Its name among the scores.
-    pub name: &'static str,
-    /// Whether more is better.
-    pub higher_is_better: bool,
-}
-
-impl MetricInfo {
-    /// A metric of which more is better.
-    #[must_use]
-    pub const fn higher(name: &'static str) -> Self {
-        Self {
-            name,
-            higher_is_better: true,
-        }
-    }
-
-    /// Whether a score is better than another.
-    #[must_use]
-    pub fn is_better(self, score: f64, than: f64) -> bool {
-        match self.higher_is_better {
-            true => score > than,
-            false => score < than,
-        }
     }
 }
 

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use crate::data::error::DataError;
 use crate::tasks::SharedTask;
+use crate::tasks::e2e::E2eTask;
 use crate::tasks::glue::task::GlueTask;
 
 /// All tasks.
 pub fn all() -> impl Iterator<Item = SharedTask> {
-    GlueTask::ALL
-        .into_iter()
-        .map(|task| SharedTask(Arc::new(task)))
+    let glue = GlueTask::ALL.into_iter();
+    glue.map(|task| SharedTask(Arc::new(task)))
+        .chain([SharedTask(Arc::new(E2eTask))])
 }
 
 /// The task of a run that names none.

@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use crate::base::table::{Cell, Table};
+use crate::data::encoded::EncodedSplit;
 use crate::data::schema::SplitName;
 use crate::data::split::Split;
-use crate::data::tokenize::EncodedSplit;
 use crate::model::objective::Objective;
 
 /// A task's figures.
@@ -32,6 +32,8 @@ pub struct SplitSummary {
     pub tokens: Option<Lengths>,
     /// Examples cut to the maximum length.
     pub truncated: usize,
+    /// Examples whose answer was cut away entirely, which are left out.
+    pub without_answer: usize,
     /// Broken lines left out when the file was read.
     pub skipped: usize,
 }
@@ -67,7 +69,9 @@ impl LabelCounts {
         let mut known: Vec<(String, usize)> = names.into_iter().map(|name| (name, 0)).collect();
         let mut secret = 0;
         for label in labels {
-            if label.is_nan() {
+            if *objective == Objective::NextToken {
+                continue;
+            } else if label.is_nan() {
                 secret += 1;
             } else if let Some((_, count)) = known.get_mut(label.round() as usize) {
                 *count += 1;
@@ -124,6 +128,7 @@ impl SplitSummary {
             labels: LabelCounts::of(objective, split.labels().iter().copied()),
             tokens: encoded.and_then(Lengths::of),
             truncated: encoded.map_or(0, EncodedSplit::truncated),
+            without_answer: encoded.map_or(0, EncodedSplit::without_targets),
             skipped: split.skipped(),
         }
     }
@@ -155,6 +160,7 @@ impl DataSummary {
             ("tokens_p99", "p99"),
             ("tokens_most", "most"),
             ("cut", "cut"),
+            ("left_out", "left out"),
         ];
         for (key, title) in lengths {
             table.add_column(key, title);
@@ -172,6 +178,7 @@ impl DataSummary {
                 length(|it| it.p99),
                 length(|it| it.most),
                 split.truncated.into(),
+                split.without_answer.into(),
             ]);
             table.add_row(row);
         }

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tch::{Device, Kind};
 
 use crate::base::torch;
-use crate::data::batch::{Batch, batches};
-use crate::data::tokenize::EncodedSplit;
+use crate::data::batch::{Batch, BatchLabels, batches};
+use crate::data::encoded::EncodedSplit;
 use crate::model::ModelError;
 use crate::model::architecture::Model;
 use crate::train::local::{inputs, labels};
@@ -15,9 +15,11 @@ use crate::train::precision::Compute;
 /// The predictions of a model for a split.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Predictions {
-    /// Logits, row-major, (examples, labels), in the split's own order.
+    /// Logits, row-major, (examples, labels), in the split's own order. Those of tokens are not
+    /// kept.
     pub logits: Vec<f32>,
-    /// Mean loss over the examples; not a number where labels are secret.
+    /// Mean loss over the labels: one an example, or each token of its answer. Not a number where
+    /// they are secret.
     pub loss: f64,
 }
 
@@ -64,39 +66,47 @@ pub fn predict(
     for (index, answer) in answers {
         predictions.loss += answer.loss;
         let width = answer.logits.len() / batches[index].len();
+        if width == 0 {
+            continue;
+        }
         predictions.logits.resize(split.len() * width, 0.0);
         for (&position, row) in batches[index].iter().zip(answer.logits.chunks(width)) {
             let at = position as usize * width;
             predictions.logits[at..at + width].copy_from_slice(row);
         }
     }
-    predictions.loss /= split.len().max(1) as f64;
+    let targets: usize = (0..split.len()).map(|at| split.num_targets(at)).sum();
+    predictions.loss /= targets.max(1) as f64;
     Ok(predictions)
 }
 
 /// The predictions of a model for a batch.
 #[derive(Clone)]
 struct BatchOutputs {
-    /// Row-major, (examples, labels).
+    /// Row-major, (examples, labels); none of tokens.
     logits: Vec<f32>,
-    /// The sum over the examples; not a number where labels are secret.
+    /// The sum over the labels; not a number where they are secret.
     loss: f64,
 }
 
 fn answer(model: &dyn Model, batch: &Batch, compute: Compute) -> Result<BatchOutputs, ModelError> {
     let inputs = inputs(batch, compute)?;
     let autocast = compute.autocast()?;
-    let logits = model.outputs(&inputs, None)?.f_to_kind(Kind::Float)?;
+    let outputs = model.outputs(&inputs, None)?.f_to_kind(Kind::Float)?;
     drop(autocast);
-    let loss = match batch.labels.iter().any(|label| label.is_nan()) {
-        true => f64::NAN,
-        false => {
-            model
-                .loss(&logits, &labels(batch, compute)?)?
-                .f_double_value(&[])?
-                * batch.rows as f64
+    let loss = match (batch.labels.are_known(), batch.labels.len()) {
+        (false, _) => f64::NAN,
+        (true, 0) => 0.0,
+        (true, targets) => {
+            let loss = model.loss(&outputs, &labels(batch, compute)?, 0.0)?;
+            loss.mean.f_double_value(&[])? * targets as f64
         }
     };
-    let logits = Vec::try_from(&logits.f_to_device(Device::Cpu)?.f_flatten(0, -1)?)?;
+    let logits = match batch.labels {
+        BatchLabels::Rows(_) => {
+            Vec::try_from(&outputs.f_to_device(Device::Cpu)?.f_flatten(0, -1)?)?
+        }
+        BatchLabels::Tokens { .. } => Vec::new(),
+    };
     Ok(BatchOutputs { logits, loss })
 }

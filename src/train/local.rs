@@ -7,12 +7,14 @@ use regatta_actors::workload::job::{JobContext, Progress};
 use tch::Tensor;
 
 use crate::base::torch;
-use crate::data::batch::{Batch, batches, epoch_order, group_by_length};
-use crate::data::tokenize::EncodedSplit;
+use crate::data::batch::{Batch, BatchLabels, batches, epoch_order, group_by_length};
+use crate::data::encoded::EncodedSplit;
 use crate::model::ModelError;
 use crate::model::dropout::Masks;
 use crate::model::inputs::Inputs;
+use crate::model::loss::{Labels, Loss};
 use crate::train::optimizers::adamw::AdamW;
+use crate::train::optimizers::clip;
 use crate::train::precision::{Compute, LossScale};
 use crate::train::replica::Replica;
 use crate::train::schedule::LinearSchedule;
@@ -32,6 +34,10 @@ pub struct LocalTraining {
     pub weight_decay: f64,
     /// Whether each epoch has its own order.
     pub shuffle: bool,
+    /// Share of what a label is to be given that all classes or tokens have.
+    pub label_smoothing: f64,
+    /// The largest norm of a step's gradients; `None`: any.
+    pub max_grad_norm: Option<f64>,
 }
 
 /// One client's round, ready to be trained.
@@ -58,7 +64,7 @@ pub struct ClientRound<'a> {
 /// The result of a round of local training.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LocalResult {
-    /// Mean loss over the examples seen.
+    /// Mean loss over the labels seen: one an example, or each token of its answer.
     pub loss: f64,
     /// Examples seen.
     pub examples: u64,
@@ -98,7 +104,11 @@ impl LocalTraining {
         for epoch in 0..self.epochs {
             let order = self.order(job, epoch);
             for positions in batches(&order, self.batch_size) {
-                if job.gradients(positions, &masks, scale.as_mut(), &mut seen)? {
+                let smoothing = self.label_smoothing;
+                if job.gradients(positions, &masks, smoothing, scale.as_mut(), &mut seen)? {
+                    if let Some(most) = self.max_grad_norm {
+                        clip::to_norm(job.replica.leaves(), most)?;
+                    }
                     optimizer.step(schedule.rate(steps))?;
                 } else {
                     optimizer.clear()?;
@@ -155,17 +165,24 @@ impl ClientRound<'_> {
         &self,
         positions: &[u32],
         masks: &Masks,
+        smoothing: f64,
         scale: Option<&mut LossScale>,
         seen: &mut LossSum,
     ) -> Result<bool, ModelError> {
         let length = |position: &u32| self.split.ids(*position as usize).len();
         let longest = positions.iter().map(length).max().unwrap_or(0);
         let most = self.part_tokens.map(|tokens| tokens / longest.max(1));
+        let targets = |some: &[u32]| -> usize {
+            let of = |position: &u32| self.split.num_targets(*position as usize);
+            some.iter().map(of).sum()
+        };
+        let all = targets(positions) as f64;
         for part in positions.chunks(part_rows(positions.len(), most, self.micro_batches)) {
             let batch = Batch::gather(self.split, part, self.pad);
-            let loss = self.loss(&batch, masks)?;
-            seen.add(&loss, batch.rows)?;
-            let mut share = loss.f_mul_scalar(part.len() as f64 / positions.len() as f64)?;
+            let loss = self.loss(&batch, masks, smoothing)?;
+            let own = batch.labels.len();
+            seen.add(&loss.mean, own, batch.rows)?;
+            let mut share = loss.graph.f_mul_scalar(own as f64 / all)?;
             if let Some(scale) = &scale {
                 share = scale.apply(&share)?;
             }
@@ -174,13 +191,13 @@ impl ClientRound<'_> {
         scale.map_or(Ok(true), |scale| scale.unscale(self.replica.leaves()))
     }
 
-    fn loss(&self, batch: &Batch, masks: &Masks) -> Result<Tensor, ModelError> {
+    fn loss(&self, batch: &Batch, masks: &Masks, smoothing: f64) -> Result<Loss, ModelError> {
         let inputs = inputs(batch, self.compute)?;
         let labels = labels(batch, self.compute)?;
         let autocast = self.compute.autocast()?;
         let outputs = self.replica.model.outputs(&inputs, Some(masks))?;
         drop(autocast);
-        self.replica.model.loss(&outputs, &labels)
+        self.replica.model.loss(&outputs, &labels, smoothing)
     }
 }
 
@@ -206,15 +223,18 @@ pub(crate) fn inputs(batch: &Batch, compute: Compute) -> Result<Inputs, ModelErr
 }
 
 /// A batch's labels on the device.
-pub(crate) fn labels(batch: &Batch, compute: Compute) -> Result<Tensor, ModelError> {
-    let host = Tensor::f_from_slice(&batch.labels)?;
-    Ok(torch::device::to_device(&host, compute.device)?)
+pub(crate) fn labels(batch: &Batch, compute: Compute) -> Result<Labels, ModelError> {
+    match &batch.labels {
+        BatchLabels::Rows(labels) => Labels::rows(labels, compute.device),
+        BatchLabels::Tokens { places, tokens } => Labels::tokens(places, tokens, compute.device),
+    }
 }
 
 /// A sum of losses that stays on the device, so that a GPU is queried once a round.
 struct LossSum {
     sum: Tensor,
     on_host: bool,
+    targets: u64,
     examples: u64,
 }
 
@@ -224,22 +244,24 @@ impl LossSum {
         Ok(Self {
             sum,
             on_host: compute.device == tch::Device::Cpu,
+            targets: 0,
             examples: 0,
         })
     }
 
-    fn add(&mut self, mean: &Tensor, rows: usize) -> Result<(), ModelError> {
+    /// Adds a mean over N targets, of so many examples.
+    fn add(&mut self, mean: &Tensor, targets: usize, rows: usize) -> Result<(), ModelError> {
         let total = mean
-            .f_detach()?
             .f_to_kind(tch::Kind::Double)?
-            .f_mul_scalar(rows as f64)?;
+            .f_mul_scalar(targets as f64)?;
         self.sum = self.sum.f_add(&total)?;
+        self.targets += targets as u64;
         self.examples += rows as u64;
         Ok(())
     }
 
     fn mean(&self) -> Result<f64, ModelError> {
-        Ok(self.sum.f_double_value(&[])? / self.examples.max(1) as f64)
+        Ok(self.sum.f_double_value(&[])? / self.targets.max(1) as f64)
     }
 
     /// The mean where it costs nothing to know.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rand::{RngExt, SeedableRng};
 use regatta_actors::random::Stream;
-use tch::{Device, Tensor};
+use tch::Device;
 
 use crate::adapter::population::tensor_name;
 use crate::adapter::settings::AdapterPlan;
@@ -17,6 +17,7 @@ use crate::model::architecture::Architecture;
 use crate::model::dropout::Masks;
 use crate::model::inputs::Inputs;
 use crate::model::linear_layer::LinearLayer;
+use crate::model::loss::Labels;
 use crate::model::objective::Objective;
 use crate::model::source::checkpoint::Checkpoint;
 use crate::model::weights::Weights;
@@ -143,12 +144,10 @@ impl ProbeTraining {
         let start = Instant::now();
         let inputs = Inputs::new(batch.rows, &batch.ids, &ones, &zeros, Device::Cpu)?;
         let logits = self.replica.model.outputs(&inputs, Some(&self.masks))?;
-        let loss = self
-            .replica
-            .model
-            .loss(&logits, &Tensor::f_from_slice(&labels)?)?;
+        let labels = Labels::rows(&labels, Device::Cpu)?;
+        let loss = self.replica.model.loss(&logits, &labels, 0.0)?;
         let forward = start.elapsed();
-        self.replica.backward(&loss)?;
+        self.replica.backward(&loss.graph)?;
         let backward = start.elapsed() - forward;
         self.optimizer.step(1e-4)?;
         Ok([forward, backward, start.elapsed() - forward - backward])

@@ -36,6 +36,10 @@ pub struct TrainingPlan {
     pub weight_decay: f64,
     /// Whether examples are shuffled each epoch.
     pub shuffle: bool,
+    /// Share of what a label is to be given that all classes or tokens have.
+    pub label_smoothing: f64,
+    /// The largest norm of a step's gradients; `None`: any.
+    pub max_grad_norm: Option<f64>,
     /// Number format.
     pub precision: Precision,
 }

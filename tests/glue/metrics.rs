@@ -1,10 +1,10 @@
 use std::path::{Path, PathBuf};
 
-use regatta::tasks::Task;
 use regatta::tasks::glue::task::GlueTask;
 use regatta::tasks::metrics::classification::{
     accuracy, f1, matthews, pearson, predictions, spearman,
 };
+use regatta::tasks::{LabelTask, Task};
 use serde::Deserialize;
 
 /// The folder of reference values: `REGATTA_GOLDEN`, the one beside the project, or our copy.

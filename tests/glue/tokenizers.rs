@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use regatta::data::encoded::EncodedSplit;
 use regatta::data::error::DataError;
 use regatta::data::limits::TokenizerLimits;
 use regatta::data::schema::SplitName;
 use regatta::data::split::{Example, Split};
-use regatta::data::tokenize::{EncodedSplit, TextEncoder};
+use regatta::data::tokenize::TextEncoder;
 use regatta::tasks::glue::task::GlueTask;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -174,6 +175,7 @@ fn real_tokenizers_give_the_tokens_that_transformers_gives() {
                 token_types: None,
                 positions: 512,
                 pad_id: 0,
+                end_tokens: Vec::new(),
                 tokenizer_class: None,
             };
             TextEncoder::new(&dir.join("tokenizer.json"), &limits, 24)
@@ -411,6 +413,7 @@ fn a_model_with_token_types_does_not_take_the_tokens_of_one_without_from_the_cac
             token_types,
             positions: 64,
             pad_id: 0,
+            end_tokens: Vec::new(),
             tokenizer_class: None,
         };
         let encoder = TextEncoder::new(&dir.path().join("tokenizer.json"), &limits, 32).unwrap();

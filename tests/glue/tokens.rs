@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use regatta::data::batch::{Batch, batches, epoch_order, group_by_length};
-use regatta::data::tokenize::{EncodedSplit, TextEncoder};
+use regatta::data::batch::{Batch, BatchLabels, batches, epoch_order, group_by_length};
+use regatta::data::encoded::EncodedSplit;
+use regatta::data::tokenize::TextEncoder;
 use regatta::tasks::glue::task::GlueTask;
 use regatta_actors::random::StreamKey;
 use serde::Deserialize;
@@ -151,7 +152,7 @@ fn a_batch_is_padded_to_its_own_longest() {
     let batch = Batch::gather(&split, &[2, 0], 9);
     let longest = split.ids(2).len().max(split.ids(0).len());
     assert_eq!((batch.rows, batch.cols), (2, longest));
-    assert_eq!(batch.labels, [0.0, 0.0]);
+    assert_eq!(batch.labels, BatchLabels::Rows(vec![0.0, 0.0]));
     for (row, position) in [2, 0].into_iter().enumerate() {
         let cells = row * longest..(row + 1) * longest;
         let length = split.ids(position).len();

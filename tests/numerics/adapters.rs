@@ -11,6 +11,7 @@ use regatta::adapter::settings::AdapterKind;
 use regatta::adapter::vera::Vera;
 use regatta::model::inputs::Inputs;
 use regatta::model::linear_layer::{LinearLayer, WeightLayout};
+use regatta::model::loss::Labels;
 use regatta::model::objective::Objective;
 use regatta::model::source::checkpoint::Checkpoint;
 use regatta::model::weights::Weights;
@@ -76,7 +77,7 @@ fn golden_adapters_give_the_logits_gradients_and_steps_of_peft() {
         let name = case.display().to_string();
         let (replica, expected) = golden_replica(&case);
         let inputs = golden_inputs(&expected);
-        let labels = expected.get("labels").to_kind(Kind::Float);
+        let labels = Labels::Rows(expected.get("labels").to_kind(Kind::Float));
         check_training(&name, &replica, &expected, &inputs, &labels, 1e-3);
     }
 }
@@ -88,24 +89,31 @@ pub fn check_training(
     replica: &Replica,
     expected: &Expected,
     inputs: &Inputs,
-    labels: &Tensor,
+    labels: &Labels,
     peak: f64,
 ) {
-    let logits = replica.model.outputs(inputs, None).unwrap();
-    let logits = match logits.dim() {
-        3 => &logits * expected.get("attention_mask").unsqueeze(-1),
-        _ => logits,
+    let outputs = replica.model.outputs(inputs, None).unwrap();
+    let logits = match replica.model.as_causal() {
+        Some(model) => {
+            model.logits(&outputs).unwrap() * expected.get("attention_mask").unsqueeze(-1)
+        }
+        None => outputs,
     };
     let want = expected.get("logits");
     assert_close(&format!("{name} logits"), &logits, want, 1e-5);
     let schedule = LinearSchedule::new(peak, 0.2, 10);
     let mut optimizer = AdamW::new(replica.leaves(), 0.01).unwrap();
     for step in 0..3 {
-        let logits = replica.model.outputs(inputs, None).unwrap();
-        let loss = replica.model.loss(&logits, labels).unwrap();
+        let outputs = replica.model.outputs(inputs, None).unwrap();
+        let loss = replica.model.loss(&outputs, labels, 0.0).unwrap();
         let want = expected.get(&format!("loss.{step}"));
-        assert_close(&format!("{name} loss {step}"), &loss.view([1]), want, 1e-5);
-        replica.backward(&loss).unwrap();
+        assert_close(
+            &format!("{name} loss {step}"),
+            &loss.mean.view([1]),
+            want,
+            1e-5,
+        );
+        replica.backward(&loss.graph).unwrap();
         if step == 0 {
             check_gradients(name, replica, expected);
         }

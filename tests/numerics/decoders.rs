@@ -13,6 +13,7 @@ use regatta::model::decoder::llama::LlamaConfig;
 use regatta::model::dropout::Masks;
 use regatta::model::generate::{BeamSearch, Decoding, Draw, Generated, Limits, generate};
 use regatta::model::inputs::Inputs;
+use regatta::model::loss::{Labels, Loss};
 use regatta::model::objective::Objective;
 use regatta::model::source::checkpoint::Checkpoint;
 use regatta::model::weights::{View, Weights};
@@ -63,6 +64,16 @@ fn inputs(expected: &Expected) -> Inputs {
     Inputs::new(rows, &ids, &mask, &vec![0; ids.len()], Device::Cpu).unwrap()
 }
 
+/// Labels that are aligned with the tokens, −100 where there is none.
+fn labels(expected: &Expected) -> Labels {
+    let width = expected.get("labels").size()[1];
+    let aligned = expected.integers("labels");
+    let aligned = (0..).zip(&aligned);
+    let labelled = aligned.filter(|(at, label)| at % width > 0 && **label != -100);
+    let (places, tokens): (Vec<i64>, Vec<i64>) = labelled.map(|(at, id)| (at - 1, *id)).unzip();
+    Labels::tokens(&places, &tokens, Device::Cpu).unwrap()
+}
+
 /// The hidden states of a model, by its family's own type.
 fn hidden_states(folder: &Path, weights: &Weights, ids: &Tensor) -> Vec<Tensor> {
     let view = View::new(weights);
@@ -98,12 +109,15 @@ fn golden_decoders_give_the_hidden_states_logits_and_losses_of_transformers() {
                 let want = expected.get(&format!("hidden.{i}"));
                 assert_close(&format!("{name} hidden {i}"), &(hidden * &real), want, 1e-5);
             }
-            let logits = model.outputs(&inputs, None).unwrap();
+            let hidden = model.outputs(&inputs, None).unwrap();
+            let logits = model.as_causal().unwrap().logits(&hidden).unwrap();
             let want = expected.get("logits");
             assert_close(&format!("{name} logits"), &(&logits * &real), want, 1e-5);
-            let labels = expected.get("labels");
-            let loss = model.loss(&logits, labels).unwrap().view([1]);
-            assert_close(&format!("{name} loss"), &loss, expected.get("loss"), 1e-5);
+            for (key, smoothing) in [("loss", 0.0), ("loss_smoothed", 0.1)] {
+                let loss = model.loss(&hidden, &labels(&expected), smoothing).unwrap();
+                let want = expected.get(key);
+                assert_close(&format!("{name} {key}"), &loss.mean.view([1]), want, 1e-5);
+            }
         });
     }
 }
@@ -159,7 +173,7 @@ fn golden_decoder_adapters_give_the_logits_gradients_and_steps_of_peft() {
         let expected = Expected::read(&case.join("expected.safetensors"));
         let replica = golden_adapted(&folder, &case, &Objective::NextToken);
         let inputs = inputs(&expected);
-        let labels = expected.get("labels").shallow_clone();
+        let labels = labels(&expected);
         let name = case.display().to_string();
         check_training(&name, &replica, &expected, &inputs, &labels, 1e-2);
     }
@@ -282,10 +296,14 @@ fn what_is_read_with_a_cache_is_what_is_read_at_once_and_no_token_sees_later_one
                 let n = tokens.len();
                 Inputs::new(1, tokens, &vec![1; n], &vec![0; n], Device::Cpu).unwrap()
             };
-            let whole = model.outputs(&inputs(&text), None).unwrap();
-            let cut = model.outputs(&inputs(&text[..4]), None).unwrap();
-            assert_close("a shorter text", &cut, &whole.narrow(1, 0, 4), 1e-5);
             let causal = model.as_causal().unwrap();
+            let logits = |tokens: &[i64]| {
+                let hidden = model.outputs(&inputs(tokens), None).unwrap();
+                causal.logits(&hidden).unwrap()
+            };
+            let whole = logits(&text);
+            let cut = logits(&text[..4]);
+            assert_close("a shorter text", &cut, &whole.narrow(1, 0, 4), 1e-5);
             let mut cache = KvCache::new(7);
             for (read, part) in [(3, &text[..3]), (4, &text[3..4]), (7, &text[4..])] {
                 let next = causal.next_logits(&ids(part), &mut cache).unwrap();
@@ -340,7 +358,7 @@ fn logits_that_are_not_numbers_make_no_text() {
         fn outputs(&self, _: &Inputs, _: Option<&Masks>) -> Result<Tensor, ModelError> {
             Err(ModelError::Refused("not asked for".to_owned()))
         }
-        fn loss(&self, _: &Tensor, _: &Tensor) -> Result<Tensor, ModelError> {
+        fn loss(&self, _: &Tensor, _: &Labels, _: f64) -> Result<Loss, ModelError> {
             Err(ModelError::Refused("not asked for".to_owned()))
         }
         fn checkpoint_blocks(&mut self) {}
@@ -349,6 +367,9 @@ fn logits_that_are_not_numbers_make_no_text() {
         }
     }
     impl CausalLm for Broken {
+        fn logits(&self, _: &Tensor) -> Result<Tensor, ModelError> {
+            Err(ModelError::Refused("not asked for".to_owned()))
+        }
         fn next_logits(&self, ids: &Tensor, _: &mut KvCache) -> Result<Tensor, ModelError> {
             Ok(Tensor::full(
                 [ids.size()[0], 5],

@@ -5,8 +5,9 @@ use regatta::base::tensors::TensorMap;
 use regatta::model::architecture::Model;
 use regatta::model::config;
 use regatta::model::encoder::config::EncoderConfig;
-use regatta::model::heads::classifier::{Classifier, loss};
+use regatta::model::heads::classifier::Classifier;
 use regatta::model::inputs::Inputs;
+use regatta::model::loss::Labels;
 use regatta::model::objective::Objective;
 use regatta::model::source::checkpoint::Checkpoint;
 use regatta::model::weights::{View, Weights};
@@ -59,8 +60,9 @@ fn assert_as_transformers(name: &str, folder: &Path, expected: &Expected) {
     close("hidden", &hidden, "last_hidden");
     close("logits of all tokens", &logits, "logits");
     close("logits of the first", &of_first_token, "logits");
-    let loss = loss(&logits, &expected.get("labels").to_kind(Kind::Float)).unwrap();
-    close("loss", &loss.view([1]), "loss");
+    let labels = Labels::Rows(expected.get("labels").to_kind(Kind::Float));
+    let loss = model.loss(&logits, &labels, 0.0).unwrap();
+    close("loss", &loss.mean.view([1]), "loss");
 }
 
 #[test]

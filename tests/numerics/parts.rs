@@ -1,9 +1,10 @@
 use std::ops::ControlFlow;
 
+use regatta::data::encoded::EncodedSplit;
 use regatta::data::limits::TokenizerLimits;
 use regatta::data::schema::SplitName;
 use regatta::data::split::{Example, Split};
-use regatta::data::tokenize::{EncodedSplit, TextEncoder};
+use regatta::data::tokenize::TextEncoder;
 use regatta::train::local::{ClientRound, LocalTraining};
 use regatta::train::precision::Compute;
 use regatta_actors::random::StreamKey;
@@ -38,6 +39,7 @@ fn texts() -> EncodedSplit {
         token_types: None,
         positions: 16,
         pad_id: 1,
+        end_tokens: Vec::new(),
         tokenizer_class: None,
     };
     let mut split = Split::new(false, SplitName::Train);
@@ -70,6 +72,8 @@ fn a_batch_trained_in_parts_takes_the_steps_of_the_whole_batch() {
         warmup_ratio: 0.0,
         weight_decay: 0.01,
         shuffle: true,
+        label_smoothing: 0.0,
+        max_grad_norm: None,
     };
     for case in cases("adapter") {
         let trained = |micro_batches, part_tokens| {

@@ -44,10 +44,18 @@ impl Resolver<'_> {
             num_clients,
             limit_train: self.settings.limit_train,
             limit_eval: self.settings.limit_eval,
+            limit_test: self.settings.limit_test,
         }
     }
 
     fn check_classes(&mut self, task: &dyn Task, partition: &Partition) {
+        let by_class = matches!(partition, Partition::Classes(_) | Partition::Dirichlet(_));
+        if by_class && task.objective() == Objective::NextToken {
+            let wrong = format_args!("{task} has no classes");
+            let right = "divide it by a column with natural:COLUMN, or use iid or quantity(ALPHA)";
+            self.problems.report("partition", wrong, right);
+            return;
+        }
         // Scores are divided by their nearest whole number, from 0 to 5.
         let classes = match task.objective() {
             Objective::Classes(names) => names.len(),

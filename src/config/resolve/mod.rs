@@ -5,6 +5,7 @@
 
 pub(crate) mod adapter;
 pub(crate) mod devices;
+pub(crate) mod generation;
 pub(crate) mod inputs;
 pub(crate) mod tables;
 
@@ -26,6 +27,7 @@ use crate::config::plan::{Plan, TelemetryPlan};
 use crate::config::problems::Problems;
 use crate::config::settings::{ALL, Defaulted, SETTINGS, Settings};
 use crate::config::tables::ScenarioTables;
+use crate::model::objective::Objective;
 use crate::tasks::Task;
 use crate::train::settings::TrainingPlan;
 
@@ -50,7 +52,8 @@ pub(crate) fn resolve(
         resolver.reject_unused("init_adapter", "SORF-VeRA, which PEFT does not know");
     }
     let devices = resolver.devices(data.num_clients);
-    let training = resolver.training(devices.server);
+    let generation = resolver.generation(&*data.task);
+    let training = resolver.training(devices.server, &data.task.objective());
     let telemetry = resolver.telemetry();
     let control = resolver.address(&SETTINGS.control, CONTROL);
     let name = resolver.name(scenario_name, &*data.task, aggregation.method);
@@ -76,6 +79,7 @@ pub(crate) fn resolve(
         adapter,
         aggregation,
         training,
+        generation,
         devices,
         simulation,
         telemetry,
@@ -93,8 +97,11 @@ struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    fn training(&mut self, server: DeviceSpec) -> TrainingPlan {
+    fn training(&mut self, server: DeviceSpec, task: &Objective) -> TrainingPlan {
         // What is fastest: on a CPU what stays in its caches, on a GPU what fills it.
+        if *task == Objective::Score {
+            self.reject_unused("label_smoothing", "a task whose labels are scores");
+        }
         let eval_batch = match server {
             DeviceSpec::Cpu => 16,
             DeviceSpec::Cuda(_) => 128,
@@ -107,6 +114,8 @@ impl Resolver<'_> {
             warmup_ratio: self.value(&SETTINGS.warmup_ratio),
             weight_decay: self.value(&SETTINGS.weight_decay),
             shuffle: !self.value(&SETTINGS.no_shuffle),
+            label_smoothing: self.unrecorded(&SETTINGS.label_smoothing),
+            max_grad_norm: self.settings.max_grad_norm,
             precision: self.value(&SETTINGS.precision),
         }
     }

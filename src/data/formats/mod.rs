@@ -1,4 +1,5 @@
 //! Readers of data files, a format a file.
 
+pub(crate) mod csv;
 pub(crate) mod parquet;
 pub(crate) mod tsv;

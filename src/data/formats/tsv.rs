@@ -145,6 +145,7 @@ impl TsvColumns {
                 place,
                 found: fields.len(),
                 expected: self.width(),
+                separator: "tab",
                 columns: self.names.join(", "),
             });
         }

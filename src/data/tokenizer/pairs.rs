@@ -62,6 +62,11 @@ impl PairEncoder {
             .map_or(0, |it| it.added_tokens(pair))
     }
 
+    /// The most tokens of a text or a pair.
+    pub fn max_length(&self) -> usize {
+        self.max_length
+    }
+
     /// The text of a token.
     pub fn token(&self, id: u32) -> Option<String> {
         self.tokenizer.id_to_token(id)
@@ -89,6 +94,73 @@ impl PairEncoder {
                 self.join(first, second)
             })
             .collect()
+    }
+
+    /// Encodes prompts and answers, each alone, on all cores: the tokens that the tokenizer puts
+    /// before a text, the prompt's, and, of type 1, the answer's and the end token, cut at the right.
+    /// What is left out of an example is the end of its answer, and with it the end token.
+    ///
+    /// # Errors
+    /// If the tokenizer cannot encode a text.
+    pub fn encode_answers(
+        &self,
+        all: &[(&str, &str)],
+        end: u32,
+    ) -> tokenizers::Result<Vec<Encoded>> {
+        let start = self.start_tokens()?;
+        let texts = all.iter().flat_map(|(prompt, answer)| [*prompt, *answer]);
+        let texts = texts.map(|text| EncodeInput::Single(text.into())).collect();
+        let encodings = self.tokenizer.encode_batch_fast(texts, false)?;
+        let join = |pair: &[Encoding]| {
+            let [prompt, answer] = pair else {
+                return Err("the tokenizer lost a text".into());
+            };
+            let mut ids = start.clone();
+            ids.extend(prompt.get_ids());
+            let first = ids.len();
+            ids.extend(answer.get_ids());
+            ids.push(end);
+            let cut = ids.len() > self.max_length;
+            ids.truncate(self.max_length);
+            let type_ids = (0..ids.len()).map(|at| u32::from(at >= first)).collect();
+            Ok(Encoded { ids, type_ids, cut })
+        };
+        encodings.chunks(2).map(join).collect()
+    }
+
+    /// The tokens of prompts: those that the tokenizer puts before a text, and the text's.
+    ///
+    /// # Errors
+    /// If the tokenizer cannot encode a text.
+    pub fn encode_prompts(&self, prompts: &[&str]) -> tokenizers::Result<Vec<Vec<u32>>> {
+        let start = self.start_tokens()?;
+        let texts = prompts
+            .iter()
+            .map(|text| EncodeInput::Single((*text).into()));
+        let encodings = self.tokenizer.encode_batch_fast(texts.collect(), false)?;
+        let whole = |text: Encoding| [&*start, text.get_ids()].concat();
+        Ok(encodings.into_iter().map(whole).collect())
+    }
+
+    /// The text of tokens, without special ones.
+    ///
+    /// # Errors
+    /// If the tokenizer cannot decode them.
+    pub fn decode(&self, ids: &[u32]) -> tokenizers::Result<String> {
+        self.tokenizer.decode(ids, true)
+    }
+
+    /// The special tokens that the post-processor puts before a text.
+    fn start_tokens(&self) -> tokenizers::Result<Vec<u32>> {
+        let Some(post_processor) = &self.post_processor else {
+            return Ok(Vec::new());
+        };
+        let text = self.tokenizer.encode_fast("a", false)?;
+        let own = text.get_ids().to_vec();
+        let whole = post_processor.process(text, None, true)?;
+        let is_own = |at: &usize| whole.get_ids()[*at..].starts_with(&own);
+        let first = (0..whole.len()).find(is_own).unwrap_or(0);
+        Ok(whole.get_ids()[..first].to_vec())
     }
 
     fn join(&self, first: Encoding, mut second: Option<Encoding>) -> tokenizers::Result<Encoded> {

@@ -5,6 +5,7 @@
 //! | [`state`] | the server itself: the global state, what clients started from, the best so far |
 //! | `pipeline` | a round's updates become the next state |
 //! | `scores` | its scores on the validation splits, and the best state so far |
+//! | `texts` | texts that the model writes, and the scores of the model before training |
 //! | `checkpoint` | the state as bytes |
 //! | [`results`] | the results of a run: model and predictions |
 
@@ -13,3 +14,4 @@ pub(crate) mod pipeline;
 pub mod results;
 pub(crate) mod scores;
 pub mod state;
+pub(crate) mod texts;

@@ -10,8 +10,9 @@ use crate::experiment::server::state::Server;
 use crate::model::ModelError;
 use crate::runs::folder::RunFolder;
 use crate::runs::folder::artifact::Artifact;
+use crate::tasks::{Outputs, texts};
 
-/// An error at the end of a run.
+/// An error of scores and results.
 #[derive(Debug, thiserror::Error)]
 pub enum ResultsError {
     /// The run's folder was deleted, moved or replaced.
@@ -47,12 +48,29 @@ pub(crate) fn write(server: &Server) -> Result<(), ResultsError> {
         let folder = RunFolder::at(&server.folder.path_of(Artifact::Best));
         write_model(server, &best.state, &folder)?;
     }
-    let task = &server.experiment.plan.data.task;
-    for split in &server.experiment.test {
-        let encoded = server.experiment.encode(split)?;
-        let logits = server.predict(last, &encoded)?.logits;
-        let predictions = server.folder.path_of(Artifact::Predictions);
-        task.write_predictions(&logits, split, &predictions)?;
+    write_predictions(server, last)
+}
+
+/// Predictions for the test splits.
+fn write_predictions(server: &Server, last: &Snapshot) -> Result<(), ResultsError> {
+    let experiment = &server.experiment;
+    let task = &experiment.plan.data.task;
+    let folder = server.folder.path_of(Artifact::Predictions);
+    match (task.outputs(), &experiment.plan.generation) {
+        (Outputs::Labels(labels), _) => {
+            for split in &experiment.test {
+                let encoded = experiment.encode(split)?;
+                let logits = server.predict(last, &encoded)?.logits;
+                labels.write_predictions(&logits, split, &folder)?;
+            }
+        }
+        (Outputs::Texts(_), Some(plan)) => {
+            for set in experiment.prompts.iter().filter(|set| set.split.is_test()) {
+                let written = server.write_texts(last, plan, set, set.prompts.len())?;
+                texts::write(&written, task.name(), set.split, &folder)?;
+            }
+        }
+        (Outputs::Texts(_), None) => {}
     }
     Ok(())
 }

@@ -1,30 +1,119 @@
 //! Scores of the state on the validation splits, and the best state so far.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use regatta_actors::workload::update::Scores;
 
+use crate::experiment::payload::Snapshot;
+use crate::experiment::prompts::PromptSet;
+use crate::experiment::server::results::ResultsError;
 use crate::experiment::server::state::{BestState, Server};
-use crate::model::ModelError;
+use crate::runs::folder::artifact::Artifact;
+use crate::runs::generated::GeneratedTexts;
+use crate::tasks::texts::{self, GenerationPlan};
+use crate::tasks::{Outputs, SharedTask};
+
+/// What the names of scores begin with that the model had before training.
+pub(crate) const BASE: &str = "base_";
 
 impl Server {
-    /// Scores the state after a round, and keeps it if it is the best.
+    /// Scores the state after a round, and keeps it if it is the best. Scores of texts, and of the
+    /// loss of tokens, have those of the model before training beside them.
     ///
     /// # Errors
-    /// If the device fails.
-    pub(crate) fn score(&mut self, round: u32) -> Result<Scores, ModelError> {
-        let task = &self.experiment.plan.data.task;
-        let mut scores = BTreeMap::new();
+    /// If the device fails, or texts cannot be kept.
+    pub(crate) fn score(&mut self, round: u32) -> Result<Scores, ResultsError> {
+        let snapshot = Arc::clone(&self.snapshot);
+        let mut scores = self.losses(&snapshot)?;
+        let experiment = Arc::clone(&self.experiment);
+        if let Some(plan) = &experiment.plan.generation {
+            if self.base_scores.losses.is_none() {
+                self.base_scores.losses = Some(self.losses(&self.untrained())?);
+            }
+            let held_out = experiment.prompts.iter().filter(|set| !set.split.is_test());
+            let mut base = self.base_scores.losses.clone().unwrap_or_default();
+            for set in held_out {
+                let last = experiment.plan.rounds;
+                let Some(first) = plan.prompts_after(round, last, set.prompts.len()) else {
+                    continue;
+                };
+                scores.extend(self.text_scores(&snapshot, round, plan, set, first)?);
+                base.extend(self.base_text_scores(plan, set, first)?);
+            }
+            let named = base
+                .into_iter()
+                .map(|(name, value)| (format!("{BASE}{name}"), value));
+            scores.extend(named);
+        }
+        self.keep_best(round, &scores);
+        Ok(scores)
+    }
+
+    /// The scores of the model at a snapshot that need no text.
+    fn losses(&self, snapshot: &Snapshot) -> Result<Scores, ResultsError> {
+        let task: &SharedTask = &self.experiment.plan.data.task;
+        let mut scores = Scores::new();
         for split in &self.experiment.validation {
-            let predictions = self.predict(&self.snapshot, split)?;
+            let predictions = self.predict(snapshot, split)?;
             let suffix = split.name().score_suffix();
             scores.insert(format!("loss{suffix}"), predictions.loss);
-            for (metric, value) in task.score(&predictions.logits, split.labels()) {
+            let own = match task.outputs() {
+                Outputs::Labels(labels) => labels.score(&predictions.logits, split.labels()),
+                Outputs::Texts(_) => [("perplexity".to_owned(), predictions.loss.exp())].into(),
+            };
+            for (metric, value) in own {
                 scores.insert(format!("{metric}{suffix}"), value);
             }
         }
-        self.keep_best(round, &scores);
+        Ok(scores)
+    }
+
+    /// The model before training.
+    fn untrained(&self) -> Snapshot {
+        Snapshot::of(&self.experiment.initial, 0)
+    }
+
+    /// Writes texts, keeps them in the run's folder, and scores them.
+    fn text_scores(
+        &self,
+        snapshot: &Snapshot,
+        round: u32,
+        plan: &GenerationPlan,
+        set: &PromptSet,
+        first: usize,
+    ) -> Result<Scores, ResultsError> {
+        let written = self.write_texts(snapshot, plan, set, first)?;
+        let scores = texts::score(&written, plan.meteor().as_ref());
+        self.folder.check()?;
+        let kept = GeneratedTexts {
+            round,
+            split: set.split,
+            scores: scores.clone(),
+            texts: written,
+        };
+        kept.write(&self.folder)?;
+        if round == self.experiment.plan.rounds {
+            let folder = self.folder.path_of(Artifact::Predictions);
+            let task = self.experiment.plan.data.task.name();
+            texts::write(&kept.texts, task, set.split, &folder)?;
+        }
+        Ok(scores)
+    }
+
+    /// Scores of texts that the model writes before training, for as many prompts.
+    fn base_text_scores(
+        &mut self,
+        plan: &GenerationPlan,
+        set: &PromptSet,
+        first: usize,
+    ) -> Result<Scores, ResultsError> {
+        if let Some((prompts, scores)) = &self.base_scores.texts
+            && *prompts == first
+        {
+            return Ok(scores.clone());
+        }
+        let scores = self.text_scores(&self.untrained(), 0, plan, set, first)?;
+        self.base_scores.texts = Some((first, scores.clone()));
         Ok(scores)
     }
 

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use regatta_actors::workload::update::Scores;
+
 use crate::aggregate::state::GlobalState;
 use crate::aggregate::traffic::ResidualHistory;
 use crate::base::tensors::TensorMap;
 use crate::base::torch;
-use crate::data::tokenize::EncodedSplit;
+use crate::data::encoded::EncodedSplit;
 use crate::experiment::base_weights::BaseWeightCache;
 use crate::experiment::payload::Snapshot;
 use crate::experiment::prepared::Experiment;
@@ -32,6 +34,8 @@ pub struct Server {
     /// Bytes of what every client downloads each round, residuals aside.
     pub(super) sent_bytes: u64,
     pub(super) best: Option<BestState>,
+    /// Of the model before training; computed when they are first needed.
+    pub(super) base_scores: BaseScores,
 }
 
 /// The state with the best primary score.
@@ -43,6 +47,15 @@ pub(super) struct BestState {
     pub score: f64,
     /// The state.
     pub state: Arc<Snapshot>,
+}
+
+/// The scores of the model before training.
+#[derive(Debug, Default)]
+pub(super) struct BaseScores {
+    /// Those that need no text.
+    pub losses: Option<Scores>,
+    /// Those of texts for the first N prompts.
+    pub texts: Option<(usize, Scores)>,
 }
 
 impl Server {
@@ -77,6 +90,7 @@ impl Server {
             history,
             sent_bytes,
             best: None,
+            base_scores: BaseScores::default(),
         })
     }
 

@@ -1,6 +1,6 @@
 //! An encoder with a sequence classification head: token ids to logits.
 
-use tch::{Kind, Tensor};
+use tch::{Kind, Reduction, Tensor};
 
 use crate::model::ModelError;
 use crate::model::architecture::Model;
@@ -10,6 +10,7 @@ use crate::model::encoder::config::EncoderConfig;
 use crate::model::encoder::family::HeadKind;
 use crate::model::inputs::Inputs;
 use crate::model::layers::{Linear, LinearSpec};
+use crate::model::loss::{Labels, Loss};
 use crate::model::weights::View;
 
 /// The head, after the encoder's last hidden states.
@@ -103,8 +104,19 @@ impl Model for Classifier {
         self.head(&hidden, masks)
     }
 
-    fn loss(&self, outputs: &Tensor, labels: &Tensor) -> Result<Tensor, ModelError> {
-        loss(outputs, labels)
+    /// Cross-entropy, or the mean squared error when there is one output; a mean over the rows.
+    fn loss(&self, outputs: &Tensor, labels: &Labels, smoothing: f64) -> Result<Loss, ModelError> {
+        let labels = labels.of_rows()?;
+        let logits = outputs.f_to_kind(Kind::Float)?;
+        if logits.size()[1] == 1 {
+            let scores = logits.f_squeeze_dim(1)?;
+            return Loss::of_graph(scores.f_mse_loss(labels, Reduction::Mean)?);
+        }
+        let classes = labels.f_to_kind(Kind::Int64)?;
+        let every = None::<&Tensor>;
+        let loss =
+            logits.f_cross_entropy_loss(&classes, every, Reduction::Mean, -100, smoothing)?;
+        Loss::of_graph(loss)
     }
 
     fn checkpoint_blocks(&mut self) {
@@ -114,22 +126,4 @@ impl Model for Classifier {
     fn finish_backward(&self) -> Result<(), ModelError> {
         self.encoder.finish_backward()
     }
-}
-
-/// Cross-entropy, or the mean squared error when there is one output; a mean over the rows.
-///
-/// # Shapes
-/// `logits` (rows, labels); `labels` (rows), float32.
-///
-/// # Errors
-/// If libtorch fails.
-pub fn loss(logits: &Tensor, labels: &Tensor) -> Result<Tensor, ModelError> {
-    let logits = logits.f_to_kind(Kind::Float)?;
-    if logits.size()[1] == 1 {
-        return Ok(logits
-            .f_squeeze_dim(1)?
-            .f_mse_loss(labels, tch::Reduction::Mean)?);
-    }
-    let classes = labels.f_to_kind(Kind::Int64)?;
-    Ok(logits.f_cross_entropy_loss(&classes, None::<&Tensor>, tch::Reduction::Mean, -100, 0.0)?)
 }

@@ -8,9 +8,7 @@ use crate::model::decoder::Decoder;
 use crate::model::decoder::cache::KvCache;
 use crate::model::dropout::Masks;
 use crate::model::inputs::Inputs;
-
-/// What a position has for a label where nothing is to be learnt, as transformers has it.
-pub const NO_LABEL: i64 = -100;
+use crate::model::loss::{Labels, Loss};
 
 /// A decoder with its output: the table of token embeddings, or one of its own.
 pub struct LanguageModel {
@@ -32,34 +30,22 @@ impl LanguageModel {
     pub fn decoder(&self) -> &Decoder {
         &self.decoder
     }
-
-    fn logits(&self, hidden: &Tensor) -> Result<Tensor, ModelError> {
-        Ok(hidden.f_linear(&self.output, None::<&Tensor>)?)
-    }
 }
 
 impl Model for LanguageModel {
-    /// Logits, (rows, tokens, vocabulary).
+    /// The last hidden states, (rows, tokens, hidden).
     fn outputs(&self, inputs: &Inputs, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
-        self.logits(&self.decoder.forward(&inputs.ids, masks, None)?)
+        self.decoder.forward(&inputs.ids, masks, None)
     }
 
-    /// `labels` are (rows, tokens), aligned with the tokens, and [`NO_LABEL`] where nothing is to be
-    /// learnt; the mean is over the labelled tokens of all rows.
-    fn loss(&self, outputs: &Tensor, labels: &Tensor) -> Result<Tensor, ModelError> {
-        let (rows, tokens) = labels.size2()?;
-        let before = outputs.f_narrow(1, 0, tokens - 1)?.f_to_kind(Kind::Float)?;
-        let next = labels.f_narrow(1, 1, tokens - 1)?.f_to_kind(Kind::Int64)?;
-        let vocabulary = outputs.size()[2];
-        Ok(before
-            .f_reshape([rows * (tokens - 1), vocabulary])?
-            .f_cross_entropy_loss(
-                &next.f_reshape([-1])?,
-                None::<&Tensor>,
-                Reduction::Mean,
-                NO_LABEL,
-                0.0,
-            )?)
+    /// Cross-entropy, a mean over the labelled tokens of all rows.
+    fn loss(&self, outputs: &Tensor, labels: &Labels, smoothing: f64) -> Result<Loss, ModelError> {
+        let (places, tokens) = labels.of_tokens()?;
+        let hidden = outputs.f_flatten(0, 1)?.f_index_select(0, places)?;
+        let logits = self.logits(&hidden)?.f_to_kind(Kind::Float)?;
+        let every = None::<&Tensor>;
+        let loss = logits.f_cross_entropy_loss(tokens, every, Reduction::Mean, -100, smoothing)?;
+        Loss::of_graph(loss)
     }
 
     fn checkpoint_blocks(&mut self) {
@@ -76,6 +62,10 @@ impl Model for LanguageModel {
 }
 
 impl CausalLm for LanguageModel {
+    fn logits(&self, hidden: &Tensor) -> Result<Tensor, ModelError> {
+        Ok(hidden.f_linear(&self.output, None::<&Tensor>)?)
+    }
+
     fn next_logits(&self, ids: &Tensor, cache: &mut KvCache) -> Result<Tensor, ModelError> {
         let hidden = self.decoder.forward(ids, None, Some(cache))?;
         let last = hidden.f_select(1, -1)?;

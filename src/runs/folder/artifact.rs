@@ -23,8 +23,10 @@ pub enum Artifact {
     TensorBoard,
     /// The last metrics that were served, as Prometheus reads them.
     Metrics,
-    /// A folder: predictions for the test split, as GLUE's server takes them.
+    /// A folder: predictions for the test split, as the task's own scripts or server take them.
     Predictions,
+    /// A folder: texts that the model wrote, by round.
+    Generated,
     /// A folder: the final adapter and head.
     Adapter,
     /// What aggregation merged into base weights.
@@ -38,11 +40,12 @@ pub enum Artifact {
 
 impl Artifact {
     /// The folders.
-    pub(crate) const FOLDERS: [Self; 6] = [
+    pub(crate) const FOLDERS: [Self; 7] = [
         Self::Checkpoints,
         Self::Figures,
         Self::TensorBoard,
         Self::Predictions,
+        Self::Generated,
         Self::Adapter,
         Self::Best,
     ];
@@ -71,6 +74,7 @@ impl Artifact {
             Self::TensorBoard => "tensorboard",
             Self::Metrics => "metrics.prom",
             Self::Predictions => "predictions",
+            Self::Generated => "generated",
             Self::Adapter => "adapter",
             Self::BaseDelta => BASE_DELTA,
             Self::Best => "best",

@@ -18,12 +18,11 @@ use std::path::{Path, PathBuf};
 use crate::base::hub_error::HubError;
 use crate::data::error::DataError;
 use crate::data::split::Split;
-use crate::data::tokenize::{EncodedSplit, TextEncoder};
 use crate::model::objective::Objective;
 use crate::tasks::glue::submission::write_submission;
 use crate::tasks::glue::task::GlueTask;
 use crate::tasks::metrics::classification;
-use crate::tasks::{MetricInfo, ReadOptions, Task, TaskData};
+use crate::tasks::{LabelTask, MetricInfo, Outputs, ReadOptions, Task, TaskData};
 
 impl Task for GlueTask {
     fn name(&self) -> &'static str {
@@ -59,18 +58,12 @@ impl Task for GlueTask {
         source::load_with(*self, dir, options)
     }
 
-    fn encode(
-        &self,
-        split: &Split,
-        encoder: &TextEncoder,
-        cache: Option<&Path>,
-    ) -> Result<EncodedSplit, DataError> {
-        match cache {
-            Some(folder) => encoder.encode_cached(split, folder),
-            None => encoder.encode(split),
-        }
+    fn outputs(&self) -> Outputs<'_> {
+        Outputs::Labels(self)
     }
+}
 
+impl LabelTask for GlueTask {
     /// What does not answer predicts no class, whichever it is counted as: its scores are NaN.
     fn score(&self, outputs: &[f32], labels: &[f32]) -> BTreeMap<String, f64> {
         let predictions = classification::predictions(&self.objective(), outputs);

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::error::DataError;
 use crate::data::schema::{Schema, SplitName};
+use crate::tasks::Task;
 use crate::tasks::glue::spec::SPECS;
-use crate::tasks::{MetricInfo, Task};
+use crate::tasks::metrics::info::MetricInfo;
 
 /// A GLUE task (Wang et al., 2019).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

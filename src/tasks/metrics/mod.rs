@@ -2,3 +2,4 @@
 
 pub mod classification;
 pub mod generation;
+pub mod info;

@@ -1,0 +1,108 @@
+//! What a batch is to be given, and how far a model is from it.
+
+use tch::{Device, Tensor};
+
+use crate::base::torch;
+use crate::model::ModelError;
+
+/// What a model is to give for a batch, on a device.
+#[derive(Debug)]
+pub enum Labels {
+    /// Class numbers or scores, (rows), float32.
+    Rows(Tensor),
+    /// The tokens to be predicted, both int64.
+    Tokens {
+        /// For each, the place of the hidden state that it is predicted from, (tokens): the row
+        /// times the batch's width, plus the position.
+        places: Tensor,
+        /// Their numbers, (tokens).
+        tokens: Tensor,
+    },
+}
+
+impl Labels {
+    /// Class numbers or scores.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn rows(labels: &[f32], device: Device) -> Result<Self, ModelError> {
+        let host = Tensor::f_from_slice(labels)?;
+        Ok(Self::Rows(torch::device::to_device(&host, device)?))
+    }
+
+    /// Tokens to be predicted, and where from.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn tokens(places: &[i64], tokens: &[i64], device: Device) -> Result<Self, ModelError> {
+        let place = |values: &[i64]| -> Result<Tensor, ModelError> {
+            let host = Tensor::f_from_slice(values)?;
+            Ok(torch::device::to_device(&host, device)?)
+        };
+        Ok(Self::Tokens {
+            places: place(places)?,
+            tokens: place(tokens)?,
+        })
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let (Self::Rows(labels) | Self::Tokens { tokens: labels, .. }) = self;
+        labels.numel()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What a classifier is to give.
+    ///
+    /// # Errors
+    /// If these are tokens.
+    pub(crate) fn of_rows(&self) -> Result<&Tensor, ModelError> {
+        match self {
+            Self::Rows(labels) => Ok(labels),
+            Self::Tokens { .. } => Err(ModelError::Refused(
+                "a classifier is given tokens as labels".to_owned(),
+            )),
+        }
+    }
+
+    /// What a language model is to give: places and tokens.
+    ///
+    /// # Errors
+    /// If these are labels of rows.
+    pub(crate) fn of_tokens(&self) -> Result<(&Tensor, &Tensor), ModelError> {
+        match self {
+            Self::Tokens { places, tokens } => Ok((places, tokens)),
+            Self::Rows(_) => Err(ModelError::Refused(
+                "a language model is given classes or scores as labels".to_owned(),
+            )),
+        }
+    }
+}
+
+/// The loss of a batch, in float32: a mean over its labels.
+#[derive(Debug)]
+pub struct Loss {
+    /// Its value.
+    pub mean: Tensor,
+    /// What the backward pass begins at. Its gradients are the loss's; its value need not be.
+    pub graph: Tensor,
+}
+
+impl Loss {
+    /// A loss that libtorch differentiates.
+    ///
+    /// # Errors
+    /// If libtorch fails.
+    pub(crate) fn of_graph(graph: Tensor) -> Result<Self, ModelError> {
+        Ok(Self {
+            mean: graph.f_detach()?,
+            graph,
+        })
+    }
+}
