@@ -59,11 +59,7 @@ impl TokenLoss<'_> {
         let log_p = logits.f_log_softmax(-1, Kind::Float)?;
         let own = log_p.f_gather(1, &self.tokens.f_unsqueeze(1)?, false)?;
         let sums = [own.f_sum(Kind::Float)?, log_p.f_sum(Kind::Float)?];
-        let graph = self.mean(&sums)?;
-        Ok(Loss {
-            mean: graph.f_detach()?,
-            graph,
-        })
+        Loss::of_graph(self.mean(&sums)?)
     }
 
     /// The mean, and its gradient by the states if one is wanted, N tokens at a time.
@@ -147,8 +143,14 @@ mod tests {
 
     #[test]
     fn parts_that_are_filled_or_not_give_the_loss_and_the_gradient_of_the_whole() {
-        let (output, tokens) = (values(&[11, 5], 0.7), Tensor::from_slice(&[3_i64, 0, 10, 3, 7, 1]));
-        for (rows, smoothing) in [1, 2, 3, 4, 6, 9].into_iter().flat_map(|rows| SMOOTHING.map(|p| (rows, p))) {
+        let (output, tokens) = (
+            values(&[11, 5], 0.7),
+            Tensor::from_slice(&[3_i64, 0, 10, 3, 7, 1]),
+        );
+        for (rows, smoothing) in [1, 2, 3, 4, 6, 9]
+            .into_iter()
+            .flat_map(|rows| SMOOTHING.map(|p| (rows, p)))
+        {
             let states = values(&[6, 5], 1.3).set_requires_grad(true);
             let loss = TokenLoss {
                 states: &states,
