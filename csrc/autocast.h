@@ -8,6 +8,7 @@
 namespace at::autocast {
 TORCH_API bool is_autocast_enabled(c10::DeviceType device_type);
 TORCH_API void set_autocast_enabled(c10::DeviceType device_type, bool enabled);
+TORCH_API c10::ScalarType get_autocast_dtype(c10::DeviceType device_type);
 TORCH_API void set_autocast_dtype(c10::DeviceType device_type, c10::ScalarType dtype);
 TORCH_API int increment_nesting();
 TORCH_API int decrement_nesting();

@@ -159,6 +159,16 @@ pub trait Model {
     /// If the labels are another kind of model's, or libtorch fails.
     fn loss(&self, outputs: &Tensor, labels: &Labels, smoothing: f64) -> Result<Loss, ModelError>;
 
+    /// Has the model keep only the inputs of its layers in training, and compute the layers once
+    /// more in the backward pass: the same results in less memory and more time.
+    fn checkpoint_blocks(&mut self);
+
+    /// Leads the gradients on where autograd stopped, after a backward pass from the loss.
+    ///
+    /// # Errors
+    /// If libtorch fails.
+    fn finish_backward(&self) -> Result<(), ModelError>;
+
     /// The model as one that writes text, if it is.
     fn as_causal(&self) -> Option<&dyn CausalLm> {
         None

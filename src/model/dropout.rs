@@ -11,8 +11,9 @@ use tch::{TchError, Tensor};
 
 use crate::base::torch;
 
-/// The masks of one client's round, drawn in the order of the forward pass.
-#[derive(Debug)]
+/// The masks of one client's round, drawn in the order of the forward pass. A clone draws those
+/// that follow once more.
+#[derive(Debug, Clone)]
 pub struct Masks {
     stream: RefCell<Stream>,
 }

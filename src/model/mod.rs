@@ -19,6 +19,7 @@
 //! | [`heads`] | the encoder with its head: token ids to logits |
 //! | [`generate`] | text from a language model: greedy, by beam search, or drawn |
 //! | [`dropout`] | dropout masks from keyed streams |
+//! | `recompute` | gradient checkpointing: blocks that are computed once more in the backward pass |
 //!
 //! Tensors carry their Hugging Face names (`roberta.encoder.layer.0.attention.self.query.weight`).
 //! A [`Classifier`](heads::classifier::Classifier) is cheap to build: it borrows nothing, copies no
@@ -39,6 +40,7 @@ pub mod layers;
 pub mod linear_layer;
 pub mod loss;
 pub mod objective;
+mod recompute;
 pub mod source;
 pub mod tensor_spec;
 pub mod weights;

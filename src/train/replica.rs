@@ -121,6 +121,7 @@ impl Replica {
     /// If libtorch fails.
     pub fn backward(&self, loss: &Tensor) -> Result<(), ModelError> {
         loss.f_backward()?;
+        self.model.finish_backward()?;
         self.deltas
             .iter()
             .try_for_each(|delta| delta.finish_backward())

@@ -8,6 +8,7 @@ mod decoders;
 mod models;
 mod parts;
 mod properties;
+mod recompute;
 mod sorf;
 mod soundness;
 mod support;

@@ -9,6 +9,7 @@ use crate::base::torch::check;
 unsafe extern "C" {
     fn shim_autocast_enter(cuda: c_int, dtype: c_int) -> c_int;
     fn shim_autocast_exit(cuda: c_int) -> c_int;
+    fn shim_autocast_kind(cuda: c_int) -> c_int;
     fn shim_allow_tf32(on: c_int) -> c_int;
     fn shim_deterministic(on: c_int) -> c_int;
     fn shim_cuda_mem(device: c_int, out: *mut i64) -> c_int;
@@ -39,6 +40,17 @@ impl Autocast {
         // SAFETY: changes this thread's autocast state only; errors come back as a code.
         check(unsafe { shim_autocast_enter(cuda, dtype) })?;
         Ok(Self { cuda })
+    }
+
+    /// The kind that is on for a device type on this thread; `None`: mixed precision is off.
+    #[must_use]
+    pub fn kind(device: Device) -> Option<Kind> {
+        // SAFETY: reads this thread's autocast state.
+        match unsafe { shim_autocast_kind(is_cuda(device)) } {
+            15 => Some(Kind::BFloat16),
+            5 => Some(Kind::Half),
+            _ => None,
+        }
     }
 }
 

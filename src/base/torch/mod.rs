@@ -1,6 +1,7 @@
 //! What libtorch can do and tch does not offer, mostly through the C++ in `csrc/`.
 
 pub mod adamw;
+pub mod autograd;
 pub mod device;
 pub mod error;
 pub mod kernels;

@@ -10,6 +10,7 @@ use crate::model::decoder::{Decoder, DecoderBlock, Pass};
 use crate::model::dropout::dropout;
 use crate::model::layers::{Embedding, LayerNorm, Linear, LinearSpec, Norm};
 use crate::model::linear_layer::{LinearLayer, WeightLayout};
+use crate::model::recompute::Recompute;
 use crate::model::tensor_spec::{StartValues, TensorSpec};
 use crate::model::weights::View;
 
@@ -123,6 +124,7 @@ impl Gpt2Config {
             rope: None,
             blocks: (0..self.n_layer).map(block).collect::<Result<_, _>>()?,
             norm: Norm::Layer(LayerNorm::new(&view.pp("ln_f"), h, eps)?),
+            recompute: Recompute::default(),
         })
     }
 }

@@ -10,6 +10,7 @@ use crate::model::decoder::rope::{Rope, rotate};
 use crate::model::decoder::{Decoder, DecoderBlock, Pass};
 use crate::model::layers::{Embedding, Linear, LinearSpec, Norm, RmsNorm};
 use crate::model::linear_layer::{LinearLayer, WeightLayout};
+use crate::model::recompute::Recompute;
 use crate::model::tensor_spec::{StartValues, TensorSpec};
 use crate::model::weights::View;
 
@@ -151,6 +152,7 @@ impl LlamaConfig {
             rope: Some(self.rope.clone()),
             blocks: layers.map(block).collect::<Result<_, _>>()?,
             norm: Norm::Rms(RmsNorm::new(&view.pp("norm"), h, eps)?),
+            recompute: Recompute::default(),
         })
     }
 }
@@ -210,7 +212,7 @@ impl DecoderBlock for LlamaBlock {
         let mut query = split(&self.query.forward(&normed, masks)?, self.heads)?;
         let mut key = split(&self.key.forward(&normed, masks)?, self.key_heads)?;
         let mut value = split(&self.value.forward(&normed, masks)?, self.key_heads)?;
-        if let Some((cos, sin)) = &pass.rotary {
+        if let Some((cos, sin)) = pass.rotary {
             query = rotate(&query, cos, sin)?;
             key = rotate(&key, cos, sin)?;
         }

@@ -13,20 +13,21 @@ pub mod gpt2;
 pub mod llama;
 pub mod rope;
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::model::ModelError;
 use crate::model::decoder::cache::KvCache;
 use crate::model::decoder::rope::Rope;
 use crate::model::dropout::{Masks, dropout};
 use crate::model::layers::{Embedding, Norm};
+use crate::model::recompute::Recompute;
 
 /// What the layers of one forward pass share.
 pub(crate) struct Pass<'a> {
     /// Dropout masks, in training.
     pub masks: Option<&'a Masks>,
     /// Cosines and sines of the positions, where the model rotates by them.
-    pub rotary: Option<(Tensor, Tensor)>,
+    pub rotary: Option<&'a (Tensor, Tensor)>,
     /// What was read before.
     pub cache: Option<&'a mut KvCache>,
 }
@@ -46,7 +47,11 @@ pub struct Decoder {
     pub(crate) rope: Option<Rope>,
     pub(crate) blocks: Vec<Box<dyn DecoderBlock>>,
     pub(crate) norm: Norm,
+    pub(crate) recompute: Recompute<Rotary>,
 }
+
+/// Cosines and sines of the positions, (tokens, head_dim), where a model rotates by them.
+type Rotary = Option<(Tensor, Tensor)>;
 
 impl Decoder {
     /// The last hidden states, (rows, tokens, hidden), of token ids (rows, tokens). With a cache,
@@ -84,23 +89,18 @@ impl Decoder {
     ) -> Result<Tensor, ModelError> {
         let tokens = ids.size2()?.1;
         let before = cache.as_deref().map_or(0, KvCache::tokens);
-        let mut x = self.tokens.forward(ids)?;
-        if let Some(positions) = &self.positions {
-            let device = (Kind::Int64, ids.device());
-            let numbers = Tensor::f_arange_start(before, before + tokens, device)?;
-            x = x.f_add(&positions.forward(&numbers)?)?;
+        let mut x = self.embed(ids, before, masks)?;
+        let rotary = self.rotary(before, tokens, ids.device())?;
+        if let Some(masks) = masks.filter(|_| self.recompute.is_wanted()) {
+            let block = self.block();
+            x = (self.recompute).forward(x, rotary, masks, self.blocks.len(), block)?;
+            return self.norm.forward(&x);
         }
-        let rotary = self.rope.as_ref().map(|rope| {
-            let (cos, sin) = rope.tables(before + tokens, ids.device())?;
-            let own = |table: Tensor| table.f_narrow(0, before, tokens);
-            Ok::<_, ModelError>((own(cos)?, own(sin)?))
-        });
         let mut pass = Pass {
             masks,
-            rotary: rotary.transpose()?,
+            rotary: rotary.as_ref(),
             cache: cache.as_deref_mut(),
         };
-        x = dropout(&x, self.embedding_dropout, masks)?;
         for (layer, block) in self.blocks.iter().enumerate() {
             visit(&x);
             x = block.forward(layer, &x, &mut pass)?;
@@ -109,6 +109,55 @@ impl Decoder {
             cache.advance(tokens);
         }
         self.norm.forward(&x)
+    }
+
+    /// What goes into the first layer, of tokens that follow so many.
+    fn embed(
+        &self,
+        ids: &Tensor,
+        before: i64,
+        masks: Option<&Masks>,
+    ) -> Result<Tensor, ModelError> {
+        let mut x = self.tokens.forward(ids)?;
+        if let Some(positions) = &self.positions {
+            let end = before + ids.size2()?.1;
+            let device = (Kind::Int64, ids.device());
+            let numbers = Tensor::f_arange_start(before, end, device)?;
+            x = x.f_add(&positions.forward(&numbers)?)?;
+        }
+        Ok(dropout(&x, self.embedding_dropout, masks)?)
+    }
+
+    fn rotary(&self, before: i64, tokens: i64, device: Device) -> Result<Rotary, ModelError> {
+        let Some(rope) = &self.rope else {
+            return Ok(None);
+        };
+        let (cos, sin) = rope.tables(before + tokens, device)?;
+        let own = |table: Tensor| table.f_narrow(0, before, tokens);
+        Ok(Some((own(cos)?, own(sin)?)))
+    }
+
+    /// One layer of those that are recomputed.
+    fn block(&self) -> impl Fn(usize, &Tensor, &Rotary, &Masks) -> Result<Tensor, ModelError> {
+        |layer, x, rotary, masks| {
+            let mut pass = Pass {
+                masks: Some(masks),
+                rotary: rotary.as_ref(),
+                cache: None,
+            };
+            self.blocks[layer].forward(layer, x, &mut pass)
+        }
+    }
+
+    /// Keeps only the layers' inputs in training, and computes the layers once more in the backward
+    /// pass.
+    pub(crate) fn checkpoint_blocks(&mut self) {
+        self.recompute.want();
+    }
+
+    /// See [`Model::finish_backward`](crate::model::architecture::Model::finish_backward).
+    pub(crate) fn finish_backward(&self) -> Result<(), ModelError> {
+        self.recompute.backward(self.block())
     }
 
     /// The table of token embeddings, (vocabulary, hidden).

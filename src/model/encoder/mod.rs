@@ -24,6 +24,7 @@ use crate::model::encoder::config::EncoderConfig;
 use crate::model::encoder::family::Family;
 use crate::model::inputs::Inputs;
 use crate::model::layers::{Embedding, LayerNorm, Linear, LinearSpec};
+use crate::model::recompute::Recompute;
 use crate::model::weights::View;
 
 /// Word, position and token type embeddings, summed and normalised.
@@ -103,6 +104,15 @@ impl FeedForward {
 pub struct Encoder {
     embeddings: Embeddings,
     layers: Vec<(Attention, FeedForward)>,
+    recompute: Recompute<Shared>,
+}
+
+/// What the layers of one pass share.
+struct Shared {
+    /// See [`Inputs::attention_bias`].
+    bias: Option<Tensor>,
+    /// Of the last layer only so many tokens; `None`: all.
+    wanted: Option<i64>,
 }
 
 impl Encoder {
@@ -121,6 +131,7 @@ impl Encoder {
             layers: (0..config.num_hidden_layers)
                 .map(layer)
                 .collect::<Result<_, ModelError>>()?,
+            recompute: Recompute::default(),
         })
     }
 
@@ -154,14 +165,48 @@ impl Encoder {
     ) -> Result<Tensor, ModelError> {
         let mut x = self.embeddings.forward(inputs, masks)?;
         let bias = inputs.attention_bias(x.kind())?;
-        for (i, (attention, feed_forward)) in self.layers.iter().enumerate() {
-            let query = match wanted {
-                Some(tokens) if i + 1 == self.layers.len() => x.f_narrow(1, 0, tokens)?,
-                _ => x.shallow_clone(),
-            };
-            x = attention.forward(&x, &query, bias.as_ref(), masks)?;
-            x = feed_forward.forward(&x, masks)?;
+        let shared = Shared { bias, wanted };
+        let layers = self.layers.len();
+        if let Some(masks) = masks.filter(|_| self.recompute.is_wanted()) {
+            return self
+                .recompute
+                .forward(x, shared, masks, layers, self.block());
+        }
+        for layer in 0..layers {
+            x = self.layer(layer, &x, &shared, masks)?;
         }
         Ok(x)
+    }
+
+    fn layer(
+        &self,
+        number: usize,
+        x: &Tensor,
+        shared: &Shared,
+        masks: Option<&Masks>,
+    ) -> Result<Tensor, ModelError> {
+        let (attention, feed_forward) = &self.layers[number];
+        let queried = match shared.wanted {
+            Some(tokens) if number + 1 == self.layers.len() => x.f_narrow(1, 0, tokens)?,
+            _ => x.shallow_clone(),
+        };
+        let attended = attention.forward(x, &queried, shared.bias.as_ref(), masks)?;
+        feed_forward.forward(&attended, masks)
+    }
+
+    /// One layer of those that are recomputed.
+    fn block(&self) -> impl Fn(usize, &Tensor, &Shared, &Masks) -> Result<Tensor, ModelError> {
+        |number, x, shared, masks| self.layer(number, x, shared, Some(masks))
+    }
+
+    /// Keeps only the layers' inputs in training, and computes the layers once more in the backward
+    /// pass.
+    pub(crate) fn checkpoint_blocks(&mut self) {
+        self.recompute.want();
+    }
+
+    /// See [`Model::finish_backward`](crate::model::architecture::Model::finish_backward).
+    pub(crate) fn finish_backward(&self) -> Result<(), ModelError> {
+        self.recompute.backward(self.block())
     }
 }

@@ -118,4 +118,12 @@ impl Model for Classifier {
             logits.f_cross_entropy_loss(&classes, every, Reduction::Mean, -100, smoothing)?;
         Loss::of_graph(loss)
     }
+
+    fn checkpoint_blocks(&mut self) {
+        self.encoder.checkpoint_blocks();
+    }
+
+    fn finish_backward(&self) -> Result<(), ModelError> {
+        self.encoder.finish_backward()
+    }
 }

@@ -1,12 +1,13 @@
 //! A decoder that gives the next token.
 
-use tch::{Device, Kind, Reduction, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::model::ModelError;
 use crate::model::architecture::{CausalLm, Model};
 use crate::model::decoder::Decoder;
 use crate::model::decoder::cache::KvCache;
 use crate::model::dropout::Masks;
+use crate::model::heads::token_loss::TokenLoss;
 use crate::model::inputs::Inputs;
 use crate::model::loss::{Labels, Loss};
 
@@ -41,11 +42,22 @@ impl Model for LanguageModel {
     /// Cross-entropy, a mean over the labelled tokens of all rows.
     fn loss(&self, outputs: &Tensor, labels: &Labels, smoothing: f64) -> Result<Loss, ModelError> {
         let (places, tokens) = labels.of_tokens()?;
-        let hidden = outputs.f_flatten(0, 1)?.f_index_select(0, places)?;
-        let logits = self.logits(&hidden)?.f_to_kind(Kind::Float)?;
-        let every = None::<&Tensor>;
-        let loss = logits.f_cross_entropy_loss(tokens, every, Reduction::Mean, -100, smoothing)?;
-        Loss::of_graph(loss)
+        let states = outputs.f_flatten(0, 1)?.f_index_select(0, places)?;
+        let loss = TokenLoss {
+            states: &states,
+            output: &self.output,
+            tokens,
+            smoothing,
+        };
+        loss.compute()
+    }
+
+    fn checkpoint_blocks(&mut self) {
+        self.decoder.checkpoint_blocks();
+    }
+
+    fn finish_backward(&self) -> Result<(), ModelError> {
+        self.decoder.finish_backward()
     }
 
     fn as_causal(&self) -> Option<&dyn CausalLm> {

@@ -2,3 +2,4 @@
 
 pub mod classifier;
 pub mod language_model;
+mod token_loss;

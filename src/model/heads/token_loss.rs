@@ -1,0 +1,211 @@
+//! The loss of a language model, in parts: nothing as large as tokens × vocabulary is kept.
+//!
+//! Logits are a product with a table that is mostly frozen, so their gradient is needed only as what
+//! it makes of the hidden states. That is computed by hand along with the loss, some tokens at a
+//! time, whose logits are then forgotten.
+
+use tch::{Kind, Tensor, no_grad};
+
+use crate::model::ModelError;
+use crate::model::loss::Loss;
+
+/// Logits that a part has at most, unless one token has more. A constant, so that results do not
+/// depend on the memory that there is.
+const PART: i64 = 1 << 22;
+
+/// What a language model's loss is computed from.
+pub(crate) struct TokenLoss<'a> {
+    /// The hidden states that tokens are predicted from, (labels, hidden).
+    pub states: &'a Tensor,
+    /// What makes logits of them, (vocabulary, hidden).
+    pub output: &'a Tensor,
+    /// The tokens that come next, (labels), int64.
+    pub tokens: &'a Tensor,
+    /// p, the probability that label smoothing spreads over the whole vocabulary.
+    pub smoothing: f64,
+}
+
+impl TokenLoss<'_> {
+    /// `((1 − p) Σ −log p(token) + p/V Σ Σ −log p(v)) / N` over N tokens and V of the vocabulary, as
+    /// transformers' `LabelSmoother` has it; 0 of no tokens.
+    ///
+    /// # Errors
+    /// If shapes do not fit or libtorch fails.
+    pub fn compute(&self) -> Result<Loss, ModelError> {
+        if self.output.requires_grad() {
+            return self.at_once();
+        }
+        let rows = PART / self.vocabulary().max(1);
+        no_grad(|| self.in_parts(rows.max(1))).and_then(|(mean, gradient)| {
+            let graph = match gradient {
+                Some(gradient) => self.states.f_mul(&gradient)?.f_sum(Kind::Float)?,
+                None => mean.shallow_clone(),
+            };
+            Ok(Loss { mean, graph })
+        })
+    }
+
+    fn labels(&self) -> i64 {
+        self.tokens.size().first().copied().unwrap_or(0)
+    }
+
+    fn vocabulary(&self) -> i64 {
+        self.output.size().first().copied().unwrap_or(0)
+    }
+
+    /// As it is defined, by autograd.
+    fn at_once(&self) -> Result<Loss, ModelError> {
+        let logits = logits(self.states, self.output)?;
+        let log_p = logits.f_log_softmax(-1, Kind::Float)?;
+        let own = log_p.f_gather(1, &self.tokens.f_unsqueeze(1)?, false)?;
+        let sums = [own.f_sum(Kind::Float)?, log_p.f_sum(Kind::Float)?];
+        Loss::of_graph(self.mean(&sums)?)
+    }
+
+    /// The mean, and its gradient by the states if one is wanted, N tokens at a time.
+    fn in_parts(&self, rows: i64) -> Result<(Tensor, Option<Tensor>), ModelError> {
+        let wanted = self.states.requires_grad();
+        let zero = || Tensor::f_zeros([], (Kind::Double, self.states.device()));
+        let mut sums = [zero()?, zero()?];
+        let mut gradients = Vec::new();
+        for start in (0..self.labels()).step_by(rows as usize) {
+            let count = rows.min(self.labels() - start);
+            let states = self.states.f_narrow(0, start, count)?;
+            let tokens = self.tokens.f_narrow(0, start, count)?.f_unsqueeze(1)?;
+            let mut log_p = logits(&states, self.output)?.f_log_softmax(-1, Kind::Float)?;
+            let own = log_p.f_gather(1, &tokens, false)?;
+            sums[0] = sums[0].f_add(&own.f_sum(Kind::Double)?)?;
+            if self.smoothing > 0.0 {
+                let of_token = log_p.f_sum_dim_intlist(-1, false, Kind::Float)?;
+                sums[1] = sums[1].f_add(&of_token.f_sum(Kind::Double)?)?;
+            }
+            if wanted {
+                let by_logits = self.by_logits(&mut log_p, &tokens)?;
+                let by_states = by_logits.f_matmul(self.output)?.f_to_kind(Kind::Float)?;
+                gradients.push(by_states.f_div_scalar(self.labels() as f64)?);
+            }
+        }
+        let mean = self.mean(&sums)?.f_to_kind(Kind::Float)?;
+        let gradient = match gradients.is_empty() {
+            true if wanted => Some(self.states.f_zeros_like()?),
+            true => None,
+            false => Some(Tensor::f_cat(&gradients, 0)?),
+        };
+        Ok((mean, gradient))
+    }
+
+    /// Log-probabilities to N times the loss's gradient by the logits, in place:
+    /// `p(v) − (1 − p) [v is the token] − p/V`.
+    fn by_logits(&self, log_p: &mut Tensor, tokens: &Tensor) -> Result<Tensor, ModelError> {
+        let mut gradient = log_p.f_exp_()?;
+        if self.smoothing > 0.0 {
+            gradient = gradient.f_sub_scalar_(self.smoothing / self.vocabulary() as f64)?;
+        }
+        let own = gradient.f_gather(1, tokens, false)?;
+        Ok(gradient.f_scatter_(1, tokens, &own.f_sub_scalar(1.0 - self.smoothing)?)?)
+    }
+
+    /// Of the sums of log-probabilities: of the tokens, and of the whole vocabulary.
+    fn mean(&self, [own, all]: &[Tensor; 2]) -> Result<Tensor, ModelError> {
+        let labels = self.labels().max(1) as f64;
+        let mean = own.f_mul_scalar((self.smoothing - 1.0) / labels)?;
+        if self.smoothing == 0.0 {
+            return Ok(mean);
+        }
+        let share = self.smoothing / (labels * self.vocabulary() as f64);
+        Ok(mean.f_sub(&all.f_mul_scalar(share)?)?)
+    }
+}
+
+fn logits(states: &Tensor, output: &Tensor) -> Result<Tensor, ModelError> {
+    let logits = states.f_linear(output, None::<&Tensor>)?;
+    Ok(logits.f_to_kind(Kind::Float)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+
+    const SMOOTHING: [f64; 2] = [0.0, 0.1];
+
+    fn values(shape: &[i64], step: f64) -> Tensor {
+        let count = Tensor::arange(shape.iter().product::<i64>(), (Kind::Float, Device::Cpu));
+        (count * step).sin().reshape(shape)
+    }
+
+    fn close(what: &str, found: &Tensor, want: &Tensor) {
+        assert_eq!(found.size(), want.size(), "{what}");
+        let miss = (found - want).abs().max().double_value(&[]);
+        assert!(miss < 1e-6, "{what} misses by {miss:e}");
+    }
+
+    #[test]
+    fn parts_that_are_filled_or_not_give_the_loss_and_the_gradient_of_the_whole() {
+        let (output, tokens) = (
+            values(&[11, 5], 0.7),
+            Tensor::from_slice(&[3_i64, 0, 10, 3, 7, 1]),
+        );
+        for (rows, smoothing) in [1, 2, 3, 4, 6, 9]
+            .into_iter()
+            .flat_map(|rows| SMOOTHING.map(|p| (rows, p)))
+        {
+            let states = values(&[6, 5], 1.3).set_requires_grad(true);
+            let loss = TokenLoss {
+                states: &states,
+                output: &output,
+                tokens: &tokens,
+                smoothing,
+            };
+            let whole = loss.at_once().unwrap();
+            whole.graph.backward();
+            let (mean, gradient) = no_grad(|| loss.in_parts(rows)).unwrap();
+            let name = format!("{rows} at a time, smoothed by {smoothing}");
+            close(&name, &mean, &whole.mean);
+            close(&name, &gradient.unwrap(), &states.grad());
+        }
+    }
+
+    #[test]
+    fn the_gradient_reaches_the_states_and_is_not_computed_where_none_is_wanted() {
+        let (output, tokens) = (values(&[11, 5], 0.7), Tensor::from_slice(&[3_i64, 0]));
+        let states = values(&[2, 5], 1.3);
+        let loss = |states: &Tensor, output: &Tensor| {
+            TokenLoss {
+                states,
+                output,
+                tokens: &tokens,
+                smoothing: 0.1,
+            }
+            .compute()
+            .unwrap()
+        };
+        let plain = loss(&states, &output);
+        assert!(!plain.graph.requires_grad() && !plain.mean.requires_grad());
+        let by_states = |output: &Tensor| {
+            let states = states.copy().set_requires_grad(true);
+            let found = loss(&states, output);
+            (found.graph * 3.0).backward();
+            close("the mean", &found.mean, &plain.mean);
+            states.grad()
+        };
+        let trained = output.copy().set_requires_grad(true);
+        close("by the states", &by_states(&output), &by_states(&trained));
+        assert!(trained.grad().defined(), "a trained table has a gradient");
+    }
+
+    #[test]
+    fn no_tokens_have_no_loss() {
+        let states = Tensor::zeros([0, 5], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let loss = TokenLoss {
+            states: &states,
+            output: &values(&[11, 5], 0.7),
+            tokens: &Tensor::from_slice::<i64>(&[]),
+            smoothing: 0.1,
+        };
+        let found = loss.compute().unwrap();
+        assert_eq!(found.mean.double_value(&[]), 0.0);
+        found.graph.backward();
+    }
+}
