@@ -64,10 +64,10 @@ declare_settings! {
     }
 
     Model {
-        /// Folder of a Hugging Face snapshot, or a name on the hub; random:NAME or
+        /// Folder of a Hugging Face snapshot, a GGUF file, or a name on the hub; random:NAME or
         /// random:CONFIG.json draws the weights from the seed, where NAME is minilm-l6, bert-base,
         /// bert-large, distilroberta-base, roberta-base or roberta-large
-        #[arg(value_name = "DIR|NAME|random:NAME")]
+        #[arg(value_name = "DIR|FILE|NAME|random:NAME")]
         model: String = default("roberta-base".into()).names_file();
         /// tokenizer.json for a random model
         #[arg(value_name = "FILE")]

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::adapter::peft::import::PeftFolder;
 use crate::adapter::targets::Targets;
 use crate::base::machine::DATA_FOLDER;
-use crate::base::tensors::conversion;
 use crate::config::HUB;
 use crate::config::plan::{DataPlan, DataSource, Plan};
 use crate::config::problems::Problems;
@@ -15,13 +14,12 @@ use crate::data::limits::TokenizerLimits;
 use crate::data::partition;
 use crate::data::partition::error::PartitionError;
 use crate::data::tokenize::TextEncoder;
-use crate::data::tokenizer::conversion as tokenizer_conversion;
+use crate::experiment::local_model::local_model;
 use crate::model::architecture::Architecture;
 use crate::model::source::files::ModelFiles;
 use crate::model::source::known::ArchitectureName;
 use crate::model::source::locate::model_dir;
 use crate::model::source::location::ModelSource;
-use crate::model::source::shards::{WHOLE, has_weights};
 use crate::tasks::{ReadOptions, TaskData};
 
 /// The inputs of training.
@@ -169,12 +167,12 @@ fn load_model(
     problems: &mut Problems,
 ) -> Option<(ModelFiles, Arc<dyn Architecture>, TextEncoder)> {
     let model = match &plan.model.source {
-        ModelSource::Folder(folder) => snapshot(folder.clone(), problems)?,
+        ModelSource::Local(path) => local_model(path, problems)?,
         ModelSource::Hub(name) => {
             let folder = model_dir(name)
                 .map_err(|error| problems.report_error("model", error))
                 .ok()?;
-            snapshot(folder, problems)?
+            local_model(&folder, problems)?
         }
         ModelSource::Random {
             architecture,
@@ -214,42 +212,6 @@ pub fn key_of(error: &DataError, plan: &Plan, otherwise: &'static str) -> &'stat
     }
 }
 
-/// A snapshot folder with all that it needs.
-fn snapshot(folder: PathBuf, problems: &mut Problems) -> Option<ModelFiles> {
-    if !folder.is_dir() {
-        let remedy = if folder.starts_with("models/minilm") {
-            "`make setup` fetches it (paths are taken from the current directory)"
-        } else {
-            "name a Hugging Face snapshot (paths are taken from the current directory)"
-        };
-        problems.report("model", "there is no such folder", remedy);
-        return None;
-    }
-    let is_there = |file: &str| match file {
-        WHOLE => has_weights(&folder),
-        file => folder.join(file).is_file(),
-    };
-    let missing: Vec<_> = ["config.json", "tokenizer.json", WHOLE]
-        .into_iter()
-        .filter(|file| !is_there(file))
-        .collect();
-    if !missing.is_empty() {
-        let wrong = format_args!("the folder has no {}", missing.join(", no "));
-        let pickle = "pytorch_model.bin";
-        if missing.contains(&"model.safetensors") && folder.join(pickle).is_file() {
-            let wrong = format_args!("{wrong}, but {pickle}, a Python pickle");
-            problems.report("model", wrong, conversion(pickle, "model.safetensors"));
-            return None;
-        }
-        let conversion = tokenizer_conversion(&folder);
-        let conversion = conversion.filter(|_| missing.contains(&"tokenizer.json"));
-        let right = || "name a Hugging Face snapshot, which has them".to_owned();
-        problems.report("model", wrong, conversion.unwrap_or_else(right));
-        return None;
-    }
-    Some(ModelFiles::Snapshot(folder))
-}
-
 fn random(
     architecture: &ArchitectureName,
     tokenizer: &Path,
@@ -273,6 +235,7 @@ fn encoder(
 ) -> Result<TextEncoder, DataError> {
     match model {
         ModelFiles::Snapshot(folder) => TextEncoder::from_model_dir(folder, max_seq_length),
+        ModelFiles::Gguf(file) => TextEncoder::from_gguf(file, max_seq_length),
         ModelFiles::Random {
             architecture,
             tokenizer,

@@ -6,6 +6,7 @@
 mod control;
 mod flood;
 mod folder;
+mod gguf;
 mod hostile;
 mod input;
 mod lane;

@@ -87,11 +87,11 @@ fn usage(trained: &TrainedModel) -> String {
          {import}\
          from transformers import AutoModelForSequenceClassification\n\n\
          model = AutoModelForSequenceClassification.from_pretrained(\n    \
-         {:?}, num_labels={}, torch_dtype=\"float32\"\n)\n\
+         {}, num_labels={}, torch_dtype=\"float32\"\n)\n\
          {delta}\
          model = PeftModel.from_pretrained(model, \".\").eval()\n\
          ```\n",
-        trained.base_name(),
+        trained.base_in_python(),
         trained.plan.data.task.objective().outputs()
     )
 }
