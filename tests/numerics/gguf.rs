@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use regatta::adapter::peft::import::PeftFolder;
 use regatta::data::schema::SplitName;
 use regatta::data::split::{Example, Split};
 use regatta::data::tokenize::TextEncoder;
@@ -117,6 +118,22 @@ fn smollm2_gives_the_reference_runs_tokens() {
             assert_eq!([&encoded[0][..], &encoded[1], &[2]].concat(), row.ids);
         }
     }
+}
+
+#[test]
+fn the_reference_runs_adapter_fits_smollm2() {
+    let Some((model, reference, _)) = smollm2() else {
+        return;
+    };
+    let adapter = PeftFolder::read(&reference.join("init")).unwrap();
+    let fit = adapter.fit(&*model.architecture().unwrap()).unwrap();
+    let modules: Vec<_> = fit
+        .layers
+        .iter()
+        .map(|layer| layer.module.as_str())
+        .collect();
+    assert_eq!(modules.len(), 2 * 30);
+    assert_eq!(modules[1], "model.layers.0.self_attn.v_proj");
 }
 
 /// A batch, and its labels.
