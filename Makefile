@@ -1,10 +1,10 @@
 # Regatta's tasks. `make` alone lists them.
 #
 # Variables: LIBTORCH=/path (use this libtorch), CUDA=0|1 (fetch it without or with CUDA),
-# PYTHON (for set-up), CARGO, ARGS (more arguments for `make run` and `make methods`; for
-# `make bench` the parts to measure; for `make survive` another scenario and its flags), TERMINAL=0
-# (`make check-monitoring` without the terminal client, which takes minutes to build), PREFIX and
-# DESTDIR (where `make install` puts what it installs).
+# MODEL=smollm2 (fetch this model too), PYTHON (for set-up), CARGO, ARGS (more arguments for
+# `make run` and `make methods`; for `make bench` the parts to measure; for `make survive` another
+# scenario and its flags), TERMINAL=0 (`make check-monitoring` without the terminal client, which
+# takes minutes to build), PREFIX and DESTDIR (where `make install` puts what it installs).
 
 .DEFAULT_GOAL := help
 PYTHON ?= python3
@@ -20,6 +20,11 @@ else
 unexport LIBTORCH
 endif
 
+# Only as an argument of make: an environment may well have a MODEL of another kind.
+ifeq ($(origin MODEL),command line)
+ASKED_MODEL := --model "$(MODEL)"
+endif
+
 .PHONY: help
 help: ## list the targets
 	@echo "Regatta simulates federated fine-tuning of transformer encoders. Targets:"
@@ -27,16 +32,18 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "LIBTORCH=/path uses that libtorch; CUDA=1 or CUDA=0 decides which one is fetched."
+	@echo "\`make setup MODEL=smollm2\` fetches a language model too, for runs that name models/smollm2."
 
 .PHONY: setup
-setup: tools ## fetch what is missing: libtorch, a small model, a small data set
-	@$(PYTHON) -m setup
+setup: tools ## fetch what is missing: libtorch, a small model, a small data set (MODEL)
+	@$(PYTHON) -m setup $(ASKED_MODEL)
 
 .PHONY: build
 build: tools ## build target/release/regatta, and fetch what is missing beside it
-	@CARGO="$(CARGO)" $(PYTHON) -m setup $(CARGO) build --release
+	@CARGO="$(CARGO)" $(PYTHON) -m setup $(ASKED_MODEL) $(ITS_MODEL) $(CARGO) build --release
 
 .PHONY: run
+run: ITS_MODEL = --scenario "$(SCENARIO)"
 run: build ## train the quickstart: four clients, four domains (SCENARIO, ARGS)
 	$(CARGO) run --release -- run $(SCENARIO) $(ARGS)
 
@@ -104,7 +111,7 @@ clean: ## remove what was built
 
 .PHONY: distclean
 distclean: clean ## remove what was built and what was downloaded
-	rm -rf third_party models/minilm data/reviews
+	rm -rf third_party models/minilm models/smollm2 data/reviews
 
 .PHONY: tools
 tools:

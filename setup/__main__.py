@@ -1,10 +1,12 @@
-"""`python3 -m setup [COMMAND…]`: everything that is missing. A second run finds nothing to do.
+"""`python3 -m setup [--model NAME] [--scenario FILE] [COMMAND…]`: everything that is missing, and
+the model of that name or scenario. A second run finds nothing to do.
 
 COMMAND, a build, is run as soon as there is what compiles need; the rest is fetched beside it.
 """
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 import os
 import shlex
@@ -13,18 +15,21 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from . import libtorch, model, reviews, uplot
+from . import libtorch, model, on_request, reviews, uplot
 from .errors import SetupError
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def main(command: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Runs all steps, one set-up at a time, and the command; its exit status, if all else went well."""
+    asked = parse(arguments)
+    command = asked.command
     os.chdir(ROOT)
     Path("third_party").mkdir(exist_ok=True)
     build = None
     try:
+        on_request.check(asked.model)
         with open("third_party/.lock", "w", encoding="utf-8") as lock:
             wait_for(lock)
             with crates(command):
@@ -33,6 +38,7 @@ def main(command: list[str]) -> int:
             build = subprocess.Popen(command) if command else None
             reviews.make()
             model.make()
+            on_request.make(asked.model, asked.scenario)
     except SetupError as error:
         return failed(build, f"{error}")
     except OSError as error:
@@ -41,6 +47,15 @@ def main(command: list[str]) -> int:
         print("setup: interrupted; `make setup` continues from what is complete", file=sys.stderr)
         return 130
     return build.wait() if build else 0
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """What the command line asks for."""
+    parser = argparse.ArgumentParser(prog="python3 -m setup", allow_abbrev=False)
+    parser.add_argument("--model", metavar="NAME", help="also fetch this model")
+    parser.add_argument("--scenario", type=Path, help="also fetch the model of this scenario")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="a build to run")
+    return parser.parse_args(arguments)
 
 
 def crates(command: list[str]) -> AbstractContextManager:

@@ -51,7 +51,7 @@ pub fn describe(plan: &Plan) -> String {
 fn on_the_hub(plan: &Plan) -> Vec<String> {
     let model = match &plan.model.source {
         ModelSource::Hub(name) => Some(format!("the model {name}")),
-        ModelSource::Folder(_) | ModelSource::Random { .. } => None,
+        ModelSource::Local(_) | ModelSource::Random { .. } => None,
     };
     let data =
         (plan.data.source == DataSource::Hub).then(|| format!("the data of {}", plan.data.task));

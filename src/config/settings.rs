@@ -79,11 +79,11 @@ declare_settings! {
     }
 
     Model {
-        /// Folder of a Hugging Face snapshot, or a name on the hub; random:NAME or
+        /// Folder of a Hugging Face snapshot, a GGUF file, or a name on the hub; random:NAME or
         /// random:CONFIG.json draws the weights from the seed, where NAME is minilm-l6, bert-base,
         /// bert-large, distilroberta-base, roberta-base, roberta-large, gpt2, gpt2-medium or
         /// smollm2-135m
-        #[arg(value_name = "DIR|NAME|random:NAME")]
+        #[arg(value_name = "DIR|FILE|NAME|random:NAME")]
         model: String = default_in_words("roberta-base, or gpt2 if the task is to write text")
             .names_file();
         /// tokenizer.json for a random model, or in the place of the model's own

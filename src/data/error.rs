@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::base::file_error::FileError;
 use crate::base::hub_error::HubError;
 use crate::data::partition::error::PartitionError;
+use crate::model::source::gguf::error::GgufError;
 
 /// What can be wrong with data, tokenizers and what is written from them.
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +104,7 @@ pub enum DataError {
         /// The file.
         path: PathBuf,
     },
-    /// A model folder's `config.json` or `tokenizer.json` that cannot be used.
+    /// A model's `config.json`, `tokenizer.json` or GGUF file that cannot be used.
     #[error(transparent)]
     Model(FileError),
     /// A sequence length that the model or the tokenizer cannot do.
@@ -143,6 +144,12 @@ impl DataError {
     /// A problem with a file of a model's.
     pub(crate) fn model(path: &Path, reason: impl Into<String>) -> Self {
         Self::Model(FileError::content(path, reason))
+    }
+}
+
+impl From<GgufError> for DataError {
+    fn from(error: GgufError) -> Self {
+        Self::Model(error.into())
     }
 }
 

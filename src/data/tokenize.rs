@@ -12,6 +12,7 @@ use crate::data::split::Split;
 use crate::data::token_cache::{TokenCache, Tokens};
 use crate::data::tokenizer::ModelTokenizer;
 use crate::data::tokenizer::pairs::{Encoded, PairEncoder, Texts};
+use crate::model::source::gguf::file::GgufFile;
 use crate::model::{ModelError, config};
 
 /// Texts encoded at once; bounds the memory that full encodings (offsets, tokens, words) take.
@@ -22,7 +23,7 @@ const CHUNK: usize = 4096;
 pub struct TextEncoder {
     encoder: PairEncoder,
     limits: TokenizerLimits,
-    /// `tokenizer.json`, for errors.
+    /// `tokenizer.json` or the GGUF file, for errors.
     path: PathBuf,
     /// Whether the model receives the text that each token belongs to.
     token_types: bool,
@@ -59,6 +60,27 @@ impl TextEncoder {
         let read = guarded(path, || {
             ModelTokenizer::read(path, limits.tokenizer_class.as_deref())
         })?;
+        Self::of(read, path, limits, max_seq_length)
+    }
+
+    /// Takes tokenizer and limits from a GGUF file.
+    ///
+    /// # Errors
+    /// As [`TextEncoder::from_model_dir`].
+    pub fn from_gguf(file: &GgufFile, max_seq_length: usize) -> Result<Self, DataError> {
+        let path = file.path();
+        let architecture = file.architecture().map_err(|it| of_model(path, it))?;
+        let limits = TokenizerLimits::of(path.display().to_string(), &*architecture);
+        let read = guarded(path, || ModelTokenizer::of_gguf(file))?;
+        Self::of(read, path, &limits, max_seq_length)
+    }
+
+    fn of(
+        read: ModelTokenizer,
+        path: &Path,
+        limits: &TokenizerLimits,
+        max_seq_length: usize,
+    ) -> Result<Self, DataError> {
         check_vocabulary(&read.tokenizer, limits, path)?;
         let max_length = read
             .max_length
@@ -304,14 +326,19 @@ fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, DataError>) -> Resul
 
 fn read_limits(dir: &Path) -> Result<TokenizerLimits, DataError> {
     let path = dir.join("config.json");
-    let architecture = config::read(&path).map_err(|error| match error {
-        ModelError::File(error) => DataError::Model(error),
-        other => DataError::model(&path, other.to_string()),
-    })?;
+    let architecture = config::read(&path).map_err(|error| of_model(&path, error))?;
     Ok(TokenizerLimits::of(
         path.display().to_string(),
         &*architecture,
     ))
+}
+
+/// The error of reading a model's configuration from a file.
+fn of_model(path: &Path, error: ModelError) -> DataError {
+    match error {
+        ModelError::File(error) => DataError::Model(error),
+        other => DataError::model(path, other.to_string()),
+    }
 }
 
 /// A vocabulary beyond the embedding table is another model's.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::adapter::peft::import::PeftFolder;
 use crate::adapter::targets::Targets;
 use crate::base::machine::DATA_FOLDER;
-use crate::base::tensors::conversion;
 use crate::config::HUB;
 use crate::config::plan::{DataPlan, DataSource, Plan};
 use crate::config::problems::Problems;
@@ -15,13 +14,12 @@ use crate::data::limits::TokenizerLimits;
 use crate::data::partition;
 use crate::data::partition::error::PartitionError;
 use crate::data::tokenize::TextEncoder;
-use crate::data::tokenizer::conversion as tokenizer_conversion;
+use crate::experiment::local_model::{local_model, require_tokenizer};
 use crate::model::architecture::Architecture;
 use crate::model::source::files::ModelFiles;
 use crate::model::source::known::ArchitectureName;
 use crate::model::source::locate::model_dir;
 use crate::model::source::location::ModelSource;
-use crate::model::source::shards::{WHOLE, has_weights};
 use crate::tasks::{ReadOptions, TaskData};
 
 /// The inputs of training.
@@ -171,12 +169,12 @@ fn load_model(
     problems: &mut Problems,
 ) -> Option<(ModelFiles, Arc<dyn Architecture>, TextEncoder)> {
     let model = match &plan.model.source {
-        ModelSource::Folder(folder) => snapshot(folder.clone(), plan, problems)?,
+        ModelSource::Local(path) => local_model(path, plan, problems)?,
         ModelSource::Hub(name) => {
             let folder = model_dir(name)
                 .map_err(|error| problems.report_error("model", error))
                 .ok()?;
-            snapshot(folder, plan, problems)?
+            local_model(&folder, plan, problems)?
         }
         ModelSource::Random {
             architecture,
@@ -227,55 +225,6 @@ pub fn key_of(error: &DataError, plan: &Plan, otherwise: &'static str) -> &'stat
     }
 }
 
-/// A snapshot folder with all that it needs.
-fn snapshot(folder: PathBuf, plan: &Plan, problems: &mut Problems) -> Option<ModelFiles> {
-    if !folder.is_dir() {
-        let remedy = if folder.starts_with("models/minilm") {
-            "`make setup` fetches it (paths are taken from the current directory)"
-        } else {
-            "name a Hugging Face snapshot (paths are taken from the current directory)"
-        };
-        problems.report("model", "there is no such folder", remedy);
-        return None;
-    }
-    let is_there = |file: &str| match file {
-        WHOLE => has_weights(&folder),
-        file => folder.join(file).is_file(),
-    };
-    if let Some(tokenizer) = &plan.model.tokenizer {
-        require_tokenizer(tokenizer, problems);
-    }
-    let needed = ["config.json", "tokenizer.json", WHOLE].into_iter();
-    let needed = needed.filter(|file| *file != "tokenizer.json" || plan.model.tokenizer.is_none());
-    let missing: Vec<_> = needed.filter(|file| !is_there(file)).collect();
-    if !missing.is_empty() {
-        let wrong = format_args!("the folder has no {}", missing.join(", no "));
-        let pickle = "pytorch_model.bin";
-        if missing.contains(&"model.safetensors") && folder.join(pickle).is_file() {
-            let wrong = format_args!("{wrong}, but {pickle}, a Python pickle");
-            problems.report("model", wrong, conversion(pickle, "model.safetensors"));
-            return None;
-        }
-        let conversion = tokenizer_conversion(&folder);
-        let conversion = conversion.filter(|_| missing.contains(&"tokenizer.json"));
-        let right = || match missing[..] {
-            ["tokenizer.json"] => "name one with --tokenizer".to_owned(),
-            _ => "name a Hugging Face snapshot, which has them".to_owned(),
-        };
-        problems.report("model", wrong, conversion.unwrap_or_else(right));
-        return None;
-    }
-    Some(ModelFiles::Snapshot(folder))
-}
-
-/// Whether the tokenizer's file is there; reported if not.
-fn require_tokenizer(file: &Path, problems: &mut Problems) -> bool {
-    let right = "name a tokenizer.json (paths are taken from the current directory)";
-    let is_there = file.is_file();
-    problems.require(is_there, "tokenizer", "there is no such file", right);
-    is_there
-}
-
 fn random(
     architecture: &ArchitectureName,
     tokenizer: &Path,
@@ -303,13 +252,9 @@ pub(crate) fn encoder(
         (ModelFiles::Snapshot(folder), None) => {
             return TextEncoder::from_model_dir(folder, max_seq_length);
         }
-        (ModelFiles::Snapshot(_), Some(file))
-        | (
-            ModelFiles::Random {
-                tokenizer: file, ..
-            },
-            _,
-        ) => file,
+        (ModelFiles::Gguf(file), None) => return TextEncoder::from_gguf(file, max_seq_length),
+        (ModelFiles::Random { tokenizer, .. }, _) => tokenizer,
+        (_, Some(file)) => file,
     };
     // The files beside it say all.
     let limits = TokenizerLimits {

@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`inputs`] | the files that a plan names, read and checked |
+//! | [`inputs`] | the files that a plan names, read and checked, among them a model's (`local_model`) |
 //! | [`prepared`] | everything a run needs, shared by all threads |
 //! | [`prepare`] | how it is loaded and checked, with the PEFT folder (`init_adapter`) and the state (`initial_state`) that it starts from |
 //! | [`prompts`] | the prompts that texts are written for |
@@ -23,6 +23,7 @@ pub(crate) mod fingerprint;
 pub(crate) mod init_adapter;
 pub mod initial_state;
 pub mod inputs;
+pub(crate) mod local_model;
 pub(crate) mod memory_estimate;
 pub mod payload;
 pub mod prepare;

@@ -53,10 +53,13 @@ use crate::base::torch::error::TorchError;
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     /// `config.json` is missing or cannot be read.
-    #[error("{0}; a model is a folder with config.json, model.safetensors and tokenizer.json")]
+    #[error(
+        "{0}; a model is a folder with config.json, model.safetensors and tokenizer.json, or a \
+         GGUF file"
+    )]
     NoConfig(FileError),
     /// `config.json` asks for something this model is not, or `model.safetensors` is not there or
-    /// does not hold the model that `config.json` describes.
+    /// does not hold the model that `config.json` describes; or a GGUF file cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
     /// A tensor that the architecture needs is not there.

@@ -7,6 +7,7 @@ mod control;
 mod e2e;
 mod flood;
 mod folder;
+mod gguf;
 mod hostile;
 mod input;
 mod lane;

@@ -74,6 +74,79 @@ fn a_model_is_fetched_once_and_then_found_offline() {
     assert_eq!(offline(&hub).model("crew/tiny-bert").unwrap(), folder);
 }
 
+/// A model whose weights are in two parts.
+fn model_in_parts(parts: &[&str]) -> Repository {
+    let list = r#"{"metadata": {"total_size": 8}, "weight_map": {
+        "a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}"#;
+    let read = |file: &str| fs::read(fixture("models/bert").join(file)).unwrap();
+    let repository = Repository::new("models/crew/parts", COMMIT)
+        .with("config.json", read("config.json"))
+        .with("tokenizer.json", read("tokenizer.json"))
+        .with("model.safetensors.index.json", list.as_bytes().to_vec())
+        .with_large("model-00003-of-00003.safetensors", vec![3; 10]);
+    let part = |repository: Repository, part: &&str| repository.with_large(part, vec![7; 10_000]);
+    parts.iter().fold(repository, part)
+}
+
+const PARTS: [&str; 2] = [
+    "model-00001-of-00002.safetensors",
+    "model-00002-of-00002.safetensors",
+];
+
+#[test]
+fn weights_in_parts_are_fetched_with_their_list_and_found_offline_when_all_are_there() {
+    let (server, cache) = (
+        HubServer::start(model_in_parts(&PARTS)),
+        tempfile::tempdir().unwrap(),
+    );
+    let hub = hub(&server, &cache);
+    let folder = hub.model("crew/parts").unwrap();
+    for part in PARTS {
+        assert_eq!(fs::read(folder.join(part)).unwrap(), vec![7; 10_000]);
+    }
+    assert!(!folder.join("model-00003-of-00003.safetensors").exists());
+    let asked = server.requests().len();
+    assert_eq!(hub.model("crew/parts").unwrap(), folder);
+    assert_eq!(server.requests().len(), asked);
+    assert_eq!(offline(&hub).model("crew/parts").unwrap(), folder);
+    fs::remove_file(folder.join(PARTS[1])).unwrap();
+    let refusal = offline(&hub).model("crew/parts").unwrap_err().to_string();
+    assert!(refusal.contains("is incomplete"), "{refusal}");
+    assert_eq!(hub.model("crew/parts").unwrap(), folder);
+    assert!(folder.join(PARTS[1]).exists());
+}
+
+#[test]
+fn a_part_that_the_hub_lacks_is_named_and_nothing_counts_as_fetched() {
+    let (server, cache) = (
+        HubServer::start(model_in_parts(&PARTS[..1])),
+        tempfile::tempdir().unwrap(),
+    );
+    let hub = hub(&server, &cache);
+    let refusal = hub.model("crew/parts").unwrap_err().to_string();
+    let said = "it has no model-00002-of-00002.safetensors, which its model.safetensors.index.json";
+    assert!(refusal.contains(said), "{refusal}");
+    assert!(!hub.cache.join("models--crew--parts/refs/main").exists());
+}
+
+#[test]
+fn a_list_of_parts_that_leads_elsewhere_fetches_none() {
+    let list = br#"{"weight_map": {"a": "../../planted.safetensors"}}"#;
+    let planted = "../../planted.safetensors";
+    let repository = model_in_parts(&PARTS)
+        .with("model.safetensors.index.json", list.to_vec())
+        .with_large(planted, vec![1]);
+    let (server, cache) = (HubServer::start(repository), tempfile::tempdir().unwrap());
+    let refusal = hub(&server, &cache).model("crew/parts").unwrap_err();
+    let refusal = refusal.to_string();
+    assert!(
+        refusal.contains("the name of a file beside it"),
+        "{refusal}"
+    );
+    let mut paths = server.requests().into_iter().map(|it| it.path);
+    assert!(!paths.any(|path| path.contains("planted") || path.contains("0000")));
+}
+
 #[test]
 fn what_changes_a_models_tokens_comes_with_it_and_a_cache_without_it_is_completed() {
     let beside = ["tokenizer_config.json", "added_tokens.json"];

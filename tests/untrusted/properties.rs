@@ -35,9 +35,11 @@ fn never_panics(read: fn(&[u8]) -> bool, form: Form, sound: &[&[u8]]) {
 
 #[test]
 fn a_damaged_config_never_panics_and_is_named_in_its_error() {
-    let sound: [&[u8]; 2] = [
+    let sound: [&[u8]; 4] = [
         include_bytes!("../golden/model/roberta-2/config.json"),
         include_bytes!("../fixtures/glue/models/bert/config.json"),
+        samples::GPT2_CONFIG.as_bytes(),
+        samples::LLAMA_CONFIG.as_bytes(),
     ];
     never_panics(readers::config, Form::Json, &sound);
 }
@@ -46,6 +48,12 @@ fn a_damaged_config_never_panics_and_is_named_in_its_error() {
 fn damaged_weights_never_panic_and_are_named_in_their_error() {
     let sound = include_bytes!("../golden/model/roberta-2/model.safetensors");
     never_panics(readers::weights, Form::Safetensors, &[sound]);
+}
+
+#[test]
+fn a_damaged_list_of_weights_never_panics_and_is_named_in_its_error() {
+    let sound = samples::weight_map();
+    never_panics(readers::weight_map, Form::Json, &[sound.as_bytes()]);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::path::Path;
 use regatta::adapter::peft::import::PeftFolder;
 use regatta::base::machine::Host;
 use regatta::base::tensors::TensorMap;
+use regatta::base::tensors::weight_map::WeightMap;
 use regatta::config::settings::Settings;
 use regatta::data::error::DataError;
 use regatta::data::schema::SplitName;
@@ -85,18 +86,45 @@ pub fn weights(bytes: &[u8]) -> bool {
         )
 }
 
-/// A GGUF file, with all of its weights.
+/// The list of files that a model's weights are in: as it is, and with those files.
+pub fn weight_map(bytes: &[u8]) -> bool {
+    let name = "model.safetensors.index.json";
+    let config = include_bytes!("../golden/model/roberta-2/config.json");
+    let part = include_bytes!("../golden/model/roberta-2/model.safetensors");
+    let folder = folder(&[
+        ("config.json", config),
+        ("part.safetensors", part),
+        (name, bytes),
+    ]);
+    let objective = Objective::classes(LABELS);
+    taken(WeightMap::read(&folder.path().join(name)), &[name])
+        & taken(
+            model::source::checkpoint::Checkpoint::read(folder.path(), &objective, 1),
+            &[name],
+        )
+}
+
+/// A GGUF file: all of its weights, as those of a model, and its tokenizer, which has to encode a
+/// few texts.
 pub fn gguf(bytes: &[u8]) -> bool {
     let name = "model.gguf";
     let folder = folder(&[(name, bytes)]);
-    let read = GgufFile::open(&folder.path().join(name)).and_then(|file| {
-        for (parameter, _) in file.parameters() {
-            file.read(parameter)?;
-        }
-        file.chat_template()?;
-        file.tokenizer_parts()
+    let file = match GgufFile::open(&folder.path().join(name)) {
+        Ok(file) => file,
+        Err(error) => return taken(Err::<(), _>(error), &[name]),
+    };
+    let read = file.parameters().try_for_each(|(parameter, _)| {
+        let _ = file.read(parameter)?;
+        file.chat_template().map(drop)
     });
+    let encoder = TextEncoder::from_gguf(&file, 16);
+    let encoded = encoder.and_then(|encoder| encoder.encode(&texts()));
     taken(read, &[name])
+        & taken(
+            model::source::checkpoint::Checkpoint::of_gguf(&file, &Objective::NextToken, 1),
+            &[name],
+        )
+        & taken(encoded, &[name, "max_seq_length"])
 }
 
 const ADAPTER_CONFIG: &str = "adapter_config.json";

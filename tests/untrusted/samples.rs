@@ -1,5 +1,10 @@
 //! Small sound files of each kind.
 
+use std::path::Path;
+
+use regatta::base::tensors::index::{TensorInfo, index};
+use serde_json::{Map, Value};
+
 use crate::readers;
 
 /// Where something stands in bytes.
@@ -17,6 +22,35 @@ pub fn checkpoint() -> Vec<u8> {
     let from = find(&body, key) + key.len();
     body[from..from + 64].copy_from_slice(readers::plan_digest().as_bytes());
     body
+}
+
+/// Every key of a GPT-2.
+pub const GPT2_CONFIG: &str = r#"{
+    "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": 50, "n_positions": 16,
+    "n_embd": 8, "n_layer": 2, "n_head": 2, "n_inner": null, "activation_function": "gelu_new",
+    "resid_pdrop": 0.1, "embd_pdrop": 0.1, "attn_pdrop": 0.1, "layer_norm_epsilon": 1e-5,
+    "initializer_range": 0.02, "scale_attn_weights": true, "bos_token_id": 0, "eos_token_id": 0
+}"#;
+
+/// Every key of a Llama.
+pub const LLAMA_CONFIG: &str = r#"{
+    "model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 50,
+    "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "num_key_value_heads": 1, "head_dim": 4, "hidden_act": "silu", "max_position_embeddings": 32,
+    "rms_norm_eps": 1e-5, "rope_theta": 500000.0, "rope_scaling": {"rope_type": "llama3",
+        "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 16}, "tie_word_embeddings": true,
+    "attention_bias": false, "mlp_bias": false, "attention_dropout": 0.0,
+    "bos_token_id": 1, "eos_token_id": [2, 3], "pad_token_id": null
+}"#;
+
+/// A list of weights that are all in `part.safetensors`, for the model of the readers.
+pub fn weight_map() -> String {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/model/roberta-2");
+    let path = Path::new(folder).join("model.safetensors");
+    let entry = |tensor: TensorInfo| (tensor.name, "part.safetensors".into());
+    let map: Map<String, Value> = index(&path).unwrap().into_iter().map(entry).collect();
+    serde_json::json!({ "metadata": { "total_size": 1 }, "weight_map": map }).to_string()
 }
 
 /// What lies beside a `tokenizer.json`.

@@ -13,6 +13,7 @@ pub(crate) mod download;
 pub(crate) mod environment;
 pub(crate) mod error;
 pub(crate) mod expansion;
+pub(crate) mod model_files;
 pub(crate) mod names;
 pub(crate) mod partial;
 
@@ -24,21 +25,12 @@ use crate::base::hub::cache::RepositoryCache;
 use crate::base::hub::client::{HubClient, Kind};
 use crate::base::hub::download::Download;
 use crate::base::hub::error::FetchError;
+use crate::base::hub::model_files::TOKENIZER_FILES;
 use crate::base::hub::names::{Commit, FileName, is_repository, shown};
 use crate::base::hub_error::HubError;
 
 /// The branch that is meant when none is named.
 const MAIN: &str = "main";
-
-/// The files that make a model.
-const MODEL_FILES: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];
-
-/// The files that change what `tokenizer.json` says, where a model has them.
-const TOKENIZER_FILES: [&str; 3] = [
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-];
 
 /// Fetches a model by the environment's settings; see [`Hub::model`].
 ///
@@ -62,8 +54,8 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// The folder of a model with `config.json`, `tokenizer.json` and `model.safetensors`, and with
-    /// what else decides on its tokens, where it has that.
+    /// The folder of a model with `config.json`, `tokenizer.json` and the weights, whole or in parts,
+    /// and with what else decides on its tokens, where it has that.
     ///
     /// # Errors
     /// If the name is not a repository on the hub, the hub does not have the files or cannot be
@@ -76,21 +68,13 @@ impl Hub {
         }
         let cache = RepositoryCache::new(&self.cache, Kind::Model, name);
         let cached = cache.snapshot_of(MAIN);
-        let cached = cached.filter(|it| MODEL_FILES.iter().all(|file| it.join(file).exists()));
+        let cached = cached.filter(|it| model_files::is_complete(it));
         if let Some(snapshot) = &cached
             && (self.offline || TOKENIZER_FILES.iter().all(|it| cache.knows(snapshot, it)))
         {
             return Ok(snapshot.clone());
         }
-        let fetched = self.fetch(Kind::Model, name, &cache, |available| {
-            let has = |file: &&str| available.iter().any(|it| it == file);
-            if let Some(file) = MODEL_FILES.iter().find(|file| !has(file)) {
-                return Err(format!("it has no {file}; it has {}", some_of(available)));
-            }
-            let beside = TOKENIZER_FILES.into_iter().filter(|file| has(file));
-            let wanted = MODEL_FILES.into_iter().chain(beside);
-            Ok(wanted.map(str::to_owned).collect())
-        });
+        let fetched = self.fetch(Kind::Model, name, &cache, model_files::choose);
         match (fetched, cached) {
             (Ok((snapshot, commit)), _) => {
                 for file in TOKENIZER_FILES {
@@ -130,7 +114,7 @@ impl Hub {
             return Ok(cached);
         }
         let prefix = format!("{folder}/");
-        let (snapshot, _) = self.fetch(Kind::Dataset, name, &cache, |available| {
+        let (snapshot, _) = self.fetch(Kind::Dataset, name, &cache, |available, _| {
             let is_wanted =
                 |file: &&String| file.starts_with(&prefix) && file.ends_with(".parquet");
             let wanted: Vec<String> = available.iter().filter(is_wanted).cloned().collect();
@@ -144,13 +128,14 @@ impl Hub {
     }
 
     /// Fetches the files that `choose` takes of a repository's, all of one commit; gives their
-    /// folder and the commit.
+    /// folder and the commit. It chooses once more among those of the repository when the chosen
+    /// ones are in that folder, since one of them may name others.
     fn fetch(
         &self,
         kind: Kind,
         name: &str,
         cache: &RepositoryCache,
-        choose: impl FnOnce(&[String]) -> Result<Vec<String>, String>,
+        choose: impl Fn(&[String], &Path) -> Result<Vec<String>, String>,
     ) -> Result<(PathBuf, Commit), HubError> {
         let failed = failed(name);
         if self.offline {
@@ -164,14 +149,11 @@ impl Hub {
         let client = HubClient::new(self.endpoint.as_deref(), self.token.as_deref());
         let client = client.map_err(explain)?;
         let listing = client.listing(kind, name, MAIN).map_err(explain)?;
-        let wanted = choose(&listing.files).map_err(&failed)?;
         // All names before the first file: nothing is had from a hub that tries to lead astray.
         let named = |file: &String| {
             FileName::parse(file)
                 .ok_or_else(|| failed(format!("a file's name leads elsewhere: {}", shown(file))))
         };
-        let wanted: Vec<FileName> = wanted.iter().map(named).collect::<Result<_, _>>()?;
-
         let download = Download {
             client: &client,
             cache,
@@ -181,12 +163,19 @@ impl Hub {
             has_bar: std::io::stderr().is_terminal(),
         };
         let snapshot = cache.snapshot(&listing.commit);
-        let is_missing = |file: &&FileName| !snapshot.join(file.as_path()).exists();
-        for file in wanted.iter().filter(is_missing) {
-            download.fetch(file).map_err(|failure| {
-                let message = failure.message();
-                failed(format!("{}: {message}", file.as_str()))
-            })?;
+        loop {
+            let wanted = choose(&listing.files, &snapshot).map_err(&failed)?;
+            let mut missing: Vec<FileName> = wanted.iter().map(named).collect::<Result<_, _>>()?;
+            missing.retain(|file| !snapshot.join(file.as_path()).exists());
+            if missing.is_empty() {
+                break;
+            }
+            for file in &missing {
+                download.fetch(file).map_err(|failure| {
+                    let message = failure.message();
+                    failed(format!("{}: {message}", file.as_str()))
+                })?;
+            }
         }
         cache
             .set_branch(MAIN, &listing.commit)
@@ -200,18 +189,4 @@ fn failed(repo: &str) -> impl Fn(String) -> HubError {
         repo: repo.to_owned(),
         message,
     }
-}
-
-/// The first of a repository's files, for a message.
-fn some_of(files: &[String]) -> String {
-    const MOST: usize = 16;
-    let name = |file: &String| match FileName::parse(file) {
-        Some(name) => name.as_str().to_owned(),
-        None => shown(file),
-    };
-    let mut names: Vec<String> = files.iter().take(MOST).map(name).collect();
-    if files.len() > MOST {
-        names.push(format!("and {} more", files.len() - MOST));
-    }
-    names.join(", ")
 }

@@ -4,6 +4,7 @@
 //! clients read one snapshot. Values are float32, as everything that is trained or aggregated is.
 
 pub mod index;
+pub mod weight_map;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -4,9 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::base::machine::{DATA_FOLDER, Host};
+use crate::base::tensors::weight_map::has_weights;
 use crate::cli::doctor::Findings;
 use crate::model::ModelError;
-use crate::model::config;
+use crate::model::source::files::{ModelFiles, gguf_files};
+use crate::model::source::shards::WeightFiles;
 use crate::tasks::registry;
 
 /// The location of the quickstart's sentences.
@@ -52,11 +54,12 @@ fn tasks(folder: &Path) -> Vec<&'static str> {
     tasks.map(|task| task.name()).collect()
 }
 
-/// Looks for models.
+/// Looks for models: folders and GGUF files.
 pub fn look_at_models(findings: &mut Findings) {
-    for folder in subfolders(Path::new(MODELS)) {
-        if let Some(text) = describe(&folder) {
-            findings.found("models", format!("{}: {text}", folder.display()));
+    let files = gguf_files(Path::new(MODELS)).unwrap_or_default();
+    for path in subfolders(Path::new(MODELS)).into_iter().chain(files) {
+        if let Some(text) = describe(&path) {
+            findings.found("models", format!("{}: {text}", path.display()));
         }
     }
     if describe(Path::new(MINILM)).is_none() {
@@ -76,17 +79,26 @@ fn subfolders(folder: &Path) -> Vec<PathBuf> {
     folders
 }
 
-/// The model in a folder in a few words; `None` when there is none.
-fn describe(folder: &Path) -> Option<String> {
-    let weights = fs::metadata(folder.join("model.safetensors")).ok()?;
-    let model = match config::read(&folder.join("config.json")) {
-        Ok(model) => model,
-        Err(ModelError::NoConfig(_)) => return None,
-        Err(error) => return Some(format!("cannot be used: {error}")),
-    };
-    Some(format!(
-        "{}, {} MB of weights",
-        model.summary(),
-        weights.len() / 1_000_000
-    ))
+/// The model in a folder or file in a few words; `None` when there is none.
+fn describe(path: &Path) -> Option<String> {
+    let described = ModelFiles::at(path).and_then(|model| {
+        let weights = match &model {
+            ModelFiles::Snapshot(folder) if !has_weights(folder) => return Ok(None),
+            ModelFiles::Snapshot(folder) => WeightFiles::find(folder)?.files,
+            ModelFiles::Gguf(file) => vec![file.path().to_owned()],
+            ModelFiles::Random { .. } => Vec::new(),
+        };
+        let sizes = weights.iter().flat_map(fs::metadata);
+        let bytes: u64 = sizes.map(|file| file.len()).sum();
+        let summary = model.architecture()?.summary();
+        Ok(Some(format!(
+            "{summary}, {} MB of weights",
+            bytes / 1_000_000
+        )))
+    });
+    match described {
+        Ok(text) => text,
+        Err(ModelError::NoConfig(_)) => None,
+        Err(error) => Some(format!("cannot be used: {error}")),
+    }
 }

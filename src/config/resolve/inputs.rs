@@ -10,6 +10,7 @@ use crate::config::settings::SETTINGS;
 use crate::config::{HUB, NO_TEXT};
 use crate::data::partition::spec::Partition;
 use crate::model::objective::Objective;
+use crate::model::source::files::is_gguf_name;
 use crate::model::source::known::ArchitectureName;
 use crate::model::source::location::{ModelSource, RANDOM};
 use crate::tasks::{Task, registry};
@@ -111,7 +112,7 @@ impl Resolver<'_> {
             self.require_hub("model");
             ModelSource::Hub(name)
         } else {
-            ModelSource::Folder(PathBuf::from(name))
+            ModelSource::Local(PathBuf::from(name))
         };
         let tokenizer = match source {
             ModelSource::Random { .. } => None,
@@ -155,7 +156,8 @@ impl Resolver<'_> {
 }
 
 /// Whether a model's name is one of the hub's (`roberta-base`, `FacebookAI/roberta-base`) rather
-/// than a folder's. `models/` is where the set-up puts folders, so it never names an owner.
+/// than a folder's or a GGUF file's. `models/` is where the set-up puts folders, so it never names
+/// an owner.
 pub(crate) fn is_hub_name(name: &str) -> bool {
     let usable = |part: &str| {
         !part.is_empty()
@@ -166,6 +168,7 @@ pub(crate) fn is_hub_name(name: &str) -> bool {
     };
     let parts: Vec<_> = name.split('/').collect();
     !Path::new(name).exists()
+        && !is_gguf_name(Path::new(name))
         && parts.len() <= 2
         && parts.iter().all(|part| usable(part))
         && (parts.len() == 1 || parts[0] != "models")

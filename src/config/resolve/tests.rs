@@ -306,6 +306,8 @@ fn a_models_name_is_a_folder_unless_only_the_hub_could_mean_it() {
         "/opt/m",
         "a/b/c",
         "src",
+        "tiny.gguf",
+        "models/tiny.gguf",
     ] {
         assert!(!is_hub_name(name), "{name}");
     }

@@ -15,6 +15,8 @@ pub(crate) mod model_type;
 use std::path::Path;
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
+
 use crate::model::ModelError;
 use crate::model::architecture::Architecture;
 use crate::model::config::decoder::gpt2::GPT2;
@@ -32,7 +34,15 @@ pub(crate) const KNOWN: [ModelType; 4] = [ENCODERS[0], ENCODERS[1], GPT2, LLAMA]
 /// # Errors
 /// [`ModelError::NoConfig`] and [`ModelError::File`], which name the file; the latter also the key.
 pub fn read(path: &Path) -> Result<Arc<dyn Architecture>, ModelError> {
-    model_type::read(path, &KNOWN, |keys, found| {
+    of_keys(&keys::object(path)?, path)
+}
+
+/// As [`read`], for the keys that `path`, a file of another kind, comes to.
+pub(crate) fn of_keys(
+    object: &Map<String, Value>,
+    path: &Path,
+) -> Result<Arc<dyn Architecture>, ModelError> {
+    model_type::of_keys(object, path, &KNOWN, |keys, found| {
         Ok::<Arc<dyn Architecture>, _>(match found.name {
             "gpt2" => Arc::new(gpt2::parse(keys)?),
             "llama" => Arc::new(llama::parse(keys)?),

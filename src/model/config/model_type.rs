@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::base::file_error::FileError;
 use crate::base::tensors;
@@ -40,8 +40,20 @@ pub(crate) fn read<T>(
     known: &[ModelType],
     parse: impl Fn(Keys<'_>, ModelType) -> Result<T, String>,
 ) -> Result<T, ModelError> {
-    let object = object(path)?;
-    let keys = Keys(&object);
+    of_keys(&object(path)?, path, known, parse)
+}
+
+/// As [`read`], for keys that are from this file.
+///
+/// # Errors
+/// [`ModelError::File`].
+pub(crate) fn of_keys<T>(
+    object: &Map<String, Value>,
+    path: &Path,
+    known: &[ModelType],
+    parse: impl Fn(Keys<'_>, ModelType) -> Result<T, String>,
+) -> Result<T, ModelError> {
+    let keys = Keys(object);
     let parsed = find(keys, path, known).and_then(|found| parse(keys, found));
     Ok(parsed.map_err(|reason| FileError::content(path, reason))?)
 }

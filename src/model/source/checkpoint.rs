@@ -1,13 +1,15 @@
-//! A Hugging Face snapshot folder: `config.json`, the weights, `tokenizer.json`.
+//! A checkpoint read into named tensors: of a Hugging Face snapshot folder, or of a GGUF file.
 
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::base::allocator;
 use crate::base::file_error::FileError;
 use crate::base::tensors::{HostTensor, TensorMap};
 use crate::model::architecture::Architecture;
 use crate::model::objective::Objective;
 use crate::model::source::draw::draw;
+use crate::model::source::gguf::file::GgufFile;
 use crate::model::source::{shards, soundness};
 use crate::model::tensor_spec::TensorSpec;
 use crate::model::{ModelError, config};
@@ -36,9 +38,35 @@ impl Checkpoint {
     pub fn read(folder: &Path, objective: &Objective, seed: u64) -> Result<Self, ModelError> {
         let architecture = config::read(&folder.join("config.json"))?;
         let (tensors, path) = shards::read(folder)?;
-        let mut base = named(tensors, &*architecture);
-        let unsound = |reason: String| FileError::content(&path, reason);
-        soundness::check(&base, &*architecture, &path).map_err(unsound)?;
+        let base = named(tensors, &*architecture);
+        Self::of_tensors(architecture, base, &path, objective, seed)
+    }
+
+    /// Reads a GGUF file for an objective, its weights in float32; otherwise as
+    /// [`Checkpoint::read`].
+    ///
+    /// # Errors
+    /// If the file cannot be read, or its tensors are not those of its metadata or not finite; and
+    /// when they are larger in float32 than this machine's memory.
+    pub fn of_gguf(file: &GgufFile, objective: &Objective, seed: u64) -> Result<Self, ModelError> {
+        let architecture = file.architecture()?;
+        let bytes = u64::try_from(architecture.base_weights()).unwrap_or(0);
+        let too_large = |reason| FileError::content(file.path(), reason);
+        allocator::require(bytes.saturating_mul(4)).map_err(too_large)?;
+        let base = file.read_all(&architecture.base_tensors())?;
+        Self::of_tensors(architecture, base, file.path(), objective, seed)
+    }
+
+    /// A checkpoint of tensors that were read from `path`.
+    fn of_tensors(
+        architecture: Arc<dyn Architecture>,
+        mut base: TensorMap,
+        path: &Path,
+        objective: &Objective,
+        seed: u64,
+    ) -> Result<Self, ModelError> {
+        let unsound = |reason: String| FileError::content(path, reason);
+        soundness::check(&base, &*architecture, path).map_err(unsound)?;
         let spread = architecture.initial_spread();
         let mut fresh = Vec::new();
         let mut take_or_draw = |base: &mut TensorMap, spec: &TensorSpec| {

@@ -11,8 +11,8 @@ pub const RANDOM: &str = "random:";
 /// The location of a pretrained model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelSource {
-    /// A folder as the Hugging Face hub makes it.
-    Folder(PathBuf),
+    /// A folder as the Hugging Face hub makes it, or a GGUF file.
+    Local(PathBuf),
     /// A repository of the Hugging Face hub.
     Hub(String),
     /// None: weights drawn from the run's seed.
@@ -27,7 +27,7 @@ pub enum ModelSource {
 impl fmt::Display for ModelSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Folder(path) => path.display().fmt(f),
+            Self::Local(path) => path.display().fmt(f),
             Self::Hub(name) => f.write_str(name),
             Self::Random { architecture, .. } => write!(f, "{RANDOM}{architecture}"),
         }

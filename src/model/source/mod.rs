@@ -1,14 +1,15 @@
-//! Where a model comes from: a snapshot folder, the hub, or an architecture to draw weights for.
+//! Where a model comes from: a snapshot folder, a GGUF file, the hub, or an architecture to draw
+//! weights for.
 //!
 //! | file | holds |
 //! |---|---|
 //! | [`location`] | how a model is named |
 //! | [`locate`] | its folder, fetched if need be |
-//! | [`files`] | a model at hand: a snapshot folder, or an architecture |
+//! | [`files`] | a model at hand: a snapshot folder, a GGUF file, or an architecture |
 //! | [`known`] | architectures by name, for models without a checkpoint |
-//! | [`checkpoint`] | a snapshot folder read into named tensors; a fresh head where there is none |
+//! | [`checkpoint`] | a model's files read into named tensors; a fresh head where there is none |
 //! | [`gguf`] | a language model in one GGUF file: configuration, quantised weights, tokenizer |
-//! | [`shards`] | the weights of a snapshot, in one file or several |
+//! | `shards` | the weights of a snapshot, in one file or several |
 //! | `soundness` | whether a snapshot's tensors are those of its configuration, and finite |
 //! | `random`, `draw` | weights drawn from a seed |
 
@@ -20,5 +21,5 @@ pub mod known;
 pub mod locate;
 pub mod location;
 pub(crate) mod random;
-pub mod shards;
+pub(crate) mod shards;
 pub(crate) mod soundness;

@@ -10,6 +10,7 @@ use crate::adapter::population::tensor_name;
 use crate::base::file_error::FileError;
 use crate::base::files;
 use crate::base::tensors::{HostTensor, TensorMap};
+use crate::data::tokenizer::gguf;
 use crate::model::ModelError;
 use crate::model::objective::Objective;
 use crate::model::source::checkpoint::Checkpoint;
@@ -153,14 +154,28 @@ pub fn copy_generation(base: &ModelFiles, folder: &Path) -> Result<(), FileError
     }
 }
 
-/// Copies what there is of a tokenizer.
+/// Copies what there is of a tokenizer, or writes what a GGUF file has of it. `other` is a
+/// tokenizer.json that took the place of the model's own.
 ///
 /// # Errors
-/// If a file cannot be read or written.
-pub fn copy_tokenizer(base: &ModelFiles, folder: &Path) -> Result<(), FileError> {
-    let tokenizer = match base {
-        ModelFiles::Snapshot(base) => base.join(TOKENIZER_FILES[0]),
-        ModelFiles::Random { tokenizer, .. } => tokenizer.clone(),
+/// If a file cannot be read or written, or a GGUF file's tokenizer cannot be used.
+pub fn copy_tokenizer(
+    base: &ModelFiles,
+    other: Option<&Path>,
+    folder: &Path,
+) -> Result<(), ExportError> {
+    let tokenizer = match (other, base) {
+        (_, ModelFiles::Random { tokenizer, .. }) => tokenizer.clone(),
+        (Some(other), _) => other.to_owned(),
+        (None, ModelFiles::Snapshot(base)) => base.join(TOKENIZER_FILES[0]),
+        (None, ModelFiles::Gguf(file)) => {
+            let written = gguf::files(file);
+            let written = written.map_err(|error| ExportError::Refused(error.to_string()))?;
+            for (name, text) in written {
+                files::write_atomically(&folder.join(name), text.as_bytes())?;
+            }
+            return Ok(());
+        }
     };
     // The file itself, by whatever name, and the files next to it that are read with it.
     let beside = TOKENIZER_FILES[1..]
@@ -188,11 +203,27 @@ mod tests {
         }
         let model =
             ModelFiles::random(&ArchitectureName::Named("roberta-base"), &tokenizer).unwrap();
-        copy_tokenizer(&model, to.path()).unwrap();
+        copy_tokenizer(&model, None, to.path()).unwrap();
         let copied = |name: &str| std::fs::read_to_string(to.path().join(name)).ok();
         assert_eq!(copied("tokenizer.json").as_deref(), Some("mine.json"));
         let config = copied("tokenizer_config.json");
         assert_eq!(config.as_deref(), Some("tokenizer_config.json"));
         assert_eq!(copied("model.safetensors"), None);
+    }
+
+    #[test]
+    fn a_gguf_files_tokenizer_is_written_as_transformers_reads_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/fixtures/gguf/llama.gguf"
+        );
+        let model = ModelFiles::at(file.as_ref()).unwrap();
+        copy_tokenizer(&model, None, folder.path()).unwrap();
+        for name in ["tokenizer.json", "tokenizer_config.json"] {
+            let text = std::fs::read(folder.path().join(name)).unwrap();
+            let json: Map<String, Value> = serde_json::from_slice(&text).unwrap();
+            assert!(!json.is_empty(), "{name}");
+        }
     }
 }

@@ -118,10 +118,10 @@ fn usage(trained: &TrainedModel) -> String {
          from peft import PeftModel\n\
          {import}\
          from transformers import {class}\n\n\
-         model = {class}.from_pretrained(\n    {:?}, {outputs}torch_dtype=\"float32\"\n)\n\
+         model = {class}.from_pretrained(\n    {}, {outputs}torch_dtype=\"float32\"\n)\n\
          {delta}\
          model = PeftModel.from_pretrained(model, \".\").eval()\n\
          ```\n",
-        trained.base_name(),
+        trained.base_in_python(),
     )
 }

@@ -143,15 +143,15 @@ impl TrainedModel {
                  whole model",
                 self.base_name()
             )),
-            ModelSource::Folder(_) | ModelSource::Hub(_) => None,
+            ModelSource::Local(_) | ModelSource::Hub(_) => None,
         }
     }
 
     /// The pretrained model.
     pub(crate) fn base(&self) -> Result<ModelFiles, ExportError> {
         match &self.plan.model.source {
-            ModelSource::Folder(path) if path.is_dir() => Ok(ModelFiles::Snapshot(path.clone())),
-            ModelSource::Folder(path) => Err(ExportError::Refused(format!(
+            ModelSource::Local(path) if path.exists() => Ok(ModelFiles::at(path)?),
+            ModelSource::Local(path) => Err(ExportError::Refused(format!(
                 "there is no {}; {STARTED_IN}",
                 path.display()
             ))),
@@ -160,7 +160,7 @@ impl TrainedModel {
                 let folder = model_dir(name).map_err(|error| {
                     ExportError::Refused(format!("{error}; if {name} is a folder, {STARTED_IN}"))
                 })?;
-                Ok(ModelFiles::Snapshot(folder))
+                Ok(ModelFiles::at(&folder)?)
             }
             ModelSource::Random {
                 architecture,
@@ -169,11 +169,24 @@ impl TrainedModel {
         }
     }
 
-    /// The pretrained model's name, or its folder as it is found from anywhere.
+    /// What transformers' `from_pretrained` takes to load the pretrained model, as Python has it.
+    #[must_use]
+    pub(crate) fn base_in_python(&self) -> String {
+        let Ok(ModelFiles::Gguf(file)) = self.base() else {
+            return format!("{:?}", self.base_name());
+        };
+        let path = file.path();
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let name = path.file_name().unwrap_or_default();
+        format!("{folder:?}, gguf_file={name:?}")
+    }
+
+    /// The pretrained model's name, or its folder or file as it is found from anywhere.
     #[must_use]
     pub fn base_name(&self) -> String {
         match &self.plan.model.source {
-            ModelSource::Folder(path) => path
+            ModelSource::Local(path) => path
                 .canonicalize()
                 .unwrap_or_else(|_| path.clone())
                 .display()

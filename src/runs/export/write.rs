@@ -40,7 +40,7 @@ impl TrainedModel {
         files::make_folder(folder)?;
         let merged = merge::merged(self, &checkpoint)?;
         merged.write(&folder.join("model.safetensors"))?;
-        merge::copy_tokenizer(&base, folder)?;
+        merge::copy_tokenizer(&base, self.plan.model.tokenizer.as_deref(), folder)?;
         merge::copy_generation(&base, folder)?;
         let path = folder.join("README.md");
         let note = note::of_merged(self);

@@ -24,6 +24,7 @@ use crate::config::problems::Problems;
 use crate::live::terminal::output::print_line;
 use crate::model::ModelError;
 use crate::model::source::checkpoint::Checkpoint;
+use crate::model::source::files::ModelFiles;
 use crate::model::source::known::ArchitectureName;
 use crate::model::source::location::RANDOM;
 use crate::train::probe::objective;
@@ -80,7 +81,7 @@ pub fn calibrate(model: Option<&str>) -> anyhow::Result<()> {
 
 fn checkpoint(name: &str) -> Result<Checkpoint, ModelError> {
     match name.strip_prefix(RANDOM) {
-        None => Checkpoint::read(Path::new(name), &objective(), 0),
+        None => ModelFiles::at(Path::new(name))?.checkpoint(&objective(), 0),
         Some(architecture) => {
             let architecture: ArchitectureName =
                 architecture.parse().map_err(ModelError::Refused)?;

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use serde_json::json;
 use tokenizers::models::bpe::{BPE, Merges, Vocab};
 use tokenizers::normalizers::unicode::NFC;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
@@ -10,9 +11,11 @@ use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::processors::template::TemplateProcessing;
-use tokenizers::{AddedToken, SplitDelimiterBehavior, Tokenizer};
+use tokenizers::{AddedToken, SplitDelimiterBehavior, Tokenizer, TruncationDirection};
 
 use crate::data::error::DataError;
+use crate::data::tokenizer::ModelTokenizer;
+use crate::model::source::gguf::file::GgufFile;
 use crate::model::source::gguf::tokenizer::{TokenKind, TokenizerParts};
 
 /// Llama 3's pattern for pieces of text, with at most this many digits in one; Qwen2's but for
@@ -82,13 +85,64 @@ fn pieces(digits: &str) -> tokenizers::Result<PreTokenizerWrapper> {
     Ok(split.into())
 }
 
-/// Makes a tokenizer of its parts.
+impl ModelTokenizer {
+    /// Makes the tokenizer of a GGUF file.
+    ///
+    /// # Errors
+    /// If it is not byte-level BPE with a pre-tokenizer that is supported, or its tokens and merges
+    /// do not fit each other or the model.
+    pub fn of_gguf(file: &GgufFile) -> Result<Self, DataError> {
+        let parts = file.tokenizer_parts()?;
+        let tokenizer = tokenizer(&parts)?;
+        let digest = blake3::hash(json_of(&tokenizer, &parts)?.as_bytes());
+        Ok(Self {
+            tokenizer,
+            truncation: TruncationDirection::Right,
+            token_types: false,
+            max_length: None,
+            digest,
+        })
+    }
+}
+
+/// The files of which transformers makes the tokenizer of a GGUF file, each with its content.
 ///
 /// # Errors
-/// If it is not byte-level BPE with a pre-tokenizer that is supported, or its tokens and merges do
-/// not fit each other.
-#[cfg_attr(not(test), expect(dead_code, reason = "decoder models will call it"))]
-pub(crate) fn tokenizer(parts: &TokenizerParts) -> Result<Tokenizer, DataError> {
+/// As [`ModelTokenizer::of_gguf`].
+pub(crate) fn files(file: &GgufFile) -> Result<[(&'static str, String); 2], DataError> {
+    let parts = file.tokenizer_parts()?;
+    let whole = json_of(&tokenizer(&parts)?, &parts)?;
+    let mut config = json!({
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": false,
+        "model_max_length": file.config().get("max_position_embeddings"),
+    });
+    for (key, id) in [
+        ("bos_token", parts.bos),
+        ("eos_token", parts.eos),
+        ("pad_token", parts.padding),
+    ] {
+        if let Some(token) = id.and_then(|id| parts.tokens.get(id as usize)) {
+            config[key] = token.as_str().into();
+        }
+    }
+    if let Some(template) = file.chat_template()? {
+        config["chat_template"] = template.into();
+    }
+    Ok([
+        ("tokenizer.json", whole),
+        ("tokenizer_config.json", format!("{config:#}\n")),
+    ])
+}
+
+/// The `tokenizer.json` of a tokenizer.
+fn json_of(tokenizer: &Tokenizer, parts: &TokenizerParts) -> Result<String, DataError> {
+    let unusable = |error: tokenizers::Error| DataError::model(&parts.path, error.to_string());
+    tokenizer.to_string(false).map_err(unusable)
+}
+
+/// Makes a tokenizer of its parts; errors as [`ModelTokenizer::of_gguf`].
+fn tokenizer(parts: &TokenizerParts) -> Result<Tokenizer, DataError> {
     let wrong = |message: String| DataError::model(&parts.path, message);
     let pre = pre_tokenizer(parts).map_err(wrong)?;
     let vocabulary = vocabulary(parts).map_err(wrong)?;

@@ -119,3 +119,28 @@ fn what_is_not_supported_is_refused_by_key() {
         assert!(error.contains(expected), "{error}");
     }
 }
+
+#[test]
+fn the_files_of_a_tokenizer_give_the_same_tokens_and_the_special_ones_and_the_template() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/fixtures/gguf/llama.gguf"
+    );
+    let file = GgufFile::open(path.as_ref()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files(&file).unwrap() {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let own = ModelTokenizer::of_gguf(&file).unwrap().tokenizer;
+    let read = ModelTokenizer::read(&folder.path().join("tokenizer.json"), None).unwrap();
+    assert_eq!(read.max_length, Some(16));
+    for text in ["abab ba", "<|end|>ab", ""] {
+        let ids = |tokenizer: &Tokenizer| tokenizer.encode(text, true).unwrap().get_ids().to_vec();
+        assert_eq!(ids(&own), ids(&read.tokenizer), "{text}");
+    }
+    let config = std::fs::read(folder.path().join("tokenizer_config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+    assert_eq!(config["eos_token"], "<|end|>");
+    assert_eq!(config["chat_template"], "{{ messages }}");
+    assert!(config.get("bos_token").is_none());
+}

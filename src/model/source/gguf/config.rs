@@ -107,6 +107,8 @@ pub(crate) fn llama(
     if let Some(scaling) = rope::scaling(metadata, theta, factors)? {
         config["rope_scaling"] = scaling;
     }
+    // Without a key, transformers takes the number that Llama's own tokenizer has.
+    config["eos_token_id"] = Value::Null;
     for (ours, theirs) in SPECIAL_TOKENS {
         if let Some(id) = metadata.count(theirs)? {
             config[ours] = id.into();

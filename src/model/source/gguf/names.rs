@@ -63,6 +63,17 @@ pub(crate) fn use_of(name: &str, layers: u64) -> Result<TensorUse, String> {
     })
 }
 
+/// The name in a file of the parameter that has this Hugging Face name.
+pub(crate) fn in_file(name: &str) -> Option<String> {
+    if let Some((theirs, _)) = OUTSIDE.iter().find(|row| row.1 == name) {
+        return Some((*theirs).to_owned());
+    }
+    let (layer, rest) = name.strip_prefix("model.layers.")?.split_once('.')?;
+    let (module, parameter) = rest.rsplit_once('.')?;
+    let (theirs, _) = INSIDE.iter().find(|row| row.1 == module)?;
+    Some(format!("blk.{layer}.{theirs}.{parameter}"))
+}
+
 /// A tensor of a layer, if it is one.
 fn inside(name: &str, layers: u64) -> Result<Option<TensorUse>, String> {
     let Some((number, rest)) = name.strip_prefix("blk.").and_then(|it| it.split_once('.')) else {
@@ -163,6 +174,7 @@ mod tests {
                 parameter(ours, order),
                 "{theirs}"
             );
+            assert_eq!(in_file(ours).as_deref(), Some(theirs));
         }
         assert_eq!(
             use_of("rope_freqs.weight", 1).unwrap(),

@@ -84,6 +84,12 @@ fn why_missing(name: &str, model: &str, index: &[TensorInfo]) -> String {
             same.kind
         );
     }
+    if name == "lm_head.weight" {
+        return "if the model's output is its embedding, config.json must say \
+                \"tie_word_embeddings\": true; else take all files of weights from one whole \
+                checkpoint"
+            .to_owned();
+    }
     let inside = name.split_once('.').map_or(name, |(_, inside)| inside);
     let prefix = |tensor: &TensorInfo| {
         let prefix = tensor.name.strip_suffix(name);

@@ -1,5 +1,7 @@
 //! Snapshots that do not hold what they should.
 
+mod decoders;
+
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;

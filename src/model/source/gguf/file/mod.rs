@@ -1,14 +1,18 @@
 //! A GGUF file at hand: its configuration, and its tensors under their Hugging Face names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::base::tensors::HostTensor;
+use crate::base::tensors::{HostTensor, TensorMap};
+use crate::model::ModelError;
+use crate::model::architecture::Architecture;
+use crate::model::config::of_keys;
 use crate::model::source::gguf::config;
 use crate::model::source::gguf::error::GgufError;
 use crate::model::source::gguf::header::{GgufHeader, GgufTensor};
@@ -16,6 +20,7 @@ use crate::model::source::gguf::names::{self, RowOrder, TensorUse};
 use crate::model::source::gguf::quantised::dequantise;
 use crate::model::source::gguf::reader::HeaderReader;
 use crate::model::source::gguf::tokenizer::TokenizerParts;
+use crate::model::tensor_spec::TensorSpec;
 
 /// An open GGUF file. Weights are read one tensor at a time, when they are asked for.
 #[derive(Debug)]
@@ -75,6 +80,20 @@ impl GgufFile {
         })
     }
 
+    /// Its place.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The architecture that its metadata give.
+    ///
+    /// # Errors
+    /// If they give none that can be built.
+    pub fn architecture(&self) -> Result<Arc<dyn Architecture>, ModelError> {
+        of_keys(&self.config, &self.path)
+    }
+
     /// What the model's `config.json` says.
     #[must_use]
     pub fn config(&self) -> &Map<String, Value> {
@@ -107,6 +126,52 @@ impl GgufFile {
             values = names::unpair(&values, tensor.shape[0] as usize, heads as usize);
         }
         HostTensor::new(tensor.shape.clone(), values).map_err(|error| wrong(&error.to_string()))
+    }
+
+    /// These tensors, which are all that the model has, in float32.
+    ///
+    /// # Errors
+    /// If one is missing, of another shape, one too many, or cannot be read.
+    pub fn read_all(&self, specs: &[TensorSpec]) -> Result<TensorMap, GgufError> {
+        self.check(specs)?;
+        specs
+            .iter()
+            .map(|spec| Ok((spec.name.clone(), self.read(&spec.name)?)))
+            .collect()
+    }
+
+    /// Refuses parameters that are not those of the model.
+    fn check(&self, specs: &[TensorSpec]) -> Result<(), GgufError> {
+        for spec in specs {
+            let Some(parameter) = self.parameters.get(&spec.name) else {
+                let name = names::in_file(&spec.name);
+                let name = name.as_deref().unwrap_or(&spec.name);
+                let reason = "it is missing, and the model needs it; fetch the whole file";
+                return Err(GgufError::tensor(&self.path, name, reason));
+            };
+            let found = &parameter.tensor;
+            if found.shape != spec.shape {
+                let reason = format!(
+                    "it has shape {:?}, expected {:?} by the keys of the file",
+                    found.shape, spec.shape
+                );
+                return Err(GgufError::tensor(&self.path, &found.name, reason));
+            }
+        }
+        let known: BTreeSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+        let mut others = self.parameters.iter();
+        match others.find(|(name, _)| !known.contains(name.as_str())) {
+            None => Ok(()),
+            Some((_, parameter)) => {
+                let reason = "the model that the keys of the file describe has none of that name, \
+                              and would differ without it";
+                Err(GgufError::tensor(
+                    &self.path,
+                    &parameter.tensor.name,
+                    reason,
+                ))
+            }
+        }
     }
 
     /// The parts of the tokenizer.

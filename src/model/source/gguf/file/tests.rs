@@ -59,6 +59,7 @@ fn what_may_be_absent_has_its_default_and_what_is_there_is_told() {
     assert_eq!(file.config()["tie_word_embeddings"], false);
     assert_eq!(file.config()["attention_bias"], true);
     assert!(!file.config().contains_key("bos_token_id"));
+    assert_eq!(file.config()["eos_token_id"], Value::Null);
     assert!(!file.config().contains_key("rope_scaling"));
 }
 
@@ -180,6 +181,53 @@ fn tensors_that_do_not_fit_are_refused_by_name() {
         &sample,
         "tensor `token_embd.weight`: it has shape [8], expected [tokens, 8]",
     );
+}
+
+/// What comes of all the weights of a model.
+fn read_all(sample: &GgufSample) -> Result<TensorMap, String> {
+    let file = open(sample).map_err(|error| error.to_string())?;
+    let architecture = file.architecture().map_err(|error| error.to_string())?;
+    let tensors = file.read_all(&architecture.base_tensors());
+    tensors.map_err(|error| error.to_string())
+}
+
+#[test]
+fn all_weights_are_those_of_the_model_and_no_others() {
+    let tensors = read_all(&GgufSample::llama()).unwrap();
+    assert_eq!(tensors.iter().count(), 11);
+    let without = |name: &str| {
+        let mut sample = GgufSample::llama();
+        sample.tensors.retain(|row| row.0 != name);
+        sample
+    };
+    let mut other_shape = without("blk.0.ffn_up.weight");
+    other_shape.floats("blk.0.ffn_up.weight", &[8, 16]);
+    let mut one_bias = GgufSample::llama();
+    one_bias.floats("blk.0.attn_k.bias", &[4]);
+    for (sample, expected) in [
+        (
+            without("blk.0.attn_q.weight"),
+            "tensor `blk.0.attn_q.weight`: it is missing, and the model needs it",
+        ),
+        (
+            without("output_norm.weight"),
+            "tensor `output_norm.weight`: it is missing",
+        ),
+        (
+            other_shape,
+            "tensor `blk.0.ffn_up.weight`: it has shape [16, 8], expected [12, 8]",
+        ),
+        (
+            one_bias,
+            "tensor `blk.0.attn_k.bias`: the model that the keys of the file describe has none",
+        ),
+    ] {
+        let error = read_all(&sample).unwrap_err();
+        assert!(
+            error.contains("a.gguf: ") && error.contains(expected),
+            "{error}"
+        );
+    }
 }
 
 #[test]
