@@ -1,6 +1,5 @@
 //! Small decoders with adapters that were trained for a step or two, as a run leaves them behind.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,78 +10,24 @@ use regatta::adapter::peft::import::PeftFolder;
 use regatta::adapter::projection::Projection;
 use regatta::adapter::targets::Targets;
 use regatta::adapter::{Role, initial_state};
-use regatta::base::hub_error::HubError;
 use regatta::base::tensors::{HostTensor, TensorMap};
 use regatta::config::plan::Plan;
 use regatta::config::settings::Settings;
-use regatta::data::error::DataError;
-use regatta::data::split::Split;
-use regatta::data::tokenize::{EncodedSplit, TextEncoder};
 use regatta::model::architecture::{Architecture, Model};
 use regatta::model::config;
 use regatta::model::inputs::Inputs;
+use regatta::model::loss::Labels;
 use regatta::model::objective::Objective;
 use regatta::model::source::checkpoint::Checkpoint;
 use regatta::model::weights::Weights;
 use regatta::runs::export::trained::TrainedModel;
-use regatta::tasks::{MetricInfo, ReadOptions, SharedTask, Task, TaskData};
+use regatta::tasks::registry;
 use regatta::train::optimizers::adamw::AdamW;
 use regatta::train::replica::{Replica, RoundModel};
 use tch::{Device, Tensor, no_grad};
 use tempfile::TempDir;
 
 use crate::support::{adapted, plan, whole_for};
-
-/// A task whose models write text. Nothing is read or scored.
-#[derive(Debug)]
-struct Writing;
-
-impl Task for Writing {
-    fn name(&self) -> &'static str {
-        "writing"
-    }
-
-    fn is_called(&self, _: &str) -> bool {
-        false
-    }
-
-    fn objective(&self) -> Objective {
-        Objective::NextToken
-    }
-
-    fn metrics(&self) -> &'static [MetricInfo] {
-        &[]
-    }
-
-    fn locate(&self, _: &Path) -> Result<PathBuf, DataError> {
-        unreachable!()
-    }
-
-    fn fetch(&self) -> Result<PathBuf, HubError> {
-        unreachable!()
-    }
-
-    fn read(&self, _: &Path, _: &ReadOptions) -> Result<TaskData, DataError> {
-        unreachable!()
-    }
-
-    fn encode(
-        &self,
-        _: &Split,
-        _: &TextEncoder,
-        _: Option<&Path>,
-    ) -> Result<EncodedSplit, DataError> {
-        unreachable!()
-    }
-
-    fn score(&self, _: &[f32], _: &[f32]) -> BTreeMap<String, f64> {
-        unreachable!()
-    }
-
-    fn write_predictions(&self, _: &[f32], _: &Split, _: &Path) -> Result<(), DataError> {
-        unreachable!()
-    }
-}
 
 /// Names and configurations of small decoders: GPT-2, and Llama with a separate output and biases, and
 /// with one that is tied.
@@ -154,7 +99,7 @@ impl Desk {
         // Nothing can be drawn that the merged model would not have.
         (settings.lora_dropout, settings.cpu) = (None, Some(true));
         let mut plan = plan(&settings);
-        plan.data.task = SharedTask(Arc::new(Writing));
+        plan.data.task = registry::find("e2e").unwrap();
         plan.adapter.dropout = 0.0;
         plan.adapter.fan_in_fan_out = self.model().stores_in_out();
         plan
@@ -192,9 +137,9 @@ impl Desk {
             Replica::new(&shared, architecture, &objective, &layers, own, trains).unwrap();
         let mut optimizer = AdamW::new(replica.leaves(), 0.0).unwrap();
         for _ in 0..2 {
-            let logits = replica.model.outputs(&inputs(), None).unwrap();
-            let loss = replica.model.loss(&logits, &inputs().ids).unwrap();
-            replica.backward(&loss).unwrap();
+            let hidden = replica.model.outputs(&inputs(), None).unwrap();
+            let loss = replica.model.loss(&hidden, &next_tokens(), 0.0).unwrap();
+            replica.backward(&loss.graph).unwrap();
             optimizer.step(0.05).unwrap();
         }
         trained.0.extend(replica.update().unwrap().0);
@@ -245,12 +190,26 @@ fn changed(name: &str, base: &TensorMap) -> TensorMap {
     [(name.to_owned(), change)].into_iter().collect()
 }
 
+fn ids() -> Vec<i64> {
+    (0..14).map(|i| 4 + i * 11 % 36).collect()
+}
+
 /// Two texts of equal length.
 pub fn inputs() -> Inputs {
-    let ids: Vec<i64> = (0..14).map(|i| 4 + i * 11 % 36).collect();
-    Inputs::new(2, &ids, &[1; 14], &[0; 14], Device::Cpu).unwrap()
+    Inputs::new(2, &ids(), &[1; 14], &[0; 14], Device::Cpu).unwrap()
+}
+
+/// Each text's tokens but the first.
+fn next_tokens() -> Labels {
+    let places = (0..14).filter(|place| place % 7 != 6);
+    let tokens: Vec<i64> = places
+        .clone()
+        .map(|place| ids()[place as usize + 1])
+        .collect();
+    Labels::tokens(&places.collect::<Vec<i64>>(), &tokens, Device::Cpu).unwrap()
 }
 
 fn logits(model: &dyn Model) -> Tensor {
-    no_grad(|| model.outputs(&inputs(), None)).unwrap()
+    let logits = |hidden: &Tensor| model.as_causal().unwrap().logits(hidden).unwrap();
+    no_grad(|| logits(&model.outputs(&inputs(), None).unwrap()))
 }

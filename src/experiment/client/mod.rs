@@ -88,7 +88,10 @@ impl LaneTrainer {
         context: &mut dyn JobContext,
     ) -> Result<Option<Trained<ClientUpdate>>, ModelError> {
         let experiment = Arc::clone(&self.experiment);
-        let replica = self.replica(task)?;
+        let mut replica = self.replica(task)?;
+        if experiment.plan.training.checkpoint_blocks {
+            replica.model.checkpoint_blocks();
+        }
         let key = StreamKey {
             seed: experiment.plan.seed,
             purpose: "training",
