@@ -172,7 +172,11 @@ impl TrainedModel {
     /// What transformers' `from_pretrained` takes to load the pretrained model, as Python has it.
     #[must_use]
     pub(crate) fn base_in_python(&self) -> String {
-        let Ok(ModelFiles::Gguf(file)) = self.base() else {
+        let local = match &self.plan.model.source {
+            ModelSource::Local(path) => ModelFiles::at(path).ok(),
+            ModelSource::Hub(_) | ModelSource::Random { .. } => None,
+        };
+        let Some(ModelFiles::Gguf(file)) = local else {
             return format!("{:?}", self.base_name());
         };
         let path = file.path();
