@@ -27,7 +27,7 @@ endif
 
 .PHONY: help
 help: ## list the targets
-	@echo "Regatta simulates federated fine-tuning of transformer encoders. Targets:"
+	@echo "Regatta simulates federated fine-tuning of transformers. Targets:"
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo

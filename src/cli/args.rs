@@ -13,8 +13,8 @@ use crate::config::settings::{Settings, with_default};
 use crate::live::control;
 use crate::runs::compare::target::Target;
 
-/// Federated fine-tuning of transformer encoders on GLUE, simulated: exact aggregation, scripted
-/// faults, bit-for-bit replay.
+/// Federated fine-tuning of transformers, simulated: exact aggregation, scripted faults, bit-for-bit
+/// replay.
 #[derive(Debug, Parser)]
 #[command(name = "regatta", version)]
 pub struct Cli {

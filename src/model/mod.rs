@@ -1,4 +1,5 @@
-//! Transformers: RoBERTa and BERT with classification heads, as transformers defines them.
+//! Transformers: RoBERTa and BERT with classification heads, GPT-2 and Llama as language models, as
+//! transformers defines them.
 //!
 //! | file | holds |
 //! |---|---|

@@ -42,6 +42,15 @@ impl Resolver<'_> {
             }
             self.settings.generate_every = Some(1);
         }
+        let evaluated = self.value(&SETTINGS.eval_every);
+        if let Some(every) = self.settings.generate_every {
+            self.problems.require(
+                every.is_multiple_of(evaluated),
+                "generate_every",
+                format_args!("the model is evaluated every {evaluated} rounds, and writes texts then"),
+                "give a multiple of eval_every",
+            );
+        }
         let settings = &mut self.settings;
         let most = *settings.max_new_tokens.get_or_insert(texts.max_new_tokens);
         Some(GenerationPlan {
@@ -120,6 +129,7 @@ mod tests {
         for (text, key) in [
             ("task = \"sst2\"\nnum_beams = 2", "num_beams"),
             ("task = \"e2e\"\ntop_p = 0.5", "top_p"),
+            ("task = \"sst2\"\nlog = true", "log"),
             (
                 "task = \"e2e\"\ntemperature = 1.0\nnum_beams = 2",
                 "num_beams",
@@ -131,6 +141,14 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn texts_are_written_when_the_model_is_evaluated() {
+        let text = "task = \"e2e\"\neval_every = 2\ngenerate_every = ";
+        assert_eq!(plan(&format!("{text}4")).generation.unwrap().every, Some(4));
+        let refused = problems(&format!("{text}3")).concat();
+        assert!(refused.contains("generate_every = 3: ") && refused.contains("every 2"), "{refused}");
     }
 
     #[test]

@@ -9,6 +9,8 @@ use tokenizers::{NormalizerWrapper, PreTokenizerWrapper, Tokenizer};
 
 use crate::data::error::DataError;
 use crate::data::tokenizer::arguments::Arguments;
+use crate::data::tokenizer::template;
+use crate::data::tokenizer::token::Special;
 
 /// What a class does to the tokenizer of `tokenizer.json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +21,8 @@ enum Overrides {
     BertNormalizer,
     /// `add_prefix_space` for a `ByteLevel` pre-tokenizer.
     PrefixSpace,
+    /// The post-processor, by `add_bos_token` and `add_eos_token`.
+    StartAndEnd,
 }
 
 /// How a class treats a mask token that is given by its name alone: it takes the space before it
@@ -119,7 +123,19 @@ const XLM_ROBERTA: Class = Class {
     ..ROBERTA
 };
 
-static CLASSES: [Class; 10] = [
+const LLAMA: Class = Class {
+    names: &["LlamaTokenizer"],
+    special: &[
+        ("bos_token", "<s>"),
+        ("eos_token", "</s>"),
+        ("unk_token", "<unk>"),
+    ],
+    token_types: false,
+    overrides: Overrides::StartAndEnd,
+    ..GENERIC
+};
+
+static CLASSES: [Class; 13] = [
     GENERIC,
     BERT,
     Class {
@@ -177,6 +193,27 @@ static CLASSES: [Class; 10] = [
         }),
         ..GENERIC
     },
+    LLAMA,
+    Class {
+        names: &["GemmaTokenizer"],
+        special: &[
+            ("bos_token", "<bos>"),
+            ("eos_token", "<eos>"),
+            ("unk_token", "<unk>"),
+            ("pad_token", "<pad>"),
+        ],
+        ..LLAMA
+    },
+    Class {
+        names: &["Qwen2Tokenizer"],
+        special: &[
+            ("eos_token", "<|endoftext|>"),
+            ("unk_token", "<|endoftext|>"),
+            ("pad_token", "<|endoftext|>"),
+        ],
+        overrides: Overrides::Nothing,
+        ..LLAMA
+    },
 ];
 
 impl Class {
@@ -220,7 +257,51 @@ impl Class {
             Overrides::Nothing => Ok(()),
             Overrides::BertNormalizer => override_normalizer(tokenizer, arguments),
             Overrides::PrefixSpace => override_prefix_space(tokenizer, arguments),
+            Overrides::StartAndEnd => self.override_start_and_end(tokenizer, arguments),
         }
+    }
+
+    /// Puts a start token before each text and an end token behind it, as far as it was told to.
+    fn override_start_and_end(
+        &self,
+        tokenizer: &mut Tokenizer,
+        arguments: &Arguments,
+    ) -> Result<(), DataError> {
+        let token = |role: &str, flag: &str, default| {
+            if !arguments.flag(flag, default)? {
+                return Ok(None);
+            }
+            let token = self.special_token(role, arguments)?;
+            let known =
+                token.and_then(|token| Some((token.clone(), tokenizer.token_to_id(&token)?)));
+            known.map(Some).ok_or_else(|| {
+                let wrong = format!("{flag} asks for a {role}, and the tokenizer has none");
+                match arguments.get(role).or_else(|| arguments.get(flag)) {
+                    Some(argument) => argument.wrong(wrong),
+                    None => DataError::model(Path::new("tokenizer_config.json"), wrong),
+                }
+            })
+        };
+        let start = token("bos_token", "add_bos_token", true)?;
+        let end = token("eos_token", "add_eos_token", false)?;
+        let template = template::around(start, end)
+            .map_err(|error| DataError::model(Path::new("tokenizer.json"), error.to_string()))?;
+        tokenizer.with_post_processor(Some(template));
+        Ok(())
+    }
+
+    /// The special token of a role: as the files say, else the class's own.
+    fn special_token(
+        &self,
+        role: &str,
+        arguments: &Arguments,
+    ) -> Result<Option<String>, DataError> {
+        if let Some(argument) = arguments.get(role) {
+            let token = Special::parse(argument)?;
+            return Ok(token.map(|token| token.content().to_owned()));
+        }
+        let own = self.special.iter().find(|(known, _)| *known == role);
+        Ok(own.map(|(_, token)| (*token).to_owned()))
     }
 }
 

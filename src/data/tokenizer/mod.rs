@@ -6,6 +6,7 @@
 //! * [`added`] gathers the tokens to add.
 //! * [`equal`] settles which of like tokens is found.
 //! * [`gguf`] makes the tokenizer of a GGUF file, which has none of these files.
+//! * [`template`] puts tokens around a text.
 //! * [`token`] reads a single token.
 //! * [`pairs`] encodes texts and pairs of them.
 
@@ -15,6 +16,7 @@ pub(crate) mod class;
 pub(crate) mod equal;
 pub(crate) mod gguf;
 pub(crate) mod pairs;
+pub(crate) mod template;
 pub(crate) mod token;
 
 use std::path::Path;

@@ -15,6 +15,7 @@ use tokenizers::{AddedToken, SplitDelimiterBehavior, Tokenizer, TruncationDirect
 
 use crate::data::error::DataError;
 use crate::data::tokenizer::ModelTokenizer;
+use crate::data::tokenizer::template;
 use crate::model::source::gguf::file::GgufFile;
 use crate::model::source::gguf::tokenizer::{TokenKind, TokenizerParts};
 
@@ -220,7 +221,7 @@ fn assemble(
     tokenizer.with_pre_tokenizer(Some((pre.split)()?));
     tokenizer.with_decoder(Some(ByteLevel::default()));
     tokenizer.add_tokens(added(parts))?;
-    let template = template(parts, pre)?;
+    let template = template_of(parts, pre)?;
     tokenizer.with_post_processor(template);
     Ok(tokenizer)
 }
@@ -241,7 +242,7 @@ fn added(parts: &TokenizerParts) -> Vec<AddedToken> {
 }
 
 /// The tokens around a text, where there are any.
-fn template(
+fn template_of(
     parts: &TokenizerParts,
     pre: &PreTokenizer,
 ) -> tokenizers::Result<Option<TemplateProcessing>> {
@@ -254,18 +255,7 @@ fn template(
     if bos.is_none() && eos.is_none() {
         return Ok(None);
     }
-    let around = |text: &str| -> Vec<String> {
-        let name = |token: &Option<(String, u32)>| token.as_ref().map(|token| token.0.clone());
-        [name(&bos), Some(text.to_owned()), name(&eos)]
-            .into_iter()
-            .flatten()
-            .collect()
-    };
-    let mut builder = TemplateProcessing::builder();
-    builder.try_single(around("$A"))?;
-    builder.try_pair([around("$A"), around("$B")].concat())?;
-    builder.special_tokens(bos.iter().chain(&eos).cloned().collect::<Vec<_>>());
-    Ok(Some(builder.build()?))
+    template::around(bos, eos).map(Some)
 }
 
 #[cfg(test)]
