@@ -55,6 +55,11 @@ pub trait Architecture: fmt::Debug + Send + Sync {
         None
     }
 
+    /// The same with an output apart from its embeddings, if there can be one.
+    fn untied(&self) -> Option<Arc<dyn Architecture>> {
+        None
+    }
+
     /// The tensor that a checkpoint's name stands for: names may lack the model's prefix, or be
     /// those of an older version. `None`: the model has no use for it.
     fn tensor_named(&self, name: &str) -> Option<String>;

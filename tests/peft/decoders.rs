@@ -1,11 +1,13 @@
 //! Adapters on decoders: trained, merged, and written as PEFT and transformers load them.
 
 use std::fs;
+use std::path::Path;
 
 use regatta::adapter::peft::import::PeftFolder;
 use regatta::adapter::settings::AdapterKind;
 use regatta::base::tensors::{HostTensor, TensorMap};
 use regatta::model::objective::Objective;
+use regatta::runs::export::trained::TrainedModel;
 use serde_json::{Value, json};
 use tch::Tensor;
 
@@ -274,5 +276,42 @@ fn layers_of_decoders_are_found_in_all_the_words_that_peft_has_for_them() {
         folder.config.peft_type = AdapterKind::Vera;
         let fit = folder.fit(&*desk.model()).unwrap();
         assert_eq!(fit.layers.len(), count, "{keys}");
+    }
+}
+
+/// Adapters that PEFT 0.12.0 saved on the small decoders, and the decoders. `expected.safetensors` has
+/// the logits that it gives with them under transformers 4.46.2.
+pub const FIXTURES: [(&str, &str); 6] = [
+    ("peft-0.12-gpt2-all-linear", "gpt2"),
+    ("peft-0.12-gpt2-regex-bias-all", "gpt2"),
+    ("peft-0.12-gpt2-vera", "gpt2"),
+    ("peft-0.12-gpt2-tables-saved", "gpt2"),
+    ("peft-0.12-gpt2-output-saved", "gpt2"),
+    ("peft-0.12-llama-tables-saved", "llama"),
+];
+
+/// A decoder with the adapter of a fixture as if a run had trained it, and PEFT's logits.
+pub fn fixture(name: &str, decoder: &str) -> (Desk, TrainedModel, Tensor) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peft/fixtures");
+    let folder = folder.join(name);
+    let desk = Desk::new(decoder);
+    let (mut trained, _) = desk.train("r = 1\ntarget_modules = \"all-linear\"");
+    trained.folder = PeftFolder::read(&folder).unwrap();
+    let expected = Tensor::read_safetensors(folder.join("expected.safetensors")).unwrap();
+    (desk, trained, expected[0].1.shallow_clone())
+}
+
+#[test]
+fn adapters_that_peft_saved_on_decoders_have_its_logits_read_and_merged() {
+    for (name, decoder) in FIXTURES {
+        let (desk, trained, expected) = fixture(name, decoder);
+        let adapted = desk.with_adapter(&trained.folder.path);
+        assert_same(name, &adapted, &expected);
+        trained.write_merged(&desk.path("merged")).unwrap();
+        let merged = desk.of_whole(&desk.path("merged"));
+        assert_same(&format!("{name}, merged"), &merged, &expected);
+        let untied = read_json(&desk, "merged/config.json").get("tie_word_embeddings")
+            == Some(&json!(false));
+        assert_eq!(untied, name.ends_with("output-saved"), "{name}");
     }
 }
