@@ -49,8 +49,8 @@ pub trait Architecture: fmt::Debug + Send + Sync {
         Vec::new()
     }
 
-    /// The table of token embeddings and the output that is one with it, by their tensors' names; the
-    /// model has only the first. `None`: the output is another tensor, or a head.
+    /// The table of token embeddings and the output that is one with it, by their tensors' names;
+    /// the model has only the first. `None`: the output is another tensor, or a head.
     fn tied_output(&self) -> Option<[&'static str; 2]> {
         None
     }

@@ -54,9 +54,9 @@ impl PeftFolder {
         Ok(fit)
     }
 
-    /// Brings the tables of a model whose output is its table of embeddings into line with the
-    /// folder. PEFT trains copies of the two; where they became the same the model stays tied, and the
-    /// folder holds one of them.
+    /// Where a model's output is its table of embeddings, PEFT trains copies of the two. If they
+    /// became the same, the model stays tied and the folder keeps one of them; otherwise the model
+    /// gets an output of its own.
     pub fn match_output(&mut self, checkpoint: &mut Checkpoint) {
         let Some([table, output]) = checkpoint.architecture.tied_output() else {
             return;

@@ -35,9 +35,9 @@ const TOKENIZER_FILES: [&str; 10] = [
 /// How transformers writes text with a model: its end tokens among others.
 const GENERATION_FILE: &str = "generation_config.json";
 
-/// All tensors of the model: `W = W₀ + delta + s ΔW` in adapted layers, and what was trained in full
-/// in its place. An output that is one with the embeddings is not repeated; where it was trained
-/// apart, it is one no longer, in the checkpoint too.
+/// All tensors of the model: `W = W₀ + delta + s ΔW` in adapted layers, and what was trained in
+/// full in its place. An output that is one with the embeddings is not repeated. Where the two were
+/// trained apart, the checkpoint becomes one of a model that is not tied.
 ///
 /// # Errors
 /// If adapter or delta belong to another model.

@@ -133,8 +133,8 @@ impl Architecture for Gpt2Config {
         }))
     }
 
-    /// Names may lack the prefix `transformer.`; masks that old files hold as buffers, and the output
-    /// of a tied model, are of no use.
+    /// Names may lack the prefix `transformer.`; masks that old files hold as buffers, and the
+    /// output of a tied model, are of no use.
     fn tensor_named(&self, name: &str) -> Option<String> {
         if name == "lm_head.weight" {
             return (!self.tie_word_embeddings).then(|| name.to_owned());
