@@ -74,7 +74,8 @@ pub struct AdapterPlan {
     pub sorf_seed: u64,
     /// Whether it starts at zero; else at random.
     pub init_weights: bool,
-    /// The adapted layers; `None`: those that PEFT adapts in such a model, until the model is known.
+    /// The adapted layers; `None`, until the model is known: those that PEFT adapts in such a
+    /// model.
     pub target_modules: Option<TargetModules>,
     /// Transformer layers that are adapted; `None`: all.
     pub layers_to_transform: Option<Vec<u32>>,

@@ -12,8 +12,8 @@ pub(crate) const ALL_LINEAR: &str = "all-linear";
 /// What stands before a regular expression, so that it cannot be taken for a list of names.
 const REGEX: &str = "regex:";
 
-/// Which linear layers get an adapter. As text: `query,value`, `all-linear` or `regex:PATTERN`; names
-/// may also be a list, and are recorded as one.
+/// Which linear layers get an adapter. As text: `query,value`, `all-linear` or `regex:PATTERN`.
+/// Names may also be a list, and are recorded as one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "WrittenTargets", into = "WrittenTargets")]
 pub enum TargetModules {

@@ -25,9 +25,9 @@ use crate::tasks::SharedTask;
 use crate::tasks::texts::GenerationPlan;
 use crate::train::settings::TrainingPlan;
 
-/// What settings alone decide of a run, as [`crate::config::load`] makes it. The model decides which
-/// layers are adapted where nothing is said, and a PEFT folder that the run starts from decides the
-/// adapter; only then there is a [`Plan`].
+/// What settings alone decide of a run, as [`crate::config::load`] makes it. Where nothing is said,
+/// the model decides which layers are adapted; a PEFT folder that the run starts from decides the
+/// adapter. Only then is there a [`Plan`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlanDraft(pub(crate) Plan);
 
@@ -46,8 +46,8 @@ impl PlanDraft {
         self.0
     }
 
-    /// The plan of a run on this model that takes no adapter from a folder. What the model decides is
-    /// recorded in the settings too.
+    /// The plan of a run on this model that takes no adapter from a folder. What the model decides
+    /// is recorded in the settings too.
     #[must_use]
     pub fn on(self, model: &dyn Architecture) -> Plan {
         let Self(mut plan) = self;

@@ -138,9 +138,9 @@ declare_settings! {
         sorf_seed: u64 = default(0).only_with(&[SorfVera]);
         /// Initialise so that the adapter starts at zero; false: at random, for tests
         init_weights: bool = default(true);
-        /// Linear layers to adapt: their names, or what their names end in; all-linear, which is all
-        /// but the head; or regex:PATTERN, Python's regular expression for the whole of a name, such
-        /// as regex:.*\.(c_attn|mlp\.c_proj). A scenario file may have names in a list
+        /// Linear layers to adapt: their names, or what their names end in; all-linear, which is
+        /// all but the head; or regex:PATTERN, Python's regular expression for the whole of a
+        /// name, such as regex:.*\.(c_attn|mlp\.c_proj). A scenario file may have names in a list
         #[arg(value_name = "NAME,…|all-linear|regex:PATTERN")]
         target_modules: TargetModules = default_in_words(
             "query,value of an encoder, c_attn of GPT-2, q_proj,v_proj of Llama"
@@ -153,7 +153,7 @@ declare_settings! {
         layers_pattern: String = default_in_words(
             "the model's: layer of an encoder, h of GPT-2, layers of Llama"
         );
-        /// Adapted layers store weights as (in, out). The model decides this, so a value that is not
+        /// Adapted layers store weights as (in, out). The model decides this; a value that is not
         /// the model's is refused
         fan_in_fan_out: bool = default_in_words("true for GPT-2, else false");
         /// Biases to train

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::adapter::peft::config::PeftError;
 use crate::adapter::peft::import::PeftFolder;
 use crate::adapter::settings::{AdapterKind, AdapterPlan, Bias};
 use crate::adapter::targets::Targets;
@@ -12,30 +11,6 @@ use crate::config::problems::Problems;
 use crate::model::architecture::Architecture;
 use crate::model::linear_layer::LinearLayer;
 use crate::model::source::checkpoint::Checkpoint;
-
-/// The folder for a model whose output is its table of embeddings. PEFT trains copies of the two, so
-/// they must be the same in the folder.
-///
-/// # Errors
-/// If they differ there, or only one was trained.
-pub(crate) fn tie(
-    mut folder: PeftFolder,
-    checkpoint: &Checkpoint,
-) -> Result<PeftFolder, PeftError> {
-    let Some([table, output]) = checkpoint.architecture.tied_output() else {
-        return Ok(folder);
-    };
-    let before = checkpoint.base.get(table);
-    let saved = |name| folder.tensors.get(name).or(before);
-    if saved(table) != saved(output) {
-        return Err(folder.wrong_tensors(format!(
-            "{table} and {output} are one tensor in this model, and differ in the adapter, which \
-             trained them apart; save it from a model that keeps them tied"
-        )));
-    }
-    folder.tensors.0.remove(output);
-    Ok(folder)
-}
 
 /// The plan, with the adapter as the PEFT folder has it that the run starts from, if any. A setting
 /// that the user gave and that says otherwise is a problem.
@@ -178,60 +153,4 @@ fn further_modules(folder: &PeftFolder, checkpoint: &Checkpoint) -> Vec<String> 
 /// of `layer.1.output`.
 pub(crate) fn is_inside(tensor: &str, module: &str) -> bool {
     format!(".{tensor}.").contains(&format!(".{module}."))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::adapter::peft::PREFIX;
-    use crate::base::tensors::{HostTensor, TensorMap};
-    use crate::model::config;
-    use crate::model::objective::Objective;
-
-    const GPT2: &str = r#"{"model_type": "gpt2", "vocab_size": 8, "n_positions": 4, "n_embd": 4,
-        "n_layer": 1, "n_head": 1}"#;
-
-    /// What becomes of a folder that holds these tables beside its adapter, filled with a value.
-    fn tied(tables: &[(&str, f32)]) -> Result<PeftFolder, PeftError> {
-        let folder = tempfile::tempdir().unwrap();
-        let file = |name: &str| folder.path().join(name);
-        std::fs::write(file("config.json"), GPT2).unwrap();
-        let model = config::read(&file("config.json")).unwrap();
-        let mut checkpoint = Checkpoint::random(model, &Objective::NextToken, 0).unwrap();
-        let table = HostTensor::full(&[8, 4], 0.5);
-        checkpoint.base.insert("transformer.wte.weight", table);
-        let keys = r#"{"peft_type": "LORA", "r": 2}"#;
-        std::fs::write(file("adapter_config.json"), keys).unwrap();
-        let tables = tables.iter();
-        let tables = tables.map(|(name, value)| {
-            let name = format!("{PREFIX}{name}.weight");
-            (name, HostTensor::full(&[8, 4], *value))
-        });
-        let tables: TensorMap = tables.collect();
-        tables.write(&file("adapter_model.safetensors")).unwrap();
-        tie(PeftFolder::read(folder.path()).unwrap(), &checkpoint)
-    }
-
-    #[test]
-    fn a_table_that_peft_saved_twice_is_one_if_both_are_the_same() {
-        for (tables, kept) in [
-            (&[][..], 0),
-            (&[("transformer.wte", 2.0), ("lm_head", 2.0)], 1),
-            (&[("lm_head", 0.5)], 0),
-            (&[("transformer.wte", 0.5)], 1),
-        ] {
-            assert_eq!(tied(tables).unwrap().tensors.0.len(), kept, "{tables:?}");
-        }
-        for tables in [
-            &[("transformer.wte", 2.0)][..],
-            &[("lm_head", 2.0)],
-            &[("transformer.wte", 2.0), ("lm_head", 3.0)],
-        ] {
-            let error = tied(tables).unwrap_err().to_string();
-            assert!(
-                error.contains("adapter_model.safetensors") && error.contains("one tensor"),
-                "{error}"
-            );
-        }
-    }
 }

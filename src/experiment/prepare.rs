@@ -15,7 +15,7 @@ use crate::config::problems::Problems;
 use crate::data::encoded::EncodedSplit;
 use crate::data::split::{CategoricalColumn, Split};
 use crate::data::tokenize::TextEncoder;
-use crate::experiment::init_adapter::{decide, is_inside, tie};
+use crate::experiment::init_adapter::{decide, is_inside};
 use crate::experiment::inputs;
 use crate::experiment::inputs::RunInputs;
 use crate::experiment::prepared::{Experiment, encode_with_cache};
@@ -42,7 +42,7 @@ impl Experiment {
             shards,
             model,
             encoder,
-            init_adapter,
+            mut init_adapter,
             ..
         } = inputs;
         let objective = draft.data.task.objective();
@@ -54,11 +54,9 @@ impl Experiment {
         if let Some(p) = draft.model.dropout {
             checkpoint.architecture = checkpoint.architecture.with_dropout(p);
         }
-        let init_adapter = init_adapter.map(|folder| tie(folder, &checkpoint));
-        let init_adapter = init_adapter
-            .transpose()
-            .map_err(|error| problems.report_error("init_adapter", error))
-            .ok()?;
+        if let Some(folder) = &mut init_adapter {
+            folder.match_output(&mut checkpoint);
+        }
         let plan = decide(draft, init_adapter.as_ref(), &checkpoint, problems)?;
         let layers = choose_layers(&plan, &checkpoint, problems)?;
         let (adapter, client_adapters) = build_adapters(&plan, &layers, problems)?;

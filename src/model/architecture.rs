@@ -50,9 +50,14 @@ pub trait Architecture: fmt::Debug + Send + Sync {
         Vec::new()
     }
 
-    /// The table of token embeddings and the output that is one with it, by their tensors' names; the
-    /// model has only the first. `None`: the output is another tensor, or a head.
+    /// The table of token embeddings and the output that is one with it, by their tensors' names;
+    /// the model has only the first. `None`: the output is another tensor, or a head.
     fn tied_output(&self) -> Option<[&'static str; 2]> {
+        None
+    }
+
+    /// The same with an output apart from its embeddings, if there can be one.
+    fn untied(&self) -> Option<Arc<dyn Architecture>> {
         None
     }
 

@@ -49,10 +49,9 @@ pub enum StartValues {
     Ones,
     /// Normal, with the architecture's [spread](crate::model::architecture::Architecture::initial_spread).
     Normal,
-    /// Normal with that spread / √(2 · layers), of a model with so many: GPT-2's weights that add to
-    /// the residual stream.
+    /// Normal with that spread / √(2 · layers): GPT-2's weights that add to the residual stream.
     NormalOfResidual {
-        /// The transformer layers.
+        /// The model's transformer layers.
         layers: i64,
     },
     /// Normal with that spread, but for one row of zeros: the padding token's.

@@ -1,11 +1,12 @@
 //! Adapters on decoders: trained, merged, and written as PEFT and transformers load them.
 
 use std::fs;
+use std::path::Path;
 
 use regatta::adapter::peft::import::PeftFolder;
-use regatta::adapter::settings::AdapterKind;
-use regatta::base::tensors::{HostTensor, TensorMap};
+use regatta::base::tensors::TensorMap;
 use regatta::model::objective::Objective;
+use regatta::runs::export::trained::TrainedModel;
 use serde_json::{Value, json};
 use tch::Tensor;
 
@@ -33,7 +34,7 @@ pub fn targets(decoder: &str) -> [&'static str; 3] {
             r"target_modules = 'regex:.*\.(attn|mlp)\.c_proj'",
         ],
         _ => [
-            "target_modules = \"q_proj,v_proj\"\nlayers_to_transform = [1]\nlayers_pattern = \"layers\"",
+            "target_modules = \"q_proj,v_proj\"\nlayers_to_transform = [1]",
             r#"target_modules = "all-linear""#,
             r"target_modules = 'regex:.*\.(k|o|down)_proj'",
         ],
@@ -229,8 +230,8 @@ fn layers_of_decoders_are_found_in_all_the_words_that_peft_has_for_them() {
         ),
         (
             "tied",
-            json!({"target_modules": ["q_proj"], "layers_to_transform": 0, "layers_pattern": ["layers"]}),
-            1,
+            json!({"layers_to_transform": 0, "layers_pattern": ["layers"]}),
+            2,
         ),
         ("llama", json!({"target_modules": null}), 4),
         (
@@ -245,34 +246,55 @@ fn layers_of_decoders_are_found_in_all_the_words_that_peft_has_for_them() {
         ),
     ] {
         let desk = Desk::new(decoder);
-        let mut config = json!({
-            "peft_type": "LORA", "r": 2, "task_type": "CAUSAL_LM", "fan_in_fan_out": true,
-        });
-        config
-            .as_object_mut()
-            .unwrap()
-            .extend(keys.as_object().unwrap().clone());
+        let mut config = json!({"peft_type": "VERA", "r": 2, "task_type": "CAUSAL_LM"});
+        let own = keys.as_object().unwrap().clone();
+        config.as_object_mut().unwrap().extend(own);
         fs::create_dir(desk.path("peft")).unwrap();
         fs::write(desk.path("peft/adapter_config.json"), config.to_string()).unwrap();
-        let mut tensors = TensorMap::default();
-        for layer in desk.model().linear_layers() {
-            let name = |part| format!("base_model.model.{}.lora_{part}.weight", layer.module);
-            tensors.insert(name("A"), HostTensor::full(&[2, layer.d_in], 0.5));
-            tensors.insert(name("B"), HostTensor::full(&[layer.d_out, 2], 0.5));
-        }
-        tensors
-            .write(&desk.path("peft/adapter_model.safetensors"))
-            .unwrap();
-        let mut folder = PeftFolder::read(&desk.path("peft")).unwrap();
+        let tensors = desk.path("peft/adapter_model.safetensors");
+        TensorMap::default().write(&tensors).unwrap();
+        let folder = PeftFolder::read(&desk.path("peft")).unwrap();
         folder.check_objective(&Objective::NextToken).unwrap();
         let error = folder.check_objective(&Objective::classes(2)).unwrap_err();
         assert!(error.to_string().contains("CAUSAL_LM"), "{error}");
-        // Only the chosen layers have tensors in a file of PEFT's.
-        let wrong = folder.fit(&*desk.model());
-        assert_eq!(wrong.is_err(), count < desk.model().linear_layers().len());
-        folder.tensors = TensorMap::default();
-        folder.config.peft_type = AdapterKind::Vera;
         let fit = folder.fit(&*desk.model()).unwrap();
         assert_eq!(fit.layers.len(), count, "{keys}");
+    }
+}
+
+/// Adapters that PEFT 0.12.0 saved on the small decoders, and the decoders. With each are the
+/// logits that it gives under transformers 4.46.2.
+pub const FIXTURES: [(&str, &str); 6] = [
+    ("peft-0.12-gpt2-all-linear", "gpt2"),
+    ("peft-0.12-gpt2-regex-bias-all", "gpt2"),
+    ("peft-0.12-gpt2-vera", "gpt2"),
+    ("peft-0.12-gpt2-tables-saved", "gpt2"),
+    ("peft-0.12-gpt2-output-saved", "gpt2"),
+    ("peft-0.12-llama-tables-saved", "llama"),
+];
+
+/// A decoder with the adapter of a fixture as if a run had trained it, and PEFT's logits.
+pub fn fixture(name: &str, decoder: &str) -> (Desk, TrainedModel, Tensor) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peft/fixtures");
+    let folder = folder.join(name);
+    let desk = Desk::new(decoder);
+    let (mut trained, _) = desk.train("r = 1\ntarget_modules = \"all-linear\"");
+    trained.folder = PeftFolder::read(&folder).unwrap();
+    let expected = Tensor::read_safetensors(folder.join("expected.safetensors")).unwrap();
+    (desk, trained, expected[0].1.shallow_clone())
+}
+
+#[test]
+fn adapters_that_peft_saved_on_decoders_have_its_logits_read_and_merged() {
+    for (name, decoder) in FIXTURES {
+        let (desk, trained, expected) = fixture(name, decoder);
+        let adapted = desk.with_adapter(&trained.folder.path);
+        assert_same(name, &adapted, &expected);
+        trained.write_merged(&desk.path("merged")).unwrap();
+        let merged = desk.of_whole(&desk.path("merged"));
+        assert_same(&format!("{name}, merged"), &merged, &expected);
+        let untied = read_json(&desk, "merged/config.json").get("tie_word_embeddings")
+            == Some(&json!(false));
+        assert_eq!(untied, name.ends_with("output-saved"), "{name}");
     }
 }

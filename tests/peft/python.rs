@@ -3,9 +3,10 @@ use std::process::Command;
 
 use regatta::base::tensors::HostTensor;
 use regatta::data::batch::Batch;
+use regatta::runs::export::trained::TrainedModel;
 use tch::{Kind, Tensor};
 
-use crate::decoders::{KINDS, targets};
+use crate::decoders::{FIXTURES, KINDS, fixture, targets};
 use crate::folders::of_several_ranks;
 use crate::support::{Place, RUNS};
 use crate::text::{DECODERS, Desk, inputs};
@@ -108,17 +109,27 @@ fn write_decoders(cases: &Path) -> Vec<Desk> {
             let desk = Desk::new(decoder);
             let (trained, logits) = desk.train(&format!("{settings}\n{targets}"));
             let case = cases.join(format!("{decoder}-{i}-{kind}"));
-            trained.write_adapter(&case.join("adapter")).unwrap();
-            trained.write_merged(&case.join("merged")).unwrap();
-            let ids = inputs().ids;
-            let tensors = [
-                ("attention_mask", ids.ones_like()),
-                ("input_ids", ids),
-                ("logits", logits),
-            ];
-            Tensor::write_safetensors(&tensors, case.join("expected.safetensors")).unwrap();
             desks.push(desk);
+            write_text(&trained, logits, &case);
         }
     }
+    for (name, decoder) in FIXTURES {
+        let (desk, trained, logits) = fixture(name, decoder);
+        desks.push(desk);
+        write_text(&trained, logits, &cases.join(name));
+    }
     desks
+}
+
+/// Writes what Regatta exports of a decoder, and its logits.
+fn write_text(trained: &TrainedModel, logits: Tensor, case: &Path) {
+    trained.write_adapter(&case.join("adapter")).unwrap();
+    trained.write_merged(&case.join("merged")).unwrap();
+    let ids = inputs().ids;
+    let tensors = [
+        ("attention_mask", ids.ones_like()),
+        ("input_ids", ids),
+        ("logits", logits),
+    ];
+    Tensor::write_safetensors(&tensors, case.join("expected.safetensors")).unwrap();
 }

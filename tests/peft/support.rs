@@ -180,7 +180,9 @@ pub fn adapted(
     peft: &PeftFolder,
     objective: &Objective,
 ) -> Box<dyn Model> {
-    let (layers, adapter) = adapter_of(peft, &*checkpoint.architecture);
+    let (mut checkpoint, mut peft) = (checkpoint.clone(), peft.clone());
+    peft.match_output(&mut checkpoint);
+    let (layers, adapter) = adapter_of(&peft, &*checkpoint.architecture);
     let mut base = Weights::from_map(&checkpoint.base, Device::Cpu).unwrap();
     for (name, delta) in peft.base_delta.iter() {
         let weight = base.get(name).unwrap() + delta.to_tensor(Device::Cpu).unwrap();

@@ -29,8 +29,8 @@ use tempfile::TempDir;
 
 use crate::support::{adapted, plan, whole_for};
 
-/// Names and configurations of small decoders: GPT-2, and Llama with a separate output and biases, and
-/// with one that is tied.
+/// Names and configurations of small decoders: GPT-2; Llama with biases and a separate output; and
+/// Llama with one that is tied.
 pub const DECODERS: [(&str, &str); 3] = [
     (
         "gpt2",

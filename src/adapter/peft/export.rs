@@ -118,7 +118,7 @@ impl AdapterFiles {
         self
     }
 
-    /// Saves a trained table of embeddings as the output too where the two are one, for PEFT makes a
+    /// Saves a trained table of embeddings as the output too where the two are one: PEFT makes a
     /// copy of each module that it trains.
     #[must_use]
     pub fn with_tied_output(mut self, model: &dyn Architecture) -> Self {

@@ -15,6 +15,7 @@ use crate::adapter::{lora, vera};
 use crate::model::architecture::Architecture;
 use crate::model::linear_layer::LinearLayer;
 use crate::model::objective::Objective;
+use crate::model::source::checkpoint::Checkpoint;
 
 /// An adapter's layers in a model.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +52,22 @@ impl PeftFolder {
         };
         fit.simplify();
         Ok(fit)
+    }
+
+    /// Where a model's output is its table of embeddings, PEFT trains copies of the two. If they
+    /// became the same, the model stays tied and the folder keeps one of them; otherwise the model
+    /// gets an output of its own.
+    pub fn match_output(&mut self, checkpoint: &mut Checkpoint) {
+        let Some([table, output]) = checkpoint.architecture.tied_output() else {
+            return;
+        };
+        let before = checkpoint.base.get(table);
+        let saved = |name| self.tensors.get(name).or(before);
+        if saved(table) == saved(output) {
+            self.tensors.0.remove(output);
+        } else {
+            checkpoint.untie();
+        }
     }
 
     /// Refuses an adapter of a model that was trained to give something else.

@@ -41,6 +41,8 @@ pub struct Gpt2Config {
     pub resid_pdrop: f64,
     /// Standard deviation of weights that are drawn.
     pub initializer_range: f64,
+    /// Whether the output is the table of token embeddings.
+    pub tie_word_embeddings: bool,
     /// The tokens that end a text.
     pub eos_token_id: Vec<i64>,
 }
@@ -68,7 +70,7 @@ impl Gpt2Config {
         (0..self.n_layer).flat_map(of_layer).collect()
     }
 
-    /// All tensors; the output is the table of token embeddings.
+    /// All tensors.
     #[must_use]
     pub fn tensors(&self) -> Vec<TensorSpec> {
         let h = self.n_embd;
@@ -98,6 +100,11 @@ impl Gpt2Config {
             }
         }
         tensors.extend(norm("transformer.ln_f".to_owned()));
+        if !self.tie_word_embeddings {
+            let shape = vec![self.vocab_size, h];
+            let output = TensorSpec::new("lm_head.weight".to_owned(), shape, StartValues::Normal);
+            tensors.push(output);
+        }
         tensors
     }
 
@@ -107,7 +114,7 @@ impl Gpt2Config {
         self.embd_pdrop == 0.0 && self.attn_pdrop == 0.0 && self.resid_pdrop == 0.0
     }
 
-    /// The model whose tensors `root` shows.
+    /// The model whose tensors `root` shows, without its output.
     ///
     /// # Errors
     /// If a tensor is missing or of another shape.

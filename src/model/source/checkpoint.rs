@@ -98,6 +98,19 @@ impl Checkpoint {
     }
 }
 
+impl Checkpoint {
+    /// Gives the model an output of its own, with the values of the embeddings that were it too.
+    pub fn untie(&mut self) {
+        if let Some([table, output]) = self.architecture.tied_output()
+            && let Some(untied) = self.architecture.untied()
+            && let Some(tensor) = self.base.get(table).cloned()
+        {
+            self.base.insert(output, tensor);
+            self.architecture = untied;
+        }
+    }
+}
+
 /// The tensors that the architecture has a use for, under the names that it has for them.
 fn named(tensors: TensorMap, architecture: &dyn Architecture) -> TensorMap {
     let rename = |(name, tensor): (String, HostTensor)| {

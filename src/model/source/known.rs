@@ -111,6 +111,7 @@ fn gpt2(layers: i64, width: i64) -> Gpt2Config {
         attn_pdrop: 0.1,
         resid_pdrop: 0.1,
         initializer_range: 0.02,
+        tie_word_embeddings: true,
         eos_token_id: vec![50_256],
     }
 }

@@ -12,6 +12,7 @@ use crate::base::files;
 use crate::base::tensors::{HostTensor, TensorMap};
 use crate::data::tokenizer::gguf;
 use crate::model::ModelError;
+use crate::model::architecture::Architecture;
 use crate::model::objective::Objective;
 use crate::model::source::checkpoint::Checkpoint;
 use crate::model::source::files::ModelFiles;
@@ -35,18 +36,24 @@ const TOKENIZER_FILES: [&str; 10] = [
 /// How transformers writes text with a model: its end tokens among others.
 const GENERATION_FILE: &str = "generation_config.json";
 
-/// All tensors of the model: `W = W₀ + delta + s ΔW` in adapted layers, and what was trained in full
-/// in its place. An output that is one with the embeddings is not repeated.
+/// All tensors of the model: `W = W₀ + delta + s ΔW` in adapted layers, and what was trained in
+/// full in its place. An output that is one with the embeddings is not repeated. Where the two were
+/// trained apart, the checkpoint becomes one of a model that is not tied.
 ///
 /// # Errors
 /// If adapter or delta belong to another model.
-pub fn merged(trained: &TrainedModel, checkpoint: &Checkpoint) -> Result<TensorMap, ExportError> {
+pub fn merged(
+    trained: &TrainedModel,
+    checkpoint: &mut Checkpoint,
+) -> Result<TensorMap, ExportError> {
+    let mut folder = trained.folder.clone();
+    folder.match_output(checkpoint);
     let mut tensors = checkpoint.base.clone();
     tensors.0.extend(checkpoint.head.clone().0);
-    for (name, delta) in trained.folder.base_delta.iter() {
+    for (name, delta) in folder.base_delta.iter() {
         add(&mut tensors, name, &delta.to_tensor(Device::Cpu)?)?;
     }
-    let mut in_full = trained.folder.tensors.clone();
+    let mut in_full = folder.tensors;
     trained.each_layer(&*checkpoint.architecture, |layer, suffixes, factors| {
         for suffix in suffixes {
             in_full.0.remove(&tensor_name(layer, suffix));
@@ -57,9 +64,6 @@ pub fn merged(trained: &TrainedModel, checkpoint: &Checkpoint) -> Result<TensorM
             &layer.as_weight(&factors.product())?,
         )
     })?;
-    if let Some([_, output]) = checkpoint.architecture.tied_output() {
-        in_full.0.remove(output);
-    }
     for (name, tensor) in in_full.0 {
         let shape = tensor.shape().to_vec();
         *held(&mut tensors, &name, &shape)? = tensor;
@@ -94,13 +98,17 @@ fn held<'a>(
     Ok(known)
 }
 
-/// The base model's `config.json` for a model of the task in float32.
+/// The base model's `config.json` for the merged model of the task, in float32.
 ///
 /// # Errors
 /// If the file cannot be read.
-pub fn config(base: &ModelFiles, task: &dyn Task) -> Result<Map<String, Value>, ExportError> {
+pub fn config(
+    base: &ModelFiles,
+    merged: &dyn Architecture,
+    task: &dyn Task,
+) -> Result<Map<String, Value>, ExportError> {
     let objective = task.objective();
-    let architecture = base.architecture()?.class_name(&objective);
+    let architecture = merged.class_name(&objective);
     let mut config = base.config_json()?;
     for stale in [
         "_name_or_path",
@@ -112,6 +120,9 @@ pub fn config(base: &ModelFiles, task: &dyn Task) -> Result<Map<String, Value>, 
     }
     config.insert("architectures".to_owned(), json!([architecture]));
     config.insert("torch_dtype".to_owned(), json!("float32"));
+    if merged.tied_output() != base.architecture()?.tied_output() {
+        config.insert("tie_word_embeddings".to_owned(), json!(false));
+    }
     match objective {
         Objective::Classes(names) => {
             config.extend(outputs("single_label_classification", &names));

@@ -45,12 +45,12 @@ pub fn of_merged(trained: &TrainedModel) -> String {
     let class = auto_class(trained);
     let parts = match objective(trained) {
         Objective::Classes(_) | Objective::Score => {
-            "The whole classifier: base weights, what aggregation added to them, the adapter and the \
-             head in one"
+            "The whole classifier: base weights, what aggregation added to them, the adapter and \
+             the head in one"
         }
         Objective::NextToken => {
-            "The whole language model: base weights, what aggregation added to them and the adapter \
-             in one"
+            "The whole language model: base weights, what aggregation added to them and the \
+             adapter in one"
         }
     };
     format!(

@@ -36,16 +36,16 @@ impl TrainedModel {
     pub fn write_merged(&self, folder: &Path) -> Result<(), ExportError> {
         let base = self.base()?;
         let task = &self.plan.data.task;
-        let checkpoint = base.checkpoint(&task.objective(), self.plan.seed)?;
+        let mut checkpoint = base.checkpoint(&task.objective(), self.plan.seed)?;
         files::make_folder(folder)?;
-        let merged = merge::merged(self, &checkpoint)?;
+        let merged = merge::merged(self, &mut checkpoint)?;
         merged.write(&folder.join("model.safetensors"))?;
         merge::copy_tokenizer(&base, self.plan.model.tokenizer.as_deref(), folder)?;
         merge::copy_generation(&base, folder)?;
         let path = folder.join("README.md");
         let note = note::of_merged(self);
         files::write_atomically(&path, note.as_bytes())?;
-        let config = merge::config(&base, &**task)?;
+        let config = merge::config(&base, &*checkpoint.architecture, &**task)?;
         Ok(write_json(&folder.join("config.json"), &config)?)
     }
 }

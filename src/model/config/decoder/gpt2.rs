@@ -48,12 +48,10 @@ pub(crate) fn parse(keys: Keys<'_>) -> Result<Gpt2Config, String> {
     for (key, meaning) in NOT_COMPUTED {
         keys.refuse_if_set(key, meaning)?;
     }
-    for key in ["scale_attn_weights", "tie_word_embeddings"] {
-        if !flag(keys, key, true)? {
-            return Err(format!(
-                "{key} is false, which is not supported; it must be true"
-            ));
-        }
+    if !flag(keys, "scale_attn_weights", true)? {
+        return Err(
+            "scale_attn_weights is false, which is not supported; it must be true".to_owned(),
+        );
     }
     let dropout = |key| keys.number(key, 0.1, &(0.0..1.0), "from 0 to less than 1");
     let n_embd = keys.size("n_embd", 768, 1_000_000)?;
@@ -74,6 +72,7 @@ pub(crate) fn parse(keys: Keys<'_>) -> Result<Gpt2Config, String> {
         attn_pdrop: dropout("attn_pdrop")?,
         resid_pdrop: dropout("resid_pdrop")?,
         initializer_range: keys.number("initializer_range", 0.02, &FROM_ZERO, "from 0")?,
+        tie_word_embeddings: flag(keys, "tie_word_embeddings", true)?,
         eos_token_id: end_tokens(keys, 50_256, vocab_size)?,
     };
     let (hidden, heads) = (config.n_embd, config.n_head);
@@ -123,12 +122,23 @@ impl Architecture for Gpt2Config {
     }
 
     fn tied_output(&self) -> Option<[&'static str; 2]> {
-        Some(["transformer.wte.weight", "lm_head.weight"])
+        self.tie_word_embeddings
+            .then_some(["transformer.wte.weight", "lm_head.weight"])
     }
 
-    /// Names may lack the prefix `transformer.`; masks that old files hold as buffers, and an output
-    /// that repeats the token embeddings, are of no use.
+    fn untied(&self) -> Option<Arc<dyn Architecture>> {
+        Some(Arc::new(Self {
+            tie_word_embeddings: false,
+            ..self.clone()
+        }))
+    }
+
+    /// Names may lack the prefix `transformer.`; masks that old files hold as buffers, and the
+    /// output of a tied model, are of no use.
     fn tensor_named(&self, name: &str) -> Option<String> {
+        if name == "lm_head.weight" {
+            return (!self.tie_word_embeddings).then(|| name.to_owned());
+        }
         let inner = name.strip_prefix("transformer.").unwrap_or(name);
         let inside = ["wte.", "wpe.", "h.", "ln_f."];
         let is_mask = inner.ends_with(".attn.bias") || inner.ends_with(".attn.masked_bias");
@@ -205,10 +215,14 @@ impl Architecture for Gpt2Config {
             "initializer_range": self.initializer_range,
             "eos_token_id": self.eos_token_id,
         });
-        match json {
+        let mut keys = match json {
             Value::Object(keys) => keys,
             _ => Map::new(),
+        };
+        if !self.tie_word_embeddings {
+            keys.insert("tie_word_embeddings".to_owned(), json!(false));
         }
+        keys
     }
 
     fn class_name(&self, _: &Objective) -> String {
@@ -221,6 +235,9 @@ impl Architecture for Gpt2Config {
 
     fn build(&self, root: &View<'_>, objective: &Objective) -> Result<Box<dyn Model>, ModelError> {
         self.check_objective(objective)?;
-        Ok(Box::new(LanguageModel::new(self.decoder(root)?, None)))
+        let shape = [self.vocab_size, self.n_embd];
+        let output = (!self.tie_word_embeddings).then(|| root.pp("lm_head").get("weight", &shape));
+        let decoder = self.decoder(root)?;
+        Ok(Box::new(LanguageModel::new(decoder, output.transpose()?)))
     }
 }

@@ -233,6 +233,13 @@ impl Architecture for LlamaConfig {
             .then_some(["model.embed_tokens.weight", "lm_head.weight"])
     }
 
+    fn untied(&self) -> Option<Arc<dyn Architecture>> {
+        Some(Arc::new(Self {
+            tie_word_embeddings: false,
+            ..self.clone()
+        }))
+    }
+
     /// Names may lack the prefix `model.`; frequencies that old files hold as buffers, and the output
     /// of a tied model, are of no use.
     fn tensor_named(&self, name: &str) -> Option<String> {
