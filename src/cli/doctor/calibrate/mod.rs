@@ -23,6 +23,7 @@ use crate::cli::doctor::calibrate::workload::Workload;
 use crate::config::problems::Problems;
 use crate::live::terminal::output::print_line;
 use crate::model::ModelError;
+use crate::model::config;
 use crate::model::source::checkpoint::Checkpoint;
 use crate::model::source::known::ArchitectureName;
 use crate::model::source::location::RANDOM;
@@ -80,11 +81,17 @@ pub fn calibrate(model: Option<&str>) -> anyhow::Result<()> {
 
 fn checkpoint(name: &str) -> Result<Checkpoint, ModelError> {
     match name.strip_prefix(RANDOM) {
-        None => Checkpoint::read(Path::new(name), &objective(), 0),
+        None => {
+            let folder = Path::new(name);
+            let architecture = config::read(&folder.join("config.json"))?;
+            Checkpoint::read(folder, &objective(&*architecture), 0)
+        }
         Some(architecture) => {
             let architecture: ArchitectureName =
                 architecture.parse().map_err(ModelError::Refused)?;
-            Checkpoint::random(architecture.read()?, &objective(), 0)
+            let architecture = architecture.read()?;
+            let objective = objective(&*architecture);
+            Checkpoint::random(architecture, &objective, 0)
         }
     }
 }
