@@ -11,10 +11,12 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use regatta::adapter::settings::{AdapterKind, AdapterPlan};
 use regatta::base::{allocator, torch};
-use regatta::data::batch::{Batch, batches, epoch_order, group_by_length};
+use regatta::data::batch::{Batch, BatchLabels, batches, epoch_order, group_by_length};
 use regatta::data::encoded::EncodedSplit;
 use regatta::data::tokenize::TextEncoder;
+use regatta::model::config;
 use regatta::model::inputs::Inputs;
+use regatta::model::loss::Labels;
 use regatta::model::source::checkpoint::Checkpoint;
 use regatta::model::weights::{View, Weights};
 use regatta::tasks::ReadOptions;
@@ -25,7 +27,7 @@ use regatta::train::precision::Compute;
 use regatta::train::probe::{Probe, RandomBatch, objective};
 use regatta_actors::random::StreamKey;
 use table::{median, milliseconds, print};
-use tch::{Device, Tensor};
+use tch::Device;
 
 const BATCH: usize = 32;
 const SIZES: [usize; 6] = [4, 8, 16, 32, 64, 128];
@@ -85,7 +87,8 @@ fn preparation(arguments: &Arguments, split: &EncodedSplit, pad: u32) -> anyhow:
         round: 0,
         attempt: 0,
     };
-    let checkpoint = Checkpoint::read(&arguments.model, &objective(), 1)?;
+    let architecture = config::read(&arguments.model.join("config.json"))?;
+    let checkpoint = Checkpoint::read(&arguments.model, &objective(&*architecture), 1)?;
     let plan = AdapterPlan {
         dropout: 0.1,
         ..AdapterPlan::plain(AdapterKind::Lora, 4)
@@ -111,7 +114,12 @@ fn preparation(arguments: &Arguments, split: &EncodedSplit, pad: u32) -> anyhow:
                 &batch.token_type_ids,
             );
             let inputs = Inputs::new(batch.rows as i64, ids, mask, types, Device::Cpu)?;
-            let labels = Tensor::f_from_slice(&batch.labels)?;
+            let labels = match &batch.labels {
+                BatchLabels::Rows(labels) => Labels::rows(labels, Device::Cpu)?,
+                BatchLabels::Tokens { places, tokens } => {
+                    Labels::tokens(places, tokens, Device::Cpu)?
+                }
+            };
             placed += start.elapsed();
             drop((inputs, labels));
             let batch = RandomBatch::new(
@@ -149,7 +157,7 @@ fn preparation(arguments: &Arguments, split: &EncodedSplit, pad: u32) -> anyhow:
 
 /// Evaluation, batches of each size in turn.
 fn evaluation(arguments: &Arguments, split: &EncodedSplit, pad: u32) -> anyhow::Result<()> {
-    let objective = objective();
+    let objective = objective(&*checkpoint.architecture);
     let checkpoint = Checkpoint::read(&arguments.model, &objective, 1)?;
     let mut all = checkpoint.base;
     all.0.extend(checkpoint.head.0);

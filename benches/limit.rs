@@ -1,19 +1,28 @@
 //! A training step against its matrix products alone, at libtorch's own rate.
 //!
 //!     cargo bench --bench limit -- [--model DIR] [--rows N] [--tokens N] [--threads N] [--steps N]
+//!         [--only NAME]
 //!
 //! The products are those of the step as transformers does it: every layer for every token, forward
-//! and back to its input, and the adapter's. A step that leaves some of them out is faster for it.
+//! and back to its input, the adapter's, and a decoder's logits. A step that leaves some of them out
+//! is faster for it. Decoders are of the sizes that are named; their weights are drawn.
 
+#[path = "shared/decoders.rs"]
+mod decoders;
 #[path = "shared/table.rs"]
 mod table;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use decoders::Heads;
 use regatta::adapter::settings::{AdapterKind, AdapterPlan};
 use regatta::base::{allocator, torch};
+use regatta::model::architecture::Architecture;
 use regatta::model::encoder::config::EncoderConfig;
+use regatta::model::linear_layer::LinearLayer;
+use regatta::model::objective::Objective;
 use regatta::model::source::checkpoint::Checkpoint;
 use regatta::model::weights::Weights;
 use regatta::train::probe::{Probe, RandomBatch, objective};
@@ -23,7 +32,7 @@ use tch::{Device, Kind, Tensor};
 /// Times training steps side by side with their matrix products.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Folder of the model
+    /// Folder of the encoder
     #[arg(long, default_value = "models/minilm")]
     model: std::path::PathBuf,
     /// Examples in a batch
@@ -38,32 +47,45 @@ struct Arguments {
     /// Steps that are timed, after three that are not
     #[arg(long, default_value_t = 15)]
     steps: usize,
+    /// Only the model of this name
+    #[arg(long)]
+    only: Option<String>,
     /// Given by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// An adapter's kind and rank, and whether anything is dropped out.
+/// A model, an adapter's kind and rank, and whether anything is dropped out.
 #[derive(Debug, Clone, Copy)]
-struct Case(AdapterKind, u32, bool);
+struct Case(&'static str, AdapterKind, u32, bool);
 
-const CASES: [Case; 6] = [
-    Case(AdapterKind::Lora, 4, true),
-    Case(AdapterKind::Lora, 4, false),
-    Case(AdapterKind::Lora, 128, true),
-    Case(AdapterKind::Vera, 128, true),
-    Case(AdapterKind::SorfVera, 32, true),
-    Case(AdapterKind::SorfVera, 128, true),
+const ENCODER: &str = "encoder";
+
+const CASES: [Case; 9] = [
+    Case(ENCODER, AdapterKind::Lora, 4, true),
+    Case(ENCODER, AdapterKind::Lora, 4, false),
+    Case(ENCODER, AdapterKind::Lora, 128, true),
+    Case(ENCODER, AdapterKind::Vera, 128, true),
+    Case(ENCODER, AdapterKind::SorfVera, 32, true),
+    Case(ENCODER, AdapterKind::SorfVera, 128, true),
+    Case("gpt2-l6", AdapterKind::Lora, 4, true),
+    Case("gpt2", AdapterKind::Lora, 4, true),
+    Case("smollm2-135m", AdapterKind::Lora, 4, false),
 ];
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     allocator::keep_what_is_freed();
     torch::threads::use_threads(arguments.threads);
-    let rows = CASES.iter().map(|case| measure(&arguments, *case));
+    let wanted = |case: &&Case| arguments.only.as_ref().is_none_or(|only| only == case.0);
+    let rows = CASES
+        .iter()
+        .filter(wanted)
+        .map(|case| measure(&arguments, *case));
     let rows = rows.collect::<anyhow::Result<Vec<_>>>()?;
     print(
         &[
+            "model",
             "adapter",
             "r",
             "dropout",
@@ -80,8 +102,24 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn measure(arguments: &Arguments, Case(kind, r, dropout): Case) -> anyhow::Result<Vec<String>> {
-    let mut checkpoint = Checkpoint::read(&arguments.model, &objective(), 1)?;
+/// The model of a case, and its attention heads.
+fn model(name: &str, folder: &Path) -> anyhow::Result<(Checkpoint, Heads)> {
+    if name != ENCODER {
+        let (architecture, heads) = decoders::named(name)?;
+        let objective = objective(&*architecture);
+        return Ok((Checkpoint::random(architecture, &objective, 1)?, heads));
+    }
+    let config = EncoderConfig::read(&folder.join("config.json"))?;
+    let heads = Heads {
+        count: config.num_attention_heads,
+        width: config.hidden_size / config.num_attention_heads,
+    };
+    Ok((Checkpoint::read(folder, &objective(&config), 1)?, heads))
+}
+
+fn measure(arguments: &Arguments, case: Case) -> anyhow::Result<Vec<String>> {
+    let Case(name, kind, r, dropout) = case;
+    let (mut checkpoint, heads) = model(name, &arguments.model)?;
     let mut plan = AdapterPlan::plain(kind, r);
     if !dropout {
         checkpoint.architecture = checkpoint.architecture.with_dropout(0.0);
@@ -90,9 +128,10 @@ fn measure(arguments: &Arguments, Case(kind, r, dropout): Case) -> anyhow::Resul
     }
     let probe = Probe::new(&checkpoint, &plan)?;
     let mut training = probe.training(Weights::from_map(&checkpoint.base, Device::Cpu)?)?;
-    let batch = RandomBatch::new(&*checkpoint.architecture, arguments.rows, arguments.tokens);
-    let config = EncoderConfig::read(&arguments.model.join("config.json"))?;
-    let mut alone = products(&config, r, arguments.rows, arguments.tokens)?;
+    let architecture = &*checkpoint.architecture;
+    let (rows, tokens) = (arguments.rows, arguments.tokens);
+    let batch = RandomBatch::new(architecture, rows, tokens);
+    let mut alone = products(architecture, &heads, r, [rows, tokens])?;
     let (mut products, mut phases) = (Vec::new(), [vec![], vec![], vec![]]);
     let mut whole = Vec::new();
     for step in 0..arguments.steps + 3 {
@@ -119,6 +158,7 @@ fn measure(arguments: &Arguments, Case(kind, r, dropout): Case) -> anyhow::Resul
     };
     let [forward, backward, optimiser] = &mut phases;
     Ok(vec![
+        name.to_owned(),
         kind.info().name.to_owned(),
         r.to_string(),
         if dropout { "on" } else { "off" }.to_owned(),
@@ -151,32 +191,55 @@ impl Products {
     }
 }
 
-/// The products of a step with a rank-r adapter on query and value.
-fn products(config: &EncoderConfig, r: u32, rows: i64, tokens: i64) -> anyhow::Result<Products> {
+/// The products of a step with a rank-r adapter on the layers that PEFT adapts by default.
+fn products(
+    model: &dyn Architecture,
+    heads: &Heads,
+    r: u32,
+    [rows, t]: [i64; 2],
+) -> anyhow::Result<Products> {
     let random = |shape: &[i64]| Tensor::f_randn(shape, (Kind::Float, Device::Cpu));
-    let (h, wide, layers) = (
-        config.hidden_size,
-        config.intermediate_size,
-        config.num_hidden_layers,
-    );
-    let (n, r, t) = (rows * tokens, i64::from(r), tokens);
-    let heads = rows * config.num_attention_heads;
-    let width = h / config.num_attention_heads;
+    let (n, r) = (rows * t, i64::from(r));
     let mut products = Vec::new();
     let mut add = |left: &[i64], right: &[i64], times| -> anyhow::Result<()> {
         products.push((random(left)?, random(right)?, times));
         Ok(())
     };
-    // Query, key, value and output: forward, and back to their input. The first layer's input is
-    // frozen, so nothing goes back through its query, key and value.
-    add(&[n, h], &[h, h], 4 * layers + 4 * layers - 3)?;
-    add(&[n, h], &[h, wide], 2 * layers)?;
-    add(&[n, wide], &[wide, h], 2 * layers)?;
+    let adapted = |layer: &LinearLayer| {
+        let ends = model.default_targets();
+        ends.iter().any(|end| layer.module.ends_with(end))
+    };
+    // The first layer's input is frozen, so nothing goes back through what reads it.
+    let reads_frozen = |module: &str| {
+        let ends = [
+            "query", "key", "value", "q_proj", "k_proj", "v_proj", "c_attn",
+        ];
+        ends.iter().any(|end| module.ends_with(end))
+    };
+    let layers = model.linear_layers();
+    for layer in layers
+        .iter()
+        .filter(|layer| layer.layer < model.num_layers())
+    {
+        let (d_in, d_out) = (layer.d_in, layer.d_out);
+        add(&[n, d_in], &[d_in, d_out], 1)?;
+        if layer.layer > 0 || !reads_frozen(&layer.module) {
+            add(&[n, d_out], &[d_out, d_in], 1)?;
+        }
+        // The adapter's two products, back to both factors of each.
+        if adapted(layer) {
+            add(&[n, d_in], &[d_in, r], 3)?;
+            add(&[n, r], &[r, d_out], 3)?;
+        }
+    }
     // Scores and context: forward, and back to both factors.
-    add(&[heads, t, width], &[heads, width, t], 3 * layers)?;
-    add(&[heads, t, t], &[heads, t, width], 3 * layers)?;
-    // The adapter's two products, back to both factors of each.
-    add(&[n, h], &[h, r], 2 * 3 * layers)?;
-    add(&[n, r], &[r, h], 2 * 3 * layers)?;
+    let (all, width) = (rows * heads.count, heads.width);
+    add(&[all, t, width], &[all, width, t], 3 * model.num_layers())?;
+    add(&[all, t, t], &[all, t, width], 3 * model.num_layers())?;
+    if objective(model) == Objective::NextToken {
+        let (hidden, vocabulary) = (layers[0].d_in, model.vocabulary());
+        add(&[n, hidden], &[hidden, vocabulary], 1)?;
+        add(&[n, vocabulary], &[vocabulary, hidden], 1)?;
+    }
     Ok(Products(products))
 }

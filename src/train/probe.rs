@@ -24,13 +24,18 @@ use crate::model::weights::Weights;
 use crate::train::optimizers::adamw::AdamW;
 use crate::train::replica::{Replica, RoundModel};
 
-/// Outputs of the model's head.
-pub const LABELS: i64 = 2;
+/// Classes that a classifier is trained to give.
+const CLASSES: usize = 2;
 
-/// What the model is trained to give: one of [`LABELS`] classes.
+/// What the model is trained to give: one of two classes, or the next token if it has no head for
+/// classes.
 #[must_use]
-pub fn objective() -> Objective {
-    Objective::classes(LABELS as usize)
+pub fn objective(architecture: &dyn Architecture) -> Objective {
+    let classes = Objective::classes(CLASSES);
+    match architecture.check_objective(&classes) {
+        Ok(()) => classes,
+        Err(_) => Objective::NextToken,
+    }
 }
 
 /// A model with an adapter on the layers that PEFT adapts by default, ready to be trained on any thread.
@@ -43,7 +48,7 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// The model of a checkpoint with [`LABELS`] outputs.
+    /// The model of a checkpoint, which has the head for its [`objective`].
     ///
     /// # Errors
     /// If the adapter does not fit the model.
@@ -77,16 +82,18 @@ impl Probe {
         let own = shared.state.clone();
         let fixed = self.fixed();
         let trains = |name: &str| !fixed.contains(name);
+        let objective = objective(&*self.architecture);
         let replica = Replica::new(
             &shared,
             &*self.architecture,
-            &objective(),
+            &objective,
             layers,
             own,
             trains,
         )?;
         Ok(ProbeTraining {
             optimizer: AdamW::new(replica.leaves(), 0.01)?,
+            objective,
             replica,
             masks: Masks::new(Stream::seed_from_u64(0)),
         })
@@ -124,10 +131,27 @@ impl RandomBatch {
             ids: ids.collect(),
         }
     }
+
+    /// Classes in turn, or every token but each text's first.
+    fn labels(&self, objective: &Objective) -> Result<Labels, ModelError> {
+        if *objective != Objective::NextToken {
+            let classes: Vec<f32> = (0..self.rows)
+                .map(|row| (row % CLASSES as i64) as f32)
+                .collect();
+            return Labels::rows(&classes, Device::Cpu);
+        }
+        let tokens = self.ids.len() as i64 / self.rows.max(1);
+        let places = (0..self.ids.len() as i64).filter(|place| (place + 1) % tokens > 0);
+        let (places, next): (Vec<i64>, Vec<i64>) = places
+            .map(|place| (place, self.ids[place as usize + 1]))
+            .unzip();
+        Labels::tokens(&places, &next, Device::Cpu)
+    }
 }
 
 /// A client's model with its optimiser.
 pub struct ProbeTraining {
+    objective: Objective,
     replica: Replica,
     optimizer: AdamW,
     masks: Masks,
@@ -140,11 +164,10 @@ impl ProbeTraining {
     /// If libtorch fails.
     pub fn step(&mut self, batch: &RandomBatch) -> Result<[Duration; 3], ModelError> {
         let (ones, zeros) = (vec![1; batch.ids.len()], vec![0; batch.ids.len()]);
-        let labels: Vec<f32> = (0..batch.rows).map(|row| (row % LABELS) as f32).collect();
         let start = Instant::now();
         let inputs = Inputs::new(batch.rows, &batch.ids, &ones, &zeros, Device::Cpu)?;
         let logits = self.replica.model.outputs(&inputs, Some(&self.masks))?;
-        let labels = Labels::rows(&labels, Device::Cpu)?;
+        let labels = batch.labels(&self.objective)?;
         let loss = self.replica.model.loss(&logits, &labels, 0.0)?;
         let forward = start.elapsed();
         self.replica.backward(&loss.graph)?;

@@ -81,11 +81,17 @@ pub fn calibrate(model: Option<&str>) -> anyhow::Result<()> {
 
 fn checkpoint(name: &str) -> Result<Checkpoint, ModelError> {
     match name.strip_prefix(RANDOM) {
-        None => ModelFiles::at(Path::new(name))?.checkpoint(&objective(), 0),
+        None => {
+            let files = ModelFiles::at(Path::new(name))?;
+            let objective = objective(&*files.architecture()?);
+            files.checkpoint(&objective, 0)
+        }
         Some(architecture) => {
             let architecture: ArchitectureName =
                 architecture.parse().map_err(ModelError::Refused)?;
-            Checkpoint::random(architecture.read()?, &objective(), 0)
+            let architecture = architecture.read()?;
+            let objective = objective(&*architecture);
+            Checkpoint::random(architecture, &objective, 0)
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Training steps of an encoder with LoRA on random tokens, on several lanes at once.
+//! Training steps of a model with LoRA on random tokens, on several lanes at once.
 
 use std::sync::Barrier;
 use std::thread;
@@ -119,7 +119,8 @@ mod tests {
             config.intermediate_size,
         ) = (20, 24, 24);
         config.num_hidden_layers = 1;
-        let checkpoint = Checkpoint::random(Arc::new(config), &objective(), 0).unwrap();
+        let objective = objective(&config);
+        let checkpoint = Checkpoint::random(Arc::new(config), &objective, 0).unwrap();
         let mut workload = Workload::new(&checkpoint).unwrap();
         let division = Division {
             lanes: 2,
