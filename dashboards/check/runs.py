@@ -1,7 +1,8 @@
-"""Two real runs to look at: a small model, a small task, and metrics on separate ports."""
+"""Real runs to look at: small models, small tasks, and metrics on separate ports."""
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -25,14 +26,26 @@ TOKENIZER = {
     },
 }
 FAULTS = Path("dashboards/check/faults.toml").resolve()
-# The first has a series for each client, the second is too large for that.
+LABELS = ["--task", "rte", "--model", "model", "--data", "data", "--max_seq_length", "32"]
+DECODER = {
+    "model_type": "gpt2", "n_positions": 128, "n_embd": 16, "n_layer": 2, "n_head": 2,
+}  # fmt: skip
+RESTAURANTS = Path("data/restaurants").resolve()
+# A model that writes texts after each round, from weights that the seed decides.
+TEXTS = [
+    "--task", "e2e", "--data", RESTAURANTS, "--model", "random:decoder/config.json",
+    "--tokenizer", "decoder/tokenizer.json", "--target_modules", "c_attn", "--max_seq_length", "96",
+    "--limit_train", "40", "--limit_eval", "24", "--limit_test", "2", "--generate_every", "1",
+    "--limit_generate", "8", "--num_beams", "2", "--max_new_tokens", "12",
+]  # fmt: skip
+# The first has a series for each client, the second is too large for that, the third writes texts.
 RUNS = {
-    "check-few": [FAULTS, "--num_clients", "3", "--lanes", "2", "--agg_type", "fedex"],
-    "check-many": ["--num_clients", "4", "--client_series", "2", "--agg_type", "fedit"],
+    "check-few": [FAULTS, *LABELS, "--num_clients", "3", "--lanes", "2", "--agg_type", "fedex"],
+    "check-many": [*LABELS, "--num_clients", "4", "--client_series", "2", "--agg_type", "fedit"],
+    "check-texts": ["--num_clients", "2", *TEXTS],
 }
 SETTINGS = [
-    "--task", "rte", "--model", "model", "--data", "data", "--rounds", "1000000", "--cpu",
-    "--local_epochs", "1", "--batch_size", "4", "--max_seq_length", "32",
+    "--rounds", "1000000", "--cpu", "--local_epochs", "1", "--batch_size", "4",
     "--metrics", "127.0.0.1:0", "--web", "off",
 ]  # fmt: skip
 
@@ -76,6 +89,7 @@ class Run:
 def start(program: Path, place: Path) -> dict[str, Run]:
     """Makes model and data in `place` and starts the runs there."""
     furnish(place, examples=24)
+    furnish_decoder(place)
     started = {}
     for name, flags in RUNS.items():
         command = [program, "run", *flags, *SETTINGS, "--name", name, "--out", name]
@@ -98,3 +112,18 @@ def furnish(place: Path, examples: int) -> None:
     for split in ("train", "dev"):
         text = "index\tsentence1\tsentence2\tlabel\n" + "".join(lines)
         (task / f"{split}.tsv").write_text(text)
+
+
+def furnish_decoder(place: Path) -> None:
+    """Makes the shape of a decoder in `place/decoder`, and a tokenizer that has the restaurants'
+    words and signs."""
+    folder = place / "decoder"
+    folder.mkdir()
+    texts = [path.read_text() for path in sorted(RESTAURANTS.glob("*.csv"))]
+    words = sorted(set(re.findall(r"\w+|[^\w\s]+", " ".join(texts))) | {"->"})
+    ids = {word: i for i, word in enumerate(["<|endoftext|>", "<unk>", *words])}
+    model = {**TOKENIZER["model"], "vocab": ids}
+    (folder / "tokenizer.json").write_text(json.dumps({**TOKENIZER, "model": model}))
+    special = {"bos_token_id": 0, "eos_token_id": 0}
+    config = {**DECODER, "vocab_size": len(ids), **special}
+    (folder / "config.json").write_text(json.dumps(config))

@@ -85,6 +85,12 @@ impl Cell {
         number.map_or_else(Self::none, |x| Self::of_number(x, show_number(x, digits)))
     }
 
+    /// A loss or a score, or nothing.
+    pub fn score(score: impl Into<Option<f64>>) -> Self {
+        let score = score.into();
+        score.map_or_else(Self::none, |x| Self::of_number(x, show_score(x)))
+    }
+
     /// A number of any magnitude, or nothing.
     pub fn scientific(number: impl Into<Option<f64>>) -> Self {
         let number = number.into();
@@ -119,6 +125,19 @@ pub fn show_number(number: f64, digits: usize) -> String {
     match number.is_finite() {
         true => format!("{number:.digits$}"),
         false => NAN.to_owned(),
+    }
+}
+
+/// A loss or a score with four digits after the point, and with fewer where it is large; [`NAN`] if
+/// it is none.
+#[must_use]
+pub fn show_score(score: f64) -> String {
+    match score.abs() {
+        size if size < 10.0 => show_number(score, 4),
+        size if size < 100.0 => show_number(score, 3),
+        size if size < 1e4 => show_number(score, 1),
+        size if size < 1e6 => show_number(score, 0),
+        _ => show_small(score),
     }
 }
 
@@ -403,6 +422,13 @@ mod tests {
             2,
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_large_score_has_fewer_digits_after_the_point() {
+        let shown = [0.8125, 12.8403, 219.894, 377_118.6, 2.5e7].map(show_score);
+        assert_eq!(shown, ["0.8125", "12.840", "219.9", "377119", "2.5e7"]);
+        assert_eq!(show_score(f64::NAN), NAN);
     }
 
     #[test]

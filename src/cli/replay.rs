@@ -32,11 +32,12 @@ pub fn replay(args: &ReplayArgs) -> anyhow::Result<()> {
     show_bars(!plan.telemetry.quiet);
     let inputs = RunInputs::load(&plan)?;
     let experiment = Experiment::prepare(plan, inputs)?;
+    let metrics = experiment.plan.data.task.metric_set();
     let temporary = tempfile::tempdir()?;
     let scratch = RunFolder::at(temporary.path());
     let (_handle, control) = control();
     let same = FederatedRun::new(experiment, &scratch, control)
-        .observed_by(TerminalObserver::default())
+        .observed_by(TerminalObserver::new(metrics))
         .replay(&folder.path_of(Artifact::Ledger))?;
     print_line(format_args!("all {same} events are the same, bit for bit"));
     Ok(())

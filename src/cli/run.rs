@@ -23,7 +23,7 @@ use crate::live::log::events::EventLog;
 use crate::live::metrics::exporter::Exporter;
 use crate::live::metrics::observer::{MetricsObserver, RunLabels};
 use crate::live::metrics::sampler::Sampler;
-use crate::live::page::feed::WebObserver;
+use crate::live::page::observer::WebObserver;
 use crate::live::page::server::WebServer;
 use crate::live::ports::bounds::Bounds;
 use crate::live::tensorboard::TensorBoard;
@@ -94,13 +94,14 @@ fn execute(
         interrupt::watch(services.handle, services.log).context("cannot listen for signals")?;
     // Rounds that cannot be read are rewritten when the run begins.
     let earlier = folder.read_rounds().unwrap_or_default();
-    let metrics = MetricsObserver::new(labels(&plan)).recalling(earlier);
+    let task = &plan.data.task;
+    let metrics = MetricsObserver::new(labels(&plan), task.metric_set()).recalling(earlier);
     let sampler = exporter.map(|_| sample(&plan, &metrics));
     let mut run = FederatedRun::new(experiment, folder, services.control)
         .observed_by(recorder)
         .observed_by(metrics)
         .observed_by(EventLog::default())
-        .observed_by(TerminalObserver::default());
+        .observed_by(TerminalObserver::new(task.metric_set()));
     if plan.telemetry.tensorboard {
         let most = plan.telemetry.client_series;
         run = run.observed_by(TensorBoard::new(
@@ -111,7 +112,7 @@ fn execute(
     // Dropped last, so that open pages learn how the run ended.
     let (page, feed) = services.page.unzip();
     if let Some(feed) = feed {
-        run = run.observed_by(WebObserver::new(feed, folder.clone()));
+        run = run.observed_by(WebObserver::new(feed, folder.clone(), task.clone()));
     }
     let outcome = begin(run);
     drop(sampler);

@@ -88,11 +88,11 @@ fn row(path: &Path, overview: &RunOverview) -> [Cell; 11] {
         .best
         .as_ref()
         .map_or_else(Cell::none, |(name, best)| {
-            let name = name.replace('_', " ");
             let Some(best) = best else {
                 return Cell::of_number(f64::NAN, format!("{name} {}", table::NAN));
             };
-            let shown = format!("{name} {:.4} (round {})", best.value, best.round);
+            let value = table::show_score(best.value);
+            let shown = format!("{name} {value} (round {})", best.round);
             Cell::of_number(best.value, shown)
         });
     let begun = time::local(overview.begun);

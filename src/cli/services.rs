@@ -151,6 +151,7 @@ fn header(plan: &Plan) -> PageHeader {
         identity: RunInfo::of(plan),
         rounds: plan.rounds,
         lanes: lanes.map(|lane| lane.device.to_string()).collect(),
+        metrics: plan.data.task.metric_set(),
         ..PageHeader::default()
     }
 }

@@ -32,7 +32,7 @@ impl GeneratedTexts {
     /// # Errors
     /// If the file cannot be written.
     pub fn write(&self, folder: &RunFolder) -> Result<(), FileError> {
-        let path = path(folder, self.round);
+        let path = Self::path(folder, self.round);
         files::make_folder(&folder.path_of(Artifact::Generated))?;
         let json = serde_json::to_vec_pretty(self);
         let json = json.map_err(|error| FileError::content(&path, error.to_string()))?;
@@ -44,7 +44,7 @@ impl GeneratedTexts {
     /// # Errors
     /// If the file is there and cannot be read or understood.
     pub fn read(folder: &RunFolder, round: u32) -> Result<Option<Self>, FileError> {
-        let path = path(folder, round);
+        let path = Self::path(folder, round);
         if !path.is_file() {
             return Ok(None);
         }
@@ -52,6 +52,13 @@ impl GeneratedTexts {
         texts
             .map(Some)
             .map_err(|error| FileError::content(&path, error.to_string()))
+    }
+
+    /// The file of a round.
+    #[must_use]
+    pub fn path(folder: &RunFolder, round: u32) -> PathBuf {
+        let generated = folder.path_of(Artifact::Generated);
+        generated.join(format!("round-{round:05}.json"))
     }
 
     /// The rounds that texts were written after, in order.
@@ -67,11 +74,6 @@ impl GeneratedTexts {
         rounds.sort_unstable();
         rounds
     }
-}
-
-fn path(folder: &RunFolder, round: u32) -> PathBuf {
-    let generated = folder.path_of(Artifact::Generated);
-    generated.join(format!("round-{round:05}.json"))
 }
 
 fn round_of(path: &Path) -> Option<u32> {

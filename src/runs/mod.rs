@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`folder`] | the run folder: its files, its lock, its summary |
 //! | [`generated`] | texts that the model wrote, by round |
+//! | [`samples`] | the first of these texts, to be shown |
 //! | [`history`] | what happened, read from the ledger |
 //! | [`figures`] | drawings as SVG and PNG |
 //! | [`report`] | one run: tables, figures, a page |
@@ -18,4 +19,5 @@ pub mod folder;
 pub mod generated;
 pub mod history;
 pub mod report;
+pub mod samples;
 pub mod sweep;

@@ -26,6 +26,7 @@ use crate::data::split::Split;
 use crate::data::tokenize::TextEncoder;
 use crate::model::objective::Objective;
 use crate::tasks::metrics::info::MetricInfo;
+use crate::tasks::metrics::set::MetricSet;
 use crate::tasks::texts::TextTask;
 
 /// A task: what its examples are, what a model is to give for them, and how that is scored.
@@ -80,6 +81,11 @@ pub trait Task: fmt::Debug + Send + Sync {
 
     /// What comes out of a model, and is scored.
     fn outputs(&self) -> Outputs<'_>;
+
+    /// What a prompt names, for people: names and values. Nothing where a prompt is text.
+    fn prompt_parts<'a>(&self, _prompt: &'a str) -> Vec<(&'a str, &'a str)> {
+        Vec::new()
+    }
 }
 
 /// What comes out of a model.
@@ -123,6 +129,12 @@ impl dyn Task + '_ {
             Outputs::Labels(_) => None,
             Outputs::Texts(texts) => Some(texts),
         }
+    }
+
+    /// Its metrics, by which its scores are compared and ordered.
+    #[must_use]
+    pub fn metric_set(&self) -> MetricSet {
+        MetricSet(self.metrics())
     }
 
     /// The metric that the best round is chosen by.

@@ -31,11 +31,11 @@ impl TextTask {
     /// has; the others need texts.
     pub const METRICS: &'static [MetricInfo] = &[
         MetricInfo::lower("perplexity"),
-        MetricInfo::higher("bleu"),
-        MetricInfo::higher("nist"),
-        MetricInfo::higher("meteor"),
-        MetricInfo::higher("rouge_l"),
-        MetricInfo::higher("cider"),
+        MetricInfo::higher("bleu").titled("BLEU"),
+        MetricInfo::higher("nist").titled("NIST"),
+        MetricInfo::higher("meteor").titled("METEOR"),
+        MetricInfo::higher("rouge_l").titled("ROUGE-L"),
+        MetricInfo::higher("cider").titled("CIDEr"),
     ];
 }
 

@@ -46,7 +46,7 @@ def look(program: Path, pictures: Path) -> int:
     findings = Findings()
     browser = Browser()
     try:
-        for part in (story.quickstart, story.thousand):
+        for part in (story.quickstart, story.thousand, story.texts):
             with tempfile.TemporaryDirectory() as place:
                 try:
                     part(program, Path(place), browser, pictures, findings)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dashboards.check.runs import Run, furnish
+from dashboards.check.runs import TEXTS, Run, furnish, furnish_decoder
 
 # What `make setup` fetched, with little of the data.
 QUICKSTART = [
@@ -79,6 +79,16 @@ def quickstart(program: Path, place: Path, *flags: str) -> PageRun:
     out = str(place / "quickstart")
     arguments = [*QUICKSTART, "--out", out, "--web", "127.0.0.1:0", *flags]
     return PageRun(program, place / "quickstart.log", *arguments)
+
+
+def texts(program: Path, place: Path) -> PageRun:
+    furnish_decoder(place)
+    flags = (
+        "--num_clients", "4", "--partition", "natural:name", "--rounds", "12", "--cpu",
+        "--local_epochs", "2", "--batch_size", "4", "--lr", "0.05", "--out", "texts",
+        "--web", "127.0.0.1:0", "--control", "127.0.0.1:0", "--metrics_linger", "1 h",
+    )  # fmt: skip
+    return PageRun(program, place / "texts.log", *map(str, TEXTS), *flags, cwd=place)
 
 
 def thousand(program: Path, place: Path) -> PageRun:

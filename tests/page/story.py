@@ -1,4 +1,5 @@
-"""What a page goes through with a run: the quickstart to its end, a thousand clients, a kill."""
+"""What a page goes through with a run: the quickstart to its end, a thousand clients, a kill, and
+texts that a model writes."""
 
 import json
 from pathlib import Path
@@ -136,3 +137,67 @@ def lose(page, run: runs.PageRun, it: Findings) -> None:
     page.wait_for(f"regatta.model.rounds.length >= {rounds - 5}", 90)
     same = checks.known(page, 5) == before
     it.check(same, "the page reconnects, and the run's history is there again")
+
+
+CARD = "document.querySelector('#texts-cards article')"
+# The label and the text of a card, and the text before training.
+CARD_TEXTS = f"[...{CARD}.querySelectorAll('.written > div:not([hidden])')].map((d) => d.textContent)"
+
+
+def texts(program: Path, place: Path, browser: Browser, pictures: Path, it: Findings) -> None:
+    """A decoder: its scores beside those before training, and cards with its texts."""
+    run = runs.texts(program, place)
+    try:
+        page = browser.open(run.url)
+        page.wait_for(f"{CARD} && regatta.model.rounds.length >= 1", 120)
+        shown = page.ask("document.querySelectorAll('#texts-cards article').length")
+        it.check(shown == 6, "some cards are shown", shown)
+        page.wait_for("regatta.model.texts.length >= 4", 120)
+        newest = "`Round ${regatta.model.texts.at(-1)}`"
+        page.wait_for(f"{CARD_TEXTS}[0].startsWith({newest})")
+        it.check(True, "new texts appear as they are written")
+        tile = page.ask("document.querySelector('#tiles > div').innerText")
+        it.check(tile.startswith("Perplexity") and "before training" in tile, "a tile has both", tile)
+        label = page.ask("document.getElementById('scores-chart').getAttribute('aria-label')")
+        it.check("before training" in label, "the base is in the chart of its score", label)
+        earlier(page, it)
+        page.send("Page.reload")
+        page.wait_for(f"regatta.line() === 'live' && {CARD_TEXTS}[0].startsWith({newest})")
+        it.check(True, "a reload shows the texts again")
+        page.wait_for("regatta.model.isOver", 240)
+        page.ask("document.getElementById('texts-more').click()")
+        page.wait_for("document.querySelectorAll('#texts-cards article').length > 6")
+        checks.pictures(browser, run.url, "texts", pictures, f"regatta.model.isOver && !!{CARD}")
+        again(page, run, it)
+        it.clean(page, run.url, allow="net::ERR_")
+        page.close()
+    finally:
+        run.end()
+
+
+def earlier(page, it: Findings) -> None:
+    """The way back through the rounds, where it stays although the run continues."""
+    page.ask("document.getElementById('texts-earlier').click()")
+    chosen = page.ask("document.getElementById('texts-round').value")
+    page.wait_for(f"{CARD_TEXTS}[0].startsWith('Round {chosen}')")
+    page.wait_for(f"regatta.model.texts.at(-1) > {chosen} + 1")
+    text = page.ask(f"{CARD_TEXTS}[0]")
+    it.check(text.startswith(f"Round {chosen}"), "an earlier round stays in sight", text)
+    page.ask(
+        "const select = document.getElementById('texts-round'); select.value = '0';"
+        "select.dispatchEvent(new Event('change'))"
+    )
+    page.wait_for(f"{CARD_TEXTS}.length === 1 && {CARD_TEXTS}[0].startsWith('Before training')")
+    it.check(True, "and the first of all is what was written before training")
+
+
+def again(page, run: runs.PageRun, it: Findings) -> None:
+    """The run is killed and resumed: the texts of the rounds before are there again."""
+    before = page.ask(f"{CARD_TEXTS}")
+    run.kill()
+    run.resume("texts")
+    page.ask("location.reload()")
+    page.wait_for("regatta.line() === 'live' && regatta.model.isOver", 120)
+    page.wait_for(f"JSON.stringify({CARD_TEXTS}) === JSON.stringify({json.dumps(before)})")
+    known = page.ask("regatta.model.texts")
+    it.check(known == list(range(13)), "a resumed run has the texts of all rounds", known)

@@ -34,7 +34,7 @@ pub enum ResultsError {
 }
 
 /// Writes `adapter/`, `base_delta.safetensors` and `predictions/` of the last state, and the first
-/// two of the best under `best/` where an earlier round scored higher.
+/// two of the best under `best/` where an earlier round scored better.
 pub(crate) fn write(server: &Server) -> Result<(), ResultsError> {
     server.folder.check()?;
     let last = &server.snapshot;

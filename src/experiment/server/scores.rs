@@ -10,11 +10,9 @@ use crate::experiment::server::results::ResultsError;
 use crate::experiment::server::state::{BestState, Server};
 use crate::runs::folder::artifact::Artifact;
 use crate::runs::generated::GeneratedTexts;
+use crate::tasks::metrics::set::base_of;
 use crate::tasks::texts::{self, GenerationPlan};
 use crate::tasks::{Outputs, SharedTask};
-
-/// What the names of scores begin with that the model had before training.
-pub(crate) const BASE: &str = "base_";
 
 impl Server {
     /// Scores the state after a round, and keeps it if it is the best. Scores of texts, and of the
@@ -42,7 +40,7 @@ impl Server {
             }
             let named = base
                 .into_iter()
-                .map(|(name, value)| (format!("{BASE}{name}"), value));
+                .map(|(name, value)| (base_of(&name), value));
             scores.extend(named);
         }
         self.keep_best(round, &scores);

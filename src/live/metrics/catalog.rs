@@ -57,7 +57,10 @@ metrics! {
     Gauge<Count> SCORE "regatta_score" [score]
         "Last score of the global model on validation, by name (loss, accuracy, ...)";
     Gauge<Count> BEST_SCORE "regatta_best_score" [score]
-        "Best score so far of the global model on validation: the least loss, else the highest";
+        "Best score so far of the global model on validation: the least loss or perplexity, else \
+         the highest";
+    Gauge<Count> BASE_SCORE "regatta_base_score" [score]
+        "Score of the model before training on the same examples, by name, in runs that write texts";
     Gauge<Count> EXACTNESS_ERROR "regatta_exactness_error" [method]
         "Distance of the last aggregate from the ideal update, relative to the update's norm";
     Counter<Bytes> BYTES_MOVED "regatta_bytes_total" [direction]

@@ -14,6 +14,7 @@ use crate::live::metrics::catalog as c;
 use crate::live::metrics::fleet::Fleet;
 use crate::live::metrics::lanes::SharedLanes;
 use crate::runs::history::totals::{Best, note_best};
+use crate::tasks::metrics::set::{MetricSet, base_name};
 
 /// How often, at most, what concerns all clients is computed between rounds.
 const SUMMARY_PERIOD: Duration = Duration::from_secs(1);
@@ -41,6 +42,7 @@ pub struct RunLabels {
 #[derive(Debug)]
 pub struct MetricsObserver {
     info: RunLabels,
+    metrics: MetricSet,
     fleet: Fleet,
     lanes: SharedLanes,
     best: BTreeMap<String, Best>,
@@ -50,14 +52,15 @@ pub struct MetricsObserver {
 }
 
 impl MetricsObserver {
-    /// An observer of such a run.
+    /// An observer of such a run, whose task has these metrics.
     #[must_use]
-    pub fn new(info: RunLabels) -> Self {
+    pub fn new(info: RunLabels, metrics: MetricSet) -> Self {
         let now = Instant::now();
         Self {
             fleet: Fleet::new(info.client_series as usize),
             lanes: SharedLanes::new(&info.lanes, now),
             info,
+            metrics,
             best: BTreeMap::new(),
             earlier: Vec::new(),
             summarised: now,
@@ -107,8 +110,12 @@ impl MetricsObserver {
     }
 
     fn score(&mut self, round: u32, scores: &Scores) {
-        note_best(&mut self.best, round, scores);
+        note_best(&mut self.best, round, scores, self.metrics);
         for (name, &value) in scores {
+            if let Some(name) = base_name(name) {
+                c::BASE_SCORE.set([name], value);
+                continue;
+            }
             let best = self.best.get(name).map_or(f64::NAN, |best| best.value);
             c::SCORE.set([name], value);
             c::BEST_SCORE.set([name], best);

@@ -35,6 +35,9 @@ pub struct Changes {
     /// Events in words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lines: Vec<LogLine>,
+    /// Rounds that texts were written after, which a page may ask for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub texts: Vec<u32>,
 }
 
 impl Changes {
@@ -47,7 +50,8 @@ impl Changes {
     /// How much has gathered of what can gather without end.
     #[must_use]
     pub fn weight(&self) -> usize {
-        self.points.len() + self.rounds.len() + self.spans.len() + self.lines.len()
+        let kept = self.points.len() + self.rounds.len() + self.spans.len();
+        kept + self.lines.len() + self.texts.len()
     }
 }
 

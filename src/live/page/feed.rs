@@ -1,6 +1,5 @@
 //! Carries a run's changes to its viewers.
 
-use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -8,10 +7,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::web::Bytes;
-use regatta_actors::journal::ledger;
-use regatta_actors::observe::Observer;
 use regatta_actors::protocol::event::Event;
-use regatta_actors::protocol::round_record::PhaseSeconds;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -19,8 +15,7 @@ use crate::base::time::unix_seconds;
 use crate::live::page::history::{History, PageHeader, Steering};
 use crate::live::page::tracker::Tracker;
 use crate::live::ports::connection::Held;
-use crate::runs::folder::RunFolder;
-use crate::runs::folder::artifact::Artifact;
+use crate::runs::samples::TextSource;
 
 /// Messages that may wait for a slow page before it is cut off, to reconnect.
 const WAITING: usize = 64;
@@ -36,11 +31,15 @@ const PART: usize = 1 << 16;
 #[derive(Debug, Clone)]
 pub struct Feed(Arc<Mutex<Inner>>);
 
+/// What a feed's owners share.
 #[derive(Debug)]
-struct Inner {
-    tracker: Tracker,
+pub(crate) struct Inner {
+    /// Follows the run.
+    pub tracker: Tracker,
     history: History,
     followers: Vec<mpsc::Sender<Bytes>>,
+    /// The texts that pages may ask for.
+    pub texts: Option<TextSource>,
     /// The history as it goes to a new follower, as long as nothing has changed.
     first: Option<Bytes>,
     over: bool,
@@ -53,9 +52,10 @@ impl Feed {
         let started = unix_seconds();
         let facts = PageHeader { started, ..facts };
         Self(Arc::new(Mutex::new(Inner {
-            tracker: Tracker::default(),
+            tracker: Tracker::new(facts.metrics),
             history: History::new(facts),
             followers: Vec::new(),
+            texts: None,
             first: None,
             over: false,
         })))
@@ -66,6 +66,11 @@ impl Feed {
         let mut inner = self.lock();
         inner.history.facts.steering = steering;
         inner.first = None;
+    }
+
+    /// Where the texts are that pages may ask for, if the run writes any.
+    pub(crate) fn texts(&self) -> Option<TextSource> {
+        self.lock().texts.clone()
     }
 
     /// The state known so far.
@@ -126,7 +131,7 @@ impl Feed {
         std::thread::sleep(Duration::from_millis(100));
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -150,7 +155,8 @@ impl Inner {
         self.followers.retain(send);
     }
 
-    fn begin(&mut self, clients: &[regatta_actors::protocol::event::ClientInfo]) {
+    /// Starts, or restarts, with these clients.
+    pub fn begin(&mut self, clients: &[regatta_actors::protocol::event::ClientInfo]) {
         self.tracker.begin(clients);
         self.history.begin(clients);
         let history = message("history", &self.history);
@@ -158,7 +164,8 @@ impl Inner {
         self.first = Some(history);
     }
 
-    fn take(&mut self, event: &Event) {
+    /// Takes an event in.
+    pub fn take(&mut self, event: &Event) {
         self.tracker.take(event);
         if self.tracker.changes.weight() > MOST_GATHERED {
             self.flush();
@@ -210,79 +217,5 @@ impl MessageBody for Follower {
         }
         let part = this.first.split_to(PART.min(this.first.len()));
         Poll::Ready(Some(Ok(part)))
-    }
-}
-
-/// Feeds a run's events into a [`Feed`].
-#[derive(Debug)]
-pub struct WebObserver {
-    feed: Feed,
-    folder: RunFolder,
-}
-
-impl WebObserver {
-    /// An observer of a run with this folder, which tells what happened before the run is resumed.
-    #[must_use]
-    pub fn new(feed: Feed, folder: RunFolder) -> Self {
-        Self { feed, folder }
-    }
-
-    /// Takes in what happened up to a round's end: from the ledger, or where none is kept, from
-    /// the record of each round.
-    fn read_back(&self, after_round: u32) -> anyhow::Result<()> {
-        let records = self.folder.read_rounds()?;
-        if !self.folder.path_of(Artifact::Ledger).exists() {
-            let records = records.into_iter();
-            let before = records.filter(|record| record.round <= after_round);
-            before.for_each(|record| self.feed.lock().tracker.recall(record));
-            return Ok(());
-        }
-        // How long the rounds took is not in the ledger.
-        let wall_times: BTreeMap<u32, PhaseSeconds> = records
-            .into_iter()
-            .map(|record| (record.round, record.seconds))
-            .collect();
-        for entry in ledger::read(&self.folder.path_of(Artifact::Ledger))? {
-            let mut event = entry?.event;
-            if let Event::RoundFinished(record) = &mut event
-                && let Some(seconds) = wall_times.get(&record.round)
-            {
-                record.seconds = *seconds;
-            }
-            if let Event::RoundStarted { round, .. } = event
-                && round > after_round
-            {
-                break;
-            }
-            // One event at a time, so that requests in between do not wait long.
-            if !matches!(event, Event::RunStarted { .. }) {
-                self.feed.lock().take(&event);
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Observer for WebObserver {
-    fn on_event(&mut self, event: &Event) {
-        match event {
-            Event::RunStarted { clients, .. } => {
-                self.feed.lock().begin(clients);
-                self.feed.lock().tracker.go_live();
-            }
-            Event::RunResumed {
-                clients,
-                after_round,
-                ..
-            } => {
-                self.feed.lock().begin(clients);
-                if let Err(error) = self.read_back(*after_round) {
-                    tracing::warn!("the live page cannot show earlier rounds: {error}");
-                }
-                self.feed.lock().tracker.go_live();
-            }
-            _ => {}
-        }
-        self.feed.lock().take(event);
     }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::live::page::changes::{BarSpan, Changes, ClientStatus, LogLine, PageStatus, RoundRow};
 use crate::runs::folder::summary::RunInfo;
+use crate::tasks::metrics::set::MetricSet;
 
 /// Most rounds that are kept.
 const MOST_ROUNDS: usize = 2000;
@@ -14,6 +15,8 @@ const MOST_ROUNDS: usize = 2000;
 const MOST_SPANS: usize = 20_000;
 /// The maximum number of events in words.
 const MOST_LINES: usize = 400;
+/// Most rounds whose texts a page may ask for.
+const MOST_TEXTS: usize = 500;
 /// Most points of loss curves, shared by all clients; each may have a few in any case.
 const MOST_POINTS: usize = 60_000;
 
@@ -31,6 +34,8 @@ pub struct PageHeader {
     pub started: f64,
     /// Whether a page steers the run.
     pub steering: Steering,
+    /// The task's metrics, in the order in which they are shown.
+    pub metrics: MetricSet,
 }
 
 /// Whether a page steers the run.
@@ -76,6 +81,8 @@ pub struct History {
     pub spans: VecDeque<BarSpan>,
     /// The latest events.
     pub lines: VecDeque<LogLine>,
+    /// Rounds that texts were written after: the first, which is before training, and the latest.
+    pub texts: Vec<u32>,
     /// One round in N is kept.
     #[serde(skip)]
     stride: u32,
@@ -125,9 +132,14 @@ impl History {
         }
         self.spans.extend(changes.spans.iter().cloned());
         self.lines.extend(changes.lines.iter().cloned());
+        self.texts.extend(&changes.texts);
         let surplus = |kept: usize, most: usize| kept.saturating_sub(most);
         self.spans.drain(..surplus(self.spans.len(), MOST_SPANS));
         self.lines.drain(..surplus(self.lines.len(), MOST_LINES));
+        let texts = surplus(self.texts.len(), MOST_TEXTS);
+        if texts > 0 {
+            self.texts.drain(1..=texts);
+        }
     }
 
     /// The last round always stays until the next comes, and then only if it is one in `stride`.

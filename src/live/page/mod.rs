@@ -6,8 +6,9 @@
 //! ```
 //!
 //! A page that is opened, reloaded or reconnected gets the whole [`History`](history::History) and then what
-//! changes; it never asks for anything else, so it can still be read when the run is over and the
-//! process gone. The history is bounded: of a long run it keeps every second round, every fourth
+//! changes, so it can still be read when the run is over and the process gone. Only texts that the
+//! model wrote are asked for, round by round, and read from the run's folder: the history says of
+//! which rounds there are any. The history is bounded: of a long run it keeps every second round, every fourth
 //! and so on, and the latest bars of the timeline.
 //!
 //! The page can be read by anyone who reaches the address. It changes something only where the run
@@ -20,6 +21,7 @@ pub mod changes;
 pub mod feed;
 pub mod history;
 pub(crate) mod lines;
+pub mod observer;
 pub mod server;
 pub(crate) mod tracker;
 pub(crate) mod work;

@@ -1,4 +1,4 @@
-//! Serves the page, the stream and the commands.
+//! Serves the page, the stream, texts and the commands.
 
 use std::io;
 use std::net::SocketAddr;
@@ -137,6 +137,7 @@ fn routes(config: &mut web::ServiceConfig) {
     config
         .route("/api/history", web::get().to(history))
         .route("/api/events", web::get().to(follow))
+        .route("/api/texts/{round}", web::get().to(texts))
         .route("/api/control", web::post().to(steer));
     for asset in ASSETS {
         config.route(asset.path, web::get().to(move || give(asset)));
@@ -165,6 +166,20 @@ async fn give(asset: &'static Asset) -> impl Responder {
 
 async fn history(shared: web::Data<ServerState>) -> impl Responder {
     HttpResponse::Ok().json(shared.feed.history())
+}
+
+/// The first texts that were written after a round, from the run's folder.
+async fn texts(shared: web::Data<ServerState>, round: web::Path<u32>) -> HttpResponse {
+    let source = shared.feed.texts();
+    let sample = web::block(move || source.map(|source| source.sample(*round)).transpose());
+    match sample.await {
+        Ok(Ok(sample)) => match sample.flatten() {
+            Some(sample) => HttpResponse::Ok().json(sample),
+            None => HttpResponse::NotFound().body("no texts were written after this round"),
+        },
+        Ok(Err(error)) => HttpResponse::InternalServerError().body(error.to_string()),
+        Err(error) => HttpResponse::InternalServerError().body(error.to_string()),
+    }
 }
 
 async fn follow(shared: web::Data<ServerState>, request: HttpRequest) -> HttpResponse {

@@ -16,6 +16,7 @@ use crate::live::page::changes::{
 use crate::live::page::lines::{self, RunFacts};
 use crate::runs::history::clients::RunStats;
 use crate::runs::history::participation::ParticipationEvent;
+use crate::tasks::metrics::set::MetricSet;
 
 /// Up to N clients are reported in detail: they have points within a round, at each sixteenth.
 const FEW_CLIENTS: usize = 64;
@@ -24,6 +25,8 @@ const POINTS_IN_A_ROUND: f32 = 16.0;
 /// Follows a run, and gathers what there is to tell until somebody takes it.
 #[derive(Debug, Default)]
 pub(crate) struct Tracker {
+    /// The task's metrics.
+    metrics: MetricSet,
     pub status: PageStatus,
     pub clients: Vec<ClientStatus>,
     /// What the events tell of the run and of its clients.
@@ -38,11 +41,20 @@ pub(crate) struct Tracker {
 }
 
 impl Tracker {
+    /// Follows a run of a task with these metrics.
+    pub fn new(metrics: MetricSet) -> Self {
+        Self {
+            metrics,
+            ..Self::default()
+        }
+    }
+
     /// Restarts with these clients.
     pub fn begin(&mut self, clients: &[ClientInfo]) {
         *self = Self {
             clients: vec![ClientStatus::default(); clients.len()],
             live: self.live,
+            metrics: self.metrics,
             ..Self::default()
         };
         self.stats.introduce(clients);
@@ -202,7 +214,7 @@ impl Tracker {
     fn finish_round(&mut self, record: &RoundRecord) {
         self.pass(record.virtual_seconds);
         self.enter(Phase::Between);
-        self.status.totals.add(record);
+        self.status.totals.add(record, self.metrics);
         for client in &record.clients {
             self.show_totals(client.client);
             if client.outcome == Outcome::Refused {

@@ -134,6 +134,7 @@ fn events(folder: &std::path::Path) -> Vec<Vec<Read>> {
     let mut files: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
         .collect();
     files.sort();
     let read = |path: &std::path::PathBuf| {
@@ -175,6 +176,26 @@ fn a_rounds_scalars_are_read_back_as_they_were_written() {
     ];
     let expected = expected.map(|(tag, value)| (tag.to_owned(), value));
     assert_eq!(first.scalars, expected);
+}
+
+#[test]
+fn the_base_has_the_tags_of_the_scores_that_it_is_compared_with_in_a_folder_beside_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut board = TensorBoard::new(folder.path().to_owned(), 100);
+    let Event::RoundFinished(mut record) = round(1) else {
+        unreachable!();
+    };
+    record.eval = Some([("bleu".into(), 0.5), ("base_bleu".into(), 0.25)].into());
+    board.on_event(&started(2));
+    board.on_event(&Event::RoundFinished(record));
+    let bleu = |folder: &std::path::Path| -> Vec<(String, f32)> {
+        let events = events(folder).into_iter().flatten();
+        let scalars = events.flat_map(|event| event.scalars);
+        scalars.filter(|(tag, _)| tag.contains("bleu")).collect()
+    };
+    assert_eq!(bleu(folder.path()), [("eval/bleu".to_owned(), 0.5)]);
+    let base = bleu(&folder.path().join("base"));
+    assert_eq!(base, [("eval/bleu".to_owned(), 0.25)]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The rounds of a run as lines, and as a table of a length that stays readable.
+//! The rounds of a run as a table of a length that stays readable.
 
 use comfy_table::Table;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
@@ -6,19 +6,24 @@ use regatta_actors::protocol::json::nan_last;
 use regatta_actors::protocol::round_record::RoundRecord;
 use regatta_actors::workload::update::Scores;
 
-use crate::base::table::{show_number, show_small};
-use crate::runs::history::totals::is_loss;
+use crate::base::table::{show_score, show_small};
+use crate::tasks::metrics::set::{MetricSet, base_of, is_loss};
 
 /// The maximum number of rows of the table, besides the last.
 const MOST_ROWS: usize = 40;
 /// Most clients that get a column each.
 const MOST_COLUMNS: usize = 8;
+/// Most columns of clients and scores together, before the clients share one.
+const MOST_WITH_SCORES: usize = 12;
 
 /// Rounds so far. Of a long run it keeps every second, every fourth, … and always the last.
 #[derive(Debug, Default)]
 pub struct RoundHistory {
+    metrics: MetricSet,
     rows: Vec<HistoryRow>,
     last: Option<HistoryRow>,
+    /// The last value of each score, of the model before training too.
+    scores: Scores,
     stride: u32,
     seen: u32,
 }
@@ -34,6 +39,14 @@ struct HistoryRow {
 }
 
 impl RoundHistory {
+    /// The history of a run whose task has these metrics.
+    pub fn new(metrics: MetricSet) -> Self {
+        Self {
+            metrics,
+            ..Self::default()
+        }
+    }
+
     /// Takes a round in.
     pub fn add(&mut self, record: &RoundRecord) {
         if let Some(last) = self.last.take()
@@ -50,34 +63,41 @@ impl RoundHistory {
             }
         }
         self.seen += 1;
+        self.scores.extend(record.eval.clone().unwrap_or_default());
         self.last = Some(HistoryRow::new(record));
     }
 
-    /// The rounds as a table; `None` before the first.
+    /// The rounds as a table, below them the scores of the model before training if there are any;
+    /// `None` before the first round.
     pub fn table(&self) -> Option<Table> {
         let last = self.last.as_ref()?;
         let names: Vec<_> = last.clients.iter().map(|(name, _)| name.clone()).collect();
-        let many = names.len() > MOST_COLUMNS;
-        let scores = self
-            .rows
-            .iter()
-            .chain(Some(last))
-            .find_map(|row| row.eval.as_ref());
-        let scores = scores.map(score_names).unwrap_or_default();
+        let scores = self.metrics.names([&self.scores]);
+        let many = names.len() > MOST_COLUMNS || names.len() + scores.len() > MOST_WITH_SCORES;
         let mut header = vec!["round".to_owned()];
         if many {
             header.push("clients' losses\n(least / median / most)".to_owned());
         } else {
-            header.extend(names.iter().map(|name| format!("{name}\nloss")));
+            let loss = |name: &String| format!("{name} loss").replace(' ', "\n");
+            header.extend(names.iter().map(loss));
         }
         header.push("train\nloss".to_owned());
-        header.extend(scores.iter().map(|name| title(name).replace(' ', "\n")));
+        let titles = scores.iter().map(|name| title(name, self.metrics));
+        header.extend(titles.map(|title| title.replace(' ', "\n")));
         header.extend(["exactness\nerror", "seconds"].map(str::to_owned));
         let mut table = Table::new();
         table.load_style(UTF8_FULL_CONDENSED);
         table.set_header(header);
         for row in self.rows.iter().chain(Some(last)) {
             table.add_row(row.cells(&names, many, &scores));
+        }
+        let base = |name: &String| self.scores.get(&base_of(name)).copied();
+        if scores.iter().any(|name| base(name).is_some()) {
+            let blank = if many { 2 } else { names.len() + 1 };
+            let mut cells = vec!["base".to_owned()];
+            cells.extend(vec![String::new(); blank]);
+            cells.extend(scores.iter().map(|name| number(base(name))));
+            table.add_row(cells);
         }
         Some(table)
     }
@@ -127,59 +147,36 @@ impl HistoryRow {
     }
 }
 
-/// A finished round in one line.
-pub fn line(record: &RoundRecord, rounds: u32) -> String {
-    let width = rounds.to_string().len();
-    let aggregated = record.aggregated();
-    let mut parts = vec![
-        format!("round {:>width$}/{rounds}", record.round),
-        format!("{aggregated}/{} clients", record.clients.len()),
-        format!("train loss {}", number(record.train_loss)),
-    ];
-    if let Some(scores) = &record.eval {
-        parts.extend(
-            score_names(scores)
-                .iter()
-                .map(|name| format!("{} {}", title(name), number(scores.get(name).copied()))),
-        );
-    }
-    parts.push(format!("exactness error {}", small(record.exactness_error)));
-    parts.push(format!("{:.1} s", seconds(record)));
-    parts.join("  ")
-}
-
-/// The scores' names, the metrics before the loss.
-fn score_names(scores: &Scores) -> Vec<String> {
-    let mut names: Vec<_> = scores.keys().cloned().collect();
-    names.sort_by_key(|name| is_loss(name));
-    names
-}
-
-fn title(score: &str) -> String {
+/// A score's name for people.
+pub fn title(score: &str, metrics: MetricSet) -> String {
     let eval = if is_loss(score) { "eval " } else { "" };
-    format!("{eval}{}", score.replace('_', " "))
+    format!("{eval}{}", metrics.title(score))
 }
 
-fn seconds(record: &RoundRecord) -> f64 {
+/// What a round took, by the wall clock.
+pub fn seconds(record: &RoundRecord) -> f64 {
     record.seconds.train + record.seconds.aggregate + record.seconds.evaluate
 }
 
-fn number(value: Option<f64>) -> String {
-    value.map_or_else(|| "–".to_owned(), |value| show_number(value, 4))
+/// A loss or a score; a dash where there is none.
+pub fn number(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), show_score)
 }
 
-fn small(value: Option<f64>) -> String {
+/// An exactness error; a dash where there is none.
+pub fn small(value: Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), show_small)
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use regatta_actors::ids::{ClientId, Digest};
     use regatta_actors::protocol::round_record::{ClientRecord, Outcome, PhaseSeconds};
 
     use super::*;
+    use crate::tasks::metrics::info::MetricInfo;
 
-    fn record(round: u32, clients: u32) -> RoundRecord {
+    pub(crate) fn record(round: u32, clients: u32) -> RoundRecord {
         let client = |number| ClientRecord {
             client: ClientId(number),
             name: format!("c{number}"),
@@ -216,31 +213,52 @@ mod tests {
     }
 
     #[test]
-    fn a_line_says_all_of_a_round() {
-        assert_eq!(
-            line(&record(3, 3), 12),
-            "round  3/12  2/3 clients  train loss 0.2500  accuracy 0.8125  eval loss 0.5000  \
-             exactness error 2.5e-8  1.5 s"
-        );
+    fn a_loss_that_is_no_number_is_sorted_behind_the_others() {
+        let mut record = record(3, 20);
+        record.clients[4].loss = Some(-f64::NAN);
+        let spread = HistoryRow::new(&record).spread();
+        assert_eq!(spread, "0.0000 / 1.1000 / NaN");
+    }
+
+    pub(crate) const METRICS: MetricSet = MetricSet(&[
+        MetricInfo::lower("perplexity"),
+        MetricInfo::higher("bleu").titled("BLEU"),
+    ]);
+
+    pub(crate) fn scored(round: u32, scores: &[(&str, f64)]) -> RoundRecord {
+        let scores = scores
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), *value));
+        RoundRecord {
+            eval: Some(scores.collect()),
+            ..record(round, 2)
+        }
     }
 
     #[test]
-    fn what_is_no_number_is_shown_as_such_and_sorted_behind_the_others() {
-        let mut record = record(3, 20);
-        record.clients[4].loss = Some(-f64::NAN);
-        record.train_loss = Some(f64::NAN);
-        record.eval = Some(Scores::from([
-            ("loss_mm".into(), f64::INFINITY),
-            ("accuracy".into(), f64::NAN),
-        ]));
-        record.exactness_error = Some(f64::NEG_INFINITY);
-        assert_eq!(
-            line(&record, 3),
-            "round 3/3  19/20 clients  train loss NaN  accuracy NaN  eval loss mm NaN  \
-             exactness error NaN  1.5 s"
+    fn a_table_has_the_scores_of_every_round_and_those_of_the_base_once() {
+        let mut history = RoundHistory::new(METRICS);
+        let early = [("perplexity", 9.0), ("base_perplexity", 99.5)];
+        let late = [("perplexity", 8.0), ("bleu", 0.5), ("base_bleu", 0.25)];
+        history.add(&scored(1, &early));
+        history.add(&scored(2, &late));
+        let table = history.table().unwrap().to_string();
+        let row = |first: &str| {
+            let line = table
+                .lines()
+                .find(|line| line.starts_with(&format!("│ {first} ")));
+            let cells = line
+                .unwrap_or_else(|| panic!("no {first} in {table}"))
+                .split('┆');
+            cells.map(|cell| cell.trim().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(row("1")[4..6], ["9.0000", "–"]);
+        assert_eq!(row("2")[4..6], ["8.0000", "0.5000"]);
+        assert_eq!(row("base")[3..6], ["", "99.500", "0.2500"]);
+        assert!(
+            table.contains("BLEU") && table.matches("base").count() == 1,
+            "{table}"
         );
-        let spread = HistoryRow::new(&record).spread();
-        assert_eq!(spread, "0.0000 / 1.1000 / NaN");
     }
 
     #[test]

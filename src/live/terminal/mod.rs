@@ -2,5 +2,6 @@
 
 pub(crate) mod bars;
 pub(crate) mod history;
+pub(crate) mod line;
 pub mod observer;
 pub mod output;

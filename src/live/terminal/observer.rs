@@ -5,13 +5,15 @@ use regatta_actors::protocol::event::Event;
 
 use crate::base::table::count;
 use crate::live::terminal::bars::Bars;
-use crate::live::terminal::history;
 use crate::live::terminal::history::RoundHistory;
+use crate::live::terminal::line::line;
 use crate::live::terminal::output::print_line;
+use crate::tasks::metrics::set::MetricSet;
 
 /// Bars while clients train, a line per round, a table at the end.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct TerminalObserver {
+    metrics: MetricSet,
     bars: Option<Bars>,
     history: RoundHistory,
     rounds: u32,
@@ -43,7 +45,7 @@ impl Observer for TerminalObserver {
             Event::Paused { round } => print_line(format_args!("paused after round {round}")),
             Event::RoundFinished(record) => {
                 self.history.add(record);
-                print_line(history::line(record, self.rounds));
+                print_line(line(record, self.rounds, self.metrics));
             }
             Event::RunFinished { .. } => {
                 if let Some(bars) = self.bars.take() {
@@ -59,6 +61,17 @@ impl Observer for TerminalObserver {
 }
 
 impl TerminalObserver {
+    /// An observer of a run whose task has these metrics.
+    #[must_use]
+    pub fn new(metrics: MetricSet) -> Self {
+        Self {
+            metrics,
+            bars: None,
+            history: RoundHistory::new(metrics),
+            rounds: 0,
+        }
+    }
+
     fn move_bars(&self, event: &Event) {
         let Some(bars) = &self.bars else { return };
         match event {

@@ -6,7 +6,7 @@ use plotters::style::Color;
 use regatta_actors::protocol::round_record::RoundRecord;
 
 use crate::runs::compare::Compared;
-use crate::runs::compare::groups::{Group, Mean};
+use crate::runs::compare::groups::{Group, Mean, metrics};
 use crate::runs::compare::target::Target;
 use crate::runs::figures::Figure;
 use crate::runs::figures::chart::{Band, Chart, Curve};
@@ -17,7 +17,17 @@ use crate::runs::figures::theme::{colour, time_unit};
 /// # Errors
 /// If one cannot be drawn.
 pub fn figures(groups: &[Group<'_>], target: &Target) -> anyhow::Result<Vec<Figure>> {
-    let title = target.score.replace('_', " ");
+    let metrics = metrics(groups);
+    let title = metrics.title(&target.score);
+    let less_is_better = metrics.less_is_better(&target.score);
+    let lower = match less_is_better {
+        true => "; lower is better",
+        false => "",
+    };
+    let scaled = |chart: Chart| match less_is_better {
+        true => chart.log_if_wide(),
+        false => chart,
+    };
     let score = |record: &RoundRecord| record.eval.as_ref()?.get(&target.score).copied();
     let several = groups.iter().any(|group| group.runs.len() > 1);
     let spread = if several {
@@ -29,13 +39,13 @@ pub fn figures(groups: &[Group<'_>], target: &Target) -> anyhow::Result<Vec<Figu
     named.get_mut(..1).map(str::make_ascii_uppercase);
     let by_round = Chart {
         name: "score",
-        caption: format!("{named} on validation by round{spread}."),
+        caption: format!("{named} on validation by round{lower}{spread}."),
         y: title.clone(),
         ..over_rounds(groups, score)
     };
     let by_time = Chart {
         name: "score_by_time",
-        caption: format!("{named} on validation by virtual time; a curve for each run."),
+        caption: format!("{named} on validation by virtual time{lower}; a curve for each run."),
         y: title,
         ..over_time(groups, target)
     };
@@ -46,7 +56,11 @@ pub fn figures(groups: &[Group<'_>], target: &Target) -> anyhow::Result<Vec<Figu
         log: true,
         ..over_rounds(groups, |record| record.exactness_error)
     };
-    let drawn = [by_round.draw()?, by_time.draw()?, exactness.draw()?];
+    let drawn = [
+        scaled(by_round).draw()?,
+        scaled(by_time).draw()?,
+        exactness.draw()?,
+    ];
     Ok(drawn.into_iter().flatten().collect())
 }
 

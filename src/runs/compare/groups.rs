@@ -5,6 +5,7 @@ use toml::{Table, Value};
 use crate::aggregate::methods;
 use crate::config::fingerprint;
 use crate::runs::compare::Compared;
+use crate::tasks::metrics::set::MetricSet;
 
 /// Settings that tell runs apart and change nothing but chance.
 const CHANCE: [&str; 2] = ["name", "seed"];
@@ -40,6 +41,13 @@ impl Mean {
             deviation: (values.len() > 1).then_some(deviation),
         })
     }
+}
+
+/// The metrics of the runs, which are all of one task.
+#[must_use]
+pub fn metrics(groups: &[Group<'_>]) -> MetricSet {
+    let run = groups.iter().flat_map(|group| &group.runs).next();
+    run.map(|run| run.task.metric_set()).unwrap_or_default()
 }
 
 /// Groups runs, in the order in which the first run of each was named.

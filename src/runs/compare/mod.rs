@@ -55,11 +55,12 @@ impl Compared {
             toml::from_str(&text).map_err(|error| in_scenario(&error.message()))?;
         let task = settings.get("task").and_then(toml::Value::as_str);
         let task = task.and_then(|task| registry::find(task).ok());
+        let task = task.ok_or_else(|| in_scenario(&"it names no task"))?;
         let seed = settings.get("seed").and_then(toml::Value::as_integer);
         let mut rounds = folder.read_rounds().map_err(failed)?;
         let mut totals = RunTotals::default();
         for record in &mut rounds {
-            totals.add(record);
+            totals.add(record, task.metric_set());
             record.clients = Vec::new();
         }
         if rounds.is_empty() {
@@ -67,7 +68,7 @@ impl Compared {
         }
         Ok(Self {
             path: path.to_owned(),
-            task: task.ok_or_else(|| in_scenario(&"it names no task"))?,
+            task,
             seed: seed.and_then(|seed| u64::try_from(seed).ok()).unwrap_or(0),
             settings,
             state: folder.state().map_err(failed)?,

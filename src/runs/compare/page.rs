@@ -1,7 +1,7 @@
 //! The comparison as a page.
 
-use crate::base::table::{count, show_number};
-use crate::runs::compare::groups::Group;
+use crate::base::table::{count, show_score};
+use crate::runs::compare::groups::{Group, metrics};
 use crate::runs::compare::tables::{groups_table, runs_table};
 use crate::runs::compare::target::Target;
 use crate::runs::figures::Figure;
@@ -21,8 +21,8 @@ pub fn page(groups: &[Group<'_>], target: &Target, figures: &[Figure]) -> String
     let note = format!(
         "Runs that differ only in their seed form one group: the mean, and ± the sample standard \
          deviation. The target is {} {}.",
-        target.score.replace('_', " "),
-        show_number(target.value, 4)
+        metrics(groups).title(&target.score),
+        show_score(target.value)
     );
     page.table("Groups", &note, &groups_table(groups, target));
     page.table("Runs", "", &runs_table(groups, target));

@@ -1,16 +1,18 @@
 //! The comparison's numbers: a row for each group, and one for each run.
 
-use crate::base::table::{Cell, Table, show_bytes, show_number};
+use crate::base::table::{Cell, Table, show_bytes, show_number, show_score};
 use crate::runs::compare::Compared;
-use crate::runs::compare::groups::{Group, Mean};
+use crate::runs::compare::groups::{Group, Mean, metrics};
 use crate::runs::compare::target::Target;
+use crate::tasks::metrics::set::base_of;
 
 /// A row for each group: means, with sample standard deviations where there are several seeds.
 #[must_use]
 pub fn groups_table(groups: &[Group<'_>], target: &Target) -> Table {
-    let score = target.score.replace('_', " ");
-    let to_target = format!("{score} {}", show_number(target.value, 4));
+    let score = metrics(groups).title(&target.score);
+    let to_target = format!("{score} {}", show_score(target.value));
     let mut table = Table::new("groups", &[("group", "group"), ("runs", "runs")]);
+    let base = has_base(groups, target).then(|| ("base", format!("{score} before training")));
     let measures = [
         ("final", format!("final {score}")),
         ("best", format!("best {score}")),
@@ -19,19 +21,26 @@ pub fn groups_table(groups: &[Group<'_>], target: &Target) -> Table {
         ("bytes_up", "up".to_owned()),
         ("bytes_down", "down".to_owned()),
     ];
-    for (key, title) in measures {
+    for (key, title) in base.into_iter().chain(measures) {
         table.add_column(key, title);
         table.add_column(format!("{key}_deviation"), "");
     }
     table.add_column("reached_target", "reached it");
     table.add_column("worst_exactness_error", "worst exactness error");
+    let with_base = has_base(groups, target);
     for group in groups {
-        table.add_row(group_row(group, target));
+        table.add_row(group_row(group, target, with_base));
     }
     table
 }
 
-fn group_row(group: &Group<'_>, target: &Target) -> Vec<Cell> {
+/// Whether a run knows the score that its model had before training.
+fn has_base(groups: &[Group<'_>], target: &Target) -> bool {
+    let mut runs = groups.iter().flat_map(|group| &group.runs);
+    runs.any(|run| run.last_score(&base_of(&target.score)).is_some())
+}
+
+fn group_row(group: &Group<'_>, target: &Target, with_base: bool) -> Vec<Cell> {
     let runs = &group.runs;
     let all = |value: &dyn Fn(&Compared) -> Option<f64>| -> Vec<f64> {
         runs.iter().filter_map(|run| value(run)).collect()
@@ -40,13 +49,15 @@ fn group_row(group: &Group<'_>, target: &Target) -> Vec<Cell> {
     let reached = all(&|run| Some(f64::from(target.reached(run)?.round)));
     let count = reached.len();
     let mut row = vec![group.label.as_str().into(), runs.len().into()];
-    row.extend(mean(&all(&|run| run.last_score(name)), 4));
-    row.extend(mean(&all(&|run| run.best_score(name)), 4));
-    row.extend(mean(&reached, 1));
-    row.extend(mean(
-        &all(&|run| Some(target.reached(run)?.virtual_seconds)),
-        1,
-    ));
+    if with_base {
+        let base = base_of(name);
+        row.extend(spread(&all(&|run| run.last_score(&base)), show_score));
+    }
+    row.extend(spread(&all(&|run| run.last_score(name)), show_score));
+    row.extend(spread(&all(&|run| run.best_score(name)), show_score));
+    row.extend(spread(&reached, tenths));
+    let seconds = all(&|run| Some(target.reached(run)?.virtual_seconds));
+    row.extend(spread(&seconds, tenths));
     row.extend(bytes(&all(&|run| Some(run.totals.bytes_up as f64))));
     row.extend(bytes(&all(&|run| Some(run.totals.bytes_down as f64))));
     row.push(Cell::new(count, format!("{count} of {}", runs.len())));
@@ -68,8 +79,8 @@ fn spread(values: &[f64], show: impl Fn(f64) -> String) -> [Cell; 2] {
     [Cell::of_number(mean, shown), deviation]
 }
 
-fn mean(values: &[f64], digits: usize) -> [Cell; 2] {
-    spread(values, |value| show_number(value, digits))
+fn tenths(value: f64) -> String {
+    show_number(value, 1)
 }
 
 fn bytes(values: &[f64]) -> [Cell; 2] {
@@ -79,7 +90,7 @@ fn bytes(values: &[f64]) -> [Cell; 2] {
 /// A row for each run.
 #[must_use]
 pub fn runs_table(groups: &[Group<'_>], target: &Target) -> Table {
-    let score = target.score.replace('_', " ");
+    let score = metrics(groups).title(&target.score);
     let mut table = Table::new("runs", &[]);
     let columns = [
         ("run", "run".to_owned()),
@@ -92,7 +103,7 @@ pub fn runs_table(groups: &[Group<'_>], target: &Target) -> Table {
         ("best_round", "in round".to_owned()),
         (
             "rounds_to_target",
-            format!("rounds to {}", show_number(target.value, 4)),
+            format!("rounds to {}", show_score(target.value)),
         ),
         ("virtual_seconds_to_target", "virtual s to it".to_owned()),
         ("virtual_seconds", "virtual s".to_owned()),
@@ -120,8 +131,8 @@ fn run_row(run: &Compared, group: &str, target: &Target) -> [Cell; 14] {
         run.seed.into(),
         run.state.to_string().into(),
         run.totals.rounds.into(),
-        Cell::number(run.last_score(&target.score), 4),
-        Cell::number(run.best_score(&target.score), 4),
+        Cell::score(run.last_score(&target.score)),
+        Cell::score(run.best_score(&target.score)),
         best.map_or_else(Cell::none, |best| best.round.into()),
         reached.map_or_else(Cell::none, |reached| reached.round.into()),
         Cell::number(reached.map(|reached| reached.virtual_seconds), 1),

@@ -5,14 +5,14 @@ use std::str::FromStr;
 
 use crate::config::problems::Problems;
 use crate::runs::compare::Compared;
-use crate::runs::history::totals::is_loss;
+use crate::tasks::metrics::set::base_name;
 
 /// A value of a score.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {
     /// The score's name.
     pub score: String,
-    /// The value to reach: at least this, and of a loss at most this.
+    /// The value to reach: at least this, or at most, where less is better.
     pub value: f64,
 }
 
@@ -26,15 +26,20 @@ pub struct Reached {
 }
 
 impl Target {
-    /// The best value that all runs reach, of the task's own score. Runs in which it was never a
+    /// The best value that all runs reach, of the task's own score: the worst of their best. Runs in which it was never a
     /// finite number do not count, unless there are no others: it is NaN then, and no run reaches
     /// it. `None` when a run has no scores.
     #[must_use]
     pub fn common(runs: &[Compared]) -> Option<Self> {
-        let score = runs.first()?.task.primary_metric().name;
+        let metric = runs.first()?.task.primary_metric();
+        let score = metric.name;
         let best: Option<Vec<f64>> = runs.iter().map(|run| run.best_score(score)).collect();
-        // The lesser of a number and NaN is the number.
-        let value = best?.into_iter().reduce(f64::min)?;
+        // The lesser of a number and NaN is the number, and so is the greater.
+        let worse = match metric.higher_is_better {
+            true => f64::min,
+            false => f64::max,
+        };
+        let value = best?.into_iter().reduce(worse)?;
         Some(Self {
             score: score.to_owned(),
             value,
@@ -49,7 +54,8 @@ impl Target {
         let mut problems = Problems::default();
         let rounds = runs.iter().flat_map(|run| &run.rounds);
         let names = rounds.flat_map(|record| record.eval.iter().flat_map(|eval| eval.keys()));
-        let names: std::collections::BTreeSet<&str> = names.map(String::as_str).collect();
+        let own = names.filter(|name| base_name(name).is_none());
+        let names: std::collections::BTreeSet<&str> = own.map(String::as_str).collect();
         if !names.contains(self.score.as_str()) {
             let names: Vec<&str> = names.into_iter().collect();
             problems.report_input(format_args!(
@@ -64,7 +70,7 @@ impl Target {
     /// The point at which a run first reached it, if it did.
     #[must_use]
     pub fn reached(&self, run: &Compared) -> Option<Reached> {
-        let enough = |value: f64| match is_loss(&self.score) {
+        let enough = |value: f64| match run.task.metric_set().less_is_better(&self.score) {
             true => value <= self.value,
             false => value >= self.value,
         };
@@ -102,7 +108,71 @@ impl FromStr for Target {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
+    use regatta_actors::ids::Digest;
+    use regatta_actors::protocol::round_record::{PhaseSeconds, RoundRecord};
+
     use super::*;
+    use crate::runs::folder::state::RunState;
+    use crate::runs::history::totals::RunTotals;
+    use crate::tasks::registry;
+
+    /// A run of E2E with this perplexity by round.
+    fn run(perplexity: &[f64]) -> Compared {
+        let task = registry::find("e2e").unwrap();
+        let record = |(round, value): (u32, &f64)| RoundRecord {
+            round,
+            train_loss: None,
+            eval: Some(
+                [
+                    ("perplexity".into(), *value),
+                    ("base_perplexity".into(), 99.0),
+                ]
+                .into(),
+            ),
+            exactness_error: None,
+            virtual_seconds: 10.0 * f64::from(round),
+            seconds: PhaseSeconds::default(),
+            state_digest: Digest(String::new()),
+            refused: Vec::new(),
+            clients: Vec::new(),
+        };
+        let rounds: Vec<RoundRecord> = (1..).zip(perplexity).map(record).collect();
+        let mut totals = RunTotals::default();
+        rounds
+            .iter()
+            .for_each(|record| totals.add(record, task.metric_set()));
+        Compared {
+            path: PathBuf::new(),
+            settings: toml::Table::new(),
+            seed: 0,
+            task,
+            state: RunState::Complete,
+            rounds,
+            totals,
+        }
+    }
+
+    #[test]
+    fn of_a_score_that_is_better_lower_all_runs_reach_the_greatest_of_their_least() {
+        let runs = [run(&[9.0, 4.0, 6.0]), run(&[8.0, 7.0, 5.0])];
+        let target = Target::common(&runs).unwrap();
+        assert_eq!(target.to_string(), "perplexity=5");
+        let reached = runs
+            .each_ref()
+            .map(|run| target.reached(run).unwrap().round);
+        assert_eq!(reached, [2, 3]);
+        let far: Target = "perplexity=3.9".parse().unwrap();
+        assert!(far.check(&runs).is_ok() && far.reached(&runs[0]).is_none());
+    }
+
+    #[test]
+    fn the_score_of_the_base_is_none_that_a_run_reaches() {
+        let base: Target = "base_perplexity=1".parse().unwrap();
+        let wrong = base.check(&[run(&[1.0])]).unwrap_err().to_string();
+        assert!(wrong.contains("there are: perplexity"), "{wrong}");
+    }
 
     #[test]
     fn a_target_is_a_name_and_a_number() {

@@ -10,6 +10,41 @@ const HEIGHT: u32 = 380;
 /// Up to N points, a curve shows each.
 const DOTS: usize = 60;
 
+/// Height of a chart of several in one figure, of which two are side by side.
+const SMALL_HEIGHT: u32 = 240;
+
+/// The least and the most of the axis to the right, and of the one upwards.
+type Extent = ((f64, f64), (f64, f64));
+
+/// Draws charts in one figure, two in a row; `None` when there is nothing to draw.
+///
+/// # Errors
+/// If it cannot be drawn.
+pub fn draw_together(
+    name: &str,
+    caption: String,
+    charts: Vec<Chart>,
+) -> anyhow::Result<Option<Figure>> {
+    let mut ready = Vec::new();
+    for mut chart in charts {
+        chart.tidy();
+        ready.extend(chart.range().map(|range| (chart, range)));
+    }
+    let (height, rows, columns) = match ready.len() {
+        0 => return Ok(None),
+        1 => (HEIGHT, 1, 1),
+        several => (SMALL_HEIGHT, several.div_ceil(2), 2),
+    };
+    let svg = theme::on_canvas(height * rows as u32, |root| {
+        let places = root.split_evenly((rows, columns));
+        let mut drawn = ready.iter().zip(&places);
+        drawn.try_for_each(|((chart, range), place)| chart.paint(place, *range))
+    })
+    .with_context(|| format!("cannot draw the figure {name}"))?;
+    let name = name.to_owned();
+    Ok(Some(Figure { name, caption, svg }))
+}
+
 /// The quantity drawn over rounds.
 #[derive(Debug, Clone, Default)]
 pub struct Chart {
@@ -72,25 +107,32 @@ impl Curve {
 }
 
 impl Chart {
+    /// The same with a logarithmic axis, if the values are positive and span two decades or more.
+    #[must_use]
+    pub fn log_if_wide(self) -> Self {
+        let values = self.curves.iter().flat_map(|curve| &curve.points);
+        let finite = values.map(|(_, y)| *y).filter(|y| y.is_finite());
+        let least = finite.clone().reduce(f64::min).unwrap_or(0.0);
+        let most = finite.reduce(f64::max).unwrap_or(0.0);
+        Self {
+            log: least > 0.0 && most >= 100.0 * least,
+            ..self
+        }
+    }
+
     /// Draws it; `None` when there is nothing to draw.
     ///
     /// # Errors
     /// If it cannot be drawn.
-    pub fn draw(mut self) -> anyhow::Result<Option<Figure>> {
-        self.tidy();
-        let Some(range) = self.range() else {
-            return Ok(None);
-        };
-        let svg = theme::on_canvas(HEIGHT, |root| {
-            let area = theme::legend(root, &self.legend())?;
-            self.plot(&area, range)
-        })
-        .with_context(|| format!("cannot draw the figure {}", self.name))?;
-        Ok(Some(Figure {
-            name: self.name.to_owned(),
-            caption: self.caption,
-            svg,
-        }))
+    pub fn draw(self) -> anyhow::Result<Option<Figure>> {
+        let (name, caption) = (self.name, self.caption.clone());
+        draw_together(name, caption, vec![self])
+    }
+
+    /// Its legend, and below it the curves.
+    fn paint(&self, area: &theme::Area<'_>, range: Extent) -> anyhow::Result<()> {
+        let area = theme::legend(area, &self.legend())?;
+        self.plot(&area, range)
     }
 
     /// Leaves out what cannot be drawn, and takes logarithms where the axis has them.
@@ -111,7 +153,7 @@ impl Chart {
     }
 
     /// The least and the most of both axes.
-    fn range(&self) -> Option<((f64, f64), (f64, f64))> {
+    fn range(&self) -> Option<Extent> {
         let curves = self.curves.iter().flat_map(|curve| curve.points.clone());
         let bands = self.bands.iter().flat_map(|band| &band.points);
         let bands = bands.flat_map(|&(x, low, high)| [(x, low), (x, high)]);
@@ -162,7 +204,7 @@ impl Chart {
         if entries.len() > 1 { entries } else { vec![] }
     }
 
-    fn plot(&self, area: &theme::Area<'_>, (x, y): ((f64, f64), (f64, f64))) -> anyhow::Result<()> {
+    fn plot(&self, area: &theme::Area<'_>, (x, y): Extent) -> anyhow::Result<()> {
         // There is nothing between two rounds.
         let least = if self.x.is_none() { 1.0 } else { 0.0 };
         let x_ticks = ticks(x.0, x.1, 10, least);

@@ -1,6 +1,6 @@
 //! The curves of one run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use plotters::style::Color;
 use regatta_actors::protocol::event::ClientInfo;
@@ -9,10 +9,10 @@ use regatta_actors::protocol::round_record::{ClientRecord, RoundRecord};
 use crate::config::plan::Plan;
 use crate::runs::figures::chart::{Band, Chart, Curve};
 use crate::runs::figures::theme::{INK, colour};
-use crate::runs::figures::{Figure, fleet, timeline};
+use crate::runs::figures::{Figure, chart, fleet, timeline};
 use crate::runs::history::collected::Participations;
 use crate::runs::history::states;
-use crate::runs::history::totals::is_loss;
+use crate::tasks::metrics::set::{MetricSet, base_name, base_of, is_loss};
 
 /// Up to N clients have a curve with a colour and a name; of more, bands are drawn.
 const NAMED: usize = 6;
@@ -29,7 +29,7 @@ pub fn of_run(
     let rows = states::rows(participations, plan);
     let drawn = [
         loss(rounds, participations).draw()?,
-        scores(rounds).draw()?,
+        scores(rounds, plan.data.task.metric_set())?,
         timeline::draw(&rows, participations)?,
         fleet::draw(&rows, participations)?,
         exactness(rounds).draw()?,
@@ -121,27 +121,63 @@ fn spread(rounds: &[RoundRecord]) -> Vec<Band> {
     ]
 }
 
-/// The scores on validation, without the loss.
-fn scores(rounds: &[RoundRecord]) -> Chart {
+/// The scores on validation, without the loss: in one chart, or where the model before training was
+/// scored as well, in one each, with that model's as a dashed curve.
+fn scores(rounds: &[RoundRecord], metrics: MetricSet) -> anyhow::Result<Option<Figure>> {
     let evals = rounds.iter().filter_map(|record| record.eval.as_ref());
-    let names: BTreeSet<&String> = evals.flat_map(BTreeMap::keys).collect();
-    let names = names.into_iter().filter(|name| !is_loss(name));
+    let mut names = metrics.names(evals.clone());
+    names.retain(|name| !is_loss(name));
+    let caption = "Scores of the global model on validation by round".to_owned();
+    if evals
+        .flat_map(BTreeMap::keys)
+        .any(|name| base_name(name).is_some())
+    {
+        let caption = caption + "; dashed, those of the model before training.";
+        let charts = names.iter().map(|name| beside_base(rounds, name, metrics));
+        return chart::draw_together("scores", caption, charts.collect());
+    }
     let curve = |(index, name): (usize, &String)| {
-        let score = |record: &RoundRecord| record.eval.as_ref()?.get(name).copied();
-        let title = name.replace('_', " ");
-        Curve::new(title, colour(index), over_rounds(rounds, score))
+        let points = over_rounds(rounds, score(name));
+        Curve::new(metrics.title(name), colour(index), points)
     };
-    let curves: Vec<Curve> = names.enumerate().map(curve).collect();
-    let only = match curves.as_slice() {
-        [one] => one.name.clone(),
+    let only = match names.as_slice() {
+        [one] => Some(metrics.title(one)),
         _ => None,
     };
     Chart {
         name: "scores",
-        caption: "Scores of the global model on validation by round.".to_owned(),
+        caption: caption + ".",
         y: only.unwrap_or_else(|| "score".to_owned()),
-        curves,
+        curves: names.iter().enumerate().map(curve).collect(),
         ..Chart::default()
+    }
+    .draw()
+}
+
+/// A score of a round.
+fn score(name: &str) -> impl Fn(&RoundRecord) -> Option<f64> + '_ {
+    move |record| record.eval.as_ref()?.get(name).copied()
+}
+
+/// A score by round, and that of the model before training.
+fn beside_base(rounds: &[RoundRecord], name: &str, metrics: MetricSet) -> Chart {
+    let base = over_rounds(rounds, score(&base_of(name)));
+    let trained = over_rounds(rounds, score(name));
+    let chart = Chart {
+        y: metrics.title(name),
+        curves: vec![
+            Curve::new("trained", colour(0), trained),
+            Curve {
+                dashed: true,
+                width: 1,
+                ..Curve::new("before training", INK, base)
+            },
+        ],
+        ..Chart::default()
+    };
+    match metrics.less_is_better(name) {
+        true => chart.log_if_wide(),
+        false => chart,
     }
 }
 

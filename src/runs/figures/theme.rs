@@ -303,8 +303,11 @@ pub fn step(from: f64, to: f64, about: usize) -> f64 {
 /// A number with the digits that its ticks need.
 #[must_use]
 pub fn label(value: f64, step: f64) -> String {
-    let digits = (-step.log10().floor()).clamp(0.0, 9.0) as usize;
-    format!("{value:.digits$}")
+    let digits = (-step.log10().floor()).max(0.0) as usize;
+    match digits {
+        0..=6 => format!("{value:.digits$}"),
+        _ => format!("{value:.1e}"),
+    }
 }
 
 /// A unit in which a stretch of virtual time reads well: its name and its seconds.
@@ -331,6 +334,7 @@ mod tests {
         assert_eq!(ticks(1.0, 5.0, 10, 1.0), [1.0, 2.0, 3.0, 4.0, 5.0]);
         assert_eq!(ticks(1.0, 20.0, 10, 1.0)[0], 2.0);
         assert_eq!(label(0.6000000000000001, 0.2), "0.6");
+        assert_eq!(label(2.5e-18, 5e-19), "2.5e-18");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::runs::folder::RunFolder;
 use crate::runs::folder::artifact::Artifact;
 use crate::runs::folder::state::RunState;
 use crate::runs::history::totals::{Best, note_best};
-use crate::tasks::registry;
+use crate::tasks::{SharedTask, registry};
 
 /// The overview of a run folder, in a line.
 #[derive(Debug, Clone)]
@@ -24,7 +24,8 @@ pub struct RunOverview {
     pub state: RunState,
     /// Rounds done.
     pub rounds: u32,
-    /// The name of the task's own score, if there is any, and its best value, if any was finite.
+    /// The name of the task's own score, for people, if there is any, and its best value, if any was
+    /// finite.
     pub best: Option<(String, Option<Best>)>,
     /// The time of its start.
     pub begun: SystemTime,
@@ -78,7 +79,7 @@ impl RunOverview {
             .map_err(|error| io::Error::other(format!("scenario.toml: {}", error.message())))?;
         let rounds: Vec<RoundLine> = folder.read_lines()?;
         let best = registry::find(&scenario.task).ok();
-        let best = best.and_then(|task| best_of(task.primary_metric().name, &rounds));
+        let best = best.and_then(|task| best_of(&task, &rounds));
         Ok(Some(Self {
             scenario,
             state: folder.state()?,
@@ -90,17 +91,18 @@ impl RunOverview {
     }
 }
 
-/// A score's name and its best value; `None` where no round has it.
-fn best_of(name: &str, rounds: &[RoundLine]) -> Option<(String, Option<Best>)> {
+/// The name of the task's own score, for people, and its best value; `None` where no round has it.
+fn best_of(task: &SharedTask, rounds: &[RoundLine]) -> Option<(String, Option<Best>)> {
+    let (name, metrics) = (task.primary_metric().name, task.metric_set());
     let mut best = BTreeMap::new();
     let mut scored = false;
     for round in rounds {
         if let Some(scores) = &round.eval {
             scored |= scores.contains_key(name);
-            note_best(&mut best, round.round, scores);
+            note_best(&mut best, round.round, scores, metrics);
         }
     }
-    scored.then(|| (name.to_owned(), best.remove(name)))
+    scored.then(|| (metrics.title(name), best.remove(name)))
 }
 
 /// Bytes of all files in a folder; one that goes away meanwhile counts for nothing.
@@ -117,4 +119,29 @@ fn size(folder: &Path) -> io::Result<u64> {
         };
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_of_a_score_that_is_better_lower_is_the_least() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = RunFolder::at(place.path());
+        std::fs::write(folder.path_of(Artifact::Scenario), "task = \"e2e\"").unwrap();
+        let line = |(round, value)| {
+            format!(
+                "{{\"round\":{round},\"eval\":{{\"perplexity\":{value},\"base_perplexity\":1}}}}\n"
+            )
+        };
+        let lines: String = [(1, 9.0), (2, 4.0), (3, 6.0)].map(line).concat();
+        std::fs::write(folder.path_of(Artifact::Rounds), lines).unwrap();
+        let best = RunOverview::of(place.path()).unwrap().unwrap().best;
+        let least = Best {
+            value: 4.0,
+            round: 2,
+        };
+        assert_eq!(best, Some(("perplexity".to_owned(), Some(least))));
+    }
 }

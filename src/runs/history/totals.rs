@@ -8,6 +8,8 @@ use regatta_actors::protocol::round_record::{Outcome, RoundRecord};
 use regatta_actors::workload::update::Scores;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::tasks::metrics::set::{MetricSet, base_name};
+
 /// What the rounds gave so far, of a size that does not grow with them.
 ///
 /// A number that is none is written as `null` and read back as it was.
@@ -54,20 +56,17 @@ pub struct Best {
     pub round: u32,
 }
 
-/// Whether less of a score is better: of losses, on whichever split.
-#[must_use]
-pub fn is_loss(score: &str) -> bool {
-    score.starts_with("loss")
-}
-
 /// Notes the scores of a round where they are better than the best so far. What is not a finite
-/// number is not a score that could be the best.
-pub fn note_best(best: &mut BTreeMap<String, Best>, round: u32, scores: &Scores) {
-    for (name, &value) in scores.iter().filter(|(_, value)| value.is_finite()) {
-        let better = |than: &Best| match is_loss(name) {
-            true => value < than.value,
-            false => value > than.value,
-        };
+/// number is not a score that could be the best, nor is a score of the model before training.
+pub fn note_best(
+    best: &mut BTreeMap<String, Best>,
+    round: u32,
+    scores: &Scores,
+    metrics: MetricSet,
+) {
+    let trained = scores.iter().filter(|(name, _)| base_name(name).is_none());
+    for (name, &value) in trained.filter(|(_, value)| value.is_finite()) {
+        let better = |than: &Best| metrics.is_better(name, value, than.value);
         if best.get(name).is_none_or(better) {
             best.insert(name.clone(), Best { value, round });
         }
@@ -105,8 +104,8 @@ impl<'de> Deserialize<'de> for RunTotals {
 }
 
 impl RunTotals {
-    /// Takes a finished round in.
-    pub fn add(&mut self, record: &RoundRecord) {
+    /// Takes a finished round of a task with these metrics in.
+    pub fn add(&mut self, record: &RoundRecord, metrics: MetricSet) {
         self.rounds += 1;
         self.rounds_refused += u32::from(record.all_refused());
         self.train_loss = record.train_loss.or(self.train_loss);
@@ -121,7 +120,7 @@ impl RunTotals {
             *self.outcomes.entry(client.outcome).or_default() += 1;
         }
         if let Some(scores) = &record.eval {
-            note_best(&mut self.best, record.round, scores);
+            note_best(&mut self.best, record.round, scores, metrics);
             self.eval = Some(scores.clone());
         }
     }
@@ -130,6 +129,7 @@ impl RunTotals {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tasks::metrics::info::MetricInfo;
 
     fn scores(accuracy: f64, loss: f64) -> Scores {
         let names = ["accuracy", "accuracy_mm", "loss", "loss_mm"];
@@ -150,13 +150,35 @@ mod tests {
         ];
         let mut best = BTreeMap::new();
         for (round, (accuracy, loss)) in (1..).zip(rounds) {
-            note_best(&mut best, round, &scores(accuracy, loss));
+            note_best(
+                &mut best,
+                round,
+                &scores(accuracy, loss),
+                MetricSet::default(),
+            );
         }
         let of = |name: &str| (best[name].round, best[name].value);
         for suffix in ["", "_mm"] {
             assert_eq!(of(&format!("accuracy{suffix}")), (4, 0.8));
             assert_eq!(of(&format!("loss{suffix}")), (2, 0.7));
         }
+    }
+
+    #[test]
+    fn of_a_metric_that_is_better_lower_the_best_is_the_least_and_the_base_has_none() {
+        const METRICS: MetricSet = MetricSet(&[MetricInfo::lower("perplexity")]);
+        let mut best = BTreeMap::new();
+        for (round, value) in (1..).zip([9.0, 4.0, 6.0]) {
+            let names = ["perplexity", "base_perplexity", "base_loss"];
+            let scores = names.map(|name| (name.to_owned(), value)).into();
+            note_best(&mut best, round, &scores, METRICS);
+        }
+        let found: Vec<_> = best.into_iter().collect();
+        let least = Best {
+            value: 4.0,
+            round: 2,
+        };
+        assert_eq!(found, [("perplexity".to_owned(), least)]);
     }
 
     #[test]
@@ -167,7 +189,12 @@ mod tests {
             outcomes: BTreeMap::from([(Outcome::Refused, 2)]),
             ..RunTotals::default()
         };
-        note_best(&mut totals.best, 1, &scores(0.5, f64::NAN));
+        note_best(
+            &mut totals.best,
+            1,
+            &scores(0.5, f64::NAN),
+            MetricSet::default(),
+        );
         let json = serde_json::to_string(&totals).unwrap();
         let read: RunTotals = serde_json::from_str(&json).unwrap();
         assert!(read.train_loss.is_some_and(f64::is_nan));

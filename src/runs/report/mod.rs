@@ -2,6 +2,7 @@
 //!
 //! * [`costs`]: what each fault cost.
 //! * [`tables`]: clients and rounds.
+//! * `texts`: what the model wrote, as cards.
 //! * [`page`]: all of it in one HTML file.
 //!
 //! What happened is read by [`history`](crate::runs::history), drawn by
@@ -10,6 +11,7 @@
 pub mod costs;
 pub mod page;
 pub mod tables;
+pub(crate) mod texts;
 
 use std::path::Path;
 

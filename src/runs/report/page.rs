@@ -3,11 +3,12 @@
 use anyhow::Context;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::base::table::{NAN, Table, count, show_bytes, show_small};
+use crate::base::table::{NAN, Table, count, show_bytes, show_score, show_small};
 use crate::runs::figures::Figure;
 use crate::runs::folder::artifact::Artifact;
-use crate::runs::history::totals::is_loss;
-use crate::runs::report::{Run, tables};
+use crate::runs::history::totals::RunTotals;
+use crate::runs::report::{Run, tables, texts};
+use crate::tasks::metrics::set::{MetricSet, base_of, is_loss};
 
 /// Tables with more rows are collapsed at first.
 const LONG: usize = 60;
@@ -56,30 +57,32 @@ impl Page {
     /// Adds a table under a heading.
     pub fn table(&mut self, heading: &str, note: &str, table: &Table) {
         let open = table.rows().len() <= LONG;
+        let content = html! {
+            @if table.rows().is_empty() { p { "None." } }
+            @else {
+                details open[open] {
+                    summary { (count(table.rows().len(), "row")) }
+                    div.wide { (rows(table)) }
+                }
+            }
+        };
+        self.section(heading, note, &content);
+    }
+
+    /// Adds content under a heading.
+    pub fn section(&mut self, heading: &str, note: &str, content: &Markup) {
         self.body.push(html! {
             section {
                 h2 { (heading) }
                 @if !note.is_empty() { p { (note) } }
-                @if table.rows().is_empty() { p { "None." } }
-                @else {
-                    details open[open] {
-                        summary { (count(table.rows().len(), "row")) }
-                        div.wide { (rows(table)) }
-                    }
-                }
+                (content)
             }
         });
     }
 
     /// Adds text that is shown as it stands.
     pub fn text(&mut self, heading: &str, note: &str, text: &str) {
-        self.body.push(html! {
-            section {
-                h2 { (heading) }
-                @if !note.is_empty() { p { (note) } }
-                pre { (text) }
-            }
-        });
+        self.section(heading, note, &html! { pre { (text) } });
     }
 
     /// The file.
@@ -146,27 +149,16 @@ pub fn of_run(run: &Run, figures: &[Figure]) -> anyhow::Result<String> {
     for (index, figure) in figures.iter().enumerate() {
         page.figure(index + 1, figure);
     }
+    if let Some((note, cards)) = texts::cards(run)? {
+        page.section("Generated texts", &note, &cards);
+    }
     let note = "Faults and what they cost. Client time is work that was lost, waiting for a \
                 restart, and delay against undisturbed work; run time is time in which the whole \
                 run stood still. A participation hit by several faults is attributed to the one that \
                 explains its end; names in brackets are not scripted faults.";
     page.table("Faults and their cost", note, &run.costs());
     page.table("Clients", "", &tables::clients(&run.stats));
-    let note = "Exactness error: ‖effective − ideal‖ / ‖ideal update‖ over all adapted layers. \
-                State: the digest of the global state after the round.";
-    page.table("Rounds", note, &tables::rounds(&run.rounds));
-    let refusals = tables::refusals(&run.rounds);
-    if !refusals.rows().is_empty() {
-        let note = "Updates that arrived but were not aggregated.";
-        page.table("Refused updates", note, &refusals);
-    }
-    if !run.stats.interventions.is_empty() {
-        page.table(
-            "Interventions",
-            "Control commands, in order.",
-            &interventions(run),
-        );
-    }
+    add_rounds(&mut page, run);
     page.text("How to reproduce", "", &reproduce(run)?);
     let scenario = run.folder.path_of(Artifact::Scenario);
     let settings = std::fs::read_to_string(&scenario)
@@ -179,9 +171,31 @@ pub fn of_run(run: &Run, figures: &[Figure]) -> anyhow::Result<String> {
     Ok(page.finish())
 }
 
+/// Adds the tables of what happened round by round.
+fn add_rounds(page: &mut Page, run: &Run) {
+    let metrics = run.plan.data.task.metric_set();
+    let note = "Exactness error: ‖effective − ideal‖ / ‖ideal update‖ over all adapted layers. \
+                State: the digest of the global state after the round.";
+    page.table("Rounds", note, &tables::rounds(&run.rounds, metrics));
+    let refusals = tables::refusals(&run.rounds);
+    if !refusals.rows().is_empty() {
+        let note = "Updates that arrived but were not aggregated.";
+        page.table("Refused updates", note, &refusals);
+    }
+    if !run.stats.interventions.is_empty() {
+        page.table(
+            "Interventions",
+            "Control commands, in order.",
+            &interventions(run),
+        );
+    }
+}
+
 fn facts(run: &Run) -> Vec<(String, String)> {
-    let mut totals = crate::runs::history::totals::RunTotals::default();
-    run.rounds.iter().for_each(|record| totals.add(record));
+    let mut totals = RunTotals::default();
+    let metrics = run.plan.data.task.metric_set();
+    let rounds = run.rounds.iter();
+    rounds.for_each(|record| totals.add(record, metrics));
     let (unit, seconds) = crate::runs::figures::theme::time_unit(run.stats.virtual_seconds);
     let mut facts = vec![
         (
@@ -198,17 +212,7 @@ fn facts(run: &Run) -> Vec<(String, String)> {
         let refused = format!("{} of {}", totals.rounds_refused, totals.rounds);
         facts.push(("rounds with all updates refused".to_owned(), refused));
     }
-    for name in tables::score_names(&run.rounds)
-        .iter()
-        .filter(|name| !is_loss(name))
-    {
-        let title = format!("best {}", name.replace('_', " "));
-        let best = match totals.best.get(name) {
-            Some(best) => format!("{:.4} (round {})", best.value, best.round),
-            None => NAN.to_owned(),
-        };
-        facts.push((title, best));
-    }
+    facts.extend(best_scores(run, &totals, metrics));
     if let Some(worst) = totals.worst_exactness_error {
         facts.push(("worst exactness error".to_owned(), show_small(worst)));
     }
@@ -218,6 +222,24 @@ fn facts(run: &Run) -> Vec<(String, String)> {
     ];
     facts.extend(traffic.map(|(name, bytes)| (name.to_owned(), show_bytes(bytes))));
     facts
+}
+
+/// The best of each score, and what it was before training.
+fn best_scores(run: &Run, totals: &RunTotals, metrics: MetricSet) -> Vec<(String, String)> {
+    let names = metrics.names(tables::evals(&run.rounds)).into_iter();
+    let fact = |name: String| {
+        let best = totals.best.get(&name);
+        let mut best = best.map_or_else(
+            || NAN.to_owned(),
+            |best| format!("{} (round {})", show_score(best.value), best.round),
+        );
+        let evals = tables::evals(&run.rounds);
+        if let Some(base) = evals.filter_map(|eval| eval.get(&base_of(&name))).last() {
+            best += &format!("; {} before training", show_score(*base));
+        }
+        (format!("best {}", metrics.title(&name)), best)
+    };
+    names.filter(|name| !is_loss(name)).map(fact).collect()
 }
 
 fn interventions(run: &Run) -> Table {

@@ -1,13 +1,12 @@
 //! A run's tables: its clients, its rounds.
 
-use std::collections::BTreeSet;
-
 use regatta_actors::protocol::outcome::EndReason;
 use regatta_actors::protocol::round_record::{Outcome, RoundRecord};
+use regatta_actors::workload::update::Scores;
 
-use crate::base::table::{Cell, Table};
+use crate::base::table::{Cell, Table, show_score};
 use crate::runs::history::clients::{ClientStats, RunStats};
-use crate::runs::history::totals::is_loss;
+use crate::tasks::metrics::set::{MetricSet, base_of, is_loss};
 
 const CLIENTS: [(&str, &str); 15] = [
     ("client", "client"),
@@ -65,9 +64,10 @@ fn row(client: &ClientStats) -> [Cell; 15] {
     ]
 }
 
-/// The rounds: losses, scores, exactness, traffic.
+/// The rounds: losses, scores, exactness, traffic. Scores of the model before training are beside
+/// the others in brackets.
 #[must_use]
-pub fn rounds(rounds: &[RoundRecord]) -> Table {
+pub fn rounds(rounds: &[RoundRecord], metrics: MetricSet) -> Table {
     let mut table = Table::new(
         "rounds",
         &[
@@ -78,13 +78,15 @@ pub fn rounds(rounds: &[RoundRecord]) -> Table {
             ("train_loss", "train loss"),
         ],
     );
-    let scores = score_names(rounds);
+    let scores = metrics.names(evals(rounds));
     for name in &scores {
         let eval = if is_loss(name) { "eval " } else { "" };
-        table.add_column(
-            format!("eval_{name}"),
-            format!("{eval}{}", name.replace('_', " ")),
-        );
+        let base = match evals(rounds).any(|eval| eval.contains_key(&base_of(name))) {
+            true => " (before training)",
+            false => "",
+        };
+        let title = format!("{eval}{}{base}", metrics.title(name));
+        table.add_column(format!("eval_{name}"), title);
     }
     table.add_column("exactness_error", "exactness error");
     table.add_column("bytes_up", "up");
@@ -98,12 +100,9 @@ pub fn rounds(rounds: &[RoundRecord]) -> Table {
             Cell::number(record.virtual_seconds, 1),
             record.aggregated().into(),
             record.clients.len().into(),
-            Cell::number(record.train_loss, 4),
+            Cell::score(record.train_loss),
         ];
-        row.extend(scores.iter().map(|name| {
-            let score = record.eval.as_ref().and_then(|eval| eval.get(name));
-            Cell::number(score.copied(), 4)
-        }));
+        row.extend(scores.iter().map(|name| score(record, name)));
         let digest = &record.state_digest.0;
         row.extend([
             Cell::scientific(record.exactness_error),
@@ -114,6 +113,21 @@ pub fn rounds(rounds: &[RoundRecord]) -> Table {
         table.add_row(row);
     }
     table
+}
+
+/// A score, with the base model's behind it in brackets.
+fn score(record: &RoundRecord, name: &str) -> Cell {
+    let value = |name: &str| record.eval.as_ref()?.get(name).copied();
+    let mut cell = Cell::score(value(name));
+    if let Some(base) = value(&base_of(name)) {
+        cell.shown += &format!(" ({})", show_score(base));
+    }
+    cell
+}
+
+/// The scores of each round that has any.
+pub(crate) fn evals(rounds: &[RoundRecord]) -> impl Iterator<Item = &Scores> {
+    rounds.iter().filter_map(|record| record.eval.as_ref())
 }
 
 /// The updates that were refused, with the reason.
@@ -135,16 +149,6 @@ pub fn refusals(rounds: &[RoundRecord]) -> Table {
         }
     }
     table
-}
-
-/// The names of all scores, losses last.
-#[must_use]
-pub fn score_names(rounds: &[RoundRecord]) -> Vec<String> {
-    let evals = rounds.iter().filter_map(|record| record.eval.as_ref());
-    let names: BTreeSet<String> = evals.flat_map(|eval| eval.keys().cloned()).collect();
-    let mut names: Vec<String> = names.into_iter().collect();
-    names.sort_by_key(|name| is_loss(name));
-    names
 }
 
 /// The outcome of a run, in words.

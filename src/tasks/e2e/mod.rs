@@ -69,4 +69,8 @@ impl Task for E2eTask {
             max_new_tokens: 64,
         })
     }
+
+    fn prompt_parts<'a>(&self, prompt: &'a str) -> Vec<(&'a str, &'a str)> {
+        slots::slots(prompt).collect()
+    }
 }

@@ -1,10 +1,14 @@
 //! What is known of a metric.
 
+use serde::Serialize;
+
 /// What is known of a metric.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct MetricInfo {
     /// Its name among the scores.
     pub name: &'static str,
+    /// Its name for people, where it is another.
+    pub title: Option<&'static str>,
     /// Whether more is better.
     pub higher_is_better: bool,
 }
@@ -15,6 +19,7 @@ impl MetricInfo {
     pub const fn lower(name: &'static str) -> Self {
         Self {
             name,
+            title: None,
             higher_is_better: false,
         }
     }
@@ -24,7 +29,17 @@ impl MetricInfo {
     pub const fn higher(name: &'static str) -> Self {
         Self {
             name,
+            title: None,
             higher_is_better: true,
+        }
+    }
+
+    /// The same with another name for people.
+    #[must_use]
+    pub const fn titled(self, title: &'static str) -> Self {
+        Self {
+            title: Some(title),
+            ..self
         }
     }
 

@@ -3,3 +3,4 @@
 pub mod classification;
 pub mod generation;
 pub mod info;
+pub mod set;

@@ -14,6 +14,8 @@ use regatta_actors::workload::update::Scores;
 
 use crate::live::metrics::observer::{MetricsObserver, RunLabels};
 use crate::live::metrics::{catalog, exporter};
+use crate::tasks::metrics::info::MetricInfo;
+use crate::tasks::metrics::set::MetricSet;
 
 /// The scrape after these events.
 fn scrape(events: &[Event]) -> Scrape {
@@ -22,12 +24,14 @@ fn scrape(events: &[Event]) -> Scrape {
 
 fn scrape_of(info: RunLabels, events: &[Event]) -> Scrape {
     let text = with_recorder(|handle| {
-        let mut observer = MetricsObserver::new(info);
+        let mut observer = MetricsObserver::new(info, METRICS);
         events.iter().for_each(|event| observer.on_event(event));
         handle.render()
     });
     Scrape::parse(text.lines().map(|line| Ok(line.to_owned()))).unwrap()
 }
+
+const METRICS: MetricSet = MetricSet(&[MetricInfo::lower("perplexity")]);
 
 fn info() -> RunLabels {
     RunLabels {
@@ -222,6 +226,25 @@ fn the_best_score_is_the_least_loss_and_the_highest_of_the_others() {
 }
 
 #[test]
+fn the_score_of_the_base_is_beside_that_of_the_trained_model_and_has_no_best() {
+    let evaluated = |perplexity: f64| Event::Evaluated {
+        round: 1,
+        scores: Scores::from([
+            ("perplexity".into(), perplexity),
+            ("base_perplexity".into(), 99.0),
+        ]),
+        seconds: 1.0,
+    };
+    let scrape = scrape(&[started(), evaluated(4.0), evaluated(6.0)]);
+    let of = |name| value(&scrape, name, &[("score", "perplexity")]);
+    let found = ["regatta_score", "regatta_best_score", "regatta_base_score"].map(of);
+    assert_eq!(found, [6.0, 4.0, 99.0]);
+    for name in ["regatta_score", "regatta_best_score"] {
+        assert!(samples(&scrape, name, &[("score", "base_perplexity")]).is_empty());
+    }
+}
+
+#[test]
 fn the_best_score_is_the_best_of_the_finite_ones_and_nan_while_there_is_none() {
     let evaluated = |loss, pearson| Event::Evaluated {
         round: 1,
@@ -275,7 +298,7 @@ fn the_best_score_may_be_of_a_round_that_an_earlier_process_did_and_is_not_done_
     };
     let text = with_recorder(|handle| {
         let earlier = [scored(1, 0.8), scored(2, f64::NAN), scored(3, 0.9)];
-        let mut observer = MetricsObserver::new(info()).recalling(earlier);
+        let mut observer = MetricsObserver::new(info(), METRICS).recalling(earlier);
         observer.on_event(&resumed);
         handle.render()
     });
@@ -322,7 +345,7 @@ fn names_follow_prometheus_and_are_shown_as_they_are() {
         );
     }
     let text = with_recorder(|handle| {
-        let mut observer = MetricsObserver::new(info());
+        let mut observer = MetricsObserver::new(info(), METRICS);
         observer.on_event(&started());
         observer.on_event(&round_finished([Outcome::Aggregated; 2]));
         handle.render()

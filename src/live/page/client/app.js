@@ -10,12 +10,14 @@ import { Fleet } from "./fleet.js";
 import { Header } from "./header.js";
 import { Model } from "./model.js";
 import { follow } from "./stream.js";
+import { Texts } from "./texts.js";
 
 const model = new Model();
 const header = new Header();
 const charts = new Charts();
 const controls = new RunControls(model);
 const client = new ClientView(model);
+const texts = new Texts(model);
 const fleet = new Fleet(model, () => draw(["points"]));
 let line = "connecting";
 
@@ -34,6 +36,7 @@ const chosen = () => {
 const OVERVIEW = [
   [["points", "rounds"], () => charts.showLoss(model, fleet.pins)],
   [["rounds"], () => charts.showRounds(model)],
+  [["texts", "rounds"], () => { texts.show(); }],
   [["clients", "spans", "rounds", "status"], () => fleet.show()],
   [["lines"], () => showEvents(model)],
   [["rounds"], () => showRounds(model)],
@@ -69,6 +72,7 @@ function run() {
 /** A new history replaces everything. */
 function begin() {
   fleet.reset();
+  texts.reset();
   route();
 }
 

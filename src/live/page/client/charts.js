@@ -43,6 +43,29 @@ export function lossPicture(model, pins) {
   return { lines, data, bands, format: format.loss, ticks: format.short };
 }
 
+/**
+ * A score by round, and dashed that of the model before training.
+ * @param {Model} model @param {string} name
+ * @returns {Picture}
+ */
+export function scorePicture(model, name) {
+  const rows = model.rounds.filter((row) => row.eval?.[name] !== undefined);
+  const values = (score) => rows.map((row) => row.eval[score] ?? null);
+  const [own, base] = [values(name), values(`base_${name}`)];
+  const all = [...own, ...base].filter((value) => value !== null);
+  const least = Math.min(...all);
+  // Only what falls from far above is squeezed by a linear axis.
+  const log = model.metric(name)?.higher_is_better === false && least > 0 && Math.max(...all) >= 100 * least;
+  return {
+    data: [rows.map((row) => row.round), own, base], log,
+    lines: [
+      { label: "trained", color: seriesColor(2), width: 2, points: rows.length < 40 },
+      { label: "before training", color: color("soft"), width: 1.25, dash: [4, 4] },
+    ],
+    format: format.loss, ticks: format.short,
+  };
+}
+
 export class Charts {
   constructor() {
     this.loss = new Chart(byId("loss-chart"), "Appears when a client trains");
@@ -73,6 +96,7 @@ export class Charts {
 
   /** @param {Model} model */
   showScores(model) {
+    if (model.hasBase) return this.showBeside(model, model.scoreNames[0]);
     const rows = model.rounds.filter((row) => row.eval);
     const names = [...model.scoreNames, "loss"];
     const points = rows.length < 40;
@@ -90,6 +114,16 @@ export class Charts {
       ? `Validation after round ${last.round}: ` +
         names.map((name) => `${format.words(name)} ${format.loss(last.eval[name])}`).join(", ")
       : "Validation; no scores yet.");
+  }
+
+  /** The task's own score beside that of the model before training. @param {Model} model @param {string} name */
+  showBeside(model, name) {
+    const lower = model.metric(name)?.higher_is_better === false ? "; lower is better" : "";
+    say(byId("scores-title").lastElementChild, `${model.titleOf(name).toLowerCase()}${lower}`);
+    this.scores.show(scorePicture(model, name));
+    const row = model.rounds.findLast((row) => row.eval?.[name] !== undefined);
+    this.scores.describe(`${model.titleOf(name)} on validation after round ${row?.round}: ` +
+      `${format.loss(row?.eval[name])}, before training ${format.loss(row?.eval[`base_${name}`])}.`);
   }
 
   /** @param {Model} model */

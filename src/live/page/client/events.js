@@ -42,7 +42,7 @@ export function showEvents(model) {
 /** @param {Model} model */
 export function showRounds(model) {
   const scores = model.scoreNames.slice(0, 2);
-  const head = ["Round", "Train loss", ...scores.map(format.title), "Validation loss", "Exactness",
+  const head = ["Round", "Train loss", ...scores.map((name) => model.titleOf(name)), "Validation loss", "Exactness",
     "Aggregated", "Virtual time", "Wall time"];
   const rows = model.rounds.slice(-MOST_ROWS).reverse().map((row) => {
     const parts = Object.values(row.outcomes).reduce((sum, n) => sum + n, 0);

@@ -6,11 +6,21 @@ export const DASH = "–";
 const known = (value) => value !== null && value !== undefined && Number.isFinite(value);
 
 /** A loss or a score; `null` stands for one that is not a number. @param {number|null|undefined} value */
-export const loss = (value) =>
-  known(value) ? value.toFixed(4) : value === null ? "NaN" : DASH;
+export const loss = (value) => (known(value) ? score(value) : value === null ? "NaN" : DASH);
+
+/** Four digits after the point, and fewer of a large number. @param {number} value */
+function score(value) {
+  const size = Math.abs(value);
+  if (size >= 1e6) return value.toExponential(1).replace("+", "");
+  return value.toFixed(size < 10 ? 4 : size < 100 ? 3 : size < 1e4 ? 1 : 0);
+}
 
 /** The same on an axis, without zeros at its end. @param {number} value */
-export const short = (value) => String(+value.toFixed(4));
+export function short(value) {
+  const size = Math.abs(value);
+  if (size >= 1e5) return value.toExponential().replace("+", "");
+  return size > 1e-14 && size < 5e-5 ? value.toExponential(0) : String(+value.toFixed(4));
+}
 
 /** An exactness error. @param {number|null|undefined} value */
 export const error = (value) =>

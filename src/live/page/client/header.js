@@ -65,15 +65,10 @@ export class Header {
     const { totals } = model.status;
     const last = model.rounds.at(-1);
     const main = model.scoreNames[0] ?? "score";
-    const best = (name) => {
-      const found = totals.best[name];
-      if (found) return `best ${format.loss(found.value)}, round ${found.round}`;
-      return totals.eval?.[name] === null ? "not a number so far" : "not scored yet";
-    };
     const trained = model.rounds.findLast((row) => row.train_loss !== undefined);
     const spread = last?.losses;
-    this.tile("main", format.title(main), format.loss(totals.eval?.[main]), best(main));
-    this.tile("eval", "Validation loss", format.loss(totals.eval?.loss), best("loss"));
+    this.scoreTile("main", model.titleOf(main), main, model);
+    this.scoreTile("eval", "Validation loss", "loss", model);
     this.tile("train", "Training loss", format.loss(trained?.train_loss),
       spread ? `clients ${format.loss(spread[0])} to ${format.loss(spread[4])}` : "no round yet");
     this.tile("exact", "Exactness error", format.error(totals.exactness_error),
@@ -84,14 +79,24 @@ export class Header {
       last ? `${format.duration(model.roundLength)} a round` : "at the start");
   }
 
-  tile(key, label, value, note) {
+  /** A score, its best, and that of the model before training. @param {Model} model */
+  scoreTile(key, label, name, model) {
+    const { best, eval: last } = model.status.totals;
+    const found = best[name];
+    const note = found ? `best ${format.loss(found.value)}, round ${found.round}`
+      : last?.[name] === null ? "not a number so far" : "not scored yet";
+    const base = last?.[`base_${name}`];
+    this.tile(key, label, format.loss(last?.[name]), note, base === undefined ? "" : `before training ${format.loss(base)}`);
+  }
+
+  tile(key, label, value, note, further = "") {
     let tile = this.tiles.get(key);
     if (!tile) {
-      tile = [make("dt"), make("dd"), make("dd")];
+      tile = [make("dt"), make("dd"), make("dd"), make("dd")];
       byId("tiles").append(make("div", {}, ...tile));
       this.tiles.set(key, tile);
     }
-    [label, value, note].forEach((text, i) => say(tile[i], text));
+    [label, value, note, further].forEach((text, i) => say(tile[i], text));
   }
 
   /** Shows the state of the connection to the run. @param {string} line @param {Model} model @param {() => void} retry */

@@ -18,9 +18,12 @@
  * @typedef {{name: string, examples: number, status: Status, points: [number, number|null][]}} Client
  */
 
+import { title, words } from "./format.js";
+
 const MOST_ROUNDS = 2000;
 const MOST_SPANS = 20_000;
 const MOST_LINES = 400;
+const MOST_TEXTS = 500;
 
 export class Model {
   constructor() {
@@ -31,6 +34,8 @@ export class Model {
     /** @type {Row[]} */ this.rounds = [];
     /** @type {Line[]} */ this.lines = [];
     /** @type {Span[][]} */ this.spans = [];
+    /** Rounds that texts were written after; 0: before training. @type {number[]} */ this.texts = [];
+    /** The names of all scores so far. @type {Set<string>} */ this.scores = new Set();
     this.spanCount = 0;
     /** The kinds of bars so far, for the legend. @type {Set<string>} */
     this.kinds = new Set();
@@ -38,8 +43,9 @@ export class Model {
 
   /** Replaces the whole state with another history. @param {any} history */
   replace(history) {
-    const { facts, status, clients, rounds, lines, most_points } = history;
-    Object.assign(this, { facts, status, clients, rounds, lines, ready: true });
+    const { facts, status, clients, rounds, lines, texts, most_points } = history;
+    Object.assign(this, { facts, status, clients, rounds, lines, texts, ready: true });
+    this.scores = new Set(rounds.flatMap((row) => Object.keys(row.eval ?? {})));
     this.mostPoints = most_points;
     this.spans = clients.map(() => []);
     this.spanCount = 0;
@@ -58,6 +64,8 @@ export class Model {
     this.addSpans(changes.spans ?? []);
     this.lines.push(...(changes.lines ?? []));
     this.lines.splice(0, this.lines.length - MOST_LINES);
+    this.texts.push(...(changes.texts ?? []));
+    if (this.texts.length > MOST_TEXTS) this.texts.splice(1, this.texts.length - MOST_TEXTS);
   }
 
   addPoint(number, x, loss) {
@@ -72,6 +80,7 @@ export class Model {
   addRound(row) {
     if (this.rounds.at(-1)?.round === row.round) this.rounds.pop();
     this.rounds.push(row);
+    Object.keys(row.eval ?? {}).forEach((name) => this.scores.add(name));
     if (this.rounds.length > MOST_ROUNDS) {
       const last = this.rounds.length - 1;
       this.rounds = this.rounds.filter((_, i) => (last - i) % 2 === 0);
@@ -118,9 +127,30 @@ export class Model {
     return Math.min(1, (finished + (this.isOver ? 0 : share)) / Math.max(1, this.facts.rounds));
   }
 
-  /** Names of the scores on validation, without the loss. */
+  /** Names of the scores on validation, in the task's order, without the loss and the base's. */
   get scoreNames() {
-    const row = this.rounds.findLast((row) => row.eval);
-    return Object.keys(row?.eval ?? {}).filter((name) => name !== "loss");
+    const place = (name) => {
+      const at = this.facts.metrics.indexOf(this.metric(name));
+      return at < 0 ? Infinity : at;
+    };
+    const own = [...this.scores].filter((name) => name !== "loss" && !name.startsWith("base_"));
+    return own.sort().sort((a, b) => (place(a) === place(b) ? 0 : place(a) - place(b)));
+  }
+
+  /** Whether the model before training was scored as well. */
+  get hasBase() {
+    return [...this.scores].some((name) => name.startsWith("base_"));
+  }
+
+  /** The metric that a score is of, on whichever split. @param {string} score */
+  metric(score) {
+    const name = score.replace(/_mm$/, "");
+    return this.facts.metrics.find((metric) => metric.name === name);
+  }
+
+  /** A score's name for people. @param {string} score */
+  titleOf(score) {
+    const metric = this.metric(score);
+    return metric?.title ? metric.title + words(score.slice(metric.name.length)) : title(score);
   }
 }

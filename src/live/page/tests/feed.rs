@@ -6,8 +6,9 @@ use actix_web::body::MessageBody;
 use serde_json::Value;
 
 use super::*;
-use crate::live::page::feed::{Feed, Follower, WebObserver};
+use crate::live::page::feed::{Feed, Follower};
 use crate::live::page::history::{History, PageHeader};
+use crate::live::page::observer::WebObserver;
 use crate::runs::folder::RunFolder;
 use crate::runs::folder::artifact::Artifact;
 
@@ -162,7 +163,7 @@ fn a_run_that_is_gone_on_with_tells_what_was_before() {
 /// The history of a run that is resumed after its first round.
 fn resumed(folder: RunFolder) -> History {
     let feed = Feed::new(PageHeader::default());
-    let mut observer = WebObserver::new(feed.clone(), folder);
+    let mut observer = WebObserver::new(feed.clone(), folder, registry::default());
     observer.on_event(&Event::RunResumed {
         run: "followed".into(),
         rounds: 3,

@@ -41,7 +41,7 @@ fn ask(server: &WebServer, head: &str, body: &str) -> String {
     answer
 }
 
-fn get(server: &WebServer, path: &str) -> String {
+pub(crate) fn get(server: &WebServer, path: &str) -> String {
     let host = server.address();
     ask(server, &format!("GET {path} HTTP/1.1\nHost: {host}"), "")
 }
@@ -52,7 +52,7 @@ fn post(server: &WebServer, headers: &str, command: &str) -> String {
     ask(server, &head, command)
 }
 
-fn status(answer: &str) -> &str {
+pub(crate) fn status(answer: &str) -> &str {
     answer.split(' ').nth(1).unwrap()
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod feed;
 pub(crate) mod history;
 pub(crate) mod http;
 pub(crate) mod page;
+pub(crate) mod texts;
 
 use std::path::Path;
 
@@ -16,8 +17,10 @@ use regatta_actors::protocol::round_record::{ClientRecord, Outcome, PhaseSeconds
 use regatta_actors::workload::job::Progress;
 use regatta_actors::workload::update::Scores;
 
-use crate::live::page::feed::{Feed, WebObserver};
+use crate::live::page::feed::Feed;
+use crate::live::page::observer::WebObserver;
 use crate::runs::folder::RunFolder;
+use crate::tasks::registry;
 
 /// A run that is reported to an observer as the actors would.
 struct Followed {
@@ -28,7 +31,8 @@ struct Followed {
 impl Followed {
     /// A run of N clients, reported to a feed.
     fn new(feed: &Feed, clients: u32) -> Self {
-        let observer = WebObserver::new(feed.clone(), RunFolder::at(Path::new("none")));
+        let folder = RunFolder::at(Path::new("none"));
+        let observer = WebObserver::new(feed.clone(), folder, registry::default());
         Self { observer, clients }
     }
 

@@ -24,7 +24,8 @@ pub fn cider_of_each(corpus: &Corpus) -> Vec<f64> {
             let output = rarity.weighted(&instance.output);
             let references = instance.references.iter();
             let alike = references.map(|it| output.likeness(&rarity.weighted(it)));
-            10.0 * alike.sum::<f64>() / instance.references.len() as f64
+            // A sum of nothing is -0, which is to be 0.
+            10.0 * alike.sum::<f64>() / instance.references.len() as f64 + 0.0
         })
         .collect()
 }

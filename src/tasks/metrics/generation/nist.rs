@@ -28,7 +28,8 @@ pub fn nist(corpus: &Corpus, script: Script) -> f64 {
             bits.sum::<f64>() / total
         }
     };
-    (1..=ORDERS).map(term).sum::<f64>() * penalty(length_ratio(corpus, script))
+    // A sum of nothing is -0, which is to be 0.
+    (1..=ORDERS).map(term).sum::<f64>() * penalty(length_ratio(corpus, script)) + 0.0
 }
 
 fn length_ratio(corpus: &Corpus, script: Script) -> f64 {
@@ -112,6 +113,13 @@ mod tests {
             let two = 4.0_f64.log2();
             let ratio = 8.0_f64 / 9.0;
             assert_near(score, (one / 8.0 + two / 6.0) * penalty(ratio));
+        }
+    }
+
+    #[test]
+    fn without_any_match_it_is_zero_and_not_minus_zero() {
+        for score in both(&[("x", &["a b c"]), ("y z", &["d"])]) {
+            assert_eq!(score.to_bits(), 0.0_f64.to_bits());
         }
     }
 
