@@ -60,7 +60,7 @@ export function scorePicture(model, name) {
     data: [rows.map((row) => row.round), own, base], log,
     lines: [
       { label: "trained", color: seriesColor(2), width: 2, points: rows.length < 40 },
-      { label: "before training", color: color("soft"), width: 1.25, dash: [4, 4] },
+      { label: "base", color: color("soft"), width: 1.25, dash: [4, 4] },
     ],
     format: format.loss, ticks: format.short,
   };
