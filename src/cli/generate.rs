@@ -110,7 +110,8 @@ fn write(
     let run = &trained.plan;
     let objective = run.data.task.objective();
     let base = trained.base()?;
-    let checkpoint = base.checkpoint(&objective, run.seed)?;
+    let mut checkpoint = base.checkpoint(&objective, run.seed)?;
+    let merged = merge::merged(trained, &mut checkpoint)?;
     let architecture = &*checkpoint.architecture;
     let encoder = inputs::encoder(&base, architecture, run)?;
     let prompts = prompts.iter().map(|text| PromptWithAnswers {
@@ -123,7 +124,7 @@ fn write(
     }
     let compute = Compute::of(run.training.precision, run.devices.server.into());
     compute.settle()?;
-    let weights = Weights::from_map(&merge::merged(trained, &checkpoint)?, compute.device)?;
+    let weights = Weights::from_map(&merged, compute.device)?;
     // A tensor may be sent to another thread, but not be seen by two.
     let weights = Mutex::new(weights);
     let writer = TextWriter {

@@ -47,7 +47,9 @@ impl Resolver<'_> {
             self.problems.require(
                 every.is_multiple_of(evaluated),
                 "generate_every",
-                format_args!("the model is evaluated every {evaluated} rounds, and writes texts then"),
+                format_args!(
+                    "the model is evaluated every {evaluated} rounds, and writes texts then"
+                ),
                 "give a multiple of eval_every",
             );
         }
@@ -148,7 +150,10 @@ mod tests {
         let text = "task = \"e2e\"\neval_every = 2\ngenerate_every = ";
         assert_eq!(plan(&format!("{text}4")).generation.unwrap().every, Some(4));
         let refused = problems(&format!("{text}3")).concat();
-        assert!(refused.contains("generate_every = 3: ") && refused.contains("every 2"), "{refused}");
+        assert!(
+            refused.contains("generate_every = 3: ") && refused.contains("every 2"),
+            "{refused}"
+        );
     }
 
     #[test]
