@@ -24,11 +24,18 @@ struct Matrix {
   int64_t row;
   int64_t column = 1;
   Matrix<T> transposed() const { return {at, column, row}; }
+  Matrix<T> from(int64_t i, int64_t j = 0) const { return {at + i * row + j * column, row, column}; }
 };
 
-// Sizes of a call: `queries` and `tokens` keys and values in each row, in heads of `width`.
+// Sizes of a call: `queries` and `tokens` keys and values in each row, in heads of `width`. With
+// `causal` the last query is at the last key, and each sees those up to its own place.
 struct Shape {
   int64_t rows, heads, width, queries, tokens;
+  bool causal;
+  // Keys that a query sees.
+  int64_t visible(int64_t query) const { return causal ? tokens - queries + query + 1 : tokens; }
+  // The first query that sees a key.
+  int64_t viewer(int64_t key) const { return causal ? (key > tokens - queries ? key - (tokens - queries) : 0) : 0; }
   int64_t hidden() const { return heads * width; }
   float scale() const { return 1.0f / std::sqrt(static_cast<float>(width)); }
 };

@@ -15,6 +15,7 @@ unsafe extern "C" {
         value: *const C_tensor,
         bias: *const C_tensor,
         heads: i64,
+        causal: bool,
         seed: u64,
         threshold: u32,
         found: *mut *mut C_tensor,
@@ -54,6 +55,8 @@ pub struct AttentionInputs<'a> {
     pub bias: Option<&'a Tensor>,
     /// Heads, side by side in `hidden`.
     pub heads: i64,
+    /// Whether a query sees the keys up to its own place alone; the last query is at the last key.
+    pub causal: bool,
 }
 
 /// Scaled dot-product attention whose probabilities are dropped as [`dropout`] does it, computed in
@@ -75,6 +78,7 @@ pub fn attention_with_dropout(
         value,
         bias,
         heads,
+        causal,
     } = attended;
     let mut found = std::ptr::null_mut();
     // SAFETY: the tensors are alive through the call; null means no bias.
@@ -85,6 +89,7 @@ pub fn attention_with_dropout(
             value.as_ptr(),
             bias.map_or(std::ptr::null(), Tensor::as_ptr),
             heads,
+            causal,
             seed,
             u32::from(threshold),
             &raw mut found,

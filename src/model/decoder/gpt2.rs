@@ -108,12 +108,6 @@ impl Gpt2Config {
         tensors
     }
 
-    /// Whether there is no dropout.
-    #[must_use]
-    pub fn has_no_dropout(&self) -> bool {
-        self.embd_pdrop == 0.0 && self.attn_pdrop == 0.0 && self.resid_pdrop == 0.0
-    }
-
     /// The model whose tensors `root` shows, without its output.
     ///
     /// # Errors
@@ -155,7 +149,7 @@ impl Gpt2Block {
         let linear = |name: &str, part: &str, d_in, d_out| {
             let spec = LinearSpec {
                 layout: WeightLayout::InOut,
-                ..LinearSpec::new(d_in, d_out, config.has_no_dropout())
+                ..LinearSpec::new(d_in, d_out, false)
             };
             Linear::new(&view.pp(name).pp(part), &spec)
         };

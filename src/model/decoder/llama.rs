@@ -125,12 +125,6 @@ impl LlamaConfig {
         tensors
     }
 
-    /// Whether there is no dropout.
-    #[must_use]
-    pub fn has_no_dropout(&self) -> bool {
-        self.attention_dropout == 0.0
-    }
-
     /// The model whose tensors `root` shows, without its output.
     ///
     /// # Errors
@@ -180,7 +174,7 @@ impl LlamaBlock {
         let linear = |part: &str, name: &str, d_in, d_out, bias| {
             let spec = LinearSpec {
                 bias,
-                ..LinearSpec::new(d_in, d_out, config.has_no_dropout())
+                ..LinearSpec::new(d_in, d_out, false)
             };
             Linear::new(&view.pp(part).pp(name), &spec)
         };

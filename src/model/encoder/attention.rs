@@ -59,6 +59,7 @@ impl Attention {
             value: &value,
             bias,
             heads: self.heads,
+            causal: false,
         };
         let context = match masks {
             Some(masks) if self.probs_dropout > 0.0 => {
@@ -170,6 +171,7 @@ mod tests {
             value: &value,
             bias: padded.then_some(&bias),
             heads,
+            causal: false,
         };
         let mask = DropoutMask {
             seed: 11,
@@ -227,6 +229,7 @@ mod tests {
                 value: &x,
                 bias: None,
                 heads: 2,
+                causal: false,
             };
             let found = torch::kernels::attention_with_dropout(attended, 1, 6554).unwrap();
             assert!(found.is_none(), "{kind:?}, {width} wide");

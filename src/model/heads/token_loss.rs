@@ -11,7 +11,7 @@ use crate::model::loss::Loss;
 
 /// Logits that a part has at most, unless one token has more. A constant, so that results do not
 /// depend on the memory that there is.
-const PART: i64 = 1 << 22;
+const PART: i64 = 1 << 23;
 
 /// What a language model's loss is computed from.
 pub(crate) struct TokenLoss<'a> {

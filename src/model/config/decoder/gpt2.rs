@@ -171,10 +171,6 @@ impl Architecture for Gpt2Config {
         "GPT2Tokenizer"
     }
 
-    fn reference_numerics(&self) -> bool {
-        self.has_no_dropout()
-    }
-
     fn with_dropout(&self, p: f64) -> Arc<dyn Architecture> {
         Arc::new(Self {
             embd_pdrop: p,

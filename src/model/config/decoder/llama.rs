@@ -282,10 +282,6 @@ impl Architecture for LlamaConfig {
         "LlamaTokenizer"
     }
 
-    fn reference_numerics(&self) -> bool {
-        self.has_no_dropout()
-    }
-
     fn with_dropout(&self, p: f64) -> Arc<dyn Architecture> {
         Arc::new(Self {
             attention_dropout: p,
