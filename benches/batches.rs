@@ -157,7 +157,8 @@ fn preparation(arguments: &Arguments, split: &EncodedSplit, pad: u32) -> anyhow:
 
 /// Evaluation, batches of each size in turn.
 fn evaluation(arguments: &Arguments, split: &EncodedSplit, pad: u32) -> anyhow::Result<()> {
-    let objective = objective(&*checkpoint.architecture);
+    let architecture = config::read(&arguments.model.join("config.json"))?;
+    let objective = objective(&*architecture);
     let checkpoint = Checkpoint::read(&arguments.model, &objective, 1)?;
     let mut all = checkpoint.base;
     all.0.extend(checkpoint.head.0);
