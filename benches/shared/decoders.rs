@@ -30,6 +30,7 @@ pub fn named(name: &str) -> anyhow::Result<(Arc<dyn Architecture>, Heads)> {
 
 fn gpt2(layers: i64, width: i64) -> Gpt2Config {
     Gpt2Config {
+        tie_word_embeddings: true,
         vocab_size: 50_257,
         n_positions: 1024,
         n_embd: width,

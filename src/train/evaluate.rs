@@ -93,7 +93,10 @@ fn answer(model: &dyn Model, batch: &Batch, compute: Compute) -> Result<BatchOut
     let inputs = inputs(batch, compute)?;
     let autocast = compute.autocast()?;
     let outputs = model.outputs(&inputs, None)?.f_to_kind(Kind::Float)?;
-    drop(autocast);
+    let _narrow = match batch.labels {
+        BatchLabels::Tokens { .. } => autocast,
+        BatchLabels::Rows(_) => None,
+    };
     let loss = match (batch.labels.are_known(), batch.labels.len()) {
         (false, _) => f64::NAN,
         (true, 0) => 0.0,

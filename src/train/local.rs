@@ -196,7 +196,11 @@ impl ClientRound<'_> {
         let labels = labels(batch, self.compute)?;
         let autocast = self.compute.autocast()?;
         let outputs = self.replica.model.outputs(&inputs, Some(masks))?;
-        drop(autocast);
+        // Logits of tokens are a product like a layer's; a classifier's are outputs already.
+        let _narrow = match labels {
+            Labels::Tokens { .. } => autocast,
+            Labels::Rows(_) => None,
+        };
         self.replica.model.loss(&outputs, &labels, smoothing)
     }
 }
