@@ -28,6 +28,17 @@ pub fn schema() -> Schema {
             description.push_str(&format!(" [default: {default}]"));
         }
     }
+    let facts = ALL.iter().map(|setting| setting.facts());
+    let also: Vec<_> = facts
+        .filter_map(|it| Some((it.key, it.other_name?)))
+        .collect();
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        for (key, other) in also {
+            if let Some(property) = properties.get(key).cloned() {
+                properties.insert(other.to_owned(), property);
+            }
+        }
+    }
     schema
 }
 

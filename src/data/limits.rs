@@ -2,6 +2,7 @@
 
 use crate::data::token_cache::Tokens;
 use crate::model::architecture::Architecture;
+use crate::model::objective::Objective;
 
 /// The properties of a model that constrain its tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct TokenizerLimits {
     pub pad_id: u32,
     /// The tokens that end a text that the model writes, the one that it is taught first.
     pub end_tokens: Vec<u32>,
+    /// Whether it reads from left to right, and so never what pads a text.
+    pub is_decoder: bool,
     /// The class of transformers' that its tokenizer has where `tokenizer_config.json` names
     /// none. `None`: `tokenizer.json` says all.
     pub tokenizer_class: Option<String>,
@@ -38,6 +41,7 @@ impl TokenizerLimits {
             end_tokens: end_tokens
                 .filter_map(|id| u32::try_from(*id).ok())
                 .collect(),
+            is_decoder: architecture.check_objective(&Objective::NextToken).is_ok(),
             tokenizer_class: Some(architecture.tokenizer_class().to_owned()),
         }
     }
@@ -73,6 +77,7 @@ mod tests {
             positions: 8,
             pad_id: 0,
             end_tokens: Vec::new(),
+            is_decoder: false,
             tokenizer_class: None,
         };
         limits.check_types(&Tokens {

@@ -58,7 +58,7 @@ impl TextEncoder {
         max_seq_length: usize,
     ) -> Result<Self, DataError> {
         let read = guarded(path, || {
-            ModelTokenizer::read(path, limits.tokenizer_class.as_deref())
+            ModelTokenizer::read(path, limits.tokenizer_class.as_deref(), limits.is_decoder)
         })?;
         Self::of(read, path, limits, max_seq_length)
     }

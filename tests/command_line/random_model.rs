@@ -95,9 +95,8 @@ fn what_a_random_model_lacks_is_said_and_what_it_could_be() {
             "--tokenizer=nowhere.json: there is no such file",
         ),
         (
-            format!("--model models/tiny {tokenizer}"),
-            "--tokenizer=models/tiny/tokenizer.json: has no meaning with a model that brings its \
-             own",
+            "--model models/tiny --tokenizer nowhere.json".to_owned(),
+            "--tokenizer=nowhere.json: there is no such file",
         ),
     ] {
         let errors = check(&flags);

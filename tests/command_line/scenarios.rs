@@ -144,7 +144,13 @@ fn every_scenario_passes_the_check_with_the_model_and_data_of_the_set_up() {
         return;
     }
     let cache = tempfile::tempdir().unwrap();
-    for path in scenarios() {
+    // Their models and data are fetched on request, or brought by the user.
+    let wanted = |path: &PathBuf| match name(path) {
+        "e2e" => false,
+        "smollm2" => there("models/smollm2"),
+        _ => true,
+    };
+    for path in scenarios().into_iter().filter(wanted) {
         let output = std::process::Command::new(env!("CARGO_BIN_EXE_regatta"))
             .current_dir(root())
             .env_remove("REGATTA_DATA")

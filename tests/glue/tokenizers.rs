@@ -176,6 +176,7 @@ fn real_tokenizers_give_the_tokens_that_transformers_gives() {
                 positions: 512,
                 pad_id: 0,
                 end_tokens: Vec::new(),
+                is_decoder: false,
                 tokenizer_class: None,
             };
             TextEncoder::new(&dir.join("tokenizer.json"), &limits, 24)
@@ -338,10 +339,41 @@ fn a_broken_file_is_refused_by_its_name() {
     }
 }
 
+/// As `LlamaTokenizerFast.update_post_processor` makes it, whatever tokenizer.json says.
+#[test]
+fn llamas_class_puts_the_start_token_before_a_text_and_the_end_token_behind_it_if_told_to() {
+    let ids = |config: Value| {
+        let files = json!({"tokenizer_config.json": config});
+        let dir = folder("wordpiece", &json!({}), &files);
+        let encoder = TextEncoder::from_model_dir(dir.path(), 32).unwrap();
+        written(&encoder.encode(&split(&[("hello", None)])).unwrap(), 0).0
+    };
+    let config = |more: Value| {
+        let mut config = json!({"tokenizer_class": "LlamaTokenizer", "bos_token": "[CLS]",
+            "eos_token": "[SEP]", "unk_token": "[UNK]"});
+        config
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        config
+    };
+    let text = ids(config(json!({"add_bos_token": false})));
+    assert_eq!(ids(config(json!({}))), format!("2 {text}"));
+    assert_eq!(
+        ids(config(json!({"add_eos_token": true}))),
+        format!("2 {text} 3")
+    );
+    let refusal = refusal(&json!({"tokenizer_config.json": config(json!({"bos_token": null}))}));
+    assert!(
+        refusal.contains("add_bos_token asks for a bos_token"),
+        "{refusal}"
+    );
+}
+
 #[test]
 fn what_would_give_other_tokens_and_is_not_done_is_refused_by_its_key() {
     for (key, value) in [
-        ("tokenizer_class", json!("LlamaTokenizerFast")),
+        ("tokenizer_class", json!("XLNetTokenizerFast")),
         ("tokenizer_class", json!("BertJapaneseTokenizer")),
         ("from_slow", json!(true)),
         ("tokenizer_file", json!("/elsewhere/tokenizer.json")),
@@ -414,6 +446,7 @@ fn a_model_with_token_types_does_not_take_the_tokens_of_one_without_from_the_cac
             positions: 64,
             pad_id: 0,
             end_tokens: Vec::new(),
+            is_decoder: false,
             tokenizer_class: None,
         };
         let encoder = TextEncoder::new(&dir.path().join("tokenizer.json"), &limits, 32).unwrap();

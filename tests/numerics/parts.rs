@@ -40,6 +40,7 @@ fn texts() -> EncodedSplit {
         positions: 16,
         pad_id: 1,
         end_tokens: Vec::new(),
+        is_decoder: false,
         tokenizer_class: None,
     };
     let mut split = Split::new(false, SplitName::Train);

@@ -49,7 +49,11 @@ impl ModelTokenizer {
     ///
     /// # Errors
     /// If a file is missing or not understood, or asks for what is not supported.
-    pub fn read(path: &Path, default_class: Option<&str>) -> Result<Self, DataError> {
+    pub fn read(
+        path: &Path,
+        default_class: Option<&str>,
+        for_decoder: bool,
+    ) -> Result<Self, DataError> {
         let bytes = files::read(path)?;
         let unusable =
             |error: tokenizers::Error| DataError::model(path, format!("not a tokenizer: {error}"));
@@ -57,7 +61,7 @@ impl ModelTokenizer {
         let stored: Stored = serde_json::from_slice(&bytes).map_err(|it| unusable(it.into()))?;
         let mut tokenizer = Tokenizer::from_bytes(&bytes).map_err(unusable)?;
         let arguments = Arguments::read(path)?;
-        refuse_unsupported(&arguments)?;
+        refuse_unsupported(&arguments, for_decoder)?;
         let class = class_of(path, &arguments, default_class)?;
 
         let padding = tokenizer.get_padding().map(|it| it.pad_token.as_str());
@@ -137,7 +141,7 @@ fn max_length(tokenizer: &Tokenizer, arguments: &Arguments) -> Result<Option<usi
 }
 
 /// Refuses what would give other tokens, masks or positions and is not done here.
-fn refuse_unsupported(arguments: &Arguments) -> Result<(), DataError> {
+fn refuse_unsupported(arguments: &Arguments, for_decoder: bool) -> Result<(), DataError> {
     let refuse = |key: &str, message: &str| match arguments.get(key) {
         Some(argument) => Err(argument.wrong(message)),
         None => Ok(()),
@@ -164,7 +168,8 @@ fn refuse_unsupported(arguments: &Arguments) -> Result<(), DataError> {
              put the one that is meant in its place and remove the key",
         )?;
     }
-    if arguments.side("padding_side")? == Some(Side::Left) {
+    // A decoder sees no padding behind what it reads, and pads where it reads several texts.
+    if arguments.side("padding_side")? == Some(Side::Left) && !for_decoder {
         refuse(
             "padding_side",
             "a batch is padded on the right, for a classifier reads the first token; remove the \
@@ -172,7 +177,7 @@ fn refuse_unsupported(arguments: &Arguments) -> Result<(), DataError> {
         )?;
     }
     let inputs = arguments.names("model_input_names")?;
-    if inputs.is_some_and(|names| !names.contains(&"attention_mask")) {
+    if inputs.is_some_and(|names| !names.contains(&"attention_mask")) && !for_decoder {
         refuse(
             "model_input_names",
             "without \"attention_mask\" the model would attend to padding, which is not supported; \

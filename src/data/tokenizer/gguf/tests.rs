@@ -132,7 +132,7 @@ fn the_files_of_a_tokenizer_give_the_same_tokens_and_the_special_ones_and_the_te
         std::fs::write(folder.path().join(name), text).unwrap();
     }
     let own = ModelTokenizer::of_gguf(&file).unwrap().tokenizer;
-    let read = ModelTokenizer::read(&folder.path().join("tokenizer.json"), None).unwrap();
+    let read = ModelTokenizer::read(&folder.path().join("tokenizer.json"), None, true).unwrap();
     assert_eq!(read.max_length, Some(16));
     for text in ["abab ba", "<|end|>ab", ""] {
         let ids = |tokenizer: &Tokenizer| tokenizer.encode(text, true).unwrap().get_ids().to_vec();
