@@ -136,7 +136,10 @@ fn report_data(plan: &Plan, error: &DataError, problems: &mut Problems) {
         _ => "data",
     };
     match error {
-        DataError::Missing { dir, .. } => problems.report(key, error, data_remedy(dir)),
+        DataError::Missing { dir, .. } => {
+            let remedy = data_remedy(dir, plan.data.task.is_on_hub());
+            problems.report(key, error, remedy);
+        }
         DataError::Partition(PartitionError::EmptyShard { .. }) => {
             problems.report(key, error, "give fewer clients or more examples");
         }
@@ -144,7 +147,7 @@ fn report_data(plan: &Plan, error: &DataError, problems: &mut Problems) {
     }
 }
 
-fn data_remedy(folder: &Path) -> String {
+fn data_remedy(folder: &Path, is_on_hub: bool) -> String {
     let mut remedy = if folder.is_dir() {
         format!(
             "put the task's folder there, or name another folder than {}",
@@ -155,7 +158,7 @@ fn data_remedy(folder: &Path) -> String {
     };
     if folder.starts_with("data/reviews") {
         remedy.push_str("; `make setup` fetches data/reviews");
-    } else if cfg!(feature = "hub") {
+    } else if cfg!(feature = "hub") && is_on_hub {
         remedy.push_str("; `--data hub` fetches the task from the hub");
     } else if folder == Path::new(DATA_FOLDER) {
         remedy.push_str("; `--data DIR` or REGATTA_DATA names another");

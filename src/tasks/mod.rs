@@ -49,6 +49,11 @@ pub trait Task: fmt::Debug + Send + Sync {
     /// If there is none, or several could be meant.
     fn locate(&self, dir: &Path) -> Result<PathBuf, DataError>;
 
+    /// Whether the hub has the task's files.
+    fn is_on_hub(&self) -> bool {
+        true
+    }
+
     /// Fetches the task's files from the hub, and gives their folder.
     ///
     /// # Errors

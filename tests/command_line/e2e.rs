@@ -367,4 +367,5 @@ fn bad_input_is_refused_with_its_place_before_anything_is_trained() {
     }
     let errors = place.errors(&with("--data data", "--data models"));
     assert!(errors[0].contains("models/e2e/trainset.csv"), "{errors:?}");
+    assert!(!errors[0].contains("--data hub"), "{errors:?}");
 }

@@ -44,6 +44,10 @@ impl Task for E2eTask {
         source::locate(dir)
     }
 
+    fn is_on_hub(&self) -> bool {
+        false
+    }
+
     fn fetch(&self) -> Result<PathBuf, HubError> {
         Err(HubError::Fetch {
             repo: "tuetschek/e2e_nlg".to_owned(),
