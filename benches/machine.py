@@ -56,6 +56,15 @@ def torch() -> str:
         return "libtorch unknown"
 
 
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 itself; one that does not takes minutes for a step."""
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+    except OSError:
+        return False
+    return bool(flags & {"avx512_bf16", "amx_bf16"})
+
+
 def packages(python: Path, names: list[str]) -> str:
     """Versions of packages in a virtual environment."""
     script = "import sys; from importlib.metadata import version; print(*map(version, sys.argv[1:]))"
