@@ -106,6 +106,11 @@ fn damaged_tsv_never_panics_and_is_named_in_its_error() {
 }
 
 #[test]
+fn damaged_csv_never_panics_and_is_named_in_its_error() {
+    never_panics(readers::csv, Form::Bytes, &[samples::CSV.as_bytes()]);
+}
+
+#[test]
 fn damaged_parquet_never_panics_and_is_named_in_its_error() {
     let sound: [&[u8]; 5] = [
         include_bytes!("../fixtures/glue/parquet/rte/train-00000-of-00001.parquet"),

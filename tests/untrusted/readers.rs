@@ -25,6 +25,7 @@ use regatta::runs::folder::RunFolder;
 use regatta::runs::history::clients::RunStats;
 use regatta::runs::sweep::file;
 use regatta::tasks::glue::task::GlueTask;
+use regatta::tasks::{ReadOptions, registry};
 use regatta_actors::journal::checkpoint::CheckpointStore;
 use regatta_actors::journal::ledger;
 use regatta_actors::plan::FederationPlan;
@@ -231,6 +232,15 @@ pub fn tsv(bytes: &[u8]) -> bool {
     let dev = include_bytes!("../fixtures/glue/tsv/RTE/dev.tsv");
     let folder = folder(&[("RTE/train.tsv", bytes), ("RTE/dev.tsv", dev)]);
     loads(folder.path(), "train.tsv")
+}
+
+/// The training split of E2E NLG.
+pub fn csv(bytes: &[u8]) -> bool {
+    let dev = b"mr,ref\nname[A],A.\n";
+    let folder = folder(&[("trainset.csv", bytes), ("devset.csv", dev)]);
+    let task = registry::find("e2e").unwrap();
+    let loaded = task.read(folder.path(), &ReadOptions::default());
+    taken(loaded, &["trainset.csv"])
 }
 
 /// The training split in the hub's layout.

@@ -24,6 +24,10 @@ pub fn checkpoint() -> Vec<u8> {
     body
 }
 
+/// Fields with and without quotation marks, which hold commas, marks and line ends.
+pub const CSV: &str = "mr,ref\r\n\"name[Blue Lantern], eatType[pub]\",Blue Lantern is a pub.\r\n\
+    name[Willow House],\"It is called \"\"Willow House\"\",\r\nand is a place.\"\r\n";
+
 /// Every key of a GPT-2.
 pub const GPT2_CONFIG: &str = r#"{
     "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": 50, "n_positions": 16,

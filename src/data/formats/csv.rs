@@ -1,6 +1,7 @@
 //! Comma-separated values (RFC 4180): a header, then a record a line; a field in quotation marks may
 //! hold commas, quotation marks (doubled) and line ends.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use csv::{ErrorKind, Position, ReaderBuilder, StringRecord};
@@ -27,30 +28,28 @@ impl CsvFile {
         let bytes = files::read(path)?;
         let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
         let mut reader = ReaderBuilder::new().from_reader(text);
-        let wrong = |error: &csv::Error, names: &[String]| {
-            let line = error.position().map(|at| line(text, at));
-            content(path, error, line, names)
+        let wrong = |error: csv::Error, names: &[String]| match error.position() {
+            Some(at) if is_unclosed(text, at) => unclosed(path, line(text, at)),
+            at => content(path, &error, at.map(|at| line(text, at)), names),
         };
-        let header = reader.headers().map_err(|error| wrong(&error, &[]))?;
+        let header = reader.headers().map_err(|error| wrong(error, &[]))?;
+        let mut last = header.position().filter(|_| !header.is_empty()).cloned();
         let header: Vec<String> = header.iter().map(|name| name.trim().to_owned()).collect();
-        let limit = limit.unwrap_or(usize::MAX);
         let mut records: Vec<(usize, StringRecord)> = Vec::new();
-        for record in reader.records().take(limit) {
-            let record = record.map_err(|error| wrong(&error, &header))?;
+        for record in reader.records().take(limit.unwrap_or(usize::MAX)) {
+            let record = record.map_err(|error| wrong(error, &header))?;
             let at = record.position().map_or(0, |at| line(text, at));
+            last = record.position().cloned();
             records.push((at, record));
         }
-        let file = Self {
-            path: path.to_owned(),
-            header,
-            records,
-        };
-        // The reader takes the end of the file for the end of the field.
-        let is_whole = file.records.len() < limit;
-        if is_whole && text.iter().filter(|byte| **byte == b'"').count() % 2 == 1 {
-            return Err(file.unclosed());
+        match last {
+            Some(at) if is_unclosed(text, &at) => Err(unclosed(path, line(text, &at))),
+            _ => Ok(Self {
+                path: path.to_owned(),
+                header,
+                records,
+            }),
         }
-        Ok(file)
     }
 
     /// The position of a column that has one of these names, in any case.
@@ -77,21 +76,26 @@ impl CsvFile {
         let records = self.records.iter();
         records.map(move |(line, record)| (place(*line), record))
     }
+}
 
-    /// The record that runs to the end of the file is the one with most lines in it, as a rule.
-    fn unclosed(&self) -> DataError {
-        let lines = |record: &StringRecord| record.iter().map(|it| it.matches('\n').count()).sum();
-        let longest = self.records.iter().rev();
-        let longest = longest.max_by_key(|(_, record)| -> usize { lines(record) });
-        DataError::File(FileError::Content {
-            path: self.path.clone(),
-            line: longest.map(|(line, _)| *line),
-            reason:
-                "a quotation mark is not closed; a field with a quotation mark in it is put in \
-                     quotation marks, and its own are doubled"
-                    .to_owned(),
-        })
-    }
+/// Whether a quotation mark in the record that begins here is not closed. The reader takes the end
+/// of the file for the end of the field, so that a record put after it would be read as part of it.
+fn is_unclosed(text: &[u8], at: &Position) -> bool {
+    let rest = text.get(at.byte() as usize..).unwrap_or_default();
+    let mut builder = ReaderBuilder::new();
+    builder.has_headers(false).flexible(true);
+    let mut reader = builder.from_reader(rest.chain(&b"\nnext"[..]));
+    reader.byte_records().nth(1).is_none()
+}
+
+fn unclosed(path: &Path, line: usize) -> DataError {
+    DataError::File(FileError::Content {
+        path: path.to_owned(),
+        line: Some(line),
+        reason: "a quotation mark is not closed; a field with a quotation mark in it is put in \
+                 quotation marks, and its own are doubled"
+            .to_owned(),
+    })
 }
 
 /// The line that a record begins in. Its position may be before the end of the line above.
@@ -179,6 +183,9 @@ mod tests {
             (b"a,b\n1,2,3\n", "csv:2: ", "3 fields, but the header has 2"),
             (b"a,b\n1,\xff\n", "csv:2: ", "field 2 is not UTF-8"),
             (b"a,b\n1,2\n3,\"4\n5,6\n", "csv:3: ", "not closed"),
+            (b"a,b\n\"1,2\n3,4\n", "csv:2: ", "not closed"),
+            (b"a,b\n1,5\" x\n3,\"4\n", "csv:3: ", "not closed"),
+            (b"\"a,b\n1,2\n", "csv:1: ", "not closed"),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(line) && error.contains(reason), "{error}");
@@ -191,6 +198,14 @@ mod tests {
             error.to_string().contains("no column `mr`; it has x, y"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_quotation_mark_within_a_field_without_them_is_text() {
+        let file = read(b"a,b\n1,5\" x\n\"2\",3").unwrap();
+        let fields: Vec<&str> = file.records().flat_map(|(_, record)| record).collect();
+        assert_eq!(fields, ["1", "5\" x", "2", "3"]);
+        assert_eq!(read(b"").unwrap().records().count(), 0);
     }
 
     #[test]
