@@ -174,12 +174,6 @@ impl TextEncoder {
         self.encoder.token(id).unwrap_or_else(|| id.to_string())
     }
 
-    /// The most tokens of a text.
-    #[must_use]
-    pub fn max_length(&self) -> usize {
-        self.encoder.max_length()
-    }
-
     /// As [`TextEncoder::encode`], from a cache folder if the same texts were encoded before.
     /// A cache that cannot be written causes a warning, not a failure.
     ///

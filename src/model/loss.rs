@@ -45,19 +45,6 @@ impl Labels {
         })
     }
 
-    /// How many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        let (Self::Rows(labels) | Self::Tokens { tokens: labels, .. }) = self;
-        labels.numel()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// What a classifier is to give.
     ///
     /// # Errors

@@ -74,23 +74,10 @@ fn smollm2() -> Option<(ModelFiles, PathBuf, PathBuf)> {
     Some((ModelFiles::at(&model).unwrap(), reference, data))
 }
 
-/// The first rows of a table of two columns, whose cells hold no line breaks.
+/// The first rows of a table of two columns.
 fn rows(table: &Path, count: usize) -> Vec<(String, String)> {
-    let text = fs::read_to_string(table).unwrap();
-    let row = |line: &str| {
-        let mut cells = vec![String::new()];
-        let mut quoted = false;
-        for letter in line.chars() {
-            match letter {
-                '"' => quoted = !quoted,
-                ',' if !quoted => cells.push(String::new()),
-                _ => cells.last_mut().unwrap().push(letter),
-            }
-        }
-        assert_eq!(cells.len(), 2, "{line}");
-        (cells.remove(0), cells.remove(0))
-    };
-    text.lines().skip(1).take(count).map(row).collect()
+    let rows = csv::Reader::from_path(table).unwrap().into_deserialize();
+    rows.take(count).map(Result::unwrap).collect()
 }
 
 #[test]

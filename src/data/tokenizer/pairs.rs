@@ -62,11 +62,6 @@ impl PairEncoder {
             .map_or(0, |it| it.added_tokens(pair))
     }
 
-    /// The most tokens of a text or a pair.
-    pub fn max_length(&self) -> usize {
-        self.max_length
-    }
-
     /// The text of a token.
     pub fn token(&self, id: u32) -> Option<String> {
         self.tokenizer.id_to_token(id)
