@@ -7,16 +7,14 @@
 //! and back to its input, the adapter's, and a decoder's logits. A step that leaves some of them out
 //! is faster for it. Decoders are of the sizes that are named; their weights are drawn.
 
-#[path = "shared/decoders.rs"]
-mod decoders;
 #[path = "shared/table.rs"]
 mod table;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use decoders::Heads;
 use regatta::adapter::settings::{AdapterKind, AdapterPlan};
 use regatta::base::{allocator, torch};
 use regatta::model::architecture::Architecture;
@@ -24,6 +22,7 @@ use regatta::model::encoder::config::EncoderConfig;
 use regatta::model::linear_layer::LinearLayer;
 use regatta::model::objective::Objective;
 use regatta::model::source::checkpoint::Checkpoint;
+use regatta::model::source::known::{ArchitectureName, gpt2};
 use regatta::model::weights::Weights;
 use regatta::train::probe::{Probe, RandomBatch, objective};
 use table::{median, milliseconds, print};
@@ -60,6 +59,8 @@ struct Arguments {
 struct Case(&'static str, AdapterKind, u32, bool);
 
 const ENCODER: &str = "encoder";
+const SMALL_GPT2: &str = "gpt2-l6";
+const GPT2: &str = "gpt2";
 
 const CASES: [Case; 9] = [
     Case(ENCODER, AdapterKind::Lora, 4, true),
@@ -68,8 +69,8 @@ const CASES: [Case; 9] = [
     Case(ENCODER, AdapterKind::Vera, 128, true),
     Case(ENCODER, AdapterKind::SorfVera, 32, true),
     Case(ENCODER, AdapterKind::SorfVera, 128, true),
-    Case("gpt2-l6", AdapterKind::Lora, 4, true),
-    Case("gpt2", AdapterKind::Lora, 4, true),
+    Case(SMALL_GPT2, AdapterKind::Lora, 4, true),
+    Case(GPT2, AdapterKind::Lora, 4, true),
     Case("smollm2-135m", AdapterKind::Lora, 4, false),
 ];
 
@@ -102,10 +103,18 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A model's attention heads.
+struct Heads {
+    /// How many query heads a layer has.
+    count: i64,
+    /// The width of each.
+    width: i64,
+}
+
 /// The model of a case, and its attention heads.
 fn model(name: &str, folder: &Path) -> anyhow::Result<(Checkpoint, Heads)> {
     if name != ENCODER {
-        let (architecture, heads) = decoders::named(name)?;
+        let (architecture, heads) = decoder(name)?;
         let objective = objective(&*architecture);
         return Ok((Checkpoint::random(architecture, &objective, 1)?, heads));
     }
@@ -115,6 +124,19 @@ fn model(name: &str, folder: &Path) -> anyhow::Result<(Checkpoint, Heads)> {
         width: config.hidden_size / config.num_attention_heads,
     };
     Ok((Checkpoint::read(folder, &objective(&config), 1)?, heads))
+}
+
+fn decoder(name: &str) -> anyhow::Result<(Arc<dyn Architecture>, Heads)> {
+    let known = || {
+        let name: ArchitectureName = name.parse().map_err(anyhow::Error::msg)?;
+        anyhow::Ok(name.read()?)
+    };
+    let (architecture, count): (Arc<dyn Architecture>, i64) = match name {
+        SMALL_GPT2 => (Arc::new(gpt2(6, 384)), 6),
+        GPT2 => (known()?, 12),
+        _ => (known()?, 9),
+    };
+    Ok((architecture, Heads { count, width: 64 }))
 }
 
 fn measure(arguments: &Arguments, case: Case) -> anyhow::Result<Vec<String>> {

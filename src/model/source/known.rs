@@ -96,8 +96,10 @@ const DECODERS: [(&str, Sizes); 3] = [
     ("smollm2-135m", || Arc::new(smollm2_135m())),
 ];
 
-/// Heads are 64 wide.
-fn gpt2(layers: i64, width: i64) -> Gpt2Config {
+/// GPT-2 of other sizes, as Radford et al. (2019) scale it: heads are 64 wide, and the feed-forward
+/// four times as wide as the model.
+#[must_use]
+pub fn gpt2(layers: i64, width: i64) -> Gpt2Config {
     Gpt2Config {
         vocab_size: 50_257,
         n_positions: 1024,
