@@ -1,25 +1,14 @@
 //! How and when texts are written.
 
 use crate::config::resolve::Resolver;
-use crate::config::settings::SETTINGS;
+use crate::config::settings::{ALL, SETTINGS};
 use crate::model::generate::{BeamSearch, Decoding, Draw};
 use crate::tasks::Task;
 use crate::tasks::texts::{GenerationPlan, TextTask};
 
-/// The settings of this group.
-const ALL: [&str; 11] = [
-    "generate_every",
-    "log",
-    "limit_generate",
-    "num_beams",
-    "length_penalty",
-    "no_repeat_ngram",
-    "max_new_tokens",
-    "temperature",
-    "top_p",
-    "top_k",
-    "meteor_jar",
-];
+/// The settings of when texts are written and how they are scored; those of how they are written
+/// are declared as such.
+const WHEN_AND_SCORES: [&str; 4] = ["generate_every", "log", "limit_generate", "meteor_jar"];
 
 /// Those of beam search, and those of drawing.
 const SEARCH: [&str; 3] = ["num_beams", "length_penalty", "no_repeat_ngram"];
@@ -29,7 +18,9 @@ impl Resolver<'_> {
     /// How a task's texts are written; `None` where it has none.
     pub(crate) fn generation(&mut self, task: &dyn Task) -> Option<GenerationPlan> {
         let Some(texts) = task.texts() else {
-            for key in ALL {
+            let how = ALL.iter().map(|setting| setting.facts());
+            let how = how.filter(|facts| facts.of_texts).map(|facts| facts.key);
+            for key in WHEN_AND_SCORES.into_iter().chain(how) {
                 self.reject_unused(key, format_args!("{task}, for which no text is written"));
             }
             return None;

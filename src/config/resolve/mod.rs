@@ -54,7 +54,7 @@ pub(crate) fn resolve(
     }
     let devices = resolver.devices(data.num_clients);
     let generation = resolver.generation(&*data.task);
-    let training = resolver.training(devices.server, &data.task.objective());
+    let training = resolver.training(devices.server, &objective);
     let telemetry = resolver.telemetry();
     let control = resolver.address(&SETTINGS.control, CONTROL);
     let name = resolver.name(scenario_name, &*data.task, aggregation.method);
@@ -98,11 +98,11 @@ struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    fn training(&mut self, server: DeviceSpec, task: &Objective) -> TrainingPlan {
-        // What is fastest: on a CPU what stays in its caches, on a GPU what fills it.
-        if *task == Objective::Score {
+    fn training(&mut self, server: DeviceSpec, objective: &Objective) -> TrainingPlan {
+        if *objective == Objective::Score {
             self.reject_unused("label_smoothing", "a task whose labels are scores");
         }
+        // What is fastest: on a CPU what stays in its caches, on a GPU what fills it.
         let eval_batch = match server {
             DeviceSpec::Cpu => 16,
             DeviceSpec::Cuda(_) => 128,
