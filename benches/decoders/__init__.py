@@ -48,15 +48,15 @@ SMOLLM2 = {
 CLIENTS, BATCH, EXAMPLES = 3, 8, 48
 # Rounds of ours that are timed, after one that is not.
 ROUNDS = 2
-# Merges of the tokenizer that is trained where none is given.
-MERGES = 2000
+# Entries of the tokenizer that is trained.
+ENTRIES = 2000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which texts and which tokenizer."""
     group = parser.add_argument_group("decoders")
     group.add_argument("--e2e", type=Path, default=RESTAURANTS, help="a folder with E2E's files")
-    group.add_argument("--tokenizer", type=Path, help="a tokenizer.json, such as GPT-2's")
+    group.add_argument("--tokenizer", type=Path, help="a tokenizer.json for GPT-2, such as its own")
 
 
 def flags(arguments: argparse.Namespace) -> list[str]:
@@ -71,10 +71,11 @@ class Bench:
     def __init__(self, program: Path, python: Path, place: Path, arguments: argparse.Namespace):
         self.program, self.python, self.place = program, python, place
         self.data = arguments.e2e.resolve()
-        self.tokenizer = arguments.tokenizer and arguments.tokenizer.resolve()
-        if self.tokenizer is None:
-            self.tokenizer = place / "tokenizer.json"
-            call([python, "-c", TRAINED, self.data / "trainset.csv", self.tokenizer, MERGES])
+        trained = place / "tokenizer.json"
+        call([python, "-c", TRAINED, self.data / "trainset.csv", trained, ENTRIES])
+        given = arguments.tokenizer and arguments.tokenizer.resolve()
+        # GPT-2's has more tokens than SmolLM2 embeds.
+        self.tokenizers = {"gpt2": given or trained, "smollm2": trained}
         for name, config in (("gpt2", GPT2), ("smollm2", SMOLLM2)):
             (place / name).mkdir()
             text = json.dumps(config)
@@ -85,7 +86,7 @@ class Bench:
         config = GPT2 if model == "gpt2" else SMOLLM2
         script = PROJECT / "benches" / "decoders" / "client.py"
         command = [self.python, script, what, "--config", self.place / model]
-        command += ["--tokenizer", self.tokenizer, "--end", config["eos_token_id"]]
+        command += ["--tokenizer", self.tokenizers[model], "--end", config["eos_token_id"]]
         command += ["--threads", machine.cores(), *more]
         offline = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
         return json.loads(call(command, env=offline).splitlines()[-1])
@@ -93,7 +94,7 @@ class Bench:
     def run(self, model: str, *more: object) -> list:
         """The flags of a run of ours."""
         return [
-            *("--task", "e2e", "--data", self.data, "--tokenizer", self.tokenizer),
+            *("--task", "e2e", "--data", self.data, "--tokenizer", self.tokenizers[model]),
             *("--model", f"random:{self.place / model / 'config.json'}"),
             *("--batch_size", BATCH, "--local_epochs", 1, "--lr", "1e-3", "--partition", "contiguous"),
             *("--limit_eval", 8, "--limit_test", 0, "--num_beams", 1, "--max_new_tokens", 1),
