@@ -120,10 +120,11 @@ struct Attention : torch::autograd::Function<Attention> {
     }
     const Key drawn = {static_cast<uint64_t>(context->saved_data["seed"].toInt()),
                        static_cast<uint32_t>(context->saved_data["threshold"].toInt())};
-    each_head<AttentionBackward>(
-        {shape_of(query, key, context->saved_data["heads"].toInt(), context->saved_data["causal"].toBool()), drawn, heads(query), heads(key), heads(value),
-         heads(gradient), probabilities.const_data_ptr<float>(), places[0], places[1], places[2]},
-        attention_backward);
+    const Shape shape =
+        shape_of(query, key, context->saved_data["heads"].toInt(), context->saved_data["causal"].toBool());
+    each_head<AttentionBackward>({shape, drawn, heads(query), heads(key), heads(value), heads(gradient),
+                                  probabilities.const_data_ptr<float>(), places[0], places[1], places[2]},
+                                 attention_backward);
     return found;
   }
 };

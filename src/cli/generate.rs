@@ -1,5 +1,9 @@
 //! `regatta generate`: texts by the model of an ended run.
 
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::Context;
+
 use crate::base::files;
 use crate::base::machine::Host;
 use crate::base::table::{self, Cell, Table};
@@ -16,9 +20,6 @@ use crate::runs::export::merge;
 use crate::runs::export::trained::TrainedModel;
 use crate::tasks::texts::{GenerationPlan, PromptWithAnswers, TextTask, WrittenText};
 use crate::train::precision::Compute;
-use std::sync::{Mutex, PoisonError};
-
-use anyhow::Context;
 
 /// Writes a text for each prompt.
 ///

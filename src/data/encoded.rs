@@ -53,8 +53,8 @@ impl EncodedSplit {
         types.filter(|(_, of)| **of == ANSWER).map(|(at, _)| at)
     }
 
-    /// What the loss of an example is a mean over: its label, or so many tokens of its answer. It
-    /// has none where it was cut before the answer.
+    /// The number of targets that an example's loss is a mean over: one label, or the tokens of its
+    /// answer, of which none is left where it was cut before them.
     ///
     /// # Panics
     /// If `position >= len()`.

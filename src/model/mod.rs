@@ -17,7 +17,7 @@
 //! | [`delta`] | what an adapter adds to a linear layer |
 //! | [`encoder`] | RoBERTa and BERT: sizes, embeddings, attention, feed-forward |
 //! | [`decoder`] | GPT-2 and Llama: sizes, layers, positions, the cache of keys and values |
-//! | [`heads`] | the encoder with its head: token ids to logits |
+//! | [`heads`] | an encoder with a classification head, a decoder with its output layer: token ids to logits |
 //! | [`generate`] | text from a language model: greedy, by beam search, or drawn |
 //! | [`dropout`] | dropout masks from keyed streams |
 //! | `recompute` | gradient checkpointing: blocks that are computed once more in the backward pass |

@@ -61,8 +61,8 @@ impl GenerationPlan {
         self.meteor_jar.clone().map(Meteor::new)
     }
 
-    /// The number of prompts that texts are written for after a round, of so many; `None`: no text
-    /// is written.
+    /// The number of prompts that texts are written for after a round, of `all` that there are;
+    /// `None`: no text is written.
     #[must_use]
     pub fn prompts_after(&self, round: u32, last: u32, all: usize) -> Option<usize> {
         if round == last {

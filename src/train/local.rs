@@ -253,7 +253,7 @@ impl LossSum {
         })
     }
 
-    /// Adds a mean over N targets, of so many examples.
+    /// Adds a mean over `targets`, which are those of `rows` examples.
     fn add(&mut self, mean: &Tensor, targets: usize, rows: usize) -> Result<(), ModelError> {
         let total = mean
             .f_to_kind(tch::Kind::Double)?

@@ -197,7 +197,7 @@ impl CommandHandler {
 /// The factor by which a client can be made slower, if this is one.
 ///
 /// # Errors
-/// In words, when it is none.
+/// If it is not one: those that are, in words.
 pub(crate) fn slowdown(factor: f64) -> Result<f64, String> {
     if SLOWDOWNS.contains(&factor) {
         return Ok(factor);

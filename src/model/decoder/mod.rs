@@ -111,7 +111,7 @@ impl Decoder {
         self.norm.forward(&x)
     }
 
-    /// What goes into the first layer, of tokens that follow so many.
+    /// What goes into the first layer, of tokens that follow `before` others.
     fn embed(
         &self,
         ids: &Tensor,

@@ -111,7 +111,7 @@ pub struct Encoder {
 struct Shared {
     /// See [`Inputs::attention_bias`].
     bias: Option<Tensor>,
-    /// Of the last layer only so many tokens; `None`: all.
+    /// Of the last layer only the first N tokens; `None`: all.
     wanted: Option<i64>,
 }
 

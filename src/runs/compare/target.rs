@@ -26,9 +26,9 @@ pub struct Reached {
 }
 
 impl Target {
-    /// The best value that all runs reach, of the task's own score: the worst of their best. Runs in which it was never a
-    /// finite number do not count, unless there are no others: it is NaN then, and no run reaches
-    /// it. `None` when a run has no scores.
+    /// The best value that all runs reach, of the task's own score: the worst of their best. Runs
+    /// in which it was never a finite number do not count, unless there are no others: it is NaN
+    /// then, and no run reaches it. `None` when a run has no scores.
     #[must_use]
     pub fn common(runs: &[Compared]) -> Option<Self> {
         let metric = runs.first()?.task.primary_metric();
