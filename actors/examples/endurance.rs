@@ -12,12 +12,11 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use regatta_actors::control;
+use regatta_actors::Run;
 use regatta_actors::observe::Observer;
 use regatta_actors::plan::{ClientPlan, FederationPlan};
 use regatta_actors::prelude::*;
 use regatta_actors::protocol::event::Event;
-use regatta_actors::run;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What travels, both ways; by reference, and digested once.
@@ -210,6 +209,8 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         every: (rounds / 10).max(1),
         since: Instant::now(),
     };
-    run(plan, Arc::new(workload), vec![Box::new(meter)], control().1)?;
+    Run::new(plan, Arc::new(workload))
+        .observed_by(vec![Box::new(meter)])
+        .start()?;
     Ok(())
 }

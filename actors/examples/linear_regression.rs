@@ -1,12 +1,11 @@
 //! Federated linear regression, y = a + b·x: four clients, of which one is slow and one drops out.
 use std::sync::Arc;
 
-use regatta_actors::control;
+use regatta_actors::Run;
 use regatta_actors::plan::fault::Fault;
 use regatta_actors::plan::{ClientPlan, FederationPlan};
 use regatta_actors::prelude::*;
 use regatta_actors::protocol::event::Event;
-use regatta_actors::run;
 
 /// What travels: the line down, and up by how much it should change.
 #[derive(Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
@@ -73,11 +72,8 @@ fn main() -> Result<(), BoxError> {
         Event::RoundFinished(r) => println!("{:.1} s: {:?}", r.virtual_seconds, r.train_loss),
         _ => {}
     };
-    run(
-        plan,
-        Arc::new(Regression(Line::default())),
-        vec![Box::new(tell)],
-        control().1,
-    )?;
+    Run::new(plan, Arc::new(Regression(Line::default())))
+        .observed_by(vec![Box::new(tell)])
+        .start()?;
     Ok(())
 }

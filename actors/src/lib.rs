@@ -7,13 +7,13 @@
 //! a [`ServerAggregator`](workload::ServerAggregator), which a
 //! [`ServerWorkload`](workload::ServerWorkload) builds, turns updates into the next state. A
 //! [`FederationPlan`](plan::FederationPlan) says who takes part and what goes wrong.
-//! [`run`](fn@run) runs it:
+//! A [`Run`] of it is started:
 //! ```
 //! # use std::sync::Arc;
 //! use regatta_actors::plan::policy::{Late, RoundPolicy};
 //! use regatta_actors::plan::{ClientPlan, FederationPlan, fault::Fault};
 //! use regatta_actors::prelude::*;
-//! use regatta_actors::{control, run};
+//! use regatta_actors::Run;
 //! # #[derive(serde::Serialize, serde::Deserialize)]
 //! # struct Number(u64);
 //! # impl Payload for Number {}
@@ -52,8 +52,7 @@
 //!     policy: RoundPolicy::Deadline { seconds: 15.0, late: Late::Cancel },
 //!     ..FederationPlan::new("tour", 42, clients)
 //! };
-//! let (handle, control) = control();
-//! let outcome = run(plan, workload, Vec::new(), control)?;
+//! let outcome = Run::new(plan, workload).start()?;
 //! assert_eq!((outcome.rounds, outcome.virtual_seconds), (10, 150.0));
 //! # Ok::<(), regatta_actors::protocol::outcome::RunError>(())
 //! ```
@@ -61,8 +60,9 @@
 //! measures the overhead of the machinery.
 //!
 //! An [`Observer`](observe::Observer) sees each [`Event`](protocol::event::Event) of a run.
-//! [`run_recorded`] keeps a [ledger](journal::ledger) and [checkpoints](journal::checkpoint), from
-//! which [`resume`] continues to the same bits and against which [`replay_check`] compares. A
+//! A run that is [recorded](Run::recorded_in) keeps a [ledger](journal::ledger) and
+//! [checkpoints](journal::checkpoint), from which [`Run::resume`] continues to the same bits and
+//! against which [`Run::replay`] compares. A
 //! [`ControlHandle`](observe::control::ControlHandle) steers a run.
 //!
 //! # Why it replays
@@ -82,14 +82,14 @@
 //! - [`scheduler`]: the state machine that decides, pure.
 //! - [`observe`]: observers, the status board, the control line.
 //! - [`journal`]: files on disk: ledger, checkpoints, control commands.
-//! - `lanes`: the threads that own a device each, and their watchdog.
+//! - [`lanes`]: the threads that own a device each, in this process or on other hosts.
 //! - [`runtime`]: the actors around all this, and the functions that run a plan. Only this room
 //!   knows actix.
 
 pub mod clock;
 pub mod ids;
 pub mod journal;
-mod lanes;
+pub mod lanes;
 pub mod observe;
 mod panics;
 pub mod plan;
@@ -112,4 +112,4 @@ pub mod prelude {
 }
 
 pub use observe::control::control;
-pub use runtime::{replay_check, resume, run, run_recorded};
+pub use runtime::Run;

@@ -1,12 +1,10 @@
 //! `regatta replay RUN --check`: does a run again and compares it with its ledger.
 
-use regatta_actors::observe::control::control;
-
 use crate::base::machine::Host;
 use crate::cli::args::ReplayArgs;
 use crate::config::load;
 use crate::config::settings::Settings;
-use crate::experiment::FederatedRun;
+use crate::experiment;
 use crate::experiment::inputs::RunInputs;
 use crate::experiment::prepared::Experiment;
 use crate::live::terminal::observer::TerminalObserver;
@@ -35,9 +33,8 @@ pub fn replay(args: &ReplayArgs) -> anyhow::Result<()> {
     let metrics = experiment.plan.data.task.metric_set();
     let temporary = tempfile::tempdir()?;
     let scratch = RunFolder::at(temporary.path());
-    let (_handle, control) = control();
-    let same = FederatedRun::new(experiment, &scratch, control)
-        .observed_by(TerminalObserver::new(metrics))
+    let same = experiment::run_of(experiment, &scratch)
+        .observed_by(vec![Box::new(TerminalObserver::new(metrics))])
         .replay(&folder.path_of(Artifact::Ledger))?;
     print_line(format_args!("all {same} events are the same, bit for bit"));
     Ok(())

@@ -4,6 +4,8 @@
 use std::sync::mpsc::Receiver;
 
 use anyhow::{Context, bail};
+use regatta_actors::Run;
+use regatta_actors::observe::Observer;
 use regatta_actors::protocol::outcome::{EndReason, RunError, RunOutcome};
 
 use crate::base::files::write_atomically;
@@ -15,9 +17,10 @@ use crate::cli::services::RunServices;
 use crate::cli::{check, interrupt};
 use crate::config::load;
 use crate::config::plan::{Plan, PlanDraft};
-use crate::experiment::FederatedRun;
+use crate::experiment;
 use crate::experiment::inputs::RunInputs;
 use crate::experiment::prepared::Experiment;
+use crate::experiment::workload::Federation;
 use crate::live::log::LogFile;
 use crate::live::log::events::EventLog;
 use crate::live::metrics::exporter::Exporter;
@@ -48,7 +51,7 @@ pub fn run(args: &ScenarioArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     let (experiment, services) = set_up(plan, log)?;
     let folder = RunFolder::create(&experiment.plan)?;
     print_line(format_args!("results go to {}", folder.path().display()));
-    execute(experiment, &folder, services, FederatedRun::start)
+    execute(experiment, &folder, services, Run::start)
 }
 
 /// Resumes a run.
@@ -62,7 +65,7 @@ pub fn resume(args: &ResumeArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     let plan = load(Some(&scenario), &args.changed.0, &Host::detect())?;
     announce(&plan);
     let (experiment, services) = set_up(plan, log)?;
-    execute(experiment, &folder, services, FederatedRun::resume)
+    execute(experiment, &folder, services, Run::resume)
 }
 
 fn announce(plan: &Plan) {
@@ -77,8 +80,8 @@ fn set_up(plan: PlanDraft, log: Option<LogFile>) -> anyhow::Result<(Experiment, 
     Ok((experiment, services))
 }
 
-/// How a run begins: [`FederatedRun::start`] or [`FederatedRun::resume`].
-type Begin = fn(FederatedRun) -> Result<RunOutcome, RunError>;
+/// How a run begins: [`Run::start`] or [`Run::resume`].
+type Begin = fn(Run<Federation>) -> Result<RunOutcome, RunError>;
 
 fn execute(
     experiment: Experiment,
@@ -97,23 +100,26 @@ fn execute(
     let task = &plan.data.task;
     let metrics = MetricsObserver::new(labels(&plan), task.metric_set()).recalling(earlier);
     let sampler = exporter.map(|_| sample(&plan, &metrics));
-    let mut run = FederatedRun::new(experiment, folder, services.control)
-        .observed_by(recorder)
-        .observed_by(metrics)
-        .observed_by(EventLog::default())
-        .observed_by(TerminalObserver::new(task.metric_set()));
+    let mut observers: Vec<Box<dyn Observer>> = vec![
+        Box::new(recorder),
+        Box::new(metrics),
+        Box::new(EventLog::default()),
+        Box::new(TerminalObserver::new(task.metric_set())),
+    ];
     if plan.telemetry.tensorboard {
+        let place = folder.path_of(Artifact::TensorBoard);
         let most = plan.telemetry.client_series;
-        run = run.observed_by(TensorBoard::new(
-            folder.path_of(Artifact::TensorBoard),
-            most,
-        ));
+        observers.push(Box::new(TensorBoard::new(place, most)));
     }
     // Dropped last, so that open pages learn how the run ended.
     let (page, feed) = services.page.unzip();
     if let Some(feed) = feed {
-        run = run.observed_by(WebObserver::new(feed, folder.clone(), task.clone()));
+        let observer = WebObserver::new(feed, folder.clone(), task.clone());
+        observers.push(Box::new(observer));
     }
+    let run = experiment::run_of(experiment, folder)
+        .observed_by(observers)
+        .controlled_by(services.control);
     let outcome = begin(run);
     drop(sampler);
     keep_metrics(folder, exporter);

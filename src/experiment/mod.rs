@@ -33,103 +33,31 @@ pub mod server;
 pub mod texts;
 pub mod workload;
 
-use std::path::Path;
 use std::sync::Arc;
 
+use regatta_actors::Run;
 use regatta_actors::ids::LaneId;
-use regatta_actors::observe::Observer;
-use regatta_actors::observe::control::Control;
 use regatta_actors::plan::profile::Profile;
 use regatta_actors::plan::{ClientPlan, FederationPlan};
-use regatta_actors::protocol::outcome::{RunError, RunOutcome};
-use regatta_actors::runtime::{RunFiles, run_recorded};
 
 use crate::experiment::base_weights::BaseWeightCache;
 use crate::experiment::prepared::Experiment;
 use crate::experiment::workload::Federation;
 use crate::runs::folder::RunFolder;
 
-/// A run of an experiment: who observes it, and how it begins.
-pub struct FederatedRun {
-    plan: FederationPlan,
-    workload: Arc<Federation>,
-    files: RunFiles,
-    observers: Vec<Box<dyn Observer>>,
-    control: Control,
-}
-
-impl FederatedRun {
-    /// A run that writes its record, model and predictions into the folder.
-    #[must_use]
-    pub fn new(experiment: Experiment, folder: &RunFolder, control: Control) -> Self {
-        let files = folder.files(&experiment.plan);
-        let plan = federation_plan(&experiment);
-        let experiment = Arc::new(experiment);
-        let bases = Arc::new(BaseWeightCache::new(Arc::clone(&experiment)));
-        let workload = Federation {
-            experiment,
-            bases,
-            folder: folder.clone(),
-        };
-        Self {
-            plan,
-            workload: Arc::new(workload),
-            files,
-            observers: Vec::new(),
-            control,
-        }
-    }
-
-    /// Adds an observer.
-    #[must_use]
-    pub fn observed_by(mut self, observer: impl Observer + 'static) -> Self {
-        self.observers.push(Box::new(observer));
-        self
-    }
-
-    /// Runs from the beginning to the end.
-    ///
-    /// # Errors
-    /// If an error ended the run.
-    pub fn start(self) -> Result<RunOutcome, RunError> {
-        run_recorded(
-            self.plan,
-            self.workload,
-            self.observers,
-            self.control,
-            &self.files,
-        )
-    }
-
-    /// Resumes the run that the folder holds, from its last checkpoint.
-    ///
-    /// # Errors
-    /// If an error ended the run, or there is nothing to resume from.
-    pub fn resume(self) -> Result<RunOutcome, RunError> {
-        regatta_actors::resume(
-            self.plan,
-            self.workload,
-            self.observers,
-            self.control,
-            &self.files,
-        )
-    }
-
-    /// Compares each event with a ledger's. Returns how many are the same, which is all of them.
-    ///
-    /// # Errors
-    /// The first event that differs, in both versions; or what ended the run before its time.
-    pub fn replay(self, ledger: &Path) -> Result<u64, RunError> {
-        let checkpoints = self.files.checkpoints.as_deref();
-        regatta_actors::replay_check(
-            self.plan,
-            self.workload,
-            self.observers,
-            self.control,
-            ledger,
-            checkpoints,
-        )
-    }
+/// A run of an experiment that writes its record, model and predictions into the folder.
+#[must_use]
+pub fn run_of(experiment: Experiment, folder: &RunFolder) -> Run<Federation> {
+    let files = folder.files(&experiment.plan);
+    let plan = federation_plan(&experiment);
+    let experiment = Arc::new(experiment);
+    let bases = Arc::new(BaseWeightCache::new(Arc::clone(&experiment)));
+    let workload = Federation {
+        experiment,
+        bases,
+        folder: folder.clone(),
+    };
+    Run::new(plan, Arc::new(workload)).recorded_in(&files)
 }
 
 /// The plan as the actors take it. Where there is a lane for each client, each has its own.

@@ -1,54 +1,48 @@
-//! All lanes of a run: who shares which, and their threads.
+//! The lanes of this process: who shares which, and their threads.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
-
-use crossbeam_channel::Receiver;
+use std::thread::JoinHandle;
 
 use crate::ids::LaneId;
+use crate::lanes::pool::{JobFuture, JobRequest, LanePool, PoolContext, StartLanes, StartedLanes};
 use crate::lanes::progress::LaneSignals;
-use crate::lanes::queue::{Job, LaneGroup};
-use crate::lanes::thread::{LaneReports, LaneThread};
+use crate::lanes::queue::LaneGroup;
+use crate::lanes::thread::{LaneKind, LaneReport, LaneReports, LaneThread};
 use crate::lanes::watchdog::Heartbeat;
-use crate::observe::board::Board;
-use crate::observe::bus::Bus;
-use crate::plan::FederationPlan;
+use crate::protocol::input::Input;
+use crate::protocol::outcome::RunError;
 use crate::workload::Workload;
 
 /// The queues of a run's lanes. Lanes end when this and all clones of its groups are dropped.
-pub(crate) struct Lanes<L: Workload> {
-    shared: LaneGroup<L>,
-    own: BTreeMap<LaneId, LaneGroup<L>>,
+struct LocalPool<W: Workload> {
+    shared: LaneGroup<W>,
+    own: BTreeMap<LaneId, LaneGroup<W>>,
 }
 
-/// The inputs of the lanes.
-pub(crate) struct LaneStarter<L: Workload> {
-    pub workload: Arc<L>,
-    pub report: LaneReports,
-    pub board: Arc<Board>,
-    pub bus: Bus,
-    /// One for each lane.
-    pub heartbeats: Vec<Arc<Heartbeat>>,
+impl<W: Workload> LanePool<W> for LocalPool<W> {
+    fn train(&self, job: JobRequest<W::State>) -> JobFuture<W::Update> {
+        let own = job.own_lane.and_then(|lane| self.own.get(&lane));
+        let group = own.unwrap_or(&self.shared).clone();
+        Box::pin(async move { group.train(job).await })
+    }
 }
 
-impl<L: Workload> LaneStarter<L> {
-    /// Starts the plan's lanes: a queue for each lane dedicated to a client, one queue for
-    /// the rest. `threads` gets the threads, also those started before an error.
-    ///
-    /// # Errors
-    /// If the system cannot start a thread.
-    pub fn start(
-        &self,
-        plan: &FederationPlan,
+/// Starts the plan's lanes: a queue for each lane dedicated to a client, one queue for the rest.
+pub(crate) struct LocalLanes;
+
+impl<W: Workload> StartLanes<W> for LocalLanes {
+    fn start(
+        self: Box<Self>,
+        run: PoolContext<W>,
         threads: &mut Vec<JoinHandle<()>>,
-    ) -> io::Result<Lanes<L>> {
-        let own_lanes = plan.own_lanes();
-        let shared_lanes = (plan.lanes as usize).saturating_sub(own_lanes.len());
+    ) -> Result<StartedLanes<W>, RunError> {
+        let report = inputs(run.report);
+        let own_lanes = run.plan.own_lanes();
+        let shared_lanes = (run.plan.lanes as usize).saturating_sub(own_lanes.len());
         let (shared, shared_jobs) = LaneGroup::new(shared_lanes);
-        let mut own = BTreeMap::new();
-        for lane in (0..plan.lanes).map(LaneId) {
+        let (mut own, mut heartbeats) = (BTreeMap::new(), Vec::new());
+        for lane in (0..run.plan.lanes).map(LaneId) {
             let jobs = if own_lanes.contains(&lane) {
                 let (group, jobs) = LaneGroup::new(1);
                 own.insert(lane, group);
@@ -56,34 +50,33 @@ impl<L: Workload> LaneStarter<L> {
             } else {
                 shared_jobs.clone()
             };
-            threads.push(self.start_one(lane, jobs)?);
+            let heartbeat = Arc::<Heartbeat>::default();
+            heartbeats.push(heartbeat.clone());
+            let main = LaneThread {
+                signals: LaneSignals {
+                    lane,
+                    board: run.board.clone(),
+                    bus: run.bus.clone(),
+                    heartbeat,
+                },
+                workload: run.workload.clone(),
+                jobs,
+                report: report.clone(),
+                kind: LaneKind::Local,
+            };
+            threads.push(main.start()?);
         }
-        Ok(Lanes { shared, own })
-    }
-
-    fn start_one(&self, lane: LaneId, jobs: Receiver<Job<L>>) -> io::Result<JoinHandle<()>> {
-        let main = LaneThread {
-            signals: LaneSignals {
-                lane,
-                board: self.board.clone(),
-                bus: self.bus.clone(),
-                heartbeat: self.heartbeats[lane.0 as usize].clone(),
-            },
-            workload: self.workload.clone(),
-            jobs,
-            report: self.report.clone(),
-        };
-        thread::Builder::new()
-            .name(format!("regatta-lane-{}", lane.0))
-            .spawn(move || main.run())
+        let pool = Arc::new(LocalPool { shared, own });
+        Ok(StartedLanes { pool, heartbeats })
     }
 }
 
-impl<L: Workload> Lanes<L> {
-    /// The queue for a client whose own lane is `lane`, if it has one.
-    pub fn group(&self, lane: Option<LaneId>) -> LaneGroup<L> {
-        lane.and_then(|lane| self.own.get(&lane))
-            .unwrap_or(&self.shared)
-            .clone()
-    }
+/// What lanes report, as the scheduler takes it.
+fn inputs(report: Arc<dyn Fn(Input) + Send + Sync>) -> LaneReports {
+    Arc::new(move |of_lane| {
+        report(match of_lane {
+            LaneReport::Ready { lane, .. } => Input::LaneReady(lane),
+            LaneReport::Gone { lane, reason } => Input::LaneFailed { lane, reason },
+        });
+    })
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::ids::{JobId, LaneId};
-use crate::lanes::queue::{JobFailure, JobReport};
+use crate::lanes::pool::{JobFailure, JobReport};
 use crate::lanes::watchdog::Heartbeat;
 use crate::observe::board::Board;
 use crate::observe::bus::Bus;

@@ -1,54 +1,93 @@
 //! The code that runs on a lane's thread.
 
+use std::io;
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use crossbeam_channel::Receiver;
 use tokio::sync::oneshot;
 
-use crate::ids::{Digest, JobId};
+use crate::ids::{Digest, LaneId};
+use crate::lanes::pool::{JobFailure, JobReport, JobRequest, JobResult};
 use crate::lanes::progress::{LaneJobContext, LaneSignals};
-use crate::lanes::queue::{Job, JobFailure, JobReport};
+use crate::lanes::queue::Job;
 use crate::panics::guarded;
-use crate::protocol::input::Input;
 use crate::protocol::job::JobFaults;
 use crate::random::StreamKey;
 use crate::workload::job::{JobError, TrainTask, Trained};
 use crate::workload::update::Payload;
 use crate::workload::{ClientTrainer, Workload};
 
-/// One lane; [`LaneThread::run`] is its thread's main function.
+/// One lane; [`LaneThread::start`] begins it.
 pub(crate) struct LaneThread<L: Workload> {
     pub signals: LaneSignals,
     pub workload: Arc<L>,
     pub jobs: Receiver<Job<L>>,
     pub report: LaneReports,
+    pub kind: LaneKind,
 }
 
-/// The callback by which lanes report that they are ready or gone.
-pub(crate) type LaneReports = Arc<dyn Fn(Input) + Send + Sync>;
+/// Whether a lane's bits are a matter of this process alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LaneKind {
+    /// The run's own process. A job that the device has too little memory for is tried once more
+    /// with less at a time, which may change last bits.
+    Local,
+    /// A host among others. It shows by its canary job that it has the bits of the others, and gives
+    /// back a job that it has no room for.
+    Remote,
+}
 
-/// A job's update with its digest, or why there is none.
-type JobResult<U> = Result<(Trained<U>, Digest), JobFailure>;
+/// What became of a lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LaneReport {
+    /// It has its trainer and takes jobs.
+    Ready {
+        lane: LaneId,
+        /// What the canary job gave, if the lane was to do it.
+        canary: Option<Digest>,
+    },
+    /// It has no trainer and takes no jobs.
+    Gone { lane: LaneId, reason: String },
+}
+
+/// Where lanes report what became of them.
+pub(crate) type LaneReports = Arc<dyn Fn(LaneReport) + Send + Sync>;
 
 impl<L: Workload> LaneThread<L> {
+    /// Starts the lane's thread.
+    ///
+    /// # Errors
+    /// If the system cannot.
+    pub fn start(self) -> io::Result<JoinHandle<()>> {
+        thread::Builder::new()
+            .name(format!("regatta-lane-{}", self.signals.lane.0))
+            .spawn(move || self.run())
+    }
+
     /// Trains jobs until no client can send any more, or no trainer can be built.
-    pub fn run(self) {
+    fn run(self) {
         if let Err(reason) = self.serve() {
             let lane = self.signals.lane;
-            (self.report)(Input::LaneFailed { lane, reason });
+            (self.report)(LaneReport::Gone { lane, reason });
         }
     }
 
     fn serve(&self) -> Result<(), String> {
         let mut trainer = self.build()?;
-        (self.report)(Input::LaneReady(self.signals.lane));
+        let canary = match self.kind {
+            LaneKind::Local => None,
+            LaneKind::Remote => Some(canary::<L>(&mut trainer)?),
+        };
+        let lane = self.signals.lane;
+        (self.report)(LaneReport::Ready { lane, canary });
         for job in &self.jobs {
             drop(job.place);
             if job.reply.is_closed() {
                 continue;
             }
-            if self.job_panics(&mut trainer, job.id, job.faults, job.task, job.reply) {
+            if self.job_panics(&mut trainer, job.request, job.reply) {
                 // Its unfinished state must not reach the next job.
                 guarded(move || drop(trainer)).unwrap_or_else(|reason| {
                     tracing::warn!(
@@ -66,11 +105,12 @@ impl<L: Workload> LaneThread<L> {
     fn job_panics(
         &self,
         trainer: &mut L::Trainer,
-        id: JobId,
-        faults: JobFaults,
-        task: TrainTask<L::State>,
+        request: JobRequest<L::State>,
         mut reply: oneshot::Sender<JobReport<L::Update>>,
     ) -> bool {
+        let JobRequest {
+            id, faults, task, ..
+        } = request;
         self.signals.heartbeat.begin(id.client);
         let began = Instant::now();
         let mut context = LaneJobContext::new(&self.signals, id, faults, &mut reply);
@@ -108,7 +148,7 @@ impl<L: Workload> LaneThread<L> {
         faults: JobFaults,
         context: &mut LaneJobContext<'_, L>,
     ) -> JobResult<L::Update> {
-        let mut trained = train_once_more(trainer, task, context)?;
+        let mut trained = self.train(trainer, task, context)?;
         if faults.interruption.is_some() {
             return Err(context.interrupt());
         }
@@ -132,26 +172,35 @@ impl<L: Workload> LaneThread<L> {
         let digest = trained.update.digest();
         Ok((trained, digest))
     }
+
+    /// Trains; after running out of memory, perhaps once more with less.
+    fn train(
+        &self,
+        trainer: &mut L::Trainer,
+        task: &TrainTask<L::State>,
+        context: &mut LaneJobContext<'_, L>,
+    ) -> Result<Trained<L::Update>, JobFailure> {
+        let mut result = trainer.train(task, context);
+        if let Err(JobError::OutOfMemory(reason)) = &result
+            && self.kind == LaneKind::Local
+        {
+            tracing::warn!(
+                "client {} in round {}: out of device memory ({reason}); retrying with less",
+                task.client_name,
+                task.round
+            );
+            trainer.relieve_memory();
+            result = trainer.train(task, context);
+        }
+        result.map_err(|error| match error {
+            JobError::Cancelled => JobFailure::Cancelled,
+            JobError::OutOfMemory(_) => JobFailure::OutOfMemory(error.to_string()),
+            JobError::Failed(_) => JobFailure::Failed(error.to_string()),
+        })
+    }
 }
 
-/// Trains; after running out of memory, once more with less.
-fn train_once_more<L: Workload>(
-    trainer: &mut L::Trainer,
-    task: &TrainTask<L::State>,
-    context: &mut LaneJobContext<'_, L>,
-) -> Result<Trained<L::Update>, JobFailure> {
-    let mut result = trainer.train(task, context);
-    if let Err(JobError::OutOfMemory(reason)) = &result {
-        tracing::warn!(
-            "client {} in round {}: out of device memory ({reason}); retrying with less",
-            task.client_name,
-            task.round
-        );
-        trainer.relieve_memory();
-        result = trainer.train(task, context);
-    }
-    result.map_err(|error| match error {
-        JobError::Cancelled => JobFailure::Cancelled,
-        error => JobFailure::Failed(error.to_string()),
-    })
+fn canary<W: Workload>(trainer: &mut W::Trainer) -> Result<Digest, String> {
+    let digest = guarded(|| trainer.canary())?;
+    digest.map_err(|error| format!("the canary job failed: {error}"))
 }

@@ -48,6 +48,13 @@ impl Heartbeat {
         }
     }
 
+    /// How long the job has made no progress; `None`: there is no job.
+    pub fn idle(&self, now: Instant) -> Option<Duration> {
+        let heartbeat = self.0.lock().ok()?;
+        let busy = heartbeat.as_ref()?;
+        Some(now.saturating_duration_since(busy.last_beat))
+    }
+
     /// Whose job has made no progress for `patience`, and for how long; each stall once.
     fn stalled(&self, now: Instant, patience: Duration) -> Option<(ClientId, Duration)> {
         let mut heartbeat = self.0.lock().ok()?;

@@ -59,6 +59,11 @@ pub enum Input {
         /// The cause, as text.
         reason: String,
     },
+    /// The lanes cannot go on, all of them.
+    LanesFailed {
+        /// The cause, as text.
+        reason: String,
+    },
     /// The round's updates are aggregated.
     Aggregated {
         /// The round.

@@ -59,6 +59,9 @@ pub enum RunError {
         /// The workload's reason.
         reason: String,
     },
+    /// The lanes, which are on other hosts, cannot go on.
+    #[error("{0}")]
+    Lanes(String),
     /// Every client is retired, taken out, or gone for good.
     #[error("nobody is left to take part in round {round}{}", because(.last_failure))]
     NobodyLeft {

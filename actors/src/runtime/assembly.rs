@@ -10,8 +10,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::journal::checkpoint::{Checkpoint, CheckpointStore};
 use crate::journal::interventions::InterventionLog;
 use crate::journal::ledger::Sink;
-use crate::lanes::local::{LaneStarter, Lanes};
-use crate::lanes::watchdog::{Heartbeat, Watchdog};
+use crate::lanes::Lanes;
+use crate::lanes::pool::{LanePool, PoolContext, StartedLanes};
+use crate::lanes::watchdog::Watchdog;
 use crate::observe::Observer;
 use crate::observe::bus::Bus;
 use crate::observe::control::{Control, Order};
@@ -27,13 +28,14 @@ use crate::scheduler::{Scheduler, StartFrom};
 use crate::workload::ServerWorkload;
 
 /// The inputs of a run.
-pub(crate) struct RunSetup<L> {
+pub(crate) struct RunSetup<L: ServerWorkload> {
     /// A checked plan.
     pub plan: Arc<FederationPlan>,
     pub workload: Arc<L>,
     pub observers: Vec<Box<dyn Observer>>,
     pub control: Control,
     pub journal: Journal,
+    pub lanes: Lanes<L>,
 }
 
 /// The files of a run, and the checkpoint it continues from.
@@ -114,22 +116,21 @@ impl<L: ServerWorkload> RunSetup<L> {
     ) -> Result<(), RunError> {
         let scheduler = self.scheduler(bus, outcome)?;
         let server = self.server(&scheduler, threads)?;
-        let heartbeats: Vec<Arc<Heartbeat>> =
-            (0..self.plan.lanes).map(|_| Arc::default()).collect();
         let reports = scheduler.clone();
-        let starter = LaneStarter {
+        let context = PoolContext {
+            plan: self.plan.clone(),
             workload: self.workload.clone(),
             report: Arc::new(move |input| reports.do_send(input)),
             board: self.control.board.clone(),
             bus: bus.clone(),
-            heartbeats: heartbeats.clone(),
         };
-        let lanes = starter.start(&self.plan, &mut threads.lanes)?;
+        let lanes = std::mem::replace(&mut self.lanes, Lanes::local());
+        let StartedLanes { pool, heartbeats } = lanes.start(context, &mut threads.lanes)?;
         let arbiter = threads.clients.insert(Arbiter::try_new()?).handle();
         let ids = self.plan.numbered().map(|(client, _)| client);
         let ids: Vec<_> = ids.collect();
         let patience = self.plan.watchdog_seconds.map(Duration::from_secs_f64);
-        let factory = self.client_factory(bus, arbiter, lanes, &server, &scheduler);
+        let factory = self.client_factory(bus, arbiter, pool, &server, &scheduler);
         actix::spawn(forward(self.control.commands, scheduler.clone()));
         scheduler.do_send(Actors {
             server: server.recipient(),
@@ -188,7 +189,7 @@ impl<L: ServerWorkload> RunSetup<L> {
         &self,
         bus: &Bus,
         arbiter: ArbiterHandle,
-        lanes: Lanes<L>,
+        lanes: Arc<dyn LanePool<L>>,
         server: &Addr<ServerActor<L>>,
         scheduler: &Addr<SchedulerActor<L::State>>,
     ) -> ClientFactory<L::State> {
@@ -200,7 +201,8 @@ impl<L: ServerWorkload> RunSetup<L> {
             let actor = ClientActor {
                 client,
                 name: client_plan.name.as_str().into(),
-                lanes: lanes.group(client_plan.lane),
+                lanes: lanes.clone(),
+                own_lane: client_plan.lane,
                 server: server.clone(),
                 scheduler: scheduler.clone(),
                 board: board.clone(),

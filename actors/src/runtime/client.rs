@@ -6,7 +6,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 
 use crate::ids::{ClientId, JobId, LaneId};
-use crate::lanes::queue::{JobFailure, JobReport, LaneGroup, LanesGone};
+use crate::lanes::pool::{JobFailure, JobReport, JobRequest, LanePool, PoolClosed};
 use crate::observe::board::Board;
 use crate::observe::bus::Bus;
 use crate::plan::fault::injection::InterruptionKind;
@@ -23,7 +23,9 @@ use crate::workload::job::TrainTask;
 pub(crate) struct ClientActor<L: Workload> {
     pub client: ClientId,
     pub name: Arc<str>,
-    pub lanes: LaneGroup<L>,
+    pub lanes: Arc<dyn LanePool<L>>,
+    /// The lane that it has to itself, if it has one.
+    pub own_lane: Option<LaneId>,
     pub server: Recipient<SubmitUpdate<L::Update>>,
     pub scheduler: Recipient<Input>,
     pub board: Arc<Board>,
@@ -67,9 +69,13 @@ impl<L: Workload> Handler<TrainRound<L::State>> for ClientActor<L> {
             attempt: id.attempt,
             state,
         };
-        let lanes = self.lanes.clone();
-        let job = async move { lanes.train(id, faults, task).await }
-            .into_actor(self)
+        let request = JobRequest {
+            id,
+            faults,
+            own_lane: self.own_lane,
+            task,
+        };
+        let job = (self.lanes.train(request).into_actor(self))
             .map(move |report, client, _| client.job_ended(id, faults, report));
         self.job = Some(ClientJob {
             handle: ctx.spawn(job),
@@ -101,7 +107,7 @@ impl<L: Workload> ClientActor<L> {
         &mut self,
         id: JobId,
         faults: JobFaults,
-        report: Result<JobReport<L::Update>, LanesGone>,
+        report: Result<JobReport<L::Update>, PoolClosed>,
     ) {
         // A job that was given up in this very moment may still report.
         if self.job.as_ref().is_none_or(|job| job.id != id) {
@@ -134,7 +140,9 @@ impl<L: Workload> ClientActor<L> {
             }
             Err(JobFailure::Interruption) => self.interrupt(id, faults, lane, work),
             Err(JobFailure::Cancelled) => self.failed(id, Some(lane), "cancelled".into(), work),
-            Err(JobFailure::Failed(reason)) => self.failed(id, Some(lane), reason, work),
+            Err(JobFailure::OutOfMemory(reason) | JobFailure::Failed(reason)) => {
+                self.failed(id, Some(lane), reason, work);
+            }
         }
     }
 

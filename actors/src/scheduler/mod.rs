@@ -30,6 +30,7 @@ use crate::plan::{ClockMode, FederationPlan};
 use crate::protocol::command::Command;
 use crate::protocol::control::{ControlCommand, Intervention, RunStatus};
 use crate::protocol::input::Input;
+use crate::protocol::outcome::RunError;
 use crate::scheduler::environment::Environment;
 use crate::scheduler::lifecycle::Lifecycle;
 use crate::scheduler::output::Output;
@@ -148,6 +149,7 @@ impl Scheduler {
             } => self.job_failed(id, lane, reason, work),
             Input::ClientDied { client, job } => self.client_died(client, job),
             Input::LaneFailed { lane, reason } => self.lane_failed(lane, reason),
+            Input::LanesFailed { reason } => self.fail(RunError::Lanes(reason)),
             Input::Aggregated { round, aggregation } => self.aggregated(round, aggregation),
             Input::Evaluated { round, scores } => self.evaluated(round, scores),
             Input::Finished => self.finished(),

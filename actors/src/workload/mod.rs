@@ -9,7 +9,7 @@ pub mod update;
 
 use std::sync::Arc;
 
-use crate::ids::LaneId;
+use crate::ids::{Digest, LaneId};
 use crate::plan::fault::Corruption;
 use crate::random::Stream;
 use crate::workload::job::{JobContext, TrainResult, TrainTask};
@@ -74,6 +74,17 @@ pub trait ClientTrainer<W: Workload> {
         task: &TrainTask<W::State>,
         context: &mut dyn JobContext,
     ) -> TrainResult<W::Update>;
+
+    /// Does a small job of the run's own, always the same, and gives the digest of its result. Lanes
+    /// of other hosts may train only where it is the same as here: last bits depend on the kind of
+    /// processor, on the instructions that libraries choose, and on their versions. By default,
+    /// every host will do.
+    ///
+    /// # Errors
+    /// If the job fails.
+    fn canary(&mut self) -> Result<Digest, BoxError> {
+        Ok(Digest::of(&[]))
+    }
 
     /// Called after [`JobError::OutOfMemory`](job::JobError::OutOfMemory), before the job is tried once more: free caches and
     /// halve the micro-batch for the next job.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::ids::{ClientId, Digest};
@@ -16,6 +17,27 @@ pub trait Payload: Serialize + DeserializeOwned + Send + Sync + 'static {
     fn digest(&self) -> Digest {
         // What cannot be written has the digest of nothing, and fails where it is sent or saved.
         Digest::of(&rmp_serde::to_vec(self).unwrap_or_default())
+    }
+
+    /// The content in pieces, to be sent to another host. A piece that is the same as one that was
+    /// sent before is not sent again, so what often stays the same should be a piece of its own. By
+    /// default, it is one piece of MessagePack.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    fn to_pieces(&self) -> Result<Vec<Bytes>, BoxError> {
+        Ok(vec![rmp_serde::to_vec(self)?.into()])
+    }
+
+    /// The content from its pieces.
+    ///
+    /// # Errors
+    /// If they are not what [`Payload::to_pieces`] gives.
+    fn from_pieces(pieces: &[Bytes]) -> Result<Self, BoxError> {
+        let [piece] = pieces else {
+            return Err(format!("{} pieces, where one makes the whole", pieces.len()).into());
+        };
+        Ok(rmp_serde::from_slice(piece)?)
     }
 }
 

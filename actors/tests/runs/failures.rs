@@ -2,6 +2,7 @@
 //! nothing is left running.
 
 use crate::common::{Events, Toy, Trouble, plan, run};
+use regatta_actors::Run;
 use regatta_actors::control;
 use regatta_actors::ids::LaneId;
 use regatta_actors::observe::Observer;
@@ -156,6 +157,10 @@ fn a_panicking_observer_is_left_out_and_the_others_see_all() {
     let observers: Vec<Box<dyn Observer>> = vec![Box::new(Panics), Box::new(events.clone())];
     let (_handle, line) = control();
     let workload = std::sync::Arc::new(Toy::default());
-    regatta_actors::run(plan(2, 2, 1), workload, observers, line).unwrap();
+    Run::new(plan(2, 2, 1), workload)
+        .observed_by(observers)
+        .controlled_by(line)
+        .start()
+        .unwrap();
     assert_eq!(events.rounds().len(), 2);
 }

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use crate::common::{self, Record, Toy, Trouble, kill_resumed};
 use proptest::prelude::*;
+use regatta_actors::Run;
 use regatta_actors::control;
 use regatta_actors::ids::ClientId;
 use regatta_actors::observe::Observer;
-use regatta_actors::observe::control::{Control, ControlHandle, Unconfirmed};
+use regatta_actors::observe::control::{ControlHandle, Unconfirmed};
 use regatta_actors::plan::FederationPlan;
 use regatta_actors::plan::fault::{Fault, FaultKind};
 use regatta_actors::protocol::control::ControlCommand;
 use regatta_actors::protocol::event::Event;
-use regatta_actors::protocol::outcome::RunError;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -86,7 +86,12 @@ fn steered_and_killed(
         ..Toy::default()
     });
     let files = record.files();
-    regatta_actors::run_recorded(plan.clone(), toy, vec![Box::new(steer)], line, &files).unwrap();
+    Run::new(plan.clone(), toy)
+        .observed_by(vec![Box::new(steer)])
+        .controlled_by(line)
+        .recorded_in(&files)
+        .start()
+        .unwrap();
     let left = left.lock().unwrap().take();
     left.expect("the run ended before")
 }
@@ -137,7 +142,11 @@ fn apply(left: Record, plan: &FederationPlan, mishap: Mishap) -> Record {
     };
     let (_handle, line) = control();
     let (plan, files) = (plan.clone(), left.files());
-    regatta_actors::resume(plan, Arc::new(toy), Vec::new(), line, &files).unwrap_err();
+    Run::new(plan, Arc::new(toy))
+        .controlled_by(line)
+        .recorded_in(&files)
+        .resume()
+        .unwrap_err();
     left
 }
 
@@ -196,7 +205,12 @@ fn a_new_command_before_one_that_is_still_to_come_takes_effect_first_and_both_do
         ..Toy::default()
     });
     let files = left.files();
-    regatta_actors::resume(plan.clone(), toy, vec![Box::new(steer)], line, &files).unwrap();
+    Run::new(plan.clone(), toy)
+        .observed_by(vec![Box::new(steer)])
+        .controlled_by(line)
+        .recorded_in(&files)
+        .resume()
+        .unwrap();
     let ledger = left.ledger();
     let taken: Vec<_> = ledger
         .lines()
@@ -238,7 +252,12 @@ fn a_command_while_rounds_are_done_again_after_a_crash_of_the_server_is_in_the_l
     });
     let files = record.files();
     let observers: Vec<Box<dyn Observer>> = vec![Box::new(steer)];
-    regatta_actors::run_recorded(plan.clone(), toy, observers, line, &files).unwrap();
+    Run::new(plan.clone(), toy)
+        .observed_by(observers)
+        .controlled_by(line)
+        .recorded_in(&files)
+        .start()
+        .unwrap();
     assert_eq!(interventions(&record), 1);
     let ledger = record.ledger();
     assert_eq!(record.replay(plan), Ok(ledger.lines().count() as u64));
@@ -247,7 +266,7 @@ fn a_command_while_rounds_are_done_again_after_a_crash_of_the_server_is_in_the_l
 #[test]
 fn without_a_ledger_commands_survive_too() {
     let plan = plan(40, 10);
-    let run = |files, begin: Begin| {
+    let run = |files| {
         let (handle, line) = control();
         let steer = move |event: &Event| {
             if let Event::RoundStarted { round: 3, .. } = event {
@@ -260,22 +279,16 @@ fn without_a_ledger_commands_survive_too() {
             jitter: 300,
             ..Toy::default()
         });
-        begin(plan.clone(), toy, observers, line, files).unwrap();
+        let run = Run::new(plan.clone(), toy).observed_by(observers);
+        run.controlled_by(line).recorded_in(files).start().unwrap();
         events
     };
-    type Begin = fn(
-        FederationPlan,
-        Arc<Toy>,
-        Vec<Box<dyn Observer>>,
-        Control,
-        &regatta_actors::runtime::RunFiles,
-    ) -> Result<regatta_actors::protocol::outcome::RunOutcome, RunError>;
     let record = Record::new();
     let files = regatta_actors::runtime::RunFiles {
         ledger: None,
         ..record.files()
     };
-    let whole = run(&files, regatta_actors::run_recorded);
+    let whole = run(&files);
     // As if it had been killed before its first checkpoint.
     for entry in std::fs::read_dir(record.path().join("checkpoints")).unwrap() {
         let path = entry.unwrap().path();
@@ -286,14 +299,12 @@ fn without_a_ledger_commands_survive_too() {
     let events = common::Events::default();
     let (_handle, line) = control();
     let observers: Vec<Box<dyn Observer>> = vec![Box::new(events.clone())];
-    regatta_actors::resume(
-        plan.clone(),
-        Arc::new(Toy::default()),
-        observers,
-        line,
-        &files,
-    )
-    .unwrap();
+    Run::new(plan.clone(), Arc::new(Toy::default()))
+        .observed_by(observers)
+        .controlled_by(line)
+        .recorded_in(&files)
+        .resume()
+        .unwrap();
     assert_eq!(events.rounds(), whole.rounds());
 }
 
@@ -323,7 +334,14 @@ fn a_command_that_makes_no_sense_or_cannot_be_written_down_is_refused() {
     let toy = Arc::new(Toy::default());
     let files = record.files();
     // The run cannot be saved either, which is what it ends with when it is to stop.
-    assert!(regatta_actors::run_recorded(plan, toy, observers, line, &files).is_err());
+    assert!(
+        Run::new(plan, toy)
+            .observed_by(observers)
+            .controlled_by(line)
+            .recorded_in(&files)
+            .start()
+            .is_err()
+    );
     let answers: Vec<_> = answers.iter().collect();
     for (answer, what) in answers
         .iter()

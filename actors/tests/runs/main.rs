@@ -8,6 +8,7 @@ mod interventions;
 mod policies;
 mod recovery;
 mod refusals;
+mod remote;
 mod rounds;
 mod scenarios;
 mod stopping;

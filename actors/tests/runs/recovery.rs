@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::common::{self, Events, Record, Toy, Trouble, kill, run};
+use regatta_actors::Run;
 use regatta_actors::control;
 use regatta_actors::ids::{ClientId, LaneId};
 use regatta_actors::journal::ledger;
@@ -263,7 +264,11 @@ fn a_ledger_that_was_deleted_or_replaced_under_a_run_ends_it() {
             ..Toy::default()
         });
         let plan = eventful(2000);
-        let result = regatta_actors::run_recorded(plan, toy, observers, line, &folder.files());
+        let result = Run::new(plan, toy)
+            .observed_by(observers)
+            .controlled_by(line)
+            .recorded_in(&folder.files())
+            .start();
         let error = result.unwrap_err().to_string();
         let what = if replace { "replaced" } else { "deleted" };
         assert!(
@@ -300,14 +305,12 @@ fn observers_of_a_resumed_run_hear_where_it_goes_on() {
     let events = Events::default();
     let (_handle, line) = control();
     let observers: Vec<Box<dyn Observer>> = vec![Box::new(events.clone())];
-    regatta_actors::resume(
-        plan,
-        Arc::new(Toy::default()),
-        observers,
-        line,
-        &left.files(),
-    )
-    .unwrap();
+    Run::new(plan, Arc::new(Toy::default()))
+        .observed_by(observers)
+        .controlled_by(line)
+        .recorded_in(&left.files())
+        .resume()
+        .unwrap();
     let first = events.all().into_iter().next();
     let Some(Event::RunResumed { after_round, .. }) = first else {
         panic!("{first:?}");
@@ -404,7 +407,11 @@ fn steer(
         jitter: 50,
         ..Toy::default()
     });
-    let result = regatta_actors::run_recorded(plan.clone(), toy, observers, line, &folder.files());
+    let result = Run::new(plan.clone(), toy)
+        .observed_by(observers)
+        .controlled_by(line)
+        .recorded_in(&folder.files())
+        .start();
     (result, events)
 }
 
@@ -488,7 +495,11 @@ fn a_paused_run_waits_until_it_is_told_to_go_on() {
             jitter: 50,
             ..Toy::default()
         };
-        regatta_actors::run_recorded(the_plan, Arc::new(toy), observers, line, &files)
+        Run::new(the_plan, Arc::new(toy))
+            .observed_by(observers)
+            .controlled_by(line)
+            .recorded_in(&files)
+            .start()
     });
     common::wait_until("it pauses", || handle.status().paused);
     let round = handle.status().round;

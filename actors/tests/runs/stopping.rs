@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 
 use crate::common::{Events, Toy, Trouble, plan, wait_until};
+use regatta_actors::Run;
 use regatta_actors::control;
 use regatta_actors::ids::ClientId;
 use regatta_actors::observe::Observer;
@@ -38,7 +39,10 @@ fn run_and_stop(toy: Toy, round: u32, command: ControlCommand) -> (RunOutcome, E
         handle,
     };
     let observers: Vec<Box<dyn Observer>> = vec![Box::new(stop), Box::new(events.clone())];
-    let outcome = regatta_actors::run(plan(3, 1_000_000, 2), Arc::new(toy), observers, line);
+    let outcome = Run::new(plan(3, 1_000_000, 2), Arc::new(toy))
+        .observed_by(observers)
+        .controlled_by(line)
+        .start();
     (outcome.expect("it stops"), events)
 }
 
@@ -85,8 +89,11 @@ fn the_board_shows_the_fleet_at_work() {
         ..Toy::default()
     };
     let (handle, line) = control();
-    let running =
-        thread::spawn(move || regatta_actors::run(plan(3, 1, 1), Arc::new(toy), Vec::new(), line));
+    let running = thread::spawn(move || {
+        Run::new(plan(3, 1, 1), Arc::new(toy))
+            .controlled_by(line)
+            .start()
+    });
     let board = handle.board().clone();
     let in_state = |state| {
         let all = board.snapshot();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::common::{Record, Toy, Trouble, plan, play, run};
+use regatta_actors::Run;
 use regatta_actors::control;
 use regatta_actors::ids::{ClientId, LaneId};
 use regatta_actors::plan::ClockMode;
@@ -31,7 +32,10 @@ fn a_lane_that_makes_no_progress_is_reported_and_the_run_goes_on() {
         }
     };
     let line = control().1;
-    let result = regatta_actors::run(plan, Arc::new(toy), vec![Box::new(release)], line);
+    let result = Run::new(plan, Arc::new(toy))
+        .observed_by(vec![Box::new(release)])
+        .controlled_by(line)
+        .start();
     assert_eq!(result.map(|outcome| outcome.rounds), Ok(2));
     assert!(stalls.iter().any(|stall| stall == (LaneId(0), ClientId(1))));
 }

@@ -18,7 +18,7 @@ use regatta_actors::protocol::event::Event;
 use regatta_actors::protocol::outcome::{RunError, RunOutcome};
 use regatta_actors::protocol::round_record::{Outcome, RoundRecord};
 use regatta_actors::random::{Stream, StreamKey};
-use regatta_actors::runtime::RunFiles;
+use regatta_actors::runtime::{Run, RunFiles};
 use serde::{Deserialize, Serialize};
 
 pub const STEPS: u64 = 5;
@@ -478,7 +478,10 @@ pub fn run(plan: FederationPlan, toy: Toy) -> (Result<RunOutcome, RunError>, Eve
     let alive = toy.alive.clone();
     let workload = Arc::new(toy);
     let observers: Vec<Box<dyn Observer>> = vec![Box::new(events.clone())];
-    let result = regatta_actors::run(plan, workload.clone(), observers, control);
+    let result = Run::new(plan, workload.clone())
+        .observed_by(observers)
+        .controlled_by(control)
+        .start();
     assert_eq!(
         alive.load(Ordering::SeqCst),
         0,
@@ -521,7 +524,7 @@ impl Record {
         Self::copy_of(self.path())
     }
 
-    fn copy_of(folder: &Path) -> Self {
+    pub fn copy_of(folder: &Path) -> Self {
         let copy = Self::new();
         let checkpoints = copy.path().join("checkpoints");
         std::fs::create_dir(&checkpoints).unwrap();
@@ -537,13 +540,19 @@ impl Record {
 
     pub fn record(&self, plan: FederationPlan, toy: Toy) -> Result<RunOutcome, RunError> {
         let (_handle, line) = control();
-        regatta_actors::run_recorded(plan, Arc::new(toy), Vec::new(), line, &self.files())
+        Run::new(plan, Arc::new(toy))
+            .controlled_by(line)
+            .recorded_in(&self.files())
+            .start()
     }
 
     pub fn resume(&self, plan: FederationPlan) -> Result<RunOutcome, RunError> {
         let (_handle, line) = control();
         let toy = Arc::new(Toy::default());
-        regatta_actors::resume(plan, toy, Vec::new(), line, &self.files())
+        Run::new(plan, toy)
+            .controlled_by(line)
+            .recorded_in(&self.files())
+            .resume()
     }
 
     pub fn replay(&self, plan: FederationPlan) -> Result<u64, RunError> {
@@ -561,7 +570,14 @@ impl Record {
         let (_handle, line) = control();
         let ledger = self.path().join("events.jsonl");
         let toy = Arc::new(toy);
-        regatta_actors::replay_check(plan, toy, Vec::new(), line, &ledger, checkpoints)
+        let files = RunFiles {
+            ledger: None,
+            checkpoints: checkpoints.map(Path::to_owned),
+        };
+        Run::new(plan, toy)
+            .controlled_by(line)
+            .recorded_in(&files)
+            .replay(&ledger)
     }
 }
 
@@ -597,7 +613,11 @@ pub fn kill(plan: &FederationPlan, at: usize) -> Record {
     let toy = Arc::new(Toy::default());
     let observers: Vec<Box<dyn Observer>> = vec![Box::new(killer)];
     // How it would have ended does not matter.
-    let _ = regatta_actors::run_recorded(plan.clone(), toy, observers, line, &folder.files());
+    let _ = Run::new(plan.clone(), toy)
+        .observed_by(observers)
+        .controlled_by(line)
+        .recorded_in(&folder.files())
+        .start();
     let left = copy.lock().unwrap().take();
     left.expect("there were too few events")
 }
@@ -613,7 +633,11 @@ pub fn kill_resumed(left: &Record, plan: &FederationPlan, at: usize) -> Option<R
     let (_handle, line) = control();
     let toy = Arc::new(Toy::default());
     // How it would have ended does not matter.
-    let _ = regatta_actors::resume(plan.clone(), toy, vec![Box::new(killer)], line, &files);
+    let _ = Run::new(plan.clone(), toy)
+        .observed_by(vec![Box::new(killer)])
+        .controlled_by(line)
+        .recorded_in(&files)
+        .resume();
     copy.lock().unwrap().take()
 }
 

@@ -1,0 +1,502 @@
+//! A broker in memory, for tests: it can be told to lose, double, delay and reorder what it is given.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rand::{RngExt, SeedableRng};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::time;
+
+use crate::ids::{Digest, JobId};
+use crate::lanes::broker::{Audience, Broker, BrokerError, Claim, Delivery, Kept, Lease, Question};
+use crate::random::Stream;
+
+/// Messages that may wait for a slow reader.
+const WAITING: usize = 256;
+
+/// What a broker does wrong, with which probability.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Mischief {
+    /// A call fails, with or without effect.
+    pub fail: f64,
+    /// A job, a reply or a note is lost after it was accepted.
+    pub lose: f64,
+    /// A job or a note is given out twice.
+    pub double: f64,
+    /// Jobs are not given out in their order.
+    pub reorder: bool,
+    /// The longest time for which a call is delayed.
+    pub delay: Duration,
+    /// Keys the draws.
+    pub seed: u64,
+}
+
+/// A broker that all its clones lead to.
+#[derive(Debug, Clone)]
+pub struct MemoryBroker {
+    shared: Arc<Shared>,
+    line: Line,
+}
+
+/// The line to a broker, which can be cut.
+#[derive(Debug, Clone, Default)]
+pub struct Line(Arc<AtomicBool>);
+
+impl Line {
+    /// Nothing gets through any more.
+    pub fn cut(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Everything gets through again.
+    pub fn mend(&self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+
+    fn is_cut(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    store: Mutex<Store>,
+    changed: watch::Sender<()>,
+    notes: [broadcast::Sender<Bytes>; 2],
+    mischief: Mischief,
+    lease: Duration,
+}
+
+#[derive(Debug)]
+struct Store {
+    /// Whether [`Broker::prepare`] has been called since everything was forgotten.
+    prepared: bool,
+    queue: Vec<Queued>,
+    replies: BTreeMap<JobId, (u64, Bytes)>,
+    replied: u64,
+    blobs: HashMap<Digest, Bytes>,
+    claim: Option<(String, Instant)>,
+    questions: Option<mpsc::Sender<Question>>,
+    deliveries: u64,
+    draws: Stream,
+}
+
+#[derive(Debug)]
+struct Queued {
+    job: JobId,
+    order: Bytes,
+    times: u64,
+    /// Who has it, until when.
+    lease: Option<(u64, Instant)>,
+}
+
+impl MemoryBroker {
+    /// A broker whose leases and claims end after `lease`.
+    #[must_use]
+    pub fn new(lease: Duration, mischief: Mischief) -> Self {
+        let store = Store {
+            prepared: false,
+            queue: Vec::new(),
+            replies: BTreeMap::new(),
+            replied: 0,
+            blobs: HashMap::new(),
+            claim: None,
+            questions: None,
+            deliveries: 0,
+            draws: Stream::seed_from_u64(mischief.seed),
+        };
+        let shared = Shared {
+            store: Mutex::new(store),
+            changed: watch::Sender::new(()),
+            notes: [(); 2].map(|()| broadcast::Sender::new(WAITING)),
+            mischief,
+            lease,
+        };
+        Self {
+            shared: Arc::new(shared),
+            line: Line::default(),
+        }
+    }
+
+    /// The same broker over a line of its own.
+    #[must_use]
+    pub fn over(&self, line: &Line) -> Self {
+        Self {
+            shared: self.shared.clone(),
+            line: line.clone(),
+        }
+    }
+
+    /// Forgets everything, as a broker that lost its disk.
+    pub fn forget_all(&self) {
+        let mut store = self.store();
+        store.prepared = false;
+        store.queue.clear();
+        store.replies.clear();
+        store.blobs.clear();
+        store.claim = None;
+        drop(store);
+        self.shared.changed.send_replace(());
+    }
+
+    /// How often a job was given out.
+    #[must_use]
+    pub fn deliveries(&self) -> u64 {
+        self.store().deliveries
+    }
+
+    /// Who claimed to coordinate last.
+    #[must_use]
+    pub fn coordinator(&self) -> Option<String> {
+        let store = self.store();
+        store.claim.as_ref().map(|(holder, _)| holder.clone())
+    }
+
+    /// Jobs in the queue, blobs and replies.
+    #[must_use]
+    pub fn holds(&self) -> (usize, usize, usize) {
+        let store = self.store();
+        let (queue, blobs) = (store.queue.len(), store.blobs.len());
+        (queue, blobs, store.replies.len())
+    }
+
+    fn store(&self) -> MutexGuard<'_, Store> {
+        self.shared
+            .store
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether something happens that has this probability.
+    fn draw(&self, probability: f64) -> bool {
+        probability > 0.0 && self.store().draws.random_bool(probability)
+    }
+
+    /// What may happen to a call before it has its effect, and after.
+    async fn trouble(&self) -> Result<(), BrokerError> {
+        if self.line.is_cut() {
+            return Err(BrokerError::Away("the line is cut".into()));
+        }
+        let most = self.shared.mischief.delay;
+        if !most.is_zero() {
+            let part = self.store().draws.random_range(0.0..1.0);
+            time::sleep(most.mul_f64(part)).await;
+        }
+        if self.draw(self.shared.mischief.fail) {
+            return Err(BrokerError::Away("as the test wants".into()));
+        }
+        Ok(())
+    }
+
+    fn prepared(&self) -> Result<MutexGuard<'_, Store>, BrokerError> {
+        let store = self.store();
+        if store.prepared {
+            Ok(store)
+        } else {
+            Err(BrokerError::Missing("store".into()))
+        }
+    }
+
+    fn notes_to(&self, audience: Audience) -> &broadcast::Sender<Bytes> {
+        match audience {
+            Audience::Coordinator => &self.shared.notes[0],
+            Audience::Hosts => &self.shared.notes[1],
+        }
+    }
+
+    /// Does something to a job of which this is still the lease.
+    fn with_lease(
+        &self,
+        (job, number): (JobId, u64),
+        change: impl FnOnce(&mut Vec<Queued>, usize),
+    ) -> Result<(), BrokerError> {
+        let mut store = self.prepared()?;
+        let is_held = |queued: &Queued| {
+            queued.job == job && queued.lease.is_some_and(|(holder, _)| holder == number)
+        };
+        if let Some(at) = store.queue.iter().position(is_held) {
+            change(&mut store.queue, at);
+        }
+        drop(store);
+        self.shared.changed.send_replace(());
+        Ok(())
+    }
+}
+
+impl Store {
+    fn keep(&mut self, job: JobId, reply: Bytes, lost: bool) -> Kept {
+        if self.replies.contains_key(&job) {
+            return Kept::Duplicate;
+        }
+        if !lost {
+            self.replied += 1;
+            self.replies.insert(job, (self.replied, reply));
+        }
+        Kept::First
+    }
+
+    /// Gives out a job that nobody has.
+    fn take(&mut self, mischief: Mischief, lease: Duration) -> Option<(JobId, u64, Bytes, u64)> {
+        let now = Instant::now();
+        let free = |queued: &Queued| queued.lease.is_none_or(|(_, until)| until <= now);
+        let free: Vec<_> = (0..self.queue.len())
+            .filter(|at| free(&self.queue[*at]))
+            .collect();
+        let at = match free.len() {
+            0 => return None,
+            _ if !mischief.reorder => free[0],
+            many => free[self.draws.random_range(0..many)],
+        };
+        self.deliveries += 1;
+        let number = self.deliveries;
+        let doubled = mischief.double > 0.0 && self.draws.random_bool(mischief.double);
+        let queued = &mut self.queue[at];
+        queued.times += 1;
+        // What is given out twice looks as if nobody had it.
+        queued.lease = (!doubled).then_some((number, now + lease));
+        Some((queued.job, number, queued.order.clone(), queued.times))
+    }
+}
+
+impl Broker for MemoryBroker {
+    type Lease = MemoryLease;
+
+    async fn prepare(&self) -> Result<bool, BrokerError> {
+        self.trouble().await?;
+        Ok(!std::mem::replace(&mut self.store().prepared, true))
+    }
+
+    async fn clear(&self) -> Result<(), BrokerError> {
+        self.forget_all();
+        Ok(())
+    }
+
+    async fn claim(&self, coordinator: &str) -> Result<Claim, BrokerError> {
+        self.trouble().await?;
+        let (mut store, now) = (self.store(), Instant::now());
+        if let Some((holder, until)) = &store.claim
+            && holder != coordinator
+            && now < *until
+        {
+            return Ok(Claim::HeldBy(holder.clone()));
+        }
+        store.claim = Some((coordinator.to_owned(), now + self.shared.lease));
+        Ok(Claim::Granted)
+    }
+
+    async fn release(&self, coordinator: &str) -> Result<(), BrokerError> {
+        let mut store = self.store();
+        store.claim = store
+            .claim
+            .take()
+            .filter(|(holder, _)| holder != coordinator);
+        Ok(())
+    }
+
+    async fn submit(&self, job: JobId, order: Bytes) -> Result<(), BrokerError> {
+        self.trouble().await?;
+        let lost = self.draw(self.shared.mischief.lose);
+        {
+            let queue = &mut self.prepared()?.queue;
+            if !lost && !queue.iter().any(|queued| queued.job == job) {
+                queue.push(Queued {
+                    job,
+                    order,
+                    times: 0,
+                    lease: None,
+                });
+            }
+        }
+        self.shared.changed.send_replace(());
+        self.trouble().await
+    }
+
+    async fn withdraw(&self, job: JobId) -> Result<(), BrokerError> {
+        self.trouble().await?;
+        self.prepared()?.queue.retain(|queued| queued.job != job);
+        Ok(())
+    }
+
+    async fn queued(&self) -> Result<BTreeSet<JobId>, BrokerError> {
+        self.trouble().await?;
+        let store = self.prepared()?;
+        Ok(store.queue.iter().map(|queued| queued.job).collect())
+    }
+
+    async fn next_order(&self) -> Result<Option<Delivery<MemoryLease>>, BrokerError> {
+        self.trouble().await?;
+        let mut changed = self.shared.changed.subscribe();
+        let until = Instant::now() + self.shared.lease;
+        while Instant::now() < until {
+            let taken = self
+                .prepared()?
+                .take(self.shared.mischief, self.shared.lease);
+            if let Some((job, number, order, times)) = taken {
+                let lease = MemoryLease {
+                    broker: self.clone(),
+                    of: (job, number),
+                };
+                return Ok(Some(Delivery {
+                    order,
+                    lease,
+                    times,
+                }));
+            }
+            // Leases end without a word.
+            let _ = time::timeout(self.shared.lease / 8, changed.changed()).await;
+        }
+        Ok(None)
+    }
+
+    async fn reply(&self, job: JobId, reply: Bytes) -> Result<Kept, BrokerError> {
+        self.trouble().await?;
+        let lost = self.draw(self.shared.mischief.lose);
+        let kept = self.prepared()?.keep(job, reply, lost);
+        self.shared.changed.send_replace(());
+        self.trouble().await?;
+        Ok(kept)
+    }
+
+    fn replies(&self) -> mpsc::Receiver<(JobId, Bytes)> {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        let (broker, mut last) = (self.clone(), 0);
+        tokio::spawn(async move {
+            let mut changed = broker.shared.changed.subscribe();
+            loop {
+                let mut new: Vec<_> = (broker.store().replies.iter())
+                    .filter(|(_, (number, _))| *number > last)
+                    .map(|(job, (number, reply))| (*number, *job, reply.clone()))
+                    .collect();
+                new.sort_unstable_by_key(|(number, ..)| *number);
+                for (number, job, reply) in new {
+                    last = number;
+                    if sender.send((job, reply)).await.is_err() {
+                        return;
+                    }
+                }
+                tokio::select! {
+                    // The broker holds the sender itself.
+                    _ = changed.changed() => {}
+                    () = sender.closed() => return,
+                }
+            }
+        });
+        receiver
+    }
+
+    async fn forget_reply(&self, job: JobId) -> Result<(), BrokerError> {
+        self.trouble().await?;
+        self.store().replies.remove(&job);
+        Ok(())
+    }
+
+    async fn put(&self, digest: &Digest, blob: Bytes) -> Result<(), BrokerError> {
+        self.trouble().await?;
+        self.prepared()?.blobs.insert(digest.clone(), blob);
+        Ok(())
+    }
+
+    async fn get(&self, digest: &Digest) -> Result<Option<Bytes>, BrokerError> {
+        self.trouble().await?;
+        Ok(self.store().blobs.get(digest).cloned())
+    }
+
+    async fn forget(&self, digest: &Digest) -> Result<(), BrokerError> {
+        self.trouble().await?;
+        self.store().blobs.remove(digest);
+        Ok(())
+    }
+
+    async fn tell(&self, audience: Audience, note: Bytes) -> Result<(), BrokerError> {
+        self.trouble().await?;
+        let mischief = self.shared.mischief;
+        if self.draw(mischief.lose) {
+            return Ok(());
+        }
+        let times = if self.draw(mischief.double) { 2 } else { 1 };
+        for _ in 0..times {
+            // Nobody may be listening.
+            let _ = self.notes_to(audience).send(note.clone());
+        }
+        Ok(())
+    }
+
+    fn notes(&self, audience: Audience) -> mpsc::Receiver<Bytes> {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        let (mut notes, line) = (self.notes_to(audience).subscribe(), self.line.clone());
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    note = notes.recv() => match note {
+                        Ok(_) if line.is_cut() => {}
+                        Ok(note) => if sender.send(note).await.is_err() { return },
+                        Err(broadcast::error::RecvError::Lagged(_)) => {}
+                        Err(broadcast::error::RecvError::Closed) => return,
+                    },
+                    () = sender.closed() => return,
+                }
+            }
+        });
+        receiver
+    }
+
+    async fn ask(&self, content: Bytes) -> Result<Option<Bytes>, BrokerError> {
+        self.trouble().await?;
+        let (answer, answered) = oneshot::channel();
+        let Some(questions) = self.store().questions.clone() else {
+            return Ok(None);
+        };
+        if questions.send(Question { content, answer }).await.is_err() {
+            return Ok(None);
+        }
+        let answered = time::timeout(self.shared.lease * 4, answered).await;
+        Ok(answered.ok().and_then(Result::ok))
+    }
+
+    fn questions(&self) -> mpsc::Receiver<Question> {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        self.store().questions = Some(sender);
+        receiver
+    }
+
+    fn largest_message(&self) -> usize {
+        1 << 20
+    }
+}
+
+/// A lease of a [`MemoryBroker`].
+#[derive(Debug)]
+pub struct MemoryLease {
+    broker: MemoryBroker,
+    of: (JobId, u64),
+}
+
+impl Lease for MemoryLease {
+    async fn renew(&self) -> Result<(), BrokerError> {
+        self.broker.trouble().await?;
+        let (number, lease) = (self.of.1, self.broker.shared.lease);
+        self.broker.with_lease(self.of, |queue, at| {
+            queue[at].lease = Some((number, Instant::now() + lease));
+        })
+    }
+
+    async fn done(&self) -> Result<(), BrokerError> {
+        self.broker.trouble().await?;
+        // As with real brokers: what was given out twice is done when one says so.
+        let job = self.of.0;
+        self.broker
+            .prepared()?
+            .queue
+            .retain(|queued| queued.job != job);
+        Ok(())
+    }
+
+    async fn give_back(&self) -> Result<(), BrokerError> {
+        self.broker.trouble().await?;
+        self.broker
+            .with_lease(self.of, |queue, at| queue[at].lease = None)
+    }
+}

@@ -1,0 +1,120 @@
+//! Payloads as blobs: packed by one side, unpacked by the other, each piece sent once.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use crate::ids::Digest;
+use crate::lanes::broker::{Broker, BrokerError};
+use crate::lanes::wire::{self, Manifest};
+use crate::workload::update::{BoxError, Payload};
+
+/// Pieces smaller than this are not worth keeping.
+const LARGE: usize = 1 << 20;
+
+/// A payload in pieces, under the digest of the list of them.
+#[derive(Debug, Clone)]
+pub(crate) struct Parcel {
+    pub name: Digest,
+    /// The list, then the pieces.
+    blobs: Vec<(Digest, Bytes)>,
+}
+
+impl Parcel {
+    /// Packs a payload.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn pack(payload: &impl Payload) -> Result<Self, BoxError> {
+        let pieces = payload.to_pieces()?.into_iter();
+        let pieces = pieces.map(|piece| (Digest::of(&piece), piece));
+        let mut blobs: Vec<_> = pieces.collect();
+        let digests = blobs.iter().map(|(digest, _)| digest.clone());
+        let list = wire::encode(&Manifest(digests.collect()));
+        let name = Digest::of(&list);
+        blobs.insert(0, (name.clone(), list));
+        Ok(Self { name, blobs })
+    }
+
+    /// The only piece, if there is one alone.
+    pub fn single(&self) -> Option<&Bytes> {
+        match &self.blobs[..] {
+            [_, (_, piece)] => Some(piece),
+            _ => None,
+        }
+    }
+
+    /// The digests of all blobs, the list's first.
+    pub fn digests(&self) -> impl Iterator<Item = &Digest> {
+        self.blobs.iter().map(|(digest, _)| digest)
+    }
+
+    /// Stores the blobs for which `is_new`, the list last: who finds it finds all.
+    ///
+    /// # Errors
+    /// The broker's.
+    pub async fn store(
+        &self,
+        broker: &impl Broker,
+        is_new: impl Fn(&Digest) -> bool,
+    ) -> Result<(), BrokerError> {
+        for (digest, blob) in self.blobs.iter().rev() {
+            if is_new(digest) {
+                broker.put(digest, blob.clone()).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a payload could not be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FetchError {
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// It is not there, not whole, or not what its name says.
+    #[error("{0}")]
+    Damaged(String),
+}
+
+/// Large pieces of the payload that was fetched last.
+#[derive(Debug, Default)]
+pub(crate) struct PieceCache(HashMap<Digest, Bytes>);
+
+impl PieceCache {
+    /// Fetches the payload of this name.
+    ///
+    /// # Errors
+    /// See [`FetchError`].
+    pub async fn fetch<P: Payload>(
+        &mut self,
+        broker: &impl Broker,
+        name: &Digest,
+    ) -> Result<P, FetchError> {
+        let list = fetch_blob(broker, name).await?;
+        let Manifest(digests) = wire::decode(&list).map_err(FetchError::Damaged)?;
+        let mut pieces = Vec::with_capacity(digests.len().min(1 << 12));
+        for digest in &digests {
+            pieces.push(match self.0.get(digest) {
+                Some(piece) => piece.clone(),
+                None => fetch_blob(broker, digest).await?,
+            });
+        }
+        let payload = P::from_pieces(&pieces).map_err(|e| FetchError::Damaged(e.to_string()))?;
+        let named = digests.into_iter().zip(pieces);
+        self.0 = named.filter(|(_, piece)| piece.len() >= LARGE).collect();
+        Ok(payload)
+    }
+}
+
+/// A blob that is what its name says.
+async fn fetch_blob(broker: &impl Broker, digest: &Digest) -> Result<Bytes, FetchError> {
+    let blob = broker.get(digest).await?;
+    let blob = blob.ok_or_else(|| FetchError::Damaged(format!("blob {} is gone", digest.0)))?;
+    let found = Digest::of(&blob);
+    if found != *digest {
+        let wrong = format!("blob {} has the content of {}", digest.0, found.0);
+        return Err(FetchError::Damaged(wrong));
+    }
+    Ok(blob)
+}

@@ -1,0 +1,174 @@
+//! Hosts: who joins, who is there and what it does, who is missing.
+
+use std::time::{Instant, SystemTime};
+
+use bytes::Bytes;
+
+use super::Coordinator;
+use crate::ids::LaneId;
+use crate::lanes::broker::{Broker, Question};
+use crate::lanes::remote::admission;
+use crate::lanes::remote::hosts::Host;
+use crate::lanes::wire::{
+    Answer, CoordinatorNote, HostId, HostNote, HostQuestion, Introduction, Running, decode, encode,
+};
+use crate::protocol::client_state::ClientState;
+use crate::protocol::event::Event;
+use crate::protocol::input::Input;
+use crate::workload::Workload;
+use crate::workload::job::Progress;
+
+impl<W: Workload, B: Broker> Coordinator<W, B> {
+    pub(super) async fn take_note(&mut self, bytes: &Bytes) -> Result<(), String> {
+        let note = match decode(bytes) {
+            Ok(note) => note,
+            Err(reason) => {
+                tracing::debug!("a note of a host cannot be read: {reason}");
+                return Ok(());
+            }
+        };
+        match note {
+            HostNote::Alive { host, running } => self.host_is_alive(host, running).await,
+            HostNote::Progress {
+                host,
+                running,
+                progress,
+            } => self.show_progress(&host, running, progress),
+            HostNote::Repeated { host, job, digest } => self.compare(&host, job, digest),
+            HostNote::Leaving { host, reason } => {
+                if let Some(host) = self.hosts.remove(&host) {
+                    tracing::info!("host {} leaves: {reason}", host.name);
+                    self.lanes_changed();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn host_is_alive(&mut self, host: HostId, running: Vec<Running>) {
+        let now = Instant::now();
+        let Some(before) = self.hosts.heard(&host, running.clone(), now) else {
+            let told = self.tell(&CoordinatorNote::Unknown(host)).await;
+            self.notice(told);
+            return;
+        };
+        for new in running.iter().filter(|running| !before.contains(running)) {
+            self.show_training(*new);
+        }
+    }
+
+    fn show_training(&self, Running { lane, job }: Running) {
+        let lane = Some(lane);
+        self.run.board.update(job.client, |status| {
+            status.state = ClientState::Training;
+            status.lane = lane;
+        });
+        self.run.bus.emit(Event::ClientState {
+            round: job.round,
+            client: job.client,
+            state: ClientState::Training,
+            lane,
+        });
+    }
+
+    fn show_progress(&mut self, host: &HostId, running: Running, progress: Progress) {
+        let Some(known) = self.hosts.get(host) else {
+            return;
+        };
+        let Running { lane, job } = running;
+        if !known.running.contains(&running) {
+            return;
+        }
+        self.run.board.update(job.client, |status| {
+            status.progress = Some(progress);
+            status.loss = progress.loss.or(status.loss);
+        });
+        self.run.bus.offer(Event::Progress {
+            round: job.round,
+            client: job.client,
+            lane,
+            progress,
+        });
+    }
+
+    pub(super) async fn answer(
+        &mut self,
+        Question { content, answer }: Question,
+    ) -> Result<(), String> {
+        let response = match decode(&content) {
+            Ok(HostQuestion::Invite { wire, build }) => {
+                match admission::check_program(&self.settings, wire, &build) {
+                    Ok(()) => Answer::Invited(self.settings.invitation.clone()),
+                    Err(reason) => Answer::Refused(reason),
+                }
+            }
+            Ok(HostQuestion::Join(host)) => self.join(host),
+            Ok(HostQuestion::Missing(name)) => self.store_again(&name).await,
+            Err(reason) => Answer::Refused(format!("its question cannot be read: {reason}")),
+        };
+        // A host that no longer waits asks again.
+        let _ = answer.send(encode(&response));
+        Ok(())
+    }
+
+    fn join(&mut self, host: Introduction) -> Answer {
+        let fits = match admission::check_host(&self.settings, &host) {
+            Ok(fits) => fits,
+            Err(reason) => {
+                tracing::warn!("host {} is refused: {reason}", host.name);
+                return Answer::Refused(reason);
+            }
+        };
+        let count = fits.iter().filter(|fits| **fits).count();
+        if count < fits.len() {
+            let refused = fits.len() - count;
+            tracing::warn!(
+                "{refused} of the lanes of host {} are refused: their last bits differ from those \
+                 of {}",
+                host.name,
+                self.settings.description
+            );
+        }
+        let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let id = HostId(format!("{}.{:x}", host.name, since.as_nanos()));
+        tracing::info!("host {} joins with {count} lanes", host.name);
+        let given = self
+            .hosts
+            .admit(id.clone(), host.name, count, Instant::now());
+        let mut given = given.into_iter();
+        let lanes: Vec<Option<LaneId>> = (fits.into_iter())
+            .map(|fits| if fits { given.next() } else { None })
+            .collect();
+        for lane in lanes.iter().flatten() {
+            if self.reported_lanes < self.run.plan.lanes {
+                self.reported_lanes += 1;
+                (self.run.report)(Input::LaneReady(*lane));
+            }
+        }
+        self.lanes_changed();
+        Answer::Admitted { host: id, lanes }
+    }
+
+    /// Takes silent hosts out.
+    pub(super) fn miss_hosts(&mut self) -> Result<(), String> {
+        let silence = self.settings.timing.silence;
+        for (id, host) in self.hosts.take_silent(Instant::now(), silence) {
+            let Host { name, running, .. } = host;
+            tracing::warn!(
+                "host {name} has been silent for {} s: its jobs are done elsewhere",
+                silence.as_secs_f64()
+            );
+            let jobs: Vec<_> = running.iter().map(|running| running.job).collect();
+            self.lanes_changed();
+            if let Some(job) = self.dispatch.host_died(&id, &jobs) {
+                return Err(format!(
+                    "client {} in round {} seems to kill its hosts: three were lost while they \
+                     trained it, lastly {name}; nothing of it is in the ledger, and the run can be \
+                     resumed",
+                    job.client, job.round
+                ));
+            }
+        }
+        Ok(())
+    }
+}

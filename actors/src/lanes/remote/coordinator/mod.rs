@@ -1,0 +1,230 @@
+//! Talks to the broker for a run: queues its jobs, takes replies, admits hosts, and notices what is
+//! lost.
+
+mod jobs;
+mod members;
+mod replies;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::future::Future;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time;
+
+use crate::ids::{Digest, JobId, RunId};
+use crate::lanes::broker::{Audience, Broker, BrokerError, Claim};
+use crate::lanes::parcels::Parcel;
+use crate::lanes::pool::{JobReport, JobRequest, PoolContext};
+use crate::lanes::remote::dispatch::Dispatch;
+use crate::lanes::remote::hosts::Hosts;
+use crate::lanes::remote::settings::RemoteSettings;
+use crate::lanes::wire::{CoordinatorNote, encode};
+use crate::protocol::input::Input;
+use crate::workload::Workload;
+
+/// Time between two warnings of the same kind.
+const WARN_EVERY: Duration = Duration::from_secs(30);
+
+/// What clients want of the coordinator.
+pub(crate) enum Request<W: Workload> {
+    Train {
+        job: JobRequest<W::State>,
+        reply: oneshot::Sender<JobReport<W::Update>>,
+    },
+    Cancel(JobId),
+}
+
+/// See the module.
+pub(crate) struct Coordinator<W: Workload, B: Broker> {
+    broker: B,
+    settings: RemoteSettings,
+    /// The name under which the right to coordinate is claimed.
+    claimant: String,
+    run: PoolContext<W>,
+    dispatch: Dispatch<W::Update>,
+    hosts: Hosts,
+    /// The states that jobs start from.
+    parcels: BTreeMap<(RunId, u32), Parcel>,
+    /// Blobs that the broker has.
+    stored: HashSet<Digest>,
+    /// Replies that the broker is to forget, together with their jobs: until it has, these cannot be
+    /// done again.
+    to_forget: BTreeSet<JobId>,
+    /// Lanes that the scheduler knows of; it waits for the plan's number of them.
+    reported_lanes: u32,
+    /// Since when there has been no lane.
+    without_lanes: Option<Instant>,
+    /// When the broker was last found away.
+    paused_until: Option<Instant>,
+    warned: Option<Instant>,
+    looked: Instant,
+}
+
+impl<W: Workload, B: Broker> Coordinator<W, B> {
+    /// Connects, and takes the right to coordinate.
+    ///
+    /// # Errors
+    /// If the broker cannot be reached, or another coordinator has the run.
+    pub async fn begin<C, F>(
+        connect: C,
+        settings: RemoteSettings,
+        run: PoolContext<W>,
+    ) -> Result<Self, String>
+    where
+        C: FnOnce() -> F,
+        F: Future<Output = Result<B, BrokerError>>,
+    {
+        let broker = connect().await.map_err(|error| error.to_string())?;
+        let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let claimant = format!("{} ({:x})", settings.name, since.as_nanos());
+        broker.prepare().await.map_err(|error| error.to_string())?;
+        let now = Instant::now();
+        // A coordinator that was killed still has the right for a while.
+        let until = now + settings.timing.silence * 2;
+        loop {
+            match broker.claim(&claimant).await {
+                Ok(Claim::Granted) => break,
+                Ok(Claim::HeldBy(other)) if Instant::now() >= until => {
+                    return Err(format!("the run has a coordinator already: {other}"));
+                }
+                Ok(Claim::HeldBy(_)) => time::sleep(settings.timing.retry).await,
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        Ok(Self {
+            broker,
+            settings,
+            claimant,
+            run,
+            dispatch: Dispatch::default(),
+            hosts: Hosts::default(),
+            parcels: BTreeMap::new(),
+            stored: HashSet::new(),
+            to_forget: BTreeSet::new(),
+            reported_lanes: 0,
+            without_lanes: Some(now),
+            paused_until: None,
+            warned: None,
+            looked: now,
+        })
+    }
+
+    /// Does what clients request, until none can any more or the run cannot go on.
+    pub async fn conduct(mut self, mut requests: mpsc::UnboundedReceiver<Request<W>>) {
+        let mut replies = self.broker.replies();
+        let mut notes = self.broker.notes(Audience::Coordinator);
+        let mut questions = self.broker.questions();
+        let mut beat = time::interval(self.settings.timing.beat);
+        beat.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+        loop {
+            let result = tokio::select! {
+                request = requests.recv() => match request {
+                    Some(request) => self.request(request).await,
+                    None => break,
+                },
+                Some((job, reply)) = replies.recv() => self.take_reply(job, &reply).await,
+                Some(note) = notes.recv() => self.take_note(&note).await,
+                Some(question) = questions.recv() => self.answer(question).await,
+                _ = beat.tick() => self.beat().await,
+            };
+            if let Err(reason) = result {
+                (self.run.report)(Input::LanesFailed { reason });
+                return;
+            }
+            self.submit_waiting().await;
+        }
+        self.end().await;
+    }
+
+    async fn end(self) {
+        let _ = self.tell(&CoordinatorNote::Over).await;
+        let cleared = match self.broker.clear().await {
+            Ok(()) => self.broker.release(&self.claimant).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = cleared {
+            tracing::warn!("what the run left in the broker stays there: {error}");
+        }
+    }
+
+    async fn tell(&self, note: &CoordinatorNote) -> Result<(), BrokerError> {
+        self.broker.tell(Audience::Hosts, encode(note)).await
+    }
+
+    /// Notes an error of the broker. Says whether there was one: then it is left alone for a while.
+    fn notice(&mut self, result: Result<(), BrokerError>) -> bool {
+        let Err(error) = result else {
+            return false;
+        };
+        if matches!(error, BrokerError::Missing(_)) {
+            self.forget_what_is_stored();
+        }
+        self.warn(&error.to_string());
+        self.paused_until = Some(Instant::now() + self.settings.timing.retry);
+        true
+    }
+
+    fn forget_what_is_stored(&mut self) {
+        self.stored.clear();
+        self.dispatch.queue_lost();
+    }
+
+    fn warn(&mut self, what: &str) {
+        let now = Instant::now();
+        if self.warned.is_none_or(|last| now - last >= WARN_EVERY) {
+            self.warned = Some(now);
+            tracing::warn!("{what}; the run goes on when it can");
+        }
+    }
+
+    /// What is done regularly.
+    async fn beat(&mut self) -> Result<(), String> {
+        match self.broker.claim(&self.claimant).await {
+            Ok(Claim::Granted) => {}
+            Ok(Claim::HeldBy(other)) => {
+                return Err(format!(
+                    "another coordinator has taken the run over: {other}"
+                ));
+            }
+            Err(error) => {
+                self.notice(Err(error));
+            }
+        }
+        let told = self.tell(&CoordinatorNote::Alive).await;
+        self.notice(told);
+        self.miss_hosts()?;
+        self.wait_for_lanes()?;
+        if self.looked.elapsed() >= self.settings.timing.look {
+            self.looked = Instant::now();
+            let looked = self.look().await;
+            self.notice(looked);
+        }
+        self.unblock().await
+    }
+
+    fn wait_for_lanes(&mut self) -> Result<(), String> {
+        let Some(since) = self.without_lanes else {
+            return Ok(());
+        };
+        let waited = since.elapsed();
+        if waited >= self.settings.timing.without_lanes {
+            let seconds = waited.as_secs();
+            return Err(format!(
+                "no host has offered a lane for {seconds} s; the run can be resumed"
+            ));
+        }
+        if waited >= self.settings.timing.silence {
+            let wanted = self.dispatch.wanted();
+            self.warn(&format!("there is no lane, and {wanted} jobs wait for one"));
+        }
+        Ok(())
+    }
+
+    fn lanes_changed(&mut self) {
+        self.without_lanes = match (self.hosts.lanes(), self.without_lanes) {
+            (0, since) => since.or(Some(Instant::now())),
+            _ => None,
+        };
+    }
+}

@@ -1,0 +1,174 @@
+//! Replies: judged, read, and delivered to the clients that wait for them.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use tokio::time;
+
+use super::Coordinator;
+use crate::ids::{Digest, JobId};
+use crate::lanes::broker::{Broker, BrokerError};
+use crate::lanes::parcels::{FetchError, PieceCache};
+use crate::lanes::pool::{JobFailure, JobReport, JobResult};
+use crate::lanes::remote::dispatch::Verdict;
+use crate::lanes::wire::{Content, HostId, JobOutcome, JobReply, decode};
+use crate::workload::Workload;
+use crate::workload::job::Trained;
+use crate::workload::update::Payload;
+
+impl<W: Workload, B: Broker> Coordinator<W, B> {
+    pub(super) async fn take_reply(&mut self, job: JobId, bytes: &Bytes) -> Result<(), String> {
+        match decode::<JobReply>(bytes) {
+            Ok(reply) if reply.id == job => self.judge(reply).await,
+            Ok(_) | Err(_) => {
+                tracing::warn!(
+                    "the reply to client {} in round {} cannot be read; the job is done again",
+                    job.client,
+                    job.round
+                );
+                self.dispatch.refuse(job);
+                self.to_forget.insert(job);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) async fn judge(&mut self, reply: JobReply) -> Result<(), String> {
+        let is_sound = reply.canary == self.settings.canary;
+        let job = reply.id;
+        match self.dispatch.judge(&reply, is_sound, self.hosts.ids()) {
+            Verdict::Unwanted => Ok(()),
+            Verdict::Again => {
+                self.explain(&reply, is_sound);
+                self.to_forget.insert(job);
+                Ok(())
+            }
+            Verdict::Deliver => {
+                match self.read(&reply).await {
+                    Ok(result) => self.deliver(reply, result).await,
+                    Err(reason) => {
+                        tracing::warn!("{}: {reason}; it is done again", describe(&reply));
+                        self.dispatch.refuse(job);
+                        self.to_forget.insert(job);
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn explain(&self, reply: &JobReply, is_sound: bool) {
+        let place = describe(reply);
+        match &reply.outcome {
+            _ if !is_sound => tracing::warn!("{place}: this host was never admitted"),
+            JobOutcome::Failed(reason) => {
+                tracing::warn!("{place}: {reason}; another lane is to try");
+            }
+            JobOutcome::OutOfMemory(reason) => {
+                tracing::warn!("{place}: {reason}; another host is to try");
+            }
+            JobOutcome::Trained { .. } | JobOutcome::Interrupted => {
+                tracing::warn!("{place}: it started from another state; it is done again");
+            }
+        }
+    }
+
+    /// The result that a reply tells of.
+    async fn read(&self, reply: &JobReply) -> Result<JobResult<W::Update>, String> {
+        let (loss, examples, steps, digest, content) = match &reply.outcome {
+            JobOutcome::Interrupted => return Ok(Err(JobFailure::Interruption)),
+            JobOutcome::Failed(reason) => return Ok(Err(JobFailure::Failed(reason.clone()))),
+            JobOutcome::OutOfMemory(reason) => {
+                return Ok(Err(JobFailure::OutOfMemory(reason.clone())));
+            }
+            JobOutcome::Trained {
+                loss,
+                examples,
+                steps,
+                digest,
+                update,
+            } => (*loss, *examples, *steps, digest, update),
+        };
+        let update: W::Update = match content {
+            Content::Inline(bytes) => {
+                let piece = Bytes::copy_from_slice(bytes);
+                W::Update::from_pieces(&[piece]).map_err(|error| error.to_string())?
+            }
+            Content::Blobs(name) => self.fetch(name).await?,
+        };
+        let found = update.digest();
+        if found != *digest {
+            return Err(format!("its update is {}, not {}", found.0, digest.0));
+        }
+        let trained = Trained::new(update, loss, examples, steps);
+        Ok(Ok((trained, found)))
+    }
+
+    async fn fetch<P: Payload>(&self, name: &Digest) -> Result<P, String> {
+        let until = Instant::now() + self.settings.timing.silence;
+        loop {
+            match PieceCache::default().fetch(&self.broker, name).await {
+                Ok(payload) => return Ok(payload),
+                Err(FetchError::Broker(BrokerError::Away(_))) if Instant::now() < until => {
+                    time::sleep(self.settings.timing.retry).await;
+                }
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+    }
+
+    async fn deliver(&mut self, reply: JobReply, result: JobResult<W::Update>) {
+        let job = reply.id;
+        if let JobOutcome::Trained {
+            update: Content::Blobs(name),
+            ..
+        } = &reply.outcome
+        {
+            let forgotten = self.broker.forget(name).await;
+            self.notice(forgotten);
+        }
+        let digest = result.as_ref().ok().map(|(_, digest)| digest.clone());
+        let Some((waiting, may_be_queued)) = self.dispatch.deliver(job, digest) else {
+            return;
+        };
+        if may_be_queued {
+            let withdrawn = self.broker.withdraw(job).await;
+            self.notice(withdrawn);
+        }
+        // A client that is no longer there has no use for it.
+        let _ = waiting.send(JobReport {
+            lane: reply.lane,
+            seconds: reply.seconds,
+            work: reply.work,
+            result,
+        });
+    }
+
+    /// A host did a job that has a reply already. One that was never read here is in the way.
+    pub(super) fn compare(&mut self, host: &HostId, job: JobId, digest: Option<Digest>) {
+        if self.dispatch.refuse(job) {
+            self.to_forget.insert(job);
+            return;
+        }
+        let Some(first) = self.dispatch.delivered(job) else {
+            return;
+        };
+        if digest.as_ref() != first {
+            let text = |digest: Option<&Digest>| digest.map_or("no update", |d| &d.0).to_owned();
+            tracing::error!(
+                "client {} in round {} gives {} on {host}, and gave {}: one of the two hosts computes \
+                 wrongly",
+                job.client,
+                job.round,
+                text(digest.as_ref()),
+                text(first)
+            );
+        }
+    }
+}
+
+fn describe(reply: &JobReply) -> String {
+    let JobId { client, round, .. } = reply.id;
+    let (host, lane) = (&reply.host, reply.lane.0);
+    format!("host {host}, lane {lane}, client {client}, round {round}")
+}

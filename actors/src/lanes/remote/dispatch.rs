@@ -1,0 +1,260 @@
+//! Which jobs are asked for, which of them lie in the broker's queue, and whether a reply is to be
+//! believed. Holds no connection and no clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::sync::oneshot;
+
+use crate::ids::{Digest, JobId};
+use crate::lanes::pool::JobReport;
+use crate::lanes::wire::{HostId, JobOrder, JobOutcome, JobReply};
+
+/// Looks at the queue that must miss a job before it is queued again: one may fall between a
+/// reply's arrival in the broker and here.
+const LOOKS: u32 = 2;
+/// Hosts that may vanish while they do a job before it is taken for the cause.
+const DEATHS: usize = 3;
+/// Replies that may wait for a job to be asked for. They come from before a coordinator's restart.
+const EARLY: usize = 4096;
+
+/// The jobs of a run.
+pub(crate) struct Dispatch<U> {
+    jobs: BTreeMap<JobId, Wanted<U>>,
+    early: BTreeMap<JobId, JobReply>,
+    /// What was delivered lately; `None`: the job gave no update.
+    delivered: BTreeMap<JobId, Option<Digest>>,
+}
+
+/// A job that somebody waits for.
+struct Wanted<U> {
+    order: JobOrder,
+    reply: oneshot::Sender<JobReport<U>>,
+    queued: bool,
+    /// Times that it was queued.
+    submissions: u32,
+    /// Looks at the queue in a row that did not find it.
+    absences: u32,
+    /// Hosts on which it failed.
+    failed_on: BTreeSet<HostId>,
+    /// Hosts that have no room for it, with what they said.
+    no_room: BTreeMap<HostId, String>,
+    /// Hosts that vanished while they did it.
+    died: BTreeSet<HostId>,
+}
+
+/// What a reply means.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Verdict {
+    /// It is the job's.
+    Deliver,
+    /// Nobody waits for it.
+    Unwanted,
+    /// It is not to be believed, or not final: it must be forgotten, so that the job can be queued
+    /// again.
+    Again,
+}
+
+impl<U> Default for Dispatch<U> {
+    fn default() -> Self {
+        Self {
+            jobs: BTreeMap::new(),
+            early: BTreeMap::new(),
+            delivered: BTreeMap::new(),
+        }
+    }
+}
+
+impl<U> Dispatch<U> {
+    /// A job is asked for. Gives a reply that came before.
+    pub fn ask(
+        &mut self,
+        order: JobOrder,
+        reply: oneshot::Sender<JobReport<U>>,
+    ) -> Option<JobReply> {
+        let id = order.id;
+        let early = self.early.remove(&id);
+        let wanted = Wanted {
+            order,
+            reply,
+            queued: false,
+            submissions: 0,
+            absences: 0,
+            failed_on: BTreeSet::new(),
+            no_room: BTreeMap::new(),
+            died: BTreeSet::new(),
+        };
+        self.jobs.insert(id, wanted);
+        early
+    }
+
+    /// Nobody waits for a job any more. Says whether somebody did, and it may be queued.
+    pub fn cancel(&mut self, job: JobId) -> bool {
+        self.jobs
+            .remove(&job)
+            .is_some_and(|job| job.submissions > 0)
+    }
+
+    /// Jobs to queue now, in their order, so that not more than `most` are queued.
+    pub fn to_submit(&self, most: usize) -> Vec<JobOrder> {
+        let queued = self.jobs.values().filter(|job| job.queued).count();
+        let waiting = self.jobs.values().filter(|job| !job.queued);
+        let room = most.saturating_sub(queued);
+        waiting.take(room).map(|job| job.order.clone()).collect()
+    }
+
+    /// A job is queued.
+    pub fn submitted(&mut self, job: JobId) {
+        if let Some(job) = self.jobs.get_mut(&job) {
+            job.queued = true;
+            job.submissions += 1;
+            job.absences = 0;
+        }
+    }
+
+    /// Compares with the jobs that are in the queue or known to be done by some lane. Gives how
+    /// many are to be queued again.
+    pub fn compare(&mut self, is_there: impl Fn(JobId) -> bool) -> usize {
+        let mut lost = 0;
+        for (id, job) in self.jobs.iter_mut().filter(|(_, job)| job.queued) {
+            if is_there(*id) {
+                job.absences = 0;
+                continue;
+            }
+            job.absences += 1;
+            if job.absences >= LOOKS {
+                job.queued = false;
+                lost += 1;
+            }
+        }
+        lost
+    }
+
+    /// The broker lost what it had.
+    pub fn queue_lost(&mut self) {
+        self.jobs.values_mut().for_each(|job| job.queued = false);
+    }
+
+    /// Judges a reply, which has to come from a lane with the right canary. `hosts` are there.
+    pub fn judge<'a>(
+        &mut self,
+        reply: &JobReply,
+        is_sound: bool,
+        mut hosts: impl Iterator<Item = &'a HostId>,
+    ) -> Verdict {
+        let Some(job) = self.jobs.get_mut(&reply.id) else {
+            return self.unexpected(reply, is_sound);
+        };
+        if !is_sound || reply.state != job.order.state {
+            job.queued = false;
+            return Verdict::Again;
+        }
+        match &reply.outcome {
+            JobOutcome::Trained { .. } | JobOutcome::Interrupted => return Verdict::Deliver,
+            // A device may have failed rather than the client: another lane is asked.
+            JobOutcome::Failed(_) if !job.failed_on.is_empty() => return Verdict::Deliver,
+            JobOutcome::Failed(_) => {
+                job.failed_on.insert(reply.host.clone());
+            }
+            JobOutcome::OutOfMemory(reason) => {
+                job.no_room.insert(reply.host.clone(), reason.clone());
+            }
+        }
+        job.queued = false;
+        if hosts.any(|host| *host != reply.host) {
+            job.order.avoid.push(reply.host.clone());
+        }
+        Verdict::Again
+    }
+
+    fn unexpected(&mut self, reply: &JobReply, is_sound: bool) -> Verdict {
+        if !is_sound {
+            return Verdict::Again;
+        }
+        if !self.delivered.contains_key(&reply.id) && self.early.len() < EARLY {
+            self.early.insert(reply.id, reply.clone());
+        }
+        Verdict::Unwanted
+    }
+
+    /// Takes a job that has its reply. Gives where the report goes, and whether the job may still
+    /// be in the queue.
+    pub fn deliver(
+        &mut self,
+        job: JobId,
+        digest: Option<Digest>,
+    ) -> Option<(oneshot::Sender<JobReport<U>>, bool)> {
+        let wanted = self.jobs.remove(&job)?;
+        self.delivered.insert(job, digest);
+        Some((wanted.reply, wanted.submissions > 1))
+    }
+
+    /// What a job gave, if it was delivered lately.
+    pub fn delivered(&self, job: JobId) -> Option<Option<&Digest>> {
+        self.delivered.get(&job).map(Option::as_ref)
+    }
+
+    /// A reply is not to be had. Says whether somebody waits for the job, which is to be done again.
+    pub fn refuse(&mut self, job: JobId) -> bool {
+        let Some(job) = self.jobs.get_mut(&job) else {
+            return false;
+        };
+        job.queued = false;
+        true
+    }
+
+    /// Replies that can be forgotten, now that a job of `round` is asked for: a resumed run starts
+    /// from the round before, at the earliest.
+    pub fn outdated(&mut self, round: u32) -> Vec<JobId> {
+        let is_old = |id: &JobId| id.round + 1 < round;
+        self.early.retain(|id, _| !is_old(id));
+        let old: Vec<_> = self.delivered.keys().copied().filter(is_old).collect();
+        self.delivered.retain(|id, _| !is_old(id));
+        old
+    }
+
+    /// A host vanished while it did these jobs. Gives the job that is taken for the cause, if there
+    /// is one.
+    pub fn host_died(&mut self, host: &HostId, running: &[JobId]) -> Option<JobId> {
+        let mut cause = None;
+        for id in running {
+            let Some(job) = self.jobs.get_mut(id) else {
+                continue;
+            };
+            job.died.insert(host.clone());
+            if job.died.len() >= DEATHS {
+                cause = Some(*id);
+            }
+        }
+        cause
+    }
+
+    /// Lets any host do the jobs that all of these were to avoid because they failed there. Gives
+    /// these jobs, which have to leave the queue; and a job that no host has room for, with what one
+    /// said.
+    pub fn unblock(&mut self, hosts: &BTreeSet<HostId>) -> (Vec<JobId>, Option<(JobId, String)>) {
+        let (mut again, mut too_large) = (Vec::new(), None);
+        for (id, job) in self.jobs.iter_mut().filter(|_| !hosts.is_empty()) {
+            if hosts.iter().all(|host| job.no_room.contains_key(host)) {
+                let reason = job.no_room.values().next().cloned().unwrap_or_default();
+                too_large = too_large.or(Some((*id, reason)));
+            }
+            let avoid = &mut job.order.avoid;
+            if hosts.iter().all(|host| avoid.contains(host)) {
+                avoid.retain(|host| job.no_room.contains_key(host));
+                job.queued = false;
+                again.push(*id);
+            }
+        }
+        (again, too_large)
+    }
+
+    /// States that jobs start from which somebody waits for.
+    pub fn states(&self) -> impl Iterator<Item = &Digest> {
+        self.jobs.values().map(|job| &job.order.state)
+    }
+
+    /// Jobs that somebody waits for.
+    pub fn wanted(&self) -> usize {
+        self.jobs.len()
+    }
+}

@@ -1,0 +1,119 @@
+//! Lanes of other hosts, over a broker: the coordinator's side.
+//!
+//! `coordinator` talks to the broker; what it decides from is in `dispatch` (the jobs) and `hosts`.
+//! The broker holds nothing that cannot be asked for again, and neither the scheduler nor the
+//! ledger hears of a host that was lost: its job is done elsewhere, under the same id, hence with
+//! the same bits.
+
+mod admission;
+mod coordinator;
+mod dispatch;
+mod hosts;
+pub mod settings;
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use tokio::runtime;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::ids::JobId;
+use crate::lanes::broker::{Broker, BrokerError};
+use crate::lanes::pool::{
+    JobFuture, JobRequest, LanePool, PoolClosed, PoolContext, StartLanes, StartedLanes,
+};
+use crate::lanes::remote::coordinator::{Coordinator, Request};
+use crate::lanes::remote::settings::RemoteSettings;
+use crate::protocol::outcome::RunError;
+use crate::workload::Workload;
+
+/// Starts a pool of other hosts' lanes, once connected to the broker.
+pub(crate) struct RemoteLanes<C> {
+    pub connect: C,
+    pub settings: RemoteSettings,
+}
+
+impl<W, B, C, F> StartLanes<W> for RemoteLanes<C>
+where
+    W: Workload,
+    B: Broker,
+    C: FnOnce() -> F + Send + 'static,
+    F: Future<Output = Result<B, BrokerError>>,
+{
+    fn start(
+        self: Box<Self>,
+        run: PoolContext<W>,
+        threads: &mut Vec<JoinHandle<()>>,
+    ) -> Result<StartedLanes<W>, RunError> {
+        let (sender, requests) = mpsc::unbounded_channel();
+        let (tell, begun) = std::sync::mpsc::channel();
+        // What the connection does in the background, it does on this thread's runtime.
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let thread = thread::Builder::new()
+            .name("regatta-coordinator".into())
+            .spawn(move || {
+                runtime.block_on(async {
+                    let Self { connect, settings } = *self;
+                    let coordinator = Coordinator::begin(connect, settings, run).await;
+                    let (coordinator, result) = match coordinator {
+                        Ok(coordinator) => (Some(coordinator), Ok(())),
+                        Err(reason) => (None, Err(reason)),
+                    };
+                    // Whoever started this waits for it.
+                    let _ = tell.send(result);
+                    if let Some(coordinator) = coordinator {
+                        coordinator.conduct(requests).await;
+                    }
+                });
+            })?;
+        threads.push(thread);
+        let died = || io::Error::other("the coordinator's thread died");
+        begun.recv().map_err(|_| died())?.map_err(RunError::Lanes)?;
+        let pool = Arc::new(RemotePool { requests: sender });
+        let heartbeats = Vec::new();
+        Ok(StartedLanes { pool, heartbeats })
+    }
+}
+
+/// Leads to the coordinator. When this and all jobs are dropped, it ends.
+struct RemotePool<W: Workload> {
+    requests: mpsc::UnboundedSender<Request<W>>,
+}
+
+impl<W: Workload> LanePool<W> for RemotePool<W> {
+    fn train(&self, job: JobRequest<W::State>) -> JobFuture<W::Update> {
+        let (reply, report) = oneshot::channel();
+        let cancel = CancelOnDrop {
+            requests: self.requests.clone(),
+            job: Some(job.id),
+        };
+        let sent = self.requests.send(Request::Train { job, reply });
+        Box::pin(async move {
+            // All of it, not the field alone.
+            let mut cancel = cancel;
+            sent.map_err(|_| PoolClosed)?;
+            let report = report.await.map_err(|_| PoolClosed);
+            cancel.job = None;
+            report
+        })
+    }
+}
+
+/// Tells the coordinator when nobody waits for a job any more.
+struct CancelOnDrop<W: Workload> {
+    requests: mpsc::UnboundedSender<Request<W>>,
+    job: Option<JobId>,
+}
+
+impl<W: Workload> Drop for CancelOnDrop<W> {
+    fn drop(&mut self) {
+        if let Some(job) = self.job {
+            // A coordinator that has ended has cancelled everything.
+            let _ = self.requests.send(Request::Cancel(job));
+        }
+    }
+}

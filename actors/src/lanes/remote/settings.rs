@@ -1,0 +1,25 @@
+//! What a coordinator asks of hosts.
+
+use std::collections::BTreeMap;
+
+use crate::ids::Digest;
+use crate::lanes::timing::Timing;
+use crate::lanes::wire::Invitation;
+
+/// What a coordinator asks of the hosts that want to train for its run.
+#[derive(Debug, Clone)]
+pub struct RemoteSettings {
+    /// The coordinator's name, for people.
+    pub name: String,
+    /// What its own processor or GPU is, for people.
+    pub description: String,
+    /// What a host is told.
+    pub invitation: Invitation,
+    /// What decides the run's results, by name; must be the same on a host.
+    pub fingerprint: BTreeMap<String, String>,
+    /// What [`ClientTrainer::canary`](crate::workload::ClientTrainer::canary) gives here; must be
+    /// the same on a lane.
+    pub canary: Digest,
+    /// How long to wait for what.
+    pub timing: Timing,
+}

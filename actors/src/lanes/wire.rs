@@ -1,0 +1,188 @@
+//! What a coordinator and its hosts tell each other, as MessagePack.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::ids::{Digest, JobId, LaneId};
+use crate::protocol::job::{JobFaults, Work};
+use crate::workload::job::Progress;
+
+/// The version of these messages. Coordinator and hosts must have the same.
+pub const WIRE_VERSION: u32 = 1;
+
+/// A host, from when it joins until it leaves: one that comes back is a new one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct HostId(pub String);
+
+impl fmt::Display for HostId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A job in the broker's queue.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct JobOrder {
+    pub id: JobId,
+    pub faults: JobFaults,
+    pub client_name: Arc<str>,
+    /// The state to start from: the digest of its [`Manifest`].
+    pub state: Digest,
+    /// Hosts that have no room for it, or on which it failed.
+    pub avoid: Vec<HostId>,
+}
+
+/// Which blobs make up a payload, in this order. It is a blob too.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Manifest(pub Vec<Digest>);
+
+/// A host's reply to a job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct JobReply {
+    pub id: JobId,
+    /// As in the order.
+    pub state: Digest,
+    pub host: HostId,
+    pub lane: LaneId,
+    /// What the canary job gave on its lane: see [`Introduction::canaries`].
+    pub canary: Digest,
+    pub seconds: f64,
+    pub work: Work,
+    pub outcome: JobOutcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum JobOutcome {
+    Trained {
+        loss: f64,
+        examples: u64,
+        steps: u64,
+        digest: Digest,
+        update: Content,
+    },
+    Interrupted,
+    OutOfMemory(String),
+    Failed(String),
+}
+
+/// A payload in a message, or where its blobs are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Content {
+    Inline(#[serde(with = "serde_bytes")] Vec<u8>),
+    Blobs(Digest),
+}
+
+/// A note to the coordinator.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum HostNote {
+    /// Sent regularly, and whenever a job begins or ends.
+    Alive {
+        host: HostId,
+        running: Vec<Running>,
+    },
+    Progress {
+        host: HostId,
+        running: Running,
+        progress: Progress,
+    },
+    /// A job's reply was not the first: what the job gave here.
+    Repeated {
+        host: HostId,
+        job: JobId,
+        digest: Option<Digest>,
+    },
+    Leaving {
+        host: HostId,
+        reason: String,
+    },
+}
+
+/// What a lane does.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Running {
+    pub lane: LaneId,
+    pub job: JobId,
+}
+
+/// A note to all hosts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum CoordinatorNote {
+    /// Sent regularly.
+    Alive,
+    /// Nobody waits for this job any more.
+    Cancel(JobId),
+    /// The coordinator does not know this host: it is to join anew.
+    Unknown(HostId),
+    /// This host is to finish its jobs and leave.
+    Drain(HostId),
+    /// The run is over.
+    Over,
+}
+
+/// A question to the coordinator.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum HostQuestion {
+    /// Which run is this? The first two fields stay the same in all versions.
+    Invite { wire: u32, build: String },
+    /// May this host train?
+    Join(Introduction),
+    /// The blobs of this payload are gone; are they coming?
+    Missing(Digest),
+}
+
+/// A host that wants to train.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Introduction {
+    /// Its name, for people.
+    pub name: String,
+    /// What trains there, for people: processor, instruction set, GPU, versions.
+    pub description: String,
+    /// What decides the run's results, by name, as the host's own files have it.
+    pub fingerprint: BTreeMap<String, String>,
+    /// For each of its lanes, the digest that the run's canary job gave there.
+    pub canaries: Vec<Digest>,
+}
+
+/// The coordinator's answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Answer {
+    Invited(Invitation),
+    /// The host's name in all messages, and the numbers of its lanes; `None`: this lane is not to
+    /// train.
+    Admitted {
+        host: HostId,
+        lanes: Vec<Option<LaneId>>,
+    },
+    Refused(String),
+    /// What was missing is there again.
+    Stored,
+}
+
+/// What a host must know before it can join.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Invitation {
+    /// The coordinator's build: program, commit, libraries.
+    pub build: String,
+    /// The run, as the workload describes it.
+    pub run: String,
+}
+
+/// A message as bytes.
+pub(crate) fn encode<T: Serialize>(message: &T) -> Bytes {
+    // Plain data of these types can always be written.
+    Bytes::from(rmp_serde::to_vec_named(message).unwrap_or_default())
+}
+
+/// A message from bytes.
+///
+/// # Errors
+/// What is wrong with them.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    rmp_serde::from_slice(bytes).map_err(|error| error.to_string())
+}

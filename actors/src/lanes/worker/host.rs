@@ -1,0 +1,181 @@
+//! What the lanes of a host share while it trains for a run.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tokio::time;
+
+use crate::ids::{Digest, JobId, LaneId};
+use crate::lanes::broker::{Audience, Broker};
+use crate::lanes::timing::Timing;
+use crate::lanes::wire::{HostId, HostNote, Running, encode};
+use crate::lanes::worker::states::StateCache;
+use crate::workload::Workload;
+use crate::workload::job::Progress;
+
+/// Time between two reports of a lane's progress.
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+
+/// The progress of a lane of this host.
+pub(super) type Progressed = (LaneId, Progress);
+
+/// A host under the id that the coordinator gave it.
+pub(super) struct JoinedHost<W: Workload, B: Broker> {
+    pub broker: Rc<B>,
+    pub id: HostId,
+    pub timing: Timing,
+    pub states: StateCache<W::State>,
+    /// The lanes' numbers in the run, by their numbers here; `None`: a lane may not train.
+    numbers: BTreeMap<LaneId, Option<LaneId>>,
+    /// What the canary job gave on each lane.
+    canaries: BTreeMap<LaneId, Digest>,
+    running: RefCell<BTreeMap<LaneId, RunningJob>>,
+    leaving: Cell<bool>,
+    left: Notify,
+}
+
+struct RunningJob {
+    job: JobId,
+    cancelled: Rc<Notify>,
+    shown: Option<Instant>,
+}
+
+impl<W: Workload, B: Broker> JoinedHost<W, B> {
+    pub fn new(
+        broker: Rc<B>,
+        id: HostId,
+        timing: Timing,
+        numbers: BTreeMap<LaneId, Option<LaneId>>,
+        canaries: BTreeMap<LaneId, Digest>,
+    ) -> Self {
+        Self {
+            broker,
+            id,
+            timing,
+            states: StateCache::default(),
+            numbers,
+            canaries,
+            running: RefCell::default(),
+            leaving: Cell::new(false),
+            left: Notify::new(),
+        }
+    }
+
+    /// The lane's number in the run, if it may train.
+    pub fn number(&self, lane: LaneId) -> Option<LaneId> {
+        self.numbers.get(&lane).copied().flatten()
+    }
+
+    pub fn canary(&self, lane: LaneId) -> Digest {
+        self.canaries[&lane].clone()
+    }
+
+    /// What the canary job gave, in the order of the lanes.
+    pub fn canaries(&self) -> Vec<Digest> {
+        self.canaries.values().cloned().collect()
+    }
+
+    /// A lane begins a job. The returned notice comes when nobody waits for it any more.
+    pub fn begin(&self, lane: LaneId, job: JobId) -> Rc<Notify> {
+        let cancelled = Rc::new(Notify::new());
+        let running = RunningJob {
+            job,
+            cancelled: cancelled.clone(),
+            shown: None,
+        };
+        self.running.borrow_mut().insert(lane, running);
+        cancelled
+    }
+
+    /// A lane has ended its job.
+    pub fn end(&self, lane: LaneId) {
+        self.running.borrow_mut().remove(&lane);
+    }
+
+    /// Nobody waits for this job any more.
+    pub fn cancel(&self, job: JobId) {
+        for running in self.running.borrow().values() {
+            if running.job == job {
+                running.cancelled.notify_one();
+            }
+        }
+    }
+
+    /// The lanes are to give back their jobs and take no others.
+    pub fn leave(&self) {
+        self.leaving.set(true);
+        self.left.notify_waiters();
+    }
+
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.get()
+    }
+
+    /// Waits until the host leaves.
+    pub async fn left(&self) {
+        let left = self.left.notified();
+        if !self.is_leaving() {
+            left.await;
+        }
+    }
+
+    /// A pause that ends when the host leaves.
+    pub async fn pause(&self) {
+        tokio::select! {
+            () = time::sleep(self.timing.retry) => {}
+            () = self.left() => {}
+        }
+    }
+
+    /// Tells the coordinator that this host is there, and what it does.
+    pub async fn show_alive(&self) {
+        let running = (self.running.borrow().iter())
+            .filter_map(|(lane, running)| {
+                Some(Running {
+                    lane: self.number(*lane)?,
+                    job: running.job,
+                })
+            })
+            .collect();
+        let host = self.id.clone();
+        self.tell(encode(&HostNote::Alive { host, running })).await;
+    }
+
+    /// Tells the coordinator how far a lane is, now and then.
+    pub async fn show(&self, lane: LaneId, progress: Progress) {
+        let Some(number) = self.number(lane) else {
+            return;
+        };
+        let job = {
+            let mut all = self.running.borrow_mut();
+            let Some(running) = all.get_mut(&lane) else {
+                return;
+            };
+            let last = progress.steps_done == progress.steps_total;
+            let shown_lately = running
+                .shown
+                .is_some_and(|at| at.elapsed() < PROGRESS_EVERY);
+            if shown_lately && !last {
+                return;
+            }
+            running.shown = Some(Instant::now());
+            running.job
+        };
+        let note = HostNote::Progress {
+            host: self.id.clone(),
+            running: Running { lane: number, job },
+            progress,
+        };
+        self.tell(encode(&note)).await;
+    }
+
+    pub async fn tell(&self, note: Bytes) {
+        if let Err(error) = self.broker.tell(Audience::Coordinator, note).await {
+            tracing::debug!("the coordinator was not told: {error}");
+        }
+    }
+}

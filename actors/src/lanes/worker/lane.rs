@@ -1,0 +1,311 @@
+//! One lane of a host: takes a job from the broker, has it trained, replies.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use tokio::time;
+
+use crate::ids::{Digest, LaneId};
+use crate::lanes::broker::{Broker, BrokerError, Delivery, Kept, Lease};
+use crate::lanes::parcels::Parcel;
+use crate::lanes::pool::{JobFailure, JobReport, JobRequest};
+use crate::lanes::queue::LaneGroup;
+use crate::lanes::watchdog::Heartbeat;
+use crate::lanes::wire::{Content, HostNote, JobOrder, JobOutcome, JobReply, decode, encode};
+use crate::lanes::worker::host::JoinedHost;
+use crate::workload::Workload;
+use crate::workload::job::TrainTask;
+
+/// The largest update that is sent in a message even where larger ones may be: the coordinator
+/// holds some of them at once.
+const LARGEST_INLINE: usize = 4 << 20;
+/// Room in a message for what comes with an update.
+const AROUND: usize = 4096;
+
+/// A lane's thread, as the host's own thread sees it.
+pub(super) struct Lane<W: Workload> {
+    /// Its number on this host.
+    pub number: LaneId,
+    group: LaneGroup<W>,
+    heartbeat: Arc<Heartbeat>,
+    watchdog: Option<Duration>,
+}
+
+impl<W: Workload> Clone for Lane<W> {
+    fn clone(&self) -> Self {
+        Self {
+            number: self.number,
+            group: self.group.clone(),
+            heartbeat: self.heartbeat.clone(),
+            watchdog: self.watchdog,
+        }
+    }
+}
+
+/// How a job ended on this lane.
+enum End<U> {
+    Report(JobReport<U>),
+    /// Nobody waits for it any more.
+    Cancelled,
+    /// Somebody else is to do it.
+    GiveBack(String),
+    /// The lane is lost.
+    Hung,
+}
+
+impl<W: Workload> Lane<W> {
+    pub fn new(
+        number: LaneId,
+        group: LaneGroup<W>,
+        heartbeat: Arc<Heartbeat>,
+        watchdog: Option<Duration>,
+    ) -> Self {
+        Self {
+            number,
+            group,
+            heartbeat,
+            watchdog,
+        }
+    }
+
+    /// Does jobs until the host leaves or the lane is lost.
+    pub async fn serve<B: Broker>(self, host: Rc<JoinedHost<W, B>>) {
+        while !host.is_leaving() {
+            let next = tokio::select! {
+                next = host.broker.next_order() => next,
+                () = host.left() => return,
+            };
+            match next {
+                Ok(Some(delivery)) => {
+                    if !self.take(&host, delivery).await {
+                        return;
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::debug!("no job can be taken: {error}");
+                    host.pause().await;
+                }
+            }
+        }
+    }
+
+    /// Does one job. Says whether the lane can go on.
+    async fn take<B: Broker>(&self, host: &JoinedHost<W, B>, delivery: Delivery<B::Lease>) -> bool {
+        let Delivery { order, lease, .. } = delivery;
+        let order: JobOrder = match decode(&order) {
+            Ok(order) => order,
+            Err(reason) => {
+                tracing::warn!("a job in the queue cannot be read: {reason}");
+                give_back(&lease).await;
+                host.pause().await;
+                return true;
+            }
+        };
+        if order.avoid.contains(&host.id) {
+            // Another host is to take it; the queue does not know which.
+            host.pause().await;
+            give_back(&lease).await;
+            return true;
+        }
+        let cancelled = host.begin(self.number, order.id);
+        host.show_alive().await;
+        let end = self.train(host, &order, &lease, &cancelled).await;
+        let can_go_on = !matches!(end, End::Hung);
+        match end {
+            End::Report(report) => self.reply(host, &order, &lease, report).await,
+            End::Cancelled => done(&lease).await,
+            End::GiveBack(reason) => {
+                let (client, round) = (order.id.client, order.id.round);
+                tracing::warn!("client {client} in round {round} is given back: {reason}");
+                give_back(&lease).await;
+                host.pause().await;
+            }
+            End::Hung => {
+                tracing::error!(
+                    "lane {} hangs with client {} in round {}: it is given up, and its job back",
+                    self.number.0,
+                    order.id.client,
+                    order.id.round
+                );
+                give_back(&lease).await;
+            }
+        }
+        host.end(self.number);
+        host.show_alive().await;
+        can_go_on
+    }
+
+    /// Has the job trained, and renews the lease meanwhile.
+    async fn train<B: Broker>(
+        &self,
+        host: &JoinedHost<W, B>,
+        order: &JobOrder,
+        lease: &B::Lease,
+        cancelled: &Notify,
+    ) -> End<W::Update> {
+        let job = self.job(host, order);
+        tokio::pin!(job);
+        let mut renew = time::interval(host.timing.beat);
+        renew.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                end = &mut job => return end,
+                () = cancelled.notified() => return End::Cancelled,
+                () = host.left() => return End::GiveBack("the host leaves".into()),
+                _ = renew.tick() => {
+                    if self.hangs() {
+                        return End::Hung;
+                    }
+                    if let Err(error) = lease.renew().await {
+                        tracing::debug!("a lease is not renewed: {error}");
+                    }
+                }
+            }
+        }
+    }
+
+    fn hangs(&self) -> bool {
+        let idle = self.heartbeat.idle(Instant::now());
+        idle.zip(self.watchdog)
+            .is_some_and(|(idle, most)| idle >= most)
+    }
+
+    async fn job<B: Broker>(&self, host: &JoinedHost<W, B>, order: &JobOrder) -> End<W::Update> {
+        let state = match host.states.get(&*host.broker, &order.state).await {
+            Ok(state) => state,
+            Err(error) => return End::GiveBack(error.to_string()),
+        };
+        let id = order.id;
+        let request = JobRequest {
+            id,
+            faults: order.faults,
+            own_lane: None,
+            task: TrainTask {
+                client: id.client,
+                client_name: order.client_name.clone(),
+                round: id.round,
+                attempt: id.attempt,
+                state,
+            },
+        };
+        match self.group.train(request).await {
+            Ok(report) => End::Report(report),
+            Err(_) => End::Hung,
+        }
+    }
+
+    /// Replies, however long that takes: a job that is done is not done again for a broker that is
+    /// away for a moment.
+    async fn reply<B: Broker>(
+        &self,
+        host: &JoinedHost<W, B>,
+        order: &JobOrder,
+        lease: &B::Lease,
+        report: JobReport<W::Update>,
+    ) {
+        let (outcome, parcel) = match outcome(report.result, host.broker.largest_message()) {
+            Ok(outcome) => outcome,
+            Err(End::Cancelled) => return done(lease).await,
+            Err(_) => return give_back(lease).await,
+        };
+        let digest = match &outcome {
+            JobOutcome::Trained { digest, .. } => Some(digest.clone()),
+            _ => None,
+        };
+        let reply = JobReply {
+            id: order.id,
+            state: order.state.clone(),
+            host: host.id.clone(),
+            lane: host.number(self.number).unwrap_or(self.number),
+            canary: host.canary(self.number),
+            seconds: report.seconds,
+            work: report.work,
+            outcome,
+        };
+        let reply = encode(&reply);
+        let kept = loop {
+            let sent = async {
+                if let Some(parcel) = &parcel {
+                    parcel.store(&*host.broker, |_| true).await?;
+                }
+                host.broker.reply(order.id, reply.clone()).await
+            };
+            match sent.await {
+                Ok(kept) => break kept,
+                Err(error) => {
+                    tracing::debug!("a reply is not sent: {error}");
+                    if host.is_leaving() {
+                        return give_back(lease).await;
+                    }
+                }
+            }
+            // The job stays this lane's while it can.
+            let _ = lease.renew().await;
+            host.pause().await;
+        };
+        if kept == Kept::Duplicate {
+            let (host_id, job) = (host.id.clone(), order.id);
+            let note = HostNote::Repeated {
+                host: host_id,
+                job,
+                digest,
+            };
+            host.tell(encode(&note)).await;
+        }
+        done(lease).await;
+    }
+}
+
+/// A job's result as it is sent, with the blobs that go with it.
+fn outcome<U: crate::workload::update::Payload>(
+    result: Result<(crate::workload::job::Trained<U>, Digest), JobFailure>,
+    largest_message: usize,
+) -> Result<(JobOutcome, Option<Parcel>), End<U>> {
+    let (trained, digest) = match result {
+        Ok(trained) => trained,
+        Err(JobFailure::Interruption) => return Ok((JobOutcome::Interrupted, None)),
+        Err(JobFailure::OutOfMemory(reason)) => {
+            return Ok((JobOutcome::OutOfMemory(reason), None));
+        }
+        Err(JobFailure::Failed(reason)) => return Ok((JobOutcome::Failed(reason), None)),
+        Err(JobFailure::Cancelled) => return Err(End::Cancelled),
+    };
+    let parcel = match Parcel::pack(&trained.update) {
+        Ok(parcel) => parcel,
+        Err(error) => {
+            let reason = format!("its update cannot be sent: {error}");
+            return Ok((JobOutcome::Failed(reason), None));
+        }
+    };
+    let most = largest_message.saturating_sub(AROUND).min(LARGEST_INLINE);
+    let (update, parcel) = match parcel.single() {
+        Some(piece) if piece.len() <= most => (Content::Inline(piece.to_vec()), None),
+        _ => (Content::Blobs(parcel.name.clone()), Some(parcel)),
+    };
+    let outcome = JobOutcome::Trained {
+        loss: trained.loss,
+        examples: trained.examples,
+        steps: trained.steps,
+        digest,
+        update,
+    };
+    Ok((outcome, parcel))
+}
+
+async fn done(lease: &impl Lease) {
+    log_lease(lease.done().await);
+}
+
+async fn give_back(lease: &impl Lease) {
+    log_lease(lease.give_back().await);
+}
+
+/// A lease that cannot be ended ends by itself.
+fn log_lease(result: Result<(), BrokerError>) {
+    if let Err(error) = result {
+        tracing::debug!("a lease ends by itself: {error}");
+    }
+}

@@ -1,0 +1,76 @@
+//! The states that a host's jobs start from: each fetched once, whichever lane needs it first.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, OnceCell};
+
+use crate::ids::Digest;
+use crate::lanes::broker::Broker;
+use crate::lanes::parcels::{FetchError, PieceCache};
+use crate::lanes::wire::{HostQuestion, encode};
+use crate::workload::update::Payload;
+
+/// States that are kept. Jobs of buffered runs start from older ones, too.
+const KEPT: usize = 4;
+
+/// What the first lane fills and the others wait for.
+type StateCell<S> = Rc<OnceCell<Arc<S>>>;
+
+/// See the module.
+pub(super) struct StateCache<S> {
+    /// The latest last.
+    states: RefCell<VecDeque<(Digest, StateCell<S>)>>,
+    pieces: Mutex<PieceCache>,
+}
+
+impl<S> Default for StateCache<S> {
+    fn default() -> Self {
+        Self {
+            states: RefCell::default(),
+            pieces: Mutex::default(),
+        }
+    }
+}
+
+impl<S: Payload> StateCache<S> {
+    /// The state of this name.
+    ///
+    /// # Errors
+    /// If it cannot be had now.
+    pub async fn get(&self, broker: &impl Broker, name: &Digest) -> Result<Arc<S>, FetchError> {
+        let cell = self.cell(name);
+        let state = cell.get_or_try_init(|| self.fetch(broker, name)).await?;
+        Ok(state.clone())
+    }
+
+    fn cell(&self, name: &Digest) -> StateCell<S> {
+        let mut states = self.states.borrow_mut();
+        if let Some((_, cell)) = states.iter().find(|(known, _)| known == name) {
+            return cell.clone();
+        }
+        let cell = StateCell::<S>::default();
+        states.push_back((name.clone(), cell.clone()));
+        if states.len() > KEPT {
+            states.pop_front();
+        }
+        cell
+    }
+
+    async fn fetch(&self, broker: &impl Broker, name: &Digest) -> Result<Arc<S>, FetchError> {
+        let mut pieces = self.pieces.lock().await;
+        match pieces.fetch(broker, name).await {
+            Ok(state) => Ok(Arc::new(state)),
+            Err(FetchError::Damaged(reason)) => {
+                tracing::debug!("{reason}; the coordinator is to store it again");
+                broker
+                    .ask(encode(&HostQuestion::Missing(name.clone())))
+                    .await?;
+                Ok(Arc::new(pieces.fetch(broker, name).await?))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
