@@ -1,10 +1,11 @@
 # Regatta's tasks. `make` alone lists them.
 #
 # Variables: LIBTORCH=/path (use this libtorch), CUDA=0|1 (fetch it without or with CUDA),
-# MODEL=smollm2 (fetch this model too), PYTHON (for set-up), CARGO, ARGS (more arguments for
-# `make run` and `make methods`; for `make bench` the parts to measure; for `make survive` another
-# scenario and its flags), TERMINAL=0 (`make check-monitoring` without the terminal client, which
-# takes minutes to build), PREFIX and DESTDIR (where `make install` puts what it installs).
+# MODEL=smollm2 (fetch this model too), NATS=1 (fetch the message broker of runs over many machines
+# too), PYTHON (for set-up), CARGO, ARGS (more arguments for `make run` and `make methods`; for
+# `make bench` the parts to measure; for `make survive` another scenario and its flags), TERMINAL=0
+# (`make check-monitoring` without the terminal client, which takes minutes to build), PREFIX and
+# DESTDIR (where `make install` puts what it installs).
 
 .DEFAULT_GOAL := help
 PYTHON ?= python3
@@ -24,6 +25,9 @@ endif
 ifeq ($(origin MODEL),command line)
 ASKED_MODEL := --model "$(MODEL)"
 endif
+ifeq ($(strip $(NATS)),1)
+ASKED_NATS := --nats
+endif
 
 .PHONY: help
 help: ## list the targets
@@ -33,14 +37,15 @@ help: ## list the targets
 	@echo
 	@echo "LIBTORCH=/path uses that libtorch; CUDA=1 or CUDA=0 decides which one is fetched."
 	@echo "\`make setup MODEL=smollm2\` fetches a language model too, for runs that name models/smollm2."
+	@echo "\`make setup NATS=1\` fetches the message broker NATS too, for runs over many machines."
 
 .PHONY: setup
-setup: tools ## fetch what is missing: libtorch, a small model, a small data set (MODEL)
-	@$(PYTHON) -m setup $(ASKED_MODEL)
+setup: tools ## fetch what is missing: libtorch, a small model, a small data set (MODEL, NATS)
+	@$(PYTHON) -m setup $(ASKED_MODEL) $(ASKED_NATS)
 
 .PHONY: build
 build: tools ## build target/release/regatta, and fetch what is missing beside it
-	@CARGO="$(CARGO)" $(PYTHON) -m setup $(ASKED_MODEL) $(ITS_MODEL) $(CARGO) build --release
+	@CARGO="$(CARGO)" $(PYTHON) -m setup $(ASKED_MODEL) $(ITS_MODEL) $(ASKED_NATS) $(CARGO) build --release
 
 .PHONY: run
 run: ITS_MODEL = --scenario "$(SCENARIO)"

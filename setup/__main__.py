@@ -1,5 +1,6 @@
-"""`python3 -m setup [--model NAME] [--scenario FILE] [COMMAND…]`: everything that is missing, and
-the model of that name or scenario. A second run finds nothing to do.
+"""`python3 -m setup [--model NAME] [--scenario FILE] [--nats] [COMMAND…]`: everything that is
+missing, the model of that name or scenario, and the message broker. A second run finds nothing to
+do.
 
 COMMAND, a build, is run as soon as there is what compiles need; the rest is fetched beside it.
 """
@@ -15,7 +16,7 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from . import libtorch, model, on_request, reviews, uplot
+from . import libtorch, model, nats_server, on_request, reviews, uplot
 from .errors import SetupError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,6 +40,8 @@ def main(arguments: list[str]) -> int:
             reviews.make()
             model.make()
             on_request.make(asked.model, asked.scenario)
+            if asked.nats:
+                nats_server.make()
     except SetupError as error:
         return failed(build, f"{error}")
     except OSError as error:
@@ -54,6 +57,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python3 -m setup", allow_abbrev=False)
     parser.add_argument("--model", metavar="NAME", help="also fetch this model")
     parser.add_argument("--scenario", type=Path, help="also fetch the model of this scenario")
+    parser.add_argument("--nats", action="store_true", help="also fetch the message broker NATS")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="a build to run")
     return parser.parse_args(arguments)
 

@@ -10,6 +10,7 @@ from .folder import FolderTest
 
 # The steps of every set-up.
 ALWAYS = ["libtorch", "uplot", "reviews", "model"]
+STEPS = [*ALWAYS, "smollm2", "nats_server"]
 # Says which steps were done before it, and ends with its own status.
 BUILD = ["sh", "-c", "cat steps >seen; exit 7"]
 
@@ -21,7 +22,7 @@ class MainTest(FolderTest):
         stand_ins = {
             "setup.__main__.ROOT": Path.cwd(),
             "setup.__main__.crates": mock.MagicMock(),
-            **{f"setup.{name}.make": self.step(name) for name in [*ALWAYS, "smollm2"]},
+            **{f"setup.{name}.make": self.step(name) for name in STEPS},
         }
         for name, value in stand_ins.items():
             patch = mock.patch(name, value)
@@ -50,6 +51,10 @@ class MainTest(FolderTest):
             Path("steps").unlink(missing_ok=True)
             self.assertEqual(program.main([*asked, "true"]), 0)
             self.assertEqual(self.done(), [*ALWAYS, "smollm2"])
+
+    def test_the_message_broker_is_fetched_when_it_is_asked_for(self):
+        self.assertEqual(program.main(["--nats", "true"]), 0)
+        self.assertEqual(self.done(), [*ALWAYS, "nats_server"])
 
     def test_a_scenario_with_another_model_or_none_that_can_be_read_fetches_no_more(self):
         Path("s.toml").write_text('model = "models/minilm"\n# model = "models/smollm2"\n')
