@@ -1,0 +1,96 @@
+//! Blobs in a folder that all machines share: one file per digest, written under another name and
+//! then renamed, so that a file is whole.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use regatta_actors::ids::Digest;
+use regatta_actors::lanes::broker::BrokerError;
+
+/// Blobs in a folder.
+#[derive(Debug, Clone)]
+pub(crate) struct FolderBlobs {
+    folder: PathBuf,
+}
+
+impl FolderBlobs {
+    /// Blobs of a run, in a folder of its own.
+    pub(crate) fn new(shared: &Path, run: &str) -> Self {
+        let folder = shared.join(run);
+        Self { folder }
+    }
+
+    pub(crate) async fn prepare(&self) -> Result<(), BrokerError> {
+        let folder = self.folder.clone();
+        self.work(move || std::fs::create_dir_all(folder)).await
+    }
+
+    pub(crate) async fn put(&self, digest: &Digest, blob: Bytes) -> Result<(), BrokerError> {
+        let folder = self.folder.clone();
+        let path = folder.join(&digest.0);
+        self.work(move || {
+            if path.exists() {
+                return Ok(());
+            }
+            let mut file = tempfile::Builder::new().prefix(".").tempfile_in(folder)?;
+            file.write_all(&blob)?;
+            file.persist(path)?;
+            Ok(())
+        })
+        .await
+    }
+
+    pub(crate) async fn get(&self, digest: &Digest) -> Result<Option<Bytes>, BrokerError> {
+        let folder = self.folder.clone();
+        let path = folder.join(&digest.0);
+        self.work(move || match std::fs::read(path) {
+            Ok(blob) => Ok(Some(blob.into())),
+            // None in a folder that is there is another thing than no folder.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && folder.is_dir() => Ok(None),
+            Err(error) => Err(error),
+        })
+        .await
+    }
+
+    pub(crate) async fn forget(&self, digest: &Digest) -> Result<(), BrokerError> {
+        let path = self.folder.join(&digest.0);
+        self.work(move || if_there(std::fs::remove_file(path)))
+            .await
+    }
+
+    pub(crate) async fn remove(&self) -> Result<(), BrokerError> {
+        let folder = self.folder.clone();
+        self.work(move || if_there(std::fs::remove_dir_all(folder)))
+            .await
+    }
+
+    /// Does something with files where it keeps no messages from being read.
+    async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> Result<T, BrokerError> {
+        let done = tokio::task::spawn_blocking(work).await;
+        let done = done.map_err(|error| BrokerError::Away(error.to_string()))?;
+        done.map_err(|error| self.error(&error))
+    }
+
+    fn error(&self, error: &io::Error) -> BrokerError {
+        let text = format!("the folder of blobs {}: {error}", self.folder.display());
+        match error.kind() {
+            io::ErrorKind::NotFound => BrokerError::Missing(text),
+            io::ErrorKind::PermissionDenied | io::ErrorKind::StorageFull => {
+                BrokerError::Refused(text)
+            }
+            // A network's file system recovers from many others.
+            _ => BrokerError::Away(text),
+        }
+    }
+}
+
+fn if_there(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}

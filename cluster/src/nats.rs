@@ -1,0 +1,195 @@
+//! The broker between a coordinator and its hosts, of the parts that lie beside this file.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use regatta_actors::ids::{Digest, JobId};
+use regatta_actors::lanes::broker::{
+    Audience, Broker, BrokerError, Claim, Delivery, Kept, Question,
+};
+use tokio::sync::mpsc;
+
+use crate::blobs::{Blobs, FolderBlobs, StreamBlobs};
+use crate::config::ClusterFile;
+use crate::connection::{Connection, ConnectionEvent};
+use crate::errors::ConnectError;
+use crate::jetstream::JetStream;
+use crate::names::Names;
+use crate::queue::JobLease;
+use crate::{claim, notes, queue, replies};
+
+/// What a message's subject and headers may take of the server's limit.
+const ENVELOPE: usize = 1 << 10;
+
+/// Which run, and how long to wait for what.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The run's id: letters, digits, `_` and `-`, 64 of them at most.
+    pub run: String,
+    /// What the server's list of connections calls this one, for people.
+    pub name: String,
+    /// How long a job or the right to coordinate is held without being renewed. The coordinator's
+    /// counts, when it prepares the run.
+    pub lease: Duration,
+    /// How long to wait for a job, for an answer to a question, and for the broker itself. A part of
+    /// a blob may take four times as long.
+    pub wait: Duration,
+}
+
+impl Options {
+    /// A run's usual options: leases of 10 seconds, waits of 5.
+    #[must_use]
+    pub fn new(run: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            run: run.into(),
+            name: name.into(),
+            lease: Duration::from_secs(10),
+            wait: Duration::from_secs(5),
+        }
+    }
+}
+
+/// A run's part of a NATS server.
+#[derive(Debug)]
+pub struct NatsBroker {
+    streams: JetStream,
+    names: Names,
+    blobs: Blobs,
+    options: Options,
+}
+
+impl NatsBroker {
+    /// Connects to the broker of a cluster file. After that the connection is made again by itself
+    /// whenever it is lost, for ever; `observer` is told, and must not block.
+    ///
+    /// # Errors
+    ///
+    /// When nobody answers, or one that will not do; see [`ConnectError`].
+    pub async fn connect(
+        file: &ClusterFile,
+        options: Options,
+        observer: impl Fn(ConnectionEvent) + Send + Sync + 'static,
+    ) -> Result<Self, ConnectError> {
+        let names = Names::new(&options.run).ok_or_else(|| {
+            let run = &options.run;
+            ConnectError::Settings(format!(
+                "{run:?} cannot be a run's id: use 1 to 64 letters, digits, _ and -"
+            ))
+        })?;
+        let connection = Connection::open(file, &options.name, Arc::new(observer)).await?;
+        let streams = JetStream::new(connection, options.wait);
+        let blobs = match &file.blobs {
+            Some(folder) => Blobs::Folder(FolderBlobs::new(folder, &options.run)),
+            None => Blobs::Stream(StreamBlobs::new(&streams, &names)),
+        };
+        Ok(Self {
+            streams,
+            names,
+            blobs,
+            options,
+        })
+    }
+
+    /// Deletes all that the broker has of the run. What is still connected for it finds nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the broker is away or does not allow it.
+    pub async fn remove_run(&self) -> Result<(), BrokerError> {
+        for stream in [self.names.jobs(), self.names.done(), self.names.claim()] {
+            self.streams.delete_stream(&stream).await?;
+        }
+        self.blobs.remove().await
+    }
+
+    fn connection(&self) -> &Connection {
+        self.streams.connection()
+    }
+}
+
+impl Broker for NatsBroker {
+    type Lease = JobLease;
+
+    async fn prepare(&self) -> Result<(), BrokerError> {
+        let Options { lease, .. } = self.options;
+        claim::prepare(&self.streams, &self.names, lease).await?;
+        queue::prepare(&self.streams, &self.names, lease).await?;
+        replies::prepare(&self.streams, &self.names).await?;
+        self.blobs.prepare().await
+    }
+
+    async fn claim(&self, coordinator: &str) -> Result<Claim, BrokerError> {
+        claim::claim(&self.streams, &self.names, coordinator).await
+    }
+
+    async fn release(&self, coordinator: &str) -> Result<(), BrokerError> {
+        claim::release(&self.streams, &self.names, coordinator).await
+    }
+
+    async fn submit(&self, job: JobId, order: Bytes) -> Result<(), BrokerError> {
+        queue::submit(&self.streams, &self.names, job, order).await
+    }
+
+    async fn withdraw(&self, job: JobId) -> Result<(), BrokerError> {
+        let jobs = self.names.jobs();
+        self.streams.purge(&jobs, &self.names.job(job)).await
+    }
+
+    async fn queued(&self) -> Result<BTreeSet<JobId>, BrokerError> {
+        queue::queued(&self.streams, &self.names).await
+    }
+
+    async fn next_order(&self) -> Result<Option<Delivery<JobLease>>, BrokerError> {
+        queue::next_order(&self.streams, &self.names, self.options.wait).await
+    }
+
+    async fn reply(&self, job: JobId, reply: Bytes) -> Result<Kept, BrokerError> {
+        replies::reply(&self.streams, &self.names, job, reply).await
+    }
+
+    fn replies(&self) -> mpsc::Receiver<Bytes> {
+        replies::all(self.streams.clone(), &self.names, self.options.wait)
+    }
+
+    async fn forget_reply(&self, job: JobId) -> Result<(), BrokerError> {
+        let done = self.names.done();
+        self.streams.purge(&done, &self.names.reply(job)).await
+    }
+
+    async fn put(&self, digest: &Digest, blob: Bytes) -> Result<(), BrokerError> {
+        self.blobs.put(digest, blob).await
+    }
+
+    async fn get(&self, digest: &Digest) -> Result<Option<Bytes>, BrokerError> {
+        self.blobs.get(digest).await
+    }
+
+    async fn forget(&self, digest: &Digest) -> Result<(), BrokerError> {
+        self.blobs.forget(digest).await
+    }
+
+    async fn tell(&self, audience: Audience, note: Bytes) -> Result<(), BrokerError> {
+        let subject = self.names.notes(audience);
+        self.connection().publish(&subject, note).await
+    }
+
+    fn notes(&self, audience: Audience) -> mpsc::Receiver<Bytes> {
+        let subject = self.names.notes(audience);
+        notes::notes(self.connection().clone(), subject)
+    }
+
+    async fn ask(&self, question: Bytes) -> Result<Option<Bytes>, BrokerError> {
+        let subject = self.names.questions();
+        notes::ask(self.connection(), &subject, question, self.options.wait).await
+    }
+
+    fn questions(&self) -> mpsc::Receiver<Question> {
+        notes::questions(self.connection().clone(), self.names.questions())
+    }
+
+    fn largest_message(&self) -> usize {
+        self.connection().max_payload().saturating_sub(ENVELOPE)
+    }
+}

@@ -1,0 +1,171 @@
+//! The queue of jobs: a stream from which a job goes when it is done, and the one consumer of it that
+//! all lanes share. At most one job is kept under a subject, and each job has its own.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use async_nats::Message;
+use bytes::Bytes;
+use regatta_actors::ids::JobId;
+use regatta_actors::lanes::broker::{BrokerError, Delivery, Lease};
+use serde_json::json;
+
+use crate::connection::Connection;
+use crate::jetstream::{JetStream, nanoseconds};
+use crate::names::{LANES, Names};
+
+/// Lanes that may wait for a job at once.
+const MOST_LANES: u32 = 16384;
+
+/// Makes the queue. A job whose lease was not renewed for `lease` is given out again.
+pub(crate) async fn prepare(
+    streams: &JetStream,
+    names: &Names,
+    lease: Duration,
+) -> Result<(), BrokerError> {
+    let stream = json!({
+        "name": names.jobs(),
+        "subjects": [names.all_jobs()],
+        "retention": "workqueue",
+        "storage": "file",
+        "num_replicas": 1,
+        "discard": "new",
+        "discard_new_per_subject": true,
+        "max_msgs_per_subject": 1,
+    });
+    streams.make_stream(&names.jobs(), stream).await?;
+    let lanes = json!({
+        "durable_name": LANES,
+        "ack_policy": "explicit",
+        "ack_wait": nanoseconds(lease),
+        "deliver_policy": "all",
+        "replay_policy": "instant",
+        "max_deliver": -1,
+        "max_ack_pending": -1,
+        "max_waiting": MOST_LANES,
+    });
+    streams
+        .make_consumer(&names.jobs(), Some(LANES), lanes)
+        .await?;
+    Ok(())
+}
+
+/// Queues a job; one that is queued already is not changed.
+pub(crate) async fn submit(
+    streams: &JetStream,
+    names: &Names,
+    job: JobId,
+    order: Bytes,
+) -> Result<(), BrokerError> {
+    streams
+        .store(&names.jobs(), &names.job(job), order, None)
+        .await?;
+    Ok(())
+}
+
+/// The jobs that wait or are being done.
+pub(crate) async fn queued(
+    streams: &JetStream,
+    names: &Names,
+) -> Result<BTreeSet<JobId>, BrokerError> {
+    let subjects = streams.subjects(&names.jobs(), &names.all_jobs()).await?;
+    let jobs = subjects.keys().filter_map(|subject| names.job_of(subject));
+    Ok(jobs.collect())
+}
+
+/// The next job for a lane, waited for as long as `wait`.
+pub(crate) async fn next_order(
+    streams: &JetStream,
+    names: &Names,
+    wait: Duration,
+) -> Result<Option<Delivery<JobLease>>, BrokerError> {
+    let Some(message) = streams.next(&names.jobs(), LANES, wait).await? else {
+        return Ok(None);
+    };
+    let times = receipt(&message).map_or(1, |receipt| receipt.times);
+    let Message { reply, payload, .. } = message;
+    let subject = reply.ok_or_else(|| BrokerError::Away("a job came without a lease".into()))?;
+    let lease = JobLease {
+        connection: streams.connection().clone(),
+        time: streams.time(),
+        subject: subject.to_string(),
+    };
+    Ok(Some(Delivery {
+        order: payload,
+        lease,
+        times,
+    }))
+}
+
+/// The right to do a job.
+#[derive(Debug)]
+pub struct JobLease {
+    connection: Connection,
+    time: Duration,
+    /// What is sent here is about this delivery of this job.
+    subject: String,
+}
+
+impl JobLease {
+    /// Tells the broker something about the job, and waits until it knows.
+    async fn tell(&self, word: &'static str) -> Result<(), BrokerError> {
+        let word = Bytes::from_static(word.as_bytes());
+        let told = self
+            .connection
+            .request(&self.subject, None, word, self.time);
+        told.await.map(drop)
+    }
+}
+
+impl Lease for JobLease {
+    async fn renew(&self) -> Result<(), BrokerError> {
+        self.tell("+WPI").await
+    }
+
+    async fn done(&self) -> Result<(), BrokerError> {
+        self.tell("+ACK").await
+    }
+
+    async fn give_back(&self) -> Result<(), BrokerError> {
+        self.tell("-NAK").await
+    }
+}
+
+/// What the reply subject of a message from a stream tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Receipt {
+    /// How often the message was given out.
+    pub(crate) times: u64,
+    /// Its number in the stream.
+    pub(crate) seq: u64,
+}
+
+/// Reads the reply subject, which is `$JS.ACK.<stream>.<consumer>.<times>.<seq>…` or has the domain
+/// and the account before the stream.
+pub(crate) fn receipt(message: &Message) -> Option<Receipt> {
+    parse_receipt(message.reply.as_deref()?)
+}
+
+fn parse_receipt(subject: &str) -> Option<Receipt> {
+    let parts: Vec<&str> = subject.split('.').collect();
+    let start = if parts.len() > 9 { 6 } else { 4 };
+    Some(Receipt {
+        times: parts.get(start)?.parse().ok()?,
+        seq: parts.get(start + 1)?.parse().ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receipt_is_read_with_and_without_a_domain() {
+        let wanted = Some(Receipt { times: 3, seq: 17 });
+        let short = "$JS.ACK.RG_r_JOBS.lanes.3.17.5.1790000000000000000.2";
+        assert_eq!(parse_receipt(short), wanted);
+        let long = "$JS.ACK._.ACCOUNT.RG_r_JOBS.lanes.3.17.5.1790000000000000000.2.token";
+        assert_eq!(parse_receipt(long), wanted);
+        assert_eq!(parse_receipt("_INBOX.x"), None);
+    }
+}

@@ -1,0 +1,251 @@
+//! The server that `regatta broker` runs: found, configured, started, and started again when it dies.
+
+mod certificate;
+mod configuration;
+mod process;
+mod program;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::config::{ConfigError, is_local};
+use configuration::Configuration;
+use process::{Process, Spawn};
+
+/// The server is not started again when it died so often without having lived for [`LONG`].
+const MOST_STARTS: u32 = 5;
+/// A server that lived so long did start.
+const LONG: Duration = Duration::from_secs(30);
+
+/// How to run a server.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The folder of its files: secrets, certificate, what it keeps. On a local disk.
+    pub folder: PathBuf,
+    /// Where it listens. The port must not be 0.
+    pub listen: SocketAddr,
+    /// Names and addresses by which other machines reach this one. The first goes into the cluster
+    /// files; empty: the address that it listens at.
+    pub names: Vec<String>,
+    /// Whether connections are encrypted. Beyond this machine they must be.
+    pub tls: bool,
+    /// The server; `None`: the one that set-up fetched, or else one that is installed.
+    pub program: Option<PathBuf>,
+    /// A folder that all machines share, for blobs.
+    pub blobs: Option<PathBuf>,
+    /// Memory that it tries to stay below, in bytes.
+    pub memory: u64,
+    /// Disk that it may use, in bytes.
+    pub disk: u64,
+    /// The largest message in bytes.
+    pub max_payload: u32,
+}
+
+impl Settings {
+    /// The usual settings: with TLS unless it listens on this machine alone, 1 GiB of memory, 64 GiB
+    /// of disk, messages of 8 MiB.
+    #[must_use]
+    pub fn new(folder: impl Into<PathBuf>, listen: SocketAddr) -> Self {
+        Self {
+            folder: folder.into(),
+            listen,
+            names: Vec::new(),
+            tls: !is_local(listen.ip()),
+            program: None,
+            blobs: None,
+            memory: 1 << 30,
+            disk: 64 << 30,
+            max_payload: 8 << 20,
+        }
+    }
+
+    fn check(&self) -> Result<(), SupervisorError> {
+        if !self.tls && !is_local(self.listen.ip()) {
+            return Err(SupervisorError::Open(self.listen));
+        }
+        if self.names.is_empty() && self.listen.ip().is_unspecified() {
+            return Err(SupervisorError::NoName(self.listen));
+        }
+        Ok(())
+    }
+}
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+pub enum SupervisorError {
+    /// It would send secrets readably over a network.
+    #[error(
+        "other machines reach {0}, so the broker needs TLS there; leave TLS on, or listen at 127.0.0.1"
+    )]
+    Open(SocketAddr),
+    /// Other machines would not know where it is.
+    #[error("a broker that listens at {0} needs the name by which other machines reach it")]
+    NoName(SocketAddr),
+    /// There is no server to start.
+    #[error(
+        "there is no nats-server in {searched}; `make setup NATS=1` fetches one, or name yours with \
+         its path"
+    )]
+    NotFound {
+        /// Where it was looked for.
+        searched: String,
+    },
+    /// The server is too old or cannot be run.
+    #[error("{}: {reason}; nats-server 2.11 or newer is needed, and `make setup NATS=1` fetches one", program.display())]
+    Unfit {
+        /// Its path.
+        program: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Its files cannot be read or written.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Its certificate cannot be made.
+    #[error("a certificate for {names} cannot be made: {reason}")]
+    Certificate {
+        /// What it was to be for.
+        names: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// It does not start, or dies again and again.
+    #[error("nats-server {what}; its last words:\n{log}")]
+    Dead {
+        /// What it does.
+        what: String,
+        /// The last lines of its log.
+        log: String,
+    },
+}
+
+/// A server that runs, and is started again when it dies. It ends with this.
+#[derive(Debug)]
+pub struct Supervisor {
+    process: Process,
+    spawn: Spawn,
+    since: Instant,
+    /// Deaths in a row after a short life.
+    early_deaths: u32,
+    cluster_file: PathBuf,
+    worker_file: PathBuf,
+}
+
+impl Supervisor {
+    /// Starts a server, and returns when it accepts connections. Secrets that are in its folder from
+    /// before stay valid, and what it kept is there again. Its warnings and errors go to the log.
+    ///
+    /// # Errors
+    ///
+    /// When the settings do not go together, there is no server that will do, or it does not start.
+    pub async fn start(settings: &Settings) -> Result<Self, SupervisorError> {
+        settings.check()?;
+        let program = program::find(settings.program.as_deref()).await?;
+        let configuration = Configuration::write(settings)?;
+        let spawn = Spawn {
+            program,
+            configuration: configuration.path,
+            address: local_address(settings.listen),
+            memory: settings.memory,
+        };
+        let process = spawn.start().await?;
+        Ok(Self {
+            process,
+            spawn,
+            since: Instant::now(),
+            early_deaths: 0,
+            cluster_file: configuration.cluster_file,
+            worker_file: configuration.worker_file,
+        })
+    }
+
+    /// The path of the coordinator's cluster file.
+    #[must_use]
+    pub fn cluster_file(&self) -> &Path {
+        &self.cluster_file
+    }
+
+    /// The path of the hosts' cluster file.
+    #[must_use]
+    pub fn worker_file(&self) -> &Path {
+        &self.worker_file
+    }
+
+    /// The number of the server's process, while it lives.
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        self.process.id()
+    }
+
+    /// Keeps a server running until `end`, then ends it.
+    ///
+    /// # Errors
+    ///
+    /// When it dies again and again.
+    pub async fn run_until(mut self, end: impl Future<Output = ()>) -> Result<(), SupervisorError> {
+        tokio::pin!(end);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut end => break,
+                how = self.process.died() => {
+                    tokio::select! {
+                        biased;
+                        () = &mut end => break,
+                        again = self.start_again(how) => again?,
+                    }
+                }
+            }
+        }
+        self.process.stop().await;
+        Ok(())
+    }
+
+    /// Ends the server.
+    pub async fn stop(mut self) {
+        self.process.stop().await;
+    }
+
+    async fn start_again(&mut self, mut how: String) -> Result<(), SupervisorError> {
+        if self.since.elapsed() >= LONG {
+            self.early_deaths = 0;
+        }
+        loop {
+            self.early_deaths += 1;
+            if self.early_deaths > MOST_STARTS {
+                let what = format!("{how} for the {}th time in a row", self.early_deaths);
+                let log = self.process.last_words();
+                return Err(SupervisorError::Dead { what, log });
+            }
+            tracing::warn!("nats-server {how}; starting it again");
+            if self.early_deaths > 1 {
+                let pause = Duration::from_millis(100 << self.early_deaths);
+                tokio::time::sleep(pause).await;
+            }
+            match self.spawn.start().await {
+                Ok(process) => {
+                    self.process = process;
+                    self.since = Instant::now();
+                    return Ok(());
+                }
+                Err(error) => how = error.to_string(),
+            }
+        }
+    }
+}
+
+/// The address by which this machine reaches a server that listens at `listen`.
+fn local_address(listen: SocketAddr) -> SocketAddr {
+    let mut address = listen;
+    if listen.ip().is_unspecified() {
+        address.set_ip(match listen {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
