@@ -128,7 +128,8 @@ fn every_dependency_comes_from_crates_io_or_this_project() {
         let known = match &package.source {
             Some(source) => source == registry,
             // The last one is in patches/.
-            None => ["regatta", "regatta-actors", "zip"].contains(&package.name.as_str()),
+            None => ["regatta", "regatta-actors", "regatta-cluster", "zip"]
+                .contains(&package.name.as_str()),
         };
         assert!(known, "{} comes from {:?}", package.name, package.source);
     }

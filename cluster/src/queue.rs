@@ -107,13 +107,17 @@ pub struct JobLease {
 }
 
 impl JobLease {
-    /// Tells the broker something about the job, and waits until it knows.
+    /// Tells the broker something about the job, and waits until it knows. A server says nothing to
+    /// one that speaks of a delivery which it forgot when it was killed.
     async fn tell(&self, word: &'static str) -> Result<(), BrokerError> {
         let word = Bytes::from_static(word.as_bytes());
-        let told = self
+        let asked = self
             .connection
-            .request(&self.subject, None, word, self.time);
-        told.await.map(drop)
+            .request(&self.subject, None, word, self.time * 2);
+        match tokio::time::timeout(self.time, asked).await {
+            Ok(told) => told.map(drop),
+            Err(_) => Err(BrokerError::Missing("lease of this job any more".into())),
+        }
     }
 }
 

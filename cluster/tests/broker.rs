@@ -1,5 +1,7 @@
 //! What a broker promises, with a real server.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 mod shared;
 
 use std::collections::BTreeSet;

@@ -142,7 +142,8 @@ fn server_configuration(
 ) -> String {
     let text = |path: PathBuf| serde_json::Value::from(path.display().to_string()).to_string();
     let listen = settings.listen;
-    let store = text(folder.join("jetstream"));
+    // It makes a folder `jetstream` there.
+    let store = text(folder.to_owned());
     let tls = if settings.tls {
         let (certificate, key) = (folder.join("server.pem"), folder.join("server.key"));
         format!(

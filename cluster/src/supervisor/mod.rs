@@ -16,7 +16,7 @@ use crate::config::{ConfigError, is_local};
 use configuration::Configuration;
 use process::{Process, Spawn};
 
-/// The server is not started again when it died so often without having lived for [`LONG`].
+/// Starts in a row of a server that does not live for [`LONG`].
 const MOST_STARTS: u32 = 5;
 /// A server that lived so long did start.
 const LONG: Duration = Duration::from_secs(30);
@@ -129,7 +129,7 @@ pub struct Supervisor {
     process: Process,
     spawn: Spawn,
     since: Instant,
-    /// Deaths in a row after a short life.
+    /// Deaths in a row after a short life, or none.
     early_deaths: u32,
     cluster_file: PathBuf,
     worker_file: PathBuf,
@@ -210,29 +210,29 @@ impl Supervisor {
         self.process.stop().await;
     }
 
-    async fn start_again(&mut self, mut how: String) -> Result<(), SupervisorError> {
+    async fn start_again(&mut self, how: String) -> Result<(), SupervisorError> {
         if self.since.elapsed() >= LONG {
             self.early_deaths = 0;
         }
+        if self.early_deaths >= MOST_STARTS {
+            let what = format!("{how}, as the {MOST_STARTS} times before");
+            let log = self.process.last_words();
+            return Err(SupervisorError::Dead { what, log });
+        }
+        tracing::warn!("nats-server {how}; starting it again");
         loop {
+            if self.early_deaths > 0 {
+                tokio::time::sleep(Duration::from_millis(100 << self.early_deaths)).await;
+            }
             self.early_deaths += 1;
-            if self.early_deaths > MOST_STARTS {
-                let what = format!("{how} for the {}th time in a row", self.early_deaths);
-                let log = self.process.last_words();
-                return Err(SupervisorError::Dead { what, log });
-            }
-            tracing::warn!("nats-server {how}; starting it again");
-            if self.early_deaths > 1 {
-                let pause = Duration::from_millis(100 << self.early_deaths);
-                tokio::time::sleep(pause).await;
-            }
             match self.spawn.start().await {
                 Ok(process) => {
                     self.process = process;
                     self.since = Instant::now();
                     return Ok(());
                 }
-                Err(error) => how = error.to_string(),
+                Err(error) if self.early_deaths >= MOST_STARTS => return Err(error),
+                Err(error) => tracing::warn!("{error}"),
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Requests to the broker's streams, as its protocol has them: JSON to subjects below `$JS.API`.
 
+mod answer;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -11,18 +13,9 @@ use serde_json::{Value, json};
 
 use crate::connection::Connection;
 
-/// A stream or consumer exists already, with other settings.
-const OTHER_SETTINGS: u64 = 10058;
-/// The server has no room, or the stream takes no more of this subject.
-const NOT_STORED: u64 = 10077;
-/// Another message came to the subject than the one that was expected.
-const OTHER_SEQUENCE: u64 = 10071;
-/// The server is starting or stopping.
-const NOT_READY: u64 = 10008;
-/// There is no message with this number.
-const NO_MESSAGE: u64 = 10043;
-/// A status.
-const NOT_FOUND: u16 = 404;
+use answer::{
+    Failure, NO_MESSAGE, NOT_FOUND, OTHER_SEQUENCE, OTHER_SETTINGS, no_stream, parsed, said, status,
+};
 
 /// The broker's streams.
 #[derive(Debug, Clone)]
@@ -51,27 +44,6 @@ pub(crate) struct Held {
     pub(crate) content: Bytes,
 }
 
-/// The server's error.
-#[derive(Debug, Deserialize)]
-struct ApiError {
-    code: u16,
-    #[serde(default)]
-    err_code: u64,
-    #[serde(default)]
-    description: String,
-}
-
-impl ApiError {
-    fn about(self, what: &str) -> BrokerError {
-        let text = format!("{what}: {} (error {})", self.description, self.err_code);
-        match (self.code, self.err_code) {
-            (NOT_FOUND, _) => BrokerError::Missing(text),
-            (_, NOT_READY) => BrokerError::Away(text),
-            _ => BrokerError::Refused(text),
-        }
-    }
-}
-
 impl JetStream {
     /// Streams of the broker at the connection's other end; a request may take so long.
     pub(crate) fn new(connection: Connection, time: Duration) -> Self {
@@ -94,7 +66,7 @@ impl JetStream {
     }
 
     /// Sends a request about `what`, and gives the server's answer.
-    async fn api(&self, path: &str, what: &str, content: Value) -> Result<Value, ApiFailure> {
+    async fn api(&self, path: &str, what: &str, content: Value) -> Result<Value, Failure> {
         let subject = format!("$JS.API.{path}");
         let content = Bytes::from(content.to_string());
         let answer = self.connection.request(&subject, None, content, self.time);
@@ -110,7 +82,7 @@ impl JetStream {
     pub(crate) async fn make_stream(&self, name: &str, settings: Value) -> Result<(), BrokerError> {
         let create = format!("STREAM.CREATE.{name}");
         match self.api(&create, name, settings.clone()).await {
-            Err(ApiFailure::Server(error, _)) if error.err_code == OTHER_SETTINGS => {
+            Err(failure) if failure.is(OTHER_SETTINGS) => {
                 let update = format!("STREAM.UPDATE.{name}");
                 self.api(&update, name, settings).await?;
             }
@@ -188,8 +160,8 @@ impl JetStream {
         let path = format!("STREAM.MSG.DELETE.{stream}");
         let deleted = self.api(&path, stream, json!({ "seq": seq, "no_erase": true }));
         match deleted.await {
-            Err(ApiFailure::Server(error, _)) if error.err_code == NO_MESSAGE => Ok(()),
-            deleted => deleted.map(drop).map_err(BrokerError::from),
+            Err(failure) if failure.is(NO_MESSAGE) => Ok(()),
+            deleted => Ok(deleted.map(drop)?),
         }
     }
 
@@ -237,14 +209,8 @@ impl JetStream {
         let answer = sent.await.map_err(|error| no_stream(error, stream))?;
         match parsed(&answer.payload, stream) {
             Ok(_) => Ok(Stored::Yes),
-            Err(ApiFailure::Server(error, _)) if error.err_code == OTHER_SEQUENCE => {
-                Ok(Stored::OtherSequence)
-            }
-            Err(ApiFailure::Server(error, _))
-                if error.err_code == NOT_STORED && error.description.contains("per subject") =>
-            {
-                Ok(Stored::SubjectTaken)
-            }
+            Err(failure) if failure.is(OTHER_SEQUENCE) => Ok(Stored::OtherSequence),
+            Err(failure) if failure.is_of_subject() => Ok(Stored::SubjectTaken),
             Err(error) => Err(error.into()),
         }
     }
@@ -274,56 +240,6 @@ impl JetStream {
             Some(_) => Err(BrokerError::Refused(said(&message, stream))),
         }
     }
-}
-
-/// Why a request had no result.
-enum ApiFailure {
-    /// The server's own error, and what it is about.
-    Server(ApiError, String),
-    Broker(BrokerError),
-}
-
-impl From<BrokerError> for ApiFailure {
-    fn from(error: BrokerError) -> Self {
-        Self::Broker(error)
-    }
-}
-
-impl From<ApiFailure> for BrokerError {
-    fn from(failure: ApiFailure) -> Self {
-        match failure {
-            ApiFailure::Server(error, what) => error.about(&what),
-            ApiFailure::Broker(error) => error,
-        }
-    }
-}
-
-fn parsed(answer: &[u8], what: &str) -> Result<Value, ApiFailure> {
-    let unreadable = |e| BrokerError::Away(format!("{what}: an answer that is not JSON: {e}"));
-    let answer: Value = serde_json::from_slice(answer).map_err(unreadable)?;
-    match ApiError::deserialize(&answer["error"]) {
-        Ok(error) => Err(ApiFailure::Server(error, what.to_owned())),
-        Err(_) => Ok(answer),
-    }
-}
-
-/// Nobody takes a subject of a stream that is not there.
-fn no_stream(error: BrokerError, stream: &str) -> BrokerError {
-    match error {
-        BrokerError::Missing(what) => BrokerError::Missing(format!("{stream}: {what}")),
-        error => error,
-    }
-}
-
-fn status(message: &Message) -> Option<u16> {
-    message.status.map(|status| status.as_u16())
-}
-
-fn said(message: &Message, stream: &str) -> String {
-    format!(
-        "{stream}: {}",
-        message.description.as_deref().unwrap_or("no reason given")
-    )
 }
 
 /// A duration as the protocol has it.
