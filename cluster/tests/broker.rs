@@ -191,6 +191,7 @@ async fn of_two_coordinators_one_is_told_who_the_other_is() {
     bob.release("bob").await.unwrap();
     assert_eq!(bob.claim("bob").await.unwrap(), Claim::HeldBy("ada".into()));
     ada.release("ada").await.unwrap();
+    ada.release("ada").await.unwrap();
     assert_eq!(bob.claim("bob").await.unwrap(), Claim::Granted);
     assert_eq!(ada.claim("ada").await.unwrap(), Claim::HeldBy("bob".into()));
 }

@@ -14,7 +14,7 @@ pub(super) const OTHER_SEQUENCE: u64 = 10071;
 /// The server is starting or stopping.
 const NOT_READY: u64 = 10008;
 /// There is no message with this number.
-pub(super) const NO_MESSAGE: u64 = 10043;
+pub(super) const NO_MESSAGE: u64 = 10057;
 /// The status of an answer without a message.
 pub(super) const NOT_FOUND: u16 = 404;
 
