@@ -80,7 +80,7 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    /// Whether another try may succeed without that anybody corrects something.
+    /// Whether another try may succeed although nobody corrects anything.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Unreachable { .. })
@@ -97,9 +97,10 @@ impl ConnectError {
         if find::<rustls::Error>(error).is_some() {
             return Self::Certificate { address, reason };
         }
+        // It may be the network, or something else that waits to be spoken to.
         if error.kind() == ConnectErrorKind::TimedOut {
-            let reason = "it said nothing for 5 seconds".to_owned();
-            return Self::NotNats { address, reason };
+            let reason = "no NATS server answered within 5 seconds".to_owned();
+            return Self::Unreachable { address, reason };
         }
         let system = find::<io::Error>(error).and_then(io::Error::raw_os_error);
         if error.kind() == ConnectErrorKind::Dns || system.is_some() {

@@ -115,8 +115,11 @@ impl JobLease {
             .connection
             .request(&self.subject, None, word, self.time * 2);
         match tokio::time::timeout(self.time, asked).await {
-            Ok(told) => told.map(drop),
-            Err(_) => Err(BrokerError::Missing("lease of this job any more".into())),
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(BrokerError::Missing(_))) | Err(_) => {
+                Err(BrokerError::Missing("lease of this job any more".into()))
+            }
+            Ok(Err(error)) => Err(error),
         }
     }
 }

@@ -61,6 +61,32 @@ async fn without_a_job_a_lane_waits_no_longer_than_it_is_told() {
 }
 
 #[tokio::test]
+async fn a_lane_that_stops_waiting_takes_no_job_with_it() {
+    let Some(server) = Server::start().await else {
+        return;
+    };
+    let mut options = options();
+    options.lease = SHORT_LEASE;
+    let coordinator = connect(&server.coordinator_file(), options).await;
+    coordinator.prepare().await.unwrap();
+    let worker = server.worker().await;
+    // The server learns a moment later that it stopped; on a slow machine too late for some jobs.
+    for client in 0..20 {
+        let moment = Duration::from_millis(100);
+        let waiting = tokio::time::timeout(moment, worker.next_order()).await;
+        assert!(waiting.is_err());
+        tokio::time::sleep(moment).await;
+        coordinator.submit(job(client), "x".into()).await.unwrap();
+        let delivery = worker.next_order().await.unwrap().unwrap();
+        delivery.lease.done().await.unwrap();
+        if delivery.times == 1 {
+            return;
+        }
+    }
+    panic!("every job went to a lane that did not wait");
+}
+
+#[tokio::test]
 async fn a_job_whose_lease_ends_is_given_out_again_and_one_that_is_given_back_at_once() {
     let Some(server) = Server::start().await else {
         return;
@@ -176,6 +202,24 @@ async fn more_replies_than_a_coordinator_takes_at_once_all_arrive_in_order() {
     for client in 0..200 {
         assert_eq!(text(&next(&mut replies).await), client.to_string());
     }
+}
+
+#[tokio::test]
+async fn replies_arrive_after_a_long_time_without_any() {
+    let Some(server) = Server::start().await else {
+        return;
+    };
+    let _coordinator = server.coordinator().await;
+    let worker = server.worker().await;
+    let mut short = options();
+    short.wait = Duration::from_millis(100);
+    let mut replies = connect(&server.coordinator_file(), short).await.replies();
+    worker.reply(job(1), "a".into()).await.unwrap();
+    assert_eq!(text(&next(&mut replies).await), "a");
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    worker.reply(job(2), "b".into()).await.unwrap();
+    // On a slow machine the first may come twice.
+    while text(&next(&mut replies).await) != "b" {}
 }
 
 #[tokio::test]

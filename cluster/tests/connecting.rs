@@ -72,7 +72,6 @@ async fn a_server_of_another_kind_is_refused() {
     for words in [
         "SSH-2.0-OpenSSH_9.2\r\n",
         "HTTP/1.1 400 Bad Request\r\n\r\n",
-        "",
     ] {
         let address = impostor(words).await;
         let error = error(&file(address)).await;
@@ -82,6 +81,15 @@ async fn a_server_of_another_kind_is_refused() {
         );
         assert!(!error.may_pass());
     }
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_is_not_waited_for_long() {
+    let error = error(&file(impostor("").await)).await;
+    assert!(
+        matches!(error, ConnectError::Unreachable { .. }),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use regatta_actors::ids::Digest;
 use regatta_actors::lanes::broker::{Audience, Broker, BrokerError, Claim, Kept, Lease};
-use regatta_cluster::{ConnectionEvent, JobLease, NatsBroker, Supervisor};
+use regatta_cluster::{ConnectionEvent, JobLease, NatsBroker, Supervisor, SupervisorError};
 
 use shared::{PATIENCE, Server, connect, job, next, options, retried, text};
 
@@ -29,6 +29,7 @@ async fn a_killed_server_is_started_again_with_all_that_it_kept() {
     coordinator.prepare().await.unwrap();
     let worker = server.worker().await;
     let mut replies = coordinator.replies();
+    let mut notes = worker.notes(Audience::Hosts);
     let blob = Bytes::from_static(b"weights");
     let digest = Digest::of(&blob);
     coordinator.claim("ada").await.unwrap();
@@ -46,6 +47,10 @@ async fn a_killed_server_is_started_again_with_all_that_it_kept() {
     assert_eq!(duplicate, Kept::Duplicate);
     retried(|| worker.reply(job(3), "three".into())).await;
     while text(&next(&mut replies).await) != "three" {}
+    tokio::select! {
+        _ = next(&mut notes) => {}
+        () = tell_for_ever(&coordinator) => unreachable!(),
+    }
     let events = events.lock().unwrap().clone();
     for event in [ConnectionEvent::Connected, ConnectionEvent::Disconnected] {
         assert!(events.contains(&event), "{events:?}");
@@ -230,5 +235,41 @@ async fn a_restart_of_the_supervisor_keeps_secrets_and_jobs() {
         "{:?}",
         again.urls
     );
+    supervisor.stop().await;
+}
+
+#[tokio::test]
+async fn a_folder_has_one_supervisor_which_ends_the_server_of_a_killed_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(settings) = shared::settings(folder.path()) else {
+        return;
+    };
+    let supervisor = Supervisor::start(&settings).await.unwrap();
+    let error = Supervisor::start(&settings).await.unwrap_err();
+    assert!(matches!(error, SupervisorError::InUse { .. }), "{error}");
+    supervisor.stop().await;
+
+    // As a supervisor leaves it that was killed.
+    let configuration = folder
+        .path()
+        .canonicalize()
+        .unwrap()
+        .join("nats-server.conf");
+    let mut orphan = std::process::Command::new(settings.program.as_ref().unwrap())
+        .arg("--config")
+        .arg(configuration)
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    while tokio::net::TcpStream::connect(settings.listen)
+        .await
+        .is_err()
+    {
+        assert!(orphan.try_wait().unwrap().is_none());
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let ending = tokio::task::spawn_blocking(move || orphan.wait().unwrap());
+    let supervisor = Supervisor::start(&settings).await.unwrap();
+    ending.await.unwrap();
     supervisor.stop().await;
 }

@@ -90,7 +90,7 @@ pub(super) fn parsed(answer: &[u8], what: &str) -> Result<Value, Failure> {
 /// Nobody takes a subject of a stream that is not there.
 pub(super) fn no_stream(error: BrokerError, stream: &str) -> BrokerError {
     match error {
-        BrokerError::Missing(what) => BrokerError::Missing(format!("{stream}: {what}")),
+        BrokerError::Missing(_) => BrokerError::Missing(format!("stream {stream}")),
         error => error,
     }
 }

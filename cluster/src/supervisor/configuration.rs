@@ -19,38 +19,42 @@ const WORKER: &str = "worker";
 pub(super) struct Configuration {
     /// The server's own.
     pub(super) path: PathBuf,
+    /// Where the server writes the number of its process.
+    pub(super) number: PathBuf,
     pub(super) cluster_file: PathBuf,
     pub(super) worker_file: PathBuf,
 }
 
 impl Configuration {
     /// Writes them. Secrets that are there stay.
-    pub(super) fn write(settings: &Settings) -> Result<Self, SupervisorError> {
-        let folder = &settings.folder;
-        let made = std::fs::create_dir_all(folder);
-        made.map_err(|error| file_error(folder, error))?;
-        // The server runs with its own working directory.
-        let folder = folder
-            .canonicalize()
-            .map_err(|error| file_error(folder, error))?;
+    pub(super) fn write(settings: &Settings, folder: &Path) -> Result<Self, SupervisorError> {
         let cluster_file = folder.join("cluster.toml");
         let worker_file = folder.join("worker.toml");
         let ca = if settings.tls {
-            Some(certificate(settings, &folder)?)
+            Some(certificate(settings, folder)?)
         } else {
             None
         };
         let coordinator = file(settings, &cluster_file, COORDINATOR, ca.clone())?;
         let worker = file(settings, &worker_file, WORKER, ca)?;
         let path = folder.join("nats-server.conf");
-        let text = server_configuration(settings, &folder, &coordinator, &worker);
+        let number = folder.join("nats-server.pid");
+        let text = server_configuration(settings, folder, &coordinator, &worker);
         write(&path, &text)?;
         Ok(Self {
             path,
+            number,
             cluster_file,
             worker_file,
         })
     }
+}
+
+/// Makes the server's folder, and gives its whole path: the server runs with its own working
+/// directory.
+pub(super) fn make_folder(folder: &Path) -> Result<PathBuf, SupervisorError> {
+    let made = std::fs::create_dir_all(folder).and_then(|()| folder.canonicalize());
+    made.map_err(|error| file_error(folder, error))
 }
 
 /// Writes a cluster file for a user, with the password that it had if it was there.
@@ -142,6 +146,7 @@ fn server_configuration(
 ) -> String {
     let text = |path: PathBuf| serde_json::Value::from(path.display().to_string()).to_string();
     let listen = settings.listen;
+    let number = text(folder.join("nats-server.pid"));
     // It makes a folder `jetstream` there.
     let store = text(folder.to_owned());
     let tls = if settings.tls {
@@ -161,6 +166,7 @@ fn server_configuration(
     format!(
         "listen: \"{listen}\"\n\
          max_payload: {max_payload}\n\
+         pid_file: {number}\n\
          jetstream {{ store_dir: {store}, max_memory_store: {memory}, max_file_store: {disk} }}\n\
          {tls}\
          authorization {{\n  users: [\n    {}\n    {}\n  ]\n}}\n",
@@ -215,7 +221,8 @@ fn write(path: &Path, text: &str) -> Result<(), SupervisorError> {
     write_private(path, text).map_err(|error| file_error(path, error))
 }
 
-fn file_error(path: &Path, error: io::Error) -> SupervisorError {
+/// An error of a file in the server's folder.
+pub(super) fn file_error(path: &Path, error: io::Error) -> SupervisorError {
     ConfigError::File {
         path: path.to_owned(),
         error,

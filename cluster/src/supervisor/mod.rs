@@ -2,9 +2,11 @@
 
 mod certificate;
 mod configuration;
+mod predecessor;
 mod process;
 mod program;
 
+use std::fs::File;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -113,6 +115,12 @@ pub enum SupervisorError {
         /// What is wrong.
         reason: String,
     },
+    /// Another supervisor has the folder.
+    #[error("another `regatta broker` runs in {}; end it, or use another folder", folder.display())]
+    InUse {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// It does not start, or dies again and again.
     #[error("nats-server {what}; its last words:\n{log}")]
     Dead {
@@ -133,6 +141,8 @@ pub struct Supervisor {
     early_deaths: u32,
     cluster_file: PathBuf,
     worker_file: PathBuf,
+    /// Lasts as long as this, or its process.
+    _lock: File,
 }
 
 impl Supervisor {
@@ -145,7 +155,10 @@ impl Supervisor {
     pub async fn start(settings: &Settings) -> Result<Self, SupervisorError> {
         settings.check()?;
         let program = program::find(settings.program.as_deref()).await?;
-        let configuration = Configuration::write(settings)?;
+        let folder = configuration::make_folder(&settings.folder)?;
+        let lock = predecessor::lock(&folder)?;
+        let configuration = Configuration::write(settings, &folder)?;
+        predecessor::end_server(&configuration.number, &configuration.path).await;
         let spawn = Spawn {
             program,
             configuration: configuration.path,
@@ -158,6 +171,7 @@ impl Supervisor {
             spawn,
             since: Instant::now(),
             early_deaths: 0,
+            _lock: lock,
             cluster_file: configuration.cluster_file,
             worker_file: configuration.worker_file,
         })
