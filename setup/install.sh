@@ -1,7 +1,7 @@
 # Installs the program: install.sh PROGRAM DESTDIR PREFIX.
 #
 # libtorch, of half a gigabyte and more, stays where it is: PREFIX/lib/regatta/libtorch leads there,
-# and is the first place where an installed program looks.
+# and is the first place where an installed program looks. So does nats-server.
 set -eu
 program=$1
 case $3 in
@@ -16,6 +16,10 @@ mkdir -p "$destination/bin" "$destination/lib/regatta"
 cp "$program" "$destination/bin/.regatta.new"
 mv -f "$destination/bin/.regatta.new" "$destination/bin/regatta"
 ln -sfn "$libtorch" "$destination/lib/regatta/libtorch"
+# The message broker, where it was fetched.
+if [ -x third_party/nats-server/nats-server ]; then
+    ln -sfn "$PWD/third_party/nats-server/nats-server" "$destination/lib/regatta/nats-server"
+fi
 
 completions() {
     mkdir -p "$destination/share/$2"

@@ -53,3 +53,14 @@ class InstallTest(FolderTest):
     def test_destdir_stands_before_the_prefix(self):
         self.install(str(Path.cwd() / "stage"), "/usr")
         self.check(Path("stage/usr"))
+
+    def test_the_message_broker_is_linked_where_it_was_fetched(self):
+        link = Path("here/lib/regatta/nats-server")
+        self.install("", "here")
+        self.assertFalse(link.is_symlink())
+        server = Path("third_party/nats-server/nats-server")
+        server.parent.mkdir()
+        server.write_text(PROGRAM)
+        server.chmod(0o755)
+        self.install("", "here")
+        self.assertEqual(link.readlink(), server.resolve())
