@@ -26,6 +26,8 @@ use crate::version::is_new_enough;
 const WAITING_MESSAGES: usize = 1024;
 /// How long an attempt to connect may take.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// A network that is cut says nothing: after three of these without an answer the connection is lost.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What happens to a connection after it was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +59,7 @@ impl Connection {
         let options = options(file)?
             .name(name)
             .connection_timeout(CONNECT_TIME)
+            .ping_interval(PING_INTERVAL)
             .reconnect_delay_callback(pause)
             .subscription_capacity(WAITING_MESSAGES)
             .event_callback(move |event| {

@@ -181,6 +181,37 @@ async fn over_tls_the_brokers_own_certificate_is_trusted_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_server_for_other_machines_is_reached_by_its_name_over_tls() {
+    let open = |settings: &mut Settings| {
+        let listen = ([0, 0, 0, 0], settings.listen.port()).into();
+        let defaults = Settings::new(&settings.folder, listen);
+        settings.listen = defaults.listen;
+        settings.tls = defaults.tls;
+        settings.names = vec!["localhost".into()];
+    };
+    let Some(server) = Server::start_with(open).await else {
+        return;
+    };
+    let file = server.worker_file();
+    assert!(file.urls[0].starts_with("tls://localhost:"), "{file:?}");
+    assert!(file.ca.is_some());
+    server
+        .coordinator()
+        .await
+        .submit(job(1), "one".into())
+        .await
+        .unwrap();
+    assert!(
+        connect(&file, options())
+            .await
+            .next_order()
+            .await
+            .unwrap()
+            .is_some()
+    );
+}
+
+#[tokio::test]
 async fn a_server_without_tls_is_not_spoken_to_when_tls_is_demanded() {
     let Some(plain) = Server::start().await else {
         return;
