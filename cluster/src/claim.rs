@@ -19,7 +19,7 @@ pub(crate) async fn prepare(
     streams: &JetStream,
     names: &Names,
     lasts: Duration,
-) -> Result<(), BrokerError> {
+) -> Result<bool, BrokerError> {
     let stream = json!({
         "name": names.claim(),
         "subjects": [names.coordinator()],

@@ -7,6 +7,9 @@ use regatta_actors::lanes::broker::Audience;
 /// The consumer of the queue of jobs, which all lanes take from.
 pub(crate) const LANES: &str = "lanes";
 
+/// Where hosts ask which runs there are. Hosts of any run may ask there, as if it were the run `0`.
+pub(crate) const LOOKING_FOR_RUNS: &str = "rg.0.ask";
+
 /// The names of one run.
 #[derive(Debug, Clone)]
 pub(crate) struct Names {
@@ -59,10 +62,19 @@ impl Names {
         self.subject(&format!("job.{}", path(job)))
     }
 
-    /// The job that a subject is of.
+    /// The job that a job's subject is of.
     pub(crate) fn job_of(&self, subject: &str) -> Option<JobId> {
+        self.parse(subject, ".job.")
+    }
+
+    /// The job that a reply's subject is of.
+    pub(crate) fn job_of_reply(&self, subject: &str) -> Option<JobId> {
+        self.parse(subject, ".done.")
+    }
+
+    fn parse(&self, subject: &str, kind: &str) -> Option<JobId> {
         let rest = subject.strip_prefix("rg.")?.strip_prefix(&self.run)?;
-        let mut parts = rest.strip_prefix(".job.")?.split('.');
+        let mut parts = rest.strip_prefix(kind)?.split('.');
         let job = JobId {
             run: RunId(parts.next()?.parse().ok()?),
             round: parts.next()?.parse().ok()?,

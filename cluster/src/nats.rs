@@ -16,7 +16,7 @@ use crate::config::ClusterFile;
 use crate::connection::{Connection, ConnectionEvent};
 use crate::errors::ConnectError;
 use crate::jetstream::JetStream;
-use crate::names::Names;
+use crate::names::{LOOKING_FOR_RUNS, Names};
 use crate::queue::JobLease;
 use crate::{claim, notes, queue, replies};
 
@@ -92,16 +92,35 @@ impl NatsBroker {
         })
     }
 
-    /// Deletes all that the broker has of the run. What is still connected for it finds nothing.
+    /// Tells hosts that look for a run of this one, for as long as the runtime is there.
+    ///
+    /// Must be called within a runtime.
+    pub fn invite(&self) {
+        let mut questions = notes::questions(self.connection().clone(), LOOKING_FOR_RUNS.into());
+        let run = Bytes::from(self.options.run.clone());
+        tokio::spawn(async move {
+            while let Some(question) = questions.recv().await {
+                // A host that no longer waits asks again.
+                let _ = question.answer.send(run.clone());
+            }
+        });
+    }
+
+    /// The run of a coordinator that invites, waited for as long as `wait`.
     ///
     /// # Errors
     ///
-    /// When the broker is away or does not allow it.
-    pub async fn remove_run(&self) -> Result<(), BrokerError> {
-        for stream in [self.names.jobs(), self.names.done(), self.names.claim()] {
-            self.streams.delete_stream(&stream).await?;
-        }
-        self.blobs.remove().await
+    /// When the broker is away, or does not let this host ask.
+    pub async fn find_run(
+        file: &ClusterFile,
+        name: &str,
+        wait: Duration,
+    ) -> Result<Option<String>, ConnectError> {
+        let connection = Connection::open(file, name, Arc::new(|_| {})).await?;
+        let answer = notes::ask(&connection, LOOKING_FOR_RUNS, Bytes::new(), wait).await;
+        // Whoever is away for a moment is asked again.
+        let answer = answer.unwrap_or_default();
+        Ok(answer.and_then(|run| String::from_utf8(run.to_vec()).ok()))
     }
 
     fn connection(&self) -> &Connection {
@@ -112,12 +131,21 @@ impl NatsBroker {
 impl Broker for NatsBroker {
     type Lease = JobLease;
 
-    async fn prepare(&self) -> Result<(), BrokerError> {
+    async fn prepare(&self) -> Result<bool, BrokerError> {
         let Options { lease, .. } = self.options;
-        claim::prepare(&self.streams, &self.names, lease).await?;
-        queue::prepare(&self.streams, &self.names, lease).await?;
-        replies::prepare(&self.streams, &self.names).await?;
-        self.blobs.prepare().await
+        // All of them, whatever was missing.
+        let claim = claim::prepare(&self.streams, &self.names, lease).await?;
+        let queue = queue::prepare(&self.streams, &self.names, lease).await?;
+        let replies = replies::prepare(&self.streams, &self.names).await?;
+        let blobs = self.blobs.prepare().await?;
+        Ok(claim || queue || replies || blobs)
+    }
+
+    async fn clear(&self) -> Result<(), BrokerError> {
+        for stream in [self.names.jobs(), self.names.done(), self.names.claim()] {
+            self.streams.delete_stream(&stream).await?;
+        }
+        self.blobs.remove().await
     }
 
     async fn claim(&self, coordinator: &str) -> Result<Claim, BrokerError> {
@@ -149,7 +177,7 @@ impl Broker for NatsBroker {
         replies::reply(&self.streams, &self.names, job, reply).await
     }
 
-    fn replies(&self) -> mpsc::Receiver<Bytes> {
+    fn replies(&self) -> mpsc::Receiver<(JobId, Bytes)> {
         replies::all(self.streams.clone(), &self.names, self.options.wait)
     }
 

@@ -17,12 +17,12 @@ use crate::names::{LANES, Names};
 /// Lanes that may wait for a job at once.
 const MOST_LANES: u32 = 16384;
 
-/// Makes the queue. A job whose lease was not renewed for `lease` is given out again.
+/// Makes the queue; says whether it was missing. A job whose lease was not renewed for `lease` is given out again.
 pub(crate) async fn prepare(
     streams: &JetStream,
     names: &Names,
     lease: Duration,
-) -> Result<(), BrokerError> {
+) -> Result<bool, BrokerError> {
     let stream = json!({
         "name": names.jobs(),
         "subjects": [names.all_jobs()],
@@ -33,7 +33,7 @@ pub(crate) async fn prepare(
         "discard_new_per_subject": true,
         "max_msgs_per_subject": 1,
     });
-    streams.make_stream(&names.jobs(), stream).await?;
+    let was_missing = streams.make_stream(&names.jobs(), stream).await?;
     let lanes = json!({
         "durable_name": LANES,
         "ack_policy": "explicit",
@@ -47,7 +47,7 @@ pub(crate) async fn prepare(
     streams
         .make_consumer(&names.jobs(), Some(LANES), lanes)
         .await?;
-    Ok(())
+    Ok(was_missing)
 }
 
 /// Queues a job; one that is queued already is not changed.

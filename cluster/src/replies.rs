@@ -21,7 +21,7 @@ const IDLE: Duration = Duration::from_secs(60);
 const EMPTY_WAITS: u32 = 6;
 
 /// Makes the place of replies.
-pub(crate) async fn prepare(streams: &JetStream, names: &Names) -> Result<(), BrokerError> {
+pub(crate) async fn prepare(streams: &JetStream, names: &Names) -> Result<bool, BrokerError> {
     let stream = json!({
         "name": names.done(),
         "subjects": [names.all_replies()],
@@ -51,13 +51,17 @@ pub(crate) async fn reply(
 }
 
 /// All replies that are kept, and then each as it comes. Must be called within a runtime.
-pub(crate) fn all(streams: JetStream, names: &Names, wait: Duration) -> mpsc::Receiver<Bytes> {
+pub(crate) fn all(
+    streams: JetStream,
+    names: &Names,
+    wait: Duration,
+) -> mpsc::Receiver<(JobId, Bytes)> {
     let (replies, receiver) = mpsc::channel(WAITING);
-    let stream = names.done();
+    let names = names.clone();
     tokio::spawn(async move {
         tokio::select! {
             () = replies.closed() => {}
-            () = read_for_ever(&streams, &stream, wait, &replies) => {}
+            () = read_for_ever(&streams, &names, wait, &replies) => {}
         }
     });
     receiver
@@ -66,14 +70,14 @@ pub(crate) fn all(streams: JetStream, names: &Names, wait: Duration) -> mpsc::Re
 /// Reads until the receiver is gone. A lost connection, server or stream makes it start again.
 async fn read_for_ever(
     streams: &JetStream,
-    stream: &str,
+    names: &Names,
     wait: Duration,
-    replies: &mpsc::Sender<Bytes>,
+    replies: &mpsc::Sender<(JobId, Bytes)>,
 ) {
     let mut start = Start::First;
     let mut pause = Pause::default();
     while !replies.is_closed() {
-        match read(streams, stream, wait, &start, replies, &mut pause).await {
+        match read(streams, names, wait, &start, replies, &mut pause).await {
             Ok(next) => start = next,
             Err(error) => {
                 tracing::debug!("reading replies starts again: {error}");
@@ -111,12 +115,13 @@ impl Start {
 /// Reads with one consumer, until it has had nothing for long; gives where to begin then.
 async fn read(
     streams: &JetStream,
-    stream: &str,
+    names: &Names,
     wait: Duration,
     start: &Start,
-    replies: &mpsc::Sender<Bytes>,
+    replies: &mpsc::Sender<(JobId, Bytes)>,
     pause: &mut Pause,
 ) -> Result<Start, BrokerError> {
+    let stream = &names.done();
     let settings = start.settings();
     let consumer = streams.make_consumer(stream, None, settings).await?;
     let mut last = match start {
@@ -132,7 +137,10 @@ async fn read(
         *pause = Pause::default();
         empty = 0;
         last = receipt(&message).map_or(last, |receipt| receipt.seq);
-        if replies.send(message.payload).await.is_err() {
+        let Some(job) = names.job_of_reply(&message.subject) else {
+            continue;
+        };
+        if replies.send((job, message.payload)).await.is_err() {
             break;
         }
     }

@@ -36,7 +36,7 @@ async fn a_killed_server_is_started_again_with_all_that_it_kept() {
     coordinator.put(&digest, blob.clone()).await.unwrap();
     coordinator.submit(job(1), "one".into()).await.unwrap();
     worker.reply(job(2), "two".into()).await.unwrap();
-    assert_eq!(text(&next(&mut replies).await), "two");
+    assert_eq!(text(&next(&mut replies).await.1), "two");
     let delivery = worker.next_order().await.unwrap().unwrap();
 
     server.kill();
@@ -46,7 +46,7 @@ async fn a_killed_server_is_started_again_with_all_that_it_kept() {
     let duplicate = retried(|| worker.reply(job(2), "too late".into())).await;
     assert_eq!(duplicate, Kept::Duplicate);
     retried(|| worker.reply(job(3), "three".into())).await;
-    while text(&next(&mut replies).await) != "three" {}
+    while text(&next(&mut replies).await.1) != "three" {}
     tokio::select! {
         _ = next(&mut notes) => {}
         () = tell_for_ever(&coordinator) => unreachable!(),
@@ -97,7 +97,7 @@ async fn a_server_that_lost_all_is_filled_again() {
     let mut replies = coordinator.replies();
     coordinator.submit(job(1), "one".into()).await.unwrap();
     worker.reply(job(1), "before".into()).await.unwrap();
-    assert_eq!(text(&next(&mut replies).await), "before");
+    assert_eq!(text(&next(&mut replies).await.1), "before");
     let delivery = worker.next_order().await.unwrap().unwrap();
 
     std::fs::remove_dir_all(server.settings.folder.join("jetstream")).unwrap();
@@ -124,7 +124,7 @@ async fn a_server_that_lost_all_is_filled_again() {
         worker.reply(job(1), "after".into()).await.unwrap(),
         Kept::First
     );
-    while text(&next(&mut replies).await) != "after" {}
+    while text(&next(&mut replies).await.1) != "after" {}
 }
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn a_deleted_run_is_missing_to_a_lane_that_waits_for_a_job() {
     let (coordinator, worker) = (server.coordinator().await, server.worker().await);
     let removing = async {
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        coordinator.remove_run().await.unwrap();
+        coordinator.clear().await.unwrap();
     };
     let (waited, ()) = tokio::join!(worker.next_order(), removing);
     let error = waited.unwrap_err();
@@ -181,7 +181,7 @@ async fn a_host_may_not_do_what_is_the_coordinators() {
     refused("queued", worker.queued().await.err());
     refused("forget_reply", worker.forget_reply(job(1)).await.err());
     refused("forget", worker.forget(&digest).await.err());
-    refused("remove_run", worker.remove_run().await.err());
+    refused("clear", worker.clear().await.err());
     assert_eq!(coordinator.queued().await.unwrap(), [job(1)].into());
     assert_eq!(coordinator.claim("ada").await.unwrap(), Claim::Granted);
     // Nor speak in its name to other hosts, or hear what hosts tell it.

@@ -21,9 +21,14 @@ impl FolderBlobs {
         Self { folder }
     }
 
-    pub(crate) async fn prepare(&self) -> Result<(), BrokerError> {
+    pub(crate) async fn prepare(&self) -> Result<bool, BrokerError> {
         let folder = self.folder.clone();
-        self.work(move || std::fs::create_dir_all(folder)).await
+        self.work(move || {
+            let was_missing = !folder.is_dir();
+            std::fs::create_dir_all(folder)?;
+            Ok(was_missing)
+        })
+        .await
     }
 
     pub(crate) async fn put(&self, digest: &Digest, blob: Bytes) -> Result<(), BrokerError> {

@@ -20,8 +20,8 @@ pub(crate) enum Blobs {
 }
 
 impl Blobs {
-    /// Makes their place.
-    pub(crate) async fn prepare(&self) -> Result<(), BrokerError> {
+    /// Makes their place. Says whether it was missing.
+    pub(crate) async fn prepare(&self) -> Result<bool, BrokerError> {
         match self {
             Self::Stream(blobs) => blobs.prepare().await,
             Self::Folder(blobs) => blobs.prepare().await,

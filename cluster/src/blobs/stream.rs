@@ -51,7 +51,7 @@ impl StreamBlobs {
         }
     }
 
-    pub(crate) async fn prepare(&self) -> Result<(), BrokerError> {
+    pub(crate) async fn prepare(&self) -> Result<bool, BrokerError> {
         let stream = json!({
             "name": self.names.blobs(),
             "subjects": [self.names.all_blobs()],

@@ -78,8 +78,20 @@ impl JetStream {
         parsed(&answer.payload, what)
     }
 
-    /// Makes a stream, or gives an existing one these settings.
-    pub(crate) async fn make_stream(&self, name: &str, settings: Value) -> Result<(), BrokerError> {
+    /// Makes a stream, or gives an existing one these settings. Says whether it was missing.
+    pub(crate) async fn make_stream(
+        &self,
+        name: &str,
+        settings: Value,
+    ) -> Result<bool, BrokerError> {
+        // Creating says the same of a stream that is there.
+        let info = format!("STREAM.INFO.{name}");
+        let info = self.api(&info, name, json!({})).await;
+        let was_missing = match info.map_err(BrokerError::from) {
+            Ok(_) => false,
+            Err(BrokerError::Missing(_)) => true,
+            Err(error) => return Err(error),
+        };
         let create = format!("STREAM.CREATE.{name}");
         match self.api(&create, name, settings.clone()).await {
             Err(failure) if failure.is(OTHER_SETTINGS) => {
@@ -90,7 +102,7 @@ impl JetStream {
                 made?;
             }
         }
-        Ok(())
+        Ok(was_missing)
     }
 
     /// Deletes a stream, if it is there.
