@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, Zoned};
+use jiff::{SignedDuration, Timestamp, Zoned};
 
 /// Whether HTTP can tell a time, which it does with every answer: from 1970 to 9999.
 #[must_use]
@@ -27,6 +27,14 @@ pub fn stamp(time: SystemTime) -> String {
         || "undated".to_owned(),
         |local| local.strftime("%Y%m%d-%H%M%S").to_string(),
     )
+}
+
+/// A duration as people write it, `10 min` say; `None`: it is none, or zero.
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
+    let duration = text.parse::<SignedDuration>().ok()?;
+    let duration = Duration::try_from(duration).ok()?;
+    (!duration.is_zero()).then_some(duration)
 }
 
 /// Seconds since 1970, by the machine's clock.

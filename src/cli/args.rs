@@ -1,7 +1,11 @@
 //! The subcommands and their arguments.
 
+#[cfg(feature = "cluster")]
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+#[cfg(feature = "cluster")]
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -33,7 +37,13 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a federation: a scenario file, flags, or flags over a file
-    Run(ScenarioArgs),
+    Run(RunArgs),
+    /// Train for runs on other machines: one worker per host, any number, at any time
+    #[cfg(feature = "cluster")]
+    Worker(WorkerArgs),
+    /// Run the message broker by which runs find workers on other machines
+    #[cfg(feature = "cluster")]
+    Broker(BrokerArgs),
     /// Check a scenario and its files without running it
     Check(ScenarioArgs),
     /// Check this machine: libtorch, devices, data sets, models; or calibrate its lanes
@@ -123,6 +133,111 @@ pub struct ScenarioArgs {
     /// The flags.
     #[command(flatten)]
     pub settings: Settings,
+}
+
+/// A scenario, and where its clients are trained.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct RunArgs {
+    /// The scenario.
+    #[command(flatten)]
+    pub scenario: ScenarioArgs,
+    /// The lanes.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// Whether clients are trained on other hosts.
+#[derive(Debug, Clone, Default, Args)]
+#[command(rename_all = "snake_case", next_help_heading = "Cluster")]
+pub struct ClusterArgs {
+    /// Train on workers of this cluster; `regatta broker` writes the file [default: on this machine]
+    #[cfg(feature = "cluster")]
+    #[arg(long, value_name = "FILE")]
+    pub cluster: Option<PathBuf>,
+    /// Lanes that workers must have offered before the first round [default: 1]
+    #[cfg(feature = "cluster")]
+    #[arg(long, value_name = "N", requires = "cluster")]
+    pub min_lanes: Option<NonZeroU32>,
+}
+
+/// A host that trains.
+#[cfg(feature = "cluster")]
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct WorkerArgs {
+    /// The cluster's file for workers; `regatta broker` writes it
+    #[arg(long, value_name = "FILE")]
+    pub cluster: PathBuf,
+    /// Clients that train at once here [default: one per GPU; on a CPU as many as have cores for
+    /// their threads]
+    #[arg(long, value_name = "N|auto", value_parser = lanes)]
+    pub lanes: Option<Lanes>,
+    /// Where the run's data are on this host [default: as in the run]
+    #[arg(long, value_name = "DIR|hub")]
+    pub data: Option<String>,
+    /// Where the run's model is on this host [default: as in the run]
+    #[arg(long, value_name = "DIR|FILE|random:NAME|hub:NAME")]
+    pub model: Option<String>,
+    /// Folder for what is made of the run's files [default: a temporary one]
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+    /// Use the CPU even if CUDA is available [default: false]
+    #[arg(long)]
+    pub cpu: bool,
+    /// This host's name in messages [default: the network's]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Leave after so long without a coordinator [default: 30 min]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub patience: Option<Duration>,
+}
+
+/// Lanes of a worker.
+#[cfg(feature = "cluster")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lanes {
+    /// As many as the machine has devices or cores for.
+    Auto,
+    /// So many.
+    Number(u32),
+}
+
+#[cfg(feature = "cluster")]
+fn lanes(text: &str) -> Result<Lanes, String> {
+    match text.parse::<NonZeroU32>() {
+        _ if text == "auto" => Ok(Lanes::Auto),
+        Ok(number) => Ok(Lanes::Number(number.get())),
+        Err(_) => Err("give a number from 1, or auto".into()),
+    }
+}
+
+#[cfg(feature = "cluster")]
+fn duration(text: &str) -> Result<Duration, String> {
+    crate::base::time::duration(text).ok_or_else(|| "give one such as \"10 min\"".into())
+}
+
+/// The broker and where it listens.
+#[cfg(feature = "cluster")]
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct BrokerArgs {
+    /// Where it listens; beyond this machine with TLS
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4222")]
+    pub listen: SocketAddr,
+    /// A name or address by which other machines reach this one, the first being what they are told;
+    /// can be given several times [default: the address that it listens at]
+    #[arg(long, value_name = "NAME")]
+    pub name: Vec<String>,
+    /// Folder for its files, on a local disk; cluster.toml and worker.toml are written there
+    #[arg(long, value_name = "DIR", default_value = "cluster")]
+    pub folder: PathBuf,
+    /// The program nats-server [default: the one that set-up fetched, or one that is installed]
+    #[arg(long, value_name = "FILE")]
+    pub nats_server: Option<PathBuf>,
+    /// A folder that all machines share, for states and large updates [default: in the broker]
+    #[arg(long, value_name = "DIR")]
+    pub blobs: Option<PathBuf>,
 }
 
 /// What the doctor does besides checking.
@@ -235,6 +350,9 @@ pub struct ResumeArgs {
     /// The settings.
     #[command(flatten)]
     pub changed: ChangedSettings<OnResume>,
+    /// The lanes.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 /// A run folder and what to do with it.

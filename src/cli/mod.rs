@@ -1,8 +1,12 @@
 //! The command line: one file per subcommand.
 
 pub mod args;
+#[cfg(feature = "cluster")]
+pub(crate) mod broker;
 pub mod changed_settings;
 pub(crate) mod check;
+#[cfg(feature = "cluster")]
+pub(crate) mod cluster;
 pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod ctl;
@@ -21,6 +25,8 @@ pub(crate) mod schema;
 pub(crate) mod services;
 pub(crate) mod spelling;
 pub(crate) mod sweep;
+#[cfg(feature = "cluster")]
+pub(crate) mod worker;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -37,11 +43,15 @@ use crate::live::{log, terminal};
 const FAILURE: u8 = 1;
 /// Exit status for input that is wrong; clap uses the same.
 const BAD_INPUT: u8 = 2;
+/// Exit status of a worker that heard no coordinator: later there may be one. sysexits.h has it.
+#[cfg(feature = "cluster")]
+const TRY_AGAIN: u8 = 75;
 /// Exit status for a command to a run that may have heard it or not.
 const NOT_CONFIRMED: u8 = 3;
 
 /// Runs the program with a command line and says how it ended: 0; 1 for a failure; 2 for bad
-/// input, before anything is trained; 3 for a command to a run that did not confirm it. (A second
+/// input, before anything is trained; 3 for a command to a run that did not confirm it;
+/// 75 for a worker that heard no coordinator for too long. (A second
 /// Ctrl-C ends it with 130.)
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::from_args(args) {
@@ -64,6 +74,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     torch::error::log_panics();
     let done = match &cli.command {
         Command::Run(args) => run::run(args, log),
+        #[cfg(feature = "cluster")]
+        Command::Worker(args) => worker::worker(args),
+        #[cfg(feature = "cluster")]
+        Command::Broker(args) => broker::broker(args),
         Command::Check(args) => check::check(args),
         Command::Data(args) => data::data(args),
         Command::Resume(args) => run::resume(args, log),
@@ -90,6 +104,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn failed(error: &anyhow::Error) -> u8 {
     let Some(problems) = error.downcast_ref::<Problems>() else {
         complain(format_args!("error: {error:#}"));
+        #[cfg(feature = "cluster")]
+        if worker::may_pass(error) {
+            return TRY_AGAIN;
+        }
         return match error.downcast_ref() {
             Some(RequestError::NotConfirmed(..)) => NOT_CONFIRMED,
             _ => FAILURE,

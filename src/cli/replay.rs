@@ -1,10 +1,12 @@
 //! `regatta replay RUN --check`: does a run again and compares it with its ledger.
 
+use anyhow::anyhow;
+
 use crate::base::machine::Host;
 use crate::cli::args::ReplayArgs;
 use crate::config::load;
 use crate::config::settings::Settings;
-use crate::experiment;
+use crate::experiment::FederatedRun;
 use crate::experiment::inputs::RunInputs;
 use crate::experiment::prepared::Experiment;
 use crate::live::terminal::observer::TerminalObserver;
@@ -33,7 +35,9 @@ pub fn replay(args: &ReplayArgs) -> anyhow::Result<()> {
     let metrics = experiment.plan.data.task.metric_set();
     let temporary = tempfile::tempdir()?;
     let scratch = RunFolder::at(temporary.path());
-    let same = experiment::run_of(experiment, &scratch)
+    let run = FederatedRun::new(experiment, &scratch).map_err(|error| anyhow!(error))?;
+    let same = run
+        .local()
         .observed_by(vec![Box::new(TerminalObserver::new(metrics))])
         .replay(&folder.path_of(Artifact::Ledger))?;
     print_line(format_args!("all {same} events are the same, bit for bit"));

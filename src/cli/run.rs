@@ -3,7 +3,7 @@
 
 use std::sync::mpsc::Receiver;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use regatta_actors::Run;
 use regatta_actors::observe::Observer;
 use regatta_actors::protocol::outcome::{EndReason, RunError, RunOutcome};
@@ -11,13 +11,13 @@ use regatta_actors::protocol::outcome::{EndReason, RunError, RunOutcome};
 use crate::base::files::write_atomically;
 use crate::base::machine::Host;
 use crate::base::table::count;
-use crate::cli::args::{ResumeArgs, ScenarioArgs};
-use crate::cli::doctor::libtorch;
+use crate::base::torch::info;
+use crate::cli::args::{ClusterArgs, ResumeArgs, RunArgs};
 use crate::cli::services::RunServices;
 use crate::cli::{check, interrupt};
 use crate::config::load;
 use crate::config::plan::{Plan, PlanDraft};
-use crate::experiment;
+use crate::experiment::FederatedRun;
 use crate::experiment::inputs::RunInputs;
 use crate::experiment::prepared::Experiment;
 use crate::experiment::workload::Federation;
@@ -41,9 +41,14 @@ use crate::runs::folder::recorder::Recorder;
 /// # Errors
 /// [`Problems`](crate::config::problems::Problems) with the input, before anything is trained; or
 /// what ended the run.
-pub fn run(args: &ScenarioArgs, log: Option<LogFile>) -> anyhow::Result<()> {
+pub fn run(args: &RunArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     Bounds::check()?;
-    let plan = load(args.scenario.as_deref(), &args.settings, &Host::detect())?;
+    let RunArgs { scenario, cluster } = args;
+    let plan = load(
+        scenario.scenario.as_deref(),
+        &scenario.settings,
+        &Host::detect(),
+    )?;
     announce(&plan);
     if let Some(notice) = &plan.devices.notice {
         print_line(notice);
@@ -51,7 +56,7 @@ pub fn run(args: &ScenarioArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     let (experiment, services) = set_up(plan, log)?;
     let folder = RunFolder::create(&experiment.plan)?;
     print_line(format_args!("results go to {}", folder.path().display()));
-    execute(experiment, &folder, services, Run::start)
+    execute(experiment, &folder, services, cluster, Run::start)
 }
 
 /// Resumes a run.
@@ -65,7 +70,7 @@ pub fn resume(args: &ResumeArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     let plan = load(Some(&scenario), &args.changed.0, &Host::detect())?;
     announce(&plan);
     let (experiment, services) = set_up(plan, log)?;
-    execute(experiment, &folder, services, Run::resume)
+    execute(experiment, &folder, services, &args.cluster, Run::resume)
 }
 
 fn announce(plan: &Plan) {
@@ -87,6 +92,7 @@ fn execute(
     experiment: Experiment,
     folder: &RunFolder,
     services: RunServices,
+    cluster: &ClusterArgs,
     begin: Begin,
 ) -> anyhow::Result<()> {
     let plan = experiment.plan.clone();
@@ -117,7 +123,8 @@ fn execute(
         let observer = WebObserver::new(feed, folder.clone(), task.clone());
         observers.push(Box::new(observer));
     }
-    let run = experiment::run_of(experiment, folder)
+    let run = FederatedRun::new(experiment, folder).map_err(|error| anyhow!(error))?;
+    let run = on_lanes(run, folder, cluster)?
         .observed_by(observers)
         .controlled_by(services.control);
     let outcome = begin(run);
@@ -130,6 +137,25 @@ fn execute(
     conclude(&outcome?, folder)?;
     linger(&plan, exporter, page.as_ref(), &leave);
     Ok(())
+}
+
+/// The run on this machine's lanes, or on those of a cluster.
+#[cfg(feature = "cluster")]
+fn on_lanes(
+    run: FederatedRun,
+    folder: &RunFolder,
+    cluster: &ClusterArgs,
+) -> anyhow::Result<Run<Federation>> {
+    match &cluster.cluster {
+        Some(file) => super::cluster::on_hosts(run, folder, file, cluster.min_lanes),
+        None => Ok(run.local()),
+    }
+}
+
+/// The run on this machine's lanes.
+#[cfg(not(feature = "cluster"))]
+fn on_lanes(run: FederatedRun, _: &RunFolder, _: &ClusterArgs) -> anyhow::Result<Run<Federation>> {
+    Ok(run.local())
 }
 
 /// Samples what no event tells; without it, these metrics are missing.
@@ -157,7 +183,7 @@ fn labels(plan: &Plan) -> RunLabels {
     let lanes = plan.devices.lanes.iter();
     RunLabels {
         version: env!("CARGO_PKG_VERSION"),
-        libtorch: libtorch::version().unwrap_or_else(|| "unknown".to_owned()),
+        libtorch: info::version().unwrap_or_else(|| "unknown".to_owned()),
         task: plan.data.task.name(),
         adapter: plan.adapter.kind.title(),
         method: plan.aggregation.method.name(),

@@ -14,6 +14,7 @@
 //! | [`base_weights`] | frozen weights, once per device |
 //! | `memory_estimate` | what a client's memory allows |
 //! | `attacks` | updates corrupted on purpose |
+//! | `remote` | what a run asks of other hosts, and what a host makes of it |
 //! | `fingerprint` | what must be the same for a run to be resumed |
 
 pub(crate) mod attacks;
@@ -29,35 +30,74 @@ pub mod payload;
 pub mod prepare;
 pub mod prepared;
 pub mod prompts;
+#[cfg(feature = "cluster")]
+pub(crate) mod remote;
 pub mod server;
 pub mod texts;
 pub mod workload;
 
 use std::sync::Arc;
+use std::thread;
 
 use regatta_actors::Run;
-use regatta_actors::ids::LaneId;
+use regatta_actors::ids::{Digest, LaneId};
 use regatta_actors::plan::profile::Profile;
 use regatta_actors::plan::{ClientPlan, FederationPlan};
+use regatta_actors::runtime::RunFiles;
+use regatta_actors::workload::update::BoxError;
+use regatta_actors::workload::{ClientTrainer, Workload};
 
-use crate::experiment::base_weights::BaseWeightCache;
 use crate::experiment::prepared::Experiment;
 use crate::experiment::workload::Federation;
 use crate::runs::folder::RunFolder;
 
-/// A run of an experiment that writes its record, model and predictions into the folder.
-#[must_use]
-pub fn run_of(experiment: Experiment, folder: &RunFolder) -> Run<Federation> {
-    let files = folder.files(&experiment.plan);
-    let plan = federation_plan(&experiment);
-    let experiment = Arc::new(experiment);
-    let bases = Arc::new(BaseWeightCache::new(Arc::clone(&experiment)));
-    let workload = Federation {
-        experiment,
-        bases,
-        folder: folder.clone(),
-    };
-    Run::new(plan, Arc::new(workload)).recorded_in(&files)
+/// An experiment as the actors run it.
+pub struct FederatedRun {
+    pub(crate) plan: FederationPlan,
+    pub(crate) workload: Arc<Federation>,
+    pub(crate) files: RunFiles,
+    /// What the canary job gives on this machine.
+    pub(crate) canary: Digest,
+}
+
+impl FederatedRun {
+    /// A run that writes its record, model and predictions into the folder. Trains the canary job:
+    /// its result is part of the run's fingerprint, for a machine that computes other last bits
+    /// cannot go on with the run.
+    ///
+    /// # Errors
+    /// If the canary job fails.
+    pub fn new(experiment: Experiment, folder: &RunFolder) -> Result<Self, BoxError> {
+        let files = folder.files(&experiment.plan);
+        let workload = Federation::new(experiment, folder.clone());
+        let canary = canary(&workload)?;
+        let mut plan = federation_plan(&workload.experiment);
+        plan.fingerprint.insert(NUMERICS.into(), canary.0.clone());
+        Ok(Self {
+            plan,
+            workload: Arc::new(workload),
+            files,
+            canary,
+        })
+    }
+
+    /// The run on lanes of this process.
+    #[must_use]
+    pub fn local(self) -> Run<Federation> {
+        Run::new(self.plan, self.workload).recorded_in(&self.files)
+    }
+}
+
+/// The fingerprint's name of what the canary job gives.
+pub(crate) const NUMERICS: &str = "numerics";
+
+/// What the canary job gives on the first lane's device, on a thread of its own: a lane sets the
+/// number of threads that libtorch has on its thread.
+fn canary(workload: &Federation) -> Result<Digest, BoxError> {
+    let job = || workload.trainer(LaneId(0))?.canary();
+    let done = thread::scope(|scope| scope.spawn(job).join());
+    let done = done.unwrap_or_else(|_| Err("it panicked".into()));
+    done.map_err(|error| format!("the canary job failed: {error}").into())
 }
 
 /// The plan as the actors take it. Where there is a lane for each client, each has its own.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use regatta_actors::ids::LaneId;
+use regatta_actors::ids::{Digest, LaneId};
 use regatta_actors::plan::fault::Corruption;
 use regatta_actors::random::Stream;
 use regatta_actors::workload::job::{JobContext, JobError, TrainTask, Trained};
@@ -25,6 +25,19 @@ pub struct Federation {
     pub(crate) experiment: Arc<Experiment>,
     pub(crate) bases: Arc<BaseWeightCache>,
     pub(crate) folder: RunFolder,
+}
+
+impl Federation {
+    /// The workload of an experiment whose results go into the folder.
+    #[must_use]
+    pub fn new(experiment: Experiment, folder: RunFolder) -> Self {
+        let experiment = Arc::new(experiment);
+        Self {
+            bases: Arc::new(BaseWeightCache::new(Arc::clone(&experiment))),
+            experiment,
+            folder,
+        }
+    }
 }
 
 impl Workload for Federation {
@@ -69,6 +82,10 @@ impl ClientTrainer<Federation> for LaneTrainer {
             Ok(None) => Err(JobError::Cancelled),
             Err(error) => Err(job_error(error)),
         }
+    }
+
+    fn canary(&mut self) -> Result<Digest, BoxError> {
+        Ok(self.train_canary()?)
     }
 
     fn relieve_memory(&mut self) {

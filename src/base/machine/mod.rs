@@ -13,6 +13,8 @@ pub const DATA_FOLDER: &str = "data/glue";
 pub struct Host {
     /// CUDA devices that libtorch can use.
     pub cuda_devices: u32,
+    /// Its name in the network.
+    pub name: String,
     /// The processor's name.
     pub processor: String,
     /// Cores that this process may use.
@@ -48,12 +50,20 @@ impl Host {
         Self {
             cuda_devices: u32::try_from(tch::Cuda::device_count()).unwrap_or(0),
             threads_per_lane: calibrated.map(|entry| entry.threads_per_lane),
+            name: name(),
             processor,
             cores,
             data_variable: std::env::var_os("REGATTA_DATA").filter(|folder| !folder.is_empty()),
             has_data_folder: std::path::Path::new(DATA_FOLDER).is_dir(),
         }
     }
+}
+
+/// The host's name as the system has it.
+fn name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "host" } else { name }.to_owned()
 }
 
 /// The processor's name as the system has it, else its architecture.

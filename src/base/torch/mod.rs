@@ -4,6 +4,7 @@ pub mod adamw;
 pub mod autograd;
 pub mod device;
 pub mod error;
+pub mod info;
 pub mod kernels;
 pub mod threads;
 

@@ -2,12 +2,12 @@
 
 pub(crate) mod calibrate;
 pub(crate) mod files;
-pub mod libtorch;
 
 use std::process::Command;
 
 use crate::base::machine::Host;
 use crate::base::table::count;
+use crate::base::torch::info;
 use crate::cli::args::DoctorArgs;
 use crate::live::terminal::output::print_line;
 
@@ -67,7 +67,7 @@ fn print_findings() {
 }
 
 fn look_at_libtorch(findings: &mut Findings) {
-    let Some(version) = libtorch::version() else {
+    let Some(version) = info::version() else {
         findings.found("libtorch", "found, but does not report its version");
         return;
     };
@@ -92,7 +92,7 @@ fn libtorch_folder() -> Option<String> {
 }
 
 fn look_at_processor(machine: &Host, findings: &mut Findings) {
-    let capability = libtorch::cpu_capability().unwrap_or_else(|| "unknown".to_owned());
+    let capability = info::cpu_capability().unwrap_or_else(|| "unknown".to_owned());
     findings.found(
         "cpu",
         format!(
@@ -150,7 +150,7 @@ fn look_at_gpus(machine: &Host, findings: &mut Findings) {
         let name = drivers
             .get(device as usize)
             .map_or("NVIDIA GPU", String::as_str);
-        let memory = libtorch::cuda_memory(device).map_or_else(
+        let memory = info::cuda_memory(device).map_or_else(
             || "memory unknown".to_owned(),
             |(free, total)| format!("{} of {} GiB free", gib(free), gib(total)),
         );

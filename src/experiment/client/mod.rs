@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use regatta_actors::ids::{ClientId, Digest};
 use regatta_actors::random::StreamKey;
-use regatta_actors::workload::job::{JobContext, JobError, TrainTask, Trained};
+use regatta_actors::workload::job::{JobContext, JobError, Progress, TrainTask, Trained};
 use regatta_actors::workload::update::{BoxError, Payload};
 use tch::Device;
 
@@ -17,12 +18,25 @@ use crate::experiment::memory_estimate;
 use crate::experiment::payload::{ClientUpdate, Snapshot};
 use crate::experiment::prepared::Experiment;
 use crate::model::ModelError;
+use crate::train::local::ClientRound;
 use crate::train::precision::Compute;
 use crate::train::replica::{Replica, RoundModel};
 
 /// Tokens whose activations a core's caches hold; measured, see "A round, by what multiplies" in
 /// `benches/RESULTS.md`.
 const CACHED_TOKENS: usize = 1024;
+
+/// Batches of the canary job: of a second one, the gradients depend on an optimiser's step.
+const CANARY_BATCHES: usize = 2;
+
+/// A job that nobody watches or interrupts.
+struct Unwatched;
+
+impl JobContext for Unwatched {
+    fn step(&mut self, _: Progress) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+}
 
 /// See the module.
 pub struct LaneTrainer {
@@ -99,19 +113,10 @@ impl LaneTrainer {
             round: task.round,
             attempt: task.attempt,
         };
-        let local = experiment.local_training();
         let shard = &experiment.shards[task.client.0 as usize];
-        let job = crate::train::local::ClientRound {
-            replica: &replica,
-            split: &experiment.train,
-            shard,
-            key,
-            pad: experiment.pad(),
-            compute: self.compute,
-            micro_batches: self.micro_batches * self.parts_of_batch(task.client)?,
-            part_tokens: self.part_tokens(),
-        };
-        let Some(result) = local.run(&job, context)? else {
+        let parts = self.micro_batches * self.parts_of_batch(task.client)?;
+        let job = self.round_of(&experiment, &replica, shard, key, parts);
+        let Some(result) = experiment.local_training().run(&job, context)? else {
             return Ok(None);
         };
         Ok(Some(Trained {
@@ -120,6 +125,58 @@ impl LaneTrainer {
             examples: result.examples,
             steps: result.steps,
         }))
+    }
+
+    /// Trains the first client's first batches from the state that the run begins with, for what
+    /// [`ClientTrainer::canary`](regatta_actors::workload::ClientTrainer::canary) says.
+    ///
+    /// # Errors
+    /// If a tensor is missing or the device fails.
+    pub(crate) fn train_canary(&mut self) -> Result<Digest, ModelError> {
+        let experiment = Arc::clone(&self.experiment);
+        let task = TrainTask {
+            client: ClientId(0),
+            client_name: experiment.client_names[0].as_str().into(),
+            round: 1,
+            attempt: 0,
+            state: Arc::new(Snapshot::of(&experiment.initial, 0)),
+        };
+        let replica = self.replica(&task)?;
+        let key = StreamKey {
+            seed: experiment.plan.seed,
+            purpose: "canary",
+            name: &task.client_name,
+            round: 0,
+            attempt: 0,
+        };
+        let mut training = experiment.local_training();
+        training.epochs = 1;
+        let shard = &experiment.shards[0];
+        let shard = &shard[..shard.len().min(CANARY_BATCHES * training.batch_size)];
+        let job = self.round_of(&experiment, &replica, shard, key, 1);
+        training.run(&job, &mut Unwatched)?;
+        self.shared = None;
+        Ok(ClientUpdate(replica.update()?).digest())
+    }
+
+    fn round_of<'a>(
+        &self,
+        experiment: &'a Experiment,
+        replica: &'a Replica,
+        shard: &'a [u32],
+        key: StreamKey<'a>,
+        micro_batches: usize,
+    ) -> ClientRound<'a> {
+        ClientRound {
+            replica,
+            split: &experiment.train,
+            shard,
+            key,
+            pad: experiment.pad(),
+            compute: self.compute,
+            micro_batches,
+            part_tokens: self.part_tokens(),
+        }
     }
 
     /// Tokens that are trained at once: on a CPU [`CACHED_TOKENS`]. A GPU is the faster the more it

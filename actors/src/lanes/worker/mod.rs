@@ -116,7 +116,11 @@ where
         .build()?;
     let mut threads = Vec::new();
     let work = async {
-        let broker = Rc::new(connect().await?);
+        let mut stop = stop;
+        let broker = tokio::select! {
+            broker = connect() => Rc::new(broker?),
+            _ = stop.wait_for(|stop| *stop) => return Ok(WorkerEnd::Drained),
+        };
         let mut worker = Worker {
             broker,
             settings,

@@ -18,6 +18,7 @@ use std::time::Duration;
 use regatta_actors::plan::errors::PlanErrors;
 use regatta_actors::plan::{CheckpointPolicy, ClockMode};
 
+use crate::base::time;
 use crate::config::plan::SimulationPlan;
 use crate::config::resolve::Resolver;
 use crate::config::settings::{Clock, SETTINGS};
@@ -87,9 +88,7 @@ impl Resolver<'_> {
         if text == "off" {
             return None;
         }
-        let parsed = text.parse::<jiff::SignedDuration>().ok();
-        let duration = parsed.and_then(|duration| Duration::try_from(duration).ok());
-        let duration = duration.filter(|duration| !duration.is_zero());
+        let duration = time::duration(&text);
         let right = "give one such as \"10 min\", or off";
         self.problems
             .require(duration.is_some(), "watchdog", "not a duration", right);

@@ -139,10 +139,8 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
 
     async fn end(self) {
         let _ = self.tell(&CoordinatorNote::Over).await;
-        let cleared = match self.broker.clear().await {
-            Ok(()) => self.broker.release(&self.claimant).await,
-            Err(error) => Err(error),
-        };
+        let released = self.broker.release(&self.claimant).await;
+        let cleared = self.broker.clear().await.and(released);
         if let Err(error) = cleared {
             tracing::warn!("what the run left in the broker stays there: {error}");
         }

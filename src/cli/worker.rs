@@ -1,0 +1,150 @@
+//! `regatta worker`: a host that trains for runs on other machines.
+
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context;
+use regatta_actors::lanes::broker::BrokerError;
+use regatta_actors::lanes::timing::Timing;
+use regatta_actors::lanes::worker::{WorkerEnd, WorkerError, WorkerSettings, serve};
+use regatta_cluster::{ClusterFile, NatsBroker};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tokio::sync::watch;
+use tokio::time;
+
+use crate::base::machine::Host;
+use crate::cli::args::{Lanes, WorkerArgs};
+use crate::cli::cluster::{as_broker_error, connect};
+use crate::config::settings::Settings;
+use crate::experiment::remote;
+use crate::live::terminal::output::print_line;
+
+/// How long to wait for a coordinator's answer, each time.
+const ANSWER: Duration = Duration::from_secs(2);
+/// Time without progress after which a lane is given up.
+const WATCHDOG: Duration = Duration::from_secs(600);
+
+/// Trains for the run that the broker leads to, until it is over.
+///
+/// # Errors
+/// If the host is refused, its files do not serve, or no coordinator is heard.
+pub fn worker(args: &WorkerArgs) -> anyhow::Result<()> {
+    let file = ClusterFile::load(&args.cluster)?;
+    let machine = Host::detect();
+    let stop = stop_on_signal().context("cannot listen for signals")?;
+    let name = args.name.clone().unwrap_or_else(|| machine.name.clone());
+    let mut timing = Timing::default();
+    timing.without_coordinator = args.patience.unwrap_or(timing.without_coordinator);
+    let settings = WorkerSettings {
+        name: name.clone(),
+        build: remote::build().context("cannot read this program's file")?,
+        description: remote::describe(&machine),
+        watchdog: Some(WATCHDOG),
+        timing,
+    };
+    let (own, folder) = (own_settings(args), Folder::new(args.cache.clone())?);
+    let path = folder.path();
+    let prepare = move |invitation: &_| {
+        print_line("invited: reading the run's files");
+        Ok(remote::prepare(invitation, &own, &path)?)
+    };
+    let patience = timing.without_coordinator;
+    let connect = || async move {
+        let run = find_run(&file, &name, patience).await?;
+        connect(&file, &run, &name).await.map_err(as_broker_error)
+    };
+    let end = serve(connect, settings, prepare, stop)?;
+    print_line(match end {
+        WorkerEnd::RunOver => "the run is over",
+        WorkerEnd::Drained => "left; what was being done is done elsewhere",
+    });
+    Ok(())
+}
+
+/// Whether this ended a worker that may succeed later.
+pub(crate) fn may_pass(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref(),
+        Some(WorkerError::NoCoordinator(_) | WorkerError::Broker(BrokerError::Away(_)))
+    )
+}
+
+/// What this host decides for itself.
+fn own_settings(args: &WorkerArgs) -> Settings {
+    Settings {
+        lanes: args.lanes.and_then(|lanes| match lanes {
+            Lanes::Auto => None,
+            Lanes::Number(number) => Some(number),
+        }),
+        data: args.data.clone(),
+        model: args.model.clone(),
+        cpu: args.cpu.then_some(true),
+        ..Settings::default()
+    }
+}
+
+/// The run of a coordinator that looks for hosts.
+async fn find_run(
+    file: &ClusterFile,
+    name: &str,
+    patience: Duration,
+) -> Result<String, BrokerError> {
+    let began = time::Instant::now();
+    let mut told = false;
+    loop {
+        let found = NatsBroker::find_run(file, name, ANSWER).await;
+        match found.map_err(as_broker_error) {
+            Ok(Some(run)) => return Ok(run),
+            Ok(None) | Err(BrokerError::Away(_)) if began.elapsed() < patience => {}
+            Ok(None) => return Err(BrokerError::Away("no run looks for workers".into())),
+            Err(error) => return Err(error),
+        }
+        if !std::mem::replace(&mut told, true) {
+            print_line("waiting for a run");
+        }
+        time::sleep(ANSWER / 2).await;
+    }
+}
+
+/// Says when SIGINT or SIGTERM has come.
+fn stop_on_signal() -> std::io::Result<watch::Receiver<bool>> {
+    let (stop, stopped) = watch::channel(false);
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            for _ in signals.forever() {
+                stop.send_replace(true);
+            }
+        })?;
+    Ok(stopped)
+}
+
+/// The folder for what is made of the run's files: given, or temporary.
+enum Folder {
+    Given(PathBuf),
+    Temporary(tempfile::TempDir),
+}
+
+impl Folder {
+    fn new(given: Option<PathBuf>) -> anyhow::Result<Self> {
+        match given {
+            Some(path) => {
+                crate::base::files::make_folder(&path)?;
+                Ok(Self::Given(path))
+            }
+            None => Ok(Self::Temporary(
+                tempfile::tempdir().context("cannot make a temporary folder")?,
+            )),
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        match self {
+            Self::Given(path) => path.clone(),
+            Self::Temporary(folder) => folder.path().to_owned(),
+        }
+    }
+}
