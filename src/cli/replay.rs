@@ -4,6 +4,7 @@ use anyhow::anyhow;
 
 use crate::base::machine::Host;
 use crate::cli::args::ReplayArgs;
+use crate::cli::run::set_numerics;
 use crate::config::load;
 use crate::config::settings::Settings;
 use crate::experiment::FederatedRun;
@@ -29,6 +30,7 @@ pub fn replay(args: &ReplayArgs) -> anyhow::Result<()> {
         &differing,
         &Host::detect(),
     )?;
+    set_numerics(&plan)?;
     show_bars(!plan.telemetry.quiet);
     let inputs = RunInputs::load(&plan)?;
     let experiment = Experiment::prepare(plan, inputs)?;

@@ -9,7 +9,7 @@ use regatta_actors::observe::Observer;
 use regatta_actors::protocol::outcome::{EndReason, RunError, RunOutcome};
 
 use crate::base::files::write_atomically;
-use crate::base::machine::Host;
+use crate::base::machine::{Host, environment};
 use crate::base::table::count;
 use crate::base::torch::info;
 use crate::cli::args::{ClusterArgs, ResumeArgs, RunArgs};
@@ -17,6 +17,7 @@ use crate::cli::services::RunServices;
 use crate::cli::{check, interrupt};
 use crate::config::load;
 use crate::config::plan::{Plan, PlanDraft};
+use crate::config::settings::Numerics;
 use crate::experiment::FederatedRun;
 use crate::experiment::inputs::RunInputs;
 use crate::experiment::prepared::Experiment;
@@ -49,6 +50,7 @@ pub fn run(args: &RunArgs, log: Option<LogFile>) -> anyhow::Result<()> {
         &scenario.settings,
         &Host::detect(),
     )?;
+    set_numerics(&plan)?;
     announce(&plan);
     if let Some(notice) = &plan.devices.notice {
         print_line(notice);
@@ -68,9 +70,18 @@ pub fn resume(args: &ResumeArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     let folder = RunFolder::open(&args.run.folder)?.locked()?;
     let scenario = folder.path_of(Artifact::Scenario);
     let plan = load(Some(&scenario), &args.changed.0, &Host::detect())?;
+    set_numerics(&plan)?;
     announce(&plan);
     let (experiment, services) = set_up(plan, log)?;
     execute(experiment, &folder, services, &args.cluster, Run::resume)
+}
+
+/// Has libraries compute as the plan says. May start the program anew.
+pub(crate) fn set_numerics(plan: &Plan) -> anyhow::Result<()> {
+    match plan.devices.numerics {
+        Numerics::Native => Ok(()),
+        Numerics::Portable => environment::set_portable().context("cannot set --numerics"),
+    }
 }
 
 fn announce(plan: &Plan) {

@@ -16,7 +16,7 @@ use crate::adapter::settings::{AdapterKind, AdapterPlan};
 use crate::aggregate::settings::AggregationPlan;
 use crate::base::machine::device::{DeviceSpec, LaneSpec};
 use crate::config::problems::{Origins, Problems};
-use crate::config::settings::Settings;
+use crate::config::settings::{Numerics, Settings};
 use crate::config::tables::ScenarioTables;
 use crate::data::partition::spec::Partition;
 use crate::model::architecture::Architecture;
@@ -192,6 +192,8 @@ pub struct ModelPlan {
 pub struct DevicesPlan {
     /// The server's device.
     pub server: DeviceSpec,
+    /// Which instructions libraries compute with.
+    pub numerics: Numerics,
     /// The lanes, at least 1 and at most one per client. Where there is one per client, client i
     /// has lane i for its own; otherwise they take turns.
     pub lanes: Vec<LaneSpec>,

@@ -28,6 +28,17 @@ pub enum DeviceKind {
     Cpu,
 }
 
+/// Which instructions libraries compute with on a CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum Numerics {
+    /// The best that this processor has.
+    Native,
+    /// Those that most processors have, so that different ones compute the same bits.
+    Portable,
+}
+
 /// The clock of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -282,6 +293,10 @@ declare_settings! {
         threads_per_lane: u32 = default_in_words(
             "1; on a CPU without --lanes, the result of `regatta doctor --calibrate`, if it was run"
         ).from(1).to(1_024);
+        /// Instructions of libraries on a CPU: native, the fastest here, or portable, with which most
+        /// processors compute the same bits
+        #[arg(value_enum)]
+        numerics: Numerics = default_in_words("native");
         /// Use the CPU even if CUDA is available
         cpu: bool = default(false).same_results();
         /// Same as --cpu, or as omitting it

@@ -62,8 +62,7 @@ pub struct FederatedRun {
 
 impl FederatedRun {
     /// A run that writes its record, model and predictions into the folder. Trains the canary job:
-    /// its result is part of the run's fingerprint, for a machine that computes other last bits
-    /// cannot go on with the run.
+    /// where it gives something else, the run is not to be resumed.
     ///
     /// # Errors
     /// If the canary job fails.
@@ -72,7 +71,7 @@ impl FederatedRun {
         let workload = Federation::new(experiment, folder.clone());
         let canary = canary(&workload)?;
         let mut plan = federation_plan(&workload.experiment);
-        plan.fingerprint.insert(NUMERICS.into(), canary.0.clone());
+        plan.canary = Some(canary.clone());
         Ok(Self {
             plan,
             workload: Arc::new(workload),
@@ -87,9 +86,6 @@ impl FederatedRun {
         Run::new(self.plan, self.workload).recorded_in(&self.files)
     }
 }
-
-/// The fingerprint's name of what the canary job gives.
-pub(crate) const NUMERICS: &str = "numerics";
 
 /// What the canary job gives on the first lane's device, on a thread of its own: a lane sets the
 /// number of threads that libtorch has on its thread.
@@ -130,5 +126,6 @@ fn federation_plan(experiment: &Experiment) -> FederationPlan {
         clock: simulation.clock,
         watchdog_seconds: simulation.watchdog.map(|limit| limit.as_secs_f64()),
         fingerprint: fingerprint::of(experiment),
+        canary: None,
     }
 }

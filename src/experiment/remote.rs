@@ -12,10 +12,10 @@ use regatta_actors::lanes::timing::Timing;
 use regatta_actors::lanes::wire::Invitation;
 use regatta_actors::lanes::worker::PreparedWorkload;
 
-use crate::base::machine::Host;
+use crate::base::machine::{Host, environment};
 use crate::base::torch;
 use crate::config::load;
-use crate::config::settings::Settings;
+use crate::config::settings::{Numerics, Settings};
 use crate::experiment::inputs::RunInputs;
 use crate::experiment::prepared::Experiment;
 use crate::experiment::workload::Federation;
@@ -101,6 +101,9 @@ pub fn prepare(
     let scenario = folder.join("scenario.toml");
     fs::write(&scenario, &invitation.run).context("cannot keep the run's scenario")?;
     let plan = load(Some(&scenario), own, &Host::detect())?;
+    if plan.devices.numerics == Numerics::Portable {
+        environment::set_portable().context("cannot set the run's numerics")?;
+    }
     let inputs = RunInputs::load(&plan)?;
     let experiment = Experiment::prepare(plan, inputs)?;
     let fingerprint: BTreeMap<String, String> = fingerprint::of(&experiment);

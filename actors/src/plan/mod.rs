@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ClientId, LaneId, RunId};
+use crate::ids::{ClientId, Digest, LaneId, RunId};
 use crate::plan::errors::PlanErrors;
 use crate::plan::fault::Fault;
 use crate::plan::policy::{MinUpdates, RoundPolicy};
@@ -75,6 +75,10 @@ pub struct FederationPlan {
     /// files. A run is resumed only with the same fingerprint, its only use to the actors.
     #[serde(default, rename = "course")]
     pub fingerprint: BTreeMap<String, String>,
+    /// What [`ClientTrainer::canary`](crate::workload::ClientTrainer::canary) gives where the run
+    /// is. A run is resumed only where it gives the same; `None`: anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Digest>,
 }
 
 /// The checkpoint policy, which applies if a place for checkpoints is given.
@@ -164,6 +168,7 @@ impl FederationPlan {
             clock: ClockMode::default(),
             watchdog_seconds: None,
             fingerprint: BTreeMap::new(),
+            canary: None,
         }
     }
 

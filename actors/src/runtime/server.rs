@@ -143,6 +143,7 @@ impl<L: ServerWorkload> ServerActor<L> {
         let checkpoint = Checkpoint {
             plan: store.plan().clone(),
             fingerprint: store.fingerprint().clone(),
+            canary: store.canary().cloned(),
             round,
             recorded,
             ledger,

@@ -2,6 +2,7 @@
 
 pub mod calibration;
 pub mod device;
+pub mod environment;
 
 use std::ffi::OsString;
 

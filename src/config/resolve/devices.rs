@@ -3,7 +3,7 @@
 use crate::base::machine::device::{DeviceSpec, LaneSpec};
 use crate::config::plan::DevicesPlan;
 use crate::config::resolve::Resolver;
-use crate::config::settings::{DeviceKind, SETTINGS};
+use crate::config::settings::{DeviceKind, Numerics, SETTINGS};
 
 /// The most threads of all lanes together.
 const MOST_THREADS: u32 = 8_192;
@@ -33,6 +33,7 @@ impl Resolver<'_> {
             .collect();
         DevicesPlan {
             server,
+            numerics: self.settings.numerics.unwrap_or(Numerics::Native),
             lanes,
             notice,
         }

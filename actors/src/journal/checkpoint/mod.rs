@@ -31,6 +31,9 @@ pub struct Checkpoint {
     /// That plan's [`FederationPlan::fingerprint`], to say what was changed.
     #[serde(rename = "course")]
     pub fingerprint: BTreeMap<String, String>,
+    /// That plan's [`FederationPlan::canary`].
+    #[serde(default)]
+    pub canary: Option<Digest>,
     /// The last round in it.
     pub round: u32,
     /// Ledger entries until then.
@@ -57,6 +60,7 @@ pub struct CheckpointStore {
     keep: u32,
     plan: Digest,
     fingerprint: BTreeMap<String, String>,
+    canary: Option<Digest>,
 }
 
 impl CheckpointStore {
@@ -68,6 +72,7 @@ impl CheckpointStore {
             keep: plan.checkpoints.keep,
             plan: digest(plan),
             fingerprint: plan.fingerprint.clone(),
+            canary: plan.canary.clone(),
         }
     }
 
@@ -81,6 +86,12 @@ impl CheckpointStore {
     #[must_use]
     pub fn fingerprint(&self) -> &BTreeMap<String, String> {
         &self.fingerprint
+    }
+
+    /// The plan's canary, which its checkpoints record.
+    #[must_use]
+    pub fn canary(&self) -> Option<&Digest> {
+        self.canary.as_ref()
     }
 
     /// Writes a checkpoint and removes those that are no longer to be kept. Gives its size in
@@ -129,7 +140,7 @@ impl CheckpointStore {
 
     fn of_this_plan(&self, path: &Path, checkpoint: Checkpoint) -> Result<Checkpoint, RecordError> {
         if checkpoint.plan == self.plan {
-            return Ok(checkpoint);
+            return self.of_this_machine(path, checkpoint);
         }
         let changes = changes(&checkpoint.fingerprint, &self.fingerprint);
         let what = match changes.as_str() {
@@ -138,6 +149,25 @@ impl CheckpointStore {
         };
         let reason = format!("it belongs to another plan: {what}; undo that, or start a new run");
         Err(RecordError::file(path, "resume from", reason))
+    }
+
+    /// Refuses to go on with other last bits.
+    fn of_this_machine(
+        &self,
+        path: &Path,
+        checkpoint: Checkpoint,
+    ) -> Result<Checkpoint, RecordError> {
+        match (&checkpoint.canary, &self.canary) {
+            (Some(was), Some(is)) if was != is => {
+                let reason = format!(
+                    "last bits are computed differently here: the canary job gave {} where the run \
+                     was, and gives {} here; resume it on a machine of the same kind",
+                    was.0, is.0
+                );
+                Err(RecordError::file(path, "resume from", reason))
+            }
+            _ => Ok(checkpoint),
+        }
     }
 
     fn path(&self, round: u32) -> PathBuf {
@@ -247,6 +277,8 @@ fn digest(plan: &FederationPlan) -> Digest {
         .for_each(|client| client.lane = None);
     plan.checkpoints = CheckpointPolicy::default();
     plan.watchdog_seconds = None;
+    // Compared by itself: checkpoints of older programs have none.
+    plan.canary = None;
     if let ClockMode::Wall { scale } = &mut plan.clock {
         *scale = 1.0;
     }

@@ -9,6 +9,7 @@ fn checkpoint(store: &CheckpointStore, round: u32) -> Checkpoint {
     Checkpoint {
         plan: store.plan().clone(),
         fingerprint: store.fingerprint().clone(),
+        canary: store.canary().cloned(),
         round,
         recorded: 7,
         ledger: None,
@@ -94,6 +95,27 @@ fn what_was_changed_in_the_fingerprint_is_named() {
         assert!(error.contains(change), "{error}");
     }
     assert!(!error.contains("seed"), "{error}");
+}
+
+#[test]
+fn a_run_goes_on_only_where_its_canary_gives_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let with = |canary: Option<&[u8]>| {
+        let canary = canary.map(Digest::of);
+        CheckpointStore::new(folder.path(), &FederationPlan { canary, ..plan() })
+    };
+    let first = with(Some(b"a processor"));
+    first.save(&checkpoint(&first, 1)).unwrap();
+    assert!(first.latest().unwrap().is_some());
+    assert!(with(None).latest().unwrap().is_some());
+    let error = with(Some(b"another")).latest().unwrap_err().to_string();
+    for digest in [Digest::of(b"a processor"), Digest::of(b"another")] {
+        assert!(error.contains(&digest.0), "{error}");
+    }
+    // Of an older program's checkpoint nothing is known.
+    let older = with(None);
+    older.save(&checkpoint(&older, 2)).unwrap();
+    assert!(with(Some(b"another")).latest().unwrap().is_some());
 }
 
 #[test]
