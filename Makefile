@@ -79,6 +79,13 @@ test: lint-tools setup test-setup ## every check: formatting, clippy, docs and a
 survive: build ## kill a run twenty times, resume it, compare the digests; some minutes
 	sh tests/survive.sh $${CARGO_TARGET_DIR:-target}/release/regatta 20 $(ARGS)
 
+.PHONY: survive-cluster
+survive-cluster: ASKED_NATS = --nats
+survive-cluster: setup ## kill broker, run and workers twenty times, compare with a run on one machine
+	@# As `make test` builds the program, so that it is not built once more.
+	$(CHECKED) $(CARGO) test --workspace --no-run --test command_line
+	$(PYTHON) tests/survive_cluster.py $${CARGO_TARGET_DIR:-target}/debug/regatta 20
+
 .PHONY: check-monitoring
 check-monitoring: setup ## dashboards, rules and metrics with a real Prometheus; slow
 	@# As `make test` builds the tests and the program, so that they are not built once more.

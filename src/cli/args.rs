@@ -172,7 +172,7 @@ pub struct WorkerArgs {
     /// Clients that train at once here [default: one per GPU; on a CPU as many as have cores for
     /// their threads]
     #[arg(long, value_name = "N|auto", value_parser = lanes)]
-    pub lanes: Option<Lanes>,
+    pub lanes: Option<LaneCount>,
     /// Where the run's data are on this host [default: as in the run]
     #[arg(long, value_name = "DIR|hub")]
     pub data: Option<String>,
@@ -196,7 +196,7 @@ pub struct WorkerArgs {
 /// Lanes of a worker.
 #[cfg(feature = "cluster")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lanes {
+pub enum LaneCount {
     /// As many as the machine has devices or cores for.
     Auto,
     /// So many.
@@ -204,10 +204,10 @@ pub enum Lanes {
 }
 
 #[cfg(feature = "cluster")]
-fn lanes(text: &str) -> Result<Lanes, String> {
+fn lanes(text: &str) -> Result<LaneCount, String> {
     match text.parse::<NonZeroU32>() {
-        _ if text == "auto" => Ok(Lanes::Auto),
-        Ok(number) => Ok(Lanes::Number(number.get())),
+        _ if text == "auto" => Ok(LaneCount::Auto),
+        Ok(number) => Ok(LaneCount::Number(number.get())),
         Err(_) => Err("give a number from 1, or auto".into()),
     }
 }

@@ -115,8 +115,8 @@ mod tests {
         let Command::Run(args) = Cli::from_args(args).unwrap().command else {
             panic!("not a run");
         };
-        assert_eq!(args.scenario, Some("quickstart.toml".into()));
-        assert_eq!(args.settings.vera, Some(true));
+        assert_eq!(args.scenario.scenario, Some("quickstart.toml".into()));
+        assert_eq!(args.scenario.settings.vera, Some(true));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time;
 
 use crate::base::machine::Host;
-use crate::cli::args::{Lanes, WorkerArgs};
+use crate::cli::args::{LaneCount, WorkerArgs};
 use crate::cli::cluster::{as_broker_error, connect};
 use crate::config::settings::Settings;
 use crate::experiment::remote;
@@ -75,8 +75,8 @@ pub(crate) fn may_pass(error: &anyhow::Error) -> bool {
 fn own_settings(args: &WorkerArgs) -> Settings {
     Settings {
         lanes: args.lanes.and_then(|lanes| match lanes {
-            Lanes::Auto => None,
-            Lanes::Number(number) => Some(number),
+            LaneCount::Auto => None,
+            LaneCount::Number(number) => Some(number),
         }),
         data: args.data.clone(),
         model: args.model.clone(),

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::certificate::{self, Certificate};
-use super::{Settings, SupervisorError};
+use super::error::SupervisorError;
+use super::settings::Settings;
 use crate::config::{ClusterFile, ConfigError, Secret, write_private};
 use crate::names::LANES;
 

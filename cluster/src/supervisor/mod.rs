@@ -2,9 +2,11 @@
 
 mod certificate;
 mod configuration;
+mod error;
 mod predecessor;
 mod process;
 mod program;
+mod settings;
 
 use std::fs::File;
 use std::future::Future;
@@ -14,7 +16,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::config::{ConfigError, is_local};
+pub use error::SupervisorError;
+pub use settings::Settings;
+
 use configuration::Configuration;
 use process::{Process, Spawn};
 
@@ -22,114 +26,6 @@ use process::{Process, Spawn};
 const MOST_STARTS: u32 = 5;
 /// A server that lived so long did start.
 const LONG: Duration = Duration::from_secs(30);
-
-/// How to run a server.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The folder of its files: secrets, certificate, what it keeps. On a local disk.
-    pub folder: PathBuf,
-    /// Where it listens. The port must not be 0.
-    pub listen: SocketAddr,
-    /// Names and addresses by which other machines reach this one. The first goes into the cluster
-    /// files; empty: the address that it listens at.
-    pub names: Vec<String>,
-    /// Whether connections are encrypted. Beyond this machine they must be.
-    pub tls: bool,
-    /// The server; `None`: the one that set-up fetched, or else one that is installed.
-    pub program: Option<PathBuf>,
-    /// A folder that all machines share, for blobs.
-    pub blobs: Option<PathBuf>,
-    /// Memory that it tries to stay below, in bytes.
-    pub memory: u64,
-    /// Disk that it may use, in bytes.
-    pub disk: u64,
-    /// The largest message in bytes.
-    pub max_payload: u32,
-}
-
-impl Settings {
-    /// The usual settings: with TLS unless it listens on this machine alone, 1 GiB of memory, 64 GiB
-    /// of disk, messages of 8 MiB.
-    #[must_use]
-    pub fn new(folder: impl Into<PathBuf>, listen: SocketAddr) -> Self {
-        Self {
-            folder: folder.into(),
-            listen,
-            names: Vec::new(),
-            tls: !is_local(listen.ip()),
-            program: None,
-            blobs: None,
-            memory: 1 << 30,
-            disk: 64 << 30,
-            max_payload: 8 << 20,
-        }
-    }
-
-    fn check(&self) -> Result<(), SupervisorError> {
-        if !self.tls && !is_local(self.listen.ip()) {
-            return Err(SupervisorError::Open(self.listen));
-        }
-        if self.names.is_empty() && self.listen.ip().is_unspecified() {
-            return Err(SupervisorError::NoName(self.listen));
-        }
-        Ok(())
-    }
-}
-
-/// Why there is no server.
-#[derive(Debug, thiserror::Error)]
-pub enum SupervisorError {
-    /// It would send secrets readably over a network.
-    #[error(
-        "other machines reach {0}, so the broker needs TLS there; leave TLS on, or listen at 127.0.0.1"
-    )]
-    Open(SocketAddr),
-    /// Other machines would not know where it is.
-    #[error("a broker that listens at {0} needs the name by which other machines reach it")]
-    NoName(SocketAddr),
-    /// There is no server to start.
-    #[error(
-        "there is no nats-server in {searched}; `make setup NATS=1` fetches one, or name yours with \
-         its path"
-    )]
-    NotFound {
-        /// Where it was looked for.
-        searched: String,
-    },
-    /// The server is too old or cannot be run.
-    #[error("{}: {reason}; nats-server 2.11 or newer is needed, and `make setup NATS=1` fetches one", program.display())]
-    Unfit {
-        /// Its path.
-        program: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// Its files cannot be read or written.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// Its certificate cannot be made.
-    #[error("a certificate for {names} cannot be made: {reason}")]
-    Certificate {
-        /// What it was to be for.
-        names: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// Another supervisor has the folder.
-    #[error("another `regatta broker` runs in {}; end it, or use another folder", folder.display())]
-    InUse {
-        /// The folder.
-        folder: PathBuf,
-    },
-    /// It does not start, or dies again and again.
-    #[error("nats-server {what}; its last words:\n{log}")]
-    Dead {
-        /// What it does.
-        what: String,
-        /// The last lines of its log.
-        log: String,
-    },
-}
 
 /// A server that runs, and is started again when it dies. It ends with this.
 #[derive(Debug)]

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{SupervisorError, configuration};
+use super::configuration;
+use super::error::SupervisorError;
 
 /// How long a server may take to end by itself.
 const END_TIME: Duration = Duration::from_secs(10);

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::SupervisorError;
+use super::error::SupervisorError;
 
 /// Lines of its log that are kept for when it dies.
 const LAST_WORDS: usize = 12;

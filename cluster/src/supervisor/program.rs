@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
-use super::SupervisorError;
+use super::error::SupervisorError;
 use crate::version::is_new_enough;
 
 const NAME: &str = "nats-server";
