@@ -1,35 +1,64 @@
 //! A run whose clients are trained on other hosts.
 
 use std::num::NonZeroU32;
-use std::path::Path;
 
 use anyhow::Context;
 use regatta_actors::Run;
 use regatta_actors::lanes::Lanes;
 use regatta_actors::lanes::broker::BrokerError;
 use regatta_cluster::{ClusterFile, ConnectError, ConnectionEvent, NatsBroker, Options};
+use tokio::runtime;
 
 use crate::base::machine::Host;
+use crate::cli::args::ClusterArgs;
 use crate::experiment::workload::Federation;
 use crate::experiment::{FederatedRun, remote};
 use crate::live::terminal::output::print_line;
 use crate::runs::folder::RunFolder;
 
+/// A cluster whose broker answers.
+pub(crate) struct Cluster {
+    file: ClusterFile,
+    min_lanes: u32,
+}
+
+impl Cluster {
+    /// The cluster of the arguments, if they name one. Asks its broker before anything is made for
+    /// a run.
+    ///
+    /// # Errors
+    /// If its file cannot be used, or its broker does not answer.
+    pub(crate) fn find(args: &ClusterArgs) -> anyhow::Result<Option<Self>> {
+        let Some(path) = &args.cluster else {
+            return Ok(None);
+        };
+        let file = ClusterFile::load(path)?;
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(NatsBroker::connect(
+            &file,
+            Options::new("0", "regatta"),
+            |_| {},
+        ))?;
+        let min_lanes = args.min_lanes.map_or(1, NonZeroU32::get);
+        Ok(Some(Self { file, min_lanes }))
+    }
+}
+
 /// The run on the workers of a cluster.
 ///
 /// # Errors
-/// If the cluster's file cannot be used.
+/// If this program's own file cannot be read.
 pub(crate) fn on_hosts(
     mut run: FederatedRun,
     folder: &RunFolder,
-    file: &Path,
-    min_lanes: Option<NonZeroU32>,
+    cluster: Cluster,
 ) -> anyhow::Result<Run<Federation>> {
-    let file = ClusterFile::load(file)?;
+    let Cluster { file, min_lanes } = cluster;
     let machine = Host::detect();
     let settings = remote::settings(&run, &machine).context("cannot read this program's file")?;
     let id = remote::run_id(&run, folder, &machine);
-    let min_lanes = min_lanes.map_or(1, NonZeroU32::get);
     run.plan.lanes = min_lanes;
     for client in &mut run.plan.clients {
         client.lane = None;

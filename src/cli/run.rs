@@ -12,7 +12,9 @@ use crate::base::files::write_atomically;
 use crate::base::machine::{Host, environment};
 use crate::base::table::count;
 use crate::base::torch::info;
-use crate::cli::args::{ClusterArgs, ResumeArgs, RunArgs};
+use crate::cli::args::{ResumeArgs, RunArgs};
+#[cfg(feature = "cluster")]
+use crate::cli::cluster::Cluster;
 use crate::cli::services::RunServices;
 use crate::cli::{check, interrupt};
 use crate::config::load;
@@ -56,6 +58,7 @@ pub fn run(args: &RunArgs, log: Option<LogFile>) -> anyhow::Result<()> {
         print_line(notice);
     }
     let (experiment, services) = set_up(plan, log)?;
+    let cluster = Cluster::find(cluster)?;
     let folder = RunFolder::create(&experiment.plan)?;
     print_line(format_args!("results go to {}", folder.path().display()));
     execute(experiment, &folder, services, cluster, Run::start)
@@ -73,7 +76,8 @@ pub fn resume(args: &ResumeArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     set_numerics(&plan)?;
     announce(&plan);
     let (experiment, services) = set_up(plan, log)?;
-    execute(experiment, &folder, services, &args.cluster, Run::resume)
+    let cluster = Cluster::find(&args.cluster)?;
+    execute(experiment, &folder, services, cluster, Run::resume)
 }
 
 /// Has libraries compute as the plan says. May start the program anew.
@@ -103,7 +107,7 @@ fn execute(
     experiment: Experiment,
     folder: &RunFolder,
     services: RunServices,
-    cluster: &ClusterArgs,
+    cluster: Option<Cluster>,
     begin: Begin,
 ) -> anyhow::Result<()> {
     let plan = experiment.plan.clone();
@@ -115,7 +119,8 @@ fn execute(
     // Rounds that cannot be read are rewritten when the run begins.
     let earlier = folder.read_rounds().unwrap_or_default();
     let task = &plan.data.task;
-    let metrics = MetricsObserver::new(labels(&plan), task.metric_set()).recalling(earlier);
+    let metrics = MetricsObserver::new(labels(&plan, cluster.is_some()), task.metric_set())
+        .recalling(earlier);
     let sampler = exporter.map(|_| sample(&plan, &metrics));
     let mut observers: Vec<Box<dyn Observer>> = vec![
         Box::new(recorder),
@@ -155,17 +160,32 @@ fn execute(
 fn on_lanes(
     run: FederatedRun,
     folder: &RunFolder,
-    cluster: &ClusterArgs,
+    cluster: Option<Cluster>,
 ) -> anyhow::Result<Run<Federation>> {
-    match &cluster.cluster {
-        Some(file) => super::cluster::on_hosts(run, folder, file, cluster.min_lanes),
+    match cluster {
+        Some(cluster) => super::cluster::on_hosts(run, folder, cluster),
         None => Ok(run.local()),
+    }
+}
+
+/// A program without clusters has none.
+#[cfg(not(feature = "cluster"))]
+enum Cluster {}
+
+#[cfg(not(feature = "cluster"))]
+impl Cluster {
+    fn find(_: &super::args::ClusterArgs) -> anyhow::Result<Option<Self>> {
+        Ok(None)
     }
 }
 
 /// The run on this machine's lanes.
 #[cfg(not(feature = "cluster"))]
-fn on_lanes(run: FederatedRun, _: &RunFolder, _: &ClusterArgs) -> anyhow::Result<Run<Federation>> {
+fn on_lanes(
+    run: FederatedRun,
+    _: &RunFolder,
+    _: Option<Cluster>,
+) -> anyhow::Result<Run<Federation>> {
     Ok(run.local())
 }
 
@@ -190,8 +210,10 @@ fn keep_metrics(folder: &RunFolder, exporter: Option<&Exporter>) {
     }
 }
 
-fn labels(plan: &Plan) -> RunLabels {
-    let lanes = plan.devices.lanes.iter();
+fn labels(plan: &Plan, on_other_hosts: bool) -> RunLabels {
+    // Lanes of other hosts are not known yet.
+    let own = if on_other_hosts { 0 } else { usize::MAX };
+    let lanes = plan.devices.lanes.iter().take(own);
     RunLabels {
         version: env!("CARGO_PKG_VERSION"),
         libtorch: info::version().unwrap_or_else(|| "unknown".to_owned()),

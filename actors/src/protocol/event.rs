@@ -238,6 +238,40 @@ pub enum Event {
         /// The progress of its job.
         progress: Progress,
     },
+    /// A host offers lanes.
+    HostJoined {
+        /// The host, as long as it stays; one that comes back has another.
+        host: String,
+        /// Its lanes' numbers.
+        lanes: Vec<LaneId>,
+        /// What trains there.
+        description: String,
+    },
+    /// A host offers its lanes no more. What it was doing is done elsewhere.
+    HostLeft {
+        /// The host.
+        host: String,
+        /// Whether it was lost rather than left.
+        lost: bool,
+        /// The cause, as text.
+        reason: String,
+    },
+    /// A host is not allowed to train.
+    HostRefused {
+        /// Its name.
+        host: String,
+        /// The cause, as text.
+        reason: String,
+    },
+    /// A job is done once more, on another lane.
+    JobRedone {
+        /// The round it is in.
+        round: u32,
+        /// The client concerned.
+        client: ClientId,
+        /// The cause, as text.
+        reason: String,
+    },
     /// A client's update arrived (in virtual time).
     UpdateReceived {
         /// The round it was trained in.
@@ -318,6 +352,10 @@ impl Event {
                 | Self::LaneStalled { .. }
                 | Self::ClientState { .. }
                 | Self::Progress { .. }
+                | Self::HostJoined { .. }
+                | Self::HostLeft { .. }
+                | Self::HostRefused { .. }
+                | Self::JobRedone { .. }
                 | Self::StaleReply { .. }
         )
     }

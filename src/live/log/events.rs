@@ -59,6 +59,30 @@ impl Observer for EventLog {
                      retired: {reason}"
                 ),
             },
+            Event::HostJoined {
+                host,
+                lanes,
+                description,
+            } => {
+                let lanes = count(lanes.len(), "lane");
+                tracing::info!("host {host} joins with {lanes}: {description}");
+            }
+            Event::HostLeft {
+                host,
+                lost: false,
+                reason,
+            } => tracing::info!("host {host} leaves: {reason}"),
+            Event::HostLeft { host, reason, .. } => {
+                tracing::warn!("host {host} is lost: {reason}; its jobs are done elsewhere");
+            }
+            Event::HostRefused { host, reason } => {
+                tracing::warn!("host {host} is refused: {reason}");
+            }
+            Event::JobRedone {
+                round,
+                client,
+                reason,
+            } => tracing::warn!("client {client} in round {round} is done once more: {reason}"),
             Event::Intervention(intervention) => {
                 let (round, command) = (intervention.after_round, intervention.command);
                 tracing::info!("command after round {round}: {command:?}");

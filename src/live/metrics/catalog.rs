@@ -129,6 +129,14 @@ metrics! {
     Gauge<Seconds> CLIENT_LAST_SEEN "regatta_client_last_seen_timestamp_seconds" [client]
         "Unix time of a client's last sign of life: a batch, an update or a change of state";
 
+    // Other hosts.
+    Gauge<Count> HOSTS "regatta_hosts" []
+        "Other hosts that train for the run";
+    Counter<Count> HOSTS_LOST "regatta_hosts_lost_total" []
+        "Hosts that were lost while they trained for the run";
+    Counter<Count> JOBS_REDONE "regatta_jobs_redone_total" []
+        "Jobs that were done once more, since a host was lost or failed";
+
     // Use of the machine.
     Gauge<Count> LANE_BUSY_RATIO "regatta_lane_busy_ratio" [lane, device]
         "Share of time that a lane spent training, over about the last 15 seconds";

@@ -21,12 +21,11 @@ impl SharedLanes {
     /// Idle lanes on these devices.
     #[must_use]
     pub fn new(devices: &[String], now: Instant) -> Self {
-        let lane = |(number, device): (usize, &String)| LaneUse::new(number, device, now);
-        let lanes = devices.iter().enumerate().map(lane).collect();
-        Self(Arc::new(Mutex::new(Lanes {
-            lanes,
-            held: BTreeMap::new(),
-        })))
+        let mut lanes = Lanes::default();
+        for (number, device) in devices.iter().enumerate() {
+            lanes.add(LaneId(number as u32), device, now);
+        }
+        Self(Arc::new(Mutex::new(lanes)))
     }
 
     pub(crate) fn with<T>(&self, work: impl FnOnce(&mut Lanes) -> T) -> T {
@@ -35,16 +34,21 @@ impl SharedLanes {
 }
 
 /// All lanes, and who is on which.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Lanes {
-    lanes: Vec<LaneUse>,
+    lanes: BTreeMap<LaneId, LaneUse>,
     held: BTreeMap<ClientId, LaneId>,
 }
 
 impl Lanes {
+    /// There is another lane.
+    pub fn add(&mut self, lane: LaneId, device: &str, now: Instant) {
+        self.lanes.insert(lane, LaneUse::new(lane, device, now));
+    }
+
     /// Brings each lane's series into being.
     pub fn publish(&self) {
-        for lane in &self.lanes {
+        for lane in self.lanes.values() {
             c::LANE_BUSY_RATIO.set(lane.labels(), lane.ratio);
             c::LANE_EXAMPLES.add(lane.labels(), 0);
         }
@@ -76,7 +80,7 @@ impl Lanes {
 
     /// Time has passed: shows how busy each lane was.
     pub fn sample(&mut self, now: Instant) {
-        for lane in &mut self.lanes {
+        for lane in self.lanes.values_mut() {
             lane.sample(now);
             c::LANE_BUSY_RATIO.set(lane.labels(), lane.ratio);
         }
@@ -85,14 +89,14 @@ impl Lanes {
     /// The run is over: no lane has anything to do.
     pub fn stop(&mut self) {
         self.held.clear();
-        for lane in &mut self.lanes {
+        for lane in self.lanes.values_mut() {
             (lane.since, lane.ratio) = (None, 0.0);
             c::LANE_BUSY_RATIO.set(lane.labels(), 0.0);
         }
     }
 
     fn lane(&mut self, lane: LaneId) -> Option<&mut LaneUse> {
-        self.lanes.get_mut(lane.0 as usize)
+        self.lanes.get_mut(&lane)
     }
 }
 
@@ -111,9 +115,9 @@ struct LaneUse {
 }
 
 impl LaneUse {
-    fn new(number: usize, device: &str, now: Instant) -> Self {
+    fn new(number: LaneId, device: &str, now: Instant) -> Self {
         Self {
-            number: number.to_string(),
+            number: number.0.to_string(),
             device: device.to_owned(),
             since: None,
             busy: Duration::ZERO,
@@ -164,7 +168,7 @@ mod tests {
     #[test]
     fn a_lane_that_always_trains_tends_to_busy_and_one_that_rests_to_idle() {
         let start = Instant::now();
-        let mut lane = LaneUse::new(0, "cpu", start);
+        let mut lane = LaneUse::new(LaneId(0), "cpu", start);
         lane.begin(start);
         assert!((after(&mut lane, start, 15) - (1.0 - (-1.0_f64).exp())).abs() < 1e-12);
         assert!(after(&mut lane, start, 150) > 0.999);
@@ -175,7 +179,7 @@ mod tests {
     #[test]
     fn a_job_within_one_sample_counts_with_its_share() {
         let start = Instant::now();
-        let mut lane = LaneUse::new(0, "cpu", start);
+        let mut lane = LaneUse::new(LaneId(0), "cpu", start);
         lane.begin(start + Duration::from_secs(1));
         lane.rest(start + Duration::from_secs(4));
         let news = 1.0 - (-6.0_f64 / 15.0).exp();

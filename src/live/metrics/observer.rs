@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use regatta_actors::ids::LaneId;
 use regatta_actors::observe::Observer;
 use regatta_actors::plan::fault::FaultName;
 use regatta_actors::protocol::event::{ClientInfo, Event};
@@ -45,6 +46,8 @@ pub struct MetricsObserver {
     metrics: MetricSet,
     fleet: Fleet,
     lanes: SharedLanes,
+    /// Other hosts that train.
+    hosts: u32,
     best: BTreeMap<String, Best>,
     /// Scores of the rounds that an earlier process did.
     earlier: Vec<(u32, Scores)>,
@@ -59,6 +62,7 @@ impl MetricsObserver {
         Self {
             fleet: Fleet::new(info.client_series as usize),
             lanes: SharedLanes::new(&info.lanes, now),
+            hosts: 0,
             info,
             metrics,
             best: BTreeMap::new(),
@@ -151,6 +155,26 @@ impl MetricsObserver {
         self.lanes.with(|lanes| lanes.stop());
     }
 
+    fn add_host(&mut self, host: &str, lanes: &[LaneId]) {
+        self.hosts += 1;
+        c::HOSTS.set([], f64::from(self.hosts));
+        c::HOSTS_LOST.add([], 0);
+        c::JOBS_REDONE.add([], 0);
+        let now = Instant::now();
+        self.lanes.with(|all| {
+            for lane in lanes {
+                all.add(*lane, host, now);
+            }
+            all.publish();
+        });
+    }
+
+    fn remove_host(&mut self, lost: bool) {
+        self.hosts = self.hosts.saturating_sub(1);
+        c::HOSTS.set([], f64::from(self.hosts));
+        c::HOSTS_LOST.add([], u64::from(lost));
+    }
+
     /// The activity of one client.
     fn on_client_event(&mut self, event: &Event) {
         match event {
@@ -174,6 +198,9 @@ impl MetricsObserver {
                 self.fleet.progress(*client, progress.loss);
             }
             Event::StaleReply { client, .. } => self.fleet.stale_update(*client),
+            Event::HostJoined { host, lanes, .. } => self.add_host(host, lanes),
+            Event::HostLeft { lost, .. } => self.remove_host(*lost),
+            Event::JobRedone { .. } => c::JOBS_REDONE.add([], 1),
             _ => {}
         }
         if self.summarised.elapsed() >= SUMMARY_PERIOD {

@@ -8,7 +8,7 @@ use regatta_actors::protocol::outcome::EndReason;
 use regatta_actors::protocol::round_record::RoundRecord;
 use regatta_actors::workload::update::Refusal;
 
-use crate::base::table::show_number;
+use crate::base::table::{count, show_number};
 use crate::live::page::changes::{Level, LogLine};
 
 /// Refusals of a round that have a line each.
@@ -70,7 +70,31 @@ fn run_event(event: &Event) -> Option<(Level, String)> {
         Event::LaneFailed { lane, reason } => {
             (Level::Bad, format!("lane {} is gone: {reason}", lane.0))
         }
+        Event::HostJoined { .. } | Event::HostLeft { .. } | Event::HostRefused { .. } => {
+            host_event(event)?
+        }
         Event::RunFinished { ending, error, .. } => over(*ending, error.as_deref()),
+        _ => return None,
+    })
+}
+
+fn host_event(event: &Event) -> Option<(Level, String)> {
+    Some(match event {
+        Event::HostJoined { host, lanes, .. } => {
+            let lanes = count(lanes.len(), "lane");
+            (Level::Good, format!("host {host} joins with {lanes}"))
+        }
+        Event::HostLeft {
+            host,
+            lost: true,
+            reason,
+        } => (Level::Bad, format!("host {host} is lost: {reason}")),
+        Event::HostLeft { host, reason, .. } => {
+            (Level::Warning, format!("host {host} leaves: {reason}"))
+        }
+        Event::HostRefused { host, reason } => {
+            (Level::Bad, format!("host {host} is refused: {reason}"))
+        }
         _ => return None,
     })
 }
@@ -159,6 +183,11 @@ fn client_event(run: &impl RunFacts, event: &Event) -> Option<(Level, ClientId, 
             };
             (Level::Bad, client, format!("failed {what}: {reason}"))
         }
+        Event::JobRedone { client, reason, .. } => (
+            Level::Warning,
+            client,
+            format!("is trained once more: {reason}"),
+        ),
         Event::UpdateLost { client, .. } => (
             Level::Bad,
             client,

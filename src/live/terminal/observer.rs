@@ -42,6 +42,20 @@ impl Observer for TerminalObserver {
                     print_line(format_args!("resuming after round {after_round}"));
                 }
             }
+            Event::HostJoined {
+                host,
+                lanes,
+                description,
+            } => {
+                let lanes = count(lanes.len(), "lane");
+                print_line(format_args!("{host} joins with {lanes}: {description}"));
+            }
+            // One that is lost is warned of.
+            Event::HostLeft {
+                host,
+                lost: false,
+                reason,
+            } => print_line(format_args!("{host} leaves: {reason}")),
             Event::Paused { round } => print_line(format_args!("paused after round {round}")),
             Event::RoundFinished(record) => {
                 self.history.add(record);

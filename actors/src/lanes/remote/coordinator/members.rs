@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 use bytes::Bytes;
 
 use super::Coordinator;
-use crate::ids::LaneId;
+use crate::ids::{JobId, LaneId};
 use crate::lanes::broker::{Broker, Question};
 use crate::lanes::remote::admission;
 use crate::lanes::remote::hosts::Host;
@@ -36,9 +36,8 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
             } => self.show_progress(&host, running, progress),
             HostNote::Repeated { host, job, digest } => self.compare(&host, job, digest),
             HostNote::Leaving { host, reason } => {
-                if let Some(host) = self.hosts.remove(&host) {
-                    tracing::info!("host {} leaves: {reason}", host.name);
-                    self.lanes_changed();
+                if self.hosts.remove(&host).is_some() {
+                    self.host_left(&host, false, reason);
                 }
             }
         }
@@ -115,7 +114,10 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         let fits = match admission::check_host(&self.settings, &host) {
             Ok(fits) => fits,
             Err(reason) => {
-                tracing::warn!("host {} is refused: {reason}", host.name);
+                self.run.bus.emit(Event::HostRefused {
+                    host: host.name,
+                    reason: reason.clone(),
+                });
                 return Answer::Refused(reason);
             }
         };
@@ -131,7 +133,6 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         }
         let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         let id = HostId(format!("{}.{:x}", host.name, since.as_nanos()));
-        tracing::info!("host {} joins with {count} lanes", host.name);
         let given = self
             .hosts
             .admit(id.clone(), host.name, count, Instant::now());
@@ -139,6 +140,11 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         let lanes: Vec<Option<LaneId>> = (fits.into_iter())
             .map(|fits| if fits { given.next() } else { None })
             .collect();
+        self.run.bus.emit(Event::HostJoined {
+            host: id.0.clone(),
+            lanes: lanes.iter().flatten().copied().collect(),
+            description: host.description,
+        });
         for lane in lanes.iter().flatten() {
             if self.reported_lanes < self.run.plan.lanes {
                 self.reported_lanes += 1;
@@ -154,12 +160,12 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         let silence = self.settings.timing.silence;
         for (id, host) in self.hosts.take_silent(Instant::now(), silence) {
             let Host { name, running, .. } = host;
-            tracing::warn!(
-                "host {name} has been silent for {} s: its jobs are done elsewhere",
-                silence.as_secs_f64()
-            );
+            let reason = format!("silent for {} s", silence.as_secs_f64());
+            self.host_left(&id, true, reason);
+            for Running { job, .. } in &running {
+                self.redone(*job, format!("host {name} was lost"));
+            }
             let jobs: Vec<_> = running.iter().map(|running| running.job).collect();
-            self.lanes_changed();
             if let Some(job) = self.dispatch.host_died(&id, &jobs) {
                 return Err(format!(
                     "client {} in round {} seems to kill its hosts: three were lost while they \
@@ -170,5 +176,23 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
             }
         }
         Ok(())
+    }
+
+    fn host_left(&mut self, host: &HostId, lost: bool, reason: String) {
+        self.lanes_changed();
+        self.run.bus.emit(Event::HostLeft {
+            host: host.0.clone(),
+            lost,
+            reason,
+        });
+    }
+
+    /// Tells that a job is done once more.
+    pub(super) fn redone(&self, job: JobId, reason: String) {
+        self.run.bus.emit(Event::JobRedone {
+            round: job.round,
+            client: job.client,
+            reason,
+        });
     }
 }

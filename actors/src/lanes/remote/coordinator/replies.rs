@@ -21,11 +21,7 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         match decode::<JobReply>(bytes) {
             Ok(reply) if reply.id == job => self.judge(reply).await,
             Ok(_) | Err(_) => {
-                tracing::warn!(
-                    "the reply to client {} in round {} cannot be read; the job is done again",
-                    job.client,
-                    job.round
-                );
+                self.redone(job, "its reply cannot be read".into());
                 self.dispatch.refuse(job);
                 self.to_forget.insert(job);
                 Ok(())
@@ -47,7 +43,7 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
                 match self.read(&reply).await {
                     Ok(result) => self.deliver(reply, result).await,
                     Err(reason) => {
-                        tracing::warn!("{}: {reason}; it is done again", describe(&reply));
+                        self.redone(job, format!("{}: {reason}", describe(&reply)));
                         self.dispatch.refuse(job);
                         self.to_forget.insert(job);
                     }
@@ -59,18 +55,16 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
 
     fn explain(&self, reply: &JobReply, is_sound: bool) {
         let place = describe(reply);
-        match &reply.outcome {
-            _ if !is_sound => tracing::warn!("{place}: this host was never admitted"),
-            JobOutcome::Failed(reason) => {
-                tracing::warn!("{place}: {reason}; another lane is to try");
-            }
-            JobOutcome::OutOfMemory(reason) => {
-                tracing::warn!("{place}: {reason}; another host is to try");
+        let reason = match &reply.outcome {
+            _ if !is_sound => format!("{place}: this host was never admitted"),
+            JobOutcome::Failed(reason) | JobOutcome::OutOfMemory(reason) => {
+                format!("{place}: {reason}")
             }
             JobOutcome::Trained { .. } | JobOutcome::Interrupted => {
-                tracing::warn!("{place}: it started from another state; it is done again");
+                format!("{place}: it started from another state")
             }
-        }
+        };
+        self.redone(reply.id, reason);
     }
 
     /// The result that a reply tells of.
@@ -168,7 +162,5 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
 }
 
 fn describe(reply: &JobReply) -> String {
-    let JobId { client, round, .. } = reply.id;
-    let (host, lane) = (&reply.host, reply.lane.0);
-    format!("host {host}, lane {lane}, client {client}, round {round}")
+    format!("host {}, lane {}", reply.host, reply.lane.0)
 }
