@@ -127,9 +127,10 @@ fi
 coordinator=$!
 
 while alive "$coordinator"; do
-    alive "$broker" || start_broker
-    # When the run is over they leave, and the coordinator may still be writing.
-    if [ -z "$stopping" ] && ! alive "$workers" && [ ! -e "$over" ]; then
+    [ -n "$stopping" ] || alive "$broker" || start_broker
+    # When the run is over workers leave, and the coordinator may still be writing. When Slurm ends
+    # the job they are gone too, and the round cannot be finished: its last checkpoint counts.
+    if ! alive "$workers" && [ ! -e "$over" ]; then
         kill -KILL "$coordinator"
         fail "no worker is left"
     fi
