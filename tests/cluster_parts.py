@@ -80,9 +80,7 @@ def undisturbed(regatta: Path, out: Path) -> None:
     """The run in one process, which the others are compared with."""
     whole = [regatta, "run", SCENARIO, "--metrics", "off", "--web", "off", "--quiet", "--out", out]
     command = [str(word) for word in whole]
-    done = subprocess.run(
-        command, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+    done = subprocess.run(command, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if done.returncode != 0:
         sys.exit(f"the undisturbed run failed:\n{done.stderr}")
 

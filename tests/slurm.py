@@ -216,6 +216,13 @@ def array_of_workers(regatta: Path, slurm: Slurm, place: Path) -> None:
     broker = start_broker(regatta, folder)
     job = ""
     coordinator = Coordinator(regatta, run, folder / "cluster.toml", place / "array.log")
+
+    def wait_for_element(number: int) -> None:
+        name = f"{job}_{number}"
+        wait_for(f"element {number} back", lambda: running(job, name) or finished(coordinator), 60)
+        back = "runs again" if running(job, name) else "was not back before the run's end"
+        say(f"after round {rounds(run)}: element {number} {back}")
+
     try:
         coordinator.start()
         output = f"--output={place}/worker-%a.log"
@@ -231,13 +238,11 @@ def array_of_workers(regatta: Path, slurm: Slurm, place: Path) -> None:
         wait_for("round 4", lambda: rounds(run) >= 4, PATIENCE)
         slurm.lose(lost)
         say(f"in round {rounds(run) + 1}: node {lost} killed with element 1")
+        wait_for_element(0)
         wait_for("Slurm misses the node", lambda: slurm.is_down(lost), 60)
         slurm.nodes[lost].start()
         say(f"in round {rounds(run) + 1}: node {lost} missed by Slurm, and started again")
-        for number, name in enumerate([first, second]):
-            wait_for(f"element {number} back", lambda: running(job, name) or finished(coordinator), 60)
-            back = f"in round {rounds(run) + 1}" if running(job, name) else "not before the run's end"
-            say(f"element {number} back: {back}")
+        wait_for_element(1)
         wait_for("the end of the run", lambda: finished(coordinator), PATIENCE)
         if coordinator.process.returncode != 0:
             sys.exit(f"the run failed:\n{coordinator.said()}")
