@@ -99,6 +99,13 @@ check-web: setup ## the live page of real runs in a headless Chromium; writes pi
 	$(CHECKED) $(CARGO) test --workspace --no-run --test command_line
 	$(PYTHON) -m tests.page $${CARGO_TARGET_DIR:-target}/debug/regatta
 
+.PHONY: check-slurm
+check-slurm: ASKED_NATS = --nats
+check-slurm: setup ## the scripts for Slurm with a real one of two nodes here, and nodes that die; minutes
+	@# As `make test` builds the program, so that it is not built once more.
+	$(CHECKED) $(CARGO) test --workspace --no-run --test command_line
+	$(PYTHON) tests/slurm.py $${CARGO_TARGET_DIR:-target}/debug/regatta
+
 .PHONY: lint
 lint: lint-tools setup ## formatting and clippy; a warning is an error
 	$(CARGO) fmt --all --check
