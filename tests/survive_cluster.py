@@ -8,83 +8,21 @@ Needs the small model and data set of `make setup`, and the server of `make setu
 
 from __future__ import annotations
 
-import filecmp
 import random
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parent.parent
+from cluster_parts import LASTING, PROJECT, Coordinator, Part, compare, free_port, wait_for
+
 SCENARIO = "tests/survive.toml"
 WORKERS = 3
 # Seconds between two kills, at most.
 PAUSE = 2.0
 # Seconds after which a run that does not end has failed.
 PATIENCE = 300.0
-# What a run leaves behind that has no trace of time.
-LASTING = ["events.jsonl", "base_delta.safetensors", "adapter", "best"]
-
-
-class Part:
-    """A process that is started again when it was killed."""
-
-    def __init__(self, name: str, log: Path, *command: object):
-        self.name, self.log = name, log
-        self.command = [str(word) for word in command]
-        self.process: subprocess.Popen | None = None
-
-    def start(self) -> None:
-        with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(self.command, cwd=PROJECT, stdout=log, stderr=log)
-
-    def kill(self) -> None:
-        """As if the machine had lost its power."""
-        assert self.process
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-
-    def end(self) -> None:
-        """Asks it to end, and waits."""
-        if self.process and self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(timeout=30)
-
-    def said(self) -> str:
-        return self.log.read_text(encoding="utf-8", errors="replace")[-2000:]
-
-
-class Coordinator(Part):
-    """The run, which is resumed once it has a ledger."""
-
-    def __init__(self, regatta: Path, out: Path, cluster: Path, log: Path):
-        super().__init__("coordinator", log)
-        self.out = out
-        quiet = ["--metrics", "off", "--quiet"]
-        self.begin = [regatta, "run", SCENARIO, "--out", out, "--cluster", cluster, "--web", "off", *quiet]
-        self.resume = [regatta, "resume", out, "--cluster", cluster, "--metrics", "off", "--quiet=true"]
-
-    def start(self) -> None:
-        resumes = (self.out / "events.jsonl").exists()
-        self.command = [str(word) for word in (self.resume if resumes else self.begin)]
-        super().start()
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def wait_for(what: str, ready) -> None:
-    until = time.monotonic() + 30
-    while not ready():
-        if time.monotonic() > until:
-            sys.exit(f"never: {what}")
-        time.sleep(0.05)
 
 
 def survive(regatta: Path, kills: int, place: Path) -> None:
@@ -100,7 +38,7 @@ def survive(regatta: Path, kills: int, place: Path) -> None:
         Part(f"worker {number}", place / f"worker-{number}.log", *worker, "--name", f"host-{number}")
         for number in range(WORKERS)
     ]
-    run = Coordinator(regatta, place / "run", folder / "cluster.toml", place / "run.log")
+    run = Coordinator(regatta, SCENARIO, place / "run", folder / "cluster.toml", place / "run.log")
     parts = [broker, run, *workers]
     try:
         for part in parts[1:]:
@@ -110,6 +48,7 @@ def survive(regatta: Path, kills: int, place: Path) -> None:
         for part in reversed(parts):
             part.end()
     compare(place / "whole", place / "run")
+    print(f"the same, byte for byte: {', '.join(LASTING)}")
 
 
 def endure(parts: list[Part], run: Part, kills: int) -> None:
@@ -133,23 +72,6 @@ def endure(parts: list[Part], run: Part, kills: int) -> None:
         time.sleep(0.05)
     told = ", ".join(f"{name} {count}" for name, count in sorted(killed.items()))
     print(f"killed: {told}")
-
-
-def compare(whole: Path, run: Path) -> None:
-    """Refuses any difference in what has no trace of time."""
-    wrong = [name for name in LASTING if not same(whole / name, run / name)]
-    if wrong:
-        sys.exit(f"not as in the run that nobody disturbed: {', '.join(wrong)}")
-    print(f"the same, byte for byte: {', '.join(LASTING)}")
-
-
-def same(one: Path, other: Path) -> bool:
-    if not one.is_dir():
-        return filecmp.cmp(one, other, shallow=False)
-    names = sorted(path.name for path in one.iterdir())
-    if names != sorted(path.name for path in other.iterdir()):
-        return False
-    return all(same(one / name, other / name) for name in names)
 
 
 def main() -> None:

@@ -1,0 +1,589 @@
+"""What may go wrong in a run over many machines, once each: a run either goes on and comes to the same
+ledger and model, byte for byte, as the run of one process; or it says what is wrong, and loses nothing.
+
+    python3 tests/cluster_failures.py [REGATTA [FAILURE...]]
+
+Needs the small model and data set of `make setup`, and the server of `make setup NATS=1`. Two failures
+need a user who may make network and mount namespaces, and are skipped for others.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+from cluster_parts import PROJECT, Coordinator, Part, compare, free_port, wait_for
+
+SCENARIO = "tests/cluster.toml"
+# One client, whose job is always the next.
+LONELY = ("--num_clients", 1, "--rounds", 2)
+# Updates and states beyond a megabyte.
+LARGE = ("--r", 64, "--rounds", 2, "--eval_every", 2)
+# Most of the time is spent waiting, so more are tried at once than there are cores.
+AT_ONCE = 4
+# Seconds within which a run ends that nothing keeps from it.
+ENOUGH = 120
+# Seconds without a sign of life after which a host or a coordinator is given up.
+SILENCE = 10
+# So that a run's log says what each lane does.
+LOG = "info,regatta::live::log::events=trace"
+TRAINS = re.compile(r"round: (\d+), client: (?:ClientId\()?(\d+)\)?, state: Training, lane: Some\(LaneId\((\d+)")
+PATIENCE = ("--patience", "1 s")
+
+
+class Skipped(Exception):
+    """It cannot be tried here; says why."""
+
+
+class Runs:
+    """Runs of one process, with which the others are compared; each is made once."""
+
+    def __init__(self, regatta: Path, place: Path, pool: ThreadPoolExecutor):
+        self.made: dict[tuple, Future] = {}
+        for number, flags in enumerate([(), LONELY, LARGE]):
+            self.made[flags] = pool.submit(self.make, regatta, place / f"whole-{number}", flags)
+
+    @staticmethod
+    def make(regatta: Path, out: Path, flags: tuple) -> Path:
+        quiet = ["--metrics", "off", "--web", "off", "--quiet"]
+        command = [regatta, "run", SCENARIO, *quiet, "--out", out, *flags]
+        finish([str(word) for word in command])
+        return out
+
+    def of(self, flags: tuple) -> Path:
+        return self.made[flags].result()
+
+
+class Cluster:
+    """A broker, the workers and the coordinators of one failure. They end with it."""
+
+    def __init__(self, regatta: Path, place: Path, runs: Runs):
+        self.regatta, self.place, self.runs = regatta, place, runs
+        self.parts: list[Part] = []
+        # Words before each command that say where it runs.
+        self.within: list[object] = []
+        place.mkdir()
+        self.folder = place / "broker"
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for part in reversed(self.parts):
+            if part.process and part.process.poll() is None:
+                if part.name.startswith("broker"):
+                    part.end()
+                else:
+                    part.kill()
+
+    def broker(self, listen: str = "", *flags: object, folder: str = "broker") -> Part:
+        self.folder = self.place / folder
+        listen = listen or f"127.0.0.1:{free_port()}"
+        begin = [*self.within, self.regatta, "broker", "--folder", self.folder, "--listen", listen]
+        broker = self.add(Part(f"broker in {folder}", self.place / f"{folder}.log", *begin, *flags))
+        wait_for("the broker's files", lambda: "the broker listens" in text(broker))
+        return broker
+
+    def run(self, *flags: object, name: str = "run", cluster: Path | None = None) -> Coordinator:
+        cluster = cluster or self.folder / "cluster.toml"
+        out, log = self.place / name, self.place / f"{name}.log"
+        run = Coordinator(self.regatta, SCENARIO, out, cluster, log, *flags, RUST_LOG=LOG)
+        run.begin[:0] = run.resume[:0] = self.within
+        self.add(run)
+        return run
+
+    def worker(
+        self, name: str, *flags: object, cluster: Path | None = None, within=None, **environment: str
+    ) -> Part:
+        cluster = cluster or self.folder / "worker.toml"
+        begin = [*(self.within if within is None else within), self.regatta, "worker", "-v"]
+        begin += ["--cluster", cluster, "--lanes", 1, "--name", name, *flags]
+        return self.add(Part(name, self.place / f"{name}.log", *begin, **environment))
+
+    def add(self, part: Part) -> Part:
+        self.parts.append(part)
+        part.start()
+        return part
+
+    def server(self) -> int:
+        """The number of the broker's server process."""
+        return int((self.folder / "nats-server.pid").read_text(encoding="utf-8"))
+
+    def ends_as_ever(self, run: Coordinator, *flags: object) -> None:
+        ends(run, 0, "done: ", ENOUGH)
+        compare(self.runs.of(flags), run.out)
+
+
+class Nats:
+    """As much of a NATS client as it takes to ask a server about its streams."""
+
+    def __init__(self, cluster: Path):
+        file = cluster.read_text(encoding="utf-8")
+        found = dict(re.findall(r'^(user|password) = "(.*)"$', file, re.MULTILINE))
+        port = re.search(r"nats://127\.0\.0\.1:(\d+)", file)
+        assert port
+        self.socket = socket.create_connection(("127.0.0.1", int(port[1])), timeout=10)
+        self.lines = self.socket.makefile("rb")
+        self.lines.readline()
+        login = {"verbose": False, "user": found["user"], "pass": found["password"]}
+        self.send(f"CONNECT {json.dumps(login)}\r\nSUB answer 1\r\n")
+
+    def send(self, words: str) -> None:
+        self.socket.sendall(words.encode())
+
+    def ask(self, subject: str) -> dict:
+        self.send(f"PUB {subject} answer 0\r\n\r\n")
+        while not (line := self.lines.readline()).startswith(b"MSG "):
+            if line.startswith(b"-ERR") or not line:
+                sys.exit(f"the server says {line!r}")
+        content = self.lines.read(int(line.split()[-1]))
+        self.lines.readline()
+        return json.loads(content)
+
+    def close(self) -> None:
+        self.lines.close()
+        self.socket.close()
+
+
+def finish(command: list[str]) -> None:
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"`{' '.join(command)}` failed:\n{done.stderr}")
+
+
+def text(part: Part) -> str:
+    return part.log.read_text(encoding="utf-8", errors="replace")
+
+
+def says(part: Part, words: str, seconds: float = 30, times: int = 1) -> None:
+    """Waits until a part has said this so many times."""
+
+    def said() -> bool:
+        return len(re.findall(words, text(part))) >= times
+
+    try:
+        wait_for(words, said, seconds)
+    except SystemExit as never:
+        sys.exit(f"{part.name} says {never}\n{part.said()}")
+
+
+def ends(part: Part, code: int, words: str, seconds: float = 30) -> None:
+    """Waits until a part has ended with this code and these words."""
+    try:
+        found = part.process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        sys.exit(f"{part.name} does not end\n{part.said()}")
+    if found != code or not re.search(words, text(part)):
+        sys.exit(f"{part.name} ends with {found}, not {code} and `{words}`:\n{part.said()}")
+
+
+def trains(run: Part, known: int = 0, seconds: float = 30) -> tuple[int, int, int]:
+    """Round, client and lane of the latest job that was begun, once there are more than `known`."""
+    found: list[tuple] = []
+
+    def begun() -> bool:
+        found[:] = TRAINS.findall(text(run))
+        return len(found) > known
+
+    wait_for("a job is begun", begun, seconds)
+    return tuple(int(number) for number in found[-1])
+
+
+def begun(run: Part) -> int:
+    return len(TRAINS.findall(text(run)))
+
+
+# The failures, those that take longest first.
+
+
+def killing_job(cluster: Cluster) -> str:
+    """A job whose hosts are lost three times in a row."""
+    cluster.broker()
+    run = cluster.run(*LONELY)
+    hosts = {}
+    for lane in range(3):
+        hosts[lane] = cluster.worker(f"host-{lane}")
+        says(run, f"host host-{lane} joins")
+    known = 0
+    for _ in range(3):
+        _, _, lane = trains(run, known)
+        hosts[lane].kill()
+        known = begun(run)
+    ends(run, 1, "client 0 in round 1 seems to kill its hosts", 2 * SILENCE + 10)
+    run.start()
+    cluster.worker("host-3")
+    cluster.ends_as_ever(run, *LONELY)
+    return "three hosts lost, then the run ends and names client and round; resumed, it has the same bytes"
+
+
+def no_worker(cluster: Cluster) -> str:
+    """A run that no worker joins for longer than it stays silent about that."""
+    cluster.broker()
+    run = cluster.run()
+    says(run, "there is no lane, and 0 jobs wait|there is no lane, and", SILENCE + 20)
+    first = time.monotonic()
+    says(run, "there is no lane, and", 40, times=2)
+    between = time.monotonic() - first
+    if not 25 < between < 35:
+        sys.exit(f"it says so after {between:.0f} s")
+    cluster.worker("late")
+    cluster.ends_as_ever(run)
+    return f"it says so again after {between:.0f} s, and goes on when a worker comes"
+
+
+def second_coordinator(cluster: Cluster) -> str:
+    """Another `resume` of a folder in which a run goes on, and of copies of it."""
+    cluster.broker()
+    run = cluster.run()
+    says(run, "connected to the broker")
+    again = Part("again", cluster.place / "again.log", *run.resume)
+    cluster.add(again)
+    ends(again, 2, "another process|is running|in use|has it|works")
+    return "refused by the folder's lock"
+
+
+def partition(cluster: Cluster) -> str:
+    """A worker whose network is cut for twelve seconds, without a word to either side."""
+    return cluster.place.name
+
+
+def stopped_worker(cluster: Cluster) -> str:
+    """A worker that stands still for fifteen seconds, and goes on with what it was doing."""
+    cluster.broker()
+    run = cluster.run()
+    still = cluster.worker("still")
+    says(run, "host still joins")
+    other = cluster.worker("other")
+    says(run, "host other joins")
+    known = 0
+    while trains(run, known)[2] != 0:
+        known = begun(run)
+    still.send(signal.SIGSTOP)
+    stopped = time.monotonic()
+    says(run, "host still has been silent", SILENCE + 5)
+    says(run, "round [0-9] ended")
+    # It would be done before the first comes back.
+    other.send(signal.SIGSTOP)
+    time.sleep(max(0.0, stopped + 15 - time.monotonic()))
+    still.send(signal.SIGCONT)
+    says(still, "joined as still", times=2)
+    other.send(signal.SIGCONT)
+    cluster.ends_as_ever(run)
+    if "computes wrongly" in text(run):
+        sys.exit(f"two hosts differ:\n{run.said()}")
+    return "its job is done elsewhere, it joins again; the same bytes"
+
+
+def coordinator_killed(cluster: Cluster) -> str:
+    """A coordinator that is killed, and resumed while its workers wait."""
+    cluster.broker()
+    run = cluster.run()
+    worker = cluster.worker("waits")
+    says(run, "round 2 ended")
+    trains(run, begun(run))
+    run.kill()
+    # It ends its job, and finds nobody who takes the reply.
+    time.sleep(3)
+    run.start()
+    says(run, "host waits joins", 2 * SILENCE, times=2)
+    cluster.ends_as_ever(run)
+    ends(worker, 0, "the run is over")
+    return "the worker joins the resumed run; the same bytes"
+
+
+def wiped_store(cluster: Cluster) -> str:
+    """A broker whose store is deleted, and whose server is killed, while a job is done."""
+    cluster.broker()
+    run = cluster.run()
+    cluster.worker("host")
+    says(run, "round 1 ended")
+    trains(run, begun(run))
+    shutil.rmtree(cluster.folder / "jetstream")
+    os.kill(cluster.server(), signal.SIGKILL)
+    cluster.ends_as_ever(run)
+    return "everything is asked for again; the same bytes"
+
+
+def deleted_streams(cluster: Cluster) -> str:
+    """Somebody deletes every stream of a running run, three times."""
+    cluster.broker()
+    run = cluster.run()
+    cluster.worker("host")
+    deleted = 0
+    for number in (1, 2, 3):
+        says(run, f"round {number} ended")
+        trains(run, begun(run))
+        nats = Nats(cluster.folder / "cluster.toml")
+        for stream in nats.ask("$JS.API.STREAM.NAMES")["streams"]:
+            deleted += nats.ask(f"$JS.API.STREAM.DELETE.{stream}")["success"]
+        nats.close()
+    cluster.ends_as_ever(run)
+    return f"{deleted} streams deleted; the same bytes"
+
+
+def drained_worker(cluster: Cluster) -> str:
+    """A worker that is told to end while it trains."""
+    cluster.broker()
+    run = cluster.run()
+    leaves = cluster.worker("leaves")
+    says(run, "host leaves joins")
+    cluster.worker("stays")
+    says(run, "host stays joins")
+    known = begun(run)
+    while (job := trains(run, known))[2] != 0:
+        known = begun(run)
+    asked = time.monotonic()
+    leaves.send(signal.SIGTERM)
+    ends(leaves, 0, "left; what was being done is done elsewhere", 5)
+    took = time.monotonic() - asked
+    if took > 2:
+        sys.exit(f"it takes {took:.1f} s")
+    again = f"round: {job[0]}, client: (ClientId\\()?{job[1]}\\)?, state: Training, lane: Some\\(LaneId\\(1"
+    says(run, again, 5)
+    cluster.ends_as_ever(run)
+    return f"it leaves within {took:.1f} s, its job is done elsewhere at once; the same bytes"
+
+
+def joins_in_round_3(cluster: Cluster) -> str:
+    """A worker that comes while the third round goes on."""
+    cluster.broker()
+    run = cluster.run()
+    first = cluster.worker("first")
+    says(run, "round 2 ended")
+    while trains(run)[0] != 3:
+        time.sleep(0.05)
+    # It would be done before the other has come.
+    first.send(signal.SIGSTOP)
+    cluster.worker("second")
+    says(run, "host second joins", SILENCE)
+    says(run, r"round: 3, .*, state: Training, lane: Some\(LaneId\(1")
+    first.send(signal.SIGCONT)
+    cluster.ends_as_ever(run)
+    return "it trains in that round; the same bytes"
+
+
+def small_messages(cluster: Cluster) -> str:
+    """A server of somebody else's, which takes messages of a megabyte at most."""
+    port = free_port()
+    configuration = cluster.place / "nats.conf"
+    store = json.dumps(str(cluster.place / "store"))
+    configuration.write_text(f'listen: "127.0.0.1:{port}"\njetstream {{ store_dir: {store} }}\n')
+    server = PROJECT / "third_party/nats-server/nats-server"
+    cluster.add(Part("server", cluster.place / "server.log", server, "--config", configuration))
+    says(cluster.parts[0], "Server is ready")
+    file = cluster.place / "cluster.toml"
+    private(file, f'urls = ["nats://127.0.0.1:{port}"]\n')
+    run = cluster.run(*LARGE, cluster=file)
+    for name in ("one", "two"):
+        cluster.worker(name, cluster=file)
+    cluster.ends_as_ever(run, *LARGE)
+    state = (run.out / "adapter/adapter_model.safetensors").stat().st_size
+    return f"adapters of {state / 1e6:.1f} MB; the same bytes"
+
+
+def other_instructions(cluster: Cluster) -> str:
+    """Workers whose processors compute other last bits."""
+    cluster.broker()
+    run = cluster.run()
+    lowered = {
+        "libtorch": {"ATEN_CPU_CAPABILITY": "default"},
+        "onednn": {"ONEDNN_MAX_CPU_ISA": "SSE41"},
+    }
+    hosts = [cluster.worker(name, **environment) for name, environment in lowered.items()]
+    for host in hosts:
+        ends(host, 1, "the canary job gives [0-9a-f]{64} on .*, and [0-9a-f]{64} here")
+        says(run, f"host {host.name} is refused: its last bits differ")
+    cluster.worker("equal")
+    cluster.ends_as_ever(run)
+    return "both are refused with both digests; another worker gives the same bytes"
+
+
+def other_files(cluster: Cluster) -> str:
+    """Workers with another model, and with other data, under the same names."""
+    cluster.broker()
+    run = cluster.run()
+    model, data = cluster.place / "model", cluster.place / "data"
+    shutil.copytree(PROJECT / "models/minilm", model)
+    weights = next(model.glob("*.safetensors"))
+    weights.chmod(0o600)
+    with open(weights, "r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        last = file.read(1)[0]
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([last ^ 1]))
+    shutil.copytree(PROJECT / "data/reviews", data)
+    train = data / "SST-2/train.tsv"
+    train.chmod(0o600)
+    lines = train.read_text(encoding="utf-8").split("\n")
+    train.write_text("\n".join([lines[0], lines[2], lines[1], *lines[3:]]), encoding="utf-8")
+    for what, folder in (("model", model), ("data", data)):
+        host = cluster.worker(f"other-{what}", f"--{what}", folder)
+        ends(host, 1, f"it has another {what}: [0-9a-f]{{64}}, where the run has [0-9a-f]{{64}}")
+    cluster.worker("equal")
+    cluster.ends_as_ever(run)
+    return "both are refused with both values; another worker gives the same bytes"
+
+
+def wrong_password(cluster: Cluster) -> str:
+    """Cluster files of a broker that has been given new secrets."""
+    cluster.broker()
+    old = {}
+    for name in ("cluster", "worker"):
+        old[name] = cluster.place / f"old-{name}.toml"
+        file = (cluster.folder / f"{name}.toml").read_text(encoding="utf-8")
+        private(old[name], re.sub('password = ".*"', 'password = "wrong"', file))
+    return refused(cluster, old["cluster"], old["worker"], 1, "refuses user (coordinator|worker): the secret")
+
+
+def wrong_authority(cluster: Cluster) -> str:
+    """Cluster files with the certificate of another broker."""
+    secure = ("--name", "127.0.0.1")
+    cluster.broker(f"0.0.0.0:{free_port()}", *secure, folder="another")
+    other = cluster.folder
+    cluster.broker(f"0.0.0.0:{free_port()}", *secure)
+    authority = re.compile(r'ca = """.*?"""', re.DOTALL)
+    wrong = {}
+    for name in ("cluster", "worker"):
+        theirs = authority.search((other / f"{name}.toml").read_text(encoding="utf-8"))
+        file = (cluster.folder / f"{name}.toml").read_text(encoding="utf-8")
+        wrong[name] = cluster.place / f"wrong-{name}.toml"
+        private(wrong[name], authority.sub(lambda _: theirs[0], file))
+    return refused(cluster, wrong["cluster"], wrong["worker"], 1, "the certificate of the broker .* is not trusted")
+
+
+def readable_secrets(cluster: Cluster) -> str:
+    """Cluster files that other users can read."""
+    cluster.broker()
+    files = [cluster.folder / f"{name}.toml" for name in ("cluster", "worker")]
+    open_to_all = []
+    for file in files:
+        copy = cluster.place / file.name
+        private(copy, file.read_text(encoding="utf-8"))
+        copy.chmod(0o640)
+        open_to_all.append(copy)
+    return refused(cluster, *open_to_all, 1, "other users can read the secrets in it")
+
+
+def no_broker(cluster: Cluster) -> str:
+    """Nobody listens where the broker should be."""
+    nowhere = cluster.place / "nowhere.toml"
+    private(nowhere, f'urls = ["nats://127.0.0.1:{free_port()}"]\n')
+    cluster.broker()
+    return refused(cluster, nowhere, nowhere, 75, "no broker can be reached at")
+
+
+def foreign_server(cluster: Cluster) -> str:
+    """Another kind of server is where the broker should be: one that greets, and one that waits."""
+    greets = socket.create_server(("127.0.0.1", 0))
+    waits = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    threading.Thread(target=greet, args=[greets], daemon=True).start()
+    threading.Thread(target=waits.serve_forever, daemon=True).start()
+    files = []
+    for name, port in (("greets", greets.getsockname()[1]), ("waits", waits.server_port)):
+        files.append(cluster.place / f"{name}.toml")
+        private(files[-1], f'urls = ["nats://127.0.0.1:{port}"]\n')
+    cluster.broker()
+    try:
+        refused(cluster, files[0], files[0], 1, "what answers at .* is not a NATS server", name="greeted")
+        return refused(cluster, files[1], files[1], 75, "no NATS server answered within 5 seconds")
+    finally:
+        waits.shutdown()
+        greets.close()
+
+
+def greet(listener: socket.socket) -> None:
+    """What a mail server says first."""
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        with connection:
+            connection.sendall(b"220 mail ESMTP\r\n")
+
+
+def refused(
+    cluster: Cluster, of_run: Path, of_worker: Path, code: int, words: str, name: str = "run"
+) -> str:
+    """A run and a worker that cannot use their cluster file say why; with the right one, the run is done."""
+    run = cluster.run(name=name, cluster=of_run)
+    worker = cluster.worker(f"{name}-worker", *PATIENCE, cluster=of_worker)
+    ends(run, 1, words)
+    ends(worker, code, words)
+    if (run.out / "rounds.jsonl").exists() and (run.out / "rounds.jsonl").stat().st_size:
+        sys.exit("the run that was refused has rounds")
+    run = cluster.run(name=name)
+    cluster.worker(f"{name}-right")
+    cluster.ends_as_ever(run)
+    return "run and worker say so; with the right file, the folder comes to the same bytes"
+
+
+def private(path: Path, content: str) -> None:
+    """Writes a file that nobody else can read."""
+    path.touch(0o600)
+    path.write_text(content, encoding="utf-8")
+
+
+FAILURES = [
+    killing_job,
+    no_worker,
+    second_coordinator,
+    partition,
+    stopped_worker,
+    coordinator_killed,
+    wiped_store,
+    deleted_streams,
+    drained_worker,
+    joins_in_round_3,
+    small_messages,
+    other_instructions,
+    other_files,
+    wrong_password,
+    wrong_authority,
+    readable_secrets,
+    no_broker,
+    foreign_server,
+]
+
+
+def attempt(failure, regatta: Path, place: Path, runs: Runs) -> bool:
+    """Tries one, and prints a line about it."""
+    began = time.monotonic()
+    try:
+        with Cluster(regatta, place / failure.__name__, runs) as cluster:
+            mark, told = "ok", failure(cluster)
+    except Skipped as why:
+        mark, told = "skipped", str(why)
+    except (Exception, SystemExit) as wrong:  # pylint: disable=broad-except
+        mark, told = "FAILED", f"{type(wrong).__name__}: {wrong}"
+    print(f"{mark:8}{time.monotonic() - began:4.0f} s  {failure.__name__}: {told}", flush=True)
+    return mark != "FAILED"
+
+
+def main() -> None:
+    regatta = PROJECT / (sys.argv[1] if len(sys.argv) > 1 else "target/release/regatta")
+    chosen = [failure for failure in FAILURES if failure.__name__ in sys.argv[2:] or not sys.argv[2:]]
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(AT_ONCE) as pool:
+        place = Path(folder)
+        runs = Runs(regatta, place, pool)
+        done = list(pool.map(lambda failure: attempt(failure, regatta, place, runs), chosen))
+    print(f"{sum(done)} of {len(done)}, {time.monotonic() - began:.0f} s")
+    if not all(done):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""What the tests of runs over many machines share: processes that may be killed, and what a run leaves."""
+
+from __future__ import annotations
+
+import filecmp
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+# What a run leaves behind that has no trace of time.
+LASTING = ["events.jsonl", "base_delta.safetensors", "adapter", "best"]
+
+
+class Part:
+    """A process that is started again when it was killed."""
+
+    def __init__(self, name: str, log: Path, *command: object, **environment: str):
+        self.name, self.log = name, log
+        self.command = [str(word) for word in command]
+        # Of `env`, which gives its place to the program.
+        self.environment = ["env", *(f"{name}={value}" for name, value in environment.items())]
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        with open(self.log, "ab") as log:
+            command = [*self.environment, *self.command]
+            self.process = subprocess.Popen(command, cwd=PROJECT, stdout=log, stderr=log)
+
+    def send(self, number: signal.Signals) -> None:
+        assert self.process
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """As if the machine had lost its power."""
+        self.send(signal.SIGKILL)
+        self.process.wait()
+
+    def end(self) -> None:
+        """Asks it to end, and waits."""
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(timeout=30)
+
+    def said(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")[-2000:]
+
+
+class Coordinator(Part):
+    """The run, which is resumed once it has a ledger."""
+
+    def __init__(
+        self,
+        regatta: Path,
+        scenario: str,
+        out: Path,
+        cluster: Path,
+        log: Path,
+        *flags: object,
+        **environment: str,
+    ):
+        super().__init__("coordinator", log, **environment)
+        self.out = out
+        quiet = ["--metrics", "off", "--quiet"]
+        place = ["--out", out, "--cluster", cluster]
+        self.begin = [regatta, "run", scenario, *place, "--web", "off", *quiet, *flags]
+        self.resume = [regatta, "resume", out, "--cluster", cluster, "--metrics", "off", "--quiet=true"]
+
+    def start(self) -> None:
+        resumes = (self.out / "events.jsonl").exists()
+        self.command = [str(word) for word in (self.resume if resumes else self.begin)]
+        super().start()
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def wait_for(what: str, ready, seconds: float = 30) -> None:
+    until = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > until:
+            sys.exit(f"never: {what}")
+        time.sleep(0.05)
+
+
+def compare(whole: Path, run: Path) -> None:
+    """Refuses any difference in what has no trace of time."""
+    wrong = [name for name in LASTING if not same(whole / name, run / name)]
+    if wrong:
+        sys.exit(f"not as in the run that nobody disturbed: {', '.join(wrong)}")
+
+
+def same(one: Path, other: Path) -> bool:
+    if not one.is_dir():
+        return filecmp.cmp(one, other, shallow=False)
+    names = sorted(path.name for path in one.iterdir())
+    if names != sorted(path.name for path in other.iterdir()):
+        return False
+    return all(same(one / name, other / name) for name in names)
