@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
-# What a run leaves behind that has no trace of time.
+# What a run leaves behind that has no trace of time; `best` unless the last round was the best.
 LASTING = ["events.jsonl", "base_delta.safetensors", "adapter", "best"]
 
 
@@ -97,6 +97,8 @@ def compare(whole: Path, run: Path) -> None:
 
 
 def same(one: Path, other: Path) -> bool:
+    if not one.exists() or not other.exists():
+        return one.exists() == other.exists()
     if not one.is_dir():
         return filecmp.cmp(one, other, shallow=False)
     names = sorted(path.name for path in one.iterdir())
