@@ -201,15 +201,17 @@ def ends(part: Part, code: int, words: str, seconds: float = SLOW) -> None:
         sys.exit(f"{part.name} ends with {found}, not {code} and `{words}`:\n{part.said()}")
 
 
-def trains(run: Part, known: int = 0, seconds: float = SLOW) -> tuple[int, int, int]:
-    """Round, client and lane of the latest job that was begun, once there are more than `known`."""
+def trains(run: Part, known: int = 0, lane: int | None = None) -> tuple[int, int, int]:
+    """Round, client and lane of the latest job, once one was begun that is not among the first
+    `known`, on this lane if it matters."""
     found: list[tuple] = []
 
-    def begun() -> bool:
-        found[:] = TRAINS.findall(text(run))
-        return len(found) > known
+    def begun_now() -> bool:
+        jobs = TRAINS.findall(text(run))[known:]
+        found[:] = [job for job in jobs if lane is None or int(job[2]) == lane]
+        return bool(found)
 
-    wait_for("a job is begun", begun, seconds)
+    wait_for("a job is begun", begun_now, SLOW)
     return tuple(int(number) for number in found[-1])
 
 
@@ -350,9 +352,7 @@ def cut(cluster: Cluster, here: str, there: str) -> str:
     says(run, "host far joins")
     near = cluster.worker("near")
     says(run, "host near joins")
-    known = begun(run)
-    while trains(run, known)[2] != 0:
-        known = begun(run)
+    trains(run, begun(run), lane=0)
     link = ["ip", "-n", here, "link", "set", "wire"]
     finish([*link, "down"])
     began = time.monotonic()
@@ -378,9 +378,7 @@ def stopped_worker(cluster: Cluster) -> str:
     says(run, "host still joins")
     other = cluster.worker("other")
     says(run, "host other joins")
-    known = 0
-    while trains(run, known)[2] != 0:
-        known = begun(run)
+    trains(run, begun(run), lane=0)
     still.send(signal.SIGSTOP)
     stopped = time.monotonic()
     says(run, "host still has been silent")
@@ -466,9 +464,7 @@ def drained_worker(cluster: Cluster) -> str:
     says(run, "host leaves joins")
     cluster.worker("stays")
     says(run, "host stays joins")
-    known = begun(run)
-    while (job := trains(run, known))[2] != 0:
-        known = begun(run)
+    job = trains(run, begun(run), lane=0)
     asked = time.monotonic()
     leaves.send(signal.SIGTERM)
     ends(leaves, 0, "left; what was being done is done elsewhere", 5)
