@@ -48,6 +48,7 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
     async fn host_is_alive(&mut self, host: HostId, running: Vec<Running>) {
         let now = Instant::now();
         let Some(before) = self.hosts.heard(&host, running.clone(), now) else {
+            self.dispatch.host_lives(&host);
             let told = self.tell(&CoordinatorNote::Unknown(host)).await;
             self.notice(told);
             return;
