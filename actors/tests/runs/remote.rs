@@ -219,6 +219,33 @@ fn endless() -> Toy {
 }
 
 #[test]
+fn a_job_whose_hosts_are_lost_again_and_again_ends_the_run_and_leaves_the_queue() {
+    let (broker, record) = (sound(), Record::new());
+    let (tell, begun) = std::sync::mpsc::channel();
+    let late = broker.clone();
+    // Each begins the one job, and loses its network for good.
+    thread::spawn(move || {
+        for _ in 0..3 {
+            let doomed = Worker::start(&late, 1, endless());
+            begun.recv().unwrap();
+            doomed.line.cut();
+        }
+    });
+    let mut lane = None;
+    let error = coordinate(plan(1, 2, 1), &broker, &record, move |event| {
+        if let Event::Progress { lane: of, .. } = event
+            && lane.replace(*of) != Some(*of)
+        {
+            tell.send(()).unwrap();
+        }
+    });
+    let error = error.unwrap_err().to_string();
+    let named = "client 0 in round 1 seems to kill its hosts";
+    assert!(error.contains(named), "{error}");
+    assert_eq!(broker.holds().0, 0, "the next host would take it");
+}
+
+#[test]
 fn a_host_that_falls_silent_again_and_again_is_not_killed_by_its_job() {
     let expected = local(plan(2, 2, 1));
     let (broker, record) = (sound(), Record::new());

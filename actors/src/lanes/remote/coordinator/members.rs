@@ -151,7 +151,7 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
     }
 
     /// Takes silent hosts out.
-    pub(super) fn miss_hosts(&mut self) -> Result<(), String> {
+    pub(super) async fn miss_hosts(&mut self) -> Result<(), String> {
         let silence = self.settings.timing.silence;
         for (id, host) in self.hosts.take_silent(Instant::now(), silence) {
             let Host { name, running, .. } = host;
@@ -162,6 +162,10 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
             let jobs: Vec<_> = running.iter().map(|running| running.job).collect();
             self.lanes_changed();
             if let Some(job) = self.dispatch.host_died(&id, &jobs) {
+                // Or the next host would take it, though the run has ended.
+                let withdrawn = self.broker.withdraw(job).await;
+                let told = self.tell(&CoordinatorNote::Cancel(job)).await;
+                self.notice(withdrawn.and(told));
                 return Err(format!(
                     "client {} in round {} seems to kill its hosts: three were lost while they \
                      trained it, lastly {name}; nothing of it is in the ledger, and the run can be \
