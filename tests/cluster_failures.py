@@ -33,7 +33,7 @@ LONELY = ("--num_clients", 1, "--limit_train", 8, "--rounds", 2)
 # Updates and states beyond a megabyte.
 LARGE = ("--r", 64, "--rounds", 2, "--local_epochs", 1)
 # Most of the time is spent waiting, so more are tried at once than there are cores.
-AT_ONCE = 3
+AT_ONCE = 4
 # Seconds within which a busy machine does what takes a few; a run ends within three times these.
 SLOW = 60
 # So that a run's log says what each lane does.
