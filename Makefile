@@ -3,9 +3,10 @@
 # Variables: LIBTORCH=/path (use this libtorch), CUDA=0|1 (fetch it without or with CUDA),
 # MODEL=smollm2 (fetch this model too), NATS=1 (fetch the message broker of runs over many machines
 # too), PYTHON (for set-up), CARGO, ARGS (more arguments for `make run` and `make methods`; for
-# `make bench` the parts to measure; for `make survive` another scenario and its flags), TERMINAL=0
-# (`make check-monitoring` without the terminal client, which takes minutes to build), PREFIX and
-# DESTDIR (where `make install` puts what it installs).
+# `make bench` the parts to measure; for `make survive` another scenario and its flags; for `make
+# check-cluster` the failures to try), TERMINAL=0 (`make check-monitoring` without the terminal
+# client, which takes minutes to build), PREFIX and DESTDIR (where `make install` puts what it
+# installs).
 
 .DEFAULT_GOAL := help
 PYTHON ?= python3
@@ -105,6 +106,11 @@ check-slurm: setup ## the scripts for Slurm with a real one of two nodes here, a
 	@# As `make test` builds the program, so that it is not built once more.
 	$(CHECKED) $(CARGO) test --workspace --no-run --test command_line
 	$(PYTHON) tests/slurm.py $${CARGO_TARGET_DIR:-target}/debug/regatta
+
+.PHONY: check-cluster
+check-cluster: ASKED_NATS = --nats
+check-cluster: build ## what may go wrong in a run over many machines, once each; four minutes
+	$(PYTHON) tests/cluster_failures.py $${CARGO_TARGET_DIR:-target}/release/regatta $(ARGS)
 
 .PHONY: lint
 lint: lint-tools setup ## formatting and clippy; a warning is an error

@@ -215,7 +215,7 @@ def array_of_workers(regatta: Path, slurm: Slurm, place: Path) -> None:
     folder, run = place / "broker", place / "array"
     broker = start_broker(regatta, folder)
     job = ""
-    coordinator = Coordinator(regatta, run, folder / "cluster.toml", place / "array.log")
+    coordinator = Coordinator(regatta, SCENARIO, run, folder / "cluster.toml", place / "array.log")
 
     def wait_for_element(number: int) -> None:
         name = f"{job}_{number}"

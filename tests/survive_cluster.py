@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from cluster_parts import PROJECT, Coordinator, Part, compare, start_broker, undisturbed
+from cluster_parts import LASTING, PROJECT, SCENARIO, Coordinator, Part, compare, start_broker, undisturbed
 
 WORKERS = 3
 # Seconds between two kills, at most.
@@ -32,7 +32,7 @@ def survive(regatta: Path, kills: int, place: Path) -> None:
         Part(f"worker {number}", place / f"worker-{number}.log", *worker, "--name", f"host-{number}")
         for number in range(WORKERS)
     ]
-    run = Coordinator(regatta, place / "run", folder / "cluster.toml", place / "run.log")
+    run = Coordinator(regatta, SCENARIO, place / "run", folder / "cluster.toml", place / "run.log")
     parts = [broker, run, *workers]
     try:
         for part in parts[1:]:
@@ -42,6 +42,7 @@ def survive(regatta: Path, kills: int, place: Path) -> None:
         for part in reversed(parts):
             part.end()
     compare(place / "whole", place / "run")
+    print(f"the same, byte for byte: {', '.join(LASTING)}")
 
 
 def endure(parts: list[Part], run: Part, kills: int) -> None:

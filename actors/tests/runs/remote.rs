@@ -211,6 +211,69 @@ fn a_host_that_is_cut_off_loses_its_jobs_and_joins_again() {
     assert_eq!(lost.end().unwrap(), WorkerEnd::RunOver);
 }
 
+fn endless() -> Toy {
+    Toy {
+        trouble: Trouble::Endless,
+        ..Toy::default()
+    }
+}
+
+#[test]
+fn a_job_whose_hosts_are_lost_again_and_again_ends_the_run_and_leaves_the_queue() {
+    let (broker, record) = (sound(), Record::new());
+    let (tell, begun) = std::sync::mpsc::channel();
+    let late = broker.clone();
+    // Each begins the one job, and loses its network for good.
+    thread::spawn(move || {
+        for _ in 0..3 {
+            let doomed = Worker::start(&late, 1, endless());
+            begun.recv().unwrap();
+            doomed.line.cut();
+        }
+    });
+    let mut lane = None;
+    let error = coordinate(plan(1, 2, 1), &broker, &record, move |event| {
+        if let Event::Progress { lane: of, .. } = event
+            && lane.replace(*of) != Some(*of)
+        {
+            tell.send(()).unwrap();
+        }
+    });
+    let error = error.unwrap_err().to_string();
+    let named = "client 0 in round 1 seems to kill its hosts";
+    assert!(error.contains(named), "{error}");
+    assert_eq!(broker.holds().0, 0, "the next host would take it");
+}
+
+#[test]
+fn a_host_that_falls_silent_again_and_again_is_not_killed_by_its_job() {
+    let expected = local(plan(2, 2, 1));
+    let (broker, record) = (sound(), Record::new());
+    let silent = Worker::start(&broker, 1, endless());
+    let (tell, begun) = std::sync::mpsc::channel();
+    let late = broker.clone();
+    let other = thread::spawn(move || {
+        begun.recv().unwrap();
+        for _ in 0..4 {
+            silent.line.cut();
+            thread::sleep(timing().silence * 3 / 2);
+            silent.line.mend();
+            thread::sleep(timing().silence);
+        }
+        silent.stop.send_replace(true);
+        assert_eq!(silent.end().unwrap(), WorkerEnd::Drained);
+        Worker::start(&late, 1, Toy::default()).end()
+    });
+    coordinate(plan(2, 2, 1), &broker, &record, move |event| {
+        if let Event::Progress { .. } = event {
+            let _ = tell.send(());
+        }
+    })
+    .unwrap();
+    assert_eq!(record.ledger(), expected.ledger());
+    assert_eq!(other.join().unwrap().unwrap(), WorkerEnd::RunOver);
+}
+
 #[test]
 fn a_coordinator_that_is_killed_and_resumed_uses_what_hosts_did_meanwhile() {
     let plan = || eventful(6);

@@ -228,6 +228,13 @@ impl<U> Dispatch<U> {
         cause
     }
 
+    /// A host that was taken for dead speaks: no job has killed it.
+    pub fn host_lives(&mut self, host: &HostId) {
+        for job in self.jobs.values_mut() {
+            job.died.remove(host);
+        }
+    }
+
     /// Lets any host do the jobs that all of these were to avoid because they failed there. Gives
     /// these jobs, which have to leave the queue; and a job that no host has room for, with what one
     /// said.

@@ -47,6 +47,7 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
     async fn host_is_alive(&mut self, host: HostId, running: Vec<Running>) {
         let now = Instant::now();
         let Some(before) = self.hosts.heard(&host, running.clone(), now) else {
+            self.dispatch.host_lives(&host);
             let told = self.tell(&CoordinatorNote::Unknown(host)).await;
             self.notice(told);
             return;
@@ -156,7 +157,7 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
     }
 
     /// Takes silent hosts out.
-    pub(super) fn miss_hosts(&mut self) -> Result<(), String> {
+    pub(super) async fn miss_hosts(&mut self) -> Result<(), String> {
         let silence = self.settings.timing.silence;
         for (id, host) in self.hosts.take_silent(Instant::now(), silence) {
             let Host { name, running, .. } = host;
@@ -167,6 +168,10 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
             }
             let jobs: Vec<_> = running.iter().map(|running| running.job).collect();
             if let Some(job) = self.dispatch.host_died(&id, &jobs) {
+                // Or the next host would take it, though the run has ended.
+                let withdrawn = self.broker.withdraw(job).await;
+                let told = self.tell(&CoordinatorNote::Cancel(job)).await;
+                self.notice(withdrawn.and(told));
                 return Err(format!(
                     "client {} in round {} seems to kill its hosts: three were lost while they \
                      trained it, lastly {name}; nothing of it is in the ledger, and the run can be \

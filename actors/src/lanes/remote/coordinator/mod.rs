@@ -191,7 +191,7 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         }
         let told = self.tell(&CoordinatorNote::Alive).await;
         self.notice(told);
-        self.miss_hosts()?;
+        self.miss_hosts().await?;
         self.wait_for_lanes()?;
         if self.looked.elapsed() >= self.settings.timing.look {
             self.looked = Instant::now();
