@@ -10,6 +10,7 @@ use regatta_cluster::{ClusterFile, ConnectError, ConnectionEvent, NatsBroker, Op
 use tokio::runtime;
 
 use crate::base::machine::Host;
+use crate::base::table::count;
 use crate::cli::args::ClusterArgs;
 use crate::experiment::workload::Federation;
 use crate::experiment::{FederatedRun, remote};
@@ -64,9 +65,9 @@ pub(crate) fn on_hosts(
         client.lane = None;
     }
     print_line(format_args!(
-        "the broker is {}; the run begins with {min_lanes} lanes of `regatta worker --cluster \
-         worker.toml`",
-        file.urls.join(", ")
+        "the broker is {}; the run begins with {} of `regatta worker --cluster worker.toml`",
+        file.urls.join(", "),
+        count(min_lanes, "lane")
     ));
     let name = settings.name.clone();
     let connect = move || async move {

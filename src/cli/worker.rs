@@ -95,14 +95,17 @@ async fn find_run(
     let mut told = false;
     loop {
         let found = NatsBroker::find_run(file, name, ANSWER).await;
-        match found.map_err(as_broker_error) {
+        let error = match found.map_err(as_broker_error) {
             Ok(Some(run)) => return Ok(run),
-            Ok(None) | Err(BrokerError::Away(_)) if began.elapsed() < patience => {}
-            Ok(None) => return Err(BrokerError::Away("no run looks for workers".into())),
-            Err(error) => return Err(error),
+            Ok(None) => BrokerError::Away("no run looks for workers".into()),
+            Err(error) => error,
+        };
+        let may_pass = matches!(error, BrokerError::Away(_));
+        if !may_pass || began.elapsed() >= patience {
+            return Err(error);
         }
         if !std::mem::replace(&mut told, true) {
-            print_line("waiting for a run");
+            print_line(format_args!("waiting for a run: {error}"));
         }
         time::sleep(ANSWER / 2).await;
     }

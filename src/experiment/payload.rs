@@ -122,7 +122,6 @@ mod tests {
             let state = GlobalState {
                 trained: tensors(value),
                 base_delta: tensors(value),
-                ..GlobalState::default()
             };
             Snapshot::of(&state, 3)
         };

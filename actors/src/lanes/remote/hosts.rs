@@ -56,6 +56,11 @@ impl Hosts {
         self.hosts.remove(id)
     }
 
+    /// Counts the silence of all hosts from now on.
+    pub fn excuse(&mut self, now: Instant) {
+        self.hosts.values_mut().for_each(|host| host.heard = now);
+    }
+
     /// Takes out the hosts that have not been heard for `limit`.
     pub fn take_silent(&mut self, now: Instant, limit: Duration) -> Vec<(HostId, Host)> {
         let silent = |host: &Host| now.saturating_duration_since(host.heard) >= limit;

@@ -59,6 +59,8 @@ pub(crate) struct Coordinator<W: Workload, B: Broker> {
     paused_until: Option<Instant>,
     warned: Option<Instant>,
     looked: Instant,
+    /// When this last did what it does regularly.
+    beaten: Instant,
 }
 
 impl<W: Workload, B: Broker> Coordinator<W, B> {
@@ -107,6 +109,7 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
             paused_until: None,
             warned: None,
             looked: now,
+            beaten: now,
         })
     }
 
@@ -130,6 +133,8 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
             };
             if let Err(reason) = result {
                 (self.run.report)(Input::LanesFailed { reason });
+                // Whoever resumes the run need not wait until the right ends by itself.
+                let _ = self.broker.release(&self.claimant).await;
                 return;
             }
             self.submit_waiting().await;
@@ -178,6 +183,8 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
 
     /// What is done regularly.
     async fn beat(&mut self) -> Result<(), String> {
+        let since = std::mem::replace(&mut self.beaten, Instant::now());
+        let mut hears = since.elapsed() < self.settings.timing.silence / 2;
         match self.broker.claim(&self.claimant).await {
             Ok(Claim::Granted) => {}
             Ok(Claim::HeldBy(other)) => {
@@ -186,12 +193,18 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
                 ));
             }
             Err(error) => {
+                hears = false;
                 self.notice(Err(error));
             }
         }
         let told = self.tell(&CoordinatorNote::Alive).await;
         self.notice(told);
-        self.miss_hosts().await?;
+        if hears {
+            self.miss_hosts().await?;
+        } else {
+            // Nobody can be heard, so nobody is to be missed.
+            self.hosts.excuse(Instant::now());
+        }
         self.wait_for_lanes()?;
         if self.looked.elapsed() >= self.settings.timing.look {
             self.looked = Instant::now();
