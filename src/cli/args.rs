@@ -184,7 +184,7 @@ pub struct WorkerArgs {
     pub cache: Option<PathBuf>,
     /// Use the CPU even if CUDA is available [default: false]
     #[arg(long)]
-    pub cpu: bool,
+    pub cpu: Option<bool>,
     /// This host's name in messages [default: the network's]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
@@ -230,7 +230,7 @@ pub struct BrokerArgs {
     #[arg(long, value_name = "NAME")]
     pub name: Vec<String>,
     /// Folder for its files, on a local disk; cluster.toml and worker.toml are written there
-    #[arg(long, value_name = "DIR", default_value = "cluster")]
+    #[arg(long, value_name = "DIR", default_value = "broker")]
     pub folder: PathBuf,
     /// The program nats-server [default: the one that set-up fetched, or one that is installed]
     #[arg(long, value_name = "FILE")]

@@ -48,7 +48,9 @@ pub fn worker(args: &WorkerArgs) -> anyhow::Result<()> {
     let path = folder.path();
     let prepare = move |invitation: &_| {
         print_line("invited: reading the run's files");
-        Ok(remote::prepare(invitation, &own, &path)?)
+        // It is told as an error once more.
+        remote::prepare(invitation, &own, &path)
+            .map_err(|error| format!("{error:#}").trim_start_matches("error: ").into())
     };
     let patience = timing.without_coordinator;
     let connect = || async move {
@@ -80,7 +82,7 @@ fn own_settings(args: &WorkerArgs) -> Settings {
         }),
         data: args.data.clone(),
         model: args.model.clone(),
-        cpu: args.cpu.then_some(true),
+        cpu: args.cpu,
         ..Settings::default()
     }
 }

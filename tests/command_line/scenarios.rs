@@ -17,7 +17,11 @@ fn root() -> &'static Path {
 /// The scenarios by name.
 fn scenarios() -> Vec<PathBuf> {
     let files = fs::read_dir(root().join("scenarios")).unwrap();
-    let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    let files = files.map(|file| file.unwrap().path());
+    // Beside them lie the scripts for Slurm.
+    let mut files: Vec<_> = files
+        .filter(|path| path.extension().is_some_and(|ending| ending == "toml"))
+        .collect();
     files.sort();
     files
 }
