@@ -1,6 +1,8 @@
 //! `regatta run` and `regatta resume`: a federation from its scenario, or from its last checkpoint,
 //! to its results.
 
+#[cfg(not(feature = "cluster"))]
+use std::convert::Infallible as Cluster;
 use std::sync::mpsc::Receiver;
 
 use anyhow::{Context, anyhow, bail};
@@ -12,7 +14,7 @@ use crate::base::files::write_atomically;
 use crate::base::machine::{Host, environment};
 use crate::base::table::count;
 use crate::base::torch::info;
-use crate::cli::args::{ResumeArgs, RunArgs};
+use crate::cli::args::{ClusterArgs, ResumeArgs, RunArgs};
 #[cfg(feature = "cluster")]
 use crate::cli::cluster::Cluster;
 use crate::cli::services::RunServices;
@@ -58,7 +60,7 @@ pub fn run(args: &RunArgs, log: Option<LogFile>) -> anyhow::Result<()> {
         print_line(notice);
     }
     let (experiment, services) = set_up(plan, log)?;
-    let cluster = Cluster::find(cluster)?;
+    let cluster = find(cluster)?;
     let folder = RunFolder::create(&experiment.plan)?;
     print_line(format_args!("results go to {}", folder.path().display()));
     execute(experiment, &folder, services, cluster, Run::start)
@@ -76,7 +78,7 @@ pub fn resume(args: &ResumeArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     set_numerics(&plan)?;
     announce(&plan);
     let (experiment, services) = set_up(plan, log)?;
-    let cluster = Cluster::find(&args.cluster)?;
+    let cluster = find(&args.cluster)?;
     execute(experiment, &folder, services, cluster, Run::resume)
 }
 
@@ -168,15 +170,15 @@ fn on_lanes(
     }
 }
 
-/// A program without clusters has none.
-#[cfg(not(feature = "cluster"))]
-enum Cluster {}
+#[cfg(feature = "cluster")]
+fn find(args: &ClusterArgs) -> anyhow::Result<Option<Cluster>> {
+    Cluster::find(args)
+}
 
+/// A program without clusters finds none.
 #[cfg(not(feature = "cluster"))]
-impl Cluster {
-    fn find(_: &super::args::ClusterArgs) -> anyhow::Result<Option<Self>> {
-        Ok(None)
-    }
+fn find(_: &ClusterArgs) -> anyhow::Result<Option<Cluster>> {
+    Ok(None)
 }
 
 /// The run on this machine's lanes.
