@@ -56,8 +56,6 @@ pub struct FederatedRun {
     pub(crate) plan: FederationPlan,
     pub(crate) workload: Arc<Federation>,
     pub(crate) files: RunFiles,
-    /// What the canary job gives on this machine.
-    pub(crate) canary: Digest,
 }
 
 impl FederatedRun {
@@ -69,14 +67,12 @@ impl FederatedRun {
     pub fn new(experiment: Experiment, folder: &RunFolder) -> Result<Self, BoxError> {
         let files = folder.files(&experiment.plan);
         let workload = Federation::new(experiment, folder.clone());
-        let canary = canary(&workload)?;
         let mut plan = federation_plan(&workload.experiment);
-        plan.canary = Some(canary.clone());
+        plan.canary = Some(canary(&workload)?);
         Ok(Self {
             plan,
             workload: Arc::new(workload),
             files,
-            canary,
         })
     }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
+use regatta_actors::ids::Digest;
 use regatta_actors::lanes::remote::settings::RemoteSettings;
 use regatta_actors::lanes::timing::Timing;
 use regatta_actors::lanes::wire::Invitation;
@@ -41,7 +42,8 @@ pub fn settings(run: &FederatedRun, machine: &Host) -> io::Result<RemoteSettings
         invitation,
         // The canary is judged by itself, with a better error.
         fingerprint: fingerprint::of(&run.workload.experiment),
-        canary: run.canary.clone(),
+        // Every run has one.
+        canary: run.plan.canary.clone().unwrap_or_else(|| Digest::of(&[])),
         timing: Timing::default(),
     })
 }
