@@ -17,6 +17,9 @@ use crate::random::Stream;
 /// Messages that may wait for a slow reader.
 const WAITING: usize = 256;
 
+/// The largest message in bytes, unless said otherwise.
+const LARGEST_MESSAGE: usize = 1 << 20;
+
 /// What a broker does wrong, with which probability.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Mischief {
@@ -68,6 +71,7 @@ struct Shared {
     notes: [broadcast::Sender<Bytes>; 2],
     mischief: Mischief,
     lease: Duration,
+    largest_message: usize,
 }
 
 #[derive(Debug)]
@@ -114,11 +118,21 @@ impl MemoryBroker {
             notes: [(); 2].map(|()| broadcast::Sender::new(WAITING)),
             mischief,
             lease,
+            largest_message: LARGEST_MESSAGE,
         };
         Self {
             shared: Arc::new(shared),
             line: Line::default(),
         }
+    }
+
+    /// The same with messages of at most so many bytes.
+    #[must_use]
+    pub fn with_largest_message(mut self, bytes: usize) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.largest_message = bytes;
+        }
+        self
     }
 
     /// The same broker over a line of its own.
@@ -463,7 +477,7 @@ impl Broker for MemoryBroker {
     }
 
     fn largest_message(&self) -> usize {
-        1 << 20
+        self.shared.largest_message
     }
 }
 

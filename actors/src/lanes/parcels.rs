@@ -107,6 +107,19 @@ impl PieceCache {
     }
 }
 
+/// Has the broker forget all blobs of the payload of this name.
+///
+/// # Errors
+/// See [`FetchError`]; what is not forgotten stays until the run is over.
+pub(crate) async fn forget(broker: &impl Broker, name: &Digest) -> Result<(), FetchError> {
+    let list = fetch_blob(broker, name).await?;
+    let Manifest(digests) = wire::decode(&list).map_err(FetchError::Damaged)?;
+    for blob in digests.iter().chain([name]) {
+        broker.forget(blob).await?;
+    }
+    Ok(())
+}
+
 /// A blob that is what its name says.
 async fn fetch_blob(broker: &impl Broker, digest: &Digest) -> Result<Bytes, FetchError> {
     let blob = broker.get(digest).await?;

@@ -96,6 +96,8 @@ pub(crate) enum HostNote {
         host: HostId,
         job: JobId,
         digest: Option<Digest>,
+        /// The blobs that the host stored for it, which nobody reads.
+        blobs: Option<Digest>,
     },
     Leaving {
         host: HostId,

@@ -171,6 +171,27 @@ fn a_run_on_other_hosts_has_the_ledger_of_a_local_one() {
 }
 
 #[test]
+fn updates_too_large_for_a_message_go_as_blobs_that_do_not_add_up() {
+    let expected = local(plan(4, 8, 1));
+    // So small that no update fits beside what comes with it.
+    let (broker, record) = (sound().with_largest_message(1), Record::new());
+    let worker = Worker::start(&broker, 2, Toy::default());
+    let (tell, most) = std::sync::mpsc::channel();
+    let counted = broker.clone();
+    coordinate(plan(4, 8, 1), &broker, &record, move |event| {
+        if let Event::RoundStarted { round: 8, .. } = event {
+            tell.send(counted.holds().1).unwrap();
+        }
+    })
+    .unwrap();
+    assert_eq!(record.ledger(), expected.ledger());
+    // Of 28 updates, those of one round, and the states of two; two blobs each.
+    let most = most.recv().unwrap();
+    assert!((2..=12).contains(&most), "{most}");
+    assert_eq!(worker.end().unwrap(), WorkerEnd::RunOver);
+}
+
+#[test]
 fn a_broker_that_forgets_everything_costs_time_and_nothing_else() {
     let expected = local(eventful(4));
     let (broker, record) = (sound(), Record::new());

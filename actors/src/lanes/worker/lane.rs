@@ -7,16 +7,17 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time;
 
-use crate::ids::{Digest, LaneId};
+use crate::ids::LaneId;
 use crate::lanes::broker::{Broker, BrokerError, Delivery, Kept, Lease};
 use crate::lanes::parcels::Parcel;
-use crate::lanes::pool::{JobFailure, JobReport, JobRequest};
+use crate::lanes::pool::{JobFailure, JobReport, JobRequest, JobResult};
 use crate::lanes::queue::LaneGroup;
 use crate::lanes::watchdog::Heartbeat;
 use crate::lanes::wire::{Content, HostNote, JobOrder, JobOutcome, JobReply, decode, encode};
 use crate::lanes::worker::host::JoinedHost;
 use crate::workload::Workload;
 use crate::workload::job::TrainTask;
+use crate::workload::update::Payload;
 
 /// The largest update that is sent in a message even where larger ones may be: the coordinator
 /// holds some of them at once.
@@ -247,11 +248,11 @@ impl<W: Workload> Lane<W> {
             host.pause().await;
         };
         if kept == Kept::Duplicate {
-            let (host_id, job) = (host.id.clone(), order.id);
             let note = HostNote::Repeated {
-                host: host_id,
-                job,
+                host: host.id.clone(),
+                job: order.id,
                 digest,
+                blobs: parcel.map(|parcel| parcel.name),
             };
             host.tell(encode(&note)).await;
         }
@@ -260,8 +261,8 @@ impl<W: Workload> Lane<W> {
 }
 
 /// A job's result as it is sent, with the blobs that go with it.
-fn outcome<U: crate::workload::update::Payload>(
-    result: Result<(crate::workload::job::Trained<U>, Digest), JobFailure>,
+fn outcome<U: Payload>(
+    result: JobResult<U>,
     largest_message: usize,
 ) -> Result<(JobOutcome, Option<Parcel>), End<U>> {
     let (trained, digest) = match result {

@@ -34,7 +34,17 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
                 running,
                 progress,
             } => self.show_progress(&host, running, progress),
-            HostNote::Repeated { host, job, digest } => self.compare(&host, job, digest),
+            HostNote::Repeated {
+                host,
+                job,
+                digest,
+                blobs,
+            } => {
+                self.compare(&host, job, digest.as_ref());
+                if let Some(name) = blobs {
+                    self.forget_parcel(&name).await;
+                }
+            }
             HostNote::Leaving { host, reason } => {
                 if self.hosts.remove(&host).is_some() {
                     self.host_left(&host, false, reason);

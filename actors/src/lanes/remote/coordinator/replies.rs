@@ -8,7 +8,7 @@ use tokio::time;
 use super::Coordinator;
 use crate::ids::{Digest, JobId};
 use crate::lanes::broker::{Broker, BrokerError};
-use crate::lanes::parcels::{FetchError, PieceCache};
+use crate::lanes::parcels::{self, FetchError, PieceCache};
 use crate::lanes::pool::{JobFailure, JobReport, JobResult};
 use crate::lanes::remote::dispatch::Verdict;
 use crate::lanes::wire::{Content, HostId, JobOutcome, JobReply, decode};
@@ -118,8 +118,7 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
             ..
         } = &reply.outcome
         {
-            let forgotten = self.broker.forget(name).await;
-            self.notice(forgotten);
+            self.forget_parcel(name).await;
         }
         let digest = result.as_ref().ok().map(|(_, digest)| digest.clone());
         let Some((waiting, may_be_queued)) = self.dispatch.deliver(job, digest) else {
@@ -138,8 +137,15 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         });
     }
 
+    /// Has the broker forget the blobs of an update.
+    pub(super) async fn forget_parcel(&self, name: &Digest) {
+        if let Err(error) = parcels::forget(&self.broker, name).await {
+            tracing::debug!("blobs of an update stay until the run is over: {error}");
+        }
+    }
+
     /// A host did a job that has a reply already. One that was never read here is in the way.
-    pub(super) fn compare(&mut self, host: &HostId, job: JobId, digest: Option<Digest>) {
+    pub(super) fn compare(&mut self, host: &HostId, job: JobId, digest: Option<&Digest>) {
         if self.dispatch.refuse(job) {
             self.to_forget.insert(job);
             return;
@@ -147,14 +153,14 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         let Some(first) = self.dispatch.delivered(job) else {
             return;
         };
-        if digest.as_ref() != first {
+        if digest != first {
             let text = |digest: Option<&Digest>| digest.map_or("no update", |d| &d.0).to_owned();
             tracing::error!(
                 "client {} in round {} gives {} on {host}, and gave {}: one of the two hosts computes \
                  wrongly",
                 job.client,
                 job.round,
-                text(digest.as_ref()),
+                text(digest),
                 text(first)
             );
         }
