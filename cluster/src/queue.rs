@@ -17,23 +17,17 @@ use crate::names::{LANES, Names};
 /// Lanes that may wait for a job at once.
 const MOST_LANES: u32 = 16384;
 
-/// Makes the queue; says whether it was missing. A job whose lease was not renewed for `lease` is given out again.
+/// Makes the queue; says whether it was missing. A job whose lease was not renewed for `lease` is
+/// given out again.
 pub(crate) async fn prepare(
     streams: &JetStream,
     names: &Names,
     lease: Duration,
 ) -> Result<bool, BrokerError> {
-    let stream = json!({
-        "name": names.jobs(),
-        "subjects": [names.all_jobs()],
-        "retention": "workqueue",
-        "storage": "file",
-        "num_replicas": 1,
-        "discard": "new",
-        "discard_new_per_subject": true,
-        "max_msgs_per_subject": 1,
-    });
-    let was_missing = streams.make_stream(&names.jobs(), stream).await?;
+    let until_done = json!({ "retention": "workqueue" });
+    let was_missing = streams
+        .make_stream_of_firsts(&names.jobs(), &names.all_jobs(), until_done)
+        .await?;
     let lanes = json!({
         "durable_name": LANES,
         "ack_policy": "explicit",

@@ -22,17 +22,9 @@ const EMPTY_WAITS: u32 = 6;
 
 /// Makes the place of replies.
 pub(crate) async fn prepare(streams: &JetStream, names: &Names) -> Result<bool, BrokerError> {
-    let stream = json!({
-        "name": names.done(),
-        "subjects": [names.all_replies()],
-        "retention": "limits",
-        "storage": "file",
-        "num_replicas": 1,
-        "discard": "new",
-        "discard_new_per_subject": true,
-        "max_msgs_per_subject": 1,
-    });
-    streams.make_stream(&names.done(), stream).await
+    streams
+        .make_stream_of_firsts(&names.done(), &names.all_replies(), json!({}))
+        .await
 }
 
 /// Keeps the reply to a job, unless there is one.

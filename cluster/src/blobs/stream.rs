@@ -52,18 +52,12 @@ impl StreamBlobs {
     }
 
     pub(crate) async fn prepare(&self) -> Result<bool, BrokerError> {
-        let stream = json!({
-            "name": self.names.blobs(),
-            "subjects": [self.names.all_blobs()],
-            "retention": "limits",
-            "storage": "file",
-            "num_replicas": 1,
-            "discard": "new",
-            "discard_new_per_subject": true,
-            "max_msgs_per_subject": 1,
-            "allow_direct": true,
-        });
-        self.streams.make_stream(&self.names.blobs(), stream).await
+        let (name, subjects) = (self.names.blobs(), self.names.all_blobs());
+        let directly = json!({ "allow_direct": true });
+        let made = self
+            .streams
+            .make_stream_of_firsts(&name, &subjects, directly);
+        made.await
     }
 
     pub(crate) async fn put(&self, digest: &Digest, blob: Bytes) -> Result<(), BrokerError> {

@@ -78,6 +78,30 @@ impl JetStream {
         parsed(&answer.payload, what)
     }
 
+    /// Makes a stream that keeps one message per subject, the first; `more` settings are its own.
+    /// Says whether it was missing.
+    pub(crate) async fn make_stream_of_firsts(
+        &self,
+        name: &str,
+        subjects: &str,
+        more: Value,
+    ) -> Result<bool, BrokerError> {
+        let mut settings = json!({
+            "name": name,
+            "subjects": [subjects],
+            "retention": "limits",
+            "storage": "file",
+            "num_replicas": 1,
+            "discard": "new",
+            "discard_new_per_subject": true,
+            "max_msgs_per_subject": 1,
+        });
+        if let (Some(settings), Value::Object(more)) = (settings.as_object_mut(), more) {
+            settings.extend(more);
+        }
+        self.make_stream(name, settings).await
+    }
+
     /// Makes a stream, or gives an existing one these settings. Says whether it was missing.
     pub(crate) async fn make_stream(
         &self,
