@@ -1,41 +1,28 @@
 //! A broker in memory, for tests: it can be told to lose, double, delay and reorder what it is given.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod store;
+
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rand::{RngExt, SeedableRng};
+use rand::RngExt;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time;
 
 use crate::ids::{Digest, JobId};
 use crate::lanes::broker::{Audience, Broker, BrokerError, Claim, Delivery, Kept, Lease, Question};
-use crate::random::Stream;
+use crate::lanes::memory::store::{Queued, Store};
+
+pub use crate::lanes::memory::store::Mischief;
 
 /// Messages that may wait for a slow reader.
 const WAITING: usize = 256;
 
 /// The largest message in bytes, unless said otherwise.
 const LARGEST_MESSAGE: usize = 1 << 20;
-
-/// What a broker does wrong, with which probability.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Mischief {
-    /// A call fails, with or without effect.
-    pub fail: f64,
-    /// A job, a reply or a note is lost after it was accepted.
-    pub lose: f64,
-    /// A job or a note is given out twice.
-    pub double: f64,
-    /// Jobs are not given out in their order.
-    pub reorder: bool,
-    /// The longest time for which a call is delayed.
-    pub delay: Duration,
-    /// Keys the draws.
-    pub seed: u64,
-}
 
 /// A broker that all its clones lead to.
 #[derive(Debug, Clone)]
@@ -74,46 +61,12 @@ struct Shared {
     largest_message: usize,
 }
 
-#[derive(Debug)]
-struct Store {
-    /// Whether [`Broker::prepare`] has been called since everything was forgotten.
-    prepared: bool,
-    queue: Vec<Queued>,
-    replies: BTreeMap<JobId, (u64, Bytes)>,
-    replied: u64,
-    blobs: HashMap<Digest, Bytes>,
-    claim: Option<(String, Instant)>,
-    questions: Option<mpsc::Sender<Question>>,
-    deliveries: u64,
-    draws: Stream,
-}
-
-#[derive(Debug)]
-struct Queued {
-    job: JobId,
-    order: Bytes,
-    times: u64,
-    /// Who has it, until when.
-    lease: Option<(u64, Instant)>,
-}
-
 impl MemoryBroker {
     /// A broker whose leases and claims end after `lease`.
     #[must_use]
     pub fn new(lease: Duration, mischief: Mischief) -> Self {
-        let store = Store {
-            prepared: false,
-            queue: Vec::new(),
-            replies: BTreeMap::new(),
-            replied: 0,
-            blobs: HashMap::new(),
-            claim: None,
-            questions: None,
-            deliveries: 0,
-            draws: Stream::seed_from_u64(mischief.seed),
-        };
         let shared = Shared {
-            store: Mutex::new(store),
+            store: Mutex::new(Store::new(mischief.seed)),
             changed: watch::Sender::new(()),
             notes: [(); 2].map(|()| broadcast::Sender::new(WAITING)),
             mischief,
@@ -237,41 +190,6 @@ impl MemoryBroker {
         drop(store);
         self.shared.changed.send_replace(());
         Ok(())
-    }
-}
-
-impl Store {
-    fn keep(&mut self, job: JobId, reply: Bytes, lost: bool) -> Kept {
-        if self.replies.contains_key(&job) {
-            return Kept::Duplicate;
-        }
-        if !lost {
-            self.replied += 1;
-            self.replies.insert(job, (self.replied, reply));
-        }
-        Kept::First
-    }
-
-    /// Gives out a job that nobody has.
-    fn take(&mut self, mischief: Mischief, lease: Duration) -> Option<(JobId, u64, Bytes, u64)> {
-        let now = Instant::now();
-        let free = |queued: &Queued| queued.lease.is_none_or(|(_, until)| until <= now);
-        let free: Vec<_> = (0..self.queue.len())
-            .filter(|at| free(&self.queue[*at]))
-            .collect();
-        let at = match free.len() {
-            0 => return None,
-            _ if !mischief.reorder => free[0],
-            many => free[self.draws.random_range(0..many)],
-        };
-        self.deliveries += 1;
-        let number = self.deliveries;
-        let doubled = mischief.double > 0.0 && self.draws.random_bool(mischief.double);
-        let queued = &mut self.queue[at];
-        queued.times += 1;
-        // What is given out twice looks as if nobody had it.
-        queued.lease = (!doubled).then_some((number, now + lease));
-        Some((queued.job, number, queued.order.clone(), queued.times))
     }
 }
 
