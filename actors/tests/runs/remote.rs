@@ -391,18 +391,11 @@ fn a_host_that_is_told_to_leave_gives_its_job_back_at_once() {
     assert_eq!(other.recv().unwrap().end().unwrap(), WorkerEnd::RunOver);
 }
 
-#[test]
-fn a_job_without_room_on_one_host_is_done_on_another_and_on_none_ends_the_run() {
-    let full = || Toy {
-        trouble: Trouble::OutOfMemory(1, 1),
-        ..Toy::default()
-    };
+/// Runs a plan on a host that does not do all its jobs and one that does.
+fn sound_host_makes_up_for(toy: Toy) {
     let expected = local(plan(3, 2, 1));
     let (broker, record) = (sound(), Record::new());
-    let workers = [
-        Worker::start(&broker, 1, full()),
-        Worker::start(&broker, 1, Toy::default()),
-    ];
+    let workers = [toy, Toy::default()].map(|toy| Worker::start(&broker, 1, toy));
     let mut two = plan(3, 2, 1);
     two.lanes = 2;
     coordinate(two, &broker, &record, |_| {}).unwrap();
@@ -410,6 +403,15 @@ fn a_job_without_room_on_one_host_is_done_on_another_and_on_none_ends_the_run() 
     for worker in workers {
         assert_eq!(worker.end().unwrap(), WorkerEnd::RunOver);
     }
+}
+
+#[test]
+fn a_job_without_room_on_one_host_is_done_on_another_and_on_none_ends_the_run() {
+    let full = || Toy {
+        trouble: Trouble::OutOfMemory(1, 1),
+        ..Toy::default()
+    };
+    sound_host_makes_up_for(full());
     let (broker, record) = (sound(), Record::new());
     let alone = Worker::start(&broker, 1, full());
     let error = coordinate(plan(3, 2, 1), &broker, &record, |_| {}).unwrap_err();
@@ -428,19 +430,7 @@ fn a_job_that_fails_on_a_broken_device_is_done_elsewhere() {
         trouble: Trouble::JobFails(1, 1),
         ..Toy::default()
     };
-    let expected = local(plan(3, 2, 1));
-    let (broker, record) = (sound(), Record::new());
-    let workers = [
-        Worker::start(&broker, 1, broken),
-        Worker::start(&broker, 1, Toy::default()),
-    ];
-    let mut two = plan(3, 2, 1);
-    two.lanes = 2;
-    coordinate(two, &broker, &record, |_| {}).unwrap();
-    assert_eq!(record.ledger(), expected.ledger());
-    for worker in workers {
-        assert_eq!(worker.end().unwrap(), WorkerEnd::RunOver);
-    }
+    sound_host_makes_up_for(broken);
 }
 
 #[test]
