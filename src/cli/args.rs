@@ -179,7 +179,7 @@ pub struct WorkerArgs {
     /// Where the run's model is on this host [default: as in the run]
     #[arg(long, value_name = "DIR|FILE|random:NAME|hub:NAME")]
     pub model: Option<String>,
-    /// Folder for what is made of the run's files [default: a temporary one]
+    /// Folder for the run's scenario, as this host receives it [default: a temporary one]
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
     /// Use the CPU even if CUDA is available [default: false]
@@ -188,7 +188,7 @@ pub struct WorkerArgs {
     /// This host's name in messages [default: the network's]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
-    /// Leave after so long without a coordinator [default: 30 min]
+    /// Time without a coordinator after which the worker exits with 75 [default: 30 min]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub patience: Option<Duration>,
 }

@@ -127,7 +127,7 @@ fn stop_on_signal() -> std::io::Result<watch::Receiver<bool>> {
     Ok(stopped)
 }
 
-/// The folder for what is made of the run's files: given, or temporary.
+/// The folder for the run's scenario: given, or temporary.
 enum Folder {
     Given(PathBuf),
     Temporary(tempfile::TempDir),

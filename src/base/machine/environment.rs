@@ -1,5 +1,5 @@
-//! What libraries read from the environment when they are loaded or first used, before this program
-//! could tell them otherwise. It is set by putting the program in its own place.
+//! Environment variables that libraries read when they are loaded or first used. To set them, the
+//! program restarts itself.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -33,10 +33,10 @@ pub fn set_for_all() {
 }
 
 /// Has libraries compute with the instructions that different processors have in common. To be
-/// called before anything is computed: it starts the program anew, unless that was done before.
+/// called before anything is computed: it restarts the program, unless that was done before.
 ///
 /// # Errors
-/// If the program cannot be started anew.
+/// If the program cannot be restarted.
 pub fn set_portable() -> io::Result<()> {
     let differs = |(name, value): &(&str, &str)| std::env::var_os(name).is_none_or(|v| v != *value);
     if PORTABLE.iter().any(differs) {
@@ -45,7 +45,8 @@ pub fn set_portable() -> io::Result<()> {
     Ok(())
 }
 
-/// Puts this program in its own place, with this environment. Returns only if that fails.
+/// Replaces this process by a new one of the same program with this environment. Returns only if
+/// that fails.
 fn restart(environment: &[(&str, &str)]) -> io::Error {
     let program = match std::env::current_exe() {
         Ok(program) => program,
