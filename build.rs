@@ -71,7 +71,11 @@ fn compile_shim(include: &Path) {
         .compile("regatta_shim");
     // What computes, and knows next to nothing of libtorch. Behind the shim, which calls it.
     compiler(include)
-        .files(["csrc/attention.cpp", "csrc/dropout.cpp"])
+        .files([
+            "csrc/attention.cpp",
+            "csrc/dropout.cpp",
+            "csrc/next_attention.cpp",
+        ])
         // Wide vectors are passed between inlined functions alone.
         .flag_if_supported("-Wno-psabi")
         .opt_level(3)

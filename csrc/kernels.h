@@ -74,6 +74,37 @@ struct AttentionBackward {
 void attention_forward(const AttentionForward& call, int64_t begin, int64_t end);
 void attention_backward(const AttentionBackward& call, int64_t begin, int64_t end);
 
+// Keys and values of one token after another, of all heads each.
+struct Tokens {
+  const float *key, *value;
+  // From a token to the next.
+  int64_t key_step, value_step;
+};
+
+// A text that goes on: the prompt that it began with, and its rows in the steps after it.
+struct Text {
+  Tokens prompt;
+  int64_t prompt_tokens;
+  const int64_t* rows;
+};
+
+// Attention of one more token of each text to all of its tokens, itself among them. `steps` have the
+// tokens of all texts that were there, by row; query heads side by side share a key head.
+struct NextAttention {
+  int64_t heads, key_heads, width, step_count;
+  const Text* texts;
+  const Tokens* steps;
+  // (texts, heads * width), `query_row` apart
+  const float* query;
+  int64_t query_row;
+  float* context;
+  int64_t hidden() const { return heads * width; }
+  float scale() const { return 1.0f / std::sqrt(static_cast<float>(width)); }
+};
+
+// Texts `begin` to `end`: what one thread does.
+void attention_of_next(const NextAttention& call, int64_t begin, int64_t end);
+
 // Values whose bits are drawn at a time; threads share values out in pieces of this.
 constexpr int64_t DROPOUT_CHUNK = 256;
 

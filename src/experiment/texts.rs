@@ -35,7 +35,7 @@ pub struct TextWriter<'a> {
     pub encoder: &'a TextEncoder,
     /// Tokens that end a text.
     pub end_tokens: &'a [i64],
-    /// Prompts that are read together at most.
+    /// Texts that are written together at most.
     pub batch: usize,
     /// Seed of what is drawn.
     pub seed: u64,
@@ -46,9 +46,9 @@ pub struct TextWriter<'a> {
 impl TextWriter<'_> {
     /// Writes a text for each prompt.
     ///
-    /// Prompts of one length are read together, longest first. On a CPU each core takes some, with a
-    /// copy of the model over the same weights. Which prompts are read together follows from the
-    /// prompts alone, so a text does not depend on the number of cores.
+    /// Texts of prompts of like lengths are written together, longest first. On a CPU each core takes
+    /// some, with a copy of the model over the same weights. Which are written together follows from
+    /// the prompts alone, so a text does not depend on the number of cores.
     ///
     /// # Errors
     /// If there is no model, libtorch fails, or tokens are no text.
@@ -129,14 +129,11 @@ impl TextWriter<'_> {
     }
 }
 
-/// The positions of prompts that are read together: of one length each, longest first.
+/// The positions of prompts whose texts are written together: of like lengths, longest first.
 fn batches(prompts: &[EncodedPrompt], most: usize) -> Vec<Vec<usize>> {
-    let length = |at: &usize| prompts[*at].ids.len();
     let mut order: Vec<usize> = (0..prompts.len()).collect();
-    order.sort_by_key(|at| std::cmp::Reverse(length(at)));
-    let groups = order.chunk_by(|a, b| length(a) == length(b));
-    let cut = groups.flat_map(|group| group.chunks(most.max(1)));
-    cut.map(<[usize]>::to_vec).collect()
+    order.sort_by_key(|at| std::cmp::Reverse(prompts[*at].ids.len()));
+    order.chunks(most.max(1)).map(<[usize]>::to_vec).collect()
 }
 
 #[cfg(test)]
@@ -144,14 +141,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prompts_of_one_length_are_read_together_as_many_as_fit() {
+    fn texts_of_prompts_of_like_lengths_are_written_together_as_many_as_fit() {
         let prompt = |length: usize| EncodedPrompt {
             text: String::new(),
             references: Vec::new(),
             ids: vec![0; length],
         };
         let prompts = [2, 5, 2, 3, 2].map(prompt);
-        let expected = [vec![1], vec![3], vec![0, 2], vec![4]];
+        let expected = [vec![1, 3], vec![0, 2], vec![4]];
         assert_eq!(batches(&prompts, 2), expected);
         assert!(batches(&[], 2).is_empty());
     }

@@ -191,12 +191,18 @@ pub trait CausalLm: Model {
     /// If libtorch fails.
     fn logits(&self, hidden: &Tensor) -> Result<Tensor, ModelError>;
 
-    /// The logits of the token that follows each row, (rows, vocabulary) in float32, once the cache
-    /// has been extended by `ids`, (rows, tokens).
+    /// The last hidden state of each prompt, (rows, hidden), of prompts of one length, (rows, tokens).
+    /// Each becomes a text of the cache.
     ///
     /// # Errors
-    /// If libtorch fails, or the cache is full.
-    fn next_logits(&self, ids: &Tensor, cache: &mut KvCache) -> Result<Tensor, ModelError>;
+    /// If libtorch fails.
+    fn read_prompts(&self, ids: &Tensor, cache: &mut KvCache) -> Result<Tensor, ModelError>;
+
+    /// The hidden state, (texts, hidden), of the next token, (texts), of each text of the cache.
+    ///
+    /// # Errors
+    /// If there is not a token for each text, or libtorch fails.
+    fn read_next(&self, ids: &Tensor, cache: &mut KvCache) -> Result<Tensor, ModelError>;
 
     /// Where it is.
     fn device(&self) -> Device;

@@ -140,21 +140,21 @@ fn golden_decoders_read_with_a_cache_as_they_read_at_once() {
             .unsqueeze(0);
         let causal = model.as_causal().unwrap();
         no_grad(|| {
-            let mut cache = KvCache::new(length);
+            let mut cache = KvCache::default();
             let want = expected.get("logits").i(0);
             let first = length / 2;
-            let mut start = 0;
-            for tokens in [first].into_iter().chain((first..length).map(|_| 1)) {
-                let part = ids.narrow(1, start, tokens);
-                let next = causal.next_logits(&part, &mut cache).unwrap();
-                start += tokens;
-                let want = want.i(start - 1).unsqueeze(0);
-                assert_close(&format!("{name} after {start}"), &next, &want, 1e-5);
+            let mut hidden = causal
+                .read_prompts(&ids.narrow(1, 0, first), &mut cache)
+                .unwrap();
+            for read in first..=length {
+                let next = causal.logits(&hidden).unwrap();
+                let want = want.i(read - 1).unsqueeze(0);
+                assert_close(&format!("{name} after {read}"), &next, &want, 1e-5);
+                if read < length {
+                    let token = ids.select(1, read);
+                    hidden = causal.read_next(&token, &mut cache).unwrap();
+                }
             }
-            assert!(
-                causal.next_logits(&ids, &mut cache).is_err(),
-                "{name}: it is full"
-            );
         });
     }
 }
@@ -304,13 +304,17 @@ fn what_is_read_with_a_cache_is_what_is_read_at_once_and_no_token_sees_later_one
             let whole = logits(&text);
             let cut = logits(&text[..4]);
             assert_close("a shorter text", &cut, &whole.narrow(1, 0, 4), 1e-5);
-            let mut cache = KvCache::new(7);
-            for (read, part) in [(3, &text[..3]), (4, &text[3..4]), (7, &text[4..])] {
-                let next = causal.next_logits(&ids(part), &mut cache).unwrap();
-                let want = whole.select(1, read - 1);
+            let mut cache = KvCache::default();
+            let mut hidden = causal.read_prompts(&ids(&text[..3]), &mut cache).unwrap();
+            for (read, token) in text.iter().enumerate().skip(3) {
+                let next = causal.logits(&hidden).unwrap();
+                let want = whole.select(1, read as i64 - 1);
                 assert_close(&format!("after {read}"), &next, &want, 1e-5);
+                let token = Tensor::from_slice(&[*token]);
+                hidden = causal.read_next(&token, &mut cache).unwrap();
             }
-            assert!(causal.next_logits(&ids(&text), &mut cache).is_err());
+            let last = causal.logits(&hidden).unwrap();
+            assert_close("the whole", &last, &whole.select(1, 6), 1e-5);
         });
     }
 }
@@ -334,8 +338,11 @@ fn greedy_takes_the_likeliest_token_and_a_wider_beam_finds_no_worse_a_text() {
         for (prompt, text) in prompts.iter().zip(&greedy) {
             let mut read = prompt.clone();
             for token in &text.tokens {
-                let mut cache = KvCache::new(16);
-                let next = no_grad(|| causal.next_logits(&ids(&read), &mut cache)).unwrap();
+                let mut cache = KvCache::default();
+                let next = no_grad(|| {
+                    let hidden = causal.read_prompts(&ids(&read), &mut cache).unwrap();
+                    causal.logits(&hidden).unwrap()
+                });
                 assert_eq!(next.argmax(-1, false).int64_value(&[0]), *token);
                 read.push(*token);
             }
@@ -367,15 +374,15 @@ fn logits_that_are_not_numbers_make_no_text() {
         }
     }
     impl CausalLm for Broken {
-        fn logits(&self, _: &Tensor) -> Result<Tensor, ModelError> {
-            Err(ModelError::Refused("not asked for".to_owned()))
+        fn logits(&self, hidden: &Tensor) -> Result<Tensor, ModelError> {
+            Ok(hidden.shallow_clone())
         }
-        fn next_logits(&self, ids: &Tensor, _: &mut KvCache) -> Result<Tensor, ModelError> {
-            Ok(Tensor::full(
-                [ids.size()[0], 5],
-                f64::NAN,
-                (Kind::Float, Device::Cpu),
-            ))
+        fn read_prompts(&self, ids: &Tensor, cache: &mut KvCache) -> Result<Tensor, ModelError> {
+            self.read_next(ids, cache)
+        }
+        fn read_next(&self, ids: &Tensor, _: &mut KvCache) -> Result<Tensor, ModelError> {
+            let kind = (Kind::Float, Device::Cpu);
+            Ok(Tensor::full([ids.size()[0], 5], f64::NAN, kind))
         }
         fn device(&self) -> Device {
             Device::Cpu

@@ -20,6 +20,20 @@ unsafe extern "C" {
         threshold: u32,
         found: *mut *mut C_tensor,
     ) -> c_int;
+    fn shim_next_attention(
+        query: *const C_tensor,
+        heads: i64,
+        key_heads: i64,
+        prompt_keys: *const *mut C_tensor,
+        prompt_values: *const *mut C_tensor,
+        prompts: usize,
+        step_keys: *const *mut C_tensor,
+        step_values: *const *mut C_tensor,
+        steps: usize,
+        prompt_of: *const i64,
+        rows: *const i64,
+        found: *mut *mut C_tensor,
+    ) -> c_int;
     fn shim_linear(
         x: *const C_tensor,
         weight: *const C_tensor,
@@ -98,6 +112,79 @@ pub fn attention_with_dropout(
     check(code)?;
     // SAFETY: what is not null is a tensor of our own.
     Ok((!found.is_null()).then(|| unsafe { Tensor::from_ptr(found) }))
+}
+
+/// What one more token of each text attends to: the tokens of the prompt that the text began with, and
+/// one row of each step after it, the last of which is the token's own.
+///
+/// # Shapes
+/// `query` (texts, heads × width); of each prompt, keys and values (tokens, key_heads × width); of each
+/// step, (rows, key_heads × width).
+#[derive(Debug)]
+pub struct NextAttention<'a> {
+    /// The queries.
+    pub query: &'a Tensor,
+    /// Heads of the queries, side by side.
+    pub heads: i64,
+    /// Heads of the keys, each of which serves as many query heads side by side.
+    pub key_heads: i64,
+    /// Keys and values of each prompt.
+    pub prompts: &'a [(Tensor, Tensor)],
+    /// Keys and values of each step.
+    pub steps: &'a [(Tensor, Tensor)],
+    /// The prompt of each text.
+    pub prompt_of: &'a [i64],
+    /// The row of each text in each step, (texts, steps).
+    pub rows: &'a [i64],
+}
+
+impl NextAttention<'_> {
+    /// The attended values, (texts, heads × width), computed where keys and values lie; `None` as for
+    /// [`attention_with_dropout`]. What a text's token gets does not depend on the other texts.
+    ///
+    /// # Errors
+    /// If a prompt or a row is not there, or memory runs out.
+    pub fn attend(&self) -> Result<Option<Tensor>, TchError> {
+        let texts = self.query.size()[0] as usize;
+        if self.prompt_of.len() != texts || self.rows.len() != texts * self.steps.len() {
+            return Err(TchError::Shape(format!(
+                "{texts} texts of {} steps have {} prompts and {} rows",
+                self.steps.len(),
+                self.prompt_of.len(),
+                self.rows.len()
+            )));
+        }
+        let pointers = |stored: &[(Tensor, Tensor)]| -> (Vec<_>, Vec<_>) {
+            let both = |(key, value): &(Tensor, Tensor)| {
+                (key.as_ptr().cast_mut(), value.as_ptr().cast_mut())
+            };
+            stored.iter().map(both).unzip()
+        };
+        let (prompt_keys, prompt_values) = pointers(self.prompts);
+        let (step_keys, step_values) = pointers(self.steps);
+        let mut found = std::ptr::null_mut();
+        // SAFETY: all tensors are alive through the call, which changes none; the lists are as long as
+        // it is told, the last two by the check above.
+        let code = unsafe {
+            shim_next_attention(
+                self.query.as_ptr(),
+                self.heads,
+                self.key_heads,
+                prompt_keys.as_ptr(),
+                prompt_values.as_ptr(),
+                prompt_keys.len(),
+                step_keys.as_ptr(),
+                step_values.as_ptr(),
+                step_keys.len(),
+                self.prompt_of.as_ptr(),
+                self.rows.as_ptr(),
+                &raw mut found,
+            )
+        };
+        check(code)?;
+        // SAFETY: what is not null is a tensor of our own.
+        Ok((!found.is_null()).then(|| unsafe { Tensor::from_ptr(found) }))
+    }
 }
 
 /// A linear layer, `y = x Wᵀ + bias`, or without a bias: by oneDNN where that is faster, which is for many frozen

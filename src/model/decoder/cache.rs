@@ -1,124 +1,206 @@
 //! Keys and values of the tokens that a model has read, so that each is computed once.
+//!
+//! Prompts are kept apart from what follows them, once each, however many texts go on from one. What
+//! follows is kept by step, a row for each text that was there: to follow other texts, as beam search
+//! does at every token, nothing is moved but row numbers.
 
-use tch::Tensor;
+use tch::{TchError, Tensor};
 
+use crate::base::torch::kernels::NextAttention;
 use crate::model::ModelError;
+use crate::model::decoder::attention::{CausalAttention, join, split};
 
-/// Tokens that room is made for at a time.
-const STEP: i64 = 64;
-
-/// Keys and values of every layer, for rows of one length.
+/// Keys and values of every layer, for texts that are continued.
 #[derive(Debug, Default)]
 pub struct KvCache {
     layers: Vec<LayerCache>,
-    tokens: i64,
-    capacity: i64,
+    /// Tokens of each prompt.
+    prompts: Vec<i64>,
+    texts: Vec<Text>,
 }
 
-/// A layer's keys and values, (rows, heads, room for tokens, width).
-#[derive(Debug)]
+/// A text that is continued.
+#[derive(Debug, Clone)]
+struct Text {
+    prompt: usize,
+    /// Its row in each step so far.
+    rows: Vec<i64>,
+}
+
+/// A layer's keys and values.
+#[derive(Debug, Default)]
 struct LayerCache {
-    keys: Tensor,
-    values: Tensor,
+    /// Of each prompt, (tokens, key heads × width).
+    prompts: Vec<(Tensor, Tensor)>,
+    /// Of each step, (texts, key heads × width).
+    steps: Vec<(Tensor, Tensor)>,
 }
 
 impl KvCache {
-    /// A cache for texts of at most N tokens.
+    /// The place of the next token of each text.
     #[must_use]
-    pub fn new(capacity: i64) -> Self {
-        Self {
-            layers: Vec::new(),
-            tokens: 0,
-            capacity,
-        }
+    pub fn positions(&self) -> Vec<i64> {
+        let position = |text: &Text| self.prompts[text.prompt] + text.rows.len() as i64;
+        self.texts.iter().map(position).collect()
     }
 
-    /// Tokens that are in it.
-    #[must_use]
-    pub fn tokens(&self) -> i64 {
-        self.tokens
-    }
-
-    /// Adds a layer's keys and values of the tokens after those that are there, each
-    /// (rows, heads, tokens, width); all of the layer's so far.
+    /// Goes on with these texts, in this order; one may go on as several.
     ///
     /// # Errors
-    /// If they would be too many, or the device fails.
-    pub(crate) fn extend(
+    /// If there is no such text.
+    pub fn select(&mut self, texts: &[i64]) -> Result<(), ModelError> {
+        let text = |at: &i64| {
+            let found = usize::try_from(*at).ok().and_then(|at| self.texts.get(at));
+            let none = || {
+                let texts = self.texts.len();
+                ModelError::Refused(format!(
+                    "there is no text {at} among the {texts} of the cache"
+                ))
+            };
+            found.cloned().ok_or_else(none)
+        };
+        self.texts = texts.iter().map(text).collect::<Result<_, _>>()?;
+        Ok(())
+    }
+
+    /// Keeps a layer's keys and values of prompts of one length.
+    pub(crate) fn keep_prompts(
         &mut self,
         layer: usize,
-        key: &Tensor,
-        value: &Tensor,
-    ) -> Result<(Tensor, Tensor), ModelError> {
-        let added = key.size()[2];
-        let (before, after) = (self.tokens, self.tokens + added);
-        if after > self.capacity {
-            return Err(ModelError::Refused(format!(
-                "{after} tokens do not fit into a cache for {}",
-                self.capacity
-            )));
-        }
-        while self.layers.len() <= layer {
-            self.layers.push(LayerCache {
-                keys: key.f_narrow(2, 0, 0)?,
-                values: value.f_narrow(2, 0, 0)?,
-            });
-        }
-        let LayerCache { keys, values } = &mut self.layers[layer];
-        let room = ((after + STEP - 1) / STEP * STEP).min(self.capacity);
-        let put = |own: &mut Tensor, new: &Tensor| -> Result<Tensor, ModelError> {
-            if own.size()[2] < after {
-                *own = grown(own, before, room)?;
-            }
-            own.f_narrow(2, before, added)?.f_copy_(new)?;
-            Ok(own.f_narrow(2, 0, after)?)
-        };
-        Ok((put(keys, key)?, put(values, value)?))
-    }
-
-    /// Counts tokens that all layers have been extended by.
-    pub(crate) fn advance(&mut self, tokens: i64) {
-        self.tokens += tokens;
-    }
-
-    /// Keeps these rows, in this order; one may be kept several times.
-    ///
-    /// # Errors
-    /// If a row is not there, or the device fails.
-    pub fn select(&mut self, rows: &[i64]) -> Result<(), ModelError> {
-        let Some(first) = self.layers.first() else {
-            return Ok(());
-        };
-        if (0..first.keys.size()[0]).eq(rows.iter().copied()) {
-            return Ok(());
-        }
-        let index = Tensor::f_from_slice(rows)?.f_to_device(first.keys.device())?;
-        let tokens = self.tokens;
-        let keep = |own: &mut Tensor| -> Result<(), ModelError> {
-            let mut shape = own.size();
-            shape[0] = rows.len() as i64;
-            let room = Tensor::f_empty(shape, (own.kind(), own.device()))?;
-            let filled = own.f_narrow(2, 0, tokens)?;
-            let _ = filled.f_index_select_out(&room.f_narrow(2, 0, tokens)?, 0, &index)?;
-            *own = room;
-            Ok(())
-        };
-        for LayerCache { keys, values } in &mut self.layers {
-            keep(keys)?;
-            keep(values)?;
+        attention: &CausalAttention<'_>,
+    ) -> Result<(), ModelError> {
+        let (key, value) = attention.keys_and_values()?;
+        let kept = &mut self.layer(layer).prompts;
+        for row in 0..key.size()[0] {
+            kept.push((key.f_select(0, row)?, value.f_select(0, row)?));
         }
         Ok(())
     }
+
+    /// Counts prompts that all layers have kept; each becomes a text.
+    pub(crate) fn count_prompts(&mut self, prompts: i64, tokens: i64) {
+        for _ in 0..prompts {
+            self.texts.push(Text {
+                prompt: self.prompts.len(),
+                rows: Vec::new(),
+            });
+            self.prompts.push(tokens);
+        }
+    }
+
+    /// Keeps a layer's keys and values of a token more of each text, and attends with its queries, each
+    /// (texts, heads, 1, width), to all of its text: (texts, 1, heads × width).
+    ///
+    /// # Errors
+    /// If there is not a token for each text, or the device fails.
+    pub(crate) fn attend_next(
+        &mut self,
+        layer: usize,
+        attention: &CausalAttention<'_>,
+    ) -> Result<Tensor, ModelError> {
+        let (texts, heads, _, _) = attention.query.size4()?;
+        if texts != self.texts.len() as i64 {
+            return Err(ModelError::Refused(format!(
+                "{texts} tokens do not continue the {} texts of the cache",
+                self.texts.len()
+            )));
+        }
+        let own = |x: Tensor| x.f_squeeze_dim(1)?.f_contiguous();
+        let (key, value) = attention.keys_and_values()?;
+        let added = (own(key)?, own(value)?);
+        self.layer(layer).steps.push(added);
+        let LayerCache { prompts, steps } = &self.layers[layer];
+        // This step's rows are the texts' own numbers, which are counted once all layers are through.
+        let rows = self.texts.iter().zip(0..);
+        let rows = rows.flat_map(|(text, own)| text.rows.iter().copied().chain([own]));
+        let attention = NextAttention {
+            query: &own(join(attention.query)?)?,
+            heads,
+            key_heads: attention.key.size()[1],
+            prompts,
+            steps,
+            prompt_of: &self
+                .texts
+                .iter()
+                .map(|it| it.prompt as i64)
+                .collect::<Vec<_>>(),
+            rows: &rows.collect::<Vec<_>>(),
+        };
+        let attended = match attention.attend()? {
+            Some(attended) => attended,
+            None => by_gathering(&attention)?,
+        };
+        Ok(attended.f_unsqueeze(1)?)
+    }
+
+    /// Counts a token more of each text, which all layers have kept.
+    pub(crate) fn count_step(&mut self) {
+        for (text, row) in self.texts.iter_mut().zip(0..) {
+            text.rows.push(row);
+        }
+    }
+
+    fn layer(&mut self, layer: usize) -> &mut LayerCache {
+        if self.layers.len() <= layer {
+            self.layers.resize_with(layer + 1, LayerCache::default);
+        }
+        &mut self.layers[layer]
+    }
 }
 
-/// The first `filled` tokens, with room for more.
-fn grown(own: &Tensor, filled: i64, room: i64) -> Result<Tensor, ModelError> {
-    let mut shape = own.size();
-    shape[2] = room;
-    let larger = Tensor::f_empty(shape, (own.kind(), own.device()))?;
-    let own = own.f_narrow(2, 0, filled)?;
-    larger.f_narrow(2, 0, filled)?.f_copy_(&own)?;
-    Ok(larger)
+/// What there is no kernel for: each text's keys and values are gathered, and padded to the longest.
+fn by_gathering(attention: &NextAttention<'_>) -> Result<Tensor, TchError> {
+    let texts = places(attention);
+    let longest = texts.iter().map(Vec::len).max().unwrap_or(0);
+    let (mut all, mut visible) = (Vec::new(), Vec::new());
+    for text in &texts {
+        let padding = std::iter::repeat_n(0, longest - text.len());
+        all.extend(text.iter().copied().chain(padding));
+        visible.extend((0..longest).map(|at| at < text.len()));
+    }
+    let (count, longest) = (texts.len() as i64, longest as i64);
+    let place = |x: Tensor| x.f_to_device(attention.query.device());
+    let all = place(Tensor::f_from_slice(&all)?)?;
+    let visible = place(Tensor::f_from_slice(&visible)?)?.f_view([count, 1, 1, longest])?;
+    let gather = |of: fn(&(Tensor, Tensor)) -> &Tensor| {
+        let stored = attention.prompts.iter().chain(attention.steps);
+        let gathered = Tensor::f_cat(&stored.map(of).collect::<Vec<_>>(), 0)?;
+        split(
+            &gathered
+                .f_index_select(0, &all)?
+                .f_view([count, longest, -1])?,
+            attention.key_heads,
+        )
+    };
+    let attended = Tensor::f_scaled_dot_product_attention(
+        &split(&attention.query.f_unsqueeze(1)?, attention.heads)?,
+        &gather(|(key, _)| key)?,
+        &gather(|(_, value)| value)?,
+        Some(&visible),
+        0.0,
+        false,
+        None,
+        attention.heads != attention.key_heads,
+    )?;
+    join(&attended)?.f_squeeze_dim(1)
+}
+
+/// Where the tokens of each text lie, with all prompts and steps one after another.
+fn places(attention: &NextAttention<'_>) -> Vec<Vec<i64>> {
+    let mut end = 0;
+    let mut place = |(key, _): &(Tensor, Tensor)| {
+        let start = end;
+        end += key.size()[0];
+        start..end
+    };
+    let prompts: Vec<_> = attention.prompts.iter().map(&mut place).collect();
+    let steps: Vec<_> = attention.steps.iter().map(&mut place).collect();
+    let text = |(prompt, rows): (&i64, &[i64])| {
+        let after = steps.iter().zip(rows).map(|(step, row)| step.start + row);
+        prompts[*prompt as usize].clone().chain(after).collect()
+    };
+    let rows = attention.rows.chunks(steps.len().max(1));
+    attention.prompt_of.iter().zip(rows).map(text).collect()
 }
 
 #[cfg(test)]
@@ -127,32 +209,110 @@ mod tests {
 
     use super::*;
 
-    /// Keys of rows × 1 head × tokens × 2: the row's number times 1000, and the token's.
-    fn keys(rows: i64, tokens: std::ops::Range<i64>) -> Tensor {
-        let options = (Kind::Float, Device::Cpu);
-        let rows = Tensor::arange(rows, options).view([-1, 1, 1, 1]) * 1000.0;
-        let tokens = Tensor::arange_start(tokens.start, tokens.end, options);
-        (rows + tokens.view([1, 1, -1, 1])).repeat([1, 1, 1, 2])
+    const HEADS: i64 = 4;
+    const KEY_HEADS: i64 = 2;
+
+    fn numbers(shape: &[i64], seed: f64) -> Tensor {
+        let count = shape.iter().product::<i64>();
+        let numbers = Tensor::arange(count, (Kind::Float, Device::Cpu));
+        ((numbers * 0.37 + seed).sin() * 2.0).reshape(shape)
+    }
+
+    /// Queries, keys and values of `tokens` tokens of each text.
+    fn inputs(texts: i64, tokens: i64, width: i64, seed: f64) -> [Tensor; 3] {
+        [(HEADS, 0.1), (KEY_HEADS, 0.2), (KEY_HEADS, 0.3)]
+            .map(|(heads, more)| numbers(&[texts, heads, tokens, width], seed + more))
+    }
+
+    fn attention([query, key, value]: &[Tensor; 3]) -> CausalAttention<'_> {
+        CausalAttention { query, key, value }
+    }
+
+    /// Two prompts of 5 tokens and one of 2, then steps of which each goes on with some texts of the
+    /// last; what each text's last token attends to, and what it would by the whole text alone.
+    fn continued(width: i64) -> Vec<(Tensor, Tensor)> {
+        let mut cache = KvCache::default();
+        let mut whole: Vec<[Tensor; 3]> = Vec::new();
+        for (texts, tokens) in [(2, 5), (1, 2)] {
+            let prompts = inputs(texts, tokens, width, tokens as f64);
+            cache.keep_prompts(0, &attention(&prompts)).unwrap();
+            cache.count_prompts(texts, tokens);
+            let own = |text| prompts.each_ref().map(|x: &Tensor| x.narrow(0, text, 1));
+            whole.extend((0..texts).map(own));
+        }
+        let mut pairs = Vec::new();
+        for (step, kept) in [&[0_i64, 1, 2, 2][..], &[3, 0, 0], &[1, 2, 0], &[2]]
+            .into_iter()
+            .enumerate()
+        {
+            cache.select(kept).unwrap();
+            whole = kept
+                .iter()
+                .map(|at| whole[*at as usize].each_ref().map(Tensor::shallow_clone))
+                .collect();
+            let next = inputs(kept.len() as i64, 1, width, 10.0 + step as f64);
+            let attended = cache.attend_next(0, &attention(&next)).unwrap();
+            cache.count_step();
+            for (at, text) in (0..).zip(&mut whole) {
+                for (all, own) in text.iter_mut().zip(&next) {
+                    *all = Tensor::cat(&[&*all, &own.narrow(0, at, 1)], 2);
+                }
+                let alone = attention(text).attend(None).unwrap();
+                let last = join(&alone.narrow(2, alone.size()[2] - 1, 1)).unwrap();
+                pairs.push((attended.narrow(0, at, 1), last));
+            }
+        }
+        pairs
     }
 
     #[test]
-    fn rows_keep_what_was_read_while_room_is_made_and_they_are_selected() {
-        let mut cache = KvCache::new(300);
-        let mut want = keys(3, 0..300);
-        // Over several steps of room, up to the last token.
-        for (start, end) in [(0, 5), (5, 64), (64, 65), (65, 200), (200, 299), (299, 300)] {
-            let new = want.narrow(2, start, end - start);
-            let (key, value) = cache.extend(0, &new, &(&new * -1.0)).unwrap();
-            cache.advance(end - start);
-            assert_eq!(key, want.narrow(2, 0, end));
-            assert_eq!(value, want.narrow(2, 0, end) * -1.0);
-            // One leaves, one is doubled; then all stay.
-            for next in [[0, 2, 2], [0, 1, 2]] {
-                cache.select(&next).unwrap();
-                want = want.index_select(0, &Tensor::from_slice(&next));
+    fn a_texts_next_token_attends_to_the_whole_text_whatever_was_selected() {
+        // The kernel takes widths that are multiples of 16, where the processor has wide vectors.
+        for width in [16, 48, 6] {
+            for (attended, alone) in continued(width) {
+                let miss = (attended - alone).abs().max().double_value(&[]);
+                assert!(miss < 1e-5, "width {width}: {miss:e}");
             }
         }
-        assert!(cache.extend(0, &keys(3, 0..1), &keys(3, 0..1)).is_err());
-        assert!(cache.select(&[3]).is_err());
+    }
+
+    #[test]
+    fn a_texts_next_token_has_the_same_bits_beside_other_texts() {
+        let prompts = inputs(3, 5, 16, 1.0);
+        let next = inputs(3, 1, 16, 2.0);
+        let attended = |texts: &[i64]| {
+            let mut cache = KvCache::default();
+            cache.keep_prompts(0, &attention(&prompts)).unwrap();
+            cache.count_prompts(3, 5);
+            cache.select(texts).unwrap();
+            let own = next
+                .each_ref()
+                .map(|x: &Tensor| x.index_select(0, &Tensor::from_slice(texts)));
+            cache.attend_next(0, &attention(&own)).unwrap()
+        };
+        assert_eq!(attended(&[0, 1, 2]).narrow(0, 2, 1), attended(&[2]));
+    }
+
+    #[test]
+    fn positions_follow_the_selected_texts_and_a_text_that_is_not_there_is_refused() {
+        let mut cache = KvCache::default();
+        cache.count_prompts(2, 5);
+        cache.count_prompts(1, 3);
+        assert_eq!(cache.positions(), [5, 5, 3]);
+        cache.select(&[2, 2, 0]).unwrap();
+        cache.count_step();
+        assert_eq!(cache.positions(), [4, 4, 6]);
+        for none in [3, -1] {
+            let error = cache.select(&[none]).unwrap_err().to_string();
+            assert!(error.contains(&format!("no text {none}")), "{error}");
+        }
+        let two = inputs(2, 1, 16, 1.0);
+        let error = cache.attend_next(0, &attention(&two)).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("2 tokens do not continue the 3 texts"),
+            "{error}"
+        );
     }
 }

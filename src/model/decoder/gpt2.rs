@@ -5,7 +5,7 @@ use tch::Tensor;
 
 use crate::model::ModelError;
 use crate::model::activation::Activation;
-use crate::model::decoder::attention::{CausalAttention, join, split};
+use crate::model::decoder::attention::{CausalAttention, split};
 use crate::model::decoder::{Decoder, DecoderBlock, Pass};
 use crate::model::dropout::dropout;
 use crate::model::layers::{Embedding, LayerNorm, Linear, LinearSpec, Norm};
@@ -174,19 +174,12 @@ impl DecoderBlock for Gpt2Block {
         let normed = self.attention_norm.forward(x)?;
         let parts = self.attention.forward(&normed, masks)?.f_chunk(3, -1)?;
         let heads = |part: usize| split(&parts[part], self.heads);
-        let (query, mut key, mut value) = (heads(0)?, heads(1)?, heads(2)?);
-        if let Some(cache) = &mut pass.cache {
-            (key, value) = cache.extend(layer, &key, &value)?;
-        }
         let attention = CausalAttention {
-            query: &query,
-            key: &key,
-            value: &value,
+            query: &heads(0)?,
+            key: &heads(1)?,
+            value: &heads(2)?,
         };
-        let dropped = masks
-            .filter(|_| self.attention_dropout > 0.0)
-            .map(|masks| masks.next(self.attention_dropout));
-        let attended = join(&attention.attend(dropped)?)?;
+        let attended = pass.attend(layer, &attention, self.attention_dropout)?;
         let y = self.attention_output.forward(&attended, masks)?;
         let x = x.f_add(&dropout(&y, self.dropout, masks)?)?;
         let normed = self.feed_forward_norm.forward(&x)?;

@@ -5,7 +5,7 @@ use tch::Tensor;
 
 use crate::model::ModelError;
 use crate::model::activation::Activation;
-use crate::model::decoder::attention::{CausalAttention, join, split};
+use crate::model::decoder::attention::{CausalAttention, split};
 use crate::model::decoder::rope::{Rope, rotate};
 use crate::model::decoder::{Decoder, DecoderBlock, Pass};
 use crate::model::layers::{Embedding, Linear, LinearSpec, Norm, RmsNorm};
@@ -205,23 +205,17 @@ impl DecoderBlock for LlamaBlock {
         let normed = self.attention_norm.forward(x)?;
         let mut query = split(&self.query.forward(&normed, masks)?, self.heads)?;
         let mut key = split(&self.key.forward(&normed, masks)?, self.key_heads)?;
-        let mut value = split(&self.value.forward(&normed, masks)?, self.key_heads)?;
+        let value = split(&self.value.forward(&normed, masks)?, self.key_heads)?;
         if let Some((cos, sin)) = pass.rotary {
             query = rotate(&query, cos, sin)?;
             key = rotate(&key, cos, sin)?;
-        }
-        if let Some(cache) = &mut pass.cache {
-            (key, value) = cache.extend(layer, &key, &value)?;
         }
         let attention = CausalAttention {
             query: &query,
             key: &key,
             value: &value,
         };
-        let dropped = masks
-            .filter(|_| self.attention_dropout > 0.0)
-            .map(|masks| masks.next(self.attention_dropout));
-        let attended = join(&attention.attend(dropped)?)?;
+        let attended = pass.attend(layer, &attention, self.attention_dropout)?;
         let x = x.f_add(&self.output.forward(&attended, masks)?)?;
         let normed = self.feed_forward_norm.forward(&x)?;
         let gate = self

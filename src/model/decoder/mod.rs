@@ -16,6 +16,7 @@ pub mod rope;
 use tch::{Device, Kind, Tensor};
 
 use crate::model::ModelError;
+use crate::model::decoder::attention::{CausalAttention, join};
 use crate::model::decoder::cache::KvCache;
 use crate::model::decoder::rope::Rope;
 use crate::model::dropout::{Masks, dropout};
@@ -28,8 +29,37 @@ pub(crate) struct Pass<'a> {
     pub masks: Option<&'a Masks>,
     /// Cosines and sines of the positions, where the model rotates by them.
     pub rotary: Option<&'a (Tensor, Tensor)>,
-    /// What was read before.
-    pub cache: Option<&'a mut KvCache>,
+    pub reading: Reading<'a>,
+}
+
+/// What a forward pass reads.
+pub(crate) enum Reading<'a> {
+    /// Whole texts, of which nothing is kept.
+    Texts,
+    /// Prompts of one length, to be kept.
+    Prompts(&'a mut KvCache),
+    /// The next token of each text that is continued.
+    Next(&'a mut KvCache),
+}
+
+impl Pass<'_> {
+    /// Attention of a layer, (rows, tokens, heads × width), its probabilities dropped with this
+    /// probability in training.
+    pub fn attend(
+        &mut self,
+        layer: usize,
+        attention: &CausalAttention<'_>,
+        dropout: f64,
+    ) -> Result<Tensor, ModelError> {
+        match &mut self.reading {
+            Reading::Next(cache) => return cache.attend_next(layer, attention),
+            Reading::Prompts(cache) => cache.keep_prompts(layer, attention)?,
+            Reading::Texts => {}
+        }
+        let masks = self.masks.filter(|_| dropout > 0.0);
+        let attended = attention.attend(masks.map(|masks| masks.next(dropout)))?;
+        Ok(join(&attended)?)
+    }
 }
 
 /// One transformer layer.
@@ -50,32 +80,66 @@ pub struct Decoder {
     pub(crate) recompute: Recompute<Rotary>,
 }
 
-/// Cosines and sines of the positions, (tokens, head_dim), where a model rotates by them.
+/// The places of tokens in their texts.
+enum Positions {
+    /// 0 to N in every row.
+    FromStart(i64),
+    /// A token of each row, at this place.
+    Own(Vec<i64>),
+}
+
+impl Positions {
+    fn of(ids: &Tensor, reading: &Reading<'_>) -> Result<Self, ModelError> {
+        Ok(match reading {
+            Reading::Next(cache) => Self::Own(cache.positions()),
+            Reading::Texts | Reading::Prompts(_) => Self::FromStart(ids.size2()?.1),
+        })
+    }
+}
+
+/// Cosines and sines of the positions, (tokens, head_dim) or a row's own, where a model rotates by them.
 type Rotary = Option<(Tensor, Tensor)>;
 
 impl Decoder {
-    /// The last hidden states, (rows, tokens, hidden), of token ids (rows, tokens). With a cache,
-    /// of the tokens after those that are in it.
+    /// The last hidden states, (rows, tokens, hidden), of token ids (rows, tokens).
     ///
     /// # Errors
     /// If libtorch fails.
-    pub fn forward(
-        &self,
-        ids: &Tensor,
-        masks: Option<&Masks>,
-        cache: Option<&mut KvCache>,
-    ) -> Result<Tensor, ModelError> {
-        self.run(ids, masks, cache, |_| {})
+    pub fn forward(&self, ids: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
+        self.run(ids, masks, Reading::Texts, |_| {})
     }
 
-    /// As [`Decoder::forward`] without a cache, and what goes into each layer and comes out of the
-    /// last, after the norm.
+    /// The last hidden states, (rows, tokens, hidden), of prompts (rows, tokens), each of which
+    /// becomes a text of the cache.
+    ///
+    /// # Errors
+    /// If libtorch fails.
+    pub fn read_prompts(&self, ids: &Tensor, cache: &mut KvCache) -> Result<Tensor, ModelError> {
+        let (rows, tokens) = ids.size2()?;
+        let hidden = self.run(ids, None, Reading::Prompts(cache), |_| {})?;
+        cache.count_prompts(rows, tokens);
+        Ok(hidden)
+    }
+
+    /// The last hidden states, (texts, 1, hidden), of the next token of each text of the cache, (texts, 1).
+    ///
+    /// # Errors
+    /// If there is not a token for each text, or libtorch fails.
+    pub fn read_next(&self, ids: &Tensor, cache: &mut KvCache) -> Result<Tensor, ModelError> {
+        let hidden = self.run(ids, None, Reading::Next(cache), |_| {})?;
+        cache.count_step();
+        Ok(hidden)
+    }
+
+    /// As [`Decoder::forward`], and what goes into each layer and comes out of the last, after the
+    /// norm.
     ///
     /// # Errors
     /// If libtorch fails.
     pub fn hidden_states(&self, ids: &Tensor) -> Result<Vec<Tensor>, ModelError> {
         let mut states = Vec::new();
-        let last = self.run(ids, None, None, |x| states.push(x.shallow_clone()))?;
+        let visit = |x: &Tensor| states.push(x.shallow_clone());
+        let last = self.run(ids, None, Reading::Texts, visit)?;
         states.push(last);
         Ok(states)
     }
@@ -84,13 +148,12 @@ impl Decoder {
         &self,
         ids: &Tensor,
         masks: Option<&Masks>,
-        mut cache: Option<&mut KvCache>,
+        reading: Reading<'_>,
         mut visit: impl FnMut(&Tensor),
     ) -> Result<Tensor, ModelError> {
-        let tokens = ids.size2()?.1;
-        let before = cache.as_deref().map_or(0, KvCache::tokens);
-        let mut x = self.embed(ids, before, masks)?;
-        let rotary = self.rotary(before, tokens, ids.device())?;
+        let positions = Positions::of(ids, &reading)?;
+        let mut x = self.embed(ids, &positions, masks)?;
+        let rotary = self.rotary(&positions, ids.device())?;
         if let Some(masks) = masks.filter(|_| self.recompute.is_wanted()) {
             let block = self.block();
             x = (self.recompute).forward(x, rotary, masks, self.blocks.len(), block)?;
@@ -99,42 +162,48 @@ impl Decoder {
         let mut pass = Pass {
             masks,
             rotary: rotary.as_ref(),
-            cache: cache.as_deref_mut(),
+            reading,
         };
         for (layer, block) in self.blocks.iter().enumerate() {
             visit(&x);
             x = block.forward(layer, &x, &mut pass)?;
         }
-        if let Some(cache) = cache {
-            cache.advance(tokens);
-        }
         self.norm.forward(&x)
     }
 
-    /// What goes into the first layer, of tokens that follow `before` others.
+    /// What goes into the first layer.
     fn embed(
         &self,
         ids: &Tensor,
-        before: i64,
+        positions: &Positions,
         masks: Option<&Masks>,
     ) -> Result<Tensor, ModelError> {
         let mut x = self.tokens.forward(ids)?;
-        if let Some(positions) = &self.positions {
-            let end = before + ids.size2()?.1;
-            let device = (Kind::Int64, ids.device());
-            let numbers = Tensor::f_arange_start(before, end, device)?;
-            x = x.f_add(&positions.forward(&numbers)?)?;
+        if let Some(table) = &self.positions {
+            let numbers = match positions {
+                Positions::FromStart(tokens) => {
+                    Tensor::f_arange(*tokens, (Kind::Int64, Device::Cpu))?
+                }
+                Positions::Own(each) => Tensor::f_from_slice(each)?.f_unsqueeze(1)?,
+            };
+            x = x.f_add(&table.forward(&numbers.f_to_device(ids.device())?)?)?;
         }
         Ok(dropout(&x, self.embedding_dropout, masks)?)
     }
 
-    fn rotary(&self, before: i64, tokens: i64, device: Device) -> Result<Rotary, ModelError> {
+    fn rotary(&self, positions: &Positions, device: Device) -> Result<Rotary, ModelError> {
         let Some(rope) = &self.rope else {
             return Ok(None);
         };
-        let (cos, sin) = rope.tables(before + tokens, device)?;
-        let own = |table: Tensor| table.f_narrow(0, before, tokens);
-        Ok(Some((own(cos)?, own(sin)?)))
+        let tables = match positions {
+            Positions::FromStart(tokens) => rope.tables(*tokens, device)?,
+            Positions::Own(each) => {
+                let (cos, sin) = rope.tables_of_last(each, device)?;
+                let per_row = |table: Tensor| table.f_view([each.len() as i64, 1, 1, -1]);
+                (per_row(cos)?, per_row(sin)?)
+            }
+        };
+        Ok(Some(tables))
     }
 
     /// One layer of those that are recomputed.
@@ -143,7 +212,7 @@ impl Decoder {
             let mut pass = Pass {
                 masks: Some(masks),
                 rotary: rotary.as_ref(),
-                cache: None,
+                reading: Reading::Texts,
             };
             self.blocks[layer].forward(layer, x, &mut pass)
         }

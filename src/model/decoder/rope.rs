@@ -108,16 +108,37 @@ impl Rope {
     /// If the device fails.
     pub fn tables(&self, tokens: i64, device: Device) -> Result<(Tensor, Tensor), TchError> {
         let (frequencies, scale) = self.frequencies(tokens);
-        let half = frequencies.len();
-        let mut angles = Vec::with_capacity(tokens.max(0) as usize * half);
-        for position in 0..tokens {
-            angles.extend(
-                frequencies
-                    .iter()
-                    .map(|it| position as f64 * f64::from(*it)),
-            );
+        let angles = (0..tokens).flat_map(|position| turned(&frequencies, position));
+        self.waves(&angles.collect::<Vec<_>>(), scale, device)
+    }
+
+    /// Cosines and sines of these positions, each (positions, head_dim) in float32, where each is the
+    /// last of its text.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn tables_of_last(
+        &self,
+        positions: &[i64],
+        device: Device,
+    ) -> Result<(Tensor, Tensor), TchError> {
+        let (mut angles, mut scale) = (Vec::new(), 1.0);
+        for position in positions {
+            let (frequencies, own) = self.frequencies(position + 1);
+            angles.extend(turned(&frequencies, *position));
+            scale = own;
         }
-        let angles = Tensor::f_from_slice(&angles)?.f_view([tokens, half as i64])?;
+        self.waves(&angles, scale, device)
+    }
+
+    /// Cosines and sines of angles, half a head's width a position, in float32 and scaled.
+    fn waves(
+        &self,
+        angles: &[f64],
+        scale: f64,
+        device: Device,
+    ) -> Result<(Tensor, Tensor), TchError> {
+        let angles = Tensor::f_from_slice(angles)?.f_view([-1, self.head_dim / 2])?;
         let both = Tensor::f_cat(&[&angles, &angles], 1)?;
         let place = |table: Tensor| {
             let table = table.f_mul_scalar(scale)?.f_to_kind(Kind::Float)?;
@@ -175,6 +196,12 @@ impl Rope {
     }
 }
 
+/// By what each pair is turned at a position.
+fn turned(frequencies: &[f32], position: i64) -> impl Iterator<Item = f64> {
+    let angle = move |it: &f32| position as f64 * f64::from(*it);
+    frequencies.iter().map(angle)
+}
+
 impl Yarn {
     /// `0.1 m ln(factor) + 1`.
     #[must_use]
@@ -210,7 +237,7 @@ impl Yarn {
 }
 
 /// Turns queries or keys, (rows, heads, tokens, head_dim), by tables (tokens, head_dim) or
-/// (rows, 1, tokens, head_dim).
+/// (rows, 1, 1, head_dim).
 ///
 /// # Errors
 /// If shapes do not fit.

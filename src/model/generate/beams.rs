@@ -1,4 +1,4 @@
-//! Beam search for prompts of one length.
+//! Beam search.
 
 use std::cmp::Ordering;
 
@@ -6,9 +6,8 @@ use tch::{Device, Kind, Tensor};
 
 use crate::model::ModelError;
 use crate::model::architecture::CausalLm;
-use crate::model::decoder::cache::KvCache;
 use crate::model::generate::ngrams::repeating;
-use crate::model::generate::{BeamSearch, Generated, Limits, not_numbers};
+use crate::model::generate::{BeamSearch, Continued, Generated, Limits, not_numbers};
 
 /// A text that is being written.
 #[derive(Debug, Clone)]
@@ -43,13 +42,10 @@ pub(crate) fn search(
     search: BeamSearch,
     limits: Limits<'_>,
 ) -> Result<Vec<Generated>, ModelError> {
-    let length = prompts.first().map_or(0, |prompt| prompt.len()) as i64;
-    let mut cache = KvCache::new(length + limits.max_new_tokens as i64);
     let mut all: Vec<Prompt> = (0..prompts.len() as i64).map(Prompt::new).collect();
-    let ids = Tensor::f_from_slice(&prompts.concat())?.f_view([prompts.len() as i64, length])?;
-    let mut logits = model.next_logits(&ids.f_to_device(model.device())?, &mut cache)?;
+    let mut texts = Continued::begin(model, prompts)?;
     for step in 1..=limits.max_new_tokens {
-        let likeliest = Likeliest::of(&logits, &all, search)?;
+        let likeliest = Likeliest::of(texts.logits()?, &all, search)?;
         for prompt in &mut all {
             prompt.advance(&likeliest, search, limits)?;
         }
@@ -63,9 +59,7 @@ pub(crate) fn search(
         if rows.is_empty() || step == limits.max_new_tokens {
             break;
         }
-        cache.select(&rows)?;
-        let ids = Tensor::f_from_slice(&last)?.f_view([-1, 1])?;
-        logits = model.next_logits(&ids.f_to_device(model.device())?, &mut cache)?;
+        texts.go_on(&rows, &last)?;
     }
     let finish = |prompt: Prompt| prompt.finish(search);
     Ok(all.into_iter().map(finish).collect())
@@ -82,7 +76,7 @@ impl Likeliest {
     /// Of logits (rows, vocabulary): as many tokens of each row as there are beams to be, for no
     /// more of one row can be among the best of all. A banned token leaves its probability to the
     /// others.
-    fn of(logits: &Tensor, prompts: &[Prompt], search: BeamSearch) -> Result<Self, ModelError> {
+    fn of(logits: Tensor, prompts: &[Prompt], search: BeamSearch) -> Result<Self, ModelError> {
         let mut banned = (Vec::new(), Vec::new());
         for beam in prompts.iter().flat_map(|prompt| &prompt.beams) {
             for token in repeating(&beam.tokens, search.no_repeat_ngram) {
@@ -90,12 +84,12 @@ impl Likeliest {
                 banned.1.push(token);
             }
         }
-        let mut logits = logits.shallow_clone();
+        let mut logits = logits;
         if !banned.0.is_empty() {
             let place = |values: &[i64]| Tensor::f_from_slice(values)?.f_to_device(logits.device());
             let at = [Some(place(&banned.0)?), Some(place(&banned.1)?)];
             let never = Tensor::f_full([], f64::NEG_INFINITY, (Kind::Float, logits.device()))?;
-            logits = logits.f_index_put(&at, &never, false)?;
+            let _ = logits.f_index_put_(&at, &never, false)?;
         }
         let width = search.width.max(1).min(logits.size()[1] as usize);
         let (values, tokens) =

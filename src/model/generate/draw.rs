@@ -2,14 +2,13 @@
 
 use rand::RngExt;
 use regatta_actors::random::Stream;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind};
 
 use crate::model::ModelError;
 use crate::model::architecture::CausalLm;
-use crate::model::decoder::cache::KvCache;
-use crate::model::generate::{Draw, Generated, Limits, not_numbers};
+use crate::model::generate::{Continued, Draw, Generated, Limits, not_numbers};
 
-/// A text after each prompt, all prompts of one length.
+/// A text after each prompt.
 ///
 /// # Errors
 /// If libtorch fails.
@@ -20,8 +19,7 @@ pub(crate) fn texts(
     limits: Limits<'_>,
     mut streams: Vec<Stream>,
 ) -> Result<Vec<Generated>, ModelError> {
-    let length = prompts.first().map_or(0, |prompt| prompt.len()) as i64;
-    let mut cache = KvCache::new(length + limits.max_new_tokens as i64);
+    let mut continued = Continued::begin(model, prompts)?;
     let mut texts = vec![
         Generated {
             tokens: Vec::new(),
@@ -31,9 +29,8 @@ pub(crate) fn texts(
     ];
     // The prompts whose texts have not ended, in the order of the batch's rows.
     let mut open: Vec<usize> = (0..prompts.len()).collect();
-    let ids = Tensor::f_from_slice(&prompts.concat())?.f_view([prompts.len() as i64, length])?;
-    let mut logits = model.next_logits(&ids.f_to_device(model.device())?, &mut cache)?;
     for step in 1..=limits.max_new_tokens {
+        let logits = continued.logits()?;
         let vocabulary = logits.size()[1] as usize;
         let host = logits.f_to_device(Device::Cpu)?.f_to_kind(Kind::Double)?;
         let host: Vec<f64> = Vec::try_from(host.f_flatten(0, -1)?)?;
@@ -55,9 +52,7 @@ pub(crate) fn texts(
         if open.is_empty() || step == limits.max_new_tokens {
             break;
         }
-        cache.select(&rows)?;
-        let ids = Tensor::f_from_slice(&last)?.f_view([-1, 1])?;
-        logits = model.next_logits(&ids.f_to_device(model.device())?, &mut cache)?;
+        continued.go_on(&rows, &last)?;
     }
     Ok(texts)
 }

@@ -2,22 +2,23 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `beams` | beam search for prompts of one length; greedy is a beam of one |
+//! | `beams` | beam search; greedy is a beam of one |
 //! | `ngrams` | tokens that would repeat an n-gram |
 //! | `draw` | tokens drawn by their probabilities |
 //!
-//! Prompts are read in batches of one length, so nothing is padded and a text does not depend on
-//! what else is in its batch.
+//! Prompts of one length are read together, and all texts are continued together, each attending to
+//! its own tokens alone: nothing is padded.
 
 pub(crate) mod beams;
 pub(crate) mod draw;
 pub(crate) mod ngrams;
 
 use regatta_actors::random::Stream;
-use tch::no_grad;
+use tch::{Kind, Tensor, no_grad};
 
 use crate::model::ModelError;
 use crate::model::architecture::CausalLm;
+use crate::model::decoder::cache::KvCache;
 
 /// How the next token is chosen.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -93,21 +94,18 @@ pub fn generate(
     let mut order: Vec<usize> = (0..prompts.len()).collect();
     order.sort_by_key(|at| prompts[*at].len());
     let mut texts = vec![None; prompts.len()];
-    let same_length = |a: &usize, b: &usize| prompts[*a].len() == prompts[*b].len();
-    for group in order.chunk_by(same_length) {
-        for positions in group.chunks(batch.max(1)) {
-            let some: Vec<&[i64]> = positions.iter().map(|at| &*prompts[*at]).collect();
-            let written = no_grad(|| match decoding {
-                Decoding::Greedy => beams::search(model, &some, GREEDY, limits),
-                Decoding::Beams(search) => beams::search(model, &some, search, limits),
-                Decoding::Draw(how) => {
-                    let streams = positions.iter().map(|at| stream(*at)).collect();
-                    draw::texts(model, &some, how, limits, streams)
-                }
-            })?;
-            for (at, text) in positions.iter().zip(written) {
-                texts[*at] = Some(text);
+    for positions in order.chunks(batch.max(1)) {
+        let some: Vec<&[i64]> = positions.iter().map(|at| &*prompts[*at]).collect();
+        let written = no_grad(|| match decoding {
+            Decoding::Greedy => beams::search(model, &some, GREEDY, limits),
+            Decoding::Beams(search) => beams::search(model, &some, search, limits),
+            Decoding::Draw(how) => {
+                let streams = positions.iter().map(|at| stream(*at)).collect();
+                draw::texts(model, &some, how, limits, streams)
             }
+        })?;
+        for (at, text) in positions.iter().zip(written) {
+            texts[*at] = Some(text);
         }
     }
     let missing = || ModelError::Refused("a prompt was left without a text".to_owned());
@@ -115,6 +113,45 @@ pub fn generate(
         .into_iter()
         .map(|text| text.ok_or_else(missing))
         .collect()
+}
+
+/// Texts that are continued together.
+struct Continued<'a> {
+    model: &'a dyn CausalLm,
+    cache: KvCache,
+    /// The last hidden state of each, (texts, hidden).
+    hidden: Tensor,
+}
+
+impl<'a> Continued<'a> {
+    /// A text for each prompt, in their order.
+    fn begin(model: &'a dyn CausalLm, prompts: &[&[i64]]) -> Result<Self, ModelError> {
+        let mut cache = KvCache::default();
+        let mut hidden = Vec::new();
+        for same in prompts.chunk_by(|a, b| a.len() == b.len()) {
+            let ids = Tensor::f_from_slice(&same.concat())?.f_view([same.len() as i64, -1])?;
+            hidden.push(model.read_prompts(&ids.f_to_device(model.device())?, &mut cache)?);
+        }
+        let hidden = Tensor::f_cat(&hidden, 0)?;
+        Ok(Self {
+            model,
+            cache,
+            hidden,
+        })
+    }
+
+    /// Goes on with these texts, in this order, each with a token; one may go on as several.
+    fn go_on(&mut self, texts: &[i64], tokens: &[i64]) -> Result<(), ModelError> {
+        self.cache.select(texts)?;
+        let ids = Tensor::f_from_slice(tokens)?.f_to_device(self.model.device())?;
+        self.hidden = self.model.read_next(&ids, &mut self.cache)?;
+        Ok(())
+    }
+
+    /// The logits of each text's next token, (texts, vocabulary) in float32.
+    fn logits(&self) -> Result<Tensor, ModelError> {
+        Ok(self.model.logits(&self.hidden)?.f_to_kind(Kind::Float)?)
+    }
 }
 
 /// No text can be made of logits that are not numbers.

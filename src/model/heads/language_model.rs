@@ -1,7 +1,8 @@
 //! A decoder that gives the next token.
 
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
+use crate::base::torch;
 use crate::model::ModelError;
 use crate::model::architecture::{CausalLm, Model};
 use crate::model::decoder::Decoder;
@@ -36,7 +37,7 @@ impl LanguageModel {
 impl Model for LanguageModel {
     /// The last hidden states, (rows, tokens, hidden).
     fn outputs(&self, inputs: &Inputs, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
-        self.decoder.forward(&inputs.ids, masks, None)
+        self.decoder.forward(&inputs.ids, masks)
     }
 
     /// Cross-entropy, a mean over the labelled tokens of all rows.
@@ -67,13 +68,17 @@ impl Model for LanguageModel {
 
 impl CausalLm for LanguageModel {
     fn logits(&self, hidden: &Tensor) -> Result<Tensor, ModelError> {
-        Ok(hidden.f_linear(&self.output, None::<&Tensor>)?)
+        Ok(torch::kernels::linear(hidden, &self.output, None)?)
     }
 
-    fn next_logits(&self, ids: &Tensor, cache: &mut KvCache) -> Result<Tensor, ModelError> {
-        let hidden = self.decoder.forward(ids, None, Some(cache))?;
-        let last = hidden.f_select(1, -1)?;
-        Ok(self.logits(&last)?.f_to_kind(Kind::Float)?)
+    fn read_prompts(&self, ids: &Tensor, cache: &mut KvCache) -> Result<Tensor, ModelError> {
+        let hidden = self.decoder.read_prompts(ids, cache)?;
+        Ok(hidden.f_select(1, -1)?)
+    }
+
+    fn read_next(&self, ids: &Tensor, cache: &mut KvCache) -> Result<Tensor, ModelError> {
+        let hidden = self.decoder.read_next(&ids.f_unsqueeze(1)?, cache)?;
+        Ok(hidden.f_select(1, 0)?)
     }
 
     fn device(&self) -> Device {

@@ -1,0 +1,85 @@
+// Operations of our own for models that write texts: nothing here has a derivative.
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <vector>
+
+#include "error.h"
+#include "kernels.h"
+
+namespace {
+
+bool is_plain(const at::Tensor& x, int64_t width) {
+  return x.device().is_cpu() && x.scalar_type() == at::kFloat && x.dim() == 2 && x.size(1) == width && x.stride(1) == 1;
+}
+
+Tokens tokens_of(const at::Tensor& key, const at::Tensor& value) {
+  return {key.const_data_ptr<float>(), value.const_data_ptr<float>(), key.stride(0), value.stride(0)};
+}
+
+// What the tokens of a step, or of a prompt, are taken from: (tokens, key_heads * width) each.
+struct Stored {
+  at::Tensor* const* keys;
+  at::Tensor* const* values;
+  size_t count;
+
+  bool suit(int64_t width) const {
+    for (size_t i = 0; i < count; i++) {
+      const bool plain = is_plain(*keys[i], width) && is_plain(*values[i], width);
+      if (!plain || keys[i]->size(0) != values[i]->size(0)) return false;
+    }
+    return true;
+  }
+};
+
+at::Tensor attend_next(const at::Tensor& query, int64_t heads, int64_t key_heads, const Stored& prompts,
+                       const Stored& steps, const int64_t* prompt_of, const int64_t* rows) {
+  const int64_t texts = query.size(0), step_count = static_cast<int64_t>(steps.count);
+  std::vector<Tokens> stored;
+  for (size_t i = 0; i < steps.count; i++) stored.push_back(tokens_of(*steps.keys[i], *steps.values[i]));
+  std::vector<Text> all;
+  for (int64_t i = 0; i < texts; i++) {
+    const int64_t prompt = prompt_of[i];
+    TORCH_CHECK(prompt >= 0 && prompt < static_cast<int64_t>(prompts.count), "text ", i, " has no prompt ", prompt);
+    for (int64_t step = 0; step < step_count; step++) {
+      const int64_t row = rows[i * step_count + step];
+      TORCH_CHECK(row >= 0 && row < steps.keys[step]->size(0), "step ", step, " has no row ", row);
+    }
+    const at::Tensor& key = *prompts.keys[prompt];
+    all.push_back({tokens_of(key, *prompts.values[prompt]), key.size(0), rows + i * step_count});
+  }
+  at::Tensor context = at::empty({texts, query.size(1)}, query.options());
+  const NextAttention call = {heads,
+                              key_heads,
+                              query.size(1) / heads,
+                              step_count,
+                              all.data(),
+                              stored.data(),
+                              query.const_data_ptr<float>(),
+                              query.stride(0),
+                              context.mutable_data_ptr<float>()};
+  at::parallel_for(0, texts, 1, [&](int64_t begin, int64_t end) { attention_of_next(call, begin, end); });
+  return context;
+}
+
+}  // namespace
+
+// Null, without an error, where the kernel does not suit the values. `rows` is (texts, steps).
+extern "C" int shim_next_attention(const at::Tensor* query, int64_t heads, int64_t key_heads,
+                                   at::Tensor* const* prompt_keys, at::Tensor* const* prompt_values, size_t prompts,
+                                   at::Tensor* const* step_keys, at::Tensor* const* step_values, size_t steps,
+                                   const int64_t* prompt_of, const int64_t* rows, at::Tensor** found) {
+  try {
+    *found = nullptr;
+    const Stored begun = {prompt_keys, prompt_values, prompts}, continued = {step_keys, step_values, steps};
+    const bool divide = heads > 0 && key_heads > 0 && heads % key_heads == 0 && query->dim() == 2 &&
+                        query->size(1) % (heads * ATTENTION_LANES) == 0;
+    if (!has_wide_vectors() || !divide || !is_plain(*query, query->size(1))) return 0;
+    const int64_t width = query->size(1) / heads * key_heads;
+    if (!begun.suit(width) || !continued.suit(width)) return 0;
+    *found = new at::Tensor(attend_next(*query, heads, key_heads, begun, continued, prompt_of, rows));
+    return 0;
+  } catch (const std::exception& error) {
+    shim_error() = error.what();
+    return -1;
+  }
+}
