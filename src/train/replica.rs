@@ -6,7 +6,7 @@ use std::rc::Rc;
 use tch::{Device, Tensor};
 
 use crate::adapter::{Adapter, Prepared};
-use crate::base::tensors::{HostTensor, TensorMap};
+use crate::base::tensors::TensorMap;
 use crate::model::ModelError;
 use crate::model::architecture::{Architecture, Model};
 use crate::model::delta::Delta;
@@ -132,9 +132,7 @@ impl Replica {
     /// # Errors
     /// If the device fails.
     pub fn update(&self) -> Result<TensorMap, ModelError> {
-        let host = |(name, leaf): &(String, Tensor)| -> Result<_, ModelError> {
-            Ok((name.clone(), HostTensor::from_tensor(leaf)?))
-        };
-        self.leaves.iter().map(host).collect()
+        let leaves = self.leaves.iter().map(|(name, leaf)| (name.as_str(), leaf));
+        Ok(TensorMap::from_tensors(leaves)?)
     }
 }

@@ -8,7 +8,10 @@ pub mod weight_map;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use memmap2::Mmap;
 use safetensors::SafeTensorError;
@@ -20,11 +23,27 @@ use crate::base::file_error::FileError;
 use crate::base::files;
 use crate::base::torch::error::TorchError;
 
-/// A float32 tensor in host memory, row-major.
-#[derive(Debug, Clone, PartialEq)]
+/// A float32 tensor in host memory, row-major. Copies share their values until one is changed.
+#[derive(Clone)]
 pub struct HostTensor {
-    shape: Vec<i64>,
-    values: Vec<f32>,
+    shape: Box<[i64]>,
+    memory: Arc<Vec<f32>>,
+    /// Its own values in the memory, which may hold other tensors' too.
+    range: Range<usize>,
+}
+
+impl PartialEq for HostTensor {
+    fn eq(&self, other: &Self) -> bool {
+        self.shape == other.shape && self.values() == other.values()
+    }
+}
+
+impl fmt::Debug for HostTensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut tensor = f.debug_struct("HostTensor");
+        tensor.field("shape", &self.shape);
+        tensor.field("values", &self.values()).finish()
+    }
 }
 
 /// What can be wrong with tensors on their way between threads and devices.
@@ -61,17 +80,23 @@ impl HostTensor {
                 values: values.len(),
             });
         }
-        Ok(Self { shape, values })
+        Ok(Self::filled(shape, values))
+    }
+
+    /// A tensor whose values fill its shape.
+    fn filled(shape: Vec<i64>, values: Vec<f32>) -> Self {
+        Self {
+            shape: shape.into(),
+            range: 0..values.len(),
+            memory: Arc::new(values),
+        }
     }
 
     /// A tensor of one value everywhere.
     #[must_use]
     pub fn full(shape: &[i64], value: f32) -> Self {
         let len = usize::try_from(shape.iter().product::<i64>()).unwrap_or(0);
-        Self {
-            shape: shape.to_vec(),
-            values: vec![value; len],
-        }
+        Self::filled(shape.to_vec(), vec![value; len])
     }
 
     /// Copies a tensor of any kind and device to the host as float32.
@@ -79,15 +104,9 @@ impl HostTensor {
     /// # Errors
     /// If the device fails.
     pub fn from_tensor(tensor: &Tensor) -> Result<Self, TensorError> {
-        let flat = tensor
-            .f_detach()?
-            .f_to_device(Device::Cpu)?
-            .f_to_kind(Kind::Float)?;
-        let flat = flat.f_contiguous()?.f_reshape([-1])?;
-        Ok(Self {
-            shape: tensor.size(),
-            values: Vec::try_from(&flat)?,
-        })
+        let mut values = vec![0.0; tensor.numel()];
+        copy_to_host(tensor, &mut values)?;
+        Ok(Self::filled(tensor.size(), values))
     }
 
     /// Copies the tensor to a device.
@@ -95,7 +114,7 @@ impl HostTensor {
     /// # Errors
     /// If the device fails.
     pub fn to_tensor(&self, device: Device) -> Result<Tensor, TensorError> {
-        let host = Tensor::f_from_slice(&self.values)?.f_reshape(&self.shape)?;
+        let host = Tensor::f_from_slice(self.values())?.f_reshape(&*self.shape)?;
         Ok(host.f_to_device(device)?)
     }
 
@@ -108,12 +127,18 @@ impl HostTensor {
     /// The values in row-major order.
     #[must_use]
     pub fn values(&self) -> &[f32] {
-        &self.values
+        &self.memory[self.range.clone()]
     }
 
-    /// The values, to be changed in place.
+    /// The values, to be changed in place; first copied if others share them.
     pub fn values_mut(&mut self) -> &mut [f32] {
-        &mut self.values
+        if self.range != (0..self.memory.len()) {
+            let own = self.values().to_vec();
+            self.range = 0..own.len();
+            self.memory = Arc::new(own);
+        }
+        let memory: &mut Vec<f32> = Arc::make_mut(&mut self.memory);
+        memory
     }
 
     /// The first value that is NaN or infinite, and its position by dimension.
@@ -121,11 +146,12 @@ impl HostTensor {
     pub fn not_finite(&self) -> Option<(Vec<i64>, f32)> {
         // Without a branch per value, so that a part is looked at many values at a time.
         let bad = |part: &[f32]| part.iter().fold(false, |bad, x| bad | !x.is_finite());
-        let part = self.values.chunks(NOT_FINITE_AT_ONCE).position(bad)?;
+        let values = self.values();
+        let part = values.chunks(NOT_FINITE_AT_ONCE).position(bad)?;
         let start = part * NOT_FINITE_AT_ONCE;
-        let inside = self.values[start..].iter().position(|x| !x.is_finite())?;
+        let inside = values[start..].iter().position(|x| !x.is_finite())?;
         let mut rest = (start + inside) as i64;
-        let value = self.values[start + inside];
+        let value = values[start + inside];
         let mut position: Vec<i64> = Vec::with_capacity(self.shape.len());
         for size in self.shape.iter().rev() {
             position.push(rest % size);
@@ -138,16 +164,23 @@ impl HostTensor {
     /// Bytes of its values.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        size_of_val(self.values.as_slice()) as u64
+        size_of_val(self.values()) as u64
     }
 
     /// The values' bytes, the least significant first: where the machine has them so, not a copy.
     fn to_le_bytes(&self) -> Cow<'_, [u8]> {
         if cfg!(target_endian = "little") {
-            return Cow::Borrowed(bytemuck::cast_slice(&self.values));
+            return Cow::Borrowed(bytemuck::cast_slice(self.values()));
         }
-        Cow::Owned(self.values.iter().flat_map(|v| v.to_le_bytes()).collect())
+        Cow::Owned(self.values().iter().flat_map(|v| v.to_le_bytes()).collect())
     }
+}
+
+/// Copies a tensor of any kind and device into as many values.
+fn copy_to_host(tensor: &Tensor, values: &mut [f32]) -> Result<(), TensorError> {
+    let host = tensor.f_detach()?.f_to_device(Device::Cpu)?;
+    let host = host.f_to_kind(Kind::Float)?.f_contiguous()?;
+    Ok(host.f_copy_data(values, values.len())?)
 }
 
 /// Values that are looked through at once for one that is not finite.
@@ -158,6 +191,38 @@ const NOT_FINITE_AT_ONCE: usize = 4096;
 pub struct TensorMap(pub BTreeMap<String, HostTensor>);
 
 impl TensorMap {
+    /// Copies tensors of any kind and device to the host as float32, side by side in one piece of
+    /// memory: pieces of their own would take a tenth more, for an allocator rounds each up.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn from_tensors<'a>(
+        tensors: impl Iterator<Item = (&'a str, &'a Tensor)> + Clone,
+    ) -> Result<Self, TensorError> {
+        let all = tensors.clone().map(|(_, tensor)| tensor.numel()).sum();
+        let mut memory = vec![0.0; all];
+        let mut places = Vec::new();
+        let mut end = 0;
+        for (name, tensor) in tensors {
+            let range = end..end + tensor.numel();
+            end = range.end;
+            copy_to_host(tensor, &mut memory[range.clone()])?;
+            places.push((name, tensor.size(), range));
+        }
+        let memory = Arc::new(memory);
+        let own = |(name, shape, range): (&str, Vec<i64>, _)| {
+            let memory = Arc::clone(&memory);
+            let shape = shape.into();
+            let tensor = HostTensor {
+                shape,
+                memory,
+                range,
+            };
+            (name.to_owned(), tensor)
+        };
+        Ok(places.into_iter().map(own).collect())
+    }
+
     /// The tensor of that name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&HostTensor> {
@@ -192,7 +257,7 @@ impl TensorMap {
             hasher.update(&(name.len() as u64).to_le_bytes());
             hasher.update(name.as_bytes());
             hasher.update(&(tensor.shape.len() as u64).to_le_bytes());
-            for dim in &tensor.shape {
+            for dim in &*tensor.shape {
                 hasher.update(&dim.to_le_bytes());
             }
             hasher.update(&tensor.to_le_bytes());
@@ -246,7 +311,7 @@ impl TensorMap {
                 continue;
             };
             let shape = view.shape().iter().map(|&d| d as i64).collect();
-            tensors.insert(name.to_owned(), HostTensor { shape, values });
+            tensors.insert(name.to_owned(), HostTensor::filled(shape, values));
         }
         Ok(Self(tensors))
     }
@@ -350,5 +415,44 @@ impl<'de> Deserialize<'de> for TensorMap {
             }
         }
         deserializer.deserialize_byte_buf(BytesVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tensors_in_one_piece_of_memory_are_what_they_are_alone_and_change_alone() {
+        let kind = (Kind::Float, Device::Cpu);
+        let a = Tensor::arange(6, kind).view([2, 3]);
+        let b = Tensor::arange(4, kind).view([2, 2]).transpose(0, 1) + 10.0;
+        let tensors = [("b", &b), ("a", &a), ("none", &Tensor::zeros([0], kind))];
+        let mut map = TensorMap::from_tensors(tensors.into_iter()).unwrap();
+        for (name, tensor) in tensors {
+            let alone = HostTensor::from_tensor(tensor).unwrap();
+            assert_eq!(map.get(name), Some(&alone), "{name}");
+        }
+        assert_eq!(map.bytes(), 40);
+        let before = map.clone();
+        map.0.get_mut("a").unwrap().values_mut()[5] = -1.0;
+        assert_eq!(
+            map.get("a").unwrap().values(),
+            [0.0, 1.0, 2.0, 3.0, 4.0, -1.0]
+        );
+        assert_eq!(map.get("b"), before.get("b"));
+        assert_eq!(before.get("a").unwrap().values()[5], 5.0);
+    }
+
+    #[test]
+    fn the_first_value_that_is_not_finite_is_found_in_shared_memory_too() {
+        let kind = (Kind::Float, Device::Cpu);
+        let (sound, broken) = (Tensor::ones([7], kind), Tensor::ones([2, 3], kind));
+        let _ = broken.get(1).get(2).fill_(f64::NAN);
+        let tensors = [("a", &sound), ("b", &broken)];
+        let map = TensorMap::from_tensors(tensors.into_iter()).unwrap();
+        assert!(map.get("a").unwrap().not_finite().is_none());
+        let (position, _) = map.get("b").unwrap().not_finite().unwrap();
+        assert_eq!(position, [1, 2]);
     }
 }
