@@ -22,7 +22,7 @@ pub fn check(args: &ScenarioArgs) -> anyhow::Result<()> {
     } else {
         check_local(&plan)?;
     }
-    if let Some(notice) = &plan.devices.notice {
+    for notice in &plan.devices.notices {
         print_line(notice);
     }
     for what in unchecked {

@@ -56,7 +56,7 @@ pub fn run(args: &RunArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     )?;
     set_numerics(&plan)?;
     announce(&plan);
-    if let Some(notice) = &plan.devices.notice {
+    for notice in &plan.devices.notices {
         print_line(notice);
     }
     let (experiment, services) = set_up(plan, log)?;

@@ -197,8 +197,9 @@ pub struct DevicesPlan {
     /// The lanes, at least 1 and at most one per client. Where there is one per client, client i
     /// has lane i for its own; otherwise they take turns.
     pub lanes: Vec<LaneSpec>,
-    /// A note for the user about the choice: requested GPUs that are missing.
-    pub notice: Option<String>,
+    /// What the user is to know of the choice: requested GPUs that are missing, numbers that the
+    /// processor does not multiply.
+    pub notices: Vec<String>,
 }
 
 /// The simulation, in the form that the actors take.

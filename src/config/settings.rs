@@ -10,23 +10,13 @@ use crate::adapter::settings::AdapterKind::{Lora, SorfVera, Vera};
 use crate::adapter::settings::{AdapterKind, Bias};
 use crate::adapter::target_modules::TargetModules;
 use crate::aggregate::settings::{MethodName, Weighting};
+use crate::base::machine::device::DeviceName;
 use crate::config::declare::{declare_settings, default_of, default_type};
 use crate::config::setting::{AnySetting, Facts, Setting};
 use crate::train::settings::Precision;
 
 /// The largest whole number that TOML has, in which settings are recorded.
 pub(crate) const MOST_WHOLE: u64 = i64::MAX as u64;
-
-/// What a run computes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[value(rename_all = "snake_case")]
-pub enum DeviceKind {
-    /// GPUs where there are any, else the CPU.
-    Cuda,
-    /// The CPU.
-    Cpu,
-}
 
 /// Which instructions libraries compute with on a CPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum, JsonSchema)]
@@ -299,9 +289,9 @@ declare_settings! {
         numerics: Numerics = default_in_words("native");
         /// Use the CPU even if CUDA is available
         cpu: bool = default(false).same_results();
-        /// Same as --cpu, or as omitting it
-        #[arg(value_enum)]
-        device: DeviceKind = default_in_words("cuda if it is available").same_results();
+        /// cpu, as --cpu; cuda, as omitting it; or cuda:N, which is --server_gpu N --client_gpus N
+        #[arg(value_name = "cpu|cuda|cuda:N")]
+        device: DeviceName = default_in_words("cuda if it is available").same_results();
     }
 
     Simulation {

@@ -18,6 +18,8 @@ pub struct Host {
     pub name: String,
     /// The processor's name.
     pub processor: String,
+    /// The processor's features, in the system's words.
+    pub features: Vec<String>,
     /// Cores that this process may use.
     pub cores: u32,
     /// Threads per lane that `regatta doctor --calibrate` found best; `None`: not measured here.
@@ -40,6 +42,12 @@ impl Host {
         }
     }
 
+    /// Whether the processor has a feature.
+    #[must_use]
+    pub fn has_feature(&self, name: &str) -> bool {
+        self.features.iter().any(|feature| feature == name)
+    }
+
     /// Looks at this machine.
     #[must_use]
     pub fn detect() -> Self {
@@ -53,6 +61,7 @@ impl Host {
             threads_per_lane: calibrated.map(|entry| entry.threads_per_lane),
             name: name(),
             processor,
+            features: features(),
             cores,
             data_variable: std::env::var_os("REGATTA_DATA").filter(|folder| !folder.is_empty()),
             has_data_folder: std::path::Path::new(DATA_FOLDER).is_dir(),
@@ -74,4 +83,15 @@ fn processor() -> String {
     let name = line.and_then(|line| line.split_once(':'));
     name.map_or(std::env::consts::ARCH, |(_, name)| name.trim())
         .to_owned()
+}
+
+/// The processor's features as the system has them; none where it does not say.
+fn features() -> Vec<String> {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = info
+        .lines()
+        .find(|line| line.starts_with("flags") || line.starts_with("Features"));
+    let features = line.and_then(|line| line.split_once(':'));
+    let words = features.map_or("", |(_, words)| words).split_whitespace();
+    words.map(str::to_owned).collect()
 }

@@ -14,6 +14,9 @@ use crate::live::terminal::output::print_line;
 /// The version that this program is made for.
 const LIBTORCH: &str = "2.11";
 
+/// The processor's features that matter for narrow matrix products.
+const NARROW_PRODUCTS: [&str; 4] = ["avx512_bf16", "avx512_vnni", "amx_bf16", "avx512_fp16"];
+
 /// What was found, line by line, and what is wrong.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
@@ -100,11 +103,11 @@ fn look_at_processor(machine: &Host, findings: &mut Findings) {
             machine.processor, machine.cores
         ),
     );
-    let features = processor_features();
-    let also = if features.is_empty() {
-        features
-    } else {
-        format!(", also {features}")
+    let narrow = NARROW_PRODUCTS.into_iter();
+    let narrow: Vec<&str> = narrow.filter(|it| machine.has_feature(it)).collect();
+    let also = match narrow.is_empty() {
+        true => String::new(),
+        false => format!(", also {}", narrow.join(", ")),
     };
     findings.found("cpu", format!("libtorch uses {capability}{also}"));
     findings.found(
@@ -126,22 +129,6 @@ fn lanes(machine: &Host) -> String {
         Some(_) => format!("{divided} on the CPU, as calibrated"),
         None => format!("{divided} on the CPU; `regatta doctor --calibrate` finds what is fastest"),
     }
-}
-
-/// The processor's features that matter for narrow matrix products.
-fn processor_features() -> String {
-    const WORTH_KNOWING: [&str; 4] = ["avx512_bf16", "avx512_vnni", "amx_bf16", "avx512_fp16"];
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let flags = info
-        .lines()
-        .find(|line| line.starts_with("flags"))
-        .unwrap_or_default();
-    let has = |feature: &&str| flags.split_whitespace().any(|flag| flag == *feature);
-    WORTH_KNOWING
-        .into_iter()
-        .filter(has)
-        .collect::<Vec<_>>()
-        .join(", ")
 }
 
 fn look_at_gpus(machine: &Host, findings: &mut Findings) {

@@ -1,9 +1,11 @@
 //! Which devices the server and the clients' lanes get.
 
-use crate::base::machine::device::{DeviceSpec, LaneSpec};
+use crate::base::machine::device::{DeviceName, DeviceSpec, LaneSpec};
+use crate::base::table::count;
 use crate::config::plan::DevicesPlan;
 use crate::config::resolve::Resolver;
-use crate::config::settings::{DeviceKind, Numerics, SETTINGS};
+use crate::config::settings::{Numerics, SETTINGS};
+use crate::train::settings::Precision;
 
 /// The most threads of all lanes together.
 const MOST_THREADS: u32 = 8_192;
@@ -26,7 +28,7 @@ impl Resolver<'_> {
             format_args!("{} lanes have {all} threads together", lanes.len()),
             format_args!("give fewer, or fewer lanes: at most {MOST_THREADS} threads in all"),
         );
-        let notice = self.notice(lanes.len());
+        let notices = [self.missing_gpus(lanes.len()), self.emulated(&lanes)];
         let lanes = lanes
             .into_iter()
             .map(|device| LaneSpec { device, threads })
@@ -35,7 +37,7 @@ impl Resolver<'_> {
             server,
             numerics: self.settings.numerics.unwrap_or(Numerics::Native),
             lanes,
-            notice,
+            notices: notices.into_iter().flatten().collect(),
         }
     }
 
@@ -51,14 +53,7 @@ impl Resolver<'_> {
     /// The clients' GPUs; empty: everything runs on the CPU.
     fn gpus(&mut self) -> Vec<u32> {
         let there = self.machine.cuda_devices;
-        let device = self.settings.device.take();
-        if device == Some(DeviceKind::Cuda) && self.settings.cpu == Some(true) {
-            self.problems
-                .report("device", "--cpu is given too", "give one of the two");
-        }
-        if device == Some(DeviceKind::Cpu) {
-            self.settings.cpu = Some(true);
-        }
+        self.take_device();
         if self.unrecorded(&SETTINGS.cpu) {
             for key in ["server_gpu", "client_gpus"] {
                 self.reject_unused(key, "--cpu");
@@ -76,6 +71,35 @@ impl Resolver<'_> {
         self.require_gpus("server_gpu", self.settings.server_gpu.as_slice().to_vec());
         self.require_gpus("client_gpus", chosen.clone().unwrap_or_default());
         chosen.unwrap_or_else(|| (0..there).collect())
+    }
+
+    /// Puts `--device` into the settings that it is a short form of.
+    fn take_device(&mut self) {
+        let device = self.settings.device.take();
+        let origins = self.problems.origins();
+        let numbered = ["server_gpu", "client_gpus"]
+            .into_iter()
+            .find(|key| origins.given(key));
+        let other = match device {
+            Some(DeviceName::Cuda) => self.settings.cpu.unwrap_or(false).then_some("cpu"),
+            Some(DeviceName::CudaNumber(_)) => {
+                let cpu = self.settings.cpu.unwrap_or(false).then_some("cpu");
+                cpu.or(numbered)
+            }
+            Some(DeviceName::Cpu) | None => None,
+        };
+        if let Some(other) = other {
+            let wrong = format_args!("--{other} is given too");
+            self.problems.report("device", wrong, "give one of the two");
+        }
+        match device {
+            Some(DeviceName::Cpu) => self.settings.cpu = Some(true),
+            Some(DeviceName::CudaNumber(number)) => {
+                self.settings.server_gpu = Some(number);
+                self.settings.client_gpus = Some(vec![number]);
+            }
+            Some(DeviceName::Cuda) | None => {}
+        }
     }
 
     fn require_gpus(&mut self, key: &str, numbers: Vec<u32>) {
@@ -124,16 +148,31 @@ impl Resolver<'_> {
     }
 
     /// Notes GPUs that were requested on a machine without any.
-    fn notice(&self, lanes: usize) -> Option<String> {
+    fn missing_gpus(&self, lanes: usize) -> Option<String> {
         let origins = self.problems.origins();
-        let given = origins.given("server_gpu") || origins.given("client_gpus");
-        (given && self.machine.cuda_devices == 0).then(|| {
-            let lanes = if lanes == 1 {
-                "1 lane".to_owned()
-            } else {
-                format!("{lanes} lanes")
-            };
-            format!("no CUDA device here: the server and the clients run on the CPU, in {lanes}")
+        let given = ["server_gpu", "client_gpus", "device"].map(|key| origins.given(key));
+        let wanted = given.contains(&true) && self.settings.cpu != Some(true);
+        (wanted && self.machine.cuda_devices == 0).then(|| {
+            format!(
+                "no CUDA device here: the server and the clients run on the CPU, in {}",
+                count(lanes, "lane")
+            )
+        })
+    }
+
+    /// Notes numbers that libraries emulate on a CPU without instructions for them.
+    fn emulated(&self, lanes: &[DeviceSpec]) -> Option<String> {
+        let (precision, features) = match self.settings.precision? {
+            Precision::Bfloat16 => ("bfloat16", &["avx512_bf16", "amx_bf16", "bf16"][..]),
+            Precision::Float16 => ("float16", &["avx512_fp16", "amx_fp16", "asimdhp"][..]),
+            Precision::Auto | Precision::Float32 => return None,
+        };
+        let native = features.iter().any(|it| self.machine.has_feature(it));
+        (lanes.contains(&DeviceSpec::Cpu) && !native).then(|| {
+            format!(
+                "--precision {precision}: this processor has no instructions for {precision}, which is \
+                 emulated, and several times as slow as float32"
+            )
         })
     }
 }

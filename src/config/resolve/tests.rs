@@ -211,8 +211,79 @@ fn gpus_of_a_machine_without_cuda_become_cpu_lanes_with_a_notice() {
             .iter()
             .all(|lane| lane.device == DeviceSpec::Cpu)
     );
-    let notice = plan.devices.notice.unwrap();
+    let [notice] = &plan.devices.notices[..] else {
+        panic!("{:?}", plan.devices.notices);
+    };
     assert!(notice.starts_with("no CUDA device here"), "{notice}");
+    assert!(notice.ends_with("in 3 lanes"), "{notice}");
+}
+
+#[test]
+fn a_device_by_its_number_is_the_servers_and_the_clients() {
+    let devices = plan_on(&gpus(4), "device = \"cuda:2\"")
+        .unwrap()
+        .devices
+        .clone();
+    assert_eq!(devices.server, DeviceSpec::Cuda(2));
+    assert!(
+        devices
+            .lanes
+            .iter()
+            .all(|lane| lane.device == DeviceSpec::Cuda(2))
+    );
+    let devices = plan_on(&gpus(4), "device = \"cpu\"")
+        .unwrap()
+        .devices
+        .clone();
+    assert_eq!(devices.server, DeviceSpec::Cpu);
+    for (scenario, wrong) in [
+        ("device = \"cuda:4\"", "there is no GPU 4"),
+        (
+            "device = \"cuda:1\"\nclient_gpus = [0]",
+            "--client_gpus is given too",
+        ),
+        ("device = \"cuda:1\"\ncpu = true", "--cpu is given too"),
+        ("device = \"gpu\"", "give cpu, cuda, or a GPU by its number"),
+    ] {
+        let problems = plan_on(&gpus(4), scenario).unwrap_err().to_string();
+        assert!(problems.contains(wrong), "{problems}");
+    }
+    for (device, notices) in [("cuda", 1), ("cuda:1", 1), ("cpu", 0)] {
+        let plan = plan(&format!("device = \"{device}\""));
+        assert_eq!(plan.devices.notices.len(), notices, "{device}");
+    }
+}
+
+#[test]
+fn numbers_that_a_processor_emulates_are_noted() {
+    let notices = |features: &[&str], precision: &str| {
+        let machine = Host {
+            features: features.iter().map(|&it| it.to_owned()).collect(),
+            ..cpu()
+        };
+        let plan = plan_on(&machine, &format!("precision = \"{precision}\"")).unwrap();
+        plan.devices.notices.clone()
+    };
+    for (features, precision, noted) in [
+        (&["avx2"][..], "bfloat16", true),
+        (&["avx512f", "avx512_bf16"], "bfloat16", false),
+        (&["amx_bf16"], "bfloat16", false),
+        (&["amx_bf16"], "float16", true),
+        (&["avx2"], "float32", false),
+        (&["avx2"], "auto", false),
+    ] {
+        let found = notices(features, precision);
+        assert_eq!(
+            found.len() == 1,
+            noted,
+            "{features:?} {precision}: {found:?}"
+        );
+        assert!(
+            found
+                .iter()
+                .all(|it| it.contains("emulated") && it.contains(precision))
+        );
+    }
 }
 
 #[test]
