@@ -47,6 +47,10 @@ SMOLLM2 = {
     "eos_token_id": 2,
     "bos_token_id": 1,
 }
+# One small block under a vocabulary as large as today's: what takes memory is the loss.
+LARGE_VOCABULARY = {**SMOLLM2, "hidden_size": 64, "num_hidden_layers": 1, "vocab_size": 128_000}
+LARGE_VOCABULARY |= {"intermediate_size": 64, "num_attention_heads": 4, "num_key_value_heads": 4}
+CONFIGS = {"gpt2": GPT2, "smollm2": SMOLLM2, "large": LARGE_VOCABULARY}
 CLIENTS, BATCH, EXAMPLES = 3, 8, 48
 # Rounds of ours that are timed, after one that is not.
 ROUNDS = 2
@@ -77,26 +81,25 @@ class Bench:
         call([python, "-c", TRAINED, self.data / "trainset.csv", trained, ENTRIES])
         given = arguments.tokenizer and arguments.tokenizer.resolve()
         # GPT-2's has more tokens than SmolLM2 embeds.
-        self.tokenizers = {"gpt2": given or trained, "smollm2": trained}
-        for name, config in (("gpt2", GPT2), ("smollm2", SMOLLM2)):
+        self.tokenizers = {"gpt2": given or trained, "smollm2": trained, "large": trained}
+        for name, config in CONFIGS.items():
             (place / name).mkdir()
             text = json.dumps(config)
             (place / name / "config.json").write_text(text, encoding="utf-8")
 
     def theirs(self, what: str, model: str, *more: object) -> dict:
         """What client.py prints."""
-        config = GPT2 if model == "gpt2" else SMOLLM2
         script = PROJECT / "benches" / "decoders" / "client.py"
         command = [self.python, script, what, "--config", self.place / model]
-        command += ["--tokenizer", self.tokenizers[model], "--end", config["eos_token_id"]]
+        command += ["--tokenizer", self.tokenizers[model], "--end", CONFIGS[model]["eos_token_id"]]
         command += ["--threads", machine.cores(), *more]
         offline = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
         return json.loads(call(command, env=offline).splitlines()[-1])
 
-    def run(self, model: str, *more: object) -> list:
+    def run(self, model: str, *more: object, data: Path | None = None) -> list:
         """The flags of a run of ours."""
         return [
-            *("--task", "e2e", "--data", self.data, "--tokenizer", self.tokenizers[model]),
+            *("--task", "e2e", "--data", data or self.data, "--tokenizer", self.tokenizers[model]),
             *("--model", f"random:{self.place / model / 'config.json'}"),
             *("--local_epochs", 1, "--lr", "1e-3", "--partition", "contiguous"),
             *("--limit_eval", 8, "--limit_test", 0, "--num_beams", 1, "--max_new_tokens", 1),
@@ -130,7 +133,7 @@ def measure(program: Path, python: Path, arguments: argparse.Namespace) -> str:
     """All tables."""
     with tempfile.TemporaryDirectory() as place:
         bench = Bench(program, python, Path(place), arguments)
-        parts = [attempt(part, bench) for part in (rounds, tokens, beams, memory)]
+        parts = [attempt(part, bench) for part in (rounds, tokens, beams, memory, loss_memory)]
     versions = machine.packages(python, ["torch", "transformers", "peft"])
     explanation = (
         f"Weights are drawn on both sides, on {machine.cores()} threads; {versions}. GPT-2 has 12 layers "
@@ -232,11 +235,13 @@ def run_program(program: Path, arguments: list) -> float:
 
 def memory(bench: Bench) -> str:
     """Peak memory by the number of clients, and what each further one takes."""
-    targets = ["--target_modules", "q_proj,v_proj", "--r", 8, "--lanes", 1, "--max_seq_length", 96]
+    targets = ["--target_modules", "q_proj,v_proj", "--r", 8, "--lanes", 1]
+    # With one text for all, the longest of many clients is no longer than that of few.
+    data = repeated(bench, 64)
     found = []
     for clients in (8, 64):
         sizes = ["--num_clients", clients, "--limit_train", clients, "--batch_size", 1, "--rounds", 2]
-        arguments = [*bench.run("smollm2", *targets), *sizes, "--eval_every", 2]
+        arguments = [*bench.run("smollm2", *targets, data=data), *sizes, "--eval_every", 2]
         found.append((clients, regatta(bench.program, arguments)))
     (few, small), (many, large) = found
     adapter = large.rounds[-1]["clients"][0]["bytes_up"]
@@ -244,4 +249,57 @@ def memory(bench: Bench) -> str:
     row = [f"{run.peak_bytes / 2**20:,.0f}" for _, run in found]
     row += [f"{adapter / 1e6:.2f}", f"{each / adapter:.2f}", "1.2"]
     header = [f"{few} clients, MiB", f"{many} clients, MiB", "adapter, MB", "per further client / adapter", "wanted"]
-    return f"Memory of the whole process, SmolLM2's sizes, one lane, an example a client.\n\n{table(header, [row], left=0)}"
+    return (
+        "Memory of the whole process, SmolLM2's sizes, one lane, an example a client, the same for all.\n\n"
+        f"{table(header, [row], left=0)}"
+    )
+
+
+def loss_memory(bench: Bench) -> str:
+    """Peak memory of a step by the rows of its batch, under a large vocabulary."""
+    batches = (1, 64)
+    data = repeated(bench, batches[-1])
+    targets = ["--target_modules", "q_proj", "--r", 1, "--lora_alpha", 1, "--lora_dropout", 0]
+
+    def ours(batch: int) -> float:
+        sizes = ["--num_clients", 1, "--limit_train", batch, "--batch_size", batch, "--rounds", 1]
+        return regatta(bench.program, [*bench.run("large", *targets, data=data), *sizes]).peak_bytes
+
+    def theirs(batch: int) -> dict:
+        sizes = ["--clients", 1, "--limit_train", batch, "--batch_size", batch]
+        flags = ["--targets", "q_proj", *targets[2:]]
+        return bench.theirs("train", "large", "--data", data, *sizes, *flags)
+
+    python = {batch: theirs(batch) for batch in batches}
+    mine = {batch: ours(batch) for batch in batches}
+    labels, vocabulary = python[batches[-1]]["labels"], LARGE_VOCABULARY["vocab_size"]
+    logits = labels * vocabulary * 4 / 2**20
+    rows = []
+    for name, peaks in [
+        ("transformers", [python[batch]["peak_bytes"] for batch in batches]),
+        ("Regatta", [mine[batch] for batch in batches]),
+    ]:
+        figures = [peak / 2**20 for peak in peaks]
+        growth = figures[1] - figures[0]
+        rows.append([name, *(f"{figure:,.0f}" for figure in figures), f"{growth:,.0f}", f"{growth / logits:.2f}"])
+    header = ["side", "1 text, MiB", f"{batches[-1]} texts, MiB", "growth, MiB", "growth / logits"]
+    return (
+        f"Memory of a step under a vocabulary of {vocabulary:,}: one small block, a batch of 1 and of "
+        f"{batches[-1]} texts. The logits of the latter's {labels:,} labelled tokens alone would have "
+        f"{logits:,.0f} MiB.\n\n{table(header, rows)}"
+    )
+
+
+def repeated(bench: Bench, times: int) -> Path:
+    """A folder whose training file has one example this many times."""
+    folder = bench.place / f"repeated-{times}"
+    if not folder.exists():
+        folder.mkdir()
+        for name in ("trainset.csv", "devset.csv"):
+            with open(bench.data / name, newline="", encoding="utf-8-sig") as file:
+                rows = list(csv.DictReader(file))
+            with open(folder / name, "w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, ["mr", "ref"], extrasaction="ignore")
+                writer.writeheader()
+                writer.writerows([rows[0]] * times if name == "trainset.csv" else rows[:8])
+    return folder

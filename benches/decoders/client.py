@@ -9,6 +9,8 @@ batch to its longest with 0; the loss of every position of the answer, by the mo
 import argparse
 import csv
 import json
+import resource
+import sys
 import time
 from pathlib import Path
 
@@ -93,7 +95,18 @@ def train(arguments: argparse.Namespace, tokenizer: Tokenizer) -> dict:
         for name in states[0]:
             torch.stack([state[name] for state in states]).mean(0)
         seconds.append(time.perf_counter() - begin)
-    return {"seconds": seconds, "tokens": sum(len(ids) for ids, _ in examples)}
+    return {
+        "seconds": seconds,
+        "tokens": sum(len(ids) for ids, _ in examples),
+        "labels": sum(len(ids) - prompt for ids, prompt in examples),
+        "peak_bytes": peak_bytes(),
+    }
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has had; Linux counts in KiB, macOS in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024)
 
 
 @torch.no_grad()
