@@ -51,6 +51,11 @@ impl Workload for Federation {
         LaneTrainer::new(Arc::clone(&self.experiment), Arc::clone(&self.bases), *spec)
     }
 
+    fn device(&self, lane: LaneId) -> String {
+        let spec = self.experiment.plan.devices.lanes.get(lane.0 as usize);
+        spec.map_or_else(String::new, |spec| spec.device.to_string())
+    }
+
     fn corrupt(
         &self,
         update: &mut ClientUpdate,

@@ -10,6 +10,7 @@ use crate::lanes::progress::LaneSignals;
 use crate::lanes::queue::LaneGroup;
 use crate::lanes::thread::{LaneKind, LaneReport, LaneReports, LaneThread};
 use crate::lanes::watchdog::Heartbeat;
+use crate::observe::hosts::{HostBoard, HostStatus, LaneStatus, OWN_PROCESS};
 use crate::protocol::input::Input;
 use crate::protocol::outcome::RunError;
 use crate::workload::Workload;
@@ -37,7 +38,8 @@ impl<W: Workload> StartLanes<W> for LocalLanes {
         run: PoolContext<W>,
         threads: &mut Vec<JoinHandle<()>>,
     ) -> Result<StartedLanes<W>, RunError> {
-        let report = inputs(run.report);
+        run.hosts.add(OWN_PROCESS, own_process(&run));
+        let report = inputs(run.report.clone(), run.hosts.clone());
         let own_lanes = run.plan.own_lanes();
         let shared_lanes = (run.plan.lanes as usize).saturating_sub(own_lanes.len());
         let (shared, shared_jobs) = LaneGroup::new(shared_lanes);
@@ -56,6 +58,7 @@ impl<W: Workload> StartLanes<W> for LocalLanes {
                 signals: LaneSignals {
                     lane,
                     board: run.board.clone(),
+                    hosts: run.hosts.clone(),
                     bus: run.bus.clone(),
                     heartbeat,
                 },
@@ -71,12 +74,32 @@ impl<W: Workload> StartLanes<W> for LocalLanes {
     }
 }
 
+/// This process as a host of its own run.
+fn own_process<W: Workload>(run: &PoolContext<W>) -> HostStatus {
+    let lanes = (0..run.plan.lanes).map(LaneId);
+    HostStatus {
+        lanes: lanes
+            .map(|lane| LaneStatus {
+                lane,
+                device: run.workload.device(lane),
+                work: None,
+            })
+            .collect(),
+        ..HostStatus::new(OWN_PROCESS, "")
+    }
+}
+
 /// What lanes report, as the scheduler takes it.
-fn inputs(report: Arc<dyn Fn(Input) + Send + Sync>) -> LaneReports {
+fn inputs(report: Arc<dyn Fn(Input) + Send + Sync>, hosts: Arc<HostBoard>) -> LaneReports {
     Arc::new(move |of_lane| {
         report(match of_lane {
             LaneReport::Ready { lane, .. } => Input::LaneReady(lane),
-            LaneReport::Gone { lane, reason } => Input::LaneFailed { lane, reason },
+            LaneReport::Gone { lane, reason } => {
+                hosts.update(OWN_PROCESS, |host| {
+                    host.lanes.retain(|own| own.lane != lane)
+                });
+                Input::LaneFailed { lane, reason }
+            }
         });
     })
 }

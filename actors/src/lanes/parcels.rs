@@ -49,6 +49,11 @@ impl Parcel {
         self.blobs.iter().map(|(digest, _)| digest)
     }
 
+    /// The size of all blobs in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.blobs.iter().map(|(_, blob)| blob.len() as u64).sum()
+    }
+
     /// Stores the blobs for which `is_new`, the list last: who finds it finds all.
     ///
     /// # Errors
@@ -77,9 +82,13 @@ pub(crate) enum FetchError {
     Damaged(String),
 }
 
-/// Large pieces of the payload that was fetched last.
+/// Fetches payloads, and keeps the large pieces of the last.
 #[derive(Debug, Default)]
-pub(crate) struct PieceCache(HashMap<Digest, Bytes>);
+pub(crate) struct PieceCache {
+    large: HashMap<Digest, Bytes>,
+    /// Bytes that were fetched so far.
+    pub fetched: u64,
+}
 
 impl PieceCache {
     /// Fetches the payload of this name.
@@ -91,19 +100,29 @@ impl PieceCache {
         broker: &impl Broker,
         name: &Digest,
     ) -> Result<P, FetchError> {
-        let list = fetch_blob(broker, name).await?;
+        let list = self.fetch_blob(broker, name).await?;
         let Manifest(digests) = wire::decode(&list).map_err(FetchError::Damaged)?;
         let mut pieces = Vec::with_capacity(digests.len().min(1 << 12));
         for digest in &digests {
-            pieces.push(match self.0.get(digest) {
+            pieces.push(match self.large.get(digest) {
                 Some(piece) => piece.clone(),
-                None => fetch_blob(broker, digest).await?,
+                None => self.fetch_blob(broker, digest).await?,
             });
         }
         let payload = P::from_pieces(&pieces).map_err(|e| FetchError::Damaged(e.to_string()))?;
         let named = digests.into_iter().zip(pieces);
-        self.0 = named.filter(|(_, piece)| piece.len() >= LARGE).collect();
+        self.large = named.filter(|(_, piece)| piece.len() >= LARGE).collect();
         Ok(payload)
+    }
+
+    async fn fetch_blob(
+        &mut self,
+        broker: &impl Broker,
+        digest: &Digest,
+    ) -> Result<Bytes, FetchError> {
+        let blob = fetch_blob(broker, digest).await?;
+        self.fetched += blob.len() as u64;
+        Ok(blob)
     }
 }
 

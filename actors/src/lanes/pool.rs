@@ -9,6 +9,7 @@ use crate::ids::{Digest, JobId, LaneId};
 use crate::lanes::watchdog::Heartbeat;
 use crate::observe::board::Board;
 use crate::observe::bus::Bus;
+use crate::observe::hosts::HostBoard;
 use crate::plan::FederationPlan;
 use crate::protocol::input::Input;
 use crate::protocol::job::{JobFaults, Work};
@@ -100,5 +101,6 @@ pub(crate) struct PoolContext<W> {
     /// Tells the scheduler what became of lanes.
     pub report: Arc<dyn Fn(Input) + Send + Sync>,
     pub board: Arc<Board>,
+    pub hosts: Arc<HostBoard>,
     pub bus: Bus,
 }

@@ -11,10 +11,11 @@ use crate::lanes::pool::{JobFailure, JobReport};
 use crate::lanes::watchdog::Heartbeat;
 use crate::observe::board::Board;
 use crate::observe::bus::Bus;
+use crate::observe::hosts::{HostBoard, OWN_PROCESS};
 use crate::plan::fault::injection::InterruptionKind;
 use crate::protocol::client_state::ClientState;
 use crate::protocol::event::Event;
-use crate::protocol::job::{JobFaults, Work};
+use crate::protocol::job::{JobFaults, JobPhase, Work};
 use crate::workload::Workload;
 use crate::workload::job::{JobContext, Progress};
 
@@ -22,6 +23,8 @@ use crate::workload::job::{JobContext, Progress};
 pub(crate) struct LaneSignals {
     pub lane: LaneId,
     pub board: Arc<Board>,
+    /// Has an entry of this process only where the run has its lanes in it.
+    pub hosts: Arc<HostBoard>,
     pub bus: Bus,
     /// Shows the watchdog that the lane makes progress.
     pub heartbeat: Arc<Heartbeat>,
@@ -68,6 +71,17 @@ impl<'a, L: Workload> LaneJobContext<'a, L> {
             client,
             state: ClientState::Training,
             lane,
+        });
+        let work = Some((self.id, JobPhase::Training));
+        let hosts = &self.lane.hosts;
+        hosts.update(OWN_PROCESS, |host| host.show(self.lane.lane, work));
+    }
+
+    /// Shows the lane as waiting.
+    pub fn end(&self) {
+        self.lane.hosts.update(OWN_PROCESS, |host| {
+            host.jobs_done += 1;
+            host.show(self.lane.lane, None);
         });
     }
 

@@ -117,6 +117,7 @@ impl<L: Workload> LaneThread<L> {
         context.begin();
         let result = guarded(|| self.work(trainer, &task, faults, &mut context));
         let (is_interrupted, work) = (context.is_interrupted(), context.work());
+        context.end();
         self.signals.heartbeat.end();
         // No lane keeps an old global state alive.
         drop(task);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::ids::{Digest, JobId, LaneId};
-use crate::protocol::job::{JobFaults, Work};
+use crate::protocol::job::{JobFaults, JobPhase, Work};
 use crate::workload::job::Progress;
 
 /// The version of these messages. Coordinator and hosts must have the same.
@@ -50,7 +50,7 @@ pub(crate) struct JobReply {
     pub state: Digest,
     pub host: HostId,
     pub lane: LaneId,
-    /// What the canary job gave on its lane: see [`Introduction::canaries`].
+    /// What the canary job gave on its lane: see [`LaneOffer::canary`].
     pub canary: Digest,
     pub seconds: f64,
     pub work: Work,
@@ -85,6 +85,9 @@ pub(crate) enum HostNote {
     Alive {
         host: HostId,
         running: Vec<Running>,
+        /// Bytes of states that it fetched so far, and of results that it sent.
+        received: u64,
+        sent: u64,
     },
     Progress {
         host: HostId,
@@ -110,6 +113,14 @@ pub(crate) enum HostNote {
 pub(crate) struct Running {
     pub lane: LaneId,
     pub job: JobId,
+    pub phase: JobPhase,
+}
+
+impl Running {
+    /// Whether it is the same job on the same lane, however far.
+    pub fn continues(&self, other: &Self) -> bool {
+        (self.lane, self.job) == (other.lane, other.job)
+    }
 }
 
 /// A note to all hosts.
@@ -147,8 +158,17 @@ pub struct Introduction {
     pub description: String,
     /// What decides the run's results, by name, as the host's own files have it.
     pub fingerprint: BTreeMap<String, String>,
-    /// For each of its lanes, the digest that the run's canary job gave there.
-    pub canaries: Vec<Digest>,
+    /// Its lanes.
+    pub lanes: Vec<LaneOffer>,
+}
+
+/// A lane that a host offers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LaneOffer {
+    /// What its device is called, for people.
+    pub device: String,
+    /// The digest that the run's canary job gave there.
+    pub canary: Digest,
 }
 
 /// The coordinator's answer.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::observe::board::Board;
+use crate::observe::hosts::HostBoard;
 use crate::protocol::control::{ControlCommand, RunStatus};
 
 /// The reason that a command is not confirmed.
@@ -37,6 +38,7 @@ pub(crate) struct Order {
 pub struct ControlHandle {
     commands: mpsc::UnboundedSender<Order>,
     board: Arc<Board>,
+    hosts: Arc<HostBoard>,
     status: Arc<Mutex<RunStatus>>,
 }
 
@@ -45,6 +47,7 @@ pub struct ControlHandle {
 pub struct Control {
     pub(crate) commands: mpsc::UnboundedReceiver<Order>,
     pub(crate) board: Arc<Board>,
+    pub(crate) hosts: Arc<HostBoard>,
     pub(crate) status: Arc<Mutex<RunStatus>>,
 }
 
@@ -53,16 +56,19 @@ pub struct Control {
 pub fn control() -> (ControlHandle, Control) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let board = Arc::new(Board::default());
+    let hosts = Arc::new(HostBoard::default());
     let status = Arc::<Mutex<RunStatus>>::default();
     (
         ControlHandle {
             commands: sender,
             board: board.clone(),
+            hosts: hosts.clone(),
             status: status.clone(),
         },
         Control {
             commands: receiver,
             board,
+            hosts,
             status,
         },
     )
@@ -103,5 +109,11 @@ impl ControlHandle {
     #[must_use]
     pub fn board(&self) -> &Arc<Board> {
         &self.board
+    }
+
+    /// The board of the hosts that train for the run.
+    #[must_use]
+    pub fn hosts(&self) -> &Arc<HostBoard> {
+        &self.hosts
     }
 }

@@ -1,8 +1,9 @@
-//! Seeing and steering a run: observers of its events, its status board, its control line.
+//! Seeing and steering a run: observers of its events, its boards, its control line.
 
 pub mod board;
 pub(crate) mod bus;
 pub mod control;
+pub mod hosts;
 
 use crate::protocol::event::Event;
 

@@ -42,3 +42,15 @@ pub struct JobFaults {
     /// The corruption of its update, and the key of its draws: the run's seed.
     pub corruption: Option<(Corruption, u64)>,
 }
+
+/// How far a job is on its lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobPhase {
+    /// The state that it starts from is fetched.
+    Fetching,
+    /// It is trained.
+    Training,
+    /// Its result is sent.
+    Sending,
+}

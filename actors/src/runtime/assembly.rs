@@ -122,6 +122,7 @@ impl<L: ServerWorkload> RunSetup<L> {
             workload: self.workload.clone(),
             report: Arc::new(move |input| reports.do_send(input)),
             board: self.control.board.clone(),
+            hosts: self.control.hosts.clone(),
             bus: bus.clone(),
         };
         let lanes = std::mem::replace(&mut self.lanes, Lanes::local());

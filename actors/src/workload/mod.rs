@@ -31,6 +31,12 @@ pub trait Workload: Sized + Send + Sync + 'static {
     /// If the device or the model is unavailable; the lane does not start.
     fn trainer(&self, lane: LaneId) -> Result<Self::Trainer, BoxError>;
 
+    /// What a lane's device is called, for people; empty: it has no name.
+    fn device(&self, lane: LaneId) -> String {
+        let _ = lane;
+        String::new()
+    }
+
     /// Corrupts an update that was trained from `start`, as a scripted fault has it, before it is
     /// sent. Called on a lane's thread.
     /// The result may depend on nothing but the arguments; draws come from `stream`.

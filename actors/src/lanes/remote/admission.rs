@@ -50,13 +50,13 @@ pub(crate) fn check_host(
         let told: Vec<_> = differences.into_iter().take(TOLD).collect();
         return Err(format!("it has another {}{more}", told.join("; another ")));
     }
-    let fits: Vec<_> = (host.canaries.iter())
-        .map(|canary| *canary == settings.canary)
+    let fits: Vec<_> = (host.lanes.iter())
+        .map(|lane| lane.canary == settings.canary)
         .collect();
     if fits.contains(&true) {
         return Ok(fits);
     }
-    let found: BTreeSet<_> = host.canaries.iter().map(|canary| &canary.0[..]).collect();
+    let found: BTreeSet<_> = host.lanes.iter().map(|lane| &lane.canary.0[..]).collect();
     let found: Vec<_> = found.into_iter().collect();
     Err(format!(
         "its last bits differ: the canary job gives {} on {}, and {} here, on {}; take hosts of one \
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
     use crate::ids::Digest;
     use crate::lanes::timing::Timing;
-    use crate::lanes::wire::Invitation;
+    use crate::lanes::wire::{Invitation, LaneOffer};
 
     fn settings() -> RemoteSettings {
         RemoteSettings {
@@ -105,7 +105,13 @@ mod tests {
             name: "h".into(),
             description: "CPU B".into(),
             fingerprint: [("model".to_owned(), model.to_owned())].into(),
-            canaries: canaries.iter().map(|bytes| Digest::of(bytes)).collect(),
+            lanes: canaries
+                .iter()
+                .map(|bytes| LaneOffer {
+                    device: "cpu".into(),
+                    canary: Digest::of(bytes),
+                })
+                .collect(),
         }
     }
 

@@ -14,6 +14,7 @@ use crate::lanes::broker::{Audience, Broker};
 use crate::lanes::timing::Timing;
 use crate::lanes::wire::{HostId, HostNote, Running, encode};
 use crate::lanes::worker::states::StateCache;
+use crate::protocol::job::JobPhase;
 use crate::workload::Workload;
 use crate::workload::job::Progress;
 
@@ -36,10 +37,13 @@ pub(super) struct JoinedHost<W: Workload, B: Broker> {
     running: RefCell<BTreeMap<LaneId, RunningJob>>,
     leaving: Cell<bool>,
     left: Notify,
+    /// Bytes of results that were sent.
+    sent: Cell<u64>,
 }
 
 struct RunningJob {
     job: JobId,
+    phase: JobPhase,
     cancelled: Rc<Notify>,
     shown: Option<Instant>,
 }
@@ -62,6 +66,7 @@ impl<W: Workload, B: Broker> JoinedHost<W, B> {
             running: RefCell::default(),
             leaving: Cell::new(false),
             left: Notify::new(),
+            sent: Cell::default(),
         }
     }
 
@@ -74,21 +79,29 @@ impl<W: Workload, B: Broker> JoinedHost<W, B> {
         self.canaries[&lane].clone()
     }
 
-    /// What the canary job gave, in the order of the lanes.
-    pub fn canaries(&self) -> Vec<Digest> {
-        self.canaries.values().cloned().collect()
-    }
-
     /// A lane begins a job. The returned notice comes when nobody waits for it any more.
     pub fn begin(&self, lane: LaneId, job: JobId) -> Rc<Notify> {
         let cancelled = Rc::new(Notify::new());
         let running = RunningJob {
             job,
+            phase: JobPhase::Fetching,
             cancelled: cancelled.clone(),
             shown: None,
         };
         self.running.borrow_mut().insert(lane, running);
         cancelled
+    }
+
+    /// A lane's job has come so far.
+    pub fn proceed(&self, lane: LaneId, phase: JobPhase) {
+        if let Some(running) = self.running.borrow_mut().get_mut(&lane) {
+            running.phase = phase;
+        }
+    }
+
+    /// A result of this size was sent.
+    pub fn sent(&self, bytes: u64) {
+        self.sent.set(self.sent.get() + bytes);
     }
 
     /// A lane has ended its job.
@@ -138,11 +151,17 @@ impl<W: Workload, B: Broker> JoinedHost<W, B> {
                 Some(Running {
                     lane: self.number(*lane)?,
                     job: running.job,
+                    phase: running.phase,
                 })
             })
             .collect();
-        let host = self.id.clone();
-        self.tell(encode(&HostNote::Alive { host, running })).await;
+        let note = HostNote::Alive {
+            host: self.id.clone(),
+            running,
+            received: self.states.received(),
+            sent: self.sent.get(),
+        };
+        self.tell(encode(&note)).await;
     }
 
     /// Tells the coordinator how far a lane is, now and then.
@@ -150,7 +169,7 @@ impl<W: Workload, B: Broker> JoinedHost<W, B> {
         let Some(number) = self.number(lane) else {
             return;
         };
-        let job = {
+        let running = {
             let mut all = self.running.borrow_mut();
             let Some(running) = all.get_mut(&lane) else {
                 return;
@@ -163,11 +182,15 @@ impl<W: Workload, B: Broker> JoinedHost<W, B> {
                 return;
             }
             running.shown = Some(Instant::now());
-            running.job
+            Running {
+                lane: number,
+                job: running.job,
+                phase: running.phase,
+            }
         };
         let note = HostNote::Progress {
             host: self.id.clone(),
-            running: Running { lane: number, job },
+            running,
             progress,
         };
         self.tell(encode(&note)).await;

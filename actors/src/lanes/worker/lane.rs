@@ -15,6 +15,7 @@ use crate::lanes::queue::LaneGroup;
 use crate::lanes::watchdog::Heartbeat;
 use crate::lanes::wire::{Content, HostNote, JobOrder, JobOutcome, JobReply, decode, encode};
 use crate::lanes::worker::host::JoinedHost;
+use crate::protocol::job::JobPhase;
 use crate::workload::Workload;
 use crate::workload::job::TrainTask;
 use crate::workload::update::Payload;
@@ -179,6 +180,7 @@ impl<W: Workload> Lane<W> {
             Ok(state) => state,
             Err(error) => return End::GiveBack(error.to_string()),
         };
+        host.proceed(self.number, JobPhase::Training);
         let id = order.id;
         let request = JobRequest {
             id,
@@ -207,6 +209,7 @@ impl<W: Workload> Lane<W> {
         lease: &B::Lease,
         report: JobReport<W::Update>,
     ) {
+        host.proceed(self.number, JobPhase::Sending);
         let (outcome, parcel) = match outcome(report.result, host.broker.largest_message()) {
             Ok(outcome) => outcome,
             Err(End::Cancelled) => return done(lease).await,
@@ -235,7 +238,10 @@ impl<W: Workload> Lane<W> {
                 host.broker.reply(order.id, reply.clone()).await
             };
             match sent.await {
-                Ok(kept) => break kept,
+                Ok(kept) => {
+                    host.sent(reply.len() as u64 + parcel.as_ref().map_or(0, Parcel::bytes));
+                    break kept;
+                }
                 Err(error) => {
                     tracing::debug!("a reply is not sent: {error}");
                     if host.is_leaving() {

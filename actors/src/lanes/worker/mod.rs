@@ -27,14 +27,15 @@ use crate::lanes::thread::{LaneKind, LaneReport, LaneThread};
 use crate::lanes::timing::Timing;
 use crate::lanes::watchdog::Heartbeat;
 use crate::lanes::wire::{
-    Answer, CoordinatorNote, HostNote, HostQuestion, Introduction, Invitation, WIRE_VERSION,
-    decode, encode,
+    Answer, CoordinatorNote, HostNote, HostQuestion, Introduction, Invitation, LaneOffer,
+    WIRE_VERSION, decode, encode,
 };
 use crate::lanes::worker::host::{JoinedHost, Progressed};
 use crate::lanes::worker::lane::Lane;
 use crate::observe::Observer;
 use crate::observe::board::Board;
 use crate::observe::bus::Bus;
+use crate::observe::hosts::HostBoard;
 use crate::protocol::event::Event;
 use crate::workload::Workload;
 use crate::workload::update::BoxError;
@@ -179,6 +180,7 @@ impl<W: Workload> HostLanes<W> {
                 signals: LaneSignals {
                     lane,
                     board: Arc::new(Board::default()),
+                    hosts: Arc::new(HostBoard::default()),
                     bus: bus.clone(),
                     heartbeat: heartbeat.clone(),
                 },
@@ -202,7 +204,7 @@ impl<W: Workload> HostLanes<W> {
     }
 
     /// Waits until each lane has done the canary job; leaves out those that could not.
-    async fn canaries(&mut self) -> Result<Vec<Digest>, WorkerError> {
+    async fn offers(&mut self, workload: &W) -> Result<Vec<LaneOffer>, WorkerError> {
         let mut canaries = BTreeMap::new();
         let mut failed = Vec::new();
         while canaries.len() + failed.len() < self.lanes.len() {
@@ -223,7 +225,11 @@ impl<W: Workload> HostLanes<W> {
         }
         self.lanes
             .retain(|lane| canaries.contains_key(&lane.number));
-        Ok(canaries.into_values().collect())
+        let offers = canaries.into_iter().map(|(lane, canary)| LaneOffer {
+            device: workload.device(lane),
+            canary,
+        });
+        Ok(offers.collect())
     }
 }
 
@@ -292,13 +298,15 @@ impl<B: Broker> Worker<B> {
         prepared: &PreparedWorkload<W>,
         mut lanes: HostLanes<W>,
     ) -> Result<WorkerEnd, WorkerError> {
-        let mut introduction = Introduction {
+        let introduction = Introduction {
             name: self.settings.name.clone(),
             description: self.settings.description.clone(),
             fingerprint: prepared.fingerprint.clone(),
-            canaries: lanes.canaries().await?,
+            lanes: lanes.offers(&*prepared.workload).await?,
         };
         let introduced: Vec<_> = lanes.lanes.iter().map(|lane| lane.number).collect();
+        let canaries = introduction.lanes.iter().map(|lane| lane.canary.clone());
+        let canaries: Vec<_> = canaries.collect();
         loop {
             let answer = self.ask(&HostQuestion::Join(introduction.clone())).await?;
             let (host, numbers) = match answer {
@@ -313,15 +321,10 @@ impl<B: Broker> Worker<B> {
                 host,
                 self.settings.timing,
                 introduced.iter().copied().zip(numbers).collect(),
-                introduced
-                    .iter()
-                    .copied()
-                    .zip(introduction.canaries.clone())
-                    .collect(),
+                introduced.iter().copied().zip(canaries.clone()).collect(),
             ));
-            match self.serve_as(&host, &mut lanes).await? {
-                Some(end) => return Ok(end),
-                None => introduction.canaries.clone_from(&host.canaries()),
+            if let Some(end) = self.serve_as(&host, &mut lanes).await? {
+                return Ok(end);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The states that a host's jobs start from: each fetched once, whichever lane needs it first.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,6 +24,7 @@ pub(super) struct StateCache<S> {
     /// The latest last.
     states: RefCell<VecDeque<(Digest, StateCell<S>)>>,
     pieces: Mutex<PieceCache>,
+    received: Cell<u64>,
 }
 
 impl<S> Default for StateCache<S> {
@@ -31,6 +32,7 @@ impl<S> Default for StateCache<S> {
         Self {
             states: RefCell::default(),
             pieces: Mutex::default(),
+            received: Cell::default(),
         }
     }
 }
@@ -44,6 +46,11 @@ impl<S: Payload> StateCache<S> {
         let cell = self.cell(name);
         let state = cell.get_or_try_init(|| self.fetch(broker, name)).await?;
         Ok(state.clone())
+    }
+
+    /// Bytes that were fetched so far.
+    pub fn received(&self) -> u64 {
+        self.received.get()
     }
 
     fn cell(&self, name: &Digest) -> StateCell<S> {
@@ -61,16 +68,14 @@ impl<S: Payload> StateCache<S> {
 
     async fn fetch(&self, broker: &impl Broker, name: &Digest) -> Result<Arc<S>, FetchError> {
         let mut pieces = self.pieces.lock().await;
-        match pieces.fetch(broker, name).await {
-            Ok(state) => Ok(Arc::new(state)),
-            Err(FetchError::Damaged(reason)) => {
-                tracing::debug!("{reason}; the coordinator is to store it again");
-                broker
-                    .ask(encode(&HostQuestion::Missing(name.clone())))
-                    .await?;
-                Ok(Arc::new(pieces.fetch(broker, name).await?))
-            }
-            Err(error) => Err(error),
+        let mut fetched = pieces.fetch(broker, name).await;
+        if let Err(FetchError::Damaged(reason)) = &fetched {
+            tracing::debug!("{reason}; the coordinator is to store it again");
+            let question = encode(&HostQuestion::Missing(name.clone()));
+            broker.ask(question).await?;
+            fetched = pieces.fetch(broker, name).await;
         }
+        self.received.set(pieces.fetched);
+        Ok(Arc::new(fetched?))
     }
 }

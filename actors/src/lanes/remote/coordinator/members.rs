@@ -12,6 +12,7 @@ use crate::lanes::remote::hosts::Host;
 use crate::lanes::wire::{
     Answer, CoordinatorNote, HostId, HostNote, HostQuestion, Introduction, Running, decode, encode,
 };
+use crate::observe::hosts::{HostStatus, LaneStatus};
 use crate::protocol::client_state::ClientState;
 use crate::protocol::event::Event;
 use crate::protocol::input::Input;
@@ -28,7 +29,17 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
             }
         };
         match note {
-            HostNote::Alive { host, running } => self.host_is_alive(host, running).await,
+            HostNote::Alive {
+                host,
+                running,
+                received,
+                sent,
+            } => {
+                self.run.hosts.update(&host.0, |status| {
+                    (status.bytes_received, status.bytes_sent) = (received, sent);
+                });
+                self.host_is_alive(host, running).await;
+            }
             HostNote::Progress {
                 host,
                 running,
@@ -62,12 +73,21 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
             self.notice(told);
             return;
         };
-        for new in running.iter().filter(|running| !before.contains(running)) {
+        self.run.hosts.update(&host.0, |status| {
+            status.heard = Some(now);
+            let lanes: Vec<_> = status.lanes.iter().map(|status| status.lane).collect();
+            for lane in lanes {
+                let work = running.iter().find(|running| running.lane == lane);
+                status.show(lane, work.map(|running| (running.job, running.phase)));
+            }
+        });
+        let is_new = |running: &&Running| !before.iter().any(|old| old.continues(running));
+        for new in running.iter().filter(is_new) {
             self.show_training(*new);
         }
     }
 
-    fn show_training(&self, Running { lane, job }: Running) {
+    fn show_training(&self, Running { lane, job, .. }: Running) {
         let lane = Some(lane);
         self.run.board.update(job.client, |status| {
             status.state = ClientState::Training;
@@ -85,10 +105,12 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         let Some(known) = self.hosts.get(host) else {
             return;
         };
-        let Running { lane, job } = running;
-        if !known.running.contains(&running) {
+        let Running { lane, job, phase } = running;
+        if !known.running.iter().any(|known| known.continues(&running)) {
             return;
         }
+        let hosts = &self.run.hosts;
+        hosts.update(&host.0, |status| status.show(lane, Some((job, phase))));
         self.run.board.update(job.client, |status| {
             status.progress = Some(progress);
             status.loss = progress.loss.or(status.loss);
@@ -144,13 +166,27 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         }
         let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         let id = HostId(format!("{}.{:x}", host.name, since.as_nanos()));
-        let given = self
-            .hosts
-            .admit(id.clone(), host.name, count, Instant::now());
+        let now = Instant::now();
+        let given = self.hosts.admit(id.clone(), host.name.clone(), count, now);
         let mut given = given.into_iter();
         let lanes: Vec<Option<LaneId>> = (fits.into_iter())
             .map(|fits| if fits { given.next() } else { None })
             .collect();
+        let admitted = lanes.iter().zip(host.lanes);
+        let status = HostStatus {
+            lanes: admitted
+                .filter_map(|(lane, offer)| {
+                    Some(LaneStatus {
+                        lane: (*lane)?,
+                        device: offer.device,
+                        work: None,
+                    })
+                })
+                .collect(),
+            heard: Some(now),
+            ..HostStatus::new(host.name, host.description.clone())
+        };
+        self.run.hosts.add(id.0.clone(), status);
         self.run.bus.emit(Event::HostJoined {
             host: id.0.clone(),
             lanes: lanes.iter().flatten().copied().collect(),
@@ -174,7 +210,7 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
             let reason = format!("silent for {} s", silence.as_secs_f64());
             self.host_left(&id, true, reason);
             for Running { job, .. } in &running {
-                self.redone(*job, format!("host {name} was lost"));
+                self.redone(*job, Some(&id), format!("host {name} was lost"));
             }
             let jobs: Vec<_> = running.iter().map(|running| running.job).collect();
             if let Some(job) = self.dispatch.host_died(&id, &jobs) {
@@ -195,6 +231,7 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
 
     fn host_left(&mut self, host: &HostId, lost: bool, reason: String) {
         self.lanes_changed();
+        self.run.hosts.remove(&host.0);
         self.run.bus.emit(Event::HostLeft {
             host: host.0.clone(),
             lost,
@@ -202,8 +239,12 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         });
     }
 
-    /// Tells that a job is done once more.
-    pub(super) fn redone(&self, job: JobId, reason: String) {
+    /// Tells that a job is done once more, which this host had.
+    pub(super) fn redone(&self, job: JobId, host: Option<&HostId>, reason: String) {
+        if let Some(host) = host {
+            let hosts = &self.run.hosts;
+            hosts.update(&host.0, |status| status.jobs_redone += 1);
+        }
         self.run.bus.emit(Event::JobRedone {
             round: job.round,
             client: job.client,

@@ -21,7 +21,7 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         match decode::<JobReply>(bytes) {
             Ok(reply) if reply.id == job => self.judge(reply).await,
             Ok(_) | Err(_) => {
-                self.redone(job, "its reply cannot be read".into());
+                self.redone(job, None, "its reply cannot be read".into());
                 self.dispatch.refuse(job);
                 self.to_forget.insert(job);
                 Ok(())
@@ -43,7 +43,8 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
                 match self.read(&reply).await {
                     Ok(result) => self.deliver(reply, result).await,
                     Err(reason) => {
-                        self.redone(job, format!("{}: {reason}", describe(&reply)));
+                        let why = format!("{}: {reason}", describe(&reply));
+                        self.redone(job, Some(&reply.host), why);
                         self.dispatch.refuse(job);
                         self.to_forget.insert(job);
                     }
@@ -64,7 +65,7 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
                 format!("{place}: it started from another state")
             }
         };
-        self.redone(reply.id, reason);
+        self.redone(reply.id, Some(&reply.host), reason);
     }
 
     /// The result that a reply tells of.
@@ -124,6 +125,8 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         let Some((waiting, may_be_queued)) = self.dispatch.deliver(job, digest) else {
             return;
         };
+        let hosts = &self.run.hosts;
+        hosts.update(&reply.host.0, |status| status.jobs_done += 1);
         if may_be_queued {
             let withdrawn = self.broker.withdraw(job).await;
             self.notice(withdrawn);
