@@ -121,15 +121,21 @@ impl Connection {
         }
     }
 
-    /// Sends a message that may get lost.
+    /// Sends a message that may get lost, though not with a sender that ends now.
     pub(crate) async fn publish(&self, subject: &str, content: Bytes) -> Result<(), BrokerError> {
+        let mut events = self.events.subscribe();
         self.check_connected()?;
-        let subject = subject.to_owned();
-        let published = self.client.publish(subject.clone(), content).await;
+        let published = self.client.publish(subject.to_owned(), content).await;
         published.map_err(|error| match error.kind() {
             async_nats::client::PublishErrorKind::Send => BrokerError::Away(error.to_string()),
             _ => BrokerError::Refused(format!("a message to {subject}: {error}")),
-        })
+        })?;
+        tokio::select! {
+            flushed = self.client.flush() => {
+                flushed.map_err(|error| BrokerError::Away(error.to_string()))
+            }
+            error = failure(&mut events, subject) => Err(error),
+        }
     }
 
     /// The messages to a subject from now on. The subscription outlives lost connections.

@@ -1,7 +1,7 @@
 //! The broker between a coordinator and its hosts, of the parts that lie beside this file.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use regatta_actors::lanes::broker::{
     Audience, Broker, BrokerError, Claim, Delivery, Kept, Question,
 };
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
 use crate::blobs::{Blobs, FolderBlobs, StreamBlobs};
 use crate::config::ClusterFile;
@@ -58,6 +59,7 @@ pub struct NatsBroker {
     names: Names,
     blobs: Blobs,
     options: Options,
+    invitation: Mutex<Option<AbortHandle>>,
 }
 
 impl NatsBroker {
@@ -89,21 +91,33 @@ impl NatsBroker {
             names,
             blobs,
             options,
+            invitation: Mutex::default(),
         })
     }
 
-    /// Tells hosts that look for a run of this one, for as long as the runtime is there.
+    /// Tells hosts that look for a run of this one, until the right to coordinate is released.
     ///
     /// Must be called within a runtime.
     pub fn invite(&self) {
         let mut questions = notes::questions(self.connection().clone(), LOOKING_FOR_RUNS.into());
         let run = Bytes::from(self.options.run.clone());
-        tokio::spawn(async move {
+        let inviting = tokio::spawn(async move {
             while let Some(question) = questions.recv().await {
                 // A host that no longer waits asks again.
                 let _ = question.answer.send(run.clone());
             }
         });
+        self.replace_invitation(Some(inviting.abort_handle()));
+    }
+
+    fn replace_invitation(&self, new: Option<AbortHandle>) {
+        let mut invitation = self
+            .invitation
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(old) = std::mem::replace(&mut *invitation, new) {
+            old.abort();
+        }
     }
 
     /// The run of a coordinator that invites, waited for as long as `wait`.
@@ -153,6 +167,7 @@ impl Broker for NatsBroker {
     }
 
     async fn release(&self, coordinator: &str) -> Result<(), BrokerError> {
+        self.replace_invitation(None);
         claim::release(&self.streams, &self.names, coordinator).await
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use regatta_actors::lanes::broker::BrokerError;
@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time;
 
 use crate::base::machine::Host;
+use crate::base::table::count;
 use crate::cli::args::{LaneCount, WorkerArgs};
 use crate::cli::cluster::{as_broker_error, connect};
 use crate::config::settings::Settings;
@@ -26,51 +27,114 @@ const ANSWER: Duration = Duration::from_secs(2);
 /// Time without progress after which a lane is given up.
 const WATCHDOG: Duration = Duration::from_secs(600);
 
-/// Trains for the run that the broker leads to, until it is over.
+/// Trains for the run that the broker leads to until it is over, or for one run after the other.
 ///
 /// # Errors
 /// If the host is refused, its files do not serve, or no coordinator is heard.
 pub fn worker(args: &WorkerArgs) -> anyhow::Result<()> {
-    let file = ClusterFile::load(&args.cluster)?;
     let machine = Host::detect();
-    let stop = stop_on_signal().context("cannot listen for signals")?;
     let name = args.name.clone().unwrap_or_else(|| machine.name.clone());
     let mut timing = Timing::default();
     timing.without_coordinator = args.patience.unwrap_or(timing.without_coordinator);
-    let settings = WorkerSettings {
-        name: name.clone(),
-        build: remote::build().context("cannot read this program's file")?,
-        description: remote::describe(&machine),
-        watchdog: Some(WATCHDOG),
-        timing,
+    let host = WorkerHost {
+        file: ClusterFile::load(&args.cluster)?,
+        stop: stop_on_signal().context("cannot listen for signals")?,
+        settings: WorkerSettings {
+            name,
+            build: remote::build().context("cannot read this program's file")?,
+            description: remote::describe(&machine),
+            watchdog: Some(WATCHDOG),
+            timing,
+        },
+        own: own_settings(args),
+        folder: Folder::new(args.cache.clone())?,
     };
-    let (own, folder) = (own_settings(args), Folder::new(args.cache.clone())?);
-    let path = folder.path();
-    let prepare = move |invitation: &_| {
-        print_line("invited: reading the run's files");
-        // It is told as an error once more.
-        remote::prepare(invitation, &own, &path)
-            .map_err(|error| format!("{error:#}").trim_start_matches("error: ").into())
-    };
-    let patience = timing.without_coordinator;
-    let connect = || async move {
-        let run = find_run(&file, &name, patience).await?;
-        connect(&file, &run, &name).await.map_err(as_broker_error)
-    };
-    let end = serve(connect, settings, prepare, stop)?;
-    print_line(match end {
+    let stays = args.stay == Some(true);
+    let mut runs = 0;
+    loop {
+        match host.train() {
+            Ok(WorkerEnd::RunOver) if stays => {
+                runs += 1;
+                print_line("the run is over; waiting for the next");
+            }
+            Ok(end) => {
+                print_line(farewell(end));
+                return Ok(());
+            }
+            Err(error) if runs > 0 && found_none(&error) => {
+                let runs = count(runs, "run");
+                print_line(format_args!("no further run came after {runs}"));
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn farewell(end: WorkerEnd) -> &'static str {
+    match end {
         WorkerEnd::RunOver => "the run is over",
-        WorkerEnd::Drained => "left; what was being done is done elsewhere",
-    });
-    Ok(())
+        WorkerEnd::Drained => "drained: the jobs that were being done are done",
+        WorkerEnd::Stopped => "left; what was being done is done elsewhere",
+    }
+}
+
+/// A host that trains, for whichever run there is.
+struct WorkerHost {
+    file: ClusterFile,
+    stop: watch::Receiver<bool>,
+    settings: WorkerSettings,
+    /// What it decides for itself.
+    own: Settings,
+    folder: Folder,
+}
+
+impl WorkerHost {
+    /// Trains for a run until it is over. Where the run that was found has ended meanwhile, another
+    /// is looked for.
+    fn train(&self) -> Result<WorkerEnd, WorkerError> {
+        let began = Instant::now();
+        let patience = self.settings.timing.without_coordinator;
+        loop {
+            match self.serve() {
+                Err(WorkerError::NotInvited) if began.elapsed() < patience => {
+                    print_line("the run that was found is over, or its coordinator was lost");
+                }
+                end => return end,
+            }
+        }
+    }
+
+    fn serve(&self) -> Result<WorkerEnd, WorkerError> {
+        let (own, folder) = (self.own.clone(), self.folder.path());
+        let prepare = move |invitation: &_| {
+            print_line("invited: reading the run's files");
+            // It is told as an error once more.
+            remote::prepare(invitation, &own, &folder)
+                .map_err(|error| format!("{error:#}").trim_start_matches("error: ").into())
+        };
+        let (file, name) = (&self.file, &self.settings.name);
+        let patience = self.settings.timing.without_coordinator;
+        let connect = || async move {
+            let run = find_run(file, name, patience).await?;
+            connect(file, &run, name).await.map_err(as_broker_error)
+        };
+        serve(connect, self.settings.clone(), prepare, self.stop.clone())
+    }
+}
+
+/// Whether no run was found. Later there may be one.
+fn found_none(error: &WorkerError) -> bool {
+    matches!(
+        error,
+        WorkerError::NotInvited | WorkerError::Broker(BrokerError::Away(_))
+    )
 }
 
 /// Whether this ended a worker that may succeed later.
 pub(crate) fn may_pass(error: &anyhow::Error) -> bool {
-    matches!(
-        error.downcast_ref(),
-        Some(WorkerError::NoCoordinator(_) | WorkerError::Broker(BrokerError::Away(_)))
-    )
+    let worker = error.downcast_ref();
+    worker.is_some_and(|error| found_none(error) || matches!(error, WorkerError::NoCoordinator(_)))
 }
 
 /// What this host decides for itself.

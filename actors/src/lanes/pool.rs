@@ -5,10 +5,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use tokio::sync::{mpsc, watch};
+
 use crate::ids::{Digest, JobId, LaneId};
 use crate::lanes::watchdog::Heartbeat;
 use crate::observe::board::Board;
 use crate::observe::bus::Bus;
+use crate::observe::control::DrainOrder;
 use crate::observe::hosts::HostBoard;
 use crate::plan::FederationPlan;
 use crate::protocol::input::Input;
@@ -102,5 +105,9 @@ pub(crate) struct PoolContext<W> {
     pub report: Arc<dyn Fn(Input) + Send + Sync>,
     pub board: Arc<Board>,
     pub hosts: Arc<HostBoard>,
+    /// Hosts that somebody wants to do no more jobs.
+    pub drains: mpsc::UnboundedReceiver<DrainOrder>,
+    /// Whether the run is to end after its round.
+    pub finishing: watch::Receiver<bool>,
     pub bus: Bus,
 }

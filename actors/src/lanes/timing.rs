@@ -17,6 +17,8 @@ pub struct Timing {
     pub without_lanes: Duration,
     /// Time without a coordinator after which a host leaves.
     pub without_coordinator: Duration,
+    /// Time without an answer after which a host no longer expects to be invited into a run.
+    pub without_invitation: Duration,
 }
 
 impl Default for Timing {
@@ -28,6 +30,7 @@ impl Default for Timing {
             retry: Duration::from_millis(500),
             without_lanes: Duration::from_secs(30 * 60),
             without_coordinator: Duration::from_secs(30 * 60),
+            without_invitation: Duration::from_secs(10),
         }
     }
 }

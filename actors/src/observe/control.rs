@@ -1,6 +1,6 @@
 //! Steering a run from outside: a [`ControlHandle`] sends commands, the run holds the [`Control`].
 
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -33,10 +33,20 @@ pub(crate) struct Order {
     pub confirm: Option<SyncSender<Result<(), Unconfirmed>>>,
 }
 
-/// Sends commands to a run and reads its status board; cheap to clone, usable on any thread.
+/// A host that is to do no more jobs, on its way to whoever has the run's hosts.
+#[derive(Debug)]
+pub(crate) struct DrainOrder {
+    /// The host's id.
+    pub host: String,
+    /// Where it is to be said whether the host is told.
+    pub confirm: SyncSender<Result<(), Unconfirmed>>,
+}
+
+/// Sends commands to a run and reads its boards; cheap to clone, usable on any thread.
 #[derive(Debug, Clone)]
 pub struct ControlHandle {
     commands: mpsc::UnboundedSender<Order>,
+    drains: mpsc::UnboundedSender<DrainOrder>,
     board: Arc<Board>,
     hosts: Arc<HostBoard>,
     status: Arc<Mutex<RunStatus>>,
@@ -46,6 +56,7 @@ pub struct ControlHandle {
 #[derive(Debug)]
 pub struct Control {
     pub(crate) commands: mpsc::UnboundedReceiver<Order>,
+    pub(crate) drains: mpsc::UnboundedReceiver<DrainOrder>,
     pub(crate) board: Arc<Board>,
     pub(crate) hosts: Arc<HostBoard>,
     pub(crate) status: Arc<Mutex<RunStatus>>,
@@ -55,18 +66,21 @@ pub struct Control {
 #[must_use]
 pub fn control() -> (ControlHandle, Control) {
     let (sender, receiver) = mpsc::unbounded_channel();
+    let (drain, drains) = mpsc::unbounded_channel();
     let board = Arc::new(Board::default());
     let hosts = Arc::new(HostBoard::default());
     let status = Arc::<Mutex<RunStatus>>::default();
     (
         ControlHandle {
             commands: sender,
+            drains: drain,
             board: board.clone(),
             hosts: hosts.clone(),
             status: status.clone(),
         },
         Control {
             commands: receiver,
+            drains,
             board,
             hosts,
             status,
@@ -92,11 +106,21 @@ impl ControlHandle {
         let confirm = Some(sender);
         let sent = self.commands.send(Order { command, confirm });
         sent.map_err(|_| Unconfirmed::Over)?;
-        match confirmed.recv_timeout(patience) {
-            Ok(answer) => answer,
-            Err(RecvTimeoutError::Timeout) => Err(Unconfirmed::Late(patience)),
-            Err(RecvTimeoutError::Disconnected) => Err(Unconfirmed::Over),
-        }
+        wait(&confirmed, patience)
+    }
+
+    /// Has a host, by its id, do the jobs that it has, take no others, and leave. Waits until it is
+    /// told, for as long as `patience` at most; it is told again until it leaves. The run's course
+    /// is the same.
+    ///
+    /// # Errors
+    /// If there is no such host, or it is not told in time; see [`Unconfirmed`].
+    pub fn drain(&self, host: &str, patience: Duration) -> Result<(), Unconfirmed> {
+        let (confirm, confirmed) = sync_channel(1);
+        let host = host.to_owned();
+        let sent = self.drains.send(DrainOrder { host, confirm });
+        sent.map_err(|_| Unconfirmed::Over)?;
+        wait(&confirmed, patience)
     }
 
     /// The run's current status.
@@ -115,5 +139,16 @@ impl ControlHandle {
     #[must_use]
     pub fn hosts(&self) -> &Arc<HostBoard> {
         &self.hosts
+    }
+}
+
+fn wait(
+    confirmed: &Receiver<Result<(), Unconfirmed>>,
+    patience: Duration,
+) -> Result<(), Unconfirmed> {
+    match confirmed.recv_timeout(patience) {
+        Ok(answer) => answer,
+        Err(RecvTimeoutError::Timeout) => Err(Unconfirmed::Late(patience)),
+        Err(RecvTimeoutError::Disconnected) => Err(Unconfirmed::Over),
     }
 }

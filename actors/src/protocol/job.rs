@@ -54,3 +54,15 @@ pub enum JobPhase {
     /// Its result is sent.
     Sending,
 }
+
+impl JobPhase {
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fetching => "fetching",
+            Self::Training => "training",
+            Self::Sending => "sending",
+        }
+    }
+}

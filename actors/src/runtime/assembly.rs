@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use actix::prelude::*;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::journal::checkpoint::{Checkpoint, CheckpointStore};
 use crate::journal::interventions::InterventionLog;
@@ -114,15 +114,19 @@ impl<L: ServerWorkload> RunSetup<L> {
         outcome: OutcomeSender,
         threads: &mut Threads,
     ) -> Result<(), RunError> {
-        let scheduler = self.scheduler(bus, outcome)?;
+        let (finish, finishing) = watch::channel(false);
+        let scheduler = self.scheduler(bus, outcome, finish)?;
         let server = self.server(&scheduler, threads)?;
         let reports = scheduler.clone();
+        let drains = std::mem::replace(&mut self.control.drains, mpsc::unbounded_channel().1);
         let context = PoolContext {
             plan: self.plan.clone(),
             workload: self.workload.clone(),
             report: Arc::new(move |input| reports.do_send(input)),
             board: self.control.board.clone(),
             hosts: self.control.hosts.clone(),
+            drains,
+            finishing,
             bus: bus.clone(),
         };
         let lanes = std::mem::replace(&mut self.lanes, Lanes::local());
@@ -149,6 +153,7 @@ impl<L: ServerWorkload> RunSetup<L> {
         &mut self,
         bus: &Bus,
         outcome: OutcomeSender,
+        finishing: watch::Sender<bool>,
     ) -> Result<Addr<SchedulerActor<L::State>>, RunError> {
         let state = self.journal.beginning.as_mut();
         let beginning = StartFrom {
@@ -164,6 +169,7 @@ impl<L: ServerWorkload> RunSetup<L> {
             status: self.control.status.clone(),
             sink: self.journal.sink.take(),
             log: self.journal.log.take(),
+            finishing,
         };
         Ok(SchedulerActor::new(scheduler, outputs, outcome).start())
     }

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use tokio::sync::watch;
+
 use crate::clock::VirtualTime;
 use crate::ids::ClientId;
 use crate::journal::interventions::InterventionLog;
@@ -20,6 +22,8 @@ pub(crate) struct Outputs {
     pub status: Arc<Mutex<RunStatus>>,
     pub sink: Option<Box<dyn Sink + Send>>,
     pub log: Option<InterventionLog>,
+    /// Tells the lanes that the run is to end after its round.
+    pub finishing: watch::Sender<bool>,
 }
 
 impl Outputs {

@@ -161,6 +161,9 @@ impl<S: Send + Sync + 'static> SchedulerActor<S> {
             })?;
         }
         self.step(Input::Control(command), ctx);
+        if command == ControlCommand::FinishRound {
+            self.outputs.finishing.send_replace(true);
+        }
         Ok(())
     }
 

@@ -16,11 +16,14 @@ use regatta_actors::lanes::wire::Invitation;
 use regatta_actors::lanes::worker::{
     PreparedWorkload, WorkerEnd, WorkerError, WorkerSettings, serve,
 };
+use regatta_actors::observe::control::{ControlHandle, Unconfirmed, control};
+use regatta_actors::observe::hosts::OWN_PROCESS;
 use regatta_actors::plan::FederationPlan;
 use regatta_actors::plan::fault::{Fault, FaultKind};
 use regatta_actors::prelude::*;
+use regatta_actors::protocol::control::ControlCommand;
 use regatta_actors::protocol::event::Event;
-use regatta_actors::protocol::outcome::{RunError, RunOutcome};
+use regatta_actors::protocol::outcome::{EndReason, RunError, RunOutcome};
 use tokio::sync::watch;
 
 use crate::common::{Record, Toy, Trouble, plan};
@@ -35,6 +38,7 @@ fn timing() -> Timing {
         retry: Duration::from_millis(5),
         without_lanes: Duration::from_secs(60),
         without_coordinator: Duration::from_secs(60),
+        without_invitation: Duration::from_secs(60),
     }
 }
 
@@ -282,7 +286,7 @@ fn a_host_that_falls_silent_again_and_again_is_not_killed_by_its_job() {
             thread::sleep(timing().silence);
         }
         silent.stop.send_replace(true);
-        assert_eq!(silent.end().unwrap(), WorkerEnd::Drained);
+        assert_eq!(silent.end().unwrap(), WorkerEnd::Stopped);
         Worker::start(&late, 1, Toy::default()).end()
     });
     coordinate(plan(2, 2, 1), &broker, &record, move |event| {
@@ -387,8 +391,141 @@ fn a_host_that_is_told_to_leave_gives_its_job_back_at_once() {
     })
     .unwrap();
     assert_eq!(record.ledger(), expected.ledger());
-    assert_eq!(leaving.end().unwrap(), WorkerEnd::Drained);
+    assert_eq!(leaving.end().unwrap(), WorkerEnd::Stopped);
     assert_eq!(other.recv().unwrap().end().unwrap(), WorkerEnd::RunOver);
+}
+
+#[test]
+fn a_host_that_is_drained_does_its_jobs_and_leaves_and_none_is_done_twice() {
+    let expected = local(plan(4, 6, 1));
+    // Nobody is taken for lost here, however busy the machine is.
+    let mut patient = settings();
+    patient.timing.silence = Duration::from_secs(60);
+    let (broker, record) = (
+        MemoryBroker::new(patient.timing.silence, Mischief::default()),
+        Record::new(),
+    );
+    let workers = [1, 1].map(|lanes| {
+        Worker::with(&broker, lanes, slow(), |worker| {
+            worker.timing = patient.timing;
+        })
+    });
+    let (handle, control) = control();
+    let (events, seen) = std::sync::mpsc::channel();
+    let connect = broker.clone();
+    let mut two = plan(4, 6, 1);
+    two.lanes = 2;
+    Run::new(two, Arc::new(Toy::default()))
+        .observed_by(vec![Box::new(move |event: &Event| {
+            if let Event::RoundStarted { round: 2, .. } = event {
+                let hosts = handle.hosts().snapshot();
+                assert_eq!(hosts.len(), 2);
+                let done = hosts.iter().map(|(_, host)| host.jobs_done);
+                assert_eq!(done.sum::<u64>(), 4);
+                assert!(hosts.iter().all(|(_, host)| host.lanes.len() == 1));
+                let wait = Duration::from_secs(60);
+                let unknown = handle.drain("nobody", wait);
+                assert!(matches!(unknown, Err(Unconfirmed::Refused(_))));
+                handle.drain(&hosts[0].0, wait).unwrap();
+                let left = handle.hosts().snapshot();
+                assert!(!left.contains(&hosts[0]), "it is marked, or gone already");
+            }
+            let _ = events.send(event.clone());
+        })])
+        .controlled_by(control)
+        .recorded_in(&record.files())
+        .on(Lanes::remote(move || async move { Ok(connect) }, patient))
+        .start()
+        .unwrap();
+    assert_eq!(record.ledger(), expected.ledger());
+    let mut ends = workers.map(|worker| worker.end().unwrap());
+    ends.sort_by_key(|end| *end != WorkerEnd::Drained);
+    assert_eq!(ends, [WorkerEnd::Drained, WorkerEnd::RunOver]);
+    let events: Vec<_> = seen.iter().collect();
+    let is_redone = |event: &Event| matches!(event, Event::JobRedone { .. });
+    assert!(!events.iter().any(is_redone));
+    let left = events.iter().find_map(|event| match event {
+        Event::HostLeft { lost, reason, .. } => Some((*lost, reason.as_str())),
+        _ => None,
+    });
+    assert_eq!(left, Some((false, "it was drained")));
+    assert_eq!(broker.deliveries(), 24, "a job was given out twice");
+}
+
+#[test]
+fn a_run_on_its_own_lanes_is_its_only_host() {
+    let (handle, control) = control();
+    Run::new(plan(4, 2, 1), Arc::new(Toy::default()))
+        .controlled_by(control)
+        .start()
+        .unwrap();
+    let hosts = handle.hosts().snapshot();
+    let [(id, own)] = &hosts[..] else {
+        panic!("{hosts:?}");
+    };
+    assert_eq!((id.as_str(), own.heard), (OWN_PROCESS, None));
+    assert_eq!((own.lanes.len(), own.jobs_done), (1, 8));
+}
+
+/// Starts a run whose coordinator has a line of its own to the broker.
+fn steered(
+    record: &Record,
+    broker: MemoryBroker,
+    on_event: impl FnMut(&Event) + Send + 'static,
+) -> (ControlHandle, JoinHandle<Result<RunOutcome, RunError>>) {
+    let (handle, control) = control();
+    let run = run_on(plan(4, 3, 1), &broker, record, on_event).controlled_by(control);
+    (handle, thread::spawn(move || run.start()))
+}
+
+#[test]
+fn a_run_without_a_lane_that_is_told_to_stop_ends_and_can_be_resumed() {
+    let expected = local(plan(4, 3, 1));
+    let (broker, record) = (sound(), Record::new());
+    let (handle, run) = steered(&record, broker.clone(), |_| {});
+    crate::common::wait_until("there is a coordinator", || broker.coordinator().is_some());
+    assert!(handle.send(ControlCommand::FinishRound));
+    let outcome = run.join().unwrap().unwrap();
+    assert_eq!(
+        (outcome.ending, outcome.rounds),
+        (EndReason::StoppedAtOnce, 0)
+    );
+    resumes_to(&expected, &record);
+}
+
+#[test]
+fn a_run_whose_broker_is_away_and_that_is_told_to_stop_ends_and_can_be_resumed() {
+    let expected = local(plan(4, 3, 1));
+    let (broker, record, line) = (sound(), Record::new(), Line::default());
+    let worker = Worker::start(&broker, 1, slow());
+    let (tell, cut) = std::sync::mpsc::channel();
+    let cuts = line.clone();
+    let (handle, run) = steered(&record, broker.over(&line), move |event| {
+        if let Event::UpdateReceived { round: 2, .. } = event {
+            cuts.cut();
+            let _ = tell.send(());
+        }
+    });
+    cut.recv().unwrap();
+    assert!(handle.send(ControlCommand::FinishRound));
+    let outcome = run.join().unwrap().unwrap();
+    assert_eq!(
+        (outcome.ending, outcome.rounds),
+        (EndReason::StoppedAtOnce, 1)
+    );
+    worker.stop.send_replace(true);
+    assert_eq!(worker.end().unwrap(), WorkerEnd::Stopped);
+    resumes_to(&expected, &record);
+}
+
+/// Resumes what was recorded, with another broker and another host.
+fn resumes_to(expected: &Record, record: &Record) {
+    let broker = sound();
+    let worker = Worker::start(&broker, 1, Toy::default());
+    let run = run_on(plan(4, 3, 1), &broker, record, |_| {});
+    assert_eq!(run.resume().unwrap().ending, EndReason::Complete);
+    assert_eq!(record.ledger(), expected.ledger());
+    assert_eq!(worker.end().unwrap(), WorkerEnd::RunOver);
 }
 
 /// Runs a plan on a host that does not do all its jobs and one that does.
@@ -421,7 +558,7 @@ fn a_job_without_room_on_one_host_is_done_on_another_and_on_none_ends_the_run() 
         "{error}"
     );
     alone.stop.send_replace(true);
-    assert_eq!(alone.end().unwrap(), WorkerEnd::Drained);
+    assert_eq!(alone.end().unwrap(), WorkerEnd::Stopped);
 }
 
 #[test]
@@ -496,7 +633,7 @@ fn without_a_lane_for_too_long_a_run_ends_and_can_be_resumed() {
         error.to_string().contains("no host has offered a lane"),
         "{error}"
     );
-    assert_eq!(worker.end().unwrap(), WorkerEnd::Drained);
+    assert_eq!(worker.end().unwrap(), WorkerEnd::Stopped);
     let broker = sound();
     let worker = Worker::start(&broker, 1, Toy::default());
     run_on(plan(3, 3, 1), &broker, &record, |_| {})

@@ -12,6 +12,8 @@ pub(crate) struct Host {
     pub name: String,
     pub lanes: Vec<LaneId>,
     pub running: Vec<Running>,
+    /// Whether it is to take no more jobs.
+    draining: bool,
     heard: Instant,
 }
 
@@ -32,6 +34,7 @@ impl Hosts {
             name,
             lanes: lanes.clone(),
             running: Vec::new(),
+            draining: false,
             heard: now,
         };
         self.hosts.insert(id, host);
@@ -49,6 +52,18 @@ impl Hosts {
         let host = self.hosts.get_mut(id)?;
         host.heard = now;
         Some(std::mem::replace(&mut host.running, running))
+    }
+
+    /// A host is to take no more jobs. Says whether there is one with this id.
+    pub fn drain(&mut self, id: &HostId) -> bool {
+        let host = self.hosts.get_mut(id);
+        host.map(|host| host.draining = true).is_some()
+    }
+
+    /// The hosts that are to take no more jobs.
+    pub fn draining(&self) -> impl Iterator<Item = &HostId> {
+        let hosts = self.hosts.iter().filter(|(_, host)| host.draining);
+        hosts.map(|(id, _)| id)
     }
 
     /// Takes a host out.

@@ -1,6 +1,7 @@
 //! Lanes of other hosts, over a broker: the coordinator's side.
 //!
-//! `coordinator` talks to the broker; what it decides from is in `dispatch` (the jobs) and `hosts`.
+//! `session` is the coordinator's course, from its beginning to its end; `coordinator` talks to the
+//! broker meanwhile; what it decides from is in `dispatch` (the jobs) and `hosts`.
 //! The broker holds nothing that cannot be asked for again, and neither the scheduler nor the
 //! ledger hears of a host that was lost: its job is done elsewhere, under the same id, hence with
 //! the same bits.
@@ -9,10 +10,11 @@ mod admission;
 mod coordinator;
 mod dispatch;
 mod hosts;
+mod right;
+mod session;
 pub mod settings;
 
 use std::future::Future;
-use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -24,7 +26,8 @@ use crate::lanes::broker::{Broker, BrokerError};
 use crate::lanes::pool::{
     JobFuture, JobRequest, LanePool, PoolClosed, PoolContext, StartLanes, StartedLanes,
 };
-use crate::lanes::remote::coordinator::{Coordinator, Request};
+use crate::lanes::remote::coordinator::Request;
+use crate::lanes::remote::session::Session;
 use crate::lanes::remote::settings::RemoteSettings;
 use crate::protocol::outcome::RunError;
 use crate::workload::Workload;
@@ -48,7 +51,7 @@ where
         threads: &mut Vec<JoinHandle<()>>,
     ) -> Result<StartedLanes<W>, RunError> {
         let (sender, requests) = mpsc::unbounded_channel();
-        let (tell, begun) = std::sync::mpsc::channel();
+        let (lives, pool) = oneshot::channel();
         // What the connection does in the background, it does on this thread's runtime.
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
@@ -56,32 +59,25 @@ where
         let thread = thread::Builder::new()
             .name("regatta-coordinator".into())
             .spawn(move || {
-                runtime.block_on(async {
-                    let Self { connect, settings } = *self;
-                    let coordinator = Coordinator::begin(connect, settings, run).await;
-                    let (coordinator, result) = match coordinator {
-                        Ok(coordinator) => (Some(coordinator), Ok(())),
-                        Err(reason) => (None, Err(reason)),
-                    };
-                    // Whoever started this waits for it.
-                    let _ = tell.send(result);
-                    if let Some(coordinator) = coordinator {
-                        coordinator.conduct(requests).await;
-                    }
-                });
+                let Self { connect, settings } = *self;
+                let session = Session { requests, pool };
+                runtime.block_on(session.hold(connect, settings, run));
             })?;
         threads.push(thread);
-        let died = || io::Error::other("the coordinator's thread died");
-        begun.recv().map_err(|_| died())?.map_err(RunError::Lanes)?;
-        let pool = Arc::new(RemotePool { requests: sender });
+        let pool = Arc::new(RemotePool {
+            requests: sender,
+            _lives: lives,
+        });
         let heartbeats = Vec::new();
         Ok(StartedLanes { pool, heartbeats })
     }
 }
 
-/// Leads to the coordinator. When this and all jobs are dropped, it ends.
+/// Leads to the coordinator. When this is dropped, it ends.
 struct RemotePool<W: Workload> {
     requests: mpsc::UnboundedSender<Request<W>>,
+    /// Ends with the pool.
+    _lives: oneshot::Sender<()>,
 }
 
 impl<W: Workload> LanePool<W> for RemotePool<W> {

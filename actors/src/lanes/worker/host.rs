@@ -35,10 +35,22 @@ pub(super) struct JoinedHost<W: Workload, B: Broker> {
     /// What the canary job gave on each lane.
     canaries: BTreeMap<LaneId, Digest>,
     running: RefCell<BTreeMap<LaneId, RunningJob>>,
-    leaving: Cell<bool>,
-    left: Notify,
+    stage: Cell<Stage>,
+    /// The stage has changed.
+    changed: Notify,
     /// Bytes of results that were sent.
     sent: Cell<u64>,
+}
+
+/// What a host is still ready to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    /// It takes jobs.
+    Serving,
+    /// It does the jobs that it has.
+    Draining,
+    /// It gives them back.
+    Leaving,
 }
 
 struct RunningJob {
@@ -64,8 +76,8 @@ impl<W: Workload, B: Broker> JoinedHost<W, B> {
             numbers,
             canaries,
             running: RefCell::default(),
-            leaving: Cell::new(false),
-            left: Notify::new(),
+            stage: Cell::new(Stage::Serving),
+            changed: Notify::new(),
             sent: Cell::default(),
         }
     }
@@ -118,21 +130,48 @@ impl<W: Workload, B: Broker> JoinedHost<W, B> {
         }
     }
 
-    /// The lanes are to give back their jobs and take no others.
-    pub fn leave(&self) {
-        self.leaving.set(true);
-        self.left.notify_waiters();
+    /// The lanes are to do the jobs that they have and take no others.
+    pub fn drain(&self) {
+        self.reach(Stage::Draining);
     }
 
+    /// The lanes are to give back their jobs and take no others.
+    pub fn leave(&self) {
+        self.reach(Stage::Leaving);
+    }
+
+    /// Whether the lanes are to take no more jobs.
+    pub fn is_draining(&self) -> bool {
+        self.stage.get() >= Stage::Draining
+    }
+
+    /// Whether the lanes are to give back their jobs.
     pub fn is_leaving(&self) -> bool {
-        self.leaving.get()
+        self.stage.get() >= Stage::Leaving
+    }
+
+    /// Waits until the lanes are to take no more jobs.
+    pub async fn drained(&self) {
+        self.reached(Stage::Draining).await;
     }
 
     /// Waits until the host leaves.
     pub async fn left(&self) {
-        let left = self.left.notified();
-        if !self.is_leaving() {
-            left.await;
+        self.reached(Stage::Leaving).await;
+    }
+
+    fn reach(&self, stage: Stage) {
+        self.stage.set(self.stage.get().max(stage));
+        self.changed.notify_waiters();
+    }
+
+    async fn reached(&self, stage: Stage) {
+        loop {
+            let changed = self.changed.notified();
+            if self.stage.get() >= stage {
+                return;
+            }
+            changed.await;
         }
     }
 

@@ -72,12 +72,12 @@ impl<W: Workload> Lane<W> {
         }
     }
 
-    /// Does jobs until the host leaves or the lane is lost.
+    /// Does jobs until the host takes no more or the lane is lost.
     pub async fn serve<B: Broker>(self, host: Rc<JoinedHost<W, B>>) {
-        while !host.is_leaving() {
+        while !host.is_draining() {
             let next = tokio::select! {
                 next = host.broker.next_order() => next,
-                () = host.left() => return,
+                () = host.drained() => return,
             };
             match next {
                 Ok(Some(delivery)) => {

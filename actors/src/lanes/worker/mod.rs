@@ -6,37 +6,28 @@
 mod host;
 mod lane;
 mod states;
+mod threads;
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
-use tokio::task::LocalSet;
+use bytes::Bytes;
+use tokio::sync::watch;
+use tokio::task::{JoinSet, LocalSet};
 use tokio::{runtime, time};
 
-use crate::ids::{Digest, LaneId};
 use crate::lanes::broker::{Audience, Broker, BrokerError};
-use crate::lanes::progress::LaneSignals;
-use crate::lanes::queue::LaneGroup;
-use crate::lanes::thread::{LaneKind, LaneReport, LaneThread};
+use crate::lanes::thread::LaneReport;
 use crate::lanes::timing::Timing;
-use crate::lanes::watchdog::Heartbeat;
 use crate::lanes::wire::{
-    Answer, CoordinatorNote, HostNote, HostQuestion, Introduction, Invitation, LaneOffer,
-    WIRE_VERSION, decode, encode,
+    Answer, CoordinatorNote, HostNote, HostQuestion, Introduction, Invitation, WIRE_VERSION,
+    decode, encode,
 };
-use crate::lanes::worker::host::{JoinedHost, Progressed};
-use crate::lanes::worker::lane::Lane;
-use crate::observe::Observer;
-use crate::observe::board::Board;
-use crate::observe::bus::Bus;
-use crate::observe::hosts::HostBoard;
-use crate::protocol::event::Event;
+use crate::lanes::worker::host::JoinedHost;
+use crate::lanes::worker::threads::HostLanes;
 use crate::workload::Workload;
 use crate::workload::update::BoxError;
 
@@ -61,7 +52,7 @@ pub struct PreparedWorkload<W> {
     pub workload: Arc<W>,
     /// What decides the run's results, by name, as these files have it.
     pub fingerprint: BTreeMap<String, String>,
-    /// HostLanes to offer.
+    /// Lanes to offer.
     pub lanes: u32,
 }
 
@@ -70,8 +61,21 @@ pub struct PreparedWorkload<W> {
 pub enum WorkerEnd {
     /// The run is over.
     RunOver,
-    /// It was told to leave.
+    /// The coordinator told it to take no more jobs, and those that it had are done.
     Drained,
+    /// It was told to leave at once, and gave back the jobs that it had.
+    Stopped,
+}
+
+impl WorkerEnd {
+    /// What the coordinator is told.
+    fn reason(self) -> &'static str {
+        match self {
+            Self::RunOver => "the run is over",
+            Self::Drained => "it was drained",
+            Self::Stopped => "it was told to stop",
+        }
+    }
 }
 
 /// The error with which a host left.
@@ -87,6 +91,9 @@ pub enum WorkerError {
     /// Its own files or devices do not serve.
     #[error("{0}")]
     Unfit(String),
+    /// The run that it found has no coordinator, or none any more. There may be another run.
+    #[error("the run's coordinator does not answer")]
+    NotInvited,
     /// No coordinator was heard for too long. Another try, later, may find one.
     #[error("no coordinator was heard for {} s", .0.as_secs())]
     NoCoordinator(Duration),
@@ -120,7 +127,7 @@ where
         let mut stop = stop;
         let broker = tokio::select! {
             broker = connect() => Rc::new(broker?),
-            _ = stop.wait_for(|stop| *stop) => return Ok(WorkerEnd::Drained),
+            _ = stop.wait_for(|stop| *stop) => return Ok(WorkerEnd::Stopped),
         };
         let mut worker = Worker {
             broker,
@@ -128,13 +135,14 @@ where
             stop,
         };
         let Some(invitation) = worker.await_invitation().await? else {
-            return Ok(WorkerEnd::Drained);
+            return Ok(WorkerEnd::Stopped);
         };
         let prepared = tokio::task::spawn_blocking(move || prepare(&invitation));
         let prepared = prepared.await.map_err(|e| e.to_string());
         let prepared = prepared.and_then(|prepared| prepared.map_err(|e| e.to_string()));
         let prepared = prepared.map_err(WorkerError::Unfit)?;
-        let lanes = HostLanes::start(&worker, &prepared, &mut threads)?;
+        let watchdog = worker.settings.watchdog;
+        let lanes = HostLanes::start(&prepared, watchdog, &mut threads)?;
         worker.train(&prepared, lanes).await
     };
     let result = LocalSet::new().block_on(&runtime, work);
@@ -154,97 +162,6 @@ struct Worker<B: Broker> {
     stop: watch::Receiver<bool>,
 }
 
-/// The lanes of this host.
-struct HostLanes<W: Workload> {
-    lanes: Vec<Lane<W>>,
-    reports: mpsc::UnboundedReceiver<LaneReport>,
-    progress: mpsc::UnboundedReceiver<Progressed>,
-}
-
-impl<W: Workload> HostLanes<W> {
-    fn start<B: Broker>(
-        worker: &Worker<B>,
-        prepared: &PreparedWorkload<W>,
-        threads: &mut Vec<JoinHandle<()>>,
-    ) -> Result<Self, WorkerError> {
-        let (report, reports) = mpsc::unbounded_channel();
-        let (progressed, progress) = mpsc::unbounded_channel();
-        let (bus, observing) =
-            Bus::start(vec![Box::new(Forward(progressed)) as Box<dyn Observer>])?;
-        threads.extend(observing);
-        let mut lanes = Vec::new();
-        for lane in (0..prepared.lanes).map(LaneId) {
-            let (group, jobs) = LaneGroup::new(1);
-            let (heartbeat, report) = (Arc::<Heartbeat>::default(), report.clone());
-            let main = LaneThread {
-                signals: LaneSignals {
-                    lane,
-                    board: Arc::new(Board::default()),
-                    hosts: Arc::new(HostBoard::default()),
-                    bus: bus.clone(),
-                    heartbeat: heartbeat.clone(),
-                },
-                workload: prepared.workload.clone(),
-                jobs,
-                report: Arc::new(move |of_lane| {
-                    // Once the host leaves, nobody listens.
-                    let _ = report.send(of_lane);
-                }),
-                kind: LaneKind::Remote,
-            };
-            threads.push(main.start()?);
-            let watchdog = worker.settings.watchdog;
-            lanes.push(Lane::new(lane, group, heartbeat, watchdog));
-        }
-        Ok(Self {
-            lanes,
-            reports,
-            progress,
-        })
-    }
-
-    /// Waits until each lane has done the canary job; leaves out those that could not.
-    async fn offers(&mut self, workload: &W) -> Result<Vec<LaneOffer>, WorkerError> {
-        let mut canaries = BTreeMap::new();
-        let mut failed = Vec::new();
-        while canaries.len() + failed.len() < self.lanes.len() {
-            match self.reports.recv().await {
-                Some(LaneReport::Ready { lane, canary }) => {
-                    canaries.insert(lane, canary.unwrap_or_else(|| Digest::of(&[])));
-                }
-                Some(LaneReport::Gone { lane, reason }) => {
-                    tracing::warn!("lane {} cannot be used: {reason}", lane.0);
-                    failed.push(reason);
-                }
-                None => break,
-            }
-        }
-        if canaries.is_empty() {
-            let reason = failed.pop().unwrap_or_else(|| "it has no lane".into());
-            return Err(WorkerError::Unfit(reason));
-        }
-        self.lanes
-            .retain(|lane| canaries.contains_key(&lane.number));
-        let offers = canaries.into_iter().map(|(lane, canary)| LaneOffer {
-            device: workload.device(lane),
-            canary,
-        });
-        Ok(offers.collect())
-    }
-}
-
-/// Sends the progress of jobs on.
-struct Forward(mpsc::UnboundedSender<Progressed>);
-
-impl Observer for Forward {
-    fn on_event(&mut self, event: &Event) {
-        if let Event::Progress { lane, progress, .. } = event {
-            // Once the host leaves, nobody listens.
-            let _ = self.0.send((*lane, *progress));
-        }
-    }
-}
-
 impl<B: Broker> Worker<B> {
     /// Waits for a coordinator that invites. `None`: it was told to stop.
     async fn await_invitation(&mut self) -> Result<Option<Invitation>, WorkerError> {
@@ -252,20 +169,23 @@ impl<B: Broker> Worker<B> {
             wire: WIRE_VERSION,
             build: self.settings.build.clone(),
         };
-        match self.ask(&question).await? {
-            Some(Answer::Invited(invitation)) => Ok(Some(invitation)),
-            Some(answer) => Err(refusal(answer)),
-            None => Ok(None),
+        let patience = self.settings.timing.without_invitation;
+        match self.ask(&question, patience).await {
+            Ok(Some(Answer::Invited(invitation))) => Ok(Some(invitation)),
+            Ok(Some(answer)) => Err(refusal(answer)),
+            Ok(None) => Ok(None),
+            Err(WorkerError::NoCoordinator(_)) => Err(WorkerError::NotInvited),
+            Err(error) => Err(error),
         }
     }
 
     /// Asks until a coordinator answers. `None`: it was told to stop.
-    async fn ask(&mut self, question: &HostQuestion) -> Result<Option<Answer>, WorkerError> {
-        let Timing {
-            retry,
-            without_coordinator: patience,
-            ..
-        } = self.settings.timing;
+    async fn ask(
+        &mut self,
+        question: &HostQuestion,
+        patience: Duration,
+    ) -> Result<Option<Answer>, WorkerError> {
+        let retry = self.settings.timing.retry;
         let (began, question) = (Instant::now(), encode(question));
         let mut told = false;
         while began.elapsed() < patience {
@@ -307,12 +227,14 @@ impl<B: Broker> Worker<B> {
         let introduced: Vec<_> = lanes.lanes.iter().map(|lane| lane.number).collect();
         let canaries = introduction.lanes.iter().map(|lane| lane.canary.clone());
         let canaries: Vec<_> = canaries.collect();
+        let patience = self.settings.timing.without_coordinator;
         loop {
-            let answer = self.ask(&HostQuestion::Join(introduction.clone())).await?;
+            let question = HostQuestion::Join(introduction.clone());
+            let answer = self.ask(&question, patience).await?;
             let (host, numbers) = match answer {
                 Some(Answer::Admitted { host, lanes }) => (host, lanes),
                 Some(answer) => return Err(refusal(answer)),
-                None => return Ok(WorkerEnd::Drained),
+                None => return Ok(WorkerEnd::Stopped),
             };
             let admitted = numbers.iter().flatten().count();
             tracing::info!("joined as {host} with {admitted} lanes");
@@ -337,34 +259,27 @@ impl<B: Broker> Worker<B> {
     ) -> Result<Option<WorkerEnd>, WorkerError> {
         let mut notes = self.broker.notes(Audience::Hosts);
         let timing = self.settings.timing;
-        let tasks: Vec<_> = (lanes.lanes.iter())
-            .filter(|lane| host.number(lane.number).is_some())
-            .map(|lane| tokio::task::spawn_local(lane.clone().serve(host.clone())))
-            .collect();
+        let mut serving = JoinSet::new();
+        for lane in &lanes.lanes {
+            if host.number(lane.number).is_some() {
+                serving.spawn_local(lane.clone().serve(host.clone()));
+            }
+        }
         let mut beat = time::interval(timing.beat);
         beat.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
-        let heard = Cell::new(Instant::now());
+        let mut heard = Instant::now();
         let end = loop {
             tokio::select! {
                 _ = beat.tick() => {
                     host.show_alive().await;
-                    if heard.get().elapsed() >= timing.without_coordinator {
+                    if heard.elapsed() >= timing.without_coordinator {
                         break Err(WorkerError::NoCoordinator(timing.without_coordinator));
-                    }
-                    if tasks.iter().all(tokio::task::JoinHandle::is_finished) {
-                        break Err(WorkerError::Unfit("no lane is left".into()));
                     }
                 }
                 Some(note) = notes.recv() => {
-                    heard.set(Instant::now());
-                    match decode(&note) {
-                        Ok(CoordinatorNote::Cancel(job)) => host.cancel(job),
-                        Ok(CoordinatorNote::Unknown(id)) if id == host.id => break Ok(None),
-                        Ok(CoordinatorNote::Drain(id)) if id == host.id => {
-                            break Ok(Some(WorkerEnd::Drained));
-                        }
-                        Ok(CoordinatorNote::Over) => break Ok(Some(WorkerEnd::RunOver)),
-                        _ => {}
+                    heard = Instant::now();
+                    if let Some(end) = follow(&note, host) {
+                        break Ok(end);
                     }
                 }
                 Some((lane, progress)) = lanes.progress.recv() => host.show(lane, progress).await,
@@ -373,26 +288,48 @@ impl<B: Broker> Worker<B> {
                         tracing::warn!("lane {} is lost: {reason}", lane.0);
                     }
                 }
-                _ = self.stop.wait_for(|stop| *stop) => break Ok(Some(WorkerEnd::Drained)),
+                _ = serving.join_next() => {
+                    if serving.is_empty() && host.is_draining() {
+                        break Ok(Some(WorkerEnd::Drained));
+                    } else if serving.is_empty() {
+                        break Err(WorkerError::Unfit("no lane is left".into()));
+                    }
+                }
+                _ = self.stop.wait_for(|stop| *stop) => break Ok(Some(WorkerEnd::Stopped)),
             }
         };
         // Jobs that are not done go back to the queue, where others find them at once.
         host.leave();
-        for task in tasks {
-            let ended = time::timeout(timing.retry, task).await;
-            if ended.is_err() {
-                tracing::warn!("a lane does not give back its job; its lease will end");
-            }
+        while let Ok(Some(_)) = time::timeout(timing.retry, serving.join_next()).await {}
+        if !serving.is_empty() {
+            tracing::warn!("a lane does not give back its job; its lease will end");
         }
         if let Ok(Some(end)) = &end {
-            let reason = format!("{end:?}").to_lowercase();
-            let host = host.id.clone();
+            let (host, reason) = (host.id.clone(), end.reason().to_owned());
             let note = encode(&HostNote::Leaving { host, reason });
             // The coordinator finds out by itself, later.
             let _ = self.broker.tell(Audience::Coordinator, note).await;
         }
         end
     }
+}
+
+/// Does what the coordinator notes. Gives how the host's membership ends, if it does; in it `None`:
+/// the host is to join again.
+fn follow<W: Workload, B: Broker>(
+    note: &Bytes,
+    host: &JoinedHost<W, B>,
+) -> Option<Option<WorkerEnd>> {
+    match decode(note) {
+        Ok(CoordinatorNote::Cancel(job)) => host.cancel(job),
+        Ok(CoordinatorNote::Unknown(id)) if id == host.id => {
+            return Some(host.is_draining().then_some(WorkerEnd::Drained));
+        }
+        Ok(CoordinatorNote::Drain(id)) if id == host.id => host.drain(),
+        Ok(CoordinatorNote::Over) => return Some(Some(WorkerEnd::RunOver)),
+        _ => {}
+    }
+    None
 }
 
 fn refusal(answer: Answer) -> WorkerError {

@@ -106,7 +106,7 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         if let Some(parcel) = self.parcels.get(&(order.id.run, order.id.round)) {
             let stored = &self.stored;
             parcel
-                .store(&self.broker, |blob| !stored.contains(blob))
+                .store(&*self.broker, |blob| !stored.contains(blob))
                 .await?;
             self.stored.extend(parcel.digests().cloned());
         }
@@ -164,7 +164,7 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         let Some(parcel) = self.parcels.values().find(|parcel| parcel.name == *name) else {
             return Answer::Refused("nobody needs that state any more".into());
         };
-        match parcel.store(&self.broker, |_| true).await {
+        match parcel.store(&*self.broker, |_| true).await {
             Ok(()) => Answer::Stored,
             Err(error) => Answer::Refused(error.to_string()),
         }

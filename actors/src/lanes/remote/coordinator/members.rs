@@ -12,6 +12,7 @@ use crate::lanes::remote::hosts::Host;
 use crate::lanes::wire::{
     Answer, CoordinatorNote, HostId, HostNote, HostQuestion, Introduction, Running, decode, encode,
 };
+use crate::observe::control::{DrainOrder, Unconfirmed};
 use crate::observe::hosts::{HostStatus, LaneStatus};
 use crate::protocol::client_state::ClientState;
 use crate::protocol::event::Event;
@@ -200,6 +201,32 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         }
         self.lanes_changed();
         Answer::Admitted { host: id, lanes }
+    }
+
+    /// Has a host take no more jobs.
+    pub(super) async fn drain(&mut self, order: DrainOrder) {
+        let DrainOrder { host, confirm } = order;
+        let id = HostId(host);
+        let told = if self.hosts.drain(&id) {
+            self.run
+                .hosts
+                .update(&id.0, |status| status.draining = true);
+            self.tell_draining().await;
+            Ok(())
+        } else {
+            Err(Unconfirmed::Refused(format!("host {id} has left already")))
+        };
+        // Whoever wanted it may have stopped waiting.
+        let _ = confirm.try_send(told);
+    }
+
+    /// Tells hosts to take no more jobs, again and again until they leave: a note may get lost.
+    pub(super) async fn tell_draining(&mut self) {
+        let draining: Vec<_> = self.hosts.draining().cloned().collect();
+        for host in draining {
+            let told = self.tell(&CoordinatorNote::Drain(host)).await;
+            self.notice(told);
+        }
     }
 
     /// Takes silent hosts out.

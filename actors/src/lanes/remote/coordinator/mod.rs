@@ -7,9 +7,10 @@ mod replies;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::future::Future;
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time;
 
 use crate::ids::{Digest, JobId, RunId};
@@ -18,13 +19,15 @@ use crate::lanes::parcels::Parcel;
 use crate::lanes::pool::{JobReport, JobRequest, PoolContext};
 use crate::lanes::remote::dispatch::Dispatch;
 use crate::lanes::remote::hosts::Hosts;
+use crate::lanes::remote::right::Right;
 use crate::lanes::remote::settings::RemoteSettings;
 use crate::lanes::wire::{CoordinatorNote, encode};
-use crate::protocol::input::Input;
 use crate::workload::Workload;
 
 /// Time between two warnings of the same kind.
 const WARN_EVERY: Duration = Duration::from_secs(30);
+/// How long a broker that does not answer keeps a run from ending.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What clients want of the coordinator.
 pub(crate) enum Request<W: Workload> {
@@ -37,10 +40,9 @@ pub(crate) enum Request<W: Workload> {
 
 /// See the module.
 pub(crate) struct Coordinator<W: Workload, B: Broker> {
-    broker: B,
+    broker: Arc<B>,
     settings: RemoteSettings,
-    /// The name under which the right to coordinate is claimed.
-    claimant: String,
+    right: Right<B>,
     run: PoolContext<W>,
     dispatch: Dispatch<W::Update>,
     hosts: Hosts,
@@ -53,6 +55,8 @@ pub(crate) struct Coordinator<W: Workload, B: Broker> {
     to_forget: BTreeSet<JobId>,
     /// Lanes that the scheduler knows of; it waits for the plan's number of them.
     reported_lanes: u32,
+    /// Whether jobs wait for lanes, or the run's beginning does.
+    needs_lanes: watch::Sender<bool>,
     /// Since when there has been no lane.
     without_lanes: Option<Instant>,
     /// When the broker was last found away.
@@ -78,26 +82,14 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         F: Future<Output = Result<B, BrokerError>>,
     {
         let broker = connect().await.map_err(|error| error.to_string())?;
-        let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-        let claimant = format!("{} ({:x})", settings.name, since.as_nanos());
+        let broker = Arc::new(broker);
         broker.prepare().await.map_err(|error| error.to_string())?;
+        let right = Right::take(broker.clone(), &settings).await?;
         let now = Instant::now();
-        // A coordinator that was killed still has the right for a while.
-        let until = now + settings.timing.silence * 2;
-        loop {
-            match broker.claim(&claimant).await {
-                Ok(Claim::Granted) => break,
-                Ok(Claim::HeldBy(other)) if Instant::now() >= until => {
-                    return Err(format!("the run has a coordinator already: {other}"));
-                }
-                Ok(Claim::HeldBy(_)) => time::sleep(settings.timing.retry).await,
-                Err(error) => return Err(error.to_string()),
-            }
-        }
         Ok(Self {
             broker,
             settings,
-            claimant,
+            right,
             run,
             dispatch: Dispatch::default(),
             hosts: Hosts::default(),
@@ -105,6 +97,7 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
             stored: HashSet::new(),
             to_forget: BTreeSet::new(),
             reported_lanes: 0,
+            needs_lanes: watch::Sender::new(true),
             without_lanes: Some(now),
             paused_until: None,
             warned: None,
@@ -113,40 +106,62 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         })
     }
 
-    /// Does what clients request, until none can any more or the run cannot go on.
-    pub async fn conduct(mut self, mut requests: mpsc::UnboundedReceiver<Request<W>>) {
+    /// The right to coordinate.
+    pub fn right(&self) -> &Right<B> {
+        &self.right
+    }
+
+    /// Whether jobs wait for lanes, or the run's beginning does.
+    pub fn needs_lanes(&self) -> watch::Receiver<bool> {
+        self.needs_lanes.subscribe()
+    }
+
+    /// Does what clients request, until none can any more.
+    ///
+    /// # Errors
+    /// The reason for which the run cannot go on.
+    pub async fn conduct(
+        &mut self,
+        requests: &mut mpsc::UnboundedReceiver<Request<W>>,
+    ) -> Result<(), String> {
         let mut replies = self.broker.replies();
         let mut notes = self.broker.notes(Audience::Coordinator);
         let mut questions = self.broker.questions();
         let mut beat = time::interval(self.settings.timing.beat);
         beat.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
         loop {
-            let result = tokio::select! {
+            tokio::select! {
                 request = requests.recv() => match request {
-                    Some(request) => self.request(request).await,
-                    None => break,
+                    Some(request) => self.request(request).await?,
+                    None => return Ok(()),
                 },
-                Some((job, reply)) = replies.recv() => self.take_reply(job, &reply).await,
-                Some(note) = notes.recv() => self.take_note(&note).await,
-                Some(question) = questions.recv() => self.answer(question).await,
-                _ = beat.tick() => self.beat().await,
-            };
-            if let Err(reason) = result {
-                (self.run.report)(Input::LanesFailed { reason });
-                // Whoever resumes the run need not wait until the right ends by itself.
-                let _ = self.broker.release(&self.claimant).await;
-                return;
+                Some((job, reply)) = replies.recv() => self.take_reply(job, &reply).await?,
+                Some(note) = notes.recv() => self.take_note(&note).await?,
+                Some(question) = questions.recv() => self.answer(question).await?,
+                Some(order) = self.run.drains.recv() => self.drain(order).await,
+                _ = beat.tick() => self.beat().await?,
             }
+            let begins = self.reported_lanes < self.run.plan.lanes;
+            let needs_lanes = begins || self.dispatch.wanted() > 0;
+            self.needs_lanes.send_replace(needs_lanes);
             self.submit_waiting().await;
         }
-        self.end().await;
     }
 
-    async fn end(self) {
-        let _ = self.tell(&CoordinatorNote::Over).await;
-        let released = self.broker.release(&self.claimant).await;
-        let cleared = self.broker.clear().await.and(released);
-        if let Err(error) = cleared {
+    /// Lets the hosts go, and leaves nothing in the broker.
+    pub async fn end(self) {
+        let last_words = async {
+            // First, as it also ends the invitation: no host is to join any more.
+            let released = self.right.release().await;
+            released.and(self.tell(&CoordinatorNote::Over).await)
+        };
+        let said = time::timeout(LAST_WORDS, last_words).await;
+        let away = || BrokerError::Away("it does not answer".into());
+        let ended = match said.unwrap_or_else(|_| Err(away())) {
+            Ok(()) => self.broker.clear().await,
+            error => error,
+        };
+        if let Err(error) = ended {
             tracing::warn!("what the run left in the broker stays there: {error}");
         }
     }
@@ -185,7 +200,7 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
     async fn beat(&mut self) -> Result<(), String> {
         let since = std::mem::replace(&mut self.beaten, Instant::now());
         let mut hears = since.elapsed() < self.settings.timing.silence / 2;
-        match self.broker.claim(&self.claimant).await {
+        match self.right.renew().await {
             Ok(Claim::Granted) => {}
             Ok(Claim::HeldBy(other)) => {
                 return Err(format!(
@@ -199,6 +214,7 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         }
         let told = self.tell(&CoordinatorNote::Alive).await;
         self.notice(told);
+        self.tell_draining().await;
         if hears {
             self.miss_hosts().await?;
         } else {

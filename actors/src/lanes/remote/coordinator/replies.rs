@@ -102,7 +102,7 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
     async fn fetch<P: Payload>(&self, name: &Digest) -> Result<P, String> {
         let until = Instant::now() + self.settings.timing.silence;
         loop {
-            match PieceCache::default().fetch(&self.broker, name).await {
+            match PieceCache::default().fetch(&*self.broker, name).await {
                 Ok(payload) => return Ok(payload),
                 Err(FetchError::Broker(BrokerError::Away(_))) if Instant::now() < until => {
                     time::sleep(self.settings.timing.retry).await;
@@ -142,7 +142,7 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
 
     /// Has the broker forget the blobs of an update.
     pub(super) async fn forget_parcel(&self, name: &Digest) {
-        if let Err(error) = parcels::forget(&self.broker, name).await {
+        if let Err(error) = parcels::forget(&*self.broker, name).await {
             tracing::debug!("blobs of an update stay until the run is over: {error}");
         }
     }
