@@ -1,7 +1,7 @@
 //! Steering a run from another process: a line of JSON each way over TCP.
 //!
 //! A request is one line, `{"command":"slow","client":3,"factor":2.0,"token":"…"}`, and so is its
-//! reply: `{"status":…}`, `{"done":"…"}` or `{"error":"…"}`. What changes the run's course goes
+//! reply: `{"status":…}`, `{"workers":…}`, `{"done":"…"}` or `{"error":"…"}`. What changes the run's course goes
 //! into its ledger, so that a run with interventions replays.
 //!
 //! The listener is for this machine. Anywhere else it requires a token, and anyone who can listen
@@ -10,6 +10,7 @@
 pub mod client;
 pub mod request;
 pub mod server;
+pub mod workers;
 
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,8 @@ use regatta_actors::ids::ClientId;
 use regatta_actors::protocol::client_state::ClientState;
 use regatta_actors::protocol::control::{ControlCommand, RunStatus};
 use serde::{Deserialize, Serialize};
+
+use crate::live::control::workers::Workers;
 
 /// The environment variable with the token.
 pub const TOKEN_VARIABLE: &str = "REGATTA_CONTROL_TOKEN";
@@ -57,11 +60,18 @@ impl fmt::Debug for Token {
 }
 
 /// A request to a run.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, clap::Subcommand)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, clap::Subcommand)]
 #[serde(tag = "command", rename_all = "snake_case")]
 pub enum Action {
     /// Show the status of the run and of its clients
     Status,
+    /// Show the workers that train for the run, and what each of their lanes is doing
+    Workers,
+    /// Have a worker finish the jobs that it has, take no others, and leave; the run goes on
+    Drain {
+        /// Its name, or its id where several have the name
+        host: String,
+    },
     /// Wait after this round until resumed
     Pause,
     /// Resume
@@ -92,12 +102,12 @@ pub enum Action {
 }
 
 impl Action {
-    /// The command that goes to the run; `None`: it is answered at once.
+    /// The command that goes to the run; `None`: it does not concern the run's course.
     #[must_use]
-    pub fn command(self) -> Option<ControlCommand> {
+    pub fn command(&self) -> Option<ControlCommand> {
         let client = self.client().unwrap_or(ClientId(0));
-        Some(match self {
-            Self::Status => return None,
+        Some(match *self {
+            Self::Status | Self::Workers | Self::Drain { .. } => return None,
             Self::Pause => ControlCommand::Pause,
             Self::Resume => ControlCommand::Resume,
             Self::Checkpoint => ControlCommand::Checkpoint,
@@ -110,8 +120,8 @@ impl Action {
 
     /// The client that it is about.
     #[must_use]
-    pub fn client(self) -> Option<ClientId> {
-        match self {
+    pub fn client(&self) -> Option<ClientId> {
+        match *self {
             Self::Drop { client } | Self::Restore { client } | Self::Slow { client, .. } => {
                 Some(ClientId(client))
             }
@@ -126,6 +136,8 @@ impl Action {
 pub enum Reply {
     /// The phase of the run.
     Status(Box<Status>),
+    /// Its workers.
+    Workers(Workers),
     /// The command is with the run.
     Done(String),
     /// The run has not said yet whether it follows the command; it may still do so.

@@ -26,6 +26,7 @@ struct Fields {
     command: String,
     client: Option<u32>,
     factor: Option<f64>,
+    host: Option<String>,
 }
 
 impl TryFrom<Fields> for Request {
@@ -37,10 +38,13 @@ impl TryFrom<Fields> for Request {
             command,
             client,
             factor,
+            host,
         } = fields;
         let mut given = Map::from_iter([("command".to_owned(), Value::from(command.as_str()))]);
         given.extend(client.map(|client| ("client".to_owned(), client.into())));
         given.extend(factor.map(|factor| ("factor".to_owned(), factor.into())));
+        let names_host = host.is_some();
+        given.extend(host.map(|host| ("host".to_owned(), host.into())));
         let action: Action =
             serde_json::from_value(Value::Object(given)).map_err(|e| e.to_string())?;
         if client.is_some() && action.client().is_none() {
@@ -48,6 +52,9 @@ impl TryFrom<Fields> for Request {
         }
         if factor.is_some() && !matches!(action, Action::Slow { .. }) {
             return Err(format!("`{command}` has no factor"));
+        }
+        if names_host && !matches!(action, Action::Drain { .. }) {
+            return Err(format!("`{command}` does not concern a worker"));
         }
         Ok(Self { token, action })
     }

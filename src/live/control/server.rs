@@ -3,13 +3,14 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use regatta_actors::observe::control::{ControlHandle, Unconfirmed};
 use regatta_actors::plan::fault::SLOWDOWNS;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::live::control::request::Request;
+use crate::live::control::workers::Workers;
 use crate::live::control::{Action, ClientLine, Reply, Status, TOKEN_VARIABLE, Token};
 use crate::live::ports;
 use crate::live::ports::bounds::Bounds;
@@ -158,6 +159,12 @@ impl CommandHandler {
     /// Carries out an authorised request.
     #[must_use]
     pub fn execute(&self, action: Action) -> Reply {
+        if let Action::Workers = action {
+            return Reply::Workers(self.workers());
+        }
+        if let Action::Drain { host } = &action {
+            return self.drain(host);
+        }
         let Some(command) = action.command() else {
             return Reply::Status(Box::new(self.status()));
         };
@@ -171,10 +178,21 @@ impl CommandHandler {
         {
             return Reply::Error(error);
         }
-        match self.control.order(command, CONFIRMATION) {
-            Ok(()) => Reply::Done("done; it takes effect after this round".to_owned()),
-            Err(late @ Unconfirmed::Late(_)) => Reply::NotConfirmed(late.to_string()),
-            Err(refused) => Reply::Error(refused.to_string()),
+        let done = "done; it takes effect after this round";
+        reply(self.control.order(command, CONFIRMATION), done)
+    }
+
+    fn workers(&self) -> Workers {
+        Workers::of(self.control.hosts().snapshot(), Instant::now())
+    }
+
+    fn drain(&self, host: &str) -> Reply {
+        match self.workers().find(host) {
+            Ok(host) => {
+                let done = "done; it leaves when the jobs that it has are done";
+                reply(self.control.drain(&host.id, CONFIRMATION), done)
+            }
+            Err(why) => Reply::Error(why),
         }
     }
 
@@ -191,6 +209,15 @@ impl CommandHandler {
             run: self.control.status(),
             clients: clients.into_iter().map(line).collect(),
         }
+    }
+}
+
+/// What the run said, or has not said yet.
+fn reply(said: Result<(), Unconfirmed>, done: &str) -> Reply {
+    match said {
+        Ok(()) => Reply::Done(done.to_owned()),
+        Err(late @ Unconfirmed::Late(_)) => Reply::NotConfirmed(late.to_string()),
+        Err(refused) => Reply::Error(refused.to_string()),
     }
 }
 

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use regatta_actors::observe::control::control;
+use regatta_actors::observe::hosts::HostStatus;
 
 use super::*;
 use crate::live::control::client::{PATIENCE, RequestError, send};
@@ -55,6 +56,28 @@ fn commands_reach_the_run_over_the_line_and_the_status_comes_back() {
     assert!(matches!(reply(zero), Reply::Error(_)));
     drop(control);
     assert_eq!(reply(Action::Pause), Reply::Error("the run is over".into()));
+}
+
+#[test]
+fn workers_come_back_over_the_line_and_one_that_is_there_is_drained() {
+    let (handle, control) = control();
+    let mut host = HostStatus::new("a", "CPU");
+    host.heard = Some(host.joined);
+    handle.hosts().add("a.1", host);
+    let server = ControlServer::start(loopback(), None, handle).unwrap();
+    let Reply::Workers(workers) = send(server.address(), None, Action::Workers).unwrap() else {
+        panic!("no workers");
+    };
+    assert_eq!(workers.hosts[0].id, "a.1");
+    let drain = |host: &str| send(server.address(), None, Action::Drain { host: host.into() });
+    let unknown = drain("b").unwrap();
+    let names = "no worker is called b; there are: a";
+    assert_eq!(unknown, Reply::Error(names.into()));
+    // Nobody is there to tell it.
+    let error = drain("a").unwrap_err();
+    assert!(matches!(error, RequestError::NotConfirmed(..)), "{error}");
+    drop(control);
+    assert_eq!(drain("a").unwrap(), Reply::Error("the run is over".into()));
 }
 
 #[test]
@@ -207,6 +230,12 @@ fn nothing_stands_in_a_request_that_means_nothing() {
             r#"{"command":"drop","client":0,"factor":2}"#,
             "`drop` has no factor",
         ),
+        (
+            r#"{"command":"pause","host":"a"}"#,
+            "`pause` does not concern a worker",
+        ),
+        (r#"{"command":"drain"}"#, "missing field `host`"),
+        (r#"{"command":"drain","host":0}"#, "expected a string"),
         (r#"{"command":"stop","now":true}"#, "unknown field `now`"),
         (
             r#"{"command":"slow","client":0,"Factor":2}"#,
