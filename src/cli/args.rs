@@ -1,5 +1,6 @@
 //! The subcommands and their arguments.
 
+use std::ffi::OsString;
 #[cfg(feature = "cluster")]
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -161,6 +162,30 @@ pub struct ClusterArgs {
     pub min_lanes: Option<NonZeroU32>,
 }
 
+impl ClusterArgs {
+    /// These, as arguments of a process that is to train there too.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn arguments(&self) -> Vec<OsString> {
+        let flag = |name: &str, value: OsString| {
+            let mut flag = OsString::from(name);
+            flag.push(value);
+            flag
+        };
+        let cluster = self.cluster.iter();
+        let cluster = cluster.map(|file| flag("--cluster=", file.into()));
+        let lanes = self.min_lanes.iter();
+        let lanes = lanes.map(|lanes| flag("--min_lanes=", lanes.to_string().into()));
+        cluster.chain(lanes).collect()
+    }
+
+    /// A program without clusters has none.
+    #[cfg(not(feature = "cluster"))]
+    #[expect(clippy::unused_self, reason = "with clusters it is needed")]
+    pub(crate) fn arguments(&self) -> Vec<OsString> {
+        Vec::new()
+    }
+}
+
 /// A host that trains.
 #[cfg(feature = "cluster")]
 #[derive(Debug, Args)]
@@ -303,6 +328,10 @@ pub struct ReportArgs {
 /// A sweep and how to run it.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
+#[cfg_attr(
+    feature = "cluster",
+    command(mut_arg("cluster", |cluster| cluster.conflicts_with("slurm")))
+)]
 pub struct SweepArgs {
     /// Sweep file (TOML): a scenario, and a grid of settings over it
     pub sweep: PathBuf,
@@ -316,6 +345,9 @@ pub struct SweepArgs {
     /// Number of the array's tasks that Slurm runs at once, at most [default: unlimited]
     #[arg(long, value_name = "N", requires = "slurm")]
     pub slurm_at_most: Option<NonZeroU32>,
+    /// The lanes of its runs, one run after the other.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 /// Runs, and how to compare them.

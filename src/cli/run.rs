@@ -170,14 +170,18 @@ fn on_lanes(
     }
 }
 
+/// The cluster of the arguments, if they name one.
+///
+/// # Errors
+/// See [`Cluster::find`].
 #[cfg(feature = "cluster")]
-fn find(args: &ClusterArgs) -> anyhow::Result<Option<Cluster>> {
+pub(crate) fn find(args: &ClusterArgs) -> anyhow::Result<Option<Cluster>> {
     Cluster::find(args)
 }
 
 /// A program without clusters finds none.
 #[cfg(not(feature = "cluster"))]
-fn find(_: &ClusterArgs) -> anyhow::Result<Option<Cluster>> {
+pub(crate) fn find(_: &ClusterArgs) -> anyhow::Result<Option<Cluster>> {
     Ok(None)
 }
 
@@ -238,7 +242,10 @@ fn conclude(outcome: &RunOutcome, folder: &RunFolder) -> anyhow::Result<()> {
             ));
         }
         EndReason::StoppedAtOnce => {
-            bail!("stopped during a round; {rounds} before it are in {place}")
+            print_line(format_args!(
+                "stopped before the end of a round; {rounds} before it, results so far in {place}; \
+                 `regatta resume` continues"
+            ));
         }
     }
     if outcome.rounds_refused > 0 {

@@ -10,11 +10,12 @@ use crate::base::machine::Host;
 use crate::base::table::{Format, count};
 use crate::cli::args::SweepArgs;
 use crate::cli::compare::side_by_side;
+use crate::cli::run;
 use crate::config::problems::Problems;
 use crate::live::log::LogFile;
 use crate::live::terminal::output::print_line;
 use crate::runs::sweep as runner;
-use crate::runs::sweep::process::Ended;
+use crate::runs::sweep::process::{Ended, Launch};
 use crate::runs::sweep::slurm::{ArrayScript, Shares, cluster, quote};
 use crate::runs::sweep::stop::{ReopenLog, Stop};
 use crate::runs::sweep::{Planned, SweepPlan, file, process, slurm};
@@ -31,6 +32,12 @@ pub fn sweep(args: &SweepArgs, log: Option<LogFile>) -> anyhow::Result<()> {
         return write_script(&plan, args, &program, path);
     }
     let chosen = choose(&plan, args.only.as_deref())?;
+    // That its broker does not answer is told before anything is made.
+    run::find(&args.cluster)?;
+    let launch = Launch {
+        program,
+        arguments: args.cluster.arguments(),
+    };
     files::make_folder(&plan.out)?;
     let reopen = log.map(|log| Box::new(move || log.reopen()) as ReopenLog);
     let mut stop = Stop::listen(reopen).context("cannot listen for signals")?;
@@ -42,7 +49,7 @@ pub fn sweep(args: &SweepArgs, log: Option<LogFile>) -> anyhow::Result<()> {
         let (label, place) = (&run.label, run.folder.display());
         print_line(format_args!("run {index}, {label}, in {place}"));
         let wait = |held: &io::Error| print_line(format_args!("waiting: {held}"));
-        match process::execute(run, &program, &mut stop, wait) {
+        match process::execute(run, &launch, &mut stop, wait) {
             Ok(Ended::Kept) => {
                 print_line("already complete");
                 complete.push(run.folder.clone());

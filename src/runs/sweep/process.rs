@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
@@ -39,6 +39,15 @@ pub enum Ended {
     Failed(String),
 }
 
+/// How processes of runs are started.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// This program.
+    pub program: PathBuf,
+    /// What `regatta run` and `regatta resume` are told besides the run: where clients are trained.
+    pub arguments: Vec<OsString>,
+}
+
 /// Runs what is missing of a run. If another process is running it, `wait` is called, and its end
 /// is waited for.
 ///
@@ -46,7 +55,7 @@ pub enum Ended {
 /// If no process can be started, or the folder not be read or written.
 pub fn execute(
     run: &Planned,
-    program: &Path,
+    launch: &Launch,
     stop: &mut Stop,
     wait: impl FnOnce(&io::Error),
 ) -> io::Result<Ended> {
@@ -60,13 +69,15 @@ pub fn execute(
     if is_complete(&folder)? {
         return Ok(Ended::Kept);
     }
-    let arguments = if folder.has_begun() {
+    let mut arguments = if folder.has_begun() {
         vec!["resume".into(), "--".into(), run.folder.clone().into()]
     } else {
         folder.clear()?;
         run.arguments.clone()
     };
-    let mut child = start(program, &arguments, &folder)?;
+    // Behind the subcommand.
+    arguments.splice(1..1, launch.arguments.iter().cloned());
+    let mut child = start(&launch.program, &arguments, &folder)?;
     let status = stop.wait(&mut child)?;
     ended(&folder, status, stop.requested())
 }
