@@ -175,6 +175,11 @@ def finish(command: list[str]) -> None:
         sys.exit(f"`{' '.join(command)}` failed:\n{done.stderr}")
 
 
+def asked(command: list[str]) -> str:
+    """What a command that succeeds says."""
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+
+
 def text(part: Part) -> str:
     return part.log.read_text(encoding="utf-8", errors="replace")
 
@@ -477,6 +482,89 @@ def drained_worker(cluster: Cluster) -> str:
     return f"it leaves within {took:.1f} s, its job is done elsewhere at once; the same bytes"
 
 
+def drained_by_hand(cluster: Cluster) -> str:
+    """A worker that `regatta ctl drain` sends away while it trains."""
+    cluster.broker()
+    control = f"127.0.0.1:{free_port()}"
+    run = cluster.run("--control", control)
+    leaves = cluster.worker("leaves")
+    says(run, "host leaves joins")
+    cluster.worker("stays")
+    says(run, "host stays joins")
+    trains(run, begun(run), lane=0)
+    ctl = [str(cluster.regatta), "ctl", "--control", control]
+    table = json.loads(asked([*ctl, "--format", "json", "workers"]))
+    names = [worker["host"] for worker in table["workers"]]
+    if names != ["leaves", "stays"] or table["lanes"][0]["client"] is None:
+        sys.exit(f"the workers are {table}")
+    unknown = subprocess.run([*ctl, "drain", "nobody"], capture_output=True, text=True, check=False)
+    if unknown.returncode != 1 or "there are: leaves, stays" not in unknown.stderr:
+        sys.exit(f"to drain nobody gives {unknown}")
+    asked([*ctl, "drain", "leaves"])
+    ends(leaves, 0, "drained: the jobs that were being done are done")
+    says(run, "host leaves.* leaves: it was drained")
+    cluster.ends_as_ever(run)
+    if "is done once more" in text(run):
+        sys.exit("a job was done twice")
+    return "it ends its job and leaves, none is done twice; the same bytes"
+
+
+def stopped_in_vain(cluster: Cluster) -> str:
+    """A run that is told to end while there is no lane, and while its broker stands still."""
+    cluster.broker()
+    run = cluster.run(*LONELY)
+    says(run, "connected to the broker")
+    slowest = told_to_end(run, "stopped before the end of a round; 0 rounds before it")
+    run.start()
+    cluster.worker("host")
+    trains(run)
+    os.kill(cluster.server(), signal.SIGSTOP)
+    try:
+        slowest = max(slowest, told_to_end(run, "stopped before the end of a round"))
+    finally:
+        os.kill(cluster.server(), signal.SIGCONT)
+    run.start()
+    cluster.ends_as_ever(run, *LONELY)
+    return f"it ends within {slowest:.1f} s, and is resumed to the same bytes"
+
+
+def told_to_end(run: Part, words: str) -> float:
+    """Sends SIGTERM, and gives the seconds until the end."""
+    asked_at = time.monotonic()
+    run.send(signal.SIGTERM)
+    ends(run, 0, words, 5)
+    took = time.monotonic() - asked_at
+    # The run's part of it; a busy machine ends a process a little later.
+    if took > 3:
+        sys.exit(f"it takes {took:.1f} s")
+    return took
+
+
+def sweep(cluster: Cluster) -> str:
+    """A sweep whose runs are trained by two workers that stay, one of which is lost."""
+    cluster.broker()
+    file = cluster.place / "sweep.toml"
+    settings = "num_clients = 2\nlimit_train = 8\nrounds = 2\nmetrics = \"off\"\nweb = \"off\"\nquiet = true\n"
+
+    def command(out: str) -> list[str]:
+        text = f'scenario = "{SCENARIO}"\nout = "{cluster.place / out}"\n[settings]\n{settings}'
+        file.write_text(text + '[grid]\nagg_type = ["fedex", "fedit"]\nseed = [1, 2]\n', encoding="utf-8")
+        return [str(cluster.regatta), "sweep", str(file)]
+
+    finish(command("here"))
+    lost, stays = (cluster.worker(name, "--stay", "--patience", "10 s") for name in ("lost", "stays"))
+    over_there = [*command("there"), "--cluster", cluster.folder / "cluster.toml", "--min_lanes", 1]
+    swept = cluster.add(Part("sweep", cluster.place / "sweep.log", *over_there))
+    says(lost, "joined as lost", times=2)
+    lost.kill()
+    ends(swept, 0, "wrote .*compare.html", 6 * SLOW)
+    ends(stays, 0, "no further run came after [34] runs")
+    for run in sorted((cluster.place / "here").iterdir()):
+        if (run / "events.jsonl").exists():
+            compare(run, cluster.place / "there" / run.name)
+    return "four runs one after the other on the same workers; each with the bytes of the local sweep"
+
+
 def joins_in_round_3(cluster: Cluster) -> str:
     """A worker that comes while the third round goes on."""
     cluster.broker()
@@ -691,6 +779,9 @@ FAILURES = [
     wiped_store,
     deleted_streams,
     drained_worker,
+    drained_by_hand,
+    stopped_in_vain,
+    sweep,
     joins_in_round_3,
     small_messages,
     other_instructions,
