@@ -5,7 +5,7 @@ use regatta_cluster::{Settings, Supervisor};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::args::BrokerArgs;
+use crate::cli::cluster_args::BrokerArgs;
 use crate::live::terminal::output::print_line;
 
 /// Runs the broker until SIGINT or SIGTERM.

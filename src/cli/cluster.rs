@@ -11,7 +11,7 @@ use tokio::runtime;
 
 use crate::base::machine::Host;
 use crate::base::table::count;
-use crate::cli::args::ClusterArgs;
+use crate::cli::cluster_args::ClusterArgs;
 use crate::experiment::workload::Federation;
 use crate::experiment::{FederatedRun, remote};
 use crate::live::terminal::output::print_line;

@@ -7,6 +7,7 @@ pub mod changed_settings;
 pub(crate) mod check;
 #[cfg(feature = "cluster")]
 pub(crate) mod cluster;
+pub mod cluster_args;
 pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod ctl;

@@ -14,9 +14,10 @@ use crate::base::files::write_atomically;
 use crate::base::machine::{Host, environment};
 use crate::base::table::count;
 use crate::base::torch::info;
-use crate::cli::args::{ClusterArgs, ResumeArgs, RunArgs};
+use crate::cli::args::{ResumeArgs, RunArgs};
 #[cfg(feature = "cluster")]
 use crate::cli::cluster::Cluster;
+use crate::cli::cluster_args::ClusterArgs;
 use crate::cli::services::RunServices;
 use crate::cli::{check, interrupt};
 use crate::config::load;

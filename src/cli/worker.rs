@@ -16,8 +16,8 @@ use tokio::time;
 
 use crate::base::machine::Host;
 use crate::base::table::count;
-use crate::cli::args::{LaneCount, WorkerArgs};
 use crate::cli::cluster::{as_broker_error, connect};
+use crate::cli::cluster_args::{LaneCount, WorkerArgs};
 use crate::config::settings::Settings;
 use crate::experiment::remote;
 use crate::live::terminal::output::print_line;

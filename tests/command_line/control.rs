@@ -57,6 +57,25 @@ fn commands_steer_a_run_and_stand_in_its_ledger_and_it_replays_with_them() {
 }
 
 #[test]
+fn a_run_on_lanes_of_its_own_says_so_and_has_no_worker_to_drain() {
+    let place = Workplace::new();
+    let mut steered = Steered::start(&place, &format!("{RUN} --lanes 2"));
+    steered.pause(&place);
+    let said = place.accepts(&steered.line("workers"));
+    let own = "the run trains on 2 lanes of its own process, and has no workers";
+    assert!(said.starts_with(own) && said.contains("cpu"), "{said}");
+    let json = place.accepts(&steered.line("workers --format json"));
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["workers"], serde_json::json!([]));
+    assert_eq!(json["lanes"][1]["lane"], 1);
+    let output = place.regatta(&steered.line("drain local"));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("has no workers"), "{text}");
+    steered.running.kill();
+}
+
+#[test]
 fn nobody_answering_is_an_error_that_says_how_to_start_a_run() {
     let output = Workplace::new().regatta("ctl --control 127.0.0.1:1 status");
     let text = String::from_utf8(output.stderr).unwrap();

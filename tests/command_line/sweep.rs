@@ -54,6 +54,22 @@ fn a_sweep_runs_each_with_each_compares_them_and_keeps_what_is_complete() {
     assert_eq!(before, after);
 }
 
+#[cfg(feature = "cluster")]
+#[test]
+fn a_sweep_whose_cluster_is_not_there_or_that_slurm_is_to_run_makes_nothing() {
+    let place = place("[settings]\nrounds = 1\n[grid]\nseed = [1, 2]\n");
+    for (flags, code, why) in [
+        ("", 1, "nowhere.toml: "),
+        ("--slurm job.sh", 2, "cannot be used with"),
+    ] {
+        let output = place.regatta(&format!("sweep s.toml --cluster nowhere.toml {flags}"));
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        assert!(text.contains(why), "{text}");
+    }
+    assert!(!place.path().join("runs").exists() && !place.path().join("job.sh").exists());
+}
+
 #[test]
 fn a_run_that_fails_is_reported_and_the_others_go_on() {
     // The model has too few positions for these tokens, which is seen when it is loaded.

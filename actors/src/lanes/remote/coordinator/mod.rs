@@ -155,11 +155,9 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
             let released = self.right.release().await;
             released.and(self.tell(&CoordinatorNote::Over).await)
         };
-        let said = time::timeout(LAST_WORDS, last_words).await;
-        let away = || BrokerError::Away("it does not answer".into());
-        let ended = match said.unwrap_or_else(|_| Err(away())) {
-            Ok(()) => self.broker.clear().await,
-            error => error,
+        let ended = match time::timeout(LAST_WORDS, last_words).await {
+            Ok(said) => self.broker.clear().await.and(said),
+            Err(_) => Err(BrokerError::Away("it does not answer".into())),
         };
         if let Err(error) = ended {
             tracing::warn!("what the run left in the broker stays there: {error}");
