@@ -102,6 +102,13 @@ pub(crate) enum HostNote {
         /// The blobs that the host stored for it, which nobody reads.
         blobs: Option<Digest>,
     },
+    /// A lane could not do a job, which is in the queue again.
+    GivenBack {
+        host: HostId,
+        lane: LaneId,
+        job: JobId,
+        reason: String,
+    },
     Leaving {
         host: HostId,
         reason: String,

@@ -263,12 +263,30 @@ pub enum Event {
         /// The cause, as text.
         reason: String,
     },
+    /// A job of a host is done: its reply is with its client.
+    JobDone {
+        /// The round it is in.
+        round: u32,
+        /// The client concerned.
+        client: ClientId,
+        /// The host that did it.
+        host: String,
+    },
     /// A job is done once more, on another lane.
     JobRedone {
         /// The round it is in.
         round: u32,
         /// The client concerned.
         client: ClientId,
+        /// The host that had it, if that is known.
+        host: Option<String>,
+        /// The cause, as text.
+        reason: String,
+    },
+    /// The broker between the run and its hosts answers: at the start, or again.
+    BrokerReached,
+    /// The broker does not answer; what hosts do meanwhile is not lost.
+    BrokerAway {
         /// The cause, as text.
         reason: String,
     },
@@ -355,7 +373,10 @@ impl Event {
                 | Self::HostJoined { .. }
                 | Self::HostLeft { .. }
                 | Self::HostRefused { .. }
+                | Self::JobDone { .. }
                 | Self::JobRedone { .. }
+                | Self::BrokerReached
+                | Self::BrokerAway { .. }
                 | Self::StaleReply { .. }
         )
     }

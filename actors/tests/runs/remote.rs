@@ -16,6 +16,7 @@ use regatta_actors::lanes::wire::Invitation;
 use regatta_actors::lanes::worker::{
     PreparedWorkload, WorkerEnd, WorkerError, WorkerSettings, serve,
 };
+use regatta_actors::observe::Observer;
 use regatta_actors::observe::control::{ControlHandle, Unconfirmed, control};
 use regatta_actors::observe::hosts::OWN_PROCESS;
 use regatta_actors::plan::FederationPlan;
@@ -26,7 +27,7 @@ use regatta_actors::protocol::event::Event;
 use regatta_actors::protocol::outcome::{EndReason, RunError, RunOutcome};
 use tokio::sync::watch;
 
-use crate::common::{Record, Toy, Trouble, plan};
+use crate::common::{Events, Record, Toy, Trouble, plan};
 
 const LEASE: Duration = Duration::from_millis(250);
 
@@ -525,6 +526,70 @@ fn resumes_to(expected: &Record, record: &Record) {
     let run = run_on(plan(4, 3, 1), &broker, record, |_| {});
     assert_eq!(run.resume().unwrap().ending, EndReason::Complete);
     assert_eq!(record.ledger(), expected.ledger());
+    assert_eq!(worker.end().unwrap(), WorkerEnd::RunOver);
+}
+
+#[test]
+fn jobs_that_are_done_and_those_that_are_done_again_are_told_with_their_host() {
+    let (broker, record) = (sound(), Record::new());
+    let leaving = Worker::start(&broker, 1, endless());
+    let stop = leaving.stop.clone();
+    let (told, late) = (Events::default(), broker.clone());
+    let (mut heard, mut other) = (told.clone(), None);
+    coordinate(plan(4, 3, 1), &broker, &record, move |event| {
+        heard.on_event(event);
+        if let Event::Progress { .. } = event
+            && other.is_none()
+        {
+            stop.send_replace(true);
+            other = Some(Worker::start(&late, 1, Toy::default()));
+        }
+    })
+    .unwrap();
+    leaving.end().unwrap();
+    let told = told.all();
+    let joined = told.iter().filter_map(|event| match event {
+        Event::HostJoined { host, .. } => Some(host.clone()),
+        _ => None,
+    });
+    let [first, second] = joined.collect::<Vec<_>>().try_into().unwrap();
+    let redone: Vec<_> = (told.iter())
+        .filter_map(|event| match event {
+            Event::JobRedone { host, reason, .. } => Some((host.clone(), reason)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(redone.len(), 1);
+    assert_eq!(redone[0].0.as_ref(), Some(&first));
+    assert!(
+        redone[0].1.ends_with("lane 0: the host leaves"),
+        "{redone:?}"
+    );
+    let by_second =
+        |event: &&Event| matches!(event, Event::JobDone { host, .. } if *host == second);
+    assert_eq!(told.iter().filter(by_second).count(), 4 * 3);
+}
+
+#[test]
+fn a_broker_that_is_away_for_a_while_is_told_once_and_so_is_its_return() {
+    let (broker, record, line) = (sound(), Record::new(), Line::default());
+    let worker = Worker::start(&broker, 1, slow());
+    let (told, cut) = (Events::default(), line.clone());
+    let mut heard = told.clone();
+    coordinate(plan(3, 3, 1), &broker.over(&line), &record, move |event| {
+        heard.on_event(event);
+        match event {
+            Event::RoundStarted { round: 2, .. } => cut.cut(),
+            Event::BrokerAway { .. } => cut.mend(),
+            _ => {}
+        }
+    })
+    .unwrap();
+    let told = told.all();
+    let count = |is: fn(&Event) -> bool| told.iter().filter(|event| is(event)).count();
+    assert_eq!(count(|event| matches!(event, Event::BrokerAway { .. })), 1);
+    // At the start as well.
+    assert_eq!(count(|event| matches!(event, Event::BrokerReached)), 2);
     assert_eq!(worker.end().unwrap(), WorkerEnd::RunOver);
 }
 

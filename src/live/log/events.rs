@@ -82,6 +82,7 @@ impl Observer for EventLog {
                 round,
                 client,
                 reason,
+                ..
             } => tracing::warn!("client {client} in round {round} is done once more: {reason}"),
             Event::Intervention(intervention) => {
                 let (round, command) = (intervention.after_round, intervention.command);

@@ -260,6 +260,11 @@ impl<U> Dispatch<U> {
         self.jobs.values().map(|job| &job.order.state)
     }
 
+    /// Whether somebody waits for this job.
+    pub fn is_wanted(&self, job: JobId) -> bool {
+        self.jobs.contains_key(&job)
+    }
+
     /// Jobs that somebody waits for.
     pub fn wanted(&self) -> usize {
         self.jobs.len()

@@ -203,6 +203,20 @@ impl<W: Workload, B: Broker> JoinedHost<W, B> {
         self.tell(encode(&note)).await;
     }
 
+    /// Tells the coordinator that a lane has not done a job.
+    pub async fn show_given_back(&self, lane: LaneId, job: JobId, reason: String) {
+        let Some(lane) = self.number(lane) else {
+            return;
+        };
+        let note = HostNote::GivenBack {
+            host: self.id.clone(),
+            lane,
+            job,
+            reason,
+        };
+        self.tell(encode(&note)).await;
+    }
+
     /// Tells the coordinator how far a lane is, now and then.
     pub async fn show(&self, lane: LaneId, progress: Progress) {
         let Some(number) = self.number(lane) else {

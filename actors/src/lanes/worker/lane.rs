@@ -123,6 +123,7 @@ impl<W: Workload> Lane<W> {
                 let (client, round) = (order.id.client, order.id.round);
                 tracing::warn!("client {client} in round {round} is given back: {reason}");
                 give_back(&lease).await;
+                host.show_given_back(self.number, order.id, reason).await;
                 host.pause().await;
             }
             End::Hung => {
@@ -133,6 +134,8 @@ impl<W: Workload> Lane<W> {
                     order.id.round
                 );
                 give_back(&lease).await;
+                let reason = "the lane hangs".to_owned();
+                host.show_given_back(self.number, order.id, reason).await;
             }
         }
         host.end(self.number);

@@ -57,6 +57,15 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
                     self.forget_parcel(&name).await;
                 }
             }
+            HostNote::GivenBack {
+                host,
+                lane,
+                job,
+                reason,
+            } => {
+                let reason = format!("host {host}, lane {}: {reason}", lane.0);
+                self.redone(job, Some(&host), reason);
+            }
             HostNote::Leaving { host, reason } => {
                 if self.hosts.remove(&host).is_some() {
                     self.host_left(&host, false, reason);
@@ -84,7 +93,10 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         });
         let is_new = |running: &&Running| !before.iter().any(|old| old.continues(running));
         for new in running.iter().filter(is_new) {
-            self.show_training(*new);
+            // Its reply may have been faster.
+            if self.dispatch.is_wanted(new.job) {
+                self.show_training(*new);
+            }
         }
     }
 
@@ -266,8 +278,11 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         });
     }
 
-    /// Tells that a job is done once more, which this host had.
+    /// Tells that a job is done once more, which this host had, if somebody waits for it.
     pub(super) fn redone(&self, job: JobId, host: Option<&HostId>, reason: String) {
+        if !self.dispatch.is_wanted(job) {
+            return;
+        }
         if let Some(host) = host {
             let hosts = &self.run.hosts;
             hosts.update(&host.0, |status| status.jobs_redone += 1);
@@ -275,6 +290,7 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         self.run.bus.emit(Event::JobRedone {
             round: job.round,
             client: job.client,
+            host: host.map(|host| host.0.clone()),
             reason,
         });
     }

@@ -22,6 +22,7 @@ use crate::lanes::remote::hosts::Hosts;
 use crate::lanes::remote::right::Right;
 use crate::lanes::remote::settings::RemoteSettings;
 use crate::lanes::wire::{CoordinatorNote, encode};
+use crate::protocol::event::Event;
 use crate::workload::Workload;
 
 /// Time between two warnings of the same kind.
@@ -59,8 +60,10 @@ pub(crate) struct Coordinator<W: Workload, B: Broker> {
     needs_lanes: watch::Sender<bool>,
     /// Since when there has been no lane.
     without_lanes: Option<Instant>,
-    /// When the broker was last found away.
+    /// Until when the broker is left alone, after an error.
     paused_until: Option<Instant>,
+    /// Whether the broker did not answer, and has not since.
+    is_broker_away: bool,
     warned: Option<Instant>,
     looked: Instant,
     /// When this last did what it does regularly.
@@ -86,6 +89,7 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         broker.prepare().await.map_err(|error| error.to_string())?;
         let right = Right::take(broker.clone(), &settings).await?;
         let now = Instant::now();
+        run.bus.emit(Event::BrokerReached);
         Ok(Self {
             broker,
             settings,
@@ -100,6 +104,7 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
             needs_lanes: watch::Sender::new(true),
             without_lanes: Some(now),
             paused_until: None,
+            is_broker_away: false,
             warned: None,
             looked: now,
             beaten: now,
@@ -173,8 +178,14 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         let Err(error) = result else {
             return false;
         };
-        if matches!(error, BrokerError::Missing(_)) {
-            self.forget_what_is_stored();
+        match &error {
+            BrokerError::Missing(_) => self.forget_what_is_stored(),
+            BrokerError::Away(_) if !self.is_broker_away => {
+                self.is_broker_away = true;
+                let reason = error.to_string();
+                self.run.bus.emit(Event::BrokerAway { reason });
+            }
+            BrokerError::Away(_) | BrokerError::Refused(_) => {}
         }
         self.warn(&error.to_string());
         self.paused_until = Some(Instant::now() + self.settings.timing.retry);
@@ -199,7 +210,11 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         let since = std::mem::replace(&mut self.beaten, Instant::now());
         let mut hears = since.elapsed() < self.settings.timing.silence / 2;
         match self.right.renew().await {
-            Ok(Claim::Granted) => {}
+            Ok(Claim::Granted) => {
+                if std::mem::take(&mut self.is_broker_away) {
+                    self.run.bus.emit(Event::BrokerReached);
+                }
+            }
             Ok(Claim::HeldBy(other)) => {
                 return Err(format!(
                     "another coordinator has taken the run over: {other}"

@@ -12,6 +12,7 @@ use crate::lanes::parcels::{self, FetchError, PieceCache};
 use crate::lanes::pool::{JobFailure, JobReport, JobResult};
 use crate::lanes::remote::dispatch::Verdict;
 use crate::lanes::wire::{Content, HostId, JobOutcome, JobReply, decode};
+use crate::protocol::event::Event;
 use crate::workload::Workload;
 use crate::workload::job::Trained;
 use crate::workload::update::Payload;
@@ -131,6 +132,11 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
             let withdrawn = self.broker.withdraw(job).await;
             self.notice(withdrawn);
         }
+        self.run.bus.emit(Event::JobDone {
+            round: job.round,
+            client: job.client,
+            host: reply.host.0,
+        });
         // A client that is no longer there has no use for it.
         let _ = waiting.send(JobReport {
             lane: reply.lane,
