@@ -11,7 +11,7 @@ use crate::config::problems::Problems;
 use crate::live::terminal::output::print_line;
 use crate::runs::figures;
 use crate::runs::folder::artifact::Artifact;
-use crate::runs::report::{Run, page, tables};
+use crate::runs::report::{Run, hosts, page, tables};
 
 /// Shows runs' statistics and writes their pages.
 ///
@@ -32,7 +32,10 @@ pub fn report(args: &ReportArgs) -> anyhow::Result<()> {
                 }))
             };
             let clients = joint(|run| tables::clients(&run.stats));
-            print_line(table::render(&[&clients, &joint(Run::costs)], format)?);
+            let (costs, trained) = (joint(Run::costs), joint(|run| hosts::table(&run.hosts)));
+            let mut all = vec![&clients, &costs];
+            all.extend((!trained.rows().is_empty()).then_some(&trained));
+            print_line(table::render(&all, format)?);
         }
     }
     for run in &runs {
@@ -64,9 +67,10 @@ fn show(run: &Run) -> anyhow::Result<()> {
     let stats = &run.stats;
     print_line(tables::headline(stats));
     print_line(table::render(&[&tables::clients(stats)], Format::Table)?);
-    let costs = run.costs();
-    if !costs.rows().is_empty() {
-        print_line(table::render(&[&costs], Format::Table)?);
+    for table in [run.costs(), hosts::table(&run.hosts)] {
+        if !table.rows().is_empty() {
+            print_line(table::render(&[&table], Format::Table)?);
+        }
     }
     for intervention in &stats.interventions {
         print_line(format_args!(

@@ -40,6 +40,7 @@ use crate::live::terminal::observer::TerminalObserver;
 use crate::live::terminal::output::{print_line, show_bars};
 use crate::runs::folder::RunFolder;
 use crate::runs::folder::artifact::Artifact;
+use crate::runs::folder::hosts::HostRecorder;
 use crate::runs::folder::recorder::Recorder;
 
 /// Runs a scenario.
@@ -127,6 +128,7 @@ fn execute(
     let sampler = exporter.map(|_| sample(&plan, &metrics));
     let mut observers: Vec<Box<dyn Observer>> = vec![
         Box::new(recorder),
+        Box::new(HostRecorder::open(folder.clone())),
         Box::new(metrics),
         Box::new(EventLog::default()),
         Box::new(TerminalObserver::new(task.metric_set())),

@@ -23,6 +23,8 @@ pub enum Artifact {
     TensorBoard,
     /// The last metrics that were served, as Prometheus reads them.
     Metrics,
+    /// The hosts that trained for it. Only in runs on other hosts.
+    Hosts,
     /// A folder: predictions for the test split, as the task's own scripts or server take them.
     Predictions,
     /// A folder: texts that the model wrote, by round.
@@ -51,11 +53,12 @@ impl Artifact {
     ];
 
     /// What a run writes before there is anything to resume it from.
-    pub(crate) const BEFORE_A_CHECKPOINT: [Self; 6] = [
+    pub(crate) const BEFORE_A_CHECKPOINT: [Self; 7] = [
         Self::Scenario,
         Self::Rounds,
         Self::Summary,
         Self::Metrics,
+        Self::Hosts,
         Self::TensorBoard,
         Self::Checkpoints,
     ];
@@ -73,6 +76,7 @@ impl Artifact {
             Self::Figures => "figures",
             Self::TensorBoard => "tensorboard",
             Self::Metrics => "metrics.prom",
+            Self::Hosts => "hosts.json",
             Self::Predictions => "predictions",
             Self::Generated => "generated",
             Self::Adapter => "adapter",

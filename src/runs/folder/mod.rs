@@ -7,10 +7,12 @@
 //! | `leftovers` | what a killed process was just writing |
 //! | [`state`] | whether the run is active, has ended, or was killed |
 //! | [`recorder`] | rounds and summary, written as they happen |
+//! | [`hosts`] | who trained for it on other machines |
 //! | [`summary`] | how it ended and what came out |
 //! | [`overview`] | a run in a line of a list |
 
 pub mod artifact;
+pub mod hosts;
 pub(crate) mod leftovers;
 pub(crate) mod lock;
 pub mod overview;
@@ -41,6 +43,7 @@ use crate::config::problems::Problems;
 use crate::runs::folder::artifact::Artifact;
 use crate::runs::folder::lock::FolderLock;
 use crate::runs::folder::summary::Summary;
+use crate::runs::history::hosts::HostHistory;
 
 /// The folder of one run.
 #[derive(Debug, Clone)]
@@ -203,7 +206,19 @@ impl RunFolder {
     /// # Errors
     /// If the file is there and cannot be read or understood.
     pub fn read_summary(&self) -> io::Result<Option<Summary>> {
-        let path = self.path_of(Artifact::Summary);
+        self.read_json(Artifact::Summary)
+    }
+
+    /// The hosts that trained for the run; none in a run on this machine alone.
+    ///
+    /// # Errors
+    /// If the file is there and cannot be read or understood.
+    pub fn read_hosts(&self) -> io::Result<HostHistory> {
+        Ok(self.read_json(Artifact::Hosts)?.unwrap_or_default())
+    }
+
+    fn read_json<T: DeserializeOwned>(&self, artifact: Artifact) -> io::Result<Option<T>> {
+        let path = self.path_of(artifact);
         match fs::read(&path) {
             Ok(bytes) => Ok(serde_json::from_slice(&bytes)
                 .map(Some)

@@ -2,6 +2,7 @@
 //!
 //! * [`costs`]: what each fault cost.
 //! * [`tables`]: clients and rounds.
+//! * [`hosts`]: who trained on other machines.
 //! * `texts`: what the model wrote, as cards.
 //! * [`page`]: all of it in one HTML file.
 //!
@@ -9,6 +10,7 @@
 //! [`figures`].
 
 pub mod costs;
+pub mod hosts;
 pub mod page;
 pub mod tables;
 pub(crate) mod texts;
@@ -28,6 +30,7 @@ use crate::runs::folder::artifact::Artifact;
 use crate::runs::folder::summary::Summary;
 use crate::runs::history::clients::RunStats;
 use crate::runs::history::collected::Participations;
+use crate::runs::history::hosts::HostHistory;
 
 /// All that a run's folder tells.
 #[derive(Debug, Clone)]
@@ -40,6 +43,8 @@ pub struct Run {
     pub stats: RunStats,
     /// The clients' work over time.
     pub participations: Participations,
+    /// The hosts that trained for it; none if it ran on one machine.
+    pub hosts: HostHistory,
     /// The finished rounds.
     pub rounds: Vec<RoundRecord>,
     /// The outcome, once it has ended.
@@ -71,6 +76,7 @@ impl Run {
             plan,
             stats,
             participations,
+            hosts: folder.read_hosts()?,
             rounds: folder.read_rounds()?,
             summary: folder.read_summary()?,
             folder,

@@ -7,7 +7,7 @@ use crate::base::table::{NAN, Table, count, show_bytes, show_score, show_small};
 use crate::runs::figures::Figure;
 use crate::runs::folder::artifact::Artifact;
 use crate::runs::history::totals::RunTotals;
-use crate::runs::report::{Run, tables, texts};
+use crate::runs::report::{Run, hosts, tables, texts};
 use crate::tasks::metrics::set::{MetricSet, base_of, is_loss};
 
 /// Tables with more rows are collapsed at first.
@@ -158,6 +158,7 @@ pub fn of_run(run: &Run, figures: &[Figure]) -> anyhow::Result<String> {
                 explains its end; names in brackets are not scripted faults.";
     page.table("Faults and their cost", note, &run.costs());
     page.table("Clients", "", &tables::clients(&run.stats));
+    add_hosts(&mut page, run);
     add_rounds(&mut page, run);
     page.text("How to reproduce", "", &reproduce(run)?);
     let scenario = run.folder.path_of(Artifact::Scenario);
@@ -169,6 +170,24 @@ pub fn of_run(run: &Run, figures: &[Figure]) -> anyhow::Result<String> {
         &settings,
     );
     Ok(page.finish())
+}
+
+/// Adds who trained on other machines, if anybody did.
+fn add_hosts(page: &mut Page, run: &Run) {
+    let trained = hosts::table(&run.hosts);
+    if !trained.rows().is_empty() {
+        let note = "Who trained for the run, in real time. A host that came back is another one. \
+                    Which host did a job changes no result.";
+        page.table("Hosts", note, &trained);
+    }
+    let refused = hosts::refusals(&run.hosts);
+    if !refused.rows().is_empty() {
+        page.table(
+            "Refused hosts",
+            "Hosts that were not allowed to train.",
+            &refused,
+        );
+    }
 }
 
 /// Adds the tables of what happened round by round.
