@@ -30,6 +30,8 @@ struct Wanted<U> {
     order: JobOrder,
     reply: oneshot::Sender<JobReport<U>>,
     queued: bool,
+    /// The host that was last seen to do it.
+    on: Option<HostId>,
     /// Times that it was queued.
     submissions: u32,
     /// Looks at the queue in a row that did not find it.
@@ -77,6 +79,7 @@ impl<U> Dispatch<U> {
             order,
             reply,
             queued: false,
+            on: None,
             submissions: 0,
             absences: 0,
             failed_on: BTreeSet::new(),
@@ -260,13 +263,76 @@ impl<U> Dispatch<U> {
         self.jobs.values().map(|job| &job.order.state)
     }
 
-    /// Whether somebody waits for this job.
-    pub fn is_wanted(&self, job: JobId) -> bool {
-        self.jobs.contains_key(&job)
+    /// A host was seen to do a job. Says whether somebody waits for it, and gives the host that had
+    /// it before and was not known to have lost it.
+    pub fn begun(&mut self, job: JobId, host: &HostId) -> (bool, Option<HostId>) {
+        let Some(job) = self.jobs.get_mut(&job) else {
+            return (false, None);
+        };
+        let before = job.on.replace(host.clone());
+        (true, before.filter(|before| before != host))
+    }
+
+    /// A host does a job no more, though it is not done. Says whether that is news: somebody waits
+    /// for it, and no other host has it already.
+    pub fn gave_up(&mut self, job: JobId, host: Option<&HostId>) -> bool {
+        let Some(job) = self.jobs.get_mut(&job) else {
+            return false;
+        };
+        let is_elsewhere = job
+            .on
+            .as_ref()
+            .zip(host)
+            .is_some_and(|(on, host)| on != host);
+        if !is_elsewhere {
+            job.on = None;
+        }
+        !is_elsewhere
     }
 
     /// Jobs that somebody waits for.
     pub fn wanted(&self) -> usize {
         self.jobs.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{ClientId, RunId};
+    use crate::protocol::job::JobFaults;
+
+    fn asked(client: u32) -> (Dispatch<()>, JobId) {
+        let mut dispatch = Dispatch::default();
+        let id = JobId {
+            run: RunId(1),
+            round: 1,
+            client: ClientId(client),
+            attempt: 0,
+        };
+        let order = JobOrder {
+            id,
+            faults: JobFaults::default(),
+            client_name: "c".into(),
+            state: Digest::of(b"state"),
+            avoid: Vec::new(),
+        };
+        assert!(dispatch.ask(order, oneshot::channel().0).is_none());
+        (dispatch, id)
+    }
+
+    #[test]
+    fn a_job_that_another_host_has_is_told_to_be_redone_once() {
+        let (mut dispatch, job) = asked(1);
+        let [a, b] = ["a", "b"].map(|name| HostId(name.into()));
+        assert_eq!(dispatch.begun(job, &a), (true, None));
+        // Its lease ended, which nobody says.
+        assert_eq!(dispatch.begun(job, &b), (true, Some(a.clone())));
+        assert!(!dispatch.gave_up(job, Some(&a)), "it was told");
+        assert!(dispatch.gave_up(job, Some(&b)));
+        assert_eq!(dispatch.begun(job, &a), (true, None));
+        dispatch.deliver(job, None);
+        assert_eq!(dispatch.begun(job, &b), (false, None));
+        assert!(!dispatch.gave_up(job, Some(&a)), "it is done");
     }
 }

@@ -93,8 +93,13 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         });
         let is_new = |running: &&Running| !before.iter().any(|old| old.continues(running));
         for new in running.iter().filter(is_new) {
+            let (is_wanted, before) = self.dispatch.begun(new.job, &host);
+            if let Some(before) = before {
+                let reason = format!("host {before} lost its lease");
+                self.tell_redone(new.job, Some(&before), reason);
+            }
             // Its reply may have been faster.
-            if self.dispatch.is_wanted(new.job) {
+            if is_wanted {
                 self.show_training(*new);
             }
         }
@@ -278,11 +283,14 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         });
     }
 
-    /// Tells that a job is done once more, which this host had, if somebody waits for it.
-    pub(super) fn redone(&self, job: JobId, host: Option<&HostId>, reason: String) {
-        if !self.dispatch.is_wanted(job) {
-            return;
+    /// A job is to be done once more, which this host had.
+    pub(super) fn redone(&mut self, job: JobId, host: Option<&HostId>, reason: String) {
+        if self.dispatch.gave_up(job, host) {
+            self.tell_redone(job, host, reason);
         }
+    }
+
+    fn tell_redone(&self, job: JobId, host: Option<&HostId>, reason: String) {
         if let Some(host) = host {
             let hosts = &self.run.hosts;
             hosts.update(&host.0, |status| status.jobs_redone += 1);

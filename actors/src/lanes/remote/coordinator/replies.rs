@@ -55,7 +55,7 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         }
     }
 
-    fn explain(&self, reply: &JobReply, is_sound: bool) {
+    fn explain(&mut self, reply: &JobReply, is_sound: bool) {
         let place = describe(reply);
         let reason = match &reply.outcome {
             _ if !is_sound => format!("{place}: this host was never admitted"),
