@@ -3,11 +3,13 @@
 
 #[cfg(not(feature = "cluster"))]
 use std::convert::Infallible as Cluster;
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use anyhow::{Context, anyhow, bail};
 use regatta_actors::Run;
 use regatta_actors::observe::Observer;
+use regatta_actors::observe::hosts::HostBoard;
 use regatta_actors::protocol::outcome::{EndReason, RunError, RunOutcome};
 
 use crate::base::files::write_atomically;
@@ -61,8 +63,8 @@ pub fn run(args: &RunArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     for notice in &plan.devices.notices {
         print_line(notice);
     }
-    let (experiment, services) = set_up(plan, log)?;
     let cluster = find(cluster)?;
+    let (experiment, services) = set_up(plan, cluster.is_some(), log)?;
     let folder = RunFolder::create(&experiment.plan)?;
     print_line(format_args!("results go to {}", folder.path().display()));
     execute(experiment, &folder, services, cluster, Run::start)
@@ -79,8 +81,8 @@ pub fn resume(args: &ResumeArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     let plan = load(Some(&scenario), &args.changed.0, &Host::detect())?;
     set_numerics(&plan)?;
     announce(&plan);
-    let (experiment, services) = set_up(plan, log)?;
     let cluster = find(&args.cluster)?;
+    let (experiment, services) = set_up(plan, cluster.is_some(), log)?;
     execute(experiment, &folder, services, cluster, Run::resume)
 }
 
@@ -97,10 +99,14 @@ fn announce(plan: &Plan) {
     print_line(check::describe(plan));
 }
 
-fn set_up(plan: PlanDraft, log: Option<LogFile>) -> anyhow::Result<(Experiment, RunServices)> {
+fn set_up(
+    plan: PlanDraft,
+    on_hosts: bool,
+    log: Option<LogFile>,
+) -> anyhow::Result<(Experiment, RunServices)> {
     let inputs = RunInputs::load(&plan)?;
     let experiment = Experiment::prepare(plan, inputs)?;
-    let services = RunServices::set_up(&experiment.plan, log)?;
+    let services = RunServices::set_up(&experiment.plan, on_hosts, log)?;
     Ok((experiment, services))
 }
 
@@ -118,6 +124,7 @@ fn execute(
     let exporter = services.exporter.as_ref();
     let recorder = Recorder::open(folder.clone(), &plan, services.handle.clone())?;
     let failure = recorder.failure();
+    let hosts = services.handle.hosts().clone();
     let leave =
         interrupt::watch(services.handle, services.log).context("cannot listen for signals")?;
     // Rounds that cannot be read are rewritten when the run begins.
@@ -125,7 +132,7 @@ fn execute(
     let task = &plan.data.task;
     let metrics = MetricsObserver::new(labels(&plan, cluster.is_some()), task.metric_set())
         .recalling(earlier);
-    let sampler = exporter.map(|_| sample(&plan, &metrics));
+    let sampler = exporter.map(|_| sample(&plan, &metrics, hosts));
     let mut observers: Vec<Box<dyn Observer>> = vec![
         Box::new(recorder),
         Box::new(HostRecorder::open(folder.clone())),
@@ -199,10 +206,10 @@ fn on_lanes(
 }
 
 /// Samples what no event tells; without it, these metrics are missing.
-fn sample(plan: &Plan, metrics: &MetricsObserver) -> Option<Sampler> {
+fn sample(plan: &Plan, metrics: &MetricsObserver, hosts: Arc<HostBoard>) -> Option<Sampler> {
     let lanes = plan.devices.lanes.iter().map(|lane| lane.device);
     let devices: Vec<_> = lanes.chain([plan.devices.server]).collect();
-    Sampler::start(metrics.lanes(), &devices)
+    Sampler::start(metrics.lanes(), hosts, &devices)
         .inspect_err(|error| tracing::warn!("memory and lanes are not sampled: {error}"))
         .ok()
 }

@@ -31,7 +31,12 @@ pub(crate) struct RunServices {
 
 impl RunServices {
     /// Listens where the plan says so; before there is a folder, since an address may be wrong.
-    pub(crate) fn set_up(plan: &Plan, log: Option<LogFile>) -> Result<Self, Problems> {
+    /// `on_hosts`: whether the lanes are those of other hosts.
+    pub(crate) fn set_up(
+        plan: &Plan,
+        on_hosts: bool,
+        log: Option<LogFile>,
+    ) -> Result<Self, Problems> {
         let serves = time::http_can_tell(SystemTime::now());
         if !serves && (plan.telemetry.metrics.is_some() || plan.telemetry.web.is_some()) {
             tracing::warn!(
@@ -43,7 +48,7 @@ impl RunServices {
         let (handle, control) = control();
         serve_control(plan, &handle)?;
         let page = if serves {
-            serve_page(plan, &handle)?
+            serve_page(plan, on_hosts, &handle)?
         } else {
             None
         };
@@ -96,11 +101,16 @@ fn serve_control(plan: &Plan, handle: &ControlHandle) -> Result<(), Problems> {
 
 /// Serves the live page where the plan says so. If the default port is taken, another is tried; if
 /// none is free, the run continues without the page.
-fn serve_page(plan: &Plan, handle: &ControlHandle) -> Result<Option<(WebServer, Feed)>, Problems> {
+fn serve_page(
+    plan: &Plan,
+    on_hosts: bool,
+    handle: &ControlHandle,
+) -> Result<Option<(WebServer, Feed)>, Problems> {
     let Some(address) = plan.telemetry.web else {
         return Ok(None);
     };
-    let feed = Feed::new(header(plan));
+    let feed = Feed::new(header(plan, on_hosts));
+    feed.watch(handle.hosts().clone());
     let handler = || {
         let token = Token::from_environment();
         plan.control
@@ -145,8 +155,8 @@ fn warn_of(what: &str, setting: &Defaulted<String>, address: SocketAddr, error: 
     tracing::warn!("cannot serve {what} at {address}: {error}; name another address with --{key}");
 }
 
-fn header(plan: &Plan) -> PageHeader {
-    let lanes = plan.devices.lanes.iter();
+fn header(plan: &Plan, on_hosts: bool) -> PageHeader {
+    let lanes = plan.devices.lanes.iter().filter(|_| !on_hosts);
     PageHeader {
         identity: RunInfo::of(plan),
         rounds: plan.rounds,

@@ -129,13 +129,19 @@ metrics! {
     Gauge<Seconds> CLIENT_LAST_SEEN "regatta_client_last_seen_timestamp_seconds" [client]
         "Unix time of a client's last sign of life: a batch, an update or a change of state";
 
-    // Other hosts.
+    // Other hosts, in runs that train on them; no series in a run on one machine.
+    Gauge<Count> BROKER_CONNECTED "regatta_broker_connected" []
+        "1 while the broker between the run and its hosts answers, else 0";
     Gauge<Count> HOSTS "regatta_hosts" []
         "Other hosts that train for the run";
+    Gauge<Count> HOST_LANES "regatta_host_lanes" []
+        "Lanes of these hosts";
     Counter<Count> HOSTS_LOST "regatta_hosts_lost_total" []
         "Hosts that were lost while they trained for the run";
     Counter<Count> JOBS_REDONE "regatta_jobs_redone_total" []
-        "Jobs that were done once more, since a host was lost or failed";
+        "Jobs that were done once more, since a host was lost, failed or gave them back";
+    Counter<Bytes> HOST_BYTES "regatta_host_bytes_total" [direction]
+        "Bytes that all hosts sent (results) and received (states)";
 
     // Use of the machine.
     Gauge<Count> LANE_BUSY_RATIO "regatta_lane_busy_ratio" [lane, device]

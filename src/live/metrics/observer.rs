@@ -46,8 +46,8 @@ pub struct MetricsObserver {
     metrics: MetricSet,
     fleet: Fleet,
     lanes: SharedLanes,
-    /// Other hosts that train.
-    hosts: u32,
+    /// Other hosts that train, and how many lanes each has.
+    hosts: BTreeMap<String, usize>,
     best: BTreeMap<String, Best>,
     /// Scores of the rounds that an earlier process did.
     earlier: Vec<(u32, Scores)>,
@@ -62,7 +62,7 @@ impl MetricsObserver {
         Self {
             fleet: Fleet::new(info.client_series as usize),
             lanes: SharedLanes::new(&info.lanes, now),
-            hosts: 0,
+            hosts: BTreeMap::new(),
             info,
             metrics,
             best: BTreeMap::new(),
@@ -153,13 +153,31 @@ impl MetricsObserver {
         c::RUN_ACTIVE.set([], 0.0);
         self.fleet.summarise();
         self.lanes.with(|lanes| lanes.stop());
+        if !self.hosts.is_empty() {
+            self.hosts.clear();
+            self.count_hosts();
+        }
+    }
+
+    /// What is counted of hosts exists from when there may be any.
+    fn reach_broker(&self) {
+        c::BROKER_CONNECTED.set([], 1.0);
+        c::HOSTS_LOST.add([], 0);
+        c::JOBS_REDONE.add([], 0);
+        for direction in ["sent", "received"] {
+            c::HOST_BYTES.add([direction], 0);
+        }
+        self.count_hosts();
+    }
+
+    fn count_hosts(&self) {
+        c::HOSTS.set([], self.hosts.len() as f64);
+        c::HOST_LANES.set([], self.hosts.values().sum::<usize>() as f64);
     }
 
     fn add_host(&mut self, host: &str, lanes: &[LaneId]) {
-        self.hosts += 1;
-        c::HOSTS.set([], f64::from(self.hosts));
-        c::HOSTS_LOST.add([], 0);
-        c::JOBS_REDONE.add([], 0);
+        self.hosts.insert(host.to_owned(), lanes.len());
+        self.count_hosts();
         let now = Instant::now();
         self.lanes.with(|all| {
             for lane in lanes {
@@ -169,9 +187,9 @@ impl MetricsObserver {
         });
     }
 
-    fn remove_host(&mut self, lost: bool) {
-        self.hosts = self.hosts.saturating_sub(1);
-        c::HOSTS.set([], f64::from(self.hosts));
+    fn remove_host(&mut self, host: &str, lost: bool) {
+        self.hosts.remove(host);
+        self.count_hosts();
         c::HOSTS_LOST.add([], u64::from(lost));
     }
 
@@ -199,7 +217,9 @@ impl MetricsObserver {
             }
             Event::StaleReply { client, .. } => self.fleet.stale_update(*client),
             Event::HostJoined { host, lanes, .. } => self.add_host(host, lanes),
-            Event::HostLeft { lost, .. } => self.remove_host(*lost),
+            Event::HostLeft { host, lost, .. } => self.remove_host(host, *lost),
+            Event::BrokerReached => self.reach_broker(),
+            Event::BrokerAway { .. } => c::BROKER_CONNECTED.set([], 0.0),
             Event::JobRedone { .. } => c::JOBS_REDONE.add([], 1),
             _ => {}
         }

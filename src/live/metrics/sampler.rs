@@ -1,10 +1,13 @@
-//! Measures what no event tells: memory, and how busy lanes are.
+//! Measures what no event tells: memory, how busy lanes are, and what goes over hosts' lines.
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use regatta_actors::observe::hosts::{HostBoard, HostStatus, OWN_PROCESS};
 
 use crate::base::machine::device::DeviceSpec;
 use crate::base::torch;
@@ -21,11 +24,16 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Starts to sample the lanes, the process, and the devices that the run uses.
+    /// Starts to sample the lanes, the hosts, the process, and the devices that the run uses.
     ///
     /// # Errors
     /// If the system cannot start a thread.
-    pub fn start(lanes: SharedLanes, devices: &[DeviceSpec]) -> io::Result<Self> {
+    pub fn start(
+        lanes: SharedLanes,
+        hosts: Arc<HostBoard>,
+        devices: &[DeviceSpec],
+    ) -> io::Result<Self> {
+        let mut lines = HostLines::default();
         let mut memory = Memory::of(devices);
         let (stop, stopped) = mpsc::channel::<()>();
         let thread = thread::Builder::new()
@@ -35,6 +43,7 @@ impl Sampler {
                 while stopped.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
                     memory.sample();
                     lanes.with(|lanes| lanes.sample(Instant::now()));
+                    lines.sample(hosts.snapshot());
                 }
             })?;
         Ok(Self {
@@ -79,6 +88,25 @@ impl Memory {
             c::DEVICE_MEMORY.set([name], now as f64);
             c::DEVICE_MEMORY_PEAK.set([name], *peak as f64);
         }
+    }
+}
+
+/// What was last read of each host: bytes that it sent and received.
+#[derive(Default)]
+struct HostLines(BTreeMap<String, [u64; 2]>);
+
+impl HostLines {
+    fn sample(&mut self, hosts: Vec<(String, HostStatus)>) {
+        let others = hosts.into_iter().filter(|(id, _)| id != OWN_PROCESS);
+        let now = others.map(|(id, host)| (id, [host.bytes_sent, host.bytes_received]));
+        let now: BTreeMap<_, _> = now.collect();
+        for (id, bytes) in &now {
+            let before = self.0.get(id).copied().unwrap_or_default();
+            for (at, direction) in ["sent", "received"].into_iter().enumerate() {
+                c::HOST_BYTES.add([direction], bytes[at].saturating_sub(before[at]));
+            }
+        }
+        self.0 = now;
     }
 }
 

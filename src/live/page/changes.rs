@@ -11,6 +11,7 @@ use regatta_actors::protocol::round_record::{Outcome, PhaseSeconds};
 use regatta_actors::workload::update::Scores;
 use serde::Serialize;
 
+use crate::live::page::hosts::HostRow;
 use crate::runs::history::participation::ParticipationEnd;
 use crate::runs::history::totals::RunTotals;
 
@@ -23,6 +24,9 @@ pub struct Changes {
     /// Clients that changed, by number.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub clients: BTreeMap<u32, ClientStatus>,
+    /// Hosts that changed, by number; `None`: they left too long ago to be kept.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub hosts: BTreeMap<u32, Option<HostRow>>,
     /// More of clients' loss curves.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub points: Vec<Point>,
@@ -44,7 +48,8 @@ impl Changes {
     /// Whether there is nothing to tell.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.status.is_none() && self.clients.is_empty() && self.weight() == 0
+        let nothing = self.status.is_none() && self.clients.is_empty() && self.hosts.is_empty();
+        nothing && self.weight() == 0
     }
 
     /// How much has gathered of what can gather without end.
@@ -72,6 +77,8 @@ pub struct PageStatus {
     pub error: Option<String>,
     /// The end, in seconds since 1970.
     pub ended: Option<f64>,
+    /// Since when the broker between the run and its hosts does not answer, in seconds since 1970.
+    pub broker_away: Option<f64>,
 }
 
 /// The phase of a run.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::web::Bytes;
+use regatta_actors::observe::hosts::HostBoard;
 use regatta_actors::protocol::event::Event;
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -38,6 +39,8 @@ pub(crate) struct Inner {
     pub tracker: Tracker,
     history: History,
     followers: Vec<mpsc::Sender<Bytes>>,
+    /// Who trains for the run at the moment.
+    hosts: Option<Arc<HostBoard>>,
     /// The texts that pages may ask for.
     pub texts: Option<TextSource>,
     /// The history as it goes to a new follower, as long as nothing has changed.
@@ -55,6 +58,7 @@ impl Feed {
             tracker: Tracker::new(facts.metrics),
             history: History::new(facts),
             followers: Vec::new(),
+            hosts: None,
             texts: None,
             first: None,
             over: false,
@@ -66,6 +70,11 @@ impl Feed {
         let mut inner = self.lock();
         inner.history.facts.steering = steering;
         inner.first = None;
+    }
+
+    /// The board of the hosts that train for the run.
+    pub(crate) fn watch(&self, hosts: Arc<HostBoard>) {
+        self.lock().hosts = Some(hosts);
     }
 
     /// Where the texts are that pages may ask for, if the run writes any.
@@ -138,6 +147,9 @@ impl Feed {
 
 impl Inner {
     fn flush(&mut self) {
+        if let Some(board) = &self.hosts {
+            self.tracker.look_at_hosts(board);
+        }
         let changes = std::mem::take(&mut self.tracker.changes);
         if changes.is_empty() {
             return;

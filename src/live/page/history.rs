@@ -1,11 +1,12 @@
 //! What is known of a run, of a size that does not grow with it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use regatta_actors::protocol::event::ClientInfo;
 use serde::Serialize;
 
 use crate::live::page::changes::{BarSpan, Changes, ClientStatus, LogLine, PageStatus, RoundRow};
+use crate::live::page::hosts::HostRow;
 use crate::runs::folder::summary::RunInfo;
 use crate::tasks::metrics::set::MetricSet;
 
@@ -28,7 +29,7 @@ pub struct PageHeader {
     pub identity: RunInfo,
     /// Rounds planned.
     pub rounds: u32,
-    /// Each lane's device.
+    /// Each lane's device; none if the lanes are those of other hosts.
     pub lanes: Vec<String>,
     /// When this process started, in seconds since 1970.
     pub started: f64,
@@ -75,6 +76,8 @@ pub struct History {
     pub status: PageStatus,
     /// The clients, in order.
     pub clients: Vec<PageClient>,
+    /// Other hosts that train for the run or did, by number.
+    pub hosts: BTreeMap<u32, HostRow>,
     /// Finished rounds: all, or of many every second, every fourth, … and the last.
     pub rounds: Vec<RoundRow>,
     /// The latest bars of the timeline.
@@ -120,6 +123,12 @@ impl History {
             if let Some(client) = self.clients.get_mut(*number as usize) {
                 client.status = status.clone();
             }
+        }
+        for (number, row) in &changes.hosts {
+            match row {
+                Some(row) => self.hosts.insert(*number, row.clone()),
+                None => self.hosts.remove(number),
+            };
         }
         for point in &changes.points {
             if let Some(client) = self.clients.get_mut(point.client as usize) {

@@ -70,9 +70,11 @@ fn run_event(event: &Event) -> Option<(Level, String)> {
         Event::LaneFailed { lane, reason } => {
             (Level::Bad, format!("lane {} is gone: {reason}", lane.0))
         }
-        Event::HostJoined { .. } | Event::HostLeft { .. } | Event::HostRefused { .. } => {
-            host_event(event)?
-        }
+        Event::HostJoined { .. }
+        | Event::HostLeft { .. }
+        | Event::HostRefused { .. }
+        | Event::BrokerReached
+        | Event::BrokerAway { .. } => host_event(event)?,
         Event::RunFinished { ending, error, .. } => over(*ending, error.as_deref()),
         _ => return None,
     })
@@ -94,6 +96,10 @@ fn host_event(event: &Event) -> Option<(Level, String)> {
         }
         Event::HostRefused { host, reason } => {
             (Level::Bad, format!("host {host} is refused: {reason}"))
+        }
+        Event::BrokerReached => (Level::Good, "the broker answers".to_owned()),
+        Event::BrokerAway { reason } => {
+            (Level::Bad, format!("the broker does not answer: {reason}"))
         }
         _ => return None,
     })

@@ -20,6 +20,7 @@ pub(crate) mod assets;
 pub mod changes;
 pub mod feed;
 pub mod history;
+pub mod hosts;
 pub(crate) mod lines;
 pub mod observer;
 pub mod server;

@@ -7,7 +7,9 @@ use regatta_actors::observe::Observer;
 use regatta_actors::protocol::event::Event;
 use regatta_actors::protocol::round_record::PhaseSeconds;
 
+use crate::base::time::unix_seconds;
 use crate::live::page::feed::Feed;
+use crate::live::page::hosts::HostTracker;
 use crate::runs::folder::RunFolder;
 use crate::runs::folder::artifact::Artifact;
 use crate::runs::samples::TextSource;
@@ -29,7 +31,13 @@ impl WebObserver {
     #[must_use]
     pub fn new(feed: Feed, folder: RunFolder, task: SharedTask) -> Self {
         let texts = TextSource::of(folder.clone(), task);
-        feed.lock().texts.clone_from(&texts);
+        // What cannot be read is told where it is kept.
+        let hosts = folder.read_hosts().unwrap_or_default();
+        {
+            let mut inner = feed.lock();
+            inner.texts.clone_from(&texts);
+            inner.tracker.hosts = HostTracker::new(hosts.resumed(unix_seconds()));
+        }
         Self {
             feed,
             folder,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use regatta_actors::ids::ClientId;
+use regatta_actors::observe::hosts::HostBoard;
 use regatta_actors::protocol::client_state::ClientState;
 use regatta_actors::protocol::event::{ClientInfo, Event};
 use regatta_actors::protocol::round_record::{Outcome, RoundRecord};
@@ -13,6 +14,7 @@ use crate::base::time::unix_seconds;
 use crate::live::page::changes::{
     BarSpan, Changes, ClientStatus, Level, LogLine, PageStatus, Phase, Point, RoundRow,
 };
+use crate::live::page::hosts::HostTracker;
 use crate::live::page::lines::{self, RunFacts};
 use crate::runs::history::clients::RunStats;
 use crate::runs::history::participation::ParticipationEvent;
@@ -37,6 +39,8 @@ pub(crate) struct Tracker {
     pub changes: Changes,
     /// Whether events happen now, and not in a ledger.
     pub live: bool,
+    /// The hosts that train for the run.
+    pub hosts: HostTracker,
     last: Option<RoundRow>,
 }
 
@@ -55,6 +59,12 @@ impl Tracker {
             clients: vec![ClientStatus::default(); clients.len()],
             live: self.live,
             metrics: self.metrics,
+            // Some may have joined already.
+            hosts: std::mem::take(&mut self.hosts).untold(),
+            status: PageStatus {
+                broker_away: self.status.broker_away,
+                ..PageStatus::default()
+            },
             ..Self::default()
         };
         self.stats.introduce(clients);
@@ -63,6 +73,7 @@ impl Tracker {
     /// Takes an event in.
     pub fn take(&mut self, event: &Event) {
         let happened = self.stats.take(event);
+        self.hosts.take(event, unix_seconds());
         match event {
             Event::RoundStarted {
                 round,
@@ -81,6 +92,8 @@ impl Tracker {
             Event::Evaluated { round, scores, .. } => self.score_late(*round, scores),
             Event::RoundFinished(record) => self.finish_round(record),
             Event::Paused { .. } => self.enter(Phase::Paused),
+            Event::BrokerAway { .. } => self.status.broker_away = Some(unix_seconds()),
+            Event::BrokerReached => self.status.broker_away = None,
             Event::RunFinished {
                 virtual_seconds, ..
             } => self.finish(*virtual_seconds),
@@ -99,6 +112,11 @@ impl Tracker {
         if !matches!(event, Event::Progress { .. } | Event::ClientState { .. }) {
             self.changes.status = Some(self.status.clone());
         }
+    }
+
+    /// Gathers what is new of the hosts.
+    pub fn look_at_hosts(&mut self, board: &HostBoard) {
+        self.changes.hosts.extend(self.hosts.changes(board));
     }
 
     /// Clients are selected to train.

@@ -24,14 +24,13 @@ impl HostRecorder {
     /// Continues what an earlier process kept, whose hosts have to join again.
     #[must_use]
     pub fn open(folder: RunFolder) -> Self {
-        let mut history = folder.read_hosts().unwrap_or_else(|error| {
+        let history = folder.read_hosts().unwrap_or_else(|error| {
             tracing::warn!("what was kept of earlier hosts is lost: {error}");
             HostHistory::default()
         });
-        history.end("the coordinator was started again", unix_seconds());
         Self {
             folder,
-            history,
+            history: history.resumed(unix_seconds()),
             is_damaged: false,
         }
     }

@@ -91,8 +91,15 @@ impl HostHistory {
         }
     }
 
+    /// The same for a run that is resumed: its hosts have to join again.
+    #[must_use]
+    pub fn resumed(mut self, now: f64) -> Self {
+        self.end("the coordinator was started again", now);
+        self
+    }
+
     /// Whoever is there leaves for this reason. Says whether somebody was.
-    pub fn end(&mut self, reason: &str, now: f64) -> bool {
+    fn end(&mut self, reason: &str, now: f64) -> bool {
         let present = self.hosts.values_mut().filter(|host| host.left.is_none());
         let mut any = false;
         for host in present {

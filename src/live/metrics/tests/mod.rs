@@ -1,4 +1,5 @@
 pub(crate) mod fleet;
+pub(crate) mod hosts;
 pub(crate) mod serving;
 
 use std::collections::BTreeSet;

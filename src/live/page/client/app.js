@@ -8,6 +8,7 @@ import { byId } from "./dom.js";
 import { showEvents, showRounds } from "./events.js";
 import { Fleet } from "./fleet.js";
 import { Header } from "./header.js";
+import { Hosts } from "./hosts.js";
 import { Model } from "./model.js";
 import { follow } from "./stream.js";
 import { Texts } from "./texts.js";
@@ -18,6 +19,7 @@ const charts = new Charts();
 const controls = new RunControls(model);
 const client = new ClientView(model);
 const texts = new Texts(model);
+const hosts = new Hosts(model);
 const fleet = new Fleet(model, () => draw(["points"]));
 let line = "connecting";
 
@@ -38,6 +40,7 @@ const OVERVIEW = [
   [["rounds"], () => charts.showRounds(model)],
   [["texts", "rounds"], () => { texts.show(); }],
   [["clients", "spans", "rounds", "status"], () => fleet.show()],
+  [["hosts", "clients", "status"], () => hosts.show()],
   [["lines"], () => showEvents(model)],
   [["rounds"], () => showRounds(model)],
 ];
@@ -46,7 +49,7 @@ const CLIENT = [[["points", "rounds", "clients", "spans", "lines"],
   () => client.number >= 0 && client.show(line === "live")]];
 /** @type {Step[]} */
 const ALWAYS = [
-  [["status", "clients"], () => header.show(model)],
+  [["status", "clients", "hosts"], () => header.show(model)],
   [["status", "clients"], () => controls.show(line === "live")],
 ];
 
@@ -72,6 +75,7 @@ function run() {
 /** A new history replaces everything. */
 function begin() {
   fleet.reset();
+  hosts.reset();
   texts.reset();
   route();
 }
@@ -130,8 +134,12 @@ const retry = follow({
 byId("only-trouble").addEventListener("change", () => showEvents(model));
 addEventListener("hashchange", route);
 onTheme(() => draw(["all"]));
-// Elapsed time advances while nothing happens.
-setInterval(() => { if (model.ready && !model.isOver && line === "live") header.showWhere(model); }, 1000);
+// Elapsed time and silence advance while nothing happens.
+setInterval(() => {
+  if (!model.ready || model.isOver || line !== "live") return;
+  header.showWhere(model);
+  hosts.show();
+}, 1000);
 
 /** For the browser's console, and for checks. */
 globalThis.regatta = { model, fleet, line: () => line };

@@ -44,7 +44,7 @@ export class Header {
     this.showTiles(model);
     say(byId("facts"), [
       facts.task, facts.adapter, facts.method, facts.model, `seed ${facts.seed}`,
-      `lanes: ${facts.lanes.join(", ")}`, `Regatta ${facts.version}`,
+      lanes(model), `Regatta ${facts.version}`,
     ].join(" · "));
   }
 
@@ -125,6 +125,14 @@ export class Header {
     const since = this.seen ? `; last update at ${format.clock(this.seen)}` : "";
     return `The run does not respond${since}. Trying again…`;
   }
+}
+
+/** The lanes of this machine, or how many other hosts have. @param {Model} model */
+function lanes(model) {
+  if (!model.isOnHosts) return `lanes: ${model.facts.lanes.join(", ")}`;
+  const present = [...model.hosts.values()].filter((host) => !host.left);
+  const count = present.reduce((sum, host) => sum + host.lanes.length, 0);
+  return `${format.count(count, "lane")} on ${format.count(present.length, "host")}`;
 }
 
 /** Estimated wall seconds left, from the latest rounds. @param {Model} model */

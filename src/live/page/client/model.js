@@ -15,6 +15,10 @@
  * @typedef {[client: number, round: number, start: number, end: number, kind: string, slow: boolean]} Span
  * @typedef {{at: number|null, virtual_seconds: number, round: number, client: number|null,
  *   level: "good"|"warning"|"bad", text: string}} Line
+ * @typedef {[lane: number, device: string, client?: number, round?: number, phase?: string]} Lane
+ * @typedef {{host: string, description: string, lanes: number[], joined: number,
+ *   left: {at: number, lost: boolean, reason: string}|null, done: number, redone: number,
+ *   work: Lane[], heard: number, draining: boolean, sent: number, received: number}} Host
  * @typedef {{name: string, examples: number, status: Status, points: [number, number|null][]}} Client
  */
 
@@ -31,6 +35,8 @@ export class Model {
     this.facts = {};
     this.status = {};
     /** @type {Client[]} */ this.clients = [];
+    /** Other hosts by number, in the order in which they joined. @type {Map<number, Host>} */
+    this.hosts = new Map();
     /** @type {Row[]} */ this.rounds = [];
     /** @type {Line[]} */ this.lines = [];
     /** @type {Span[][]} */ this.spans = [];
@@ -43,9 +49,11 @@ export class Model {
 
   /** Replaces the whole state with another history. @param {any} history */
   replace(history) {
-    const { facts, status, clients, rounds, lines, texts, most_points } = history;
+    const { facts, status, clients, hosts, rounds, lines, texts, most_points } = history;
     Object.assign(this, { facts, status, clients, rounds, lines, texts, ready: true });
     this.scores = new Set(rounds.flatMap((row) => Object.keys(row.eval ?? {})));
+    this.hosts.clear();
+    this.changeHosts(hosts);
     this.mostPoints = most_points;
     this.spans = clients.map(() => []);
     this.spanCount = 0;
@@ -59,6 +67,7 @@ export class Model {
     for (const [number, status] of Object.entries(changes.clients ?? {})) {
       this.clients[number].status = status;
     }
+    this.changeHosts(changes.hosts ?? {});
     for (const [number, x, loss] of changes.points ?? []) this.addPoint(number, x, loss);
     for (const row of changes.rounds ?? []) this.addRound(row);
     this.addSpans(changes.spans ?? []);
@@ -66,6 +75,14 @@ export class Model {
     this.lines.splice(0, this.lines.length - MOST_LINES);
     this.texts.push(...(changes.texts ?? []));
     if (this.texts.length > MOST_TEXTS) this.texts.splice(1, this.texts.length - MOST_TEXTS);
+  }
+
+  /** @param {Record<string, Host|null>} hosts */
+  changeHosts(hosts) {
+    for (const [number, host] of Object.entries(hosts)) {
+      if (host) this.hosts.set(Number(number), host);
+      else this.hosts.delete(Number(number));
+    }
   }
 
   addPoint(number, x, loss) {
@@ -105,6 +122,11 @@ export class Model {
   /** Whether the fleet is so small that each client has its own line. */
   get isSmall() {
     return this.clients.length <= 12;
+  }
+
+  /** Whether its lanes are those of other hosts. */
+  get isOnHosts() {
+    return this.facts.lanes.length === 0;
   }
 
   get isOver() {

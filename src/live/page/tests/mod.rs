@@ -2,6 +2,7 @@
 
 pub(crate) mod feed;
 pub(crate) mod history;
+pub(crate) mod hosts;
 pub(crate) mod http;
 pub(crate) mod page;
 pub(crate) mod texts;
