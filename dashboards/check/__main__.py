@@ -89,7 +89,8 @@ def watch(
     wrong = [line for name, run in started.items() for line in check_exposition(name, run)]
     time.sleep(max(0.0, begin + WATCH_SECONDS - time.time()))
     span = (begin, time.time())
-    wrong += panels.without_data(prometheus, DASHBOARDS, list(started), span)
+    on_hosts = runs.ON_HOSTS in started
+    wrong += panels.without_data(prometheus, DASHBOARDS, list(started), span, on_hosts)
     if client:
         wrong += [line for name in started for line in client.look(prometheus, name, span)]
     return wrong + unhealthy(prometheus)

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -44,6 +45,9 @@ RUNS = {
     "check-many": [*LABELS, "--num_clients", "4", "--client_series", "2", "--agg_type", "fedit"],
     "check-texts": ["--num_clients", "2", *TEXTS],
 }
+# One that a worker trains for, where there is a broker to be had.
+ON_HOSTS = "check-hosts"
+NATS = Path("third_party/nats-server")
 SETTINGS = [
     "--rounds", "1000000", "--cpu", "--local_epochs", "1", "--batch_size", "4",
     "--metrics", "127.0.0.1:0", "--web", "off",
@@ -86,6 +90,26 @@ class Run:
         self.process.wait(timeout=120)
 
 
+class RunOnHosts(Run):
+    """A run that a worker trains for, over a broker on this machine."""
+
+    def start(self, command: list) -> None:
+        program, folder = command[0], self.place / "broker"
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            listen = "127.0.0.1:%d" % free.getsockname()[1]
+        log = self.place / "broker.log"
+        self.broker = Run(None, log, "runs:    regatta run SCENARIO --cluster ")
+        self.broker.start([program, "broker", "--folder", folder, "--listen", listen])
+        super().start([*command, "--cluster", self.broker.url])
+        self.worker = Run(self.place, self.place / "worker.log", "invited: ")
+        self.worker.start([program, "worker", "--cluster", folder / "worker.toml", "--lanes", "1"])
+
+    def end(self) -> None:
+        for part in (super(), self.worker, self.broker):
+            part.end()
+
+
 def start(program: Path, place: Path) -> dict[str, Run]:
     """Makes model and data in `place` and starts the runs there."""
     furnish(place, examples=24)
@@ -96,6 +120,13 @@ def start(program: Path, place: Path) -> dict[str, Run]:
         run = Run(place, place / f"{name}.log", "metrics at ")
         run.start(command)
         started[name] = run
+    if NATS.exists():
+        run = RunOnHosts(place, place / f"{ON_HOSTS}.log", "metrics at ")
+        flags = [*LABELS, "--num_clients", "2", *SETTINGS, "--name", ON_HOSTS, "--out", ON_HOSTS]
+        run.start([program, "run", *flags])
+        started[ON_HOSTS] = run
+    else:
+        print("skipped: no broker here (make setup NATS=1), so no run on other hosts was watched")
     return started
 
 
