@@ -34,10 +34,10 @@ pub struct HostNow {
     pub heard: f64,
     /// Whether it was told to leave.
     pub draining: bool,
-    /// Bytes of results that it sent.
-    pub sent: u64,
-    /// Bytes of states that it received.
-    pub received: u64,
+    /// Bytes of results that it sent; `None` if it trained for a run before this was resumed.
+    pub sent: Option<u64>,
+    /// Bytes of states that it received, likewise.
+    pub received: Option<u64>,
 }
 
 /// What a lane does: `[lane, device, client, round, phase]`, or `[lane, device]` while it waits.
@@ -132,7 +132,7 @@ fn now(status: &HostStatus, told: Option<&HostRow>) -> HostNow {
             .filter(|before| (heard - before).abs() < APART)
             .unwrap_or(heard),
         draining: status.draining,
-        sent: status.bytes_sent,
-        received: status.bytes_received,
+        sent: Some(status.bytes_sent),
+        received: Some(status.bytes_received),
     }
 }

@@ -98,9 +98,7 @@ fn host_event(event: &Event) -> Option<(Level, String)> {
             (Level::Bad, format!("host {host} is refused: {reason}"))
         }
         Event::BrokerReached => (Level::Good, "the broker answers".to_owned()),
-        Event::BrokerAway { reason } => {
-            (Level::Bad, format!("the broker does not answer: {reason}"))
-        }
+        Event::BrokerAway { reason } => (Level::Bad, format!("the broker is away: {reason}")),
         _ => return None,
     })
 }

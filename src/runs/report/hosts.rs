@@ -11,7 +11,7 @@ use crate::runs::history::hosts::{HostHistory, HostRecord};
 pub fn table(history: &HostHistory) -> Table {
     let columns = [
         ("host", "host"),
-        ("description", ""),
+        ("description", "machine"),
         ("lanes", "lanes"),
         ("joined", "joined"),
         ("left", "left"),

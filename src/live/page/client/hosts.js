@@ -18,13 +18,13 @@ class Row {
   constructor() {
     this.lanes = make("ul");
     this.cells = Array.from({ length: 7 }, () => make("td"));
-    this.cells[1].append(this.lanes);
+    this.cells[2].append(this.lanes);
     this.element = make("tr", {}, ...this.cells);
   }
 
   /** @param {Host} host @param {Model} model */
   show(host, model) {
-    const [name, , state, ...numbers] = this.cells;
+    const [name, state, , ...numbers] = this.cells;
     say(name, host.host);
     name.title = `${host.host}: ${host.description}; joined at ${format.clock(host.joined)}`;
     const [words, kind] = stateOf(host, model);
@@ -118,7 +118,7 @@ function note(model, hidden) {
   if (lost) parts.push(`${format.whole(lost)} lost`);
   if (hidden > 0) parts.push(`${format.whole(hidden)} not shown`);
   const away = model.status.broker_away;
-  if (away !== null && !model.isOver) parts.push(`the broker does not answer since ${format.clock(away)}`);
+  if (away !== null && !model.isOver) parts.push(`the broker is away since ${format.clock(away)}`);
   return parts.join(" · ");
 }
 

@@ -18,7 +18,7 @@
  * @typedef {[lane: number, device: string, client?: number, round?: number, phase?: string]} Lane
  * @typedef {{host: string, description: string, lanes: number[], joined: number,
  *   left: {at: number, lost: boolean, reason: string}|null, done: number, redone: number,
- *   work: Lane[], heard: number, draining: boolean, sent: number, received: number}} Host
+ *   work: Lane[], heard: number, draining: boolean, sent: number|null, received: number|null}} Host
  * @typedef {{name: string, examples: number, status: Status, points: [number, number|null][]}} Client
  */
 

@@ -142,10 +142,7 @@ fn a_broker_that_is_away_is_known_until_it_answers() {
     let history = feed.history();
     assert!(history.status.broker_away.is_some());
     let last = history.lines.back().map(|line| line.text.clone());
-    assert_eq!(
-        last.as_deref(),
-        Some("the broker does not answer: no answer")
-    );
+    assert_eq!(last.as_deref(), Some("the broker is away: no answer"));
     followed.tell(Event::BrokerReached);
     assert_eq!(feed.history().status.broker_away, None);
 }

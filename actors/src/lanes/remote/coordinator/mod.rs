@@ -180,9 +180,9 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         };
         match &error {
             BrokerError::Missing(_) => self.forget_what_is_stored(),
-            BrokerError::Away(_) if !self.is_broker_away => {
+            BrokerError::Away(reason) if !self.is_broker_away => {
                 self.is_broker_away = true;
-                let reason = error.to_string();
+                let reason = reason.clone();
                 self.run.bus.emit(Event::BrokerAway { reason });
             }
             BrokerError::Away(_) | BrokerError::Refused(_) => {}
