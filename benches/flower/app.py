@@ -1,6 +1,7 @@
-"""Flower's simulation of clients that send back what they got: `app.py CLIENTS ROUNDS BYTES`.
+"""Flower's simulation of clients that send back what they got: `app.py CLIENTS ROUNDS BYTES [NODES]`.
 
-Prints one object of JSON: the seconds of each round. In the first, Flower starts its workers.
+With NODES, on so many nodes of Ray with a core each. Prints one object of JSON: the seconds of each
+round. In the first, Flower starts its workers.
 """
 
 import json
@@ -13,8 +14,10 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 from flwr.simulation import run_simulation
+from ray.cluster_utils import Cluster
 
 CLIENTS, ROUNDS, BYTES = map(int, sys.argv[1:4])
+NODES = int(sys.argv[4]) if len(sys.argv) > 4 else 0
 
 client = ClientApp()
 server = ServerApp()
@@ -40,10 +43,21 @@ def main(grid: Grid, _: Context) -> None:
     )
 
 
+def nodes() -> dict:
+    """Starts the nodes, each with processes and a store of its own; what leads Flower to them."""
+    if not NODES:
+        return {}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    for _ in range(NODES - 1):
+        cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    return {"init_args": {"address": cluster.address}}
+
+
 run_simulation(
     server_app=server,
     client_app=client,
     num_supernodes=CLIENTS,
-    backend_config={"client_resources": {"num_cpus": 1, "num_gpus": 0.0}},
+    backend_config={"client_resources": {"num_cpus": 1, "num_gpus": 0.0}, **nodes()},
 )
 print(json.dumps({"seconds": [end - begin for begin, end in zip(times, times[1:])]}))
