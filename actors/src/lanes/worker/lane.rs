@@ -1,10 +1,12 @@
 //! One lane of a host: takes a job from the broker, has it trained, replies.
 
+use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio::time;
 
 use crate::ids::LaneId;
@@ -74,15 +76,16 @@ impl<W: Workload> Lane<W> {
 
     /// Does jobs until the host takes no more or the lane is lost.
     pub async fn serve<B: Broker>(self, host: Rc<JoinedHost<W, B>>) {
+        let mut replying = Replying::default();
         while !host.is_draining() {
             let next = tokio::select! {
                 next = host.broker.next_order() => next,
-                () = host.drained() => return,
+                () = host.drained() => break,
             };
             match next {
                 Ok(Some(delivery)) => {
-                    if !self.take(&host, delivery).await {
-                        return;
+                    if !self.take(&host, delivery, &mut replying).await {
+                        break;
                     }
                 }
                 Ok(None) => {}
@@ -92,10 +95,16 @@ impl<W: Workload> Lane<W> {
                 }
             }
         }
+        replying.end().await;
     }
 
     /// Does one job. Says whether the lane can go on.
-    async fn take<B: Broker>(&self, host: &JoinedHost<W, B>, delivery: Delivery<B::Lease>) -> bool {
+    async fn take<B: Broker>(
+        &self,
+        host: &Rc<JoinedHost<W, B>>,
+        delivery: Delivery<B::Lease>,
+        replying: &mut Replying,
+    ) -> bool {
         let Delivery { order, lease, .. } = delivery;
         let order: JobOrder = match decode(&order) {
             Ok(order) => order,
@@ -115,9 +124,14 @@ impl<W: Workload> Lane<W> {
         let cancelled = host.begin(self.number, order.id);
         host.show_alive().await;
         let end = self.train(host, &order, &lease, &cancelled).await;
+        host.end(self.number);
         let can_go_on = !matches!(end, End::Hung);
         match end {
-            End::Report(report) => self.reply(host, &order, &lease, report).await,
+            End::Report(report) => {
+                replying.end().await;
+                let (lane, host) = (self.clone(), host.clone());
+                replying.begin(async move { lane.reply(&host, &order, &lease, report).await });
+            }
             End::Cancelled => done(&lease).await,
             End::GiveBack(reason) => {
                 let (client, round) = (order.id.client, order.id.round);
@@ -138,7 +152,6 @@ impl<W: Workload> Lane<W> {
                 host.show_given_back(self.number, order.id, reason).await;
             }
         }
-        host.end(self.number);
         host.show_alive().await;
         can_go_on
     }
@@ -151,23 +164,23 @@ impl<W: Workload> Lane<W> {
         lease: &B::Lease,
         cancelled: &Notify,
     ) -> End<W::Update> {
-        let job = self.job(host, order);
-        tokio::pin!(job);
-        let mut renew = time::interval(host.timing.beat);
-        renew.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+        tokio::select! {
+            end = self.job(host, order) => end,
+            () = cancelled.notified() => End::Cancelled,
+            () = host.left() => End::GiveBack("the host leaves".into()),
+            () = self.renew(host.timing.beat, lease) => End::Hung,
+        }
+    }
+
+    /// Renews the lease until the lane hangs.
+    async fn renew(&self, beat: Duration, lease: &impl Lease) {
         loop {
-            tokio::select! {
-                end = &mut job => return end,
-                () = cancelled.notified() => return End::Cancelled,
-                () = host.left() => return End::GiveBack("the host leaves".into()),
-                _ = renew.tick() => {
-                    if self.hangs() {
-                        return End::Hung;
-                    }
-                    if let Err(error) = lease.renew().await {
-                        tracing::debug!("a lease is not renewed: {error}");
-                    }
-                }
+            time::sleep(beat).await;
+            if self.hangs() {
+                return;
+            }
+            if let Err(error) = lease.renew().await {
+                tracing::debug!("a lease is not renewed: {error}");
             }
         }
     }
@@ -252,9 +265,12 @@ impl<W: Workload> Lane<W> {
                     }
                 }
             }
-            // The job stays this lane's while it can.
-            let _ = lease.renew().await;
-            host.pause().await;
+            // The job stays this lane's while it can, but a broker that forgot the lease when it was
+            // killed says nothing of it.
+            tokio::select! {
+                _ = lease.renew() => host.pause().await,
+                () = host.pause() => {}
+            }
         };
         if kept == Kept::Duplicate {
             let note = HostNote::Repeated {
@@ -266,6 +282,25 @@ impl<W: Workload> Lane<W> {
             host.tell(encode(&note)).await;
         }
         done(lease).await;
+    }
+}
+
+/// The reply that a lane is sending while it trains the next job: one at a time.
+#[derive(Default)]
+struct Replying(Option<JoinHandle<()>>);
+
+impl Replying {
+    fn begin(&mut self, reply: impl Future<Output = ()> + 'static) {
+        self.0 = Some(tokio::task::spawn_local(reply));
+    }
+
+    /// Waits until it is sent.
+    async fn end(&mut self) {
+        if let Some(reply) = self.0.take()
+            && let Err(error) = reply.await
+        {
+            tracing::error!("a reply is not sent: {error}");
+        }
     }
 }
 
