@@ -110,7 +110,7 @@ impl<W: Workload> Lane<W> {
             Ok(order) => order,
             Err(reason) => {
                 tracing::warn!("a job in the queue cannot be read: {reason}");
-                give_back(&lease).await;
+                give_back(&lease, host.timing.retry).await;
                 host.pause().await;
                 return true;
             }
@@ -118,7 +118,7 @@ impl<W: Workload> Lane<W> {
         if order.avoid.contains(&host.id) {
             // Another host is to take it; the queue does not know which.
             host.pause().await;
-            give_back(&lease).await;
+            give_back(&lease, host.timing.retry).await;
             return true;
         }
         let cancelled = host.begin(self.number, order.id);
@@ -132,11 +132,11 @@ impl<W: Workload> Lane<W> {
                 let (lane, host) = (self.clone(), host.clone());
                 replying.begin(async move { lane.reply(&host, &order, &lease, report).await });
             }
-            End::Cancelled => done(&lease).await,
+            End::Cancelled => done(&lease, host.timing.retry).await,
             End::GiveBack(reason) => {
                 let (client, round) = (order.id.client, order.id.round);
                 tracing::warn!("client {client} in round {round} is given back: {reason}");
-                give_back(&lease).await;
+                give_back(&lease, host.timing.retry).await;
                 host.show_given_back(self.number, order.id, reason).await;
                 host.pause().await;
             }
@@ -147,7 +147,7 @@ impl<W: Workload> Lane<W> {
                     order.id.client,
                     order.id.round
                 );
-                give_back(&lease).await;
+                give_back(&lease, host.timing.retry).await;
                 let reason = "the lane hangs".to_owned();
                 host.show_given_back(self.number, order.id, reason).await;
             }
@@ -228,8 +228,8 @@ impl<W: Workload> Lane<W> {
         host.proceed(self.number, JobPhase::Sending);
         let (outcome, parcel) = match outcome(report.result, host.broker.largest_message()) {
             Ok(outcome) => outcome,
-            Err(End::Cancelled) => return done(lease).await,
-            Err(_) => return give_back(lease).await,
+            Err(End::Cancelled) => return done(lease, host.timing.retry).await,
+            Err(_) => return give_back(lease, host.timing.retry).await,
         };
         let digest = match &outcome {
             JobOutcome::Trained { digest, .. } => Some(digest.clone()),
@@ -261,7 +261,7 @@ impl<W: Workload> Lane<W> {
                 Err(error) => {
                     tracing::debug!("a reply is not sent: {error}");
                     if host.is_leaving() {
-                        return give_back(lease).await;
+                        return give_back(lease, host.timing.retry).await;
                     }
                 }
             }
@@ -281,7 +281,7 @@ impl<W: Workload> Lane<W> {
             };
             host.tell(encode(&note)).await;
         }
-        done(lease).await;
+        done(lease, host.timing.retry).await;
     }
 }
 
@@ -340,17 +340,22 @@ fn outcome<U: Payload>(
     Ok((outcome, parcel))
 }
 
-async fn done(lease: &impl Lease) {
-    log_lease(lease.done().await);
+/// The job is done. Waits for the broker to know it, but not long: one that forgot the lease when it
+/// was killed says nothing, and then the job is done once more for nothing.
+async fn done(lease: &impl Lease, wait: Duration) {
+    log_lease(time::timeout(wait, lease.done()).await);
 }
 
-async fn give_back(lease: &impl Lease) {
-    log_lease(lease.give_back().await);
+/// The job is somebody else's to do.
+async fn give_back(lease: &impl Lease, wait: Duration) {
+    log_lease(time::timeout(wait, lease.give_back()).await);
 }
 
 /// A lease that cannot be ended ends by itself.
-fn log_lease(result: Result<(), BrokerError>) {
-    if let Err(error) = result {
-        tracing::debug!("a lease ends by itself: {error}");
+fn log_lease(result: Result<Result<(), BrokerError>, time::error::Elapsed>) {
+    match result {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!("a lease ends by itself: {error}"),
+        Err(_) => tracing::debug!("a lease ends by itself, if the broker has not heard"),
     }
 }
