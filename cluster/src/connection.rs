@@ -15,6 +15,7 @@ use async_nats::{
     Client, ConnectOptions, Event, HeaderMap, Message, Request, RequestErrorKind, Subscriber,
 };
 use bytes::Bytes;
+use futures_util::StreamExt;
 use regatta_actors::lanes::broker::BrokerError;
 use tokio::sync::broadcast;
 
@@ -28,6 +29,9 @@ const WAITING_MESSAGES: usize = 1024;
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// A network that is cut says nothing: after three of these without an answer the connection is lost.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The problem that messages come faster than they are read.
+const SLOW: &str = "messages were lost: they come faster than they are read";
 
 /// What happens to a connection after it was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,6 +142,14 @@ impl Connection {
         }
     }
 
+    /// The messages to a subject from now on, as long as none can be missed.
+    pub(crate) async fn hear(&self, subject: &str) -> Result<Hearing, BrokerError> {
+        let events = self.events.subscribe();
+        self.check_connected()?;
+        let messages = self.subscribe(subject).await?;
+        Ok(Hearing { messages, events })
+    }
+
     /// The messages to a subject from now on. The subscription outlives lost connections.
     pub(crate) async fn subscribe(&self, subject: &str) -> Result<Subscriber, BrokerError> {
         let subscribed = self.client.subscribe(subject.to_owned()).await;
@@ -151,6 +163,45 @@ impl Connection {
             Ok(())
         } else {
             Err(BrokerError::Away("the connection is lost".into()))
+        }
+    }
+}
+
+/// Messages to a subject, none of which was missed so far.
+#[derive(Debug)]
+pub(crate) struct Hearing {
+    messages: Subscriber,
+    events: broadcast::Receiver<ConnectionEvent>,
+}
+
+impl Hearing {
+    /// The next message.
+    pub(crate) async fn next(&mut self) -> Result<Message, BrokerError> {
+        tokio::select! {
+            message = self.messages.next() => {
+                message.ok_or_else(|| BrokerError::Away("the subscription has ended".into()))
+            }
+            error = missed(&mut self.events) => Err(error),
+        }
+    }
+}
+
+/// Waits for what makes that a message may have been missed.
+async fn missed(events: &mut broadcast::Receiver<ConnectionEvent>) -> BrokerError {
+    loop {
+        match events.recv().await {
+            Ok(ConnectionEvent::Disconnected) => {
+                return BrokerError::Away("the connection was lost".into());
+            }
+            Ok(ConnectionEvent::Problem(text)) if text.starts_with(SLOW) => {
+                return BrokerError::Away(text);
+            }
+            Err(broadcast::error::RecvError::Lagged(_)) => {
+                return BrokerError::Away("the connection may have been lost".into());
+            }
+            Ok(_) => {}
+            // The connection keeps a sender.
+            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
         }
     }
 }
@@ -188,6 +239,9 @@ fn event_of(event: &Event) -> ConnectionEvent {
     match event {
         Event::Connected => ConnectionEvent::Connected,
         Event::Disconnected => ConnectionEvent::Disconnected,
+        Event::SlowConsumer(subscription) => {
+            ConnectionEvent::Problem(format!("{SLOW} (subscription {subscription})"))
+        }
         other => ConnectionEvent::Problem(other.to_string()),
     }
 }

@@ -193,7 +193,7 @@ impl Broker for NatsBroker {
     }
 
     fn replies(&self) -> mpsc::Receiver<(JobId, Bytes)> {
-        replies::all(self.streams.clone(), &self.names, self.options.wait)
+        replies::all(self.streams.clone(), &self.names)
     }
 
     async fn forget_reply(&self, job: JobId) -> Result<(), BrokerError> {

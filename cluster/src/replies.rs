@@ -2,23 +2,20 @@
 
 use std::time::Duration;
 
+use async_nats::Message;
 use bytes::Bytes;
 use regatta_actors::ids::JobId;
 use regatta_actors::lanes::broker::{BrokerError, Kept};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::jetstream::{JetStream, Stored, nanoseconds};
 use crate::names::Names;
-use crate::queue::receipt;
 
-/// Replies that wait to be taken by the coordinator. More wait in the broker.
+/// Replies that wait to be taken by the coordinator. More wait in the connection.
 const WAITING: usize = 64;
 /// How long the broker keeps a consumer that nobody asks.
 const IDLE: Duration = Duration::from_secs(60);
-/// Waits without a reply after which the consumer is replaced: one that a restart of the server has
-/// stalled looks like one that has nothing to give.
-const EMPTY_WAITS: u32 = 6;
 
 /// Makes the place of replies.
 pub(crate) async fn prepare(streams: &JetStream, names: &Names) -> Result<bool, BrokerError> {
@@ -42,101 +39,77 @@ pub(crate) async fn reply(
     })
 }
 
-/// All replies that are kept, and then each as it comes. Must be called within a runtime.
-pub(crate) fn all(
-    streams: JetStream,
-    names: &Names,
-    wait: Duration,
-) -> mpsc::Receiver<(JobId, Bytes)> {
+/// All replies that are kept, and each as it comes. Must be called within a runtime.
+pub(crate) fn all(streams: JetStream, names: &Names) -> mpsc::Receiver<(JobId, Bytes)> {
     let (replies, receiver) = mpsc::channel(WAITING);
     let names = names.clone();
     tokio::spawn(async move {
         tokio::select! {
             () = replies.closed() => {}
-            () = read_for_ever(&streams, &names, wait, &replies) => {}
+            () = read_for_ever(&streams, &names, &replies) => {}
         }
     });
     receiver
 }
 
 /// Reads until the receiver is gone. A lost connection, server or stream makes it start again.
-async fn read_for_ever(
-    streams: &JetStream,
-    names: &Names,
-    wait: Duration,
-    replies: &mpsc::Sender<(JobId, Bytes)>,
-) {
-    let mut start = Start::First;
+async fn read_for_ever(streams: &JetStream, names: &Names, replies: &mpsc::Sender<(JobId, Bytes)>) {
     let mut pause = Pause::default();
     while !replies.is_closed() {
-        match read(streams, names, wait, &start, replies, &mut pause).await {
-            Ok(next) => start = next,
-            Err(error) => {
-                tracing::debug!("reading replies starts again: {error}");
-                start = Start::First;
-                pause.wait().await;
-            }
+        if let Err(error) = read(streams, names, replies, &mut pause).await {
+            tracing::debug!("reading replies starts again: {error}");
+            pause.wait().await;
         }
     }
 }
 
-/// Where to begin to read.
-enum Start {
-    First,
-    After(u64),
-}
-
-impl Start {
-    fn settings(&self) -> Value {
-        let mut settings = json!({
-            "ack_policy": "none",
-            "replay_policy": "instant",
-            "deliver_policy": "all",
-            "inactive_threshold": nanoseconds(IDLE),
-            "mem_storage": true,
-            "num_replicas": 1,
-        });
-        if let Self::After(seq) = self {
-            settings["deliver_policy"] = "by_start_sequence".into();
-            settings["opt_start_seq"] = (seq + 1).into();
-        }
-        settings
-    }
-}
-
-/// Reads with one consumer, until it has had nothing for long; gives where to begin then.
+/// Passes on what is kept and what comes, until a message may have been missed.
+///
+/// A reply is heard on its way into the stream, not read from it: the server holds what was read in
+/// memory for seconds, and each reply would have to be asked for.
 async fn read(
     streams: &JetStream,
     names: &Names,
-    wait: Duration,
-    start: &Start,
     replies: &mpsc::Sender<(JobId, Bytes)>,
     pause: &mut Pause,
-) -> Result<Start, BrokerError> {
-    let stream = &names.done();
-    let settings = start.settings();
-    let consumer = streams.make_consumer(stream, None, settings).await?;
-    let mut last = match start {
-        Start::First => 0,
-        Start::After(seq) => *seq,
-    };
-    let mut empty = 0;
-    while empty < EMPTY_WAITS {
-        let Some(message) = streams.next(stream, &consumer, wait).await? else {
-            empty += 1;
-            continue;
-        };
-        *pause = Pause::default();
-        empty = 0;
-        last = receipt(&message).map_or(last, |receipt| receipt.seq);
-        let Some(job) = names.job_of_reply(&message.subject) else {
-            continue;
-        };
-        if replies.send((job, message.payload)).await.is_err() {
-            break;
-        }
+) -> Result<(), BrokerError> {
+    // Before what is kept is read: nothing comes between.
+    let mut coming = streams.connection().hear(&names.all_replies()).await?;
+    read_kept(streams, names, replies).await?;
+    *pause = Pause::default();
+    while !replies.is_closed() {
+        pass_on(names, replies, coming.next().await?).await;
     }
-    Ok(Start::After(last))
+    Ok(())
+}
+
+/// Passes on what the stream has now.
+async fn read_kept(
+    streams: &JetStream,
+    names: &Names,
+    replies: &mpsc::Sender<(JobId, Bytes)>,
+) -> Result<(), BrokerError> {
+    let stream = &names.done();
+    let settings = json!({
+        "ack_policy": "none",
+        "replay_policy": "instant",
+        "deliver_policy": "all",
+        "inactive_threshold": nanoseconds(IDLE),
+        "mem_storage": true,
+        "num_replicas": 1,
+    });
+    let consumer = streams.make_consumer(stream, None, settings).await?;
+    while let Some(message) = streams.next_kept(stream, &consumer).await? {
+        pass_on(names, replies, message).await;
+    }
+    Ok(())
+}
+
+async fn pass_on(names: &Names, replies: &mpsc::Sender<(JobId, Bytes)>, message: Message) {
+    if let Some(job) = names.job_of_reply(&message.subject) {
+        // A receiver that is gone needs none.
+        let _ = replies.send((job, message.payload)).await;
+    }
 }
 
 /// Pauses between tries, longer each time.

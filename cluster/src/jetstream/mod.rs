@@ -259,9 +259,29 @@ impl JetStream {
         consumer: &str,
         wait: Duration,
     ) -> Result<Option<Message>, BrokerError> {
+        let pull = json!({ "batch": 1, "expires": nanoseconds(wait) });
+        self.pull(stream, consumer, pull, wait).await
+    }
+
+    /// The next message for a consumer, if there is one now.
+    pub(crate) async fn next_kept(
+        &self,
+        stream: &str,
+        consumer: &str,
+    ) -> Result<Option<Message>, BrokerError> {
+        let pull = json!({ "batch": 1, "no_wait": true });
+        self.pull(stream, consumer, pull, Duration::ZERO).await
+    }
+
+    async fn pull(
+        &self,
+        stream: &str,
+        consumer: &str,
+        pull: Value,
+        wait: Duration,
+    ) -> Result<Option<Message>, BrokerError> {
         let path = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}");
-        let content = json!({ "batch": 1, "expires": nanoseconds(wait) });
-        let content = Bytes::from(content.to_string());
+        let content = Bytes::from(pull.to_string());
         let asked = self
             .connection
             .request_alone(&path, content, wait + self.time);
