@@ -89,6 +89,11 @@ impl Names {
         self.subject("done.*.*.*.*")
     }
 
+    /// The subjects of the replies to a round's jobs.
+    pub(crate) fn replies_of(&self, run: RunId, round: u32) -> String {
+        self.subject(&format!("done.{}.{round}.*.*", run.0))
+    }
+
     /// The subject of the reply to a job.
     pub(crate) fn reply(&self, job: JobId) -> String {
         self.subject(&format!("done.{}", path(job)))

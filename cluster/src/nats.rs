@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use regatta_actors::ids::{Digest, JobId};
+use regatta_actors::ids::{Digest, JobId, RunId};
 use regatta_actors::lanes::broker::{
     Audience, Broker, BrokerError, Claim, Delivery, Kept, Question,
 };
@@ -199,6 +199,11 @@ impl Broker for NatsBroker {
     async fn forget_reply(&self, job: JobId) -> Result<(), BrokerError> {
         let done = self.names.done();
         self.streams.purge(&done, &self.names.reply(job)).await
+    }
+
+    async fn forget_round(&self, run: RunId, round: u32) -> Result<(), BrokerError> {
+        let (done, round) = (self.names.done(), self.names.replies_of(run, round));
+        self.streams.purge(&done, &round).await
     }
 
     async fn put(&self, digest: &Digest, blob: Bytes) -> Result<(), BrokerError> {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use regatta_actors::ids::Digest;
+use regatta_actors::ids::{Digest, JobId};
 use regatta_actors::lanes::broker::{Audience, Broker, BrokerError, Claim, Kept, Lease};
 
 use shared::{SHORT_LEASE, Server, connect, job, next, options, retried, text};
@@ -186,6 +186,15 @@ async fn only_the_first_reply_to_a_job_is_kept_until_it_is_forgotten() {
     let mut replies = server.coordinator().await.replies();
     assert_eq!(text(&next(&mut replies).await.1), "c");
     assert_eq!(text(&next(&mut replies).await.1), "d");
+    let later = JobId {
+        round: job(1).round + 1,
+        ..job(1)
+    };
+    worker.reply(later, "e".into()).await.unwrap();
+    let (run, round) = (later.run, job(1).round);
+    coordinator.forget_round(run, round).await.unwrap();
+    let mut replies = server.coordinator().await.replies();
+    assert_eq!(next(&mut replies).await, (later, "e".into()));
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use std::future::Future;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::ids::{Digest, JobId};
+use crate::ids::{Digest, JobId, RunId};
 
 /// One run's part of a message broker. An error of any method is followed by another try, after a
 /// pause; methods do not wait for a broker that is away longer than some seconds.
@@ -63,6 +63,13 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Forgets the reply to a job.
     fn forget_reply(&self, job: JobId) -> impl Future<Output = Result<(), BrokerError>> + Send;
+
+    /// Forgets the replies to all jobs of a round.
+    fn forget_round(
+        &self,
+        run: RunId,
+        round: u32,
+    ) -> impl Future<Output = Result<(), BrokerError>> + Send;
 
     /// Stores a blob under its digest, unless it is there.
     fn put(

@@ -12,7 +12,7 @@ use rand::RngExt;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time;
 
-use crate::ids::{Digest, JobId};
+use crate::ids::{Digest, JobId, RunId};
 use crate::lanes::broker::{Audience, Broker, BrokerError, Claim, Delivery, Kept, Lease, Question};
 use crate::lanes::memory::store::{Queued, Store};
 
@@ -322,6 +322,13 @@ impl Broker for MemoryBroker {
     async fn forget_reply(&self, job: JobId) -> Result<(), BrokerError> {
         self.trouble().await?;
         self.store().replies.remove(&job);
+        Ok(())
+    }
+
+    async fn forget_round(&self, run: RunId, round: u32) -> Result<(), BrokerError> {
+        self.trouble().await?;
+        let is_other = |job: &JobId| (job.run, job.round) != (run, round);
+        self.store().replies.retain(|job, _| is_other(job));
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::oneshot;
 
-use crate::ids::{Digest, JobId};
+use crate::ids::{Digest, JobId, RunId};
 use crate::lanes::pool::JobReport;
 use crate::lanes::wire::{HostId, JobOrder, JobOutcome, JobReply};
 
@@ -205,14 +205,17 @@ impl<U> Dispatch<U> {
         true
     }
 
-    /// Replies that can be forgotten, now that a job of `round` is asked for: a resumed run starts
-    /// from the round before, at the earliest.
-    pub fn outdated(&mut self, round: u32) -> Vec<JobId> {
-        let is_old = |id: &JobId| id.round + 1 < round;
+    /// Rounds whose replies can be forgotten, now that a job of `round` is asked for and nobody waits
+    /// for one of theirs: a resumed run starts from the round before, at the earliest.
+    pub fn outdated(&mut self, round: u32) -> BTreeSet<(RunId, u32)> {
+        let of = |id: &JobId| (id.run, id.round);
+        let wanted: BTreeSet<_> = self.jobs.keys().map(of).collect();
+        let is_old = |id: &JobId| id.round + 1 < round && !wanted.contains(&of(id));
         self.early.retain(|id, _| !is_old(id));
-        let old: Vec<_> = self.delivered.keys().copied().filter(is_old).collect();
+        let old = self.delivered.keys().filter(|id| is_old(id));
+        let rounds = old.map(of).collect();
         self.delivered.retain(|id, _| !is_old(id));
-        old
+        rounds
     }
 
     /// A host vanished while it did these jobs. Gives the job that is taken for the cause, if there

@@ -60,8 +60,8 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
 
     /// Forgets replies and states of rounds that are over.
     async fn forget_outdated(&mut self, round: u32) {
-        for job in self.dispatch.outdated(round) {
-            let forgotten = self.broker.forget_reply(job).await;
+        for (run, round) in self.dispatch.outdated(round) {
+            let forgotten = self.broker.forget_round(run, round).await;
             self.notice(forgotten);
         }
         let wanted: HashSet<_> = self.dispatch.states().cloned().collect();
