@@ -26,22 +26,19 @@ impl Parcel {
     /// # Errors
     /// If it cannot be written.
     pub fn pack(payload: &impl Payload) -> Result<Self, BoxError> {
-        let pieces = payload.to_pieces()?.into_iter();
+        Ok(Self::of(payload.to_pieces()?))
+    }
+
+    /// Packs a payload's pieces.
+    pub fn of(pieces: Vec<Bytes>) -> Self {
+        let pieces = pieces.into_iter();
         let pieces = pieces.map(|piece| (Digest::of(&piece), piece));
         let mut blobs: Vec<_> = pieces.collect();
         let digests = blobs.iter().map(|(digest, _)| digest.clone());
         let list = wire::encode(&Manifest(digests.collect()));
         let name = Digest::of(&list);
         blobs.insert(0, (name.clone(), list));
-        Ok(Self { name, blobs })
-    }
-
-    /// The only piece, if there is one alone.
-    pub fn single(&self) -> Option<&Bytes> {
-        match &self.blobs[..] {
-            [_, (_, piece)] => Some(piece),
-            _ => None,
-        }
+        Self { name, blobs }
     }
 
     /// The digests of all blobs, the list's first.

@@ -74,7 +74,7 @@ pub(crate) enum JobOutcome {
 /// A payload in a message, or where its blobs are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Content {
-    Inline(#[serde(with = "serde_bytes")] Vec<u8>),
+    Inline(Bytes),
     Blobs(Digest),
 }
 

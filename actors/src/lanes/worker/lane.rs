@@ -318,17 +318,20 @@ fn outcome<U: Payload>(
         Err(JobFailure::Failed(reason)) => return Ok((JobOutcome::Failed(reason), None)),
         Err(JobFailure::Cancelled) => return Err(End::Cancelled),
     };
-    let parcel = match Parcel::pack(&trained.update) {
-        Ok(parcel) => parcel,
+    let pieces = match trained.update.to_pieces() {
+        Ok(pieces) => pieces,
         Err(error) => {
             let reason = format!("its update cannot be sent: {error}");
             return Ok((JobOutcome::Failed(reason), None));
         }
     };
     let most = largest_message.saturating_sub(AROUND).min(LARGEST_INLINE);
-    let (update, parcel) = match parcel.single() {
-        Some(piece) if piece.len() <= most => (Content::Inline(piece.to_vec()), None),
-        _ => (Content::Blobs(parcel.name.clone()), Some(parcel)),
+    let (update, parcel) = match &pieces[..] {
+        [piece] if piece.len() <= most => (Content::Inline(piece.clone()), None),
+        _ => {
+            let parcel = Parcel::of(pieces);
+            (Content::Blobs(parcel.name.clone()), Some(parcel))
+        }
     };
     let outcome = JobOutcome::Trained {
         loss: trained.loss,

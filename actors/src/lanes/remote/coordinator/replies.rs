@@ -86,9 +86,9 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
             } => (*loss, *examples, *steps, digest, update),
         };
         let update: W::Update = match content {
-            Content::Inline(bytes) => {
-                let piece = Bytes::copy_from_slice(bytes);
-                W::Update::from_pieces(&[piece]).map_err(|error| error.to_string())?
+            Content::Inline(piece) => {
+                let pieces = std::slice::from_ref(piece);
+                W::Update::from_pieces(pieces).map_err(|error| error.to_string())?
             }
             Content::Blobs(name) => self.fetch(name).await?,
         };
