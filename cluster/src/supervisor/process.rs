@@ -15,6 +15,9 @@ use tokio::time::timeout;
 
 use super::error::SupervisorError;
 
+/// Garbage that it may let grow before it collects, in percent of what it uses: most of that is
+/// buffers of messages, which cost more to get anew than to keep.
+const GARBAGE: &str = "400";
 /// Lines of its log that are kept for when it dies.
 const LAST_WORDS: usize = 12;
 /// How long it may take to accept connections. It reads what it kept before that.
@@ -51,6 +54,7 @@ impl Spawn {
             .arg("--config")
             .arg(&self.configuration)
             .env("GOMEMLIMIT", self.memory.to_string())
+            .env("GOGC", GARBAGE)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
