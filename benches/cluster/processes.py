@@ -46,7 +46,10 @@ class Broker:
 
     def peak_bytes(self) -> int:
         """The largest resident size that the server's first process has had."""
-        status = Path(f"/proc/{self.server}/status").read_text(encoding="ascii")
+        try:
+            status = Path(f"/proc/{self.server}/status").read_text(encoding="ascii")
+        except OSError as error:
+            raise Failed(f"the system does not tell it: {error}") from error
         line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024
 
