@@ -41,7 +41,8 @@ def explanation(load: float) -> str:
         f"rows that say so. The machine's load was {load:.1f} when this began.\n\n"
         f"First, time per client-round: of one lane, from one update's arrival to the next, a "
         f"round's first from its start (with the state's way to the host), all but the first round "
-        f"of {REPEATS} runs in turn. Wanted: with 0.3 MB at most 2 ms more than with a lane of the "
+        f"of {REPEATS} runs in turn. Updates may come in bursts, which lowers a median: the mean is what a "
+        "client-round takes of a round. Wanted: with 0.3 MB at most 2 ms more than with a lane of the "
         "run's own process in the median and 10 ms at p99, with 3.5 MB at most 15 ms in the median."
     )
 
