@@ -26,6 +26,7 @@ use regatta_actors::Run;
 use regatta_actors::lanes::Lanes;
 use regatta_actors::lanes::broker::BrokerError;
 use regatta_actors::lanes::remote::settings::RemoteSettings;
+use regatta_actors::lanes::remote::verify::VerifiedShare;
 use regatta_actors::lanes::timing::Timing;
 use regatta_actors::lanes::wire::Invitation;
 use regatta_actors::lanes::worker::{PreparedWorkload, WorkerSettings, serve};
@@ -260,6 +261,7 @@ fn run(place: &str, plan: FederationPlan, workload: NoOp) -> Result<(), AnyError
                 },
                 fingerprint: BTreeMap::new(),
                 canary: Digest::of(&[]),
+                verified: VerifiedShare::NONE,
                 timing: Timing::default(),
             };
             run.on(Lanes::remote(connect, settings))

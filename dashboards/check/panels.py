@@ -7,7 +7,7 @@ from pathlib import Path
 # What Grafana puts in place of its variables; each query is asked for each run.
 VARIABLES = {"$__rate_interval": "10s", "$client": ".*"}
 # What only runs on other hosts have.
-OF_HOSTS = ("regatta_broker", "regatta_host", "regatta_jobs_redone")
+OF_HOSTS = ("regatta_broker", "regatta_host", "regatta_jobs_redone", "regatta_jobs_verified")
 
 
 def queries(dashboard: Path):

@@ -6,6 +6,7 @@ use anyhow::Context;
 use regatta_actors::Run;
 use regatta_actors::lanes::Lanes;
 use regatta_actors::lanes::broker::BrokerError;
+use regatta_actors::lanes::remote::verify::VerifiedShare;
 use regatta_cluster::{ClusterFile, ConnectError, ConnectionEvent, NatsBroker, Options};
 use tokio::runtime;
 
@@ -21,6 +22,7 @@ use crate::runs::folder::RunFolder;
 pub(crate) struct Cluster {
     file: ClusterFile,
     min_lanes: u32,
+    verified: VerifiedShare,
 }
 
 impl Cluster {
@@ -43,7 +45,11 @@ impl Cluster {
             |_| {},
         ))?;
         let min_lanes = args.min_lanes.map_or(1, NonZeroU32::get);
-        Ok(Some(Self { file, min_lanes }))
+        Ok(Some(Self {
+            file,
+            min_lanes,
+            verified: args.verify.unwrap_or(VerifiedShare::NONE),
+        }))
     }
 }
 
@@ -56,9 +62,14 @@ pub(crate) fn on_hosts(
     folder: &RunFolder,
     cluster: Cluster,
 ) -> anyhow::Result<Run<Federation>> {
-    let Cluster { file, min_lanes } = cluster;
+    let Cluster {
+        file,
+        min_lanes,
+        verified,
+    } = cluster;
     let machine = Host::detect();
-    let settings = remote::settings(&run, &machine).context("cannot read this program's file")?;
+    let settings =
+        remote::settings(&run, &machine, verified).context("cannot read this program's file")?;
     let id = remote::run_id(&run, folder, &machine);
     run.plan.lanes = min_lanes;
     for client in &mut run.plan.clients {

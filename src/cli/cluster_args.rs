@@ -11,6 +11,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+#[cfg(feature = "cluster")]
+use regatta_actors::lanes::remote::verify::VerifiedShare;
 
 /// Whether clients are trained on other hosts.
 #[derive(Debug, Clone, Default, Args)]
@@ -24,6 +26,10 @@ pub struct ClusterArgs {
     #[cfg(feature = "cluster")]
     #[arg(long, value_name = "N", requires = "cluster")]
     pub min_lanes: Option<NonZeroU32>,
+    /// Have two hosts do this share of the jobs, and compare what they give [default: 0%]
+    #[cfg(feature = "cluster")]
+    #[arg(long, value_name = "PERCENT", requires = "cluster", value_parser = share)]
+    pub verify: Option<VerifiedShare>,
 }
 
 impl ClusterArgs {
@@ -39,7 +45,9 @@ impl ClusterArgs {
         let cluster = cluster.map(|file| flag("--cluster=", file.into()));
         let lanes = self.min_lanes.iter();
         let lanes = lanes.map(|lanes| flag("--min_lanes=", lanes.to_string().into()));
-        cluster.chain(lanes).collect()
+        let verify = self.verify.iter();
+        let verify = verify.map(|share| flag("--verify=", share.to_string().into()));
+        cluster.chain(lanes).chain(verify).collect()
     }
 
     /// A program without clusters has none.
@@ -103,6 +111,11 @@ fn lanes(text: &str) -> Result<LaneCount, String> {
         Ok(number) => Ok(LaneCount::Number(number.get())),
         Err(_) => Err("give a number from 1, or auto".into()),
     }
+}
+
+#[cfg(feature = "cluster")]
+fn share(text: &str) -> Result<VerifiedShare, String> {
+    text.parse()
 }
 
 #[cfg(feature = "cluster")]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use regatta_actors::ids::Digest;
 use regatta_actors::lanes::remote::settings::RemoteSettings;
+use regatta_actors::lanes::remote::verify::VerifiedShare;
 use regatta_actors::lanes::timing::Timing;
 use regatta_actors::lanes::wire::Invitation;
 use regatta_actors::lanes::worker::PreparedWorkload;
@@ -26,11 +27,15 @@ use crate::runs::folder::RunFolder;
 /// Digits of a digest that tell programs and runs apart.
 const DIGITS: usize = 16;
 
-/// What the run's coordinator asks of hosts.
+/// What the run's coordinator asks of hosts, which do a share of the jobs twice.
 ///
 /// # Errors
 /// If this program's own file cannot be read.
-pub fn settings(run: &FederatedRun, machine: &Host) -> io::Result<RemoteSettings> {
+pub fn settings(
+    run: &FederatedRun,
+    machine: &Host,
+    verified: VerifiedShare,
+) -> io::Result<RemoteSettings> {
     let plan = &run.workload.experiment.plan;
     let invitation = Invitation {
         build: build()?,
@@ -44,6 +49,7 @@ pub fn settings(run: &FederatedRun, machine: &Host) -> io::Result<RemoteSettings
         fingerprint: fingerprint::of(&run.workload.experiment),
         // Every run has one.
         canary: run.plan.canary.clone().unwrap_or_else(|| Digest::of(&[])),
+        verified,
         timing: Timing::default(),
     })
 }

@@ -272,6 +272,17 @@ pub enum Event {
         /// The host that did it.
         host: String,
     },
+    /// A job was done on two hosts on purpose, and its results compared.
+    JobVerified {
+        /// The round it is in.
+        round: u32,
+        /// The client concerned.
+        client: ClientId,
+        /// The hosts that gave the result.
+        hosts: Vec<String>,
+        /// Hosts that gave another. They are believed no more.
+        wrong: Vec<String>,
+    },
     /// A job is done once more, on another lane.
     JobRedone {
         /// The round it is in.
@@ -374,6 +385,7 @@ impl Event {
                 | Self::HostLeft { .. }
                 | Self::HostRefused { .. }
                 | Self::JobDone { .. }
+                | Self::JobVerified { .. }
                 | Self::JobRedone { .. }
                 | Self::BrokerReached
                 | Self::BrokerAway { .. }

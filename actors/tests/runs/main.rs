@@ -12,4 +12,5 @@ mod remote;
 mod rounds;
 mod scenarios;
 mod stopping;
+mod verified;
 mod wall_time;

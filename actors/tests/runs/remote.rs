@@ -11,6 +11,7 @@ use regatta_actors::Run;
 use regatta_actors::lanes::Lanes;
 use regatta_actors::lanes::memory::{Line, MemoryBroker, Mischief};
 use regatta_actors::lanes::remote::settings::RemoteSettings;
+use regatta_actors::lanes::remote::verify::VerifiedShare;
 use regatta_actors::lanes::timing::Timing;
 use regatta_actors::lanes::wire::Invitation;
 use regatta_actors::lanes::worker::{
@@ -43,7 +44,7 @@ fn timing() -> Timing {
     }
 }
 
-fn settings() -> RemoteSettings {
+pub(crate) fn settings() -> RemoteSettings {
     RemoteSettings {
         name: "coordinator".into(),
         description: "a toy".into(),
@@ -53,6 +54,7 @@ fn settings() -> RemoteSettings {
         },
         fingerprint: fingerprint(),
         canary: Digest::of(&[]),
+        verified: VerifiedShare::NONE,
         timing: timing(),
     }
 }
@@ -62,14 +64,14 @@ fn fingerprint() -> BTreeMap<String, String> {
 }
 
 /// A host on a thread.
-struct Worker {
+pub(crate) struct Worker {
     line: Line,
     stop: watch::Sender<bool>,
     thread: JoinHandle<Result<WorkerEnd, WorkerError>>,
 }
 
 impl Worker {
-    fn start(broker: &MemoryBroker, lanes: u32, toy: Toy) -> Self {
+    pub fn start(broker: &MemoryBroker, lanes: u32, toy: Toy) -> Self {
         Self::with(broker, lanes, toy, |_| {})
     }
 
@@ -102,7 +104,7 @@ impl Worker {
         Self { line, stop, thread }
     }
 
-    fn end(self) -> Result<WorkerEnd, WorkerError> {
+    pub fn end(self) -> Result<WorkerEnd, WorkerError> {
         self.thread.join().unwrap()
     }
 }
@@ -123,15 +125,25 @@ fn run_on(
     record: &Record,
     on_event: impl FnMut(&Event) + Send + 'static,
 ) -> Run<Toy> {
+    run_with(settings(), plan, broker, record, on_event)
+}
+
+pub(crate) fn run_with(
+    settings: RemoteSettings,
+    plan: FederationPlan,
+    broker: &MemoryBroker,
+    record: &Record,
+    on_event: impl FnMut(&Event) + Send + 'static,
+) -> Run<Toy> {
     let broker = broker.clone();
     Run::new(plan, Arc::new(Toy::default()))
         .observed_by(vec![Box::new(on_event)])
         .recorded_in(&record.files())
-        .on(Lanes::remote(move || async move { Ok(broker) }, settings()))
+        .on(Lanes::remote(move || async move { Ok(broker) }, settings))
 }
 
 /// A plan in which much goes wrong as scripted.
-fn eventful(rounds: u32) -> FederationPlan {
+pub(crate) fn eventful(rounds: u32) -> FederationPlan {
     let mut plan = plan(5, rounds, 1);
     plan.faults = vec![
         Fault::straggle(3.0).on([2]),
@@ -144,20 +156,20 @@ fn eventful(rounds: u32) -> FederationPlan {
 }
 
 /// The record of a plan on lanes of one process.
-fn local(plan: FederationPlan) -> Record {
+pub(crate) fn local(plan: FederationPlan) -> Record {
     let record = Record::new();
     record.record(plan, Toy::default()).unwrap();
     record
 }
 
-fn slow() -> Toy {
+pub(crate) fn slow() -> Toy {
     Toy {
         jitter: 2000,
         ..Toy::default()
     }
 }
 
-fn sound() -> MemoryBroker {
+pub(crate) fn sound() -> MemoryBroker {
     MemoryBroker::new(LEASE, Mischief::default())
 }
 
@@ -721,6 +733,7 @@ proptest! {
         delay in 0_u64..2,
         hosts in prop::collection::vec(1_u32..3, 1..4),
         forgets in 0_usize..3,
+        verified in 0.0..1.0,
     ) {
         let expected = local(eventful(4));
         let delay = Duration::from_millis(delay);
@@ -732,7 +745,11 @@ proptest! {
         let outcome = loop {
             let forgetful = forgetful.clone();
             let record = &record;
-            let outcome = run_on(eventful(4), &broker, record, move |event| {
+            let settings = RemoteSettings {
+                verified: VerifiedShare::new(verified).unwrap(),
+                ..settings()
+            };
+            let outcome = run_with(settings, eventful(4), &broker, record, move |event| {
                 if matches!(event, Event::UpdateReceived { .. }) && left > 0 {
                     left -= 1;
                     forgetful.forget_all();

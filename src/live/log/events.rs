@@ -78,6 +78,18 @@ impl Observer for EventLog {
             Event::HostRefused { host, reason } => {
                 tracing::warn!("host {host} is refused: {reason}");
             }
+            Event::JobVerified {
+                round,
+                client,
+                hosts,
+                wrong,
+            } if !wrong.is_empty() => tracing::error!(
+                "{} gave for client {client} in round {round} what {} did not: it computes wrongly \
+                 and is to leave; what it gave before was not compared, and `regatta replay` tells \
+                 whether it was right",
+                wrong.join(", "),
+                hosts.join(", ")
+            ),
             Event::JobRedone {
                 round,
                 client,

@@ -140,6 +140,10 @@ metrics! {
         "Hosts that were lost while they trained for the run";
     Counter<Count> JOBS_REDONE "regatta_jobs_redone_total" []
         "Jobs that were done once more, since a host was lost, failed or gave them back";
+    Counter<Count> JOBS_VERIFIED "regatta_jobs_verified_total" []
+        "Jobs that two hosts did on purpose, with the same result";
+    Counter<Count> HOSTS_WRONG "regatta_hosts_wrong_total" []
+        "Hosts that gave for such a job what two others did not";
     Counter<Bytes> HOST_BYTES "regatta_host_bytes_total" [direction]
         "Bytes that all hosts sent (results) and received (states)";
 

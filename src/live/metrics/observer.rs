@@ -164,6 +164,8 @@ impl MetricsObserver {
         c::BROKER_CONNECTED.set([], 1.0);
         c::HOSTS_LOST.add([], 0);
         c::JOBS_REDONE.add([], 0);
+        c::JOBS_VERIFIED.add([], 0);
+        c::HOSTS_WRONG.add([], 0);
         for direction in ["sent", "received"] {
             c::HOST_BYTES.add([direction], 0);
         }
@@ -221,6 +223,10 @@ impl MetricsObserver {
             Event::BrokerReached => self.reach_broker(),
             Event::BrokerAway { .. } => c::BROKER_CONNECTED.set([], 0.0),
             Event::JobRedone { .. } => c::JOBS_REDONE.add([], 1),
+            Event::JobVerified { wrong, .. } => {
+                c::JOBS_VERIFIED.add([], 1);
+                c::HOSTS_WRONG.add([], wrong.len() as u64);
+            }
             _ => {}
         }
         if self.summarised.elapsed() >= SUMMARY_PERIOD {

@@ -187,6 +187,11 @@ fn client_event(run: &impl RunFacts, event: &Event) -> Option<(Level, ClientId, 
             };
             (Level::Bad, client, format!("failed {what}: {reason}"))
         }
+        Event::JobVerified { client, wrong, .. } if !wrong.is_empty() => (
+            Level::Bad,
+            client,
+            format!("was trained wrongly on {}, which leaves", wrong.join(", ")),
+        ),
         Event::JobRedone { client, reason, .. } => (
             Level::Warning,
             client,

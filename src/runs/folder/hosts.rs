@@ -49,7 +49,7 @@ impl Observer for HostRecorder {
         let news = self.history.take(event, unix_seconds());
         let is_due = match event {
             // Too many to be written one by one.
-            Event::JobDone { .. } | Event::JobRedone { .. } => false,
+            Event::JobDone { .. } | Event::JobRedone { .. } | Event::JobVerified { .. } => false,
             Event::RoundFinished(_) => self.history != HostHistory::default(),
             _ => news,
         };

@@ -38,6 +38,12 @@ pub struct HostRecord {
     pub done: u64,
     /// Jobs that it had and that were done once more.
     pub redone: u64,
+    /// Jobs that it did and another host too, with the same result.
+    #[serde(default)]
+    pub verified: u64,
+    /// Such jobs for which it gave what two others did not.
+    #[serde(default)]
+    pub wrong: u64,
 }
 
 /// The end of a host's part in a run.
@@ -83,6 +89,16 @@ impl HostHistory {
             }
             Event::HostRefused { host, reason } => self.refuse(host, reason, now),
             Event::JobDone { host, .. } => self.change(host, |record| record.done += 1),
+            Event::JobVerified { hosts, wrong, .. } => {
+                let mut any = false;
+                for host in hosts {
+                    any |= self.change(host, |record| record.verified += 1);
+                }
+                for host in wrong {
+                    any |= self.change(host, |record| record.wrong += 1);
+                }
+                any
+            }
             Event::JobRedone {
                 host: Some(host), ..
             } => self.change(host, |record| record.redone += 1),
@@ -123,6 +139,8 @@ impl HostHistory {
             left: None,
             done: 0,
             redone: 0,
+            verified: 0,
+            wrong: 0,
         };
         self.hosts.insert(self.joined, record);
         let gone = self.hosts.iter().filter(|(_, host)| host.left.is_some());

@@ -17,6 +17,8 @@ pub fn table(history: &HostHistory) -> Table {
         ("left", "left"),
         ("done", "jobs done"),
         ("redone", "jobs redone"),
+        ("verified", "jobs verified"),
+        ("wrong", "jobs wrong"),
         ("lost", ""),
         ("reason", "why it left"),
     ];
@@ -28,7 +30,7 @@ pub fn table(history: &HostHistory) -> Table {
     table
 }
 
-fn row(host: &HostRecord) -> [Cell; 9] {
+fn row(host: &HostRecord) -> [Cell; 11] {
     let left = host.left.as_ref();
     let reason = left.map_or_else(Cell::none, |left| match left.lost {
         true => Cell::new(left.reason.as_str(), format!("lost: {}", left.reason)),
@@ -42,6 +44,8 @@ fn row(host: &HostRecord) -> [Cell; 9] {
         left.map_or_else(Cell::none, |left| moment(left.at)),
         Cell::count(host.done),
         Cell::count(host.redone),
+        Cell::count(host.verified),
+        Cell::count(host.wrong),
         left.is_some_and(|left| left.lost).into(),
         reason,
     ]

@@ -83,6 +83,7 @@ fn differences(ours: &BTreeMap<String, String>, theirs: &BTreeMap<String, String
 mod tests {
     use super::*;
     use crate::ids::Digest;
+    use crate::lanes::remote::verify::VerifiedShare;
     use crate::lanes::timing::Timing;
     use crate::lanes::wire::{Invitation, LaneOffer};
 
@@ -96,6 +97,7 @@ mod tests {
             },
             fingerprint: [("model".to_owned(), "m".to_owned())].into(),
             canary: Digest::of(b"right"),
+            verified: VerifiedShare::NONE,
             timing: Timing::default(),
         }
     }

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::ids::{Digest, JobId, RunId};
 use crate::lanes::pool::JobReport;
+use crate::lanes::remote::verify::{Agreement, Comparison, VerifiedShare};
 use crate::lanes::wire::{HostId, JobOrder, JobOutcome, JobReply};
 
 /// Looks at the queue that must miss a job before it is queued again: one may fall between a
@@ -19,6 +20,7 @@ const EARLY: usize = 4096;
 
 /// The jobs of a run.
 pub(crate) struct Dispatch<U> {
+    verified: VerifiedShare,
     jobs: BTreeMap<JobId, Wanted<U>>,
     early: BTreeMap<JobId, JobReply>,
     /// What was delivered lately; `None`: the job gave no update.
@@ -42,6 +44,39 @@ struct Wanted<U> {
     no_room: BTreeMap<HostId, String>,
     /// Hosts that vanished while they did it.
     died: BTreeSet<HostId>,
+    /// What hosts gave, where more than one is to do it.
+    comparison: Option<Comparison>,
+}
+
+impl<U> Wanted<U> {
+    /// Whether a host has done it.
+    fn is_done_somewhere(&self) -> bool {
+        let hosts = self.comparison.as_ref().map(Comparison::hosts);
+        hosts.is_some_and(|mut hosts| hosts.next().is_some())
+    }
+
+    /// Takes a host's result. `hosts` can be asked for another.
+    fn compare<'a>(
+        &mut self,
+        host: &HostId,
+        digest: &Digest,
+        hosts: impl Iterator<Item = &'a HostId>,
+    ) -> Verdict {
+        let Some(comparison) = &mut self.comparison else {
+            return Verdict::Deliver;
+        };
+        match comparison.add(host, digest, hosts) {
+            Agreement::Known => Verdict::Unwanted,
+            Agreement::Wanted => {
+                self.order.avoid.push(host.clone());
+                self.queued = false;
+                self.on = None;
+                Verdict::Verify
+            }
+            Agreement::Reached { right, wrong } => Verdict::Verified { right, wrong },
+            Agreement::Impossible(given) => Verdict::Disputed(given),
+        }
+    }
 }
 
 /// What a reply means.
@@ -49,6 +84,15 @@ struct Wanted<U> {
 pub(crate) enum Verdict {
     /// It is the job's.
     Deliver,
+    /// Another host is to do the job too.
+    Verify,
+    /// It is the job's: the first of these hosts gave it, and the others something else.
+    Verified {
+        right: Vec<HostId>,
+        wrong: Vec<HostId>,
+    },
+    /// Hosts gave different results, and no host is there to tell which is right.
+    Disputed(Vec<(HostId, Digest)>),
     /// Nobody waits for it.
     Unwanted,
     /// It is not to be believed, or not final: it must be forgotten, so that the job can be queued
@@ -56,17 +100,17 @@ pub(crate) enum Verdict {
     Again,
 }
 
-impl<U> Default for Dispatch<U> {
-    fn default() -> Self {
+impl<U> Dispatch<U> {
+    /// No jobs yet, of which this share is to be done on two hosts.
+    pub fn new(verified: VerifiedShare) -> Self {
         Self {
+            verified,
             jobs: BTreeMap::new(),
             early: BTreeMap::new(),
             delivered: BTreeMap::new(),
         }
     }
-}
 
-impl<U> Dispatch<U> {
     /// A job is asked for. Gives a reply that came before.
     pub fn ask(
         &mut self,
@@ -85,6 +129,7 @@ impl<U> Dispatch<U> {
             failed_on: BTreeSet::new(),
             no_room: BTreeMap::new(),
             died: BTreeSet::new(),
+            comparison: self.verified.has(id).then(Comparison::default),
         };
         self.jobs.insert(id, wanted);
         early
@@ -137,7 +182,7 @@ impl<U> Dispatch<U> {
         self.jobs.values_mut().for_each(|job| job.queued = false);
     }
 
-    /// Judges a reply, which has to come from a lane with the right canary. `hosts` are there.
+    /// Judges a reply, which has to come from a lane with the right canary. `hosts` take jobs.
     pub fn judge<'a>(
         &mut self,
         reply: &JobReply,
@@ -152,9 +197,12 @@ impl<U> Dispatch<U> {
             return Verdict::Again;
         }
         match &reply.outcome {
-            JobOutcome::Trained { .. } | JobOutcome::Interrupted => return Verdict::Deliver,
+            JobOutcome::Trained { digest, .. } => return job.compare(&reply.host, digest, hosts),
+            JobOutcome::Interrupted => return Verdict::Deliver,
             // A device may have failed rather than the client: another lane is asked.
-            JobOutcome::Failed(_) if !job.failed_on.is_empty() => return Verdict::Deliver,
+            JobOutcome::Failed(_) if !job.failed_on.is_empty() && !job.is_done_somewhere() => {
+                return Verdict::Deliver;
+            }
             JobOutcome::Failed(_) => {
                 job.failed_on.insert(reply.host.clone());
             }
@@ -306,7 +354,7 @@ mod tests {
     use crate::protocol::job::JobFaults;
 
     fn asked(client: u32) -> (Dispatch<()>, JobId) {
-        let mut dispatch = Dispatch::default();
+        let mut dispatch = Dispatch::new(VerifiedShare::NONE);
         let id = JobId {
             run: RunId(1),
             round: 1,

@@ -54,6 +54,12 @@ impl Hosts {
         Some(std::mem::replace(&mut host.running, running))
     }
 
+    /// Those that take jobs.
+    pub fn taking_jobs(&self) -> impl Iterator<Item = &HostId> {
+        let hosts = self.hosts.iter().filter(|(_, host)| !host.draining);
+        hosts.map(|(id, _)| id)
+    }
+
     /// A host is to take no more jobs. Says whether there is one with this id.
     pub fn drain(&mut self, id: &HostId) -> bool {
         let host = self.hosts.get_mut(id);

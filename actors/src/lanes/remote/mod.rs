@@ -1,7 +1,7 @@
 //! Lanes of other hosts, over a broker: the coordinator's side.
 //!
 //! `session` is the coordinator's course, from its beginning to its end; `coordinator` talks to the
-//! broker meanwhile; what it decides from is in `dispatch` (the jobs) and `hosts`.
+//! broker meanwhile; what it decides from is in `dispatch` (the jobs), `verify` (those that two hosts do) and `hosts`.
 //! The broker holds nothing that cannot be asked for again, and neither the scheduler nor the
 //! ledger hears of a host that was lost: its job is done elsewhere, under the same id, hence with
 //! the same bits.
@@ -13,6 +13,7 @@ mod hosts;
 mod right;
 mod session;
 pub mod settings;
+pub mod verify;
 
 use std::future::Future;
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::ids::Digest;
+use crate::lanes::remote::verify::VerifiedShare;
 use crate::lanes::timing::Timing;
 use crate::lanes::wire::Invitation;
 
@@ -20,6 +21,8 @@ pub struct RemoteSettings {
     /// What [`ClientTrainer::canary`](crate::workload::ClientTrainer::canary) gives here; must be
     /// the same on a lane.
     pub canary: Digest,
+    /// The share of jobs that two hosts do, whose results are compared.
+    pub verified: VerifiedShare,
     /// How long to wait for what.
     pub timing: Timing,
 }

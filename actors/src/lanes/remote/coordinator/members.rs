@@ -224,17 +224,23 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
     pub(super) async fn drain(&mut self, order: DrainOrder) {
         let DrainOrder { host, confirm } = order;
         let id = HostId(host);
-        let told = if self.hosts.drain(&id) {
-            self.run
-                .hosts
-                .update(&id.0, |status| status.draining = true);
-            self.tell_draining().await;
-            Ok(())
-        } else {
-            Err(Unconfirmed::Refused(format!("host {id} has left already")))
+        let told = match self.dismiss(&id).await {
+            true => Ok(()),
+            false => Err(Unconfirmed::Refused(format!("host {id} has left already"))),
         };
         // Whoever wanted it may have stopped waiting.
         let _ = confirm.try_send(told);
+    }
+
+    /// Has a host finish its jobs and leave. Says whether it was there.
+    pub(super) async fn dismiss(&mut self, host: &HostId) -> bool {
+        let is_there = self.hosts.drain(host);
+        if is_there {
+            let hosts = &self.run.hosts;
+            hosts.update(&host.0, |status| status.draining = true);
+            self.tell_draining().await;
+        }
+        is_there
     }
 
     /// Tells hosts to take no more jobs, again and again until they leave: a note may get lost.

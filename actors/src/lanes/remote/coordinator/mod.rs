@@ -21,7 +21,7 @@ use crate::lanes::remote::dispatch::Dispatch;
 use crate::lanes::remote::hosts::Hosts;
 use crate::lanes::remote::right::Right;
 use crate::lanes::remote::settings::RemoteSettings;
-use crate::lanes::wire::{CoordinatorNote, encode};
+use crate::lanes::wire::{CoordinatorNote, HostId, encode};
 use crate::protocol::event::Event;
 use crate::workload::Workload;
 
@@ -47,6 +47,8 @@ pub(crate) struct Coordinator<W: Workload, B: Broker> {
     run: PoolContext<W>,
     dispatch: Dispatch<W::Update>,
     hosts: Hosts,
+    /// Hosts that gave what others did not.
+    distrusted: BTreeSet<HostId>,
     /// The states that jobs start from.
     parcels: BTreeMap<(RunId, u32), Parcel>,
     /// Blobs that the broker has.
@@ -88,15 +90,16 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         let broker = Arc::new(broker);
         broker.prepare().await.map_err(|error| error.to_string())?;
         let right = Right::take(broker.clone(), &settings).await?;
-        let now = Instant::now();
+        let (now, verified) = (Instant::now(), settings.verified);
         run.bus.emit(Event::BrokerReached);
         Ok(Self {
             broker,
             settings,
             right,
             run,
-            dispatch: Dispatch::default(),
+            dispatch: Dispatch::new(verified),
             hosts: Hosts::default(),
+            distrusted: BTreeSet::new(),
             parcels: BTreeMap::new(),
             stored: HashSet::new(),
             to_forget: BTreeSet::new(),

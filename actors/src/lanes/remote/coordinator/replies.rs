@@ -31,34 +31,66 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
     }
 
     pub(super) async fn judge(&mut self, reply: JobReply) -> Result<(), String> {
-        let is_sound = reply.canary == self.settings.canary;
+        let is_known = reply.canary == self.settings.canary;
+        let is_sound = is_known && !self.distrusted.contains(&reply.host);
         let job = reply.id;
-        match self.dispatch.judge(&reply, is_sound, self.hosts.ids()) {
-            Verdict::Unwanted => Ok(()),
+        let hosts = self.hosts.taking_jobs();
+        match self.dispatch.judge(&reply, is_sound, hosts) {
+            Verdict::Unwanted => {}
             Verdict::Again => {
-                self.explain(&reply, is_sound);
+                self.explain(&reply, is_known);
                 self.to_forget.insert(job);
-                Ok(())
             }
-            Verdict::Deliver => {
-                match self.read(&reply).await {
-                    Ok(result) => self.deliver(reply, result).await,
-                    Err(reason) => {
-                        let why = format!("{}: {reason}", describe(&reply));
-                        self.redone(job, Some(&reply.host), why);
-                        self.dispatch.refuse(job);
-                        self.to_forget.insert(job);
-                    }
-                }
-                Ok(())
+            Verdict::Verify => {
+                self.forget_update(&reply).await;
+                self.to_forget.insert(job);
+            }
+            Verdict::Deliver => self.read_and_deliver(reply).await,
+            Verdict::Verified { right, wrong } => {
+                self.verified(job, &right, wrong).await;
+                self.read_and_deliver(reply).await;
+            }
+            Verdict::Disputed(given) => return Err(disputed(job, &given)),
+        }
+        Ok(())
+    }
+
+    async fn read_and_deliver(&mut self, reply: JobReply) {
+        match self.read(&reply).await {
+            Ok(result) => self.deliver(reply, result).await,
+            Err(reason) => {
+                let why = format!("{}: {reason}", describe(&reply));
+                self.redone(reply.id, Some(&reply.host), why);
+                self.dispatch.refuse(reply.id);
+                self.to_forget.insert(reply.id);
             }
         }
     }
 
-    fn explain(&mut self, reply: &JobReply, is_sound: bool) {
+    /// Hosts gave results that were compared: who was wrong is believed no more, and leaves.
+    async fn verified(&mut self, job: JobId, right: &[HostId], wrong: Vec<HostId>) {
+        if right.len() > 1 {
+            let names = |hosts: &[HostId]| hosts.iter().map(|host| host.0.clone()).collect();
+            self.run.bus.emit(Event::JobVerified {
+                round: job.round,
+                client: job.client,
+                hosts: names(right),
+                wrong: names(&wrong),
+            });
+        }
+        for host in wrong {
+            self.dismiss(&host).await;
+            self.distrusted.insert(host);
+        }
+    }
+
+    fn explain(&mut self, reply: &JobReply, is_known: bool) {
         let place = describe(reply);
         let reason = match &reply.outcome {
-            _ if !is_sound => format!("{place}: this host was never admitted"),
+            _ if !is_known => format!("{place}: this host was never admitted"),
+            _ if self.distrusted.contains(&reply.host) => {
+                format!("{place}: this host gave what others did not")
+            }
             JobOutcome::Failed(reason) | JobOutcome::OutOfMemory(reason) => {
                 format!("{place}: {reason}")
             }
@@ -115,13 +147,7 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
 
     async fn deliver(&mut self, reply: JobReply, result: JobResult<W::Update>) {
         let job = reply.id;
-        if let JobOutcome::Trained {
-            update: Content::Blobs(name),
-            ..
-        } = &reply.outcome
-        {
-            self.forget_parcel(name).await;
-        }
+        self.forget_update(&reply).await;
         let digest = result.as_ref().ok().map(|(_, digest)| digest.clone());
         let Some((waiting, may_be_queued)) = self.dispatch.deliver(job, digest) else {
             return;
@@ -144,6 +170,17 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
             work: reply.work,
             result,
         });
+    }
+
+    /// Has the broker forget the blobs of a reply's update.
+    async fn forget_update(&self, reply: &JobReply) {
+        if let JobOutcome::Trained {
+            update: Content::Blobs(name),
+            ..
+        } = &reply.outcome
+        {
+            self.forget_parcel(name).await;
+        }
     }
 
     /// Has the broker forget the blobs of an update.
@@ -174,6 +211,21 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
             );
         }
     }
+}
+
+/// Why a run cannot go on whose hosts give different results.
+fn disputed(job: JobId, given: &[(HostId, Digest)]) -> String {
+    let given: Vec<_> = given
+        .iter()
+        .map(|(host, digest)| format!("{} on {host}", digest.0))
+        .collect();
+    format!(
+        "client {} in round {} gives {}, and no other host is there to tell which computes wrongly; \
+         nothing of it is in the ledger, and the run can be resumed without the faulty host",
+        job.client,
+        job.round,
+        given.join(", ")
+    )
 }
 
 fn describe(reply: &JobReply) -> String {
