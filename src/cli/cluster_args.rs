@@ -52,7 +52,6 @@ impl ClusterArgs {
 
     /// A program without clusters has none.
     #[cfg(not(feature = "cluster"))]
-    #[expect(clippy::unused_self, reason = "with clusters it is needed")]
     pub(crate) fn arguments(&self) -> Vec<OsString> {
         Vec::new()
     }

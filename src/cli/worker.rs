@@ -127,7 +127,8 @@ impl WorkerHost {
 fn found_none(error: &WorkerError) -> bool {
     matches!(
         error,
-        WorkerError::NotInvited | WorkerError::Broker(BrokerError::Away(_))
+        WorkerError::NotInvited
+            | WorkerError::Broker(BrokerError::Away(_) | BrokerError::Missing(_))
     )
 }
 
@@ -163,10 +164,10 @@ async fn find_run(
         let found = NatsBroker::find_run(file, name, ANSWER).await;
         let error = match found.map_err(as_broker_error) {
             Ok(Some(run)) => return Ok(run),
-            Ok(None) => BrokerError::Away("no run looks for workers".into()),
+            Ok(None) => BrokerError::Missing("run that looks for workers".into()),
             Err(error) => error,
         };
-        let may_pass = matches!(error, BrokerError::Away(_));
+        let may_pass = !matches!(error, BrokerError::Refused(_));
         if !may_pass || began.elapsed() >= patience {
             return Err(error);
         }

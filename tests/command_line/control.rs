@@ -64,7 +64,7 @@ fn a_run_on_lanes_of_its_own_says_so_and_has_no_worker_to_drain() {
     let said = place.accepts(&steered.line("workers"));
     let own = "the run trains on 2 lanes of its own process, and has no workers";
     assert!(said.starts_with(own) && said.contains("cpu"), "{said}");
-    let json = place.accepts(&steered.line("workers --format json"));
+    let json = place.accepts(&steered.line("--format json workers"));
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["workers"], serde_json::json!([]));
     assert_eq!(json["lanes"][1]["lane"], 1);

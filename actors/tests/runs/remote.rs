@@ -379,6 +379,14 @@ fn a_host_with_another_model_or_program_is_refused_with_both_values() {
 }
 
 #[test]
+fn a_host_whose_run_has_no_coordinator_any_more_is_not_invited() {
+    let late = Worker::with(&sound(), 1, Toy::default(), |settings| {
+        settings.timing.without_invitation = Duration::from_millis(50);
+    });
+    assert!(matches!(late.end(), Err(WorkerError::NotInvited)));
+}
+
+#[test]
 fn a_host_that_is_told_to_leave_gives_its_job_back_at_once() {
     let expected = local(plan(4, 3, 1));
     let (broker, record) = (sound(), Record::new());

@@ -142,7 +142,7 @@ where
         let prepared = prepared.and_then(|prepared| prepared.map_err(|e| e.to_string()));
         let prepared = prepared.map_err(WorkerError::Unfit)?;
         let watchdog = worker.settings.watchdog;
-        let lanes = HostLanes::start(&prepared, watchdog, &mut threads)?;
+        let lanes = HostLanes::start(&prepared.workload, prepared.lanes, watchdog, &mut threads)?;
         worker.train(&prepared, lanes).await
     };
     let result = LocalSet::new().block_on(&runtime, work);
@@ -218,11 +218,12 @@ impl<B: Broker> Worker<B> {
         prepared: &PreparedWorkload<W>,
         mut lanes: HostLanes<W>,
     ) -> Result<WorkerEnd, WorkerError> {
+        let offers = lanes.offers(&prepared.workload).await;
         let introduction = Introduction {
             name: self.settings.name.clone(),
             description: self.settings.description.clone(),
             fingerprint: prepared.fingerprint.clone(),
-            lanes: lanes.offers(&*prepared.workload).await?,
+            lanes: offers.map_err(WorkerError::Unfit)?,
         };
         let introduced: Vec<_> = lanes.lanes.iter().map(|lane| lane.number).collect();
         let canaries = introduction.lanes.iter().map(|lane| lane.canary.clone());

@@ -1,6 +1,7 @@
 //! The threads of a host's lanes, and what is heard of them.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -15,7 +16,6 @@ use crate::lanes::watchdog::Heartbeat;
 use crate::lanes::wire::LaneOffer;
 use crate::lanes::worker::host::Progressed;
 use crate::lanes::worker::lane::Lane;
-use crate::lanes::worker::{PreparedWorkload, WorkerError};
 use crate::observe::Observer;
 use crate::observe::board::Board;
 use crate::observe::bus::Bus;
@@ -31,22 +31,23 @@ pub(super) struct HostLanes<W: Workload> {
 }
 
 impl<W: Workload> HostLanes<W> {
-    /// Starts as many as were prepared.
+    /// Starts so many.
     ///
     /// # Errors
     /// If a thread cannot be started.
     pub fn start(
-        prepared: &PreparedWorkload<W>,
+        workload: &Arc<W>,
+        count: u32,
         watchdog: Option<Duration>,
         threads: &mut Vec<JoinHandle<()>>,
-    ) -> Result<Self, WorkerError> {
+    ) -> io::Result<Self> {
         let (report, reports) = mpsc::unbounded_channel();
         let (progressed, progress) = mpsc::unbounded_channel();
         let (bus, observing) =
             Bus::start(vec![Box::new(Forward(progressed)) as Box<dyn Observer>])?;
         threads.extend(observing);
         let mut lanes = Vec::new();
-        for lane in (0..prepared.lanes).map(LaneId) {
+        for lane in (0..count).map(LaneId) {
             let (group, jobs) = LaneGroup::new(1);
             let (heartbeat, report) = (Arc::<Heartbeat>::default(), report.clone());
             let main = LaneThread {
@@ -57,7 +58,7 @@ impl<W: Workload> HostLanes<W> {
                     bus: bus.clone(),
                     heartbeat: heartbeat.clone(),
                 },
-                workload: prepared.workload.clone(),
+                workload: workload.clone(),
                 jobs,
                 report: Arc::new(move |of_lane| {
                     // Once the host leaves, nobody listens.
@@ -78,8 +79,8 @@ impl<W: Workload> HostLanes<W> {
     /// Waits until each lane has done the canary job; leaves out those that could not.
     ///
     /// # Errors
-    /// If none could.
-    pub async fn offers(&mut self, workload: &W) -> Result<Vec<LaneOffer>, WorkerError> {
+    /// If none could: the reason of one.
+    pub async fn offers(&mut self, workload: &W) -> Result<Vec<LaneOffer>, String> {
         let mut canaries = BTreeMap::new();
         let mut failed = Vec::new();
         while canaries.len() + failed.len() < self.lanes.len() {
@@ -95,8 +96,7 @@ impl<W: Workload> HostLanes<W> {
             }
         }
         if canaries.is_empty() {
-            let reason = failed.pop().unwrap_or_else(|| "it has no lane".into());
-            return Err(WorkerError::Unfit(reason));
+            return Err(failed.pop().unwrap_or_else(|| "it has no lane".into()));
         }
         self.lanes
             .retain(|lane| canaries.contains_key(&lane.number));
