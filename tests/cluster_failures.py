@@ -514,6 +514,21 @@ def drained_by_hand(cluster: Cluster) -> str:
     return "it ends its job and leaves, none is done twice; the same bytes"
 
 
+def verified(cluster: Cluster) -> str:
+    """Every job done by two hosts, whose results are compared."""
+    cluster.broker()
+    run = cluster.run("--verify", "100%", "--min_lanes", 2)
+    for name in ("one", "other"):
+        cluster.worker(name)
+    cluster.ends_as_ever(run)
+    hosts = json.loads((run.out / "hosts.json").read_text(encoding="utf-8"))["hosts"].values()
+    counts = [host["verified"] for host in hosts]
+    jobs = sum(host["done"] for host in hosts)
+    if counts != [jobs, jobs] or any(host["wrong"] for host in hosts):
+        sys.exit(f"of {jobs} jobs the hosts verified {counts}: {hosts}")
+    return f"{jobs} jobs have the same result on both; the same bytes"
+
+
 def stopped_in_vain(cluster: Cluster) -> str:
     """A run that is told to end while there is no lane, and while its broker stands still."""
     cluster.broker()
@@ -781,6 +796,7 @@ FAILURES = [
     deleted_streams,
     drained_worker,
     drained_by_hand,
+    verified,
     stopped_in_vain,
     sweep,
     joins_in_round_3,
