@@ -86,7 +86,7 @@ fn moment(seconds: f64) -> Cell {
 
 #[cfg(test)]
 mod tests {
-    use regatta_actors::ids::LaneId;
+    use regatta_actors::ids::{ClientId, LaneId};
     use regatta_actors::protocol::event::Event;
 
     use super::*;
@@ -110,13 +110,24 @@ mod tests {
             };
             history.take(&left, 2e9);
         }
+        for (right, wrong) in [("c", "a"), ("b", "c")] {
+            let verified = Event::JobVerified {
+                round: 1,
+                client: ClientId(0),
+                hosts: vec![right.into()],
+                wrong: vec![wrong.into()],
+            };
+            history.take(&verified, 3e9);
+        }
         let table = table(&history);
-        let why = table.rows().iter().map(|row| row[8].shown.as_str());
+        let why = table.rows().iter().map(|row| row[10].shown.as_str());
         assert_eq!(why.collect::<Vec<_>>(), ["lost: because", "because", "–"]);
         let first = &table.rows()[0];
         assert!(first[3].shown.starts_with("2001-09-"), "{}", first[3].shown);
         assert_eq!((&first[2].shown[..], &first[5].shown[..]), ("2", "·"));
-        assert!(first[7].value == true && table.rows()[1][7].value == false);
+        assert!(first[9].value == true && table.rows()[1][9].value == false);
+        let compared = &table.rows()[2];
+        assert_eq!((&compared[7].shown[..], &compared[8].shown[..]), ("1", "1"));
     }
 
     #[test]
