@@ -262,6 +262,7 @@ fn run(place: &str, plan: FederationPlan, workload: NoOp) -> Result<(), AnyError
                 fingerprint: BTreeMap::new(),
                 canary: Digest::of(&[]),
                 verified: VerifiedShare::NONE,
+                largest_update: 1 << 30,
                 timing: Timing::default(),
             };
             run.on(Lanes::remote(connect, settings))

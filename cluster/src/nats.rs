@@ -210,8 +210,8 @@ impl Broker for NatsBroker {
         self.blobs.put(digest, blob).await
     }
 
-    async fn get(&self, digest: &Digest) -> Result<Option<Bytes>, BrokerError> {
-        self.blobs.get(digest).await
+    async fn get(&self, digest: &Digest, most: u64) -> Result<Option<Bytes>, BrokerError> {
+        self.blobs.get(digest, most).await
     }
 
     async fn forget(&self, digest: &Digest) -> Result<(), BrokerError> {

@@ -286,6 +286,11 @@ async fn a_claim_that_is_not_renewed_ends_by_itself() {
     }
 }
 
+fn is_refused(got: Result<Option<Bytes>, BrokerError>) {
+    let refusal = got.unwrap_err().to_string();
+    assert!(refusal.contains("bytes, and may have"), "{refusal}");
+}
+
 #[tokio::test]
 async fn a_blob_larger_than_a_message_is_stored_once_and_forgotten() {
     let Some(server) = Server::start_with(|s| s.max_payload = 1 << 20).await else {
@@ -295,18 +300,28 @@ async fn a_blob_larger_than_a_message_is_stored_once_and_forgotten() {
     assert!(worker.largest_message() < 1 << 20);
     let blob: Bytes = (0..5_000_000_u32).map(|n| (n % 251) as u8).collect();
     let digest = Digest::of(&blob);
-    assert_eq!(worker.get(&digest).await.unwrap(), None);
+    assert_eq!(worker.get(&digest, u64::MAX).await.unwrap(), None);
     coordinator.put(&digest, blob.clone()).await.unwrap();
     coordinator.put(&digest, blob.clone()).await.unwrap();
-    assert_eq!(worker.get(&digest).await.unwrap(), Some(blob.clone()));
+    assert_eq!(
+        worker.get(&digest, u64::MAX).await.unwrap(),
+        Some(blob.clone())
+    );
+    is_refused(worker.get(&digest, 4_999_999).await);
     coordinator.forget(&digest).await.unwrap();
-    assert_eq!(worker.get(&digest).await.unwrap(), None);
+    assert_eq!(worker.get(&digest, u64::MAX).await.unwrap(), None);
     // A host stores blobs, too; and one without content is one.
     worker.put(&digest, blob.clone()).await.unwrap();
-    assert_eq!(coordinator.get(&digest).await.unwrap(), Some(blob));
+    assert_eq!(
+        coordinator.get(&digest, u64::MAX).await.unwrap(),
+        Some(blob)
+    );
     let nothing = Digest::of(b"");
     worker.put(&nothing, Bytes::new()).await.unwrap();
-    assert_eq!(coordinator.get(&nothing).await.unwrap(), Some(Bytes::new()));
+    assert_eq!(
+        coordinator.get(&nothing, 0).await.unwrap(),
+        Some(Bytes::new())
+    );
 }
 
 #[tokio::test]
@@ -319,17 +334,21 @@ async fn blobs_in_a_shared_folder_do_not_reach_the_server() {
     let (coordinator, worker) = (server.coordinator().await, server.worker().await);
     let blob = Bytes::from_static(b"weights");
     let digest = Digest::of(&blob);
-    assert_eq!(worker.get(&digest).await.unwrap(), None);
+    assert_eq!(worker.get(&digest, u64::MAX).await.unwrap(), None);
     worker.put(&digest, blob.clone()).await.unwrap();
     coordinator.put(&digest, blob.clone()).await.unwrap();
     assert_eq!(
         std::fs::read(shared.path().join("r").join(&digest.0)).unwrap(),
         blob
     );
-    assert_eq!(coordinator.get(&digest).await.unwrap(), Some(blob.clone()));
+    assert_eq!(
+        coordinator.get(&digest, u64::MAX).await.unwrap(),
+        Some(blob.clone())
+    );
+    is_refused(coordinator.get(&digest, 6).await);
     coordinator.forget(&digest).await.unwrap();
     coordinator.forget(&digest).await.unwrap();
-    assert_eq!(worker.get(&digest).await.unwrap(), None);
+    assert_eq!(worker.get(&digest, u64::MAX).await.unwrap(), None);
     std::fs::remove_dir_all(shared.path().join("r")).unwrap();
     let gone = worker.put(&digest, blob.clone()).await;
     assert!(matches!(gone, Err(BrokerError::Missing(_))), "{gone:?}");
@@ -344,7 +363,7 @@ async fn a_digest_that_is_a_path_or_a_pattern_is_refused() {
     };
     let broker = server.coordinator().await;
     for text in ["../../etc/passwd", ">", "", &"*".repeat(64)] {
-        let got = broker.get(&Digest(text.to_owned())).await;
+        let got = broker.get(&Digest(text.to_owned()), u64::MAX).await;
         assert!(
             matches!(got, Err(BrokerError::Refused(_))),
             "{text}: {got:?}"
@@ -446,7 +465,7 @@ async fn what_is_missing_is_said_to_be_and_made_again() {
     missing("reply", worker.reply(job(1), "x".into()).await.err());
     missing("forget_reply", coordinator.forget_reply(job(1)).await.err());
     missing("put", worker.put(&digest, "blob".into()).await.err());
-    missing("get", worker.get(&digest).await.err());
+    missing("get", worker.get(&digest, u64::MAX).await.err());
     missing("forget", coordinator.forget(&digest).await.err());
     let mut replies = coordinator.replies();
     assert!(coordinator.prepare().await.unwrap());

@@ -42,7 +42,7 @@ async fn a_killed_server_is_started_again_with_all_that_it_kept() {
     server.kill();
     retried(|| finish(&worker, &delivery.lease)).await;
     assert_eq!(retried(|| coordinator.queued()).await, BTreeSet::new());
-    assert_eq!(retried(|| worker.get(&digest)).await, Some(blob));
+    assert_eq!(retried(|| worker.get(&digest, u64::MAX)).await, Some(blob));
     let duplicate = retried(|| worker.reply(job(2), "too late".into())).await;
     assert_eq!(duplicate, Kept::Duplicate);
     retried(|| worker.reply(job(3), "three".into())).await;
@@ -153,10 +153,13 @@ async fn an_upload_that_was_interrupted_is_completed_by_the_next() {
     let put = worker.put(&digest, blob.clone());
     let cut = tokio::time::timeout(std::time::Duration::from_millis(20), put).await;
     if cut.is_err() {
-        assert_eq!(coordinator.get(&digest).await.unwrap(), None);
+        assert_eq!(coordinator.get(&digest, u64::MAX).await.unwrap(), None);
     }
     worker.put(&digest, blob.clone()).await.unwrap();
-    assert_eq!(coordinator.get(&digest).await.unwrap(), Some(blob));
+    assert_eq!(
+        coordinator.get(&digest, u64::MAX).await.unwrap(),
+        Some(blob)
+    );
 }
 
 #[tokio::test]

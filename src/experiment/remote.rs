@@ -24,6 +24,8 @@ use crate::experiment::workload::Federation;
 use crate::experiment::{FederatedRun, fingerprint};
 use crate::runs::folder::RunFolder;
 
+/// Bytes that an update may have beyond twice what is trained: names, and what frames it.
+const ROOM: u64 = 1 << 24;
 /// Digits of a digest that tell programs and runs apart.
 const DIGITS: usize = 16;
 
@@ -50,6 +52,7 @@ pub fn settings(
         // Every run has one.
         canary: run.plan.canary.clone().unwrap_or_else(|| Digest::of(&[])),
         verified,
+        largest_update: 2 * run.workload.experiment.initial.trained.bytes() + ROOM,
         timing: Timing::default(),
     })
 }

@@ -79,10 +79,12 @@ pub trait Broker: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), BrokerError>> + Send;
 
     /// The blob with this digest, as it is stored: whether it is the right one is for the caller
-    /// to check. `None`: there is none.
+    /// to check. `None`: there is none. One of more than `most` bytes is refused before memory is
+    /// asked for.
     fn get(
         &self,
         digest: &Digest,
+        most: u64,
     ) -> impl Future<Output = Result<Option<Bytes>, BrokerError>> + Send;
 
     /// Forgets a blob.
@@ -184,4 +186,15 @@ pub enum BrokerError {
     /// It does not allow this, now or ever.
     #[error("the broker refuses: {0}")]
     Refused(String),
+}
+
+impl BrokerError {
+    /// A blob is larger than what asked for it has room for.
+    #[must_use]
+    pub fn too_large(digest: &Digest, bytes: u64, most: u64) -> Self {
+        let name = &digest.0;
+        Self::Refused(format!(
+            "blob {name} has {bytes} bytes, and may have {most}"
+        ))
+    }
 }

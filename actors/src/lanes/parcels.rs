@@ -11,6 +11,8 @@ use crate::workload::update::{BoxError, Payload};
 
 /// Pieces smaller than this are not worth keeping.
 const LARGE: usize = 1 << 20;
+/// Bytes that the list of a payload's pieces has at most: some 200,000 of them.
+const LONGEST_LIST: u64 = 1 << 24;
 
 /// A payload in pieces, under the digest of the list of them.
 #[derive(Debug, Clone)]
@@ -88,7 +90,7 @@ pub(crate) struct PieceCache {
 }
 
 impl PieceCache {
-    /// Fetches the payload of this name.
+    /// Fetches the payload of this name, of `most` bytes at most.
     ///
     /// # Errors
     /// See [`FetchError`].
@@ -96,15 +98,19 @@ impl PieceCache {
         &mut self,
         broker: &impl Broker,
         name: &Digest,
+        most: u64,
     ) -> Result<P, FetchError> {
-        let list = self.fetch_blob(broker, name).await?;
+        let list = self.fetch_blob(broker, name, most).await?;
         let Manifest(digests) = wire::decode(&list).map_err(FetchError::Damaged)?;
         let mut pieces = Vec::with_capacity(digests.len().min(1 << 12));
+        let mut room = most.saturating_sub(list.len() as u64);
         for digest in &digests {
-            pieces.push(match self.large.get(digest) {
+            let piece = match self.large.get(digest) {
                 Some(piece) => piece.clone(),
-                None => self.fetch_blob(broker, digest).await?,
-            });
+                None => self.fetch_blob(broker, digest, room).await?,
+            };
+            room = room.saturating_sub(piece.len() as u64);
+            pieces.push(piece);
         }
         let payload = P::from_pieces(&pieces).map_err(|e| FetchError::Damaged(e.to_string()))?;
         let named = digests.into_iter().zip(pieces);
@@ -116,8 +122,9 @@ impl PieceCache {
         &mut self,
         broker: &impl Broker,
         digest: &Digest,
+        most: u64,
     ) -> Result<Bytes, FetchError> {
-        let blob = fetch_blob(broker, digest).await?;
+        let blob = fetch_blob(broker, digest, most).await?;
         self.fetched += blob.len() as u64;
         Ok(blob)
     }
@@ -128,7 +135,7 @@ impl PieceCache {
 /// # Errors
 /// See [`FetchError`]; what is not forgotten stays until the run is over.
 pub(crate) async fn forget(broker: &impl Broker, name: &Digest) -> Result<(), FetchError> {
-    let list = fetch_blob(broker, name).await?;
+    let list = fetch_blob(broker, name, LONGEST_LIST).await?;
     let Manifest(digests) = wire::decode(&list).map_err(FetchError::Damaged)?;
     for blob in digests.iter().chain([name]) {
         broker.forget(blob).await?;
@@ -137,8 +144,8 @@ pub(crate) async fn forget(broker: &impl Broker, name: &Digest) -> Result<(), Fe
 }
 
 /// A blob that is what its name says.
-async fn fetch_blob(broker: &impl Broker, digest: &Digest) -> Result<Bytes, FetchError> {
-    let blob = broker.get(digest).await?;
+async fn fetch_blob(broker: &impl Broker, digest: &Digest, most: u64) -> Result<Bytes, FetchError> {
+    let blob = broker.get(digest, most).await?;
     let blob = blob.ok_or_else(|| FetchError::Damaged(format!("blob {} is gone", digest.0)))?;
     let found = Digest::of(&blob);
     if found != *digest {

@@ -55,6 +55,7 @@ pub(crate) fn settings() -> RemoteSettings {
         fingerprint: fingerprint(),
         canary: Digest::of(&[]),
         verified: VerifiedShare::NONE,
+        largest_update: 1 << 30,
         timing: timing(),
     }
 }
@@ -522,7 +523,7 @@ fn a_run_whose_broker_is_away_and_that_is_told_to_stop_ends_and_can_be_resumed()
     let (tell, cut) = std::sync::mpsc::channel();
     let cuts = line.clone();
     let (handle, run) = steered(&record, broker.over(&line), move |event| {
-        if let Event::UpdateReceived { round: 2, .. } = event {
+        if let Event::ClientState { round: 2, .. } = event {
             cuts.cut();
             let _ = tell.send(());
         }

@@ -1,7 +1,8 @@
 //! Blobs in a folder that all machines share: one file per digest, written under another name and
 //! then renamed, so that a file is whole.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -46,16 +47,24 @@ impl FolderBlobs {
         .await
     }
 
-    pub(crate) async fn get(&self, digest: &Digest) -> Result<Option<Bytes>, BrokerError> {
+    pub(crate) async fn get(
+        &self,
+        digest: &Digest,
+        most: u64,
+    ) -> Result<Option<Bytes>, BrokerError> {
         let folder = self.folder.clone();
         let path = folder.join(&digest.0);
-        self.work(move || match std::fs::read(path) {
-            Ok(blob) => Ok(Some(blob.into())),
+        let found = self.work(move || match read(&path, most) {
+            Ok(found) => Ok(Some(found)),
             // None in a folder that is there is another thing than no folder.
             Err(error) if error.kind() == io::ErrorKind::NotFound && folder.is_dir() => Ok(None),
             Err(error) => Err(error),
-        })
-        .await
+        });
+        match found.await? {
+            Some(Err(bytes)) => Err(BrokerError::too_large(digest, bytes, most)),
+            Some(Ok(blob)) => Ok(Some(blob)),
+            None => Ok(None),
+        }
     }
 
     pub(crate) async fn forget(&self, digest: &Digest) -> Result<(), BrokerError> {
@@ -91,6 +100,19 @@ impl FolderBlobs {
             _ => BrokerError::Away(text),
         }
     }
+}
+
+/// A file's content; only its length if that is more than `most` bytes.
+fn read(path: &Path, most: u64) -> io::Result<Result<Bytes, u64>> {
+    let file = File::open(path)?;
+    let bytes = file.metadata()?.len();
+    if bytes > most {
+        return Ok(Err(bytes));
+    }
+    let mut blob = Vec::new();
+    // No more than that, should it grow.
+    file.take(most).read_to_end(&mut blob)?;
+    Ok(Ok(blob.into()))
 }
 
 fn if_there(removed: io::Result<()>) -> io::Result<()> {

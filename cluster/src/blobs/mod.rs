@@ -37,12 +37,17 @@ impl Blobs {
         }
     }
 
-    /// The blob with this digest, unless there is none or only a part of it.
-    pub(crate) async fn get(&self, digest: &Digest) -> Result<Option<Bytes>, BrokerError> {
+    /// The blob with this digest, unless there is none or only a part of it. One of more than `most`
+    /// bytes is refused.
+    pub(crate) async fn get(
+        &self,
+        digest: &Digest,
+        most: u64,
+    ) -> Result<Option<Bytes>, BrokerError> {
         check(digest)?;
         match self {
-            Self::Stream(blobs) => blobs.get(digest).await,
-            Self::Folder(blobs) => blobs.get(digest).await,
+            Self::Stream(blobs) => blobs.get(digest, most).await,
+            Self::Folder(blobs) => blobs.get(digest, most).await,
         }
     }
 

@@ -88,10 +88,17 @@ impl StreamBlobs {
         stored.await.map(drop)
     }
 
-    pub(crate) async fn get(&self, digest: &Digest) -> Result<Option<Bytes>, BrokerError> {
+    pub(crate) async fn get(
+        &self,
+        digest: &Digest,
+        most: u64,
+    ) -> Result<Option<Bytes>, BrokerError> {
         let Some(cut) = self.cut(digest).await? else {
             return Ok(None);
         };
+        if cut.bytes as u64 > most {
+            return Err(BrokerError::too_large(digest, cut.bytes as u64, most));
+        }
         let stream = self.names.blobs();
         let parts = (0..cut.bytes.div_ceil(cut.part.max(1))).map(|index| {
             let subject = self.part(digest, &cut, index);
@@ -105,6 +112,9 @@ impl StreamBlobs {
                 return Ok(None);
             };
             blob.extend_from_slice(&part.content);
+            if blob.len() > cut.bytes {
+                return Ok(None);
+            }
         }
         Ok((blob.len() == cut.bytes).then(|| blob.freeze()))
     }

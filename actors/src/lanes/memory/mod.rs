@@ -338,9 +338,14 @@ impl Broker for MemoryBroker {
         Ok(())
     }
 
-    async fn get(&self, digest: &Digest) -> Result<Option<Bytes>, BrokerError> {
+    async fn get(&self, digest: &Digest, most: u64) -> Result<Option<Bytes>, BrokerError> {
         self.trouble().await?;
-        Ok(self.store().blobs.get(digest).cloned())
+        let blob = self.store().blobs.get(digest).cloned();
+        let bytes = blob.as_ref().map_or(0, |blob| blob.len() as u64);
+        if bytes > most {
+            return Err(BrokerError::too_large(digest, bytes, most));
+        }
+        Ok(blob)
     }
 
     async fn forget(&self, digest: &Digest) -> Result<(), BrokerError> {

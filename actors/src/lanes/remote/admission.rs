@@ -98,6 +98,7 @@ mod tests {
             fingerprint: [("model".to_owned(), "m".to_owned())].into(),
             canary: Digest::of(b"right"),
             verified: VerifiedShare::NONE,
+            largest_update: 1 << 30,
             timing: Timing::default(),
         }
     }

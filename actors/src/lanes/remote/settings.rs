@@ -23,6 +23,8 @@ pub struct RemoteSettings {
     pub canary: Digest,
     /// The share of jobs that two hosts do, whose results are compared.
     pub verified: VerifiedShare,
+    /// Bytes that a client's update has at most; one with more is refused unread.
+    pub largest_update: u64,
     /// How long to wait for what.
     pub timing: Timing,
 }

@@ -13,6 +13,10 @@ use crate::lanes::parcels::{FetchError, PieceCache};
 use crate::lanes::wire::{HostQuestion, encode};
 use crate::workload::update::Payload;
 
+/// Bytes that a state has at most: more than any model that is trained here. What a coordinator sends
+/// is trusted, but not to be without limit.
+const LARGEST_STATE: u64 = 1 << 40;
+
 /// States that are kept. Jobs of buffered runs start from older ones, too.
 const KEPT: usize = 4;
 
@@ -68,12 +72,12 @@ impl<S: Payload> StateCache<S> {
 
     async fn fetch(&self, broker: &impl Broker, name: &Digest) -> Result<Arc<S>, FetchError> {
         let mut pieces = self.pieces.lock().await;
-        let mut fetched = pieces.fetch(broker, name).await;
+        let mut fetched = pieces.fetch(broker, name, LARGEST_STATE).await;
         if let Err(FetchError::Damaged(reason)) = &fetched {
             tracing::debug!("{reason}; the coordinator is to store it again");
             let question = encode(&HostQuestion::Missing(name.clone()));
             broker.ask(question).await?;
-            fetched = pieces.fetch(broker, name).await;
+            fetched = pieces.fetch(broker, name, LARGEST_STATE).await;
         }
         self.received.set(pieces.fetched);
         Ok(Arc::new(fetched?))

@@ -135,7 +135,8 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
     async fn fetch<P: Payload>(&self, name: &Digest) -> Result<P, String> {
         let until = Instant::now() + self.settings.timing.silence;
         loop {
-            match PieceCache::default().fetch(&*self.broker, name).await {
+            let (mut pieces, most) = (PieceCache::default(), self.settings.largest_update);
+            match pieces.fetch(&*self.broker, name, most).await {
                 Ok(payload) => return Ok(payload),
                 Err(FetchError::Broker(BrokerError::Away(_))) if Instant::now() < until => {
                     time::sleep(self.settings.timing.retry).await;
