@@ -10,7 +10,6 @@ mod settings;
 
 use std::fs::File;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -58,7 +57,6 @@ impl Supervisor {
         let spawn = Spawn {
             program,
             configuration: configuration.path,
-            address: local_address(settings.listen),
             memory: settings.memory,
         };
         let process = spawn.start().await?;
@@ -146,16 +144,4 @@ impl Supervisor {
             }
         }
     }
-}
-
-/// The address by which this machine reaches a server that listens at `listen`.
-fn local_address(listen: SocketAddr) -> SocketAddr {
-    let mut address = listen;
-    if listen.ip().is_unspecified() {
-        address.set_ip(match listen {
-            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    address
 }

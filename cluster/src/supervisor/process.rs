@@ -1,7 +1,6 @@
 //! One process of the server.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +8,6 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
-use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
@@ -33,8 +31,6 @@ const EXPECTED_WARNING: &str = "Plaintext passwords detected";
 pub(super) struct Spawn {
     pub(super) program: PathBuf,
     pub(super) configuration: PathBuf,
-    /// Where this machine reaches it.
-    pub(super) address: SocketAddr,
     /// Memory that it tries to stay below, in bytes.
     pub(super) memory: u64,
 }
@@ -74,7 +70,7 @@ impl Spawn {
         let started = tokio::select! {
             biased;
             how = process.died() => Err(how),
-            accepts = timeout(START_TIME, ready.ready(self.address)) => {
+            accepts = timeout(START_TIME, ready.ready()) => {
                 accepts.map_err(|_| format!("accepts no connection in {} s", START_TIME.as_secs()))
             }
         };
@@ -168,13 +164,11 @@ impl Log {
         self.ended.notify_one();
     }
 
-    /// Waits until the server says that it is ready, and accepts connections. A connection alone
-    /// would not do: it may be another's that has the port.
-    async fn ready(&self, address: SocketAddr) {
+    /// Waits until the server says that it is ready, which it does once it listens. A connection would
+    /// not tell: it may be another's that has the port, and the server takes one that does not go on
+    /// to TLS for a failure.
+    async fn ready(&self) {
         self.ready.notified().await;
-        while TcpStream::connect(address).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
     }
 
     async fn ended(&self) {
