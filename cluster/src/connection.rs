@@ -206,9 +206,10 @@ async fn missed(events: &mut broadcast::Receiver<ConnectionEvent>) -> BrokerErro
     }
 }
 
-/// Waits for what makes a request with this subject fail.
+/// Waits for what makes a message to this subject fail.
 async fn failure(events: &mut broadcast::Receiver<ConnectionEvent>, subject: &str) -> BrokerError {
-    let subject = format!("\"{subject}\"");
+    // A subscription to the same subject may be refused meanwhile.
+    let subject = format!("Publish to \"{subject}\"");
     loop {
         match events.recv().await {
             Ok(ConnectionEvent::Disconnected) => {

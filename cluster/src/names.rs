@@ -94,6 +94,11 @@ impl Names {
         self.subject(&format!("done.{}.{round}.*.*", run.0))
     }
 
+    /// A subject among replies that is no job's.
+    pub(crate) fn no_reply(&self) -> String {
+        self.subject("done.no.job.at.all")
+    }
+
     /// The subject of the reply to a job.
     pub(crate) fn reply(&self, job: JobId) -> String {
         self.subject(&format!("done.{}", path(job)))

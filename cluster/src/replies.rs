@@ -75,12 +75,22 @@ async fn read(
 ) -> Result<(), BrokerError> {
     // Before what is kept is read: nothing comes between.
     let mut coming = streams.connection().hear(&names.all_replies()).await?;
+    wait_until_stored(streams, names).await?;
     read_kept(streams, names, replies).await?;
     *pause = Pause::default();
     while !replies.is_closed() {
         pass_on(names, replies, coming.next().await?).await;
     }
     Ok(())
+}
+
+/// Waits until what the server had before this is in the stream: it takes messages in their order, and
+/// has taken them all once it has refused one that nothing can come before.
+async fn wait_until_stored(streams: &JetStream, names: &Names) -> Result<(), BrokerError> {
+    let never = Some(u64::MAX);
+    let (stream, subject) = (names.done(), names.no_reply());
+    let refused = streams.store(&stream, &subject, Bytes::new(), never).await;
+    refused.map(drop)
 }
 
 /// Passes on what the stream has now.
