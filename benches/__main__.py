@@ -102,7 +102,11 @@ PARTS = {
     ),
     "decoders": Part(
         "Decoders, against transformers and peft",
-        lambda given: decoders.measure(regatta(), upstream.interpreter(given.venv), given),
+        lambda given: decoders.training(regatta(), upstream.interpreter(given.venv), given),
+    ),
+    "generation": Part(
+        "Texts and memory of decoders, against transformers",
+        lambda given: decoders.generation(regatta(), upstream.interpreter(given.venv), given),
     ),
     "flower": Part(
         "What a client costs, against Flower",
@@ -130,8 +134,13 @@ def section(name: str, arguments: argparse.Namespace, commit: str) -> tuple[str,
         traceback.print_exc()
         text, measured = f"Could not be measured. {type(error).__name__}: {error}", False
     seconds = time.monotonic() - begin
-    flags = {"upstream": upstream.flags, "decoders": decoders.flags, BUILD: build.flags}.get(name, lambda _: [])
-    words = [name, *flags(arguments)]
+    flags = {
+        "upstream": upstream.flags,
+        "decoders": decoders.flags,
+        "generation": decoders.flags,
+        BUILD: build.flags,
+    }
+    words = [name, *flags.get(name, lambda _: [])(arguments)]
     facts = [
         f"`make bench ARGS={shlex.quote(' '.join(words))}`, {datetime.date.today()}, commit {commit}",
         f"{machine.describe()}; {machine.rustc()}, {machine.torch()}; took {seconds:.0f} s.",

@@ -129,19 +129,39 @@ tokenizer.save(sys.argv[2])
 """
 
 
-def measure(program: Path, python: Path, arguments: argparse.Namespace) -> str:
-    """All tables."""
+def training(program: Path, python: Path, arguments: argparse.Namespace) -> str:
+    """Rounds, and tokens a second."""
+    more = (
+        "`benches/decoders/client.py` is the Python side: a model built for each client in each round, "
+        f"the loss by the model itself. Ours: the mean of {ROUNDS} rounds after the first, training and "
+        "aggregation."
+    )
+    return measure([rounds, tokens], more, program, python, arguments)
+
+
+def generation(program: Path, python: Path, arguments: argparse.Namespace) -> str:
+    """Beam search, and what clients and losses take of memory."""
+    more = "`benches/decoders/client.py` is the Python side."
+    return measure([beams, memory, loss_memory], more, program, python, arguments)
+
+
+def measure(
+    parts: list[Callable[["Bench"], str]],
+    more: str,
+    program: Path,
+    python: Path,
+    arguments: argparse.Namespace,
+) -> str:
+    """The tables of some parts."""
     with tempfile.TemporaryDirectory() as place:
         bench = Bench(program, python, Path(place), arguments)
-        parts = [attempt(part, bench) for part in (rounds, tokens, beams, memory, loss_memory)]
+        tables = [attempt(part, bench) for part in parts]
     versions = machine.packages(python, ["torch", "transformers", "peft"])
     explanation = (
         f"Weights are drawn on both sides, on {machine.cores()} threads; {versions}. GPT-2 has 12 layers "
-        "of 768, the other model the sizes of SmolLM2-135M. `benches/decoders/client.py` is the Python "
-        "side: a model built for each client in each round, the loss by the model itself. Ours: the "
-        f"mean of {ROUNDS} rounds after the first, training and aggregation."
+        f"of 768, the other model the sizes of SmolLM2-135M. {more}"
     )
-    return paragraphs([explanation, *parts])
+    return paragraphs([explanation, *tables])
 
 
 def attempt(part: Callable[[Bench], str], bench: Bench) -> str:
