@@ -198,7 +198,7 @@ def says(part: Part, words: str, seconds: float = SLOW, times: int = 1) -> None:
 
 def joins(run: Part, name: str, times: int = 1) -> None:
     """Waits until a host of this name has joined so many times."""
-    says(run, rf"host {name}\.[0-9a-f]+ joins", times=times)
+    says(run, rf"host {name}\.[0-9a-f-]+ joins", times=times)
 
 
 def ends(part: Part, code: int, words: str, seconds: float = SLOW) -> None:
@@ -366,7 +366,7 @@ def cut(cluster: Cluster, here: str, there: str) -> str:
     link = ["ip", "-n", here, "link", "set", "wire"]
     finish([*link, "down"])
     began = time.monotonic()
-    says(run, r"host far\.[0-9a-f]+ is lost: silent for")
+    says(run, r"host far\.[0-9a-f-]+ is lost: silent for")
     says(run, "round [0-9] ended")
     # It would be done before the first comes back.
     near.send(signal.SIGSTOP)
@@ -391,7 +391,7 @@ def stopped_worker(cluster: Cluster) -> str:
     trains(run, begun(run), lane=0)
     still.send(signal.SIGSTOP)
     stopped = time.monotonic()
-    says(run, r"host still\.[0-9a-f]+ is lost: silent for")
+    says(run, r"host still\.[0-9a-f-]+ is lost: silent for")
     says(run, "round [0-9] ended")
     # It would be done before the first comes back.
     other.send(signal.SIGSTOP)

@@ -58,7 +58,8 @@ pub trait Broker: Send + Sync + 'static {
         reply: Bytes,
     ) -> impl Future<Output = Result<Kept, BrokerError>> + Send;
 
-    /// All replies that are kept, from the first, and then each as it comes. May give one twice.
+    /// All replies that are kept, from the first, and then each as it comes. May give one twice, and
+    /// one that is not kept since another was.
     fn replies(&self) -> mpsc::Receiver<(JobId, Bytes)>;
 
     /// Forgets the reply to a job.

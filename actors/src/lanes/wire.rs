@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -19,6 +20,19 @@ pub const WIRE_VERSION: u32 = 1;
 #[serde(transparent)]
 pub struct HostId(pub String);
 
+impl HostId {
+    /// A host of this name, whose worker has this number, and which joins at this time since 1970.
+    pub(crate) fn new(name: &str, worker: u32, joined: Duration) -> Self {
+        Self(format!("{name}.{worker:x}-{:x}", joined.as_millis()))
+    }
+
+    /// What stays the same when the worker joins again.
+    pub(crate) fn worker(&self) -> &str {
+        let parts = self.0.rsplit_once('-');
+        parts.map_or(&self.0, |(worker, _)| worker)
+    }
+}
+
 impl fmt::Display for HostId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -33,7 +47,8 @@ pub(crate) struct JobOrder {
     pub client_name: Arc<str>,
     /// The state to start from: the digest of its [`Manifest`].
     pub state: Digest,
-    /// Hosts that have no room for it, or on which it failed.
+    /// Hosts that have no room for it, on which it failed, or that have done it where another is to do
+    /// it too.
     pub avoid: Vec<HostId>,
 }
 
@@ -161,6 +176,8 @@ pub(crate) enum HostQuestion {
 pub struct Introduction {
     /// Its name, for people.
     pub name: String,
+    /// Tells its worker from others of that name.
+    pub worker: u32,
     /// What trains there, for people: processor, instruction set, GPU, versions.
     pub description: String,
     /// What decides the run's results, by name, as the host's own files have it.

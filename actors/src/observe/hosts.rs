@@ -1,7 +1,8 @@
 //! The host board: which hosts train for a run, and what each of their lanes is doing right now.
 //!
 //! Whoever has the lanes writes it: the coordinator for lanes of other hosts, each lane of the run's
-//! own process for itself. It is a picture for people: nothing is decided from it.
+//! own process for itself. It is a picture for people; all that is decided from it is whether a run that
+//! is told to stop has a lane left to finish its round.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -49,10 +49,8 @@ pub struct JobFaults {
 pub enum JobPhase {
     /// The state that it starts from is fetched.
     Fetching,
-    /// It is trained.
+    /// It is trained. Its result is sent while its lane has the next job.
     Training,
-    /// Its result is sent.
-    Sending,
 }
 
 impl JobPhase {
@@ -62,7 +60,6 @@ impl JobPhase {
         match self {
             Self::Fetching => "fetching",
             Self::Training => "training",
-            Self::Sending => "sending",
         }
     }
 }

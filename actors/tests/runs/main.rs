@@ -12,5 +12,4 @@ mod remote;
 mod rounds;
 mod scenarios;
 mod stopping;
-mod verified;
 mod wall_time;

@@ -305,8 +305,15 @@ impl Broker for MemoryBroker {
                 new.sort_unstable_by_key(|(number, ..)| *number);
                 for (number, job, reply) in new {
                     last = number;
-                    if sender.send((job, reply)).await.is_err() {
-                        return;
+                    let times = if broker.draw(broker.shared.mischief.double) {
+                        2
+                    } else {
+                        1
+                    };
+                    for _ in 0..times {
+                        if sender.send((job, reply.clone())).await.is_err() {
+                            return;
+                        }
                     }
                 }
                 tokio::select! {

@@ -18,7 +18,7 @@ pub struct Mischief {
     pub fail: f64,
     /// A job, a reply or a note is lost after it was accepted.
     pub lose: f64,
-    /// A job or a note is given out twice.
+    /// A job, a reply or a note is given out twice.
     pub double: f64,
     /// Jobs are not given out in their order.
     pub reorder: bool,
@@ -30,7 +30,7 @@ pub struct Mischief {
 
 #[derive(Debug)]
 pub(super) struct Store {
-    /// Whether [`Broker::prepare`] has been called since everything was forgotten.
+    /// Whether [`Broker::prepare`](crate::lanes::broker::Broker::prepare) has been called since everything was forgotten.
     pub prepared: bool,
     pub queue: Vec<Queued>,
     pub replies: BTreeMap<JobId, (u64, Bytes)>,

@@ -106,6 +106,7 @@ mod tests {
     fn host(model: &str, canaries: &[&[u8]]) -> Introduction {
         Introduction {
             name: "h".into(),
+            worker: 1,
             description: "CPU B".into(),
             fingerprint: [("model".to_owned(), model.to_owned())].into(),
             lanes: canaries

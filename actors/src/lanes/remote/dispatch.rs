@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::oneshot;
 
-use crate::ids::{Digest, JobId, RunId};
+use crate::ids::{Digest, JobId, LaneId, RunId};
 use crate::lanes::pool::JobReport;
-use crate::lanes::remote::verify::{Agreement, Comparison, VerifiedShare};
+use crate::lanes::remote::verify::{Agreement, Comparison, Reached, VerifiedShare};
 use crate::lanes::wire::{HostId, JobOrder, JobOutcome, JobReply};
 
 /// Looks at the queue that must miss a job before it is queued again: one may fall between a
@@ -46,35 +46,42 @@ struct Wanted<U> {
     died: BTreeSet<HostId>,
     /// What hosts gave, where more than one is to do it.
     comparison: Option<Comparison>,
+    /// Its replies so far, by what tells them apart: a broker may give one twice.
+    replies: BTreeSet<(HostId, LaneId, u64)>,
 }
 
 impl<U> Wanted<U> {
-    /// Whether a host has done it.
-    fn is_done_somewhere(&self) -> bool {
-        let hosts = self.comparison.as_ref().map(Comparison::hosts);
-        hosts.is_some_and(|mut hosts| hosts.next().is_some())
+    /// Whether a host that has done it is there, and can do it again.
+    fn can_be_had(&self, hosts: &[&HostId]) -> bool {
+        let has = |comparison: &Comparison| hosts.iter().any(|host| comparison.has(host));
+        self.comparison.as_ref().is_some_and(has)
     }
 
-    /// Takes a host's result. `hosts` can be asked for another.
-    fn compare<'a>(
-        &mut self,
-        host: &HostId,
-        digest: &Digest,
-        hosts: impl Iterator<Item = &'a HostId>,
-    ) -> Verdict {
+    /// Takes a host's result. `hosts` take jobs.
+    fn compare(&mut self, host: &HostId, digest: &Digest, hosts: &[&HostId]) -> Verdict {
         let Some(comparison) = &mut self.comparison else {
             return Verdict::Deliver;
         };
-        match comparison.add(host, digest, hosts) {
-            Agreement::Known => Verdict::Unwanted,
+        let can = |host: &&&HostId| {
+            !self.failed_on.contains(**host) && !self.no_room.contains_key(**host)
+        };
+        let able = hosts.iter().filter(can).copied();
+        match comparison.add(host, digest, able) {
             Agreement::Wanted => {
-                self.order.avoid.push(host.clone());
+                self.avoid(host);
                 self.queued = false;
                 self.on = None;
                 Verdict::Verify
             }
-            Agreement::Reached { right, wrong } => Verdict::Verified { right, wrong },
+            Agreement::Reached(reached) => Verdict::Verified(reached),
             Agreement::Impossible(given) => Verdict::Disputed(given),
+        }
+    }
+
+    fn avoid(&mut self, host: &HostId) {
+        let avoid = &mut self.order.avoid;
+        if !avoid.contains(host) {
+            avoid.push(host.clone());
         }
     }
 }
@@ -86,14 +93,11 @@ pub(crate) enum Verdict {
     Deliver,
     /// Another host is to do the job too.
     Verify,
-    /// It is the job's: the first of these hosts gave it, and the others something else.
-    Verified {
-        right: Vec<HostId>,
-        wrong: Vec<HostId>,
-    },
+    /// It is the job's, by what hosts gave.
+    Verified(Reached),
     /// Hosts gave different results, and no host is there to tell which is right.
     Disputed(Vec<(HostId, Digest)>),
-    /// Nobody waits for it.
+    /// Nobody waits for it, or it is known.
     Unwanted,
     /// It is not to be believed, or not final: it must be forgotten, so that the job can be queued
     /// again.
@@ -130,6 +134,7 @@ impl<U> Dispatch<U> {
             no_room: BTreeMap::new(),
             died: BTreeSet::new(),
             comparison: self.verified.has(id).then(Comparison::default),
+            replies: BTreeSet::new(),
         };
         self.jobs.insert(id, wanted);
         early
@@ -183,15 +188,14 @@ impl<U> Dispatch<U> {
     }
 
     /// Judges a reply, which has to come from a lane with the right canary. `hosts` take jobs.
-    pub fn judge<'a>(
-        &mut self,
-        reply: &JobReply,
-        is_sound: bool,
-        mut hosts: impl Iterator<Item = &'a HostId>,
-    ) -> Verdict {
+    pub fn judge(&mut self, reply: &JobReply, is_sound: bool, hosts: &[&HostId]) -> Verdict {
         let Some(job) = self.jobs.get_mut(&reply.id) else {
             return self.unexpected(reply, is_sound);
         };
+        let known_by = (reply.host.clone(), reply.lane, reply.seconds.to_bits());
+        if !job.replies.insert(known_by) {
+            return Verdict::Unwanted;
+        }
         if !is_sound || reply.state != job.order.state {
             job.queued = false;
             return Verdict::Again;
@@ -200,7 +204,7 @@ impl<U> Dispatch<U> {
             JobOutcome::Trained { digest, .. } => return job.compare(&reply.host, digest, hosts),
             JobOutcome::Interrupted => return Verdict::Deliver,
             // A device may have failed rather than the client: another lane is asked.
-            JobOutcome::Failed(_) if !job.failed_on.is_empty() && !job.is_done_somewhere() => {
+            JobOutcome::Failed(_) if !job.failed_on.is_empty() && !job.can_be_had(hosts) => {
                 return Verdict::Deliver;
             }
             JobOutcome::Failed(_) => {
@@ -211,8 +215,8 @@ impl<U> Dispatch<U> {
             }
         }
         job.queued = false;
-        if hosts.any(|host| *host != reply.host) {
-            job.order.avoid.push(reply.host.clone());
+        if hosts.iter().any(|host| **host != reply.host) {
+            job.avoid(&reply.host);
         }
         Verdict::Again
     }
@@ -289,8 +293,8 @@ impl<U> Dispatch<U> {
         }
     }
 
-    /// Lets any host do the jobs that all of these were to avoid because they failed there. Gives
-    /// these jobs, which have to leave the queue; and a job that no host has room for, with what one
+    /// Lets any host do the jobs that all of these were to avoid because they failed there, or are done.
+    /// Gives these jobs, which have to leave the queue; and a job that no host has room for, with what one
     /// said.
     pub fn unblock(&mut self, hosts: &BTreeSet<HostId>) -> (Vec<JobId>, Option<(JobId, String)>) {
         let (mut again, mut too_large) = (Vec::new(), None);
@@ -320,6 +324,10 @@ impl<U> Dispatch<U> {
         let Some(job) = self.jobs.get_mut(&job) else {
             return (false, None);
         };
+        if job.comparison.as_ref().is_some_and(|it| it.has(host)) {
+            // A note that came after its reply, most likely.
+            return (true, None);
+        }
         let before = job.on.replace(host.clone());
         (true, before.filter(|before| before != host))
     }

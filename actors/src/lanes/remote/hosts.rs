@@ -103,11 +103,6 @@ impl Hosts {
         self.hosts.get(id)
     }
 
-    /// The hosts' ids.
-    pub fn ids(&self) -> impl Iterator<Item = &HostId> {
-        self.hosts.keys()
-    }
-
     /// Whether some lane is known to do this job.
     pub fn is_running(&self, job: JobId) -> bool {
         let mut running = self.hosts.values().flat_map(|host| &host.running);

@@ -8,17 +8,20 @@ use crate::lanes::wire::HostId;
 
 /// The share of jobs that are done on two hosts.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct VerifiedShare(f64);
+pub struct VerifiedShare {
+    percent: f64,
+}
 
 impl VerifiedShare {
     /// No job.
-    pub const NONE: Self = Self(0.0);
+    pub const NONE: Self = Self { percent: 0.0 };
 
-    /// A share from 0 to 1; `None` of any other number.
+    /// A percentage from 0 to 100; `None` of any other number.
     #[must_use]
-    pub fn new(share: f64) -> Option<Self> {
-        (0.0..=1.0).contains(&share).then_some(Self(share))
+    pub fn new(percent: f64) -> Option<Self> {
+        (0.0..=100.0).contains(&percent).then_some(Self { percent })
     }
+
     /// Whether a job is among them: drawn by its name alone, so that whoever coordinates the run
     /// verifies the same ones.
     pub(crate) fn has(self, job: JobId) -> bool {
@@ -32,7 +35,7 @@ impl VerifiedShare {
         hasher.finalize_xof().fill(&mut bytes);
         // From 0 up to, and without, 1.
         let drawn = (u64::from_le_bytes(bytes) >> 11) as f64 / (1_u64 << 53) as f64;
-        drawn < self.0
+        100.0 * drawn < self.percent
     }
 }
 
@@ -47,14 +50,14 @@ impl FromStr for VerifiedShare {
         let percent = text.strip_suffix('%').map(str::trim_end);
         let percent: Option<f64> = percent.and_then(|number| number.parse().ok());
         percent
-            .and_then(|percent| Self::new(percent / 100.0))
+            .and_then(Self::new)
             .ok_or_else(|| "give a percentage from 0% to 100%, such as 1%".to_owned())
     }
 }
 
 impl fmt::Display for VerifiedShare {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}%", self.0 * 100.0)
+        write!(f, "{}%", self.percent)
     }
 }
 
@@ -69,50 +72,51 @@ pub(crate) struct Comparison {
 pub(crate) enum Agreement {
     /// Another host is to do it too.
     Wanted,
-    /// This host's result is known.
-    Known,
-    /// The result is right. These hosts gave it, and these another.
-    Reached {
-        right: Vec<HostId>,
-        wrong: Vec<HostId>,
-    },
+    /// The result is right.
+    Reached(Reached),
     /// Hosts disagree, and there is none to ask.
     Impossible(Vec<(HostId, Digest)>),
 }
 
+/// Who gave the right result, and who another.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Reached {
+    pub right: Vec<HostId>,
+    pub wrong: Vec<HostId>,
+}
+
 impl Comparison {
-    /// Takes a host's result. `hosts` are those that are there.
+    /// Takes a host's result. `hosts` are those that could do the job.
     pub fn add<'a>(
         &mut self,
         host: &HostId,
         digest: &Digest,
-        hosts: impl Iterator<Item = &'a HostId>,
+        mut hosts: impl Iterator<Item = &'a HostId>,
     ) -> Agreement {
-        let is_known = self.hosts().any(|known| known == host);
-        if !is_known {
+        // What a worker gives twice confirms nothing.
+        if !self.has(host) {
             self.given.push((host.clone(), digest.clone()));
         }
-        let mut others = hosts.filter(|host| !self.hosts().any(|known| known == *host));
-        let has_others = others.next().is_some();
+        let has_others = hosts.any(|host| !self.has(host));
         let (right, wrong): (Vec<_>, Vec<_>) = self.given.iter().partition(|(_, it)| it == digest);
         let names = |given: Vec<&(HostId, Digest)>| -> Vec<HostId> {
             given.into_iter().map(|(host, _)| host.clone()).collect()
         };
         match right.len() {
-            0 | 1 if has_others && is_known => Agreement::Known,
             0 | 1 if has_others => Agreement::Wanted,
             // Of a host alone there is nothing to compare with.
             0 | 1 if !wrong.is_empty() => Agreement::Impossible(self.given.clone()),
-            _ => Agreement::Reached {
+            _ => Agreement::Reached(Reached {
                 right: names(right),
                 wrong: names(wrong),
-            },
+            }),
         }
     }
 
-    /// The hosts that gave something.
-    pub fn hosts(&self) -> impl Iterator<Item = &HostId> {
-        self.given.iter().map(|(host, _)| host)
+    /// Whether the host's worker gave something.
+    pub fn has(&self, host: &HostId) -> bool {
+        let mut given = self.given.iter();
+        given.any(|(known, _)| known.worker() == host.worker())
     }
 }
 
@@ -140,10 +144,10 @@ mod tests {
     }
 
     fn reached(right: &[&str], wrong: &[&str]) -> Agreement {
-        Agreement::Reached {
+        Agreement::Reached(Reached {
             right: hosts(right),
             wrong: hosts(wrong),
-        }
+        })
     }
 
     #[test]
@@ -173,16 +177,25 @@ mod tests {
     #[test]
     fn a_host_alone_is_believed_and_what_it_says_twice_counts_once() {
         assert_eq!(agreements(&[("a", "1")], &["a"]), [reached(&["a"], &[])]);
-        let found = agreements(&[("a", "1"), ("a", "1")], &["a", "b"]);
-        assert_eq!(found, [Agreement::Wanted, Agreement::Known]);
+        // Also when it has joined again.
+        for again in ["a", "a-2"] {
+            let found = agreements(&[("a", "1"), (again, "1")], &[again, "b"]);
+            assert_eq!(found, [Agreement::Wanted, Agreement::Wanted]);
+        }
     }
 
     #[test]
     fn shares_are_read_and_shown_as_percentages() {
-        for (text, share) in [("1%", 0.01), ("0%", 0.0), ("100 %", 1.0), ("0.5%", 0.005)] {
+        for (text, percent, shown) in [
+            ("1%", 1.0, "1%"),
+            ("0%", 0.0, "0%"),
+            ("100 %", 100.0, "100%"),
+            ("0.5%", 0.5, "0.5%"),
+            ("7%", 7.0, "7%"),
+        ] {
             let read: VerifiedShare = text.parse().unwrap();
-            assert_eq!(read, VerifiedShare(share), "{text}");
-            assert_eq!(read.to_string().parse(), Ok(read));
+            assert_eq!(read, VerifiedShare { percent }, "{text}");
+            assert_eq!(read.to_string(), shown);
         }
         for wrong in ["", "1", "0.01", "%", "101%", "-1%", "NaN%", "one%"] {
             let error = wrong.parse::<VerifiedShare>().unwrap_err();
@@ -192,8 +205,8 @@ mod tests {
 
     #[test]
     fn as_large_a_share_of_jobs_is_verified_as_was_asked_for() {
-        let verified = |share: f64| {
-            let share = VerifiedShare::new(share).unwrap();
+        let verified = |percent: f64| {
+            let share = VerifiedShare::new(percent).unwrap();
             let job = |client| JobId {
                 run: RunId(7),
                 round: 3,
@@ -203,8 +216,8 @@ mod tests {
             (0..10_000).filter(|client| share.has(job(*client))).count()
         };
         assert_eq!(verified(0.0), 0);
-        assert_eq!(verified(1.0), 10_000);
-        assert!((70..130).contains(&verified(0.01)), "{}", verified(0.01));
-        assert!(VerifiedShare::new(1.5).is_none() && VerifiedShare::new(f64::NAN).is_none());
+        assert_eq!(verified(100.0), 10_000);
+        assert!((70..130).contains(&verified(1.0)), "{}", verified(1.0));
+        assert!(VerifiedShare::new(100.5).is_none() && VerifiedShare::new(f64::NAN).is_none());
     }
 }

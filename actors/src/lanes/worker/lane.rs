@@ -5,11 +5,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time;
 
-use crate::ids::LaneId;
+use crate::ids::{JobId, LaneId};
 use crate::lanes::broker::{Broker, BrokerError, Delivery, Kept, Lease};
 use crate::lanes::parcels::Parcel;
 use crate::lanes::pool::{JobFailure, JobReport, JobRequest, JobResult};
@@ -128,7 +129,7 @@ impl<W: Workload> Lane<W> {
         let can_go_on = !matches!(end, End::Hung);
         match end {
             End::Report(report) => {
-                replying.end().await;
+                keeping(&lease, host.timing.beat, replying.end()).await;
                 let (lane, host) = (self.clone(), host.clone());
                 replying.begin(async move { lane.reply(&host, &order, &lease, report).await });
             }
@@ -225,7 +226,6 @@ impl<W: Workload> Lane<W> {
         lease: &B::Lease,
         report: JobReport<W::Update>,
     ) {
-        host.proceed(self.number, JobPhase::Sending);
         let (outcome, parcel) = match outcome(report.result, host.broker.largest_message()) {
             Ok(outcome) => outcome,
             Err(End::Cancelled) => return done(lease, host.timing.retry).await,
@@ -246,31 +246,9 @@ impl<W: Workload> Lane<W> {
             outcome,
         };
         let reply = encode(&reply);
-        let kept = loop {
-            let sent = async {
-                if let Some(parcel) = &parcel {
-                    parcel.store(&*host.broker, |_| true).await?;
-                }
-                host.broker.reply(order.id, reply.clone()).await
-            };
-            match sent.await {
-                Ok(kept) => {
-                    host.sent(reply.len() as u64 + parcel.as_ref().map_or(0, Parcel::bytes));
-                    break kept;
-                }
-                Err(error) => {
-                    tracing::debug!("a reply is not sent: {error}");
-                    if host.is_leaving() {
-                        return give_back(lease, host.timing.retry).await;
-                    }
-                }
-            }
-            // The job stays this lane's while it can, but a broker that forgot the lease when it was
-            // killed says nothing of it.
-            tokio::select! {
-                _ = lease.renew() => host.pause().await,
-                () = host.pause() => {}
-            }
+        let sending = send(host, order.id, &reply, parcel.as_ref());
+        let Some(kept) = keeping(lease, host.timing.beat, sending).await else {
+            return give_back(lease, host.timing.retry).await;
         };
         if kept == Kept::Duplicate {
             let note = HostNote::Repeated {
@@ -282,6 +260,50 @@ impl<W: Workload> Lane<W> {
             host.tell(encode(&note)).await;
         }
         done(lease, host.timing.retry).await;
+    }
+}
+
+/// Sends a reply until the broker has it; `None`: the host leaves without.
+async fn send<W: Workload, B: Broker>(
+    host: &JoinedHost<W, B>,
+    job: JobId,
+    reply: &Bytes,
+    parcel: Option<&Parcel>,
+) -> Option<Kept> {
+    loop {
+        let sent = async {
+            if let Some(parcel) = parcel {
+                parcel.store(&*host.broker, |_| true).await?;
+            }
+            host.broker.reply(job, reply.clone()).await
+        };
+        match sent.await {
+            Ok(kept) => {
+                host.sent(reply.len() as u64 + parcel.map_or(0, Parcel::bytes));
+                return Some(kept);
+            }
+            Err(error) => tracing::debug!("a reply is not sent: {error}"),
+        }
+        if host.is_leaving() {
+            return None;
+        }
+        host.pause().await;
+    }
+}
+
+/// Does what belongs to a job, which stays this lane's meanwhile: nobody else is to do it.
+async fn keeping<T>(lease: &impl Lease, beat: Duration, work: impl Future<Output = T>) -> T {
+    let renewing = async {
+        loop {
+            time::sleep(beat).await;
+            if let Err(error) = lease.renew().await {
+                tracing::debug!("a lease is not renewed: {error}");
+            }
+        }
+    };
+    tokio::select! {
+        done = work => done,
+        never = renewing => never,
     }
 }
 

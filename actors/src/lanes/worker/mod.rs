@@ -10,6 +10,7 @@ mod threads;
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -221,6 +222,8 @@ impl<B: Broker> Worker<B> {
         let offers = lanes.offers(&prepared.workload).await;
         let introduction = Introduction {
             name: self.settings.name.clone(),
+            // Whoever draws it: two workers draw different ones.
+            worker: RandomState::new().build_hasher().finish() as u32,
             description: self.settings.description.clone(),
             fingerprint: prepared.fingerprint.clone(),
             lanes: offers.map_err(WorkerError::Unfit)?,

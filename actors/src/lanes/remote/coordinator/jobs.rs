@@ -146,7 +146,7 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
     }
 
     pub(super) async fn unblock(&mut self) -> Result<(), String> {
-        let hosts: BTreeSet<_> = self.hosts.ids().cloned().collect();
+        let hosts: BTreeSet<_> = self.hosts.taking_jobs().cloned().collect();
         let (again, too_large) = self.dispatch.unblock(&hosts);
         for job in again {
             let withdrawn = self.broker.withdraw(job).await;

@@ -52,8 +52,9 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
                 digest,
                 blobs,
             } => {
-                self.compare(&host, job, digest.as_ref());
-                if let Some(name) = blobs {
+                let is_read = self.compare(&host, job, digest.as_ref());
+                // Where the first reply is yet to be read, these are its blobs too.
+                if let Some(name) = blobs.filter(|_| is_read) {
                     self.forget_parcel(&name).await;
                 }
             }
@@ -183,7 +184,10 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
             );
         }
         let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-        let id = HostId(format!("{}.{:x}", host.name, since.as_nanos()));
+        let id = HostId::new(&host.name, host.worker, since);
+        if self.distrusted.contains(id.worker()) {
+            return Answer::Refused("it gave for a job what two others did not".into());
+        }
         let now = Instant::now();
         let given = self.hosts.admit(id.clone(), host.name.clone(), count, now);
         let mut given = given.into_iter();

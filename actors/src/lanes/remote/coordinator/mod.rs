@@ -21,7 +21,7 @@ use crate::lanes::remote::dispatch::Dispatch;
 use crate::lanes::remote::hosts::Hosts;
 use crate::lanes::remote::right::Right;
 use crate::lanes::remote::settings::RemoteSettings;
-use crate::lanes::wire::{CoordinatorNote, HostId, encode};
+use crate::lanes::wire::{CoordinatorNote, encode};
 use crate::protocol::event::Event;
 use crate::workload::Workload;
 
@@ -47,8 +47,8 @@ pub(crate) struct Coordinator<W: Workload, B: Broker> {
     run: PoolContext<W>,
     dispatch: Dispatch<W::Update>,
     hosts: Hosts,
-    /// Hosts that gave what others did not.
-    distrusted: BTreeSet<HostId>,
+    /// Workers that gave what others did not.
+    distrusted: BTreeSet<String>,
     /// The states that jobs start from.
     parcels: BTreeMap<(RunId, u32), Parcel>,
     /// Blobs that the broker has.

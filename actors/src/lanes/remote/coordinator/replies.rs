@@ -11,6 +11,7 @@ use crate::lanes::broker::{Broker, BrokerError};
 use crate::lanes::parcels::{self, FetchError, PieceCache};
 use crate::lanes::pool::{JobFailure, JobReport, JobResult};
 use crate::lanes::remote::dispatch::Verdict;
+use crate::lanes::remote::verify::Reached;
 use crate::lanes::wire::{Content, HostId, JobOutcome, JobReply, decode};
 use crate::protocol::event::Event;
 use crate::workload::Workload;
@@ -32,10 +33,10 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
 
     pub(super) async fn judge(&mut self, reply: JobReply) -> Result<(), String> {
         let is_known = reply.canary == self.settings.canary;
-        let is_sound = is_known && !self.distrusted.contains(&reply.host);
+        let is_sound = is_known && !self.distrusted.contains(reply.host.worker());
         let job = reply.id;
-        let hosts = self.hosts.taking_jobs();
-        match self.dispatch.judge(&reply, is_sound, hosts) {
+        let hosts: Vec<_> = self.hosts.taking_jobs().collect();
+        match self.dispatch.judge(&reply, is_sound, &hosts) {
             Verdict::Unwanted => {}
             Verdict::Again => {
                 self.explain(&reply, is_known);
@@ -45,19 +46,22 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
                 self.forget_update(&reply).await;
                 self.to_forget.insert(job);
             }
-            Verdict::Deliver => self.read_and_deliver(reply).await,
-            Verdict::Verified { right, wrong } => {
-                self.verified(job, &right, wrong).await;
-                self.read_and_deliver(reply).await;
-            }
+            Verdict::Deliver => self.read_and_deliver(reply, None).await,
+            Verdict::Verified(agreement) => self.read_and_deliver(reply, Some(agreement)).await,
             Verdict::Disputed(given) => return Err(disputed(job, &given)),
         }
         Ok(())
     }
 
-    async fn read_and_deliver(&mut self, reply: JobReply) {
+    /// Delivers a reply that can be read. `reached`: which hosts gave it, if they were compared.
+    async fn read_and_deliver(&mut self, reply: JobReply, reached: Option<Reached>) {
         match self.read(&reply).await {
-            Ok(result) => self.deliver(reply, result).await,
+            Ok(result) => {
+                if let Some(reached) = reached {
+                    self.verified(reply.id, reached).await;
+                }
+                self.deliver(reply, result).await;
+            }
             Err(reason) => {
                 let why = format!("{}: {reason}", describe(&reply));
                 self.redone(reply.id, Some(&reply.host), why);
@@ -68,19 +72,19 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
     }
 
     /// Hosts gave results that were compared: who was wrong is believed no more, and leaves.
-    async fn verified(&mut self, job: JobId, right: &[HostId], wrong: Vec<HostId>) {
+    async fn verified(&mut self, job: JobId, Reached { right, wrong }: Reached) {
         if right.len() > 1 {
             let names = |hosts: &[HostId]| hosts.iter().map(|host| host.0.clone()).collect();
             self.run.bus.emit(Event::JobVerified {
                 round: job.round,
                 client: job.client,
-                hosts: names(right),
+                hosts: names(&right),
                 wrong: names(&wrong),
             });
         }
         for host in wrong {
             self.dismiss(&host).await;
-            self.distrusted.insert(host);
+            self.distrusted.insert(host.worker().to_owned());
         }
     }
 
@@ -88,7 +92,7 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         let place = describe(reply);
         let reason = match &reply.outcome {
             _ if !is_known => format!("{place}: this host was never admitted"),
-            _ if self.distrusted.contains(&reply.host) => {
+            _ if self.distrusted.contains(reply.host.worker()) => {
                 format!("{place}: this host gave what others did not")
             }
             JobOutcome::Failed(reason) | JobOutcome::OutOfMemory(reason) => {
@@ -191,14 +195,15 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         }
     }
 
-    /// A host did a job that has a reply already. One that was never read here is in the way.
-    pub(super) fn compare(&mut self, host: &HostId, job: JobId, digest: Option<&Digest>) {
+    /// A host did a job that has a reply already. One that was never read here is in the way. Says
+    /// whether nobody waits for the job any more.
+    pub(super) fn compare(&mut self, host: &HostId, job: JobId, digest: Option<&Digest>) -> bool {
         if self.dispatch.refuse(job) {
             self.to_forget.insert(job);
-            return;
+            return false;
         }
         let Some(first) = self.dispatch.delivered(job) else {
-            return;
+            return true;
         };
         if digest != first {
             let text = |digest: Option<&Digest>| digest.map_or("no update", |d| &d.0).to_owned();
@@ -211,6 +216,7 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
                 text(first)
             );
         }
+        true
     }
 }
 

@@ -10,8 +10,8 @@ use regatta_actors::plan::FederationPlan;
 use regatta_actors::protocol::event::Event;
 use regatta_actors::protocol::outcome::{RunError, RunOutcome};
 
-use crate::common::{Record, Toy, plan};
-use crate::remote::{Worker, eventful, local, run_with, settings, sound};
+use crate::common::{Record, Toy, Trouble, plan};
+use crate::remote::{Worker, eventful, local, patient, run_with};
 
 /// How a run ended, and the hosts of each job that was verified, with those that were wrong.
 type Verified = (
@@ -19,11 +19,11 @@ type Verified = (
     Vec<(Vec<String>, Vec<String>)>,
 );
 
-/// Runs a plan, of whose jobs a share is verified.
-fn verified(share: f64, plan: FederationPlan, broker: &MemoryBroker, record: &Record) -> Verified {
+/// Runs a plan, all of whose jobs are verified.
+fn verified(plan: FederationPlan, broker: &MemoryBroker, record: &Record) -> Verified {
     let settings = RemoteSettings {
-        verified: VerifiedShare::new(share).unwrap(),
-        ..settings()
+        verified: VerifiedShare::new(100.0).unwrap(),
+        ..patient().1
     };
     let (tell, told) = channel();
     let run = run_with(settings, plan, broker, record, move |event| {
@@ -33,6 +33,12 @@ fn verified(share: f64, plan: FederationPlan, broker: &MemoryBroker, record: &Re
     });
     let outcome = run.start();
     (outcome, told.into_iter().collect())
+}
+
+fn worker(broker: &MemoryBroker, lanes: u32, toy: Toy) -> Worker {
+    Worker::with(broker, lanes, toy, |worker| {
+        worker.timing = patient().1.timing
+    })
 }
 
 /// A host whose device computes wrongly.
@@ -46,13 +52,13 @@ fn faulty() -> Toy {
 #[test]
 fn every_job_can_be_done_on_two_hosts_and_the_ledger_is_that_of_a_local_run() {
     // Also where updates are too large for a message.
-    for broker in [sound(), sound().with_largest_message(1)] {
+    for broker in [patient().0, patient().0.with_largest_message(1)] {
         let mut plan = eventful(4);
         // Both hosts are there from the first job on.
         plan.lanes = 3;
         let (expected, record) = (local(plan.clone()), Record::new());
-        let workers = [1, 2].map(|lanes| Worker::start(&broker, lanes, Toy::default()));
-        let (outcome, compared) = verified(1.0, plan, &broker, &record);
+        let workers = [1, 2].map(|lanes| worker(&broker, lanes, Toy::default()));
+        let (outcome, compared) = verified(plan, &broker, &record);
         outcome.unwrap();
         assert_eq!(record.ledger(), expected.ledger());
         assert!(compared.len() >= 16, "{compared:?}");
@@ -71,10 +77,10 @@ fn a_host_that_computes_wrongly_is_outvoted_and_leaves() {
     let mut plan = plan(4, 4, 1);
     plan.lanes = 3;
     let expected = local(plan.clone());
-    let (broker, record) = (sound(), Record::new());
-    let bad = Worker::start(&broker, 1, faulty());
-    let good = [1, 1].map(|lanes| Worker::start(&broker, lanes, Toy::default()));
-    let (outcome, compared) = verified(1.0, plan, &broker, &record);
+    let (broker, record) = (patient().0, Record::new());
+    let bad = worker(&broker, 1, faulty());
+    let good = [1, 1].map(|lanes| worker(&broker, lanes, Toy::default()));
+    let (outcome, compared) = verified(plan, &broker, &record);
     outcome.unwrap();
     assert_eq!(record.ledger(), expected.ledger());
     let wrong: std::collections::BTreeSet<_> = compared.iter().flat_map(|(_, it)| it).collect();
@@ -87,11 +93,11 @@ fn a_host_that_computes_wrongly_is_outvoted_and_leaves() {
 
 #[test]
 fn two_hosts_that_disagree_end_the_run_before_either_is_believed() {
-    let (broker, record) = (sound(), Record::new());
-    let _workers = [faulty(), Toy::default()].map(|toy| Worker::start(&broker, 1, toy));
+    let (broker, record) = (patient().0, Record::new());
+    let _workers = [faulty(), Toy::default()].map(|toy| worker(&broker, 1, toy));
     let mut plan = plan(1, 2, 1);
     plan.lanes = 2;
-    let (outcome, compared) = verified(1.0, plan, &broker, &record);
+    let (outcome, compared) = verified(plan, &broker, &record);
     let error = outcome.unwrap_err().to_string();
     assert!(error.contains("client 0 in round 1 gives"), "{error}");
     assert_eq!(error.matches(" on host.").count(), 2, "{error}");
@@ -100,11 +106,33 @@ fn two_hosts_that_disagree_end_the_run_before_either_is_believed() {
 
 #[test]
 fn a_host_alone_is_believed() {
-    let (expected, record, broker) = (local(plan(3, 3, 1)), Record::new(), sound());
-    let worker = Worker::start(&broker, 2, Toy::default());
-    let (outcome, compared) = verified(1.0, plan(3, 3, 1), &broker, &record);
+    let (expected, record, broker) = (local(plan(3, 3, 1)), Record::new(), patient().0);
+    let alone = worker(&broker, 2, Toy::default());
+    let (outcome, compared) = verified(plan(3, 3, 1), &broker, &record);
     outcome.unwrap();
     assert_eq!(record.ledger(), expected.ledger());
     assert!(compared.is_empty());
-    assert_eq!(worker.end().unwrap(), WorkerEnd::RunOver);
+    assert_eq!(alone.end().unwrap(), WorkerEnd::RunOver);
+}
+
+#[test]
+fn a_job_that_only_one_host_can_do_is_not_verified() {
+    let troubles = [Trouble::OutOfMemory(1, 1), Trouble::JobFails(1, 1)];
+    for trouble in troubles {
+        let mut plan = plan(3, 2, 1);
+        plan.lanes = 2;
+        let (expected, record, broker) = (local(plan.clone()), Record::new(), patient().0);
+        let unable = Toy {
+            trouble,
+            ..Toy::default()
+        };
+        let workers = [unable, Toy::default()].map(|toy| worker(&broker, 1, toy));
+        let (outcome, compared) = verified(plan, &broker, &record);
+        outcome.unwrap();
+        assert_eq!(record.ledger(), expected.ledger());
+        assert_eq!(compared.len(), 5, "{compared:?}");
+        for worker in workers {
+            assert_eq!(worker.end().unwrap(), WorkerEnd::RunOver);
+        }
+    }
 }
