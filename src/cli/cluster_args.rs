@@ -87,8 +87,8 @@ pub struct WorkerArgs {
     /// Time without a coordinator after which the worker exits with 75 [default: 30 min]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub patience: Option<Duration>,
-    /// Train for one run after the other, as those of a sweep, until none has come for as long as
-    /// --patience says [default: false]
+    /// Train for one run after the other, such as those of a sweep, all with the same --numerics, until
+    /// none has come for as long as --patience says [default: false]
     #[arg(long)]
     pub stay: Option<bool>,
 }

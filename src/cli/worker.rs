@@ -27,6 +27,10 @@ const ANSWER: Duration = Duration::from_secs(2);
 /// Time without progress after which a lane is given up.
 const WATCHDOG: Duration = Duration::from_secs(600);
 
+/// Time without its coordinator after which a worker that stays looks for a run again: for another,
+/// or for the same once it is resumed.
+const LOST: Duration = Duration::from_secs(30);
+
 /// Trains for the run that the broker leads to until it is over, or for one run after the other.
 ///
 /// # Errors
@@ -34,8 +38,10 @@ const WATCHDOG: Duration = Duration::from_secs(600);
 pub fn worker(args: &WorkerArgs) -> anyhow::Result<()> {
     let machine = Host::detect();
     let name = args.name.clone().unwrap_or_else(|| machine.name.clone());
+    let stays = args.stay == Some(true);
     let mut timing = Timing::default();
-    timing.without_coordinator = args.patience.unwrap_or(timing.without_coordinator);
+    let patience = args.patience.unwrap_or(timing.without_coordinator);
+    timing.without_coordinator = if stays { patience.min(LOST) } else { patience };
     let host = WorkerHost {
         file: ClusterFile::load(&args.cluster)?,
         stop: stop_on_signal().context("cannot listen for signals")?,
@@ -46,10 +52,10 @@ pub fn worker(args: &WorkerArgs) -> anyhow::Result<()> {
             watchdog: Some(WATCHDOG),
             timing,
         },
+        patience,
         own: own_settings(args),
         folder: Folder::new(args.cache.clone())?,
     };
-    let stays = args.stay == Some(true);
     let mut runs = 0;
     loop {
         match host.train() {
@@ -60,6 +66,9 @@ pub fn worker(args: &WorkerArgs) -> anyhow::Result<()> {
             Ok(end) => {
                 print_line(farewell(end));
                 return Ok(());
+            }
+            Err(WorkerError::NoCoordinator(_)) if stays => {
+                print_line("the run's coordinator is gone; waiting for it or for another run");
             }
             Err(error) if runs > 0 && found_none(&error) => {
                 let runs = count(runs, "run");
@@ -84,6 +93,8 @@ struct WorkerHost {
     file: ClusterFile,
     stop: watch::Receiver<bool>,
     settings: WorkerSettings,
+    /// How long it waits for a run.
+    patience: Duration,
     /// What it decides for itself.
     own: Settings,
     folder: Folder,
@@ -94,10 +105,9 @@ impl WorkerHost {
     /// is looked for.
     fn train(&self) -> Result<WorkerEnd, WorkerError> {
         let began = Instant::now();
-        let patience = self.settings.timing.without_coordinator;
         loop {
             match self.serve() {
-                Err(WorkerError::NotInvited) if began.elapsed() < patience => {
+                Err(WorkerError::NotInvited) if began.elapsed() < self.patience => {
                     print_line("the run that was found is over, or its coordinator was lost");
                 }
                 end => return end,
@@ -113,8 +123,7 @@ impl WorkerHost {
             remote::prepare(invitation, &own, &folder)
                 .map_err(|error| format!("{error:#}").trim_start_matches("error: ").into())
         };
-        let (file, name) = (&self.file, &self.settings.name);
-        let patience = self.settings.timing.without_coordinator;
+        let (file, name, patience) = (&self.file, &self.settings.name, self.patience);
         let connect = || async move {
             let run = find_run(file, name, patience).await?;
             connect(file, &run, name).await.map_err(as_broker_error)
