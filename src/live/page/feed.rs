@@ -18,6 +18,9 @@ use crate::live::page::tracker::Tracker;
 use crate::live::ports::connection::Held;
 use crate::runs::samples::TextSource;
 
+/// Seconds for which a history can be told again: its clock is that of when it was made.
+const FRESH: f64 = 1.0;
+
 /// Messages that may wait for a slow page before it is cut off, to reconnect.
 const WAITING: usize = 64;
 /// Changes that may accumulate before they go into the history, without a flush.
@@ -87,6 +90,7 @@ impl Feed {
     pub fn history(&self) -> History {
         let mut inner = self.lock();
         inner.flush();
+        inner.history.now = unix_seconds();
         inner.history.clone()
     }
 
@@ -105,8 +109,12 @@ impl Feed {
         let (sender, receiver) = mpsc::channel(WAITING);
         let mut inner = self.lock();
         let Inner { first, history, .. } = &mut *inner;
-        let first = first.get_or_insert_with(|| message("history", history));
-        let first = first.clone();
+        let now = unix_seconds();
+        if first.is_none() || now - history.now > FRESH {
+            history.now = now;
+            *first = Some(message("history", history));
+        }
+        let first = first.clone().unwrap_or_default();
         if !inner.over {
             inner.followers.push(sender);
         }
@@ -171,6 +179,7 @@ impl Inner {
     pub fn begin(&mut self, clients: &[regatta_actors::protocol::event::ClientInfo]) {
         self.tracker.begin(clients);
         self.history.begin(clients);
+        self.history.now = unix_seconds();
         let history = message("history", &self.history);
         self.send(&history);
         self.first = Some(history);

@@ -68,6 +68,8 @@ pub struct PageClient {
 /// Everything a page shows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct History {
+    /// When this was told, in seconds since 1970: a page's clock may differ.
+    pub now: f64,
     /// The facts of the run.
     pub facts: PageHeader,
     /// Most points of one client's curve; the page keeps to it as well.

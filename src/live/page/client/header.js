@@ -52,11 +52,11 @@ export class Header {
   showWhere(model) {
     const { facts, status } = model;
     const parts = [`round ${format.whole(status.round)} of ${format.whole(facts.rounds)}`];
-    const until = status.ended ?? Date.now() / 1000;
-    parts.push(`${format.duration(until - facts.started)} so far`);
+    const took = format.duration(model.now - facts.started);
+    parts.push(`${took} so far`);
     const left = remaining(model);
     if (left !== null && !model.isOver) parts.push(`about ${format.duration(left)} left`);
-    if (model.isOver) parts[1] = `took ${format.duration(until - facts.started)}`;
+    if (model.isOver) parts[1] = `took ${took}`;
     say(byId("where"), parts.join(" · "));
   }
 

@@ -11,7 +11,7 @@ const MOST_ROWS = 200;
 /** Hosts that have said nothing for so many seconds are silent; they speak every two. */
 const SILENT = 5;
 
-const PHASES = { fetching: "fetches the state", training: "trains", sending: "sends its update" };
+const PHASES = { fetching: "fetches the state for", training: "trains" };
 
 /** A table row that is changed in place, so that links in it can be clicked. */
 class Row {
@@ -68,7 +68,7 @@ function stateOf(host, model) {
     const when = `${left.lost ? "lost" : "left"} at ${format.clock(left.at)}`;
     return [`${when}: ${left.reason}`, left.lost ? "gone lost" : "gone"];
   }
-  const silence = (model.status.ended ?? Date.now() / 1000) - host.heard;
+  const silence = model.now - host.heard;
   if (silence > SILENT) {
     return [`silent for ${format.duration(silence)}, since ${format.clock(host.heard)}`, "silent"];
   }
@@ -118,7 +118,7 @@ function note(model, hidden) {
   if (lost) parts.push(`${format.whole(lost)} lost`);
   if (hidden > 0) parts.push(`${format.whole(hidden)} not shown`);
   const away = model.status.broker_away;
-  if (away !== null && !model.isOver) parts.push(`the broker is away since ${format.clock(away)}`);
+  if (away !== null && !model.isOver) parts.push(`the broker has been away since ${format.clock(away)}`);
   return parts.join(" · ");
 }
 

@@ -32,6 +32,8 @@ const MOST_TEXTS = 500;
 export class Model {
   constructor() {
     this.ready = false;
+    /** Seconds that this clock is ahead of the run's. */
+    this.ahead = 0;
     this.facts = {};
     this.status = {};
     /** @type {Client[]} */ this.clients = [];
@@ -50,6 +52,7 @@ export class Model {
   /** Replaces the whole state with another history. @param {any} history */
   replace(history) {
     const { facts, status, clients, hosts, rounds, lines, texts, most_points } = history;
+    this.ahead = Date.now() / 1000 - history.now;
     Object.assign(this, { facts, status, clients, rounds, lines, texts, ready: true });
     this.scores = new Set(rounds.flatMap((row) => Object.keys(row.eval ?? {})));
     this.hosts.clear();
@@ -122,6 +125,11 @@ export class Model {
   /** Whether the fleet is so small that each client has its own line. */
   get isSmall() {
     return this.clients.length <= 12;
+  }
+
+  /** The run's clock, in seconds since 1970; it stands still once the run has ended. */
+  get now() {
+    return this.status.ended ?? Date.now() / 1000 - this.ahead;
   }
 
   /** Whether its lanes are those of other hosts. */
