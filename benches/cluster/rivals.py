@@ -1,13 +1,11 @@
 """The same clients in Flower's simulation engine, on Ray with one node and with two."""
 
-import json
-import os
 import statistics
 
 from benches import flower
 from benches.cluster.figures import rates
 from benches.cluster.processes import Hosts, Load, Program
-from benches.tools import PROJECT, Failed, call, environment, last_lines, table
+from benches.tools import Failed, table
 
 ROUNDS = 4
 CLIENTS = 100
@@ -54,14 +52,4 @@ def by_regatta(started: Program, size: int, broker) -> list[float]:
 
 def by_flower(size: int, nodes: int) -> list[float]:
     """Client-rounds a second in each round but the first."""
-    python = environment("flower-venv", flower.PACKAGES)
-    script = PROJECT / "benches" / "flower" / "app.py"
-    silent = {**os.environ, "FLWR_TELEMETRY_ENABLED": "0", "RAY_USAGE_STATS_ENABLED": "0"}
-    output = call([python, script, CLIENTS, ROUNDS, size, nodes], env=silent, timeout=300)
-    try:
-        seconds = json.loads(output.splitlines()[-1])["seconds"]
-    except (IndexError, ValueError) as error:
-        raise Failed(f"it printed no times\n\n{last_lines(output)}") from error
-    if len(seconds) != ROUNDS:
-        raise Failed(f"it did {len(seconds)} of {ROUNDS} rounds")
-    return [CLIENTS / taken for taken in seconds[1:]]
+    return [CLIENTS / taken for taken in flower.seconds_of_rounds(CLIENTS, ROUNDS, size, nodes)]

@@ -70,14 +70,19 @@ def row(
 
 def by_flower() -> list[float]:
     """Microseconds per client in each round but the first."""
+    return [1e6 * taken / CLIENTS for taken in seconds_of_rounds(CLIENTS, ROUNDS, BYTES)]
+
+
+def seconds_of_rounds(clients: int, rounds: int, size: int, nodes: int = 1) -> list[float]:
+    """Seconds of each of Flower's rounds but the first, with updates of so many bytes."""
     python = environment("flower-venv", PACKAGES)
     script = PROJECT / "benches" / "flower" / "app.py"
     silent = {**os.environ, "FLWR_TELEMETRY_ENABLED": "0", "RAY_USAGE_STATS_ENABLED": "0"}
-    output = call([python, script, CLIENTS, ROUNDS, BYTES], env=silent, timeout=600)
+    output = call([python, script, clients, rounds, size, nodes], env=silent, timeout=600)
     try:
         seconds = json.loads(output.splitlines()[-1])["seconds"]
     except (IndexError, ValueError) as error:
         raise Failed(f"it printed no times\n\n{last_lines(output)}") from error
-    if len(seconds) != ROUNDS:
-        raise Failed(f"it did {len(seconds)} of {ROUNDS} rounds")
-    return [1e6 * taken / CLIENTS for taken in seconds[1:]]
+    if len(seconds) != rounds:
+        raise Failed(f"it did {len(seconds)} of {rounds} rounds")
+    return seconds[1:]

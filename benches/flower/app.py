@@ -1,7 +1,7 @@
-"""Flower's simulation of clients that send back what they got: `app.py CLIENTS ROUNDS BYTES [NODES]`.
+"""Flower's simulation of clients that send back what they got: `app.py CLIENTS ROUNDS BYTES NODES`.
 
-With NODES, on so many nodes of Ray with a core each. Prints one object of JSON: the seconds of each
-round. In the first, Flower starts its workers.
+On one node of Ray with all cores, or on several with a core each. Prints one object of JSON: the
+seconds of each round. In the first, Flower starts its workers.
 """
 
 import json
@@ -16,8 +16,7 @@ from flwr.serverapp.strategy import FedAvg
 from flwr.simulation import run_simulation
 from ray.cluster_utils import Cluster
 
-CLIENTS, ROUNDS, BYTES = map(int, sys.argv[1:4])
-NODES = int(sys.argv[4]) if len(sys.argv) > 4 else 0
+CLIENTS, ROUNDS, BYTES, NODES = map(int, sys.argv[1:5])
 
 client = ClientApp()
 server = ServerApp()
@@ -44,8 +43,9 @@ def main(grid: Grid, _: Context) -> None:
 
 
 def nodes() -> dict:
-    """Starts the nodes, each with processes and a store of its own; what leads Flower to them."""
-    if not NODES:
+    """Starts the nodes, each with processes and a store of its own; what leads Flower to them. One node
+    Flower starts itself, with all cores."""
+    if NODES == 1:
         return {}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     for _ in range(NODES - 1):
