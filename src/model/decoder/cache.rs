@@ -71,6 +71,8 @@ impl KvCache {
     ) -> Result<(), ModelError> {
         let (key, value) = attention.keys_and_values()?;
         let kept = &mut self.layer(layer).prompts;
+        // A model's queries may lie beside them, and are not to be kept.
+        let (key, value) = (key.f_contiguous()?, value.f_contiguous()?);
         for row in 0..key.size()[0] {
             kept.push((key.f_select(0, row)?, value.f_select(0, row)?));
         }

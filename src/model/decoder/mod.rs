@@ -180,13 +180,14 @@ impl Decoder {
     ) -> Result<Tensor, ModelError> {
         let mut x = self.tokens.forward(ids)?;
         if let Some(table) = &self.positions {
+            let device = ids.device();
             let numbers = match positions {
-                Positions::FromStart(tokens) => {
-                    Tensor::f_arange(*tokens, (Kind::Int64, Device::Cpu))?
-                }
-                Positions::Own(each) => Tensor::f_from_slice(each)?.f_unsqueeze(1)?,
+                Positions::FromStart(tokens) => Tensor::f_arange(*tokens, (Kind::Int64, device))?,
+                Positions::Own(each) => Tensor::f_from_slice(each)?
+                    .f_unsqueeze(1)?
+                    .f_to_device(device)?,
             };
-            x = x.f_add(&table.forward(&numbers.f_to_device(ids.device())?)?)?;
+            x = x.f_add(&table.forward(&numbers)?)?;
         }
         Ok(dropout(&x, self.embedding_dropout, masks)?)
     }

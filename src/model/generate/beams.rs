@@ -76,7 +76,7 @@ impl Likeliest {
     /// Of logits (rows, vocabulary): as many tokens of each row as there are beams to be, for no
     /// more of one row can be among the best of all. A banned token leaves its probability to the
     /// others.
-    fn of(logits: Tensor, prompts: &[Prompt], search: BeamSearch) -> Result<Self, ModelError> {
+    fn of(mut logits: Tensor, prompts: &[Prompt], search: BeamSearch) -> Result<Self, ModelError> {
         let mut banned = (Vec::new(), Vec::new());
         for beam in prompts.iter().flat_map(|prompt| &prompt.beams) {
             for token in repeating(&beam.tokens, search.no_repeat_ngram) {
@@ -84,7 +84,6 @@ impl Likeliest {
                 banned.1.push(token);
             }
         }
-        let mut logits = logits;
         if !banned.0.is_empty() {
             let place = |values: &[i64]| Tensor::f_from_slice(values)?.f_to_device(logits.device());
             let at = [Some(place(&banned.0)?), Some(place(&banned.1)?)];
