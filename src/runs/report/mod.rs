@@ -32,7 +32,7 @@ use crate::runs::history::clients::RunStats;
 use crate::runs::history::collected::Participations;
 use crate::runs::history::hosts::HostHistory;
 
-/// All that a run's folder tells.
+/// Everything read from a run's folder.
 #[derive(Debug, Clone)]
 pub struct Run {
     /// The folder.
@@ -76,7 +76,10 @@ impl Run {
             plan,
             stats,
             participations,
-            hosts: folder.read_hosts()?,
+            hosts: folder.read_hosts().unwrap_or_else(|error| {
+                tracing::warn!("the run's hosts are not shown: {error}");
+                HostHistory::default()
+            }),
             rounds: folder.read_rounds()?,
             summary: folder.read_summary()?,
             folder,
