@@ -60,10 +60,11 @@ pub fn run(args: &RunArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     )?;
     set_numerics(&plan)?;
     announce(&plan);
-    for notice in &plan.devices.notices {
-        print_line(notice);
-    }
     let cluster = find(cluster)?;
+    // Of this machine, which only coordinates where others train.
+    if cluster.is_none() {
+        plan.devices.notices.iter().for_each(print_line);
+    }
     let (experiment, services) = set_up(plan, cluster.is_some(), log)?;
     let folder = RunFolder::create(&experiment.plan)?;
     print_line(format_args!("results go to {}", folder.path().display()));
@@ -86,7 +87,7 @@ pub fn resume(args: &ResumeArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     execute(experiment, &folder, services, cluster, Run::resume)
 }
 
-/// Has libraries compute as the plan says. May start the program anew.
+/// Has libraries compute as the plan says. May restart the program.
 pub(crate) fn set_numerics(plan: &Plan) -> anyhow::Result<()> {
     match plan.devices.numerics {
         Numerics::Native => Ok(()),

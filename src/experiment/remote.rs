@@ -39,9 +39,15 @@ pub fn settings(
     verified: VerifiedShare,
 ) -> io::Result<RemoteSettings> {
     let plan = &run.workload.experiment.plan;
+    let mut for_hosts = plan.clone();
+    // GPUs are numbered by each machine for itself.
+    (
+        for_hosts.settings.server_gpu,
+        for_hosts.settings.client_gpus,
+    ) = (None, None);
     let invitation = Invitation {
         build: build()?,
-        run: plan.to_toml(),
+        run: for_hosts.to_toml(),
     };
     Ok(RemoteSettings {
         name: format!("{} on {}", plan.name, machine.name),
@@ -114,6 +120,9 @@ pub fn prepare(
     let plan = load(Some(&scenario), own, &Host::detect())?;
     if plan.devices.numerics == Numerics::Portable {
         environment::set_portable().context("cannot set the run's numerics")?;
+    }
+    for notice in &plan.devices.notices {
+        tracing::warn!("{notice}");
     }
     let inputs = RunInputs::load(&plan)?;
     let experiment = Experiment::prepare(plan, inputs)?;

@@ -12,7 +12,8 @@ const MOST_THREADS: u32 = 8_192;
 
 impl Resolver<'_> {
     /// Decides the devices. They follow the machine, so nothing of it goes back into the settings
-    /// but the threads per lane, on which the last bits of a result depend.
+    /// but the threads per lane, on which the last bits of a result depend, and what --device stands
+    /// for.
     pub(crate) fn devices(&mut self, num_clients: u32) -> DevicesPlan {
         let gpus = self.gpus();
         let threads = self.threads(gpus.is_empty());
@@ -167,11 +168,13 @@ impl Resolver<'_> {
             Precision::Float16 => ("float16", &["avx512_fp16", "amx_fp16", "asimdhp"][..]),
             Precision::Auto | Precision::Float32 => return None,
         };
-        let native = features.iter().any(|it| self.machine.has_feature(it));
+        let has = features.iter().any(|it| self.machine.has_feature(it));
+        // Which keeps libraries to older instructions.
+        let native = has && self.settings.numerics != Some(Numerics::Portable);
         (lanes.contains(&DeviceSpec::Cpu) && !native).then(|| {
             format!(
-                "--precision {precision}: this processor has no instructions for {precision}, which is \
-                 emulated, and several times as slow as float32"
+                "--precision {precision}: this processor has no instructions for {precision} that \
+                 libraries may use: it is emulated, several times as slow as float32"
             )
         })
     }
