@@ -153,7 +153,7 @@ using OneDnnLinear = at::Tensor(const at::Tensor&, const at::Tensor&, const std:
 // Rows of `x` from which on oneDNN is faster in each direction; below, bringing the weights into its
 // layout takes longer than that saves.
 constexpr int64_t ROWS = 256;
-// The same where the weights have so many rows as a vocabulary has, whose products MKL is slow with: 160
+// The same where the weights have as many rows as a vocabulary, whose products MKL is slow with: 160
 // rows by 50,257 of 768 at 46 GFLOP/s of one thread, oneDNN at 65.
 constexpr int64_t ROWS_OF_MANY_OUTPUTS = 32, MANY_OUTPUTS = 16384;
 

@@ -763,7 +763,7 @@ def refused(
     cluster: Cluster, of_run: Path, of_worker: Path, code: int, words: str, name: str = "run"
 ) -> str:
     """A run and a worker that cannot use their cluster file say why. With the right one, the run is
-    done: anew, or in the folder that the first try left."""
+    completed: from scratch, or in the folder that the first attempt left."""
     run = cluster.run(*LONELY, name=name, cluster=of_run)
     worker = cluster.worker(f"{name}-worker", *PATIENCE, cluster=of_worker)
     ends(run, 1, words)

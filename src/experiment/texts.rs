@@ -79,7 +79,7 @@ impl TextWriter<'_> {
         written.into_iter().map(text).collect()
     }
 
-    /// What a model gives for prompts of one length.
+    /// What a model gives for the prompts of a batch.
     fn read(
         &self,
         model: &dyn Model,

@@ -115,7 +115,7 @@ impl CommandHandler {
         self.token.is_some()
     }
 
-    /// The answer to a request that has not the right token; `None`: it has.
+    /// The answer to a request that lacks the right token; `None`: it has it.
     #[must_use]
     pub fn refuse(&self, given: Option<&str>) -> Option<Reply> {
         let token = self.token.as_ref()?;

@@ -1,5 +1,6 @@
 //! The workers of a run, as they are told of over the line.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use regatta_actors::ids::ClientId;
@@ -119,9 +120,8 @@ impl Workers {
             )),
             [] => {
                 let names = self.hosts.iter().map(|host| host.name.as_str());
-                let mut names: Vec<_> = names.collect();
-                names.dedup();
-                let names = names.join(", ");
+                let names: BTreeSet<_> = names.collect();
+                let names = Vec::from_iter(names).join(", ");
                 Err(format!("no worker is called {wanted}; there are: {names}"))
             }
             _ => {

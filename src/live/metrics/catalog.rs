@@ -139,7 +139,7 @@ metrics! {
     Counter<Count> HOSTS_LOST "regatta_hosts_lost_total" []
         "Hosts that were lost while they trained for the run";
     Counter<Count> JOBS_REDONE "regatta_jobs_redone_total" []
-        "Jobs that were done once more, since a host was lost, failed or gave them back";
+        "Jobs that were done once more, because a host was lost, failed or gave them back";
     Counter<Count> JOBS_VERIFIED "regatta_jobs_verified_total" []
         "Jobs that two hosts did on purpose, with the same result";
     Counter<Count> HOSTS_WRONG "regatta_hosts_wrong_total" []
