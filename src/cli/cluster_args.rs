@@ -33,6 +33,14 @@ pub struct ClusterArgs {
 }
 
 impl ClusterArgs {
+    /// Whether a cluster is named.
+    pub(crate) fn name_one(&self) -> bool {
+        #[cfg(feature = "cluster")]
+        return self.cluster.is_some();
+        #[cfg(not(feature = "cluster"))]
+        false
+    }
+
     /// These, as arguments of a process that is to train there too.
     #[cfg(feature = "cluster")]
     pub(crate) fn arguments(&self) -> Vec<OsString> {

@@ -32,9 +32,11 @@ pub fn report(args: &ReportArgs) -> anyhow::Result<()> {
                 }))
             };
             let clients = joint(|run| tables::clients(&run.stats));
-            let (costs, trained) = (joint(Run::costs), joint(|run| hosts::table(&run.hosts)));
+            let (costs, alone) = (joint(Run::costs), joint(Run::alone));
+            let trained = joint(|run| hosts::table(&run.hosts));
             let mut all = vec![&clients, &costs];
-            all.extend((!trained.rows().is_empty()).then_some(&trained));
+            let if_any = [&alone, &trained].into_iter();
+            all.extend(if_any.filter(|table| !table.rows().is_empty()));
             print_line(table::render(&all, format)?);
         }
     }
@@ -67,7 +69,7 @@ fn show(run: &Run) -> anyhow::Result<()> {
     let stats = &run.stats;
     print_line(tables::headline(stats));
     print_line(table::render(&[&tables::clients(stats)], Format::Table)?);
-    for table in [run.costs(), hosts::table(&run.hosts)] {
+    for table in [run.alone(), run.costs(), hosts::table(&run.hosts)] {
         if !table.rows().is_empty() {
             print_line(table::render(&[&table], Format::Table)?);
         }

@@ -14,7 +14,7 @@ use regatta_actors::protocol::outcome::{EndReason, RunError, RunOutcome};
 
 use crate::base::files::write_atomically;
 use crate::base::machine::{Host, environment};
-use crate::base::table::count;
+use crate::base::table::{NAN, count, show_score};
 use crate::base::torch::info;
 use crate::cli::args::{ResumeArgs, RunArgs};
 #[cfg(feature = "cluster")]
@@ -27,6 +27,7 @@ use crate::config::plan::{Plan, PlanDraft};
 use crate::config::settings::Numerics;
 use crate::experiment::FederatedRun;
 use crate::experiment::inputs::RunInputs;
+use crate::experiment::local_baseline::LocalBaselineTraining;
 use crate::experiment::prepared::Experiment;
 use crate::experiment::workload::Federation;
 use crate::live::log::LogFile;
@@ -60,7 +61,7 @@ pub fn run(args: &RunArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     )?;
     set_numerics(&plan)?;
     announce(&plan);
-    let cluster = find(cluster)?;
+    let cluster = find_for(&plan, cluster)?;
     // Of this machine, which only coordinates where others train.
     if cluster.is_none() {
         plan.devices.notices.iter().for_each(print_line);
@@ -82,7 +83,7 @@ pub fn resume(args: &ResumeArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     let plan = load(Some(&scenario), &args.changed.0, &Host::detect())?;
     set_numerics(&plan)?;
     announce(&plan);
-    let cluster = find(&args.cluster)?;
+    let cluster = find_for(&plan, &args.cluster)?;
     let (experiment, services) = set_up(plan, cluster.is_some(), log)?;
     execute(experiment, &folder, services, cluster, Run::resume)
 }
@@ -153,6 +154,7 @@ fn execute(
         observers.push(Box::new(observer));
     }
     let run = FederatedRun::new(experiment, folder).map_err(|error| anyhow!(error))?;
+    let federation = Arc::clone(&run.workload);
     let run = on_lanes(run, folder, cluster)?
         .observed_by(observers)
         .controlled_by(services.control);
@@ -163,7 +165,11 @@ fn execute(
         let place = folder.path().display();
         bail!("{reason}; earlier rounds are in {place}");
     }
-    conclude(&outcome?, folder)?;
+    let outcome = outcome?;
+    conclude(&outcome, folder)?;
+    if plan.local_baseline && outcome.ending == EndReason::Complete {
+        train_alone(&federation, &leave)?;
+    }
     linger(&plan, exporter, page.as_ref(), &leave);
     Ok(())
 }
@@ -179,6 +185,19 @@ fn on_lanes(
         Some(cluster) => super::cluster::on_hosts(run, folder, cluster),
         None => Ok(run.local()),
     }
+}
+
+/// The cluster that a run is to train on, if the arguments name one.
+fn find_for(plan: &Plan, args: &ClusterArgs) -> anyhow::Result<Option<Cluster>> {
+    if args.name_one() && plan.local_baseline {
+        let mut problems = plan.problems();
+        let wrong = "clients train alone on this machine's lanes, not on those of a cluster";
+        let right = "omit it here, and give it to `regatta resume` without --cluster once all \
+                     rounds are done";
+        problems.report("local_baseline", wrong, right);
+        return Err(problems.into());
+    }
+    find(args)
 }
 
 /// The cluster of the arguments, if they name one.
@@ -264,6 +283,33 @@ fn conclude(outcome: &RunOutcome, folder: &RunFolder) -> anyhow::Result<()> {
         print_line(format_args!(
             "in {refused} of {rounds} every update was refused"
         ));
+    }
+    Ok(())
+}
+
+/// Trains each client alone, until all are done or somebody wants the end.
+fn train_alone(federation: &Federation, leave: &Receiver<()>) -> anyhow::Result<()> {
+    let (plan, folder) = (&federation.experiment.plan, &federation.folder);
+    let (metrics, primary) = (plan.data.task.metric_set(), plan.data.task.primary_metric());
+    print_line("what each client reaches alone, without the others:");
+    let is_over = || leave.try_recv().is_ok();
+    let trained = LocalBaselineTraining::new(federation).run(is_over, |one, done, all| {
+        let score = one.scores.get(primary.name).copied();
+        let score = score.map_or_else(|| NAN.to_owned(), show_score);
+        let (name, title) = (&one.name, metrics.title(primary.name));
+        print_line(format_args!(
+            "{name} alone: {title} {score} ({done} of {all})"
+        ));
+    });
+    let Some(alone) = trained.map_err(|error| anyhow!(error))? else {
+        print_line("stopped before all clients had trained alone; `regatta resume` continues");
+        return Ok(());
+    };
+    let rounds = folder.read_rounds()?;
+    let last = rounds.iter().rev().find_map(|record| record.eval.as_ref());
+    let federated = last.and_then(|scores| scores.get(primary.name)).copied();
+    if let Some(words) = alone.in_words(primary.name, metrics, federated) {
+        print_line(words);
     }
     Ok(())
 }

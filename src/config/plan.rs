@@ -101,6 +101,8 @@ pub struct Plan {
     pub rounds: u32,
     /// Evaluate after every N rounds, and after the last.
     pub eval_every: u32,
+    /// Whether each client is trained alone afterwards.
+    pub local_baseline: bool,
     /// The task and who gets which of its examples.
     pub data: DataPlan,
     /// The pretrained model.

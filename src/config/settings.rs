@@ -222,6 +222,9 @@ declare_settings! {
         /// Evaluate the global model every N rounds, and after the last
         #[arg(value_name = "N")]
         eval_every: u32 = default(1).from(1);
+        /// After the last round, train each client alone for as many rounds, and show what it
+        /// reaches beside what they reach together; doubles the time of a run
+        local_baseline: bool = default(false).same_results().on_resume();
         /// Seed of all random draws
         seed: u64 = default(42);
     }

@@ -9,6 +9,7 @@
 //! | [`texts`] | texts that a model writes for prompts |
 //! | [`workload`] | what the actors call |
 //! | [`client`] | a lane's trainer: one client's round after another |
+//! | [`local_baseline`] | what each client reaches alone |
 //! | [`server`] | the server: checks, aggregates, scores, writes results |
 //! | [`payload`] | what travels: snapshots down, updates up |
 //! | [`base_weights`] | frozen weights, once per device |
@@ -24,6 +25,7 @@ pub(crate) mod fingerprint;
 pub(crate) mod init_adapter;
 pub mod initial_state;
 pub mod inputs;
+pub mod local_baseline;
 pub(crate) mod local_model;
 pub(crate) mod memory_estimate;
 pub mod payload;

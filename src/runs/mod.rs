@@ -6,6 +6,7 @@
 //! | [`generated`] | texts that the model wrote, by round |
 //! | [`samples`] | the first of these texts, to be shown |
 //! | [`history`] | what happened, read from the ledger |
+//! | [`local_baselines`] | what each client reached alone |
 //! | [`figures`] | drawings as SVG and PNG |
 //! | [`report`] | one run: tables, figures, a page |
 //! | [`compare`] | runs side by side |
@@ -18,6 +19,7 @@ pub mod figures;
 pub mod folder;
 pub mod generated;
 pub mod history;
+pub mod local_baselines;
 pub mod report;
 pub mod samples;
 pub mod sweep;

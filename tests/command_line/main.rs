@@ -11,6 +11,7 @@ mod gguf;
 mod hostile;
 mod input;
 mod lane;
+mod local_baseline;
 mod methods;
 mod models;
 mod older_run;

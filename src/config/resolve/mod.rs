@@ -65,6 +65,7 @@ pub(crate) fn resolve(
     let simulation = resolver.simulation(&tables, data.num_clients, rounds, seed);
     resolver.check_staleness(&simulation.policy, aggregation.method);
     let eval_every = resolver.value(&SETTINGS.eval_every);
+    let local_baseline = resolver.unrecorded(&SETTINGS.local_baseline);
     let Resolver {
         settings, problems, ..
     } = resolver;
@@ -75,6 +76,7 @@ pub(crate) fn resolve(
         seed,
         rounds,
         eval_every,
+        local_baseline,
         data,
         model,
         adapter,

@@ -48,7 +48,10 @@ impl Server {
     }
 
     /// The scores of the model at a snapshot that need no text.
-    fn losses(&self, snapshot: &Snapshot) -> Result<Scores, ResultsError> {
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub(crate) fn losses(&self, snapshot: &Snapshot) -> Result<Scores, ResultsError> {
         let task: &SharedTask = &self.experiment.plan.data.task;
         let mut scores = Scores::new();
         for split in &self.experiment.validation {

@@ -25,6 +25,8 @@ pub enum Artifact {
     Metrics,
     /// The hosts that trained for it. Only in runs on other hosts.
     Hosts,
+    /// What each client reached alone, one a line. Only with `--local_baseline`.
+    LocalBaselines,
     /// A folder: predictions for the test split, as the task's own scripts or server take them.
     Predictions,
     /// A folder: texts that the model wrote, by round.
@@ -77,6 +79,7 @@ impl Artifact {
             Self::TensorBoard => "tensorboard",
             Self::Metrics => "metrics.prom",
             Self::Hosts => "hosts.json",
+            Self::LocalBaselines => "local_baselines.jsonl",
             Self::Predictions => "predictions",
             Self::Generated => "generated",
             Self::Adapter => "adapter",

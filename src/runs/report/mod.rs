@@ -31,6 +31,7 @@ use crate::runs::folder::summary::Summary;
 use crate::runs::history::clients::RunStats;
 use crate::runs::history::collected::Participations;
 use crate::runs::history::hosts::HostHistory;
+use crate::runs::local_baselines::LocalBaselines;
 
 /// Everything read from a run's folder.
 #[derive(Debug, Clone)]
@@ -45,6 +46,8 @@ pub struct Run {
     pub participations: Participations,
     /// The hosts that trained for it; none if it ran on one machine.
     pub hosts: HostHistory,
+    /// What each client reached alone; nothing unless the run was asked for it.
+    pub local_baselines: LocalBaselines,
     /// The finished rounds.
     pub rounds: Vec<RoundRecord>,
     /// The outcome, once it has ended.
@@ -80,6 +83,7 @@ impl Run {
                 tracing::warn!("the run's hosts are not shown: {error}");
                 HostHistory::default()
             }),
+            local_baselines: LocalBaselines::read(&folder)?,
             rounds: folder.read_rounds()?,
             summary: folder.read_summary()?,
             folder,
@@ -92,6 +96,16 @@ impl Run {
     /// If one cannot be drawn.
     pub fn figures(&self) -> anyhow::Result<Vec<figures::Figure>> {
         figures::curves::of_run(&self.rounds, &self.participations, &self.plan)
+    }
+
+    /// What each client reached alone, and the federation in its last round; empty unless the run
+    /// was asked for it.
+    #[must_use]
+    pub fn alone(&self) -> crate::base::table::Table {
+        let last = tables::evals(&self.rounds).last().cloned();
+        let metrics = self.plan.data.task.metric_set();
+        self.local_baselines
+            .table(metrics, &last.unwrap_or_default())
     }
 
     /// The cost of each fault.

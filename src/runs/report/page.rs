@@ -152,6 +152,12 @@ pub fn of_run(run: &Run, figures: &[Figure]) -> anyhow::Result<String> {
     if let Some((note, cards)) = texts::cards(run)? {
         page.section("Generated texts", &note, &cards);
     }
+    let alone = run.alone();
+    if !alone.rows().is_empty() {
+        let note = "What each client reaches with its own examples alone, in as many rounds, beside \
+                    what the federation reached in its last.";
+        page.table("Clients alone", note, &alone);
+    }
     let note = "Faults and what they cost. Client time is work that was lost, waiting for a \
                 restart, and delay against undisturbed work; run time is time in which the whole \
                 run stood still. A participation hit by several faults is attributed to the one that \
