@@ -103,7 +103,7 @@ pub mod workload;
 pub mod prelude {
     pub use crate::ids::{ClientId, Digest, LaneId};
     pub use crate::workload::job::{
-        JobContext, JobError, Progress, TrainResult, TrainTask, Trained,
+        DeviceLost, JobContext, JobError, Progress, TrainResult, TrainTask, Trained,
     };
     pub use crate::workload::update::{
         AggregateResult, Aggregation, BoxError, Contribution, Payload, Refusal, Scores,

@@ -100,6 +100,11 @@ fn inputs(report: Arc<dyn Fn(Input) + Send + Sync>, hosts: Arc<HostBoard>) -> La
                 });
                 Input::LaneFailed { lane, reason }
             }
+            // Lanes on the same device would fail next, one client after the other; a new process
+            // can use it again.
+            LaneReport::DeviceLost { lane, reason } => Input::DeviceLost {
+                reason: format!("lane {}: {reason}", lane.0),
+            },
         });
     })
 }

@@ -68,6 +68,8 @@ pub enum JobFailure {
     Interruption,
     /// The device has too little memory for it.
     OutOfMemory(String),
+    /// The lane's device is lost, and the lane with it.
+    DeviceLost(String),
     /// Anything else.
     Failed(String),
 }

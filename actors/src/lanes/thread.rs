@@ -50,10 +50,22 @@ pub(crate) enum LaneReport {
     },
     /// It has no trainer and takes no jobs.
     Gone { lane: LaneId, reason: String },
+    /// Its device is lost to the whole process, whose other lanes may share it, as may the server.
+    DeviceLost { lane: LaneId, reason: String },
 }
 
 /// Where lanes report what became of them.
 pub(crate) type LaneReports = Arc<dyn Fn(LaneReport) + Send + Sync>;
+
+/// What a job left of its lane.
+enum After {
+    /// It takes the next one.
+    Sound,
+    /// The trainer panicked.
+    Panic,
+    /// See [`LaneReport::DeviceLost`].
+    DeviceLost,
+}
 
 impl<L: Workload> LaneThread<L> {
     /// Starts the lane's thread.
@@ -66,7 +78,7 @@ impl<L: Workload> LaneThread<L> {
             .spawn(move || self.run())
     }
 
-    /// Trains jobs until no client can send any more, or no trainer can be built.
+    /// Trains jobs until no client can send any more, no trainer can be built, or the device is lost.
     fn run(self) {
         if let Err(reason) = self.serve() {
             let lane = self.signals.lane;
@@ -87,27 +99,39 @@ impl<L: Workload> LaneThread<L> {
             if job.reply.is_closed() {
                 continue;
             }
-            if self.job_panics(&mut trainer, job.request, job.reply) {
-                // Its unfinished state must not reach the next job.
-                guarded(move || drop(trainer)).unwrap_or_else(|reason| {
-                    tracing::warn!(
-                        "lane {}: the failed trainer's drop {reason}",
-                        self.signals.lane.0
-                    );
-                });
-                trainer = self.build()?;
+            match self.work_on(&mut trainer, job.request, job.reply) {
+                After::Sound => {}
+                After::Panic => {
+                    // Its unfinished state must not reach the next job.
+                    self.discard(trainer);
+                    trainer = self.build()?;
+                }
+                After::DeviceLost => {
+                    // Which may fail on such a device too.
+                    self.discard(trainer);
+                    return Ok(());
+                }
             }
         }
         Ok(())
     }
 
-    /// Does a job and reports it. Says whether the trainer panicked.
-    fn job_panics(
+    fn discard(&self, trainer: L::Trainer) {
+        guarded(move || drop(trainer)).unwrap_or_else(|reason| {
+            tracing::warn!(
+                "lane {}: the failed trainer's drop {reason}",
+                self.signals.lane.0
+            );
+        });
+    }
+
+    /// Does a job and reports it.
+    fn work_on(
         &self,
         trainer: &mut L::Trainer,
         request: JobRequest<L::State>,
         mut reply: oneshot::Sender<JobReport<L::Update>>,
-    ) -> bool {
+    ) -> After {
         let JobRequest {
             id, faults, task, ..
         } = request;
@@ -121,7 +145,18 @@ impl<L: Workload> LaneThread<L> {
         self.signals.heartbeat.end();
         // No lane keeps an old global state alive.
         drop(task);
-        let panicked = result.is_err();
+        let after = match &result {
+            Ok(Err(JobFailure::DeviceLost(reason))) => {
+                // Before the job is answered, so that no client is blamed for it.
+                (self.report)(LaneReport::DeviceLost {
+                    lane: self.signals.lane,
+                    reason: reason.clone(),
+                });
+                After::DeviceLost
+            }
+            Ok(_) => After::Sound,
+            Err(_) => After::Panic,
+        };
         let result = match result {
             // An interrupted job gives no update, even if its trainer finished it.
             _ if is_interrupted => Err(JobFailure::Interruption),
@@ -135,7 +170,7 @@ impl<L: Workload> LaneThread<L> {
             work,
             result,
         });
-        panicked
+        after
     }
 
     fn build(&self) -> Result<L::Trainer, String> {
@@ -196,6 +231,7 @@ impl<L: Workload> LaneThread<L> {
         result.map_err(|error| match error {
             JobError::Cancelled => JobFailure::Cancelled,
             JobError::OutOfMemory(_) => JobFailure::OutOfMemory(error.to_string()),
+            JobError::DeviceLost(_) => JobFailure::DeviceLost(error.to_string()),
             JobError::Failed(_) => JobFailure::Failed(error.to_string()),
         })
     }

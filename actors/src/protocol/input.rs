@@ -64,6 +64,11 @@ pub enum Input {
         /// The cause, as text.
         reason: String,
     },
+    /// A device that this process computes on does nothing more for it.
+    DeviceLost {
+        /// Where it was noticed, and the cause, as text.
+        reason: String,
+    },
     /// The round's updates are aggregated.
     Aggregated {
         /// The round.

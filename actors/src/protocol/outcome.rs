@@ -62,6 +62,10 @@ pub enum RunError {
     /// The lanes, which are on other hosts, cannot go on.
     #[error("{0}")]
     Lanes(String),
+    /// A device of this process does nothing more for it: see
+    /// [`DeviceLost`](crate::workload::job::DeviceLost).
+    #[error("{0}")]
+    DeviceLost(String),
     /// Every client is retired, taken out, or gone for good.
     #[error("nobody is left to take part in round {round}{}", because(.last_failure))]
     NobodyLeft {

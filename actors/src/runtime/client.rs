@@ -140,7 +140,11 @@ impl<L: Workload> ClientActor<L> {
             }
             Err(JobFailure::Interruption) => self.interrupt(id, faults, lane, work),
             Err(JobFailure::Cancelled) => self.failed(id, Some(lane), "cancelled".into(), work),
-            Err(JobFailure::OutOfMemory(reason) | JobFailure::Failed(reason)) => {
+            Err(
+                JobFailure::OutOfMemory(reason)
+                | JobFailure::DeviceLost(reason)
+                | JobFailure::Failed(reason),
+            ) => {
                 self.failed(id, Some(lane), reason, work);
             }
         }

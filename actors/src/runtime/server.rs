@@ -13,6 +13,7 @@ use crate::protocol::input::Input;
 use crate::protocol::outcome::{RecordError, ServerTask};
 use crate::runtime::messages::{Opened, SubmitUpdate};
 use crate::runtime::update_buffer::UpdateBuffer;
+use crate::workload::job::DeviceLost;
 use crate::workload::update::BoxError;
 use crate::workload::{ServerAggregator, ServerWorkload};
 
@@ -77,9 +78,18 @@ impl<L: ServerWorkload> ServerActor<L> {
         work: impl FnOnce(&mut UpdateBuffer<L, L::Aggregator>) -> Result<T, BoxError>,
     ) -> Option<T> {
         let server = self.server.as_mut()?;
-        let result = guarded(|| work(server)).map(|result| result.map_err(|e| e.to_string()));
-        match result.flatten() {
-            Ok(value) => Some(value),
+        match guarded(|| work(server)) {
+            Ok(Ok(value)) => Some(value),
+            Ok(Err(error)) if error.is::<DeviceLost>() => {
+                let reason = format!("the server cannot {task}: {error}");
+                self.scheduler.do_send(Input::DeviceLost { reason });
+                self.server = None;
+                None
+            }
+            Ok(Err(error)) => {
+                self.failed(round, task, error.to_string());
+                None
+            }
             Err(reason) => {
                 self.failed(round, task, reason);
                 None

@@ -150,6 +150,7 @@ impl Scheduler {
             Input::ClientDied { client, job } => self.client_died(client, job),
             Input::LaneFailed { lane, reason } => self.lane_failed(lane, reason),
             Input::LanesFailed { reason } => self.fail(RunError::Lanes(reason)),
+            Input::DeviceLost { reason } => self.fail(RunError::DeviceLost(reason)),
             Input::Aggregated { round, aggregation } => self.aggregated(round, aggregation),
             Input::Evaluated { round, scores } => self.evaluated(round, scores),
             Input::Finished => self.finished(),

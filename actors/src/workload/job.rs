@@ -83,10 +83,20 @@ pub enum JobError {
     /// The device ran out of memory. The lane may try again with half the micro-batch.
     #[error("out of device memory: {0}")]
     OutOfMemory(String),
+    /// The device does nothing more in this process: no job of any client can succeed on it.
+    #[error(transparent)]
+    DeviceLost(#[from] DeviceLost),
     /// Anything else that concerns this job alone.
     #[error("{0}")]
     Failed(#[source] BoxError),
 }
+
+/// A device does nothing more for this process; another process may use it. The reason is that of the
+/// first operation that noticed, which need not be the one that broke it. A server that returns this
+/// as its error is not built again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the device is lost: {0}")]
+pub struct DeviceLost(pub String);
 
 /// The result of [`ClientTrainer::train`](super::ClientTrainer::train).
 pub type TrainResult<U> = Result<Trained<U>, JobError>;

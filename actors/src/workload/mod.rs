@@ -93,7 +93,7 @@ pub trait ClientTrainer<W: Workload> {
     }
 
     /// Called after [`JobError::OutOfMemory`](job::JobError::OutOfMemory), before the job is tried once more: free caches and
-    /// halve the micro-batch for the next job.
+    /// halve the micro-batch.
     fn relieve_memory(&mut self) {}
 }
 

@@ -108,6 +108,30 @@ fn a_job_out_of_memory_is_tried_once_more_with_less() {
 }
 
 #[test]
+fn a_lost_device_ends_the_run_and_no_client_is_blamed() {
+    for lanes in [1, 2] {
+        let (error, events) = fail(Trouble::DeviceLost(0, 2), lanes);
+        let RunError::DeviceLost(reason) = error else {
+            panic!("{error}");
+        };
+        assert!(
+            reason.ends_with("the device is lost: illegal memory access"),
+            "{reason}"
+        );
+        assert_eq!(events.rounds().len(), 1);
+        let blamed = |event: &Event| matches!(event, Event::ClientFailed { .. });
+        assert!(!events.all().iter().any(blamed));
+    }
+}
+
+#[test]
+fn a_server_whose_device_is_lost_is_not_built_again() {
+    let (error, _) = fail(Trouble::ServerDeviceLost, 2);
+    let reason = "the server cannot aggregate: the device is lost: illegal memory access";
+    assert_eq!(error, RunError::DeviceLost(reason.into()));
+}
+
+#[test]
 fn a_lane_without_trainer_names_itself() {
     for (trouble, reason) in [
         (Trouble::NoTrainer(1), "no such device"),

@@ -337,7 +337,10 @@ fn outcome<U: Payload>(
         Err(JobFailure::OutOfMemory(reason)) => {
             return Ok((JobOutcome::OutOfMemory(reason), None));
         }
-        Err(JobFailure::Failed(reason)) => return Ok((JobOutcome::Failed(reason), None)),
+        // Another host may have a device for it.
+        Err(JobFailure::DeviceLost(reason) | JobFailure::Failed(reason)) => {
+            return Ok((JobOutcome::Failed(reason), None));
+        }
         Err(JobFailure::Cancelled) => return Err(End::Cancelled),
     };
     let pieces = match trained.update.to_pieces() {

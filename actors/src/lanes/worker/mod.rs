@@ -288,7 +288,9 @@ impl<B: Broker> Worker<B> {
                 }
                 Some((lane, progress)) = lanes.progress.recv() => host.show(lane, progress).await,
                 Some(report) = lanes.reports.recv() => {
-                    if let LaneReport::Gone { lane, reason } = report {
+                    if let LaneReport::Gone { lane, reason }
+                    | LaneReport::DeviceLost { lane, reason } = report
+                    {
                         tracing::warn!("lane {} is lost: {reason}", lane.0);
                     }
                 }

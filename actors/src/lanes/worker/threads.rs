@@ -88,7 +88,9 @@ impl<W: Workload> HostLanes<W> {
                 Some(LaneReport::Ready { lane, canary }) => {
                     canaries.insert(lane, canary.unwrap_or_else(|| Digest::of(&[])));
                 }
-                Some(LaneReport::Gone { lane, reason }) => {
+                Some(
+                    LaneReport::Gone { lane, reason } | LaneReport::DeviceLost { lane, reason },
+                ) => {
                     tracing::warn!("lane {} cannot be used: {reason}", lane.0);
                     failed.push(reason);
                 }

@@ -44,6 +44,10 @@ pub enum Trouble {
     JobPanics(u32, u32),
     /// The client's job of the round runs out of memory, until the trainer is relieved.
     OutOfMemory(u32, u32),
+    /// The client's job of the round finds its device lost.
+    DeviceLost(u32, u32),
+    /// The server finds its device lost when it aggregates.
+    ServerDeviceLost,
     /// The lane has no trainer.
     NoTrainer(u32),
     /// Building the lane's trainer panics.
@@ -224,6 +228,10 @@ impl ServerWorkload for Toy {
     }
 }
 
+fn device_lost() -> DeviceLost {
+    DeviceLost("illegal memory access".into())
+}
+
 impl ClientTrainer<Toy> for ToyTrainer {
     fn train(
         &mut self,
@@ -249,6 +257,9 @@ impl ClientTrainer<Toy> for ToyTrainer {
             Trouble::LaneDies(c, r) if (c, r) == here => {
                 self.toy.panics.fetch_add(1, Ordering::SeqCst);
                 panic!("device lost");
+            }
+            Trouble::DeviceLost(c, r) if (c, r) == here => {
+                return Err(JobError::DeviceLost(device_lost()));
             }
             Trouble::OutOfMemory(c, r) if (c, r) == here && !self.relieved => {
                 return Err(JobError::OutOfMemory("1 GiB wanted".into()));
@@ -340,6 +351,7 @@ impl ServerAggregator<Toy> for ToyAggregator {
             "not in client order, or one client twice"
         );
         match self.toy.trouble {
+            Trouble::ServerDeviceLost => return Err(device_lost().into()),
             Trouble::AggregatePanics(r) if r == round => panic!("shapes differ"),
             Trouble::AggregatePanicsOnce(r)
                 if r == round && self.toy.panics.fetch_add(1, Ordering::SeqCst) == 0 =>
