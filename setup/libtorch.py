@@ -21,6 +21,8 @@ LINK = Path("third_party/libtorch")
 DRIVER = Path("/proc/driver/nvidia/version")
 # The oldest driver that runs CUDA 13.
 OLDEST_DRIVER = 580
+# The least compute capability that the wheels for CUDA 13 have kernels for.
+OLDEST_GPU = (7, 5)
 PROBE = "import torch; print(torch.__version__, torch._C._GLIBCXX_USE_CXX11_ABI, torch.__path__[0])"
 
 
@@ -138,4 +140,27 @@ def has_driver() -> bool:
     if release and int(release.group(1)) < OLDEST_DRIVER:
         print(f"the NVIDIA driver is {release.group(1)}; CUDA 13 needs {OLDEST_DRIVER} or later")
         return False
+    return not all_too_old(compute_capabilities())
+
+
+def compute_capabilities() -> list[tuple[int, int]]:
+    """Those of the machine's GPUs; none where nvidia-smi does not say."""
+    command = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    found = re.findall(r"^(\d+)\.(\d+)\s*$", said.stdout, re.M) if said.returncode == 0 else []
+    return [(int(major), int(minor)) for major, minor in found]
+
+
+def all_too_old(capabilities: list[tuple[int, int]]) -> bool:
+    """Whether the libtorch that is downloaded has kernels for none of these GPUs."""
+    if not capabilities or max(capabilities) >= OLDEST_GPU:
+        return False
+    newest, oldest = (".".join(map(str, numbers)) for numbers in (max(capabilities), OLDEST_GPU))
+    print(
+        f"the GPU has compute capability {newest}; libtorch for CUDA 13 has kernels from {oldest} on: "
+        "LIBTORCH can name one for CUDA 12.6 (a wheel of cu126)"
+    )
     return True

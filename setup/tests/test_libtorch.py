@@ -119,4 +119,27 @@ class LibtorchTest(FolderTest):
                 with mock.patch("setup.libtorch.DRIVER", Path("version")):
                     self.assertEqual(self.real_has_driver(), wanted)
 
+    def test_gpus_without_kernels_do_not_count(self):
+        for capabilities, too_old in (
+            ([], False),
+            ([(7, 0)], True),
+            ([(6, 1), (5, 2)], True),
+            ([(7, 0), (9, 0)], False),
+            ([(7, 5)], False),
+            ([(12, 0)], False),
+        ):
+            self.assertEqual(libtorch.all_too_old(capabilities), too_old, capabilities)
+
+    def test_compute_capabilities_are_those_that_nvidia_smi_says(self):
+        def said(stdout, returncode=0):
+            done = mock.Mock(stdout=stdout, returncode=returncode)
+            with mock.patch("setup.libtorch.subprocess.run", return_value=done):
+                return libtorch.compute_capabilities()
+
+        self.assertEqual(said("7.0\n12.0 \n"), [(7, 0), (12, 0)])
+        self.assertEqual(said("[N/A]\n"), [])
+        self.assertEqual(said("NVIDIA-SMI has failed\n", 9), [])
+        with mock.patch("setup.libtorch.subprocess.run", side_effect=FileNotFoundError):
+            self.assertEqual(libtorch.compute_capabilities(), [])
+
     real_has_driver = staticmethod(libtorch.has_driver)
