@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benches.gpu import files
+from benches.gpu.driver import uuid_of
 from benches.gpu.sizes import GPU, TINY
 from benches.gpu.stages import Bench
 from benches.tools import Failed, call
@@ -48,30 +49,32 @@ class Report:
         self.write(f"\n({time.monotonic() - begin:.0f} s)")
 
 
-def machine(program: Path, environment: dict[str, str], device: str) -> str:
+def machine(bench: Bench, program: Path, environment: dict[str, str], device: str) -> str:
     """What the machine is; an error where the program cannot use its GPU."""
     said = call([program, "doctor"], env=environment, timeout=60)
     found = [line for line in said.splitlines() if not line.startswith(("data", "models"))]
     text = "```\n" + "\n".join(found).strip() + "\n```"
+    bench.uuid = uuid_of(said) if device == "cuda" else None
     if device == "cuda" and "cuda      0:" not in said:
         raise Failed(f"the program sees no GPU; GPU_DEVICE=cpu tries the script out without\n\n{text}")
     driver = shutil.which("nvidia-smi")
-    if driver:
+    if driver and bench.uuid:
         query = "--query-gpu=name,driver_version,memory.total,clocks.max.sm"
-        text += "\n\n" + call([driver, query, "--format=csv,noheader"], timeout=30).strip()
+        asked = [driver, query, "--format=csv,noheader", f"--id={bench.uuid}"]
+        text += "\n\n" + call(asked, timeout=30).strip()
     return text
 
 
 def tests(binaries: list[Path], environment: dict[str, str], left: float) -> str:
-    """Runs the tests that are ignored elsewhere, one at a time."""
+    """Runs the tests, which compare the GPU with the processor, one at a time."""
     if not binaries:
         raise Failed("no test binary was named")
     lines = []
     for binary in binaries:
-        said = call([binary, "--ignored", "--test-threads", "1"], env=environment, timeout=min(left, 180))
+        said = call([binary, "--test-threads", "1"], env=environment, timeout=min(left, 180))
         found = [line for line in said.splitlines() if line.startswith("test ")]
         if not found:
-            raise Failed(f"{binary.name} has no ignored tests")
+            raise Failed(f"{binary.name} has no tests")
         lines += [f"- {line}" for line in found]
     return "\n".join(lines)
 
@@ -83,6 +86,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="cpu: tiny sizes")
     parser.add_argument("--budget", type=float, default=570, help="seconds for all of it")
     parser.add_argument("--out", type=Path, default=Path("gpu.md"), help="file for the report")
+    parser.add_argument("--quick", action="store_true", help="the parts that need no Python of the GPU's")
     return parser.parse_args()
 
 
@@ -98,15 +102,20 @@ def main() -> None:
         files.write(folder, sizes)
         bench = Bench(arguments.program, folder, sizes, arguments.device, environment, report.left)
         program = arguments.program
-        report.section("Machine", lambda: machine(program, environment, arguments.device))
+        report.section("Machine", lambda: machine(bench, program, environment, arguments.device))
         if not report.sound:
             sys.exit(1)
-        report.section("Tests", lambda: tests(arguments.tests, environment, report.left()))
+        if arguments.tests or arguments.device == "cuda":
+            report.section("Tests", lambda: tests(arguments.tests, environment, report.left()))
         report.section("The same again", bench.same_again)
-        report.section("A step", bench.steps)
-        report.section("A round of three clients", bench.rounds)
-        report.section("Three clients on one GPU", bench.busy)
+        if not arguments.quick:
+            report.section("A step", bench.steps)
+            report.section("A round of three clients", bench.rounds)
+        report.section("Texts, adapters, numbers, a decoder", bench.kinds)
+        report.section("Clients side by side on one GPU", bench.busy)
+        report.section("Processes side by side on one GPU", bench.side_by_side)
         report.section("Memory", bench.memory)
+        report.section("Standard error", bench.silent)
     sys.exit(0 if report.sound else 1)
 
 

@@ -21,6 +21,11 @@ def roberta(layers: int, width: int, heads: int, **other) -> dict:
     return {**ROBERTA, **sizes, "intermediate_size": 4 * width, **other}
 
 
+def gpt2(layers: int, width: int, heads: int, vocab_size: int) -> dict:
+    sizes = {"n_layer": layers, "n_embd": width, "n_head": heads, "n_positions": 512}
+    return {"model_type": "gpt2", "vocab_size": vocab_size, "eos_token_id": 2, **sizes}
+
+
 @dataclass(frozen=True)
 class Sizes:
     """A set of sizes."""
@@ -29,11 +34,19 @@ class Sizes:
     models: dict[str, dict]
     batch: int
     tokens: int
+    # Tokens of a short text: launches rule its time.
+    short: int
+    # Examples that are evaluated.
+    dev: int
     # Optimiser steps of a client in a round.
     steps: int
     rounds: int
     # Rank of VeRA.
     vera: int
+    # Rank of SORF-VeRA.
+    sorf: int
+    # A decoder's configuration.
+    decoder: dict
     # Numbers of clients whose memory is looked at.
     fleets: tuple[int, ...]
     # Width of the square matrices whose products give the device's rate.
@@ -44,9 +57,13 @@ GPU = Sizes(
     models={"roberta-base": roberta(12, 768, 12), "roberta-large": roberta(24, 1024, 16)},
     batch=128,
     tokens=128,
+    short=12,
+    dev=2048,
     steps=20,
     rounds=4,
     vera=128,
+    sorf=128,
+    decoder=gpt2(12, 768, 12, vocab_size=50257),
     fleets=(1, 10, 100),
     matrix=8192,
 )
@@ -57,9 +74,13 @@ TINY = Sizes(
     },
     batch=4,
     tokens=16,
+    short=5,
+    dev=8,
     steps=3,
-    rounds=4,
+    rounds=3,
     vera=16,
+    sorf=16,
+    decoder=gpt2(2, 32, 2, vocab_size=1000),
     fleets=(1, 4),
     matrix=256,
 )

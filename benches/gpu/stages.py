@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benches.gpu.runs import MIB, Run, run
+from benches.gpu.runs import MIB, Process, Run
 from benches.gpu.sizes import Sizes, flops
 from benches.tools import Failed, call, table
 
@@ -28,6 +28,10 @@ class Bench:
     device: str
     environment: dict[str, str]
     left: Callable[[], float]
+    # Of the GPU that runs are on, as the driver's tools name it.
+    uuid: str | None = None
+    # What runs printed on standard error, by what they were.
+    errors: dict[str, list[str]] = field(default_factory=dict)
     # Runs of three clients by model and adapter, which several parts look at.
     done: dict[tuple[str, str], Run] = field(default_factory=dict)
 
@@ -38,19 +42,31 @@ class Bench:
 
     def regatta(self, model: str, clients: int, rounds: int, steps: int, *more: object) -> Run:
         """A run of the program."""
+        return self.ended(self.start(self.arguments(model, clients, rounds, steps, *more)))
+
+    def start(self, arguments: list, profile: bool = False) -> Process:
+        return Process(self.program, arguments, self.environment, self.uuid, profile)
+
+    def ended(self, process: Process) -> Run:
+        done = process.end(self.left())
+        if done.errors:
+            self.errors[process.name] = done.errors
+        return done
+
+    def arguments(self, model: str, clients: int, rounds: int, steps: int, *more: object) -> list:
         known = model if model.startswith("roberta-") else self.folder / f"{model}.json"
         sizes = self.sizes
-        arguments = [
-            *("--task", "rte", "--data", self.folder / "data"),
-            *("--model", f"random:{known}", "--tokenizer", self.folder / "tokenizer.json"),
-            *("--num_clients", clients, "--rounds", rounds, "--eval_every", rounds),
-            *("--batch_size", sizes.batch, "--max_seq_length", sizes.tokens),
-            *("--limit_train", clients * steps * sizes.batch, "--limit_eval", 8),
-            *("--local_epochs", 1, "--checkpoint_every", 0),
-            *(("--cpu",) if self.device == "cpu" else ("--client_gpus", 0)),
-            *more,
-        ]
-        return run(self.program, arguments, self.environment, self.left())
+        arguments = {
+            **{"--task": "rte", "--data": self.folder / "data", "--model": f"random:{known}"},
+            **{"--tokenizer": self.folder / "tokenizer.json", "--num_clients": clients},
+            **{"--rounds": rounds, "--eval_every": rounds, "--batch_size": sizes.batch},
+            **{"--max_seq_length": sizes.tokens, "--limit_train": clients * steps * sizes.batch},
+            **{"--limit_eval": 8, "--local_epochs": 1, "--checkpoint_every": 0},
+            # Those that a stage gives go before.
+            **dict(zip(more[::2], more[1::2], strict=True)),
+        }
+        device = ["--cpu"] if self.device == "cpu" else ["--client_gpus", 0]
+        return [*(part for pair in arguments.items() for part in pair), *device]
 
     def three(self, model: str, adapter: str, r: int) -> Run:
         """Three clients that train for some rounds; once for each model and adapter."""
@@ -143,25 +159,99 @@ class Bench:
             + "".join(f"\nNot measured: {what}\n" for what in missing)
         )
 
-    def busy(self) -> str:
-        """How busy the GPU is through the rounds, with one lane and with three."""
+    def kinds(self) -> str:
+        """Steps, aggregations and evaluations of what else clients train: other texts, adapters, kinds
+        of numbers, models."""
         model = next(iter(self.sizes.models))
-        rows = []
-        for lanes in (1, 3):
+        sizes = self.sizes
+        cases = {
+            "LoRA r=4": (),
+            "short texts": ("--data", self.folder / "short"),
+            "texts of many lengths": ("--data", self.folder / "mixed"),
+            "without dropout": ("--model_dropout", 0, "--lora_dropout", 0),
+            f"VeRA r={sizes.vera}": ("--adapter", "vera", "--r", sizes.vera),
+            f"SORF-VeRA r={sizes.sorf}": ("--adapter", "sorf_vera", "--r", sizes.sorf),
+            "LoRA r=32, exact residual": ("--r", 32, "--agg_type", "fedex"),
+            "float32": ("--precision", "float32"),
+            "float16": ("--precision", "float16"),
+            "a decoder": (
+                *("--task", "e2e", "--model", f"random:{self.folder / 'decoder.json'}"),
+                *("--limit_generate", 2, "--max_new_tokens", 4, "--num_beams", 1),
+            ),
+        }
+        rows, missing = [], []
+        for name, more in cases.items():
+            try:
+                done = self.regatta(model, 3, 3, sizes.steps, "--limit_eval", sizes.dev, *more)
+            except Failed as error:
+                missing.append(f"{name}: {error}")
+                continue
+            loss = done.rounds[-1]["train_loss"]
+            rows.append([
+                name,
+                f"{1e3 * done.step():.1f}",
+                f"{done.aggregation():.3f}",
+                f"{done.evaluation():.3f}",
+                shown(loss, "{:.3f}"),
+            ])
+        header = ["", "a step, ms", "an aggregation, s", "an evaluation, s", "loss"]
+        note = f"{model} unless it says otherwise, three clients, {sizes.dev} examples evaluated."
+        if missing:
+            raise Failed("\n\n".join([*missing, table(header, rows)]))
+        return f"{note}\n\n{table(header, rows)}"
+
+    def busy(self) -> str:
+        """What a GPU computes of the time that a run takes, by one lane and more; a GPU that nvidia-smi
+        calls busy may have had one small kernel after the other."""
+        model = next(iter(self.sizes.models))
+        rows, missing = [], []
+        for lanes in (1, 2, 4):
             steps, rounds = self.sizes.steps, self.sizes.rounds
-            done = self.regatta(model, 3, rounds, steps, "--lanes", lanes)
+            asked = self.arguments(model, 4, rounds, steps, "--lanes", lanes)
+            done = self.ended(self.start(asked))
             trained = sum(c["seconds"] for record in done.rounds[1:] for c in record["clients"])
             phases = [record["seconds"] for record in done.rounds[1:]]
             passed = sum(phase["train"] + phase["aggregate"] for phase in phases)
+            kernels = None
+            try:
+                profiled = self.ended(self.start(asked, profile=True))
+                kernels = profiled.kernels / profiled.wall
+            except Failed as error:
+                missing.append(f"the kernels' time with lanes {lanes}: {error}")
             rows.append([
                 f"{lanes}",
-                shown(done.busy and 100 * done.busy, "{:.0f} %"),
+                shown(kernels and 100 * kernels, "{:.0f} %"),
                 f"{100 * trained / passed / lanes:.0f} %",
                 f"{done.round():.2f}",
             ])
-        header = ["lanes", "GPU busy, by nvidia-smi", "lanes busy", "a round, s"]
-        note = f"{model}, LoRA r=4, from the first round's end to the last but one's."
-        return f"{note}\n\n{table(header, rows)}"
+        header = ["lanes", "kernels of the run's time", "lanes busy", "a round, s"]
+        note = f"{model}, LoRA r=4, four clients; the kernels' time by nsys, start and end included."
+        return f"{note}\n\n{table(header, rows)}" + "".join(f"\nNot measured: {it}\n" for it in missing)
+
+    def side_by_side(self) -> str:
+        """Two processes on one GPU, beside one."""
+        model = next(iter(self.sizes.models))
+        asked = self.arguments(model, 2, self.sizes.rounds, self.sizes.steps)
+        alone = self.ended(self.start(asked))
+        both = [self.start(asked) for _ in range(2)]
+        together = [self.ended(process) for process in both]
+        if any(run.digests != alone.digests for run in together):
+            raise Failed("a process beside another comes to another state")
+        rows = [
+            ["one", f"{alone.round():.2f}", shown(alone.used, "{:.0f}")],
+            ["each of two", f"{max(run.round() for run in together):.2f}", shown(together[0].used, "{:.0f}")],
+        ]
+        return f"{model}, LoRA r=4.\n\n{table(['processes', 'a round, s', 'used of the GPU, MiB'], rows)}"
+
+    def silent(self) -> str:
+        """Whether runs printed nothing on standard error."""
+        if self.errors:
+            said = "\n".join(
+                f"    regatta {name}\n" + "\n".join(f"        {line}" for line in lines[:5])
+                for name, lines in self.errors.items()
+            )
+            raise Failed(f"runs printed on standard error:\n\n{said}")
+        return "No run printed anything on standard error."
 
     def memory(self) -> str:
         """Memory by the number of clients."""
