@@ -126,7 +126,11 @@ impl<W: Workload> Lane<W> {
         host.show_alive().await;
         let end = self.train(host, &order, &lease, &cancelled).await;
         host.end(self.number);
-        let can_go_on = !matches!(end, End::Hung);
+        let can_go_on = match &end {
+            End::Report(report) => !matches!(report.result, Err(JobFailure::DeviceLost(_))),
+            End::Hung => false,
+            End::Cancelled | End::GiveBack(_) => true,
+        };
         match end {
             End::Report(report) => {
                 keeping(&lease, host.timing.beat, replying.end()).await;

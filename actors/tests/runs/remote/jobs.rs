@@ -94,6 +94,27 @@ fn a_job_that_fails_on_a_broken_device_is_done_elsewhere() {
 }
 
 #[test]
+fn a_host_whose_device_is_lost_gives_its_job_to_another_and_leaves() {
+    let broken = Toy {
+        trouble: Trouble::DeviceLost(1, 1),
+        ..Toy::default()
+    };
+    let expected = local(plan(3, 2, 1));
+    let (broker, record) = (sound(), Record::new());
+    let [broken, whole] = [broken, Toy::default()].map(|toy| Worker::start(&broker, 1, toy));
+    let mut two = plan(3, 2, 1);
+    two.lanes = 2;
+    coordinate(two, &broker, &record, |_| {}).unwrap();
+    assert_eq!(record.ledger(), expected.ledger());
+    // Unless the other was faster with that job.
+    match broken.end() {
+        Ok(end) => assert_eq!(end, WorkerEnd::RunOver),
+        Err(error) => assert!(error.to_string().contains("no lane is left"), "{error}"),
+    }
+    assert_eq!(whole.end().unwrap(), WorkerEnd::RunOver);
+}
+
+#[test]
 fn a_client_that_fails_everywhere_fails_as_it_does_locally() {
     let failing = || Toy {
         trouble: Trouble::JobFails(1, 1),
