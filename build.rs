@@ -63,6 +63,30 @@ fn take_uplot() {
     }
 }
 
+/// What NVRTC compiles on a machine with a GPU, in this order: without headers, so in one piece.
+const CUDA_FILES: [&str; 4] = [
+    "gpu/prelude.cuh",
+    "mask.h",
+    "gpu/drop_word.h",
+    "gpu/dropout.cu",
+];
+
+/// Writes the source of the GPU's kernels as a text that C++ can take in; the folder that it is in.
+fn write_cuda_source() -> std::path::PathBuf {
+    let out = std::env::var("OUT_DIR").expect("cargo sets OUT_DIR for build scripts");
+    let mut source = String::new();
+    for name in CUDA_FILES {
+        let text = std::fs::read_to_string(Path::new("csrc").join(name));
+        let text = text.unwrap_or_else(|error| panic!("csrc/{name}: {error}"));
+        let lines = text.lines().filter(|line| *line != "#pragma once");
+        source.extend(lines.flat_map(|line| [line, "\n"]));
+    }
+    let text = format!("static const char CUDA_SOURCE[] = R\"cuda({source})cuda\";\n");
+    let folder = Path::new(&out).to_owned();
+    std::fs::write(folder.join("cuda_source.h"), text).expect("OUT_DIR is writable");
+    folder
+}
+
 fn compile_shim(include: &Path) {
     // What calls libtorch: nothing in it is worth a compiler's while.
     compiler(include)
@@ -76,6 +100,8 @@ fn compile_shim(include: &Path) {
             "csrc/dropout.cpp",
             "csrc/next_attention.cpp",
         ])
+        .files(["csrc/gpu/launch.cpp", "csrc/gpu/twin.cpp"])
+        .include(write_cuda_source())
         // Wide vectors are passed between inlined functions alone.
         .flag_if_supported("-Wno-psabi")
         .opt_level(3)

@@ -1,19 +1,20 @@
 // Operations of our own with their derivatives: dropout, attention with dropout, and frozen linear
 // layers by oneDNN.
-#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/List.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/linear.h>
-#include <ATen/ops/native_dropout_backward.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 
 #include "autocast.h"
 #include "error.h"
+#include "gpu/launch.h"
 #include "kernels.h"
 
 namespace {
@@ -31,19 +32,58 @@ at::Tensor drop_on_cpu(const at::Tensor& values, Key key) {
   return y;
 }
 
-// The same mask each time for one key on one kind of device, by a generator of the call's own.
-at::Tensor drop_on_accelerator(const at::Tensor& x, Key key) {
-  const at::Device device = x.device();
-  const auto& hooks = at::globalContext().getAcceleratorHooksInterface(device.type());
-  at::Generator generator = hooks.getNewGenerator(device.index());
-  generator.set_current_seed(key.seed);
-  at::Tensor mask = at::empty(x.sizes(), x.options().dtype(at::kBool));
-  mask.bernoulli_(key.keep(), generator);
-  return at::native_dropout_backward(x, mask, 1.0 / key.keep());
+std::optional<Number> number_of(const at::Tensor& x) {
+  switch (x.scalar_type()) {
+    case at::kFloat: return Number::Float;
+    case at::kDouble: return Number::Double;
+    case at::kBFloat16: return Number::Bfloat16;
+    case at::kHalf: return Number::Half;
+    default: return std::nullopt;
+  }
+}
+
+// By a kernel of our own.
+at::Tensor drop_on_cuda(const at::Tensor& values, Number number, Key key) {
+  const at::Tensor x = values.contiguous();
+  at::Tensor y = at::empty_like(x);
+  const c10::impl::VirtualGuardImpl cuda(at::kCUDA);
+  const std::string wrong = drop_on_gpu(x.device().index(), cuda.getStream(x.device()).native_handle(), number,
+                                        x.const_data_ptr(), y.mutable_data_ptr(), x.numel(), key);
+  TORCH_CHECK(wrong.empty(), wrong);
+  return y;
+}
+
+// By operations that every device has, on numbers of 64 bits: the same bits, and many times slower.
+at::Tensor drop_by_operations(const at::Tensor& x, Key key) {
+  const auto integer = [](uint64_t bits) { return static_cast<int64_t>(bits); };
+  const auto shifted = [](const at::Tensor& z, int64_t by) {
+    return z.bitwise_right_shift(by).bitwise_and((int64_t{1} << (64 - by)) - 1);
+  };
+  const int64_t count = x.numel();
+  at::Tensor z = at::arange(1, (count + 3) / 4 + 1, x.options().dtype(at::kLong));
+  z = z.mul(integer(0x9e3779b97f4a7c15)).add(integer(key.seed));
+  z = z.bitwise_xor(shifted(z, 30)).mul(integer(0xbf58476d1ce4e5b9));
+  z = z.bitwise_xor(shifted(z, 27)).mul(integer(0x94d049bb133111eb));
+  z = z.bitwise_xor(shifted(z, 31));
+  const at::Tensor shift = at::arange(0, 64, 16, z.options());
+  const at::Tensor draws = z.unsqueeze(1).bitwise_right_shift(shift).bitwise_and(0xffff);
+  const at::Tensor kept = draws.flatten().narrow(0, 0, count).view(x.sizes()).ge(static_cast<int64_t>(key.threshold));
+  const at::ScalarType wide = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const at::Tensor factor = kept.to(wide).mul(1.0 / key.keep());
+  return x.to(wide).mul(factor).to(x.scalar_type());
+}
+
+at::Tensor drop_elsewhere(const at::Tensor& x, Key key) {
+  const auto number = number_of(x);
+  TORCH_CHECK(number, "dropout of ", x.scalar_type(), " values");
+  static const bool compiles = has_nvrtc();
+  if (x.is_cuda() && compiles) return drop_on_cuda(x, *number, key);
+  if (x.is_cuda()) TORCH_WARN_ONCE("libnvrtc is not there: dropout is slow without it");
+  return drop_by_operations(x, key);
 }
 
 at::Tensor keyed_dropout(const at::Tensor& x, Key key) {
-  if (!x.device().is_cpu()) return drop_on_accelerator(x, key);
+  if (!x.device().is_cpu()) return drop_elsewhere(x, key);
   switch (x.scalar_type()) {
     case at::kFloat: return drop_on_cpu<float>(x, key);
     case at::kDouble: return drop_on_cpu<double>(x, key);
@@ -210,6 +250,16 @@ extern "C" at::Tensor* shim_dropout(const at::Tensor* x, uint64_t seed, uint32_t
   try {
     return new at::Tensor(
         Dropout::apply(*x, static_cast<int64_t>(seed), static_cast<int64_t>(threshold)));
+  } catch (const std::exception& error) {
+    shim_error() = error.what();
+    return nullptr;
+  }
+}
+
+// On any device by the operations that a device without a kernel takes.
+extern "C" at::Tensor* shim_dropout_by_operations(const at::Tensor* x, uint64_t seed, uint32_t threshold) {
+  try {
+    return new at::Tensor(drop_by_operations(*x, {seed, threshold}));
   } catch (const std::exception& error) {
     shim_error() = error.what();
     return nullptr;

@@ -9,6 +9,8 @@ pub mod kernels;
 pub mod threads;
 
 #[cfg(test)]
+mod gpu_tests;
+#[cfg(test)]
 mod tests;
 
 use std::ffi::{CStr, c_char, c_int};
