@@ -22,7 +22,8 @@ pub fn check(args: &ScenarioArgs) -> anyhow::Result<()> {
     } else {
         check_local(&plan)?;
     }
-    for notice in &plan.devices.notices {
+    let devices = &plan.devices;
+    for notice in devices.refusal.iter().chain(&devices.notices) {
         print_line(notice);
     }
     for what in unchecked {

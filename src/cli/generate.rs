@@ -123,7 +123,10 @@ fn write(
     if let Err((wrong, right)) = require_room(&prompts, plan, architecture) {
         return Err(Problems::with_input(format_args!("{wrong}; {right}")).into());
     }
-    let compute = Compute::of(run.training.precision, run.devices.server.into());
+    let compute = Compute::of(
+        run.devices.precision(run.training.precision),
+        run.devices.server.into(),
+    );
     compute.settle()?;
     let weights = Weights::from_map(&merged, compute.device)?;
     // A tensor may be sent to another thread, but not be seen by two.

@@ -64,6 +64,7 @@ pub fn run(args: &RunArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     let cluster = find_for(&plan, cluster)?;
     // Of this machine, which only coordinates where others train.
     if cluster.is_none() {
+        require_gpus(&plan)?;
         plan.devices.notices.iter().for_each(print_line);
     }
     let (experiment, services) = set_up(plan, cluster.is_some(), log)?;
@@ -84,8 +85,19 @@ pub fn resume(args: &ResumeArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     set_numerics(&plan)?;
     announce(&plan);
     let cluster = find_for(&plan, &args.cluster)?;
+    if cluster.is_none() {
+        require_gpus(&plan)?;
+    }
     let (experiment, services) = set_up(plan, cluster.is_some(), log)?;
     execute(experiment, &folder, services, cluster, Run::resume)
+}
+
+/// That a run which asks for GPUs has them.
+fn require_gpus(plan: &Plan) -> anyhow::Result<()> {
+    match &plan.devices.refusal {
+        Some(refusal) => bail!("{refusal}"),
+        None => Ok(()),
+    }
 }
 
 /// Has libraries compute as the plan says. May restart the program.

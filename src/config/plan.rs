@@ -15,6 +15,7 @@ use regatta_actors::plan::{CheckpointPolicy, ClockMode};
 use crate::adapter::settings::{AdapterKind, AdapterPlan};
 use crate::aggregate::settings::AggregationPlan;
 use crate::base::machine::device::{DeviceSpec, LaneSpec};
+use crate::base::torch::info::CudaGpu;
 use crate::config::problems::{Origins, Problems};
 use crate::config::settings::{Numerics, Settings};
 use crate::config::tables::ScenarioTables;
@@ -23,7 +24,7 @@ use crate::model::architecture::Architecture;
 use crate::model::source::location::ModelSource;
 use crate::tasks::SharedTask;
 use crate::tasks::texts::GenerationPlan;
-use crate::train::settings::TrainingPlan;
+use crate::train::settings::{Precision, TrainingPlan};
 
 /// What settings alone decide of a run, as [`crate::config::load`] makes it. Where nothing is said,
 /// the model decides which layers are adapted; a PEFT folder that the run starts from decides the
@@ -202,6 +203,24 @@ pub struct DevicesPlan {
     /// What the user is to know of the choice: requested GPUs that are missing, numbers that the
     /// processor does not multiply.
     pub notices: Vec<String>,
+    /// Why the run is not to be begun here: it asks for GPUs, and those that there are cannot be used.
+    pub refusal: Option<String>,
+    /// The GPUs of `server` and `lanes`.
+    pub gpus: Vec<CudaGpu>,
+}
+
+impl DevicesPlan {
+    /// The number format of all devices of the run where `precision` leaves it to them: that of the
+    /// least of the GPUs, so that no update depends on which of them trained it.
+    #[must_use]
+    pub fn precision(&self, precision: Precision) -> Precision {
+        match precision {
+            Precision::Auto => {
+                Precision::for_capabilities(self.gpus.iter().map(|gpu| gpu.capability))
+            }
+            given => given,
+        }
+    }
 }
 
 /// The simulation, in the form that the actors take.

@@ -268,7 +268,7 @@ declare_settings! {
     Devices {
         /// GPU of the server
         #[arg(value_name = "GPU")]
-        server_gpu: u32 = default_in_words("0 with CUDA, else the CPU").same_results();
+        server_gpu: u32 = default_in_words("the clients' first GPU, else the CPU").same_results();
         /// GPUs of the clients, one lane each; more clients than lanes take turns
         #[arg(value_name = "GPU,…", value_delimiter = ',')]
         client_gpus: Vec<u32> = default_in_words("all").same_results();

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::machine::device::DeviceSpec;
 use crate::config;
+use crate::config::plan::DevicesPlan;
 use crate::experiment::prepared::Experiment;
+use crate::train::settings::Precision;
 
 /// Settings by key, and digests of what the files hold by the setting that names them.
 pub(crate) fn of(experiment: &Experiment) -> BTreeMap<String, String> {
@@ -16,7 +18,8 @@ pub(crate) fn of(experiment: &Experiment) -> BTreeMap<String, String> {
         let digest = experiment.initial.digest().0;
         fingerprint.insert("init_adapter".into(), digest);
     }
-    fingerprint.insert("devices".into(), devices(experiment));
+    let of_devices = devices(&plan.devices, plan.training.precision);
+    fingerprint.insert("devices".into(), of_devices);
     fingerprint
 }
 
@@ -41,14 +44,64 @@ fn model(experiment: &Experiment) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-/// The kinds of devices: a processor and a GPU round differently, two GPUs of a kind do not.
-fn devices(experiment: &Experiment) -> String {
-    let devices = &experiment.plan.devices;
+/// The kinds of devices: a processor and a GPU round differently, and so do GPUs of two kinds, or a
+/// GPU and a slice of it, since libraries choose algorithms by the number of multiprocessors. Two
+/// GPUs of a kind do not.
+fn devices(devices: &DevicesPlan, precision: Precision) -> String {
     let kind = |device: DeviceSpec| match device {
-        DeviceSpec::Cpu => "cpu",
-        DeviceSpec::Cuda(_) => "cuda",
+        DeviceSpec::Cpu => "cpu".to_owned(),
+        DeviceSpec::Cuda(number) => {
+            let gpu = devices.gpus.iter().find(|gpu| gpu.number == number);
+            gpu.map_or_else(
+                || "cuda".to_owned(),
+                |gpu| format!("cuda ({} of {})", gpu.name, gpu.multiprocessors),
+            )
+        }
     };
     let lanes: BTreeSet<_> = devices.lanes.iter().map(|lane| kind(lane.device)).collect();
     let lanes = lanes.into_iter().collect::<Vec<_>>().join(" and ");
-    format!("server {}, lanes {lanes}", kind(devices.server))
+    let in_all = format!("server {}, lanes {lanes}", kind(devices.server));
+    if devices.gpus.is_empty() {
+        return in_all;
+    }
+    let precision = match devices.precision(precision) {
+        Precision::Bfloat16 => "bfloat16",
+        Precision::Float16 => "float16",
+        Precision::Float32 | Precision::Auto => "float32",
+    };
+    format!("{in_all}, in {precision}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::machine::Host;
+    use crate::base::machine::gpus::Gpus;
+    use crate::config::tests::plan_on;
+
+    fn on(gpus: Gpus) -> String {
+        let host = Host {
+            gpus,
+            ..Host::cpu(8)
+        };
+        let plan = plan_on(&host, "num_clients = 3").unwrap();
+        devices(&plan.devices, plan.training.precision)
+    }
+
+    #[test]
+    fn a_run_is_of_its_kind_of_gpu_and_of_one_precision() {
+        assert_eq!(on(Gpus::default()), "server cpu, lanes cpu");
+        let h100 = on(Gpus::alike(1, "NVIDIA H100", (9, 0)));
+        let kind = "cuda (NVIDIA H100 of 132)";
+        assert_eq!(h100, format!("server {kind}, lanes {kind}, in bfloat16"));
+        assert_eq!(on(Gpus::alike(3, "NVIDIA H100", (9, 0))), h100);
+        let mut mixed = Gpus::alike(2, "NVIDIA A100", (8, 0));
+        mixed.usable[1].name = "Tesla T4".into();
+        mixed.usable[1].capability = (7, 5);
+        let text = on(mixed);
+        assert!(
+            text.contains("A100") && text.contains("T4") && text.ends_with("in float16"),
+            "{text}"
+        );
+    }
 }

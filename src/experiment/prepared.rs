@@ -111,7 +111,8 @@ impl Experiment {
     /// The numeric settings of a device.
     #[must_use]
     pub fn compute(&self, device: tch::Device) -> Compute {
-        Compute::of(self.plan.training.precision, device)
+        let precision = self.plan.devices.precision(self.plan.training.precision);
+        Compute::of(precision, device)
     }
 
     /// The padding token.

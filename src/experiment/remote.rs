@@ -98,7 +98,7 @@ pub fn build() -> io::Result<String> {
 /// What trains on this machine, for people.
 pub fn describe(machine: &Host) -> String {
     let capability = torch::info::cpu_capability().unwrap_or_default();
-    let gpus = match machine.cuda_devices {
+    let gpus = match machine.gpus.usable.len() {
         0 => String::new(),
         1 => ", 1 GPU".to_owned(),
         count => format!(", {count} GPUs"),
@@ -120,6 +120,9 @@ pub fn prepare(
     let plan = load(Some(&scenario), own, &Host::detect())?;
     if plan.devices.numerics == Numerics::Portable {
         environment::set_portable().context("cannot set the run's numerics")?;
+    }
+    if let Some(refusal) = &plan.devices.refusal {
+        anyhow::bail!("{refusal}");
     }
     for notice in &plan.devices.notices {
         tracing::warn!("{notice}");

@@ -19,6 +19,18 @@ pub enum Precision {
     Float16,
 }
 
+impl Precision {
+    /// What [`Self::Auto`] is on GPUs of these compute capabilities: bfloat16, or float16 where one
+    /// of them is too old for that; float32 without any.
+    pub fn for_capabilities(capabilities: impl Iterator<Item = (u32, u32)>) -> Self {
+        match capabilities.min() {
+            None => Self::Float32,
+            Some((major, _)) if major < 8 => Self::Float16,
+            Some(_) => Self::Bfloat16,
+        }
+    }
+}
+
 /// The local training of a client in a round.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TrainingPlan {

@@ -21,6 +21,7 @@ use regatta::tasks::glue::source::load as load_data;
 use regatta::train::evaluate::{Predictions, predict};
 use regatta::train::precision::Compute;
 use regatta::train::replica::{Replica, RoundModel};
+use regatta::train::settings::Precision;
 use tch::Device;
 use tempfile::TempDir;
 
@@ -124,7 +125,7 @@ impl Place {
 
     /// What a model says of the validation split.
     pub fn predict(&self, model: impl Fn() -> Box<dyn Model> + Sync) -> Predictions {
-        let compute = Compute::automatic(Device::Cpu);
+        let compute = Compute::of(Precision::Float32, Device::Cpu);
         predict(|| Ok(model()), &self.validation(), 64, 1, compute).unwrap()
     }
 

@@ -3,8 +3,11 @@
 pub mod calibration;
 pub mod device;
 pub mod environment;
+pub mod gpus;
 
 use std::ffi::OsString;
+
+use crate::base::machine::gpus::Gpus;
 
 /// The default location of data sets.
 pub const DATA_FOLDER: &str = "data/glue";
@@ -12,8 +15,8 @@ pub const DATA_FOLDER: &str = "data/glue";
 /// The machine a plan is made for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Host {
-    /// CUDA devices that libtorch can use.
-    pub cuda_devices: u32,
+    /// NVIDIA GPUs.
+    pub gpus: Gpus,
     /// Its name in the network.
     pub name: String,
     /// The processor's name.
@@ -57,7 +60,7 @@ impl Host {
         let calibrated =
             calibration::path().and_then(|path| calibration::recall(&path, &processor, cores));
         Self {
-            cuda_devices: u32::try_from(tch::Cuda::device_count()).unwrap_or(0),
+            gpus: Gpus::detect(),
             threads_per_lane: calibrated.map(|entry| entry.threads_per_lane),
             name: name(),
             processor,

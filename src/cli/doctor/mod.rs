@@ -3,9 +3,8 @@
 pub(crate) mod calibrate;
 pub(crate) mod files;
 
-use std::process::Command;
-
 use crate::base::machine::Host;
+use crate::base::machine::gpus::{Gpus, NoGpu, several_slices};
 use crate::base::table::count;
 use crate::base::torch::info;
 use crate::cli::args::DoctorArgs;
@@ -132,26 +131,37 @@ fn lanes(machine: &Host) -> String {
 }
 
 fn look_at_gpus(machine: &Host, findings: &mut Findings) {
-    let drivers = nvidia_devices();
-    for device in 0..machine.cuda_devices {
-        let name = drivers
-            .get(device as usize)
-            .map_or("NVIDIA GPU", String::as_str);
-        let memory = info::cuda_memory(device).map_or_else(
+    let gpus = &machine.gpus;
+    for gpu in &gpus.usable {
+        let memory = info::cuda_memory(gpu.number).map_or_else(
             || "memory unknown".to_owned(),
             |(free, total)| format!("{} of {} GiB free", gib(free), gib(total)),
         );
-        findings.found("cuda", format!("{device}: {name}, {memory}"));
+        let (major, minor) = gpu.capability;
+        findings.found(
+            "cuda",
+            format!(
+                "{}: {}, {memory}, compute capability {major}.{minor}, {}",
+                gpu.number, gpu.name, gpu.uuid
+            ),
+        );
     }
-    if machine.cuda_devices == 0 {
+    if gpus.usable.is_empty() {
         findings.found("cuda", "no device; everything runs on the CPU");
-        if !drivers.is_empty() {
-            findings.trouble(format!(
-                "there is a GPU ({}), but this libtorch cannot use it; `CUDA=1 make setup` fetches \
-                 one that can",
-                drivers.join(", ")
-            ));
-        }
+    }
+    let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
+    let troubles = gpus_trouble(gpus).into_iter();
+    troubles
+        .chain(several_slices(visible.as_deref()))
+        .for_each(|trouble| findings.trouble(trouble));
+}
+
+/// What is wrong with GPUs; a machine without any is as it should be.
+fn gpus_trouble(gpus: &Gpus) -> Option<String> {
+    match &gpus.none {
+        Some(NoGpu::NoDriver) => None,
+        Some(none) => Some(none.to_string()),
+        None => gpus.too_old_note(),
     }
 }
 
@@ -159,20 +169,21 @@ fn gib(bytes: u64) -> String {
     format!("{:.1}", bytes as f64 / (1_u64 << 30) as f64)
 }
 
-/// Names of the GPUs that NVIDIA's driver knows; none where there is no driver.
-fn nvidia_devices() -> Vec<String> {
-    Command::new("nvidia-smi")
-        .args(["--query-gpu=name", "--format=csv,noheader"])
-        .output()
-        .ok()
-        .filter(|output| output.status.success())
-        .map(|output| {
-            let text = String::from_utf8_lossy(&output.stdout);
-            text.lines()
-                .map(str::trim)
-                .filter(|name| !name.is_empty())
-                .map(str::to_owned)
-                .collect()
-        })
-        .unwrap_or_default()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_without_a_driver_is_sound_and_one_whose_gpus_are_hidden_is_not() {
+        let of = |none| {
+            gpus_trouble(&Gpus {
+                none: Some(none),
+                ..Gpus::default()
+            })
+        };
+        assert_eq!(of(NoGpu::NoDriver), None);
+        let told = of(NoGpu::WithoutCuda).unwrap();
+        assert!(told.contains("make setup CUDA=1"), "{told}");
+        assert_eq!(gpus_trouble(&Gpus::alike(1, "NVIDIA H100", (9, 0))), None);
+    }
 }

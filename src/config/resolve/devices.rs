@@ -1,7 +1,9 @@
 //! Which devices the server and the clients' lanes get.
 
 use crate::base::machine::device::{DeviceName, DeviceSpec, LaneSpec};
+use crate::base::machine::gpus::NoGpu;
 use crate::base::table::count;
+use crate::base::torch::info::CudaGpu;
 use crate::config::plan::DevicesPlan;
 use crate::config::resolve::Resolver;
 use crate::config::settings::{Numerics, SETTINGS};
@@ -17,9 +19,10 @@ impl Resolver<'_> {
     pub(crate) fn devices(&mut self, num_clients: u32) -> DevicesPlan {
         let gpus = self.gpus();
         let threads = self.threads(gpus.is_empty());
-        let server = match (gpus.is_empty(), self.settings.server_gpu) {
-            (true, _) => DeviceSpec::Cpu,
-            (false, number) => DeviceSpec::Cuda(number.unwrap_or(0)),
+        let server = match gpus.first() {
+            None => DeviceSpec::Cpu,
+            // Beside the clients' GPUs: another may be somebody else's.
+            Some(first) => DeviceSpec::Cuda(self.settings.server_gpu.unwrap_or(*first)),
         };
         let lanes = self.lanes(&gpus, threads, num_clients);
         let all = threads.saturating_mul(u32::try_from(lanes.len()).unwrap_or(u32::MAX));
@@ -29,7 +32,13 @@ impl Resolver<'_> {
             format_args!("{} lanes have {all} threads together", lanes.len()),
             format_args!("give fewer, or fewer lanes: at most {MOST_THREADS} threads in all"),
         );
-        let notices = [self.missing_gpus(lanes.len()), self.emulated(&lanes)];
+        let in_use = self.in_use(server, &lanes);
+        let notices = [
+            self.missing_gpus(lanes.len()),
+            self.unused_gpus(),
+            self.few_cores(&lanes),
+            self.emulated(&lanes),
+        ];
         let lanes = lanes
             .into_iter()
             .map(|device| LaneSpec { device, threads })
@@ -39,7 +48,19 @@ impl Resolver<'_> {
             numerics: self.settings.numerics.unwrap_or(Numerics::Native),
             lanes,
             notices: notices.into_iter().flatten().collect(),
+            refusal: self.refusal(),
+            gpus: in_use,
         }
+    }
+
+    /// The GPUs that the run computes on.
+    fn in_use(&self, server: DeviceSpec, lanes: &[DeviceSpec]) -> Vec<CudaGpu> {
+        let all = self.machine.gpus.usable.iter();
+        let used = |gpu: &&CudaGpu| {
+            let device = DeviceSpec::Cuda(gpu.number);
+            server == device || lanes.contains(&device)
+        };
+        all.filter(used).cloned().collect()
     }
 
     /// Threads of each lane: as given, else as calibrated if the number of lanes is not given, else
@@ -53,7 +74,7 @@ impl Resolver<'_> {
 
     /// The clients' GPUs; empty: everything runs on the CPU.
     fn gpus(&mut self) -> Vec<u32> {
-        let there = self.machine.cuda_devices;
+        let there: Vec<u32> = self.usable().collect();
         self.take_device();
         if self.unrecorded(&SETTINGS.cpu) {
             for key in ["server_gpu", "client_gpus"] {
@@ -66,12 +87,17 @@ impl Resolver<'_> {
         let none = chosen.as_ref().is_some_and(Vec::is_empty);
         self.problems
             .require(!none, "client_gpus", "no GPU for the clients", right);
-        if there == 0 {
+        if there.is_empty() {
             return Vec::new();
         }
         self.require_gpus("server_gpu", self.settings.server_gpu.as_slice().to_vec());
         self.require_gpus("client_gpus", chosen.clone().unwrap_or_default());
-        chosen.unwrap_or_else(|| (0..there).collect())
+        chosen.unwrap_or(there)
+    }
+
+    /// Numbers of the GPUs that libtorch can use.
+    fn usable(&self) -> impl Iterator<Item = u32> {
+        self.machine.gpus.usable.iter().map(|gpu| gpu.number)
     }
 
     /// Puts `--device` into the settings that it is a short form of.
@@ -104,13 +130,16 @@ impl Resolver<'_> {
     }
 
     fn require_gpus(&mut self, key: &str, numbers: Vec<u32>) {
-        let there = self.machine.cuda_devices;
-        for number in numbers.into_iter().filter(|number| *number >= there) {
-            self.problems.report(
-                key,
-                format_args!("there is no GPU {number} on this machine"),
-                format_args!("its GPUs are numbered from 0 to {}", there - 1),
-            );
+        let there: Vec<u32> = self.usable().collect();
+        let gpus = &self.machine.gpus;
+        for number in numbers.into_iter().filter(|number| !there.contains(number)) {
+            let is_old = gpus.too_old.iter().any(|gpu| gpu.number == number);
+            let wrong = match gpus.too_old_note() {
+                Some(note) if is_old => note,
+                _ => format!("there is no GPU {number} on this machine"),
+            };
+            let right = format!("its GPUs are {}", listed(&there));
+            self.problems.report(key, wrong, right);
         }
     }
 
@@ -148,15 +177,62 @@ impl Resolver<'_> {
             .collect()
     }
 
-    /// Notes GPUs that were requested on a machine without any.
-    fn missing_gpus(&self, lanes: usize) -> Option<String> {
+    /// Whether somebody asked for GPUs.
+    fn asks_for_gpus(&self) -> bool {
         let origins = self.problems.origins();
         let given = ["server_gpu", "client_gpus", "device"].map(|key| origins.given(key));
-        let wanted = given.contains(&true) && self.settings.cpu != Some(true);
-        (wanted && self.machine.cuda_devices == 0).then(|| {
+        given.contains(&true) && self.settings.cpu != Some(true)
+    }
+
+    /// Notes GPUs that were requested on a machine without any: commands for GPUs work on a laptop.
+    fn missing_gpus(&self, lanes: usize) -> Option<String> {
+        let none = matches!(self.machine.gpus.none, None | Some(NoGpu::NoDriver));
+        let missing = none && self.machine.gpus.usable.is_empty();
+        (missing && self.asks_for_gpus()).then(|| {
             format!(
                 "no CUDA device here: the server and the clients run on the CPU, in {}",
                 count(lanes, "lane")
+            )
+        })
+    }
+
+    /// Why a run that asks for GPUs is not begun on the CPU: there are some, and they cannot be used.
+    fn refusal(&self) -> Option<String> {
+        match &self.machine.gpus.none {
+            None | Some(NoGpu::NoDriver) => None,
+            Some(none) => self.asks_for_gpus().then(|| {
+                format!("the run asks for GPUs, and there is none to use: {none}; or give --cpu")
+            }),
+        }
+    }
+
+    /// Notes GPUs that cannot be used, where nobody asked for them.
+    fn unused_gpus(&self) -> Option<String> {
+        let gpus = &self.machine.gpus;
+        if self.settings.cpu == Some(true) || self.asks_for_gpus() {
+            return None;
+        }
+        match &gpus.none {
+            Some(NoGpu::NoDriver) => None,
+            Some(none) => Some(format!("the run is on the CPU: {none}")),
+            None => gpus.too_old_note(),
+        }
+    }
+
+    /// Notes lanes on GPUs that the processor has no cores for: each has a thread that launches, and
+    /// libtorch one for each device's backward passes.
+    fn few_cores(&self, lanes: &[DeviceSpec]) -> Option<String> {
+        let on_gpus = lanes
+            .iter()
+            .filter(|lane| **lane != DeviceSpec::Cpu)
+            .count();
+        let wanted = 2 * on_gpus + 1;
+        (on_gpus > 0 && (self.machine.cores as usize) < wanted).then(|| {
+            format!(
+                "{} on GPUs and {} for this process: the GPUs may wait for the processor; {wanted} \
+                 cores would do (Slurm: --cpus-per-task={wanted})",
+                count(on_gpus, "lane"),
+                count(self.machine.cores, "core")
             )
         })
     }
@@ -178,6 +254,12 @@ impl Resolver<'_> {
             )
         })
     }
+}
+
+/// Numbers, for people.
+fn listed(numbers: &[u32]) -> String {
+    let words: Vec<_> = numbers.iter().map(u32::to_string).collect();
+    words.join(", ")
 }
 
 /// Lanes for a CPU that has room for N side by side: these, and one for each client that

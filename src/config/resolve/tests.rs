@@ -1,6 +1,7 @@
 use super::*;
 use crate::aggregate::methods::METHODS;
 use crate::base::machine::device::DeviceSpec;
+use crate::base::machine::gpus::{Gpus, NoGpu};
 use crate::config::load;
 use crate::config::plan::PlanDraft;
 use crate::config::resolve::inputs::is_hub_name;
@@ -15,7 +16,7 @@ fn cpu() -> Host {
 
 fn gpus(count: u32) -> Host {
     Host {
-        cuda_devices: count,
+        gpus: Gpus::alike(count, "NVIDIA H100", (9, 0)),
         ..cpu()
     }
 }
@@ -255,6 +256,87 @@ fn a_device_by_its_number_is_the_servers_and_the_clients() {
 }
 
 #[test]
+fn gpus_that_cannot_be_used_are_refused_where_they_were_asked_for_and_noted_where_not() {
+    let machine = |none| Host {
+        gpus: Gpus {
+            none: Some(none),
+            ..Gpus::default()
+        },
+        ..cpu()
+    };
+    let old = machine(NoGpu::OldDriver {
+        release: Some(535),
+        cuda: 13,
+    });
+    for asked in ["device = \"cuda\"", "client_gpus = [0]", "server_gpu = 0"] {
+        let devices = plan_on(&old, asked).unwrap().devices.clone();
+        let refusal = devices.refusal.unwrap();
+        assert!(refusal.contains("driver 535 is too old"), "{refusal}");
+        assert!(refusal.ends_with("or give --cpu"), "{refusal}");
+        assert_eq!(devices.notices, [""; 0]);
+        let devices = plan_on(&machine(NoGpu::NoDriver), asked)
+            .unwrap()
+            .devices
+            .clone();
+        assert_eq!((devices.refusal, devices.notices.len()), (None, 1));
+    }
+    let devices = plan_on(&old, "").unwrap().devices.clone();
+    assert_eq!(devices.refusal, None);
+    assert!(
+        devices.notices[0].starts_with("the run is on the CPU: "),
+        "{:?}",
+        devices.notices
+    );
+    for none in ["cpu = true", "device = \"cpu\""] {
+        let devices = plan_on(&old, none).unwrap().devices.clone();
+        assert_eq!((devices.refusal, devices.notices.len()), (None, 0));
+    }
+}
+
+#[test]
+fn gpus_that_are_too_old_are_left_out_and_named_where_they_were_asked_for() {
+    let mut machine = gpus(2);
+    let mut old = machine.gpus.usable.remove(0);
+    (old.name, old.capability) = ("Tesla V100".into(), (7, 0));
+    machine.gpus.too_old.push(old);
+    let devices = plan_on(&machine, "").unwrap().devices.clone();
+    assert_eq!(devices.server, DeviceSpec::Cuda(1));
+    assert!(
+        devices
+            .notices
+            .iter()
+            .any(|notice| notice.contains("Tesla V100"))
+    );
+    let problems = plan_on(&machine, "client_gpus = [0]")
+        .unwrap_err()
+        .to_string();
+    assert!(problems.contains("Tesla V100"), "{problems}");
+}
+
+#[test]
+fn the_server_is_on_a_gpu_of_the_clients_unless_it_is_given_another() {
+    let server = |scenario: &str| plan_on(&gpus(4), scenario).unwrap().devices.server;
+    assert_eq!(server(""), DeviceSpec::Cuda(0));
+    assert_eq!(server("client_gpus = [2, 3]"), DeviceSpec::Cuda(2));
+    assert_eq!(
+        server("client_gpus = [2, 3]\nserver_gpu = 1"),
+        DeviceSpec::Cuda(1)
+    );
+}
+
+#[test]
+fn lanes_on_gpus_without_cores_for_them_are_noted() {
+    let notices = |cores, scenario: &str| {
+        let host = Host { cores, ..gpus(1) };
+        plan_on(&host, scenario).unwrap().devices.notices.clone()
+    };
+    assert_eq!(notices(3, ""), [""; 0]);
+    let found = notices(2, "");
+    assert!(found[0].contains("--cpus-per-task=3"), "{found:?}");
+    assert_eq!(notices(1, "cpu = true"), [""; 0]);
+}
+
+#[test]
 fn numbers_that_a_processor_emulates_are_noted() {
     let notices = |features: &[&str], precision: &str| {
         let machine = Host {
@@ -336,7 +418,7 @@ fn a_gpu_that_is_not_there_is_an_error() {
     let problems = plan_on(&gpus(2), "client_gpus = [1, 2]\nserver_gpu = 5").unwrap_err();
     let text = problems.to_string();
     assert!(
-        text.contains("there is no GPU 2 on this machine; its GPUs are numbered from 0 to 1"),
+        text.contains("there is no GPU 2 on this machine; its GPUs are 0, 1"),
         "{text}"
     );
     assert!(text.contains("server_gpu = 5: there is no GPU 5"), "{text}");
@@ -417,14 +499,14 @@ fn the_help_states_the_real_defaults() {
 
 #[test]
 fn threads_per_lane_are_as_calibrated_unless_lanes_or_threads_are_given() {
-    let machine = |cuda_devices| Host {
-        cuda_devices,
+    let machine = |gpus| Host {
+        gpus: Gpus::alike(gpus, "NVIDIA H100", (9, 0)),
         cores: 8,
         threads_per_lane: Some(4),
         ..Host::default()
     };
-    let divided = |flags: Settings, cuda_devices| {
-        let plan = load(None, &flags, &machine(cuda_devices)).unwrap();
+    let divided = |flags: Settings, gpus| {
+        let plan = load(None, &flags, &machine(gpus)).unwrap();
         let lanes = &plan.devices.lanes;
         assert_eq!(plan.settings.threads_per_lane, Some(lanes[0].threads));
         (lanes.len(), lanes[0].threads)
