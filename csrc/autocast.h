@@ -13,4 +13,5 @@ TORCH_API void set_autocast_dtype(c10::DeviceType device_type, c10::ScalarType d
 TORCH_API int increment_nesting();
 TORCH_API int decrement_nesting();
 TORCH_API void clear_cache();
+TORCH_API void set_autocast_cache_enabled(bool enabled);
 }  // namespace at::autocast

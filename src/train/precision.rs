@@ -17,27 +17,14 @@ pub struct Compute {
 }
 
 impl Compute {
-    /// As a plan has it for a device.
+    /// As a plan has it for a device; [`Precision::Auto`], which a plan decides by its GPUs, is
+    /// float32.
     #[must_use]
     pub fn of(precision: Precision, device: Device) -> Self {
         let kind = match precision {
-            Precision::Auto => return Self::automatic(device),
-            Precision::Float32 => Kind::Float,
+            Precision::Auto | Precision::Float32 => Kind::Float,
             Precision::Bfloat16 => Kind::BFloat16,
             Precision::Float16 => Kind::Half,
-        };
-        Self { device, kind }
-    }
-
-    /// float32 on the CPU; on a GPU bfloat16, or float16 where it is too old for that.
-    #[must_use]
-    pub fn automatic(device: Device) -> Self {
-        let kind = match device {
-            Device::Cuda(number) => match torch::device::cuda_capability(number) {
-                Ok(major) if major < 8 => Kind::Half,
-                _ => Kind::BFloat16,
-            },
-            _ => Kind::Float,
         };
         Self { device, kind }
     }
@@ -69,7 +56,7 @@ impl Compute {
 }
 
 /// Dynamic loss scaling for float16 (Micikevicius et al., *Mixed Precision Training*, 2018), with
-/// the constants that PyTorch's `GradScaler` has.
+/// the constants that PyTorch's `GradScaler` has but the first scale.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LossScale {
     scale: f64,
@@ -77,7 +64,9 @@ pub struct LossScale {
 }
 
 impl LossScale {
-    const START: f64 = 65536.0;
+    /// Of a client's round. PyTorch begins at 2¹⁶ and may skip a few steps until it fits, which is
+    /// nothing in a long training, and all of it in a round of ten steps.
+    const START: f64 = 8192.0;
     const GROW_AFTER: u32 = 2000;
 
     /// A scale for that kind; `None` where the gradients' range suffices without.
@@ -98,7 +87,8 @@ impl LossScale {
     }
 
     /// Divides the gradients by the scale; false when one of them is not finite, in which case the
-    /// step is to be skipped, and the next scale is half of this one.
+    /// step is to be skipped, and the next scale is half of this one. The device does all of them in
+    /// one operation, and is asked once.
     ///
     /// # Errors
     /// If libtorch fails.
@@ -106,23 +96,10 @@ impl LossScale {
         &mut self,
         leaves: impl IntoIterator<Item = &'a Tensor>,
     ) -> Result<bool, ModelError> {
-        // Gathered on the device, so that it is queried once and not once per tensor.
-        let mut all: Option<Tensor> = None;
-        for leaf in leaves {
-            let mut grad = leaf.f_grad()?;
-            if grad.defined() {
-                let _ = grad.f_mul_scalar_(self.scale.recip())?;
-                let finite = grad.f_isfinite()?.f_all()?;
-                all = Some(match all {
-                    Some(others) => others.f_logical_and(&finite)?,
-                    None => finite,
-                });
-            }
-        }
-        let finite = match all {
-            Some(all) => all.f_int64_value(&[])? == 1,
-            None => true,
-        };
+        let gradients = leaves.into_iter().map(Tensor::f_grad);
+        let gradients = gradients.collect::<Result<Vec<_>, _>>()?;
+        let gradients: Vec<_> = gradients.into_iter().filter(Tensor::defined).collect();
+        let finite = torch::adamw::unscale(&gradients, self.scale.recip())?;
         self.good_steps = if finite { self.good_steps + 1 } else { 0 };
         if !finite {
             self.scale /= 2.0;
@@ -148,6 +125,45 @@ mod tests {
         (&leaf * f64::INFINITY).sum(Kind::Float).backward();
         assert!(!scale.unscale([&leaf]).unwrap());
         assert_eq!(scale.scale, LossScale::START / 2.0);
+    }
+
+    #[test]
+    fn all_gradients_are_divided_and_one_that_is_not_finite_is_found() {
+        for (second, sound) in [
+            (2.0_f32, true),
+            (f32::NAN, false),
+            (f32::NEG_INFINITY, false),
+        ] {
+            let mut scale = LossScale::for_kind(Kind::Half).unwrap();
+            let leaves =
+                [1.0_f32, 2.0].map(|x| Tensor::from_slice(&[x, x]).set_requires_grad(true));
+            let untouched = Tensor::from_slice(&[1.0_f32]).set_requires_grad(true);
+            scale
+                .apply(&(&leaves[0] * 3.0).sum(Kind::Float))
+                .unwrap()
+                .backward();
+            (&leaves[1] * f64::from(second)).sum(Kind::Float).backward();
+            let all = leaves.iter().chain([&untouched]);
+            assert_eq!(scale.unscale(all).unwrap(), sound);
+            assert_eq!(leaves[0].grad().double_value(&[1]), 3.0);
+            assert!(!untouched.grad().defined());
+        }
+        let mut scale = LossScale::for_kind(Kind::Half).unwrap();
+        assert!(scale.unscale([]).unwrap(), "nothing is not finite");
+    }
+
+    #[test]
+    fn one_precision_fits_all_gpus_of_a_run() {
+        for (capabilities, precision) in [
+            (&[][..], Precision::Float32),
+            (&[(9, 0)], Precision::Bfloat16),
+            (&[(8, 0), (12, 0)], Precision::Bfloat16),
+            (&[(7, 5)], Precision::Float16),
+            (&[(9, 0), (7, 5)], Precision::Float16),
+        ] {
+            let found = Precision::for_capabilities(capabilities.iter().copied());
+            assert_eq!(found, precision, "{capabilities:?}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! AdamW over many tensors in one call.
+//! AdamW over many tensors in one call, and what loss scaling does to their gradients.
 
 use std::ffi::c_int;
 
@@ -20,6 +20,12 @@ unsafe extern "C" {
         beta2: f64,
         weight_decay: f64,
         epsilon: f64,
+    ) -> c_int;
+    fn shim_unscale(
+        gradients: *const *mut C_tensor,
+        count: usize,
+        factor: f64,
+        finite: *mut c_int,
     ) -> c_int;
 }
 
@@ -85,4 +91,20 @@ pub fn fused_adamw(
             constants.epsilon,
         )
     })
+}
+
+/// Multiplies gradients of one device by a factor, and says whether all of them are finite.
+///
+/// # Errors
+/// If they are on several devices, or the device fails.
+pub fn unscale(gradients: &[Tensor], factor: f64) -> Result<bool, TchError> {
+    let pointers: Vec<_> = gradients
+        .iter()
+        .map(|tensor| tensor.as_ptr().cast_mut())
+        .collect();
+    let mut finite = 0;
+    // SAFETY: as many pointers as told, to tensors that are alive through the call, which changes
+    // what they refer to and keeps none; it writes one number.
+    check(unsafe { shim_unscale(pointers.as_ptr(), pointers.len(), factor, &raw mut finite) })?;
+    Ok(finite == 1)
 }

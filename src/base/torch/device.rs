@@ -3,10 +3,12 @@
 use std::ffi::c_int;
 
 use tch::{Device, Kind, TchError, Tensor};
+use torch_sys::C_tensor;
 
-use crate::base::torch::check;
+use crate::base::torch::{check, owned};
 
 unsafe extern "C" {
+    fn shim_to_cuda(host: *const C_tensor, device: c_int) -> *mut C_tensor;
     fn shim_autocast_enter(cuda: c_int, dtype: c_int) -> c_int;
     fn shim_autocast_exit(cuda: c_int) -> c_int;
     fn shim_autocast_kind(cuda: c_int) -> c_int;
@@ -14,7 +16,6 @@ unsafe extern "C" {
     fn shim_deterministic(on: c_int) -> c_int;
     fn shim_cuda_mem(device: c_int, out: *mut i64) -> c_int;
     fn shim_cuda_empty_cache() -> c_int;
-    fn shim_cuda_capability(device: c_int, major: *mut c_int) -> c_int;
 }
 
 fn is_cuda(device: Device) -> c_int {
@@ -87,10 +88,9 @@ pub fn deterministic(on: bool) -> Result<(), TchError> {
 pub fn to_device(host: &Tensor, device: Device) -> Result<Tensor, TchError> {
     match device {
         Device::Cpu => Ok(host.shallow_clone()),
-        // libtorch keeps the page-locked memory until the copy is done.
-        device => host
-            .f_pin_memory(device)?
-            .f_to_device_(device, host.kind(), true, false),
+        // SAFETY: `host` is alive through the call; what comes back is null or a tensor of our own.
+        Device::Cuda(number) => unsafe { owned(shim_to_cuda(host.as_ptr(), number as c_int)) },
+        device => host.f_to_device(device),
     }
 }
 
@@ -131,15 +131,4 @@ pub fn cuda_memory(device: usize) -> Result<CudaMemory, TchError> {
 pub fn empty_cuda_cache() -> Result<(), TchError> {
     // SAFETY: frees cached blocks only.
     check(unsafe { shim_cuda_empty_cache() })
-}
-
-/// The major number of a CUDA device's compute capability: 8 and above compute in bfloat16.
-///
-/// # Errors
-/// If there is no NVIDIA driver or no such device.
-pub fn cuda_capability(device: usize) -> Result<i32, TchError> {
-    let mut major = 0;
-    // SAFETY: the shim writes one number.
-    check(unsafe { shim_cuda_capability(device as c_int, &raw mut major) })?;
-    Ok(major)
 }

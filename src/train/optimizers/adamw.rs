@@ -3,6 +3,7 @@
 use tch::{Kind, Tensor};
 
 use crate::base::torch::adamw::{AdamWConstants, AdamWParameter, fused_adamw};
+use crate::base::torch::autograd;
 use crate::model::ModelError;
 
 /// AdamW (Loshchilov & Hutter, *Decoupled Weight Decay Regularization*, 2019) with β 0.9 and
@@ -66,11 +67,8 @@ impl AdamW {
     /// # Errors
     /// If libtorch fails.
     pub fn step(&mut self, rate: f64) -> Result<(), ModelError> {
-        let gradients: Vec<_> = self
-            .trained
-            .iter()
-            .map(|tensor| tensor.value.grad())
-            .collect();
+        let gradients = self.trained.iter().map(|tensor| tensor.value.f_grad());
+        let gradients = gradients.collect::<Result<Vec<_>, _>>()?;
         let trained = self.trained.iter().zip(&gradients);
         let parameters: Vec<_> = trained
             .filter_map(|(tensor, gradient)| tensor.with(gradient))
@@ -85,14 +83,13 @@ impl AdamW {
         self.clear()
     }
 
-    /// Clears the gradients without a step.
+    /// Clears the gradients without a step: there are none then, rather than zeros, which would cost
+    /// a device one operation a tensor here and another in the next backward pass.
     ///
     /// # Errors
     /// If libtorch fails.
     pub fn clear(&mut self) -> Result<(), ModelError> {
-        for tensor in &mut self.trained {
-            tensor.value.zero_grad();
-        }
-        Ok(())
+        let tensors: Vec<_> = self.trained.iter().map(|tensor| &tensor.value).collect();
+        Ok(autograd::forget_gradients(&tensors)?)
     }
 }

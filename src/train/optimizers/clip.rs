@@ -17,7 +17,8 @@ pub(crate) fn to_norm<'a>(
     leaves: impl Iterator<Item = &'a Tensor>,
     most: f64,
 ) -> Result<(), ModelError> {
-    let gradients: Vec<Tensor> = leaves.map(Tensor::grad).filter(Tensor::defined).collect();
+    let gradients = leaves.map(Tensor::f_grad).collect::<Result<Vec<_>, _>>()?;
+    let gradients: Vec<_> = gradients.into_iter().filter(Tensor::defined).collect();
     if gradients.is_empty() {
         return Ok(());
     }
