@@ -1,6 +1,6 @@
 //! Self-attention: Vaswani et al., *Attention Is All You Need*, 2017.
 
-use tch::{TchError, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use crate::base::torch;
 use crate::base::torch::kernels::AttentionInputs;
@@ -134,15 +134,21 @@ fn attend_by_definition(
     if let Some(bias) = attended.bias {
         scores = scores.f_add(bias)?;
     }
-    let probs = mask.apply(&scores.f_softmax(-1, scores.kind())?)?;
+    // As wide with padding as without, whose bias has made float32 of narrow scores.
+    let wide = match scores.kind() {
+        Kind::Double => Kind::Double,
+        _ => Kind::Float,
+    };
+    let probs = mask.apply(&scores.f_softmax(-1, wide)?)?;
     join(&probs.f_matmul(&split(attended.value, attended.heads)?)?)
 }
 
 #[cfg(test)]
 mod tests {
-    use tch::{Device, Kind};
+    use tch::Device;
 
     use super::*;
+    use crate::base::torch::device::Autocast;
 
     /// Output, and gradients by query, key and value, of a weighted sum of it.
     fn results(
@@ -206,6 +212,39 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn probabilities_are_as_exact_in_an_unpadded_batch_as_in_a_padded_one() {
+        let values = |step: f64| {
+            let count = Tensor::arange(3 * 40 * 32, (Kind::Double, Device::Cpu));
+            (count * step)
+                .sin()
+                .reshape([3, 40, 32])
+                .to_kind(Kind::Float)
+                * 2.0
+        };
+        let (query, key, value) = (values(0.7), values(1.1), values(1.9));
+        let nothing = Tensor::zeros([3, 1, 1, 40], (Kind::Float, Device::Cpu));
+        let mask = DropoutMask {
+            seed: 11,
+            threshold: 6554,
+        };
+        let attend = |bias| {
+            let attended = AttentionInputs {
+                query: &query,
+                key: &key,
+                value: &value,
+                bias,
+                heads: 2,
+                causal: false,
+            };
+            let _narrow = Autocast::enter(Device::Cpu, Kind::BFloat16).unwrap();
+            attend_by_definition(attended, mask).unwrap()
+        };
+        let unpadded = attend(None);
+        assert_eq!(unpadded.kind(), Kind::BFloat16);
+        assert_eq!(unpadded, attend(Some(&nothing)));
     }
 
     #[test]
