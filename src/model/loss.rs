@@ -2,8 +2,8 @@
 
 use tch::{Device, Tensor};
 
-use crate::base::torch;
 use crate::model::ModelError;
+use crate::model::inputs::{Packed, Upload};
 
 /// What a model is to give for a batch, on a device.
 #[derive(Debug)]
@@ -26,8 +26,9 @@ impl Labels {
     /// # Errors
     /// If the device fails.
     pub fn rows(labels: &[f32], device: Device) -> Result<Self, ModelError> {
-        let host = Tensor::f_from_slice(labels)?;
-        Ok(Self::Rows(torch::device::to_device(&host, device)?))
+        let mut upload = Upload::default();
+        let labels = PackedLabels::rows(labels, &mut upload);
+        labels.of(&upload.send(device)?)
     }
 
     /// Tokens to be predicted, and where from.
@@ -35,14 +36,9 @@ impl Labels {
     /// # Errors
     /// If the device fails.
     pub fn tokens(places: &[i64], tokens: &[i64], device: Device) -> Result<Self, ModelError> {
-        let place = |values: &[i64]| -> Result<Tensor, ModelError> {
-            let host = Tensor::f_from_slice(values)?;
-            Ok(torch::device::to_device(&host, device)?)
-        };
-        Ok(Self::Tokens {
-            places: place(places)?,
-            tokens: place(tokens)?,
-        })
+        let mut upload = Upload::default();
+        let labels = PackedLabels::tokens(places, tokens, &mut upload);
+        labels.of(&upload.send(device)?)
     }
 
     /// What a classifier is to give.
@@ -69,6 +65,42 @@ impl Labels {
                 "a language model is given classes or scores as labels".to_owned(),
             )),
         }
+    }
+}
+
+/// The places of [`Labels`] among numbers that go to a device together.
+#[derive(Debug)]
+pub(crate) enum PackedLabels {
+    Rows(Packed),
+    Tokens { places: Packed, tokens: Packed },
+}
+
+impl PackedLabels {
+    /// Adds class numbers or scores.
+    pub fn rows(labels: &[f32], upload: &mut Upload) -> Self {
+        Self::Rows(upload.floats(labels))
+    }
+
+    /// Adds tokens to be predicted, and where from.
+    pub fn tokens(places: &[i64], tokens: &[i64], upload: &mut Upload) -> Self {
+        Self::Tokens {
+            places: upload.integers(places),
+            tokens: upload.integers(tokens),
+        }
+    }
+
+    /// The labels among what was sent.
+    ///
+    /// # Errors
+    /// If that is not what they were packed into.
+    pub fn of(&self, sent: &Tensor) -> Result<Labels, ModelError> {
+        Ok(match self {
+            Self::Rows(labels) => Labels::Rows(labels.floats(sent)?),
+            Self::Tokens { places, tokens } => Labels::Tokens {
+                places: places.integers(sent)?,
+                tokens: tokens.integers(sent)?,
+            },
+        })
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tch::{Device, Kind};
+use tch::{Device, Kind, TchError, Tensor};
 
 use crate::base::torch;
 use crate::data::batch::{Batch, BatchLabels, batches};
 use crate::data::encoded::EncodedSplit;
 use crate::model::ModelError;
 use crate::model::architecture::Model;
-use crate::train::local::{inputs, labels};
+use crate::train::local::on_device;
 use crate::train::precision::Compute;
 
 /// The predictions of a model for a split.
@@ -52,7 +52,7 @@ pub fn predict(
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(positions) = batches.get(index) else {
-                return Ok(answers);
+                return download(answers);
             };
             let batch = Batch::gather(split, positions, pad);
             answers.push((index, answer(&*model, &batch, compute)?));
@@ -89,27 +89,80 @@ struct BatchOutputs {
     loss: f64,
 }
 
-fn answer(model: &dyn Model, batch: &Batch, compute: Compute) -> Result<BatchOutputs, ModelError> {
-    let inputs = inputs(batch, compute)?;
+/// The same, on the device.
+struct DeviceOutputs {
+    /// (examples × labels), float32.
+    logits: Option<Tensor>,
+    /// The mean over the labels, and their number.
+    loss: Option<(Tensor, usize)>,
+    /// The loss where it needs no model.
+    known: f64,
+}
+
+fn answer(model: &dyn Model, batch: &Batch, compute: Compute) -> Result<DeviceOutputs, ModelError> {
+    let (inputs, given) = on_device(batch, compute.device)?;
     let autocast = compute.autocast()?;
     let outputs = model.outputs(&inputs, None)?.f_to_kind(Kind::Float)?;
     let _narrow = match batch.labels {
         BatchLabels::Tokens { .. } => autocast,
         BatchLabels::Rows(_) => None,
     };
-    let loss = match (batch.labels.are_known(), batch.labels.len()) {
-        (false, _) => f64::NAN,
-        (true, 0) => 0.0,
+    let (loss, known) = match (batch.labels.are_known(), batch.labels.len()) {
+        (false, _) => (None, f64::NAN),
+        (true, 0) => (None, 0.0),
         (true, targets) => {
-            let loss = model.loss(&outputs, &labels(batch, compute)?, 0.0)?;
-            loss.mean.f_double_value(&[])? * targets as f64
+            let loss = model.loss(&outputs, &given, 0.0)?;
+            (Some((loss.mean, targets)), 0.0)
         }
     };
     let logits = match batch.labels {
-        BatchLabels::Rows(_) => {
-            Vec::try_from(&outputs.f_to_device(Device::Cpu)?.f_flatten(0, -1)?)?
-        }
-        BatchLabels::Tokens { .. } => Vec::new(),
+        BatchLabels::Rows(_) => Some(outputs.f_flatten(0, -1)?),
+        BatchLabels::Tokens { .. } => None,
     };
-    Ok(BatchOutputs { logits, loss })
+    Ok(DeviceOutputs {
+        logits,
+        loss,
+        known,
+    })
+}
+
+/// Brings what a device has of all batches to the host, which waits for it twice and not with every
+/// batch.
+fn download(
+    outputs: Vec<(usize, DeviceOutputs)>,
+) -> Result<Vec<(usize, BatchOutputs)>, ModelError> {
+    let logits = outputs.iter().filter_map(|(_, of)| of.logits.as_ref());
+    let lengths: Vec<_> = logits.clone().map(Tensor::numel).collect();
+    let logits: Vec<f32> = joined(&logits.collect::<Vec<_>>())?;
+    let means = outputs.iter().filter_map(|(_, of)| of.loss.as_ref());
+    let means = means.map(|(mean, _)| mean.f_to_kind(Kind::Double)?.f_reshape([1]));
+    let means = means.collect::<Result<Vec<_>, _>>()?;
+    let means: Vec<f64> = joined(&means.iter().collect::<Vec<_>>())?;
+    let (mut rest, mut lengths, mut means) =
+        (logits.as_slice(), lengths.into_iter(), means.into_iter());
+    let mut found = Vec::with_capacity(outputs.len());
+    for (index, of) in outputs {
+        let length = of.logits.and_then(|_| lengths.next()).unwrap_or(0);
+        let (own, after) = rest.split_at(length);
+        rest = after;
+        let mean = of
+            .loss
+            .and_then(|(_, targets)| Some((means.next()?, targets)));
+        let loss = mean.map_or(of.known, |(mean, targets)| mean * targets as f64);
+        let logits = own.to_vec();
+        found.push((index, BatchOutputs { logits, loss }));
+    }
+    Ok(found)
+}
+
+/// The values of flat tensors one after the other, by one copy.
+fn joined<T>(tensors: &[&Tensor]) -> Result<Vec<T>, ModelError>
+where
+    Vec<T>: TryFrom<Tensor, Error = TchError>,
+{
+    if tensors.is_empty() {
+        return Ok(Vec::new());
+    }
+    let all = Tensor::f_cat(tensors, 0)?;
+    Ok(Vec::try_from(all.f_to_device(Device::Cpu)?)?)
 }

@@ -4,15 +4,14 @@ use std::ops::ControlFlow;
 
 use regatta_actors::random::StreamKey;
 use regatta_actors::workload::job::{JobContext, Progress};
-use tch::Tensor;
+use tch::{Device, Tensor};
 
-use crate::base::torch;
 use crate::data::batch::{Batch, BatchLabels, batches, epoch_order, group_by_length};
 use crate::data::encoded::EncodedSplit;
 use crate::model::ModelError;
 use crate::model::dropout::Masks;
-use crate::model::inputs::Inputs;
-use crate::model::loss::{Labels, Loss};
+use crate::model::inputs::{Inputs, Upload};
+use crate::model::loss::{Labels, Loss, PackedLabels};
 use crate::train::optimizers::adamw::AdamW;
 use crate::train::optimizers::clip;
 use crate::train::precision::{Compute, LossScale};
@@ -192,8 +191,7 @@ impl ClientRound<'_> {
     }
 
     fn loss(&self, batch: &Batch, masks: &Masks, smoothing: f64) -> Result<Loss, ModelError> {
-        let inputs = inputs(batch, self.compute)?;
-        let labels = labels(batch, self.compute)?;
+        let (inputs, labels) = on_device(batch, self.compute.device)?;
         let autocast = self.compute.autocast()?;
         let outputs = self.replica.model.outputs(&inputs, Some(masks))?;
         // Logits of tokens are a product like a layer's; a classifier's are outputs already.
@@ -212,26 +210,20 @@ fn part_rows(rows: usize, most: Option<usize>, parts: usize) -> usize {
     rows.div_ceil(parts.max(fitting).max(1)).max(1)
 }
 
-/// A batch on the device.
-pub(crate) fn inputs(batch: &Batch, compute: Compute) -> Result<Inputs, ModelError> {
-    let place = |values: &[i64]| {
-        let host = Tensor::f_from_slice(values)?.f_view([batch.rows as i64, -1])?;
-        torch::device::to_device(&host, compute.device)
+/// A batch and its labels on the device, by one copy.
+pub(crate) fn on_device(batch: &Batch, device: Device) -> Result<(Inputs, Labels), ModelError> {
+    let mut upload = Upload::default();
+    let inputs = upload.inputs(
+        &batch.input_ids,
+        &batch.attention_mask,
+        &batch.token_type_ids,
+    );
+    let labels = match &batch.labels {
+        BatchLabels::Rows(labels) => PackedLabels::rows(labels, &mut upload),
+        BatchLabels::Tokens { places, tokens } => PackedLabels::tokens(places, tokens, &mut upload),
     };
-    Ok(Inputs {
-        ids: place(&batch.input_ids)?,
-        mask: place(&batch.attention_mask)?,
-        types: place(&batch.token_type_ids)?,
-        padded: batch.attention_mask.contains(&0),
-    })
-}
-
-/// A batch's labels on the device.
-pub(crate) fn labels(batch: &Batch, compute: Compute) -> Result<Labels, ModelError> {
-    match &batch.labels {
-        BatchLabels::Rows(labels) => Labels::rows(labels, compute.device),
-        BatchLabels::Tokens { places, tokens } => Labels::tokens(places, tokens, compute.device),
-    }
+    let sent = upload.send(device)?;
+    Ok((inputs.of(batch.rows as i64, &sent)?, labels.of(&sent)?))
 }
 
 /// A sum of losses that stays on the device, so that a GPU is queried once a round.
@@ -247,7 +239,7 @@ impl LossSum {
         let sum = Tensor::f_zeros([], (tch::Kind::Double, compute.device))?;
         Ok(Self {
             sum,
-            on_host: compute.device == tch::Device::Cpu,
+            on_host: compute.device == Device::Cpu,
             targets: 0,
             examples: 0,
         })

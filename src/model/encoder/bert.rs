@@ -67,6 +67,6 @@ impl EncoderFamily for Bert {
     ) -> Result<(Tensor, Tensor), ModelError> {
         let ids = &inputs.ids;
         let positions = Tensor::f_arange(ids.size()[1], (Kind::Int64, ids.device()))?;
-        Ok((positions.f_unsqueeze(0)?, inputs.types.shallow_clone()))
+        Ok((positions.f_unsqueeze(0)?, inputs.types()?))
     }
 }

@@ -71,7 +71,7 @@ impl EncoderFamily for Roberta {
         let counted = real.f_cumsum(1, Kind::Int64)?.f_mul(&real)?;
         let types = match types {
             1 => ids.f_zeros_like()?,
-            _ => inputs.types.shallow_clone(),
+            _ => inputs.types()?,
         };
         Ok((counted.f_add_scalar(padding)?, types))
     }
