@@ -128,6 +128,20 @@ pub trait Prepared {
     /// # Errors
     /// If a tensor is missing or the device fails.
     fn attach(&self, layer: &LinearLayer, trained: &Weights) -> Result<Rc<dyn Delta>, ModelError>;
+
+    /// The contributions to all layers of a model, in their order: those of an adapter that does
+    /// something once for all of them know of each other. By default each is for itself.
+    ///
+    /// # Errors
+    /// As [`Self::attach`].
+    fn attach_all(
+        &self,
+        layers: &[LinearLayer],
+        trained: &Weights,
+    ) -> Result<Vec<Rc<dyn Delta>>, ModelError> {
+        let attach = |layer| self.attach(layer, trained);
+        layers.iter().map(attach).collect()
+    }
 }
 
 /// The first values of an adapter for all its layers, by full name.

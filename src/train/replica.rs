@@ -76,7 +76,9 @@ impl Replica {
         for (name, tensor) in trained.0 {
             let leaf = if trains(&name) {
                 // A copy: the shared state must not change under the other clients.
-                let leaf = tensor.f_detach()?.copy().f_set_requires_grad(true)?;
+                let mut leaf = tensor.f_detach()?.f_empty_like()?;
+                leaf.f_copy_(&tensor)?;
+                let leaf = leaf.f_set_requires_grad(true)?;
                 leaves.push((name.clone(), leaf.shallow_clone()));
                 leaf
             } else {
@@ -87,8 +89,9 @@ impl Replica {
         leaves.sort_by(|a, b| a.0.cmp(&b.0));
         let own = Weights(own);
         let mut attached = Deltas::new();
-        for layer in layers {
-            attached.insert(layer.module.clone(), shared.prepared.attach(layer, &own)?);
+        let all = shared.prepared.attach_all(layers, &own)?;
+        for (layer, delta) in layers.iter().zip(all) {
+            attached.insert(layer.module.clone(), delta);
         }
         let model = architecture.build(&View::adapted(&shared.base, &own, &attached), objective)?;
         let deltas = layers
@@ -108,11 +111,18 @@ impl Replica {
     }
 
     /// The gradient of each trained tensor that has one, by name.
-    pub fn gradients(&self) -> impl Iterator<Item = (&str, Tensor)> {
-        self.leaves.iter().filter_map(|(name, leaf)| {
-            let grad = leaf.grad();
-            grad.defined().then_some((name.as_str(), grad))
-        })
+    ///
+    /// # Errors
+    /// If libtorch fails.
+    pub fn gradients(&self) -> Result<Vec<(&str, Tensor)>, ModelError> {
+        let mut gradients = Vec::new();
+        for (name, leaf) in &self.leaves {
+            let gradient = leaf.f_grad()?;
+            if gradient.defined() {
+                gradients.push((name.as_str(), gradient));
+            }
+        }
+        Ok(gradients)
     }
 
     /// Backward pass from a loss to the trained tensors.

@@ -11,6 +11,7 @@
 //! |---|---|
 //! | [`transform`] | S and Γ(b) |
 //! | [`givens`] | G(θ), its gradient, and angles from a rotation |
+//! | `lambdas` | Λ of all layers in a step |
 //! | [`refit`] | what the server does: SVD and fits of b, m and θ |
 //! | `info` | its row in the table of adapters |
 //! | [`core`] | updates seen without S and without the rows of A, for the server |
@@ -18,10 +19,10 @@
 pub mod core;
 pub mod givens;
 pub(crate) mod info;
+pub(crate) mod lambdas;
 pub mod refit;
 pub mod transform;
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -31,6 +32,7 @@ use crate::adapter::factors::Factors;
 use crate::adapter::population::{LayerGroup, WeightedUpdates, tensor_name};
 use crate::adapter::projection::Projection;
 use crate::adapter::sorf::givens::Rotation;
+use crate::adapter::sorf::lambdas::{Lambdas, Turned};
 use crate::adapter::{Adapter, AdapterTensor, Prepared, Role};
 use crate::base::tensors::HostTensor;
 use crate::base::torch;
@@ -220,110 +222,70 @@ struct PreparedSorf {
     dropout: f64,
 }
 
-impl Prepared for PreparedSorf {
-    fn attach(&self, layer: &LinearLayer, trained: &Weights) -> Result<Rc<dyn Delta>, ModelError> {
+impl PreparedSorf {
+    /// What the delta of a layer needs besides Λ: P and A.
+    fn bases_of(&self, layer: &LinearLayer) -> Result<(Tensor, Tensor), ModelError> {
         let missing = || ModelError::Missing {
             name: format!("{}.vera_A", layer.module),
         };
         let (left, a) = self.bases.get(&layer.module).ok_or_else(missing)?;
-        Ok(Rc::new(SorfDelta {
-            left: left.shallow_clone(),
-            a: a.shallow_clone(),
-            scale: trained.get(&tensor_name(layer, SCALE))?,
-            angles: trained.get(&tensor_name(layer, ANGLES))?,
-            step: RefCell::new(None),
-            dropout: self.dropout,
-        }))
+        Ok((left.shallow_clone(), a.shallow_clone()))
     }
 }
 
-/// Λ of the current step: a leaf of the graph, and the rotation it was made from.
-struct Step {
-    lambda: Tensor,
-    rotation: Rotation,
-    scale: f64,
+impl Prepared for PreparedSorf {
+    fn attach(&self, layer: &LinearLayer, trained: &Weights) -> Result<Rc<dyn Delta>, ModelError> {
+        let mut attached = self.attach_all(std::slice::from_ref(layer), trained)?;
+        let none = || ModelError::Refused(format!("{} has no adapter", layer.module));
+        attached.pop().ok_or_else(none)
+    }
+
+    fn attach_all(
+        &self,
+        layers: &[LinearLayer],
+        trained: &Weights,
+    ) -> Result<Vec<Rc<dyn Delta>>, ModelError> {
+        let (mut bases, mut turned) = (Vec::new(), Vec::new());
+        for layer in layers {
+            bases.push(self.bases_of(layer)?);
+            turned.push(Turned {
+                scale: trained.get(&tensor_name(layer, SCALE))?,
+                angles: trained.get(&tensor_name(layer, ANGLES))?,
+            });
+        }
+        let r = bases.first().map_or(0, |(_, a)| a.size()[0]);
+        let lambdas = Rc::new(Lambdas::new(r, turned));
+        let attached = bases.into_iter().enumerate().map(|(layer, (left, a))| {
+            Rc::new(SorfDelta {
+                left,
+                a,
+                lambdas: Rc::clone(&lambdas),
+                layer,
+                dropout: self.dropout,
+            }) as Rc<dyn Delta>
+        });
+        Ok(attached.collect())
+    }
 }
 
 struct SorfDelta {
     left: Tensor,
     a: Tensor,
-    scale: Tensor,
-    angles: Tensor,
-    step: RefCell<Option<Step>>,
+    /// Those of all layers, and which is this one's.
+    lambdas: Rc<Lambdas>,
+    layer: usize,
     dropout: f64,
-}
-
-impl SorfDelta {
-    /// Λ(m, θ) as a leaf that gathers its gradient, for [`Delta::finish_backward`] to pass on.
-    fn lambda(&self) -> Result<Tensor, ModelError> {
-        let host = |t: &Tensor| {
-            t.f_detach()?
-                .f_to_device(Device::Cpu)?
-                .f_to_kind(Kind::Double)
-        };
-        let scale = host(&self.scale)?.f_double_value(&[0])?;
-        let angles = Vec::<f64>::try_from(&host(&self.angles)?)?;
-        let r = self.a.size()[0];
-        let rotation = Rotation::from_angles(r as usize, &angles);
-        let entries: Vec<f32> = rotation
-            .entries()
-            .iter()
-            .map(|g| (scale * g) as f32)
-            .collect();
-        let lambda = Tensor::f_from_slice(&entries)?
-            .f_view([r, r])?
-            .f_to_device(self.a.device())?;
-        let trains = self.scale.requires_grad() || self.angles.requires_grad();
-        let lambda = lambda.f_set_requires_grad(trains)?;
-        let kept = lambda.shallow_clone();
-        *self.step.borrow_mut() = Some(Step {
-            lambda: kept,
-            rotation,
-            scale,
-        });
-        Ok(lambda)
-    }
 }
 
 impl Delta for SorfDelta {
     fn forward(&self, x: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
         let x = dropout(x, self.dropout, masks)?;
         let narrow = x.f_linear(&self.a, None::<&Tensor>)?;
-        let turned = narrow.f_linear(&self.lambda()?, None::<&Tensor>)?;
+        let turned = narrow.f_linear(&self.lambdas.of(self.layer)?, None::<&Tensor>)?;
         Ok(turned.f_linear(&self.left, None::<&Tensor>)?)
     }
 
     fn finish_backward(&self) -> Result<(), ModelError> {
-        let Some(Step {
-            lambda,
-            rotation,
-            scale,
-        }) = self.step.borrow_mut().take()
-        else {
-            return Ok(());
-        };
-        let grad = lambda.f_grad()?;
-        if !grad.defined() {
-            return Ok(());
-        }
-        let grad = grad
-            .f_to_device(Device::Cpu)?
-            .f_to_kind(Kind::Double)?
-            .f_flatten(0, -1)?;
-        let gradient = rotation.gradient(scale, &Vec::<f64>::try_from(&grad)?);
-        add_gradient(&self.scale, &[gradient.scale])?;
-        add_gradient(&self.angles, &gradient.angles)
+        self.lambdas.finish_backward()
     }
-}
-
-/// Adds to a leaf's gradient, as autograd would.
-fn add_gradient(leaf: &Tensor, gradient: &[f64]) -> Result<(), ModelError> {
-    if !leaf.requires_grad() {
-        return Ok(());
-    }
-    let gradient = Tensor::f_from_slice(gradient)?.f_to_kind(leaf.kind())?;
-    let gradient = gradient.f_to_device(leaf.device())?;
-    // The sum ⟨leaf, gradient⟩ has just this gradient; tch has no setter for it.
-    leaf.f_flatten(0, -1)?.f_dot(&gradient)?.f_backward()?;
-    Ok(())
 }
