@@ -1,7 +1,6 @@
 //! Frozen weights, once per device, shared by all lanes and clients there.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use regatta_actors::ids::Digest;
@@ -16,7 +15,7 @@ use crate::model::weights::Weights;
 /// The pretrained weights on every device in use, and with the latest base delta added.
 pub struct BaseWeightCache {
     experiment: Arc<Experiment>,
-    devices: Mutex<HashMap<Device, DeviceBase>>,
+    devices: PerDevice<DeviceBase>,
 }
 
 /// One device's weights.
@@ -26,13 +25,25 @@ struct DeviceBase {
     current: Option<(Digest, Weights)>,
 }
 
+/// Something of each device, which one thread at a time looks at or makes: those of other devices
+/// are not kept waiting.
+struct PerDevice<T>(Mutex<HashMap<Device, Arc<Mutex<Option<T>>>>>);
+
+impl<T> PerDevice<T> {
+    /// That of a device, as far as it was made.
+    fn of(&self, device: Device) -> Arc<Mutex<Option<T>>> {
+        let mut devices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(devices.entry(device).or_default())
+    }
+}
+
 impl BaseWeightCache {
     /// No device yet; each is filled when its first lane asks.
     #[must_use]
     pub fn new(experiment: Arc<Experiment>) -> Self {
         Self {
             experiment,
-            devices: Mutex::default(),
+            devices: PerDevice(Mutex::default()),
         }
     }
 
@@ -44,18 +55,16 @@ impl BaseWeightCache {
     /// # Errors
     /// If the device fails.
     pub fn at(&self, snapshot: &Snapshot, device: Device) -> Result<Weights, ModelError> {
-        // A lane that panicked while it held the lock left nothing half done: entries are put in
-        // when they are complete.
-        let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
-        let base = match devices.entry(device) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => {
-                let pretrained = Weights::from_map(&self.experiment.checkpoint.base, device)?;
-                entry.insert(DeviceBase {
-                    pretrained,
-                    current: None,
-                })
-            }
+        let own = self.devices.of(device);
+        // A lane that panicked while it held the lock left nothing half done: what is put in is
+        // complete.
+        let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
+        let base = match &mut *own {
+            Some(base) => base,
+            none => none.insert(DeviceBase {
+                pretrained: Weights::from_map(&self.experiment.checkpoint.base, device)?,
+                current: None,
+            }),
         };
         let digest = snapshot.digest();
         if let Some((held, weights)) = &base.current
@@ -84,4 +93,21 @@ fn with_delta(
             .insert(name.to_owned(), weight.f_add(&delta.to_tensor(device)?)?);
     }
     Ok(weights)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_is_being_filled_keeps_no_other_waiting() {
+        let devices = PerDevice::<u8>(Mutex::default());
+        let first = devices.of(Device::Cuda(0));
+        let held = first.lock().unwrap();
+        // All the while, another device is filled and the same one is found.
+        *devices.of(Device::Cuda(1)).lock().unwrap() = Some(7);
+        assert_eq!(*devices.of(Device::Cuda(1)).lock().unwrap(), Some(7));
+        assert!(devices.of(Device::Cuda(0)).try_lock().is_err());
+        drop(held);
+    }
 }
