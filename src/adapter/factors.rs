@@ -2,6 +2,8 @@
 
 use tch::{Kind, Tensor};
 
+use crate::model::ModelError;
+
 /// A product `left · right` for each of L layers, in float64.
 #[derive(Debug)]
 pub struct Factors {
@@ -13,42 +15,53 @@ pub struct Factors {
 
 impl Factors {
     /// The dense product, (L, d_out, d_in).
-    pub fn product(&self) -> Tensor {
-        self.left.matmul(&self.right)
+    ///
+    /// # Errors
+    /// If memory runs out or the device fails.
+    pub fn product(&self) -> Result<Tensor, ModelError> {
+        Ok(self.left.f_matmul(&self.right)?)
     }
 
     /// The same product for N layers at a time, in order.
-    pub fn split(&self, layers: i64) -> impl Iterator<Item = Self> + use<> {
-        let parts = |factor: &Tensor| factor.split(layers, 0).into_iter();
-        let pairs = parts(&self.left).zip(parts(&self.right));
-        pairs.map(|(left, right)| Self { left, right })
+    ///
+    /// # Errors
+    /// If N is not positive.
+    pub fn split(&self, layers: i64) -> Result<impl Iterator<Item = Self> + use<>, ModelError> {
+        let parts = |factor: &Tensor| factor.f_split(layers, 0).map(Vec::into_iter);
+        let pairs = parts(&self.left)?.zip(parts(&self.right)?);
+        Ok(pairs.map(|(left, right)| Self { left, right }))
     }
 
     /// Factors of the difference, whose rank is the sum of the two.
-    #[must_use]
-    pub fn minus(&self, other: &Self) -> Self {
-        Self {
-            left: Tensor::cat(&[&self.left, &(-&other.left)], 2),
-            right: Tensor::cat(&[&self.right, &other.right], 1),
-        }
+    ///
+    /// # Errors
+    /// If memory runs out or the device fails.
+    pub fn minus(&self, other: &Self) -> Result<Self, ModelError> {
+        Ok(Self {
+            left: Tensor::f_cat(&[&self.left, &other.left.f_neg()?], 2)?,
+            right: Tensor::f_cat(&[&self.right, &other.right], 1)?,
+        })
     }
 
     /// The squared Frobenius norm over all layers together, without the dense product:
     /// `‖U V‖² = tr((UᵀU)(V Vᵀ))`. Where factors nearly cancel, what is left is known to about
     /// 1e-8 of their norm, the square root of float64's precision.
-    #[must_use]
-    pub fn squared_norm(&self) -> f64 {
+    ///
+    /// # Errors
+    /// If memory runs out or the device fails.
+    pub fn squared_norm(&self) -> Result<f64, ModelError> {
         let rank = self.left.size()[2];
         let (rows, columns) = (self.left.size()[1], self.right.size()[2]);
+        let sum = |product: Tensor| product.f_sum(Kind::Double)?.f_double_value(&[]);
         if rank * (rows + columns) > rows * columns {
-            let dense = self.product();
-            return (&dense * &dense).sum(Kind::Double).double_value(&[]);
+            let dense = self.product()?;
+            return Ok(sum(dense.f_mul(&dense)?)?);
         }
-        let gram_left = self.left.transpose(1, 2).matmul(&self.left);
-        let gram_right = self.right.matmul(&self.right.transpose(1, 2));
-        let squares = (gram_left * gram_right).sum(Kind::Double).double_value(&[]);
+        let gram_left = self.left.f_transpose(1, 2)?.f_matmul(&self.left)?;
+        let gram_right = self.right.f_matmul(&self.right.f_transpose(1, 2)?)?;
+        let squares = sum(gram_left.f_mul(&gram_right)?)?;
         // `max` would make a number of NaN.
-        if squares < 0.0 { 0.0 } else { squares }
+        Ok(if squares < 0.0 { 0.0 } else { squares })
     }
 
     /// The number of columns of `left`, which bounds the product's rank.
@@ -76,9 +89,9 @@ mod tests {
     fn norm_from_factors_equals_the_norm_of_the_product() {
         for rank in [1, 3, 20] {
             let factors = random(rank);
-            let dense = factors.product();
+            let dense = factors.product().unwrap();
             let expected = (&dense * &dense).sum(Kind::Double).double_value(&[]);
-            let got = factors.squared_norm();
+            let got = factors.squared_norm().unwrap();
             assert!(
                 (got - expected).abs() < 1e-10 * expected,
                 "rank {rank}: {got} {expected}"
@@ -91,14 +104,15 @@ mod tests {
         for rank in [1, 20] {
             let factors = random(rank);
             let _ = factors.left.get(0).get(0).fill_(f64::NAN);
-            assert!(factors.squared_norm().is_nan(), "rank {rank}");
+            assert!(factors.squared_norm().unwrap().is_nan(), "rank {rank}");
         }
     }
 
     #[test]
     fn difference_multiplies_out_to_the_difference() {
         let (a, b) = (random(2), random(5));
-        let gap = a.minus(&b).product() - (a.product() - b.product());
+        let gap =
+            a.minus(&b).unwrap().product().unwrap() - (a.product().unwrap() - b.product().unwrap());
         assert!(gap.abs().max().double_value(&[]) < 1e-12);
     }
 }

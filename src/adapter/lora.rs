@@ -143,11 +143,13 @@ impl Adapter for Lora {
         let (a, b) = (updates.stack(group, A)?, updates.stack(group, B)?);
         let scaling: Vec<f64> = group.layers.iter().map(|l| self.scaling(l)).collect();
         let scaling = Tensor::f_from_slice(&scaling)?.f_to_device(updates.device)?;
-        let weights = updates.weights()?.view([-1, 1, 1, 1]) * scaling.view([1, -1, 1, 1]);
-        let weighted = (b * weights).permute([1, 2, 0, 3]);
+        let weights = updates.weights()?.f_view([-1, 1, 1, 1])?;
+        let weights = weights.f_mul(&scaling.f_view([1, -1, 1, 1])?)?;
+        let weighted = b.f_mul(&weights)?.f_permute([1, 2, 0, 3])?;
+        let right = a.f_transpose(0, 1)?;
         Ok(Factors {
-            left: weighted.reshape([group.len(), group.d_out, -1]),
-            right: a.transpose(0, 1).reshape([group.len(), -1, group.d_in]),
+            left: weighted.f_reshape([group.len(), group.d_out, -1])?,
+            right: right.f_reshape([group.len(), -1, group.d_in])?,
         })
     }
 }

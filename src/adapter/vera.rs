@@ -159,13 +159,14 @@ impl Adapter for Vera {
         let shape = [group.len(), d_out, self.r];
         let mut m = Tensor::f_zeros(shape, (Kind::Double, updates.device))?;
         for some in updates.chunks(CLIENTS_AT_ONCE) {
-            let lambda_b = some.stack(group, LAMBDA_B)?.permute([1, 2, 0]);
-            let lambda_d = some.stack(group, LAMBDA_D)?.transpose(0, 1);
-            m += (lambda_b * (some.weights()? * self.scaling)).matmul(&lambda_d);
+            let lambda_b = some.stack(group, LAMBDA_B)?.f_permute([1, 2, 0])?;
+            let lambda_d = some.stack(group, LAMBDA_D)?.f_transpose(0, 1)?;
+            let weights = some.weights()?.f_mul_scalar(self.scaling)?;
+            let _ = m.f_add_(&lambda_b.f_mul(&weights)?.f_matmul(&lambda_d)?)?;
         }
         Ok(Factors {
-            left: m * b,
-            right: a.expand([group.len(), -1, -1], false),
+            left: m.f_mul(&b)?,
+            right: a.f_expand([group.len(), -1, -1], false)?,
         })
     }
 }

@@ -70,9 +70,9 @@ pub fn compare(
     let mut residual_ranks = Vec::new();
     for pair in pairs {
         let (ideal, update) = pair?;
-        miss.ideal += ideal.squared_norm();
-        miss.update += update.squared_norm();
-        miss.error += ideal.minus(&update)?.squared_norm();
+        miss.ideal += ideal.squared_norm()?;
+        miss.update += update.squared_norm()?;
+        miss.error += ideal.minus(&update)?.squared_norm()?;
         residual_ranks.push(None);
     }
     Ok(miss.report(residual_ranks))
@@ -88,11 +88,11 @@ pub fn merge_residual(round: &Round<'_>, state: &mut GlobalState) -> Result<Repo
     let mut residual_ranks = Vec::new();
     for group in round.groups {
         let ideal = ExactUpdate::of(round, group)?;
-        miss.ideal += ideal.squared_norm();
+        miss.ideal += ideal.squared_norm()?;
         let update = round.update_of(state, group)?;
-        miss.update += update.squared_norm();
+        miss.update += update.squared_norm()?;
         let residual = ideal.minus(&update)?;
-        miss.error += add_to_base(&residual.product(), round.residual_scale, group, state)?;
+        miss.error += add_to_base(&residual.product()?, round.residual_scale, group, state)?;
         residual_ranks.push(Some(residual.rank()));
     }
     Ok(miss.report(residual_ranks))
@@ -107,7 +107,7 @@ pub fn subtract_from_base(
     group: &LayerGroup,
     state: &mut GlobalState,
 ) -> Result<(), ModelError> {
-    add_to_base(&update.product(), -1.0, group, state).map(drop)
+    add_to_base(&update.product()?, -1.0, group, state).map(drop)
 }
 
 /// Adds `scale` times a residual, (L, d_out, d_in), to the base delta; gives the squared norm of

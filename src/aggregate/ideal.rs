@@ -33,7 +33,7 @@ impl ExactUpdate {
         }
         let mut sum = None;
         for some in round.updates.chunks((most / one).max(1) as usize) {
-            let product = round.adapter.factors(group, &some)?.product();
+            let product = round.adapter.factors(group, &some)?.product()?;
             sum = Some(match sum {
                 None => product,
                 Some(mut sum) => Tensor::f_add_(&mut sum, &product)?,
@@ -52,27 +52,35 @@ impl ExactUpdate {
     /// When the device fails.
     pub fn minus(&self, update: &Factors) -> Result<Self, ModelError> {
         Ok(match self {
-            Self::Thin(factors) => Self::Thin(factors.minus(update)),
+            Self::Thin(factors) => Self::Thin(factors.minus(update)?),
             Self::Dense(sum, rank) => {
-                Self::Dense(sum.f_sub(&update.product())?, rank + update.rank())
+                Self::Dense(sum.f_sub(&update.product()?)?, rank + update.rank())
             }
         })
     }
 
     /// The squared Frobenius norm over all layers together; see [`Factors::squared_norm`].
-    #[must_use]
-    pub fn squared_norm(&self) -> f64 {
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn squared_norm(&self) -> Result<f64, ModelError> {
         match self {
             Self::Thin(factors) => factors.squared_norm(),
-            Self::Dense(sum, _) => (sum * sum).sum(Kind::Double).double_value(&[]),
+            Self::Dense(sum, _) => {
+                let squares = sum.f_mul(sum)?.f_sum(Kind::Double)?;
+                Ok(squares.f_double_value(&[])?)
+            }
         }
     }
 
     /// The dense update, (L, d_out, d_in).
-    pub fn product(&self) -> Tensor {
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn product(&self) -> Result<Tensor, ModelError> {
         match self {
             Self::Thin(factors) => factors.product(),
-            Self::Dense(sum, _) => sum.shallow_clone(),
+            Self::Dense(sum, _) => Ok(sum.shallow_clone()),
         }
     }
 

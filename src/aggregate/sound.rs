@@ -99,7 +99,7 @@ fn adapted_norm_squared(
             let one = WeightedUpdates::of_one(start, &tensors, device);
             adapter.factors(group, &one)
         };
-        squares += factors(update)?.minus(&factors(start)?).squared_norm();
+        squares += factors(update)?.minus(&factors(start)?)?.squared_norm()?;
     }
     Ok(squares)
 }

@@ -10,9 +10,10 @@ use regatta_actors::workload::update::{Aggregation, BoxError, Contribution, Payl
 use regatta_actors::workload::{ClientTrainer, ServerAggregator, ServerWorkload, Workload};
 
 use crate::base::allocator;
+use crate::base::torch::error::Meaning;
 use crate::experiment::attacks;
 use crate::experiment::base_weights::BaseWeightCache;
-use crate::experiment::client::{LaneTrainer, job_error};
+use crate::experiment::client::{LaneTrainer, device_lost};
 use crate::experiment::payload::{ClientUpdate, Snapshot};
 use crate::experiment::prepared::Experiment;
 use crate::experiment::server::pipeline::Aggregated;
@@ -85,7 +86,7 @@ impl ClientTrainer<Federation> for LaneTrainer {
         match self.train_client(task, context) {
             Ok(Some(trained)) => Ok(trained),
             Ok(None) => Err(JobError::Cancelled),
-            Err(error) => Err(job_error(error)),
+            Err(error) => Err(error),
         }
     }
 
@@ -125,7 +126,7 @@ impl ServerAggregator<Federation> for Server {
         let Aggregated {
             exactness_error,
             refused,
-        } = self.aggregate_round(round, updates)?;
+        } = self.aggregate_round(round, updates).map_err(server_error)?;
         allocator::give_back();
         self.publish(round);
         Ok(Aggregation {
@@ -136,11 +137,11 @@ impl ServerAggregator<Federation> for Server {
     }
 
     fn evaluate(&mut self, round: u32) -> Result<Scores, BoxError> {
-        Ok(self.score(round)?)
+        self.score(round).map_err(server_error)
     }
 
     fn finish(&mut self) -> Result<(), BoxError> {
-        Ok(results::write(self)?)
+        results::write(self).map_err(server_error)
     }
 
     fn checkpoint(&self) -> Result<Vec<u8>, BoxError> {
@@ -149,5 +150,14 @@ impl ServerAggregator<Federation> for Server {
 
     fn restore(&mut self, bytes: &[u8]) -> Result<(), BoxError> {
         checkpoint::restore(self, bytes)
+    }
+}
+
+/// An error of the server, which is not to be built again on a device that is lost.
+fn server_error(error: impl std::error::Error + Send + Sync + 'static) -> BoxError {
+    let text = error.to_string();
+    match Meaning::of(&text) {
+        Meaning::DeviceLost => device_lost(&text).into(),
+        Meaning::OutOfMemory | Meaning::Other => error.into(),
     }
 }

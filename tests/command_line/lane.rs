@@ -36,6 +36,8 @@ fn experiment(place: &Workplace) -> Arc<Experiment> {
         batch_size: Some(4),
         model_dropout: Some(0.0),
         lora_dropout: Some(0.0),
+        // Whose numbers the tolerances are for.
+        cpu: Some(true),
         ..Settings::default()
     };
     let plan = load(None, &settings, &Host::detect()).unwrap();
@@ -44,7 +46,7 @@ fn experiment(place: &Workplace) -> Arc<Experiment> {
 }
 
 #[test]
-fn after_a_want_of_memory_the_next_job_has_smaller_batches_and_learns_the_same() {
+fn after_a_want_of_memory_all_jobs_have_smaller_batches_and_learn_the_same() {
     let place = Workplace::new();
     let experiment = experiment(&place);
     let bases = Arc::new(BaseWeightCache::new(Arc::clone(&experiment)));
@@ -64,7 +66,7 @@ fn after_a_want_of_memory_the_next_job_has_smaller_batches_and_learns_the_same()
         trainer.train(&task, &mut Patient).unwrap()
     };
     let (whole, halved, again) = (train(false), train(true), train(false));
-    assert_eq!(whole.update.digest(), again.update.digest());
+    assert_eq!(halved.update.digest(), again.update.digest());
     assert_ne!(whole.update.digest(), halved.update.digest());
     assert_eq!(
         (whole.steps, whole.examples),

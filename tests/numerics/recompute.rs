@@ -92,7 +92,7 @@ fn results(replica: &Replica, precision: Option<Kind>) -> Vec<(String, Tensor)> 
         replica.backward(&loss).unwrap();
         found.push((format!("outputs, {name}"), outputs.detach()));
     }
-    let gradients = replica.gradients();
+    let gradients = replica.gradients().unwrap().into_iter();
     found.extend(gradients.map(|(name, gradient)| (name.to_owned(), gradient)));
     found
 }

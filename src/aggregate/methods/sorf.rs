@@ -57,7 +57,7 @@ impl Method for Refit {
         for group in round.groups {
             let core = Core::of(sorf, group, device)?;
             let ideal = core.factors(group, &round.updates)?;
-            let parts = ideal.split(at_once(device, group));
+            let parts = ideal.split(at_once(device, group))?;
             let tasks = parts.map(|part| (part, core.shallow_clone())).collect();
             let fits = torch::threads::in_parallel(tasks, |(ideal, core)| fit(&ideal, &core));
             store(fits, group, state)?;

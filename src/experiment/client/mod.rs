@@ -7,12 +7,15 @@ use std::sync::Arc;
 
 use regatta_actors::ids::{ClientId, Digest};
 use regatta_actors::random::StreamKey;
-use regatta_actors::workload::job::{JobContext, JobError, Progress, TrainTask, Trained};
+use regatta_actors::workload::job::{
+    DeviceLost, JobContext, JobError, Progress, TrainTask, Trained,
+};
 use regatta_actors::workload::update::{BoxError, Payload};
 use tch::Device;
 
 use crate::base::machine::device::LaneSpec;
 use crate::base::torch;
+use crate::base::torch::error::{Meaning, TorchError};
 use crate::experiment::base_weights::BaseWeightCache;
 use crate::experiment::memory_estimate;
 use crate::experiment::payload::{ClientUpdate, Snapshot};
@@ -45,7 +48,8 @@ pub struct LaneTrainer {
     compute: Compute,
     /// What clients of the same round, and of the same rank, share.
     shared: Option<(Digest, BTreeMap<usize, RoundModel>)>,
-    /// Parts that a batch is cut into, each with its own backward pass.
+    /// Parts that a batch is cut into, each with its own backward pass: more after a lack of memory,
+    /// for all clients that follow.
     micro_batches: usize,
 }
 
@@ -74,24 +78,35 @@ impl LaneTrainer {
     /// Trains a client's round; `None` if it is cancelled.
     ///
     /// # Errors
-    /// If a tensor is missing, the client's memory does not suffice, or the device fails.
+    /// If a tensor is missing, the client's memory or the device's does not suffice, or the device
+    /// fails.
     pub(crate) fn train_client(
         &mut self,
         task: &TrainTask<Snapshot>,
         context: &mut dyn JobContext,
-    ) -> Result<Option<Trained<ClientUpdate>>, ModelError> {
-        let trained = self.train_round(task, context);
-        self.micro_batches = 1;
-        trained
+    ) -> Result<Option<Trained<ClientUpdate>>, JobError> {
+        self.train_round(task, context)
+            .map_err(|error| job_error(error, self.compute.device))
     }
 
-    /// Frees what can be made again, and cuts the next job's batches in two.
+    /// Frees what can be made again, and cuts batches into twice as many parts from now on: a model
+    /// that has no room for a batch has none for the next client's either, who would find out at
+    /// the longest one of its round.
     pub(crate) fn free_memory(&mut self) {
         self.shared = None;
-        self.micro_batches = 2;
+        let batch = self.experiment.plan.training.batch_size as usize;
+        let parts = (2 * self.micro_batches).min(batch.max(1));
+        if parts > self.micro_batches {
+            tracing::warn!(
+                "this lane computes batches in {parts} parts from now on; a smaller --batch_size, or \
+                 --checkpoint_blocks, needs less memory"
+            );
+        }
+        self.micro_batches = parts;
         if let Device::Cuda(_) = self.compute.device
             && let Err(error) = torch::device::empty_cuda_cache()
         {
+            let error = TorchError::from(error);
             tracing::warn!("cannot free cached GPU memory: {error}");
         }
     }
@@ -255,22 +270,53 @@ fn leading(tensor: &tch::Tensor, shape: &[i64]) -> Result<tch::Tensor, ModelErro
     Ok(part.f_contiguous()?)
 }
 
-/// libtorch reports a lack of memory in the text of its error.
-pub(crate) fn job_error(error: ModelError) -> JobError {
+/// What an error means for a job on a device.
+pub(crate) fn job_error(error: ModelError, device: Device) -> JobError {
     let text = error.to_string();
-    if text.contains("out of memory") || text.contains("can't allocate memory") {
-        return JobError::OutOfMemory(text.lines().next().unwrap_or_default().to_owned());
+    match Meaning::of(&text) {
+        Meaning::OutOfMemory => {
+            let reason = text.lines().next().unwrap_or_default().to_owned();
+            JobError::OutOfMemory(with_memory(reason, device))
+        }
+        Meaning::DeviceLost => device_lost(&text).into(),
+        Meaning::Other => JobError::Failed(error.into()),
     }
-    JobError::Failed(error.into())
+}
+
+/// A lack of memory with how much there was, where libtorch's libraries do not say.
+fn with_memory(reason: String, device: Device) -> String {
+    let memory = match device {
+        Device::Cuda(number) if !reason.contains("GiB") => u32::try_from(number).ok(),
+        _ => None,
+    };
+    match memory.and_then(torch::info::cuda_memory) {
+        Some((free, total)) => {
+            let mib = |bytes: u64| bytes >> 20;
+            format!("{reason}; {} of {} MiB are free", mib(free), mib(total))
+        }
+        None => reason,
+    }
+}
+
+/// What to say where a device is lost.
+pub(crate) fn device_lost(text: &str) -> DeviceLost {
+    let reason = text.lines().next().unwrap_or_default();
+    DeviceLost(format!(
+        "{reason}; a new process can use it again: `regatta resume` continues from the last \
+         checkpoint. With CUDA_LAUNCH_BLOCKING=1 the operation that failed is the one that is named"
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn of(text: &str) -> JobError {
+        job_error(ModelError::Refused(text.into()), Device::Cpu)
+    }
+
     #[test]
     fn want_of_memory_is_told_from_other_failures() {
-        let of = |text: &str| job_error(ModelError::Refused(text.into()));
         let cuda = "CUDA out of memory. Tried to allocate 2.00 GiB\nException raised from malloc";
         for text in [cuda, "DefaultCPUAllocator: can't allocate memory"] {
             let JobError::OutOfMemory(reason) = of(text) else {
@@ -283,5 +329,24 @@ mod tests {
             );
         }
         assert!(matches!(of("shapes differ"), JobError::Failed(_)));
+    }
+
+    #[test]
+    fn a_lost_device_is_named_with_what_helps() {
+        let JobError::DeviceLost(lost) =
+            of("CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be")
+        else {
+            panic!("not a lost device");
+        };
+        let text = lost.to_string();
+        assert!(
+            text.starts_with("the device is lost: CUDA error: an illegal memory access"),
+            "{text}"
+        );
+        assert!(
+            text.contains("regatta resume") && text.contains("CUDA_LAUNCH_BLOCKING=1"),
+            "{text}"
+        );
+        assert_eq!(text.lines().count(), 1);
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use regatta_actors::ids::ClientId;
 use regatta_actors::workload::update::{Contribution, Refusal};
+use tch::Device;
 
 use crate::adapter::population::WeightedUpdates;
 use crate::aggregate::check::check_update;
@@ -21,6 +22,7 @@ use crate::aggregate::state::GlobalState;
 use crate::aggregate::{Report, Round};
 use crate::base::tensors::TensorMap;
 use crate::experiment::payload::ClientUpdate;
+use crate::experiment::server::room::with_room;
 use crate::experiment::server::state::Server;
 use crate::model::ModelError;
 
@@ -130,8 +132,12 @@ impl Server {
         let start = self.start_of(update.base_round);
         let start = start.unwrap_or_else(|| Arc::clone(&self.snapshot.trained));
         let (adapter, groups) = (&*self.experiment.adapter, &self.experiment.groups);
-        let device = self.compute.device;
-        update_norm(adapter, groups, &start, &update.update, device)
+        let norm = |device| update_norm(adapter, groups, &start, &update.update, device);
+        match (norm(self.compute.device), self.compute.device) {
+            // Which a GPU without room for it gives too.
+            (norm_there, Device::Cuda(_)) if norm_there.is_infinite() => norm(Device::Cpu),
+            (norm_there, _) => norm_there,
+        }
     }
 
     /// The trained tensors that a round's clients started from.
@@ -194,7 +200,7 @@ fn aggregate(server: &Server, updates: &mut RoundUpdates) -> Result<(), ModelErr
                 break;
             }
         };
-        match server.attempt(updates, shares) {
+        match server.attempt(updates, &shares) {
             Ok(next) => {
                 updates.next = Some(next);
                 break;
@@ -218,8 +224,23 @@ impl Server {
     fn attempt(
         &self,
         updates: &RoundUpdates,
-        shares: Vec<f64>,
+        shares: &[f64],
     ) -> Result<(GlobalState, Report), Failed> {
+        let made = with_room("aggregating", self.compute.device, |device| {
+            self.next_state(updates, shares.to_vec(), device)
+        });
+        let (state, report) = made.map_err(Failed::Error)?;
+        check_aggregate(&state, &report).map_err(Failed::Unsound)?;
+        Ok((state, report))
+    }
+
+    /// What the method makes of updates, computed on a device.
+    fn next_state(
+        &self,
+        updates: &RoundUpdates,
+        shares: Vec<f64>,
+        device: Device,
+    ) -> Result<(GlobalState, Report), ModelError> {
         let accepted = updates.accepted.iter().map(|one| &one.update);
         let mixture = Mixture::of(accepted, shares, updates.round, |round| {
             self.start_of(round)
@@ -239,15 +260,13 @@ impl Server {
                 state: &self.snapshot.trained,
                 updates: &borrowed,
                 weights: &mixture.weights,
-                device: self.compute.device,
+                device,
             },
             residual_scale,
             seed: plan.seed,
         };
         let mut state = self.state.clone();
-        let report = experiment.method.aggregate(&round, &mut state);
-        let report = report.map_err(Failed::Error)?;
-        check_aggregate(&state, &report).map_err(Failed::Unsound)?;
+        let report = experiment.method.aggregate(&round, &mut state)?;
         Ok((state, report))
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use regatta_actors::workload::update::Scores;
+use tch::Device;
 
 use crate::aggregate::state::GlobalState;
 use crate::aggregate::traffic::ResidualHistory;
@@ -14,6 +15,7 @@ use crate::experiment::base_weights::BaseWeightCache;
 use crate::experiment::payload::Snapshot;
 use crate::experiment::prepared::Experiment;
 use crate::experiment::prompts::EncodedPrompt;
+use crate::experiment::server::room::{with_fewer, with_room};
 use crate::experiment::texts::{TextWriter, WritingError};
 use crate::model::ModelError;
 use crate::runs::folder::RunFolder;
@@ -21,6 +23,7 @@ use crate::tasks::texts::{GenerationPlan, WrittenText};
 use crate::train::evaluate::{Predictions, predict};
 use crate::train::precision::Compute;
 use crate::train::replica::{Replica, RoundModel};
+use crate::train::settings::Precision;
 
 /// See the module.
 pub struct Server {
@@ -99,8 +102,11 @@ impl Server {
 
     /// The model at a snapshot, ready to predict.
     pub(crate) fn replica(&self, snapshot: &Snapshot) -> Result<Replica, ModelError> {
+        self.replica_on(self.compute.device, snapshot)
+    }
+
+    fn replica_on(&self, device: Device, snapshot: &Snapshot) -> Result<Replica, ModelError> {
         let experiment = &self.experiment;
-        let device = self.compute.device;
         let base = self.bases.at(snapshot, device)?;
         let (adapter, layers) = (&*experiment.adapter, &experiment.layers);
         let shared = RoundModel::new(base, &snapshot.trained, adapter, layers, device)?;
@@ -116,13 +122,16 @@ impl Server {
         snapshot: &Snapshot,
         split: &EncodedSplit,
     ) -> Result<Predictions, ModelError> {
-        predict(
-            || Ok(self.replica(snapshot)?.model),
-            split,
-            self.experiment.plan.training.eval_batch_size as usize,
-            self.experiment.pad(),
-            self.compute,
-        )
+        let batch = self.experiment.plan.training.eval_batch_size as usize;
+        with_room("evaluating", self.compute.device, |device| {
+            let compute = match device == self.compute.device {
+                true => self.compute,
+                false => Compute::of(Precision::Float32, device),
+            };
+            let model = || Ok(self.replica_on(device, snapshot)?.model);
+            let pad = self.experiment.pad();
+            with_fewer(batch, |batch| predict(model, split, batch, pad, compute))
+        })
     }
 
     /// Texts of the model at a snapshot.

@@ -61,7 +61,7 @@ pub fn merged(
         add(
             &mut tensors,
             &layer.weight(),
-            &layer.as_weight(&factors.product())?,
+            &layer.as_weight(&factors.product()?)?,
         )
     })?;
     for (name, tensor) in in_full.0 {
