@@ -76,6 +76,14 @@ test: lint-tools setup test-setup ## every check: formatting, clippy, docs and a
 	$(CARGO) fmt --all --check
 	$(CHECKED) $(CARGO) test --workspace --all-targets --no-run
 	$(CHECKED) $(CARGO) test --workspace --no-fail-fast
+	$(MAKE) --no-print-directory dry-run-gpu
+
+.PHONY: dry-run-gpu
+dry-run-gpu: ## what benches/gpu.sh measures on a GPU, on the processor in tiny sizes; part of `make test`
+	@# As `make test` builds the program. The dry run's figures say nothing; it shows what is printed.
+	GPU_DEVICE=cpu PYTHON="$(PYTHON)" sh benches/gpu.sh $${CARGO_TARGET_DIR:-target}/debug/regatta \
+		-- --quick --out $${CARGO_TARGET_DIR:-target}/gpu.md >$${CARGO_TARGET_DIR:-target}/gpu.log || \
+		{ cat $${CARGO_TARGET_DIR:-target}/gpu.log; exit 1; }
 
 .PHONY: survive
 survive: build ## kill a run twenty times, resume it, compare the digests; some minutes

@@ -1,5 +1,5 @@
-//! What only a GPU can show. `benches/gpu.sh` runs these there (`--ignored`); without one they run
-//! on the processor, where they show that they themselves are sound.
+//! What only a GPU can show. `benches/gpu.sh` runs these there; without one they run on the processor,
+//! where they show that they themselves are sound.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -9,9 +9,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
+use regatta::adapter::settings::AdapterKind;
 use regatta::base::machine::Host;
 use regatta::base::torch;
 use regatta::base::torch::adamw::{AdamWConstants, AdamWParameter};
+use regatta::base::torch::error::Meaning;
 use regatta::config::load;
 use regatta::config::settings::Settings;
 use regatta::experiment::base_weights::BaseWeightCache;
@@ -19,11 +21,13 @@ use regatta::experiment::client::LaneTrainer;
 use regatta::experiment::inputs::RunInputs;
 use regatta::experiment::payload::{ClientUpdate, Snapshot};
 use regatta::experiment::prepared::Experiment;
+use regatta::experiment::server::state::Server;
+use regatta::runs::folder::RunFolder;
 use regatta::train::settings::Precision;
 use regatta_actors::ids::{ClientId, Digest};
-use regatta_actors::workload::ClientTrainer;
 use regatta_actors::workload::job::{JobContext, Progress, TrainTask, Trained};
-use regatta_actors::workload::update::Payload;
+use regatta_actors::workload::update::{Contribution, Payload, Scores};
+use regatta_actors::workload::{ClientTrainer, ServerAggregator};
 use tch::{Device, Kind, Tensor};
 
 struct Patient;
@@ -69,6 +73,18 @@ fn write_inputs(folder: &Path) {
 
 /// Two clients on the GPU, if there is one and `cpu` is not wanted.
 fn experiment(precision: Precision, cpu: bool, dropout: f64) -> Arc<Experiment> {
+    let precision = Some(precision);
+    experiment_with(Settings {
+        precision,
+        cpu: Some(cpu),
+        model_dropout: Some(dropout),
+        lora_dropout: Some(dropout),
+        ..Settings::default()
+    })
+}
+
+/// The same with other settings.
+fn experiment_with(other: Settings) -> Arc<Experiment> {
     let folder = tempfile::tempdir().unwrap();
     write_inputs(folder.path());
     let path = |name: &str| folder.path().join(name);
@@ -82,12 +98,8 @@ fn experiment(precision: Precision, cpu: bool, dropout: f64) -> Arc<Experiment> 
         batch_size: Some(4),
         local_epochs: Some(2),
         lr: Some(0.01),
-        model_dropout: Some(dropout),
-        lora_dropout: Some(dropout),
-        precision: Some(precision),
         threads_per_lane: Some(1),
-        cpu: Some(cpu),
-        ..Settings::default()
+        ..other
     };
     let plan = load(None, &settings, &Host::detect()).unwrap();
     let inputs = RunInputs::load(&plan).unwrap();
@@ -118,7 +130,6 @@ fn bases(experiment: &Arc<Experiment>) -> Arc<BaseWeightCache> {
 }
 
 #[test]
-#[ignore = "needs a GPU"]
 fn a_round_gives_the_same_bits_again_and_beside_another_lane_on_the_same_device() {
     for precision in [Precision::Float32, Precision::Auto] {
         let experiment = experiment(precision, false, 0.1);
@@ -159,7 +170,6 @@ fn distance(a: &ClientUpdate, b: &ClientUpdate) -> f64 {
 }
 
 #[test]
-#[ignore = "needs a GPU"]
 fn a_round_on_the_device_comes_to_what_the_processor_comes_to() {
     let on_cpu = experiment(Precision::Float32, true, 0.0);
     let expected = round(&on_cpu, &bases(&on_cpu), 0);
@@ -182,24 +192,113 @@ fn a_round_on_the_device_comes_to_what_the_processor_comes_to() {
 }
 
 #[test]
-#[ignore = "needs a GPU"]
-fn dropout_is_a_function_of_its_key_forward_and_backward() {
+fn every_adapter_trains_on_the_device_as_on_the_processor_with_texts_of_many_lengths() {
+    for adapter in [AdapterKind::Lora, AdapterKind::Vera, AdapterKind::SorfVera] {
+        let on = |cpu| {
+            experiment_with(Settings {
+                adapter: Some(adapter),
+                agg_type: Some("fedit".parse().unwrap()),
+                precision: Some(Precision::Float32),
+                cpu: Some(cpu),
+                ..Settings::default()
+            })
+        };
+        let (on_cpu, on_device) = (on(true), on(false));
+        // Masks are the same on both, so dropout is on.
+        let expected = round(&on_cpu, &bases(&on_cpu), 1);
+        let got = round(&on_device, &bases(&on_device), 1);
+        let distance = distance(&got.update, &expected.update);
+        assert!(distance < 1e-3, "{adapter:?}: {distance}");
+        let again = round(&on_device, &bases(&on_device), 1);
+        assert_eq!(again.update.digest(), got.update.digest(), "{adapter:?}");
+    }
+}
+
+/// The scores and the state after the server aggregated two updates.
+fn served(experiment: &Arc<Experiment>, updates: &[ClientUpdate]) -> (Scores, Arc<Snapshot>) {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = RunFolder::at(folder.path());
+    let mut server = Server::new(Arc::clone(experiment), bases(experiment), folder).unwrap();
+    let contribution = |(client, update): (u32, &ClientUpdate)| Contribution {
+        client: ClientId(client),
+        base_round: 1,
+        weight: 1.0,
+        examples: 10,
+        update: update.clone(),
+    };
+    let updates = (0..).zip(updates).map(contribution).collect();
+    server.aggregate(1, updates).unwrap();
+    (server.evaluate(1).unwrap(), server.state())
+}
+
+#[test]
+fn the_server_comes_to_the_same_state_and_scores_on_the_device() {
+    for (adapter, method) in [
+        (AdapterKind::Lora, "fedex"),
+        (AdapterKind::Vera, "fedit"),
+        (AdapterKind::SorfVera, "sorf_vera"),
+    ] {
+        let on = |cpu| {
+            experiment_with(Settings {
+                adapter: Some(adapter),
+                agg_type: Some(method.parse().unwrap()),
+                precision: Some(Precision::Float32),
+                cpu: Some(cpu),
+                ..Settings::default()
+            })
+        };
+        let (on_cpu, on_device) = (on(true), on(false));
+        let shared = bases(&on_cpu);
+        let updates = [0, 1].map(|client| round(&on_cpu, &shared, client).update);
+        let (expected, got) = (served(&on_cpu, &updates), served(&on_device, &updates));
+        let loss = (got.0["loss"] - expected.0["loss"]).abs();
+        assert!(loss < 1e-4, "{method}: losses differ by {loss}");
+        // Vectors of a decomposition may have the other sign, which angles are fitted to.
+        if adapter != AdapterKind::SorfVera {
+            let update = |snapshot: &Snapshot| ClientUpdate((*snapshot.trained).clone());
+            let distance = distance(&update(&got.1), &update(&expected.1));
+            assert!(distance < 1e-4, "{method}: {distance}");
+        }
+    }
+}
+
+#[test]
+fn a_tensor_without_room_is_a_lack_of_memory_after_which_the_device_works() {
     let device = Device::cuda_if_available();
-    let x = Tensor::ones([64, 1000], (Kind::Float, device)).set_requires_grad(true);
+    let error = Tensor::f_empty([1 << 46], (Kind::Float, device)).unwrap_err();
+    assert_eq!(
+        Meaning::of(&error.to_string()),
+        Meaning::OutOfMemory,
+        "{error}"
+    );
+    let sum = Tensor::ones([10], (Kind::Float, device)).sum(Kind::Float);
+    assert_eq!(sum.double_value(&[]), 10.0);
+}
+
+#[test]
+fn dropout_is_a_function_of_its_key_with_the_bits_of_the_processor_forward_and_backward() {
+    let device = Device::cuda_if_available();
+    // More values than any GPU has threads, and no multiple of four.
+    let values = Tensor::arange(5_000_001, (Kind::Float, Device::Cpu)).sin();
     let threshold = (0.1 * 65536.0) as u16;
-    let dropped = |seed| torch::kernels::dropout(&x, seed, threshold).unwrap();
-    let (one, again, other) = (dropped(1), dropped(1), dropped(2));
-    assert!(one.equal(&again) && !one.equal(&other));
-    assert!((one.mean(Kind::Double).double_value(&[]) - 1.0).abs() < 0.01);
-    one.sum(Kind::Float).backward();
+    let dropped = |x: &Tensor, seed| torch::kernels::dropout(x, seed, threshold).unwrap();
+    for kind in [Kind::Float, Kind::Double, Kind::BFloat16, Kind::Half] {
+        let host = values.to_kind(kind);
+        let there = host.to_device(device);
+        let found = dropped(&there, 7).to_device(Device::Cpu);
+        assert!(found.equal(&dropped(&host, 7)), "{kind:?}");
+        assert!(!found.equal(&dropped(&host, 8)), "{kind:?}");
+    }
+    let x = Tensor::ones([64, 1000], (Kind::Float, device)).set_requires_grad(true);
+    let y = dropped(&x, 1);
+    y.sum(Kind::Float).backward();
     assert!(
-        x.grad().equal(&one),
+        x.grad().equal(&y),
         "the mask is another one on the way back"
     );
 }
 
 #[test]
-#[ignore = "needs a GPU"]
 fn the_fused_optimiser_does_on_the_device_what_it_does_on_the_processor() {
     let trained = |device| {
         let tensor = |value: f64| Tensor::full([1000], value, (Kind::Float, device));
