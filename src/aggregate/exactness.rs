@@ -18,7 +18,11 @@ use crate::aggregate::{Report, Round};
 use crate::base::tensors::HostTensor;
 use crate::model::ModelError;
 
-/// Squared norms summed over layer groups.
+/// Dense updates that are worked on at once, in float64: enough for large products, and little beside
+/// a model.
+const AT_ONCE: i64 = 32 << 20;
+
+/// Squared norms summed over layers.
 #[derive(Debug, Default)]
 struct Miss {
     error: f64,
@@ -50,13 +54,15 @@ impl Miss {
 /// # Errors
 /// When a tensor is missing or the device fails.
 pub fn measure(round: &Round<'_>, state: &GlobalState) -> Result<Report, ModelError> {
-    let groups = round.groups.iter();
-    compare(groups.map(|group| {
+    let parts = round.groups.iter().flat_map(|group| group.parts(AT_ONCE));
+    let mut report = compare(parts.map(|part| {
         Ok((
-            ExactUpdate::of(round, group)?,
-            round.update_of(state, group)?,
+            ExactUpdate::of(round, &part)?,
+            round.update_of(state, &part)?,
         ))
-    }))
+    }))?;
+    report.residual_ranks = vec![None; round.groups.len()];
+    Ok(report)
 }
 
 /// Measures what updates miss of their ideals; a pair of them per layer group.
@@ -87,13 +93,18 @@ pub fn merge_residual(round: &Round<'_>, state: &mut GlobalState) -> Result<Repo
     let mut miss = Miss::default();
     let mut residual_ranks = Vec::new();
     for group in round.groups {
-        let ideal = ExactUpdate::of(round, group)?;
-        miss.ideal += ideal.squared_norm();
-        let update = round.update_of(state, group)?;
-        miss.update += update.squared_norm();
-        let residual = ideal.minus(&update)?;
-        miss.error += add_to_base(&residual.product(), round.residual_scale, group, state)?;
-        residual_ranks.push(Some(residual.rank()));
+        let mut rank = None;
+        for part in group.parts(AT_ONCE) {
+            let ideal = ExactUpdate::of(round, &part)?;
+            miss.ideal += ideal.squared_norm();
+            let update = round.update_of(state, &part)?;
+            miss.update += update.squared_norm();
+            let residual = ideal.minus(&update)?;
+            drop(ideal);
+            miss.error += add_to_base(&residual.product(), round.residual_scale, &part, state)?;
+            rank = Some(residual.rank());
+        }
+        residual_ranks.push(rank);
     }
     Ok(miss.report(residual_ranks))
 }
