@@ -167,6 +167,9 @@ fn a_merged_decoder_lies_as_its_base_with_all_that_is_beside_it() {
         }
         let note = fs::read_to_string(desk.path("out/README.md")).unwrap();
         assert!(note.contains("AutoModelForCausalLM"), "{note}");
+        // The fused attention of transformers leaves caps out.
+        let eager = note.contains("(\".\", attn_implementation=\"eager\")");
+        assert_eq!(eager, decoder == "gemma2", "{note}");
     }
 }
 

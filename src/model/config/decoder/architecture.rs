@@ -209,6 +209,12 @@ impl Architecture for RotaryConfig {
         format!("{}ForCausalLM", self.family.class_stem)
     }
 
+    /// By default it takes PyTorch's fused attention, which has no caps, and says nothing.
+    fn loading_argument(&self) -> Option<&'static str> {
+        let capped = self.attn_logit_softcapping.is_some();
+        capped.then_some("attn_implementation=\"eager\"")
+    }
+
     fn check_objective(&self, objective: &Objective) -> Result<(), ModelError> {
         objective.require_next_token(self.family.title)
     }

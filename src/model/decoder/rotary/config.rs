@@ -1,18 +1,13 @@
 //! The configuration of a rotary decoder: its sizes, and the tensors and layers that follow from them.
 
-use crate::model::ModelError;
 use crate::model::activation::Activation;
 use crate::model::decoder::attention::Scoring;
 use crate::model::decoder::rope::Rope;
-use crate::model::decoder::rotary::block::RotaryBlock;
 use crate::model::decoder::rotary::family::RotaryFamily;
-use crate::model::decoder::{Decoder, DecoderBlock};
+use crate::model::layers::NormScale;
 use crate::model::layers::soft_cap::SoftCap;
-use crate::model::layers::{Embedding, Norm, NormScale, RmsNorm};
 use crate::model::linear_layer::{LinearLayer, WeightLayout};
-use crate::model::recompute::Recompute;
 use crate::model::tensor_spec::{StartValues, TensorSpec};
-use crate::model::weights::View;
 
 /// What `config.json` says of a rotary decoder, in the words of its keys.
 #[derive(Debug, Clone, PartialEq)]
@@ -190,30 +185,5 @@ impl RotaryConfig {
                 Some(LayerType::Full) | None => None,
             },
         }
-    }
-
-    /// The model whose tensors `root` shows, without its output.
-    ///
-    /// # Errors
-    /// If a tensor is missing or of another shape.
-    pub fn decoder(&self, root: &View<'_>) -> Result<Decoder, ModelError> {
-        let (h, eps) = (self.hidden_size, self.rms_norm_eps);
-        let view = root.pp("model");
-        let block = |layer| -> Result<Box<dyn DecoderBlock>, ModelError> {
-            let view = view.pp("layers").pp(layer);
-            Ok(Box::new(RotaryBlock::new(&view, self, layer)?))
-        };
-        let layers = 0..self.num_hidden_layers;
-        let norm = RmsNorm::scaled(&view.pp("norm"), h, eps, self.family.norm_scale)?;
-        Ok(Decoder {
-            tokens: Embedding::new(&view.pp("embed_tokens"), self.vocab_size, h)?,
-            token_scale: (self.family.scaled_embeddings).then(|| (h as f64).sqrt()),
-            positions: None,
-            embedding_dropout: 0.0,
-            rope: Some(self.rope.clone()),
-            blocks: layers.map(block).collect::<Result<_, _>>()?,
-            norm: Norm::Rms(norm),
-            recompute: Recompute::default(),
-        })
     }
 }

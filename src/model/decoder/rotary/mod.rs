@@ -6,7 +6,9 @@
 //! | [`family`] | what tells one family from another |
 //! | [`config`] | sizes, and the tensors and layers that follow from them |
 //! | `block` | a layer: attention and feed-forward |
+//! | `build` | the model that a configuration and weights make |
 
 pub(crate) mod block;
+mod build;
 pub mod config;
 pub mod family;
