@@ -71,6 +71,7 @@ fn common_keys(config: &RotaryConfig) -> Map<String, Value> {
     });
     object_of(json)
 }
+
 impl Architecture for RotaryConfig {
     fn name(&self) -> &'static str {
         self.family.name
