@@ -88,10 +88,12 @@ struct Text {
   const int64_t* rows;
 };
 
-// Attention of one more token of each text to all of its tokens, itself among them. `steps` have the
-// tokens of all texts that were there, by row; query heads side by side share a key head.
+// Attention of one more token of each text to the last `window` of its tokens, itself among them.
+// `steps` have the tokens of all texts that were there, by row; query heads side by side share a key
+// head. Products are multiplied by `scale`; scores s become softcap * tanh(s / softcap) unless it is 0.
 struct NextAttention {
-  int64_t heads, key_heads, width, step_count;
+  int64_t heads, key_heads, width, step_count, window;
+  float scale, softcap;
   const Text* texts;
   const Tokens* steps;
   // (texts, heads * width), `query_row` apart
@@ -99,7 +101,6 @@ struct NextAttention {
   int64_t query_row;
   float* context;
   int64_t hidden() const { return heads * width; }
-  float scale() const { return 1.0f / std::sqrt(static_cast<float>(width)); }
 };
 
 // Texts `begin` to `end`: what one thread does.

@@ -144,7 +144,7 @@ declare_settings! {
         /// name, such as regex:.*\.(c_attn|mlp\.c_proj). A scenario file may have names in a list
         #[arg(value_name = "NAME,…|all-linear|regex:PATTERN")]
         target_modules: TargetModules = default_in_words(
-            "query,value of an encoder, c_attn of GPT-2, q_proj,v_proj of Llama"
+            "query,value of an encoder, c_attn of GPT-2, q_proj,v_proj of other decoders"
         );
         /// Transformer layers to adapt, numbered from 0
         #[arg(value_name = "N,…", value_delimiter = ',')]
@@ -152,7 +152,7 @@ declare_settings! {
         /// Name before the number in the layers' names, for --layers_to_transform
         #[arg(value_name = "NAME")]
         layers_pattern: String = default_in_words(
-            "the model's: layer of an encoder, h of GPT-2, layers of Llama"
+            "the model's: layer of an encoder, h of GPT-2, layers of other decoders"
         );
         /// Adapted layers store weights as (in, out). The model decides this; a value that is not
         /// the model's is refused

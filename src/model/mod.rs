@@ -1,5 +1,5 @@
-//! Transformers: RoBERTa and BERT with classification heads, GPT-2 and Llama as language models, as
-//! transformers defines them.
+//! Transformers: RoBERTa and BERT with classification heads; GPT-2, Llama, Mistral, Qwen2, Qwen3 and
+//! Gemma 2 as language models; all as transformers defines them.
 //!
 //! | file | holds |
 //! |---|---|
@@ -16,7 +16,7 @@
 //! | [`layers`] | linear (where adapters attach), layer norm, embedding |
 //! | [`delta`] | what an adapter adds to a linear layer |
 //! | [`encoder`] | RoBERTa and BERT: sizes, embeddings, attention, feed-forward |
-//! | [`decoder`] | GPT-2 and Llama: sizes, layers, positions, the cache of keys and values |
+//! | [`decoder`] | GPT-2, Llama and its like: sizes, layers, positions, the cache of keys and values |
 //! | [`heads`] | an encoder with a classification head, a decoder with its output layer: token ids to logits |
 //! | [`generate`] | text from a language model: greedy, by beam search, or drawn |
 //! | [`dropout`] | dropout masks from keyed streams |

@@ -16,12 +16,20 @@ use regatta_actors::random::Stream;
 use tch::{Device, Kind, Tensor};
 
 /// Three layers of each family, with dropout.
-const MODELS: [&str; 3] = [
+const MODELS: [&str; 5] = [
     r#"{"model_type": "gpt2", "vocab_size": 40, "n_positions": 32, "n_embd": 32, "n_layer": 3,
         "n_head": 2, "initializer_range": 0.3}"#,
     r#"{"model_type": "llama", "vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 3,
         "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16,
         "intermediate_size": 20, "initializer_range": 0.3, "attention_dropout": 0.1}"#,
+    r#"{"model_type": "qwen3", "vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 3,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16,
+        "intermediate_size": 20, "initializer_range": 0.3, "attention_dropout": 0.1,
+        "use_sliding_window": true, "sliding_window": 3, "max_window_layers": 1}"#,
+    r#"{"model_type": "gemma2", "vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 3,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16,
+        "intermediate_size": 20, "initializer_range": 0.3, "attention_dropout": 0.1,
+        "attn_logit_softcapping": 1.5, "final_logit_softcapping": 4.0, "sliding_window": 3}"#,
     r#"{"model_type": "bert", "vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 3,
         "num_attention_heads": 2, "intermediate_size": 20, "initializer_range": 0.3,
         "max_position_embeddings": 32}"#,
@@ -127,6 +135,8 @@ fn recomputed_layers_give_the_same_bits() {
 fn recomputed_layers_give_the_same_bits_where_the_first_are_not_trained_or_the_embeddings_are() {
     for (json, table) in MODELS.iter().zip([
         "transformer.wte.weight",
+        "model.embed_tokens.weight",
+        "model.embed_tokens.weight",
         "model.embed_tokens.weight",
         "bert.embeddings.word_embeddings.weight",
     ]) {

@@ -11,7 +11,7 @@ use crate::base::tensors::{HostTensor, TensorMap};
 
 /// Names that modules have within a model's; what else stands after a wrapper is the name of an
 /// adapter.
-const PARTS: [&str; 45] = [
+const PARTS: [&str; 49] = [
     "LayerNorm",
     "attention",
     "attn",
@@ -30,6 +30,7 @@ const PARTS: [&str; 45] = [
     "h",
     "input_layernorm",
     "intermediate",
+    "k_norm",
     "k_proj",
     "key",
     "layer",
@@ -45,6 +46,9 @@ const PARTS: [&str; 45] = [
     "pooler",
     "position_embeddings",
     "post_attention_layernorm",
+    "post_feedforward_layernorm",
+    "pre_feedforward_layernorm",
+    "q_norm",
     "q_proj",
     "query",
     "self",

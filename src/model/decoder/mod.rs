@@ -1,17 +1,25 @@
-//! Transformers that read from left to right and give the next token: GPT-2 and Llama.
+//! Transformers that read from left to right and give the next token: GPT-2, and Llama with those
+//! that came after it.
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`gpt2`], [`llama`] | a family's sizes, tensors and layers, a file each |
+//! | [`gpt2`] | GPT-2's sizes, tensors and layers |
+//! | [`rotary`] | those of Llama and its like |
+//! | [`llama`], [`mistral`], [`qwen2`], [`qwen3`], [`gemma2`] | what sets each of these apart |
 //! | [`rope`] | rotary position embedding |
 //! | `attention` | attention that looks back only |
 //! | [`cache`] | keys and values of what has been read |
 
 pub(crate) mod attention;
 pub mod cache;
+pub mod gemma2;
 pub mod gpt2;
 pub mod llama;
+pub mod mistral;
+pub mod qwen2;
+pub mod qwen3;
 pub mod rope;
+pub mod rotary;
 
 use tch::{Device, Kind, Tensor};
 
@@ -71,6 +79,8 @@ pub(crate) trait DecoderBlock {
 /// Embeddings, all layers, and the norm behind them.
 pub struct Decoder {
     pub(crate) tokens: Embedding,
+    /// What token embeddings are multiplied by, as rounded to their kind.
+    pub(crate) token_scale: Option<f64>,
     /// Learnt positions, where the model has them.
     pub(crate) positions: Option<Embedding>,
     pub(crate) embedding_dropout: f64,
@@ -179,6 +189,10 @@ impl Decoder {
         masks: Option<&Masks>,
     ) -> Result<Tensor, ModelError> {
         let mut x = self.tokens.forward(ids)?;
+        if let Some(scale) = self.token_scale {
+            let scale = Tensor::f_from_slice(&[scale])?.f_to_kind(x.kind())?;
+            x = x.f_mul_scalar(scale.f_double_value(&[0])?)?;
+        }
         if let Some(table) = &self.positions {
             let device = ids.device();
             let numbers = match positions {

@@ -1,5 +1,7 @@
 //! The layers that models are made of.
 
+pub mod soft_cap;
+
 use std::rc::Rc;
 
 use tch::{Kind, Tensor};
@@ -121,6 +123,16 @@ impl LayerNorm {
 pub struct RmsNorm {
     weight: Tensor,
     eps: f64,
+    scale: NormScale,
+}
+
+/// What the normed values are multiplied by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormScale {
+    /// The weight.
+    Weight,
+    /// 1 and the weight, before values are rounded to a narrower kind.
+    OneAndWeight,
 }
 
 impl RmsNorm {
@@ -129,8 +141,21 @@ impl RmsNorm {
     /// # Errors
     /// If the tensor is missing or of another shape.
     pub fn new(view: &View<'_>, width: i64, eps: f64) -> Result<Self, ModelError> {
+        Self::scaled(view, width, eps, NormScale::Weight)
+    }
+
+    /// The layer at `view` with a scale that its weight is to be read as.
+    ///
+    /// # Errors
+    /// If the tensor is missing or of another shape.
+    pub fn scaled(
+        view: &View<'_>,
+        width: i64,
+        eps: f64,
+        scale: NormScale,
+    ) -> Result<Self, ModelError> {
         let weight = view.get("weight", &[width])?;
-        Ok(Self { weight, eps })
+        Ok(Self { weight, eps, scale })
     }
 
     /// The layer's output, of the shape of `x`.
@@ -141,7 +166,13 @@ impl RmsNorm {
         let wide = x.f_to_kind(Kind::Float)?;
         let square = wide.f_mul(&wide)?.f_mean_dim(-1, true, Kind::Float)?;
         let normed = wide.f_mul(&square.f_add_scalar(self.eps)?.f_rsqrt()?)?;
-        Ok(normed.f_to_kind(x.kind())?.f_mul(&self.weight)?)
+        Ok(match self.scale {
+            NormScale::Weight => normed.f_to_kind(x.kind())?.f_mul(&self.weight)?,
+            NormScale::OneAndWeight => {
+                let factor = self.weight.f_to_kind(Kind::Float)?.f_add_scalar(1.0)?;
+                normed.f_mul(&factor)?.f_to_kind(x.kind())?
+            }
+        })
     }
 }
 

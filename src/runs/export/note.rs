@@ -57,10 +57,11 @@ pub fn of_merged(trained: &TrainedModel) -> String {
         "# Model of the run `{}`\n\n{parts}, {}. To load it:\n\n\
          ```python\n\
          from transformers import {class}\n\n\
-         model = {class}.from_pretrained(\".\").eval()\n\
+         model = {class}.from_pretrained(\".\"{}).eval()\n\
          ```\n{}",
         trained.plan.name,
         origin(trained),
+        trained.loading_argument(),
         sources(trained)
     )
 }
@@ -118,10 +119,11 @@ fn usage(trained: &TrainedModel) -> String {
          from peft import PeftModel\n\
          {import}\
          from transformers import {class}\n\n\
-         model = {class}.from_pretrained(\n    {}, {outputs}torch_dtype=\"float32\"\n)\n\
+         model = {class}.from_pretrained(\n    {}, {outputs}torch_dtype=\"float32\"{}\n)\n\
          {delta}\
          model = PeftModel.from_pretrained(model, \".\").eval()\n\
          ```\n",
         trained.base_in_python(),
+        trained.loading_argument(),
     )
 }

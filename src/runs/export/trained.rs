@@ -186,6 +186,14 @@ impl TrainedModel {
         format!("{folder:?}, gguf_file={name:?}")
     }
 
+    /// What `from_pretrained` must be told beside the model, with a comma before it.
+    #[must_use]
+    pub(crate) fn loading_argument(&self) -> String {
+        let architecture = self.base().and_then(|base| Ok(base.architecture()?)).ok();
+        let argument = architecture.and_then(|it| it.loading_argument());
+        argument.map_or_else(String::new, |argument| format!(", {argument}"))
+    }
+
     /// The pretrained model's name, or its folder or file as it is found from anywhere.
     #[must_use]
     pub fn base_name(&self) -> String {
