@@ -8,9 +8,11 @@ use crate::base::files;
 use crate::base::machine::Host;
 use crate::base::table::{self, Cell, Table};
 use crate::cli::args::GenerateArgs;
-use crate::config::load;
+use crate::config::load_over;
+use crate::config::plan::Plan;
 use crate::config::problems::Problems;
 use crate::config::settings::Settings;
+use crate::config::tables::ScenarioTables;
 use crate::experiment::inputs;
 use crate::experiment::prompts::{EncodedPrompt, require_room};
 use crate::experiment::texts::TextWriter;
@@ -36,7 +38,7 @@ pub fn generate(args: &GenerateArgs) -> anyhow::Result<()> {
         );
         return Err(Problems::with_input(wrong).into());
     };
-    let plan = generation(&trained.plan.settings, &args.texts.0)?;
+    let plan = generation(&trained.plan, &args.texts.0)?;
     let prompts = prompts(args, texts).map_err(Problems::with_input)?;
     let written = write(&trained, &plan, &prompts)?;
     match args.format {
@@ -49,7 +51,8 @@ pub fn generate(args: &GenerateArgs) -> anyhow::Result<()> {
 }
 
 /// How texts are written: as flags say, else as in the run.
-fn generation(recorded: &Settings, flags: &Settings) -> anyhow::Result<GenerationPlan> {
+fn generation(run: &Plan, flags: &Settings) -> anyhow::Result<GenerationPlan> {
+    let recorded = &run.settings;
     let mut settings = Settings {
         task: recorded.task.clone(),
         max_new_tokens: recorded.max_new_tokens,
@@ -79,7 +82,11 @@ fn generation(recorded: &Settings, flags: &Settings) -> anyhow::Result<Generatio
     settings.top_p = flags.top_p.or(settings.top_p);
     settings.top_k = flags.top_k.or(settings.top_k);
     settings.max_new_tokens = flags.max_new_tokens.or(settings.max_new_tokens);
-    let plan = load(None, &settings, &Host::detect())?.into_plan();
+    let tables = ScenarioTables {
+        task: run.tables.task.clone(),
+        ..ScenarioTables::default()
+    };
+    let plan = load_over(tables, &settings, &Host::detect())?.into_plan();
     plan.generation
         .context("the task's texts are not written by any plan")
 }

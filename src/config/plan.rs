@@ -163,6 +163,8 @@ pub struct DataPlan {
     pub limit_eval: Option<u64>,
     /// Predict only the first N examples of each test split.
     pub limit_test: Option<u64>,
+    /// What the user is to know of choices that were made where nothing was said.
+    pub notices: Vec<String>,
 }
 
 /// The location of a task's examples.

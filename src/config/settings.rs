@@ -13,6 +13,7 @@ use crate::aggregate::settings::{MethodName, Weighting};
 use crate::base::machine::device::DeviceName;
 use crate::config::declare::{declare_settings, default_of, default_type};
 use crate::config::setting::{AnySetting, Facts, Setting};
+use crate::config::tables::task::TaskKind;
 use crate::train::settings::Precision;
 
 /// The largest whole number that TOML has, in which settings are recorded.
@@ -53,9 +54,12 @@ declare_settings! {
     pub struct Settings;
 
     Data {
-        /// Task: e2e, or GLUE's cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte or wnli
+        /// Task: e2e, or GLUE's cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte or wnli; or a file of
+        /// your own, in CSV, TSV, JSON lines, JSON or Parquet, or in TOML with the keys of [task]
+        #[arg(value_name = "NAME|FILE")]
         task: String = default("cola".into());
-        /// Folder with the tasks' folders, or `hub`
+        /// Folder with the tasks' folders, or `hub`; of own data the folder in which their paths
+        /// begin, which is the current one unless it is given
         #[arg(value_name = "DIR")]
         data: String = default_in_words("$REGATTA_DATA, else data/glue if it exists, else hub")
             .names_file();
@@ -77,6 +81,33 @@ declare_settings! {
         /// Predict the first N test examples only
         #[arg(value_name = "N")]
         limit_test: u64 = default_in_words("all").same_results();
+    }
+
+    Columns {
+        /// Column of the text
+        #[arg(value_name = "COLUMN")]
+        text: String = default_in_words("as [task] says");
+        /// Column of the second text of a pair
+        #[arg(value_name = "COLUMN")]
+        text2: String = default_in_words("as [task] says, else none");
+        /// Column of the label
+        #[arg(value_name = "COLUMN")]
+        label: String = default_in_words("as [task] says");
+        /// What is learnt
+        #[arg(value_enum)]
+        kind: TaskKind = default_in_words(
+            "as [task] says, else next_token with --prompt or --answer, else classes"
+        );
+        /// What a language model reads, with columns in braces, such as "{question} ->"
+        #[arg(value_name = "TEMPLATE")]
+        prompt: String = default_in_words("as [task] says");
+        /// Column of what it is to write
+        #[arg(value_name = "COLUMN")]
+        answer: String = default_in_words("as [task] says");
+        /// Share of the training examples that is held out for validation
+        #[arg(value_name = "SHARE")]
+        holdout: f64 = default_in_words("as [task] says, else 0.1 without files for validation")
+            .above(0.0).below(1.0);
     }
 
     Model {

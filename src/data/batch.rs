@@ -27,6 +27,13 @@ pub struct Batch {
 pub enum BatchLabels {
     /// Class numbers or scores, NaN where secret, `[rows]`.
     Rows(Vec<f32>),
+    /// Which labels a row has, 1 or 0 for each, NaN where secret, `[rows, labels]`.
+    Sets {
+        /// The values, row-major.
+        values: Vec<f32>,
+        /// Labels that a row may have.
+        labels: usize,
+    },
     /// The tokens of answers.
     Tokens {
         /// For each, the place of the token before it: its row times `cols`, plus its position.
@@ -41,7 +48,7 @@ impl BatchLabels {
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
-            Self::Rows(labels) => labels.len(),
+            Self::Rows(labels) | Self::Sets { values: labels, .. } => labels.len(),
             Self::Tokens { tokens, .. } => tokens.len(),
         }
     }
@@ -56,7 +63,9 @@ impl BatchLabels {
     #[must_use]
     pub fn are_known(&self) -> bool {
         match self {
-            Self::Rows(labels) => !labels.iter().any(|label| label.is_nan()),
+            Self::Rows(labels) | Self::Sets { values: labels, .. } => {
+                !labels.iter().any(|label| label.is_nan())
+            }
             Self::Tokens { .. } => true,
         }
     }
@@ -85,7 +94,12 @@ impl Batch {
             token_type_ids: vec![0; rows * cols],
             labels: match split.counts() {
                 Counts::Labels => {
-                    BatchLabels::Rows(positions.clone().map(|at| split.labels()[at]).collect())
+                    let values = positions.clone().flat_map(|at| split.label_values(at));
+                    let values: Vec<f32> = values.copied().collect();
+                    match split.label_width() {
+                        1 => BatchLabels::Rows(values),
+                        labels => BatchLabels::Sets { values, labels },
+                    }
                 }
                 Counts::Answers => BatchLabels::Tokens {
                     places: Vec::new(),

@@ -23,6 +23,7 @@ pub struct EncodedSplit {
     tokens: Tokens,
     counts: Counts,
     labels: Vec<f32>,
+    label_width: usize,
     example_ids: Vec<u32>,
 }
 
@@ -33,6 +34,7 @@ impl EncodedSplit {
             tokens,
             counts,
             labels: split.labels().to_vec(),
+            label_width: split.label_width(),
             example_ids: split.ids().to_vec(),
         }
     }
@@ -53,15 +55,15 @@ impl EncodedSplit {
         types.filter(|(_, of)| **of == ANSWER).map(|(at, _)| at)
     }
 
-    /// The number of targets that an example's loss is a mean over: one label, or the tokens of its
-    /// answer, of which none is left where it was cut before them.
+    /// The number of targets that an example's loss is a mean over: its label, each label that it
+    /// may have, or the tokens of its answer, of which none is left where it was cut before them.
     ///
     /// # Panics
     /// If `position >= len()`.
     #[must_use]
     pub fn num_targets(&self, position: usize) -> usize {
         match self.counts {
-            Counts::Labels => 1,
+            Counts::Labels => self.label_width,
             Counts::Answers => self.answer(position).count(),
         }
     }
@@ -83,19 +85,36 @@ impl EncodedSplit {
     /// The number of examples.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.labels.len()
+        self.tokens.len()
     }
 
     /// Whether there is no example.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
+        self.len() == 0
     }
 
-    /// The labels (a class's number or a score), NaN where one is secret.
+    /// The labels, NaN where one is secret: a class's number, a score, or 1 or 0 for each label
+    /// that an example may have, row-major.
     #[must_use]
     pub fn labels(&self) -> &[f32] {
         &self.labels
+    }
+
+    /// The number of values in [`EncodedSplit::labels`] that an example has.
+    #[must_use]
+    pub fn label_width(&self) -> usize {
+        self.label_width
+    }
+
+    /// The labels of an example.
+    ///
+    /// # Panics
+    /// If `position >= len()`.
+    #[must_use]
+    pub fn label_values(&self, position: usize) -> &[f32] {
+        let width = self.label_width;
+        &self.labels[position * width..][..width]
     }
 
     /// The examples' numbers, as a submission wants them.
@@ -133,7 +152,9 @@ impl EncodedSplit {
                 hasher.update(&id.to_le_bytes());
             }
             hasher.update(self.type_ids(position));
-            hasher.update(&self.labels[position].to_le_bytes());
+            for label in self.label_values(position) {
+                hasher.update(&label.to_le_bytes());
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::base::file_error::FileError;
 use crate::base::hub_error::HubError;
 use crate::data::partition::error::PartitionError;
+use crate::data::schema::SplitName;
 use crate::model::source::gguf::error::GgufError;
 
 /// What can be wrong with data, tokenizers and what is written from them.
@@ -108,6 +109,36 @@ pub enum DataError {
         /// A description of the problem.
         message: String,
     },
+    /// A file of a format that is not read.
+    #[error(
+        "{}: a file of records is known by its suffix, which is .csv, .tsv, .jsonl, .ndjson, .json \
+         or .parquet", path.display()
+    )]
+    UnknownFormat {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Two examples are called the same.
+    #[error(
+        "{second}: the id `{id}` is that of {first} too, so a prediction could not be told from \
+         the other; give each example of a split its own"
+    )]
+    SameId {
+        /// What both are called.
+        id: String,
+        /// The first.
+        first: SourceSpan,
+        /// The other.
+        second: SourceSpan,
+    },
+    /// A split as a whole is not fit for its purpose.
+    #[error("the {split} split {wrong}")]
+    Split {
+        /// The split.
+        split: SplitName,
+        /// The problem, and what would be right.
+        wrong: String,
+    },
     /// A split without a single example.
     #[error("{}: no examples", path.display())]
     Empty {
@@ -131,7 +162,7 @@ pub enum DataError {
     #[error("{task}: the prediction for example {row} is {found}, expected {expected}")]
     Prediction {
         /// The task's name.
-        task: &'static str,
+        task: String,
         /// The example's position, from 0.
         row: usize,
         /// The prediction.

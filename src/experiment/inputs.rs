@@ -1,10 +1,12 @@
 //! The files that a plan names, read and checked before anything is trained.
 
+use std::io::ErrorKind::NotFound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::adapter::peft::import::PeftFolder;
 use crate::adapter::targets::Targets;
+use crate::base::file_error::FileError;
 use crate::base::machine::DATA_FOLDER;
 use crate::config::HUB;
 use crate::config::plan::{DataPlan, DataSource, Plan};
@@ -20,6 +22,7 @@ use crate::model::source::files::ModelFiles;
 use crate::model::source::known::ArchitectureName;
 use crate::model::source::locate::model_dir;
 use crate::model::source::location::ModelSource;
+use crate::tasks::label_groups::LabelGroups;
 use crate::tasks::{ReadOptions, TaskData};
 
 /// The inputs of training.
@@ -113,7 +116,7 @@ fn read_data(plan: &DataPlan, seed: u64) -> Result<(TaskData, Vec<Vec<u32>>), Da
     let data = plan.task.read(&folder, &options)?;
     let shards = partition::partition(
         &plan.partition,
-        data.train.labels(),
+        &LabelGroups::of(&*plan.task, &data.train).of_split(&data.train),
         column.and_then(|name| data.train.column(name)),
         plan.num_clients as usize,
         seed,
@@ -133,6 +136,7 @@ fn report_data(plan: &Plan, error: &DataError, problems: &mut Problems) {
             "num_clients"
         }
         DataError::Partition(_) => "partition",
+        _ if plan.tables.task.is_some() => "task",
         _ => "data",
     };
     match error {
@@ -142,6 +146,10 @@ fn report_data(plan: &Plan, error: &DataError, problems: &mut Problems) {
         }
         DataError::Partition(PartitionError::EmptyShard { .. }) => {
             problems.report(key, error, "give fewer clients or more examples");
+        }
+        DataError::File(FileError::Access { source, .. }) if source.kind() == NotFound => {
+            let right = "paths are taken from the current directory, or from that of --data";
+            problems.report(key, error, right);
         }
         _ => problems.report_error(key, error),
     }

@@ -1,21 +1,25 @@
 //! What is learned: tasks with their data, their metrics and the files that they are submitted in.
 //!
 //! A [`Task`] says what a model is to give, reads its examples and scores what a model gives for
-//! them; [`registry`] lists all that there are. [`glue`] has GLUE's nine, [`e2e`] E2E NLG; [`metrics`]
+//! them; [`registry`] lists all that there are. [`glue`] has GLUE's nine, [`e2e`] E2E NLG,
+//! [`custom`] those on files of the user's own; [`metrics`]
 //! scores predictions, [`texts`] what is written for prompts; [`summary`] and
 //! [`show`] count and show what there is at each step, for `regatta data`.
 
+pub mod custom;
 pub mod e2e;
 pub mod glue;
+pub mod label_groups;
 pub mod metrics;
 pub mod registry;
 pub mod show;
 pub mod summary;
 pub mod texts;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Deref;
+use std::ops::{Deref, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -27,12 +31,12 @@ use crate::data::tokenize::TextEncoder;
 use crate::model::objective::Objective;
 use crate::tasks::metrics::info::MetricInfo;
 use crate::tasks::metrics::set::MetricSet;
-use crate::tasks::texts::TextTask;
+use crate::tasks::texts::{TextTask, WrittenText};
 
 /// A task: what its examples are, what a model is to give for them, and how that is scored.
 pub trait Task: fmt::Debug + Send + Sync {
     /// Its name in flags, files and messages.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
 
     /// Whether this is one of its names.
     fn is_called(&self, name: &str) -> bool;
@@ -40,8 +44,13 @@ pub trait Task: fmt::Debug + Send + Sync {
     /// What a model is trained to give.
     fn objective(&self) -> Objective;
 
+    /// The whole numbers that scores are counted and divided by, where that is known beforehand.
+    fn whole_scores(&self) -> Option<RangeInclusive<i64>> {
+        None
+    }
+
     /// Its metrics, the one that the best round is chosen by first.
-    fn metrics(&self) -> &'static [MetricInfo];
+    fn metrics(&self) -> &[MetricInfo];
 
     /// The folder within `dir`, or `dir` itself, that holds the task's files.
     ///
@@ -86,6 +95,19 @@ pub trait Task: fmt::Debug + Send + Sync {
 
     /// What comes out of a model, and is scored.
     fn outputs(&self) -> Outputs<'_>;
+
+    /// Writes texts for the prompts of a split into a folder, in the task's own form.
+    ///
+    /// # Errors
+    /// If a file cannot be written. An earlier file of that name then stays as it was.
+    fn write_texts(
+        &self,
+        written: &[WrittenText],
+        split: &Split,
+        folder: &Path,
+    ) -> Result<(), DataError> {
+        Ok(texts::write(written, self.name(), split.name(), folder)?)
+    }
 
     /// What a prompt names, for people: names and values. Nothing where a prompt is text.
     fn prompt_parts<'a>(&self, _prompt: &'a str) -> Vec<(&'a str, &'a str)> {
@@ -139,7 +161,7 @@ impl dyn Task + '_ {
     /// Its metrics, by which its scores are compared and ordered.
     #[must_use]
     pub fn metric_set(&self) -> MetricSet {
-        MetricSet(self.metrics())
+        MetricSet(Cow::Owned(self.metrics().to_vec()))
     }
 
     /// The metric that the best round is chosen by.

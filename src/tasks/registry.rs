@@ -26,7 +26,7 @@ pub fn default() -> SharedTask {
 /// [`DataError::UnknownTask`], with the names that there are.
 pub fn find(name: &str) -> Result<SharedTask, DataError> {
     all().find(|task| task.is_called(name)).ok_or_else(|| {
-        let known: Vec<_> = all().map(|task| task.name()).collect();
+        let known: Vec<_> = all().map(|task| task.name().to_owned()).collect();
         DataError::UnknownTask {
             found: name.to_owned(),
             known: known.join(", "),
@@ -44,7 +44,10 @@ mod tests {
     fn every_task_is_found_by_its_name_and_no_two_share_one() {
         let mut names = BTreeSet::new();
         for task in all() {
-            assert!(names.insert(task.name()), "{task} is there twice");
+            assert!(
+                names.insert(task.name().to_owned()),
+                "{task} is there twice"
+            );
             assert!(find(task.name()).unwrap() == task);
             assert!(!task.metrics().is_empty(), "{task}");
         }

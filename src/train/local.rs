@@ -64,7 +64,8 @@ pub struct ClientRound<'a> {
 /// The result of a round of local training.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LocalResult {
-    /// Mean loss over the labels seen: one an example, or each token of its answer.
+    /// Mean loss over the labels seen: one an example, each that it may have, or each token of its
+    /// answer.
     pub loss: f64,
     /// Examples seen.
     pub examples: u64,
@@ -199,7 +200,7 @@ impl ClientRound<'_> {
         // Logits of tokens are a product like a layer's; a classifier's are outputs already.
         let _narrow = match labels {
             Labels::Tokens { .. } => autocast,
-            Labels::Rows(_) => None,
+            Labels::Rows(_) | Labels::Sets(_) => None,
         };
         self.replica.model.loss(&outputs, &labels, smoothing)
     }
@@ -230,6 +231,7 @@ pub(crate) fn inputs(batch: &Batch, compute: Compute) -> Result<Inputs, ModelErr
 pub(crate) fn labels(batch: &Batch, compute: Compute) -> Result<Labels, ModelError> {
     match &batch.labels {
         BatchLabels::Rows(labels) => Labels::rows(labels, compute.device),
+        BatchLabels::Sets { values, labels } => Labels::sets(values, *labels, compute.device),
         BatchLabels::Tokens { places, tokens } => Labels::tokens(places, tokens, compute.device),
     }
 }

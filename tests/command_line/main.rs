@@ -14,6 +14,8 @@ mod lane;
 mod methods;
 mod models;
 mod older_run;
+mod own_data;
+mod own_data_refused;
 mod paths;
 mod ports;
 mod random_model;

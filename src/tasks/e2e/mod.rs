@@ -22,7 +22,7 @@ use crate::tasks::{Outputs, ReadOptions, Task, TaskData};
 pub struct E2eTask;
 
 impl Task for E2eTask {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "e2e"
     }
 
@@ -36,7 +36,7 @@ impl Task for E2eTask {
         Objective::NextToken
     }
 
-    fn metrics(&self) -> &'static [MetricInfo] {
+    fn metrics(&self) -> &[MetricInfo] {
         TextTask::METRICS
     }
 
