@@ -141,3 +141,120 @@ fn require_apart(files: &[(SplitName, Vec<PathBuf>)]) -> Result<(), DataError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::partition::spec::Partition;
+    use crate::tasks::custom::SplitFiles;
+    use crate::tasks::custom::form::{
+        AnsweredForm, ExampleForm, LabelNames, LabelRule, LabelledForm,
+    };
+    use crate::tasks::custom::metrics;
+    use crate::tasks::{Task, label_groups::LabelGroups};
+
+    fn task(form: ExampleForm, files: [&[&str]; 3], holdout: Option<f64>) -> CustomTask {
+        let [train, validation, test] = files.map(|all| all.iter().map(PathBuf::from).collect());
+        let mut task = CustomTask {
+            name: "own".to_owned(),
+            files: SplitFiles {
+                train,
+                validation,
+                test,
+            },
+            holdout,
+            id: None,
+            form,
+            metrics: Vec::new(),
+        };
+        task.metrics = metrics::default(&task.objective());
+        task
+    }
+
+    fn classes() -> ExampleForm {
+        let labels = ["no", "yes"].map(str::to_owned).to_vec();
+        ExampleForm::Labelled(LabelledForm {
+            text: "text".to_owned(),
+            text2: None,
+            label: vec!["label".to_owned()],
+            rule: LabelRule::Class(LabelNames {
+                names: labels.clone(),
+                values: labels,
+            }),
+        })
+    }
+
+    fn rows(numbers: impl Iterator<Item = usize>) -> String {
+        let label = |at: usize| if at.is_multiple_of(2) { "no" } else { "yes" };
+        let rows = numbers.map(|at| format!("text {at},{},{}\n", label(at), at % 3));
+        format!("text,label,shop\n{}", rows.collect::<String>())
+    }
+
+    #[test]
+    fn the_share_that_is_held_out_depends_on_the_texts_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let texts = |numbers: &mut dyn Iterator<Item = usize>| {
+            std::fs::write(folder.path().join("a.csv"), rows(numbers)).unwrap();
+            let task = task(classes(), [&["a.csv"], &[], &[]], Some(0.2));
+            let data = task.read(folder.path(), &ReadOptions::default()).unwrap();
+            assert_eq!(data.train.len() + data.validation[0].len(), 1000);
+            let held_out = data.validation[0].iter();
+            let mut texts: Vec<String> = held_out.map(|it| it.text_a.to_owned()).collect();
+            texts.sort();
+            texts
+        };
+        let held_out = texts(&mut (0..1000));
+        assert!((150..250).contains(&held_out.len()), "{}", held_out.len());
+        assert_eq!(texts(&mut (0..1000).rev()), held_out);
+    }
+
+    #[test]
+    fn limits_are_those_of_each_split_and_further_columns_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.csv"), rows(0..100)).unwrap();
+        let options = ReadOptions {
+            limit_train: Some(10),
+            limit_eval: Some(3),
+            columns: vec!["shop".to_owned()],
+            ..ReadOptions::default()
+        };
+        let task = task(classes(), [&["a.csv"], &[], &[]], Some(0.5));
+        let data = task.read(folder.path(), &options).unwrap();
+        assert_eq!((data.train.len(), data.validation[0].len()), (10, 3));
+        let shops = data.train.column("shop").unwrap();
+        assert_eq!(shops.codes().len(), 10);
+        let groups = LabelGroups::of(&task, &data.train);
+        let shards = crate::data::partition::partition(
+            &Partition::Classes(1),
+            &groups.of_split(&data.train),
+            None,
+            2,
+            1,
+        );
+        assert_eq!(shards.unwrap().concat().len(), 10);
+    }
+
+    #[test]
+    fn answers_stay_with_their_prompt_and_a_test_split_needs_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let lines = (0..200).map(|at| format!("{{\"q\": \"{}\", \"a\": \"{at}\"}}\n", at % 40));
+        std::fs::write(folder.path().join("a.jsonl"), lines.collect::<String>()).unwrap();
+        std::fs::write(folder.path().join("t.csv"), "q\nwhy\n").unwrap();
+        let form = AnsweredForm::with_column("{q}?".parse().unwrap(), "a");
+        let form = ExampleForm::Answered(form);
+        let task = task(form, [&["a.jsonl"], &[], &["t.csv"]], Some(0.3));
+        let data = task.read(folder.path(), &ReadOptions::default()).unwrap();
+        let prompts = |split: &crate::data::split::Split| {
+            let prompts = split.iter().map(|it| it.text_a.to_owned());
+            prompts.collect::<std::collections::BTreeSet<String>>()
+        };
+        let (train, held_out) = (prompts(&data.train), prompts(&data.validation[0]));
+        assert!(train.is_disjoint(&held_out) && train.len() + held_out.len() == 40);
+        assert_eq!(
+            data.train.example(0).text_b.unwrap().chars().next(),
+            Some(' ')
+        );
+        let example = data.test[0].example(0);
+        assert_eq!((example.text_a, example.text_b), ("why?", Some("")));
+    }
+}
