@@ -88,6 +88,16 @@ pub enum DataError {
         /// The columns there.
         available: Vec<String>,
     },
+    /// A record lacks a key, of those that it may have for the same thing the first.
+    #[error("{place}: no key `{key}`; it has {}", available.join(", "))]
+    MissingKey {
+        /// The place in the file.
+        place: SourceSpan,
+        /// The key that is needed.
+        key: String,
+        /// The record's keys.
+        available: Vec<String>,
+    },
     /// A column that is there, but in no form that can be read.
     #[error("{}: column `{column}` {message}", path.display())]
     Column {
@@ -158,7 +168,7 @@ impl From<GgufError> for DataError {
 pub struct SourceSpan {
     /// The file.
     pub path: PathBuf,
-    /// The line of a TSV file or the row of a Parquet file, from 1.
+    /// The line of a file of text in which the record begins, or the row of a Parquet file, from 1.
     pub line: usize,
 }
 

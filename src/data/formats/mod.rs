@@ -1,5 +1,6 @@
 //! Readers of data files, a format a file.
 
 pub(crate) mod csv;
+pub(crate) mod json;
 pub(crate) mod parquet;
 pub(crate) mod tsv;
