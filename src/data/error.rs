@@ -29,7 +29,7 @@ pub enum DataError {
         looked_for: Vec<PathBuf>,
     },
     /// Several folders could be meant, and none carries the task's own name.
-    #[error("{} holds several folders for {task}: {}; name one of them", dir.display(), list(found))]
+    #[error("{} holds several files or folders for {task}: {}; name one of them", dir.display(), list(found))]
     Ambiguous {
         /// The task's name.
         task: &'static str,
@@ -108,6 +108,16 @@ pub enum DataError {
         /// A description of the problem.
         message: String,
     },
+    /// A template that cannot be used, or not for an example.
+    #[error("{}the template `{template}` {reason}", Before(place.as_ref()))]
+    Template {
+        /// The template's name.
+        template: String,
+        /// The place of the example, if it is about one.
+        place: Option<SourceSpan>,
+        /// The problem, and what would be right.
+        reason: String,
+    },
     /// A split without a single example.
     #[error("{}: no examples", path.display())]
     Empty {
@@ -175,6 +185,15 @@ pub struct SourceSpan {
 impl std::fmt::Display for SourceSpan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:{}", self.path.display(), self.line)
+    }
+}
+
+/// A place with what is between it and a message, or nothing.
+struct Before<'a>(Option<&'a SourceSpan>);
+
+impl std::fmt::Display for Before<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.map_or(Ok(()), |place| write!(f, "{place}: "))
     }
 }
 

@@ -5,11 +5,12 @@
 //! |---|---|
 //! | [`schema`] | the names of a data set's splits, columns and labels, as its files have them |
 //! | `request` | what is to be read of one split |
-//! | [`formats`] | readers of TSV and Parquet |
+//! | [`formats`] | readers of TSV, CSV, JSON and Parquet |
 //! | [`split`] | examples in memory |
 //! | `label` | labels as files spell them, and as numbers |
 //! | [`partition`] | the training examples divided among the clients |
 //! | [`tokenize`] | texts to token ids by the model's own tokenizer (`tokenizer`), once, with a cache on disk ([`token_cache`]) |
+//! | [`rendered`] | texts as a template gives them, part by part |
 //! | [`encoded`] | a split as a model takes it: token ids, and what counts in the loss |
 //! | `limits` | the properties of a model that constrain its tokens |
 //! | [`batch`] | an epoch's order, and batches padded to their own longest |
@@ -22,6 +23,7 @@ pub mod formats;
 pub(crate) mod label;
 pub mod limits;
 pub mod partition;
+pub mod rendered;
 pub(crate) mod request;
 pub mod schema;
 pub mod split;

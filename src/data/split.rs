@@ -1,7 +1,9 @@
 //! Examples in memory: columns of text laid end to end, not a `String` per cell.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
+use crate::data::error::SourceSpan;
 use crate::data::schema::SplitName;
 
 /// One example, borrowed from its [`Split`].
@@ -27,6 +29,7 @@ pub struct Split {
     text_b: Option<TextColumn>,
     labels: Vec<f32>,
     columns: BTreeMap<String, CategoricalColumn>,
+    places: Places,
     skipped: usize,
 }
 
@@ -41,6 +44,7 @@ impl Split {
             text_b: is_pair.then(TextColumn::default),
             labels: Vec::new(),
             columns: BTreeMap::new(),
+            places: Places::default(),
             skipped: 0,
         }
     }
@@ -64,6 +68,17 @@ impl Split {
             fresh.push(value);
             self.columns.insert(column.to_owned(), fresh);
         }
+    }
+
+    /// Notes the place in a file of the last pushed example. Either all examples have one, or none.
+    pub fn push_place(&mut self, place: &SourceSpan) {
+        self.places.push(place);
+    }
+
+    /// The place of an example in its file, if it was noted.
+    #[must_use]
+    pub fn place(&self, position: usize) -> Option<SourceSpan> {
+        self.places.get(position)
     }
 
     pub(crate) fn count_skipped(&mut self) {
@@ -147,6 +162,31 @@ impl Split {
             }
             hasher.update(column.text.as_bytes());
         }
+    }
+}
+
+/// The examples' places in files.
+#[derive(Debug, Clone, Default)]
+struct Places {
+    files: Vec<PathBuf>,
+    /// Each example's file, as a position in `files`, and line.
+    at: Vec<(u32, usize)>,
+}
+
+impl Places {
+    fn push(&mut self, place: &SourceSpan) {
+        if self.files.last() != Some(&place.path) {
+            self.files.push(place.path.clone());
+        }
+        self.at.push((self.files.len() as u32 - 1, place.line));
+    }
+
+    fn get(&self, position: usize) -> Option<SourceSpan> {
+        let (file, line) = *self.at.get(position)?;
+        Some(SourceSpan {
+            path: self.files.get(file as usize)?.clone(),
+            line,
+        })
     }
 }
 
