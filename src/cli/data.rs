@@ -21,7 +21,7 @@ pub fn data(args: &DataArgs) -> anyhow::Result<()> {
         &Host::detect(),
     )?;
     let inputs = RunInputs::load(&plan)?;
-    let (task, objective) = (&plan.data.task, plan.data.task.objective());
+    let (task, objective) = (&inputs.task, inputs.task.objective());
     let splits = std::iter::once(&inputs.data.train)
         .chain(&inputs.data.validation)
         .chain(&inputs.data.test);
@@ -45,7 +45,14 @@ pub fn data(args: &DataArgs) -> anyhow::Result<()> {
         print_line(table::render(&tables, args.output.format)?);
         return Ok(());
     }
-    print_line(format_args!("{task} from {}", inputs.data.folder.display()));
+    let template = task
+        .template()
+        .map(|name| format!(", with the template {name}"));
+    print_line(format_args!(
+        "{task} from {}{}",
+        inputs.data.folder.display(),
+        template.unwrap_or_default()
+    ));
     print_line(table::render(&[&splits], args.output.format)?);
     print_line(format_args!(
         "\n{} among {} clients",

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::base::file_error::FileError;
 use crate::base::hub_error::HubError;
 use crate::data::partition::error::PartitionError;
+pub use crate::data::source_span::SourceSpan;
 use crate::model::source::gguf::error::GgufError;
 
 /// What can be wrong with data, tokenizers and what is written from them.
@@ -170,21 +171,6 @@ impl DataError {
 impl From<GgufError> for DataError {
     fn from(error: GgufError) -> Self {
         Self::Model(error.into())
-    }
-}
-
-/// A place in a data file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceSpan {
-    /// The file.
-    pub path: PathBuf,
-    /// The line of a file of text in which the record begins, or the row of a Parquet file, from 1.
-    pub line: usize,
-}
-
-impl std::fmt::Display for SourceSpan {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.path.display(), self.line)
     }
 }
 

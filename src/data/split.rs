@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::data::error::SourceSpan;
 use crate::data::schema::SplitName;
+use crate::data::source_span::SourceSpan;
 
 /// One example, borrowed from its [`Split`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,7 +29,7 @@ pub struct Split {
     text_b: Option<TextColumn>,
     labels: Vec<f32>,
     columns: BTreeMap<String, CategoricalColumn>,
-    places: Places,
+    places: ExamplePlaces,
     skipped: usize,
 }
 
@@ -44,7 +44,7 @@ impl Split {
             text_b: is_pair.then(TextColumn::default),
             labels: Vec::new(),
             columns: BTreeMap::new(),
-            places: Places::default(),
+            places: ExamplePlaces::default(),
             skipped: 0,
         }
     }
@@ -167,13 +167,13 @@ impl Split {
 
 /// The examples' places in files.
 #[derive(Debug, Clone, Default)]
-struct Places {
+struct ExamplePlaces {
     files: Vec<PathBuf>,
     /// Each example's file, as a position in `files`, and line.
     at: Vec<(u32, usize)>,
 }
 
-impl Places {
+impl ExamplePlaces {
     fn push(&mut self, place: &SourceSpan) {
         if self.files.last() != Some(&place.path) {
             self.files.push(place.path.clone());

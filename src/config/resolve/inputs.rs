@@ -13,7 +13,7 @@ use crate::model::objective::Objective;
 use crate::model::source::files::is_gguf_name;
 use crate::model::source::known::ArchitectureName;
 use crate::model::source::location::{ModelSource, RANDOM};
-use crate::tasks::{Task, registry};
+use crate::tasks::{SharedTask, Task, registry};
 
 impl Resolver<'_> {
     /// The task, its examples and their division.
@@ -24,6 +24,7 @@ impl Resolver<'_> {
             self.problems.report_error("task", error);
             registry::default()
         });
+        let task = self.with_template(task);
         self.settings.task = Some(task.name().to_owned());
         let partition = self.parsed(&SETTINGS.partition);
         let partition = partition.unwrap_or(Partition::Iid);
@@ -37,15 +38,42 @@ impl Resolver<'_> {
                 format_args!("give at least {num_clients}, or fewer clients"),
             );
         }
+        let longest = task.max_seq_length();
+        let max_seq_length = *self.settings.max_seq_length.get_or_insert(longest);
         DataPlan {
             task,
             source,
-            max_seq_length: self.value(&SETTINGS.max_seq_length),
+            max_seq_length,
             partition,
             num_clients,
             limit_train: self.settings.limit_train,
             limit_eval: self.settings.limit_eval,
             limit_test: self.settings.limit_test,
+        }
+    }
+
+    /// The task with the template that is given.
+    fn with_template(&mut self, task: SharedTask) -> SharedTask {
+        let Some(name) = self.settings.template.take() else {
+            self.settings.template = task.template();
+            return task;
+        };
+        match task.with_template(&name) {
+            Some(Ok(with)) => {
+                self.settings.template = Some(name);
+                with
+            }
+            Some(Err(wrong)) => {
+                self.problems.report_error("template", wrong);
+                task
+            }
+            None => {
+                self.reject_unused(
+                    "template",
+                    format_args!("{task}, which has no choice of it"),
+                );
+                task
+            }
         }
     }
 

@@ -183,3 +183,101 @@ fn continuing(tokenizer: &Tokenizer) -> Option<Tokenizer> {
     inner.with_pre_tokenizer(Some(pre));
     Some(inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use tokenizers::AddedToken;
+    use tokenizers::models::wordlevel::WordLevel;
+    use tokenizers::pre_tokenizers::metaspace::Metaspace;
+    use tokenizers::pre_tokenizers::whitespace::Whitespace;
+
+    use super::*;
+
+    const END: u32 = 99;
+
+    /// The words `a`, `b` and `▁a`, pieces of special tokens, and the special tokens themselves.
+    fn tokenizer(pre: impl Into<PreTokenizerWrapper>) -> Tokenizer {
+        let words = ["a", "b", "▁a", "</", "s", ">", "?", "▁b"];
+        let vocabulary = words.map(str::to_owned).into_iter().zip(0..).collect();
+        let model = WordLevel::builder()
+            .vocab(vocabulary)
+            .unk_token("?".to_owned())
+            .build();
+        let mut tokenizer = Tokenizer::new(model.unwrap());
+        tokenizer.with_pre_tokenizer(Some(pre.into()));
+        let special = ["<s>", "</s>"].map(|content| AddedToken::from(content, true));
+        tokenizer.add_tokens(special).unwrap();
+        tokenizer
+    }
+
+    fn text(parts: &[(&str, bool, bool)], has_start: bool) -> RenderedText {
+        let part = |(text, counts, ends): &(&str, bool, bool)| RenderedPart {
+            text: (*text).to_owned(),
+            counts: *counts,
+            ends: *ends,
+        };
+        RenderedText {
+            parts: parts.iter().map(part).collect(),
+            has_start,
+        }
+    }
+
+    fn encoded(encoder: &RenderedEncoder, text: RenderedText, most: usize) -> Encoded {
+        encoder.encode(&[text], END, most).unwrap().remove(0)
+    }
+
+    #[test]
+    fn parts_become_tokens_with_what_counts_and_are_cut_at_the_right() {
+        let encoder = RenderedEncoder::new(tokenizer(Whitespace), vec![8]);
+        let parts = [
+            ("<s>a", false, false),
+            ("b</s>", true, false),
+            (" a", false, false),
+            ("b", true, true),
+        ];
+        let whole = encoded(&encoder, text(&parts, true), 9);
+        assert_eq!(whole.ids, [8, 0, 1, 9, 0, 1, END]);
+        assert_eq!(whole.type_ids, [0, 0, 1, 1, 0, 1, 1]);
+        assert!(!whole.cut);
+        let cut = encoded(&encoder, text(&parts, true), 4);
+        assert_eq!(
+            (cut.ids, cut.type_ids, cut.cut),
+            (vec![8, 0, 1, 9], vec![0, 0, 1, 1], true)
+        );
+    }
+
+    #[test]
+    fn the_token_at_the_start_is_there_once() {
+        let encoder = RenderedEncoder::new(tokenizer(Whitespace), vec![8]);
+        for (start, has_start, ids) in [
+            ("<s>a", true, &[8, 0][..]),
+            ("a", true, &[8, 0]),
+            ("a", false, &[0]),
+        ] {
+            let found = encoded(&encoder, text(&[(start, false, false)], has_start), 9);
+            assert_eq!(found.ids, ids, "{start}");
+            assert_eq!(found.type_ids.len(), ids.len());
+        }
+    }
+
+    #[test]
+    fn separated_tokens_are_text_and_the_templates_own_are_tokens() {
+        let encoder = RenderedEncoder::new(tokenizer(Whitespace), Vec::new());
+        let own = encoder.special().separated("</s>");
+        let found = encoded(
+            &encoder,
+            text(&[(&format!("a{own}</s>"), false, false)], false),
+            9,
+        );
+        assert_eq!(found.ids, [0, 3, 4, 5, 9]);
+    }
+
+    #[test]
+    fn a_space_before_the_first_word_is_put_before_the_first_of_the_text_alone() {
+        let space = Metaspace::new('▁', PrependScheme::First, true);
+        let encoder = RenderedEncoder::new(tokenizer(space), vec![8]);
+        let parts = [("a", false, false), ("a</s>a b", true, false)];
+        let found = encoded(&encoder, text(&parts, true), 9);
+        assert_eq!(found.ids, [8, 2, 0, 9, 0, 7]);
+    }
+}
