@@ -22,7 +22,7 @@ pub fn data(args: &DataArgs) -> anyhow::Result<()> {
         &Host::detect(),
     )?;
     let inputs = RunInputs::load(&plan)?;
-    let task = &plan.data.task;
+    let task = &inputs.task;
     let groups = LabelGroups::of(&**task, &inputs.data.train);
     let splits = std::iter::once(&inputs.data.train)
         .chain(&inputs.data.validation)
@@ -48,7 +48,14 @@ pub fn data(args: &DataArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     plan.data.notices.iter().for_each(print_line);
-    print_line(format_args!("{task} from {}", inputs.data.folder.display()));
+    let template = task
+        .template()
+        .map(|name| format!(", with the template {name}"));
+    print_line(format_args!(
+        "{task} from {}{}",
+        inputs.data.folder.display(),
+        template.unwrap_or_default()
+    ));
     print_line(table::render(&[&splits], args.output.format)?);
     print_line(format_args!(
         "\n{} among {} clients",

@@ -21,7 +21,6 @@ pub mod tables;
 pub(crate) mod tests;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use crate::base::machine::Host;
 use crate::config::plan::PlanDraft;
@@ -89,7 +88,7 @@ pub fn recorded_task(scenario: &toml::Table) -> Option<SharedTask> {
         toml::Value::String(name) => registry::find(name).ok(),
         table => {
             let table: TaskTable = table.clone().try_into().ok()?;
-            resolve::task::recorded(table).map(|task| SharedTask(Arc::new(task)))
+            resolve::task::recorded(table)
         }
     }
 }

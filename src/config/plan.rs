@@ -46,6 +46,14 @@ impl PlanDraft {
         self.0
     }
 
+    /// The same with a task that data and model have settled.
+    #[must_use]
+    pub fn with_task(mut self, task: SharedTask) -> Self {
+        self.0.settings.template = task.template();
+        self.0.data.task = task;
+        self
+    }
+
     /// The plan of a run on this model that takes no adapter from a folder. What the model decides
     /// is recorded in the settings too.
     #[must_use]

@@ -54,18 +54,28 @@ declare_settings! {
     pub struct Settings;
 
     Data {
-        /// Task: e2e, or GLUE's cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte or wnli; or a file of
-        /// your own, in CSV, TSV, JSON lines, JSON or Parquet, or in TOML with the keys of [task]
+        /// Task: instruct (instructions or conversations of your own), e2e, gsm8k, or GLUE's cola,
+        /// sst2, mrpc, stsb, qqp, mnli, qnli, rte or wnli; or a file of your own, in CSV, TSV, JSON
+        /// lines, JSON or Parquet, or in TOML with the keys of [task]
         #[arg(value_name = "NAME|FILE")]
         task: String = default("cola".into());
-        /// Folder with the tasks' folders, or `hub`; of own data the folder in which their paths
-        /// begin, which is the current one unless it is given
-        #[arg(value_name = "DIR")]
+        /// Folder with the tasks' folders, or `hub`; for instruct, a file of JSON or JSON lines or a
+        /// folder with train, validation and test; for files of your own the folder in which their
+        /// paths begin, which is the current one unless it is given
+        #[arg(value_name = "DIR|FILE")]
         data: String = default_in_words("$REGATTA_DATA, else data/glue if it exists, else hub")
             .names_file();
         /// Longest sequence in tokens; longer ones are truncated
         #[arg(value_name = "N")]
-        max_seq_length: u32 = default(128).from(1).to(1_000_000);
+        max_seq_length: u32 = default_in_words("128; 512 for instruct and gsm8k")
+            .from(1).to(1_000_000);
+        /// What conversations look like to the model: alpaca, vicuna, chatml, llama3, mistral, gemma
+        /// or question, or model, its own in Jinja
+        #[arg(value_name = "NAME|model")]
+        template: String = default_in_words(
+            "for instruct the model's own, else alpaca, or chatml for conversations; question for \
+             gsm8k"
+        );
         /// Partition of examples among clients: iid, contiguous, natural:COLUMN, dirichlet(ALPHA),
         /// quantity(ALPHA) or classes(K)
         partition: String = default("iid".into());
@@ -242,6 +252,9 @@ declare_settings! {
         /// Keep each transformer layer's input alone for the backward pass, and compute the layer
         /// again there: less memory, more time, the same result
         checkpoint_blocks: bool = default(false).same_results().on_resume();
+        /// Put several examples of a batch into a row, of at most max_seq_length tokens, where none
+        /// sees another: less padding, and the same result but for last bits
+        pack: bool = default(false);
         /// Train on the examples in file order
         no_shuffle: bool = default(false);
         /// Number format

@@ -4,7 +4,8 @@ use crate::data::schema::SplitName;
 use crate::data::split::Split;
 use crate::data::token_cache::Tokens;
 
-/// The type of an answer's tokens, as of a second text.
+/// The type of an answer's tokens, as of a second text. A text of several turns has several ranges
+/// of such tokens.
 pub(crate) const ANSWER: u8 = 1;
 
 /// What counts in the loss of an example.
@@ -12,7 +13,7 @@ pub(crate) const ANSWER: u8 = 1;
 pub enum Counts {
     /// Its label.
     Labels,
-    /// Each token of its second text, which is the answer to the first.
+    /// Each token of its answers: of the second text, or of the turns that a template marks.
     Answers,
 }
 
@@ -45,7 +46,7 @@ impl EncodedSplit {
         self.counts
     }
 
-    /// The positions of an example's tokens that are its answer. The first token is none, for
+    /// The positions of an example's tokens that are its answers'. The first token is none, for
     /// nothing comes before it from which it could be predicted.
     ///
     /// # Panics
@@ -56,7 +57,7 @@ impl EncodedSplit {
     }
 
     /// The number of targets that an example's loss is a mean over: its label, each label that it
-    /// may have, or the tokens of its answer, of which none is left where it was cut before them.
+    /// may have, or the tokens of its answers, of which none is left where it was cut before them.
     ///
     /// # Panics
     /// If `position >= len()`.

@@ -6,6 +6,7 @@ use crate::base::file_error::FileError;
 use crate::base::hub_error::HubError;
 use crate::data::partition::error::PartitionError;
 use crate::data::schema::SplitName;
+pub use crate::data::source_span::SourceSpan;
 use crate::model::source::gguf::error::GgufError;
 
 /// What can be wrong with data, tokenizers and what is written from them.
@@ -30,7 +31,7 @@ pub enum DataError {
         looked_for: Vec<PathBuf>,
     },
     /// Several folders could be meant, and none carries the task's own name.
-    #[error("{} holds several folders for {task}: {}; name one of them", dir.display(), list(found))]
+    #[error("{} holds several files or folders for {task}: {}; name one of them", dir.display(), list(found))]
     Ambiguous {
         /// The task's name.
         task: &'static str,
@@ -139,6 +140,16 @@ pub enum DataError {
         /// The problem, and what would be right.
         wrong: String,
     },
+    /// A template that cannot be used, or not for an example.
+    #[error("{}the template `{template}` {reason}", Before(place.as_ref()))]
+    Template {
+        /// The template's name.
+        template: String,
+        /// The place of the example, if it is about one.
+        place: Option<SourceSpan>,
+        /// The problem, and what would be right.
+        reason: String,
+    },
     /// A split without a single example.
     #[error("{}: no examples", path.display())]
     Empty {
@@ -194,18 +205,12 @@ impl From<GgufError> for DataError {
     }
 }
 
-/// A place in a data file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceSpan {
-    /// The file.
-    pub path: PathBuf,
-    /// The line of a file of text in which the record begins, or the row of a Parquet file, from 1.
-    pub line: usize,
-}
+/// A place with what is between it and a message, or nothing.
+struct Before<'a>(Option<&'a SourceSpan>);
 
-impl std::fmt::Display for SourceSpan {
+impl std::fmt::Display for Before<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.path.display(), self.line)
+        self.0.map_or(Ok(()), |place| write!(f, "{place}: "))
     }
 }
 

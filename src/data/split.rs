@@ -1,8 +1,10 @@
 //! Examples in memory: columns of text laid end to end, not a `String` per cell.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use crate::data::schema::SplitName;
+use crate::data::source_span::SourceSpan;
 
 /// One example, borrowed from its [`Split`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,6 +33,7 @@ pub struct Split {
     label_width: usize,
     own_ids: Option<TextColumn>,
     columns: BTreeMap<String, CategoricalColumn>,
+    places: ExamplePlaces,
     skipped: usize,
 }
 
@@ -47,6 +50,7 @@ impl Split {
             label_width: 1,
             own_ids: None,
             columns: BTreeMap::new(),
+            places: ExamplePlaces::default(),
             skipped: 0,
         }
     }
@@ -107,6 +111,17 @@ impl Split {
             fresh.push(value);
             self.columns.insert(column.to_owned(), fresh);
         }
+    }
+
+    /// Notes the place in a file of the last pushed example. Either all examples have one, or none.
+    pub fn push_place(&mut self, place: &SourceSpan) {
+        self.places.push(place);
+    }
+
+    /// The place of an example in its file, if it was noted.
+    #[must_use]
+    pub fn place(&self, position: usize) -> Option<SourceSpan> {
+        self.places.get(position)
     }
 
     pub(crate) fn count_skipped(&mut self) {
@@ -216,6 +231,31 @@ impl Split {
             }
             hasher.update(column.text.as_bytes());
         }
+    }
+}
+
+/// The examples' places in files.
+#[derive(Debug, Clone, Default)]
+struct ExamplePlaces {
+    files: Vec<PathBuf>,
+    /// Each example's file, as a position in `files`, and line.
+    at: Vec<(u32, usize)>,
+}
+
+impl ExamplePlaces {
+    fn push(&mut self, place: &SourceSpan) {
+        if self.files.last() != Some(&place.path) {
+            self.files.push(place.path.clone());
+        }
+        self.at.push((self.files.len() as u32 - 1, place.line));
+    }
+
+    fn get(&self, position: usize) -> Option<SourceSpan> {
+        let (file, line) = *self.at.get(position)?;
+        Some(SourceSpan {
+            path: self.files.get(file as usize)?.clone(),
+            line,
+        })
     }
 }
 

@@ -23,11 +23,13 @@ use crate::model::source::known::ArchitectureName;
 use crate::model::source::locate::model_dir;
 use crate::model::source::location::ModelSource;
 use crate::tasks::label_groups::LabelGroups;
-use crate::tasks::{ReadOptions, TaskData};
+use crate::tasks::{ReadOptions, SharedTask, TaskData};
 
 /// The inputs of training.
 #[derive(Debug)]
 pub struct RunInputs {
+    /// The task, with what data and model decide.
+    pub task: SharedTask,
     /// The task's examples, cut to the plan's limits.
     pub data: TaskData,
     /// Each client's share: positions in the training split.
@@ -57,7 +59,11 @@ impl RunInputs {
         ) {
             (Some(init_adapter), Some((data, shards)), Some(model)) => {
                 let (model, architecture, encoder) = model;
+                let Some(task) = settle(plan, &data, &encoder, &mut problems) else {
+                    return Err(problems);
+                };
                 problems.into_result(Self {
+                    task,
                     data,
                     shards,
                     model,
@@ -79,16 +85,36 @@ pub fn check_local(plan: &Plan) -> Result<(), Problems> {
     let mut problems = plan.problems();
     check_meteor(plan, &mut problems);
     read_init_adapter(plan, &mut problems);
-    if matches!(plan.data.source, DataSource::Folder(_)) {
-        load_data(plan, &mut problems);
-    }
+    let data = match plan.data.source {
+        DataSource::Folder(_) => load_data(plan, &mut problems),
+        DataSource::Hub => None,
+    };
     if !matches!(plan.model.source, ModelSource::Hub(_))
-        && let Some((model, ..)) = load_model(plan, &mut problems)
-        && let Err(error) = model.checkpoint(&plan.data.task.objective(), plan.seed)
+        && let Some((model, _, encoder)) = load_model(plan, &mut problems)
     {
-        problems.report_error("model", error);
+        if let Some((data, _)) = data {
+            settle(plan, &data, &encoder, &mut problems);
+        }
+        if let Err(error) = model.checkpoint(&plan.data.task.objective(), plan.seed) {
+            problems.report_error("model", error);
+        }
     }
     problems.into_result(())
+}
+
+/// The task with what data and model decide; `None` when a problem was reported.
+fn settle(
+    plan: &Plan,
+    data: &TaskData,
+    encoder: &TextEncoder,
+    problems: &mut Problems,
+) -> Option<SharedTask> {
+    let task = &plan.data.task;
+    let settled = task.settled(&data.train, encoder);
+    let settled = settled
+        .map_err(|error| problems.report_error(key_of(&error, plan, "template"), error))
+        .ok()?;
+    Some(settled.unwrap_or_else(|| task.clone()))
 }
 
 /// The task's examples and each client's share of them; `None` when a problem was reported.
@@ -229,6 +255,7 @@ fn check_layers(plan: &Plan, model: &dyn Architecture, problems: &mut Problems) 
 pub fn key_of(error: &DataError, plan: &Plan, otherwise: &'static str) -> &'static str {
     match (error, &plan.model.source) {
         (DataError::SequenceLength { .. }, _) => "max_seq_length",
+        (DataError::Template { .. }, _) => "template",
         (_, ModelSource::Random { .. }) => "tokenizer",
         (DataError::Model(_), _) if plan.model.tokenizer.is_some() => "tokenizer",
         (DataError::Model(_), _) => "model",

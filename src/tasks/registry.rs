@@ -6,12 +6,17 @@ use crate::data::error::DataError;
 use crate::tasks::SharedTask;
 use crate::tasks::e2e::E2eTask;
 use crate::tasks::glue::task::GlueTask;
+use crate::tasks::gsm8k::Gsm8kTask;
+use crate::tasks::instruct::InstructTask;
 
 /// All tasks.
 pub fn all() -> impl Iterator<Item = SharedTask> {
     let glue = GlueTask::ALL.into_iter();
-    glue.map(|task| SharedTask(Arc::new(task)))
-        .chain([SharedTask(Arc::new(E2eTask))])
+    glue.map(|task| SharedTask(Arc::new(task))).chain([
+        SharedTask(Arc::new(E2eTask)),
+        SharedTask(Arc::new(Gsm8kTask::default())),
+        SharedTask(Arc::new(InstructTask::default())),
+    ])
 }
 
 /// The task of a run that names none.

@@ -10,6 +10,7 @@ mod folder;
 mod gguf;
 mod hostile;
 mod input;
+mod instruct;
 mod lane;
 mod methods;
 mod models;

@@ -434,3 +434,33 @@ fn a_sweep_and_a_comparison_take_a_scenario_with_own_data() {
         "{said}"
     );
 }
+
+#[test]
+fn instructions_in_files_of_the_users_own_are_learnt_by_a_template() {
+    let place = crate::e2e::place();
+    let line = |at: usize| {
+        json!({"instruction": format!("Add {at} and 1."), "output": (at + 1).to_string()})
+            .to_string()
+    };
+    let lines: Vec<String> = (0..12).map(line).collect();
+    place.write("sums.jsonl", &lines.join("\n"));
+    place.write(
+        "more.json",
+        &json!([{"instruction": "Add 40 and 1.", "output": "41"}]).to_string(),
+    );
+    let task = "[task]\nkind = \"instruct\"\ntrain = \"sums.jsonl\"\nvalidation = \"more.json\"\n";
+    place.write("sums.toml", &format!("{task}template = \"alpaca\"\n"));
+    let run = "--model random:gpt2.json --tokenizer bytes.json --target_modules c_attn \
+               --num_clients 2 --local_epochs 1 --rounds 1 --batch_size 4 --max_seq_length 240 \
+               --max_new_tokens 4 --metrics off --web off --quiet";
+    place.accepts(&format!("run sums.toml {run} --out run"));
+    assert!(scores(&place, "run")["perplexity"].is_finite());
+    let scenario = place.read("run/scenario.toml");
+    assert!(scenario.contains("template = \"alpaca\""), "{scenario}");
+    let said = place.accepts("replay run --check");
+    assert!(said.contains("are the same, bit for bit"), "{said}");
+    place.accepts("report run");
+    place.write("bad.toml", &format!("{task}label = \"output\"\n"));
+    let errors = place.errors(&format!("run bad.toml {run}"));
+    assert!(errors[0].contains("kind = \"instruct\""), "{errors:?}");
+}

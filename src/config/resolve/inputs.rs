@@ -1,7 +1,6 @@
 //! The task, its data and the model, and where they come from.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use crate::base::machine::DATA_FOLDER;
 use crate::config::plan::{DataPlan, DataSource, ModelPlan};
@@ -38,10 +37,12 @@ impl Resolver<'_> {
                 format_args!("give at least {num_clients}, or fewer clients"),
             );
         }
+        let longest = task.max_seq_length();
+        let max_seq_length = *self.settings.max_seq_length.get_or_insert(longest);
         DataPlan {
             task,
             source,
-            max_seq_length: self.value(&SETTINGS.max_seq_length),
+            max_seq_length,
             partition,
             num_clients,
             limit_train: self.settings.limit_train,
@@ -61,6 +62,7 @@ impl Resolver<'_> {
             self.problems.report("task", error, right);
             registry::default()
         });
+        let task = self.with_template(task);
         self.settings.task = Some(task.name().to_owned());
         self.reject_own_data(&*task);
         (task, source)
@@ -79,8 +81,33 @@ impl Resolver<'_> {
                 .report("data", "own data are no data set of the hub", right);
         }
         let task = self.own_task(table, Some(&folder));
-        let task = task.map_or_else(registry::default, |task| SharedTask(Arc::new(task)));
-        (task, DataSource::Folder(folder))
+        let task = task.unwrap_or_else(registry::default);
+        (self.with_template(task), DataSource::Folder(folder))
+    }
+
+    /// The task with the template that is given.
+    fn with_template(&mut self, task: SharedTask) -> SharedTask {
+        let Some(name) = self.settings.template.take() else {
+            self.settings.template = task.template();
+            return task;
+        };
+        match task.with_template(&name) {
+            Some(Ok(with)) => {
+                self.settings.template = Some(name);
+                with
+            }
+            Some(Err(wrong)) => {
+                self.problems.report_error("template", wrong);
+                task
+            }
+            None => {
+                self.reject_unused(
+                    "template",
+                    format_args!("{task}, which has no choice of it"),
+                );
+                task
+            }
+        }
     }
 
     fn check_classes(&mut self, task: &dyn Task, partition: &Partition) {

@@ -112,6 +112,9 @@ impl Resolver<'_> {
             }
             Objective::Classes(_) | Objective::NextToken => {}
         }
+        if *objective != Objective::NextToken {
+            self.reject_unused("pack", "a task whose models do not give the next token");
+        }
         // What is fastest: on a CPU what stays in its caches, on a GPU what fills it.
         let eval_batch = match server {
             DeviceSpec::Cpu => 16,
@@ -125,6 +128,7 @@ impl Resolver<'_> {
             warmup_ratio: self.value(&SETTINGS.warmup_ratio),
             weight_decay: self.value(&SETTINGS.weight_decay),
             shuffle: !self.value(&SETTINGS.no_shuffle),
+            pack: self.unrecorded(&SETTINGS.pack),
             label_smoothing: self.unrecorded(&SETTINGS.label_smoothing),
             max_grad_norm: self.settings.max_grad_norm,
             checkpoint_blocks: self.unrecorded(&SETTINGS.checkpoint_blocks),

@@ -17,8 +17,8 @@ pub struct TaskTable {
     /// The task's name [default: that of the first training file]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What is learnt: classes, multilabel (any number of labels a text), score, or next_token
-    /// [default: next_token with a prompt or an answer, else classes]
+    /// What is learnt: classes, multilabel (any number of labels a text), score, next_token, or
+    /// instruct (instructions and conversations) [default: next_token with a prompt or an answer, else classes]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<TaskKind>,
     /// File to train on, or several in a list
@@ -64,6 +64,9 @@ pub struct TaskTable {
     /// next_token: column of what it is to write, or a text with columns in braces
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer: Option<String>,
+    /// instruct: the template, as `template` has it outside of this table
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
     /// The metrics; the best round is chosen by the first [default: accuracy and macro_f1 of
     /// classes; micro_f1, macro_f1 and subset_accuracy of multilabel; mse, mae, pearson and
     /// spearman of scores]
@@ -84,6 +87,8 @@ pub enum TaskKind {
     Score,
     /// An answer to each prompt
     NextToken,
+    /// Instructions or conversations, by a template
+    Instruct,
 }
 
 impl fmt::Display for TaskKind {
@@ -93,6 +98,7 @@ impl fmt::Display for TaskKind {
             Self::Multilabel => "multilabel",
             Self::Score => "score",
             Self::NextToken => "next_token",
+            Self::Instruct => "instruct",
         })
     }
 }

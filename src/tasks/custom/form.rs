@@ -1,6 +1,6 @@
 //! What an example is made of: which columns are its texts, its label and its answer.
 
-use crate::tasks::custom::template::Template;
+use crate::tasks::custom::template::ColumnTemplate;
 
 /// What an example is made of.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,9 +62,9 @@ pub struct LabelNames {
 #[derive(Debug, Clone, PartialEq)]
 pub struct AnsweredForm {
     /// What a model reads.
-    pub prompt: Template,
+    pub prompt: ColumnTemplate,
     /// What it is to write, the space before it included.
-    pub answer: Template,
+    pub answer: ColumnTemplate,
 }
 
 impl LabelNames {
@@ -91,8 +91,8 @@ impl AnsweredForm {
     /// is part of the answer, as language models read it; after a prompt that ends with a line end
     /// it follows at once.
     #[must_use]
-    pub fn with_column(mut prompt: Template, column: &str) -> Self {
-        let mut answer = Template::column(column);
+    pub fn with_column(mut prompt: ColumnTemplate, column: &str) -> Self {
+        let mut answer = ColumnTemplate::column(column);
         if prompt.take_trailing_spaces() || !prompt.ends_line() {
             answer.put_before(" ");
         }

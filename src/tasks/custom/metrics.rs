@@ -2,7 +2,7 @@
 
 use crate::model::objective::Objective;
 use crate::tasks::metrics::info::MetricInfo;
-use crate::tasks::texts::TextTask;
+use crate::tasks::texts;
 
 const ACCURACY: MetricInfo = MetricInfo::higher("accuracy");
 const MACRO_F1: MetricInfo = MetricInfo::higher("macro_f1").titled("macro F1");
@@ -40,7 +40,7 @@ pub fn default(objective: &Objective) -> Vec<MetricInfo> {
         Objective::Classes(_) => vec![ACCURACY, MACRO_F1],
         Objective::Multilabel(_) => OF_SETS.to_vec(),
         Objective::Score => OF_SCORES.to_vec(),
-        Objective::NextToken => TextTask::METRICS.to_vec(),
+        Objective::NextToken => texts::METRICS.to_vec(),
     }
 }
 
@@ -83,7 +83,7 @@ fn known(objective: &Objective) -> Vec<MetricInfo> {
         Objective::Classes(_) => OF_CLASSES.into_iter().filter(|it| *it != F1).collect(),
         Objective::Multilabel(_) => OF_SETS.to_vec(),
         Objective::Score => OF_SCORES.to_vec(),
-        Objective::NextToken => TextTask::METRICS.to_vec(),
+        Objective::NextToken => texts::METRICS.to_vec(),
     }
 }
 
@@ -101,10 +101,7 @@ mod tests {
         let classes = Objective::classes(2);
         assert_eq!(names(&classes, &["mcc", "f1"]).unwrap(), ["matthews", "f1"]);
         let texts = names(&Objective::NextToken, &["rouge_l"]).unwrap();
-        assert_eq!(
-            (texts[0], texts.len()),
-            ("rouge_l", TextTask::METRICS.len())
-        );
+        assert_eq!((texts[0], texts.len()), ("rouge_l", texts::METRICS.len()));
     }
 
     #[test]

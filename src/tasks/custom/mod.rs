@@ -26,10 +26,11 @@ use crate::data::split::Split;
 use crate::model::generate::BeamSearch;
 use crate::model::objective::Objective;
 use crate::tasks::custom::form::{ExampleForm, LabelRule};
+use crate::tasks::metrics::generation::meteor::Meteor;
 use crate::tasks::metrics::info::MetricInfo;
 use crate::tasks::metrics::{classification, multilabel};
-use crate::tasks::texts::{TextTask, WrittenText};
-use crate::tasks::{LabelTask, Outputs, ReadOptions, Task, TaskData, texts};
+use crate::tasks::texts::{TextDefaults, WrittenText};
+use crate::tasks::{LabelTask, Outputs, ReadOptions, Task, TaskData, TextTask, texts};
 
 /// A task on the user's own files.
 #[derive(Debug, Clone, PartialEq)]
@@ -145,15 +146,7 @@ impl Task for CustomTask {
     fn outputs(&self) -> Outputs<'_> {
         match &self.form {
             ExampleForm::Labelled(_) => Outputs::Labels(self),
-            ExampleForm::Answered(_) => Outputs::Texts(TextTask {
-                prompt: str::to_owned,
-                search: BeamSearch {
-                    width: 1,
-                    length_penalty: 1.0,
-                    no_repeat_ngram: 0,
-                },
-                max_new_tokens: 64,
-            }),
+            ExampleForm::Answered(_) => Outputs::Texts(self),
         }
     }
 }
@@ -187,5 +180,32 @@ impl LabelTask for CustomTask {
         folder: &Path,
     ) -> Result<(), DataError> {
         predictions::write(self, outputs, split, folder)
+    }
+}
+
+impl TextTask for CustomTask {
+    /// Greedily, for the answers may be of any kind.
+    fn defaults(&self) -> TextDefaults {
+        TextDefaults {
+            search: BeamSearch {
+                width: 1,
+                length_penalty: 1.0,
+                no_repeat_ngram: 0,
+            },
+            max_new_tokens: 64,
+        }
+    }
+
+    /// The text in the place of the prompt's column, where it is the only one; else the text is the
+    /// prompt.
+    fn prompt(&self, text: &str) -> String {
+        match &self.form {
+            ExampleForm::Answered(form) => form.prompt.fill_one(text),
+            ExampleForm::Labelled(_) => text.to_owned(),
+        }
+    }
+
+    fn score(&self, written: &[WrittenText], meteor: Option<&Meteor>) -> BTreeMap<String, f64> {
+        texts::score(written, meteor)
     }
 }

@@ -5,35 +5,35 @@ use std::str::FromStr;
 
 /// A text with columns in braces.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Template(Vec<TemplatePart>);
+pub struct ColumnTemplate(Vec<ColumnTemplatePart>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum TemplatePart {
+enum ColumnTemplatePart {
     Text(String),
     Column(String),
 }
 
-impl Template {
+impl ColumnTemplate {
     /// The text of one column.
     #[must_use]
     pub fn column(name: &str) -> Self {
-        Self(vec![TemplatePart::Column(name.to_owned())])
+        Self(vec![ColumnTemplatePart::Column(name.to_owned())])
     }
 
     /// The columns, in order.
     pub fn columns(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|part| match part {
-            TemplatePart::Text(_) => None,
-            TemplatePart::Column(name) => Some(name.as_str()),
+            ColumnTemplatePart::Text(_) => None,
+            ColumnTemplatePart::Column(name) => Some(name.as_str()),
         })
     }
 
     /// The text, given those of the columns in order.
     pub fn fill<'a>(&self, columns: impl IntoIterator<Item = &'a str>) -> String {
         let mut columns = columns.into_iter();
-        let part = |part: &'_ TemplatePart| match part {
-            TemplatePart::Text(text) => text.clone(),
-            TemplatePart::Column(_) => columns.next().unwrap_or_default().to_owned(),
+        let part = |part: &'_ ColumnTemplatePart| match part {
+            ColumnTemplatePart::Text(text) => text.clone(),
+            ColumnTemplatePart::Column(_) => columns.next().unwrap_or_default().to_owned(),
         };
         self.0.iter().map(part).collect()
     }
@@ -59,7 +59,7 @@ impl Template {
 
     /// Takes off the spaces that it ends with; whether there were any.
     pub(crate) fn take_trailing_spaces(&mut self) -> bool {
-        let Some(TemplatePart::Text(text)) = self.0.last_mut() else {
+        let Some(ColumnTemplatePart::Text(text)) = self.0.last_mut() else {
             return false;
         };
         let before = text.len();
@@ -72,15 +72,15 @@ impl Template {
     }
 
     pub(crate) fn ends_line(&self) -> bool {
-        matches!(self.0.last(), Some(TemplatePart::Text(text)) if text.ends_with('\n'))
+        matches!(self.0.last(), Some(ColumnTemplatePart::Text(text)) if text.ends_with('\n'))
     }
 
     pub(crate) fn put_before(&mut self, text: &str) {
-        self.0.insert(0, TemplatePart::Text(text.to_owned()));
+        self.0.insert(0, ColumnTemplatePart::Text(text.to_owned()));
     }
 }
 
-impl FromStr for Template {
+impl FromStr for ColumnTemplate {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -103,15 +103,15 @@ impl FromStr for Template {
                     return Err(UNCLOSED.to_owned());
                 }
                 if !plain.is_empty() {
-                    parts.push(TemplatePart::Text(std::mem::take(&mut plain)));
+                    parts.push(ColumnTemplatePart::Text(std::mem::take(&mut plain)));
                 }
-                parts.push(TemplatePart::Column(name.trim().to_owned()));
+                parts.push(ColumnTemplatePart::Column(name.trim().to_owned()));
                 rest = after;
             }
         }
         plain.push_str(rest);
         if !plain.is_empty() {
-            parts.push(TemplatePart::Text(plain));
+            parts.push(ColumnTemplatePart::Text(plain));
         }
         Ok(Self(parts))
     }
@@ -120,11 +120,13 @@ impl FromStr for Template {
 const UNCLOSED: &str = "a brace is not closed, not opened, or names no column; write a column as \
                         {column}, and a brace that is text twice";
 
-impl fmt::Display for Template {
+impl fmt::Display for ColumnTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|part| match part {
-            TemplatePart::Text(text) => f.write_str(&text.replace('{', "{{").replace('}', "}}")),
-            TemplatePart::Column(name) => write!(f, "{{{name}}}"),
+            ColumnTemplatePart::Text(text) => {
+                f.write_str(&text.replace('{', "{{").replace('}', "}}"))
+            }
+            ColumnTemplatePart::Column(name) => write!(f, "{{{name}}}"),
         })
     }
 }
@@ -134,7 +136,7 @@ mod tests {
     use super::*;
     use crate::tasks::custom::form::AnsweredForm;
 
-    fn template(text: &str) -> Template {
+    fn template(text: &str) -> ColumnTemplate {
         text.parse().unwrap()
     }
 
@@ -151,7 +153,7 @@ mod tests {
     #[test]
     fn what_is_not_a_template_is_refused() {
         for bad in ["{a", "a}", "{}", "{ }", "{a{b}}", "}{"] {
-            let error = bad.parse::<Template>().unwrap_err();
+            let error = bad.parse::<ColumnTemplate>().unwrap_err();
             assert!(error.contains("{column}"), "{bad}");
         }
     }

@@ -10,7 +10,7 @@ use crate::tasks::custom::form::{
     AnsweredForm, ExampleForm, LabelNames, LabelRule, LabelledForm, SetSpelling,
 };
 use crate::tasks::custom::labels;
-use crate::tasks::custom::template::Template;
+use crate::tasks::custom::template::ColumnTemplate;
 
 /// What is between labels where nothing is said.
 const SEPARATOR: &str = "|";
@@ -103,7 +103,7 @@ impl Resolver<'_> {
                 }
                 LabelRule::Score
             }
-            TaskKind::Classes | TaskKind::NextToken => {
+            TaskKind::Classes | TaskKind::NextToken | TaskKind::Instruct => {
                 if table.separator.is_some() {
                     let wrong = "has a meaning with kind = \"multilabel\" only; omit it";
                     self.report_own("separator", wrong);
@@ -231,7 +231,7 @@ impl Resolver<'_> {
         }
         let answer = self.needed_column("answer", &table.answer, "the answer");
         let mut template = |key: &str, text: &str| {
-            let parsed = text.parse::<Template>();
+            let parsed = text.parse::<ColumnTemplate>();
             let parsed = parsed.and_then(|template| match template.columns().count() {
                 0 => Err(format!("names no column; {right}")),
                 _ => Ok(template),
@@ -252,7 +252,7 @@ impl Resolver<'_> {
 }
 
 /// The keys of a table that are given and belong to one form of example.
-fn given_keys(table: &TaskTable) -> Vec<&'static str> {
+pub(super) fn given_keys(table: &TaskTable) -> Vec<&'static str> {
     let given = [
         ("text", table.text.is_some()),
         ("text2", table.text2.is_some()),

@@ -1,21 +1,23 @@
 //! A task on the user's own files: its table, and the flags over it, become what reads them.
 
 mod form;
+mod instruct;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::base::machine::Host;
 use crate::config::problems::Problems;
 use crate::config::resolve::Resolver;
 use crate::config::settings::Settings;
-use crate::config::tables::task::{TaskTable, TextList};
+use crate::config::tables::task::{TaskKind, TaskTable, TextList};
 use crate::data::error::DataError;
 use crate::data::formats::records::RecordFormat;
 use crate::model::objective::Objective;
-use crate::tasks::Task;
 use crate::tasks::custom::{CustomTask, SplitFiles, metrics};
 use crate::tasks::metrics::info::MetricInfo;
 use crate::tasks::registry;
+use crate::tasks::{SharedTask, Task};
 
 /// The share that is held out where nothing is said.
 const HOLDOUT: f64 = 0.1;
@@ -26,7 +28,7 @@ const FLAGS: [&str; 7] = [
 ];
 
 /// The task of a table in which everything is said; `None` if that is not so.
-pub(crate) fn recorded(mut table: TaskTable) -> Option<CustomTask> {
+pub(crate) fn recorded(mut table: TaskTable) -> Option<SharedTask> {
     let machine = Host::default();
     let mut resolver = Resolver {
         settings: Settings::default(),
@@ -55,8 +57,15 @@ impl Resolver<'_> {
         &mut self,
         table: &mut TaskTable,
         folder: Option<&Path>,
-    ) -> Option<CustomTask> {
+    ) -> Option<SharedTask> {
         self.lay_flags_over(table);
+        if table.kind == Some(TaskKind::Instruct) {
+            return self.own_instructions(table, folder);
+        }
+        if table.template.is_some() {
+            let wrong = "has a meaning with kind = \"instruct\" only; give `prompt`, or omit it";
+            self.report_own("template", wrong);
+        }
         let files = self.own_files(table);
         let holdout = self.holdout(table);
         let form = self.form(table, files.as_ref().zip(folder));
@@ -71,7 +80,7 @@ impl Resolver<'_> {
             metrics: Vec::new(),
         };
         task.metrics = self.own_metrics(table, &task.objective())?;
-        Some(task)
+        Some(SharedTask(Arc::new(task)))
     }
 
     /// The key under which a user looks for what a table has: the flag, where there is one.
