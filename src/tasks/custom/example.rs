@@ -2,7 +2,7 @@
 
 use crate::data::error::{DataError, SourceSpan};
 use crate::data::formats::records::field_value::FieldValue;
-use crate::data::formats::records::{Record, WantedColumn};
+use crate::data::formats::records::{FileRecord, WantedColumn};
 use crate::data::schema::SplitName;
 use crate::tasks::ReadOptions;
 use crate::tasks::custom::CustomTask;
@@ -73,9 +73,9 @@ impl<'a> ExampleReader<'a> {
     }
 
     /// The example of a record that was read with these columns.
-    pub fn example(&self, record: Record) -> Result<OwnExample, DataError> {
+    pub fn example(&self, record: FileRecord) -> Result<OwnExample, DataError> {
         let columns = self.columns();
-        let fields = Fields {
+        let fields = ReadFields {
             columns: &columns,
             cells: &record.cells,
             place: &record.place,
@@ -96,7 +96,7 @@ impl<'a> ExampleReader<'a> {
         })
     }
 
-    fn labelled(&self, form: &LabelledForm, fields: &Fields<'_>) -> Result<Made, DataError> {
+    fn labelled(&self, form: &LabelledForm, fields: &ReadFields<'_>) -> Result<Made, DataError> {
         let first = fields.text(0)?.to_owned();
         let mut used = 1;
         let second = form.text2.is_some().then(|| fields.second_text(1));
@@ -108,7 +108,7 @@ impl<'a> ExampleReader<'a> {
         Ok((first, second, label, used + form.label.len()))
     }
 
-    fn answered(&self, form: &AnsweredForm, fields: &Fields<'_>) -> Result<Made, DataError> {
+    fn answered(&self, form: &AnsweredForm, fields: &ReadFields<'_>) -> Result<Made, DataError> {
         let prompts = form.prompt.columns().count();
         let used = prompts + form.answer.columns().count();
         let texts = |range: std::ops::Range<usize>| -> Result<Vec<&str>, DataError> {
@@ -145,13 +145,13 @@ fn value(cell: &FieldValue) -> Option<String> {
 }
 
 /// The cells of a record.
-struct Fields<'a> {
+struct ReadFields<'a> {
     columns: &'a [WantedColumn<'a>],
     cells: &'a [FieldValue],
     place: &'a SourceSpan,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> ReadFields<'a> {
     /// A text that is not empty.
     fn text(&self, at: usize) -> Result<&'a str, DataError> {
         match &self.cells[at] {

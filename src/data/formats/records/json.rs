@@ -7,14 +7,14 @@ use serde_json::{Map, Value};
 use crate::data::error::DataError;
 use crate::data::formats::json::JsonFile;
 use crate::data::formats::records::field_value::FieldValue;
-use crate::data::formats::records::{Record, WantedColumn};
+use crate::data::formats::records::{FileRecord, WantedColumn};
 
 /// Reads JSON lines, or an array of objects.
 pub(super) fn read(
     path: &Path,
     columns: &[WantedColumn<'_>],
     limit: Option<usize>,
-    take: &mut dyn FnMut(Record) -> Result<(), DataError>,
+    take: &mut dyn FnMut(FileRecord) -> Result<(), DataError>,
 ) -> Result<(), DataError> {
     let file = JsonFile::read(path, limit)?;
     for (place, record) in file.records() {
@@ -28,7 +28,7 @@ pub(super) fn read(
             None => Ok(FieldValue::Missing),
         };
         let cells = columns.iter().map(cell).collect::<Result<_, _>>()?;
-        take(Record { place, cells })?;
+        take(FileRecord { place, cells })?;
     }
     Ok(())
 }

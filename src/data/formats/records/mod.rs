@@ -61,7 +61,7 @@ pub(crate) struct WantedColumn<'a> {
 
 /// A record: the cells of the columns that are read, in their order.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Record {
+pub(crate) struct FileRecord {
     /// Where it begins.
     pub place: SourceSpan,
     /// Its cells.
@@ -78,7 +78,7 @@ pub(crate) fn read(
     path: &Path,
     columns: &[WantedColumn<'_>],
     limit: Option<usize>,
-    take: &mut dyn FnMut(Record) -> Result<(), DataError>,
+    take: &mut dyn FnMut(FileRecord) -> Result<(), DataError>,
 ) -> Result<(), DataError> {
     match RecordFormat::of(path) {
         Some(RecordFormat::Csv) => tables::read_csv(path, columns, limit, take),

@@ -16,14 +16,14 @@ use crate::data::formats::parquet::cells::number;
 use crate::data::formats::parquet::columns::{as_bytes, unreadable};
 use crate::data::formats::parquet::pages::RowGroup;
 use crate::data::formats::records::field_value::FieldValue;
-use crate::data::formats::records::{Record, WantedColumn, positions};
+use crate::data::formats::records::{FileRecord, WantedColumn, positions};
 
 /// Reads a file of rows.
 pub(super) fn read(
     path: &Path,
     columns: &[WantedColumn<'_>],
     limit: Option<usize>,
-    take: &mut dyn FnMut(Record) -> Result<(), DataError>,
+    take: &mut dyn FnMut(FileRecord) -> Result<(), DataError>,
 ) -> Result<(), DataError> {
     // The reader asserts some of what a damaged file may break.
     catch_unwind(AssertUnwindSafe(|| read_rows(path, columns, limit, take)))
@@ -34,7 +34,7 @@ fn read_rows(
     path: &Path,
     columns: &[WantedColumn<'_>],
     limit: Option<usize>,
-    take: &mut dyn FnMut(Record) -> Result<(), DataError>,
+    take: &mut dyn FnMut(FileRecord) -> Result<(), DataError>,
 ) -> Result<(), DataError> {
     let file = Arc::new(files::open(path)?);
     let metadata: ParquetMetaData = ParquetMetaDataReader::new()
@@ -67,7 +67,7 @@ fn read_rows(
             };
             let cells = columns.iter().map(cell).collect::<Result<_, _>>()?;
             let place = place.clone();
-            take(Record { place, cells })?;
+            take(FileRecord { place, cells })?;
         }
     }
     Ok(())

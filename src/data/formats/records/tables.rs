@@ -8,7 +8,7 @@ use crate::base::files;
 use crate::data::error::{DataError, SourceSpan};
 use crate::data::formats::csv::CsvFile;
 use crate::data::formats::records::field_value::FieldValue;
-use crate::data::formats::records::{Record, WantedColumn, positions};
+use crate::data::formats::records::{FileRecord, WantedColumn, positions};
 use crate::data::formats::tsv::text_of;
 
 /// Reads a CSV file (RFC 4180).
@@ -16,14 +16,14 @@ pub(super) fn read_csv(
     path: &Path,
     columns: &[WantedColumn<'_>],
     limit: Option<usize>,
-    take: &mut dyn FnMut(Record) -> Result<(), DataError>,
+    take: &mut dyn FnMut(FileRecord) -> Result<(), DataError>,
 ) -> Result<(), DataError> {
     let file = CsvFile::read(path, limit)?;
     let places = positions(path, file.header(), columns)?;
     for (place, record) in file.records() {
         let cell = |at: &Option<usize>| cell(at.and_then(|at| record.get(at)));
         let cells = places.iter().map(cell).collect();
-        take(Record { place, cells })?;
+        take(FileRecord { place, cells })?;
     }
     Ok(())
 }
@@ -34,7 +34,7 @@ pub(super) fn read_tsv(
     path: &Path,
     columns: &[WantedColumn<'_>],
     limit: Option<usize>,
-    take: &mut dyn FnMut(Record) -> Result<(), DataError>,
+    take: &mut dyn FnMut(FileRecord) -> Result<(), DataError>,
 ) -> Result<(), DataError> {
     let mut table: Option<(Vec<String>, Vec<Option<usize>>)> = None;
     let (mut records, mut quoted) = (0, 0);
@@ -65,7 +65,7 @@ pub(super) fn read_tsv(
             .collect();
         quoted += cells.iter().filter(|cell| looks_quoted(cell)).count();
         records += 1;
-        take(Record { place, cells })?;
+        take(FileRecord { place, cells })?;
     }
     if quoted > 0 {
         tracing::warn!(
