@@ -76,7 +76,7 @@ fn a_csv_is_learnt_from_by_three_flags_and_the_run_stands_on_its_own() {
         assert!(scenario.contains(said), "{said} in {scenario}");
     }
     // The scenario gives the same run, and so does any order of the rows' files.
-    place.accepts(&format!("run run/scenario.toml --out again"));
+    place.accepts("run run/scenario.toml --out again");
     assert_eq!(digests(&place, "again"), digests(&place, "run"));
     let said = place.accepts("replay run --check");
     assert!(said.contains("are the same, bit for bit"), "{said}");
@@ -396,7 +396,10 @@ fn a_language_model_learns_answers_to_prompts_made_of_columns() {
         &format!("data --task ask.jsonl --answer said {run} --show 1 --format json")
             .replace("--max_new_tokens 4 ", ""),
     );
-    let output = command.args(["--prompt", "{ask}\n"]).output().unwrap();
+    let output = command
+        .args(["--prompt", "{key} {ask}\n"])
+        .output()
+        .unwrap();
     let table: Value = serde_json::from_slice(&output.stdout).unwrap();
     let parts = table["examples"].as_array().unwrap();
     let tokens = parts[1]["tokens"].as_str().unwrap();

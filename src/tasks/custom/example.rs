@@ -1,5 +1,7 @@
 //! From a record to an example.
 
+use std::ops::Range;
+
 use crate::data::error::{DataError, SourceSpan};
 use crate::data::formats::records::field_value::FieldValue;
 use crate::data::formats::records::{FileRecord, WantedColumn};
@@ -8,6 +10,7 @@ use crate::tasks::ReadOptions;
 use crate::tasks::custom::CustomTask;
 use crate::tasks::custom::form::{AnsweredForm, ExampleForm, LabelledForm};
 use crate::tasks::custom::labels::LabelValue;
+use crate::tasks::custom::template::ColumnTemplate;
 
 /// The value of a further column where a record has none.
 const NO_VALUE: &str = "none";
@@ -111,14 +114,17 @@ impl<'a> ExampleReader<'a> {
     fn answered(&self, form: &AnsweredForm, fields: &ReadFields<'_>) -> Result<Made, DataError> {
         let prompts = form.prompt.columns().count();
         let used = prompts + form.answer.columns().count();
-        let texts = |range: std::ops::Range<usize>| -> Result<Vec<&str>, DataError> {
-            range.map(|at| fields.text(at)).collect()
+        let texts = |range: Range<usize>| -> Result<Vec<String>, DataError> {
+            range.map(|at| fields.text_or_number(at)).collect()
         };
-        let prompt = form.prompt.fill(texts(0..prompts)?);
+        let fill = |template: &ColumnTemplate, texts: Vec<String>| {
+            template.fill(texts.iter().map(String::as_str))
+        };
+        let prompt = fill(&form.prompt, texts(0..prompts)?);
         let cells = &fields.cells[prompts..used];
         let answer = match self.is_test && cells.iter().any(has_no_answer) {
             true => None,
-            false => Some(form.answer.fill(texts(prompts..used)?)),
+            false => Some(fill(&form.answer, texts(prompts..used)?)),
         };
         Ok((prompt, answer, LabelValue::Secret, used))
     }
@@ -158,6 +164,14 @@ impl<'a> ReadFields<'a> {
             FieldValue::Text(text) if !text.trim().is_empty() => Ok(text),
             FieldValue::Text(_) => Err(self.error(at, "text, and not none")),
             _ => Err(self.error(at, "text")),
+        }
+    }
+
+    /// A text that is not empty, or a number as it is spelled.
+    fn text_or_number(&self, at: usize) -> Result<String, DataError> {
+        match &self.cells[at] {
+            FieldValue::Number { spelled, .. } => Ok(spelled.clone()),
+            _ => self.text(at).map(str::to_owned),
         }
     }
 
