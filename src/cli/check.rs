@@ -22,7 +22,7 @@ pub fn check(args: &ScenarioArgs) -> anyhow::Result<()> {
     } else {
         check_local(&plan)?;
     }
-    for notice in &plan.devices.notices {
+    for notice in plan.devices.notices.iter().chain(&plan.data.notices) {
         print_line(notice);
     }
     for what in unchecked {

@@ -61,6 +61,7 @@ pub fn run(args: &RunArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     )?;
     set_numerics(&plan)?;
     announce(&plan);
+    plan.data.notices.iter().for_each(print_line);
     let cluster = find_for(&plan, cluster)?;
     // Of this machine, which only coordinates where others train.
     if cluster.is_none() {
@@ -253,7 +254,7 @@ fn labels(plan: &Plan, on_other_hosts: bool) -> RunLabels {
     RunLabels {
         version: env!("CARGO_PKG_VERSION"),
         libtorch: info::version().unwrap_or_else(|| "unknown".to_owned()),
-        task: plan.data.task.name(),
+        task: plan.data.task.name().to_owned(),
         adapter: plan.adapter.kind.title(),
         method: plan.aggregation.method.name(),
         lanes: lanes.map(|lane| lane.device.to_string()).collect(),

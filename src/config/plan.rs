@@ -46,6 +46,14 @@ impl PlanDraft {
         self.0
     }
 
+    /// The same with a task that data and model have settled.
+    #[must_use]
+    pub fn with_task(mut self, task: SharedTask) -> Self {
+        self.0.settings.template = task.template();
+        self.0.data.task = task;
+        self
+    }
+
     /// The plan of a run on this model that takes no adapter from a folder. What the model decides
     /// is recorded in the settings too.
     #[must_use]
@@ -165,6 +173,8 @@ pub struct DataPlan {
     pub limit_eval: Option<u64>,
     /// Predict only the first N examples of each test split.
     pub limit_test: Option<u64>,
+    /// What the user is to know of choices that were made where nothing was said.
+    pub notices: Vec<String>,
 }
 
 /// The location of a task's examples.

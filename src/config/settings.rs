@@ -13,6 +13,7 @@ use crate::aggregate::settings::{MethodName, Weighting};
 use crate::base::machine::device::DeviceName;
 use crate::config::declare::{declare_settings, default_of, default_type};
 use crate::config::setting::{AnySetting, Facts, Setting};
+use crate::config::tables::task::TaskKind;
 use crate::train::settings::Precision;
 
 /// The largest whole number that TOML has, in which settings are recorded.
@@ -53,15 +54,28 @@ declare_settings! {
     pub struct Settings;
 
     Data {
-        /// Task: e2e, or GLUE's cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte or wnli
+        /// Task: instruct (instructions or conversations of your own), e2e, gsm8k, or GLUE's cola,
+        /// sst2, mrpc, stsb, qqp, mnli, qnli, rte or wnli; or a file of your own, in CSV, TSV, JSON
+        /// lines, JSON or Parquet, or in TOML with the keys of [task]
+        #[arg(value_name = "NAME|FILE")]
         task: String = default("cola".into());
-        /// Folder with the tasks' folders, or `hub`
-        #[arg(value_name = "DIR")]
+        /// Folder with the tasks' folders, or `hub`; for instruct, a file of JSON or JSON lines or a
+        /// folder with train, validation and test; for files of your own the folder in which their
+        /// paths begin, which is the current one unless it is given
+        #[arg(value_name = "DIR|FILE")]
         data: String = default_in_words("$REGATTA_DATA, else data/glue if it exists, else hub")
             .names_file();
         /// Longest sequence in tokens; longer ones are truncated
         #[arg(value_name = "N")]
-        max_seq_length: u32 = default(128).from(1).to(1_000_000);
+        max_seq_length: u32 = default_in_words("128; 512 for instruct and gsm8k")
+            .from(1).to(1_000_000);
+        /// What conversations look like to the model: alpaca, vicuna, chatml, llama3, mistral, gemma
+        /// or question, or model, its own in Jinja
+        #[arg(value_name = "NAME|model")]
+        template: String = default_in_words(
+            "for instruct the model's own, else alpaca, or chatml for conversations; question for \
+             gsm8k"
+        );
         /// Partition of examples among clients: iid, contiguous, natural:COLUMN, dirichlet(ALPHA),
         /// quantity(ALPHA) or classes(K)
         partition: String = default("iid".into());
@@ -77,6 +91,33 @@ declare_settings! {
         /// Predict the first N test examples only
         #[arg(value_name = "N")]
         limit_test: u64 = default_in_words("all").same_results();
+    }
+
+    Columns {
+        /// Column of the text
+        #[arg(value_name = "COLUMN")]
+        text: String = default_in_words("as [task] says");
+        /// Column of the second text of a pair
+        #[arg(value_name = "COLUMN")]
+        text2: String = default_in_words("as [task] says, else none");
+        /// Column of the label
+        #[arg(value_name = "COLUMN")]
+        label: String = default_in_words("as [task] says");
+        /// What is learnt
+        #[arg(value_enum)]
+        kind: TaskKind = default_in_words(
+            "as [task] says, else next_token with --prompt or --answer, else classes"
+        );
+        /// What a language model reads, with columns in braces, such as "{question} ->"
+        #[arg(value_name = "TEMPLATE")]
+        prompt: String = default_in_words("as [task] says");
+        /// Column of what it is to write
+        #[arg(value_name = "COLUMN")]
+        answer: String = default_in_words("as [task] says");
+        /// Share of the training examples that is held out for validation
+        #[arg(value_name = "SHARE")]
+        holdout: f64 = default_in_words("as [task] says, else 0.1 without files for validation")
+            .above(0.0).below(1.0);
     }
 
     Model {
@@ -211,6 +252,9 @@ declare_settings! {
         /// Keep each transformer layer's input alone for the backward pass, and compute the layer
         /// again there: less memory, more time, the same result
         checkpoint_blocks: bool = default(false).same_results().on_resume();
+        /// Put several examples of a batch into a row, of at most max_seq_length tokens, where none
+        /// sees another: less padding, and the same result but for last bits
+        pack: bool = default(false);
         /// Train on the examples in file order
         no_shuffle: bool = default(false);
         /// Number format

@@ -38,6 +38,7 @@ impl Experiment {
 
     fn build(draft: PlanDraft, inputs: RunInputs, problems: &mut Problems) -> Option<Self> {
         let RunInputs {
+            task,
             data,
             shards,
             model,
@@ -45,6 +46,7 @@ impl Experiment {
             mut init_adapter,
             ..
         } = inputs;
+        let draft = draft.with_task(task);
         let objective = draft.data.task.objective();
         let mut report = |key: &str, error: String| problems.report_error(key, error);
         let mut checkpoint = model
@@ -66,6 +68,7 @@ impl Experiment {
         let texts = data.validation.iter().chain(&data.test);
         let model = &*checkpoint.architecture;
         let prompts = prompts::of_splits(texts, &plan, &encoder, model, problems)?;
+        let end_tokens = end_tokens(&plan, &encoder, problems)?;
         let column = plan.data.partition.column();
         let client_names = name_clients(&shards, column.and_then(|name| data.train.column(name)));
         let train = encode(&encoder, &data.train, &plan, problems)?;
@@ -73,11 +76,8 @@ impl Experiment {
         let mut experiment = Self {
             train,
             prompts,
-            validation: data
-                .validation
-                .iter()
-                .map(|split| encode(&encoder, split, &plan, problems))
-                .collect::<Option<_>>()?,
+            end_tokens,
+            validation: validation(&data.validation, &encoder, &plan, problems)?,
             test: data.test,
             method,
             initial: GlobalState::default(),
@@ -146,6 +146,46 @@ fn with_targets(
         train.len()
     );
     Some(shards)
+}
+
+/// The validation splits, of which something has to count.
+fn validation(
+    splits: &[Split],
+    encoder: &TextEncoder,
+    plan: &Plan,
+    problems: &mut Problems,
+) -> Option<Vec<EncodedSplit>> {
+    let mut all = Vec::new();
+    for split in splits {
+        let encoded = encode(encoder, split, plan, problems)?;
+        let (without, name) = (encoded.without_targets(), encoded.name());
+        if without > 0 && without == encoded.len() {
+            let wrong = format_args!("cuts the whole answer of every example of the {name} split");
+            problems.report("max_seq_length", wrong, "give a larger one");
+            return None;
+        }
+        if without > 0 {
+            tracing::warn!(
+                "{without} of {} examples of the {name} split do not count in its loss: \
+                 max_seq_length cuts their whole answers",
+                encoded.len()
+            );
+        }
+        all.push(encoded);
+    }
+    Some(all)
+}
+
+/// The tokens that end a text; none where no text is written.
+fn end_tokens(plan: &Plan, encoder: &TextEncoder, problems: &mut Problems) -> Option<Vec<i64>> {
+    let Some(task) = plan.data.task.texts() else {
+        return Some(Vec::new());
+    };
+    let tokens = task.end_tokens(encoder);
+    let tokens = tokens
+        .map_err(|error| problems.report_error(inputs::key_of(&error, plan, "model"), error))
+        .ok()?;
+    Some(tokens.into_iter().map(i64::from).collect())
 }
 
 fn encode(

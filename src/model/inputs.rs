@@ -3,6 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::model::ModelError;
+use crate::model::documents::Documents;
 
 /// One padded batch on a device.
 #[derive(Debug)]
@@ -15,6 +16,9 @@ pub struct Inputs {
     pub types: Tensor,
     /// Whether any position is padding. Known on the host, so that no device has to be asked.
     pub padded: bool,
+    /// The texts of rows that have several, of which none sees another; language models alone take
+    /// such rows.
+    pub documents: Option<Documents>,
 }
 
 impl Inputs {
@@ -40,6 +44,7 @@ impl Inputs {
             mask: place(mask)?,
             types: place(types)?,
             padded,
+            documents: None,
         })
     }
 

@@ -10,6 +10,8 @@ use crate::model::ModelError;
 pub enum Labels {
     /// Class numbers or scores, (rows), float32.
     Rows(Tensor),
+    /// Which labels a row has, 1 or 0, (rows, labels), float32.
+    Sets(Tensor),
     /// The tokens to be predicted, both int64.
     Tokens {
         /// For each, the place of the hidden state that it is predicted from, (tokens): the row
@@ -30,6 +32,15 @@ impl Labels {
         Ok(Self::Rows(torch::device::to_device(&host, device)?))
     }
 
+    /// Which labels rows have, row-major, of N labels.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn sets(values: &[f32], labels: usize, device: Device) -> Result<Self, ModelError> {
+        let host = Tensor::f_from_slice(values)?.f_view([-1, labels as i64])?;
+        Ok(Self::Sets(torch::device::to_device(&host, device)?))
+    }
+
     /// Tokens to be predicted, and where from.
     ///
     /// # Errors
@@ -45,15 +56,15 @@ impl Labels {
         })
     }
 
-    /// What a classifier is to give.
+    /// What a classifier is to give, one of a row.
     ///
     /// # Errors
-    /// If these are tokens.
+    /// If these are tokens, or several of a row.
     pub(crate) fn of_rows(&self) -> Result<&Tensor, ModelError> {
         match self {
             Self::Rows(labels) => Ok(labels),
-            Self::Tokens { .. } => Err(ModelError::Refused(
-                "a classifier is given tokens as labels".to_owned(),
+            Self::Sets(_) | Self::Tokens { .. } => Err(ModelError::Refused(
+                "a classifier is given tokens or several labels of a row".to_owned(),
             )),
         }
     }
@@ -65,7 +76,7 @@ impl Labels {
     pub(crate) fn of_tokens(&self) -> Result<(&Tensor, &Tensor), ModelError> {
         match self {
             Self::Tokens { places, tokens } => Ok((places, tokens)),
-            Self::Rows(_) => Err(ModelError::Refused(
+            Self::Rows(_) | Self::Sets(_) => Err(ModelError::Refused(
                 "a language model is given classes or scores as labels".to_owned(),
             )),
         }

@@ -12,6 +12,7 @@
 //! | [`activation`] | the activations that it can name |
 //! | [`weights`] | named tensors on a device, seen through a prefix, with an overlay |
 //! | [`inputs`] | a batch as a model takes it |
+//! | [`documents`] | several texts in a row of it |
 //! | [`loss`] | what a batch is to be given, and how far a model is from it |
 //! | [`layers`] | linear (where adapters attach), layer norm, embedding |
 //! | [`delta`] | what an adapter adds to a linear layer |
@@ -32,6 +33,7 @@ pub mod architecture;
 pub mod config;
 pub mod decoder;
 pub mod delta;
+pub mod documents;
 pub mod dropout;
 pub mod encoder;
 pub mod generate;

@@ -18,8 +18,8 @@ pub struct Predictions {
     /// Logits, row-major, (examples, labels), in the split's own order. Those of tokens are not
     /// kept.
     pub logits: Vec<f32>,
-    /// Mean loss over the labels: one an example, or each token of its answer. Not a number where
-    /// they are secret.
+    /// Mean loss over the labels: one an example, each that it may have, or each token of its
+    /// answer. Not a number where they are secret.
     pub loss: f64,
 }
 
@@ -95,7 +95,7 @@ fn answer(model: &dyn Model, batch: &Batch, compute: Compute) -> Result<BatchOut
     let outputs = model.outputs(&inputs, None)?.f_to_kind(Kind::Float)?;
     let _narrow = match batch.labels {
         BatchLabels::Tokens { .. } => autocast,
-        BatchLabels::Rows(_) => None,
+        BatchLabels::Rows(_) | BatchLabels::Sets { .. } => None,
     };
     let loss = match (batch.labels.are_known(), batch.labels.len()) {
         (false, _) => f64::NAN,
@@ -106,7 +106,7 @@ fn answer(model: &dyn Model, batch: &Batch, compute: Compute) -> Result<BatchOut
         }
     };
     let logits = match batch.labels {
-        BatchLabels::Rows(_) => {
+        BatchLabels::Rows(_) | BatchLabels::Sets { .. } => {
             Vec::try_from(&outputs.f_to_device(Device::Cpu)?.f_flatten(0, -1)?)?
         }
         BatchLabels::Tokens { .. } => Vec::new(),

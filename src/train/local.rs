@@ -9,7 +9,9 @@ use tch::Tensor;
 use crate::base::torch;
 use crate::data::batch::{Batch, BatchLabels, batches, epoch_order, group_by_length};
 use crate::data::encoded::EncodedSplit;
+use crate::data::packing::first_fit;
 use crate::model::ModelError;
+use crate::model::documents::Documents;
 use crate::model::dropout::Masks;
 use crate::model::inputs::Inputs;
 use crate::model::loss::{Labels, Loss};
@@ -56,6 +58,8 @@ pub struct ClientRound<'a> {
     pub compute: Compute,
     /// Parts that a batch is cut into at least, to save memory; 1 or more.
     pub micro_batches: usize,
+    /// Tokens of a row that several examples share; `None` where each has a row of its own.
+    pub row_tokens: Option<usize>,
     /// Tokens that a part has at most, padding included, so that it stays in caches; `None` where
     /// batches stay whole.
     pub part_tokens: Option<usize>,
@@ -64,7 +68,8 @@ pub struct ClientRound<'a> {
 /// The result of a round of local training.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LocalResult {
-    /// Mean loss over the labels seen: one an example, or each token of its answer.
+    /// Mean loss over the labels seen: one an example, each that it may have, or each token of its
+    /// answer.
     pub loss: f64,
     /// Examples seen.
     pub examples: u64,
@@ -169,19 +174,22 @@ impl ClientRound<'_> {
         scale: Option<&mut LossScale>,
         seen: &mut LossSum,
     ) -> Result<bool, ModelError> {
-        let length = |position: &u32| self.split.ids(*position as usize).len();
-        let longest = positions.iter().map(length).max().unwrap_or(0);
+        let rows = self.rows(positions);
+        let longest = rows.iter().map(|row| self.tokens(row)).max().unwrap_or(0);
         let most = self.part_tokens.map(|tokens| tokens / longest.max(1));
         let targets = |some: &[u32]| -> usize {
             let of = |position: &u32| self.split.num_targets(*position as usize);
             some.iter().map(of).sum()
         };
         let all = targets(positions) as f64;
-        for part in positions.chunks(part_rows(positions.len(), most, self.micro_batches)) {
-            let batch = Batch::gather(self.split, part, self.pad);
+        for part in rows.chunks(part_rows(rows.len(), most, self.micro_batches)) {
+            let batch = match self.row_tokens {
+                None => Batch::gather(self.split, &part.concat(), self.pad),
+                Some(_) => Batch::gather_packed(self.split, part, self.pad),
+            };
             let loss = self.loss(&batch, masks, smoothing)?;
             let own = batch.labels.len();
-            seen.add(&loss.mean, own, batch.rows)?;
+            seen.add(&loss.mean, own, batch.examples())?;
             let mut share = loss.graph.f_mul_scalar(own as f64 / all)?;
             if let Some(scale) = &scale {
                 share = scale.apply(&share)?;
@@ -189,6 +197,26 @@ impl ClientRound<'_> {
             self.replica.backward(&share)?;
         }
         scale.map_or(Ok(true), |scale| scale.unscale(self.replica.leaves()))
+    }
+
+    /// The examples of each row of a batch. Where rows have several, they are no longer than a part,
+    /// so that they stay in caches too.
+    fn rows(&self, positions: &[u32]) -> Vec<Vec<u32>> {
+        let Some(most) = self.row_tokens else {
+            return positions.iter().map(|position| vec![*position]).collect();
+        };
+        let most = self.part_tokens.map_or(most, |tokens| tokens.min(most));
+        let length = |position: &u32| self.split.ids(*position as usize).len();
+        let lengths: Vec<usize> = positions.iter().map(length).collect();
+        let rows = first_fit(&lengths, most).into_iter();
+        rows.map(|row| row.into_iter().map(|at| positions[at]).collect())
+            .collect()
+    }
+
+    /// The tokens of a row's examples.
+    fn tokens(&self, row: &[u32]) -> usize {
+        let length = |position: &u32| self.split.ids(*position as usize).len();
+        row.iter().map(length).sum()
     }
 
     fn loss(&self, batch: &Batch, masks: &Masks, smoothing: f64) -> Result<Loss, ModelError> {
@@ -199,7 +227,7 @@ impl ClientRound<'_> {
         // Logits of tokens are a product like a layer's; a classifier's are outputs already.
         let _narrow = match labels {
             Labels::Tokens { .. } => autocast,
-            Labels::Rows(_) => None,
+            Labels::Rows(_) | Labels::Sets(_) => None,
         };
         self.replica.model.loss(&outputs, &labels, smoothing)
     }
@@ -223,6 +251,7 @@ pub(crate) fn inputs(batch: &Batch, compute: Compute) -> Result<Inputs, ModelErr
         mask: place(&batch.attention_mask)?,
         types: place(&batch.token_type_ids)?,
         padded: batch.attention_mask.contains(&0),
+        documents: batch.packed.clone().map(Documents::new),
     })
 }
 
@@ -230,6 +259,7 @@ pub(crate) fn inputs(batch: &Batch, compute: Compute) -> Result<Inputs, ModelErr
 pub(crate) fn labels(batch: &Batch, compute: Compute) -> Result<Labels, ModelError> {
     match &batch.labels {
         BatchLabels::Rows(labels) => Labels::rows(labels, compute.device),
+        BatchLabels::Sets { values, labels } => Labels::sets(values, *labels, compute.device),
         BatchLabels::Tokens { places, tokens } => Labels::tokens(places, tokens, compute.device),
     }
 }

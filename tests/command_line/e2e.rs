@@ -25,7 +25,7 @@ const LLAMA: &str = r#"{"model_type": "llama", "vocab_size": 257, "hidden_size":
 
 /// A place with two decoders' sizes, a tokenizer that makes a token of each byte, and the
 /// restaurants of the project.
-fn place() -> Workplace {
+pub fn place() -> Workplace {
     let place = Workplace::new();
     place.write("gpt2.json", GPT2);
     place.write("llama.json", LLAMA);
@@ -41,7 +41,7 @@ fn place() -> Workplace {
 }
 
 /// Byte-level BPE without merges, as GPT-2's: a letter for each byte, and the end of a text.
-fn bytes_tokenizer() -> Value {
+pub fn bytes_tokenizer() -> Value {
     let is_shown = |byte: u32| matches!(byte, 33..=126 | 161..=172 | 174..=255);
     let mut hidden = 256..;
     let letters = (0..256).map(|byte| match is_shown(byte) {
@@ -62,21 +62,21 @@ fn bytes_tokenizer() -> Value {
     })
 }
 
-fn rounds(place: &Workplace, folder: &str) -> Vec<RoundRecord> {
+pub fn rounds(place: &Workplace, folder: &str) -> Vec<RoundRecord> {
     let text = place.read(&format!("{folder}/rounds.jsonl"));
     text.lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect()
 }
 
-fn digests(place: &Workplace, folder: &str) -> Vec<String> {
+pub fn digests(place: &Workplace, folder: &str) -> Vec<String> {
     rounds(place, folder)
         .into_iter()
         .map(|round| round.state_digest.0)
         .collect()
 }
 
-fn scores(round: &RoundRecord) -> BTreeMap<String, f64> {
+pub fn scores(round: &RoundRecord) -> BTreeMap<String, f64> {
     round.eval.clone().unwrap_or_default()
 }
 

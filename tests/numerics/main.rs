@@ -7,6 +7,7 @@ mod aggregation;
 mod decoders;
 mod gguf;
 mod models;
+mod packing;
 mod parts;
 mod properties;
 mod recompute;

@@ -219,3 +219,39 @@ fn token_types_count_in_a_roberta_that_knows_several() {
     assert!(types_matter(2));
     assert!(!types_matter(1));
 }
+
+/// transformers' loss for `multi_label_classification` is torch's `BCEWithLogitsLoss`; here it is
+/// written out in float64.
+#[test]
+fn the_loss_of_several_labels_is_a_mean_over_rows_and_labels_with_its_gradient() {
+    let case = &cases("model")[0];
+    let checkpoint = Checkpoint::read(case, &Objective::classes(2), 0).unwrap();
+    let objective = Objective::Multilabel(vec!["a".into(), "b".into(), "c".into()]);
+    let drawn = Checkpoint::random(checkpoint.architecture, &objective, 1).unwrap();
+    let weights = all_weights(&drawn);
+    let model = drawn
+        .architecture
+        .build(&View::new(&weights), &objective)
+        .unwrap();
+    let logits = [2.5_f32, -0.5, 40.0, -40.0, 0.0, 1.5];
+    let sets = [1.0_f32, 1.0, 0.0, 0.0, 1.0, 0.0];
+    let outputs = Tensor::from_slice(&logits)
+        .view([2, 3])
+        .set_requires_grad(true);
+    let labels = Labels::sets(&sets, 3, Device::Cpu).unwrap();
+    let loss = model.loss(&outputs, &labels, 0.0).unwrap();
+    let pairs = || {
+        let pairs = logits.iter().zip(&sets);
+        pairs.map(|(logit, label)| (f64::from(*logit), f64::from(*label)))
+    };
+    let terms = pairs().map(|(x, y)| x.max(0.0) - x * y + (-x.abs()).exp().ln_1p());
+    let expected = terms.sum::<f64>() / 6.0;
+    let got = loss.mean.double_value(&[]);
+    assert!((got - expected).abs() < 1e-6, "{got}, expected {expected}");
+    loss.graph.backward();
+    let gradient: Vec<f64> = pairs()
+        .map(|(x, y)| (1.0 / (1.0 + (-x).exp()) - y) / 6.0)
+        .collect();
+    let expected = Tensor::from_slice(&gradient).view([2, 3]);
+    assert_close("gradient", &outputs.grad(), &expected, 1e-6);
+}

@@ -16,7 +16,7 @@ use regatta_actors::random::Stream;
 use tch::{Device, Kind, Tensor};
 
 /// Three layers of each family, with dropout.
-const MODELS: [&str; 5] = [
+pub const MODELS: [&str; 5] = [
     r#"{"model_type": "gpt2", "vocab_size": 40, "n_positions": 32, "n_embd": 32, "n_layer": 3,
         "n_head": 2, "initializer_range": 0.3}"#,
     r#"{"model_type": "llama", "vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 3,
@@ -62,7 +62,7 @@ fn adapter(kind: AdapterKind, layers: &[LinearLayer]) -> std::sync::Arc<dyn Adap
 
 /// A model with an adapter on the default targets of the layers from `first` on, which also trains
 /// the base's tensors of these names.
-fn replica(json: &str, kind: AdapterKind, first: i64, trained: &[&str]) -> Replica {
+pub fn replica(json: &str, kind: AdapterKind, first: i64, trained: &[&str]) -> Replica {
     let (checkpoint, objective) = checkpoint(json);
     let architecture = &*checkpoint.architecture;
     let ends = architecture.default_targets();

@@ -86,7 +86,7 @@ impl PeftConfig {
 /// PEFT's word for what a model is trained to give.
 pub(crate) fn task_type(objective: &Objective) -> &'static str {
     match objective {
-        Objective::Classes(_) | Objective::Score => "SEQ_CLS",
+        Objective::Classes(_) | Objective::Multilabel(_) | Objective::Score => "SEQ_CLS",
         Objective::NextToken => "CAUSAL_LM",
     }
 }

@@ -175,6 +175,8 @@ impl LaneTrainer {
             pad: experiment.pad(),
             compute: self.compute,
             micro_batches,
+            row_tokens: (experiment.plan.training.pack)
+                .then_some(experiment.plan.data.max_seq_length as usize),
             part_tokens: self.part_tokens(),
         }
     }

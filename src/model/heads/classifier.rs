@@ -104,10 +104,18 @@ impl Model for Classifier {
         self.head(&hidden, masks)
     }
 
-    /// Cross-entropy, or the mean squared error when there is one output; a mean over the rows.
+    /// Cross-entropy, or the mean squared error when there is one output, a mean over the rows;
+    /// where a row has any number of labels, binary cross-entropy, a mean over rows and labels, as
+    /// transformers has it for `multi_label_classification`.
     fn loss(&self, outputs: &Tensor, labels: &Labels, smoothing: f64) -> Result<Loss, ModelError> {
-        let labels = labels.of_rows()?;
         let logits = outputs.f_to_kind(Kind::Float)?;
+        if let Labels::Sets(sets) = labels {
+            let every = None::<&Tensor>;
+            let loss =
+                logits.f_binary_cross_entropy_with_logits(sets, every, every, Reduction::Mean)?;
+            return Loss::of_graph(loss);
+        }
+        let labels = labels.of_rows()?;
         if logits.size()[1] == 1 {
             let scores = logits.f_squeeze_dim(1)?;
             return Loss::of_graph(scores.f_mse_loss(labels, Reduction::Mean)?);

@@ -45,7 +45,10 @@ impl LanguageModel {
 impl Model for LanguageModel {
     /// The last hidden states, (rows, tokens, hidden).
     fn outputs(&self, inputs: &Inputs, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
-        self.decoder.forward(&inputs.ids, masks)
+        match &inputs.documents {
+            None => self.decoder.forward(&inputs.ids, masks),
+            Some(documents) => self.decoder.forward_packed(&inputs.ids, documents, masks),
+        }
     }
 
     /// Cross-entropy, a mean over the labelled tokens of all rows.

@@ -14,11 +14,12 @@ use std::path::{Path, PathBuf};
 use regatta_actors::protocol::round_record::RoundRecord;
 
 use crate::config::problems::Problems;
+use crate::config::recorded_task;
 use crate::runs::folder::RunFolder;
 use crate::runs::folder::artifact::Artifact;
 use crate::runs::folder::state::RunState;
 use crate::runs::history::totals::RunTotals;
-use crate::tasks::{SharedTask, registry};
+use crate::tasks::SharedTask;
 
 /// A run, as it is compared.
 #[derive(Debug, Clone)]
@@ -53,14 +54,13 @@ impl Compared {
         let text = std::fs::read_to_string(&scenario).map_err(|e| in_scenario(&e))?;
         let settings: toml::Table =
             toml::from_str(&text).map_err(|error| in_scenario(&error.message()))?;
-        let task = settings.get("task").and_then(toml::Value::as_str);
-        let task = task.and_then(|task| registry::find(task).ok());
+        let task = recorded_task(&settings);
         let task = task.ok_or_else(|| in_scenario(&"it names no task"))?;
         let seed = settings.get("seed").and_then(toml::Value::as_integer);
         let mut rounds = folder.read_rounds().map_err(failed)?;
         let mut totals = RunTotals::default();
         for record in &mut rounds {
-            totals.add(record, task.metric_set());
+            totals.add(record, &task.metric_set());
             record.clients = Vec::new();
         }
         if rounds.is_empty() {

@@ -142,7 +142,7 @@ mod tests {
         let mut totals = RunTotals::default();
         rounds
             .iter()
-            .for_each(|record| totals.add(record, task.metric_set()));
+            .for_each(|record| totals.add(record, &task.metric_set()));
         Compared {
             path: PathBuf::new(),
             settings: toml::Table::new(),

@@ -127,6 +127,9 @@ pub fn config(
         Objective::Classes(names) => {
             config.extend(outputs("single_label_classification", &names));
         }
+        Objective::Multilabel(names) => {
+            config.extend(outputs("multi_label_classification", &names));
+        }
         Objective::Score => config.extend(outputs("regression", &["score".to_owned()])),
         Objective::NextToken => {}
     }

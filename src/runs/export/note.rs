@@ -16,7 +16,9 @@ pub fn of_adapter(trained: &TrainedModel) -> String {
         ),
     };
     let head = match objective(trained) {
-        Objective::Classes(_) | Objective::Score => ", with the classification head",
+        Objective::Classes(_) | Objective::Multilabel(_) | Objective::Score => {
+            ", with the classification head"
+        }
         Objective::NextToken => "",
     };
     let mut note = format!(
@@ -44,7 +46,7 @@ pub fn of_adapter(trained: &TrainedModel) -> String {
 pub fn of_merged(trained: &TrainedModel) -> String {
     let class = auto_class(trained);
     let parts = match objective(trained) {
-        Objective::Classes(_) | Objective::Score => {
+        Objective::Classes(_) | Objective::Multilabel(_) | Objective::Score => {
             "The whole classifier: base weights, what aggregation added to them, the adapter and \
              the head in one"
         }
@@ -73,7 +75,9 @@ fn objective(trained: &TrainedModel) -> Objective {
 /// The class of transformers that loads such models.
 fn auto_class(trained: &TrainedModel) -> &'static str {
     match objective(trained) {
-        Objective::Classes(_) | Objective::Score => "AutoModelForSequenceClassification",
+        Objective::Classes(_) | Objective::Multilabel(_) | Objective::Score => {
+            "AutoModelForSequenceClassification"
+        }
         Objective::NextToken => "AutoModelForCausalLM",
     }
 }
@@ -112,6 +116,10 @@ fn usage(trained: &TrainedModel) -> String {
     let class = auto_class(trained);
     let outputs = match objective(trained) {
         Objective::NextToken => String::new(),
+        Objective::Multilabel(names) => format!(
+            "num_labels={}, problem_type=\"multi_label_classification\", ",
+            names.len()
+        ),
         head => format!("num_labels={}, ", head.outputs()),
     };
     format!(

@@ -29,7 +29,7 @@ pub fn of_run(
     let rows = states::rows(participations, plan);
     let drawn = [
         loss(rounds, participations).draw()?,
-        scores(rounds, plan.data.task.metric_set())?,
+        scores(rounds, &plan.data.task.metric_set())?,
         timeline::draw(&rows, participations)?,
         fleet::draw(&rows, participations)?,
         exactness(rounds).draw()?,
@@ -123,7 +123,7 @@ fn spread(rounds: &[RoundRecord]) -> Vec<Band> {
 
 /// The scores on validation, without the loss: in one chart, or where the model before training was
 /// scored as well, in one each, with that model's as a dashed curve.
-fn scores(rounds: &[RoundRecord], metrics: MetricSet) -> anyhow::Result<Option<Figure>> {
+fn scores(rounds: &[RoundRecord], metrics: &MetricSet) -> anyhow::Result<Option<Figure>> {
     let evals = rounds.iter().filter_map(|record| record.eval.as_ref());
     let mut names = metrics.names(evals.clone());
     names.retain(|name| !is_loss(name));
@@ -160,7 +160,7 @@ fn score(name: &str) -> impl Fn(&RoundRecord) -> Option<f64> + '_ {
 }
 
 /// A score by round, and that of the model before training.
-fn beside_base(rounds: &[RoundRecord], name: &str, metrics: MetricSet) -> Chart {
+fn beside_base(rounds: &[RoundRecord], name: &str, metrics: &MetricSet) -> Chart {
     let base = over_rounds(rounds, score(&base_of(name)));
     let trained = over_rounds(rounds, score(name));
     let chart = Chart {

@@ -32,13 +32,13 @@ fn scrape_of(info: RunLabels, events: &[Event]) -> Scrape {
     Scrape::parse(text.lines().map(|line| Ok(line.to_owned()))).unwrap()
 }
 
-const METRICS: MetricSet = MetricSet(&[MetricInfo::lower("perplexity")]);
+const METRICS: MetricSet = MetricSet::of(&[MetricInfo::lower("perplexity")]);
 
 fn info() -> RunLabels {
     RunLabels {
         version: "0",
         libtorch: "2".into(),
-        task: "sst2",
+        task: "sst2".to_owned(),
         adapter: "LoRA",
         method: "ours",
         lanes: vec!["cpu".into()],
