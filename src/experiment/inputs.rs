@@ -15,11 +15,14 @@ use crate::data::partition;
 use crate::data::partition::error::PartitionError;
 use crate::data::tokenize::TextEncoder;
 use crate::experiment::local_model::{local_model, require_tokenizer};
+use crate::model::ModelError;
 use crate::model::architecture::Architecture;
+use crate::model::quantised::form::BaseForm;
 use crate::model::source::files::ModelFiles;
 use crate::model::source::known::ArchitectureName;
 use crate::model::source::locate::model_dir;
 use crate::model::source::location::ModelSource;
+use crate::model::tensor_spec::is_inside;
 use crate::tasks::{ReadOptions, TaskData};
 
 /// The inputs of training.
@@ -81,11 +84,22 @@ pub fn check_local(plan: &Plan) -> Result<(), Problems> {
     }
     if !matches!(plan.model.source, ModelSource::Hub(_))
         && let Some((model, ..)) = load_model(plan, &mut problems)
-        && let Err(error) = model.checkpoint(&plan.data.task.objective(), plan.seed)
+        && let Err(error) = check_weights(&model, plan)
     {
         problems.report_error("model", error);
     }
     problems.into_result(())
+}
+
+/// Reads the weights as the run would hold them.
+fn check_weights(model: &ModelFiles, plan: &Plan) -> Result<(), ModelError> {
+    let in_full = |name: &str| {
+        let mut modules = plan.adapter.modules_to_save.iter();
+        modules.any(|module| is_inside(name, module))
+    };
+    let form = BaseForm::new(plan.model.base_precision, &in_full);
+    let objective = plan.data.task.objective();
+    model.checkpoint_as(&objective, plan.seed, &form).map(drop)
 }
 
 /// The task's examples and each client's share of them; `None` when a problem was reported.

@@ -11,6 +11,7 @@
 //! | [`config`] | `config.json`, read as transformers reads it |
 //! | [`activation`] | the activations that it can name |
 //! | [`weights`] | named tensors on a device, seen through a prefix, with an overlay |
+//! | [`quantised`] | frozen weights in fewer bits than float32 |
 //! | [`inputs`] | a batch as a model takes it |
 //! | [`loss`] | what a batch is to be given, and how far a model is from it |
 //! | [`layers`] | linear (where adapters attach), layer norm, embedding |
@@ -41,6 +42,7 @@ pub mod layers;
 pub mod linear_layer;
 pub mod loss;
 pub mod objective;
+pub mod quantised;
 mod recompute;
 pub mod source;
 pub mod tensor_spec;

@@ -9,6 +9,7 @@ mod gguf;
 mod models;
 mod parts;
 mod properties;
+mod quantised;
 mod recompute;
 mod sorf;
 mod soundness;

@@ -9,6 +9,7 @@ use regatta::model::dropout::Masks;
 use regatta::model::inputs::Inputs;
 use regatta::model::linear_layer::LinearLayer;
 use regatta::model::objective::Objective;
+use regatta::model::quantised::form::BaseForm;
 use regatta::model::source::checkpoint::Checkpoint;
 use regatta::model::weights::Weights;
 use regatta::train::replica::{Replica, RoundModel};
@@ -16,7 +17,7 @@ use regatta_actors::random::Stream;
 use tch::{Device, Kind, Tensor};
 
 /// Three layers of each family, with dropout.
-const MODELS: [&str; 3] = [
+pub const MODELS: [&str; 3] = [
     r#"{"model_type": "gpt2", "vocab_size": 40, "n_positions": 32, "n_embd": 32, "n_layer": 3,
         "n_head": 2, "initializer_range": 0.3}"#,
     r#"{"model_type": "llama", "vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 3,
@@ -28,6 +29,11 @@ const MODELS: [&str; 3] = [
 ];
 
 fn checkpoint(json: &str) -> (Checkpoint, Objective) {
+    checkpoint_as(json, &BaseForm::float32())
+}
+
+/// A model of these sizes, held in a form, and what it is trained to give.
+pub fn checkpoint_as(json: &str, form: &BaseForm<'_>) -> (Checkpoint, Objective) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.json");
     std::fs::write(&file, json).unwrap();
@@ -37,7 +43,7 @@ fn checkpoint(json: &str) -> (Checkpoint, Objective) {
     };
     let architecture = config::read(&file).unwrap();
     (
-        Checkpoint::random(architecture, &objective, 3).unwrap(),
+        Checkpoint::random_as(architecture, &objective, 3, form).unwrap(),
         objective,
     )
 }
@@ -56,6 +62,17 @@ fn adapter(kind: AdapterKind, layers: &[LinearLayer]) -> std::sync::Arc<dyn Adap
 /// the base's tensors of these names.
 fn replica(json: &str, kind: AdapterKind, first: i64, trained: &[&str]) -> Replica {
     let (checkpoint, objective) = checkpoint(json);
+    of_checkpoint(&checkpoint, &objective, kind, first, trained)
+}
+
+/// The same of a model that is there.
+pub fn of_checkpoint(
+    checkpoint: &Checkpoint,
+    objective: &Objective,
+    kind: AdapterKind,
+    first: i64,
+    trained: &[&str],
+) -> Replica {
     let architecture = &*checkpoint.architecture;
     let ends = architecture.default_targets();
     let mut layers = architecture.linear_layers();
@@ -68,14 +85,14 @@ fn replica(json: &str, kind: AdapterKind, first: i64, trained: &[&str]) -> Repli
         let tensor = checkpoint.base.get(name).unwrap();
         own.insert((*name).to_owned(), tensor.clone());
     }
-    let base = Weights::from_map(&checkpoint.base, Device::Cpu).unwrap();
+    let base = Weights::frozen(&checkpoint.base, &checkpoint.quantised, Device::Cpu).unwrap();
     let shared = RoundModel::new(base, &own, &*adapter, &layers, Device::Cpu).unwrap();
     let own = shared.state.clone();
-    Replica::new(&shared, architecture, &objective, &layers, own, |_| true).unwrap()
+    Replica::new(&shared, architecture, objective, &layers, own, |_| true).unwrap()
 }
 
 /// The outputs and all gradients of two batches, one padded.
-fn results(replica: &Replica, precision: Option<Kind>) -> Vec<(String, Tensor)> {
+pub fn results(replica: &Replica, precision: Option<Kind>) -> Vec<(String, Tensor)> {
     let masks = Masks::new(Stream::seed_from_u64(9));
     let mut found = Vec::new();
     for (mask, name) in [
