@@ -25,7 +25,7 @@ const LLAMA: &str = r#"{"model_type": "llama", "vocab_size": 257, "hidden_size":
 
 /// A place with two decoders' sizes, a tokenizer that makes a token of each byte, and the
 /// restaurants of the project.
-fn place() -> Workplace {
+pub fn place() -> Workplace {
     let place = Workplace::new();
     place.write("gpt2.json", GPT2);
     place.write("llama.json", LLAMA);
