@@ -20,7 +20,7 @@ use crate::config::settings::{Numerics, Settings};
 use crate::config::tables::ScenarioTables;
 use crate::data::partition::spec::Partition;
 use crate::model::architecture::Architecture;
-use crate::model::quantised::form::BasePrecision;
+use crate::model::quantised::precision::BasePrecision;
 use crate::model::source::location::ModelSource;
 use crate::tasks::SharedTask;
 use crate::tasks::texts::GenerationPlan;

@@ -13,7 +13,7 @@ use crate::aggregate::settings::{MethodName, Weighting};
 use crate::base::machine::device::DeviceName;
 use crate::config::declare::{declare_settings, default_of, default_type};
 use crate::config::setting::{AnySetting, Facts, Setting};
-use crate::model::quantised::form::BasePrecision;
+use crate::model::quantised::precision::BasePrecision;
 use crate::train::settings::Precision;
 
 /// The largest whole number that TOML has, in which settings are recorded.

@@ -17,7 +17,7 @@ use crate::data::tokenize::TextEncoder;
 use crate::experiment::local_model::{local_model, require_tokenizer};
 use crate::model::ModelError;
 use crate::model::architecture::Architecture;
-use crate::model::quantised::form::BaseForm;
+use crate::model::base_form::BaseForm;
 use crate::model::source::files::ModelFiles;
 use crate::model::source::known::ArchitectureName;
 use crate::model::source::locate::model_dir;

@@ -1,7 +1,7 @@
 //! What a client's memory allows: how many examples at once, if any.
 
 use crate::experiment::prepared::Experiment;
-use crate::model::quantised::form::BasePrecision;
+use crate::model::quantised::precision::BasePrecision;
 
 /// Estimates the parts that a batch has to be cut into on a device of N bytes.
 ///

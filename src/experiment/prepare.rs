@@ -21,8 +21,8 @@ use crate::experiment::inputs;
 use crate::experiment::inputs::RunInputs;
 use crate::experiment::prepared::{Experiment, encode_with_cache};
 use crate::experiment::prompts;
+use crate::model::base_form::BaseForm;
 use crate::model::linear_layer::LinearLayer;
-use crate::model::quantised::form::BaseForm;
 use crate::model::source::checkpoint::Checkpoint;
 use crate::model::tensor_spec::is_inside;
 

@@ -12,6 +12,7 @@
 //! | [`activation`] | the activations that it can name |
 //! | [`weights`] | named tensors on a device, seen through a prefix, with an overlay |
 //! | [`quantised`] | frozen weights in fewer bits than float32 |
+//! | [`base_form`] | which tensors of a model are held so |
 //! | [`inputs`] | a batch as a model takes it |
 //! | [`loss`] | what a batch is to be given, and how far a model is from it |
 //! | [`layers`] | linear (where adapters attach), layer norm, embedding |
@@ -30,6 +31,7 @@
 
 pub mod activation;
 pub mod architecture;
+pub mod base_form;
 pub mod config;
 pub mod decoder;
 pub mod delta;

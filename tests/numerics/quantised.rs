@@ -1,7 +1,8 @@
 //! Models over a base in fewer bits, against the same models over the codes' values in float32.
 
 use regatta::adapter::settings::AdapterKind;
-use regatta::model::quantised::form::{BaseForm, BasePrecision};
+use regatta::model::base_form::BaseForm;
+use regatta::model::quantised::precision::BasePrecision;
 use regatta::model::source::checkpoint::Checkpoint;
 use regatta::train::replica::Replica;
 use tch::Kind;

@@ -39,5 +39,11 @@ fn quantise_row(values: &[f32]) -> (Vec<i8>, f32) {
         false => (f64::from(x) * f64::from(MOST) / f64::from(largest)) as f32,
     };
     let code = |x: &f32| scaled(*x).round_ties_even().clamp(-MOST, MOST) as i8;
-    (values.iter().map(code).collect(), largest / MOST)
+    let scale = largest / MOST;
+    // Of the largest numbers that there are, the quotient may be rounded to one that is too large.
+    let scale = match (scale * MOST).is_finite() {
+        true => scale,
+        false => scale.next_down(),
+    };
+    (values.iter().map(code).collect(), scale)
 }

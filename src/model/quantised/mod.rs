@@ -14,15 +14,15 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`form`] | which tensors of a model are held how |
+//! | [`precision`] | what a weight is held in |
 //! | [`weight`] | a weight on the host |
 //! | [`held`] | the same on a device, to be multiplied by |
 //! | [`nf4`], [`int8`] | the codes |
 
-pub mod form;
 pub mod held;
 pub mod int8;
 pub mod nf4;
+pub mod precision;
 #[cfg(test)]
 mod tests;
 pub mod weight;

@@ -9,8 +9,8 @@ use crate::base::tensors::{HostTensor, TensorError};
 use crate::base::torch::quantised::CodeForm;
 use crate::base::torch::shared::share;
 use crate::model::linear_layer::{LinearLayer, WeightLayout};
-use crate::model::quantised::form::BasePrecision;
 use crate::model::quantised::held::HeldWeight;
+use crate::model::quantised::precision::BasePrecision;
 use crate::model::quantised::{int8, nf4};
 
 /// A linear layer's weight as codes. They lie as those of a (d_out, d_in) weight, also where the model's

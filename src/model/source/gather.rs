@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::base::tensors::{HostTensor, TensorMap};
 use crate::model::architecture::Architecture;
+use crate::model::base_form::BaseForm;
 use crate::model::linear_layer::LinearLayer;
-use crate::model::quantised::form::{BaseForm, BasePrecision};
+use crate::model::quantised::precision::BasePrecision;
 use crate::model::quantised::weight::QuantisedWeight;
 use crate::model::source::soundness::check_finite;
 

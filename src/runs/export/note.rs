@@ -2,7 +2,7 @@
 
 use crate::adapter::peft::BASE_DELTA;
 use crate::model::objective::Objective;
-use crate::model::quantised::form::BasePrecision;
+use crate::model::quantised::precision::BasePrecision;
 use crate::runs::export::trained::TrainedModel;
 
 /// The note that accompanies an adapter.

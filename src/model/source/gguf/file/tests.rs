@@ -1,4 +1,5 @@
 use super::*;
+use crate::base::tensors::TensorMap;
 use crate::model::source::gguf::metadata::MetadataValue;
 use crate::model::source::gguf::metadata::MetadataValue::{Array, F32, Signed, Text, Unsigned};
 use crate::model::source::gguf::sample::GgufSample;
