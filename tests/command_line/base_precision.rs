@@ -291,6 +291,7 @@ fn weights_are_there_in_float32_one_at_a_time() {
 }
 
 /// The largest resident size of a command that succeeds.
+#[expect(clippy::zombie_processes, reason = "wait4 waits for it")]
 fn peak_bytes(mut command: Command) -> u64 {
     let child = command.stdout(Stdio::null()).spawn().unwrap();
     let (mut status, mut usage) = (0, MaybeUninit::<libc::rusage>::zeroed());
