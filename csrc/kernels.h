@@ -114,3 +114,23 @@ void drop(const float* x, float* y, int64_t begin, int64_t end, Key key);
 void drop(const double* x, double* y, int64_t begin, int64_t end, Key key);
 void drop(const c10::BFloat16* x, c10::BFloat16* y, int64_t begin, int64_t end, Key key);
 void drop(const c10::Half* x, c10::Half* y, int64_t begin, int64_t end, Key key);
+
+// How a frozen weight is held: see `src/model/quantised/`, which writes the codes.
+enum class Form : int64_t { BFLOAT16 = 0, INT8 = 1, NF4 = 2 };
+
+// Values that share a scale in NF4, side by side in the flattened weight.
+constexpr int64_t NF4_BLOCK = 64;
+// The values of NF4's codes.
+extern const float NF4_VALUES[16];
+
+// A weight of rows of `columns` values. `scales` has one of each row with INT8, one of each block with
+// NF4, which has two codes a byte, the first in the upper half.
+struct Quantised {
+  Form form;
+  int64_t columns;
+  const void* codes;
+  const float* scales;
+};
+
+// Values `begin` to `end` of the flattened weight in float32, `begin` at `to`.
+void dequantise(const Quantised& weight, float* to, int64_t begin, int64_t end);

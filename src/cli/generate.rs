@@ -120,7 +120,7 @@ fn write(
     let run = &trained.plan;
     let objective = run.data.task.objective();
     let base = trained.base()?;
-    let mut checkpoint = base.checkpoint(&objective, run.seed)?;
+    let mut checkpoint = trained.checkpoint(&base)?;
     let merged = merge::merged(trained, &mut checkpoint)?;
     let architecture = &*checkpoint.architecture;
     let encoder = inputs::encoder(&base, architecture, run)?;

@@ -309,7 +309,7 @@ fn train_alone(federation: &Federation, leave: &Receiver<()>) -> anyhow::Result<
     let rounds = folder.read_rounds()?;
     let last = rounds.iter().rev().find_map(|record| record.eval.as_ref());
     let federated = last.and_then(|scores| scores.get(primary.name)).copied();
-    if let Some(words) = alone.in_words(primary.name, metrics, federated) {
+    if let Some(words) = alone.in_words(primary.name, &metrics, federated) {
         print_line(words);
     }
     Ok(())

@@ -20,6 +20,7 @@ use crate::config::settings::{Numerics, Settings};
 use crate::config::tables::ScenarioTables;
 use crate::data::partition::spec::Partition;
 use crate::model::architecture::Architecture;
+use crate::model::quantised::precision::BasePrecision;
 use crate::model::source::location::ModelSource;
 use crate::tasks::SharedTask;
 use crate::tasks::texts::GenerationPlan;
@@ -191,6 +192,8 @@ pub enum DataSource {
 pub struct ModelPlan {
     /// Where it comes from.
     pub source: ModelSource,
+    /// What the frozen weights of its layers are held in.
+    pub base_precision: BasePrecision,
     /// Hidden and attention dropout; `None`: as `config.json` says.
     pub dropout: Option<f64>,
     /// A tokenizer.json to be used in the place of the model's own.

@@ -14,6 +14,7 @@ use crate::base::machine::device::DeviceName;
 use crate::config::declare::{declare_settings, default_of, default_type};
 use crate::config::setting::{AnySetting, Facts, Setting};
 use crate::config::tables::task::TaskKind;
+use crate::model::quantised::precision::BasePrecision;
 use crate::train::settings::Precision;
 
 /// The largest whole number that TOML has, in which settings are recorded.
@@ -131,6 +132,12 @@ declare_settings! {
         /// tokenizer.json for a random model, or in the place of the model's own
         #[arg(value_name = "FILE")]
         tokenizer: PathBuf = default_in_words("the model's own, if any").names_file();
+        /// What the frozen weights of the transformer layers are held in, and multiplied from: nf4
+        /// has 4 bits a weight and a scale for each 64, int8 a scale for each output, both as
+        /// bitsandbytes has them. What is trained, the residual of aggregation, embeddings, norms,
+        /// biases and heads stay in float32
+        #[arg(value_enum)]
+        base_precision: BasePrecision = default(BasePrecision::Float32);
         /// Dropout inside the frozen model (hidden and attention)
         #[arg(value_name = "P")]
         model_dropout: f64 = default_in_words("as the model's config.json says")

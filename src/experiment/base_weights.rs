@@ -22,7 +22,8 @@ pub struct BaseWeightCache {
 /// One device's weights.
 struct DeviceBase {
     pretrained: Weights,
-    /// The same with a snapshot's base delta added to adapted layers.
+    /// The same with a snapshot's base delta added to adapted layers, or beside their weights where
+    /// these are held in fewer bits.
     current: Option<(Digest, Weights)>,
 }
 
@@ -50,7 +51,8 @@ impl BaseWeightCache {
         let base = match devices.entry(device) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
-                let pretrained = Weights::from_map(&self.experiment.checkpoint.base, device)?;
+                let checkpoint = &self.experiment.checkpoint;
+                let pretrained = Weights::frozen(&checkpoint.base, &checkpoint.quantised, device)?;
                 entry.insert(DeviceBase {
                     pretrained,
                     current: None,
@@ -78,10 +80,15 @@ fn with_delta(
 ) -> Result<Weights, ModelError> {
     let mut weights = pretrained.clone();
     for (name, delta) in snapshot.base_delta.iter() {
+        if let Some(held) = pretrained.quantised.get(name) {
+            // It stays beside the codes; on the processor, where the snapshot has it.
+            let held = held.with(&delta.share(device)?)?;
+            weights.quantised.insert(name.to_owned(), held);
+            continue;
+        }
         let weight = pretrained.get(name)?.f_to_kind(Kind::Float)?;
-        weights
-            .0
-            .insert(name.to_owned(), weight.f_add(&delta.to_tensor(device)?)?);
+        let merged = weight.f_add(&delta.to_tensor(device)?)?;
+        weights.tensors.insert(name.to_owned(), merged);
     }
     Ok(weights)
 }

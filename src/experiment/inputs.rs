@@ -17,11 +17,14 @@ use crate::data::partition;
 use crate::data::partition::error::PartitionError;
 use crate::data::tokenize::TextEncoder;
 use crate::experiment::local_model::{local_model, require_tokenizer};
+use crate::model::ModelError;
 use crate::model::architecture::Architecture;
+use crate::model::base_form::BaseForm;
 use crate::model::source::files::ModelFiles;
 use crate::model::source::known::ArchitectureName;
 use crate::model::source::locate::model_dir;
 use crate::model::source::location::ModelSource;
+use crate::model::tensor_spec::is_inside;
 use crate::tasks::label_groups::LabelGroups;
 use crate::tasks::{ReadOptions, SharedTask, TaskData};
 
@@ -95,7 +98,7 @@ pub fn check_local(plan: &Plan) -> Result<(), Problems> {
         if let Some((data, _)) = data {
             settle(plan, &data, &encoder, &mut problems);
         }
-        if let Err(error) = model.checkpoint(&plan.data.task.objective(), plan.seed) {
+        if let Err(error) = check_weights(&model, plan) {
             problems.report_error("model", error);
         }
     }
@@ -115,6 +118,17 @@ fn settle(
         .map_err(|error| problems.report_error(key_of(&error, plan, "template"), error))
         .ok()?;
     Some(settled.unwrap_or_else(|| task.clone()))
+}
+
+/// Reads the weights as the run would hold them.
+fn check_weights(model: &ModelFiles, plan: &Plan) -> Result<(), ModelError> {
+    let in_full = |name: &str| {
+        let mut modules = plan.adapter.modules_to_save.iter();
+        modules.any(|module| is_inside(name, module))
+    };
+    let form = BaseForm::new(plan.model.base_precision, &in_full);
+    let objective = plan.data.task.objective();
+    model.checkpoint_as(&objective, plan.seed, &form).map(drop)
 }
 
 /// The task's examples and each client's share of them; `None` when a problem was reported.

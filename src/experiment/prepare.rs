@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::adapter::peft::import::PeftFolder;
 use crate::adapter::population::LayerGroup;
-use crate::adapter::settings::Bias;
+use crate::adapter::settings::{AdapterPlan, Bias};
 use crate::adapter::target_modules::TargetModules;
 use crate::adapter::targets::Targets;
 use crate::adapter::{Adapter, size};
@@ -15,13 +16,15 @@ use crate::config::problems::Problems;
 use crate::data::encoded::EncodedSplit;
 use crate::data::split::{CategoricalColumn, Split};
 use crate::data::tokenize::TextEncoder;
-use crate::experiment::init_adapter::{decide, is_inside};
+use crate::experiment::init_adapter::decide;
 use crate::experiment::inputs;
 use crate::experiment::inputs::RunInputs;
 use crate::experiment::prepared::{Experiment, encode_with_cache};
 use crate::experiment::prompts;
+use crate::model::base_form::BaseForm;
 use crate::model::linear_layer::LinearLayer;
 use crate::model::source::checkpoint::Checkpoint;
+use crate::model::tensor_spec::is_inside;
 
 impl Experiment {
     /// Reads the model, builds the adapter and tokenises the data.
@@ -49,8 +52,11 @@ impl Experiment {
         let draft = draft.with_task(task);
         let objective = draft.data.task.objective();
         let mut report = |key: &str, error: String| problems.report_error(key, error);
+        let folder = init_adapter.as_ref();
+        let in_full = |name: &str| is_trained_in_full(name, &draft.adapter, folder);
+        let form = BaseForm::new(draft.model.base_precision, &in_full);
         let mut checkpoint = model
-            .checkpoint(&objective, draft.seed)
+            .checkpoint_as(&objective, draft.seed, &form)
             .map_err(|e| report("model", e.to_string()))
             .ok()?;
         if let Some(p) = draft.model.dropout {
@@ -99,6 +105,18 @@ impl Experiment {
             .ok()?;
         Some(experiment)
     }
+}
+
+/// Whether a base tensor is trained in full, by the settings or by the PEFT folder that the run starts
+/// from: it is then not held in fewer bits. What the folder holds of the base may be so as well.
+fn is_trained_in_full(name: &str, plan: &AdapterPlan, folder: Option<&PeftFolder>) -> bool {
+    let of_folder = folder.and_then(|folder| folder.config.modules_to_save.as_ref());
+    let mut modules = plan
+        .modules_to_save
+        .iter()
+        .chain(of_folder.into_iter().flatten());
+    modules.any(|module| is_inside(name, module))
+        || folder.is_some_and(|folder| folder.tensors.get(name).is_some())
 }
 
 /// `client-0`, `client-1`, …; or, where each client has one value of a column and no two the same,

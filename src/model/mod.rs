@@ -11,6 +11,8 @@
 //! | [`config`] | `config.json`, read as transformers reads it |
 //! | [`activation`] | the activations that it can name |
 //! | [`weights`] | named tensors on a device, seen through a prefix, with an overlay |
+//! | [`quantised`] | frozen weights in fewer bits than float32 |
+//! | [`base_form`] | which tensors of a model are held so |
 //! | [`inputs`] | a batch as a model takes it |
 //! | [`documents`] | several texts in a row of it |
 //! | [`loss`] | what a batch is to be given, and how far a model is from it |
@@ -30,6 +32,7 @@
 
 pub mod activation;
 pub mod architecture;
+pub mod base_form;
 pub mod config;
 pub mod decoder;
 pub mod delta;
@@ -43,6 +46,7 @@ pub mod layers;
 pub mod linear_layer;
 pub mod loss;
 pub mod objective;
+pub mod quantised;
 mod recompute;
 pub mod source;
 pub mod tensor_spec;

@@ -57,3 +57,10 @@ pub enum StartValues {
     /// Normal with that spread, but for one row of zeros: the padding token's.
     NormalButRow(i64),
 }
+
+/// Whether a tensor is a part of a module that is named by a part of its path: of `pooler`, say, or
+/// of `layer.1.output`.
+#[must_use]
+pub fn is_inside(tensor: &str, module: &str) -> bool {
+    format!(".{tensor}.").contains(&format!(".{module}."))
+}

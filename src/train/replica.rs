@@ -73,7 +73,7 @@ impl Replica {
     ) -> Result<Self, ModelError> {
         let mut own = HashMap::new();
         let mut leaves = Vec::new();
-        for (name, tensor) in trained.0 {
+        for (name, tensor) in trained.tensors {
             let leaf = if trains(&name) {
                 // A copy: the shared state must not change under the other clients.
                 let leaf = tensor.f_detach()?.copy().f_set_requires_grad(true)?;
@@ -85,7 +85,7 @@ impl Replica {
             own.insert(name, leaf);
         }
         leaves.sort_by(|a, b| a.0.cmp(&b.0));
-        let own = Weights(own);
+        let own = Weights::of(own);
         let mut attached = Deltas::new();
         for layer in layers {
             attached.insert(layer.module.clone(), shared.prepared.attach(layer, &own)?);

@@ -117,6 +117,29 @@ fn texts_are_written_in_the_rounds_that_are_asked_for_and_scored_beside_the_base
 }
 
 #[test]
+fn texts_are_written_over_a_base_of_four_bits_and_the_run_replays() {
+    let place = place();
+    for (model, targets) in [("gpt2", "c_attn,c_proj"), ("llama", "q_proj,down_proj")] {
+        let run = RUN.replace("gpt2.json", &format!("{model}.json"));
+        let run = run.replace("c_attn,c_proj", targets);
+        let line = "--rounds 2 --agg_type fedex --base_precision nf4 --checkpoint_blocks";
+        place.accepts(&format!("{run} {line} --lanes 2 --out {model}"));
+        let last = &rounds(&place, model)[1];
+        assert!(last.exactness_error.unwrap() < 1e-6);
+        assert!(scores(last)["loss"].is_finite() && scores(last).contains_key("bleu"));
+        let said = place.accepts(&format!("replay {model} --check --lanes 1"));
+        assert!(said.contains("are the same, bit for bit"), "{said}");
+        let prompt = ["--prompt", "name[The Mill] ->"];
+        let output = place
+            .command(&format!("generate {model}"))
+            .args(prompt)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+}
+
+#[test]
 fn a_decoders_run_replays_and_resumes_to_the_same_bits_whatever_the_lanes() {
     let place = place();
     for (model, targets) in [("gpt2", "c_attn,c_proj"), ("llama", "q_proj,down_proj")] {

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod base_precision;
 mod control;
 mod e2e;
 mod flood;

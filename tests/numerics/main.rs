@@ -10,6 +10,7 @@ mod models;
 mod packing;
 mod parts;
 mod properties;
+mod quantised;
 mod recompute;
 mod sorf;
 mod soundness;

@@ -4,6 +4,7 @@ use rand::SeedableRng;
 use regatta::adapter::settings::{AdapterKind, AdapterPlan};
 use regatta::adapter::{Adapter, initial_state};
 use regatta::base::torch::device::Autocast;
+use regatta::model::base_form::BaseForm;
 use regatta::model::config;
 use regatta::model::dropout::Masks;
 use regatta::model::inputs::Inputs;
@@ -36,6 +37,11 @@ pub const MODELS: [&str; 5] = [
 ];
 
 fn checkpoint(json: &str) -> (Checkpoint, Objective) {
+    checkpoint_as(json, &BaseForm::float32())
+}
+
+/// A model of these sizes, held in a form, and what it is trained to give.
+pub fn checkpoint_as(json: &str, form: &BaseForm<'_>) -> (Checkpoint, Objective) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.json");
     std::fs::write(&file, json).unwrap();
@@ -45,7 +51,7 @@ fn checkpoint(json: &str) -> (Checkpoint, Objective) {
     };
     let architecture = config::read(&file).unwrap();
     (
-        Checkpoint::random(architecture, &objective, 3).unwrap(),
+        Checkpoint::random_as(architecture, &objective, 3, form).unwrap(),
         objective,
     )
 }
@@ -64,6 +70,17 @@ fn adapter(kind: AdapterKind, layers: &[LinearLayer]) -> std::sync::Arc<dyn Adap
 /// the base's tensors of these names.
 pub fn replica(json: &str, kind: AdapterKind, first: i64, trained: &[&str]) -> Replica {
     let (checkpoint, objective) = checkpoint(json);
+    of_checkpoint(&checkpoint, &objective, kind, first, trained)
+}
+
+/// The same of a model that is there.
+pub fn of_checkpoint(
+    checkpoint: &Checkpoint,
+    objective: &Objective,
+    kind: AdapterKind,
+    first: i64,
+    trained: &[&str],
+) -> Replica {
     let architecture = &*checkpoint.architecture;
     let ends = architecture.default_targets();
     let mut layers = architecture.linear_layers();
@@ -76,14 +93,14 @@ pub fn replica(json: &str, kind: AdapterKind, first: i64, trained: &[&str]) -> R
         let tensor = checkpoint.base.get(name).unwrap();
         own.insert((*name).to_owned(), tensor.clone());
     }
-    let base = Weights::from_map(&checkpoint.base, Device::Cpu).unwrap();
+    let base = Weights::frozen(&checkpoint.base, &checkpoint.quantised, Device::Cpu).unwrap();
     let shared = RoundModel::new(base, &own, &*adapter, &layers, Device::Cpu).unwrap();
     let own = shared.state.clone();
-    Replica::new(&shared, architecture, &objective, &layers, own, |_| true).unwrap()
+    Replica::new(&shared, architecture, objective, &layers, own, |_| true).unwrap()
 }
 
 /// The outputs and all gradients of two batches, one padded.
-fn results(replica: &Replica, precision: Option<Kind>) -> Vec<(String, Tensor)> {
+pub fn results(replica: &Replica, precision: Option<Kind>) -> Vec<(String, Tensor)> {
     let masks = Masks::new(Stream::seed_from_u64(9));
     let mut found = Vec::new();
     for (mask, name) in [

@@ -151,7 +151,7 @@ impl Desk {
         let mut base = Weights::from_map(&checkpoint.base, Device::Cpu).unwrap();
         for (name, change) in delta.iter() {
             let weight = base.get(name).unwrap() + change.to_tensor(Device::Cpu).unwrap();
-            base.0.insert(name.to_owned(), weight);
+            base.tensors.insert(name.to_owned(), weight);
         }
         let shared = RoundModel::new(base, &trained, &*adapter, &layers, Device::Cpu).unwrap();
         let server: Vec<String> = layers

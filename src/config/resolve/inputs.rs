@@ -186,6 +186,7 @@ impl Resolver<'_> {
             source,
             tokenizer,
             dropout: self.settings.model_dropout,
+            base_precision: self.unrecorded(&SETTINGS.base_precision),
             init_adapter: self.settings.init_adapter.clone(),
         }
     }

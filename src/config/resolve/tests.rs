@@ -474,6 +474,7 @@ fn for_text(settings: &str) -> (Plan, Problems) {
         settings: toml::from_str(settings).unwrap(),
         problems: Problems::default(),
         machine: &cpu(),
+        notices: Vec::new(),
     };
     let objective = Objective::NextToken;
     let model = resolver.model(&objective);

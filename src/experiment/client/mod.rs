@@ -211,7 +211,7 @@ impl LaneTrainer {
             let tensor = own.get(name)?;
             if tensor.size() != *shape {
                 // A client of lower rank starts from the leading part.
-                own.0.insert(name.clone(), leading(&tensor, shape)?);
+                own.tensors.insert(name.clone(), leading(&tensor, shape)?);
             }
         }
         let trains = |name: &str| trained.iter().any(|(known, _)| known == name);

@@ -11,6 +11,7 @@ use crate::model::ModelError;
 use crate::model::delta::Delta;
 use crate::model::dropout::Masks;
 use crate::model::linear_layer::WeightLayout;
+use crate::model::quantised::held::HeldWeight;
 use crate::model::weights::View;
 
 /// What a linear layer is like.
@@ -47,11 +48,17 @@ impl LinearSpec {
 /// # Shapes
 /// `x` (…, d_in), `W` (d_out, d_in), `bias` (d_out), `y` (…, d_out).
 pub struct Linear {
-    /// (d_out, d_in), however it lies.
-    weight: Tensor,
+    weight: LinearWeight,
     bias: Option<Tensor>,
     delta: Option<Rc<dyn Delta>>,
     reference_numerics: bool,
+}
+
+enum LinearWeight {
+    /// (d_out, d_in), however it lies.
+    Dense(Tensor),
+    /// Frozen, in fewer bits.
+    Quantised(HeldWeight),
 }
 
 impl Linear {
@@ -61,9 +68,16 @@ impl Linear {
     /// If a tensor is missing or of another shape.
     pub fn new(view: &View<'_>, spec: &LinearSpec) -> Result<Self, ModelError> {
         let (d_in, d_out) = (spec.d_in, spec.d_out);
-        let weight = match spec.layout {
-            WeightLayout::OutIn => view.get("weight", &[d_out, d_in])?,
-            WeightLayout::InOut => view.get("weight", &[d_in, d_out])?.f_transpose(0, 1)?,
+        let shape = match spec.layout {
+            WeightLayout::OutIn => [d_out, d_in],
+            WeightLayout::InOut => [d_in, d_out],
+        };
+        let weight = match (view.quantised("weight", &shape)?, spec.layout) {
+            (Some(held), _) => LinearWeight::Quantised(held),
+            (None, WeightLayout::OutIn) => LinearWeight::Dense(view.get("weight", &shape)?),
+            (None, WeightLayout::InOut) => {
+                LinearWeight::Dense(view.get("weight", &shape)?.f_transpose(0, 1)?)
+            }
         };
         let bias = spec.bias.then(|| view.get("bias", &[d_out]));
         Ok(Self {
@@ -79,10 +93,11 @@ impl Linear {
     /// # Errors
     /// If libtorch fails, for example when out of memory.
     pub fn forward(&self, x: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
-        let y = if self.reference_numerics {
-            x.f_linear(&self.weight, self.bias.as_ref())?
-        } else {
-            torch::kernels::linear(x, &self.weight, self.bias.as_ref())?
+        let bias = self.bias.as_ref();
+        let y = match &self.weight {
+            LinearWeight::Dense(weight) if self.reference_numerics => x.f_linear(weight, bias)?,
+            LinearWeight::Dense(weight) => torch::kernels::linear(x, weight, bias)?,
+            LinearWeight::Quantised(weight) => weight.linear(x, bias, !self.reference_numerics)?,
         };
         match &self.delta {
             Some(delta) => Ok(y.f_add(&delta.forward(x, masks)?)?),

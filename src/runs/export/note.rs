@@ -2,6 +2,7 @@
 
 use crate::adapter::peft::BASE_DELTA;
 use crate::model::objective::Objective;
+use crate::model::quantised::precision::BasePrecision;
 use crate::runs::export::trained::TrainedModel;
 
 /// The note that accompanies an adapter.
@@ -37,8 +38,30 @@ pub fn of_adapter(trained: &TrainedModel) -> String {
         note.push_str("It changes nothing in the base model. To load it:\n\n");
     }
     note.push_str(&usage(trained));
+    if trained.plan.model.base_precision != BasePrecision::Float32 {
+        note.push_str(&format!(
+            "\nIn training the base {}. Over float32 weights, as loaded above, the adapter gives \
+             slightly other outputs; `regatta export --merge` writes the model that was trained.\n",
+            held(trained)
+        ));
+    }
     note.push_str(&sources(trained));
     note
+}
+
+/// How the base was held in training.
+fn held(trained: &TrainedModel) -> &'static str {
+    match trained.plan.model.base_precision {
+        BasePrecision::Float32 => "was held in float32",
+        BasePrecision::Bfloat16 => "was held in bfloat16",
+        BasePrecision::Int8 => {
+            "was held in int8, each output's weights with a scale, as bitsandbytes quantises them"
+        }
+        BasePrecision::Nf4 => {
+            "was held in nf4 with a scale for each 64 weights, as bitsandbytes quantises them \
+             without `bnb_4bit_use_double_quant`"
+        }
+    }
 }
 
 /// The note that accompanies a merged model.
@@ -55,8 +78,15 @@ pub fn of_merged(trained: &TrainedModel) -> String {
              adapter in one"
         }
     };
+    let values = match trained.plan.model.base_precision {
+        BasePrecision::Float32 => String::new(),
+        _ => format!(
+            " The base {}: this model has the values of those codes, and is in float32.",
+            held(trained)
+        ),
+    };
     format!(
-        "# Model of the run `{}`\n\n{parts}, {}. To load it:\n\n\
+        "# Model of the run `{}`\n\n{parts}, {}.{values} To load it:\n\n\
          ```python\n\
          from transformers import {class}\n\n\
          model = {class}.from_pretrained(\".\"{}).eval()\n\

@@ -16,10 +16,13 @@ use crate::config::plan::Plan;
 use crate::config::settings::Settings;
 use crate::model::ModelError;
 use crate::model::architecture::Architecture;
+use crate::model::base_form::BaseForm;
 use crate::model::linear_layer::LinearLayer;
+use crate::model::source::checkpoint::Checkpoint;
 use crate::model::source::files::ModelFiles;
 use crate::model::source::locate::model_dir;
 use crate::model::source::location::ModelSource;
+use crate::model::tensor_spec::is_inside;
 use crate::runs::folder::RunFolder;
 use crate::runs::folder::artifact::Artifact;
 
@@ -167,6 +170,23 @@ impl TrainedModel {
                 tokenizer,
             } => Ok(ModelFiles::random(architecture, tokenizer)?),
         }
+    }
+
+    /// The pretrained model in float32, with the values that training saw: those of the codes where
+    /// weights were held in fewer bits.
+    ///
+    /// # Errors
+    /// If the model cannot be read.
+    pub(crate) fn checkpoint(&self, base: &ModelFiles) -> Result<Checkpoint, ModelError> {
+        let plan = &self.plan;
+        let in_full = |name: &str| {
+            let mut modules = plan.adapter.modules_to_save.iter();
+            self.folder.tensors.get(name).is_some() || modules.any(|it| is_inside(name, it))
+        };
+        let form = BaseForm::new(plan.model.base_precision, &in_full);
+        let mut checkpoint = base.checkpoint_as(&plan.data.task.objective(), plan.seed, &form)?;
+        checkpoint.dequantise()?;
+        Ok(checkpoint)
     }
 
     /// What transformers' `from_pretrained` takes to load the pretrained model, as Python has it.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::base::tensors::{HostTensor, TensorMap};
+use crate::base::tensors::HostTensor;
 use crate::model::ModelError;
 use crate::model::architecture::Architecture;
 use crate::model::config::of_keys;
@@ -139,16 +139,20 @@ impl GgufFile {
         HostTensor::new(tensor.shape.clone(), values).map_err(|error| wrong(&error.to_string()))
     }
 
-    /// These tensors, which are all that the model has, in float32.
+    /// Hands out these tensors, which are all that the model has, one by one in float32.
     ///
     /// # Errors
     /// If one is missing, of another shape, one too many, or cannot be read.
-    pub fn read_all(&self, specs: &[TensorSpec]) -> Result<TensorMap, GgufError> {
+    pub fn read_each(
+        &self,
+        specs: &[TensorSpec],
+        mut take: impl FnMut(&str, HostTensor),
+    ) -> Result<(), GgufError> {
         self.check(specs)?;
-        specs
-            .iter()
-            .map(|spec| Ok((spec.name.clone(), self.read(&spec.name)?)))
-            .collect()
+        for spec in specs {
+            take(&spec.name, self.read(&spec.name)?);
+        }
+        Ok(())
     }
 
     /// Refuses parameters that are not those of the model.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::base::tensors::TensorMap;
 use crate::model::source::gguf::metadata::MetadataValue;
 use crate::model::source::gguf::metadata::MetadataValue::{Array, F32, Signed, Text, Unsigned};
 use crate::model::source::gguf::sample::GgufSample;
@@ -187,7 +188,11 @@ fn tensors_that_do_not_fit_are_refused_by_name() {
 fn read_all(sample: &GgufSample) -> Result<TensorMap, String> {
     let file = open(sample).map_err(|error| error.to_string())?;
     let architecture = file.architecture().map_err(|error| error.to_string())?;
-    let tensors = file.read_all(&architecture.base_tensors());
+    let mut tensors = TensorMap::default();
+    let read = file.read_each(&architecture.base_tensors(), |name, tensor| {
+        tensors.insert(name, tensor);
+    });
+    let tensors = read.map(|()| tensors);
     tensors.map_err(|error| error.to_string())
 }
 
