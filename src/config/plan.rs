@@ -51,6 +51,10 @@ impl PlanDraft {
     #[must_use]
     pub fn on(self, model: &dyn Architecture) -> Plan {
         let Self(mut plan) = self;
+        // Where nothing is said, a draft has what BERT adapts; other encoders have other layers.
+        if !plan.origins.given("target_modules") {
+            plan.adapter.target_modules = None;
+        }
         plan.adapter.fill_in(model);
         plan.settings.target_modules = plan.adapter.target_modules.clone();
         plan.settings.fan_in_fan_out = Some(plan.adapter.fan_in_fan_out);
