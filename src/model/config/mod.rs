@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `model_type` | which model it is of |
 //! | `keys` | one key after another, with refusals that name it |
-//! | [`encoder`] | RoBERTa's and BERT's keys, and the architecture that they make |
+//! | [`encoder`] | the keys of encoders, a file each, and the architecture that they make |
 //! | [`decoder`] | GPT-2's and Llama's, a file each |
 
 pub mod decoder;
@@ -22,11 +22,26 @@ use crate::model::architecture::Architecture;
 use crate::model::config::decoder::gpt2::GPT2;
 use crate::model::config::decoder::llama::LLAMA;
 use crate::model::config::decoder::{gpt2, llama};
-use crate::model::config::encoder::ENCODERS;
+use crate::model::config::encoder::bert::BERT_AND_KIN;
+use crate::model::config::encoder::deberta::{DEBERTA, DEBERTA_V2};
+use crate::model::config::encoder::distilbert::DISTILBERT;
+use crate::model::config::encoder::modernbert::MODERNBERT;
+use crate::model::config::encoder::{bert, deberta, distilbert, modernbert};
 use crate::model::config::model_type::ModelType;
 
 /// All types of models that are known.
-pub(crate) const KNOWN: [ModelType; 4] = [ENCODERS[0], ENCODERS[1], GPT2, LLAMA];
+pub(crate) const KNOWN: [ModelType; 10] = [
+    BERT_AND_KIN[0],
+    BERT_AND_KIN[1],
+    BERT_AND_KIN[2],
+    BERT_AND_KIN[3],
+    DISTILBERT,
+    MODERNBERT,
+    DEBERTA_V2,
+    DEBERTA,
+    GPT2,
+    LLAMA,
+];
 
 /// Reads and checks a `config.json`. What it leaves out has its architecture's default in
 /// transformers; which architecture it is, the names of the tensors next to it may show.
@@ -46,7 +61,10 @@ pub(crate) fn of_keys(
         Ok::<Arc<dyn Architecture>, _>(match found.name {
             "gpt2" => Arc::new(gpt2::parse(keys)?),
             "llama" => Arc::new(llama::parse(keys)?),
-            name => Arc::new(encoder::parse(keys, name)?),
+            "distilbert" => Arc::new(distilbert::parse(keys)?),
+            "modernbert" => Arc::new(modernbert::parse(keys)?),
+            "deberta" | "deberta-v2" => Arc::new(deberta::parse(keys, deberta::version(found))?),
+            name => Arc::new(bert::parse(keys, name)?),
         })
     })
 }

@@ -25,6 +25,7 @@ pub(crate) const LLAMA: ModelType = ModelType {
     name: "llama",
     title: "Llama",
     class_stem: "Llama",
+    tensor_part: "llama",
 };
 
 impl LlamaConfig {
