@@ -109,7 +109,7 @@ mod tests {
             buckets: Some(8),
             furthest: 16,
         };
-        let expected = [7, 7, 7, 7, 6, 6, 6, 5, 4, 3, 2, 1, 0];
+        let expected = [7, 7, 7, 6, 6, 6, 5, 5, 4, 3, 2, 1, 0];
         assert_eq!(numbers(positions, 13), expected);
     }
 
