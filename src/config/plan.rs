@@ -60,7 +60,7 @@ impl PlanDraft {
     #[must_use]
     pub fn on(self, model: &dyn Architecture) -> Plan {
         let Self(mut plan) = self;
-        plan.adapter.fill_in(model);
+        plan.adapter = plan.adapter_on(model);
         plan.settings.target_modules = plan.adapter.target_modules.clone();
         plan.settings.fan_in_fan_out = Some(plan.adapter.fan_in_fan_out);
         plan
@@ -93,6 +93,19 @@ impl PlanDraft {
         settings.modules_to_save = Some(adapter.modules_to_save.clone());
         plan.adapter = adapter;
         plan
+    }
+}
+
+impl Plan {
+    /// The adapter, with what the model decides. Where nothing was said, a draft has the layers that
+    /// BERT adapts, and other encoders have others.
+    pub(crate) fn adapter_on(&self, model: &dyn Architecture) -> AdapterPlan {
+        let mut adapter = self.adapter.clone();
+        if !self.origins.given("target_modules") {
+            adapter.target_modules = None;
+        }
+        adapter.fill_in(model);
+        adapter
     }
 }
 

@@ -192,7 +192,8 @@ declare_settings! {
         /// name, such as regex:.*\.(c_attn|mlp\.c_proj). A scenario file may have names in a list
         #[arg(value_name = "NAME,…|all-linear|regex:PATTERN")]
         target_modules: TargetModules = default_in_words(
-            "query,value of an encoder, c_attn of GPT-2, q_proj,v_proj of other decoders"
+            "query,value of BERT and its kin, query_proj,value_proj of DeBERTa-v2, c_attn of GPT-2, \
+             q_proj,v_proj of other decoders"
         );
         /// Transformer layers to adapt, numbered from 0
         #[arg(value_name = "N,…", value_delimiter = ',')]

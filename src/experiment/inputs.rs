@@ -249,7 +249,7 @@ fn load_model(
 
 /// Whether the model has the layers that are to be adapted, as the settings have them.
 fn check_layers(plan: &Plan, model: &dyn Architecture, problems: &mut Problems) {
-    let chosen = Targets::of(&plan.adapter).choose(model);
+    let chosen = Targets::of(&plan.adapter_on(model)).choose(model);
     for (key, error) in chosen.err().unwrap_or_default() {
         problems.report_error(key, error);
     }

@@ -315,7 +315,8 @@ fn trained_base(
     let mut trained = BTreeSet::new();
     match plan.adapter.bias {
         Bias::None => {}
-        Bias::All => trained.extend(names().filter(|n| n.ends_with(".bias")).map(str::to_owned)),
+        // As PEFT does: of a first DeBERTa that is `q_bias` too.
+        Bias::All => trained.extend(names().filter(|n| n.ends_with("bias")).map(str::to_owned)),
         Bias::LoraOnly => {
             let biases = layers.iter().map(LinearLayer::bias);
             trained.extend(biases.filter(|name| checkpoint.base.get(name).is_some()));

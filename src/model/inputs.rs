@@ -54,13 +54,18 @@ impl Inputs {
         if !self.padded {
             return Ok(None);
         }
-        let lowest = if kind == Kind::Half {
-            -65504.0
-        } else {
-            f64::from(f32::MIN)
-        };
         let padding = self.mask.f_eq(0)?.f_unsqueeze(1)?.f_unsqueeze(1)?;
         let zeros = padding.f_zeros_like()?.f_to_kind(kind)?;
-        Ok(Some(zeros.f_masked_fill(&padding, lowest)?))
+        Ok(Some(zeros.f_masked_fill(&padding, Self::lowest(kind))?))
+    }
+
+    /// What is added to the score of what is not attended to: −∞, as near as the kind has it.
+    pub(crate) fn lowest(kind: Kind) -> f64 {
+        match kind {
+            Kind::Half => -65504.0,
+            // Fewer digits than float32 has, so that it cannot hold what is nearest to the end.
+            Kind::BFloat16 => -3.3895e38,
+            _ => f64::from(f32::MIN),
+        }
     }
 }

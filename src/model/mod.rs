@@ -1,5 +1,5 @@
-//! Transformers: RoBERTa and BERT with classification heads; GPT-2, Llama, Mistral, Qwen2, Qwen3 and
-//! Gemma 2 as language models; all as transformers defines them.
+//! Transformers as transformers defines them: encoders (BERT and its kin, ModernBERT, DeBERTa) with
+//! classification heads; GPT-2, Llama and its like (Mistral, Qwen2, Qwen3, Gemma 2) as language models.
 //!
 //! | file | holds |
 //! |---|---|
@@ -18,7 +18,7 @@
 //! | [`loss`] | what a batch is to be given, and how far a model is from it |
 //! | [`layers`] | linear (where adapters attach), layer norm, embedding |
 //! | [`delta`] | what an adapter adds to a linear layer |
-//! | [`encoder`] | RoBERTa and BERT: sizes, embeddings, attention, feed-forward |
+//! | [`encoder`] | encoders: sizes, embeddings, attention, feed-forward |
 //! | [`decoder`] | GPT-2, Llama and its like: sizes, layers, positions, the cache of keys and values |
 //! | [`heads`] | an encoder with a classification head, a decoder with its output layer: token ids to logits |
 //! | [`generate`] | text from a language model: greedy, by beam search, or drawn |

@@ -5,6 +5,7 @@
 mod adapters;
 mod aggregation;
 mod decoders;
+mod encoders;
 mod gguf;
 mod models;
 mod packing;

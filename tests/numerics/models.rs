@@ -4,8 +4,8 @@ use std::path::Path;
 use regatta::base::tensors::TensorMap;
 use regatta::model::architecture::Model;
 use regatta::model::config;
+use regatta::model::config::encoder::architecture::classifier;
 use regatta::model::encoder::config::EncoderConfig;
-use regatta::model::heads::classifier::Classifier;
 use regatta::model::inputs::Inputs;
 use regatta::model::loss::Labels;
 use regatta::model::objective::Objective;
@@ -47,11 +47,11 @@ fn assert_as_transformers(name: &str, folder: &Path, expected: &Expected) {
     );
     let weights = all_weights(&checkpoint);
     let config = EncoderConfig::read(&folder.join("config.json")).unwrap();
-    let model = Classifier::new(&View::new(&weights), &config, labels).unwrap();
+    let model = classifier(&config, &View::new(&weights), labels).unwrap();
     let inputs = golden_inputs(expected);
     let (hidden, logits, of_first_token) = no_grad(|| {
         let hidden = model.hidden(&inputs, None).unwrap();
-        let logits = model.head(&hidden, None).unwrap();
+        let logits = model.head(&hidden, &inputs, None).unwrap();
         (hidden, logits, model.outputs(&inputs, None).unwrap())
     });
     let close = |what: &str, got: &Tensor, key: &str| {
@@ -179,7 +179,7 @@ fn a_misshapen_tensor_is_named_with_both_shapes() {
         vocab_size: 7,
         ..config
     };
-    let error = Classifier::new(&View::new(&weights), &wrong, 2)
+    let error = classifier(&wrong, &View::new(&weights), 2)
         .err()
         .unwrap()
         .to_string();

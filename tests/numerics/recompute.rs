@@ -17,7 +17,7 @@ use regatta_actors::random::Stream;
 use tch::{Device, Kind, Tensor};
 
 /// Three layers of each family, with dropout.
-pub const MODELS: [&str; 5] = [
+pub const MODELS: [&str; 10] = [
     r#"{"model_type": "gpt2", "vocab_size": 40, "n_positions": 32, "n_embd": 32, "n_layer": 3,
         "n_head": 2, "initializer_range": 0.3}"#,
     r#"{"model_type": "llama", "vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 3,
@@ -34,6 +34,23 @@ pub const MODELS: [&str; 5] = [
     r#"{"model_type": "bert", "vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 3,
         "num_attention_heads": 2, "intermediate_size": 20, "initializer_range": 0.3,
         "max_position_embeddings": 32}"#,
+    r#"{"model_type": "distilbert", "vocab_size": 40, "dim": 32, "n_layers": 3, "n_heads": 2,
+        "hidden_dim": 20, "initializer_range": 0.3, "max_position_embeddings": 32}"#,
+    r#"{"model_type": "electra", "vocab_size": 40, "hidden_size": 32, "embedding_size": 12,
+        "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 20,
+        "initializer_range": 0.3, "max_position_embeddings": 32}"#,
+    r#"{"model_type": "modernbert", "vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 3,
+        "num_attention_heads": 2, "intermediate_size": 20, "initializer_range": 0.3,
+        "max_position_embeddings": 32, "local_attention": 2, "pad_token_id": 1,
+        "attention_dropout": 0.1, "mlp_dropout": 0.1, "embedding_dropout": 0.1}"#,
+    r#"{"model_type": "deberta-v2", "vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 3,
+        "num_attention_heads": 2, "intermediate_size": 20, "initializer_range": 0.3,
+        "max_position_embeddings": 32, "relative_attention": true, "pos_att_type": "p2c|c2p",
+        "share_att_key": true, "norm_rel_ebd": "layer_norm", "position_buckets": 4,
+        "conv_kernel_size": 3}"#,
+    r#"{"model_type": "deberta", "vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 3,
+        "num_attention_heads": 2, "intermediate_size": 20, "initializer_range": 0.3,
+        "max_position_embeddings": 32, "relative_attention": true, "pos_att_type": ["c2p"]}"#,
 ];
 
 fn checkpoint(json: &str) -> (Checkpoint, Objective) {
@@ -45,11 +62,11 @@ pub fn checkpoint_as(json: &str, form: &BaseForm<'_>) -> (Checkpoint, Objective)
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.json");
     std::fs::write(&file, json).unwrap();
-    let objective = match json.contains("bert") {
-        true => Objective::classes(2),
-        false => Objective::NextToken,
-    };
     let architecture = config::read(&file).unwrap();
+    let objective = match architecture.check_objective(&Objective::NextToken) {
+        Ok(()) => Objective::NextToken,
+        Err(_) => Objective::classes(2),
+    };
     (
         Checkpoint::random_as(architecture, &objective, 3, form).unwrap(),
         objective,
@@ -156,6 +173,11 @@ fn recomputed_layers_give_the_same_bits_where_the_first_are_not_trained_or_the_e
         "model.embed_tokens.weight",
         "model.embed_tokens.weight",
         "bert.embeddings.word_embeddings.weight",
+        "distilbert.embeddings.word_embeddings.weight",
+        "electra.embeddings_project.weight",
+        "model.embeddings.norm.weight",
+        "deberta.embeddings.LayerNorm.bias",
+        "deberta.embeddings.word_embeddings.weight",
     ]) {
         let lora = |first, trained: &[&str]| replica(json, AdapterKind::Lora, first, trained);
         check("two layers are not trained", || lora(2, &[]), None);

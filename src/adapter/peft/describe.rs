@@ -110,16 +110,16 @@ fn modules_to_save(further: &[String], objective: &Objective) -> Option<Vec<Stri
 }
 
 /// What differs from layer to layer, by the module's name without its first part: older versions
-/// of PEFT want something before what they match.
+/// of PEFT want something before what they match. A name of two parts, `pooler.dense`, is given
+/// whole, for its second part alone would match other layers.
 fn pattern<T>(
     adapter: &AdapterPlan,
     value: impl Fn(&LayerRank) -> T,
 ) -> Option<BTreeMap<String, T>> {
     let own = adapter.layer_ranks.iter();
     let entry = |(module, own): (&String, &LayerRank)| {
-        let end = module
-            .split_once('.')
-            .map_or(module.as_str(), |(_, end)| end);
+        let end = module.split_once('.').map(|(_, end)| end);
+        let end = end.filter(|end| end.contains('.')).unwrap_or(module);
         (end.to_owned(), value(own))
     };
     (!adapter.layer_ranks.is_empty()).then(|| own.map(entry).collect())

@@ -231,13 +231,13 @@ impl Prepared for PreparedSorf {
             a: a.shallow_clone(),
             scale: trained.get(&tensor_name(layer, SCALE))?,
             angles: trained.get(&tensor_name(layer, ANGLES))?,
-            step: RefCell::new(None),
+            steps: RefCell::default(),
             dropout: self.dropout,
         }))
     }
 }
 
-/// Λ of the current step: a leaf of the graph, and the rotation it was made from.
+/// Λ of one forward pass: a leaf of the graph, and the rotation it was made from.
 struct Step {
     lambda: Tensor,
     rotation: Rotation,
@@ -249,7 +249,8 @@ struct SorfDelta {
     a: Tensor,
     scale: Tensor,
     angles: Tensor,
-    step: RefCell<Option<Step>>,
+    /// One for each time that the layer was computed since the last backward pass.
+    steps: RefCell<Vec<Step>>,
     dropout: f64,
 }
 
@@ -275,12 +276,13 @@ impl SorfDelta {
             .f_to_device(self.a.device())?;
         let trains = self.scale.requires_grad() || self.angles.requires_grad();
         let lambda = lambda.f_set_requires_grad(trains)?;
-        let kept = lambda.shallow_clone();
-        *self.step.borrow_mut() = Some(Step {
-            lambda: kept,
-            rotation,
-            scale,
-        });
+        if trains {
+            self.steps.borrow_mut().push(Step {
+                lambda: lambda.shallow_clone(),
+                rotation,
+                scale,
+            });
+        }
         Ok(lambda)
     }
 }
@@ -294,25 +296,21 @@ impl Delta for SorfDelta {
     }
 
     fn finish_backward(&self) -> Result<(), ModelError> {
-        let Some(Step {
-            lambda,
-            rotation,
-            scale,
-        }) = self.step.borrow_mut().take()
-        else {
-            return Ok(());
-        };
-        let grad = lambda.f_grad()?;
-        if !grad.defined() {
-            return Ok(());
+        for step in self.steps.take() {
+            let grad = step.lambda.f_grad()?;
+            if !grad.defined() {
+                continue;
+            }
+            let grad = grad
+                .f_to_device(Device::Cpu)?
+                .f_to_kind(Kind::Double)?
+                .f_flatten(0, -1)?;
+            let gradient = Vec::<f64>::try_from(&grad)?;
+            let gradient = step.rotation.gradient(step.scale, &gradient);
+            add_gradient(&self.scale, &[gradient.scale])?;
+            add_gradient(&self.angles, &gradient.angles)?;
         }
-        let grad = grad
-            .f_to_device(Device::Cpu)?
-            .f_to_kind(Kind::Double)?
-            .f_flatten(0, -1)?;
-        let gradient = rotation.gradient(scale, &Vec::<f64>::try_from(&grad)?);
-        add_gradient(&self.scale, &[gradient.scale])?;
-        add_gradient(&self.angles, &gradient.angles)
+        Ok(())
     }
 }
 

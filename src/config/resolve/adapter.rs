@@ -228,7 +228,7 @@ impl Resolver<'_> {
         self.problems.require(
             !value,
             "fan_in_fan_out",
-            "RoBERTa and BERT store the weights of their layers as (out, in)",
+            "encoders store the weights of their layers as (out, in)",
             "omit it",
         );
         value

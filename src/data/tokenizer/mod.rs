@@ -200,12 +200,13 @@ fn refuse_unsupported(arguments: &Arguments, for_decoder: bool) -> Result<(), Da
 /// For a folder without `tokenizer.json` but with the files of which transformers makes one: the
 /// line of Python that does it.
 pub(crate) fn conversion(folder: &Path) -> Option<String> {
-    const PARTS: [&str; 6] = [
+    const PARTS: [&str; 7] = [
         "vocab.txt",
         "vocab.json",
         "merges.txt",
         "sentencepiece.bpe.model",
         "spiece.model",
+        "spm.model",
         "tokenizer.model",
     ];
     let part = PARTS.iter().find(|name| folder.join(name).is_file())?;

@@ -106,20 +106,34 @@ impl Linear {
     }
 }
 
-/// Layer normalisation over the last dimension.
+/// Layer normalisation over the last dimension: Ba et al., *Layer Normalization*, 2016.
 pub struct LayerNorm {
     weight: Tensor,
-    bias: Tensor,
+    bias: Option<Tensor>,
     eps: f64,
 }
 
 impl LayerNorm {
-    /// The layer at `view`.
+    /// The layer at `view`, with a bias.
     ///
     /// # Errors
     /// If a tensor is missing or of another shape.
     pub fn new(view: &View<'_>, width: i64, eps: f64) -> Result<Self, ModelError> {
-        let (weight, bias) = (view.get("weight", &[width])?, view.get("bias", &[width])?);
+        Self::with_bias(view, width, eps, true)
+    }
+
+    /// The layer at `view`, which may have a bias.
+    ///
+    /// # Errors
+    /// If a tensor is missing or of another shape.
+    pub fn with_bias(
+        view: &View<'_>,
+        width: i64,
+        eps: f64,
+        has_bias: bool,
+    ) -> Result<Self, ModelError> {
+        let weight = view.get("weight", &[width])?;
+        let bias = has_bias.then(|| view.get("bias", &[width])).transpose()?;
         Ok(Self { weight, bias, eps })
     }
 
@@ -129,7 +143,8 @@ impl LayerNorm {
     /// If libtorch fails.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
         let width = self.weight.size();
-        Ok(x.f_layer_norm(&width, Some(&self.weight), Some(&self.bias), self.eps, true)?)
+        let bias = self.bias.as_ref();
+        Ok(x.f_layer_norm(&width, Some(&self.weight), bias, self.eps, true)?)
     }
 }
 

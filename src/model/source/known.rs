@@ -68,6 +68,7 @@ impl KnownEncoder {
         EncoderConfig {
             family: self.family,
             vocab_size: self.vocabulary,
+            embedding_size: None,
             hidden_size: self.width,
             num_hidden_layers: self.layers,
             num_attention_heads: self.heads,

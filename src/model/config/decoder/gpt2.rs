@@ -23,6 +23,7 @@ pub(crate) const GPT2: ModelType = ModelType {
     name: "gpt2",
     title: "GPT-2",
     class_stem: "GPT2",
+    tensor_part: "gpt2",
 };
 
 /// Keys that make another model of it.

@@ -31,6 +31,7 @@ impl RotaryModel {
             name: self.family.name,
             title: self.family.title,
             class_stem: self.family.class_stem,
+            tensor_part: self.family.name,
         }
     }
 }
