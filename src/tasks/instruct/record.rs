@@ -40,11 +40,6 @@ pub(crate) struct Record<'a> {
 }
 
 impl Record<'_> {
-    /// Whether it has messages rather than an instruction.
-    pub fn has_messages(&self) -> bool {
-        find(self.fields, MESSAGES).is_some()
-    }
-
     /// The conversation and its answer, which only a test split may lack.
     ///
     /// # Errors
