@@ -86,3 +86,6 @@ impl Chat {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
