@@ -71,19 +71,20 @@ impl Experiment {
         let method = plan.aggregation.method.info().method;
         let trained_base = trained_base(&plan, &checkpoint, &layers, problems)?;
         let groups = LayerGroup::by(&layers, |layer| adapter.tensors(layer));
-        let texts = data.validation.iter().chain(&data.test);
-        let model = &*checkpoint.architecture;
-        let prompts = prompts::of_splits(texts, &plan, &encoder, model, problems)?;
         let end_tokens = end_tokens(&plan, &encoder, problems)?;
         let column = plan.data.partition.column();
         let client_names = name_clients(&shards, column.and_then(|name| data.train.column(name)));
         let train = encode(&encoder, &data.train, &plan, problems)?;
         let shards = with_targets(shards, &train, &client_names, problems)?;
+        let validation = validation(&data.validation, &encoder, &plan, problems)?;
+        let texts = data.validation.iter().chain(&data.test);
+        let model = &*checkpoint.architecture;
+        let prompts = prompts::of_splits(texts, &plan, &encoder, model, problems)?;
         let mut experiment = Self {
             train,
             prompts,
             end_tokens,
-            validation: validation(&data.validation, &encoder, &plan, problems)?,
+            validation,
             test: data.test,
             method,
             initial: GlobalState::default(),

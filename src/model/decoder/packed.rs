@@ -137,7 +137,7 @@ mod tests {
         let documents = Documents::new(vec![vec![7], vec![3, 3]]);
         let mut seeds = 0..;
         let mut drawn = Vec::new();
-        attend(&attention(&inputs(Kind::Float)), &documents, || {
+        let attended = attend(&attention(&inputs(Kind::Float)), &documents, || {
             let mask = DropoutMask {
                 seed: seeds.next()?,
                 threshold: 6554,
@@ -146,6 +146,7 @@ mod tests {
             Some(mask)
         })
         .unwrap();
+        assert_eq!(attended.size(), [2, 4, 7, 16]);
         assert_eq!(drawn, [0, 1, 2]);
     }
 }

@@ -54,7 +54,13 @@ impl Chat {
         let template = Template::new(self.0, encoder)?;
         let render = |prompt: &&str| {
             let rendered = template.render(&Conversation::of_text(prompt), None);
-            rendered.map_err(|reason| self.refused(None, reason))
+            rendered.map_err(|reason| {
+                let conversation = Conversation::of_text(prompt).shown();
+                self.refused(
+                    None,
+                    format!("{reason}; the conversation is {conversation:?}"),
+                )
+            })
         };
         let texts: Vec<RenderedText> = prompts.iter().map(render).collect::<Result<_, _>>()?;
         encoder.encode_rendered_prompts(&texts)
@@ -80,3 +86,6 @@ impl Chat {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! Instructions and conversations, of any origin, by any template.
 //!
 //! * [`conversation`]: what a model reads up to an answer.
-//! * [`record`]: records of data files as conversations.
+//! * `record`: records of data files as conversations.
 //! * [`source`]: data files as splits.
 //! * [`template`]: what a conversation looks like to a model.
 //! * [`chat`]: splits of conversations as tokens.

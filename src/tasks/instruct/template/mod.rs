@@ -1,8 +1,9 @@
 //! What a conversation looks like to a model. One template trains, evaluates and writes.
 //!
-//! * [`named`]: templates by their names.
+//! * [`forms`]: templates by their names, [`named`] for a model's tokenizer.
 //! * [`jinja`]: the model's own, in Jinja.
 
+pub mod forms;
 pub mod jinja;
 pub mod named;
 
@@ -13,8 +14,9 @@ use crate::data::error::DataError;
 use crate::data::rendered::RenderedText;
 use crate::data::tokenize::TextEncoder;
 use crate::tasks::instruct::conversation::Conversation;
+use crate::tasks::instruct::template::forms::{NAMED, NamedForm};
 use crate::tasks::instruct::template::jinja::JinjaTemplate;
-use crate::tasks::instruct::template::named::{NAMED, NamedForm, NamedTemplate};
+use crate::tasks::instruct::template::named::NamedTemplate;
 
 /// The name of the model's own template.
 const MODEL: &str = "model";

@@ -3,6 +3,7 @@ use tokenizers::{AddedToken, Tokenizer};
 
 use super::*;
 use crate::tasks::instruct::conversation::Turn;
+use crate::tasks::instruct::template::forms::NAMED;
 
 fn special(tokens: &[&str]) -> SpecialTokens {
     let mut tokenizer = Tokenizer::new(WordLevel::default());
