@@ -334,7 +334,8 @@ fn the_same_examples_in_another_order_are_held_out_alike() {
             1 => format!("a boat {at} floats"),
             _ => format!("été the boat {at}"),
         };
-        reader.push(json!({"stars": [1, 3, 5][at % 3], "review": text}).to_string());
+        let stars = [1, 3, 5][at % 3];
+        reader.push(json!({"stars": stars, "review": text}).to_string());
     }
     place.write("turned.jsonl", &reader.join("\n"));
     assert_eq!(held_out("turned.jsonl"), expected);
