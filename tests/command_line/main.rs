@@ -22,6 +22,7 @@ mod report;
 mod run;
 mod scenarios;
 mod scores;
+mod study;
 mod survival;
 mod sweep;
 mod sweep_processes;
