@@ -28,6 +28,7 @@ struct Miss {
     error: f64,
     ideal: f64,
     update: f64,
+    residual: f64,
 }
 
 impl Miss {
@@ -45,6 +46,8 @@ impl Miss {
             exactness_error: self.relative(),
             residual_ranks,
             update_norm: self.update.sqrt(),
+            ideal_norm: self.ideal.sqrt(),
+            residual_norm: self.residual.sqrt(),
         }
     }
 }
@@ -81,6 +84,8 @@ pub fn compare(
         miss.error += ideal.minus(&update)?.squared_norm();
         residual_ranks.push(None);
     }
+    // Nothing is merged: what the adapter misses is what is missed.
+    miss.residual = miss.error;
     Ok(miss.report(residual_ranks))
 }
 
@@ -101,7 +106,9 @@ pub fn merge_residual(round: &Round<'_>, state: &mut GlobalState) -> Result<Repo
             miss.update += update.squared_norm();
             let residual = ideal.minus(&update)?;
             drop(ideal);
-            miss.error += add_to_base(&residual.product(), round.residual_scale, &part, state)?;
+            let merged = add_to_base(&residual.product(), round.residual_scale, &part, state)?;
+            miss.residual += merged.residual;
+            miss.error += merged.missing;
             rank = Some(residual.rank());
         }
         residual_ranks.push(rank);
@@ -121,16 +128,24 @@ pub fn subtract_from_base(
     add_to_base(&update.product(), -1.0, group, state).map(drop)
 }
 
-/// Adds `scale` times a residual, (L, d_out, d_in), to the base delta; gives the squared norm of
-/// the residual's part that is missing afterwards, float32 rounding included.
+/// Squared norms of a residual that was merged.
+#[derive(Debug, Default)]
+struct Merged {
+    /// Of the residual itself.
+    residual: f64,
+    /// Of its part that is missing afterwards, float32 rounding included.
+    missing: f64,
+}
+
+/// Adds `scale` times a residual, (L, d_out, d_in), to the base delta.
 fn add_to_base(
     residual: &Tensor,
     scale: f64,
     group: &LayerGroup,
     state: &mut GlobalState,
-) -> Result<f64, ModelError> {
+) -> Result<Merged, ModelError> {
     let dense = residual.f_to_device(Device::Cpu)?;
-    let mut missing = 0.0;
+    let mut merged = Merged::default();
     for (layer, residual) in group.layers.iter().zip(dense.f_unbind(0)?) {
         let (name, residual) = (layer.weight(), layer.as_weight(&residual)?);
         let before = match state.base_delta.get(&name) {
@@ -143,10 +158,11 @@ fn add_to_base(
             .to_tensor(Device::Cpu)?
             .f_to_kind(Kind::Double)?
             .f_sub(&before)?;
-        missing += squared_norm(&residual.f_sub(&added)?)?;
+        merged.residual += squared_norm(&residual)?;
+        merged.missing += squared_norm(&residual.f_sub(&added)?)?;
         state.base_delta.insert(name, kept);
     }
-    Ok(missing)
+    Ok(merged)
 }
 
 fn squared_norm(x: &Tensor) -> Result<f64, ModelError> {

@@ -223,6 +223,11 @@ declare_settings! {
         /// Scale the residual of fedex_vera and sorf_vera_exact by the learning rate, not by the
         /// adapter's scaling; no longer exact
         vera_scale: bool = default(false);
+        /// Multiply by this what fedex, fedex_vera, flora and sorf_vera_exact merge into the base
+        /// weights each round: the residual, of flora the whole update; any other than 1 is no
+        /// longer exact
+        #[arg(value_name = "FACTOR")]
+        residual_scale: f64 = default_in_words("1").from(0.0);
         /// Weights of the updates
         #[arg(value_enum)]
         weighting: Weighting = default(Weighting::Uniform);
@@ -417,6 +422,11 @@ impl Settings {
         let is_called = |facts: &Facts| facts.key == name || facts.other_name == Some(name);
         let found = ALL.iter().find(|setting| is_called(setting.facts()));
         found.copied()
+    }
+
+    /// The default of the setting with this key, as it would be written after the flag, or in words.
+    pub(crate) fn default_text_of(key: &str) -> Option<String> {
+        Self::find(key).map(|setting| setting.default_text())
     }
 
     /// States a setting's default in the help of its flag; other arguments stay as they are.

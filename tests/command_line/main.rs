@@ -26,6 +26,7 @@ mod report;
 mod run;
 mod scenarios;
 mod scores;
+mod study;
 mod survival;
 mod sweep;
 mod sweep_processes;

@@ -149,6 +149,7 @@ fn a_setting_without_meaning_for_the_adapter_is_an_error() {
         ("lora_alpha = 16", "vera = true"),
         ("ranks = [4, 8]", ""),
         ("vera_scale = true", ""),
+        ("residual_scale = 0.5", "agg_type = \"fedit\""),
         ("layers_pattern = \"layer\"", ""),
         ("init_adapter = \"x\"", "adapter = \"sorf_vera\""),
         ("server_gpu = 0", "cpu = true"),

@@ -200,6 +200,7 @@ pub(crate) mod tests {
                 ("accuracy".into(), 0.8125),
             ])),
             exactness_error: Some(2.5e-8),
+            measures: [].into(),
             virtual_seconds: 1.0,
             seconds: PhaseSeconds {
                 train: 1.0,

@@ -1,11 +1,18 @@
 //! Runs side by side: scores, time to a target, traffic, exactness; seeds grouped.
 //!
 //! Runs that differ in nothing but their seed are one [`Group`](groups::Group), and a group's numbers are means
-//! with the sample standard deviation. What tells groups apart is their label.
+//! with the sample standard deviation. What tells groups apart is their label. Groups that differ in
+//! few settings can be compared seed by seed ([`paired`]).
 
+pub mod by_setting;
 pub mod chart;
 pub mod groups;
 pub mod page;
+pub mod paired;
+pub mod paired_table;
+#[cfg(test)]
+mod samples;
+pub mod statistics;
 pub mod tables;
 pub mod target;
 

@@ -105,6 +105,7 @@ fn round_finished(outcomes: [Outcome; 2]) -> Event {
         train_loss: Some(0.5),
         eval: Some(Scores::from([("accuracy".into(), 0.75)])),
         exactness_error: Some(2e-8),
+        measures: [].into(),
         virtual_seconds: 12.0,
         seconds: PhaseSeconds {
             train: 3.0,
