@@ -1,6 +1,5 @@
 use regatta::base::table::{Format, render};
 use regatta::data::tokenize::TextEncoder;
-use regatta::tasks::Task;
 use regatta::tasks::glue::task::GlueTask;
 use regatta::tasks::label_groups::LabelGroups;
 use regatta::tasks::summary::{DataSummary, LabelCounts, Lengths, SplitSummary, shards};

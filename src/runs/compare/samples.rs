@@ -29,7 +29,7 @@ pub(crate) fn run(settings: &str, accuracy: &[f64]) -> Compared {
     let rounds: Vec<RoundRecord> = (1..).zip(accuracy).map(record).collect();
     let mut totals = RunTotals::default();
     let records = rounds.iter();
-    records.for_each(|record| totals.add(record, task.metric_set()));
+    records.for_each(|record| totals.add(record, &task.metric_set()));
     let name = |key: &str| {
         settings
             .get(key)
