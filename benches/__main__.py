@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benches import build, cluster, decoders, endurance, flower, lanes, machine, results, scale, upstream
+from benches import bases, build, cluster, decoders, endurance, flower, lanes, machine, results, scale, upstream
 from benches.tools import CARGO, PROJECT, TARGET, Failed, call
 
 RESULTS = PROJECT / "benches" / "RESULTS.md"
@@ -107,6 +107,9 @@ PARTS = {
     "generation": Part(
         "Texts and memory of decoders, against transformers",
         lambda given: decoders.generation(regatta(), upstream.interpreter(given.venv), given),
+    ),
+    "bases": Part(
+        "What a base in fewer bits takes", lambda _: bases.measure(regatta())
     ),
     "flower": Part(
         "What a client costs, against Flower",

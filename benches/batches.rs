@@ -116,6 +116,7 @@ fn preparation(arguments: &Arguments, split: &EncodedSplit, pad: u32) -> anyhow:
             let inputs = Inputs::new(batch.rows as i64, ids, mask, types, Device::Cpu)?;
             let labels = match &batch.labels {
                 BatchLabels::Rows(labels) => Labels::rows(labels, Device::Cpu)?,
+                BatchLabels::Sets { values, labels } => Labels::sets(values, *labels, Device::Cpu)?,
                 BatchLabels::Tokens { places, tokens } => {
                     Labels::tokens(places, tokens, Device::Cpu)?
                 }

@@ -31,8 +31,14 @@ struct Stored {
   }
 };
 
+// How scores are made, and how many of a text's last tokens have any; see `NextAttention`.
+struct Scores {
+  float scale, softcap;
+  int64_t window;
+};
+
 at::Tensor attend_next(const at::Tensor& query, int64_t heads, int64_t key_heads, const Stored& prompts,
-                       const Stored& steps, const int64_t* prompt_of, const int64_t* rows) {
+                       const Stored& steps, const int64_t* prompt_of, const int64_t* rows, const Scores& scores) {
   const int64_t texts = query.size(0), step_count = static_cast<int64_t>(steps.count);
   std::vector<Tokens> stored;
   for (size_t i = 0; i < steps.count; i++) stored.push_back(tokens_of(*steps.keys[i], *steps.values[i]));
@@ -52,6 +58,9 @@ at::Tensor attend_next(const at::Tensor& query, int64_t heads, int64_t key_heads
                               key_heads,
                               query.size(1) / heads,
                               step_count,
+                              scores.window,
+                              scores.scale,
+                              scores.softcap,
                               all.data(),
                               stored.data(),
                               query.const_data_ptr<float>(),
@@ -67,16 +76,19 @@ at::Tensor attend_next(const at::Tensor& query, int64_t heads, int64_t key_heads
 extern "C" int shim_next_attention(const at::Tensor* query, int64_t heads, int64_t key_heads,
                                    at::Tensor* const* prompt_keys, at::Tensor* const* prompt_values, size_t prompts,
                                    at::Tensor* const* step_keys, at::Tensor* const* step_values, size_t steps,
-                                   const int64_t* prompt_of, const int64_t* rows, at::Tensor** found) {
+                                   const int64_t* prompt_of, const int64_t* rows, float scale, float softcap,
+                                   int64_t window, at::Tensor** found) {
   try {
     *found = nullptr;
     const Stored begun = {prompt_keys, prompt_values, prompts}, continued = {step_keys, step_values, steps};
     const bool divide = heads > 0 && key_heads > 0 && heads % key_heads == 0 && query->dim() == 2 &&
                         query->size(1) % (heads * ATTENTION_LANES) == 0;
     if (!has_wide_vectors() || !divide || !is_plain(*query, query->size(1))) return 0;
+    TORCH_CHECK(window > 0, "a window of ", window, " tokens");
     const int64_t width = query->size(1) / heads * key_heads;
     if (!begun.suit(width) || !continued.suit(width)) return 0;
-    *found = new at::Tensor(attend_next(*query, heads, key_heads, begun, continued, prompt_of, rows));
+    *found = new at::Tensor(attend_next(*query, heads, key_heads, begun, continued, prompt_of, rows,
+                                        {scale, softcap, window}));
     return 0;
   } catch (const std::exception& error) {
     shim_error() = error.what();

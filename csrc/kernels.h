@@ -88,10 +88,12 @@ struct Text {
   const int64_t* rows;
 };
 
-// Attention of one more token of each text to all of its tokens, itself among them. `steps` have the
-// tokens of all texts that were there, by row; query heads side by side share a key head.
+// Attention of one more token of each text to the last `window` of its tokens, itself among them.
+// `steps` have the tokens of all texts that were there, by row; query heads side by side share a key
+// head. Products are multiplied by `scale`; scores s become softcap * tanh(s / softcap) unless it is 0.
 struct NextAttention {
-  int64_t heads, key_heads, width, step_count;
+  int64_t heads, key_heads, width, step_count, window;
+  float scale, softcap;
   const Text* texts;
   const Tokens* steps;
   // (texts, heads * width), `query_row` apart
@@ -99,7 +101,6 @@ struct NextAttention {
   int64_t query_row;
   float* context;
   int64_t hidden() const { return heads * width; }
-  float scale() const { return 1.0f / std::sqrt(static_cast<float>(width)); }
 };
 
 // Texts `begin` to `end`: what one thread does.
@@ -113,3 +114,23 @@ void drop(const float* x, float* y, int64_t begin, int64_t end, Key key);
 void drop(const double* x, double* y, int64_t begin, int64_t end, Key key);
 void drop(const c10::BFloat16* x, c10::BFloat16* y, int64_t begin, int64_t end, Key key);
 void drop(const c10::Half* x, c10::Half* y, int64_t begin, int64_t end, Key key);
+
+// How a frozen weight is held: see `src/model/quantised/`, which writes the codes.
+enum class Form : int64_t { BFLOAT16 = 0, INT8 = 1, NF4 = 2 };
+
+// Values that share a scale in NF4, side by side in the flattened weight.
+constexpr int64_t NF4_BLOCK = 64;
+// The values of NF4's codes.
+extern const float NF4_VALUES[16];
+
+// A weight of rows of `columns` values. `scales` has one of each row with INT8, one of each block with
+// NF4, which has two codes a byte, the first in the upper half.
+struct Quantised {
+  Form form;
+  int64_t columns;
+  const void* codes;
+  const float* scales;
+};
+
+// Values `begin` to `end` of the flattened weight in float32, `begin` at `to`.
+void dequantise(const Quantised& weight, float* to, int64_t begin, int64_t end);

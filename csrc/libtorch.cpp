@@ -3,4 +3,5 @@
 #include "autograd.cpp"
 #include "decoding.cpp"
 #include "info.cpp"
+#include "quantised.cpp"
 #include "shim.cpp"

@@ -1,6 +1,8 @@
 // Attention of one more token of each text, where texts are continued: keys and values are read where they
 // lie, a prompt's once however many texts go on from it. What a text's token attends to, and so every
 // bit of it, does not depend on the other texts.
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <vector>
 
@@ -16,7 +18,7 @@ struct Scratch {
   std::vector<float> scores;
 };
 
-// Where the keys and values of a text's tokens lie.
+// Where the keys and values of a text's tokens lie, of those in the window.
 void find_tokens(const NextAttention& call, const Text& text, Scratch& scratch) {
   scratch.keys.clear();
   scratch.values.clear();
@@ -24,8 +26,17 @@ void find_tokens(const NextAttention& call, const Text& text, Scratch& scratch) 
     scratch.keys.push_back(tokens.key + at * tokens.key_step);
     scratch.values.push_back(tokens.value + at * tokens.value_step);
   };
-  for (int64_t i = 0; i < text.prompt_tokens; i++) add(text.prompt, i);
-  for (int64_t i = 0; i < call.step_count; i++) add(call.steps[i], text.rows[i]);
+  const int64_t hidden = std::max<int64_t>(text.prompt_tokens + call.step_count - call.window, 0);
+  for (int64_t i = hidden; i < text.prompt_tokens; i++) add(text.prompt, i);
+  const int64_t first = std::max<int64_t>(hidden - text.prompt_tokens, 0);
+  for (int64_t i = first; i < call.step_count; i++) add(call.steps[i], text.rows[i]);
+}
+
+// Scores of a head, scaled and capped; what softmax is to multiply them by is left.
+WITHIN float cap(const NextAttention& call, float* scores, int64_t tokens) {
+  if (call.softcap == 0.0f) return call.scale;
+  for (int64_t j = 0; j < tokens; j++) scores[j] = call.softcap * std::tanh(scores[j] * call.scale / call.softcap);
+  return 1.0f;
 }
 
 WITHIN float inner_product(const float* a, const float* b, int64_t width) {
@@ -54,7 +65,8 @@ FOR_EACH_CPU void attend(const NextAttention& call, int64_t index, Scratch& scra
     }
   }
   for (int64_t head = 0; head < call.heads; head++) {
-    softmax(scores + head * length, nullptr, call.scale(), tokens, length);
+    const float scale = cap(call, scores + head * length, tokens);
+    softmax(scores + head * length, nullptr, scale, tokens, length);
   }
   std::fill(context, context + call.hidden(), 0.0f);
   for (int64_t j = 0; j < tokens; j++) {

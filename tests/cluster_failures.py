@@ -559,26 +559,59 @@ def told_to_end(run: Part, words: str) -> float:
 def sweep(cluster: Cluster) -> str:
     """A sweep whose runs are trained by two workers that stay, one of which is lost."""
     cluster.broker()
-    file = cluster.place / "sweep.toml"
-    settings = "num_clients = 2\nlimit_train = 8\nrounds = 2\nmetrics = \"off\"\nweb = \"off\"\nquiet = true\n"
-
-    def command(out: str) -> list[str]:
-        text = f'scenario = "{SCENARIO}"\nout = "{cluster.place / out}"\n[settings]\n{settings}'
-        file.write_text(text + '[grid]\nagg_type = ["fedex", "fedit"]\nseed = [1, 2]\n', encoding="utf-8")
-        return [str(cluster.regatta), "sweep", str(file)]
-
-    finish(command("here"))
+    swept = Sweep(cluster, 'agg_type = ["fedex", "fedit"]\nseed = [1, 2]')
     lost, stays = (cluster.worker(name, "--stay", "--patience", "10 s") for name in ("lost", "stays"))
-    over_there = [*command("there"), "--cluster", cluster.folder / "cluster.toml", "--min_lanes", 1]
-    swept = cluster.add(Part("sweep", cluster.place / "sweep.log", *over_there))
+    part = swept.begin("sweep")
     says(lost, "joined as lost", times=2)
     lost.kill()
-    ends(swept, 0, "wrote .*compare.html", 6 * SLOW)
+    ends(part, 0, "wrote .*compare.html", 6 * SLOW)
     ends(stays, 0, "no further run came after [34] runs")
-    for run in sorted((cluster.place / "here").iterdir()):
-        if (run / "events.jsonl").exists():
-            compare(run, cluster.place / "there" / run.name)
+    swept.compare()
     return "four runs one after the other on the same workers; each with the bytes of the local sweep"
+
+
+def sweep_run_killed(cluster: Cluster) -> str:
+    """The process of a sweep's run is killed, and the sweep begun again, beside a worker that stays."""
+    cluster.broker()
+    swept = Sweep(cluster, "seed = [1, 2]")
+    stays = cluster.worker("stays", "--stay", "--patience", "10 s")
+    first = swept.begin("first")
+    says(stays, "joined as stays")
+    children = Path(f"/proc/{first.process.pid}/task/{first.process.pid}/children")
+    os.kill(int(children.read_text(encoding="ascii").split()[0]), signal.SIGKILL)
+    ends(first, 1, "1 of 2 runs", 6 * SLOW)
+    ends(swept.begin("again"), 0, "wrote .*compare.html", 6 * SLOW)
+    ends(stays, 0, "no further run came after 2 runs")
+    swept.compare()
+    return "the worker trains for the next run, then for the resumed one; the bytes of the local sweep"
+
+
+class Sweep:
+    """A sweep, carried out here without a cluster, and to be carried out over one."""
+
+    def __init__(self, cluster: Cluster, grid: str):
+        self.cluster, self.grid = cluster, grid
+        finish(self.command("here"))
+
+    def command(self, out: str) -> list[str]:
+        place = self.cluster.place
+        settings = "num_clients = 2\nlimit_train = 8\nrounds = 2\nmetrics = \"off\"\nweb = \"off\"\nquiet = true\n"
+        text = f'scenario = "{SCENARIO}"\nout = "{place / out}"\n[settings]\n{settings}[grid]\n{self.grid}\n'
+        file = place / f"{out}.toml"
+        file.write_text(text, encoding="utf-8")
+        return [str(self.cluster.regatta), "sweep", str(file)]
+
+    def begin(self, name: str) -> Part:
+        """Carries out what is missing of it over the cluster."""
+        file = self.cluster.folder / "cluster.toml"
+        over_there = [*self.command("there"), "--cluster", file, "--min_lanes", 1]
+        return self.cluster.add(Part(name, self.cluster.place / f"{name}.log", *over_there))
+
+    def compare(self) -> None:
+        """Exits unless all runs came to the bytes of those here."""
+        for run in sorted((self.cluster.place / "here").iterdir()):
+            if (run / "events.jsonl").exists():
+                compare(run, self.cluster.place / "there" / run.name)
 
 
 def joins_in_round_3(cluster: Cluster) -> str:
@@ -799,6 +832,7 @@ FAILURES = [
     verified,
     stopped_in_vain,
     sweep,
+    sweep_run_killed,
     joins_in_round_3,
     small_messages,
     other_instructions,

@@ -52,6 +52,21 @@ impl LayerGroup {
         groups
     }
 
+    /// The same layers, no more at a time than whose dense updates have so many bytes in float64, but
+    /// at least one.
+    pub fn parts(&self, bytes: i64) -> impl Iterator<Item = Self> + use<'_> {
+        let each = self
+            .d_out
+            .saturating_mul(self.d_in)
+            .saturating_mul(8)
+            .max(1);
+        let layers = usize::try_from(bytes / each).unwrap_or(usize::MAX).max(1);
+        self.layers.chunks(layers).map(|layers| Self {
+            layers: layers.to_vec(),
+            ..*self
+        })
+    }
+
     /// L, the number of layers.
     #[must_use]
     pub fn len(&self) -> i64 {

@@ -18,12 +18,17 @@ use crate::aggregate::{Report, Round};
 use crate::base::tensors::HostTensor;
 use crate::model::ModelError;
 
-/// Squared norms summed over layer groups.
+/// Dense updates that are worked on at once, in float64: enough for large products, and little beside
+/// a model.
+const AT_ONCE: i64 = 32 << 20;
+
+/// Squared norms summed over layers.
 #[derive(Debug, Default)]
 struct Miss {
     error: f64,
     ideal: f64,
     update: f64,
+    residual: f64,
 }
 
 impl Miss {
@@ -41,6 +46,8 @@ impl Miss {
             exactness_error: self.relative(),
             residual_ranks,
             update_norm: self.update.sqrt(),
+            ideal_norm: self.ideal.sqrt(),
+            residual_norm: self.residual.sqrt(),
         }
     }
 }
@@ -50,13 +57,15 @@ impl Miss {
 /// # Errors
 /// When a tensor is missing or the device fails.
 pub fn measure(round: &Round<'_>, state: &GlobalState) -> Result<Report, ModelError> {
-    let groups = round.groups.iter();
-    compare(groups.map(|group| {
+    let parts = round.groups.iter().flat_map(|group| group.parts(AT_ONCE));
+    let mut report = compare(parts.map(|part| {
         Ok((
-            ExactUpdate::of(round, group)?,
-            round.update_of(state, group)?,
+            ExactUpdate::of(round, &part)?,
+            round.update_of(state, &part)?,
         ))
-    }))
+    }))?;
+    report.residual_ranks = vec![None; round.groups.len()];
+    Ok(report)
 }
 
 /// Measures what updates miss of their ideals; a pair of them per layer group.
@@ -75,6 +84,8 @@ pub fn compare(
         miss.error += ideal.minus(&update)?.squared_norm()?;
         residual_ranks.push(None);
     }
+    // Nothing is merged: what the adapter misses is what is missed.
+    miss.residual = miss.error;
     Ok(miss.report(residual_ranks))
 }
 
@@ -87,13 +98,20 @@ pub fn merge_residual(round: &Round<'_>, state: &mut GlobalState) -> Result<Repo
     let mut miss = Miss::default();
     let mut residual_ranks = Vec::new();
     for group in round.groups {
-        let ideal = ExactUpdate::of(round, group)?;
-        miss.ideal += ideal.squared_norm()?;
-        let update = round.update_of(state, group)?;
-        miss.update += update.squared_norm()?;
-        let residual = ideal.minus(&update)?;
-        miss.error += add_to_base(&residual.product()?, round.residual_scale, group, state)?;
-        residual_ranks.push(Some(residual.rank()));
+        let mut rank = None;
+        for part in group.parts(AT_ONCE) {
+            let ideal = ExactUpdate::of(round, &part)?;
+            miss.ideal += ideal.squared_norm()?;
+            let update = round.update_of(state, &part)?;
+            miss.update += update.squared_norm()?;
+            let residual = ideal.minus(&update)?;
+            drop(ideal);
+            let merged = add_to_base(&residual.product()?, round.residual_scale, &part, state)?;
+            miss.residual += merged.residual;
+            miss.error += merged.missing;
+            rank = Some(residual.rank());
+        }
+        residual_ranks.push(rank);
     }
     Ok(miss.report(residual_ranks))
 }
@@ -110,16 +128,24 @@ pub fn subtract_from_base(
     add_to_base(&update.product()?, -1.0, group, state).map(drop)
 }
 
-/// Adds `scale` times a residual, (L, d_out, d_in), to the base delta; gives the squared norm of
-/// the residual's part that is missing afterwards, float32 rounding included.
+/// Squared norms of a residual that was merged.
+#[derive(Debug, Default)]
+struct Merged {
+    /// Of the residual itself.
+    residual: f64,
+    /// Of its part that is missing afterwards, float32 rounding included.
+    missing: f64,
+}
+
+/// Adds `scale` times a residual, (L, d_out, d_in), to the base delta.
 fn add_to_base(
     residual: &Tensor,
     scale: f64,
     group: &LayerGroup,
     state: &mut GlobalState,
-) -> Result<f64, ModelError> {
+) -> Result<Merged, ModelError> {
     let dense = residual.f_to_device(Device::Cpu)?;
-    let mut missing = 0.0;
+    let mut merged = Merged::default();
     for (layer, residual) in group.layers.iter().zip(dense.f_unbind(0)?) {
         let (name, residual) = (layer.weight(), layer.as_weight(&residual)?);
         let before = match state.base_delta.get(&name) {
@@ -132,10 +158,11 @@ fn add_to_base(
             .to_tensor(Device::Cpu)?
             .f_to_kind(Kind::Double)?
             .f_sub(&before)?;
-        missing += squared_norm(&residual.f_sub(&added)?)?;
+        merged.residual += squared_norm(&residual)?;
+        merged.missing += squared_norm(&residual.f_sub(&added)?)?;
         state.base_delta.insert(name, kept);
     }
-    Ok(missing)
+    Ok(merged)
 }
 
 fn squared_norm(x: &Tensor) -> Result<f64, ModelError> {

@@ -24,6 +24,7 @@
 //! | [`ideal`] | the ideal update, thin or dense, some clients at a time |
 //! | [`exactness`] | the residual merged, and the miss measured |
 //! | [`stale`] | updates that started from earlier states |
+//! | [`measures`] | what explains a method's results: norms, and the drift of clients |
 //! | [`check`] | what an update must be before it is aggregated |
 //! | [`sound`] | what a state must be before it becomes the server's, and how far an update goes |
 //! | [`traffic`] | bytes of a round, in the form that would be sent |
@@ -31,6 +32,7 @@
 pub mod check;
 pub mod exactness;
 pub mod ideal;
+pub mod measures;
 pub mod methods;
 pub mod settings;
 pub mod sound;
@@ -55,7 +57,7 @@ pub struct Round<'a> {
     pub groups: &'a [LayerGroup],
     /// The updates over the state that they started from.
     pub updates: WeightedUpdates<'a>,
-    /// By what the residual is multiplied before it is merged: 1 is exact.
+    /// By what the residual is multiplied before it is merged; 1 is exact.
     pub residual_scale: f64,
     /// The run's seed, for methods that draw.
     pub seed: u64,
@@ -139,6 +141,11 @@ pub struct Report {
     pub residual_ranks: Vec<Option<i64>>,
     /// ‖s ΔW‖_F of the new adapter over all adapted layers together: what it adds to the base.
     pub update_norm: f64,
+    /// ‖Σ pᵢ s ΔWᵢ‖_F of the ideal update over all adapted layers together.
+    pub ideal_norm: f64,
+    /// ‖Σ pᵢ s ΔWᵢ − s ΔW‖_F: what the new adapter misses of the ideal, whether or not it is merged
+    /// into the base.
+    pub residual_norm: f64,
 }
 
 /// A method of aggregation.

@@ -153,6 +153,8 @@ pub struct AggregationPlan {
     pub method: MethodName,
     /// Scale the residual by the learning rate rather than by the adapter's scaling.
     pub vera_scale: bool,
+    /// By what the residual is multiplied before it is merged into the base; 1 is exact.
+    pub residual_scale: f64,
     /// What each weighs.
     pub weighting: Weighting,
     /// Updates of a larger norm are refused; see [`crate::aggregate::sound::update_norm`].

@@ -104,19 +104,23 @@ fn adapted_norm_squared(
     Ok(squares)
 }
 
+/// The names of all tensors that an adapter has in these layers.
+pub(crate) fn adapter_tensors(adapter: &dyn Adapter, groups: &[LayerGroup]) -> BTreeSet<String> {
+    let layers = groups.iter().flat_map(|group| &group.layers);
+    let tensors = layers.flat_map(|layer| {
+        let tensors = adapter.tensors(layer).into_iter();
+        tensors.map(|tensor| tensor_name(layer, tensor.suffix))
+    });
+    tensors.collect()
+}
+
 fn beside_norm_squared(
     adapter: &dyn Adapter,
     groups: &[LayerGroup],
     start: &TensorMap,
     update: &TensorMap,
 ) -> f64 {
-    let layers = groups.iter().flat_map(|group| &group.layers);
-    let adapted: BTreeSet<String> = layers
-        .flat_map(|layer| {
-            let tensors = adapter.tensors(layer).into_iter();
-            tensors.map(|tensor| tensor_name(layer, tensor.suffix))
-        })
-        .collect();
+    let adapted = adapter_tensors(adapter, groups);
     let mut squares = 0.0;
     for (name, tensor) in update.iter().filter(|(name, _)| !adapted.contains(*name)) {
         let Some(start) = start.get(name) else {
@@ -182,6 +186,8 @@ mod tests {
                 exactness_error,
                 residual_ranks: Vec::new(),
                 update_norm,
+                ideal_norm: 1.0,
+                residual_norm: 1.0,
             };
             check_aggregate(&state(1.0), &report)
         };

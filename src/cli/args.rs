@@ -237,6 +237,26 @@ pub struct CompareArgs {
     /// runs reach]
     #[arg(long, value_name = "SCORE=VALUE")]
     pub target: Option<Target>,
+    /// Score to compare [default: that of --target, else the task's own]
+    #[arg(long, value_name = "SCORE", conflicts_with = "target")]
+    pub score: Option<String>,
+    /// Compare runs of the same seed that agree in all settings but these with the reference: the
+    /// mean difference of their last scores, its 95 % confidence interval and a sign test. The first
+    /// of the settings is what is compared. Runs without a counterpart are listed
+    /// [default without settings: agg_type]
+    #[arg(
+        long,
+        value_name = "SETTING,…",
+        value_delimiter = ',',
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "agg_type"
+    )]
+    pub paired: Option<Vec<String>>,
+    /// What the others are compared with, a value of the first setting of --paired [default: fedit
+    /// among methods, else the value of the first run]
+    #[arg(long, value_name = "VALUE", requires = "paired")]
+    pub reference: Option<String>,
     /// The output.
     #[command(flatten)]
     pub output: OutputArgs,

@@ -22,8 +22,8 @@ pub fn check(args: &ScenarioArgs) -> anyhow::Result<()> {
     } else {
         check_local(&plan)?;
     }
-    let devices = &plan.devices;
-    for notice in devices.refusal.iter().chain(&devices.notices) {
+    let devices = plan.devices.refusal.iter().chain(&plan.devices.notices);
+    for notice in devices.chain(&plan.data.notices) {
         print_line(notice);
     }
     for what in unchecked {

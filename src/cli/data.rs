@@ -7,6 +7,7 @@ use crate::cli::args::DataArgs;
 use crate::config::load;
 use crate::experiment::inputs::RunInputs;
 use crate::live::terminal::output::print_line;
+use crate::tasks::label_groups::LabelGroups;
 use crate::tasks::summary::{DataSummary, SplitSummary};
 use crate::tasks::{show, summary};
 
@@ -21,18 +22,19 @@ pub fn data(args: &DataArgs) -> anyhow::Result<()> {
         &Host::detect(),
     )?;
     let inputs = RunInputs::load(&plan)?;
-    let (task, objective) = (&plan.data.task, plan.data.task.objective());
+    let task = &inputs.task;
+    let groups = LabelGroups::of(&**task, &inputs.data.train);
     let splits = std::iter::once(&inputs.data.train)
         .chain(&inputs.data.validation)
         .chain(&inputs.data.test);
     let summarise = |split| {
         let encoded = task.encode(split, &inputs.encoder, None)?;
-        anyhow::Ok(SplitSummary::of(&objective, split, Some(&encoded)))
+        anyhow::Ok(SplitSummary::of(&groups, split, Some(&encoded)))
     };
     let data = DataSummary {
-        task: task.name(),
+        task: task.name().to_owned(),
         splits: splits.map(summarise).collect::<Result<_, _>>()?,
-        clients: summary::shards(&objective, inputs.data.train.labels(), &inputs.shards),
+        clients: summary::shards(&groups, &inputs.data.train, &inputs.shards),
     };
     let (splits, shares) = (data.splits_table(), data.clients_table());
     let examples = show::examples(&**task, &inputs.data.train, &inputs.encoder, args.show)?;
@@ -45,7 +47,15 @@ pub fn data(args: &DataArgs) -> anyhow::Result<()> {
         print_line(table::render(&tables, args.output.format)?);
         return Ok(());
     }
-    print_line(format_args!("{task} from {}", inputs.data.folder.display()));
+    plan.data.notices.iter().for_each(print_line);
+    let template = task
+        .template()
+        .map(|name| format!(", with the template {name}"));
+    print_line(format_args!(
+        "{task} from {}{}",
+        inputs.data.folder.display(),
+        template.unwrap_or_default()
+    ));
     print_line(table::render(&[&splits], args.output.format)?);
     print_line(format_args!(
         "\n{} among {} clients",

@@ -8,9 +8,11 @@ use crate::base::files;
 use crate::base::machine::Host;
 use crate::base::table::{self, Cell, Table};
 use crate::cli::args::GenerateArgs;
-use crate::config::load;
+use crate::config::load_over;
+use crate::config::plan::Plan;
 use crate::config::problems::Problems;
 use crate::config::settings::Settings;
+use crate::config::tables::ScenarioTables;
 use crate::experiment::inputs;
 use crate::experiment::prompts::{EncodedPrompt, require_room};
 use crate::experiment::texts::TextWriter;
@@ -18,7 +20,8 @@ use crate::live::terminal::output::print_line;
 use crate::model::weights::{View, Weights};
 use crate::runs::export::merge;
 use crate::runs::export::trained::TrainedModel;
-use crate::tasks::texts::{GenerationPlan, PromptWithAnswers, TextTask, WrittenText};
+use crate::tasks::TextTask;
+use crate::tasks::texts::{GenerationPlan, PromptWithAnswers, WrittenText};
 use crate::train::precision::Compute;
 
 /// Writes a text for each prompt.
@@ -36,9 +39,9 @@ pub fn generate(args: &GenerateArgs) -> anyhow::Result<()> {
         );
         return Err(Problems::with_input(wrong).into());
     };
-    let plan = generation(&trained.plan.settings, &args.texts.0)?;
+    let plan = generation(&trained.plan, &args.texts.0)?;
     let prompts = prompts(args, texts).map_err(Problems::with_input)?;
-    let written = write(&trained, &plan, &prompts)?;
+    let written = write(&trained, &plan, texts, &prompts)?;
     match args.format {
         Some(format) => print_line(table::render(&[&as_table(&written)], format)?),
         None => written
@@ -49,7 +52,8 @@ pub fn generate(args: &GenerateArgs) -> anyhow::Result<()> {
 }
 
 /// How texts are written: as flags say, else as in the run.
-fn generation(recorded: &Settings, flags: &Settings) -> anyhow::Result<GenerationPlan> {
+fn generation(run: &Plan, flags: &Settings) -> anyhow::Result<GenerationPlan> {
+    let recorded = &run.settings;
     let mut settings = Settings {
         task: recorded.task.clone(),
         max_new_tokens: recorded.max_new_tokens,
@@ -79,13 +83,17 @@ fn generation(recorded: &Settings, flags: &Settings) -> anyhow::Result<Generatio
     settings.top_p = flags.top_p.or(settings.top_p);
     settings.top_k = flags.top_k.or(settings.top_k);
     settings.max_new_tokens = flags.max_new_tokens.or(settings.max_new_tokens);
-    let plan = load(None, &settings, &Host::detect())?.into_plan();
+    let tables = ScenarioTables {
+        task: run.tables.task.clone(),
+        ..ScenarioTables::default()
+    };
+    let plan = load_over(tables, &settings, &Host::detect())?.into_plan();
     plan.generation
         .context("the task's texts are not written by any plan")
 }
 
 /// The prompts of the flags and the file, each as the task has it.
-fn prompts(args: &GenerateArgs, texts: TextTask) -> Result<Vec<String>, String> {
+fn prompts(args: &GenerateArgs, texts: &dyn TextTask) -> Result<Vec<String>, String> {
     let mut given = args.prompt.clone();
     if let Some(file) = &args.file {
         let text = files::read_text(file).map_err(|error| error.to_string())?;
@@ -98,7 +106,7 @@ fn prompts(args: &GenerateArgs, texts: TextTask) -> Result<Vec<String>, String> 
     }
     match given.iter().position(|text| text.trim().is_empty()) {
         Some(empty) => Err(format!("prompt {} is empty; give it a text", empty + 1)),
-        None => Ok(given.iter().map(|text| (texts.prompt)(text)).collect()),
+        None => Ok(given.iter().map(|text| texts.prompt(text)).collect()),
     }
 }
 
@@ -106,12 +114,13 @@ fn prompts(args: &GenerateArgs, texts: TextTask) -> Result<Vec<String>, String> 
 fn write(
     trained: &TrainedModel,
     plan: &GenerationPlan,
+    texts: &dyn TextTask,
     prompts: &[String],
 ) -> anyhow::Result<Vec<WrittenText>> {
     let run = &trained.plan;
     let objective = run.data.task.objective();
     let base = trained.base()?;
-    let mut checkpoint = base.checkpoint(&objective, run.seed)?;
+    let mut checkpoint = trained.checkpoint(&base)?;
     let merged = merge::merged(trained, &mut checkpoint)?;
     let architecture = &*checkpoint.architecture;
     let encoder = inputs::encoder(&base, architecture, run)?;
@@ -119,7 +128,12 @@ fn write(
         text,
         references: Vec::new(),
     });
-    let prompts = EncodedPrompt::encode(&prompts.collect::<Vec<_>>(), &encoder)?;
+    let prompts = EncodedPrompt::encode(&prompts.collect::<Vec<_>>(), texts, &encoder)?;
+    let end_tokens: Vec<i64> = texts
+        .end_tokens(&encoder)?
+        .into_iter()
+        .map(i64::from)
+        .collect();
     if let Err((wrong, right)) = require_room(&prompts, plan, architecture) {
         return Err(Problems::with_input(format_args!("{wrong}; {right}")).into());
     }
@@ -134,7 +148,7 @@ fn write(
     let writer = TextWriter {
         plan,
         encoder: &encoder,
-        end_tokens: architecture.end_tokens(),
+        end_tokens: &end_tokens,
         batch: run.training.eval_batch_size as usize,
         seed: run.seed,
         compute,

@@ -61,6 +61,7 @@ pub fn run(args: &RunArgs, log: Option<LogFile>) -> anyhow::Result<()> {
     )?;
     set_numerics(&plan)?;
     announce(&plan);
+    plan.data.notices.iter().for_each(print_line);
     let cluster = find_for(&plan, cluster)?;
     // Of this machine, which only coordinates where others train.
     if cluster.is_none() {
@@ -265,7 +266,7 @@ fn labels(plan: &Plan, on_other_hosts: bool) -> RunLabels {
     RunLabels {
         version: env!("CARGO_PKG_VERSION"),
         libtorch: info::version().unwrap_or_else(|| "unknown".to_owned()),
-        task: plan.data.task.name(),
+        task: plan.data.task.name().to_owned(),
         adapter: plan.adapter.kind.title(),
         method: plan.aggregation.method.name(),
         lanes: lanes.map(|lane| lane.device.to_string()).collect(),
@@ -320,7 +321,7 @@ fn train_alone(federation: &Federation, leave: &Receiver<()>) -> anyhow::Result<
     let rounds = folder.read_rounds()?;
     let last = rounds.iter().rev().find_map(|record| record.eval.as_ref());
     let federated = last.and_then(|scores| scores.get(primary.name)).copied();
-    if let Some(words) = alone.in_words(primary.name, metrics, federated) {
+    if let Some(words) = alone.in_words(primary.name, &metrics, federated) {
         print_line(words);
     }
     Ok(())

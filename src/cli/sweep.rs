@@ -7,18 +7,22 @@ use anyhow::{Context, bail};
 
 use crate::base::files;
 use crate::base::machine::Host;
+use crate::base::table;
 use crate::base::table::{Format, count};
 use crate::cli::args::SweepArgs;
-use crate::cli::compare::side_by_side;
+use crate::cli::compare::{Comparison, side_by_side};
 use crate::cli::run;
 use crate::config::problems::Problems;
 use crate::live::log::LogFile;
 use crate::live::terminal::output::print_line;
 use crate::runs::sweep as runner;
+use crate::runs::sweep::choose::{self, Choose};
+use crate::runs::sweep::file::Sweep;
+use crate::runs::sweep::planned::Planned;
 use crate::runs::sweep::process::{Ended, Launch};
 use crate::runs::sweep::slurm::{ArrayScript, Shares, cluster, quote};
 use crate::runs::sweep::stop::{ReopenLog, Stop};
-use crate::runs::sweep::{Planned, SweepPlan, file, process, slurm};
+use crate::runs::sweep::{SweepPlan, TRIALS, file, process, slurm};
 
 /// Runs what is missing of a sweep, and compares its runs.
 ///
@@ -26,45 +30,143 @@ use crate::runs::sweep::{Planned, SweepPlan, file, process, slurm};
 /// [`Problems`] with the file or any combination, before anything is run; or, when all was tried,
 /// that not all runs are complete.
 pub fn sweep(args: &SweepArgs, log: Option<LogFile>) -> anyhow::Result<()> {
-    let plan = runner::plan(&file::read(&args.sweep)?, &Host::detect())?;
+    let sweep = file::read(&args.sweep)?;
+    if sweep.choose.is_some() {
+        check_flags(args)?;
+    }
+    let plan = runner::plan(&sweep, &Host::detect())?;
     let program = std::env::current_exe().context("cannot find this program's own executable")?;
     if let Some(path) = &args.slurm {
         return write_script(&plan, args, &program, path);
     }
-    let chosen = choose(&plan, args.only.as_deref())?;
+    let runs = select(&plan, args.only.as_deref())?;
     // That its broker does not answer is told before anything is made.
     run::find(&args.cluster)?;
-    let launch = Launch {
-        program,
-        arguments: args.cluster.arguments(),
-    };
     files::make_folder(&plan.out)?;
     let reopen = log.map(|log| Box::new(move || log.reopen()) as ReopenLog);
-    let mut stop = Stop::listen(reopen).context("cannot listen for signals")?;
-    let (mut complete, mut failed) = (Vec::new(), Vec::new());
-    for (index, run) in &chosen {
-        if stop.requested() {
-            break;
-        }
-        let (label, place) = (&run.label, run.folder.display());
-        print_line(format_args!("run {index}, {label}, in {place}"));
-        let wait = |held: &io::Error| print_line(format_args!("waiting: {held}"));
-        match process::execute(run, &launch, &mut stop, wait) {
-            Ok(Ended::Kept) => {
-                print_line("already complete");
-                complete.push(run.folder.clone());
-            }
-            Ok(Ended::Complete) => complete.push(run.folder.clone()),
-            Ok(Ended::Stopped) => failed.push(format!("{label}: stopped; can be resumed")),
-            Ok(Ended::Elsewhere) => failed.push(format!("{label}: another process is running it")),
-            Ok(Ended::Failed(why)) => failed.push(format!("{label}: {why}")),
-            Err(error) => failed.push(format!("{label}: {error}")),
-        }
-    }
+    let mut progress = Progress {
+        launch: Launch {
+            program,
+            arguments: args.cluster.arguments(),
+        },
+        stop: Stop::listen(reopen).context("cannot listen for signals")?,
+        all: 0,
+        complete: 0,
+        failed: Vec::new(),
+    };
+    let runs = match &sweep.choose {
+        None => runs,
+        Some(choice) => chosen(&plan, choice, &mut progress)?,
+    };
+    let complete = progress.carry_out("run", &runs);
     if args.only.is_none() && !complete.is_empty() {
-        compare(&plan, &complete)?;
+        compare(&plan, &sweep, &complete)?;
     }
-    conclude(chosen.len(), complete.len(), &failed, stop.requested())
+    progress.conclude()
+}
+
+/// Runs on their way.
+struct Progress {
+    launch: Launch,
+    stop: Stop,
+    /// Runs that there are to be.
+    all: usize,
+    /// Runs that are complete.
+    complete: usize,
+    /// What is wrong with the others.
+    failed: Vec<String>,
+}
+
+impl Progress {
+    /// Carries out what is missing of runs, each with its number; gives the folders of those that are
+    /// complete.
+    fn carry_out(&mut self, what: &str, runs: &[(usize, &Planned)]) -> Vec<PathBuf> {
+        self.all += runs.len();
+        let mut complete = Vec::new();
+        for (index, run) in runs {
+            if self.stop.requested() {
+                break;
+            }
+            let (label, place) = (&run.label, run.folder.display());
+            print_line(format_args!("{what} {index}, {label}, in {place}"));
+            let wait = |held: &io::Error| print_line(format_args!("waiting: {held}"));
+            let failed = match process::execute(run, &self.launch, &mut self.stop, wait) {
+                Ok(Ended::Kept) => {
+                    print_line("already complete");
+                    complete.push(run.folder.clone());
+                    continue;
+                }
+                Ok(Ended::Complete) => {
+                    complete.push(run.folder.clone());
+                    continue;
+                }
+                Ok(Ended::Stopped) => "stopped; can be resumed".to_owned(),
+                Ok(Ended::Elsewhere) => "another process is running it".to_owned(),
+                Ok(Ended::Failed(why)) => why,
+                Err(error) => error.to_string(),
+            };
+            self.failed.push(format!("{label}: {failed}"));
+        }
+        self.complete += complete.len();
+        complete
+    }
+
+    fn conclude(mut self) -> anyhow::Result<()> {
+        if self.complete == self.all {
+            return Ok(());
+        }
+        let runs = count(self.all, "run");
+        let mut lines = vec![format!("{} of {runs} are complete", self.complete)];
+        lines.extend(self.failed.iter().map(|failed| format!("  {failed}")));
+        if self.stop.requested() {
+            lines.push("  the sweep was stopped; start it again to continue".to_owned());
+        }
+        bail!(lines.join("\n"))
+    }
+}
+
+/// Carries out the trials of a sweep, chooses, and gives the runs of what was chosen.
+fn chosen<'a>(
+    plan: &'a SweepPlan,
+    choose: &Choose,
+    progress: &mut Progress,
+) -> anyhow::Result<Vec<(usize, &'a Planned)>> {
+    let candidates = plan.choices.iter().flat_map(|choice| &choice.candidates);
+    let trials: Vec<_> = candidates.flat_map(|one| &one.trials).enumerate().collect();
+    let complete = progress.carry_out("trial", &trials);
+    let (mut made, mut runs) = (Vec::new(), Vec::new());
+    for choice in &plan.choices {
+        let trials = choice.candidates.iter().flat_map(|one| &one.trials);
+        let missing = trials
+            .filter(|trial| !complete.contains(&trial.folder))
+            .count();
+        let chosen = match missing {
+            0 => choice.make(choose.score.as_deref()),
+            missing => Err(format!("{} not complete", count(missing, "trial"))),
+        };
+        match chosen {
+            Ok(chosen) => {
+                runs.extend(chosen.runs());
+                made.push(chosen);
+            }
+            Err(why) => {
+                let (of, setting) = (&choice.label, &choose.setting);
+                progress.all += choice.candidates.first().map_or(0, |one| one.runs.len());
+                progress
+                    .failed
+                    .push(format!("{of}: {setting} is not chosen: {why}"));
+            }
+        }
+    }
+    if !made.is_empty() {
+        print_line(table::render(
+            &[&choose::table(&made, &choose.setting)],
+            Format::Table,
+        )?);
+        let place = plan.out.join(TRIALS);
+        write_comparison(&place, &Comparison::of(&complete), None)?;
+    }
+    Ok(runs.into_iter().enumerate().collect())
 }
 
 fn write_script(
@@ -103,7 +205,7 @@ fn write_script(
 }
 
 /// The runs to carry out, with their numbers.
-fn choose<'a>(
+fn select<'a>(
     plan: &'a SweepPlan,
     only: Option<&[usize]>,
 ) -> Result<Vec<(usize, &'a Planned)>, Problems> {
@@ -122,10 +224,29 @@ fn choose<'a>(
 }
 
 /// Compares the runs that are complete, in the sweep's folder.
-fn compare(plan: &SweepPlan, complete: &[PathBuf]) -> anyhow::Result<()> {
-    let (page, figures) = (plan.out.join("compare.html"), plan.out.join("figures"));
-    let target = plan.target.as_ref();
-    side_by_side(complete, target, Format::Table, Some(&page), Some(&figures))?;
+fn compare(plan: &SweepPlan, sweep: &Sweep, complete: &[PathBuf]) -> anyhow::Result<()> {
+    let comparison = Comparison {
+        target: plan.target.as_ref(),
+        paired: sweep.paired.as_deref(),
+        reference: sweep.reference.as_deref(),
+        ..Comparison::of(complete)
+    };
+    write_comparison(&plan.out, &comparison, Some(Format::Table))
+}
+
+/// Compares runs, with the page and the figures in a folder.
+fn write_comparison(
+    folder: &Path,
+    comparison: &Comparison<'_>,
+    format: Option<Format>,
+) -> anyhow::Result<()> {
+    let (page, figures) = (folder.join("compare.html"), folder.join("figures"));
+    let comparison = Comparison {
+        page: Some(&page),
+        figures: Some(&figures),
+        ..*comparison
+    };
+    side_by_side(&comparison, format)?;
     print_line(format_args!(
         "wrote {} and the charts in {}",
         page.display(),
@@ -134,22 +255,18 @@ fn compare(plan: &SweepPlan, complete: &[PathBuf]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn conclude(
-    chosen: usize,
-    complete: usize,
-    failed: &[String],
-    stopped: bool,
-) -> anyhow::Result<()> {
-    if complete == chosen {
-        return Ok(());
+/// Refuses what needs all runs known in advance.
+fn check_flags(args: &SweepArgs) -> Result<(), Problems> {
+    let mut problems = Problems::default();
+    let given = [
+        ("--only", args.only.is_some()),
+        ("--slurm", args.slurm.is_some()),
+    ];
+    for (flag, _) in given.into_iter().filter(|(_, given)| *given) {
+        problems.report_input(format_args!(
+            "{flag}: which runs a sweep with [choose] has is known after its trials; omit it, and \
+             give --cluster to train on many machines"
+        ));
     }
-    let mut lines = vec![format!(
-        "{complete} of {} are complete",
-        count(chosen, "run")
-    )];
-    lines.extend(failed.iter().map(|failed| format!("  {failed}")));
-    if stopped {
-        lines.push("  the sweep was stopped; start it again to continue".to_owned());
-    }
-    bail!(lines.join("\n"))
+    problems.into_result(())
 }

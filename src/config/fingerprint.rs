@@ -13,7 +13,9 @@ use crate::config::settings::{ALL, Settings};
 pub fn of(plan: &Plan) -> BTreeMap<String, String> {
     let decides =
         |key: &str| Settings::find(key).is_some_and(|s| s.facts().effect == Effect::Results);
-    let tables = toml::Table::try_from(&plan.tables).unwrap_or_default();
+    let mut tables = plan.tables.clone();
+    tables.task = tables.task.map(|task| task.without_files());
+    let tables = toml::Table::try_from(tables).unwrap_or_default();
     let mut settings = to_table(&plan.settings);
     // A run from before its method was renamed has to be recognised.
     if let Some(method) = plan.settings.agg_type {

@@ -27,6 +27,10 @@ use crate::config::plan::PlanDraft;
 use crate::config::problems::{Origin, Problems};
 use crate::config::setting::flag_value;
 use crate::config::settings::Settings;
+use crate::config::tables::ScenarioTables;
+use crate::config::tables::task::{TaskTable, TextList};
+use crate::data::formats::records::RecordFormat;
+use crate::tasks::{SharedTask, registry};
 
 /// The value of `data` that stands for the hub.
 pub const HUB: &str = "hub";
@@ -41,7 +45,7 @@ pub(crate) const NO_TEXT: &str = "not UTF-8, which the recorded settings require
 /// Reads the scenario file, lays the flags over it, and decides everything for this machine.
 ///
 /// Paths are taken from the current directory, also those in the file. The files of
-/// the model and the data are not read: what is wrong with them is reported later, through
+/// the model and the data are not read, but for the labels of own data that names none: what is wrong with them is reported later, through
 /// [`Plan::problems`](plan::Plan::problems).
 ///
 /// # Errors
@@ -52,12 +56,52 @@ pub fn load(
     machine: &Host,
 ) -> Result<PlanDraft, Problems> {
     let mut problems = Problems::default();
-    let Some((mut table, tables)) = scenario.map_or_else(
-        || Some((toml::Table::new(), tables::ScenarioTables::default())),
+    let Some((table, tables)) = scenario.map_or_else(
+        || Some((toml::Table::new(), ScenarioTables::default())),
         |path| scenario::read(path, &mut problems),
     ) else {
         return Err(problems);
     };
+    let name = scenario.and_then(Path::file_stem);
+    let name = name.map(|stem| stem.to_string_lossy());
+    lay_over(table, tables, flags, name.as_deref(), machine, problems)
+}
+
+/// As [`load`], with tables in the place of a scenario.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_over(
+    tables: ScenarioTables,
+    flags: &Settings,
+    machine: &Host,
+) -> Result<PlanDraft, Problems> {
+    let settings = toml::Table::new();
+    lay_over(settings, tables, flags, None, machine, Problems::default())
+}
+
+/// The task of a recorded scenario, of whatever version; `None` if it is none that there is. Files
+/// are not read.
+#[must_use]
+pub fn recorded_task(scenario: &toml::Table) -> Option<SharedTask> {
+    match scenario.get(scenario::TASK)? {
+        toml::Value::String(name) => registry::find(name).ok(),
+        table => {
+            let table: TaskTable = table.clone().try_into().ok()?;
+            resolve::task::recorded(table)
+        }
+    }
+}
+
+/// Lays flags over settings and tables, and decides everything.
+fn lay_over(
+    mut table: toml::Table,
+    mut tables: ScenarioTables,
+    flags: &Settings,
+    name: Option<&str>,
+    machine: &Host,
+    mut problems: Problems,
+) -> Result<PlanDraft, Problems> {
     let (flags, out) = as_text(flags, &mut problems);
     let flags = scenario::checked_table(&flags).unwrap_or_else(|wrong| {
         problems.report_input(wrong);
@@ -76,9 +120,37 @@ pub fn load(
         }
     };
     settings.out = out.or(settings.out);
-    let name = scenario.and_then(Path::file_stem);
-    let name = name.map(|stem| stem.to_string_lossy());
-    resolve::resolve(settings, tables, name.as_deref(), machine, problems).map(PlanDraft)
+    if tables.task.is_none() {
+        match own_task(&mut settings, &mut problems) {
+            Ok(task) => tables.task = task,
+            Err(()) => return Err(problems),
+        }
+    }
+    resolve::resolve(settings, tables, name, machine, problems).map(PlanDraft)
+}
+
+/// The task that a file describes, or that a file of examples is, where `task` names one; the
+/// setting is then unset. Names of tasks come first. An error was reported.
+fn own_task(settings: &mut Settings, problems: &mut Problems) -> Result<Option<TaskTable>, ()> {
+    let Some(named) = settings.task.clone() else {
+        return Ok(None);
+    };
+    let path = PathBuf::from(&named);
+    let is_toml = path
+        .extension()
+        .is_some_and(|suffix| suffix.eq_ignore_ascii_case("toml"));
+    let is_file = is_toml || RecordFormat::of(&path).is_some();
+    if registry::find(&named).is_ok() || !is_file {
+        return Ok(None);
+    }
+    settings.task = None;
+    match is_toml {
+        true => scenario::read_task(&path, problems).map(Some).ok_or(()),
+        false => Ok(Some(TaskTable {
+            train: Some(TextList(vec![named])),
+            ..TaskTable::default()
+        })),
+    }
 }
 
 /// The flags without values that are not UTF-8: what is recorded must be, and is reported

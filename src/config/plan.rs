@@ -21,6 +21,7 @@ use crate::config::settings::{Numerics, Settings};
 use crate::config::tables::ScenarioTables;
 use crate::data::partition::spec::Partition;
 use crate::model::architecture::Architecture;
+use crate::model::quantised::precision::BasePrecision;
 use crate::model::source::location::ModelSource;
 use crate::tasks::SharedTask;
 use crate::tasks::texts::GenerationPlan;
@@ -47,12 +48,20 @@ impl PlanDraft {
         self.0
     }
 
+    /// The same with a task that data and model have settled.
+    #[must_use]
+    pub fn with_task(mut self, task: SharedTask) -> Self {
+        self.0.settings.template = task.template();
+        self.0.data.task = task;
+        self
+    }
+
     /// The plan of a run on this model that takes no adapter from a folder. What the model decides
     /// is recorded in the settings too.
     #[must_use]
     pub fn on(self, model: &dyn Architecture) -> Plan {
         let Self(mut plan) = self;
-        plan.adapter.fill_in(model);
+        plan.adapter = plan.adapter_on(model);
         plan.settings.target_modules = plan.adapter.target_modules.clone();
         plan.settings.fan_in_fan_out = Some(plan.adapter.fan_in_fan_out);
         plan
@@ -85,6 +94,19 @@ impl PlanDraft {
         settings.modules_to_save = Some(adapter.modules_to_save.clone());
         plan.adapter = adapter;
         plan
+    }
+}
+
+impl Plan {
+    /// The adapter, with what the model decides. Where nothing was said, a draft has the layers that
+    /// BERT adapts, and other encoders have others.
+    pub(crate) fn adapter_on(&self, model: &dyn Architecture) -> AdapterPlan {
+        let mut adapter = self.adapter.clone();
+        if !self.origins.given("target_modules") {
+            adapter.target_modules = None;
+        }
+        adapter.fill_in(model);
+        adapter
     }
 }
 
@@ -166,6 +188,8 @@ pub struct DataPlan {
     pub limit_eval: Option<u64>,
     /// Predict only the first N examples of each test split.
     pub limit_test: Option<u64>,
+    /// What the user is to know of choices that were made where nothing was said.
+    pub notices: Vec<String>,
 }
 
 /// The location of a task's examples.
@@ -182,6 +206,8 @@ pub enum DataSource {
 pub struct ModelPlan {
     /// Where it comes from.
     pub source: ModelSource,
+    /// What the frozen weights of its layers are held in.
+    pub base_precision: BasePrecision,
     /// Hidden and attention dropout; `None`: as `config.json` says.
     pub dropout: Option<f64>,
     /// A tokenizer.json to be used in the place of the model's own.

@@ -12,12 +12,43 @@ use toml::de::{DeString, DeTable, DeValue};
 use crate::config::problems::{Origin, Problems};
 use crate::config::settings::{MOST_WHOLE, Settings};
 use crate::config::tables::reader::Refused;
+use crate::config::tables::task::TaskTable;
 use crate::config::tables::{ScenarioTables, reader};
 
 /// Names of the tables besides the flat settings.
 const TABLES: [&str; 6] = [
     "clients", "faults", "policy", "restart", "sampling", "too_few",
 ];
+
+/// The setting that is a task's name, or a table that describes one.
+pub(crate) const TASK: &str = "task";
+
+/// Reads a file that describes a task: the keys of `[task]`, with or without that line above them.
+/// What is refused is reported.
+pub(crate) fn read_task(path: &Path, problems: &mut Problems) -> Option<TaskTable> {
+    let right = "name a file of records, or one that describes a task (paths are taken from the \
+                 current directory)";
+    let text = read_text(path, right, problems)?;
+    let reader = ScenarioReader { path, text: &text };
+    let (table, errors) = DeTable::parse_recoverable(&text);
+    reader.report_syntax(&errors, problems);
+    if !errors.is_empty() {
+        return None;
+    }
+    let span = table.span();
+    let mut table = table.into_inner();
+    let has_line = table.len() == 1 && table.contains_key(TASK);
+    let (key, value) = match table.remove_entry(TASK) {
+        Some(task) if has_line => task,
+        other => {
+            table.extend(other);
+            let key = Spanned::new(span.clone(), DeString::from(TASK));
+            (key, Spanned::new(span, DeValue::Table(table)))
+        }
+    };
+    let read = reader.take_table(key, value, problems);
+    Some(read.task.unwrap_or_default())
+}
 
 /// Reads a scenario file into a table of the settings that could be read, and its tables.
 ///
@@ -31,7 +62,9 @@ pub(crate) fn read(path: &Path, problems: &mut Problems) -> Option<(toml::Table,
     reader.report_syntax(&errors, problems);
     let (mut settings, mut tables) = (toml::Table::new(), ScenarioTables::default());
     for (key, value) in table.into_inner() {
-        if !TABLES.contains(&key.get_ref().as_ref()) {
+        let is_own_task =
+            key.get_ref().as_ref() == TASK && matches!(value.get_ref(), DeValue::Table(_));
+        if !TABLES.contains(&key.get_ref().as_ref()) && !is_own_task {
             reader.take(key, value, errors.is_empty(), &mut settings, problems);
         } else if errors.is_empty() {
             tables.extend(reader.take_table(key, value, problems));

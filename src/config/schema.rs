@@ -1,10 +1,12 @@
 //! The JSON Schema of scenario files, by which editors complete keys and show what they mean.
 
+use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, schema_for};
 use serde_json::Value;
 
 use crate::config::settings::{ALL, Settings};
 use crate::config::tables::ScenarioTables;
+use crate::config::tables::task::TaskTable;
 
 /// A scenario of Regatta: flat settings, named as the flags of `regatta run` are, and tables.
 #[derive(JsonSchema)]
@@ -33,6 +35,11 @@ pub fn schema() -> Schema {
         .filter_map(|it| Some((it.key, it.other_name?)))
         .collect();
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        if let Some(Value::Object(task)) = properties.get_mut("task") {
+            task.retain(|key, _| key == "description");
+            let named = serde_json::json!({ "type": "string" });
+            task.insert("anyOf".to_owned(), vec![named, own_task()].into());
+        }
         for (key, other) in also {
             if let Some(property) = properties.get(key).cloned() {
                 properties.insert(other.to_owned(), property);
@@ -40,6 +47,16 @@ pub fn schema() -> Schema {
         }
     }
     schema
+}
+
+/// The schema of a table that describes a task.
+fn own_task() -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|it| it.inline_subschemas = true);
+    let mut schema = settings
+        .into_generator()
+        .into_root_schema_for::<TaskTable>();
+    schema.remove("$schema");
+    schema.to_value()
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ use crate::aggregate::settings::{MethodName, Weighting};
 use crate::base::machine::device::DeviceName;
 use crate::config::declare::{declare_settings, default_of, default_type};
 use crate::config::setting::{AnySetting, Facts, Setting};
+use crate::config::tables::task::TaskKind;
+use crate::model::quantised::precision::BasePrecision;
 use crate::train::settings::Precision;
 
 /// The largest whole number that TOML has, in which settings are recorded.
@@ -53,15 +55,28 @@ declare_settings! {
     pub struct Settings;
 
     Data {
-        /// Task: e2e, or GLUE's cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte or wnli
+        /// Task: instruct (instructions or conversations of your own), e2e, gsm8k, or GLUE's cola,
+        /// sst2, mrpc, stsb, qqp, mnli, qnli, rte or wnli; or a file of your own, in CSV, TSV, JSON
+        /// lines, JSON or Parquet, or in TOML with the keys of [task]
+        #[arg(value_name = "NAME|FILE")]
         task: String = default("cola".into());
-        /// Folder with the tasks' folders, or `hub`
-        #[arg(value_name = "DIR")]
+        /// Folder with the tasks' folders, or `hub`; for instruct, a file of JSON or JSON lines or a
+        /// folder with train, validation and test; for files of your own the folder in which their
+        /// paths begin, which is the current one unless it is given
+        #[arg(value_name = "DIR|FILE")]
         data: String = default_in_words("$REGATTA_DATA, else data/glue if it exists, else hub")
             .names_file();
         /// Longest sequence in tokens; longer ones are truncated
         #[arg(value_name = "N")]
-        max_seq_length: u32 = default(128).from(1).to(1_000_000);
+        max_seq_length: u32 = default_in_words("128; 512 for instruct and gsm8k")
+            .from(1).to(1_000_000);
+        /// What conversations look like to the model: alpaca, vicuna, chatml, llama3, mistral, gemma
+        /// or question, or model, its own in Jinja
+        #[arg(value_name = "NAME|model")]
+        template: String = default_in_words(
+            "for instruct the model's own, else alpaca, or chatml for conversations; question for \
+             gsm8k"
+        );
         /// Partition of examples among clients: iid, contiguous, natural:COLUMN, dirichlet(ALPHA),
         /// quantity(ALPHA) or classes(K)
         partition: String = default("iid".into());
@@ -79,6 +94,33 @@ declare_settings! {
         limit_test: u64 = default_in_words("all").same_results();
     }
 
+    Columns {
+        /// Column of the text
+        #[arg(value_name = "COLUMN")]
+        text: String = default_in_words("as [task] says");
+        /// Column of the second text of a pair
+        #[arg(value_name = "COLUMN")]
+        text2: String = default_in_words("as [task] says, else none");
+        /// Column of the label
+        #[arg(value_name = "COLUMN")]
+        label: String = default_in_words("as [task] says");
+        /// What is learnt
+        #[arg(value_enum)]
+        kind: TaskKind = default_in_words(
+            "as [task] says, else next_token with --prompt or --answer, else classes"
+        );
+        /// What a language model reads, with columns in braces, such as "{question} ->"
+        #[arg(value_name = "TEMPLATE")]
+        prompt: String = default_in_words("as [task] says");
+        /// Column of what it is to write
+        #[arg(value_name = "COLUMN")]
+        answer: String = default_in_words("as [task] says");
+        /// Share of the training examples that is held out for validation
+        #[arg(value_name = "SHARE")]
+        holdout: f64 = default_in_words("as [task] says, else 0.1 without files for validation")
+            .above(0.0).below(1.0);
+    }
+
     Model {
         /// Folder of a Hugging Face snapshot, a GGUF file, or a name on the hub; random:NAME or
         /// random:CONFIG.json draws the weights from the seed, where NAME is minilm-l6, bert-base,
@@ -90,6 +132,12 @@ declare_settings! {
         /// tokenizer.json for a random model, or in the place of the model's own
         #[arg(value_name = "FILE")]
         tokenizer: PathBuf = default_in_words("the model's own, if any").names_file();
+        /// What the frozen weights of the transformer layers are held in, and multiplied from: nf4
+        /// has 4 bits a weight and a scale for each 64, int8 a scale for each output, both as
+        /// bitsandbytes has them. What is trained, the residual of aggregation, embeddings, norms,
+        /// biases and heads stay in float32
+        #[arg(value_enum)]
+        base_precision: BasePrecision = default(BasePrecision::Float32);
         /// Dropout inside the frozen model (hidden and attention)
         #[arg(value_name = "P")]
         model_dropout: f64 = default_in_words("as the model's config.json says")
@@ -144,7 +192,8 @@ declare_settings! {
         /// name, such as regex:.*\.(c_attn|mlp\.c_proj). A scenario file may have names in a list
         #[arg(value_name = "NAME,…|all-linear|regex:PATTERN")]
         target_modules: TargetModules = default_in_words(
-            "query,value of an encoder, c_attn of GPT-2, q_proj,v_proj of Llama"
+            "query,value of BERT and its kin, query_proj,value_proj of DeBERTa-v2, c_attn of GPT-2, \
+             q_proj,v_proj of other decoders"
         );
         /// Transformer layers to adapt, numbered from 0
         #[arg(value_name = "N,…", value_delimiter = ',')]
@@ -152,7 +201,7 @@ declare_settings! {
         /// Name before the number in the layers' names, for --layers_to_transform
         #[arg(value_name = "NAME")]
         layers_pattern: String = default_in_words(
-            "the model's: layer of an encoder, h of GPT-2, layers of Llama"
+            "the model's: layer of an encoder, h of GPT-2, layers of other decoders"
         );
         /// Adapted layers store weights as (in, out). The model decides this; a value that is not
         /// the model's is refused
@@ -174,6 +223,11 @@ declare_settings! {
         /// Scale the residual of fedex_vera and sorf_vera_exact by the learning rate, not by the
         /// adapter's scaling; no longer exact
         vera_scale: bool = default(false);
+        /// Multiply by this what fedex, fedex_vera, flora and sorf_vera_exact merge into the base
+        /// weights each round: the residual, of flora the whole update; any other than 1 is no
+        /// longer exact
+        #[arg(value_name = "FACTOR")]
+        residual_scale: f64 = default_in_words("1").from(0.0);
         /// Weights of the updates
         #[arg(value_enum)]
         weighting: Weighting = default(Weighting::Uniform);
@@ -211,6 +265,9 @@ declare_settings! {
         /// Keep each transformer layer's input alone for the backward pass, and compute the layer
         /// again there: less memory, more time, the same result
         checkpoint_blocks: bool = default(false).same_results().on_resume();
+        /// Put several examples of a batch into a row, of at most max_seq_length tokens, where none
+        /// sees another: less padding, and the same result but for last bits
+        pack: bool = default(false);
         /// Train on the examples in file order
         no_shuffle: bool = default(false);
         /// Number format
@@ -365,6 +422,11 @@ impl Settings {
         let is_called = |facts: &Facts| facts.key == name || facts.other_name == Some(name);
         let found = ALL.iter().find(|setting| is_called(setting.facts()));
         found.copied()
+    }
+
+    /// The default of the setting with this key, as it would be written after the flag, or in words.
+    pub(crate) fn default_text_of(key: &str) -> Option<String> {
+        Self::find(key).map(|setting| setting.default_text())
     }
 
     /// States a setting's default in the help of its flag; other arguments stay as they are.

@@ -8,9 +8,9 @@ use crate::data::encoded::{Counts, EncodedSplit};
 /// A padded batch, row-major, ready to become tensors of shape `[rows, cols]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
-    /// Examples.
+    /// Rows: examples, unless rows have several.
     pub rows: usize,
-    /// Tokens of the longest example, 1 at the least: a text can have none.
+    /// Tokens of the longest row, 1 at the least: a text can have none.
     pub cols: usize,
     /// Token ids, `[rows, cols]`.
     pub input_ids: Vec<i64>,
@@ -18,6 +18,8 @@ pub struct Batch {
     pub attention_mask: Vec<i64>,
     /// Token types, `[rows, cols]`.
     pub token_type_ids: Vec<i64>,
+    /// The tokens of each example of each row, where rows have several examples.
+    pub packed: Option<Vec<Vec<i64>>>,
     /// What a model is to give for it.
     pub labels: BatchLabels,
 }
@@ -27,6 +29,13 @@ pub struct Batch {
 pub enum BatchLabels {
     /// Class numbers or scores, NaN where secret, `[rows]`.
     Rows(Vec<f32>),
+    /// Which labels a row has, 1 or 0 for each, NaN where secret, `[rows, labels]`.
+    Sets {
+        /// The values, row-major.
+        values: Vec<f32>,
+        /// Labels that a row may have.
+        labels: usize,
+    },
     /// The tokens of answers.
     Tokens {
         /// For each, the place of the token before it: its row times `cols`, plus its position.
@@ -41,7 +50,7 @@ impl BatchLabels {
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
-            Self::Rows(labels) => labels.len(),
+            Self::Rows(labels) | Self::Sets { values: labels, .. } => labels.len(),
             Self::Tokens { tokens, .. } => tokens.len(),
         }
     }
@@ -56,7 +65,9 @@ impl BatchLabels {
     #[must_use]
     pub fn are_known(&self) -> bool {
         match self {
-            Self::Rows(labels) => !labels.iter().any(|label| label.is_nan()),
+            Self::Rows(labels) | Self::Sets { values: labels, .. } => {
+                !labels.iter().any(|label| label.is_nan())
+            }
             Self::Tokens { .. } => true,
         }
     }
@@ -69,23 +80,46 @@ impl Batch {
     /// If a position is not in the split.
     #[must_use]
     pub fn gather(split: &EncodedSplit, positions: &[u32], pad_id: u32) -> Self {
-        let positions = positions.iter().map(|position| *position as usize);
-        let rows = positions.len();
-        let cols = positions
-            .clone()
-            .map(|at| split.ids(at).len())
-            .max()
-            .unwrap_or(0)
-            .max(1);
+        let rows: Vec<&[u32]> = positions.chunks(1).collect();
+        Self::of_rows(split, &rows, pad_id)
+    }
+
+    /// Gathers the examples of each row, one behind the other, and pads rows on the right.
+    ///
+    /// # Panics
+    /// If a position is not in the split.
+    #[must_use]
+    pub fn gather_packed(split: &EncodedSplit, rows: &[Vec<u32>], pad_id: u32) -> Self {
+        let length = |position: &u32| split.ids(*position as usize).len() as i64;
+        let lengths = |row: &Vec<u32>| row.iter().map(length).collect();
+        let all: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
+        Self {
+            packed: Some(rows.iter().map(lengths).collect()),
+            ..Self::of_rows(split, &all, pad_id)
+        }
+    }
+
+    fn of_rows(split: &EncodedSplit, all: &[&[u32]], pad_id: u32) -> Self {
+        let length =
+            |row: &&[u32]| -> usize { row.iter().map(|at| split.ids(*at as usize).len()).sum() };
+        let rows = all.len();
+        let cols = all.iter().map(length).max().unwrap_or(0).max(1);
+        let positions = all.iter().copied().flatten().map(|at| *at as usize);
         let mut batch = Self {
             rows,
             cols,
+            packed: None,
             input_ids: vec![i64::from(pad_id); rows * cols],
             attention_mask: vec![0; rows * cols],
             token_type_ids: vec![0; rows * cols],
             labels: match split.counts() {
                 Counts::Labels => {
-                    BatchLabels::Rows(positions.clone().map(|at| split.labels()[at]).collect())
+                    let values = positions.flat_map(|at| split.label_values(at));
+                    let values: Vec<f32> = values.copied().collect();
+                    match split.label_width() {
+                        1 => BatchLabels::Rows(values),
+                        labels => BatchLabels::Sets { values, labels },
+                    }
                 }
                 Counts::Answers => BatchLabels::Tokens {
                     places: Vec::new(),
@@ -93,25 +127,36 @@ impl Batch {
                 },
             },
         };
-        for (row, at) in positions.enumerate() {
-            batch.fill_row(row, split.ids(at), split.type_ids(at));
-            batch.add_targets(row, split.ids(at), split.answer(at));
+        for (row, examples) in all.iter().enumerate() {
+            let mut start = row * batch.cols;
+            for at in examples.iter().map(|at| *at as usize) {
+                batch.fill(start, split.ids(at), split.type_ids(at));
+                batch.add_targets(start, split.ids(at), split.answer(at));
+                start += split.ids(at).len();
+            }
         }
         batch
     }
 
-    /// Adds the tokens of an answer, whose places in the row are given.
-    fn add_targets(&mut self, row: usize, ids: &[u32], answer: impl Iterator<Item = usize>) {
+    /// The number of examples.
+    #[must_use]
+    pub fn examples(&self) -> usize {
+        let packed = self.packed.as_ref();
+        packed.map_or(self.rows, |rows| rows.iter().map(Vec::len).sum())
+    }
+
+    /// Adds the tokens of an example's answers, whose places in it are given; it begins at `start`.
+    fn add_targets(&mut self, start: usize, ids: &[u32], answer: impl Iterator<Item = usize>) {
         if let BatchLabels::Tokens { places, tokens } = &mut self.labels {
             for at in answer {
-                places.push((row * self.cols + at - 1) as i64);
+                places.push((start + at - 1) as i64);
                 tokens.push(i64::from(ids[at]));
             }
         }
     }
 
-    fn fill_row(&mut self, row: usize, ids: &[u32], type_ids: &[u8]) {
-        let start = row * self.cols;
+    /// Lays an example's tokens down from `start` on.
+    fn fill(&mut self, start: usize, ids: &[u32], type_ids: &[u8]) {
         for (offset, (id, type_id)) in ids.iter().zip(type_ids).enumerate() {
             self.input_ids[start + offset] = i64::from(*id);
             self.attention_mask[start + offset] = 1;

@@ -4,7 +4,8 @@ use crate::data::schema::SplitName;
 use crate::data::split::Split;
 use crate::data::token_cache::Tokens;
 
-/// The type of an answer's tokens, as of a second text.
+/// The type of an answer's tokens, as of a second text. A text of several turns has several ranges
+/// of such tokens.
 pub(crate) const ANSWER: u8 = 1;
 
 /// What counts in the loss of an example.
@@ -12,7 +13,7 @@ pub(crate) const ANSWER: u8 = 1;
 pub enum Counts {
     /// Its label.
     Labels,
-    /// Each token of its second text, which is the answer to the first.
+    /// Each token of its answers: of the second text, or of the turns that a template marks.
     Answers,
 }
 
@@ -23,6 +24,7 @@ pub struct EncodedSplit {
     tokens: Tokens,
     counts: Counts,
     labels: Vec<f32>,
+    label_width: usize,
     example_ids: Vec<u32>,
 }
 
@@ -33,6 +35,7 @@ impl EncodedSplit {
             tokens,
             counts,
             labels: split.labels().to_vec(),
+            label_width: split.label_width(),
             example_ids: split.ids().to_vec(),
         }
     }
@@ -43,7 +46,7 @@ impl EncodedSplit {
         self.counts
     }
 
-    /// The positions of an example's tokens that are its answer. The first token is none, for
+    /// The positions of an example's tokens that are its answers'. The first token is none, for
     /// nothing comes before it from which it could be predicted.
     ///
     /// # Panics
@@ -53,15 +56,15 @@ impl EncodedSplit {
         types.filter(|(_, of)| **of == ANSWER).map(|(at, _)| at)
     }
 
-    /// The number of targets that an example's loss is a mean over: one label, or the tokens of its
-    /// answer, of which none is left where it was cut before them.
+    /// The number of targets that an example's loss is a mean over: its label, each label that it
+    /// may have, or the tokens of its answers, of which none is left where it was cut before them.
     ///
     /// # Panics
     /// If `position >= len()`.
     #[must_use]
     pub fn num_targets(&self, position: usize) -> usize {
         match self.counts {
-            Counts::Labels => 1,
+            Counts::Labels => self.label_width,
             Counts::Answers => self.answer(position).count(),
         }
     }
@@ -83,19 +86,36 @@ impl EncodedSplit {
     /// The number of examples.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.labels.len()
+        self.tokens.len()
     }
 
     /// Whether there is no example.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
+        self.len() == 0
     }
 
-    /// The labels (a class's number or a score), NaN where one is secret.
+    /// The labels, NaN where one is secret: a class's number, a score, or 1 or 0 for each label
+    /// that an example may have, row-major.
     #[must_use]
     pub fn labels(&self) -> &[f32] {
         &self.labels
+    }
+
+    /// The number of values in [`EncodedSplit::labels`] that an example has.
+    #[must_use]
+    pub fn label_width(&self) -> usize {
+        self.label_width
+    }
+
+    /// The labels of an example.
+    ///
+    /// # Panics
+    /// If `position >= len()`.
+    #[must_use]
+    pub fn label_values(&self, position: usize) -> &[f32] {
+        let width = self.label_width;
+        &self.labels[position * width..][..width]
     }
 
     /// The examples' numbers, as a submission wants them.
@@ -133,7 +153,9 @@ impl EncodedSplit {
                 hasher.update(&id.to_le_bytes());
             }
             hasher.update(self.type_ids(position));
-            hasher.update(&self.labels[position].to_le_bytes());
+            for label in self.label_values(position) {
+                hasher.update(&label.to_le_bytes());
+            }
         }
     }
 

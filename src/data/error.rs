@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use crate::base::file_error::FileError;
 use crate::base::hub_error::HubError;
 use crate::data::partition::error::PartitionError;
+use crate::data::schema::SplitName;
+pub use crate::data::source_span::SourceSpan;
 use crate::model::source::gguf::error::GgufError;
 
 /// What can be wrong with data, tokenizers and what is written from them.
@@ -29,7 +31,7 @@ pub enum DataError {
         looked_for: Vec<PathBuf>,
     },
     /// Several folders could be meant, and none carries the task's own name.
-    #[error("{} holds several folders for {task}: {}; name one of them", dir.display(), list(found))]
+    #[error("{} holds several files or folders for {task}: {}; name one of them", dir.display(), list(found))]
     Ambiguous {
         /// The task's name.
         task: &'static str,
@@ -88,6 +90,16 @@ pub enum DataError {
         /// The columns there.
         available: Vec<String>,
     },
+    /// A record lacks a key, of those that it may have for the same thing the first.
+    #[error("{place}: no key `{key}`; it has {}", available.join(", "))]
+    MissingKey {
+        /// The place in the file.
+        place: SourceSpan,
+        /// The key that is needed.
+        key: String,
+        /// The record's keys.
+        available: Vec<String>,
+    },
     /// A column that is there, but in no form that can be read.
     #[error("{}: column `{column}` {message}", path.display())]
     Column {
@@ -97,6 +109,46 @@ pub enum DataError {
         column: String,
         /// A description of the problem.
         message: String,
+    },
+    /// A file of a format that is not read.
+    #[error(
+        "{}: a file of records is known by its suffix, which is .csv, .tsv, .jsonl, .ndjson, .json \
+         or .parquet", path.display()
+    )]
+    UnknownFormat {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Two examples are called the same.
+    #[error(
+        "{second}: the id `{id}` is that of {first} too, so a prediction could not be told from \
+         the other; give each example of a split its own"
+    )]
+    SameId {
+        /// What both are called.
+        id: String,
+        /// The first.
+        first: SourceSpan,
+        /// The other.
+        second: SourceSpan,
+    },
+    /// A split as a whole is not fit for its purpose.
+    #[error("the {split} split {wrong}")]
+    Split {
+        /// The split.
+        split: SplitName,
+        /// The problem, and what would be right.
+        wrong: String,
+    },
+    /// A template that cannot be used, or not for an example.
+    #[error("{}the template `{template}` {reason}", Before(place.as_ref()))]
+    Template {
+        /// The template's name.
+        template: String,
+        /// The place of the example, if it is about one.
+        place: Option<SourceSpan>,
+        /// The problem, and what would be right.
+        reason: String,
     },
     /// A split without a single example.
     #[error("{}: no examples", path.display())]
@@ -121,7 +173,7 @@ pub enum DataError {
     #[error("{task}: the prediction for example {row} is {found}, expected {expected}")]
     Prediction {
         /// The task's name.
-        task: &'static str,
+        task: String,
         /// The example's position, from 0.
         row: usize,
         /// The prediction.
@@ -153,18 +205,12 @@ impl From<GgufError> for DataError {
     }
 }
 
-/// A place in a data file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceSpan {
-    /// The file.
-    pub path: PathBuf,
-    /// The line of a TSV file or the row of a Parquet file, from 1.
-    pub line: usize,
-}
+/// A place with what is between it and a message, or nothing.
+struct Before<'a>(Option<&'a SourceSpan>);
 
-impl std::fmt::Display for SourceSpan {
+impl std::fmt::Display for Before<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.path.display(), self.line)
+        self.0.map_or(Ok(()), |place| write!(f, "{place}: "))
     }
 }
 

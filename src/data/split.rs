@@ -1,8 +1,10 @@
 //! Examples in memory: columns of text laid end to end, not a `String` per cell.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use crate::data::schema::SplitName;
+use crate::data::source_span::SourceSpan;
 
 /// One example, borrowed from its [`Split`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -14,7 +16,8 @@ pub struct Example<'a> {
     pub text_a: &'a str,
     /// The second text of a pair.
     pub text_b: Option<&'a str>,
-    /// The class's number, or the score of a regression; `None` where it is secret.
+    /// The class's number, or the score of a regression; `None` where it is secret, or where an
+    /// example may have several labels ([`Split::label_values`]).
     pub label: Option<f32>,
 }
 
@@ -26,7 +29,11 @@ pub struct Split {
     text_a: TextColumn,
     text_b: Option<TextColumn>,
     labels: Vec<f32>,
+    /// Values of `labels` an example.
+    label_width: usize,
+    own_ids: Option<TextColumn>,
     columns: BTreeMap<String, CategoricalColumn>,
+    places: ExamplePlaces,
     skipped: usize,
 }
 
@@ -40,19 +47,59 @@ impl Split {
             text_a: TextColumn::default(),
             text_b: is_pair.then(TextColumn::default),
             labels: Vec::new(),
+            label_width: 1,
+            own_ids: None,
             columns: BTreeMap::new(),
+            places: ExamplePlaces::default(),
             skipped: 0,
+        }
+    }
+
+    /// An empty split whose examples have any number of so many labels.
+    #[must_use]
+    pub fn with_sets(is_pair: bool, name: SplitName, labels: usize) -> Self {
+        Self {
+            label_width: labels,
+            ..Self::new(is_pair, name)
         }
     }
 
     /// Appends an example. The second text is kept if the split is of pairs.
     pub fn push(&mut self, example: Example<'_>) {
+        self.push_texts(&example);
+        let label = example.label.unwrap_or(f32::NAN);
+        self.labels
+            .extend(std::iter::repeat_n(label, self.label_width));
+    }
+
+    /// Appends an example that has these labels of all; `None`: they are secret.
+    ///
+    /// # Panics
+    /// If there are not as many as the split has labels.
+    pub fn push_set(&mut self, example: Example<'_>, set: Option<&[bool]>) {
+        let Some(set) = set else {
+            return self.push(Example {
+                label: None,
+                ..example
+            });
+        };
+        assert_eq!(set.len(), self.label_width, "a value for each label");
+        self.push_texts(&example);
+        let values = set.iter().map(|has| f32::from(u8::from(*has)));
+        self.labels.extend(values);
+    }
+
+    fn push_texts(&mut self, example: &Example<'_>) {
         self.ids.push(example.id);
         self.text_a.push(example.text_a);
         if let Some(column) = &mut self.text_b {
             column.push(example.text_b.unwrap_or_default());
         }
-        self.labels.push(example.label.unwrap_or(f32::NAN));
+    }
+
+    /// Appends what the last pushed example is called in the user's own file.
+    pub fn push_own_id(&mut self, id: &str) {
+        self.own_ids.get_or_insert_default().push(id);
     }
 
     /// Appends the last pushed example's value of a further column.
@@ -64,6 +111,17 @@ impl Split {
             fresh.push(value);
             self.columns.insert(column.to_owned(), fresh);
         }
+    }
+
+    /// Notes the place in a file of the last pushed example. Either all examples have one, or none.
+    pub fn push_place(&mut self, place: &SourceSpan) {
+        self.places.push(place);
+    }
+
+    /// The place of an example in its file, if it was noted.
+    #[must_use]
+    pub fn place(&self, position: usize) -> Option<SourceSpan> {
+        self.places.get(position)
     }
 
     pub(crate) fn count_skipped(&mut self) {
@@ -100,7 +158,10 @@ impl Split {
     /// If `position >= len()`.
     #[must_use]
     pub fn example(&self, position: usize) -> Example<'_> {
-        let label = self.labels[position];
+        let label = match self.label_values(position) {
+            [label] => *label,
+            _ => f32::NAN,
+        };
         Example {
             id: self.ids[position],
             text_a: self.text_a.get(position),
@@ -120,10 +181,33 @@ impl Split {
         &self.ids
     }
 
-    /// The labels, NaN where one is secret.
+    /// What an example is called in the user's own file, if that says.
+    #[must_use]
+    pub fn own_id(&self, position: usize) -> Option<&str> {
+        self.own_ids.as_ref().map(|ids| ids.get(position))
+    }
+
+    /// The labels, NaN where one is secret: one an example, or where it may have several, 1 or 0
+    /// for each label, row-major.
     #[must_use]
     pub fn labels(&self) -> &[f32] {
         &self.labels
+    }
+
+    /// The number of values in [`Split::labels`] that an example has.
+    #[must_use]
+    pub fn label_width(&self) -> usize {
+        self.label_width
+    }
+
+    /// The label of an example, or a value for each label where it may have several.
+    ///
+    /// # Panics
+    /// If `position >= len()`.
+    #[must_use]
+    pub fn label_values(&self, position: usize) -> &[f32] {
+        let width = self.label_width;
+        &self.labels[position * width..][..width]
     }
 
     /// Whether every example has a label.
@@ -147,6 +231,31 @@ impl Split {
             }
             hasher.update(column.text.as_bytes());
         }
+    }
+}
+
+/// The examples' places in files.
+#[derive(Debug, Clone, Default)]
+struct ExamplePlaces {
+    files: Vec<PathBuf>,
+    /// Each example's file, as a position in `files`, and line.
+    at: Vec<(u32, usize)>,
+}
+
+impl ExamplePlaces {
+    fn push(&mut self, place: &SourceSpan) {
+        if self.files.last() != Some(&place.path) {
+            self.files.push(place.path.clone());
+        }
+        self.at.push((self.files.len() as u32 - 1, place.line));
+    }
+
+    fn get(&self, position: usize) -> Option<SourceSpan> {
+        let (file, line) = *self.at.get(position)?;
+        Some(SourceSpan {
+            path: self.files.get(file as usize)?.clone(),
+            line,
+        })
     }
 }
 

@@ -9,6 +9,7 @@ use safetensors::{SafeTensors, serialize};
 
 use crate::base::file_error::FileError;
 use crate::base::files;
+use crate::data::tokenizer::pairs::Encoded;
 
 /// The tokens of many texts, laid end to end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,6 +23,18 @@ pub(crate) struct Tokens {
 }
 
 impl Tokens {
+    /// Appends a text's tokens, with their types if there are any.
+    pub fn push(&mut self, text: &Encoded, types: bool) {
+        self.ids.extend_from_slice(&text.ids);
+        self.type_ids.extend(text.type_ids.iter().map(|type_id| {
+            let type_id = if types { *type_id } else { 0 };
+            // No model has as many types as a byte counts; what is larger stays larger than all.
+            u8::try_from(type_id).unwrap_or(u8::MAX)
+        }));
+        self.ends.push(self.ids.len() as u64);
+        self.truncated += u64::from(text.cut);
+    }
+
     /// The number of texts.
     pub fn len(&self) -> usize {
         self.ends.len()

@@ -1,7 +1,11 @@
-//! From texts to token ids, by the model's own `tokenizer.json`.
+//! From texts to token ids, by the model's own `tokenizer.json`; `rendered` has what a template
+//! gives.
+
+mod rendered;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use tokenizers::Tokenizer;
 
@@ -11,7 +15,9 @@ use crate::data::limits::TokenizerLimits;
 use crate::data::split::Split;
 use crate::data::token_cache::{TokenCache, Tokens};
 use crate::data::tokenizer::ModelTokenizer;
+use crate::data::tokenizer::chat::ChatTemplate;
 use crate::data::tokenizer::pairs::{Encoded, PairEncoder, Texts};
+use crate::data::tokenizer::rendered::RenderedEncoder;
 use crate::model::source::gguf::file::GgufFile;
 use crate::model::{ModelError, config};
 
@@ -23,6 +29,12 @@ const CHUNK: usize = 4096;
 pub struct TextEncoder {
     encoder: PairEncoder,
     limits: TokenizerLimits,
+    /// The tokens to which texts are cut.
+    max_length: usize,
+    /// The model's chat template.
+    chat: Option<ChatTemplate>,
+    /// For texts that a template gives; made when the first comes.
+    rendered: OnceLock<RenderedEncoder>,
     /// `tokenizer.json` or the GGUF file, for errors.
     path: PathBuf,
     /// Whether the model receives the text that each token belongs to.
@@ -112,6 +124,9 @@ impl TextEncoder {
         Ok(Self {
             encoder,
             limits: limits.clone(),
+            max_length,
+            chat: read.chat,
+            rendered: OnceLock::new(),
             path: path.to_owned(),
             token_types,
             digest: hasher.finalize(),
@@ -151,13 +166,23 @@ impl TextEncoder {
     /// If the tokenizer cannot encode a text, or gives what the model does not embed.
     pub fn encode_prompts(&self, prompts: &[&str]) -> Result<Vec<Vec<u32>>, DataError> {
         let encoded = self.guarded(|| self.encoder.encode_prompts(prompts))?;
+        self.check_prompts(prompts.iter().copied(), &encoded)?;
+        Ok(encoded)
+    }
+
+    /// Prompts whose tokens the model embeds.
+    fn check_prompts<'a>(
+        &self,
+        prompts: impl Iterator<Item = &'a str>,
+        encoded: &[Vec<u32>],
+    ) -> Result<(), DataError> {
         let unknown = |id: &u32| *id as usize >= self.limits.vocabulary;
-        for (prompt, ids) in prompts.iter().zip(&encoded) {
+        for (prompt, ids) in prompts.zip(encoded) {
             if let Some(id) = ids.iter().find(|id| unknown(id)) {
                 return Err(self.beyond(format_args!("the prompt {prompt:?}"), *id));
             }
         }
-        Ok(encoded)
+        Ok(())
     }
 
     /// The text of tokens, without special ones.
@@ -189,14 +214,26 @@ impl TextEncoder {
         counts: Counts,
         cache: Option<&Path>,
     ) -> Result<EncodedSplit, DataError> {
-        let Some(cache) = cache.map(TokenCache::new) else {
-            return self.encoded(split, self.tokens(split, counts)?, counts);
-        };
         let key = self.cache_key(split, counts)?;
+        self.with_cache(split, counts, cache, key, || self.tokens(split, counts))
+    }
+
+    /// The tokens of a split, from the cache if they are there under a key, else as they are made.
+    fn with_cache(
+        &self,
+        split: &Split,
+        counts: Counts,
+        cache: Option<&Path>,
+        key: blake3::Hash,
+        make: impl FnOnce() -> Result<Tokens, DataError>,
+    ) -> Result<EncodedSplit, DataError> {
+        let Some(cache) = cache.map(TokenCache::new) else {
+            return self.encoded(split, make()?, counts);
+        };
         if let Some(tokens) = cache.get(&key).filter(|tokens| tokens.len() == split.len()) {
             return self.encoded(split, tokens, counts);
         }
-        let tokens = self.tokens(split, counts)?;
+        let tokens = make()?;
         if let Err(error) = cache.put(&key, &tokens) {
             tracing::warn!(%error, "tokens are not cached");
         }
@@ -259,18 +296,8 @@ impl TextEncoder {
         let types = self.token_types || counts == Counts::Answers;
         let texts: Vec<_> = split.iter().map(|it| (it.text_a, it.text_b)).collect();
         for chunk in texts.chunks(CHUNK) {
-            for example in self.encode_some(chunk, counts)? {
-                tokens.ids.extend_from_slice(&example.ids);
-                let type_ids = example.type_ids.iter();
-                tokens.type_ids.extend(type_ids.map(|type_id| {
-                    let type_id = if types { *type_id } else { 0 };
-                    // No model has as many types as a byte counts; what is larger stays larger than
-                    // all.
-                    u8::try_from(type_id).unwrap_or(u8::MAX)
-                }));
-                tokens.ends.push(tokens.ids.len() as u64);
-                tokens.truncated += u64::from(example.cut);
-            }
+            let encoded = self.encode_some(chunk, counts)?;
+            encoded.iter().for_each(|text| tokens.push(text, types));
         }
         Ok(tokens)
     }

@@ -21,7 +21,8 @@ pub struct BaseWeightCache {
 /// One device's weights.
 struct DeviceBase {
     pretrained: Weights,
-    /// The same with a snapshot's base delta added to adapted layers.
+    /// The same with a snapshot's base delta added to adapted layers, or beside their weights where
+    /// these are held in fewer bits.
     current: Option<(Digest, Weights)>,
 }
 
@@ -61,10 +62,13 @@ impl BaseWeightCache {
         let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
         let base = match &mut *own {
             Some(base) => base,
-            none => none.insert(DeviceBase {
-                pretrained: Weights::from_map(&self.experiment.checkpoint.base, device)?,
-                current: None,
-            }),
+            none => {
+                let checkpoint = &self.experiment.checkpoint;
+                none.insert(DeviceBase {
+                    pretrained: Weights::frozen(&checkpoint.base, &checkpoint.quantised, device)?,
+                    current: None,
+                })
+            }
         };
         let digest = snapshot.digest();
         if let Some((held, weights)) = &base.current
@@ -87,10 +91,15 @@ fn with_delta(
 ) -> Result<Weights, ModelError> {
     let mut weights = pretrained.clone();
     for (name, delta) in snapshot.base_delta.iter() {
+        if let Some(held) = pretrained.quantised.get(name) {
+            // It stays beside the codes; on the processor, where the snapshot has it.
+            let held = held.with(&delta.share(device)?)?;
+            weights.quantised.insert(name.to_owned(), held);
+            continue;
+        }
         let weight = pretrained.get(name)?.f_to_kind(Kind::Float)?;
-        weights
-            .0
-            .insert(name.to_owned(), weight.f_add(&delta.to_tensor(device)?)?);
+        let merged = weight.f_add(&delta.to_tensor(device)?)?;
+        weights.tensors.insert(name.to_owned(), merged);
     }
     Ok(weights)
 }

@@ -40,6 +40,10 @@ fn model(experiment: &Experiment) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(checkpoint.architecture.fingerprint().as_bytes());
     checkpoint.base.hash_into(&mut hasher);
+    for (name, weight) in &checkpoint.quantised {
+        hasher.update(name.as_bytes());
+        weight.hash_into(&mut hasher);
+    }
     checkpoint.head.hash_into(&mut hasher);
     hasher.finalize().to_hex().to_string()
 }

@@ -11,6 +11,7 @@ use crate::config::problems::Problems;
 use crate::model::architecture::Architecture;
 use crate::model::linear_layer::LinearLayer;
 use crate::model::source::checkpoint::Checkpoint;
+use crate::model::tensor_spec::is_inside;
 
 /// The plan, with the adapter as the PEFT folder has it that the run starts from, if any. A setting
 /// that the user gave and that says otherwise is a problem.
@@ -147,10 +148,4 @@ fn further_modules(folder: &PeftFolder, checkpoint: &Checkpoint) -> Vec<String> 
         }
     }
     further
-}
-
-/// Whether a tensor is a part of a module that is named by a part of its path: of `pooler`, say, or
-/// of `layer.1.output`.
-pub(crate) fn is_inside(tensor: &str, module: &str) -> bool {
-    format!(".{tensor}.").contains(&format!(".{module}."))
 }

@@ -74,21 +74,21 @@ fn lay_over(
                  beside adapter and head"
             )
         })?;
-        same_shape(&name, known, &tensor)?;
+        same_shape(&name, known.shape(), &tensor)?;
         state.trained.insert(name, tensor);
     }
     for (name, delta) in folder.base_delta.0 {
-        let known = base.get(&name);
+        let known = experiment.checkpoint.base_shape(&name);
         let known =
             known.ok_or_else(|| format!("the model has no {name}, which {BASE_DELTA} changes"))?;
-        same_shape(&name, known, &delta)?;
+        same_shape(&name, &known, &delta)?;
         state.base_delta.insert(name, delta);
     }
     Ok(())
 }
 
-fn same_shape(name: &str, known: &HostTensor, saved: &HostTensor) -> Result<(), String> {
-    let (got, want) = (saved.shape(), known.shape());
+fn same_shape(name: &str, want: &[i64], saved: &HostTensor) -> Result<(), String> {
+    let got = saved.shape();
     if got == want {
         return Ok(());
     }

@@ -1,10 +1,12 @@
 //! The files that a plan names, read and checked before anything is trained.
 
+use std::io::ErrorKind::NotFound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::adapter::peft::import::PeftFolder;
 use crate::adapter::targets::Targets;
+use crate::base::file_error::FileError;
 use crate::base::machine::DATA_FOLDER;
 use crate::config::HUB;
 use crate::config::plan::{DataPlan, DataSource, Plan};
@@ -15,16 +17,22 @@ use crate::data::partition;
 use crate::data::partition::error::PartitionError;
 use crate::data::tokenize::TextEncoder;
 use crate::experiment::local_model::{local_model, require_tokenizer};
+use crate::model::ModelError;
 use crate::model::architecture::Architecture;
+use crate::model::base_form::BaseForm;
 use crate::model::source::files::ModelFiles;
 use crate::model::source::known::ArchitectureName;
 use crate::model::source::locate::model_dir;
 use crate::model::source::location::ModelSource;
-use crate::tasks::{ReadOptions, TaskData};
+use crate::model::tensor_spec::is_inside;
+use crate::tasks::label_groups::LabelGroups;
+use crate::tasks::{ReadOptions, SharedTask, TaskData};
 
 /// The inputs of training.
 #[derive(Debug)]
 pub struct RunInputs {
+    /// The task, with what data and model decide.
+    pub task: SharedTask,
     /// The task's examples, cut to the plan's limits.
     pub data: TaskData,
     /// Each client's share: positions in the training split.
@@ -54,7 +62,11 @@ impl RunInputs {
         ) {
             (Some(init_adapter), Some((data, shards)), Some(model)) => {
                 let (model, architecture, encoder) = model;
+                let Some(task) = settle(plan, &data, &encoder, &mut problems) else {
+                    return Err(problems);
+                };
                 problems.into_result(Self {
+                    task,
                     data,
                     shards,
                     model,
@@ -76,16 +88,47 @@ pub fn check_local(plan: &Plan) -> Result<(), Problems> {
     let mut problems = plan.problems();
     check_meteor(plan, &mut problems);
     read_init_adapter(plan, &mut problems);
-    if matches!(plan.data.source, DataSource::Folder(_)) {
-        load_data(plan, &mut problems);
-    }
+    let data = match plan.data.source {
+        DataSource::Folder(_) => load_data(plan, &mut problems),
+        DataSource::Hub => None,
+    };
     if !matches!(plan.model.source, ModelSource::Hub(_))
-        && let Some((model, ..)) = load_model(plan, &mut problems)
-        && let Err(error) = model.checkpoint(&plan.data.task.objective(), plan.seed)
+        && let Some((model, _, encoder)) = load_model(plan, &mut problems)
     {
-        problems.report_error("model", error);
+        if let Some((data, _)) = data {
+            settle(plan, &data, &encoder, &mut problems);
+        }
+        if let Err(error) = check_weights(&model, plan) {
+            problems.report_error("model", error);
+        }
     }
     problems.into_result(())
+}
+
+/// The task with what data and model decide; `None` when a problem was reported.
+fn settle(
+    plan: &Plan,
+    data: &TaskData,
+    encoder: &TextEncoder,
+    problems: &mut Problems,
+) -> Option<SharedTask> {
+    let task = &plan.data.task;
+    let settled = task.settled(&data.train, encoder);
+    let settled = settled
+        .map_err(|error| problems.report_error(key_of(&error, plan, "template"), error))
+        .ok()?;
+    Some(settled.unwrap_or_else(|| task.clone()))
+}
+
+/// Reads the weights as the run would hold them.
+fn check_weights(model: &ModelFiles, plan: &Plan) -> Result<(), ModelError> {
+    let in_full = |name: &str| {
+        let mut modules = plan.adapter.modules_to_save.iter();
+        modules.any(|module| is_inside(name, module))
+    };
+    let form = BaseForm::new(plan.model.base_precision, &in_full);
+    let objective = plan.data.task.objective();
+    model.checkpoint_as(&objective, plan.seed, &form).map(drop)
 }
 
 /// The task's examples and each client's share of them; `None` when a problem was reported.
@@ -113,7 +156,7 @@ fn read_data(plan: &DataPlan, seed: u64) -> Result<(TaskData, Vec<Vec<u32>>), Da
     let data = plan.task.read(&folder, &options)?;
     let shards = partition::partition(
         &plan.partition,
-        data.train.labels(),
+        &LabelGroups::of(&*plan.task, &data.train).of_split(&data.train),
         column.and_then(|name| data.train.column(name)),
         plan.num_clients as usize,
         seed,
@@ -133,6 +176,7 @@ fn report_data(plan: &Plan, error: &DataError, problems: &mut Problems) {
             "num_clients"
         }
         DataError::Partition(_) => "partition",
+        _ if plan.tables.task.is_some() => "task",
         _ => "data",
     };
     match error {
@@ -142,6 +186,10 @@ fn report_data(plan: &Plan, error: &DataError, problems: &mut Problems) {
         }
         DataError::Partition(PartitionError::EmptyShard { .. }) => {
             problems.report(key, error, "give fewer clients or more examples");
+        }
+        DataError::File(FileError::Access { source, .. }) if source.kind() == NotFound => {
+            let right = "paths are taken from the current directory, or from that of --data";
+            problems.report(key, error, right);
         }
         _ => problems.report_error(key, error),
     }
@@ -201,7 +249,7 @@ fn load_model(
 
 /// Whether the model has the layers that are to be adapted, as the settings have them.
 fn check_layers(plan: &Plan, model: &dyn Architecture, problems: &mut Problems) {
-    let chosen = Targets::of(&plan.adapter).choose(model);
+    let chosen = Targets::of(&plan.adapter_on(model)).choose(model);
     for (key, error) in chosen.err().unwrap_or_default() {
         problems.report_error(key, error);
     }
@@ -221,6 +269,7 @@ fn check_layers(plan: &Plan, model: &dyn Architecture, problems: &mut Problems) 
 pub fn key_of(error: &DataError, plan: &Plan, otherwise: &'static str) -> &'static str {
     match (error, &plan.model.source) {
         (DataError::SequenceLength { .. }, _) => "max_seq_length",
+        (DataError::Template { .. }, _) => "template",
         (_, ModelSource::Random { .. }) => "tokenizer",
         (DataError::Model(_), _) if plan.model.tokenizer.is_some() => "tokenizer",
         (DataError::Model(_), _) => "model",

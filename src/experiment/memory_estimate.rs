@@ -1,11 +1,13 @@
 //! What a client's memory allows: how many examples at once, if any.
 
 use crate::experiment::prepared::Experiment;
+use crate::model::quantised::precision::BasePrecision;
 
 /// Estimates the parts that a batch has to be cut into on a device of N bytes.
 ///
-/// Weights and trained tensors with their gradients and AdamW's two moments take 4 and 16 bytes a
-/// value; an example's activations what the architecture says.
+/// Weights take what they are held in, and trained tensors with their gradients and AdamW's two moments
+/// 16 bytes a value; an example's activations take what the architecture says. Of weights in fewer bits
+/// one at a time is in float32.
 ///
 /// # Errors
 /// If not even one example fits; the reason, in bytes.
@@ -13,9 +15,19 @@ pub(crate) fn parts(experiment: &Experiment, memory: u64) -> Result<usize, Strin
     let tokens = u64::from(experiment.plan.data.max_seq_length);
     let example = experiment.checkpoint.architecture.activation_bytes(tokens);
     let trained = experiment.initial.trained.bytes();
-    let fixed = experiment.checkpoint.base.bytes() + 4 * trained;
+    let fixed = experiment.checkpoint.base_bytes() + largest_layer(experiment) + 4 * trained;
     let batch = u64::from(experiment.plan.training.batch_size);
     cut(memory, fixed, example, batch)
+}
+
+/// Bytes in float32 of the largest weight that is held in fewer bits.
+fn largest_layer(experiment: &Experiment) -> u64 {
+    let shapes = experiment.checkpoint.quantised.values();
+    let bytes = shapes.map(|weight| {
+        let [rows, columns] = weight.shape();
+        BasePrecision::Float32.bytes(rows, columns)
+    });
+    bytes.max().unwrap_or(0)
 }
 
 /// Parts of at most as many examples as fit in addition to the fixed part.

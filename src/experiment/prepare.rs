@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::adapter::peft::import::PeftFolder;
 use crate::adapter::population::LayerGroup;
-use crate::adapter::settings::Bias;
+use crate::adapter::settings::{AdapterPlan, Bias};
 use crate::adapter::target_modules::TargetModules;
 use crate::adapter::targets::Targets;
 use crate::adapter::{Adapter, size};
@@ -15,13 +16,15 @@ use crate::config::problems::Problems;
 use crate::data::encoded::EncodedSplit;
 use crate::data::split::{CategoricalColumn, Split};
 use crate::data::tokenize::TextEncoder;
-use crate::experiment::init_adapter::{decide, is_inside};
+use crate::experiment::init_adapter::decide;
 use crate::experiment::inputs;
 use crate::experiment::inputs::RunInputs;
 use crate::experiment::prepared::{Experiment, encode_with_cache};
 use crate::experiment::prompts;
+use crate::model::base_form::BaseForm;
 use crate::model::linear_layer::LinearLayer;
 use crate::model::source::checkpoint::Checkpoint;
+use crate::model::tensor_spec::is_inside;
 
 impl Experiment {
     /// Reads the model, builds the adapter and tokenises the data.
@@ -38,6 +41,7 @@ impl Experiment {
 
     fn build(draft: PlanDraft, inputs: RunInputs, problems: &mut Problems) -> Option<Self> {
         let RunInputs {
+            task,
             data,
             shards,
             model,
@@ -45,10 +49,14 @@ impl Experiment {
             mut init_adapter,
             ..
         } = inputs;
+        let draft = draft.with_task(task);
         let objective = draft.data.task.objective();
         let mut report = |key: &str, error: String| problems.report_error(key, error);
+        let folder = init_adapter.as_ref();
+        let in_full = |name: &str| is_trained_in_full(name, &draft.adapter, folder);
+        let form = BaseForm::new(draft.model.base_precision, &in_full);
         let mut checkpoint = model
-            .checkpoint(&objective, draft.seed)
+            .checkpoint_as(&objective, draft.seed, &form)
             .map_err(|e| report("model", e.to_string()))
             .ok()?;
         if let Some(p) = draft.model.dropout {
@@ -63,21 +71,20 @@ impl Experiment {
         let method = plan.aggregation.method.info().method;
         let trained_base = trained_base(&plan, &checkpoint, &layers, problems)?;
         let groups = LayerGroup::by(&layers, |layer| adapter.tensors(layer));
-        let texts = data.validation.iter().chain(&data.test);
-        let model = &*checkpoint.architecture;
-        let prompts = prompts::of_splits(texts, &plan, &encoder, model, problems)?;
+        let end_tokens = end_tokens(&plan, &encoder, problems)?;
         let column = plan.data.partition.column();
         let client_names = name_clients(&shards, column.and_then(|name| data.train.column(name)));
         let train = encode(&encoder, &data.train, &plan, problems)?;
         let shards = with_targets(shards, &train, &client_names, problems)?;
+        let validation = validation(&data.validation, &encoder, &plan, problems)?;
+        let texts = data.validation.iter().chain(&data.test);
+        let model = &*checkpoint.architecture;
+        let prompts = prompts::of_splits(texts, &plan, &encoder, model, problems)?;
         let mut experiment = Self {
             train,
             prompts,
-            validation: data
-                .validation
-                .iter()
-                .map(|split| encode(&encoder, split, &plan, problems))
-                .collect::<Option<_>>()?,
+            end_tokens,
+            validation,
             test: data.test,
             method,
             initial: GlobalState::default(),
@@ -99,6 +106,18 @@ impl Experiment {
             .ok()?;
         Some(experiment)
     }
+}
+
+/// Whether a base tensor is trained in full, by the settings or by the PEFT folder that the run starts
+/// from: it is then not held in fewer bits. What the folder holds of the base may be so as well.
+fn is_trained_in_full(name: &str, plan: &AdapterPlan, folder: Option<&PeftFolder>) -> bool {
+    let of_folder = folder.and_then(|folder| folder.config.modules_to_save.as_ref());
+    let mut modules = plan
+        .modules_to_save
+        .iter()
+        .chain(of_folder.into_iter().flatten());
+    modules.any(|module| is_inside(name, module))
+        || folder.is_some_and(|folder| folder.tensors.get(name).is_some())
 }
 
 /// `client-0`, `client-1`, …; or, where each client has one value of a column and no two the same,
@@ -146,6 +165,46 @@ fn with_targets(
         train.len()
     );
     Some(shards)
+}
+
+/// The validation splits, of which something has to count.
+fn validation(
+    splits: &[Split],
+    encoder: &TextEncoder,
+    plan: &Plan,
+    problems: &mut Problems,
+) -> Option<Vec<EncodedSplit>> {
+    let mut all = Vec::new();
+    for split in splits {
+        let encoded = encode(encoder, split, plan, problems)?;
+        let (without, name) = (encoded.without_targets(), encoded.name());
+        if without > 0 && without == encoded.len() {
+            let wrong = format_args!("cuts the whole answer of every example of the {name} split");
+            problems.report("max_seq_length", wrong, "give a larger one");
+            return None;
+        }
+        if without > 0 {
+            tracing::warn!(
+                "{without} of {} examples of the {name} split do not count in its loss: \
+                 max_seq_length cuts their whole answers",
+                encoded.len()
+            );
+        }
+        all.push(encoded);
+    }
+    Some(all)
+}
+
+/// The tokens that end a text; none where no text is written.
+fn end_tokens(plan: &Plan, encoder: &TextEncoder, problems: &mut Problems) -> Option<Vec<i64>> {
+    let Some(task) = plan.data.task.texts() else {
+        return Some(Vec::new());
+    };
+    let tokens = task.end_tokens(encoder);
+    let tokens = tokens
+        .map_err(|error| problems.report_error(inputs::key_of(&error, plan, "model"), error))
+        .ok()?;
+    Some(tokens.into_iter().map(i64::from).collect())
 }
 
 fn encode(
@@ -257,7 +316,8 @@ fn trained_base(
     let mut trained = BTreeSet::new();
     match plan.adapter.bias {
         Bias::None => {}
-        Bias::All => trained.extend(names().filter(|n| n.ends_with(".bias")).map(str::to_owned)),
+        // As PEFT does: of a first DeBERTa that is `q_bias` too.
+        Bias::All => trained.extend(names().filter(|n| n.ends_with("bias")).map(str::to_owned)),
         Bias::LoraOnly => {
             let biases = layers.iter().map(LinearLayer::bias);
             trained.extend(biases.filter(|name| checkpoint.base.get(name).is_some()));

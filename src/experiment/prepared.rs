@@ -51,6 +51,8 @@ pub struct Experiment {
     pub test: Vec<Split>,
     /// The prompts of the validation splits and the test splits; none where no text is written.
     pub prompts: Vec<PromptSet>,
+    /// The tokens that end a text that the model writes.
+    pub end_tokens: Vec<i64>,
     /// Each client's positions in the training split.
     pub shards: Vec<Vec<u32>>,
     /// Each client's name, which keys its random streams.

@@ -8,12 +8,13 @@ use crate::data::split::Split;
 use crate::data::tokenize::TextEncoder;
 use crate::experiment::inputs;
 use crate::model::architecture::Architecture;
+use crate::tasks::TextTask;
 use crate::tasks::texts::{GenerationPlan, PromptWithAnswers, prompts};
 
 /// A prompt of a split.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncodedPrompt {
-    /// Its text.
+    /// Its text, for people.
     pub text: String,
     /// The right answers; none where they are secret.
     pub references: Vec<String>,
@@ -31,18 +32,19 @@ pub struct PromptSet {
 }
 
 impl EncodedPrompt {
-    /// Encodes prompts.
+    /// Encodes prompts of a task.
     ///
     /// # Errors
     /// If the tokenizer cannot encode a text, or gives what the model does not embed.
     pub fn encode(
         prompts: &[PromptWithAnswers<'_>],
+        task: &dyn TextTask,
         encoder: &TextEncoder,
     ) -> Result<Vec<Self>, DataError> {
         let texts: Vec<&str> = prompts.iter().map(|prompt| prompt.text).collect();
-        let encoded = encoder.encode_prompts(&texts)?;
+        let encoded = task.encode_prompts(&texts, encoder)?;
         let own = |(prompt, ids): (&PromptWithAnswers<'_>, Vec<u32>)| Self {
-            text: prompt.text.to_owned(),
+            text: task.shown(prompt.text),
             references: prompt
                 .references
                 .iter()
@@ -88,12 +90,12 @@ pub(crate) fn of_splits<'a>(
     model: &dyn Architecture,
     problems: &mut Problems,
 ) -> Option<Vec<PromptSet>> {
-    let Some(generation) = &plan.generation else {
+    let (Some(generation), Some(task)) = (&plan.generation, plan.data.task.texts()) else {
         return Some(Vec::new());
     };
     let mut sets = Vec::new();
     for split in splits {
-        let encoded = EncodedPrompt::encode(&prompts(split), encoder);
+        let encoded = EncodedPrompt::encode(&prompts(split), task, encoder);
         let encoded = encoded
             .map_err(|error| problems.report_error(inputs::key_of(&error, plan, "data"), error))
             .ok()?;

@@ -125,12 +125,14 @@ impl ServerAggregator<Federation> for Server {
         allocator::give_back();
         let Aggregated {
             exactness_error,
+            measures,
             refused,
         } = self.aggregate_round(round, updates).map_err(server_error)?;
         allocator::give_back();
         self.publish(round);
         Ok(Aggregation {
             exactness_error,
+            measures,
             state_digest: self.snapshot().digest(),
             refused,
         })

@@ -115,6 +115,12 @@ pub trait Architecture: fmt::Debug + Send + Sync {
     /// The class of the whole model in transformers, for an objective.
     fn class_name(&self, objective: &Objective) -> String;
 
+    /// What transformers' `from_pretrained` must be told so that it computes this model, as Python has
+    /// it.
+    fn loading_argument(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Whether the architecture can be trained for an objective.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use crate::base::torch;
 use crate::model::ModelError;
+use crate::model::documents::Documents;
 
 /// One padded batch on a device.
 #[derive(Debug)]
@@ -15,6 +16,9 @@ pub struct Inputs {
     pub mask: Option<Tensor>,
     /// Token types, (rows, tokens), int64, which a RoBERTa with one type ignores; `None`: all are 0.
     types: Option<Tensor>,
+    /// The texts of rows that have several, of which none sees another; language models alone take
+    /// such rows.
+    pub documents: Option<Documents>,
 }
 
 impl Inputs {
@@ -42,20 +46,33 @@ impl Inputs {
         }
     }
 
+    /// 1 at real tokens, 0 at padding, (rows, tokens), int64, whether there is padding or not.
+    pub(crate) fn real(&self) -> Result<Tensor, TchError> {
+        match &self.mask {
+            Some(mask) => Ok(mask.shallow_clone()),
+            None => self.ids.f_ones_like(),
+        }
+    }
+
     /// What is added to attention scores: 0 at real tokens and −∞, as near as the kind has it, at
     /// padding; (rows, 1, 1, tokens). `None` when nothing is padded, which is faster.
     pub(crate) fn attention_bias(&self, kind: Kind) -> Result<Option<Tensor>, ModelError> {
         let Some(mask) = &self.mask else {
             return Ok(None);
         };
-        let lowest = if kind == Kind::Half {
-            -65504.0
-        } else {
-            f64::from(f32::MIN)
-        };
         let padding = mask.f_eq(0)?.f_unsqueeze(1)?.f_unsqueeze(1)?;
         let zeros = padding.f_zeros_like()?.f_to_kind(kind)?;
-        Ok(Some(zeros.f_masked_fill(&padding, lowest)?))
+        Ok(Some(zeros.f_masked_fill(&padding, Self::lowest(kind))?))
+    }
+
+    /// What is added to the score of what is not attended to: −∞, as near as the kind has it.
+    pub(crate) fn lowest(kind: Kind) -> f64 {
+        match kind {
+            Kind::Half => -65504.0,
+            // Fewer digits than float32 has, so that it cannot hold what is nearest to the end.
+            Kind::BFloat16 => -3.3895e38,
+            _ => f64::from(f32::MIN),
+        }
     }
 }
 
@@ -147,7 +164,7 @@ impl Packed {
 }
 
 impl PackedInputs {
-    /// The batch of `rows` rows among what was sent.
+    /// The batch of `rows` rows among what was sent, a text to a row.
     ///
     /// # Errors
     /// If its numbers do not fill the rows.
@@ -157,6 +174,7 @@ impl PackedInputs {
             ids: table(self.ids)?,
             mask: self.mask.map(table).transpose()?,
             types: self.types.map(table).transpose()?,
+            documents: None,
         })
     }
 }

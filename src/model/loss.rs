@@ -10,6 +10,8 @@ use crate::model::inputs::{Packed, Upload};
 pub enum Labels {
     /// Class numbers or scores, (rows), float32.
     Rows(Tensor),
+    /// Which labels a row has, 1 or 0, (rows, labels), float32.
+    Sets(Tensor),
     /// The tokens to be predicted, both int64.
     Tokens {
         /// For each, the place of the hidden state that it is predicted from, (tokens): the row
@@ -31,6 +33,16 @@ impl Labels {
         labels.of(&upload.send(device)?)
     }
 
+    /// Which labels rows have, row-major, of N labels.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn sets(values: &[f32], labels: usize, device: Device) -> Result<Self, ModelError> {
+        let mut upload = Upload::default();
+        let labels = PackedLabels::sets(values, labels, &mut upload);
+        labels.of(&upload.send(device)?)
+    }
+
     /// Tokens to be predicted, and where from.
     ///
     /// # Errors
@@ -41,15 +53,15 @@ impl Labels {
         labels.of(&upload.send(device)?)
     }
 
-    /// What a classifier is to give.
+    /// What a classifier is to give, one of a row.
     ///
     /// # Errors
-    /// If these are tokens.
+    /// If these are tokens, or several of a row.
     pub(crate) fn of_rows(&self) -> Result<&Tensor, ModelError> {
         match self {
             Self::Rows(labels) => Ok(labels),
-            Self::Tokens { .. } => Err(ModelError::Refused(
-                "a classifier is given tokens as labels".to_owned(),
+            Self::Sets(_) | Self::Tokens { .. } => Err(ModelError::Refused(
+                "a classifier is given tokens or several labels of a row".to_owned(),
             )),
         }
     }
@@ -61,7 +73,7 @@ impl Labels {
     pub(crate) fn of_tokens(&self) -> Result<(&Tensor, &Tensor), ModelError> {
         match self {
             Self::Tokens { places, tokens } => Ok((places, tokens)),
-            Self::Rows(_) => Err(ModelError::Refused(
+            Self::Rows(_) | Self::Sets(_) => Err(ModelError::Refused(
                 "a language model is given classes or scores as labels".to_owned(),
             )),
         }
@@ -72,6 +84,7 @@ impl Labels {
 #[derive(Debug)]
 pub(crate) enum PackedLabels {
     Rows(Packed),
+    Sets { values: Packed, labels: usize },
     Tokens { places: Packed, tokens: Packed },
 }
 
@@ -79,6 +92,14 @@ impl PackedLabels {
     /// Adds class numbers or scores.
     pub fn rows(labels: &[f32], upload: &mut Upload) -> Self {
         Self::Rows(upload.floats(labels))
+    }
+
+    /// Adds which labels rows have, row-major, of N labels.
+    pub fn sets(values: &[f32], labels: usize, upload: &mut Upload) -> Self {
+        Self::Sets {
+            values: upload.floats(values),
+            labels,
+        }
     }
 
     /// Adds tokens to be predicted, and where from.
@@ -96,6 +117,9 @@ impl PackedLabels {
     pub fn of(&self, sent: &Tensor) -> Result<Labels, ModelError> {
         Ok(match self {
             Self::Rows(labels) => Labels::Rows(labels.floats(sent)?),
+            Self::Sets { values, labels } => {
+                Labels::Sets(values.floats(sent)?.f_view([-1, *labels as i64])?)
+            }
             Self::Tokens { places, tokens } => Labels::Tokens {
                 places: places.integers(sent)?,
                 tokens: tokens.integers(sent)?,

@@ -1,5 +1,5 @@
-//! Transformers: RoBERTa and BERT with classification heads, GPT-2 and Llama as language models, as
-//! transformers defines them.
+//! Transformers as transformers defines them: encoders (BERT and its kin, ModernBERT, DeBERTa) with
+//! classification heads; GPT-2, Llama and its like (Mistral, Qwen2, Qwen3, Gemma 2) as language models.
 //!
 //! | file | holds |
 //! |---|---|
@@ -11,12 +11,15 @@
 //! | [`config`] | `config.json`, read as transformers reads it |
 //! | [`activation`] | the activations that it can name |
 //! | [`weights`] | named tensors on a device, seen through a prefix, with an overlay |
+//! | [`quantised`] | frozen weights in fewer bits than float32 |
+//! | [`base_form`] | which tensors of a model are held so |
 //! | [`inputs`] | a batch as a model takes it |
+//! | [`documents`] | several texts in a row of it |
 //! | [`loss`] | what a batch is to be given, and how far a model is from it |
 //! | [`layers`] | linear (where adapters attach), layer norm, embedding |
 //! | [`delta`] | what an adapter adds to a linear layer |
-//! | [`encoder`] | RoBERTa and BERT: sizes, embeddings, attention, feed-forward |
-//! | [`decoder`] | GPT-2 and Llama: sizes, layers, positions, the cache of keys and values |
+//! | [`encoder`] | encoders: sizes, embeddings, attention, feed-forward |
+//! | [`decoder`] | GPT-2, Llama and its like: sizes, layers, positions, the cache of keys and values |
 //! | [`heads`] | an encoder with a classification head, a decoder with its output layer: token ids to logits |
 //! | [`generate`] | text from a language model: greedy, by beam search, or drawn |
 //! | [`dropout`] | dropout masks from keyed streams |
@@ -29,9 +32,11 @@
 
 pub mod activation;
 pub mod architecture;
+pub mod base_form;
 pub mod config;
 pub mod decoder;
 pub mod delta;
+pub mod documents;
 pub mod dropout;
 pub mod encoder;
 pub mod generate;
@@ -41,6 +46,7 @@ pub mod layers;
 pub mod linear_layer;
 pub mod loss;
 pub mod objective;
+pub mod quantised;
 mod recompute;
 pub mod source;
 pub mod tensor_spec;

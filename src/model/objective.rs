@@ -7,6 +7,8 @@ use crate::model::ModelError;
 pub enum Objective {
     /// One of these classes, by name in the order of their numbers.
     Classes(Vec<String>),
+    /// Any number of these labels, by name in the order of their numbers.
+    Multilabel(Vec<String>),
     /// A score.
     Score,
     /// The token that comes next.
@@ -14,12 +16,12 @@ pub enum Objective {
 }
 
 impl Objective {
-    /// Outputs of a head that is put on the model: one for each class, or one for a score. A
+    /// Outputs of a head that is put on the model: one for each class or label, or one for a score. A
     /// language model has none to put on.
     #[must_use]
     pub fn outputs(&self) -> i64 {
         match self {
-            Self::Classes(names) => names.len() as i64,
+            Self::Classes(names) | Self::Multilabel(names) => names.len() as i64,
             Self::Score => 1,
             Self::NextToken => 0,
         }
@@ -32,10 +34,12 @@ impl Objective {
     pub(crate) fn require_next_token(&self, model: &str) -> Result<(), ModelError> {
         match self {
             Self::NextToken => Ok(()),
-            Self::Classes(_) | Self::Score => Err(ModelError::Refused(format!(
-                "a {model} gives the next token and has no head for classes or scores; name an \
+            Self::Classes(_) | Self::Multilabel(_) | Self::Score => {
+                Err(ModelError::Refused(format!(
+                    "a {model} gives the next token and has no head for classes or scores; name an \
                  encoder, such as a RoBERTa"
-            ))),
+                )))
+            }
         }
     }
 

@@ -4,8 +4,9 @@
 //! Autograd ends at each block's output, a leaf that gathers its gradient. [`Recompute::backward`]
 //! leads the gradients on from there, block by block from the last to the first.
 //!
-//! Results are the same to the last bit, with one exception: of a trained table that is embedding and
-//! output at once, the two gradients are added in another order where a batch is cut into parts.
+//! Results are the same to the last bit, with one exception: of a trained tensor that is used in
+//! several places, as embedding and output at once or in several blocks, the gradients are added in
+//! another order where a batch is cut into parts.
 
 use std::cell::RefCell;
 

@@ -1,7 +1,7 @@
 //! A tensor that an architecture has.
 
 /// A tensor that an architecture has.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TensorSpec {
     /// Its full name.
     pub name: String,
@@ -41,7 +41,7 @@ impl TensorSpec {
 }
 
 /// The values of a tensor before any training.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum StartValues {
     /// All 0: biases.
     Zeros,
@@ -56,4 +56,22 @@ pub enum StartValues {
     },
     /// Normal with that spread, but for one row of zeros: the padding token's.
     NormalButRow(i64),
+    /// Normal with a spread of its own, drawn again where it is further from 0 than `cutoff` times
+    /// that.
+    TruncatedNormal {
+        /// Its standard deviation before the cut.
+        spread: f64,
+        /// Where it is cut.
+        cutoff: f64,
+    },
+    /// Sines in even columns and cosines in odd ones, of the row's number over powers of 10,000:
+    /// Vaswani et al., *Attention Is All You Need*, 2017.
+    Sinusoids,
+}
+
+/// Whether a tensor is a part of a module that is named by a part of its path: of `pooler`, say, or
+/// of `layer.1.output`.
+#[must_use]
+pub fn is_inside(tensor: &str, module: &str) -> bool {
+    format!(".{tensor}.").contains(&format!(".{module}."))
 }

@@ -1,6 +1,6 @@
 //! Named tensors on a device, seen the way a module tree sees them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use tch::{Device, Tensor};
@@ -8,10 +8,17 @@ use tch::{Device, Tensor};
 use crate::base::tensors::TensorMap;
 use crate::model::ModelError;
 use crate::model::delta::Delta;
+use crate::model::quantised::held::HeldWeight;
+use crate::model::quantised::weight::QuantisedWeight;
 
 /// Tensors by name on one device. Cloning shares the memory.
 #[derive(Debug, Default)]
-pub struct Weights(pub HashMap<String, Tensor>);
+pub struct Weights {
+    /// Those in float32, or whatever kind they are trained in.
+    pub tensors: HashMap<String, Tensor>,
+    /// Weights of linear layers that are held in fewer bits.
+    pub quantised: HashMap<String, HeldWeight>,
+}
 
 impl Weights {
     /// Copies a map to a device.
@@ -25,7 +32,38 @@ impl Weights {
         map.iter()
             .map(place)
             .collect::<Result<_, ModelError>>()
-            .map(Self)
+            .map(Self::of)
+    }
+
+    /// A model's frozen tensors, and weights that are held in fewer bits. On the processor they share
+    /// their memory with these where that makes no difference to a result.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn frozen(
+        base: &TensorMap,
+        quantised: &BTreeMap<String, QuantisedWeight>,
+        device: Device,
+    ) -> Result<Self, ModelError> {
+        let tensors = base
+            .iter()
+            .map(|(name, tensor)| Ok((name.to_owned(), tensor.share(device)?)));
+        let held = quantised
+            .iter()
+            .map(|(name, weight)| Ok((name.clone(), weight.on(device)?)));
+        Ok(Self {
+            tensors: tensors.collect::<Result<_, ModelError>>()?,
+            quantised: held.collect::<Result<_, ModelError>>()?,
+        })
+    }
+
+    /// Tensors alone.
+    #[must_use]
+    pub fn of(tensors: HashMap<String, Tensor>) -> Self {
+        Self {
+            tensors,
+            quantised: HashMap::new(),
+        }
     }
 
     /// The tensor of that name, sharing its memory.
@@ -33,7 +71,7 @@ impl Weights {
     /// # Errors
     /// [`ModelError::Missing`].
     pub fn get(&self, name: &str) -> Result<Tensor, ModelError> {
-        let found = self.0.get(name).map(Tensor::shallow_clone);
+        let found = self.tensors.get(name).map(Tensor::shallow_clone);
         found.ok_or_else(|| ModelError::Missing {
             name: name.to_owned(),
         })
@@ -42,12 +80,13 @@ impl Weights {
 
 impl Clone for Weights {
     fn clone(&self) -> Self {
-        Self(
-            self.0
-                .iter()
+        let tensors = self.tensors.iter();
+        Self {
+            tensors: tensors
                 .map(|(name, tensor)| (name.clone(), tensor.shallow_clone()))
                 .collect(),
-        )
+            quantised: self.quantised.clone(),
+        }
     }
 }
 
@@ -106,20 +145,30 @@ impl<'a> View<'a> {
     /// [`ModelError::Missing`] and [`ModelError::Shape`].
     pub fn get(&self, name: &str, shape: &[i64]) -> Result<Tensor, ModelError> {
         let full = self.pp(name).prefix;
-        let laid_over = self.overlay.and_then(|weights| weights.0.get(&full));
-        let tensor = match laid_over {
+        let tensor = match self.laid_over(&full) {
             Some(tensor) => tensor.shallow_clone(),
             None => self.base.get(&full)?,
         };
-        if tensor.size() != shape {
-            let (expected, got) = (shape.to_vec(), tensor.size());
-            return Err(ModelError::Shape {
-                name: full,
-                expected,
-                got,
-            });
-        }
+        require_shape(full, shape, tensor.size())?;
         Ok(tensor)
+    }
+
+    /// The weight of that name and shape here, if it is held in fewer bits and nothing is laid over it.
+    ///
+    /// # Errors
+    /// [`ModelError::Shape`].
+    pub fn quantised(&self, name: &str, shape: &[i64]) -> Result<Option<HeldWeight>, ModelError> {
+        let full = self.pp(name).prefix;
+        let held = self.base.quantised.get(&full);
+        let Some(held) = held.filter(|_| self.laid_over(&full).is_none()) else {
+            return Ok(None);
+        };
+        require_shape(full, shape, held.shape().to_vec())?;
+        Ok(Some(held.clone()))
+    }
+
+    fn laid_over(&self, name: &str) -> Option<&'a Tensor> {
+        self.overlay.and_then(|weights| weights.tensors.get(name))
     }
 
     /// The adapter that attaches to this very module.
@@ -127,4 +176,15 @@ impl<'a> View<'a> {
     pub fn delta(&self) -> Option<Rc<dyn Delta>> {
         self.deltas?.get(&self.prefix).cloned()
     }
+}
+
+fn require_shape(name: String, expected: &[i64], got: Vec<i64>) -> Result<(), ModelError> {
+    if got == expected {
+        return Ok(());
+    }
+    Err(ModelError::Shape {
+        name,
+        expected: expected.to_vec(),
+        got,
+    })
 }

@@ -77,7 +77,7 @@ impl LocalBaselines {
     pub fn in_words(
         &self,
         score: &str,
-        metrics: MetricSet,
+        metrics: &MetricSet,
         federated: Option<f64>,
     ) -> Option<String> {
         let values: Vec<f64> = self.values(score).collect();
@@ -95,7 +95,7 @@ impl LocalBaselines {
 
     /// A row for each client, and one for what the federation reached; empty where there is none.
     #[must_use]
-    pub fn table(&self, metrics: MetricSet, federated: &Scores) -> Table {
+    pub fn table(&self, metrics: &MetricSet, federated: &Scores) -> Table {
         let columns = [("client", "client"), ("examples", "examples")];
         let mut table = Table::new("local_baselines", &columns);
         if self.0.is_empty() {
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
     use crate::tasks::metrics::info::MetricInfo;
 
-    const METRICS: MetricSet = MetricSet(&[MetricInfo::higher("accuracy")]);
+    const METRICS: MetricSet = MetricSet::of(&[MetricInfo::higher("accuracy")]);
 
     fn of(scores: &[(u32, f64)]) -> LocalBaselines {
         let each = scores.iter().map(|(client, accuracy)| {
@@ -180,7 +180,7 @@ mod tests {
     fn the_table_ends_with_the_mean_and_the_federations_scores() {
         let alone = of(&[(0, 0.5), (1, 0.7), (2, f64::NAN)]);
         let federated = [("accuracy".to_owned(), 0.8)].into();
-        let table = alone.table(METRICS, &federated);
+        let table = alone.table(&METRICS, &federated);
         let shown = |at: usize| -> Vec<&str> {
             let row = table.rows()[at].iter();
             row.map(|cell| cell.shown.as_str()).collect()
@@ -188,8 +188,8 @@ mod tests {
         assert_eq!(shown(2), ["client-2", "10", "NaN", "1.0000"]);
         assert_eq!(shown(3), ["mean", "–", "0.6000", "1.0000"]);
         assert_eq!(shown(4), ["federated", "30", "0.8000", "–"]);
-        let words = alone.in_words("accuracy", METRICS, Some(0.8)).unwrap();
+        let words = alone.in_words("accuracy", &METRICS, Some(0.8)).unwrap();
         assert!(words.contains("0.5000 to 0.7000, 0.6000") && words.ends_with("federated 0.8000"));
-        assert_eq!(alone.in_words("f1", METRICS, None), None);
+        assert_eq!(alone.in_words("f1", &METRICS, None), None);
     }
 }

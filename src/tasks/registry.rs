@@ -6,12 +6,17 @@ use crate::data::error::DataError;
 use crate::tasks::SharedTask;
 use crate::tasks::e2e::E2eTask;
 use crate::tasks::glue::task::GlueTask;
+use crate::tasks::gsm8k::Gsm8kTask;
+use crate::tasks::instruct::InstructTask;
 
 /// All tasks.
 pub fn all() -> impl Iterator<Item = SharedTask> {
     let glue = GlueTask::ALL.into_iter();
-    glue.map(|task| SharedTask(Arc::new(task)))
-        .chain([SharedTask(Arc::new(E2eTask))])
+    glue.map(|task| SharedTask(Arc::new(task))).chain([
+        SharedTask(Arc::new(E2eTask)),
+        SharedTask(Arc::new(Gsm8kTask::default())),
+        SharedTask(Arc::new(InstructTask::default())),
+    ])
 }
 
 /// The task of a run that names none.
@@ -26,7 +31,7 @@ pub fn default() -> SharedTask {
 /// [`DataError::UnknownTask`], with the names that there are.
 pub fn find(name: &str) -> Result<SharedTask, DataError> {
     all().find(|task| task.is_called(name)).ok_or_else(|| {
-        let known: Vec<_> = all().map(|task| task.name()).collect();
+        let known: Vec<_> = all().map(|task| task.name().to_owned()).collect();
         DataError::UnknownTask {
             found: name.to_owned(),
             known: known.join(", "),
@@ -44,7 +49,10 @@ mod tests {
     fn every_task_is_found_by_its_name_and_no_two_share_one() {
         let mut names = BTreeSet::new();
         for task in all() {
-            assert!(names.insert(task.name()), "{task} is there twice");
+            assert!(
+                names.insert(task.name().to_owned()),
+                "{task} is there twice"
+            );
             assert!(find(task.name()).unwrap() == task);
             assert!(!task.metrics().is_empty(), "{task}");
         }

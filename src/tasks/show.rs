@@ -3,7 +3,7 @@
 use crate::base::table::{Cell, Table};
 use crate::data::encoded::{Counts, EncodedSplit};
 use crate::data::error::DataError;
-use crate::data::split::{Example, Split};
+use crate::data::split::Split;
 use crate::data::tokenize::TextEncoder;
 use crate::model::objective::Objective;
 use crate::tasks::Task;
@@ -45,7 +45,7 @@ pub fn examples(
             ]);
         }
         if encoded.counts() == Counts::Labels {
-            let label = label(&task.objective(), &example);
+            let label = label(&task.objective(), split.label_values(at));
             let row = [
                 "label".into(),
                 0.into(),
@@ -92,13 +92,24 @@ fn parts(encoded: &EncodedSplit) -> Vec<Part<'_>> {
     parts
 }
 
-fn label(objective: &Objective, example: &Example<'_>) -> String {
-    match (example.label, objective) {
-        (None, _) => "secret".to_owned(),
-        (Some(class), Objective::Classes(names)) => {
-            let name = names.get(class as usize);
+fn label(objective: &Objective, values: &[f32]) -> String {
+    match (values, objective) {
+        (values, _) if values.iter().any(|value| value.is_nan()) => "secret".to_owned(),
+        (values, Objective::Multilabel(names)) => {
+            let named = names.iter().zip(values);
+            let own: Vec<&str> = named
+                .filter(|(_, value)| **value == 1.0)
+                .map(|(name, _)| name.as_str())
+                .collect();
+            match own.as_slice() {
+                [] => "none".to_owned(),
+                own => own.join(", "),
+            }
+        }
+        ([class], Objective::Classes(names)) => {
+            let name = names.get(*class as usize);
             name.cloned().unwrap_or_else(|| class.to_string())
         }
-        (Some(score), _) => score.to_string(),
+        (values, _) => values.iter().map(f32::to_string).collect(),
     }
 }

@@ -6,13 +6,13 @@ use crate::base::table::{Cell, Table};
 use crate::data::encoded::EncodedSplit;
 use crate::data::schema::SplitName;
 use crate::data::split::Split;
-use crate::model::objective::Objective;
+use crate::tasks::label_groups::LabelGroups;
 
 /// A task's figures.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DataSummary {
     /// The task's name.
-    pub task: &'static str,
+    pub task: String,
     /// Each split's figures.
     pub splits: Vec<SplitSummary>,
     /// Each client's share of the training split.
@@ -49,7 +49,8 @@ pub struct ShardSummary {
     pub labels: LabelCounts,
 }
 
-/// Examples by label, in the order of the classes; a regression's scores are rounded first.
+/// Examples by label, in the order of the labels; scores by their nearest whole number, or by
+/// range. An example with several labels counts for each.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct LabelCounts {
     /// Label and examples. Labels without examples are listed too.
@@ -59,22 +60,21 @@ pub struct LabelCounts {
 }
 
 impl LabelCounts {
-    /// Counts labels as [`Split::labels`] gives them.
-    pub fn of(objective: &Objective, labels: impl IntoIterator<Item = f32>) -> Self {
-        let names: Vec<String> = match objective {
-            Objective::Classes(names) => names.clone(),
-            Objective::Score => (0..=5).map(|score| score.to_string()).collect(),
-            Objective::NextToken => Vec::new(),
-        };
-        let mut known: Vec<(String, usize)> = names.into_iter().map(|name| (name, 0)).collect();
+    /// Counts labels as [`Split::label_values`] gives them, example by example.
+    pub fn of<'a>(groups: &LabelGroups, labels: impl IntoIterator<Item = &'a [f32]>) -> Self {
+        let names = groups.names().iter();
+        let mut known: Vec<(String, usize)> = names.map(|name| (name.clone(), 0)).collect();
         let mut secret = 0;
         for label in labels {
-            if *objective == Objective::NextToken {
+            if known.is_empty() {
                 continue;
-            } else if label.is_nan() {
+            } else if label.iter().any(|value| value.is_nan()) {
                 secret += 1;
-            } else if let Some((_, count)) = known.get_mut(label.round() as usize) {
-                *count += 1;
+            }
+            for group in groups.all_of(label) {
+                if let Some((_, count)) = known.get_mut(group) {
+                    *count += 1;
+                }
             }
         }
         Self { known, secret }
@@ -121,11 +121,11 @@ impl Lengths {
 impl SplitSummary {
     /// A split's figures; lengths only if it is encoded.
     #[must_use]
-    pub fn of(objective: &Objective, split: &Split, encoded: Option<&EncodedSplit>) -> Self {
+    pub fn of(groups: &LabelGroups, split: &Split, encoded: Option<&EncodedSplit>) -> Self {
         Self {
             split: split.name(),
             examples: split.len(),
-            labels: LabelCounts::of(objective, split.labels().iter().copied()),
+            labels: LabelCounts::of(groups, (0..split.len()).map(|at| split.label_values(at))),
             tokens: encoded.and_then(Lengths::of),
             truncated: encoded.map_or(0, EncodedSplit::truncated),
             without_answer: encoded.map_or(0, EncodedSplit::without_targets),
@@ -136,13 +136,13 @@ impl SplitSummary {
 
 /// The clients' shares of a training split's labels.
 #[must_use]
-pub fn shards(objective: &Objective, labels: &[f32], shards: &[Vec<u32>]) -> Vec<ShardSummary> {
+pub fn shards(groups: &LabelGroups, train: &Split, shards: &[Vec<u32>]) -> Vec<ShardSummary> {
     let summary = |(client, shard): (usize, &Vec<u32>)| ShardSummary {
         client,
         examples: shard.len(),
         labels: LabelCounts::of(
-            objective,
-            shard.iter().map(|position| labels[*position as usize]),
+            groups,
+            shard.iter().map(|at| train.label_values(*at as usize)),
         ),
     };
     shards.iter().enumerate().map(summary).collect()

@@ -15,29 +15,25 @@ use crate::tasks::metrics::generation::meteor::Meteor;
 use crate::tasks::metrics::generation::scores::{GenerationScores, evaluate};
 use crate::tasks::metrics::info::MetricInfo;
 
-/// A task whose models write texts: how they do so where nothing else is said.
+/// How a task's texts are written where nothing else is said.
 #[derive(Debug, Clone, Copy)]
-pub struct TextTask {
-    /// What a model reads of a text that it is to answer.
-    pub prompt: fn(&str) -> String,
+pub struct TextDefaults {
     /// By beam search.
     pub search: BeamSearch,
     /// The most tokens of a text.
     pub max_new_tokens: u32,
 }
 
-impl TextTask {
-    /// The metrics of every such task. The best round is chosen by the one that every evaluation
-    /// has; the others need texts.
-    pub const METRICS: &'static [MetricInfo] = &[
-        MetricInfo::lower("perplexity"),
-        MetricInfo::higher("bleu").titled("BLEU"),
-        MetricInfo::higher("nist").titled("NIST"),
-        MetricInfo::higher("meteor").titled("METEOR"),
-        MetricInfo::higher("rouge_l").titled("ROUGE-L"),
-        MetricInfo::higher("cider").titled("CIDEr"),
-    ];
-}
+/// The metrics of texts that are compared with their references word by word. The best round is chosen
+/// by the one that every evaluation has; the others need texts.
+pub const METRICS: &[MetricInfo] = &[
+    MetricInfo::lower("perplexity"),
+    MetricInfo::higher("bleu").titled("BLEU"),
+    MetricInfo::higher("nist").titled("NIST"),
+    MetricInfo::higher("meteor").titled("METEOR"),
+    MetricInfo::higher("rouge_l").titled("ROUGE-L"),
+    MetricInfo::higher("cider").titled("CIDEr"),
+];
 
 /// How and when a run's model writes texts.
 #[derive(Debug, Clone, PartialEq)]

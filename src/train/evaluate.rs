@@ -18,8 +18,8 @@ pub struct Predictions {
     /// Logits, row-major, (examples, labels), in the split's own order. Those of tokens are not
     /// kept.
     pub logits: Vec<f32>,
-    /// Mean loss over the labels: one an example, or each token of its answer. Not a number where
-    /// they are secret.
+    /// Mean loss over the labels: one an example, each that it may have, or each token of its
+    /// answer. Not a number where they are secret.
     pub loss: f64,
 }
 
@@ -105,7 +105,7 @@ fn answer(model: &dyn Model, batch: &Batch, compute: Compute) -> Result<DeviceOu
     let outputs = model.outputs(&inputs, None)?.f_to_kind(Kind::Float)?;
     let _narrow = match batch.labels {
         BatchLabels::Tokens { .. } => autocast,
-        BatchLabels::Rows(_) => None,
+        BatchLabels::Rows(_) | BatchLabels::Sets { .. } => None,
     };
     let (loss, known) = match (batch.labels.are_known(), batch.labels.len()) {
         (false, _) => (None, f64::NAN),
@@ -116,7 +116,7 @@ fn answer(model: &dyn Model, batch: &Batch, compute: Compute) -> Result<DeviceOu
         }
     };
     let logits = match batch.labels {
-        BatchLabels::Rows(_) => Some(outputs.f_flatten(0, -1)?),
+        BatchLabels::Rows(_) | BatchLabels::Sets { .. } => Some(outputs.f_flatten(0, -1)?),
         BatchLabels::Tokens { .. } => None,
     };
     Ok(DeviceOutputs {

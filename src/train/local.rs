@@ -8,7 +8,9 @@ use tch::{Device, Tensor};
 
 use crate::data::batch::{Batch, BatchLabels, batches, epoch_order, group_by_length};
 use crate::data::encoded::EncodedSplit;
+use crate::data::packing::first_fit;
 use crate::model::ModelError;
+use crate::model::documents::Documents;
 use crate::model::dropout::Masks;
 use crate::model::inputs::{Inputs, Upload};
 use crate::model::loss::{Labels, Loss, PackedLabels};
@@ -55,6 +57,8 @@ pub struct ClientRound<'a> {
     pub compute: Compute,
     /// Parts that a batch is cut into at least, to save memory; 1 or more.
     pub micro_batches: usize,
+    /// Tokens of a row that several examples share; `None` where each has a row of its own.
+    pub row_tokens: Option<usize>,
     /// Tokens that a part has at most, padding included, so that it stays in caches; `None` where
     /// batches stay whole.
     pub part_tokens: Option<usize>,
@@ -63,7 +67,8 @@ pub struct ClientRound<'a> {
 /// The result of a round of local training.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LocalResult {
-    /// Mean loss over the labels seen: one an example, or each token of its answer.
+    /// Mean loss over the labels seen: one an example, each that it may have, or each token of its
+    /// answer.
     pub loss: f64,
     /// Examples seen.
     pub examples: u64,
@@ -168,19 +173,22 @@ impl ClientRound<'_> {
         scale: Option<&mut LossScale>,
         seen: &mut LossSum,
     ) -> Result<bool, ModelError> {
-        let length = |position: &u32| self.split.ids(*position as usize).len();
-        let longest = positions.iter().map(length).max().unwrap_or(0);
+        let rows = self.rows(positions);
+        let longest = rows.iter().map(|row| self.tokens(row)).max().unwrap_or(0);
         let most = self.part_tokens.map(|tokens| tokens / longest.max(1));
         let targets = |some: &[u32]| -> usize {
             let of = |position: &u32| self.split.num_targets(*position as usize);
             some.iter().map(of).sum()
         };
         let all = targets(positions) as f64;
-        for part in positions.chunks(part_rows(positions.len(), most, self.micro_batches)) {
-            let batch = Batch::gather(self.split, part, self.pad);
+        for part in rows.chunks(part_rows(rows.len(), most, self.micro_batches)) {
+            let batch = match self.row_tokens {
+                None => Batch::gather(self.split, &part.concat(), self.pad),
+                Some(_) => Batch::gather_packed(self.split, part, self.pad),
+            };
             let loss = self.loss(&batch, masks, smoothing)?;
             let own = batch.labels.len();
-            seen.add(&loss.mean, own, batch.rows)?;
+            seen.add(&loss.mean, own, batch.examples())?;
             let mut share = loss.graph.f_mul_scalar(own as f64 / all)?;
             if let Some(scale) = &scale {
                 share = scale.apply(&share)?;
@@ -190,6 +198,26 @@ impl ClientRound<'_> {
         scale.map_or(Ok(true), |scale| scale.unscale(self.replica.leaves()))
     }
 
+    /// The examples of each row of a batch. Where rows have several, they are no longer than a part,
+    /// so that they stay in caches too.
+    fn rows(&self, positions: &[u32]) -> Vec<Vec<u32>> {
+        let Some(most) = self.row_tokens else {
+            return positions.iter().map(|position| vec![*position]).collect();
+        };
+        let most = self.part_tokens.map_or(most, |tokens| tokens.min(most));
+        let length = |position: &u32| self.split.ids(*position as usize).len();
+        let lengths: Vec<usize> = positions.iter().map(length).collect();
+        let rows = first_fit(&lengths, most).into_iter();
+        rows.map(|row| row.into_iter().map(|at| positions[at]).collect())
+            .collect()
+    }
+
+    /// The tokens of a row's examples.
+    fn tokens(&self, row: &[u32]) -> usize {
+        let length = |position: &u32| self.split.ids(*position as usize).len();
+        row.iter().map(length).sum()
+    }
+
     fn loss(&self, batch: &Batch, masks: &Masks, smoothing: f64) -> Result<Loss, ModelError> {
         let (inputs, labels) = on_device(batch, self.compute.device)?;
         let autocast = self.compute.autocast()?;
@@ -197,7 +225,7 @@ impl ClientRound<'_> {
         // Logits of tokens are a product like a layer's; a classifier's are outputs already.
         let _narrow = match labels {
             Labels::Tokens { .. } => autocast,
-            Labels::Rows(_) => None,
+            Labels::Rows(_) | Labels::Sets(_) => None,
         };
         self.replica.model.loss(&outputs, &labels, smoothing)
     }
@@ -220,10 +248,13 @@ pub(crate) fn on_device(batch: &Batch, device: Device) -> Result<(Inputs, Labels
     );
     let labels = match &batch.labels {
         BatchLabels::Rows(labels) => PackedLabels::rows(labels, &mut upload),
+        BatchLabels::Sets { values, labels } => PackedLabels::sets(values, *labels, &mut upload),
         BatchLabels::Tokens { places, tokens } => PackedLabels::tokens(places, tokens, &mut upload),
     };
     let sent = upload.send(device)?;
-    Ok((inputs.of(batch.rows as i64, &sent)?, labels.of(&sent)?))
+    let mut inputs = inputs.of(batch.rows as i64, &sent)?;
+    inputs.documents = batch.packed.clone().map(Documents::new);
+    Ok((inputs, labels.of(&sent)?))
 }
 
 /// A sum of losses that stays on the device, so that a GPU is queried once a round.

@@ -73,7 +73,7 @@ impl Replica {
     ) -> Result<Self, ModelError> {
         let mut own = HashMap::new();
         let mut leaves = Vec::new();
-        for (name, tensor) in trained.0 {
+        for (name, tensor) in trained.tensors {
             let leaf = if trains(&name) {
                 // A copy: the shared state must not change under the other clients.
                 let mut leaf = tensor.f_detach()?.f_empty_like()?;
@@ -87,7 +87,7 @@ impl Replica {
             own.insert(name, leaf);
         }
         leaves.sort_by(|a, b| a.0.cmp(&b.0));
-        let own = Weights(own);
+        let own = Weights::of(own);
         let mut attached = Deltas::new();
         let all = shared.prepared.attach_all(layers, &own)?;
         for (layer, delta) in layers.iter().zip(all) {

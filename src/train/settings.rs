@@ -52,6 +52,8 @@ pub struct TrainingPlan {
     pub label_smoothing: f64,
     /// The largest norm of a step's gradients; `None`: any.
     pub max_grad_norm: Option<f64>,
+    /// Whether a row has several examples.
+    pub pack: bool,
     /// Whether layers are computed again in the backward pass, to save memory.
     pub checkpoint_blocks: bool,
     /// Number format.

@@ -25,7 +25,7 @@ const LLAMA: &str = r#"{"model_type": "llama", "vocab_size": 257, "hidden_size":
 
 /// A place with two decoders' sizes, a tokenizer that makes a token of each byte, and the
 /// restaurants of the project.
-fn place() -> Workplace {
+pub fn place() -> Workplace {
     let place = Workplace::new();
     place.write("gpt2.json", GPT2);
     place.write("llama.json", LLAMA);
@@ -41,7 +41,7 @@ fn place() -> Workplace {
 }
 
 /// Byte-level BPE without merges, as GPT-2's: a letter for each byte, and the end of a text.
-fn bytes_tokenizer() -> Value {
+pub fn bytes_tokenizer() -> Value {
     let is_shown = |byte: u32| matches!(byte, 33..=126 | 161..=172 | 174..=255);
     let mut hidden = 256..;
     let letters = (0..256).map(|byte| match is_shown(byte) {
@@ -62,21 +62,21 @@ fn bytes_tokenizer() -> Value {
     })
 }
 
-fn rounds(place: &Workplace, folder: &str) -> Vec<RoundRecord> {
+pub fn rounds(place: &Workplace, folder: &str) -> Vec<RoundRecord> {
     let text = place.read(&format!("{folder}/rounds.jsonl"));
     text.lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect()
 }
 
-fn digests(place: &Workplace, folder: &str) -> Vec<String> {
+pub fn digests(place: &Workplace, folder: &str) -> Vec<String> {
     rounds(place, folder)
         .into_iter()
         .map(|round| round.state_digest.0)
         .collect()
 }
 
-fn scores(round: &RoundRecord) -> BTreeMap<String, f64> {
+pub fn scores(round: &RoundRecord) -> BTreeMap<String, f64> {
     round.eval.clone().unwrap_or_default()
 }
 
@@ -113,6 +113,29 @@ fn texts_are_written_in_the_rounds_that_are_asked_for_and_scored_beside_the_base
         assert_eq!(text.lines().count(), lines, "{file}");
         let references = place.read(&format!("run/predictions/{file}-references.txt"));
         assert_eq!(references.split("\n\n").count(), lines, "{file}");
+    }
+}
+
+#[test]
+fn texts_are_written_over_a_base_of_four_bits_and_the_run_replays() {
+    let place = place();
+    for (model, targets) in [("gpt2", "c_attn,c_proj"), ("llama", "q_proj,down_proj")] {
+        let run = RUN.replace("gpt2.json", &format!("{model}.json"));
+        let run = run.replace("c_attn,c_proj", targets);
+        let line = "--rounds 2 --agg_type fedex --base_precision nf4 --checkpoint_blocks";
+        place.accepts(&format!("{run} {line} --lanes 2 --out {model}"));
+        let last = &rounds(&place, model)[1];
+        assert!(last.exactness_error.unwrap() < 1e-6);
+        assert!(scores(last)["loss"].is_finite() && scores(last).contains_key("bleu"));
+        let said = place.accepts(&format!("replay {model} --check --lanes 1"));
+        assert!(said.contains("are the same, bit for bit"), "{said}");
+        let prompt = ["--prompt", "name[The Mill] ->"];
+        let output = place
+            .command(&format!("generate {model}"))
+            .args(prompt)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
     }
 }
 

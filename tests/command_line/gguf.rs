@@ -78,7 +78,7 @@ fn a_damaged_file_is_an_error_of_the_model_with_its_place() {
         ),
         (
             changed(b"general.architecture", 4 + 8, b"falco"),
-            "key `general.architecture`: `falco` is not supported; supported is llama",
+            "key `general.architecture`: `falco` is not supported; supported are llama",
         ),
         (
             // Behind the name: the number of dimensions and two sizes.

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod base_precision;
 mod control;
 mod e2e;
 mod flood;
@@ -10,11 +11,14 @@ mod folder;
 mod gguf;
 mod hostile;
 mod input;
+mod instruct;
 mod lane;
 mod local_baseline;
 mod methods;
 mod models;
 mod older_run;
+mod own_data;
+mod own_data_refused;
 mod paths;
 mod ports;
 mod random_model;
@@ -22,6 +26,7 @@ mod report;
 mod run;
 mod scenarios;
 mod scores;
+mod study;
 mod survival;
 mod sweep;
 mod sweep_processes;

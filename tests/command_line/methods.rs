@@ -188,6 +188,11 @@ fn a_flag_without_meaning_for_the_adapter_or_the_method_is_refused_with_the_reas
         ("--agg_type fedex_vera --adapter lora", "agg_type"),
         ("--agg_type fedsvd --adapter vera", "agg_type"),
         ("--agg_type fedit --vera_scale", "vera_scale"),
+        ("--agg_type ffa --residual_scale 0.5", "residual_scale"),
+        (
+            "--agg_type fedex_vera --vera_scale --residual_scale 0.5",
+            "residual_scale",
+        ),
         ("--adapter sorf_vera --r 97", "r"),
         ("--fan_in_fan_out true", "fan_in_fan_out"),
     ] {

@@ -1,16 +1,18 @@
 use regatta::base::table::{Format, render};
 use regatta::data::tokenize::TextEncoder;
-use regatta::tasks::Task;
 use regatta::tasks::glue::task::GlueTask;
+use regatta::tasks::label_groups::LabelGroups;
 use regatta::tasks::summary::{DataSummary, LabelCounts, Lengths, SplitSummary, shards};
 
 use crate::support::{fixture, tiny};
 
 #[test]
 fn labels_are_counted_by_name_and_scores_by_their_rounded_value() {
-    let count = |task, labels: &[f32]| LabelCounts::of(task, labels.iter().copied());
-    let (rte, stsb) = (GlueTask::Rte.objective(), GlueTask::Stsb.objective());
-    let rte = count(&rte, &[0.0, 1.0, 1.0, f32::NAN]);
+    let count = |task: GlueTask, labels: &[f32]| {
+        let groups = LabelGroups::of(&task, &tiny(task).train);
+        LabelCounts::of(&groups, labels.iter().map(std::slice::from_ref))
+    };
+    let rte = count(GlueTask::Rte, &[0.0, 1.0, 1.0, f32::NAN]);
     assert_eq!(
         rte.known,
         [
@@ -19,7 +21,7 @@ fn labels_are_counted_by_name_and_scores_by_their_rounded_value() {
         ]
     );
     assert_eq!(rte.secret, 1);
-    let stsb = count(&stsb, &[0.4, 4.6, 5.0]);
+    let stsb = count(GlueTask::Stsb, &[0.4, 4.6, 5.0]);
     let counts: Vec<usize> = stsb.known.iter().map(|(_, count)| *count).collect();
     assert_eq!(counts, [1, 0, 0, 0, 0, 2]);
 }
@@ -42,17 +44,14 @@ fn lengths_are_those_of_the_encoded_examples() {
 fn the_tables_show_every_split_and_every_client() {
     let task = GlueTask::Cola;
     let data = tiny(task);
+    let groups = LabelGroups::of(&task, &data.train);
     let splits = [&data.train, &data.validation[0], &data.test[0]];
     let summary = DataSummary {
-        task: task.name(),
+        task: task.name().to_owned(),
         splits: splits
-            .map(|split| SplitSummary::of(&task.objective(), split, None))
+            .map(|split| SplitSummary::of(&groups, split, None))
             .to_vec(),
-        clients: shards(
-            &task.objective(),
-            data.train.labels(),
-            &[vec![0, 1], vec![2], vec![3]],
-        ),
+        clients: shards(&groups, &data.train, &[vec![0, 1], vec![2], vec![3]]),
     };
     let table = render(&[&summary.splits_table()], Format::Md).unwrap();
     for word in ["train", "validation", "test", "unacceptable", "–"] {

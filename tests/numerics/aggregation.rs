@@ -347,3 +347,45 @@ fn linear_methods_and_no_others_depend_on_means_alone() {
         assert_eq!(gap < 1e-5, info.linear, "{}: {gap:e}", info.name);
     }
 }
+
+#[test]
+fn many_layers_of_one_shape_give_the_bits_of_each_by_itself() {
+    // More than are worked on at once.
+    let layers: Vec<LinearLayer> = (0..9)
+        .map(|at| LinearLayer {
+            module: format!("layer.{at}"),
+            ..layer(900, 700)
+        })
+        .collect();
+    let lora = lora_of(2, 1.5);
+    let start = initial_state(&lora, &layers, 1, 1);
+    let update = |seed| {
+        let mut update = initial_state(&lora, &layers, seed, 1);
+        for layer in &layers {
+            let name = tensor_name(layer, lora::B);
+            let tensor = Tensor::full([900, 2], seed as f64, (Kind::Float, Device::Cpu));
+            update.insert(&name, HostTensor::from_tensor(&tensor).unwrap());
+        }
+        update
+    };
+    let updates = [update(2), update(3)];
+    let mut whole = GlobalState {
+        trained: start.clone(),
+        ..GlobalState::default()
+    };
+    let aggregated = |layers: &[LinearLayer], state: &mut GlobalState| {
+        aggregate("fedex", &lora, layers, &updates, &[0.5, 0.5], state)
+    };
+    let report = aggregated(&layers, &mut whole);
+    assert_eq!(report.residual_ranks.len(), 1);
+    assert!(report.exactness_error < 1e-6);
+    for layer in &layers {
+        let mut alone = GlobalState {
+            trained: start.clone(),
+            ..GlobalState::default()
+        };
+        aggregated(std::slice::from_ref(layer), &mut alone);
+        let name = layer.weight();
+        assert_eq!(alone.base_delta.get(&name), whole.base_delta.get(&name));
+    }
+}

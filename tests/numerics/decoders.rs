@@ -9,7 +9,7 @@ use regatta::model::config;
 use regatta::model::decoder::Decoder;
 use regatta::model::decoder::cache::KvCache;
 use regatta::model::decoder::gpt2::Gpt2Config;
-use regatta::model::decoder::llama::LlamaConfig;
+use regatta::model::decoder::rotary::config::RotaryConfig;
 use regatta::model::dropout::Masks;
 use regatta::model::generate::{BeamSearch, Decoding, Draw, Generated, Limits, generate};
 use regatta::model::inputs::Inputs;
@@ -23,8 +23,8 @@ use tch::{Device, IndexOp, Kind, Tensor, no_grad};
 use crate::adapters::{check_training, golden_adapted};
 use crate::support::{Expected, assert_close, golden};
 
-/// The families that there are; the folder has more.
-const FAMILIES: [&str; 2] = ["gpt2-", "llama-"];
+/// The families that are known.
+const FAMILIES: [&str; 6] = ["gpt2-", "llama-", "mistral-", "qwen2-", "qwen3-", "gemma2-"];
 
 fn folders() -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(golden().join("decoder")) else {
@@ -82,12 +82,19 @@ fn hidden_states(folder: &Path, weights: &Weights, ids: &Tensor) -> Vec<Tensor> 
             .unwrap()
             .decoder(&view)
             .unwrap(),
-        _ => LlamaConfig::read(&folder.join("config.json"))
+        _ => RotaryConfig::read(&folder.join("config.json"))
             .unwrap()
             .decoder(&view)
             .unwrap(),
     };
     decoder.hidden_states(ids).unwrap()
+}
+
+/// Fails unless each value is within 1e-5 of the right one.
+fn assert_each_close(what: &str, got: &Tensor, want: &Tensor) {
+    assert_eq!(got.size(), want.size(), "{what}");
+    let miss = (got - want).abs().max().double_value(&[]);
+    assert!(miss <= 1e-5, "{what} misses by {miss:e}");
 }
 
 #[test]
@@ -107,12 +114,12 @@ fn golden_decoders_give_the_hidden_states_logits_and_losses_of_transformers() {
                 .enumerate()
             {
                 let want = expected.get(&format!("hidden.{i}"));
-                assert_close(&format!("{name} hidden {i}"), &(hidden * &real), want, 1e-5);
+                assert_each_close(&format!("{name} hidden {i}"), &(hidden * &real), want);
             }
             let hidden = model.outputs(&inputs, None).unwrap();
             let logits = model.as_causal().unwrap().logits(&hidden).unwrap();
             let want = expected.get("logits");
-            assert_close(&format!("{name} logits"), &(&logits * &real), want, 1e-5);
+            assert_each_close(&format!("{name} logits"), &(&logits * &real), want);
             for (key, smoothing) in [("loss", 0.0), ("loss_smoothed", 0.1)] {
                 let loss = model.loss(&hidden, &labels(&expected), smoothing).unwrap();
                 let want = expected.get(key);
@@ -149,7 +156,7 @@ fn golden_decoders_read_with_a_cache_as_they_read_at_once() {
             for read in first..=length {
                 let next = causal.logits(&hidden).unwrap();
                 let want = want.i(read - 1).unsqueeze(0);
-                assert_close(&format!("{name} after {read}"), &next, &want, 1e-5);
+                assert_each_close(&format!("{name} after {read}"), &next, &want);
                 if read < length {
                     let token = ids.select(1, read);
                     hidden = causal.read_next(&token, &mut cache).unwrap();
@@ -258,6 +265,12 @@ fn golden_generation_writes_the_texts_of_the_reference() {
     }
 }
 
+/// Soft caps that its scores and logits reach, and windows on the first and the last layer.
+const GEMMA_2: &str = r#"{"model_type": "gemma2", "vocab_size": 40, "hidden_size": 12,
+    "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16,
+    "intermediate_size": 20, "initializer_range": 0.3, "query_pre_attn_scalar": 10,
+    "attn_logit_softcapping": 1.5, "final_logit_softcapping": 4.0, "sliding_window": 3}"#;
+
 /// Tiny models of all families whose weights are drawn, with biases and without, tied and not.
 fn drawn() -> Vec<Box<dyn Model>> {
     let folder = tempfile::tempdir().unwrap();
@@ -273,6 +286,20 @@ fn drawn() -> Vec<Box<dyn Model>> {
             "num_attention_heads": 2, "intermediate_size": 20, "initializer_range": 0.3,
             "tie_word_embeddings": true, "rope_parameters": {"rope_type": "yarn", "factor": 4.0,
             "rope_theta": 500.0, "original_max_position_embeddings": 8}}"#,
+        r#"{"model_type": "mistral", "vocab_size": 40, "hidden_size": 12, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16,
+            "intermediate_size": 20, "initializer_range": 0.3, "sliding_window": 3}"#,
+        r#"{"model_type": "qwen2", "vocab_size": 40, "hidden_size": 12, "num_hidden_layers": 3,
+            "num_attention_heads": 2, "num_key_value_heads": 2, "intermediate_size": 20,
+            "initializer_range": 0.3, "use_sliding_window": true, "sliding_window": 2,
+            "max_window_layers": 1}"#,
+        r#"{"model_type": "qwen3", "vocab_size": 40, "hidden_size": 12, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 32,
+            "intermediate_size": 20, "initializer_range": 0.3, "tie_word_embeddings": true,
+            "use_sliding_window": true, "sliding_window": 4,
+            "layer_types": ["sliding_attention", "full_attention"]}"#,
+        GEMMA_2,
+        &GEMMA_2.replace("\"head_dim\": 16", "\"head_dim\": 6"),
     ]
     .map(|json| {
         std::fs::write(&file, json).unwrap();

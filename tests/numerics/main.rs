@@ -5,10 +5,13 @@
 mod adapters;
 mod aggregation;
 mod decoders;
+mod encoders;
 mod gguf;
 mod models;
+mod packing;
 mod parts;
 mod properties;
+mod quantised;
 mod recompute;
 mod sorf;
 mod soundness;

@@ -4,8 +4,8 @@ use std::path::Path;
 use regatta::base::tensors::TensorMap;
 use regatta::model::architecture::Model;
 use regatta::model::config;
+use regatta::model::config::encoder::architecture::classifier;
 use regatta::model::encoder::config::EncoderConfig;
-use regatta::model::heads::classifier::Classifier;
 use regatta::model::inputs::Inputs;
 use regatta::model::loss::Labels;
 use regatta::model::objective::Objective;
@@ -47,11 +47,11 @@ fn assert_as_transformers(name: &str, folder: &Path, expected: &Expected) {
     );
     let weights = all_weights(&checkpoint);
     let config = EncoderConfig::read(&folder.join("config.json")).unwrap();
-    let model = Classifier::new(&View::new(&weights), &config, labels).unwrap();
+    let model = classifier(&config, &View::new(&weights), labels).unwrap();
     let inputs = golden_inputs(expected);
     let (hidden, logits, of_first_token) = no_grad(|| {
         let hidden = model.hidden(&inputs, None).unwrap();
-        let logits = model.head(&hidden, None).unwrap();
+        let logits = model.head(&hidden, &inputs, None).unwrap();
         (hidden, logits, model.outputs(&inputs, None).unwrap())
     });
     let close = |what: &str, got: &Tensor, key: &str| {
@@ -179,7 +179,7 @@ fn a_misshapen_tensor_is_named_with_both_shapes() {
         vocab_size: 7,
         ..config
     };
-    let error = Classifier::new(&View::new(&weights), &wrong, 2)
+    let error = classifier(&wrong, &View::new(&weights), 2)
         .err()
         .unwrap()
         .to_string();
@@ -218,4 +218,40 @@ fn token_types_count_in_a_roberta_that_knows_several() {
     };
     assert!(types_matter(2));
     assert!(!types_matter(1));
+}
+
+/// transformers' loss for `multi_label_classification` is torch's `BCEWithLogitsLoss`; here it is
+/// written out in float64.
+#[test]
+fn the_loss_of_several_labels_is_a_mean_over_rows_and_labels_with_its_gradient() {
+    let case = &cases("model")[0];
+    let checkpoint = Checkpoint::read(case, &Objective::classes(2), 0).unwrap();
+    let objective = Objective::Multilabel(vec!["a".into(), "b".into(), "c".into()]);
+    let drawn = Checkpoint::random(checkpoint.architecture, &objective, 1).unwrap();
+    let weights = all_weights(&drawn);
+    let model = drawn
+        .architecture
+        .build(&View::new(&weights), &objective)
+        .unwrap();
+    let logits = [2.5_f32, -0.5, 40.0, -40.0, 0.0, 1.5];
+    let sets = [1.0_f32, 1.0, 0.0, 0.0, 1.0, 0.0];
+    let outputs = Tensor::from_slice(&logits)
+        .view([2, 3])
+        .set_requires_grad(true);
+    let labels = Labels::sets(&sets, 3, Device::Cpu).unwrap();
+    let loss = model.loss(&outputs, &labels, 0.0).unwrap();
+    let pairs = || {
+        let pairs = logits.iter().zip(&sets);
+        pairs.map(|(logit, label)| (f64::from(*logit), f64::from(*label)))
+    };
+    let terms = pairs().map(|(x, y)| x.max(0.0) - x * y + (-x.abs()).exp().ln_1p());
+    let expected = terms.sum::<f64>() / 6.0;
+    let got = loss.mean.double_value(&[]);
+    assert!((got - expected).abs() < 1e-6, "{got}, expected {expected}");
+    loss.graph.backward();
+    let gradient: Vec<f64> = pairs()
+        .map(|(x, y)| (1.0 / (1.0 + (-x).exp()) - y) / 6.0)
+        .collect();
+    let expected = Tensor::from_slice(&gradient).view([2, 3]);
+    assert_close("gradient", &outputs.grad(), &expected, 1e-6);
 }

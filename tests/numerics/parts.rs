@@ -80,6 +80,7 @@ fn a_batch_trained_in_parts_takes_the_steps_of_the_whole_batch() {
         let trained = |micro_batches, part_tokens| {
             let (replica, _) = golden_replica(&case);
             let job = ClientRound {
+                row_tokens: None,
                 replica: &replica,
                 split: &split,
                 shard: &shard,

@@ -4,6 +4,7 @@ use rand::SeedableRng;
 use regatta::adapter::settings::{AdapterKind, AdapterPlan};
 use regatta::adapter::{Adapter, initial_state};
 use regatta::base::torch::device::Autocast;
+use regatta::model::base_form::BaseForm;
 use regatta::model::config;
 use regatta::model::dropout::Masks;
 use regatta::model::inputs::Inputs;
@@ -16,28 +17,58 @@ use regatta_actors::random::Stream;
 use tch::{Device, Kind, Tensor};
 
 /// Three layers of each family, with dropout.
-const MODELS: [&str; 3] = [
+pub const MODELS: [&str; 10] = [
     r#"{"model_type": "gpt2", "vocab_size": 40, "n_positions": 32, "n_embd": 32, "n_layer": 3,
         "n_head": 2, "initializer_range": 0.3}"#,
     r#"{"model_type": "llama", "vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 3,
         "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16,
         "intermediate_size": 20, "initializer_range": 0.3, "attention_dropout": 0.1}"#,
+    r#"{"model_type": "qwen3", "vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 3,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16,
+        "intermediate_size": 20, "initializer_range": 0.3, "attention_dropout": 0.1,
+        "use_sliding_window": true, "sliding_window": 3, "max_window_layers": 1}"#,
+    r#"{"model_type": "gemma2", "vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 3,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16,
+        "intermediate_size": 20, "initializer_range": 0.3, "attention_dropout": 0.1,
+        "attn_logit_softcapping": 1.5, "final_logit_softcapping": 4.0, "sliding_window": 3}"#,
     r#"{"model_type": "bert", "vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 3,
         "num_attention_heads": 2, "intermediate_size": 20, "initializer_range": 0.3,
         "max_position_embeddings": 32}"#,
+    r#"{"model_type": "distilbert", "vocab_size": 40, "dim": 32, "n_layers": 3, "n_heads": 2,
+        "hidden_dim": 20, "initializer_range": 0.3, "max_position_embeddings": 32}"#,
+    r#"{"model_type": "electra", "vocab_size": 40, "hidden_size": 32, "embedding_size": 12,
+        "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 20,
+        "initializer_range": 0.3, "max_position_embeddings": 32}"#,
+    r#"{"model_type": "modernbert", "vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 3,
+        "num_attention_heads": 2, "intermediate_size": 20, "initializer_range": 0.3,
+        "max_position_embeddings": 32, "local_attention": 2, "pad_token_id": 1,
+        "attention_dropout": 0.1, "mlp_dropout": 0.1, "embedding_dropout": 0.1}"#,
+    r#"{"model_type": "deberta-v2", "vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 3,
+        "num_attention_heads": 2, "intermediate_size": 20, "initializer_range": 0.3,
+        "max_position_embeddings": 32, "relative_attention": true, "pos_att_type": "p2c|c2p",
+        "share_att_key": true, "norm_rel_ebd": "layer_norm", "position_buckets": 4,
+        "conv_kernel_size": 3}"#,
+    r#"{"model_type": "deberta", "vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 3,
+        "num_attention_heads": 2, "intermediate_size": 20, "initializer_range": 0.3,
+        "max_position_embeddings": 32, "relative_attention": true, "pos_att_type": ["c2p"]}"#,
 ];
 
 fn checkpoint(json: &str) -> (Checkpoint, Objective) {
+    checkpoint_as(json, &BaseForm::float32())
+}
+
+/// A model of these sizes, held in a form, and what it is trained to give.
+pub fn checkpoint_as(json: &str, form: &BaseForm<'_>) -> (Checkpoint, Objective) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.json");
     std::fs::write(&file, json).unwrap();
-    let objective = match json.contains("bert") {
-        true => Objective::classes(2),
-        false => Objective::NextToken,
-    };
     let architecture = config::read(&file).unwrap();
+    let objective = match architecture.check_objective(&Objective::NextToken) {
+        Ok(()) => Objective::NextToken,
+        Err(_) => Objective::classes(2),
+    };
     (
-        Checkpoint::random(architecture, &objective, 3).unwrap(),
+        Checkpoint::random_as(architecture, &objective, 3, form).unwrap(),
         objective,
     )
 }
@@ -54,8 +85,19 @@ fn adapter(kind: AdapterKind, layers: &[LinearLayer]) -> std::sync::Arc<dyn Adap
 
 /// A model with an adapter on the default targets of the layers from `first` on, which also trains
 /// the base's tensors of these names.
-fn replica(json: &str, kind: AdapterKind, first: i64, trained: &[&str]) -> Replica {
+pub fn replica(json: &str, kind: AdapterKind, first: i64, trained: &[&str]) -> Replica {
     let (checkpoint, objective) = checkpoint(json);
+    of_checkpoint(&checkpoint, &objective, kind, first, trained)
+}
+
+/// The same of a model that is there.
+pub fn of_checkpoint(
+    checkpoint: &Checkpoint,
+    objective: &Objective,
+    kind: AdapterKind,
+    first: i64,
+    trained: &[&str],
+) -> Replica {
     let architecture = &*checkpoint.architecture;
     let ends = architecture.default_targets();
     let mut layers = architecture.linear_layers();
@@ -68,14 +110,14 @@ fn replica(json: &str, kind: AdapterKind, first: i64, trained: &[&str]) -> Repli
         let tensor = checkpoint.base.get(name).unwrap();
         own.insert((*name).to_owned(), tensor.clone());
     }
-    let base = Weights::from_map(&checkpoint.base, Device::Cpu).unwrap();
+    let base = Weights::frozen(&checkpoint.base, &checkpoint.quantised, Device::Cpu).unwrap();
     let shared = RoundModel::new(base, &own, &*adapter, &layers, Device::Cpu).unwrap();
     let own = shared.state.clone();
-    Replica::new(&shared, architecture, &objective, &layers, own, |_| true).unwrap()
+    Replica::new(&shared, architecture, objective, &layers, own, |_| true).unwrap()
 }
 
 /// The outputs and all gradients of two batches, one padded.
-fn results(replica: &Replica, precision: Option<Kind>) -> Vec<(String, Tensor)> {
+pub fn results(replica: &Replica, precision: Option<Kind>) -> Vec<(String, Tensor)> {
     let masks = Masks::new(Stream::seed_from_u64(9));
     let mut found = Vec::new();
     for (mask, name) in [
@@ -128,7 +170,14 @@ fn recomputed_layers_give_the_same_bits_where_the_first_are_not_trained_or_the_e
     for (json, table) in MODELS.iter().zip([
         "transformer.wte.weight",
         "model.embed_tokens.weight",
+        "model.embed_tokens.weight",
+        "model.embed_tokens.weight",
         "bert.embeddings.word_embeddings.weight",
+        "distilbert.embeddings.word_embeddings.weight",
+        "electra.embeddings_project.weight",
+        "model.embeddings.norm.weight",
+        "deberta.embeddings.LayerNorm.bias",
+        "deberta.embeddings.word_embeddings.weight",
     ]) {
         let lora = |first, trained: &[&str]| replica(json, AdapterKind::Lora, first, trained);
         check("two layers are not trained", || lora(2, &[]), None);

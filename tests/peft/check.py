@@ -47,7 +47,7 @@ def load_by_readme(folder: Path) -> torch.nn.Module:
 def error_of(model: torch.nn.Module, expected: dict) -> float:
     """‖logits − expected‖ / ‖expected‖."""
     inputs = {name: expected[name] for name in ("input_ids", "attention_mask")}
-    if model.config.model_type == "bert":
+    if model.config.model_type in ("bert", "electra", "deberta", "deberta-v2"):
         inputs["token_type_ids"] = expected["token_type_ids"]
     with torch.no_grad():
         logits = model(**inputs).logits.double()

@@ -135,6 +135,10 @@ fn a_merged_decoder_lies_as_its_base_with_all_that_is_beside_it() {
         ("gpt2", "GPT2LMHeadModel", true),
         ("llama", "LlamaForCausalLM", false),
         ("tied", "LlamaForCausalLM", true),
+        ("mistral", "MistralForCausalLM", false),
+        ("qwen2", "Qwen2ForCausalLM", true),
+        ("qwen3", "Qwen3ForCausalLM", true),
+        ("gemma2", "Gemma2ForCausalLM", true),
     ] {
         let desk = Desk::new(decoder);
         let (trained, _) = desk.train("r = 2\ntarget_modules = \"all-linear\"");
@@ -163,6 +167,9 @@ fn a_merged_decoder_lies_as_its_base_with_all_that_is_beside_it() {
         }
         let note = fs::read_to_string(desk.path("out/README.md")).unwrap();
         assert!(note.contains("AutoModelForCausalLM"), "{note}");
+        // The fused attention of transformers leaves caps out.
+        let eager = note.contains("(\".\", attn_implementation=\"eager\")");
+        assert_eq!(eager, decoder == "gemma2", "{note}");
     }
 }
 
@@ -195,6 +202,7 @@ fn a_table_that_is_trained_in_full_is_the_output_too_where_the_two_are_one() {
     for (decoder, table) in [
         ("gpt2", "transformer.wte"),
         ("tied", "model.embed_tokens"),
+        ("gemma2", "model.embed_tokens"),
         ("llama", "lm_head"),
     ] {
         let desk = Desk::new(decoder);
@@ -234,6 +242,13 @@ fn layers_of_decoders_are_found_in_all_the_words_that_peft_has_for_them() {
             2,
         ),
         ("llama", json!({"target_modules": null}), 4),
+        ("mistral", json!({"target_modules": null}), 4),
+        ("qwen3", json!({"target_modules": "all-linear"}), 14),
+        (
+            "gemma2",
+            json!({"target_modules": ["q_proj", "down_proj"]}),
+            4,
+        ),
         (
             "llama",
             json!({"target_modules": "all-linear", "modules_to_save": ["lm_head"]}),

@@ -4,6 +4,7 @@
 
 mod cases;
 mod decoders;
+mod encoders;
 mod export;
 mod folders;
 mod golden;

@@ -7,6 +7,7 @@ use regatta::runs::export::trained::TrainedModel;
 use tch::{Kind, Tensor};
 
 use crate::decoders::{FIXTURES, KINDS, fixture, targets};
+use crate::encoders::{ENCODER_RUNS, pretrained};
 use crate::folders::of_several_ranks;
 use crate::support::{Place, RUNS};
 use crate::text::{DECODERS, Desk, inputs};
@@ -38,6 +39,12 @@ fn pythons_peft_computes_what_regatta_computes() {
     // The models must outlive the check: exported adapters name them.
     let mut places = Vec::from(RUNS.map(|(name, family, flags)| {
         let place = Place::new(family);
+        place.train(flags);
+        write_case(&place, "run", &cases.path().join(name));
+        place
+    }));
+    places.extend(ENCODER_RUNS.map(|(name, flags)| {
+        let place = pretrained(name);
         place.train(flags);
         write_case(&place, "run", &cases.path().join(name));
         place

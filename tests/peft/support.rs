@@ -187,7 +187,7 @@ pub fn adapted(
     let mut base = Weights::from_map(&checkpoint.base, Device::Cpu).unwrap();
     for (name, delta) in peft.base_delta.iter() {
         let weight = base.get(name).unwrap() + delta.to_tensor(Device::Cpu).unwrap();
-        base.0.insert(name.to_owned(), weight);
+        base.tensors.insert(name.to_owned(), weight);
     }
     let shared = RoundModel::new(base, &peft.tensors, &*adapter, &layers, Device::Cpu).unwrap();
     let own = shared.state.clone();

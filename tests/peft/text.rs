@@ -29,9 +29,9 @@ use tempfile::TempDir;
 
 use crate::support::{adapted, plan, whole_for};
 
-/// Names and configurations of small decoders: GPT-2; Llama with biases and a separate output; and
-/// Llama with one that is tied.
-pub const DECODERS: [(&str, &str); 3] = [
+/// Names and configurations of small decoders: GPT-2; Llama with biases and a separate output; Llama
+/// with one that is tied; and each of its like, with windows that are shorter than the texts.
+pub const DECODERS: [(&str, &str); 7] = [
     (
         "gpt2",
         r#"{"model_type": "gpt2", "vocab_size": 40, "n_positions": 32, "n_embd": 12, "n_layer": 2,
@@ -51,6 +51,36 @@ pub const DECODERS: [(&str, &str); 3] = [
             "num_attention_heads": 2, "intermediate_size": 20, "initializer_range": 0.3,
             "max_position_embeddings": 32, "tie_word_embeddings": true, "pad_token_id": 0,
             "bos_token_id": 1, "eos_token_id": [2, 3], "torch_dtype": "bfloat16"}"#,
+    ),
+    (
+        "mistral",
+        r#"{"model_type": "mistral", "vocab_size": 40, "hidden_size": 12, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 6,
+            "intermediate_size": 20, "initializer_range": 0.3, "sliding_window": 3,
+            "max_position_embeddings": 32, "bos_token_id": 1, "eos_token_id": 2}"#,
+    ),
+    (
+        "qwen2",
+        r#"{"model_type": "qwen2", "vocab_size": 40, "hidden_size": 12, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 20,
+            "initializer_range": 0.3, "use_sliding_window": true, "sliding_window": 3,
+            "max_window_layers": 1, "max_position_embeddings": 32, "tie_word_embeddings": true,
+            "bos_token_id": 1, "eos_token_id": 2}"#,
+    ),
+    (
+        "qwen3",
+        r#"{"model_type": "qwen3", "vocab_size": 40, "hidden_size": 12, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
+            "intermediate_size": 20, "initializer_range": 0.3, "tie_word_embeddings": true,
+            "max_position_embeddings": 32, "bos_token_id": 1, "eos_token_id": 2}"#,
+    ),
+    (
+        "gemma2",
+        r#"{"model_type": "gemma2", "vocab_size": 40, "hidden_size": 12, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8,
+            "intermediate_size": 20, "initializer_range": 0.3, "query_pre_attn_scalar": 6,
+            "attn_logit_softcapping": 2.0, "final_logit_softcapping": 8.0, "sliding_window": 3,
+            "max_position_embeddings": 32, "bos_token_id": 1, "eos_token_id": 2}"#,
     ),
 ];
 
@@ -121,7 +151,7 @@ impl Desk {
         let mut base = Weights::from_map(&checkpoint.base, Device::Cpu).unwrap();
         for (name, change) in delta.iter() {
             let weight = base.get(name).unwrap() + change.to_tensor(Device::Cpu).unwrap();
-            base.0.insert(name.to_owned(), weight);
+            base.tensors.insert(name.to_owned(), weight);
         }
         let shared = RoundModel::new(base, &trained, &*adapter, &layers, Device::Cpu).unwrap();
         let server: Vec<String> = layers

@@ -35,11 +35,13 @@ fn never_panics(read: fn(&[u8]) -> bool, form: Form, sound: &[&[u8]]) {
 
 #[test]
 fn a_damaged_config_never_panics_and_is_named_in_its_error() {
-    let sound: [&[u8]; 4] = [
+    let sound: [&[u8]; 6] = [
         include_bytes!("../golden/model/roberta-2/config.json"),
         include_bytes!("../fixtures/glue/models/bert/config.json"),
         samples::GPT2_CONFIG.as_bytes(),
         samples::LLAMA_CONFIG.as_bytes(),
+        samples::QWEN_CONFIG.as_bytes(),
+        samples::GEMMA2_CONFIG.as_bytes(),
     ];
     never_panics(readers::config, Form::Json, &sound);
 }

@@ -48,6 +48,29 @@ pub const LLAMA_CONFIG: &str = r#"{
     "bos_token_id": 1, "eos_token_id": [2, 3], "pad_token_id": null
 }"#;
 
+/// Every key of a Qwen2, and of a Qwen3.
+pub const QWEN_CONFIG: &str = r#"{
+    "model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"], "vocab_size": 50,
+    "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "num_key_value_heads": 1, "head_dim": 4, "hidden_act": "silu", "max_position_embeddings": 32,
+    "rms_norm_eps": 1e-6, "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
+    "tie_word_embeddings": true, "attention_bias": false, "attention_dropout": 0.0,
+    "use_sliding_window": true, "sliding_window": 4, "max_window_layers": 1,
+    "layer_types": ["full_attention", "sliding_attention"], "eos_token_id": 3
+}"#;
+
+/// Every key of a Gemma 2.
+pub const GEMMA2_CONFIG: &str = r#"{
+    "model_type": "gemma2", "architectures": ["Gemma2ForCausalLM"], "vocab_size": 50,
+    "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "num_key_value_heads": 1, "head_dim": 4, "hidden_activation": "gelu_pytorch_tanh",
+    "max_position_embeddings": 32, "rms_norm_eps": 1e-6, "rope_theta": 10000.0,
+    "tie_word_embeddings": true, "attention_bias": false, "attention_dropout": 0.0,
+    "query_pre_attn_scalar": 4, "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0,
+    "sliding_window": 4, "layer_types": ["sliding_attention", "full_attention"],
+    "use_bidirectional_attention": null, "pad_token_id": 0, "eos_token_id": [1, 3]
+}"#;
+
 /// A list of weights that are all in `part.safetensors`, for the model of the readers.
 pub fn weight_map() -> String {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/model/roberta-2");

@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::ids::{ClientId, Digest};
 use crate::protocol::json::{self, is_zero};
-use crate::workload::update::{Refusal, Scores};
+use crate::workload::update::{Measures, Refusal, Scores};
 
 /// One finished round.
 ///
@@ -23,6 +23,9 @@ pub struct RoundRecord {
     pub eval: Option<Scores>,
     /// See [`crate::workload::update::Aggregation::exactness_error`].
     pub exactness_error: Option<f64>,
+    /// See [`crate::workload::update::Aggregation::measures`]; records of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Measures::is_empty")]
+    pub measures: Measures,
     /// Virtual time at the round's end, in seconds since the run's start.
     pub virtual_seconds: f64,
     /// Wall time by phase.
@@ -188,6 +191,7 @@ mod tests {
             train_loss,
             eval: None,
             exactness_error: None,
+            measures: Measures::new(),
             virtual_seconds: 1.0,
             seconds: PhaseSeconds::default(),
             state_digest: Digest::of(b""),

@@ -9,7 +9,7 @@ use crate::protocol::command::SelectedUpdate;
 use crate::protocol::json::finite_or_nan;
 use crate::protocol::round_record::{ClientRecord, Outcome, PhaseSeconds, RoundRecord};
 use crate::scheduler::in_flight::{InFlight, InFlightJob};
-use crate::workload::update::{Aggregation, Refusal, Scores};
+use crate::workload::update::{Aggregation, Measures, Refusal, Scores};
 
 /// What is known of the current round.
 #[derive(Debug)]
@@ -68,6 +68,7 @@ impl Round {
             arrived: 0,
             aggregation: Aggregation {
                 exactness_error: None,
+                measures: Measures::new(),
                 state_digest: Digest(String::new()),
                 refused: Vec::new(),
             },
@@ -154,6 +155,7 @@ impl Round {
             clients: self.parts.values().map(with_outcome).collect(),
             eval: self.scores.clone(),
             exactness_error: self.aggregation.exactness_error,
+            measures: self.aggregation.measures.clone(),
             virtual_seconds: now.seconds(),
             seconds: self.seconds,
             state_digest: self.aggregation.state_digest.clone(),

@@ -63,6 +63,7 @@ fn received(id: JobId) -> Input {
 fn aggregated(round: u32) -> Input {
     let aggregation = Aggregation {
         exactness_error: None,
+        measures: [("norm".to_owned(), 0.5)].into(),
         state_digest: Digest::of(b""),
         refused: Vec::new(),
     };

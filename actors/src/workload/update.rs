@@ -73,6 +73,9 @@ pub struct Aggregation {
     /// ‖effective − ideal‖_F / ‖ideal update‖_F over all adapted layers; `None` when the workload
     /// has no such notion or nothing was aggregated.
     pub exactness_error: Option<f64>,
+    /// What else the workload measured of it.
+    #[serde(default, skip_serializing_if = "Measures::is_empty")]
+    pub measures: Measures,
     /// Digest of the global state after it.
     pub state_digest: Digest,
     /// Updates refused, by client.
@@ -84,6 +87,7 @@ impl Aggregation {
     pub fn of(state: &impl Payload) -> Self {
         Self {
             exactness_error: None,
+            measures: Measures::new(),
             state_digest: state.digest(),
             refused: Vec::new(),
         }
@@ -95,3 +99,7 @@ pub type AggregateResult = Result<Aggregation, BoxError>;
 
 /// Names and values of the scores of one evaluation (`loss`, `accuracy`, …).
 pub type Scores = BTreeMap<String, f64>;
+
+/// Names and values of what is measured of an aggregation. They are the same whatever the number of
+/// lanes and threads, for the ledger has them; those that are not finite are left out there.
+pub type Measures = BTreeMap<String, f64>;

@@ -86,7 +86,7 @@ impl PeftConfig {
 /// PEFT's word for what a model is trained to give.
 pub(crate) fn task_type(objective: &Objective) -> &'static str {
     match objective {
-        Objective::Classes(_) | Objective::Score => "SEQ_CLS",
+        Objective::Classes(_) | Objective::Multilabel(_) | Objective::Score => "SEQ_CLS",
         Objective::NextToken => "CAUSAL_LM",
     }
 }
@@ -110,16 +110,16 @@ fn modules_to_save(further: &[String], objective: &Objective) -> Option<Vec<Stri
 }
 
 /// What differs from layer to layer, by the module's name without its first part: older versions
-/// of PEFT want something before what they match.
+/// of PEFT want something before what they match. A name of two parts, `pooler.dense`, is given
+/// whole, for its second part alone would match other layers.
 fn pattern<T>(
     adapter: &AdapterPlan,
     value: impl Fn(&LayerRank) -> T,
 ) -> Option<BTreeMap<String, T>> {
     let own = adapter.layer_ranks.iter();
     let entry = |(module, own): (&String, &LayerRank)| {
-        let end = module
-            .split_once('.')
-            .map_or(module.as_str(), |(_, end)| end);
+        let end = module.split_once('.').map(|(_, end)| end);
+        let end = end.filter(|end| end.contains('.')).unwrap_or(module);
         (end.to_owned(), value(own))
     };
     (!adapter.layer_ranks.is_empty()).then(|| own.map(entry).collect())

@@ -105,12 +105,15 @@ impl AdapterFiles {
     }
 
     /// Adds base tensors that the pretrained model lacks and that were drawn for this run: whoever
-    /// loads the adapter would draw others. Of an encoder, that can only be BERT's pooler.
+    /// loads the adapter would draw others. Of an encoder, that is BERT's or DeBERTa's `pooler`, or
+    /// ModernBERT's `head`.
     #[must_use]
     pub fn with_drawn(mut self, checkpoint: &Checkpoint) -> Self {
         for name in &checkpoint.fresh {
             if let Some(tensor) = checkpoint.base.get(name) {
-                self.config.save_module("pooler");
+                // `bert.pooler.dense.weight`, `head.norm.weight`.
+                let module = name.rsplit('.').nth(2).unwrap_or(name);
+                self.config.save_module(module);
                 let held = self.tensors.0.entry(name.clone());
                 held.or_insert_with(|| tensor.clone());
             }
@@ -183,6 +186,8 @@ fn leaves_encoder(target: &str) -> bool {
         "bert.pooler.dense",
         "classifier.dense",
         "classifier.out_proj",
+        "head.dense",
+        "pre_classifier",
     ];
     outside.iter().any(|module| ends_in(module, target))
 }

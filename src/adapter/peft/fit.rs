@@ -95,7 +95,10 @@ impl PeftFolder {
                 format!("it holds {name}: Regatta has no adapter with a {kind}")
             } else if layers.iter().any(|layer| layer.module == module) {
                 continue;
-            } else if module.split('.').any(|part| part == "classifier") {
+            } else if module
+                .split('.')
+                .any(|part| ["classifier", "pre_classifier"].contains(&part))
+            {
                 format!(
                     "it holds {name}, an adapter within the classification head, which Regatta \
                      trains in full; merge it into the head when saving"

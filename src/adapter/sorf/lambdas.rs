@@ -41,13 +41,21 @@ pub(crate) struct Lambdas {
 struct Step {
     version: i64,
     layers: Vec<LayerStep>,
+    /// One for each time that a layer was computed since the last backward pass.
+    uses: Vec<Use>,
 }
 
-/// Λ of a layer, a leaf of the graph, and the rotation it was made from.
+/// Λ of a layer, and the rotation it was made from.
 struct LayerStep {
     lambda: Tensor,
     rotation: Rotation,
     scale: f64,
+}
+
+/// Λ of a layer in one forward pass of it: a leaf of the graph, over the step's memory.
+struct Use {
+    layer: usize,
+    lambda: Tensor,
 }
 
 impl Lambdas {
@@ -72,7 +80,16 @@ impl Lambdas {
             Some(step) if step.version == version => step,
             old => old.insert(self.step(version)?),
         };
-        Ok(step.layers[layer].lambda.shallow_clone())
+        let trains = self.layers[layer].trains();
+        let lambda = step.layers[layer].lambda.f_detach()?;
+        let lambda = lambda.f_set_requires_grad(trains)?;
+        if trains {
+            step.uses.push(Use {
+                layer,
+                lambda: lambda.shallow_clone(),
+            });
+        }
+        Ok(lambda)
     }
 
     /// Another after each change to m or θ.
@@ -102,15 +119,18 @@ impl Lambdas {
         });
         let lambdas = self.upload(entries.collect())?;
         let mut layers = Vec::with_capacity(turned.len());
-        for ((lambda, (scale, rotation)), layer) in lambdas.iter().zip(turned).zip(&self.layers) {
-            let lambda = lambda.f_view([self.r, self.r])?.f_detach()?;
+        for (lambda, (scale, rotation)) in lambdas.iter().zip(turned) {
             layers.push(LayerStep {
-                lambda: lambda.f_set_requires_grad(layer.trains())?,
+                lambda: lambda.f_view([self.r, self.r])?,
                 rotation,
                 scale,
             });
         }
-        Ok(Step { version, layers })
+        Ok(Step {
+            version,
+            layers,
+            uses: Vec::new(),
+        })
     }
 
     /// Passes the gradients by all Λ on to m and θ; nothing when that was done.
@@ -120,17 +140,15 @@ impl Lambdas {
         };
         let mut reached = Vec::new();
         let mut by_lambda = Vec::new();
-        for (own, layer) in step.layers.into_iter().zip(&self.layers) {
-            let gradient = own.lambda.f_grad()?;
+        for Use { layer, lambda } in &step.uses {
+            let gradient = lambda.f_grad()?;
             if gradient.defined() {
                 by_lambda.push(gradient);
-                reached.push((own.rotation, own.scale, layer));
+                reached.push((&step.layers[*layer], &self.layers[*layer]));
             }
         }
         let by_lambda = self.download(&by_lambda.iter().collect::<Vec<_>>())?;
-        let rotations = reached
-            .iter()
-            .map(|(rotation, scale, _)| (rotation, *scale));
+        let rotations = reached.iter().map(|(own, _)| (&own.rotation, own.scale));
         let tasks = rotations.zip(by_lambda).collect();
         let gradients = self.each(tasks, |((rotation, scale), by_lambda)| {
             rotation.gradient(scale, &by_lambda)
@@ -142,7 +160,7 @@ impl Lambdas {
         let gradients = self.upload(gradients.iter().flat_map(narrow).collect())?;
         let leaves = reached
             .iter()
-            .flat_map(|(_, _, layer)| [&layer.scale, &layer.angles]);
+            .flat_map(|(_, layer)| [&layer.scale, &layer.angles]);
         for (leaf, gradient) in leaves.zip(gradients) {
             if leaf.requires_grad() {
                 autograd::add_gradient(leaf, &gradient.f_view_as(leaf)?)?;
@@ -270,6 +288,27 @@ mod tests {
                 .unwrap();
         });
         assert_eq!(lambdas.of(0).unwrap(), before * 2.0);
+    }
+
+    #[test]
+    fn a_layer_that_is_computed_twice_passes_the_gradients_of_both_on() {
+        for packed in [false, true] {
+            let gradients = |factors: &[f64]| {
+                let lambdas = lambdas(packed);
+                for factor in factors {
+                    let _unread = lambdas.of(0).unwrap();
+                    let sum = lambdas.of(0).unwrap().sum(Kind::Float) * *factor;
+                    sum.backward();
+                }
+                lambdas.finish_backward().unwrap();
+                let layer = &lambdas.layers[0];
+                [layer.scale.grad(), layer.angles.grad()]
+            };
+            let (one, both) = (gradients(&[0.5]), gradients(&[0.5, 2.0]));
+            for (one, both) in one.into_iter().zip(both) {
+                assert!((one * 5.0 - both).abs().max().double_value(&[]) < 1e-6);
+            }
+        }
     }
 
     #[test]

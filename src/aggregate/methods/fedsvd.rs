@@ -29,6 +29,7 @@ pub(crate) static INFO: MethodInfo = MethodInfo {
     takes_stale: true,
     why_not_stale: "",
     mixed_ranks: false,
+    merges_residual: false,
     vera_scale: false,
     without_delta: SHORT_OF_THE_RESIDUAL,
     method: &FedSvd,

@@ -27,6 +27,7 @@ pub(crate) static INFO: MethodInfo = MethodInfo {
     takes_stale: true,
     why_not_stale: "",
     mixed_ranks: true,
+    merges_residual: true,
     vera_scale: false,
     without_delta: "with FLoRA that change is all of the training except the head: each round's update is \
      merged into the base, and the adapter is drawn again",

@@ -37,6 +37,8 @@ pub struct MethodInfo {
     pub why_not_stale: &'static str,
     /// Whether the clients' ranks may differ.
     pub mixed_ranks: bool,
+    /// Whether it merges a residual into the base, so that `residual_scale` has a meaning.
+    pub merges_residual: bool,
     /// Whether `vera_scale` has a meaning: whether it merges a residual of VeRA or SORF-VeRA.
     pub vera_scale: bool,
     /// What an exported adapter lacks without the base delta, as a clause.

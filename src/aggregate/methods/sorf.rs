@@ -37,6 +37,7 @@ pub(crate) static REFIT: MethodInfo = MethodInfo {
     takes_stale: false,
     why_not_stale: "resets b every round, so it cannot use stale updates",
     mixed_ranks: false,
+    merges_residual: false,
     vera_scale: false,
     without_delta: SHORT_OF_THE_RESIDUAL,
     method: &Refit,
@@ -102,6 +103,7 @@ pub(crate) static EXACT_REFIT: MethodInfo = MethodInfo {
     takes_stale: true,
     why_not_stale: "",
     mixed_ranks: false,
+    merges_residual: true,
     vera_scale: true,
     without_delta: "without that change the adapter's first value, which the base makes up for, and what the \
      fit of m and θ lost disturb the model",

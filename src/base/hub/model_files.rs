@@ -8,11 +8,14 @@ use crate::base::tensors::weight_map::{INDEX, WHOLE, WeightMap};
 /// The files that every model has besides its weights.
 const ALWAYS: [&str; 2] = ["config.json", "tokenizer.json"];
 
-/// The files that change what `tokenizer.json` says, where a model has them.
-pub(crate) const TOKENIZER_FILES: [&str; 3] = [
+/// The files that change what `tokenizer.json` says, or have the chat template, where a model has
+/// them.
+pub(crate) const TOKENIZER_FILES: [&str; 5] = [
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
 ];
 
 /// Whether a folder has a model: configuration, tokenizer, and weights in one file or in all that

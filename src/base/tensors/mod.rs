@@ -22,6 +22,7 @@ use tch::{Device, Kind, Tensor};
 use crate::base::file_error::FileError;
 use crate::base::files;
 use crate::base::torch::error::TorchError;
+use crate::base::torch::shared::share;
 
 /// A float32 tensor in host memory, row-major. Copies share their values until one is changed.
 #[derive(Clone)]
@@ -118,6 +119,19 @@ impl HostTensor {
         Ok(host.f_to_device(device)?)
     }
 
+    /// The tensor on a device, to be read alone: on the processor it has the memory of this one, where
+    /// that lies as libtorch's own does, for how memory lies may decide the last bits of a product.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn share(&self, device: Device) -> Result<Tensor, TensorError> {
+        let aligned = self.values().as_ptr().align_offset(ALIGNMENT) == 0;
+        if device != Device::Cpu || !aligned || self.values().is_empty() {
+            return self.to_tensor(device);
+        }
+        Ok(share(&self.memory, self.range.clone(), &self.shape)?)
+    }
+
     /// The shape.
     #[must_use]
     pub fn shape(&self) -> &[i64] {
@@ -175,6 +189,9 @@ impl HostTensor {
         Cow::Owned(self.values().iter().flat_map(|v| v.to_le_bytes()).collect())
     }
 }
+
+/// Where libtorch's memory for tensors on the processor begins: at a multiple of this.
+const ALIGNMENT: usize = 64;
 
 /// Copies a tensor of any kind and device into as many values.
 fn copy_to_host(tensor: &Tensor, values: &mut [f32]) -> Result<(), TensorError> {
@@ -269,7 +286,9 @@ impl TensorMap {
     /// # Errors
     /// [`FileError`], naming the file.
     pub fn read(path: &Path) -> Result<Self, FileError> {
-        Self::decode(&map(path)?).map_err(|reason| FileError::content(path, reason))
+        let mut tensors = Self::default();
+        read_each(path, |name, tensor| tensors.insert(name, tensor))?;
+        Ok(tensors)
     }
 
     /// Writes a safetensors file, atomically, with the metadata that PEFT and transformers expect.
@@ -303,18 +322,32 @@ impl TensorMap {
     /// # Errors
     /// The problem with the bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
-        let file = SafeTensors::deserialize(bytes).map_err(|e| no_tensors(bytes, &e))?;
-        let mut tensors = BTreeMap::new();
-        for (name, view) in file.iter() {
-            // Integer buffers (such as position ids) are made by the model, never loaded.
-            let Some(values) = floats(&view) else {
-                continue;
-            };
-            let shape = view.shape().iter().map(|&d| d as i64).collect();
-            tensors.insert(name.to_owned(), HostTensor::filled(shape, values));
-        }
-        Ok(Self(tensors))
+        let mut tensors = Self::default();
+        decode_each(bytes, |name, tensor| tensors.insert(name, tensor))?;
+        Ok(tensors)
     }
+}
+
+/// Reads a safetensors file tensor by tensor, so that not all need be in memory in float32; otherwise
+/// as [`TensorMap::read`].
+///
+/// # Errors
+/// [`FileError`], naming the file.
+pub fn read_each(path: &Path, take: impl FnMut(&str, HostTensor)) -> Result<(), FileError> {
+    decode_each(&map(path)?, take).map_err(|reason| FileError::content(path, reason))
+}
+
+fn decode_each(bytes: &[u8], mut take: impl FnMut(&str, HostTensor)) -> Result<(), String> {
+    let file = SafeTensors::deserialize(bytes).map_err(|e| no_tensors(bytes, &e))?;
+    for (name, view) in file.iter() {
+        // Integer buffers (such as position ids) are made by the model, never loaded.
+        let Some(values) = floats(&view) else {
+            continue;
+        };
+        let shape = view.shape().iter().map(|&d| d as i64).collect();
+        take(name, HostTensor::filled(shape, values));
+    }
+    Ok(())
 }
 
 /// A file's bytes, without a copy.

@@ -32,6 +32,9 @@ unsafe extern "C" {
         steps: usize,
         prompt_of: *const i64,
         rows: *const i64,
+        scale: f32,
+        softcap: f32,
+        window: i64,
         found: *mut *mut C_tensor,
     ) -> c_int;
     fn shim_linear(
@@ -136,6 +139,12 @@ pub struct NextAttention<'a> {
     pub prompt_of: &'a [i64],
     /// The row of each text in each step, (texts, steps).
     pub rows: &'a [i64],
+    /// What products of queries and keys are multiplied by; `None`: 1/√width.
+    pub scale: Option<f64>,
+    /// c, where scores s are `c tanh(s / c)`.
+    pub softcap: Option<f64>,
+    /// N, where a text's last N tokens are all that its next one sees, itself among them; from 1.
+    pub window: Option<i64>,
 }
 
 impl NextAttention<'_> {
@@ -162,6 +171,8 @@ impl NextAttention<'_> {
         };
         let (prompt_keys, prompt_values) = pointers(self.prompts);
         let (step_keys, step_values) = pointers(self.steps);
+        let width = self.query.size()[1] as f32 / self.heads as f32;
+        let scale = self.scale.map_or(1.0 / width.sqrt(), |scale| scale as f32);
         let mut found = std::ptr::null_mut();
         // SAFETY: all tensors are alive through the call, which changes none; the lists are as long as
         // it is told, the last two by the check above.
@@ -178,6 +189,9 @@ impl NextAttention<'_> {
                 step_keys.len(),
                 self.prompt_of.as_ptr(),
                 self.rows.as_ptr(),
+                scale,
+                self.softcap.map_or(0.0, |cap| cap as f32),
+                self.window.unwrap_or(i64::MAX),
                 &raw mut found,
             )
         };

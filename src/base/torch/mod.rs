@@ -6,6 +6,8 @@ pub mod device;
 pub mod error;
 pub mod info;
 pub mod kernels;
+pub mod quantised;
+pub mod shared;
 pub mod threads;
 
 #[cfg(test)]

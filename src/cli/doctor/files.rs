@@ -49,9 +49,9 @@ pub fn look_at_data(machine: &Host, findings: &mut Findings) {
     }
 }
 
-fn tasks(folder: &Path) -> Vec<&'static str> {
+fn tasks(folder: &Path) -> Vec<String> {
     let tasks = registry::all().filter(|task| task.locate(folder).is_ok());
-    tasks.map(|task| task.name()).collect()
+    tasks.map(|task| task.name().to_owned()).collect()
 }
 
 /// Looks for models: folders and GGUF files.

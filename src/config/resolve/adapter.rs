@@ -110,6 +110,15 @@ impl Resolver<'_> {
             let with = format_args!("{method}, which merges no VeRA residual");
             self.reject_unused("vera_scale", with);
         }
+        if !method.info().merges_residual {
+            let with = format_args!("{method}, which merges no residual");
+            self.reject_unused("residual_scale", with);
+        }
+        if self.settings.vera_scale == Some(true) && self.settings.residual_scale.is_some() {
+            let wrong = "vera_scale scales the residual too";
+            self.problems
+                .report("residual_scale", wrong, "give one of the two");
+        }
     }
 
     /// The server's rank, and each client's.
@@ -228,7 +237,7 @@ impl Resolver<'_> {
         self.problems.require(
             !value,
             "fan_in_fan_out",
-            "RoBERTa and BERT store the weights of their layers as (out, in)",
+            "encoders store the weights of their layers as (out, in)",
             "omit it",
         );
         value
@@ -238,6 +247,7 @@ impl Resolver<'_> {
         AggregationPlan {
             method,
             vera_scale: method.info().vera_scale && self.value(&SETTINGS.vera_scale),
+            residual_scale: self.settings.residual_scale.unwrap_or(1.0),
             weighting: self.value(&SETTINGS.weighting),
             max_update_norm: self.settings.max_update_norm,
         }

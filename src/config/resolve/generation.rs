@@ -4,7 +4,7 @@ use crate::config::resolve::Resolver;
 use crate::config::settings::{ALL, SETTINGS};
 use crate::model::generate::{BeamSearch, Decoding, Draw};
 use crate::tasks::Task;
-use crate::tasks::texts::{GenerationPlan, TextTask};
+use crate::tasks::texts::{GenerationPlan, TextDefaults};
 
 /// The settings of when texts are written and how they are scored; those of how they are written
 /// are declared as such.
@@ -17,7 +17,7 @@ const DRAW: [&str; 2] = ["top_p", "top_k"];
 impl Resolver<'_> {
     /// How a task's texts are written; `None` where it has none.
     pub(crate) fn generation(&mut self, task: &dyn Task) -> Option<GenerationPlan> {
-        let Some(texts) = task.texts() else {
+        let Some(texts) = task.texts().map(|texts| texts.defaults()) else {
             let how = ALL.iter().map(|setting| setting.facts());
             let how = how.filter(|facts| facts.of_texts).map(|facts| facts.key);
             for key in WHEN_AND_SCORES.into_iter().chain(how) {
@@ -55,7 +55,7 @@ impl Resolver<'_> {
         })
     }
 
-    fn decoding(&mut self, texts: TextTask) -> Decoding {
+    fn decoding(&mut self, texts: TextDefaults) -> Decoding {
         if let Some(temperature) = self.settings.temperature {
             for key in SEARCH {
                 self.reject_unused(key, "--temperature, by which texts are drawn");

@@ -7,24 +7,24 @@ use crate::config::plan::{DataPlan, DataSource, ModelPlan};
 use crate::config::problems::Origin;
 use crate::config::resolve::Resolver;
 use crate::config::settings::SETTINGS;
+use crate::config::tables::ScenarioTables;
+use crate::config::tables::task::TaskTable;
 use crate::config::{HUB, NO_TEXT};
 use crate::data::partition::spec::Partition;
 use crate::model::objective::Objective;
 use crate::model::source::files::is_gguf_name;
 use crate::model::source::known::ArchitectureName;
 use crate::model::source::location::{ModelSource, RANDOM};
-use crate::tasks::{Task, registry};
+use crate::tasks::{SharedTask, Task, registry};
 
 impl Resolver<'_> {
-    /// The task, its examples and their division.
-    pub(crate) fn data(&mut self) -> DataPlan {
-        let source = self.data_source();
-        let task = registry::find(&self.value(&SETTINGS.task));
-        let task = task.unwrap_or_else(|error| {
-            self.problems.report_error("task", error);
-            registry::default()
-        });
-        self.settings.task = Some(task.name().to_owned());
+    /// The task, its examples and their division. What is decided of a task on the user's own files
+    /// is recorded in its table.
+    pub(crate) fn data(&mut self, tables: &mut ScenarioTables) -> DataPlan {
+        let (task, source) = match &mut tables.task {
+            Some(table) => self.own_data(table),
+            None => self.named_task(),
+        };
         let partition = self.parsed(&SETTINGS.partition);
         let partition = partition.unwrap_or(Partition::Iid);
         self.check_classes(&*task, &partition);
@@ -37,15 +37,76 @@ impl Resolver<'_> {
                 format_args!("give at least {num_clients}, or fewer clients"),
             );
         }
+        let longest = task.max_seq_length();
+        let max_seq_length = *self.settings.max_seq_length.get_or_insert(longest);
         DataPlan {
             task,
             source,
-            max_seq_length: self.value(&SETTINGS.max_seq_length),
+            max_seq_length,
             partition,
             num_clients,
             limit_train: self.settings.limit_train,
             limit_eval: self.settings.limit_eval,
             limit_test: self.settings.limit_test,
+            notices: std::mem::take(&mut self.notices),
+        }
+    }
+
+    /// A task that the program knows, and where its files are.
+    fn named_task(&mut self) -> (SharedTask, DataSource) {
+        let source = self.data_source();
+        let task = registry::find(&self.value(&SETTINGS.task));
+        let task = task.unwrap_or_else(|error| {
+            let right = "a file of your own ends with .csv, .tsv, .jsonl, .json, .parquet, or .toml \
+                         if it describes a task";
+            self.problems.report("task", error, right);
+            registry::default()
+        });
+        let task = self.with_template(task);
+        self.settings.task = Some(task.name().to_owned());
+        self.reject_own_data(&*task);
+        (task, source)
+    }
+
+    /// A task on the user's own files, and the folder that their paths begin in.
+    fn own_data(&mut self, table: &mut TaskTable) -> (SharedTask, DataSource) {
+        if self.settings.task.is_some() {
+            let wrong = "the scenario has a table [task] too";
+            self.problems.report("task", wrong, "omit one of the two");
+        }
+        let folder = PathBuf::from(self.settings.data.clone().unwrap_or_default());
+        if folder == Path::new(HUB) {
+            let right = "omit it, or name the folder that the files' paths begin in";
+            self.problems
+                .report("data", "own data are no data set of the hub", right);
+        }
+        let task = self.own_task(table, Some(&folder));
+        let task = task.unwrap_or_else(registry::default);
+        (self.with_template(task), DataSource::Folder(folder))
+    }
+
+    /// The task with the template that is given.
+    fn with_template(&mut self, task: SharedTask) -> SharedTask {
+        let Some(name) = self.settings.template.take() else {
+            self.settings.template = task.template();
+            return task;
+        };
+        match task.with_template(&name) {
+            Some(Ok(with)) => {
+                self.settings.template = Some(name);
+                with
+            }
+            Some(Err(wrong)) => {
+                self.problems.report_error("template", wrong);
+                task
+            }
+            None => {
+                self.reject_unused(
+                    "template",
+                    format_args!("{task}, which has no choice of it"),
+                );
+                task
+            }
         }
     }
 
@@ -57,11 +118,14 @@ impl Resolver<'_> {
             self.problems.report("partition", wrong, right);
             return;
         }
-        // Scores are divided by their nearest whole number, from 0 to 5.
-        let classes = match task.objective() {
-            Objective::Classes(names) => names.len(),
-            Objective::Score => 6,
-            Objective::NextToken => 0,
+        // A text with none of several labels is in a group of its own. The groups of scores that
+        // are not known beforehand are those of the data.
+        let classes = match (task.objective(), task.whole_scores()) {
+            (Objective::Classes(names), _) => names.len(),
+            (Objective::Multilabel(names), _) => names.len() + 1,
+            (Objective::Score, Some(numbers)) => numbers.count(),
+            (Objective::Score, None) => return,
+            (Objective::NextToken, _) => 0,
         };
         if let Partition::Classes(wanted) = partition {
             self.problems.require(
@@ -101,7 +165,7 @@ impl Resolver<'_> {
     /// The pretrained model, for a task that wants this of it.
     pub(crate) fn model(&mut self, objective: &Objective) -> ModelPlan {
         let default = match objective {
-            Objective::Classes(_) | Objective::Score => "roberta-base",
+            Objective::Classes(_) | Objective::Multilabel(_) | Objective::Score => "roberta-base",
             Objective::NextToken => "gpt2",
         };
         let name = self.settings.model.get_or_insert_with(|| default.into());
@@ -122,6 +186,7 @@ impl Resolver<'_> {
             source,
             tokenizer,
             dropout: self.settings.model_dropout,
+            base_precision: self.unrecorded(&SETTINGS.base_precision),
             init_adapter: self.settings.init_adapter.clone(),
         }
     }

@@ -8,6 +8,7 @@ pub(crate) mod devices;
 pub(crate) mod generation;
 pub(crate) mod inputs;
 pub(crate) mod tables;
+pub(crate) mod task;
 
 #[cfg(test)]
 mod tests;
@@ -34,7 +35,7 @@ use crate::train::settings::TrainingPlan;
 /// Decides everything, or says all that is wrong.
 pub(crate) fn resolve(
     settings: Settings,
-    tables: ScenarioTables,
+    mut tables: ScenarioTables,
     scenario_name: Option<&str>,
     machine: &Host,
     problems: Problems,
@@ -43,9 +44,10 @@ pub(crate) fn resolve(
         settings,
         problems,
         machine,
+        notices: Vec::new(),
     };
     resolver.check_ranges();
-    let data = resolver.data();
+    let data = resolver.data(&mut tables);
     let objective = data.task.objective();
     let model = resolver.model(&objective);
     let (adapter, aggregation) = resolver.adapter(data.num_clients, &objective);
@@ -97,12 +99,23 @@ struct Resolver<'a> {
     settings: Settings,
     problems: Problems,
     machine: &'a Host,
+    /// What the user is to know of choices that are made where nothing is said.
+    notices: Vec<String>,
 }
 
 impl Resolver<'_> {
     fn training(&mut self, server: DeviceSpec, objective: &Objective) -> TrainingPlan {
-        if *objective == Objective::Score {
-            self.reject_unused("label_smoothing", "a task whose labels are scores");
+        match objective {
+            Objective::Score => {
+                self.reject_unused("label_smoothing", "a task whose labels are scores");
+            }
+            Objective::Multilabel(_) => {
+                self.reject_unused("label_smoothing", "a task with several labels a text");
+            }
+            Objective::Classes(_) | Objective::NextToken => {}
+        }
+        if *objective != Objective::NextToken {
+            self.reject_unused("pack", "a task whose models do not give the next token");
         }
         // What is fastest: on a CPU what stays in its caches, on a GPU what fills it.
         let eval_batch = match server {
@@ -117,6 +130,7 @@ impl Resolver<'_> {
             warmup_ratio: self.value(&SETTINGS.warmup_ratio),
             weight_decay: self.value(&SETTINGS.weight_decay),
             shuffle: !self.value(&SETTINGS.no_shuffle),
+            pack: self.unrecorded(&SETTINGS.pack),
             label_smoothing: self.unrecorded(&SETTINGS.label_smoothing),
             max_grad_norm: self.settings.max_grad_norm,
             checkpoint_blocks: self.unrecorded(&SETTINGS.checkpoint_blocks),

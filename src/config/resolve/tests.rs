@@ -150,6 +150,7 @@ fn a_setting_without_meaning_for_the_adapter_is_an_error() {
         ("lora_alpha = 16", "vera = true"),
         ("ranks = [4, 8]", ""),
         ("vera_scale = true", ""),
+        ("residual_scale = 0.5", "agg_type = \"fedit\""),
         ("layers_pattern = \"layer\"", ""),
         ("init_adapter = \"x\"", "adapter = \"sorf_vera\""),
         ("server_gpu = 0", "cpu = true"),
@@ -556,6 +557,7 @@ fn for_text(settings: &str) -> (Plan, Problems) {
         settings: toml::from_str(settings).unwrap(),
         problems: Problems::default(),
         machine: &cpu(),
+        notices: Vec::new(),
     };
     let objective = Objective::NextToken;
     let model = resolver.model(&objective);

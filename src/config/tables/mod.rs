@@ -9,6 +9,7 @@ pub mod forms;
 pub mod numbers;
 pub mod quantity;
 pub(crate) mod reader;
+pub mod task;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,11 +21,17 @@ use serde::{Deserialize, Serialize};
 use crate::config::tables::forms::{CorruptionSpec, OnTooFewSpec, SlowdownSpec};
 use crate::config::tables::numbers::IndexRanges;
 use crate::config::tables::quantity::{Bandwidth, Bytes, Seconds};
+use crate::config::tables::task::TaskTable;
 
 /// The tables of a scenario.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ScenarioTables {
+    /// A task on files of your own; [`schema`](crate::config::schema) has it beside the setting of
+    /// that name.
+    #[schemars(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskTable>,
     /// When a round ends, and how late updates are treated
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyTable>,
@@ -247,6 +254,7 @@ pub struct RestartTable {
 impl ScenarioTables {
     /// Takes the values that `other` has.
     pub(crate) fn extend(&mut self, other: Self) {
+        self.task = other.task.or(self.task.take());
         self.policy = other.policy.or(self.policy.take());
         self.sampling = other.sampling.or(self.sampling.take());
         self.too_few = other.too_few.or(self.too_few.take());

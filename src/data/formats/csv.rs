@@ -52,6 +52,11 @@ impl CsvFile {
         }
     }
 
+    /// The names of the columns.
+    pub fn header(&self) -> &[String] {
+        &self.header
+    }
+
     /// The position of a column that has one of these names, in any case.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! Readers of data files, a format a file.
 
 pub(crate) mod csv;
+pub(crate) mod json;
 pub(crate) mod parquet;
+pub(crate) mod records;
 pub(crate) mod tsv;

@@ -54,7 +54,7 @@ pub(crate) fn read(path: &Path, request: &SplitRequest<'_>) -> Result<Split, Dat
 }
 
 /// A line without its ending and without a byte order mark.
-fn text_of<'a>(line: &'a [u8], place: &SourceSpan) -> Result<&'a str, DataError> {
+pub(crate) fn text_of<'a>(line: &'a [u8], place: &SourceSpan) -> Result<&'a str, DataError> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let text = std::str::from_utf8(line).map_err(|error| FileError::Content {
         path: place.path.clone(),

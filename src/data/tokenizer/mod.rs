@@ -6,16 +6,21 @@
 //! * [`added`] gathers the tokens to add.
 //! * [`equal`] settles which of like tokens is found.
 //! * [`gguf`] makes the tokenizer of a GGUF file, which has none of these files.
+//! * [`chat`] finds the chat template in the model's files.
 //! * [`template`] puts tokens around a text.
 //! * [`token`] reads a single token.
-//! * [`pairs`] encodes texts and pairs of them.
+//! * [`pairs`] encodes texts and pairs of them, [`rendered`] texts that a template gives, in which
+//!   [`special`] finds the template's own special tokens.
 
 pub(crate) mod added;
 pub(crate) mod arguments;
+pub(crate) mod chat;
 pub(crate) mod class;
 pub(crate) mod equal;
 pub(crate) mod gguf;
 pub(crate) mod pairs;
+pub(crate) mod rendered;
+pub(crate) mod special;
 pub(crate) mod template;
 pub(crate) mod token;
 
@@ -27,6 +32,7 @@ use crate::base::files;
 use crate::data::error::DataError;
 use crate::data::tokenizer::added::Stored;
 use crate::data::tokenizer::arguments::{Arguments, Side, wrong};
+use crate::data::tokenizer::chat::ChatTemplate;
 use crate::data::tokenizer::class::Class;
 
 /// A tokenizer that is ready but for the length to which it cuts.
@@ -39,6 +45,8 @@ pub(crate) struct ModelTokenizer {
     pub token_types: bool,
     /// The `model_max_length` of the files next to `tokenizer.json`.
     pub max_length: Option<usize>,
+    /// The chat template, if the files have one.
+    pub chat: Option<ChatTemplate>,
     /// Of everything in the files that tokens may depend on, and of the class.
     pub digest: blake3::Hash,
 }
@@ -85,6 +93,7 @@ impl ModelTokenizer {
             .names("model_input_names")?
             .map_or(class.token_types, |names| names.contains(&"token_type_ids"));
         let max_length = max_length(&tokenizer, &arguments)?;
+        let chat = ChatTemplate::read(path, &arguments, class.special)?;
 
         let mut hasher = blake3::Hasher::new();
         hasher.update(&(bytes.len() as u64).to_le_bytes());
@@ -96,6 +105,7 @@ impl ModelTokenizer {
             truncation,
             token_types,
             max_length,
+            chat,
             digest: hasher.finalize(),
         })
     }
@@ -190,12 +200,13 @@ fn refuse_unsupported(arguments: &Arguments, for_decoder: bool) -> Result<(), Da
 /// For a folder without `tokenizer.json` but with the files of which transformers makes one: the
 /// line of Python that does it.
 pub(crate) fn conversion(folder: &Path) -> Option<String> {
-    const PARTS: [&str; 6] = [
+    const PARTS: [&str; 7] = [
         "vocab.txt",
         "vocab.json",
         "merges.txt",
         "sentencepiece.bpe.model",
         "spiece.model",
+        "spm.model",
         "tokenizer.model",
     ];
     let part = PARTS.iter().find(|name| folder.join(name).is_file())?;

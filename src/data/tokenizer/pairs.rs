@@ -145,8 +145,16 @@ impl PairEncoder {
         self.tokenizer.decode(ids, true)
     }
 
+    /// The tokenizer, without truncation, padding and post-processor.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
     /// The special tokens that the post-processor puts before a text.
-    fn start_tokens(&self) -> tokenizers::Result<Vec<u32>> {
+    ///
+    /// # Errors
+    /// If the tokenizer cannot encode a text.
+    pub fn start_tokens(&self) -> tokenizers::Result<Vec<u32>> {
         let Some(post_processor) = &self.post_processor else {
             return Ok(Vec::new());
         };

@@ -190,6 +190,8 @@ impl LaneTrainer {
             pad: experiment.pad(),
             compute: self.compute,
             micro_batches,
+            row_tokens: (experiment.plan.training.pack)
+                .then_some(experiment.plan.data.max_seq_length as usize),
             part_tokens: self.part_tokens(),
         }
     }
@@ -224,7 +226,7 @@ impl LaneTrainer {
             let tensor = own.get(name)?;
             if tensor.size() != *shape {
                 // A client of lower rank starts from the leading part.
-                own.0.insert(name.clone(), leading(&tensor, shape)?);
+                own.tensors.insert(name.clone(), leading(&tensor, shape)?);
             }
         }
         let trains = |name: &str| trained.iter().any(|(known, _)| known == name);

@@ -9,14 +9,15 @@
 use std::sync::Arc;
 
 use regatta_actors::ids::ClientId;
-use regatta_actors::workload::update::{Contribution, Refusal};
+use regatta_actors::workload::update::{Contribution, Measures, Refusal};
 use tch::Device;
 
 use crate::adapter::population::WeightedUpdates;
 use crate::aggregate::check::check_update;
+use crate::aggregate::measures::{ClientMove, client_drift, measures};
 use crate::aggregate::methods::flora::widen;
 use crate::aggregate::settings::Weighting;
-use crate::aggregate::sound::{LIMIT, check_aggregate, check_state, update_norm};
+use crate::aggregate::sound::{LIMIT, adapter_tensors, check_aggregate, check_state, update_norm};
 use crate::aggregate::stale::{Mixture, UpdateWithBase, shares};
 use crate::aggregate::state::GlobalState;
 use crate::aggregate::{Report, Round};
@@ -49,6 +50,8 @@ const STAGES: [Stage; 5] = [
 pub(crate) struct Aggregated {
     /// How far the aggregate is from the ideal; `None` where nothing was aggregated.
     pub exactness_error: Option<f64>,
+    /// What else was measured of it.
+    pub measures: Measures,
     /// The updates that were not aggregated, in client order.
     pub refused: Vec<Refusal>,
 }
@@ -60,7 +63,14 @@ struct RoundUpdates {
     accepted: Vec<Candidate>,
     refused: Vec<Refusal>,
     /// What the last stage made of them; `None` where nothing was left.
-    next: Option<(GlobalState, Report)>,
+    next: Option<NextState>,
+}
+
+/// The next state, and what is known of how it came about.
+struct NextState {
+    state: GlobalState,
+    report: Report,
+    measures: Measures,
 }
 
 /// An update that may be aggregated.
@@ -116,21 +126,22 @@ impl Server {
         }
         let mut aggregated = Aggregated {
             exactness_error: None,
+            measures: Measures::new(),
             refused: updates.refused,
         };
         aggregated.refused.sort_by_key(|refusal| refusal.client);
-        if let Some((state, report)) = updates.next {
-            self.state = state;
-            self.history.push(round, report.residual_ranks);
-            aggregated.exactness_error = Some(report.exactness_error);
+        if let Some(next) = updates.next {
+            self.state = next.state;
+            self.history.push(round, next.report.residual_ranks);
+            aggregated.exactness_error = Some(next.report.exactness_error);
+            aggregated.measures = next.measures;
         }
         Ok(aggregated)
     }
 
     /// How far an update goes from where it started.
     fn norm(&self, update: &UpdateWithBase) -> f64 {
-        let start = self.start_of(update.base_round);
-        let start = start.unwrap_or_else(|| Arc::clone(&self.snapshot.trained));
+        let start = self.known_start_of(update.base_round);
         let (adapter, groups) = (&*self.experiment.adapter, &self.experiment.groups);
         let norm = |device| update_norm(adapter, groups, &start, &update.update, device);
         match (norm(self.compute.device), self.compute.device) {
@@ -144,6 +155,12 @@ impl Server {
     fn start_of(&self, round: u32) -> Option<Arc<TensorMap>> {
         let (_, start) = self.starts.range(..=round).next_back()?;
         Some(Arc::clone(start))
+    }
+
+    /// The same; the latest, where that round's are not known any more.
+    fn known_start_of(&self, round: u32) -> Arc<TensorMap> {
+        let start = self.start_of(round);
+        start.unwrap_or_else(|| Arc::clone(&self.snapshot.trained))
     }
 }
 
@@ -221,28 +238,29 @@ enum Failed {
 
 impl Server {
     /// Aggregates updates, and checks the result.
-    fn attempt(
-        &self,
-        updates: &RoundUpdates,
-        shares: &[f64],
-    ) -> Result<(GlobalState, Report), Failed> {
+    fn attempt(&self, updates: &RoundUpdates, shares: &[f64]) -> Result<NextState, Failed> {
         let made = with_room("aggregating", self.compute.device, |device| {
-            self.next_state(updates, shares.to_vec(), device)
+            self.next_state(updates, shares, device)
         });
         let (state, report) = made.map_err(Failed::Error)?;
         check_aggregate(&state, &report).map_err(Failed::Unsound)?;
-        Ok((state, report))
+        let drift = self.drift(&updates.accepted, shares);
+        Ok(NextState {
+            measures: measures(&report, &state, drift),
+            state,
+            report,
+        })
     }
 
     /// What the method makes of updates, computed on a device.
     fn next_state(
         &self,
         updates: &RoundUpdates,
-        shares: Vec<f64>,
+        shares: &[f64],
         device: Device,
     ) -> Result<(GlobalState, Report), ModelError> {
         let accepted = updates.accepted.iter().map(|one| &one.update);
-        let mixture = Mixture::of(accepted, shares, updates.round, |round| {
+        let mixture = Mixture::of(accepted, shares.to_vec(), updates.round, |round| {
             self.start_of(round)
         });
         let experiment = &self.experiment;
@@ -250,7 +268,7 @@ impl Server {
         let borrowed: Vec<&TensorMap> = mixture.tensors.iter().map(|one| &**one).collect();
         let residual_scale = match plan.aggregation.vera_scale {
             true => plan.training.lr / plan.adapter.scaling(plan.adapter.r),
-            false => 1.0,
+            false => plan.aggregation.residual_scale,
         };
         let round = Round {
             round: updates.round,
@@ -268,6 +286,28 @@ impl Server {
         let mut state = self.state.clone();
         let report = experiment.method.aggregate(&round, &mut state)?;
         Ok((state, report))
+    }
+
+    /// How far the clients' adapters are from each other. Adapters of different ranks have no mean.
+    fn drift(&self, accepted: &[Candidate], shares: &[f64]) -> Option<f64> {
+        let experiment = &self.experiment;
+        if !experiment.client_adapters.is_empty() {
+            return None;
+        }
+        let starts = accepted.iter().map(|one| &one.update);
+        let starts: Vec<_> = starts
+            .map(|update| self.known_start_of(update.base_round))
+            .collect();
+        let of_each = accepted.iter().zip(&starts).zip(shares);
+        let moves: Vec<_> = of_each
+            .map(|((one, start), weight)| ClientMove {
+                start,
+                update: &one.update.update,
+                weight: *weight,
+            })
+            .collect();
+        let names = adapter_tensors(&*experiment.adapter, &experiment.groups);
+        client_drift(&names, &moves)
     }
 
     /// Refuses those that a failed aggregation is put down to: the updates that alone would make

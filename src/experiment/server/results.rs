@@ -11,7 +11,7 @@ use crate::experiment::texts::WritingError;
 use crate::model::ModelError;
 use crate::runs::folder::RunFolder;
 use crate::runs::folder::artifact::Artifact;
-use crate::tasks::{Outputs, texts};
+use crate::tasks::Outputs;
 
 /// An error of scores and results.
 #[derive(Debug, thiserror::Error)]
@@ -69,9 +69,12 @@ fn write_predictions(server: &Server, last: &Snapshot) -> Result<(), ResultsErro
             }
         }
         (Outputs::Texts(_), Some(plan)) => {
-            for set in experiment.prompts.iter().filter(|set| set.split.is_test()) {
-                let written = server.write_texts(last, plan, &set.prompts)?;
-                texts::write(&written, task.name(), set.split, &folder)?;
+            for split in &experiment.test {
+                let mut sets = experiment.prompts.iter();
+                if let Some(set) = sets.find(|set| set.split == split.name()) {
+                    let written = server.write_texts(last, plan, &set.prompts)?;
+                    task.write_texts(&written, split, &folder)?;
+                }
             }
         }
         (Outputs::Texts(_), None) => {}

@@ -85,7 +85,12 @@ impl Server {
     ) -> Result<Scores, ResultsError> {
         let prompts = &set.prompts[..first.min(set.prompts.len())];
         let written = self.write_texts(snapshot, plan, prompts)?;
-        let scores = texts::score(&written, plan.meteor().as_ref());
+        let task = &self.experiment.plan.data.task;
+        let meteor = plan.meteor();
+        let scores = task
+            .texts()
+            .map(|texts| texts.score(&written, meteor.as_ref()));
+        let scores = scores.unwrap_or_default();
         self.folder.check()?;
         let kept = GeneratedTexts {
             round,
@@ -96,8 +101,7 @@ impl Server {
         kept.write(&self.folder)?;
         if round == self.experiment.plan.rounds {
             let folder = self.folder.path_of(Artifact::Predictions);
-            let task = self.experiment.plan.data.task.name();
-            texts::write(&kept.texts, task, set.split, &folder)?;
+            texts::write(&kept.texts, task.name(), set.split, &folder)?;
         }
         Ok(scores)
     }

@@ -145,7 +145,7 @@ impl Server {
         let writer = TextWriter {
             plan,
             encoder: &experiment.encoder,
-            end_tokens: experiment.checkpoint.architecture.end_tokens(),
+            end_tokens: &experiment.end_tokens,
             batch: experiment.plan.training.eval_batch_size as usize,
             seed: experiment.plan.seed,
             compute: self.compute,

@@ -179,6 +179,7 @@ mod tests {
             train_loss: None,
             eval: None,
             exactness_error: None,
+            measures: [].into(),
             virtual_seconds: 1.0,
             seconds: PhaseSeconds::default(),
             state_digest: Digest(String::new()),

@@ -28,7 +28,7 @@ pub struct RunLabels {
     /// libtorch's version.
     pub libtorch: String,
     /// The GLUE task.
-    pub task: &'static str,
+    pub task: String,
     /// The adapter.
     pub adapter: &'static str,
     /// The aggregation method.
@@ -89,7 +89,7 @@ impl MetricsObserver {
     fn start(&mut self, after_round: u32, rounds: u32, clients: &[ClientInfo]) {
         let info = &self.info;
         c::BUILD_INFO.set([info.version, &info.libtorch], 1.0);
-        c::RUN_INFO.set([info.task, info.adapter, info.method], 1.0);
+        c::RUN_INFO.set([&info.task, info.adapter, info.method], 1.0);
         for (round, scores) in std::mem::take(&mut self.earlier) {
             // A round after the checkpoint is done again.
             if round <= after_round {
@@ -114,7 +114,7 @@ impl MetricsObserver {
     }
 
     fn score(&mut self, round: u32, scores: &Scores) {
-        note_best(&mut self.best, round, scores, self.metrics);
+        note_best(&mut self.best, round, scores, &self.metrics);
         for (name, &value) in scores {
             if let Some(name) = base_name(name) {
                 c::BASE_SCORE.set([name], value);

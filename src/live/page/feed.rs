@@ -58,7 +58,7 @@ impl Feed {
         let started = unix_seconds();
         let facts = PageHeader { started, ..facts };
         Self(Arc::new(Mutex::new(Inner {
-            tracker: Tracker::new(facts.metrics),
+            tracker: Tracker::new(facts.metrics.clone()),
             history: History::new(facts),
             followers: Vec::new(),
             hosts: None,

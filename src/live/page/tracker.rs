@@ -58,7 +58,7 @@ impl Tracker {
         *self = Self {
             clients: vec![ClientStatus::default(); clients.len()],
             live: self.live,
-            metrics: self.metrics,
+            metrics: std::mem::take(&mut self.metrics),
             // Some may have joined already.
             hosts: std::mem::take(&mut self.hosts).untold(),
             status: PageStatus {
@@ -232,7 +232,7 @@ impl Tracker {
     fn finish_round(&mut self, record: &RoundRecord) {
         self.pass(record.virtual_seconds);
         self.enter(Phase::Between);
-        self.status.totals.add(record, self.metrics);
+        self.status.totals.add(record, &self.metrics);
         for client in &record.clients {
             self.show_totals(client.client);
             if client.outcome == Outcome::Refused {

@@ -111,6 +111,7 @@ fn round(number: u32) -> Event {
         train_loss: Some(0.5),
         eval: Some(Scores::from([("accuracy".into(), 0.75)])),
         exactness_error: None,
+        measures: [].into(),
         virtual_seconds: 300.0 * f64::from(number),
         seconds: PhaseSeconds::default(),
         state_digest: Digest(String::new()),

@@ -82,7 +82,7 @@ impl RoundHistory {
             header.extend(names.iter().map(loss));
         }
         header.push("train\nloss".to_owned());
-        let titles = scores.iter().map(|name| title(name, self.metrics));
+        let titles = scores.iter().map(|name| title(name, &self.metrics));
         header.extend(titles.map(|title| title.replace(' ', "\n")));
         header.extend(["exactness\nerror", "seconds"].map(str::to_owned));
         let mut table = Table::new();
@@ -148,7 +148,7 @@ impl HistoryRow {
 }
 
 /// A score's name for people.
-pub fn title(score: &str, metrics: MetricSet) -> String {
+pub fn title(score: &str, metrics: &MetricSet) -> String {
     let eval = if is_loss(score) { "eval " } else { "" };
     format!("{eval}{}", metrics.title(score))
 }
@@ -200,6 +200,7 @@ pub(crate) mod tests {
                 ("accuracy".into(), 0.8125),
             ])),
             exactness_error: Some(2.5e-8),
+            measures: [].into(),
             virtual_seconds: 1.0,
             seconds: PhaseSeconds {
                 train: 1.0,
@@ -220,7 +221,7 @@ pub(crate) mod tests {
         assert_eq!(spread, "0.0000 / 1.1000 / NaN");
     }
 
-    pub(crate) const METRICS: MetricSet = MetricSet(&[
+    pub(crate) const METRICS: MetricSet = MetricSet::of(&[
         MetricInfo::lower("perplexity"),
         MetricInfo::higher("bleu").titled("BLEU"),
     ]);

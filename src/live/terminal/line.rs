@@ -6,7 +6,7 @@ use crate::live::terminal::history::{number, seconds, small, title};
 use crate::tasks::metrics::set::{MetricSet, base_of};
 
 /// A finished round in one line, each score with that of the model before training.
-pub fn line(record: &RoundRecord, rounds: u32, metrics: MetricSet) -> String {
+pub fn line(record: &RoundRecord, rounds: u32, metrics: &MetricSet) -> String {
     let width = rounds.to_string().len();
     let aggregated = record.aggregated();
     let mut parts = vec![
@@ -43,7 +43,7 @@ mod tests {
     #[test]
     fn a_line_says_all_of_a_round() {
         assert_eq!(
-            line(&record(3, 3), 12, MetricSet::default()),
+            line(&record(3, 3), 12, &MetricSet::default()),
             "round  3/12  2/3 clients  train loss 0.2500  accuracy 0.8125  eval loss 0.5000  \
              exactness error 2.5e-8  1.5 s"
         );
@@ -59,7 +59,7 @@ mod tests {
             ("loss", 5.25),
             ("perplexity", 219.894),
         ];
-        let said = line(&scored(1, &scores), 1, METRICS);
+        let said = line(&scored(1, &scores), 1, &METRICS);
         let expected = "perplexity 219.9 (base 377119)  BLEU 0.5000 (base 0.1250)  \
                         eval loss 5.2500 (base 12.840)";
         assert!(said.contains(expected), "{said}");
@@ -75,7 +75,7 @@ mod tests {
         ]));
         record.exactness_error = Some(f64::NEG_INFINITY);
         assert_eq!(
-            line(&record, 3, MetricSet::default()),
+            line(&record, 3, &MetricSet::default()),
             "round 3/3  19/20 clients  train loss NaN  accuracy NaN  eval loss mm NaN  \
              exactness error NaN  1.5 s"
         );

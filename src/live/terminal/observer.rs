@@ -59,7 +59,7 @@ impl Observer for TerminalObserver {
             Event::Paused { round } => print_line(format_args!("paused after round {round}")),
             Event::RoundFinished(record) => {
                 self.history.add(record);
-                print_line(line(record, self.rounds, self.metrics));
+                print_line(line(record, self.rounds, &self.metrics));
             }
             Event::RunFinished { .. } => {
                 if let Some(bars) = self.bars.take() {
@@ -79,9 +79,9 @@ impl TerminalObserver {
     #[must_use]
     pub fn new(metrics: MetricSet) -> Self {
         Self {
+            history: RoundHistory::new(metrics.clone()),
             metrics,
             bars: None,
-            history: RoundHistory::new(metrics),
             rounds: 0,
         }
     }

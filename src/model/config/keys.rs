@@ -26,6 +26,14 @@ pub(crate) fn object(path: &Path) -> Result<Map<String, Value>, ModelError> {
     Ok(json.map_err(|error| FileError::content(path, format!("not a JSON object: {error}")))?)
 }
 
+/// The entries of an object.
+pub(crate) fn object_of(json: Value) -> Map<String, Value> {
+    match json {
+        Value::Object(keys) => keys,
+        _ => Map::new(),
+    }
+}
+
 /// What is wrong with a key's value, and what would be right.
 pub(crate) fn refused(key: &str, value: &Value, right: &str) -> String {
     let mut text = value.to_string();

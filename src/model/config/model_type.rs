@@ -12,12 +12,14 @@ use crate::model::config::keys::{Keys, object, refused};
 /// A type of model, by the names that files have for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ModelType {
-    /// `model_type`, which is also a part of the names of its tensors.
+    /// `model_type`.
     pub name: &'static str,
     /// Its name in prose.
     pub title: &'static str,
     /// What the names of its classes begin with.
     pub class_stem: &'static str,
+    /// A part of its tensors' names by which it is known where nothing else says it.
+    pub tensor_part: &'static str,
 }
 
 impl ModelType {
@@ -119,7 +121,7 @@ fn of_tensors(path: &Path, known: &[ModelType]) -> Option<ModelType> {
     let index = tensors::index::index(&path.with_file_name("model.safetensors")).ok()?;
     let of_name = |name: &str| {
         let mut parts = name.split('.');
-        parts.find_map(|part| known.iter().find(|it| it.name == part))
+        parts.find_map(|part| known.iter().find(|it| it.tensor_part == part))
     };
     index
         .iter()

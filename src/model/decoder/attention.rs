@@ -5,6 +5,18 @@ use tch::{Kind, TchError, Tensor};
 use crate::base::torch;
 use crate::base::torch::kernels::AttentionInputs;
 use crate::model::dropout::DropoutMask;
+use crate::model::layers::soft_cap::SoftCap;
+
+/// How scores are made of queries and keys, and which keys have any.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Scoring {
+    /// What products of queries and keys are multiplied by; `None`: 1/√width.
+    pub scale: Option<f64>,
+    /// The cap of these scores, before any are masked.
+    pub softcap: Option<SoftCap>,
+    /// N, where a query sees the last N keys up to its own place; `None`: all of them.
+    pub window: Option<i64>,
+}
 
 /// What attention is computed from, (rows, heads, tokens, width). Keys and values may have fewer
 /// heads, each of which serves as many query heads side by side, and they may begin earlier: the
@@ -14,6 +26,7 @@ pub(crate) struct CausalAttention<'a> {
     pub query: &'a Tensor,
     pub key: &'a Tensor,
     pub value: &'a Tensor,
+    pub scoring: Scoring,
 }
 
 impl CausalAttention<'_> {
@@ -22,16 +35,33 @@ impl CausalAttention<'_> {
     /// Padding on the right needs no mask: no token before it sees it.
     pub fn attend(&self, dropped: Option<DropoutMask>) -> Result<Tensor, TchError> {
         let Some(mask) = dropped else {
-            return self.fused();
+            return match self.scoring.softcap {
+                None => self.fused(),
+                Some(_) => self.by_definition(&self.visible()?, None),
+            };
         };
         match self.in_one_pass(mask)? {
             Some(attended) => Ok(attended),
-            None => self.by_definition(mask),
+            None => self.by_definition(&self.visible()?, Some(mask)),
         }
     }
 
-    /// With probabilities dropped, where there is a kernel for it: libtorch's drop none.
+    /// The same with another choice of the keys that each query sees, which is broadcast to (rows,
+    /// heads, queries, keys).
+    pub fn attend_where(&self, visible: &Tensor) -> Result<Tensor, TchError> {
+        match self.scoring.softcap {
+            None => self.by_libtorch(Some(visible), false),
+            Some(_) => self.by_definition(visible, None),
+        }
+    }
+
+    /// With probabilities dropped, where there is a kernel for it: libtorch's drop none. Ours knows
+    /// no scores but the usual ones.
     fn in_one_pass(&self, mask: DropoutMask) -> Result<Option<Tensor>, TchError> {
+        let Scoring { scale, softcap, .. } = self.scoring;
+        if scale.is_some() || softcap.is_some() || self.window().is_some() {
+            return Ok(None);
+        }
         let heads = self.query.size()[1];
         let attended = AttentionInputs {
             query: &join(self.query)?,
@@ -50,27 +80,37 @@ impl CausalAttention<'_> {
         Ok((join(self.key)?, join(self.value)?))
     }
 
+    fn fused(&self) -> Result<Tensor, TchError> {
+        let (queries, keys) = (self.queries(), self.keys());
+        let windowed = self.window().is_some();
+        let whole = queries == keys && queries > 1 && !windowed;
+        let masked = windowed || (queries != keys && queries > 1);
+        let mask = masked.then(|| self.visible()).transpose()?;
+        self.by_libtorch(mask.as_ref(), whole)
+    }
+
     /// By libtorch's fused kernels, which keep no probabilities and take grouped heads as they are.
     /// Repeating those first takes 1.1 to 1.4 times as long in training, with 9 query and 3 key heads
     /// of width 64, 1 to 8 rows and 64 to 512 tokens.
-    fn fused(&self) -> Result<Tensor, TchError> {
-        let (queries, keys) = (self.queries(), self.keys());
-        let whole = queries == keys && queries > 1;
-        let mask = (queries != keys && queries > 1).then(|| self.visible());
+    fn by_libtorch(&self, mask: Option<&Tensor>, causal: bool) -> Result<Tensor, TchError> {
         Tensor::f_scaled_dot_product_attention(
             self.query,
             self.key,
             self.value,
-            mask.transpose()?.as_ref(),
+            mask,
             0.0,
-            whole,
-            None,
+            causal,
+            self.scoring.scale,
             self.grouped(),
         )
     }
 
-    /// As it is defined, with probabilities dropped.
-    fn by_definition(&self, mask: DropoutMask) -> Result<Tensor, TchError> {
+    /// As it is defined, with probabilities dropped if any are.
+    fn by_definition(
+        &self,
+        visible: &Tensor,
+        dropped: Option<DropoutMask>,
+    ) -> Result<Tensor, TchError> {
         let groups = self.query.size()[1] / self.key.size()[1];
         let per_query = |x: &Tensor| match groups {
             1 => Ok(x.shallow_clone()),
@@ -78,16 +118,21 @@ impl CausalAttention<'_> {
         };
         let (key, value) = (per_query(self.key)?, per_query(self.value)?);
         let width = self.query.size()[3] as f64;
-        let scores = self
+        let scale = self.scoring.scale.unwrap_or(width.sqrt().recip());
+        let mut scores = self
             .query
             .f_matmul(&key.f_transpose(2, 3)?)?
-            .f_mul_scalar(width.sqrt().recip())?;
-        let hidden = self.visible()?.f_logical_not()?;
+            .f_mul_scalar(scale)?;
+        if let Some(cap) = self.scoring.softcap {
+            scores = cap.forward(&scores)?;
+        }
+        let hidden = visible.f_logical_not()?;
         let scores = scores.f_masked_fill(&hidden, f64::NEG_INFINITY)?;
-        let shares = scores.f_softmax(-1, Kind::Float)?;
-        mask.apply(&shares)?
-            .f_to_kind(value.kind())?
-            .f_matmul(&value)
+        let mut shares = scores.f_softmax(-1, Kind::Float)?;
+        if let Some(mask) = dropped {
+            shares = mask.apply(&shares)?;
+        }
+        shares.f_to_kind(value.kind())?.f_matmul(&value)
     }
 
     fn queries(&self) -> i64 {
@@ -102,11 +147,21 @@ impl CausalAttention<'_> {
         self.query.size()[1] != self.key.size()[1]
     }
 
+    /// The window, where some key is outside of it.
+    fn window(&self) -> Option<i64> {
+        let window = self.scoring.window;
+        window.filter(|window| *window < self.keys())
+    }
+
     /// Which keys each query sees, (queries, keys).
     fn visible(&self) -> Result<Tensor, TchError> {
         let (queries, keys) = (self.queries(), self.keys());
         let all = Tensor::f_ones([queries, keys], (Kind::Bool, self.query.device()))?;
-        all.f_tril(keys - queries)
+        let before = all.f_tril(keys - queries)?;
+        match self.window() {
+            None => Ok(before),
+            Some(window) => before.f_triu(keys - queries - window + 1),
+        }
     }
 }
 
@@ -125,79 +180,4 @@ pub(crate) fn join(x: &Tensor) -> Result<Tensor, TchError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use tch::Device;
-
-    use super::*;
-
-    const MASK: DropoutMask = DropoutMask {
-        seed: 11,
-        threshold: 6554,
-    };
-
-    /// Output, and gradients by query, key and value, of a weighted sum of it.
-    fn results(
-        attend: impl Fn(&CausalAttention<'_>) -> Result<Tensor, TchError>,
-        kind: Kind,
-        [rows, heads, queries, tokens, width]: [i64; 5],
-    ) -> Vec<Tensor> {
-        let values = |shape: &[i64], step: f64| {
-            let count = Tensor::arange(shape.iter().product::<i64>(), (Kind::Double, Device::Cpu));
-            (count * step).sin().reshape(shape).to_kind(kind)
-        };
-        let leaf =
-            |tokens, step| values(&[rows, tokens, heads * width], step).set_requires_grad(true);
-        let (query, key, value) = (leaf(queries, 0.7), leaf(tokens, 1.1), leaf(tokens, 1.9));
-        let part = |x: &Tensor, scale: f64| split(&(x * scale), heads).unwrap();
-        let attention = CausalAttention {
-            query: &part(&query, 3.0),
-            key: &part(&key, 2.0),
-            value: &part(&value, 1.0),
-        };
-        let attended = attend(&attention).unwrap();
-        (&attended * values(&attended.size(), 0.3))
-            .sum(kind)
-            .backward();
-        vec![attended.detach(), query.grad(), key.grad(), value.grad()]
-    }
-
-    #[test]
-    fn attention_in_one_pass_and_its_gradients_are_those_of_float64() {
-        // Lengths around the blocks' and the vectors' ends; as many queries as keys and fewer.
-        for sizes in [
-            [3, 2, 71, 71, 32],
-            [1, 1, 16, 16, 64],
-            [2, 2, 1, 37, 16],
-            [2, 3, 5, 130, 16],
-            [1, 2, 97, 97, 48],
-            [1, 1, 1, 1, 16],
-        ] {
-            let exact = results(|it| it.by_definition(MASK), Kind::Double, sizes);
-            let found = results(|it| it.attend(Some(MASK)), Kind::Float, sizes);
-            for (at, (found, exact)) in found.iter().zip(&exact).enumerate() {
-                let miss = (found - exact).abs().max().double_value(&[]);
-                assert!(miss < 1e-5, "{sizes:?}: tensor {at} misses by {miss:e}");
-            }
-        }
-    }
-
-    #[test]
-    fn grouped_heads_are_those_that_are_repeated_for_each_query_head() {
-        let (options, mask) = ((Kind::Float, Device::Cpu), Some(MASK));
-        let query = Tensor::randn([2, 6, 9, 16], options);
-        let (key, value) = (
-            Tensor::randn([2, 2, 9, 16], options),
-            Tensor::randn([2, 2, 9, 16], options),
-        );
-        let attend = |key: &Tensor, value: &Tensor, mask| {
-            let query = &query;
-            CausalAttention { query, key, value }.attend(mask).unwrap()
-        };
-        let each = |x: &Tensor| x.repeat_interleave_self_int(3, 1, None);
-        for mask in [mask, None] {
-            let grouped = attend(&key, &value, mask);
-            let repeated = attend(&each(&key), &each(&value), mask);
-            assert!(grouped.allclose(&repeated, 1e-5, 1e-6, false));
-        }
-    }
-}
+mod tests;

@@ -8,7 +8,8 @@ use tch::{TchError, Tensor};
 
 use crate::base::torch::kernels::NextAttention;
 use crate::model::ModelError;
-use crate::model::decoder::attention::{CausalAttention, join, split};
+use crate::model::decoder::attention::{CausalAttention, Scoring, join, split};
+use crate::model::layers::soft_cap::SoftCap;
 
 /// Keys and values of every layer, for texts that are continued.
 #[derive(Debug, Default)]
@@ -91,7 +92,8 @@ impl KvCache {
     }
 
     /// Keeps a layer's keys and values of a token more of each text, and attends with its queries, each
-    /// (texts, heads, 1, width), to all of its text: (texts, 1, heads × width).
+    /// (texts, heads, 1, width), to all of its text, or as much as its window holds: (texts, 1,
+    /// heads × width).
     ///
     /// # Errors
     /// If there is not a token for each text, or the device fails.
@@ -127,6 +129,9 @@ impl KvCache {
                 .map(|it| it.prompt as i64)
                 .collect::<Vec<_>>(),
             rows: &rows.collect::<Vec<_>>(),
+            scale: attention.scoring.scale,
+            softcap: attention.scoring.softcap.map(|cap| cap.0),
+            window: attention.scoring.window,
         };
         let attended = match attention.attend()? {
             Some(attended) => attended,
@@ -174,20 +179,21 @@ fn by_gathering(attention: &NextAttention<'_>) -> Result<Tensor, TchError> {
             attention.key_heads,
         )
     };
-    let attended = Tensor::f_scaled_dot_product_attention(
-        &split(&attention.query.f_unsqueeze(1)?, attention.heads)?,
-        &gather(|(key, _)| key)?,
-        &gather(|(_, value)| value)?,
-        Some(&visible),
-        0.0,
-        false,
-        None,
-        attention.heads != attention.key_heads,
-    )?;
-    join(&attended)?.f_squeeze_dim(1)
+    let gathered = CausalAttention {
+        query: &split(&attention.query.f_unsqueeze(1)?, attention.heads)?,
+        key: &gather(|(key, _)| key)?,
+        value: &gather(|(_, value)| value)?,
+        scoring: Scoring {
+            scale: attention.scale,
+            softcap: attention.softcap.map(SoftCap),
+            window: None,
+        },
+    };
+    join(&gathered.attend_where(&visible)?)?.f_squeeze_dim(1)
 }
 
-/// Where the tokens of each text lie, with all prompts and steps one after another.
+/// Where the tokens of each text lie that are in its window, with all prompts and steps one after
+/// another.
 fn places(attention: &NextAttention<'_>) -> Vec<Vec<i64>> {
     let mut end = 0;
     let mut place = |(key, _): &(Tensor, Tensor)| {
@@ -199,122 +205,14 @@ fn places(attention: &NextAttention<'_>) -> Vec<Vec<i64>> {
     let steps: Vec<_> = attention.steps.iter().map(&mut place).collect();
     let text = |(prompt, rows): (&i64, &[i64])| {
         let after = steps.iter().zip(rows).map(|(step, row)| step.start + row);
-        prompts[*prompt as usize].clone().chain(after).collect()
+        let prompt = prompts[*prompt as usize].clone();
+        let tokens = (prompt.end - prompt.start) + steps.len() as i64;
+        let hidden = (tokens - attention.window.unwrap_or(tokens)).max(0);
+        prompt.chain(after).skip(hidden as usize).collect()
     };
     let rows = attention.rows.chunks(steps.len().max(1));
     attention.prompt_of.iter().zip(rows).map(text).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use tch::{Device, Kind};
-
-    use super::*;
-
-    const HEADS: i64 = 4;
-    const KEY_HEADS: i64 = 2;
-
-    fn numbers(shape: &[i64], seed: f64) -> Tensor {
-        let count = shape.iter().product::<i64>();
-        let numbers = Tensor::arange(count, (Kind::Float, Device::Cpu));
-        ((numbers * 0.37 + seed).sin() * 2.0).reshape(shape)
-    }
-
-    /// Queries, keys and values of `tokens` tokens of each text.
-    fn inputs(texts: i64, tokens: i64, width: i64, seed: f64) -> [Tensor; 3] {
-        [(HEADS, 0.1), (KEY_HEADS, 0.2), (KEY_HEADS, 0.3)]
-            .map(|(heads, more)| numbers(&[texts, heads, tokens, width], seed + more))
-    }
-
-    fn attention([query, key, value]: &[Tensor; 3]) -> CausalAttention<'_> {
-        CausalAttention { query, key, value }
-    }
-
-    /// Two prompts of 5 tokens and one of 2, then steps of which each goes on with some texts of the
-    /// last; what each text's last token attends to, and what it would by the whole text alone.
-    fn continued(width: i64) -> Vec<(Tensor, Tensor)> {
-        let mut cache = KvCache::default();
-        let mut whole: Vec<[Tensor; 3]> = Vec::new();
-        for (texts, tokens) in [(2, 5), (1, 2)] {
-            let prompts = inputs(texts, tokens, width, tokens as f64);
-            cache.keep_prompts(0, &attention(&prompts)).unwrap();
-            cache.count_prompts(texts, tokens);
-            let own = |text| prompts.each_ref().map(|x: &Tensor| x.narrow(0, text, 1));
-            whole.extend((0..texts).map(own));
-        }
-        let mut pairs = Vec::new();
-        for (step, kept) in [&[0_i64, 1, 2, 2][..], &[3, 0, 0], &[1, 2, 0], &[2]]
-            .into_iter()
-            .enumerate()
-        {
-            cache.select(kept).unwrap();
-            whole = kept
-                .iter()
-                .map(|at| whole[*at as usize].each_ref().map(Tensor::shallow_clone))
-                .collect();
-            let next = inputs(kept.len() as i64, 1, width, 10.0 + step as f64);
-            let attended = cache.attend_next(0, &attention(&next)).unwrap();
-            cache.count_step();
-            for (at, text) in (0..).zip(&mut whole) {
-                for (all, own) in text.iter_mut().zip(&next) {
-                    *all = Tensor::cat(&[&*all, &own.narrow(0, at, 1)], 2);
-                }
-                let alone = attention(text).attend(None).unwrap();
-                let last = join(&alone.narrow(2, alone.size()[2] - 1, 1)).unwrap();
-                pairs.push((attended.narrow(0, at, 1), last));
-            }
-        }
-        pairs
-    }
-
-    #[test]
-    fn a_texts_next_token_attends_to_the_whole_text_whatever_was_selected() {
-        // The kernel takes widths that are multiples of 16, where the processor has wide vectors.
-        for width in [16, 48, 6] {
-            for (attended, alone) in continued(width) {
-                let miss = (attended - alone).abs().max().double_value(&[]);
-                assert!(miss < 1e-5, "width {width}: {miss:e}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_texts_next_token_has_the_same_bits_beside_other_texts() {
-        let prompts = inputs(3, 5, 16, 1.0);
-        let next = inputs(3, 1, 16, 2.0);
-        let attended = |texts: &[i64]| {
-            let mut cache = KvCache::default();
-            cache.keep_prompts(0, &attention(&prompts)).unwrap();
-            cache.count_prompts(3, 5);
-            cache.select(texts).unwrap();
-            let own = next
-                .each_ref()
-                .map(|x: &Tensor| x.index_select(0, &Tensor::from_slice(texts)));
-            cache.attend_next(0, &attention(&own)).unwrap()
-        };
-        assert_eq!(attended(&[0, 1, 2]).narrow(0, 2, 1), attended(&[2]));
-    }
-
-    #[test]
-    fn positions_follow_the_selected_texts_and_a_text_that_is_not_there_is_refused() {
-        let mut cache = KvCache::default();
-        cache.count_prompts(2, 5);
-        cache.count_prompts(1, 3);
-        assert_eq!(cache.positions(), [5, 5, 3]);
-        cache.select(&[2, 2, 0]).unwrap();
-        cache.count_step();
-        assert_eq!(cache.positions(), [4, 4, 6]);
-        for none in [3, -1] {
-            let error = cache.select(&[none]).unwrap_err().to_string();
-            assert!(error.contains(&format!("no text {none}")), "{error}");
-        }
-        let two = inputs(2, 1, 16, 1.0);
-        let error = cache.attend_next(0, &attention(&two)).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains("2 tokens do not continue the 3 texts"),
-            "{error}"
-        );
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@ use tch::Tensor;
 
 use crate::model::ModelError;
 use crate::model::activation::Activation;
-use crate::model::decoder::attention::{CausalAttention, split};
+use crate::model::decoder::attention::{CausalAttention, Scoring, split};
 use crate::model::decoder::{Decoder, DecoderBlock, Pass};
 use crate::model::dropout::dropout;
 use crate::model::layers::{Embedding, LayerNorm, Linear, LinearSpec, Norm};
@@ -120,6 +120,7 @@ impl Gpt2Config {
         };
         Ok(Decoder {
             tokens: Embedding::new(&view.pp("wte"), self.vocab_size, h)?,
+            token_scale: None,
             positions: Some(Embedding::new(&view.pp("wpe"), self.n_positions, h)?),
             embedding_dropout: self.embd_pdrop,
             rope: None,
@@ -178,6 +179,7 @@ impl DecoderBlock for Gpt2Block {
             query: &heads(0)?,
             key: &heads(1)?,
             value: &heads(2)?,
+            scoring: Scoring::default(),
         };
         let attended = pass.attend(layer, &attention, self.attention_dropout)?;
         let y = self.attention_output.forward(&attended, masks)?;

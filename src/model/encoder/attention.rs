@@ -6,8 +6,8 @@ use crate::base::torch;
 use crate::base::torch::kernels::AttentionInputs;
 use crate::model::ModelError;
 use crate::model::dropout::{DropoutMask, Masks, dropout};
-use crate::model::encoder::config::EncoderConfig;
-use crate::model::layers::{LayerNorm, Linear, LinearSpec};
+use crate::model::encoder::layer_spec::LayerSpec;
+use crate::model::layers::{LayerNorm, Linear};
 use crate::model::weights::View;
 
 /// Multi-head self-attention with its output projection, residual and norm.
@@ -15,28 +15,21 @@ pub(crate) struct Attention {
     query: Linear,
     key: Linear,
     value: Linear,
-    output: Linear,
-    norm: LayerNorm,
+    output: AttentionOutput,
     heads: i64,
     probs_dropout: f64,
-    hidden_dropout: f64,
 }
 
 impl Attention {
-    pub(crate) fn new(view: &View<'_>, config: &EncoderConfig) -> Result<Self, ModelError> {
-        let h = config.hidden_size;
-        let (own, out) = (view.pp("self"), view.pp("output"));
-        let linear =
-            |view: &View<'_>| Linear::new(view, &LinearSpec::new(h, h, config.has_no_dropout()));
+    pub(crate) fn new(view: &View<'_>, spec: &LayerSpec) -> Result<Self, ModelError> {
+        let (h, names) = (spec.width, spec.modules);
         Ok(Self {
-            query: linear(&own.pp("query"))?,
-            key: linear(&own.pp("key"))?,
-            value: linear(&own.pp("value"))?,
-            output: linear(&out.pp("dense"))?,
-            norm: LayerNorm::new(&out.pp("LayerNorm"), h, config.layer_norm_eps)?,
-            heads: config.num_attention_heads,
-            probs_dropout: config.attention_probs_dropout_prob,
-            hidden_dropout: config.hidden_dropout_prob,
+            query: spec.linear(view, names.query, [h, h])?,
+            key: spec.linear(view, names.key, [h, h])?,
+            value: spec.linear(view, names.value, [h, h])?,
+            output: AttentionOutput::new(view, spec)?,
+            heads: spec.heads,
+            probs_dropout: spec.probs_dropout,
         })
     }
 
@@ -61,37 +54,75 @@ impl Attention {
             heads: self.heads,
             causal: false,
         };
-        let context = match masks {
-            Some(masks) if self.probs_dropout > 0.0 => {
-                attend_with_dropout(attended, masks.next(self.probs_dropout))?
-            }
-            _ => attend(attended)?,
-        };
-        let y = dropout(
-            &self.output.forward(&context, masks)?,
-            self.hidden_dropout,
-            masks,
-        )?;
-        self.norm.forward(&y.f_add(queried)?)
+        let mask = next_mask(self.probs_dropout, masks);
+        let context = attend(attended, mask)?;
+        self.output.forward(&context, queried, masks)
+    }
+}
+
+/// What follows attention: its output projection, residual and norm.
+pub(crate) struct AttentionOutput {
+    dense: Linear,
+    norm: LayerNorm,
+    dropout: f64,
+}
+
+impl AttentionOutput {
+    pub fn new(view: &View<'_>, spec: &LayerSpec) -> Result<Self, ModelError> {
+        let (h, names) = (spec.width, spec.modules);
+        Ok(Self {
+            dense: spec.linear(view, names.attention_output, [h, h])?,
+            norm: spec.norm(view, names.attention_norm)?,
+            dropout: spec.attention_dropout,
+        })
+    }
+
+    /// The layer's hidden states after attention, which gave `context` for `x`.
+    pub fn forward(
+        &self,
+        context: &Tensor,
+        x: &Tensor,
+        masks: Option<&Masks>,
+    ) -> Result<Tensor, ModelError> {
+        let y = dropout(&self.dense.forward(context, masks)?, self.dropout, masks)?;
+        self.norm.forward(&y.f_add(x)?)
+    }
+}
+
+/// The next mask in training, unless nothing is dropped.
+pub(crate) fn next_mask(dropout: f64, masks: Option<&Masks>) -> Option<DropoutMask> {
+    let masks = masks.filter(|_| dropout > 0.0);
+    masks.map(|masks| masks.next(dropout))
+}
+
+/// Attention, (rows, queries, hidden), whose probabilities may be dropped. The bias is
+/// (rows or 1, 1, queries or 1, tokens).
+pub(crate) fn attend(
+    attended: AttentionInputs<'_>,
+    mask: Option<DropoutMask>,
+) -> Result<Tensor, TchError> {
+    match mask {
+        Some(mask) => attend_with_dropout(attended, mask),
+        None => attend_by_all(attended),
     }
 }
 
 /// (rows, tokens, hidden) to (rows, heads, tokens, hidden / heads).
-fn split(x: &Tensor, heads: i64) -> Result<Tensor, TchError> {
+pub(crate) fn split(x: &Tensor, heads: i64) -> Result<Tensor, TchError> {
     let (rows, tokens, hidden) = x.size3()?;
     x.f_view([rows, tokens, heads, hidden / heads])?
         .f_transpose(1, 2)
 }
 
 /// (rows, heads, tokens, hidden / heads) to (rows, tokens, hidden).
-fn join(x: &Tensor) -> Result<Tensor, TchError> {
+pub(crate) fn join(x: &Tensor) -> Result<Tensor, TchError> {
     let (rows, heads, tokens, width) = x.size4()?;
     x.f_transpose(1, 2)?
         .f_reshape([rows, tokens, heads * width])
 }
 
 /// Attention of all probabilities, by libtorch's fused kernels.
-fn attend(attended: AttentionInputs<'_>) -> Result<Tensor, TchError> {
+fn attend_by_all(attended: AttentionInputs<'_>) -> Result<Tensor, TchError> {
     let part = |x| split(x, attended.heads);
     let (query, key, value) = (
         part(attended.query)?,
@@ -116,10 +147,16 @@ fn attend_with_dropout(
     attended: AttentionInputs<'_>,
     mask: DropoutMask,
 ) -> Result<Tensor, TchError> {
-    match torch::kernels::attention_with_dropout(attended, mask.seed, mask.threshold)? {
-        Some(context) => Ok(context),
-        None => attend_by_definition(attended, mask),
+    // The kernel has one bias for all queries of a row.
+    let of_keys =
+        |bias: &Tensor| bias.size() == [attended.key.size()[0], 1, 1, attended.key.size()[1]];
+    if attended.bias.is_none_or(of_keys)
+        && let Some(context) =
+            torch::kernels::attention_with_dropout(attended, mask.seed, mask.threshold)?
+    {
+        return Ok(context);
     }
+    attend_by_definition(attended, mask)
 }
 
 fn attend_by_definition(

@@ -1,11 +1,8 @@
 //! BERT: Devlin et al., *BERT: Pre-training of Deep Bidirectional Transformers for Language
 //! Understanding*, 2019.
 
-use tch::{Kind, Tensor};
-
-use crate::model::ModelError;
+use crate::model::encoder::embeddings::PositionNumbers;
 use crate::model::encoder::family::{EncoderFamily, Family, HeadKind};
-use crate::model::inputs::Inputs;
 
 /// BERT, with one linear layer on the pooled first token.
 pub const BERT: Family = Family(&Bert);
@@ -59,14 +56,7 @@ impl EncoderFamily for Bert {
         HeadKind::Pooled
     }
 
-    fn positions_and_types(
-        &self,
-        inputs: &Inputs,
-        _: i64,
-        _: i64,
-    ) -> Result<(Tensor, Tensor), ModelError> {
-        let ids = &inputs.ids;
-        let positions = Tensor::f_arange(ids.size()[1], (Kind::Int64, ids.device()))?;
-        Ok((positions.f_unsqueeze(0)?, inputs.types()?))
+    fn position_numbers(&self, _: i64) -> PositionNumbers {
+        PositionNumbers::FromZero
     }
 }

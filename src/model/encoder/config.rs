@@ -2,15 +2,25 @@
 
 use serde::Serialize;
 
+use crate::model::ModelError;
 use crate::model::activation::Activation;
 use crate::model::encoder::bert::BERT;
+use crate::model::encoder::electra::ELECTRA;
+use crate::model::encoder::embeddings::{EmbeddingSum, TypeTable};
 use crate::model::encoder::family::{Family, HeadKind};
+use crate::model::encoder::head::{HeadSpec, norm_tensors};
+use crate::model::encoder::layer::PostNormLayer;
+use crate::model::encoder::layer_spec::{BERT_MODULES, LayerSpec, linear_layer};
+use crate::model::encoder::post_norm::PostNormBody;
 use crate::model::encoder::roberta::ROBERTA;
-use crate::model::linear_layer::{LinearLayer, WeightLayout};
+use crate::model::encoder::xlm_roberta::XLM_ROBERTA;
+use crate::model::layers::{Embedding, LayerNorm, Linear, LinearSpec};
+use crate::model::linear_layer::LinearLayer;
 use crate::model::tensor_spec::{StartValues, TensorSpec};
+use crate::model::weights::View;
 
 /// The families that are known.
-pub const FAMILIES: [Family; 2] = [ROBERTA, BERT];
+pub const FAMILIES: [Family; 4] = [ROBERTA, XLM_ROBERTA, BERT, ELECTRA];
 
 /// What `config.json` says of the architecture, in the words of its keys. How many outputs the
 /// head has is the task's to say, so `num_labels` and `id2label` are not read.
@@ -21,6 +31,9 @@ pub struct EncoderConfig {
     pub family: Family,
     /// Tokens in the vocabulary.
     pub vocab_size: i64,
+    /// Width of the embeddings, where the family has one apart from that of the hidden states.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embedding_size: Option<i64>,
     /// Width of the hidden states.
     pub hidden_size: i64,
     /// Encoder layers.
@@ -87,27 +100,45 @@ impl EncoderConfig {
         (!ignored).then_some(self.type_vocab_size)
     }
 
+    /// What all layers are like.
+    fn layer_spec(&self) -> LayerSpec {
+        LayerSpec {
+            modules: &BERT_MODULES,
+            width: self.hidden_size,
+            wide: self.intermediate_size,
+            heads: self.num_attention_heads,
+            activation: self.hidden_act,
+            eps: self.layer_norm_eps,
+            probs_dropout: self.attention_probs_dropout_prob,
+            attention_dropout: self.hidden_dropout_prob,
+            output_dropout: self.hidden_dropout_prob,
+            reference_numerics: self.has_no_dropout(),
+        }
+    }
+
+    /// Width of the embeddings.
+    fn embedding_width(&self) -> i64 {
+        self.embedding_size.unwrap_or(self.hidden_size)
+    }
+
+    /// The layer between embeddings and hidden states of different widths. It has no number that a
+    /// layer has.
+    fn projection(&self) -> Option<LinearLayer> {
+        let (width, h) = (self.embedding_width(), self.hidden_size);
+        let module = format!("{}.embeddings_project", self.family.prefix());
+        (width != h).then(|| linear_layer(module, self.num_hidden_layers, width, h))
+    }
+
+    fn layer_name(&self, layer: i64) -> String {
+        format!("{}.encoder.layer.{layer}", self.family.prefix())
+    }
+
     /// The linear layers of the transformer's layers, in the order of the forward pass.
     #[must_use]
     pub fn transformer_layers(&self) -> Vec<LinearLayer> {
-        let (h, wide) = (self.hidden_size, self.intermediate_size);
-        let modules = [
-            ("attention.self.query", h, h),
-            ("attention.self.key", h, h),
-            ("attention.self.value", h, h),
-            ("attention.output.dense", h, h),
-            ("intermediate.dense", h, wide),
-            ("output.dense", wide, h),
-        ];
+        let spec = self.layer_spec();
         (0..self.num_hidden_layers)
-            .flat_map(|layer| modules.map(|(name, d_in, d_out)| (layer, name, d_in, d_out)))
-            .map(|(layer, name, d_in, d_out)| LinearLayer {
-                module: format!("{}.encoder.layer.{layer}.{name}", self.family.name()),
-                layer,
-                d_in,
-                d_out,
-                layout: WeightLayout::OutIn,
-            })
+            .flat_map(|layer| spec.linear_layers(&self.layer_name(layer), layer))
             .collect()
     }
 
@@ -119,21 +150,17 @@ impl EncoderConfig {
 
     /// The pooler, where the family has one below its head.
     fn pooler(&self) -> Option<LinearLayer> {
-        let pooler = LinearLayer {
-            module: format!("{}.pooler.dense", self.family.name()),
-            layer: self.num_hidden_layers,
-            d_in: self.hidden_size,
-            d_out: self.hidden_size,
-            layout: WeightLayout::OutIn,
-        };
-        self.has_pooler().then_some(pooler)
+        let (layer, h) = (self.num_hidden_layers, self.hidden_size);
+        let pooler = || linear_layer(self.head().dense, layer, h, h);
+        self.has_pooler().then(pooler)
     }
 
     /// All linear layers that can have an adapter.
     #[must_use]
     pub fn adaptable_layers(&self) -> Vec<LinearLayer> {
-        self.transformer_layers()
+        self.projection()
             .into_iter()
+            .chain(self.transformer_layers())
             .chain(self.pooler())
             .collect()
     }
@@ -141,22 +168,18 @@ impl EncoderConfig {
     /// The tensors below the head, BERT's pooler among them, which a checkpoint may lack.
     #[must_use]
     pub fn tensors(&self) -> Vec<TensorSpec> {
-        let prefix = self.family.name();
+        let prefix = self.family.prefix();
         let mut tensors = self.embeddings().to_vec();
-        tensors.extend(self.norm(&format!("{prefix}.embeddings")));
+        let norm = format!("{prefix}.embeddings.LayerNorm");
+        tensors.extend(norm_tensors(&norm, self.embedding_width(), true));
+        let projection = self.projection();
+        tensors.extend(projection.iter().flat_map(|layer| layer.tensors(true)));
         let layers = self.transformer_layers();
         tensors.extend(layers.iter().flat_map(|layer| layer.tensors(true)));
-        for layer in 0..self.num_hidden_layers {
-            let layer = format!("{prefix}.encoder.layer.{layer}");
-            tensors.extend(self.norm(&format!("{layer}.attention.output")));
-            tensors.extend(self.norm(&format!("{layer}.output")));
-        }
-        if let Some(pooler) = self.pooler() {
-            tensors.extend(pooler.tensors(true).into_iter().map(|tensor| TensorSpec {
-                optional: true,
-                ..tensor
-            }));
-        }
+        let spec = self.layer_spec();
+        let layers = 0..self.num_hidden_layers;
+        tensors.extend(layers.flat_map(|layer| spec.norms(&self.layer_name(layer))));
+        tensors.extend(self.head().in_base());
         tensors
     }
 
@@ -166,8 +189,11 @@ impl EncoderConfig {
             _ => StartValues::Normal,
         };
         let table = |name, rows, start| {
-            let name = format!("{}.embeddings.{name}_embeddings.weight", self.family.name());
-            TensorSpec::new(name, vec![rows, self.hidden_size], start)
+            let name = format!(
+                "{}.embeddings.{name}_embeddings.weight",
+                self.family.prefix()
+            );
+            TensorSpec::new(name, vec![rows, self.embedding_width()], start)
         };
         let positions = self.max_position_embeddings;
         [
@@ -177,32 +203,59 @@ impl EncoderConfig {
         ]
     }
 
-    fn norm(&self, module: &str) -> [TensorSpec; 2] {
-        [("weight", StartValues::Ones), ("bias", StartValues::Zeros)].map(|(end, start)| {
-            let name = format!("{module}.LayerNorm.{end}");
-            TensorSpec::new(name, vec![self.hidden_size], start)
-        })
-    }
-
-    /// The classification head's tensors for N outputs.
+    /// The classification head.
     #[must_use]
-    pub fn classifier_tensors(&self, outputs: i64) -> Vec<TensorSpec> {
-        let h = self.hidden_size;
+    pub fn head(&self) -> HeadSpec {
+        let (h, dropout) = (self.hidden_size, self.head_dropout());
         match self.family.head() {
-            HeadKind::TwoLayers => weight_and_bias("classifier.dense", h, h)
-                .into_iter()
-                .chain(weight_and_bias("classifier.out_proj", outputs, h))
-                .collect(),
-            HeadKind::Pooled => weight_and_bias("classifier", outputs, h).to_vec(),
+            HeadKind::TwoLayers => HeadSpec {
+                input_dropout: dropout,
+                activation: self.family.head_activation(),
+                output_dropout: dropout,
+                ..HeadSpec::of_first_token(h, "classifier.dense".to_owned(), "classifier.out_proj")
+            },
+            HeadKind::Pooled => HeadSpec {
+                dense_in_base: true,
+                output_dropout: dropout,
+                ..HeadSpec::of_first_token(
+                    h,
+                    format!("{}.pooler.dense", self.family.prefix()),
+                    "classifier",
+                )
+            },
         }
     }
-}
 
-fn weight_and_bias(module: &str, d_out: i64, d_in: i64) -> [TensorSpec; 2] {
-    let weight = format!("{module}.weight");
-    let bias = format!("{module}.bias");
-    [
-        TensorSpec::new(weight, vec![d_out, d_in], StartValues::Normal),
-        TensorSpec::new(bias, vec![d_out], StartValues::Zeros),
-    ]
+    /// What it computes below its head, of the tensors that `root` shows.
+    pub(crate) fn body(&self, root: &View<'_>) -> Result<PostNormBody, ModelError> {
+        let base = root.pp(self.family.prefix());
+        let view = base.pp("embeddings");
+        let width = self.embedding_width();
+        let table = |name, rows| Embedding::new(&view.pp(name), rows, width);
+        let words = table("word_embeddings", self.vocab_size)?;
+        let positions = table("position_embeddings", self.max_position_embeddings)?;
+        let types = table("token_type_embeddings", self.type_vocab_size)?;
+        let spec = self.layer_spec();
+        let layer = |layer| PostNormLayer::new(&root.pp(self.layer_name(layer)), &spec);
+        let project = self.projection().map(|it| {
+            let spec = LinearSpec::new(it.d_in, it.d_out, self.has_no_dropout());
+            Linear::new(&root.pp(it.module), &spec)
+        });
+        Ok(PostNormBody {
+            embeddings: EmbeddingSum {
+                words,
+                types: Some(TypeTable {
+                    table: types,
+                    ignored: self.types_read().is_none(),
+                }),
+                positions: Some((positions, self.family.position_numbers(self.pad()))),
+            },
+            norm: LayerNorm::new(&view.pp("LayerNorm"), width, self.layer_norm_eps)?,
+            dropout: self.hidden_dropout_prob,
+            project: project.transpose()?,
+            layers: (0..self.num_hidden_layers)
+                .map(layer)
+                .collect::<Result<_, _>>()?,
+        })
+    }
 }

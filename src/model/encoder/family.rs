@@ -4,16 +4,19 @@ use std::fmt;
 use std::ops::Deref;
 
 use serde::{Serialize, Serializer};
-use tch::Tensor;
 
-use crate::model::ModelError;
-use crate::model::inputs::Inputs;
+use crate::model::activation::Activation;
+use crate::model::encoder::embeddings::PositionNumbers;
 
 /// A family of encoders: a file beside this one.
 pub trait EncoderFamily: fmt::Debug + Sync {
-    /// Its name as `model_type`, and the prefix of the encoder's tensors in a checkpoint with a
-    /// head.
+    /// Its name as `model_type`.
     fn name(&self) -> &'static str;
+
+    /// The prefix of the encoder's tensors in a checkpoint with a head.
+    fn prefix(&self) -> &'static str {
+        self.name()
+    }
 
     /// Its name in prose.
     fn title(&self) -> &'static str;
@@ -26,6 +29,21 @@ pub trait EncoderFamily: fmt::Debug + Sync {
 
     /// Tokens in the vocabulary where `config.json` does not say.
     fn default_vocabulary(&self) -> i64;
+
+    /// Sizes of the layers where `config.json` does not say.
+    fn default_sizes(&self) -> LayerSizes {
+        LayerSizes {
+            hidden: 768,
+            heads: 12,
+            intermediate: 3072,
+        }
+    }
+
+    /// Width of the embeddings where `config.json` does not say; `None`: it is that of the hidden
+    /// states, whatever it says.
+    fn default_embedding(&self) -> Option<i64> {
+        None
+    }
 
     /// The padding token where `config.json` does not say.
     fn default_padding(&self) -> i64;
@@ -45,23 +63,31 @@ pub trait EncoderFamily: fmt::Debug + Sync {
     /// The classification head.
     fn head(&self) -> HeadKind;
 
-    /// Positions and token types of a batch, each (rows, tokens) or (1, tokens).
-    ///
-    /// # Errors
-    /// If libtorch fails.
-    fn positions_and_types(
-        &self,
-        inputs: &Inputs,
-        padding: i64,
-        types: i64,
-    ) -> Result<(Tensor, Tensor), ModelError>;
+    /// The activation between the head's two layers.
+    fn head_activation(&self) -> Activation {
+        Activation::Tanh
+    }
+
+    /// The rows of the position embedding that tokens have.
+    fn position_numbers(&self, padding: i64) -> PositionNumbers;
+}
+
+/// Sizes of the layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LayerSizes {
+    /// Width of the hidden states.
+    pub hidden: i64,
+    /// Attention heads.
+    pub heads: i64,
+    /// Width between the two feed-forward layers.
+    pub intermediate: i64,
 }
 
 /// How a classification head reads the encoder's last hidden states, of which it takes the first
 /// token's, h₀.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeadKind {
-    /// `out_proj(tanh(dense(h₀)))`, with dropout before both.
+    /// `out_proj(activation(dense(h₀)))`, with dropout before both.
     TwoLayers,
     /// `classifier(tanh(pooler(h₀)))`, with dropout between; the pooler belongs to the base.
     Pooled,

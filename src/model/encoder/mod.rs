@@ -1,212 +1,146 @@
-//! The transformer encoder that RoBERTa and BERT share.
-//!
-//! Layers are normalised after each residual sum, as both do.
+//! Transformers that read a text in both directions.
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`config`] | the sizes, and the tensors and layers that follow from them |
-//! | [`family`] | what tells one family from another; [`roberta`] and [`bert`] are such |
-//! | `attention` | self-attention with its projections |
+//! | [`config`] | the sizes of a BERT or one of its kin, and the tensors and layers that follow from them |
+//! | [`family`] | what tells one of these from another; [`roberta`], [`xlm_roberta`], [`bert`] and [`electra`] are such |
+//! | [`distilbert`] | DistilBERT, which has other names and keys |
+//! | [`modernbert`] | ModernBERT: rotary positions, sliding windows, gated feed-forward |
+//! | [`deberta`] | DeBERTa and its successors: attention by content and by relative position |
+//! | `post_norm`, `layer`, `layer_spec`, `attention`, `embeddings` | what all of them but ModernBERT share |
+//! | [`head`] | what a classification head is like |
 
 pub(crate) mod attention;
 pub mod bert;
 pub mod config;
+pub mod deberta;
+pub mod distilbert;
+pub mod electra;
+pub mod embeddings;
 pub mod family;
+pub mod head;
+pub(crate) mod layer;
+pub(crate) mod layer_spec;
+pub mod modernbert;
+pub(crate) mod post_norm;
 pub mod roberta;
+pub mod xlm_roberta;
 
 use tch::Tensor;
 
 use crate::model::ModelError;
-use crate::model::activation::Activation;
-use crate::model::dropout::{Masks, dropout};
-use crate::model::encoder::attention::Attention;
-use crate::model::encoder::config::EncoderConfig;
-use crate::model::encoder::family::Family;
+use crate::model::dropout::Masks;
 use crate::model::inputs::Inputs;
-use crate::model::layers::{Embedding, LayerNorm, Linear, LinearSpec};
 use crate::model::recompute::Recompute;
-use crate::model::weights::View;
 
-/// Word, position and token type embeddings, summed and normalised.
-struct Embeddings {
-    words: Embedding,
-    positions: Embedding,
-    types: Embedding,
-    norm: LayerNorm,
-    family: Family,
-    pad: i64,
-    dropout: f64,
-}
+/// What a family computes below its head.
+pub(crate) trait EncoderBody {
+    /// What the layers of one pass share, such as what padding adds to attention's scores. It is
+    /// not differentiated: layers are recomputed from it.
+    type Shared;
 
-impl Embeddings {
-    fn new(view: &View<'_>, config: &EncoderConfig) -> Result<Self, ModelError> {
-        let h = config.hidden_size;
-        let table = |name, rows| Embedding::new(&view.pp(name), rows, h);
-        Ok(Self {
-            words: table("word_embeddings", config.vocab_size)?,
-            positions: table("position_embeddings", config.max_position_embeddings)?,
-            types: table("token_type_embeddings", config.type_vocab_size)?,
-            norm: LayerNorm::new(&view.pp("LayerNorm"), h, config.layer_norm_eps)?,
-            family: config.family,
-            pad: config.pad(),
-            dropout: config.hidden_dropout_prob,
-        })
-    }
+    /// What goes into the first layer, (rows, tokens, hidden).
+    fn embed(&self, inputs: &Inputs, masks: Option<&Masks>) -> Result<Tensor, ModelError>;
 
-    fn forward(&self, inputs: &Inputs, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
-        let ids = &inputs.ids;
-        let (positions, types) =
-            self.family
-                .positions_and_types(inputs, self.pad, self.types.rows())?;
-        let sum = self
-            .words
-            .forward(ids)?
-            .f_add(&self.types.forward(&types)?)?;
-        let sum = sum.f_add(&self.positions.forward(&positions)?)?;
-        Ok(dropout(&self.norm.forward(&sum)?, self.dropout, masks)?)
-    }
-}
+    /// What the layers share, for the first layer's input `x`.
+    fn shared(&self, inputs: &Inputs, x: &Tensor) -> Result<Self::Shared, ModelError>;
 
-/// The two feed-forward layers with residual and norm.
-struct FeedForward {
-    widen: Linear,
-    narrow: Linear,
-    norm: LayerNorm,
-    activation: Activation,
-    dropout: f64,
-}
+    /// The number of layers.
+    fn num_layers(&self) -> usize;
 
-impl FeedForward {
-    fn new(view: &View<'_>, config: &EncoderConfig) -> Result<Self, ModelError> {
-        let (h, wide) = (config.hidden_size, config.intermediate_size);
-        let linear = |view: &View<'_>, d_in, d_out| {
-            Linear::new(view, &LinearSpec::new(d_in, d_out, config.has_no_dropout()))
-        };
-        let out = view.pp("output");
-        Ok(Self {
-            widen: linear(&view.pp("intermediate").pp("dense"), h, wide)?,
-            narrow: linear(&out.pp("dense"), wide, h)?,
-            norm: LayerNorm::new(&out.pp("LayerNorm"), h, config.layer_norm_eps)?,
-            activation: config.hidden_act,
-            dropout: config.hidden_dropout_prob,
-        })
-    }
-
-    fn forward(&self, x: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
-        let wide = self.widen.forward(x, masks)?;
-        let wide = self.activation.forward(&wide)?;
-        let y = dropout(&self.narrow.forward(&wide, masks)?, self.dropout, masks)?;
-        self.norm.forward(&y.f_add(x)?)
-    }
-}
-
-/// Embeddings and all layers.
-pub struct Encoder {
-    embeddings: Embeddings,
-    layers: Vec<(Attention, FeedForward)>,
-    recompute: Recompute<Shared>,
-}
-
-/// What the layers of one pass share.
-struct Shared {
-    /// See [`Inputs::attention_bias`].
-    bias: Option<Tensor>,
-    /// Of the last layer only the first N tokens; `None`: all.
-    wanted: Option<i64>,
-}
-
-impl Encoder {
-    /// The encoder whose tensors are at `view`.
-    ///
-    /// # Errors
-    /// If a tensor is missing or of another shape.
-    pub fn new(view: &View<'_>, config: &EncoderConfig) -> Result<Self, ModelError> {
-        let layer = |i| {
-            let view = view.pp("encoder").pp("layer").pp(i);
-            let attention = Attention::new(&view.pp("attention"), config)?;
-            Ok((attention, FeedForward::new(&view, config)?))
-        };
-        Ok(Self {
-            embeddings: Embeddings::new(&view.pp("embeddings"), config)?,
-            layers: (0..config.num_hidden_layers)
-                .map(layer)
-                .collect::<Result<_, ModelError>>()?,
-            recompute: Recompute::default(),
-        })
-    }
-
-    /// The last hidden states, (rows, tokens, hidden).
-    ///
-    /// # Errors
-    /// If libtorch fails.
-    pub fn forward(&self, inputs: &Inputs, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
-        self.run(inputs, None, masks)
-    }
-
-    /// The last hidden state of each row's first token, (rows, 1, hidden). The last layer then
-    /// computes keys and values for every token, and all else for that one.
-    ///
-    /// # Errors
-    /// If libtorch fails.
-    pub fn first_token(
+    /// The hidden states after a layer, by its number; at the first `wanted` tokens only, or at
+    /// all.
+    fn layer(
         &self,
-        inputs: &Inputs,
+        number: usize,
+        x: &Tensor,
+        wanted: Option<i64>,
+        shared: &Self::Shared,
         masks: Option<&Masks>,
-    ) -> Result<Tensor, ModelError> {
-        self.run(inputs, Some(1), masks)
-    }
+    ) -> Result<Tensor, ModelError>;
 
-    /// Of the last layer only the first `wanted` tokens; `None`: all.
-    fn run(
+    /// What follows the last layer.
+    fn finish(&self, x: Tensor) -> Result<Tensor, ModelError> {
+        Ok(x)
+    }
+}
+
+/// An encoder of whatever family.
+pub(crate) trait Encode {
+    /// The last hidden states, (rows, tokens, hidden). With `wanted`, those of the first tokens
+    /// alone: the last layer then computes keys and values for every token, and all else for these.
+    fn forward(
         &self,
         inputs: &Inputs,
         wanted: Option<i64>,
         masks: Option<&Masks>,
-    ) -> Result<Tensor, ModelError> {
-        let mut x = self.embeddings.forward(inputs, masks)?;
-        let bias = inputs.attention_bias(x.kind())?;
-        let shared = Shared { bias, wanted };
-        let layers = self.layers.len();
-        if let Some(masks) = masks.filter(|_| self.recompute.is_wanted()) {
-            return self
-                .recompute
-                .forward(x, shared, masks, layers, self.block());
+    ) -> Result<Tensor, ModelError>;
+
+    /// Keeps only the layers' inputs in training, and computes the layers once more in the backward
+    /// pass.
+    fn checkpoint_blocks(&mut self);
+
+    /// See [`Model::finish_backward`](crate::model::architecture::Model::finish_backward).
+    fn finish_backward(&self) -> Result<(), ModelError>;
+}
+
+/// Embeddings and all layers.
+pub(crate) struct Encoder<B: EncoderBody> {
+    body: B,
+    /// With what the layers share: how many tokens are wanted of the last.
+    recompute: Recompute<(B::Shared, Option<i64>)>,
+}
+
+impl<B: EncoderBody> Encoder<B> {
+    pub fn new(body: B) -> Self {
+        Self {
+            body,
+            recompute: Recompute::default(),
         }
-        for layer in 0..layers {
-            x = self.layer(layer, &x, &shared, masks)?;
-        }
-        Ok(x)
     }
 
     fn layer(
         &self,
         number: usize,
         x: &Tensor,
-        shared: &Shared,
+        (shared, wanted): &(B::Shared, Option<i64>),
         masks: Option<&Masks>,
     ) -> Result<Tensor, ModelError> {
-        let (attention, feed_forward) = &self.layers[number];
-        let queried = match shared.wanted {
-            Some(tokens) if number + 1 == self.layers.len() => x.f_narrow(1, 0, tokens)?,
-            _ => x.shallow_clone(),
-        };
-        let attended = attention.forward(x, &queried, shared.bias.as_ref(), masks)?;
-        feed_forward.forward(&attended, masks)
+        let is_last = number + 1 == self.body.num_layers();
+        let wanted = wanted.filter(|_| is_last);
+        self.body.layer(number, x, wanted, shared, masks)
+    }
+}
+
+impl<B: EncoderBody> Encode for Encoder<B> {
+    fn forward(
+        &self,
+        inputs: &Inputs,
+        wanted: Option<i64>,
+        masks: Option<&Masks>,
+    ) -> Result<Tensor, ModelError> {
+        let mut x = self.body.embed(inputs, masks)?;
+        let shared = (self.body.shared(inputs, &x)?, wanted);
+        let layers = self.body.num_layers();
+        if let Some(masks) = masks.filter(|_| self.recompute.is_wanted()) {
+            let block = |number, x: &Tensor, shared: &_, masks: &Masks| {
+                self.layer(number, x, shared, Some(masks))
+            };
+            let x = self.recompute.forward(x, shared, masks, layers, block)?;
+            return self.body.finish(x);
+        }
+        for number in 0..layers {
+            x = self.layer(number, &x, &shared, masks)?;
+        }
+        self.body.finish(x)
     }
 
-    /// One layer of those that are recomputed.
-    fn block(&self) -> impl Fn(usize, &Tensor, &Shared, &Masks) -> Result<Tensor, ModelError> {
-        |number, x, shared, masks| self.layer(number, x, shared, Some(masks))
-    }
-
-    /// Keeps only the layers' inputs in training, and computes the layers once more in the backward
-    /// pass.
-    pub(crate) fn checkpoint_blocks(&mut self) {
+    fn checkpoint_blocks(&mut self) {
         self.recompute.want();
     }
 
-    /// See [`Model::finish_backward`](crate::model::architecture::Model::finish_backward).
-    pub(crate) fn finish_backward(&self) -> Result<(), ModelError> {
-        self.recompute.backward(self.block())
+    fn finish_backward(&self) -> Result<(), ModelError> {
+        self.recompute
+            .backward(|number, x, shared, masks| self.layer(number, x, shared, Some(masks)))
     }
 }

@@ -1,10 +1,7 @@
 //! RoBERTa: Liu et al., *RoBERTa: A Robustly Optimized BERT Pretraining Approach*, 2019.
 
-use tch::{Kind, Tensor};
-
-use crate::model::ModelError;
+use crate::model::encoder::embeddings::PositionNumbers;
 use crate::model::encoder::family::{EncoderFamily, Family, HeadKind};
-use crate::model::inputs::Inputs;
 
 /// RoBERTa, with a classification head of two layers.
 pub const ROBERTA: Family = Family(&Roberta);
@@ -50,6 +47,7 @@ impl EncoderFamily for Roberta {
         true
     }
 
+    /// Most models know one token type: what a tokenizer says of types does not matter to them.
     fn ignores_single_type(&self) -> bool {
         true
     }
@@ -58,21 +56,7 @@ impl EncoderFamily for Roberta {
         HeadKind::TwoLayers
     }
 
-    /// Positions are counted from after the padding index, and most models know one token type:
-    /// what a tokenizer says of types does not matter to them.
-    fn positions_and_types(
-        &self,
-        inputs: &Inputs,
-        padding: i64,
-        types: i64,
-    ) -> Result<(Tensor, Tensor), ModelError> {
-        let ids = &inputs.ids;
-        let real = ids.f_ne(padding)?.f_to_kind(Kind::Int64)?;
-        let counted = real.f_cumsum(1, Kind::Int64)?.f_mul(&real)?;
-        let types = match types {
-            1 => ids.f_zeros_like()?,
-            _ => inputs.types()?,
-        };
-        Ok((counted.f_add_scalar(padding)?, types))
+    fn position_numbers(&self, padding: i64) -> PositionNumbers {
+        PositionNumbers::AfterPadding(padding)
     }
 }

@@ -3,60 +3,59 @@
 use tch::{Kind, Reduction, Tensor};
 
 use crate::model::ModelError;
+use crate::model::activation::Activation;
 use crate::model::architecture::Model;
 use crate::model::dropout::{Masks, dropout};
-use crate::model::encoder::Encoder;
-use crate::model::encoder::config::EncoderConfig;
-use crate::model::encoder::family::HeadKind;
+use crate::model::encoder::Encode;
+use crate::model::encoder::head::{HeadSpec, Pooling};
 use crate::model::inputs::Inputs;
-use crate::model::layers::{Linear, LinearSpec};
+use crate::model::layers::{LayerNorm, Linear, LinearSpec};
 use crate::model::loss::{Labels, Loss};
 use crate::model::weights::View;
 
-/// The head, after the encoder's last hidden states.
-enum Head {
-    /// [`HeadKind::TwoLayers`].
-    TwoLayers { dense: Linear, out_proj: Linear },
-    /// [`HeadKind::Pooled`].
-    Pooled { pooler: Linear, classifier: Linear },
-}
-
 /// A sequence classifier; a regression when it has one output.
 pub struct Classifier {
-    encoder: Encoder,
-    head: Head,
-    head_dropout: f64,
+    encoder: Box<dyn Encode>,
+    pooling: Pooling,
+    input_dropout: f64,
+    dense: Linear,
+    activation: Activation,
+    norm: Option<LayerNorm>,
+    output_dropout: f64,
+    output: Linear,
     /// See [`Architecture::reference_numerics`](crate::model::architecture::Architecture::reference_numerics).
     reference_numerics: bool,
 }
 
 impl Classifier {
-    /// The model whose tensors `root` shows, with N outputs.
+    /// The encoder with a head of N outputs, whose tensors `root` shows.
     ///
     /// # Errors
     /// If a tensor is missing or of another shape.
-    pub fn new(root: &View<'_>, config: &EncoderConfig, labels: i64) -> Result<Self, ModelError> {
-        let (h, exact) = (config.hidden_size, config.has_no_dropout());
-        let base = root.pp(config.family.name());
-        let classifier = root.pp("classifier");
-        let linear =
-            |view: &View<'_>, d_in, d_out| Linear::new(view, &LinearSpec::new(d_in, d_out, exact));
-        let head = match config.family.head() {
-            HeadKind::TwoLayers => Head::TwoLayers {
-                dense: linear(&classifier.pp("dense"), h, h)?,
-                out_proj: linear(&classifier.pp("out_proj"), h, labels)?,
-            },
-            HeadKind::Pooled => Head::Pooled {
-                pooler: linear(&base.pp("pooler").pp("dense"), h, h)?,
-                classifier: linear(&classifier, h, labels)?,
-            },
+    pub(crate) fn new(
+        root: &View<'_>,
+        encoder: Box<dyn Encode>,
+        head: &HeadSpec,
+        labels: i64,
+        reference_numerics: bool,
+    ) -> Result<Self, ModelError> {
+        let linear = |module: &str, d_out, bias| {
+            let spec = LinearSpec::new(head.width, d_out, reference_numerics);
+            Linear::new(&root.pp(module), &LinearSpec { bias, ..spec })
         };
-        let encoder = Encoder::new(&base, config)?;
+        let norm = head.norm.as_ref().map(|norm| {
+            LayerNorm::with_bias(&root.pp(norm.module), head.width, norm.eps, norm.bias)
+        });
         Ok(Self {
             encoder,
-            head,
-            head_dropout: config.head_dropout(),
-            reference_numerics: exact,
+            pooling: head.pooling,
+            input_dropout: head.input_dropout,
+            dense: linear(&head.dense, head.width, head.dense_bias)?,
+            activation: head.activation,
+            norm: norm.transpose()?,
+            output_dropout: head.output_dropout,
+            output: linear(head.output, labels, true)?,
+            reference_numerics,
         })
     }
 
@@ -65,49 +64,69 @@ impl Classifier {
     /// # Errors
     /// If libtorch fails.
     pub fn hidden(&self, inputs: &Inputs, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
-        self.encoder.forward(inputs, masks)
+        self.encoder.forward(inputs, None, masks)
     }
 
     /// Logits, (rows, labels), from the last hidden states.
     ///
     /// # Errors
     /// If libtorch fails.
-    pub fn head(&self, hidden: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
-        let first = hidden.f_select(1, 0)?;
-        let p = self.head_dropout;
-        match &self.head {
-            Head::TwoLayers { dense, out_proj } => {
-                let x = dense
-                    .forward(&dropout(&first, p, masks)?, masks)?
-                    .f_tanh()?;
-                out_proj.forward(&dropout(&x, p, masks)?, masks)
-            }
-            Head::Pooled { pooler, classifier } => {
-                let pooled = pooler.forward(&first, masks)?.f_tanh()?;
-                classifier.forward(&dropout(&pooled, p, masks)?, masks)
-            }
+    pub fn head(
+        &self,
+        hidden: &Tensor,
+        inputs: &Inputs,
+        masks: Option<&Masks>,
+    ) -> Result<Tensor, ModelError> {
+        let pooled = match self.pooling {
+            Pooling::FirstToken => hidden.f_select(1, 0)?,
+            Pooling::Mean => mean_of_real(hidden, &inputs.real()?)?,
+        };
+        let read = dropout(&pooled, self.input_dropout, masks)?;
+        let mut x = self
+            .activation
+            .forward(&self.dense.forward(&read, masks)?)?;
+        if let Some(norm) = &self.norm {
+            x = norm.forward(&x)?;
         }
+        self.output
+            .forward(&dropout(&x, self.output_dropout, masks)?, masks)
     }
+}
+
+/// The mean of (rows, tokens, hidden) over the tokens that the mask, (rows, tokens), shows.
+fn mean_of_real(hidden: &Tensor, mask: &Tensor) -> Result<Tensor, ModelError> {
+    let mask = mask.f_to_kind(hidden.kind())?.f_unsqueeze(-1)?;
+    let sum_of = |x: &Tensor| x.f_sum_dim_intlist(1, false, hidden.kind());
+    Ok(sum_of(&hidden.f_mul(&mask)?)?.f_div(&sum_of(&mask)?)?)
 }
 
 impl Model for Classifier {
     /// Logits, (rows, labels).
     ///
-    /// Of the last layer only the first token is computed, for the head reads no other; all tokens
+    /// Where the head reads the first token, of the last layer only that is computed; all tokens
     /// in training that computes as other programs do ([`Architecture::reference_numerics`](crate::model::architecture::Architecture::reference_numerics)).
     fn outputs(&self, inputs: &Inputs, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
-        let hidden = if masks.is_some() && self.reference_numerics {
-            self.hidden(inputs, masks)?
-        } else {
-            self.encoder.first_token(inputs, masks)?
+        let needs_all = masks.is_some() && self.reference_numerics;
+        let wanted = match self.pooling {
+            Pooling::FirstToken if !needs_all => Some(1),
+            Pooling::FirstToken | Pooling::Mean => None,
         };
-        self.head(&hidden, masks)
+        let hidden = self.encoder.forward(inputs, wanted, masks)?;
+        self.head(&hidden, inputs, masks)
     }
 
-    /// Cross-entropy, or the mean squared error when there is one output; a mean over the rows.
+    /// Cross-entropy, or the mean squared error when there is one output, a mean over the rows;
+    /// where a row has any number of labels, binary cross-entropy, a mean over rows and labels, as
+    /// transformers has it for `multi_label_classification`.
     fn loss(&self, outputs: &Tensor, labels: &Labels, smoothing: f64) -> Result<Loss, ModelError> {
-        let labels = labels.of_rows()?;
         let logits = outputs.f_to_kind(Kind::Float)?;
+        if let Labels::Sets(sets) = labels {
+            let every = None::<&Tensor>;
+            let loss =
+                logits.f_binary_cross_entropy_with_logits(sets, every, every, Reduction::Mean)?;
+            return Loss::of_graph(loss);
+        }
+        let labels = labels.of_rows()?;
         if logits.size()[1] == 1 {
             let scores = logits.f_squeeze_dim(1)?;
             return Loss::of_graph(scores.f_mse_loss(labels, Reduction::Mean)?);

@@ -1,6 +1,6 @@
 //! A decoder that gives the next token.
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::base::torch;
 use crate::model::ModelError;
@@ -10,21 +10,29 @@ use crate::model::decoder::cache::KvCache;
 use crate::model::dropout::Masks;
 use crate::model::heads::token_loss::TokenLoss;
 use crate::model::inputs::Inputs;
+use crate::model::layers::soft_cap::SoftCap;
 use crate::model::loss::{Labels, Loss};
 
 /// A decoder with its output: the table of token embeddings, or one of its own.
 pub struct LanguageModel {
     decoder: Decoder,
     output: Tensor,
+    /// Of the logits.
+    cap: Option<SoftCap>,
 }
 
 impl LanguageModel {
-    /// A decoder with an output, (vocabulary, hidden); `None`: tied to the token embeddings.
+    /// A decoder with an output, (vocabulary, hidden), or tied to the token embeddings if there is
+    /// none; and the cap of its logits.
     #[must_use]
-    pub fn new(decoder: Decoder, output: Option<Tensor>) -> Self {
+    pub fn new(decoder: Decoder, output: Option<Tensor>, cap: Option<SoftCap>) -> Self {
         let tied = || decoder.token_table().shallow_clone();
         let output = output.unwrap_or_else(tied);
-        Self { decoder, output }
+        Self {
+            decoder,
+            output,
+            cap,
+        }
     }
 
     /// The decoder.
@@ -37,7 +45,10 @@ impl LanguageModel {
 impl Model for LanguageModel {
     /// The last hidden states, (rows, tokens, hidden).
     fn outputs(&self, inputs: &Inputs, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
-        self.decoder.forward(&inputs.ids, masks)
+        match &inputs.documents {
+            None => self.decoder.forward(&inputs.ids, masks),
+            Some(documents) => self.decoder.forward_packed(&inputs.ids, documents, masks),
+        }
     }
 
     /// Cross-entropy, a mean over the labelled tokens of all rows.
@@ -47,6 +58,7 @@ impl Model for LanguageModel {
         let loss = TokenLoss {
             states: &states,
             output: &self.output,
+            cap: self.cap,
             tokens,
             smoothing,
         };
@@ -68,7 +80,11 @@ impl Model for LanguageModel {
 
 impl CausalLm for LanguageModel {
     fn logits(&self, hidden: &Tensor) -> Result<Tensor, ModelError> {
-        Ok(torch::kernels::linear(hidden, &self.output, None)?)
+        let logits = torch::kernels::linear(hidden, &self.output, None)?;
+        match self.cap {
+            Some(cap) => Ok(cap.forward(&logits.f_to_kind(Kind::Float)?)?),
+            None => Ok(logits),
+        }
     }
 
     fn read_prompts(&self, ids: &Tensor, cache: &mut KvCache) -> Result<Tensor, ModelError> {

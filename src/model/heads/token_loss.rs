@@ -7,6 +7,7 @@
 use tch::{Kind, Tensor, no_grad};
 
 use crate::model::ModelError;
+use crate::model::layers::soft_cap::SoftCap;
 use crate::model::loss::Loss;
 
 /// Logits that a part has at most, unless one token has more. A constant, so that results do not
@@ -19,6 +20,8 @@ pub(crate) struct TokenLoss<'a> {
     pub states: &'a Tensor,
     /// What makes logits of them, (vocabulary, hidden).
     pub output: &'a Tensor,
+    /// The cap of the logits.
+    pub cap: Option<SoftCap>,
     /// The tokens that come next, (labels), int64.
     pub tokens: &'a Tensor,
     /// p, the probability that label smoothing spreads over the whole vocabulary.
@@ -53,9 +56,19 @@ impl TokenLoss<'_> {
         self.output.size().first().copied().unwrap_or(0)
     }
 
+    /// The logits of states, in float32.
+    fn logits(&self, states: &Tensor) -> Result<Tensor, ModelError> {
+        let logits = states.f_linear(self.output, None::<&Tensor>)?;
+        let logits = logits.f_to_kind(Kind::Float)?;
+        match self.cap {
+            Some(cap) => Ok(cap.forward(&logits)?),
+            None => Ok(logits),
+        }
+    }
+
     /// As it is defined, by autograd.
     fn at_once(&self) -> Result<Loss, ModelError> {
-        let logits = logits(self.states, self.output)?;
+        let logits = self.logits(self.states)?;
         let log_p = logits.f_log_softmax(-1, Kind::Float)?;
         let own = log_p.f_gather(1, &self.tokens.f_unsqueeze(1)?, false)?;
         let sums = [own.f_sum(Kind::Float)?, log_p.f_sum(Kind::Float)?];
@@ -72,7 +85,8 @@ impl TokenLoss<'_> {
             let count = rows.min(self.labels() - start);
             let states = self.states.f_narrow(0, start, count)?;
             let tokens = self.tokens.f_narrow(0, start, count)?.f_unsqueeze(1)?;
-            let mut log_p = logits(&states, self.output)?.f_log_softmax(-1, Kind::Float)?;
+            let logits = self.logits(&states)?;
+            let mut log_p = logits.f_log_softmax(-1, Kind::Float)?;
             let own = log_p.f_gather(1, &tokens, false)?;
             sums[0] = sums[0].f_add(&own.f_sum(Kind::Double)?)?;
             if self.smoothing > 0.0 {
@@ -80,7 +94,10 @@ impl TokenLoss<'_> {
                 sums[1] = sums[1].f_add(&of_token.f_sum(Kind::Double)?)?;
             }
             if wanted {
-                let by_logits = self.by_logits(&mut log_p, &tokens)?;
+                let mut by_logits = self.by_logits(&mut log_p, &tokens)?;
+                if let Some(cap) = self.cap {
+                    by_logits = by_logits.f_mul_(&cap.slope(&logits)?)?;
+                }
                 let by_states = by_logits.f_matmul(self.output)?.f_to_kind(Kind::Float)?;
                 gradients.push(by_states.f_div_scalar(self.labels() as f64)?);
             }
@@ -117,11 +134,6 @@ impl TokenLoss<'_> {
     }
 }
 
-fn logits(states: &Tensor, output: &Tensor) -> Result<Tensor, ModelError> {
-    let logits = states.f_linear(output, None::<&Tensor>)?;
-    Ok(logits.f_to_kind(Kind::Float)?)
-}
-
 #[cfg(test)]
 mod tests {
     use tch::Device;
@@ -137,8 +149,10 @@ mod tests {
 
     fn close(what: &str, found: &Tensor, want: &Tensor) {
         assert_eq!(found.size(), want.size(), "{what}");
-        let miss = (found - want).abs().max().double_value(&[]);
-        assert!(miss < 1e-6, "{what} misses by {miss:e}");
+        let most = |x: &Tensor| x.abs().max().double_value(&[]);
+        let miss = most(&(found - want));
+        let allowed = 1e-6 * most(want).max(1.0);
+        assert!(miss < allowed, "{what} misses by {miss:e}");
     }
 
     #[test]
@@ -155,6 +169,7 @@ mod tests {
             let loss = TokenLoss {
                 states: &states,
                 output: &output,
+                cap: None,
                 tokens: &tokens,
                 smoothing,
             };
@@ -167,6 +182,55 @@ mod tests {
         }
     }
 
+    /// The loss and its gradient by the states, as they are defined, by autograd in float64.
+    fn exact(loss: &TokenLoss<'_>) -> [Tensor; 2] {
+        let states = loss.states.detach().to_kind(Kind::Double);
+        let states = states.set_requires_grad(true);
+        let mut logits = states.matmul(&loss.output.to_kind(Kind::Double).tr());
+        if let Some(SoftCap(cap)) = loss.cap {
+            logits = (logits / cap).tanh() * cap;
+        }
+        let log_p = logits.log_softmax(-1, Kind::Double);
+        let own = log_p.gather(1, &loss.tokens.unsqueeze(1), false);
+        let (own, all) = (own.mean(Kind::Double), log_p.mean(Kind::Double));
+        let mean = -(own * (1.0 - loss.smoothing) + all * loss.smoothing);
+        mean.backward();
+        [mean.detach(), states.grad()].map(|x| x.to_kind(Kind::Float))
+    }
+
+    #[test]
+    fn capped_logits_give_the_loss_and_the_gradient_of_float64() {
+        let (output, tokens) = (
+            values(&[11, 5], 0.7) * 4.0,
+            Tensor::from_slice(&[3_i64, 0, 10, 3, 7, 1]),
+        );
+        let states = (values(&[6, 5], 1.3) * 2.0).set_requires_grad(true);
+        // From a cap that most logits are beyond to one that none is near.
+        for (cap, smoothing) in [0.5, 3.0, 30.0]
+            .into_iter()
+            .flat_map(|cap| SMOOTHING.map(|p| (cap, p)))
+        {
+            let loss = TokenLoss {
+                states: &states,
+                output: &output,
+                cap: Some(SoftCap(cap)),
+                tokens: &tokens,
+                smoothing,
+            };
+            let [mean, gradient] = exact(&loss);
+            for rows in [1, 4, 6] {
+                let name = format!("{rows} at a time, capped at {cap}, smoothed by {smoothing}");
+                let (found, by_states) = no_grad(|| loss.in_parts(rows)).unwrap();
+                close(&name, &found, &mean);
+                close(&name, &by_states.unwrap(), &gradient);
+            }
+            let whole = loss.at_once().unwrap();
+            whole.graph.backward();
+            close("by autograd", &states.grad(), &gradient);
+            let _ = states.grad().zero_();
+        }
+    }
+
     #[test]
     fn the_gradient_reaches_the_states_and_is_not_computed_where_none_is_wanted() {
         let (output, tokens) = (values(&[11, 5], 0.7), Tensor::from_slice(&[3_i64, 0]));
@@ -175,6 +239,7 @@ mod tests {
             TokenLoss {
                 states,
                 output,
+                cap: None,
                 tokens: &tokens,
                 smoothing: 0.1,
             }
@@ -201,6 +266,7 @@ mod tests {
         let loss = TokenLoss {
             states: &states,
             output: &values(&[11, 5], 0.7),
+            cap: None,
             tokens: &Tensor::from_slice::<i64>(&[]),
             smoothing: 0.1,
         };

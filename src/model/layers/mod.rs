@@ -1,5 +1,7 @@
 //! The layers that models are made of.
 
+pub mod soft_cap;
+
 use std::rc::Rc;
 
 use tch::{Kind, Tensor};
@@ -9,6 +11,7 @@ use crate::model::ModelError;
 use crate::model::delta::Delta;
 use crate::model::dropout::Masks;
 use crate::model::linear_layer::WeightLayout;
+use crate::model::quantised::held::HeldWeight;
 use crate::model::weights::View;
 
 /// What a linear layer is like.
@@ -45,11 +48,17 @@ impl LinearSpec {
 /// # Shapes
 /// `x` (…, d_in), `W` (d_out, d_in), `bias` (d_out), `y` (…, d_out).
 pub struct Linear {
-    /// (d_out, d_in), however it lies.
-    weight: Tensor,
+    weight: LinearWeight,
     bias: Option<Tensor>,
     delta: Option<Rc<dyn Delta>>,
     reference_numerics: bool,
+}
+
+enum LinearWeight {
+    /// (d_out, d_in), however it lies.
+    Dense(Tensor),
+    /// Frozen, in fewer bits.
+    Quantised(HeldWeight),
 }
 
 impl Linear {
@@ -59,9 +68,16 @@ impl Linear {
     /// If a tensor is missing or of another shape.
     pub fn new(view: &View<'_>, spec: &LinearSpec) -> Result<Self, ModelError> {
         let (d_in, d_out) = (spec.d_in, spec.d_out);
-        let weight = match spec.layout {
-            WeightLayout::OutIn => view.get("weight", &[d_out, d_in])?,
-            WeightLayout::InOut => view.get("weight", &[d_in, d_out])?.f_transpose(0, 1)?,
+        let shape = match spec.layout {
+            WeightLayout::OutIn => [d_out, d_in],
+            WeightLayout::InOut => [d_in, d_out],
+        };
+        let weight = match (view.quantised("weight", &shape)?, spec.layout) {
+            (Some(held), _) => LinearWeight::Quantised(held),
+            (None, WeightLayout::OutIn) => LinearWeight::Dense(view.get("weight", &shape)?),
+            (None, WeightLayout::InOut) => {
+                LinearWeight::Dense(view.get("weight", &shape)?.f_transpose(0, 1)?)
+            }
         };
         let bias = spec.bias.then(|| view.get("bias", &[d_out]));
         Ok(Self {
@@ -77,10 +93,11 @@ impl Linear {
     /// # Errors
     /// If libtorch fails, for example when out of memory.
     pub fn forward(&self, x: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
-        let y = if self.reference_numerics {
-            x.f_linear(&self.weight, self.bias.as_ref())?
-        } else {
-            torch::kernels::linear(x, &self.weight, self.bias.as_ref())?
+        let bias = self.bias.as_ref();
+        let y = match &self.weight {
+            LinearWeight::Dense(weight) if self.reference_numerics => x.f_linear(weight, bias)?,
+            LinearWeight::Dense(weight) => torch::kernels::linear(x, weight, bias)?,
+            LinearWeight::Quantised(weight) => weight.linear(x, bias, !self.reference_numerics)?,
         };
         match &self.delta {
             Some(delta) => Ok(y.f_add(&delta.forward(x, masks)?)?),
@@ -89,20 +106,34 @@ impl Linear {
     }
 }
 
-/// Layer normalisation over the last dimension.
+/// Layer normalisation over the last dimension: Ba et al., *Layer Normalization*, 2016.
 pub struct LayerNorm {
     weight: Tensor,
-    bias: Tensor,
+    bias: Option<Tensor>,
     eps: f64,
 }
 
 impl LayerNorm {
-    /// The layer at `view`.
+    /// The layer at `view`, with a bias.
     ///
     /// # Errors
     /// If a tensor is missing or of another shape.
     pub fn new(view: &View<'_>, width: i64, eps: f64) -> Result<Self, ModelError> {
-        let (weight, bias) = (view.get("weight", &[width])?, view.get("bias", &[width])?);
+        Self::with_bias(view, width, eps, true)
+    }
+
+    /// The layer at `view`, which may have a bias.
+    ///
+    /// # Errors
+    /// If a tensor is missing or of another shape.
+    pub fn with_bias(
+        view: &View<'_>,
+        width: i64,
+        eps: f64,
+        has_bias: bool,
+    ) -> Result<Self, ModelError> {
+        let weight = view.get("weight", &[width])?;
+        let bias = has_bias.then(|| view.get("bias", &[width])).transpose()?;
         Ok(Self { weight, bias, eps })
     }
 
@@ -112,7 +143,8 @@ impl LayerNorm {
     /// If libtorch fails.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
         let width = self.weight.size();
-        Ok(x.f_layer_norm(&width, Some(&self.weight), Some(&self.bias), self.eps, true)?)
+        let bias = self.bias.as_ref();
+        Ok(x.f_layer_norm(&width, Some(&self.weight), bias, self.eps, true)?)
     }
 }
 
@@ -121,6 +153,16 @@ impl LayerNorm {
 pub struct RmsNorm {
     weight: Tensor,
     eps: f64,
+    scale: NormScale,
+}
+
+/// What the normed values are multiplied by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormScale {
+    /// The weight.
+    Weight,
+    /// 1 and the weight, before values are rounded to a narrower kind.
+    OneAndWeight,
 }
 
 impl RmsNorm {
@@ -129,8 +171,21 @@ impl RmsNorm {
     /// # Errors
     /// If the tensor is missing or of another shape.
     pub fn new(view: &View<'_>, width: i64, eps: f64) -> Result<Self, ModelError> {
+        Self::scaled(view, width, eps, NormScale::Weight)
+    }
+
+    /// The layer at `view` with a scale that its weight is to be read as.
+    ///
+    /// # Errors
+    /// If the tensor is missing or of another shape.
+    pub fn scaled(
+        view: &View<'_>,
+        width: i64,
+        eps: f64,
+        scale: NormScale,
+    ) -> Result<Self, ModelError> {
         let weight = view.get("weight", &[width])?;
-        Ok(Self { weight, eps })
+        Ok(Self { weight, eps, scale })
     }
 
     /// The layer's output, of the shape of `x`.
@@ -141,7 +196,13 @@ impl RmsNorm {
         let wide = x.f_to_kind(Kind::Float)?;
         let square = wide.f_mul(&wide)?.f_mean_dim(-1, true, Kind::Float)?;
         let normed = wide.f_mul(&square.f_add_scalar(self.eps)?.f_rsqrt()?)?;
-        Ok(normed.f_to_kind(x.kind())?.f_mul(&self.weight)?)
+        Ok(match self.scale {
+            NormScale::Weight => normed.f_to_kind(x.kind())?.f_mul(&self.weight)?,
+            NormScale::OneAndWeight => {
+                let factor = self.weight.f_to_kind(Kind::Float)?.f_add_scalar(1.0)?;
+                normed.f_mul(&factor)?.f_to_kind(x.kind())?
+            }
+        })
     }
 }
 

@@ -10,6 +10,7 @@ use crate::base::file_error::FileError;
 use crate::base::tensors::weight_map::has_weights;
 use crate::model::ModelError;
 use crate::model::architecture::Architecture;
+use crate::model::base_form::BaseForm;
 use crate::model::config;
 use crate::model::objective::Objective;
 use crate::model::source::checkpoint::Checkpoint;
@@ -87,16 +88,29 @@ impl ModelFiles {
         }
     }
 
-    /// The weights for an objective.
+    /// The weights for an objective, in float32.
     ///
     /// # Errors
-    /// As [`Checkpoint::read`], [`Checkpoint::of_gguf`] and [`Checkpoint::random`].
+    /// As [`ModelFiles::checkpoint_as`].
     pub fn checkpoint(&self, objective: &Objective, seed: u64) -> Result<Checkpoint, ModelError> {
+        self.checkpoint_as(objective, seed, &BaseForm::float32())
+    }
+
+    /// The weights for an objective, held in a form.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::read_as`], [`Checkpoint::of_gguf_as`] and [`Checkpoint::random_as`].
+    pub fn checkpoint_as(
+        &self,
+        objective: &Objective,
+        seed: u64,
+        form: &BaseForm<'_>,
+    ) -> Result<Checkpoint, ModelError> {
         match self {
-            Self::Snapshot(folder) => Checkpoint::read(folder, objective, seed),
-            Self::Gguf(file) => Checkpoint::of_gguf(file, objective, seed),
+            Self::Snapshot(folder) => Checkpoint::read_as(folder, objective, seed, form),
+            Self::Gguf(file) => Checkpoint::of_gguf_as(file, objective, seed, form),
             Self::Random { architecture, .. } => {
-                Checkpoint::random(Arc::clone(architecture), objective, seed)
+                Checkpoint::random_as(Arc::clone(architecture), objective, seed, form)
             }
         }
     }

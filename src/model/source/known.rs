@@ -10,8 +10,9 @@ use crate::model::activation::Activation;
 use crate::model::architecture::Architecture;
 use crate::model::config;
 use crate::model::decoder::gpt2::Gpt2Config;
-use crate::model::decoder::llama::LlamaConfig;
+use crate::model::decoder::llama::LLAMA;
 use crate::model::decoder::rope::{Rope, RopeScaling};
+use crate::model::decoder::rotary::config::{LayerType, RotaryConfig};
 use crate::model::encoder::bert::BERT;
 use crate::model::encoder::config::EncoderConfig;
 use crate::model::encoder::family::{Family, HeadKind};
@@ -67,6 +68,7 @@ impl KnownEncoder {
         EncoderConfig {
             family: self.family,
             vocab_size: self.vocabulary,
+            embedding_size: None,
             hidden_size: self.width,
             num_hidden_layers: self.layers,
             num_attention_heads: self.heads,
@@ -119,8 +121,9 @@ pub fn gpt2(layers: i64, width: i64) -> Gpt2Config {
 }
 
 /// A Llama of Hugging Face.
-fn smollm2_135m() -> LlamaConfig {
-    LlamaConfig {
+fn smollm2_135m() -> RotaryConfig {
+    RotaryConfig {
+        family: &LLAMA,
         vocab_size: 49_152,
         hidden_size: 576,
         num_hidden_layers: 30,
@@ -139,6 +142,11 @@ fn smollm2_135m() -> LlamaConfig {
         tie_word_embeddings: true,
         attention_bias: false,
         mlp_bias: false,
+        sliding_window: None,
+        layer_types: vec![LayerType::Full; 30],
+        query_pre_attn_scalar: None,
+        attn_logit_softcapping: None,
+        final_logit_softcapping: None,
         attention_dropout: 0.0,
         initializer_range: 1.0 / 24.0,
         pad_token_id: None,

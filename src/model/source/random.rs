@@ -3,46 +3,63 @@
 use std::sync::Arc;
 
 use crate::base::allocator;
-use crate::base::tensors::TensorMap;
 use crate::model::ModelError;
 use crate::model::architecture::Architecture;
+use crate::model::base_form::BaseForm;
 use crate::model::config::keys::MOST_WEIGHTS;
 use crate::model::objective::Objective;
 use crate::model::source::checkpoint::Checkpoint;
 use crate::model::source::draw::draw;
+use crate::model::source::gather::Gathered;
 use crate::model::tensor_spec::TensorSpec;
 
 impl Checkpoint {
-    /// Draws all weights from the seed: normal with the architecture's spread, biases 0, norms 1,
-    /// and 0 for the padding's rows of the embeddings that have one (`padding_idx`). Each tensor
-    /// is a function of the seed, its name and its shape.
+    /// Draws all weights from the seed, to be held in float32; see [`Checkpoint::random_as`].
     ///
     /// # Errors
-    /// If the model would be too large to be meant, or for this machine.
+    /// As [`Checkpoint::random_as`].
     pub fn random(
         architecture: Arc<dyn Architecture>,
         objective: &Objective,
         seed: u64,
     ) -> Result<Self, ModelError> {
+        Self::random_as(architecture, objective, seed, &BaseForm::float32())
+    }
+
+    /// Draws all weights from the seed and holds them in a form: normal with the architecture's spread, biases 0, norms 1,
+    /// and 0 for the padding's rows of the embeddings that have one (`padding_idx`). Each tensor
+    /// is a function of the seed, its name and its shape.
+    ///
+    /// # Errors
+    /// If the model would be too large to be meant, or for this machine.
+    pub fn random_as(
+        architecture: Arc<dyn Architecture>,
+        objective: &Objective,
+        seed: u64,
+        form: &BaseForm<'_>,
+    ) -> Result<Self, ModelError> {
         let weights = architecture.base_weights();
-        let bytes = u64::try_from(weights).unwrap_or(0).saturating_mul(4);
         if weights > MOST_WEIGHTS {
             return Err(ModelError::Refused(format!(
                 "the architecture has {weights} weights, but at most {MOST_WEIGHTS} are supported; \
                  check its sizes"
             )));
         }
-        allocator::require(bytes).map_err(ModelError::Refused)?;
-        let draw_all = |tensors: Vec<TensorSpec>| -> TensorMap {
-            let draw = |tensor: TensorSpec| {
-                let values = draw(&tensor, architecture.initial_spread(), seed);
-                (tensor.name, values)
-            };
-            tensors.into_iter().map(draw).collect()
+        allocator::require(form.bytes(&*architecture)).map_err(ModelError::Refused)?;
+        let draw = |tensor: TensorSpec| {
+            let values = draw(&tensor, architecture.initial_spread(), seed);
+            (tensor.name, values)
         };
+        let mut gathered = Gathered::new(form, &*architecture);
+        for (name, values) in architecture.base_tensors().into_iter().map(draw) {
+            gathered.add(name, values);
+        }
+        gathered.check().map_err(ModelError::Refused)?;
+        let head = architecture.head_tensors(objective).into_iter();
         Ok(Self {
-            base: draw_all(architecture.base_tensors()),
-            head: draw_all(architecture.head_tensors(objective)),
+            base: gathered.tensors,
+            quantised: gathered.quantised,
+            head: head.map(draw).collect(),
             architecture,
             fresh: Vec::new(),
         })

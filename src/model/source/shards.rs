@@ -1,11 +1,12 @@
 //! The weights of a snapshot: `model.safetensors`, or the parts that
 //! `model.safetensors.index.json` lists.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::base::file_error::FileError;
-use crate::base::tensors::TensorMap;
 use crate::base::tensors::weight_map::{INDEX, WHOLE, WeightMap};
+use crate::base::tensors::{self, HostTensor};
 use crate::model::ModelError;
 
 /// The files of a snapshot's weights, and the list of them where they are several.
@@ -47,33 +48,39 @@ impl WeightFiles {
     }
 }
 
-/// All tensors of a snapshot, and the file that says which there are.
+/// Hands out all tensors of a snapshot, one by one; the file that says which there are.
 ///
 /// # Errors
 /// If a file is missing or unreadable, or a part lacks a tensor that the list has in it.
-pub(crate) fn read(folder: &Path) -> Result<(TensorMap, PathBuf), ModelError> {
+pub(crate) fn read_each(
+    folder: &Path,
+    mut take: impl FnMut(&str, HostTensor),
+) -> Result<PathBuf, ModelError> {
     let found = WeightFiles::find(folder)?;
-    let mut tensors = TensorMap::default();
+    let mut there = BTreeSet::new();
     for file in &found.files {
-        tensors.0.extend(TensorMap::read(file)?.0);
+        tensors::read_each(file, |name, tensor| {
+            there.insert(name.to_owned());
+            take(name, tensor);
+        })?;
     }
     let Some((map, index)) = found.list else {
-        return Ok((tensors, folder.join(WHOLE)));
+        return Ok(folder.join(WHOLE));
     };
-    let missing = map.tensors().find(|name| tensors.get(name).is_none());
+    let missing = map.tensors().find(|name| !there.contains(*name));
     match missing {
         Some(name) => {
             let reason = format!("no part has {name}, which it lists");
             Err(FileError::content(&index, reason).into())
         }
-        None => Ok((tensors, index)),
+        None => Ok(index),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::tensors::HostTensor;
+    use crate::base::tensors::TensorMap;
 
     fn folder(index: &str) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -90,8 +97,9 @@ mod tests {
     #[test]
     fn parts_are_read_together() {
         let folder = folder(r#"{"weight_map": {"a": "a.safetensors", "b": "b.safetensors"}}"#);
-        let (tensors, named) = read(folder.path()).unwrap();
-        assert_eq!(tensors.iter().count(), 2);
+        let mut names = Vec::new();
+        let named = read_each(folder.path(), |name, _| names.push(name.to_owned())).unwrap();
+        assert_eq!(names, ["a", "b"]);
         assert_eq!(named, folder.path().join(INDEX));
     }
 
@@ -105,7 +113,8 @@ mod tests {
             (r#"{"weight_map": {"c": "a.safetensors"}}"#, "no part has c"),
             (r#"{"weight_map": {}}"#, "weight_map is empty"),
         ] {
-            let error = read(folder(index).path()).unwrap_err().to_string();
+            let error = read_each(folder(index).path(), |_, _| ()).unwrap_err();
+            let error = error.to_string();
             assert!(error.contains(INDEX) && error.contains(expected), "{error}");
         }
     }

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use plotters::style::Color;
 use regatta_actors::protocol::round_record::RoundRecord;
 
+use crate::aggregate::measures::{BASE_DELTA_NORM, CLIENT_DRIFT, IDEAL_NORM, RESIDUAL_NORM};
 use crate::runs::compare::Compared;
+use crate::runs::compare::by_setting;
 use crate::runs::compare::groups::{Group, Mean, metrics};
 use crate::runs::compare::target::Target;
-use crate::runs::figures::Figure;
 use crate::runs::figures::chart::{Band, Chart, Curve};
-use crate::runs::figures::theme::{colour, time_unit};
+use crate::runs::figures::theme::{colour, dashed, time_unit};
+use crate::runs::figures::{Figure, measures};
 
 /// Scores by round and by virtual time, and exactness by round.
 ///
@@ -61,6 +63,45 @@ pub fn figures(groups: &[Group<'_>], target: &Target) -> anyhow::Result<Vec<Figu
         scaled(by_time).draw()?,
         exactness.draw()?,
     ];
+    let mut figures: Vec<Figure> = drawn.into_iter().flatten().collect();
+    figures.extend(measured(groups, spread)?);
+    figures.extend(by_setting::figures(groups, &target.score)?);
+    Ok(figures)
+}
+
+/// What explains the scores, where runs have recorded it.
+fn measured(groups: &[Group<'_>], spread: &str) -> anyhow::Result<Vec<Figure>> {
+    let measure =
+        |name: &'static str| move |record: &RoundRecord| record.measures.get(name).copied();
+    let residual = |record: &RoundRecord| {
+        let share = measure(RESIDUAL_NORM)(record)? / measure(IDEAL_NORM)(record)?;
+        share.is_finite().then_some(share)
+    };
+    let residual = Chart {
+        name: "residual",
+        caption: format!(
+            "Share of the ideal update that the aggregated adapter misses, by round{spread}. Exact \
+             methods merge it into the base."
+        ),
+        y: "residual / ideal update".to_owned(),
+        from_zero: true,
+        ..over_rounds(groups, residual)
+    };
+    let drift = Chart {
+        name: "drift",
+        caption: format!("{}, by round{spread}.", measures::DRIFT_IN_WORDS),
+        y: "clients' drift".to_owned(),
+        from_zero: true,
+        ..over_rounds(groups, measure(CLIENT_DRIFT))
+    };
+    let base_delta = Chart {
+        name: "base_delta",
+        caption: format!("{}, by round{spread}.", measures::BASE_DELTA_IN_WORDS),
+        y: "norm added to the base".to_owned(),
+        from_zero: true,
+        ..over_rounds(groups, measure(BASE_DELTA_NORM))
+    };
+    let drawn = [residual.draw()?, drift.draw()?, base_delta.draw()?];
     Ok(drawn.into_iter().flatten().collect())
 }
 
@@ -130,9 +171,4 @@ fn points(run: &Compared, target: &Target, unit: f64) -> Vec<(f64, f64)> {
     let scores = run.scores(&target.score);
     let points = scores.map(|(record, score)| (record.virtual_seconds / unit, score));
     points.collect()
-}
-
-/// Colours come again from the seventh group on; its curve then has gaps.
-fn dashed(index: usize) -> bool {
-    index >= crate::runs::figures::theme::COLOURS.len()
 }

@@ -70,7 +70,7 @@ pub fn group(runs: &[Compared]) -> Vec<Group<'_>> {
 }
 
 /// Settings without those that change no result, the method by the name that it has today.
-fn essence(settings: &Table) -> Table {
+pub(crate) fn essence(settings: &Table) -> Table {
     let free = fingerprint::free();
     let relevant =
         |(key, _): &(String, Value)| !free.contains(key) && !CHANCE.contains(&key.as_str());
@@ -85,9 +85,46 @@ fn essence(settings: &Table) -> Table {
 
 /// For each group, the settings in which it differs from others; the method alone where there is
 /// one group.
-fn labels(groups: &[&Table]) -> Vec<String> {
+pub(crate) fn labels(groups: &[&Table]) -> Vec<String> {
+    let keys = differing(groups);
+    let label = |group: &&Table| {
+        let label = described(&keys, group, groups);
+        if label.is_empty() {
+            let method = group.get("agg_type").and_then(Value::as_str);
+            return method.unwrap_or("all runs").to_owned();
+        }
+        label
+    };
+    groups.iter().map(label).collect()
+}
+
+/// For each group, as few settings as tell it from the others; nothing where there is one group.
+pub(crate) fn brief_labels(groups: &[&Table]) -> Vec<String> {
+    let mut keys: Vec<&String> = Vec::new();
+    let told_apart = |keys: &[&String]| {
+        let mut seen: Vec<Vec<Option<&Value>>> = Vec::new();
+        for group in groups {
+            let values = keys.iter().map(|key| group.get(*key)).collect();
+            if !seen.contains(&values) {
+                seen.push(values);
+            }
+        }
+        seen.len()
+    };
+    for key in differing(groups) {
+        let before = told_apart(&keys);
+        keys.push(key);
+        if told_apart(&keys) == before {
+            keys.pop();
+        }
+    }
+    let label = |group: &&Table| described(&keys, group, groups);
+    groups.iter().map(label).collect()
+}
+
+/// The settings in which groups differ. The method and the adapter are first: they say most.
+fn differing<'a>(groups: &[&'a Table]) -> Vec<&'a String> {
     let mut keys: Vec<&String> = groups.iter().flat_map(|group| group.keys()).collect();
-    // The method and the adapter first: they say most.
     keys.sort_by_key(|key| (*key != "agg_type", *key != "adapter", *key));
     keys.dedup();
     keys.retain(|key| {
@@ -95,18 +132,14 @@ fn labels(groups: &[&Table]) -> Vec<String> {
             .iter()
             .any(|group| group.get(*key) != groups[0].get(*key))
     });
-    let label = |group: &&Table| {
-        let parts: Vec<String> = keys
-            .iter()
-            .filter_map(|key| describe(key, group.get(*key), groups))
-            .collect();
-        if parts.is_empty() {
-            let method = group.get("agg_type").and_then(Value::as_str);
-            return method.unwrap_or("all runs").to_owned();
-        }
-        parts.join(", ")
-    };
-    groups.iter().map(label).collect()
+    keys
+}
+
+/// These settings of a group, in words.
+fn described(keys: &[&String], group: &Table, groups: &[&Table]) -> String {
+    let parts = keys.iter();
+    let parts = parts.filter_map(|key| describe(key, group.get(*key), groups));
+    parts.collect::<Vec<_>>().join(", ")
 }
 
 /// A setting in a label; `None` where the group does not have it.
@@ -148,6 +181,26 @@ mod tests {
             let settings = format!("agg_type = \"{name}\"\nseed = 1");
             assert_eq!(labelled(&[&settings]), ["fedex"]);
         }
+    }
+
+    #[test]
+    fn brief_labels_name_no_setting_that_follows_from_those_before_it() {
+        let tables = [
+            "adapter = \"lora\"\nr = 8\npartition = \"iid\"",
+            "adapter = \"vera\"\nr = 32\npartition = \"iid\"",
+            "adapter = \"vera\"\nr = 32\npartition = \"classes(1)\"",
+        ];
+        let tables = tables.map(|text| toml::from_str::<Table>(text).unwrap());
+        let labels = brief_labels(&tables.each_ref());
+        assert_eq!(
+            labels,
+            [
+                "lora, partition iid",
+                "vera, partition iid",
+                "vera, partition classes(1)"
+            ]
+        );
+        assert_eq!(brief_labels(&[&tables[0]]), [""]);
     }
 
     #[test]

@@ -1,11 +1,18 @@
 //! Runs side by side: scores, time to a target, traffic, exactness; seeds grouped.
 //!
 //! Runs that differ in nothing but their seed are one [`Group`](groups::Group), and a group's numbers are means
-//! with the sample standard deviation. What tells groups apart is their label.
+//! with the sample standard deviation. What tells groups apart is their label. Groups that differ in
+//! few settings can be compared seed by seed ([`paired`]).
 
+pub mod by_setting;
 pub mod chart;
 pub mod groups;
 pub mod page;
+pub mod paired;
+pub mod paired_table;
+#[cfg(test)]
+mod samples;
+pub mod statistics;
 pub mod tables;
 pub mod target;
 
@@ -14,11 +21,12 @@ use std::path::{Path, PathBuf};
 use regatta_actors::protocol::round_record::RoundRecord;
 
 use crate::config::problems::Problems;
+use crate::config::recorded_task;
 use crate::runs::folder::RunFolder;
 use crate::runs::folder::artifact::Artifact;
 use crate::runs::folder::state::RunState;
 use crate::runs::history::totals::RunTotals;
-use crate::tasks::{SharedTask, registry};
+use crate::tasks::SharedTask;
 
 /// A run, as it is compared.
 #[derive(Debug, Clone)]
@@ -53,14 +61,13 @@ impl Compared {
         let text = std::fs::read_to_string(&scenario).map_err(|e| in_scenario(&e))?;
         let settings: toml::Table =
             toml::from_str(&text).map_err(|error| in_scenario(&error.message()))?;
-        let task = settings.get("task").and_then(toml::Value::as_str);
-        let task = task.and_then(|task| registry::find(task).ok());
+        let task = recorded_task(&settings);
         let task = task.ok_or_else(|| in_scenario(&"it names no task"))?;
         let seed = settings.get("seed").and_then(toml::Value::as_integer);
         let mut rounds = folder.read_rounds().map_err(failed)?;
         let mut totals = RunTotals::default();
         for record in &mut rounds {
-            totals.add(record, task.metric_set());
+            totals.add(record, &task.metric_set());
             record.clients = Vec::new();
         }
         if rounds.is_empty() {

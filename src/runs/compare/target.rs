@@ -26,18 +26,18 @@ pub struct Reached {
 }
 
 impl Target {
-    /// The best value that all runs reach, of the task's own score: the worst of their best. Runs
-    /// in which it was never a finite number do not count, unless there are no others: it is NaN
-    /// then, and no run reaches it. `None` when a run has no scores.
+    /// The best value that all runs reach, of this score or the task's own: the worst of their best.
+    /// Runs in which it was never a finite number do not count, unless there are no others: it is NaN
+    /// then, and no run reaches it. `None` when a run has no such score.
     #[must_use]
-    pub fn common(runs: &[Compared]) -> Option<Self> {
-        let metric = runs.first()?.task.primary_metric();
-        let score = metric.name;
+    pub fn common(runs: &[Compared], score: Option<&str>) -> Option<Self> {
+        let task = &runs.first()?.task;
+        let score = score.unwrap_or_else(|| task.primary_metric().name);
         let best: Option<Vec<f64>> = runs.iter().map(|run| run.best_score(score)).collect();
         // The lesser of a number and NaN is the number, and so is the greater.
-        let worse = match metric.higher_is_better {
-            true => f64::min,
-            false => f64::max,
+        let worse = match task.metric_set().less_is_better(score) {
+            true => f64::max,
+            false => f64::min,
         };
         let value = best?.into_iter().reduce(worse)?;
         Some(Self {
@@ -132,6 +132,7 @@ mod tests {
                 .into(),
             ),
             exactness_error: None,
+            measures: [].into(),
             virtual_seconds: 10.0 * f64::from(round),
             seconds: PhaseSeconds::default(),
             state_digest: Digest(String::new()),
@@ -142,7 +143,7 @@ mod tests {
         let mut totals = RunTotals::default();
         rounds
             .iter()
-            .for_each(|record| totals.add(record, task.metric_set()));
+            .for_each(|record| totals.add(record, &task.metric_set()));
         Compared {
             path: PathBuf::new(),
             settings: toml::Table::new(),
@@ -157,7 +158,7 @@ mod tests {
     #[test]
     fn of_a_score_that_is_better_lower_all_runs_reach_the_greatest_of_their_least() {
         let runs = [run(&[9.0, 4.0, 6.0]), run(&[8.0, 7.0, 5.0])];
-        let target = Target::common(&runs).unwrap();
+        let target = Target::common(&runs, None).unwrap();
         assert_eq!(target.to_string(), "perplexity=5");
         let reached = runs
             .each_ref()

@@ -20,7 +20,7 @@ use crate::runs::export::trained::TrainedModel;
 use crate::tasks::Task;
 
 /// The files that a tokenizer may consist of.
-const TOKENIZER_FILES: [&str; 10] = [
+const TOKENIZER_FILES: [&str; 11] = [
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -30,6 +30,7 @@ const TOKENIZER_FILES: [&str; 10] = [
     "vocab.json",
     "merges.txt",
     "sentencepiece.bpe.model",
+    "spm.model",
     "tokenizer.model",
 ];
 
@@ -126,6 +127,9 @@ pub fn config(
     match objective {
         Objective::Classes(names) => {
             config.extend(outputs("single_label_classification", &names));
+        }
+        Objective::Multilabel(names) => {
+            config.extend(outputs("multi_label_classification", &names));
         }
         Objective::Score => config.extend(outputs("regression", &["score".to_owned()])),
         Objective::NextToken => {}

@@ -2,6 +2,7 @@
 
 use crate::adapter::peft::BASE_DELTA;
 use crate::model::objective::Objective;
+use crate::model::quantised::precision::BasePrecision;
 use crate::runs::export::trained::TrainedModel;
 
 /// The note that accompanies an adapter.
@@ -16,7 +17,9 @@ pub fn of_adapter(trained: &TrainedModel) -> String {
         ),
     };
     let head = match objective(trained) {
-        Objective::Classes(_) | Objective::Score => ", with the classification head",
+        Objective::Classes(_) | Objective::Multilabel(_) | Objective::Score => {
+            ", with the classification head"
+        }
         Objective::NextToken => "",
     };
     let mut note = format!(
@@ -35,8 +38,30 @@ pub fn of_adapter(trained: &TrainedModel) -> String {
         note.push_str("It changes nothing in the base model. To load it:\n\n");
     }
     note.push_str(&usage(trained));
+    if trained.plan.model.base_precision != BasePrecision::Float32 {
+        note.push_str(&format!(
+            "\nIn training the base {}. Over float32 weights, as loaded above, the adapter gives \
+             slightly other outputs; `regatta export --merge` writes the model that was trained.\n",
+            held(trained)
+        ));
+    }
     note.push_str(&sources(trained));
     note
+}
+
+/// How the base was held in training.
+fn held(trained: &TrainedModel) -> &'static str {
+    match trained.plan.model.base_precision {
+        BasePrecision::Float32 => "was held in float32",
+        BasePrecision::Bfloat16 => "was held in bfloat16",
+        BasePrecision::Int8 => {
+            "was held in int8, each output's weights with a scale, as bitsandbytes quantises them"
+        }
+        BasePrecision::Nf4 => {
+            "was held in nf4 with a scale for each 64 weights, as bitsandbytes quantises them \
+             without `bnb_4bit_use_double_quant`"
+        }
+    }
 }
 
 /// The note that accompanies a merged model.
@@ -44,7 +69,7 @@ pub fn of_adapter(trained: &TrainedModel) -> String {
 pub fn of_merged(trained: &TrainedModel) -> String {
     let class = auto_class(trained);
     let parts = match objective(trained) {
-        Objective::Classes(_) | Objective::Score => {
+        Objective::Classes(_) | Objective::Multilabel(_) | Objective::Score => {
             "The whole classifier: base weights, what aggregation added to them, the adapter and \
              the head in one"
         }
@@ -53,14 +78,22 @@ pub fn of_merged(trained: &TrainedModel) -> String {
              adapter in one"
         }
     };
+    let values = match trained.plan.model.base_precision {
+        BasePrecision::Float32 => String::new(),
+        _ => format!(
+            " The base {}: this model has the values of those codes, and is in float32.",
+            held(trained)
+        ),
+    };
     format!(
-        "# Model of the run `{}`\n\n{parts}, {}. To load it:\n\n\
+        "# Model of the run `{}`\n\n{parts}, {}.{values} To load it:\n\n\
          ```python\n\
          from transformers import {class}\n\n\
-         model = {class}.from_pretrained(\".\").eval()\n\
+         model = {class}.from_pretrained(\".\"{}).eval()\n\
          ```\n{}",
         trained.plan.name,
         origin(trained),
+        trained.loading_argument(),
         sources(trained)
     )
 }
@@ -72,7 +105,9 @@ fn objective(trained: &TrainedModel) -> Objective {
 /// The class of transformers that loads such models.
 fn auto_class(trained: &TrainedModel) -> &'static str {
     match objective(trained) {
-        Objective::Classes(_) | Objective::Score => "AutoModelForSequenceClassification",
+        Objective::Classes(_) | Objective::Multilabel(_) | Objective::Score => {
+            "AutoModelForSequenceClassification"
+        }
         Objective::NextToken => "AutoModelForCausalLM",
     }
 }
@@ -111,6 +146,10 @@ fn usage(trained: &TrainedModel) -> String {
     let class = auto_class(trained);
     let outputs = match objective(trained) {
         Objective::NextToken => String::new(),
+        Objective::Multilabel(names) => format!(
+            "num_labels={}, problem_type=\"multi_label_classification\", ",
+            names.len()
+        ),
         head => format!("num_labels={}, ", head.outputs()),
     };
     format!(
@@ -118,10 +157,11 @@ fn usage(trained: &TrainedModel) -> String {
          from peft import PeftModel\n\
          {import}\
          from transformers import {class}\n\n\
-         model = {class}.from_pretrained(\n    {}, {outputs}torch_dtype=\"float32\"\n)\n\
+         model = {class}.from_pretrained(\n    {}, {outputs}torch_dtype=\"float32\"{}\n)\n\
          {delta}\
          model = PeftModel.from_pretrained(model, \".\").eval()\n\
          ```\n",
         trained.base_in_python(),
+        trained.loading_argument(),
     )
 }

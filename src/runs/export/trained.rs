@@ -16,10 +16,13 @@ use crate::config::plan::Plan;
 use crate::config::settings::Settings;
 use crate::model::ModelError;
 use crate::model::architecture::Architecture;
+use crate::model::base_form::BaseForm;
 use crate::model::linear_layer::LinearLayer;
+use crate::model::source::checkpoint::Checkpoint;
 use crate::model::source::files::ModelFiles;
 use crate::model::source::locate::model_dir;
 use crate::model::source::location::ModelSource;
+use crate::model::tensor_spec::is_inside;
 use crate::runs::folder::RunFolder;
 use crate::runs::folder::artifact::Artifact;
 
@@ -169,6 +172,23 @@ impl TrainedModel {
         }
     }
 
+    /// The pretrained model in float32, with the values that training saw: those of the codes where
+    /// weights were held in fewer bits.
+    ///
+    /// # Errors
+    /// If the model cannot be read.
+    pub(crate) fn checkpoint(&self, base: &ModelFiles) -> Result<Checkpoint, ModelError> {
+        let plan = &self.plan;
+        let in_full = |name: &str| {
+            let mut modules = plan.adapter.modules_to_save.iter();
+            self.folder.tensors.get(name).is_some() || modules.any(|it| is_inside(name, it))
+        };
+        let form = BaseForm::new(plan.model.base_precision, &in_full);
+        let mut checkpoint = base.checkpoint_as(&plan.data.task.objective(), plan.seed, &form)?;
+        checkpoint.dequantise()?;
+        Ok(checkpoint)
+    }
+
     /// What transformers' `from_pretrained` takes to load the pretrained model, as Python has it.
     #[must_use]
     pub(crate) fn base_in_python(&self) -> String {
@@ -184,6 +204,14 @@ impl TrainedModel {
         let folder = path.parent().unwrap_or(Path::new("."));
         let name = path.file_name().unwrap_or_default();
         format!("{folder:?}, gguf_file={name:?}")
+    }
+
+    /// What `from_pretrained` must be told beside the model, with a comma before it.
+    #[must_use]
+    pub(crate) fn loading_argument(&self) -> String {
+        let architecture = self.base().and_then(|base| Ok(base.architecture()?)).ok();
+        let argument = architecture.and_then(|it| it.loading_argument());
+        argument.map_or_else(String::new, |argument| format!(", {argument}"))
     }
 
     /// The pretrained model's name, or its folder or file as it is found from anywhere.

@@ -36,7 +36,7 @@ impl TrainedModel {
     pub fn write_merged(&self, folder: &Path) -> Result<(), ExportError> {
         let base = self.base()?;
         let task = &self.plan.data.task;
-        let mut checkpoint = base.checkpoint(&task.objective(), self.plan.seed)?;
+        let mut checkpoint = self.checkpoint(&base)?;
         files::make_folder(folder)?;
         let merged = merge::merged(self, &mut checkpoint)?;
         merged.write(&folder.join("model.safetensors"))?;

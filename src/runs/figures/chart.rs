@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use plotters::prelude::*;
+use regatta_actors::protocol::round_record::RoundRecord;
 
 use crate::runs::figures::theme::{Axis, Labelled, Sample, label, pt, stroke, ticks};
 use crate::runs::figures::{Figure, theme};
@@ -52,8 +53,14 @@ pub struct Chart {
     pub name: &'static str,
     /// The caption of the figure.
     pub caption: String,
+    /// What stands above it; empty: nothing.
+    pub title: String,
     /// The axis to the right, with its unit; `None`: rounds.
     pub x: Option<String>,
+    /// Where the axis to the right has its ticks; empty: at round numbers.
+    pub x_ticks: Vec<f64>,
+    /// Whether the axis to the right is logarithmic.
+    pub log_x: bool,
     /// The axis upwards, with its unit.
     pub y: String,
     /// Whether the vertical axis starts at 0.
@@ -129,26 +136,50 @@ impl Chart {
         draw_together(name, caption, vec![self])
     }
 
-    /// Its legend, and below it the curves.
+    /// Its title and its legend, and below them the curves.
     fn paint(&self, area: &theme::Area<'_>, range: Extent) -> anyhow::Result<()> {
-        let area = theme::legend(area, &self.legend())?;
+        let area = theme::title(area, &self.title)?;
+        let area = theme::legend(&area, &self.legend())?;
         self.plot(&area, range)
     }
 
     /// Leaves out what cannot be drawn, and takes logarithms where the axis has them.
     fn tidy(&mut self) {
-        let log = self.log;
-        let scale = |y: f64| if log { y.log10() } else { y };
+        let (x_scale, scale) = (scale(self.log_x), scale(self.log));
         for curve in &mut self.curves {
-            curve.points.iter_mut().for_each(|(_, y)| *y = scale(*y));
-            curve.points.retain(|(_, y)| y.is_finite());
+            let points = curve.points.iter_mut();
+            points.for_each(|(x, y)| (*x, *y) = (x_scale(*x), scale(*y)));
+            curve.points.retain(|(x, y)| x.is_finite() && y.is_finite());
         }
         for band in &mut self.bands {
-            for (_, low, high) in &mut band.points {
-                (*low, *high) = (scale(*low), scale(*high));
+            for (x, low, high) in &mut band.points {
+                (*x, *low, *high) = (x_scale(*x), scale(*low), scale(*high));
             }
             band.points
-                .retain(|(_, low, high)| low.is_finite() && high.is_finite());
+                .retain(|(x, low, high)| [x, low, high].into_iter().all(|value| value.is_finite()));
+        }
+    }
+
+    /// The ticks of the axis to the right, in the places that they have on it.
+    fn ticks_of_x(&self, x: (f64, f64), least: f64) -> Vec<f64> {
+        match self.x_ticks.is_empty() {
+            true => ticks(x.0, x.1, 10, least),
+            false => self
+                .x_ticks
+                .iter()
+                .copied()
+                .map(scale(self.log_x))
+                .collect(),
+        }
+    }
+
+    /// What stands at a place of the axis to the right.
+    fn label_of_x(&self, place: f64, step: f64) -> String {
+        let scale = scale(self.log_x);
+        match self.x_ticks.iter().find(|tick| scale(**tick) == place) {
+            Some(tick) if self.log_x => format!("{tick:e}"),
+            Some(tick) => tick.to_string(),
+            None => label(place, step),
         }
     }
 
@@ -207,7 +238,7 @@ impl Chart {
     fn plot(&self, area: &theme::Area<'_>, (x, y): Extent) -> anyhow::Result<()> {
         // There is nothing between two rounds.
         let least = if self.x.is_none() { 1.0 } else { 0.0 };
-        let x_ticks = ticks(x.0, x.1, 10, least);
+        let x_ticks = self.ticks_of_x(x, least);
         let x_step = theme::step(x.0, x.1, 10).max(least);
         let y_ticks = ticks(y.0, y.1, 6, if self.log { 1.0 } else { 0.0 });
         let y_step = match y_ticks.as_slice() {
@@ -224,7 +255,7 @@ impl Chart {
                 ticks: x_ticks,
             },
             title: self.x.as_deref().unwrap_or("round"),
-            label: &|value| label(value, x_step),
+            label: &|value| self.label_of_x(value, x_step),
         };
         let y = Labelled {
             axis: Axis {
@@ -262,4 +293,22 @@ impl Chart {
         }
         Ok(())
     }
+}
+
+/// Where a value lies on an axis.
+fn scale(log: bool) -> fn(f64) -> f64 {
+    if log {
+        f64::log10
+    } else {
+        std::convert::identity
+    }
+}
+
+/// The points of a curve: a value of each round that has it.
+pub(crate) fn over_rounds(
+    rounds: &[RoundRecord],
+    value: impl Fn(&RoundRecord) -> Option<f64>,
+) -> Vec<(f64, f64)> {
+    let point = |record: &RoundRecord| Some((f64::from(record.round), value(record)?));
+    rounds.iter().filter_map(point).collect()
 }

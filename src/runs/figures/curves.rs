@@ -7,9 +7,9 @@ use regatta_actors::protocol::event::ClientInfo;
 use regatta_actors::protocol::round_record::{ClientRecord, RoundRecord};
 
 use crate::config::plan::Plan;
-use crate::runs::figures::chart::{Band, Chart, Curve};
+use crate::runs::figures::chart::{Band, Chart, Curve, over_rounds};
 use crate::runs::figures::theme::{INK, colour};
-use crate::runs::figures::{Figure, chart, fleet, timeline};
+use crate::runs::figures::{Figure, chart, fleet, measures, timeline};
 use crate::runs::history::collected::Participations;
 use crate::runs::history::states;
 use crate::tasks::metrics::set::{MetricSet, base_name, base_of, is_loss};
@@ -27,23 +27,19 @@ pub fn of_run(
     plan: &Plan,
 ) -> anyhow::Result<Vec<Figure>> {
     let rows = states::rows(participations, plan);
+    let [residual, drift, base_delta] = measures::charts(rounds);
     let drawn = [
         loss(rounds, participations).draw()?,
-        scores(rounds, plan.data.task.metric_set())?,
+        scores(rounds, &plan.data.task.metric_set())?,
         timeline::draw(&rows, participations)?,
         fleet::draw(&rows, participations)?,
         exactness(rounds).draw()?,
+        residual.draw()?,
+        drift.draw()?,
+        base_delta.draw()?,
         traffic(rounds).draw()?,
     ];
     Ok(drawn.into_iter().flatten().collect())
-}
-
-fn over_rounds(
-    rounds: &[RoundRecord],
-    value: impl Fn(&RoundRecord) -> Option<f64>,
-) -> Vec<(f64, f64)> {
-    let point = |record: &RoundRecord| Some((f64::from(record.round), value(record)?));
-    rounds.iter().filter_map(point).collect()
 }
 
 /// Training loss: each client's, or their spread; the mean; and the loss on validation.
@@ -123,7 +119,7 @@ fn spread(rounds: &[RoundRecord]) -> Vec<Band> {
 
 /// The scores on validation, without the loss: in one chart, or where the model before training was
 /// scored as well, in one each, with that model's as a dashed curve.
-fn scores(rounds: &[RoundRecord], metrics: MetricSet) -> anyhow::Result<Option<Figure>> {
+fn scores(rounds: &[RoundRecord], metrics: &MetricSet) -> anyhow::Result<Option<Figure>> {
     let evals = rounds.iter().filter_map(|record| record.eval.as_ref());
     let mut names = metrics.names(evals.clone());
     names.retain(|name| !is_loss(name));
@@ -160,7 +156,7 @@ fn score(name: &str) -> impl Fn(&RoundRecord) -> Option<f64> + '_ {
 }
 
 /// A score by round, and that of the model before training.
-fn beside_base(rounds: &[RoundRecord], name: &str, metrics: MetricSet) -> Chart {
+fn beside_base(rounds: &[RoundRecord], name: &str, metrics: &MetricSet) -> Chart {
     let base = over_rounds(rounds, score(&base_of(name)));
     let trained = over_rounds(rounds, score(name));
     let chart = Chart {

@@ -3,6 +3,7 @@
 pub mod chart;
 pub mod curves;
 pub mod fleet;
+pub mod measures;
 pub(crate) mod outlines;
 pub(crate) mod png;
 pub mod theme;

@@ -71,6 +71,12 @@ pub fn colour(number: usize) -> RGBColor {
     COLOURS[number % COLOURS.len()]
 }
 
+/// Whether the curve with this number has gaps: colours come again from the seventh on.
+#[must_use]
+pub fn dashed(number: usize) -> bool {
+    number >= COLOURS.len()
+}
+
 /// Makes the typeface known to the library that measures texts; once is enough.
 ///
 /// # Errors
@@ -200,6 +206,18 @@ pub enum Shape {
 pub const LEGEND_LINE: i32 = pt(20);
 /// Width of a sample.
 const SAMPLE: i32 = pt(22);
+
+/// Draws a title, and returns the area below it.
+///
+/// # Errors
+/// If it cannot be drawn.
+pub fn title<'a>(area: &Area<'a>, title: &str) -> anyhow::Result<Area<'a>> {
+    if title.is_empty() {
+        return Ok(area.clone());
+    }
+    area.draw(&Text::new(title.to_owned(), (pt(8), pt(4)), text(13)))?;
+    Ok(area.split_vertically(LEGEND_LINE).1)
+}
 
 /// Draws a legend in lines from the top, and returns the area below it.
 ///

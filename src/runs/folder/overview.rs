@@ -9,11 +9,12 @@ use regatta_actors::protocol::json;
 use regatta_actors::workload::update::Scores;
 use serde::Deserialize;
 
+use crate::config::recorded_task;
 use crate::runs::folder::RunFolder;
 use crate::runs::folder::artifact::Artifact;
 use crate::runs::folder::state::RunState;
 use crate::runs::history::totals::{Best, note_best};
-use crate::tasks::{SharedTask, registry};
+use crate::tasks::SharedTask;
 
 /// The overview of a run folder, in a line.
 #[derive(Debug, Clone)]
@@ -75,11 +76,17 @@ impl RunOverview {
             Err(error) => return Err(error),
         };
         let text = std::fs::read_to_string(folder.path_of(Artifact::Scenario))?;
-        let scenario: Scenario = toml::from_str(&text)
-            .map_err(|error| io::Error::other(format!("scenario.toml: {}", error.message())))?;
+        let wrong = |error: toml::de::Error| {
+            io::Error::other(format!("scenario.toml: {}", error.message()))
+        };
+        let mut settings: toml::Table = toml::from_str(&text).map_err(wrong)?;
+        let task = recorded_task(&settings);
+        if let Some(task) = &task {
+            settings.insert("task".to_owned(), task.name().into());
+        }
+        let scenario: Scenario = settings.try_into().map_err(wrong)?;
         let rounds: Vec<RoundLine> = folder.read_lines()?;
-        let best = registry::find(&scenario.task).ok();
-        let best = best.and_then(|task| best_of(&task, &rounds));
+        let best = task.and_then(|task| best_of(&task, &rounds));
         Ok(Some(Self {
             scenario,
             state: folder.state()?,
@@ -99,7 +106,7 @@ fn best_of(task: &SharedTask, rounds: &[RoundLine]) -> Option<(String, Option<Be
     for round in rounds {
         if let Some(scores) = &round.eval {
             scored |= scores.contains_key(name);
-            note_best(&mut best, round.round, scores, metrics);
+            note_best(&mut best, round.round, scores, &metrics);
         }
     }
     scored.then(|| (metrics.title(name), best.remove(name)))

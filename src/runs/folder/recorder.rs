@@ -116,7 +116,7 @@ impl Recorder {
         self.totals = RunTotals::default();
         let mut lines = Vec::new();
         for record in records.values() {
-            self.totals.add(record, self.plan.data.task.metric_set());
+            self.totals.add(record, &self.plan.data.task.metric_set());
             serde_json::to_writer(&mut lines, record)?;
             lines.push(b'\n');
         }
@@ -156,7 +156,7 @@ impl Observer for Recorder {
             Event::RunStarted { .. } => self.go_back(0),
             Event::RunResumed { after_round, .. } => self.go_back(*after_round),
             Event::RoundFinished(record) => {
-                self.totals.add(record, self.plan.data.task.metric_set());
+                self.totals.add(record, &self.plan.data.task.metric_set());
                 self.append(record)
             }
             Event::RunFinished { ending, error, .. } => self.summarise(*ending, error.clone()),

@@ -35,6 +35,7 @@ fn round(round: u32, loss: f64, accuracy: f64) -> RoundRecord {
             ("loss".into(), loss),
         ])),
         exactness_error: Some(f64::from(round) * 1e-8),
+        measures: [].into(),
         virtual_seconds: f64::from(round),
         seconds: PhaseSeconds::default(),
         state_digest: Digest(format!("{round:064x}")),

@@ -77,6 +77,7 @@ fn finished(round: u32, outcome: Outcome, virtual_seconds: f64) -> Event {
         train_loss: None,
         eval: None,
         exactness_error: None,
+        measures: [].into(),
         virtual_seconds,
         seconds: PhaseSeconds::default(),
         state_digest: Digest(String::new()),

@@ -62,7 +62,7 @@ pub fn note_best(
     best: &mut BTreeMap<String, Best>,
     round: u32,
     scores: &Scores,
-    metrics: MetricSet,
+    metrics: &MetricSet,
 ) {
     let trained = scores.iter().filter(|(name, _)| base_name(name).is_none());
     for (name, &value) in trained.filter(|(_, value)| value.is_finite()) {
@@ -105,7 +105,7 @@ impl<'de> Deserialize<'de> for RunTotals {
 
 impl RunTotals {
     /// Takes a finished round of a task with these metrics in.
-    pub fn add(&mut self, record: &RoundRecord, metrics: MetricSet) {
+    pub fn add(&mut self, record: &RoundRecord, metrics: &MetricSet) {
         self.rounds += 1;
         self.rounds_refused += u32::from(record.all_refused());
         self.train_loss = record.train_loss.or(self.train_loss);
@@ -154,7 +154,7 @@ mod tests {
                 &mut best,
                 round,
                 &scores(accuracy, loss),
-                MetricSet::default(),
+                &MetricSet::default(),
             );
         }
         let of = |name: &str| (best[name].round, best[name].value);
@@ -166,12 +166,12 @@ mod tests {
 
     #[test]
     fn of_a_metric_that_is_better_lower_the_best_is_the_least_and_the_base_has_none() {
-        const METRICS: MetricSet = MetricSet(&[MetricInfo::lower("perplexity")]);
+        const METRICS: MetricSet = MetricSet::of(&[MetricInfo::lower("perplexity")]);
         let mut best = BTreeMap::new();
         for (round, value) in (1..).zip([9.0, 4.0, 6.0]) {
             let names = ["perplexity", "base_perplexity", "base_loss"];
             let scores = names.map(|name| (name.to_owned(), value)).into();
-            note_best(&mut best, round, &scores, METRICS);
+            note_best(&mut best, round, &scores, &METRICS);
         }
         let found: Vec<_> = best.into_iter().collect();
         let least = Best {
@@ -193,7 +193,7 @@ mod tests {
             &mut totals.best,
             1,
             &scores(0.5, f64::NAN),
-            MetricSet::default(),
+            &MetricSet::default(),
         );
         let json = serde_json::to_string(&totals).unwrap();
         let read: RunTotals = serde_json::from_str(&json).unwrap();

@@ -105,7 +105,7 @@ impl Run {
         let last = tables::evals(&self.rounds).last().cloned();
         let metrics = self.plan.data.task.metric_set();
         self.local_baselines
-            .table(metrics, &last.unwrap_or_default())
+            .table(&metrics, &last.unwrap_or_default())
     }
 
     /// The cost of each fault.

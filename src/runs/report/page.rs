@@ -201,7 +201,7 @@ fn add_rounds(page: &mut Page, run: &Run) {
     let metrics = run.plan.data.task.metric_set();
     let note = "Exactness error: ‖effective − ideal‖ / ‖ideal update‖ over all adapted layers. \
                 State: the digest of the global state after the round.";
-    page.table("Rounds", note, &tables::rounds(&run.rounds, metrics));
+    page.table("Rounds", note, &tables::rounds(&run.rounds, &metrics));
     let refusals = tables::refusals(&run.rounds);
     if !refusals.rows().is_empty() {
         let note = "Updates that arrived but were not aggregated.";
@@ -220,7 +220,7 @@ fn facts(run: &Run) -> Vec<(String, String)> {
     let mut totals = RunTotals::default();
     let metrics = run.plan.data.task.metric_set();
     let rounds = run.rounds.iter();
-    rounds.for_each(|record| totals.add(record, metrics));
+    rounds.for_each(|record| totals.add(record, &metrics));
     let (unit, seconds) = crate::runs::figures::theme::time_unit(run.stats.virtual_seconds);
     let mut facts = vec![
         (
@@ -237,7 +237,7 @@ fn facts(run: &Run) -> Vec<(String, String)> {
         let refused = format!("{} of {}", totals.rounds_refused, totals.rounds);
         facts.push(("rounds with all updates refused".to_owned(), refused));
     }
-    facts.extend(best_scores(run, &totals, metrics));
+    facts.extend(best_scores(run, &totals, &metrics));
     if let Some(worst) = totals.worst_exactness_error {
         facts.push(("worst exactness error".to_owned(), show_small(worst)));
     }
@@ -250,7 +250,7 @@ fn facts(run: &Run) -> Vec<(String, String)> {
 }
 
 /// The best of each score, and what it was before training.
-fn best_scores(run: &Run, totals: &RunTotals, metrics: MetricSet) -> Vec<(String, String)> {
+fn best_scores(run: &Run, totals: &RunTotals, metrics: &MetricSet) -> Vec<(String, String)> {
     let names = metrics.names(tables::evals(&run.rounds)).into_iter();
     let fact = |name: String| {
         let best = totals.best.get(&name);

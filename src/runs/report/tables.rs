@@ -67,7 +67,7 @@ fn row(client: &ClientStats) -> [Cell; 15] {
 /// The rounds: losses, scores, exactness, traffic. Scores of the model before training are beside
 /// the others in brackets.
 #[must_use]
-pub fn rounds(rounds: &[RoundRecord], metrics: MetricSet) -> Table {
+pub fn rounds(rounds: &[RoundRecord], metrics: &MetricSet) -> Table {
     let mut table = Table::new(
         "rounds",
         &[

@@ -3,6 +3,8 @@
 //! ```toml
 //! scenario = "scenarios/quickstart.toml"   # what all runs have in common
 //! target = "accuracy=0.8"                  # for the comparison at the end
+//! paired = ["agg_type"]                    # as `regatta compare --paired` has it
+//! reference = "fedit"                      # what pairs are compared with
 //!
 //! [settings]                               # over the scenario, in all runs
 //! rounds = 3
@@ -19,8 +21,14 @@
 //! agg_type = "ffa"
 //! seed = 3
 //! ```
+//!
+//! `[choose]` has one value of a setting chosen first: [`choose`].
+
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
@@ -29,6 +37,10 @@ use toml::{Table, Value};
 
 use crate::config::problems::Problems;
 use crate::config::scenario::{did_you_mean, position, read_text, setting};
+use crate::config::setting::flag_value;
+use crate::config::settings::Settings;
+use crate::runs::compare::paired::{METHOD, canonical};
+use crate::runs::sweep::choose::{Choose, ValueChoice};
 
 /// A sweep, as its file has it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -43,13 +55,32 @@ pub struct Sweep {
     pub target: Option<String>,
     /// Settings of every run.
     pub settings: Table,
+    /// The settings by which runs are paired in the comparison, as `regatta compare --paired` takes
+    /// them; `None`: they are not.
+    pub paired: Option<Vec<String>>,
+    /// What the others of a pair are compared with.
+    pub reference: Option<String>,
+    /// The setting of which one value is chosen by trials, if any.
+    pub choose: Option<Choose>,
+    /// The choices that are open, where there is such a setting.
+    pub choices: Vec<ValueChoice>,
     /// What is varied in each combination, in order; no two are the same.
     pub combinations: Vec<Table>,
 }
 
 /// Keys at the top of a sweep file.
-const KEYS: [&str; 8] = [
-    "name", "scenario", "out", "target", "settings", "grid", "include", "exclude",
+const KEYS: [&str; 11] = [
+    "name",
+    "scenario",
+    "out",
+    "target",
+    "paired",
+    "reference",
+    "settings",
+    "grid",
+    "include",
+    "exclude",
+    "choose",
 ];
 
 /// A setting and the values that it takes.
@@ -100,12 +131,22 @@ impl SweepReader<'_> {
             ..Sweep::default()
         };
         let (mut grids, mut excluded) = (Vec::new(), Vec::new());
+        let (mut choose_at, mut reference_at) = (0, 0);
         for (key, value) in table {
             match key.get_ref().as_ref() {
                 "name" => sweep.name = self.text_of(&value).unwrap_or_default(),
                 "scenario" => sweep.scenario = self.text_of(&value).map(PathBuf::from),
                 "out" => sweep.out = self.text_of(&value).map(PathBuf::from),
                 "target" => sweep.target = self.text_of(&value),
+                "paired" => sweep.paired = self.settings_named(&value),
+                "reference" => {
+                    reference_at = value.span().start;
+                    sweep.reference = self.text_of(&value);
+                }
+                "choose" => {
+                    choose_at = value.span().start;
+                    sweep.choose = self.choose(value);
+                }
                 "settings" => {
                     let fixed = self.axes(value, false);
                     let single = fixed
@@ -130,6 +171,14 @@ impl SweepReader<'_> {
         if sweep.combinations.is_empty() && self.problems.is_empty() {
             self.report(0, "nothing to run; give a [grid] of settings");
         }
+        // Not only when everything has run, which is when it is needed.
+        self.check_reference(&sweep, reference_at);
+        if let Some(choose) = sweep.choose.as_ref().filter(|_| self.problems.is_empty()) {
+            match choose.choices(&sweep.combinations) {
+                Ok(choices) => sweep.choices = choices,
+                Err(wrong) => self.report(choose_at, &wrong),
+            }
+        }
         sweep
     }
 
@@ -141,6 +190,83 @@ impl SweepReader<'_> {
                 None
             }
         }
+    }
+
+    /// The name of a setting, or a list of them.
+    fn settings_named(&mut self, value: &Spanned<DeValue<'_>>) -> Option<Vec<String>> {
+        let items: Vec<_> = match value.get_ref() {
+            DeValue::Array(items) => items.iter().collect(),
+            _ => vec![value],
+        };
+        let mut named = Vec::new();
+        for item in items {
+            let name = self.text_of(item)?;
+            if Settings::find(&name).is_none() {
+                let known = Settings::keys().map(str::to_owned).collect();
+                let hint = did_you_mean(&name, known);
+                let hint =
+                    hint.map_or_else(String::new, |hint| format!("; did you mean `{hint}`?"));
+                self.report(
+                    item.span().start,
+                    &format!("unknown setting `{name}`{hint}"),
+                );
+            }
+            named.push(name);
+        }
+        Some(named)
+    }
+
+    /// Reports a reference that no combination has.
+    fn check_reference(&mut self, sweep: &Sweep, at: usize) {
+        let Some(reference) = &sweep.reference else {
+            return;
+        };
+        let Some(paired) = &sweep.paired else {
+            self.report(
+                at,
+                "name the settings that pairs may differ in: paired = [\"agg_type\"]",
+            );
+            return;
+        };
+        let setting = paired.first().map_or(METHOD, String::as_str);
+        let values = sweep.combinations.iter().filter_map(|one| one.get(setting));
+        let values: BTreeSet<String> = values.map(flag_value).collect();
+        if !values.is_empty() && !values.contains(&canonical(setting, reference)) {
+            let values: Vec<String> = values.into_iter().collect();
+            let there_are = values.join(", ");
+            let wrong = format!("no run has {setting} {reference}; there are: {there_are}");
+            self.report(at, &wrong);
+        }
+    }
+
+    /// What is to be chosen by trials.
+    fn choose(&mut self, value: Spanned<DeValue<'_>>) -> Option<Choose> {
+        let at = value.span().start;
+        let DeValue::Table(table) = value.into_inner() else {
+            self.report(at, "expected a table, with `setting` and `seed`");
+            return None;
+        };
+        let mut choose = Choose::default();
+        for (key, value) in table {
+            match key.get_ref().as_ref() {
+                "setting" => choose.setting = self.text_of(&value)?,
+                "score" => choose.score = Some(self.text_of(&value)?),
+                "seed" => {
+                    let seeds = DeTable::from_iter([(key, value)]);
+                    let seeds = self.axes(Spanned::new(at..at, DeValue::Table(seeds)), true);
+                    choose.seeds = seeds.into_iter().flat_map(|(_, seeds)| seeds).collect();
+                }
+                other => {
+                    let wrong = format!("unknown key `{other}`; there are: setting, seed, score");
+                    self.report(key.span().start, &wrong);
+                }
+            }
+        }
+        if choose.setting.is_empty() || choose.seeds.is_empty() {
+            self.report(at, "give a `setting` to choose, and the trials' `seed`s");
+            return None;
+        }
+        Some(choose)
     }
 
     /// An array of tables, each with its place.
@@ -240,103 +366,4 @@ fn product(grid: &[Varied]) -> Vec<Table> {
 fn matches(combination: &Table, pattern: &[Varied]) -> bool {
     let has = |(key, values): &Varied| combination.get(key).is_some_and(|v| values.contains(v));
     !pattern.is_empty() && pattern.iter().all(has)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::aggregate::methods::METHODS;
-
-    fn read_text(text: &str) -> Result<Sweep, String> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("s.toml");
-        std::fs::write(&path, text).unwrap();
-        read(&path).map_err(|problems| {
-            let folder = format!("{}/", folder.path().display());
-            problems.to_string().replace(&folder, "")
-        })
-    }
-
-    #[test]
-    fn a_grid_is_each_with_each_and_excluded_ones_are_left_out() {
-        let sweep = read_text(
-            "scenario = \"q.toml\"\n[settings]\nrounds = 2\n[grid]\nagg_type = [\"ours\", \
-             \"ffa\"]\n\
-             seed = [1, 2]\n[[include]]\nagg_type = \"flora\"\nranks = [[2, 4]]\n\
-             [[exclude]]\nagg_type = \"ffa\"\nseed = 2\n",
-        )
-        .unwrap();
-        let shown: Vec<String> = sweep
-            .combinations
-            .iter()
-            .map(|table| toml::to_string(table).unwrap().replace('\n', " "))
-            .collect();
-        assert_eq!(
-            shown,
-            [
-                "agg_type = \"fedex\" seed = 1 ",
-                "agg_type = \"fedex\" seed = 2 ",
-                "agg_type = \"ffa\" seed = 1 ",
-                "agg_type = \"flora\" ranks = [2, 4] ",
-            ]
-        );
-        assert_eq!(sweep.name, "s");
-        assert_eq!(sweep.settings["rounds"].as_integer(), Some(2));
-    }
-
-    #[test]
-    fn an_alias_of_a_method_is_its_name_in_a_grid_and_in_what_is_excluded() {
-        for info in METHODS {
-            for name in info.aliases.iter().chain([&info.name]) {
-                let text = format!(
-                    "[grid]\nagg_type = [\"{name}\", \"{}\"]\nseed = [1, 2]\n\
-                     [[exclude]]\nagg_type = \"{name}\"\nseed = 2\n",
-                    info.name
-                );
-                let sweep = read_text(&text).unwrap();
-                assert_eq!(sweep.combinations.len(), 1, "{text}");
-                let method = sweep.combinations[0]["agg_type"].as_str();
-                assert_eq!(method, Some(info.name));
-            }
-        }
-    }
-
-    #[test]
-    fn everything_wrong_is_reported_with_its_place() {
-        let problems = read_text(
-            "scenari = \"q.toml\"\n[grid]\nagg_typ = [\"ours\"]\nseed = [1, \"two\"]\n\
-             name = \"mine\"\nr = []\n",
-        )
-        .unwrap_err();
-        let lines: Vec<&str> = problems.lines().collect();
-        let starts = [
-            "error: s.toml:1:1: unknown key `scenari`; did you mean `scenario`?",
-            "error: s.toml:2:",
-            "error: s.toml:3:1: unknown key `agg_typ`; did you mean `agg_type`?",
-            "error: s.toml:4:12: seed: invalid type: string \"two\", expected a whole number",
-            "error: s.toml:5:1: `name` is given to each run by the sweep",
-        ];
-        assert_eq!(lines.len(), starts.len(), "{problems}");
-        for (line, start) in lines.iter().zip(starts) {
-            assert!(
-                line.starts_with(start),
-                "{line:?} does not start with {start:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn what_excludes_nothing_and_what_runs_nothing_are_errors() {
-        let excluded = read_text("[grid]\nseed = [1]\n[[exclude]]\nseed = 2\n").unwrap_err();
-        assert!(
-            excluded.contains("s.toml:3:1: this excludes nothing"),
-            "{excluded}"
-        );
-        assert!(read_text("").unwrap_err().contains("nothing to run"));
-        assert!(
-            read_text("[grid]\nseed = [1\n")
-                .unwrap_err()
-                .contains("s.toml:")
-        );
-    }
 }

@@ -4,7 +4,9 @@
 //! again finds what it has: finished runs are kept, the others are resumed. The method counts in
 //! that name as it was first called, so that runs from before it was renamed are found too.
 
+pub mod choose;
 pub mod file;
+pub mod planned;
 pub mod process;
 pub mod slurm;
 pub mod stop;
@@ -19,18 +21,9 @@ use crate::config::problems::Problems;
 use crate::config::setting::flag_value;
 use crate::config::settings::Settings;
 use crate::runs::compare::target::Target;
+use crate::runs::sweep::choose::{PlannedCandidate, PlannedChoice};
 use crate::runs::sweep::file::Sweep;
-
-/// One run of a sweep.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Planned {
-    /// What it varies, as its name: `fedex-seed1`.
-    pub label: String,
-    /// Its folder.
-    pub folder: PathBuf,
-    /// The arguments of `regatta run` that make it.
-    pub arguments: Vec<OsString>,
-}
+use crate::runs::sweep::planned::Planned;
 
 /// A sweep that is found to be sound.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,9 +34,14 @@ pub struct SweepPlan {
     pub out: PathBuf,
     /// The score to reach.
     pub target: Option<Target>,
-    /// Its runs.
+    /// Its runs. Where a value is chosen first, those of all values.
     pub runs: Vec<Planned>,
+    /// The choices to be made first, if any.
+    pub choices: Vec<PlannedChoice>,
 }
+
+/// The folder of a sweep's trials, in that of its runs.
+pub const TRIALS: &str = "trials";
 
 /// Checks every combination as `regatta run` would, and names its folder.
 ///
@@ -61,25 +59,44 @@ pub fn plan(sweep: &Sweep, machine: &Host) -> Result<SweepPlan, Problems> {
         }
     };
     let common = common(sweep, &mut problems);
-    let mut runs = Vec::new();
+    let place = |varied: &toml::Table, out: &Path| {
+        let mut settings = sweep.settings.clone();
+        settings.extend(varied.clone());
+        planned(sweep, varied, settings, &common, out)
+    };
     for varied in &sweep.combinations {
         let mut settings = sweep.settings.clone();
         settings.extend(varied.clone());
-        match check(sweep, &settings, machine) {
-            Ok(()) => runs.push(planned(sweep, varied, settings, &common, &out)),
-            Err(wrong) => {
-                let label = label(varied);
-                for problem in wrong.sorted() {
-                    problems.report_input(format_args!("{label}: {problem}"));
-                }
+        if let Err(wrong) = check(sweep, &settings, machine) {
+            let label = label(varied);
+            for problem in wrong.sorted() {
+                problems.report_input(format_args!("{label}: {problem}"));
             }
         }
     }
+    // Of trials and chosen runs nothing else can be wrong: only the seed is another.
+    let trials = out.join(TRIALS);
+    let all =
+        |varied: &[toml::Table], out: &Path| varied.iter().map(|one| place(one, out)).collect();
+    let choices = sweep.choices.iter().map(|choice| PlannedChoice {
+        label: choice.label.clone(),
+        candidates: choice
+            .candidates
+            .iter()
+            .map(|candidate| PlannedCandidate {
+                value: candidate.value.clone(),
+                trials: all(&candidate.trials, &trials),
+                runs: all(&candidate.runs, &out),
+            })
+            .collect(),
+    });
+    let (runs, choices) = (all(&sweep.combinations, &out), choices.collect());
     problems.into_result(SweepPlan {
         name: sweep.name.clone(),
         out,
         target,
         runs,
+        choices,
     })
 }
 
@@ -224,6 +241,28 @@ mod tests {
             let run = planned(name);
             assert_eq!((run.label.as_str(), &run.folder), ("ours-seed1", &older));
         }
+    }
+
+    #[test]
+    fn the_study_of_exactness_is_a_sweep_whose_trials_have_their_own_folder() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let file = root.join("scenarios/studies/exactness.toml");
+        let plan = plan(&file::read(&file).unwrap(), &Host::cpu(2)).unwrap();
+        assert_eq!(plan.choices.len(), 16);
+        let candidates = plan.choices.iter().flat_map(|choice| &choice.candidates);
+        let trials: Vec<_> = candidates.flat_map(|one| &one.trials).collect();
+        assert_eq!(trials.len(), 84);
+        let apart = |run: &&Planned| run.folder.starts_with("runs/exactness/trials");
+        assert!(trials.iter().all(|trial| apart(&&**trial)));
+        assert!(!plan.runs.iter().any(|run| apart(&run)));
+        let chosen = plan
+            .choices
+            .iter()
+            .map(|choice| choice.candidates[0].runs.len());
+        assert_eq!(chosen.sum::<usize>(), 80);
+        let labels: std::collections::BTreeSet<_> =
+            plan.choices.iter().map(|choice| &choice.label).collect();
+        assert_eq!(labels.len(), 16);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::base::files::make_folder;
 use crate::runs::folder::RunFolder;
 use crate::runs::folder::artifact::Artifact;
 use crate::runs::folder::state::RunState;
-use crate::runs::sweep::Planned;
+use crate::runs::sweep::planned::Planned;
 use crate::runs::sweep::stop::Stop;
 
 /// How often signals are looked for during a run.

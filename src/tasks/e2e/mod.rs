@@ -7,22 +7,24 @@
 pub mod slots;
 pub mod source;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::base::hub_error::HubError;
 use crate::data::error::DataError;
 use crate::model::generate::BeamSearch;
 use crate::model::objective::Objective;
+use crate::tasks::metrics::generation::meteor::Meteor;
 use crate::tasks::metrics::info::MetricInfo;
-use crate::tasks::texts::TextTask;
-use crate::tasks::{Outputs, ReadOptions, Task, TaskData};
+use crate::tasks::texts::{self, TextDefaults, WrittenText};
+use crate::tasks::{Outputs, ReadOptions, Task, TaskData, TextTask};
 
 /// The E2E NLG challenge: a meaning representation is to be put into words.
 #[derive(Debug, Clone, Copy)]
 pub struct E2eTask;
 
 impl Task for E2eTask {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "e2e"
     }
 
@@ -36,8 +38,8 @@ impl Task for E2eTask {
         Objective::NextToken
     }
 
-    fn metrics(&self) -> &'static [MetricInfo] {
-        TextTask::METRICS
+    fn metrics(&self) -> &[MetricInfo] {
+        texts::METRICS
     }
 
     fn locate(&self, dir: &Path) -> Result<PathBuf, DataError> {
@@ -61,20 +63,33 @@ impl Task for E2eTask {
         source::read(dir, options)
     }
 
-    /// Beam search as Hu et al. (*LoRA*, 2022) have it for E2E.
     fn outputs(&self) -> Outputs<'_> {
-        Outputs::Texts(TextTask {
-            prompt: source::prompt,
+        Outputs::Texts(self)
+    }
+
+    fn prompt_parts<'a>(&self, prompt: &'a str) -> Vec<(&'a str, &'a str)> {
+        slots::slots(prompt).collect()
+    }
+}
+
+impl TextTask for E2eTask {
+    /// Beam search as Hu et al. (*LoRA*, 2022) have it for E2E.
+    fn defaults(&self) -> TextDefaults {
+        TextDefaults {
             search: BeamSearch {
                 width: 10,
                 length_penalty: 0.8,
                 no_repeat_ngram: 4,
             },
             max_new_tokens: 64,
-        })
+        }
     }
 
-    fn prompt_parts<'a>(&self, prompt: &'a str) -> Vec<(&'a str, &'a str)> {
-        slots::slots(prompt).collect()
+    fn prompt(&self, text: &str) -> String {
+        source::prompt(text)
+    }
+
+    fn score(&self, written: &[WrittenText], meteor: Option<&Meteor>) -> BTreeMap<String, f64> {
+        texts::score(written, meteor)
     }
 }

@@ -13,6 +13,7 @@ pub mod submission;
 pub mod task;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use crate::base::hub_error::HubError;
@@ -25,7 +26,7 @@ use crate::tasks::metrics::classification;
 use crate::tasks::{LabelTask, MetricInfo, Outputs, ReadOptions, Task, TaskData};
 
 impl Task for GlueTask {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         self.spec().name
     }
 
@@ -42,7 +43,12 @@ impl Task for GlueTask {
         }
     }
 
-    fn metrics(&self) -> &'static [MetricInfo] {
+    /// Those of STS-B.
+    fn whole_scores(&self) -> Option<RangeInclusive<i64>> {
+        self.is_regression().then_some(0..=5)
+    }
+
+    fn metrics(&self) -> &[MetricInfo] {
         self.metric_rows()
     }
 

@@ -48,7 +48,7 @@ pub fn write_submission(
     let mut text = String::from("index\tprediction\n");
     for (row, (id, prediction)) in ids.iter().zip(predictions).enumerate() {
         let spelled = spell(task, *prediction).ok_or_else(|| DataError::Prediction {
-            task: task.name(),
+            task: task.name().to_owned(),
             row,
             found: *prediction,
             expected: label::expectation(task.spec(), false),

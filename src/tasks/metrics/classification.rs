@@ -1,4 +1,4 @@
-//! GLUE's metrics, as scikit-learn and SciPy compute them, in float64.
+//! Metrics of classes and scores, GLUE's among them, as scikit-learn and SciPy compute them, in float64.
 //!
 //! Where a metric is not defined they answer as those do: Matthews' coefficient and F1 are 0 when
 //! one class fills a margin, the correlations are NaN when either side is constant or has fewer
@@ -7,8 +7,10 @@
 use std::collections::BTreeMap;
 
 use crate::model::objective::Objective;
+use crate::tasks::metrics::{errors, per_class};
 
-/// A score by its metric's name: `accuracy`, `f1`, `matthews`, `pearson` or `spearman`.
+/// A score by its metric's name: `accuracy`, `f1`, `macro_f1`, `balanced_accuracy`, `matthews`,
+/// `pearson`, `spearman`, `mse` or `mae`.
 ///
 /// `predictions` are class numbers, or scores for a regression: what [`predictions`] gives.
 ///
@@ -19,6 +21,10 @@ pub fn score(metric: &str, predictions: &[f32], labels: &[f32]) -> f64 {
     match metric {
         "matthews" => matthews(predictions, labels),
         "f1" => f1(predictions, labels),
+        "macro_f1" => per_class::macro_f1(predictions, labels),
+        "balanced_accuracy" => per_class::balanced_accuracy(predictions, labels),
+        "mse" => errors::mse(predictions, labels),
+        "mae" => errors::mae(predictions, labels),
         "pearson" => pearson(predictions, labels),
         "spearman" => spearman(predictions, labels),
         _ => accuracy(predictions, labels),
@@ -34,7 +40,7 @@ pub fn predictions(objective: &Objective, outputs: &[f32]) -> Vec<f32> {
             .chunks_exact(names.len().max(1))
             .map(|row| argmax(row) as f32)
             .collect(),
-        Objective::Score | Objective::NextToken => outputs.to_vec(),
+        Objective::Multilabel(_) | Objective::Score | Objective::NextToken => outputs.to_vec(),
     }
 }
 

@@ -3,6 +3,7 @@
 //! A score's name is that of a metric, or `loss`, with the suffix of its split; that of the model
 //! before training begins with [`BASE`].
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use regatta_actors::workload::update::Scores;
@@ -33,21 +34,27 @@ pub fn is_loss(score: &str) -> bool {
 }
 
 /// A task's metrics, the one that the best round is chosen by first.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct MetricSet(pub &'static [MetricInfo]);
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct MetricSet(pub Cow<'static, [MetricInfo]>);
 
 impl MetricSet {
+    /// A set that is known beforehand.
+    #[must_use]
+    pub const fn of(metrics: &'static [MetricInfo]) -> Self {
+        Self(Cow::Borrowed(metrics))
+    }
+
     /// Whether less of a score is better. Of one that is of no metric here, more is, unless it is a
     /// loss.
     #[must_use]
-    pub fn less_is_better(self, score: &str) -> bool {
+    pub fn less_is_better(&self, score: &str) -> bool {
         let metric = self.position(score).map(|at| self.0[at]);
         is_loss(score) || metric.is_some_and(|metric| !metric.higher_is_better)
     }
 
     /// Whether a value of a score is better than another.
     #[must_use]
-    pub fn is_better(self, score: &str, value: f64, than: f64) -> bool {
+    pub fn is_better(&self, score: &str, value: f64, than: f64) -> bool {
         match self.less_is_better(score) {
             true => value < than,
             false => value > than,
@@ -57,7 +64,7 @@ impl MetricSet {
     /// The names of the scores of the trained model, each once: metrics in their order, what is of
     /// no metric here, and losses.
     #[must_use]
-    pub fn names<'a>(self, scores: impl IntoIterator<Item = &'a Scores>) -> Vec<String> {
+    pub fn names<'a>(&self, scores: impl IntoIterator<Item = &'a Scores>) -> Vec<String> {
         let names = scores.into_iter().flat_map(Scores::keys);
         let own = names.filter(|name| base_name(name).is_none());
         let own: BTreeSet<&String> = own.collect();
@@ -68,7 +75,7 @@ impl MetricSet {
 
     /// A score's name for people.
     #[must_use]
-    pub fn title(self, score: &str) -> String {
+    pub fn title(&self, score: &str) -> String {
         let metric = self.position(score).map(|at| self.0[at]);
         match metric.and_then(|metric| Some((metric.title?, &score[metric.name.len()..]))) {
             Some((title, suffix)) => format!("{title}{}", suffix.replace('_', " ")),
@@ -77,7 +84,7 @@ impl MetricSet {
     }
 
     /// The place of the metric that a score is of, on whichever split.
-    fn position(self, score: &str) -> Option<usize> {
+    fn position(&self, score: &str) -> Option<usize> {
         let suffix = SplitName::ValidationMismatched.score_suffix();
         let metric = score.strip_suffix(suffix).unwrap_or(score);
         self.0.iter().position(|info| info.name == metric)
@@ -88,7 +95,7 @@ impl MetricSet {
 mod tests {
     use super::*;
 
-    const METRICS: MetricSet = MetricSet(&[
+    const METRICS: MetricSet = MetricSet::of(&[
         MetricInfo::lower("perplexity"),
         MetricInfo::higher("bleu").titled("BLEU"),
     ]);

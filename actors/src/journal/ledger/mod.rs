@@ -16,6 +16,7 @@ use crate::protocol::command::LedgerMark;
 use crate::protocol::control::Intervention;
 use crate::protocol::event::Event;
 use crate::protocol::outcome::{EndReason, RecordError};
+use crate::workload::update::Measures;
 
 pub(crate) mod writer;
 
@@ -86,11 +87,10 @@ impl Sink for LedgerCheck {
                 return Ok::<_, serde_json::Error>(None);
             }
             let entry: Entry = serde_json::from_slice(line)?;
-            // Earlier versions had other names for some events: such a line is compared by what it says.
-            if serde_json::to_string(&entry)? == found {
-                return Ok(None);
-            }
-            Ok(Some((String::from_utf8_lossy(line).into_owned(), entry)))
+            Ok(match says_the_same(&entry, found)? {
+                true => None,
+                false => Some((String::from_utf8_lossy(line).into_owned(), entry)),
+            })
         };
         match self.lines.next_with(compare).transpose()? {
             Some(None) => {
@@ -104,6 +104,33 @@ impl Sink for LedgerCheck {
             }),
             _ => Err(RecordError::LedgerEnds(sequence - 1)),
         }
+    }
+}
+
+/// Whether a recorded entry says what a run's line does. Earlier versions had other names for some
+/// events, and measured less of an aggregation: what they did not measure is not compared.
+fn says_the_same(recorded: &Entry, found: &str) -> Result<bool, serde_json::Error> {
+    let text = serde_json::to_string(recorded)?;
+    if text == found {
+        return Ok(true);
+    }
+    let mut now: Entry = serde_json::from_str(found)?;
+    let were_measured = measures_of(&recorded.event).is_some_and(|measures| !measures.is_empty());
+    match &mut now.event {
+        _ if were_measured => return Ok(false),
+        Event::Aggregated { aggregation, .. } => aggregation.measures.clear(),
+        Event::RoundFinished(record) => record.measures.clear(),
+        _ => return Ok(false),
+    }
+    Ok(serde_json::to_string(&now)? == text)
+}
+
+/// What an event has of an aggregation's measures.
+fn measures_of(event: &Event) -> Option<&Measures> {
+    match event {
+        Event::Aggregated { aggregation, .. } => Some(&aggregation.measures),
+        Event::RoundFinished(record) => Some(&record.measures),
+        _ => None,
     }
 }
 
@@ -192,10 +219,38 @@ mod tests {
         let now = injected("fault_injected", 3);
         assert_eq!(checked(&now, &now), Ok(()));
         assert_eq!(checked(&injected("fault_struck", 3), &now), Ok(()));
-        let other = checked(&injected("fault_struck", 4), &now);
-        assert!(matches!(
-            other,
-            Err(RecordError::Diverged { sequence: 1, .. })
-        ));
+        assert!(diverged(checked(&injected("fault_struck", 4), &now)));
+    }
+
+    fn diverged(checked: Result<(), RecordError>) -> bool {
+        matches!(checked, Err(RecordError::Diverged { sequence: 1, .. }))
+    }
+
+    #[test]
+    fn measures_that_an_earlier_version_did_not_record_are_not_compared_and_others_are() {
+        let finished = |round: u32, measures: &str| {
+            format!(
+                "{{\"sequence\":1,\"time\":0,\"event\":\"round_finished\",\"round\":{round},\
+                 \"train_loss\":null,\"eval\":null,\"exactness_error\":null,{measures}\
+                 \"virtual_seconds\":0.0,\"state_digest\":\"ab\",\"clients\":[]}}"
+            )
+        };
+        let aggregated = |round: u32, measures: &str| {
+            format!(
+                "{{\"sequence\":1,\"time\":0,\"event\":\"aggregated\",\"round\":{round},\
+                 \"aggregation\":{{\"exactness_error\":null,{measures}\"state_digest\":\"ab\",\
+                 \"refused\":[]}}}}"
+            )
+        };
+        let forms: [&dyn Fn(u32, &str) -> String; 2] = [&finished, &aggregated];
+        for line in forms {
+            let now = line(2, "\"measures\":{\"norm\":0.1},");
+            assert_eq!(checked(&now, &now), Ok(()));
+            assert_eq!(checked(&line(2, ""), &now), Ok(()));
+            assert!(diverged(checked(&line(3, ""), &now)));
+            let other = line(2, "\"measures\":{\"norm\":0.2},");
+            assert!(diverged(checked(&other, &now)));
+            assert!(diverged(checked(&now, &line(2, ""))));
+        }
     }
 }

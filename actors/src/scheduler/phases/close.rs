@@ -123,8 +123,10 @@ pub fn note_aggregation(
     state: &mut State,
     round: &mut Round,
     output: &mut Output,
-    aggregation: Aggregation,
+    mut aggregation: Aggregation,
 ) {
+    // JSON has no others.
+    aggregation.measures.retain(|_, value| value.is_finite());
     let seconds = output.wall - round.began;
     round.seconds.aggregate = seconds;
     round.began = output.wall;

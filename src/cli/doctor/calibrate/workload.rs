@@ -34,7 +34,7 @@ impl Workload {
     pub fn new(checkpoint: &Checkpoint) -> Result<Self, ModelError> {
         let probe = Probe::new(checkpoint, &lora())?;
         Ok(Self {
-            base: Weights::from_map(&checkpoint.base, Device::Cpu)?,
+            base: Weights::frozen(&checkpoint.base, &checkpoint.quantised, Device::Cpu)?,
             batch: RandomBatch::new(&*checkpoint.architecture, ROWS, TOKENS),
             probe,
         })
@@ -127,7 +127,7 @@ mod tests {
             threads: 1,
         };
         assert!(workload.rate(division).unwrap() > 0.0);
-        workload.base.0.remove("bert.pooler.dense.bias");
+        workload.base.tensors.remove("bert.pooler.dense.bias");
         let error = workload.rate(division).unwrap_err();
         assert!(error.to_string().contains("pooler.dense.bias"), "{error}");
     }

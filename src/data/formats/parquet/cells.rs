@@ -91,7 +91,7 @@ fn shortened(text: String) -> String {
 }
 
 /// The number that a value is; `true` is 1.
-fn number(field: &Field) -> Option<f64> {
+pub(crate) fn number(field: &Field) -> Option<f64> {
     Some(match field {
         Field::Bool(value) => f64::from(u8::from(*value)),
         Field::Byte(value) => (*value).into(),

@@ -118,7 +118,7 @@ fn only(root: &Type, column: &str, path: &Path) -> Result<TypePtr, DataError> {
 
 /// A column of text as plain bytes: whether these are UTF-8 is checked row by row, for the message
 /// to name the row. Writers leave the mark for text out, too.
-fn as_bytes(field: TypePtr, path: &Path) -> Result<TypePtr, DataError> {
+pub(crate) fn as_bytes(field: TypePtr, path: &Path) -> Result<TypePtr, DataError> {
     let is_text = matches!(
         field.get_basic_info().converted_type(),
         ConvertedType::UTF8 | ConvertedType::ENUM | ConvertedType::JSON

@@ -15,6 +15,7 @@ use tokenizers::{AddedToken, SplitDelimiterBehavior, Tokenizer, TruncationDirect
 
 use crate::data::error::DataError;
 use crate::data::tokenizer::ModelTokenizer;
+use crate::data::tokenizer::chat::ChatTemplate;
 use crate::data::tokenizer::template;
 use crate::model::source::gguf::file::GgufFile;
 use crate::model::source::gguf::tokenizer::{TokenKind, TokenizerParts};
@@ -101,9 +102,36 @@ impl ModelTokenizer {
             truncation: TruncationDirection::Right,
             token_types: false,
             max_length: None,
+            chat: chat(file, &parts)?,
             digest,
         })
     }
+}
+
+/// The chat template of a GGUF file, if it has one.
+fn chat(file: &GgufFile, parts: &TokenizerParts) -> Result<Option<ChatTemplate>, DataError> {
+    let Some(source) = file.chat_template()? else {
+        return Ok(None);
+    };
+    let tokens = roles(parts).map(|(role, token)| (role.to_owned(), token.to_owned()));
+    Ok(Some(ChatTemplate {
+        source: source.to_owned(),
+        file: parts.path.clone(),
+        tokens: tokens.collect(),
+    }))
+}
+
+/// The special tokens by their roles.
+fn roles(parts: &TokenizerParts) -> impl Iterator<Item = (&'static str, &str)> {
+    let roles = [
+        ("bos_token", parts.bos),
+        ("eos_token", parts.eos),
+        ("pad_token", parts.padding),
+    ];
+    let token = |(role, id): (&'static str, Option<u32>)| {
+        Some((role, parts.tokens.get(id? as usize)?.as_str()))
+    };
+    roles.into_iter().filter_map(token)
 }
 
 /// The files of which transformers makes the tokenizer of a GGUF file, each with its content.
@@ -118,14 +146,8 @@ pub(crate) fn files(file: &GgufFile) -> Result<[(&'static str, String); 2], Data
         "clean_up_tokenization_spaces": false,
         "model_max_length": file.config().get("max_position_embeddings"),
     });
-    for (key, id) in [
-        ("bos_token", parts.bos),
-        ("eos_token", parts.eos),
-        ("pad_token", parts.padding),
-    ] {
-        if let Some(token) = id.and_then(|id| parts.tokens.get(id as usize)) {
-            config[key] = token.as_str().into();
-        }
+    for (key, token) in roles(&parts) {
+        config[key] = token.into();
     }
     if let Some(template) = file.chat_template()? {
         config["chat_template"] = template.into();

@@ -32,13 +32,13 @@ fn scrape_of(info: RunLabels, events: &[Event]) -> Scrape {
     Scrape::parse(text.lines().map(|line| Ok(line.to_owned()))).unwrap()
 }
 
-const METRICS: MetricSet = MetricSet(&[MetricInfo::lower("perplexity")]);
+const METRICS: MetricSet = MetricSet::of(&[MetricInfo::lower("perplexity")]);
 
 fn info() -> RunLabels {
     RunLabels {
         version: "0",
         libtorch: "2".into(),
-        task: "sst2",
+        task: "sst2".to_owned(),
         adapter: "LoRA",
         method: "ours",
         lanes: vec!["cpu".into()],
@@ -105,6 +105,7 @@ fn round_finished(outcomes: [Outcome; 2]) -> Event {
         train_loss: Some(0.5),
         eval: Some(Scores::from([("accuracy".into(), 0.75)])),
         exactness_error: Some(2e-8),
+        measures: [].into(),
         virtual_seconds: 12.0,
         seconds: PhaseSeconds {
             train: 3.0,

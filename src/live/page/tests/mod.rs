@@ -137,6 +137,7 @@ fn record(round: u32, clients: &[ClientId]) -> RoundRecord {
             ("loss".into(), loss(round)),
         ])),
         exactness_error: Some(1e-8),
+        measures: [].into(),
         virtual_seconds: f64::from(round) * 10.0,
         seconds: PhaseSeconds::default(),
         state_digest: Digest("0".into()),

@@ -23,6 +23,7 @@ pub(crate) const GPT2: ModelType = ModelType {
     name: "gpt2",
     title: "GPT-2",
     class_stem: "GPT2",
+    tensor_part: "gpt2",
 };
 
 /// Keys that make another model of it.
@@ -73,7 +74,7 @@ pub(crate) fn parse(keys: Keys<'_>) -> Result<Gpt2Config, String> {
         resid_pdrop: dropout("resid_pdrop")?,
         initializer_range: keys.number("initializer_range", 0.02, &FROM_ZERO, "from 0")?,
         tie_word_embeddings: flag(keys, "tie_word_embeddings", true)?,
-        eos_token_id: end_tokens(keys, 50_256, vocab_size)?,
+        eos_token_id: end_tokens(keys, Some(50_256), vocab_size)?,
     };
     let (hidden, heads) = (config.n_embd, config.n_head);
     if hidden % heads != 0 {
@@ -234,6 +235,10 @@ impl Architecture for Gpt2Config {
         let shape = [self.vocab_size, self.n_embd];
         let output = (!self.tie_word_embeddings).then(|| root.pp("lm_head").get("weight", &shape));
         let decoder = self.decoder(root)?;
-        Ok(Box::new(LanguageModel::new(decoder, output.transpose()?)))
+        Ok(Box::new(LanguageModel::new(
+            decoder,
+            output.transpose()?,
+            None,
+        )))
     }
 }

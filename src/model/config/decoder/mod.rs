@@ -1,7 +1,23 @@
 //! The keys that decoders share.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `gpt2` | GPT-2's keys, and the architecture that they make |
+//! | `llama`, `mistral`, `qwen2`, `qwen3`, `gemma2` | the keys that each has of its own |
+//! | `rotary`, `rope` | those that these share, and those of positions |
+//! | `architecture` | the architecture that they make |
 
+pub(crate) mod architecture;
+pub(crate) mod gemma2;
 pub mod gpt2;
-pub mod llama;
+pub(crate) mod llama;
+pub(crate) mod mistral;
+pub(crate) mod qwen2;
+pub(crate) mod qwen3;
+pub(crate) mod rope;
+pub(crate) mod rotary;
+#[cfg(test)]
+mod tests;
 
 use serde_json::Value;
 
@@ -9,7 +25,7 @@ use crate::model::activation::Activation;
 use crate::model::config::keys::{Keys, refused};
 
 /// The tokens that end a text: one, several, or none.
-fn end_tokens(keys: Keys<'_>, default: i64, vocabulary: i64) -> Result<Vec<i64>, String> {
+fn end_tokens(keys: Keys<'_>, default: Option<i64>, vocabulary: i64) -> Result<Vec<i64>, String> {
     let wrong = |value: &Value| {
         let right = format!("it must be one of the {vocabulary} tokens (vocab_size), or a list");
         refused("eos_token_id", value, &right)
@@ -17,9 +33,8 @@ fn end_tokens(keys: Keys<'_>, default: i64, vocabulary: i64) -> Result<Vec<i64>,
     let known = |value: &Value| value.as_i64().filter(|id| (0..vocabulary).contains(id));
     match keys.0.get("eos_token_id") {
         // A vocabulary of another size than the family's own has another end.
-        None => Ok((0..vocabulary)
-            .contains(&default)
-            .then_some(default)
+        None => Ok(default
+            .filter(|id| (0..vocabulary).contains(id))
             .into_iter()
             .collect()),
         Some(Value::Null) => Ok(Vec::new()),
@@ -32,9 +47,16 @@ fn end_tokens(keys: Keys<'_>, default: i64, vocabulary: i64) -> Result<Vec<i64>,
 }
 
 /// One token's number, if one is named.
-fn token(keys: Keys<'_>, key: &str, vocabulary: i64) -> Result<Option<i64>, String> {
-    let Some(value) = keys.given(key) else {
-        return Ok(None);
+fn token(
+    keys: Keys<'_>,
+    key: &str,
+    default: Option<i64>,
+    vocabulary: i64,
+) -> Result<Option<i64>, String> {
+    let value = match keys.0.get(key) {
+        None => return Ok(default.filter(|id| (0..vocabulary).contains(id))),
+        Some(Value::Null) => return Ok(None),
+        Some(value) => value,
     };
     let known = value.as_i64().filter(|id| (0..vocabulary).contains(id));
     known.map(Some).ok_or_else(|| {

@@ -1,256 +1,190 @@
-//! The settings of `config.json`, and their results.
+//! The settings of `config.json` of the families that are not BERT's kin, and their results.
 
-use serde_json::json;
+use std::sync::Arc;
 
-use super::*;
-use crate::model::encoder::bert::BERT;
-use crate::model::encoder::roberta::ROBERTA;
+use serde_json::{Map, Value, json};
 
-fn read_json(json: &Value) -> Result<EncoderConfig, String> {
+use crate::model::ModelError;
+use crate::model::architecture::Architecture;
+use crate::model::config;
+
+fn read(json: &Value) -> Result<Arc<dyn Architecture>, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.json");
     std::fs::write(&path, json.to_string()).unwrap();
-    let error = |error: ModelError| {
+    config::read(&path).map_err(|error: ModelError| {
         let text = error.to_string();
         let reason = text.strip_prefix(&format!("{}: ", path.display()));
         reason.expect("the error names the file").to_owned()
-    };
-    EncoderConfig::read(&path).map_err(error)
+    })
 }
 
-/// With one key as given, or with several.
-fn with(family: &str, keys: &Value) -> Result<EncoderConfig, String> {
+fn with(family: &str, keys: &Value) -> Result<Map<String, Value>, String> {
     let mut json = json!({ "model_type": family });
     for (key, value) in keys.as_object().unwrap() {
         json[key] = value.clone();
     }
-    read_json(&json)
+    read(&json).map(|read| read.to_json())
 }
 
-/// `RobertaConfig()` and `BertConfig()` of transformers 4.46.2.
+/// `DistilBertConfig()`, `ModernBertConfig()`, … of transformers 4.57.6.
+const DEFAULTS: [&str; 6] = [
+    r#"{"model_type": "distilbert", "vocab_size": 30522, "max_position_embeddings": 512,
+        "sinusoidal_pos_embds": false, "n_layers": 6, "n_heads": 12, "dim": 768,
+        "hidden_dim": 3072, "dropout": 0.1, "attention_dropout": 0.1, "activation": "gelu",
+        "initializer_range": 0.02, "seq_classif_dropout": 0.2, "pad_token_id": 0}"#,
+    r#"{"model_type": "modernbert", "vocab_size": 50368, "hidden_size": 768,
+        "intermediate_size": 1152, "num_hidden_layers": 22, "num_attention_heads": 12,
+        "hidden_activation": "gelu", "max_position_embeddings": 8192, "initializer_range": 0.02,
+        "initializer_cutoff_factor": 2.0, "norm_eps": 1e-05, "norm_bias": false,
+        "pad_token_id": 50283, "global_rope_theta": 160000.0, "local_rope_theta": 10000.0,
+        "attention_bias": false, "attention_dropout": 0.0, "global_attn_every_n_layers": 3,
+        "local_attention": 128, "embedding_dropout": 0.0, "mlp_bias": false, "mlp_dropout": 0.0,
+        "classifier_pooling": "cls", "classifier_dropout": 0.0, "classifier_bias": false,
+        "classifier_activation": "gelu"}"#,
+    r#"{"model_type": "deberta-v2", "vocab_size": 128100, "hidden_size": 1536,
+        "num_hidden_layers": 24, "num_attention_heads": 24, "intermediate_size": 6144,
+        "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1,
+        "max_position_embeddings": 512, "type_vocab_size": 0, "layer_norm_eps": 1e-07,
+        "initializer_range": 0.02, "pad_token_id": 0, "relative_attention": false,
+        "position_biased_input": true, "pooler_dropout": 0.0, "pooler_hidden_act": "gelu"}"#,
+    r#"{"model_type": "deberta", "vocab_size": 50265, "hidden_size": 768,
+        "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072,
+        "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1,
+        "max_position_embeddings": 512, "type_vocab_size": 0, "layer_norm_eps": 1e-07,
+        "initializer_range": 0.02, "pad_token_id": 0, "relative_attention": false,
+        "position_biased_input": true, "pooler_dropout": 0.0, "pooler_hidden_act": "gelu"}"#,
+    r#"{"model_type": "electra", "vocab_size": 30522, "embedding_size": 128, "hidden_size": 256,
+        "num_hidden_layers": 12, "num_attention_heads": 4, "intermediate_size": 1024,
+        "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1,
+        "max_position_embeddings": 512, "type_vocab_size": 2, "layer_norm_eps": 1e-12,
+        "initializer_range": 0.02, "pad_token_id": 0, "classifier_dropout": null}"#,
+    r#"{"model_type": "xlm-roberta", "vocab_size": 30522, "hidden_size": 768,
+        "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072,
+        "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1,
+        "max_position_embeddings": 512, "type_vocab_size": 2, "layer_norm_eps": 1e-12,
+        "initializer_range": 0.02, "pad_token_id": 1, "classifier_dropout": null}"#,
+];
+
 #[test]
-fn keys_that_are_not_there_have_the_architectures_own_defaults() {
-    for (family, vocabulary, pad) in [("roberta", 50_265, 1), ("bert", 30_522, 0)] {
-        let config = with(family, &json!({})).unwrap();
-        let right = json!({
-            "model_type": family, "vocab_size": vocabulary, "hidden_size": 768,
-            "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072,
-            "hidden_act": "gelu", "hidden_dropout_prob": 0.1,
-            "attention_probs_dropout_prob": 0.1, "max_position_embeddings": 512,
-            "type_vocab_size": 2, "initializer_range": 0.02, "layer_norm_eps": 1e-12,
-            "pad_token_id": pad, "position_embedding_type": "absolute",
-            "classifier_dropout": null,
-        });
-        assert_eq!(serde_json::to_value(&config).unwrap(), right);
+fn keys_that_are_not_there_have_the_defaults_of_transformers() {
+    for text in DEFAULTS {
+        let right: Map<String, Value> = serde_json::from_str(text).unwrap();
+        let family = right["model_type"].as_str().unwrap();
+        let found = with(family, &json!({})).unwrap();
+        for (key, value) in &right {
+            assert_eq!(&found[key], value, "{key} of {family}");
+        }
     }
 }
 
 #[test]
-fn the_longest_text_follows_from_the_default_of_the_padding_token() {
-    let tokens = |family| with(family, &json!({})).unwrap().positions();
-    assert_eq!((tokens("roberta"), tokens("bert")), (510, 512));
-}
-
-#[test]
-fn null_is_taken_where_transformers_takes_it() {
-    let keys = json!({
-        "classifier_dropout": null, "pad_token_id": null, "pruned_heads": null,
-        "is_decoder": null, "architectures": null, "id2label": null,
-    });
-    let config = with("bert", &keys).unwrap();
-    assert_eq!((config.pad_token_id, config.pad()), (None, 0));
-    assert_eq!(config.head_dropout(), 0.1);
-    for key in [
-        "vocab_size",
-        "hidden_size",
-        "num_hidden_layers",
-        "num_attention_heads",
-        "intermediate_size",
-        "max_position_embeddings",
-        "type_vocab_size",
-        "hidden_act",
-        "layer_norm_eps",
-        "hidden_dropout_prob",
-        "attention_probs_dropout_prob",
-        "initializer_range",
-        "position_embedding_type",
-    ] {
-        let error = with("bert", &json!({ key: null })).unwrap_err();
-        assert!(error.starts_with(&format!("{key} is null; ")), "{error}");
-    }
-    let error = with("roberta", &json!({ "pad_token_id": null })).unwrap_err();
-    assert!(error.starts_with("pad_token_id is null; "), "{error}");
-}
-
-#[test]
-fn values_of_another_type_or_out_of_range_are_refused_by_key() {
-    for (key, values) in [
+fn what_is_not_supported_or_out_of_range_is_refused_by_key() {
+    for (family, key, values) in [
+        ("distilbert", "dim", json!([0, "768", 770])),
+        ("distilbert", "num_hidden_layers", json!([0, 1e9])),
+        ("distilbert", "sinusoidal_pos_embds", json!(["yes", null])),
+        ("distilbert", "pad_token_id", json!([-1, 30522, "0"])),
+        ("distilbert", "activation", json!(["gelu_rust", null])),
+        ("electra", "embedding_size", json!([0, -2, "128"])),
         (
-            "vocab_size",
-            json!(["50265", 50265.0, true, [], {}, 0, -1, 1e300]),
-        ),
-        (
-            "hidden_size",
-            json!([0, 4611686018427387904_u64, 18446744073709551615_u64]),
-        ),
-        (
-            "num_hidden_layers",
-            json!([1000000000000_i64, -3, "twelve"]),
-        ),
-        ("num_attention_heads", json!([0, 12.5])),
-        ("hidden_act", json!([7, "geglu", ["gelu"], true])),
-        ("layer_norm_eps", json!(["1e-5", -1e-5])),
-        ("hidden_dropout_prob", json!([1, -0.1, "0.1"])),
-        ("attention_probs_dropout_prob", json!([1.5, false])),
-        ("classifier_dropout", json!([1.5, "none"])),
-        ("initializer_range", json!([-0.02, "0.02"])),
-        ("pad_token_id", json!([1.5, "1", 50265, -1, true])),
-        (
+            "electra",
             "position_embedding_type",
-            json!(["relative_key", "relative_key_query", 3]),
+            json!(["relative_key"]),
         ),
-        ("is_decoder", json!([true, "yes"])),
-        ("add_cross_attention", json!([true])),
-        ("pruned_heads", json!([{ "0": [1] }])),
-        ("quantization_config", json!([{ "load_in_8bit": true }])),
+        ("modernbert", "hidden_size", json!([770, 12])),
+        ("modernbert", "classifier_pooling", json!(["max", null])),
+        ("modernbert", "local_attention", json!([0, -1])),
+        ("modernbert", "global_attn_every_n_layers", json!([0])),
+        (
+            "modernbert",
+            "layer_types",
+            json!([["full_attention"], "full", [1]]),
+        ),
+        (
+            "modernbert",
+            "rope_scaling",
+            json!([{ "rope_type": "linear", "factor": 2.0 }]),
+        ),
+        (
+            "modernbert",
+            "rope_parameters",
+            json!([3, { "full_attention": { "rope_type": "yarn" } }, { "sliding_attention": 1 }]),
+        ),
+        ("modernbert", "initializer_cutoff_factor", json!([0, -1])),
+        (
+            "modernbert",
+            "quantization_config",
+            json!([{ "load_in_8bit": true }]),
+        ),
+        (
+            "deberta-v2",
+            "pos_att_type",
+            json!(["p2p", ["c2p", "c2p"], [1], 3]),
+        ),
+        ("deberta-v2", "norm_rel_ebd", json!(["batch_norm", 3])),
+        ("deberta-v2", "attention_head_size", json!([32])),
+        ("deberta-v2", "pooler_hidden_size", json!([768])),
+        ("deberta-v2", "conv_kernel_size", json!([4, "3"])),
+        ("deberta-v2", "max_relative_positions", json!(["512", null])),
+        ("deberta", "talking_head", json!([true])),
+        ("deberta", "hidden_size", json!([770])),
     ] {
         for value in values.as_array().unwrap() {
-            let error = with("roberta", &json!({ key: value })).unwrap_err();
-            assert!(error.starts_with(key), "{key} = {value}: {error}");
+            let error = with(family, &json!({ key: value })).unwrap_err();
+            assert!(error.starts_with(key), "{family}: {key} = {value}: {error}");
             assert!(error.len() < 500, "{error}");
         }
     }
+    let few = json!({ "relative_attention": true, "position_buckets": 256,
+        "max_relative_positions": 64 });
+    let error = with("deberta-v2", &few).unwrap_err();
+    assert!(error.contains("position_buckets 256"), "{error}");
 }
 
 #[test]
-fn numbers_may_be_written_without_a_point_and_keys_that_change_nothing_may_be_anything() {
+fn keys_have_the_other_names_that_transformers_takes() {
+    let keys = json!({ "hidden_size": 48, "num_attention_heads": 4, "num_hidden_layers": 2 });
+    let found = with("distilbert", &keys).unwrap();
+    let sizes = ["dim", "n_heads", "n_layers"].map(|key| found[key].as_i64().unwrap());
+    assert_eq!(sizes, [48, 4, 2]);
+    let text = with("deberta-v2", &json!({ "pos_att_type": " P2C | c2p " })).unwrap();
+    let list = with("deberta-v2", &json!({ "pos_att_type": ["p2c", "c2p"] })).unwrap();
+    assert_eq!(text, list);
+}
+
+/// As transformers 5 writes them.
+#[test]
+fn layers_and_positions_of_a_modernbert_may_be_told_one_by_one() {
     let keys = json!({
-        "hidden_dropout_prob": 0, "layer_norm_eps": 0, "use_cache": "maybe", "torch_dtype": 3,
-        "num_labels": 7, "id2label": { "0": "no" }, "is_decoder": false, "pruned_heads": {},
+        "num_hidden_layers": 2, "layer_types": ["sliding_attention", "full_attention"],
+        "rope_parameters": {
+            "full_attention": { "rope_type": "default", "rope_theta": 5.0 },
+            "sliding_attention": { "rope_theta": 7 },
+        },
     });
-    let config = with("roberta", &keys).unwrap();
-    assert_eq!(config.hidden_dropout_prob, 0.0);
+    let found = with("modernbert", &keys).unwrap();
+    assert_eq!(found["layer_types"], keys["layer_types"]);
+    assert_eq!(found["global_rope_theta"], 5.0);
+    assert_eq!(found["local_rope_theta"], 7.0);
+    let one = json!({ "global_rope_theta": 3.0, "local_rope_theta": null });
+    assert_eq!(with("modernbert", &one).unwrap()["local_rope_theta"], 3.0);
 }
 
 #[test]
-fn every_activation_that_transformers_names_is_taken_and_written_as_it_was() {
-    for activation in Activation::ALL {
-        let name = activation.name();
-        let config = with("bert", &json!({ "hidden_act": name })).unwrap();
-        assert_eq!(config.hidden_act, activation);
-        let written = serde_json::to_value(&config).unwrap();
-        assert_eq!(written["hidden_act"], name);
-    }
-    let error = with("bert", &json!({ "hidden_act": "gelu_rust" })).unwrap_err();
-    assert!(
-        error.contains("\"gelu_rust\"") && error.contains("gelu_python"),
-        "{error}"
-    );
-}
-
-#[test]
-fn sizes_that_do_not_go_together_are_refused_with_their_keys() {
-    for (keys, named) in [
-        (json!({ "hidden_size": 100 }), "num_attention_heads"),
-        (
-            json!({ "max_position_embeddings": 2 }),
-            "max_position_embeddings",
-        ),
-        (json!({ "vocab_size": 1 }), "pad_token_id"),
-        (
-            json!({ "hidden_size": 1_000_000, "num_attention_heads": 10 }),
-            "hidden_size",
-        ),
-        (
-            json!({ "num_hidden_layers": 10_000, "intermediate_size": 10_000_000 }),
-            "intermediate_size",
-        ),
+fn the_architectures_tell_a_family_where_there_is_no_model_type() {
+    for (class, family) in [
+        ("DistilBertForMaskedLM", "distilbert"),
+        ("ElectraForPreTraining", "electra"),
+        ("XLMRobertaForMaskedLM", "xlm-roberta"),
+        ("ModernBertForMaskedLM", "modernbert"),
+        ("DebertaV2ForMaskedLM", "deberta-v2"),
+        ("DebertaModel", "deberta"),
     ] {
-        let error = with("roberta", &keys).unwrap_err();
-        assert!(error.contains(named), "{error}");
+        let found = read(&json!({ "architectures": [class] })).unwrap();
+        assert_eq!(found.name(), family);
     }
-}
-
-#[test]
-fn without_a_model_type_the_architectures_tell_it() {
-    for (name, family) in [
-        ("RobertaForMaskedLM", ROBERTA),
-        ("RobertaModel", ROBERTA),
-        ("BertForSequenceClassification", BERT),
-        ("TFBertModel", BERT),
-        ("BertLMHeadModel", BERT),
-    ] {
-        let config = read_json(&json!({ "architectures": [name] })).unwrap();
-        assert_eq!(config.family, family, "{name}");
-        let config = read_json(&json!({ "model_type": null, "architectures": [name] }));
-        assert_eq!(config.unwrap().family, family, "{name}");
+    for class in ["XLMRobertaXLModel", "ModernBertDecoderModel"] {
+        assert!(read(&json!({ "architectures": [class] })).is_err());
     }
-    for names in [
-        json!(["RobertaPreLayerNormModel"]),
-        json!(["BertGenerationEncoder"]),
-        json!(["GPT2LMHeadModel"]),
-        json!([3]),
-        json!("BertModel"),
-    ] {
-        let error = read_json(&json!({ "architectures": names })).unwrap_err();
-        assert!(error.starts_with("architectures is "), "{error}");
-    }
-}
-
-#[test]
-fn a_model_type_that_is_not_known_is_refused_whatever_the_architectures_say() {
-    for kind in [json!("gpt2"), json!("xlm-roberta"), json!("BERT"), json!(1)] {
-        let error = read_json(&json!({ "model_type": kind, "architectures": ["BertModel"] }));
-        let error = error.unwrap_err();
-        assert!(error.starts_with("model_type is "), "{error}");
-    }
-}
-
-#[test]
-fn without_both_the_tensors_tell_it_else_what_to_add_is_said() {
-    use crate::base::tensors::{HostTensor, TensorMap};
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("config.json");
-    std::fs::write(&path, "{}").unwrap();
-    for (name, family) in [
-        ("bert.pooler.dense.bias", Some(BERT)),
-        (
-            "module.roberta.encoder.layer.0.output.dense.bias",
-            Some(ROBERTA),
-        ),
-        ("encoder.layer.0.output.dense.bias", None),
-    ] {
-        let mut tensors = TensorMap::default();
-        tensors.insert(name, HostTensor::full(&[1], 0.0));
-        let file = folder.path().join("model.safetensors");
-        tensors.write(&file).unwrap();
-        let found = EncoderConfig::read(&path);
-        match family {
-            Some(family) => assert_eq!(found.unwrap().family, family),
-            None => {
-                let error = found.unwrap_err().to_string();
-                assert!(error.contains("add \"model_type\": \"roberta\""), "{error}");
-            }
-        }
-    }
-    std::fs::remove_file(folder.path().join("model.safetensors")).unwrap();
-    assert!(EncoderConfig::read(&path).is_err());
-}
-
-#[test]
-fn what_is_no_json_object_is_refused_with_its_place() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("config.json");
-    for text in ["", "[]", "{\"vocab_size\": NaN}", "{", "\u{feff}{}", "null"] {
-        std::fs::write(&path, text).unwrap();
-        let error = EncoderConfig::read(&path).unwrap_err().to_string();
-        assert!(
-            error.contains("config.json: not a JSON object: "),
-            "{error}"
-        );
-    }
-    std::fs::write(&path, b"\xff\xfe{\0}\0").unwrap();
-    assert!(EncoderConfig::read(&path).is_err());
-    let missing = EncoderConfig::read(&folder.path().join("none.json")).unwrap_err();
-    assert!(matches!(missing, ModelError::NoConfig(_)), "{missing}");
 }

@@ -9,14 +9,16 @@
 //! | `reader` | numbers and strings from a file that may be cut short or hostile |
 //! | [`tensor_type`] | the types of weights, and which are supported |
 //! | [`quantised`] | blocks of each type to float32 |
+//! | `architecture` | the architectures that are read, and in what their files differ |
 //! | [`config`] | metadata to what a `config.json` says |
 //! | [`rope`] | scaled rotary frequencies to what a `config.json` says of them |
-//! | [`names`] | GGUF's names of tensors to Hugging Face's, and the order of their rows |
+//! | [`names`] | GGUF's names of tensors to Hugging Face's, and how their values are stored |
 //! | [`tokenizer`] | the parts of the tokenizer; `data::tokenizer` makes one of them |
 //! | [`error`] | what can be wrong |
 //!
 //! The format is that of <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 
+pub(crate) mod architecture;
 pub mod config;
 pub mod error;
 pub mod file;

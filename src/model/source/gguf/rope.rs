@@ -5,6 +5,7 @@ use std::f64::consts::PI;
 
 use serde_json::{Value, json};
 
+use crate::model::source::gguf::architecture::GgufArchitecture;
 use crate::model::source::gguf::error::GgufError;
 use crate::model::source::gguf::metadata::GgufMetadata;
 
@@ -27,10 +28,11 @@ const TOLERANCE: f64 = 1e-4;
 /// If they are scaled in a way that is not supported.
 pub(crate) fn scaling(
     metadata: &GgufMetadata,
+    architecture: &GgufArchitecture,
     theta: f64,
     factors: Option<&[f32]>,
 ) -> Result<Option<Value>, GgufError> {
-    let linear = linear(metadata)?;
+    let linear = linear(metadata, architecture)?;
     let Some(factors) = factors.filter(|all| all.iter().any(|factor| *factor != 1.0)) else {
         return Ok(linear);
     };
@@ -60,8 +62,11 @@ pub(crate) fn scaling(
 }
 
 /// Linear scaling, which is the meaning of a factor unless the file says otherwise.
-fn linear(metadata: &GgufMetadata) -> Result<Option<Value>, GgufError> {
-    let key = "llama.rope.scaling.type";
+fn linear(
+    metadata: &GgufMetadata,
+    architecture: &GgufArchitecture,
+) -> Result<Option<Value>, GgufError> {
+    let key = &architecture.key("rope.scaling.type");
     match metadata.text(key)? {
         Some("none") => return Ok(None),
         None | Some("linear") => {}
@@ -70,8 +75,8 @@ fn linear(metadata: &GgufMetadata) -> Result<Option<Value>, GgufError> {
             return Err(metadata.wrong(key, reason));
         }
     }
-    let factor = metadata.float("llama.rope.scaling.factor")?;
-    let factor = factor.or(metadata.float("llama.rope.scale_linear")?);
+    let factor = |name| metadata.float(&architecture.key(name));
+    let factor = factor("rope.scaling.factor")?.or(factor("rope.scale_linear")?);
     // Zero is how llama.cpp writes that there is none.
     let factor = factor.filter(|factor| *factor != 0.0 && *factor != 1.0);
     Ok(factor.map(|factor| json!({"rope_type": "linear", "factor": factor})))
@@ -95,6 +100,16 @@ mod tests {
 
     fn no_keys() -> GgufMetadata {
         metadata(&[])
+    }
+
+    fn scaling(
+        keys: &GgufMetadata,
+        theta: f64,
+        factors: Option<&[f32]>,
+    ) -> Result<Option<Value>, GgufError> {
+        let name = MetadataValue::Text("llama".into());
+        let llama = metadata(&[("general.architecture", name)]);
+        super::scaling(keys, GgufArchitecture::of(&llama)?, theta, factors)
     }
 
     /// Llama 3.2 1B: heads of 64, theta 500,000, factor 32; values of llama.cpp's converter.

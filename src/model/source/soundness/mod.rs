@@ -1,5 +1,6 @@
 //! Whether a checkpoint holds the model that its `config.json` describes.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::base::tensors;
@@ -7,6 +8,7 @@ use crate::base::tensors::index::TensorInfo;
 use crate::base::tensors::{HostTensor, TensorMap};
 use crate::model::architecture::Architecture;
 use crate::model::config::KNOWN;
+use crate::model::quantised::weight::QuantisedWeight;
 
 /// Number of missing or misshapen tensors that are named; the others are counted.
 const NAMED: usize = 2;
@@ -19,6 +21,7 @@ const NAMED: usize = 2;
 /// not read from it.
 pub(crate) fn check(
     base: &TensorMap,
+    quantised: &BTreeMap<String, QuantisedWeight>,
     architecture: &dyn Architecture,
     path: &Path,
 ) -> Result<(), String> {
@@ -26,6 +29,8 @@ pub(crate) fn check(
     let specs = architecture.base_tensors();
     for spec in &specs {
         match base.get(&spec.name) {
+            // Looked at before it was quantised.
+            None if quantised.contains_key(&spec.name) => {}
             Some(tensor) if tensor.shape() == spec.shape => {}
             Some(tensor) => misshapen.push((&spec.name, tensor.shape(), &spec.shape)),
             None if spec.optional => {}

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::*;
-use crate::runs::sweep::Planned;
+use crate::runs::sweep::planned::Planned;
 use crate::runs::sweep::slurm::cluster::{LimitError, array_limit, limit_in, output_of};
 
 /// Names that people give, and that break a line, a quotation or a file's name.
@@ -40,6 +40,7 @@ fn plan(name: &str, runs: usize) -> SweepPlan {
         out: "runs/s".into(),
         target: None,
         runs: vec![run; runs],
+        choices: Vec::new(),
     }
 }
 

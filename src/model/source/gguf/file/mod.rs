@@ -9,14 +9,15 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::base::tensors::{HostTensor, TensorMap};
+use crate::base::tensors::HostTensor;
 use crate::model::ModelError;
 use crate::model::architecture::Architecture;
 use crate::model::config::of_keys;
+use crate::model::source::gguf::architecture::GgufArchitecture;
 use crate::model::source::gguf::config;
 use crate::model::source::gguf::error::GgufError;
 use crate::model::source::gguf::header::{GgufHeader, GgufTensor};
-use crate::model::source::gguf::names::{self, RowOrder, TensorUse};
+use crate::model::source::gguf::names::{self, Storage, TensorUse};
 use crate::model::source::gguf::quantised::dequantise;
 use crate::model::source::gguf::reader::HeaderReader;
 use crate::model::source::gguf::tokenizer::TokenizerParts;
@@ -28,6 +29,7 @@ pub struct GgufFile {
     path: PathBuf,
     file: File,
     header: GgufHeader,
+    architecture: &'static GgufArchitecture,
     config: Map<String, Value>,
     /// By Hugging Face name.
     parameters: BTreeMap<String, Parameter>,
@@ -37,6 +39,7 @@ pub struct GgufFile {
 #[derive(Debug)]
 struct Parameter {
     tensor: GgufTensor,
+    storage: Storage,
     /// Heads whose rows lie in pairs, if they do.
     paired_heads: Option<u64>,
 }
@@ -55,25 +58,30 @@ impl GgufFile {
         let file = File::open(path).map_err(failed)?;
         let size = file.metadata().map_err(failed)?.len();
         let header = GgufHeader::read(&mut HeaderReader::new(BufReader::new(&file), path, size))?;
-        let layers = config::layers(&header)?;
+        let architecture = GgufArchitecture::of(&header.metadata)?;
+        let layers = config::layers(&header, architecture)?;
         let (mut parameters, mut factors) = (Vec::new(), None);
         for tensor in &header.tensors {
-            let used = names::use_of(&tensor.name, layers)
+            let used = architecture
+                .use_of(&tensor.name, layers)
                 .map_err(|reason| GgufError::tensor(path, &tensor.name, reason))?;
             match used {
-                TensorUse::Parameter(name, order) => parameters.push((name, order, tensor)),
+                TensorUse::Parameter(name, storage) => parameters.push((name, storage, tensor)),
                 TensorUse::RopeFactors => factors = Some(read(&file, tensor).map_err(failed)?),
                 TensorUse::Derived => {}
             }
         }
-        let config = config::llama(&header, factors.as_deref())?;
+        let config = config::config(&header, architecture, factors.as_deref())?;
         let parameters = parameters
             .into_iter()
-            .map(|(name, order, tensor)| Ok((name, Parameter::new(tensor, order, &config, path)?)))
+            .map(|(name, storage, tensor)| {
+                Ok((name, Parameter::new(tensor, storage, &config, path)?))
+            })
             .collect::<Result<_, GgufError>>()?;
         Ok(Self {
             path: path.to_owned(),
             file,
+            architecture,
             config,
             parameters,
             header,
@@ -107,7 +115,7 @@ impl GgufFile {
             .map(|(name, parameter)| (name.as_str(), &parameter.tensor))
     }
 
-    /// The parameter of that Hugging Face name in float32, its rows in Hugging Face's order.
+    /// The parameter of that Hugging Face name in float32, as it is in a Hugging Face checkpoint.
     ///
     /// # Errors
     /// If there is none, or it cannot be read.
@@ -125,26 +133,33 @@ impl GgufFile {
         if let Some(heads) = parameter.paired_heads {
             values = names::unpair(&values, tensor.shape[0] as usize, heads as usize);
         }
+        if parameter.storage == Storage::OneMore {
+            values.iter_mut().for_each(|value| *value -= 1.0);
+        }
         HostTensor::new(tensor.shape.clone(), values).map_err(|error| wrong(&error.to_string()))
     }
 
-    /// These tensors, which are all that the model has, in float32.
+    /// Hands out these tensors, which are all that the model has, one by one in float32.
     ///
     /// # Errors
     /// If one is missing, of another shape, one too many, or cannot be read.
-    pub fn read_all(&self, specs: &[TensorSpec]) -> Result<TensorMap, GgufError> {
+    pub fn read_each(
+        &self,
+        specs: &[TensorSpec],
+        mut take: impl FnMut(&str, HostTensor),
+    ) -> Result<(), GgufError> {
         self.check(specs)?;
-        specs
-            .iter()
-            .map(|spec| Ok((spec.name.clone(), self.read(&spec.name)?)))
-            .collect()
+        for spec in specs {
+            take(&spec.name, self.read(&spec.name)?);
+        }
+        Ok(())
     }
 
     /// Refuses parameters that are not those of the model.
     fn check(&self, specs: &[TensorSpec]) -> Result<(), GgufError> {
         for spec in specs {
             let Some(parameter) = self.parameters.get(&spec.name) else {
-                let name = names::in_file(&spec.name);
+                let name = self.architecture.in_file(&spec.name);
                 let name = name.as_deref().unwrap_or(&spec.name);
                 let reason = "it is missing, and the model needs it; fetch the whole file";
                 return Err(GgufError::tensor(&self.path, name, reason));
@@ -206,15 +221,15 @@ impl GgufFile {
 impl Parameter {
     fn new(
         tensor: &GgufTensor,
-        order: RowOrder,
+        storage: Storage,
         config: &Map<String, Value>,
         path: &Path,
     ) -> Result<Self, GgufError> {
         let count = |key: &str| config.get(key).and_then(Value::as_u64);
-        let heads = match order {
-            RowOrder::Same => None,
-            RowOrder::QueryPairs => count("num_attention_heads"),
-            RowOrder::KeyPairs => count("num_key_value_heads"),
+        let heads = match storage {
+            Storage::Same | Storage::OneMore => None,
+            Storage::QueryPairs => count("num_attention_heads"),
+            Storage::KeyPairs => count("num_key_value_heads"),
         };
         let rows = tensor.shape[0] as u64;
         let expected = heads
@@ -226,6 +241,7 @@ impl Parameter {
         }
         Ok(Self {
             tensor: tensor.clone(),
+            storage,
             paired_heads: heads,
         })
     }

@@ -1,0 +1,67 @@
+//! A layer that is normalised after each residual sum, as BERT's is.
+
+use tch::Tensor;
+
+use crate::model::ModelError;
+use crate::model::activation::Activation;
+use crate::model::dropout::{Masks, dropout};
+use crate::model::encoder::attention::Attention;
+use crate::model::encoder::layer_spec::LayerSpec;
+use crate::model::layers::{LayerNorm, Linear};
+use crate::model::weights::View;
+
+/// The two feed-forward layers with residual and norm.
+pub(crate) struct FeedForward {
+    widen: Linear,
+    narrow: Linear,
+    norm: LayerNorm,
+    activation: Activation,
+    dropout: f64,
+}
+
+impl FeedForward {
+    pub fn new(view: &View<'_>, spec: &LayerSpec) -> Result<Self, ModelError> {
+        let (h, wide, names) = (spec.width, spec.wide, spec.modules);
+        Ok(Self {
+            widen: spec.linear(view, names.widen, [h, wide])?,
+            narrow: spec.linear(view, names.narrow, [wide, h])?,
+            norm: spec.norm(view, names.output_norm)?,
+            activation: spec.activation,
+            dropout: spec.output_dropout,
+        })
+    }
+
+    pub fn forward(&self, x: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
+        let wide = self.widen.forward(x, masks)?;
+        let wide = self.activation.forward(&wide)?;
+        let y = dropout(&self.narrow.forward(&wide, masks)?, self.dropout, masks)?;
+        self.norm.forward(&y.f_add(x)?)
+    }
+}
+
+/// Attention and feed-forward.
+pub(crate) struct PostNormLayer {
+    attention: Attention,
+    feed_forward: FeedForward,
+}
+
+impl PostNormLayer {
+    pub fn new(view: &View<'_>, spec: &LayerSpec) -> Result<Self, ModelError> {
+        Ok(Self {
+            attention: Attention::new(view, spec)?,
+            feed_forward: FeedForward::new(view, spec)?,
+        })
+    }
+
+    /// The output at the positions of `queried`, which are those of `x` or some of them.
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        queried: &Tensor,
+        bias: Option<&Tensor>,
+        masks: Option<&Masks>,
+    ) -> Result<Tensor, ModelError> {
+        let attended = self.attention.forward(x, queried, bias, masks)?;
+        self.feed_forward.forward(&attended, masks)
+    }
+}

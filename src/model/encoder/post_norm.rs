@@ -1,0 +1,63 @@
+//! BERT and its kin: embeddings, and layers that are normalised after each residual sum.
+
+use tch::Tensor;
+
+use crate::model::ModelError;
+use crate::model::dropout::{Masks, dropout};
+use crate::model::encoder::EncoderBody;
+use crate::model::encoder::embeddings::EmbeddingSum;
+use crate::model::encoder::layer::PostNormLayer;
+use crate::model::inputs::Inputs;
+use crate::model::layers::{LayerNorm, Linear};
+
+/// Embeddings and layers.
+pub(crate) struct PostNormBody {
+    pub embeddings: EmbeddingSum,
+    pub norm: LayerNorm,
+    pub dropout: f64,
+    /// From the width of the embeddings to that of the layers, where they differ.
+    pub project: Option<Linear>,
+    pub layers: Vec<PostNormLayer>,
+}
+
+impl EncoderBody for PostNormBody {
+    /// See [`Inputs::attention_bias`].
+    type Shared = Option<Tensor>;
+
+    fn embed(&self, inputs: &Inputs, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
+        let normed = self.norm.forward(&self.embeddings.forward(inputs)?)?;
+        let x = dropout(&normed, self.dropout, masks)?;
+        match &self.project {
+            Some(project) => project.forward(&x, masks),
+            None => Ok(x),
+        }
+    }
+
+    fn shared(&self, inputs: &Inputs, x: &Tensor) -> Result<Self::Shared, ModelError> {
+        inputs.attention_bias(x.kind())
+    }
+
+    fn num_layers(&self) -> usize {
+        self.layers.len()
+    }
+
+    fn layer(
+        &self,
+        number: usize,
+        x: &Tensor,
+        wanted: Option<i64>,
+        bias: &Self::Shared,
+        masks: Option<&Masks>,
+    ) -> Result<Tensor, ModelError> {
+        let queried = first_tokens(x, wanted)?;
+        self.layers[number].forward(x, &queried, bias.as_ref(), masks)
+    }
+}
+
+/// The first tokens of (rows, tokens, hidden), or all.
+pub(crate) fn first_tokens(x: &Tensor, wanted: Option<i64>) -> Result<Tensor, ModelError> {
+    Ok(match wanted {
+        Some(tokens) => x.f_narrow(1, 0, tokens)?,
+        None => x.shallow_clone(),
+    })
+}

@@ -1,0 +1,256 @@
+//! A split that is filled with examples, and what is to be known of it as a whole.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
+
+use crate::data::error::{DataError, SourceSpan};
+use crate::data::schema::SplitName;
+use crate::data::split::{Example, Split};
+use crate::model::objective::Objective;
+use crate::tasks::Task;
+use crate::tasks::custom::CustomTask;
+use crate::tasks::custom::example::OwnExample;
+use crate::tasks::custom::labels::LabelValue;
+
+/// A split that is filled with examples.
+pub(crate) struct SplitFiller<'a> {
+    task: &'a CustomTask,
+    split: Split,
+    limit: Option<usize>,
+    further: Vec<String>,
+    ids: HashMap<String, SourceSpan>,
+    texts: HashSet<[u8; 16]>,
+    without_second: usize,
+}
+
+impl<'a> SplitFiller<'a> {
+    /// An empty split that takes so many examples at most, with the values of further columns.
+    pub fn new(
+        task: &'a CustomTask,
+        name: SplitName,
+        limit: Option<usize>,
+        further: &[String],
+    ) -> Self {
+        Self {
+            task,
+            split: match task.num_set_labels() {
+                Some(labels) => Split::with_sets(task.has_second_text(), name, labels),
+                None => Split::new(task.has_second_text(), name),
+            },
+            limit,
+            further: further.to_vec(),
+            ids: HashMap::new(),
+            texts: HashSet::new(),
+            without_second: 0,
+        }
+    }
+
+    /// The split's name.
+    pub fn name(&self) -> SplitName {
+        self.split.name()
+    }
+
+    /// The most examples that it takes.
+    pub fn limit(&self) -> Option<usize> {
+        self.limit
+    }
+
+    /// The examples so far.
+    pub fn len(&self) -> usize {
+        self.split.len()
+    }
+
+    /// Adds an example, unless the limit is reached.
+    ///
+    /// # Errors
+    /// If another has its id.
+    pub fn add(&mut self, example: &OwnExample) -> Result<(), DataError> {
+        if self.limit.is_some_and(|limit| self.len() >= limit) {
+            return Ok(());
+        }
+        let pushed = Example {
+            id: self.split.len() as u32,
+            text_a: &example.text_a,
+            text_b: example.text_b.as_deref(),
+            label: match &example.label {
+                LabelValue::One(label) => Some(*label),
+                LabelValue::Secret | LabelValue::Set(_) => None,
+            },
+        };
+        match &example.label {
+            LabelValue::Set(set) => self.split.push_set(pushed, Some(set)),
+            LabelValue::One(_) | LabelValue::Secret => self.split.push(pushed),
+        }
+        for (column, value) in self.further.iter().zip(&example.values) {
+            if let Some(value) = value {
+                self.split.push_value(column, value);
+            }
+        }
+        if self.task.has_labels() && example.text_b.as_deref().is_some_and(is_blank) {
+            self.without_second += 1;
+        }
+        self.texts.insert(text_key(example));
+        let Some(id) = &example.id else { return Ok(()) };
+        self.split.push_own_id(id);
+        match self.ids.insert(id.clone(), example.place.clone()) {
+            Some(first) => Err(DataError::SameId {
+                id: id.clone(),
+                first,
+                second: example.place.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses an id that an example of the other split has too: both are of one file.
+    pub fn require_apart_from(&self, other: &Self) -> Result<(), DataError> {
+        let mut shared: Vec<_> = self.ids.iter().collect();
+        shared.retain(|(id, _)| other.ids.contains_key(*id));
+        shared.sort_by_key(|(_, place)| place.line);
+        match shared.first() {
+            Some((id, place)) => {
+                let mut places = [other.ids[*id].clone(), (*place).clone()];
+                places.sort_by_key(|place| place.line);
+                let [first, second] = places;
+                Err(DataError::SameId {
+                    id: (*id).clone(),
+                    first,
+                    second,
+                })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses a share of the training examples that holds out none, or all.
+    pub fn require_held_out(&self, share: f64, train: usize) -> Result<(), DataError> {
+        let held_out = self.len();
+        if held_out + train == 0 || self.limit == Some(0) || held_out > 0 && train > 0 {
+            return Ok(());
+        }
+        let which = match held_out {
+            0 => "none",
+            _ => "all",
+        };
+        Err(DataError::Split {
+            split: SplitName::Train,
+            wrong: format!(
+                "has {} examples, of which holdout = {share} holds out {which}; give another share, \
+                 or files for validation",
+                held_out + train
+            ),
+        })
+    }
+
+    /// Counts the texts that the other split has too, and warns of them.
+    pub fn warn_of_texts_of(&self, other: &Self) {
+        let shared = self.texts.intersection(&other.texts).count();
+        if shared > 0 {
+            tracing::warn!(
+                "{shared} texts of the {} split are in the {} split too",
+                self.name(),
+                other.name()
+            );
+        }
+    }
+
+    /// The split, if it can be used.
+    ///
+    /// # Errors
+    /// If it is empty, or clients cannot learn from it.
+    pub fn finish(self, files: &[PathBuf]) -> Result<Split, DataError> {
+        let name = self.name();
+        if self.split.is_empty() && self.limit != Some(0) {
+            return Err(DataError::Empty {
+                path: files.first().cloned().unwrap_or_default(),
+            });
+        }
+        if self.without_second > 0 {
+            tracing::warn!(
+                "{} examples of the {name} split have an empty second text",
+                self.without_second
+            );
+        }
+        if !name.is_test() && self.task.has_labels() {
+            self.check_labels()?;
+        }
+        Ok(self.split)
+    }
+
+    fn check_labels(&self) -> Result<(), DataError> {
+        let (name, split) = (self.name(), &self.split);
+        let mut seen = BTreeSet::new();
+        for at in 0..split.len() {
+            let values = split.label_values(at).iter().enumerate();
+            match split.label_width() {
+                1 => seen.extend(values.map(|(_, label)| label.to_bits())),
+                _ => seen.extend(values.filter(|(_, v)| **v == 1.0).map(|(at, _)| at as u32)),
+            }
+        }
+        let names = match self.task.objective() {
+            Objective::Classes(names) | Objective::Multilabel(names) => names,
+            Objective::Score | Objective::NextToken => Vec::new(),
+        };
+        let is_set = split.label_width() > 1;
+        let number = |at: usize| match is_set {
+            true => at as u32,
+            false => (at as f32).to_bits(),
+        };
+        let absent: Vec<&str> = names
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| !seen.contains(&number(*at)))
+            .map(|(_, name)| name.as_str())
+            .collect();
+        if seen.len() < 2 && !is_set || seen.is_empty() {
+            let wrong = match is_set {
+                true => "has no example with a label".to_owned(),
+                false => "has examples of one label only".to_owned(),
+            };
+            // What a limit cuts off is not known.
+            if name == SplitName::Train && self.limit.is_none() {
+                return Err(DataError::Split {
+                    split: name,
+                    wrong: wrong + ", so there is nothing to learn; name other files",
+                });
+            }
+            tracing::warn!("the {name} split {wrong}");
+        } else if !absent.is_empty() {
+            tracing::warn!(
+                "the {name} split has no example of {} of {} labels: {}",
+                absent.len(),
+                names.len(),
+                shortened(&absent)
+            );
+        }
+        Ok(())
+    }
+}
+
+fn is_blank(text: &str) -> bool {
+    text.trim().is_empty()
+}
+
+fn shortened(names: &[&str]) -> String {
+    const MOST: usize = 10;
+    let shown = names[..names.len().min(MOST)].join(", ");
+    match names.len() > MOST {
+        true => shown + ", …",
+        false => shown,
+    }
+}
+
+/// What tells an example's texts from others; of an answer's only the prompt.
+fn text_key(example: &OwnExample) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(example.text_a.as_bytes());
+    if example.label != LabelValue::Secret
+        && let Some(second) = &example.text_b
+    {
+        hasher.update(&[0]);
+        hasher.update(second.as_bytes());
+    }
+    let mut key = [0; 16];
+    key.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    key
+}
