@@ -171,13 +171,18 @@ fn attend_by_definition(
     if let Some(bias) = attended.bias {
         scores = scores.f_add(bias)?;
     }
-    // As wide with padding as without, whose bias has made float32 of narrow scores.
-    let wide = match scores.kind() {
+    let probs = mask.apply(&probabilities(&scores)?)?;
+    join(&probs.f_matmul(&split(attended.value, attended.heads)?)?)
+}
+
+/// The probabilities of scores, (…, tokens): as wide without padding as with it, whose bias makes
+/// float32 of narrow scores.
+pub(crate) fn probabilities(scores: &Tensor) -> Result<Tensor, TchError> {
+    let kind = match scores.kind() {
         Kind::Double => Kind::Double,
         _ => Kind::Float,
     };
-    let probs = mask.apply(&scores.f_softmax(-1, wide)?)?;
-    join(&probs.f_matmul(&split(attended.value, attended.heads)?)?)
+    scores.f_softmax(-1, kind)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use tch::{TchError, Tensor};
 
 use crate::model::ModelError;
 use crate::model::dropout::{Masks, dropout};
-use crate::model::encoder::attention::{AttentionOutput, join, next_mask, split};
+use crate::model::encoder::attention::{AttentionOutput, join, next_mask, probabilities, split};
 use crate::model::encoder::deberta::positions::{NeededRows, PositionTable};
 use crate::model::encoder::deberta::{DebertaConfig, DebertaVersion, IN_PROJ, PositionScore};
 use crate::model::encoder::post_norm::first_tokens;
@@ -137,7 +137,7 @@ impl DisentangledAttention {
         if let Some(bias) = &shared.bias {
             scores = scores.f_add(bias)?;
         }
-        let mut shares = scores.f_softmax(-1, scores.kind())?;
+        let mut shares = probabilities(&scores)?;
         if let Some(mask) = next_mask(self.probs_dropout, masks) {
             shares = mask.apply(&shares)?;
         }
