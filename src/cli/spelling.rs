@@ -128,7 +128,8 @@ mod tests {
                         subcommand: subcommand.get_name().to_owned(),
                         long: long.to_owned(),
                         is_path: takes_path(argument),
-                        is_switch: argument.get_value_parser().type_id() == TypeId::of::<bool>(),
+                        is_switch: argument.get_value_parser().type_id() == TypeId::of::<bool>()
+                            || argument.is_require_equals_set(),
                     });
                 }
             }

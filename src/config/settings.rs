@@ -57,7 +57,7 @@ declare_settings! {
     Data {
         /// Task: instruct (instructions or conversations of your own), e2e, gsm8k, or GLUE's cola,
         /// sst2, mrpc, stsb, qqp, mnli, qnli, rte or wnli; or a file of your own, in CSV, TSV, JSON
-        /// lines, JSON or Parquet, or in TOML with the keys of [task]
+        /// lines, JSON or Parquet, or in TOML with the keys of `[task]`
         #[arg(value_name = "NAME|FILE")]
         task: String = default("cola".into());
         /// Folder with the tasks' folders, or `hub`; for instruct, a file of JSON or JSON lines or a

@@ -22,7 +22,7 @@
 //! seed = 3
 //! ```
 //!
-//! `[choose]` has one value of a setting chosen first: [`choose`].
+//! `[choose]` has one value of a setting chosen first: see [`super::choose`].
 
 #[cfg(test)]
 mod tests;

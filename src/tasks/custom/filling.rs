@@ -181,10 +181,12 @@ impl<'a> SplitFiller<'a> {
         let (name, split) = (self.name(), &self.split);
         let mut seen = BTreeSet::new();
         for at in 0..split.len() {
-            let values = split.label_values(at).iter().enumerate();
-            match split.label_width() {
-                1 => seen.extend(values.map(|(_, label)| label.to_bits())),
-                _ => seen.extend(values.filter(|(_, v)| **v == 1.0).map(|(at, _)| at as u32)),
+            let values = split.label_values(at);
+            if split.label_width() == 1 {
+                seen.extend(values.iter().map(|label| label.to_bits()));
+            } else {
+                let of_set = (0u32..).zip(values).filter(|(_, value)| **value == 1.0);
+                seen.extend(of_set.map(|(label, _)| label));
             }
         }
         let names = match self.task.objective() {

@@ -228,21 +228,21 @@ mod tests {
 
     #[test]
     fn measures_that_an_earlier_version_did_not_record_are_not_compared_and_others_are() {
-        let finished = |round: u32, measures: &str| {
+        fn finished(round: u32, measures: &str) -> String {
             format!(
                 "{{\"sequence\":1,\"time\":0,\"event\":\"round_finished\",\"round\":{round},\
                  \"train_loss\":null,\"eval\":null,\"exactness_error\":null,{measures}\
                  \"virtual_seconds\":0.0,\"state_digest\":\"ab\",\"clients\":[]}}"
             )
-        };
-        let aggregated = |round: u32, measures: &str| {
+        }
+        fn aggregated(round: u32, measures: &str) -> String {
             format!(
                 "{{\"sequence\":1,\"time\":0,\"event\":\"aggregated\",\"round\":{round},\
                  \"aggregation\":{{\"exactness_error\":null,{measures}\"state_digest\":\"ab\",\
                  \"refused\":[]}}}}"
             )
-        };
-        let forms: [&dyn Fn(u32, &str) -> String; 2] = [&finished, &aggregated];
+        }
+        let forms: [fn(u32, &str) -> String; 2] = [finished, aggregated];
         for line in forms {
             let now = line(2, "\"measures\":{\"norm\":0.1},");
             assert_eq!(checked(&now, &now), Ok(()));

@@ -33,11 +33,14 @@ enum ContentLayers {
         value_bias: Tensor,
     },
     /// By a layer each.
-    Apart {
-        query: Linear,
-        key: Linear,
-        value: Linear,
-    },
+    Apart(Box<PartLayers>),
+}
+
+/// A layer for each of the three.
+struct PartLayers {
+    query: Linear,
+    key: Linear,
+    value: Linear,
 }
 
 /// Self-attention whose scores are of content by content, of content by relative position and of
@@ -76,11 +79,11 @@ impl DisentangledAttention {
                 query_bias: view.get("attention.self.q_bias", &[h])?,
                 value_bias: view.get("attention.self.v_bias", &[h])?,
             },
-            DebertaVersion::Two => ContentLayers::Apart {
+            DebertaVersion::Two => ContentLayers::Apart(Box::new(PartLayers {
                 query: linear(spec.modules.query, h, true)?,
                 key: linear(spec.modules.key, h, true)?,
                 value: linear(spec.modules.value, h, true)?,
-            },
+            })),
         };
         let (mut position_key, mut position_query) = (None, None);
         for (name, bias) in config.position_layers() {
@@ -154,10 +157,10 @@ impl DisentangledAttention {
     ) -> Result<[Tensor; 3], ModelError> {
         let heads = self.heads;
         match &self.content {
-            ContentLayers::Apart { query, key, value } => Ok([
-                split(&query.forward(queried, masks)?, heads)?,
-                split(&key.forward(x, masks)?, heads)?,
-                split(&value.forward(x, masks)?, heads)?,
+            ContentLayers::Apart(layers) => Ok([
+                split(&layers.query.forward(queried, masks)?, heads)?,
+                split(&layers.key.forward(x, masks)?, heads)?,
+                split(&layers.value.forward(x, masks)?, heads)?,
             ]),
             ContentLayers::Fused {
                 all,
@@ -189,12 +192,12 @@ impl DisentangledAttention {
         masks: Option<&Masks>,
     ) -> Result<Tensor, ModelError> {
         let own = self.position_key.as_ref();
-        let keys = match (&self.content, own) {
-            (_, Some(layer)) | (ContentLayers::Apart { key: layer, .. }, None) => {
-                split(&layer.forward(rows, masks)?, self.heads)?
-            }
+        let layer = match (&self.content, own) {
+            (_, Some(layer)) => layer,
+            (ContentLayers::Apart(layers), None) => &layers.key,
             (ContentLayers::Fused { .. }, None) => return Err(no_layer()),
         };
+        let keys = split(&layer.forward(rows, masks)?, self.heads)?;
         Ok(picked(query, &keys, places)?)
     }
 
@@ -207,12 +210,12 @@ impl DisentangledAttention {
         masks: Option<&Masks>,
     ) -> Result<Tensor, ModelError> {
         let own = self.position_query.as_ref();
-        let queries = match (&self.content, own) {
-            (_, Some(layer)) | (ContentLayers::Apart { query: layer, .. }, None) => {
-                split(&layer.forward(rows, masks)?, self.heads)?
-            }
+        let layer = match (&self.content, own) {
+            (_, Some(layer)) => layer,
+            (ContentLayers::Apart(layers), None) => &layers.query,
             (ContentLayers::Fused { .. }, None) => return Err(no_layer()),
         };
+        let queries = split(&layer.forward(rows, masks)?, self.heads)?;
         // How far a query is from a key is how far the key is from it the other way round.
         let places = places.f_transpose(0, 1)?;
         Ok(picked(key, &queries, &places)?.f_transpose(2, 3)?)

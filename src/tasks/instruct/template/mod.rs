@@ -74,7 +74,7 @@ pub enum Template<'a> {
     /// One of those with a name.
     Named(NamedTemplate<'a>),
     /// The model's own.
-    Model(JinjaTemplate<'a>),
+    Model(Box<JinjaTemplate<'a>>),
 }
 
 impl<'a> Template<'a> {
@@ -101,7 +101,8 @@ impl<'a> Template<'a> {
                     )));
                 };
                 let template = JinjaTemplate::new(chat, special);
-                template.map(Self::Model).map_err(refused)
+                let template = template.map_err(refused)?;
+                Ok(Self::Model(Box::new(template)))
             }
         }
     }

@@ -13,7 +13,9 @@ fn what_is_not_computed_or_means_nothing_is_refused_by_key() {
         (
             "gemma3",
             json!({}),
-            "model_type is \"gemma3\"; supported are RoBERTa (\"roberta\"), BERT (\"bert\"), GPT-2 \
+            "model_type is \"gemma3\"; supported are RoBERTa (\"roberta\"), BERT (\"bert\"), XLM-RoBERTa \
+             (\"xlm-roberta\"), ELECTRA (\"electra\"), DistilBERT (\"distilbert\"), ModernBERT \
+             (\"modernbert\"), DeBERTa-v2 and -v3 (\"deberta-v2\"), DeBERTa (\"deberta\"), GPT-2 \
              (\"gpt2\"), Llama (\"llama\"), Mistral (\"mistral\"), Qwen2 (\"qwen2\"), Qwen3 \
              (\"qwen3\") and Gemma 2 (\"gemma2\")",
         ),
