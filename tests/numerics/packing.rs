@@ -62,7 +62,7 @@ fn results(replica: &Replica, (inputs, labels): &(Inputs, Labels)) -> Vec<(Strin
     let loss = replica.model.loss(&outputs, labels, 0.1).unwrap();
     replica.backward(&loss.graph).unwrap();
     let mut found = vec![("loss".to_owned(), loss.mean.shallow_clone())];
-    let gradients = replica.gradients();
+    let gradients = replica.gradients().unwrap().into_iter();
     found.extend(gradients.map(|(name, gradient)| (name.to_owned(), gradient)));
     found
 }

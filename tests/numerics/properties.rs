@@ -133,6 +133,7 @@ impl Case {
                     .factors(&group, &one)
                     .unwrap()
                     .product()
+                    .unwrap()
                     .squeeze_dim(0)
             };
             let mut want = Tensor::zeros([layer.d_out, layer.d_in], (Kind::Double, Device::Cpu));

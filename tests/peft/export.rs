@@ -70,7 +70,8 @@ fn updates(peft: &PeftFolder, model: &dyn Architecture) -> Vec<Tensor> {
     let own = WeightedUpdates::of_one(tensors, &tensors, Device::Cpu);
     let of_layer = |layer| {
         let group = LayerGroup::of(&[layer]).remove(0);
-        adapter.factors(&group, &own).unwrap().product().get(0)
+        let factors = adapter.factors(&group, &own).unwrap();
+        factors.product().unwrap().get(0)
     };
     layers.into_iter().map(of_layer).collect()
 }

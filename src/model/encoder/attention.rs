@@ -172,7 +172,7 @@ fn attend_by_definition(
         scores = scores.f_add(bias)?;
     }
     let probs = mask.apply(&probabilities(&scores)?)?;
-    join(&probs.f_matmul(&split(attended.value, attended.heads)?)?)
+    weighted_values(&probs, &split(attended.value, attended.heads)?)
 }
 
 /// The probabilities of scores, (…, tokens): as wide without padding as with it, whose bias makes
@@ -183,6 +183,13 @@ pub(crate) fn probabilities(scores: &Tensor) -> Result<Tensor, TchError> {
         _ => Kind::Float,
     };
     scores.f_softmax(-1, kind)
+}
+
+/// The sums of values, (rows, heads, tokens, width), by their probabilities,
+/// (rows, heads, queries, tokens), side by side: (rows, queries, hidden).
+pub(crate) fn weighted_values(probs: &Tensor, values: &Tensor) -> Result<Tensor, TchError> {
+    // Narrow values have wide probabilities, and no product takes both.
+    join(&probs.f_to_kind(values.kind())?.f_matmul(values)?)
 }
 
 #[cfg(test)]

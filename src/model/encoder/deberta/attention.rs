@@ -6,7 +6,9 @@ use tch::{TchError, Tensor};
 
 use crate::model::ModelError;
 use crate::model::dropout::{Masks, dropout};
-use crate::model::encoder::attention::{AttentionOutput, join, next_mask, probabilities, split};
+use crate::model::encoder::attention::{
+    AttentionOutput, next_mask, probabilities, split, weighted_values,
+};
 use crate::model::encoder::deberta::positions::{NeededRows, PositionTable};
 use crate::model::encoder::deberta::{DebertaConfig, DebertaVersion, IN_PROJ, PositionScore};
 use crate::model::encoder::post_norm::first_tokens;
@@ -144,7 +146,7 @@ impl DisentangledAttention {
         if let Some(mask) = next_mask(self.probs_dropout, masks) {
             shares = mask.apply(&shares)?;
         }
-        let context = join(&shares.f_matmul(&value)?)?;
+        let context = weighted_values(&shares, &value)?;
         self.output.forward(&context, &queried, masks)
     }
 
