@@ -25,6 +25,7 @@ use regatta::tasks::glue::task::GlueTask;
 use regatta::train::evaluate::predict;
 use regatta::train::precision::Compute;
 use regatta::train::probe::{Probe, RandomBatch, objective};
+use regatta::train::settings::Precision;
 use regatta_actors::random::StreamKey;
 use table::{median, milliseconds, print};
 use tch::Device;
@@ -169,7 +170,7 @@ fn evaluation(arguments: &Arguments, split: &EncodedSplit, pad: u32) -> anyhow::
             .architecture
             .build(&View::new(&weights), &objective)
     };
-    let compute = Compute::automatic(Device::Cpu);
+    let compute = Compute::of(Precision::Float32, Device::Cpu);
     let mut taken = vec![Vec::new(); SIZES.len()];
     for _ in 0..arguments.turns {
         for (size, taken) in SIZES.iter().zip(&mut taken) {
