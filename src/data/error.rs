@@ -81,7 +81,7 @@ pub enum DataError {
         columns: String,
     },
     /// A column that the task, or a partition, needs is not there.
-    #[error("{}: no column `{column}`; it has {}", path.display(), available.join(", "))]
+    #[error("{}: no column `{column}`; it has {}", path.display(), columns(available))]
     MissingColumn {
         /// The file.
         path: PathBuf,
@@ -211,6 +211,14 @@ struct Before<'a>(Option<&'a SourceSpan>);
 impl std::fmt::Display for Before<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.map_or(Ok(()), |place| write!(f, "{place}: "))
+    }
+}
+
+/// The names of columns, in words.
+fn columns(names: &[String]) -> String {
+    match names {
+        [] => "none".to_owned(),
+        names => names.join(", "),
     }
 }
 

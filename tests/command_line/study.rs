@@ -72,7 +72,8 @@ fn a_residual_that_is_scaled_is_missed_in_part() {
     place.accepts(&format!("{RUN} --rounds 1 --agg_type fedex --out plain"));
     place.accepts(&format!("{RUN} --rounds 1 --agg_type fedit --out fedit"));
     let error = |run: &str| last_round(&place, run)["exactness_error"].as_f64().unwrap();
-    assert!((error("none") - error("fedit")).abs() < 1e-6 * error("fedit"));
+    // The one is the norm of a product, the other of factors, which is known to 1e-8 of the update's.
+    assert!((error("none") - error("fedit")).abs() < 1e-7);
     assert!((error("half") - 0.5 * error("none")).abs() < 1e-6 * error("none"));
     let digest = |run: &str| last_round(&place, run)["state_digest"].clone();
     assert_eq!(digest("whole"), digest("plain"));

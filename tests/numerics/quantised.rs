@@ -2,6 +2,7 @@
 
 use regatta::adapter::settings::AdapterKind;
 use regatta::model::base_form::BaseForm;
+use regatta::model::objective::Objective;
 use regatta::model::quantised::precision::BasePrecision;
 use regatta::model::source::checkpoint::Checkpoint;
 use regatta::train::replica::Replica;
@@ -27,9 +28,10 @@ fn both(json: &str, precision: BasePrecision) -> [Checkpoint; 2] {
 }
 
 fn replica(checkpoint: &Checkpoint, kind: AdapterKind) -> Replica {
-    let objective = match checkpoint.architecture.name() {
-        "bert" => regatta::model::objective::Objective::classes(2),
-        _ => regatta::model::objective::Objective::NextToken,
+    let next_token = Objective::NextToken;
+    let objective = match checkpoint.architecture.check_objective(&next_token) {
+        Ok(()) => next_token,
+        Err(_) => Objective::classes(2),
     };
     of_checkpoint(checkpoint, &objective, kind, 0, &[])
 }
@@ -56,11 +58,13 @@ fn outputs_and_gradients_are_those_of_the_codes_values() {
 
 #[test]
 fn only_the_weights_within_the_transformers_layers_are_held_in_fewer_bits() {
-    for (json, count, outside) in [
-        (MODELS[0], 3 * 4, "transformer.wte.weight"),
-        (MODELS[1], 3 * 7, "model.embed_tokens.weight"),
-        (MODELS[2], 3 * 6, "bert.pooler.dense.weight"),
+    for (json_type, count, outside) in [
+        ("gpt2", 3 * 4, "transformer.wte.weight"),
+        ("llama", 3 * 7, "model.embed_tokens.weight"),
+        ("bert", 3 * 6, "bert.pooler.dense.weight"),
     ] {
+        let is_it = |json: &&str| json.contains(&format!("\"model_type\": \"{json_type}\""));
+        let json = MODELS.into_iter().find(is_it).unwrap();
         let [held, wide] = both(json, BasePrecision::Nf4);
         assert_eq!(held.quantised.len(), count, "{json}");
         assert!(held.base.get(outside).is_some(), "{json}");

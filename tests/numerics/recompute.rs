@@ -53,7 +53,8 @@ pub const MODELS: [&str; 10] = [
         "max_position_embeddings": 32, "relative_attention": true, "pos_att_type": ["c2p"]}"#,
 ];
 
-fn checkpoint(json: &str) -> (Checkpoint, Objective) {
+/// A model of these sizes, and what it is trained to give.
+pub fn checkpoint(json: &str) -> (Checkpoint, Objective) {
     checkpoint_as(json, &BaseForm::float32())
 }
 

@@ -83,7 +83,9 @@ impl Cursor<'_> {
     }
 
     fn value(&mut self) -> Result<Value, DataError> {
-        self.peek();
+        if self.peek().is_none() {
+            return Err(self.separator("a value"));
+        }
         let mut values = serde_json::Deserializer::from_str(self.text).into_iter::<Unique>();
         let value = values
             .next()
@@ -144,6 +146,10 @@ impl Cursor<'_> {
         self.take('{');
         let mut keys = Vec::new();
         while !self.take('}') {
+            if self.peek().is_none() {
+                self.line = first;
+                return Err(self.separator("`}`"));
+            }
             let key = self.value()?;
             if !self.take(':') {
                 return Err(self.separator("`:`"));
