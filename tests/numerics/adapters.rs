@@ -18,7 +18,7 @@ use regatta::model::weights::Weights;
 use regatta::train::optimizers::adamw::AdamW;
 use regatta::train::replica::{Replica, RoundModel};
 use regatta::train::schedule::LinearSchedule;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind};
 
 use crate::models::golden_inputs;
 use crate::support::{Expected, assert_close, cases};
