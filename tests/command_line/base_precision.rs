@@ -1,9 +1,7 @@
 //! Runs over a base in fewer bits than float32.
 
 use std::fs;
-use std::mem::MaybeUninit;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use regatta::base::tensors::TensorMap;
 use regatta::model::base_form::BaseForm;
@@ -259,45 +257,4 @@ fn set(folder: &Path, value: f32) {
     let width = weight.shape()[1] as usize;
     weight.values_mut()[width] = value;
     tensors.write(&file).unwrap();
-}
-
-/// Sixteen million weights within four layers.
-const WIDE: &str = r#"{"model_type": "llama", "vocab_size": 257, "hidden_size": 512,
-    "num_hidden_layers": 4, "num_attention_heads": 8, "num_key_value_heads": 4,
-    "intermediate_size": 2048, "max_position_embeddings": 256, "eos_token_id": 256}"#;
-
-#[test]
-fn weights_are_there_in_float32_one_at_a_time() {
-    let place = crate::e2e::place();
-    place.write("wide.json", WIDE);
-    let run = "run --task e2e --data data --model random:wide.json --tokenizer bytes.json \
-               --num_clients 1 --limit_train 1 --limit_eval 1 --limit_test 0 --batch_size 1 \
-               --local_epochs 1 --rounds 1 --max_seq_length 256 --num_beams 1 --max_new_tokens 1 \
-               --lanes 1 --metrics off --web off --quiet";
-    let peak = |form: &str| {
-        let line = format!("{run} --base_precision {form} --out {form}");
-        peak_bytes(place.command(&line))
-    };
-    let (wide, narrow) = (peak("float32") as f64, peak("nf4") as f64);
-    // Sixteen million weights of 4 bytes, and of half of one with the scales.
-    let saved = 54e6 * 0.7;
-    assert!(
-        wide - narrow > saved,
-        "{wide} and {narrow} bytes, expected {saved} fewer"
-    );
-}
-
-/// The largest resident size of a command that succeeds.
-#[expect(clippy::zombie_processes, reason = "wait4 waits for it")]
-fn peak_bytes(mut command: Command) -> u64 {
-    let child = command.stdout(Stdio::null()).spawn().unwrap();
-    let (mut status, mut usage) = (0, MaybeUninit::<libc::rusage>::zeroed());
-    // SAFETY: both places are as large as what is written to them, and all zeros are a sound rusage.
-    let usage = unsafe {
-        let ended = libc::wait4(child.id() as i32, &raw mut status, 0, usage.as_mut_ptr());
-        assert_eq!(ended, child.id() as i32);
-        usage.assume_init()
-    };
-    assert_eq!(status, 0);
-    usage.ru_maxrss as u64 * 1024
 }
