@@ -19,10 +19,15 @@ pub(crate) mod rotary;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use serde_json::Value;
 
 use crate::model::activation::Activation;
 use crate::model::config::keys::{Keys, refused};
+
+/// Above 0, and finite.
+const ABOVE_ZERO: Range<f64> = f64::MIN_POSITIVE..f64::INFINITY;
 
 /// The tokens that end a text: one, several, or none.
 fn end_tokens(keys: Keys<'_>, default: Option<i64>, vocabulary: i64) -> Result<Vec<i64>, String> {
