@@ -1,4 +1,4 @@
-//! Rotary decoders as an architecture: what all of them tell and do alike.
+//! Rotary decoders as an [`Architecture`]: what is the same in all families.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ impl RotaryConfig {
     /// As [`config::read`](crate::model::config::read), for a rotary decoder.
     ///
     /// # Errors
-    /// Likewise; and when the model is none.
+    /// Likewise; and if the model is not a rotary decoder.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
         let known = ROTARY.map(RotaryModel::model_type);
         model_type::read(path, &known, |keys, found| {
@@ -215,7 +215,7 @@ impl Architecture for RotaryConfig {
         format!("{}ForCausalLM", self.family.class_stem)
     }
 
-    /// By default it takes PyTorch's fused attention, which has no caps, and says nothing.
+    /// By default transformers takes PyTorch's fused attention, which silently ignores caps.
     fn loading_argument(&self) -> Option<&'static str> {
         let capped = self.attn_logit_softcapping.is_some();
         capped.then_some("attn_implementation=\"eager\"")

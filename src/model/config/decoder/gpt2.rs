@@ -38,7 +38,7 @@ impl Gpt2Config {
     /// As [`config::read`](crate::model::config::read), for a GPT-2.
     ///
     /// # Errors
-    /// Likewise; and when the model is none.
+    /// Likewise; and if the model is not a GPT-2.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
         model_type::read(path, &[GPT2], |keys, _| parse(keys))
     }

@@ -3,9 +3,9 @@
 //! | file | holds |
 //! |---|---|
 //! | `gpt2` | GPT-2's keys, and the architecture that they make |
-//! | `llama`, `mistral`, `qwen2`, `qwen3`, `gemma2` | the keys that each has of its own |
-//! | `rotary`, `rope` | those that these share, and those of positions |
-//! | `architecture` | the architecture that they make |
+//! | `rotary`, `rope` | the keys that rotary decoders share, and those of positions |
+//! | `llama`, `mistral`, `qwen2`, `qwen3`, `gemma2` | each family's own keys and defaults |
+//! | `architecture` | the architecture that a rotary decoder's keys make |
 
 pub(crate) mod architecture;
 pub(crate) mod gemma2;
