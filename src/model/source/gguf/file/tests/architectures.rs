@@ -78,7 +78,7 @@ fn norms_that_are_stored_as_one_more_are_read_as_transformers_has_them() {
 }
 
 #[test]
-fn gemma_2_has_its_caps_and_window_and_the_scale_that_goes_with_its_layers() {
+fn gemma_2_has_its_caps_and_window_and_a_scale_of_scores() {
     let mut sample = of_architecture("gemma2", &GEMMA2_NORMS);
     let config = open(&sample).unwrap().config().clone();
     let right = serde_json::json!({
@@ -107,4 +107,20 @@ fn gemma_2_has_its_caps_and_window_and_the_scale_that_goes_with_its_layers() {
         &changed("llama.attention.sliding_window", Unsigned(7)),
         "key `llama.attention.sliding_window`: it may change what the model computes",
     );
+}
+
+#[test]
+fn the_largest_gemma_2_is_known_by_its_layers_and_has_a_scale_of_its_own() {
+    let mut sample = of_architecture("gemma2", &GEMMA2_NORMS);
+    sample.key("gemma2.attention.key_length", Unsigned(8));
+    let scalar = |sample: &GgufSample| {
+        let config = open(sample).unwrap().config().clone();
+        config["query_pre_attn_scalar"].clone()
+    };
+    assert_eq!(scalar(&sample), 8, "the width of a head");
+    for layer in 1..46 {
+        sample.floats(&format!("blk.{layer}.attn_norm.weight"), &[8]);
+    }
+    sample.key("gemma2.block_count", Unsigned(46));
+    assert_eq!(scalar(&sample), 4, "the model's width by heads");
 }
