@@ -32,7 +32,7 @@ void find_tokens(const NextAttention& call, const Text& text, Scratch& scratch) 
   for (int64_t i = first; i < call.step_count; i++) add(call.steps[i], text.rows[i]);
 }
 
-// Scores of a head, scaled and capped; what softmax is to multiply them by is left.
+// Caps the scores of a head, if there is a cap. Returns what softmax is still to multiply them by.
 WITHIN float cap(const NextAttention& call, float* scores, int64_t tokens) {
   if (call.softcap == 0.0f) return call.scale;
   for (int64_t j = 0; j < tokens; j++) scores[j] = call.softcap * std::tanh(scores[j] * call.scale / call.softcap);

@@ -6,6 +6,7 @@ mod adapters;
 mod aggregation;
 mod decoders;
 mod encoders;
+mod generation;
 mod gguf;
 mod models;
 mod packing;

@@ -18,6 +18,25 @@ pub(crate) struct Scoring {
     pub window: Option<i64>,
 }
 
+impl Scoring {
+    /// The window, where some of N keys are outside of it.
+    fn window_of(self, keys: i64) -> Option<i64> {
+        self.window.filter(|window| *window < keys)
+    }
+
+    /// Whether the scores of N keys are what the kernel with dropout computes: products divided by
+    /// √width, without a cap or a window.
+    fn is_plain(self, keys: i64) -> bool {
+        self.scale.is_none() && self.softcap.is_none() && self.window_of(keys).is_none()
+    }
+
+    /// Whether training on texts of N tokens keeps their scores: libtorch's fused kernels know no caps
+    /// and drop nothing, and ours takes plain scores only.
+    pub fn keeps_scores(self, tokens: i64, dropout: f64) -> bool {
+        self.softcap.is_some() || (dropout > 0.0 && !self.is_plain(tokens))
+    }
+}
+
 /// What attention is computed from, (rows, heads, tokens, width). Keys and values may have fewer
 /// heads, each of which serves as many query heads side by side, and they may begin earlier: the
 /// last query is at the last key.
@@ -55,11 +74,10 @@ impl CausalAttention<'_> {
         }
     }
 
-    /// With probabilities dropped, where there is a kernel for it: libtorch's drop none. Ours knows
-    /// no scores but the usual ones.
+    /// With probabilities dropped, where there is a kernel for it: libtorch's drop none. Ours takes
+    /// plain scores only.
     fn in_one_pass(&self, mask: DropoutMask) -> Result<Option<Tensor>, TchError> {
-        let Scoring { scale, softcap, .. } = self.scoring;
-        if scale.is_some() || softcap.is_some() || self.window().is_some() {
+        if !self.scoring.is_plain(self.keys()) {
             return Ok(None);
         }
         let heads = self.query.size()[1];
@@ -149,8 +167,7 @@ impl CausalAttention<'_> {
 
     /// The window, where some key is outside of it.
     fn window(&self) -> Option<i64> {
-        let window = self.scoring.window;
-        window.filter(|window| *window < self.keys())
+        self.scoring.window_of(self.keys())
     }
 
     /// Which keys each query sees, (queries, keys).

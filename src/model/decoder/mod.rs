@@ -130,7 +130,8 @@ impl Positions {
     }
 }
 
-/// Cosines and sines of the positions, (tokens, head_dim) or a row's own, where a model rotates by them.
+/// Cosines and sines of the positions, (tokens, head_dim) or (rows, 1, tokens, head_dim), where a model
+/// rotates by them.
 type Rotary = Option<(Tensor, Tensor)>;
 
 /// What layers that are computed again share.
@@ -149,10 +150,10 @@ impl Decoder {
     }
 
     /// As [`Decoder::forward`], of rows that have several texts, each of which is read as if it were
-    /// alone. Padding is given no meaning.
+    /// alone. What comes of padding has no meaning.
     ///
     /// # Errors
-    /// If there are not texts for each row, or libtorch fails.
+    /// If the texts do not fit the rows, or libtorch fails.
     pub fn forward_packed(
         &self,
         ids: &Tensor,

@@ -236,8 +236,8 @@ impl Yarn {
     }
 }
 
-/// Turns queries or keys, (rows, heads, tokens, head_dim), by tables (tokens, head_dim) or
-/// (rows, 1, 1, head_dim).
+/// Turns queries or keys, (rows, heads, tokens, head_dim), by tables (tokens, head_dim) or, where each
+/// row has its own positions, (rows, 1, tokens, head_dim).
 ///
 /// # Errors
 /// If shapes do not fit.

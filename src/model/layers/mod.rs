@@ -174,7 +174,7 @@ impl RmsNorm {
         Self::scaled(view, width, eps, NormScale::Weight)
     }
 
-    /// The layer at `view` with a scale that its weight is to be read as.
+    /// The layer at `view`, whose weight is to be read as this scale.
     ///
     /// # Errors
     /// If the tensor is missing or of another shape.

@@ -1,4 +1,4 @@
-//! Rotary decoders as an architecture: what all of them tell and do alike.
+//! Rotary decoders as an [`Architecture`]: what is the same in all families.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ impl RotaryConfig {
     /// As [`config::read`](crate::model::config::read), for a rotary decoder.
     ///
     /// # Errors
-    /// Likewise; and when the model is none.
+    /// Likewise; and if the model is not a rotary decoder.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
         let known = ROTARY.map(RotaryModel::model_type);
         model_type::read(path, &known, |keys, found| {
@@ -175,8 +175,9 @@ impl Architecture for RotaryConfig {
         })
     }
 
-    /// Inputs and outputs of each layer's products, norms and gates. Attention keeps no scores unless
-    /// they are capped: then the capped ones, their probabilities and the mask.
+    /// Inputs and outputs of each layer's products, norms and gates. Attention keeps nothing of its
+    /// scores where a kernel computes it in one pass; elsewhere the capped ones, their probabilities,
+    /// and those that are left by dropout.
     fn activation_bytes(&self, tokens: u64) -> u64 {
         let (h, wide) = (self.hidden_size as u64, self.intermediate_size as u64);
         let heads = (self.num_attention_heads + 2 * self.num_key_value_heads) as u64;
@@ -186,12 +187,16 @@ impl Architecture for RotaryConfig {
         if self.family.query_key_norms {
             of_token += 3 * heads * head_dim;
         }
-        if self.attn_logit_softcapping.is_some() {
-            let scores = (self.num_attention_heads as u64).saturating_mul(tokens);
-            of_token = of_token.saturating_add(scores.saturating_mul(3));
-        }
-        let layers = self.num_hidden_layers as u64;
-        (4 * layers).saturating_mul(tokens).saturating_mul(of_token)
+        let keys = i64::try_from(tokens).unwrap_or(i64::MAX);
+        let keeps_scores = |layer: &i64| {
+            let scoring = self.scoring(*layer);
+            scoring.keeps_scores(keys, self.attention_dropout)
+        };
+        let layers = 0..self.num_hidden_layers;
+        let scoring_layers = layers.filter(keeps_scores).count() as u64;
+        let scores = (3 * scoring_layers * self.num_attention_heads as u64).saturating_mul(tokens);
+        let of_token = (self.num_hidden_layers as u64 * of_token).saturating_add(scores);
+        tokens.saturating_mul(of_token).saturating_mul(4)
     }
 
     fn fingerprint(&self) -> String {
@@ -210,7 +215,7 @@ impl Architecture for RotaryConfig {
         format!("{}ForCausalLM", self.family.class_stem)
     }
 
-    /// By default it takes PyTorch's fused attention, which has no caps, and says nothing.
+    /// By default transformers takes PyTorch's fused attention, which silently ignores caps.
     fn loading_argument(&self) -> Option<&'static str> {
         let capped = self.attn_logit_softcapping.is_some();
         capped.then_some("attn_implementation=\"eager\"")

@@ -4,11 +4,11 @@
 use serde_json::{Map, Value, json};
 
 use crate::model::activation::Activation;
-use crate::model::config::decoder::flag;
 use crate::model::config::decoder::rotary::{
-    ABOVE_ZERO, RotaryDefaults, RotaryModel, check_window, checked, layer_type_names, layer_types,
-    soft_cap, window,
+    RotaryDefaults, RotaryModel, check_window, checked, layer_type_names, layer_types, soft_cap,
+    window,
 };
+use crate::model::config::decoder::{ABOVE_ZERO, flag};
 use crate::model::config::keys::{Keys, object_of};
 use crate::model::decoder::gemma2::GEMMA2;
 use crate::model::decoder::rotary::config::{LayerType, RotaryConfig};

@@ -9,7 +9,7 @@ use crate::model::ModelError;
 use crate::model::activation::Activation;
 use crate::model::architecture::{Architecture, Model};
 use crate::model::config::decoder::{activation, end_tokens, flag};
-use crate::model::config::keys::{FROM_ZERO, Keys, check_weights};
+use crate::model::config::keys::{FROM_ZERO, Keys, check_weights, object_of};
 use crate::model::config::model_type::{self, ModelType};
 use crate::model::decoder::gpt2::Gpt2Config;
 use crate::model::heads::language_model::LanguageModel;
@@ -38,7 +38,7 @@ impl Gpt2Config {
     /// As [`config::read`](crate::model::config::read), for a GPT-2.
     ///
     /// # Errors
-    /// Likewise; and when the model is none.
+    /// Likewise; and if the model is not a GPT-2.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
         model_type::read(path, &[GPT2], |keys, _| parse(keys))
     }
@@ -196,7 +196,7 @@ impl Architecture for Gpt2Config {
     }
 
     fn to_json(&self) -> Map<String, Value> {
-        let json = json!({
+        let mut keys = object_of(json!({
             "model_type": GPT2.name,
             "vocab_size": self.vocab_size,
             "n_positions": self.n_positions,
@@ -211,11 +211,7 @@ impl Architecture for Gpt2Config {
             "resid_pdrop": self.resid_pdrop,
             "initializer_range": self.initializer_range,
             "eos_token_id": self.eos_token_id,
-        });
-        let mut keys = match json {
-            Value::Object(keys) => keys,
-            _ => Map::new(),
-        };
+        }));
         if !self.tie_word_embeddings {
             keys.insert("tie_word_embeddings".to_owned(), json!(false));
         }

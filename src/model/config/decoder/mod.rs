@@ -3,9 +3,9 @@
 //! | file | holds |
 //! |---|---|
 //! | `gpt2` | GPT-2's keys, and the architecture that they make |
-//! | `llama`, `mistral`, `qwen2`, `qwen3`, `gemma2` | the keys that each has of its own |
-//! | `rotary`, `rope` | those that these share, and those of positions |
-//! | `architecture` | the architecture that they make |
+//! | `rotary`, `rope` | the keys that rotary decoders share, and those of positions |
+//! | `llama`, `mistral`, `qwen2`, `qwen3`, `gemma2` | each family's own keys and defaults |
+//! | `architecture` | the architecture that a rotary decoder's keys make |
 
 pub(crate) mod architecture;
 pub(crate) mod gemma2;
@@ -19,10 +19,15 @@ pub(crate) mod rotary;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use serde_json::Value;
 
 use crate::model::activation::Activation;
 use crate::model::config::keys::{Keys, refused};
+
+/// Above 0, and finite.
+const ABOVE_ZERO: Range<f64> = f64::MIN_POSITIVE..f64::INFINITY;
 
 /// The tokens that end a text: one, several, or none.
 fn end_tokens(keys: Keys<'_>, default: Option<i64>, vocabulary: i64) -> Result<Vec<i64>, String> {

@@ -3,13 +3,13 @@
 
 use serde_json::{Map, Value};
 
+use crate::model::config::decoder::{ABOVE_ZERO, flag};
 use crate::model::config::keys::{Keys, refused};
 use crate::model::decoder::rope::{Rope, RopeScaling, Yarn};
 use crate::model::decoder::rotary::config::LayerType;
 
 /// How positions turn queries and keys.
 pub(crate) fn rope(keys: Keys<'_>, head_dim: i64, positions: i64) -> Result<Rope, String> {
-    const ABOVE_ZERO: std::ops::Range<f64> = f64::MIN_POSITIVE..f64::INFINITY;
     let (key, table) = match (keys.given("rope_parameters"), keys.given("rope_scaling")) {
         (Some(table), _) => ("rope_parameters", Some(table)),
         (None, table) => ("rope_scaling", table),
@@ -48,7 +48,6 @@ pub(crate) fn rope(keys: Keys<'_>, head_dim: i64, positions: i64) -> Result<Rope
 
 fn scaling(keys: Keys<'_>, positions: i64) -> Result<RopeScaling, String> {
     const FROM_ONE: std::ops::Range<f64> = 1.0..f64::INFINITY;
-    const ABOVE_ZERO: std::ops::Range<f64> = f64::MIN_POSITIVE..f64::INFINITY;
     let kind = keys.text("rope_type")?;
     let kind = kind.map_or_else(|| keys.text("type"), |kind| Ok(Some(kind)))?;
     let needed = |key: &str, range: &std::ops::Range<f64>, right: &str| {
@@ -93,10 +92,7 @@ fn scaling(keys: Keys<'_>, positions: i64) -> Result<RopeScaling, String> {
                 beta_fast: optional("beta_fast")?.unwrap_or(32.0),
                 beta_slow: optional("beta_slow")?.unwrap_or(1.0),
                 attention_factor: optional("attention_factor")?.unwrap_or(by_magnitudes),
-                truncate: match keys.given("truncate") {
-                    Some(Value::Bool(truncate)) => *truncate,
-                    _ => true,
-                },
+                truncate: flag(keys, "truncate", true)?,
             })
         }
         Some(other) => {

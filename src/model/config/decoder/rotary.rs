@@ -1,19 +1,16 @@
-//! The keys that rotary decoders share, which are in transformers' words the same for all families
-//! and have other defaults in each.
+//! The keys that rotary decoders share: of the same names in all families, with other defaults in
+//! each.
 
 use serde_json::{Map, Value};
 
 use crate::model::activation::Activation;
 use crate::model::config::decoder::rope::rope;
-use crate::model::config::decoder::{activation, end_tokens, flag, token};
+use crate::model::config::decoder::{ABOVE_ZERO, activation, end_tokens, flag, token};
 use crate::model::config::keys::{FROM_ZERO, Keys, check_weights, refused};
 use crate::model::config::model_type::ModelType;
 use crate::model::decoder::rotary::config::{LayerType, RotaryConfig};
 use crate::model::decoder::rotary::family::RotaryFamily;
 use crate::model::layers::soft_cap::SoftCap;
-
-/// Above 0, and finite.
-pub(crate) const ABOVE_ZERO: std::ops::Range<f64> = f64::MIN_POSITIVE..f64::INFINITY;
 
 /// How a family's `config.json` is read and written.
 #[derive(Debug)]

@@ -1,5 +1,5 @@
-//! The architectures whose files are read, and in what those differ. What they have in common, and
-//! what each has of its own, is as llama.cpp's converter writes it.
+//! The architectures whose files are read, and how their files differ: as llama.cpp's converter writes
+//! them.
 
 use crate::model::source::gguf::error::GgufError;
 use crate::model::source::gguf::metadata::GgufMetadata;
@@ -10,7 +10,7 @@ const KEY: &str = "general.architecture";
 /// An architecture of GGUF files.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct GgufArchitecture {
-    /// Its name, with which its keys begin; in transformers, its `model_type`.
+    /// Its name, with which its keys begin, and its `model_type` in transformers.
     pub name: &'static str,
     /// Its class in transformers.
     pub class: &'static str,
@@ -20,9 +20,9 @@ pub(crate) struct GgufArchitecture {
     pub norms: &'static [(&'static str, &'static str)],
     /// Whether the two rows of a query's or key's head that RoPE rotates together are adjacent.
     pub paired_rows: bool,
-    /// Whether the weights of norms are stored as what they multiply by, which is 1 more than in
-    /// transformers.
-    pub norms_from_zero: bool,
+    /// Whether weights of norms are stored with the 1 added that transformers adds when it multiplies
+    /// by them.
+    pub norms_plus_one: bool,
 }
 
 /// The norms of Llama.
@@ -37,7 +37,7 @@ const LLAMA: GgufArchitecture = GgufArchitecture {
     keys: &[],
     norms: NORMS,
     paired_rows: true,
-    norms_from_zero: false,
+    norms_plus_one: false,
 };
 
 /// Mistral's files are Llama's.
@@ -76,7 +76,7 @@ static ARCHITECTURES: [GgufArchitecture; 4] = [
             ("post_ffw_norm", "post_feedforward_layernorm"),
         ],
         paired_rows: false,
-        norms_from_zero: true,
+        norms_plus_one: true,
     },
 ];
 

@@ -9,7 +9,7 @@
 //! | `reader` | numbers and strings from a file that may be cut short or hostile |
 //! | [`tensor_type`] | the types of weights, and which are supported |
 //! | [`quantised`] | blocks of each type to float32 |
-//! | `architecture` | the architectures that are read, and in what their files differ |
+//! | `architecture` | the architectures that are read, and how their files differ |
 //! | [`config`] | metadata to what a `config.json` says |
 //! | [`rope`] | scaled rotary frequencies to what a `config.json` says of them |
 //! | [`names`] | GGUF's names of tensors to Hugging Face's, and how their values are stored |

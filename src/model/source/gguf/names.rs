@@ -119,7 +119,7 @@ impl GgufArchitecture {
         match name.split_once('.') {
             Some(("attn_q", _)) if self.paired_rows => Storage::QueryPairs,
             Some(("attn_k", _)) if self.paired_rows => Storage::KeyPairs,
-            Some((module, "weight")) if self.norms_from_zero && module.ends_with("_norm") => {
+            Some((module, "weight")) if self.norms_plus_one && module.ends_with("_norm") => {
                 Storage::OneMore
             }
             _ => Storage::Same,

@@ -123,7 +123,7 @@ fn biases_and_norms_are_the_tensors_that_transformers_has() {
 }
 
 #[test]
-fn an_example_needs_more_memory_where_scores_are_capped_and_kept() {
+fn an_example_needs_more_memory_where_scores_are_kept() {
     let bytes = |family: &str, keys: Value, tokens| {
         let config = with(family, keys).unwrap();
         config.activation_bytes(tokens) as f64
@@ -135,6 +135,17 @@ fn an_example_needs_more_memory_where_scores_are_capped_and_kept() {
     };
     assert_eq!(longer(&uncapped), 2.0);
     assert!(longer(&json!({})) > 2.5);
+    // The kernel that drops probabilities knows no window and no other scale.
+    let scaled = json!({"attn_logit_softcapping": null, "attention_dropout": 0.1});
+    assert!(longer(&scaled) > 2.5);
+    let windowed = |window: i64, dropout: f64| {
+        let keys = json!({"sliding_window": window, "attention_dropout": dropout});
+        let of = |tokens| bytes("mistral", keys.clone(), tokens);
+        of(200) / of(100)
+    };
+    assert_eq!(windowed(50, 0.0), 2.0);
+    assert_eq!(windowed(200, 0.1), 2.0);
+    assert!(windowed(50, 0.1) > 2.5);
     assert!(bytes("gemma2", uncapped, 10) > bytes("mistral", json!({}), 10));
     assert!(bytes("qwen3", json!({}), 10) > bytes("qwen2", json!({}), 10));
 }

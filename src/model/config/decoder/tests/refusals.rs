@@ -98,6 +98,11 @@ fn what_is_not_computed_or_means_nothing_is_refused_by_key() {
             "rope_parameters: it has other positions for layers of sliding_attention",
         ),
         (
+            "qwen2",
+            json!({"rope_scaling": {"rope_type": "yarn", "factor": 4, "truncate": "no"}}),
+            "rope_scaling: truncate is \"no\"; it must be true or false",
+        ),
+        (
             "gemma2",
             json!({"pad_token_id": 50}),
             "pad_token_id is 50; it must be one of the 50",
