@@ -108,9 +108,7 @@ PARTS = {
         "Texts and memory of decoders, against transformers",
         lambda given: decoders.generation(regatta(), upstream.interpreter(given.venv), given),
     ),
-    "bases": Part(
-        "What a base in fewer bits takes", lambda _: bases.measure(regatta())
-    ),
+    "bases": Part("What a base in fewer bits takes", lambda _: bases.measure(regatta())),
     "flower": Part(
         "What a client costs, against Flower",
         lambda _: flower.measure(endurance_example(), machine.cores()),

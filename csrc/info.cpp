@@ -13,9 +13,7 @@ void give(const std::string& text, char* out, size_t size) {
   std::memcpy(out, text.data(), length);
   out[length] = '\0';
 }
-}  // namespace
 
-namespace {
 // A function of the NVIDIA driver's library, which is asked by name: no CUDA is needed to build this.
 template <typename F>
 F* of_driver(const char* name) {

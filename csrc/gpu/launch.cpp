@@ -216,12 +216,16 @@ Loaded load(int gpu) {
   return loaded;
 }
 
-const Loaded& loaded_on(int gpu) {
+// A failure is not remembered: where memory was short, there may be some once a lane has freed its own.
+Loaded loaded_on(int gpu) {
   static std::mutex one_at_a_time;
   static std::map<int, Loaded> all;
   const std::lock_guard<std::mutex> guard(one_at_a_time);
   const auto found = all.find(gpu);
-  return found != all.end() ? found->second : all.emplace(gpu, load(gpu)).first->second;
+  if (found != all.end()) return found->second;
+  const Loaded loaded = load(gpu);
+  if (loaded.wrong.empty()) all.emplace(gpu, loaded);
+  return loaded;
 }
 
 }  // namespace
@@ -238,7 +242,7 @@ bool compile_kernels(const std::string& library, const std::string& architecture
 
 std::string drop_on_gpu(int gpu, void* stream, Number number, const void* x, void* y, int64_t count, Key key) {
   if (count == 0) return "";
-  const Loaded& loaded = loaded_on(gpu);
+  const Loaded loaded = loaded_on(gpu);
   if (!loaded.wrong.empty()) return loaded.wrong;
   constexpr int64_t threads = 256, most_blocks = 1 << 20;
   const int64_t words = (count + 3) / 4;

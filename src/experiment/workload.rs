@@ -84,11 +84,8 @@ impl ClientTrainer<Federation> for LaneTrainer {
         task: &TrainTask<Snapshot>,
         context: &mut dyn JobContext,
     ) -> Result<Trained<ClientUpdate>, JobError> {
-        match self.train_client(task, context) {
-            Ok(Some(trained)) => Ok(trained),
-            Ok(None) => Err(JobError::Cancelled),
-            Err(error) => Err(error),
-        }
+        let trained = self.train_client(task, context)?;
+        trained.ok_or(JobError::Cancelled)
     }
 
     fn canary(&mut self) -> Result<Digest, BoxError> {

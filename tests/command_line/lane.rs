@@ -13,7 +13,7 @@ use regatta::experiment::payload::{ClientUpdate, Snapshot};
 use regatta::experiment::prepared::Experiment;
 use regatta_actors::ids::ClientId;
 use regatta_actors::workload::ClientTrainer;
-use regatta_actors::workload::job::{JobContext, Progress, TrainTask, Trained};
+use regatta_actors::workload::job::{JobContext, JobError, Progress, TrainTask, Trained};
 use regatta_actors::workload::update::Payload;
 
 use crate::workplace::Workplace;
@@ -26,7 +26,8 @@ impl JobContext for Patient {
     }
 }
 
-fn experiment(place: &Workplace) -> Arc<Experiment> {
+fn experiment(place: &Workplace, scenario: &str) -> Arc<Experiment> {
+    place.write("lane.toml", scenario);
     let path = |name: &str| Some(place.path().join(name).display().to_string());
     let settings = Settings {
         task: Some("rte".into()),
@@ -40,25 +41,33 @@ fn experiment(place: &Workplace) -> Arc<Experiment> {
         cpu: Some(true),
         ..Settings::default()
     };
-    let plan = load(None, &settings, &Host::detect()).unwrap();
+    let scenario = place.path().join("lane.toml");
+    let plan = load(Some(&scenario), &settings, &Host::detect()).unwrap();
     let inputs = RunInputs::load(&plan).unwrap();
     Arc::new(Experiment::prepare(plan, inputs).unwrap())
 }
 
-#[test]
-fn after_a_want_of_memory_all_jobs_have_smaller_batches_and_learn_the_same() {
-    let place = Workplace::new();
-    let experiment = experiment(&place);
-    let bases = Arc::new(BaseWeightCache::new(Arc::clone(&experiment)));
+fn trainer(experiment: &Arc<Experiment>) -> LaneTrainer {
+    let bases = Arc::new(BaseWeightCache::new(Arc::clone(experiment)));
     let lane = experiment.plan.devices.lanes[0];
-    let mut trainer = LaneTrainer::new(Arc::clone(&experiment), bases, lane).unwrap();
-    let task = TrainTask {
+    LaneTrainer::new(Arc::clone(experiment), bases, lane).unwrap()
+}
+
+fn task(experiment: &Experiment) -> TrainTask<Snapshot> {
+    TrainTask {
         client: ClientId(0),
         client_name: "client-0".into(),
         round: 1,
         attempt: 0,
         state: Arc::new(Snapshot::of(&experiment.initial, 0)),
-    };
+    }
+}
+
+#[test]
+fn after_a_want_of_memory_all_jobs_have_smaller_batches_and_learn_the_same() {
+    let place = Workplace::new();
+    let experiment = experiment(&place, "");
+    let (mut trainer, task) = (trainer(&experiment), task(&experiment));
     let mut train = |relieved: bool| -> Trained<ClientUpdate> {
         if relieved {
             trainer.relieve_memory();
@@ -81,4 +90,16 @@ fn after_a_want_of_memory_all_jobs_have_smaller_batches_and_learn_the_same() {
         let far = pairs.filter(|(a, b)| (*a - *b).abs() > 1e-4).count();
         assert!(far * 20 <= tensor.values().len(), "{name}: {far} differ");
     }
+}
+
+/// A lane that is out of memory computes all later batches in more parts, which may change last bits: it
+/// must not take the memory that a scenario gives a client for its own.
+#[test]
+fn a_client_without_room_for_an_example_fails_and_its_lane_is_not_out_of_memory() {
+    let place = Workplace::new();
+    let experiment = experiment(&place, "[clients.small]\nmemory = \"1 KiB\"\n");
+    let trained = trainer(&experiment).train(&task(&experiment), &mut Patient);
+    let error = trained.err().unwrap();
+    assert!(matches!(error, JobError::Failed(_)), "{error:?}");
+    assert!(error.to_string().contains("one example takes"), "{error}");
 }

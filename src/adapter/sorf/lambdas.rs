@@ -14,12 +14,12 @@ use crate::base::torch::autograd;
 use crate::model::ModelError;
 
 /// The trained tensors of a layer: m, (1), and θ, (r (r − 1) / 2).
-pub(crate) struct Turned {
+pub(crate) struct LambdaTensors {
     pub scale: Tensor,
     pub angles: Tensor,
 }
 
-impl Turned {
+impl LambdaTensors {
     fn trains(&self) -> bool {
         self.scale.requires_grad() || self.angles.requires_grad()
     }
@@ -28,7 +28,7 @@ impl Turned {
 /// See the module.
 pub(crate) struct Lambdas {
     r: i64,
-    layers: Vec<Turned>,
+    layers: Vec<LambdaTensors>,
     /// Whether what all layers have goes to and from the device in one piece. Not to the CPU, where
     /// nothing has to go anywhere.
     packed: bool,
@@ -60,8 +60,8 @@ struct Use {
 
 impl Lambdas {
     /// Those of layers of one device, of rank r.
-    pub fn new(r: i64, layers: Vec<Turned>) -> Self {
-        let on_cpu = |layer: &Turned| layer.scale.device() == Device::Cpu;
+    pub fn new(r: i64, layers: Vec<LambdaTensors>) -> Self {
+        let on_cpu = |layer: &LambdaTensors| layer.scale.device() == Device::Cpu;
         Self {
             r,
             packed: !layers.iter().all(on_cpu),
@@ -234,7 +234,7 @@ mod tests {
     fn lambdas(packed: bool) -> Lambdas {
         let layer = |at: i64| {
             let angles = Tensor::arange(R * (R - 1) / 2, (Kind::Float, Device::Cpu)) + at;
-            Turned {
+            LambdaTensors {
                 scale: Tensor::from_slice(&[0.5_f32 + at as f32]).set_requires_grad(true),
                 angles: angles.sin().set_requires_grad(at != 1),
             }

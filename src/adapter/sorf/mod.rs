@@ -32,7 +32,7 @@ use crate::adapter::factors::Factors;
 use crate::adapter::population::{LayerGroup, WeightedUpdates, tensor_name};
 use crate::adapter::projection::Projection;
 use crate::adapter::sorf::givens::Rotation;
-use crate::adapter::sorf::lambdas::{Lambdas, Turned};
+use crate::adapter::sorf::lambdas::{LambdaTensors, Lambdas};
 use crate::adapter::{Adapter, AdapterTensor, Prepared, Role};
 use crate::base::tensors::HostTensor;
 use crate::base::torch;
@@ -248,7 +248,7 @@ impl Prepared for PreparedSorf {
         let (mut bases, mut turned) = (Vec::new(), Vec::new());
         for layer in layers {
             bases.push(self.bases_of(layer)?);
-            turned.push(Turned {
+            turned.push(LambdaTensors {
                 scale: trained.get(&tensor_name(layer, SCALE))?,
                 angles: trained.get(&tensor_name(layer, ANGLES))?,
             });

@@ -196,12 +196,12 @@ impl Resolver<'_> {
         })
     }
 
-    /// Why a run that asks for GPUs is not begun on the CPU: there are some, and they cannot be used.
+    /// Why a run that asks for GPUs does not start on the CPU: there are some, but none can be used.
     fn refusal(&self) -> Option<String> {
         match &self.machine.gpus.none {
             None | Some(NoGpu::NoDriver) => None,
             Some(none) => self.asks_for_gpus().then(|| {
-                format!("the run asks for GPUs, and there is none to use: {none}; or give --cpu")
+                format!("the run asks for GPUs, but none can be used: {none}; or give --cpu")
             }),
         }
     }

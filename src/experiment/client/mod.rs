@@ -86,7 +86,8 @@ impl LaneTrainer {
         task: &TrainTask<Snapshot>,
         context: &mut dyn JobContext,
     ) -> Result<Option<Trained<ClientUpdate>>, JobError> {
-        self.train_round(task, context)
+        let parts = self.parts_of_batch(task.client)?;
+        self.train_round(task, context, parts)
             .map_err(|error| job_error(error, self.compute.device))
     }
 
@@ -116,6 +117,7 @@ impl LaneTrainer {
         &mut self,
         task: &TrainTask<Snapshot>,
         context: &mut dyn JobContext,
+        parts: usize,
     ) -> Result<Option<Trained<ClientUpdate>>, ModelError> {
         let experiment = Arc::clone(&self.experiment);
         let mut replica = self.replica(task)?;
@@ -130,7 +132,7 @@ impl LaneTrainer {
             attempt: task.attempt,
         };
         let shard = &experiment.shards[task.client.0 as usize];
-        let parts = self.micro_batches * self.parts_of_batch(task.client)?;
+        let parts = self.micro_batches * parts;
         let job = self.round_of(&experiment, &replica, shard, key, parts);
         let Some(result) = experiment.local_training().run(&job, context)? else {
             return Ok(None);
@@ -205,7 +207,12 @@ impl LaneTrainer {
     }
 
     /// The parts that the client's memory wants a batch cut into.
-    fn parts_of_batch(&self, client: ClientId) -> Result<usize, ModelError> {
+    ///
+    /// # Errors
+    /// If it has no room for one example. That is the client's failure and no lack of the lane's
+    /// memory, after which the lane would compute the batches of all other clients in more parts,
+    /// with other last bits.
+    fn parts_of_batch(&self, client: ClientId) -> Result<usize, JobError> {
         let profiles = &self.experiment.plan.simulation.profiles;
         let memory = profiles
             .get(client.0 as usize)
@@ -213,7 +220,7 @@ impl LaneTrainer {
         let parts = memory.map_or(Ok(1), |memory| {
             memory_estimate::parts(&self.experiment, memory)
         });
-        parts.map_err(|reason| ModelError::Refused(format!("out of memory: {reason}")))
+        parts.map_err(|reason| JobError::Failed(format!("out of memory: {reason}").into()))
     }
 
     /// The client's model at the start of the round.

@@ -17,14 +17,14 @@ pub(super) fn with_room<T>(
 ) -> Result<T, ModelError> {
     match work(device) {
         Err(error) if device != Device::Cpu && is_lack_of_memory(&error) => {
-            tracing::warn!("{what} on the CPU, for the server's GPU has no room: {error}");
+            tracing::warn!("the server's GPU is out of memory, {what} on the CPU: {error}");
             work(Device::Cpu)
         }
         result => result,
     }
 }
 
-/// Does work on some things at a time, on half as many for as long as there is no room for them.
+/// Does work on `count` things at a time, and on half as many as long as there is no room for them.
 ///
 /// # Errors
 /// If it fails for another reason, or for each alone.
@@ -36,7 +36,7 @@ pub(super) fn with_fewer<T>(
         match work(count) {
             Err(error) if count > 1 && is_lack_of_memory(&error) => {
                 count /= 2;
-                tracing::warn!("evaluating {count} at a time, for want of memory: {error}");
+                tracing::warn!("out of memory, evaluating {count} at a time: {error}");
             }
             result => return result,
         }

@@ -7,8 +7,8 @@ use crate::base::torch::threads::in_parallel;
 /// Values that share a scale.
 pub const BLOCK: usize = 64;
 
-/// Values from which on each code is taken, but for the first: those half-way between two codes'
-/// values, which go to the lower one.
+/// The values above which each code but the first is taken: those half-way between two codes' values,
+/// where the lower code is taken.
 const THRESHOLDS: [f32; 15] = [
     -0.848_096_4,
     -0.610_632_9,
@@ -31,7 +31,7 @@ const THRESHOLDS: [f32; 15] = [
 const BLOCKS_AT_ONCE: usize = 1 << 14;
 
 /// Codes, two a byte, the first in the upper half, and each block's largest absolute value, by which the
-/// values of its codes are multiplied. Behind an odd number of values there is the code of 0.
+/// values of its codes are multiplied. An odd number of values is followed by the code of 0.
 pub(super) fn quantise(values: &[f32]) -> (Vec<u8>, Vec<f32>) {
     let parts = values.chunks(BLOCKS_AT_ONCE * BLOCK).collect();
     let done = in_parallel(parts, |part: &[f32]| {

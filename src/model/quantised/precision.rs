@@ -11,7 +11,7 @@ use crate::model::quantised::nf4;
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum BasePrecision {
-    /// As files have them at most.
+    /// 32 bits, as many as a model's file has at most.
     Float32,
     /// Half of float32's bits: 8 bits of precision.
     Bfloat16,

@@ -10,8 +10,8 @@ use crate::model::quantised::precision::BasePrecision;
 use crate::model::quantised::weight::QuantisedWeight;
 use crate::model::source::soundness::check_finite;
 
-/// Tensors so far. Of a weight that is held in fewer bits only these are kept, so that no more than one
-/// is there in float32.
+/// The tensors so far. Of a weight that is held in fewer bits only its codes are kept, so that at most
+/// one such weight is in float32 at a time.
 pub(crate) struct Gathered {
     pub tensors: TensorMap,
     pub quantised: BTreeMap<String, QuantisedWeight>,

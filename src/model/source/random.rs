@@ -26,9 +26,9 @@ impl Checkpoint {
         Self::random_as(architecture, objective, seed, &BaseForm::float32())
     }
 
-    /// Draws all weights from the seed and holds them in a form: normal with the architecture's spread, biases 0, norms 1,
-    /// and 0 for the padding's rows of the embeddings that have one (`padding_idx`). Each tensor
-    /// is a function of the seed, its name and its shape.
+    /// Draws all weights from the seed and holds them in a form: normal with the architecture's
+    /// spread, biases 0, norms 1, and 0 for the padding's rows of the embeddings that have one
+    /// (`padding_idx`). Each tensor is a function of the seed, its name and its shape.
     ///
     /// # Errors
     /// If the model would be too large to be meant, or for this machine.

@@ -12,7 +12,7 @@ pub struct Gpus {
     pub usable: Vec<Gpu>,
     /// Those that it has no kernels for.
     pub too_old: Vec<Gpu>,
-    /// Why there is none to use.
+    /// Why none can be used.
     pub none: Option<NoGpu>,
 }
 
@@ -89,7 +89,7 @@ impl Gpus {
     }
 }
 
-/// What is to be known to say why there is no GPU.
+/// What has to be known to say why there is no GPU.
 #[derive(Debug, Clone, Default)]
 struct GpuFacts {
     /// The major version of CUDA that libtorch was built with; `None`: without.
@@ -218,28 +218,20 @@ impl fmt::Display for NoGpu {
                 "there is an NVIDIA driver, but it shows this process no GPU: ask for one where \
                  the process is started (Slurm: --gres=gpu:1; containers: --gpus all, --nv)",
             ),
-            Self::TooOld(gpu, least) => write!(f, "{}", TooOld(gpu, *least)),
+            Self::TooOld(gpu, least) => {
+                let (major, minor) = gpu.capability;
+                write!(
+                    f,
+                    "GPU {} ({}) has compute capability {major}.{minor}, and this libtorch needs \
+                     {}.{} at least: {OLDER_LIBTORCH}",
+                    gpu.number, gpu.name, least.0, least.1
+                )
+            }
             Self::Refused => f.write_str(
                 "the NVIDIA driver shows GPUs, but libtorch counts none; what it printed may say \
                  why",
             ),
         }
-    }
-}
-
-/// That a GPU is older than libtorch's kernels.
-struct TooOld<'a>(&'a Gpu, (u32, u32));
-
-impl fmt::Display for TooOld<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(gpu, least) = self;
-        let (major, minor) = gpu.capability;
-        write!(
-            f,
-            "GPU {} ({}) has compute capability {major}.{minor}, and this libtorch kernels from \
-             {}.{} on: {OLDER_LIBTORCH}",
-            gpu.number, gpu.name, least.0, least.1
-        )
     }
 }
 
