@@ -214,6 +214,15 @@ impl std::fmt::Display for Before<'_> {
     }
 }
 
+/// As much of a value as a message has room for.
+pub(crate) fn shortened(text: String) -> String {
+    const MOST: usize = 80;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
 /// The names of columns, in words.
 fn columns(names: &[String]) -> String {
     match names {
@@ -231,4 +240,15 @@ fn list(paths: &[PathBuf]) -> String {
         names.push(format!("and {} more", paths.len() - MOST));
     }
     names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_value_is_shortened_between_characters() {
+        assert_eq!(shortened("é".repeat(80)), "é".repeat(80));
+        assert_eq!(shortened("é".repeat(81)), format!("{}…", "é".repeat(80)));
+    }
 }

@@ -122,7 +122,7 @@ impl<'a> ExampleReader<'a> {
         };
         let prompt = fill(&form.prompt, texts(0..prompts)?);
         let cells = &fields.cells[prompts..used];
-        let answer = match self.is_test && cells.iter().any(has_no_answer) {
+        let answer = match self.is_test && cells.iter().any(FieldValue::is_blank) {
             true => None,
             false => Some(fill(&form.answer, texts(prompts..used)?)),
         };
@@ -133,19 +133,10 @@ impl<'a> ExampleReader<'a> {
 /// The two texts, the label, and how many of the cells they were made of.
 type Made = (String, Option<String>, LabelValue, usize);
 
-fn has_no_answer(cell: &FieldValue) -> bool {
-    match cell {
-        FieldValue::Missing | FieldValue::Null => true,
-        FieldValue::Text(text) => text.trim().is_empty(),
-        _ => false,
-    }
-}
-
 fn value(cell: &FieldValue) -> Option<String> {
     match cell {
         FieldValue::Missing => None,
-        FieldValue::Null => Some(NO_VALUE.to_owned()),
-        FieldValue::Text(text) if text.trim().is_empty() => Some(NO_VALUE.to_owned()),
+        blank if blank.is_blank() => Some(NO_VALUE.to_owned()),
         other => Some(other.to_value()),
     }
 }

@@ -38,7 +38,7 @@ impl LabelledForm {
         cells: &[FieldValue],
         is_test: bool,
     ) -> Result<LabelValue, (usize, String)> {
-        if is_test && cells.iter().any(is_nothing) {
+        if is_test && cells.iter().any(FieldValue::is_blank) {
             return Ok(LabelValue::Secret);
         }
         let first = cells.first().unwrap_or(&FieldValue::Missing);
@@ -52,14 +52,6 @@ impl LabelledForm {
                 SetSpelling::Columns => flags(cells),
             },
         }
-    }
-}
-
-fn is_nothing(cell: &FieldValue) -> bool {
-    match cell {
-        FieldValue::Missing | FieldValue::Null => true,
-        FieldValue::Text(text) => text.trim().is_empty(),
-        _ => false,
     }
 }
 
