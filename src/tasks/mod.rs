@@ -247,7 +247,8 @@ impl fmt::Display for dyn Task + '_ {
     }
 }
 
-/// A task that several own. Two are equal if they have one name.
+/// A task that several own. Two are equal if they have the same name and objective: two tasks on files
+/// of the user's own may have one name, that of the file, and other labels.
 #[derive(Debug, Clone)]
 pub struct SharedTask(pub Arc<dyn Task>);
 
@@ -267,7 +268,7 @@ impl fmt::Display for SharedTask {
 
 impl PartialEq for SharedTask {
     fn eq(&self, other: &Self) -> bool {
-        self.name() == other.name()
+        self.name() == other.name() && self.objective() == other.objective()
     }
 }
 

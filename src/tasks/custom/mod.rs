@@ -209,3 +209,40 @@ impl TextTask for CustomTask {
         texts::score(written, meteor)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::tasks::SharedTask;
+    use crate::tasks::custom::form::{LabelNames, LabelledForm};
+
+    fn with_labels(labels: &[&str]) -> SharedTask {
+        let values: Vec<String> = labels.iter().map(|label| (*label).to_owned()).collect();
+        let form = LabelledForm {
+            text: "text".to_owned(),
+            text2: None,
+            label: vec!["label".to_owned()],
+            rule: LabelRule::Class(LabelNames {
+                names: values.clone(),
+                values,
+            }),
+        };
+        SharedTask(Arc::new(CustomTask {
+            name: "train".to_owned(),
+            files: SplitFiles::default(),
+            holdout: None,
+            id: None,
+            form: ExampleForm::Labelled(form),
+            metrics: Vec::new(),
+        }))
+    }
+
+    #[test]
+    fn two_tasks_that_are_named_after_their_files_are_equal_if_their_labels_are() {
+        let task = with_labels(&["no", "yes"]);
+        assert_eq!(task, with_labels(&["no", "yes"]));
+        assert_ne!(task, with_labels(&["no", "perhaps", "yes"]));
+    }
+}
