@@ -2,6 +2,7 @@
 
 mod adapter;
 mod devices;
+mod task;
 
 use crate::adapter::settings::AdapterKind;
 use crate::aggregate::settings::MethodName;
