@@ -71,7 +71,7 @@ fn class(labels: &LabelNames, cell: &FieldValue, is_test: bool) -> Result<LabelV
     }
 }
 
-/// What is said of a number that a label spells otherwise.
+/// What an error adds about a number that is spelled differently from a label of the same value.
 fn other_spelling(labels: &LabelNames, spelled: &str) -> String {
     let number = |text: &str| text.parse::<f64>().ok();
     let wanted = number(spelled);

@@ -1,5 +1,5 @@
-//! Records of a file in any format, by the names of their columns: what a task of the user's own is
-//! read from. The format is that of the file's suffix.
+//! Records of a file in any format, by the names of their columns, from which tasks on the user's
+//! own files are read. The file's suffix decides the format.
 //!
 //! * [`field_value`]: a value of a record.
 //! * `tables`: CSV and TSV.
