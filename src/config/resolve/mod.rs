@@ -119,7 +119,7 @@ impl Resolver<'_> {
                 self.reject_unused("label_smoothing", "a task whose labels are scores");
             }
             Objective::Multilabel(_) => {
-                self.reject_unused("label_smoothing", "a task with several labels a text");
+                self.reject_unused("label_smoothing", "a task with several labels per text");
             }
             Objective::Classes(_) | Objective::NextToken => {}
         }
