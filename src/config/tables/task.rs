@@ -18,7 +18,8 @@ pub struct TaskTable {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// What is learnt: classes, multilabel (any number of labels per text), score, next_token, or
-    /// instruct (instructions and conversations) [default: next_token with a prompt or an answer, else classes]
+    /// instruct (instructions and conversations) [default: next_token with a prompt or an answer,
+    /// else classes]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<TaskKind>,
     /// File to train on, or several in a list
