@@ -152,10 +152,22 @@ impl Resolver<'_> {
                 SetSpelling::Columns
             }
         };
-        Some(LabelRule::Several {
-            labels: self.label_names(table)?,
-            spelling,
-        })
+        let labels = self.label_names(table)?;
+        if let SetSpelling::Separated(separator) = &spelling
+            && let Some(label) = labels
+                .values
+                .iter()
+                .find(|it| it.contains(separator.as_str()))
+        {
+            // Files with lists may have such a label, but predictions have text.
+            let wrong = format!(
+                "`{separator}` is in the label `{label}`, so that predictions could not be told \
+                 apart; give another separator"
+            );
+            self.report_own("separator", wrong);
+            return None;
+        }
+        Some(LabelRule::Several { labels, spelling })
     }
 
     /// Takes the labels from the training files if none are named. `None` where that is not possible,

@@ -20,6 +20,12 @@ fn a_task_that_is_not_described_is_one_error_whatever_goes_with_its_kind() {
             "train = \"a.csv\"\ntext = \"t\"\nlabel = \"l\"\nlabels = 1.5",
             "task.labels",
         ),
+        (
+            "",
+            "train = \"a.jsonl\"\nkind = \"multilabel\"\ntext = \"t\"\nlabel = \"l\"\n\
+             labels = [\"a|b\", \"c\"]",
+            "give another separator",
+        ),
     ] {
         let found = problems(&format!("{settings}\n[task]\n{table}\n"));
         assert_eq!(found.len(), 1, "{found:#?}");
