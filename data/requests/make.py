@@ -37,7 +37,7 @@ GOODS = {
     },
 }
 
-# A request of each topic has an opening and an end, each taken with each.
+# A request has an opening and an end of its topic, in every combination.
 TOPICS = {
     "delivery": {
         "en": (
@@ -150,13 +150,14 @@ TOPICS = {
         ),
     },
 }
-# Of each topic and language in a shop. Few write about their account.
+# Requests of a topic to a shop: in English, and in each other language. Few write about their
+# account.
 NUMBERS = {"delivery": 15, "billing": 12, "returns": 12, "account": 5}
 OTHERS = {"delivery": 3, "billing": 2, "returns": 2, "account": 1}
 
 
 def requests(rng, shop, topic):
-    """The requests of a topic to a shop, each another text."""
+    """The requests of a topic to a shop; no text is there twice."""
     for language, (openings, ends) in TOPICS[topic].items():
         goods = GOODS[shop][language]
         texts = [

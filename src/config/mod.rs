@@ -44,9 +44,9 @@ pub(crate) const NO_TEXT: &str = "not UTF-8, which the recorded settings require
 
 /// Reads the scenario file, lays the flags over it, and decides everything for this machine.
 ///
-/// Paths are taken from the current directory, also those in the file. The files of
-/// the model and the data are not read, but for the labels of own data that names none: what is wrong with them is reported later, through
-/// [`Plan::problems`](plan::Plan::problems).
+/// Paths are taken from the current directory, also those in the file. The files of the model and
+/// the data are not read, except for the labels of a task on the user's own files that names none;
+/// what is wrong with files is reported later, through [`Plan::problems`](plan::Plan::problems).
 ///
 /// # Errors
 /// Everything that is wrong with the input, each with its place.
@@ -80,8 +80,8 @@ pub fn load_over(
     lay_over(settings, tables, flags, None, machine, Problems::default())
 }
 
-/// The task of a recorded scenario, of whatever version; `None` if it is none that there is. Files
-/// are not read.
+/// The task of a recorded scenario, of whatever version; `None` if there is no such task. Files are
+/// not read.
 #[must_use]
 pub fn recorded_task(scenario: &toml::Table) -> Option<SharedTask> {
     match scenario.get(scenario::TASK)? {
@@ -129,8 +129,11 @@ fn lay_over(
     resolve::resolve(settings, tables, name, machine, problems).map(PlanDraft)
 }
 
-/// The task that a file describes, or that a file of examples is, where `task` names one; the
-/// setting is then unset. Names of tasks come first. An error was reported.
+/// The table of a task where `task` names a file that describes one, or a file of examples; the
+/// setting is then unset. What is the name of a task is not taken for a file's.
+///
+/// # Errors
+/// If the file cannot be read; the error was reported.
 fn own_task(settings: &mut Settings, problems: &mut Problems) -> Result<Option<TaskTable>, ()> {
     let Some(named) = settings.task.clone() else {
         return Ok(None);

@@ -90,7 +90,7 @@ pub enum DataError {
         /// The columns there.
         available: Vec<String>,
     },
-    /// A record lacks a key, of those that it may have for the same thing the first.
+    /// A record lacks a key. Where several keys mean the same, the first of them is named.
     #[error("{place}: no key `{key}`; it has {}", available.join(", "))]
     MissingKey {
         /// The place in the file.
@@ -112,27 +112,27 @@ pub enum DataError {
     },
     /// A file of a format that is not read.
     #[error(
-        "{}: a file of records is known by its suffix, which is .csv, .tsv, .jsonl, .ndjson, .json \
-         or .parquet", path.display()
+        "{}: unknown format; the name of a file of records ends with .csv, .tsv, .jsonl, .ndjson, \
+         .json or .parquet", path.display()
     )]
     UnknownFormat {
         /// The file.
         path: PathBuf,
     },
-    /// Two examples are called the same.
+    /// Two examples have the same id.
     #[error(
         "{second}: the id `{id}` is that of {first} too, so a prediction could not be told from \
          the other; give each example of a split its own"
     )]
     SameId {
-        /// What both are called.
+        /// The id of both.
         id: String,
         /// The first.
         first: SourceSpan,
         /// The other.
         second: SourceSpan,
     },
-    /// A split as a whole is not fit for its purpose.
+    /// A split cannot be used as a whole.
     #[error("the {split} split {wrong}")]
     Split {
         /// The split.
@@ -205,12 +205,21 @@ impl From<GgufError> for DataError {
     }
 }
 
-/// A place with what is between it and a message, or nothing.
+/// A place with the separator before a message, or nothing.
 struct Before<'a>(Option<&'a SourceSpan>);
 
 impl std::fmt::Display for Before<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.map_or(Ok(()), |place| write!(f, "{place}: "))
+    }
+}
+
+/// As much of a value as a message has room for.
+pub(crate) fn shortened(text: String) -> String {
+    const MOST: usize = 80;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
     }
 }
 
@@ -231,4 +240,15 @@ fn list(paths: &[PathBuf]) -> String {
         names.push(format!("and {} more", paths.len() - MOST));
     }
     names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_value_is_shortened_between_characters() {
+        assert_eq!(shortened("é".repeat(80)), "é".repeat(80));
+        assert_eq!(shortened("é".repeat(81)), format!("{}…", "é".repeat(80)));
+    }
 }

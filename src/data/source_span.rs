@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// A place in a data file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SourceSpan {
     /// The file.
     pub path: PathBuf,

@@ -29,7 +29,7 @@ pub struct Split {
     text_a: TextColumn,
     text_b: Option<TextColumn>,
     labels: Vec<f32>,
-    /// Values of `labels` an example.
+    /// The number of values in `labels` for each example.
     label_width: usize,
     own_ids: Option<TextColumn>,
     columns: BTreeMap<String, CategoricalColumn>,
@@ -55,7 +55,7 @@ impl Split {
         }
     }
 
-    /// An empty split whose examples have any number of so many labels.
+    /// An empty split whose examples have any number of `labels` labels.
     #[must_use]
     pub fn with_sets(is_pair: bool, name: SplitName, labels: usize) -> Self {
         Self {
@@ -97,7 +97,7 @@ impl Split {
         }
     }
 
-    /// Appends what the last pushed example is called in the user's own file.
+    /// Appends the last pushed example's id in the user's own file.
     pub fn push_own_id(&mut self, id: &str) {
         self.own_ids.get_or_insert_default().push(id);
     }
@@ -181,7 +181,7 @@ impl Split {
         &self.ids
     }
 
-    /// What an example is called in the user's own file, if that says.
+    /// An example's id in the user's own file, if it has ids.
     #[must_use]
     pub fn own_id(&self, position: usize) -> Option<&str> {
         self.own_ids.as_ref().map(|ids| ids.get(position))

@@ -23,10 +23,10 @@ enum GroupRule {
     Class,
     /// That of its score's nearest whole number, counted from this one.
     Whole(i64),
-    /// The first whose bound its score is not beyond; the last has none.
+    /// The first range whose upper bound its score is not above; the last range has no bound.
     Range(Vec<f32>),
-    /// Those of its labels; divided it is by the first of them, and without any in a group of its
-    /// own.
+    /// Those of its labels. A partition goes by the first of them, and has a group of its own for
+    /// examples without any.
     Labels,
     /// Answers have no groups.
     None,
@@ -97,7 +97,8 @@ impl LabelGroups {
         &self.names
     }
 
-    /// All groups that an example counts for; none where its label is secret.
+    /// All groups that an example counts for; none where its label is secret. A score beyond those
+    /// that the groups were made of may be of one that has no name.
     pub fn all_of(&self, label: &[f32]) -> Vec<usize> {
         match (&self.rule, label) {
             (GroupRule::Labels, values) => {
@@ -135,7 +136,10 @@ impl GroupRule {
     fn of_one(&self, label: f32) -> Option<usize> {
         match self {
             Self::Class => Some(label as usize),
-            Self::Whole(first) => usize::try_from(label.round() as i64 - first).ok(),
+            Self::Whole(first) => {
+                let number = label.round() as i64;
+                usize::try_from(number.saturating_sub(*first)).ok()
+            }
             Self::Range(bounds) => Some(bounds.partition_point(|bound| *bound < label)),
             Self::Labels | Self::None => None,
         }
@@ -160,6 +164,14 @@ mod tests {
         let (names, of) = groups(&[7.4, 5.0, 9.6, 6.5]);
         assert_eq!(names, ["5", "6", "7", "8", "9", "10"]);
         assert_eq!(of, [2, 0, 5, 2]);
+    }
+
+    #[test]
+    fn a_score_far_beyond_those_of_training_is_in_no_group_that_has_a_name() {
+        let groups = LabelGroups::of_scores(&[-5.0, 0.0, 5.0]);
+        assert_eq!(groups.names().len(), 11);
+        assert_eq!(groups.all_of(&[-1e30]), [0_usize; 0]);
+        assert!(groups.all_of(&[1e30]).iter().all(|group| *group >= 11));
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! What is learned: tasks with their data, their metrics and the files that they are submitted in.
 //!
 //! A [`Task`] says what a model is to give, reads its examples and scores what a model gives for
-//! them; [`registry`] lists all that there are. [`glue`] has GLUE's nine, [`e2e`] E2E NLG, [`gsm8k`]
-//! word problems, [`instruct`] instructions and conversations of any origin, [`custom`] other tasks on
-//! files of the user's own; [`metrics`]
-//! scores predictions, [`texts`] what is written for prompts; [`summary`] and
-//! [`show`] count and show what there is at each step, for `regatta data`.
+//! them; [`registry`] lists all that are known by a name. [`glue`] has GLUE's nine, [`e2e`] E2E NLG,
+//! [`gsm8k`] word problems, [`instruct`] instructions and conversations of any origin, [`custom`]
+//! other tasks on the user's own files. [`metrics`] scores predictions, [`texts`] what is written for
+//! prompts; [`label_groups`] groups examples by label; [`summary`] and [`show`] count and show what
+//! there is at each step, for `regatta data`.
 
 pub mod custom;
 pub mod e2e;
@@ -247,7 +247,8 @@ impl fmt::Display for dyn Task + '_ {
     }
 }
 
-/// A task that several own. Two are equal if they have one name.
+/// A task that several own. Two are equal if they have the same name and objective: two tasks on files
+/// of the user's own may have one name, that of the file, and other labels.
 #[derive(Debug, Clone)]
 pub struct SharedTask(pub Arc<dyn Task>);
 
@@ -267,7 +268,7 @@ impl fmt::Display for SharedTask {
 
 impl PartialEq for SharedTask {
     fn eq(&self, other: &Self) -> bool {
-        self.name() == other.name()
+        self.name() == other.name() && self.objective() == other.objective()
     }
 }
 

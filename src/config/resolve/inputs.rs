@@ -1,6 +1,7 @@
 //! The task, its data and the model, and where they come from.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::base::machine::DATA_FOLDER;
 use crate::config::plan::{DataPlan, DataSource, ModelPlan};
@@ -8,13 +9,15 @@ use crate::config::problems::Origin;
 use crate::config::resolve::Resolver;
 use crate::config::settings::SETTINGS;
 use crate::config::tables::ScenarioTables;
-use crate::config::tables::task::TaskTable;
+use crate::config::tables::task::{TaskKind, TaskTable};
 use crate::config::{HUB, NO_TEXT};
 use crate::data::partition::spec::Partition;
 use crate::model::objective::Objective;
 use crate::model::source::files::is_gguf_name;
 use crate::model::source::known::ArchitectureName;
 use crate::model::source::location::{ModelSource, RANDOM};
+use crate::tasks::e2e::E2eTask;
+use crate::tasks::instruct::InstructTask;
 use crate::tasks::{SharedTask, Task, registry};
 
 impl Resolver<'_> {
@@ -81,7 +84,7 @@ impl Resolver<'_> {
                 .report("data", "own data are no data set of the hub", right);
         }
         let task = self.own_task(table, Some(&folder));
-        let task = task.unwrap_or_else(registry::default);
+        let task = task.unwrap_or_else(|| stand_in(table.kind));
         (self.with_template(task), DataSource::Folder(folder))
     }
 
@@ -217,6 +220,18 @@ impl Resolver<'_> {
             "this program was built without the hub",
             "name a folder, or build with the feature `hub`",
         );
+    }
+}
+
+/// A task of the same kind as one of the user's own that could not be described, so that what is
+/// reported of it is not followed by errors in settings that go with that kind.
+fn stand_in(kind: Option<TaskKind>) -> SharedTask {
+    match kind {
+        Some(TaskKind::NextToken) => SharedTask(Arc::new(E2eTask)),
+        Some(TaskKind::Instruct) => SharedTask(Arc::new(InstructTask::default())),
+        Some(TaskKind::Classes | TaskKind::Multilabel | TaskKind::Score) | None => {
+            registry::default()
+        }
     }
 }
 

@@ -95,6 +95,15 @@ pub(crate) fn resolve(
     })
 }
 
+/// Whether a file or folder can have this name.
+fn is_usable_as_name(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with('.') && name.chars().all(is_usable_in_names)
+}
+
+fn is_usable_in_names(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '-' | '_' | '.')
+}
+
 struct Resolver<'a> {
     settings: Settings,
     problems: Problems,
@@ -110,7 +119,7 @@ impl Resolver<'_> {
                 self.reject_unused("label_smoothing", "a task whose labels are scores");
             }
             Objective::Multilabel(_) => {
-                self.reject_unused("label_smoothing", "a task with several labels a text");
+                self.reject_unused("label_smoothing", "a task with several labels per text");
             }
             Objective::Classes(_) | Objective::NextToken => {}
         }
@@ -175,17 +184,16 @@ impl Resolver<'_> {
     }
 
     fn name(&mut self, scenario: Option<&str>, task: &dyn Task, method: MethodName) -> String {
-        let usable = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
         let mut default = scenario.map_or_else(
             || format!("{task}-{method}"),
-            |stem| stem.replace(|c| !usable(c), "-"),
+            |stem| stem.replace(|c| !is_usable_in_names(c), "-"),
         );
         if let Some(number) = self.settings.idx.take() {
             default = self.settings.name.take().unwrap_or(default) + &format!("-{number}");
         }
         let name = self.settings.name.get_or_insert(default).clone();
         self.problems.require(
-            !name.is_empty() && !name.starts_with('.') && name.chars().all(usable),
+            is_usable_as_name(&name),
             "name",
             "not usable as a folder's name",
             "use letters, digits, `-`, `_` and `.`",

@@ -17,8 +17,9 @@ pub struct TaskTable {
     /// The task's name [default: that of the first training file]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What is learnt: classes, multilabel (any number of labels a text), score, next_token, or
-    /// instruct (instructions and conversations) [default: next_token with a prompt or an answer, else classes]
+    /// What is learnt: classes, multilabel (any number of labels per text), score, next_token, or
+    /// instruct (instructions and conversations) [default: next_token with a prompt or an answer,
+    /// else classes]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<TaskKind>,
     /// File to train on, or several in a list
@@ -67,7 +68,7 @@ pub struct TaskTable {
     /// instruct: the template, as `template` has it outside of this table
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
-    /// The metrics; the best round is chosen by the first [default: accuracy and macro_f1 of
+    /// The metrics, of which the first chooses the best round [default: accuracy and macro_f1 of
     /// classes; micro_f1, macro_f1 and subset_accuracy of multilabel; mse, mae, pearson and
     /// spearman of scores]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,11 +80,11 @@ pub struct TaskTable {
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum TaskKind {
-    /// A class of each text
+    /// One class per text
     Classes,
-    /// Any number of labels of each text
+    /// Any number of labels per text
     Multilabel,
-    /// A number for each text
+    /// One number per text
     Score,
     /// An answer to each prompt
     NextToken,

@@ -120,13 +120,16 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Compared>, Problems> {
     }
     if let Some(first) = runs.first() {
         for other in runs.iter().filter(|run| run.task != first.task) {
+            let task = match other.task.name() == first.task.name() {
+                true => "another task of that name".to_owned(),
+                false => other.task.to_string(),
+            };
             problems.report_input(format_args!(
-                "{} ran {} and {} ran {}, so their scores cannot be compared; name runs of one \
+                "{} ran {} and {} ran {task}, so their scores cannot be compared; name runs of one \
                  task",
                 first.path.display(),
                 first.task,
                 other.path.display(),
-                other.task
             ));
         }
     }

@@ -12,7 +12,7 @@ use crate::tasks::custom::form::{AnsweredForm, ExampleForm, LabelledForm};
 use crate::tasks::custom::labels::LabelValue;
 use crate::tasks::custom::template::ColumnTemplate;
 
-/// The value of a further column where a record has none.
+/// What stands for the value of a further column where a record has none.
 const NO_VALUE: &str = "none";
 
 /// An example of a record.
@@ -32,54 +32,65 @@ pub(crate) struct OwnExample {
     pub values: Vec<Option<String>>,
 }
 
+impl OwnExample {
+    /// Hashes what tells its texts from those of others: both of a pair, and of a prompt and its
+    /// answer the prompt alone.
+    pub fn hash_texts(&self, task: &CustomTask, hasher: &mut blake3::Hasher) {
+        hasher.update(self.text_a.as_bytes());
+        if task.has_labels()
+            && let Some(second) = &self.text_b
+        {
+            hasher.update(&[0]);
+            hasher.update(second.as_bytes());
+        }
+    }
+}
+
 /// Reads the records of a split as examples.
 pub(crate) struct ExampleReader<'a> {
     task: &'a CustomTask,
     is_test: bool,
-    is_train: bool,
-    /// Columns beside those of the task.
-    further: &'a [String],
+    columns: Vec<WantedColumn<'a>>,
 }
 
 impl<'a> ExampleReader<'a> {
     /// The reader of a split.
     pub fn new(task: &'a CustomTask, split: SplitName, options: &'a ReadOptions) -> Self {
-        Self {
-            task,
-            is_test: split.is_test(),
-            is_train: split == SplitName::Train,
-            further: &options.columns,
-        }
-    }
-
-    /// The columns that records are read with: those of the form, the id, and further ones.
-    pub fn columns(&self) -> Vec<WantedColumn<'a>> {
+        let is_test = split.is_test();
         let wanted = |name: &'a str, required| WantedColumn { name, required };
         let mut columns: Vec<WantedColumn<'a>> = Vec::new();
-        match &self.task.form {
+        match &task.form {
             ExampleForm::Labelled(form) => {
                 columns.push(wanted(&form.text, true));
                 columns.extend(form.text2.iter().map(|name| wanted(name, true)));
                 let labels = form.label.iter();
-                columns.extend(labels.map(|name| wanted(name, !self.is_test)));
+                columns.extend(labels.map(|name| wanted(name, !is_test)));
             }
             ExampleForm::Answered(form) => {
                 columns.extend(form.prompt.columns().map(|name| wanted(name, true)));
                 let answer = form.answer.columns();
-                columns.extend(answer.map(|name| wanted(name, !self.is_test)));
+                columns.extend(answer.map(|name| wanted(name, !is_test)));
             }
         }
-        columns.extend(self.task.id.iter().map(|name| wanted(name, true)));
-        let further = self.further.iter();
-        columns.extend(further.map(|name| wanted(name, self.is_train)));
-        columns
+        columns.extend(task.id.iter().map(|name| wanted(name, true)));
+        let further = options.columns.iter();
+        columns.extend(further.map(|name| wanted(name, split == SplitName::Train)));
+        Self {
+            task,
+            is_test,
+            columns,
+        }
+    }
+
+    /// The columns that records are read with: those of the form, the id, and further ones.
+    pub fn columns(&self) -> &[WantedColumn<'a>] {
+        &self.columns
     }
 
     /// The example of a record that was read with these columns.
     pub fn example(&self, record: FileRecord) -> Result<OwnExample, DataError> {
-        let columns = self.columns();
         let fields = ReadFields {
-            columns: &columns,
+            columns: &self.columns,
             cells: &record.cells,
             place: &record.place,
         };
@@ -122,7 +133,7 @@ impl<'a> ExampleReader<'a> {
         };
         let prompt = fill(&form.prompt, texts(0..prompts)?);
         let cells = &fields.cells[prompts..used];
-        let answer = match self.is_test && cells.iter().any(has_no_answer) {
+        let answer = match self.is_test && cells.iter().any(FieldValue::is_blank) {
             true => None,
             false => Some(fill(&form.answer, texts(prompts..used)?)),
         };
@@ -133,19 +144,10 @@ impl<'a> ExampleReader<'a> {
 /// The two texts, the label, and how many of the cells they were made of.
 type Made = (String, Option<String>, LabelValue, usize);
 
-fn has_no_answer(cell: &FieldValue) -> bool {
-    match cell {
-        FieldValue::Missing | FieldValue::Null => true,
-        FieldValue::Text(text) => text.trim().is_empty(),
-        _ => false,
-    }
-}
-
 fn value(cell: &FieldValue) -> Option<String> {
     match cell {
         FieldValue::Missing => None,
-        FieldValue::Null => Some(NO_VALUE.to_owned()),
-        FieldValue::Text(text) if text.trim().is_empty() => Some(NO_VALUE.to_owned()),
+        blank if blank.is_blank() => Some(NO_VALUE.to_owned()),
         other => Some(other.to_value()),
     }
 }
@@ -162,7 +164,7 @@ impl<'a> ReadFields<'a> {
     fn text(&self, at: usize) -> Result<&'a str, DataError> {
         match &self.cells[at] {
             FieldValue::Text(text) if !text.trim().is_empty() => Ok(text),
-            FieldValue::Text(_) => Err(self.error(at, "text, and not none")),
+            FieldValue::Text(_) => Err(self.error(at, "text that is not empty")),
             _ => Err(self.error(at, "text")),
         }
     }

@@ -1,4 +1,4 @@
-//! A split that is filled with examples, and what is to be known of it as a whole.
+//! A split that is filled with examples, and checked as a whole.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ pub(crate) struct SplitFiller<'a> {
 }
 
 impl<'a> SplitFiller<'a> {
-    /// An empty split that takes so many examples at most, with the values of further columns.
+    /// An empty split that takes at most `limit` examples, with the values of further columns.
     pub fn new(
         task: &'a CustomTask,
         name: SplitName,
@@ -89,7 +89,7 @@ impl<'a> SplitFiller<'a> {
         if self.task.has_labels() && example.text_b.as_deref().is_some_and(is_blank) {
             self.without_second += 1;
         }
-        self.texts.insert(text_key(example));
+        self.texts.insert(text_key(self.task, example));
         let Some(id) = &example.id else { return Ok(()) };
         self.split.push_own_id(id);
         match self.ids.insert(id.clone(), example.place.clone()) {
@@ -102,24 +102,18 @@ impl<'a> SplitFiller<'a> {
         }
     }
 
-    /// Refuses an id that an example of the other split has too: both are of one file.
+    /// Refuses an id that an example of the other split has too: both are of the same files.
     pub fn require_apart_from(&self, other: &Self) -> Result<(), DataError> {
-        let mut shared: Vec<_> = self.ids.iter().collect();
-        shared.retain(|(id, _)| other.ids.contains_key(*id));
-        shared.sort_by_key(|(_, place)| place.line);
-        match shared.first() {
-            Some((id, place)) => {
-                let mut places = [other.ids[*id].clone(), (*place).clone()];
-                places.sort_by_key(|place| place.line);
-                let [first, second] = places;
-                Err(DataError::SameId {
-                    id: (*id).clone(),
-                    first,
-                    second,
-                })
-            }
-            None => Ok(()),
-        }
+        let ids = self.ids.iter();
+        let shared = ids.filter_map(|(id, place)| Some((place, id, other.ids.get(id)?)));
+        let Some((place, id, others)) = shared.min() else {
+            return Ok(());
+        };
+        Err(DataError::SameId {
+            id: id.clone(),
+            first: place.min(others).clone(),
+            second: place.max(others).clone(),
+        })
     }
 
     /// Refuses a share of the training examples that holds out none, or all.
@@ -242,16 +236,10 @@ fn shortened(names: &[&str]) -> String {
     }
 }
 
-/// What tells an example's texts from others; of an answer's only the prompt.
-fn text_key(example: &OwnExample) -> [u8; 16] {
+/// A short digest of an example's texts.
+fn text_key(task: &CustomTask, example: &OwnExample) -> [u8; 16] {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(example.text_a.as_bytes());
-    if example.label != LabelValue::Secret
-        && let Some(second) = &example.text_b
-    {
-        hasher.update(&[0]);
-        hasher.update(second.as_bytes());
-    }
+    example.hash_texts(task, &mut hasher);
     let mut key = [0; 16];
     key.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
     key

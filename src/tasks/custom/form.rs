@@ -33,14 +33,14 @@ pub enum LabelRule {
     Several {
         /// The labels.
         labels: LabelNames,
-        /// How they stand in a file.
+        /// How a file has them.
         spelling: SetSpelling,
     },
     /// A finite number.
     Score,
 }
 
-/// How several labels stand in a file.
+/// How a file has several labels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SetSpelling {
     /// In one cell: a list, or text with this between them.
@@ -68,7 +68,7 @@ pub struct AnsweredForm {
 }
 
 impl LabelNames {
-    /// The number of a label that a file spells so.
+    /// The number of the label with this spelling.
     #[must_use]
     pub fn position(&self, spelled: &str) -> Option<usize> {
         self.values.iter().position(|value| value == spelled)
@@ -87,9 +87,9 @@ impl LabelNames {
 }
 
 impl AnsweredForm {
-    /// The form with an answer that is a column's text. It follows the prompt after a space, which
-    /// is part of the answer, as language models read it; after a prompt that ends with a line end
-    /// it follows at once.
+    /// The form with an answer that is a column's text. A space before it belongs to the answer,
+    /// since tokenizers of language models join a space to the word after it; after a prompt that
+    /// ends with a line end there is none.
     #[must_use]
     pub fn with_column(mut prompt: ColumnTemplate, column: &str) -> Self {
         let mut answer = ColumnTemplate::column(column);

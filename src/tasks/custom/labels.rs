@@ -11,10 +11,10 @@ use crate::tasks::custom::form::{LabelNames, LabelRule, LabelledForm, SetSpellin
 
 /// The most labels that are taken from the data without being named.
 const MOST_LABELS: usize = 1_000;
-/// As many labels may be unnamed whatever the number of examples.
+/// As many labels need not be named however few the examples are.
 const FEW_LABELS: usize = 10;
 
-/// What stands for a label that is secret, in test splits of the hub.
+/// How test splits of the hub spell a label that is secret.
 const SECRET: &str = "-1";
 
 /// An example's label.
@@ -38,7 +38,7 @@ impl LabelledForm {
         cells: &[FieldValue],
         is_test: bool,
     ) -> Result<LabelValue, (usize, String)> {
-        if is_test && cells.iter().any(is_nothing) {
+        if is_test && cells.iter().any(FieldValue::is_blank) {
             return Ok(LabelValue::Secret);
         }
         let first = cells.first().unwrap_or(&FieldValue::Missing);
@@ -52,14 +52,6 @@ impl LabelledForm {
                 SetSpelling::Columns => flags(cells),
             },
         }
-    }
-}
-
-fn is_nothing(cell: &FieldValue) -> bool {
-    match cell {
-        FieldValue::Missing | FieldValue::Null => true,
-        FieldValue::Text(text) => text.trim().is_empty(),
-        _ => false,
     }
 }
 
@@ -79,7 +71,7 @@ fn class(labels: &LabelNames, cell: &FieldValue, is_test: bool) -> Result<LabelV
     }
 }
 
-/// What is said of a number that a label spells otherwise.
+/// What an error adds about a number that is spelled differently from a label of the same value.
 fn other_spelling(labels: &LabelNames, spelled: &str) -> String {
     let number = |text: &str| text.parse::<f64>().ok();
     let wanted = number(spelled);
@@ -224,15 +216,6 @@ fn check(
         .keys()
         .filter_map(|text| Some((text, number(text)?)))
         .collect();
-    for (at, (text, value)) in numbers.iter().enumerate() {
-        if let Some((other, _)) = numbers[..at].iter().find(|(_, other)| other == value) {
-            return refuse(format!(
-                "has the labels `{other}` ({}) and `{text}` ({}) in column `{column}`, which are the \
-                 same number; spell them alike, or name the labels",
-                found[*other], found[*text]
-            ));
-        }
-    }
     let fraction = numbers.iter().find(|(_, value)| value.fract() != 0.0);
     if let Some((text, _)) = fraction
         && numbers.len() == found.len()
@@ -248,6 +231,16 @@ fn check(
             "has {count} different labels in column `{column}` among {examples} examples; name the \
              column of the labels, or the labels"
         ));
+    }
+    // Each with each, so not before it is known that there are not too many.
+    for (at, (text, value)) in numbers.iter().enumerate() {
+        if let Some((other, _)) = numbers[..at].iter().find(|(_, other)| other == value) {
+            return refuse(format!(
+                "has the labels `{other}` ({}) and `{text}` ({}) in column `{column}`, which are the \
+                 same number; spell them alike, or name the labels",
+                found[*other], found[*text]
+            ));
+        }
     }
     if count < 2 {
         let only = found.keys().next().cloned().unwrap_or_default();
@@ -266,4 +259,23 @@ fn sorted(mut labels: Vec<String>) -> Vec<String> {
         labels.sort_by(|a, b| value(a).total_cmp(&value(b)));
     }
     labels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A column of a number for each of very many examples has to be refused before its numbers are
+    /// compared, each with each.
+    #[test]
+    fn too_many_labels_are_refused_before_they_are_compared() {
+        let place = SourceSpan {
+            path: "a.csv".into(),
+            line: 2,
+        };
+        let texts = (0..500_000).map(|at| at.to_string()).chain(["0.0".into()]);
+        let found: BTreeMap<_, _> = texts.map(|text| (text, place.clone())).collect();
+        let error = check(&found, found.len(), "price").unwrap_err().to_string();
+        assert!(error.contains("500001 different labels"), "{error}");
+    }
 }

@@ -77,7 +77,8 @@ impl CustomTask {
         }
     }
 
-    /// The labels of which an example may have any number; `None`: it has one label, or an answer.
+    /// How many labels there are, if an example may have any number of them; `None`: it has one
+    /// label, or an answer.
     #[must_use]
     pub fn num_set_labels(&self) -> Option<usize> {
         match self.objective() {
@@ -111,7 +112,7 @@ impl Task for CustomTask {
         &self.metrics
     }
 
-    /// The files lie in any folder.
+    /// The files may be in any folder.
     fn locate(&self, dir: &Path) -> Result<PathBuf, DataError> {
         Ok(dir.to_owned())
     }
@@ -132,7 +133,7 @@ impl Task for CustomTask {
         source::read(self, dir, options)
     }
 
-    /// As the other tasks do, and by the user's own ids.
+    /// As other tasks do, and also by the user's own ids.
     fn write_texts(
         &self,
         written: &[WrittenText],
@@ -152,12 +153,12 @@ impl Task for CustomTask {
 }
 
 impl LabelTask for CustomTask {
-    /// What does not answer predicts no label: its scores are NaN.
+    /// A model that gives NaN predicts no label: its scores are NaN.
     fn score(&self, outputs: &[f32], labels: &[f32]) -> BTreeMap<String, f64> {
         let objective = self.objective();
-        let answers = !outputs.iter().any(|output| output.is_nan());
+        let is_nan = outputs.iter().any(|output| output.is_nan());
         let value = |metric: &MetricInfo| match &objective {
-            _ if !answers => f64::NAN,
+            _ if is_nan => f64::NAN,
             Objective::Multilabel(names) => {
                 let predictions = multilabel::predictions(outputs);
                 multilabel::score(metric.name, &predictions, labels, names.len())
@@ -184,7 +185,7 @@ impl LabelTask for CustomTask {
 }
 
 impl TextTask for CustomTask {
-    /// Greedily, for the answers may be of any kind.
+    /// Greedily, since answers may be of any kind.
     fn defaults(&self) -> TextDefaults {
         TextDefaults {
             search: BeamSearch {
@@ -196,7 +197,7 @@ impl TextTask for CustomTask {
         }
     }
 
-    /// The text in the place of the prompt's column, where it is the only one; else the text is the
+    /// The prompt with the text as its column, if it has only one; otherwise the text is the
     /// prompt.
     fn prompt(&self, text: &str) -> String {
         match &self.form {
@@ -207,5 +208,42 @@ impl TextTask for CustomTask {
 
     fn score(&self, written: &[WrittenText], meteor: Option<&Meteor>) -> BTreeMap<String, f64> {
         texts::score(written, meteor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::tasks::SharedTask;
+    use crate::tasks::custom::form::{LabelNames, LabelledForm};
+
+    fn with_labels(labels: &[&str]) -> SharedTask {
+        let values: Vec<String> = labels.iter().map(|label| (*label).to_owned()).collect();
+        let form = LabelledForm {
+            text: "text".to_owned(),
+            text2: None,
+            label: vec!["label".to_owned()],
+            rule: LabelRule::Class(LabelNames {
+                names: values.clone(),
+                values,
+            }),
+        };
+        SharedTask(Arc::new(CustomTask {
+            name: "train".to_owned(),
+            files: SplitFiles::default(),
+            holdout: None,
+            id: None,
+            form: ExampleForm::Labelled(form),
+            metrics: Vec::new(),
+        }))
+    }
+
+    #[test]
+    fn two_tasks_that_are_named_after_their_files_are_equal_if_their_labels_are() {
+        let task = with_labels(&["no", "yes"]);
+        assert_eq!(task, with_labels(&["no", "yes"]));
+        assert_ne!(task, with_labels(&["no", "perhaps", "yes"]));
     }
 }

@@ -1,6 +1,7 @@
-//! What a model predicts for the user's test files: `predictions/NAME-test.csv`, a line an example
-//! by the user's own id, or by its row where there is none.
+//! What a model predicts for the user's test files: `predictions/NAME-test.csv`, one record for
+//! each example, by the user's own id, or by its row if there is none.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use csv::Writer;
@@ -14,7 +15,7 @@ use crate::tasks::custom::form::{ExampleForm, LabelNames, LabelRule, SetSpelling
 use crate::tasks::metrics::multilabel;
 use crate::tasks::texts::WrittenText;
 
-/// The column of an example's row, from 1, where the user's file has no ids.
+/// The name of the column of rows, which count from 1, where the user's file has no ids.
 const ROW: &str = "row";
 
 /// Writes a model's outputs for a split: the label as files spell it, its name where that is
@@ -90,7 +91,7 @@ fn of_set(labels: &LabelNames, logits: &[f32], separator: &str, named: bool) -> 
     cells
 }
 
-/// Writes the texts of a split's prompts, a line an example.
+/// Writes the texts of a split's prompts, one record for each example.
 ///
 /// # Errors
 /// As [`write`].
@@ -100,7 +101,7 @@ pub(crate) fn write_texts(
     split: &Split,
     folder: &Path,
 ) -> Result<(), DataError> {
-    let by_prompt: std::collections::HashMap<&str, &str> = written
+    let by_prompt: HashMap<&str, &str> = written
         .iter()
         .map(|it| (it.prompt.as_str(), it.text.as_str()))
         .collect();

@@ -1,4 +1,4 @@
-//! Texts made of columns: `Question: {question}\nAnswer:`. A brace that is text is doubled.
+//! Texts made of columns: `Question: {question}\nAnswer:`. A literal brace is doubled.
 
 use std::fmt;
 use std::str::FromStr;
@@ -38,8 +38,8 @@ impl ColumnTemplate {
         self.0.iter().map(part).collect()
     }
 
-    /// The text where one column is all that there is to fill in; a text that the template has made
-    /// already, or that it cannot make for want of other columns, stays as it is.
+    /// Fills in the only column. A text that the template made is left as it is, and so is any text
+    /// if the template has several columns.
     #[must_use]
     pub fn fill_one(&self, text: &str) -> String {
         let mut columns = self.columns();
@@ -57,7 +57,7 @@ impl ColumnTemplate {
         }
     }
 
-    /// Takes off the spaces that it ends with; whether there were any.
+    /// Removes the spaces at its end; whether there were any.
     pub(crate) fn take_trailing_spaces(&mut self) -> bool {
         let Some(ColumnTemplatePart::Text(text)) = self.0.last_mut() else {
             return false;

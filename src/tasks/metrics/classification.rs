@@ -1,4 +1,5 @@
-//! Metrics of classes and scores, GLUE's among them, as scikit-learn and SciPy compute them, in float64.
+//! Metrics of classes and scores, GLUE's among them, as scikit-learn and SciPy compute them, in
+//! float64.
 //!
 //! Where a metric is not defined they answer as those do: Matthews' coefficient and F1 are 0 when
 //! one class fills a margin, the correlations are NaN when either side is constant or has fewer

@@ -12,7 +12,7 @@ use crate::tasks::custom::form::{
 use crate::tasks::custom::labels;
 use crate::tasks::custom::template::ColumnTemplate;
 
-/// What is between labels where nothing is said.
+/// What is between labels unless another separator is given.
 const SEPARATOR: &str = "|";
 
 /// The keys of each form of example.
@@ -39,10 +39,11 @@ impl Resolver<'_> {
             true => TaskKind::NextToken,
             false => TaskKind::Classes,
         });
-        let (without, given) = match kind {
-            TaskKind::NextToken => (&LABELLED[..], given_keys(table)),
-            _ => (&ANSWERED[..], given_keys(table)),
+        let without = match kind {
+            TaskKind::NextToken => &LABELLED[..],
+            _ => &ANSWERED[..],
         };
+        let given = given_keys(table);
         let mut sound = true;
         for key in without.iter().filter(|key| given.contains(key)) {
             self.report_own(
@@ -105,7 +106,7 @@ impl Resolver<'_> {
             }
             TaskKind::Classes | TaskKind::NextToken | TaskKind::Instruct => {
                 if table.separator.is_some() {
-                    let wrong = "has a meaning with kind = \"multilabel\" only; omit it";
+                    let wrong = "has a meaning only with kind = \"multilabel\"; omit it";
                     self.report_own("separator", wrong);
                 }
                 self.discover(table, &first, None, files)?;
@@ -151,13 +152,26 @@ impl Resolver<'_> {
                 SetSpelling::Columns
             }
         };
-        Some(LabelRule::Several {
-            labels: self.label_names(table)?,
-            spelling,
-        })
+        let labels = self.label_names(table)?;
+        if let SetSpelling::Separated(separator) = &spelling
+            && let Some(label) = labels
+                .values
+                .iter()
+                .find(|it| it.contains(separator.as_str()))
+        {
+            // Files with lists may have such a label, but predictions have text.
+            let wrong = format!(
+                "`{separator}` is in the label `{label}`, so that predictions could not be told \
+                 apart; give another separator"
+            );
+            self.report_own("separator", wrong);
+            return None;
+        }
+        Some(LabelRule::Several { labels, spelling })
     }
 
-    /// Takes the labels from the training files if none are named.
+    /// Takes the labels from the training files if none are named. `None` where that is not possible,
+    /// also because no file is to be read.
     fn discover(
         &mut self,
         table: &mut TaskTable,
@@ -165,10 +179,11 @@ impl Resolver<'_> {
         separator: Option<&str>,
         files: Option<(&SplitFiles, &Path)>,
     ) -> Option<()> {
-        if table.labels.is_some() || !self.problems.readable(&["task.labels"]) {
+        if table.labels.is_some() {
             return Some(());
         }
-        let (files, folder) = files?;
+        // Labels that cannot be read were reported.
+        let (files, folder) = files.filter(|_| self.problems.readable(&["task.labels"]))?;
         let paths: Vec<PathBuf> = files.train.iter().map(|file| folder.join(file)).collect();
         match labels::discover(&paths, column, separator) {
             Ok(found) => table.labels = Some(TextList(found)),
@@ -251,7 +266,7 @@ impl Resolver<'_> {
     }
 }
 
-/// The keys of a table that are given and belong to one form of example.
+/// The keys that a table has, of those that belong to one form of example.
 pub(super) fn given_keys(table: &TaskTable) -> Vec<&'static str> {
     let given = [
         ("text", table.text.is_some()),

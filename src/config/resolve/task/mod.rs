@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::base::machine::Host;
 use crate::config::problems::Problems;
-use crate::config::resolve::Resolver;
+use crate::config::resolve::{Resolver, is_usable_as_name, is_usable_in_names};
 use crate::config::settings::Settings;
 use crate::config::tables::task::{TaskKind, TaskTable, TextList};
 use crate::data::error::DataError;
@@ -19,15 +19,15 @@ use crate::tasks::metrics::info::MetricInfo;
 use crate::tasks::registry;
 use crate::tasks::{SharedTask, Task};
 
-/// The share that is held out where nothing is said.
+/// The share that is held out unless another is given.
 const HOLDOUT: f64 = 0.1;
 
-/// The flags that say what `[task]` may say.
+/// The flags that stand for keys of `[task]`.
 const FLAGS: [&str; 7] = [
     "text", "text2", "label", "kind", "prompt", "answer", "holdout",
 ];
 
-/// The task of a table in which everything is said; `None` if that is not so.
+/// The task of a table that leaves nothing to be decided; `None` if it does not describe one.
 pub(crate) fn recorded(mut table: TaskTable) -> Option<SharedTask> {
     let machine = Host::default();
     let mut resolver = Resolver {
@@ -36,13 +36,13 @@ pub(crate) fn recorded(mut table: TaskTable) -> Option<SharedTask> {
         machine: &machine,
         notices: Vec::new(),
     };
-    // A column's labels are looked for nowhere.
+    // Without a folder no file is read: a recorded table names its labels.
     let task = resolver.own_task(&mut table, None);
     task.filter(|_| resolver.problems.is_empty())
 }
 
 impl Resolver<'_> {
-    /// Refuses the flags of own data for a task that has a name.
+    /// Refuses the flags of own data for a task that the program knows.
     pub(crate) fn reject_own_data(&mut self, task: &dyn Task) {
         for key in FLAGS {
             let with = format_args!("{task}, whose columns are known; it goes with --task FILE");
@@ -50,9 +50,9 @@ impl Resolver<'_> {
         }
     }
 
-    /// The task of a table, in which everything is then said: also the labels that its training
-    /// files have, if it names none. Paths that are not absolute are taken from `folder`; without
-    /// one no file is read. `None` when a problem was reported.
+    /// The task of a table. All that is decided is written into the table, also the labels of the
+    /// training files if it names none. Paths that are not absolute are taken from `folder`; without
+    /// one no file is read. `None` when a problem was reported, or labels would have to be read.
     pub(crate) fn own_task(
         &mut self,
         table: &mut TaskTable,
@@ -63,7 +63,7 @@ impl Resolver<'_> {
             return self.own_instructions(table, folder);
         }
         if table.template.is_some() {
-            let wrong = "has a meaning with kind = \"instruct\" only; give `prompt`, or omit it";
+            let wrong = "has a meaning only with kind = \"instruct\"; give `prompt`, or omit it";
             self.report_own("template", wrong);
         }
         let files = self.own_files(table);
@@ -83,7 +83,7 @@ impl Resolver<'_> {
         Some(SharedTask(Arc::new(task)))
     }
 
-    /// The key under which a user looks for what a table has: the flag, where there is one.
+    /// The key under which the user gave what a table has: a flag's, or one in the table.
     fn own_key(&self, key: &str) -> String {
         let is_flag = FLAGS.contains(&key) && self.problems.origins().given(key);
         let in_table = format!("task.{key}");
@@ -113,8 +113,8 @@ impl Resolver<'_> {
         }
     }
 
-    /// The files, all of known formats. Whether they are there is seen when they are read: a run is
-    /// reported on without its data.
+    /// The files, all of known formats. Whether they exist is seen when they are read, for a run can
+    /// be reported on without its data.
     fn own_files(&mut self, table: &TaskTable) -> Option<SplitFiles> {
         let mut sound = true;
         let mut of = |key: &str, list: &Option<TextList>| -> Vec<PathBuf> {
@@ -171,11 +171,12 @@ impl Resolver<'_> {
 
     /// The name, or that of the first training file.
     fn own_name(&mut self, table: &mut TaskTable) -> Option<String> {
-        let usable = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
         if table.name.is_none() {
             let first = table.train.as_ref().and_then(|list| list.0.first())?;
             let stem = Path::new(first).file_stem().unwrap_or_default();
-            let stem = stem.to_string_lossy().replace(|c| !usable(c), "-");
+            let stem = stem
+                .to_string_lossy()
+                .replace(|c| !is_usable_in_names(c), "-");
             table.name = Some(match registry::find(&stem) {
                 Ok(_) => format!("own-{stem}"),
                 Err(_) if stem.starts_with('.') => format!("own{stem}"),
@@ -183,7 +184,7 @@ impl Resolver<'_> {
             });
         }
         let name = table.name.clone()?;
-        let wrong = if name.is_empty() || name.starts_with('.') || !name.chars().all(usable) {
+        let wrong = if !is_usable_as_name(&name) {
             "not usable in a file's name; use letters, digits, `-`, `_` and `.`"
         } else if registry::find(&name).is_ok() {
             "a known task has this name; give another"
@@ -201,7 +202,7 @@ impl Resolver<'_> {
     ) -> Option<Vec<MetricInfo>> {
         let Some(names) = &table.metrics else {
             let chosen = metrics::default(objective);
-            // Those of texts are all there are.
+            // A text is scored by all metrics that there are, so there is nothing to record.
             if *objective != Objective::NextToken {
                 let names = chosen.iter().map(|metric| metric.name.to_owned());
                 table.metrics = Some(TextList(names.collect()));

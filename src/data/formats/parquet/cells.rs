@@ -3,7 +3,7 @@
 use ::parquet::data_type::Decimal;
 use ::parquet::record::{Field, Row};
 
-use crate::data::error::{DataError, SourceSpan};
+use crate::data::error::{DataError, SourceSpan, shortened};
 use crate::data::label;
 use crate::data::request::SplitRequest;
 
@@ -81,15 +81,6 @@ impl Cells {
     }
 }
 
-/// As much of a value as a message has room for.
-fn shortened(text: String) -> String {
-    const MOST: usize = 80;
-    match text.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
-}
-
 /// The number that a value is; `true` is 1.
 pub(crate) fn number(field: &Field) -> Option<f64> {
     Some(match field {
@@ -132,11 +123,5 @@ mod tests {
         assert_eq!(decimal(&bytes(vec![0xff, 0x9c], 1)), Some(-10.0));
         assert_eq!(decimal(&bytes(vec![1; 17], 0)), None);
         assert_eq!(decimal(&bytes(vec![], 0)), None);
-    }
-
-    #[test]
-    fn a_long_value_is_shortened_between_characters() {
-        assert_eq!(shortened("é".repeat(80)), "é".repeat(80));
-        assert_eq!(shortened("é".repeat(81)), format!("{}…", "é".repeat(80)));
     }
 }

@@ -1,5 +1,7 @@
 //! A value of a record.
 
+use crate::data::error::shortened;
+
 /// A value of a record.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum FieldValue {
@@ -11,7 +13,7 @@ pub(crate) enum FieldValue {
     Text(String),
     /// A number.
     Number {
-        /// As it is spelled, or would be.
+        /// As the file spells it, or as it would in text.
         spelled: String,
         /// Its value.
         value: f64,
@@ -25,9 +27,26 @@ pub(crate) enum FieldValue {
 }
 
 impl FieldValue {
-    /// The value of a column that is not read as anything else, for a partition by it.
+    /// Whether there is nothing in it: no such column, null, or a text that is blank.
+    pub fn is_blank(&self) -> bool {
+        match self {
+            Self::Missing | Self::Null => true,
+            Self::Text(text) => text.trim().is_empty(),
+            _ => false,
+        }
+    }
+
+    /// The whole value as text, for a partition by its column.
     pub fn to_value(&self) -> String {
-        self.spelled().unwrap_or_else(|| self.shown())
+        match self {
+            Self::Missing | Self::Null => "null".to_owned(),
+            Self::List(items) => {
+                let items: Vec<String> = items.iter().map(Self::to_value).collect();
+                format!("[{}]", items.join(", "))
+            }
+            Self::Object(json) => json.clone(),
+            other => other.spelled().unwrap_or_default(),
+        }
     }
 
     /// A text, a number, or true or false, as a table would spell it.
@@ -40,22 +59,9 @@ impl FieldValue {
         }
     }
 
-    /// The cell in a message, cut to a length that fits one.
+    /// The value in a message, cut to a length that fits one.
     pub fn shown(&self) -> String {
-        const MOST: usize = 80;
-        let text = match self {
-            Self::Missing | Self::Null => "null".to_owned(),
-            Self::List(items) => {
-                let items: Vec<String> = items.iter().map(Self::shown).collect();
-                format!("[{}]", items.join(", "))
-            }
-            Self::Object(json) => json.clone(),
-            other => other.spelled().unwrap_or_default(),
-        };
-        match text.char_indices().nth(MOST) {
-            Some((end, _)) => format!("{}…", &text[..end]),
-            None => text,
-        }
+        shortened(self.to_value())
     }
 }
 
@@ -74,5 +80,12 @@ mod tests {
         ]);
         assert_eq!(list.shown(), "[true, null, a]");
         assert_eq!(list.spelled(), None);
+    }
+
+    #[test]
+    fn long_values_that_begin_alike_are_two_values() {
+        let value = |end: &str| FieldValue::List(vec![FieldValue::Text("a".repeat(90) + end)]);
+        assert_eq!(value("b").shown(), value("c").shown());
+        assert_ne!(value("b").to_value(), value("c").to_value());
     }
 }

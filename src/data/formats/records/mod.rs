@@ -1,5 +1,5 @@
-//! Records of a file in any format, by the names of their columns: what a task of the user's own is
-//! read from. The format is that of the file's suffix.
+//! Records of a file in any format, by the names of their columns, from which tasks on the user's
+//! own files are read. The file's suffix decides the format.
 //!
 //! * [`field_value`]: a value of a record.
 //! * `tables`: CSV and TSV.
@@ -137,11 +137,19 @@ mod tests {
     ];
 
     fn read_text(name: &str, text: &str) -> Result<Vec<(usize, Vec<FieldValue>)>, String> {
+        read_some(name, text, 2)
+    }
+
+    fn read_some(
+        name: &str,
+        text: &str,
+        limit: usize,
+    ) -> Result<Vec<(usize, Vec<FieldValue>)>, String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
         let mut records = Vec::new();
-        read(&path, &COLUMNS, Some(2), &mut |record| {
+        read(&path, &COLUMNS, Some(limit), &mut |record| {
             records.push((record.place.line, record.cells));
             Ok(())
         })
@@ -186,6 +194,16 @@ mod tests {
                 ),
             ]
         );
+    }
+
+    #[test]
+    fn a_table_of_which_no_record_is_wanted_still_has_its_columns() {
+        for (name, header) in [("a.csv", "text,stars\n"), ("a.tsv", "text\tstars\n")] {
+            let table = header.to_owned() + &header.replace("text", "a");
+            assert_eq!(read_some(name, &table, 0), Ok(Vec::new()), "{name}");
+            let error = read_some(name, &table.replace("stars", "star"), 0).unwrap_err();
+            assert!(error.contains("no column `stars`"), "{error}");
+        }
     }
 
     #[test]

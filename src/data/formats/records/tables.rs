@@ -39,7 +39,8 @@ pub(super) fn read_tsv(
     let mut table: Option<(Vec<String>, Vec<Option<usize>>)> = None;
     let (mut records, mut quoted) = (0, 0);
     for (index, line) in BufReader::new(files::open(path)?).split(b'\n').enumerate() {
-        if limit.is_some_and(|limit| records >= limit) {
+        // The header is read whatever the limit, which counts records.
+        if table.is_some() && limit.is_some_and(|limit| records >= limit) {
             break;
         }
         let line = line.map_err(FileError::read(path))?;
