@@ -12,7 +12,7 @@ use crate::model::ModelError;
 use crate::model::activation::Activation;
 use crate::model::architecture::Architecture;
 use crate::model::config::encoder::architecture::{
-    CheckpointNames, EncoderArchitecture, bytes_of_layers,
+    CheckpointNames, EncoderArchitecture, EncoderFacts, bytes_of_layers,
 };
 use crate::model::config::encoder::{
     activation, check_heads, dropout, optional_padding, refuse_other_models, size, token_number,
@@ -140,12 +140,19 @@ impl EncoderArchitecture for EncoderConfig {
         names_of(self.family)
     }
 
-    fn depth(&self) -> i64 {
-        self.num_hidden_layers
-    }
-
-    fn width(&self) -> i64 {
-        self.hidden_size
+    fn facts(&self) -> EncoderFacts<'_> {
+        let named = self.tokenizer_class.as_deref();
+        EncoderFacts {
+            layers: self.num_hidden_layers,
+            width: self.hidden_size,
+            initial_spread: self.initializer_range,
+            vocabulary: self.vocab_size,
+            token_types: self.types_read(),
+            padding: self.pad_token_id,
+            max_tokens: self.positions(),
+            tokenizer_class: named.unwrap_or(self.family.tokenizer_class),
+            reference_numerics: self.has_no_dropout(),
+        }
     }
 
     /// The classifier of RoBERTa has no use for the encoder's pooler.
@@ -186,35 +193,6 @@ impl EncoderArchitecture for EncoderConfig {
 
     fn head_spec(&self) -> HeadSpec {
         self.head()
-    }
-
-    fn spread(&self) -> f64 {
-        self.initializer_range
-    }
-
-    fn vocabulary_size(&self) -> i64 {
-        self.vocab_size
-    }
-
-    fn types(&self) -> Option<i64> {
-        self.types_read()
-    }
-
-    fn padding_token(&self) -> i64 {
-        self.pad()
-    }
-
-    fn longest_text(&self) -> i64 {
-        self.positions()
-    }
-
-    fn tokenizer(&self) -> &str {
-        let named = self.tokenizer_class.as_deref();
-        named.unwrap_or(self.family.tokenizer_class)
-    }
-
-    fn is_reference(&self) -> bool {
-        self.has_no_dropout()
     }
 
     fn set_dropout(&mut self, p: f64) {
