@@ -245,8 +245,8 @@ impl<E: EncoderArchitecture> Architecture for E {
     fn check_objective(&self, objective: &Objective) -> Result<(), ModelError> {
         if *objective == Objective::NextToken {
             return Err(ModelError::Refused(format!(
-                "a {} reads its text in both directions, so it cannot be trained to give the next \
-                 token; name a decoder, such as a GPT-2",
+                "{} models read a text in both directions, so they cannot be trained to give the \
+                 next token; name a decoder, such as a GPT-2",
                 self.model_type().title
             )));
         }
