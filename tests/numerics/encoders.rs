@@ -25,10 +25,13 @@ use crate::adapters::{check_training, golden_adapted};
 use crate::models::{all_weights, golden_inputs};
 use crate::support::{Expected, assert_close};
 
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encoders")
+}
+
 /// The folders of the models.
 pub fn encoders() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encoders");
-    let entries = std::fs::read_dir(folder).unwrap();
+    let entries = std::fs::read_dir(fixtures()).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
     let mut folders: Vec<_> = paths.filter(|path| path.is_dir()).collect();
     folders.sort();
@@ -121,7 +124,7 @@ fn a_configuration_that_is_written_is_read_as_the_same() {
 /// A gradient that is written by hand must have both.
 #[test]
 fn the_gradient_of_sorf_vera_is_whole_where_a_layer_is_computed_twice() {
-    let folder = encoders().pop().unwrap().with_file_name("deberta-v3");
+    let folder = fixtures().join("deberta-v3");
     let expected = Expected::read(&folder.join("expected.safetensors"));
     let (objective, inputs) = (objective(&expected), golden_inputs(&expected));
     let checkpoint = Checkpoint::read(&folder, &objective, 0).unwrap();

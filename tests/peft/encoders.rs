@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use regatta::base::tensors::{HostTensor, TensorMap};
 use regatta::model::source::checkpoint::Checkpoint;
 
-use crate::support::{Place, objective, relative_error, whole};
+use crate::support::{Place, objective};
 
 /// Runs that between them have every family, kind of adapter, and place that training leaves traces
 /// in: the model's folder, and flags.
@@ -70,17 +70,7 @@ fn fixture(name: &str) -> PathBuf {
 fn exported_adapters_and_merged_encoders_have_the_loss_that_the_run_reports() {
     for (name, flags) in ENCODER_RUNS {
         let place = pretrained(name);
-        place.train(flags);
-        place.accepts("export run --out adapter-out");
-        place.accepts("export run --merge --out whole");
-        let reported = place.reported_loss("run");
-        let adapted = place.predict(|| place.adapted(&place.path("adapter-out")));
-        let merged = place.predict(|| whole(&place.path("whole")));
-        let close = |loss: f64| (loss - reported).abs() < 1e-5 * reported;
-        assert!(close(adapted.loss), "{name}: {} {reported}", adapted.loss);
-        assert!(close(merged.loss), "{name}: {} {reported}", merged.loss);
-        let error = relative_error(&merged.logits, &adapted.logits);
-        assert!(error < 1e-5, "{name}: logits of the merged model {error:e}");
+        place.check_exports(name, flags);
     }
 }
 

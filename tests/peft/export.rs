@@ -13,17 +13,7 @@ use crate::support::{Place, RUNS, adapter_of, objective, relative_error, whole};
 fn exported_adapters_and_merged_models_have_the_loss_that_the_run_reports() {
     for (name, family, flags) in RUNS {
         let place = Place::new(family);
-        place.train(flags);
-        place.accepts("export run --out adapter-out");
-        place.accepts("export run --merge --out whole");
-        let reported = place.reported_loss("run");
-        let adapted = place.predict(|| place.adapted(&place.path("adapter-out")));
-        let merged = place.predict(|| whole(&place.path("whole")));
-        let close = |loss: f64| (loss - reported).abs() < 1e-5 * reported;
-        assert!(close(adapted.loss), "{name}: {} {reported}", adapted.loss);
-        assert!(close(merged.loss), "{name}: {} {reported}", merged.loss);
-        let error = relative_error(&merged.logits, &adapted.logits);
-        assert!(error < 1e-5, "{name}: logits of the merged model {error:e}");
+        place.check_exports(name, flags);
     }
 }
 

@@ -136,6 +136,22 @@ impl Place {
         encoder.encode(&data.validation[0]).unwrap()
     }
 
+    /// Trains with these flags; what is then exported, as an adapter and as a whole model, must have
+    /// the loss that the run reports.
+    pub fn check_exports(&self, name: &str, flags: &str) {
+        self.train(flags);
+        self.accepts("export run --out adapter-out");
+        self.accepts("export run --merge --out whole");
+        let reported = self.reported_loss("run");
+        let adapted = self.predict(|| self.adapted(&self.path("adapter-out")));
+        let merged = self.predict(|| whole(&self.path("whole")));
+        let close = |loss: f64| (loss - reported).abs() < 1e-5 * reported;
+        assert!(close(adapted.loss), "{name}: {} {reported}", adapted.loss);
+        assert!(close(merged.loss), "{name}: {} {reported}", merged.loss);
+        let error = relative_error(&merged.logits, &adapted.logits);
+        assert!(error < 1e-5, "{name}: logits of the merged model {error:e}");
+    }
+
     /// The base model with an exported adapter, as somebody would load it who knows nothing of the
     /// run: what the base lacks is drawn at random.
     pub fn adapted(&self, folder: &Path) -> Box<dyn Model> {

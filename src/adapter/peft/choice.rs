@@ -180,7 +180,7 @@ mod tests {
         let own = keys.as_object().unwrap().clone();
         all.as_object_mut().unwrap().extend(own);
         let config = serde_json::from_value(all).unwrap();
-        let prefix = format!("{}.", family.name());
+        let prefix = format!("{}.", family.name);
         let short = |layer: LinearLayer| {
             let name = layer.module.strip_prefix(&prefix).unwrap().to_owned();
             name.replace("encoder.layer.", "").replace("attention.", "")

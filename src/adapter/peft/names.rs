@@ -167,7 +167,34 @@ fn is_part(part: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::model::config::keys::object_of;
+    use crate::model::config::{self, KNOWN};
+    use crate::model::objective::Objective;
+
+    /// Of every family, with the modules that only some of its models have.
+    #[test]
+    fn all_names_within_models_are_known() {
+        let keys = object_of(json!({
+            "num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 4,
+            "num_key_value_heads": 2, "head_dim": 6, "intermediate_size": 24, "embedding_size": 8,
+            "type_vocab_size": 2, "relative_attention": true, "pos_att_type": "c2p|p2c",
+            "norm_rel_ebd": "layer_norm", "conv_kernel_size": 3
+        }));
+        for known in &KNOWN {
+            let mut keys = keys.clone();
+            keys.insert("model_type".to_owned(), known.name.into());
+            let model = config::of_keys(&keys, "config.json".as_ref()).unwrap();
+            let mut tensors = model.base_tensors();
+            tensors.extend(model.head_tensors(&Objective::classes(2)));
+            for tensor in tensors {
+                let mut within = tensor.name.split('.').skip(1);
+                assert_eq!(within.find(|part| !is_part(part)), None, "{}", tensor.name);
+            }
+        }
+    }
 
     #[test]
     fn names_of_all_versions_lead_to_the_models() {

@@ -19,8 +19,9 @@ use crate::model::linear_layer::LinearLayer;
 use crate::model::tensor_spec::{StartValues, TensorSpec};
 use crate::model::weights::View;
 
-/// The families that are known.
-pub const FAMILIES: [Family; 4] = [ROBERTA, XLM_ROBERTA, BERT, ELECTRA];
+/// The families that are known. Where tensors' names alone tell, RoBERTa comes before XLM-RoBERTa,
+/// which has the same.
+pub const FAMILIES: [Family; 4] = [ROBERTA, BERT, XLM_ROBERTA, ELECTRA];
 
 /// What `config.json` says of the architecture, in the words of its keys. How many outputs the
 /// head has is the task's to say, so `num_labels` and `id2label` are not read.
@@ -96,7 +97,7 @@ impl EncoderConfig {
     /// Token types that it embeds; `None`: all tokens are of type 0, whatever a tokenizer says.
     #[must_use]
     pub fn types_read(&self) -> Option<i64> {
-        let ignored = self.type_vocab_size == 1 && self.family.ignores_single_type();
+        let ignored = self.type_vocab_size == 1 && self.family.ignores_single_type;
         (!ignored).then_some(self.type_vocab_size)
     }
 
@@ -125,12 +126,12 @@ impl EncoderConfig {
     /// layer has.
     fn projection(&self) -> Option<LinearLayer> {
         let (width, h) = (self.embedding_width(), self.hidden_size);
-        let module = format!("{}.embeddings_project", self.family.prefix());
+        let module = format!("{}.embeddings_project", self.family.prefix);
         (width != h).then(|| linear_layer(module, self.num_hidden_layers, width, h))
     }
 
     fn layer_name(&self, layer: i64) -> String {
-        format!("{}.encoder.layer.{layer}", self.family.prefix())
+        format!("{}.encoder.layer.{layer}", self.family.prefix)
     }
 
     /// The linear layers of the transformer's layers, in the order of the forward pass.
@@ -145,7 +146,7 @@ impl EncoderConfig {
     /// Whether the base has a pooler.
     #[must_use]
     pub fn has_pooler(&self) -> bool {
-        self.family.head() == HeadKind::Pooled
+        self.family.head == HeadKind::Pooled
     }
 
     /// The pooler, where the family has one below its head.
@@ -168,7 +169,7 @@ impl EncoderConfig {
     /// The tensors below the head, BERT's pooler among them, which a checkpoint may lack.
     #[must_use]
     pub fn tensors(&self) -> Vec<TensorSpec> {
-        let prefix = self.family.prefix();
+        let prefix = self.family.prefix;
         let mut tensors = self.embeddings().to_vec();
         let norm = format!("{prefix}.embeddings.LayerNorm");
         tensors.extend(norm_tensors(&norm, self.embedding_width(), true));
@@ -189,16 +190,17 @@ impl EncoderConfig {
             _ => StartValues::Normal,
         };
         let table = |name, rows, start| {
-            let name = format!(
-                "{}.embeddings.{name}_embeddings.weight",
-                self.family.prefix()
-            );
+            let name = format!("{}.embeddings.{name}_embeddings.weight", self.family.prefix);
             TensorSpec::new(name, vec![rows, self.embedding_width()], start)
         };
         let positions = self.max_position_embeddings;
         [
             table("word", self.vocab_size, padded(true)),
-            table("position", positions, padded(self.family.pads_positions())),
+            table(
+                "position",
+                positions,
+                padded(self.family.positions_after_padding),
+            ),
             table("token_type", self.type_vocab_size, StartValues::Normal),
         ]
     }
@@ -207,10 +209,10 @@ impl EncoderConfig {
     #[must_use]
     pub fn head(&self) -> HeadSpec {
         let (h, dropout) = (self.hidden_size, self.head_dropout());
-        match self.family.head() {
+        match self.family.head {
             HeadKind::TwoLayers => HeadSpec {
                 input_dropout: dropout,
-                activation: self.family.head_activation(),
+                activation: self.family.head_activation,
                 output_dropout: dropout,
                 ..HeadSpec::of_first_token(h, "classifier.dense".to_owned(), "classifier.out_proj")
             },
@@ -219,7 +221,7 @@ impl EncoderConfig {
                 output_dropout: dropout,
                 ..HeadSpec::of_first_token(
                     h,
-                    format!("{}.pooler.dense", self.family.prefix()),
+                    format!("{}.pooler.dense", self.family.prefix),
                     "classifier",
                 )
             },
@@ -228,7 +230,7 @@ impl EncoderConfig {
 
     /// What it computes below its head, of the tensors that `root` shows.
     pub(crate) fn body(&self, root: &View<'_>) -> Result<PostNormBody, ModelError> {
-        let base = root.pp(self.family.prefix());
+        let base = root.pp(self.family.prefix);
         let view = base.pp("embeddings");
         let width = self.embedding_width();
         let table = |name, rows| Embedding::new(&view.pp(name), rows, width);

@@ -15,7 +15,7 @@ use crate::model::decoder::rope::{Rope, RopeScaling};
 use crate::model::decoder::rotary::config::{LayerType, RotaryConfig};
 use crate::model::encoder::bert::BERT;
 use crate::model::encoder::config::EncoderConfig;
-use crate::model::encoder::family::{Family, HeadKind};
+use crate::model::encoder::family::Family;
 use crate::model::encoder::roberta::ROBERTA;
 
 /// The sizes of a well-known encoder.
@@ -61,9 +61,9 @@ const fn known(
 
 impl KnownEncoder {
     fn config(&self) -> EncoderConfig {
-        let (positions, types, epsilon) = match self.family.head() {
-            HeadKind::TwoLayers => (514, 1, 1e-5),
-            HeadKind::Pooled => (512, 2, 1e-12),
+        let (positions, types, epsilon) = match self.family.positions_after_padding {
+            true => (514, 1, 1e-5),
+            false => (512, 2, 1e-12),
         };
         EncoderConfig {
             family: self.family,
@@ -81,7 +81,7 @@ impl KnownEncoder {
             attention_probs_dropout_prob: 0.1,
             classifier_dropout: None,
             initializer_range: 0.02,
-            pad_token_id: Some(self.family.default_padding()),
+            pad_token_id: Some(self.family.default_padding),
             position_embedding_type: "absolute",
             tokenizer_class: None,
         }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::model::ModelError;
 use crate::model::architecture::{Architecture, Model};
+use crate::model::config::keys::object_of;
 use crate::model::config::model_type::ModelType;
 use crate::model::encoder::Encode;
 use crate::model::encoder::head::HeadSpec;
@@ -52,6 +53,29 @@ impl CheckpointNames {
     }
 }
 
+/// What an encoder tells of itself in one value each.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EncoderFacts<'a> {
+    /// The number of layers.
+    pub layers: i64,
+    /// Width of the hidden states.
+    pub width: i64,
+    /// See [`Architecture::initial_spread`].
+    pub initial_spread: f64,
+    /// See [`Architecture::vocabulary`].
+    pub vocabulary: i64,
+    /// See [`Architecture::token_types`].
+    pub token_types: Option<i64>,
+    /// The padding token; `None`: any token serves.
+    pub padding: Option<i64>,
+    /// See [`Architecture::max_tokens`].
+    pub max_tokens: i64,
+    /// See [`Architecture::tokenizer_class`].
+    pub tokenizer_class: &'a str,
+    /// See [`Architecture::reference_numerics`].
+    pub reference_numerics: bool,
+}
+
 /// What an encoder's family tells of itself. Its fields are the keys of `config.json`.
 pub(crate) trait EncoderArchitecture:
     fmt::Debug + Clone + Serialize + Send + Sync + 'static
@@ -59,11 +83,8 @@ pub(crate) trait EncoderArchitecture:
     /// Its names in files and in prose.
     fn model_type(&self) -> ModelType;
 
-    /// The number of layers.
-    fn depth(&self) -> i64;
-
-    /// Width of the hidden states.
-    fn width(&self) -> i64;
+    /// What one value says each.
+    fn facts(&self) -> EncoderFacts<'_>;
 
     /// How a checkpoint names its tensors.
     fn checkpoint_names(&self) -> CheckpointNames;
@@ -87,27 +108,6 @@ pub(crate) trait EncoderArchitecture:
 
     /// The classification head.
     fn head_spec(&self) -> HeadSpec;
-
-    /// See [`Architecture::initial_spread`].
-    fn spread(&self) -> f64;
-
-    /// See [`Architecture::vocabulary`].
-    fn vocabulary_size(&self) -> i64;
-
-    /// See [`Architecture::token_types`].
-    fn types(&self) -> Option<i64>;
-
-    /// See [`Architecture::padding`].
-    fn padding_token(&self) -> i64;
-
-    /// See [`Architecture::max_tokens`].
-    fn longest_text(&self) -> i64;
-
-    /// See [`Architecture::tokenizer_class`].
-    fn tokenizer(&self) -> &str;
-
-    /// See [`Architecture::reference_numerics`].
-    fn is_reference(&self) -> bool;
 
     /// See [`Architecture::with_dropout`].
     fn set_dropout(&mut self, p: f64);
@@ -144,7 +144,8 @@ pub fn classifier<E: EncoderArchitecture>(
     outputs: i64,
 ) -> Result<Classifier, ModelError> {
     let (encoder, head) = (config.encoder(root)?, config.head_spec());
-    Classifier::new(root, encoder, &head, outputs, config.is_reference())
+    let reference_numerics = config.facts().reference_numerics;
+    Classifier::new(root, encoder, &head, outputs, reference_numerics)
 }
 
 impl<E: EncoderArchitecture> Architecture for E {
@@ -153,7 +154,7 @@ impl<E: EncoderArchitecture> Architecture for E {
     }
 
     fn summary(&self) -> String {
-        let (layers, width) = (self.depth(), self.width());
+        let EncoderFacts { layers, width, .. } = self.facts();
         format!("{}, {layers} layers of {width}", self.model_type().name)
     }
 
@@ -170,7 +171,7 @@ impl<E: EncoderArchitecture> Architecture for E {
     }
 
     fn num_layers(&self) -> i64 {
-        self.depth()
+        self.facts().layers
     }
 
     fn layers_pattern(&self) -> &'static str {
@@ -190,31 +191,31 @@ impl<E: EncoderArchitecture> Architecture for E {
     }
 
     fn initial_spread(&self) -> f64 {
-        self.spread()
+        self.facts().initial_spread
     }
 
     fn vocabulary(&self) -> i64 {
-        self.vocabulary_size()
+        self.facts().vocabulary
     }
 
     fn token_types(&self) -> Option<i64> {
-        self.types()
+        self.facts().token_types
     }
 
     fn padding(&self) -> i64 {
-        self.padding_token()
+        self.facts().padding.unwrap_or(0)
     }
 
     fn max_tokens(&self) -> i64 {
-        self.longest_text()
+        self.facts().max_tokens
     }
 
     fn tokenizer_class(&self) -> &str {
-        self.tokenizer()
+        self.facts().tokenizer_class
     }
 
     fn reference_numerics(&self) -> bool {
-        self.is_reference()
+        self.facts().reference_numerics
     }
 
     fn with_dropout(&self, p: f64) -> Arc<dyn Architecture> {
@@ -232,10 +233,7 @@ impl<E: EncoderArchitecture> Architecture for E {
     }
 
     fn to_json(&self) -> Map<String, Value> {
-        let mut keys = match serde_json::to_value(self) {
-            Ok(Value::Object(keys)) => keys,
-            _ => Map::new(),
-        };
+        let mut keys = object_of(serde_json::to_value(self).unwrap_or_default());
         keys.insert("model_type".to_owned(), self.model_type().name.into());
         keys
     }
@@ -247,8 +245,8 @@ impl<E: EncoderArchitecture> Architecture for E {
     fn check_objective(&self, objective: &Objective) -> Result<(), ModelError> {
         if *objective == Objective::NextToken {
             return Err(ModelError::Refused(format!(
-                "a {} reads its text in both directions, so it cannot be trained to give the next \
-                 token; name a decoder, such as a GPT-2",
+                "{} models read a text in both directions, so they cannot be trained to give the \
+                 next token; name a decoder, such as a GPT-2",
                 self.model_type().title
             )));
         }

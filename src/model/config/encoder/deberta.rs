@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::model::ModelError;
 use crate::model::activation::Activation;
 use crate::model::config::encoder::architecture::{
-    CheckpointNames, EncoderArchitecture, bytes_of_layers,
+    CheckpointNames, EncoderArchitecture, EncoderFacts, bytes_of_layers,
 };
 use crate::model::config::encoder::{
     activation, check_heads, dropout, flag, optional_padding, refuse_other_models, size,
@@ -228,12 +228,23 @@ impl EncoderArchitecture for DebertaConfig {
         }
     }
 
-    fn depth(&self) -> i64 {
-        self.num_hidden_layers
-    }
-
-    fn width(&self) -> i64 {
-        self.hidden_size
+    fn facts(&self) -> EncoderFacts<'_> {
+        let named = self.tokenizer_class.as_deref();
+        EncoderFacts {
+            layers: self.num_hidden_layers,
+            width: self.hidden_size,
+            initial_spread: self.initializer_range,
+            vocabulary: self.vocab_size,
+            token_types: Some(self.type_vocab_size).filter(|types| *types > 0),
+            padding: self.pad_token_id,
+            // Without absolute positions too: it is what the model was trained for.
+            max_tokens: self.max_position_embeddings,
+            tokenizer_class: named.unwrap_or(match self.version {
+                DebertaVersion::One => "DebertaTokenizer",
+                DebertaVersion::Two => "DebertaV2Tokenizer",
+            }),
+            reference_numerics: self.has_no_dropout(),
+        }
     }
 
     /// Some checkpoints hold absolute positions that the model does not embed.
@@ -287,39 +298,6 @@ impl EncoderArchitecture for DebertaConfig {
 
     fn head_spec(&self) -> HeadSpec {
         self.head()
-    }
-
-    fn spread(&self) -> f64 {
-        self.initializer_range
-    }
-
-    fn vocabulary_size(&self) -> i64 {
-        self.vocab_size
-    }
-
-    fn types(&self) -> Option<i64> {
-        Some(self.type_vocab_size).filter(|types| *types > 0)
-    }
-
-    fn padding_token(&self) -> i64 {
-        self.pad_token_id.unwrap_or(0)
-    }
-
-    /// Without absolute positions too: it is what the model was trained for.
-    fn longest_text(&self) -> i64 {
-        self.max_position_embeddings
-    }
-
-    fn tokenizer(&self) -> &str {
-        let named = self.tokenizer_class.as_deref();
-        named.unwrap_or(match self.version {
-            DebertaVersion::One => "DebertaTokenizer",
-            DebertaVersion::Two => "DebertaV2Tokenizer",
-        })
-    }
-
-    fn is_reference(&self) -> bool {
-        self.has_no_dropout()
     }
 
     fn set_dropout(&mut self, p: f64) {

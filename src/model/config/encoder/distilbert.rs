@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::model::ModelError;
 use crate::model::activation::Activation;
 use crate::model::config::encoder::architecture::{
-    CheckpointNames, EncoderArchitecture, bytes_of_layers,
+    CheckpointNames, EncoderArchitecture, EncoderFacts, bytes_of_layers,
 };
 use crate::model::config::encoder::{
     activation, check_heads, dropout, flag, optional_padding, refuse_other_models, size, size_by,
@@ -69,12 +69,19 @@ impl EncoderArchitecture for DistilBertConfig {
         DISTILBERT
     }
 
-    fn depth(&self) -> i64 {
-        self.n_layers
-    }
-
-    fn width(&self) -> i64 {
-        self.dim
+    fn facts(&self) -> EncoderFacts<'_> {
+        let named = self.tokenizer_class.as_deref();
+        EncoderFacts {
+            layers: self.n_layers,
+            width: self.dim,
+            initial_spread: self.initializer_range,
+            vocabulary: self.vocab_size,
+            token_types: None,
+            padding: self.pad_token_id,
+            max_tokens: self.max_position_embeddings,
+            tokenizer_class: named.unwrap_or("DistilBertTokenizer"),
+            reference_numerics: self.has_no_dropout(),
+        }
     }
 
     fn checkpoint_names(&self) -> CheckpointNames {
@@ -105,35 +112,6 @@ impl EncoderArchitecture for DistilBertConfig {
 
     fn head_spec(&self) -> HeadSpec {
         self.head()
-    }
-
-    fn spread(&self) -> f64 {
-        self.initializer_range
-    }
-
-    fn vocabulary_size(&self) -> i64 {
-        self.vocab_size
-    }
-
-    fn types(&self) -> Option<i64> {
-        None
-    }
-
-    fn padding_token(&self) -> i64 {
-        self.pad_token_id.unwrap_or(0)
-    }
-
-    fn longest_text(&self) -> i64 {
-        self.max_position_embeddings
-    }
-
-    fn tokenizer(&self) -> &str {
-        let named = self.tokenizer_class.as_deref();
-        named.unwrap_or("DistilBertTokenizer")
-    }
-
-    fn is_reference(&self) -> bool {
-        self.has_no_dropout()
     }
 
     fn set_dropout(&mut self, p: f64) {

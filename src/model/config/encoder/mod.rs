@@ -99,13 +99,18 @@ fn optional_padding(keys: Keys<'_>, default: i64, tokens: i64) -> Result<Option<
     let pad = match keys.0.get("pad_token_id") {
         None => Some(default),
         Some(Value::Null) => None,
-        Some(value) => Some(value.as_i64().ok_or_else(|| {
-            let right = format!("it must be a token's number; the family's own is {default}");
-            refused("pad_token_id", value, &right)
-        })?),
+        Some(value) => {
+            let number = value.as_i64();
+            Some(number.ok_or_else(|| refused("pad_token_id", value, &token_number(default)))?)
+        }
     };
     check_padding(pad, tokens)?;
     Ok(pad)
+}
+
+/// What a padding token must be.
+fn token_number(default: i64) -> String {
+    format!("it must be a token's number; the family's own is {default}")
 }
 
 /// Refuses heads that do not divide the width evenly; both with their keys.

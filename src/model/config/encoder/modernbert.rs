@@ -7,7 +7,9 @@ use serde_json::Value;
 
 use crate::model::ModelError;
 use crate::model::activation::Activation;
-use crate::model::config::encoder::architecture::{CheckpointNames, EncoderArchitecture};
+use crate::model::config::encoder::architecture::{
+    CheckpointNames, EncoderArchitecture, EncoderFacts,
+};
 use crate::model::config::encoder::{
     activation, check_heads, dropout, flag, optional_padding, refuse_other_models, size,
 };
@@ -187,12 +189,20 @@ impl EncoderArchitecture for ModernBertConfig {
         MODERNBERT
     }
 
-    fn depth(&self) -> i64 {
-        self.num_hidden_layers
-    }
-
-    fn width(&self) -> i64 {
-        self.hidden_size
+    fn facts(&self) -> EncoderFacts<'_> {
+        let named = self.tokenizer_class.as_deref();
+        EncoderFacts {
+            layers: self.num_hidden_layers,
+            width: self.hidden_size,
+            initial_spread: self.initializer_range,
+            vocabulary: self.vocab_size,
+            token_types: None,
+            padding: self.pad_token_id,
+            max_tokens: self.max_position_embeddings,
+            tokenizer_class: named.unwrap_or("PreTrainedTokenizerFast"),
+            // It has no dropout to begin with, as decoders have none.
+            reference_numerics: false,
+        }
     }
 
     fn checkpoint_names(&self) -> CheckpointNames {
@@ -228,36 +238,6 @@ impl EncoderArchitecture for ModernBertConfig {
 
     fn head_spec(&self) -> HeadSpec {
         self.head()
-    }
-
-    fn spread(&self) -> f64 {
-        self.initializer_range
-    }
-
-    fn vocabulary_size(&self) -> i64 {
-        self.vocab_size
-    }
-
-    fn types(&self) -> Option<i64> {
-        None
-    }
-
-    fn padding_token(&self) -> i64 {
-        self.pad_token_id.unwrap_or(0)
-    }
-
-    fn longest_text(&self) -> i64 {
-        self.max_position_embeddings
-    }
-
-    fn tokenizer(&self) -> &str {
-        let named = self.tokenizer_class.as_deref();
-        named.unwrap_or("PreTrainedTokenizerFast")
-    }
-
-    /// It has no dropout to begin with, as decoders have none.
-    fn is_reference(&self) -> bool {
-        false
     }
 
     fn set_dropout(&mut self, p: f64) {

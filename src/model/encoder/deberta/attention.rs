@@ -184,6 +184,21 @@ impl DisentangledAttention {
         }
     }
 
+    /// A layer for relative positions: their own, or the content's.
+    fn position_layer<'a>(
+        &'a self,
+        own: Option<&'a Linear>,
+        of_content: fn(&PartLayers) -> &Linear,
+    ) -> Result<&'a Linear, ModelError> {
+        match (own, &self.content) {
+            (Some(layer), _) => Ok(layer),
+            (None, ContentLayers::Apart(layers)) => Ok(of_content(layers)),
+            (None, ContentLayers::Fused { .. }) => Err(ModelError::Refused(
+                "relative positions have no layer of their own".to_owned(),
+            )),
+        }
+    }
+
     /// Scores of queries by the positions of keys, (rows, heads, queries, keys). `places`: the row
     /// of each query and key, (queries, keys).
     fn to_position(
@@ -193,12 +208,7 @@ impl DisentangledAttention {
         places: &Tensor,
         masks: Option<&Masks>,
     ) -> Result<Tensor, ModelError> {
-        let own = self.position_key.as_ref();
-        let layer = match (&self.content, own) {
-            (_, Some(layer)) => layer,
-            (ContentLayers::Apart(layers), None) => &layers.key,
-            (ContentLayers::Fused { .. }, None) => return Err(no_layer()),
-        };
+        let layer = self.position_layer(self.position_key.as_ref(), |layers| &layers.key)?;
         let keys = split(&layer.forward(rows, masks)?, self.heads)?;
         Ok(picked(query, &keys, places)?)
     }
@@ -211,12 +221,7 @@ impl DisentangledAttention {
         places: &Tensor,
         masks: Option<&Masks>,
     ) -> Result<Tensor, ModelError> {
-        let own = self.position_query.as_ref();
-        let layer = match (&self.content, own) {
-            (_, Some(layer)) => layer,
-            (ContentLayers::Apart(layers), None) => &layers.query,
-            (ContentLayers::Fused { .. }, None) => return Err(no_layer()),
-        };
+        let layer = self.position_layer(self.position_query.as_ref(), |layers| &layers.query)?;
         let queries = split(&layer.forward(rows, masks)?, self.heads)?;
         // How far a query is from a key is how far the key is from it the other way round.
         let places = places.f_transpose(0, 1)?;
@@ -232,8 +237,4 @@ fn picked(tokens: &Tensor, table: &Tensor, places: &Tensor) -> Result<Tensor, Tc
     let products = places.size()[1];
     let places = places.f_expand([rows, heads, count, products], false)?;
     all.f_gather(-1, &places, false)
-}
-
-fn no_layer() -> ModelError {
-    ModelError::Refused("relative positions have no layer of their own".to_owned())
 }

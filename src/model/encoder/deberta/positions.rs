@@ -32,14 +32,17 @@ impl RelativePositions {
     /// The rows for texts of N tokens, of a table with a row for each relative position from
     /// −span to span − 1.
     pub fn rows(self, tokens: i64, device: Device) -> Result<NeededRows, ModelError> {
-        let reach = tokens.min(self.span);
-        let first = self.span - reach;
         let places = Tensor::f_arange(tokens, (Kind::Int64, Device::Cpu))?;
         let relative = places.f_unsqueeze(1)?.f_sub(&places.f_unsqueeze(0)?)?;
         let numbered = match self.buckets {
             Some(buckets) => in_buckets(&relative, buckets, self.furthest)?,
             None => relative,
         };
+        // Where few positions are told apart in many buckets, the logarithm skips some of these: a
+        // bucket's number may then be higher than the distance.
+        let last = numbered.f_max()?.f_int64_value(&[])?;
+        let reach = tokens.max(last + 1).min(self.span);
+        let first = self.span - reach;
         let rows = numbered.f_add_scalar(self.span)?;
         let rows = rows.f_clamp(0, 2 * self.span - 1)?.f_sub_scalar(first)?;
         Ok(NeededRows {
@@ -111,6 +114,20 @@ mod tests {
         };
         let expected = [7, 7, 7, 6, 6, 6, 5, 5, 4, 3, 2, 1, 0];
         assert_eq!(numbers(positions, 13), expected);
+    }
+
+    /// `make_log_bucket_position` of transformers 4.57.6 for distances 5 to 0.
+    #[test]
+    fn a_bucket_that_is_further_than_the_text_is_long_has_its_row() {
+        let positions = RelativePositions {
+            span: 8,
+            buckets: Some(8),
+            furthest: 6,
+        };
+        assert_eq!(numbers(positions, 6), [7, 4, 3, 2, 1, 0]);
+        let needed = positions.rows(6, Device::Cpu).unwrap();
+        let last = needed.rows.max().int64_value(&[]);
+        assert!(last < needed.count, "row {last} of {}", needed.count);
     }
 
     #[test]

@@ -114,7 +114,8 @@ impl EncoderBody for ModernBertBody {
     }
 }
 
-/// What is added to scores besides `bias` so that a token sees others as far as `reach` only.
+/// What is added to scores so that a token sees others as far as `reach` only; in `bias`, what is
+/// added for padding.
 fn within(
     reach: i64,
     tokens: i64,
@@ -127,13 +128,12 @@ fn within(
     let places = Tensor::f_arange(tokens, (Kind::Int64, x.device()))?;
     let distance = places.f_unsqueeze(0)?.f_sub(&places.f_unsqueeze(1)?)?;
     let beyond = distance.f_abs()?.f_gt(reach)?;
-    let zeros = match bias {
+    let bias = match bias {
         Some(bias) => bias.shallow_clone(),
         None => Tensor::f_zeros([1, 1, 1, tokens], (x.kind(), x.device()))?,
     };
-    let zeros = zeros.f_add(&beyond.f_zeros_like()?.f_to_kind(x.kind())?)?;
     let lowest = Inputs::lowest(x.kind());
-    Ok(Some(zeros.f_masked_fill(&beyond, lowest)?))
+    Ok(Some(bias.f_masked_fill(&beyond, lowest)?))
 }
 
 /// Attention and feed-forward, each with its norm before it.

@@ -23,7 +23,7 @@ use crate::model::source::known::known_encoder;
 fn tiny(family: Family) -> EncoderConfig {
     let mut config = known_encoder("roberta-base").unwrap();
     config.family = family;
-    config.embedding_size = family.default_embedding().map(|_| 3);
+    config.embedding_size = family.default_embedding.map(|_| 3);
     (config.vocab_size, config.max_position_embeddings) = (9, 12);
     (config.hidden_size, config.intermediate_size) = (4, 6);
     (config.num_hidden_layers, config.num_attention_heads) = (2, 2);
@@ -72,7 +72,7 @@ fn whole_checkpoints_are_read_with_and_without_the_prefix_and_with_old_names() {
         let whole =
             Checkpoint::read(snapshot(family, |_| {}).path(), &Objective::classes(2), 1).unwrap();
         assert!(whole.fresh.is_empty());
-        let prefix = format!("{}.", family.prefix());
+        let prefix = format!("{}.", family.prefix);
         let bare = snapshot(family, |tensors| {
             renamed(tensors, |name| name.replace(&prefix, ""));
         });

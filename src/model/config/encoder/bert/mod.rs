@@ -12,10 +12,10 @@ use crate::model::ModelError;
 use crate::model::activation::Activation;
 use crate::model::architecture::Architecture;
 use crate::model::config::encoder::architecture::{
-    CheckpointNames, EncoderArchitecture, bytes_of_layers,
+    CheckpointNames, EncoderArchitecture, EncoderFacts, bytes_of_layers,
 };
 use crate::model::config::encoder::{
-    activation, check_heads, check_padding, dropout, refuse_other_models, size,
+    activation, check_heads, dropout, optional_padding, refuse_other_models, size, token_number,
 };
 use crate::model::config::keys::{FROM_ZERO, Keys, check_weights, refused};
 use crate::model::config::model_type::{self, ModelType};
@@ -29,32 +29,20 @@ use crate::model::weights::View;
 
 /// The names that files have for the families.
 pub(crate) const BERT_AND_KIN: [ModelType; 4] = [
-    ModelType {
-        name: "roberta",
-        title: "RoBERTa",
-        class_stem: "Roberta",
-        tensor_part: "roberta",
-    },
-    ModelType {
-        name: "bert",
-        title: "BERT",
-        class_stem: "Bert",
-        tensor_part: "bert",
-    },
-    // Its tensors are named as RoBERTa's are, which come first.
-    ModelType {
-        name: "xlm-roberta",
-        title: "XLM-RoBERTa",
-        class_stem: "XLMRoberta",
-        tensor_part: "roberta",
-    },
-    ModelType {
-        name: "electra",
-        title: "ELECTRA",
-        class_stem: "Electra",
-        tensor_part: "electra",
-    },
+    names_of(FAMILIES[0]),
+    names_of(FAMILIES[1]),
+    names_of(FAMILIES[2]),
+    names_of(FAMILIES[3]),
 ];
+
+const fn names_of(family: Family) -> ModelType {
+    ModelType {
+        name: family.name,
+        title: family.title,
+        class_stem: family.class_stem,
+        tensor_part: family.prefix,
+    }
+}
 
 impl EncoderConfig {
     /// As [`config::read`](crate::model::config::read), for an encoder.
@@ -68,17 +56,18 @@ impl EncoderConfig {
 
 /// The configuration of an encoder that the keys give.
 pub(crate) fn parse(keys: Keys<'_>, family: &str) -> Result<EncoderConfig, String> {
-    let family = FAMILIES.into_iter().find(|it| it.name() == family);
+    let family = FAMILIES.into_iter().find(|it| it.name == family);
     let family = family.ok_or("it is not an encoder")?;
     refuse_other_models(keys)?;
     let size = |key, default| size(keys, key, default);
     let dropout = |key| dropout(keys, key, 0.1);
-    let default = family.default_sizes();
-    let embedding = family.default_embedding();
+    let vocab_size = size("vocab_size", family.default_vocabulary)?;
+    let default = family.default_sizes;
+    let embedding = family.default_embedding;
     let embedding = embedding.map(|default| size("embedding_size", default));
     let config = EncoderConfig {
         family,
-        vocab_size: size("vocab_size", family.default_vocabulary())?,
+        vocab_size,
         embedding_size: embedding.transpose()?,
         hidden_size: size("hidden_size", default.hidden)?,
         num_hidden_layers: size("num_hidden_layers", 12)?,
@@ -95,7 +84,7 @@ pub(crate) fn parse(keys: Keys<'_>, family: &str) -> Result<EncoderConfig, Strin
             Some(_) => Some(dropout("classifier_dropout")?),
         },
         initializer_range: keys.number("initializer_range", 0.02, &FROM_ZERO, "from 0")?,
-        pad_token_id: padding(keys, family)?,
+        pad_token_id: padding(keys, family, vocab_size)?,
         position_embedding_type: positions(keys)?,
         tokenizer_class: keys.text("tokenizer_class")?,
     };
@@ -107,7 +96,6 @@ pub(crate) fn parse(keys: Keys<'_>, family: &str) -> Result<EncoderConfig, Strin
 fn check(config: &EncoderConfig) -> Result<(), String> {
     let hidden = ("hidden_size", config.hidden_size);
     check_heads(hidden, ("num_attention_heads", config.num_attention_heads))?;
-    check_padding(config.pad_token_id, config.vocab_size)?;
     if config.max_tokens() < 1 {
         let (positions, pad) = (config.max_position_embeddings, config.padding());
         return Err(format!(
@@ -121,14 +109,16 @@ fn check(config: &EncoderConfig) -> Result<(), String> {
 }
 
 /// RoBERTa counts positions from the padding token's number, so it needs one.
-fn padding(keys: Keys<'_>, family: Family) -> Result<Option<i64>, String> {
-    match keys.0.get("pad_token_id") {
-        None => Ok(Some(family.default_padding())),
-        Some(Value::Null) if family.padding_is_optional() => Ok(None),
-        Some(value) => value.as_i64().map(Some).ok_or_else(|| {
-            let right = "it must be a token's number; RoBERTa's own is 1, BERT's 0";
-            refused("pad_token_id", value, right)
-        }),
+fn padding(keys: Keys<'_>, family: Family, tokens: i64) -> Result<Option<i64>, String> {
+    let default = family.default_padding;
+    let pad = optional_padding(keys, default, tokens)?;
+    match pad {
+        None if family.positions_after_padding => Err(refused(
+            "pad_token_id",
+            &Value::Null,
+            &token_number(default),
+        )),
+        _ => Ok(pad),
     }
 }
 
@@ -147,26 +137,28 @@ fn positions(keys: Keys<'_>) -> Result<&'static str, String> {
 
 impl EncoderArchitecture for EncoderConfig {
     fn model_type(&self) -> ModelType {
-        ModelType {
-            name: self.family.name(),
-            title: self.family.title(),
-            class_stem: self.family.class_stem(),
-            tensor_part: self.family.prefix(),
+        names_of(self.family)
+    }
+
+    fn facts(&self) -> EncoderFacts<'_> {
+        let named = self.tokenizer_class.as_deref();
+        EncoderFacts {
+            layers: self.num_hidden_layers,
+            width: self.hidden_size,
+            initial_spread: self.initializer_range,
+            vocabulary: self.vocab_size,
+            token_types: self.types_read(),
+            padding: self.pad_token_id,
+            max_tokens: self.positions(),
+            tokenizer_class: named.unwrap_or(self.family.tokenizer_class),
+            reference_numerics: self.has_no_dropout(),
         }
-    }
-
-    fn depth(&self) -> i64 {
-        self.num_hidden_layers
-    }
-
-    fn width(&self) -> i64 {
-        self.hidden_size
     }
 
     /// The classifier of RoBERTa has no use for the encoder's pooler.
     fn checkpoint_names(&self) -> CheckpointNames {
         CheckpointNames {
-            prefix: self.family.prefix(),
+            prefix: self.family.prefix,
             inside: &["embeddings.", "embeddings_project.", "encoder.", "pooler."],
             unused: match self.has_pooler() {
                 true => &[],
@@ -201,35 +193,6 @@ impl EncoderArchitecture for EncoderConfig {
 
     fn head_spec(&self) -> HeadSpec {
         self.head()
-    }
-
-    fn spread(&self) -> f64 {
-        self.initializer_range
-    }
-
-    fn vocabulary_size(&self) -> i64 {
-        self.vocab_size
-    }
-
-    fn types(&self) -> Option<i64> {
-        self.types_read()
-    }
-
-    fn padding_token(&self) -> i64 {
-        self.pad()
-    }
-
-    fn longest_text(&self) -> i64 {
-        self.positions()
-    }
-
-    fn tokenizer(&self) -> &str {
-        let named = self.tokenizer_class.as_deref();
-        named.unwrap_or(self.family.tokenizer_class())
-    }
-
-    fn is_reference(&self) -> bool {
-        self.has_no_dropout()
     }
 
     fn set_dropout(&mut self, p: f64) {
@@ -271,10 +234,11 @@ impl EncoderArchitecture for EncoderConfig {
             tokenizer_class: _,
         } = self;
         let pad_token_id = self.pad();
+        let family = family.class_stem;
         let embedding = embedding_size.map(|size| format!("embedding_size: {size}, "));
         let embedding = embedding.unwrap_or_default();
         format!(
-            "ModelConfig {{ family: {family:?}, vocab_size: {vocab_size}, {embedding}hidden_size: \
+            "ModelConfig {{ family: {family}, vocab_size: {vocab_size}, {embedding}hidden_size: \
              {hidden_size}, num_hidden_layers: {num_hidden_layers}, num_attention_heads: \
              {num_attention_heads}, intermediate_size: {intermediate_size}, hidden_act: \
              {hidden_act:?}, max_position_embeddings: {max_position_embeddings}, type_vocab_size: \

@@ -46,6 +46,23 @@ fn keys_that_are_not_there_have_the_architectures_own_defaults() {
 }
 
 #[test]
+fn fingerprints_are_what_they_have_been_from_the_first() {
+    let of = |family| with(family, &json!({})).unwrap().fingerprint();
+    let right = "ModelConfig { family: Bert, vocab_size: 30522, hidden_size: 768, \
+                 num_hidden_layers: 12, num_attention_heads: 12, intermediate_size: 3072, \
+                 hidden_act: Gelu, max_position_embeddings: 512, type_vocab_size: 2, \
+                 layer_norm_eps: 1e-12, hidden_dropout_prob: 0.1, \
+                 attention_probs_dropout_prob: 0.1, classifier_dropout: None, \
+                 initializer_range: 0.02, pad_token_id: 0, position_embedding_type: \"absolute\" }";
+    assert_eq!(of("bert"), right);
+    let roberta = right.replace("Bert, vocab_size: 30522", "Roberta, vocab_size: 50265");
+    assert_eq!(
+        of("roberta"),
+        roberta.replace("pad_token_id: 0", "pad_token_id: 1")
+    );
+}
+
+#[test]
 fn the_longest_text_follows_from_the_default_of_the_padding_token() {
     let tokens = |family| with(family, &json!({})).unwrap().positions();
     assert_eq!((tokens("roberta"), tokens("bert")), (510, 512));
