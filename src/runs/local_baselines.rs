@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use regatta_actors::journal::json_lines;
+use regatta_actors::protocol::json;
 use regatta_actors::workload::update::Scores;
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +26,8 @@ pub struct LocalBaseline {
     pub examples: u64,
     /// Rounds that it trained.
     pub rounds: u32,
-    /// The scores of its model on the validation splits.
+    /// The scores of its model on the validation splits. One that is not a number is written as `null`.
+    #[serde(deserialize_with = "json::scores")]
     pub scores: Scores,
 }
 
@@ -171,6 +173,9 @@ mod tests {
         let written = of(&[(1, 0.5), (0, 0.25)]);
         written.write(&folder).unwrap();
         assert_eq!(LocalBaselines::read(&folder).unwrap(), written);
+        of(&[(0, f64::NAN)]).write(&folder).unwrap();
+        let read = LocalBaselines::read(&folder).unwrap();
+        assert!(read.0[&0].scores["accuracy"].is_nan());
         std::fs::write(folder.path_of(Artifact::LocalBaselines), "{}\n{}\n").unwrap();
         let error = LocalBaselines::read(&folder).unwrap_err().to_string();
         assert!(error.contains("local_baselines.jsonl"), "{error}");
