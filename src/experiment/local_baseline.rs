@@ -25,7 +25,7 @@ use crate::experiment::server::state::Server;
 use crate::experiment::workload::Federation;
 use crate::runs::local_baselines::{LocalBaseline, LocalBaselines};
 
-/// The time between questions whether to stop.
+/// The longest time between questions whether to stop.
 const ASKED: Duration = Duration::from_millis(200);
 
 /// A job that ends when the process is to.
@@ -82,15 +82,16 @@ impl<'a> LocalBaselineTraining<'a> {
             let lanes: Vec<_> = lanes.map(start).collect();
             drop(sender);
             loop {
+                // Also where clients are done faster than that.
+                if is_over() {
+                    self.stop.store(true, Ordering::Relaxed);
+                }
                 match receiver.recv_timeout(ASKED) {
                     Ok(one) => {
                         let one = self.stopping(one)?;
                         known.0.insert(one.client, one.clone());
                         self.stopping(known.write(&self.federation.folder))?;
                         done(&one, known.0.len(), clients);
-                    }
-                    Err(RecvTimeoutError::Timeout) if is_over() => {
-                        self.stop.store(true, Ordering::Relaxed);
                     }
                     Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => break,
