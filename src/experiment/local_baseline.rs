@@ -177,9 +177,10 @@ impl<'a> LocalBaselineTraining<'a> {
                     update: trained.update,
                 }],
             )?;
+            // As in the federation, the state then stays as it was.
             if let Some(refusal) = aggregated.refused.first() {
                 let reason = &refusal.reason;
-                return Err(format!("its update of round {round} is refused: {reason}").into());
+                tracing::warn!("{name} alone: its update of round {round} is refused: {reason}");
             }
             server.publish(round);
             server.forget_starts_before(round + 1);
