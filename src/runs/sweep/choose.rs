@@ -99,10 +99,13 @@ impl Choose {
             }
         }
         let shared: Vec<&Table> = open.iter().map(|(shared, _)| shared).collect();
-        let labels = brief_labels(&shared);
+        let (labels, is_only) = (brief_labels(&shared), shared.len() == 1);
         let choices = open.into_iter().zip(labels);
         Ok(choices
-            .map(|((_, candidates), label)| ValueChoice { label, candidates })
+            .map(|((_, candidates), label)| ValueChoice {
+                label: if is_only { "all runs".into() } else { label },
+                candidates,
+            })
             .collect())
     }
 
@@ -266,6 +269,8 @@ mod tests {
         };
         assert_eq!((&low.value, &high.value), (&0.1.into(), &0.2.into()));
         assert_eq!(low.runs, combinations[..2]);
+        let alone = choose().choices(&combinations[..3]).unwrap();
+        assert_eq!(alone[0].label, "all runs");
         let trials = tables(&[
             "agg_type = \"fedex\"\nlr = 0.2\nseed = 8",
             "agg_type = \"fedex\"\nlr = 0.2\nseed = 9",
