@@ -1,8 +1,8 @@
 //! What each client reaches alone, to be read beside what they reach together.
 //!
-//! A client trains as many rounds as the federation did, on its own shard, with the same random
-//! streams, from the state that the run began with. The server gets its update alone, so that the
-//! method makes of it the state that it goes on from.
+//! A client trains for as many rounds as the federation did, on its own shard, with the same random
+//! streams, from the state that the run began with. After each round the method aggregates its update
+//! alone into the state that the next round starts from.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -28,7 +28,7 @@ use crate::runs::local_baselines::{LocalBaseline, LocalBaselines};
 /// The longest time between questions whether to stop.
 const ASKED: Duration = Duration::from_millis(200);
 
-/// A job that ends when the process is to.
+/// A job that ends when training is told to stop.
 struct Interruptible<'a>(&'a AtomicBool);
 
 impl JobContext for Interruptible<'_> {
@@ -54,9 +54,9 @@ impl<'a> LocalBaselineTraining<'a> {
         Self { federation, stop }
     }
 
-    /// Trains each client that has not been trained yet, as its record in the run's folder tells,
-    /// and keeps what it reached there. `done` hears of each, with the number of those that are
-    /// done and of all. `is_over` is asked time and again whether to stop; `None`: it was.
+    /// Trains each client that has no record in the run's folder yet, and keeps what it reached there.
+    /// `done` is told of each, with the number of clients done and of all. `is_over` is asked
+    /// regularly whether to stop; `None`: it was stopped.
     ///
     /// # Errors
     /// If a client cannot be trained, or its record cannot be kept.
@@ -106,12 +106,12 @@ impl<'a> LocalBaselineTraining<'a> {
         Ok((known.0.len() == clients).then_some(known))
     }
 
-    /// What was to be done; where it failed, the lanes are told to stop.
+    /// The result itself; if it is an error, the lanes are told to stop.
     fn stopping<T, E>(&self, result: Result<T, E>) -> Result<T, E> {
         result.inspect_err(|_| self.stop.store(true, Ordering::Relaxed))
     }
 
-    /// Those that an earlier process trained for as many rounds as the run has now.
+    /// The clients that an earlier process trained for as many rounds as the plan has.
     fn earlier(&self) -> io::Result<LocalBaselines> {
         let mut known = LocalBaselines::read(&self.federation.folder)?;
         let rounds = self.federation.experiment.plan.rounds;
