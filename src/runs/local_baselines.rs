@@ -12,7 +12,7 @@ use crate::base::files;
 use crate::base::table::{Cell, Table, show_score};
 use crate::runs::folder::RunFolder;
 use crate::runs::folder::artifact::Artifact;
-use crate::tasks::metrics::set::{MetricSet, is_loss};
+use crate::tasks::metrics::set::MetricSet;
 
 /// What a client reached alone, training on its own shard for as many rounds as the federation did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -105,11 +105,7 @@ impl LocalBaselines {
         }
         let names = metrics.names(self.0.values().map(|one| &one.scores));
         for name in &names {
-            let eval = if is_loss(name) { "eval " } else { "" };
-            table.add_column(
-                format!("eval_{name}"),
-                format!("{eval}{}", metrics.title(name)),
-            );
+            table.add_column(format!("eval_{name}"), metrics.eval_title(name));
         }
         let scores = |of: &Scores| -> Vec<Cell> {
             let each = names.iter().map(|name| Cell::score(of.get(name).copied()));
