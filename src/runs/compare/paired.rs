@@ -87,6 +87,12 @@ impl Pairing {
         groups: &[Group<'_>],
     ) -> Result<Self, Problems> {
         let mut problems = Problems::default();
+        // Scenario files have the first name of a setting that has several.
+        let first_name = |name: &String| {
+            let known = Settings::find(name);
+            known.map_or_else(|| name.clone(), |known| known.facts().key.to_owned())
+        };
+        let mut by: Vec<String> = by.iter().map(first_name).collect();
         let tables = groups
             .iter()
             .flat_map(|group| settings_of(group).into_iter());
@@ -101,7 +107,6 @@ impl Pairing {
                 "--paired={setting}: no run has such a setting; {hint}"
             ));
         }
-        let mut by = by.to_vec();
         if by.is_empty() {
             by.push(METHOD.to_owned());
         }
