@@ -52,8 +52,8 @@ impl LayerGroup {
         groups
     }
 
-    /// The same layers, no more at a time than whose dense updates have so many bytes in float64, but
-    /// at least one.
+    /// The same layers in parts whose dense updates have at most this many bytes in float64; a part
+    /// has at least one layer.
     pub fn parts(&self, bytes: i64) -> impl Iterator<Item = Self> + use<'_> {
         let each = self
             .d_out

@@ -18,8 +18,8 @@ use crate::aggregate::{Report, Round};
 use crate::base::tensors::HostTensor;
 use crate::model::ModelError;
 
-/// Dense updates that are worked on at once, in float64: enough for large products, and little beside
-/// a model.
+/// Bytes of dense updates that are worked on at once, in float64: enough for large products, and
+/// little beside a model.
 const AT_ONCE: i64 = 32 << 20;
 
 /// Squared norms summed over layers.
@@ -58,35 +58,33 @@ impl Miss {
 /// When a tensor is missing or the device fails.
 pub fn measure(round: &Round<'_>, state: &GlobalState) -> Result<Report, ModelError> {
     let parts = round.groups.iter().flat_map(|group| group.parts(AT_ONCE));
-    let mut report = compare(parts.map(|part| {
+    let pair = |part: LayerGroup| -> Result<_, ModelError> {
         Ok((
             ExactUpdate::of(round, &part)?,
             round.update_of(state, &part)?,
         ))
-    }))?;
-    report.residual_ranks = vec![None; round.groups.len()];
-    Ok(report)
+    };
+    compare(round, parts.map(pair))
 }
 
-/// Measures what updates miss of their ideals; a pair of them per layer group.
+/// Measures what updates miss of their ideals; the pairs are of all layers, in any division.
 ///
 /// # Errors
 /// When a pair is an error, or the device fails.
 pub fn compare(
+    round: &Round<'_>,
     pairs: impl IntoIterator<Item = Result<(ExactUpdate, Factors), ModelError>>,
 ) -> Result<Report, ModelError> {
     let mut miss = Miss::default();
-    let mut residual_ranks = Vec::new();
     for pair in pairs {
         let (ideal, update) = pair?;
         miss.ideal += ideal.squared_norm()?;
         miss.update += update.squared_norm()?;
         miss.error += ideal.minus(&update)?.squared_norm()?;
-        residual_ranks.push(None);
     }
-    // Nothing is merged: what the adapter misses is what is missed.
+    // Nothing is merged, so all that the adapter misses stays missing.
     miss.residual = miss.error;
-    Ok(miss.report(residual_ranks))
+    Ok(miss.report(vec![None; round.groups.len()]))
 }
 
 /// Adds to the base what the state's adapter misses of the ideal, times the round's residual scale,
@@ -133,7 +131,7 @@ pub fn subtract_from_base(
 struct Merged {
     /// Of the residual itself.
     residual: f64,
-    /// Of its part that is missing afterwards, float32 rounding included.
+    /// Of the part of it that is missing afterwards, float32 rounding included.
     missing: f64,
 }
 

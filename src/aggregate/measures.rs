@@ -1,4 +1,4 @@
-//! What is measured of an aggregation beside its exactness, to explain a method's results.
+//! What is measured of an aggregation besides its exactness, to explain a method's results.
 //!
 //! Everything is computed on the host, in the order of the updates and of the tensors' names, so
 //! that it is the same whatever the number of lanes and threads.
@@ -15,9 +15,9 @@ use crate::base::tensors::{HostTensor, TensorMap};
 pub const IDEAL_NORM: &str = "ideal_norm";
 /// See [`Report::residual_norm`].
 pub const RESIDUAL_NORM: &str = "residual_norm";
-/// See [`base_delta_norm`]; not there while nothing was added to the base.
+/// See [`base_delta_norm`]; absent until something is added to the base.
 pub const BASE_DELTA_NORM: &str = "base_delta_norm";
-/// See [`client_drift`]; not there where it has no value.
+/// See [`client_drift`]; absent where it is undefined.
 pub const CLIENT_DRIFT: &str = "client_drift";
 
 /// An update that was aggregated, and where it started.
@@ -60,17 +60,17 @@ pub fn base_delta_norm(state: &GlobalState) -> f64 {
         .sqrt()
 }
 
-/// How far clients' adapters are from each other, in relation to how far they went: their mean
+/// How far clients' adapters are from each other, in relation to how far they moved: their mean
 /// distance from their mean, over their mean distance from where they started,
 /// `Σ pᵢ ‖xᵢ − x̄‖ / Σ pᵢ ‖xᵢ − xᵢ,start‖` with `x̄ = Σ pᵢ xᵢ`, over the tensors of `names` that all
-/// of them trained. 0: all went the same way; near 1: what one learned is foreign to the others.
-/// `None` where nobody went anywhere.
+/// of them trained. 0: all ended in the same place; near 1: their moves have little in common. `None`
+/// if no client moved.
 #[must_use]
 pub fn client_drift(names: &BTreeSet<String>, moves: &[ClientMove<'_>]) -> Option<f64> {
     let mut from_mean = vec![0.0; moves.len()];
     let mut from_start = vec![0.0; moves.len()];
     for name in names {
-        // A tensor that one of them did not train says nothing of all.
+        // A tensor that some client did not train has no mean over all of them.
         let Some(pairs) = moves
             .iter()
             .map(|one| one.values(name))
@@ -96,8 +96,8 @@ pub fn client_drift(names: &BTreeSet<String>, moves: &[ClientMove<'_>]) -> Optio
         let terms = moves.iter().zip(squares);
         terms.map(|(one, square)| one.weight * square.sqrt()).sum()
     };
-    let went = mean(&from_start);
-    (went > 0.0).then(|| mean(&from_mean) / went)
+    let moved = mean(&from_start);
+    (moved > 0.0).then(|| mean(&from_mean) / moved)
 }
 
 impl<'a> ClientMove<'a> {

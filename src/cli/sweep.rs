@@ -163,8 +163,16 @@ fn chosen<'a>(
             &[&choose::table(&made, &choose.setting)],
             Format::Table,
         )?);
-        let place = plan.out.join(TRIALS);
-        write_comparison(&place, &Comparison::of(&complete), None)?;
+        let trials = Comparison {
+            score: choose.score.as_deref(),
+            ..Comparison::of(&complete)
+        };
+        // No run depends on it, and trials of several tasks cannot be compared.
+        if let Err(error) = write_comparison(&plan.out.join(TRIALS), &trials, None) {
+            let reason = error.to_string();
+            let reason = reason.trim_start_matches("error: ");
+            print_line(format_args!("the trials are not compared: {reason}"));
+        }
     }
     Ok(runs.into_iter().enumerate().collect())
 }

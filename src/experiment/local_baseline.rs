@@ -1,8 +1,8 @@
 //! What each client reaches alone, to be read beside what they reach together.
 //!
-//! A client trains as many rounds as the federation did, on its own shard, with the same random
-//! streams, from the state that the run began with. The server gets its update alone, so that the
-//! method makes of it the state that it goes on from.
+//! A client trains for as many rounds as the federation did, on its own shard, with the same random
+//! streams, from the state that the run began with. After each round the method aggregates its update
+//! alone into the state that the next round starts from.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -25,10 +25,10 @@ use crate::experiment::server::state::Server;
 use crate::experiment::workload::Federation;
 use crate::runs::local_baselines::{LocalBaseline, LocalBaselines};
 
-/// The time between questions whether to stop.
+/// The longest time between questions whether to stop.
 const ASKED: Duration = Duration::from_millis(200);
 
-/// A job that ends when the process is to.
+/// A job that ends when training is told to stop.
 struct Interruptible<'a>(&'a AtomicBool);
 
 impl JobContext for Interruptible<'_> {
@@ -54,9 +54,9 @@ impl<'a> LocalBaselineTraining<'a> {
         Self { federation, stop }
     }
 
-    /// Trains each client that has not been trained yet, as its record in the run's folder tells,
-    /// and keeps what it reached there. `done` hears of each, with the number of those that are
-    /// done and of all. `is_over` is asked time and again whether to stop; `None`: it was.
+    /// Trains each client that has no record in the run's folder yet, and keeps what it reached there.
+    /// `done` is told of each, with the number of clients done and of all. `is_over` is asked
+    /// regularly whether to stop; `None`: it was stopped.
     ///
     /// # Errors
     /// If a client cannot be trained, or its record cannot be kept.
@@ -82,15 +82,16 @@ impl<'a> LocalBaselineTraining<'a> {
             let lanes: Vec<_> = lanes.map(start).collect();
             drop(sender);
             loop {
+                // Also where clients are done faster than that.
+                if is_over() {
+                    self.stop.store(true, Ordering::Relaxed);
+                }
                 match receiver.recv_timeout(ASKED) {
                     Ok(one) => {
                         let one = self.stopping(one)?;
                         known.0.insert(one.client, one.clone());
                         self.stopping(known.write(&self.federation.folder))?;
                         done(&one, known.0.len(), clients);
-                    }
-                    Err(RecvTimeoutError::Timeout) if is_over() => {
-                        self.stop.store(true, Ordering::Relaxed);
                     }
                     Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => break,
@@ -105,12 +106,12 @@ impl<'a> LocalBaselineTraining<'a> {
         Ok((known.0.len() == clients).then_some(known))
     }
 
-    /// What was to be done; where it failed, the lanes are told to stop.
+    /// The result itself; if it is an error, the lanes are told to stop.
     fn stopping<T, E>(&self, result: Result<T, E>) -> Result<T, E> {
         result.inspect_err(|_| self.stop.store(true, Ordering::Relaxed))
     }
 
-    /// Those that an earlier process trained for as many rounds as the run has now.
+    /// The clients that an earlier process trained for as many rounds as the plan has.
     fn earlier(&self) -> io::Result<LocalBaselines> {
         let mut known = LocalBaselines::read(&self.federation.folder)?;
         let rounds = self.federation.experiment.plan.rounds;
@@ -176,9 +177,10 @@ impl<'a> LocalBaselineTraining<'a> {
                     update: trained.update,
                 }],
             )?;
+            // As in the federation, the state then stays as it was.
             if let Some(refusal) = aggregated.refused.first() {
                 let reason = &refusal.reason;
-                return Err(format!("its update of round {round} is refused: {reason}").into());
+                tracing::warn!("{name} alone: its update of round {round} is refused: {reason}");
             }
             server.publish(round);
             server.forget_starts_before(round + 1);

@@ -40,11 +40,9 @@ pub fn settings(
 ) -> io::Result<RemoteSettings> {
     let plan = &run.workload.experiment.plan;
     let mut for_hosts = plan.clone();
-    // GPUs are numbered by each machine for itself.
-    (
-        for_hosts.settings.server_gpu,
-        for_hosts.settings.client_gpus,
-    ) = (None, None);
+    // Each machine numbers its GPUs for itself.
+    for_hosts.settings.server_gpu = None;
+    for_hosts.settings.client_gpus = None;
     let invitation = Invitation {
         build: build()?,
         run: for_hosts.to_toml(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use regatta_actors::journal::json_lines;
+use regatta_actors::protocol::json;
 use regatta_actors::workload::update::Scores;
 use serde::{Deserialize, Serialize};
 
@@ -11,10 +12,9 @@ use crate::base::files;
 use crate::base::table::{Cell, Table, show_score};
 use crate::runs::folder::RunFolder;
 use crate::runs::folder::artifact::Artifact;
-use crate::tasks::metrics::set::{MetricSet, is_loss};
+use crate::tasks::metrics::set::MetricSet;
 
-/// What a client reached alone: as many rounds on its own shard as the federation trained, with
-/// nobody to share them with.
+/// What a client reached alone, training on its own shard for as many rounds as the federation did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LocalBaseline {
     /// The client's number.
@@ -25,7 +25,8 @@ pub struct LocalBaseline {
     pub examples: u64,
     /// Rounds that it trained.
     pub rounds: u32,
-    /// The scores of its model on the validation splits.
+    /// The scores of its model on the validation splits. One that is not a number is written as `null`.
+    #[serde(deserialize_with = "json::scores")]
     pub scores: Scores,
 }
 
@@ -34,10 +35,10 @@ pub struct LocalBaseline {
 pub struct LocalBaselines(pub BTreeMap<u32, LocalBaseline>);
 
 impl LocalBaselines {
-    /// Those in the folder of a run; none if it trained none.
+    /// Those in a run's folder; empty if no client was trained alone.
     ///
     /// # Errors
-    /// If the file is there and cannot be read, or a line of it is none.
+    /// If the file exists and cannot be read, or a line of it is not a client's record.
     pub fn read(folder: &RunFolder) -> io::Result<Self> {
         let path = folder.path_of(Artifact::LocalBaselines);
         if !path.exists() {
@@ -49,7 +50,7 @@ impl LocalBaselines {
         Ok(Self(all))
     }
 
-    /// Writes them into the folder of a run, in the place of what was there.
+    /// Writes them into a run's folder, replacing those that were there.
     ///
     /// # Errors
     /// If the folder is no longer the run's, or the file cannot be written.
@@ -66,13 +67,13 @@ impl LocalBaselines {
         )?)
     }
 
-    /// The values of a score, not counting clients for which it is no number.
+    /// The clients' values of a score, without those that are not finite numbers.
     fn values(&self, score: &str) -> impl Iterator<Item = f64> {
         let values = self.0.values().filter_map(|one| one.scores.get(score));
         values.copied().filter(|value| value.is_finite())
     }
 
-    /// A score in a few words: least, mean and most of the clients alone, and the federation's.
+    /// A score in a few words: least, most and mean of the clients alone, and the federation's.
     #[must_use]
     pub fn in_words(
         &self,
@@ -89,11 +90,12 @@ impl LocalBaselines {
             federated.map_or_else(String::new, |it| format!("; federated {}", show_score(it)));
         let title = metrics.title(score);
         Some(format!(
-            "alone, clients reach {title} {least} to {most}, {mean} in the mean{federated}"
+            "alone, clients reach {title} {least} to {most}, {mean} on average{federated}"
         ))
     }
 
-    /// A row for each client, and one for what the federation reached; empty where there is none.
+    /// A row for each client, then their mean and what the federation reached; empty if there are no
+    /// clients.
     #[must_use]
     pub fn table(&self, metrics: &MetricSet, federated: &Scores) -> Table {
         let columns = [("client", "client"), ("examples", "examples")];
@@ -103,11 +105,7 @@ impl LocalBaselines {
         }
         let names = metrics.names(self.0.values().map(|one| &one.scores));
         for name in &names {
-            let eval = if is_loss(name) { "eval " } else { "" };
-            table.add_column(
-                format!("eval_{name}"),
-                format!("{eval}{}", metrics.title(name)),
-            );
+            table.add_column(format!("eval_{name}"), metrics.eval_title(name));
         }
         let scores = |of: &Scores| -> Vec<Cell> {
             let each = names.iter().map(|name| Cell::score(of.get(name).copied()));
@@ -171,6 +169,9 @@ mod tests {
         let written = of(&[(1, 0.5), (0, 0.25)]);
         written.write(&folder).unwrap();
         assert_eq!(LocalBaselines::read(&folder).unwrap(), written);
+        of(&[(0, f64::NAN)]).write(&folder).unwrap();
+        let read = LocalBaselines::read(&folder).unwrap();
+        assert!(read.0[&0].scores["accuracy"].is_nan());
         std::fs::write(folder.path_of(Artifact::LocalBaselines), "{}\n{}\n").unwrap();
         let error = LocalBaselines::read(&folder).unwrap_err().to_string();
         assert!(error.contains("local_baselines.jsonl"), "{error}");

@@ -58,6 +58,26 @@ fn clients_that_have_not_been_trained_alone_are_when_the_run_is_resumed_whatever
 }
 
 #[test]
+fn a_client_whose_update_is_refused_trains_on_from_the_state_before() {
+    let place = Workplace::new();
+    let run = format!("{RUN} --num_clients 2");
+    place.regatta(&format!("{run} --out runs/none --max_update_norm 1e-30"));
+    let first = &lines(&place, "runs/none/rounds.jsonl")[0];
+    let norms = first["refused"].as_array().unwrap().iter().map(|one| {
+        let reason = one["reason"].as_str().unwrap();
+        let norm = reason.strip_prefix("its norm is ").unwrap();
+        norm.split(',').next().unwrap().parse::<f64>().unwrap()
+    });
+    let below = 0.99999 * norms.fold(0.0, f64::max);
+    place.accepts(&format!(
+        "{run} --out runs/a --max_update_norm {below} --local_baseline"
+    ));
+    let together = &lines(&place, "runs/a/rounds.jsonl")[0];
+    assert_eq!(together["refused"].as_array().unwrap().len(), 1);
+    assert_eq!(lines(&place, "runs/a/local_baselines.jsonl").len(), 2);
+}
+
+#[test]
 fn a_finished_run_is_asked_for_it_when_it_is_resumed() {
     let place = Workplace::new();
     place.accepts(&format!("{RUN} --num_clients 2 --out runs/a"));

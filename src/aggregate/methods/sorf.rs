@@ -65,7 +65,7 @@ impl Method for Refit {
             let fitted = round.over_state(state, |one| core.factors(group, one))?;
             pairs.push(Ok((ExactUpdate::Thin(ideal), fitted)));
         }
-        exactness::compare(pairs)
+        exactness::compare(round, pairs)
     }
 }
 

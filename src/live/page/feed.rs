@@ -18,7 +18,7 @@ use crate::live::page::tracker::Tracker;
 use crate::live::ports::connection::Held;
 use crate::runs::samples::TextSource;
 
-/// Seconds for which a history can be told again: its clock is that of when it was made.
+/// Seconds for which a history can be told again: it has the time at which it was made.
 const FRESH: f64 = 1.0;
 
 /// Messages that may wait for a slow page before it is cut off, to reconnect.
@@ -90,8 +90,10 @@ impl Feed {
     pub fn history(&self) -> History {
         let mut inner = self.lock();
         inner.flush();
-        inner.history.now = unix_seconds();
-        inner.history.clone()
+        // The feed's own has the time of the message that is told again.
+        let mut history = inner.history.clone();
+        history.now = unix_seconds();
+        history
     }
 
     /// Tells the followers what has gathered.

@@ -68,7 +68,7 @@ pub struct PageClient {
 /// Everything a page shows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct History {
-    /// When this was told, in seconds since 1970: a page's clock may differ.
+    /// When this was sent, by the run's clock, in seconds since 1970; a page's own clock may differ.
     pub now: f64,
     /// The facts of the run.
     pub facts: PageHeader,

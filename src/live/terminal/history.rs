@@ -7,7 +7,7 @@ use regatta_actors::protocol::round_record::RoundRecord;
 use regatta_actors::workload::update::Scores;
 
 use crate::base::table::{show_score, show_small};
-use crate::tasks::metrics::set::{MetricSet, base_of, is_loss};
+use crate::tasks::metrics::set::{MetricSet, base_of};
 
 /// The maximum number of rows of the table, besides the last.
 const MOST_ROWS: usize = 40;
@@ -82,7 +82,7 @@ impl RoundHistory {
             header.extend(names.iter().map(loss));
         }
         header.push("train\nloss".to_owned());
-        let titles = scores.iter().map(|name| title(name, &self.metrics));
+        let titles = scores.iter().map(|name| self.metrics.eval_title(name));
         header.extend(titles.map(|title| title.replace(' ', "\n")));
         header.extend(["exactness\nerror", "seconds"].map(str::to_owned));
         let mut table = Table::new();
@@ -145,12 +145,6 @@ impl HistoryRow {
         let most = losses.len().saturating_sub(1);
         format!("{} / {} / {}", at(0), at(most / 2), at(most))
     }
-}
-
-/// A score's name for people.
-pub fn title(score: &str, metrics: &MetricSet) -> String {
-    let eval = if is_loss(score) { "eval " } else { "" };
-    format!("{eval}{}", metrics.title(score))
 }
 
 /// What a round took, by the wall clock.

@@ -2,7 +2,7 @@
 
 use regatta_actors::protocol::round_record::RoundRecord;
 
-use crate::live::terminal::history::{number, seconds, small, title};
+use crate::live::terminal::history::{number, seconds, small};
 use crate::tasks::metrics::set::{MetricSet, base_of};
 
 /// A finished round in one line, each score with that of the model before training.
@@ -22,7 +22,7 @@ pub fn line(record: &RoundRecord, rounds: u32, metrics: &MetricSet) -> String {
             let shown = number(value(name));
             format!(
                 "{} {shown}{}",
-                title(name, metrics),
+                metrics.eval_title(name),
                 base.unwrap_or_default()
             )
         };

@@ -1,5 +1,5 @@
 //! A score by a setting that runs vary, such as the learning rate: a line for each method, and a
-//! chart for each value of whatever else is varied.
+//! chart for each combination of whatever else is varied.
 
 use std::collections::BTreeSet;
 
@@ -47,8 +47,8 @@ fn numbers(groups: &[Group<'_>]) -> BTreeSet<String> {
     let settings = groups
         .iter()
         .flat_map(|group| settings_of(group).into_iter());
-    // The figure's file is named after the setting: what a damaged scenario has beside settings is
-    // no name for a file.
+    // The figure's file is named after the setting, and a damaged scenario may have keys that are not
+    // fit for file names.
     let known = settings.filter(|(key, _)| Settings::default_text_of(key).is_some());
     let numbers = known.filter(|(_, value)| number(value).is_some());
     numbers.map(|(key, _)| key).collect()

@@ -1,9 +1,9 @@
 //! Runs in pairs that agree in everything but the settings to compare by: the same partition, the
 //! same examples, the same seed, another method.
 //!
-//! What chance does to both of a pair, in the draws that share a seed, is not in their difference,
-//! so differences say more than means with their deviations. Runs that have no counterpart are
-//! listed with the reason.
+//! Chance that both runs of a pair share, through their seed, cancels in their difference, so
+//! differences say more than means with their deviations. Runs without a counterpart are listed with
+//! the reason.
 
 #[cfg(test)]
 mod tests;
@@ -25,7 +25,7 @@ use crate::runs::compare::groups::{Group, brief_labels, essence, labels};
 pub struct Pairing {
     /// The settings in which the runs of a pair may differ. The first is what is compared.
     pub by: Vec<String>,
-    /// The value of the first setting that the others are compared with; `None`: FedIT where methods
+    /// The value of the first setting that the others are compared with; `None`: FedIT if methods
     /// are compared and it is among them, else the value of the first run.
     pub reference: Option<String>,
     /// The score whose differences are taken.
@@ -48,7 +48,7 @@ pub struct Differences {
     pub by_seed: BTreeMap<u64, f64>,
 }
 
-/// A run, or several, without counterparts.
+/// A run that is in no pair.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unpaired {
     /// The run's folder.
@@ -79,7 +79,7 @@ impl Pairing {
     /// The pairing by these settings; by the method if there are none.
     ///
     /// # Errors
-    /// Settings that there are not, and a reference that no run has.
+    /// Settings or a reference that no run has.
     pub fn new(
         by: &[String],
         reference: Option<&str>,
@@ -87,6 +87,12 @@ impl Pairing {
         groups: &[Group<'_>],
     ) -> Result<Self, Problems> {
         let mut problems = Problems::default();
+        // Scenario files have the first name of a setting that has several.
+        let first_name = |name: &String| {
+            let known = Settings::find(name);
+            known.map_or_else(|| name.clone(), |known| known.facts().key.to_owned())
+        };
+        let mut by: Vec<String> = by.iter().map(first_name).collect();
         let tables = groups
             .iter()
             .flat_map(|group| settings_of(group).into_iter());
@@ -101,7 +107,6 @@ impl Pairing {
                 "--paired={setting}: no run has such a setting; {hint}"
             ));
         }
-        let mut by = by.to_vec();
         if by.is_empty() {
             by.push(METHOD.to_owned());
         }

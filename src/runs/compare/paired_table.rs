@@ -108,9 +108,9 @@ pub fn note(paired: &Paired, by: &[String]) -> String {
     };
     format!(
         "Differences of the last score between runs of the same seed that agree in all settings but \
-         {}. The interval has the mean with 95 % confidence, by Student's t, if differences are \
-         normally distributed; one pair has none. The sign test says how often a fair coin would fall \
-         as unevenly as better and worse.{least_p}",
+         {}. The 95 % confidence interval of the mean is by Student's t, for differences that are \
+         normally distributed; a single pair has none. The p of the sign test is the probability that \
+         a fair coin falls at least as unevenly as better and worse did.{least_p}",
         by.join(" and ")
     )
 }

@@ -1,11 +1,12 @@
-//! What differences between paired runs say: their mean with a confidence interval, and a sign test.
+//! Statistics of differences between paired runs: the confidence interval of their mean, and a sign
+//! test.
 
 use std::f64::consts::{FRAC_2_PI, LN_2};
 
 /// The confidence of [`Interval`]s.
 pub const CONFIDENCE: f64 = 0.95;
 
-/// Bounds between which a mean lies with [`CONFIDENCE`].
+/// The [`CONFIDENCE`] interval of a mean.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Interval {
     /// The lower.
@@ -16,7 +17,7 @@ pub struct Interval {
 
 impl Interval {
     /// Of the mean of a sample from a normal distribution, by Student's t; `None` for fewer than two
-    /// values, of which nothing is known but themselves.
+    /// values, which say nothing of the spread.
     #[must_use]
     pub fn of_mean(values: &[f64]) -> Option<Self> {
         let count = values.len();
@@ -119,7 +120,7 @@ mod tests {
         // Two-sided 99 % and 90 % of the same table.
         assert!((t_quantile(0.99, 4) - 4.604).abs() < 6e-4);
         assert!((t_quantile(0.90, 5) - 2.015).abs() < 6e-4);
-        // The normal distribution's, which it comes to.
+        // The normal distribution's, which it approaches.
         assert!((t_quantile(0.95, 1_000_000) - 1.959_966).abs() < 1e-4);
     }
 
@@ -154,7 +155,7 @@ mod tests {
                 "{positive} {negative}: {found}"
             );
         }
-        // 2 · 0.5²⁰⁰⁰ is no float64, and 2 (1 + 2000) · 0.5²⁰⁰⁰ neither.
+        // 2 · 0.5²⁰⁰⁰ is too small for a float64.
         assert_eq!(sign_test(2000, 0), 0.0);
         assert!(sign_test(1100, 900) < 1e-5);
     }

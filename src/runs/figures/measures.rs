@@ -1,4 +1,4 @@
-//! What was measured of aggregations, by round: what explains a run's scores.
+//! Charts by round of what was measured of aggregations, to explain a run's scores.
 
 use regatta_actors::protocol::round_record::RoundRecord;
 
@@ -6,15 +6,16 @@ use crate::aggregate::measures::{BASE_DELTA_NORM, CLIENT_DRIFT, IDEAL_NORM, RESI
 use crate::runs::figures::chart::{Chart, Curve, over_rounds};
 use crate::runs::figures::theme::colour;
 
-/// What the drift of clients is.
+/// Clients' drift, as captions explain it.
 pub const DRIFT_IN_WORDS: &str = "Clients' drift: the mean distance of their adapters from their mean, \
      over the mean distance from where they started";
 
-/// What the norm of the base delta is.
+/// The norm of the base delta, as captions explain it.
 pub const BASE_DELTA_IN_WORDS: &str =
     "Frobenius norm of what aggregation has added to the frozen weights so far";
 
-/// A chart for each measure; empty where the run has not recorded it.
+/// The charts of the residual, the drift and the base delta; one is empty if the run has not recorded
+/// its measure.
 #[must_use]
 pub fn charts(rounds: &[RoundRecord]) -> [Chart; 3] {
     let curve = |title: &str, number: usize, name: &str| {

@@ -71,7 +71,7 @@ pub fn colour(number: usize) -> RGBColor {
     COLOURS[number % COLOURS.len()]
 }
 
-/// Whether the curve with this number has gaps: colours come again from the seventh on.
+/// Whether the curve with this number is dashed: from the seventh on, colours repeat.
 #[must_use]
 pub fn dashed(number: usize) -> bool {
     number >= COLOURS.len()

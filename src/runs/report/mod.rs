@@ -6,8 +6,7 @@
 //! * `texts`: what the model wrote, as cards.
 //! * [`page`]: all of it in one HTML file.
 //!
-//! What happened is read by [`history`](crate::runs::history), drawn by
-//! [`figures`].
+//! [`history`](crate::runs::history) reads what happened, and [`figures`] draws it.
 
 pub mod costs;
 pub mod hosts;
@@ -46,7 +45,7 @@ pub struct Run {
     pub participations: Participations,
     /// The hosts that trained for it; none if it ran on one machine.
     pub hosts: HostHistory,
-    /// What each client reached alone; nothing unless the run was asked for it.
+    /// What each client reached alone; empty without `--local_baseline`.
     pub local_baselines: LocalBaselines,
     /// The finished rounds.
     pub rounds: Vec<RoundRecord>,
@@ -98,8 +97,8 @@ impl Run {
         figures::curves::of_run(&self.rounds, &self.participations, &self.plan)
     }
 
-    /// What each client reached alone, and the federation in its last round; empty unless the run
-    /// was asked for it.
+    /// What each client reached alone, and the federation in its last round; empty without
+    /// `--local_baseline`.
     #[must_use]
     pub fn alone(&self) -> crate::base::table::Table {
         let last = tables::evals(&self.rounds).last().cloned();

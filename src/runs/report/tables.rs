@@ -6,7 +6,7 @@ use regatta_actors::workload::update::Scores;
 
 use crate::base::table::{Cell, Table, show_score};
 use crate::runs::history::clients::{ClientStats, RunStats};
-use crate::tasks::metrics::set::{MetricSet, base_of, is_loss};
+use crate::tasks::metrics::set::{MetricSet, base_of};
 
 const CLIENTS: [(&str, &str); 15] = [
     ("client", "client"),
@@ -80,12 +80,11 @@ pub fn rounds(rounds: &[RoundRecord], metrics: &MetricSet) -> Table {
     );
     let scores = metrics.names(evals(rounds));
     for name in &scores {
-        let eval = if is_loss(name) { "eval " } else { "" };
         let base = match evals(rounds).any(|eval| eval.contains_key(&base_of(name))) {
             true => " (before training)",
             false => "",
         };
-        let title = format!("{eval}{}{base}", metrics.title(name));
+        let title = format!("{}{base}", metrics.eval_title(name));
         table.add_column(format!("eval_{name}"), title);
     }
     table.add_column("exactness_error", "exactness error");

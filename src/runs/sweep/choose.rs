@@ -1,5 +1,5 @@
-//! A choice within a sweep: of a setting's values, the best for each method and partition (whatever
-//! else the grid varies), found by trials on seeds of their own and then run on the grid's seeds.
+//! A choice within a sweep: the best value of a setting for each method and partition (whatever else
+//! the grid varies) is found by trials on separate seeds, and then run on the grid's seeds.
 //!
 //! ```toml
 //! [grid]
@@ -10,10 +10,10 @@
 //! [choose]
 //! setting = "lr"
 //! seed = [101, 102]         # the trials' seeds, none of the grid's
-//! score = "accuracy"        # unless it is to be the task's own
+//! score = "accuracy"        # default: the task's own
 //! ```
 //!
-//! Nothing is recorded of a choice: it follows from the trials, each time anew.
+//! A choice is not recorded: whenever the sweep is started, it follows from the trials.
 
 use toml::{Table, Value};
 
@@ -34,7 +34,7 @@ pub struct Choose {
     pub score: Option<String>,
 }
 
-/// The setting that seeds are given by.
+/// The name of the seed's setting.
 const SEED: &str = "seed";
 
 /// Combinations that differ in the chosen setting and the seed alone.
@@ -51,9 +51,9 @@ pub struct ValueChoice {
 pub struct CandidateValue {
     /// The value.
     pub value: Value,
-    /// Its trials, as what they vary.
+    /// The settings that each of its trials varies.
     pub trials: Vec<Table>,
-    /// The runs that are carried out if it is chosen, likewise.
+    /// The same of the runs that are carried out if it is chosen.
     pub runs: Vec<Table>,
 }
 
@@ -61,8 +61,8 @@ impl Choose {
     /// The choices that a grid's combinations leave open.
     ///
     /// # Errors
-    /// A combination that does not vary the setting or the seed, and seeds that are trials' and the
-    /// grid's. What is wrong, in words.
+    /// A combination that does not vary the setting or the seed, or a seed that both the trials and the
+    /// grid have. What is wrong, in words.
     pub fn choices(&self, combinations: &[Table]) -> Result<Vec<ValueChoice>, String> {
         let setting = &self.setting;
         let mut open: Vec<(Table, Vec<CandidateValue>)> = Vec::new();
@@ -99,10 +99,13 @@ impl Choose {
             }
         }
         let shared: Vec<&Table> = open.iter().map(|(shared, _)| shared).collect();
-        let labels = brief_labels(&shared);
+        let (labels, is_only) = (brief_labels(&shared), shared.len() == 1);
         let choices = open.into_iter().zip(labels);
         Ok(choices
-            .map(|((_, candidates), label)| ValueChoice { label, candidates })
+            .map(|((_, candidates), label)| ValueChoice {
+                label: if is_only { "all runs".into() } else { label },
+                candidates,
+            })
             .collect())
     }
 
@@ -142,10 +145,10 @@ pub struct PlannedCandidate {
 pub struct Chosen<'a> {
     /// The choice.
     pub choice: &'a PlannedChoice,
-    /// The number of the candidate with the best mean of its trials' last scores; of equal ones, the
-    /// first.
+    /// The index of the candidate whose trials have the best mean of their last scores; the first of
+    /// equal ones.
     pub best: usize,
-    /// The means, by candidate; `None` of a candidate whose score is not a number in some trial.
+    /// The means, by candidate; `None` if the score of any of its trials is not a number.
     pub means: Vec<Option<f64>>,
 }
 
@@ -153,7 +156,8 @@ impl PlannedChoice {
     /// Chooses, by the trials, which are complete.
     ///
     /// # Errors
-    /// A trial that cannot be read or has no such score, or that no candidate has a number for it.
+    /// A trial that cannot be read or has no such score, or scores that are not numbers for any
+    /// candidate.
     pub fn make(&self, score: Option<&str>) -> Result<Chosen<'_>, String> {
         let mut means = Vec::new();
         let mut less_is_better = false;
@@ -266,6 +270,8 @@ mod tests {
         };
         assert_eq!((&low.value, &high.value), (&0.1.into(), &0.2.into()));
         assert_eq!(low.runs, combinations[..2]);
+        let alone = choose().choices(&combinations[..3]).unwrap();
+        assert_eq!(alone[0].label, "all runs");
         let trials = tables(&[
             "agg_type = \"fedex\"\nlr = 0.2\nseed = 8",
             "agg_type = \"fedex\"\nlr = 0.2\nseed = 9",

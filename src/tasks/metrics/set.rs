@@ -83,6 +83,13 @@ impl MetricSet {
         }
     }
 
+    /// The same where a loss may stand beside that of training.
+    #[must_use]
+    pub fn eval_title(&self, score: &str) -> String {
+        let eval = if is_loss(score) { "eval " } else { "" };
+        format!("{eval}{}", self.title(score))
+    }
+
     /// The place of the metric that a score is of, on whichever split.
     fn position(&self, score: &str) -> Option<usize> {
         let suffix = SplitName::ValidationMismatched.score_suffix();

@@ -126,10 +126,14 @@ impl<W: Workload> Lane<W> {
         host.show_alive().await;
         let end = self.train(host, &order, &lease, &cancelled).await;
         host.end(self.number);
-        let can_go_on = match &end {
-            End::Report(report) => !matches!(report.result, Err(JobFailure::DeviceLost(_))),
-            End::Hung => false,
-            End::Cancelled | End::GiveBack(_) => true,
+        let (end, can_go_on) = match end {
+            // No client is to blame, and the host's other lanes may be on the same device.
+            End::Report(JobReport {
+                result: Err(JobFailure::DeviceLost(reason)),
+                ..
+            }) => (End::GiveBack(reason), false),
+            End::Hung => (End::Hung, false),
+            end => (end, true),
         };
         match end {
             End::Report(report) => {
@@ -341,10 +345,8 @@ fn outcome<U: Payload>(
         Err(JobFailure::OutOfMemory(reason)) => {
             return Ok((JobOutcome::OutOfMemory(reason), None));
         }
-        // Another host may have a device for it.
-        Err(JobFailure::DeviceLost(reason) | JobFailure::Failed(reason)) => {
-            return Ok((JobOutcome::Failed(reason), None));
-        }
+        Err(JobFailure::Failed(reason)) => return Ok((JobOutcome::Failed(reason), None)),
+        Err(JobFailure::DeviceLost(reason)) => return Err(End::GiveBack(reason)),
         Err(JobFailure::Cancelled) => return Err(End::Cancelled),
     };
     let pieces = match trained.update.to_pieces() {

@@ -115,6 +115,29 @@ fn a_host_whose_device_is_lost_gives_its_job_to_another_and_leaves() {
 }
 
 #[test]
+fn a_device_that_is_lost_to_all_lanes_of_the_only_host_is_no_clients_failure() {
+    let broken = Toy {
+        trouble: Trouble::DeviceLost(1, 1),
+        ..Toy::default()
+    };
+    let expected = local(plan(3, 2, 1));
+    let (broker, record) = (sound(), Record::new());
+    let broken = Worker::start(&broker, 2, broken);
+    let (late, mut other) = (broker.clone(), None);
+    coordinate(plan(3, 2, 1), &broker, &record, move |event| {
+        if let Event::HostLeft { .. } = event
+            && other.is_none()
+        {
+            other = Some(Worker::start(&late, 1, Toy::default()));
+        }
+    })
+    .unwrap();
+    assert_eq!(record.ledger(), expected.ledger());
+    let error = broken.end().unwrap_err().to_string();
+    assert!(error.contains("no lane is left"), "{error}");
+}
+
+#[test]
 fn a_client_that_fails_everywhere_fails_as_it_does_locally() {
     let failing = || Toy {
         trouble: Trouble::JobFails(1, 1),

@@ -58,6 +58,17 @@ fn a_follower_gets_the_history_and_then_what_changes() {
 }
 
 #[test]
+fn a_history_that_was_asked_for_sets_no_clock_of_an_earlier_message() {
+    let feed = Feed::new(PageHeader::default());
+    Followed::new(&feed, 1).start(3);
+    let clock = |mut follower: Follower| messages(&mut follower).0[0].1["now"].as_f64().unwrap();
+    let first = clock(feed.follow());
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    assert!(feed.history().now > first + 1.0);
+    assert!(clock(feed.follow()) > first + 1.0);
+}
+
+#[test]
 fn whoever_comes_later_has_the_same_in_the_end() {
     let feed = Feed::new(PageHeader::default());
     let mut followed = Followed::new(&feed, 2);

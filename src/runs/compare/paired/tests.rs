@@ -75,6 +75,16 @@ fn pairs_agree_in_every_setting_but_those_that_are_named() {
 }
 
 #[test]
+fn a_setting_is_found_by_each_of_its_names() {
+    let runs = [(4, 0.5), (8, 0.75)].map(|(r, accuracy)| {
+        let more = format!("r = {r}");
+        run(&of("x", "fedex", 1, &more), &[accuracy])
+    });
+    let found = paired(&runs, &["lora_r"], Some("4"));
+    assert_eq!(found.differences[0].by_seed, [(1, 0.25)].into());
+}
+
+#[test]
 fn each_partition_has_its_own_reference() {
     let runs = ["iid", "classes(1)"].map(|partition| {
         let more = format!("partition = \"{partition}\"");
