@@ -104,15 +104,19 @@ impl<'a> JinjaTemplate<'a> {
                 true => whole.clone(),
                 false => self.text(&messages[..=at], false)?,
             };
-            if !whole.starts_with(&through) || !through.starts_with(&before) {
+            // What is read begins where the answer before it ends, and no earlier.
+            let read = before.get(start..);
+            let Some(read) =
+                read.filter(|_| whole.starts_with(&through) && through.starts_with(&before))
+            else {
                 return Err(self.no_prefix(turn));
-            }
+            };
             let (said, behind) = self.answer(&through[before.len()..]);
             let ends = is_last
                 && self
                     .last_special(said)
                     .is_none_or(|(end, _)| end < said.len());
-            parts.push(RenderedPart::read(before[start..].to_owned()));
+            parts.push(RenderedPart::read(read.to_owned()));
             parts.push(RenderedPart::learnt(said.to_owned(), ends));
             start = through.len() - behind.len();
         }
