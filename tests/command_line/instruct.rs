@@ -207,6 +207,22 @@ fn the_models_own_template_is_used_where_it_has_one_and_said_so() {
 }
 
 #[test]
+fn a_length_that_nobody_chose_is_no_longer_than_the_model_takes() {
+    let place = place();
+    place.write("gpt2.json", &GPT2.replace("1024", "256"));
+    let run = format!("{RUN} --template chatml --rounds 1");
+    let said = warnings(&place, &format!("{run} --out run"));
+    assert!(
+        said.contains("texts are cut to 256 tokens, not to 512"),
+        "{said}"
+    );
+    let scenario = place.read("run/scenario.toml");
+    assert!(scenario.contains("max_seq_length = 256"), "{scenario}");
+    let errors = place.errors(&format!("{run} --max_seq_length 512"));
+    assert!(errors[0].contains("to 256 tokens"), "{errors:?}");
+}
+
+#[test]
 fn clients_are_divided_by_a_key_of_the_records() {
     let place = place();
     place.accepts(&format!(
