@@ -91,7 +91,7 @@ pub enum DataError {
         available: Vec<String>,
     },
     /// A record lacks a key, of those that it may have for the same thing the first.
-    #[error("{place}: no key `{key}`; it has {}", available.join(", "))]
+    #[error("{place}: no key `{key}`; it has {}", columns(available))]
     MissingKey {
         /// The place in the file.
         place: SourceSpan,
@@ -214,7 +214,7 @@ impl std::fmt::Display for Before<'_> {
     }
 }
 
-/// The names of columns, in words.
+/// The names of columns or keys, in words.
 fn columns(names: &[String]) -> String {
     match names {
         [] => "none".to_owned(),

@@ -1,5 +1,5 @@
 //! GSM8K: word problems of grade school (Cobbe et al., *Training Verifiers to Solve Math Word
-//! Problems*, 2021). An answer is right if the number behind its `####` is.
+//! Problems*, 2021). An answer is right if the number after its `####` is.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -154,17 +154,21 @@ fn is_right(text: &WrittenText) -> bool {
     expected.any(|it| it.as_ref() == Some(&found))
 }
 
-/// The number behind the first `####`, as `grade_school_math/dataset.py` extracts it, without its
-/// commas; and, as the lm-evaluation-harness has it, without a dollar sign and a full stop behind.
+/// The number after the first `####`, as `grade_school_math/dataset.py` extracts it, without its
+/// commas; and, as in the lm-evaluation-harness, without dollar signs and a full stop at its end.
 fn final_number(text: &str) -> Option<String> {
-    let (_, behind) = text.split_once(MARK)?;
-    let number = behind.trim_start().trim_start_matches('$');
-    let belongs = |c: char| c.is_ascii_digit() || matches!(c, '-' | '.' | ',' | '$');
-    let end = number.find(|c| !belongs(c)).unwrap_or(number.len());
-    let number = number[..end].replace([',', '$'], "");
+    let (_, rest) = text.split_once(MARK)?;
+    let rest = rest.trim_start().replace('$', "");
+    let (sign, digits) = match rest.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", rest.as_str()),
+    };
+    let belongs = |c: char| c.is_ascii_digit() || matches!(c, '.' | ',');
+    let end = digits.find(|c| !belongs(c)).unwrap_or(digits.len());
+    let number = digits[..end].replace(',', "");
     let number = number.trim_end_matches('.');
     let has_digit = number.contains(|c: char| c.is_ascii_digit());
-    has_digit.then(|| number.to_owned())
+    has_digit.then(|| format!("{sign}{number}"))
 }
 
 #[cfg(test)]
@@ -187,6 +191,8 @@ mod tests {
             ("#### 1,234,567", Some("1234567")),
             ("#### $18.", Some("18")),
             ("#### -$5", Some("-5")),
+            ("#### $-5", Some("-5")),
+            ("#### 5-3", Some("5")),
             ("#### 0.5 hours", Some("0.5")),
             ("####7\n#### 8", Some("7")),
             ("#### none", None),

@@ -212,11 +212,7 @@ impl RecordReader<'_> {
                 let value = |column: &String| match fields.get(column) {
                     Some(Value::String(text)) => Ok(text.clone()),
                     Some(value) if !value.is_null() => Ok(value.to_string()),
-                    _ => Err(DataError::MissingKey {
-                        place: place.clone(),
-                        key: column.clone(),
-                        available: fields.keys().cloned().collect(),
-                    }),
+                    _ => Err(record.missing(column)),
                 };
                 examples.push(ReadExample {
                     prompt: conversation.to_text(),
