@@ -1,11 +1,11 @@
 //! What is learned: tasks with their data, their metrics and the files that they are submitted in.
 //!
 //! A [`Task`] says what a model is to give, reads its examples and scores what a model gives for
-//! them; [`registry`] lists all that there are. [`glue`] has GLUE's nine, [`e2e`] E2E NLG, [`gsm8k`]
-//! word problems, [`instruct`] instructions and conversations of any origin, [`custom`] other tasks on
-//! files of the user's own; [`metrics`]
-//! scores predictions, [`texts`] what is written for prompts; [`summary`] and
-//! [`show`] count and show what there is at each step, for `regatta data`.
+//! them; [`registry`] lists those that have a name. [`glue`] has GLUE's nine, [`e2e`] E2E NLG,
+//! [`gsm8k`] word problems, [`instruct`] instructions and conversations of any origin, [`custom`]
+//! other tasks on files of the user's own; [`metrics`] scores predictions, [`texts`] what is written
+//! for prompts; [`label_groups`] groups examples by label; [`summary`] and [`show`] count and show
+//! what there is at each step, for `regatta data`.
 
 pub mod custom;
 pub mod e2e;
