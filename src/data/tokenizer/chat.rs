@@ -114,8 +114,7 @@ fn choose(value: &Value, file: &Path) -> Result<String, DataError> {
         names.push(name);
     }
     let message = format!(
-        "there are the templates {}, but none of the name `{DEFAULT}`; give the one that is meant \
-         that name",
+        "it has the templates {}, and none is named `{DEFAULT}`; give the one to use that name",
         names.join(", ")
     );
     Err(wrong(file, KEY, message))
