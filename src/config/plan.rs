@@ -56,6 +56,15 @@ impl PlanDraft {
         self
     }
 
+    /// The same with sequences no longer than this model takes, if the user did not choose a length.
+    #[must_use]
+    pub fn within(mut self, model: &dyn Architecture) -> Self {
+        let length = self.max_seq_length_on(model);
+        self.0.settings.max_seq_length = Some(length);
+        self.0.data.max_seq_length = length;
+        self
+    }
+
     /// The plan of a run on this model that takes no adapter from a folder. What the model decides
     /// is recorded in the settings too.
     #[must_use]
@@ -107,6 +116,16 @@ impl Plan {
         }
         adapter.fill_in(model);
         adapter
+    }
+
+    /// The longest sequence, in tokens. Where nothing was said it is the task's, or the longest that
+    /// the model takes.
+    pub(crate) fn max_seq_length_on(&self, model: &dyn Architecture) -> u32 {
+        let length = self.data.max_seq_length;
+        match u32::try_from(model.max_tokens()) {
+            Ok(most) if !self.origins.given("max_seq_length") => length.min(most),
+            _ => length,
+        }
     }
 }
 

@@ -68,8 +68,9 @@ declare_settings! {
             .names_file();
         /// Longest sequence in tokens; longer ones are truncated
         #[arg(value_name = "N")]
-        max_seq_length: u32 = default_in_words("128; 512 for instruct and gsm8k")
-            .from(1).to(1_000_000);
+        max_seq_length: u32 = default_in_words(
+            "128; 512 for instruct and gsm8k; never more than the model takes"
+        ).from(1).to(1_000_000);
         /// What conversations look like to the model: alpaca, vicuna, chatml, llama3, mistral, gemma
         /// or question, or model, its own in Jinja
         #[arg(value_name = "NAME|model")]

@@ -84,7 +84,7 @@ impl Batch {
         Self::of_rows(split, &rows, pad_id)
     }
 
-    /// Gathers the examples of each row, one behind the other, and pads rows on the right.
+    /// Gathers the examples of each row, one after the other, and pads rows on the right.
     ///
     /// # Panics
     /// If a position is not in the split.

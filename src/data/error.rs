@@ -91,7 +91,7 @@ pub enum DataError {
         available: Vec<String>,
     },
     /// A record lacks a key. Where several keys mean the same, the first of them is named.
-    #[error("{place}: no key `{key}`; it has {}", available.join(", "))]
+    #[error("{place}: no key `{key}`; it has {}", columns(available))]
     MissingKey {
         /// The place in the file.
         place: SourceSpan,
@@ -223,7 +223,7 @@ pub(crate) fn shortened(text: String) -> String {
     }
 }
 
-/// The names of columns, in words.
+/// The names of columns or keys, in words.
 fn columns(names: &[String]) -> String {
     match names {
         [] => "none".to_owned(),

@@ -1,8 +1,8 @@
 //! Texts as a template gives them: what is read and what is to be learnt, part by part.
 
-/// Stands in special tokens that a user's text happens to spell, so that only a template's own are
-/// found. A code point that is not a character, and in no text; it is taken out before a text becomes
-/// tokens.
+/// Splits special tokens that a user's text happens to spell, so that only a template's own are found.
+/// The code point is not a character, and texts that have it are refused; it is removed before a text
+/// becomes tokens.
 pub const SEPARATOR: char = '\u{fdd0}';
 
 /// A text as a template gives it. Each part becomes tokens by itself, so that those of a prompt are
@@ -11,7 +11,7 @@ pub const SEPARATOR: char = '\u{fdd0}';
 pub struct RenderedText {
     /// Its parts, in order.
     pub parts: Vec<RenderedPart>,
-    /// Whether it gets the tokens that the tokenizer puts before a text, unless it begins with them.
+    /// Whether the tokens that the tokenizer puts before a text are added, unless it begins with them.
     pub has_start: bool,
 }
 

@@ -299,7 +299,14 @@ pub(crate) fn encoder(
     architecture: &dyn Architecture,
     plan: &Plan,
 ) -> Result<TextEncoder, DataError> {
-    let max_seq_length = plan.data.max_seq_length as usize;
+    let max_seq_length = plan.max_seq_length_on(architecture);
+    if max_seq_length < plan.data.max_seq_length {
+        tracing::warn!(
+            "texts are cut to {max_seq_length} tokens, not to {}: the model takes no more",
+            plan.data.max_seq_length
+        );
+    }
+    let max_seq_length = max_seq_length as usize;
     let file = match (model, &plan.model.tokenizer) {
         (ModelFiles::Snapshot(folder), None) => {
             return TextEncoder::from_model_dir(folder, max_seq_length);

@@ -45,11 +45,11 @@ impl Experiment {
             data,
             shards,
             model,
+            architecture,
             encoder,
             mut init_adapter,
-            ..
         } = inputs;
-        let draft = draft.with_task(task);
+        let draft = draft.with_task(task).within(&*architecture);
         let objective = draft.data.task.objective();
         let mut report = |key: &str, error: String| problems.report_error(key, error);
         let folder = init_adapter.as_ref();

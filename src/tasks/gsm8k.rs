@@ -1,5 +1,5 @@
 //! GSM8K: word problems of grade school (Cobbe et al., *Training Verifiers to Solve Math Word
-//! Problems*, 2021). An answer is right if the number behind its `####` is.
+//! Problems*, 2021). An answer is right if the number after its `####` is.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,15 +11,13 @@ use crate::data::error::DataError;
 use crate::data::split::Split;
 use crate::data::tokenize::TextEncoder;
 use crate::model::objective::Objective;
-use crate::tasks::instruct::chat::Chat;
-use crate::tasks::instruct::conversation::Conversation;
+use crate::tasks::instruct::answers::ChatAnswers;
 use crate::tasks::instruct::source::InstructFiles;
-use crate::tasks::instruct::template::{Template, TemplateChoice};
-use crate::tasks::instruct::{GREEDY, MAX_NEW_TOKENS};
+use crate::tasks::instruct::template::TemplateChoice;
 use crate::tasks::metrics::generation::meteor::Meteor;
 use crate::tasks::metrics::info::MetricInfo;
-use crate::tasks::texts::{TextDefaults, WrittenText};
-use crate::tasks::{Outputs, ReadOptions, SharedTask, Task, TaskData, TextTask};
+use crate::tasks::texts::WrittenText;
+use crate::tasks::{Outputs, ReadOptions, SharedTask, Task, TaskData};
 
 const METRICS: &[MetricInfo] = &[
     MetricInfo::lower("perplexity"),
@@ -37,13 +35,16 @@ const MARK: &str = "####";
 /// Word problems of grade school.
 #[derive(Debug, Clone, Copy)]
 pub struct Gsm8kTask {
-    chat: Chat,
+    answers: ChatAnswers,
 }
 
 impl Default for Gsm8kTask {
     fn default() -> Self {
         Self {
-            chat: Chat(TemplateChoice::QUESTION),
+            answers: ChatAnswers {
+                template: Some(TemplateChoice::QUESTION),
+                score,
+            },
         }
     }
 }
@@ -105,22 +106,21 @@ impl Task for Gsm8kTask {
         encoder: &TextEncoder,
         cache: Option<&Path>,
     ) -> Result<EncodedSplit, DataError> {
-        self.chat.encode(split, encoder, cache)
+        self.answers.chat(encoder).encode(split, encoder, cache)
     }
 
     fn outputs(&self) -> Outputs<'_> {
-        Outputs::Texts(self)
+        Outputs::Texts(&self.answers)
     }
 
     fn template(&self) -> Option<String> {
-        Some(self.chat.0.to_string())
+        self.answers.template.map(|template| template.to_string())
     }
 
     fn with_template(&self, name: &str) -> Option<Result<SharedTask, String>> {
         let with = |template| {
-            SharedTask(Arc::new(Self {
-                chat: Chat(template),
-            }))
+            let answers = self.answers.with_template(template);
+            SharedTask(Arc::new(Self { answers }))
         };
         Some(name.parse().map(with))
     }
@@ -130,50 +130,20 @@ impl Task for Gsm8kTask {
         _train: &Split,
         encoder: &TextEncoder,
     ) -> Result<Option<SharedTask>, DataError> {
-        if let Some(notice) = Template::new(self.chat.0, encoder)?.notice() {
-            tracing::warn!("{notice}");
-        }
+        let chat = self.answers.chat(encoder);
+        chat.warn_of_missing_tokens(encoder)?;
         Ok(None)
     }
 }
 
-impl TextTask for Gsm8kTask {
-    fn defaults(&self) -> TextDefaults {
-        TextDefaults {
-            search: GREEDY,
-            max_new_tokens: MAX_NEW_TOKENS,
-        }
+/// The share of texts with the number of their reference.
+fn score(written: &[WrittenText], _meteor: Option<&Meteor>) -> BTreeMap<String, f64> {
+    if written.is_empty() || written.iter().any(|text| text.references.is_empty()) {
+        return BTreeMap::new();
     }
-
-    fn prompt(&self, text: &str) -> String {
-        Conversation::of_question(text).to_text()
-    }
-
-    fn shown(&self, prompt: &str) -> String {
-        Conversation::of_text(prompt).shown()
-    }
-
-    fn encode_prompts(
-        &self,
-        prompts: &[&str],
-        encoder: &TextEncoder,
-    ) -> Result<Vec<Vec<u32>>, DataError> {
-        self.chat.encode_prompts(prompts, encoder)
-    }
-
-    fn end_tokens(&self, encoder: &TextEncoder) -> Result<Vec<u32>, DataError> {
-        self.chat.end_tokens(encoder)
-    }
-
-    /// The share of texts with the number of their reference.
-    fn score(&self, written: &[WrittenText], _meteor: Option<&Meteor>) -> BTreeMap<String, f64> {
-        if written.is_empty() || written.iter().any(|text| text.references.is_empty()) {
-            return BTreeMap::new();
-        }
-        let right = written.iter().filter(|text| is_right(text)).count();
-        let share = right as f64 / written.len() as f64;
-        BTreeMap::from([("exact_match".to_owned(), share)])
-    }
+    let right = written.iter().filter(|text| is_right(text)).count();
+    let share = right as f64 / written.len() as f64;
+    BTreeMap::from([("exact_match".to_owned(), share)])
 }
 
 fn is_right(text: &WrittenText) -> bool {
@@ -184,17 +154,21 @@ fn is_right(text: &WrittenText) -> bool {
     expected.any(|it| it.as_ref() == Some(&found))
 }
 
-/// The number behind the first `####`, as `grade_school_math/dataset.py` extracts it, without its
-/// commas; and, as the lm-evaluation-harness has it, without a dollar sign and a full stop behind.
+/// The number after the first `####`, as `grade_school_math/dataset.py` extracts it, without its
+/// commas; and, as in the lm-evaluation-harness, without dollar signs and a full stop at its end.
 fn final_number(text: &str) -> Option<String> {
-    let (_, behind) = text.split_once(MARK)?;
-    let number = behind.trim_start().trim_start_matches('$');
-    let belongs = |c: char| c.is_ascii_digit() || matches!(c, '-' | '.' | ',' | '$');
-    let end = number.find(|c| !belongs(c)).unwrap_or(number.len());
-    let number = number[..end].replace([',', '$'], "");
+    let (_, rest) = text.split_once(MARK)?;
+    let rest = rest.trim_start().replace('$', "");
+    let (sign, digits) = match rest.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", rest.as_str()),
+    };
+    let belongs = |c: char| c.is_ascii_digit() || matches!(c, '.' | ',');
+    let end = digits.find(|c| !belongs(c)).unwrap_or(digits.len());
+    let number = digits[..end].replace(',', "");
     let number = number.trim_end_matches('.');
     let has_digit = number.contains(|c: char| c.is_ascii_digit());
-    has_digit.then(|| number.to_owned())
+    has_digit.then(|| format!("{sign}{number}"))
 }
 
 #[cfg(test)]
@@ -217,6 +191,8 @@ mod tests {
             ("#### 1,234,567", Some("1234567")),
             ("#### $18.", Some("18")),
             ("#### -$5", Some("-5")),
+            ("#### $-5", Some("-5")),
+            ("#### 5-3", Some("5")),
             ("#### 0.5 hours", Some("0.5")),
             ("####7\n#### 8", Some("7")),
             ("#### none", None),
@@ -229,14 +205,13 @@ mod tests {
 
     #[test]
     fn a_text_is_right_if_its_number_is_whatever_is_before_it() {
-        let task = Gsm8kTask::default();
         let texts = [
             written("so\n#### 1,000", "#### 1000"),
             written("#### 1001", "#### 1000"),
             written("1000", "#### 1000"),
             written("#### 5.", "x\n#### 5"),
         ];
-        assert_eq!(task.score(&texts, None)["exact_match"], 0.5);
-        assert!(task.score(&[], None).is_empty());
+        assert_eq!(score(&texts, None)["exact_match"], 0.5);
+        assert!(score(&[], None).is_empty());
     }
 }

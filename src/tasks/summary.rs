@@ -66,11 +66,9 @@ impl LabelCounts {
         let mut known: Vec<(String, usize)> = names.map(|name| (name.clone(), 0)).collect();
         let mut secret = 0;
         for label in labels {
-            if known.is_empty() {
-                continue;
-            } else if label.iter().any(|value| value.is_nan()) {
-                secret += 1;
-            }
+            // Answers have no labels, and so none that is secret.
+            let is_secret = !known.is_empty() && label.iter().any(|value| value.is_nan());
+            secret += usize::from(is_secret);
             for group in groups.all_of(label) {
                 if let Some((_, count)) = known.get_mut(group) {
                     *count += 1;

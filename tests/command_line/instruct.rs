@@ -1,5 +1,5 @@
 //! The tasks instruct and gsm8k with a tiny decoder whose weights are drawn: templates, several
-//! turns, packed rows, and bad input.
+//! turns, and packed rows; `instruct_refused` has bad input.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::e2e::{bytes_tokenizer, digests, rounds, scores};
 use crate::workplace::Workplace;
 
-const RUN: &str = "run --task instruct --data chats.jsonl --model random:gpt2.json \
+pub const RUN: &str = "run --task instruct --data chats.jsonl --model random:gpt2.json \
                    --tokenizer bytes.json --target_modules c_attn,c_proj --num_clients 2 \
                    --local_epochs 1 --batch_size 4 --max_new_tokens 5 --metrics off --web off \
                    --quiet";
@@ -19,7 +19,7 @@ const GPT2: &str = r#"{"model_type": "gpt2", "vocab_size": 259, "n_positions": 1
 
 /// A place with a decoder's sizes, a tokenizer that makes a token of each byte and has ChatML's two,
 /// and twenty conversations of two turns.
-fn place() -> Workplace {
+pub fn place() -> Workplace {
     let place = Workplace::new();
     place.write("gpt2.json", GPT2);
     let mut tokenizer = bytes_tokenizer();
@@ -36,7 +36,8 @@ fn place() -> Workplace {
     place
 }
 
-fn chat(number: usize) -> String {
+/// A conversation of two turns.
+pub fn chat(number: usize) -> String {
     let kind = ["sums", "names"][number % 2];
     json!({"category": kind, "messages": [
         {"role": "user", "content": format!("Begin at {number}.")},
@@ -207,6 +208,22 @@ fn the_models_own_template_is_used_where_it_has_one_and_said_so() {
 }
 
 #[test]
+fn a_length_that_nobody_chose_is_no_longer_than_the_model_takes() {
+    let place = place();
+    place.write("gpt2.json", &GPT2.replace("1024", "256"));
+    let run = format!("{RUN} --template chatml --rounds 1");
+    let said = warnings(&place, &format!("{run} --out run"));
+    assert!(
+        said.contains("texts are cut to 256 tokens, not to 512"),
+        "{said}"
+    );
+    let scenario = place.read("run/scenario.toml");
+    assert!(scenario.contains("max_seq_length = 256"), "{scenario}");
+    let errors = place.errors(&format!("{run} --max_seq_length 512"));
+    assert!(errors[0].contains("to 256 tokens"), "{errors:?}");
+}
+
+#[test]
 fn clients_are_divided_by_a_key_of_the_records() {
     let place = place();
     place.accepts(&format!(
@@ -267,88 +284,6 @@ fn the_shared_word_problems_are_read_whole() {
     let examples = |at: usize| table["splits"][at]["examples"].as_u64().unwrap();
     assert!((6_500..6_900).contains(&examples(0)), "{}", examples(0));
     assert_eq!((examples(1), examples(2)), (50, 20));
-}
-
-#[test]
-fn bad_input_is_refused_with_its_place_before_anything_is_trained() {
-    let place = place();
-    let refused = |lines: &str, more: &str| {
-        place.write("bad.jsonl", lines);
-        let errors = place.errors(&format!(
-            "{} {more}",
-            RUN.replace("chats.jsonl", "bad.jsonl")
-                .replace("clients 2", "clients 1")
-        ));
-        errors.concat()
-    };
-    let (good, chats) = (json!({"question": "a", "answer": "b"}).to_string(), chat(1));
-    let system = json!({"messages": [{"role": "system", "content": "Be brief."},
-        {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]});
-    for (lines, more, reason) in [
-        (
-            format!("{good}\n"),
-            "--template zephyr",
-            "there is no template `zephyr`",
-        ),
-        (
-            format!("{good}\n{{\"question\": \"a\"}}\n"),
-            "",
-            "bad.jsonl:2: no key `output`",
-        ),
-        (
-            format!("{good}\n\n{{\"question\": \"a\""),
-            "",
-            "bad.jsonl:3: the line ends within",
-        ),
-        (
-            format!("{good}\n{}", good.replace('b', " ")),
-            "",
-            "bad.jsonl:2: `answer` is empty",
-        ),
-        (format!("{good}\n{good}\n"), "", "none to hold out"),
-        (
-            format!("{good}\n{chats}\n"),
-            "--template alpaca",
-            "bad.jsonl:2: the template `alpaca`",
-        ),
-        (
-            format!("{chats}\n{system}\n"),
-            "--template gemma",
-            "bad.jsonl:2: the template `gemma`",
-        ),
-        (
-            format!("{good}\n{chats}\n"),
-            "--template model",
-            "give one of alpaca",
-        ),
-        (
-            format!("{chats}\n{}\n", chat(2)),
-            "--template chatml --max_seq_length 20",
-            "cuts the whole answer of every example",
-        ),
-        (String::new(), "", "no examples"),
-    ] {
-        let errors = refused(&lines, more);
-        assert!(errors.contains(reason), "{more}: {errors}");
-    }
-    let jinja = |text: &str| {
-        place.write("chat_template.jinja", text);
-        refused(&format!("{chats}\n{system}\n"), "--template model")
-    };
-    let errors = jinja("{% for m in messages %}");
-    assert!(
-        errors.contains("chat_template.jinja is not Jinja"),
-        "{errors}"
-    );
-    let errors = jinja(
-        "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}\
-         {% endif %}{{ m.content }}{% endfor %}",
-    );
-    assert!(
-        errors.contains("bad.jsonl:2: the template `model`") && errors.contains("no system"),
-        "{errors}"
-    );
-    assert!(!place.path().join("runs").exists(), "nothing was trained");
 }
 
 #[test]

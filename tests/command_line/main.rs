@@ -12,6 +12,7 @@ mod gguf;
 mod hostile;
 mod input;
 mod instruct;
+mod instruct_refused;
 mod lane;
 mod local_baseline;
 mod methods;

@@ -51,7 +51,7 @@ impl TextEncoder {
         cache: Option<&Path>,
     ) -> Result<EncodedSplit, DataError> {
         let end = self.end_token()?;
-        let mut hasher = blake3::Hasher::new_derive_key("regatta tokens of rendered texts v1");
+        let mut hasher = blake3::Hasher::new_derive_key("regatta tokens of rendered texts v2");
         hasher.update(&end.to_le_bytes());
         hasher.update(self.digest.as_bytes());
         texts.iter().for_each(|text| text.hash_into(&mut hasher));
@@ -87,8 +87,10 @@ impl TextEncoder {
         if let Some(known) = self.rendered.get() {
             return Ok(known);
         }
-        let start = self.guarded(|| self.encoder.start_tokens())?;
-        let made = RenderedEncoder::new(self.encoder.tokenizer().clone(), start);
+        let made = self.guarded(|| {
+            let start = self.encoder.start_tokens()?;
+            RenderedEncoder::new(self.encoder.tokenizer().clone(), start)
+        })?;
         Ok(self.rendered.get_or_init(|| made))
     }
 }

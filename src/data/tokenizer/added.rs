@@ -17,7 +17,7 @@ use crate::data::tokenizer::class::Class;
 use crate::data::tokenizer::token::{Special, TokenSpec};
 
 /// The roles of special tokens, in the order in which they are added.
-const ROLES: [&str; 7] = [
+pub(crate) const ROLES: [&str; 7] = [
     "bos_token",
     "eos_token",
     "unk_token",

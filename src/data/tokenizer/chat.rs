@@ -11,23 +11,13 @@ use serde_json::Value;
 
 use crate::base::file_error::FileError;
 use crate::data::error::DataError;
+use crate::data::tokenizer::added::ROLES;
 use crate::data::tokenizer::arguments::{Argument, Arguments, wrong};
 
 const KEY: &str = "chat_template";
 
 /// The name of the template that is meant where there are several.
 const DEFAULT: &str = "default";
-
-/// The special tokens that a template may name.
-const ROLES: [&str; 7] = [
-    "bos_token",
-    "eos_token",
-    "unk_token",
-    "sep_token",
-    "pad_token",
-    "cls_token",
-    "mask_token",
-];
 
 /// A chat template, in Jinja.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,8 +114,7 @@ fn choose(value: &Value, file: &Path) -> Result<String, DataError> {
         names.push(name);
     }
     let message = format!(
-        "there are the templates {}, but none of the name `{DEFAULT}`; give the one that is meant \
-         that name",
+        "it has the templates {}, and none is named `{DEFAULT}`; give the one to use that name",
         names.join(", ")
     );
     Err(wrong(file, KEY, message))

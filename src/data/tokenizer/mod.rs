@@ -10,7 +10,8 @@
 //! * [`template`] puts tokens around a text.
 //! * [`token`] reads a single token.
 //! * [`pairs`] encodes texts and pairs of them, [`rendered`] texts that a template gives, in which
-//!   [`special`] finds the template's own special tokens.
+//!   [`special`] finds the template's own special tokens, and [`leading_space`] knows where a word is
+//!   the first.
 
 pub(crate) mod added;
 pub(crate) mod arguments;
@@ -18,6 +19,7 @@ pub(crate) mod chat;
 pub(crate) mod class;
 pub(crate) mod equal;
 pub(crate) mod gguf;
+pub(crate) mod leading_space;
 pub(crate) mod pairs;
 pub(crate) mod rendered;
 pub(crate) mod special;

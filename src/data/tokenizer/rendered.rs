@@ -1,10 +1,9 @@
 //! From rendered texts to token ids.
 
-use tokenizers::pre_tokenizers::PreTokenizerWrapper;
-use tokenizers::pre_tokenizers::metaspace::PrependScheme;
 use tokenizers::{EncodeInput, Encoding, Tokenizer};
 
 use crate::data::rendered::{RenderedPart, RenderedText, SEPARATOR};
+use crate::data::tokenizer::leading_space;
 use crate::data::tokenizer::pairs::Encoded;
 use crate::data::tokenizer::special::SpecialTokens;
 
@@ -12,10 +11,12 @@ use crate::data::tokenizer::special::SpecialTokens;
 /// them is encoded as text in which there are none, whatever it spells.
 #[derive(Debug)]
 pub(crate) struct RenderedEncoder {
-    /// Finds no special tokens.
+    /// For the beginning of a text. Finds no special tokens.
     tokenizer: Tokenizer,
-    /// The same for text that does not begin a text, where that makes a difference.
-    inner: Option<Tokenizer>,
+    /// The same for text after a special token, where that makes a difference.
+    after_token: Option<Tokenizer>,
+    /// The same for text that continues other text, where that makes a difference.
+    within: Option<Tokenizer>,
     special: SpecialTokens,
     /// The tokens that the tokenizer puts before a text.
     start: Vec<u32>,
@@ -27,39 +28,58 @@ enum Piece {
     Text(usize),
 }
 
+/// What is before a stretch of text, on which it depends whether a tokenizer puts a space before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Preceding {
+    Nothing,
+    Token,
+    Text,
+}
+
 /// Texts to encode.
 #[derive(Default)]
 struct Stretches {
     texts: Vec<String>,
-    /// Whether each begins its whole text.
-    first: Vec<bool>,
+    /// What is before each.
+    before: Vec<Preceding>,
 }
 
 impl Stretches {
-    fn piece(&mut self, text: &str, first: bool) -> Option<Piece> {
+    /// Adds a text, unless it is empty; `before` is then what is before the next.
+    fn piece(&mut self, text: &str, before: &mut Preceding) -> Option<Piece> {
         let text = text.replace(SEPARATOR, "");
         if text.is_empty() {
             return None;
         }
         self.texts.push(text);
-        self.first.push(first);
+        self.before.push(std::mem::replace(before, Preceding::Text));
         Some(Piece::Text(self.texts.len() - 1))
+    }
+
+    /// The texts that have this before them.
+    fn after(&self, before: Preceding) -> impl Iterator<Item = &String> {
+        let both = self.texts.iter().zip(&self.before);
+        both.filter(move |(_, own)| **own == before)
+            .map(|(text, _)| text)
     }
 }
 
 impl RenderedEncoder {
     /// Takes a tokenizer without truncation, padding and post-processor, and the tokens that it puts
     /// before a text.
-    pub fn new(mut tokenizer: Tokenizer, start: Vec<u32>) -> Self {
+    ///
+    /// # Errors
+    /// If the tokenizer cannot do without a space before texts.
+    pub fn new(mut tokenizer: Tokenizer, start: Vec<u32>) -> tokenizers::Result<Self> {
         let special = SpecialTokens::of(&tokenizer);
         tokenizer.set_encode_special_tokens(true);
-        let inner = continuing(&tokenizer);
-        Self {
+        Ok(Self {
+            after_token: leading_space::after_token(&tokenizer),
+            within: leading_space::within(&tokenizer)?,
             tokenizer,
-            inner,
             special,
             start,
-        }
+        })
     }
 
     /// The special tokens.
@@ -81,10 +101,9 @@ impl RenderedEncoder {
         let pieces: Vec<Vec<(Vec<Piece>, &RenderedPart)>> = texts
             .iter()
             .map(|text| {
-                let parts = text.parts.iter().enumerate();
-                parts
-                    .map(|(at, part)| (self.pieces(&part.text, at == 0, &mut stretches), part))
-                    .collect()
+                let mut before = Preceding::Nothing;
+                let pieces = |part| (self.pieces(part, &mut before, &mut stretches), part);
+                text.parts.iter().map(pieces).collect()
             })
             .collect();
         let encodings = self.encode_stretches(&stretches)?;
@@ -112,44 +131,55 @@ impl RenderedEncoder {
         Ok(texts.iter().zip(pieces).map(join).collect())
     }
 
-    fn pieces(&self, text: &str, begins: bool, stretches: &mut Stretches) -> Vec<Piece> {
+    /// The pieces of a part; `before` is what is before it, and then what is before the next.
+    fn pieces(
+        &self,
+        part: &RenderedPart,
+        before: &mut Preceding,
+        stretches: &mut Stretches,
+    ) -> Vec<Piece> {
+        let text = part.text.as_str();
         let mut pieces = Vec::new();
         let mut start = 0;
         for (at, token) in self.special.matches(text) {
-            let before = &text[start..at.max(start)];
-            let before = match token.takes_before {
-                true => before.trim_end(),
-                false => before,
+            let stretch = &text[start..at.max(start)];
+            let stretch = match token.takes_before {
+                true => stretch.trim_end(),
+                false => stretch,
             };
-            pieces.extend(stretches.piece(before, begins && start == 0));
+            pieces.extend(stretches.piece(stretch, before));
             pieces.push(Piece::Token(token.id));
+            *before = Preceding::Token;
             start = at + token.content.len();
             if token.takes_after {
                 let rest = &text[start..];
                 start += rest.len() - rest.trim_start().len();
             }
         }
-        pieces.extend(stretches.piece(&text[start..], begins && start == 0));
+        pieces.extend(stretches.piece(&text[start..], before));
+        if part.ends {
+            *before = Preceding::Token;
+        }
         pieces
     }
 
     fn encode_stretches(&self, stretches: &Stretches) -> tokenizers::Result<Vec<Encoding>> {
-        let Some(inner) = &self.inner else {
-            return encode(&self.tokenizer, stretches.texts.iter());
+        let encoded = |before: Preceding, own: Option<&Tokenizer>| {
+            encode(own.unwrap_or(&self.tokenizer), stretches.after(before))
         };
-        let of = |first: bool| {
-            let both = stretches.texts.iter().zip(&stretches.first);
-            both.filter(move |(_, it)| **it == first)
-                .map(|(text, _)| text)
-        };
-        let mut first = encode(&self.tokenizer, of(true))?.into_iter();
-        let mut others = encode(inner, of(false))?.into_iter();
+        let mut first = encoded(Preceding::Nothing, None)?.into_iter();
+        let mut after_token = encoded(Preceding::Token, self.after_token.as_ref())?.into_iter();
+        let mut within = encoded(Preceding::Text, self.within.as_ref())?.into_iter();
         let missing = || "the tokenizer lost a text".into();
-        let next = |is_first: &bool| match is_first {
-            true => first.next().ok_or_else(missing),
-            false => others.next().ok_or_else(missing),
+        let next = |before: &Preceding| {
+            let own = match before {
+                Preceding::Nothing => first.next(),
+                Preceding::Token => after_token.next(),
+                Preceding::Text => within.next(),
+            };
+            own.ok_or_else(missing)
         };
-        stretches.first.iter().map(next).collect()
+        stretches.before.iter().map(next).collect()
     }
 }
 
@@ -161,35 +191,13 @@ fn encode<'a>(
     tokenizer.encode_batch_fast(texts.collect(), false)
 }
 
-/// A tokenizer for text within a text, if it differs: SentencePiece's puts a space before the first
-/// word of a text alone.
-fn continuing(tokenizer: &Tokenizer) -> Option<Tokenizer> {
-    let never = |it: &mut PreTokenizerWrapper| match it {
-        PreTokenizerWrapper::Metaspace(space) if space.prepend_scheme == PrependScheme::First => {
-            space.prepend_scheme = PrependScheme::Never;
-            true
-        }
-        _ => false,
-    };
-    let mut pre = tokenizer.get_pre_tokenizer()?.clone();
-    let differs = match &mut pre {
-        PreTokenizerWrapper::Sequence(all) => {
-            let changed: Vec<bool> = all.as_mut().iter_mut().map(never).collect();
-            changed.contains(&true)
-        }
-        single => never(single),
-    };
-    let mut inner = differs.then(|| tokenizer.clone())?;
-    inner.with_pre_tokenizer(Some(pre));
-    Some(inner)
-}
-
 #[cfg(test)]
 mod tests {
-    use tokenizers::AddedToken;
     use tokenizers::models::wordlevel::WordLevel;
-    use tokenizers::pre_tokenizers::metaspace::Metaspace;
+    use tokenizers::normalizers::Prepend;
+    use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
     use tokenizers::pre_tokenizers::whitespace::Whitespace;
+    use tokenizers::{AddedToken, PreTokenizerWrapper};
 
     use super::*;
 
@@ -228,7 +236,7 @@ mod tests {
 
     #[test]
     fn parts_become_tokens_with_what_counts_and_are_cut_at_the_right() {
-        let encoder = RenderedEncoder::new(tokenizer(Whitespace), vec![8]);
+        let encoder = RenderedEncoder::new(tokenizer(Whitespace), vec![8]).unwrap();
         let parts = [
             ("<s>a", false, false),
             ("b</s>", true, false),
@@ -248,7 +256,7 @@ mod tests {
 
     #[test]
     fn the_token_at_the_start_is_there_once() {
-        let encoder = RenderedEncoder::new(tokenizer(Whitespace), vec![8]);
+        let encoder = RenderedEncoder::new(tokenizer(Whitespace), vec![8]).unwrap();
         for (start, has_start, ids) in [
             ("<s>a", true, &[8, 0][..]),
             ("a", true, &[8, 0]),
@@ -262,7 +270,7 @@ mod tests {
 
     #[test]
     fn separated_tokens_are_text_and_the_templates_own_are_tokens() {
-        let encoder = RenderedEncoder::new(tokenizer(Whitespace), Vec::new());
+        let encoder = RenderedEncoder::new(tokenizer(Whitespace), Vec::new()).unwrap();
         let own = encoder.special().separated("</s>");
         let found = encoded(
             &encoder,
@@ -275,9 +283,29 @@ mod tests {
     #[test]
     fn a_space_before_the_first_word_is_put_before_the_first_of_the_text_alone() {
         let space = Metaspace::new('▁', PrependScheme::First, true);
-        let encoder = RenderedEncoder::new(tokenizer(space), vec![8]);
+        let encoder = RenderedEncoder::new(tokenizer(space), vec![8]).unwrap();
         let parts = [("a", false, false), ("a</s>a b", true, false)];
         let found = encoded(&encoder, text(&parts, true), 9);
         assert_eq!(found.ids, [8, 2, 0, 9, 0, 7]);
+    }
+
+    #[test]
+    fn an_answer_begins_as_it_would_within_the_text_whatever_puts_spaces_before_texts() {
+        let always = tokenizer(Metaspace::new('▁', PrependScheme::Always, true));
+        // As Llama 2 and Mistral have it.
+        let mut prepending = tokenizer(Metaspace::new('▁', PrependScheme::Never, true));
+        let normalizer = Prepend::new("▁".to_owned());
+        prepending.with_normalizer(Some(normalizer)).unwrap();
+        for tokenizer in [always, prepending] {
+            let encoder = RenderedEncoder::new(tokenizer, vec![8]).unwrap();
+            let parts = [
+                ("a", false, false),
+                (" b", true, true),
+                ("a", false, false),
+                ("a</s>b", true, false),
+            ];
+            let found = encoded(&encoder, text(&parts, true), 99);
+            assert_eq!(found.ids, [8, 2, 7, END, 2, 0, 9, 7]);
+        }
     }
 }

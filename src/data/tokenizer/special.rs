@@ -11,9 +11,9 @@ use crate::data::rendered::SEPARATOR;
 pub(crate) struct SpecialText {
     pub content: String,
     pub id: u32,
-    /// Whether it takes the white space before it along.
+    /// Whether it takes the white space before it.
     pub takes_before: bool,
-    /// Whether it takes the white space behind it along.
+    /// Whether it takes the white space after it.
     pub takes_after: bool,
 }
 

@@ -78,6 +78,17 @@ impl Chat {
         Ok(tokens)
     }
 
+    /// Warns of special tokens of the template that the tokenizer lacks.
+    ///
+    /// # Errors
+    /// If the template cannot be used.
+    pub(crate) fn warn_of_missing_tokens(self, encoder: &TextEncoder) -> Result<(), DataError> {
+        if let Some(notice) = Template::new(self.0, encoder)?.notice() {
+            tracing::warn!("{notice}");
+        }
+        Ok(())
+    }
+
     fn refused(self, place: Option<SourceSpan>, reason: String) -> DataError {
         DataError::Template {
             template: self.0.to_string(),

@@ -5,14 +5,15 @@
 //! * [`source`]: data files as splits.
 //! * [`template`]: what a conversation looks like to a model.
 //! * [`chat`]: splits of conversations as tokens.
+//! * [`answers`]: how a model answers them.
 
+pub mod answers;
 pub mod chat;
 pub mod conversation;
 pub(crate) mod record;
 pub mod source;
 pub mod template;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,50 +22,52 @@ use crate::data::encoded::EncodedSplit;
 use crate::data::error::DataError;
 use crate::data::split::Split;
 use crate::data::tokenize::TextEncoder;
-use crate::model::generate::BeamSearch;
 use crate::model::objective::Objective;
+use crate::tasks::instruct::answers::ChatAnswers;
 use crate::tasks::instruct::chat::Chat;
 use crate::tasks::instruct::conversation::Conversation;
 use crate::tasks::instruct::source::InstructFiles;
-use crate::tasks::instruct::template::{Template, TemplateChoice};
-use crate::tasks::metrics::generation::meteor::Meteor;
+use crate::tasks::instruct::template::TemplateChoice;
 use crate::tasks::metrics::info::MetricInfo;
-use crate::tasks::texts::{self, TextDefaults, WrittenText};
-use crate::tasks::{Outputs, ReadOptions, SharedTask, Task, TaskData, TextTask};
-
-/// Greedy decoding.
-pub const GREEDY: BeamSearch = BeamSearch {
-    width: 1,
-    length_penalty: 1.0,
-    no_repeat_ngram: 0,
-};
-
-/// The most tokens of an answer, where nothing else is said.
-pub const MAX_NEW_TOKENS: u32 = 256;
+use crate::tasks::{Outputs, ReadOptions, SharedTask, Task, TaskData, texts};
 
 /// Instructions, or conversations, with their answers.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct InstructTask {
     /// The files of each split; `None`: those of the folder that is named.
     files: Option<InstructFiles>,
-    /// `None`: the model's own template or, where it has none, alpaca, or chatml for conversations.
-    template: Option<TemplateChoice>,
+    /// Without a template until it is settled.
+    answers: ChatAnswers,
+}
+
+impl Default for InstructTask {
+    fn default() -> Self {
+        Self {
+            files: None,
+            answers: ChatAnswers {
+                template: None,
+                score: texts::score,
+            },
+        }
+    }
 }
 
 impl InstructTask {
     /// A task with files of its own, whatever folder a run names.
     #[must_use]
-    pub fn new(files: InstructFiles, template: Option<TemplateChoice>) -> Self {
+    pub fn new(files: InstructFiles) -> Self {
         Self {
             files: Some(files),
-            template,
+            ..Self::default()
         }
     }
 
-    /// The template of a model, where no other is named.
-    fn chat(&self, encoder: &TextEncoder) -> Chat {
-        let own = encoder.chat_template().map(|_| TemplateChoice::Model);
-        Chat(self.template.or(own).unwrap_or(TemplateChoice::ALPACA))
+    /// The same with this template.
+    fn with(&self, template: TemplateChoice) -> SharedTask {
+        SharedTask(Arc::new(Self {
+            files: self.files.clone(),
+            answers: self.answers.with_template(template),
+        }))
     }
 
     /// The template of a model and these examples, where no other is named.
@@ -133,24 +136,19 @@ impl Task for InstructTask {
         encoder: &TextEncoder,
         cache: Option<&Path>,
     ) -> Result<EncodedSplit, DataError> {
-        self.chat(encoder).encode(split, encoder, cache)
+        self.answers.chat(encoder).encode(split, encoder, cache)
     }
 
     fn outputs(&self) -> Outputs<'_> {
-        Outputs::Texts(self)
+        Outputs::Texts(&self.answers)
     }
 
     fn template(&self) -> Option<String> {
-        self.template.map(|template| template.to_string())
+        self.answers.template.map(|template| template.to_string())
     }
 
     fn with_template(&self, name: &str) -> Option<Result<SharedTask, String>> {
-        let with = |template| {
-            let files = self.files.clone();
-            let template = Some(template);
-            SharedTask(Arc::new(Self { files, template }))
-        };
-        Some(name.parse().map(with))
+        Some(name.parse().map(|template| self.with(template)))
     }
 
     fn settled(
@@ -158,50 +156,12 @@ impl Task for InstructTask {
         train: &Split,
         encoder: &TextEncoder,
     ) -> Result<Option<SharedTask>, DataError> {
-        let choice = self.template.unwrap_or_else(|| {
+        let choice = self.answers.template.unwrap_or_else(|| {
             let (choice, why) = Self::default_template(train, encoder);
-            tracing::warn!("the template is {choice}: {why}; --template names another");
+            tracing::warn!("the template is {choice}: {why}; choose another with --template");
             choice
         });
-        if let Some(notice) = Template::new(choice, encoder)?.notice() {
-            tracing::warn!("{notice}");
-        }
-        Ok(Some(SharedTask(Arc::new(Self {
-            files: self.files.clone(),
-            template: Some(choice),
-        }))))
-    }
-}
-
-impl TextTask for InstructTask {
-    fn defaults(&self) -> TextDefaults {
-        TextDefaults {
-            search: GREEDY,
-            max_new_tokens: MAX_NEW_TOKENS,
-        }
-    }
-
-    fn prompt(&self, text: &str) -> String {
-        Conversation::of_question(text).to_text()
-    }
-
-    fn shown(&self, prompt: &str) -> String {
-        Conversation::of_text(prompt).shown()
-    }
-
-    fn encode_prompts(
-        &self,
-        prompts: &[&str],
-        encoder: &TextEncoder,
-    ) -> Result<Vec<Vec<u32>>, DataError> {
-        self.chat(encoder).encode_prompts(prompts, encoder)
-    }
-
-    fn end_tokens(&self, encoder: &TextEncoder) -> Result<Vec<u32>, DataError> {
-        self.chat(encoder).end_tokens(encoder)
-    }
-
-    fn score(&self, written: &[WrittenText], meteor: Option<&Meteor>) -> BTreeMap<String, f64> {
-        texts::score(written, meteor)
+        Chat(choice).warn_of_missing_tokens(encoder)?;
+        Ok(Some(self.with(choice)))
     }
 }

@@ -57,10 +57,10 @@ impl Record<'_> {
 
     fn of_instruction(&self) -> Result<(Conversation, Option<String>), DataError> {
         let instruction = self.text(self.fields, INSTRUCTION)?;
-        let instruction = instruction.ok_or_else(|| self.missing(INSTRUCTION))?;
+        let instruction = instruction.ok_or_else(|| self.missing("instruction"))?;
         let input = self.text(self.fields, INPUT)?;
         let output = match self.text(self.fields, OUTPUT)? {
-            None if !self.may_lack_answer => return Err(self.missing(OUTPUT)),
+            None if !self.may_lack_answer => return Err(self.missing("output")),
             output => output,
         };
         let conversation = Conversation {
@@ -151,14 +151,14 @@ impl Record<'_> {
         Ok((known.1, self.filled(content).map_err(in_message)?))
     }
 
-    /// The text under one of these keys, with the key; `None` also for `null`.
+    /// The text under one of these keys, with the key.
     fn text<'a>(
         &self,
         fields: &'a Map<String, Value>,
         keys: &[&str],
     ) -> Result<Option<(&'a str, String)>, DataError> {
         match find(fields, keys) {
-            None | Some((_, Value::Null)) => Ok(None),
+            None => Ok(None),
             Some((key, Value::String(text))) if text.contains(SEPARATOR) => Err(self.wrong(
                 format!("`{key}` holds U+FDD0, which is not a character; remove it"),
             )),
@@ -174,11 +174,13 @@ impl Record<'_> {
         }
     }
 
-    fn missing(&self, keys: &[&str]) -> DataError {
+    /// The error of a key that is not there, or is `null`.
+    pub fn missing(&self, key: &str) -> DataError {
+        let given = self.fields.iter().filter(|(_, value)| !value.is_null());
         DataError::MissingKey {
             place: self.place.clone(),
-            key: keys.first().copied().unwrap_or_default().to_owned(),
-            available: self.fields.keys().cloned().collect(),
+            key: key.to_owned(),
+            available: given.map(|(key, _)| key.clone()).collect(),
         }
     }
 
@@ -191,10 +193,12 @@ impl Record<'_> {
     }
 }
 
-/// The first of these keys that is there, with its value.
+/// The first of these keys that is there and not `null`, with its value: records of several sets put
+/// together have the keys of all.
 fn find<'a>(fields: &'a Map<String, Value>, keys: &[&str]) -> Option<(&'a str, &'a Value)> {
     let mut found = keys.iter().filter_map(|key| fields.get_key_value(*key));
-    found.next().map(|(key, value)| (key.as_str(), value))
+    let (key, value) = found.find(|(_, value)| !value.is_null())?;
+    Some((key.as_str(), value))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::data::split::{Example, Split};
 use crate::tasks::instruct::record::Record;
 use crate::tasks::{ReadOptions, TaskData};
 
-/// What the files of a split are called, without their ends.
+/// The names of the files of each split, without their extensions.
 const NAMES: [(SplitName, &[&str]); 3] = [
     (SplitName::Train, &["train"]),
     (
@@ -22,10 +22,10 @@ const NAMES: [(SplitName, &[&str]); 3] = [
     (SplitName::Test, &["test"]),
 ];
 
-/// What files end with.
-const ENDS: [&str; 3] = ["jsonl", "json", "ndjson"];
+/// The extensions of files that are read.
+const EXTENSIONS: [&str; 3] = ["jsonl", "json", "ndjson"];
 
-/// One in so many prompts is held out where there is no validation split.
+/// Where there is no validation split, one in this many prompts is held out.
 const HELD_OUT: u64 = 10;
 
 /// The files of each split, one after the other. Without files of a validation split, a share of
@@ -54,8 +54,11 @@ impl InstructFiles {
         }
         let mut files = Self::default();
         for (split, names) in NAMES {
-            let candidates = names.iter().flat_map(|name| ENDS.map(|end| (name, end)));
-            let candidates = candidates.map(|(name, end)| path.join(format!("{name}.{end}")));
+            let candidates = names
+                .iter()
+                .flat_map(|name| EXTENSIONS.map(|extension| (name, extension)));
+            let candidates =
+                candidates.map(|(name, extension)| path.join(format!("{name}.{extension}")));
             let found: Vec<PathBuf> = candidates.filter(|file| file.is_file()).collect();
             if found.len() > 1 {
                 let split = split.hub_name();
@@ -112,8 +115,8 @@ impl InstructFiles {
 /// The only file of a folder that could be meant besides those that are known.
 fn only_file(folder: &Path, known: &InstructFiles) -> Result<PathBuf, DataError> {
     let is_meant = |path: &PathBuf| {
-        let end = path.extension().and_then(|end| end.to_str());
-        end.is_some_and(|end| ENDS.contains(&end))
+        let extension = path.extension().and_then(|it| it.to_str());
+        extension.is_some_and(|it| EXTENSIONS.contains(&it))
             && !known.validation.contains(path)
             && !known.test.contains(path)
             && path.is_file()
@@ -126,7 +129,9 @@ fn only_file(folder: &Path, known: &InstructFiles) -> Result<PathBuf, DataError>
         [] => Err(DataError::Missing {
             task: "instruct",
             dir: folder.to_owned(),
-            looked_for: ENDS.map(|end| folder.join(format!("train.{end}"))).to_vec(),
+            looked_for: EXTENSIONS
+                .map(|it| folder.join(format!("train.{it}")))
+                .to_vec(),
         }),
         _ => Err(DataError::Ambiguous {
             task: "instruct",
@@ -212,11 +217,7 @@ impl RecordReader<'_> {
                 let value = |column: &String| match fields.get(column) {
                     Some(Value::String(text)) => Ok(text.clone()),
                     Some(value) if !value.is_null() => Ok(value.to_string()),
-                    _ => Err(DataError::MissingKey {
-                        place: place.clone(),
-                        key: column.clone(),
-                        available: fields.keys().cloned().collect(),
-                    }),
+                    _ => Err(record.missing(column)),
                 };
                 examples.push(ReadExample {
                     prompt: conversation.to_text(),

@@ -70,7 +70,7 @@ impl Resolver<'_> {
             validation: places(files.validation),
             test: places(files.test),
         };
-        let task = InstructTask::new(files, None);
+        let task = InstructTask::new(files);
         sound.then(|| SharedTask(Arc::new(task)))
     }
 }

@@ -24,6 +24,7 @@ pub(super) fn records(path: &Path, limit: usize) -> Result<Records, DataError> {
         path,
         text: utf8(path, 1, without_mark(1, &bytes))?,
         line: 1,
+        passed: 0,
     };
     match cursor.peek() {
         Some('[') => {
@@ -57,6 +58,8 @@ struct Cursor<'a> {
     text: &'a str,
     /// The line in which `text` begins.
     line: usize,
+    /// The bytes of that line before `text`.
+    passed: usize,
 }
 
 impl Cursor<'_> {
@@ -70,6 +73,10 @@ impl Cursor<'_> {
     fn pass(&mut self, bytes: usize) {
         let (passed, rest) = self.text.split_at(bytes);
         self.line += line_ends(passed.as_bytes());
+        self.passed = match passed.rfind('\n') {
+            Some(end) => passed.len() - end - 1,
+            None => self.passed + passed.len(),
+        };
         self.text = rest;
     }
 
@@ -97,7 +104,8 @@ impl Cursor<'_> {
                 Ok(value)
             }
             Err(error) => {
-                Err(Unparsed::new(self.text, &error).into_content(self.path, self.line, "file"))
+                let wrong = Unparsed::new(self.text, self.passed, &error);
+                Err(wrong.into_content(self.path, self.line, "file"))
             }
         }
     }

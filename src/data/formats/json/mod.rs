@@ -233,6 +233,17 @@ mod tests {
             ("[{\"a\": 1},\n{\"a\": 2\n", 2, "ends within"),
             ("[{\"a\": 1}\n{\"a\": 2}]", 2, "expected `,` or `]`"),
             ("[{\"a\": 1},\n]", 2, "expected value"),
+            ("[{\"a\": 1}, {\"a\": x}]", 1, "expected value at column 18"),
+            (
+                "[{\"a\": 1},\n {\"a\": 1}, {\"a\":\n x}]",
+                3,
+                "expected value at column 2",
+            ),
+            (
+                "[{\"a\": 1},\n {\"a\": x}]",
+                2,
+                "expected value at column 8",
+            ),
             ("[{\"a\": 1},\n\n[2]]", 3, "an array, not an object"),
             (
                 "[{\"a\": 1},\n{\"a\":\n1, \"a\": 2}]",

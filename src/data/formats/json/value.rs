@@ -22,17 +22,19 @@ pub(super) struct Unparsed {
 }
 
 impl Unparsed {
-    pub fn new(text: &str, error: &serde_json::Error) -> Self {
+    /// The error of a text before which its first line has some bytes.
+    pub fn new(text: &str, before: usize, error: &serde_json::Error) -> Self {
         let (line, column) = (error.line(), error.column());
         let place = format!(" at line {line} column {column}");
         let reason = error.to_string();
         let reason = reason.strip_suffix(&place).unwrap_or(&reason);
         // A line end within a string is its line's.
         let line = line.saturating_sub(usize::from(column == 0));
+        let before = if line > 1 { 0 } else { before };
         Self {
             reason: match is_not_a_number(text, line, column) {
                 true => "NaN and Infinity are not JSON; write null, or a number".to_owned(),
-                false => format!("{reason} at column {column}"),
+                false => format!("{reason} at column {}", before + column),
             },
             line,
             ends: error.classify() == Category::Eof,
@@ -68,7 +70,7 @@ fn is_not_a_number(text: &str, line: usize, column: usize) -> bool {
 pub(super) fn parse(text: &str) -> Result<Value, Unparsed> {
     serde_json::from_str(text)
         .map(|Unique(value)| value)
-        .map_err(|error| Unparsed::new(text, &error))
+        .map_err(|error| Unparsed::new(text, 0, &error))
 }
 
 /// A value in which no object has a key twice.

@@ -42,6 +42,11 @@ fn instructions_are_read_by_the_names_that_known_sets_have_for_them() {
             json!({"question": "1 + 2?", "answer": "3"}),
             asked("1 + 2?", None, "3"),
         ),
+        (
+            json!({"messages": null, "instruction": null, "question": "1 + 2?", "input": null,
+                "output": null, "answer": "3"}),
+            asked("1 + 2?", None, "3"),
+        ),
     ] {
         assert_eq!(read(&value, false), Ok(expected));
     }
@@ -103,6 +108,11 @@ fn what_is_broken_is_refused_with_its_place() {
             json!({"instruction": "Add."}),
             "no key `output`; it has instruction",
         ),
+        (
+            json!({"instruction": "Add.", "output": null}),
+            "no key `output`; it has instruction",
+        ),
+        (json!({}), "no key `instruction`; it has none"),
         (
             json!({"instruction": "Add.", "output": " "}),
             "`output` is empty",

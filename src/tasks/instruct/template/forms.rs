@@ -7,10 +7,10 @@ pub(super) enum System {
     Message(&'static str, &'static str),
     /// Before the first question, with this between.
     InQuestion(&'static str),
-    /// Before all else, with this behind it; and what it says if nothing else is said.
+    /// Before all else, with this after it; and what it says if nothing else is said.
     First {
         default: &'static str,
-        behind: &'static str,
+        after: &'static str,
     },
     /// Nowhere.
     Nowhere,
@@ -30,7 +30,7 @@ pub(super) enum End {
 pub(super) enum Question {
     /// The same whatever is asked.
     Between(&'static str, &'static str),
-    /// A form for an instruction, and one with what it is about: what is before, between and behind.
+    /// A form for an instruction, and one with what it is about: what is before, between and after.
     /// There is only one turn.
     Instruction {
         alone: [&'static str; 2],
@@ -55,8 +55,8 @@ pub struct NamedForm {
     pub(super) lead: &'static str,
     pub(super) end: End,
     /// What is between an answer and the next question.
-    pub(super) behind_answer: &'static str,
-    /// Whether white space around what is said is left out.
+    pub(super) after_answer: &'static str,
+    /// Whether white space around what is said is trimmed.
     pub(super) trims: bool,
 }
 
@@ -85,7 +85,7 @@ pub static NAMED: [NamedForm; 7] = [
         before_answer: "",
         lead: "",
         end: End::Model,
-        behind_answer: "",
+        after_answer: "",
         trims: false,
     },
     // FastChat, conversation.py, vicuna_v1.1: Zheng et al., 2023.
@@ -97,13 +97,13 @@ pub static NAMED: [NamedForm; 7] = [
             default: "A chat between a curious user and an artificial intelligence assistant. The \
                       assistant gives helpful, detailed, and polite answers to the user's \
                       questions.",
-            behind: " ",
+            after: " ",
         },
         question: Question::Between("USER: ", " "),
         before_answer: "ASSISTANT:",
         lead: " ",
         end: End::Model,
-        behind_answer: "",
+        after_answer: "",
         trims: false,
     },
     // OpenAI's Chat Markup Language, openai-python v0.28, chatml.md.
@@ -116,7 +116,7 @@ pub static NAMED: [NamedForm; 7] = [
         before_answer: "<|im_start|>assistant\n",
         lead: "",
         end: End::Token("<|im_end|>"),
-        behind_answer: "\n",
+        after_answer: "\n",
         trims: false,
     },
     // meta-llama/llama3, llama/tokenizer.py, ChatFormat.
@@ -132,7 +132,7 @@ pub static NAMED: [NamedForm; 7] = [
         before_answer: "<|start_header_id|>assistant<|end_header_id|>\n\n",
         lead: "",
         end: End::Token("<|eot_id|>"),
-        behind_answer: "",
+        after_answer: "",
         trims: true,
     },
     // docs.mistral.ai on Mistral-7B-Instruct: strictly this form.
@@ -145,7 +145,7 @@ pub static NAMED: [NamedForm; 7] = [
         before_answer: "",
         lead: " ",
         end: End::Model,
-        behind_answer: "",
+        after_answer: "",
         trims: false,
     },
     // ai.google.dev on Gemma's formatting; google/gemma-2b-it's template.
@@ -158,7 +158,7 @@ pub static NAMED: [NamedForm; 7] = [
         before_answer: "<start_of_turn>model\n",
         lead: "",
         end: End::Token("<end_of_turn>"),
-        behind_answer: "\n",
+        after_answer: "\n",
         trims: true,
     },
     // EleutherAI's lm-evaluation-harness, gsm8k.yaml.
@@ -174,7 +174,7 @@ pub static NAMED: [NamedForm; 7] = [
         before_answer: "",
         lead: " ",
         end: End::Model,
-        behind_answer: "",
+        after_answer: "",
         trims: false,
     },
 ];

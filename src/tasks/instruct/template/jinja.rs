@@ -81,8 +81,8 @@ impl<'a> JinjaTemplate<'a> {
         self.end
     }
 
-    /// See [`Template::render`](super::Template::render). An answer is what the whole text has behind
-    /// the text up to it.
+    /// See [`Template::render`](super::Template::render). An answer is what the text through it
+    /// adds to the text up to it.
     pub(crate) fn render(
         &self,
         conversation: &Conversation,
@@ -104,17 +104,21 @@ impl<'a> JinjaTemplate<'a> {
                 true => whole.clone(),
                 false => self.text(&messages[..=at], false)?,
             };
-            if !whole.starts_with(&through) || !through.starts_with(&before) {
+            // What is read begins where the answer before it ends, and no earlier.
+            let read = before.get(start..);
+            let Some(read) =
+                read.filter(|_| whole.starts_with(&through) && through.starts_with(&before))
+            else {
                 return Err(self.no_prefix(turn));
-            }
-            let (said, behind) = self.answer(&through[before.len()..]);
+            };
+            let (said, space) = self.answer(&through[before.len()..]);
             let ends = is_last
                 && self
                     .last_special(said)
                     .is_none_or(|(end, _)| end < said.len());
-            parts.push(RenderedPart::read(before[start..].to_owned()));
+            parts.push(RenderedPart::read(read.to_owned()));
             parts.push(RenderedPart::learnt(said.to_owned(), ends));
-            start = through.len() - behind.len();
+            start = through.len() - space.len();
         }
         // What follows the last answer is of no use.
         if answer.is_none() {
@@ -135,8 +139,8 @@ impl<'a> JinjaTemplate<'a> {
         )
     }
 
-    /// Parts what is rendered of an answer into the answer with the token that ends it, and white
-    /// space behind that.
+    /// Splits what is rendered of an answer into the answer with the token that ends it, and white
+    /// space after that.
     fn answer<'t>(&self, rendered: &'t str) -> (&'t str, &'t str) {
         match self.last_special(rendered) {
             Some((end, _)) if rendered[end..].trim().is_empty() => rendered.split_at(end),
@@ -255,7 +259,7 @@ fn without_generation(source: &str) -> String {
     let mut whole = String::with_capacity(source.len());
     let mut rest = source;
     while let Some((before, block)) = rest.split_once("{%") {
-        let (inner, behind) = block.split_once("%}").unwrap_or((block, ""));
+        let (inner, after) = block.split_once("%}").unwrap_or((block, ""));
         let has_end = inner.len() < block.len();
         whole.push_str(before);
         whole.push_str("{%");
@@ -266,7 +270,7 @@ fn without_generation(source: &str) -> String {
             _ => inner.to_owned(),
         });
         whole.push_str(if has_end { "%}" } else { "" });
-        rest = behind;
+        rest = after;
     }
     whole + rest
 }

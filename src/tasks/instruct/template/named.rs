@@ -80,7 +80,7 @@ impl<'a> NamedTemplate<'a> {
             read.push_str(&self.question(first.take(), &turn.0, None));
             parts.push(RenderedPart::read(std::mem::take(&mut read)));
             parts.push(self.answer(&turn.1));
-            read.push_str(form.behind_answer);
+            read.push_str(form.after_answer);
         }
         let input = conversation.input.as_deref();
         read.push_str(&self.question(first.take(), &conversation.question, input));
@@ -103,13 +103,13 @@ impl<'a> NamedTemplate<'a> {
     fn system(&self, said: Option<&str>, read: &mut String) -> Result<Option<String>, String> {
         let said = said.map(|it| self.own(it));
         match (&self.form.system, said) {
-            (System::Message(before, behind), Some(said)) => {
-                *read += &format!("{before}{said}{behind}");
+            (System::Message(before, after), Some(said)) => {
+                *read += &format!("{before}{said}{after}");
             }
-            (System::InQuestion(behind), Some(said)) => return Ok(Some(said + behind)),
-            (System::First { default, behind }, said) => {
+            (System::InQuestion(after), Some(said)) => return Ok(Some(said + after)),
+            (System::First { default, after }, said) => {
                 let said = said.unwrap_or_else(|| (*default).to_owned());
-                *read += &format!("{said}{behind}");
+                *read += &format!("{said}{after}");
             }
             (System::Nowhere, Some(_)) => {
                 return Err(format!(
@@ -128,28 +128,28 @@ impl<'a> NamedTemplate<'a> {
         let system = system.unwrap_or_default();
         let asked_own = self.own(asked);
         let question = match (&self.form.question, input.map(|it| self.own(it))) {
-            (Question::Between(before, behind), None) => {
-                format!("{before}{system}{asked_own}{behind}")
+            (Question::Between(before, after), None) => {
+                format!("{before}{system}{asked_own}{after}")
             }
-            (Question::Between(before, behind), Some(input)) => {
-                format!("{before}{system}{asked_own}\n{input}{behind}")
+            (Question::Between(before, after), Some(input)) => {
+                format!("{before}{system}{asked_own}\n{input}{after}")
             }
             (
                 Question::Instruction {
-                    alone: [before, behind],
+                    alone: [before, after],
                     ..
                 },
                 None,
             ) => {
-                format!("{before}{asked_own}{behind}")
+                format!("{before}{asked_own}{after}")
             }
             (
                 Question::Instruction {
-                    with_input: [before, between, behind],
+                    with_input: [before, between, after],
                     ..
                 },
                 Some(input),
-            ) => format!("{before}{asked_own}{between}{input}{behind}"),
+            ) => format!("{before}{asked_own}{between}{input}{after}"),
         };
         question + self.form.before_answer
     }

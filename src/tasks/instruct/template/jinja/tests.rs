@@ -220,4 +220,14 @@ fn a_template_that_renders_earlier_turns_otherwise_is_refused_with_what_to_do() 
         error.contains("turn 1 otherwise") && error.contains("chatml"),
         "{error}"
     );
+    // Nothing is rendered until the assistant speaks, so that the text up to the second answer is
+    // shorter than that through the first.
+    let source = "{% if messages[-1].role == 'assistant' %}{% for m in messages %}{{ m.content }}\
+                  {% endfor %}{% endif %}";
+    let chat = self::chat(source);
+    let template = JinjaTemplate::new(&chat, &special).unwrap();
+    let error = template
+        .render(&conversation(&[("a", "b")], "c"), Some("d"))
+        .unwrap_err();
+    assert!(error.contains("turn 2 otherwise"), "{error}");
 }
