@@ -202,14 +202,21 @@ fn on_lanes(
 
 /// The cluster that a run is to train on, if the arguments name one.
 fn find_for(plan: &Plan, args: &ClusterArgs) -> anyhow::Result<Option<Cluster>> {
-    if args.name_one() && plan.local_baseline {
-        let mut problems = plan.problems();
+    if !args.name_one() {
+        return find(args);
+    }
+    let mut problems = plan.problems();
+    if plan.local_baseline {
         let wrong = "clients train alone on this machine's lanes, not on those of a cluster";
         let right = "omit it here, and give it to `regatta resume` without --cluster once all \
                      rounds are done";
         problems.report("local_baseline", wrong, right);
-        return Err(problems.into());
     }
+    if plan.training.clients_per_step > 1 {
+        let wrong = "hosts of a cluster train clients one by one";
+        problems.report("clients_per_step", wrong, "omit it");
+    }
+    problems.into_result(())?;
     find(args)
 }
 

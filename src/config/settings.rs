@@ -248,6 +248,10 @@ declare_settings! {
         /// Examples in a batch
         #[arg(value_name = "N")]
         batch_size: u32 = default(32).from(1).to(1_000_000);
+        /// Clients that a lane trains together: the base's products are computed once for a batch of
+        /// each, which is faster where batches are small. Last bits differ by who is trained together
+        #[arg(value_name = "N")]
+        clients_per_step: u32 = default(1).from(1).to(1_000_000);
         /// Peak learning rate
         lr: f64 = default(0.001).above(0.0);
         /// Share of a round's steps in which the learning rate warms up

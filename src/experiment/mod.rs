@@ -94,12 +94,14 @@ fn canary(workload: &Federation) -> Result<Digest, BoxError> {
     done.map_err(|error| format!("the canary job failed: {error}").into())
 }
 
-/// The plan as the actors take it. Where there is a lane for each client, each has its own.
+/// The plan as the actors take it. Where there is a lane for each client, each has its own, unless
+/// clients are trained together.
 fn federation_plan(experiment: &Experiment) -> FederationPlan {
     let plan = &experiment.plan;
     let simulation = plan.simulation.clone();
     let lanes = plan.devices.lanes.len();
-    let own_lanes = lanes == experiment.shards.len();
+    let clients_per_step = plan.training.clients_per_step;
+    let own_lanes = clients_per_step == 1 && lanes == experiment.shards.len();
     let shards = experiment.shards.iter().enumerate();
     let client = |((i, shard), profile): ((usize, &Vec<u32>), Profile)| ClientPlan {
         name: experiment.client_names[i].clone(),
@@ -115,6 +117,7 @@ fn federation_plan(experiment: &Experiment) -> FederationPlan {
         eval_every: plan.eval_every,
         clients: shards.zip(simulation.profiles).map(client).collect(),
         lanes: lanes as u32,
+        clients_per_step,
         faults: simulation.faults,
         policy: simulation.policy,
         sampling: simulation.sampling,

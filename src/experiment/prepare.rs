@@ -342,5 +342,16 @@ fn trained_base(
         problems.report("modules_to_save", wrong, "remove adapted layers from it");
         return None;
     }
+    if let Some(name) = trained
+        .first()
+        .filter(|_| plan.training.clients_per_step > 1)
+    {
+        let wrong = format!(
+            "clients that are trained together share the base, and each would train {name} of it"
+        );
+        let right = "train adapters and heads alone, without bias and modules_to_save, or omit it";
+        problems.report("clients_per_step", wrong, right);
+        return None;
+    }
     Some(trained)
 }

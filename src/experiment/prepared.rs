@@ -18,7 +18,7 @@ use crate::model::linear_layer::LinearLayer;
 use crate::model::objective::Objective;
 use crate::model::source::checkpoint::Checkpoint;
 use crate::tasks::Task;
-use crate::train::local::LocalTraining;
+use crate::train::client_round::LocalTraining;
 use crate::train::precision::Compute;
 
 /// A run's model, adapter, method and data.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use regatta_actors::ids::{Digest, LaneId};
 use regatta_actors::plan::fault::Corruption;
 use regatta_actors::random::Stream;
-use regatta_actors::workload::job::{JobContext, JobError, TrainTask, Trained};
+use regatta_actors::workload::job::{JobContext, JobError, TrainResult, TrainTask, Trained};
 use regatta_actors::workload::update::{Aggregation, BoxError, Contribution, Payload, Scores};
 use regatta_actors::workload::{ClientTrainer, ServerAggregator, ServerWorkload, Workload};
 
@@ -86,6 +86,17 @@ impl ClientTrainer<Federation> for LaneTrainer {
     ) -> Result<Trained<ClientUpdate>, JobError> {
         let trained = self.train_client(task, context)?;
         trained.ok_or(JobError::Cancelled)
+    }
+
+    fn train_together(
+        &mut self,
+        tasks: &[TrainTask<Snapshot>],
+        contexts: &mut [&mut dyn JobContext],
+    ) -> Result<Vec<TrainResult<ClientUpdate>>, JobError> {
+        let trained = self.train_clients(tasks, contexts)?.into_iter();
+        Ok(trained
+            .map(|trained| trained.ok_or(JobError::Cancelled))
+            .collect())
     }
 
     fn canary(&mut self) -> Result<Digest, BoxError> {

@@ -173,6 +173,41 @@ pub trait Model {
     /// If the labels are another kind of model's, or libtorch fails.
     fn loss(&self, outputs: &Tensor, labels: &Labels, smoothing: f64) -> Result<Loss, ModelError>;
 
+    /// The last hidden states, as far as the head reads them, of the batches of several clients in
+    /// one pass, with the masks of all.
+    ///
+    /// # Errors
+    /// If libtorch fails.
+    fn joint_hidden(&self, batches: &[Inputs], masks: &Masks) -> Result<Vec<Tensor>, ModelError>;
+
+    /// The [outputs](Self::outputs) from a batch's last hidden states, with its own masks.
+    ///
+    /// # Errors
+    /// If libtorch fails.
+    fn outputs_of(
+        &self,
+        hidden: &Tensor,
+        inputs: &Inputs,
+        masks: Option<&Masks>,
+    ) -> Result<Tensor, ModelError>;
+
+    /// The losses of several batches' outputs, as [`Self::loss`] has them, where computing them
+    /// together spares reading a large frozen weight once for each. By default, one by one.
+    ///
+    /// # Errors
+    /// As [`Self::loss`].
+    fn losses(
+        &self,
+        outputs: &[Tensor],
+        labels: &[Labels],
+        smoothing: f64,
+    ) -> Result<Vec<Loss>, ModelError> {
+        let losses = outputs.iter().zip(labels);
+        losses
+            .map(|(outputs, labels)| self.loss(outputs, labels, smoothing))
+            .collect()
+    }
+
     /// Has the model keep only the inputs of its layers in training, and compute the layers once
     /// more in the backward pass: the same results in less memory and more time.
     fn checkpoint_blocks(&mut self);

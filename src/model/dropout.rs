@@ -4,27 +4,106 @@
 //! drew before. Here a client's masks depend on its key alone.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 
 use rand::Rng;
 use regatta_actors::random::Stream;
 use tch::{TchError, Tensor};
 
 use crate::base::torch;
+use crate::model::joint::{self, BatchShape};
 
-/// The masks of one client's round, drawn in the order of the forward pass. A clone draws those
-/// that follow once more.
+/// The masks of one client's round, drawn in the order of the forward pass; or of several clients
+/// whose batches are computed in one pass, each drawn from its client's own. A clone draws those that
+/// follow once more.
 #[derive(Debug, Clone)]
-pub struct Masks {
-    stream: RefCell<Stream>,
+pub struct Masks(Drawn);
+
+#[derive(Debug, Clone)]
+enum Drawn {
+    Alone {
+        client: usize,
+        stream: Box<RefCell<Stream>>,
+    },
+    Joint(Vec<PassMember>),
+}
+
+/// A client in a pass over the batches of several.
+#[derive(Debug)]
+pub struct PassMember {
+    /// The shape of its batch.
+    pub shape: BatchShape,
+    /// Its own masks.
+    pub masks: Rc<Masks>,
+}
+
+impl Clone for PassMember {
+    /// With masks of its own, which a clone draws once more.
+    fn clone(&self) -> Self {
+        Self {
+            shape: self.shape,
+            masks: Rc::new(Masks::clone(&self.masks)),
+        }
+    }
 }
 
 impl Masks {
-    /// Masks from a stream.
+    /// Masks from a stream, of a client that is trained alone.
     #[must_use]
     pub fn new(stream: Stream) -> Self {
-        Self {
-            stream: RefCell::new(stream),
+        Self::of_client(0, stream)
+    }
+
+    /// Masks from a stream, of a client by its place among those that are trained together.
+    #[must_use]
+    pub fn of_client(client: usize, stream: Stream) -> Self {
+        let stream = Box::new(RefCell::new(stream));
+        Self(Drawn::Alone { client, stream })
+    }
+
+    /// The masks of a pass over the batches of several clients.
+    #[must_use]
+    pub fn joint(members: Vec<PassMember>) -> Self {
+        Self(Drawn::Joint(members))
+    }
+
+    /// The place of the client among those that are trained together; `None`: these are the masks
+    /// of several.
+    #[must_use]
+    pub fn client(&self) -> Option<usize> {
+        match &self.0 {
+            Drawn::Alone { client, .. } => Some(*client),
+            Drawn::Joint(_) => None,
         }
+    }
+
+    /// The clients of a pass over several batches; `None`: there is one batch.
+    #[must_use]
+    pub fn members(&self) -> Option<&[PassMember]> {
+        match &self.0 {
+            Drawn::Alone { .. } => None,
+            Drawn::Joint(members) => Some(members),
+        }
+    }
+
+    /// What a function makes of each batch, (rows, tokens, width), and its own masks; side by side
+    /// where there are several.
+    ///
+    /// # Errors
+    /// If the function fails, or libtorch does.
+    pub(crate) fn each_batch<E: From<TchError>>(
+        &self,
+        x: &Tensor,
+        of_batch: impl Fn(&Tensor, &Self) -> Result<Tensor, E>,
+    ) -> Result<Tensor, E> {
+        let Some(members) = self.members() else {
+            return of_batch(x, self);
+        };
+        let batches = joint::split(x, &shapes(members))?;
+        let made: Vec<Tensor> = (batches.iter().zip(members))
+            .map(|(batch, member)| of_batch(batch, &member.masks))
+            .collect::<Result<_, E>>()?;
+        Ok(joint::join(&made)?)
     }
 
     /// Zeroes each value with probability `p`, rounded to a multiple of 2⁻¹⁶, and scales the rest
@@ -33,18 +112,33 @@ impl Masks {
     /// # Errors
     /// If the device fails.
     pub fn apply(&self, x: &Tensor, p: f64) -> Result<Tensor, TchError> {
-        self.next(p).apply(x)
+        match &self.0 {
+            Drawn::Alone { .. } => self.next(p)?.apply(x),
+            Drawn::Joint(_) => self.each_batch(x, |batch, masks| masks.apply(batch, p)),
+        }
     }
 
-    /// The next mask, to be applied later.
-    pub fn next(&self, p: f64) -> DropoutMask {
+    /// The next mask of one client, to be applied later.
+    ///
+    /// # Errors
+    /// If these are the masks of several.
+    pub fn next(&self, p: f64) -> Result<DropoutMask, TchError> {
+        let Drawn::Alone { stream, .. } = &self.0 else {
+            let message = "several clients have no dropout mask in common";
+            return Err(TchError::Torch(message.to_owned()));
+        };
         let threshold = (p * 65536.0).round() as u16;
         let seed = match threshold {
             0 => 0,
-            _ => self.stream.borrow_mut().next_u64(),
+            _ => stream.borrow_mut().next_u64(),
         };
-        DropoutMask { seed, threshold }
+        Ok(DropoutMask { seed, threshold })
     }
+}
+
+/// The shapes of the batches of a pass.
+pub(crate) fn shapes(members: &[PassMember]) -> Vec<BatchShape> {
+    members.iter().map(|member| member.shape).collect()
 }
 
 /// One mask: what it drops is a function of the two, and of a value's place.

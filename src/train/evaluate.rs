@@ -9,7 +9,7 @@ use crate::data::batch::{Batch, BatchLabels, batches};
 use crate::data::encoded::EncodedSplit;
 use crate::model::ModelError;
 use crate::model::architecture::Model;
-use crate::train::local::on_device;
+use crate::train::client_round::on_device;
 use crate::train::precision::Compute;
 
 /// The predictions of a model for a split.

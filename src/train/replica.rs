@@ -9,7 +9,7 @@ use crate::adapter::{Adapter, Prepared};
 use crate::base::tensors::TensorMap;
 use crate::model::ModelError;
 use crate::model::architecture::{Architecture, Model};
-use crate::model::delta::Delta;
+use crate::model::delta::{Delta, JointDelta};
 use crate::model::linear_layer::LinearLayer;
 use crate::model::objective::Objective;
 use crate::model::weights::{Deltas, View, Weights};
@@ -101,6 +101,36 @@ impl Replica {
         Ok(Self {
             model,
             leaves,
+            deltas,
+        })
+    }
+
+    /// The model of several clients that are trained together, whose adapters change each its own
+    /// client's batch. It has no tensors of its own: gradients reach those of the clients' replicas.
+    ///
+    /// # Errors
+    /// If a tensor is missing or of another shape.
+    pub fn joint(
+        shared: &RoundModel,
+        architecture: &dyn Architecture,
+        objective: &Objective,
+        layers: &[LinearLayer],
+        clients: &[Replica],
+    ) -> Result<Self, ModelError> {
+        let mut attached = Deltas::new();
+        let mut deltas = Vec::with_capacity(layers.len());
+        for (at, layer) in layers.iter().enumerate() {
+            let of_clients = clients.iter().map(|client| client.deltas[at].clone());
+            let delta: Rc<dyn Delta> = Rc::new(JointDelta {
+                of_clients: of_clients.collect(),
+            });
+            attached.insert(layer.module.clone(), delta.clone());
+            deltas.push(delta);
+        }
+        let root = View::adapted(&shared.base, &shared.state, &attached);
+        Ok(Self {
+            model: architecture.build(&root, objective)?,
+            leaves: Vec::new(),
             deltas,
         })
     }

@@ -38,6 +38,8 @@ pub struct TrainingPlan {
     pub local_epochs: u32,
     /// Examples in a batch.
     pub batch_size: u32,
+    /// Clients that a lane trains together, a step of each at a time.
+    pub clients_per_step: u32,
     /// Examples in a batch of evaluation.
     pub eval_batch_size: u32,
     /// Peak learning rate.

@@ -5,7 +5,7 @@ use regatta::data::limits::TokenizerLimits;
 use regatta::data::schema::SplitName;
 use regatta::data::split::{Example, Split};
 use regatta::data::tokenize::TextEncoder;
-use regatta::train::local::{ClientRound, LocalTraining};
+use regatta::train::client_round::{ClientRound, LocalTraining};
 use regatta::train::precision::Compute;
 use regatta_actors::random::StreamKey;
 use regatta_actors::workload::job::{JobContext, Progress};

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crate::ids::LaneId;
-use crate::lanes::pool::{JobFuture, JobRequest, LanePool, PoolContext, StartLanes, StartedLanes};
+use crate::lanes::group::Gathering;
+use crate::lanes::pool::{
+    JobFuture, JobRequest, LanePool, PoolClosed, PoolContext, StartLanes, StartedLanes,
+};
 use crate::lanes::progress::LaneSignals;
 use crate::lanes::queue::LaneGroup;
 use crate::lanes::thread::{LaneKind, LaneReport, LaneReports, LaneThread};
@@ -19,13 +22,20 @@ use crate::workload::Workload;
 struct LocalPool<W: Workload> {
     shared: LaneGroup<W>,
     own: BTreeMap<LaneId, LaneGroup<W>>,
+    gathering: Gathering<W>,
 }
 
 impl<W: Workload> LanePool<W> for LocalPool<W> {
-    fn train(&self, job: JobRequest<W::State>) -> JobFuture<W::Update> {
+    fn train(&self, mut job: JobRequest<W::State>) -> JobFuture<W::Update> {
         let own = job.own_lane.and_then(|lane| self.own.get(&lane));
-        let group = own.unwrap_or(&self.shared).clone();
-        Box::pin(async move { group.train(job).await })
+        let lanes = own.unwrap_or(&self.shared).clone();
+        match job.group.take() {
+            None => Box::pin(async move { lanes.train(job).await }),
+            Some(seat) => {
+                let report = self.gathering.add(seat, job, lanes);
+                Box::pin(async move { report.await.map_err(|_| PoolClosed) })
+            }
+        }
     }
 }
 
@@ -69,7 +79,11 @@ impl<W: Workload> StartLanes<W> for LocalLanes {
             };
             threads.push(main.start()?);
         }
-        let pool = Arc::new(LocalPool { shared, own });
+        let pool = Arc::new(LocalPool {
+            shared,
+            own,
+            gathering: Gathering::new(run.plan),
+        });
         Ok(StartedLanes { pool, heartbeats })
     }
 }

@@ -4,6 +4,7 @@
 //! other is in [`wire`].
 
 pub mod broker;
+pub(crate) mod group;
 pub(crate) mod local;
 pub mod memory;
 pub(crate) mod parcels;

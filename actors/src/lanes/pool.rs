@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use tokio::sync::{mpsc, watch};
 
 use crate::ids::{Digest, JobId, LaneId};
+use crate::lanes::group::GroupSeat;
 use crate::lanes::watchdog::Heartbeat;
 use crate::observe::board::Board;
 use crate::observe::bus::Bus;
@@ -18,7 +19,7 @@ use crate::protocol::input::Input;
 use crate::protocol::job::{JobFaults, Work};
 use crate::protocol::outcome::RunError;
 use crate::workload::Workload;
-use crate::workload::job::{TrainTask, Trained};
+use crate::workload::job::{JobError, TrainTask, Trained};
 
 /// Trains clients' jobs on whatever lanes it has. Which lane does a job changes no bit of its
 /// result.
@@ -39,6 +40,8 @@ pub struct JobRequest<S> {
     pub faults: JobFaults,
     /// The lane that the client has to itself, if it has one.
     pub own_lane: Option<LaneId>,
+    /// Its place in the group that it is trained with, if it is not trained alone.
+    pub(crate) group: Option<GroupSeat>,
     /// The work.
     pub task: TrainTask<S>,
 }
@@ -72,6 +75,17 @@ pub enum JobFailure {
     DeviceLost(String),
     /// Anything else.
     Failed(String),
+}
+
+impl From<JobError> for JobFailure {
+    fn from(error: JobError) -> Self {
+        match error {
+            JobError::Cancelled => Self::Cancelled,
+            JobError::OutOfMemory(_) => Self::OutOfMemory(error.to_string()),
+            JobError::DeviceLost(_) => Self::DeviceLost(error.to_string()),
+            JobError::Failed(_) => Self::Failed(error.to_string()),
+        }
+    }
 }
 
 /// No lane is left, and none will come.

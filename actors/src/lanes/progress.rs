@@ -85,6 +85,11 @@ impl<'a, L: Workload> LaneJobContext<'a, L> {
         });
     }
 
+    /// The plan's faults for the job.
+    pub fn faults(&self) -> JobFaults {
+        self.faults
+    }
+
     /// Whether the job came to where the plan interrupts it.
     pub fn is_interrupted(&self) -> bool {
         self.is_interrupted
@@ -99,6 +104,17 @@ impl<'a, L: Workload> LaneJobContext<'a, L> {
     pub fn interrupt(&mut self) -> JobFailure {
         self.is_interrupted = true;
         JobFailure::Interruption
+    }
+}
+
+/// A job among those that are trained together: `None` if nobody waits for it, which changes nothing
+/// for the others.
+impl<L: Workload> JobContext for Option<LaneJobContext<'_, L>> {
+    fn step(&mut self, progress: Progress) -> ControlFlow<()> {
+        match self {
+            Some(context) => context.step(progress),
+            None => ControlFlow::Continue(()),
+        }
     }
 }
 

@@ -10,13 +10,23 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::lanes::pool::{JobReport, JobRequest, PoolClosed};
 use crate::workload::Workload;
+use crate::workload::job::TrainTask;
 
-/// A job on its way to a lane.
+/// A job on its way to a lane, or several that are trained together.
 pub(crate) struct Job<W: Workload> {
-    pub request: JobRequest<W::State>,
-    pub reply: oneshot::Sender<JobReport<W::Update>>,
+    /// The jobs that somebody waits for.
+    pub members: Vec<JobMember<W>>,
+    /// What is trained together, in order, whether somebody waits for it or not; nothing where the
+    /// job is trained alone.
+    pub together: Vec<TrainTask<W::State>>,
     /// A place in the queue, free again as soon as a lane takes the job.
     pub place: OwnedSemaphorePermit,
+}
+
+/// A client's job, and where its end is reported.
+pub(crate) struct JobMember<W: Workload> {
+    pub request: JobRequest<W::State>,
+    pub reply: oneshot::Sender<JobReport<W::Update>>,
 }
 
 /// The queue of one or more lanes; cheap to clone.
@@ -54,12 +64,29 @@ impl<W: Workload> LaneGroup<W> {
         let place = self.places.clone().acquire_owned().await;
         let (reply, report) = oneshot::channel();
         let job = Job {
-            request,
-            reply,
+            members: vec![JobMember { request, reply }],
+            together: Vec::new(),
             place: place.map_err(|_| PoolClosed)?,
         };
         // With a place in hand the queue cannot be full: it refuses only when the lanes are gone.
         self.jobs.try_send(job).map_err(|_| PoolClosed)?;
         report.await.map_err(|_| PoolClosed)
+    }
+
+    /// Waits for a place in the queue for jobs that are trained together. Where the lanes ended
+    /// before, those who wait for them hear of it, since nobody is left to reply.
+    pub async fn train_together(
+        &self,
+        members: Vec<JobMember<W>>,
+        together: Vec<TrainTask<W::State>>,
+    ) {
+        if let Ok(place) = self.places.clone().acquire_owned().await {
+            // As above, it refuses only when the lanes are gone.
+            let _ = self.jobs.try_send(Job {
+                members,
+                together,
+                place,
+            });
+        }
     }
 }

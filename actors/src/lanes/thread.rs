@@ -1,5 +1,6 @@
 //! The code that runs on a lane's thread.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -11,11 +12,11 @@ use tokio::sync::oneshot;
 use crate::ids::{Digest, LaneId};
 use crate::lanes::pool::{JobFailure, JobReport, JobRequest, JobResult};
 use crate::lanes::progress::{LaneJobContext, LaneSignals};
-use crate::lanes::queue::Job;
+use crate::lanes::queue::{Job, JobMember};
 use crate::panics::guarded;
 use crate::protocol::job::JobFaults;
 use crate::random::StreamKey;
-use crate::workload::job::{JobError, TrainTask, Trained};
+use crate::workload::job::{JobContext, JobError, TrainTask, Trained};
 use crate::workload::update::Payload;
 use crate::workload::{ClientTrainer, Workload};
 
@@ -96,24 +97,42 @@ impl<L: Workload> LaneThread<L> {
         (self.report)(LaneReport::Ready { lane, canary });
         for job in &self.jobs {
             drop(job.place);
-            if job.reply.is_closed() {
-                continue;
-            }
-            match self.work_on(&mut trainer, job.request, job.reply) {
-                After::Sound => {}
-                After::Panic => {
-                    // Its unfinished state must not reach the next job.
-                    self.discard(trainer);
-                    trainer = self.build()?;
+            let mut alone = job.members;
+            alone.retain(|member| !member.reply.is_closed());
+            if job.together.len() > 1 && !alone.is_empty() {
+                let (after, left) = self.work_on_all(&mut trainer, &job.together, alone);
+                alone = left;
+                match self.recover(trainer, after)? {
+                    Some(sound) => trainer = sound,
+                    None => return Ok(()),
                 }
-                After::DeviceLost => {
-                    // Which may fail on such a device too.
-                    self.discard(trainer);
-                    return Ok(());
+            }
+            for JobMember { request, reply } in alone {
+                let after = self.work_on(&mut trainer, request, reply);
+                match self.recover(trainer, after)? {
+                    Some(sound) => trainer = sound,
+                    None => return Ok(()),
                 }
             }
         }
         Ok(())
+    }
+
+    /// The trainer for the next job; `None` if the device is lost.
+    fn recover(&self, trainer: L::Trainer, after: After) -> Result<Option<L::Trainer>, String> {
+        match after {
+            After::Sound => Ok(Some(trainer)),
+            After::Panic => {
+                // Its unfinished state must not reach the next job.
+                self.discard(trainer);
+                self.build().map(Some)
+            }
+            After::DeviceLost => {
+                // Which may fail on such a device too.
+                self.discard(trainer);
+                Ok(None)
+            }
+        }
     }
 
     fn discard(&self, trainer: L::Trainer) {
@@ -139,21 +158,17 @@ impl<L: Workload> LaneThread<L> {
         let began = Instant::now();
         let mut context = LaneJobContext::new(&self.signals, id, faults, &mut reply);
         context.begin();
-        let result = guarded(|| self.work(trainer, &task, faults, &mut context));
+        let result = guarded(|| {
+            let trained = self.train(trainer, &task, &mut context)?;
+            self.finish(trained, &task, faults, &mut context)
+        });
         let (is_interrupted, work) = (context.is_interrupted(), context.work());
         context.end();
         self.signals.heartbeat.end();
         // No lane keeps an old global state alive.
         drop(task);
         let after = match &result {
-            Ok(Err(JobFailure::DeviceLost(reason))) => {
-                // Before the job is answered, so that no client is blamed for it.
-                (self.report)(LaneReport::DeviceLost {
-                    lane: self.signals.lane,
-                    reason: reason.clone(),
-                });
-                After::DeviceLost
-            }
+            Ok(Err(JobFailure::DeviceLost(reason))) => self.device_lost(reason),
             Ok(_) => After::Sound,
             Err(_) => After::Panic,
         };
@@ -173,18 +188,116 @@ impl<L: Workload> LaneThread<L> {
         after
     }
 
+    /// Trains clients together, and reports to those who wait for them. Gives back the jobs that are
+    /// to be done one by one, since together they failed: so a failure stays with the job that has it.
+    fn work_on_all(
+        &self,
+        trainer: &mut L::Trainer,
+        tasks: &[TrainTask<L::State>],
+        mut members: Vec<JobMember<L>>,
+    ) -> (After, Vec<JobMember<L>>) {
+        if let Some(first) = members.first() {
+            self.signals.heartbeat.begin(first.request.id.client);
+        }
+        let began = Instant::now();
+        let mut contexts: Vec<_> = tasks.iter().map(|_| None).collect();
+        for JobMember { request, reply } in &mut members {
+            let place = tasks
+                .iter()
+                .position(|task| task.client == request.id.client);
+            if let Some(context) = place.and_then(|place| contexts.get_mut(place)) {
+                let (id, faults) = (request.id, request.faults);
+                let own = LaneJobContext::new(&self.signals, id, faults, reply);
+                own.begin();
+                *context = Some(own);
+            }
+        }
+        let result = guarded(|| {
+            let mut all: Vec<_> = contexts
+                .iter_mut()
+                .map(|context| context as &mut dyn JobContext)
+                .collect();
+            trainer.train_together(tasks, &mut all)
+        });
+        contexts.iter().flatten().for_each(LaneJobContext::end);
+        self.signals.heartbeat.end();
+        let results = match result {
+            Ok(Ok(results)) => results,
+            Ok(Err(JobError::DeviceLost(lost))) => {
+                drop(contexts);
+                return (self.device_lost(&lost.to_string()), members);
+            }
+            Ok(Err(error)) => {
+                drop(contexts);
+                return (
+                    self.after_failure(tasks, &error.to_string(), After::Sound),
+                    members,
+                );
+            }
+            Err(reason) => {
+                drop(contexts);
+                return (self.after_failure(tasks, &reason, After::Panic), members);
+            }
+        };
+        let seconds = began.elapsed().as_secs_f64() / tasks.len() as f64;
+        let mut reports = BTreeMap::new();
+        for ((task, context), result) in tasks.iter().zip(&mut contexts).zip(results) {
+            let Some(context) = context else { continue };
+            let result = match result {
+                _ if context.is_interrupted() => Err(JobFailure::Interruption),
+                Ok(trained) => self.finish(trained, task, context.faults(), context),
+                Err(error) => Err(error.into()),
+            };
+            let report = JobReport {
+                lane: self.signals.lane,
+                seconds,
+                work: context.work(),
+                result,
+            };
+            reports.insert(task.client, report);
+        }
+        drop(contexts);
+        for JobMember { request, reply } in members {
+            if let Some(report) = reports.remove(&request.id.client) {
+                // A client that is no longer there has no use for it.
+                let _ = reply.send(report);
+            }
+        }
+        (After::Sound, Vec::new())
+    }
+
+    fn after_failure(&self, tasks: &[TrainTask<L::State>], reason: &str, after: After) -> After {
+        let round = tasks.first().map_or(0, |task| task.round);
+        tracing::warn!(
+            "lane {}: {} clients of round {round} are trained one by one, for together they failed: \
+             {reason}",
+            self.signals.lane.0,
+            tasks.len(),
+        );
+        after
+    }
+
+    /// Reports that the device is lost, before any job is answered, so that no client is blamed for it.
+    fn device_lost(&self, reason: &str) -> After {
+        (self.report)(LaneReport::DeviceLost {
+            lane: self.signals.lane,
+            reason: reason.to_owned(),
+        });
+        After::DeviceLost
+    }
+
     fn build(&self) -> Result<L::Trainer, String> {
         guarded(|| self.workload.trainer(self.signals.lane))?.map_err(|error| error.to_string())
     }
 
-    fn work(
+    /// What becomes of a trained job before it is reported.
+    fn finish(
         &self,
-        trainer: &mut L::Trainer,
+        mut trained: Trained<L::Update>,
         task: &TrainTask<L::State>,
         faults: JobFaults,
         context: &mut LaneJobContext<'_, L>,
     ) -> JobResult<L::Update> {
-        let mut trained = self.train(trainer, task, context)?;
         if faults.interruption.is_some() {
             return Err(context.interrupt());
         }
@@ -228,12 +341,7 @@ impl<L: Workload> LaneThread<L> {
             trainer.relieve_memory();
             result = trainer.train(task, context);
         }
-        result.map_err(|error| match error {
-            JobError::Cancelled => JobFailure::Cancelled,
-            JobError::OutOfMemory(_) => JobFailure::OutOfMemory(error.to_string()),
-            JobError::DeviceLost(_) => JobFailure::DeviceLost(error.to_string()),
-            JobError::Failed(_) => JobFailure::Failed(error.to_string()),
-        })
+        result.map_err(JobFailure::from)
     }
 }
 

@@ -47,6 +47,10 @@ pub struct FederationPlan {
     /// Device lanes in all, numbered from 0. A lane that some client has as its own serves no
     /// client without one; those share the rest.
     pub lanes: u32,
+    /// Clients that are selected together and share lanes, so many of which a lane trains together:
+    /// a step of each at a time. 1: one by one.
+    #[serde(default = "one")]
+    pub clients_per_step: u32,
     /// The scripted faults.
     #[serde(default)]
     pub faults: Vec<Fault>,
@@ -159,6 +163,7 @@ impl FederationPlan {
             eval_every: 1,
             clients,
             lanes: 1,
+            clients_per_step: 1,
             faults: Vec::new(),
             policy: RoundPolicy::default(),
             sampling: Sampling::default(),
@@ -204,6 +209,7 @@ impl FederationPlan {
     pub fn check(&self) -> Result<(), PlanErrors> {
         let mut errors = PlanErrors::default();
         errors.at_least_one(self.rounds, "", "rounds");
+        errors.at_least_one(self.clients_per_step, "", "clients_per_step");
         self.check_lanes(&mut errors);
         self.check_clients(&mut errors);
         let fleet = self.clients.len();

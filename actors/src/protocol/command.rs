@@ -22,6 +22,9 @@ pub enum Command {
         id: JobId,
         /// The plan's faults for it.
         faults: JobFaults,
+        /// The clients that are trained together with it, and itself, in order; none where it is
+        /// trained alone.
+        group: Vec<ClientId>,
     },
     /// The client must abandon this job.
     Cancel(JobId),

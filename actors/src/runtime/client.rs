@@ -59,7 +59,12 @@ impl<L: Workload> Handler<TrainRound<L::State>> for ClientActor<L> {
     type Result = ();
 
     fn handle(&mut self, message: TrainRound<L::State>, ctx: &mut Context<Self>) {
-        let TrainRound { id, faults, state } = message;
+        let TrainRound {
+            id,
+            faults,
+            group,
+            state,
+        } = message;
         self.give_up(ctx);
         self.enter(id, ClientState::Queued);
         let task = TrainTask {
@@ -73,6 +78,7 @@ impl<L: Workload> Handler<TrainRound<L::State>> for ClientActor<L> {
             id,
             faults,
             own_lane: self.own_lane,
+            group,
             task,
         };
         let job = (self.lanes.train(request).into_actor(self))

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use actix::{Message, Recipient};
 
 use crate::ids::{ClientId, Digest, JobId, LaneId};
+use crate::lanes::group::GroupSeat;
 use crate::lanes::watchdog::Watchdog;
 use crate::observe::control::Order;
 use crate::protocol::command::ServerCommand;
@@ -45,6 +46,7 @@ pub(crate) struct Opened<S> {
 pub(crate) struct TrainRound<S> {
     pub id: JobId,
     pub faults: JobFaults,
+    pub group: Option<GroupSeat>,
     pub state: Arc<S>,
 }
 

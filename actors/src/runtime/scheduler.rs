@@ -8,6 +8,7 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 
 use crate::ids::{ClientId, JobId};
+use crate::lanes::group::GroupSeat;
 use crate::observe::control::{Order, Unconfirmed};
 use crate::protocol::command::{Command, ServerCommand};
 use crate::protocol::control::ControlCommand;
@@ -28,6 +29,8 @@ pub(crate) struct SchedulerActor<S: Send + Sync + 'static> {
     actors: Option<Actors<S>>,
     /// The states that jobs start from, by round: the current one, and those of jobs that are not done.
     states: BTreeMap<u32, Arc<S>>,
+    /// The groups whose jobs are given out in this very step, by their first client.
+    groups: BTreeMap<ClientId, GroupSeat>,
     outputs: Outputs,
     began: Instant,
     outcome: Option<OutcomeSender>,
@@ -39,6 +42,7 @@ impl<S: Send + Sync + 'static> SchedulerActor<S> {
             scheduler,
             actors: None,
             states: BTreeMap::new(),
+            groups: BTreeMap::new(),
             outputs,
             began: Instant::now(),
             outcome: Some(outcome),
@@ -56,6 +60,8 @@ impl<S: Send + Sync + 'static> SchedulerActor<S> {
                     break;
                 }
             }
+            // Whoever is in a group has been told.
+            self.groups.clear();
         }
         if let Ok(mut status) = self.outputs.status.lock() {
             *status = self.scheduler.status();
@@ -90,7 +96,7 @@ impl<S: Send + Sync + 'static> SchedulerActor<S> {
                 client,
                 state,
             } => self.outputs.show(round, client, state),
-            Command::Train { id, faults } => self.train(id, faults),
+            Command::Train { id, faults, group } => self.train(id, faults, &group),
             Command::Cancel(id) => self.cancel(id),
             Command::Restart(client) => self.restart(client),
             Command::Server(command) => self.ask_server(command, ctx)?,
@@ -167,13 +173,18 @@ impl<S: Send + Sync + 'static> SchedulerActor<S> {
         Ok(())
     }
 
-    fn train(&self, id: JobId, faults: JobFaults) {
+    fn train(&mut self, id: JobId, faults: JobFaults, group: &[ClientId]) {
         let (Some(actors), Some(state)) = (&self.actors, self.states.get(&id.round)) else {
             return;
         };
+        let group = group.first().map(|first| {
+            let seat = self.groups.entry(*first);
+            seat.or_insert_with(|| GroupSeat::new(group)).clone()
+        });
         let message = TrainRound {
             id,
             faults,
+            group,
             state: state.clone(),
         };
         // A client that has just died takes no messages, but says that it died.

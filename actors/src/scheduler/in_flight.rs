@@ -48,6 +48,9 @@ pub(super) struct InFlightJob {
     #[serde(alias = "strikes")]
     pub injected: InjectedFaults,
     pub bytes_down: u64,
+    /// See [`Command::Train`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub group: Vec<ClientId>,
     /// When its client was selected.
     #[serde(alias = "asked")]
     pub selected_at: VirtualTime,
@@ -80,6 +83,7 @@ impl InFlightJob {
         Command::Train {
             id: self.id,
             faults,
+            group: self.group.clone(),
         }
     }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::ids::{Digest, LaneId};
 use crate::plan::fault::Corruption;
 use crate::random::Stream;
-use crate::workload::job::{JobContext, TrainResult, TrainTask};
+use crate::workload::job::{JobContext, JobError, TrainResult, TrainTask};
 use crate::workload::update::{AggregateResult, BoxError, Contribution, Payload, Scores};
 
 /// What the federation trains, as lanes see it. Shared by all threads; builds the trainers inside
@@ -74,12 +74,29 @@ pub trait ClientTrainer<W: Workload> {
     /// the lane, nor on what ran there before.
     ///
     /// # Errors
-    /// See [`JobError`](job::JobError). A panic is caught by the lane, which then builds a new trainer.
+    /// See [`JobError`]. A panic is caught by the lane, which then builds a new trainer.
     fn train(
         &mut self,
         task: &TrainTask<W::State>,
         context: &mut dyn JobContext,
     ) -> TrainResult<W::Update>;
+
+    /// Trains several clients' rounds of one state together, a step of each at a time, with a context
+    /// for each. The results, in their order, depend on all the tasks, and on nothing else. By default,
+    /// one after the other.
+    ///
+    /// # Errors
+    /// What concerns them all; the lane then trains them one after the other.
+    fn train_together(
+        &mut self,
+        tasks: &[TrainTask<W::State>],
+        contexts: &mut [&mut dyn JobContext],
+    ) -> Result<Vec<TrainResult<W::Update>>, JobError> {
+        let tasks = tasks.iter().zip(contexts);
+        Ok(tasks
+            .map(|(task, context)| self.train(task, *context))
+            .collect())
+    }
 
     /// Does a small job of the run's own, always the same, and gives the digest of its result. Lanes
     /// of other hosts may train only where it is the same as here: last bits depend on the kind of
@@ -92,7 +109,7 @@ pub trait ClientTrainer<W: Workload> {
         Ok(Digest::of(&[]))
     }
 
-    /// Called after [`JobError::OutOfMemory`](job::JobError::OutOfMemory), before the job is tried once more: free caches and
+    /// Called after [`JobError::OutOfMemory`], before the job is tried once more: free caches and
     /// halve the micro-batch.
     fn relieve_memory(&mut self) {}
 }

@@ -134,6 +134,7 @@ impl Resolver<'_> {
         TrainingPlan {
             local_epochs: self.value(&SETTINGS.local_epochs),
             batch_size: self.value(&SETTINGS.batch_size),
+            clients_per_step: self.unrecorded(&SETTINGS.clients_per_step),
             eval_batch_size: *self.settings.eval_batch_size.get_or_insert(eval_batch),
             lr: self.value(&SETTINGS.lr),
             warmup_ratio: self.value(&SETTINGS.warmup_ratio),

@@ -22,7 +22,8 @@ use crate::experiment::memory_estimate;
 use crate::experiment::payload::{ClientUpdate, Snapshot};
 use crate::experiment::prepared::Experiment;
 use crate::model::ModelError;
-use crate::train::local::ClientRound;
+use crate::train::client_round::{ClientRound, LocalResult};
+use crate::train::joint::JointRound;
 use crate::train::precision::Compute;
 use crate::train::replica::{Replica, RoundModel};
 
@@ -113,6 +114,67 @@ impl LaneTrainer {
         }
     }
 
+    /// Trains several clients' rounds together; `None` for one that is cancelled.
+    ///
+    /// # Errors
+    /// If a tensor is missing, a client's memory or the device's does not suffice, or the device fails.
+    pub(crate) fn train_clients(
+        &mut self,
+        tasks: &[TrainTask<Snapshot>],
+        contexts: &mut [&mut dyn JobContext],
+    ) -> Result<Vec<Option<Trained<ClientUpdate>>>, JobError> {
+        let parts = tasks.iter().map(|task| self.parts_of_batch(task.client));
+        let parts = parts.collect::<Result<Vec<_>, _>>()?;
+        self.train_rounds(tasks, contexts, &parts)
+            .map_err(|error| job_error(error, self.compute.device))
+    }
+
+    fn train_rounds(
+        &mut self,
+        tasks: &[TrainTask<Snapshot>],
+        contexts: &mut [&mut dyn JobContext],
+        parts: &[usize],
+    ) -> Result<Vec<Option<Trained<ClientUpdate>>>, ModelError> {
+        let experiment = Arc::clone(&self.experiment);
+        let replicas = tasks.iter().map(|task| self.replica(task));
+        let replicas = replicas.collect::<Result<Vec<_>, _>>()?;
+        let Some(first) = tasks.first() else {
+            return Ok(Vec::new());
+        };
+        let (architecture, layers) = (&*experiment.checkpoint.architecture, &experiment.layers);
+        let shared = self.shared(&first.state, first.client)?;
+        let objective = &experiment.objective;
+        let mut model = Replica::joint(shared, architecture, objective, layers, &replicas)?;
+        if experiment.plan.training.checkpoint_blocks {
+            model.model.checkpoint_blocks();
+        }
+        let rounds = tasks.iter().zip(&replicas).zip(parts);
+        let rounds: Vec<_> = rounds
+            .map(|((task, replica), parts)| {
+                let shard = &experiment.shards[task.client.0 as usize];
+                let parts = self.micro_batches * parts;
+                self.round_of(
+                    &experiment,
+                    replica,
+                    shard,
+                    key_of(&experiment, task),
+                    parts,
+                )
+            })
+            .collect();
+        let round = JointRound {
+            model: &model,
+            clients: &rounds,
+            compute: self.compute,
+            part_tokens: self.part_tokens(),
+        };
+        let results = experiment.local_training().run_joint(&round, contexts)?;
+        let trained = results.into_iter().zip(&replicas);
+        trained
+            .map(|(result, replica)| result.map(|result| trained_of(replica, result)).transpose())
+            .collect()
+    }
+
     fn train_round(
         &mut self,
         task: &TrainTask<Snapshot>,
@@ -124,25 +186,14 @@ impl LaneTrainer {
         if experiment.plan.training.checkpoint_blocks {
             replica.model.checkpoint_blocks();
         }
-        let key = StreamKey {
-            seed: experiment.plan.seed,
-            purpose: "training",
-            name: &task.client_name,
-            round: task.round,
-            attempt: task.attempt,
-        };
         let shard = &experiment.shards[task.client.0 as usize];
         let parts = self.micro_batches * parts;
+        let key = key_of(&experiment, task);
         let job = self.round_of(&experiment, &replica, shard, key, parts);
-        let Some(result) = experiment.local_training().run(&job, context)? else {
-            return Ok(None);
-        };
-        Ok(Some(Trained {
-            update: ClientUpdate(replica.update()?),
-            loss: result.loss,
-            examples: result.examples,
-            steps: result.steps,
-        }))
+        let result = experiment.local_training().run(&job, context)?;
+        result
+            .map(|result| trained_of(&replica, result))
+            .transpose()
     }
 
     /// Trains the first client's first batches from the state that the run begins with, for what
@@ -269,6 +320,27 @@ impl LaneTrainer {
             }
         }
     }
+}
+
+/// What keys a client's random streams in a round.
+fn key_of<'a>(experiment: &Experiment, task: &'a TrainTask<Snapshot>) -> StreamKey<'a> {
+    StreamKey {
+        seed: experiment.plan.seed,
+        purpose: "training",
+        name: &task.client_name,
+        round: task.round,
+        attempt: task.attempt,
+    }
+}
+
+/// A client's update, of the replica that it trained.
+fn trained_of(replica: &Replica, result: LocalResult) -> Result<Trained<ClientUpdate>, ModelError> {
+    Ok(Trained {
+        update: ClientUpdate(replica.update()?),
+        loss: result.loss,
+        examples: result.examples,
+        steps: result.steps,
+    })
 }
 
 /// The leading part of a tensor, of the given shape.

@@ -26,11 +26,13 @@ pub mod rotary;
 use tch::{Device, Kind, Tensor};
 
 use crate::model::ModelError;
-use crate::model::decoder::attention::{CausalAttention, join};
+use crate::model::decoder::attention::{CausalAttention, join, split};
 use crate::model::decoder::cache::KvCache;
 use crate::model::decoder::rope::Rope;
 use crate::model::documents::Documents;
-use crate::model::dropout::{Masks, dropout};
+use crate::model::dropout::{Masks, PassMember, dropout, shapes};
+use crate::model::inputs::Inputs;
+use crate::model::joint::{self, BatchShape};
 use crate::model::layers::{Embedding, Norm};
 use crate::model::recompute::Recompute;
 
@@ -45,10 +47,9 @@ pub(crate) struct Pass<'a> {
 
 /// What a forward pass reads.
 pub(crate) enum Reading<'a> {
-    /// Whole texts, of which nothing is kept.
-    Texts,
-    /// The same, several to a row.
-    Packed(&'a Documents),
+    /// Whole texts, of which nothing is kept: of each batch, the texts of its rows where these have
+    /// several.
+    Texts(&'a [Option<Documents>]),
     /// Prompts of one length, to be kept.
     Prompts(&'a mut KvCache),
     /// The next token of each text that is continued.
@@ -65,18 +66,69 @@ impl Pass<'_> {
         dropout: f64,
     ) -> Result<Tensor, ModelError> {
         match &mut self.reading {
-            Reading::Next(cache) => return cache.attend_next(layer, attention),
-            Reading::Prompts(cache) => cache.keep_prompts(layer, attention)?,
-            Reading::Texts | Reading::Packed(_) => {}
+            Reading::Next(cache) => cache.attend_next(layer, attention),
+            Reading::Prompts(cache) => {
+                cache.keep_prompts(layer, attention)?;
+                attend_to_texts(attention, None, dropout, self.masks)
+            }
+            Reading::Texts(documents) => match self.masks.and_then(Masks::members) {
+                Some(members) => attend_jointly(attention, documents, dropout, members),
+                None => {
+                    let documents = documents.iter().flatten().next();
+                    attend_to_texts(attention, documents, dropout, self.masks)
+                }
+            },
         }
-        let masks = self.masks.filter(|_| dropout > 0.0);
-        if let Reading::Packed(documents) = self.reading {
-            let mask = || masks.map(|masks| masks.next(dropout));
-            return Ok(join(&packed::attend(attention, documents, mask)?)?);
-        }
-        let attended = attention.attend(masks.map(|masks| masks.next(dropout)))?;
-        Ok(join(&attended)?)
     }
+}
+
+/// Attention of one batch, (rows, tokens, heads × width).
+fn attend_to_texts(
+    attention: &CausalAttention<'_>,
+    documents: Option<&Documents>,
+    dropout: f64,
+    masks: Option<&Masks>,
+) -> Result<Tensor, ModelError> {
+    let masks = masks.filter(|_| dropout > 0.0);
+    let mask = || masks.map(|masks| masks.next(dropout)).transpose();
+    let attended = match documents {
+        Some(documents) => packed::attend(attention, documents, mask)?,
+        None => attention.attend(mask()?)?,
+    };
+    Ok(join(&attended)?)
+}
+
+/// Attention of batches that lie side by side, each by itself.
+fn attend_jointly(
+    attention: &CausalAttention<'_>,
+    documents: &[Option<Documents>],
+    dropout: f64,
+    members: &[PassMember],
+) -> Result<Tensor, ModelError> {
+    let shapes = shapes(members);
+    let parts = |x: &Tensor| -> Result<Vec<Tensor>, ModelError> {
+        let heads = x.size()[1];
+        let batches = joint::split(&join(x)?, &shapes)?;
+        let own = |batch: &Tensor| Ok(split(batch, heads)?);
+        batches.iter().map(own).collect()
+    };
+    let (queries, keys, values) = (
+        parts(attention.query)?,
+        parts(attention.key)?,
+        parts(attention.value)?,
+    );
+    let mut attended = Vec::with_capacity(members.len());
+    for (at, (member, documents)) in members.iter().zip(documents).enumerate() {
+        let own = CausalAttention {
+            query: &queries[at],
+            key: &keys[at],
+            value: &values[at],
+            scoring: attention.scoring,
+        };
+        let (documents, masks) = (documents.as_ref(), Some(&*member.masks));
+        attended.push(attend_to_texts(&own, documents, dropout, masks)?);
+    }
+    Ok(joint::join(&attended)?)
 }
 
 /// One transformer layer.
@@ -114,18 +166,25 @@ enum Positions {
 }
 
 impl Positions {
-    fn of(ids: &Tensor, reading: &Reading<'_>) -> Result<Self, ModelError> {
-        Ok(match reading {
-            Reading::Next(cache) => Self::Own(cache.positions()),
-            Reading::Texts | Reading::Prompts(_) => Self::FromStart(ids.size2()?.1),
-            Reading::Packed(documents) => {
-                let (rows, tokens) = ids.size2()?;
-                Self::Each {
-                    places: documents.positions(tokens),
-                    rows,
-                    longest: documents.longest(),
-                }
-            }
+    /// Those of texts, several to a row where there are documents.
+    ///
+    /// # Errors
+    /// If the documents do not fit the rows.
+    fn of_texts(ids: &Tensor, documents: Option<&Documents>) -> Result<Self, ModelError> {
+        let (rows, tokens) = ids.size2()?;
+        let Some(documents) = documents else {
+            return Ok(Self::FromStart(tokens));
+        };
+        let fits = |lengths: &Vec<i64>| lengths.iter().sum::<i64>() <= tokens;
+        if documents.rows().len() as i64 != rows || !documents.rows().iter().all(fits) {
+            return Err(ModelError::Refused(format!(
+                "the texts of packed rows do not fit {rows} rows of {tokens} tokens"
+            )));
+        }
+        Ok(Self::Each {
+            places: documents.positions(tokens),
+            rows,
+            longest: documents.longest(),
         })
     }
 }
@@ -134,40 +193,71 @@ impl Positions {
 /// rotates by them.
 type Rotary = Option<(Tensor, Tensor)>;
 
+/// The cosines and sines of batches that lie side by side, (1, 1, tokens of all, head_dim), of those of
+/// each, (tokens, head_dim) or (rows, 1, tokens, head_dim).
+fn side_by_side(tables: &[((Tensor, Tensor), BatchShape)]) -> Result<(Tensor, Tensor), ModelError> {
+    let every_token = |table: &Tensor, shape: &BatchShape| -> Result<Tensor, ModelError> {
+        let width = table.size().last().copied().unwrap_or(0);
+        let table = table.f_reshape([-1, shape.tokens, width])?;
+        Ok(table.f_expand([shape.rows, -1, -1], false)?)
+    };
+    let (mut cosines, mut sines) = (Vec::new(), Vec::new());
+    for ((cos, sin), shape) in tables {
+        cosines.push(every_token(cos, shape)?);
+        sines.push(every_token(sin, shape)?);
+    }
+    let all = |tables: &[Tensor]| joint::join(tables)?.f_unsqueeze(0);
+    Ok((all(&cosines)?, all(&sines)?))
+}
+
 /// What layers that are computed again share.
 pub(crate) struct SharedByLayers {
     rotary: Rotary,
-    documents: Option<Documents>,
+    /// Of each batch, see [`Reading::Texts`].
+    documents: Vec<Option<Documents>>,
 }
 
 impl Decoder {
-    /// The last hidden states, (rows, tokens, hidden), of token ids (rows, tokens).
+    /// The last hidden states, (rows, tokens, hidden), of token ids (rows, tokens). Where rows have
+    /// several texts, each of these is read as if it were alone, and what comes of padding has no
+    /// meaning.
     ///
     /// # Errors
-    /// If libtorch fails.
-    pub fn forward(&self, ids: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
-        self.run(ids, masks, Reading::Texts, |_| {})
-    }
-
-    /// As [`Decoder::forward`], of rows that have several texts, each of which is read as if it were
-    /// alone. What comes of padding has no meaning.
-    ///
-    /// # Errors
-    /// If the texts do not fit the rows, or libtorch fails.
-    pub fn forward_packed(
+    /// If several texts of a row do not fit it, or libtorch fails.
+    pub fn forward(
         &self,
         ids: &Tensor,
-        documents: &Documents,
+        documents: Option<&Documents>,
         masks: Option<&Masks>,
     ) -> Result<Tensor, ModelError> {
-        let (rows, tokens) = ids.size2()?;
-        let fits = |lengths: &Vec<i64>| lengths.iter().sum::<i64>() <= tokens;
-        if documents.rows().len() as i64 != rows || !documents.rows().iter().all(fits) {
-            return Err(ModelError::Refused(format!(
-                "the texts of packed rows do not fit {rows} rows of {tokens} tokens"
-            )));
+        let (x, rotary) = self.begin(ids, documents, masks)?;
+        self.layers(x, rotary, vec![documents.cloned()], masks, |_| {})
+    }
+
+    /// The same of several batches that are computed in one pass, with the masks of all.
+    ///
+    /// # Errors
+    /// As [`Decoder::forward`].
+    pub(crate) fn forward_joint(
+        &self,
+        batches: &[Inputs],
+        masks: &Masks,
+    ) -> Result<Vec<Tensor>, ModelError> {
+        let members = masks.members().unwrap_or_default();
+        let (mut embedded, mut tables, mut documents) = (Vec::new(), Vec::new(), Vec::new());
+        for (inputs, member) in batches.iter().zip(members) {
+            let own = inputs.documents.as_ref();
+            let (x, rotary) = self.begin(&inputs.ids, own, Some(&member.masks))?;
+            embedded.push(x);
+            tables.extend(rotary.map(|rotary| (rotary, member.shape)));
+            documents.push(own.cloned());
         }
-        self.run(ids, masks, Reading::Packed(documents), |_| {})
+        let rotary = (!tables.is_empty())
+            .then(|| side_by_side(&tables))
+            .transpose()?;
+        let x = joint::join(&embedded)?;
+        let x = self.layers(x, rotary, documents, Some(masks), |_| {})?;
+        Ok(joint::split(&x, &shapes(members))?)
     }
 
     /// The last hidden states, (rows, tokens, hidden), of prompts (rows, tokens), each of which
@@ -177,7 +267,8 @@ impl Decoder {
     /// If libtorch fails.
     pub fn read_prompts(&self, ids: &Tensor, cache: &mut KvCache) -> Result<Tensor, ModelError> {
         let (rows, tokens) = ids.size2()?;
-        let hidden = self.run(ids, None, Reading::Prompts(cache), |_| {})?;
+        let positions = Positions::FromStart(tokens);
+        let hidden = self.read(ids, &positions, Reading::Prompts(cache))?;
         cache.count_prompts(rows, tokens);
         Ok(hidden)
     }
@@ -187,7 +278,8 @@ impl Decoder {
     /// # Errors
     /// If there is not a token for each text, or libtorch fails.
     pub fn read_next(&self, ids: &Tensor, cache: &mut KvCache) -> Result<Tensor, ModelError> {
-        let hidden = self.run(ids, None, Reading::Next(cache), |_| {})?;
+        let positions = Positions::Own(cache.positions());
+        let hidden = self.read(ids, &positions, Reading::Next(cache))?;
         cache.count_step();
         Ok(hidden)
     }
@@ -200,36 +292,70 @@ impl Decoder {
     pub fn hidden_states(&self, ids: &Tensor) -> Result<Vec<Tensor>, ModelError> {
         let mut states = Vec::new();
         let visit = |x: &Tensor| states.push(x.shallow_clone());
-        let last = self.run(ids, None, Reading::Texts, visit)?;
+        let (x, rotary) = self.begin(ids, None, None)?;
+        let last = self.layers(x, rotary, vec![None], None, visit)?;
         states.push(last);
         Ok(states)
     }
 
-    fn run(
+    /// What goes into the first layer, and what it is rotated by.
+    fn begin(
         &self,
         ids: &Tensor,
+        documents: Option<&Documents>,
         masks: Option<&Masks>,
-        reading: Reading<'_>,
-        mut visit: impl FnMut(&Tensor),
+    ) -> Result<(Tensor, Rotary), ModelError> {
+        let positions = Positions::of_texts(ids, documents)?;
+        let x = self.embed(ids, &positions, masks)?;
+        Ok((x, self.rotary(&positions, ids.device())?))
+    }
+
+    /// All layers on whole texts, and the norm behind them; `visit` sees what goes into each layer.
+    fn layers(
+        &self,
+        x: Tensor,
+        rotary: Rotary,
+        documents: Vec<Option<Documents>>,
+        masks: Option<&Masks>,
+        visit: impl FnMut(&Tensor),
     ) -> Result<Tensor, ModelError> {
-        let positions = Positions::of(ids, &reading)?;
-        let mut x = self.embed(ids, &positions, masks)?;
-        let rotary = self.rotary(&positions, ids.device())?;
         if let Some(masks) = masks.filter(|_| self.recompute.is_wanted()) {
-            let block = self.block();
-            let documents = match reading {
-                Reading::Packed(documents) => Some(documents.clone()),
-                _ => None,
-            };
             let shared = SharedByLayers { rotary, documents };
-            x = (self.recompute).forward(x, shared, masks, self.blocks.len(), block)?;
+            let (layers, block) = (self.blocks.len(), self.block());
+            let x = self.recompute.forward(x, shared, masks, layers, block)?;
             return self.norm.forward(&x);
         }
-        let mut pass = Pass {
+        let pass = Pass {
             masks,
+            rotary: rotary.as_ref(),
+            reading: Reading::Texts(&documents),
+        };
+        self.run(x, pass, visit)
+    }
+
+    /// All layers on what is kept, and the norm behind them.
+    fn read(
+        &self,
+        ids: &Tensor,
+        positions: &Positions,
+        reading: Reading<'_>,
+    ) -> Result<Tensor, ModelError> {
+        let x = self.embed(ids, positions, None)?;
+        let rotary = self.rotary(positions, ids.device())?;
+        let pass = Pass {
+            masks: None,
             rotary: rotary.as_ref(),
             reading,
         };
+        self.run(x, pass, |_| {})
+    }
+
+    fn run(
+        &self,
+        mut x: Tensor,
+        mut pass: Pass<'_>,
+        mut visit: impl FnMut(&Tensor),
+    ) -> Result<Tensor, ModelError> {
         for (layer, block) in self.blocks.iter().enumerate() {
             visit(&x);
             x = block.forward(layer, &x, &mut pass)?;
@@ -299,11 +425,10 @@ impl Decoder {
         &self,
     ) -> impl Fn(usize, &Tensor, &SharedByLayers, &Masks) -> Result<Tensor, ModelError> {
         |layer, x, shared, masks| {
-            let documents = shared.documents.as_ref();
             let mut pass = Pass {
                 masks: Some(masks),
                 rotary: shared.rotary.as_ref(),
-                reading: documents.map_or(Reading::Texts, Reading::Packed),
+                reading: Reading::Texts(&shared.documents),
             };
             self.blocks[layer].forward(layer, x, &mut pass)
         }

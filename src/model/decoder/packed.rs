@@ -12,7 +12,7 @@ use crate::model::dropout::DropoutMask;
 pub(crate) fn attend(
     attention: &CausalAttention<'_>,
     documents: &Documents,
-    mut mask: impl FnMut() -> Option<DropoutMask>,
+    mut mask: impl FnMut() -> Result<Option<DropoutMask>, TchError>,
 ) -> Result<Tensor, TchError> {
     let tokens = attention.query.size()[2];
     let parts = |x: &Tensor| split_texts(x, documents, tokens);
@@ -31,7 +31,7 @@ pub(crate) fn attend(
                 value: &values[row][text],
                 scoring: attention.scoring,
             };
-            texts.push(own.attend(mask())?);
+            texts.push(own.attend(mask()?)?);
         }
         // The rest of the row, if there is one.
         let padding = queries[row].get(lengths.len());
@@ -122,7 +122,7 @@ mod tests {
         let documents = Documents::new(vec![vec![3, 4], vec![1, 4]]);
         let (exact, found) = (inputs(Kind::Double), inputs(Kind::Float));
         let expected = masked(&exact, &documents);
-        let attended = attend(&attention(&found), &documents, || None).unwrap();
+        let attended = attend(&attention(&found), &documents, || Ok(None)).unwrap();
         let mut pairs = vec![(attended.shallow_clone(), expected.shallow_clone())];
         let by_mask = gradients(&exact, &expected);
         pairs.extend(gradients(&found, &attended).into_iter().zip(by_mask));
@@ -139,11 +139,11 @@ mod tests {
         let mut drawn = Vec::new();
         let attended = attend(&attention(&inputs(Kind::Float)), &documents, || {
             let mask = DropoutMask {
-                seed: seeds.next()?,
+                seed: seeds.next().unwrap(),
                 threshold: 6554,
             };
             drawn.push(mask.seed);
-            Some(mask)
+            Ok(Some(mask))
         })
         .unwrap();
         assert_eq!(attended.size(), [2, 4, 7, 16]);

@@ -7,6 +7,7 @@ use crate::base::torch::kernels::AttentionInputs;
 use crate::model::ModelError;
 use crate::model::dropout::{DropoutMask, Masks, dropout};
 use crate::model::encoder::layer_spec::LayerSpec;
+use crate::model::encoder::pass::LayerPass;
 use crate::model::layers::{LayerNorm, Linear};
 use crate::model::weights::View;
 
@@ -33,30 +34,33 @@ impl Attention {
         })
     }
 
-    /// The output at the positions of `queried`, which are those of `x` or some of them.
+    /// The output at the tokens that are wanted. What layers share is the bias of attention's scores.
     pub(crate) fn forward(
         &self,
         x: &Tensor,
-        queried: &Tensor,
-        bias: Option<&Tensor>,
-        masks: Option<&Masks>,
+        pass: &LayerPass<'_, Option<Tensor>>,
     ) -> Result<Tensor, ModelError> {
+        let (queried, masks) = (pass.wanted_of(x)?, pass.masks);
         let (query, key, value) = (
-            self.query.forward(queried, masks)?,
+            self.query.forward(&queried, masks)?,
             self.key.forward(x, masks)?,
             self.value.forward(x, masks)?,
         );
-        let attended = AttentionInputs {
-            query: &query,
-            key: &key,
-            value: &value,
-            bias,
-            heads: self.heads,
-            causal: false,
-        };
-        let mask = next_mask(self.probs_dropout, masks);
-        let context = attend(attended, mask)?;
-        self.output.forward(&context, queried, masks)
+        let context = pass.each_batch(
+            [&query, &key, &value],
+            |[query, key, value], bias, masks| {
+                let attended = AttentionInputs {
+                    query: &query,
+                    key: &key,
+                    value: &value,
+                    bias: bias.as_ref(),
+                    heads: self.heads,
+                    causal: false,
+                };
+                Ok(attend(attended, next_mask(self.probs_dropout, masks)?)?)
+            },
+        )?;
+        self.output.forward(&context, &queried, masks)
     }
 }
 
@@ -90,9 +94,15 @@ impl AttentionOutput {
 }
 
 /// The next mask in training, unless nothing is dropped.
-pub(crate) fn next_mask(dropout: f64, masks: Option<&Masks>) -> Option<DropoutMask> {
+///
+/// # Errors
+/// If these are the masks of several batches.
+pub(crate) fn next_mask(
+    dropout: f64,
+    masks: Option<&Masks>,
+) -> Result<Option<DropoutMask>, TchError> {
     let masks = masks.filter(|_| dropout > 0.0);
-    masks.map(|masks| masks.next(dropout))
+    masks.map(|masks| masks.next(dropout)).transpose()
 }
 
 /// Attention, (rows, queries, hidden), whose probabilities may be dropped. The bias is

@@ -7,6 +7,7 @@ use crate::model::activation::Activation;
 use crate::model::dropout::{Masks, dropout};
 use crate::model::encoder::attention::Attention;
 use crate::model::encoder::layer_spec::LayerSpec;
+use crate::model::encoder::pass::LayerPass;
 use crate::model::layers::{LayerNorm, Linear};
 use crate::model::weights::View;
 
@@ -53,15 +54,13 @@ impl PostNormLayer {
         })
     }
 
-    /// The output at the positions of `queried`, which are those of `x` or some of them.
+    /// The output at the tokens that are wanted.
     pub fn forward(
         &self,
         x: &Tensor,
-        queried: &Tensor,
-        bias: Option<&Tensor>,
-        masks: Option<&Masks>,
+        pass: &LayerPass<'_, Option<Tensor>>,
     ) -> Result<Tensor, ModelError> {
-        let attended = self.attention.forward(x, queried, bias, masks)?;
-        self.feed_forward.forward(&attended, masks)
+        let attended = self.attention.forward(x, pass)?;
+        self.feed_forward.forward(&attended, pass.masks)
     }
 }

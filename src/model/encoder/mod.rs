@@ -8,6 +8,7 @@
 //! | [`modernbert`] | ModernBERT: rotary positions, sliding windows, gated feed-forward |
 //! | [`deberta`] | DeBERTa and its successors: attention by content and by relative position |
 //! | `post_norm`, `layer`, `layer_spec`, `attention`, `embeddings` | what all of them but ModernBERT share |
+//! | `pass` | what the layers of a forward pass get beside their input |
 //! | [`head`] | what a classification head is like |
 
 pub(crate) mod attention;
@@ -22,6 +23,7 @@ pub mod head;
 pub(crate) mod layer;
 pub(crate) mod layer_spec;
 pub mod modernbert;
+pub(crate) mod pass;
 pub(crate) mod post_norm;
 pub mod roberta;
 pub mod xlm_roberta;
@@ -29,8 +31,10 @@ pub mod xlm_roberta;
 use tch::Tensor;
 
 use crate::model::ModelError;
-use crate::model::dropout::Masks;
+use crate::model::dropout::{Masks, shapes};
+use crate::model::encoder::pass::LayerPass;
 use crate::model::inputs::Inputs;
+use crate::model::joint;
 use crate::model::recompute::Recompute;
 
 /// What a family computes below its head.
@@ -48,15 +52,13 @@ pub(crate) trait EncoderBody {
     /// The number of layers.
     fn num_layers(&self) -> usize;
 
-    /// The hidden states after a layer, by its number; at the first `wanted` tokens only, or at
-    /// all.
+    /// The hidden states after a layer, by its number, at the tokens that are wanted of its input
+    /// `x`.
     fn layer(
         &self,
         number: usize,
         x: &Tensor,
-        wanted: Option<i64>,
-        shared: &Self::Shared,
-        masks: Option<&Masks>,
+        pass: &LayerPass<'_, Self::Shared>,
     ) -> Result<Tensor, ModelError>;
 
     /// What follows the last layer.
@@ -76,6 +78,14 @@ pub(crate) trait Encode {
         masks: Option<&Masks>,
     ) -> Result<Tensor, ModelError>;
 
+    /// The same of several batches that are computed in one pass, with the masks of all.
+    fn forward_joint(
+        &self,
+        batches: &[Inputs],
+        wanted: Option<i64>,
+        masks: &Masks,
+    ) -> Result<Vec<Tensor>, ModelError>;
+
     /// Keeps only the layers' inputs in training, and computes the layers once more in the backward
     /// pass.
     fn checkpoint_blocks(&mut self);
@@ -87,8 +97,15 @@ pub(crate) trait Encode {
 /// Embeddings and all layers.
 pub(crate) struct Encoder<B: EncoderBody> {
     body: B,
-    /// With what the layers share: how many tokens are wanted of the last.
-    recompute: Recompute<(B::Shared, Option<i64>)>,
+    recompute: Recompute<PassShared<B::Shared>>,
+}
+
+/// What all layers of a pass get beside their input.
+struct PassShared<S> {
+    /// What they share, of each batch.
+    shared: Vec<S>,
+    /// The tokens that are wanted of the last layer, from a row's first; `None`: all.
+    wanted: Option<i64>,
 }
 
 impl<B: EncoderBody> Encoder<B> {
@@ -103,12 +120,37 @@ impl<B: EncoderBody> Encoder<B> {
         &self,
         number: usize,
         x: &Tensor,
-        (shared, wanted): &(B::Shared, Option<i64>),
+        all: &PassShared<B::Shared>,
         masks: Option<&Masks>,
     ) -> Result<Tensor, ModelError> {
         let is_last = number + 1 == self.body.num_layers();
-        let wanted = wanted.filter(|_| is_last);
-        self.body.layer(number, x, wanted, shared, masks)
+        let pass = LayerPass {
+            shared: &all.shared,
+            wanted: all.wanted.filter(|_| is_last),
+            masks,
+        };
+        self.body.layer(number, x, &pass)
+    }
+
+    /// All layers, and what follows them.
+    fn layers(
+        &self,
+        mut x: Tensor,
+        all: PassShared<B::Shared>,
+        masks: Option<&Masks>,
+    ) -> Result<Tensor, ModelError> {
+        let layers = self.body.num_layers();
+        if let Some(masks) = masks.filter(|_| self.recompute.is_wanted()) {
+            let block = |number, x: &Tensor, all: &_, masks: &Masks| {
+                self.layer(number, x, all, Some(masks))
+            };
+            let x = self.recompute.forward(x, all, masks, layers, block)?;
+            return self.body.finish(x);
+        }
+        for number in 0..layers {
+            x = self.layer(number, &x, &all, masks)?;
+        }
+        self.body.finish(x)
     }
 }
 
@@ -119,20 +161,27 @@ impl<B: EncoderBody> Encode for Encoder<B> {
         wanted: Option<i64>,
         masks: Option<&Masks>,
     ) -> Result<Tensor, ModelError> {
-        let mut x = self.body.embed(inputs, masks)?;
-        let shared = (self.body.shared(inputs, &x)?, wanted);
-        let layers = self.body.num_layers();
-        if let Some(masks) = masks.filter(|_| self.recompute.is_wanted()) {
-            let block = |number, x: &Tensor, shared: &_, masks: &Masks| {
-                self.layer(number, x, shared, Some(masks))
-            };
-            let x = self.recompute.forward(x, shared, masks, layers, block)?;
-            return self.body.finish(x);
+        let x = self.body.embed(inputs, masks)?;
+        let shared = vec![self.body.shared(inputs, &x)?];
+        self.layers(x, PassShared { shared, wanted }, masks)
+    }
+
+    fn forward_joint(
+        &self,
+        batches: &[Inputs],
+        wanted: Option<i64>,
+        masks: &Masks,
+    ) -> Result<Vec<Tensor>, ModelError> {
+        let members = masks.members().unwrap_or_default();
+        let (mut embedded, mut shared) = (Vec::new(), Vec::new());
+        for (inputs, member) in batches.iter().zip(members) {
+            let x = self.body.embed(inputs, Some(&member.masks))?;
+            shared.push(self.body.shared(inputs, &x)?);
+            embedded.push(x);
         }
-        for number in 0..layers {
-            x = self.layer(number, &x, &shared, masks)?;
-        }
-        self.body.finish(x)
+        let x = joint::join(&embedded)?;
+        let x = self.layers(x, PassShared { shared, wanted }, Some(masks))?;
+        Ok(joint::split(&x, &shapes(members))?)
     }
 
     fn checkpoint_blocks(&mut self) {

@@ -7,6 +7,7 @@ use crate::model::dropout::{Masks, dropout};
 use crate::model::encoder::EncoderBody;
 use crate::model::encoder::embeddings::EmbeddingSum;
 use crate::model::encoder::layer::PostNormLayer;
+use crate::model::encoder::pass::LayerPass;
 use crate::model::inputs::Inputs;
 use crate::model::layers::{LayerNorm, Linear};
 
@@ -45,19 +46,8 @@ impl EncoderBody for PostNormBody {
         &self,
         number: usize,
         x: &Tensor,
-        wanted: Option<i64>,
-        bias: &Self::Shared,
-        masks: Option<&Masks>,
+        pass: &LayerPass<'_, Self::Shared>,
     ) -> Result<Tensor, ModelError> {
-        let queried = first_tokens(x, wanted)?;
-        self.layers[number].forward(x, &queried, bias.as_ref(), masks)
+        self.layers[number].forward(x, pass)
     }
-}
-
-/// The first tokens of (rows, tokens, hidden), or all.
-pub(crate) fn first_tokens(x: &Tensor, wanted: Option<i64>) -> Result<Tensor, ModelError> {
-    Ok(match wanted {
-        Some(tokens) => x.f_narrow(1, 0, tokens)?,
-        None => x.shallow_clone(),
-    })
 }

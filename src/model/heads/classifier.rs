@@ -67,6 +67,15 @@ impl Classifier {
         self.encoder.forward(inputs, None, masks)
     }
 
+    /// The tokens of the last layer that the head reads, from a row's first; `None`: all.
+    fn wanted(&self, masks: Option<&Masks>) -> Option<i64> {
+        let needs_all = masks.is_some() && self.reference_numerics;
+        match self.pooling {
+            Pooling::FirstToken if !needs_all => Some(1),
+            Pooling::FirstToken | Pooling::Mean => None,
+        }
+    }
+
     /// Logits, (rows, labels), from the last hidden states.
     ///
     /// # Errors
@@ -106,13 +115,22 @@ impl Model for Classifier {
     /// Where the head reads the first token, of the last layer only that is computed; all tokens
     /// in training that computes as other programs do ([`Architecture::reference_numerics`](crate::model::architecture::Architecture::reference_numerics)).
     fn outputs(&self, inputs: &Inputs, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
-        let needs_all = masks.is_some() && self.reference_numerics;
-        let wanted = match self.pooling {
-            Pooling::FirstToken if !needs_all => Some(1),
-            Pooling::FirstToken | Pooling::Mean => None,
-        };
-        let hidden = self.encoder.forward(inputs, wanted, masks)?;
+        let hidden = self.encoder.forward(inputs, self.wanted(masks), masks)?;
         self.head(&hidden, inputs, masks)
+    }
+
+    fn joint_hidden(&self, batches: &[Inputs], masks: &Masks) -> Result<Vec<Tensor>, ModelError> {
+        self.encoder
+            .forward_joint(batches, self.wanted(Some(masks)), masks)
+    }
+
+    fn outputs_of(
+        &self,
+        hidden: &Tensor,
+        inputs: &Inputs,
+        masks: Option<&Masks>,
+    ) -> Result<Tensor, ModelError> {
+        self.head(hidden, inputs, masks)
     }
 
     /// Cross-entropy, or the mean squared error when there is one output, a mean over the rows;

@@ -35,6 +35,21 @@ impl LanguageModel {
         }
     }
 
+    fn token_loss<'a>(
+        &'a self,
+        states: &'a Tensor,
+        tokens: &'a Tensor,
+        smoothing: f64,
+    ) -> TokenLoss<'a> {
+        TokenLoss {
+            states,
+            output: &self.output,
+            cap: self.cap,
+            tokens,
+            smoothing,
+        }
+    }
+
     /// The decoder.
     #[must_use]
     pub fn decoder(&self) -> &Decoder {
@@ -42,27 +57,54 @@ impl LanguageModel {
     }
 }
 
+/// The hidden states, (labels, hidden), that the tokens of a batch are predicted from, and these.
+fn labelled<'a>(hidden: &Tensor, labels: &'a Labels) -> Result<(Tensor, &'a Tensor), ModelError> {
+    let (places, tokens) = labels.of_tokens()?;
+    let states = hidden.f_flatten(0, 1)?.f_index_select(0, places)?;
+    Ok((states, tokens))
+}
+
 impl Model for LanguageModel {
     /// The last hidden states, (rows, tokens, hidden).
     fn outputs(&self, inputs: &Inputs, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
-        match &inputs.documents {
-            None => self.decoder.forward(&inputs.ids, masks),
-            Some(documents) => self.decoder.forward_packed(&inputs.ids, documents, masks),
-        }
+        let documents = inputs.documents.as_ref();
+        self.decoder.forward(&inputs.ids, documents, masks)
+    }
+
+    fn joint_hidden(&self, batches: &[Inputs], masks: &Masks) -> Result<Vec<Tensor>, ModelError> {
+        self.decoder.forward_joint(batches, masks)
+    }
+
+    fn outputs_of(
+        &self,
+        hidden: &Tensor,
+        _: &Inputs,
+        _: Option<&Masks>,
+    ) -> Result<Tensor, ModelError> {
+        Ok(hidden.shallow_clone())
     }
 
     /// Cross-entropy, a mean over the labelled tokens of all rows.
     fn loss(&self, outputs: &Tensor, labels: &Labels, smoothing: f64) -> Result<Loss, ModelError> {
-        let (places, tokens) = labels.of_tokens()?;
-        let states = outputs.f_flatten(0, 1)?.f_index_select(0, places)?;
-        let loss = TokenLoss {
-            states: &states,
-            output: &self.output,
-            cap: self.cap,
-            tokens,
-            smoothing,
-        };
-        loss.compute()
+        let (states, tokens) = labelled(outputs, labels)?;
+        self.token_loss(&states, tokens, smoothing).compute()
+    }
+
+    fn losses(
+        &self,
+        outputs: &[Tensor],
+        labels: &[Labels],
+        smoothing: f64,
+    ) -> Result<Vec<Loss>, ModelError> {
+        let (mut states, mut tokens) = (Vec::new(), Vec::new());
+        for (outputs, labels) in outputs.iter().zip(labels) {
+            let (own, next) = labelled(outputs, labels)?;
+            states.push(own);
+            tokens.push(next);
+        }
+        let all = (Tensor::f_cat(&states, 0)?, Tensor::f_cat(&tokens, 0)?);
+        self.token_loss(&all.0, &all.1, smoothing)
+            .compute_each(&states)
     }
 
     fn checkpoint_blocks(&mut self) {

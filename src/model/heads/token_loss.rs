@@ -28,6 +28,17 @@ pub(crate) struct TokenLoss<'a> {
     pub smoothing: f64,
 }
 
+/// What the loss is made of, for some of the tokens.
+struct TokenPart {
+    /// The tokens' log-probabilities, (tokens, 1).
+    own: Tensor,
+    /// The sums of all log-probabilities, (tokens), if labels are smoothed.
+    all: Option<Tensor>,
+    /// The loss's gradient by the hidden states times the number of labels, (tokens, hidden), if one
+    /// is wanted.
+    by_states: Option<Tensor>,
+}
+
 impl TokenLoss<'_> {
     /// `((1 − p) Σ −log p(token) + p/V Σ Σ −log p(v)) / N` over N tokens and V of the vocabulary, as
     /// transformers' `LabelSmoother` has it; 0 of no tokens.
@@ -72,43 +83,99 @@ impl TokenLoss<'_> {
         let log_p = logits.f_log_softmax(-1, Kind::Float)?;
         let own = log_p.f_gather(1, &self.tokens.f_unsqueeze(1)?, false)?;
         let sums = [own.f_sum(Kind::Float)?, log_p.f_sum(Kind::Float)?];
-        Loss::of_graph(self.mean(&sums)?)
+        Loss::of_graph(self.mean(&sums, self.labels())?)
     }
 
     /// The mean, and its gradient by the states if one is wanted, N tokens at a time.
     fn in_parts(&self, rows: i64) -> Result<(Tensor, Option<Tensor>), ModelError> {
-        let wanted = self.states.requires_grad();
         let zero = || Tensor::f_zeros([], (Kind::Double, self.states.device()));
         let mut sums = [zero()?, zero()?];
         let mut gradients = Vec::new();
-        for start in (0..self.labels()).step_by(rows as usize) {
-            let count = rows.min(self.labels() - start);
-            let states = self.states.f_narrow(0, start, count)?;
-            let tokens = self.tokens.f_narrow(0, start, count)?.f_unsqueeze(1)?;
-            let logits = self.logits(&states)?;
-            let mut log_p = logits.f_log_softmax(-1, Kind::Float)?;
-            let own = log_p.f_gather(1, &tokens, false)?;
-            sums[0] = sums[0].f_add(&own.f_sum(Kind::Double)?)?;
-            if self.smoothing > 0.0 {
-                let of_token = log_p.f_sum_dim_intlist(-1, false, Kind::Float)?;
-                sums[1] = sums[1].f_add(&of_token.f_sum(Kind::Double)?)?;
+        for part in self.parts(rows) {
+            let part = part?;
+            sums[0] = sums[0].f_add(&part.own.f_sum(Kind::Double)?)?;
+            if let Some(all) = &part.all {
+                sums[1] = sums[1].f_add(&all.f_sum(Kind::Double)?)?;
             }
-            if wanted {
-                let mut by_logits = self.by_logits(&mut log_p, &tokens)?;
-                if let Some(cap) = self.cap {
-                    by_logits = by_logits.f_mul_(&cap.slope(&logits)?)?;
-                }
-                let by_states = by_logits.f_matmul(self.output)?.f_to_kind(Kind::Float)?;
+            if let Some(by_states) = part.by_states {
                 gradients.push(by_states.f_div_scalar(self.labels() as f64)?);
             }
         }
-        let mean = self.mean(&sums)?.f_to_kind(Kind::Float)?;
+        let mean = self.mean(&sums, self.labels())?.f_to_kind(Kind::Float)?;
         let gradient = match gradients.is_empty() {
-            true if wanted => Some(self.states.f_zeros_like()?),
+            true if self.states.requires_grad() => Some(self.states.f_zeros_like()?),
             true => None,
             false => Some(Tensor::f_cat(&gradients, 0)?),
         };
         Ok((mean, gradient))
+    }
+
+    /// The loss of each of several batches, whose states lie in `batches` and, one after the other, in
+    /// [`Self::states`].
+    ///
+    /// # Errors
+    /// If shapes do not fit or libtorch fails.
+    pub fn compute_each(&self, batches: &[Tensor]) -> Result<Vec<Loss>, ModelError> {
+        let rows = PART / self.vocabulary().max(1);
+        let parts = no_grad(|| self.parts(rows.max(1)).collect::<Result<Vec<_>, _>>())?;
+        let lengths: Vec<i64> = batches.iter().map(|batch| batch.size()[0]).collect();
+        let of_batches = |of_part: fn(&TokenPart) -> Option<&Tensor>| {
+            let parts: Vec<&Tensor> = parts.iter().filter_map(of_part).collect();
+            match parts.is_empty() {
+                true => Ok(Vec::new()),
+                false => Tensor::f_cat(&parts, 0)?.f_split_with_sizes(&lengths, 0),
+            }
+        };
+        let own = of_batches(|part| Some(&part.own))?;
+        let all = of_batches(|part| part.all.as_ref())?;
+        let gradients = of_batches(|part| part.by_states.as_ref())?;
+        let loss = |(at, states): (usize, &Tensor)| {
+            let sum = |of: Option<&Tensor>| match of {
+                Some(of) => of.f_sum(Kind::Double),
+                None => Tensor::f_zeros([], (Kind::Double, states.device())),
+            };
+            let sums = [sum(own.get(at))?, sum(all.get(at))?];
+            let mean = self.mean(&sums, lengths[at])?.f_to_kind(Kind::Float)?;
+            let graph = match gradients.get(at) {
+                Some(gradient) => {
+                    let gradient = gradient.f_div_scalar(lengths[at].max(1) as f64)?;
+                    states.f_mul(&gradient)?.f_sum(Kind::Float)?
+                }
+                None => mean.shallow_clone(),
+            };
+            Ok(Loss { mean, graph })
+        };
+        batches.iter().enumerate().map(loss).collect()
+    }
+
+    /// What the loss is made of, N tokens at a time.
+    fn parts(&self, rows: i64) -> impl Iterator<Item = Result<TokenPart, ModelError>> {
+        let starts = (0..self.labels()).step_by(rows as usize);
+        starts.map(move |start| self.part(start, rows.min(self.labels() - start)))
+    }
+
+    fn part(&self, start: i64, count: i64) -> Result<TokenPart, ModelError> {
+        let states = self.states.f_narrow(0, start, count)?;
+        let tokens = self.tokens.f_narrow(0, start, count)?.f_unsqueeze(1)?;
+        let logits = self.logits(&states)?;
+        let mut log_p = logits.f_log_softmax(-1, Kind::Float)?;
+        let own = log_p.f_gather(1, &tokens, false)?;
+        let all = (self.smoothing > 0.0)
+            .then(|| log_p.f_sum_dim_intlist(-1, false, Kind::Float))
+            .transpose()?;
+        let mut by_states = None;
+        if self.states.requires_grad() {
+            let mut by_logits = self.by_logits(&mut log_p, &tokens)?;
+            if let Some(cap) = self.cap {
+                by_logits = by_logits.f_mul_(&cap.slope(&logits)?)?;
+            }
+            by_states = Some(by_logits.f_matmul(self.output)?.f_to_kind(Kind::Float)?);
+        }
+        Ok(TokenPart {
+            own,
+            all,
+            by_states,
+        })
     }
 
     /// Log-probabilities to N times the loss's gradient by the logits, in place:
@@ -122,9 +189,10 @@ impl TokenLoss<'_> {
         Ok(gradient.f_scatter_(1, tokens, &own.f_sub_scalar(1.0 - self.smoothing)?)?)
     }
 
-    /// Of the sums of log-probabilities: of the tokens, and of the whole vocabulary.
-    fn mean(&self, [own, all]: &[Tensor; 2]) -> Result<Tensor, ModelError> {
-        let labels = self.labels().max(1) as f64;
+    /// The mean over labels, of the sums of log-probabilities: of the tokens, and of the whole
+    /// vocabulary.
+    fn mean(&self, [own, all]: &[Tensor; 2], labels: i64) -> Result<Tensor, ModelError> {
+        let labels = labels.max(1) as f64;
         let mean = own.f_mul_scalar((self.smoothing - 1.0) / labels)?;
         if self.smoothing == 0.0 {
             return Ok(mean);

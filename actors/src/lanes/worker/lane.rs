@@ -211,6 +211,7 @@ impl<W: Workload> Lane<W> {
             id,
             faults: order.faults,
             own_lane: None,
+            group: None,
             task: TrainTask {
                 client: id.client,
                 client_name: order.client_name.clone(),

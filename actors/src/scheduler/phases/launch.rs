@@ -77,9 +77,7 @@ pub fn broadcast(
     };
     output.emit(state, event);
     set_deadline(plan, round, &mut state.in_flight);
-    for client in clients {
-        launch(plan, environment, state, round, output, client);
-    }
+    launch_all(plan, environment, state, round, output, &clients);
 }
 
 /// Puts the end of the attempt on the clock, if the plan sets a deadline.
@@ -116,12 +114,57 @@ pub fn select_more(
         virtual_seconds: state.virtual_seconds(),
     };
     output.emit(state, event);
-    for client in clients {
-        launch(plan, environment, state, round, output, client);
+    launch_all(plan, environment, state, round, output, &clients);
+}
+
+/// Sends clients to work, in groups that are trained together.
+fn launch_all(
+    plan: &FederationPlan,
+    environment: &mut Environment,
+    state: &mut State,
+    round: &mut Round,
+    output: &mut Output,
+    clients: &[ClientId],
+) {
+    let begun = clients
+        .iter()
+        .filter_map(|client| launch(plan, environment, state, round, output, *client));
+    let begun: Vec<JobId> = begun.collect();
+    group(plan, &mut state.in_flight, &begun);
+    for id in begun {
+        if let Some(job) = state.in_flight.job(id) {
+            output.push(job.train_command(plan));
+        }
     }
 }
 
-/// Sends one client to work, and puts on the clock when that ends.
+/// Divides jobs that begin together into groups, in the order of their clients. What a client gives
+/// depends on its group, so that this depends on the plan alone. A client with a lane to itself
+/// trains alone there, and one under which the lane fails would take the others with it.
+fn group(plan: &FederationPlan, in_flight: &mut InFlight, begun: &[JobId]) {
+    let is_grouped = |id: &&JobId| {
+        let fails = in_flight.job(**id).is_some_and(|job| {
+            let interruption = job.injected.interruption;
+            interruption.is_some_and(|it| it.kind == InterruptionKind::LaneFailure)
+        });
+        !fails && plan.clients[id.client.0 as usize].lane.is_none()
+    };
+    let mut grouped: Vec<JobId> = begun.iter().filter(is_grouped).copied().collect();
+    grouped.sort_by_key(|id| id.client);
+    for ids in grouped.chunks(plan.clients_per_step.max(1) as usize) {
+        if ids.len() < 2 {
+            continue;
+        }
+        let clients: Vec<ClientId> = ids.iter().map(|id| id.client).collect();
+        for id in ids {
+            if let Some(job) = in_flight.job_mut(*id) {
+                job.group.clone_from(&clients);
+            }
+        }
+    }
+}
+
+/// Takes one client on, and puts on the clock when its work ends; gives its job if it begins.
 fn launch(
     plan: &FederationPlan,
     environment: &mut Environment,
@@ -129,7 +172,7 @@ fn launch(
     round: &mut Round,
     output: &mut Output,
     client: ClientId,
-) {
+) -> Option<JobId> {
     let id = round.job_id(client);
     let injected = environment.inject(plan, id);
     report_faults(state, output, id, &injected);
@@ -142,7 +185,6 @@ fn launch(
     let begins = job.injected.lets_begin();
     if begins {
         state.fleet.client_mut(client).held_version = Some(id.round);
-        output.push(job.train_command(plan));
     } else {
         job.bytes_down = 0;
         job.state = JobState::Failed {
@@ -155,6 +197,7 @@ fn launch(
         state.in_flight.clock.schedule(due, job.end_of_training());
     }
     state.in_flight.insert(job);
+    begins.then_some(id)
 }
 
 fn report_faults(state: &mut State, output: &mut Output, id: JobId, injected: &InjectedFaults) {
@@ -206,6 +249,7 @@ fn schedule_job(
         id,
         injected,
         bytes_down,
+        group: Vec::new(),
         selected_at: now,
         until,
         state: JobState::Busy,

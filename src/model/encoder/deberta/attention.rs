@@ -11,7 +11,7 @@ use crate::model::encoder::attention::{
 };
 use crate::model::encoder::deberta::positions::{NeededRows, PositionTable};
 use crate::model::encoder::deberta::{DebertaConfig, DebertaVersion, IN_PROJ, PositionScore};
-use crate::model::encoder::post_norm::first_tokens;
+use crate::model::encoder::pass::LayerPass;
 use crate::model::layers::{Linear, LinearSpec};
 use crate::model::weights::View;
 
@@ -110,16 +110,69 @@ impl DisentangledAttention {
         })
     }
 
-    /// The output at the first `wanted` tokens, or at all.
+    /// The output at the tokens that are wanted.
     pub fn forward(
         &self,
         x: &Tensor,
+        pass: &LayerPass<'_, DebertaShared>,
+    ) -> Result<Tensor, ModelError> {
+        let (queried, masks) = (pass.wanted_of(x)?, pass.masks);
+        let context = match &self.content {
+            ContentLayers::Apart(layers) => {
+                let (query, key, value) = (
+                    layers.query.forward(&queried, masks)?,
+                    layers.key.forward(x, masks)?,
+                    layers.value.forward(x, masks)?,
+                );
+                pass.each_batch(
+                    [&query, &key, &value],
+                    |[query, key, value], shared, masks| {
+                        let part = |part: &Tensor| split(part, self.heads);
+                        self.attend([part(&query)?, part(&key)?, part(&value)?], shared, masks)
+                    },
+                )
+            }
+            ContentLayers::Fused {
+                all,
+                query_bias,
+                value_bias,
+            } => pass.each_batch([&all.forward(x, masks)?], |[all], shared, masks| {
+                let biases = [query_bias, value_bias];
+                self.attend(self.parts(&all, biases, pass.wanted)?, shared, masks)
+            }),
+        };
+        self.output.forward(&context?, &queried, masks)
+    }
+
+    /// Queries, keys and values, (rows, heads, tokens, width), of a layer's output that has a head's
+    /// three parts side by side; the first at the first `wanted` tokens, or at all.
+    fn parts(
+        &self,
+        all: &Tensor,
+        [query_bias, value_bias]: [&Tensor; 2],
         wanted: Option<i64>,
+    ) -> Result<[Tensor; 3], ModelError> {
+        let all = split(all, self.heads)?;
+        let (width, heads) = (all.size()[3] / 3, self.heads);
+        let part = |at: i64| all.f_narrow(3, at * width, width);
+        let biased = |part: Tensor, bias: &Tensor| part.f_add(&bias.f_view([1, heads, 1, width])?);
+        let query = biased(part(0)?, query_bias)?;
+        let queries = wanted.unwrap_or(query.size()[2]);
+        Ok([
+            query.f_narrow(2, 0, queries)?,
+            part(1)?,
+            biased(part(2)?, value_bias)?,
+        ])
+    }
+
+    /// The attended values of a batch, (rows, queries, hidden), from its queries, keys and values,
+    /// (rows, heads, tokens, width).
+    fn attend(
+        &self,
+        [query, key, value]: [Tensor; 3],
         shared: &DebertaShared,
         masks: Option<&Masks>,
     ) -> Result<Tensor, ModelError> {
-        let queried = first_tokens(x, wanted)?;
-        let [query, key, value] = self.content(x, &queried, masks)?;
         let mut scores = query.f_matmul(&key.f_transpose(2, 3)?)?;
         if let (Some(table), Some(needed)) = (&self.positions, &shared.needed) {
             let rows = table.rows(needed)?.f_unsqueeze(0)?;
@@ -143,45 +196,10 @@ impl DisentangledAttention {
             scores = scores.f_add(bias)?;
         }
         let mut shares = probabilities(&scores)?;
-        if let Some(mask) = next_mask(self.probs_dropout, masks) {
+        if let Some(mask) = next_mask(self.probs_dropout, masks)? {
             shares = mask.apply(&shares)?;
         }
-        let context = weighted_values(&shares, &value)?;
-        self.output.forward(&context, &queried, masks)
-    }
-
-    /// Queries, keys and values, (rows, heads, tokens, width), the first for `queried`.
-    fn content(
-        &self,
-        x: &Tensor,
-        queried: &Tensor,
-        masks: Option<&Masks>,
-    ) -> Result<[Tensor; 3], ModelError> {
-        let heads = self.heads;
-        match &self.content {
-            ContentLayers::Apart(layers) => Ok([
-                split(&layers.query.forward(queried, masks)?, heads)?,
-                split(&layers.key.forward(x, masks)?, heads)?,
-                split(&layers.value.forward(x, masks)?, heads)?,
-            ]),
-            ContentLayers::Fused {
-                all,
-                query_bias,
-                value_bias,
-            } => {
-                let all = split(&all.forward(x, masks)?, heads)?;
-                let width = all.size()[3] / 3;
-                let part = |at: i64| all.f_narrow(3, at * width, width);
-                let biased =
-                    |part: Tensor, bias: &Tensor| part.f_add(&bias.f_view([1, heads, 1, width])?);
-                let query = biased(part(0)?, query_bias)?;
-                Ok([
-                    query.f_narrow(2, 0, queried.size()[1])?,
-                    part(1)?,
-                    biased(part(2)?, value_bias)?,
-                ])
-            }
-        }
+        Ok(weighted_values(&shares, &value)?)
     }
 
     /// A layer for relative positions: their own, or the content's.

@@ -13,7 +13,7 @@ use crate::model::encoder::deberta::positions::{PositionTable, RelativePositions
 use crate::model::encoder::deberta::{ConvSpec, DebertaConfig, layer_name};
 use crate::model::encoder::embeddings::{EmbeddingSum, PositionNumbers, TypeTable};
 use crate::model::encoder::layer::FeedForward;
-use crate::model::encoder::post_norm::first_tokens;
+use crate::model::encoder::pass::{LayerPass, first_tokens};
 use crate::model::inputs::Inputs;
 use crate::model::layers::{Embedding, LayerNorm, Linear, LinearSpec};
 use crate::model::weights::View;
@@ -134,15 +134,15 @@ impl EncoderBody for DebertaBody {
         &self,
         number: usize,
         x: &Tensor,
-        wanted: Option<i64>,
-        shared: &Self::Shared,
-        masks: Option<&Masks>,
+        pass: &LayerPass<'_, Self::Shared>,
     ) -> Result<Tensor, ModelError> {
         let (attention, feed_forward) = &self.layers[number];
-        let attended = attention.forward(x, wanted, shared, masks)?;
-        let y = feed_forward.forward(&attended, masks)?;
+        let attended = attention.forward(x, pass)?;
+        let y = feed_forward.forward(&attended, pass.masks)?;
         match &self.conv {
-            Some(conv) if number == 0 => conv.forward(x, &y, wanted, shared.real.as_ref(), masks),
+            Some(conv) if number == 0 => pass.each_batch([x, &y], |[x, y], shared, masks| {
+                conv.forward(&x, &y, pass.wanted, shared.real.as_ref(), masks)
+            }),
             _ => Ok(y),
         }
     }

@@ -10,7 +10,7 @@ use crate::model::dropout::{Masks, dropout};
 use crate::model::encoder::EncoderBody;
 use crate::model::encoder::attention::{attend, join, next_mask};
 use crate::model::encoder::modernbert::{LayerAttention, ModernBertConfig};
-use crate::model::encoder::post_norm::first_tokens;
+use crate::model::encoder::pass::{LayerPass, first_tokens};
 use crate::model::inputs::Inputs;
 use crate::model::layers::{Embedding, LayerNorm, Linear, LinearSpec};
 use crate::model::weights::View;
@@ -97,16 +97,9 @@ impl EncoderBody for ModernBertBody {
         &self,
         number: usize,
         x: &Tensor,
-        wanted: Option<i64>,
-        [global, local]: &Self::Shared,
-        masks: Option<&Masks>,
+        pass: &LayerPass<'_, Self::Shared>,
     ) -> Result<Tensor, ModelError> {
-        let layer = &self.layers[number];
-        let shared = match layer.attends_to {
-            LayerAttention::Global => global,
-            LayerAttention::Local => local,
-        };
-        layer.forward(x, wanted, shared, masks)
+        self.layers[number].forward(x, pass)
     }
 
     fn finish(&self, x: Tensor) -> Result<Tensor, ModelError> {
@@ -180,12 +173,11 @@ impl PreNormLayer {
     fn forward(
         &self,
         x: &Tensor,
-        wanted: Option<i64>,
-        shared: &LayerShared,
-        masks: Option<&Masks>,
+        pass: &LayerPass<'_, [LayerShared; 2]>,
     ) -> Result<Tensor, ModelError> {
-        let attended = self.attend(x, wanted, shared, masks)?;
-        let x = first_tokens(x, wanted)?.f_add(&attended)?;
+        let masks = pass.masks;
+        let attended = self.attend(x, pass)?;
+        let x = pass.wanted_of(x)?.f_add(&attended)?;
         let normed = self.feed_forward_norm.forward(&x)?;
         let halves = self.widen.forward(&normed, masks)?.f_chunk(2, -1)?;
         let [input, gate] = halves.as_slice() else {
@@ -199,18 +191,36 @@ impl PreNormLayer {
     fn attend(
         &self,
         x: &Tensor,
-        wanted: Option<i64>,
-        shared: &LayerShared,
-        masks: Option<&Masks>,
+        pass: &LayerPass<'_, [LayerShared; 2]>,
     ) -> Result<Tensor, ModelError> {
         let normed = match &self.attention_norm {
             Some(norm) => norm.forward(x)?,
             None => x.shallow_clone(),
         };
-        let qkv = self.qkv.forward(&normed, masks)?;
-        let (rows, tokens, width) = x.size3()?;
+        let qkv = self.qkv.forward(&normed, pass.masks)?;
+        let context = pass.each_batch([&qkv], |[qkv], [global, local], masks| {
+            let shared = match self.attends_to {
+                LayerAttention::Global => global,
+                LayerAttention::Local => local,
+            };
+            self.context(&qkv, pass.wanted, shared, masks)
+        })?;
+        let y = self.attention_output.forward(&context, pass.masks)?;
+        Ok(dropout(&y, self.attention_dropout, pass.masks)?)
+    }
+
+    /// The attended values, (rows, queries, hidden), of a batch's queries, keys and values,
+    /// (rows, tokens, 3 hidden).
+    fn context(
+        &self,
+        qkv: &Tensor,
+        wanted: Option<i64>,
+        shared: &LayerShared,
+        masks: Option<&Masks>,
+    ) -> Result<Tensor, ModelError> {
+        let (rows, tokens, width) = qkv.size3()?;
         let (heads, (cos, sin)) = (self.heads, &shared.rotary);
-        let qkv = qkv.f_view([rows, tokens, 3, heads, width / heads])?;
+        let qkv = qkv.f_view([rows, tokens, 3, heads, width / 3 / heads])?;
         let part = |part| qkv.f_select(2, part)?.f_transpose(1, 2);
         let (query, key) = (rotate(&part(0)?, cos, sin)?, rotate(&part(1)?, cos, sin)?);
         let bias = shared.bias.as_ref().map(|bias| match wanted {
@@ -226,8 +236,6 @@ impl PreNormLayer {
             heads,
             causal: false,
         };
-        let context = attend(attended, next_mask(self.attention_dropout, masks))?;
-        let y = self.attention_output.forward(&context, masks)?;
-        Ok(dropout(&y, self.attention_dropout, masks)?)
+        Ok(attend(attended, next_mask(self.attention_dropout, masks)?)?)
     }
 }
