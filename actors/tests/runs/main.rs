@@ -4,6 +4,7 @@
 mod common;
 mod failures;
 mod faults;
+mod groups;
 mod interventions;
 mod policies;
 mod recovery;

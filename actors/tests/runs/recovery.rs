@@ -19,7 +19,7 @@ use regatta_actors::protocol::event::Event;
 use regatta_actors::protocol::outcome::{EndReason, RecordError, RunError, RunOutcome};
 
 /// A fleet to which everything happens.
-fn eventful(rounds: u32) -> FederationPlan {
+pub(crate) fn eventful(rounds: u32) -> FederationPlan {
     let mut plan = common::plan(6, rounds, 2);
     for client in &mut plan.clients {
         client.profile.speed = 10.0;
@@ -59,7 +59,7 @@ fn eventful(rounds: u32) -> FederationPlan {
 }
 
 /// The ledger of a run that nothing disturbs.
-fn undisturbed(plan: &FederationPlan) -> String {
+pub(crate) fn undisturbed(plan: &FederationPlan) -> String {
     let folder = Record::new();
     folder.record(plan.clone(), Toy::default()).unwrap();
     folder.ledger()

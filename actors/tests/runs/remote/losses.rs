@@ -41,9 +41,9 @@ fn updates_too_large_for_a_message_go_as_blobs_that_do_not_add_up() {
     })
     .unwrap();
     assert_eq!(record.ledger(), expected.ledger());
-    // Of 28 updates, those of one round, and the states of two; two blobs each.
+    // Of 28 updates at most those of one round, and at most the states of two; two blobs each.
     let most = most.recv().unwrap();
-    assert!((2..=12).contains(&most), "{most}");
+    assert!(most <= 12, "{most} blobs are kept");
     assert_eq!(worker.end().unwrap(), WorkerEnd::RunOver);
 }
 
