@@ -32,5 +32,6 @@ mod survival;
 mod sweep;
 mod sweep_processes;
 mod tensorboard;
+mod together;
 mod web;
 mod workplace;

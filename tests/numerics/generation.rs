@@ -139,6 +139,17 @@ fn logits_that_are_not_numbers_make_no_text() {
         fn outputs(&self, _: &Inputs, _: Option<&Masks>) -> Result<Tensor, ModelError> {
             Err(ModelError::Refused("not asked for".to_owned()))
         }
+        fn joint_hidden(&self, _: &[Inputs], _: &Masks) -> Result<Vec<Tensor>, ModelError> {
+            Err(ModelError::Refused("not asked for".to_owned()))
+        }
+        fn outputs_of(
+            &self,
+            _: &Tensor,
+            _: &Inputs,
+            _: Option<&Masks>,
+        ) -> Result<Tensor, ModelError> {
+            Err(ModelError::Refused("not asked for".to_owned()))
+        }
         fn loss(&self, _: &Tensor, _: &Labels, _: f64) -> Result<Loss, ModelError> {
             Err(ModelError::Refused("not asked for".to_owned()))
         }

@@ -8,6 +8,7 @@ mod decoders;
 mod encoders;
 mod generation;
 mod gguf;
+mod joint;
 mod models;
 mod packing;
 mod parts;

@@ -23,7 +23,7 @@ impl JobContext for Patient {
 }
 
 /// Words of one token each, and texts of 1 to 13 of them.
-fn texts() -> EncodedSplit {
+pub fn texts() -> EncodedSplit {
     let vocabulary: Vec<String> = (0..40).map(|i| format!("\"w{i}\": {i}")).collect();
     let tokenizer = format!(
         r#"{{"version": "1.0", "pre_tokenizer": {{"type": "Whitespace"}},
