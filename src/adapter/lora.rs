@@ -19,7 +19,7 @@ use crate::adapter::settings::{AdapterPlan, LayerRank};
 use crate::adapter::{Adapter, AdapterTensor, Prepared, Role};
 use crate::base::tensors::HostTensor;
 use crate::model::ModelError;
-use crate::model::delta::Delta;
+use crate::model::delta::{Delta, ThinProduct};
 use crate::model::dropout::{Masks, dropout};
 use crate::model::linear_layer::LinearLayer;
 use crate::model::weights::Weights;
@@ -197,5 +197,15 @@ impl Delta for LoraDelta {
             .f_linear(&self.a, None::<&Tensor>)?
             .f_mul_scalar(self.scaling)?;
         Ok(narrow.f_linear(&self.b, None::<&Tensor>)?)
+    }
+
+    fn thin_product(&self) -> Option<ThinProduct<'_>> {
+        Some(ThinProduct {
+            a: &self.a,
+            b: &self.b,
+            vectors: None,
+            scaling: self.scaling,
+            dropout: self.dropout,
+        })
     }
 }

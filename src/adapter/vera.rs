@@ -19,7 +19,7 @@ use crate::adapter::settings::AdapterPlan;
 use crate::adapter::{Adapter, AdapterTensor, Prepared, Role};
 use crate::base::tensors::HostTensor;
 use crate::model::ModelError;
-use crate::model::delta::Delta;
+use crate::model::delta::{Delta, ThinProduct};
 use crate::model::dropout::{Masks, dropout};
 use crate::model::linear_layer::LinearLayer;
 use crate::model::weights::Weights;
@@ -211,5 +211,15 @@ impl Delta for VeraDelta {
         Ok(narrow
             .f_linear(&self.b, None::<&Tensor>)?
             .f_mul(&self.lambda_b)?)
+    }
+
+    fn thin_product(&self) -> Option<ThinProduct<'_>> {
+        Some(ThinProduct {
+            a: &self.a,
+            b: &self.b,
+            vectors: Some((&self.lambda_d, &self.lambda_b)),
+            scaling: self.scaling,
+            dropout: self.dropout,
+        })
     }
 }

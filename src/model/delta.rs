@@ -1,7 +1,5 @@
 //! The change to a frozen linear layer.
 
-use std::rc::Rc;
-
 use tch::Tensor;
 
 use crate::model::ModelError;
@@ -15,6 +13,11 @@ pub trait Delta {
     /// If libtorch fails.
     fn forward(&self, x: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError>;
 
+    /// The change as a product of two thin matrices, where that is all that it is.
+    fn thin_product(&self) -> Option<ThinProduct<'_>> {
+        None
+    }
+
     /// Called after each backward pass, before the optimiser's step: an adapter that
     /// differentiates a part of itself by hand adds that part's gradient here.
     ///
@@ -25,36 +28,16 @@ pub trait Delta {
     }
 }
 
-/// The changes that the adapters of several clients make to one layer, each to its own client's batch:
-/// the one that the masks name where there is one batch.
-pub struct JointDelta {
-    /// Of each client, by its place among those that are trained together.
-    pub of_clients: Vec<Rc<dyn Delta>>,
-}
-
-impl JointDelta {
-    fn of(&self, masks: &Masks) -> Result<&dyn Delta, ModelError> {
-        let delta = masks
-            .client()
-            .and_then(|client| self.of_clients.get(client));
-        delta.map(|delta| &**delta).ok_or_else(|| {
-            ModelError::Refused("a batch is of none of the clients that train together".to_owned())
-        })
-    }
-}
-
-impl Delta for JointDelta {
-    fn forward(&self, x: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
-        let Some(masks) = masks else {
-            let message = "the adapters of several clients are told apart by their masks alone";
-            return Err(ModelError::Refused(message.to_owned()));
-        };
-        masks.each_batch(x, |batch, own| self.of(own)?.forward(batch, Some(own)))
-    }
-
-    fn finish_backward(&self) -> Result<(), ModelError> {
-        self.of_clients
-            .iter()
-            .try_for_each(|delta| delta.finish_backward())
-    }
+/// `s diag(o) B diag(m) A dropout(x)`.
+pub struct ThinProduct<'a> {
+    /// A, (r, d_in).
+    pub a: &'a Tensor,
+    /// B, (d_out, r).
+    pub b: &'a Tensor,
+    /// m and o, (r) and (d_out), of an adapter that trains these while all clients share A and B.
+    pub vectors: Option<(&'a Tensor, &'a Tensor)>,
+    /// s.
+    pub scaling: f64,
+    /// The probability that a value of x is dropped.
+    pub dropout: f64,
 }

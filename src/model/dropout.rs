@@ -4,6 +4,7 @@
 //! drew before. Here a client's masks depend on its key alone.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use rand::Rng;
@@ -11,7 +12,7 @@ use regatta_actors::random::Stream;
 use tch::{TchError, Tensor};
 
 use crate::base::torch;
-use crate::model::joint::{self, BatchShape};
+use crate::model::joint::{self, BatchShape, Places};
 
 /// The masks of one client's round, drawn in the order of the forward pass; or of several clients
 /// whose batches are computed in one pass, each drawn from its client's own. A clone draws those that
@@ -25,7 +26,11 @@ enum Drawn {
         client: usize,
         stream: Box<RefCell<Stream>>,
     },
-    Joint(Vec<PassMember>),
+    Joint {
+        members: Vec<PassMember>,
+        /// By the number of tokens that lie side by side.
+        places: RefCell<BTreeMap<i64, Rc<Places>>>,
+    },
 }
 
 /// A client in a pass over the batches of several.
@@ -64,7 +69,8 @@ impl Masks {
     /// The masks of a pass over the batches of several clients.
     #[must_use]
     pub fn joint(members: Vec<PassMember>) -> Self {
-        Self(Drawn::Joint(members))
+        let places = RefCell::default();
+        Self(Drawn::Joint { members, places })
     }
 
     /// The place of the client among those that are trained together; `None`: these are the masks
@@ -73,7 +79,7 @@ impl Masks {
     pub fn client(&self) -> Option<usize> {
         match &self.0 {
             Drawn::Alone { client, .. } => Some(*client),
-            Drawn::Joint(_) => None,
+            Drawn::Joint { .. } => None,
         }
     }
 
@@ -82,8 +88,26 @@ impl Masks {
     pub fn members(&self) -> Option<&[PassMember]> {
         match &self.0 {
             Drawn::Alone { .. } => None,
-            Drawn::Joint(members) => Some(members),
+            Drawn::Joint { members, .. } => Some(members),
         }
+    }
+
+    /// The places of what lies side by side in this pass.
+    ///
+    /// # Errors
+    /// If these are the masks of one batch, or the device fails.
+    pub(crate) fn places(&self, x: &Tensor) -> Result<Rc<Places>, TchError> {
+        let Drawn::Joint { members, places } = &self.0 else {
+            let message = "one batch does not lie beside others";
+            return Err(TchError::Torch(message.to_owned()));
+        };
+        let (_, tokens, _) = x.size3()?;
+        if let Some(known) = places.borrow().get(&tokens) {
+            return Ok(Rc::clone(known));
+        }
+        let found = Rc::new(Places::new(x, &shapes(members))?);
+        places.borrow_mut().insert(tokens, Rc::clone(&found));
+        Ok(found)
     }
 
     /// What a function makes of each batch, (rows, tokens, width), and its own masks; side by side
@@ -114,7 +138,11 @@ impl Masks {
     pub fn apply(&self, x: &Tensor, p: f64) -> Result<Tensor, TchError> {
         match &self.0 {
             Drawn::Alone { .. } => self.next(p)?.apply(x),
-            Drawn::Joint(_) => self.each_batch(x, |batch, masks| masks.apply(batch, p)),
+            Drawn::Joint { members, .. } => {
+                let drawn = members.iter().map(|member| member.masks.next(p));
+                let drawn = drawn.collect::<Result<Vec<_>, _>>()?;
+                DropoutMask::apply_each(&drawn, x, &joint::shapes_in(x, &shapes(members))?)
+            }
         }
     }
 
@@ -160,6 +188,20 @@ impl DropoutMask {
             return Ok(x.shallow_clone());
         }
         torch::kernels::dropout(x, self.seed, self.threshold)
+    }
+
+    /// Of batches that lie side by side, a mask for each, all of one probability.
+    fn apply_each(masks: &[Self], x: &Tensor, shapes: &[BatchShape]) -> Result<Tensor, TchError> {
+        let threshold = masks.first().map_or(0, |mask| mask.threshold);
+        if threshold == 0 {
+            return Ok(x.shallow_clone());
+        }
+        let (_, _, width) = x.size3()?;
+        let parts = masks.iter().zip(shapes);
+        let parts: Vec<(i64, u64)> = parts
+            .map(|(mask, shape)| (shape.len() * width, mask.seed))
+            .collect();
+        torch::joint_kernels::dropout_of_parts(x, &parts, threshold)
     }
 }
 

@@ -19,6 +19,7 @@
 //! | [`loss`] | what a batch is to be given, and how far a model is from it |
 //! | [`layers`] | linear (where adapters attach), layer norm, embedding |
 //! | [`delta`] | what an adapter adds to a linear layer |
+//! | [`joint_delta`] | what the adapters of several clients add to one |
 //! | [`encoder`] | encoders: sizes, embeddings, attention, feed-forward |
 //! | [`decoder`] | GPT-2, Llama and its like: sizes, layers, positions, the cache of keys and values |
 //! | [`heads`] | an encoder with a classification head, a decoder with its output layer: token ids to logits |
@@ -44,6 +45,7 @@ pub mod generate;
 pub mod heads;
 pub mod inputs;
 pub mod joint;
+pub mod joint_delta;
 pub mod layers;
 pub mod linear_layer;
 pub mod loss;

@@ -5,6 +5,7 @@ pub mod autograd;
 pub mod device;
 pub mod error;
 pub mod info;
+pub mod joint_kernels;
 pub mod kernels;
 pub mod quantised;
 pub mod shared;

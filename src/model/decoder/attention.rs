@@ -26,7 +26,7 @@ impl Scoring {
 
     /// Whether the scores of N keys are what the kernel with dropout computes: products divided by
     /// √width, without a cap or a window.
-    fn is_plain(self, keys: i64) -> bool {
+    pub fn is_plain(self, keys: i64) -> bool {
         self.scale.is_none() && self.softcap.is_none() && self.window_of(keys).is_none()
     }
 

@@ -25,6 +25,7 @@ pub mod rotary;
 
 use tch::{Device, Kind, Tensor};
 
+use crate::base::torch::joint_kernels::{AttendedBatch, JointAttention};
 use crate::model::ModelError;
 use crate::model::decoder::attention::{CausalAttention, join, split};
 use crate::model::decoder::cache::KvCache;
@@ -105,6 +106,9 @@ fn attend_jointly(
     dropout: f64,
     members: &[PassMember],
 ) -> Result<Tensor, ModelError> {
+    if let Some(attended) = attend_in_one_call(attention, documents, dropout, members)? {
+        return Ok(attended);
+    }
     let shapes = shapes(members);
     let parts = |x: &Tensor| -> Result<Vec<Tensor>, ModelError> {
         let heads = x.size()[1];
@@ -149,6 +153,49 @@ pub struct Decoder {
     pub(crate) blocks: Vec<Box<dyn DecoderBlock>>,
     pub(crate) norm: Norm,
     pub(crate) recompute: Recompute<SharedByLayers>,
+}
+
+/// The same in one call, where there is a kernel for it: with probabilities dropped, and a text to a row.
+fn attend_in_one_call(
+    attention: &CausalAttention<'_>,
+    documents: &[Option<Documents>],
+    dropout: f64,
+    members: &[PassMember],
+) -> Result<Option<Tensor>, ModelError> {
+    let is_plain = |member: &PassMember| attention.scoring.is_plain(member.shape.tokens);
+    let is_one_to_a_row = documents.iter().all(Option::is_none);
+    if dropout == 0.0 || !is_one_to_a_row || !members.iter().all(is_plain) {
+        return Ok(None);
+    }
+    let (query, key, value) = (
+        join(attention.query)?,
+        join(attention.key)?,
+        join(attention.value)?,
+    );
+    let all = JointAttention {
+        query: &query,
+        key: &key,
+        value: &value,
+        heads: attention.query.size()[1],
+        causal: true,
+    };
+    if !all.is_known() {
+        return Ok(None);
+    }
+    let mut batches = Vec::with_capacity(members.len());
+    let mut threshold = 0;
+    for member in members {
+        let mask = member.masks.next(dropout)?;
+        threshold = mask.threshold;
+        batches.push(AttendedBatch {
+            rows: member.shape.rows,
+            queries: member.shape.tokens,
+            tokens: member.shape.tokens,
+            seed: mask.seed,
+            bias: None,
+        });
+    }
+    Ok(Some(all.attend(&batches, threshold)?))
 }
 
 /// The places of tokens in their texts.

@@ -3,6 +3,7 @@
 use tch::{Kind, TchError, Tensor};
 
 use crate::base::torch;
+use crate::base::torch::joint_kernels::{AttendedBatch, JointAttention};
 use crate::base::torch::kernels::AttentionInputs;
 use crate::model::ModelError;
 use crate::model::dropout::{DropoutMask, Masks, dropout};
@@ -46,21 +47,38 @@ impl Attention {
             self.key.forward(x, masks)?,
             self.value.forward(x, masks)?,
         );
-        let context = pass.each_batch(
-            [&query, &key, &value],
-            |[query, key, value], bias, masks| {
-                let attended = AttentionInputs {
-                    query: &query,
-                    key: &key,
-                    value: &value,
-                    bias: bias.as_ref(),
-                    heads: self.heads,
-                    causal: false,
-                };
-                Ok(attend(attended, next_mask(self.probs_dropout, masks)?)?)
-            },
-        )?;
+        let all = JointAttention {
+            query: &query,
+            key: &key,
+            value: &value,
+            heads: self.heads,
+            causal: false,
+        };
+        let context = match attend_jointly(&all, pass, self.probs_dropout)? {
+            Some(context) => context,
+            None => self.attend_by_batch(&all, pass)?,
+        };
         self.output.forward(&context, &queried, masks)
+    }
+
+    /// The attended values of each batch by itself.
+    fn attend_by_batch(
+        &self,
+        all: &JointAttention<'_>,
+        pass: &LayerPass<'_, Option<Tensor>>,
+    ) -> Result<Tensor, ModelError> {
+        let parts = [all.query, all.key, all.value];
+        pass.each_batch(parts, |[query, key, value], bias, masks| {
+            let attended = AttentionInputs {
+                query: &query,
+                key: &key,
+                value: &value,
+                bias: bias.as_ref(),
+                heads: self.heads,
+                causal: false,
+            };
+            Ok(attend(attended, next_mask(self.probs_dropout, masks)?)?)
+        })
     }
 }
 
@@ -103,6 +121,37 @@ pub(crate) fn next_mask(
 ) -> Result<Option<DropoutMask>, TchError> {
     let masks = masks.filter(|_| dropout > 0.0);
     masks.map(|masks| masks.next(dropout)).transpose()
+}
+
+/// The attended values of several batches that lie side by side, (1, queries of all, hidden), in one
+/// call; `None` where there is one batch, nothing is dropped, or the kernel is not written for them.
+/// What layers share is the bias of attention's scores.
+fn attend_jointly(
+    all: &JointAttention<'_>,
+    pass: &LayerPass<'_, Option<Tensor>>,
+    dropout: f64,
+) -> Result<Option<Tensor>, ModelError> {
+    let members = pass
+        .masks
+        .filter(|_| dropout > 0.0)
+        .and_then(Masks::members);
+    let Some(members) = members.filter(|_| all.is_known()) else {
+        return Ok(None);
+    };
+    let mut batches = Vec::with_capacity(members.len());
+    let mut threshold = 0;
+    for (member, bias) in members.iter().zip(pass.shared) {
+        let mask = member.masks.next(dropout)?;
+        threshold = mask.threshold;
+        batches.push(AttendedBatch {
+            rows: member.shape.rows,
+            queries: pass.wanted.unwrap_or(member.shape.tokens),
+            tokens: member.shape.tokens,
+            seed: mask.seed,
+            bias: bias.as_ref(),
+        });
+    }
+    Ok(Some(all.attend(&batches, threshold)?))
 }
 
 /// Attention, (rows, queries, hidden), whose probabilities may be dropped. The bias is
