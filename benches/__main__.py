@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benches import bases, build, cluster, decoders, endurance, flower, lanes, machine, results, scale, upstream
+from benches import bases, build, cluster, decoders, endurance, flower, fused, lanes, machine, results, scale, upstream
 from benches.tools import CARGO, PROJECT, TARGET, Failed, call
 
 RESULTS = PROJECT / "benches" / "RESULTS.md"
@@ -117,6 +117,9 @@ PARTS = {
     "limit": Part("A training step, against its matrix products", limit),
     "aggregation": Part("Aggregation, against dense formulas", aggregation),
     "scale": Part("Many clients", lambda _: scale.measure(regatta(), machine.cores())),
+    "fused": Part(
+        "Clients that are trained together", lambda _: fused.measure(regatta())
+    ),
     "lanes": Part("Lanes", lambda _: lanes.measure(regatta(), machine.cores())),
     "endurance": Part(
         "Many rounds", lambda _: endurance.measure(endurance_example(), machine.cores())

@@ -4,10 +4,11 @@ use tch::Tensor;
 
 use crate::model::ModelError;
 use crate::model::activation::Activation;
+use crate::model::decoder::DecoderBlock;
 use crate::model::decoder::attention::{CausalAttention, Scoring, split};
+use crate::model::decoder::pass::Pass;
 use crate::model::decoder::rope::rotate;
 use crate::model::decoder::rotary::config::RotaryConfig;
-use crate::model::decoder::{DecoderBlock, Pass};
 use crate::model::dropout::Masks;
 use crate::model::layers::{Linear, LinearSpec, RmsNorm};
 use crate::model::weights::View;
