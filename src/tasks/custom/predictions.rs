@@ -45,26 +45,40 @@ pub(crate) fn write(
             expected: "finite numbers".to_owned(),
         });
     }
-    let named = |labels: &LabelNames| labels.values != labels.names;
-    let columns: Vec<&str> = match &form.rule {
-        LabelRule::Class(labels) if named(labels) => vec!["prediction", "name", "probability"],
-        LabelRule::Class(_) => vec!["prediction", "probability"],
-        LabelRule::Several { labels, .. } if named(labels) => vec!["prediction", "names"],
-        LabelRule::Several { .. } | LabelRule::Score => vec!["prediction"],
-    };
     let cells = |row: &[f32]| match &form.rule {
-        LabelRule::Class(labels) => of_class(labels, row, named(labels)),
+        LabelRule::Class(labels) => of_class(labels, row, is_named(labels)),
         LabelRule::Several { labels, spelling } => {
             let separator = match spelling {
                 SetSpelling::Separated(separator) => separator,
                 SetSpelling::Columns => "|",
             };
-            of_set(labels, row, separator, named(labels))
+            of_set(labels, row, separator, is_named(labels))
         }
         LabelRule::Score => vec![row[0].to_string()],
     };
     let rows = outputs.chunks(width.max(1)).map(cells);
-    write_rows(task, split, folder, &columns, rows)
+    write_rows(task, split, folder, rows)
+}
+
+/// The columns of predictions after that of the ids.
+#[must_use]
+pub fn columns(form: &ExampleForm) -> Vec<&'static str> {
+    match form {
+        ExampleForm::Labelled(form) => match &form.rule {
+            LabelRule::Class(labels) if is_named(labels) => {
+                vec!["prediction", "name", "probability"]
+            }
+            LabelRule::Class(_) => vec!["prediction", "probability"],
+            LabelRule::Several { labels, .. } if is_named(labels) => vec!["prediction", "names"],
+            LabelRule::Several { .. } | LabelRule::Score => vec!["prediction"],
+        },
+        ExampleForm::Answered(_) => vec!["text"],
+    }
+}
+
+/// Whether people read labels by other names than files spell.
+fn is_named(labels: &LabelNames) -> bool {
+    labels.values != labels.names
 }
 
 fn of_class(labels: &LabelNames, logits: &[f32], named: bool) -> Vec<String> {
@@ -109,21 +123,20 @@ pub(crate) fn write_texts(
         let text = by_prompt.get(example.text_a).copied();
         vec![text.unwrap_or_default().to_owned()]
     });
-    write_rows(task, split, folder, &["text"], rows)
+    write_rows(task, split, folder, rows)
 }
 
 fn write_rows(
     task: &CustomTask,
     split: &Split,
     folder: &Path,
-    columns: &[&str],
     rows: impl Iterator<Item = Vec<String>>,
 ) -> Result<(), DataError> {
     let path = folder.join(format!("{}-{}.csv", task.name, split.name()));
     let wrong = |error: csv::Error| FileError::content(&path, error.to_string());
     let mut writer = Writer::from_writer(Vec::new());
     let id = task.id.as_deref().unwrap_or(ROW);
-    let header = std::iter::once(id).chain(columns.iter().copied());
+    let header = std::iter::once(id).chain(columns(&task.form));
     writer.write_record(header).map_err(wrong)?;
     for (at, row) in rows.enumerate() {
         let own = split.own_id(at).map(str::to_owned);
