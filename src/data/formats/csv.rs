@@ -31,7 +31,7 @@ impl CsvFile {
         let table = table(&mut reader, limit);
         let read = text.get(..reader.position().byte() as usize);
         quoting::check(read.unwrap_or(text)).map_err(|wrong| misquoted(path, wrong))?;
-        let (header, records) = table.map_err(|Unread { error, header }| {
+        let (header, records) = table.map_err(|TableError { error, header }| {
             content(
                 path,
                 &error,
@@ -80,7 +80,7 @@ impl CsvFile {
 }
 
 /// What was read of a header when a record could not be.
-struct Unread {
+struct TableError {
     error: csv::Error,
     header: Vec<String>,
 }
@@ -89,10 +89,10 @@ struct Unread {
 fn table(
     reader: &mut Reader<&[u8]>,
     limit: Option<usize>,
-) -> Result<(Vec<String>, Vec<StringRecord>), Unread> {
+) -> Result<(Vec<String>, Vec<StringRecord>), TableError> {
     let unread = |header: &[String]| {
         let header = header.to_vec();
-        move |error| Unread { error, header }
+        move |error| TableError { error, header }
     };
     let header = reader.headers().map_err(unread(&[]))?;
     let header: Vec<String> = header.iter().map(|name| name.trim().to_owned()).collect();
