@@ -19,7 +19,8 @@ use crate::tasks::texts::WrittenText;
 const ROW: &str = "row";
 
 /// Writes a model's outputs for a split: the label as files spell it, its name where that is
-/// another, and its probability; several labels with their separator between them; or the score.
+/// another, and its probability; several labels with their separator between them, and the
+/// probabilities of all in their order; or the score.
 ///
 /// # Errors
 /// If an output is not a number or the file cannot be written. An earlier file of that name then
@@ -69,8 +70,11 @@ pub fn columns(form: &ExampleForm) -> Vec<&'static str> {
                 vec!["prediction", "name", "probability"]
             }
             LabelRule::Class(_) => vec!["prediction", "probability"],
-            LabelRule::Several { labels, .. } if is_named(labels) => vec!["prediction", "names"],
-            LabelRule::Several { .. } | LabelRule::Score => vec!["prediction"],
+            LabelRule::Several { labels, .. } if is_named(labels) => {
+                vec!["prediction", "names", "probabilities"]
+            }
+            LabelRule::Several { .. } => vec!["prediction", "probabilities"],
+            LabelRule::Score => vec!["prediction"],
         },
         ExampleForm::Answered(_) => vec!["text"],
     }
@@ -102,6 +106,9 @@ fn of_set(labels: &LabelNames, logits: &[f32], separator: &str, named: bool) -> 
     };
     let mut cells = vec![joined(&labels.values)];
     cells.extend(named.then(|| joined(&labels.names)));
+    let probability = |logit: &f32| format!("{:.4}", 1.0 / (1.0 + f64::from(-logit).exp()));
+    let probabilities: Vec<String> = logits.iter().map(probability).collect();
+    cells.push(probabilities.join(" "));
     cells
 }
 
@@ -163,7 +170,10 @@ mod tests {
         assert_eq!(of_class(&labels, &[0.0, 0.0], false), ["0", "0.5000"]);
         let logits = [0.0, 3_f32.ln()];
         assert_eq!(of_class(&labels, &logits, true), ["1", "good", "0.7500"]);
-        assert_eq!(of_set(&labels, &[1.0, 2.0], "|", true), ["0|1", "bad|good"]);
-        assert_eq!(of_set(&labels, &[-1.0, -2.0], "|", false), [""]);
+        let logits = [3_f32.ln(), 2.0];
+        let expected = ["0|1", "bad|good", "0.7500 0.8808"];
+        assert_eq!(of_set(&labels, &logits, "|", true), expected);
+        let expected = ["", "0.2689 0.1192"];
+        assert_eq!(of_set(&labels, &[-1.0, -2.0], "|", false), expected);
     }
 }
