@@ -145,7 +145,7 @@ impl Resolver<'_> {
         sound.then_some(files)
     }
 
-    /// Refuses a column of ids that is called as one of the predictions' own.
+    /// Refuses a column of ids that has the name of one of the predictions' own.
     fn require_own_id_column(&mut self, table: &TaskTable, form: &ExampleForm) -> Option<()> {
         let (Some(id), Some(_)) = (&table.id, &table.test) else {
             return Some(());
@@ -154,8 +154,8 @@ impl Resolver<'_> {
             return Some(());
         }
         let wrong = format!(
-            "predictions for the test split have a column `{id}` of their own beside the ids; call \
-             the column of the ids otherwise in your files"
+            "predictions for the test split have a column `{id}` of their own; rename the column of \
+             ids in your files"
         );
         self.report_own("id", wrong);
         None
