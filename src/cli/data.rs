@@ -29,6 +29,7 @@ pub fn data(args: &DataArgs) -> anyhow::Result<()> {
         .chain(&inputs.data.test);
     let summarise = |split| {
         let encoded = task.encode(split, &inputs.encoder, None)?;
+        inputs.encoder.warn_of_unread(&encoded);
         anyhow::Ok(SplitSummary::of(&groups, split, Some(&encoded)))
     };
     let data = DataSummary {

@@ -214,21 +214,41 @@ impl std::fmt::Display for Before<'_> {
     }
 }
 
-/// As much of a value as a message has room for.
+/// As much of a value as a message has room for, on one line: control characters are spelled out,
+/// which could also act on a terminal.
 pub(crate) fn shortened(text: String) -> String {
     const MOST: usize = 80;
-    match text.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
+    let mut shown = String::new();
+    for (at, character) in text.chars().enumerate() {
+        match character {
+            _ if at == MOST => {
+                shown.push('…');
+                break;
+            }
+            control if control.is_control() => shown.extend(control.escape_default()),
+            other => shown.push(other),
+        }
     }
+    shown
 }
 
 /// The names of columns or keys, in words.
 fn columns(names: &[String]) -> String {
     match names {
         [] => "none".to_owned(),
-        names => names.join(", "),
+        names => listed(names),
     }
+}
+
+/// Names, or as many of them as a message has room for.
+pub(crate) fn listed(names: &[String]) -> String {
+    const MOST: usize = 32;
+    let shown = names.iter().take(MOST).cloned();
+    let mut shown: Vec<String> = shown.map(shortened).collect();
+    if names.len() > MOST {
+        shown.push(format!("and {} more", names.len() - MOST));
+    }
+    shown.join(", ")
 }
 
 /// The paths, or as many of them as a message has room for.
@@ -250,5 +270,18 @@ mod tests {
     fn a_long_value_is_shortened_between_characters() {
         assert_eq!(shortened("é".repeat(80)), "é".repeat(80));
         assert_eq!(shortened("é".repeat(81)), format!("{}…", "é".repeat(80)));
+    }
+
+    #[test]
+    fn a_value_in_a_message_is_one_line_and_does_not_act_on_a_terminal() {
+        let shown = shortened("a\nb\u{1b}[2J\0é".to_owned());
+        assert_eq!(shown, "a\\nb\\u{1b}[2J\\u{0}é");
+    }
+
+    #[test]
+    fn a_message_names_some_of_very_many_columns() {
+        let names: Vec<String> = (0..1000).map(|at| at.to_string()).collect();
+        assert!(columns(&names).ends_with("31, and 968 more"));
+        assert_eq!(columns(&[]), "none");
     }
 }

@@ -1,7 +1,8 @@
 //! From texts to token ids, by the model's own `tokenizer.json`; `rendered` has what a template
-//! gives.
+//! gives, `unread` what the tokenizer does not know of texts.
 
 mod rendered;
+mod unread;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};

@@ -75,6 +75,7 @@ impl Experiment {
         let column = plan.data.partition.column();
         let client_names = name_clients(&shards, column.and_then(|name| data.train.column(name)));
         let train = encode(&encoder, &data.train, &plan, problems)?;
+        encoder.warn_of_unread(&train);
         let shards = with_targets(shards, &train, &client_names, problems)?;
         let validation = validation(&data.validation, &encoder, &plan, problems)?;
         let texts = data.validation.iter().chain(&data.test);

@@ -36,9 +36,9 @@ fn bad_input_is_refused_with_its_place_before_anything_is_trained() {
             "bad.jsonl:3: the line ends within",
         ),
         (
-            format!("{good}\n{}", good.replace('b', " ")),
+            format!("{good}\n{}", good.replace("\"a\"", "\" \"")),
             "",
-            "bad.jsonl:2: `answer` is empty",
+            "bad.jsonl:2: `question` is empty",
         ),
         (format!("{good}\n{good}\n"), "", "none to hold out"),
         (

@@ -58,6 +58,10 @@ fn files_that_cannot_be_learnt_from_are_refused_with_file_and_line() {
             &["bad.csv:3: column `text`", "expected text"],
         ),
         ("text,label\na,x\n\"b,y\n", &["bad.csv:3", "not closed"]),
+        (
+            "text,label\na,x\n\"b,y\nc,x\n\"d\",y\n",
+            &["bad.csv:3: text follows", "in line 5"],
+        ),
         ("text,label\na,x\nb,y,z\n", &["bad.csv:3", "3 fields"]),
         ("text,label\n", &["bad.csv: no examples"]),
         ("text,label\na,x\nb,x\n", &["train split", "one label only"]),
@@ -99,6 +103,16 @@ fn files_that_cannot_be_learnt_from_are_refused_with_file_and_line() {
 }
 
 #[test]
+fn a_file_of_another_format_is_one_error_whatever_else_is_given() {
+    let place = place();
+    place.write("good.csv.gz", GOOD);
+    let line = format!("{RUN} --task good.csv.gz --text text --label label --out run");
+    let errors = place.errors(&line);
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].contains("ends with .csv"), "{errors:?}");
+}
+
+#[test]
 fn labels_that_are_not_named_are_not_guessed_where_that_is_ambiguous() {
     let place = place();
     let numbers: String = (0..30).map(|at| format!("boat {at},{at}\n")).collect();
@@ -116,6 +130,10 @@ fn labels_that_are_not_named_are_not_guessed_where_that_is_ambiguous() {
             &["30 different labels", "`label`"],
         ),
         ("text,label\na,x\nb,x\n", &["one label only, `x`"]),
+        (
+            "text,label\na,x\nb,y\nc,X\n",
+            &["`X` (bad.csv:4)", "`x` (bad.csv:2)", "in case only"],
+        ),
         (
             "text,label\na,x\nb,\n",
             &["bad.csv:3: column `label` holds ``, expected a label"],
@@ -141,6 +159,12 @@ fn scores_and_lists_of_labels_are_checked() {
         let reasons = ["bad.csv:3: column `label`", "a finite number"];
         refused(&place, &table("bad.csv", "kind = \"score\""), &reasons);
     }
+    place.write("bad.csv", "text,label\na,1\nb,1e16\n");
+    let reasons = ["bad.csv:3: column `label` holds `1e16`", "1e15"];
+    refused(&place, &table("bad.csv", "kind = \"score\""), &reasons);
+    place.write("bad.csv", "text,label\na,\nb,\n");
+    let reasons = ["has no label in column `label`"];
+    refused(&place, &table("bad.csv", "kind = \"multilabel\""), &reasons);
     for (cell, reasons) in [
         ("x|z", ["`z` is none of them", "x, y"]),
         ("x|x", ["`x` is there twice", "once"]),
@@ -191,6 +215,7 @@ fn examples_and_files_are_kept_apart() {
 fn tables_that_do_not_describe_a_task_are_refused_with_their_line() {
     let place = place();
     place.write("list.xlsx", "");
+    std::fs::create_dir(place.path().join("folder.csv")).unwrap();
     for (more, reasons) in [
         (
             "lable = \"x\"",
@@ -230,6 +255,10 @@ fn tables_that_do_not_describe_a_task_are_refused_with_their_line() {
             &["own.toml:6:", "list.xlsx", ".parquet"],
         ),
         ("test = \"none.csv\"", &["none.csv", "paths are taken from"]),
+        (
+            "test = \"good.csv\"\nid = \"prediction\"",
+            &["own.toml:7:", "a column `prediction` of their own"],
+        ),
         ("test = []", &["own.toml:6:", "names no file"]),
     ] {
         place.write("own.toml", &table("good.csv", more));
@@ -252,6 +281,11 @@ fn tables_that_do_not_describe_a_task_are_refused_with_their_line() {
             "has no meaning with rte",
         ),
         ("task = \"none.toml\"\n".to_owned(), "", "none.toml"),
+        (
+            "task = \"folder.csv\"\n".to_owned(),
+            "--text text --label label",
+            "folder.csv: is not a file",
+        ),
         (
             "task = \"good.csv\"\n".to_owned(),
             "--label label",

@@ -59,12 +59,16 @@ impl Resolver<'_> {
     fn named_task(&mut self) -> (SharedTask, DataSource) {
         let source = self.data_source();
         let task = registry::find(&self.value(&SETTINGS.task));
-        let task = task.unwrap_or_else(|error| {
-            let right = "a file of your own ends with .csv, .tsv, .jsonl, .json, .parquet, or .toml \
-                         if it describes a task";
-            self.problems.report("task", error, right);
-            registry::default()
-        });
+        let task = match task {
+            Ok(task) => task,
+            Err(error) => {
+                let right = "a file of your own ends with .csv, .tsv, .jsonl, .ndjson, .json or \
+                             .parquet, or with .toml if it describes a task";
+                self.problems.report("task", error, right);
+                // Which other settings go with the task is not known.
+                return (registry::default(), source);
+            }
+        };
         let task = self.with_template(task);
         self.settings.task = Some(task.name().to_owned());
         self.reject_own_data(&*task);

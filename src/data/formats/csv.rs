@@ -1,14 +1,14 @@
 //! Comma-separated values (RFC 4180): a header, then a record a line; a field in quotation marks may
 //! hold commas, quotation marks (doubled) and line ends.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use csv::{ErrorKind, Position, ReaderBuilder, StringRecord};
+use csv::{ErrorKind, Position, Reader, ReaderBuilder, StringRecord};
 
 use crate::base::file_error::FileError;
 use crate::base::files;
-use crate::data::error::{DataError, SourceSpan};
+use crate::data::error::{DataError, SourceSpan, listed};
+use crate::data::formats::quoting::{self, Misquoted};
 
 /// A file of records, read whole.
 #[derive(Debug)]
@@ -22,34 +22,30 @@ impl CsvFile {
     /// Reads a file, or its first records.
     ///
     /// # Errors
-    /// If it cannot be read, is not UTF-8, has records of other lengths than its header's, or a
-    /// quotation mark that is not closed.
+    /// If it cannot be read, is not UTF-8, has records of other lengths than its header's, or
+    /// quotation marks that are not closed or are within a field.
     pub fn read(path: &Path, limit: Option<usize>) -> Result<Self, DataError> {
         let bytes = files::read(path)?;
         let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
         let mut reader = ReaderBuilder::new().from_reader(text);
-        let wrong = |error: csv::Error, names: &[String]| match error.position() {
-            Some(at) if is_unclosed(text, at) => unclosed(path, line(text, at)),
-            at => content(path, &error, at.map(|at| line(text, at)), names),
-        };
-        let header = reader.headers().map_err(|error| wrong(error, &[]))?;
-        let mut last = header.position().filter(|_| !header.is_empty()).cloned();
-        let header: Vec<String> = header.iter().map(|name| name.trim().to_owned()).collect();
-        let mut records: Vec<(usize, StringRecord)> = Vec::new();
-        for record in reader.records().take(limit.unwrap_or(usize::MAX)) {
-            let record = record.map_err(|error| wrong(error, &header))?;
-            let at = record.position().map_or(0, |at| line(text, at));
-            last = record.position().cloned();
-            records.push((at, record));
-        }
-        match last {
-            Some(at) if is_unclosed(text, &at) => Err(unclosed(path, line(text, &at))),
-            _ => Ok(Self {
-                path: path.to_owned(),
-                header,
-                records,
-            }),
-        }
+        let table = table(&mut reader, limit);
+        let read = text.get(..reader.position().byte() as usize);
+        quoting::check(read.unwrap_or(text)).map_err(|wrong| misquoted(path, wrong))?;
+        let (header, records) = table.map_err(|TableError { error, header }| {
+            content(
+                path,
+                &error,
+                error.position().map(|at| line(text, at)),
+                &header,
+            )
+        })?;
+        let place =
+            |record: StringRecord| (record.position().map_or(0, |at| line(text, at)), record);
+        Ok(Self {
+            path: path.to_owned(),
+            header,
+            records: records.into_iter().map(place).collect(),
+        })
     }
 
     /// The names of the columns.
@@ -83,23 +79,34 @@ impl CsvFile {
     }
 }
 
-/// Whether a quotation mark in the record that begins here is not closed. The reader takes the end
-/// of the file for the end of the field, so that a record put after it would be read as part of it.
-fn is_unclosed(text: &[u8], at: &Position) -> bool {
-    let rest = text.get(at.byte() as usize..).unwrap_or_default();
-    let mut builder = ReaderBuilder::new();
-    builder.has_headers(false).flexible(true);
-    let mut reader = builder.from_reader(rest.chain(&b"\nnext"[..]));
-    reader.byte_records().nth(1).is_none()
+/// What was read of a header when a record could not be.
+struct TableError {
+    error: csv::Error,
+    header: Vec<String>,
 }
 
-fn unclosed(path: &Path, line: usize) -> DataError {
+/// The header and the first records.
+fn table(
+    reader: &mut Reader<&[u8]>,
+    limit: Option<usize>,
+) -> Result<(Vec<String>, Vec<StringRecord>), TableError> {
+    let unread = |header: &[String]| {
+        let header = header.to_vec();
+        move |error| TableError { error, header }
+    };
+    let header = reader.headers().map_err(unread(&[]))?;
+    let header: Vec<String> = header.iter().map(|name| name.trim().to_owned()).collect();
+    let records = reader.records().take(limit.unwrap_or(usize::MAX));
+    let records = records.collect::<Result<_, _>>();
+    let records = records.map_err(unread(&header))?;
+    Ok((header, records))
+}
+
+fn misquoted(path: &Path, wrong: Misquoted) -> DataError {
     DataError::File(FileError::Content {
         path: path.to_owned(),
-        line: Some(line),
-        reason: "a quotation mark is not closed; a field with a quotation mark in it is put in \
-                 quotation marks, and its own are doubled"
-            .to_owned(),
+        line: Some(wrong.line),
+        reason: wrong.reason,
     })
 }
 
@@ -122,7 +129,7 @@ fn content(path: &Path, error: &csv::Error, line: Option<usize>, header: &[Strin
             found: *len as usize,
             expected: *expected_len as usize,
             separator: "comma",
-            columns: header.join(", "),
+            columns: listed(header),
         },
         ErrorKind::UnequalLengths {
             expected_len, len, ..
@@ -137,7 +144,10 @@ fn content(path: &Path, error: &csv::Error, line: Option<usize>, header: &[Strin
         ErrorKind::Utf8 { err, .. } => DataError::File(FileError::Content {
             path: path.to_owned(),
             line,
-            reason: format!("field {} is not UTF-8", err.field() + 1),
+            reason: format!(
+                "field {} is not UTF-8; save the file as UTF-8",
+                err.field() + 1
+            ),
         }),
         _ => DataError::File(FileError::Content {
             path: path.to_owned(),

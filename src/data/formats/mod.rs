@@ -3,5 +3,6 @@
 pub(crate) mod csv;
 pub(crate) mod json;
 pub(crate) mod parquet;
+pub(crate) mod quoting;
 pub(crate) mod records;
 pub(crate) mod tsv;

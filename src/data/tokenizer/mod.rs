@@ -25,6 +25,7 @@ pub(crate) mod rendered;
 pub(crate) mod special;
 pub(crate) mod template;
 pub(crate) mod token;
+pub(crate) mod unknown;
 
 use std::path::Path;
 

@@ -27,7 +27,10 @@ pub enum RopeScaling {
         /// The factor.
         factor: f64,
     },
-    /// `dynamic`: the base grows with a text that is longer than the model was trained on.
+    /// `dynamic`: the base grows with a text that is longer than the model was trained on. As in
+    /// transformers, it is that of a batch's longest text, so that what a model gives for a text
+    /// depends on those beside it where one of them is as long as that. Only while a text is written
+    /// does its own length count.
     Dynamic {
         /// The factor.
         factor: f64,

@@ -173,6 +173,9 @@ impl<'a> SplitFiller<'a> {
 
     fn check_labels(&self) -> Result<(), DataError> {
         let (name, split) = (self.name(), &self.split);
+        if name == SplitName::Train && self.task.objective() == Objective::Score {
+            warn_of_large_scores(split.labels());
+        }
         let mut seen = BTreeSet::new();
         for at in 0..split.len() {
             let values = split.label_values(at);
@@ -199,10 +202,12 @@ impl<'a> SplitFiller<'a> {
             .map(|(_, name)| name.as_str())
             .collect();
         if seen.len() < 2 && !is_set || seen.is_empty() {
-            let wrong = match is_set {
-                true => "has no example with a label".to_owned(),
-                false => "has examples of one label only".to_owned(),
+            let what = match self.task.objective() {
+                Objective::Multilabel(_) => "has no example with a label",
+                Objective::Score => "has examples of one score only",
+                Objective::Classes(_) | Objective::NextToken => "has examples of one label only",
             };
+            let wrong = what.to_owned();
             // What a limit cuts off is not known.
             if name == SplitName::Train && self.limit.is_none() {
                 return Err(DataError::Split {
@@ -220,6 +225,19 @@ impl<'a> SplitFiller<'a> {
             );
         }
         Ok(())
+    }
+}
+
+/// Scores far from those that a model gives before it is trained take very many steps to learn.
+fn warn_of_large_scores(scores: &[f32]) {
+    const LARGE: f32 = 1e3;
+    let least = scores.iter().copied().fold(f32::INFINITY, f32::min);
+    let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    if least.abs().max(most.abs()) > LARGE {
+        tracing::warn!(
+            "the scores of the training examples go from {least} to {most}, and a model begins with \
+             scores near 0: it learns them sooner if they are divided, so that they are about 1"
+        );
     }
 }
 

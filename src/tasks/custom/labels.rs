@@ -14,6 +14,9 @@ const MOST_LABELS: usize = 1_000;
 /// As many labels need not be named however few the examples are.
 const FEW_LABELS: usize = 10;
 
+/// The largest score: a loss sums squares of scores, which must be finite in float32.
+const LARGEST_SCORE: f32 = 1e15;
+
 /// How test splits of the hub spell a label that is secret.
 const SECRET: &str = "-1";
 
@@ -89,9 +92,13 @@ fn score(cell: &FieldValue) -> Result<LabelValue, String> {
         FieldValue::Text(text) => text.trim().parse().map_err(|_| expected())?,
         _ => return Err(expected()),
     };
-    match score.is_finite() {
-        true => Ok(LabelValue::One(score)),
-        false => Err(expected()),
+    match score.abs() {
+        size if size <= LARGEST_SCORE => Ok(LabelValue::One(score)),
+        size if size.is_finite() => Err(format!(
+            "a number between -{LARGEST_SCORE:e} and {LARGEST_SCORE:e}, whose square is finite in \
+             float32"
+        )),
+        _ => Err(expected()),
     }
 }
 
@@ -242,13 +249,25 @@ fn check(
             ));
         }
     }
-    if count < 2 {
-        let only = found.keys().next().cloned().unwrap_or_default();
-        return refuse(format!(
-            "has one label only, `{only}` in column `{column}`, so there is nothing to learn"
-        ));
+    let mut in_lower_case = BTreeMap::<String, &String>::new();
+    for text in found.keys() {
+        if let Some(other) = in_lower_case.insert(text.to_lowercase(), text) {
+            return refuse(format!(
+                "has the labels `{other}` ({}) and `{text}` ({}) in column `{column}`, which differ \
+                 in case only; spell them alike, or name the labels",
+                found[other], found[text]
+            ));
+        }
     }
-    Ok(())
+    match found.keys().next() {
+        Some(only) if count < 2 => refuse(format!(
+            "has one label only, `{only}` in column `{column}`, so there is nothing to learn"
+        )),
+        Some(_) => Ok(()),
+        None => refuse(format!(
+            "has no label in column `{column}`, so there is nothing to learn"
+        )),
+    }
 }
 
 /// Numbers by value, texts by their characters.

@@ -19,7 +19,8 @@ use crate::tasks::texts::WrittenText;
 const ROW: &str = "row";
 
 /// Writes a model's outputs for a split: the label as files spell it, its name where that is
-/// another, and its probability; several labels with their separator between them; or the score.
+/// another, and its probability; several labels with their separator between them, and the
+/// probabilities of all in their order; or the score.
 ///
 /// # Errors
 /// If an output is not a number or the file cannot be written. An earlier file of that name then
@@ -45,26 +46,43 @@ pub(crate) fn write(
             expected: "finite numbers".to_owned(),
         });
     }
-    let named = |labels: &LabelNames| labels.values != labels.names;
-    let columns: Vec<&str> = match &form.rule {
-        LabelRule::Class(labels) if named(labels) => vec!["prediction", "name", "probability"],
-        LabelRule::Class(_) => vec!["prediction", "probability"],
-        LabelRule::Several { labels, .. } if named(labels) => vec!["prediction", "names"],
-        LabelRule::Several { .. } | LabelRule::Score => vec!["prediction"],
-    };
     let cells = |row: &[f32]| match &form.rule {
-        LabelRule::Class(labels) => of_class(labels, row, named(labels)),
+        LabelRule::Class(labels) => of_class(labels, row, is_named(labels)),
         LabelRule::Several { labels, spelling } => {
             let separator = match spelling {
                 SetSpelling::Separated(separator) => separator,
                 SetSpelling::Columns => "|",
             };
-            of_set(labels, row, separator, named(labels))
+            of_set(labels, row, separator, is_named(labels))
         }
         LabelRule::Score => vec![row[0].to_string()],
     };
     let rows = outputs.chunks(width.max(1)).map(cells);
-    write_rows(task, split, folder, &columns, rows)
+    write_rows(task, split, folder, rows)
+}
+
+/// The columns of predictions after that of the ids.
+#[must_use]
+pub fn columns(form: &ExampleForm) -> Vec<&'static str> {
+    match form {
+        ExampleForm::Labelled(form) => match &form.rule {
+            LabelRule::Class(labels) if is_named(labels) => {
+                vec!["prediction", "name", "probability"]
+            }
+            LabelRule::Class(_) => vec!["prediction", "probability"],
+            LabelRule::Several { labels, .. } if is_named(labels) => {
+                vec!["prediction", "names", "probabilities"]
+            }
+            LabelRule::Several { .. } => vec!["prediction", "probabilities"],
+            LabelRule::Score => vec!["prediction"],
+        },
+        ExampleForm::Answered(_) => vec!["text"],
+    }
+}
+
+/// Whether people read labels by other names than files spell.
+fn is_named(labels: &LabelNames) -> bool {
+    labels.values != labels.names
 }
 
 fn of_class(labels: &LabelNames, logits: &[f32], named: bool) -> Vec<String> {
@@ -88,6 +106,9 @@ fn of_set(labels: &LabelNames, logits: &[f32], separator: &str, named: bool) -> 
     };
     let mut cells = vec![joined(&labels.values)];
     cells.extend(named.then(|| joined(&labels.names)));
+    let probability = |logit: &f32| format!("{:.4}", 1.0 / (1.0 + f64::from(-logit).exp()));
+    let probabilities: Vec<String> = logits.iter().map(probability).collect();
+    cells.push(probabilities.join(" "));
     cells
 }
 
@@ -109,21 +130,20 @@ pub(crate) fn write_texts(
         let text = by_prompt.get(example.text_a).copied();
         vec![text.unwrap_or_default().to_owned()]
     });
-    write_rows(task, split, folder, &["text"], rows)
+    write_rows(task, split, folder, rows)
 }
 
 fn write_rows(
     task: &CustomTask,
     split: &Split,
     folder: &Path,
-    columns: &[&str],
     rows: impl Iterator<Item = Vec<String>>,
 ) -> Result<(), DataError> {
     let path = folder.join(format!("{}-{}.csv", task.name, split.name()));
     let wrong = |error: csv::Error| FileError::content(&path, error.to_string());
     let mut writer = Writer::from_writer(Vec::new());
     let id = task.id.as_deref().unwrap_or(ROW);
-    let header = std::iter::once(id).chain(columns.iter().copied());
+    let header = std::iter::once(id).chain(columns(&task.form));
     writer.write_record(header).map_err(wrong)?;
     for (at, row) in rows.enumerate() {
         let own = split.own_id(at).map(str::to_owned);
@@ -150,7 +170,10 @@ mod tests {
         assert_eq!(of_class(&labels, &[0.0, 0.0], false), ["0", "0.5000"]);
         let logits = [0.0, 3_f32.ln()];
         assert_eq!(of_class(&labels, &logits, true), ["1", "good", "0.7500"]);
-        assert_eq!(of_set(&labels, &[1.0, 2.0], "|", true), ["0|1", "bad|good"]);
-        assert_eq!(of_set(&labels, &[-1.0, -2.0], "|", false), [""]);
+        let logits = [3_f32.ln(), 2.0];
+        let expected = ["0|1", "bad|good", "0.7500 0.8808"];
+        assert_eq!(of_set(&labels, &logits, "|", true), expected);
+        let expected = ["", "0.2689 0.1192"];
+        assert_eq!(of_set(&labels, &[-1.0, -2.0], "|", false), expected);
     }
 }

@@ -60,6 +60,10 @@ pub fn read(task: &CustomTask, dir: &Path, options: &ReadOptions) -> Result<Task
         test_splits.push(split.finish(&test)?);
     }
     let first = train.first().and_then(|file| file.parent());
+    let first = first.map(|folder| match folder.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => folder,
+    });
     Ok(TaskData {
         folder: first.unwrap_or(dir).to_owned(),
         train: train_split.finish(&train)?,

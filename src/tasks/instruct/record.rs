@@ -1,7 +1,8 @@
 //! Records of data files as conversations with their answers.
 //!
 //! * An instruction, what it is about, and the answer: `instruction`, `input`, `output` (Alpaca),
-//!   `instruction`, `context`, `response` (Dolly), `question`, `answer` (GSM8K).
+//!   `instruction`, `context`, `response` (Dolly), `question`, `answer` (GSM8K), `query`, `response`
+//!   (MetaMathQA), `prompt`, `completion`; or `input` and `output` alone.
 //! * Messages, each with who says it and what: `messages` with `role` and `content`, or
 //!   `conversations` with `from` and `value` (ShareGPT).
 
@@ -13,9 +14,9 @@ use crate::data::rendered::SEPARATOR;
 use crate::tasks::instruct::conversation::{Conversation, Speaker, Turn};
 
 /// Keys of the same thing, the first by which an error names it.
-const INSTRUCTION: &[&str] = &["instruction", "question"];
+const INSTRUCTION: &[&str] = &["instruction", "question", "query", "prompt"];
 const INPUT: &[&str] = &["input", "context"];
-const OUTPUT: &[&str] = &["output", "response", "answer"];
+const OUTPUT: &[&str] = &["output", "response", "answer", "completion"];
 const MESSAGES: &[&str] = &["messages", "conversations"];
 const ROLE: &[&str] = &["role", "from"];
 const CONTENT: &[&str] = &["content", "value"];
@@ -55,18 +56,28 @@ impl Record<'_> {
         Ok((conversation, answer))
     }
 
+    /// Whether an instruction's answer is there and empty, as some are in Alpaca's own set: there is
+    /// nothing to learn from it, and it says nothing of the others.
+    pub fn has_empty_output(&self) -> bool {
+        let is_empty = |value: &Value| value.as_str().is_some_and(is_blank);
+        !self.may_lack_answer
+            && find(self.fields, MESSAGES).is_none()
+            && find(self.fields, OUTPUT).is_some_and(|(_, output)| is_empty(output))
+    }
+
     fn of_instruction(&self) -> Result<(Conversation, Option<String>), DataError> {
-        let instruction = self.text(self.fields, INSTRUCTION)?;
-        let instruction = instruction.ok_or_else(|| self.missing("instruction"))?;
         let input = self.text(self.fields, INPUT)?;
+        let (instruction, input) = match self.text(self.fields, INSTRUCTION)? {
+            Some(instruction) => (instruction, input),
+            None => (input.ok_or_else(|| self.missing("instruction"))?, None),
+        };
+        let is_given = |(_, text): &(&str, String)| !self.may_lack_answer || !is_blank(text);
         let output = match self.text(self.fields, OUTPUT)? {
             None if !self.may_lack_answer => return Err(self.missing("output")),
-            output => output,
+            output => output.filter(is_given),
         };
         let conversation = Conversation {
-            input: input
-                .filter(|(_, text)| !text.trim().is_empty())
-                .map(|(_, text)| text),
+            input: input.map(|(_, text)| text).filter(|text| !is_blank(text)),
             ..Conversation::of_question(&self.filled(instruction)?)
         };
         let answer = output.map(|output| self.filled(output)).transpose()?;
@@ -168,7 +179,7 @@ impl Record<'_> {
     }
 
     fn filled(&self, (key, text): (&str, String)) -> Result<String, DataError> {
-        match text.trim().is_empty() {
+        match is_blank(&text) {
             true => Err(self.wrong(format!("`{key}` is empty, expected text"))),
             false => Ok(text),
         }
@@ -191,6 +202,10 @@ impl Record<'_> {
             reason: reason.into(),
         })
     }
+}
+
+fn is_blank(text: &str) -> bool {
+    text.trim().is_empty()
 }
 
 /// The first of these keys that is there and not `null`, with its value: records of several sets put

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::base::file_error::FileError;
 use crate::data::error::{DataError, SourceSpan};
 use crate::data::formats::json::JsonFile;
+use crate::data::formats::records::RecordFormat;
 use crate::data::schema::SplitName;
 use crate::data::split::{Example, Split};
 use crate::tasks::instruct::record::Record;
@@ -24,6 +25,10 @@ const NAMES: [(SplitName, &[&str]); 3] = [
 
 /// The extensions of files that are read.
 const EXTENSIONS: [&str; 3] = ["jsonl", "json", "ndjson"];
+
+/// What is wrong with a table.
+const NOT_JSON: &str = "instructions are in JSON or JSON lines; a table is learnt from with --task \
+                        FILE --prompt '{COLUMN}' --answer COLUMN";
 
 /// Where there is no validation split, one in this many prompts is held out.
 const HELD_OUT: u64 = 10;
@@ -44,9 +49,12 @@ impl InstructFiles {
     /// A file, or the files of a folder by their names. A folder's only file needs no name.
     ///
     /// # Errors
-    /// If there are none, or several that could be meant.
+    /// If there are none, or several that could be meant, or the file is a table.
     pub fn find(path: &Path) -> Result<Self, DataError> {
         if path.is_file() {
+            if RecordFormat::of(path).is_some_and(|it| it != RecordFormat::Json) {
+                return Err(DataError::File(FileError::content(path, NOT_JSON)));
+            }
             return Ok(Self {
                 train: vec![path.to_owned()],
                 ..Self::default()
@@ -203,6 +211,7 @@ impl RecordReader<'_> {
         limit: Option<usize>,
     ) -> Result<Vec<ReadExample>, DataError> {
         let mut examples = Vec::new();
+        let mut left_out: Vec<SourceSpan> = Vec::new();
         for path in files {
             let left = limit.map(|limit| limit.saturating_sub(examples.len()));
             let file = JsonFile::read(path, left)?;
@@ -213,6 +222,10 @@ impl RecordReader<'_> {
                     place: &place,
                     may_lack_answer: self.name.is_test(),
                 };
+                if record.has_empty_output() {
+                    left_out.push(place);
+                    continue;
+                }
                 let (conversation, answer) = record.conversation()?;
                 let value = |column: &String| match fields.get(column) {
                     Some(Value::String(text)) => Ok(text.clone()),
@@ -226,6 +239,14 @@ impl RecordReader<'_> {
                     place,
                 });
             }
+        }
+        if let Some(first) = left_out.first() {
+            tracing::warn!(
+                "left out of the {} split, for their answers are empty: {} of the examples, the first \
+                 at {first}",
+                self.name,
+                left_out.len()
+            );
         }
         match (files.first(), examples.is_empty() && limit != Some(0)) {
             (Some(path), true) => Err(DataError::Empty { path: path.clone() }),

@@ -122,7 +122,10 @@ fn texts_have_any_number_of_labels_in_every_spelling() {
     // Near ln 2 before anything is learnt: a mean over labels and examples.
     assert!((found["loss"] - 2_f64.ln()).abs() < 0.2, "{found:?}");
     let written = place.read("flags-run/predictions/cells-test.csv");
-    assert!(written.starts_with("row,prediction\n1,"), "{written}");
+    assert!(
+        written.starts_with("row,prediction,probabilities\n1,"),
+        "{written}"
+    );
     place.accepts("export flags-run --merge --out merged");
     let config: Value = serde_json::from_str(&place.read("merged/config.json")).unwrap();
     assert_eq!(config["problem_type"], "multi_label_classification");

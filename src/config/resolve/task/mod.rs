@@ -14,7 +14,8 @@ use crate::config::tables::task::{TaskKind, TaskTable, TextList};
 use crate::data::error::DataError;
 use crate::data::formats::records::RecordFormat;
 use crate::model::objective::Objective;
-use crate::tasks::custom::{CustomTask, SplitFiles, metrics};
+use crate::tasks::custom::form::ExampleForm;
+use crate::tasks::custom::{CustomTask, SplitFiles, metrics, predictions};
 use crate::tasks::metrics::info::MetricInfo;
 use crate::tasks::registry;
 use crate::tasks::{SharedTask, Task};
@@ -71,6 +72,7 @@ impl Resolver<'_> {
         let form = self.form(table, files.as_ref().zip(folder));
         let name = self.own_name(table);
         let (files, form) = (files?, form?);
+        self.require_own_id_column(table, &form)?;
         let mut task = CustomTask {
             name: name?,
             files,
@@ -141,6 +143,22 @@ impl Resolver<'_> {
             sound = false;
         }
         sound.then_some(files)
+    }
+
+    /// Refuses a column of ids that has the name of one of the predictions' own.
+    fn require_own_id_column(&mut self, table: &TaskTable, form: &ExampleForm) -> Option<()> {
+        let (Some(id), Some(_)) = (&table.id, &table.test) else {
+            return Some(());
+        };
+        if !predictions::columns(form).contains(&id.as_str()) {
+            return Some(());
+        }
+        let wrong = format!(
+            "predictions for the test split have a column `{id}` of their own; rename the column of \
+             ids in your files"
+        );
+        self.report_own("id", wrong);
+        None
     }
 
     /// The share that is held out. Where it is the default, the user is told.

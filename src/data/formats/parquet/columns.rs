@@ -4,11 +4,11 @@ use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 
-use ::parquet::basic::{ConvertedType, Repetition, Type as Physical};
+use ::parquet::basic::Repetition;
 use ::parquet::schema::types::{Type, TypePtr};
 
 use crate::base::file_error::FileError;
-use crate::data::error::DataError;
+use crate::data::error::{DataError, shortened};
 use crate::data::formats::parquet::cells::Cells;
 use crate::data::request::SplitRequest;
 use crate::data::split::{Example, Split};
@@ -44,7 +44,7 @@ impl ParquetColumns {
         let others = others.chain(further.iter().map(String::as_str));
         let mut fields: Vec<TypePtr> = Vec::new();
         for text in texts {
-            fields.push(as_bytes(only(root, text, path)?, path)?);
+            fields.push(only(root, text, path)?);
         }
         for column in others {
             let field = only(root, column, path)?;
@@ -116,22 +116,10 @@ fn only(root: &Type, column: &str, path: &Path) -> Result<TypePtr, DataError> {
     Ok(Arc::clone(field))
 }
 
-/// A column of text as plain bytes: whether these are UTF-8 is checked row by row, for the message
-/// to name the row. Writers leave the mark for text out, too.
-pub(crate) fn as_bytes(field: TypePtr, path: &Path) -> Result<TypePtr, DataError> {
-    let is_text = matches!(
-        field.get_basic_info().converted_type(),
-        ConvertedType::UTF8 | ConvertedType::ENUM | ConvertedType::JSON
-    );
-    if field.get_physical_type() != Physical::BYTE_ARRAY || !is_text {
-        return Ok(field);
-    }
-    let bytes = Type::primitive_type_builder(field.name(), Physical::BYTE_ARRAY)
-        .with_repetition(field.get_basic_info().repetition());
-    Ok(Arc::new(bytes.build().map_err(unreadable(path))?))
-}
-
 /// Wraps what the reader says with the file's name.
 pub(crate) fn unreadable<E: Display>(path: &Path) -> impl Fn(E) -> FileError {
-    move |error| FileError::content(path, format!("not a readable Parquet file: {error}"))
+    move |error| {
+        let said = shortened(error.to_string());
+        FileError::content(path, format!("not a readable Parquet file: {said}"))
+    }
 }

@@ -3,20 +3,16 @@
 pub(crate) mod cells;
 pub(crate) mod columns;
 pub(crate) mod pages;
+pub(crate) mod rows;
 pub(crate) mod shards;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Arc;
 
-use ::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
-use ::parquet::record::reader::RowIter;
-
-use crate::base::files;
-use crate::data::error::{DataError, SourceSpan};
+use crate::data::error::DataError;
 use crate::data::formats::parquet::cells::Cells;
-use crate::data::formats::parquet::columns::{ParquetColumns, unreadable};
-use crate::data::formats::parquet::pages::RowGroup;
+use crate::data::formats::parquet::columns::ParquetColumns;
+use crate::data::formats::parquet::rows::ParquetRows;
 use crate::data::request::SplitRequest;
 use crate::data::schema::Schema;
 use crate::data::split::Split;
@@ -36,9 +32,7 @@ pub(crate) fn read(folder: &Path, request: &SplitRequest<'_>) -> Result<Split, D
     shards::check(folder, request.schema, request.name, &files)?;
     let mut split = Split::new(request.schema.is_pair(), request.name);
     for path in &files {
-        // The reader asserts some of what a damaged file may break.
-        catch_unwind(AssertUnwindSafe(|| read_shard(path, request, &mut split)))
-            .unwrap_or_else(|_| Err(unreadable(path)("it is damaged").into()))?;
+        read_shard(path, request, &mut split)?;
     }
     if split.is_empty() && request.limit != Some(0) {
         return Err(DataError::Empty {
@@ -49,31 +43,16 @@ pub(crate) fn read(folder: &Path, request: &SplitRequest<'_>) -> Result<Split, D
 }
 
 fn read_shard(path: &Path, request: &SplitRequest<'_>, split: &mut Split) -> Result<(), DataError> {
-    let file = Arc::new(files::open(path)?);
-    let metadata: ParquetMetaData = ParquetMetaDataReader::new()
-        .parse_and_finish(&*file)
-        .map_err(unreadable(path))?;
-    let columns = ParquetColumns::find(metadata.file_metadata().schema(), path, request)?;
-    let mut place = SourceSpan {
-        path: path.to_owned(),
-        line: 0,
-    };
-    for metadata in metadata.row_groups() {
-        let group = RowGroup {
-            file: Arc::clone(&file),
-            metadata,
-        };
-        let rows = RowIter::from_row_group(Some(columns.schema.clone()), &group)
-            .map_err(unreadable(path))?;
-        for row in rows {
-            if request.is_met_by(split) {
-                return Ok(());
-            }
-            place.line += 1;
-            let row = row.map_err(unreadable(path))?;
-            let place = place.clone();
-            columns.read_row(&Cells { row, place }, request, split)?;
-        }
+    let rows = ParquetRows::open(path)?;
+    let columns = ParquetColumns::find(rows.schema(), path, request)?;
+    if request.is_met_by(split) {
+        return Ok(());
     }
-    Ok(())
+    rows.each(&columns.schema, &mut |row, place| {
+        columns.read_row(&Cells { row, place }, request, split)?;
+        Ok(match request.is_met_by(split) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        })
+    })
 }

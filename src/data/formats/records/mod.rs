@@ -13,6 +13,7 @@ mod tables;
 
 use std::path::Path;
 
+use crate::base::file_error::FileError;
 use crate::data::error::{DataError, SourceSpan};
 use crate::data::formats::records::field_value::FieldValue;
 
@@ -80,6 +81,10 @@ pub(crate) fn read(
     limit: Option<usize>,
     take: &mut dyn FnMut(FileRecord) -> Result<(), DataError>,
 ) -> Result<(), DataError> {
+    // A folder, or a pipe, from which nothing may ever come.
+    if path.exists() && !path.is_file() {
+        return Err(FileError::content(path, "is not a file").into());
+    }
     match RecordFormat::of(path) {
         Some(RecordFormat::Csv) => tables::read_csv(path, columns, limit, take),
         Some(RecordFormat::Tsv) => tables::read_tsv(path, columns, limit, take),

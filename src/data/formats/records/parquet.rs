@@ -1,20 +1,17 @@
 //! Records of Parquet files. A whole number is spelled without a fraction whatever its type, for a
 //! column of whole numbers with a gap is often stored as one of fractions.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use ::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
-use ::parquet::record::Field;
-use ::parquet::record::reader::RowIter;
+use ::parquet::record::{Field, Row};
 use ::parquet::schema::types::{Type, TypePtr};
 
-use crate::base::files;
 use crate::data::error::{DataError, SourceSpan};
 use crate::data::formats::parquet::cells::number;
-use crate::data::formats::parquet::columns::{as_bytes, unreadable};
-use crate::data::formats::parquet::pages::RowGroup;
+use crate::data::formats::parquet::columns::unreadable;
+use crate::data::formats::parquet::rows::ParquetRows;
 use crate::data::formats::records::field_value::FieldValue;
 use crate::data::formats::records::{FileRecord, WantedColumn, positions};
 
@@ -25,52 +22,35 @@ pub(super) fn read(
     limit: Option<usize>,
     take: &mut dyn FnMut(FileRecord) -> Result<(), DataError>,
 ) -> Result<(), DataError> {
-    // The reader asserts some of what a damaged file may break.
-    catch_unwind(AssertUnwindSafe(|| read_rows(path, columns, limit, take)))
-        .unwrap_or_else(|_| Err(unreadable(path)("it is damaged").into()))
+    let rows = ParquetRows::open(path)?;
+    let schema = wanted(path, rows.schema(), columns)?;
+    if limit == Some(0) {
+        return Ok(());
+    }
+    rows.each(&schema, &mut |row, place| {
+        let is_last = limit.is_some_and(|limit| place.line >= limit);
+        let cells = cells(&row, columns, &place)?;
+        take(FileRecord { place, cells })?;
+        Ok(match is_last {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        })
+    })
 }
 
-fn read_rows(
-    path: &Path,
+fn cells(
+    row: &Row,
     columns: &[WantedColumn<'_>],
-    limit: Option<usize>,
-    take: &mut dyn FnMut(FileRecord) -> Result<(), DataError>,
-) -> Result<(), DataError> {
-    let file = Arc::new(files::open(path)?);
-    let metadata: ParquetMetaData = ParquetMetaDataReader::new()
-        .parse_and_finish(&*file)
-        .map_err(unreadable(path))?;
-    let schema = wanted(path, metadata.file_metadata().schema(), columns)?;
-    let mut place = SourceSpan {
-        path: path.to_owned(),
-        line: 0,
-    };
-    for metadata in metadata.row_groups() {
-        let group = RowGroup {
-            file: Arc::clone(&file),
-            metadata,
-        };
-        let rows =
-            RowIter::from_row_group(Some(schema.clone()), &group).map_err(unreadable(path))?;
-        for row in rows {
-            if limit.is_some_and(|limit| place.line >= limit) {
-                return Ok(());
-            }
-            place.line += 1;
-            let row = row.map_err(unreadable(path))?;
-            let cell = |column: &WantedColumn<'_>| {
-                let mut fields = row.get_column_iter();
-                match fields.find(|(name, _)| *name == column.name) {
-                    Some((_, field)) => cell(field, column.name, &place),
-                    None => Ok(FieldValue::Missing),
-                }
-            };
-            let cells = columns.iter().map(cell).collect::<Result<_, _>>()?;
-            let place = place.clone();
-            take(FileRecord { place, cells })?;
+    place: &SourceSpan,
+) -> Result<Vec<FieldValue>, DataError> {
+    let cell = |column: &WantedColumn<'_>| {
+        let mut fields = row.get_column_iter();
+        match fields.find(|(name, _)| *name == column.name) {
+            Some((_, field)) => cell(field, column.name, place),
+            None => Ok(FieldValue::Missing),
         }
-    }
-    Ok(())
+    };
+    columns.iter().map(cell).collect()
 }
 
 /// The part of a file's schema that is read.
@@ -83,10 +63,7 @@ fn wanted(path: &Path, root: &Type, columns: &[WantedColumn<'_>]) -> Result<Type
         if read.iter().any(|it| it.name() == field.name()) {
             continue;
         }
-        read.push(match field.is_group() {
-            true => field,
-            false => as_bytes(field, path)?,
-        });
+        read.push(field);
     }
     let schema = Type::group_type_builder(root.name()).with_fields(read);
     Ok(schema.build().map_err(unreadable(path))?)

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::base::file_error::FileError;
 use crate::base::files;
-use crate::data::error::{DataError, SourceSpan};
+use crate::data::error::{DataError, SourceSpan, listed};
 use crate::data::formats::csv::CsvFile;
 use crate::data::formats::records::field_value::FieldValue;
 use crate::data::formats::records::{FileRecord, WantedColumn, positions};
@@ -89,7 +89,7 @@ fn check_width(fields: &[&str], header: &[String], place: &SourceSpan) -> Result
             found: fields.len(),
             expected: header.len(),
             separator: "tab",
-            columns: header.join(", "),
+            columns: listed(header),
         });
     }
     if fields.len() > header.len() {

@@ -98,12 +98,13 @@ export class Charts {
   showScores(model) {
     if (model.hasBase) return this.showBeside(model, model.scoreNames[0]);
     const rows = model.rounds.filter((row) => row.eval);
-    const names = [...model.scoreNames, "loss"];
+    // Of scores the loss is the mean squared error.
+    const names = model.scoreNames.includes("mse") ? model.scoreNames : [...model.scoreNames, "loss"];
     const points = rows.length < 40;
     this.scores.show({
       data: [rows.map((row) => row.round), ...names.map((name) => rows.map((row) => row.eval[name] ?? null))],
       lines: names.map((name, i) => ({
-        label: format.words(name), points,
+        label: model.labelOf(name), points,
         color: name === "loss" ? color("soft") : seriesColor([2, 0, 3, 4][i % 4]),
         dash: name === "loss" ? [4, 4] : undefined, width: name === "loss" ? 1.25 : 2,
       })),
@@ -112,14 +113,14 @@ export class Charts {
     const last = rows.at(-1);
     this.scores.describe(last
       ? `Validation after round ${last.round}: ` +
-        names.map((name) => `${format.words(name)} ${format.loss(last.eval[name])}`).join(", ")
+        names.map((name) => `${model.labelOf(name)} ${format.loss(last.eval[name])}`).join(", ")
       : "Validation; no scores yet.");
   }
 
   /** The task's own score beside that of the model before training. @param {Model} model @param {string} name */
   showBeside(model, name) {
     const lower = model.metric(name)?.higher_is_better === false ? "; lower is better" : "";
-    say(byId("scores-title").lastElementChild, `${model.titleOf(name).toLowerCase()}${lower}`);
+    say(byId("scores-title").lastElementChild, `${model.labelOf(name)}${lower}`);
     this.scores.show(scorePicture(model, name));
     const row = model.rounds.findLast((row) => row.eval?.[name] !== undefined);
     this.scores.describe(`${model.titleOf(name)} on validation after round ${row?.round}: ` +

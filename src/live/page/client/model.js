@@ -180,7 +180,17 @@ export class Model {
 
   /** A score's name for people. @param {string} score */
   titleOf(score) {
+    return this.properTitle(score) ?? title(score);
+  }
+
+  /** A score's name within a line. @param {string} score */
+  labelOf(score) {
+    return this.properTitle(score) ?? words(score);
+  }
+
+  /** The name of a score that is spelled in a way of its own. @param {string} score */
+  properTitle(score) {
     const metric = this.metric(score);
-    return metric?.title ? metric.title + words(score.slice(metric.name.length)) : title(score);
+    return metric?.title && metric.title + words(score.slice(metric.name.length));
   }
 }

@@ -43,6 +43,18 @@ fn instructions_are_read_by_the_names_that_known_sets_have_for_them() {
             asked("1 + 2?", None, "3"),
         ),
         (
+            json!({"query": "1 + 2?", "response": "3", "type": "sums"}),
+            asked("1 + 2?", None, "3"),
+        ),
+        (
+            json!({"prompt": "1 + 2?", "completion": "3"}),
+            asked("1 + 2?", None, "3"),
+        ),
+        (
+            json!({"input": "1 + 2?", "output": "3"}),
+            asked("1 + 2?", None, "3"),
+        ),
+        (
             json!({"messages": null, "instruction": null, "question": "1 + 2?", "input": null,
                 "output": null, "answer": "3"}),
             asked("1 + 2?", None, "3"),

@@ -80,6 +80,22 @@ fn two_prompts_are_enough_to_hold_one_out_and_one_is_not() {
 }
 
 #[test]
+fn examples_without_anything_to_answer_are_left_out_and_a_test_split_keeps_them() {
+    let empty = "{\"instruction\": \"a\", \"output\": \" \"}\n";
+    let folder = folder(&[
+        ("train.jsonl", &(empty.to_owned() + &lines(0..3) + empty)),
+        ("val.jsonl", &(lines(3..4) + empty)),
+        ("test.jsonl", empty),
+    ]);
+    let data = read(&folder, &ReadOptions::default()).unwrap();
+    assert_eq!((data.train.len(), data.validation[0].len()), (3, 1));
+    assert_eq!(data.test[0].example(0).text_b, Some(""));
+    std::fs::write(folder.path().join("train.jsonl"), empty).unwrap();
+    let error = read(&folder, &ReadOptions::default()).unwrap_err();
+    assert!(error.contains("no examples"), "{error}");
+}
+
+#[test]
 fn columns_are_values_of_the_records() {
     let folder = folder(&[("train.jsonl", &lines(0..4)), ("val.jsonl", &line(9))]);
     let of = |column: &str| ReadOptions {
