@@ -21,6 +21,7 @@ use crate::experiment::inputs;
 use crate::experiment::inputs::RunInputs;
 use crate::experiment::prepared::{Experiment, encode_with_cache};
 use crate::experiment::prompts;
+use crate::model::architecture::Architecture;
 use crate::model::base_form::BaseForm;
 use crate::model::linear_layer::LinearLayer;
 use crate::model::source::checkpoint::Checkpoint;
@@ -76,8 +77,9 @@ impl Experiment {
         let client_names = name_clients(&shards, column.and_then(|name| data.train.column(name)));
         let train = encode(&encoder, &data.train, &plan, problems)?;
         encoder.warn_of_unread(&train);
-        let shards = with_targets(shards, &train, &client_names, problems)?;
-        let validation = validation(&data.validation, &encoder, &plan, problems)?;
+        let remedy = remedy_of_cut_answers(&plan, &*checkpoint.architecture);
+        let shards = with_targets(shards, &train, &client_names, remedy, problems)?;
+        let validation = validation(&data.validation, &encoder, &plan, remedy, problems)?;
         let texts = data.validation.iter().chain(&data.test);
         let model = &*checkpoint.architecture;
         let prompts = prompts::of_splits(texts, &plan, &encoder, model, problems)?;
@@ -141,12 +143,21 @@ fn name_clients(shards: &[Vec<u32>], column: Option<&CategoricalColumn>) -> Vec<
     values.filter(distinct).unwrap_or(numbered)
 }
 
+/// What helps where no answer is left of examples that were cut.
+fn remedy_of_cut_answers(plan: &Plan, model: &dyn Architecture) -> &'static str {
+    match i64::from(plan.data.max_seq_length) < model.max_tokens() {
+        true => "give a larger one",
+        false => "the model takes no more; shorten the prompts, or name another model",
+    }
+}
+
 /// The shards without examples of which nothing counts, for they were cut before their answers.
 /// `None` when a client is left with none, which is then reported.
 fn with_targets(
     mut shards: Vec<Vec<u32>>,
     train: &EncodedSplit,
     names: &[String],
+    remedy: &str,
     problems: &mut Problems,
 ) -> Option<Vec<Vec<u32>>> {
     let without = train.without_targets();
@@ -157,7 +168,7 @@ fn with_targets(
         shard.retain(|at| train.num_targets(*at as usize) > 0);
         if shard.is_empty() {
             let wrong = format_args!("cuts the whole answer of every example of {name}");
-            problems.report("max_seq_length", wrong, "give a larger one");
+            problems.report("max_seq_length", wrong, remedy);
             return None;
         }
     }
@@ -173,6 +184,7 @@ fn validation(
     splits: &[Split],
     encoder: &TextEncoder,
     plan: &Plan,
+    remedy: &str,
     problems: &mut Problems,
 ) -> Option<Vec<EncodedSplit>> {
     let mut all = Vec::new();
@@ -181,7 +193,7 @@ fn validation(
         let (without, name) = (encoded.without_targets(), encoded.name());
         if without > 0 && without == encoded.len() {
             let wrong = format_args!("cuts the whole answer of every example of the {name} split");
-            problems.report("max_seq_length", wrong, "give a larger one");
+            problems.report("max_seq_length", wrong, remedy);
             return None;
         }
         if without > 0 {

@@ -61,6 +61,13 @@ fn bad_input_is_refused_with_its_place_before_anything_is_trained() {
             "--template chatml --max_seq_length 20",
             "cuts the whole answer of every example",
         ),
+        (
+            ["a", "b"]
+                .map(|it| json!({"question": it.repeat(2000), "answer": "b"}).to_string())
+                .join("\n"),
+            "--max_seq_length 1024",
+            "the model takes no more; shorten the prompts",
+        ),
         (String::new(), "", "no examples"),
     ] {
         let errors = refused(&lines, more);
