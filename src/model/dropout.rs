@@ -12,7 +12,7 @@ use regatta_actors::random::Stream;
 use tch::{TchError, Tensor};
 
 use crate::base::torch;
-use crate::model::joint::{self, BatchShape, Places};
+use crate::model::joint::{self, BatchShape, TokenPlaces};
 
 /// The masks of one client's round, drawn in the order of the forward pass; or of several clients
 /// whose batches are computed in one pass, each drawn from its client's own. A clone draws those that
@@ -29,7 +29,7 @@ enum Drawn {
     Joint {
         members: Vec<PassMember>,
         /// By the number of tokens that lie side by side.
-        places: RefCell<BTreeMap<i64, Rc<Places>>>,
+        places: RefCell<BTreeMap<i64, Rc<TokenPlaces>>>,
     },
 }
 
@@ -96,7 +96,7 @@ impl Masks {
     ///
     /// # Errors
     /// If these are the masks of one batch, or the device fails.
-    pub(crate) fn places(&self, x: &Tensor) -> Result<Rc<Places>, TchError> {
+    pub(crate) fn places(&self, x: &Tensor) -> Result<Rc<TokenPlaces>, TchError> {
         let Drawn::Joint { members, places } = &self.0 else {
             let message = "one batch does not lie beside others";
             return Err(TchError::Torch(message.to_owned()));
@@ -105,7 +105,7 @@ impl Masks {
         if let Some(known) = places.borrow().get(&tokens) {
             return Ok(Rc::clone(known));
         }
-        let found = Rc::new(Places::new(x, &shapes(members))?);
+        let found = Rc::new(TokenPlaces::new(x, &shapes(members))?);
         places.borrow_mut().insert(tokens, Rc::clone(&found));
         Ok(found)
     }

@@ -66,7 +66,7 @@ pub(crate) fn join(batches: &[Tensor]) -> Result<Tensor, TchError> {
 /// Where the tokens of batches lie that have a product each: side by side, or apart, (batches, tokens of
 /// the largest, width).
 #[derive(Debug)]
-pub(crate) struct Places {
+pub(crate) struct TokenPlaces {
     /// The batch of each token, (tokens of all).
     pub batch_of_token: Tensor,
     batches: i64,
@@ -76,7 +76,7 @@ pub(crate) struct Places {
     moved: Option<(Tensor, Tensor)>,
 }
 
-impl Places {
+impl TokenPlaces {
     /// The places of what lies side by side.
     ///
     /// # Errors
@@ -160,7 +160,7 @@ mod tests {
         for shapes in [SHAPES, [SHAPES[1]; 2]] {
             let tokens = shapes.iter().map(|shape| shape.len()).sum::<i64>();
             let x = Tensor::randn([1, tokens, 4], (Kind::Float, Device::Cpu));
-            let places = Places::new(&x, &shapes).unwrap();
+            let places = TokenPlaces::new(&x, &shapes).unwrap();
             let apart = places.apart(&x).unwrap();
             assert_eq!(apart.size()[0], 2);
             let own = split(&x, &shapes).unwrap();

@@ -7,7 +7,7 @@ use tch::{TchError, Tensor};
 use crate::model::ModelError;
 use crate::model::delta::{Delta, ThinProduct};
 use crate::model::dropout::{Masks, dropout};
-use crate::model::joint::Places;
+use crate::model::joint::TokenPlaces;
 
 /// The changes that clients' adapters make to one layer, each to its own client's batch: by batched
 /// products where they are products of two thin matrices. Where there is one batch, the masks say
@@ -72,7 +72,7 @@ impl Delta for JointDelta {
 fn by_own_matrices(
     x: &Tensor,
     products: &[ThinProduct<'_>],
-    places: &Places,
+    places: &TokenPlaces,
 ) -> Result<Tensor, TchError> {
     let stack = |of: fn(&ThinProduct<'_>) -> Tensor| {
         Tensor::f_stack(&products.iter().map(of).collect::<Vec<_>>(), 0)
@@ -88,7 +88,7 @@ fn by_own_matrices(
 fn by_shared_matrices(
     x: &Tensor,
     products: &[ThinProduct<'_>],
-    places: &Places,
+    places: &TokenPlaces,
 ) -> Result<Tensor, TchError> {
     let vectors = products.iter().filter_map(|product| product.vectors);
     let (middle, outer): (Vec<&Tensor>, Vec<&Tensor>) = vectors.unzip();

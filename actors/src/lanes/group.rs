@@ -5,45 +5,17 @@
 //! it comes.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::ids::ClientId;
 use crate::lanes::pool::{JobReport, JobRequest};
 use crate::lanes::queue::{JobMember, LaneGroup};
+use crate::lanes::seat::GroupSeat;
 use crate::plan::FederationPlan;
 use crate::workload::Workload;
 use crate::workload::job::TrainTask;
-
-/// A place in a group, which goes with a job to the pool of lanes; a clone is the place of another
-/// job. It is dropped where the job ends before it comes there.
-#[derive(Debug, Clone)]
-pub(crate) struct GroupSeat {
-    number: u64,
-    /// All clients of the group.
-    clients: Arc<[ClientId]>,
-    /// Closed when the last place is taken or dropped.
-    undecided: mpsc::UnboundedSender<Infallible>,
-    /// For the first job that comes.
-    decided: Arc<Mutex<Option<mpsc::UnboundedReceiver<Infallible>>>>,
-}
-
-impl GroupSeat {
-    /// The first place in a group of these clients.
-    pub fn new(clients: &[ClientId]) -> Self {
-        static GROUPS: AtomicU64 = AtomicU64::new(0);
-        let (undecided, decided) = mpsc::unbounded_channel();
-        Self {
-            number: GROUPS.fetch_add(1, Ordering::Relaxed),
-            clients: clients.into(),
-            undecided,
-            decided: Arc::new(Mutex::new(Some(decided))),
-        }
-    }
-}
 
 /// The groups whose jobs are on their way, by number.
 type Waiting<W> = Arc<Mutex<HashMap<u64, Vec<JobMember<W>>>>>;

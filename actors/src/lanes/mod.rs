@@ -12,6 +12,7 @@ pub mod pool;
 pub(crate) mod progress;
 pub(crate) mod queue;
 pub mod remote;
+pub(crate) mod seat;
 pub(crate) mod thread;
 pub mod timing;
 pub(crate) mod watchdog;

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use tokio::sync::{mpsc, watch};
 
 use crate::ids::{Digest, JobId, LaneId};
-use crate::lanes::group::GroupSeat;
+use crate::lanes::seat::GroupSeat;
 use crate::lanes::watchdog::Heartbeat;
 use crate::observe::board::Board;
 use crate::observe::bus::Bus;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use actix::{Message, Recipient};
 
 use crate::ids::{ClientId, Digest, JobId, LaneId};
-use crate::lanes::group::GroupSeat;
+use crate::lanes::seat::GroupSeat;
 use crate::lanes::watchdog::Watchdog;
 use crate::observe::control::Order;
 use crate::protocol::command::ServerCommand;

@@ -8,7 +8,7 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 
 use crate::ids::{ClientId, JobId};
-use crate::lanes::group::GroupSeat;
+use crate::lanes::seat::GroupSeat;
 use crate::observe::control::{Order, Unconfirmed};
 use crate::protocol::command::{Command, ServerCommand};
 use crate::protocol::control::ControlCommand;
