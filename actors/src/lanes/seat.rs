@@ -30,7 +30,7 @@ impl GroupSeat {
             number: GROUPS.fetch_add(1, Ordering::Relaxed),
             clients: clients.into(),
             undecided,
-            pub decided: Arc::new(Mutex::new(Some(decided))),
+            decided: Arc::new(Mutex::new(Some(decided))),
         }
     }
 }
