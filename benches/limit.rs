@@ -149,7 +149,10 @@ fn measure(arguments: &Arguments, case: Case) -> anyhow::Result<Vec<String>> {
         plan.dropout = 0.1;
     }
     let probe = Probe::new(&checkpoint, &plan)?;
-    let mut training = probe.training(Weights::from_map(&checkpoint.base, Device::Cpu)?)?;
+    let mut training = probe.training(
+        Weights::from_map(&checkpoint.base, Device::Cpu)?,
+        Kind::Float,
+    )?;
     let architecture = &*checkpoint.architecture;
     let (rows, tokens) = (arguments.rows, arguments.tokens);
     let batch = RandomBatch::new(architecture, rows, tokens);
