@@ -3,5 +3,6 @@
 #include "autograd.cpp"
 #include "decoding.cpp"
 #include "info.cpp"
+#include "narrow.cpp"
 #include "quantised.cpp"
 #include "shim.cpp"

@@ -47,8 +47,8 @@ impl Masks {
     }
 }
 
-/// One mask: what it drops is a function of the two, and of a value's place.
-#[derive(Debug, Clone, Copy)]
+/// One mask: what it drops is a function of the two, and of a value's place. The default drops nothing.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct DropoutMask {
     /// Its key.
     pub seed: u64,
@@ -67,6 +67,12 @@ impl DropoutMask {
         }
         torch::kernels::dropout(x, self.seed, self.threshold)
     }
+}
+
+/// The next mask in training, unless nothing is dropped.
+pub(crate) fn next_mask(dropout: f64, masks: Option<&Masks>) -> Option<DropoutMask> {
+    let masks = masks.filter(|_| dropout > 0.0);
+    masks.map(|masks| masks.next(dropout))
 }
 
 /// Dropout in training; nothing when there are no masks, as in evaluation.

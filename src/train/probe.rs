@@ -80,6 +80,10 @@ impl Probe {
     /// If a tensor is missing or libtorch fails.
     pub fn training(&self, base: Weights, kind: Kind) -> Result<ProbeTraining, ModelError> {
         let (layers, adapter) = (&self.layers, &*self.adapter);
+        let mut base = base;
+        if kind == Kind::BFloat16 {
+            base.pack(&self.architecture.linear_layers())?;
+        }
         let shared = RoundModel::new(base, &self.trained, adapter, layers, Device::Cpu)?;
         let own = shared.state.clone();
         let fixed = self.fixed();

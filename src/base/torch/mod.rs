@@ -6,6 +6,7 @@ pub mod device;
 pub mod error;
 pub mod info;
 pub mod kernels;
+pub mod narrow;
 pub mod quantised;
 pub mod shared;
 pub mod threads;

@@ -5,7 +5,7 @@ use tch::{Kind, TchError, Tensor};
 use crate::base::torch;
 use crate::base::torch::kernels::AttentionInputs;
 use crate::model::ModelError;
-use crate::model::dropout::{DropoutMask, Masks, dropout};
+use crate::model::dropout::{DropoutMask, Masks, next_mask};
 use crate::model::encoder::layer_spec::LayerSpec;
 use crate::model::layers::{LayerNorm, Linear};
 use crate::model::weights::View;
@@ -84,15 +84,9 @@ impl AttentionOutput {
         x: &Tensor,
         masks: Option<&Masks>,
     ) -> Result<Tensor, ModelError> {
-        let y = dropout(&self.dense.forward(context, masks)?, self.dropout, masks)?;
-        self.norm.forward(&y.f_add(x)?)
+        let y = self.dense.forward(context, masks)?;
+        self.norm.of_residual(&y, x, self.dropout, masks)
     }
-}
-
-/// The next mask in training, unless nothing is dropped.
-pub(crate) fn next_mask(dropout: f64, masks: Option<&Masks>) -> Option<DropoutMask> {
-    let masks = masks.filter(|_| dropout > 0.0);
-    masks.map(|masks| masks.next(dropout))
 }
 
 /// Attention, (rows, queries, hidden), whose probabilities may be dropped. The bias is
