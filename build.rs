@@ -102,6 +102,11 @@ fn compile_shim(include: &Path) {
             "csrc/next_attention.cpp",
         ])
         .files(["csrc/gpu/launch.cpp", "csrc/gpu/twin.cpp"])
+        .files([
+            "csrc/tiles/attention.cpp",
+            "csrc/tiles/products.cpp",
+            "csrc/tiles/residual_norm.cpp",
+        ])
         .include(write_cuda_source())
         // Wide vectors are passed between inlined functions alone.
         .flag_if_supported("-Wno-psabi")

@@ -28,7 +28,7 @@ use regatta::train::probe::{Probe, RandomBatch, objective};
 use regatta::train::settings::Precision;
 use regatta_actors::random::StreamKey;
 use table::{median, milliseconds, print};
-use tch::Device;
+use tch::{Device, Kind};
 
 const BATCH: usize = 32;
 const SIZES: [usize; 6] = [4, 8, 16, 32, 64, 128];
@@ -95,7 +95,10 @@ fn preparation(arguments: &Arguments, split: &EncodedSplit, pad: u32) -> anyhow:
         ..AdapterPlan::plain(AdapterKind::Lora, 4)
     };
     let probe = Probe::new(&checkpoint, &plan)?;
-    let mut trainer = probe.training(Weights::from_map(&checkpoint.base, Device::Cpu)?)?;
+    let mut trainer = probe.training(
+        Weights::from_map(&checkpoint.base, Device::Cpu)?,
+        Kind::Float,
+    )?;
     let (mut ordering, mut gathering, mut placing, mut training) = (vec![], vec![], vec![], vec![]);
     for _ in 0..arguments.turns {
         let start = Instant::now();

@@ -1,11 +1,12 @@
-//! A training step against its matrix products alone, at libtorch's own rate.
+//! A training step against its matrix products alone, at the rate of the fastest library.
 //!
 //!     cargo bench --bench limit -- [--model DIR] [--rows N] [--tokens N] [--threads N] [--steps N]
-//!         [--only NAME]
+//!         [--only NAME] [--precision float32|bfloat16]
 //!
-//! The products are those of the step as transformers does it: every layer for every token, forward
-//! and back to its input, the adapter's, and a decoder's logits. A step that leaves some of them out
-//! is faster for it. Decoders are of the sizes that are named; their weights are drawn.
+//! Each product is taken by whatever multiplies it fastest: MKL, oneDNN, or in bfloat16 what layers are
+//! multiplied by. They are those of the step as transformers does it: every layer for every token,
+//! forward and back to its input, the adapter's, and a decoder's logits. A step that leaves some of them
+//! out is faster for it. Decoders are of the sizes that are named; their weights are drawn.
 
 #[path = "shared/table.rs"]
 mod table;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use regatta::adapter::settings::{AdapterKind, AdapterPlan};
+use regatta::base::torch::narrow::PackedWeight;
 use regatta::base::{allocator, torch};
 use regatta::model::architecture::Architecture;
 use regatta::model::encoder::config::EncoderConfig;
@@ -24,7 +26,9 @@ use regatta::model::objective::Objective;
 use regatta::model::source::checkpoint::Checkpoint;
 use regatta::model::source::known::{ArchitectureName, gpt2};
 use regatta::model::weights::Weights;
+use regatta::train::precision::Compute;
 use regatta::train::probe::{Probe, RandomBatch, objective};
+use regatta::train::settings::Precision;
 use table::{median, milliseconds, print};
 use tch::{Device, Kind, Tensor};
 
@@ -49,6 +53,9 @@ struct Arguments {
     /// Only the model of this name
     #[arg(long)]
     only: Option<String>,
+    /// What layers are multiplied in
+    #[arg(long, value_enum, default_value_t = Precision::Float32)]
+    precision: Precision,
     /// Given by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
@@ -141,6 +148,7 @@ fn decoder(name: &str) -> anyhow::Result<(Arc<dyn Architecture>, Heads)> {
 
 fn measure(arguments: &Arguments, case: Case) -> anyhow::Result<Vec<String>> {
     let Case(name, kind, r, dropout) = case;
+    let narrow = Compute::of(arguments.precision, Device::Cpu).kind;
     let (mut checkpoint, heads) = model(name, &arguments.model)?;
     let mut plan = AdapterPlan::plain(kind, r);
     if !dropout {
@@ -149,11 +157,11 @@ fn measure(arguments: &Arguments, case: Case) -> anyhow::Result<Vec<String>> {
         plan.dropout = 0.1;
     }
     let probe = Probe::new(&checkpoint, &plan)?;
-    let mut training = probe.training(Weights::from_map(&checkpoint.base, Device::Cpu)?)?;
+    let mut training = probe.training(Weights::from_map(&checkpoint.base, Device::Cpu)?, narrow)?;
     let architecture = &*checkpoint.architecture;
     let (rows, tokens) = (arguments.rows, arguments.tokens);
     let batch = RandomBatch::new(architecture, rows, tokens);
-    let mut alone = products(architecture, &heads, r, [rows, tokens])?;
+    let mut alone = products(architecture, &heads, r, [rows, tokens], narrow)?;
     let (mut products, mut phases) = (Vec::new(), [vec![], vec![], vec![]]);
     let mut whole = Vec::new();
     for step in 0..arguments.steps + 3 {
@@ -197,16 +205,85 @@ fn measure(arguments: &Arguments, case: Case) -> anyhow::Result<Vec<String>> {
     ])
 }
 
-/// Matrices, and how often their product is taken.
-struct Products(Vec<(Tensor, Tensor, i64)>);
+/// Matrices, how often their product is taken, and by what.
+struct Product {
+    left: Tensor,
+    right: Tensor,
+    times: i64,
+    way: Way,
+}
+
+/// What multiplies two matrices.
+enum Way {
+    /// libtorch, which takes MKL in float32 and oneDNN in bfloat16.
+    Libtorch,
+    /// oneDNN, by the right matrix's transpose.
+    OneDnn(Tensor),
+    /// What multiplies layers in bfloat16.
+    Packed(PackedWeight),
+}
+
+impl Product {
+    /// The fastest way to take a product.
+    fn new(left: Tensor, right: Tensor, times: i64) -> anyhow::Result<Self> {
+        let mut ways = vec![Way::Libtorch];
+        if right.dim() == 2 {
+            let turned = right.f_transpose(0, 1)?;
+            if right.kind() == Kind::BFloat16 {
+                let wide = turned.f_to_kind(Kind::Float)?;
+                ways.extend(PackedWeight::of(&wide)?.map(Way::Packed));
+            }
+            ways.push(Way::OneDnn(turned));
+        }
+        let mut product = Self {
+            left,
+            right,
+            times,
+            way: Way::Libtorch,
+        };
+        let mut best = None;
+        for way in ways {
+            product.way = way;
+            let taken = product.least(5)?;
+            if best.as_ref().is_none_or(|(least, _)| taken < *least) {
+                best = Some((taken, std::mem::replace(&mut product.way, Way::Libtorch)));
+            }
+        }
+        if let Some((_, way)) = best {
+            product.way = way;
+        }
+        Ok(product)
+    }
+
+    fn least(&self, tries: u32) -> anyhow::Result<Duration> {
+        let timed = |_| {
+            let start = Instant::now();
+            drop(std::hint::black_box(self.take()?));
+            anyhow::Ok(start.elapsed())
+        };
+        let taken = (0..tries).map(timed).collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(taken.into_iter().min().unwrap_or_default())
+    }
+
+    fn take(&self) -> anyhow::Result<Tensor> {
+        Ok(match &self.way {
+            Way::Libtorch => self.left.f_matmul(&self.right)?,
+            Way::OneDnn(turned) => torch::kernels::linear(&self.left, turned, None)?,
+            Way::Packed(packed) => packed.linear(&self.left, None)?,
+        })
+    }
+}
+
+/// The products of a step.
+struct Products(Vec<Product>);
 
 impl Products {
     /// Takes all products.
     fn run(&mut self) -> anyhow::Result<()> {
         let _guard = tch::no_grad_guard();
-        for (left, right, times) in &self.0 {
-            for _ in 0..*times {
-                drop(std::hint::black_box(left.f_matmul(right)?));
+        for product in &self.0 {
+            for _ in 0..product.times {
+                drop(std::hint::black_box(product.take()?));
             }
         }
         Ok(())
@@ -219,12 +296,14 @@ fn products(
     heads: &Heads,
     r: u32,
     [rows, t]: [i64; 2],
+    kind: Kind,
 ) -> anyhow::Result<Products> {
-    let random = |shape: &[i64]| Tensor::f_randn(shape, (Kind::Float, Device::Cpu));
+    let random =
+        |shape: &[i64]| Tensor::f_randn(shape, (Kind::Float, Device::Cpu))?.f_to_kind(kind);
     let (n, r) = (rows * t, i64::from(r));
     let mut products = Vec::new();
     let mut add = |left: &[i64], right: &[i64], times| -> anyhow::Result<()> {
-        products.push((random(left)?, random(right)?, times));
+        products.push(Product::new(random(left)?, random(right)?, times)?);
         Ok(())
     };
     let adapted = |layer: &LinearLayer| {

@@ -4,5 +4,6 @@
 #include "decoding.cpp"
 #include "info.cpp"
 #include "joint.cpp"
+#include "narrow.cpp"
 #include "quantised.cpp"
 #include "shim.cpp"

@@ -157,7 +157,7 @@ fn write(
         let weights = weights.lock().unwrap_or_else(PoisonError::into_inner);
         architecture.build(&View::new(&weights), &objective)
     };
-    Ok(writer.write(model, &prompts)?)
+    Ok(writer.write(model, &prompts, &|_| {})?)
 }
 
 fn as_table(written: &[WrittenText]) -> Table {

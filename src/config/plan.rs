@@ -145,6 +145,8 @@ pub struct Plan {
     pub eval_every: u32,
     /// Whether each client is trained alone afterwards.
     pub local_baseline: bool,
+    /// Whether the last model predicts the test split, or writes its texts.
+    pub predict: bool,
     /// The task and who gets which of its examples.
     pub data: DataPlan,
     /// The pretrained model.

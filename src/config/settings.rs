@@ -287,6 +287,8 @@ declare_settings! {
         /// After the last round, train each client alone for as many rounds, and show what it
         /// reaches beside what they reach together; doubles the time of a run
         local_baseline: bool = default(false).same_results().on_resume();
+        /// Predict the test split with the last model, or write its texts; false: leave that out
+        predict: bool = default(true).same_results().on_resume();
         /// Seed of all random draws
         seed: u64 = default(42);
     }

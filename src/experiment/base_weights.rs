@@ -10,6 +10,7 @@ use tch::{Device, Kind};
 use crate::experiment::payload::Snapshot;
 use crate::experiment::prepared::Experiment;
 use crate::model::ModelError;
+use crate::model::linear_layer::LinearLayer;
 use crate::model::weights::Weights;
 
 /// The pretrained weights on every device in use, and with the latest base delta added.
@@ -64,8 +65,14 @@ impl BaseWeightCache {
             Some(base) => base,
             none => {
                 let checkpoint = &self.experiment.checkpoint;
+                let mut pretrained =
+                    Weights::frozen(&checkpoint.base, &checkpoint.quantised, device)?;
+                let kind = self.experiment.compute(device).kind;
+                if (device, kind) == (Device::Cpu, Kind::BFloat16) {
+                    pretrained.pack(&checkpoint.architecture.linear_layers())?;
+                }
                 none.insert(DeviceBase {
-                    pretrained: Weights::frozen(&checkpoint.base, &checkpoint.quantised, device)?,
+                    pretrained,
                     current: None,
                 })
             }
@@ -78,7 +85,12 @@ impl BaseWeightCache {
         }
         // Freed first: a device then never holds two sets of merged weights for the server's sake.
         base.current = None;
-        let weights = with_delta(&base.pretrained, snapshot, device)?;
+        let mut weights = with_delta(&base.pretrained, snapshot, device)?;
+        if !weights.packed.is_empty() {
+            let layers = self.experiment.checkpoint.architecture.linear_layers();
+            let changed = |layer: &&LinearLayer| snapshot.base_delta.get(&layer.weight()).is_some();
+            weights.pack(layers.iter().filter(changed))?;
+        }
         base.current = Some((digest, weights.clone()));
         Ok(weights)
     }

@@ -48,7 +48,8 @@ impl TextWriter<'_> {
     ///
     /// Texts of prompts of like lengths are written together, longest first. On a CPU each core takes
     /// some, with a copy of the model over the same weights. Which are written together follows from
-    /// the prompts alone, so a text does not depend on the number of cores.
+    /// the prompts alone, so a text does not depend on the number of cores. `counted` is told after
+    /// each batch how many are written.
     ///
     /// # Errors
     /// If there is no model, libtorch fails, or tokens are no text.
@@ -56,19 +57,21 @@ impl TextWriter<'_> {
         &self,
         model: impl Fn() -> Result<Box<dyn Model>, ModelError> + Sync,
         prompts: &[EncodedPrompt],
+        counted: &(dyn Fn(usize) + Sync),
     ) -> Result<Vec<WrittenText>, WritingError> {
         let batches = batches(prompts, self.batch);
         let workers = match self.compute.device {
             Device::Cpu => torch::threads::cores().min(batches.len()),
             _ => 1,
         };
-        let next = AtomicUsize::new(0);
+        let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let work = |()| -> Result<Vec<(usize, Generated)>, ModelError> {
             let model = model()?;
             let mut written = Vec::new();
             while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let texts = self.read(&*model, prompts, batch)?;
                 written.extend(batch.iter().copied().zip(texts));
+                counted(done.fetch_add(batch.len(), Ordering::Relaxed) + batch.len());
             }
             Ok(written)
         };

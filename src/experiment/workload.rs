@@ -151,8 +151,8 @@ impl ServerAggregator<Federation> for Server {
         self.score(round).map_err(server_error)
     }
 
-    fn finish(&mut self) -> Result<(), BoxError> {
-        results::write(self).map_err(server_error)
+    fn finish(&mut self, predicted: &(dyn Fn(u64, u64) + Sync)) -> Result<(), BoxError> {
+        results::write(self, predicted).map_err(server_error)
     }
 
     fn checkpoint(&self) -> Result<Vec<u8>, BoxError> {

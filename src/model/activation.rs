@@ -104,6 +104,12 @@ impl Activation {
         Self::ALL.into_iter().find(|known| known.name() == name)
     }
 
+    /// Whether it is `x Φ(x)`.
+    #[must_use]
+    pub fn is_gelu(self) -> bool {
+        matches!(self, Self::Gelu | Self::GeluPython)
+    }
+
     /// The activation of each value.
     ///
     /// # Errors

@@ -169,8 +169,8 @@ pub(crate) fn shapes(members: &[PassMember]) -> Vec<BatchShape> {
     members.iter().map(|member| member.shape).collect()
 }
 
-/// One mask: what it drops is a function of the two, and of a value's place.
-#[derive(Debug, Clone, Copy)]
+/// One mask: what it drops is a function of the two, and of a value's place. The default drops nothing.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct DropoutMask {
     /// Its key.
     pub seed: u64,
@@ -203,6 +203,18 @@ impl DropoutMask {
             .collect();
         torch::joint_kernels::dropout_of_parts(x, &parts, threshold)
     }
+}
+
+/// The next mask of a batch in training, unless nothing is dropped.
+///
+/// # Errors
+/// If these are the masks of several batches.
+pub(crate) fn next_mask(
+    dropout: f64,
+    masks: Option<&Masks>,
+) -> Result<Option<DropoutMask>, TchError> {
+    let masks = masks.filter(|_| dropout > 0.0);
+    masks.map(|masks| masks.next(dropout)).transpose()
 }
 
 /// Dropout in training; nothing when there are no masks, as in evaluation.

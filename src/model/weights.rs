@@ -6,8 +6,10 @@ use std::rc::Rc;
 use tch::{Device, Tensor};
 
 use crate::base::tensors::TensorMap;
+use crate::base::torch::narrow::PackedWeight;
 use crate::model::ModelError;
 use crate::model::delta::Delta;
+use crate::model::linear_layer::{LinearLayer, WeightLayout};
 use crate::model::quantised::held::HeldWeight;
 use crate::model::quantised::weight::QuantisedWeight;
 
@@ -18,6 +20,8 @@ pub struct Weights {
     pub tensors: HashMap<String, Tensor>,
     /// Weights of linear layers that are held in fewer bits.
     pub quantised: HashMap<String, HeldWeight>,
+    /// Weights among `tensors` once more, as they are multiplied in bfloat16.
+    pub packed: HashMap<String, PackedWeight>,
 }
 
 impl Weights {
@@ -54,7 +58,33 @@ impl Weights {
         Ok(Self {
             tensors: tensors.collect::<Result<_, ModelError>>()?,
             quantised: held.collect::<Result<_, ModelError>>()?,
+            packed: HashMap::new(),
         })
+    }
+
+    /// Packs the weights of these layers for products in bfloat16, anew if they are packed: on a CPU
+    /// that multiplies packed ones, those that are held in float32.
+    ///
+    /// # Errors
+    /// If libtorch fails.
+    pub fn pack<'a>(
+        &mut self,
+        layers: impl IntoIterator<Item = &'a LinearLayer>,
+    ) -> Result<(), ModelError> {
+        for layer in layers {
+            let name = layer.weight();
+            let Some(weight) = self.tensors.get(&name) else {
+                continue;
+            };
+            let packed = match layer.layout {
+                WeightLayout::OutIn => PackedWeight::of(weight)?,
+                WeightLayout::InOut => PackedWeight::of(&weight.f_transpose(0, 1)?)?,
+            };
+            if let Some(packed) = packed {
+                self.packed.insert(name, packed);
+            }
+        }
+        Ok(())
     }
 
     /// Tensors alone.
@@ -62,7 +92,7 @@ impl Weights {
     pub fn of(tensors: HashMap<String, Tensor>) -> Self {
         Self {
             tensors,
-            quantised: HashMap::new(),
+            ..Self::default()
         }
     }
 
@@ -86,6 +116,7 @@ impl Clone for Weights {
                 .map(|(name, tensor)| (name.clone(), tensor.shallow_clone()))
                 .collect(),
             quantised: self.quantised.clone(),
+            packed: self.packed.clone(),
         }
     }
 }
@@ -165,6 +196,15 @@ impl<'a> View<'a> {
         };
         require_shape(full, shape, held.shape().to_vec())?;
         Ok(Some(held.clone()))
+    }
+
+    /// The weight of that name here as it is multiplied in bfloat16, if it is packed and nothing is laid
+    /// over it.
+    #[must_use]
+    pub fn packed(&self, name: &str) -> Option<PackedWeight> {
+        let full = self.pp(name).prefix;
+        let packed = self.base.packed.get(&full);
+        packed.filter(|_| self.laid_over(&full).is_none()).cloned()
     }
 
     fn laid_over(&self, name: &str) -> Option<&'a Tensor> {

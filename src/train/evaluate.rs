@@ -38,6 +38,21 @@ pub fn predict(
     pad: u32,
     compute: Compute,
 ) -> Result<Predictions, ModelError> {
+    predict_counting(model, split, batch_size, pad, compute, &|_| {})
+}
+
+/// The same; `counted` is told after each batch how many examples are done.
+///
+/// # Errors
+/// If there is no model, or libtorch fails.
+pub fn predict_counting(
+    model: impl Fn() -> Result<Box<dyn Model>, ModelError> + Sync,
+    split: &EncodedSplit,
+    batch_size: usize,
+    pad: u32,
+    compute: Compute,
+    counted: &(dyn Fn(usize) + Sync),
+) -> Result<Predictions, ModelError> {
     let mut order: Vec<u32> = (0..split.len() as u32).collect();
     order.sort_by_key(|&i| std::cmp::Reverse(split.ids(i as usize).len()));
     let batches: Vec<&[u32]> = batches(&order, batch_size).collect();
@@ -45,7 +60,7 @@ pub fn predict(
         Device::Cpu => torch::threads::cores().min(batches.len()),
         _ => 1,
     };
-    let next = AtomicUsize::new(0);
+    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let work = |()| -> Result<Vec<(usize, BatchOutputs)>, ModelError> {
         let model = model()?;
         let mut answers = Vec::new();
@@ -56,6 +71,8 @@ pub fn predict(
             };
             let batch = Batch::gather(split, positions, pad);
             answers.push((index, answer(&*model, &batch, compute)?));
+            let count = positions.len();
+            counted(done.fetch_add(count, Ordering::Relaxed) + count);
         }
     };
     let answers = torch::threads::in_parallel(vec![(); workers], work).into_iter();

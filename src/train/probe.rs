@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rand::{RngExt, SeedableRng};
 use regatta_actors::random::Stream;
-use tch::Device;
+use tch::{Device, Kind};
 
 use crate::adapter::population::tensor_name;
 use crate::adapter::settings::AdapterPlan;
@@ -22,6 +22,7 @@ use crate::model::objective::Objective;
 use crate::model::source::checkpoint::Checkpoint;
 use crate::model::weights::Weights;
 use crate::train::optimizers::adamw::AdamW;
+use crate::train::precision::Compute;
 use crate::train::replica::{Replica, RoundModel};
 
 /// Classes that a classifier is trained to give.
@@ -72,12 +73,17 @@ impl Probe {
         })
     }
 
-    /// A client's training on this thread, over the checkpoint's base.
+    /// A client's training on this thread, over the checkpoint's base, on the CPU; layers are multiplied
+    /// in `kind`, which is float32 or bfloat16.
     ///
     /// # Errors
     /// If a tensor is missing or libtorch fails.
-    pub fn training(&self, base: Weights) -> Result<ProbeTraining, ModelError> {
+    pub fn training(&self, base: Weights, kind: Kind) -> Result<ProbeTraining, ModelError> {
         let (layers, adapter) = (&self.layers, &*self.adapter);
+        let mut base = base;
+        if kind == Kind::BFloat16 {
+            base.pack(&self.architecture.linear_layers())?;
+        }
         let shared = RoundModel::new(base, &self.trained, adapter, layers, Device::Cpu)?;
         let own = shared.state.clone();
         let fixed = self.fixed();
@@ -95,6 +101,10 @@ impl Probe {
             optimizer: AdamW::new(replica.leaves(), 0.01)?,
             objective,
             replica,
+            compute: Compute {
+                device: Device::Cpu,
+                kind,
+            },
             masks: Masks::new(Stream::seed_from_u64(0)),
         })
     }
@@ -154,6 +164,7 @@ pub struct ProbeTraining {
     objective: Objective,
     replica: Replica,
     optimizer: AdamW,
+    compute: Compute,
     masks: Masks,
 }
 
@@ -166,8 +177,10 @@ impl ProbeTraining {
         let (ones, zeros) = (vec![1; batch.ids.len()], vec![0; batch.ids.len()]);
         let start = Instant::now();
         let inputs = Inputs::new(batch.rows, &batch.ids, &ones, &zeros, Device::Cpu)?;
-        let logits = self.replica.model.outputs(&inputs, Some(&self.masks))?;
         let labels = batch.labels(&self.objective)?;
+        let narrow = self.compute.autocast()?;
+        let logits = self.replica.model.outputs(&inputs, Some(&self.masks))?;
+        let _narrow = narrow.filter(|_| self.objective == Objective::NextToken);
         let loss = self.replica.model.loss(&logits, &labels, 0.0)?;
         let forward = start.elapsed();
         self.replica.backward(&loss.graph)?;

@@ -239,6 +239,7 @@ fn the_doctor_names_libtorch_the_data_and_what_is_missing() {
         "cuda",
         "data/glue: rte",
         "models/tiny: roberta",
+        "GFLOP/s in float32",
         "make setup",
     ] {
         assert!(said.contains(text), "{said}");
@@ -251,7 +252,13 @@ fn a_calibration_is_remembered_and_what_runs_take_from_then_on() {
     let calibrate = "doctor --calibrate --model random:models/tiny/config.json";
     let said = place.accepts(calibrate);
     assert!(
-        said.contains("examples/s") && said.contains("lanes.toml"),
+        [
+            "examples/s",
+            "lanes.toml",
+            "--precision bfloat16 would train"
+        ]
+        .iter()
+        .all(|text| said.contains(text)),
         "{said}"
     );
     assert!(place.accepts("doctor").contains("as calibrated"));

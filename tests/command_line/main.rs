@@ -22,6 +22,7 @@ mod own_data;
 mod own_data_refused;
 mod paths;
 mod ports;
+mod precision;
 mod random_model;
 mod report;
 mod run;

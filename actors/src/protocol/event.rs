@@ -352,6 +352,14 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "is_zero")]
         seconds: f64,
     },
+    /// After the last round, the server predicts examples whose answers it does not know. Some may be
+    /// left out when they come too fast.
+    Predicting {
+        /// Examples predicted.
+        done: u64,
+        /// Examples in all.
+        total: u64,
+    },
     /// A round is over.
     RoundFinished(RoundRecord),
     /// The run is over; the last event.
@@ -390,6 +398,7 @@ impl Event {
                 | Self::BrokerReached
                 | Self::BrokerAway { .. }
                 | Self::StaleReply { .. }
+                | Self::Predicting { .. }
         )
     }
 

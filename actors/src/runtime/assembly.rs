@@ -116,7 +116,7 @@ impl<L: ServerWorkload> RunSetup<L> {
     ) -> Result<(), RunError> {
         let (finish, finishing) = watch::channel(false);
         let scheduler = self.scheduler(bus, outcome, finish)?;
-        let server = self.server(&scheduler, threads)?;
+        let server = self.server(bus, &scheduler, threads)?;
         let reports = scheduler.clone();
         let drains = std::mem::replace(&mut self.control.drains, mpsc::unbounded_channel().1);
         let context = PoolContext {
@@ -176,12 +176,14 @@ impl<L: ServerWorkload> RunSetup<L> {
 
     fn server(
         &mut self,
+        bus: &Bus,
         scheduler: &Addr<SchedulerActor<L::State>>,
         threads: &mut Threads,
     ) -> Result<Addr<ServerActor<L>>, RunError> {
         let start = ServerSetup {
             workload: self.workload.clone(),
             plan: self.plan.clone(),
+            bus: bus.clone(),
             store: self.journal.store.take(),
             beginning: self.journal.beginning.take(),
         };

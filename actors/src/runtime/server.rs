@@ -6,9 +6,11 @@ use actix::prelude::*;
 
 use crate::ids::RunId;
 use crate::journal::checkpoint::{Checkpoint, CheckpointStore};
+use crate::observe::bus::Bus;
 use crate::panics::guarded;
 use crate::plan::FederationPlan;
 use crate::protocol::command::{LedgerMark, ServerCommand};
+use crate::protocol::event::Event;
 use crate::protocol::input::Input;
 use crate::protocol::outcome::{RecordError, ServerTask};
 use crate::runtime::messages::{Opened, SubmitUpdate};
@@ -23,6 +25,7 @@ pub(crate) struct ServerActor<L: ServerWorkload> {
     scheduler: Recipient<Input>,
     opened: Recipient<Opened<L::State>>,
     plan: Arc<FederationPlan>,
+    bus: Bus,
     /// Updates of another run are not accepted.
     run: RunId,
     store: Option<CheckpointStore>,
@@ -36,6 +39,8 @@ pub(crate) struct ServerActor<L: ServerWorkload> {
 pub(crate) struct ServerSetup<L> {
     pub workload: Arc<L>,
     pub plan: Arc<FederationPlan>,
+    /// Where it tells how far it is.
+    pub bus: Bus,
     /// The checkpoint store, if there is one.
     pub store: Option<CheckpointStore>,
     /// The checkpoint to resume from.
@@ -55,6 +60,7 @@ impl<L: ServerWorkload> ServerActor<L> {
             opened,
             run: start.plan.run_id(),
             plan: start.plan,
+            bus: start.bus,
             store: start.store,
             beginning: start.beginning,
             server: None,
@@ -167,6 +173,15 @@ impl<L: ServerWorkload> ServerActor<L> {
         })
     }
 
+    fn finish(&mut self, round: u32) -> Option<Input> {
+        let bus = self.bus.clone();
+        let predicted = move |done, total| bus.offer(Event::Predicting { done, total });
+        self.attempt(round, ServerTask::Finish, |server| {
+            server.aggregator.finish(&predicted)
+        })
+        .map(|()| Input::Finished)
+    }
+
     /// Restarts from the last checkpoint, as a process that was killed would.
     fn recover(&mut self, run: RunId) -> Option<Input> {
         self.run = run;
@@ -248,11 +263,7 @@ impl<L: ServerWorkload> Handler<ServerCommand> for ServerActor<L> {
                 state,
             } => self.save(round, recorded, ledger, state),
             ServerCommand::Recover { run } => self.recover(run),
-            ServerCommand::Finish { round } => self
-                .attempt(round, ServerTask::Finish, |server| {
-                    server.aggregator.finish()
-                })
-                .map(|()| Input::Finished),
+            ServerCommand::Finish { round } => self.finish(round),
         };
         if let Some(reply) = reply {
             self.scheduler.do_send(reply);

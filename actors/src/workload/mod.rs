@@ -156,11 +156,13 @@ pub trait ServerAggregator<W: Workload> {
     }
 
     /// Called once, after the last round: writes the run's results (the final model,
-    /// predictions).
+    /// predictions). `predicted` is to be told now and then how many examples are predicted, of how
+    /// many.
     ///
     /// # Errors
     /// If something cannot be written; the run then fails with it.
-    fn finish(&mut self) -> Result<(), BoxError> {
+    fn finish(&mut self, predicted: &(dyn Fn(u64, u64) + Sync)) -> Result<(), BoxError> {
+        let _ = predicted;
         Ok(())
     }
 

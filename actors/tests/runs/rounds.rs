@@ -154,6 +154,15 @@ fn the_folder_finishes_once_at_the_end() {
 }
 
 #[test]
+fn observers_are_told_how_far_predictions_are_and_the_ledger_is_not() {
+    let (_, events) = run(plan(2, 2, 1), Toy::default());
+    let told = |event: &&Event| matches!(event, Event::Predicting { done: 1, total: 1 });
+    let all = events.all();
+    let found: Vec<_> = all.iter().filter(told).collect();
+    assert!(found.len() == 1 && !found[0].is_recorded(), "{found:?}");
+}
+
+#[test]
 fn events_begin_and_end_the_run_and_show_each_client_at_work() {
     let (_, events) = run(plan(3, 2, 2), Toy::default());
     let all = events.all();

@@ -7,6 +7,7 @@ pub mod error;
 pub mod info;
 pub mod joint_kernels;
 pub mod kernels;
+pub mod narrow;
 pub mod quantised;
 pub mod shared;
 pub mod threads;

@@ -2,6 +2,7 @@
 
 pub(crate) mod calibrate;
 pub(crate) mod files;
+mod products;
 
 use crate::base::machine::Host;
 use crate::base::machine::gpus::{Gpus, NoGpu, several_slices};
@@ -12,9 +13,6 @@ use crate::live::terminal::output::print_line;
 
 /// The version that this program is made for.
 const LIBTORCH: &str = "2.11";
-
-/// The processor's features that matter for narrow matrix products.
-const NARROW_PRODUCTS: [&str; 4] = ["avx512_bf16", "avx512_vnni", "amx_bf16", "avx512_fp16"];
 
 /// What was found, line by line, and what is wrong.
 #[derive(Debug, Default)]
@@ -102,17 +100,12 @@ fn look_at_processor(machine: &Host, findings: &mut Findings) {
             machine.processor, machine.cores
         ),
     );
-    let narrow = NARROW_PRODUCTS.into_iter();
-    let narrow: Vec<&str> = narrow.filter(|it| machine.has_feature(it)).collect();
-    let also = match narrow.is_empty() {
-        true => String::new(),
-        false => format!(", also {}", narrow.join(", ")),
-    };
-    findings.found("cpu", format!("libtorch uses {capability}{also}"));
+    findings.found("cpu", format!("libtorch uses {capability}"));
     findings.found(
         "cpu",
         format!("libtorch would use {} threads", tch::get_num_threads()),
     );
+    products::look_at_products(machine, findings);
     findings.found("lanes", lanes(machine));
 }
 

@@ -68,6 +68,7 @@ pub(crate) fn resolve(
     resolver.check_staleness(&simulation.policy, aggregation.method);
     let eval_every = resolver.value(&SETTINGS.eval_every);
     let local_baseline = resolver.unrecorded(&SETTINGS.local_baseline);
+    let predict = resolver.unrecorded(&SETTINGS.predict);
     let Resolver {
         settings, problems, ..
     } = resolver;
@@ -79,6 +80,7 @@ pub(crate) fn resolve(
         rounds,
         eval_every,
         local_baseline,
+        predict,
         data,
         model,
         adapter,

@@ -55,7 +55,7 @@ impl Server {
         let task: &SharedTask = &self.experiment.plan.data.task;
         let mut scores = Scores::new();
         for split in &self.experiment.validation {
-            let predictions = self.predict(snapshot, split)?;
+            let predictions = self.predict(snapshot, split, &|_| {})?;
             let suffix = split.name().score_suffix();
             scores.insert(format!("loss{suffix}"), predictions.loss);
             let own = match task.outputs() {
@@ -84,7 +84,7 @@ impl Server {
         first: usize,
     ) -> Result<Scores, ResultsError> {
         let prompts = &set.prompts[..first.min(set.prompts.len())];
-        let written = self.write_texts(snapshot, plan, prompts)?;
+        let written = self.write_texts(snapshot, plan, prompts, &|_| {})?;
         let task = &self.experiment.plan.data.task;
         let meteor = plan.meteor();
         let scores = task

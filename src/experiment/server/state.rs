@@ -20,7 +20,7 @@ use crate::experiment::texts::{TextWriter, WritingError};
 use crate::model::ModelError;
 use crate::runs::folder::RunFolder;
 use crate::tasks::texts::{GenerationPlan, WrittenText};
-use crate::train::evaluate::{Predictions, predict};
+use crate::train::evaluate::{Predictions, predict_counting};
 use crate::train::precision::Compute;
 use crate::train::replica::{Replica, RoundModel};
 use crate::train::settings::Precision;
@@ -116,11 +116,13 @@ impl Server {
         Replica::new(&shared, architecture, objective, layers, own, |_| false)
     }
 
-    /// The predictions of the model at a snapshot for a split.
+    /// The predictions of the model at a snapshot for a split. `counted` is told how many examples
+    /// are done.
     pub(crate) fn predict(
         &self,
         snapshot: &Snapshot,
         split: &EncodedSplit,
+        counted: &(dyn Fn(usize) + Sync),
     ) -> Result<Predictions, ModelError> {
         let batch = self.experiment.plan.training.eval_batch_size as usize;
         with_room("evaluating", self.compute.device, |device| {
@@ -130,16 +132,19 @@ impl Server {
             };
             let model = || Ok(self.replica_on(device, snapshot)?.model);
             let pad = self.experiment.pad();
-            with_fewer(batch, |batch| predict(model, split, batch, pad, compute))
+            with_fewer(batch, |batch| {
+                predict_counting(model, split, batch, pad, compute, counted)
+            })
         })
     }
 
-    /// Texts of the model at a snapshot.
+    /// Texts of the model at a snapshot. `counted` is told how many are written.
     pub(crate) fn write_texts(
         &self,
         snapshot: &Snapshot,
         plan: &GenerationPlan,
         prompts: &[EncodedPrompt],
+        counted: &(dyn Fn(usize) + Sync),
     ) -> Result<Vec<WrittenText>, WritingError> {
         let experiment = &self.experiment;
         let writer = TextWriter {
@@ -150,7 +155,7 @@ impl Server {
             seed: experiment.plan.seed,
             compute: self.compute,
         };
-        writer.write(|| Ok(self.replica(snapshot)?.model), prompts)
+        writer.write(|| Ok(self.replica(snapshot)?.model), prompts, counted)
     }
 
     /// The state as clients download it.

@@ -112,7 +112,9 @@ impl Observer for EventLog {
             Event::RunFinished { rounds, ending, .. } => {
                 tracing::info!("ended after {rounds} rounds: {ending:?}");
             }
-            Event::Progress { .. } | Event::ClientState { .. } => tracing::trace!("{event:?}"),
+            Event::Progress { .. } | Event::ClientState { .. } | Event::Predicting { .. } => {
+                tracing::trace!("{event:?}");
+            }
             other => tracing::debug!("{other:?}"),
         }
     }

@@ -71,6 +71,9 @@ pub struct PageStatus {
     pub virtual_seconds: f64,
     /// The totals of the rounds so far.
     pub totals: RunTotals,
+    /// Test examples that are predicted, and all of them, while they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub predicted: Option<(u64, u64)>,
     /// The reason for the end, if it ended without an error.
     pub ending: Option<EndReason>,
     /// The error that ended it, if any.
@@ -98,6 +101,8 @@ pub enum Phase {
     Between,
     /// Waits for a resume command.
     Paused,
+    /// The server predicts the test split.
+    Predicting,
     /// It is over.
     Over,
 }

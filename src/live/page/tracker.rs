@@ -92,6 +92,7 @@ impl Tracker {
             Event::Evaluated { round, scores, .. } => self.score_late(*round, scores),
             Event::RoundFinished(record) => self.finish_round(record),
             Event::Paused { .. } => self.enter(Phase::Paused),
+            Event::Predicting { done, total } => self.predict(*done, *total),
             Event::BrokerAway { .. } => self.status.broker_away = Some(unix_seconds()),
             Event::BrokerReached => self.status.broker_away = None,
             Event::RunFinished {
@@ -149,9 +150,17 @@ impl Tracker {
         });
     }
 
+    fn predict(&mut self, done: u64, total: u64) {
+        self.enter(Phase::Predicting);
+        // Batches end on many threads, whose reports may come in another order.
+        let before = self.status.predicted.map_or(0, |(before, _)| before);
+        self.status.predicted = Some((done.max(before), total));
+    }
+
     fn finish(&mut self, virtual_seconds: f64) {
         self.pass(virtual_seconds);
         self.enter(Phase::Over);
+        self.status.predicted = None;
         self.status.ending = self.stats.ending;
         self.status.error.clone_from(&self.stats.error);
         self.status.ended = self.live.then(unix_seconds);

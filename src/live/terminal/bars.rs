@@ -18,6 +18,8 @@ const MOST_BARS: usize = 16;
 pub struct Bars {
     clients: BTreeMap<ClientId, ProgressBar>,
     all: Option<ProgressBar>,
+    /// Of the test split, once there is something to show.
+    predictions: Option<ProgressBar>,
 }
 
 impl Bars {
@@ -28,6 +30,7 @@ impl Bars {
             return Self {
                 clients: BTreeMap::new(),
                 all: Some(all),
+                predictions: None,
             };
         }
         let width = clients
@@ -43,6 +46,7 @@ impl Bars {
         Self {
             clients: clients.iter().map(named).collect(),
             all: None,
+            predictions: None,
         }
     }
 
@@ -84,9 +88,25 @@ impl Bars {
         }
     }
 
+    /// Shows how many test examples are predicted, in the clients' place.
+    pub fn predicting(&mut self, done: u64, total: u64) {
+        if self.predictions.is_none() {
+            self.clear();
+            let bar = bar("{prefix} {bar:30} {pos}/{len} examples");
+            bar.set_prefix("predicting");
+            self.predictions = Some(bar);
+        }
+        if let Some(bar) = &self.predictions {
+            bar.set_length(total);
+            // Batches end on many threads, whose reports may come in another order.
+            bar.set_position(done.max(bar.position()));
+        }
+    }
+
     /// Takes the bars off the screen.
     pub fn clear(&self) {
-        for bar in self.clients.values().chain(&self.all) {
+        let bars = self.clients.values().chain(&self.all);
+        for bar in bars.chain(&self.predictions) {
             bar.finish_and_clear();
         }
     }

@@ -86,14 +86,15 @@ impl TerminalObserver {
         }
     }
 
-    fn move_bars(&self, event: &Event) {
-        let Some(bars) = &self.bars else { return };
+    fn move_bars(&mut self, event: &Event) {
+        let Some(bars) = &mut self.bars else { return };
         match event {
             Event::RoundStarted { round, clients, .. } => bars.start_round(*round, clients.len()),
             Event::Progress {
                 client, progress, ..
             } => bars.progress(*client, progress),
             Event::ClientState { client, state, .. } => bars.state(*client, *state),
+            Event::Predicting { done, total } => bars.predicting(*done, *total),
             _ => {}
         }
     }

@@ -89,7 +89,11 @@ impl CausalAttention<'_> {
             heads,
             causal: true,
         };
-        let found = torch::kernels::attention_with_dropout(attended, mask.seed, mask.threshold)?;
+        let DropoutMask { seed, threshold } = mask;
+        let found = match torch::narrow::attention(attended, seed, threshold)? {
+            Some(found) => Some(found),
+            None => torch::kernels::attention_with_dropout(attended, seed, threshold)?,
+        };
         found.map(|found| split(&found, heads)).transpose()
     }
 

@@ -6,7 +6,7 @@ use crate::base::torch;
 use crate::base::torch::joint_kernels::{AttendedBatch, JointAttention};
 use crate::base::torch::kernels::AttentionInputs;
 use crate::model::ModelError;
-use crate::model::dropout::{DropoutMask, Masks, dropout};
+use crate::model::dropout::{DropoutMask, Masks, next_mask};
 use crate::model::encoder::layer_spec::LayerSpec;
 use crate::model::encoder::pass::LayerPass;
 use crate::model::layers::{LayerNorm, Linear};
@@ -106,21 +106,9 @@ impl AttentionOutput {
         x: &Tensor,
         masks: Option<&Masks>,
     ) -> Result<Tensor, ModelError> {
-        let y = dropout(&self.dense.forward(context, masks)?, self.dropout, masks)?;
-        self.norm.forward(&y.f_add(x)?)
+        let y = self.dense.forward(context, masks)?;
+        self.norm.of_residual(&y, x, self.dropout, masks)
     }
-}
-
-/// The next mask in training, unless nothing is dropped.
-///
-/// # Errors
-/// If these are the masks of several batches.
-pub(crate) fn next_mask(
-    dropout: f64,
-    masks: Option<&Masks>,
-) -> Result<Option<DropoutMask>, TchError> {
-    let masks = masks.filter(|_| dropout > 0.0);
-    masks.map(|masks| masks.next(dropout)).transpose()
 }
 
 /// The attended values of several batches that lie side by side, (1, queries of all, hidden), in one
@@ -160,10 +148,24 @@ pub(crate) fn attend(
     attended: AttentionInputs<'_>,
     mask: Option<DropoutMask>,
 ) -> Result<Tensor, TchError> {
+    let DropoutMask { seed, threshold } = mask.unwrap_or_default();
+    if has_bias_of_keys(&attended)
+        && let Some(context) = torch::narrow::attention(attended, seed, threshold)?
+    {
+        return Ok(context);
+    }
     match mask {
         Some(mask) => attend_with_dropout(attended, mask),
         None => attend_by_all(attended),
     }
+}
+
+/// Whether there is no bias, or one for all queries of a row, as kernels have it.
+fn has_bias_of_keys(attended: &AttentionInputs<'_>) -> bool {
+    let (rows, tokens, _) = attended.key.size3().unwrap_or_default();
+    attended
+        .bias
+        .is_none_or(|bias| bias.size() == [rows, 1, 1, tokens])
 }
 
 /// (rows, tokens, hidden) to (rows, heads, tokens, hidden / heads).
@@ -206,10 +208,7 @@ fn attend_with_dropout(
     attended: AttentionInputs<'_>,
     mask: DropoutMask,
 ) -> Result<Tensor, TchError> {
-    // The kernel has one bias for all queries of a row.
-    let of_keys =
-        |bias: &Tensor| bias.size() == [attended.key.size()[0], 1, 1, attended.key.size()[1]];
-    if attended.bias.is_none_or(of_keys)
+    if has_bias_of_keys(&attended)
         && let Some(context) =
             torch::kernels::attention_with_dropout(attended, mask.seed, mask.threshold)?
     {
@@ -267,20 +266,27 @@ mod tests {
     ) -> Vec<Tensor> {
         let values = |shape: &[i64], step: f64| {
             let count = Tensor::arange(shape.iter().product::<i64>(), (Kind::Double, Device::Cpu));
-            (count * step).sin().reshape(shape).to_kind(kind)
+            // Such as every kind has.
+            let narrow = (count * step).sin().reshape(shape).to_kind(Kind::BFloat16);
+            narrow.to_kind(kind)
         };
         let hidden = heads * width;
         let leaf = |tokens, step| values(&[rows, tokens, hidden], step).set_requires_grad(true);
         let (query, key, value) = (leaf(queries, 0.7), leaf(tokens, 1.1), leaf(tokens, 1.9));
         // The last rows are the shorter ones.
-        let bias = Tensor::zeros([rows, 1, 1, tokens], (kind, Device::Cpu));
+        let wide = if kind == Kind::BFloat16 {
+            Kind::Float
+        } else {
+            kind
+        };
+        let bias = Tensor::zeros([rows, 1, 1, tokens], (wide, Device::Cpu));
         let _ = bias
             .get(rows - 1)
             .narrow(2, tokens / 2, tokens - tokens / 2)
             .fill_(f64::from(f32::MIN));
         let attended = AttentionInputs {
             // As a layer that asks for the first tokens alone does.
-            query: &(&query * 3.0),
+            query: &(&query * 2.0),
             key: &(&key * 2.0),
             value: &value,
             bias: padded.then_some(&bias),
@@ -316,6 +322,36 @@ mod tests {
                     assert!(
                         miss < 1e-5,
                         "{sizes:?} padded {padded}: tensor {at} misses by {miss:e}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn attention_in_bfloat16_and_its_gradients_are_those_of_float64() {
+        let _narrow = Autocast::enter(Device::Cpu, Kind::BFloat16).unwrap();
+        if !torch::narrow::is_on(Device::Cpu) {
+            return;
+        }
+        let attend_narrow = |attended: AttentionInputs<'_>, mask| attend(attended, Some(mask));
+        for sizes in [
+            [3, 71, 71, 2, 32],
+            [2, 1, 37, 3, 16],
+            [1, 16, 16, 1, 64],
+            [2, 5, 1, 2, 16],
+            [2, 130, 130, 1, 48],
+        ] {
+            for padded in [false, true] {
+                let exact = results(attend_by_definition, Kind::Double, sizes, padded);
+                let found = results(attend_narrow, Kind::BFloat16, sizes, padded);
+                for (at, (found, exact)) in found.iter().zip(&exact).enumerate() {
+                    // Inputs and what is kept are rounded to 8 bits.
+                    let miss = (found - exact).abs().max().double_value(&[]);
+                    let largest = exact.abs().max().double_value(&[]);
+                    assert!(
+                        miss <= largest / 30.0 + 1e-6,
+                        "{sizes:?} padded {padded}: tensor {at} misses by {miss:e} of {largest}"
                     );
                 }
             }

@@ -4,7 +4,7 @@ use tch::Tensor;
 
 use crate::model::ModelError;
 use crate::model::activation::Activation;
-use crate::model::dropout::{Masks, dropout};
+use crate::model::dropout::Masks;
 use crate::model::encoder::attention::Attention;
 use crate::model::encoder::layer_spec::LayerSpec;
 use crate::model::encoder::pass::LayerPass;
@@ -33,10 +33,9 @@ impl FeedForward {
     }
 
     pub fn forward(&self, x: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
-        let wide = self.widen.forward(x, masks)?;
-        let wide = self.activation.forward(&wide)?;
-        let y = dropout(&self.narrow.forward(&wide, masks)?, self.dropout, masks)?;
-        self.norm.forward(&y.f_add(x)?)
+        let wide = self.widen.forward_activated(x, self.activation, masks)?;
+        let y = self.narrow.forward(&wide, masks)?;
+        self.norm.of_residual(&y, x, self.dropout, masks)
     }
 }
 

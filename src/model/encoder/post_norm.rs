@@ -1,7 +1,8 @@
 //! BERT and its kin: embeddings, and layers that are normalised after each residual sum.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
+use crate::base::torch::narrow;
 use crate::model::ModelError;
 use crate::model::dropout::{Masks, dropout};
 use crate::model::encoder::EncoderBody;
@@ -30,6 +31,8 @@ impl EncoderBody for PostNormBody {
         let x = dropout(&normed, self.dropout, masks)?;
         match &self.project {
             Some(project) => project.forward(&x, masks),
+            // Once, and not in each layer that reads it.
+            None if narrow::is_on(x.device()) => Ok(x.f_to_kind(Kind::BFloat16)?),
             None => Ok(x),
         }
     }

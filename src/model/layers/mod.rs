@@ -7,9 +7,11 @@ use std::rc::Rc;
 use tch::{Kind, Tensor};
 
 use crate::base::torch;
+use crate::base::torch::narrow::{self, FrozenNorm, PackedWeight};
 use crate::model::ModelError;
+use crate::model::activation::Activation;
 use crate::model::delta::Delta;
-use crate::model::dropout::Masks;
+use crate::model::dropout::{DropoutMask, Masks, dropout, next_mask};
 use crate::model::linear_layer::WeightLayout;
 use crate::model::quantised::held::HeldWeight;
 use crate::model::weights::View;
@@ -49,6 +51,8 @@ impl LinearSpec {
 /// `x` (…, d_in), `W` (d_out, d_in), `bias` (d_out), `y` (…, d_out).
 pub struct Linear {
     weight: LinearWeight,
+    /// The weight for products in bfloat16, if it is packed for them.
+    packed: Option<PackedWeight>,
     bias: Option<Tensor>,
     delta: Option<Rc<dyn Delta>>,
     reference_numerics: bool,
@@ -79,10 +83,12 @@ impl Linear {
                 LinearWeight::Dense(view.get("weight", &shape)?.f_transpose(0, 1)?)
             }
         };
-        let bias = spec.bias.then(|| view.get("bias", &[d_out]));
+        let bias = spec.bias.then(|| view.get("bias", &[d_out])).transpose()?;
+        let is_trained = bias.as_ref().is_some_and(Tensor::requires_grad);
         Ok(Self {
             weight,
-            bias: bias.transpose()?,
+            packed: view.packed("weight").filter(|_| !is_trained),
+            bias,
             delta: view.delta(),
             reference_numerics: spec.reference_numerics,
         })
@@ -93,16 +99,48 @@ impl Linear {
     /// # Errors
     /// If libtorch fails, for example when out of memory.
     pub fn forward(&self, x: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
-        let bias = self.bias.as_ref();
-        let y = match &self.weight {
-            LinearWeight::Dense(weight) if self.reference_numerics => x.f_linear(weight, bias)?,
-            LinearWeight::Dense(weight) => torch::kernels::linear(x, weight, bias)?,
-            LinearWeight::Quantised(weight) => weight.linear(x, bias, !self.reference_numerics)?,
+        let y = match self.packed_for(x) {
+            Some(packed) => packed.linear(x, self.bias.as_ref())?,
+            None => self.product(x)?,
         };
         match &self.delta {
             Some(delta) => Ok(y.f_add(&delta.forward(x, masks)?)?),
             None => Ok(y),
         }
+    }
+
+    /// An activation of the layer's output.
+    ///
+    /// # Errors
+    /// If libtorch fails, for example when out of memory.
+    pub fn forward_activated(
+        &self,
+        x: &Tensor,
+        activation: Activation,
+        masks: Option<&Masks>,
+    ) -> Result<Tensor, ModelError> {
+        if let Some(packed) = self.packed_for(x)
+            && activation.is_gelu()
+            && self.delta.is_none()
+        {
+            return Ok(packed.linear_gelu(x, self.bias.as_ref())?);
+        }
+        Ok(activation.forward(&self.forward(x, masks)?)?)
+    }
+
+    /// The packed weight, where it is what `x` is multiplied by.
+    fn packed_for(&self, x: &Tensor) -> Option<&PackedWeight> {
+        self.packed.as_ref().filter(|_| narrow::is_on(x.device()))
+    }
+
+    /// `x Wᵀ + bias` by libtorch.
+    fn product(&self, x: &Tensor) -> Result<Tensor, ModelError> {
+        let bias = self.bias.as_ref();
+        Ok(match &self.weight {
+            LinearWeight::Dense(weight) if self.reference_numerics => x.f_linear(weight, bias)?,
+            LinearWeight::Dense(weight) => torch::kernels::linear(x, weight, bias)?,
+            LinearWeight::Quantised(weight) => weight.linear(x, bias, !self.reference_numerics)?,
+        })
     }
 }
 
@@ -145,6 +183,37 @@ impl LayerNorm {
         let width = self.weight.size();
         let bias = self.bias.as_ref();
         Ok(x.f_layer_norm(&width, Some(&self.weight), bias, self.eps, true)?)
+    }
+
+    /// The norm of a residual sum, `dropout(x) + residual`; both and what comes back are of one shape.
+    /// In bfloat16 on a CPU with AMX it is one pass.
+    ///
+    /// # Errors
+    /// If libtorch fails.
+    pub fn of_residual(
+        &self,
+        x: &Tensor,
+        residual: &Tensor,
+        dropout: f64,
+        masks: Option<&Masks>,
+    ) -> Result<Tensor, ModelError> {
+        // Of several batches, each has a mask of its own.
+        let joint = masks.is_some_and(|masks| masks.members().is_some());
+        let (x, mask) = match joint {
+            true => (&self::dropout(x, dropout, masks)?, None),
+            false => (x, next_mask(dropout, masks)?),
+        };
+        let DropoutMask { seed, threshold } = mask.unwrap_or_default();
+        let norm = FrozenNorm {
+            weight: &self.weight,
+            bias: self.bias.as_ref(),
+            eps: self.eps,
+        };
+        if let Some(y) = norm.of_residual(x, residual, seed, threshold)? {
+            return Ok(y);
+        }
+        let kept = mask.map(|mask| mask.apply(x)).transpose()?;
+        self.forward(&kept.as_ref().unwrap_or(x).f_add(residual)?)
     }
 }
 

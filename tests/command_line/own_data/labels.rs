@@ -56,6 +56,8 @@ fn predictions_have_the_users_ids_and_the_labels_as_the_files_spell_them() {
             "{line}"
         );
     }
+    place.accepts(&format!("run own.toml {RUN} --predict false --out without"));
+    assert!(!place.path().join("without/predictions").exists());
     place.write("ids.toml", &format!("{table}id = \"id\"\n"));
     let errors = place.errors(&format!("run ids.toml {RUN}")).join("\n");
     assert!(

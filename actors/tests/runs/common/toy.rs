@@ -419,7 +419,8 @@ impl ServerAggregator<Toy> for ToyAggregator {
         Ok(Scores::from([("mean".into(), self.state.0[0])]))
     }
 
-    fn finish(&mut self) -> Result<(), BoxError> {
+    fn finish(&mut self, predicted: &(dyn Fn(u64, u64) + Sync)) -> Result<(), BoxError> {
+        predicted(1, 1);
         if self.toy.trouble == Trouble::FinishFails {
             return Err("disk full".into());
         }

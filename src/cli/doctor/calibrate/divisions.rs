@@ -9,11 +9,11 @@ pub struct Division {
     pub threads: u32,
 }
 
-/// A division with what it trains, in examples per second.
+/// A choice, mostly a division, with what it trains, in examples per second.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Measured {
-    /// The division.
-    pub division: Division,
+pub struct Measured<T = Division> {
+    /// The choice.
+    pub choice: T,
     /// The median of its rates.
     pub rate: f64,
     /// The slowest and the fastest.
@@ -22,7 +22,7 @@ pub struct Measured {
 
 /// How much faster than more lanes fewer ones have to be: less is within the noise, and many lanes
 /// of one thread are what a machine without a calibration does.
-const ADVANTAGE: f64 = 1.03;
+pub const ADVANTAGE: f64 = 1.03;
 
 /// All divisions that use every core, from the most lanes to the fewest.
 #[must_use]
@@ -36,32 +36,32 @@ pub fn divisions(cores: u32) -> Vec<Division> {
     divisors.map(divide).collect()
 }
 
-/// Measures each division as often, in turn, so that what else the machine does meanwhile strikes
-/// all of them.
+/// Measures each choice as often, in turn, so that what else the machine does meanwhile strikes all
+/// of them.
 ///
 /// # Errors
 /// The measure's first.
-pub fn compare<E>(
-    divisions: &[Division],
+pub fn compare<T: Copy, E>(
+    choices: &[T],
     turns: usize,
-    mut measure: impl FnMut(Division) -> Result<f64, E>,
-) -> Result<Vec<Measured>, E> {
-    let mut rates = vec![Vec::new(); divisions.len()];
+    mut measure: impl FnMut(T) -> Result<f64, E>,
+) -> Result<Vec<Measured<T>>, E> {
+    let mut rates = vec![Vec::new(); choices.len()];
     for _ in 0..turns {
-        for (division, rates) in divisions.iter().zip(&mut rates) {
-            rates.push(measure(*division)?);
+        for (choice, rates) in choices.iter().zip(&mut rates) {
+            rates.push(measure(*choice)?);
         }
     }
-    let of = |(division, mut rates): (&Division, Vec<f64>)| {
+    let of = |(choice, mut rates): (&T, Vec<f64>)| {
         rates.sort_by(f64::total_cmp);
         let at = |index: usize| rates.get(index).copied().unwrap_or_default();
         Measured {
-            division: *division,
+            choice: *choice,
             rate: at(rates.len() / 2),
             range: (at(0), at(rates.len().saturating_sub(1))),
         }
     };
-    Ok(divisions.iter().zip(rates).map(of).collect())
+    Ok(choices.iter().zip(rates).map(of).collect())
 }
 
 /// The division to take: the one with the most lanes, unless one with fewer is clearly faster.
@@ -74,7 +74,7 @@ pub fn best(measured: &[Measured]) -> Option<Division> {
             best = other;
         }
     }
-    Some(best.division)
+    Some(best.choice)
 }
 
 #[cfg(test)]

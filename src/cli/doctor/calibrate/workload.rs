@@ -4,7 +4,7 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Instant;
 
-use tch::Device;
+use tch::{Device, Kind};
 
 use crate::adapter::settings::{AdapterKind, AdapterPlan};
 use crate::base::torch;
@@ -40,17 +40,18 @@ impl Workload {
         })
     }
 
-    /// Examples that a division trains per second.
+    /// Examples that a division trains per second, with layers multiplied in `kind`.
     ///
     /// # Errors
     /// If libtorch fails in a lane.
-    pub fn rate(&self, division: Division) -> Result<f64, ModelError> {
+    pub fn rate(&self, division: Division, kind: Kind) -> Result<f64, ModelError> {
         let barrier = Barrier::new(division.lanes as usize + 1);
         let seconds = thread::scope(|scope| {
             let lane = |_| {
                 let lane = LaneShare {
                     probe: &self.probe,
                     batch: &self.batch,
+                    kind,
                     threads: division.threads,
                     barrier: &barrier,
                 };
@@ -76,6 +77,7 @@ impl Workload {
 struct LaneShare<'a> {
     probe: &'a Probe,
     batch: &'a RandomBatch,
+    kind: Kind,
     threads: u32,
     barrier: &'a Barrier,
 }
@@ -84,10 +86,13 @@ impl LaneShare<'_> {
     /// Takes a step untimed, waits for the others, and takes its share.
     fn train(&self, base: Weights) -> Result<(), ModelError> {
         torch::threads::use_threads(self.threads);
-        let ready = self.probe.training(base).and_then(|mut training| {
-            training.step(self.batch)?;
-            Ok(training)
-        });
+        let ready = self
+            .probe
+            .training(base, self.kind)
+            .and_then(|mut training| {
+                training.step(self.batch)?;
+                Ok(training)
+            });
         // Whatever became of it: the others wait.
         self.barrier.wait();
         let mut training = ready?;
@@ -126,9 +131,11 @@ mod tests {
             lanes: 2,
             threads: 1,
         };
-        assert!(workload.rate(division).unwrap() > 0.0);
+        for kind in [Kind::Float, Kind::BFloat16] {
+            assert!(workload.rate(division, kind).unwrap() > 0.0);
+        }
         workload.base.tensors.remove("bert.pooler.dense.bias");
-        let error = workload.rate(division).unwrap_err();
+        let error = workload.rate(division, Kind::Float).unwrap_err();
         assert!(error.to_string().contains("pooler.dense.bias"), "{error}");
     }
 }

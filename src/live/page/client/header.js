@@ -8,6 +8,7 @@ import * as format from "./format.js";
 const PHASES = {
   starting: ["Starting", ""], training: ["Training", "busy"], aggregating: ["Aggregating", "busy"],
   evaluating: ["Evaluating", "busy"], between: ["Between rounds", "busy"], paused: ["Paused", "warn"],
+  predicting: ["Predicting", "busy"],
 };
 const ENDINGS = {
   complete: ["Complete", "good"], stopped_after_round: ["Stopped", "warn"],
@@ -55,7 +56,11 @@ export class Header {
     const took = format.duration(model.now - facts.started);
     parts.push(`${took} so far`);
     const left = remaining(model);
-    if (left !== null && !model.isOver) parts.push(`about ${format.duration(left)} left`);
+    if (left !== null && !model.isOver && !status.predicted) parts.push(`about ${format.duration(left)} left`);
+    if (status.predicted) {
+      const [done, total] = status.predicted.map(format.whole);
+      parts.push(`${done} of ${total} test examples predicted`);
+    }
     if (model.isOver) parts[1] = `took ${took}`;
     say(byId("where"), parts.join(" · "));
   }

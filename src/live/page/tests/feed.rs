@@ -6,6 +6,7 @@ use actix_web::body::MessageBody;
 use serde_json::Value;
 
 use super::*;
+use crate::live::page::changes::Phase;
 use crate::live::page::feed::{Feed, Follower};
 use crate::live::page::history::{History, PageHeader};
 use crate::live::page::observer::WebObserver;
@@ -121,6 +122,24 @@ fn the_last_message_before_the_end_says_how_the_run_ended() {
         (&"over".into(), &"complete".into())
     );
     assert!(ended);
+}
+
+#[test]
+fn the_page_is_told_how_many_test_examples_are_predicted_whatever_order_batches_end_in() {
+    let feed = Feed::new(PageHeader::default());
+    let mut followed = Followed::new(&feed, 1);
+    followed.start(1);
+    followed.round(1);
+    for done in [0, 16, 8] {
+        followed.tell(Event::Predicting { done, total: 24 });
+    }
+    let status = feed.history().status;
+    assert_eq!(
+        (status.phase, status.predicted),
+        (Phase::Predicting, Some((16, 24)))
+    );
+    followed.finish(1);
+    assert_eq!(feed.history().status.predicted, None);
 }
 
 #[test]

@@ -5,10 +5,8 @@ use std::rc::Rc;
 use tch::{TchError, Tensor};
 
 use crate::model::ModelError;
-use crate::model::dropout::{Masks, dropout};
-use crate::model::encoder::attention::{
-    AttentionOutput, next_mask, probabilities, split, weighted_values,
-};
+use crate::model::dropout::{Masks, dropout, next_mask};
+use crate::model::encoder::attention::{AttentionOutput, probabilities, split, weighted_values};
 use crate::model::encoder::deberta::positions::{NeededRows, PositionTable};
 use crate::model::encoder::deberta::{DebertaConfig, DebertaVersion, IN_PROJ, PositionScore};
 use crate::model::encoder::pass::LayerPass;

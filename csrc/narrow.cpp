@@ -1,0 +1,268 @@
+// Layers in bfloat16 by the kernels for tiles, with their derivatives. Weights are frozen; what comes in
+// and goes out, gradients included, is in bfloat16.
+#include "tiles/attention.h"
+#include "tiles/tiles.h"
+
+namespace {
+
+// Rows of `width` values side by side.
+int64_t rows_of(const at::Tensor& x) { return x.size(-1) == 0 ? 0 : x.numel() / x.size(-1); }
+
+const Narrow* values(const at::Tensor& x) { return reinterpret_cast<const Narrow*>(x.const_data_ptr<at::BFloat16>()); }
+
+Narrow* new_values(at::Tensor& x) { return reinterpret_cast<Narrow*>(x.mutable_data_ptr<at::BFloat16>()); }
+
+const float* floats(const std::optional<at::Tensor>& x) { return x ? x->const_data_ptr<float>() : nullptr; }
+
+// Each row is computed by one thread, from the same values in the same order.
+template <typename Work>
+void each_row(int64_t rows, const Work& work) {
+  at::parallel_for(0, (rows + PANEL - 1) / PANEL, 1, [&](int64_t begin, int64_t end) {
+    work(begin * PANEL, std::min(end * PANEL, rows));
+  });
+}
+
+at::Tensor like(const at::Tensor& x, int64_t width) {
+  auto sizes = x.sizes().vec();
+  sizes.back() = width;
+  return at::empty(sizes, x.options());
+}
+
+at::Tensor multiply_rows(const at::Tensor& x, const at::Tensor& packed, const std::optional<at::Tensor>& bias,
+                         int64_t outputs, at::Tensor* activated) {
+  const at::Tensor input = x.contiguous();
+  at::Tensor y = like(input, outputs);
+  if (activated) *activated = at::empty_like(y);
+  const TileProduct call = {input.size(-1), outputs,       values(input),
+                            values(packed), floats(bias),  new_values(y),
+                            activated ? new_values(*activated) : nullptr};
+  each_row(rows_of(input), [&](int64_t begin, int64_t end) { multiply(call, begin, end); });
+  return y;
+}
+
+struct NarrowLinear : torch::autograd::Function<NarrowLinear> {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
+                            const at::Tensor& turned, const std::optional<at::Tensor>& bias, int64_t outputs,
+                            bool gelu) {
+    context->saved_data["inputs"] = x.size(-1);
+    context->saved_data["gelu"] = gelu;
+    at::Tensor activated;
+    at::Tensor y = multiply_rows(x, weight, bias, outputs, gelu ? &activated : nullptr);
+    context->save_for_backward({turned, gelu ? y : at::Tensor()});
+    return gelu ? activated : y;
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list gradients) {
+    torch::autograd::variable_list found(6);
+    if (!context->needs_input_grad(0)) return found;
+    const auto saved = context->get_saved_variables();
+    at::Tensor gradient = gradients[0].to(at::kBFloat16).contiguous();
+    if (context->saved_data["gelu"].toBool()) {
+      at::Tensor before = at::empty_like(gradient);
+      const Narrow *x = values(saved[1]), *from = values(gradient);
+      Narrow* to = new_values(before);
+      const int64_t width = gradient.size(-1);
+      each_row(rows_of(gradient), [&](int64_t begin, int64_t end) {
+        gelu_backward(x, from, to, begin * width, end * width);
+      });
+      gradient = before;
+    }
+    found[0] = multiply_rows(gradient, saved[0], std::nullopt, context->saved_data["inputs"].toInt(), nullptr);
+    return found;
+  }
+};
+
+struct NarrowResidualNorm : torch::autograd::Function<NarrowResidualNorm> {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& residual,
+                            const at::Tensor& weight, const std::optional<at::Tensor>& bias, double eps, int64_t seed,
+                            int64_t threshold) {
+    const at::Tensor input = x.contiguous(), other = residual.contiguous();
+    const int64_t rows = rows_of(input);
+    at::Tensor y = at::empty_like(input), normed = at::empty_like(input);
+    at::Tensor inverse = at::empty({rows}, weight.options());
+    const Key key = {static_cast<uint64_t>(seed), static_cast<uint32_t>(threshold)};
+    const ResidualNorm call = {input.size(-1),       key,
+                               values(input),        values(other),
+                               floats(weight),       floats(bias),
+                               static_cast<float>(eps), new_values(y),
+                               new_values(normed),   inverse.mutable_data_ptr<float>()};
+    each_row(rows, [&](int64_t begin, int64_t end) { residual_norm(call, begin, end); });
+    context->save_for_backward({weight, normed, inverse});
+    context->saved_data["seed"] = seed;
+    context->saved_data["threshold"] = threshold;
+    return y;
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list gradients) {
+    torch::autograd::variable_list found(7);
+    const auto saved = context->get_saved_variables();
+    const at::Tensor gradient = gradients[0].to(at::kBFloat16).contiguous();
+    for (size_t i = 0; i < 2; i++) {
+      if (context->needs_input_grad(i)) found[i] = at::empty_like(gradient);
+    }
+    const Key key = {static_cast<uint64_t>(context->saved_data["seed"].toInt()),
+                     static_cast<uint32_t>(context->saved_data["threshold"].toInt())};
+    const ResidualNormBackward call = {gradient.size(-1),
+                                       key,
+                                       floats(saved[0]),
+                                       values(saved[1]),
+                                       saved[2].const_data_ptr<float>(),
+                                       values(gradient),
+                                       found[0].defined() ? new_values(found[0]) : nullptr,
+                                       found[1].defined() ? new_values(found[1]) : nullptr};
+    each_row(rows_of(gradient), [&](int64_t begin, int64_t end) { residual_norm_backward(call, begin, end); });
+    return found;
+  }
+};
+
+// Whether this thread computes in bfloat16 on a CPU that has tiles.
+bool narrows() {
+  return has_tiles() && at::autocast::is_autocast_enabled(at::kCPU) &&
+         at::autocast::get_autocast_dtype(at::kCPU) == at::kBFloat16;
+}
+
+Heads<const Narrow> narrow_heads(const at::Tensor& x) { return {values(x), x.stride(0), x.stride(1)}; }
+
+Heads<Narrow> new_narrow_heads(at::Tensor& x) { return {new_values(x), x.stride(0), x.stride(1)}; }
+
+struct NarrowSelfAttention : torch::autograd::Function<NarrowSelfAttention> {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& query, const at::Tensor& key,
+                            const at::Tensor& value, const std::optional<at::Tensor>& bias, int64_t heads_of,
+                            bool causal, int64_t seed, int64_t threshold) {
+    const Shape shape = shape_of(query, key, heads_of, causal);
+    at::Tensor output = at::empty({shape.rows, shape.queries, shape.hidden()}, query.options());
+    at::Tensor probabilities =
+        at::empty({shape.rows * shape.heads, shape.queries, filled(shape.tokens)}, query.options());
+    const Key drawn = {static_cast<uint64_t>(seed), static_cast<uint32_t>(threshold)};
+    each_head<NarrowAttention>({shape, drawn, narrow_heads(query), narrow_heads(key), narrow_heads(value),
+                                floats(bias), new_values(probabilities), new_narrow_heads(output)},
+                               narrow_attention);
+    context->save_for_backward({query, key, value, probabilities});
+    context->saved_data["heads"] = heads_of;
+    context->saved_data["causal"] = causal;
+    context->saved_data["seed"] = seed;
+    context->saved_data["threshold"] = threshold;
+    return output;
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list gradients) {
+    const auto saved = context->get_saved_variables();
+    const at::Tensor gradient = gradients[0].to(at::kBFloat16).contiguous();
+    torch::autograd::variable_list found(8);
+    Heads<Narrow> places[3] = {};
+    for (size_t i = 0; i < 3; i++) {
+      if (!context->needs_input_grad(i)) continue;
+      found[i] = at::empty(saved[i].sizes(), saved[i].options());
+      places[i] = new_narrow_heads(found[i]);
+    }
+    const Key drawn = {static_cast<uint64_t>(context->saved_data["seed"].toInt()),
+                       static_cast<uint32_t>(context->saved_data["threshold"].toInt())};
+    const Shape shape =
+        shape_of(saved[0], saved[1], context->saved_data["heads"].toInt(), context->saved_data["causal"].toBool());
+    each_head<NarrowAttentionBackward>({shape, drawn, narrow_heads(saved[0]), narrow_heads(saved[1]),
+                                        narrow_heads(saved[2]), narrow_heads(gradient), values(saved[3]), places[0],
+                                        places[1], places[2]},
+                                       narrow_attention_backward);
+    return found;
+  }
+};
+
+// Whether the kernel for tiles computes this attention.
+bool suits_tiles(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                 const std::optional<at::Tensor>& bias, int64_t heads, bool causal) {
+  const auto plain = [](const at::Tensor& x) {
+    return x.dim() == 3 && x.device().is_cpu() && x.scalar_type() == at::kBFloat16 && x.stride(-1) == 1;
+  };
+  if (!narrows() || !plain(query) || !plain(key) || !plain(value)) return false;
+  if (heads < 1 || query.size(2) % (heads * TILE) != 0 || key.size(1) == 0) return false;
+  const bool one_width = key.size(0) == query.size(0) && key.size(2) == query.size(2) && key.sizes() == value.sizes();
+  const bool covered = !bias || (bias->device().is_cpu() && bias->numel() == key.size(0) * key.size(1));
+  return one_width && covered && (!causal || query.size(1) <= key.size(1));
+}
+
+bool is_plain(const at::Tensor& x) {
+  return x.device().is_cpu() && x.scalar_type() == at::kFloat && x.is_contiguous() && !x.requires_grad();
+}
+
+std::optional<at::Tensor> maybe(const at::Tensor* tensor) {
+  return tensor ? std::optional<at::Tensor>(*tensor) : std::nullopt;
+}
+
+}  // namespace
+
+extern "C" bool shim_narrows() { return narrows(); }
+
+// Null, without an error, where the kernels do not suit the weight or the processor.
+extern "C" int shim_pack_weight(const at::Tensor* weight, at::Tensor** found) {
+  try {
+    *found = nullptr;
+    const bool suits = has_tiles() && weight->device().is_cpu() && weight->scalar_type() == at::kFloat &&
+                       weight->dim() == 2 && weight->numel() > 0 && weight->size(1) % TILE_INPUTS == 0;
+    if (!suits) return 0;
+    const int64_t outputs = weight->size(0), inputs = weight->size(1);
+    at::Tensor packed = at::empty({packed_size(outputs, inputs)}, weight->options().dtype(at::kBFloat16));
+    pack_weight(weight->const_data_ptr<float>(), weight->stride(0), weight->stride(1), outputs, inputs,
+                new_values(packed));
+    *found = new at::Tensor(std::move(packed));
+    return 0;
+  } catch (const std::exception& error) {
+    shim_error() = error.what();
+    return -1;
+  }
+}
+
+// x Wᵀ + bias, or GELU of it, with W and its transpose packed.
+extern "C" at::Tensor* shim_narrow_linear(const at::Tensor* x, const at::Tensor* weight, const at::Tensor* turned,
+                                          const at::Tensor* bias, int64_t inputs, int64_t outputs, bool gelu) {
+  try {
+    TORCH_CHECK(x->dim() > 0 && x->size(-1) == inputs && x->device().is_cpu(), "a layer of ", inputs,
+                " inputs has no use for ", x->sizes(), " on ", x->device());
+    TORCH_CHECK(!bias || (is_plain(*bias) && bias->numel() == outputs), "a bias of ", outputs, " values is not ",
+                bias->sizes(), " of ", bias->scalar_type());
+    return new at::Tensor(NarrowLinear::apply(x->to(at::kBFloat16), *weight, *turned, maybe(bias), outputs, gelu));
+  } catch (const std::exception& error) {
+    shim_error() = error.what();
+    return nullptr;
+  }
+}
+
+// norm(drop(x) + residual); null, without an error, where the kernel does not suit.
+extern "C" int shim_narrow_residual_norm(const at::Tensor* x, const at::Tensor* residual, const at::Tensor* weight,
+                                         const at::Tensor* bias, double eps, uint64_t seed, uint32_t threshold,
+                                         at::Tensor** found) {
+  try {
+    *found = nullptr;
+    const bool fits = x->dim() > 0 && x->sizes() == residual->sizes() && x->size(-1) % TILE == 0 &&
+                      weight->numel() == x->size(-1) && (!bias || bias->numel() == x->size(-1));
+    const bool known = x->device().is_cpu() && x->scalar_type() == at::kBFloat16 && residual->device().is_cpu() &&
+                       is_plain(*weight) && (!bias || is_plain(*bias));
+    if (!fits || !known || !narrows()) return 0;
+    *found = new at::Tensor(NarrowResidualNorm::apply(*x, residual->to(at::kBFloat16), *weight, maybe(bias), eps,
+                                                      static_cast<int64_t>(seed), static_cast<int64_t>(threshold)));
+    return 0;
+  } catch (const std::exception& error) {
+    shim_error() = error.what();
+    return -1;
+  }
+}
+
+// Attention whose probabilities may be dropped; null, without an error, where the kernel does not suit.
+extern "C" int shim_narrow_attention(const at::Tensor* query, const at::Tensor* key, const at::Tensor* value,
+                                     const at::Tensor* bias, int64_t heads, bool causal, uint64_t seed,
+                                     uint32_t threshold, at::Tensor** found) {
+  try {
+    *found = nullptr;
+    auto added = maybe(bias);
+    if (!suits_tiles(*query, *key, *value, added, heads, causal)) return 0;
+    if (added) added = added->to(at::kFloat).contiguous();
+    *found = new at::Tensor(NarrowSelfAttention::apply(*query, *key, *value, added, heads, causal,
+                                                       static_cast<int64_t>(seed), static_cast<int64_t>(threshold)));
+    return 0;
+  } catch (const std::exception& error) {
+    shim_error() = error.what();
+    return -1;
+  }
+}

@@ -1,0 +1,84 @@
+// Dropout, residual sum and layer norm in one pass over a row, forward and backward, with a row's
+// statistics in float32: Ba et al., Layer Normalization, 2016.
+#include "tiles.h"
+
+#ifdef HAS_TILE_INSTRUCTIONS
+#include <vector>
+
+#include "vectors.h"
+
+namespace {
+
+// By what 16 values are multiplied, 0 where dropped: those of four words of the mask.
+WITHIN_TILES Floats factors(Key key, int64_t at) {
+  alignas(32) uint64_t words[TILE / 4];
+  for (int64_t i = 0; i < TILE / 4; i++) words[i] = splitmix(key.seed, at / 4 + i);
+  const __m256i drawn = _mm256_load_si256(reinterpret_cast<const __m256i*>(words));
+  const __m256i threshold = _mm256_set1_epi16(static_cast<int16_t>(key.threshold));
+  const __mmask16 kept = _mm256_cmpge_epu16_mask(drawn, threshold);
+  return _mm512_maskz_mov_ps(kept, all(static_cast<float>(1.0 / key.keep())));
+}
+
+WITH_TILES void norm_row(const ResidualNorm& call, int64_t row, float* sums) {
+  const int64_t at = row * call.width;
+  Floats total = all(0.0f);
+  for (int64_t i = 0; i < call.width; i += TILE) {
+    Floats x = widen(call.x + at + i);
+    if (call.key.threshold) x = _mm512_mul_ps(x, factors(call.key, at + i));
+    x = _mm512_add_ps(x, widen(call.residual + at + i));
+    _mm512_storeu_ps(sums + i, x);
+    total = _mm512_add_ps(total, x);
+  }
+  const float width = static_cast<float>(call.width), mean = _mm512_reduce_add_ps(total) / width;
+  Floats squares = all(0.0f);
+  for (int64_t i = 0; i < call.width; i += TILE) {
+    const Floats far = _mm512_sub_ps(_mm512_loadu_ps(sums + i), all(mean));
+    squares = _mm512_fmadd_ps(far, far, squares);
+  }
+  const float inverse = 1.0f / std::sqrt(_mm512_reduce_add_ps(squares) / width + call.eps);
+  for (int64_t i = 0; i < call.width; i += TILE) {
+    const Floats normed = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(sums + i), all(mean)), all(inverse));
+    const Floats bias = call.bias ? _mm512_loadu_ps(call.bias + i) : all(0.0f);
+    put(call.y + at + i, _mm512_fmadd_ps(normed, _mm512_loadu_ps(call.weight + i), bias));
+    if (call.normed) put(call.normed + at + i, normed);
+  }
+  if (call.inverse) call.inverse[row] = inverse;
+}
+
+WITH_TILES void norm_row_backward(const ResidualNormBackward& call, int64_t row) {
+  const int64_t at = row * call.width;
+  Floats sums = all(0.0f), along = all(0.0f);
+  for (int64_t i = 0; i < call.width; i += TILE) {
+    const Floats gradient = _mm512_mul_ps(widen(call.gradient + at + i), _mm512_loadu_ps(call.weight + i));
+    sums = _mm512_add_ps(sums, gradient);
+    along = _mm512_fmadd_ps(gradient, widen(call.normed + at + i), along);
+  }
+  const float width = static_cast<float>(call.width);
+  const Floats mean = all(_mm512_reduce_add_ps(sums) / width), slope = all(_mm512_reduce_add_ps(along) / width);
+  for (int64_t i = 0; i < call.width; i += TILE) {
+    const Floats gradient = _mm512_mul_ps(widen(call.gradient + at + i), _mm512_loadu_ps(call.weight + i));
+    const Floats centred = _mm512_fnmadd_ps(widen(call.normed + at + i), slope, _mm512_sub_ps(gradient, mean));
+    const Floats found = _mm512_mul_ps(centred, all(call.inverse[row]));
+    if (call.of_residual) put(call.of_residual + at + i, found);
+    if (!call.of_x) continue;
+    put(call.of_x + at + i, call.key.threshold ? _mm512_mul_ps(found, factors(call.key, at + i)) : found);
+  }
+}
+
+}  // namespace
+
+WITH_TILES void residual_norm(const ResidualNorm& call, int64_t begin, int64_t end) {
+  std::vector<float> sums(call.width);
+  for (int64_t row = begin; row < end; row++) norm_row(call, row, sums.data());
+}
+
+WITH_TILES void residual_norm_backward(const ResidualNormBackward& call, int64_t begin, int64_t end) {
+  for (int64_t row = begin; row < end; row++) norm_row_backward(call, row);
+}
+
+#else
+
+void residual_norm(const ResidualNorm&, int64_t, int64_t) {}
+void residual_norm_backward(const ResidualNormBackward&, int64_t, int64_t) {}
+
+#endif

@@ -1,0 +1,85 @@
+// Layers in bfloat16 by AMX, Intel's instructions for tiles of 16 rows of 64 bytes. Activations stay in
+// bfloat16 from one layer to the next; sums, statistics and what is between them are in float32. Like the
+// other kernels, these know nothing of libtorch.
+//
+// Sums go over inputs in one order whatever the rows are, so that a row's bits depend on nothing but the
+// row and the weight.
+#pragma once
+#include <cmath>
+#include <cstdint>
+
+#include "../keyed.h"
+
+// Whether the compiler knows them.
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
+#if __GNUC__ >= 11
+#define HAS_TILE_INSTRUCTIONS
+#endif
+#endif
+
+// A value's upper 16 bits in float32.
+typedef uint16_t Narrow;
+
+// A tile's rows, and its columns of sums; the inputs that one instruction multiplies.
+constexpr int64_t TILE = 16, TILE_INPUTS = 32;
+// Outputs that are computed together, two tiles side by side.
+constexpr int64_t PANEL = 2 * TILE;
+
+// Whether the processor has tiles for bfloat16, and the system lets this process use them.
+bool has_tiles();
+
+// Values of a packed weight.
+constexpr int64_t packed_size(int64_t outputs, int64_t inputs) {
+  return (outputs + PANEL - 1) / PANEL * PANEL * ((inputs + TILE_INPUTS - 1) / TILE_INPUTS * TILE_INPUTS);
+}
+
+// A weight of (outputs, inputs) in float32, whose element of output i and input j is
+// from[i * row + j * column], rounded and in the order that tiles are loaded in, padded with zeros.
+void pack_weight(const float* from, int64_t row, int64_t column, int64_t outputs, int64_t inputs, Narrow* to);
+
+// y = x Wᵀ + bias, of rows of `inputs`, a multiple of TILE_INPUTS. All rows are contiguous.
+struct TileProduct {
+  int64_t inputs, outputs;
+  const Narrow* x;
+  // Packed.
+  const Narrow* weight;
+  // In float32, or null.
+  const float* bias;
+  Narrow* y;
+  // Not null: GELU of y, beside it.
+  Narrow* activated;
+};
+
+// Rows `begin` to `end`: what one thread does.
+void multiply(const TileProduct& call, int64_t begin, int64_t end);
+
+// The gradient by x of GELU(x), x Φ(x), of values `begin` to `end`.
+void gelu_backward(const Narrow* x, const Narrow* gradient, Narrow* found, int64_t begin, int64_t end);
+
+// y = norm(drop(x) + residual), with a mask over all of x, which is what dropout.cpp draws. Rows of
+// `width`, a multiple of TILE, are contiguous; nothing is dropped where the threshold is 0.
+struct ResidualNorm {
+  int64_t width;
+  Key key;
+  const Narrow *x, *residual;
+  // In float32; `bias` may be null.
+  const float *weight, *bias;
+  float eps;
+  Narrow* y;
+  // For the backward pass, null without one: normalised values, and each row's inverse deviation.
+  Narrow* normed;
+  float* inverse;
+};
+
+struct ResidualNormBackward {
+  int64_t width;
+  Key key;
+  const float* weight;
+  const Narrow* normed;
+  const float* inverse;
+  const Narrow* gradient;
+  Narrow *of_x, *of_residual;
+};
+
+void residual_norm(const ResidualNorm& call, int64_t begin, int64_t end);
+void residual_norm_backward(const ResidualNormBackward& call, int64_t begin, int64_t end);

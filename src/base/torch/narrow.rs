@@ -1,0 +1,354 @@
+//! Layers in bfloat16 on a CPU with AMX, by the C++ in `csrc/narrow.cpp`: weights are packed once,
+//! activations stay in bfloat16 from one layer to the next, and sums and statistics are in float32.
+
+use std::ffi::c_int;
+
+use tch::{Device, TchError, Tensor};
+use torch_sys::C_tensor;
+
+use crate::base::torch::kernels::AttentionInputs;
+use crate::base::torch::{check, owned};
+
+unsafe extern "C" {
+    fn shim_narrows() -> bool;
+    fn shim_pack_weight(weight: *const C_tensor, found: *mut *mut C_tensor) -> c_int;
+    fn shim_narrow_linear(
+        x: *const C_tensor,
+        weight: *const C_tensor,
+        turned: *const C_tensor,
+        bias: *const C_tensor,
+        inputs: i64,
+        outputs: i64,
+        gelu: bool,
+    ) -> *mut C_tensor;
+    fn shim_narrow_residual_norm(
+        x: *const C_tensor,
+        residual: *const C_tensor,
+        weight: *const C_tensor,
+        bias: *const C_tensor,
+        eps: f64,
+        seed: u64,
+        threshold: u32,
+        found: *mut *mut C_tensor,
+    ) -> c_int;
+    fn shim_narrow_attention(
+        query: *const C_tensor,
+        key: *const C_tensor,
+        value: *const C_tensor,
+        bias: *const C_tensor,
+        heads: i64,
+        causal: bool,
+        seed: u64,
+        threshold: u32,
+        found: *mut *mut C_tensor,
+    ) -> c_int;
+}
+
+/// Whether layers on this device are computed here: on a CPU with AMX, while this thread's mixed
+/// precision is bfloat16.
+#[must_use]
+pub fn is_on(device: Device) -> bool {
+    // SAFETY: reads what the processor can do and this thread's autocast state.
+    device == Device::Cpu && unsafe { shim_narrows() }
+}
+
+/// A frozen weight in bfloat16, in the order that AMX loads it in, and its transpose for the backward
+/// pass.
+#[derive(Debug)]
+pub struct PackedWeight {
+    forward: Tensor,
+    backward: Tensor,
+    outputs: i64,
+    inputs: i64,
+}
+
+impl PackedWeight {
+    /// Packs a weight of (d_out, d_in) in float32, however it lies. `None` where the processor has no
+    /// AMX, or a width is not a multiple of 32.
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub fn of(weight: &Tensor) -> Result<Option<Self>, TchError> {
+        let (outputs, inputs) = weight.size2()?;
+        let both = (packed(weight)?, packed(&weight.f_transpose(0, 1)?)?);
+        let (Some(forward), Some(backward)) = both else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            forward,
+            backward,
+            outputs,
+            inputs,
+        }))
+    }
+
+    /// `y = x Wᵀ + bias` in bfloat16.
+    ///
+    /// # Shapes
+    /// `x` (…, d_in), `bias` (d_out) in float32 and frozen, `y` (…, d_out).
+    ///
+    /// # Errors
+    /// If shapes do not fit, or memory runs out.
+    pub fn linear(&self, x: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
+        self.multiplied(x, bias, false)
+    }
+
+    /// GELU of what [`PackedWeight::linear`] gives: `y Φ(y)` (Hendrycks and Gimpel, *Gaussian Error
+    /// Linear Units*, 2016).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn linear_gelu(&self, x: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
+        self.multiplied(x, bias, true)
+    }
+
+    fn multiplied(
+        &self,
+        x: &Tensor,
+        bias: Option<&Tensor>,
+        gelu: bool,
+    ) -> Result<Tensor, TchError> {
+        // SAFETY: the tensors are alive through the call, and null means no bias; what comes back is
+        // null or a tensor of our own.
+        unsafe {
+            owned(shim_narrow_linear(
+                x.as_ptr(),
+                self.forward.as_ptr(),
+                self.backward.as_ptr(),
+                bias.map_or(std::ptr::null(), Tensor::as_ptr),
+                self.inputs,
+                self.outputs,
+                gelu,
+            ))
+        }
+    }
+}
+
+/// Shares the memory.
+impl Clone for PackedWeight {
+    fn clone(&self) -> Self {
+        Self {
+            forward: self.forward.shallow_clone(),
+            backward: self.backward.shallow_clone(),
+            ..*self
+        }
+    }
+}
+
+fn packed(weight: &Tensor) -> Result<Option<Tensor>, TchError> {
+    let mut found = std::ptr::null_mut();
+    // SAFETY: the tensor is alive through the call.
+    check(unsafe { shim_pack_weight(weight.as_ptr(), &raw mut found) })?;
+    // SAFETY: what is not null is a tensor of our own.
+    Ok((!found.is_null()).then(|| unsafe { Tensor::from_ptr(found) }))
+}
+
+/// A frozen layer norm: its weight and bias, in float32, and what is added to the variance.
+#[derive(Debug, Clone, Copy)]
+pub struct FrozenNorm<'a> {
+    /// (width)
+    pub weight: &'a Tensor,
+    /// (width)
+    pub bias: Option<&'a Tensor>,
+    /// Added to the variance.
+    pub eps: f64,
+}
+
+impl FrozenNorm<'_> {
+    /// `norm(dropout(x) + residual)` in bfloat16, in one pass, with the mask of
+    /// [`kernels::dropout`](crate::base::torch::kernels::dropout); nothing is dropped where `threshold`
+    /// is 0. `None` where layers are not computed here, or for what is given: `x` in another kind, a
+    /// width that is not a multiple of 16, a norm that is trained.
+    ///
+    /// # Shapes
+    /// `x`, `residual` and what comes back: (…, width).
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub fn of_residual(
+        &self,
+        x: &Tensor,
+        residual: &Tensor,
+        seed: u64,
+        threshold: u16,
+    ) -> Result<Option<Tensor>, TchError> {
+        let mut found = std::ptr::null_mut();
+        // SAFETY: the tensors are alive through the call; null means no bias.
+        let code = unsafe {
+            shim_narrow_residual_norm(
+                x.as_ptr(),
+                residual.as_ptr(),
+                self.weight.as_ptr(),
+                self.bias.map_or(std::ptr::null(), Tensor::as_ptr),
+                self.eps,
+                seed,
+                u32::from(threshold),
+                &raw mut found,
+            )
+        };
+        check(code)?;
+        // SAFETY: what is not null is a tensor of our own.
+        Ok((!found.is_null()).then(|| unsafe { Tensor::from_ptr(found) }))
+    }
+}
+
+/// Scaled dot-product attention in bfloat16, (rows, queries, hidden), whose probabilities are dropped as
+/// [`kernels::dropout`](crate::base::torch::kernels::dropout) does it, none where `threshold` is 0. `None`
+/// where layers are not computed here, or for what is given: another kind, heads whose width is not a
+/// multiple of 16, a bias that is not one of a row's keys.
+///
+/// # Errors
+/// If memory runs out.
+pub fn attention(
+    attended: AttentionInputs<'_>,
+    seed: u64,
+    threshold: u16,
+) -> Result<Option<Tensor>, TchError> {
+    let AttentionInputs {
+        query,
+        key,
+        value,
+        bias,
+        heads,
+        causal,
+    } = attended;
+    let mut found = std::ptr::null_mut();
+    // SAFETY: the tensors are alive through the call; null means no bias.
+    let code = unsafe {
+        shim_narrow_attention(
+            query.as_ptr(),
+            key.as_ptr(),
+            value.as_ptr(),
+            bias.map_or(std::ptr::null(), Tensor::as_ptr),
+            heads,
+            causal,
+            seed,
+            u32::from(threshold),
+            &raw mut found,
+        )
+    };
+    check(code)?;
+    // SAFETY: what is not null is a tensor of our own.
+    Ok((!found.is_null()).then(|| unsafe { Tensor::from_ptr(found) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Kind;
+
+    use super::*;
+    use crate::base::torch::device::Autocast;
+    use crate::base::torch::kernels::dropout;
+
+    /// Values between −1 and 1 that bfloat16 has.
+    fn values(shape: &[i64], step: f64) -> Tensor {
+        let count = Tensor::arange(shape.iter().product::<i64>(), (Kind::Double, Device::Cpu));
+        let values = (count * step).sin().reshape(shape);
+        values.to_kind(Kind::BFloat16).to_kind(Kind::Double)
+    }
+
+    fn leaf(x: &Tensor, kind: Kind) -> Tensor {
+        x.detach().to_kind(kind).copy().set_requires_grad(true)
+    }
+
+    /// A weighted sum's gradients by the leaves, and its terms.
+    fn results(y: &Tensor, leaves: &[&Tensor]) -> Vec<Tensor> {
+        (y * values(&y.size(), 0.3).to_kind(y.kind()))
+            .sum(Kind::Double)
+            .backward();
+        let gradients = leaves.iter().map(|leaf| leaf.grad());
+        let all = [y.detach()].into_iter().chain(gradients);
+        all.map(|x| x.to_kind(Kind::Double)).collect()
+    }
+
+    /// Rounded to bfloat16, values miss by up to 2⁻⁹ of the largest, and several times that where they are
+    /// sums of such.
+    fn assert_near(found: &[Tensor], exact: &[Tensor], what: &str) {
+        for (at, (found, exact)) in found.iter().zip(exact).enumerate() {
+            let miss = (found - exact).abs().max().double_value(&[]);
+            let largest = exact.abs().max().double_value(&[]);
+            assert!(
+                miss < largest / 50.0,
+                "{what}: tensor {at} misses by {miss:e} of {largest}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_packed_layer_and_its_gradient_are_those_of_float64() {
+        // Rows, outputs and inputs below, at and above what is computed at a time.
+        for [rows, d_out, d_in] in [[1, 32, 32], [71, 96, 64], [64, 64, 160], [300, 32, 128]] {
+            let (x, weight) = (values(&[rows, d_in], 0.7), values(&[d_out, d_in], 1.3));
+            let bias = values(&[d_out], 2.1);
+            let Some(packed) = PackedWeight::of(&weight.to_kind(Kind::Float)).unwrap() else {
+                assert!(!is_on(Device::Cpu));
+                return;
+            };
+            for gelu in [false, true] {
+                let exact = leaf(&x, Kind::Double);
+                let mut y = exact.linear(&weight, Some(&bias));
+                if gelu {
+                    y = y.gelu("none");
+                }
+                let exact = results(&y, &[&exact]);
+                let narrow = leaf(&x, Kind::BFloat16);
+                let y = packed.multiplied(&narrow, Some(&bias.to_kind(Kind::Float)), gelu);
+                let found = results(&y.unwrap(), &[&narrow]);
+                assert_near(
+                    &found,
+                    &exact,
+                    &format!("{rows} rows of {d_in} to {d_out}, gelu {gelu}"),
+                );
+            }
+        }
+        let odd = values(&[32, 24], 0.7).to_kind(Kind::Float);
+        assert!(PackedWeight::of(&odd).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_row_has_the_same_bits_whatever_rows_are_beside_it() {
+        let (x, weight) = (values(&[90, 64], 0.7), values(&[96, 64], 1.3));
+        let Some(packed) = PackedWeight::of(&weight.to_kind(Kind::Float)).unwrap() else {
+            return;
+        };
+        let of = |x: &Tensor| packed.linear_gelu(x, None).unwrap();
+        let together = of(&x);
+        for row in [0, 31, 32, 89] {
+            let alone = of(&x.narrow(0, row, 1));
+            assert_eq!(alone, together.narrow(0, row, 1), "row {row}");
+        }
+    }
+
+    #[test]
+    fn a_norm_of_a_residual_sum_and_its_gradients_are_those_of_float64() {
+        let (seed, threshold) = (11, 6554);
+        let _narrow = Autocast::enter(Device::Cpu, Kind::BFloat16).unwrap();
+        for (width, threshold) in [(32, 0), (384, threshold), (80, threshold)] {
+            let (x, residual) = (values(&[5, 7, width], 0.7), values(&[5, 7, width], 1.1));
+            let (weight, bias) = (values(&[width], 1.7) + 2.0, values(&[width], 0.9));
+            let (left, right) = (leaf(&x, Kind::Double), leaf(&residual, Kind::Double));
+            let mut sum = left.shallow_clone();
+            if threshold > 0 {
+                sum = dropout(&left, seed, threshold).unwrap();
+            }
+            let y = (sum + &right).layer_norm([width], Some(&weight), Some(&bias), 1e-5, false);
+            let exact = results(&y, &[&left, &right]);
+            let (weight, bias) = (weight.to_kind(Kind::Float), bias.to_kind(Kind::Float));
+            let norm = FrozenNorm {
+                weight: &weight,
+                bias: Some(&bias),
+                eps: 1e-5,
+            };
+            let (left, right) = (leaf(&x, Kind::BFloat16), leaf(&residual, Kind::BFloat16));
+            let Some(y) = norm.of_residual(&left, &right, seed, threshold).unwrap() else {
+                assert!(!is_on(Device::Cpu));
+                return;
+            };
+            assert_near(
+                &results(&y, &[&left, &right]),
+                &exact,
+                &format!("width {width}"),
+            );
+        }
+    }
+}
