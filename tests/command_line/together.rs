@@ -17,9 +17,15 @@ fn rounds(place: &Workplace, folder: &str) -> Vec<RoundRecord> {
 #[test]
 fn the_digest_is_the_same_whatever_the_lanes_and_the_losses_are_those_of_clients_alone() {
     let place = Workplace::new();
-    for (i, method) in ["fedex", "sorf_vera_exact", "flora --ranks 2,4,8,4,2"]
-        .into_iter()
-        .enumerate()
+    for (i, (method, miss)) in [
+        ("fedex", 1e-5),
+        ("sorf_vera_exact", 1e-5),
+        ("flora --ranks 2,4,8,4,2", 1e-5),
+        // Narrow products round the more.
+        ("fedex --precision bfloat16", 1e-2),
+    ]
+    .into_iter()
+    .enumerate()
     {
         let run = format!("{RUN} --agg_type {method}");
         place.accepts(&format!("{run} --out alone{i}"));
@@ -51,7 +57,7 @@ fn the_digest_is_the_same_whatever_the_lanes_and_the_losses_are_those_of_clients
                 );
                 let (alone, together) = (alone.loss.unwrap(), together.loss.unwrap());
                 assert!(
-                    (alone - together).abs() < 1e-5,
+                    (alone - together).abs() < miss,
                     "{method}: {alone} {together}"
                 );
             }
