@@ -266,6 +266,14 @@ mod tests {
     }
 
     #[test]
+    fn the_study_of_the_residual_is_a_sweep_of_36_runs() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let file = root.join("scenarios/studies/residual.toml");
+        let plan = plan(&file::read(&file).unwrap(), &Host::cpu(2)).unwrap();
+        assert_eq!((plan.choices.len(), plan.runs.len()), (0, 36));
+    }
+
+    #[test]
     fn combinations_that_cannot_be_are_reported_together_before_anything_runs() {
         let combinations = [
             "agg_type = \"ours_vera\"\nadapter = \"lora\"",
