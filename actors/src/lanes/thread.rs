@@ -9,14 +9,14 @@ use std::time::Instant;
 use crossbeam_channel::Receiver;
 use tokio::sync::oneshot;
 
-use crate::ids::{Digest, LaneId};
+use crate::ids::{ClientId, Digest, LaneId};
 use crate::lanes::pool::{JobFailure, JobReport, JobRequest, JobResult};
 use crate::lanes::progress::{LaneJobContext, LaneSignals};
 use crate::lanes::queue::{Job, JobMember};
 use crate::panics::guarded;
 use crate::protocol::job::JobFaults;
 use crate::random::StreamKey;
-use crate::workload::job::{JobContext, JobError, TrainTask, Trained};
+use crate::workload::job::{JobContext, JobError, TrainResult, TrainTask, Trained};
 use crate::workload::update::Payload;
 use crate::workload::{ClientTrainer, Workload};
 
@@ -200,8 +200,51 @@ impl<L: Workload> LaneThread<L> {
             self.signals.heartbeat.begin(first.request.id.client);
         }
         let began = Instant::now();
+        let mut contexts = self.contexts(tasks, &mut members);
+        let result = guarded(|| {
+            let all = contexts.iter_mut();
+            let mut all: Vec<_> = all.map(|one| one as &mut dyn JobContext).collect();
+            trainer.train_together(tasks, &mut all)
+        });
+        contexts.iter().flatten().for_each(LaneJobContext::end);
+        self.signals.heartbeat.end();
+        let (after, reports) = match result {
+            Ok(Ok(results)) => {
+                let seconds = began.elapsed().as_secs_f64() / tasks.len() as f64;
+                let reports = self.reports(tasks, &mut contexts, results, seconds);
+                (After::Sound, Some(reports))
+            }
+            Ok(Err(JobError::DeviceLost(lost))) => (self.device_lost(&lost.to_string()), None),
+            Ok(Err(error)) => {
+                self.warn_of_failure(tasks, &error.to_string());
+                (After::Sound, None)
+            }
+            Err(reason) => {
+                self.warn_of_failure(tasks, &reason);
+                (After::Panic, None)
+            }
+        };
+        drop(contexts);
+        let Some(mut reports) = reports else {
+            return (after, members);
+        };
+        for JobMember { request, reply } in members {
+            if let Some(report) = reports.remove(&request.id.client) {
+                // A client that is no longer there has no use for it.
+                let _ = reply.send(report);
+            }
+        }
+        (after, Vec::new())
+    }
+
+    /// The line of each task to its lane, where somebody waits for it.
+    fn contexts<'a>(
+        &'a self,
+        tasks: &[TrainTask<L::State>],
+        members: &'a mut [JobMember<L>],
+    ) -> Vec<Option<LaneJobContext<'a, L>>> {
         let mut contexts: Vec<_> = tasks.iter().map(|_| None).collect();
-        for JobMember { request, reply } in &mut members {
+        for JobMember { request, reply } in members {
             let place = tasks
                 .iter()
                 .position(|task| task.client == request.id.client);
@@ -212,36 +255,19 @@ impl<L: Workload> LaneThread<L> {
                 *context = Some(own);
             }
         }
-        let result = guarded(|| {
-            let mut all: Vec<_> = contexts
-                .iter_mut()
-                .map(|context| context as &mut dyn JobContext)
-                .collect();
-            trainer.train_together(tasks, &mut all)
-        });
-        contexts.iter().flatten().for_each(LaneJobContext::end);
-        self.signals.heartbeat.end();
-        let results = match result {
-            Ok(Ok(results)) => results,
-            Ok(Err(JobError::DeviceLost(lost))) => {
-                drop(contexts);
-                return (self.device_lost(&lost.to_string()), members);
-            }
-            Ok(Err(error)) => {
-                drop(contexts);
-                return (
-                    self.after_failure(tasks, &error.to_string(), After::Sound),
-                    members,
-                );
-            }
-            Err(reason) => {
-                drop(contexts);
-                return (self.after_failure(tasks, &reason, After::Panic), members);
-            }
-        };
-        let seconds = began.elapsed().as_secs_f64() / tasks.len() as f64;
+        contexts
+    }
+
+    /// What is reported of jobs that were trained together, by client; each took `seconds`.
+    fn reports(
+        &self,
+        tasks: &[TrainTask<L::State>],
+        contexts: &mut [Option<LaneJobContext<'_, L>>],
+        results: Vec<TrainResult<L::Update>>,
+        seconds: f64,
+    ) -> BTreeMap<ClientId, JobReport<L::Update>> {
         let mut reports = BTreeMap::new();
-        for ((task, context), result) in tasks.iter().zip(&mut contexts).zip(results) {
+        for ((task, context), result) in tasks.iter().zip(contexts).zip(results) {
             let Some(context) = context else { continue };
             let result = match result {
                 _ if context.is_interrupted() => Err(JobFailure::Interruption),
@@ -256,17 +282,10 @@ impl<L: Workload> LaneThread<L> {
             };
             reports.insert(task.client, report);
         }
-        drop(contexts);
-        for JobMember { request, reply } in members {
-            if let Some(report) = reports.remove(&request.id.client) {
-                // A client that is no longer there has no use for it.
-                let _ = reply.send(report);
-            }
-        }
-        (After::Sound, Vec::new())
+        reports
     }
 
-    fn after_failure(&self, tasks: &[TrainTask<L::State>], reason: &str, after: After) -> After {
+    fn warn_of_failure(&self, tasks: &[TrainTask<L::State>], reason: &str) {
         let round = tasks.first().map_or(0, |task| task.round);
         tracing::warn!(
             "lane {}: {} clients of round {round} are trained one by one, for together they failed: \
@@ -274,7 +293,6 @@ impl<L: Workload> LaneThread<L> {
             self.signals.lane.0,
             tasks.len(),
         );
-        after
     }
 
     /// Reports that the device is lost, before any job is answered, so that no client is blamed for it.
