@@ -49,7 +49,7 @@ pub struct FederationPlan {
     pub lanes: u32,
     /// Clients that are selected together and share lanes, so many of which a lane trains together:
     /// a step of each at a time. 1: one by one.
-    #[serde(default = "one")]
+    #[serde(default = "one", skip_serializing_if = "is_one")]
     pub clients_per_step: u32,
     /// The scripted faults.
     #[serde(default)]
@@ -138,6 +138,10 @@ pub struct ClientPlan {
 
 fn one() -> u32 {
     1
+}
+
+fn is_one(count: &u32) -> bool {
+    *count == 1
 }
 
 impl ClientPlan {
