@@ -8,7 +8,7 @@ from pathlib import Path
 from benches.tools import Failed, Run, regatta, table
 
 CLIENTS = 32
-STEPS = 8
+STEPS = 4
 REPEATS = 3
 # The second round is timed: libtorch is warm, and nothing is read in it.
 COMMON = (
