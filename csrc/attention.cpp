@@ -89,7 +89,7 @@ struct Scratch {
 // the same. What nobody among them sees is left out.
 WITHIN int64_t block(const Shape& shape, int64_t all) { return shape.causal ? 48 : std::max<int64_t>(all, 1); }
 
-FOR_EACH_CPU void forward_head(const AttentionForward& call, int64_t index, Scratch& scratch) {
+FOR_EACH_CPU void forward_head(const AttentionForward<float>& call, int64_t index, Scratch& scratch) {
   const Shape& shape = call.shape;
   const int64_t width = padded(shape.tokens), step = block(shape, shape.queries);
   const Matrix<const float> turned = {scratch.turned.data(), width};
@@ -112,7 +112,7 @@ FOR_EACH_CPU void forward_head(const AttentionForward& call, int64_t index, Scra
 }
 
 // The gradient by one query's scores, in place of that by its dropped probabilities, and these.
-WITHIN void scores_backward(const AttentionBackward& call, int64_t row_of_mask, const float* row, int64_t visible,
+WITHIN void scores_backward(const AttentionBackward<float>& call, int64_t row_of_mask, const float* row, int64_t visible,
                             float* of_scores, float* of_value, Scratch& scratch) {
   const int64_t width = padded(call.shape.tokens), seen = padded(visible);
   const float* factors = scratch.factors.data();
@@ -132,7 +132,7 @@ WITHIN void scores_backward(const AttentionBackward& call, int64_t row_of_mask, 
   std::fill(of_value + seen, of_value + width, 0.0f);
 }
 
-FOR_EACH_CPU void backward_head(const AttentionBackward& call, int64_t index, Scratch& scratch) {
+FOR_EACH_CPU void backward_head(const AttentionBackward<float>& call, int64_t index, Scratch& scratch) {
   const Shape& shape = call.shape;
   const int64_t width = padded(shape.tokens);
   const Matrix<const float> probabilities = {call.probabilities + index * shape.queries * width, width};
@@ -177,10 +177,10 @@ void each_head(const Call& call, int64_t begin, int64_t end, void (*work)(const 
 
 }  // namespace
 
-void attention_forward(const AttentionForward& call, int64_t begin, int64_t end) {
+void attention_forward(const AttentionForward<float>& call, int64_t begin, int64_t end) {
   each_head(call, begin, end, forward_head);
 }
 
-void attention_backward(const AttentionBackward& call, int64_t begin, int64_t end) {
+void attention_backward(const AttentionBackward<float>& call, int64_t begin, int64_t end) {
   each_head(call, begin, end, backward_head);
 }

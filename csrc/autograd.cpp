@@ -1,5 +1,4 @@
-// Operations of our own with their derivatives: dropout, attention with dropout, and frozen linear
-// layers by oneDNN.
+// Operations of our own with their derivatives: dropout, and frozen linear layers by oneDNN.
 #include <ATen/Parallel.h>
 #include <ATen/core/List.h>
 #include <ATen/core/dispatch/Dispatcher.h>
@@ -110,78 +109,6 @@ struct Dropout : torch::autograd::Function<Dropout> {
   }
 };
 
-Heads<const float> heads(const at::Tensor& x) { return {x.const_data_ptr<float>(), x.stride(0), x.stride(1)}; }
-
-Heads<float> new_heads(at::Tensor& x) { return {x.mutable_data_ptr<float>(), x.stride(0), x.stride(1)}; }
-
-Shape shape_of(const at::Tensor& query, const at::Tensor& key, int64_t heads, bool causal) {
-  return {query.size(0), heads, query.size(2) / heads, query.size(1), key.size(1), causal};
-}
-
-// Each head of each row is computed by one thread, from the same values in the same order.
-template <typename Call>
-void each_head(const Call& call, void (*kernel)(const Call&, int64_t, int64_t)) {
-  at::parallel_for(0, call.shape.rows * call.shape.heads, 1,
-                   [&](int64_t begin, int64_t end) { kernel(call, begin, end); });
-}
-
-struct Attention : torch::autograd::Function<Attention> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& query, const at::Tensor& key,
-                            const at::Tensor& value, const std::optional<at::Tensor>& bias, int64_t heads_of,
-                            bool causal, int64_t seed, int64_t threshold) {
-    const Shape shape = shape_of(query, key, heads_of, causal);
-    at::Tensor output = at::empty({shape.rows, shape.queries, shape.hidden()}, query.options());
-    at::Tensor probabilities =
-        at::empty({shape.rows * shape.heads, shape.queries, padded(shape.tokens)}, query.options());
-    const Key drawn = {static_cast<uint64_t>(seed), static_cast<uint32_t>(threshold)};
-    each_head<AttentionForward>({shape, drawn, heads(query), heads(key), heads(value),
-                                 bias ? bias->const_data_ptr<float>() : nullptr,
-                                 probabilities.mutable_data_ptr<float>(), new_heads(output)},
-                                attention_forward);
-    context->save_for_backward({query, key, value, probabilities});
-    context->saved_data["heads"] = heads_of;
-    context->saved_data["causal"] = causal;
-    context->saved_data["seed"] = seed;
-    context->saved_data["threshold"] = threshold;
-    return output;
-  }
-
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
-                                                 torch::autograd::variable_list gradients) {
-    const auto saved = context->get_saved_variables();
-    const at::Tensor &query = saved[0], &key = saved[1], &value = saved[2], &probabilities = saved[3];
-    const at::Tensor gradient = gradients[0].contiguous();
-    torch::autograd::variable_list found(8);
-    Heads<float> places[3] = {};
-    for (size_t i = 0; i < 3; i++) {
-      if (!context->needs_input_grad(i)) continue;
-      found[i] = at::empty(saved[i].sizes(), saved[i].options());
-      places[i] = new_heads(found[i]);
-    }
-    const Key drawn = {static_cast<uint64_t>(context->saved_data["seed"].toInt()),
-                       static_cast<uint32_t>(context->saved_data["threshold"].toInt())};
-    const Shape shape =
-        shape_of(query, key, context->saved_data["heads"].toInt(), context->saved_data["causal"].toBool());
-    each_head<AttentionBackward>({shape, drawn, heads(query), heads(key), heads(value), heads(gradient),
-                                  probabilities.const_data_ptr<float>(), places[0], places[1], places[2]},
-                                 attention_backward);
-    return found;
-  }
-};
-
-bool suits(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-           const std::optional<at::Tensor>& bias, int64_t heads, bool causal) {
-  const auto plain = [](const at::Tensor& x) {
-    return x.device().is_cpu() && x.scalar_type() == at::kFloat && x.stride(-1) == 1;
-  };
-  const bool known = query.dim() == 3 && plain(query) && plain(key) && plain(value) && (!bias || plain(*bias));
-  if (!known || !has_wide_vectors() || heads < 1 || query.size(2) % (heads * ATTENTION_LANES) != 0) return false;
-  const bool one_width = key.dim() == 3 && key.size(0) == query.size(0) && key.size(2) == query.size(2);
-  const bool covered = !bias || (bias->is_contiguous() && bias->numel() == key.size(0) * key.size(1));
-  const bool seen = !causal || query.size(1) <= key.size(1);
-  return one_width && seen && key.sizes() == value.sizes() && key.size(1) > 0 && covered;
-}
-
 // A linear layer of frozen weights, computed by oneDNN on a CPU. Its products of float32 matrices are
 // faster than those of MKL, which libtorch takes for them: by 5 % forward and 12 % backward on an AMD
 // EPYC of the fourth generation, where both compute near the peak.
@@ -263,24 +190,6 @@ extern "C" at::Tensor* shim_dropout_by_operations(const at::Tensor* x, uint64_t 
   } catch (const std::exception& error) {
     shim_error() = error.what();
     return nullptr;
-  }
-}
-
-// Null, without an error, where the kernel does not suit the values.
-extern "C" int shim_attention(const at::Tensor* query, const at::Tensor* key, const at::Tensor* value,
-                              const at::Tensor* bias, int64_t heads, bool causal, uint64_t seed,
-                              uint32_t threshold, at::Tensor** found) {
-  try {
-    *found = nullptr;
-    const auto added = bias ? std::optional<at::Tensor>(*bias) : std::nullopt;
-    if (suits(*query, *key, *value, added, heads, causal)) {
-      *found = new at::Tensor(Attention::apply(*query, *key, *value, added, heads, causal,
-                                               static_cast<int64_t>(seed), static_cast<int64_t>(threshold)));
-    }
-    return 0;
-  } catch (const std::exception& error) {
-    shim_error() = error.what();
-    return -1;
   }
 }
 

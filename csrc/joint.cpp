@@ -126,7 +126,7 @@ struct JointAttention : torch::autograd::Function<JointAttention> {
     batches->each(query.size(2), [&](size_t at, const Shape& shape, Key drawn, int64_t first_query,
                                      int64_t first_token, int64_t first_probability) {
       const at::Tensor& bias = batches->biases[at];
-      each_head<AttentionForward>(
+      each_head<AttentionForward<float>>(
           {shape, drawn, given(query, first_query, shape.queries), given(key, first_token, shape.tokens),
            given(value, first_token, shape.tokens), bias.defined() ? bias.const_data_ptr<float>() : nullptr,
            probabilities.mutable_data_ptr<float>() + first_probability, made(output, first_query, shape.queries)},
@@ -148,7 +148,7 @@ struct JointAttention : torch::autograd::Function<JointAttention> {
     }
     kept<Batches>(context)->each(query.size(2), [&](size_t, const Shape& shape, Key drawn, int64_t first_query,
                                                     int64_t first_token, int64_t first_probability) {
-      each_head<AttentionBackward>(
+      each_head<AttentionBackward<float>>(
           {shape, drawn, given(query, first_query, shape.queries), given(key, first_token, shape.tokens),
            given(value, first_token, shape.tokens), given(gradient, first_query, shape.queries),
            probabilities.const_data_ptr<float>() + first_probability, made(found[0], first_query, shape.queries),
@@ -181,7 +181,7 @@ extern "C" at::Tensor* shim_dropout_of_parts(const at::Tensor* x, const int64_t*
 
 extern "C" bool shim_suits_joint_attention(const at::Tensor* query, const at::Tensor* key, const at::Tensor* value,
                                            int64_t heads) {
-  return suits(*query, *key, *value, std::nullopt, heads, false);
+  return suits_vectors(*query, *key, *value, std::nullopt, heads, false);
 }
 
 // Three sizes of each batch: rows, queries, tokens. A bias may be null.

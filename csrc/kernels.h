@@ -1,5 +1,5 @@
 // The kernels of our own for CPUs. They know nothing of libtorch, whose headers take a compiler longer
-// to read than all of this: `autograd.cpp` brings both together.
+// to read than all of this: `libtorch.cpp` brings both together.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -50,29 +50,32 @@ struct Heads {
   }
 };
 
-// One call of attention, forward: probabilities are (rows * heads, queries, padded(tokens)).
+// One call of attention on numbers of a kind, forward: probabilities, before any is dropped, are
+// (rows * heads, queries, tokens as its kernel keeps them), which is padded(tokens) in float32.
+template <typename T>
 struct AttentionForward {
   Shape shape;
   Key key;
-  Heads<const float> query, key_of, value;
+  Heads<const T> query, key_of, value;
   const float* bias;
-  float* probabilities;
-  Heads<float> context;
+  T* probabilities;
+  Heads<T> context;
 };
 
 // The same backward.
+template <typename T>
 struct AttentionBackward {
   Shape shape;
   Key key;
-  Heads<const float> query, key_of, value, gradient;
-  const float* probabilities;
+  Heads<const T> query, key_of, value, gradient;
+  const T* probabilities;
   // Null where nobody asks.
-  Heads<float> of_query, of_key, of_value;
+  Heads<T> of_query, of_key, of_value;
 };
 
 // Heads `begin` to `end` of all rows' heads: what one thread does.
-void attention_forward(const AttentionForward& call, int64_t begin, int64_t end);
-void attention_backward(const AttentionBackward& call, int64_t begin, int64_t end);
+void attention_forward(const AttentionForward<float>& call, int64_t begin, int64_t end);
+void attention_backward(const AttentionBackward<float>& call, int64_t begin, int64_t end);
 
 // Keys and values of one token after another, of all heads each.
 struct Tokens {

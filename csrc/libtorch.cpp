@@ -3,7 +3,9 @@
 #include "autograd.cpp"
 #include "decoding.cpp"
 #include "info.cpp"
-#include "joint.cpp"
 #include "narrow.cpp"
 #include "quantised.cpp"
+#include "self_attention.cpp"
 #include "shim.cpp"
+// Several batches, by what is above.
+#include "joint.cpp"

@@ -1,6 +1,5 @@
 // Layers in bfloat16 by the kernels for tiles, with their derivatives. Weights are frozen; what comes in
 // and goes out, gradients included, is in bfloat16.
-#include "tiles/attention.h"
 #include "tiles/tiles.h"
 
 namespace {
@@ -123,66 +122,6 @@ bool narrows() {
          at::autocast::get_autocast_dtype(at::kCPU) == at::kBFloat16;
 }
 
-Heads<const Narrow> narrow_heads(const at::Tensor& x) { return {values(x), x.stride(0), x.stride(1)}; }
-
-Heads<Narrow> new_narrow_heads(at::Tensor& x) { return {new_values(x), x.stride(0), x.stride(1)}; }
-
-struct NarrowSelfAttention : torch::autograd::Function<NarrowSelfAttention> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& query, const at::Tensor& key,
-                            const at::Tensor& value, const std::optional<at::Tensor>& bias, int64_t heads_of,
-                            bool causal, int64_t seed, int64_t threshold) {
-    const Shape shape = shape_of(query, key, heads_of, causal);
-    at::Tensor output = at::empty({shape.rows, shape.queries, shape.hidden()}, query.options());
-    at::Tensor probabilities =
-        at::empty({shape.rows * shape.heads, shape.queries, filled(shape.tokens)}, query.options());
-    const Key drawn = {static_cast<uint64_t>(seed), static_cast<uint32_t>(threshold)};
-    each_head<NarrowAttention>({shape, drawn, narrow_heads(query), narrow_heads(key), narrow_heads(value),
-                                floats(bias), new_values(probabilities), new_narrow_heads(output)},
-                               narrow_attention);
-    context->save_for_backward({query, key, value, probabilities});
-    context->saved_data["heads"] = heads_of;
-    context->saved_data["causal"] = causal;
-    context->saved_data["seed"] = seed;
-    context->saved_data["threshold"] = threshold;
-    return output;
-  }
-
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
-                                                 torch::autograd::variable_list gradients) {
-    const auto saved = context->get_saved_variables();
-    const at::Tensor gradient = gradients[0].to(at::kBFloat16).contiguous();
-    torch::autograd::variable_list found(8);
-    Heads<Narrow> places[3] = {};
-    for (size_t i = 0; i < 3; i++) {
-      if (!context->needs_input_grad(i)) continue;
-      found[i] = at::empty(saved[i].sizes(), saved[i].options());
-      places[i] = new_narrow_heads(found[i]);
-    }
-    const Key drawn = {static_cast<uint64_t>(context->saved_data["seed"].toInt()),
-                       static_cast<uint32_t>(context->saved_data["threshold"].toInt())};
-    const Shape shape =
-        shape_of(saved[0], saved[1], context->saved_data["heads"].toInt(), context->saved_data["causal"].toBool());
-    each_head<NarrowAttentionBackward>({shape, drawn, narrow_heads(saved[0]), narrow_heads(saved[1]),
-                                        narrow_heads(saved[2]), narrow_heads(gradient), values(saved[3]), places[0],
-                                        places[1], places[2]},
-                                       narrow_attention_backward);
-    return found;
-  }
-};
-
-// Whether the kernel for tiles computes this attention.
-bool suits_tiles(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                 const std::optional<at::Tensor>& bias, int64_t heads, bool causal) {
-  const auto plain = [](const at::Tensor& x) {
-    return x.dim() == 3 && x.device().is_cpu() && x.scalar_type() == at::kBFloat16 && x.stride(-1) == 1;
-  };
-  if (!narrows() || !plain(query) || !plain(key) || !plain(value)) return false;
-  if (heads < 1 || query.size(2) % (heads * TILE) != 0 || key.size(1) == 0) return false;
-  const bool one_width = key.size(0) == query.size(0) && key.size(2) == query.size(2) && key.sizes() == value.sizes();
-  const bool covered = !bias || (bias->device().is_cpu() && bias->numel() == key.size(0) * key.size(1));
-  return one_width && covered && (!causal || query.size(1) <= key.size(1));
-}
-
 bool is_plain(const at::Tensor& x) {
   return x.device().is_cpu() && x.scalar_type() == at::kFloat && x.is_contiguous() && !x.requires_grad();
 }
@@ -242,24 +181,6 @@ extern "C" int shim_narrow_residual_norm(const at::Tensor* x, const at::Tensor* 
     if (!fits || !known || !narrows()) return 0;
     *found = new at::Tensor(NarrowResidualNorm::apply(*x, residual->to(at::kBFloat16), *weight, maybe(bias), eps,
                                                       static_cast<int64_t>(seed), static_cast<int64_t>(threshold)));
-    return 0;
-  } catch (const std::exception& error) {
-    shim_error() = error.what();
-    return -1;
-  }
-}
-
-// Attention whose probabilities may be dropped; null, without an error, where the kernel does not suit.
-extern "C" int shim_narrow_attention(const at::Tensor* query, const at::Tensor* key, const at::Tensor* value,
-                                     const at::Tensor* bias, int64_t heads, bool causal, uint64_t seed,
-                                     uint32_t threshold, at::Tensor** found) {
-  try {
-    *found = nullptr;
-    auto added = maybe(bias);
-    if (!suits_tiles(*query, *key, *value, added, heads, causal)) return 0;
-    if (added) added = added->to(at::kFloat).contiguous();
-    *found = new at::Tensor(NarrowSelfAttention::apply(*query, *key, *value, added, heads, causal,
-                                                       static_cast<int64_t>(seed), static_cast<int64_t>(threshold)));
     return 0;
   } catch (const std::exception& error) {
     shim_error() = error.what();

@@ -173,7 +173,7 @@ WITHIN_TILES void softmax(float* scores, const float* bias, float scale, int64_t
   }
 }
 
-WITH_TILES void forward_head(const NarrowAttention& call, int64_t index, Scratch& at) {
+WITH_TILES void forward_head(const AttentionForward<Narrow>& call, int64_t index, Scratch& at) {
   const Shape& shape = call.shape;
   const float* bias = call.bias ? call.bias + index / shape.heads * shape.tokens : nullptr;
   gather_rows(call.query.of(index, shape), shape.queries, shape.width, at.query.data());
@@ -196,7 +196,7 @@ WITH_TILES void forward_head(const NarrowAttention& call, int64_t index, Scratch
 }
 
 // The gradient by one query's scores, from that by its kept probabilities; and these.
-WITHIN_TILES void scores_backward(const NarrowAttentionBackward& call, const Narrow* probabilities, const float* gradient,
+WITHIN_TILES void scores_backward(const AttentionBackward<Narrow>& call, const Narrow* probabilities, const float* gradient,
                                   const uint16_t* bits, int64_t tokens, Narrow* of_scores, Narrow* kept) {
   Floats sums = all(0.0f);
   for (int64_t j = 0; j < tokens; j += TILE) {
@@ -221,7 +221,7 @@ WITH_TILES void of_tokens(const Narrow* by, const Narrow* gave, Matrix<Narrow> t
   put_columns(at.sums.data(), shape.tokens, at.tokens, to, shape.width);
 }
 
-WITH_TILES void backward_head(const NarrowAttentionBackward& call, int64_t index, Scratch& at) {
+WITH_TILES void backward_head(const AttentionBackward<Narrow>& call, int64_t index, Scratch& at) {
   const Shape& shape = call.shape;
   gather_rows(call.gradient.of(index, shape), shape.queries, shape.width, at.gradient.data());
   gather_rows(call.value.of(index, shape), shape.tokens, shape.width, at.key.data());
@@ -261,17 +261,17 @@ WITH_TILES void each_head(const Call& call, bool backward, int64_t begin, int64_
 
 }  // namespace
 
-void narrow_attention(const NarrowAttention& call, int64_t begin, int64_t end) {
+void attention_forward(const AttentionForward<Narrow>& call, int64_t begin, int64_t end) {
   each_head(call, false, begin, end, forward_head);
 }
 
-void narrow_attention_backward(const NarrowAttentionBackward& call, int64_t begin, int64_t end) {
+void attention_backward(const AttentionBackward<Narrow>& call, int64_t begin, int64_t end) {
   each_head(call, true, begin, end, backward_head);
 }
 
 #else
 
-void narrow_attention(const NarrowAttention&, int64_t, int64_t) {}
-void narrow_attention_backward(const NarrowAttentionBackward&, int64_t, int64_t) {}
+void attention_forward(const AttentionForward<Narrow>&, int64_t, int64_t) {}
+void attention_backward(const AttentionBackward<Narrow>&, int64_t, int64_t) {}
 
 #endif

@@ -7,25 +7,6 @@
 // Sizes are filled up with zeros to this.
 constexpr int64_t filled(int64_t size) { return (size + PANEL - 1) / PANEL * PANEL; }
 
-// Probabilities, before any is dropped, are (rows * heads, queries, filled(tokens)).
-struct NarrowAttention {
-  Shape shape;
-  Key key;
-  Heads<const Narrow> query, key_of, value;
-  const float* bias;
-  Narrow* probabilities;
-  Heads<Narrow> context;
-};
-
-struct NarrowAttentionBackward {
-  Shape shape;
-  Key key;
-  Heads<const Narrow> query, key_of, value, gradient;
-  const Narrow* probabilities;
-  // Null where nobody asks.
-  Heads<Narrow> of_query, of_key, of_value;
-};
-
-// Heads `begin` to `end` of all rows' heads: what one thread does.
-void narrow_attention(const NarrowAttention& call, int64_t begin, int64_t end);
-void narrow_attention_backward(const NarrowAttentionBackward& call, int64_t begin, int64_t end);
+// Probabilities are (rows * heads, queries, filled(tokens)).
+void attention_forward(const AttentionForward<Narrow>& call, int64_t begin, int64_t end);
+void attention_backward(const AttentionBackward<Narrow>& call, int64_t begin, int64_t end);

@@ -1,4 +1,4 @@
-//! Operations of our own: dropout, attention with dropout, frozen linear layers by oneDNN.
+//! Operations of our own: dropout, attention, frozen linear layers by oneDNN.
 
 use std::ffi::c_int;
 
@@ -76,15 +76,18 @@ pub struct AttentionInputs<'a> {
     pub causal: bool,
 }
 
-/// Scaled dot-product attention whose probabilities are dropped as [`dropout`] does it, computed in
-/// one pass on a CPU: (rows, queries, hidden). `None` where that is not written for what is given
-/// (another device or kind, heads whose width is not a multiple of 16), or where the processor, or
-/// what the compiler made for it, has no wide vectors, without which it is slower than the
-/// definition.
+/// Scaled dot-product attention whose probabilities are dropped as [`dropout`] does it, none where
+/// `threshold` is 0, computed in one pass on a CPU: (rows, queries, hidden).
+///
+/// `None` where that is not written for what is given: another device, heads whose width is not a
+/// multiple of 16, a bias that is not one of a row's keys. In bfloat16 also where layers are not
+/// computed in it here ([`narrow`](super::narrow)); in float32 where nothing is dropped, and where the
+/// processor, or what the compiler made for it, has no wide vectors, without which it is slower than
+/// the definition.
 ///
 /// # Errors
 /// If memory runs out.
-pub fn attention_with_dropout(
+pub fn attention(
     attended: AttentionInputs<'_>,
     seed: u64,
     threshold: u16,
@@ -149,7 +152,7 @@ pub struct NextAttention<'a> {
 
 impl NextAttention<'_> {
     /// The attended values, (texts, heads × width), computed where keys and values lie; `None` as for
-    /// [`attention_with_dropout`]. What a text's token gets does not depend on the other texts.
+    /// [`attention`]. What a text's token gets does not depend on the other texts.
     ///
     /// # Errors
     /// If a prompt or a row is not there, or memory runs out.
@@ -201,8 +204,8 @@ impl NextAttention<'_> {
     }
 }
 
-/// A linear layer, `y = x Wᵀ + bias`, or without a bias: by oneDNN where that is faster, which is for many frozen
-/// weights in float32 on a CPU, else as libtorch does it. The two round differently.
+/// A linear layer, `y = x Wᵀ + bias`, or without a bias: by oneDNN where that is faster, which is for
+/// many frozen weights in float32 on a CPU, else as libtorch does it. The two round differently.
 ///
 /// # Shapes
 /// `x` (…, d_in), `weight` (d_out, d_in), `bias` (d_out), `y` (…, d_out).

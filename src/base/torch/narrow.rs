@@ -6,7 +6,6 @@ use std::ffi::c_int;
 use tch::{Device, TchError, Tensor};
 use torch_sys::C_tensor;
 
-use crate::base::torch::kernels::AttentionInputs;
 use crate::base::torch::{check, owned};
 
 unsafe extern "C" {
@@ -27,17 +26,6 @@ unsafe extern "C" {
         weight: *const C_tensor,
         bias: *const C_tensor,
         eps: f64,
-        seed: u64,
-        threshold: u32,
-        found: *mut *mut C_tensor,
-    ) -> c_int;
-    fn shim_narrow_attention(
-        query: *const C_tensor,
-        key: *const C_tensor,
-        value: *const C_tensor,
-        bias: *const C_tensor,
-        heads: i64,
-        causal: bool,
         seed: u64,
         threshold: u32,
         found: *mut *mut C_tensor,
@@ -190,46 +178,6 @@ impl FrozenNorm<'_> {
         // SAFETY: what is not null is a tensor of our own.
         Ok((!found.is_null()).then(|| unsafe { Tensor::from_ptr(found) }))
     }
-}
-
-/// Scaled dot-product attention in bfloat16, (rows, queries, hidden), whose probabilities are dropped as
-/// [`kernels::dropout`](crate::base::torch::kernels::dropout) does it, none where `threshold` is 0. `None`
-/// where layers are not computed here, or for what is given: another kind, heads whose width is not a
-/// multiple of 16, a bias that is not one of a row's keys.
-///
-/// # Errors
-/// If memory runs out.
-pub fn attention(
-    attended: AttentionInputs<'_>,
-    seed: u64,
-    threshold: u16,
-) -> Result<Option<Tensor>, TchError> {
-    let AttentionInputs {
-        query,
-        key,
-        value,
-        bias,
-        heads,
-        causal,
-    } = attended;
-    let mut found = std::ptr::null_mut();
-    // SAFETY: the tensors are alive through the call; null means no bias.
-    let code = unsafe {
-        shim_narrow_attention(
-            query.as_ptr(),
-            key.as_ptr(),
-            value.as_ptr(),
-            bias.map_or(std::ptr::null(), Tensor::as_ptr),
-            heads,
-            causal,
-            seed,
-            u32::from(threshold),
-            &raw mut found,
-        )
-    };
-    check(code)?;
-    // SAFETY: what is not null is a tensor of our own.
-    Ok((!found.is_null()).then(|| unsafe { Tensor::from_ptr(found) }))
 }
 
 #[cfg(test)]

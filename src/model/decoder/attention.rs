@@ -90,10 +90,7 @@ impl CausalAttention<'_> {
             causal: true,
         };
         let DropoutMask { seed, threshold } = mask;
-        let found = match torch::narrow::attention(attended, seed, threshold)? {
-            Some(found) => Some(found),
-            None => torch::kernels::attention_with_dropout(attended, seed, threshold)?,
-        };
+        let found = torch::kernels::attention(attended, seed, threshold)?;
         found.map(|found| split(&found, heads)).transpose()
     }
 
