@@ -1,9 +1,10 @@
 //! Several batches in one pass: the batches of clients that are trained together.
 //!
 //! Their tokens lie side by side, (1, tokens of all batches, width), so that a frozen weight is read
-//! once for all of them. What depends on the tokens that belong together — attention, dropout,
-//! adapters — is computed batch by batch, (rows, tokens, width), with the very operations of a batch
-//! alone. Each batch keeps its own padding, so that it has the same tokens in both.
+//! once for all of them. What depends on the tokens that belong together is each batch's own: dropout
+//! and attention draw from its own keys, and adapters are multiplied by the tokens of their own batch
+//! ([`joint_delta`](super::joint_delta)). Each batch keeps its own padding, so that it has the same
+//! tokens in both.
 //!
 //! Products of several adapters' base are computed so by Ye et al., *mLoRA: Fine-Tuning LoRA Adapters
 //! via Highly-Efficient Pipeline Parallelism in Multiple GPUs*, 2023.

@@ -15,7 +15,7 @@
 //! | [`base_form`] | which tensors of a model are held so |
 //! | [`inputs`] | a batch as a model takes it |
 //! | [`documents`] | several texts in a row of it |
-//! | [`joint`] | several batches in one pass |
+//! | [`joint`], `joint_attention` | several batches in one pass |
 //! | [`loss`] | what a batch is to be given, and how far a model is from it |
 //! | [`layers`] | linear (where adapters attach), layer norm, embedding |
 //! | [`delta`] | what an adapter adds to a linear layer |
@@ -45,6 +45,7 @@ pub mod generate;
 pub mod heads;
 pub mod inputs;
 pub mod joint;
+mod joint_attention;
 pub mod joint_delta;
 pub mod layers;
 pub mod linear_layer;

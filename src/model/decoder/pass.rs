@@ -2,14 +2,14 @@
 
 use tch::Tensor;
 
-use crate::base::torch::joint_kernels::{AttendedBatch, JointAttention};
+use crate::base::torch::joint_kernels::JointAttention;
 use crate::model::ModelError;
 use crate::model::decoder::attention::{CausalAttention, join, split};
 use crate::model::decoder::cache::KvCache;
 use crate::model::decoder::packed;
 use crate::model::documents::Documents;
 use crate::model::dropout::{Masks, PassMember, shapes};
-use crate::model::joint;
+use crate::model::{joint, joint_attention};
 
 /// What the layers of one forward pass share.
 pub(crate) struct Pass<'a> {
@@ -133,21 +133,6 @@ fn attend_in_one_call(
         heads: attention.query.size()[1],
         causal: true,
     };
-    if !all.is_known() {
-        return Ok(None);
-    }
-    let mut batches = Vec::with_capacity(members.len());
-    let mut threshold = 0;
-    for member in members {
-        let mask = member.masks.next(dropout)?;
-        threshold = mask.threshold;
-        batches.push(AttendedBatch {
-            rows: member.shape.rows,
-            queries: member.shape.tokens,
-            tokens: member.shape.tokens,
-            seed: mask.seed,
-            bias: None,
-        });
-    }
-    Ok(Some(all.attend(&batches, threshold)?))
+    let biases = members.iter().map(|_| None);
+    joint_attention::attend(&all, members, None, biases, dropout)
 }

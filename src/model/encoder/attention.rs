@@ -3,12 +3,13 @@
 use tch::{Kind, TchError, Tensor};
 
 use crate::base::torch;
-use crate::base::torch::joint_kernels::{AttendedBatch, JointAttention};
+use crate::base::torch::joint_kernels::JointAttention;
 use crate::base::torch::kernels::AttentionInputs;
 use crate::model::ModelError;
 use crate::model::dropout::{DropoutMask, Masks, next_mask};
 use crate::model::encoder::layer_spec::LayerSpec;
 use crate::model::encoder::pass::LayerPass;
+use crate::model::joint_attention;
 use crate::model::layers::{LayerNorm, Linear};
 use crate::model::weights::View;
 
@@ -119,31 +120,15 @@ fn attend_jointly(
     pass: &LayerPass<'_, Option<Tensor>>,
     dropout: f64,
 ) -> Result<Option<Tensor>, ModelError> {
-    let members = pass
-        .masks
-        .filter(|_| dropout > 0.0)
-        .and_then(Masks::members);
-    let Some(members) = members.filter(|_| all.is_known()) else {
+    let Some(members) = pass.masks.and_then(Masks::members) else {
         return Ok(None);
     };
-    let mut batches = Vec::with_capacity(members.len());
-    let mut threshold = 0;
-    for (member, bias) in members.iter().zip(pass.shared) {
-        let mask = member.masks.next(dropout)?;
-        threshold = mask.threshold;
-        batches.push(AttendedBatch {
-            rows: member.shape.rows,
-            queries: pass.wanted.unwrap_or(member.shape.tokens),
-            tokens: member.shape.tokens,
-            seed: mask.seed,
-            bias: bias.as_ref(),
-        });
-    }
-    Ok(Some(all.attend(&batches, threshold)?))
+    let biases = pass.shared.iter().map(Option::as_ref);
+    joint_attention::attend(all, members, pass.wanted, biases, dropout)
 }
 
-/// Attention, (rows, queries, hidden), whose probabilities may be dropped. The bias is
-/// (rows or 1, 1, queries or 1, tokens).
+/// Attention, (rows, queries, hidden), whose probabilities may be dropped: in one pass where there is a
+/// kernel for it. The bias is (rows or 1, 1, queries or 1, tokens).
 pub(crate) fn attend(
     attended: AttentionInputs<'_>,
     mask: Option<DropoutMask>,
@@ -300,7 +285,6 @@ mod tests {
     }
 
     /// Compares what is computed of numbers of a kind with float64; `allowed` of the largest of a
-                    let largest = exact.abs().max().double_value(&[]);
     /// tensor's values.
     fn assert_near_definition(kind: Kind, allowed: impl Fn(f64) -> f64) {
         // Lengths below, at and above a multiple of 16, one query and many.
@@ -310,17 +294,13 @@ mod tests {
             [1, 16, 16, 1, 64],
             [2, 5, 1, 2, 16],
             [2, 130, 130, 1, 48],
-    #[test]
-    fn attention_with_dropout_and_its_gradients_are_those_of_float64() {
-        assert_near_definition(Kind::Float, |_| 1e-5);
-    }
-
         ] {
             for padded in [false, true] {
                 let exact = results(attend_by_definition, Kind::Double, sizes, padded);
                 let found = results(attend_dropping, kind, sizes, padded);
                 for (at, (found, exact)) in found.iter().zip(&exact).enumerate() {
                     let miss = (found - exact).abs().max().double_value(&[]);
+                    let largest = exact.abs().max().double_value(&[]);
                     assert!(
                         miss <= allowed(largest),
                         "{sizes:?} padded {padded}: tensor {at} misses by {miss:e} of {largest}"
@@ -328,6 +308,11 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn attention_with_dropout_and_its_gradients_are_those_of_float64() {
+        assert_near_definition(Kind::Float, |_| 1e-5);
     }
 
     #[test]
