@@ -8,7 +8,6 @@ use regatta::model::base_form::BaseForm;
 use regatta::model::objective::Objective;
 use regatta::model::quantised::precision::BasePrecision;
 use regatta::model::source::checkpoint::Checkpoint;
-use regatta_actors::protocol::round_record::RoundRecord;
 
 use crate::workplace::Workplace;
 
@@ -16,15 +15,8 @@ use crate::workplace::Workplace;
 const RUN: &str = "run --task rte --model models/tiny --num_clients 3 --local_epochs 2 \
                    --batch_size 4 --lr 1e-2 --metrics off --web off --quiet";
 
-fn rounds(place: &Workplace, folder: &str) -> Vec<RoundRecord> {
-    let text = place.read(&format!("{folder}/rounds.jsonl"));
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
-}
-
 fn digests(place: &Workplace, folder: &str) -> Vec<String> {
-    let rounds = rounds(place, folder).into_iter();
+    let rounds = place.rounds(folder).into_iter();
     rounds.map(|round| round.state_digest.0).collect()
 }
 
@@ -62,8 +54,8 @@ fn a_run_is_exact_and_comes_to_what_one_over_the_codes_values_in_float32_comes_t
         place.accepts(&format!(
             "{wide} --rounds 2 --agg_type fedex --out {name}-values"
         ));
-        let pairs = rounds(&place, name).into_iter();
-        for (own, wide) in pairs.zip(rounds(&place, &format!("{name}-values"))) {
+        let pairs = place.rounds(name).into_iter();
+        for (own, wide) in pairs.zip(place.rounds(&format!("{name}-values"))) {
             let (error, as_wide) = (own.exactness_error.unwrap(), wide.exactness_error.unwrap());
             assert!(
                 error < 1e-6 && error < 10.0 * as_wide + 1e-9,
@@ -130,7 +122,7 @@ fn every_method_runs_over_a_base_of_four_bits() {
     {
         let line = format!("--rounds 2 --base_precision nf4 --agg_type {method}");
         place.accepts(&format!("{RUN} {line} --out run{i}"));
-        for round in rounds(&place, &format!("run{i}")) {
+        for round in place.rounds(&format!("run{i}")) {
             let error = round.exactness_error.unwrap();
             assert_eq!(error > 1e-5, loses, "{method}: {error}");
         }

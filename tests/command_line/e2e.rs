@@ -62,15 +62,9 @@ pub fn bytes_tokenizer() -> Value {
     })
 }
 
-pub fn rounds(place: &Workplace, folder: &str) -> Vec<RoundRecord> {
-    let text = place.read(&format!("{folder}/rounds.jsonl"));
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
-}
-
 pub fn digests(place: &Workplace, folder: &str) -> Vec<String> {
-    rounds(place, folder)
+    place
+        .rounds(folder)
         .into_iter()
         .map(|round| round.state_digest.0)
         .collect()
@@ -85,7 +79,7 @@ fn texts_are_written_in_the_rounds_that_are_asked_for_and_scored_beside_the_base
     let place = place();
     let line = "--rounds 3 --generate_every 2 --limit_generate 2 --agg_type fedex --out run";
     place.accepts(&format!("{RUN} {line}"));
-    for (round, written) in rounds(&place, "run").iter().zip([false, true, true]) {
+    for (round, written) in place.rounds("run").iter().zip([false, true, true]) {
         let scores = scores(round);
         for name in ["loss", "perplexity", "base_loss", "base_perplexity"] {
             assert!(scores[name].is_finite(), "{name}");
@@ -124,7 +118,7 @@ fn texts_are_written_over_a_base_of_four_bits_and_the_run_replays() {
         let run = run.replace("c_attn,c_proj", targets);
         let line = "--rounds 2 --agg_type fedex --base_precision nf4 --checkpoint_blocks";
         place.accepts(&format!("{run} {line} --lanes 2 --out {model}"));
-        let last = &rounds(&place, model)[1];
+        let last = &place.rounds(model)[1];
         assert!(last.exactness_error.unwrap() < 1e-6);
         assert!(scores(last)["loss"].is_finite() && scores(last).contains_key("bleu"));
         let said = place.accepts(&format!("replay {model} --check --lanes 1"));
@@ -153,11 +147,11 @@ fn a_decoders_run_replays_and_resumes_to_the_same_bits_whatever_the_lanes() {
         let said = place.accepts(&format!("replay {whole} --check --lanes 1"));
         assert!(said.contains("are the same, bit for bit"), "{said}");
         // Its last checkpoint is that of the round before: it does the last one again.
-        let (expected, scored) = (digests(&place, &whole), scores(&rounds(&place, &whole)[1]));
+        let (expected, scored) = (digests(&place, &whole), scores(&place.rounds(&whole)[1]));
         let said = place.accepts(&format!("resume {whole} --lanes 1"));
         assert!(said.contains("resuming after round 1"), "{said}");
         assert_eq!(digests(&place, &whole), expected);
-        assert_eq!(scores(&rounds(&place, &whole)[1]), scored);
+        assert_eq!(scores(&place.rounds(&whole)[1]), scored);
         place.accepts(&format!("{run} --out {model}-other"));
         assert_ne!(
             digests(&place, &format!("{model}-other")),
@@ -176,7 +170,7 @@ fn clients_are_divided_by_what_a_representation_names() {
     let names = |column: &str, out: &str| -> Vec<String> {
         let line = format!("--partition natural:{column} --rounds 1 --batch_size 64 --out {out}");
         place.accepts(&format!("{} {line}", run.replace("--batch_size 4", "")));
-        let clients = rounds(&place, out)[0].clients.clone();
+        let clients = place.rounds(out)[0].clients.clone();
         clients.into_iter().map(|client| client.name).collect()
     };
     let restaurants = [

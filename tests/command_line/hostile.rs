@@ -29,12 +29,6 @@ fn noise(scale: &str) -> String {
 
 const ALL_NAN: &str = "[[faults]]\nkind = \"corrupt_update\"\ncorruption = \"nan\"\n";
 
-fn rounds(place: &Workplace, folder: &str) -> Vec<RoundRecord> {
-    let text = place.read(&format!("{folder}/rounds.jsonl"));
-    let rounds = text.lines().map(|line| serde_json::from_str(line).unwrap());
-    rounds.collect()
-}
-
 fn summary(place: &Workplace, folder: &str) -> Summary {
     serde_json::from_str(&place.read(&format!("{folder}/summary.json"))).unwrap()
 }
@@ -52,7 +46,7 @@ fn refused_as_if_it_never_came(flags: &str, scale: &str, reason: &str) {
     place.accepts(&format!("{run} --out huge"));
     place.write("s.toml", &once("kind = \"drop\""));
     place.accepts(&format!("{run} --out without"));
-    let (huge, without) = (rounds(&place, "huge"), rounds(&place, "without"));
+    let (huge, without) = (place.rounds("huge"), place.rounds("without"));
     assert_eq!(
         outcomes(&without[1]),
         [Aggregated, Dropped, Aggregated, Aggregated]
@@ -127,7 +121,7 @@ fn of_a_stale_update_it_is_the_same() {
         "[[faults]]\nkind = \"corrupt_update\"\ncorruption = \"noise(1e18)\"\nclients = 1\n"
     ));
     place.accepts(&format!("{RUN} --rounds 6 --agg_type fedex --out run"));
-    let records = rounds(&place, "run");
+    let records = place.rounds("run");
     let parts = || records.iter().flat_map(|record| &record.clients);
     let of = |client: u32| parts().filter(move |part| part.client.0 == client);
     assert!(of(1).count() > 0 && of(1).all(|part| part.outcome == Outcome::Refused));
@@ -152,19 +146,19 @@ fn an_update_above_the_bound_is_refused_and_one_just_below_it_changes_no_bit() {
     place.accepts(&format!("{run} --out free"));
     let output = place.regatta(&format!("{run} --out none --max_update_norm 1e-30"));
     assert_eq!(output.status.code(), Some(1));
-    let norms = norms(&rounds(&place, "none")[0]);
+    let norms = norms(&place.rounds("none")[0]);
     assert_eq!(norms.len(), 4);
     let largest = norms.iter().copied().fold(0.0, f64::max);
 
     let above = largest * 1.00001;
     place.accepts(&format!("{run} --out all --max_update_norm {above}"));
-    let (free, all) = (rounds(&place, "free"), rounds(&place, "all"));
+    let (free, all) = (place.rounds("free"), place.rounds("all"));
     assert_eq!(outcomes(&all[0]), [Outcome::Aggregated; 4]);
     assert_eq!(all[0].state_digest, free[0].state_digest);
 
     let below = largest * 0.99999;
     place.accepts(&format!("{run} --out three --max_update_norm {below}"));
-    let three = &rounds(&place, "three")[0];
+    let three = &place.rounds("three")[0];
     let expected = norms.iter().map(|norm| match *norm > below {
         true => Outcome::Refused,
         false => Outcome::Aggregated,
@@ -215,7 +209,7 @@ fn a_round_in_which_all_is_refused_is_told_and_the_run_goes_on() {
         said.contains("in 1 of 3 rounds every update was refused"),
         "{said}"
     );
-    let records = rounds(&place, "run");
+    let records = place.rounds("run");
     assert_eq!(outcomes(&records[1]), [Outcome::Refused; 4]);
     assert_eq!(records[1].state_digest, records[0].state_digest);
     assert_eq!(summary(&place, "run").totals.rounds_refused, 1);

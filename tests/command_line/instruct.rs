@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::e2e::{bytes_tokenizer, digests, rounds, scores};
+use crate::e2e::{bytes_tokenizer, digests, scores};
 use crate::workplace::Workplace;
 
 pub const RUN: &str = "run --task instruct --data chats.jsonl --model random:gpt2.json \
@@ -97,7 +97,7 @@ fn a_run_on_conversations_replays_resumes_and_writes_texts() {
         "{said}"
     );
     let expected = digests(&place, "whole");
-    let last = scores(&rounds(&place, "whole")[1]);
+    let last = scores(&place.rounds("whole")[1]);
     for name in ["perplexity", "base_perplexity", "bleu", "rouge_l"] {
         assert!(last[name].is_finite(), "{name}");
     }
@@ -128,7 +128,7 @@ fn packed_rows_train_to_the_same_losses_and_replay_to_the_same_bits() {
     let run = format!("{RUN} --template chatml --rounds 2 --model_dropout 0 --lora_dropout 0");
     place.accepts(&format!("{run} --out plain"));
     place.accepts(&format!("{run} --pack --out packed"));
-    for (plain, packed) in rounds(&place, "plain").iter().zip(rounds(&place, "packed")) {
+    for (plain, packed) in place.rounds("plain").iter().zip(place.rounds("packed")) {
         for (name, value) in scores(plain) {
             let miss = (value - scores(&packed)[&name]).abs();
             assert!(
@@ -229,7 +229,7 @@ fn clients_are_divided_by_a_key_of_the_records() {
     place.accepts(&format!(
         "{RUN} --template chatml --partition natural:category --rounds 1 --out run"
     ));
-    let clients = rounds(&place, "run")[0].clients.clone();
+    let clients = place.rounds("run")[0].clients.clone();
     let names: Vec<String> = clients.into_iter().map(|client| client.name).collect();
     assert_eq!(names, ["names", "sums"]);
 }
@@ -247,7 +247,7 @@ fn word_problems_are_scored_by_their_final_numbers() {
     place.write("data/gsm8k/test.jsonl", &problem(30));
     let run = RUN.replace("instruct --data chats.jsonl", "gsm8k --data data");
     place.accepts(&format!("{run} --rounds 1 --out run"));
-    let last = scores(&rounds(&place, "run")[0]);
+    let last = scores(&place.rounds("run")[0]);
     assert_eq!((last["exact_match"], last["base_exact_match"]), (0.0, 0.0));
     assert!(last["perplexity"].is_finite() && !last.contains_key("bleu"));
     assert_eq!(

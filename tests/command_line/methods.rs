@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use regatta::aggregate::methods::{self, METHODS};
 use regatta::base::tensors::TensorMap;
-use regatta_actors::protocol::round_record::{Outcome, RoundRecord};
+use regatta_actors::protocol::round_record::Outcome;
 
 use crate::workplace::Workplace;
 
@@ -12,13 +12,6 @@ const TINY: &str = "--task rte --model models/tiny";
 
 const RUN: &str = "run --task rte --model models/tiny --num_clients 4 --local_epochs 3 \
                    --batch_size 4 --lr 1e-2 --metrics off --quiet";
-
-fn rounds(place: &Workplace, folder: &str) -> Vec<RoundRecord> {
-    let text = place.read(&format!("{folder}/rounds.jsonl"));
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
-}
 
 #[test]
 fn every_method_runs_on_every_adapter_it_takes_and_only_two_lose_anything() {
@@ -57,7 +50,7 @@ fn every_method_runs_on_every_adapter_it_takes_and_only_two_lose_anything() {
         place.accepts(&format!(
             "{RUN} --rounds 3 --out run{i} --agg_type {method}"
         ));
-        let records = rounds(&place, &format!("run{i}"));
+        let records = place.rounds(&format!("run{i}"));
         assert_eq!(records.len(), 3, "{method}");
         for record in &records {
             let error = record.exactness_error.unwrap();
@@ -117,7 +110,8 @@ fn clients_send_only_what_their_method_trains() {
         place.accepts(&format!(
             "{RUN} --rounds 3 --out {name} --agg_type {method}"
         ));
-        rounds(&place, name)
+        place
+            .rounds(name)
             .iter()
             .map(|round| round.clients[0].bytes_up)
             .collect::<Vec<_>>()
@@ -142,7 +136,8 @@ fn residuals_make_downloads_larger_by_their_smaller_form() {
         place.accepts(&format!(
             "{RUN} --rounds 3 --out {name} --agg_type {method}"
         ));
-        rounds(&place, name)
+        place
+            .rounds(name)
             .iter()
             .map(|round| round.clients[0].bytes_down)
             .collect::<Vec<_>>()
@@ -163,7 +158,7 @@ fn biases_and_further_modules_are_trained_and_sent_when_asked_for() {
     let place = Workplace::new();
     let bytes = |name: &str, flags: &str| {
         place.accepts(&format!("{RUN} --rounds 1 --out {name} {flags}"));
-        rounds(&place, name)[0].clients[0].bytes_up
+        place.rounds(name)[0].clients[0].bytes_up
     };
     let plain = bytes("plain", "");
     assert_eq!(bytes("own", "--bias lora_only") - plain, 4 * 96 * 4);

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use regatta_actors::ids::ClientId;
 use regatta_actors::protocol::control::ControlCommand;
-use regatta_actors::protocol::round_record::RoundRecord;
 
 use crate::workplace::{Running, Workplace};
 
@@ -29,14 +28,6 @@ fn copy(from: &Path, to: &Path) {
             false => drop(fs::copy(&from, &to).unwrap()),
         }
     }
-}
-
-fn rounds(place: &Workplace, folder: &str) -> Vec<RoundRecord> {
-    let text = place.read(&format!("{folder}/rounds.jsonl"));
-    let lines = text.lines();
-    lines
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
 }
 
 fn interventions(place: &Workplace, folder: &str) -> Vec<(u32, ControlCommand)> {
@@ -99,7 +90,7 @@ fn it_is_gone_on_with_from_its_checkpoint_and_its_commands_survive_kills() {
     place.accepts("resume run");
     assert_eq!(interventions(&place, "run"), expected);
     let digests = |folder: &str| {
-        let rounds = rounds(&place, folder).into_iter();
+        let rounds = place.rounds(folder).into_iter();
         rounds.map(|round| round.state_digest).collect::<Vec<_>>()
     };
     assert_eq!(digests("run").len(), 30);

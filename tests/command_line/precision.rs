@@ -21,13 +21,6 @@ fn place() -> Workplace {
     place
 }
 
-fn rounds(place: &Workplace, folder: &str) -> Vec<RoundRecord> {
-    let text = place.read(&format!("{folder}/rounds.jsonl"));
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
-}
-
 #[test]
 fn a_run_in_bfloat16_replays_and_resumes_to_the_same_bits_whatever_the_lanes() {
     let place = place();
@@ -38,9 +31,9 @@ fn a_run_in_bfloat16_replays_and_resumes_to_the_same_bits_whatever_the_lanes() {
         let digests = rounds.into_iter().map(|round| round.state_digest.0);
         digests.collect()
     };
-    let expected = digests(rounds(&place, "run"));
+    let expected = digests(place.rounds("run"));
     place.accepts("resume run --lanes 1");
-    assert_eq!(digests(rounds(&place, "run")), expected);
+    assert_eq!(digests(place.rounds("run")), expected);
 }
 
 #[test]
@@ -49,7 +42,7 @@ fn a_run_in_bfloat16_learns_what_one_in_float32_learns() {
     for precision in ["float32", "bfloat16"] {
         place.accepts(&format!("{RUN} --precision {precision} --out {precision}"));
     }
-    let (wide, narrow) = (rounds(&place, "float32"), rounds(&place, "bfloat16"));
+    let (wide, narrow) = (place.rounds("float32"), place.rounds("bfloat16"));
     for (wide, narrow) in wide.iter().zip(&narrow) {
         for (client, other) in wide.clients.iter().zip(&narrow.clients) {
             let (loss, found) = (client.loss.unwrap(), other.loss.unwrap());

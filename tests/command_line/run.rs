@@ -7,26 +7,19 @@ use prometheus_parse::Scrape;
 use regatta::runs::folder::summary::Summary;
 use regatta_actors::ids::Digest;
 use regatta_actors::protocol::outcome::EndReason;
-use regatta_actors::protocol::round_record::RoundRecord;
 
 use crate::workplace::{Running, Workplace};
 
 const RUN: &str = "run --task rte --model models/tiny --num_clients 2 --local_epochs 1 \
                    --batch_size 4 --agg_type fedex";
 
-fn rounds(place: &Workplace, folder: &str) -> Vec<RoundRecord> {
-    let text = place.read(&format!("{folder}/rounds.jsonl"));
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
-}
-
 fn summary(place: &Workplace, folder: &str) -> Summary {
     serde_json::from_str(&place.read(&format!("{folder}/summary.json"))).unwrap()
 }
 
 fn digests(place: &Workplace, folder: &str) -> Vec<Digest> {
-    rounds(place, folder)
+    place
+        .rounds(folder)
         .into_iter()
         .map(|round| round.state_digest)
         .collect()
@@ -56,7 +49,7 @@ fn a_run_sets_what_its_libraries_read_from_the_environment_and_keeps_what_the_us
 fn a_run_leaves_its_rounds_and_a_summary_and_says_so() {
     let place = Workplace::new();
     let said = place.accepts(&format!("{RUN} --rounds 3 --metrics off --out results"));
-    let records = rounds(&place, "results");
+    let records = place.rounds("results");
     assert_eq!(
         records
             .iter()
@@ -118,7 +111,7 @@ fn the_first_interrupt_finishes_the_round() {
     assert_eq!(summary.ending, Some(EndReason::StoppedAfterRound));
     assert_eq!(
         summary.totals.rounds as usize,
-        rounds(&place, "results").len()
+        place.rounds("results").len()
     );
 }
 

@@ -98,11 +98,7 @@ fn place() -> Workplace {
 }
 
 fn rounds(place: &Workplace, folder: &str) -> Vec<RoundRecord> {
-    let text = place.read(&format!("{folder}/rounds.jsonl"));
-    let mut records: Vec<RoundRecord> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let mut records = place.rounds(folder);
     records.iter_mut().for_each(RoundRecord::forget_wall_time);
     records
 }

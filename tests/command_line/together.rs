@@ -1,18 +1,9 @@
 //! Clients that are trained together, by the program.
 
-use regatta_actors::protocol::round_record::RoundRecord;
-
 use crate::workplace::Workplace;
 
 const RUN: &str = "run --task rte --model models/tiny --num_clients 5 --rounds 2 --batch_size 2 \
                    --lr 1e-2 --metrics off --quiet";
-
-fn rounds(place: &Workplace, folder: &str) -> Vec<RoundRecord> {
-    let text = place.read(&format!("{folder}/rounds.jsonl"));
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
-}
 
 #[test]
 fn the_digest_is_the_same_whatever_the_lanes_and_the_losses_are_those_of_clients_alone() {
@@ -36,9 +27,10 @@ fn the_digest_is_the_same_whatever_the_lanes_and_the_losses_are_those_of_clients
                 "{run} --clients_per_step 3 --lanes {lanes} --out {out}"
             ));
         }
-        let one = rounds(&place, &format!("together{i}-1"));
+        let one = place.rounds(&format!("together{i}-1"));
         for lanes in [2, 5] {
-            for (round, one) in rounds(&place, &format!("together{i}-{lanes}"))
+            for (round, one) in place
+                .rounds(&format!("together{i}-{lanes}"))
                 .iter()
                 .zip(&one)
             {
@@ -49,7 +41,7 @@ fn the_digest_is_the_same_whatever_the_lanes_and_the_losses_are_those_of_clients
                 assert_eq!(round.eval, one.eval, "{method}, {lanes} lanes");
             }
         }
-        for (alone, together) in rounds(&place, &format!("alone{i}")).iter().zip(&one) {
+        for (alone, together) in place.rounds(&format!("alone{i}")).iter().zip(&one) {
             for (alone, together) in alone.clients.iter().zip(&together.clients) {
                 assert_eq!(
                     (alone.steps, alone.examples),
@@ -72,11 +64,11 @@ fn a_run_of_clients_together_replays_and_resumes_to_the_same_bits() {
     place.accepts(&format!("{run} --lanes 2 --out whole"));
     let said = place.accepts("replay whole --check --lanes 1");
     assert!(said.contains("are the same, bit for bit"), "{said}");
-    let expected = rounds(&place, "whole")[1].state_digest.clone();
+    let expected = place.rounds("whole")[1].state_digest.clone();
     // Its last checkpoint is that of the round before: it does the last one again.
     let said = place.accepts("resume whole --lanes 1");
     assert!(said.contains("resuming after round 1"), "{said}");
-    assert_eq!(rounds(&place, "whole")[1].state_digest, expected);
+    assert_eq!(place.rounds("whole")[1].state_digest, expected);
 }
 
 #[test]

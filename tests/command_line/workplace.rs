@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
+use regatta_actors::protocol::round_record::RoundRecord;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use tempfile::TempDir;
@@ -43,6 +44,14 @@ impl Workplace {
 
     pub fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path().join(name)).unwrap()
+    }
+
+    /// The records of a run's rounds.
+    pub fn rounds(&self, folder: &str) -> Vec<RoundRecord> {
+        let text = self.read(&format!("{folder}/rounds.jsonl"));
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     /// The program with these arguments, run from the folder with nothing of the user's own.

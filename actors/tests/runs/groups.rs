@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::common::{Events, Record, Toy, Trouble, kill, plan, run};
-use crate::recovery::{eventful, undisturbed};
+use crate::common::{Events, Toy, Trouble, kill, plan, run};
+use crate::recovery::{assert_lanes_and_delays_change_nothing, eventful, undisturbed};
 use regatta_actors::ids::LaneId;
 use regatta_actors::plan::FederationPlan;
 use regatta_actors::plan::fault::{Fault, FaultKind};
@@ -65,21 +65,10 @@ fn a_client_with_its_own_lane_and_one_whose_lane_fails_are_trained_alone() {
 
 #[test]
 fn lanes_and_delays_change_no_byte_of_the_ledger_of_groups() {
-    let expected = undisturbed(&grouped(eventful(8), 4));
+    let plan = grouped(eventful(8), 4);
+    let expected = undisturbed(&plan);
     assert!(expected != undisturbed(&eventful(8)), "nobody was grouped");
-    for lanes in [1, 2, 4] {
-        let folder = Record::new();
-        let plan = FederationPlan {
-            lanes,
-            ..grouped(eventful(8), 4)
-        };
-        let toy = Toy {
-            jitter: 300,
-            ..Toy::default()
-        };
-        folder.record(plan, toy).unwrap();
-        assert!(folder.ledger() == expected, "with {lanes} lanes");
-    }
+    assert_lanes_and_delays_change_nothing(&plan, &expected);
 }
 
 #[test]

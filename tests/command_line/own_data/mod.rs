@@ -6,7 +6,6 @@ mod texts;
 use std::collections::BTreeMap;
 use std::fs;
 
-use regatta_actors::protocol::round_record::RoundRecord;
 use serde_json::{Value, json};
 
 use crate::workplace::Workplace;
@@ -29,20 +28,13 @@ fn reviews(rows: usize) -> String {
     format!("id,review,stars,shop\n{rows}")
 }
 
-fn rounds(place: &Workplace, folder: &str) -> Vec<RoundRecord> {
-    let text = place.read(&format!("{folder}/rounds.jsonl"));
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
-}
-
 fn digests(place: &Workplace, folder: &str) -> Vec<String> {
-    let rounds = rounds(place, folder).into_iter();
+    let rounds = place.rounds(folder).into_iter();
     rounds.map(|round| round.state_digest.0).collect()
 }
 
 fn scores(place: &Workplace, folder: &str) -> BTreeMap<String, f64> {
-    rounds(place, folder).pop().unwrap().eval.unwrap()
+    place.rounds(folder).pop().unwrap().eval.unwrap()
 }
 
 fn names(place: &Workplace, folder: &str) -> Vec<String> {
@@ -60,7 +52,7 @@ fn a_csv_is_learnt_from_by_three_flags_and_the_run_stands_on_its_own() {
         "{said}"
     );
     assert_eq!(names(&place, "run"), ["accuracy", "loss", "macro_f1"]);
-    let clients = rounds(&place, "run")[0].clients.clone();
+    let clients = place.rounds("run")[0].clients.clone();
     let clients: Vec<_> = clients.into_iter().map(|client| client.name).collect();
     assert_eq!(clients, ["shop 0", "shop 1"]);
     let scenario = place.read("run/scenario.toml");
