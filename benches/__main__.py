@@ -1,6 +1,6 @@
 """All benchmarks: `python -m benches [PART…]` measures, prints, and writes benches/RESULTS.md.
 
-Without PART, all of them but build, in 43 minutes on two cores. A part that cannot be
+Without PART, all of them but build, in about an hour on two cores. A part that cannot be
 measured says so in its section, and the others continue. What people wrote in RESULTS.md stays. Needs
 the files of `make setup`; `make bench` sees to them. The parts:
 """
@@ -117,9 +117,7 @@ PARTS = {
     "limit": Part("A training step, against its matrix products", limit),
     "aggregation": Part("Aggregation, against dense formulas", aggregation),
     "scale": Part("Many clients", lambda _: scale.measure(regatta(), machine.cores())),
-    "fused": Part(
-        "Clients that are trained together", lambda _: fused.measure(regatta())
-    ),
+    "fused": Part("Clients that are trained together", lambda _: fused.measure(regatta())),
     "lanes": Part("Lanes", lambda _: lanes.measure(regatta(), machine.cores())),
     "endurance": Part(
         "Many rounds", lambda _: endurance.measure(endurance_example(), machine.cores())

@@ -28,7 +28,7 @@ GPT2 = {
 
 
 def measure(program: Path) -> str:
-    """Two tables: seconds of training by how many clients take a step together, and digests by lanes."""
+    """A table of seconds of training by how many clients take a step together, and digests by lanes."""
     with tempfile.TemporaryDirectory() as place:
         config = Path(place) / "gpt2.json"
         config.write_text(json.dumps(GPT2), encoding="utf-8")

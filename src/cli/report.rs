@@ -16,7 +16,7 @@ use crate::runs::report::{Run, hosts, page, tables};
 /// Shows runs' statistics and writes their pages.
 ///
 /// # Errors
-/// If there is no run, its ledger cannot be read, or a file cannot be written.
+/// If a run or its ledger cannot be read, or a file cannot be written.
 pub fn report(args: &ReportArgs) -> anyhow::Result<()> {
     one_place_for_one_run(args)?;
     let runs = args.page.runs.iter().map(|path| Run::read(path));

@@ -62,8 +62,8 @@ impl Weights {
         })
     }
 
-    /// Packs the weights of these layers for products in bfloat16, anew if they are packed: on a CPU
-    /// that multiplies packed ones, those that are held in float32.
+    /// Packs the weights of these layers for products in bfloat16, on a CPU that multiplies packed
+    /// ones: those that are held in float32. Weights that are packed already are packed again.
     ///
     /// # Errors
     /// If libtorch fails.

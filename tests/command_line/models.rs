@@ -14,7 +14,7 @@ use crate::workplace::Workplace;
 
 const TINY: &str = "--task rte --model models/tiny --metrics off --web off";
 
-/// The only error of `check`, which is that of `run`, after which there is no folder.
+/// The only error of `check`, which is also that of `run`; neither leaves a folder.
 pub fn refusal(place: &Workplace, flags: &str) -> String {
     let errors = place.errors(&format!("check {flags}"));
     assert_eq!(errors.len(), 1, "{errors:?}");

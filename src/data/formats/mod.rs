@@ -1,4 +1,4 @@
-//! Readers of data files, a format a file.
+//! Readers of data files, a format a file; `quoting` checks the quotation marks of `csv`.
 
 pub(crate) mod csv;
 pub(crate) mod json;

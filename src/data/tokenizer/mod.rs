@@ -12,6 +12,7 @@
 //! * [`pairs`] encodes texts and pairs of them, [`rendered`] texts that a template gives, in which
 //!   [`special`] finds the template's own special tokens, and [`leading_space`] knows where a word is
 //!   the first.
+//! * [`unknown`] finds the token for what a vocabulary lacks.
 
 pub(crate) mod added;
 pub(crate) mod arguments;

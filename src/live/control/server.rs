@@ -21,7 +21,7 @@ use crate::live::ports::warning::Warning;
 /// How long the run may take to confirm a command, which it does between two messages.
 #[cfg(not(test))]
 const CONFIRMATION: Duration = Duration::from_millis(1500);
-/// In tests there is no run to confirm anything.
+/// In tests no run confirms anything.
 #[cfg(test)]
 const CONFIRMATION: Duration = Duration::from_millis(10);
 /// The longest request, in bytes.
@@ -30,7 +30,7 @@ pub(crate) const LONGEST: usize = 4096;
 /// The reason that a run cannot be steered from an address.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlServerError {
-    /// Others than this machine's could steer the run.
+    /// Users of other machines could steer the run.
     #[error("not a loopback address, and {} holds no token", TOKEN_VARIABLE)]
     NoToken,
     /// The address is taken, or not this machine's.

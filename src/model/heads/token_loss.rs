@@ -111,7 +111,7 @@ impl TokenLoss<'_> {
     }
 
     /// The loss of each of several batches, whose states lie in `batches` and, one after the other, in
-    /// [`Self::states`].
+    /// [`Self::states`]. The output layer is frozen: it gets no gradient.
     ///
     /// # Errors
     /// If shapes do not fit or libtorch fails.

@@ -57,7 +57,7 @@ impl Run {
     /// Reads a run's folder.
     ///
     /// # Errors
-    /// If there is no run in it, or its files are not those of a run.
+    /// If it has no run, or its files are not those of a run.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let folder = RunFolder::open(path)?;
         let plan = read_plan(&folder)?;
