@@ -18,9 +18,9 @@ use crate::aggregate::{Report, Round};
 use crate::base::tensors::HostTensor;
 use crate::model::ModelError;
 
-/// Bytes of dense updates that are worked on at once, in float64: enough for large products, and
-/// little beside a model.
-const AT_ONCE: i64 = 32 << 20;
+/// Bytes of dense updates that are worked on at once, in float64: a layer of a base model or some of a
+/// small one. More is no faster, and what many clients' factors take beside it is held as well.
+const AT_ONCE: i64 = 4 << 20;
 
 /// Squared norms summed over layers.
 #[derive(Debug, Default)]
