@@ -205,6 +205,8 @@ impl Chart {
         } else {
             let space = if y.1 > y.0 {
                 (y.1 - y.0) * 0.06
+            } else if y.0 == 0.0 {
+                1.0
             } else {
                 y.0.abs().max(1e-3) * 0.1
             };

@@ -139,9 +139,9 @@ function hideEntries(plot, lines) {
   lines.forEach((line, i) => { if (line.hidden) entries[i + 1].hidden = true; });
 }
 
-/** A range with some margin, which does not magnify noise. */
+/** A range with some margin, which does not magnify noise; of zeros alone one that shows them as such. */
 const spread = (floor) => (_, low, high) => {
-  if (low === null) return [0, 1];
+  if (low === null || (low === 0 && high === 0)) return [0, 1];
   const room = Math.max((high - low) * 0.08, Math.abs(high) * 0.01, 1e-9);
   return [floor === undefined ? low - room : Math.min(floor, low), high + room];
 };

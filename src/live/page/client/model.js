@@ -180,7 +180,7 @@ export class Model {
 
   /** A score's name for people. @param {string} score */
   titleOf(score) {
-    return this.properTitle(score) ?? title(score);
+    return title(this.properTitle(score) ?? score);
   }
 
   /** A score's name within a line. @param {string} score */
