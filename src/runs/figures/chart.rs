@@ -314,3 +314,26 @@ pub(crate) fn over_rounds(
     let point = |record: &RoundRecord| Some((f64::from(record.round), value(record)?));
     rounds.iter().filter_map(point).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_do_not_change_have_an_axis_that_magnifies_nothing() {
+        for (value, axis) in [
+            (0.0, (0.0, 1.0)),
+            (0.5, (0.45, 0.55)),
+            (1e-9, (0.0, 1.0001e-4)),
+        ] {
+            let points = vec![(1.0, value), (2.0, value)];
+            let chart = Chart {
+                curves: vec![Curve::new("score", plotters::style::BLACK, points)],
+                ..Chart::default()
+            };
+            let (_, y) = chart.range().unwrap();
+            let near = |found: f64, wanted: f64| (found - wanted).abs() < 1e-8;
+            assert!(near(y.0, axis.0) && near(y.1, axis.1), "{value}: {y:?}");
+        }
+    }
+}
