@@ -63,7 +63,7 @@ methods: build ## compare all aggregation methods; writes benches/METHODS.md (AR
 
 .PHONY: bench
 bench: ASKED_NATS = --nats
-bench: setup ## measure what the project claims, into benches/RESULTS.md; about an hour (ARGS)
+bench: setup ## measure what the project claims, into benches/RESULTS.md; about 1 3/4 hours (ARGS)
 	CARGO="$(CARGO)" $(PYTHON) -m benches $(ARGS)
 
 # clippy compiles as well as it checks, and rustdoc reads what it compiled: so everything is built
