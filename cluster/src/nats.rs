@@ -184,6 +184,10 @@ impl Broker for NatsBroker {
         queue::queued(&self.streams, &self.names).await
     }
 
+    async fn restart_queue(&self) -> Result<(), BrokerError> {
+        queue::restart(&self.streams, &self.names, self.options.lease).await
+    }
+
     async fn next_order(&self) -> Result<Option<Delivery<JobLease>>, BrokerError> {
         queue::next_order(&self.streams, &self.names, self.options.wait).await
     }

@@ -44,6 +44,18 @@ pub(crate) async fn prepare(
     Ok(was_missing)
 }
 
+/// Makes the consumer anew, which then gives out all jobs. Servers have had consumers that stop giving
+/// any out, most after a restart: nats-server's issues 4736 and 6905.
+pub(crate) async fn restart(
+    streams: &JetStream,
+    names: &Names,
+    lease: Duration,
+) -> Result<(), BrokerError> {
+    streams.delete_consumer(&names.jobs(), LANES).await?;
+    prepare(streams, names, lease).await?;
+    Ok(())
+}
+
 /// Queues a job; one that is queued already is not changed.
 pub(crate) async fn submit(
     streams: &JetStream,
@@ -103,11 +115,10 @@ pub struct JobLease {
 impl JobLease {
     /// Tells the broker something about the job, and waits until it knows. A server says nothing to
     /// one that speaks of a delivery which it forgot when it was killed.
-    async fn tell(&self, word: &'static str) -> Result<(), BrokerError> {
-        let word = Bytes::from_static(word.as_bytes());
+    async fn tell(&self, word: impl Into<Bytes>) -> Result<(), BrokerError> {
         let asked = self
             .connection
-            .request(&self.subject, None, word, self.time * 2);
+            .request(&self.subject, None, word.into(), self.time * 2);
         match tokio::time::timeout(self.time, asked).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(BrokerError::Missing(_))) | Err(_) => {
@@ -127,8 +138,9 @@ impl Lease for JobLease {
         self.tell("+ACK").await
     }
 
-    async fn give_back(&self) -> Result<(), BrokerError> {
-        self.tell("-NAK").await
+    async fn give_back(&self, pause: Duration) -> Result<(), BrokerError> {
+        let pause = json!({ "delay": nanoseconds(pause) });
+        self.tell(format!("-NAK {pause}")).await
     }
 }
 

@@ -5,7 +5,7 @@
 mod shared;
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use regatta_actors::ids::{Digest, JobId};
@@ -100,12 +100,55 @@ async fn a_job_whose_lease_ends_is_given_out_again_and_one_that_is_given_back_at
     let first = dead.next_order().await.unwrap().unwrap();
     let second = alive.next_order().await.unwrap().unwrap();
     assert_eq!(second.times, 2);
-    second.lease.give_back().await.unwrap();
+    second.lease.give_back(Duration::ZERO).await.unwrap();
     let third = alive.next_order().await.unwrap().unwrap();
     assert_eq!((text(&third.order), third.times), ("one", 3));
     third.lease.done().await.unwrap();
     // What comes late does no harm.
     let _ = first.lease.done().await;
+    assert_eq!(coordinator.queued().await.unwrap(), BTreeSet::new());
+}
+
+#[tokio::test]
+async fn a_job_that_is_given_back_for_a_while_keeps_no_other_waiting() {
+    let Some(server) = Server::start().await else {
+        return;
+    };
+    let coordinator = connect(&server.coordinator_file(), options()).await;
+    coordinator.prepare().await.unwrap();
+    let worker = server.worker().await;
+    coordinator.submit(job(1), "one".into()).await.unwrap();
+    let first = worker.next_order().await.unwrap().unwrap();
+    let pause = Duration::from_secs(1);
+    let given_back = Instant::now();
+    first.lease.give_back(pause).await.unwrap();
+    coordinator.submit(job(2), "two".into()).await.unwrap();
+    let other = worker.next_order().await.unwrap().unwrap();
+    assert_eq!(text(&other.order), "two");
+    let again = worker.next_order().await.unwrap().unwrap();
+    assert_eq!((text(&again.order), again.times), ("one", 2));
+    assert!(given_back.elapsed() >= pause);
+}
+
+#[tokio::test]
+async fn a_queue_that_is_started_anew_gives_out_all_its_jobs() {
+    let Some(server) = Server::start().await else {
+        return;
+    };
+    let coordinator = connect(&server.coordinator_file(), options()).await;
+    coordinator.prepare().await.unwrap();
+    let worker = server.worker().await;
+    for client in 1..=2 {
+        coordinator.submit(job(client), "x".into()).await.unwrap();
+    }
+    let held = worker.next_order().await.unwrap().unwrap();
+    coordinator.restart_queue().await.unwrap();
+    // Who did one finds out that it is no longer his.
+    let _ = held.lease.done().await;
+    for _ in 0..2 {
+        let delivery = worker.next_order().await.unwrap().unwrap();
+        delivery.lease.done().await.unwrap();
+    }
     assert_eq!(coordinator.queued().await.unwrap(), BTreeSet::new());
 }
 

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -45,6 +46,10 @@ pub trait Broker: Send + Sync + 'static {
 
     /// The jobs that wait in the queue or are being done.
     fn queued(&self) -> impl Future<Output = Result<BTreeSet<JobId>, BrokerError>> + Send;
+
+    /// Gives jobs out anew: the queue did not, though there are some and lanes that wait for one. What
+    /// is being done may be given out once more.
+    fn restart_queue(&self) -> impl Future<Output = Result<(), BrokerError>> + Send;
 
     /// The next job for a lane, which has it until its lease ends. Waits for one for some seconds.
     fn next_order(
@@ -124,8 +129,8 @@ pub trait Lease: Send + Sync + 'static {
     /// The job is done, and its reply is kept: it leaves the queue.
     fn done(&self) -> impl Future<Output = Result<(), BrokerError>> + Send;
 
-    /// The job goes back to the queue, at once.
-    fn give_back(&self) -> impl Future<Output = Result<(), BrokerError>> + Send;
+    /// The job goes back to the queue, which gives it out again after `pause`.
+    fn give_back(&self, pause: Duration) -> impl Future<Output = Result<(), BrokerError>> + Send;
 }
 
 /// A job for a lane.

@@ -156,6 +156,20 @@ impl JetStream {
         name.ok_or_else(|| BrokerError::Away(format!("a consumer without a name: {made}")))
     }
 
+    /// Deletes a consumer of a stream, if it is there.
+    pub(crate) async fn delete_consumer(
+        &self,
+        stream: &str,
+        name: &str,
+    ) -> Result<(), BrokerError> {
+        let path = format!("CONSUMER.DELETE.{stream}.{name}");
+        let deleted = self.api(&path, stream, json!({}));
+        match deleted.await.map_err(BrokerError::from) {
+            Ok(_) | Err(BrokerError::Missing(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The subjects of a stream that match `filter`, each with its number of messages.
     pub(crate) async fn subjects(
         &self,

@@ -109,6 +109,11 @@ impl MemoryBroker {
         self.shared.changed.send_replace(());
     }
 
+    /// Gives out no job any more, as a queue whose server lost track of it, until it is restarted.
+    pub fn stall(&self) {
+        self.store().stalled = true;
+    }
+
     /// How often a job was given out.
     #[must_use]
     pub fn deliveries(&self) -> u64 {
@@ -258,6 +263,19 @@ impl Broker for MemoryBroker {
         Ok(store.queue.iter().map(|queued| queued.job).collect())
     }
 
+    async fn restart_queue(&self) -> Result<(), BrokerError> {
+        self.trouble().await?;
+        let mut store = self.prepared()?;
+        store.stalled = false;
+        store
+            .queue
+            .iter_mut()
+            .for_each(|queued| queued.lease = None);
+        drop(store);
+        self.shared.changed.send_replace(());
+        Ok(())
+    }
+
     async fn next_order(&self) -> Result<Option<Delivery<MemoryLease>>, BrokerError> {
         self.trouble().await?;
         let mut changed = self.shared.changed.subscribe();
@@ -278,7 +296,8 @@ impl Broker for MemoryBroker {
                 }));
             }
             // Leases end without a word.
-            let _ = time::timeout(self.shared.lease / 8, changed.changed()).await;
+            let ends = self.store().next_end().unwrap_or(until).min(until);
+            let _ = time::timeout_at(ends.into(), changed.changed()).await;
         }
         Ok(None)
     }
@@ -445,9 +464,11 @@ impl Lease for MemoryLease {
         Ok(())
     }
 
-    async fn give_back(&self) -> Result<(), BrokerError> {
+    async fn give_back(&self, pause: Duration) -> Result<(), BrokerError> {
         self.broker.trouble().await?;
-        self.broker
-            .with_lease(self.of, |queue, at| queue[at].lease = None)
+        let (number, until) = (self.of.1, Instant::now() + pause);
+        self.broker.with_lease(self.of, |queue, at| {
+            queue[at].lease = (!pause.is_zero()).then_some((number, until));
+        })
     }
 }

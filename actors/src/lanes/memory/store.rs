@@ -33,6 +33,8 @@ pub(super) struct Store {
     /// Whether [`Broker::prepare`](crate::lanes::broker::Broker::prepare) has been called since everything was forgotten.
     pub prepared: bool,
     pub queue: Vec<Queued>,
+    /// Whether no job is given out.
+    pub stalled: bool,
     pub replies: BTreeMap<JobId, (u64, Bytes)>,
     pub replied: u64,
     pub blobs: HashMap<Digest, Bytes>,
@@ -57,6 +59,7 @@ impl Store {
         Self {
             prepared: false,
             queue: Vec::new(),
+            stalled: false,
             replies: BTreeMap::new(),
             replied: 0,
             blobs: HashMap::new(),
@@ -79,6 +82,13 @@ impl Store {
         Kept::First
     }
 
+    /// When the next lease ends, if it is not renewed.
+    pub fn next_end(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let ends = self.queue.iter().filter_map(|queued| queued.lease);
+        ends.map(|(_, end)| end).filter(|end| *end > now).min()
+    }
+
     /// Gives out a job that nobody has.
     pub fn take(
         &mut self,
@@ -88,7 +98,7 @@ impl Store {
         let now = Instant::now();
         let free = |queued: &Queued| queued.lease.is_none_or(|(_, until)| until <= now);
         let free: Vec<_> = (0..self.queue.len())
-            .filter(|at| free(&self.queue[*at]))
+            .filter(|at| !self.stalled && free(&self.queue[*at]))
             .collect();
         let at = match free.len() {
             0 => return None,

@@ -38,6 +38,8 @@ struct Wanted<U> {
     submissions: u32,
     /// Looks at the queue in a row that did not find it.
     absences: u32,
+    /// Looks in a row that found it waiting there, and a host that may do it without a job.
+    neglected: u32,
     /// Hosts on which it failed.
     failed_on: BTreeSet<HostId>,
     /// Hosts that have no room for it, with what they said.
@@ -130,6 +132,7 @@ impl<U> Dispatch<U> {
             on: None,
             submissions: 0,
             absences: 0,
+            neglected: 0,
             failed_on: BTreeSet::new(),
             no_room: BTreeMap::new(),
             died: BTreeSet::new(),
@@ -161,6 +164,7 @@ impl<U> Dispatch<U> {
             job.queued = true;
             job.submissions += 1;
             job.absences = 0;
+            job.neglected = 0;
         }
     }
 
@@ -180,6 +184,31 @@ impl<U> Dispatch<U> {
             }
         }
         lost
+    }
+
+    /// Gives the jobs that waited in the queue at each of the last `looks` looks while one of the hosts
+    /// with nothing to do might have done them.
+    pub fn neglected(
+        &mut self,
+        looks: u32,
+        waits: impl Fn(JobId) -> bool,
+        idle: &[&HostId],
+    ) -> Vec<JobId> {
+        let mut neglected = Vec::new();
+        for (id, job) in self.jobs.iter_mut().filter(|(_, job)| job.queued) {
+            let avoid = &job.order.avoid;
+            let could = idle.iter().any(|host| !avoid.contains(host));
+            job.neglected = if could && waits(*id) {
+                job.neglected + 1
+            } else {
+                0
+            };
+            if job.neglected >= looks {
+                job.neglected = 0;
+                neglected.push(*id);
+            }
+        }
+        neglected
     }
 
     /// The broker lost what it had.

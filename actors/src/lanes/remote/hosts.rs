@@ -60,6 +60,13 @@ impl Hosts {
         hosts.map(|(id, _)| id)
     }
 
+    /// Those that take jobs and have a lane without one.
+    pub fn idle(&self) -> impl Iterator<Item = &HostId> {
+        let idle = |host: &Host| !host.draining && host.running.len() < host.lanes.len();
+        let hosts = self.hosts.iter().filter(move |(_, host)| idle(host));
+        hosts.map(|(id, _)| id)
+    }
+
     /// A host is to take no more jobs. Says whether there is one with this id.
     pub fn drain(&mut self, id: &HostId) -> bool {
         let host = self.hosts.get_mut(id);

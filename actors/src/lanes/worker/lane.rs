@@ -16,7 +16,9 @@ use crate::lanes::parcels::Parcel;
 use crate::lanes::pool::{JobFailure, JobReport, JobRequest, JobResult};
 use crate::lanes::queue::LaneGroup;
 use crate::lanes::watchdog::Heartbeat;
-use crate::lanes::wire::{Content, HostNote, JobOrder, JobOutcome, JobReply, decode, encode};
+use crate::lanes::wire::{
+    Content, HostId, HostNote, JobOrder, JobOutcome, JobReply, decode, encode,
+};
 use crate::lanes::worker::host::JoinedHost;
 use crate::protocol::job::JobPhase;
 use crate::workload::Workload;
@@ -106,7 +108,11 @@ impl<W: Workload> Lane<W> {
         delivery: Delivery<B::Lease>,
         replying: &mut Replying,
     ) -> bool {
-        let Delivery { order, lease, .. } = delivery;
+        let Delivery {
+            order,
+            lease,
+            times,
+        } = delivery;
         let order: JobOrder = match decode(&order) {
             Ok(order) => order,
             Err(reason) => {
@@ -118,8 +124,8 @@ impl<W: Workload> Lane<W> {
         };
         if order.avoid.contains(&host.id) {
             // Another host is to take it; the queue does not know which.
-            host.pause().await;
-            give_back(&lease, host.timing.retry).await;
+            let pause = pause_for_others(host.timing.retry, &host.id, order.id, times);
+            end_lease(host.timing.retry, lease.give_back(pause)).await;
             return true;
         }
         let cancelled = host.begin(self.number, order.id);
@@ -375,22 +381,64 @@ fn outcome<U: Payload>(
     Ok((outcome, parcel))
 }
 
+/// How long a job that this host is to avoid is kept from all hosts, this one among them: about
+/// `retry`, and another time whenever it is given out. With equal pauses, two hosts of which each
+/// avoids what the other may do could be given the wrong one of two jobs for ever.
+fn pause_for_others(retry: Duration, host: &HostId, job: JobId, times: u64) -> Duration {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(host.0.as_bytes());
+    for number in [job.round, job.client.0, job.attempt] {
+        hasher.update(&number.to_le_bytes());
+    }
+    hasher.update(&times.to_le_bytes());
+    let drawn = hasher.finalize().as_bytes()[0];
+    retry.mul_f64(0.5 + f64::from(drawn) / 256.0)
+}
+
 /// The job is done. Waits for the broker to know it, but not long: one that forgot the lease when it
 /// was killed says nothing, and then the job is done once more for nothing.
 async fn done(lease: &impl Lease, wait: Duration) {
-    log_lease(time::timeout(wait, lease.done()).await);
+    end_lease(wait, lease.done()).await;
 }
 
 /// The job is somebody else's to do.
 async fn give_back(lease: &impl Lease, wait: Duration) {
-    log_lease(time::timeout(wait, lease.give_back()).await);
+    end_lease(wait, lease.give_back(Duration::ZERO)).await;
 }
 
-/// A lease that cannot be ended ends by itself.
-fn log_lease(result: Result<Result<(), BrokerError>, time::error::Elapsed>) {
-    match result {
+/// Ends a lease, which otherwise ends by itself.
+async fn end_lease(wait: Duration, ending: impl Future<Output = Result<(), BrokerError>>) {
+    match time::timeout(wait, ending).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!("a lease ends by itself: {error}"),
         Err(_) => tracing::debug!("a lease ends by itself, if the broker has not heard"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{ClientId, RunId};
+
+    #[test]
+    fn a_job_to_avoid_is_kept_from_the_host_for_another_time_each_time() {
+        let retry = Duration::from_millis(500);
+        let job = JobId {
+            run: RunId(1),
+            round: 2,
+            client: ClientId(3),
+            attempt: 0,
+        };
+        let pauses = |host: &str| -> Vec<Duration> {
+            let host = HostId(host.into());
+            let pause = |times| pause_for_others(retry, &host, job, times);
+            (1..=8).map(pause).collect()
+        };
+        let (one, other) = (pauses("one"), pauses("other"));
+        for pause in one.iter().chain(&other) {
+            assert!(*pause >= retry / 2 && *pause < retry * 3 / 2, "{pause:?}");
+        }
+        assert!(one.windows(2).all(|pair| pair[0] != pair[1]), "{one:?}");
+        assert!(one.iter().zip(&other).all(|(one, other)| one != other));
     }
 }

@@ -64,6 +64,22 @@ fn a_broker_that_forgets_everything_costs_time_and_nothing_else() {
 }
 
 #[test]
+fn a_queue_that_stops_giving_out_jobs_is_started_anew() {
+    let expected = local(plan(3, 3, 1));
+    let (broker, record) = (sound(), Record::new());
+    let worker = Worker::start(&broker, 1, Toy::default());
+    let stalling = broker.clone();
+    coordinate(plan(3, 3, 1), &broker, &record, move |event| {
+        if let Event::RoundStarted { round: 2, .. } = event {
+            stalling.stall();
+        }
+    })
+    .unwrap();
+    assert_eq!(record.ledger(), expected.ledger());
+    assert_eq!(worker.end().unwrap(), WorkerEnd::RunOver);
+}
+
+#[test]
 fn a_broker_that_is_away_for_a_while_is_told_once_and_so_is_its_return() {
     let (broker, record, line) = (sound(), Record::new(), Line::default());
     let worker = Worker::start(&broker, 1, slow());

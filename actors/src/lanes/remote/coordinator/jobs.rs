@@ -142,6 +142,18 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
                 "{lost} jobs are no longer in the broker's queue: they are queued again"
             );
         }
+        let waits = |job| queued.contains(&job) && !hosts.is_running(job);
+        let idle: Vec<_> = hosts.idle().collect();
+        let timing = &self.settings.timing;
+        let looks = (3 * timing.silence).div_duration_f64(timing.look).ceil() as u32;
+        let neglected = self.dispatch.neglected(looks, waits, &idle);
+        if !neglected.is_empty() {
+            let jobs = neglected.len();
+            tracing::warn!(
+                "{jobs} jobs wait in the broker's queue, and lanes for one: the queue is started anew"
+            );
+            self.broker.restart_queue().await?;
+        }
         Ok(())
     }
 
