@@ -69,7 +69,7 @@ impl BaseWeightCache {
                     Weights::frozen(&checkpoint.base, &checkpoint.quantised, device)?;
                 let kind = self.experiment.compute(device).kind;
                 if (device, kind) == (Device::Cpu, Kind::BFloat16) {
-                    pretrained.pack(&checkpoint.architecture.linear_layers())?;
+                    checkpoint.architecture.pack(&mut pretrained)?;
                 }
                 none.insert(DeviceBase {
                     pretrained,

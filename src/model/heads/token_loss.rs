@@ -4,8 +4,10 @@
 //! it makes of the hidden states. That is computed by hand along with the loss, some tokens at a
 //! time, whose logits are then forgotten.
 
-use tch::{Kind, Tensor, no_grad};
+use tch::{Kind, TchError, Tensor, no_grad};
 
+use crate::base::torch::device::Autocast;
+use crate::base::torch::narrow::PackedTable;
 use crate::model::ModelError;
 use crate::model::layers::soft_cap::SoftCap;
 use crate::model::loss::Loss;
@@ -20,12 +22,39 @@ pub(crate) struct TokenLoss<'a> {
     pub states: &'a Tensor,
     /// What makes logits of them, (vocabulary, hidden).
     pub output: &'a Tensor,
+    /// The same, where it is packed for products in bfloat16 and these are taken by it.
+    pub packed: Option<&'a PackedTable>,
     /// The cap of the logits.
     pub cap: Option<SoftCap>,
     /// The tokens that come next, (labels), int64.
     pub tokens: &'a Tensor,
     /// p, the probability that label smoothing spreads over the whole vocabulary.
     pub smoothing: f64,
+}
+
+/// The output as all parts are multiplied by it.
+enum Table<'a> {
+    /// (vocabulary, hidden), in the kind of the products.
+    Dense(Tensor),
+    Packed(&'a PackedTable),
+}
+
+impl Table<'_> {
+    /// The logits of states.
+    fn logits(&self, states: &Tensor) -> Result<Tensor, TchError> {
+        match self {
+            Self::Dense(table) => states.f_linear(table, None::<&Tensor>),
+            Self::Packed(table) => table.logits(states),
+        }
+    }
+
+    /// What a gradient by the logits is by the states.
+    fn by_states(&self, by_logits: &Tensor) -> Result<Tensor, TchError> {
+        match self {
+            Self::Dense(table) => by_logits.f_matmul(table),
+            Self::Packed(table) => table.by_states(by_logits),
+        }
+    }
 }
 
 /// What the loss is made of, for some of the tokens.
@@ -67,10 +96,21 @@ impl TokenLoss<'_> {
         self.output.size().first().copied().unwrap_or(0)
     }
 
+    /// The output as it is multiplied by: rounded once, where mixed precision would round it anew for
+    /// each part, and twice.
+    fn table(&self) -> Result<Table<'_>, TchError> {
+        if let Some(packed) = self.packed {
+            return Ok(Table::Packed(packed));
+        }
+        Ok(Table::Dense(match Autocast::kind(self.output.device()) {
+            Some(kind) => self.output.f_to_kind(kind)?,
+            None => self.output.shallow_clone(),
+        }))
+    }
+
     /// The logits of states, in float32.
-    fn logits(&self, states: &Tensor) -> Result<Tensor, ModelError> {
-        let logits = states.f_linear(self.output, None::<&Tensor>)?;
-        let logits = logits.f_to_kind(Kind::Float)?;
+    fn logits(&self, table: &Table<'_>, states: &Tensor) -> Result<Tensor, ModelError> {
+        let logits = table.logits(states)?.f_to_kind(Kind::Float)?;
         match self.cap {
             Some(cap) => Ok(cap.forward(&logits)?),
             None => Ok(logits),
@@ -79,7 +119,8 @@ impl TokenLoss<'_> {
 
     /// As it is defined, by autograd.
     fn at_once(&self) -> Result<Loss, ModelError> {
-        let logits = self.logits(self.states)?;
+        let table = Table::Dense(self.output.shallow_clone());
+        let logits = self.logits(&table, self.states)?;
         let log_p = logits.f_log_softmax(-1, Kind::Float)?;
         let own = log_p.f_gather(1, &self.tokens.f_unsqueeze(1)?, false)?;
         let sums = [own.f_sum(Kind::Float)?, log_p.f_sum(Kind::Float)?];
@@ -91,7 +132,8 @@ impl TokenLoss<'_> {
         let zero = || Tensor::f_zeros([], (Kind::Double, self.states.device()));
         let mut sums = [zero()?, zero()?];
         let mut gradients = Vec::new();
-        for part in self.parts(rows) {
+        let table = self.table()?;
+        for part in self.parts(&table, rows) {
             let part = part?;
             sums[0] = sums[0].f_add(&part.own.f_sum(Kind::Double)?)?;
             if let Some(all) = &part.all {
@@ -117,7 +159,9 @@ impl TokenLoss<'_> {
     /// If shapes do not fit or libtorch fails.
     pub fn compute_each(&self, batches: &[Tensor]) -> Result<Vec<Loss>, ModelError> {
         let rows = PART / self.vocabulary().max(1);
-        let parts = no_grad(|| self.parts(rows.max(1)).collect::<Result<Vec<_>, _>>())?;
+        let table = no_grad(|| self.table())?;
+        let parts = self.parts(&table, rows.max(1));
+        let parts = no_grad(|| parts.collect::<Result<Vec<_>, _>>())?;
         let lengths: Vec<i64> = batches.iter().map(|batch| batch.size()[0]).collect();
         let of_batches = |of_part: fn(&TokenPart) -> Option<&Tensor>| {
             let parts: Vec<&Tensor> = parts.iter().filter_map(of_part).collect();
@@ -149,15 +193,19 @@ impl TokenLoss<'_> {
     }
 
     /// What the loss is made of, N tokens at a time.
-    fn parts(&self, rows: i64) -> impl Iterator<Item = Result<TokenPart, ModelError>> {
+    fn parts(
+        &self,
+        table: &Table<'_>,
+        rows: i64,
+    ) -> impl Iterator<Item = Result<TokenPart, ModelError>> {
         let starts = (0..self.labels()).step_by(rows as usize);
-        starts.map(move |start| self.part(start, rows.min(self.labels() - start)))
+        starts.map(move |start| self.part(table, start, rows.min(self.labels() - start)))
     }
 
-    fn part(&self, start: i64, count: i64) -> Result<TokenPart, ModelError> {
+    fn part(&self, table: &Table<'_>, start: i64, count: i64) -> Result<TokenPart, ModelError> {
         let states = self.states.f_narrow(0, start, count)?;
         let tokens = self.tokens.f_narrow(0, start, count)?.f_unsqueeze(1)?;
-        let logits = self.logits(&states)?;
+        let logits = self.logits(table, &states)?;
         let mut log_p = logits.f_log_softmax(-1, Kind::Float)?;
         let own = log_p.f_gather(1, &tokens, false)?;
         let all = (self.smoothing > 0.0)
@@ -169,7 +217,7 @@ impl TokenLoss<'_> {
             if let Some(cap) = self.cap {
                 by_logits = by_logits.f_mul_(&cap.slope(&logits)?)?;
             }
-            by_states = Some(by_logits.f_matmul(self.output)?.f_to_kind(Kind::Float)?);
+            by_states = Some(table.by_states(&by_logits)?.f_to_kind(Kind::Float)?);
         }
         Ok(TokenPart {
             own,
@@ -237,6 +285,7 @@ mod tests {
             let loss = TokenLoss {
                 states: &states,
                 output: &output,
+                packed: None,
                 cap: None,
                 tokens: &tokens,
                 smoothing,
@@ -281,6 +330,7 @@ mod tests {
             let loss = TokenLoss {
                 states: &states,
                 output: &output,
+                packed: None,
                 cap: Some(SoftCap(cap)),
                 tokens: &tokens,
                 smoothing,
@@ -300,6 +350,37 @@ mod tests {
     }
 
     #[test]
+    fn in_bfloat16_the_loss_and_the_gradient_are_near_those_of_float64() {
+        let (output, tokens) = (
+            values(&[45, 64], 0.7),
+            Tensor::from_slice(&[3_i64, 0, 44, 3, 7, 1]),
+        );
+        // Where the processor has no AMX, nothing is packed.
+        let table = PackedTable::of(&output).unwrap();
+        let states = values(&[6, 64], 1.3).set_requires_grad(true);
+        for packed in [None, table.as_ref()] {
+            let loss = TokenLoss {
+                states: &states,
+                output: &output,
+                packed,
+                cap: None,
+                tokens: &tokens,
+                smoothing: 0.1,
+            };
+            let [mean, gradient] = exact(&loss);
+            let narrow = Autocast::enter(Device::Cpu, Kind::BFloat16).unwrap();
+            let (found, by_states) = no_grad(|| loss.in_parts(4)).unwrap();
+            drop(narrow);
+            for (found, want) in [(found, mean), (by_states.unwrap(), gradient)] {
+                let miss = (&found - &want).abs().max().double_value(&[]);
+                let largest = want.abs().max().double_value(&[]);
+                assert_eq!(found.kind(), Kind::Float);
+                assert!(miss < largest / 50.0, "{miss:e} of {largest}");
+            }
+        }
+    }
+
+    #[test]
     fn the_gradient_reaches_the_states_and_is_not_computed_where_none_is_wanted() {
         let (output, tokens) = (values(&[11, 5], 0.7), Tensor::from_slice(&[3_i64, 0]));
         let states = values(&[2, 5], 1.3);
@@ -307,6 +388,7 @@ mod tests {
             TokenLoss {
                 states,
                 output,
+                packed: None,
                 cap: None,
                 tokens: &tokens,
                 smoothing: 0.1,
@@ -334,6 +416,7 @@ mod tests {
         let loss = TokenLoss {
             states: &states,
             output: &values(&[11, 5], 0.7),
+            packed: None,
             cap: None,
             tokens: &Tensor::from_slice::<i64>(&[]),
             smoothing: 0.1,
