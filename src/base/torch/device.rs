@@ -1,4 +1,4 @@
-//! Devices: autocast, determinism, copies, memory.
+//! Devices: autocast, determinism, copies, streams, memory.
 
 use std::ffi::c_int;
 
@@ -12,6 +12,9 @@ unsafe extern "C" {
     fn shim_autocast_enter(cuda: c_int, dtype: c_int) -> c_int;
     fn shim_autocast_exit(cuda: c_int) -> c_int;
     fn shim_autocast_kind(cuda: c_int) -> c_int;
+    fn shim_own_stream(device: c_int) -> c_int;
+    fn shim_exchange_stream(device: c_int, stream: i64, before: *mut i64) -> c_int;
+    fn shim_wait_for_stream(device: c_int) -> c_int;
     fn shim_allow_tf32(on: c_int) -> c_int;
     fn shim_deterministic(on: c_int) -> c_int;
     fn shim_cuda_mem(device: c_int, out: *mut i64) -> c_int;
@@ -92,6 +95,83 @@ pub fn to_device(host: &Tensor, device: Device) -> Result<Tensor, TchError> {
         Device::Cuda(number) => unsafe { owned(shim_to_cuda(host.as_ptr(), number as c_int)) },
         device => host.f_to_device(device),
     }
+}
+
+/// Has all that this thread gives a GPU done in a stream of its own: in its order, and beside what other
+/// threads give it. Backward passes are done on this thread, which libtorch otherwise does on one thread
+/// for all of a device.
+///
+/// Memory belongs to the stream in which it was allocated, and is given to that stream again once
+/// nothing on the host holds it. So whatever several threads read is made [on the default
+/// stream](on_default_stream), and a thread [waits](wait_for_stream) before it lets go of it.
+///
+/// # Errors
+/// If there is no such GPU.
+pub fn own_stream(device: Device) -> Result<(), TchError> {
+    let Device::Cuda(number) = device else {
+        return Ok(());
+    };
+    // SAFETY: sets this thread's stream, of those that libtorch keeps, and a flag of its autograd.
+    check(unsafe { shim_own_stream(number as c_int) })
+}
+
+/// Waits until a GPU has done all that this thread gave it.
+///
+/// # Errors
+/// If any of it failed.
+pub fn wait_for_stream(device: Device) -> Result<(), TchError> {
+    let Device::Cuda(number) = device else {
+        return Ok(());
+    };
+    // SAFETY: waits for a stream that libtorch keeps.
+    check(unsafe { shim_wait_for_stream(number as c_int) })
+}
+
+/// Makes something on a GPU's default stream, and waits until it is there: then all threads may read
+/// it, whatever stream they have.
+///
+/// # Errors
+/// If the work fails, or the GPU does.
+pub fn on_default_stream<T, E: From<TchError>>(
+    device: Device,
+    work: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
+    let _back = OtherStream::enter(device)?;
+    let made = work();
+    let done = wait_for_stream(device);
+    let made = made?;
+    done?;
+    Ok(made)
+}
+
+/// This thread's stream is the default one while it lives.
+struct OtherStream {
+    device: Device,
+    before: i64,
+}
+
+impl OtherStream {
+    fn enter(device: Device) -> Result<Self, TchError> {
+        let before = exchange_stream(device, -1)?;
+        Ok(Self { device, before })
+    }
+}
+
+impl Drop for OtherStream {
+    fn drop(&mut self) {
+        // It was this thread's before: that it is known cannot fail.
+        let _ = exchange_stream(self.device, self.before);
+    }
+}
+
+/// Gives the number of the stream until now.
+fn exchange_stream(device: Device, stream: i64) -> Result<i64, TchError> {
+    let mut before = 0;
+    if let Device::Cuda(number) = device {
+        // SAFETY: the shim writes one number; the stream is one that libtorch keeps.
+        check(unsafe { shim_exchange_stream(number as c_int, stream, &raw mut before) })?;
+    }
+    Ok(before)
 }
 
 /// Memory of libtorch's allocator on a CUDA device, in bytes.

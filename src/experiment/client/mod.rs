@@ -68,6 +68,7 @@ impl LaneTrainer {
         torch::threads::use_threads(lane.threads);
         let compute = experiment.compute(lane.device.into());
         compute.settle()?;
+        torch::device::own_stream(compute.device)?;
         Ok(Self {
             experiment,
             bases,
@@ -96,7 +97,7 @@ impl LaneTrainer {
     /// that has no room for a batch has none for the next client's either, who would find out at
     /// the longest one of its round.
     pub(crate) fn free_memory(&mut self) {
-        self.shared = None;
+        self.let_go();
         let batch = self.experiment.plan.training.batch_size as usize;
         let parts = (2 * self.micro_batches).min(batch.max(1));
         if parts > self.micro_batches {
@@ -224,7 +225,7 @@ impl LaneTrainer {
         let shard = &shard[..shard.len().min(CANARY_BATCHES * training.batch_size)];
         let job = self.round_of(&experiment, &replica, shard, key, 1);
         training.run(&job, &mut Unwatched)?;
-        self.shared = None;
+        self.let_go();
         Ok(ClientUpdate(replica.update()?).digest())
     }
 
@@ -294,11 +295,21 @@ impl LaneTrainer {
         Replica::new(shared, architecture, objective, layers, own, trains)
     }
 
+    /// Lets go of what clients share: when the device has done all that this lane gave it, for the
+    /// memory is not this lane's, and may be another's at once.
+    fn let_go(&mut self) {
+        if let Err(error) = torch::device::wait_for_stream(self.compute.device) {
+            // Who uses the device next finds out.
+            tracing::debug!("a device is not waited for: {}", TorchError::from(error));
+        }
+        self.shared = None;
+    }
+
     /// What is constant for all clients of a snapshot, made when the first of them comes.
     fn shared(&mut self, snapshot: &Snapshot, client: ClientId) -> Result<&RoundModel, ModelError> {
         let digest = snapshot.digest();
         if self.shared.as_ref().is_none_or(|(held, _)| *held != digest) {
-            self.shared = None;
+            self.let_go();
         }
         let (_, by_adapter) = self.shared.get_or_insert_with(|| (digest, BTreeMap::new()));
         let experiment = &self.experiment;
@@ -319,6 +330,12 @@ impl LaneTrainer {
                 Ok(entry.insert(shared))
             }
         }
+    }
+}
+
+impl Drop for LaneTrainer {
+    fn drop(&mut self) {
+        self.let_go();
     }
 }
 
