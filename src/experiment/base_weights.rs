@@ -7,11 +7,15 @@ use regatta_actors::ids::Digest;
 use regatta_actors::workload::update::Payload;
 use tch::{Device, Kind};
 
+use crate::base::tensors::TensorMap;
+use crate::base::torch;
 use crate::experiment::payload::Snapshot;
 use crate::experiment::prepared::Experiment;
 use crate::model::ModelError;
 use crate::model::linear_layer::LinearLayer;
-use crate::model::weights::Weights;
+use crate::model::source::checkpoint::Checkpoint;
+use crate::model::weights::{RoundedTensors, Weights};
+use crate::train::precision::Compute;
 
 /// The pretrained weights on every device in use, and with the latest base delta added.
 pub struct BaseWeightCache {
@@ -22,6 +26,8 @@ pub struct BaseWeightCache {
 /// One device's weights.
 struct DeviceBase {
     pretrained: Weights,
+    /// Those that are held in the kind that the device multiplies in.
+    rounded: RoundedTensors,
     /// The same with a snapshot's base delta added to adapted layers, or beside their weights where
     /// these are held in fewer bits.
     current: Option<(Digest, Weights)>,
@@ -57,6 +63,11 @@ impl BaseWeightCache {
     /// # Errors
     /// If the device fails.
     pub fn at(&self, snapshot: &Snapshot, device: Device) -> Result<Weights, ModelError> {
+        // All lanes of a device read it, each in a stream of its own.
+        torch::device::on_default_stream(device, || self.made_at(snapshot, device))
+    }
+
+    fn made_at(&self, snapshot: &Snapshot, device: Device) -> Result<Weights, ModelError> {
         let own = self.devices.of(device);
         // A lane that panicked while it held the lock left nothing half done: what is put in is
         // complete.
@@ -64,17 +75,8 @@ impl BaseWeightCache {
         let base = match &mut *own {
             Some(base) => base,
             none => {
-                let checkpoint = &self.experiment.checkpoint;
-                let mut pretrained =
-                    Weights::frozen(&checkpoint.base, &checkpoint.quantised, device)?;
-                let kind = self.experiment.compute(device).kind;
-                if (device, kind) == (Device::Cpu, Kind::BFloat16) {
-                    checkpoint.architecture.pack(&mut pretrained)?;
-                }
-                none.insert(DeviceBase {
-                    pretrained,
-                    current: None,
-                })
+                let compute = self.experiment.compute(device);
+                none.insert(DeviceBase::new(&self.experiment.checkpoint, compute)?)
             }
         };
         let digest = snapshot.digest();
@@ -85,9 +87,10 @@ impl BaseWeightCache {
         }
         // Freed first: a device then never holds two sets of merged weights for the server's sake.
         base.current = None;
-        let mut weights = with_delta(&base.pretrained, snapshot, device)?;
+        let checkpoint = &self.experiment.checkpoint;
+        let mut weights = base.with_delta(checkpoint, &snapshot.base_delta, device)?;
         if !weights.packed.is_empty() {
-            let layers = self.experiment.checkpoint.architecture.linear_layers();
+            let layers = checkpoint.architecture.linear_layers();
             let changed = |layer: &&LinearLayer| snapshot.base_delta.get(&layer.weight()).is_some();
             weights.pack(layers.iter().filter(changed))?;
         }
@@ -96,29 +99,112 @@ impl BaseWeightCache {
     }
 }
 
-fn with_delta(
-    pretrained: &Weights,
-    snapshot: &Snapshot,
-    device: Device,
-) -> Result<Weights, ModelError> {
-    let mut weights = pretrained.clone();
-    for (name, delta) in snapshot.base_delta.iter() {
-        if let Some(held) = pretrained.quantised.get(name) {
-            // It stays beside the codes; on the processor, where the snapshot has it.
-            let held = held.with(&delta.share(device)?)?;
-            weights.quantised.insert(name.to_owned(), held);
-            continue;
+impl DeviceBase {
+    /// The pretrained weights, in what the device multiplies them in: a GPU in mixed precision has
+    /// those of linear layers rounded, a CPU in bfloat16 packs them.
+    fn new(checkpoint: &Checkpoint, compute: Compute) -> Result<Self, ModelError> {
+        let layers = checkpoint.architecture.linear_layers();
+        let rounded = match (compute.device, compute.kind) {
+            (Device::Cuda(_), kind @ (Kind::BFloat16 | Kind::Half)) => {
+                RoundedTensors::of_layers(&layers, kind)
+            }
+            _ => RoundedTensors::default(),
+        };
+        let (base, quantised) = (&checkpoint.base, &checkpoint.quantised);
+        let mut pretrained =
+            Weights::frozen_and_rounded(base, quantised, compute.device, &rounded)?;
+        if (compute.device, compute.kind) == (Device::Cpu, Kind::BFloat16) {
+            checkpoint.architecture.pack(&mut pretrained)?;
         }
-        let weight = pretrained.get(name)?.f_to_kind(Kind::Float)?;
-        let merged = weight.f_add(&delta.to_tensor(device)?)?;
-        weights.tensors.insert(name.to_owned(), merged);
+        Ok(Self {
+            pretrained,
+            rounded,
+            current: None,
+        })
     }
-    Ok(weights)
+
+    /// The pretrained weights and a change to them.
+    fn with_delta(
+        &self,
+        checkpoint: &Checkpoint,
+        base_delta: &TensorMap,
+        device: Device,
+    ) -> Result<Weights, ModelError> {
+        let mut weights = self.pretrained.clone();
+        for (name, delta) in base_delta.iter() {
+            if let Some(held) = self.pretrained.quantised.get(name) {
+                // It stays beside the codes; on the processor, where the snapshot has it.
+                let held = held.with(&delta.share(device)?)?;
+                weights.quantised.insert(name.to_owned(), held);
+                continue;
+            }
+            // What is rounded is the sum.
+            let weight = match checkpoint.base.get(name) {
+                Some(weight) if self.rounded.holds(name) => weight.to_tensor(device)?,
+                _ => self.pretrained.get(name)?,
+            };
+            let merged = weight.f_add(&delta.to_tensor(device)?)?;
+            let held = self.rounded.round(name, merged)?;
+            weights.tensors.insert(name.to_owned(), held);
+        }
+        Ok(weights)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use tch::Tensor;
+
     use super::*;
+    use crate::base::tensors::HostTensor;
+    use crate::model::objective::Objective;
+    use crate::model::source::known::gpt2;
+
+    #[test]
+    fn what_a_gpu_holds_rounded_is_the_sum_of_the_wide_weight_and_the_change_rounded_once() {
+        let checkpoint =
+            Checkpoint::random(Arc::new(gpt2(1, 64)), &Objective::NextToken, 1).unwrap();
+        let layers = checkpoint.architecture.linear_layers();
+        let rounded = RoundedTensors::of_layers(&layers, Kind::BFloat16);
+        let base = DeviceBase {
+            pretrained: Weights::frozen_and_rounded(
+                &checkpoint.base,
+                &checkpoint.quantised,
+                Device::Cpu,
+                &rounded,
+            )
+            .unwrap(),
+            rounded,
+            current: None,
+        };
+        let (name, shape) = (layers[0].weight(), layers[0].weight_shape());
+        let wide = checkpoint.base.get(&name).unwrap();
+        // Less than a weight's last bit in bfloat16, for most.
+        let change = (Tensor::arange(shape[0] * shape[1], (Kind::Float, Device::Cpu)).sin() * 1e-4)
+            .view(shape);
+        let mut base_delta = TensorMap::default();
+        base_delta.insert(name.clone(), HostTensor::from_tensor(&change).unwrap());
+        let merged = base
+            .with_delta(&checkpoint, &base_delta, Device::Cpu)
+            .unwrap();
+        let sum = wide.to_tensor(Device::Cpu).unwrap() + &change;
+        let found = merged.get(&name).unwrap();
+        assert_eq!(found, sum.to_kind(Kind::BFloat16));
+        let twice = base.pretrained.get(&name).unwrap().to_kind(Kind::Float) + &change;
+        assert_ne!(found, twice.to_kind(Kind::BFloat16));
+        // Embeddings and norms are not rounded, biases of layers are.
+        for (name, tensor) in &merged.tensors {
+            let of_layer = layers
+                .iter()
+                .any(|layer| [layer.weight(), layer.bias()].contains(name));
+            let kind = if of_layer {
+                Kind::BFloat16
+            } else {
+                Kind::Float
+            };
+            assert_eq!(tensor.kind(), kind, "{name}");
+        }
+    }
 
     #[test]
     fn a_device_that_is_being_filled_keeps_no_other_waiting() {

@@ -1,9 +1,9 @@
 //! Named tensors on a device, seen the way a module tree sees them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 use crate::base::tensors::TensorMap;
 use crate::base::torch::narrow::{PackedTable, PackedWeight};
@@ -51,9 +51,24 @@ impl Weights {
         quantised: &BTreeMap<String, QuantisedWeight>,
         device: Device,
     ) -> Result<Self, ModelError> {
-        let tensors = base
-            .iter()
-            .map(|(name, tensor)| Ok((name.to_owned(), tensor.share(device)?)));
+        Self::frozen_and_rounded(base, quantised, device, &RoundedTensors::default())
+    }
+
+    /// The same, some of them rounded: one after the other, so that a device never holds all of them
+    /// in float32.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn frozen_and_rounded(
+        base: &TensorMap,
+        quantised: &BTreeMap<String, QuantisedWeight>,
+        device: Device,
+        rounded: &RoundedTensors,
+    ) -> Result<Self, ModelError> {
+        let tensors = base.iter().map(|(name, tensor)| {
+            let held = rounded.round(name, tensor.share(device)?)?;
+            Ok((name.to_owned(), held))
+        });
         let held = quantised
             .iter()
             .map(|(name, weight)| Ok((name.clone(), weight.on(device)?)));
@@ -133,6 +148,44 @@ impl Clone for Weights {
             quantised: self.quantised.clone(),
             packed: self.packed.clone(),
             packed_output: self.packed_output.clone(),
+        }
+    }
+}
+
+/// Frozen tensors that are held in the kind that mixed precision multiplies in. It would round a
+/// float32 weight at each product, which reads and writes the weight once more and takes an operation
+/// of its own; rounded beforehand, the product has the same bits.
+#[derive(Debug, Default)]
+pub struct RoundedTensors {
+    names: HashSet<String>,
+    kind: Option<Kind>,
+}
+
+impl RoundedTensors {
+    /// The weights and biases of these layers.
+    #[must_use]
+    pub fn of_layers(layers: &[LinearLayer], kind: Kind) -> Self {
+        let names = |layer: &LinearLayer| [layer.weight(), layer.bias()];
+        Self {
+            names: layers.iter().flat_map(names).collect(),
+            kind: Some(kind),
+        }
+    }
+
+    /// Whether the tensor of that name is one of them.
+    #[must_use]
+    pub fn holds(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    /// A tensor, rounded if it is one of them.
+    ///
+    /// # Errors
+    /// If libtorch fails.
+    pub fn round(&self, name: &str, tensor: Tensor) -> Result<Tensor, TchError> {
+        match self.kind {
+            Some(kind) if self.holds(name) => tensor.f_to_kind(kind),
+            _ => Ok(tensor),
         }
     }
 }

@@ -15,6 +15,7 @@ mod parts;
 mod properties;
 mod quantised;
 mod recompute;
+mod rounded;
 mod sorf;
 mod soundness;
 mod support;

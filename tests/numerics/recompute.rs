@@ -99,6 +99,19 @@ pub fn of_checkpoint(
     first: i64,
     trained: &[&str],
 ) -> Replica {
+    let base = Weights::frozen(&checkpoint.base, &checkpoint.quantised, Device::Cpu).unwrap();
+    of_base(base, checkpoint, objective, kind, first, trained)
+}
+
+/// The same over frozen weights as they are given.
+pub fn of_base(
+    base: Weights,
+    checkpoint: &Checkpoint,
+    objective: &Objective,
+    kind: AdapterKind,
+    first: i64,
+    trained: &[&str],
+) -> Replica {
     let architecture = &*checkpoint.architecture;
     let ends = architecture.default_targets();
     let mut layers = architecture.linear_layers();
@@ -111,7 +124,6 @@ pub fn of_checkpoint(
         let tensor = checkpoint.base.get(name).unwrap();
         own.insert((*name).to_owned(), tensor.clone());
     }
-    let base = Weights::frozen(&checkpoint.base, &checkpoint.quantised, Device::Cpu).unwrap();
     let shared = RoundModel::new(base, &own, &*adapter, &layers, Device::Cpu).unwrap();
     let own = shared.state.clone();
     Replica::new(&shared, architecture, objective, &layers, own, |_| true).unwrap()
