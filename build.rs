@@ -64,11 +64,14 @@ fn take_uplot() {
 }
 
 /// What NVRTC compiles on a machine with a GPU, in this order: without headers, so in one piece.
-const CUDA_FILES: [&str; 4] = [
+const CUDA_FILES: [&str; 7] = [
     "gpu/prelude.cuh",
     "mask.h",
+    "gpu/score_rows.h",
     "gpu/drop_word.h",
     "gpu/dropout.cu",
+    "gpu/score_row.h",
+    "gpu/attention.cu",
 ];
 
 /// Writes the source of the GPU's kernels as a text that C++ can take in; the folder that it is in.

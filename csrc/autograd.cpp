@@ -41,13 +41,24 @@ std::optional<Number> number_of(const at::Tensor& x) {
   }
 }
 
+// Where what is computed from a tensor of a GPU is launched.
+Place place_of(const at::Tensor& x) {
+  const c10::impl::VirtualGuardImpl cuda(at::kCUDA);
+  return {x.device().index(), cuda.getStream(x.device()).native_handle()};
+}
+
+// Whether there are kernels of our own on GPUs.
+bool compiles_for_gpus() {
+  static const bool found = has_nvrtc();
+  return found;
+}
+
 // By a kernel of our own.
 at::Tensor drop_on_cuda(const at::Tensor& values, Number number, Key key) {
   const at::Tensor x = values.contiguous();
   at::Tensor y = at::empty_like(x);
-  const c10::impl::VirtualGuardImpl cuda(at::kCUDA);
-  const std::string wrong = drop_on_gpu(x.device().index(), cuda.getStream(x.device()).native_handle(), number,
-                                        x.const_data_ptr(), y.mutable_data_ptr(), x.numel(), key);
+  const std::string wrong =
+      drop_on_gpu(place_of(x), number, x.const_data_ptr(), y.mutable_data_ptr(), x.numel(), key);
   TORCH_CHECK(wrong.empty(), wrong);
   return y;
 }
@@ -75,8 +86,7 @@ at::Tensor drop_by_operations(const at::Tensor& x, Key key) {
 at::Tensor drop_elsewhere(const at::Tensor& x, Key key) {
   const auto number = number_of(x);
   TORCH_CHECK(number, "dropout of ", x.scalar_type(), " values");
-  static const bool compiles = has_nvrtc();
-  if (x.is_cuda() && compiles) return drop_on_cuda(x, *number, key);
+  if (x.is_cuda() && compiles_for_gpus()) return drop_on_cuda(x, *number, key);
   if (x.is_cuda()) TORCH_WARN_ONCE("libnvrtc is not there: dropout is slow without it");
   return drop_by_operations(x, key);
 }

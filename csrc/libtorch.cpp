@@ -2,6 +2,7 @@
 // than what stands here.
 #include "autograd.cpp"
 #include "decoding.cpp"
+#include "gpu_attention.cpp"
 #include "info.cpp"
 #include "narrow.cpp"
 #include "quantised.cpp"

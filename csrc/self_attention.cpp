@@ -1,5 +1,5 @@
-// Self-attention whose probabilities may be dropped, with its derivatives: in float32 by wide vectors, in
-// bfloat16 by tiles.
+// Self-attention whose probabilities may be dropped, with its derivatives, on a CPU: in float32 by wide
+// vectors, in bfloat16 by tiles.
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -144,6 +144,8 @@ extern "C" int shim_attention(const at::Tensor* query, const at::Tensor* key, co
       apply([](const auto&... given) { return SelfAttention<Narrow>::apply(given...); }, wide);
     } else if (threshold > 0 && suits_vectors(*query, *key, *value, added, heads, causal)) {
       apply([](const auto&... given) { return SelfAttention<float>::apply(given...); }, added);
+    } else if (threshold > 0 && suits_gpu(*query, *key, *value, added, heads, causal)) {
+      apply(attend_on_gpu, added);
     }
     return 0;
   } catch (const std::exception& error) {

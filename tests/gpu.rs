@@ -299,6 +299,47 @@ fn dropout_is_a_function_of_its_key_with_the_bits_of_the_processor_forward_and_b
 }
 
 #[test]
+fn attention_with_dropout_comes_to_what_the_processor_comes_to() {
+    let (rows, tokens, heads, hidden) = (3, 37, 4, 64);
+    let values = |step: f64| {
+        let count = Tensor::arange(rows * tokens * hidden, (Kind::Float, Device::Cpu));
+        (count * step).sin().reshape([rows, tokens, hidden])
+    };
+    let bias = Tensor::zeros([rows, 1, 1, tokens], (Kind::Float, Device::Cpu));
+    let _ = bias.get(2).narrow(2, 20, 17).fill_(f64::from(f32::MIN));
+    for (bias, causal) in [(None, false), (Some(&bias), false), (None, true)] {
+        let on = |device: Device| {
+            let leaf = |step| values(step).to_device(device).set_requires_grad(true);
+            let (query, key, value) = (leaf(0.7), leaf(1.1), leaf(1.9));
+            let bias = bias.map(|bias| bias.to_device(device));
+            let attended = torch::kernels::AttentionInputs {
+                query: &query,
+                key: &key,
+                value: &value,
+                bias: bias.as_ref(),
+                heads,
+                causal,
+            };
+            let found = torch::kernels::attention(attended, 5, 6554).unwrap()?;
+            (&found * values(0.3).to_device(device))
+                .sum(Kind::Float)
+                .backward();
+            let all = [found.detach(), query.grad(), key.grad(), value.grad()];
+            Some(all.map(|x| x.to_device(Device::Cpu)))
+        };
+        // A processor without wide vectors has no kernel.
+        let (Some(found), Some(expected)) = (on(Device::cuda_if_available()), on(Device::Cpu))
+        else {
+            continue;
+        };
+        for (found, expected) in found.iter().zip(&expected) {
+            let miss = (found - expected).abs().max().double_value(&[]);
+            assert!(miss < 1e-5, "causal {causal}: {miss:e}");
+        }
+    }
+}
+
+#[test]
 fn the_fused_optimiser_does_on_the_device_what_it_does_on_the_processor() {
     let trained = |device| {
         let tensor = |value: f64| Tensor::full([1000], value, (Kind::Float, device));

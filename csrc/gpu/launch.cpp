@@ -168,10 +168,10 @@ const CudaDriver& driver() {
   return found;
 }
 
-// The kernels on a GPU, by the order of Number, and the context that libtorch uses there.
+// The module of the kernels on a GPU, and the context that libtorch uses there.
 struct Loaded {
   void* context = nullptr;
-  void* kernels[4] = {};
+  void* module = nullptr;
   std::string wrong;
 };
 
@@ -188,12 +188,7 @@ std::string load_in_context(int device, Loaded& loaded) {
     if (!compile_kernels("", "compute_75", image, wrong)) return "libnvrtc is not there";
     if (!wrong.empty()) return wrong;
   }
-  void* module = nullptr;
-  if (const int code = driver().load(&module, image.data())) return driver().said(code);
-  const char* const names[] = {"drop_float", "drop_double", "drop_bfloat16", "drop_half"};
-  for (int i = 0; i < 4; i++) {
-    if (const int code = driver().find(&loaded.kernels[i], module, names[i])) return driver().said(code);
-  }
+  if (const int code = driver().load(&loaded.module, image.data())) return driver().said(code);
   return "";
 }
 
@@ -228,6 +223,28 @@ Loaded loaded_on(int gpu) {
   return loaded;
 }
 
+// Launches the kernel of a name with as many threads as there is work for, of which all have a turn.
+std::string launch(const Place& place, const std::string& name, int64_t work, void** arguments) {
+  const Loaded loaded = loaded_on(place.gpu);
+  if (!loaded.wrong.empty()) return loaded.wrong;
+  constexpr int64_t threads = 256, most_blocks = 1 << 20;
+  const auto blocks = static_cast<unsigned>(std::min((work + threads - 1) / threads, most_blocks));
+  if (const int code = driver().push(loaded.context)) return driver().said(code);
+  void *kernel = nullptr, *popped = nullptr;
+  int code = driver().find(&kernel, loaded.module, name.c_str());
+  if (!code) code = driver().launch(kernel, blocks, 1, 1, threads, 1, 1, 0, place.stream, arguments, nullptr);
+  driver().pop(&popped);
+  return code ? driver().said(code) : "";
+}
+
+std::string named(const char* kernel, Number number) {
+  const char* const kinds[] = {"_float", "_double", "_bfloat16", "_half"};
+  return std::string(kernel) + kinds[static_cast<int>(number)];
+}
+
+// Threads of the warp that has a row.
+constexpr int64_t WARP = 32;
+
 }  // namespace
 
 bool has_nvrtc() { return Nvrtc(open_nvrtc("")).is_whole(); }
@@ -240,20 +257,26 @@ bool compile_kernels(const std::string& library, const std::string& architecture
   return true;
 }
 
-std::string drop_on_gpu(int gpu, void* stream, Number number, const void* x, void* y, int64_t count, Key key) {
+std::string drop_on_gpu(const Place& place, Number number, const void* x, void* y, int64_t count, Key key) {
   if (count == 0) return "";
-  const Loaded loaded = loaded_on(gpu);
-  if (!loaded.wrong.empty()) return loaded.wrong;
-  constexpr int64_t threads = 256, most_blocks = 1 << 20;
-  const int64_t words = (count + 3) / 4;
-  const auto blocks = static_cast<unsigned>(std::min((words + threads - 1) / threads, most_blocks));
   uint64_t seed = key.seed;
   uint32_t threshold = key.threshold;
   void* arguments[] = {&x, &y, &count, &seed, &threshold};
-  if (const int code = driver().push(loaded.context)) return driver().said(code);
-  const int code = driver().launch(loaded.kernels[static_cast<int>(number)], blocks, 1, 1, threads, 1, 1, 0, stream,
-                                   arguments, nullptr);
-  void* popped = nullptr;
-  driver().pop(&popped);
-  return code ? driver().said(code) : "";
+  return launch(place, named("drop", number), (count + 3) / 4, arguments);
+}
+
+std::string drop_rows_on_gpu(const Place& place, Number number, const ScoreRows& all, int64_t rows, const void* scores,
+                             void* dropped, float* found) {
+  if (rows == 0 || all.tokens == 0) return "";
+  ScoreRows given = all;
+  void* arguments[] = {&given, &rows, &scores, &dropped, &found};
+  return launch(place, named("drop_rows", number), rows * WARP, arguments);
+}
+
+std::string drop_rows_back_on_gpu(const Place& place, Number number, const ScoreRows& all, int64_t rows,
+                                  const void* scores, const float* found, const void* gradient, void* by_scores) {
+  if (rows == 0 || all.tokens == 0) return "";
+  ScoreRows given = all;
+  void* arguments[] = {&given, &rows, &scores, &found, &gradient, &by_scores};
+  return launch(place, named("drop_rows_back", number), rows * WARP, arguments);
 }

@@ -1,6 +1,7 @@
 // What NVRTC, which has no headers, is told first.
 typedef unsigned short uint16_t;
 typedef unsigned int uint32_t;
+typedef int int32_t;
 typedef unsigned long long uint64_t;
 typedef long long int64_t;
 #define WITHIN __device__ __forceinline__
@@ -17,3 +18,5 @@ WITHIN uint16_t half_of(float x) {
   asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
   return bits;
 }
+WITHIN float exponential(float x) { return expf(x); }
+WITHIN float larger(float x, float y) { return fmaxf(x, y); }

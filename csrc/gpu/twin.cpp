@@ -1,5 +1,6 @@
-// The arithmetic of the GPU's dropout, compiled for the CPU: for tests, which compare the two.
+// The arithmetic of the GPU's kernels, compiled for the CPU: for tests, which compare the two.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include <c10/util/Half.h>
@@ -21,7 +22,29 @@ WITHIN float float_of_bits(uint32_t bits) {
 WITHIN float float_of_half(uint16_t bits) { return c10::Half(bits, c10::Half::from_bits()); }
 WITHIN uint16_t half_of(float x) { return c10::Half(x).x; }
 
+WITHIN float exponential(float x) { return std::exp(x); }
+WITHIN float larger(float x, float y) { return std::max(x, y); }
+
 #include "drop_word.h"
+#include "score_row.h"
+
+// A group of one thread, which has whole rows.
+struct Alone {
+  int64_t size = 1, place = 0;
+  float sum(float x) const { return x; }
+  float largest(float x) const { return x; }
+};
+
+template <typename T>
+void drop_rows(const ScoreRows& all, int64_t rows, const void* scores, const void* gradient, void* dropped,
+               void* by_scores) {
+  std::vector<float> found(2 * rows);
+  for (int64_t row = 0; row < rows; row++) {
+    drop_row(all, Alone(), row, static_cast<const T*>(scores), static_cast<T*>(dropped), found.data());
+    drop_row_back(all, Alone(), row, static_cast<const T*>(scores), found.data(), static_cast<const T*>(gradient),
+                  static_cast<T*>(by_scores));
+  }
+}
 
 template <typename T, typename Wide>
 void drop_words(const void* x, void* y, int64_t count, Key key) {
@@ -42,6 +65,17 @@ extern "C" void regatta_drop_by_words(int number, const void* x, void* y, int64_
     case Number::Double: return drop_words<double, double>(x, y, count, key);
     case Number::Bfloat16: return drop_words<Bfloat16, float>(x, y, count, key);
     case Number::Half: return drop_words<Float16, float>(x, y, count, key);
+  }
+}
+
+// The probabilities of scores, with some of them dropped, and their gradient.
+extern "C" void regatta_drop_rows(int number, const ScoreRows* all, int64_t rows, const void* scores,
+                                  const void* gradient, void* dropped, void* by_scores) {
+  switch (static_cast<Number>(number)) {
+    case Number::Float: return drop_rows<float>(*all, rows, scores, gradient, dropped, by_scores);
+    case Number::Bfloat16: return drop_rows<Bfloat16>(*all, rows, scores, gradient, dropped, by_scores);
+    case Number::Half: return drop_rows<Float16>(*all, rows, scores, gradient, dropped, by_scores);
+    case Number::Double: return;
   }
 }
 

@@ -20,6 +20,15 @@ unsafe extern "C" {
         seed: u64,
         threshold: u32,
     );
+    fn regatta_drop_rows(
+        number: c_int,
+        all: *const ScoreRows,
+        rows: i64,
+        scores: *const c_void,
+        gradient: *const c_void,
+        dropped: *mut c_void,
+        by_scores: *mut c_void,
+    );
     fn regatta_compile_kernels(
         library: *const c_char,
         architecture: *const c_char,
@@ -27,6 +36,26 @@ unsafe extern "C" {
         room: usize,
     ) -> i64;
     fn shim_dropout_by_operations(x: *const C_tensor, seed: u64, threshold: u32) -> *mut C_tensor;
+}
+
+/// As in `csrc/mask.h`.
+#[repr(C)]
+struct Key {
+    seed: u64,
+    threshold: u32,
+}
+
+/// As in `csrc/gpu/score_rows.h`.
+#[repr(C)]
+struct ScoreRows {
+    heads: i64,
+    queries: i64,
+    tokens: i64,
+    bias: *const f32,
+    key: Key,
+    scale: f32,
+    kept: f32,
+    causal: i32,
 }
 
 /// The kinds that dropout knows, in the order of the kernels.
@@ -97,6 +126,85 @@ fn dropout_on_a_device_without_a_kernel_has_the_bits_of_the_cpu() {
             x.kind()
         );
     });
+}
+
+/// Probabilities of scores, dropped, and the gradient by the scores: by the GPU's arithmetic.
+fn dropped_rows(
+    kind: usize,
+    scores: &Tensor,
+    gradient: &Tensor,
+    all: &ScoreRows,
+) -> (Tensor, Tensor) {
+    let (dropped, by_scores) = (scores.zeros_like(), scores.zeros_like());
+    let rows = scores.numel() as i64 / all.tokens;
+    // SAFETY: all tensors are contiguous and of one shape and kind, as is told; the bias is alive.
+    unsafe {
+        regatta_drop_rows(
+            kind as c_int,
+            all,
+            rows,
+            scores.data_ptr(),
+            gradient.data_ptr(),
+            dropped.data_ptr(),
+            by_scores.data_ptr(),
+        );
+    }
+    (dropped, by_scores)
+}
+
+#[test]
+fn the_arithmetic_of_attention_on_a_gpu_is_that_of_the_definition_with_the_masks_of_the_cpu() {
+    let (rows, heads, queries, tokens) = (2, 3, 5, 7);
+    let (seed, threshold, scale) = (11, 20_000_u16, 0.25_f32);
+    let shape = [rows, heads, queries, tokens];
+    let waves = |step: f64| {
+        let count = Tensor::arange(shape.iter().product::<i64>(), (Kind::Double, Device::Cpu));
+        ((count * step).sin() * 4.0).reshape(shape)
+    };
+    let bias = Tensor::zeros([rows, 1, 1, tokens], (Kind::Float, Device::Cpu));
+    let _ = bias.get(1).narrow(2, 4, 3).fill_(f64::from(f32::MIN));
+    let before = Tensor::ones([queries, tokens], (Kind::Bool, Device::Cpu)).tril(tokens - queries);
+    for (number, allowed) in [(0, 1e-6), (2, 1e-2), (3, 2e-3)] {
+        for (bias, causal) in [(None, false), (Some(&bias), false), (None, true)] {
+            let kind = KINDS[number];
+            let (scores, gradient) = (waves(0.7).to_kind(kind), waves(1.9).to_kind(kind));
+            let all = ScoreRows {
+                heads,
+                queries,
+                tokens,
+                bias: bias.map_or(std::ptr::null(), |bias| bias.data_ptr().cast()),
+                key: Key {
+                    seed,
+                    threshold: u32::from(threshold),
+                },
+                scale,
+                kept: (1.0 / (1.0 - f64::from(threshold) / 65536.0)) as f32,
+                causal: i32::from(causal),
+            };
+            let found = dropped_rows(number, &scores, &gradient, &all);
+            let leaf = scores.to_kind(Kind::Double).set_requires_grad(true);
+            let scaled = &leaf * f64::from(scale);
+            let mut wanted = match bias {
+                Some(bias) => scaled + bias,
+                None => scaled,
+            };
+            if causal {
+                wanted = wanted.masked_fill(&before.logical_not(), f64::NEG_INFINITY);
+            }
+            let wanted = dropout(&wanted.softmax(-1, Kind::Double), seed, threshold).unwrap();
+            (&wanted * gradient.to_kind(Kind::Double))
+                .sum(Kind::Double)
+                .backward();
+            // What is dropped is 0 to the bit, as is what is not seen.
+            assert_eq!(found.0.eq(0.0), wanted.to_kind(Kind::Float).eq(0.0));
+            for (found, wanted) in [(found.0, wanted.detach()), (found.1, leaf.grad())] {
+                let miss = (found.to_kind(Kind::Double) - &wanted).abs().max();
+                let largest = wanted.abs().max().double_value(&[]);
+                let miss = miss.double_value(&[]) / largest;
+                assert!(miss < allowed, "{kind:?}, causal {causal}: {miss:e}");
+            }
+        }
+    }
 }
 
 /// Bytes of the GPU's kernels for an architecture, or why they do not compile; `None` without NVRTC.

@@ -77,10 +77,11 @@ pub struct AttentionInputs<'a> {
 }
 
 /// Scaled dot-product attention whose probabilities are dropped as [`dropout`] does it, none where
-/// `threshold` is 0, computed in one pass on a CPU: (rows, queries, hidden).
+/// `threshold` is 0: (rows, queries, hidden). A CPU computes it in one pass, a GPU by two products and one
+/// kernel between them, with NVRTC and where anything is dropped.
 ///
-/// `None` where that is not written for what is given: another device, heads whose width is not a
-/// multiple of 16, a bias that is not one of a row's keys. In bfloat16 also where layers are not
+/// `None` where that is not written for what is given: on a CPU heads whose width is not a multiple of
+/// 16, anywhere a bias that is not one of a row's keys, or fewer heads of keys. In bfloat16 also where layers are not
 /// computed in it here ([`narrow`](super::narrow)); in float32 where nothing is dropped, and where the
 /// processor, or what the compiler made for it, has no wide vectors, without which it is slower than
 /// the definition.
