@@ -83,10 +83,19 @@ pub(crate) fn essence(settings: &Table) -> Table {
     essence
 }
 
-/// For each group, the settings in which it differs from others; the method alone where there is
-/// one group.
+/// For each group, the settings in which it differs from others with its adapter, beside that and the
+/// method; the method alone where there is one group.
 pub(crate) fn labels(groups: &[&Table]) -> Vec<String> {
-    let keys = differing(groups);
+    let mut keys = differing(groups);
+    // What all runs with an adapter have says no more than its name.
+    keys.retain(|key| {
+        let varies = |group: &&Table| {
+            let alike = |other: &&&Table| other.get("adapter") == group.get("adapter");
+            let mut others = groups.iter().filter(alike);
+            others.any(|other| other.get(*key) != group.get(*key))
+        };
+        ["agg_type", "adapter"].contains(&key.as_str()) || groups.iter().any(varies)
+    });
     let label = |group: &&Table| {
         let label = described(&keys, group, groups);
         if label.is_empty() {
@@ -177,6 +186,12 @@ mod tests {
             "agg_type = \"ffa\"\nr = 4\nlr = 0.01\nname = \"b\"\n[policy]\nkind = \"deadline\"",
         ]);
         assert_eq!(labels, ["fedex, r 8", "ffa, policy #1, r 4"]);
+        let labels = labelled(&[
+            "agg_type = \"fedit\"\nadapter = \"lora\"\nr = 8\nlr = 0.01",
+            "agg_type = \"fedit\"\nadapter = \"lora\"\nr = 8\nlr = 0.03",
+            "agg_type = \"fedit\"\nadapter = \"vera\"\nr = 32\nlr = 0.01\nd_initial = 1.0",
+        ]);
+        assert_eq!(labels, ["lora, lr 0.01", "lora, lr 0.03", "vera, lr 0.01"]);
         for name in ["ours", "fedex"] {
             let settings = format!("agg_type = \"{name}\"\nseed = 1");
             assert_eq!(labelled(&[&settings]), ["fedex"]);

@@ -7,7 +7,10 @@ use regatta_actors::protocol::round_record::RoundRecord;
 use crate::runs::figures::theme::{Axis, Labelled, Sample, label, pt, stroke, ticks};
 use crate::runs::figures::{Figure, theme};
 
+/// Height of a chart alone, with a legend of up to [`LEGEND_LINES`].
 const HEIGHT: u32 = 380;
+/// Lines of a legend for which a chart has room. It grows by what is beyond them.
+const LEGEND_LINES: u32 = 3;
 /// Up to N points, a curve shows each.
 const DOTS: usize = 60;
 
@@ -33,7 +36,7 @@ pub fn draw_together(
     }
     let (height, rows, columns) = match ready.len() {
         0 => return Ok(None),
-        1 => (HEIGHT, 1, 1),
+        1 => (HEIGHT + ready[0].0.beyond_its_legends_room()?, 1, 1),
         several => (SMALL_HEIGHT, several.div_ceil(2), 2),
     };
     let svg = theme::on_canvas(height * rows as u32, |root| {
@@ -134,6 +137,12 @@ impl Chart {
     pub fn draw(self) -> anyhow::Result<Option<Figure>> {
         let (name, caption) = (self.name, self.caption.clone());
         draw_together(name, caption, vec![self])
+    }
+
+    /// By how much its legend needs more room than a chart has for one.
+    fn beyond_its_legends_room(&self) -> anyhow::Result<u32> {
+        let lines = theme::legend_lines(&self.legend())?;
+        Ok(lines.saturating_sub(LEGEND_LINES) * theme::LEGEND_POINTS)
     }
 
     /// Its title and its legend, and below them the curves.
@@ -335,5 +344,26 @@ mod tests {
             let near = |found: f64, wanted: f64| (found - wanted).abs() < 1e-8;
             assert!(near(y.0, axis.0) && near(y.1, axis.1), "{value}: {y:?}");
         }
+    }
+
+    #[test]
+    fn a_long_legend_makes_a_figure_higher_and_leaves_the_curves_their_room() {
+        let height = |curves: usize| {
+            let name =
+                |index| format!("a method with many settings that tell it from others, {index}");
+            let points = vec![(1.0, 0.5), (2.0, 0.6)];
+            let curve = |index| Curve::new(name(index), plotters::style::BLACK, points.clone());
+            let chart = Chart {
+                curves: (0..curves).map(curve).collect(),
+                ..Chart::default()
+            };
+            let svg = chart.draw().unwrap().unwrap().svg;
+            let after = svg.split_once("height=\"").unwrap().1;
+            after.split_once('"').unwrap().0.parse::<u32>().unwrap()
+        };
+        assert_eq!(height(1), HEIGHT);
+        assert_eq!(height(3), HEIGHT);
+        // Two names in a line.
+        assert_eq!(height(16), HEIGHT + 5 * theme::LEGEND_POINTS);
     }
 }

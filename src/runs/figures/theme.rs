@@ -202,8 +202,10 @@ pub enum Shape {
     Ring,
 }
 
-/// Height of one line of a legend.
-pub const LEGEND_LINE: i32 = pt(20);
+/// Height of one line of a legend, in points.
+pub const LEGEND_POINTS: u32 = 20;
+/// The same in the canvas's units.
+pub const LEGEND_LINE: i32 = pt(LEGEND_POINTS as i32);
 /// Width of a sample.
 const SAMPLE: i32 = pt(22);
 
@@ -224,24 +226,45 @@ pub fn title<'a>(area: &Area<'a>, title: &str) -> anyhow::Result<Area<'a>> {
 /// # Errors
 /// If it cannot be drawn.
 pub fn legend<'a>(area: &Area<'a>, entries: &[(String, Sample)]) -> anyhow::Result<Area<'a>> {
-    let wide = area.dim_in_pixel().0 as i32 - pt(8);
-    let (mut x, mut y) = (pt(8), pt(4));
-    for (name, sample) in entries {
-        let width = SAMPLE + pt(6) + width_of(name, 12) + pt(16);
-        if x > pt(8) && x + width > wide {
-            (x, y) = (pt(8), y + LEGEND_LINE);
-        }
+    let wide = area.dim_in_pixel().0;
+    let places = legend_places(wide, entries);
+    for ((name, sample), (x, y)) in entries.iter().zip(places) {
         draw_sample(area, *sample, (x, y + pt(5)))?;
         let text = Text::new(name.clone(), (x + SAMPLE + pt(6), y), text(12));
         area.draw(&text)?;
-        x += width;
     }
-    let height = if entries.is_empty() {
-        0
-    } else {
-        y + LEGEND_LINE
+    Ok(area.split_vertically(legend_height(wide, entries)).1)
+}
+
+/// How high a legend is in an area of that width.
+fn legend_height(wide: u32, entries: &[(String, Sample)]) -> i32 {
+    let places = legend_places(wide, entries);
+    places.last().map_or(0, |(_, y)| y + LEGEND_LINE)
+}
+
+/// The lines of a legend in a figure of the full width.
+///
+/// # Errors
+/// If the font cannot be read.
+pub fn legend_lines(entries: &[(String, Sample)]) -> anyhow::Result<u32> {
+    load_font()?;
+    Ok((legend_height(WIDTH * UNITS, entries) / LEGEND_LINE) as u32)
+}
+
+/// Where a legend's entries are, in lines.
+fn legend_places(wide: u32, entries: &[(String, Sample)]) -> Vec<(i32, i32)> {
+    let end = wide as i32 - pt(8);
+    let (mut x, mut y) = (pt(8), pt(4));
+    let place = |(name, _): &(String, Sample)| {
+        let width = SAMPLE + pt(6) + width_of(name, 12) + pt(16);
+        if x > pt(8) && x + width > end {
+            (x, y) = (pt(8), y + LEGEND_LINE);
+        }
+        let place = (x, y);
+        x += width;
+        place
     };
-    Ok(area.split_vertically(height).1)
+    entries.iter().map(place).collect()
 }
 
 fn draw_sample(area: &Area<'_>, sample: Sample, (x, y): (i32, i32)) -> anyhow::Result<()> {

@@ -251,7 +251,7 @@ mod tests {
         assert_eq!(plan.choices.len(), 16);
         let candidates = plan.choices.iter().flat_map(|choice| &choice.candidates);
         let trials: Vec<_> = candidates.flat_map(|one| &one.trials).collect();
-        assert_eq!(trials.len(), 84);
+        assert_eq!(trials.len(), 112);
         let apart = |run: &&Planned| run.folder.starts_with("runs/exactness/trials");
         assert!(trials.iter().all(|trial| apart(&&**trial)));
         assert!(!plan.runs.iter().any(|run| apart(&run)));
