@@ -33,13 +33,13 @@ pub(crate) struct TokenLoss<'a> {
 }
 
 /// The output as all parts are multiplied by it.
-enum Table<'a> {
+enum OutputTable<'a> {
     /// (vocabulary, hidden), in the kind of the products.
     Dense(Tensor),
     Packed(&'a PackedTable),
 }
 
-impl Table<'_> {
+impl OutputTable<'_> {
     /// The logits of states.
     fn logits(&self, states: &Tensor) -> Result<Tensor, TchError> {
         match self {
@@ -98,18 +98,20 @@ impl TokenLoss<'_> {
 
     /// The output as it is multiplied by: rounded once, where mixed precision would round it anew for
     /// each part, and twice.
-    fn table(&self) -> Result<Table<'_>, TchError> {
+    fn table(&self) -> Result<OutputTable<'_>, TchError> {
         if let Some(packed) = self.packed {
-            return Ok(Table::Packed(packed));
+            return Ok(OutputTable::Packed(packed));
         }
-        Ok(Table::Dense(match Autocast::kind(self.output.device()) {
-            Some(kind) => self.output.f_to_kind(kind)?,
-            None => self.output.shallow_clone(),
-        }))
+        Ok(OutputTable::Dense(
+            match Autocast::kind(self.output.device()) {
+                Some(kind) => self.output.f_to_kind(kind)?,
+                None => self.output.shallow_clone(),
+            },
+        ))
     }
 
     /// The logits of states, in float32.
-    fn logits(&self, table: &Table<'_>, states: &Tensor) -> Result<Tensor, ModelError> {
+    fn logits(&self, table: &OutputTable<'_>, states: &Tensor) -> Result<Tensor, ModelError> {
         let logits = table.logits(states)?.f_to_kind(Kind::Float)?;
         match self.cap {
             Some(cap) => Ok(cap.forward(&logits)?),
@@ -119,7 +121,7 @@ impl TokenLoss<'_> {
 
     /// As it is defined, by autograd.
     fn at_once(&self) -> Result<Loss, ModelError> {
-        let table = Table::Dense(self.output.shallow_clone());
+        let table = OutputTable::Dense(self.output.shallow_clone());
         let logits = self.logits(&table, self.states)?;
         let log_p = logits.f_log_softmax(-1, Kind::Float)?;
         let own = log_p.f_gather(1, &self.tokens.f_unsqueeze(1)?, false)?;
@@ -195,14 +197,19 @@ impl TokenLoss<'_> {
     /// What the loss is made of, N tokens at a time.
     fn parts(
         &self,
-        table: &Table<'_>,
+        table: &OutputTable<'_>,
         rows: i64,
     ) -> impl Iterator<Item = Result<TokenPart, ModelError>> {
         let starts = (0..self.labels()).step_by(rows as usize);
         starts.map(move |start| self.part(table, start, rows.min(self.labels() - start)))
     }
 
-    fn part(&self, table: &Table<'_>, start: i64, count: i64) -> Result<TokenPart, ModelError> {
+    fn part(
+        &self,
+        table: &OutputTable<'_>,
+        start: i64,
+        count: i64,
+    ) -> Result<TokenPart, ModelError> {
         let states = self.states.f_narrow(0, start, count)?;
         let tokens = self.tokens.f_narrow(0, start, count)?.f_unsqueeze(1)?;
         let logits = self.logits(table, &states)?;
