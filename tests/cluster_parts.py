@@ -53,7 +53,7 @@ class Part:
 
 
 class Coordinator(Part):
-    """The run, which is resumed once it has a ledger."""
+    """The run, which is resumed once its folder has its settings, before its ledger is begun."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Coordinator(Part):
         self.resume = [regatta, "resume", out, "--cluster", cluster, "--metrics", "off", "--quiet=true"]
 
     def start(self) -> None:
-        resumes = (self.out / "events.jsonl").exists()
+        resumes = (self.out / "scenario.toml").exists()
         self.command = [str(word) for word in (self.resume if resumes else self.begin)]
         super().start()
 
