@@ -134,13 +134,12 @@ std::optional<at::Tensor> maybe(const at::Tensor* tensor) {
 
 extern "C" bool shim_narrows() { return narrows(); }
 
-// Null, without an error, where the kernels do not suit the weight or the processor. Rows that are multiplied
-// by it have as many values as it has inputs, filled up to whole tiles.
+// Null, without an error, where the kernels do not suit the weight or the processor.
 extern "C" int shim_pack_weight(const at::Tensor* weight, at::Tensor** found) {
   try {
     *found = nullptr;
     const bool suits = has_tiles() && weight->device().is_cpu() && weight->scalar_type() == at::kFloat &&
-                       weight->dim() == 2 && weight->numel() > 0;
+                       weight->dim() == 2 && weight->numel() > 0 && weight->size(1) % TILE_INPUTS == 0;
     if (!suits) return 0;
     const int64_t outputs = weight->size(0), inputs = weight->size(1);
     at::Tensor packed = at::empty({packed_size(outputs, inputs)}, weight->options().dtype(at::kBFloat16));
@@ -158,7 +157,6 @@ extern "C" int shim_pack_weight(const at::Tensor* weight, at::Tensor** found) {
 extern "C" at::Tensor* shim_narrow_linear(const at::Tensor* x, const at::Tensor* weight, const at::Tensor* turned,
                                           const at::Tensor* bias, int64_t inputs, int64_t outputs, bool gelu) {
   try {
-    TORCH_CHECK(inputs % TILE_INPUTS == 0, inputs, " inputs are no whole tiles");
     TORCH_CHECK(x->dim() > 0 && x->size(-1) == inputs && x->device().is_cpu(), "a layer of ", inputs,
                 " inputs has no use for ", x->sizes(), " on ", x->device());
     TORCH_CHECK(!bias || (is_plain(*bias) && bias->numel() == outputs), "a bias of ", outputs, " values is not ",

@@ -114,7 +114,7 @@ impl DeviceBase {
         let mut pretrained =
             Weights::frozen_and_rounded(base, quantised, compute.device, &rounded)?;
         if (compute.device, compute.kind) == (Device::Cpu, Kind::BFloat16) {
-            checkpoint.architecture.pack(&mut pretrained)?;
+            pretrained.pack(&layers)?;
         }
         Ok(Self {
             pretrained,

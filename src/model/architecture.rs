@@ -15,7 +15,7 @@ use crate::model::linear_layer::{LinearLayer, WeightLayout};
 use crate::model::loss::{Labels, Loss};
 use crate::model::objective::Objective;
 use crate::model::tensor_spec::TensorSpec;
-use crate::model::weights::{View, Weights};
+use crate::model::weights::View;
 
 /// An architecture with its sizes: what `config.json` says.
 pub trait Architecture: fmt::Debug + Send + Sync {
@@ -53,12 +53,6 @@ pub trait Architecture: fmt::Debug + Send + Sync {
     /// The table of token embeddings and the output that is one with it, by their tensors' names;
     /// the model has only the first. `None`: the output is another tensor, or a head.
     fn tied_output(&self) -> Option<[&'static str; 2]> {
-        None
-    }
-
-    /// The tensor that makes a language model's logits of its hidden states, (vocabulary, hidden);
-    /// `None`: it has a head.
-    fn output_table(&self) -> Option<&'static str> {
         None
     }
 
@@ -146,18 +140,6 @@ impl dyn Architecture + '_ {
     pub fn base_weights(&self) -> i64 {
         let tensors = self.base_tensors().into_iter();
         tensors.fold(0, |sum, tensor| i64::saturating_add(sum, tensor.len()))
-    }
-
-    /// Packs the model's weights for products in bfloat16, on a CPU that multiplies packed ones.
-    ///
-    /// # Errors
-    /// If libtorch fails.
-    pub fn pack(&self, weights: &mut Weights) -> Result<(), ModelError> {
-        weights.pack(&self.linear_layers())?;
-        match self.output_table() {
-            Some(table) => weights.pack_output(table),
-            None => Ok(()),
-        }
     }
 
     /// Whether its linear layers store their weights as (d_in, d_out): PEFT's `fan_in_fan_out`.

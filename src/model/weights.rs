@@ -6,7 +6,7 @@ use std::rc::Rc;
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::base::tensors::TensorMap;
-use crate::base::torch::narrow::{PackedTable, PackedWeight};
+use crate::base::torch::narrow::PackedWeight;
 use crate::model::ModelError;
 use crate::model::delta::Delta;
 use crate::model::linear_layer::{LinearLayer, WeightLayout};
@@ -22,8 +22,6 @@ pub struct Weights {
     pub quantised: HashMap<String, HeldWeight>,
     /// Weights among `tensors` once more, as they are multiplied in bfloat16.
     pub packed: HashMap<String, PackedWeight>,
-    /// A language model's output among `tensors` once more, as it is multiplied in bfloat16, and its name.
-    pub packed_output: Option<(String, PackedTable)>,
 }
 
 impl Weights {
@@ -76,7 +74,6 @@ impl Weights {
             tensors: tensors.collect::<Result<_, ModelError>>()?,
             quantised: held.collect::<Result<_, ModelError>>()?,
             packed: HashMap::new(),
-            packed_output: None,
         })
     }
 
@@ -101,18 +98,6 @@ impl Weights {
             if let Some(packed) = packed {
                 self.packed.insert(name, packed);
             }
-        }
-        Ok(())
-    }
-
-    /// Packs a language model's output in the same way, by its tensor's name.
-    ///
-    /// # Errors
-    /// If libtorch fails.
-    pub fn pack_output(&mut self, name: &str) -> Result<(), ModelError> {
-        if let Some(table) = self.tensors.get(name) {
-            let packed = PackedTable::of(table)?;
-            self.packed_output = packed.map(|packed| (name.to_owned(), packed));
         }
         Ok(())
     }
@@ -147,7 +132,6 @@ impl Clone for Weights {
                 .collect(),
             quantised: self.quantised.clone(),
             packed: self.packed.clone(),
-            packed_output: self.packed_output.clone(),
         }
     }
 }
@@ -274,14 +258,6 @@ impl<'a> View<'a> {
         let full = self.pp(name).prefix;
         let packed = self.base.packed.get(&full);
         packed.filter(|_| self.laid_over(&full).is_none()).cloned()
-    }
-
-    /// The language model's output of that name as it is multiplied in bfloat16, if it is packed and
-    /// nothing is laid over it.
-    #[must_use]
-    pub fn packed_output(&self, name: &str) -> Option<PackedTable> {
-        let (known, packed) = self.base.packed_output.as_ref()?;
-        (known == name && self.laid_over(name).is_none()).then(|| packed.clone())
     }
 
     fn laid_over(&self, name: &str) -> Option<&'a Tensor> {

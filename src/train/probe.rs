@@ -82,7 +82,7 @@ impl Probe {
         let (layers, adapter) = (&self.layers, &*self.adapter);
         let mut base = base;
         if kind == Kind::BFloat16 {
-            self.architecture.pack(&mut base)?;
+            base.pack(&self.architecture.linear_layers())?;
         }
         let shared = RoundModel::new(base, &self.trained, adapter, layers, Device::Cpu)?;
         let own = shared.state.clone();

@@ -3,7 +3,7 @@
 
 use std::ffi::c_int;
 
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{Device, TchError, Tensor};
 use torch_sys::C_tensor;
 
 use crate::base::torch::{check, owned};
@@ -40,9 +40,6 @@ pub fn is_on(device: Device) -> bool {
     device == Device::Cpu && unsafe { shim_narrows() }
 }
 
-/// Inputs that AMX multiplies at a time: `TILE_INPUTS` in `csrc/tiles/tiles.h`.
-const TILE_INPUTS: i64 = 32;
-
 /// A frozen weight in bfloat16, in the order that AMX loads it in, and its transpose for the backward
 /// pass.
 #[derive(Debug)]
@@ -60,15 +57,6 @@ impl PackedWeight {
     /// # Errors
     /// If memory runs out.
     pub fn of(weight: &Tensor) -> Result<Option<Self>, TchError> {
-        let (outputs, inputs) = weight.size2()?;
-        match (outputs % TILE_INPUTS, inputs % TILE_INPUTS) {
-            (0, 0) => Self::filled(weight),
-            _ => Ok(None),
-        }
-    }
-
-    /// With zeros for what is missing to whole tiles.
-    fn filled(weight: &Tensor) -> Result<Option<Self>, TchError> {
         let (outputs, inputs) = weight.size2()?;
         let both = (packed(weight)?, packed(&weight.f_transpose(0, 1)?)?);
         let (Some(forward), Some(backward)) = both else {
@@ -121,55 +109,6 @@ impl PackedWeight {
                 gelu,
             ))
         }
-    }
-}
-
-/// A language model's frozen output, which makes logits of hidden states, packed as a weight is. The
-/// vocabulary may have any size.
-#[derive(Debug, Clone)]
-pub struct PackedTable(PackedWeight);
-
-impl PackedTable {
-    /// Packs a table of (vocabulary, hidden) in float32. `None` where the processor has no AMX, or
-    /// `hidden` is not a multiple of 32.
-    ///
-    /// # Errors
-    /// If memory runs out.
-    pub fn of(table: &Tensor) -> Result<Option<Self>, TchError> {
-        let (_, hidden) = table.size2()?;
-        match hidden % TILE_INPUTS {
-            0 => Ok(PackedWeight::filled(table)?.map(Self)),
-            _ => Ok(None),
-        }
-    }
-
-    /// The logits of hidden states: (…, hidden) to (…, vocabulary) in bfloat16. They have no gradient;
-    /// see [`PackedTable::by_states`].
-    ///
-    /// # Errors
-    /// If shapes do not fit, or memory runs out.
-    pub fn logits(&self, states: &Tensor) -> Result<Tensor, TchError> {
-        self.0.linear(&states.f_detach()?, None)
-    }
-
-    /// What a gradient by the logits is by the hidden states: (…, vocabulary) to (…, hidden) in
-    /// bfloat16.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn by_states(&self, by_logits: &Tensor) -> Result<Tensor, TchError> {
-        let missing = (TILE_INPUTS - self.0.outputs % TILE_INPUTS) % TILE_INPUTS;
-        let mut gradient = by_logits.f_to_kind(Kind::BFloat16)?;
-        if missing > 0 {
-            gradient = gradient.f_constant_pad_nd([0, missing])?;
-        }
-        let turned = PackedWeight {
-            forward: self.0.backward.shallow_clone(),
-            backward: self.0.forward.shallow_clone(),
-            outputs: self.0.inputs,
-            inputs: self.0.outputs + missing,
-        };
-        turned.linear(&gradient, None)
     }
 }
 
@@ -243,6 +182,8 @@ impl FrozenNorm<'_> {
 
 #[cfg(test)]
 mod tests {
+    use tch::Kind;
+
     use super::*;
     use crate::base::torch::device::Autocast;
     use crate::base::torch::kernels::dropout;
@@ -310,33 +251,6 @@ mod tests {
         }
         let odd = values(&[32, 24], 0.7).to_kind(Kind::Float);
         assert!(PackedWeight::of(&odd).unwrap().is_none());
-    }
-
-    #[test]
-    fn a_packed_table_gives_the_logits_and_the_gradient_of_float64_whatever_its_size() {
-        for (vocabulary, hidden) in [(96, 64), (75, 32), (33, 96)] {
-            let (states, table) = (
-                values(&[37, hidden], 0.7),
-                values(&[vocabulary, hidden], 1.3),
-            );
-            let by_logits = values(&[37, vocabulary], 0.3);
-            let Some(packed) = PackedTable::of(&table.to_kind(Kind::Float)).unwrap() else {
-                assert!(!is_on(Device::Cpu));
-                return;
-            };
-            let exact = [states.matmul(&table.tr()), by_logits.matmul(&table)];
-            let found = [
-                packed.logits(&states.to_kind(Kind::Float)).unwrap(),
-                packed.by_states(&by_logits.to_kind(Kind::Float)).unwrap(),
-            ];
-            for tensor in &found {
-                assert_eq!(tensor.kind(), Kind::BFloat16);
-            }
-            let found = found.map(|x| x.to_kind(Kind::Double));
-            assert_near(&found, &exact, &format!("{vocabulary} tokens of {hidden}"));
-        }
-        let odd = values(&[32, 24], 0.7).to_kind(Kind::Float);
-        assert!(PackedTable::of(&odd).unwrap().is_none());
     }
 
     #[test]

@@ -3,9 +3,8 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::base::torch;
-use crate::base::torch::narrow::{self, PackedTable};
 use crate::model::ModelError;
-use crate::model::architecture::{Architecture, CausalLm, Model};
+use crate::model::architecture::{CausalLm, Model};
 use crate::model::decoder::Decoder;
 use crate::model::decoder::cache::KvCache;
 use crate::model::dropout::Masks;
@@ -13,65 +12,27 @@ use crate::model::heads::token_loss::TokenLoss;
 use crate::model::inputs::Inputs;
 use crate::model::layers::soft_cap::SoftCap;
 use crate::model::loss::{Labels, Loss};
-use crate::model::weights::View;
 
 /// A decoder with its output: the table of token embeddings, or one of its own.
 pub struct LanguageModel {
     decoder: Decoder,
     output: Tensor,
-    packed: Option<PackedTable>,
     /// Of the logits.
     cap: Option<SoftCap>,
 }
 
-/// What makes logits of a decoder's hidden states.
-#[derive(Debug, Default)]
-pub struct LanguageOutput {
-    /// (vocabulary, hidden); `None`: the table of token embeddings.
-    pub table: Option<Tensor>,
-    /// The same, if it is packed for products in bfloat16.
-    pub packed: Option<PackedTable>,
-    /// The cap of the logits.
-    pub cap: Option<SoftCap>,
-}
-
-impl LanguageOutput {
-    /// That of a model whose tensors `root` shows, without a cap.
-    ///
-    /// # Errors
-    /// If a tensor is missing or of another shape.
-    pub fn of(model: &dyn Architecture, root: &View<'_>, hidden: i64) -> Result<Self, ModelError> {
-        let own = model.tied_output().is_none();
-        let shape = [model.vocabulary(), hidden];
-        let table = own.then(|| root.pp("lm_head").get("weight", &shape));
-        let packed = model.output_table();
-        Ok(Self {
-            table: table.transpose()?,
-            packed: packed.and_then(|name| root.packed_output(name)),
-            cap: None,
-        })
-    }
-}
-
 impl LanguageModel {
-    /// A decoder with its output.
+    /// A decoder with an output, (vocabulary, hidden), or tied to the token embeddings if there is
+    /// none; and the cap of its logits.
     #[must_use]
-    pub fn new(decoder: Decoder, output: LanguageOutput) -> Self {
-        let LanguageOutput { table, packed, cap } = output;
+    pub fn new(decoder: Decoder, output: Option<Tensor>, cap: Option<SoftCap>) -> Self {
         let tied = || decoder.token_table().shallow_clone();
-        let output = table.unwrap_or_else(tied);
+        let output = output.unwrap_or_else(tied);
         Self {
             decoder,
             output,
-            packed,
             cap,
         }
-    }
-
-    /// The packed output, where it is what hidden states are multiplied by.
-    fn packed(&self) -> Option<&PackedTable> {
-        let device = self.output.device();
-        self.packed.as_ref().filter(|_| narrow::is_on(device))
     }
 
     fn token_loss<'a>(
@@ -83,7 +44,6 @@ impl LanguageModel {
         TokenLoss {
             states,
             output: &self.output,
-            packed: self.packed(),
             cap: self.cap,
             tokens,
             smoothing,
@@ -162,10 +122,7 @@ impl Model for LanguageModel {
 
 impl CausalLm for LanguageModel {
     fn logits(&self, hidden: &Tensor) -> Result<Tensor, ModelError> {
-        let logits = match self.packed() {
-            Some(packed) => packed.logits(hidden)?,
-            None => torch::kernels::linear(hidden, &self.output, None)?,
-        };
+        let logits = torch::kernels::linear(hidden, &self.output, None)?;
         match self.cap {
             Some(cap) => Ok(cap.forward(&logits.f_to_kind(Kind::Float)?)?),
             None => Ok(logits),

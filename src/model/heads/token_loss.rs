@@ -7,7 +7,6 @@
 use tch::{Kind, TchError, Tensor, no_grad};
 
 use crate::base::torch::device::Autocast;
-use crate::base::torch::narrow::PackedTable;
 use crate::model::ModelError;
 use crate::model::layers::soft_cap::SoftCap;
 use crate::model::loss::Loss;
@@ -22,39 +21,12 @@ pub(crate) struct TokenLoss<'a> {
     pub states: &'a Tensor,
     /// What makes logits of them, (vocabulary, hidden).
     pub output: &'a Tensor,
-    /// The same, where it is packed for products in bfloat16 and these are taken by it.
-    pub packed: Option<&'a PackedTable>,
     /// The cap of the logits.
     pub cap: Option<SoftCap>,
     /// The tokens that come next, (labels), int64.
     pub tokens: &'a Tensor,
     /// p, the probability that label smoothing spreads over the whole vocabulary.
     pub smoothing: f64,
-}
-
-/// The output as all parts are multiplied by it.
-enum OutputTable<'a> {
-    /// (vocabulary, hidden), in the kind of the products.
-    Dense(Tensor),
-    Packed(&'a PackedTable),
-}
-
-impl OutputTable<'_> {
-    /// The logits of states.
-    fn logits(&self, states: &Tensor) -> Result<Tensor, TchError> {
-        match self {
-            Self::Dense(table) => states.f_linear(table, None::<&Tensor>),
-            Self::Packed(table) => table.logits(states),
-        }
-    }
-
-    /// What a gradient by the logits is by the states.
-    fn by_states(&self, by_logits: &Tensor) -> Result<Tensor, TchError> {
-        match self {
-            Self::Dense(table) => by_logits.f_matmul(table),
-            Self::Packed(table) => table.by_states(by_logits),
-        }
-    }
 }
 
 /// What the loss is made of, for some of the tokens.
@@ -96,23 +68,19 @@ impl TokenLoss<'_> {
         self.output.size().first().copied().unwrap_or(0)
     }
 
-    /// The output as it is multiplied by: rounded once, where mixed precision would round it anew for
+    /// The output in the kind of the products: rounded once, where mixed precision would round it for
     /// each part, and twice.
-    fn table(&self) -> Result<OutputTable<'_>, TchError> {
-        if let Some(packed) = self.packed {
-            return Ok(OutputTable::Packed(packed));
+    fn rounded(&self) -> Result<Tensor, TchError> {
+        match Autocast::kind(self.output.device()) {
+            Some(kind) => self.output.f_to_kind(kind),
+            None => Ok(self.output.shallow_clone()),
         }
-        Ok(OutputTable::Dense(
-            match Autocast::kind(self.output.device()) {
-                Some(kind) => self.output.f_to_kind(kind)?,
-                None => self.output.shallow_clone(),
-            },
-        ))
     }
 
     /// The logits of states, in float32.
-    fn logits(&self, table: &OutputTable<'_>, states: &Tensor) -> Result<Tensor, ModelError> {
-        let logits = table.logits(states)?.f_to_kind(Kind::Float)?;
+    fn logits(&self, output: &Tensor, states: &Tensor) -> Result<Tensor, ModelError> {
+        let logits = states.f_linear(output, None::<&Tensor>)?;
+        let logits = logits.f_to_kind(Kind::Float)?;
         match self.cap {
             Some(cap) => Ok(cap.forward(&logits)?),
             None => Ok(logits),
@@ -121,8 +89,7 @@ impl TokenLoss<'_> {
 
     /// As it is defined, by autograd.
     fn at_once(&self) -> Result<Loss, ModelError> {
-        let table = OutputTable::Dense(self.output.shallow_clone());
-        let logits = self.logits(&table, self.states)?;
+        let logits = self.logits(self.output, self.states)?;
         let log_p = logits.f_log_softmax(-1, Kind::Float)?;
         let own = log_p.f_gather(1, &self.tokens.f_unsqueeze(1)?, false)?;
         let sums = [own.f_sum(Kind::Float)?, log_p.f_sum(Kind::Float)?];
@@ -134,8 +101,8 @@ impl TokenLoss<'_> {
         let zero = || Tensor::f_zeros([], (Kind::Double, self.states.device()));
         let mut sums = [zero()?, zero()?];
         let mut gradients = Vec::new();
-        let table = self.table()?;
-        for part in self.parts(&table, rows) {
+        let output = self.rounded()?;
+        for part in self.parts(&output, rows) {
             let part = part?;
             sums[0] = sums[0].f_add(&part.own.f_sum(Kind::Double)?)?;
             if let Some(all) = &part.all {
@@ -161,8 +128,8 @@ impl TokenLoss<'_> {
     /// If shapes do not fit or libtorch fails.
     pub fn compute_each(&self, batches: &[Tensor]) -> Result<Vec<Loss>, ModelError> {
         let rows = PART / self.vocabulary().max(1);
-        let table = no_grad(|| self.table())?;
-        let parts = self.parts(&table, rows.max(1));
+        let output = self.rounded()?;
+        let parts = self.parts(&output, rows.max(1));
         let parts = no_grad(|| parts.collect::<Result<Vec<_>, _>>())?;
         let lengths: Vec<i64> = batches.iter().map(|batch| batch.size()[0]).collect();
         let of_batches = |of_part: fn(&TokenPart) -> Option<&Tensor>| {
@@ -197,22 +164,17 @@ impl TokenLoss<'_> {
     /// What the loss is made of, N tokens at a time.
     fn parts(
         &self,
-        table: &OutputTable<'_>,
+        output: &Tensor,
         rows: i64,
     ) -> impl Iterator<Item = Result<TokenPart, ModelError>> {
         let starts = (0..self.labels()).step_by(rows as usize);
-        starts.map(move |start| self.part(table, start, rows.min(self.labels() - start)))
+        starts.map(move |start| self.part(output, start, rows.min(self.labels() - start)))
     }
 
-    fn part(
-        &self,
-        table: &OutputTable<'_>,
-        start: i64,
-        count: i64,
-    ) -> Result<TokenPart, ModelError> {
+    fn part(&self, output: &Tensor, start: i64, count: i64) -> Result<TokenPart, ModelError> {
         let states = self.states.f_narrow(0, start, count)?;
         let tokens = self.tokens.f_narrow(0, start, count)?.f_unsqueeze(1)?;
-        let logits = self.logits(table, &states)?;
+        let logits = self.logits(output, &states)?;
         let mut log_p = logits.f_log_softmax(-1, Kind::Float)?;
         let own = log_p.f_gather(1, &tokens, false)?;
         let all = (self.smoothing > 0.0)
@@ -224,7 +186,7 @@ impl TokenLoss<'_> {
             if let Some(cap) = self.cap {
                 by_logits = by_logits.f_mul_(&cap.slope(&logits)?)?;
             }
-            by_states = Some(table.by_states(&by_logits)?.f_to_kind(Kind::Float)?);
+            by_states = Some(by_logits.f_matmul(output)?.f_to_kind(Kind::Float)?);
         }
         Ok(TokenPart {
             own,
@@ -292,7 +254,6 @@ mod tests {
             let loss = TokenLoss {
                 states: &states,
                 output: &output,
-                packed: None,
                 cap: None,
                 tokens: &tokens,
                 smoothing,
@@ -337,7 +298,6 @@ mod tests {
             let loss = TokenLoss {
                 states: &states,
                 output: &output,
-                packed: None,
                 cap: Some(SoftCap(cap)),
                 tokens: &tokens,
                 smoothing,
@@ -362,28 +322,23 @@ mod tests {
             values(&[45, 64], 0.7),
             Tensor::from_slice(&[3_i64, 0, 44, 3, 7, 1]),
         );
-        // Where the processor has no AMX, nothing is packed.
-        let table = PackedTable::of(&output).unwrap();
         let states = values(&[6, 64], 1.3).set_requires_grad(true);
-        for packed in [None, table.as_ref()] {
-            let loss = TokenLoss {
-                states: &states,
-                output: &output,
-                packed,
-                cap: None,
-                tokens: &tokens,
-                smoothing: 0.1,
-            };
-            let [mean, gradient] = exact(&loss);
-            let narrow = Autocast::enter(Device::Cpu, Kind::BFloat16).unwrap();
-            let (found, by_states) = no_grad(|| loss.in_parts(4)).unwrap();
-            drop(narrow);
-            for (found, want) in [(found, mean), (by_states.unwrap(), gradient)] {
-                let miss = (&found - &want).abs().max().double_value(&[]);
-                let largest = want.abs().max().double_value(&[]);
-                assert_eq!(found.kind(), Kind::Float);
-                assert!(miss < largest / 50.0, "{miss:e} of {largest}");
-            }
+        let loss = TokenLoss {
+            states: &states,
+            output: &output,
+            cap: None,
+            tokens: &tokens,
+            smoothing: 0.1,
+        };
+        let [mean, gradient] = exact(&loss);
+        let narrow = Autocast::enter(Device::Cpu, Kind::BFloat16).unwrap();
+        let (found, by_states) = no_grad(|| loss.in_parts(4)).unwrap();
+        drop(narrow);
+        for (found, want) in [(found, mean), (by_states.unwrap(), gradient)] {
+            let miss = (&found - &want).abs().max().double_value(&[]);
+            let largest = want.abs().max().double_value(&[]);
+            assert_eq!(found.kind(), Kind::Float);
+            assert!(miss < largest / 50.0, "{miss:e} of {largest}");
         }
     }
 
@@ -395,7 +350,6 @@ mod tests {
             TokenLoss {
                 states,
                 output,
-                packed: None,
                 cap: None,
                 tokens: &tokens,
                 smoothing: 0.1,
@@ -423,7 +377,6 @@ mod tests {
         let loss = TokenLoss {
             states: &states,
             output: &values(&[11, 5], 0.7),
-            packed: None,
             cap: None,
             tokens: &Tensor::from_slice::<i64>(&[]),
             smoothing: 0.1,

@@ -13,7 +13,7 @@ use crate::model::config::keys::object_of;
 use crate::model::config::model_type;
 use crate::model::decoder::rope::RopeScaling;
 use crate::model::decoder::rotary::config::RotaryConfig;
-use crate::model::heads::language_model::{LanguageModel, LanguageOutput};
+use crate::model::heads::language_model::LanguageModel;
 use crate::model::linear_layer::LinearLayer;
 use crate::model::objective::Objective;
 use crate::model::tensor_spec::TensorSpec;
@@ -117,11 +117,6 @@ impl Architecture for RotaryConfig {
     fn tied_output(&self) -> Option<[&'static str; 2]> {
         self.tie_word_embeddings
             .then_some(["model.embed_tokens.weight", "lm_head.weight"])
-    }
-
-    fn output_table(&self) -> Option<&'static str> {
-        let tied = self.tied_output();
-        Some(tied.map_or("lm_head.weight", |[table, _]| table))
     }
 
     fn untied(&self) -> Option<Arc<dyn Architecture>> {
@@ -232,9 +227,14 @@ impl Architecture for RotaryConfig {
 
     fn build(&self, root: &View<'_>, objective: &Objective) -> Result<Box<dyn Model>, ModelError> {
         self.check_objective(objective)?;
-        let mut output = LanguageOutput::of(self, root, self.hidden_size)?;
-        output.cap = self.final_logit_softcapping;
+        let shape = [self.vocab_size, self.hidden_size];
+        let output = (!self.tie_word_embeddings).then(|| root.pp("lm_head").get("weight", &shape));
         let decoder = self.decoder(root)?;
-        Ok(Box::new(LanguageModel::new(decoder, output)))
+        let cap = self.final_logit_softcapping;
+        Ok(Box::new(LanguageModel::new(
+            decoder,
+            output.transpose()?,
+            cap,
+        )))
     }
 }

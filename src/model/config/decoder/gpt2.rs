@@ -12,7 +12,7 @@ use crate::model::config::decoder::{activation, end_tokens, flag};
 use crate::model::config::keys::{FROM_ZERO, Keys, check_weights, object_of};
 use crate::model::config::model_type::{self, ModelType};
 use crate::model::decoder::gpt2::Gpt2Config;
-use crate::model::heads::language_model::{LanguageModel, LanguageOutput};
+use crate::model::heads::language_model::LanguageModel;
 use crate::model::linear_layer::LinearLayer;
 use crate::model::objective::Objective;
 use crate::model::tensor_spec::TensorSpec;
@@ -127,11 +127,6 @@ impl Architecture for Gpt2Config {
             .then_some(["transformer.wte.weight", "lm_head.weight"])
     }
 
-    fn output_table(&self) -> Option<&'static str> {
-        let tied = self.tied_output();
-        Some(tied.map_or("lm_head.weight", |[table, _]| table))
-    }
-
     fn untied(&self) -> Option<Arc<dyn Architecture>> {
         Some(Arc::new(Self {
             tie_word_embeddings: false,
@@ -233,8 +228,13 @@ impl Architecture for Gpt2Config {
 
     fn build(&self, root: &View<'_>, objective: &Objective) -> Result<Box<dyn Model>, ModelError> {
         self.check_objective(objective)?;
-        let output = LanguageOutput::of(self, root, self.n_embd)?;
+        let shape = [self.vocab_size, self.n_embd];
+        let output = (!self.tie_word_embeddings).then(|| root.pp("lm_head").get("weight", &shape));
         let decoder = self.decoder(root)?;
-        Ok(Box::new(LanguageModel::new(decoder, output)))
+        Ok(Box::new(LanguageModel::new(
+            decoder,
+            output.transpose()?,
+            None,
+        )))
     }
 }
