@@ -13,7 +13,7 @@
 namespace {
 
 ScoreRows scores_of(const at::Tensor& scores, const std::optional<at::Tensor>& bias, double scale, bool causal,
-                 int64_t seed, int64_t threshold) {
+                    int64_t seed, int64_t threshold) {
   const Key key = {static_cast<uint64_t>(seed), static_cast<uint32_t>(threshold)};
   return {scores.size(1),
           scores.size(2),
@@ -54,8 +54,8 @@ struct DroppedProbabilities : torch::autograd::Function<DroppedProbabilities> {
     const at::Tensor gradient = gradients[0].to(scores.scalar_type()).contiguous();
     at::Tensor by_scores = at::empty_like(scores);
     const ScoreRows all = scores_of(scores, bias, context->saved_data["scale"].toDouble(),
-                                 context->saved_data["causal"].toBool(), context->saved_data["seed"].toInt(),
-                                 context->saved_data["threshold"].toInt());
+                                    context->saved_data["causal"].toBool(), context->saved_data["seed"].toInt(),
+                                    context->saved_data["threshold"].toInt());
     const std::string wrong = drop_rows_back_on_gpu(place_of(scores), *number_of(scores), all,
                                                     scores.numel() / scores.size(3), scores.const_data_ptr(),
                                                     found.const_data_ptr<float>(), gradient.const_data_ptr(),

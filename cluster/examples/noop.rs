@@ -7,7 +7,7 @@
 //! noop run CLUSTER.toml|local CLIENTS ROUNDS LANES BYTES MILLISECONDS
 //! ```
 //!
-//! A client sends back an update of BYTES bytes, written anew, after MILLISECONDS of sleep. The
+//! A client sends back an update of BYTES bytes, written each time, after MILLISECONDS of sleep. The
 //! state that clients start from is as large, and another in each round. The broker prints the
 //! number of its server's process and the paths of its cluster files; a run prints each event that
 //! has a time of its own, with that time: seconds since 1970.

@@ -131,7 +131,7 @@ async fn a_job_that_is_given_back_for_a_while_keeps_no_other_waiting() {
 }
 
 #[tokio::test]
-async fn a_queue_that_is_started_anew_gives_out_all_its_jobs() {
+async fn a_queue_that_is_restarted_gives_out_all_its_jobs() {
     let Some(server) = Server::start().await else {
         return;
     };
@@ -143,7 +143,7 @@ async fn a_queue_that_is_started_anew_gives_out_all_its_jobs() {
     }
     let held = worker.next_order().await.unwrap().unwrap();
     coordinator.restart_queue().await.unwrap();
-    // Who did one finds out that it is no longer his.
+    // Whoever held a job finds out that it is held no more.
     let _ = held.lease.done().await;
     for _ in 0..2 {
         let delivery = worker.next_order().await.unwrap().unwrap();

@@ -47,7 +47,7 @@ pub trait Broker: Send + Sync + 'static {
     /// The jobs that wait in the queue or are being done.
     fn queued(&self) -> impl Future<Output = Result<BTreeSet<JobId>, BrokerError>> + Send;
 
-    /// Gives jobs out anew: the queue did not, though there are some and lanes that wait for one. What
+    /// Restarts a queue that gives out no jobs, though there are some and lanes that wait for one. What
     /// is being done may be given out once more.
     fn restart_queue(&self) -> impl Future<Output = Result<(), BrokerError>> + Send;
 

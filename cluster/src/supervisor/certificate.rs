@@ -1,5 +1,5 @@
 //! The server's certificate, signed by a key that is made once and stays in the server's folder: so
-//! a server that is started anew, or under another name, is trusted by those that trusted it before.
+//! a server that is restarted, or runs under another name, is trusted by those that trusted it before.
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::error::SupervisorError;
 
 /// Garbage that it may let grow before it collects, in percent of what it uses: most of that is
-/// buffers of messages, which cost more to get anew than to keep.
+/// buffers of messages, which cost more to get again than to keep.
 const GARBAGE: &str = "400";
 /// Lines of its log that are kept for when it dies.
 const LAST_WORDS: usize = 12;

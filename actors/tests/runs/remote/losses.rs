@@ -64,7 +64,7 @@ fn a_broker_that_forgets_everything_costs_time_and_nothing_else() {
 }
 
 #[test]
-fn a_queue_that_stops_giving_out_jobs_is_started_anew() {
+fn a_queue_that_stops_giving_out_jobs_is_restarted() {
     let expected = local(plan(3, 3, 1));
     let (broker, record) = (sound(), Record::new());
     let worker = Worker::start(&broker, 1, Toy::default());

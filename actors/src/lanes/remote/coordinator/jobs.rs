@@ -150,7 +150,7 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         if !neglected.is_empty() {
             let jobs = neglected.len();
             tracing::warn!(
-                "{jobs} jobs wait in the broker's queue, and lanes for one: the queue is started anew"
+                "{jobs} jobs wait in the broker's queue while lanes are idle: the queue is restarted"
             );
             self.broker.restart_queue().await?;
         }
