@@ -100,6 +100,7 @@ fn compile_shim(include: &Path) {
     compiler(include)
         .files([
             "csrc/attention.cpp",
+            "csrc/cross_entropy.cpp",
             "csrc/dequantise.cpp",
             "csrc/dropout.cpp",
             "csrc/next_attention.cpp",

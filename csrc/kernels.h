@@ -109,6 +109,26 @@ struct NextAttention {
 // Texts `begin` to `end`: what one thread does.
 void attention_of_next(const NextAttention& call, int64_t begin, int64_t end);
 
+// The cross-entropy of tokens, (rows), under logits, (rows, vocabulary).
+template <typename T>
+struct CrossEntropy {
+  int64_t vocabulary;
+  // Capped, if they are; then, if it is wanted, the gradient by them before they were:
+  // (p(v) - (1 - smoothing) [v is the token] - smoothing / vocabulary) (1 - (logit / cap)^2).
+  T* logits;
+  bool with_gradient;
+  const int64_t* tokens;
+  // 0 without a cap.
+  float cap;
+  float smoothing;
+  // Each token's log-probability; the sum of all log-probabilities of its row, or null.
+  float *own, *all;
+};
+
+// Rows `begin` to `end`: what one thread does.
+void cross_entropy(const CrossEntropy<float>& call, int64_t begin, int64_t end);
+void cross_entropy(const CrossEntropy<c10::BFloat16>& call, int64_t begin, int64_t end);
+
 // Values whose bits are drawn at a time; threads share values out in pieces of this.
 constexpr int64_t DROPOUT_CHUNK = 256;
 

@@ -4,6 +4,7 @@
 #include "decoding.cpp"
 #include "gpu_attention.cpp"
 #include "info.cpp"
+#include "loss.cpp"
 #include "narrow.cpp"
 #include "quantised.cpp"
 #include "self_attention.cpp"

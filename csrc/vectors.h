@@ -1,4 +1,4 @@
-// What the attention kernels compute with: vectors of floats, and softmax. Everything is inlined, so that
+// What the kernels compute with: vectors of floats, and softmax. Everything is inlined, so that
 // each copy of a kernel has it for its own level of instructions.
 #pragma once
 #include <algorithm>
@@ -21,6 +21,50 @@ WITHIN Half load(const float* from) {
 }
 
 WITHIN void store(float* to, Half lanes) { std::memcpy(to, &lanes, sizeof lanes); }
+
+typedef uint16_t Shorts __attribute__((vector_size(HALF * sizeof(uint16_t))));
+typedef uint32_t Words __attribute__((vector_size(HALF * sizeof(uint32_t))));
+
+WITHIN Half widened(const float* from) { return load(from); }
+
+WITHIN Half widened(const c10::BFloat16* from) {
+  Shorts bits;
+  std::memcpy(&bits, from, sizeof bits);
+  const Words words = __builtin_convertvector(bits, Words) << 16;
+  Half values;
+  std::memcpy(&values, &words, sizeof values);
+  return values;
+}
+
+WITHIN void put(float* to, Half values) { store(to, values); }
+
+// To the nearest, halves to even.
+WITHIN void put(c10::BFloat16* to, Half values) {
+  Words words;
+  std::memcpy(&words, &values, sizeof words);
+  const Words rounded = (words + 0x7fff + (words >> 16 & 1)) >> 16;
+  // Rounding as above would make a number of what is none.
+  const Words kept = values == values ? rounded : Words{} + 0x7fc0;
+  const Shorts bits = __builtin_convertvector(kept, Shorts);
+  std::memcpy(to, &bits, sizeof bits);
+}
+
+// Values of which there may be fewer than a vector holds; zeros behind them.
+template <typename T>
+WITHIN Half widened(const T* from, int64_t count) {
+  if (count >= HALF) return widened(from);
+  T some[HALF] = {};
+  std::copy(from, from + count, some);
+  return widened(some);
+}
+
+template <typename T>
+WITHIN void put(T* to, Half values, int64_t count) {
+  if (count >= HALF) return put(to, values);
+  T some[HALF];
+  put(some, values);
+  std::copy(some, some + count, to);
+}
 
 // The sum of all lanes, in their order.
 WITHIN float total(const Half (&halves)[2]) {

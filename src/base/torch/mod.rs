@@ -2,6 +2,7 @@
 
 pub mod adamw;
 pub mod autograd;
+pub mod cross_entropy;
 pub mod device;
 pub mod error;
 pub mod info;
