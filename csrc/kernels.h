@@ -129,6 +129,34 @@ struct CrossEntropy {
 void cross_entropy(const CrossEntropy<float>& call, int64_t begin, int64_t end);
 void cross_entropy(const CrossEntropy<c10::BFloat16>& call, int64_t begin, int64_t end);
 
+// Activations that are their input times a sigmoid of it: y = x sigmoid(linear x + cubic x^3), times what
+// is gated, if anything is.
+struct SigmoidGate {
+  float linear, cubic;
+};
+
+template <typename T>
+struct GateForward {
+  SigmoidGate gate;
+  // `gated` may be null.
+  const T *x, *gated;
+  T* y;
+};
+
+template <typename T>
+struct GateBackward {
+  SigmoidGate gate;
+  const T *x, *gated, *gradient;
+  // Null where nobody asks.
+  T *of_x, *of_gated;
+};
+
+// Values `begin` to `end`: what one thread does.
+void gate_forward(const GateForward<float>& call, int64_t begin, int64_t end);
+void gate_forward(const GateForward<c10::BFloat16>& call, int64_t begin, int64_t end);
+void gate_backward(const GateBackward<float>& call, int64_t begin, int64_t end);
+void gate_backward(const GateBackward<c10::BFloat16>& call, int64_t begin, int64_t end);
+
 // Values whose bits are drawn at a time; threads share values out in pieces of this.
 constexpr int64_t DROPOUT_CHUNK = 256;
 

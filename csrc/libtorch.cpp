@@ -1,5 +1,6 @@
 // All that calls libtorch, in one translation unit: its headers take a compiler far longer to read
 // than what stands here.
+#include "activation.cpp"
 #include "autograd.cpp"
 #include "decoding.cpp"
 #include "gpu_attention.cpp"

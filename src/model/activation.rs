@@ -1,9 +1,11 @@
 //! The activations that a `config.json` can name: all of transformers' `ACT2FN`.
 
-use std::f64::consts::SQRT_2;
+use std::f64::consts::{FRAC_2_SQRT_PI, SQRT_2};
 
 use serde::{Serialize, Serializer};
 use tch::{TchError, Tensor};
+
+use crate::base::torch::kernels::SigmoidGate;
 
 /// The activation between the two feed-forward layers, by its name in `hidden_act`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,11 +112,48 @@ impl Activation {
         matches!(self, Self::Gelu | Self::GeluPython)
     }
 
+    /// The sigmoid that it multiplies its input by, if it does.
+    fn sigmoid_gate(self) -> Option<SigmoidGate> {
+        let (linear, cubic) = match self {
+            // 1 + tanh(u) is 2 σ(2 u), and u is √(2/π) (x + 0.044715 x³).
+            Self::GeluNew | Self::GeluFast | Self::GeluAccurate | Self::GeluPytorchTanh => {
+                let linear = SQRT_2 * FRAC_2_SQRT_PI;
+                (linear, 0.044715 * linear)
+            }
+            Self::QuickGelu => (1.702, 0.0),
+            Self::Silu | Self::Swish => (1.0, 0.0),
+            _ => return None,
+        };
+        Some(SigmoidGate { linear, cubic })
+    }
+
     /// The activation of each value.
     ///
     /// # Errors
     /// If libtorch fails.
     pub fn forward(self, x: &Tensor) -> Result<Tensor, TchError> {
+        if let Some(gate) = self.sigmoid_gate()
+            && let Some(y) = gate.forward(x, None)?
+        {
+            return Ok(y);
+        }
+        self.by_libtorch(x)
+    }
+
+    /// The activation of each value times another, of the same shape.
+    ///
+    /// # Errors
+    /// If libtorch fails.
+    pub fn gating(self, x: &Tensor, gated: &Tensor) -> Result<Tensor, TchError> {
+        if let Some(gate) = self.sigmoid_gate()
+            && let Some(y) = gate.forward(x, Some(gated))?
+        {
+            return Ok(y);
+        }
+        self.by_libtorch(x)?.f_mul(gated)
+    }
+
+    fn by_libtorch(self, x: &Tensor) -> Result<Tensor, TchError> {
         match self {
             Self::Gelu | Self::GeluPython => x.f_gelu("none"),
             Self::Gelu10 => x.f_gelu("none")?.f_clamp(-10.0, 10.0),
@@ -153,6 +192,8 @@ impl Serialize for Activation {
 
 #[cfg(test)]
 mod tests {
+    use tch::{Device, Kind};
+
     use super::*;
 
     /// What transformers 4.46.2 gives in float64 for [`AT`]: the names, and the values.
@@ -199,5 +240,71 @@ mod tests {
         }
         assert_eq!(named.len(), 19);
         assert!(Activation::ALL.iter().all(|it| named.contains(&it.name())));
+    }
+
+    /// Values from −12 to 12, to which rounding to bfloat16 does nothing.
+    fn values(count: i64, step: f64) -> Tensor {
+        let places = Tensor::arange(count, (Kind::Double, Device::Cpu));
+        let values = (places * step).sin() * 12.0;
+        values.to_kind(Kind::BFloat16).to_kind(Kind::Double)
+    }
+
+    /// A weighted sum's gradients by the leaves, and its terms.
+    fn results(y: &Tensor, leaves: [&Tensor; 2]) -> [Tensor; 3] {
+        let weights = values(y.size()[0], 0.9).to_kind(y.kind());
+        (y * weights).sum(Kind::Double).backward();
+        let all = [y.detach(), leaves[0].grad(), leaves[1].grad()];
+        all.map(|x| x.to_kind(Kind::Double))
+    }
+
+    #[test]
+    fn what_is_gated_in_one_pass_and_its_gradients_are_those_of_float64() {
+        let leaf = |x: &Tensor, kind| x.to_kind(kind).copy().set_requires_grad(true);
+        let is_gate = |it: &Activation| it.sigmoid_gate().is_some();
+        for activation in Activation::ALL.into_iter().filter(is_gate) {
+            // Below, at and above what is computed at a time.
+            for count in [1, 8, 29, 9001] {
+                let (x, gated) = (values(count, 0.7), values(count, 1.3));
+                let (left, right) = (leaf(&x, Kind::Double), leaf(&gated, Kind::Double));
+                let y = activation.by_libtorch(&left).unwrap() * &right;
+                let exact = results(&y, [&left, &right]);
+                for (kind, allowed) in [(Kind::Float, 1e-6), (Kind::BFloat16, 4e-3)] {
+                    let (left, right) = (leaf(&x, kind), leaf(&gated, kind));
+                    let y = activation.gating(&left, &right).unwrap();
+                    let alone = activation.forward(&left).unwrap() * &right;
+                    let found = results(&y, [&left, &right]);
+                    let name = activation.name();
+                    for (found, exact) in found.iter().zip(&exact) {
+                        let miss = (found - exact).abs().max().double_value(&[]);
+                        let largest = exact.abs().max().double_value(&[]);
+                        assert!(miss <= allowed * largest, "{name} of {count}: {miss:e}");
+                    }
+                    let apart = (alone - y).abs().max().double_value(&[]);
+                    assert!(
+                        apart <= 2.0 * allowed * 144.0,
+                        "{name} of {count}: {apart:e}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_no_sigmoid_is_multiplied_by_what_it_gates() {
+        let (x, gated) = (Tensor::from_slice(&AT), values(10, 1.3));
+        for activation in [Activation::Gelu, Activation::Relu, Activation::Mish] {
+            let y = activation.gating(&x, &gated).unwrap();
+            assert_eq!(y, activation.forward(&x).unwrap() * &gated);
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_stays_none() {
+        for activation in [Activation::GeluNew, Activation::Silu, Activation::QuickGelu] {
+            let x = Tensor::from_slice(&[f32::NAN, 100.0, -100.0, -1e4]);
+            let y = Vec::<f32>::try_from(activation.forward(&x).unwrap()).unwrap();
+            assert!(y[0].is_nan() && y[1] == 100.0, "{y:?}");
+            assert!(y[2].abs() < 1e-30 && y[3].abs() < 1e-30, "{y:?}");
+        }
     }
 }

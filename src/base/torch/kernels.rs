@@ -1,4 +1,4 @@
-//! Operations of our own: dropout, attention, frozen linear layers by oneDNN.
+//! Operations of our own: dropout, attention, activations, frozen linear layers by oneDNN.
 
 use std::ffi::c_int;
 
@@ -35,6 +35,13 @@ unsafe extern "C" {
         scale: f32,
         softcap: f32,
         window: i64,
+        found: *mut *mut C_tensor,
+    ) -> c_int;
+    fn shim_sigmoid_gate(
+        x: *const C_tensor,
+        gated: *const C_tensor,
+        linear: f64,
+        cubic: f64,
         found: *mut *mut C_tensor,
     ) -> c_int;
     fn shim_linear(
@@ -218,4 +225,34 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     // SAFETY: the tensors are alive through the call, and null means no bias; what comes back is
     // null or a tensor of our own.
     unsafe { owned(shim_linear(x.as_ptr(), weight.as_ptr(), bias)) }
+}
+
+/// An activation that is its input times a sigmoid of it: `x σ(linear x + cubic x³)`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SigmoidGate {
+    /// What x is multiplied by.
+    pub linear: f64,
+    /// What x³ is multiplied by.
+    pub cubic: f64,
+}
+
+impl SigmoidGate {
+    /// The activation of `x`, times what it gates if that is given, in one pass over both.
+    ///
+    /// `None` where that is not written for them: on a GPU, in other kinds than float32 and bfloat16, and
+    /// for two kinds or shapes.
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub fn forward(self, x: &Tensor, gated: Option<&Tensor>) -> Result<Option<Tensor>, TchError> {
+        let mut found = std::ptr::null_mut();
+        let gated = gated.map_or(std::ptr::null(), Tensor::as_ptr);
+        // SAFETY: the tensors are alive through the call; null means that nothing is gated.
+        let code = unsafe {
+            shim_sigmoid_gate(x.as_ptr(), gated, self.linear, self.cubic, &raw mut found)
+        };
+        check(code)?;
+        // SAFETY: what is not null is a tensor of our own.
+        Ok((!found.is_null()).then(|| unsafe { Tensor::from_ptr(found) }))
+    }
 }

@@ -157,8 +157,8 @@ impl GatedFeedForward {
     }
 
     fn forward(&self, x: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
-        let gate = self.activation.forward(&self.gate.forward(x, masks)?)?;
-        let wide = gate.f_mul(&self.up.forward(x, masks)?)?;
+        let (gate, up) = (self.gate.forward(x, masks)?, self.up.forward(x, masks)?);
+        let wide = self.activation.gating(&gate, &up)?;
         self.down.forward(&wide, masks)
     }
 }
