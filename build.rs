@@ -104,6 +104,7 @@ fn compile_shim(include: &Path) {
             "csrc/dequantise.cpp",
             "csrc/dropout.cpp",
             "csrc/next_attention.cpp",
+            "csrc/rms_norm.cpp",
             "csrc/sigmoid_gate.cpp",
         ])
         .files(["csrc/gpu/launch.cpp", "csrc/gpu/twin.cpp"])

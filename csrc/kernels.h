@@ -157,6 +157,38 @@ void gate_forward(const GateForward<c10::BFloat16>& call, int64_t begin, int64_t
 void gate_backward(const GateBackward<float>& call, int64_t begin, int64_t end);
 void gate_backward(const GateBackward<c10::BFloat16>& call, int64_t begin, int64_t end);
 
+// Division by the root mean square: y = x inverse (weight + offset), of rows of `width`, a multiple of
+// ATTENTION_LANES, where inverse is a row's 1 / sqrt(mean(x^2) + eps).
+template <typename In, typename Out>
+struct RmsNormForward {
+  int64_t width;
+  float eps, offset;
+  const float* weight;
+  const In* x;
+  Out* y;
+  // A row each, for the way back.
+  float* inverse;
+};
+
+template <typename In, typename Out>
+struct RmsNormBackward {
+  int64_t width;
+  float offset;
+  const float* weight;
+  const In* x;
+  const float* inverse;
+  const Out* gradient;
+  In* of_x;
+};
+
+// Rows `begin` to `end`: what one thread does.
+void rms_norm(const RmsNormForward<float, float>& call, int64_t begin, int64_t end);
+void rms_norm(const RmsNormForward<float, c10::BFloat16>& call, int64_t begin, int64_t end);
+void rms_norm(const RmsNormForward<c10::BFloat16, c10::BFloat16>& call, int64_t begin, int64_t end);
+void rms_norm_backward(const RmsNormBackward<float, float>& call, int64_t begin, int64_t end);
+void rms_norm_backward(const RmsNormBackward<float, c10::BFloat16>& call, int64_t begin, int64_t end);
+void rms_norm_backward(const RmsNormBackward<c10::BFloat16, c10::BFloat16>& call, int64_t begin, int64_t end);
+
 // Values whose bits are drawn at a time; threads share values out in pieces of this.
 constexpr int64_t DROPOUT_CHUNK = 256;
 

@@ -7,6 +7,7 @@
 #include "info.cpp"
 #include "loss.cpp"
 #include "narrow.cpp"
+#include "norm.cpp"
 #include "quantised.cpp"
 #include "self_attention.cpp"
 #include "shim.cpp"

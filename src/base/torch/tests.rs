@@ -90,3 +90,74 @@ fn a_parallel_task_that_panics_is_not_lost() {
     let panic = ended.unwrap_err();
     assert_eq!(panic.downcast_ref::<&str>(), Some(&"the third"));
 }
+
+/// The output of a norm by the root mean square and the gradient of a weighted sum of it, by `x`.
+fn norm_and_gradient(norm: impl Fn(&Tensor) -> Tensor, x: &Tensor, kind: Kind) -> [Tensor; 2] {
+    let x = x.to_kind(kind).copy().set_requires_grad(true);
+    let y = norm(&x);
+    let weights = Tensor::arange(y.size()[2], (Kind::Double, Device::Cpu)).cos();
+    (&y * weights).sum(Kind::Double).backward();
+    [y.detach(), x.grad()].map(|x| x.to_kind(Kind::Double))
+}
+
+#[test]
+fn a_norm_by_the_root_mean_square_and_its_gradient_are_those_of_float64() {
+    for (width, offset) in [(16, 0.0), (48, 1.0), (576, 0.0)] {
+        let x = Tensor::arange(3 * 37 * width, (Kind::Double, Device::Cpu)).sin() * 3.0;
+        // No contiguous layout.
+        let x = x.reshape([37, 3, width]).transpose(0, 1);
+        let x = x.to_kind(Kind::BFloat16).to_kind(Kind::Double);
+        let weight = Tensor::arange(width, (Kind::Double, Device::Cpu)).cos() + 0.5;
+        let definition = |x: &Tensor| {
+            let square = x.square().mean_dim(-1, true, Kind::Double);
+            x / (square + 1e-5).sqrt() * (&weight + offset)
+        };
+        let exact = norm_and_gradient(definition, &x, Kind::Double);
+        let narrow_weight = weight.to_kind(Kind::Float);
+        let norm = FrozenRmsNorm {
+            weight: &narrow_weight,
+            eps: 1e-5,
+            offset,
+        };
+        for (kind, narrow, allowed) in [
+            (Kind::Float, false, 1e-6),
+            (Kind::Float, true, 5e-3),
+            (Kind::BFloat16, false, 8e-3),
+            (Kind::BFloat16, true, 8e-3),
+        ] {
+            let name = format!("{kind:?} of {width}, narrow {narrow}");
+            let forward = |x: &Tensor| norm.forward(x, narrow).unwrap().unwrap();
+            let want = if narrow { Kind::BFloat16 } else { kind };
+            assert_eq!(forward(&x.to_kind(kind)).kind(), want, "{name}");
+            let found = norm_and_gradient(forward, &x, kind);
+            for (found, exact) in found.iter().zip(&exact) {
+                let miss = (found - exact).abs().max().double_value(&[]);
+                let largest = exact.abs().max().double_value(&[]);
+                assert!(miss < allowed * largest, "{name}: {miss:e} of {largest}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_norm_that_is_trained_or_of_another_kind_or_width_is_left_to_libtorch() {
+    let ones = |shape: &[i64], kind| Tensor::ones(shape, (kind, Device::Cpu));
+    let is_taken = |x: &Tensor, weight: &Tensor| {
+        let (eps, offset) = (1e-5, 0.0);
+        let norm = FrozenRmsNorm {
+            weight,
+            eps,
+            offset,
+        };
+        norm.forward(x, false).unwrap().is_some()
+    };
+    let (x, weight) = (ones(&[2, 32], Kind::Float), ones(&[32], Kind::Float));
+    assert!(is_taken(&x, &weight));
+    assert!(!is_taken(&x.to_kind(Kind::Double), &weight));
+    assert!(!is_taken(&x, &ones(&[16], Kind::Float)));
+    assert!(!is_taken(
+        &ones(&[2, 24], Kind::Float),
+        &ones(&[24], Kind::Float)
+    ));
+    assert!(!is_taken(&x, &weight.set_requires_grad(true)));
+}

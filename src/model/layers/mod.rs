@@ -7,6 +7,8 @@ use std::rc::Rc;
 use tch::{Kind, Tensor};
 
 use crate::base::torch;
+use crate::base::torch::device::Autocast;
+use crate::base::torch::kernels::FrozenRmsNorm;
 use crate::base::torch::narrow::{self, FrozenNorm, PackedWeight};
 use crate::model::ModelError;
 use crate::model::activation::Activation;
@@ -257,11 +259,28 @@ impl RmsNorm {
         Ok(Self { weight, eps, scale })
     }
 
-    /// The layer's output, of the shape of `x`.
+    /// The layer's output, of the shape of `x`. On a CPU whose products are in bfloat16 it is in that, as
+    /// what reads it would round it.
     ///
     /// # Errors
     /// If libtorch fails.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
+        let norm = FrozenRmsNorm {
+            weight: &self.weight,
+            eps: self.eps,
+            offset: match self.scale {
+                NormScale::Weight => 0.0,
+                NormScale::OneAndWeight => 1.0,
+            },
+        };
+        let narrow = Autocast::kind(x.device()) == Some(Kind::BFloat16);
+        match norm.forward(x, narrow)? {
+            Some(y) => Ok(y),
+            None => self.by_libtorch(x),
+        }
+    }
+
+    fn by_libtorch(&self, x: &Tensor) -> Result<Tensor, ModelError> {
         let wide = x.f_to_kind(Kind::Float)?;
         let square = wide.f_mul(&wide)?.f_mean_dim(-1, true, Kind::Float)?;
         let normed = wide.f_mul(&square.f_add_scalar(self.eps)?.f_rsqrt()?)?;

@@ -1,0 +1,95 @@
+// Division by the root mean square, with its derivative by what is divided; weights are frozen.
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "error.h"
+#include "kernels.h"
+
+namespace {
+
+// Rows that a thread takes at a time, at least.
+constexpr int64_t NORM_ROWS = 16;
+
+template <typename In, typename Out>
+void norm_rows(const at::Tensor& x, const at::Tensor& weight, float eps, float offset, at::Tensor& y,
+               at::Tensor& inverse) {
+  const RmsNormForward<In, Out> call = {x.size(-1),
+                                        eps,
+                                        offset,
+                                        weight.const_data_ptr<float>(),
+                                        x.const_data_ptr<In>(),
+                                        y.mutable_data_ptr<Out>(),
+                                        inverse.mutable_data_ptr<float>()};
+  at::parallel_for(0, inverse.numel(), NORM_ROWS, [&](int64_t begin, int64_t end) { rms_norm(call, begin, end); });
+}
+
+template <typename In, typename Out>
+void norm_rows_backward(const at::Tensor& x, const at::Tensor& weight, float offset, const at::Tensor& inverse,
+                        const at::Tensor& gradient, at::Tensor& of_x) {
+  const RmsNormBackward<In, Out> call = {x.size(-1),
+                                         offset,
+                                         weight.const_data_ptr<float>(),
+                                         x.const_data_ptr<In>(),
+                                         inverse.const_data_ptr<float>(),
+                                         gradient.const_data_ptr<Out>(),
+                                         of_x.mutable_data_ptr<In>()};
+  at::parallel_for(0, inverse.numel(), NORM_ROWS,
+                   [&](int64_t begin, int64_t end) { rms_norm_backward(call, begin, end); });
+}
+
+// Calls a function's form for the kinds of what goes in and what comes out.
+#define FOR_KINDS(function, from, to)                                                          \
+  ((from) == at::kBFloat16 ? function<at::BFloat16, at::BFloat16>                              \
+                           : (to) == at::kBFloat16 ? function<float, at::BFloat16> : function<float, float>)
+
+struct RmsNorm : torch::autograd::Function<RmsNorm> {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
+                            double eps, double offset, bool narrow) {
+    const at::ScalarType kind = narrow ? at::kBFloat16 : x.scalar_type();
+    at::Tensor y = at::empty(x.sizes(), x.options().dtype(kind));
+    at::Tensor inverse = at::empty({x.numel() / x.size(-1)}, weight.options());
+    FOR_KINDS(norm_rows, x.scalar_type(), kind)
+    (x, weight, static_cast<float>(eps), static_cast<float>(offset), y, inverse);
+    context->save_for_backward({x, weight, inverse});
+    context->saved_data["offset"] = offset;
+    context->saved_data["narrow"] = kind == at::kBFloat16;
+    return y;
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list gradients) {
+    const auto saved = context->get_saved_variables();
+    const at::Tensor& x = saved[0];
+    const at::ScalarType kind = context->saved_data["narrow"].toBool() ? at::kBFloat16 : at::kFloat;
+    torch::autograd::variable_list found(5);
+    found[0] = at::empty_like(x);
+    FOR_KINDS(norm_rows_backward, x.scalar_type(), kind)
+    (x, saved[1], static_cast<float>(context->saved_data["offset"].toDouble()), saved[2],
+     gradients[0].to(kind).contiguous(), found[0]);
+    return found;
+  }
+};
+
+}  // namespace
+
+// x / rms(x) (weight + offset), in bfloat16 if it is to be narrow, else in the kind of x. Null, without an
+// error, where the kernel does not suit.
+extern "C" int shim_rms_norm(const at::Tensor* x, const at::Tensor* weight, double eps, double offset, bool narrow,
+                             at::Tensor** found) {
+  try {
+    *found = nullptr;
+    const bool known = x->device().is_cpu() && (x->scalar_type() == at::kFloat || x->scalar_type() == at::kBFloat16);
+    const bool plain = weight->device().is_cpu() && weight->scalar_type() == at::kFloat && weight->is_contiguous() &&
+                       !weight->requires_grad();
+    const bool fits = x->dim() > 0 && weight->numel() == x->size(-1) && x->numel() > 0 &&
+                      x->size(-1) % ATTENTION_LANES == 0;
+    if (!known || !plain || !fits) return 0;
+    *found = new at::Tensor(RmsNorm::apply(x->contiguous(), *weight, eps, offset, narrow));
+    return 0;
+  } catch (const std::exception& error) {
+    shim_error() = error.what();
+    return -1;
+  }
+}
