@@ -1,4 +1,4 @@
-// Division by the root mean square in one pass each way, with its weight: libtorch takes five, in float32.
+// Division by the root mean square in one pass each way, with its weight: libtorch takes several, in float32.
 #include <cmath>
 
 #include "kernels.h"

@@ -44,8 +44,8 @@ pub(crate) async fn prepare(
     Ok(was_missing)
 }
 
-/// Deletes the consumer and creates another, which then gives out all jobs. Servers have had consumers that stop giving
-/// any out, most after a restart: nats-server's issues 4736 and 6905.
+/// Deletes the consumer and creates another, which then gives out all jobs. Servers have had consumers
+/// that stop giving any out, most after a restart: nats-server's issues 4736 and 6905.
 pub(crate) async fn restart(
     streams: &JetStream,
     names: &Names,

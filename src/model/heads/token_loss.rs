@@ -14,8 +14,8 @@ use crate::model::layers::soft_cap::SoftCap;
 use crate::model::loss::Loss;
 
 /// Logits that a part has at most, unless one token has more. A constant, so that results do not
-/// depend on the memory that there is. The more, the faster they are multiplied: 512 tokens at once by
-/// 50,257 of 768 take four fifths of the time that 128 take.
+/// depend on the memory that there is. The more, the faster they are multiplied: 334 tokens at once by
+/// 50,257 of 768 take a twelfth less time than 166, by MKL on two threads.
 const PART: i64 = 1 << 24;
 
 /// What a language model's loss is computed from.
