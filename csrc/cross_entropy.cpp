@@ -39,19 +39,14 @@ WITHIN float widen(const T* row, int64_t count, float* wide) {
   return largest;
 }
 
-// e^(x - most). What is no number stays none.
-WITHIN Half share(Half x, float most) {
-  const Half far = x - most;
-  return exponential(far < -88.0f ? Half{} - 88.0f : far);
-}
-
-// Values to their shares, in place. Returns the sum.
+// Values to their shares, e^(x - most), in place. Returns the sum.
 WITHIN double shares_of(float* wide, int64_t width, float most) {
   double all = 0.0;
   for (int64_t begin = 0; begin < width; begin += BLOCK) {
     Half sums[2] = {};
     for (int64_t at = begin; at < std::min(begin + BLOCK, width); at += LANES) {
-      const Half first = share(load(wide + at), most), second = share(load(wide + at + HALF), most);
+      const Half first = bounded_exponential(load(wide + at) - most);
+      const Half second = bounded_exponential(load(wide + at + HALF) - most);
       store(wide + at, first);
       store(wide + at + HALF, second);
       sums[0] += first;

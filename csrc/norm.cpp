@@ -39,10 +39,13 @@ void norm_rows_backward(const at::Tensor& x, const at::Tensor& weight, float off
                    [&](int64_t begin, int64_t end) { rms_norm_backward(call, begin, end); });
 }
 
-// Calls a function's form for the kinds of what goes in and what comes out.
-#define FOR_KINDS(function, from, to)                                                          \
-  ((from) == at::kBFloat16 ? function<at::BFloat16, at::BFloat16>                              \
-                           : (to) == at::kBFloat16 ? function<float, at::BFloat16> : function<float, float>)
+// Calls a function with a value of the kind of what goes in and one of what comes out.
+template <typename Work>
+void for_kinds(at::ScalarType from, at::ScalarType to, const Work& work) {
+  if (from == at::kBFloat16) return work(at::BFloat16(), at::BFloat16());
+  if (to == at::kBFloat16) return work(float(), at::BFloat16());
+  work(float(), float());
+}
 
 struct RmsNorm : torch::autograd::Function<RmsNorm> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
@@ -50,8 +53,9 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
     const at::ScalarType kind = narrow ? at::kBFloat16 : x.scalar_type();
     at::Tensor y = at::empty(x.sizes(), x.options().dtype(kind));
     at::Tensor inverse = at::empty({x.numel() / x.size(-1)}, weight.options());
-    FOR_KINDS(norm_rows, x.scalar_type(), kind)
-    (x, weight, static_cast<float>(eps), static_cast<float>(offset), y, inverse);
+    for_kinds(x.scalar_type(), kind, [&](auto in, auto out) {
+      norm_rows<decltype(in), decltype(out)>(x, weight, static_cast<float>(eps), static_cast<float>(offset), y, inverse);
+    });
     context->save_for_backward({x, weight, inverse});
     context->saved_data["offset"] = offset;
     context->saved_data["narrow"] = kind == at::kBFloat16;
@@ -65,9 +69,11 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
     const at::ScalarType kind = context->saved_data["narrow"].toBool() ? at::kBFloat16 : at::kFloat;
     torch::autograd::variable_list found(5);
     found[0] = at::empty_like(x);
-    FOR_KINDS(norm_rows_backward, x.scalar_type(), kind)
-    (x, saved[1], static_cast<float>(context->saved_data["offset"].toDouble()), saved[2],
-     gradients[0].to(kind).contiguous(), found[0]);
+    const float offset = static_cast<float>(context->saved_data["offset"].toDouble());
+    const at::Tensor gradient = gradients[0].to(kind).contiguous();
+    for_kinds(x.scalar_type(), kind, [&](auto in, auto out) {
+      norm_rows_backward<decltype(in), decltype(out)>(x, saved[1], offset, saved[2], gradient, found[0]);
+    });
     return found;
   }
 };

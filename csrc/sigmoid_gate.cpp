@@ -11,8 +11,7 @@ struct Sigmoid {
 };
 
 WITHIN Sigmoid sigmoid(Half x) {
-  const Half far = x < 0.0f ? x : -x;
-  const Half power = exponential(far < -88.0f ? Half{} - 88.0f : far);
+  const Half power = bounded_exponential(x < 0.0f ? x : -x);
   const Half large = 1.0f / (1.0f + power), small = power * large;
   return {x < 0.0f ? small : large, x < 0.0f ? large : small};
 }

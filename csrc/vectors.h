@@ -91,6 +91,9 @@ WITHIN Half exponential(Half x) {
   return x < -87.0f ? Half{} : y * scale;
 }
 
+// e^x of what is not positive, however far below 0; what is no number stays none.
+WITHIN Half bounded_exponential(Half x) { return exponential(x < -88.0f ? Half{} - 88.0f : x); }
+
 // Scores to probabilities: softmax(scale * scores + bias) of the first `tokens`; zeros behind them, up
 // to `end`.
 WITHIN void softmax(float* scores, const float* bias, float scale, int64_t tokens, int64_t end) {
