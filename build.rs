@@ -23,7 +23,7 @@ fn main() {
         );
         return;
     }
-    compile_shim(&lib.with_file_name("include"));
+    compile_shim(&lib.with_file_name("include"), lib);
     // Where `make install` puts a link to libtorch, as seen from the program there.
     println!("cargo::rustc-link-arg=-Wl,-rpath,$ORIGIN/../lib/regatta/libtorch/lib");
     // A RUNPATH, so that `LD_LIBRARY_PATH` can put another libtorch (one with CUDA) in its place.
@@ -90,12 +90,12 @@ fn write_cuda_source() -> std::path::PathBuf {
     folder
 }
 
-fn compile_shim(include: &Path) {
+fn compile_shim(include: &Path, lib: &Path) {
     // What calls libtorch: nothing in it is worth a compiler's while.
-    compiler(include)
-        .file("csrc/libtorch.cpp")
-        .opt_level(1)
-        .compile("regatta_shim");
+    let mut shim = compiler(include);
+    shim.file("csrc/libtorch.cpp").opt_level(1);
+    let openmp = shares_work(&mut shim);
+    shim.compile("regatta_shim");
     // What computes, and knows next to nothing of libtorch. Behind the shim, which calls it.
     compiler(include)
         .files([
@@ -118,6 +118,36 @@ fn compile_shim(include: &Path) {
         .flag_if_supported("-Wno-psabi")
         .opt_level(3)
         .compile("regatta_kernels");
+    // Behind the shim, which refers to it.
+    if openmp {
+        link_openmp(lib);
+    }
+}
+
+/// Has libtorch's `parallel_for`, which is compiled into whoever calls it, share its work among threads;
+/// whether it does. Without OpenMP it is a loop on one thread.
+fn shares_work(build: &mut cc::Build) -> bool {
+    // Clang's is another runtime than libtorch's, with threads of its own.
+    let known = build
+        .try_get_compiler()
+        .is_ok_and(|compiler| compiler.is_like_gnu());
+    if known {
+        build.flag("-fopenmp");
+    } else {
+        println!("cargo::warning=without g++ a lane computes much on one thread: set CXX=g++");
+    }
+    known
+}
+
+/// Links to the OpenMP that libtorch brings, else to the system's: to two of them, each would have its
+/// own idea of how many threads there are.
+fn link_openmp(lib: &Path) {
+    let names = std::fs::read_dir(lib).into_iter().flatten().flatten();
+    let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    match names.filter(|name| name.starts_with("libgomp")).min() {
+        Some(name) => println!("cargo::rustc-link-lib=dylib:+verbatim={name}"),
+        None => println!("cargo::rustc-link-lib=gomp"),
+    }
 }
 
 fn compiler(include: &Path) -> cc::Build {

@@ -1,8 +1,10 @@
 // What libtorch says about itself and the devices, for `regatta doctor`.
 #include <ATen/DeviceAccelerator.h>
+#include <ATen/Parallel.h>
 #include <ATen/Version.h>
 #include <dlfcn.h>
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <string>
 
@@ -52,6 +54,13 @@ int regatta_cuda_gpu(int number, char* name, int size, int* facts, uint8_t* uuid
     if (const int code = attribute(&facts[i], asked[i], device)) return code;
   }
   return uuid_of(uuid, device);
+}
+
+// Among how many threads a kernel that is called from this thread shares its work.
+int regatta_sharing_threads() {
+  std::atomic<int> shares{0};
+  at::parallel_for(0, at::get_num_threads(), 1, [&shares](int64_t, int64_t) { shares++; });
+  return shares;
 }
 
 // How libtorch was built; 0, or -1 when that is not known.

@@ -18,6 +18,17 @@ fn a_threads_number_of_threads_is_its_own() {
     assert_eq!(own.join().unwrap(), 1);
 }
 
+#[test]
+fn kernels_share_their_work_among_the_threads_that_a_thread_may_use() {
+    for threads in [1, 2, 3] {
+        let shared = thread::spawn(move || {
+            use_threads(threads);
+            sharing_threads()
+        });
+        assert_eq!(shared.join().unwrap(), threads);
+    }
+}
+
 /// How a layer's parameters are given.
 #[derive(Clone, Copy, PartialEq)]
 enum Layout {

@@ -1,7 +1,12 @@
 //! Threads of libtorch, and work spread over all cores.
 
+use std::ffi::c_int;
 use std::panic::resume_unwind;
 use std::thread;
+
+unsafe extern "C" {
+    fn regatta_sharing_threads() -> c_int;
+}
 
 /// Lets operations of this thread use N threads of the CPU.
 ///
@@ -11,6 +16,14 @@ use std::thread;
 pub fn use_threads(threads: u32) {
     tch::get_num_threads();
     tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
+}
+
+/// Among how many threads our kernels share their work where this thread calls them: as many as it may
+/// use, unless they were compiled without OpenMP.
+#[must_use]
+pub fn sharing_threads() -> u32 {
+    // SAFETY: nothing is handed over.
+    unsafe { regatta_sharing_threads() }.unsigned_abs()
 }
 
 /// Cores that this process may use.
