@@ -105,6 +105,7 @@ fn compile_shim(include: &Path, lib: &Path) {
             "csrc/dropout.cpp",
             "csrc/next_attention.cpp",
             "csrc/rms_norm.cpp",
+            "csrc/rotary.cpp",
             "csrc/sigmoid_gate.cpp",
         ])
         .files(["csrc/gpu/launch.cpp", "csrc/gpu/twin.cpp"])

@@ -8,12 +8,13 @@
 
 namespace {
 
-bool is_plain(const at::Tensor& x, int64_t width) {
-  return x.device().is_cpu() && x.scalar_type() == at::kFloat && x.dim() == 2 && x.size(1) == width && x.stride(1) == 1;
+bool is_plain(const at::Tensor& x, at::ScalarType kind, int64_t width) {
+  return x.device().is_cpu() && x.scalar_type() == kind && x.dim() == 2 && x.size(1) == width && x.stride(1) == 1;
 }
 
-Tokens tokens_of(const at::Tensor& key, const at::Tensor& value) {
-  return {key.const_data_ptr<float>(), value.const_data_ptr<float>(), key.stride(0), value.stride(0)};
+template <typename T>
+Tokens<T> tokens_of(const at::Tensor& key, const at::Tensor& value) {
+  return {key.const_data_ptr<T>(), value.const_data_ptr<T>(), key.stride(0), value.stride(0)};
 }
 
 // What the tokens of a step, or of a prompt, are taken from: (tokens, key_heads * width) each.
@@ -22,9 +23,9 @@ struct Stored {
   at::Tensor* const* values;
   size_t count;
 
-  bool suit(int64_t width) const {
+  bool suit(at::ScalarType kind, int64_t width) const {
     for (size_t i = 0; i < count; i++) {
-      const bool plain = is_plain(*keys[i], width) && is_plain(*values[i], width);
+      const bool plain = is_plain(*keys[i], kind, width) && is_plain(*values[i], kind, width);
       if (!plain || keys[i]->size(0) != values[i]->size(0)) return false;
     }
     return true;
@@ -37,12 +38,13 @@ struct Scores {
   int64_t window;
 };
 
+template <typename T>
 at::Tensor attend_next(const at::Tensor& query, int64_t heads, int64_t key_heads, const Stored& prompts,
                        const Stored& steps, const int64_t* prompt_of, const int64_t* rows, const Scores& scores) {
   const int64_t texts = query.size(0), step_count = static_cast<int64_t>(steps.count);
-  std::vector<Tokens> stored;
-  for (size_t i = 0; i < steps.count; i++) stored.push_back(tokens_of(*steps.keys[i], *steps.values[i]));
-  std::vector<Text> all;
+  std::vector<Tokens<T>> stored;
+  for (size_t i = 0; i < steps.count; i++) stored.push_back(tokens_of<T>(*steps.keys[i], *steps.values[i]));
+  std::vector<Text<T>> all;
   for (int64_t i = 0; i < texts; i++) {
     const int64_t prompt = prompt_of[i];
     TORCH_CHECK(prompt >= 0 && prompt < static_cast<int64_t>(prompts.count), "text ", i, " has no prompt ", prompt);
@@ -51,10 +53,10 @@ at::Tensor attend_next(const at::Tensor& query, int64_t heads, int64_t key_heads
       TORCH_CHECK(row >= 0 && row < steps.keys[step]->size(0), "step ", step, " has no row ", row);
     }
     const at::Tensor& key = *prompts.keys[prompt];
-    all.push_back({tokens_of(key, *prompts.values[prompt]), key.size(0), rows + i * step_count});
+    all.push_back({tokens_of<T>(key, *prompts.values[prompt]), key.size(0), rows + i * step_count});
   }
   at::Tensor context = at::empty({texts, query.size(1)}, query.options());
-  const NextAttention call = {heads,
+  const NextAttention<T> call = {heads,
                               key_heads,
                               query.size(1) / heads,
                               step_count,
@@ -63,9 +65,9 @@ at::Tensor attend_next(const at::Tensor& query, int64_t heads, int64_t key_heads
                               scores.softcap,
                               all.data(),
                               stored.data(),
-                              query.const_data_ptr<float>(),
+                              query.const_data_ptr<T>(),
                               query.stride(0),
-                              context.mutable_data_ptr<float>()};
+                              context.mutable_data_ptr<T>()};
   at::parallel_for(0, texts, 1, [&](int64_t begin, int64_t end) { attention_of_next(call, begin, end); });
   return context;
 }
@@ -83,12 +85,15 @@ extern "C" int shim_next_attention(const at::Tensor* query, int64_t heads, int64
     const Stored begun = {prompt_keys, prompt_values, prompts}, continued = {step_keys, step_values, steps};
     const bool divide = heads > 0 && key_heads > 0 && heads % key_heads == 0 && query->dim() == 2 &&
                         query->size(1) % (heads * ATTENTION_LANES) == 0;
-    if (!has_wide_vectors() || !divide || !is_plain(*query, query->size(1))) return 0;
+    const at::ScalarType kind = query->scalar_type();
+    const bool known = kind == at::kFloat || kind == at::kBFloat16;
+    if (!has_wide_vectors() || !divide || !known || !is_plain(*query, kind, query->size(1))) return 0;
     TORCH_CHECK(window > 0, "a window of ", window, " tokens");
     const int64_t width = query->size(1) / heads * key_heads;
-    if (!begun.suit(width) || !continued.suit(width)) return 0;
-    *found = new at::Tensor(attend_next(*query, heads, key_heads, begun, continued, prompt_of, rows,
-                                        {scale, softcap, window}));
+    if (!begun.suit(kind, width) || !continued.suit(kind, width)) return 0;
+    const auto attend = kind == at::kFloat ? attend_next<float> : attend_next<at::BFloat16>;
+    *found = new at::Tensor(
+        attend(*query, heads, key_heads, begun, continued, prompt_of, rows, {scale, softcap, window}));
     return 0;
   } catch (const std::exception& error) {
     shim_error() = error.what();

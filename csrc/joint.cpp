@@ -130,7 +130,7 @@ struct JointAttention : torch::autograd::Function<JointAttention> {
           {shape, drawn, given(query, first_query, shape.queries), given(key, first_token, shape.tokens),
            given(value, first_token, shape.tokens), bias.defined() ? bias.const_data_ptr<float>() : nullptr,
            probabilities.mutable_data_ptr<float>() + first_probability, made(output, first_query, shape.queries)},
-          attention_forward);
+          1, attention_forward);
     });
     context->save_for_backward({query, key, value, probabilities});
     context->saved_data["kept"] = c10::IValue::make_capsule(batches);
@@ -153,7 +153,7 @@ struct JointAttention : torch::autograd::Function<JointAttention> {
            given(value, first_token, shape.tokens), given(gradient, first_query, shape.queries),
            probabilities.const_data_ptr<float>() + first_probability, made(found[0], first_query, shape.queries),
            made(found[1], first_token, shape.tokens), made(found[2], first_token, shape.tokens)},
-          attention_backward);
+          1, attention_backward);
     });
     return found;
   }

@@ -32,6 +32,8 @@ struct Matrix {
 struct Shape {
   int64_t rows, heads, width, queries, tokens;
   bool causal;
+  // Query heads side by side that share a head of keys and values.
+  int64_t groups = 1;
   // Keys that a query sees.
   int64_t visible(int64_t query) const { return causal ? tokens - queries + query + 1 : tokens; }
   // The first query that sees a key.
@@ -47,6 +49,11 @@ struct Heads {
   int64_t row, token;
   Matrix<T> of(int64_t index, const Shape& shape) const {
     return {at + index / shape.heads * row + index % shape.heads * shape.width, token};
+  }
+  // Of keys or values, the head that this head shares.
+  Matrix<T> shared_by(int64_t index, const Shape& shape) const {
+    const int64_t shared = index / shape.groups, heads = shape.heads / shape.groups;
+    return {at + shared / heads * row + shared % heads * shape.width, token};
   }
 };
 
@@ -73,20 +80,22 @@ struct AttentionBackward {
   Heads<T> of_query, of_key, of_value;
 };
 
-// Heads `begin` to `end` of all rows' heads: what one thread does.
+// Heads `begin` to `end` of all rows' heads, backward of those of keys: what one thread does.
 void attention_forward(const AttentionForward<float>& call, int64_t begin, int64_t end);
 void attention_backward(const AttentionBackward<float>& call, int64_t begin, int64_t end);
 
 // Keys and values of one token after another, of all heads each.
+template <typename T>
 struct Tokens {
-  const float *key, *value;
+  const T *key, *value;
   // From a token to the next.
   int64_t key_step, value_step;
 };
 
 // A text that goes on: the prompt that it began with, and its rows in the steps after it.
+template <typename T>
 struct Text {
-  Tokens prompt;
+  Tokens<T> prompt;
   int64_t prompt_tokens;
   const int64_t* rows;
 };
@@ -94,20 +103,22 @@ struct Text {
 // Attention of one more token of each text to the last `window` of its tokens, itself among them.
 // `steps` have the tokens of all texts that were there, by row; query heads side by side share a key
 // head. Products are multiplied by `scale`; scores s become softcap * tanh(s / softcap) unless it is 0.
+template <typename T>
 struct NextAttention {
   int64_t heads, key_heads, width, step_count, window;
   float scale, softcap;
-  const Text* texts;
-  const Tokens* steps;
+  const Text<T>* texts;
+  const Tokens<T>* steps;
   // (texts, heads * width), `query_row` apart
-  const float* query;
+  const T* query;
   int64_t query_row;
-  float* context;
+  T* context;
   int64_t hidden() const { return heads * width; }
 };
 
 // Texts `begin` to `end`: what one thread does.
-void attention_of_next(const NextAttention& call, int64_t begin, int64_t end);
+void attention_of_next(const NextAttention<float>& call, int64_t begin, int64_t end);
+void attention_of_next(const NextAttention<c10::BFloat16>& call, int64_t begin, int64_t end);
 
 // The cross-entropy of tokens, (rows), under logits, (rows, vocabulary).
 template <typename T>
@@ -188,6 +199,27 @@ void rms_norm(const RmsNormForward<c10::BFloat16, c10::BFloat16>& call, int64_t 
 void rms_norm_backward(const RmsNormBackward<float, float>& call, int64_t begin, int64_t end);
 void rms_norm_backward(const RmsNormBackward<float, c10::BFloat16>& call, int64_t begin, int64_t end);
 void rms_norm_backward(const RmsNormBackward<c10::BFloat16, c10::BFloat16>& call, int64_t begin, int64_t end);
+
+// Rotary position embedding: a head's values in pairs, one of each half, turned by angles. Heads may lie
+// anywhere, the values of each side by side; y is (rows, tokens, heads, width).
+template <typename T>
+struct Rotation {
+  // The width is a multiple of ATTENTION_LANES.
+  int64_t tokens, heads, width;
+  const T* x;
+  // From a row, a token and a head to the next.
+  int64_t row, token, head;
+  // (positions, width), halves alike; the positions are those of a row's tokens, or of all rows'.
+  const float *cos, *sin;
+  int64_t positions;
+  // Turned the other way, as gradients are.
+  bool back;
+  T* y;
+};
+
+// Tokens `begin` to `end` of all rows': what one thread does.
+void rotate(const Rotation<float>& call, int64_t begin, int64_t end);
+void rotate(const Rotation<c10::BFloat16>& call, int64_t begin, int64_t end);
 
 // Values whose bits are drawn at a time; threads share values out in pieces of this.
 constexpr int64_t DROPOUT_CHUNK = 256;

@@ -8,6 +8,7 @@
 #include "loss.cpp"
 #include "narrow.cpp"
 #include "norm.cpp"
+#include "positions.cpp"
 #include "quantised.cpp"
 #include "self_attention.cpp"
 #include "shim.cpp"

@@ -41,13 +41,15 @@ Heads<T> new_heads_of(at::Tensor& x) {
 }
 
 Shape shape_of(const at::Tensor& query, const at::Tensor& key, int64_t heads, bool causal) {
-  return {query.size(0), heads, query.size(2) / heads, query.size(1), key.size(1), causal};
+  return {query.size(0), heads,  query.size(2) / heads,        query.size(1),
+          key.size(1),   causal, query.size(2) / key.size(2)};
 }
 
-// Each head of each row is computed by one thread, from the same values in the same order.
+// Each head of each row, or each that they share, is computed by one thread, from the same values in the
+// same order.
 template <typename Call>
-void each_head(const Call& call, void (*kernel)(const Call&, int64_t, int64_t)) {
-  at::parallel_for(0, call.shape.rows * call.shape.heads, 1,
+void each_head(const Call& call, int64_t shared_by, void (*kernel)(const Call&, int64_t, int64_t)) {
+  at::parallel_for(0, call.shape.rows * call.shape.heads / shared_by, 1,
                    [&](int64_t begin, int64_t end) { kernel(call, begin, end); });
 }
 
@@ -63,7 +65,7 @@ struct SelfAttention : torch::autograd::Function<SelfAttention<T>> {
     const Key drawn = {static_cast<uint64_t>(seed), static_cast<uint32_t>(threshold)};
     each_head<AttentionForward<T>>({shape, drawn, heads_of<T>(query), heads_of<T>(key), heads_of<T>(value),
                                     floats(bias), Numbers<T>::to(probabilities), new_heads_of<T>(output)},
-                                   attention_forward);
+                                   1, attention_forward);
     context->save_for_backward({query, key, value, probabilities});
     context->saved_data["heads"] = heads;
     context->saved_data["causal"] = causal;
@@ -91,7 +93,7 @@ struct SelfAttention : torch::autograd::Function<SelfAttention<T>> {
     each_head<AttentionBackward<T>>({shape, drawn, heads_of<T>(query), heads_of<T>(key), heads_of<T>(value),
                                      heads_of<T>(gradient), Numbers<T>::of(probabilities), places[0], places[1],
                                      places[2]},
-                                    attention_backward);
+                                    shape.groups, attention_backward);
     return found;
   }
 };
@@ -107,15 +109,18 @@ bool are_attended(const at::Tensor& query, const at::Tensor& key, const at::Tens
   };
   if (!plain(query) || !plain(key) || !plain(value)) return false;
   if (heads < 1 || query.size(2) % (heads * TILE) != 0 || key.size(1) == 0) return false;
-  const bool one_width = key.size(0) == query.size(0) && key.size(2) == query.size(2) && key.sizes() == value.sizes();
+  const int64_t width = query.size(2) / heads, shared = key.size(2) / width;
+  const bool divides = shared > 0 && key.size(2) % width == 0 && heads % shared == 0;
+  const bool fits = key.size(0) == query.size(0) && divides && key.sizes() == value.sizes();
   const bool covered = !bias || (bias->device().is_cpu() && bias->numel() == key.size(0) * key.size(1));
-  return one_width && covered && (!causal || query.size(1) <= key.size(1));
+  return fits && covered && (!causal || query.size(1) <= key.size(1));
 }
 
 // Whether the kernel in float32 computes this.
 bool suits_vectors(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                    const std::optional<at::Tensor>& bias, int64_t heads, bool causal) {
   return has_wide_vectors() && are_attended<float>(query, key, value, bias, heads, causal) &&
+         key.size(2) == query.size(2) &&
          (!bias || (bias->scalar_type() == at::kFloat && bias->is_contiguous()));
 }
 

@@ -102,7 +102,7 @@ WITHIN_TILES void put_columns(const float* from, int64_t tokens, int64_t step, M
   }
 }
 
-// What a thread works in.
+// What a thread works in; backward, of all queries that share keys.
 struct Scratch {
   int64_t queries, tokens, width;
   std::vector<Narrow> query, gradient, key, turned, value, kept, of_scores, pairs, columns;
@@ -110,7 +110,7 @@ struct Scratch {
   std::vector<uint64_t> words;
 
   Scratch(const Shape& shape, bool backward)
-      : queries(filled(shape.queries)),
+      : queries(filled(shape.queries) * (backward ? shape.groups : 1)),
         tokens(filled(shape.tokens)),
         width(filled(shape.width)),
         query(queries * width),
@@ -177,9 +177,9 @@ WITH_TILES void forward_head(const AttentionForward<Narrow>& call, int64_t index
   const Shape& shape = call.shape;
   const float* bias = call.bias ? call.bias + index / shape.heads * shape.tokens : nullptr;
   gather_rows(call.query.of(index, shape), shape.queries, shape.width, at.query.data());
-  gather_rows(call.key_of.of(index, shape), shape.tokens, shape.width, at.key.data());
+  gather_rows(call.key_of.shared_by(index, shape), shape.tokens, shape.width, at.key.data());
   turn_pairs(at.key.data(), at.tokens, at.width, at.turned.data());
-  gather_rows(call.value.of(index, shape), shape.tokens, shape.width, at.key.data());
+  gather_rows(call.value.shared_by(index, shape), shape.tokens, shape.width, at.key.data());
   pair_rows(at.key.data(), at.tokens, at.width, at.value.data());
   for (int64_t begin = 0; begin < shape.queries; begin += PANEL) {
     multiply_strip(&at.query[begin * at.width], at.width, at.turned.data(), at.tokens, at.scores.data());
@@ -221,17 +221,16 @@ WITH_TILES void of_tokens(const Narrow* by, const Narrow* gave, Matrix<Narrow> t
   put_columns(at.sums.data(), shape.tokens, at.tokens, to, shape.width);
 }
 
-WITH_TILES void backward_head(const AttentionBackward<Narrow>& call, int64_t index, Scratch& at) {
+// A head's part of the way back, whose rows are behind those of `before` others: gradients by its scores and
+// its queries.
+WITH_TILES void queries_backward(const AttentionBackward<Narrow>& call, int64_t index, int64_t before, Scratch& at) {
   const Shape& shape = call.shape;
-  gather_rows(call.gradient.of(index, shape), shape.queries, shape.width, at.gradient.data());
-  gather_rows(call.value.of(index, shape), shape.tokens, shape.width, at.key.data());
-  turn_pairs(at.key.data(), at.tokens, at.width, at.turned.data());
-  gather_rows(call.key_of.of(index, shape), shape.tokens, shape.width, at.key.data());
-  pair_rows(at.key.data(), at.tokens, at.width, at.value.data());
-  for (int64_t begin = 0; begin < at.queries; begin += PANEL) {
-    multiply_strip(&at.gradient[begin * at.width], at.width, at.turned.data(), at.tokens, at.scores.data());
+  const int64_t rows_of_head = filled(shape.queries), first = before * rows_of_head;
+  gather_rows(call.gradient.of(index, shape), shape.queries, shape.width, &at.gradient[first * at.width]);
+  for (int64_t begin = 0; begin < rows_of_head; begin += PANEL) {
+    multiply_strip(&at.gradient[(first + begin) * at.width], at.width, at.turned.data(), at.tokens, at.scores.data());
     const int64_t rows = std::min(PANEL, shape.queries - begin);
-    Narrow *of_scores = &at.of_scores[begin * at.tokens], *kept = &at.kept[begin * at.tokens];
+    Narrow *of_scores = &at.of_scores[(first + begin) * at.tokens], *kept = &at.kept[(first + begin) * at.tokens];
     std::fill_n(of_scores + rows * at.tokens, (PANEL - rows) * at.tokens, Narrow{0});
     std::fill_n(kept + rows * at.tokens, (PANEL - rows) * at.tokens, Narrow{0});
     for (int64_t i = 0; i < rows; i++) {
@@ -244,10 +243,24 @@ WITH_TILES void backward_head(const AttentionBackward<Narrow>& call, int64_t ind
     multiply_strip(of_scores, at.tokens, at.value.data(), at.width, at.sums.data());
     put_rows(at.sums.data(), rows, at.width, call.of_query.of(index, shape).from(begin), shape.width);
   }
-  if (call.of_value.at) of_tokens(at.gradient.data(), at.kept.data(), call.of_value.of(index, shape), shape, at);
+}
+
+// The way back of a head of keys and of all heads that share it.
+WITH_TILES void backward_head(const AttentionBackward<Narrow>& call, int64_t index, Scratch& at) {
+  const Shape& shape = call.shape;
+  const int64_t head = index * shape.groups;
+  gather_rows(call.value.shared_by(head, shape), shape.tokens, shape.width, at.key.data());
+  turn_pairs(at.key.data(), at.tokens, at.width, at.turned.data());
+  gather_rows(call.key_of.shared_by(head, shape), shape.tokens, shape.width, at.key.data());
+  pair_rows(at.key.data(), at.tokens, at.width, at.value.data());
+  for (int64_t i = 0; i < shape.groups; i++) queries_backward(call, head + i, i, at);
+  if (call.of_value.at) of_tokens(at.gradient.data(), at.kept.data(), call.of_value.shared_by(head, shape), shape, at);
   if (!call.of_key.at) return;
-  gather_rows(call.query.of(index, shape), shape.queries, shape.width, at.query.data());
-  of_tokens(at.query.data(), at.of_scores.data(), call.of_key.of(index, shape), shape, at);
+  for (int64_t i = 0; i < shape.groups; i++) {
+    Narrow* rows = &at.query[i * filled(shape.queries) * at.width];
+    gather_rows(call.query.of(head + i, shape), shape.queries, shape.width, rows);
+  }
+  of_tokens(at.query.data(), at.of_scores.data(), call.of_key.shared_by(head, shape), shape, at);
 }
 
 // Each head of each row is computed by one thread, from the same values in the same order.

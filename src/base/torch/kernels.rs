@@ -1,4 +1,5 @@
-//! Operations of our own: dropout, attention, activations, norms, frozen linear layers by oneDNN.
+//! Operations of our own: dropout, attention, activations, norms, positions, frozen linear layers by
+//! oneDNN.
 
 use std::ffi::c_int;
 
@@ -45,6 +46,12 @@ unsafe extern "C" {
         narrow: bool,
         found: *mut *mut C_tensor,
     ) -> c_int;
+    fn shim_rotate(
+        x: *const C_tensor,
+        cos: *const C_tensor,
+        sin: *const C_tensor,
+        found: *mut *mut C_tensor,
+    ) -> c_int;
     fn shim_sigmoid_gate(
         x: *const C_tensor,
         gated: *const C_tensor,
@@ -73,8 +80,9 @@ pub fn dropout(x: &Tensor, seed: u64, threshold: u16) -> Result<Tensor, TchError
 /// The inputs of multi-head attention.
 ///
 /// # Shapes
-/// `query` (rows, queries, hidden); `key` and `value` (rows, tokens, hidden); `bias`, added to all
-/// scores of a row's keys, (rows, 1, 1, tokens).
+/// `query` (rows, queries, hidden); `key` and `value` (rows, tokens, hidden), or narrower by a factor:
+/// with fewer heads, each of which serves as many query heads side by side; `bias`, added to all scores of
+/// a row's keys, (rows, 1, 1, tokens).
 #[derive(Debug, Clone, Copy)]
 pub struct AttentionInputs<'a> {
     /// The queries.
@@ -96,10 +104,10 @@ pub struct AttentionInputs<'a> {
 /// kernel between them, with NVRTC and where anything is dropped.
 ///
 /// `None` where that is not written for what is given: on a CPU heads whose width is not a multiple of
-/// 16, anywhere a bias that is not one of a row's keys, or fewer heads of keys. In bfloat16 also where layers are not
-/// computed in it here ([`narrow`](super::narrow)); in float32 where nothing is dropped, and where the
-/// processor, or what the compiler made for it, has no wide vectors, without which it is slower than
-/// the definition.
+/// 16, anywhere a bias that is not one of a row's keys. In bfloat16 also where layers are not
+/// computed in it here ([`narrow`](super::narrow)); elsewhere for fewer heads of keys; in float32 where
+/// nothing is dropped, and where the processor, or what the compiler made for it, has no wide vectors,
+/// without which it is slower than the definition.
 ///
 /// # Errors
 /// If memory runs out.
@@ -233,6 +241,27 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     // SAFETY: the tensors are alive through the call, and null means no bias; what comes back is
     // null or a tensor of our own.
     unsafe { owned(shim_linear(x.as_ptr(), weight.as_ptr(), bias)) }
+}
+
+/// Rotary position embedding in one pass: a head's values in pairs (a, b), one of each half, become
+/// (a cos − b sin, b cos + a sin). Computed in float32; of the kind of `x`.
+///
+/// `None` where that is not written for what is given: on a GPU, in other kinds than float32 and bfloat16,
+/// for heads whose width is not a multiple of 16, and tables that do not fit.
+///
+/// # Shapes
+/// `x` and what comes back (rows, heads, tokens, width); `cos` and `sin` (tokens, width) or (rows, 1,
+/// tokens, width), both halves of which are alike.
+///
+/// # Errors
+/// If memory runs out.
+pub fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Option<Tensor>, TchError> {
+    let mut found = std::ptr::null_mut();
+    // SAFETY: the tensors are alive through the call.
+    let code = unsafe { shim_rotate(x.as_ptr(), cos.as_ptr(), sin.as_ptr(), &raw mut found) };
+    check(code)?;
+    // SAFETY: what is not null is a tensor of our own.
+    Ok((!found.is_null()).then(|| unsafe { Tensor::from_ptr(found) }))
 }
 
 /// An activation that is its input times a sigmoid of it: `x σ(linear x + cubic x³)`.

@@ -4,6 +4,7 @@ use tch::{Kind, TchError, Tensor};
 
 use crate::base::torch;
 use crate::base::torch::kernels::AttentionInputs;
+use crate::base::torch::narrow;
 use crate::model::dropout::DropoutMask;
 use crate::model::layers::soft_cap::SoftCap;
 
@@ -53,15 +54,12 @@ impl CausalAttention<'_> {
     ///
     /// Padding on the right needs no mask: no token before it sees it.
     pub fn attend(&self, dropped: Option<DropoutMask>) -> Result<Tensor, TchError> {
-        let Some(mask) = dropped else {
-            return match self.scoring.softcap {
-                None => self.fused(),
-                Some(_) => self.by_definition(&self.visible()?, None),
-            };
-        };
-        match self.in_one_pass(mask)? {
-            Some(attended) => Ok(attended),
-            None => self.by_definition(&self.visible()?, Some(mask)),
+        if let Some(attended) = self.in_one_pass(dropped)? {
+            return Ok(attended);
+        }
+        match (dropped, self.scoring.softcap) {
+            (None, None) => self.fused(),
+            _ => self.by_definition(&self.visible()?, dropped),
         }
     }
 
@@ -74,10 +72,13 @@ impl CausalAttention<'_> {
         }
     }
 
-    /// With probabilities dropped, where there is a kernel for it: libtorch's drop none. Ours takes
-    /// plain scores only.
-    fn in_one_pass(&self, mask: DropoutMask) -> Result<Option<Tensor>, TchError> {
-        if !self.scoring.is_plain(self.keys()) {
+    /// By a kernel of ours, where there is one and it pays: libtorch's drop nothing, and in bfloat16 on a
+    /// CPU set up each small product anew. Ours takes plain scores only, and keeps probabilities, which
+    /// without dropout nobody pays for but where they are no more than what they are made of and make.
+    fn in_one_pass(&self, dropped: Option<DropoutMask>) -> Result<Option<Tensor>, TchError> {
+        let is_short = || self.keys() <= 4 * self.query.size()[3];
+        let pays = dropped.is_some() || (narrow::is_on(self.query.device()) && is_short());
+        if !pays || !self.scoring.is_plain(self.keys()) {
             return Ok(None);
         }
         let heads = self.query.size()[1];
@@ -89,7 +90,7 @@ impl CausalAttention<'_> {
             heads,
             causal: true,
         };
-        let DropoutMask { seed, threshold } = mask;
+        let DropoutMask { seed, threshold } = dropped.unwrap_or_default();
         let found = torch::kernels::attention(attended, seed, threshold)?;
         found.map(|found| split(&found, heads)).transpose()
     }

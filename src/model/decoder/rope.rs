@@ -6,6 +6,8 @@ use std::f64::consts::PI;
 use serde_json::{Value, json};
 use tch::{Device, Kind, TchError, Tensor};
 
+use crate::base::torch::kernels;
+
 /// How far apart positions are turned.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rope {
@@ -240,13 +242,75 @@ impl Yarn {
 }
 
 /// Turns queries or keys, (rows, heads, tokens, head_dim), by tables (tokens, head_dim) or, where each
-/// row has its own positions, (rows, 1, tokens, head_dim).
+/// row has its own positions, (rows, 1, tokens, head_dim). Tables have an angle for each pair, so their
+/// halves are alike.
 ///
 /// # Errors
 /// If shapes do not fit.
 pub fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor, TchError> {
+    if let Some(turned) = kernels::rotate(x, cos, sin)? {
+        return Ok(turned);
+    }
     let half = x.size().last().copied().unwrap_or(0) / 2;
     let (first, second) = (x.f_narrow(-1, 0, half)?, x.f_narrow(-1, half, half)?);
     let turned = Tensor::f_cat(&[&second.f_neg()?, &first], -1)?;
     x.f_mul(cos)?.f_add(&turned.f_mul(sin)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is turned, and the gradient of a weighted sum of it.
+    fn results(x: &Tensor, tables: &(Tensor, Tensor), kind: Kind) -> [Tensor; 2] {
+        let leaf = x.to_kind(kind).copy().set_requires_grad(true);
+        let table = if kind == Kind::Double {
+            kind
+        } else {
+            Kind::Float
+        };
+        let (cos, sin) = (tables.0.to_kind(table), tables.1.to_kind(table));
+        // Heads lie side by side, as layers give them.
+        let y = rotate(&leaf.transpose(1, 2), &cos, &sin).unwrap();
+        assert_eq!(y.kind(), kind);
+        let weights = Tensor::arange(y.numel() as i64, (Kind::Double, Device::Cpu)).cos();
+        (&y * weights.reshape(y.size()))
+            .sum(Kind::Double)
+            .backward();
+        [y.detach(), leaf.grad()].map(|x| x.to_kind(Kind::Double))
+    }
+
+    #[test]
+    fn turning_in_one_pass_and_its_gradient_are_those_of_float64() {
+        let rope = |head_dim| Rope {
+            theta: 1e4,
+            head_dim,
+            scaling: RopeScaling::None,
+        };
+        for (head_dim, heads) in [(16, 1), (64, 9), (80, 2), (24, 3)] {
+            let x = Tensor::arange(3 * 17 * heads * head_dim, (Kind::Double, Device::Cpu)).sin();
+            let x = x.reshape([3, 17, heads, head_dim]).to_kind(Kind::BFloat16);
+            let of_all = rope(head_dim).tables(17, Device::Cpu).unwrap();
+            // Each row has its own positions.
+            let own = rope(head_dim).tables_of_last(&(0..51).collect::<Vec<_>>(), Device::Cpu);
+            let (cos, sin) = own.unwrap();
+            let by_row = |table: Tensor| table.reshape([3, 1, 17, head_dim]);
+            for tables in [of_all, (by_row(cos), by_row(sin))] {
+                let exact = results(&x, &tables, Kind::Double);
+                for (kind, allowed) in [(Kind::Float, 1e-6), (Kind::BFloat16, 8e-3)] {
+                    if kind == Kind::BFloat16 && head_dim % 16 != 0 {
+                        continue;
+                    }
+                    let found = results(&x, &tables, kind);
+                    for (found, exact) in found.iter().zip(&exact) {
+                        let miss = (found - exact).abs().max().double_value(&[]);
+                        assert!(
+                            miss < allowed * 1.5,
+                            "{kind:?}, {heads} of {head_dim}: {miss:e}"
+                        );
+                    }
+                }
+            }
+        }
+    }
 }

@@ -1,6 +1,7 @@
 use tch::Device;
 
 use super::*;
+use crate::base::torch::device::Autocast;
 
 const MASK: DropoutMask = DropoutMask {
     seed: 11,
@@ -21,17 +22,39 @@ fn results(
     kind: Kind,
     [rows, heads, queries, tokens, width]: [i64; 5],
 ) -> Vec<Tensor> {
+    results_of_groups(
+        attend,
+        scoring,
+        kind,
+        1,
+        [rows, heads, queries, tokens, width],
+    )
+}
+
+/// The same where as many query heads share a head of keys.
+fn results_of_groups(
+    attend: impl Fn(&CausalAttention<'_>) -> Result<Tensor, TchError>,
+    scoring: Scoring,
+    kind: Kind,
+    groups: i64,
+    [rows, heads, queries, tokens, width]: [i64; 5],
+) -> Vec<Tensor> {
     let values = |shape: &[i64], step: f64| {
         let count = Tensor::arange(shape.iter().product::<i64>(), (Kind::Double, Device::Cpu));
-        (count * step).sin().reshape(shape).to_kind(kind)
+        let values = (count * step).sin().reshape(shape);
+        values.to_kind(Kind::BFloat16).to_kind(kind)
     };
-    let leaf = |tokens, step| values(&[rows, tokens, heads * width], step).set_requires_grad(true);
-    let (query, key, value) = (leaf(queries, 0.7), leaf(tokens, 1.1), leaf(tokens, 1.9));
-    let part = |x: &Tensor, scale: f64| split(&(x * scale), heads).unwrap();
+    let leaf = |tokens, heads: i64, step| {
+        values(&[rows, tokens, heads * width], step).set_requires_grad(true)
+    };
+    let shared = heads / groups;
+    let query = leaf(queries, heads, 0.7);
+    let (key, value) = (leaf(tokens, shared, 1.1), leaf(tokens, shared, 1.9));
+    let part = |x: &Tensor, heads, scale: f64| split(&(x * scale), heads).unwrap();
     let attention = CausalAttention {
-        query: &part(&query, 3.0),
-        key: &part(&key, 2.0),
-        value: &part(&value, 1.0),
+        query: &part(&query, heads, 2.0),
+        key: &part(&key, shared, 2.0),
+        value: &part(&value, shared, 1.0),
         scoring,
     };
     let attended = attend(&attention).unwrap();
@@ -163,5 +186,58 @@ fn grouped_heads_are_those_that_are_repeated_for_each_query_head() {
         let grouped = attend(&key, &value, mask);
         let repeated = attend(&each(&key), &each(&value), mask);
         assert!(grouped.allclose(&repeated, 1e-5, 1e-6, false));
+    }
+}
+
+#[test]
+fn grouped_heads_in_bfloat16_and_their_gradients_are_those_of_float64() {
+    let _narrow = Autocast::enter(Device::Cpu, Kind::BFloat16).unwrap();
+    if !narrow::is_on(Device::Cpu) {
+        return;
+    }
+    let plain = Scoring::default();
+    for (groups, sizes) in [
+        (3, [2, 9, 71, 71, 32]),
+        (2, [1, 4, 5, 37, 16]),
+        (4, [3, 4, 64, 64, 64]),
+        (1, [2, 2, 33, 33, 48]),
+    ] {
+        for mask in [None, Some(MASK)] {
+            let in_one_pass = |it: &CausalAttention<'_>| {
+                let attended = it.in_one_pass(mask)?;
+                Ok(attended.expect("there is a kernel"))
+            };
+            let found = results_of_groups(in_one_pass, plain, Kind::BFloat16, groups, sizes);
+            let exact = |it: &CausalAttention<'_>| by_definition(it, mask);
+            let exact = results_of_groups(exact, plain, Kind::Double, groups, sizes);
+            for (at, (found, exact)) in found.iter().zip(&exact).enumerate() {
+                let miss = (found.to_kind(Kind::Double) - exact).abs().max();
+                let (miss, largest) = (miss.double_value(&[]), exact.abs().max().double_value(&[]));
+                assert!(
+                    miss < largest / 30.0,
+                    "{groups} of {sizes:?}: tensor {at} misses by {miss:e} of {largest}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn without_dropout_long_texts_keep_no_probabilities() {
+    let _narrow = Autocast::enter(Device::Cpu, Kind::BFloat16).unwrap();
+    if !narrow::is_on(Device::Cpu) {
+        return;
+    }
+    for (tokens, taken) in [(64, true), (65, false)] {
+        let x = Tensor::ones([1, 2, tokens, 16], (Kind::BFloat16, Device::Cpu));
+        let attention = CausalAttention {
+            query: &x,
+            key: &x,
+            value: &x,
+            scoring: Scoring::default(),
+        };
+        assert_eq!(attention.in_one_pass(None).unwrap().is_some(), taken);
+        let attended = attention.attend(None).unwrap();
+        assert!(attended.allclose(&x, 0.02, 0.0, false));
     }
 }

@@ -34,11 +34,11 @@ const PLAIN: Scoring = Scoring {
 
 /// Two prompts of 5 tokens and one of 2, then steps of which each goes on with some texts of the
 /// last; what each text's last token attends to, and what it would by the whole text alone.
-fn continued(width: i64, scoring: Scoring) -> Vec<(Tensor, Tensor)> {
+fn continued(width: i64, scoring: Scoring, kind: Kind) -> Vec<(Tensor, Tensor)> {
     let mut cache = KvCache::default();
     let mut whole: Vec<[Tensor; 3]> = Vec::new();
     for (texts, tokens) in [(2, 5), (1, 2)] {
-        let prompts = inputs(texts, tokens, width, tokens as f64);
+        let prompts = inputs(texts, tokens, width, tokens as f64).map(|x| x.to_kind(kind));
         cache
             .keep_prompts(0, &attention(&prompts, scoring))
             .unwrap();
@@ -57,6 +57,7 @@ fn continued(width: i64, scoring: Scoring) -> Vec<(Tensor, Tensor)> {
             .map(|at| whole[*at as usize].each_ref().map(Tensor::shallow_clone))
             .collect();
         let next = inputs(kept.len() as i64, 1, width, 10.0 + step as f64);
+        let next = next.map(|x| x.to_kind(kind));
         let attended = cache.attend_next(0, &attention(&next, scoring)).unwrap();
         cache.count_step();
         for (at, text) in (0..).zip(&mut whole) {
@@ -88,9 +89,13 @@ fn a_texts_next_token_attends_to_the_whole_text_whatever_was_selected() {
         }))
     {
         for width in [16, 48, 6] {
-            for (attended, alone) in continued(width, scoring) {
-                let miss = (attended - alone).abs().max().double_value(&[]);
-                assert!(miss < 1e-5, "width {width}, {scoring:?}: {miss:e}");
+            for (kind, allowed) in [(Kind::Float, 1e-5), (Kind::BFloat16, 0.04)] {
+                for (attended, alone) in continued(width, scoring, kind) {
+                    assert_eq!(attended.kind(), kind);
+                    let miss = (attended - alone).abs().max().double_value(&[]);
+                    let what = format!("{kind:?}, width {width}, {scoring:?}");
+                    assert!(miss < allowed, "{what}: {miss:e}");
+                }
             }
         }
     }
