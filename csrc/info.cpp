@@ -56,6 +56,10 @@ int regatta_cuda_gpu(int number, char* name, int size, int* facts, uint8_t* uuid
   return uuid_of(uuid, device);
 }
 
+// The first look at this thread's number of threads by what is compiled here: the header that it stands in
+// has every library look for itself.
+void regatta_look_at_threads() { at::internal::lazy_init_num_threads(); }
+
 // Among how many threads a kernel that is called from this thread shares its work.
 int regatta_sharing_threads() {
   std::atomic<int> shares{0};

@@ -5,6 +5,7 @@ use std::panic::resume_unwind;
 use std::thread;
 
 unsafe extern "C" {
+    fn regatta_look_at_threads();
     fn regatta_sharing_threads() -> c_int;
 }
 
@@ -12,9 +13,12 @@ unsafe extern "C" {
 ///
 /// A thread's first look at its number of threads takes over what any thread set last, whatever
 /// this one set before. Two threads that set different numbers would so decide by a race how
-/// sums are divided, and with it their last bits. So look first, and set afterwards.
+/// sums are divided, and with it their last bits. So look first, and set afterwards: libtorch's own
+/// look, and ours, which a kernel would have in the midst of a lane's work.
 pub fn use_threads(threads: u32) {
     tch::get_num_threads();
+    // SAFETY: nothing is handed over.
+    unsafe { regatta_look_at_threads() };
     tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
 }
 
