@@ -5,6 +5,7 @@
 
 #include "error.h"
 #include "kernels.h"
+#include "tensors.h"
 
 namespace {
 
@@ -73,10 +74,6 @@ struct Gate : torch::autograd::Function<Gate> {
   }
 };
 
-bool suits_gate(const at::Tensor& x) {
-  return x.device().is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);
-}
-
 }  // namespace
 
 // x sigmoid(linear x + cubic x^3), times `gated`, which may be null; null, without an error, where the
@@ -86,7 +83,7 @@ extern "C" int shim_sigmoid_gate(const at::Tensor* x, const at::Tensor* gated, d
   try {
     *found = nullptr;
     const bool fits = !gated || (gated->sizes() == x->sizes() && gated->scalar_type() == x->scalar_type());
-    if (!suits_gate(*x) || !fits || (gated && !suits_gate(*gated))) return 0;
+    if (!is_float_or_bfloat16(*x) || !fits || (gated && !is_float_or_bfloat16(*gated))) return 0;
     const auto other = gated ? std::optional<at::Tensor>(gated->contiguous()) : std::nullopt;
     *found = new at::Tensor(Gate::apply(x->contiguous(), other, linear, cubic));
     return 0;

@@ -5,10 +5,12 @@
 
 #include "error.h"
 #include "kernels.h"
+#include "tensors.h"
 
 namespace {
 
-bool is_plain(const at::Tensor& x, at::ScalarType kind, int64_t width) {
+// Whether these are rows of a kind on a CPU, their values side by side.
+bool are_rows(const at::Tensor& x, at::ScalarType kind, int64_t width) {
   return x.device().is_cpu() && x.scalar_type() == kind && x.dim() == 2 && x.size(1) == width && x.stride(1) == 1;
 }
 
@@ -25,7 +27,7 @@ struct Stored {
 
   bool suit(at::ScalarType kind, int64_t width) const {
     for (size_t i = 0; i < count; i++) {
-      const bool plain = is_plain(*keys[i], kind, width) && is_plain(*values[i], kind, width);
+      const bool plain = are_rows(*keys[i], kind, width) && are_rows(*values[i], kind, width);
       if (!plain || keys[i]->size(0) != values[i]->size(0)) return false;
     }
     return true;
@@ -57,17 +59,17 @@ at::Tensor attend_next(const at::Tensor& query, int64_t heads, int64_t key_heads
   }
   at::Tensor context = at::empty({texts, query.size(1)}, query.options());
   const NextAttention<T> call = {heads,
-                              key_heads,
-                              query.size(1) / heads,
-                              step_count,
-                              scores.window,
-                              scores.scale,
-                              scores.softcap,
-                              all.data(),
-                              stored.data(),
-                              query.const_data_ptr<T>(),
-                              query.stride(0),
-                              context.mutable_data_ptr<T>()};
+                                 key_heads,
+                                 query.size(1) / heads,
+                                 step_count,
+                                 scores.window,
+                                 scores.scale,
+                                 scores.softcap,
+                                 all.data(),
+                                 stored.data(),
+                                 query.const_data_ptr<T>(),
+                                 query.stride(0),
+                                 context.mutable_data_ptr<T>()};
   at::parallel_for(0, texts, 1, [&](int64_t begin, int64_t end) { attention_of_next(call, begin, end); });
   return context;
 }
@@ -86,8 +88,7 @@ extern "C" int shim_next_attention(const at::Tensor* query, int64_t heads, int64
     const bool divide = heads > 0 && key_heads > 0 && heads % key_heads == 0 && query->dim() == 2 &&
                         query->size(1) % (heads * ATTENTION_LANES) == 0;
     const at::ScalarType kind = query->scalar_type();
-    const bool known = kind == at::kFloat || kind == at::kBFloat16;
-    if (!has_wide_vectors() || !divide || !known || !is_plain(*query, kind, query->size(1))) return 0;
+    if (!has_wide_vectors() || !divide || !is_float_or_bfloat16(*query) || !are_rows(*query, kind, query->size(1))) return 0;
     TORCH_CHECK(window > 0, "a window of ", window, " tokens");
     const int64_t width = query->size(1) / heads * key_heads;
     if (!begun.suit(kind, width) || !continued.suit(kind, width)) return 0;

@@ -1,5 +1,6 @@
 // Layers in bfloat16 by the kernels for tiles, with their derivatives. Weights are frozen; what comes in
 // and goes out, gradients included, is in bfloat16.
+#include "tensors.h"
 #include "tiles/tiles.h"
 
 namespace {
@@ -120,10 +121,6 @@ struct NarrowResidualNorm : torch::autograd::Function<NarrowResidualNorm> {
 bool narrows() {
   return has_tiles() && at::autocast::is_autocast_enabled(at::kCPU) &&
          at::autocast::get_autocast_dtype(at::kCPU) == at::kBFloat16;
-}
-
-bool is_plain(const at::Tensor& x) {
-  return x.device().is_cpu() && x.scalar_type() == at::kFloat && x.is_contiguous() && !x.requires_grad();
 }
 
 std::optional<at::Tensor> maybe(const at::Tensor* tensor) {

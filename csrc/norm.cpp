@@ -6,6 +6,7 @@
 
 #include "error.h"
 #include "kernels.h"
+#include "tensors.h"
 
 namespace {
 
@@ -86,12 +87,9 @@ extern "C" int shim_rms_norm(const at::Tensor* x, const at::Tensor* weight, doub
                              at::Tensor** found) {
   try {
     *found = nullptr;
-    const bool known = x->device().is_cpu() && (x->scalar_type() == at::kFloat || x->scalar_type() == at::kBFloat16);
-    const bool plain = weight->device().is_cpu() && weight->scalar_type() == at::kFloat && weight->is_contiguous() &&
-                       !weight->requires_grad();
     const bool fits = x->dim() > 0 && weight->numel() == x->size(-1) && x->numel() > 0 &&
                       x->size(-1) % ATTENTION_LANES == 0;
-    if (!known || !plain || !fits) return 0;
+    if (!is_float_or_bfloat16(*x) || !is_plain(*weight) || !fits) return 0;
     *found = new at::Tensor(RmsNorm::apply(x->contiguous(), *weight, eps, offset, narrow));
     return 0;
   } catch (const std::exception& error) {

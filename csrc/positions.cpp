@@ -5,6 +5,7 @@
 
 #include "error.h"
 #include "kernels.h"
+#include "tensors.h"
 
 namespace {
 
@@ -57,10 +58,6 @@ struct Rotary : torch::autograd::Function<Rotary> {
   }
 };
 
-bool is_table(const at::Tensor& x) {
-  return x.device().is_cpu() && x.scalar_type() == at::kFloat && x.is_contiguous() && !x.requires_grad();
-}
-
 }  // namespace
 
 // (rows, heads, tokens, width), turned by tables of (tokens, width) or (rows, 1, tokens, width) whose halves
@@ -68,10 +65,9 @@ bool is_table(const at::Tensor& x) {
 extern "C" int shim_rotate(const at::Tensor* x, const at::Tensor* cos, const at::Tensor* sin, at::Tensor** found) {
   try {
     *found = nullptr;
-    const bool known = x->device().is_cpu() && (x->scalar_type() == at::kFloat || x->scalar_type() == at::kBFloat16);
     const bool fits = x->dim() == 4 && x->numel() > 0 && x->size(3) % ATTENTION_LANES == 0 &&
-                      cos->sizes() == sin->sizes() && is_table(*cos) && is_table(*sin);
-    if (!known || !fits) return 0;
+                      cos->sizes() == sin->sizes() && is_plain(*cos) && is_plain(*sin);
+    if (!is_float_or_bfloat16(*x) || !fits) return 0;
     const int64_t of_row = x->size(2) * x->size(3);
     if (cos->numel() != of_row && cos->numel() != x->size(0) * of_row) return 0;
     *found = new at::Tensor(Rotary::apply(*x, *cos, *sin));

@@ -1,4 +1,4 @@
-// Rotary position embedding in one pass: as five operations it takes as many, in float32.
+// Rotary position embedding in one pass, where libtorch's operations are five, with float32 between them.
 #include "kernels.h"
 #include "vectors.h"
 

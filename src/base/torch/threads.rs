@@ -1,12 +1,12 @@
 //! Threads of libtorch, and work spread over all cores.
 
-use std::ffi::c_int;
 use std::panic::resume_unwind;
 use std::thread;
 
 unsafe extern "C" {
     fn regatta_look_at_threads();
-    fn regatta_sharing_threads() -> c_int;
+    #[cfg(test)]
+    fn regatta_sharing_threads() -> std::ffi::c_int;
 }
 
 /// Lets operations of this thread use N threads of the CPU.
@@ -24,8 +24,8 @@ pub fn use_threads(threads: u32) {
 
 /// Among how many threads our kernels share their work where this thread calls them: as many as it may
 /// use, unless they were compiled without OpenMP.
-#[must_use]
-pub fn sharing_threads() -> u32 {
+#[cfg(test)]
+pub(crate) fn sharing_threads() -> u32 {
     // SAFETY: nothing is handed over.
     unsafe { regatta_sharing_threads() }.unsigned_abs()
 }

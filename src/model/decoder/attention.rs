@@ -72,13 +72,14 @@ impl CausalAttention<'_> {
         }
     }
 
-    /// By a kernel of ours, where there is one and it pays: libtorch's drop nothing, and in bfloat16 on a
-    /// CPU set up each small product anew. Ours takes plain scores only, and keeps probabilities, which
-    /// without dropout nobody pays for but where they are no more than what they are made of and make.
+    /// By a kernel of our own, where there is one and it is faster: libtorch's have no dropout, and in
+    /// bfloat16 on a CPU they set up each small product anew. Ours takes plain scores only, and keeps the
+    /// probabilities. Without dropout it is used where these have no more values than queries, keys,
+    /// values and context together.
     fn in_one_pass(&self, dropped: Option<DropoutMask>) -> Result<Option<Tensor>, TchError> {
         let is_short = || self.keys() <= 4 * self.query.size()[3];
-        let pays = dropped.is_some() || (narrow::is_on(self.query.device()) && is_short());
-        if !pays || !self.scoring.is_plain(self.keys()) {
+        let is_faster = dropped.is_some() || (narrow::is_on(self.query.device()) && is_short());
+        if !is_faster || !self.scoring.is_plain(self.keys()) {
             return Ok(None);
         }
         let heads = self.query.size()[1];
