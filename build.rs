@@ -103,6 +103,7 @@ fn compile_shim(include: &Path, lib: &Path) {
             "csrc/cross_entropy.cpp",
             "csrc/dequantise.cpp",
             "csrc/dropout.cpp",
+            "csrc/likeliest.cpp",
             "csrc/next_attention.cpp",
             "csrc/rms_norm.cpp",
             "csrc/rotary.cpp",

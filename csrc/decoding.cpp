@@ -74,6 +74,13 @@ at::Tensor attend_next(const at::Tensor& query, int64_t heads, int64_t key_heads
   return context;
 }
 
+template <typename T>
+void find_likeliest(const at::Tensor& logits, int64_t width, at::Tensor& tokens, at::Tensor& log_probabilities) {
+  const Likeliest<T> call = {logits.size(1), logits.const_data_ptr<T>(), width, tokens.mutable_data_ptr<int64_t>(),
+                             log_probabilities.mutable_data_ptr<double>()};
+  at::parallel_for(0, logits.size(0), 1, [&](int64_t begin, int64_t end) { likeliest(call, begin, end); });
+}
+
 }  // namespace
 
 // Null, without an error, where the kernel does not suit the values. `rows` is (texts, steps).
@@ -95,6 +102,29 @@ extern "C" int shim_next_attention(const at::Tensor* query, int64_t heads, int64
     const auto attend = kind == at::kFloat ? attend_next<float> : attend_next<at::BFloat16>;
     *found = new at::Tensor(
         attend(*query, heads, key_heads, begun, continued, prompt_of, rows, {scale, softcap, window}));
+    return 0;
+  } catch (const std::exception& error) {
+    shim_error() = error.what();
+    return -1;
+  }
+}
+
+// Of logits, (rows, vocabulary), `width` tokens of each row and their log-probabilities; see `Likeliest`.
+// Both are null, without an error, where the kernel does not suit.
+extern "C" int shim_likeliest(const at::Tensor* logits, int64_t width, at::Tensor** tokens,
+                              at::Tensor** log_probabilities) {
+  try {
+    *tokens = *log_probabilities = nullptr;
+    if (!is_float_or_bfloat16(*logits)) return 0;
+    TORCH_CHECK(logits->dim() == 2, "logits of ", logits->sizes(), " are not rows");
+    TORCH_CHECK(width > 0 && width <= logits->size(1), width, " tokens of ", logits->size(1));
+    const at::Tensor rows = logits->contiguous();
+    at::Tensor places = at::empty({rows.size(0), width}, rows.options().dtype(at::kLong));
+    at::Tensor found = at::empty({rows.size(0), width}, rows.options().dtype(at::kDouble));
+    const auto find = rows.scalar_type() == at::kFloat ? find_likeliest<float> : find_likeliest<at::BFloat16>;
+    find(rows, width, places, found);
+    *tokens = new at::Tensor(std::move(places));
+    *log_probabilities = new at::Tensor(std::move(found));
     return 0;
   } catch (const std::exception& error) {
     shim_error() = error.what();

@@ -140,6 +140,23 @@ struct CrossEntropy {
 void cross_entropy(const CrossEntropy<float>& call, int64_t begin, int64_t end);
 void cross_entropy(const CrossEntropy<c10::BFloat16>& call, int64_t begin, int64_t end);
 
+// The likeliest tokens under logits, (rows, vocabulary): the largest first, of equals the first. Where
+// fewer have any probability, the rest are token 0 with none.
+template <typename T>
+struct Likeliest {
+  int64_t vocabulary;
+  const T* logits;
+  // At least 1, at most the vocabulary.
+  int64_t width;
+  // (rows, width) each
+  int64_t* tokens;
+  double* log_probabilities;
+};
+
+// Rows `begin` to `end`: what one thread does.
+void likeliest(const Likeliest<float>& call, int64_t begin, int64_t end);
+void likeliest(const Likeliest<c10::BFloat16>& call, int64_t begin, int64_t end);
+
 // Activations that are their input times a sigmoid of it: y = x sigmoid(linear x + cubic x^3), times what
 // is gated, if anything is.
 struct SigmoidGate {

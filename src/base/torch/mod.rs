@@ -8,6 +8,7 @@ pub mod error;
 pub mod info;
 pub mod joint_kernels;
 pub mod kernels;
+pub mod likeliest;
 pub mod narrow;
 pub mod quantised;
 pub mod shared;

@@ -2,8 +2,9 @@
 
 use std::cmp::Ordering;
 
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
+use crate::base::torch::likeliest::likeliest;
 use crate::model::ModelError;
 use crate::model::architecture::CausalLm;
 use crate::model::generate::ngrams::repeating;
@@ -87,23 +88,15 @@ impl Likeliest {
         if !banned.0.is_empty() {
             let place = |values: &[i64]| Tensor::f_from_slice(values)?.f_to_device(logits.device());
             let at = [Some(place(&banned.0)?), Some(place(&banned.1)?)];
-            let never = Tensor::f_full([], f64::NEG_INFINITY, (Kind::Float, logits.device()))?;
+            let never = Tensor::f_full([], f64::NEG_INFINITY, (logits.kind(), logits.device()))?;
             let _ = logits.f_index_put_(&at, &never, false)?;
         }
         let width = search.width.max(1).min(logits.size()[1] as usize);
-        let (values, tokens) =
-            logits
-                .f_log_softmax(-1, Kind::Float)?
-                .f_topk(width as i64, -1, true, true)?;
-        let host = |x: Tensor, kind| {
-            x.f_to_device(Device::Cpu)?
-                .f_to_kind(kind)?
-                .f_flatten(0, -1)
-        };
+        let [tokens, log_probabilities] = likeliest(&logits, width)?;
         Ok(Self {
             width,
-            tokens: Vec::try_from(host(tokens, Kind::Int64)?)?,
-            log_probabilities: Vec::try_from(host(values, Kind::Double)?)?,
+            tokens: Vec::try_from(tokens.f_flatten(0, -1)?)?,
+            log_probabilities: Vec::try_from(log_probabilities.f_flatten(0, -1)?)?,
         })
     }
 

@@ -14,7 +14,7 @@ pub(crate) mod draw;
 pub(crate) mod ngrams;
 
 use regatta_actors::random::Stream;
-use tch::{Kind, Tensor, no_grad};
+use tch::{Tensor, no_grad};
 
 use crate::model::ModelError;
 use crate::model::architecture::CausalLm;
@@ -148,9 +148,9 @@ impl<'a> Continued<'a> {
         Ok(())
     }
 
-    /// The logits of each text's next token, (texts, vocabulary) in float32.
+    /// The logits of each text's next token, (texts, vocabulary).
     fn logits(&self) -> Result<Tensor, ModelError> {
-        Ok(self.model.logits(&self.hidden)?.f_to_kind(Kind::Float)?)
+        self.model.logits(&self.hidden)
     }
 }
 

@@ -1,0 +1,99 @@
+// The likeliest tokens under logits, row by row: a row is read twice, and nothing as large as the logits is
+// made of them.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "kernels.h"
+#include "vectors.h"
+
+namespace {
+
+// Values that are looked at together: mostly none of them is among the largest.
+constexpr int64_t STRIP = 4 * HALF;
+
+// Values whose sums are taken in float32, before these are added in float64.
+constexpr int64_t BLOCK = 4096;
+
+constexpr float NONE = -std::numeric_limits<float>::infinity();
+
+// The largest values so far, the largest first, and of equals the first that was met.
+struct Largest {
+  int64_t width;
+  double* values;
+  int64_t* places;
+
+  WITHIN float least() const { return static_cast<float>(values[width - 1]); }
+
+  WITHIN void take(float value, int64_t place) {
+    int64_t at = width - 1;
+    for (; at > 0 && values[at - 1] < value; at--) {
+      values[at] = values[at - 1];
+      places[at] = places[at - 1];
+    }
+    values[at] = value;
+    places[at] = place;
+  }
+};
+
+template <typename T>
+WITHIN void find_largest(const T* row, int64_t count, Largest& largest) {
+  std::fill(largest.values, largest.values + largest.width, NONE);
+  std::fill(largest.places, largest.places + largest.width, 0);
+  for (int64_t begin = 0; begin < count; begin += STRIP) {
+    const int64_t end = std::min(begin + STRIP, count);
+    const float least = largest.least();
+    if (end - begin == STRIP) {
+      Integers more = {};
+      for (int64_t at = begin; at < end; at += HALF) more |= widened(row + at) > least;
+      int32_t any = 0;
+      for (int i = 0; i < HALF; i++) any |= more[i];
+      if (!any) continue;
+    }
+    for (int64_t at = begin; at < end; at++) {
+      const float value = static_cast<float>(row[at]);
+      if (value > largest.least()) largest.take(value, at);
+    }
+  }
+}
+
+// The sum of e^(x - most). What is no number makes none of it.
+template <typename T>
+WITHIN double sum_of_shares(const T* row, int64_t count, float most) {
+  double all = 0.0;
+  for (int64_t begin = 0; begin < count; begin += BLOCK) {
+    const int64_t end = std::min(begin + BLOCK, count);
+    int64_t at = begin;
+    Half sums[2] = {};
+    for (; at + LANES <= end; at += LANES) {
+      sums[0] += bounded_exponential(widened(row + at) - most);
+      sums[1] += bounded_exponential(widened(row + at + HALF) - most);
+    }
+    all += total(sums);
+    for (; at < end; at++) all += bounded_exponential(Half{} + (static_cast<float>(row[at]) - most))[0];
+  }
+  return all;
+}
+
+template <typename T>
+WITHIN void of_row(const Likeliest<T>& call, int64_t index) {
+  const T* row = call.logits + index * call.vocabulary;
+  Largest largest = {call.width, call.log_probabilities + index * call.width, call.tokens + index * call.width};
+  find_largest(row, call.vocabulary, largest);
+  const float most = static_cast<float>(largest.values[0]);
+  const double log_sum = most + std::log(sum_of_shares(row, call.vocabulary, most));
+  for (int64_t i = 0; i < call.width; i++) largest.values[i] -= log_sum;
+}
+
+FOR_EACH_CPU void of_floats(const Likeliest<float>& call, int64_t begin, int64_t end) {
+  for (int64_t index = begin; index < end; index++) of_row(call, index);
+}
+
+FOR_EACH_CPU void of_bfloat16(const Likeliest<c10::BFloat16>& call, int64_t begin, int64_t end) {
+  for (int64_t index = begin; index < end; index++) of_row(call, index);
+}
+
+}  // namespace
+
+void likeliest(const Likeliest<float>& call, int64_t begin, int64_t end) { of_floats(call, begin, end); }
+void likeliest(const Likeliest<c10::BFloat16>& call, int64_t begin, int64_t end) { of_bfloat16(call, begin, end); }
