@@ -207,10 +207,11 @@ impl Delta for VeraDelta {
     fn forward(&self, x: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
         let x = dropout(x, self.dropout, masks)?;
         let narrow = x.f_linear(&self.a, None::<&Tensor>)?;
-        let narrow = narrow.f_mul(&self.lambda_d.f_mul_scalar(self.scaling)?)?;
-        Ok(narrow
-            .f_linear(&self.b, None::<&Tensor>)?
-            .f_mul(&self.lambda_b)?)
+        // In the kind of what they multiply, or all that comes after would be as wide as they are.
+        let lambda_d = self.lambda_d.f_mul_scalar(self.scaling)?;
+        let narrow = narrow.f_mul(&lambda_d.f_to_kind(narrow.kind())?)?;
+        let wide = narrow.f_linear(&self.b, None::<&Tensor>)?;
+        Ok(wide.f_mul(&self.lambda_b.f_to_kind(wide.kind())?)?)
     }
 
     fn thin_product(&self) -> Option<ThinProduct<'_>> {

@@ -96,9 +96,10 @@ fn by_shared_matrices(
         Tensor::f_stack(vectors, 0)?.f_index_select(0, &places.batch_of_token)
     };
     let product = &products[0];
+    // In the kind of what they multiply, or all that comes after would be as wide as they are.
     let middle = of_tokens(&middle)?.f_mul_scalar(product.scaling)?;
-    let narrow = x.f_linear(product.a, None::<&Tensor>)?.f_mul(&middle)?;
-    narrow
-        .f_linear(product.b, None::<&Tensor>)?
-        .f_mul(&of_tokens(&outer)?)
+    let narrow = x.f_linear(product.a, None::<&Tensor>)?;
+    let narrow = narrow.f_mul(&middle.f_to_kind(narrow.kind())?)?;
+    let wide = narrow.f_linear(product.b, None::<&Tensor>)?;
+    wide.f_mul(&of_tokens(&outer)?.f_to_kind(wide.kind())?)
 }
