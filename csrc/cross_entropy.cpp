@@ -96,7 +96,7 @@ WITHIN void put_gradient(T* row, int64_t count, const float* shares, const Slope
 template <typename T>
 WITHIN void of_row(const CrossEntropy<T>& call, int64_t index, float* wide) {
   const int64_t count = call.vocabulary, token = call.tokens[index];
-  T* row = call.logits + index * count;
+  T* row = call.logits + index * call.step;
   const float most = widen(row, count, wide), own = wide[token];
   const double values = call.all ? sum_of(wide, count) : 0.0;
   const double shares = shares_of(wide, padded(count), most), log_sum = most + std::log(shares);

@@ -76,7 +76,11 @@ at::Tensor attend_next(const at::Tensor& query, int64_t heads, int64_t key_heads
 
 template <typename T>
 void find_likeliest(const at::Tensor& logits, int64_t width, at::Tensor& tokens, at::Tensor& log_probabilities) {
-  const Likeliest<T> call = {logits.size(1), logits.const_data_ptr<T>(), width, tokens.mutable_data_ptr<int64_t>(),
+  const Likeliest<T> call = {logits.size(1),
+                             logits.stride(0),
+                             logits.const_data_ptr<T>(),
+                             width,
+                             tokens.mutable_data_ptr<int64_t>(),
                              log_probabilities.mutable_data_ptr<double>()};
   at::parallel_for(0, logits.size(0), 1, [&](int64_t begin, int64_t end) { likeliest(call, begin, end); });
 }
@@ -118,7 +122,7 @@ extern "C" int shim_likeliest(const at::Tensor* logits, int64_t width, at::Tenso
     if (!is_float_or_bfloat16(*logits)) return 0;
     TORCH_CHECK(logits->dim() == 2, "logits of ", logits->sizes(), " are not rows");
     TORCH_CHECK(width > 0 && width <= logits->size(1), width, " tokens of ", logits->size(1));
-    const at::Tensor rows = logits->contiguous();
+    const at::Tensor rows = logits->stride(1) == 1 ? *logits : logits->contiguous();
     at::Tensor places = at::empty({rows.size(0), width}, rows.options().dtype(at::kLong));
     at::Tensor found = at::empty({rows.size(0), width}, rows.options().dtype(at::kDouble));
     const auto find = rows.scalar_type() == at::kFloat ? find_likeliest<float> : find_likeliest<at::BFloat16>;

@@ -123,7 +123,8 @@ void attention_of_next(const NextAttention<c10::BFloat16>& call, int64_t begin, 
 // The cross-entropy of tokens, (rows), under logits, (rows, vocabulary).
 template <typename T>
 struct CrossEntropy {
-  int64_t vocabulary;
+  // `step` values from a row to the next.
+  int64_t vocabulary, step;
   // Capped, if they are; then, if it is wanted, the gradient by them before they were:
   // (p(v) - (1 - smoothing) [v is the token] - smoothing / vocabulary) (1 - (logit / cap)^2).
   T* logits;
@@ -144,7 +145,8 @@ void cross_entropy(const CrossEntropy<c10::BFloat16>& call, int64_t begin, int64
 // fewer have any probability, the rest are token 0 with none.
 template <typename T>
 struct Likeliest {
-  int64_t vocabulary;
+  // `step` values from a row to the next.
+  int64_t vocabulary, step;
   const T* logits;
   // At least 1, at most the vocabulary.
   int64_t width;

@@ -77,7 +77,7 @@ WITHIN double sum_of_shares(const T* row, int64_t count, float most) {
 
 template <typename T>
 WITHIN void of_row(const Likeliest<T>& call, int64_t index) {
-  const T* row = call.logits + index * call.vocabulary;
+  const T* row = call.logits + index * call.step;
   Largest largest = {call.width, call.log_probabilities + index * call.width, call.tokens + index * call.width};
   find_largest(row, call.vocabulary, largest);
   const float most = static_cast<float>(largest.values[0]);

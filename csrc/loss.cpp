@@ -12,6 +12,7 @@ template <typename T>
 void each_token(const at::Tensor& logits, const at::Tensor& tokens, bool with_gradient, float cap, float smoothing,
                 at::Tensor& own, at::Tensor& all) {
   const CrossEntropy<T> call = {logits.size(1),
+                                logits.stride(0),
                                 logits.mutable_data_ptr<T>(),
                                 with_gradient,
                                 tokens.const_data_ptr<int64_t>(),
@@ -32,7 +33,7 @@ extern "C" int shim_cross_entropy(const at::Tensor* logits, const at::Tensor* to
     *own = *all = nullptr;
     const bool narrow = logits->scalar_type() == at::kBFloat16;
     if (!logits->device().is_cpu() || !(narrow || logits->scalar_type() == at::kFloat)) return 0;
-    TORCH_CHECK(logits->dim() == 2 && logits->is_contiguous() && !logits->requires_grad(),
+    TORCH_CHECK(logits->dim() == 2 && logits->stride(1) == 1 && !logits->requires_grad(),
                 "logits of ", logits->sizes(), " are not rows without a graph");
     const at::Tensor expected = tokens->contiguous();
     TORCH_CHECK(expected.dim() == 1 && expected.size(0) == logits->size(0) && expected.scalar_type() == at::kLong,

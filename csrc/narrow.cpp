@@ -28,6 +28,16 @@ at::Tensor like(const at::Tensor& x, int64_t width) {
   return at::empty(sizes, x.options());
 }
 
+// Threads share the rows, or, where these are too few for all to have their part, the outputs. A value is the
+// same either way.
+void share(const TileProduct& call, int64_t rows) {
+  const int64_t panels = panels_of(call.outputs);
+  if (rows >= 4 * PANEL * at::get_num_threads()) {
+    return each_row(rows, [&](int64_t begin, int64_t end) { multiply(call, {begin, end}, {0, panels}); });
+  }
+  at::parallel_for(0, panels, 1, [&](int64_t begin, int64_t end) { multiply(call, {0, rows}, {begin, end}); });
+}
+
 at::Tensor multiply_rows(const at::Tensor& x, const at::Tensor& packed, const std::optional<at::Tensor>& bias,
                          int64_t outputs, at::Tensor* activated) {
   const at::Tensor input = x.contiguous();
@@ -36,7 +46,7 @@ at::Tensor multiply_rows(const at::Tensor& x, const at::Tensor& packed, const st
   const TileProduct call = {input.size(-1), outputs,       values(input),
                             values(packed), floats(bias),  new_values(y),
                             activated ? new_values(*activated) : nullptr};
-  each_row(rows_of(input), [&](int64_t begin, int64_t end) { multiply(call, begin, end); });
+  share(call, rows_of(input));
   return y;
 }
 
@@ -131,12 +141,13 @@ std::optional<at::Tensor> maybe(const at::Tensor* tensor) {
 
 extern "C" bool shim_narrows() { return narrows(); }
 
-// Null, without an error, where the kernels do not suit the weight or the processor.
+// With zeros behind its outputs and its inputs up to whole panels. Null, without an error, where the kernels
+// do not suit the weight or the processor.
 extern "C" int shim_pack_weight(const at::Tensor* weight, at::Tensor** found) {
   try {
     *found = nullptr;
     const bool suits = has_tiles() && weight->device().is_cpu() && weight->scalar_type() == at::kFloat &&
-                       weight->dim() == 2 && weight->numel() > 0 && weight->size(1) % TILE_INPUTS == 0;
+                       weight->dim() == 2 && weight->numel() > 0;
     if (!suits) return 0;
     const int64_t outputs = weight->size(0), inputs = weight->size(1);
     at::Tensor packed = at::empty({packed_size(outputs, inputs)}, weight->options().dtype(at::kBFloat16));

@@ -28,9 +28,12 @@ constexpr int64_t PANEL = 2 * TILE;
 // Whether the processor has tiles for bfloat16, and the system lets this process use them.
 bool has_tiles();
 
+// Panels of outputs.
+constexpr int64_t panels_of(int64_t outputs) { return (outputs + PANEL - 1) / PANEL; }
+
 // Values of a packed weight.
 constexpr int64_t packed_size(int64_t outputs, int64_t inputs) {
-  return (outputs + PANEL - 1) / PANEL * PANEL * ((inputs + TILE_INPUTS - 1) / TILE_INPUTS * TILE_INPUTS);
+  return panels_of(outputs) * PANEL * ((inputs + TILE_INPUTS - 1) / TILE_INPUTS * TILE_INPUTS);
 }
 
 // A weight of (outputs, inputs) in float32, whose element of output i and input j is
@@ -50,8 +53,13 @@ struct TileProduct {
   Narrow* activated;
 };
 
-// Rows `begin` to `end`: what one thread does.
-void multiply(const TileProduct& call, int64_t begin, int64_t end);
+// From `begin` up to and without `end`.
+struct Range {
+  int64_t begin, end;
+};
+
+// These rows of these panels of outputs: what one thread does.
+void multiply(const TileProduct& call, Range rows, Range panels);
 
 // The gradient by x of GELU(x), x Φ(x), of values `begin` to `end`.
 void gelu_backward(const Narrow* x, const Narrow* gradient, Narrow* found, int64_t begin, int64_t end);

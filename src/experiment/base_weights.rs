@@ -115,6 +115,9 @@ impl DeviceBase {
             Weights::frozen_and_rounded(base, quantised, compute.device, &rounded)?;
         if (compute.device, compute.kind) == (Device::Cpu, Kind::BFloat16) {
             pretrained.pack(&layers)?;
+            if let Some(output) = checkpoint.architecture.output_table() {
+                pretrained.pack_output(output)?;
+            }
         }
         Ok(Self {
             pretrained,

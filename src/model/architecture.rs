@@ -50,6 +50,12 @@ pub trait Architecture: fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// The tensor, (vocabulary, hidden), that hidden states are multiplied by for logits; `None`: it
+    /// has none.
+    fn output_table(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The table of token embeddings and the output that is one with it, by their tensors' names;
     /// the model has only the first. `None`: the output is another tensor, or a head.
     fn tied_output(&self) -> Option<[&'static str; 2]> {

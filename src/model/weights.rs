@@ -102,6 +102,19 @@ impl Weights {
         Ok(())
     }
 
+    /// Packs the table that makes logits, as [`Weights::pack`] does layers.
+    ///
+    /// # Errors
+    /// If libtorch fails.
+    pub fn pack_output(&mut self, name: &str) -> Result<(), ModelError> {
+        if let Some(table) = self.tensors.get(name)
+            && let Some(packed) = PackedWeight::padded(table)?
+        {
+            self.packed.insert(name.to_owned(), packed);
+        }
+        Ok(())
+    }
+
     /// Tensors alone.
     #[must_use]
     pub fn of(tensors: HashMap<String, Tensor>) -> Self {

@@ -49,7 +49,7 @@ impl CrossEntropy<'_> {
     /// kinds than float32 and bfloat16.
     ///
     /// # Shapes
-    /// `logits` (rows, vocabulary), contiguous and without a graph.
+    /// `logits` (rows, vocabulary), each row contiguous, without a graph.
     ///
     /// # Errors
     /// If shapes do not fit, a token is not in the vocabulary, or memory runs out.
@@ -155,6 +155,24 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_lies_behind_a_row_is_left_alone() {
+        let tokens = Tensor::from_slice(&[3_i64, 4]);
+        let loss = CrossEntropy {
+            tokens: &tokens,
+            cap: None,
+            smoothing: 0.1,
+        };
+        let wide = values(&[2, 20], 0.7).to_kind(Kind::Float);
+        let mut alone = wide.narrow(1, 0, 13).copy();
+        let want = loss.compute(&mut alone, true).unwrap().unwrap();
+        let behind = wide.narrow(1, 13, 7).copy();
+        let mut rows = wide.narrow(1, 0, 13);
+        let found = loss.compute(&mut rows, true).unwrap().unwrap();
+        assert_eq!((found.own, found.all), (want.own, want.all));
+        assert_eq!((rows, wide.narrow(1, 13, 7)), (alone, behind));
     }
 
     #[test]

@@ -129,7 +129,11 @@ mod tests {
         assert!((log_p[0] + 2_f64.ln()).abs() < 1e-7 && log_p[0].to_bits() == log_p[1].to_bits());
         assert!(log_p[2].is_infinite() && log_p[2] < 0.0);
         let none = Tensor::full([1, 3], f64::NEG_INFINITY, (Kind::Float, Device::Cpu));
-        assert!(likeliest(&none, 1).unwrap()[1].double_value(&[0, 0]).is_nan());
+        assert!(
+            likeliest(&none, 1).unwrap()[1]
+                .double_value(&[0, 0])
+                .is_nan()
+        );
     }
 
     #[test]

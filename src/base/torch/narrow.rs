@@ -40,6 +40,9 @@ pub fn is_on(device: Device) -> bool {
     device == Device::Cpu && unsafe { shim_narrows() }
 }
 
+/// Inputs and outputs are multiplied by so many at a time.
+const PANEL: i64 = 32;
+
 /// A frozen weight in bfloat16, in the order that AMX loads it in, and its transpose for the backward
 /// pass.
 #[derive(Debug)]
@@ -57,7 +60,23 @@ impl PackedWeight {
     /// # Errors
     /// If memory runs out.
     pub fn of(weight: &Tensor) -> Result<Option<Self>, TchError> {
+        match weight.size2()? {
+            (outputs, _) if outputs % PANEL != 0 => Ok(None),
+            _ => Self::padded(weight),
+        }
+    }
+
+    /// Packs a weight of (d_out, d_in) in float32 as one with rows of zeros behind its own, up to a
+    /// multiple of 32: what it makes of inputs has as many zeros. `None` where the processor has no AMX,
+    /// or d_in is not a multiple of 32.
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub fn padded(weight: &Tensor) -> Result<Option<Self>, TchError> {
         let (outputs, inputs) = weight.size2()?;
+        if inputs % PANEL != 0 {
+            return Ok(None);
+        }
         let both = (packed(weight)?, packed(&weight.f_transpose(0, 1)?)?);
         let (Some(forward), Some(backward)) = both else {
             return Ok(None);
@@ -65,9 +84,23 @@ impl PackedWeight {
         Ok(Some(Self {
             forward,
             backward,
-            outputs,
+            outputs: (outputs + PANEL - 1) / PANEL * PANEL,
             inputs,
         }))
+    }
+
+    /// The transpose, which shares the memory.
+    #[must_use]
+    pub fn transposed(&self) -> Self {
+        let Self {
+            forward, backward, ..
+        } = self.clone();
+        Self {
+            forward: backward,
+            backward: forward,
+            outputs: self.inputs,
+            inputs: self.outputs,
+        }
     }
 
     /// `y = x Wᵀ + bias` in bfloat16.
@@ -225,7 +258,14 @@ mod tests {
     #[test]
     fn a_packed_layer_and_its_gradient_are_those_of_float64() {
         // Rows, outputs and inputs below, at and above what is computed at a time.
-        for [rows, d_out, d_in] in [[1, 32, 32], [71, 96, 64], [64, 64, 160], [300, 32, 128]] {
+        for [rows, d_out, d_in] in [
+            [1, 32, 32],
+            [71, 96, 64],
+            [64, 64, 160],
+            [300, 32, 128],
+            [5, 160, 32],
+            [290, 96, 1056],
+        ] {
             let (x, weight) = (values(&[rows, d_in], 0.7), values(&[d_out, d_in], 1.3));
             let bias = values(&[d_out], 2.1);
             let Some(packed) = PackedWeight::of(&weight.to_kind(Kind::Float)).unwrap() else {
@@ -251,6 +291,41 @@ mod tests {
         }
         let odd = values(&[32, 24], 0.7).to_kind(Kind::Float);
         assert!(PackedWeight::of(&odd).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_padded_weight_makes_zeros_behind_what_its_own_rows_make_and_takes_no_notice_of_them() {
+        let (x, weight) = (values(&[5, 64], 0.7), values(&[45, 64], 1.3));
+        let Some(packed) = PackedWeight::padded(&weight.to_kind(Kind::Float)).unwrap() else {
+            return;
+        };
+        let narrow = x.to_kind(Kind::BFloat16);
+        let y = packed.linear(&narrow, None).unwrap();
+        assert_eq!(y.size(), [5, 64]);
+        assert!(y.narrow(1, 45, 19).abs().max().double_value(&[]) == 0.0);
+        let back = packed.transposed().linear(&y, None).unwrap();
+        let exact = x.matmul(&weight.tr());
+        let found = [y.narrow(1, 0, 45), back].map(|it| it.to_kind(Kind::Double));
+        assert_near(&found, &[exact.copy(), exact.matmul(&weight)], "padded");
+        let narrower = values(&[45, 24], 1.3).to_kind(Kind::Float);
+        assert!(PackedWeight::padded(&narrower).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_value_is_the_same_whichever_threads_share_the_rows_or_the_outputs() {
+        let (x, weight) = (values(&[300, 1056], 0.7), values(&[64, 1056], 1.3));
+        let Some(packed) = PackedWeight::of(&weight.to_kind(Kind::Float)).unwrap() else {
+            return;
+        };
+        let (x, before) = (x.to_kind(Kind::BFloat16), tch::get_num_threads());
+        // Of 300 rows, one and two threads have parts enough; eight share the outputs.
+        let of = |threads: i32| {
+            tch::set_num_threads(threads);
+            packed.linear(&x, None).unwrap()
+        };
+        let found = [1, 2, 8].map(of);
+        tch::set_num_threads(before);
+        assert!(found.iter().all(|y| *y == found[0]));
     }
 
     #[test]

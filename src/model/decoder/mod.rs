@@ -262,9 +262,4 @@ impl Decoder {
     pub(crate) fn finish_backward(&self) -> Result<(), ModelError> {
         self.recompute.backward(self.block())
     }
-
-    /// The table of token embeddings, (vocabulary, hidden).
-    pub(crate) fn token_table(&self) -> &Tensor {
-        self.tokens.table()
-    }
 }

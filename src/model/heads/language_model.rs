@@ -2,12 +2,12 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::base::torch;
 use crate::model::ModelError;
 use crate::model::architecture::{CausalLm, Model};
 use crate::model::decoder::Decoder;
 use crate::model::decoder::cache::KvCache;
 use crate::model::dropout::Masks;
+use crate::model::heads::output_table::OutputTable;
 use crate::model::heads::token_loss::TokenLoss;
 use crate::model::inputs::Inputs;
 use crate::model::layers::soft_cap::SoftCap;
@@ -16,18 +16,15 @@ use crate::model::loss::{Labels, Loss};
 /// A decoder with its output: the table of token embeddings, or one of its own.
 pub struct LanguageModel {
     decoder: Decoder,
-    output: Tensor,
+    output: OutputTable,
     /// Of the logits.
     cap: Option<SoftCap>,
 }
 
 impl LanguageModel {
-    /// A decoder with an output, (vocabulary, hidden), or tied to the token embeddings if there is
-    /// none; and the cap of its logits.
+    /// A decoder with an output, and the cap of its logits.
     #[must_use]
-    pub fn new(decoder: Decoder, output: Option<Tensor>, cap: Option<SoftCap>) -> Self {
-        let tied = || decoder.token_table().shallow_clone();
-        let output = output.unwrap_or_else(tied);
+    pub fn new(decoder: Decoder, output: OutputTable, cap: Option<SoftCap>) -> Self {
         Self {
             decoder,
             output,
@@ -122,7 +119,8 @@ impl Model for LanguageModel {
 
 impl CausalLm for LanguageModel {
     fn logits(&self, hidden: &Tensor) -> Result<Tensor, ModelError> {
-        let logits = torch::kernels::linear(hidden, &self.output, None)?;
+        let padded = self.output.padded_logits(hidden)?;
+        let logits = padded.f_narrow(-1, 0, self.output.vocabulary())?;
         match self.cap {
             Some(cap) => Ok(cap.forward(&logits.f_to_kind(Kind::Float)?)?),
             None => Ok(logits),
@@ -140,6 +138,6 @@ impl CausalLm for LanguageModel {
     }
 
     fn device(&self) -> Device {
-        self.output.device()
+        self.output.table().device()
     }
 }

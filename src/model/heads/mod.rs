@@ -2,4 +2,5 @@
 
 pub mod classifier;
 pub mod language_model;
+pub mod output_table;
 mod token_loss;

@@ -4,12 +4,11 @@
 //! it makes of the hidden states. That is computed by hand along with the loss, some tokens at a
 //! time, whose logits are then forgotten.
 
-use tch::{Kind, TchError, Tensor, no_grad};
+use tch::{Kind, Tensor, no_grad};
 
-use crate::base::torch;
 use crate::base::torch::cross_entropy::{CrossEntropy, LogProbabilities};
-use crate::base::torch::device::Autocast;
 use crate::model::ModelError;
+use crate::model::heads::output_table::OutputTable;
 use crate::model::layers::soft_cap::SoftCap;
 use crate::model::loss::Loss;
 
@@ -23,8 +22,8 @@ const PART: i64 = 1 << 26;
 pub(crate) struct TokenLoss<'a> {
     /// The hidden states that tokens are predicted from, (labels, hidden).
     pub states: &'a Tensor,
-    /// What makes logits of them, (vocabulary, hidden).
-    pub output: &'a Tensor,
+    /// What makes logits of them.
+    pub output: &'a OutputTable,
     /// The cap of the logits.
     pub cap: Option<SoftCap>,
     /// The tokens that come next, (labels), int64.
@@ -51,11 +50,11 @@ impl TokenLoss<'_> {
     /// # Errors
     /// If shapes do not fit or libtorch fails.
     pub fn compute(&self) -> Result<Loss, ModelError> {
-        if self.output.requires_grad() {
+        if self.output.table().requires_grad() {
             return self.at_once();
         }
-        let output = self.rounded()?;
-        no_grad(|| self.in_parts(&output, self.rows(&output))).and_then(|(mean, gradient)| {
+        let output = self.output.rounded()?;
+        no_grad(|| self.in_parts(&output, self.rows())).and_then(|(mean, gradient)| {
             let graph = match gradient {
                 Some(gradient) => self.states.f_mul(&gradient)?.f_sum(Kind::Float)?,
                 None => mean.shallow_clone(),
@@ -68,30 +67,20 @@ impl TokenLoss<'_> {
         self.tokens.size().first().copied().unwrap_or(0)
     }
 
-    fn vocabulary(&self) -> i64 {
-        self.output.size().first().copied().unwrap_or(0)
-    }
-
     /// Tokens in a part, whose logits are by this output.
-    fn rows(&self, output: &Tensor) -> i64 {
+    fn rows(&self) -> i64 {
         // Capped logits are in float32.
-        let kind = self.cap.map_or(output.kind(), |_| Kind::Float);
-        let of_token = kind.elt_size_in_bytes() as i64 * self.vocabulary().max(1);
+        let kind = match self.cap {
+            Some(_) => Kind::Float,
+            None => self.output.kind(),
+        };
+        let of_token = kind.elt_size_in_bytes() as i64 * self.output.vocabulary().max(1);
         (PART / of_token).max(1)
     }
 
-    /// The output in the kind of the products: rounded once, where mixed precision would round it for
-    /// each part, and twice.
-    fn rounded(&self) -> Result<Tensor, TchError> {
-        match Autocast::kind(self.output.device()) {
-            Some(kind) => self.output.f_to_kind(kind),
-            None => Ok(self.output.shallow_clone()),
-        }
-    }
-
-    /// The logits of states: in the kind of the products, capped ones in float32.
-    fn logits(&self, output: &Tensor, states: &Tensor) -> Result<Tensor, ModelError> {
-        let logits = torch::kernels::linear(states, output, None)?;
+    /// The logits of states, see [`OutputTable::padded_logits`]; capped ones in float32.
+    fn padded_logits(&self, output: &OutputTable, states: &Tensor) -> Result<Tensor, ModelError> {
+        let logits = output.padded_logits(states)?;
         match self.cap {
             Some(cap) => Ok(cap.forward(&logits.f_to_kind(Kind::Float)?)?),
             None => Ok(logits),
@@ -100,7 +89,7 @@ impl TokenLoss<'_> {
 
     /// As it is defined, by autograd.
     fn at_once(&self) -> Result<Loss, ModelError> {
-        let logits = self.logits(self.output, self.states)?;
+        let logits = self.padded_logits(self.output, self.states)?;
         let log_p = logits.f_log_softmax(-1, Kind::Float)?;
         let own = log_p.f_gather(1, &self.tokens.f_unsqueeze(1)?, false)?;
         let sums = [own.f_sum(Kind::Float)?, log_p.f_sum(Kind::Float)?];
@@ -108,7 +97,11 @@ impl TokenLoss<'_> {
     }
 
     /// The mean, and its gradient by the states if one is wanted, N tokens at a time.
-    fn in_parts(&self, output: &Tensor, rows: i64) -> Result<(Tensor, Option<Tensor>), ModelError> {
+    fn in_parts(
+        &self,
+        output: &OutputTable,
+        rows: i64,
+    ) -> Result<(Tensor, Option<Tensor>), ModelError> {
         let zero = || Tensor::f_zeros([], (Kind::Double, self.states.device()));
         let mut sums = [zero()?, zero()?];
         let mut gradients = Vec::new();
@@ -137,8 +130,8 @@ impl TokenLoss<'_> {
     /// # Errors
     /// If shapes do not fit or libtorch fails.
     pub fn compute_each(&self, batches: &[Tensor]) -> Result<Vec<Loss>, ModelError> {
-        let output = self.rounded()?;
-        let parts = self.parts(&output, self.rows(&output));
+        let output = self.output.rounded()?;
+        let parts = self.parts(&output, self.rows());
         let parts = no_grad(|| parts.collect::<Result<Vec<_>, _>>())?;
         let lengths: Vec<i64> = batches.iter().map(|batch| batch.size()[0]).collect();
         let of_batches = |of_part: fn(&TokenPart) -> Option<&Tensor>| {
@@ -173,18 +166,19 @@ impl TokenLoss<'_> {
     /// What the loss is made of, N tokens at a time.
     fn parts(
         &self,
-        output: &Tensor,
+        output: &OutputTable,
         rows: i64,
     ) -> impl Iterator<Item = Result<TokenPart, ModelError>> {
         let starts = (0..self.labels()).step_by(rows as usize);
         starts.map(move |start| self.part(output, start, rows.min(self.labels() - start)))
     }
 
-    fn part(&self, output: &Tensor, start: i64, count: i64) -> Result<TokenPart, ModelError> {
+    fn part(&self, output: &OutputTable, start: i64, count: i64) -> Result<TokenPart, ModelError> {
         let states = self.states.f_narrow(0, start, count)?;
         let tokens = &self.tokens.f_narrow(0, start, count)?;
         let with_gradient = self.states.requires_grad();
-        let mut logits = self.logits(output, &states)?;
+        let mut padded = self.padded_logits(output, &states)?;
+        let mut logits = padded.f_narrow(1, 0, output.vocabulary())?;
         let loss = CrossEntropy {
             tokens,
             cap: self.cap.map(|SoftCap(cap)| cap),
@@ -192,11 +186,13 @@ impl TokenLoss<'_> {
         };
         let found = match loss.compute(&mut logits, with_gradient)? {
             Some(found) => found,
-            None => self.by_libtorch(&mut logits, tokens, with_gradient)?,
+            None => {
+                let found = self.by_libtorch(&mut logits, tokens, with_gradient)?;
+                padded = logits;
+                found
+            }
         };
-        let by_states = with_gradient
-            .then(|| torch::kernels::linear(&logits, &output.f_transpose(0, 1)?, None))
-            .transpose()?;
+        let by_states = with_gradient.then(|| output.back(&padded)).transpose()?;
         Ok(TokenPart {
             own: found.own,
             all: found.all,
@@ -232,7 +228,7 @@ impl TokenLoss<'_> {
     fn by_logits(&self, log_p: &mut Tensor, tokens: &Tensor) -> Result<Tensor, ModelError> {
         let mut gradient = log_p.f_exp_()?;
         if self.smoothing > 0.0 {
-            gradient = gradient.f_sub_scalar_(self.smoothing / self.vocabulary() as f64)?;
+            gradient = gradient.f_sub_scalar_(self.smoothing / self.output.vocabulary() as f64)?;
         }
         let own = gradient.f_gather(1, tokens, false)?;
         Ok(gradient.f_scatter_(1, tokens, &own.f_sub_scalar(1.0 - self.smoothing)?)?)
@@ -246,7 +242,7 @@ impl TokenLoss<'_> {
         if self.smoothing == 0.0 {
             return Ok(mean);
         }
-        let share = self.smoothing / (labels * self.vocabulary() as f64);
+        let share = self.smoothing / (labels * self.output.vocabulary() as f64);
         Ok(mean.f_sub(&all.f_mul_scalar(share)?)?)
     }
 }
@@ -256,6 +252,7 @@ mod tests {
     use tch::Device;
 
     use super::*;
+    use crate::base::torch::device::Autocast;
 
     const SMOOTHING: [f64; 2] = [0.0, 0.1];
 
@@ -275,7 +272,7 @@ mod tests {
     #[test]
     fn parts_that_are_filled_or_not_give_the_loss_and_the_gradient_of_the_whole() {
         let (output, tokens) = (
-            values(&[11, 5], 0.7),
+            OutputTable::of(&values(&[11, 5], 0.7)),
             Tensor::from_slice(&[3_i64, 0, 10, 3, 7, 1]),
         );
         for (rows, smoothing) in [1, 2, 3, 4, 6, 9]
@@ -293,7 +290,7 @@ mod tests {
             let whole = loss.at_once().unwrap();
             whole.graph.backward();
             let (mean, gradient) =
-                no_grad(|| loss.in_parts(&loss.rounded().unwrap(), rows)).unwrap();
+                no_grad(|| loss.in_parts(&output.rounded().unwrap(), rows)).unwrap();
             let name = format!("{rows} at a time, smoothed by {smoothing}");
             close(&name, &mean, &whole.mean);
             close(&name, &gradient.unwrap(), &states.grad());
@@ -304,7 +301,7 @@ mod tests {
     fn exact(loss: &TokenLoss<'_>) -> [Tensor; 2] {
         let states = loss.states.detach().to_kind(Kind::Double);
         let states = states.set_requires_grad(true);
-        let mut logits = states.matmul(&loss.output.to_kind(Kind::Double).tr());
+        let mut logits = states.matmul(&loss.output.table().to_kind(Kind::Double).tr());
         if let Some(SoftCap(cap)) = loss.cap {
             logits = (logits / cap).tanh() * cap;
         }
@@ -319,7 +316,7 @@ mod tests {
     #[test]
     fn capped_logits_give_the_loss_and_the_gradient_of_float64() {
         let (output, tokens) = (
-            values(&[11, 5], 0.7) * 4.0,
+            OutputTable::of(&(values(&[11, 5], 0.7) * 4.0)),
             Tensor::from_slice(&[3_i64, 0, 10, 3, 7, 1]),
         );
         let states = (values(&[6, 5], 1.3) * 2.0).set_requires_grad(true);
@@ -339,7 +336,7 @@ mod tests {
             for rows in [1, 4, 6] {
                 let name = format!("{rows} at a time, capped at {cap}, smoothed by {smoothing}");
                 let (found, by_states) =
-                    no_grad(|| loss.in_parts(&loss.rounded().unwrap(), rows)).unwrap();
+                    no_grad(|| loss.in_parts(&output.rounded().unwrap(), rows)).unwrap();
                 close(&name, &found, &mean);
                 close(&name, &by_states.unwrap(), &gradient);
             }
@@ -352,7 +349,8 @@ mod tests {
 
     #[test]
     fn what_a_gpu_does_in_several_passes_is_what_the_kernel_does_in_one() {
-        let (output, states) = (values(&[45, 5], 0.7) * 4.0, values(&[6, 5], 1.3) * 2.0);
+        let output = OutputTable::of(&(values(&[45, 5], 0.7) * 4.0));
+        let states = values(&[6, 5], 1.3) * 2.0;
         let tokens = Tensor::from_slice(&[3_i64, 0, 44, 3, 7, 1]);
         for (cap, smoothing) in [None, Some(SoftCap(3.0))]
             .into_iter()
@@ -365,7 +363,7 @@ mod tests {
                 tokens: &tokens,
                 smoothing,
             };
-            let mut logits = loss.logits(&output, &states).unwrap();
+            let mut logits = loss.padded_logits(&output, &states).unwrap();
             let mut given = logits.copy();
             let kernel = CrossEntropy {
                 tokens: &tokens,
@@ -385,27 +383,32 @@ mod tests {
 
     #[test]
     fn in_bfloat16_the_loss_and_the_gradient_are_near_those_of_float64() {
-        let (output, tokens) = (
-            values(&[45, 64], 0.7),
-            Tensor::from_slice(&[3_i64, 0, 44, 3, 7, 1]),
-        );
+        // Of a width that may be packed, and a vocabulary that zeros are put behind.
+        let table = values(&[45, 64], 0.7);
+        let tokens = Tensor::from_slice(&[3_i64, 0, 44, 3, 7, 1]);
         let states = values(&[6, 64], 1.3).set_requires_grad(true);
-        let loss = TokenLoss {
-            states: &states,
-            output: &output,
-            cap: None,
-            tokens: &tokens,
-            smoothing: 0.1,
-        };
-        let [mean, gradient] = exact(&loss);
-        let narrow = Autocast::enter(Device::Cpu, Kind::BFloat16).unwrap();
-        let (found, by_states) = no_grad(|| loss.in_parts(&loss.rounded().unwrap(), 4)).unwrap();
-        drop(narrow);
-        for (found, want) in [(found, mean), (by_states.unwrap(), gradient)] {
-            let miss = (&found - &want).abs().max().double_value(&[]);
-            let largest = want.abs().max().double_value(&[]);
-            assert_eq!(found.kind(), Kind::Float);
-            assert!(miss < largest / 50.0, "{miss:e} of {largest}");
+        for (output, cap) in [OutputTable::of(&table), OutputTable::packed_of(&table)]
+            .iter()
+            .flat_map(|output| [(output, None), (output, Some(SoftCap(3.0)))])
+        {
+            let loss = TokenLoss {
+                states: &states,
+                output,
+                cap,
+                tokens: &tokens,
+                smoothing: 0.1,
+            };
+            let [mean, gradient] = exact(&loss);
+            let narrow = Autocast::enter(Device::Cpu, Kind::BFloat16).unwrap();
+            let (found, by_states) =
+                no_grad(|| loss.in_parts(&output.rounded().unwrap(), 4)).unwrap();
+            drop(narrow);
+            for (found, want) in [(found, mean), (by_states.unwrap(), gradient)] {
+                let miss = (&found - &want).abs().max().double_value(&[]);
+                let largest = want.abs().max().double_value(&[]);
+                assert_eq!(found.kind(), Kind::Float);
+                assert!(miss < largest / 50.0, "{miss:e} of {largest}");
+            }
         }
     }
 
@@ -416,7 +419,7 @@ mod tests {
         let loss = |states: &Tensor, output: &Tensor| {
             TokenLoss {
                 states,
-                output,
+                output: &OutputTable::of(output),
                 cap: None,
                 tokens: &tokens,
                 smoothing: 0.1,
@@ -443,7 +446,7 @@ mod tests {
         let states = Tensor::zeros([0, 5], (Kind::Float, Device::Cpu)).set_requires_grad(true);
         let loss = TokenLoss {
             states: &states,
-            output: &values(&[11, 5], 0.7),
+            output: &OutputTable::of(&values(&[11, 5], 0.7)),
             cap: None,
             tokens: &Tensor::from_slice::<i64>(&[]),
             smoothing: 0.1,

@@ -331,11 +331,6 @@ impl Embedding {
         })
     }
 
-    /// The table, (rows, width).
-    pub fn table(&self) -> &Tensor {
-        &self.table
-    }
-
     /// The number of rows of the table.
     #[must_use]
     pub fn rows(&self) -> i64 {

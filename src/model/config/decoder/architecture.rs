@@ -14,6 +14,7 @@ use crate::model::config::model_type;
 use crate::model::decoder::rope::RopeScaling;
 use crate::model::decoder::rotary::config::RotaryConfig;
 use crate::model::heads::language_model::LanguageModel;
+use crate::model::heads::output_table::OutputTable;
 use crate::model::linear_layer::LinearLayer;
 use crate::model::objective::Objective;
 use crate::model::tensor_spec::TensorSpec;
@@ -72,6 +73,15 @@ fn common_keys(config: &RotaryConfig) -> Map<String, Value> {
     object_of(json)
 }
 
+impl RotaryConfig {
+    fn output_name(&self) -> &'static str {
+        match self.tie_word_embeddings {
+            true => "model.embed_tokens.weight",
+            false => "lm_head.weight",
+        }
+    }
+}
+
 impl Architecture for RotaryConfig {
     fn name(&self) -> &'static str {
         self.family.name
@@ -112,6 +122,10 @@ impl Architecture for RotaryConfig {
 
     fn base_tensors(&self) -> Vec<TensorSpec> {
         self.tensors()
+    }
+
+    fn output_table(&self) -> Option<&'static str> {
+        Some(self.output_name())
     }
 
     fn tied_output(&self) -> Option<[&'static str; 2]> {
@@ -228,13 +242,12 @@ impl Architecture for RotaryConfig {
     fn build(&self, root: &View<'_>, objective: &Objective) -> Result<Box<dyn Model>, ModelError> {
         self.check_objective(objective)?;
         let shape = [self.vocab_size, self.hidden_size];
-        let output = (!self.tie_word_embeddings).then(|| root.pp("lm_head").get("weight", &shape));
+        let output = OutputTable::at(root, self.output_name(), shape)?;
         let decoder = self.decoder(root)?;
-        let cap = self.final_logit_softcapping;
         Ok(Box::new(LanguageModel::new(
             decoder,
-            output.transpose()?,
-            cap,
+            output,
+            self.final_logit_softcapping,
         )))
     }
 }

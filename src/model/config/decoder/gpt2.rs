@@ -13,6 +13,7 @@ use crate::model::config::keys::{FROM_ZERO, Keys, check_weights, object_of};
 use crate::model::config::model_type::{self, ModelType};
 use crate::model::decoder::gpt2::Gpt2Config;
 use crate::model::heads::language_model::LanguageModel;
+use crate::model::heads::output_table::OutputTable;
 use crate::model::linear_layer::LinearLayer;
 use crate::model::objective::Objective;
 use crate::model::tensor_spec::TensorSpec;
@@ -89,6 +90,15 @@ pub(crate) fn parse(keys: Keys<'_>) -> Result<Gpt2Config, String> {
     Ok(config)
 }
 
+impl Gpt2Config {
+    fn output_name(&self) -> &'static str {
+        match self.tie_word_embeddings {
+            true => "transformer.wte.weight",
+            false => "lm_head.weight",
+        }
+    }
+}
+
 impl Architecture for Gpt2Config {
     fn name(&self) -> &'static str {
         GPT2.name
@@ -120,6 +130,10 @@ impl Architecture for Gpt2Config {
 
     fn base_tensors(&self) -> Vec<TensorSpec> {
         self.tensors()
+    }
+
+    fn output_table(&self) -> Option<&'static str> {
+        Some(self.output_name())
     }
 
     fn tied_output(&self) -> Option<[&'static str; 2]> {
@@ -229,12 +243,8 @@ impl Architecture for Gpt2Config {
     fn build(&self, root: &View<'_>, objective: &Objective) -> Result<Box<dyn Model>, ModelError> {
         self.check_objective(objective)?;
         let shape = [self.vocab_size, self.n_embd];
-        let output = (!self.tie_word_embeddings).then(|| root.pp("lm_head").get("weight", &shape));
+        let output = OutputTable::at(root, self.output_name(), shape)?;
         let decoder = self.decoder(root)?;
-        Ok(Box::new(LanguageModel::new(
-            decoder,
-            output.transpose()?,
-            None,
-        )))
+        Ok(Box::new(LanguageModel::new(decoder, output, None)))
     }
 }
