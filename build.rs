@@ -114,6 +114,7 @@ fn compile_shim(include: &Path, lib: &Path) {
             "csrc/tiles/attention.cpp",
             "csrc/tiles/products.cpp",
             "csrc/tiles/residual_norm.cpp",
+            "csrc/tiles/sigmoid_gate.cpp",
         ])
         .include(write_cuda_source())
         // Wide vectors are passed between inlined functions alone.

@@ -17,106 +17,128 @@ constexpr int64_t BLOCK = 4096;
 
 constexpr float NONE = -std::numeric_limits<float>::infinity();
 
-// A row in float32, and behind its end, up to whole vectors, what is below all numbers. Returns the largest.
+// A row's values from one on, and behind its end what is below all numbers.
 template <typename T>
-WITHIN float widen(const T* row, int64_t count, float* wide) {
+WITHIN Both values_at(const T* row, int64_t at, int64_t count) {
+  if (at + LANES <= count) return both_widened(row + at);
+  T some[LANES];
+  std::fill(some, some + LANES, static_cast<T>(NONE));
+  std::copy(row + at, row + count, some);
+  return both_widened(some);
+}
+
+template <typename T>
+WITHIN float largest_of(const T* row, int64_t count) {
   Half most[2] = {Half{} + NONE, Half{} + NONE};
-  int64_t at = 0;
-  for (; at + LANES <= count; at += LANES) {
-    const Half first = widened(row + at), second = widened(row + at + HALF);
-    store(wide + at, first);
-    store(wide + at + HALF, second);
-    most[0] = first > most[0] ? first : most[0];
-    most[1] = second > most[1] ? second : most[1];
+  for (int64_t at = 0; at < count; at += LANES) {
+    const Both values = values_at(row, at, count);
+    most[0] = values.first > most[0] ? values.first : most[0];
+    most[1] = values.second > most[1] ? values.second : most[1];
   }
   float largest = NONE;
   for (int i = 0; i < HALF; i++) largest = std::max(largest, std::max(most[0][i], most[1][i]));
-  std::fill(wide + at, wide + padded(count), NONE);
-  for (; at < count; at++) {
-    wide[at] = static_cast<float>(row[at]);
-    largest = std::max(largest, wide[at]);
-  }
   return largest;
 }
 
-// Values to their shares, e^(x - most), in place. Returns the sum.
-WITHIN double shares_of(float* wide, int64_t width, float most) {
+// A row's shares, e^(x - most). Returns their sum.
+template <typename T>
+WITHIN double shares_of(const T* row, int64_t count, float most, float* shares) {
   double all = 0.0;
-  for (int64_t begin = 0; begin < width; begin += BLOCK) {
+  for (int64_t begin = 0; begin < count; begin += BLOCK) {
     Half sums[2] = {};
-    for (int64_t at = begin; at < std::min(begin + BLOCK, width); at += LANES) {
-      const Half first = bounded_exponential(load(wide + at) - most);
-      const Half second = bounded_exponential(load(wide + at + HALF) - most);
-      store(wide + at, first);
-      store(wide + at + HALF, second);
-      sums[0] += first;
-      sums[1] += second;
+    for (int64_t at = begin; at < std::min(begin + BLOCK, count); at += LANES) {
+      const Both values = values_at(row, at, count);
+      const Both own = {bounded_exponential(values.first - most), bounded_exponential(values.second - most)};
+      put(shares + at, own);
+      sums[0] += own.first;
+      sums[1] += own.second;
     }
     all += total(sums);
   }
   return all;
 }
 
-WITHIN double sum_of(const float* wide, int64_t count) {
+template <typename T>
+WITHIN double sum_of(const T* row, int64_t count) {
   double all = 0.0;
   for (int64_t begin = 0; begin < count; begin += BLOCK) {
     const int64_t end = std::min(begin + BLOCK, count);
     int64_t at = begin;
     Half sums[2] = {};
     for (; at + LANES <= end; at += LANES) {
-      sums[0] += load(wide + at);
-      sums[1] += load(wide + at + HALF);
+      const Both values = both_widened(row + at);
+      sums[0] += values.first;
+      sums[1] += values.second;
     }
     all += total(sums);
-    for (; at < end; at++) all += wide[at];
+    for (; at < end; at++) all += static_cast<float>(row[at]);
   }
   return all;
 }
 
-// What a row's gradient is computed with: the inverse of the sum of shares, and that of the cap, or 0.
+// What a row's gradient is computed with: the inverse of the sum of shares, and that of the cap.
 struct Slope {
   float scale, inverse_cap;
 
   // By logits before they were capped: (p - wanted) (1 - (y / cap)^2).
+  template <bool is_capped>
   WITHIN Half of(Half share, Half logits, float wanted) const {
+    const Half gradient = share * scale - wanted;
+    if (!is_capped) return gradient;
     const Half capped = logits * inverse_cap;
-    return (share * scale - wanted) * (1.0f - capped * capped);
+    return gradient * (1.0f - capped * capped);
   }
 };
 
-template <typename T>
+template <bool is_capped, typename T>
 WITHIN void put_gradient(T* row, int64_t count, const float* shares, const Slope& slope, float wanted) {
-  for (int64_t at = 0; at < count; at += HALF) {
-    const Half logits = widened(row + at, count - at);
-    put(row + at, slope.of(load(shares + at), logits, wanted), count - at);
+  for (int64_t at = 0; at < count; at += LANES) {
+    const Both share = both_widened(shares + at), logits = is_capped ? values_at(row, at, count) : Both{};
+    const Both gradient = {slope.of<is_capped>(share.first, logits.first, wanted),
+                           slope.of<is_capped>(share.second, logits.second, wanted)};
+    if (at + LANES <= count) {
+      put(row + at, gradient);
+      continue;
+    }
+    T some[LANES];
+    put(some, gradient);
+    std::copy(some, some + (count - at), row + at);
   }
 }
 
-// `wide` has room for a row, padded.
+// The gradient of a row that `shares` are of, in its place.
+template <bool is_capped, typename T>
+WITHIN void to_gradient(const CrossEntropy<T>& call, T* row, int64_t token, const float* shares, float most,
+                        const Slope& slope) {
+  const float spread = call.smoothing / static_cast<float>(call.vocabulary), wanted = spread + (1.0f - call.smoothing);
+  const Half own = Half{} + static_cast<float>(row[token]), share = bounded_exponential(own - most);
+  put_gradient<is_capped>(row, call.vocabulary, shares, slope, spread);
+  row[token] = static_cast<T>(slope.of<is_capped>(share, own, wanted)[0]);
+}
+
+// `shares` has room for a row, padded.
 template <typename T>
-WITHIN void of_row(const CrossEntropy<T>& call, int64_t index, float* wide) {
+WITHIN void of_row(const CrossEntropy<T>& call, int64_t index, float* shares) {
   const int64_t count = call.vocabulary, token = call.tokens[index];
   T* row = call.logits + index * call.step;
-  const float most = widen(row, count, wide), own = wide[token];
-  const double values = call.all ? sum_of(wide, count) : 0.0;
-  const double shares = shares_of(wide, padded(count), most), log_sum = most + std::log(shares);
-  call.own[index] = static_cast<float>(own - log_sum);
-  if (call.all) call.all[index] = static_cast<float>(values - count * log_sum);
+  const float most = largest_of(row, count);
+  const double sum = shares_of(row, count, most, shares), log_sum = most + std::log(sum);
+  call.own[index] = static_cast<float>(static_cast<float>(row[token]) - log_sum);
+  if (call.all) call.all[index] = static_cast<float>(sum_of(row, count) - count * log_sum);
   if (!call.with_gradient) return;
-  const Slope slope = {static_cast<float>(1.0 / shares), call.cap == 0.0f ? 0.0f : 1.0f / call.cap};
-  const float spread = call.smoothing / static_cast<float>(count), wanted = spread + (1.0f - call.smoothing);
-  put_gradient(row, count, wide, slope, spread);
-  row[token] = static_cast<T>(slope.of(Half{} + wide[token], Half{} + own, wanted)[0]);
+  const float scale = static_cast<float>(1.0 / sum);
+  if (call.cap == 0.0f) return to_gradient<false>(call, row, token, shares, most, {scale, 0.0f});
+  to_gradient<true>(call, row, token, shares, most, {scale, 1.0f / call.cap});
 }
 
 FOR_EACH_CPU void of_floats(const CrossEntropy<float>& call, int64_t begin, int64_t end) {
-  std::vector<float> wide(padded(call.vocabulary));
-  for (int64_t index = begin; index < end; index++) of_row(call, index, wide.data());
+  std::vector<float> shares(padded(call.vocabulary));
+  for (int64_t index = begin; index < end; index++) of_row(call, index, shares.data());
 }
 
 FOR_EACH_CPU void of_bfloat16(const CrossEntropy<c10::BFloat16>& call, int64_t begin, int64_t end) {
-  std::vector<float> wide(padded(call.vocabulary));
-  for (int64_t index = begin; index < end; index++) of_row(call, index, wide.data());
+  std::vector<float> shares(padded(call.vocabulary));
+  for (int64_t index = begin; index < end; index++) of_row(call, index, shares.data());
 }
 
 }  // namespace

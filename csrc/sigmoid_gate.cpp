@@ -1,6 +1,7 @@
 // Activations by a sigmoid, with what they gate, in one pass each way: libtorch's
 // tanh alone takes longer, and it keeps what is multiplied.
 #include "kernels.h"
+#include "tiles/tiles.h"
 #include "vectors.h"
 
 namespace {
@@ -59,9 +60,9 @@ FOR_EACH_CPU void backward_bfloat16(const GateBackward<c10::BFloat16>& call, int
 
 void gate_forward(const GateForward<float>& call, int64_t begin, int64_t end) { forward_floats(call, begin, end); }
 void gate_forward(const GateForward<c10::BFloat16>& call, int64_t begin, int64_t end) {
-  forward_bfloat16(call, begin, end);
+  has_tiles() ? narrow_gate_forward(call, begin, end) : forward_bfloat16(call, begin, end);
 }
 void gate_backward(const GateBackward<float>& call, int64_t begin, int64_t end) { backward_floats(call, begin, end); }
 void gate_backward(const GateBackward<c10::BFloat16>& call, int64_t begin, int64_t end) {
-  backward_bfloat16(call, begin, end);
+  has_tiles() ? narrow_gate_backward(call, begin, end) : backward_bfloat16(call, begin, end);
 }

@@ -38,15 +38,45 @@ WITHIN Half widened(const c10::BFloat16* from) {
 
 WITHIN void put(float* to, Half values) { store(to, values); }
 
-// To the nearest, halves to even.
-WITHIN void put(c10::BFloat16* to, Half values) {
+// Values whose upper halves are these in bfloat16: to the nearest, halves to even.
+WITHIN Words rounded(Half values) {
   Words words;
   std::memcpy(&words, &values, sizeof words);
-  const Words rounded = (words + 0x7fff + (words >> 16 & 1)) >> 16;
-  // Rounding as above would make a number of what is none.
-  const Words kept = values == values ? rounded : Words{} + 0x7fc0;
-  const Shorts bits = __builtin_convertvector(kept, Shorts);
+  // Rounding would make a number of what is none.
+  return values == values ? words + 0x7fff + (words >> 16 & 1) : Words{} + 0x7fc00000;
+}
+
+WITHIN void put(c10::BFloat16* to, Half values) {
+  const Shorts bits = __builtin_convertvector(rounded(values) >> 16, Shorts);
   std::memcpy(to, &bits, sizeof bits);
+}
+
+// As many values as a vector holds twice, in an order of their own, which is that of all other values of
+// their kind: bfloat16's are every other one each, which takes no shuffling.
+struct Both {
+  Half first, second;
+};
+
+WITHIN Both both_widened(const float* from) { return {load(from), load(from + HALF)}; }
+
+WITHIN Both both_widened(const c10::BFloat16* from) {
+  Words pairs;
+  std::memcpy(&pairs, from, sizeof pairs);
+  const Words first = pairs << 16, second = pairs & 0xffff0000;
+  Both values;
+  std::memcpy(&values.first, &first, sizeof first);
+  std::memcpy(&values.second, &second, sizeof second);
+  return values;
+}
+
+WITHIN void put(float* to, const Both& values) {
+  store(to, values.first);
+  store(to + HALF, values.second);
+}
+
+WITHIN void put(c10::BFloat16* to, const Both& values) {
+  const Words pairs = rounded(values.first) >> 16 | (rounded(values.second) & 0xffff0000);
+  std::memcpy(to, &pairs, sizeof pairs);
 }
 
 // Values of which there may be fewer than a vector holds; zeros behind them.

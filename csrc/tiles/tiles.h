@@ -8,7 +8,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "../keyed.h"
+#include "../kernels.h"
 
 // Whether the compiler knows them.
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
@@ -91,3 +91,7 @@ struct ResidualNormBackward {
 
 void residual_norm(const ResidualNorm& call, int64_t begin, int64_t end);
 void residual_norm_backward(const ResidualNormBackward& call, int64_t begin, int64_t end);
+
+// Activations by a sigmoid, values `begin` to `end`, of which `begin` is a multiple of TILE.
+void narrow_gate_forward(const GateForward<c10::BFloat16>& call, int64_t begin, int64_t end);
+void narrow_gate_backward(const GateBackward<c10::BFloat16>& call, int64_t begin, int64_t end);

@@ -1,0 +1,68 @@
+// Activations by a sigmoid in bfloat16, as sigmoid_gate.cpp has them, with vectors that every processor with
+// tiles has and no more digits than bfloat16 tells apart.
+#include "tiles.h"
+
+#ifdef HAS_TILE_INSTRUCTIONS
+#include "vectors.h"
+
+namespace {
+
+const Narrow* bits(const c10::BFloat16* values) { return reinterpret_cast<const Narrow*>(values); }
+Narrow* bits(c10::BFloat16* values) { return reinterpret_cast<Narrow*>(values); }
+
+// sigmoid(x), and 1 less that, neither as a difference.
+struct Sigmoid {
+  Floats value, rest;
+};
+
+WITHIN_TILES Sigmoid sigmoid(Floats x) {
+  const Floats power = power_of_two(_mm512_mul_ps(_mm512_abs_ps(x), all(-1.44269504f)));
+  const Floats large = _mm512_rcp14_ps(_mm512_add_ps(all(1.0f), power)), small = _mm512_mul_ps(power, large);
+  const __mmask16 negative = _mm512_cmp_ps_mask(x, all(0.0f), _CMP_LT_OQ);
+  return {_mm512_mask_blend_ps(negative, large, small), _mm512_mask_blend_ps(negative, small, large)};
+}
+
+// linear + times cubic x^2
+WITHIN_TILES Floats polynomial(const SigmoidGate& gate, Floats x, float times) {
+  return _mm512_fmadd_ps(_mm512_mul_ps(x, x), all(times * gate.cubic), all(gate.linear));
+}
+
+WITHIN_TILES Sigmoid sigmoid_of(const SigmoidGate& gate, Floats x) {
+  return sigmoid(_mm512_mul_ps(x, polynomial(gate, x, 1.0f)));
+}
+
+}  // namespace
+
+WITH_TILES void narrow_gate_forward(const GateForward<c10::BFloat16>& call, int64_t begin, int64_t end) {
+  for (int64_t at = begin; at < end; at += TILE) {
+    const __mmask16 mask = first(end - at);
+    const Floats x = widen(bits(call.x) + at, mask);
+    Floats y = _mm512_mul_ps(x, sigmoid_of(call.gate, x).value);
+    if (call.gated) y = _mm512_mul_ps(y, widen(bits(call.gated) + at, mask));
+    put(bits(call.y) + at, y, mask);
+  }
+}
+
+WITH_TILES void narrow_gate_backward(const GateBackward<c10::BFloat16>& call, int64_t begin, int64_t end) {
+  for (int64_t at = begin; at < end; at += TILE) {
+    const __mmask16 mask = first(end - at);
+    const Floats x = widen(bits(call.x) + at, mask);
+    Floats gradient = widen(bits(call.gradient) + at, mask);
+    const Sigmoid there = sigmoid_of(call.gate, x);
+    if (call.of_gated) {
+      put(bits(call.of_gated) + at, _mm512_mul_ps(gradient, _mm512_mul_ps(x, there.value)), mask);
+    }
+    if (!call.of_x) continue;
+    if (call.gated) gradient = _mm512_mul_ps(gradient, widen(bits(call.gated) + at, mask));
+    const Floats slope = _mm512_mul_ps(x, polynomial(call.gate, x, 3.0f));
+    const Floats factor = _mm512_fmadd_ps(_mm512_mul_ps(there.value, there.rest), slope, there.value);
+    put(bits(call.of_x) + at, _mm512_mul_ps(gradient, factor), mask);
+  }
+}
+
+#else
+
+void narrow_gate_forward(const GateForward<c10::BFloat16>&, int64_t, int64_t) {}
+void narrow_gate_backward(const GateBackward<c10::BFloat16>&, int64_t, int64_t) {}
+
+#endif
