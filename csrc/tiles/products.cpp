@@ -42,17 +42,55 @@ void pack_weight(const float* from, int64_t row, int64_t column, int64_t outputs
 
 namespace {
 
-// What is multiplied together, so that what is read again is read from caches.
-constexpr int64_t ROWS_AT_ONCE = 256, PANELS_AT_ONCE = 16, INPUTS_AT_ONCE = 1024;
+// Rows that are multiplied by all panels before the next ones are, so that they stay in the cache.
+constexpr int64_t ROWS_AT_ONCE = 512;
+
+// Of more inputs than these, what one panel has of them fills the cache: they are multiplied part by part,
+// each by several panels, whose sums are kept.
+constexpr int64_t MANY_INPUTS = 4096, INPUTS_OF_PART = 1024, ROWS_OF_PARTS = 256, PANELS_OF_PARTS = 16;
 
 // A panel's sums of 32 rows, row by row.
 constexpr int64_t SUMS = PANEL * PANEL;
 
-// Sums over `inputs` of 32 rows, `step` values apart, by a panel; added to what is there if they go on.
-WITHIN_TILES void multiply_block(const Narrow* x, int64_t step, int64_t inputs, const Narrow* panel, float* sums,
-                                 bool goes_on) {
+// Rows whose outputs by a panel are still to be made of their sums; none at first.
+struct Unfinished {
+  const float* sums = nullptr;
+  int64_t row = 0, rows = 0, column = 0;
+};
+
+// One row's outputs in a tile.
+WITHIN_TILES void finish(const TileProduct& call, int64_t row, int64_t column, Floats sums) {
+  const __mmask16 mask = first(call.outputs - column);
+  const int64_t at = row * call.outputs + column;
+  const Floats y = call.bias ? _mm512_add_ps(sums, _mm512_maskz_loadu_ps(mask, call.bias + column)) : sums;
+  put(call.y + at, y, mask);
+  if (call.activated) put(call.activated + at, _mm512_mul_ps(y, normal(y).below), mask);
+}
+
+// Of these rows, those from `begin` up to `end`.
+WITHIN_TILES void finish(const TileProduct& call, const Unfinished& some, int64_t begin, int64_t end) {
+  for (int64_t i = begin; i < std::min(end, some.rows); i++) {
+    for (int64_t j = 0; j < PANEL; j += TILE) {
+      finish(call, some.row + i, some.column + j, _mm512_load_ps(some.sums + i * PANEL + j));
+    }
+  }
+}
+
+// Rows by a panel, over some of the inputs.
+struct Block {
+  const Narrow *x, *panel;
+  int64_t inputs;
+  float* sums;
+  // Whether they are added to what is there.
+  bool goes_on;
+};
+
+// Meanwhile other rows are finished: tiles are multiplied by a unit of their own, which leaves those for
+// vectors idle.
+WITHIN_TILES void multiply_block(const TileProduct& call, const Block& block, const Unfinished& others) {
   constexpr int64_t STEP = PANEL * sizeof(float);
-  if (goes_on) {
+  float* sums = block.sums;
+  if (block.goes_on) {
     _tile_loadd(0, sums, STEP);
     _tile_loadd(1, sums + TILE, STEP);
     _tile_loadd(2, sums + TILE * PANEL, STEP);
@@ -63,49 +101,28 @@ WITHIN_TILES void multiply_block(const Narrow* x, int64_t step, int64_t inputs, 
     _tile_zero(2);
     _tile_zero(3);
   }
-  const int64_t bytes = step * sizeof(Narrow);
-  for (int64_t input = 0; input < inputs; input += TILE_INPUTS) {
-    _tile_loadd(4, x + input, bytes);
-    _tile_loadd(6, panel + input * PANEL, 64);
+  const int64_t bytes = call.inputs * sizeof(Narrow), steps = block.inputs / TILE_INPUTS;
+  const int64_t rows = (PANEL + steps - 1) / steps;
+  for (int64_t step = 0; step < steps; step++) {
+    const Narrow *x = block.x + step * TILE_INPUTS, *panel = block.panel + step * TILE_INPUTS * PANEL;
+    _tile_loadd(4, x, bytes);
+    _tile_loadd(6, panel, 64);
     _tile_dpbf16ps(0, 4, 6);
-    _tile_loadd(7, panel + input * PANEL + TILE_INPUTS * TILE, 64);
+    _tile_loadd(7, panel + TILE_INPUTS * TILE, 64);
     _tile_dpbf16ps(1, 4, 7);
-    _tile_loadd(5, x + TILE * step + input, bytes);
+    _tile_loadd(5, x + TILE * call.inputs, bytes);
     _tile_dpbf16ps(2, 5, 6);
     _tile_dpbf16ps(3, 5, 7);
+    // A tile's rows lie too far apart for the processor to foresee them.
+    for (int64_t i = 0; step + 1 < steps && i < PANEL; i++) {
+      _mm_prefetch(x + i * call.inputs + TILE_INPUTS, _MM_HINT_T0);
+    }
+    finish(call, others, step * rows, (step + 1) * rows);
   }
   _tile_stored(0, sums, STEP);
   _tile_stored(1, sums + TILE, STEP);
   _tile_stored(2, sums + TILE * PANEL, STEP);
   _tile_stored(3, sums + TILE * PANEL + TILE, STEP);
-}
-
-// One row's outputs in a tile.
-WITHIN_TILES void finish(const TileProduct& call, int64_t row, int64_t column, Floats sums, Floats bias, __mmask16 mask) {
-  const int64_t at = row * call.outputs + column;
-  const Floats y = _mm512_add_ps(sums, bias);
-  put(call.y + at, y, mask);
-  if (call.activated) put(call.activated + at, _mm512_mul_ps(y, normal(y).below), mask);
-}
-
-// Where a line of the cache begins, at these values or behind them.
-float* aligned(float* values) {
-  return reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(values) + 63) / 64 * 64);
-}
-
-// A panel's outputs of `rows` rows from their sums.
-WITHIN_TILES void finish_block(const TileProduct& call, int64_t column, int64_t row, int64_t rows, const float* sums) {
-  const __mmask16 masks[2] = {first(call.outputs - column), first(call.outputs - column - TILE)};
-  Floats biases[2] = {};
-  for (int half = 0; half < 2 && call.bias; half++) {
-    biases[half] = _mm512_maskz_loadu_ps(masks[half], call.bias + column + half * TILE);
-  }
-  for (int64_t i = 0; i < rows; i++) {
-    for (int half = 0; half < 2; half++) {
-      const Floats sum = _mm512_load_ps(sums + i * PANEL + half * TILE);
-      finish(call, row + i, column + half * TILE, sum, biases[half], masks[half]);
-    }
-  }
 }
 
 // The last rows, where they are fewer than are multiplied at a time, with zeros behind them.
@@ -125,26 +142,63 @@ struct LastRows {
   }
 };
 
-// Rows and panels that are multiplied together, by some inputs after the others. `sums` has room for those
-// of all blocks, or of one where all inputs are multiplied at once.
-WITHIN_TILES void multiply_together(const TileProduct& call, Range rows, Range panels, const LastRows& last,
-                                    float* sums) {
-  const int64_t blocks = call.inputs > INPUTS_AT_ONCE ? ROWS_AT_ONCE / PANEL : 0;
-  for (int64_t begin = 0; begin < call.inputs; begin += INPUTS_AT_ONCE) {
-    const int64_t inputs = std::min(INPUTS_AT_ONCE, call.inputs - begin);
+// The work of a thread.
+class Products {
+  const TileProduct& call;
+  const Range rows;
+  const LastRows last;
+  // By the number of a block of a part; two that take turns, where there are no parts.
+  std::vector<float> sums;
+  Unfinished unfinished;
+
+  float* sums_of(int64_t block) {
+    // From where a line of the cache begins.
+    const uintptr_t begin = (reinterpret_cast<uintptr_t>(sums.data()) + 63) / 64 * 64;
+    return reinterpret_cast<float*>(begin) + block * SUMS;
+  }
+
+ public:
+  Products(const TileProduct& call, Range rows)
+      : call(call),
+        rows(rows),
+        last(call, rows),
+        sums((has_parts() ? ROWS_OF_PARTS / PANEL * PANELS_OF_PARTS : 2) * SUMS + TILE) {}
+
+  bool has_parts() const { return call.inputs > MANY_INPUTS; }
+
+  // These rows by these panels, over these inputs.
+  WITHIN_TILES void multiply_part(Range some, Range panels, Range inputs) {
+    const int64_t blocks = has_parts() ? ROWS_OF_PARTS / PANEL * PANELS_OF_PARTS : 2;
+    int64_t at = 0;
     for (int64_t panel = panels.begin; panel < panels.end; panel++) {
-      const Narrow* weight = call.weight + (panel * call.inputs + begin) * PANEL;
-      float* own = sums + (panel - panels.begin) * blocks * SUMS;
-      for (int64_t row = rows.begin; row < rows.end; row += PANEL) {
-        multiply_block(last.at(call, row) + begin, call.inputs, inputs, weight, own, begin > 0);
-        if (begin + inputs == call.inputs) {
-          finish_block(call, panel * PANEL, row, std::min(PANEL, rows.end - row), own);
-        }
-        if (blocks > 0) own += SUMS;
+      const Narrow* weight = call.weight + (panel * call.inputs + inputs.begin) * PANEL;
+      for (int64_t row = some.begin; row < some.end; row += PANEL) {
+        float* own = sums_of(at++ % blocks);
+        const bool goes_on = inputs.begin > 0;
+        const Block block = {last.at(call, row) + inputs.begin, weight, inputs.end - inputs.begin, own, goes_on};
+        multiply_block(call, block, unfinished);
+        unfinished = {};
+        if (inputs.end == call.inputs) unfinished = {own, row, std::min(PANEL, rows.end - row), panel * PANEL};
       }
     }
   }
-}
+
+  WITHIN_TILES void multiply(Range panels) {
+    const int64_t rows_at_once = has_parts() ? ROWS_OF_PARTS : ROWS_AT_ONCE;
+    const int64_t panels_at_once = has_parts() ? PANELS_OF_PARTS : panels.end - panels.begin;
+    const int64_t inputs_at_once = has_parts() ? INPUTS_OF_PART : call.inputs;
+    for (int64_t row = rows.begin; row < rows.end; row += rows_at_once) {
+      const Range some = {row, std::min(row + rows_at_once, rows.end)};
+      for (int64_t panel = panels.begin; panel < panels.end; panel += panels_at_once) {
+        const Range together = {panel, std::min(panel + panels_at_once, panels.end)};
+        for (int64_t input = 0; input < call.inputs; input += inputs_at_once) {
+          multiply_part(some, together, {input, std::min(input + inputs_at_once, call.inputs)});
+        }
+      }
+    }
+    finish(call, unfinished, 0, PANEL);
+  }
+};
 
 }  // namespace
 
@@ -163,17 +217,7 @@ bool has_tiles() {
 
 WITH_TILES void multiply(const TileProduct& call, Range rows, Range panels) {
   const FullTiles tiles;
-  const LastRows last(call, rows);
-  const bool at_once = call.inputs <= INPUTS_AT_ONCE;
-  alignas(64) float of_block[SUMS];
-  std::vector<float> of_blocks(at_once ? 0 : ROWS_AT_ONCE / PANEL * PANELS_AT_ONCE * SUMS + TILE);
-  float* sums = at_once ? of_block : aligned(of_blocks.data());
-  for (int64_t row = rows.begin; row < rows.end; row += ROWS_AT_ONCE) {
-    const Range some = {row, std::min(row + ROWS_AT_ONCE, rows.end)};
-    for (int64_t panel = panels.begin; panel < panels.end; panel += PANELS_AT_ONCE) {
-      multiply_together(call, some, {panel, std::min(panel + PANELS_AT_ONCE, panels.end)}, last, sums);
-    }
-  }
+  Products(call, rows).multiply(panels);
 }
 
 WITH_TILES void gelu_backward(const Narrow* x, const Narrow* gradient, Narrow* found, int64_t begin, int64_t end) {

@@ -24,6 +24,8 @@ class FullTiles {
     Config config;
     std::fill_n(config.bytes, 8, static_cast<uint16_t>(64));
     std::fill_n(config.rows, 8, static_cast<uint8_t>(TILE));
+    // GCC believes that the instruction reads the first eight bytes alone: the others could come too late.
+    __asm__ volatile("" : : "r"(&config) : "memory");
     _tile_loadconfig(&config);
   }
   WITH_TILES ~FullTiles() { _tile_release(); }
