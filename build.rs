@@ -105,6 +105,7 @@ fn compile_shim(include: &Path, lib: &Path) {
             "csrc/dropout.cpp",
             "csrc/likeliest.cpp",
             "csrc/next_attention.cpp",
+            "csrc/residual_norm.cpp",
             "csrc/rms_norm.cpp",
             "csrc/rotary.cpp",
             "csrc/sigmoid_gate.cpp",

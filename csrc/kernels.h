@@ -219,6 +219,38 @@ void rms_norm_backward(const RmsNormBackward<float, float>& call, int64_t begin,
 void rms_norm_backward(const RmsNormBackward<float, c10::BFloat16>& call, int64_t begin, int64_t end);
 void rms_norm_backward(const RmsNormBackward<c10::BFloat16, c10::BFloat16>& call, int64_t begin, int64_t end);
 
+// y = norm(drop(x) + residual), with a mask over all of x, which is what dropout.cpp draws. Rows of
+// `width`, a multiple of ATTENTION_LANES, are contiguous; nothing is dropped where the threshold is 0.
+template <typename T>
+struct ResidualNorm {
+  int64_t width;
+  Key key;
+  const T *x, *residual;
+  // In float32; `bias` may be null.
+  const float *weight, *bias;
+  float eps;
+  T* y;
+  // For the backward pass: normalised values, and each row's inverse deviation.
+  T* normed;
+  float* inverse;
+};
+
+template <typename T>
+struct ResidualNormBackward {
+  int64_t width;
+  Key key;
+  const float* weight;
+  const T* normed;
+  const float* inverse;
+  const T* gradient;
+  // Null where nobody asks.
+  T *of_x, *of_residual;
+};
+
+// Rows `begin` to `end`: what one thread does.
+void residual_norm(const ResidualNorm<float>& call, int64_t begin, int64_t end);
+void residual_norm_backward(const ResidualNormBackward<float>& call, int64_t begin, int64_t end);
+
 // Rotary position embedding: a head's values in pairs, one of each half, turned by angles. Heads may lie
 // anywhere, the values of each side by side; y is (rows, tokens, heads, width).
 template <typename T>

@@ -83,50 +83,6 @@ struct NarrowLinear : torch::autograd::Function<NarrowLinear> {
   }
 };
 
-struct NarrowResidualNorm : torch::autograd::Function<NarrowResidualNorm> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& residual,
-                            const at::Tensor& weight, const std::optional<at::Tensor>& bias, double eps, int64_t seed,
-                            int64_t threshold) {
-    const at::Tensor input = x.contiguous(), other = residual.contiguous();
-    const int64_t rows = rows_of(input);
-    at::Tensor y = at::empty_like(input), normed = at::empty_like(input);
-    at::Tensor inverse = at::empty({rows}, weight.options());
-    const Key key = {static_cast<uint64_t>(seed), static_cast<uint32_t>(threshold)};
-    const ResidualNorm call = {input.size(-1),       key,
-                               values(input),        values(other),
-                               floats(weight),       floats(bias),
-                               static_cast<float>(eps), new_values(y),
-                               new_values(normed),   inverse.mutable_data_ptr<float>()};
-    each_row(rows, [&](int64_t begin, int64_t end) { residual_norm(call, begin, end); });
-    context->save_for_backward({weight, normed, inverse});
-    context->saved_data["seed"] = seed;
-    context->saved_data["threshold"] = threshold;
-    return y;
-  }
-
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
-                                                 torch::autograd::variable_list gradients) {
-    torch::autograd::variable_list found(7);
-    const auto saved = context->get_saved_variables();
-    const at::Tensor gradient = gradients[0].to(at::kBFloat16).contiguous();
-    for (size_t i = 0; i < 2; i++) {
-      if (context->needs_input_grad(i)) found[i] = at::empty_like(gradient);
-    }
-    const Key key = {static_cast<uint64_t>(context->saved_data["seed"].toInt()),
-                     static_cast<uint32_t>(context->saved_data["threshold"].toInt())};
-    const ResidualNormBackward call = {gradient.size(-1),
-                                       key,
-                                       floats(saved[0]),
-                                       values(saved[1]),
-                                       saved[2].const_data_ptr<float>(),
-                                       values(gradient),
-                                       found[0].defined() ? new_values(found[0]) : nullptr,
-                                       found[1].defined() ? new_values(found[1]) : nullptr};
-    each_row(rows_of(gradient), [&](int64_t begin, int64_t end) { residual_norm_backward(call, begin, end); });
-    return found;
-  }
-};
-
 // Whether this thread computes in bfloat16 on a CPU that has tiles.
 bool narrows() {
   return has_tiles() && at::autocast::is_autocast_enabled(at::kCPU) &&
@@ -173,25 +129,5 @@ extern "C" at::Tensor* shim_narrow_linear(const at::Tensor* x, const at::Tensor*
   } catch (const std::exception& error) {
     shim_error() = error.what();
     return nullptr;
-  }
-}
-
-// norm(drop(x) + residual); null, without an error, where the kernel does not suit.
-extern "C" int shim_narrow_residual_norm(const at::Tensor* x, const at::Tensor* residual, const at::Tensor* weight,
-                                         const at::Tensor* bias, double eps, uint64_t seed, uint32_t threshold,
-                                         at::Tensor** found) {
-  try {
-    *found = nullptr;
-    const bool fits = x->dim() > 0 && x->sizes() == residual->sizes() && x->size(-1) % TILE == 0 &&
-                      weight->numel() == x->size(-1) && (!bias || bias->numel() == x->size(-1));
-    const bool known = x->device().is_cpu() && x->scalar_type() == at::kBFloat16 && residual->device().is_cpu() &&
-                       is_plain(*weight) && (!bias || is_plain(*bias));
-    if (!fits || !known || !narrows()) return 0;
-    *found = new at::Tensor(NarrowResidualNorm::apply(*x, residual->to(at::kBFloat16), *weight, maybe(bias), eps,
-                                                      static_cast<int64_t>(seed), static_cast<int64_t>(threshold)));
-    return 0;
-  } catch (const std::exception& error) {
-    shim_error() = error.what();
-    return -1;
   }
 }

@@ -1,4 +1,4 @@
-// Division by the root mean square, with its derivative by what is divided; weights are frozen.
+// Norms over the last dimension, with their derivatives by what is normed; weights are frozen.
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -7,6 +7,7 @@
 #include "error.h"
 #include "kernels.h"
 #include "tensors.h"
+#include "tiles/tiles.h"
 
 namespace {
 
@@ -79,6 +80,75 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
   }
 };
 
+// Values as kernels have them.
+template <typename T>
+const T* read_as(const at::Tensor& x) {
+  return static_cast<const T*>(x.const_data_ptr());
+}
+
+template <typename T>
+T* write_as(at::Tensor& x) {
+  return x.defined() ? static_cast<T*>(x.mutable_data_ptr()) : nullptr;
+}
+
+// The norm of a residual sum of T, which are values of `kind`.
+template <typename T, at::ScalarType kind>
+struct NormOfSum : torch::autograd::Function<NormOfSum<T, kind>> {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& residual,
+                            const at::Tensor& weight, const std::optional<at::Tensor>& bias, double eps,
+                            int64_t seed, int64_t threshold) {
+    const at::Tensor input = x.contiguous(), other = residual.contiguous();
+    const int64_t rows = input.numel() / input.size(-1);
+    at::Tensor y = at::empty_like(input), normed = at::empty_like(input);
+    at::Tensor inverse = at::empty({rows}, weight.options());
+    const Key key = {static_cast<uint64_t>(seed), static_cast<uint32_t>(threshold)};
+    const ResidualNorm<T> call = {input.size(-1),
+                                  key,
+                                  read_as<T>(input),
+                                  read_as<T>(other),
+                                  read_as<float>(weight),
+                                  bias ? read_as<float>(*bias) : nullptr,
+                                  static_cast<float>(eps),
+                                  write_as<T>(y),
+                                  write_as<T>(normed),
+                                  write_as<float>(inverse)};
+    at::parallel_for(0, rows, NORM_ROWS, [&](int64_t begin, int64_t end) { residual_norm(call, begin, end); });
+    context->save_for_backward({weight, normed, inverse});
+    context->saved_data["seed"] = seed;
+    context->saved_data["threshold"] = threshold;
+    return y;
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list gradients) {
+    torch::autograd::variable_list found(7);
+    const auto saved = context->get_saved_variables();
+    const at::Tensor gradient = gradients[0].to(kind).contiguous();
+    for (size_t i = 0; i < 2; i++) {
+      if (context->needs_input_grad(i)) found[i] = at::empty_like(gradient);
+    }
+    const Key key = {static_cast<uint64_t>(context->saved_data["seed"].toInt()),
+                     static_cast<uint32_t>(context->saved_data["threshold"].toInt())};
+    const ResidualNormBackward<T> call = {gradient.size(-1),
+                                          key,
+                                          read_as<float>(saved[0]),
+                                          read_as<T>(saved[1]),
+                                          read_as<float>(saved[2]),
+                                          read_as<T>(gradient),
+                                          write_as<T>(found[0]),
+                                          write_as<T>(found[1])};
+    at::parallel_for(0, saved[2].numel(), NORM_ROWS,
+                     [&](int64_t begin, int64_t end) { residual_norm_backward(call, begin, end); });
+    return found;
+  }
+};
+
+// Whether what is summed is in float32, outside of mixed precision.
+bool are_floats(const at::Tensor& x, const at::Tensor& residual) {
+  return x.scalar_type() == at::kFloat && residual.scalar_type() == at::kFloat &&
+         !at::autocast::is_autocast_enabled(at::kCPU);
+}
+
 }  // namespace
 
 // x / rms(x) (weight + offset), in bfloat16 if it is to be narrow, else in the kind of x. Null, without an
@@ -91,6 +161,33 @@ extern "C" int shim_rms_norm(const at::Tensor* x, const at::Tensor* weight, doub
                       x->size(-1) % ATTENTION_LANES == 0;
     if (!is_float_or_bfloat16(*x) || !is_plain(*weight) || !fits) return 0;
     *found = new at::Tensor(RmsNorm::apply(x->contiguous(), *weight, eps, offset, narrow));
+    return 0;
+  } catch (const std::exception& error) {
+    shim_error() = error.what();
+    return -1;
+  }
+}
+
+// norm(drop(x) + residual); null, without an error, where the kernels do not suit. `bias` may be null.
+extern "C" int shim_residual_norm(const at::Tensor* x, const at::Tensor* residual, const at::Tensor* weight,
+                                  const at::Tensor* bias, double eps, uint64_t seed, uint32_t threshold,
+                                  at::Tensor** found) {
+  try {
+    *found = nullptr;
+    const bool fits = x->dim() > 0 && x->sizes() == residual->sizes() && x->numel() > 0 &&
+                      x->size(-1) % ATTENTION_LANES == 0 && weight->numel() == x->size(-1) &&
+                      (!bias || bias->numel() == x->size(-1));
+    const bool known = is_float_or_bfloat16(*x) && residual->device().is_cpu() && is_plain(*weight) &&
+                       (!bias || is_plain(*bias));
+    if (!fits || !known) return 0;
+    const auto added = maybe(bias);
+    const int64_t from = static_cast<int64_t>(seed), below = static_cast<int64_t>(threshold);
+    if (are_floats(*x, *residual)) {
+      *found = new at::Tensor(NormOfSum<float, at::kFloat>::apply(*x, *residual, *weight, added, eps, from, below));
+    } else if (x->scalar_type() == at::kBFloat16 && narrows()) {
+      *found = new at::Tensor(NormOfSum<Narrow, at::kBFloat16>::apply(*x, residual->to(at::kBFloat16), *weight, added,
+                                                                       eps, from, below));
+    }
     return 0;
   } catch (const std::exception& error) {
     shim_error() = error.what();

@@ -105,8 +105,8 @@ WITHIN_TILES void put_columns(const float* from, int64_t tokens, int64_t step, M
 // What a thread works in; backward, of all queries that share keys.
 struct Scratch {
   int64_t queries, tokens, width;
-  std::vector<Narrow> query, gradient, key, turned, value, kept, of_scores, pairs, columns;
-  std::vector<float> scores, sums;
+  Values<Narrow> query, gradient, key, turned, value, kept, of_scores, pairs, columns;
+  Values<float> scores, sums;
   std::vector<uint64_t> words;
 
   Scratch(const Shape& shape, bool backward)

@@ -36,8 +36,6 @@ void pack_weight(const float* from, int64_t row, int64_t column, int64_t outputs
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <vector>
-
 #include "vectors.h"
 
 namespace {
@@ -128,7 +126,7 @@ WITHIN_TILES void multiply_block(const TileProduct& call, const Block& block, co
 // The last rows, where they are fewer than are multiplied at a time, with zeros behind them.
 struct LastRows {
   int64_t begin;
-  std::vector<Narrow> values;
+  Values<Narrow> values;
 
   LastRows(const TileProduct& call, Range rows) : begin(rows.end - (rows.end - rows.begin) % PANEL) {
     if (begin == rows.end) return;
@@ -148,32 +146,28 @@ class Products {
   const Range rows;
   const LastRows last;
   // By the number of a block of a part; two that take turns, where there are no parts.
-  std::vector<float> sums;
+  Values<float> sums;
   Unfinished unfinished;
-
-  float* sums_of(int64_t block) {
-    // From where a line of the cache begins.
-    const uintptr_t begin = (reinterpret_cast<uintptr_t>(sums.data()) + 63) / 64 * 64;
-    return reinterpret_cast<float*>(begin) + block * SUMS;
-  }
 
  public:
   Products(const TileProduct& call, Range rows)
       : call(call),
         rows(rows),
         last(call, rows),
-        sums((has_parts() ? ROWS_OF_PARTS / PANEL * PANELS_OF_PARTS : 2) * SUMS + TILE) {}
+        sums(blocks() * SUMS) {}
 
   bool has_parts() const { return call.inputs > MANY_INPUTS; }
 
+  // Whose sums there is room for.
+  int64_t blocks() const { return has_parts() ? ROWS_OF_PARTS / PANEL * PANELS_OF_PARTS : 2; }
+
   // These rows by these panels, over these inputs.
   WITHIN_TILES void multiply_part(Range some, Range panels, Range inputs) {
-    const int64_t blocks = has_parts() ? ROWS_OF_PARTS / PANEL * PANELS_OF_PARTS : 2;
     int64_t at = 0;
     for (int64_t panel = panels.begin; panel < panels.end; panel++) {
       const Narrow* weight = call.weight + (panel * call.inputs + inputs.begin) * PANEL;
       for (int64_t row = some.begin; row < some.end; row += PANEL) {
-        float* own = sums_of(at++ % blocks);
+        float* own = sums.data() + at++ % blocks() * SUMS;
         const bool goes_on = inputs.begin > 0;
         const Block block = {last.at(call, row) + inputs.begin, weight, inputs.end - inputs.begin, own, goes_on};
         multiply_block(call, block, unfinished);

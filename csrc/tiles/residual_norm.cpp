@@ -1,10 +1,8 @@
-// Dropout, residual sum and layer norm in one pass over a row, forward and backward, with a row's
-// statistics in float32: Ba et al., Layer Normalization, 2016.
+// Dropout, residual sum and layer norm as residual_norm.cpp has them, of values in bfloat16, with statistics
+// in float32.
 #include "tiles.h"
 
 #ifdef HAS_TILE_INSTRUCTIONS
-#include <vector>
-
 #include "vectors.h"
 
 namespace {
@@ -19,7 +17,7 @@ WITHIN_TILES Floats factors(Key key, int64_t at) {
   return _mm512_maskz_mov_ps(kept, all(static_cast<float>(1.0 / key.keep())));
 }
 
-WITH_TILES void norm_row(const ResidualNorm& call, int64_t row, float* sums) {
+WITH_TILES void norm_row(const ResidualNorm<Narrow>& call, int64_t row, float* sums) {
   const int64_t at = row * call.width;
   Floats total = all(0.0f);
   for (int64_t i = 0; i < call.width; i += TILE) {
@@ -40,12 +38,12 @@ WITH_TILES void norm_row(const ResidualNorm& call, int64_t row, float* sums) {
     const Floats normed = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(sums + i), all(mean)), all(inverse));
     const Floats bias = call.bias ? _mm512_loadu_ps(call.bias + i) : all(0.0f);
     put(call.y + at + i, _mm512_fmadd_ps(normed, _mm512_loadu_ps(call.weight + i), bias));
-    if (call.normed) put(call.normed + at + i, normed);
+    put(call.normed + at + i, normed);
   }
-  if (call.inverse) call.inverse[row] = inverse;
+  call.inverse[row] = inverse;
 }
 
-WITH_TILES void norm_row_backward(const ResidualNormBackward& call, int64_t row) {
+WITH_TILES void norm_row_backward(const ResidualNormBackward<Narrow>& call, int64_t row) {
   const int64_t at = row * call.width;
   Floats sums = all(0.0f), along = all(0.0f);
   for (int64_t i = 0; i < call.width; i += TILE) {
@@ -67,18 +65,18 @@ WITH_TILES void norm_row_backward(const ResidualNormBackward& call, int64_t row)
 
 }  // namespace
 
-WITH_TILES void residual_norm(const ResidualNorm& call, int64_t begin, int64_t end) {
-  std::vector<float> sums(call.width);
+WITH_TILES void residual_norm(const ResidualNorm<Narrow>& call, int64_t begin, int64_t end) {
+  Values<float> sums(call.width);
   for (int64_t row = begin; row < end; row++) norm_row(call, row, sums.data());
 }
 
-WITH_TILES void residual_norm_backward(const ResidualNormBackward& call, int64_t begin, int64_t end) {
+WITH_TILES void residual_norm_backward(const ResidualNormBackward<Narrow>& call, int64_t begin, int64_t end) {
   for (int64_t row = begin; row < end; row++) norm_row_backward(call, row);
 }
 
 #else
 
-void residual_norm(const ResidualNorm&, int64_t, int64_t) {}
-void residual_norm_backward(const ResidualNormBackward&, int64_t, int64_t) {}
+void residual_norm(const ResidualNorm<Narrow>&, int64_t, int64_t) {}
+void residual_norm_backward(const ResidualNormBackward<Narrow>&, int64_t, int64_t) {}
 
 #endif

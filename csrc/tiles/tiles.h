@@ -64,33 +64,9 @@ void multiply(const TileProduct& call, Range rows, Range panels);
 // The gradient by x of GELU(x), x Φ(x), of values `begin` to `end`.
 void gelu_backward(const Narrow* x, const Narrow* gradient, Narrow* found, int64_t begin, int64_t end);
 
-// y = norm(drop(x) + residual), with a mask over all of x, which is what dropout.cpp draws. Rows of
-// `width`, a multiple of TILE, are contiguous; nothing is dropped where the threshold is 0.
-struct ResidualNorm {
-  int64_t width;
-  Key key;
-  const Narrow *x, *residual;
-  // In float32; `bias` may be null.
-  const float *weight, *bias;
-  float eps;
-  Narrow* y;
-  // For the backward pass, null without one: normalised values, and each row's inverse deviation.
-  Narrow* normed;
-  float* inverse;
-};
-
-struct ResidualNormBackward {
-  int64_t width;
-  Key key;
-  const float* weight;
-  const Narrow* normed;
-  const float* inverse;
-  const Narrow* gradient;
-  Narrow *of_x, *of_residual;
-};
-
-void residual_norm(const ResidualNorm& call, int64_t begin, int64_t end);
-void residual_norm_backward(const ResidualNormBackward& call, int64_t begin, int64_t end);
+// In bfloat16.
+void residual_norm(const ResidualNorm<Narrow>& call, int64_t begin, int64_t end);
+void residual_norm_backward(const ResidualNormBackward<Narrow>& call, int64_t begin, int64_t end);
 
 // Activations by a sigmoid, values `begin` to `end`, of which `begin` is a multiple of TILE.
 void narrow_gate_forward(const GateForward<c10::BFloat16>& call, int64_t begin, int64_t end);

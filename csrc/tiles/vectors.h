@@ -4,6 +4,8 @@
 #include <immintrin.h>
 
 #include <algorithm>
+#include <new>
+#include <vector>
 
 #include "tiles.h"
 
@@ -30,6 +32,27 @@ class FullTiles {
   }
   WITH_TILES ~FullTiles() { _tile_release(); }
 };
+
+// Memory from where a line of the cache begins: a tile whose rows lie in two lines each takes six times as
+// long to load.
+template <typename T>
+struct FromLine {
+  typedef T value_type;
+  static constexpr std::align_val_t LINE{64};
+  FromLine() = default;
+  template <typename U>
+  FromLine(const FromLine<U>&) {}
+  T* allocate(size_t count) { return static_cast<T*>(::operator new(count * sizeof(T), LINE)); }
+  void deallocate(T* values, size_t) { ::operator delete(values, LINE); }
+  template <typename U>
+  bool operator==(const FromLine<U>&) const { return true; }
+  template <typename U>
+  bool operator!=(const FromLine<U>&) const { return false; }
+};
+
+// Values that tiles, and whole vectors, are loaded from.
+template <typename T>
+using Values = std::vector<T, FromLine<T>>;
 
 typedef __m512 Floats;
 

@@ -1,4 +1,4 @@
-//! Operations of our own: dropout, attention, activations, norms, positions, frozen linear layers by
+//! Operations of our own: dropout, attention, activations, positions, frozen linear layers by
 //! oneDNN.
 
 use std::ffi::c_int;
@@ -36,14 +36,6 @@ unsafe extern "C" {
         scale: f32,
         softcap: f32,
         window: i64,
-        found: *mut *mut C_tensor,
-    ) -> c_int;
-    fn shim_rms_norm(
-        x: *const C_tensor,
-        weight: *const C_tensor,
-        eps: f64,
-        offset: f64,
-        narrow: bool,
         found: *mut *mut C_tensor,
     ) -> c_int;
     fn shim_rotate(
@@ -287,49 +279,6 @@ impl SigmoidGate {
         // SAFETY: the tensors are alive through the call; null means that nothing is gated.
         let code = unsafe {
             shim_sigmoid_gate(x.as_ptr(), gated, self.linear, self.cubic, &raw mut found)
-        };
-        check(code)?;
-        // SAFETY: what is not null is a tensor of our own.
-        Ok((!found.is_null()).then(|| unsafe { Tensor::from_ptr(found) }))
-    }
-}
-
-/// A frozen division by the root mean square, `x / √(mean(x²) + eps) (weight + offset)` over the last
-/// dimension: Zhang and Sennrich, *Root Mean Square Layer Normalization*, 2019.
-#[derive(Debug, Clone, Copy)]
-pub struct FrozenRmsNorm<'a> {
-    /// (width)
-    pub weight: &'a Tensor,
-    /// Added to the mean of squares.
-    pub eps: f64,
-    /// Added to the weight.
-    pub offset: f64,
-}
-
-impl FrozenRmsNorm<'_> {
-    /// The norm in one pass, computed in float32: in bfloat16 if it is to be `narrow`, else in the kind of
-    /// `x`.
-    ///
-    /// `None` where that is not written for what is given: on a GPU, in other kinds than float32 and
-    /// bfloat16, for a width that is not a multiple of 16, and a weight that is trained.
-    ///
-    /// # Shapes
-    /// `x` and what comes back: (…, width).
-    ///
-    /// # Errors
-    /// If memory runs out.
-    pub fn forward(self, x: &Tensor, narrow: bool) -> Result<Option<Tensor>, TchError> {
-        let mut found = std::ptr::null_mut();
-        // SAFETY: the tensors are alive through the call.
-        let code = unsafe {
-            shim_rms_norm(
-                x.as_ptr(),
-                self.weight.as_ptr(),
-                self.eps,
-                self.offset,
-                narrow,
-                &raw mut found,
-            )
         };
         check(code)?;
         // SAFETY: what is not null is a tensor of our own.

@@ -10,6 +10,7 @@ pub mod joint_kernels;
 pub mod kernels;
 pub mod likeliest;
 pub mod narrow;
+pub mod norms;
 pub mod quantised;
 pub mod shared;
 pub mod threads;

@@ -20,16 +20,6 @@ unsafe extern "C" {
         outputs: i64,
         gelu: bool,
     ) -> *mut C_tensor;
-    fn shim_narrow_residual_norm(
-        x: *const C_tensor,
-        residual: *const C_tensor,
-        weight: *const C_tensor,
-        bias: *const C_tensor,
-        eps: f64,
-        seed: u64,
-        threshold: u32,
-        found: *mut *mut C_tensor,
-    ) -> c_int;
 }
 
 /// Whether layers on this device are computed here: on a CPU with AMX, while this thread's mixed
@@ -164,62 +154,11 @@ fn packed(weight: &Tensor) -> Result<Option<Tensor>, TchError> {
     Ok((!found.is_null()).then(|| unsafe { Tensor::from_ptr(found) }))
 }
 
-/// A frozen layer norm: its weight and bias, in float32, and what is added to the variance.
-#[derive(Debug, Clone, Copy)]
-pub struct FrozenNorm<'a> {
-    /// (width)
-    pub weight: &'a Tensor,
-    /// (width)
-    pub bias: Option<&'a Tensor>,
-    /// Added to the variance.
-    pub eps: f64,
-}
-
-impl FrozenNorm<'_> {
-    /// `norm(dropout(x) + residual)` in bfloat16, in one pass, with the mask of
-    /// [`kernels::dropout`](crate::base::torch::kernels::dropout); nothing is dropped where `threshold`
-    /// is 0. `None` where layers are not computed here, or for what is given: `x` in another kind, a
-    /// width that is not a multiple of 16, a norm that is trained.
-    ///
-    /// # Shapes
-    /// `x`, `residual` and what comes back: (…, width).
-    ///
-    /// # Errors
-    /// If memory runs out.
-    pub fn of_residual(
-        &self,
-        x: &Tensor,
-        residual: &Tensor,
-        seed: u64,
-        threshold: u16,
-    ) -> Result<Option<Tensor>, TchError> {
-        let mut found = std::ptr::null_mut();
-        // SAFETY: the tensors are alive through the call; null means no bias.
-        let code = unsafe {
-            shim_narrow_residual_norm(
-                x.as_ptr(),
-                residual.as_ptr(),
-                self.weight.as_ptr(),
-                self.bias.map_or(std::ptr::null(), Tensor::as_ptr),
-                self.eps,
-                seed,
-                u32::from(threshold),
-                &raw mut found,
-            )
-        };
-        check(code)?;
-        // SAFETY: what is not null is a tensor of our own.
-        Ok((!found.is_null()).then(|| unsafe { Tensor::from_ptr(found) }))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tch::Kind;
 
     use super::*;
-    use crate::base::torch::device::Autocast;
-    use crate::base::torch::kernels::dropout;
 
     /// Values between −1 and 1 that bfloat16 has.
     fn values(shape: &[i64], step: f64) -> Tensor {
@@ -339,39 +278,6 @@ mod tests {
         for row in [0, 31, 32, 89] {
             let alone = of(&x.narrow(0, row, 1));
             assert_eq!(alone, together.narrow(0, row, 1), "row {row}");
-        }
-    }
-
-    #[test]
-    fn a_norm_of_a_residual_sum_and_its_gradients_are_those_of_float64() {
-        let (seed, threshold) = (11, 6554);
-        let _narrow = Autocast::enter(Device::Cpu, Kind::BFloat16).unwrap();
-        for (width, threshold) in [(32, 0), (384, threshold), (80, threshold)] {
-            let (x, residual) = (values(&[5, 7, width], 0.7), values(&[5, 7, width], 1.1));
-            let (weight, bias) = (values(&[width], 1.7) + 2.0, values(&[width], 0.9));
-            let (left, right) = (leaf(&x, Kind::Double), leaf(&residual, Kind::Double));
-            let mut sum = left.shallow_clone();
-            if threshold > 0 {
-                sum = dropout(&left, seed, threshold).unwrap();
-            }
-            let y = (sum + &right).layer_norm([width], Some(&weight), Some(&bias), 1e-5, false);
-            let exact = results(&y, &[&left, &right]);
-            let (weight, bias) = (weight.to_kind(Kind::Float), bias.to_kind(Kind::Float));
-            let norm = FrozenNorm {
-                weight: &weight,
-                bias: Some(&bias),
-                eps: 1e-5,
-            };
-            let (left, right) = (leaf(&x, Kind::BFloat16), leaf(&residual, Kind::BFloat16));
-            let Some(y) = norm.of_residual(&left, &right, seed, threshold).unwrap() else {
-                assert!(!is_on(Device::Cpu));
-                return;
-            };
-            assert_near(
-                &results(&y, &[&left, &right]),
-                &exact,
-                &format!("width {width}"),
-            );
         }
     }
 }

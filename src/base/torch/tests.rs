@@ -6,6 +6,7 @@ use std::thread;
 use tch::{Device, Kind, Tensor};
 
 use super::kernels::*;
+use super::norms::*;
 use super::threads::*;
 
 #[test]

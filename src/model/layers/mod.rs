@@ -8,8 +8,8 @@ use tch::{Kind, Tensor};
 
 use crate::base::torch;
 use crate::base::torch::device::Autocast;
-use crate::base::torch::kernels::FrozenRmsNorm;
-use crate::base::torch::narrow::{self, FrozenNorm, PackedWeight};
+use crate::base::torch::narrow::{self, PackedWeight};
+use crate::base::torch::norms::{FrozenNorm, FrozenRmsNorm};
 use crate::model::ModelError;
 use crate::model::activation::Activation;
 use crate::model::delta::Delta;
@@ -188,7 +188,8 @@ impl LayerNorm {
     }
 
     /// The norm of a residual sum, `dropout(x) + residual`; both and what comes back are of one shape.
-    /// In bfloat16 on a CPU with AMX it is one pass.
+    /// On a CPU it is one pass, but in float32 only where something is dropped: see
+    /// [`Architecture::reference_numerics`](crate::model::architecture::Architecture::reference_numerics).
     ///
     /// # Errors
     /// If libtorch fails.
@@ -211,7 +212,8 @@ impl LayerNorm {
             bias: self.bias.as_ref(),
             eps: self.eps,
         };
-        if let Some(y) = norm.of_residual(x, residual, seed, threshold)? {
+        let is_fused = mask.is_some() || narrow::is_on(x.device());
+        if is_fused && let Some(y) = norm.of_residual(x, residual, seed, threshold)? {
             return Ok(y);
         }
         let kept = mask.map(|mask| mask.apply(x)).transpose()?;

@@ -1,0 +1,222 @@
+//! Norms in one pass each way, by the C++ in `csrc/norm.cpp`.
+
+use std::ffi::c_int;
+
+use tch::{TchError, Tensor};
+use torch_sys::C_tensor;
+
+use crate::base::torch::check;
+
+unsafe extern "C" {
+    fn shim_residual_norm(
+        x: *const C_tensor,
+        residual: *const C_tensor,
+        weight: *const C_tensor,
+        bias: *const C_tensor,
+        eps: f64,
+        seed: u64,
+        threshold: u32,
+        found: *mut *mut C_tensor,
+    ) -> c_int;
+    fn shim_rms_norm(
+        x: *const C_tensor,
+        weight: *const C_tensor,
+        eps: f64,
+        offset: f64,
+        narrow: bool,
+        found: *mut *mut C_tensor,
+    ) -> c_int;
+}
+
+/// A frozen layer norm: its weight and bias, in float32, and what is added to the variance.
+#[derive(Debug, Clone, Copy)]
+pub struct FrozenNorm<'a> {
+    /// (width)
+    pub weight: &'a Tensor,
+    /// (width)
+    pub bias: Option<&'a Tensor>,
+    /// Added to the variance.
+    pub eps: f64,
+}
+
+impl FrozenNorm<'_> {
+    /// `norm(dropout(x) + residual)` in one pass, with the mask of
+    /// [`kernels::dropout`](crate::base::torch::kernels::dropout); nothing is dropped where `threshold`
+    /// is 0. It is in float32 where both are, outside of mixed precision, and in bfloat16 where `x` is and
+    /// layers are [narrow](crate::base::torch::narrow::is_on).
+    ///
+    /// `None` where that is not written for what is given: on a GPU, in other kinds, for a width that is
+    /// not a multiple of 16, and a norm that is trained.
+    ///
+    /// # Shapes
+    /// `x`, `residual` and what comes back: (…, width).
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub fn of_residual(
+        &self,
+        x: &Tensor,
+        residual: &Tensor,
+        seed: u64,
+        threshold: u16,
+    ) -> Result<Option<Tensor>, TchError> {
+        let mut found = std::ptr::null_mut();
+        // SAFETY: the tensors are alive through the call; null means no bias.
+        let code = unsafe {
+            shim_residual_norm(
+                x.as_ptr(),
+                residual.as_ptr(),
+                self.weight.as_ptr(),
+                self.bias.map_or(std::ptr::null(), Tensor::as_ptr),
+                self.eps,
+                seed,
+                u32::from(threshold),
+                &raw mut found,
+            )
+        };
+        check(code)?;
+        // SAFETY: what is not null is a tensor of our own.
+        Ok((!found.is_null()).then(|| unsafe { Tensor::from_ptr(found) }))
+    }
+}
+
+/// A frozen division by the root mean square, `x / √(mean(x²) + eps) (weight + offset)` over the last
+/// dimension: Zhang and Sennrich, *Root Mean Square Layer Normalization*, 2019.
+#[derive(Debug, Clone, Copy)]
+pub struct FrozenRmsNorm<'a> {
+    /// (width)
+    pub weight: &'a Tensor,
+    /// Added to the mean of squares.
+    pub eps: f64,
+    /// Added to the weight.
+    pub offset: f64,
+}
+
+impl FrozenRmsNorm<'_> {
+    /// The norm in one pass, computed in float32: in bfloat16 if it is to be `narrow`, else in the kind of
+    /// `x`.
+    ///
+    /// `None` where that is not written for what is given: on a GPU, in other kinds than float32 and
+    /// bfloat16, for a width that is not a multiple of 16, and a weight that is trained.
+    ///
+    /// # Shapes
+    /// `x` and what comes back: (…, width).
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub fn forward(self, x: &Tensor, narrow: bool) -> Result<Option<Tensor>, TchError> {
+        let mut found = std::ptr::null_mut();
+        // SAFETY: the tensors are alive through the call.
+        let code = unsafe {
+            shim_rms_norm(
+                x.as_ptr(),
+                self.weight.as_ptr(),
+                self.eps,
+                self.offset,
+                narrow,
+                &raw mut found,
+            )
+        };
+        check(code)?;
+        // SAFETY: what is not null is a tensor of our own.
+        Ok((!found.is_null()).then(|| unsafe { Tensor::from_ptr(found) }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind};
+
+    use super::*;
+    use crate::base::torch::device::Autocast;
+    use crate::base::torch::kernels::dropout;
+    use crate::base::torch::narrow;
+
+    /// Values between −1 and 1 that bfloat16 has.
+    fn values(shape: &[i64], step: f64) -> Tensor {
+        let count = Tensor::arange(shape.iter().product::<i64>(), (Kind::Double, Device::Cpu));
+        let values = (count * step).sin().reshape(shape);
+        values.to_kind(Kind::BFloat16).to_kind(Kind::Double)
+    }
+
+    fn leaf(x: &Tensor, kind: Kind) -> Tensor {
+        x.detach().to_kind(kind).copy().set_requires_grad(true)
+    }
+
+    /// The norm of a residual sum, and a weighted sum's gradients by what is summed.
+    fn results(y: &Tensor, leaves: [&Tensor; 2]) -> [Tensor; 3] {
+        (y * values(&y.size(), 0.3).to_kind(y.kind()))
+            .sum(Kind::Double)
+            .backward();
+        let [left, right] = leaves.map(Tensor::grad);
+        [y.detach(), left, right].map(|x| x.to_kind(Kind::Double))
+    }
+
+    /// Compares norms of sums of a kind with those in float64; misses of `allowed` of the largest value
+    /// are.
+    fn assert_near_definition(kind: Kind, allowed: f64) {
+        for (width, threshold, has_bias) in [(32, 0, true), (384, 6554, true), (80, 6554, false)] {
+            let (x, residual) = (values(&[5, 7, width], 0.7), values(&[5, 7, width], 1.1));
+            let (weight, bias) = (values(&[width], 1.7) + 2.0, values(&[width], 0.9));
+            let bias = has_bias.then_some(bias);
+            let (left, right) = (leaf(&x, Kind::Double), leaf(&residual, Kind::Double));
+            let mut sum = left.shallow_clone();
+            if threshold > 0 {
+                sum = dropout(&left, 11, threshold).unwrap();
+            }
+            let y = (sum + &right).layer_norm([width], Some(&weight), bias.as_ref(), 1e-5, false);
+            let exact = results(&y, [&left, &right]);
+            let weight = weight.to_kind(Kind::Float);
+            let bias = bias.map(|bias| bias.to_kind(Kind::Float));
+            let norm = FrozenNorm {
+                weight: &weight,
+                bias: bias.as_ref(),
+                eps: 1e-5,
+            };
+            let (left, right) = (leaf(&x, kind), leaf(&residual, kind));
+            let y = norm.of_residual(&left, &right, 11, threshold).unwrap();
+            let found = results(&y.unwrap(), [&left, &right]);
+            for (at, (found, exact)) in found.iter().zip(&exact).enumerate() {
+                let miss = (found - exact).abs().max().double_value(&[]);
+                let largest = exact.abs().max().double_value(&[]);
+                assert!(
+                    miss < largest * allowed,
+                    "width {width}: tensor {at} misses by {miss:e} of {largest}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_norm_of_a_residual_sum_and_its_gradients_are_those_of_float64() {
+        assert_near_definition(Kind::Float, 2e-6);
+    }
+
+    #[test]
+    fn in_bfloat16_they_are_as_near_as_its_digits_allow() {
+        let _narrow = Autocast::enter(Device::Cpu, Kind::BFloat16).unwrap();
+        if narrow::is_on(Device::Cpu) {
+            assert_near_definition(Kind::BFloat16, 0.02);
+        }
+    }
+
+    #[test]
+    fn what_the_kernels_do_not_know_is_left_to_libtorch() {
+        let weight = values(&[32], 1.7).to_kind(Kind::Float);
+        let of = |weight: &Tensor, x: &Tensor| {
+            let norm = FrozenNorm {
+                weight,
+                bias: None,
+                eps: 1e-5,
+            };
+            norm.of_residual(x, x, 11, 6554).unwrap()
+        };
+        let x = values(&[5, 32], 0.7).to_kind(Kind::Float);
+        assert!(of(&weight, &x).is_some());
+        assert!(of(&weight, &x.to_kind(Kind::Double)).is_none());
+        assert!(of(&weight.copy().set_requires_grad(true), &x).is_none());
+        assert!(of(&weight.narrow(0, 0, 24), &x.narrow(1, 0, 24)).is_none());
+        let _narrow = Autocast::enter(Device::Cpu, Kind::BFloat16).unwrap();
+        assert!(of(&weight, &x).is_none());
+    }
+}
