@@ -169,12 +169,16 @@ impl Lambdas {
         Ok(())
     }
 
-    /// Does the same for each layer: on the cores that a lane on a GPU leaves idle, and on a CPU's
-    /// lane for itself.
+    /// Does the same for each layer: on the cores that a lane on a GPU leaves idle, and on the threads
+    /// that a lane on a CPU has.
     fn each<T: Send, U: Send>(&self, tasks: Vec<T>, work: impl Fn(T) -> U + Sync) -> Vec<U> {
-        match self.packed {
-            true => torch::threads::in_parallel(tasks, work),
-            false => tasks.into_iter().map(work).collect(),
+        let threads = match self.packed {
+            true => torch::threads::cores(),
+            false => usize::try_from(tch::get_num_threads()).unwrap_or(1),
+        };
+        match threads {
+            1 => tasks.into_iter().map(work).collect(),
+            _ => torch::threads::in_parallel_on(threads, tasks, work),
         }
     }
 

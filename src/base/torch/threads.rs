@@ -43,7 +43,19 @@ pub fn cores() -> usize {
 /// # Panics
 /// If a task does.
 pub fn in_parallel<T: Send, U: Send>(tasks: Vec<T>, work: impl Fn(T) -> U + Sync) -> Vec<U> {
-    let share = tasks.len().div_ceil(cores()).max(1);
+    in_parallel_on(cores(), tasks, work)
+}
+
+/// [`in_parallel`] on at most N threads.
+///
+/// # Panics
+/// If a task does.
+pub fn in_parallel_on<T: Send, U: Send>(
+    threads: usize,
+    tasks: Vec<T>,
+    work: impl Fn(T) -> U + Sync,
+) -> Vec<U> {
+    let share = tasks.len().div_ceil(threads.max(1)).max(1);
     let (mut tasks, work) = (tasks.into_iter(), &work);
     thread::scope(|scope| {
         let mut threads = Vec::new();
