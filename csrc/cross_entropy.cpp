@@ -3,29 +3,12 @@
 // beside them.
 #include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <limits>
 #include <vector>
 
 #include "kernels.h"
-#include "vectors.h"
+#include "shares.h"
 
 namespace {
-
-// Values whose sums are taken in float32, before these are added in float64.
-constexpr int64_t BLOCK = 4096;
-
-constexpr float NONE = -std::numeric_limits<float>::infinity();
-
-// A row's values from one on, and behind its end what is below all numbers.
-template <typename T>
-WITHIN Both values_at(const T* row, int64_t at, int64_t count) {
-  if (at + LANES <= count) return both_widened(row + at);
-  T some[LANES];
-  std::fill(some, some + LANES, static_cast<T>(NONE));
-  std::copy(row + at, row + count, some);
-  return both_widened(some);
-}
 
 template <typename T>
 WITHIN float largest_of(const T* row, int64_t count) {
@@ -38,24 +21,6 @@ WITHIN float largest_of(const T* row, int64_t count) {
   float largest = NONE;
   for (int i = 0; i < HALF; i++) largest = std::max(largest, std::max(most[0][i], most[1][i]));
   return largest;
-}
-
-// A row's shares, e^(x - most). Returns their sum.
-template <typename T>
-WITHIN double shares_of(const T* row, int64_t count, float most, float* shares) {
-  double all = 0.0;
-  for (int64_t begin = 0; begin < count; begin += BLOCK) {
-    Half sums[2] = {};
-    for (int64_t at = begin; at < std::min(begin + BLOCK, count); at += LANES) {
-      const Both values = values_at(row, at, count);
-      const Both own = {bounded_exponential(values.first - most), bounded_exponential(values.second - most)};
-      put(shares + at, own);
-      sums[0] += own.first;
-      sums[1] += own.second;
-    }
-    all += total(sums);
-  }
-  return all;
 }
 
 template <typename T>

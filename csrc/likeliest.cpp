@@ -2,20 +2,14 @@
 // made of them.
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "kernels.h"
-#include "vectors.h"
+#include "shares.h"
 
 namespace {
 
 // Values that are looked at together: mostly none of them is among the largest.
 constexpr int64_t STRIP = 4 * HALF;
-
-// Values whose sums are taken in float32, before these are added in float64.
-constexpr int64_t BLOCK = 4096;
-
-constexpr float NONE = -std::numeric_limits<float>::infinity();
 
 // The largest values so far, the largest first, and of equals the first that was met.
 struct Largest {
@@ -57,31 +51,13 @@ WITHIN void find_largest(const T* row, int64_t count, Largest& largest) {
   }
 }
 
-// The sum of e^(x - most). What is no number makes none of it.
-template <typename T>
-WITHIN double sum_of_shares(const T* row, int64_t count, float most) {
-  double all = 0.0;
-  for (int64_t begin = 0; begin < count; begin += BLOCK) {
-    const int64_t end = std::min(begin + BLOCK, count);
-    int64_t at = begin;
-    Half sums[2] = {};
-    for (; at + LANES <= end; at += LANES) {
-      sums[0] += bounded_exponential(widened(row + at) - most);
-      sums[1] += bounded_exponential(widened(row + at + HALF) - most);
-    }
-    all += total(sums);
-    for (; at < end; at++) all += bounded_exponential(Half{} + (static_cast<float>(row[at]) - most))[0];
-  }
-  return all;
-}
-
 template <typename T>
 WITHIN void of_row(const Likeliest<T>& call, int64_t index) {
   const T* row = call.logits + index * call.step;
   Largest largest = {call.width, call.log_probabilities + index * call.width, call.tokens + index * call.width};
   find_largest(row, call.vocabulary, largest);
   const float most = static_cast<float>(largest.values[0]);
-  const double log_sum = most + std::log(sum_of_shares(row, call.vocabulary, most));
+  const double log_sum = most + std::log(shares_of(row, call.vocabulary, most, nullptr));
   for (int64_t i = 0; i < call.width; i++) largest.values[i] -= log_sum;
 }
 
