@@ -115,9 +115,7 @@ impl DeviceBase {
             Weights::frozen_and_rounded(base, quantised, compute.device, &rounded)?;
         if (compute.device, compute.kind) == (Device::Cpu, Kind::BFloat16) {
             pretrained.pack(&layers)?;
-            if let Some(output) = checkpoint.architecture.output_table() {
-                pretrained.pack_output(output)?;
-            }
+            pretrained.pack_output(checkpoint.architecture.output_table())?;
         }
         Ok(Self {
             pretrained,

@@ -102,12 +102,13 @@ impl Weights {
         Ok(())
     }
 
-    /// Packs the table that makes logits, as [`Weights::pack`] does layers.
+    /// Packs the table that makes logits, if there is one, as [`Weights::pack`] does layers.
     ///
     /// # Errors
     /// If libtorch fails.
-    pub fn pack_output(&mut self, name: &str) -> Result<(), ModelError> {
-        if let Some(table) = self.tensors.get(name)
+    pub fn pack_output(&mut self, name: Option<&str>) -> Result<(), ModelError> {
+        if let Some(name) = name
+            && let Some(table) = self.tensors.get(name)
             && let Some(packed) = PackedWeight::padded(table)?
         {
             self.packed.insert(name.to_owned(), packed);

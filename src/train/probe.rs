@@ -83,9 +83,7 @@ impl Probe {
         let mut base = base;
         if kind == Kind::BFloat16 {
             base.pack(&self.architecture.linear_layers())?;
-            if let Some(output) = self.architecture.output_table() {
-                base.pack_output(output)?;
-            }
+            base.pack_output(self.architecture.output_table())?;
         }
         let shared = RoundModel::new(base, &self.trained, adapter, layers, Device::Cpu)?;
         let own = shared.state.clone();

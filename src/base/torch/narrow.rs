@@ -159,17 +159,8 @@ mod tests {
     use tch::Kind;
 
     use super::*;
-
-    /// Values between −1 and 1 that bfloat16 has.
-    fn values(shape: &[i64], step: f64) -> Tensor {
-        let count = Tensor::arange(shape.iter().product::<i64>(), (Kind::Double, Device::Cpu));
-        let values = (count * step).sin().reshape(shape);
-        values.to_kind(Kind::BFloat16).to_kind(Kind::Double)
-    }
-
-    fn leaf(x: &Tensor, kind: Kind) -> Tensor {
-        x.detach().to_kind(kind).copy().set_requires_grad(true)
-    }
+    use crate::base::torch::tests::{leaf, values};
+    use crate::base::torch::threads::use_threads;
 
     /// A weighted sum's gradients by the leaves, and its terms.
     fn results(y: &Tensor, leaves: &[&Tensor]) -> Vec<Tensor> {
@@ -256,14 +247,12 @@ mod tests {
         let Some(packed) = PackedWeight::of(&weight.to_kind(Kind::Float)).unwrap() else {
             return;
         };
-        let (x, before) = (x.to_kind(Kind::BFloat16), tch::get_num_threads());
+        let x = x.to_kind(Kind::BFloat16);
         // Of 300 rows, one and two threads have parts enough; eight share the outputs.
-        let of = |threads: i32| {
-            tch::set_num_threads(threads);
+        let found = [1, 2, 8].map(|threads| {
+            use_threads(threads);
             packed.linear(&x, None).unwrap()
-        };
-        let found = [1, 2, 8].map(of);
-        tch::set_num_threads(before);
+        });
         assert!(found.iter().all(|y| *y == found[0]));
     }
 

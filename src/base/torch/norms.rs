@@ -131,17 +131,7 @@ mod tests {
     use crate::base::torch::device::Autocast;
     use crate::base::torch::kernels::dropout;
     use crate::base::torch::narrow;
-
-    /// Values between −1 and 1 that bfloat16 has.
-    fn values(shape: &[i64], step: f64) -> Tensor {
-        let count = Tensor::arange(shape.iter().product::<i64>(), (Kind::Double, Device::Cpu));
-        let values = (count * step).sin().reshape(shape);
-        values.to_kind(Kind::BFloat16).to_kind(Kind::Double)
-    }
-
-    fn leaf(x: &Tensor, kind: Kind) -> Tensor {
-        x.detach().to_kind(kind).copy().set_requires_grad(true)
-    }
+    use crate::base::torch::tests::{leaf, values};
 
     /// The norm of a residual sum, and a weighted sum's gradients by what is summed.
     fn results(y: &Tensor, leaves: [&Tensor; 2]) -> [Tensor; 3] {

@@ -9,6 +9,18 @@ use super::kernels::*;
 use super::norms::*;
 use super::threads::*;
 
+/// Values between −1 and 1 that bfloat16 has, in float64.
+pub(super) fn values(shape: &[i64], step: f64) -> Tensor {
+    let count = Tensor::arange(shape.iter().product::<i64>(), (Kind::Double, Device::Cpu));
+    let values = (count * step).sin().reshape(shape);
+    values.to_kind(Kind::BFloat16).to_kind(Kind::Double)
+}
+
+/// A copy that gathers a gradient.
+pub(super) fn leaf(x: &Tensor, kind: Kind) -> Tensor {
+    x.detach().to_kind(kind).copy().set_requires_grad(true)
+}
+
 #[test]
 fn a_threads_number_of_threads_is_its_own() {
     let own = thread::spawn(|| {
