@@ -69,6 +69,17 @@ impl Parcel {
         }
         Ok(())
     }
+
+    /// Stores all blobs in place of what is there under their names, which may be damaged.
+    ///
+    /// # Errors
+    /// The broker's.
+    pub async fn replace(&self, broker: &impl Broker) -> Result<(), BrokerError> {
+        for digest in self.digests() {
+            broker.forget(digest).await?;
+        }
+        self.store(broker, |_| true).await
+    }
 }
 
 /// Why a payload could not be had.
@@ -130,17 +141,21 @@ impl PieceCache {
     }
 }
 
-/// Has the broker forget all blobs of the payload of this name.
+/// Has the broker forget all blobs of the payload of this name; of one whose list is damaged the list
+/// alone, so that another may be stored.
 ///
 /// # Errors
 /// See [`FetchError`]; what is not forgotten stays until the run is over.
 pub(crate) async fn forget(broker: &impl Broker, name: &Digest) -> Result<(), FetchError> {
-    let list = fetch_blob(broker, name, LONGEST_LIST).await?;
-    let Manifest(digests) = wire::decode(&list).map_err(FetchError::Damaged)?;
-    for blob in digests.iter().chain([name]) {
-        broker.forget(blob).await?;
+    let list = fetch_blob(broker, name, LONGEST_LIST).await;
+    let listed = list.and_then(|list| wire::decode(&list).map_err(FetchError::Damaged));
+    if let Ok(Manifest(digests)) = &listed {
+        for blob in digests {
+            broker.forget(blob).await?;
+        }
     }
-    Ok(())
+    broker.forget(name).await?;
+    listed.map(drop)
 }
 
 /// A blob that is what its name says.

@@ -114,6 +114,11 @@ impl MemoryBroker {
         self.store().stalled = true;
     }
 
+    /// Keeps jobs that are done in its queue, as if each host were killed before it says that one is.
+    pub fn keep_done_jobs(&self) {
+        self.store().keeps_done_jobs = true;
+    }
+
     /// How often a job was given out.
     #[must_use]
     pub fn deliveries(&self) -> u64 {
@@ -360,7 +365,12 @@ impl Broker for MemoryBroker {
 
     async fn put(&self, digest: &Digest, blob: Bytes) -> Result<(), BrokerError> {
         self.trouble().await?;
-        self.prepared()?.blobs.insert(digest.clone(), blob);
+        let lost = usize::from(self.draw(self.shared.mischief.damage));
+        let kept = blob.len().saturating_sub(lost);
+        let blobs = &mut self.prepared()?.blobs;
+        blobs
+            .entry(digest.clone())
+            .or_insert_with(|| blob.slice(..kept));
         Ok(())
     }
 
@@ -457,10 +467,10 @@ impl Lease for MemoryLease {
         self.broker.trouble().await?;
         // As with real brokers: what was given out twice is done when one says so.
         let job = self.of.0;
-        self.broker
-            .prepared()?
-            .queue
-            .retain(|queued| queued.job != job);
+        let mut store = self.broker.prepared()?;
+        if !store.keeps_done_jobs {
+            store.queue.retain(|queued| queued.job != job);
+        }
         Ok(())
     }
 

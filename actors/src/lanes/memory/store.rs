@@ -20,6 +20,8 @@ pub struct Mischief {
     pub lose: f64,
     /// A job, a reply or a note is given out twice.
     pub double: f64,
+    /// A blob is stored without its last byte.
+    pub damage: f64,
     /// Jobs are not given out in their order.
     pub reorder: bool,
     /// The longest time for which a call is delayed.
@@ -35,6 +37,8 @@ pub(super) struct Store {
     pub queue: Vec<Queued>,
     /// Whether no job is given out.
     pub stalled: bool,
+    /// Whether a job that is done stays in the queue.
+    pub keeps_done_jobs: bool,
     pub replies: BTreeMap<JobId, (u64, Bytes)>,
     pub replied: u64,
     pub blobs: HashMap<Digest, Bytes>,
@@ -60,6 +64,7 @@ impl Store {
             prepared: false,
             queue: Vec::new(),
             stalled: false,
+            keeps_done_jobs: false,
             replies: BTreeMap::new(),
             replied: 0,
             blobs: HashMap::new(),

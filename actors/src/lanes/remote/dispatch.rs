@@ -23,6 +23,8 @@ pub(crate) struct Dispatch<U> {
     verified: VerifiedShare,
     jobs: BTreeMap<JobId, Wanted<U>>,
     early: BTreeMap<JobId, JobReply>,
+    /// Jobs that the last look found in the queue though nobody waits for them.
+    unwanted: BTreeSet<JobId>,
     /// What was delivered lately; `None`: the job gave no update.
     delivered: BTreeMap<JobId, Option<Digest>>,
 }
@@ -113,6 +115,7 @@ impl<U> Dispatch<U> {
             verified,
             jobs: BTreeMap::new(),
             early: BTreeMap::new(),
+            unwanted: BTreeSet::new(),
             delivered: BTreeMap::new(),
         }
     }
@@ -184,6 +187,16 @@ impl<U> Dispatch<U> {
             }
         }
         lost
+    }
+
+    /// Gives the jobs that nobody waits for and that the last look found waiting in the queue, too.
+    /// They are in each other's way and in that of others for ever: a host that was killed before it
+    /// said that a job is done leaves it there, and the state to do it once more is soon forgotten. One
+    /// from before a coordinator's restart may be asked for after the first look.
+    pub fn unwanted(&mut self, waiting: impl Iterator<Item = JobId>) -> Vec<JobId> {
+        let unwanted = waiting.filter(|job| !self.jobs.contains_key(job)).collect();
+        let before = std::mem::replace(&mut self.unwanted, unwanted);
+        before.intersection(&self.unwanted).copied().collect()
     }
 
     /// Gives the jobs that waited in the queue at each of the last `looks` looks while one of the hosts

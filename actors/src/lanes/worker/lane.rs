@@ -56,8 +56,10 @@ enum End<U> {
     Report(JobReport<U>),
     /// Nobody waits for it any more.
     Cancelled,
-    /// Somebody else is to do it.
+    /// Somebody else is to do it, for this reason, at once.
     GiveBack(String),
+    /// It cannot be done now, for this reason, here or most likely elsewhere.
+    Postpone(String),
     /// The lane is lost.
     Hung,
 }
@@ -117,7 +119,7 @@ impl<W: Workload> Lane<W> {
             Ok(order) => order,
             Err(reason) => {
                 tracing::warn!("a job in the queue cannot be read: {reason}");
-                give_back(&lease, host.timing.retry).await;
+                postpone(&lease, host.timing.retry).await;
                 host.pause().await;
                 return true;
             }
@@ -149,11 +151,12 @@ impl<W: Workload> Lane<W> {
             }
             End::Cancelled => done(&lease, host.timing.retry).await,
             End::GiveBack(reason) => {
-                let (client, round) = (order.id.client, order.id.round);
-                tracing::warn!("client {client} in round {round} is given back: {reason}");
                 give_back(&lease, host.timing.retry).await;
-                host.show_given_back(self.number, order.id, reason).await;
-                host.pause().await;
+                self.tell_given_back(host, order.id, reason).await;
+            }
+            End::Postpone(reason) => {
+                postpone(&lease, host.timing.retry).await;
+                self.tell_given_back(host, order.id, reason).await;
             }
             End::Hung => {
                 tracing::error!(
@@ -169,6 +172,19 @@ impl<W: Workload> Lane<W> {
         }
         host.show_alive().await;
         can_go_on
+    }
+
+    /// Tells of a job that this lane could not do, and pauses: the next may be no better.
+    async fn tell_given_back<B: Broker>(
+        &self,
+        host: &JoinedHost<W, B>,
+        job: JobId,
+        reason: String,
+    ) {
+        let (client, round) = (job.client, job.round);
+        tracing::warn!("client {client} in round {round} is given back: {reason}");
+        host.show_given_back(self.number, job, reason).await;
+        host.pause().await;
     }
 
     /// Has the job trained, and renews the lease meanwhile.
@@ -209,7 +225,7 @@ impl<W: Workload> Lane<W> {
     async fn job<B: Broker>(&self, host: &JoinedHost<W, B>, order: &JobOrder) -> End<W::Update> {
         let state = match host.states.get(&*host.broker, &order.state).await {
             Ok(state) => state,
-            Err(error) => return End::GiveBack(error.to_string()),
+            Err(error) => return End::Postpone(error.to_string()),
         };
         host.proceed(self.number, JobPhase::Training);
         let id = order.id;
@@ -404,6 +420,12 @@ async fn done(lease: &impl Lease, wait: Duration) {
 /// The job is somebody else's to do.
 async fn give_back(lease: &impl Lease, wait: Duration) {
     end_lease(wait, lease.give_back(Duration::ZERO)).await;
+}
+
+/// The job is for later: after `wait`, which is also how long this waits. A queue gives out first what
+/// was given back, so that a job that nobody can do would keep all others from the lanes.
+async fn postpone(lease: &impl Lease, wait: Duration) {
+    end_lease(wait, lease.give_back(wait)).await;
 }
 
 /// Ends a lease, which otherwise ends by itself.

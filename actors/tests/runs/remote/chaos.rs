@@ -21,6 +21,8 @@ proptest! {
         fail in 0.0..0.1,
         lose in 0.0..0.1,
         double in 0.0..0.2,
+        damage in 0.0..0.2,
+        as_blobs in any::<bool>(),
         reorder in any::<bool>(),
         delay in 0_u64..2,
         hosts in prop::collection::vec(1_u32..3, 1..4),
@@ -29,8 +31,12 @@ proptest! {
     ) {
         let expected = local(eventful(4));
         let delay = Duration::from_millis(delay);
-        let mischief = Mischief { fail, lose, double, reorder, delay, seed };
-        let (broker, record) = (MemoryBroker::new(LEASE, mischief), Record::new());
+        let mischief = Mischief { fail, lose, double, damage, reorder, delay, seed };
+        let (mut broker, record) = (MemoryBroker::new(LEASE, mischief), Record::new());
+        if as_blobs {
+            // So small that no update fits beside what comes with it.
+            broker = broker.with_largest_message(1);
+        }
         let workers: Vec<_> = hosts.iter().map(|lanes| Worker::start(&broker, *lanes, slow())).collect();
         let (forgetful, mut left) = (broker.clone(), forgets);
         // The first calls may fail, as those of a broker that is not there yet.

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
-use regatta_actors::lanes::memory::Line;
+use regatta_actors::lanes::memory::{Line, MemoryBroker, Mischief};
 use regatta_actors::lanes::worker::WorkerEnd;
 use regatta_actors::observe::Observer;
 use regatta_actors::protocol::event::Event;
 
 use crate::common::{Events, Record, Toy, plan};
-use crate::remote::{Worker, coordinate, endless, eventful, local, run_on, slow, sound, timing};
+use crate::remote::{
+    LEASE, Worker, coordinate, endless, eventful, local, run_on, slow, sound, timing,
+};
 
 #[test]
 fn a_run_on_other_hosts_has_the_ledger_of_a_local_one() {
@@ -75,6 +77,33 @@ fn a_queue_that_stops_giving_out_jobs_is_restarted() {
         }
     })
     .unwrap();
+    assert_eq!(record.ledger(), expected.ledger());
+    assert_eq!(worker.end().unwrap(), WorkerEnd::RunOver);
+}
+
+#[test]
+fn jobs_that_nobody_waits_for_leave_the_queue() {
+    let expected = local(plan(3, 60, 1));
+    let (broker, record) = (sound(), Record::new());
+    // Their leases end while the run goes on, and their states are forgotten.
+    broker.keep_done_jobs();
+    let worker = Worker::start(&broker, 1, slow());
+    coordinate(plan(3, 60, 1), &broker, &record, |_| {}).unwrap();
+    assert_eq!(record.ledger(), expected.ledger());
+    assert_eq!(worker.end().unwrap(), WorkerEnd::RunOver);
+}
+
+#[test]
+fn states_and_updates_that_the_broker_damages_are_stored_again() {
+    let expected = local(plan(3, 20, 1));
+    let mischief = Mischief {
+        damage: 0.2,
+        ..Mischief::default()
+    };
+    let broker = MemoryBroker::new(LEASE, mischief).with_largest_message(1);
+    let record = Record::new();
+    let worker = Worker::start(&broker, 1, Toy::default());
+    coordinate(plan(3, 20, 1), &broker, &record, |_| {}).unwrap();
     assert_eq!(record.ledger(), expected.ledger());
     assert_eq!(worker.end().unwrap(), WorkerEnd::RunOver);
 }

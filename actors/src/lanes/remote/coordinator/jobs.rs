@@ -143,6 +143,10 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
             );
         }
         let waits = |job| queued.contains(&job) && !hosts.is_running(job);
+        let waiting = queued.iter().copied().filter(|job| waits(*job));
+        for job in self.dispatch.unwanted(waiting) {
+            self.broker.withdraw(job).await?;
+        }
         let idle: Vec<_> = hosts.idle().collect();
         let timing = &self.settings.timing;
         let looks = (3 * timing.silence).div_duration_f64(timing.look).ceil() as u32;
@@ -176,7 +180,7 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         let Some(parcel) = self.parcels.values().find(|parcel| parcel.name == *name) else {
             return Answer::Refused("nobody needs that state any more".into());
         };
-        match parcel.store(&*self.broker, |_| true).await {
+        match parcel.replace(&*self.broker).await {
             Ok(()) => Answer::Stored,
             Err(error) => Answer::Refused(error.to_string()),
         }

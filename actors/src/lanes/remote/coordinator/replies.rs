@@ -65,6 +65,8 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
             Err(reason) => {
                 let why = format!("{}: {reason}", describe(&reply));
                 self.redone(reply.id, Some(&reply.host), why);
+                // Or the next host would find what is damaged, and leave it.
+                self.forget_update(&reply).await;
                 self.dispatch.refuse(reply.id);
                 self.to_forget.insert(reply.id);
             }
