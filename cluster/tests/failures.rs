@@ -11,6 +11,7 @@ use bytes::Bytes;
 use regatta_actors::ids::Digest;
 use regatta_actors::lanes::broker::{Audience, Broker, BrokerError, Claim, Kept, Lease};
 use regatta_cluster::{ConnectionEvent, JobLease, NatsBroker, Supervisor, SupervisorError};
+use tokio::net::TcpStream;
 
 use shared::{PATIENCE, Server, connect, job, next, options, retried, text};
 
@@ -258,21 +259,21 @@ async fn a_folder_has_one_supervisor_which_ends_the_server_of_a_killed_one() {
         .canonicalize()
         .unwrap()
         .join("nats-server.conf");
-    let mut orphan = std::process::Command::new(settings.program.as_ref().unwrap())
-        .arg("--config")
-        .arg(configuration)
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    while tokio::net::TcpStream::connect(settings.listen)
-        .await
-        .is_err()
-    {
-        assert!(orphan.try_wait().unwrap().is_none());
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    for listens in [true, false] {
+        let mut orphan = std::process::Command::new(settings.program.as_ref().unwrap())
+            .arg("--config")
+            .arg(&configuration)
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let reached = async || TcpStream::connect(settings.listen).await.is_ok();
+        while listens && !reached().await {
+            assert!(orphan.try_wait().unwrap().is_none());
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        let ending = tokio::task::spawn_blocking(move || orphan.wait().unwrap());
+        let supervisor = Supervisor::start(&settings).await.unwrap();
+        ending.await.unwrap();
+        supervisor.stop().await;
     }
-    let ending = tokio::task::spawn_blocking(move || orphan.wait().unwrap());
-    let supervisor = Supervisor::start(&settings).await.unwrap();
-    ending.await.unwrap();
-    supervisor.stop().await;
 }

@@ -20,8 +20,6 @@ const WORKER: &str = "worker";
 pub(super) struct Configuration {
     /// The server's own.
     pub(super) path: PathBuf,
-    /// Where the server writes the number of its process.
-    pub(super) number: PathBuf,
     pub(super) cluster_file: PathBuf,
     pub(super) worker_file: PathBuf,
 }
@@ -39,12 +37,10 @@ impl Configuration {
         let coordinator = file(settings, &cluster_file, COORDINATOR, ca.clone())?;
         let worker = file(settings, &worker_file, WORKER, ca)?;
         let path = folder.join("nats-server.conf");
-        let number = folder.join("nats-server.pid");
         let text = server_configuration(settings, folder, &coordinator, &worker);
         write(&path, &text)?;
         Ok(Self {
             path,
-            number,
             cluster_file,
             worker_file,
         })
@@ -147,7 +143,6 @@ fn server_configuration(
 ) -> String {
     let text = |path: PathBuf| serde_json::Value::from(path.display().to_string()).to_string();
     let listen = settings.listen;
-    let number = text(folder.join("nats-server.pid"));
     // It makes a folder `jetstream` there.
     let store = text(folder.to_owned());
     let tls = if settings.tls {
@@ -167,7 +162,6 @@ fn server_configuration(
     format!(
         "listen: \"{listen}\"\n\
          max_payload: {max_payload}\n\
-         pid_file: {number}\n\
          jetstream {{ store_dir: {store}, max_memory_store: {memory}, max_file_store: {disk} }}\n\
          {tls}\
          authorization {{\n  users: [\n    {}\n    {}\n  ]\n}}\n",

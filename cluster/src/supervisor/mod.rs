@@ -53,7 +53,7 @@ impl Supervisor {
         let folder = configuration::make_folder(&settings.folder)?;
         let lock = predecessor::lock(&folder)?;
         let configuration = Configuration::write(settings, &folder)?;
-        predecessor::end_server(&configuration.number, &configuration.path).await;
+        predecessor::end_servers(&configuration.path).await;
         let spawn = Spawn {
             program,
             configuration: configuration.path,

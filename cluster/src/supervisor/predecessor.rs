@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::configuration;
 use super::error::SupervisorError;
+use super::process::CONFIG;
 
 /// How long a server may take to end by itself.
 const END_TIME: Duration = Duration::from_secs(10);
@@ -26,34 +27,43 @@ pub(super) fn lock(folder: &Path) -> Result<File, SupervisorError> {
     }
 }
 
-/// Ends the server whose number is in the folder, if it runs with this configuration.
-pub(super) async fn end_server(number: &Path, configuration: &Path) {
-    let Some(id) = read_id(number).filter(|id| runs(*id, configuration)) else {
+/// Ends the servers that run with this configuration. They are looked for among all processes: one
+/// whose supervisor was killed at once has left no note, and two on one folder damage what it keeps.
+pub(super) async fn end_servers(configuration: &Path) {
+    if servers(configuration).is_empty() {
         return;
-    };
+    }
     tracing::warn!("ending the nats-server that a killed supervisor left");
-    // It may end in between, which is as well.
-    let _ = kill_process(id, Signal::TERM);
-    let ended = async {
-        while runs(id, configuration) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+    for signal in [Signal::TERM, Signal::KILL] {
+        for id in servers(configuration) {
+            // It may end in between, which is as well.
+            let _ = kill_process(id, signal);
         }
-    };
-    if tokio::time::timeout(END_TIME, ended).await.is_err() {
-        let _ = kill_process(id, Signal::KILL);
+        let ended = async {
+            while !servers(configuration).is_empty() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(END_TIME, ended).await.is_ok() {
+            return;
+        }
     }
 }
 
-fn read_id(path: &Path) -> Option<Pid> {
-    Pid::from_raw(std::fs::read_to_string(path).ok()?.trim().parse().ok()?)
+/// The processes that were started with this configuration. While the folder is locked no other is on
+/// its way: until it becomes the server, a supervisor's child holds the lock, too.
+fn servers(configuration: &Path) -> Vec<Pid> {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    ids.filter_map(Pid::from_raw)
+        .filter(|id| is_server(*id, configuration))
+        .collect()
 }
 
-/// Whether a process was started with this configuration; its number may by now be another's.
-fn runs(id: Pid, configuration: &Path) -> bool {
+fn is_server(id: Pid, configuration: &Path) -> bool {
     let path = format!("/proc/{}/cmdline", id.as_raw_nonzero());
     let arguments = std::fs::read(path).unwrap_or_default();
-    let wanted = configuration.as_os_str().as_encoded_bytes();
-    arguments
-        .split(|byte| *byte == 0)
-        .any(|argument| argument == wanted)
+    let mut arguments = arguments.split(|byte| *byte == 0);
+    arguments.any(|argument| argument == CONFIG.as_bytes())
+        && arguments.next() == Some(configuration.as_os_str().as_encoded_bytes())
 }

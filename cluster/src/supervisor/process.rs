@@ -16,6 +16,8 @@ use super::error::SupervisorError;
 /// Garbage that it may let grow before it collects, in percent of what it uses: most of that is
 /// buffers of messages, which cost more to get again than to keep.
 const GARBAGE: &str = "400";
+/// What comes before the path of its configuration when it is started.
+pub(super) const CONFIG: &str = "--config";
 /// Lines of its log that are kept for when it dies.
 const LAST_WORDS: usize = 12;
 /// How long it may take to accept connections. It reads what it kept before that.
@@ -47,7 +49,7 @@ impl Spawn {
     pub(super) async fn start(&self) -> Result<Process, SupervisorError> {
         let mut command = Command::new(&self.program);
         command
-            .arg("--config")
+            .arg(CONFIG)
             .arg(&self.configuration)
             .env("GOMEMLIMIT", self.memory.to_string())
             .env("GOGC", GARBAGE)
