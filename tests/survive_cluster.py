@@ -53,7 +53,8 @@ def endure(parts: list[Part], run: Part, kills: int) -> None:
     next_kill = time.monotonic() + draw.uniform(0, PAUSE)
     while run.process.poll() != 0:
         if time.monotonic() > until:
-            sys.exit(f"the run does not end:\n{run.said()}")
+            said = "\n".join(f"{part.name}:\n{part.said()[-600:]}" for part in parts)
+            sys.exit(f"the run does not end\n{said}")
         for part in parts:
             if part.process.poll() not in (None, 0):
                 part.start()
