@@ -219,8 +219,9 @@ void rms_norm_backward(const RmsNormBackward<float, float>& call, int64_t begin,
 void rms_norm_backward(const RmsNormBackward<float, c10::BFloat16>& call, int64_t begin, int64_t end);
 void rms_norm_backward(const RmsNormBackward<c10::BFloat16, c10::BFloat16>& call, int64_t begin, int64_t end);
 
-// y = norm(drop(x) + residual), with a mask over all of x, which is what dropout.cpp draws. Rows of
-// `width`, a multiple of ATTENTION_LANES, are contiguous; nothing is dropped where the threshold is 0.
+// y = norm(drop(x) + residual), with a mask over all of x, which is what dropout.cpp draws: x is one batch
+// of those that may lie side by side. Rows of `width`, a multiple of ATTENTION_LANES, are contiguous;
+// nothing is dropped where the threshold is 0.
 template <typename T>
 struct ResidualNorm {
   int64_t width;

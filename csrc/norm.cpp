@@ -4,6 +4,9 @@
 #include <ATen/ops/empty_like.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
+#include <vector>
+
 #include "error.h"
 #include "kernels.h"
 #include "tensors.h"
@@ -91,54 +94,88 @@ T* write_as(at::Tensor& x) {
   return x.defined() ? static_cast<T*>(x.mutable_data_ptr()) : nullptr;
 }
 
+template <typename T>
+T* moved(T* values, int64_t by) {
+  return values ? values + by : nullptr;
+}
+
+// The masks of batches whose rows lie one after the other: how many rows each has, and the seed of its mask.
+struct RowMasks {
+  std::vector<int64_t> rows, seeds;
+  int64_t threshold;
+
+  // Calls a function for each batch of which rows `begin` to `end` hold some: with its first row, the key of
+  // its mask, and which of its own rows they are.
+  template <typename Work>
+  void within(int64_t begin, int64_t end, const Work& work) const {
+    int64_t first = 0;
+    for (size_t i = 0; i < rows.size(); i++) {
+      const int64_t from = std::max(begin, first), to = std::min(end, first + rows[i]);
+      const Key key = {static_cast<uint64_t>(seeds[i]), static_cast<uint32_t>(threshold)};
+      if (from < to) work(first, key, from - first, to - first);
+      first += rows[i];
+    }
+  }
+
+  void save(torch::autograd::AutogradContext* context) const {
+    context->saved_data["rows"] = rows;
+    context->saved_data["seeds"] = seeds;
+    context->saved_data["threshold"] = threshold;
+  }
+
+  static RowMasks saved(torch::autograd::AutogradContext* context) {
+    auto& data = context->saved_data;
+    return {data["rows"].toIntVector(), data["seeds"].toIntVector(), data["threshold"].toInt()};
+  }
+};
+
 // The norm of a residual sum of T, which are values of `kind`.
 template <typename T, at::ScalarType kind>
 struct NormOfSum : torch::autograd::Function<NormOfSum<T, kind>> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& residual,
                             const at::Tensor& weight, const std::optional<at::Tensor>& bias, double eps,
-                            int64_t seed, int64_t threshold) {
+                            const RowMasks& masks) {
     const at::Tensor input = x.contiguous(), other = residual.contiguous();
-    const int64_t rows = input.numel() / input.size(-1);
+    const int64_t width = input.size(-1), rows = input.numel() / width;
     at::Tensor y = at::empty_like(input), normed = at::empty_like(input);
     at::Tensor inverse = at::empty({rows}, weight.options());
-    const Key key = {static_cast<uint64_t>(seed), static_cast<uint32_t>(threshold)};
-    const ResidualNorm<T> call = {input.size(-1),
-                                  key,
-                                  read_as<T>(input),
-                                  read_as<T>(other),
-                                  read_as<float>(weight),
-                                  bias ? read_as<float>(*bias) : nullptr,
-                                  static_cast<float>(eps),
-                                  write_as<T>(y),
-                                  write_as<T>(normed),
-                                  write_as<float>(inverse)};
-    at::parallel_for(0, rows, NORM_ROWS, [&](int64_t begin, int64_t end) { residual_norm(call, begin, end); });
+    const T *from = read_as<T>(input), *added = read_as<T>(other);
+    const float *scale = read_as<float>(weight), *offset = bias ? read_as<float>(*bias) : nullptr;
+    T *to = write_as<T>(y), *kept = write_as<T>(normed);
+    float* deviations = write_as<float>(inverse);
+    const auto batch = [&](int64_t first, Key key, int64_t begin, int64_t end) {
+      const int64_t at = first * width;
+      const ResidualNorm<T> call = {width, key, from + at, added + at, scale, offset, static_cast<float>(eps), to + at,
+                                    kept + at, deviations + first};
+      residual_norm(call, begin, end);
+    };
+    at::parallel_for(0, rows, NORM_ROWS, [&](int64_t begin, int64_t end) { masks.within(begin, end, batch); });
     context->save_for_backward({weight, normed, inverse});
-    context->saved_data["seed"] = seed;
-    context->saved_data["threshold"] = threshold;
+    masks.save(context);
     return y;
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list gradients) {
-    torch::autograd::variable_list found(7);
+    torch::autograd::variable_list found(6);
     const auto saved = context->get_saved_variables();
     const at::Tensor gradient = gradients[0].to(kind).contiguous();
+    const int64_t width = gradient.size(-1);
     for (size_t i = 0; i < 2; i++) {
       if (context->needs_input_grad(i)) found[i] = at::empty_like(gradient);
     }
-    const Key key = {static_cast<uint64_t>(context->saved_data["seed"].toInt()),
-                     static_cast<uint32_t>(context->saved_data["threshold"].toInt())};
-    const ResidualNormBackward<T> call = {gradient.size(-1),
-                                          key,
-                                          read_as<float>(saved[0]),
-                                          read_as<T>(saved[1]),
-                                          read_as<float>(saved[2]),
-                                          read_as<T>(gradient),
-                                          write_as<T>(found[0]),
-                                          write_as<T>(found[1])};
+    const float *scale = read_as<float>(saved[0]), *deviations = read_as<float>(saved[2]);
+    const T *kept = read_as<T>(saved[1]), *from = read_as<T>(gradient);
+    T *of_x = write_as<T>(found[0]), *of_residual = write_as<T>(found[1]);
+    const auto batch = [&](int64_t first, Key key, int64_t begin, int64_t end) {
+      const int64_t at = first * width;
+      const ResidualNormBackward<T> call = {width, key, scale, kept + at, deviations + first, from + at,
+                                            moved(of_x, at), moved(of_residual, at)};
+      residual_norm_backward(call, begin, end);
+    };
+    const RowMasks masks = RowMasks::saved(context);
     at::parallel_for(0, saved[2].numel(), NORM_ROWS,
-                     [&](int64_t begin, int64_t end) { residual_norm_backward(call, begin, end); });
+                     [&](int64_t begin, int64_t end) { masks.within(begin, end, batch); });
     return found;
   }
 };
@@ -168,10 +205,11 @@ extern "C" int shim_rms_norm(const at::Tensor* x, const at::Tensor* weight, doub
   }
 }
 
-// norm(drop(x) + residual); null, without an error, where the kernels do not suit. `bias` may be null.
+// norm(drop(x) + residual), of batches of so many rows, each with a mask of its own; null, without an error,
+// where the kernels do not suit. `bias` may be null.
 extern "C" int shim_residual_norm(const at::Tensor* x, const at::Tensor* residual, const at::Tensor* weight,
-                                  const at::Tensor* bias, double eps, uint64_t seed, uint32_t threshold,
-                                  at::Tensor** found) {
+                                  const at::Tensor* bias, double eps, const int64_t* rows, const uint64_t* seeds,
+                                  size_t count, uint32_t threshold, at::Tensor** found) {
   try {
     *found = nullptr;
     const bool fits = x->dim() > 0 && x->sizes() == residual->sizes() && x->numel() > 0 &&
@@ -181,12 +219,12 @@ extern "C" int shim_residual_norm(const at::Tensor* x, const at::Tensor* residua
                        (!bias || is_plain(*bias));
     if (!fits || !known) return 0;
     const auto added = maybe(bias);
-    const int64_t from = static_cast<int64_t>(seed), below = static_cast<int64_t>(threshold);
+    const RowMasks masks = {{rows, rows + count}, {seeds, seeds + count}, threshold};
     if (are_floats(*x, *residual)) {
-      *found = new at::Tensor(NormOfSum<float, at::kFloat>::apply(*x, *residual, *weight, added, eps, from, below));
+      *found = new at::Tensor(NormOfSum<float, at::kFloat>::apply(*x, *residual, *weight, added, eps, masks));
     } else if (x->scalar_type() == at::kBFloat16 && narrows()) {
       *found = new at::Tensor(NormOfSum<Narrow, at::kBFloat16>::apply(*x, residual->to(at::kBFloat16), *weight, added,
-                                                                       eps, from, below));
+                                                                       eps, masks));
     }
     return 0;
   } catch (const std::exception& error) {

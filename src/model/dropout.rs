@@ -138,12 +138,32 @@ impl Masks {
     pub fn apply(&self, x: &Tensor, p: f64) -> Result<Tensor, TchError> {
         match &self.0 {
             Drawn::Alone { .. } => self.next(p)?.apply(x),
-            Drawn::Joint { members, .. } => {
-                let drawn = members.iter().map(|member| member.masks.next(p));
-                let drawn = drawn.collect::<Result<Vec<_>, _>>()?;
-                DropoutMask::apply_each(&drawn, x, &joint::shapes_in(x, &shapes(members))?)
-            }
+            Drawn::Joint { .. } => self.next_of_tokens(x, p)?.apply(x),
         }
+    }
+
+    /// The next masks for the values of tokens, (…, tokens, width), to be applied later: one for each
+    /// batch that they are of.
+    ///
+    /// # Errors
+    /// If libtorch fails.
+    pub(crate) fn next_of_tokens(&self, x: &Tensor, p: f64) -> Result<TokenMasks, TchError> {
+        let (tokens, masks) = match &self.0 {
+            Drawn::Alone { .. } => (vec![tokens_of(x)], vec![self.next(p)?]),
+            Drawn::Joint { members, .. } => {
+                let shapes = joint::shapes_in(x, &shapes(members))?;
+                let drawn = members.iter().map(|member| member.masks.next(p));
+                let tokens = shapes.iter().map(|shape| shape.len()).collect();
+                (tokens, drawn.collect::<Result<_, _>>()?)
+            }
+        };
+        Ok(TokenMasks {
+            threshold: masks.first().map_or(0, |mask| mask.threshold),
+            batches: tokens
+                .into_iter()
+                .zip(masks.iter().map(|mask| mask.seed))
+                .collect(),
+        })
     }
 
     /// The next mask of one client, to be applied later.
@@ -189,20 +209,53 @@ impl DropoutMask {
         }
         torch::kernels::dropout(x, self.seed, self.threshold)
     }
+}
 
-    /// Of batches that lie side by side, a mask for each, all of one probability.
-    fn apply_each(masks: &[Self], x: &Tensor, shapes: &[BatchShape]) -> Result<Tensor, TchError> {
-        let threshold = masks.first().map_or(0, |mask| mask.threshold);
+/// The masks of batches whose tokens lie one after the other, all of one probability.
+#[derive(Debug, Clone)]
+pub(crate) struct TokenMasks {
+    /// Of each batch its number of tokens, and the key of its mask.
+    pub batches: Vec<(i64, u64)>,
+    /// As [`DropoutMask::threshold`].
+    pub threshold: u16,
+}
+
+impl TokenMasks {
+    /// Masks that drop nothing of these values.
+    pub fn none(x: &Tensor) -> Self {
+        Self {
+            batches: vec![(tokens_of(x), 0)],
+            threshold: 0,
+        }
+    }
+
+    /// See [`Masks::apply`].
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn apply(&self, x: &Tensor) -> Result<Tensor, TchError> {
+        let &Self {
+            ref batches,
+            threshold,
+        } = self;
         if threshold == 0 {
             return Ok(x.shallow_clone());
         }
-        let (_, _, width) = x.size3()?;
-        let parts = masks.iter().zip(shapes);
-        let parts: Vec<(i64, u64)> = parts
-            .map(|(mask, shape)| (shape.len() * width, mask.seed))
-            .collect();
-        torch::joint_kernels::dropout_of_parts(x, &parts, threshold)
+        if let [(_, seed)] = batches[..] {
+            return torch::kernels::dropout(x, seed, threshold);
+        }
+        let width = width_of(x);
+        let parts = batches.iter().map(|(tokens, seed)| (tokens * width, *seed));
+        torch::joint_kernels::dropout_of_parts(x, &parts.collect::<Vec<_>>(), threshold)
     }
+}
+
+fn width_of(x: &Tensor) -> i64 {
+    x.size().last().copied().unwrap_or(1).max(1)
+}
+
+fn tokens_of(x: &Tensor) -> i64 {
+    x.numel() as i64 / width_of(x)
 }
 
 /// The next mask of a batch in training, unless nothing is dropped.

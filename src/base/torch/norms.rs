@@ -14,7 +14,9 @@ unsafe extern "C" {
         weight: *const C_tensor,
         bias: *const C_tensor,
         eps: f64,
-        seed: u64,
+        rows: *const i64,
+        seeds: *const u64,
+        count: usize,
         threshold: u32,
         found: *mut *mut C_tensor,
     ) -> c_int;
@@ -40,10 +42,11 @@ pub struct FrozenNorm<'a> {
 }
 
 impl FrozenNorm<'_> {
-    /// `norm(dropout(x) + residual)` in one pass, with the mask of
-    /// [`kernels::dropout`](crate::base::torch::kernels::dropout); nothing is dropped where `threshold`
-    /// is 0. It is in float32 where both are, outside of mixed precision, and in bfloat16 where `x` is and
-    /// layers are [narrow](crate::base::torch::narrow::is_on).
+    /// `norm(dropout(x) + residual)` in one pass, with the masks of
+    /// [`kernels::dropout`](crate::base::torch::kernels::dropout) for batches whose rows lie one after
+    /// the other: of each how many it has, and its seed. Nothing is dropped where `threshold` is 0. It is
+    /// in float32 where both are, outside of mixed precision, and in bfloat16 where `x` is and layers are
+    /// [narrow](crate::base::torch::narrow::is_on).
     ///
     /// `None` where that is not written for what is given: on a GPU, in other kinds, for a width that is
     /// not a multiple of 16, and a norm that is trained.
@@ -52,16 +55,24 @@ impl FrozenNorm<'_> {
     /// `x`, `residual` and what comes back: (…, width).
     ///
     /// # Errors
-    /// If memory runs out.
+    /// If the batches do not add up to all rows, or memory runs out.
     pub fn of_residual(
         &self,
         x: &Tensor,
         residual: &Tensor,
-        seed: u64,
+        batches: &[(i64, u64)],
         threshold: u16,
     ) -> Result<Option<Tensor>, TchError> {
+        let (rows, seeds): (Vec<i64>, Vec<u64>) = batches.iter().copied().unzip();
+        let width = x.size().last().copied().unwrap_or(1).max(1);
+        let all = x.numel() as i64 / width;
+        if rows.iter().any(|rows| *rows < 0) || rows.iter().sum::<i64>() != all {
+            let message = format!("the norm of batches of {rows:?} of {all} rows");
+            return Err(TchError::Torch(message));
+        }
         let mut found = std::ptr::null_mut();
-        // SAFETY: the tensors are alive through the call; null means no bias.
+        // SAFETY: the tensors are alive through the call, and so are both slices, of as many numbers as
+        // told, whose rows lie within `x`; null means no bias.
         let code = unsafe {
             shim_residual_norm(
                 x.as_ptr(),
@@ -69,7 +80,9 @@ impl FrozenNorm<'_> {
                 self.weight.as_ptr(),
                 self.bias.map_or(std::ptr::null(), Tensor::as_ptr),
                 self.eps,
-                seed,
+                rows.as_ptr(),
+                seeds.as_ptr(),
+                batches.len(),
                 u32::from(threshold),
                 &raw mut found,
             )
@@ -129,7 +142,7 @@ mod tests {
 
     use super::*;
     use crate::base::torch::device::Autocast;
-    use crate::base::torch::kernels::dropout;
+    use crate::base::torch::joint_kernels::dropout_of_parts;
     use crate::base::torch::narrow;
     use crate::base::torch::tests::{leaf, values};
 
@@ -152,7 +165,8 @@ mod tests {
             let (left, right) = (leaf(&x, Kind::Double), leaf(&residual, Kind::Double));
             let mut sum = left.shallow_clone();
             if threshold > 0 {
-                sum = dropout(&left, 11, threshold).unwrap();
+                let parts = [(14 * width, 11), (21 * width, 13)];
+                sum = dropout_of_parts(&left, &parts, threshold).unwrap();
             }
             let y = (sum + &right).layer_norm([width], Some(&weight), bias.as_ref(), 1e-5, false);
             let exact = results(&y, [&left, &right]);
@@ -164,7 +178,10 @@ mod tests {
                 eps: 1e-5,
             };
             let (left, right) = (leaf(&x, kind), leaf(&residual, kind));
-            let y = norm.of_residual(&left, &right, 11, threshold).unwrap();
+            let batches = [(14, 11), (0, 12), (21, 13)];
+            let y = norm
+                .of_residual(&left, &right, &batches, threshold)
+                .unwrap();
             let found = results(&y.unwrap(), [&left, &right]);
             for (at, (found, exact)) in found.iter().zip(&exact).enumerate() {
                 let miss = (found - exact).abs().max().double_value(&[]);
@@ -199,13 +216,19 @@ mod tests {
                 bias: None,
                 eps: 1e-5,
             };
-            norm.of_residual(x, x, 11, 6554).unwrap()
+            norm.of_residual(x, x, &[(5, 11)], 6554).unwrap()
         };
         let x = values(&[5, 32], 0.7).to_kind(Kind::Float);
         assert!(of(&weight, &x).is_some());
         assert!(of(&weight, &x.to_kind(Kind::Double)).is_none());
         assert!(of(&weight.copy().set_requires_grad(true), &x).is_none());
         assert!(of(&weight.narrow(0, 0, 24), &x.narrow(1, 0, 24)).is_none());
+        let norm = FrozenNorm {
+            weight: &weight,
+            bias: None,
+            eps: 1e-5,
+        };
+        assert!(norm.of_residual(&x, &x, &[(4, 11)], 6554).is_err());
         let _narrow = Autocast::enter(Device::Cpu, Kind::BFloat16).unwrap();
         assert!(of(&weight, &x).is_none());
     }

@@ -13,7 +13,7 @@ use crate::base::torch::norms::{FrozenNorm, FrozenRmsNorm};
 use crate::model::ModelError;
 use crate::model::activation::Activation;
 use crate::model::delta::Delta;
-use crate::model::dropout::{DropoutMask, Masks, dropout, next_mask};
+use crate::model::dropout::{Masks, TokenMasks};
 use crate::model::linear_layer::WeightLayout;
 use crate::model::quantised::held::HeldWeight;
 use crate::model::weights::View;
@@ -200,24 +200,23 @@ impl LayerNorm {
         dropout: f64,
         masks: Option<&Masks>,
     ) -> Result<Tensor, ModelError> {
-        // Of several batches, each has a mask of its own.
-        let joint = masks.is_some_and(|masks| masks.members().is_some());
-        let (x, mask) = match joint {
-            true => (&self::dropout(x, dropout, masks)?, None),
-            false => (x, next_mask(dropout, masks)?),
-        };
-        let DropoutMask { seed, threshold } = mask.unwrap_or_default();
+        let masks = masks.filter(|_| dropout > 0.0);
+        let masks = masks
+            .map(|masks| masks.next_of_tokens(x, dropout))
+            .transpose()?;
+        let is_fused = masks.is_some() || narrow::is_on(x.device());
+        let masks = masks.unwrap_or_else(|| TokenMasks::none(x));
         let norm = FrozenNorm {
             weight: &self.weight,
             bias: self.bias.as_ref(),
             eps: self.eps,
         };
-        let is_fused = mask.is_some() || narrow::is_on(x.device());
-        if is_fused && let Some(y) = norm.of_residual(x, residual, seed, threshold)? {
+        if is_fused
+            && let Some(y) = norm.of_residual(x, residual, &masks.batches, masks.threshold)?
+        {
             return Ok(y);
         }
-        let kept = mask.map(|mask| mask.apply(x)).transpose()?;
-        self.forward(&kept.as_ref().unwrap_or(x).f_add(residual)?)
+        self.forward(&masks.apply(x)?.f_add(residual)?)
     }
 }
 
