@@ -221,22 +221,26 @@ void rms_norm_backward(const RmsNormBackward<c10::BFloat16, c10::BFloat16>& call
 
 // y = norm(drop(x) + residual), with a mask over all of x, which is what dropout.cpp draws: x is one batch
 // of those that may lie side by side. Rows of `width`, a multiple of ATTENTION_LANES, are contiguous;
-// nothing is dropped where the threshold is 0.
-template <typename T>
+// nothing is dropped where the threshold is 0. The residual, and the sum where somebody asks for it, may be
+// wider than what is added.
+template <typename T, typename R = T>
 struct ResidualNorm {
   int64_t width;
   Key key;
-  const T *x, *residual;
+  const T* x;
+  const R* residual;
   // In float32; `bias` may be null.
   const float *weight, *bias;
   float eps;
+  // May be null.
+  R* sum;
   T* y;
   // For the backward pass: normalised values, and each row's inverse deviation.
   T* normed;
   float* inverse;
 };
 
-template <typename T>
+template <typename T, typename R = T>
 struct ResidualNormBackward {
   int64_t width;
   Key key;
@@ -244,8 +248,11 @@ struct ResidualNormBackward {
   const T* normed;
   const float* inverse;
   const T* gradient;
+  // By the sum, of all but the norm; may be null.
+  const R* gradient_of_sum;
   // Null where nobody asks.
-  T *of_x, *of_residual;
+  T* of_x;
+  R* of_residual;
 };
 
 // Rows `begin` to `end`: what one thread does.

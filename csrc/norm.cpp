@@ -5,6 +5,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
+#include <type_traits>
 #include <vector>
 
 #include "error.h"
@@ -129,48 +130,57 @@ struct RowMasks {
   }
 };
 
-// The norm of a residual sum of T, which are values of `kind`.
-template <typename T, at::ScalarType kind>
-struct NormOfSum : torch::autograd::Function<NormOfSum<T, kind>> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& residual,
-                            const at::Tensor& weight, const std::optional<at::Tensor>& bias, double eps,
-                            const RowMasks& masks) {
+template <typename T>
+constexpr at::ScalarType KIND = std::is_same_v<T, float> ? at::kFloat : at::kBFloat16;
+
+// The norm of a residual sum in T, and the sum itself in R if it is to be kept.
+template <typename T, typename R>
+struct NormOfSum : torch::autograd::Function<NormOfSum<T, R>> {
+  static torch::autograd::variable_list forward(torch::autograd::AutogradContext* context, const at::Tensor& x,
+                                                const at::Tensor& residual, const at::Tensor& weight,
+                                                const std::optional<at::Tensor>& bias, double eps,
+                                                const RowMasks& masks, bool keeps_sum) {
     const at::Tensor input = x.contiguous(), other = residual.contiguous();
     const int64_t width = input.size(-1), rows = input.numel() / width;
     at::Tensor y = at::empty_like(input), normed = at::empty_like(input);
     at::Tensor inverse = at::empty({rows}, weight.options());
-    const T *from = read_as<T>(input), *added = read_as<T>(other);
+    at::Tensor sum = keeps_sum ? at::empty_like(other) : at::Tensor();
+    const T* from = read_as<T>(input);
+    const R* added = read_as<R>(other);
     const float *scale = read_as<float>(weight), *offset = bias ? read_as<float>(*bias) : nullptr;
     T *to = write_as<T>(y), *kept = write_as<T>(normed);
+    R* total = write_as<R>(sum);
     float* deviations = write_as<float>(inverse);
     const auto batch = [&](int64_t first, Key key, int64_t begin, int64_t end) {
       const int64_t at = first * width;
-      const ResidualNorm<T> call = {width, key, from + at, added + at, scale, offset, static_cast<float>(eps), to + at,
-                                    kept + at, deviations + first};
+      const ResidualNorm<T, R> call = {width, key, from + at, added + at, scale, offset, static_cast<float>(eps),
+                                       moved(total, at), to + at, kept + at, deviations + first};
       residual_norm(call, begin, end);
     };
     at::parallel_for(0, rows, NORM_ROWS, [&](int64_t begin, int64_t end) { masks.within(begin, end, batch); });
     context->save_for_backward({weight, normed, inverse});
     masks.save(context);
-    return y;
+    return keeps_sum ? torch::autograd::variable_list{y, sum} : torch::autograd::variable_list{y};
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list gradients) {
-    torch::autograd::variable_list found(6);
+    torch::autograd::variable_list found(7);
     const auto saved = context->get_saved_variables();
-    const at::Tensor gradient = gradients[0].to(kind).contiguous();
+    const at::Tensor gradient = gradients[0].to(KIND<T>).contiguous();
+    const at::Tensor beside = gradients.size() > 1 ? gradients[1].to(KIND<R>).contiguous() : at::Tensor();
     const int64_t width = gradient.size(-1);
-    for (size_t i = 0; i < 2; i++) {
-      if (context->needs_input_grad(i)) found[i] = at::empty_like(gradient);
-    }
+    if (context->needs_input_grad(0)) found[0] = at::empty_like(gradient);
+    if (context->needs_input_grad(1)) found[1] = at::empty_like(gradient, gradient.options().dtype(KIND<R>));
     const float *scale = read_as<float>(saved[0]), *deviations = read_as<float>(saved[2]);
     const T *kept = read_as<T>(saved[1]), *from = read_as<T>(gradient);
-    T *of_x = write_as<T>(found[0]), *of_residual = write_as<T>(found[1]);
+    const R* of_sum = beside.defined() ? read_as<R>(beside) : nullptr;
+    T* of_x = write_as<T>(found[0]);
+    R* of_residual = write_as<R>(found[1]);
     const auto batch = [&](int64_t first, Key key, int64_t begin, int64_t end) {
       const int64_t at = first * width;
-      const ResidualNormBackward<T> call = {width, key, scale, kept + at, deviations + first, from + at,
-                                            moved(of_x, at), moved(of_residual, at)};
+      const ResidualNormBackward<T, R> call = {width, key, scale, kept + at, deviations + first, from + at,
+                                               moved(of_sum, at), moved(of_x, at), moved(of_residual, at)};
       residual_norm_backward(call, begin, end);
     };
     const RowMasks masks = RowMasks::saved(context);
@@ -206,12 +216,13 @@ extern "C" int shim_rms_norm(const at::Tensor* x, const at::Tensor* weight, doub
 }
 
 // norm(drop(x) + residual), of batches of so many rows, each with a mask of its own; null, without an error,
-// where the kernels do not suit. `bias` may be null.
+// where the kernels do not suit. `bias` may be null, and so may `sum`, where the sum goes.
 extern "C" int shim_residual_norm(const at::Tensor* x, const at::Tensor* residual, const at::Tensor* weight,
                                   const at::Tensor* bias, double eps, const int64_t* rows, const uint64_t* seeds,
-                                  size_t count, uint32_t threshold, at::Tensor** found) {
+                                  size_t count, uint32_t threshold, at::Tensor** found, at::Tensor** sum) {
   try {
     *found = nullptr;
+    if (sum) *sum = nullptr;
     const bool fits = x->dim() > 0 && x->sizes() == residual->sizes() && x->numel() > 0 &&
                       x->size(-1) % ATTENTION_LANES == 0 && weight->numel() == x->size(-1) &&
                       (!bias || bias->numel() == x->size(-1));
@@ -220,12 +231,18 @@ extern "C" int shim_residual_norm(const at::Tensor* x, const at::Tensor* residua
     if (!fits || !known) return 0;
     const auto added = maybe(bias);
     const RowMasks masks = {{rows, rows + count}, {seeds, seeds + count}, threshold};
+    const bool is_narrow = x->scalar_type() == at::kBFloat16 && narrows();
+    torch::autograd::variable_list made;
     if (are_floats(*x, *residual)) {
-      *found = new at::Tensor(NormOfSum<float, at::kFloat>::apply(*x, *residual, *weight, added, eps, masks));
-    } else if (x->scalar_type() == at::kBFloat16 && narrows()) {
-      *found = new at::Tensor(NormOfSum<Narrow, at::kBFloat16>::apply(*x, residual->to(at::kBFloat16), *weight, added,
-                                                                       eps, masks));
+      made = NormOfSum<float, float>::apply(*x, *residual, *weight, added, eps, masks, sum != nullptr);
+    } else if (is_narrow && sum && residual->scalar_type() == at::kFloat) {
+      made = NormOfSum<Narrow, float>::apply(*x, *residual, *weight, added, eps, masks, true);
+    } else if (is_narrow) {
+      made = NormOfSum<Narrow, Narrow>::apply(*x, residual->to(at::kBFloat16), *weight, added, eps, masks, sum != nullptr);
     }
+    if (made.empty()) return 0;
+    *found = new at::Tensor(made[0]);
+    if (sum) *sum = new at::Tensor(made[1]);
     return 0;
   } catch (const std::exception& error) {
     shim_error() = error.what();

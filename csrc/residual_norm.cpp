@@ -40,6 +40,7 @@ WITHIN void norm_row(const ResidualNorm<float>& call, int64_t row, Scratch& scra
   for (int64_t i = 0; i < call.width; i += HALF) {
     const Half sum = load(call.x + at + i) * load(scratch.factors.data() + i) + load(call.residual + at + i);
     store(sums + i, sum);
+    if (call.sum) store(call.sum + at + i, sum);
     all[i / HALF % 2] += sum;
   }
   const float width = static_cast<float>(call.width), mean = total(all) / width;
@@ -70,7 +71,8 @@ WITHIN void norm_row_backward(const ResidualNormBackward<float>& call, int64_t r
   if (call.of_x) draw(call.key, at, call.width, scratch);
   for (int64_t i = 0; i < call.width; i += HALF) {
     const Half gradient = load(call.gradient + at + i) * load(call.weight + i);
-    const Half found = (gradient - mean - load(call.normed + at + i) * slope) * inverse;
+    Half found = (gradient - mean - load(call.normed + at + i) * slope) * inverse;
+    if (call.gradient_of_sum) found += load(call.gradient_of_sum + at + i);
     if (call.of_residual) store(call.of_residual + at + i, found);
     if (call.of_x) store(call.of_x + at + i, found * load(scratch.factors.data() + i));
   }

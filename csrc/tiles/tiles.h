@@ -64,9 +64,11 @@ void multiply(const TileProduct& call, Range rows, Range panels);
 // The gradient by x of GELU(x), x Φ(x), of values `begin` to `end`.
 void gelu_backward(const Narrow* x, const Narrow* gradient, Narrow* found, int64_t begin, int64_t end);
 
-// In bfloat16.
+// In bfloat16, the residual in either kind.
 void residual_norm(const ResidualNorm<Narrow>& call, int64_t begin, int64_t end);
+void residual_norm(const ResidualNorm<Narrow, float>& call, int64_t begin, int64_t end);
 void residual_norm_backward(const ResidualNormBackward<Narrow>& call, int64_t begin, int64_t end);
+void residual_norm_backward(const ResidualNormBackward<Narrow, float>& call, int64_t begin, int64_t end);
 
 // Activations by a sigmoid, values `begin` to `end`, of which `begin` is a multiple of TILE.
 void narrow_gate_forward(const GateForward<c10::BFloat16>& call, int64_t begin, int64_t end);

@@ -64,6 +64,10 @@ WITHIN_TILES Floats widen(const Narrow* from, __mmask16 mask = 0xffff) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
 }
 
+WITHIN_TILES Floats widen(const float* from) { return _mm512_loadu_ps(from); }
+
+WITHIN_TILES void put(float* to, Floats values) { _mm512_storeu_ps(to, values); }
+
 WITHIN_TILES void put(Narrow* to, Floats values, __mmask16 mask = 0xffff) {
   _mm256_mask_storeu_epi16(to, mask, (__m256i)_mm512_cvtneps_pbh(values));
 }

@@ -19,6 +19,7 @@ unsafe extern "C" {
         count: usize,
         threshold: u32,
         found: *mut *mut C_tensor,
+        sum: *mut *mut C_tensor,
     ) -> c_int;
     fn shim_rms_norm(
         x: *const C_tensor,
@@ -63,6 +64,35 @@ impl FrozenNorm<'_> {
         batches: &[(i64, u64)],
         threshold: u16,
     ) -> Result<Option<Tensor>, TchError> {
+        let found = self.sum_and_norm(x, residual, batches, threshold, false)?;
+        Ok(found.map(|(y, _)| y))
+    }
+
+    /// [`FrozenNorm::of_residual`], and the sum itself, `dropout(x) + residual`, in the kind of the
+    /// residual: what is added to next.
+    ///
+    /// # Errors
+    /// As [`FrozenNorm::of_residual`].
+    pub fn with_sum(
+        &self,
+        x: &Tensor,
+        residual: &Tensor,
+        batches: &[(i64, u64)],
+        threshold: u16,
+    ) -> Result<Option<(Tensor, Tensor)>, TchError> {
+        let found = self.sum_and_norm(x, residual, batches, threshold, true)?;
+        Ok(found.and_then(|(y, sum)| Some((y, sum?))))
+    }
+
+    /// The norm, and the sum if it is to be kept.
+    fn sum_and_norm(
+        &self,
+        x: &Tensor,
+        residual: &Tensor,
+        batches: &[(i64, u64)],
+        threshold: u16,
+        keeps_sum: bool,
+    ) -> Result<Option<(Tensor, Option<Tensor>)>, TchError> {
         let (rows, seeds): (Vec<i64>, Vec<u64>) = batches.iter().copied().unzip();
         let width = x.size().last().copied().unwrap_or(1).max(1);
         let all = x.numel() as i64 / width;
@@ -70,9 +100,14 @@ impl FrozenNorm<'_> {
             let message = format!("the norm of batches of {rows:?} of {all} rows");
             return Err(TchError::Torch(message));
         }
-        let mut found = std::ptr::null_mut();
+        let (mut found, mut sum) = (std::ptr::null_mut(), std::ptr::null_mut());
+        let to_sum: *mut *mut C_tensor = if keeps_sum {
+            &raw mut sum
+        } else {
+            std::ptr::null_mut()
+        };
         // SAFETY: the tensors are alive through the call, and so are both slices, of as many numbers as
-        // told, whose rows lie within `x`; null means no bias.
+        // told, whose rows lie within `x`; null means no bias, and that the sum is not wanted.
         let code = unsafe {
             shim_residual_norm(
                 x.as_ptr(),
@@ -85,11 +120,13 @@ impl FrozenNorm<'_> {
                 batches.len(),
                 u32::from(threshold),
                 &raw mut found,
+                to_sum,
             )
         };
         check(code)?;
         // SAFETY: what is not null is a tensor of our own.
-        Ok((!found.is_null()).then(|| unsafe { Tensor::from_ptr(found) }))
+        let own = |x: *mut C_tensor| (!x.is_null()).then(|| unsafe { Tensor::from_ptr(x) });
+        Ok(own(found).map(|y| (y, own(sum))))
     }
 }
 
@@ -146,18 +183,26 @@ mod tests {
     use crate::base::torch::narrow;
     use crate::base::torch::tests::{leaf, values};
 
-    /// The norm of a residual sum, and a weighted sum's gradients by what is summed.
-    fn results(y: &Tensor, leaves: [&Tensor; 2]) -> [Tensor; 3] {
-        (y * values(&y.size(), 0.3).to_kind(y.kind()))
-            .sum(Kind::Double)
-            .backward();
-        let [left, right] = leaves.map(Tensor::grad);
-        [y.detach(), left, right].map(|x| x.to_kind(Kind::Double))
+    /// The norm of a residual sum, the sum if it is kept, and the gradients by what is summed of a
+    /// weighted sum of these.
+    fn results(y: &Tensor, kept: Option<&Tensor>, leaves: [&Tensor; 2]) -> Vec<Tensor> {
+        let mut results = vec![y];
+        results.extend(kept);
+        let mut all = Tensor::from(0.0);
+        for (at, x) in results.iter().enumerate() {
+            let weights = values(&x.size(), 0.3 + at as f64).to_kind(x.kind());
+            all += (*x * weights).sum(Kind::Double);
+        }
+        all.backward();
+        let gradients = leaves.map(Tensor::grad);
+        let detached = results.iter().map(|x| x.detach());
+        let all = detached.chain(gradients);
+        all.map(|x| x.to_kind(Kind::Double)).collect()
     }
 
-    /// Compares norms of sums of a kind with those in float64; misses of `allowed` of the largest value
-    /// are.
-    fn assert_near_definition(kind: Kind, allowed: f64) {
+    /// Compares norms of sums of values and a residual of these kinds with those in float64; misses of
+    /// `allowed` of the largest value are.
+    fn assert_near_definition([kind, residual_kind]: [Kind; 2], keeps_sum: bool, allowed: f64) {
         for (width, threshold, has_bias) in [(32, 0, true), (384, 6554, true), (80, 6554, false)] {
             let (x, residual) = (values(&[5, 7, width], 0.7), values(&[5, 7, width], 1.1));
             let (weight, bias) = (values(&[width], 1.7) + 2.0, values(&[width], 0.9));
@@ -168,8 +213,9 @@ mod tests {
                 let parts = [(14 * width, 11), (21 * width, 13)];
                 sum = dropout_of_parts(&left, &parts, threshold).unwrap();
             }
-            let y = (sum + &right).layer_norm([width], Some(&weight), bias.as_ref(), 1e-5, false);
-            let exact = results(&y, [&left, &right]);
+            let sum = sum + &right;
+            let y = sum.layer_norm([width], Some(&weight), bias.as_ref(), 1e-5, false);
+            let exact = results(&y, keeps_sum.then_some(&sum), [&left, &right]);
             let weight = weight.to_kind(Kind::Float);
             let bias = bias.map(|bias| bias.to_kind(Kind::Float));
             let norm = FrozenNorm {
@@ -177,12 +223,19 @@ mod tests {
                 bias: bias.as_ref(),
                 eps: 1e-5,
             };
-            let (left, right) = (leaf(&x, kind), leaf(&residual, kind));
+            let (left, right) = (leaf(&x, kind), leaf(&residual, residual_kind));
             let batches = [(14, 11), (0, 12), (21, 13)];
-            let y = norm
-                .of_residual(&left, &right, &batches, threshold)
-                .unwrap();
-            let found = results(&y.unwrap(), [&left, &right]);
+            let (y, sum) = if keeps_sum {
+                let found = norm.with_sum(&left, &right, &batches, threshold);
+                let (y, sum) = found.unwrap().unwrap();
+                assert_eq!(sum.kind(), residual_kind);
+                (y, Some(sum))
+            } else {
+                let y = norm.of_residual(&left, &right, &batches, threshold);
+                (y.unwrap().unwrap(), None)
+            };
+            assert_eq!(y.kind(), kind);
+            let found = results(&y, sum.as_ref(), [&left, &right]);
             for (at, (found, exact)) in found.iter().zip(&exact).enumerate() {
                 let miss = (found - exact).abs().max().double_value(&[]);
                 let largest = exact.abs().max().double_value(&[]);
@@ -196,14 +249,18 @@ mod tests {
 
     #[test]
     fn a_norm_of_a_residual_sum_and_its_gradients_are_those_of_float64() {
-        assert_near_definition(Kind::Float, 2e-6);
+        for keeps_sum in [false, true] {
+            assert_near_definition([Kind::Float; 2], keeps_sum, 2e-6);
+        }
     }
 
     #[test]
     fn in_bfloat16_they_are_as_near_as_its_digits_allow() {
         let _narrow = Autocast::enter(Device::Cpu, Kind::BFloat16).unwrap();
         if narrow::is_on(Device::Cpu) {
-            assert_near_definition(Kind::BFloat16, 0.02);
+            assert_near_definition([Kind::BFloat16; 2], false, 0.02);
+            assert_near_definition([Kind::BFloat16; 2], true, 0.02);
+            assert_near_definition([Kind::BFloat16, Kind::Float], true, 0.02);
         }
     }
 

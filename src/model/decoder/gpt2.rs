@@ -184,8 +184,8 @@ impl DecoderBlock for Gpt2Block {
         };
         let attended = pass.attend(layer, &attention, self.attention_dropout)?;
         let y = self.attention_output.forward(&attended, masks)?;
-        let x = x.f_add(&dropout(&y, self.dropout, masks)?)?;
-        let normed = self.feed_forward_norm.forward(&x)?;
+        let norm = &self.feed_forward_norm;
+        let (x, normed) = norm.with_sum(&y, x, self.dropout, masks)?;
         let wide = self.widen.forward(&normed, masks)?;
         let wide = self.activation.forward(&wide)?;
         let y = self.narrow.forward(&wide, masks)?;

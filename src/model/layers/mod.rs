@@ -200,24 +200,61 @@ impl LayerNorm {
         dropout: f64,
         masks: Option<&Masks>,
     ) -> Result<Tensor, ModelError> {
-        let masks = masks.filter(|_| dropout > 0.0);
-        let masks = masks
-            .map(|masks| masks.next_of_tokens(x, dropout))
-            .transpose()?;
+        let masks = masks_of(x, dropout, masks)?;
         let is_fused = masks.is_some() || narrow::is_on(x.device());
         let masks = masks.unwrap_or_else(|| TokenMasks::none(x));
-        let norm = FrozenNorm {
-            weight: &self.weight,
-            bias: self.bias.as_ref(),
-            eps: self.eps,
-        };
         if is_fused
-            && let Some(y) = norm.of_residual(x, residual, &masks.batches, masks.threshold)?
+            && let Some(y) =
+                self.frozen()
+                    .of_residual(x, residual, &masks.batches, masks.threshold)?
         {
             return Ok(y);
         }
         self.forward(&masks.apply(x)?.f_add(residual)?)
     }
+
+    /// A residual sum, `dropout(x) + residual`, and its norm; both and what comes back are of one shape.
+    /// On a CPU it is one pass.
+    ///
+    /// # Errors
+    /// If libtorch fails.
+    pub fn with_sum(
+        &self,
+        x: &Tensor,
+        residual: &Tensor,
+        dropout: f64,
+        masks: Option<&Masks>,
+    ) -> Result<(Tensor, Tensor), ModelError> {
+        let masks = masks_of(x, dropout, masks)?.unwrap_or_else(|| TokenMasks::none(x));
+        let fused = self
+            .frozen()
+            .with_sum(x, residual, &masks.batches, masks.threshold)?;
+        if let Some((normed, sum)) = fused {
+            return Ok((sum, normed));
+        }
+        let sum = residual.f_add(&masks.apply(x)?)?;
+        let normed = self.forward(&sum)?;
+        Ok((sum, normed))
+    }
+
+    fn frozen(&self) -> FrozenNorm<'_> {
+        FrozenNorm {
+            weight: &self.weight,
+            bias: self.bias.as_ref(),
+            eps: self.eps,
+        }
+    }
+}
+
+/// The next masks of values that are added to a residual, unless nothing is dropped.
+fn masks_of(
+    x: &Tensor,
+    dropout: f64,
+    masks: Option<&Masks>,
+) -> Result<Option<TokenMasks>, ModelError> {
+    let masks = masks.filter(|_| dropout > 0.0);
+    let drawn = masks.map(|masks| masks.next_of_tokens(x, dropout));
+    Ok(drawn.transpose()?)
 }
 
 /// Division by the root mean square over the last dimension, in float32: Zhang and Sennrich, *Root
