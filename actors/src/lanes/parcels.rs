@@ -70,15 +70,25 @@ impl Parcel {
         Ok(())
     }
 
-    /// Stores all blobs in place of what is there under their names, which may be damaged.
+    /// Stores the blobs that are missing or damaged. Those that are whole stay: another host may be
+    /// reading them.
     ///
     /// # Errors
     /// The broker's.
-    pub async fn replace(&self, broker: &impl Broker) -> Result<(), BrokerError> {
-        for digest in self.digests() {
-            broker.forget(digest).await?;
+    pub async fn repair(&self, broker: &impl Broker) -> Result<(), BrokerError> {
+        for (digest, blob) in self.blobs.iter().rev() {
+            let is_whole = match broker.get(digest, blob.len() as u64).await {
+                Ok(kept) => kept.as_ref() == Some(blob),
+                // It is longer than it should be.
+                Err(BrokerError::Refused(_)) => false,
+                Err(error) => return Err(error),
+            };
+            if !is_whole {
+                broker.forget(digest).await?;
+                broker.put(digest, blob.clone()).await?;
+            }
         }
-        self.store(broker, |_| true).await
+        Ok(())
     }
 }
 

@@ -189,10 +189,10 @@ impl<U> Dispatch<U> {
         lost
     }
 
-    /// Gives the jobs that nobody waits for and that the last look found waiting in the queue, too.
-    /// They are in each other's way and in that of others for ever: a host that was killed before it
-    /// said that a job is done leaves it there, and the state to do it once more is soon forgotten. One
-    /// from before a coordinator's restart may be asked for after the first look.
+    /// Gives the jobs that nobody waits for, if the last look found them waiting in the queue as well.
+    /// A host that was killed before it said that a job is done leaves it there; the state it starts
+    /// from is soon forgotten, so nobody can do it, and it keeps others from the lanes. A job from
+    /// before a coordinator's restart may yet be asked for after the first look.
     pub fn unwanted(&mut self, waiting: impl Iterator<Item = JobId>) -> Vec<JobId> {
         let unwanted = waiting.filter(|job| !self.jobs.contains_key(job)).collect();
         let before = std::mem::replace(&mut self.unwanted, unwanted);

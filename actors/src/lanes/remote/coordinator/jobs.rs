@@ -180,7 +180,7 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         let Some(parcel) = self.parcels.values().find(|parcel| parcel.name == *name) else {
             return Answer::Refused("nobody needs that state any more".into());
         };
-        match parcel.replace(&*self.broker).await {
+        match parcel.repair(&*self.broker).await {
             Ok(()) => Answer::Stored,
             Err(error) => Answer::Refused(error.to_string()),
         }
