@@ -237,7 +237,7 @@ extern "C" int shim_residual_norm(const at::Tensor* x, const at::Tensor* residua
       made = NormOfSum<float, float>::apply(*x, *residual, *weight, added, eps, masks, sum != nullptr);
     } else if (is_narrow && sum && residual->scalar_type() == at::kFloat) {
       made = NormOfSum<Narrow, float>::apply(*x, *residual, *weight, added, eps, masks, true);
-    } else if (is_narrow) {
+    } else if (is_narrow && (!sum || residual->scalar_type() == at::kBFloat16)) {
       made = NormOfSum<Narrow, Narrow>::apply(*x, residual->to(at::kBFloat16), *weight, added, eps, masks, sum != nullptr);
     }
     if (made.empty()) return 0;

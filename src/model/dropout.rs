@@ -136,10 +136,7 @@ impl Masks {
     /// # Errors
     /// If the device fails.
     pub fn apply(&self, x: &Tensor, p: f64) -> Result<Tensor, TchError> {
-        match &self.0 {
-            Drawn::Alone { .. } => self.next(p)?.apply(x),
-            Drawn::Joint { .. } => self.next_of_tokens(x, p)?.apply(x),
-        }
+        self.next_of_tokens(x, p)?.apply(x)
     }
 
     /// The next masks for the values of tokens, (…, tokens, width), to be applied later: one for each
@@ -234,19 +231,19 @@ impl TokenMasks {
     /// # Errors
     /// If the device fails.
     pub fn apply(&self, x: &Tensor) -> Result<Tensor, TchError> {
-        let &Self {
-            ref batches,
-            threshold,
-        } = self;
+        let threshold = self.threshold;
         if threshold == 0 {
             return Ok(x.shallow_clone());
         }
-        if let [(_, seed)] = batches[..] {
+        if let [(_, seed)] = self.batches[..] {
             return torch::kernels::dropout(x, seed, threshold);
         }
         let width = width_of(x);
-        let parts = batches.iter().map(|(tokens, seed)| (tokens * width, *seed));
-        torch::joint_kernels::dropout_of_parts(x, &parts.collect::<Vec<_>>(), threshold)
+        let parts = self.batches.iter();
+        let parts: Vec<_> = parts
+            .map(|(tokens, seed)| (tokens * width, *seed))
+            .collect();
+        torch::joint_kernels::dropout_of_parts(x, &parts, threshold)
     }
 }
 

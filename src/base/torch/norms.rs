@@ -266,26 +266,25 @@ mod tests {
 
     #[test]
     fn what_the_kernels_do_not_know_is_left_to_libtorch() {
-        let weight = values(&[32], 1.7).to_kind(Kind::Float);
-        let of = |weight: &Tensor, x: &Tensor| {
-            let norm = FrozenNorm {
+        fn by(weight: &Tensor) -> FrozenNorm<'_> {
+            FrozenNorm {
                 weight,
                 bias: None,
                 eps: 1e-5,
-            };
-            norm.of_residual(x, x, &[(5, 11)], 6554).unwrap()
+            }
+        }
+        let weight = values(&[32], 1.7).to_kind(Kind::Float);
+        let of = |weight: &Tensor, x: &Tensor| {
+            let found = by(weight).of_residual(x, x, &[(5, 11)], 6554);
+            found.unwrap()
         };
         let x = values(&[5, 32], 0.7).to_kind(Kind::Float);
         assert!(of(&weight, &x).is_some());
         assert!(of(&weight, &x.to_kind(Kind::Double)).is_none());
         assert!(of(&weight.copy().set_requires_grad(true), &x).is_none());
         assert!(of(&weight.narrow(0, 0, 24), &x.narrow(1, 0, 24)).is_none());
-        let norm = FrozenNorm {
-            weight: &weight,
-            bias: None,
-            eps: 1e-5,
-        };
-        assert!(norm.of_residual(&x, &x, &[(4, 11)], 6554).is_err());
+        let too_few = by(&weight).of_residual(&x, &x, &[(4, 11)], 6554);
+        assert!(too_few.is_err());
         let _narrow = Autocast::enter(Device::Cpu, Kind::BFloat16).unwrap();
         assert!(of(&weight, &x).is_none());
     }
