@@ -7,6 +7,7 @@
 #include "info.cpp"
 #include "loss.cpp"
 #include "narrow.cpp"
+#include "low_rank.cpp"
 #include "norm.cpp"
 #include "positions.cpp"
 #include "quantised.cpp"

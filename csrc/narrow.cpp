@@ -1,5 +1,7 @@
 // Layers in bfloat16 by the kernels for tiles, with their derivatives. Weights are frozen; what comes in
 // and goes out, gradients included, is in bfloat16.
+#include <functional>
+
 #include "tensors.h"
 #include "tiles/tiles.h"
 
@@ -28,14 +30,23 @@ at::Tensor like(const at::Tensor& x, int64_t width) {
   return at::empty(sizes, x.options());
 }
 
+// What is done with rows `begin` to `end`.
+using OfRows = std::function<void(int64_t, int64_t)>;
+
 // Threads share the rows, or, where these are too few for all to have their part, the outputs. A value is the
-// same either way.
-void share(const TileProduct& call, int64_t rows) {
+// same either way. Each row is prepared before, and finished afterwards.
+void share(const TileProduct& call, int64_t rows, const OfRows& prepare = {}, const OfRows& finish = {}) {
   const int64_t panels = panels_of(call.outputs);
   if (rows >= 4 * PANEL * at::get_num_threads()) {
-    return each_row(rows, [&](int64_t begin, int64_t end) { multiply(call, {begin, end}, {0, panels}); });
+    return each_row(rows, [&](int64_t begin, int64_t end) {
+      if (prepare) prepare(begin, end);
+      multiply(call, {begin, end}, {0, panels});
+      if (finish) finish(begin, end);
+    });
   }
+  if (prepare) each_row(rows, prepare);
   at::parallel_for(0, panels, 1, [&](int64_t begin, int64_t end) { multiply(call, {0, rows}, {begin, end}); });
+  if (finish) each_row(rows, finish);
 }
 
 at::Tensor multiply_rows(const at::Tensor& x, const at::Tensor& packed, const std::optional<at::Tensor>& bias,
@@ -48,6 +59,16 @@ at::Tensor multiply_rows(const at::Tensor& x, const at::Tensor& packed, const st
                             activated ? new_values(*activated) : nullptr};
   share(call, rows_of(input));
   return y;
+}
+
+// A weight of (outputs, inputs) in float32, however it lies.
+at::Tensor pack(const at::Tensor& weight) {
+  const bool is_near = weight.stride(0) == 1 || weight.stride(1) == 1;
+  const at::Tensor from = is_near ? weight : weight.contiguous();
+  const int64_t outputs = from.size(0), inputs = from.size(1);
+  at::Tensor packed = at::empty({packed_size(outputs, inputs)}, from.options().dtype(at::kBFloat16));
+  pack_weight({outputs, inputs, from.const_data_ptr<float>(), from.stride(0), from.stride(1)}, new_values(packed));
+  return packed;
 }
 
 struct NarrowLinear : torch::autograd::Function<NarrowLinear> {
@@ -89,6 +110,13 @@ bool narrows() {
          at::autocast::get_autocast_dtype(at::kCPU) == at::kBFloat16;
 }
 
+void check_linear(const at::Tensor& x, const at::Tensor* bias, int64_t inputs, int64_t outputs) {
+  TORCH_CHECK(x.dim() > 0 && x.size(-1) == inputs && x.device().is_cpu(), "a layer of ", inputs,
+              " inputs has no use for ", x.sizes(), " on ", x.device());
+  TORCH_CHECK(!bias || (is_plain(*bias) && bias->numel() == outputs), "a bias of ", outputs, " values is not ",
+              bias->sizes(), " of ", bias->scalar_type());
+}
+
 std::optional<at::Tensor> maybe(const at::Tensor* tensor) {
   return tensor ? std::optional<at::Tensor>(*tensor) : std::nullopt;
 }
@@ -105,11 +133,7 @@ extern "C" int shim_pack_weight(const at::Tensor* weight, at::Tensor** found) {
     const bool suits = has_tiles() && weight->device().is_cpu() && weight->scalar_type() == at::kFloat &&
                        weight->dim() == 2 && weight->numel() > 0;
     if (!suits) return 0;
-    const int64_t outputs = weight->size(0), inputs = weight->size(1);
-    at::Tensor packed = at::empty({packed_size(outputs, inputs)}, weight->options().dtype(at::kBFloat16));
-    pack_weight(weight->const_data_ptr<float>(), weight->stride(0), weight->stride(1), outputs, inputs,
-                new_values(packed));
-    *found = new at::Tensor(std::move(packed));
+    *found = new at::Tensor(pack(*weight));
     return 0;
   } catch (const std::exception& error) {
     shim_error() = error.what();
@@ -121,10 +145,7 @@ extern "C" int shim_pack_weight(const at::Tensor* weight, at::Tensor** found) {
 extern "C" at::Tensor* shim_narrow_linear(const at::Tensor* x, const at::Tensor* weight, const at::Tensor* turned,
                                           const at::Tensor* bias, int64_t inputs, int64_t outputs, bool gelu) {
   try {
-    TORCH_CHECK(x->dim() > 0 && x->size(-1) == inputs && x->device().is_cpu(), "a layer of ", inputs,
-                " inputs has no use for ", x->sizes(), " on ", x->device());
-    TORCH_CHECK(!bias || (is_plain(*bias) && bias->numel() == outputs), "a bias of ", outputs, " values is not ",
-                bias->sizes(), " of ", bias->scalar_type());
+    check_linear(*x, bias, inputs, outputs);
     return new at::Tensor(NarrowLinear::apply(x->to(at::kBFloat16), *weight, *turned, maybe(bias), outputs, gelu));
   } catch (const std::exception& error) {
     shim_error() = error.what();

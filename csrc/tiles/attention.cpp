@@ -57,29 +57,11 @@ WITHIN_TILES void pair_rows(const Narrow* from, int64_t rows, int64_t width, Nar
   }
 }
 
-// Two columns' values in 16 rows.
-WITHIN_TILES __m512i two_columns(const Narrow* from, int64_t step) {
-  const __m512i numbers = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  const __m512i places = _mm512_mullo_epi32(numbers, _mm512_set1_epi32(static_cast<int>(step * sizeof(Narrow))));
-  return _mm512_i32gather_epi32(places, from, 1);
-}
-
 // The transpose of (rows, width), its rows two by two: (width / 2, rows, 2).
 WITHIN_TILES void turn_pairs(const Narrow* from, int64_t rows, int64_t width, Narrow* to) {
   for (int64_t j = 0; j < width; j += 2) {
     for (int64_t i = 0; i < rows; i += TILE) {
       _mm512_storeu_si512(to + j * rows + 2 * i, two_columns(from + i * width + j, width));
-    }
-  }
-}
-
-// The transpose of (rows, width).
-WITHIN_TILES void turn(const Narrow* from, int64_t rows, int64_t width, Narrow* to) {
-  for (int64_t j = 0; j < width; j += 2) {
-    for (int64_t i = 0; i < rows; i += TILE) {
-      const __m512i both = two_columns(from + i * width + j, width);
-      _mm256_storeu_si256((__m256i*)(to + j * rows + i), _mm512_cvtepi32_epi16(both));
-      _mm256_storeu_si256((__m256i*)(to + (j + 1) * rows + i), _mm512_cvtepi32_epi16(_mm512_srli_epi32(both, 16)));
     }
   }
 }
@@ -213,7 +195,7 @@ WITHIN_TILES void scores_backward(const AttentionBackward<Narrow>& call, const N
 
 // Gradients of keys or values: sums over queries of what they gave, (queries, tokens), times `by`.
 WITH_TILES void of_tokens(const Narrow* by, const Narrow* gave, Matrix<Narrow> to, const Shape& shape, Scratch& at) {
-  turn(by, at.queries, at.width, at.columns.data());
+  turn(by, at.queries, at.width, at.columns.data(), at.queries);
   pair_rows(gave, at.queries, at.tokens, at.pairs.data());
   for (int64_t begin = 0; begin < at.width; begin += PANEL) {
     multiply_strip(&at.columns[begin * at.queries], at.queries, at.pairs.data(), at.tokens, &at.sums[begin * at.tokens]);

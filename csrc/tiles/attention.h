@@ -4,9 +4,6 @@
 #include "../kernels.h"
 #include "tiles.h"
 
-// Sizes are filled up with zeros to this.
-constexpr int64_t filled(int64_t size) { return (size + PANEL - 1) / PANEL * PANEL; }
-
 // Probabilities are (rows * heads, queries, filled(tokens)).
 void attention_forward(const AttentionForward<Narrow>& call, int64_t begin, int64_t end);
 void attention_backward(const AttentionBackward<Narrow>& call, int64_t begin, int64_t end);

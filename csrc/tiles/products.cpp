@@ -1,36 +1,8 @@
-// Products by a frozen weight, which is packed once into the order that tiles are loaded in.
+// Products by a weight that is packed into the order that tiles are loaded in.
 #include "tiles.h"
 
 #include <algorithm>
 #include <cstring>
-
-namespace {
-
-Narrow rounded(float value) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  if (value != value) return 0x7fc0;
-  return static_cast<Narrow>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-}  // namespace
-
-// By panels of outputs, in each by blocks of inputs, in each two tiles: pairs of inputs by outputs.
-void pack_weight(const float* from, int64_t row, int64_t column, int64_t outputs, int64_t inputs, Narrow* to) {
-  for (int64_t panel = 0; panel < outputs; panel += PANEL) {
-    for (int64_t block = 0; block < inputs; block += TILE_INPUTS) {
-      for (int64_t tile = panel; tile < panel + PANEL; tile += TILE) {
-        for (int64_t pair = block; pair < block + TILE_INPUTS; pair += 2) {
-          for (int64_t i = tile; i < tile + TILE; i++) {
-            for (int64_t j = pair; j < pair + 2; j++) {
-              *to++ = i < outputs && j < inputs ? rounded(from[i * row + j * column]) : 0;
-            }
-          }
-        }
-      }
-    }
-  }
-}
 
 #ifdef HAS_TILE_INSTRUCTIONS
 #include <sys/syscall.h>
@@ -81,7 +53,23 @@ struct Block {
   float* sums;
   // Whether they are added to what is there.
   bool goes_on;
+  // What is added to them, or nothing.
+  TileTerm added;
 };
+
+// 32 rows by as many outputs, over the inputs that one instruction multiplies; `width` values from a row to the
+// next.
+WITHIN_TILES void multiply_inputs(const Narrow* x, int64_t width, const Narrow* panel) {
+  const int64_t bytes = width * sizeof(Narrow);
+  _tile_loadd(4, x, bytes);
+  _tile_loadd(6, panel, 64);
+  _tile_dpbf16ps(0, 4, 6);
+  _tile_loadd(7, panel + TILE_INPUTS * TILE, 64);
+  _tile_dpbf16ps(1, 4, 7);
+  _tile_loadd(5, x + TILE * width, bytes);
+  _tile_dpbf16ps(2, 5, 6);
+  _tile_dpbf16ps(3, 5, 7);
+}
 
 // Meanwhile other rows are finished: tiles are multiplied by a unit of their own, which leaves those for
 // vectors idle.
@@ -99,23 +87,18 @@ WITHIN_TILES void multiply_block(const TileProduct& call, const Block& block, co
     _tile_zero(2);
     _tile_zero(3);
   }
-  const int64_t bytes = call.inputs * sizeof(Narrow), steps = block.inputs / TILE_INPUTS;
-  const int64_t rows = (PANEL + steps - 1) / steps;
+  const int64_t steps = block.inputs / TILE_INPUTS, rows = (PANEL + steps - 1) / steps;
   for (int64_t step = 0; step < steps; step++) {
-    const Narrow *x = block.x + step * TILE_INPUTS, *panel = block.panel + step * TILE_INPUTS * PANEL;
-    _tile_loadd(4, x, bytes);
-    _tile_loadd(6, panel, 64);
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_loadd(7, panel + TILE_INPUTS * TILE, 64);
-    _tile_dpbf16ps(1, 4, 7);
-    _tile_loadd(5, x + TILE * call.inputs, bytes);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
+    const Narrow* x = block.x + step * TILE_INPUTS;
+    multiply_inputs(x, call.inputs, block.panel + step * TILE_INPUTS * PANEL);
     // A tile's rows lie too far apart for the processor to foresee them.
     for (int64_t i = 0; step + 1 < steps && i < PANEL; i++) {
       _mm_prefetch(x + i * call.inputs + TILE_INPUTS, _MM_HINT_T0);
     }
     finish(call, others, step * rows, (step + 1) * rows);
+  }
+  for (int64_t at = 0; at < block.added.inputs; at += TILE_INPUTS) {
+    multiply_inputs(block.added.x + at, block.added.inputs, block.added.weight + at * PANEL);
   }
   _tile_stored(0, sums, STEP);
   _tile_stored(1, sums + TILE, STEP);
@@ -161,6 +144,12 @@ class Products {
   // Whose sums there is room for.
   int64_t blocks() const { return has_parts() ? ROWS_OF_PARTS / PANEL * PANELS_OF_PARTS : 2; }
 
+  // What is added to a block.
+  TileTerm added_to(int64_t row, int64_t panel) const {
+    const int64_t inputs = call.added.inputs;
+    return {inputs, call.added.x + row * inputs, call.added.weight + panel * inputs * PANEL};
+  }
+
   // These rows by these panels, over these inputs.
   WITHIN_TILES void multiply_part(Range some, Range panels, Range inputs) {
     int64_t at = 0;
@@ -168,11 +157,12 @@ class Products {
       const Narrow* weight = call.weight + (panel * call.inputs + inputs.begin) * PANEL;
       for (int64_t row = some.begin; row < some.end; row += PANEL) {
         float* own = sums.data() + at++ % blocks() * SUMS;
-        const bool goes_on = inputs.begin > 0;
-        const Block block = {last.at(call, row) + inputs.begin, weight, inputs.end - inputs.begin, own, goes_on};
-        multiply_block(call, block, unfinished);
+        const bool goes_on = inputs.begin > 0, ends = inputs.end == call.inputs;
+        const Narrow* x = last.at(call, row) + inputs.begin;
+        const TileTerm added = ends ? added_to(row, panel) : TileTerm{};
+        multiply_block(call, {x, weight, inputs.end - inputs.begin, own, goes_on, added}, unfinished);
         unfinished = {};
-        if (inputs.end == call.inputs) unfinished = {own, row, std::min(PANEL, rows.end - row), panel * PANEL};
+        if (ends) unfinished = {own, row, std::min(PANEL, rows.end - row), panel * PANEL};
       }
     }
   }

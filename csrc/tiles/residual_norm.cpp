@@ -7,16 +7,6 @@
 
 namespace {
 
-// By what 16 values are multiplied, 0 where dropped: those of four words of the mask.
-WITHIN_TILES Floats factors(Key key, int64_t at) {
-  alignas(32) uint64_t words[TILE / 4];
-  for (int64_t i = 0; i < TILE / 4; i++) words[i] = splitmix(key.seed, at / 4 + i);
-  const __m256i drawn = _mm256_load_si256(reinterpret_cast<const __m256i*>(words));
-  const __m256i threshold = _mm256_set1_epi16(static_cast<int16_t>(key.threshold));
-  const __mmask16 kept = _mm256_cmpge_epu16_mask(drawn, threshold);
-  return _mm512_maskz_mov_ps(kept, all(static_cast<float>(1.0 / key.keep())));
-}
-
 template <typename R>
 WITH_TILES void norm_row(const ResidualNorm<Narrow, R>& call, int64_t row, float* sums) {
   const int64_t at = row * call.width;

@@ -28,17 +28,33 @@ constexpr int64_t PANEL = 2 * TILE;
 // Whether the processor has tiles for bfloat16, and the system lets this process use them.
 bool has_tiles();
 
+// What sizes are filled up to with zeros.
+constexpr int64_t filled(int64_t size) { return (size + PANEL - 1) / PANEL * PANEL; }
+
 // Panels of outputs.
 constexpr int64_t panels_of(int64_t outputs) { return (outputs + PANEL - 1) / PANEL; }
 
-// Values of a packed weight.
+// Values of a packed weight, in the order that tiles are loaded in, padded with zeros.
 constexpr int64_t packed_size(int64_t outputs, int64_t inputs) {
   return panels_of(outputs) * PANEL * ((inputs + TILE_INPUTS - 1) / TILE_INPUTS * TILE_INPUTS);
 }
 
-// A weight of (outputs, inputs) in float32, whose element of output i and input j is
-// from[i * row + j * column], rounded and in the order that tiles are loaded in, padded with zeros.
-void pack_weight(const float* from, int64_t row, int64_t column, int64_t outputs, int64_t inputs, Narrow* to);
+// A weight in float32: that of output i and input j is at[i * output + j * input], and one of the two is 1.
+struct Unpacked {
+  int64_t outputs, inputs;
+  const float* at;
+  int64_t output, input;
+};
+
+// Rounds the weight into packed_size(outputs, inputs) values.
+void pack_weight(const Unpacked& weight, Narrow* to);
+
+// Rows of `inputs`, a multiple of TILE_INPUTS, by a packed weight. All rows are contiguous, and there are
+// filled(rows) of them.
+struct TileTerm {
+  int64_t inputs;
+  const Narrow *x, *weight;
+};
 
 // y = x Wᵀ + bias, of rows of `inputs`, a multiple of TILE_INPUTS. All rows are contiguous.
 struct TileProduct {
@@ -50,7 +66,9 @@ struct TileProduct {
   const float* bias;
   Narrow* y;
   // Not null: GELU of y, beside it.
-  Narrow* activated;
+  Narrow* activated = nullptr;
+  // A product of as many outputs that is added, unless it has no inputs.
+  TileTerm added = {};
 };
 
 // From `begin` up to and without `end`.

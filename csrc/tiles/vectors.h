@@ -109,3 +109,32 @@ WITHIN_TILES Normal normal(Floats x) {
   const __mmask16 negative = _mm512_cmp_ps_mask(x, all(0.0f), _CMP_LT_OQ);
   return {_mm512_mask_sub_ps(tail, _knot_mask16(negative), all(1.0f), tail), bell};
 }
+
+// By what 16 values are multiplied, 0 where dropped: those of four words of the mask.
+WITHIN_TILES Floats factors(Key key, int64_t at) {
+  alignas(32) uint64_t words[TILE / 4];
+  for (int64_t i = 0; i < TILE / 4; i++) words[i] = splitmix(key.seed, at / 4 + i);
+  const __m256i drawn = _mm256_load_si256(reinterpret_cast<const __m256i*>(words));
+  const __m256i threshold = _mm256_set1_epi16(static_cast<int16_t>(key.threshold));
+  const __mmask16 kept = _mm256_cmpge_epu16_mask(drawn, threshold);
+  return _mm512_maskz_mov_ps(kept, all(static_cast<float>(1.0 / key.keep())));
+}
+
+// Two columns' values in 16 rows.
+WITHIN_TILES __m512i two_columns(const Narrow* from, int64_t step) {
+  const __m512i numbers = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i places = _mm512_mullo_epi32(numbers, _mm512_set1_epi32(static_cast<int>(step * sizeof(Narrow))));
+  return _mm512_i32gather_epi32(places, from, 1);
+}
+
+// The transpose of (rows, width), the former a multiple of TILE, `step` values from one of its rows to the
+// next.
+WITHIN_TILES void turn(const Narrow* from, int64_t rows, int64_t width, Narrow* to, int64_t step) {
+  for (int64_t j = 0; j < width; j += 2) {
+    for (int64_t i = 0; i < rows; i += TILE) {
+      const __m512i both = two_columns(from + i * width + j, width);
+      _mm256_storeu_si256((__m256i*)(to + j * step + i), _mm512_cvtepi32_epi16(both));
+      _mm256_storeu_si256((__m256i*)(to + (j + 1) * step + i), _mm512_cvtepi32_epi16(_mm512_srli_epi32(both, 16)));
+    }
+  }
+}

@@ -1,6 +1,6 @@
 //! The change to a frozen linear layer.
 
-use tch::Tensor;
+use tch::{TchError, Tensor};
 
 use crate::model::ModelError;
 use crate::model::dropout::Masks;
@@ -40,4 +40,18 @@ pub struct ThinProduct<'a> {
     pub scaling: f64,
     /// The probability that a value of x is dropped.
     pub dropout: f64,
+}
+
+impl ThinProduct<'_> {
+    /// `diag(m) A` and `diag(o) B`.
+    ///
+    /// # Errors
+    /// If libtorch fails.
+    pub fn factors(&self) -> Result<(Tensor, Tensor), TchError> {
+        let Some((middle, outer)) = self.vectors else {
+            return Ok((self.a.shallow_clone(), self.b.shallow_clone()));
+        };
+        let scaled = |vector: &Tensor, matrix| vector.f_unsqueeze(1)?.f_mul(matrix);
+        Ok((scaled(middle, self.a)?, scaled(outer, self.b)?))
+    }
 }

@@ -5,12 +5,14 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// What every run wants.
-const ALWAYS: [(&str, &str); 2] = [
-    // OpenMP's threads sleep while they wait; by default they spin, and take cores from lanes.
-    ("OMP_WAIT_POLICY", "passive"),
+/// What every run wants, by what goes together.
+const ALWAYS: [&[(&str, &str)]; 2] = [
+    // OpenMP's threads sleep while they wait; by default they spin, and take cores from lanes. But first
+    // they spin for half a millisecond, unless there are more of them than cores: the parts of a step
+    // follow one another faster than threads wake up.
+    &[("OMP_WAIT_POLICY", "passive"), ("GOMP_SPINCOUNT", "30000")],
     // cuBLAS has deterministic matrix products only with a separate workspace.
-    ("CUBLAS_WORKSPACE_CONFIG", ":4096:8"),
+    &[("CUBLAS_WORKSPACE_CONFIG", ":4096:8")],
 ];
 
 /// What keeps ATen, MKL and oneDNN, each of which chooses for itself, from the instructions that
@@ -25,8 +27,9 @@ const PORTABLE: [(&str, &str); 3] = [
 /// Sets what every run wants; what the user set stays. Where that cannot be done, the program does
 /// without.
 pub fn set_for_all() {
-    let is_missing = |(name, _): &(&str, &str)| std::env::var_os(name).is_none();
-    let missing: Vec<_> = ALWAYS.into_iter().filter(is_missing).collect();
+    let is_set = |(name, _): &(&str, &str)| std::env::var_os(name).is_some();
+    let missing = ALWAYS.into_iter().filter(|group| !group.iter().any(is_set));
+    let missing: Vec<_> = missing.flatten().copied().collect();
     if !missing.is_empty() {
         let _error = restart(&missing);
     }

@@ -9,6 +9,7 @@ pub mod info;
 pub mod joint_kernels;
 pub mod kernels;
 pub mod likeliest;
+pub mod low_rank;
 pub mod narrow;
 pub mod norms;
 pub mod quantised;

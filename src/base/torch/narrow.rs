@@ -37,10 +37,10 @@ const PANEL: i64 = 32;
 /// pass.
 #[derive(Debug)]
 pub struct PackedWeight {
-    forward: Tensor,
-    backward: Tensor,
-    outputs: i64,
-    inputs: i64,
+    pub(super) forward: Tensor,
+    pub(super) backward: Tensor,
+    pub(super) outputs: i64,
+    pub(super) inputs: i64,
 }
 
 impl PackedWeight {

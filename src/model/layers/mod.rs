@@ -8,12 +8,13 @@ use tch::{Kind, Tensor};
 
 use crate::base::torch;
 use crate::base::torch::device::Autocast;
+use crate::base::torch::low_rank::LowRank;
 use crate::base::torch::narrow::{self, PackedWeight};
 use crate::base::torch::norms::{FrozenNorm, FrozenRmsNorm};
 use crate::model::ModelError;
 use crate::model::activation::Activation;
-use crate::model::delta::Delta;
-use crate::model::dropout::{Masks, TokenMasks};
+use crate::model::delta::{Delta, ThinProduct};
+use crate::model::dropout::{DropoutMask, Masks, TokenMasks, next_mask};
 use crate::model::linear_layer::WeightLayout;
 use crate::model::quantised::held::HeldWeight;
 use crate::model::weights::View;
@@ -101,6 +102,10 @@ impl Linear {
     /// # Errors
     /// If libtorch fails, for example when out of memory.
     pub fn forward(&self, x: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
+        let thin = self.delta.as_ref().and_then(|delta| delta.thin_product());
+        if let (Some(packed), Some(thin)) = (self.packed_for(x), thin) {
+            return self.with_thin_product(packed, x, &thin, masks);
+        }
         let y = match self.packed_for(x) {
             Some(packed) => packed.linear(x, self.bias.as_ref())?,
             None => self.product(x)?,
@@ -109,6 +114,26 @@ impl Linear {
             Some(delta) => Ok(y.f_add(&delta.forward(x, masks)?)?),
             None => Ok(y),
         }
+    }
+
+    /// The output of a packed layer and of its change, in one operation.
+    fn with_thin_product(
+        &self,
+        packed: &PackedWeight,
+        x: &Tensor,
+        thin: &ThinProduct<'_>,
+        masks: Option<&Masks>,
+    ) -> Result<Tensor, ModelError> {
+        let (a, b) = thin.factors()?;
+        let DropoutMask { seed, threshold } = next_mask(thin.dropout, masks)?.unwrap_or_default();
+        let change = LowRank {
+            a: &a,
+            b: &b,
+            scaling: thin.scaling,
+            seed,
+            threshold,
+        };
+        Ok(packed.linear_with(x, self.bias.as_ref(), &change)?)
     }
 
     /// An activation of the layer's output.
