@@ -31,6 +31,7 @@ fn a_run_sets_what_its_libraries_read_from_the_environment_and_keeps_what_the_us
     let mut command = place.command(&format!("{RUN} --rounds 1000 --metrics off --web off"));
     command
         .env_remove("OMP_WAIT_POLICY")
+        .env_remove("GOMP_SPINCOUNT")
         .env("CUBLAS_WORKSPACE_CONFIG", ":16:8");
     let (running, mut lines) = Running::of(command);
     assert!(lines.any(|line| line.starts_with("round ")));
@@ -40,7 +41,7 @@ fn a_run_sets_what_its_libraries_read_from_the_environment_and_keeps_what_the_us
             .split(|byte| *byte == 0)
             .any(|e| e == entry.as_bytes())
     };
-    assert!(has("OMP_WAIT_POLICY=passive"));
+    assert!(has("OMP_WAIT_POLICY=passive") && has("GOMP_SPINCOUNT=30000"));
     assert!(has("CUBLAS_WORKSPACE_CONFIG=:16:8"));
     running.kill();
 }
