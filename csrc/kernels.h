@@ -289,6 +289,9 @@ void drop(const double* x, double* y, int64_t begin, int64_t end, Key key);
 void drop(const c10::BFloat16* x, c10::BFloat16* y, int64_t begin, int64_t end, Key key);
 void drop(const c10::Half* x, c10::Half* y, int64_t begin, int64_t end, Key key);
 
+// The same, added to y.
+void add_dropped(const float* x, float* y, int64_t begin, int64_t end, Key key);
+
 // How a frozen weight is held: see `src/model/quantised/`, which writes the codes.
 enum class Form : int64_t { BFLOAT16 = 0, INT8 = 1, NF4 = 2 };
 

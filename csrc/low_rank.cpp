@@ -1,10 +1,25 @@
 // Layers with a low-rank change, with their derivatives: y = x Wᵀ + bias + s drop(x) Aᵀ Bᵀ. W is frozen, A and B
 // are trained. One operation, so that what the change adds to outputs and to gradients is added where these
 // are made.
+#include <ATen/ops/mm.h>
+
 #include "tensors.h"
 #include "tiles/low_rank.h"
 
 namespace {
+
+// Rows side by side, of any shape.
+at::Tensor flat(const at::Tensor& x) { return x.reshape({-1, x.size(-1)}); }
+
+// y += drop(x).
+void add_dropped(const at::Tensor& x, at::Tensor& y, Key key) {
+  const float* from = x.const_data_ptr<float>();
+  float* to = y.mutable_data_ptr<float>();
+  const int64_t count = x.numel();
+  at::parallel_for(0, (count + DROPOUT_CHUNK - 1) / DROPOUT_CHUNK, 128, [&](int64_t begin, int64_t end) {
+    add_dropped(from, to, begin * DROPOUT_CHUNK, std::min(end * DROPOUT_CHUNK, count), key);
+  });
+}
 
 // Values of (rows, rank), filled up with zeros.
 at::Tensor new_thin(int64_t rows, int64_t rank, const at::Tensor& like) {
@@ -145,7 +160,66 @@ struct NarrowLowRank : torch::autograd::Function<NarrowLowRank> {
   }
 };
 
+// The same in float32, W as it lies.
+struct WideLowRank : torch::autograd::Function<WideLowRank> {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& a,
+                            const at::Tensor& b, const at::Tensor& weight, const std::optional<at::Tensor>& bias,
+                            double scaling, int64_t seed, int64_t threshold) {
+    const Key key = {static_cast<uint64_t>(seed), static_cast<uint32_t>(threshold)};
+    const at::Tensor dropped = flat(threshold ? drop_on_cpu<float>(x, key) : x), thin = at::mm(dropped, a.t());
+    at::Tensor y = product(x, weight, bias);
+    flat(y).addmm_(thin, b.t(), 1.0, scaling);
+    context->save_for_backward({a, b, weight, dropped, thin});
+    context->saved_data["scaling"] = scaling;
+    context->saved_data["seed"] = seed;
+    context->saved_data["threshold"] = threshold;
+    return y;
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list gradients) {
+    torch::autograd::variable_list found(8);
+    const auto saved = context->get_saved_variables();
+    const at::Tensor &a = saved[0], &b = saved[1], &dropped = saved[3], &thin = saved[4];
+    const double scaling = context->saved_data["scaling"].toDouble();
+    const Key key = {static_cast<uint64_t>(context->saved_data["seed"].toInt()),
+                     static_cast<uint32_t>(context->saved_data["threshold"].toInt())};
+    const at::Tensor gradient = flat(gradients[0].contiguous()), of_thin = at::mm(gradient, b).mul_(scaling);
+    if (context->needs_input_grad(0)) {
+      found[0] = product(gradients[0], saved[2].t(), std::nullopt);
+      at::Tensor to = flat(found[0]);
+      if (key.threshold) {
+        add_dropped(at::mm(of_thin, a), to, key);
+      } else {
+        to.addmm_(of_thin, a);
+      }
+    }
+    if (context->needs_input_grad(1)) found[1] = at::mm(of_thin.t(), dropped);
+    if (context->needs_input_grad(2)) found[2] = at::mm(gradient.t(), thin).mul_(scaling);
+    return found;
+  }
+};
+
 }  // namespace
+
+// Whether the layer is computed with its change below.
+extern "C" bool shim_has_low_rank(const at::Tensor* x, const at::Tensor* weight, const at::Tensor* bias) {
+  return suits_one_dnn(*x, *weight, maybe(bias));
+}
+
+// In float32. `bias` may be null; nothing is dropped where the threshold is 0.
+extern "C" at::Tensor* shim_low_rank(const at::Tensor* x, const at::Tensor* weight, const at::Tensor* bias,
+                                     const at::Tensor* a, const at::Tensor* b, double scaling, uint64_t seed,
+                                     uint32_t threshold) {
+  try {
+    check_factors(*a, *b, weight->size(1), weight->size(0));
+    return new at::Tensor(WideLowRank::apply(*x, *a, *b, *weight, maybe(bias), scaling, static_cast<int64_t>(seed),
+                                             static_cast<int64_t>(threshold)));
+  } catch (const std::exception& error) {
+    shim_error() = error.what();
+    return nullptr;
+  }
+}
 
 // With W and its transpose packed. `bias` may be null; nothing is dropped where the threshold is 0.
 extern "C" at::Tensor* shim_narrow_low_rank(const at::Tensor* x, const at::Tensor* weight, const at::Tensor* turned,

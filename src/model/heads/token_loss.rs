@@ -163,13 +163,18 @@ impl TokenLoss<'_> {
         batches.iter().enumerate().map(loss).collect()
     }
 
-    /// What the loss is made of, N tokens at a time.
+    /// What the loss is made of, up to N tokens at a time.
     fn parts(
         &self,
         output: &OutputTable,
         rows: i64,
     ) -> impl Iterator<Item = Result<TokenPart, ModelError>> {
-        let starts = (0..self.labels()).step_by(rows as usize);
+        // All of a size: a product with few states takes as long as one with many.
+        let labels = self.labels() as usize;
+        let parts = labels.div_ceil(rows as usize).max(1);
+        let rows = labels.div_ceil(parts).max(1);
+        let starts = (0..self.labels()).step_by(rows);
+        let rows = rows as i64;
         starts.map(move |start| self.part(output, start, rows.min(self.labels() - start)))
     }
 

@@ -8,12 +8,12 @@ use tch::{Kind, Tensor};
 
 use crate::base::torch;
 use crate::base::torch::device::Autocast;
-use crate::base::torch::low_rank::LowRank;
+use crate::base::torch::low_rank::{self, LowRank};
 use crate::base::torch::narrow::{self, PackedWeight};
 use crate::base::torch::norms::{FrozenNorm, FrozenRmsNorm};
 use crate::model::ModelError;
 use crate::model::activation::Activation;
-use crate::model::delta::{Delta, ThinProduct};
+use crate::model::delta::Delta;
 use crate::model::dropout::{DropoutMask, Masks, TokenMasks, next_mask};
 use crate::model::linear_layer::WeightLayout;
 use crate::model::quantised::held::HeldWeight;
@@ -102,9 +102,8 @@ impl Linear {
     /// # Errors
     /// If libtorch fails, for example when out of memory.
     pub fn forward(&self, x: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
-        let thin = self.delta.as_ref().and_then(|delta| delta.thin_product());
-        if let (Some(packed), Some(thin)) = (self.packed_for(x), thin) {
-            return self.with_thin_product(packed, x, &thin, masks);
+        if let Some(y) = self.with_thin_product(x, masks)? {
+            return Ok(y);
         }
         let y = match self.packed_for(x) {
             Some(packed) => packed.linear(x, self.bias.as_ref())?,
@@ -116,14 +115,24 @@ impl Linear {
         }
     }
 
-    /// The output of a packed layer and of its change, in one operation.
+    /// The output of the layer and of its change in one operation, where there is one for them.
     fn with_thin_product(
         &self,
-        packed: &PackedWeight,
         x: &Tensor,
-        thin: &ThinProduct<'_>,
         masks: Option<&Masks>,
-    ) -> Result<Tensor, ModelError> {
+    ) -> Result<Option<Tensor>, ModelError> {
+        let Some(thin) = self.delta.as_ref().and_then(|delta| delta.thin_product()) else {
+            return Ok(None);
+        };
+        let bias = self.bias.as_ref();
+        let packed = self.packed_for(x);
+        // In float32 vectors are cheaper to multiply by than what the gradients of two factors cost.
+        let wide = self.dense().filter(|weight| {
+            packed.is_none() && thin.vectors.is_none() && low_rank::suits(x, weight, bias)
+        });
+        if packed.is_none() && wide.is_none() {
+            return Ok(None);
+        }
         let (a, b) = thin.factors()?;
         let DropoutMask { seed, threshold } = next_mask(thin.dropout, masks)?.unwrap_or_default();
         let change = LowRank {
@@ -133,7 +142,17 @@ impl Linear {
             seed,
             threshold,
         };
-        Ok(packed.linear_with(x, self.bias.as_ref(), &change)?)
+        let y = packed.map(|packed| packed.linear_with(x, bias, &change));
+        let y = y.or_else(|| wide.map(|weight| low_rank::linear_with(x, weight, bias, &change)));
+        Ok(y.transpose()?)
+    }
+
+    /// The weight, where products with it need not be taken as other programs take them.
+    fn dense(&self) -> Option<&Tensor> {
+        match &self.weight {
+            LinearWeight::Dense(weight) if !self.reference_numerics => Some(weight),
+            _ => None,
+        }
     }
 
     /// An activation of the layer's output.
