@@ -1,7 +1,7 @@
 //! A training step against its matrix products alone, at the rate of the fastest library.
 //!
 //!     cargo bench --bench limit -- [--model DIR] [--rows N] [--tokens N] [--threads N] [--steps N]
-//!         [--only NAME] [--precision float32|bfloat16]
+//!         [--only NAME] [--adapter NAME] [--r N] [--precision float32|bfloat16]
 //!
 //! Each product is taken by whatever multiplies it fastest: MKL, oneDNN, or in bfloat16 what layers are
 //! multiplied by. They are those of the step as transformers does it: every layer for every token,
@@ -53,6 +53,12 @@ struct Arguments {
     /// Only the model of this name
     #[arg(long)]
     only: Option<String>,
+    /// Only adapters of this name
+    #[arg(long)]
+    adapter: Option<String>,
+    /// Only adapters of this rank
+    #[arg(long)]
+    r: Option<u32>,
     /// What layers are multiplied in
     #[arg(long, value_enum, default_value_t = Precision::Float32)]
     precision: Precision,
@@ -85,7 +91,12 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     allocator::keep_what_is_freed();
     torch::threads::use_threads(arguments.threads);
-    let wanted = |case: &&Case| arguments.only.as_ref().is_none_or(|only| only == case.0);
+    let wanted = |Case(name, kind, r, _): &&Case| {
+        let (only, adapter) = (&arguments.only, &arguments.adapter);
+        only.as_ref().is_none_or(|only| only == name)
+            && adapter.as_ref().is_none_or(|it| it == kind.info().name)
+            && arguments.r.is_none_or(|wanted| wanted == *r)
+    };
     let rows = CASES
         .iter()
         .filter(wanted)

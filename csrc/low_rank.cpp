@@ -28,11 +28,6 @@ at::Tensor new_thin(int64_t rows, int64_t rank, const at::Tensor& like) {
   return thin;
 }
 
-// (rows, inputs) by a packed weight of as many outputs as the thin values have, which is where they go.
-TileProduct to_thin(const at::Tensor& x, const at::Tensor& packed, at::Tensor& thin) {
-  return {x.size(-1), thin.size(1), values(x), values(packed), nullptr, new_values(thin)};
-}
-
 TileTerm from_thin(const at::Tensor& thin, const at::Tensor& packed) {
   return {thin.size(1), values(thin), values(packed)};
 }
@@ -98,17 +93,17 @@ struct NarrowLowRank : torch::autograd::Function<NarrowLowRank> {
     const at::Tensor input = x.contiguous();
     const Key key = {static_cast<uint64_t>(seed), static_cast<uint32_t>(threshold)};
     at::Tensor dropped = threshold ? at::empty_like(input) : input;
-    const at::Tensor down = pack(a), up = pack(b.mul(scaling));
+    const at::Tensor down = pack(a), up = pack(b, scaling);
     const int64_t rows = rows_of(input), width = input.size(-1);
     at::Tensor thin = new_thin(rows, a.size(0), input), y = like(input, outputs);
-    TileProduct call = {width, outputs, values(input), values(weight), floats(bias), new_values(y)};
+    TileProduct call = product_of(input, weight, bias, y);
     call.added = from_thin(thin, up);
     share(call, rows, [&](int64_t begin, int64_t end) {
       if (threshold) {
         drop(input.const_data_ptr<at::BFloat16>(), dropped.mutable_data_ptr<at::BFloat16>(), begin * width, end * width,
              key);
       }
-      multiply_all(to_thin(dropped, down, thin), begin, end);
+      multiply_all(product_of(dropped, down, std::nullopt, thin), begin, end);
     });
     context->save_for_backward({a, b, turned, dropped, thin});
     context->saved_data["scaling"] = scaling;
@@ -129,16 +124,16 @@ struct NarrowLowRank : torch::autograd::Function<NarrowLowRank> {
     const int64_t rows = rows_of(gradient), inputs = dropped.size(-1), outputs = gradient.size(-1);
     at::Tensor of_thin = new_thin(rows, a.size(0), gradient);
     Turned turned(thin), turned_gradient(of_thin);
-    const at::Tensor up = pack(b.t().mul(scaling));
+    const at::Tensor up = pack(b.t(), scaling);
     const OfRows prepare = [&](int64_t begin, int64_t end) {
-      multiply_all(to_thin(gradient, up, of_thin), begin, end);
+      multiply_all(product_of(gradient, up, std::nullopt, of_thin), begin, end);
       turned.put(thin, begin, end);
       turned_gradient.put(of_thin, begin, end);
     };
     if (context->needs_input_grad(0)) {
       const at::Tensor down = pack(a.t());
       found[0] = like(gradient, inputs);
-      TileProduct call = {outputs, inputs, values(gradient), values(saved[2]), nullptr, new_values(found[0])};
+      TileProduct call = product_of(gradient, saved[2], std::nullopt, found[0]);
       const DroppedChange change = {of_thin, down, key, found[0]};
       if (key.threshold) {
         share(call, rows, prepare, [&](int64_t begin, int64_t end) { change.add(begin, end); });

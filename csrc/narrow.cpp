@@ -49,57 +49,57 @@ void share(const TileProduct& call, int64_t rows, const OfRows& prepare = {}, co
   if (finish) each_row(rows, finish);
 }
 
-at::Tensor multiply_rows(const at::Tensor& x, const at::Tensor& packed, const std::optional<at::Tensor>& bias,
-                         int64_t outputs, at::Tensor* activated) {
-  const at::Tensor input = x.contiguous();
-  at::Tensor y = like(input, outputs);
-  if (activated) *activated = at::empty_like(y);
-  const TileProduct call = {input.size(-1), outputs,       values(input),
-                            values(packed), floats(bias),  new_values(y),
-                            activated ? new_values(*activated) : nullptr};
-  share(call, rows_of(input));
-  return y;
+// The call of a product of rows that are contiguous.
+TileProduct product_of(const at::Tensor& x, const at::Tensor& packed, const std::optional<at::Tensor>& bias,
+                       at::Tensor& y) {
+  return {x.size(-1), y.size(-1), values(x), values(packed), floats(bias), new_values(y)};
 }
 
-// A weight of (outputs, inputs) in float32, however it lies.
-at::Tensor pack(const at::Tensor& weight) {
+// A weight of (outputs, inputs) in float32, however it lies, times a number.
+at::Tensor pack(const at::Tensor& weight, double scale = 1.0) {
   const bool is_near = weight.stride(0) == 1 || weight.stride(1) == 1;
   const at::Tensor from = is_near ? weight : weight.contiguous();
   const int64_t outputs = from.size(0), inputs = from.size(1);
   at::Tensor packed = at::empty({packed_size(outputs, inputs)}, from.options().dtype(at::kBFloat16));
-  pack_weight({outputs, inputs, from.const_data_ptr<float>(), from.stride(0), from.stride(1)}, new_values(packed));
+  pack_weight({outputs, inputs, from.const_data_ptr<float>(), from.stride(0), from.stride(1), static_cast<float>(scale)},
+              new_values(packed));
   return packed;
 }
 
 struct NarrowLinear : torch::autograd::Function<NarrowLinear> {
+  // With `keeps`, what the way back needs of GELU is kept.
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
                             const at::Tensor& turned, const std::optional<at::Tensor>& bias, int64_t outputs,
-                            bool gelu) {
+                            bool gelu, bool keeps) {
+    const at::Tensor input = x.contiguous();
+    at::Tensor y = like(input, outputs), slope = gelu && keeps ? at::empty_like(y) : at::Tensor();
+    TileProduct call = product_of(input, weight, bias, y);
+    call.gelu = gelu;
+    call.slope = slope.defined() ? new_values(slope) : nullptr;
+    share(call, rows_of(input));
     context->saved_data["inputs"] = x.size(-1);
-    context->saved_data["gelu"] = gelu;
-    at::Tensor activated;
-    at::Tensor y = multiply_rows(x, weight, bias, outputs, gelu ? &activated : nullptr);
-    context->save_for_backward({turned, gelu ? y : at::Tensor()});
-    return gelu ? activated : y;
+    context->save_for_backward({turned, slope});
+    return y;
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list gradients) {
-    torch::autograd::variable_list found(6);
+    torch::autograd::variable_list found(7);
     if (!context->needs_input_grad(0)) return found;
     const auto saved = context->get_saved_variables();
     at::Tensor gradient = gradients[0].to(at::kBFloat16).contiguous();
-    if (context->saved_data["gelu"].toBool()) {
+    if (saved[1].defined()) {
       at::Tensor before = at::empty_like(gradient);
-      const Narrow *x = values(saved[1]), *from = values(gradient);
+      const Narrow *slope = values(saved[1]), *from = values(gradient);
       Narrow* to = new_values(before);
       const int64_t width = gradient.size(-1);
       each_row(rows_of(gradient), [&](int64_t begin, int64_t end) {
-        gelu_backward(x, from, to, begin * width, end * width);
+        multiply_values(slope, from, to, begin * width, end * width);
       });
       gradient = before;
     }
-    found[0] = multiply_rows(gradient, saved[0], std::nullopt, context->saved_data["inputs"].toInt(), nullptr);
+    found[0] = like(gradient, context->saved_data["inputs"].toInt());
+    share(product_of(gradient, saved[0], std::nullopt, found[0]), rows_of(gradient));
     return found;
   }
 };
@@ -146,7 +146,8 @@ extern "C" at::Tensor* shim_narrow_linear(const at::Tensor* x, const at::Tensor*
                                           const at::Tensor* bias, int64_t inputs, int64_t outputs, bool gelu) {
   try {
     check_linear(*x, bias, inputs, outputs);
-    return new at::Tensor(NarrowLinear::apply(x->to(at::kBFloat16), *weight, *turned, maybe(bias), outputs, gelu));
+    const bool keeps = x->requires_grad() && at::GradMode::is_enabled();
+    return new at::Tensor(NarrowLinear::apply(x->to(at::kBFloat16), *weight, *turned, maybe(bias), outputs, gelu, keeps));
   } catch (const std::exception& error) {
     shim_error() = error.what();
     return nullptr;

@@ -40,10 +40,16 @@ WITHIN_TILES void multiply_strip(const Narrow* a, int64_t inner, const Narrow* b
 }
 
 // A head's rows one behind the other, (filled(rows), filled(width)).
-void gather_rows(Rows from, int64_t rows, int64_t width, Narrow* to) {
+WITHIN_TILES void gather_rows(Rows from, int64_t rows, int64_t width, Narrow* to) {
   const int64_t all = filled(width);
-  std::fill_n(to, filled(rows) * all, Narrow{0});
-  for (int64_t i = 0; i < rows; i++) std::memcpy(to + i * all, from.at + i * from.row, width * sizeof(Narrow));
+  for (int64_t i = 0; i < rows; i++) {
+    const Narrow* row = from.at + i * from.row;
+    for (int64_t j = 0; j < all; j += TILE) {
+      const __m256i values = j < width ? _mm256_loadu_si256((const __m256i*)(row + j)) : _mm256_setzero_si256();
+      _mm256_storeu_si256((__m256i*)(to + i * all + j), values);
+    }
+  }
+  std::fill_n(to + rows * all, (filled(rows) - rows) * all, Narrow{0});
 }
 
 // Rows (filled, width) two by two, their values side by side: (filled / 2, width, 2).

@@ -7,18 +7,21 @@
 
 namespace {
 
-// 16 values side by side, rounded, each in the lower half of 32 bits.
-WITHIN_TILES __m512i rounded(const float* from, __mmask16 mask) {
-  return _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, from)));
+// 16 values side by side.
+WITHIN_TILES Floats scaled(const Unpacked& weight, const float* from, __mmask16 mask) {
+  return _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, from), all(weight.scale));
 }
+
+// Rounded, each in the lower half of 32 bits.
+WITHIN_TILES __m512i rounded(Floats values) { return _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(values)); }
 
 // A tile of a weight whose outputs are side by side: pair by pair of inputs.
 WITHIN_TILES void pack_pairs(const Unpacked& weight, int64_t output, int64_t input, Narrow* to) {
   const __mmask16 outputs = first(weight.outputs - output);
   for (int64_t at = input; at < input + TILE_INPUTS; at += 2, to += 2 * TILE) {
     const float* from = weight.at + at * weight.input + output;
-    const __m512i upper = rounded(from, at < weight.inputs ? outputs : 0);
-    const __m512i lower = rounded(from + weight.input, at + 1 < weight.inputs ? outputs : 0);
+    const __m512i upper = rounded(scaled(weight, from, at < weight.inputs ? outputs : 0));
+    const __m512i lower = rounded(scaled(weight, from + weight.input, at + 1 < weight.inputs ? outputs : 0));
     _mm512_storeu_si512(to, _mm512_or_si512(upper, _mm512_slli_epi32(lower, 16)));
   }
 }
@@ -30,8 +33,8 @@ WITHIN_TILES void pack_outputs(const Unpacked& weight, int64_t output, int64_t i
   for (int64_t at = output; at < output + TILE; at++, to += 2) {
     const bool is_there = at < weight.outputs;
     const float* from = weight.at + at * weight.output + input;
-    const Floats values = _mm512_maskz_loadu_ps(is_there ? some : 0, from);
-    const Floats more = _mm512_maskz_loadu_ps(is_there ? others : 0, from + TILE);
+    const Floats values = scaled(weight, from, is_there ? some : 0);
+    const Floats more = scaled(weight, from + TILE, is_there ? others : 0);
     _mm512_i32scatter_epi32(to, rows, (__m512i)_mm512_cvtne2ps_pbh(more, values), sizeof(int32_t));
   }
 }

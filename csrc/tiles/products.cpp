@@ -32,9 +32,15 @@ struct Unfinished {
 WITHIN_TILES void finish(const TileProduct& call, int64_t row, int64_t column, Floats sums) {
   const __mmask16 mask = first(call.outputs - column);
   const int64_t at = row * call.outputs + column;
-  const Floats y = call.bias ? _mm512_add_ps(sums, _mm512_maskz_loadu_ps(mask, call.bias + column)) : sums;
+  Floats y = call.bias ? _mm512_add_ps(sums, _mm512_maskz_loadu_ps(mask, call.bias + column)) : sums;
+  if (call.gelu) {
+    const Normal there = normal(y);
+    // Φ(y) + y φ(y)
+    const Floats density = _mm512_mul_ps(there.bell, all(0.39894228f));
+    if (call.slope) put(call.slope + at, _mm512_fmadd_ps(y, density, there.below), mask);
+    y = _mm512_mul_ps(y, there.below);
+  }
   put(call.y + at, y, mask);
-  if (call.activated) put(call.activated + at, _mm512_mul_ps(y, normal(y).below), mask);
 }
 
 // Of these rows, those from `begin` up to `end`.
@@ -204,15 +210,10 @@ WITH_TILES void multiply(const TileProduct& call, Range rows, Range panels) {
   Products(call, rows).multiply(panels);
 }
 
-WITH_TILES void gelu_backward(const Narrow* x, const Narrow* gradient, Narrow* found, int64_t begin, int64_t end) {
+WITH_TILES void multiply_values(const Narrow* x, const Narrow* y, Narrow* found, int64_t begin, int64_t end) {
   for (int64_t at = begin; at < end; at += TILE) {
     const __mmask16 mask = first(end - at);
-    const Floats value = widen(x + at, mask);
-    const Normal there = normal(value);
-    // Φ(x) + x φ(x)
-    const Floats density = _mm512_mul_ps(there.bell, all(0.39894228f));
-    const Floats slope = _mm512_fmadd_ps(value, density, there.below);
-    put(found + at, _mm512_mul_ps(slope, widen(gradient + at, mask)), mask);
+    put(found + at, _mm512_mul_ps(widen(x + at, mask), widen(y + at, mask)), mask);
   }
 }
 
@@ -220,6 +221,6 @@ WITH_TILES void gelu_backward(const Narrow* x, const Narrow* gradient, Narrow* f
 
 bool has_tiles() { return false; }
 void multiply(const TileProduct&, Range, Range) {}
-void gelu_backward(const Narrow*, const Narrow*, Narrow*, int64_t, int64_t) {}
+void multiply_values(const Narrow*, const Narrow*, Narrow*, int64_t, int64_t) {}
 
 #endif

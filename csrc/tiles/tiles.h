@@ -39,11 +39,13 @@ constexpr int64_t packed_size(int64_t outputs, int64_t inputs) {
   return panels_of(outputs) * PANEL * ((inputs + TILE_INPUTS - 1) / TILE_INPUTS * TILE_INPUTS);
 }
 
-// A weight in float32: that of output i and input j is at[i * output + j * input], and one of the two is 1.
+// A weight in float32: that of output i and input j is scale * at[i * output + j * input], and one of the two
+// steps is 1.
 struct Unpacked {
   int64_t outputs, inputs;
   const float* at;
   int64_t output, input;
+  float scale = 1.0f;
 };
 
 // Rounds the weight into packed_size(outputs, inputs) values.
@@ -56,7 +58,7 @@ struct TileTerm {
   const Narrow *x, *weight;
 };
 
-// y = x Wᵀ + bias, of rows of `inputs`, a multiple of TILE_INPUTS. All rows are contiguous.
+// y = x Wᵀ + bias, or GELU of it, of rows of `inputs`, a multiple of TILE_INPUTS. All rows are contiguous.
 struct TileProduct {
   int64_t inputs, outputs;
   const Narrow* x;
@@ -65,8 +67,9 @@ struct TileProduct {
   // In float32, or null.
   const float* bias;
   Narrow* y;
-  // Not null: GELU of y, beside it.
-  Narrow* activated = nullptr;
+  bool gelu = false;
+  // Not null: the derivative of GELU beside it, for the way back.
+  Narrow* slope = nullptr;
   // A product of as many outputs that is added, unless it has no inputs.
   TileTerm added = {};
 };
@@ -79,8 +82,8 @@ struct Range {
 // These rows of these panels of outputs: what one thread does.
 void multiply(const TileProduct& call, Range rows, Range panels);
 
-// The gradient by x of GELU(x), x Φ(x), of values `begin` to `end`.
-void gelu_backward(const Narrow* x, const Narrow* gradient, Narrow* found, int64_t begin, int64_t end);
+// Products of two values each, `begin` to `end`.
+void multiply_values(const Narrow* x, const Narrow* y, Narrow* found, int64_t begin, int64_t end);
 
 // In bfloat16, the residual in either kind.
 void residual_norm(const ResidualNorm<Narrow>& call, int64_t begin, int64_t end);

@@ -1,6 +1,6 @@
 //! The change to a frozen linear layer.
 
-use tch::{TchError, Tensor};
+use tch::Tensor;
 
 use crate::model::ModelError;
 use crate::model::dropout::Masks;
@@ -16,6 +16,20 @@ pub trait Delta {
     /// The change as a product of two thin matrices, where that is all that it is.
     fn thin_product(&self) -> Option<ThinProduct<'_>> {
         None
+    }
+
+    /// Whether both matrices of [`Delta::low_rank`] are what is trained. Otherwise one at least is computed
+    /// from that, and the gradients by whole matrices are products that [`Delta::forward`] does without.
+    fn trains_factors(&self) -> bool {
+        false
+    }
+
+    /// The change as a product of two matrices, if it is one.
+    ///
+    /// # Errors
+    /// If libtorch fails.
+    fn low_rank(&self) -> Result<Option<LowRankChange>, ModelError> {
+        Ok(None)
     }
 
     /// Called after each backward pass, before the optimiser's step: an adapter that
@@ -42,16 +56,14 @@ pub struct ThinProduct<'a> {
     pub dropout: f64,
 }
 
-impl ThinProduct<'_> {
-    /// `diag(m) A` and `diag(o) B`.
-    ///
-    /// # Errors
-    /// If libtorch fails.
-    pub fn factors(&self) -> Result<(Tensor, Tensor), TchError> {
-        let Some((middle, outer)) = self.vectors else {
-            return Ok((self.a.shallow_clone(), self.b.shallow_clone()));
-        };
-        let scaled = |vector: &Tensor, matrix| vector.f_unsqueeze(1)?.f_mul(matrix);
-        Ok((scaled(middle, self.a)?, scaled(outer, self.b)?))
-    }
+/// `s B A dropout(x)`, for an operation that computes a layer with it.
+pub struct LowRankChange {
+    /// A, (r, d_in).
+    pub a: Tensor,
+    /// B, (d_out, r).
+    pub b: Tensor,
+    /// s.
+    pub scaling: f64,
+    /// The probability that a value of x is dropped.
+    pub dropout: f64,
 }

@@ -37,7 +37,7 @@ use crate::adapter::{Adapter, AdapterTensor, Prepared, Role};
 use crate::base::tensors::HostTensor;
 use crate::base::torch;
 use crate::model::ModelError;
-use crate::model::delta::Delta;
+use crate::model::delta::{Delta, LowRankChange};
 use crate::model::dropout::{Masks, dropout};
 use crate::model::linear_layer::LinearLayer;
 use crate::model::weights::Weights;
@@ -283,6 +283,17 @@ impl Delta for SorfDelta {
         let narrow = x.f_linear(&self.a, None::<&Tensor>)?;
         let turned = narrow.f_linear(&self.lambdas.of(self.layer)?, None::<&Tensor>)?;
         Ok(turned.f_linear(&self.left, None::<&Tensor>)?)
+    }
+
+    fn low_rank(&self) -> Result<Option<LowRankChange>, ModelError> {
+        let turned = self.lambdas.of(self.layer)?.f_matmul(&self.a)?;
+        Ok(Some(LowRankChange {
+            // In mixed precision the product is as narrow as the one that it goes into.
+            a: turned.f_to_kind(self.a.kind())?,
+            b: self.left.shallow_clone(),
+            scaling: 1.0,
+            dropout: self.dropout,
+        }))
     }
 
     fn finish_backward(&self) -> Result<(), ModelError> {

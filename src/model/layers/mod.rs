@@ -102,7 +102,7 @@ impl Linear {
     /// # Errors
     /// If libtorch fails, for example when out of memory.
     pub fn forward(&self, x: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
-        if let Some(y) = self.with_thin_product(x, masks)? {
+        if let Some(y) = self.with_change(x, masks)? {
             return Ok(y);
         }
         let y = match self.packed_for(x) {
@@ -116,35 +116,34 @@ impl Linear {
     }
 
     /// The output of the layer and of its change in one operation, where there is one for them.
-    fn with_thin_product(
-        &self,
-        x: &Tensor,
-        masks: Option<&Masks>,
-    ) -> Result<Option<Tensor>, ModelError> {
-        let Some(thin) = self.delta.as_ref().and_then(|delta| delta.thin_product()) else {
+    fn with_change(&self, x: &Tensor, masks: Option<&Masks>) -> Result<Option<Tensor>, ModelError> {
+        let (bias, packed) = (self.bias.as_ref(), self.packed_for(x));
+        let Some(delta) = &self.delta else {
             return Ok(None);
         };
-        let bias = self.bias.as_ref();
-        let packed = self.packed_for(x);
-        // In float32 vectors are cheaper to multiply by than what the gradients of two factors cost.
-        let wide = self.dense().filter(|weight| {
-            packed.is_none() && thin.vectors.is_none() && low_rank::suits(x, weight, bias)
-        });
+        // In float32 the gradients of whole factors would cost more than one operation saves.
+        let suits = |weight: &&Tensor| delta.trains_factors() && low_rank::suits(x, weight, bias);
+        let wide = self.dense().filter(suits);
         if packed.is_none() && wide.is_none() {
             return Ok(None);
         }
-        let (a, b) = thin.factors()?;
-        let DropoutMask { seed, threshold } = next_mask(thin.dropout, masks)?.unwrap_or_default();
+        let Some(change) = delta.low_rank()? else {
+            return Ok(None);
+        };
+        let DropoutMask { seed, threshold } = next_mask(change.dropout, masks)?.unwrap_or_default();
         let change = LowRank {
-            a: &a,
-            b: &b,
-            scaling: thin.scaling,
+            a: &change.a,
+            b: &change.b,
+            scaling: change.scaling,
             seed,
             threshold,
         };
-        let y = packed.map(|packed| packed.linear_with(x, bias, &change));
-        let y = y.or_else(|| wide.map(|weight| low_rank::linear_with(x, weight, bias, &change)));
-        Ok(y.transpose()?)
+        let y = match (packed, wide) {
+            (Some(packed), _) => packed.linear_with(x, bias, &change)?,
+            (None, Some(weight)) => low_rank::linear_with(x, weight, bias, &change)?,
+            (None, None) => return Ok(None),
+        };
+        Ok(Some(y))
     }
 
     /// The weight, where products with it need not be taken as other programs take them.
