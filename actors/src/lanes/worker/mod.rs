@@ -5,6 +5,8 @@
 
 mod host;
 mod lane;
+mod leases;
+mod replies;
 mod states;
 mod threads;
 
