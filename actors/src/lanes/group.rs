@@ -5,13 +5,14 @@
 //! it comes.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
 use crate::ids::ClientId;
 use crate::lanes::pool::{JobReport, JobRequest};
-use crate::lanes::queue::{JobMember, LaneGroup};
+use crate::lanes::queue::JobMember;
 use crate::lanes::seat::GroupSeat;
 use crate::plan::FederationPlan;
 use crate::workload::Workload;
@@ -34,13 +35,13 @@ impl<W: Workload> Gathering<W> {
         }
     }
 
-    /// Takes a job into its group, which goes to `lanes` once all its jobs have come that will. To be
-    /// called within an actor.
-    pub fn add(
+    /// Takes a job into its group. Once all its jobs have come that will, it is trained: `train` takes
+    /// them, and the tasks of all clients of the group. To be called within an actor.
+    pub fn add<F: Future<Output = ()> + Send>(
         &self,
         seat: GroupSeat,
         request: JobRequest<W::State>,
-        lanes: LaneGroup<W>,
+        train: impl FnOnce(Vec<JobMember<W>>, Vec<TrainTask<W::State>>) -> F + Send + 'static,
     ) -> oneshot::Receiver<JobReport<W::Update>> {
         let (reply, report) = oneshot::channel();
         let GroupSeat {
@@ -70,7 +71,7 @@ impl<W: Workload> Gathering<W> {
                 let members = members.unwrap_or_default();
                 if let Some(first) = members.first() {
                     let tasks = tasks(&plan, &clients, &first.request.task);
-                    lanes.train_together(members, tasks).await;
+                    train(members, tasks).await;
                 }
             });
         }

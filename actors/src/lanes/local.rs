@@ -32,7 +32,9 @@ impl<W: Workload> LanePool<W> for LocalPool<W> {
         match job.group.take() {
             None => Box::pin(async move { lanes.train(job).await }),
             Some(seat) => {
-                let report = self.gathering.add(seat, job, lanes);
+                let report = self.gathering.add(seat, job, |jobs, together| async move {
+                    lanes.train_together(jobs, together).await;
+                });
                 Box::pin(async move { report.await.map_err(|_| PoolClosed) })
             }
         }
