@@ -208,26 +208,24 @@ impl<L: Workload> LaneThread<L> {
         });
         contexts.iter().flatten().for_each(LaneJobContext::end);
         self.signals.heartbeat.end();
-        let (after, reports) = match result {
-            Ok(Ok(results)) => {
-                let seconds = began.elapsed().as_secs_f64() / tasks.len() as f64;
-                let reports = self.reports(tasks, &mut contexts, results, seconds);
-                (After::Sound, Some(reports))
-            }
-            Ok(Err(JobError::DeviceLost(lost))) => (self.device_lost(&lost.to_string()), None),
-            Ok(Err(error)) => {
-                self.warn_of_failure(tasks, &error.to_string());
-                (After::Sound, None)
-            }
-            Err(reason) => {
-                self.warn_of_failure(tasks, &reason);
-                (After::Panic, None)
-            }
+        let (after, results) = match result {
+            Ok(Ok(results)) => (After::Sound, Ok(results)),
+            Ok(Err(JobError::DeviceLost(lost))) => (
+                self.device_lost(&lost.to_string()),
+                Err(JobError::DeviceLost(lost).into()),
+            ),
+            Ok(Err(error)) => (After::Sound, Err(error.into())),
+            Err(reason) => (After::Panic, Err(JobFailure::Failed(reason))),
         };
-        drop(contexts);
-        let Some(mut reports) = reports else {
+        if let Err(failure) = &results
+            && self.goes_on_one_by_one(tasks, failure)
+        {
+            drop(contexts);
             return (after, members);
-        };
+        }
+        let seconds = began.elapsed().as_secs_f64() / tasks.len() as f64;
+        let mut reports = self.reports(tasks, &mut contexts, results, seconds);
+        drop(contexts);
         for JobMember { request, reply } in members {
             if let Some(report) = reports.remove(&request.id.client) {
                 // A client that is no longer there has no use for it.
@@ -235,6 +233,28 @@ impl<L: Workload> LaneThread<L> {
             }
         }
         (after, Vec::new())
+    }
+
+    /// Whether clients that failed together are to be trained one by one. What they give alone has other
+    /// last bits, so that among many hosts it is not for one of them to say, which may be the only one
+    /// that they fail on.
+    fn goes_on_one_by_one(&self, tasks: &[TrainTask<L::State>], failure: &JobFailure) -> bool {
+        let reason = match failure {
+            JobFailure::OutOfMemory(reason) | JobFailure::Failed(reason) => reason,
+            JobFailure::Cancelled | JobFailure::Interruption | JobFailure::DeviceLost(_) => {
+                return false;
+            }
+        };
+        if self.kind == LaneKind::Remote {
+            return false;
+        }
+        tracing::warn!(
+            "lane {}: {} clients of round {} are trained one by one, for together they failed: {reason}",
+            self.signals.lane.0,
+            tasks.len(),
+            tasks.first().map_or(0, |task| task.round),
+        );
+        true
     }
 
     /// The line of each task to its lane, where somebody waits for it.
@@ -258,21 +278,29 @@ impl<L: Workload> LaneThread<L> {
         contexts
     }
 
-    /// What is reported of jobs that were trained together, by client; each took `seconds`.
+    /// What is reported of jobs that were trained together, by client; each took `seconds`. They have a
+    /// result each, or failed as one.
     fn reports(
         &self,
         tasks: &[TrainTask<L::State>],
         contexts: &mut [Option<LaneJobContext<'_, L>>],
-        results: Vec<TrainResult<L::Update>>,
+        results: Result<Vec<TrainResult<L::Update>>, JobFailure>,
         seconds: f64,
     ) -> BTreeMap<ClientId, JobReport<L::Update>> {
+        let results: Vec<Result<_, JobFailure>> = match results {
+            Ok(results) => results
+                .into_iter()
+                .map(|one| one.map_err(JobFailure::from))
+                .collect(),
+            Err(failure) => tasks.iter().map(|_| Err(failure.clone())).collect(),
+        };
         let mut reports = BTreeMap::new();
         for ((task, context), result) in tasks.iter().zip(contexts).zip(results) {
             let Some(context) = context else { continue };
             let result = match result {
                 _ if context.is_interrupted() => Err(JobFailure::Interruption),
                 Ok(trained) => self.finish(trained, task, context.faults(), context),
-                Err(error) => Err(error.into()),
+                Err(failure) => Err(failure),
             };
             let report = JobReport {
                 lane: self.signals.lane,
@@ -283,16 +311,6 @@ impl<L: Workload> LaneThread<L> {
             reports.insert(task.client, report);
         }
         reports
-    }
-
-    fn warn_of_failure(&self, tasks: &[TrainTask<L::State>], reason: &str) {
-        let round = tasks.first().map_or(0, |task| task.round);
-        tracing::warn!(
-            "lane {}: {} clients of round {round} are trained one by one, for together they failed: \
-             {reason}",
-            self.signals.lane.0,
-            tasks.len(),
-        );
     }
 
     /// Reports that the device is lost, before any job is answered, so that no client is blamed for it.
