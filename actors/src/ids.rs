@@ -51,3 +51,11 @@ pub struct JobId {
     /// The attempt within the round, from 0.
     pub attempt: u32,
 }
+
+impl JobId {
+    /// The job of another client that begins with this one.
+    #[must_use]
+    pub fn of_client(self, client: ClientId) -> Self {
+        Self { client, ..self }
+    }
+}

@@ -8,12 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::ids::{Digest, JobId, LaneId};
+use crate::ids::{ClientId, Digest, JobId, LaneId};
 use crate::protocol::job::{JobFaults, JobPhase, Work};
 use crate::workload::job::Progress;
 
 /// The version of these messages. Coordinator and hosts must have the same.
-pub const WIRE_VERSION: u32 = 1;
+pub const WIRE_VERSION: u32 = 2;
 
 /// A host, from when it joins until it leaves: one that comes back is a new one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -39,17 +39,32 @@ impl fmt::Display for HostId {
     }
 }
 
-/// A job in the broker's queue.
+/// An order in the broker's queue: a job, or several that are trained together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct JobOrder {
+    /// The first of its jobs, by which the queue knows it.
     pub id: JobId,
-    pub faults: JobFaults,
-    pub client_name: Arc<str>,
     /// The state to start from: the digest of its [`Manifest`].
     pub state: Digest,
     /// Hosts that have no room for it, on which it failed, or that have done it where another is to do
     /// it too.
     pub avoid: Vec<HostId>,
+    /// Who is trained, together, in this order.
+    pub clients: Vec<OrderedClient>,
+}
+
+/// A client of an order: who it is, its name, and what is to go wrong with its job, if somebody waits
+/// for that. What comes of the others depends on it even if nobody does. A list in a message, without
+/// names, since an order may have thousands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct OrderedClient(pub ClientId, pub Arc<str>, pub Option<JobFaults>);
+
+impl JobOrder {
+    /// The jobs that somebody waits for.
+    pub fn jobs(&self) -> impl Iterator<Item = JobId> {
+        let waited_for = self.clients.iter().filter(|client| client.2.is_some());
+        waited_for.map(|client| self.id.of_client(client.0))
+    }
 }
 
 /// Which blobs make up a payload, in this order. It is a blob too.
@@ -106,7 +121,8 @@ pub(crate) enum HostNote {
     },
     Progress {
         host: HostId,
-        running: Running,
+        lane: LaneId,
+        job: JobId,
         progress: Progress,
     },
     /// A job's reply was not the first: what the job gave here.
@@ -117,11 +133,11 @@ pub(crate) enum HostNote {
         /// The blobs that the host stored for it, which nobody reads.
         blobs: Option<Digest>,
     },
-    /// A lane could not do a job, which is in the queue again.
+    /// A lane could not do an order, which is in the queue again.
     GivenBack {
         host: HostId,
         lane: LaneId,
-        job: JobId,
+        order: JobId,
         reason: String,
     },
     Leaving {
@@ -131,17 +147,26 @@ pub(crate) enum HostNote {
 }
 
 /// What a lane does.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Running {
     pub lane: LaneId,
-    pub job: JobId,
+    /// The order that it has, by its first job.
+    pub order: JobId,
+    /// The clients of its jobs that somebody waits for.
+    pub clients: Vec<ClientId>,
     pub phase: JobPhase,
 }
 
 impl Running {
-    /// Whether it is the same job on the same lane, however far.
+    /// The jobs that somebody waits for.
+    pub fn jobs(&self) -> impl Iterator<Item = JobId> {
+        let clients = self.clients.iter();
+        clients.map(|client| self.order.of_client(*client))
+    }
+
+    /// Whether it is the same order on the same lane, however far.
     pub fn continues(&self, other: &Self) -> bool {
-        (self.lane, self.job) == (other.lane, other.job)
+        (self.lane, self.order) == (other.lane, other.order)
     }
 }
 
@@ -231,4 +256,32 @@ pub(crate) fn encode<T: Serialize>(message: &T) -> Bytes {
 /// What is wrong with them.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     rmp_serde::from_slice(bytes).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::RunId;
+
+    #[test]
+    fn an_order_of_thousands_of_clients_is_a_small_message_that_is_read_as_it_was_written() {
+        let client = |client: u32| {
+            let faults = client.is_multiple_of(2).then(JobFaults::default);
+            OrderedClient(ClientId(client), format!("client-{client}").into(), faults)
+        };
+        let order = JobOrder {
+            id: JobId {
+                run: RunId(7),
+                round: 1,
+                client: ClientId(0),
+                attempt: 0,
+            },
+            state: Digest::of(&[]),
+            avoid: Vec::new(),
+            clients: (0..5000).map(client).collect(),
+        };
+        let message = encode(&order);
+        assert!(message.len() < 200_000, "{} bytes", message.len());
+        assert_eq!(decode(&message), Ok(order));
+    }
 }

@@ -10,7 +10,7 @@ use regatta_actors::plan::fault::{Fault, FaultKind};
 use regatta_actors::protocol::outcome::RunError;
 use regatta_actors::protocol::round_record::Outcome;
 
-fn grouped(plan: FederationPlan, clients_per_step: u32) -> FederationPlan {
+pub(crate) fn grouped(plan: FederationPlan, clients_per_step: u32) -> FederationPlan {
     FederationPlan {
         clients_per_step,
         ..plan

@@ -110,10 +110,10 @@ impl Hosts {
         self.hosts.get(id)
     }
 
-    /// Whether some lane is known to do this job.
-    pub fn is_running(&self, job: JobId) -> bool {
+    /// Whether some lane is known to do this order.
+    pub fn is_running(&self, order: JobId) -> bool {
         let mut running = self.hosts.values().flat_map(|host| &host.running);
-        running.any(|running| running.job == job)
+        running.any(|running| running.order == order)
     }
 }
 

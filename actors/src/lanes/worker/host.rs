@@ -6,23 +6,23 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time;
 
-use crate::ids::{Digest, JobId, LaneId};
+use crate::ids::{ClientId, Digest, JobId, LaneId};
 use crate::lanes::broker::{Audience, Broker};
 use crate::lanes::timing::Timing;
-use crate::lanes::wire::{HostId, HostNote, Running, encode};
+use crate::lanes::wire::{HostId, HostNote, JobOrder, Running, encode};
 use crate::lanes::worker::states::StateCache;
 use crate::protocol::job::JobPhase;
 use crate::workload::Workload;
 use crate::workload::job::Progress;
 
-/// Time between two reports of a lane's progress.
+/// Time between two reports of a lane's progress, on average.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
-/// The progress of a lane of this host.
-pub(super) type Progressed = (LaneId, Progress);
+/// The progress of a client on a lane of this host.
+pub(super) type Progressed = (LaneId, ClientId, Progress);
 
 /// A host under the id that the coordinator gave it.
 pub(super) struct JoinedHost<W: Workload, B: Broker> {
@@ -34,7 +34,7 @@ pub(super) struct JoinedHost<W: Workload, B: Broker> {
     numbers: BTreeMap<LaneId, Option<LaneId>>,
     /// What the canary job gave on each lane.
     canaries: BTreeMap<LaneId, Digest>,
-    running: RefCell<BTreeMap<LaneId, RunningJob>>,
+    running: RefCell<BTreeMap<LaneId, RunningOrder>>,
     stage: Cell<Stage>,
     /// The stage has changed.
     changed: Notify,
@@ -53,10 +53,17 @@ enum Stage {
     Leaving,
 }
 
-struct RunningJob {
-    job: JobId,
+/// An order that a lane has.
+struct RunningOrder {
+    id: JobId,
     phase: JobPhase,
-    cancelled: Rc<Notify>,
+    /// Its jobs that somebody waits for.
+    jobs: BTreeMap<JobId, RunningJob>,
+}
+
+#[derive(Default)]
+struct RunningJob {
+    cancelled: watch::Sender<bool>,
     shown: Option<Instant>,
 }
 
@@ -91,20 +98,38 @@ impl<W: Workload, B: Broker> JoinedHost<W, B> {
         self.canaries[&lane].clone()
     }
 
-    /// A lane begins a job. The returned notice comes when nobody waits for it any more.
-    pub fn begin(&self, lane: LaneId, job: JobId) -> Rc<Notify> {
-        let cancelled = Rc::new(Notify::new());
-        let running = RunningJob {
-            job,
+    /// A lane begins an order.
+    pub fn begin(&self, lane: LaneId, order: &JobOrder) {
+        let jobs = order.jobs().map(|job| (job, RunningJob::default()));
+        let running = RunningOrder {
+            id: order.id,
             phase: JobPhase::Fetching,
-            cancelled: cancelled.clone(),
-            shown: None,
+            jobs: jobs.collect(),
         };
         self.running.borrow_mut().insert(lane, running);
-        cancelled
     }
 
-    /// A lane's job has come so far.
+    /// Waits until nobody waits any more for a job that a lane does.
+    pub async fn cancelled(&self, lane: LaneId, job: JobId) {
+        let cancelled = {
+            let running = self.running.borrow();
+            let job = running.get(&lane).and_then(|order| order.jobs.get(&job));
+            job.map(|job| job.cancelled.subscribe())
+        };
+        if let Some(mut cancelled) = cancelled {
+            // The lane has ended the job if nobody can say so any more.
+            let _ = cancelled.wait_for(|cancelled| *cancelled).await;
+        }
+    }
+
+    /// Waits until nobody waits any more for any job of an order that a lane does.
+    pub async fn all_cancelled(&self, lane: LaneId, order: &JobOrder) {
+        for job in order.jobs() {
+            self.cancelled(lane, job).await;
+        }
+    }
+
+    /// A lane's order has come so far.
     pub fn proceed(&self, lane: LaneId, phase: JobPhase) {
         if let Some(running) = self.running.borrow_mut().get_mut(&lane) {
             running.phase = phase;
@@ -116,17 +141,16 @@ impl<W: Workload, B: Broker> JoinedHost<W, B> {
         self.sent.set(self.sent.get() + bytes);
     }
 
-    /// A lane has ended its job.
+    /// A lane has ended its order.
     pub fn end(&self, lane: LaneId) {
         self.running.borrow_mut().remove(&lane);
     }
 
     /// Nobody waits for this job any more.
     pub fn cancel(&self, job: JobId) {
-        for running in self.running.borrow().values() {
-            if running.job == job {
-                running.cancelled.notify_one();
-            }
+        let orders = self.running.borrow();
+        for running in orders.values().filter_map(|order| order.jobs.get(&job)) {
+            running.cancelled.send_replace(true);
         }
     }
 
@@ -189,7 +213,8 @@ impl<W: Workload, B: Broker> JoinedHost<W, B> {
             .filter_map(|(lane, running)| {
                 Some(Running {
                     lane: self.number(*lane)?,
-                    job: running.job,
+                    order: running.id,
+                    clients: running.jobs.keys().map(|job| job.client).collect(),
                     phase: running.phase,
                 })
             })
@@ -203,47 +228,50 @@ impl<W: Workload, B: Broker> JoinedHost<W, B> {
         self.tell(encode(&note)).await;
     }
 
-    /// Tells the coordinator that a lane has not done a job.
-    pub async fn show_given_back(&self, lane: LaneId, job: JobId, reason: String) {
+    /// Tells the coordinator that a lane has not done an order.
+    pub async fn show_given_back(&self, lane: LaneId, order: JobId, reason: String) {
         let Some(lane) = self.number(lane) else {
             return;
         };
         let note = HostNote::GivenBack {
             host: self.id.clone(),
             lane,
-            job,
+            order,
             reason,
         };
         self.tell(encode(&note)).await;
     }
 
-    /// Tells the coordinator how far a lane is, now and then.
-    pub async fn show(&self, lane: LaneId, progress: Progress) {
+    /// Tells the coordinator how far a client is on a lane, now and then: the more it is trained with, the
+    /// less often.
+    pub async fn show(&self, (lane, client, progress): Progressed) {
         let Some(number) = self.number(lane) else {
             return;
         };
-        let running = {
+        let job = {
             let mut all = self.running.borrow_mut();
-            let Some(running) = all.get_mut(&lane) else {
+            let Some(order) = all.get_mut(&lane) else {
+                return;
+            };
+            let (job, every) = (
+                order.id.of_client(client),
+                PROGRESS_EVERY * order.jobs.len() as u32,
+            );
+            let Some(running) = order.jobs.get_mut(&job) else {
                 return;
             };
             let last = progress.steps_done == progress.steps_total;
-            let shown_lately = running
-                .shown
-                .is_some_and(|at| at.elapsed() < PROGRESS_EVERY);
+            let shown_lately = running.shown.is_some_and(|at| at.elapsed() < every);
             if shown_lately && !last {
                 return;
             }
             running.shown = Some(Instant::now());
-            Running {
-                lane: number,
-                job: running.job,
-                phase: running.phase,
-            }
+            job
         };
         let note = HostNote::Progress {
             host: self.id.clone(),
-            running,
+            lane: number,
+            job,
             progress,
         };
         self.tell(encode(&note)).await;

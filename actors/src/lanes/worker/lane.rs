@@ -1,23 +1,23 @@
-//! One lane of a host: takes a job from the broker, has it trained, replies.
+//! One lane of a host: takes an order from the broker, has its jobs trained, replies.
 
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use tokio::sync::oneshot;
 use tokio::time;
 
 use crate::ids::{JobId, LaneId};
 use crate::lanes::broker::{Broker, Delivery, Lease};
 use crate::lanes::pool::{JobFailure, JobReport, JobRequest};
-use crate::lanes::queue::LaneGroup;
+use crate::lanes::queue::{JobMember, LaneGroup};
 use crate::lanes::watchdog::Heartbeat;
-use crate::lanes::wire::{JobOrder, decode};
+use crate::lanes::wire::{JobOrder, OrderedClient, decode};
 use crate::lanes::worker::host::JoinedHost;
 use crate::lanes::worker::leases::{
     done, end_lease, give_back, keeping, pause_for_others, postpone,
 };
-use crate::lanes::worker::replies::Replying;
+use crate::lanes::worker::replies::{Replying, Reports, reply};
 use crate::protocol::job::JobPhase;
 use crate::workload::Workload;
 use crate::workload::job::TrainTask;
@@ -42,11 +42,10 @@ impl<W: Workload> Clone for Lane<W> {
     }
 }
 
-/// How a job ended on this lane.
-pub(super) enum End<U> {
-    Report(JobReport<U>),
-    /// Nobody waits for it any more.
-    Cancelled,
+/// How an order ended on this lane.
+enum End<U> {
+    /// What became of its jobs, but for those that nobody waits for any more.
+    Reports(Reports<U>),
     /// Somebody else is to do it, for this reason, at once.
     GiveBack(String),
     /// It cannot be done now, for this reason, here or most likely elsewhere.
@@ -94,7 +93,7 @@ impl<W: Workload> Lane<W> {
         replying.end().await;
     }
 
-    /// Does one job. Says whether the lane can go on.
+    /// Does what an order says. Says whether the lane can go on.
     async fn take<B: Broker>(
         &self,
         host: &Rc<JoinedHost<W, B>>,
@@ -121,74 +120,84 @@ impl<W: Workload> Lane<W> {
             end_lease(host.timing.retry, lease.give_back(pause)).await;
             return true;
         }
-        let cancelled = host.begin(self.number, order.id);
+        host.begin(self.number, &order);
         host.show_alive().await;
-        let end = self.train(host, &order, &lease, &cancelled).await;
+        let end = self.train(host, &order, &lease).await;
         host.end(self.number);
+        let can_go_on = self.finish(host, order, lease, end, replying).await;
+        host.show_alive().await;
+        can_go_on
+    }
+
+    /// Replies, or gives the order back. Says whether the lane can go on.
+    async fn finish<B: Broker>(
+        &self,
+        host: &Rc<JoinedHost<W, B>>,
+        order: JobOrder,
+        lease: B::Lease,
+        end: End<W::Update>,
+        replying: &mut Replying,
+    ) -> bool {
         let (end, can_go_on) = match end {
-            // No client is to blame, and the host's other lanes may be on the same device.
-            End::Report(JobReport {
-                result: Err(JobFailure::DeviceLost(reason)),
-                ..
-            }) => (End::GiveBack(reason), false),
+            End::Reports(reports) => match lost_device(&reports) {
+                // No client is to blame, and the host's other lanes may be on the same device.
+                Some(reason) => (End::GiveBack(reason), false),
+                None => (End::Reports(reports), true),
+            },
             End::Hung => (End::Hung, false),
             end => (end, true),
         };
         match end {
-            End::Report(report) => {
+            End::Reports(reports) if reports.is_empty() => done(&lease, host.timing.retry).await,
+            End::Reports(reports) => {
                 keeping(&lease, host.timing.beat, replying.end()).await;
-                let (lane, host) = (self.clone(), host.clone());
-                replying.begin(async move { lane.reply(&host, &order, &lease, report).await });
+                let (lane, host) = (self.number, host.clone());
+                replying.begin(async move { reply(&host, lane, &order, &lease, reports).await });
             }
-            End::Cancelled => done(&lease, host.timing.retry).await,
             End::GiveBack(reason) => {
                 give_back(&lease, host.timing.retry).await;
-                self.tell_given_back(host, order.id, reason).await;
+                self.tell_given_back(host, &order, reason).await;
             }
             End::Postpone(reason) => {
                 postpone(&lease, host.timing.retry).await;
-                self.tell_given_back(host, order.id, reason).await;
+                self.tell_given_back(host, &order, reason).await;
             }
             End::Hung => {
                 tracing::error!(
-                    "lane {} hangs with client {} in round {}: it is given up, and its job back",
+                    "lane {} hangs with {}: it is given up, and its job back",
                     self.number.0,
-                    order.id.client,
-                    order.id.round
+                    named(&order)
                 );
                 give_back(&lease, host.timing.retry).await;
                 let reason = "the lane hangs".to_owned();
                 host.show_given_back(self.number, order.id, reason).await;
             }
         }
-        host.show_alive().await;
         can_go_on
     }
 
-    /// Tells of a job that this lane could not do, and pauses: the next may be no better.
+    /// Tells of an order that this lane could not do, and pauses: the next may be no better.
     async fn tell_given_back<B: Broker>(
         &self,
         host: &JoinedHost<W, B>,
-        job: JobId,
+        order: &JobOrder,
         reason: String,
     ) {
-        let (client, round) = (job.client, job.round);
-        tracing::warn!("client {client} in round {round} is given back: {reason}");
-        host.show_given_back(self.number, job, reason).await;
+        tracing::warn!("{} is given back: {reason}", named(order));
+        host.show_given_back(self.number, order.id, reason).await;
         host.pause().await;
     }
 
-    /// Has the job trained, and renews the lease meanwhile.
+    /// Has the jobs trained, and renews the lease meanwhile.
     async fn train<B: Broker>(
         &self,
         host: &JoinedHost<W, B>,
         order: &JobOrder,
         lease: &B::Lease,
-        cancelled: &Notify,
     ) -> End<W::Update> {
         tokio::select! {
-            end = self.job(host, order) => end,
-            () = cancelled.notified() => End::Cancelled,
+            end = self.do_jobs(host, order) => end,
+            () = host.all_cancelled(self.number, order) => End::Reports(Vec::new()),
             () = host.left() => End::GiveBack("the host leaves".into()),
             () = self.renew(host.timing.beat, lease) => End::Hung,
         }
@@ -213,29 +222,83 @@ impl<W: Workload> Lane<W> {
             .is_some_and(|(idle, most)| idle >= most)
     }
 
-    async fn job<B: Broker>(&self, host: &JoinedHost<W, B>, order: &JobOrder) -> End<W::Update> {
+    async fn do_jobs<B: Broker>(
+        &self,
+        host: &JoinedHost<W, B>,
+        order: &JobOrder,
+    ) -> End<W::Update> {
         let state = match host.states.get(&*host.broker, &order.state).await {
             Ok(state) => state,
             Err(error) => return End::Postpone(error.to_string()),
         };
         host.proceed(self.number, JobPhase::Training);
-        let id = order.id;
-        let request = JobRequest {
-            id,
-            faults: order.faults,
-            own_lane: None,
-            group: None,
-            task: TrainTask {
-                client: id.client,
-                client_name: order.client_name.clone(),
-                round: id.round,
-                attempt: id.attempt,
-                state,
-            },
-        };
-        match self.group.train(request).await {
-            Ok(report) => End::Report(report),
-            Err(_) => End::Hung,
+        let (mut jobs, mut reports) = (Vec::new(), Vec::new());
+        for OrderedClient(client, name, faults) in &order.clients {
+            let Some(faults) = *faults else { continue };
+            let id = order.id.of_client(*client);
+            let (reply, report) = oneshot::channel();
+            let request = JobRequest {
+                id,
+                faults,
+                own_lane: None,
+                group: None,
+                task: task(id, name, &state),
+            };
+            jobs.push(JobMember { request, reply });
+            reports.push((id, report));
         }
+        let together = order.clients.iter();
+        let together = together
+            .map(|OrderedClient(client, name, _)| task(order.id.of_client(*client), name, &state));
+        self.group.train_together(jobs, together.collect()).await;
+        self.await_reports(host, reports).await
+    }
+
+    /// Waits for what becomes of jobs, and cancels those that nobody waits for.
+    async fn await_reports<B: Broker>(
+        &self,
+        host: &JoinedHost<W, B>,
+        reports: Vec<(JobId, oneshot::Receiver<JobReport<W::Update>>)>,
+    ) -> End<W::Update> {
+        let mut ended = Vec::new();
+        // All end at once. One that is cancelled before is computed to its end with the others.
+        for (job, report) in reports {
+            tokio::select! {
+                biased;
+                () = host.cancelled(self.number, job) => {}
+                report = report => match report {
+                    Ok(report) => ended.push((job, report)),
+                    Err(_) => return End::Hung,
+                },
+            }
+        }
+        End::Reports(ended)
+    }
+}
+
+fn task<S>(job: JobId, name: &Arc<str>, state: &Arc<S>) -> TrainTask<S> {
+    TrainTask {
+        client: job.client,
+        client_name: name.clone(),
+        round: job.round,
+        attempt: job.attempt,
+        state: state.clone(),
+    }
+}
+
+/// Why the device is lost, if a job said so.
+fn lost_device<U>(reports: &Reports<U>) -> Option<String> {
+    reports.iter().find_map(|(_, report)| match &report.result {
+        Err(JobFailure::DeviceLost(reason)) => Some(reason.clone()),
+        _ => None,
+    })
+}
+
+/// An order in a message for people.
+fn named(order: &JobOrder) -> String {
+    let JobId { round, client, .. } = order.id;
+    match order.clients.len() {
+        0 | 1 => format!("client {client} in round {round}"),
+        all => format!("client {client} and {} others in round {round}", all - 1),
     }
 }

@@ -288,7 +288,7 @@ impl<B: Broker> Worker<B> {
                         break Ok(end);
                     }
                 }
-                Some((lane, progress)) = lanes.progress.recv() => host.show(lane, progress).await,
+                Some(progressed) = lanes.progress.recv() => host.show(progressed).await,
                 Some(report) = lanes.reports.recv() => {
                     if let LaneReport::Gone { lane, reason }
                     | LaneReport::DeviceLost { lane, reason } = report

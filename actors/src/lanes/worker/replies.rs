@@ -5,13 +5,12 @@ use std::future::Future;
 use bytes::Bytes;
 use tokio::task::JoinHandle;
 
-use crate::ids::JobId;
+use crate::ids::{JobId, LaneId};
 use crate::lanes::broker::{Broker, Kept};
 use crate::lanes::parcels::Parcel;
 use crate::lanes::pool::{JobFailure, JobReport, JobResult};
 use crate::lanes::wire::{Content, HostNote, JobOrder, JobOutcome, JobReply, encode};
 use crate::lanes::worker::host::JoinedHost;
-use crate::lanes::worker::lane::{End, Lane};
 use crate::lanes::worker::leases::{done, give_back, keeping};
 use crate::workload::Workload;
 use crate::workload::update::Payload;
@@ -22,51 +21,70 @@ const LARGEST_INLINE: usize = 4 << 20;
 /// Room in a message for what comes with an update.
 const AROUND: usize = 4096;
 
-impl<W: Workload> Lane<W> {
-    /// Replies, however long that takes: a job that is done is not done again for a broker that is
-    /// away for a moment.
-    pub(super) async fn reply<B: Broker>(
-        &self,
-        host: &JoinedHost<W, B>,
-        order: &JobOrder,
-        lease: &B::Lease,
-        report: JobReport<W::Update>,
-    ) {
-        let (outcome, parcel) = match outcome(report.result, host.broker.largest_message()) {
-            Ok(outcome) => outcome,
-            Err(End::Cancelled) => return done(lease, host.timing.retry).await,
-            Err(_) => return give_back(lease, host.timing.retry).await,
-        };
-        let digest = match &outcome {
-            JobOutcome::Trained { digest, .. } => Some(digest.clone()),
-            _ => None,
-        };
-        let reply = JobReply {
-            id: order.id,
-            state: order.state.clone(),
-            host: host.id.clone(),
-            lane: host.number(self.number).unwrap_or(self.number),
-            canary: host.canary(self.number),
-            seconds: report.seconds,
-            work: report.work,
-            outcome,
-        };
-        let reply = encode(&reply);
-        let sending = send(host, order.id, &reply, parcel.as_ref());
-        let Some(kept) = keeping(lease, host.timing.beat, sending).await else {
-            return give_back(lease, host.timing.retry).await;
-        };
-        if kept == Kept::Duplicate {
-            let note = HostNote::Repeated {
-                host: host.id.clone(),
-                job: order.id,
-                digest,
-                blobs: parcel.map(|parcel| parcel.name),
-            };
-            host.tell(encode(&note)).await;
+/// What became of jobs.
+pub(super) type Reports<U> = Vec<(JobId, JobReport<U>)>;
+
+/// Replies to each job of an order, however long that takes: a job that is done is not done again for a
+/// broker that is away for a moment.
+pub(super) async fn reply<W: Workload, B: Broker>(
+    host: &JoinedHost<W, B>,
+    lane: LaneId,
+    order: &JobOrder,
+    lease: &B::Lease,
+    reports: Reports<W::Update>,
+) {
+    let sending = async {
+        // The job that the order is known by comes last: the coordinator may take that one out of the
+        // queue once it has the reply.
+        for (job, report) in reports.into_iter().rev() {
+            if !reply_to(host, lane, order, job, report).await {
+                return false;
+            }
         }
-        done(lease, host.timing.retry).await;
+        true
+    };
+    match keeping(lease, host.timing.beat, sending).await {
+        true => done(lease, host.timing.retry).await,
+        false => give_back(lease, host.timing.retry).await,
     }
+}
+
+/// Replies to a job. `false`: the host leaves without.
+async fn reply_to<W: Workload, B: Broker>(
+    host: &JoinedHost<W, B>,
+    lane: LaneId,
+    order: &JobOrder,
+    job: JobId,
+    report: JobReport<W::Update>,
+) -> bool {
+    let Some((outcome, parcel)) = outcome(report.result, host.broker.largest_message()) else {
+        return true;
+    };
+    let digest = match &outcome {
+        JobOutcome::Trained { digest, .. } => Some(digest.clone()),
+        _ => None,
+    };
+    let reply = JobReply {
+        id: job,
+        state: order.state.clone(),
+        host: host.id.clone(),
+        lane: host.number(lane).unwrap_or(lane),
+        canary: host.canary(lane),
+        seconds: report.seconds,
+        work: report.work,
+        outcome,
+    };
+    let kept = send(host, job, &encode(&reply), parcel.as_ref()).await;
+    if kept == Some(Kept::Duplicate) {
+        let note = HostNote::Repeated {
+            host: host.id.clone(),
+            job,
+            digest,
+            blobs: parcel.map(|parcel| parcel.name),
+        };
+        host.tell(encode(&note)).await;
+    }
+    kept.is_some()
 }
 
 /// Sends a reply until the broker has it; `None`: the host leaves without.
@@ -116,26 +134,26 @@ impl Replying {
     }
 }
 
-/// A job's result as it is sent, with the blobs that go with it.
+/// A job's result as it is sent, with the blobs that go with it. `None`: nobody waits for it, or it has
+/// none, for the device is lost and its order is given back.
 fn outcome<U: Payload>(
     result: JobResult<U>,
     largest_message: usize,
-) -> Result<(JobOutcome, Option<Parcel>), End<U>> {
+) -> Option<(JobOutcome, Option<Parcel>)> {
     let (trained, digest) = match result {
         Ok(trained) => trained,
-        Err(JobFailure::Interruption) => return Ok((JobOutcome::Interrupted, None)),
+        Err(JobFailure::Interruption) => return Some((JobOutcome::Interrupted, None)),
         Err(JobFailure::OutOfMemory(reason)) => {
-            return Ok((JobOutcome::OutOfMemory(reason), None));
+            return Some((JobOutcome::OutOfMemory(reason), None));
         }
-        Err(JobFailure::Failed(reason)) => return Ok((JobOutcome::Failed(reason), None)),
-        Err(JobFailure::DeviceLost(reason)) => return Err(End::GiveBack(reason)),
-        Err(JobFailure::Cancelled) => return Err(End::Cancelled),
+        Err(JobFailure::Failed(reason)) => return Some((JobOutcome::Failed(reason), None)),
+        Err(JobFailure::DeviceLost(_) | JobFailure::Cancelled) => return None,
     };
     let pieces = match trained.update.to_pieces() {
         Ok(pieces) => pieces,
         Err(error) => {
             let reason = format!("its update cannot be sent: {error}");
-            return Ok((JobOutcome::Failed(reason), None));
+            return Some((JobOutcome::Failed(reason), None));
         }
     };
     let most = largest_message.saturating_sub(AROUND).min(LARGEST_INLINE);
@@ -153,5 +171,5 @@ fn outcome<U: Payload>(
         digest,
         update,
     };
-    Ok((outcome, parcel))
+    Some((outcome, parcel))
 }

@@ -115,9 +115,15 @@ struct Forward(mpsc::UnboundedSender<Progressed>);
 
 impl Observer for Forward {
     fn on_event(&mut self, event: &Event) {
-        if let Event::Progress { lane, progress, .. } = event {
+        if let Event::Progress {
+            lane,
+            client,
+            progress,
+            ..
+        } = event
+        {
             // Once the host leaves, nobody listens.
-            let _ = self.0.send((*lane, *progress));
+            let _ = self.0.send((*lane, *client, *progress));
         }
     }
 }

@@ -57,6 +57,8 @@ pub enum Trouble {
     Refuse(u32, u32),
     /// Jobs last until they are cancelled.
     Endless,
+    /// Those of this client and of all after it do.
+    EndlessFrom(u32),
     /// The client's job of the round does not move until `released`.
     Hangs(u32, u32),
     /// The client misstates what it did, in every round.
@@ -139,7 +141,7 @@ pub struct ToyAggregator {
 }
 
 impl Toy {
-    fn share(&self) -> Self {
+    pub fn share(&self) -> Self {
         Self {
             seed: self.seed,
             trouble: self.trouble,
@@ -277,6 +279,7 @@ impl ClientTrainer<Toy> for ToyTrainer {
         let mut loss = 0.0;
         let steps = match self.toy.trouble {
             Trouble::Endless => u64::MAX,
+            Trouble::EndlessFrom(first) if task.client.0 >= first => u64::MAX,
             _ => STEPS,
         };
         for step in 1..=steps {

@@ -10,10 +10,11 @@ use regatta_actors::protocol::event::Event;
 use regatta_actors::protocol::outcome::RunError;
 
 use crate::common::Record;
+use crate::groups::grouped;
 use crate::remote::{LEASE, Worker, eventful, local, run_with, settings, slow};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 8, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_the_broker_does_the_ledger_is_that_of_a_local_run(
@@ -28,8 +29,10 @@ proptest! {
         hosts in prop::collection::vec(1_u32..3, 1..4),
         forgets in 0_usize..3,
         verified in 0.0..100.0,
+        together in 1_u32..6,
     ) {
-        let expected = local(eventful(4));
+        let plan = || grouped(eventful(4), together);
+        let expected = local(plan());
         let delay = Duration::from_millis(delay);
         let mischief = Mischief { fail, lose, double, damage, reorder, delay, seed };
         let (mut broker, record) = (MemoryBroker::new(LEASE, mischief), Record::new());
@@ -47,7 +50,7 @@ proptest! {
                 verified: VerifiedShare::new(verified).unwrap(),
                 ..settings()
             };
-            let outcome = run_with(settings, eventful(4), &broker, record, move |event| {
+            let outcome = run_with(settings, plan(), &broker, record, move |event| {
                 if matches!(event, Event::UpdateReceived { .. }) && left > 0 {
                     left -= 1;
                     forgetful.forget_all();

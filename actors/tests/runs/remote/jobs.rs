@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use regatta_actors::lanes::worker::WorkerEnd;
 use regatta_actors::observe::Observer;
+use regatta_actors::plan::FederationPlan;
 use regatta_actors::protocol::event::Event;
 
 use crate::common::{Events, Record, Toy, Trouble, plan};
-use crate::remote::{Worker, coordinate, endless, local, sound};
+use crate::remote::{Worker, coordinate, endless, local, sound, troubled};
 
 #[test]
 fn jobs_that_are_done_and_those_that_are_done_again_are_told_with_their_host() {
@@ -52,12 +53,11 @@ fn jobs_that_are_done_and_those_that_are_done_again_are_told_with_their_host() {
 }
 
 /// Runs a plan on a host that does not do all its jobs and one that does.
-fn sound_host_makes_up_for(toy: Toy) {
-    let expected = local(plan(3, 2, 1));
+pub(super) fn sound_host_makes_up_for(toy: Toy, plan: FederationPlan) {
+    let expected = local(plan.clone());
     let (broker, record) = (sound(), Record::new());
     let workers = [toy, Toy::default()].map(|toy| Worker::start(&broker, 1, toy));
-    let mut two = plan(3, 2, 1);
-    two.lanes = 2;
+    let two = FederationPlan { lanes: 2, ..plan };
     coordinate(two, &broker, &record, |_| {}).unwrap();
     assert_eq!(record.ledger(), expected.ledger());
     for worker in workers {
@@ -71,7 +71,7 @@ fn a_job_without_room_on_one_host_is_done_on_another_and_on_none_ends_the_run() 
         trouble: Trouble::OutOfMemory(1, 1),
         ..Toy::default()
     };
-    sound_host_makes_up_for(full());
+    sound_host_makes_up_for(full(), plan(3, 2, 1));
     let (broker, record) = (sound(), Record::new());
     let alone = Worker::start(&broker, 1, full());
     let error = coordinate(plan(3, 2, 1), &broker, &record, |_| {}).unwrap_err();
@@ -90,20 +90,24 @@ fn a_job_that_fails_on_a_broken_device_is_done_elsewhere() {
         trouble: Trouble::JobFails(1, 1),
         ..Toy::default()
     };
-    sound_host_makes_up_for(broken);
+    sound_host_makes_up_for(broken, plan(3, 2, 1));
 }
 
 #[test]
 fn a_host_whose_device_is_lost_gives_its_job_to_another_and_leaves() {
-    let broken = Toy {
-        trouble: Trouble::DeviceLost(1, 1),
-        ..Toy::default()
-    };
-    let expected = local(plan(3, 2, 1));
+    device_is_lost(&plan(3, 2, 1));
+}
+
+/// Runs a plan on two hosts of which one loses its device.
+pub(super) fn device_is_lost(plan: &FederationPlan) {
+    let broken = troubled(Trouble::DeviceLost(1, 1));
+    let expected = local(plan.clone());
     let (broker, record) = (sound(), Record::new());
     let [broken, whole] = [broken, Toy::default()].map(|toy| Worker::start(&broker, 1, toy));
-    let mut two = plan(3, 2, 1);
-    two.lanes = 2;
+    let two = FederationPlan {
+        lanes: 2,
+        ..plan.clone()
+    };
     coordinate(two, &broker, &record, |_| {}).unwrap();
     assert_eq!(record.ledger(), expected.ledger());
     // Unless the other was faster with that job.
@@ -116,15 +120,16 @@ fn a_host_whose_device_is_lost_gives_its_job_to_another_and_leaves() {
 
 #[test]
 fn a_device_that_is_lost_to_all_lanes_of_the_only_host_is_no_clients_failure() {
-    let broken = Toy {
-        trouble: Trouble::DeviceLost(1, 1),
-        ..Toy::default()
-    };
-    let expected = local(plan(3, 2, 1));
+    only_device_is_lost(&plan(3, 2, 1));
+}
+
+/// Runs a plan on a host whose lanes all lose their device, and another that comes when it has left.
+pub(super) fn only_device_is_lost(plan: &FederationPlan) {
+    let expected = local(plan.clone());
     let (broker, record) = (sound(), Record::new());
-    let broken = Worker::start(&broker, 2, broken);
+    let broken = Worker::start(&broker, 2, troubled(Trouble::DeviceLost(1, 1)));
     let (late, mut other) = (broker.clone(), None);
-    coordinate(plan(3, 2, 1), &broker, &record, move |event| {
+    coordinate(plan.clone(), &broker, &record, move |event| {
         if let Event::HostLeft { .. } = event
             && other.is_none()
         {
@@ -139,15 +144,16 @@ fn a_device_that_is_lost_to_all_lanes_of_the_only_host_is_no_clients_failure() {
 
 #[test]
 fn a_client_that_fails_everywhere_fails_as_it_does_locally() {
-    let failing = || Toy {
-        trouble: Trouble::JobFails(1, 1),
-        ..Toy::default()
-    };
+    fails_as_locally(Trouble::JobFails(1, 1), &plan(3, 2, 1));
+}
+
+/// Runs a plan on hosts that all have this trouble.
+pub(super) fn fails_as_locally(trouble: Trouble, plan: &FederationPlan) {
     let expected = Record::new();
-    expected.record(plan(3, 2, 1), failing()).unwrap();
+    expected.record(plan.clone(), troubled(trouble)).unwrap();
     let (broker, record) = (sound(), Record::new());
-    let workers = [1, 1].map(|lanes| Worker::start(&broker, lanes, failing()));
-    coordinate(plan(3, 2, 1), &broker, &record, |_| {}).unwrap();
+    let workers = [1, 1].map(|lanes| Worker::start(&broker, lanes, troubled(trouble)));
+    coordinate(plan.clone(), &broker, &record, |_| {}).unwrap();
     assert_eq!(record.ledger(), expected.ledger());
     for worker in workers {
         assert_eq!(worker.end().unwrap(), WorkerEnd::RunOver);
@@ -156,19 +162,23 @@ fn a_client_that_fails_everywhere_fails_as_it_does_locally() {
 
 #[test]
 fn a_lane_that_hangs_is_given_up_and_its_job_done_elsewhere() {
-    let hanging = Toy {
-        trouble: Trouble::Hangs(1, 1),
-        ..Toy::default()
-    };
+    lane_hangs(&plan(3, 2, 1));
+}
+
+/// Runs a plan on two hosts of which one hangs with client 1.
+pub(super) fn lane_hangs(plan: &FederationPlan) {
+    let hanging = troubled(Trouble::Hangs(1, 1));
     let released = hanging.released.clone();
-    let expected = local(plan(3, 2, 1));
+    let expected = local(plan.clone());
     let (broker, record) = (sound(), Record::new());
     let hung = Worker::with(&broker, 1, hanging, |settings| {
         settings.watchdog = Some(Duration::from_millis(300));
     });
     let worker = Worker::start(&broker, 1, Toy::default());
-    let mut two = plan(3, 2, 1);
-    two.lanes = 2;
+    let two = FederationPlan {
+        lanes: 2,
+        ..plan.clone()
+    };
     coordinate(two, &broker, &record, |_| {}).unwrap();
     assert_eq!(record.ledger(), expected.ledger());
     released.store(1, Ordering::SeqCst);

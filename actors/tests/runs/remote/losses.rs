@@ -7,6 +7,7 @@ use std::thread;
 use regatta_actors::lanes::memory::{Line, MemoryBroker, Mischief};
 use regatta_actors::lanes::worker::WorkerEnd;
 use regatta_actors::observe::Observer;
+use regatta_actors::plan::FederationPlan;
 use regatta_actors::protocol::event::Event;
 
 use crate::common::{Events, Record, Toy, plan};
@@ -133,13 +134,18 @@ fn a_broker_that_is_away_for_a_while_is_told_once_and_so_is_its_return() {
 
 #[test]
 fn a_host_that_is_cut_off_loses_its_jobs_and_joins_again() {
-    let expected = local(eventful(4));
+    host_is_cut_off(eventful(4));
+}
+
+/// Runs a plan on a host that is cut off in round 2, and another that comes then.
+pub(super) fn host_is_cut_off(plan: FederationPlan) {
+    let expected = local(plan.clone());
     let (broker, record) = (sound(), Record::new());
     let lost = Worker::start(&broker, 1, slow());
     let line = lost.line.clone();
     let (joined, late) = (AtomicU32::new(0), broker.clone());
     let (tell, other) = std::sync::mpsc::channel();
-    coordinate(eventful(4), &broker, &record, move |event| {
+    coordinate(plan, &broker, &record, move |event| {
         if let Event::ClientState { round: 2, .. } = event
             && joined.fetch_add(1, Ordering::SeqCst) == 3
         {
@@ -158,6 +164,11 @@ fn a_host_that_is_cut_off_loses_its_jobs_and_joins_again() {
 
 #[test]
 fn a_job_whose_hosts_are_lost_again_and_again_ends_the_run_and_leaves_the_queue() {
+    hosts_are_lost(plan(1, 2, 1), "client 0 in round 1 seems to kill its hosts");
+}
+
+/// Runs a plan whose first job or group loses three hosts, after which the run says this.
+pub(super) fn hosts_are_lost(plan: FederationPlan, said: &str) {
     let (broker, record) = (sound(), Record::new());
     let (tell, begun) = std::sync::mpsc::channel();
     let late = broker.clone();
@@ -170,7 +181,7 @@ fn a_job_whose_hosts_are_lost_again_and_again_ends_the_run_and_leaves_the_queue(
         }
     });
     let mut lane = None;
-    let error = coordinate(plan(1, 2, 1), &broker, &record, move |event| {
+    let error = coordinate(plan, &broker, &record, move |event| {
         if let Event::Progress { lane: of, .. } = event
             && lane.replace(*of) != Some(*of)
         {
@@ -178,8 +189,7 @@ fn a_job_whose_hosts_are_lost_again_and_again_ends_the_run_and_leaves_the_queue(
         }
     });
     let error = error.unwrap_err().to_string();
-    let named = "client 0 in round 1 seems to kill its hosts";
-    assert!(error.contains(named), "{error}");
+    assert!(error.contains(said), "{error}");
     assert_eq!(broker.holds().0, 0, "the next host would take it");
 }
 
@@ -214,17 +224,22 @@ fn a_host_that_falls_silent_again_and_again_is_not_killed_by_its_job() {
 
 #[test]
 fn a_coordinator_that_is_killed_and_resumed_uses_what_hosts_did_meanwhile() {
-    let plan = || eventful(6);
+    coordinator_is_killed(|| eventful(6));
+}
+
+/// Runs a plan, kills the coordinator in round 3, and resumes what that leaves.
+pub(super) fn coordinator_is_killed(plan: impl Fn() -> FederationPlan) {
     let expected = local(plan());
     let (broker, record) = (sound(), Record::new());
     let worker = Worker::start(&broker, 2, slow());
     let line = Line::default();
     let (dying, copy) = (broker.over(&line), Arc::new(std::sync::Mutex::new(None)));
     let (from, to) = (record.path().to_owned(), copy.clone());
+    let whole = plan();
     let first = thread::spawn(move || {
         let record = record;
         // Its end does not matter: what it does after the kill is not in the copy.
-        let _ = run_on(plan(), &dying, &record, move |event| {
+        let _ = run_on(whole, &dying, &record, move |event| {
             if let Event::UpdateReceived { round: 3, .. } = event {
                 let mut copy = to.lock().unwrap();
                 if copy.is_none() {

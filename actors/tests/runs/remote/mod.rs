@@ -1,6 +1,7 @@
 //! Runs whose lanes are on other hosts, over a broker in memory that behaves badly.
 
 mod chaos;
+mod groups;
 mod jobs;
 mod losses;
 mod members;
@@ -184,8 +185,12 @@ pub(crate) fn sound() -> MemoryBroker {
 }
 
 fn endless() -> Toy {
+    troubled(Trouble::Endless)
+}
+
+pub(crate) fn troubled(trouble: Trouble) -> Toy {
     Toy {
-        trouble: Trouble::Endless,
+        trouble,
         ..Toy::default()
     }
 }

@@ -14,13 +14,13 @@ use crate::common::{Record, Toy, Trouble, plan};
 use crate::remote::{Worker, eventful, local, patient, run_with};
 
 /// How a run ended, and the hosts of each job that was verified, with those that were wrong.
-type Verified = (
+pub(super) type Verified = (
     Result<RunOutcome, RunError>,
     Vec<(Vec<String>, Vec<String>)>,
 );
 
 /// Runs a plan, all of whose jobs are verified.
-fn verified(plan: FederationPlan, broker: &MemoryBroker, record: &Record) -> Verified {
+pub(super) fn verified(plan: FederationPlan, broker: &MemoryBroker, record: &Record) -> Verified {
     let settings = RemoteSettings {
         verified: VerifiedShare::new(100.0).unwrap(),
         ..patient().1
@@ -35,14 +35,14 @@ fn verified(plan: FederationPlan, broker: &MemoryBroker, record: &Record) -> Ver
     (outcome, told.into_iter().collect())
 }
 
-fn worker(broker: &MemoryBroker, lanes: u32, toy: Toy) -> Worker {
+pub(super) fn worker(broker: &MemoryBroker, lanes: u32, toy: Toy) -> Worker {
     Worker::with(broker, lanes, toy, |worker| {
         worker.timing = patient().1.timing
     })
 }
 
 /// A host whose device computes wrongly.
-fn faulty() -> Toy {
+pub(super) fn faulty() -> Toy {
     Toy {
         seed: 99,
         ..Toy::default()

@@ -3,59 +3,68 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Instant;
 
-use tokio::sync::oneshot;
-
 use super::{Coordinator, Request};
-use crate::ids::Digest;
+use crate::ids::{Digest, JobId};
 use crate::lanes::broker::{Broker, BrokerError};
 use crate::lanes::parcels::Parcel;
-use crate::lanes::pool::{JobReport, JobRequest};
+use crate::lanes::pool::JobRequest;
+use crate::lanes::queue::JobMember;
+use crate::lanes::remote::wanted::{AskedJob, Together};
 use crate::lanes::wire::{Answer, CoordinatorNote, JobOrder, encode};
 use crate::workload::Workload;
 
 impl<W: Workload, B: Broker> Coordinator<W, B> {
     pub(super) async fn request(&mut self, request: Request<W>) -> Result<(), String> {
         match request {
-            Request::Train { job, reply } => self.ask(job, reply).await,
+            Request::Train { jobs, together } => self.ask(jobs, &together).await,
             Request::Cancel(job) => {
-                if self.dispatch.cancel(job) {
-                    let withdrawn = self.broker.withdraw(job).await;
+                let (submitted, order) = self.dispatch.cancel(job);
+                if let Some(order) = order {
+                    let withdrawn = self.broker.withdraw(order).await;
+                    self.notice(withdrawn);
+                }
+                if submitted {
                     let told = self.tell(&CoordinatorNote::Cancel(job)).await;
-                    self.notice(withdrawn.and(told));
+                    self.notice(told);
                 }
                 Ok(())
             }
         }
     }
 
-    async fn ask(
-        &mut self,
-        job: JobRequest<W::State>,
-        reply: oneshot::Sender<JobReport<W::Update>>,
-    ) -> Result<(), String> {
-        let key = (job.id.run, job.id.round);
-        let state = match self.parcels.get(&key) {
-            Some(parcel) => parcel.name.clone(),
-            None => {
-                let parcel = Parcel::pack(&*job.task.state);
-                let parcel = parcel.map_err(|e| format!("the state cannot be sent: {e}"))?;
-                let name = parcel.name.clone();
-                self.parcels.insert(key, parcel);
-                self.forget_outdated(job.id.round).await;
-                name
+    async fn ask(&mut self, jobs: Vec<JobMember<W>>, together: &Together) -> Result<(), String> {
+        let mut early = Vec::new();
+        for JobMember { request, reply } in jobs {
+            // It may have been cancelled while the others of its group were on their way.
+            if reply.is_closed() {
+                continue;
             }
-        };
-        let order = JobOrder {
-            id: job.id,
-            faults: job.faults,
-            client_name: job.task.client_name,
-            state,
-            avoid: Vec::new(),
-        };
-        match self.dispatch.ask(order, reply) {
-            Some(early) => self.judge(early).await,
-            None => Ok(()),
+            let asked = AskedJob {
+                id: request.id,
+                faults: request.faults,
+                state: self.state_of(&request).await?,
+                together: together.clone(),
+            };
+            early.extend(self.dispatch.ask(asked, reply));
         }
+        for reply in early {
+            self.judge(reply).await?;
+        }
+        Ok(())
+    }
+
+    /// The name of the state that a job starts from.
+    async fn state_of(&mut self, job: &JobRequest<W::State>) -> Result<Digest, String> {
+        let key = (job.id.run, job.id.round);
+        if let Some(parcel) = self.parcels.get(&key) {
+            return Ok(parcel.name.clone());
+        }
+        let parcel = Parcel::pack(&*job.task.state);
+        let parcel = parcel.map_err(|e| format!("the state cannot be sent: {e}"))?;
+        let name = parcel.name.clone();
+        self.parcels.insert(key, parcel);
+        self.forget_outdated(job.id.round).await;
+        Ok(name)
     }
 
     /// Forgets replies and states of rounds that are over.
@@ -94,7 +103,7 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         for order in self.dispatch.to_submit(most) {
             let submitted = self.submit(&order).await;
             if submitted.is_ok() {
-                self.dispatch.submitted(order.id);
+                self.dispatch.submitted(&order);
             }
             if self.notice(submitted) {
                 return;
@@ -135,26 +144,25 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         }
         let queued = self.broker.queued().await?;
         let hosts = &self.hosts;
-        let is_there = |job| queued.contains(&job) || hosts.is_running(job);
-        let lost = self.dispatch.compare(is_there);
+        let is_there = |order| queued.contains(&order) || hosts.is_running(order);
+        let lost = self.dispatch.orders().compare(is_there);
         if lost > 0 {
             tracing::warn!(
                 "{lost} jobs are no longer in the broker's queue: they are queued again"
             );
         }
-        let waits = |job| queued.contains(&job) && !hosts.is_running(job);
-        let waiting = queued.iter().copied().filter(|job| waits(*job));
-        for job in self.dispatch.unwanted(waiting) {
-            self.broker.withdraw(job).await?;
+        let waits = |order| queued.contains(&order) && !hosts.is_running(order);
+        let waiting = queued.iter().copied().filter(|order| waits(*order));
+        for order in self.dispatch.unwanted(waiting) {
+            self.broker.withdraw(order).await?;
         }
         let idle: Vec<_> = hosts.idle().collect();
         let timing = &self.settings.timing;
         let looks = (3 * timing.silence).div_duration_f64(timing.look).ceil() as u32;
-        let neglected = self.dispatch.neglected(looks, waits, &idle);
-        if !neglected.is_empty() {
-            let jobs = neglected.len();
+        let neglected = self.dispatch.orders().neglected(looks, waits, &idle);
+        if neglected > 0 {
             tracing::warn!(
-                "{jobs} jobs wait in the broker's queue while lanes are idle: the queue is restarted"
+                "{neglected} jobs wait in the broker's queue while lanes are idle: the queue is restarted"
             );
             self.broker.restart_queue().await?;
         }
@@ -164,16 +172,29 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
     pub(super) async fn unblock(&mut self) -> Result<(), String> {
         let hosts: BTreeSet<_> = self.hosts.taking_jobs().cloned().collect();
         let (again, too_large) = self.dispatch.unblock(&hosts);
-        for job in again {
-            let withdrawn = self.broker.withdraw(job).await;
+        for order in again {
+            let withdrawn = self.broker.withdraw(order).await;
             self.notice(withdrawn);
         }
         too_large.map_or(Ok(()), |(job, reason)| {
+            let clients = self.clients_of(job);
             Err(format!(
-                "no host has room for client {} in round {}: {reason}",
-                job.client, job.round
+                "no host has room for {clients} in round {}: {reason}",
+                job.round
             ))
         })
+    }
+
+    /// A job's client, as one that is to blame is told of, though it may be one that it is trained with.
+    pub(super) fn clients_of(&self, job: JobId) -> String {
+        match self.dispatch.others(job) {
+            0 => format!("client {}", job.client),
+            1 => format!("client {} and the one that it is trained with", job.client),
+            others => format!(
+                "client {} and the {others} that it is trained with",
+                job.client
+            ),
+        }
     }
 
     pub(super) async fn store_again(&mut self, name: &Digest) -> Answer {

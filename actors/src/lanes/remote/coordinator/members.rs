@@ -17,6 +17,7 @@ use crate::observe::hosts::{HostStatus, LaneStatus};
 use crate::protocol::client_state::ClientState;
 use crate::protocol::event::Event;
 use crate::protocol::input::Input;
+use crate::protocol::job::JobPhase;
 use crate::workload::Workload;
 use crate::workload::job::Progress;
 
@@ -43,9 +44,10 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
             }
             HostNote::Progress {
                 host,
-                running,
+                lane,
+                job,
                 progress,
-            } => self.show_progress(&host, running, progress),
+            } => self.show_progress(&host, lane, job, progress),
             HostNote::Repeated {
                 host,
                 job,
@@ -61,11 +63,13 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
             HostNote::GivenBack {
                 host,
                 lane,
-                job,
+                order,
                 reason,
             } => {
                 let reason = format!("host {host}, lane {}: {reason}", lane.0);
-                self.redone(job, Some(&host), reason);
+                for job in self.dispatch.jobs_of(order) {
+                    self.redone(job, Some(&host), reason.clone());
+                }
             }
             HostNote::Leaving { host, reason } => {
                 if self.hosts.remove(&host).is_some() {
@@ -89,24 +93,31 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
             let lanes: Vec<_> = status.lanes.iter().map(|status| status.lane).collect();
             for lane in lanes {
                 let work = running.iter().find(|running| running.lane == lane);
-                status.show(lane, work.map(|running| (running.job, running.phase)));
+                status.show(lane, work.map(|running| (running.order, running.phase)));
             }
         });
         let is_new = |running: &&Running| !before.iter().any(|old| old.continues(running));
         for new in running.iter().filter(is_new) {
-            let (is_wanted, before) = self.dispatch.begun(new.job, &host);
-            if let Some(before) = before {
-                let reason = format!("host {before} lost its lease");
-                self.tell_redone(new.job, Some(&before), reason);
-            }
-            // Its reply may have been faster.
-            if is_wanted {
-                self.show_training(*new);
+            for job in new.jobs() {
+                self.begun(job, &host, new.lane);
             }
         }
     }
 
-    fn show_training(&self, Running { lane, job, .. }: Running) {
+    /// A host was first seen to do a job.
+    fn begun(&mut self, job: JobId, host: &HostId, lane: LaneId) {
+        let (is_wanted, before) = self.dispatch.begun(job, host);
+        if let Some(before) = before {
+            let reason = format!("host {before} lost its lease");
+            self.tell_redone(job, Some(&before), reason);
+        }
+        // Its reply may have been faster.
+        if is_wanted {
+            self.show_training(job, lane);
+        }
+    }
+
+    fn show_training(&self, job: JobId, lane: LaneId) {
         let lane = Some(lane);
         self.run.board.update(job.client, |status| {
             status.state = ClientState::Training;
@@ -120,16 +131,18 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         });
     }
 
-    fn show_progress(&mut self, host: &HostId, running: Running, progress: Progress) {
+    fn show_progress(&mut self, host: &HostId, lane: LaneId, job: JobId, progress: Progress) {
         let Some(known) = self.hosts.get(host) else {
             return;
         };
-        let Running { lane, job, phase } = running;
-        if !known.running.iter().any(|known| known.continues(&running)) {
+        let on_lane = known.running.iter().find(|running| running.lane == lane);
+        let Some(running) = on_lane.filter(|running| running.jobs().any(|of_it| of_it == job))
+        else {
             return;
-        }
+        };
+        let work = Some((running.order, JobPhase::Training));
         let hosts = &self.run.hosts;
-        hosts.update(&host.0, |status| status.show(lane, Some((job, phase))));
+        hosts.update(&host.0, |status| status.show(lane, work));
         self.run.board.update(job.client, |status| {
             status.progress = Some(progress);
             status.loss = progress.loss.or(status.loss);
@@ -263,20 +276,28 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
             let Host { name, running, .. } = host;
             let reason = format!("silent for {} s", silence.as_secs_f64());
             self.host_left(&id, true, reason);
-            for Running { job, .. } in &running {
+            let jobs: Vec<_> = running.iter().flat_map(Running::jobs).collect();
+            for job in &jobs {
                 self.redone(*job, Some(&id), format!("host {name} was lost"));
             }
-            let jobs: Vec<_> = running.iter().map(|running| running.job).collect();
             if let Some(job) = self.dispatch.host_died(&id, &jobs) {
                 // Or the next host would take it, though the run has ended.
-                let withdrawn = self.broker.withdraw(job).await;
-                let told = self.tell(&CoordinatorNote::Cancel(job)).await;
-                self.notice(withdrawn.and(told));
+                let orders = running.iter();
+                let killer = orders.filter(|running| running.jobs().any(|of_it| of_it == job));
+                for Running { order, .. } in killer {
+                    let withdrawn = self.broker.withdraw(*order).await;
+                    let told = self.tell(&CoordinatorNote::Cancel(job)).await;
+                    self.notice(withdrawn.and(told));
+                }
+                let clients = self.clients_of(job);
+                let kill = match self.dispatch.others(job) {
+                    0 => "seems to kill its hosts",
+                    _ => "seem to kill their hosts",
+                };
                 return Err(format!(
-                    "client {} in round {} seems to kill its hosts: three were lost while they \
-                     trained it, lastly {name}; nothing of it is in the ledger, and the run can be \
-                     resumed",
-                    job.client, job.round
+                    "{clients} in round {} {kill}: three were lost while they trained it, lastly \
+                     {name}; nothing of it is in the ledger, and the run can be resumed",
+                    job.round
                 ));
             }
         }

@@ -10,17 +10,19 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time;
 
 use crate::ids::{Digest, JobId, RunId};
 use crate::lanes::broker::{Audience, Broker, BrokerError, Claim};
 use crate::lanes::parcels::Parcel;
-use crate::lanes::pool::{JobReport, JobRequest, PoolContext};
+use crate::lanes::pool::PoolContext;
+use crate::lanes::queue::JobMember;
 use crate::lanes::remote::dispatch::Dispatch;
 use crate::lanes::remote::hosts::Hosts;
 use crate::lanes::remote::right::Right;
 use crate::lanes::remote::settings::RemoteSettings;
+use crate::lanes::remote::wanted::Together;
 use crate::lanes::wire::{CoordinatorNote, encode};
 use crate::protocol::event::Event;
 use crate::workload::Workload;
@@ -32,9 +34,10 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What clients want of the coordinator.
 pub(crate) enum Request<W: Workload> {
+    /// Jobs of clients that are trained together, of whom some may have none; or one alone.
     Train {
-        job: JobRequest<W::State>,
-        reply: oneshot::Sender<JobReport<W::Update>>,
+        jobs: Vec<JobMember<W>>,
+        together: Together,
     },
     Cancel(JobId),
 }
@@ -197,7 +200,7 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
 
     fn forget_what_is_stored(&mut self) {
         self.stored.clear();
-        self.dispatch.queue_lost();
+        self.dispatch.orders().clear();
     }
 
     fn warn(&mut self, what: &str) {

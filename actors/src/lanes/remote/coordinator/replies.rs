@@ -10,8 +10,8 @@ use crate::ids::{Digest, JobId};
 use crate::lanes::broker::{Broker, BrokerError};
 use crate::lanes::parcels::{self, FetchError, PieceCache};
 use crate::lanes::pool::{JobFailure, JobReport, JobResult};
-use crate::lanes::remote::dispatch::Verdict;
 use crate::lanes::remote::verify::Reached;
+use crate::lanes::remote::wanted::Verdict;
 use crate::lanes::wire::{Content, HostId, JobOutcome, JobReply, decode};
 use crate::protocol::event::Event;
 use crate::workload::Workload;
@@ -156,13 +156,13 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         let job = reply.id;
         self.forget_update(&reply).await;
         let digest = result.as_ref().ok().map(|(_, digest)| digest.clone());
-        let Some((waiting, may_be_queued)) = self.dispatch.deliver(job, digest) else {
+        let Some((waiting, left)) = self.dispatch.deliver(job, digest) else {
             return;
         };
         let hosts = &self.run.hosts;
         hosts.update(&reply.host.0, |status| status.jobs_done += 1);
-        if may_be_queued {
-            let withdrawn = self.broker.withdraw(job).await;
+        if let Some(order) = left {
+            let withdrawn = self.broker.withdraw(order).await;
             self.notice(withdrawn);
         }
         self.run.bus.emit(Event::JobDone {
