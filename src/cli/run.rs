@@ -212,10 +212,6 @@ fn find_for(plan: &Plan, args: &ClusterArgs) -> anyhow::Result<Option<Cluster>> 
                      rounds are done";
         problems.report("local_baseline", wrong, right);
     }
-    if plan.training.clients_per_step > 1 {
-        let wrong = "hosts of a cluster train clients one by one";
-        problems.report("clients_per_step", wrong, "omit it");
-    }
     problems.into_result(())?;
     find(args)
 }
