@@ -92,10 +92,10 @@ def wait_for(what: str, ready, seconds: float = 30) -> None:
         time.sleep(0.05)
 
 
-def undisturbed(regatta: Path, out: Path) -> None:
+def undisturbed(regatta: Path, out: Path, *flags: object) -> None:
     """The run in one process, which the others are compared with."""
     whole = [regatta, "run", SCENARIO, "--metrics", "off", "--web", "off", "--quiet", "--out", out]
-    command = [str(word) for word in whole]
+    command = [str(word) for word in (*whole, *flags)]
     done = subprocess.run(command, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if done.returncode != 0:
         sys.exit(f"the undisturbed run failed:\n{done.stderr}")

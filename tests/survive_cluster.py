@@ -21,10 +21,12 @@ WORKERS = 3
 PAUSE = 2.0
 # Seconds after which a run that does not end has failed.
 PATIENCE = 300.0
+# Of the five clients of a round, two groups are trained together and one client alone.
+TOGETHER = ("--clients_per_step", 2)
 
 
 def survive(regatta: Path, kills: int, place: Path) -> None:
-    undisturbed(regatta, place / "whole")
+    undisturbed(regatta, place / "whole", *TOGETHER)
     folder = place / "broker"
     broker = start_broker(regatta, folder)
     worker = [regatta, "worker", "--cluster", folder / "worker.toml", "--lanes", 1]
@@ -32,7 +34,8 @@ def survive(regatta: Path, kills: int, place: Path) -> None:
         Part(f"worker {number}", place / f"worker-{number}.log", *worker, "--name", f"host-{number}")
         for number in range(WORKERS)
     ]
-    run = Coordinator(regatta, SCENARIO, place / "run", folder / "cluster.toml", place / "run.log")
+    out, log = place / "run", place / "run.log"
+    run = Coordinator(regatta, SCENARIO, out, folder / "cluster.toml", log, *TOGETHER)
     parts = [broker, run, *workers]
     try:
         for part in parts[1:]:
