@@ -64,6 +64,18 @@ fn task(experiment: &Experiment) -> TrainTask<Snapshot> {
 }
 
 #[test]
+fn the_canary_of_clients_that_are_trained_together_also_has_a_pass_over_their_batches() {
+    let place = Workplace::new();
+    let canary = |scenario: &str| {
+        let experiment = experiment(&place, scenario);
+        let [first, again] = [(); 2].map(|()| trainer(&experiment).canary().unwrap());
+        assert_eq!(first, again);
+        first
+    };
+    assert_ne!(canary(""), canary("clients_per_step = 2"));
+}
+
+#[test]
 fn after_a_want_of_memory_all_jobs_have_smaller_batches_and_learn_the_same() {
     let place = Workplace::new();
     let experiment = experiment(&place, "");

@@ -1,15 +1,15 @@
 //! A lane's trainer: one client's round after another, on one device.
 
+mod canary;
 pub(crate) mod failures;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use regatta_actors::ids::{ClientId, Digest};
 use regatta_actors::random::StreamKey;
-use regatta_actors::workload::job::{JobContext, JobError, Progress, TrainTask, Trained};
+use regatta_actors::workload::job::{JobContext, JobError, TrainTask, Trained};
 use regatta_actors::workload::update::{BoxError, Payload};
 use tch::Device;
 
@@ -22,7 +22,7 @@ use crate::experiment::memory_estimate;
 use crate::experiment::payload::{ClientUpdate, Snapshot};
 use crate::experiment::prepared::Experiment;
 use crate::model::ModelError;
-use crate::train::client_round::{ClientRound, LocalResult};
+use crate::train::client_round::{ClientRound, LocalResult, LocalTraining};
 use crate::train::joint::JointRound;
 use crate::train::precision::Compute;
 use crate::train::replica::{Replica, RoundModel};
@@ -30,18 +30,6 @@ use crate::train::replica::{Replica, RoundModel};
 /// Tokens whose activations a core's caches hold; measured, see "A round, by what multiplies" in
 /// `benches/RESULTS.md`.
 const CACHED_TOKENS: usize = 1024;
-
-/// Batches of the canary job: of a second one, the gradients depend on an optimiser's step.
-const CANARY_BATCHES: usize = 2;
-
-/// A job that nobody watches or interrupts.
-struct Unwatched;
-
-impl JobContext for Unwatched {
-    fn step(&mut self, _: Progress) -> ControlFlow<()> {
-        ControlFlow::Continue(())
-    }
-}
 
 /// See the module.
 pub struct LaneTrainer {
@@ -139,16 +127,6 @@ impl LaneTrainer {
         let experiment = Arc::clone(&self.experiment);
         let replicas = tasks.iter().map(|task| self.replica(task));
         let replicas = replicas.collect::<Result<Vec<_>, _>>()?;
-        let Some(first) = tasks.first() else {
-            return Ok(Vec::new());
-        };
-        let (architecture, layers) = (&*experiment.checkpoint.architecture, &experiment.layers);
-        let shared = self.shared(&first.state, first.client)?;
-        let objective = &experiment.objective;
-        let mut model = Replica::joint(shared, architecture, objective, layers, &replicas)?;
-        if experiment.plan.training.checkpoint_blocks {
-            model.model.checkpoint_blocks();
-        }
         let rounds = tasks.iter().zip(&replicas).zip(parts);
         let rounds: Vec<_> = rounds
             .map(|((task, replica), parts)| {
@@ -163,17 +141,41 @@ impl LaneTrainer {
                 )
             })
             .collect();
-        let round = JointRound {
-            model: &model,
-            clients: &rounds,
-            compute: self.compute,
-            part_tokens: self.part_tokens(),
-        };
-        let results = experiment.local_training().run_joint(&round, contexts)?;
+        let training = experiment.local_training();
+        let results = self.train_together(tasks, &replicas, &rounds, &training, contexts)?;
         let trained = results.into_iter().zip(&replicas);
         trained
             .map(|(result, replica)| result.map(|result| trained_of(replica, result)).transpose())
             .collect()
+    }
+
+    /// Trains rounds of one state, of these tasks and replicas, in one pass a step.
+    fn train_together(
+        &mut self,
+        tasks: &[TrainTask<Snapshot>],
+        replicas: &[Replica],
+        rounds: &[ClientRound<'_>],
+        training: &LocalTraining,
+        contexts: &mut [&mut dyn JobContext],
+    ) -> Result<Vec<Option<LocalResult>>, ModelError> {
+        let Some(first) = tasks.first() else {
+            return Ok(Vec::new());
+        };
+        let experiment = Arc::clone(&self.experiment);
+        let (architecture, layers) = (&*experiment.checkpoint.architecture, &experiment.layers);
+        let shared = self.shared(&first.state, first.client)?;
+        let objective = &experiment.objective;
+        let mut model = Replica::joint(shared, architecture, objective, layers, replicas)?;
+        if experiment.plan.training.checkpoint_blocks {
+            model.model.checkpoint_blocks();
+        }
+        let round = JointRound {
+            model: &model,
+            clients: rounds,
+            compute: self.compute,
+            part_tokens: self.part_tokens(),
+        };
+        training.run_joint(&round, contexts)
     }
 
     fn train_round(
@@ -195,38 +197,6 @@ impl LaneTrainer {
         result
             .map(|result| trained_of(&replica, result))
             .transpose()
-    }
-
-    /// Trains the first client's first batches from the state that the run begins with, for what
-    /// [`ClientTrainer::canary`](regatta_actors::workload::ClientTrainer::canary) says.
-    ///
-    /// # Errors
-    /// If a tensor is missing or the device fails.
-    pub(crate) fn train_canary(&mut self) -> Result<Digest, ModelError> {
-        let experiment = Arc::clone(&self.experiment);
-        let task = TrainTask {
-            client: ClientId(0),
-            client_name: experiment.client_names[0].as_str().into(),
-            round: 1,
-            attempt: 0,
-            state: Arc::new(Snapshot::of(&experiment.initial, 0)),
-        };
-        let replica = self.replica(&task)?;
-        let key = StreamKey {
-            seed: experiment.plan.seed,
-            purpose: "canary",
-            name: &task.client_name,
-            round: 0,
-            attempt: 0,
-        };
-        let mut training = experiment.local_training();
-        training.epochs = 1;
-        let shard = &experiment.shards[0];
-        let shard = &shard[..shard.len().min(CANARY_BATCHES * training.batch_size)];
-        let job = self.round_of(&experiment, &replica, shard, key, 1);
-        training.run(&job, &mut Unwatched)?;
-        self.let_go();
-        Ok(ClientUpdate(replica.update()?).digest())
     }
 
     fn round_of<'a>(
