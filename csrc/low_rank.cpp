@@ -38,7 +38,7 @@ void multiply_all(const TileProduct& call, int64_t begin, int64_t end) {
 }
 
 // The change's gradient on its way back through dropout, row by row.
-struct DroppedChange {
+struct DroppedGradient {
   const at::Tensor &thin, &packed;
   Key key;
   at::Tensor& to;
@@ -57,14 +57,15 @@ struct DroppedChange {
 // The transposes of what is thin in a backward pass.
 struct Turned {
   int64_t step;
-  at::Tensor values_of;
+  // (rank, step)
+  at::Tensor rows;
 
   Turned(const at::Tensor& thin)
       // Not a power of two from one row to the next, or they would share few places of a cache.
-      : step(thin.size(0) + PANEL), values_of(at::empty({thin.size(1), step}, thin.options())) {}
+      : step(thin.size(0) + PANEL), rows(at::empty({thin.size(1), step}, thin.options())) {}
 
   void put(const at::Tensor& thin, int64_t begin, int64_t end) {
-    turn_rows(values(thin), thin.size(1), {begin, filled(end)}, new_values(values_of), step);
+    turn_rows(values(thin), thin.size(1), {begin, filled(end)}, new_values(rows), step);
   }
 };
 
@@ -85,41 +86,53 @@ void check_factors(const at::Tensor& a, const at::Tensor& b, int64_t inputs, int
               "a change of ", inputs, " to ", outputs, " is not one by ", a.sizes(), " and ", b.sizes());
 }
 
+// What a change is computed with besides its factors.
+struct Change {
+  double scaling;
+  Key key;
+
+  void save(torch::autograd::AutogradContext* context) const {
+    context->saved_data["scaling"] = scaling;
+    context->saved_data["seed"] = static_cast<int64_t>(key.seed);
+    context->saved_data["threshold"] = static_cast<int64_t>(key.threshold);
+  }
+
+  static Change saved(torch::autograd::AutogradContext* context) {
+    auto& data = context->saved_data;
+    const Key key = {static_cast<uint64_t>(data["seed"].toInt()), static_cast<uint32_t>(data["threshold"].toInt())};
+    return {data["scaling"].toDouble(), key};
+  }
+};
+
 struct NarrowLowRank : torch::autograd::Function<NarrowLowRank> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& a,
                             const at::Tensor& b, const at::Tensor& weight, const at::Tensor& turned,
-                            const std::optional<at::Tensor>& bias, int64_t outputs, double scaling, int64_t seed,
-                            int64_t threshold) {
+                            const std::optional<at::Tensor>& bias, int64_t outputs, const Change& change) {
     const at::Tensor input = x.contiguous();
-    const Key key = {static_cast<uint64_t>(seed), static_cast<uint32_t>(threshold)};
-    at::Tensor dropped = threshold ? at::empty_like(input) : input;
-    const at::Tensor down = pack(a), up = pack(b, scaling);
+    at::Tensor dropped = change.key.threshold ? at::empty_like(input) : input;
+    const at::Tensor down = pack(a), up = pack(b, change.scaling);
     const int64_t rows = rows_of(input), width = input.size(-1);
     at::Tensor thin = new_thin(rows, a.size(0), input), y = like(input, outputs);
     TileProduct call = product_of(input, weight, bias, y);
     call.added = from_thin(thin, up);
     share(call, rows, [&](int64_t begin, int64_t end) {
-      if (threshold) {
+      if (change.key.threshold) {
         drop(input.const_data_ptr<at::BFloat16>(), dropped.mutable_data_ptr<at::BFloat16>(), begin * width, end * width,
-             key);
+             change.key);
       }
       multiply_all(product_of(dropped, down, std::nullopt, thin), begin, end);
     });
     context->save_for_backward({a, b, turned, dropped, thin});
-    context->saved_data["scaling"] = scaling;
-    context->saved_data["seed"] = seed;
-    context->saved_data["threshold"] = threshold;
+    change.save(context);
     return y;
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list gradients) {
-    torch::autograd::variable_list found(10);
+    torch::autograd::variable_list found(8);
     const auto saved = context->get_saved_variables();
     const at::Tensor &a = saved[0], &b = saved[1], &dropped = saved[3], &thin = saved[4];
-    const float scaling = static_cast<float>(context->saved_data["scaling"].toDouble());
-    const Key key = {static_cast<uint64_t>(context->saved_data["seed"].toInt()),
-                     static_cast<uint32_t>(context->saved_data["threshold"].toInt())};
+    const auto [scaling, key] = Change::saved(context);
     const at::Tensor gradient = gradients[0].to(at::kBFloat16).contiguous();
     const int64_t rows = rows_of(gradient), inputs = dropped.size(-1), outputs = gradient.size(-1);
     at::Tensor of_thin = new_thin(rows, a.size(0), gradient);
@@ -134,9 +147,9 @@ struct NarrowLowRank : torch::autograd::Function<NarrowLowRank> {
       const at::Tensor down = pack(a.t());
       found[0] = like(gradient, inputs);
       TileProduct call = product_of(gradient, saved[2], std::nullopt, found[0]);
-      const DroppedChange change = {of_thin, down, key, found[0]};
       if (key.threshold) {
-        share(call, rows, prepare, [&](int64_t begin, int64_t end) { change.add(begin, end); });
+        const DroppedGradient dropped_gradient = {of_thin, down, key, found[0]};
+        share(call, rows, prepare, [&](int64_t begin, int64_t end) { dropped_gradient.add(begin, end); });
       } else {
         call.added = from_thin(of_thin, down);
         share(call, rows, prepare);
@@ -144,9 +157,9 @@ struct NarrowLowRank : torch::autograd::Function<NarrowLowRank> {
     } else {
       each_row(rows, prepare);
     }
-    FactorGradient of_a = {rows, a.size(0), inputs, 1.0f, values(turned_gradient.values_of), turned_gradient.step,
+    FactorGradient of_a = {rows, a.size(0), inputs, 1.0f, values(turned_gradient.rows), turned_gradient.step,
                            values(dropped), nullptr, inputs, 1};
-    FactorGradient of_b = {rows, a.size(0), outputs, scaling, values(turned.values_of), turned.step,
+    FactorGradient of_b = {rows, a.size(0), outputs, static_cast<float>(scaling), values(turned.rows), turned.step,
                            values(gradient), nullptr, 1, a.size(0)};
     if (context->needs_input_grad(1)) of_a.to = (found[1] = at::empty(a.sizes(), a.options())).mutable_data_ptr<float>();
     if (context->needs_input_grad(2)) of_b.to = (found[2] = at::empty(b.sizes(), b.options())).mutable_data_ptr<float>();
@@ -159,26 +172,22 @@ struct NarrowLowRank : torch::autograd::Function<NarrowLowRank> {
 struct WideLowRank : torch::autograd::Function<WideLowRank> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& a,
                             const at::Tensor& b, const at::Tensor& weight, const std::optional<at::Tensor>& bias,
-                            double scaling, int64_t seed, int64_t threshold) {
-    const Key key = {static_cast<uint64_t>(seed), static_cast<uint32_t>(threshold)};
-    const at::Tensor dropped = flat(threshold ? drop_on_cpu<float>(x, key) : x), thin = at::mm(dropped, a.t());
+                            const Change& change) {
+    const at::Tensor dropped = flat(change.key.threshold ? drop_on_cpu<float>(x, change.key) : x);
+    const at::Tensor thin = at::mm(dropped, a.t());
     at::Tensor y = product(x, weight, bias);
-    flat(y).addmm_(thin, b.t(), 1.0, scaling);
+    flat(y).addmm_(thin, b.t(), 1.0, change.scaling);
     context->save_for_backward({a, b, weight, dropped, thin});
-    context->saved_data["scaling"] = scaling;
-    context->saved_data["seed"] = seed;
-    context->saved_data["threshold"] = threshold;
+    change.save(context);
     return y;
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list gradients) {
-    torch::autograd::variable_list found(8);
+    torch::autograd::variable_list found(6);
     const auto saved = context->get_saved_variables();
     const at::Tensor &a = saved[0], &b = saved[1], &dropped = saved[3], &thin = saved[4];
-    const double scaling = context->saved_data["scaling"].toDouble();
-    const Key key = {static_cast<uint64_t>(context->saved_data["seed"].toInt()),
-                     static_cast<uint32_t>(context->saved_data["threshold"].toInt())};
+    const auto [scaling, key] = Change::saved(context);
     const at::Tensor gradient = flat(gradients[0].contiguous()), of_thin = at::mm(gradient, b).mul_(scaling);
     if (context->needs_input_grad(0)) {
       found[0] = product(gradients[0], saved[2].t(), std::nullopt);
@@ -208,8 +217,7 @@ extern "C" at::Tensor* shim_low_rank(const at::Tensor* x, const at::Tensor* weig
                                      uint32_t threshold) {
   try {
     check_factors(*a, *b, weight->size(1), weight->size(0));
-    return new at::Tensor(WideLowRank::apply(*x, *a, *b, *weight, maybe(bias), scaling, static_cast<int64_t>(seed),
-                                             static_cast<int64_t>(threshold)));
+    return new at::Tensor(WideLowRank::apply(*x, *a, *b, *weight, maybe(bias), Change{scaling, {seed, threshold}}));
   } catch (const std::exception& error) {
     shim_error() = error.what();
     return nullptr;
@@ -225,7 +233,7 @@ extern "C" at::Tensor* shim_narrow_low_rank(const at::Tensor* x, const at::Tenso
     check_linear(*x, bias, inputs, outputs);
     check_factors(*a, *b, inputs, outputs);
     return new at::Tensor(NarrowLowRank::apply(x->to(at::kBFloat16), *a, *b, *weight, *turned, maybe(bias), outputs,
-                                               scaling, static_cast<int64_t>(seed), static_cast<int64_t>(threshold)));
+                                               Change{scaling, {seed, threshold}}));
   } catch (const std::exception& error) {
     shim_error() = error.what();
     return nullptr;

@@ -2,7 +2,6 @@
 #include "tiles.h"
 
 #include <algorithm>
-#include <cstring>
 
 #ifdef HAS_TILE_INSTRUCTIONS
 #include <sys/syscall.h>

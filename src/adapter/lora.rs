@@ -19,7 +19,7 @@ use crate::adapter::settings::{AdapterPlan, LayerRank};
 use crate::adapter::{Adapter, AdapterTensor, Prepared, Role};
 use crate::base::tensors::HostTensor;
 use crate::model::ModelError;
-use crate::model::delta::{Delta, LowRankChange, ThinProduct};
+use crate::model::delta::{Delta, ThinProduct};
 use crate::model::dropout::{Masks, dropout};
 use crate::model::linear_layer::LinearLayer;
 use crate::model::weights::Weights;
@@ -197,19 +197,6 @@ impl Delta for LoraDelta {
             .f_linear(&self.a, None::<&Tensor>)?
             .f_mul_scalar(self.scaling)?;
         Ok(narrow.f_linear(&self.b, None::<&Tensor>)?)
-    }
-
-    fn trains_factors(&self) -> bool {
-        true
-    }
-
-    fn low_rank(&self) -> Result<Option<LowRankChange>, ModelError> {
-        Ok(Some(LowRankChange {
-            a: self.a.shallow_clone(),
-            b: self.b.shallow_clone(),
-            scaling: self.scaling,
-            dropout: self.dropout,
-        }))
     }
 
     fn thin_product(&self) -> Option<ThinProduct<'_>> {

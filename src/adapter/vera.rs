@@ -19,7 +19,7 @@ use crate::adapter::settings::AdapterPlan;
 use crate::adapter::{Adapter, AdapterTensor, Prepared, Role};
 use crate::base::tensors::HostTensor;
 use crate::model::ModelError;
-use crate::model::delta::{Delta, LowRankChange, ThinProduct};
+use crate::model::delta::{Delta, ThinProduct};
 use crate::model::dropout::{Masks, dropout};
 use crate::model::linear_layer::LinearLayer;
 use crate::model::weights::Weights;
@@ -212,15 +212,6 @@ impl Delta for VeraDelta {
         let narrow = narrow.f_mul(&lambda_d.f_to_kind(narrow.kind())?)?;
         let wide = narrow.f_linear(&self.b, None::<&Tensor>)?;
         Ok(wide.f_mul(&self.lambda_b.f_to_kind(wide.kind())?)?)
-    }
-
-    fn low_rank(&self) -> Result<Option<LowRankChange>, ModelError> {
-        Ok(Some(LowRankChange {
-            a: self.lambda_d.f_unsqueeze(1)?.f_mul(&self.a)?,
-            b: self.lambda_b.f_unsqueeze(1)?.f_mul(&self.b)?,
-            scaling: self.scaling,
-            dropout: self.dropout,
-        }))
     }
 
     fn thin_product(&self) -> Option<ThinProduct<'_>> {

@@ -1,6 +1,6 @@
 //! The change to a frozen linear layer.
 
-use tch::Tensor;
+use tch::{TchError, Tensor};
 
 use crate::model::ModelError;
 use crate::model::dropout::Masks;
@@ -21,7 +21,8 @@ pub trait Delta {
     /// Whether both matrices of [`Delta::low_rank`] are what is trained. Otherwise one at least is computed
     /// from that, and the gradients by whole matrices are products that [`Delta::forward`] does without.
     fn trains_factors(&self) -> bool {
-        false
+        let product = self.thin_product();
+        product.is_some_and(|product| product.vectors.is_none())
     }
 
     /// The change as a product of two matrices, if it is one.
@@ -29,7 +30,8 @@ pub trait Delta {
     /// # Errors
     /// If libtorch fails.
     fn low_rank(&self) -> Result<Option<LowRankChange>, ModelError> {
-        Ok(None)
+        let product = self.thin_product();
+        Ok(product.map(|product| product.change()).transpose()?)
     }
 
     /// Called after each backward pass, before the optimiser's step: an adapter that
@@ -54,6 +56,25 @@ pub struct ThinProduct<'a> {
     pub scaling: f64,
     /// The probability that a value of x is dropped.
     pub dropout: f64,
+}
+
+impl ThinProduct<'_> {
+    /// The same of two matrices, which have the vectors in them.
+    fn change(&self) -> Result<LowRankChange, TchError> {
+        let (a, b) = match self.vectors {
+            None => (self.a.shallow_clone(), self.b.shallow_clone()),
+            Some((middle, outer)) => (
+                middle.f_unsqueeze(1)?.f_mul(self.a)?,
+                outer.f_unsqueeze(1)?.f_mul(self.b)?,
+            ),
+        };
+        Ok(LowRankChange {
+            a,
+            b,
+            scaling: self.scaling,
+            dropout: self.dropout,
+        })
+    }
 }
 
 /// `s B A dropout(x)`, for an operation that computes a layer with it.

@@ -53,9 +53,9 @@ pub(crate) struct JobOrder {
     pub clients: Vec<OrderedClient>,
 }
 
-/// A client of an order: who it is, its name, and what is to go wrong with its job, if somebody waits
-/// for that. What comes of the others depends on it even if nobody does. A list in a message, without
-/// names, since an order may have thousands.
+/// A client of an order: its number, its name, and the faults of its job; no faults if nobody waits for the
+/// job, which is trained all the same, since the others' results depend on it. A tuple, which a message has
+/// without the names of fields: an order may have thousands of clients.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct OrderedClient(pub ClientId, pub Arc<str>, pub Option<JobFaults>);
 

@@ -172,9 +172,8 @@ impl TokenLoss<'_> {
         // All of a size: a product with few states takes as long as one with many.
         let labels = self.labels() as usize;
         let parts = labels.div_ceil(rows as usize).max(1);
-        let rows = labels.div_ceil(parts).max(1);
-        let starts = (0..self.labels()).step_by(rows);
-        let rows = rows as i64;
+        let rows = labels.div_ceil(parts).max(1) as i64;
+        let starts = (0..self.labels()).step_by(rows as usize);
         starts.map(move |start| self.part(output, start, rows.min(self.labels() - start)))
     }
 

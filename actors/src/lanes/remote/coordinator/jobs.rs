@@ -185,7 +185,8 @@ impl<W: Workload, B: Broker> Coordinator<W, B> {
         })
     }
 
-    /// A job's client, as one that is to blame is told of, though it may be one that it is trained with.
+    /// Whom to name where a job is to blame: its client, and those that it is trained with, any of whom it
+    /// may be.
     pub(super) fn clients_of(&self, job: JobId) -> String {
         match self.dispatch.others(job) {
             0 => format!("client {}", job.client),
