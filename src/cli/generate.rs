@@ -142,7 +142,8 @@ fn write(
         run.devices.server.into(),
     );
     compute.settle()?;
-    let weights = Weights::from_map(&merged, compute.device)?;
+    let mut weights = Weights::from_map(&merged, compute.device)?;
+    weights.stack(&architecture.stacked_on(compute.device))?;
     // A tensor may be sent to another thread, but not be seen by two.
     let weights = Mutex::new(weights);
     let writer = TextWriter {

@@ -14,6 +14,7 @@ use crate::experiment::prepared::Experiment;
 use crate::model::ModelError;
 use crate::model::linear_layer::LinearLayer;
 use crate::model::source::checkpoint::Checkpoint;
+use crate::model::stacked_tensors::StackedTensors;
 use crate::model::weights::{RoundedTensors, Weights};
 use crate::train::precision::Compute;
 
@@ -28,6 +29,8 @@ struct DeviceBase {
     pretrained: Weights,
     /// Those that are held in the kind that the device multiplies in.
     rounded: RoundedTensors,
+    /// Those that lie one below the other.
+    stacked: StackedTensors,
     /// The same with a snapshot's base delta added to adapted layers, or beside their weights where
     /// these are held in fewer bits.
     current: Option<(Digest, Weights)>,
@@ -101,7 +104,8 @@ impl BaseWeightCache {
 
 impl DeviceBase {
     /// The pretrained weights, in what the device multiplies them in: a GPU in mixed precision has
-    /// those of linear layers rounded, a CPU in bfloat16 packs them.
+    /// those of linear layers rounded, a CPU in bfloat16 packs them. A GPU has those of layers that take
+    /// one input stacked.
     fn new(checkpoint: &Checkpoint, compute: Compute) -> Result<Self, ModelError> {
         let layers = checkpoint.architecture.linear_layers();
         let rounded = match (compute.device, compute.kind) {
@@ -110,16 +114,29 @@ impl DeviceBase {
             }
             _ => RoundedTensors::default(),
         };
-        let (base, quantised) = (&checkpoint.base, &checkpoint.quantised);
-        let mut pretrained =
-            Weights::frozen_and_rounded(base, quantised, compute.device, &rounded)?;
+        let stacked = checkpoint.architecture.stacked_on(compute.device);
+        let mut base = Self::held(checkpoint, compute.device, rounded, stacked)?;
         if (compute.device, compute.kind) == (Device::Cpu, Kind::BFloat16) {
-            pretrained.pack(&layers)?;
-            pretrained.pack_output(checkpoint.architecture.output_table())?;
+            base.pretrained.pack(&layers)?;
+            let output = checkpoint.architecture.output_table();
+            base.pretrained.pack_output(output)?;
         }
+        Ok(base)
+    }
+
+    fn held(
+        checkpoint: &Checkpoint,
+        device: Device,
+        rounded: RoundedTensors,
+        stacked: StackedTensors,
+    ) -> Result<Self, ModelError> {
+        let (base, quantised) = (&checkpoint.base, &checkpoint.quantised);
+        let mut pretrained = Weights::frozen_and_rounded(base, quantised, device, &rounded)?;
+        pretrained.stack(&stacked)?;
         Ok(Self {
             pretrained,
             rounded,
+            stacked,
             current: None,
         })
     }
@@ -148,6 +165,7 @@ impl DeviceBase {
             let held = self.rounded.round(name, merged)?;
             weights.tensors.insert(name.to_owned(), held);
         }
+        weights.stack(&self.stacked)?;
         Ok(weights)
     }
 }
@@ -158,8 +176,10 @@ mod tests {
 
     use super::*;
     use crate::base::tensors::HostTensor;
+    use crate::model::encoder::config::EncoderConfig;
     use crate::model::objective::Objective;
-    use crate::model::source::known::gpt2;
+    use crate::model::source::known::{gpt2, known_encoder};
+    use crate::model::weights::View;
 
     #[test]
     fn what_a_gpu_holds_rounded_is_the_sum_of_the_wide_weight_and_the_change_rounded_once() {
@@ -167,17 +187,8 @@ mod tests {
             Checkpoint::random(Arc::new(gpt2(1, 64)), &Objective::NextToken, 1).unwrap();
         let layers = checkpoint.architecture.linear_layers();
         let rounded = RoundedTensors::of_layers(&layers, Kind::BFloat16);
-        let base = DeviceBase {
-            pretrained: Weights::frozen_and_rounded(
-                &checkpoint.base,
-                &checkpoint.quantised,
-                Device::Cpu,
-                &rounded,
-            )
-            .unwrap(),
-            rounded,
-            current: None,
-        };
+        let stacked = StackedTensors::default();
+        let base = DeviceBase::held(&checkpoint, Device::Cpu, rounded, stacked).unwrap();
         let (name, shape) = (layers[0].weight(), layers[0].weight_shape());
         let wide = checkpoint.base.get(&name).unwrap();
         // Less than a weight's last bit in bfloat16, for most.
@@ -205,6 +216,43 @@ mod tests {
             };
             assert_eq!(tensor.kind(), kind, "{name}");
         }
+    }
+
+    #[test]
+    fn a_changed_weight_is_stacked_with_those_beside_it_that_are_not() {
+        let architecture = EncoderConfig {
+            num_hidden_layers: 1,
+            ..known_encoder("minilm-l6").unwrap()
+        };
+        let objective = Objective::classes(2);
+        let checkpoint = Checkpoint::random(Arc::new(architecture), &objective, 1).unwrap();
+        let layers = checkpoint.architecture.linear_layers();
+        let ends = checkpoint.architecture.query_key_value().unwrap();
+        let rounded = RoundedTensors::of_layers(&layers, Kind::BFloat16);
+        let stacked = StackedTensors::of_layers(&layers, &ends);
+        let base = DeviceBase::held(&checkpoint, Device::Cpu, rounded, stacked).unwrap();
+        let value = &layers[2];
+        let change = Tensor::ones(value.weight_shape(), (Kind::Float, Device::Cpu));
+        let mut base_delta = TensorMap::default();
+        base_delta.insert(value.weight(), HostTensor::from_tensor(&change).unwrap());
+        let merged = base.with_delta(&checkpoint, &base_delta, Device::Cpu);
+        let weights = [base.pretrained.clone(), merged.unwrap()];
+        let modules = [0, 1, 2].map(|at| layers[at].module.as_str());
+        let [before, after] = weights.each_ref().map(|weights| {
+            let whole = View::new(weights).stacked(&modules, "weight").unwrap();
+            let parts = whole.unwrap().chunk(3, 0);
+            for (layer, part) in layers.iter().zip(&parts) {
+                assert_eq!(weights.get(&layer.weight()).unwrap(), *part);
+            }
+            parts
+        });
+        assert_eq!(before[..2], after[..2]);
+        let wide = checkpoint.base.get(&value.weight()).unwrap();
+        let sum = wide.to_tensor(Device::Cpu).unwrap() + change;
+        assert_eq!(after[2], sum.to_kind(Kind::BFloat16));
+        // Biases, which nothing changed, are where they were.
+        let bias = |weights: &Weights| weights.get(&layers[2].bias()).unwrap().data_ptr();
+        assert_eq!(bias(&weights[0]), bias(&weights[1]));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::model::inputs::Inputs;
 use crate::model::linear_layer::{LinearLayer, WeightLayout};
 use crate::model::loss::{Labels, Loss};
 use crate::model::objective::Objective;
+use crate::model::stacked_tensors::StackedTensors;
 use crate::model::tensor_spec::TensorSpec;
 use crate::model::weights::View;
 
@@ -34,6 +35,12 @@ pub trait Architecture: fmt::Debug + Send + Sync {
 
     /// The layers that PEFT adapts where nothing is said.
     fn default_targets(&self) -> &'static [&'static str];
+
+    /// The ends of the names of the three layers that make queries, keys and values of one input, in
+    /// each transformer layer; `None`: one layer makes all of them.
+    fn query_key_value(&self) -> Option<[&'static str; 3]> {
+        None
+    }
 
     /// The number of transformer layers.
     fn num_layers(&self) -> i64;
@@ -141,6 +148,19 @@ pub trait Architecture: fmt::Debug + Send + Sync {
 }
 
 impl dyn Architecture + '_ {
+    /// Frozen tensors that are to lie one below the other on a device: on a GPU those of layers that make
+    /// queries, keys and values of one input. On the processor weights are the checkpoint's own memory,
+    /// and stacks would hold them twice.
+    #[must_use]
+    pub fn stacked_on(&self, device: Device) -> StackedTensors {
+        match (device, self.query_key_value()) {
+            (Device::Cuda(_), Some(ends)) => {
+                StackedTensors::of_layers(&self.linear_layers(), &ends)
+            }
+            _ => StackedTensors::default(),
+        }
+    }
+
     /// Weights below the head, if there are no more than a number can count.
     #[must_use]
     pub fn base_weights(&self) -> i64 {

@@ -13,6 +13,7 @@
 //! | [`weights`] | named tensors on a device, seen through a prefix, with an overlay |
 //! | [`quantised`] | frozen weights in fewer bits than float32 |
 //! | [`base_form`] | which tensors of a model are held so |
+//! | [`stacked_tensors`] | frozen tensors that lie one below the other |
 //! | [`inputs`] | a batch as a model takes it |
 //! | [`documents`] | several texts in a row of it |
 //! | [`joint`], `joint_attention` | several batches in one pass |
@@ -54,6 +55,7 @@ pub mod objective;
 pub mod quantised;
 mod recompute;
 pub mod source;
+pub mod stacked_tensors;
 pub mod tensor_spec;
 pub mod weights;
 

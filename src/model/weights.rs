@@ -12,6 +12,7 @@ use crate::model::delta::Delta;
 use crate::model::linear_layer::{LinearLayer, WeightLayout};
 use crate::model::quantised::held::HeldWeight;
 use crate::model::quantised::weight::QuantisedWeight;
+use crate::model::stacked_tensors::{self, StackedTensors};
 
 /// Tensors by name on one device. Cloning shares the memory.
 #[derive(Debug, Default)]
@@ -22,6 +23,8 @@ pub struct Weights {
     pub quantised: HashMap<String, HeldWeight>,
     /// Weights among `tensors` once more, as they are multiplied in bfloat16.
     pub packed: HashMap<String, PackedWeight>,
+    /// Those that were stacked, by the names of the uppermost.
+    stacks: HashMap<String, Tensor>,
 }
 
 impl Weights {
@@ -73,7 +76,7 @@ impl Weights {
         Ok(Self {
             tensors: tensors.collect::<Result<_, ModelError>>()?,
             quantised: held.collect::<Result<_, ModelError>>()?,
-            packed: HashMap::new(),
+            ..Self::default()
         })
     }
 
@@ -116,6 +119,37 @@ impl Weights {
         Ok(())
     }
 
+    /// Lays tensors one below the other: those of a stack that are there and of one kind and width, and do
+    /// not lie so already. They are then parts of one tensor, in memory that no other shares.
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub fn stack(&mut self, stacked: &StackedTensors) -> Result<(), ModelError> {
+        for names in stacked.iter() {
+            let found: Option<Vec<_>> = names.iter().map(|name| self.tensors.get(name)).collect();
+            let (Some(parts), None) = (found, self.stack_of(names)?) else {
+                continue;
+            };
+            if let Some((whole, views)) = stacked_tensors::stack(&parts)? {
+                self.tensors.extend(names.iter().cloned().zip(views));
+                self.stacks.insert(names[0].clone(), whole);
+            }
+        }
+        Ok(())
+    }
+
+    /// The tensor that has those of these names one below the other, and nothing else.
+    fn stack_of(&self, names: &[String]) -> Result<Option<&Tensor>, ModelError> {
+        let Some(whole) = names.first().and_then(|name| self.stacks.get(name)) else {
+            return Ok(None);
+        };
+        let parts: Vec<_> = names
+            .iter()
+            .map(|name| self.get(name))
+            .collect::<Result<_, _>>()?;
+        Ok(stacked_tensors::is_stack_of(whole, &parts)?.then_some(whole))
+    }
+
     /// Tensors alone.
     #[must_use]
     pub fn of(tensors: HashMap<String, Tensor>) -> Self {
@@ -139,13 +173,13 @@ impl Weights {
 
 impl Clone for Weights {
     fn clone(&self) -> Self {
-        let tensors = self.tensors.iter();
+        let shared = |(name, tensor): (&String, &Tensor)| (name.clone(), tensor.shallow_clone());
+        let (tensors, stacks) = (self.tensors.iter(), self.stacks.iter());
         Self {
-            tensors: tensors
-                .map(|(name, tensor)| (name.clone(), tensor.shallow_clone()))
-                .collect(),
+            tensors: tensors.map(shared).collect(),
             quantised: self.quantised.clone(),
             packed: self.packed.clone(),
+            stacks: stacks.map(shared).collect(),
         }
     }
 }
@@ -272,6 +306,20 @@ impl<'a> View<'a> {
         let full = self.pp(name).prefix;
         let packed = self.base.packed.get(&full);
         packed.filter(|_| self.laid_over(&full).is_none()).cloned()
+    }
+
+    /// The tensors of that name of these modules here as one, if they lie one below the other and nothing
+    /// is laid over them.
+    ///
+    /// # Errors
+    /// If libtorch fails.
+    pub fn stacked(&self, modules: &[&str], name: &str) -> Result<Option<Tensor>, ModelError> {
+        let full = |module: &&str| self.pp(module).pp(name).prefix;
+        let names: Vec<String> = modules.iter().map(full).collect();
+        if names.iter().any(|name| self.laid_over(name).is_some()) {
+            return Ok(None);
+        }
+        Ok(self.base.stack_of(&names)?.map(Tensor::shallow_clone))
     }
 
     fn laid_over(&self, name: &str) -> Option<&'a Tensor> {

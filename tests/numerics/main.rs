@@ -18,4 +18,5 @@ mod recompute;
 mod rounded;
 mod sorf;
 mod soundness;
+mod stacked;
 mod support;

@@ -10,14 +10,13 @@ use crate::model::dropout::{DropoutMask, Masks, next_mask};
 use crate::model::encoder::layer_spec::LayerSpec;
 use crate::model::encoder::pass::LayerPass;
 use crate::model::joint_attention;
+use crate::model::layers::query_key_value::QueryKeyValue;
 use crate::model::layers::{LayerNorm, Linear};
 use crate::model::weights::View;
 
 /// Multi-head self-attention with its output projection, residual and norm.
 pub(crate) struct Attention {
-    query: Linear,
-    key: Linear,
-    value: Linear,
+    inputs: QueryKeyValue,
     output: AttentionOutput,
     heads: i64,
     probs_dropout: f64,
@@ -25,11 +24,8 @@ pub(crate) struct Attention {
 
 impl Attention {
     pub(crate) fn new(view: &View<'_>, spec: &LayerSpec) -> Result<Self, ModelError> {
-        let (h, names) = (spec.width, spec.modules);
         Ok(Self {
-            query: spec.linear(view, names.query, [h, h])?,
-            key: spec.linear(view, names.key, [h, h])?,
-            value: spec.linear(view, names.value, [h, h])?,
+            inputs: spec.query_key_value(view)?,
             output: AttentionOutput::new(view, spec)?,
             heads: spec.heads,
             probs_dropout: spec.probs_dropout,
@@ -43,11 +39,10 @@ impl Attention {
         pass: &LayerPass<'_, Option<Tensor>>,
     ) -> Result<Tensor, ModelError> {
         let (queried, masks) = (pass.wanted_of(x)?, pass.masks);
-        let (query, key, value) = (
-            self.query.forward(&queried, masks)?,
-            self.key.forward(x, masks)?,
-            self.value.forward(x, masks)?,
-        );
+        let [query, key, value] = match pass.wanted {
+            None => self.inputs.forward(x, masks)?,
+            Some(_) => self.inputs.forward_apart(&queried, x, masks)?,
+        };
         let all = JointAttention {
             query: &query,
             key: &key,

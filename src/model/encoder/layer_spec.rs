@@ -3,6 +3,7 @@
 use crate::model::ModelError;
 use crate::model::activation::Activation;
 use crate::model::encoder::head::norm_tensors;
+use crate::model::layers::query_key_value::QueryKeyValue;
 use crate::model::layers::{LayerNorm, Linear, LinearSpec};
 use crate::model::linear_layer::{LinearLayer, WeightLayout};
 use crate::model::tensor_spec::TensorSpec;
@@ -83,8 +84,18 @@ impl LayerSpec {
         name: &str,
         [d_in, d_out]: [i64; 2],
     ) -> Result<Linear, ModelError> {
-        let spec = LinearSpec::new(d_in, d_out, self.reference_numerics);
-        Linear::new(&view.pp(name), &spec)
+        Linear::new(&view.pp(name), &self.linear_spec([d_in, d_out]))
+    }
+
+    /// The layers that make queries, keys and values at a view.
+    pub fn query_key_value(&self, view: &View<'_>) -> Result<QueryKeyValue, ModelError> {
+        let names = [self.modules.query, self.modules.key, self.modules.value];
+        let layers = names.map(|name| (name, self.linear_spec([self.width; 2])));
+        QueryKeyValue::new(view, layers)
+    }
+
+    fn linear_spec(&self, [d_in, d_out]: [i64; 2]) -> LinearSpec {
+        LinearSpec::new(d_in, d_out, self.reference_numerics)
     }
 
     /// A norm at a view.

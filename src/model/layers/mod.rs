@@ -1,5 +1,6 @@
 //! The layers that models are made of.
 
+pub(crate) mod query_key_value;
 pub mod soft_cap;
 
 use std::rc::Rc;
@@ -109,6 +110,11 @@ impl Linear {
             Some(packed) => packed.linear(x, self.bias.as_ref())?,
             None => self.product(x)?,
         };
+        self.changed(y, x, masks)
+    }
+
+    /// What the frozen layer makes of `x`, with what its adapter adds.
+    fn changed(&self, y: Tensor, x: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
         match &self.delta {
             Some(delta) => Ok(y.f_add(&delta.forward(x, masks)?)?),
             None => Ok(y),

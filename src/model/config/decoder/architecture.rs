@@ -112,6 +112,10 @@ impl Architecture for RotaryConfig {
         &["q_proj", "v_proj"]
     }
 
+    fn query_key_value(&self) -> Option<[&'static str; 3]> {
+        Some(["q_proj", "k_proj", "v_proj"])
+    }
+
     fn num_layers(&self) -> i64 {
         self.num_hidden_layers
     }

@@ -98,6 +98,9 @@ pub(crate) trait EncoderArchitecture:
     /// See [`Architecture::default_targets`].
     fn targets(&self) -> &'static [&'static str];
 
+    /// See [`Architecture::query_key_value`].
+    fn attention_inputs(&self) -> Option<[&'static str; 3]>;
+
     /// See [`Architecture::layers_pattern`].
     fn name_before_number(&self) -> &'static str {
         "layer"
@@ -168,6 +171,10 @@ impl<E: EncoderArchitecture> Architecture for E {
 
     fn default_targets(&self) -> &'static [&'static str] {
         self.targets()
+    }
+
+    fn query_key_value(&self) -> Option<[&'static str; 3]> {
+        self.attention_inputs()
     }
 
     fn num_layers(&self) -> i64 {

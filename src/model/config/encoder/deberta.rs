@@ -292,6 +292,13 @@ impl EncoderArchitecture for DebertaConfig {
         }
     }
 
+    fn attention_inputs(&self) -> Option<[&'static str; 3]> {
+        match self.version {
+            DebertaVersion::One => None,
+            DebertaVersion::Two => Some(["query_proj", "key_proj", "value_proj"]),
+        }
+    }
+
     fn below_head(&self) -> Vec<TensorSpec> {
         self.tensors()
     }

@@ -106,6 +106,10 @@ impl EncoderArchitecture for DistilBertConfig {
         &["q_lin", "v_lin"]
     }
 
+    fn attention_inputs(&self) -> Option<[&'static str; 3]> {
+        Some(["q_lin", "k_lin", "v_lin"])
+    }
+
     fn below_head(&self) -> Vec<TensorSpec> {
         self.tensors()
     }

@@ -228,6 +228,10 @@ impl EncoderArchitecture for ModernBertConfig {
         &["Wqkv"]
     }
 
+    fn attention_inputs(&self) -> Option<[&'static str; 3]> {
+        None
+    }
+
     fn name_before_number(&self) -> &'static str {
         "layers"
     }

@@ -10,6 +10,7 @@ use crate::model::decoder::pass::Pass;
 use crate::model::decoder::rope::rotate;
 use crate::model::decoder::rotary::config::RotaryConfig;
 use crate::model::dropout::Masks;
+use crate::model::layers::query_key_value::QueryKeyValue;
 use crate::model::layers::{Linear, LinearSpec, RmsNorm};
 use crate::model::weights::View;
 
@@ -69,18 +70,19 @@ fn linear(
     d_in: i64,
     d_out: i64,
 ) -> Result<Linear, ModelError> {
-    let spec = LinearSpec {
+    Linear::new(&view.pp(module), &linear_spec(config, module, d_in, d_out))
+}
+
+fn linear_spec(config: &RotaryConfig, module: &str, d_in: i64, d_out: i64) -> LinearSpec {
+    LinearSpec {
         bias: config.has_bias(module),
         ..LinearSpec::new(d_in, d_out, false)
-    };
-    Linear::new(&view.pp(module), &spec)
+    }
 }
 
 /// Attention whose queries and keys are rotated by their positions.
 struct RotaryAttention {
-    query: Linear,
-    key: Linear,
-    value: Linear,
+    inputs: QueryKeyValue,
     output: Linear,
     /// Of queries and of keys, a head at a time.
     norms: Option<(RmsNorm, RmsNorm)>,
@@ -93,17 +95,18 @@ struct RotaryAttention {
 impl RotaryAttention {
     fn new(view: &View<'_>, config: &RotaryConfig, layer: i64) -> Result<Self, ModelError> {
         let (h, query, key, _) = config.widths();
-        let linear = |module: &str, d_in, d_out| linear(view, config, module, d_in, d_out);
+        let inputs = [("q_proj", query), ("k_proj", key), ("v_proj", key)].map(|(name, d_out)| {
+            let module = format!("self_attn.{name}");
+            (name, linear_spec(config, &module, h, d_out))
+        });
         let norm = |name: &str| norm(&view.pp("self_attn").pp(name), config, config.head_dim);
         let norms = match config.family.query_key_norms {
             true => Some((norm("q_norm")?, norm("k_norm")?)),
             false => None,
         };
         Ok(Self {
-            query: linear("self_attn.q_proj", h, query)?,
-            key: linear("self_attn.k_proj", h, key)?,
-            value: linear("self_attn.v_proj", h, key)?,
-            output: linear("self_attn.o_proj", query, h)?,
+            inputs: QueryKeyValue::new(&view.pp("self_attn"), inputs)?,
+            output: linear(view, config, "self_attn.o_proj", query, h)?,
             norms,
             heads: config.num_attention_heads,
             key_heads: config.num_key_value_heads,
@@ -115,9 +118,10 @@ impl RotaryAttention {
     /// Of the normed hidden states, (rows, tokens, hidden).
     fn forward(&self, layer: usize, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor, ModelError> {
         let masks = pass.masks;
-        let mut query = split(&self.query.forward(x, masks)?, self.heads)?;
-        let mut key = split(&self.key.forward(x, masks)?, self.key_heads)?;
-        let value = split(&self.value.forward(x, masks)?, self.key_heads)?;
+        let [query, key, value] = self.inputs.forward(x, masks)?;
+        let mut query = split(&query, self.heads)?;
+        let mut key = split(&key, self.key_heads)?;
+        let value = split(&value, self.key_heads)?;
         if let Some((of_queries, of_keys)) = &self.norms {
             query = of_queries.forward(&query)?;
             key = of_keys.forward(&key)?;

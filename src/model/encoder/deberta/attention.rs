@@ -10,6 +10,7 @@ use crate::model::encoder::attention::{AttentionOutput, probabilities, split, we
 use crate::model::encoder::deberta::positions::{NeededRows, PositionTable};
 use crate::model::encoder::deberta::{DebertaConfig, DebertaVersion, IN_PROJ, PositionScore};
 use crate::model::encoder::pass::LayerPass;
+use crate::model::layers::query_key_value::QueryKeyValue;
 use crate::model::layers::{Linear, LinearSpec};
 use crate::model::weights::View;
 
@@ -33,14 +34,7 @@ enum ContentLayers {
         value_bias: Tensor,
     },
     /// By a layer each.
-    Apart(Box<PartLayers>),
-}
-
-/// A layer for each of the three.
-struct PartLayers {
-    query: Linear,
-    key: Linear,
-    value: Linear,
+    Apart(Box<QueryKeyValue>),
 }
 
 /// Self-attention whose scores are of content by content, of content by relative position and of
@@ -79,11 +73,7 @@ impl DisentangledAttention {
                 query_bias: view.get("attention.self.q_bias", &[h])?,
                 value_bias: view.get("attention.self.v_bias", &[h])?,
             },
-            DebertaVersion::Two => ContentLayers::Apart(Box::new(PartLayers {
-                query: linear(spec.modules.query, h, true)?,
-                key: linear(spec.modules.key, h, true)?,
-                value: linear(spec.modules.value, h, true)?,
-            })),
+            DebertaVersion::Two => ContentLayers::Apart(Box::new(spec.query_key_value(view)?)),
         };
         let (mut position_key, mut position_query) = (None, None);
         for (name, bias) in config.position_layers() {
@@ -117,11 +107,10 @@ impl DisentangledAttention {
         let (queried, masks) = (pass.wanted_of(x)?, pass.masks);
         let context = match &self.content {
             ContentLayers::Apart(layers) => {
-                let (query, key, value) = (
-                    layers.query.forward(&queried, masks)?,
-                    layers.key.forward(x, masks)?,
-                    layers.value.forward(x, masks)?,
-                );
+                let [query, key, value] = match pass.wanted {
+                    None => layers.forward(x, masks)?,
+                    Some(_) => layers.forward_apart(&queried, x, masks)?,
+                };
                 pass.each_batch(
                     [&query, &key, &value],
                     |[query, key, value], shared, masks| {
@@ -204,7 +193,7 @@ impl DisentangledAttention {
     fn position_layer<'a>(
         &'a self,
         own: Option<&'a Linear>,
-        of_content: fn(&PartLayers) -> &Linear,
+        of_content: fn(&QueryKeyValue) -> &Linear,
     ) -> Result<&'a Linear, ModelError> {
         match (own, &self.content) {
             (Some(layer), _) => Ok(layer),

@@ -187,6 +187,10 @@ impl EncoderArchitecture for EncoderConfig {
         &["query", "value"]
     }
 
+    fn attention_inputs(&self) -> Option<[&'static str; 3]> {
+        Some(["query", "key", "value"])
+    }
+
     fn below_head(&self) -> Vec<TensorSpec> {
         self.tensors()
     }
