@@ -75,9 +75,13 @@ fn turn_all(panel: &mut [[f64; WIDTH]], turns: &[(f64, f64)], end: usize) {
     for p in (0..end).rev() {
         let (head, tail) = panel.split_at_mut(p + 1);
         let mut x = head[p];
-        let own = &turns[before - tail.len()..before];
-        before -= tail.len();
-        for (y, (cos, sin)) in tail.iter_mut().zip(own).rev() {
+        let pairs = tail.len();
+        let own = &turns[before - pairs..before];
+        before -= pairs;
+        // By number: compilers leave an iterator over both, from the end, to a call, and do not take
+        // columns together then.
+        for at in (0..pairs).rev() {
+            let ((cos, sin), y) = (own[at], &mut tail[at]);
             for i in 0..WIDTH {
                 (x[i], y[i]) = (cos * x[i] - sin * y[i], sin * x[i] + cos * y[i]);
             }
@@ -100,29 +104,42 @@ fn undo_all(
     end: usize,
     angles: &mut [f64],
 ) {
-    let mut pair = 0;
+    let mut before = 0;
+    let mut wedges = vec![[0.0; WIDTH]; value.len()];
     for p in 0..end {
         let (head, tail) = value.split_at_mut(p + 1);
         let (gradient_head, gradient_tail) = gradient.split_at_mut(p + 1);
         let (mut x, mut gx) = (head[p], gradient_head[p]);
-        for (y, gy) in tail.iter_mut().zip(gradient_tail) {
-            let (cos, sin) = turns[pair];
-            let mut wedge = [0.0; WIDTH];
+        let pairs = tail.len();
+        let gradient_tail = &mut gradient_tail[..pairs];
+        let own = &turns[before..before + pairs];
+        let wedges = &mut wedges[..pairs];
+        for at in 0..pairs {
+            let ((cos, sin), wedge) = (own[at], &mut wedges[at]);
+            let (y, gy) = (&mut tail[at], &mut gradient_tail[at]);
             for i in 0..WIDTH {
                 wedge[i] = gy[i] * x[i] - gx[i] * y[i];
                 (x[i], y[i]) = (cos * x[i] + sin * y[i], cos * y[i] - sin * x[i]);
                 (gx[i], gy[i]) = (cos * gx[i] + sin * gy[i], cos * gy[i] - sin * gx[i]);
             }
-            // In halves, which vector instructions can take.
-            for half in [8, 4, 2, 1] {
-                for i in 0..half {
-                    wedge[i] += wedge[i + half];
-                }
-            }
-            angles[pair] += wedge[0];
-            pair += 1;
+        }
+        // Apart from the turns, which do not wait for them then.
+        for (at, wedge) in wedges.iter_mut().enumerate() {
+            angles[before + at] += sum(wedge);
+        }
+        before += pairs;
+    }
+}
+
+/// The sum of some columns' values, in halves, which vector instructions can take.
+#[inline(always)]
+fn sum(values: &mut [f64; WIDTH]) -> f64 {
+    for half in [8, 4, 2, 1] {
+        for i in 0..half {
+            values[i] += values[i + half];
         }
     }
+    values[0]
 }
 
 /// Angles whose sines and cosines are computed at once.
