@@ -67,14 +67,15 @@ at::Tensor pack(const at::Tensor& weight, double scale = 1.0) {
 }
 
 struct NarrowLinear : torch::autograd::Function<NarrowLinear> {
-  // With `keeps`, what the way back needs of GELU is kept.
+  // With `keeps`, what the way back needs of the activation is kept.
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
                             const at::Tensor& turned, const std::optional<at::Tensor>& bias, int64_t outputs,
-                            bool gelu, bool keeps) {
+                            const TileActivation& activation, bool keeps) {
     const at::Tensor input = x.contiguous();
-    at::Tensor y = like(input, outputs), slope = gelu && keeps ? at::empty_like(y) : at::Tensor();
+    const bool is_curved = activation.kind != TileActivation::NONE;
+    at::Tensor y = like(input, outputs), slope = is_curved && keeps ? at::empty_like(y) : at::Tensor();
     TileProduct call = product_of(input, weight, bias, y);
-    call.gelu = gelu;
+    call.activation = activation;
     call.slope = slope.defined() ? new_values(slope) : nullptr;
     share(call, rows_of(input));
     context->saved_data["inputs"] = x.size(-1);
@@ -141,13 +142,17 @@ extern "C" int shim_pack_weight(const at::Tensor* weight, at::Tensor** found) {
   }
 }
 
-// x Wᵀ + bias, or GELU of it, with W and its transpose packed.
+// x Wᵀ + bias, or an activation of it, by its number in `TileActivation`, with W and its transpose packed.
 extern "C" at::Tensor* shim_narrow_linear(const at::Tensor* x, const at::Tensor* weight, const at::Tensor* turned,
-                                          const at::Tensor* bias, int64_t inputs, int64_t outputs, bool gelu) {
+                                          const at::Tensor* bias, int64_t inputs, int64_t outputs, int activation,
+                                          double linear, double cubic) {
   try {
     check_linear(*x, bias, inputs, outputs);
+    TORCH_CHECK(activation >= TileActivation::NONE && activation <= TileActivation::GATE, "no activation ", activation);
+    const SigmoidGate gate = {static_cast<float>(linear), static_cast<float>(cubic)};
+    const TileActivation made = {static_cast<TileActivation::Kind>(activation), gate};
     const bool keeps = x->requires_grad() && at::GradMode::is_enabled();
-    return new at::Tensor(NarrowLinear::apply(x->to(at::kBFloat16), *weight, *turned, maybe(bias), outputs, gelu, keeps));
+    return new at::Tensor(NarrowLinear::apply(x->to(at::kBFloat16), *weight, *turned, maybe(bias), outputs, made, keeps));
   } catch (const std::exception& error) {
     shim_error() = error.what();
     return nullptr;

@@ -7,7 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "vectors.h"
+#include "sigmoid.h"
 
 namespace {
 
@@ -27,17 +27,29 @@ struct Unfinished {
   int64_t row = 0, rows = 0, column = 0;
 };
 
+// What an activation multiplies its input by, and the derivative of that.
+struct Share {
+  Floats value, slope;
+};
+
+WITHIN_TILES Share share_of(const TileActivation& activation, Floats y) {
+  if (activation.kind == TileActivation::GELU) {
+    const Normal there = normal(y);
+    return {there.below, _mm512_mul_ps(there.bell, all(0.39894228f))};
+  }
+  const Sigmoid there = sigmoid_of(activation.gate, y);
+  return {there.value, _mm512_mul_ps(_mm512_mul_ps(there.value, there.rest), polynomial(activation.gate, y, 3.0f))};
+}
+
 // One row's outputs in a tile.
 WITHIN_TILES void finish(const TileProduct& call, int64_t row, int64_t column, Floats sums) {
   const __mmask16 mask = first(call.outputs - column);
   const int64_t at = row * call.outputs + column;
   Floats y = call.bias ? _mm512_add_ps(sums, _mm512_maskz_loadu_ps(mask, call.bias + column)) : sums;
-  if (call.gelu) {
-    const Normal there = normal(y);
-    // Φ(y) + y φ(y)
-    const Floats density = _mm512_mul_ps(there.bell, all(0.39894228f));
-    if (call.slope) put(call.slope + at, _mm512_fmadd_ps(y, density, there.below), mask);
-    y = _mm512_mul_ps(y, there.below);
+  if (call.activation.kind != TileActivation::NONE) {
+    const Share share = share_of(call.activation, y);
+    if (call.slope) put(call.slope + at, _mm512_fmadd_ps(y, share.slope, share.value), mask);
+    y = _mm512_mul_ps(y, share.value);
   }
   put(call.y + at, y, mask);
 }

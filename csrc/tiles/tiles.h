@@ -58,7 +58,14 @@ struct TileTerm {
   const Narrow *x, *weight;
 };
 
-// y = x Wᵀ + bias, or GELU of it, of rows of `inputs`, a multiple of TILE_INPUTS. All rows are contiguous.
+// What is made of a product's values.
+struct TileActivation {
+  enum Kind { NONE, GELU, GATE } kind = NONE;
+  // Of the last.
+  SigmoidGate gate = {};
+};
+
+// y = x Wᵀ + bias, or an activation of it, of rows of `inputs`, a multiple of TILE_INPUTS. All rows are contiguous.
 struct TileProduct {
   int64_t inputs, outputs;
   const Narrow* x;
@@ -67,8 +74,8 @@ struct TileProduct {
   // In float32, or null.
   const float* bias;
   Narrow* y;
-  bool gelu = false;
-  // Not null: the derivative of GELU beside it, for the way back.
+  TileActivation activation = {};
+  // Not null: the derivative of the activation beside it, for the way back.
   Narrow* slope = nullptr;
   // A product of as many outputs that is added, unless it has no inputs.
   TileTerm added = {};

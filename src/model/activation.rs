@@ -6,6 +6,7 @@ use serde::{Serialize, Serializer};
 use tch::{TchError, Tensor};
 
 use crate::base::torch::kernels::SigmoidGate;
+use crate::base::torch::narrow::NarrowActivation;
 
 /// The activation between the two feed-forward layers, by its name in `hidden_act`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,10 +107,13 @@ impl Activation {
         Self::ALL.into_iter().find(|known| known.name() == name)
     }
 
-    /// Whether it is `x Φ(x)`.
+    /// What a layer in bfloat16 makes of its output, if it can be this.
     #[must_use]
-    pub fn is_gelu(self) -> bool {
-        matches!(self, Self::Gelu | Self::GeluPython)
+    pub fn narrow(self) -> Option<NarrowActivation> {
+        match self {
+            Self::Gelu | Self::GeluPython => Some(NarrowActivation::Gelu),
+            _ => self.sigmoid_gate().map(NarrowActivation::Gate),
+        }
     }
 
     /// The sigmoid that it multiplies its input by, if it does.

@@ -186,8 +186,9 @@ impl DecoderBlock for Gpt2Block {
         let y = self.attention_output.forward(&attended, masks)?;
         let norm = &self.feed_forward_norm;
         let (x, normed) = norm.with_sum(&y, x, self.dropout, masks)?;
-        let wide = self.widen.forward(&normed, masks)?;
-        let wide = self.activation.forward(&wide)?;
+        let wide = self
+            .widen
+            .forward_activated(&normed, self.activation, masks)?;
         let y = self.narrow.forward(&wide, masks)?;
         Ok(x.f_add(&dropout(&y, self.dropout, masks)?)?)
     }

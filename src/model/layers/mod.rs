@@ -171,10 +171,10 @@ impl Linear {
         masks: Option<&Masks>,
     ) -> Result<Tensor, ModelError> {
         if let Some(packed) = self.packed_for(x)
-            && activation.is_gelu()
+            && let Some(activation) = activation.narrow()
             && self.delta.is_none()
         {
-            return Ok(packed.linear_gelu(x, self.bias.as_ref())?);
+            return Ok(packed.linear_activated(x, self.bias.as_ref(), activation)?);
         }
         Ok(activation.forward(&self.forward(x, masks)?)?)
     }
