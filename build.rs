@@ -113,6 +113,7 @@ fn compile_shim(include: &Path, lib: &Path) {
         .files(["csrc/gpu/launch.cpp", "csrc/gpu/twin.cpp"])
         .files([
             "csrc/tiles/attention.cpp",
+            "csrc/tiles/cross_entropy.cpp",
             "csrc/tiles/low_rank.cpp",
             "csrc/tiles/packing.cpp",
             "csrc/tiles/products.cpp",

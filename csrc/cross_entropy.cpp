@@ -7,6 +7,7 @@
 
 #include "kernels.h"
 #include "shares.h"
+#include "tiles/tiles.h"
 
 namespace {
 
@@ -110,5 +111,5 @@ FOR_EACH_CPU void of_bfloat16(const CrossEntropy<c10::BFloat16>& call, int64_t b
 
 void cross_entropy(const CrossEntropy<float>& call, int64_t begin, int64_t end) { of_floats(call, begin, end); }
 void cross_entropy(const CrossEntropy<c10::BFloat16>& call, int64_t begin, int64_t end) {
-  of_bfloat16(call, begin, end);
+  has_tiles() && call.cap == 0.0f ? narrow_cross_entropy(call, begin, end) : of_bfloat16(call, begin, end);
 }

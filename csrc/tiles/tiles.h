@@ -89,6 +89,9 @@ struct Range {
 // These rows of these panels of outputs: what one thread does.
 void multiply(const TileProduct& call, Range rows, Range panels);
 
+// As cross_entropy.cpp has it, of logits without a cap.
+void narrow_cross_entropy(const CrossEntropy<c10::BFloat16>& call, int64_t begin, int64_t end);
+
 // Products of two values each, `begin` to `end`.
 void multiply_values(const Narrow* x, const Narrow* y, Narrow* found, int64_t begin, int64_t end);
 

@@ -75,9 +75,9 @@ WITHIN_TILES void put(Narrow* to, Floats values, __mmask16 mask = 0xffff) {
 WITHIN_TILES Floats all(float value) { return _mm512_set1_ps(value); }
 
 // 2^x within 3e-6 of it, which is far below what bfloat16 tells apart; 0 from where it would be below what
-// is normal.
+// is normal. What is no number stays none.
 WITHIN_TILES Floats power_of_two(Floats x) {
-  const __mmask16 counts = _mm512_cmp_ps_mask(x, all(-126.0f), _CMP_GE_OQ);
+  const __mmask16 counts = _mm512_cmp_ps_mask(x, all(-126.0f), _CMP_NLT_UQ);
   const Floats n = _mm512_roundscale_ps(x, 0), f = _mm512_sub_ps(x, n);
   // The series of e^(f ln 2).
   Floats y = _mm512_fmadd_ps(f, all(1.3333558e-3f), all(9.6181291e-3f));

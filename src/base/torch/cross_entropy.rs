@@ -165,14 +165,16 @@ mod tests {
             cap: None,
             smoothing: 0.1,
         };
-        let wide = values(&[2, 20], 0.7).to_kind(Kind::Float);
-        let mut alone = wide.narrow(1, 0, 13).copy();
-        let want = loss.compute(&mut alone, true).unwrap().unwrap();
-        let behind = wide.narrow(1, 13, 7).copy();
-        let mut rows = wide.narrow(1, 0, 13);
-        let found = loss.compute(&mut rows, true).unwrap().unwrap();
-        assert_eq!((found.own, found.all), (want.own, want.all));
-        assert_eq!((rows, wide.narrow(1, 13, 7)), (alone, behind));
+        for kind in [Kind::Float, Kind::BFloat16] {
+            let wide = values(&[2, 20], 0.7).to_kind(kind);
+            let mut alone = wide.narrow(1, 0, 13).copy();
+            let want = loss.compute(&mut alone, true).unwrap().unwrap();
+            let behind = wide.narrow(1, 13, 7).copy();
+            let mut rows = wide.narrow(1, 0, 13);
+            let found = loss.compute(&mut rows, true).unwrap().unwrap();
+            assert_eq!((found.own, found.all), (want.own, want.all));
+            assert_eq!((rows, wide.narrow(1, 13, 7)), (alone, behind));
+        }
     }
 
     #[test]
