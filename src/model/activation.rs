@@ -109,7 +109,7 @@ impl Activation {
 
     /// What a layer in bfloat16 makes of its output, if it can be this.
     #[must_use]
-    pub fn narrow(self) -> Option<NarrowActivation> {
+    pub fn in_bfloat16(self) -> Option<NarrowActivation> {
         match self {
             Self::Gelu | Self::GeluPython => Some(NarrowActivation::Gelu),
             _ => self.sigmoid_gate().map(NarrowActivation::Gate),

@@ -171,7 +171,7 @@ impl Linear {
         masks: Option<&Masks>,
     ) -> Result<Tensor, ModelError> {
         if let Some(packed) = self.packed_for(x)
-            && let Some(activation) = activation.narrow()
+            && let Some(activation) = activation.in_bfloat16()
             && self.delta.is_none()
         {
             return Ok(packed.linear_activated(x, self.bias.as_ref(), activation)?);
