@@ -8,6 +8,7 @@
 #include "loss.cpp"
 #include "narrow.cpp"
 #include "low_rank.cpp"
+#include "narrow_layers.cpp"
 #include "norm.cpp"
 #include "positions.cpp"
 #include "quantised.cpp"

@@ -24,6 +24,22 @@ void each_row(int64_t rows, const Work& work) {
   });
 }
 
+// Threads share the panels of all calls, which have as many each as `panels_of_call` says.
+template <typename Call, typename Count, typename Work>
+void each_panel(const std::vector<Call>& calls, const Count& panels_of_call, const Work& work) {
+  int64_t all = 0;
+  for (const Call& call : calls) all += panels_of_call(call);
+  at::parallel_for(0, all, 1, [&](int64_t begin, int64_t end) {
+    int64_t before = 0;
+    for (const Call& call : calls) {
+      const int64_t own = panels_of_call(call);
+      const int64_t from = std::max<int64_t>(begin - before, 0), to = std::min(end - before, own);
+      if (from < to) work(call, from, to);
+      before += own;
+    }
+  });
+}
+
 at::Tensor like(const at::Tensor& x, int64_t width) {
   auto sizes = x.sizes().vec();
   sizes.back() = width;
@@ -33,19 +49,25 @@ at::Tensor like(const at::Tensor& x, int64_t width) {
 // What is done with rows `begin` to `end`.
 using OfRows = std::function<void(int64_t, int64_t)>;
 
-// Threads share the rows, or, where these are too few for all to have their part, the outputs. A value is the
-// same either way. Each row is prepared before, and finished afterwards.
-void share(const TileProduct& call, int64_t rows, const OfRows& prepare = {}, const OfRows& finish = {}) {
-  const int64_t panels = panels_of(call.outputs);
+// The rows of one matrix by all outputs of a packed weight.
+void multiply_all(const TileProduct& call, int64_t begin, int64_t end) {
+  multiply(call, {begin, end}, {0, panels_of(call.outputs)});
+}
+
+// Products of as many rows. Threads share the rows, or, where these are too few for all to have their part, the
+// outputs. A value is the same either way. Each row is prepared before, and finished afterwards.
+void share(const std::vector<TileProduct>& calls, int64_t rows, const OfRows& prepare = {}, const OfRows& finish = {}) {
   if (rows >= 4 * PANEL * at::get_num_threads()) {
     return each_row(rows, [&](int64_t begin, int64_t end) {
       if (prepare) prepare(begin, end);
-      multiply(call, {begin, end}, {0, panels});
+      for (const TileProduct& call : calls) multiply_all(call, begin, end);
       if (finish) finish(begin, end);
     });
   }
   if (prepare) each_row(rows, prepare);
-  at::parallel_for(0, panels, 1, [&](int64_t begin, int64_t end) { multiply(call, {0, rows}, {begin, end}); });
+  each_panel(
+      calls, [](const TileProduct& call) { return panels_of(call.outputs); },
+      [&](const TileProduct& call, int64_t begin, int64_t end) { multiply(call, {0, rows}, {begin, end}); });
   if (finish) each_row(rows, finish);
 }
 
@@ -77,7 +99,7 @@ struct NarrowLinear : torch::autograd::Function<NarrowLinear> {
     TileProduct call = product_of(input, weight, bias, y);
     call.activation = activation;
     call.slope = slope.defined() ? new_values(slope) : nullptr;
-    share(call, rows_of(input));
+    share({call}, rows_of(input));
     context->saved_data["inputs"] = x.size(-1);
     context->save_for_backward({turned, slope});
     return y;
@@ -88,19 +110,17 @@ struct NarrowLinear : torch::autograd::Function<NarrowLinear> {
     torch::autograd::variable_list found(7);
     if (!context->needs_input_grad(0)) return found;
     const auto saved = context->get_saved_variables();
-    at::Tensor gradient = gradients[0].to(at::kBFloat16).contiguous();
-    if (saved[1].defined()) {
-      at::Tensor before = at::empty_like(gradient);
-      const Narrow *slope = values(saved[1]), *from = values(gradient);
-      Narrow* to = new_values(before);
-      const int64_t width = gradient.size(-1);
-      each_row(rows_of(gradient), [&](int64_t begin, int64_t end) {
-        multiply_values(slope, from, to, begin * width, end * width);
-      });
-      gradient = before;
-    }
+    const at::Tensor gradient = gradients[0].to(at::kBFloat16).contiguous();
+    const int64_t rows = rows_of(gradient), width = gradient.size(-1);
     found[0] = like(gradient, context->saved_data["inputs"].toInt());
-    share(product_of(gradient, saved[0], std::nullopt, found[0]), rows_of(gradient));
+    if (!saved[1].defined()) {
+      share({product_of(gradient, saved[0], std::nullopt, found[0])}, rows);
+      return found;
+    }
+    at::Tensor before = at::empty_like(gradient);
+    share({product_of(before, saved[0], std::nullopt, found[0])}, rows, [&](int64_t begin, int64_t end) {
+      multiply_values(values(saved[1]), values(gradient), new_values(before), begin * width, end * width);
+    });
     return found;
   }
 };

@@ -70,8 +70,6 @@ struct Block {
   float* sums;
   // Whether they are added to what is there.
   bool goes_on;
-  // What is added to them, or nothing.
-  TileTerm added;
 };
 
 // 32 rows by as many outputs, over the inputs that one instruction multiplies; `width` values from a row to the
@@ -90,7 +88,8 @@ WITHIN_TILES void multiply_inputs(const Narrow* x, int64_t width, const Narrow* 
 
 // Meanwhile other rows are finished: tiles are multiplied by a unit of their own, which leaves those for
 // vectors idle.
-WITHIN_TILES void multiply_block(const TileProduct& call, const Block& block, const Unfinished& others) {
+WITHIN_TILES void multiply_block(const TileProduct& call, const Block& block, const std::vector<TileTerm>& added,
+                                 const Unfinished& others) {
   constexpr int64_t STEP = PANEL * sizeof(float);
   float* sums = block.sums;
   if (block.goes_on) {
@@ -114,8 +113,10 @@ WITHIN_TILES void multiply_block(const TileProduct& call, const Block& block, co
     }
     finish(call, others, step * rows, (step + 1) * rows);
   }
-  for (int64_t at = 0; at < block.added.inputs; at += TILE_INPUTS) {
-    multiply_inputs(block.added.x + at, block.added.inputs, block.added.weight + at * PANEL);
+  for (const TileTerm& term : added) {
+    for (int64_t at = 0; at < term.inputs; at += TILE_INPUTS) {
+      multiply_inputs(term.x + at, term.inputs, term.weight + at * PANEL);
+    }
   }
   _tile_stored(0, sums, STEP);
   _tile_stored(1, sums + TILE, STEP);
@@ -123,20 +124,25 @@ WITHIN_TILES void multiply_block(const TileProduct& call, const Block& block, co
   _tile_stored(3, sums + TILE * PANEL + TILE, STEP);
 }
 
-// The last rows, where they are fewer than are multiplied at a time, with zeros behind them.
-struct LastRows {
+// Rows of a term, the last of which, where they are fewer than are multiplied at a time, have zeros behind them.
+class RowsOfTerm {
+  TileTerm term;
   int64_t begin;
-  Values<Narrow> values;
+  Values<Narrow> last;
 
-  LastRows(const TileProduct& call, Range rows) : begin(rows.end - (rows.end - rows.begin) % PANEL) {
+ public:
+  RowsOfTerm(const TileTerm& term, Range rows) : term(term), begin(rows.end - (rows.end - rows.begin) % PANEL) {
     if (begin == rows.end) return;
-    values.resize(PANEL * call.inputs);
-    const Narrow* from = call.x + begin * call.inputs;
-    std::copy(from, from + (rows.end - begin) * call.inputs, values.begin());
+    last.resize(PANEL * term.inputs);
+    const Narrow* from = term.x + begin * term.inputs;
+    std::copy(from, from + (rows.end - begin) * term.inputs, last.begin());
   }
 
-  const Narrow* at(const TileProduct& call, int64_t row) const {
-    return row < begin ? call.x + row * call.inputs : values.data();
+  const Narrow* at(int64_t row) const { return row < begin ? term.x + row * term.inputs : last.data(); }
+
+  // A panel's part of the product of some rows.
+  TileTerm of(int64_t row, int64_t panel) const {
+    return {term.inputs, at(row), term.weight + panel * term.inputs * PANEL};
   }
 };
 
@@ -144,7 +150,10 @@ struct LastRows {
 class Products {
   const TileProduct& call;
   const Range rows;
-  const LastRows last;
+  const RowsOfTerm own;
+  std::vector<RowsOfTerm> added;
+  // Those of a block.
+  std::vector<TileTerm> terms;
   // By the number of a block of a part; two that take turns, where there are no parts.
   Values<float> sums;
   Unfinished unfinished;
@@ -153,19 +162,15 @@ class Products {
   Products(const TileProduct& call, Range rows)
       : call(call),
         rows(rows),
-        last(call, rows),
-        sums(blocks() * SUMS) {}
+        own({call.inputs, call.x, call.weight}, rows),
+        sums(blocks() * SUMS) {
+    for (const TileTerm& term : call.added) added.emplace_back(term, rows);
+  }
 
   bool has_parts() const { return call.inputs > MANY_INPUTS; }
 
   // Whose sums there is room for.
   int64_t blocks() const { return has_parts() ? ROWS_OF_PARTS / PANEL * PANELS_OF_PARTS : 2; }
-
-  // What is added to a block.
-  TileTerm added_to(int64_t row, int64_t panel) const {
-    const int64_t inputs = call.added.inputs;
-    return {inputs, call.added.x + row * inputs, call.added.weight + panel * inputs * PANEL};
-  }
 
   // These rows by these panels, over these inputs.
   WITHIN_TILES void multiply_part(Range some, Range panels, Range inputs) {
@@ -173,13 +178,14 @@ class Products {
     for (int64_t panel = panels.begin; panel < panels.end; panel++) {
       const Narrow* weight = call.weight + (panel * call.inputs + inputs.begin) * PANEL;
       for (int64_t row = some.begin; row < some.end; row += PANEL) {
-        float* own = sums.data() + at++ % blocks() * SUMS;
+        float* found = sums.data() + at++ % blocks() * SUMS;
         const bool goes_on = inputs.begin > 0, ends = inputs.end == call.inputs;
-        const Narrow* x = last.at(call, row) + inputs.begin;
-        const TileTerm added = ends ? added_to(row, panel) : TileTerm{};
-        multiply_block(call, {x, weight, inputs.end - inputs.begin, own, goes_on, added}, unfinished);
+        terms.clear();
+        for (size_t i = 0; ends && i < added.size(); i++) terms.push_back(added[i].of(row, panel));
+        const Narrow* x = own.at(row) + inputs.begin;
+        multiply_block(call, {x, weight, inputs.end - inputs.begin, found, goes_on}, terms, unfinished);
         unfinished = {};
-        if (ends) unfinished = {own, row, std::min(PANEL, rows.end - row), panel * PANEL};
+        if (ends) unfinished = {found, row, std::min(PANEL, rows.end - row), panel * PANEL};
       }
     }
   }

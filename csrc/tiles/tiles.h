@@ -7,6 +7,7 @@
 #pragma once
 #include <cmath>
 #include <cstdint>
+#include <vector>
 
 #include "../kernels.h"
 
@@ -51,8 +52,7 @@ struct Unpacked {
 // Rounds the weight into packed_size(outputs, inputs) values.
 void pack_weight(const Unpacked& weight, Narrow* to);
 
-// Rows of `inputs`, a multiple of TILE_INPUTS, by a packed weight. All rows are contiguous, and there are
-// filled(rows) of them.
+// Rows of `inputs`, a multiple of TILE_INPUTS, by a packed weight. All rows are contiguous.
 struct TileTerm {
   int64_t inputs;
   const Narrow *x, *weight;
@@ -77,8 +77,8 @@ struct TileProduct {
   TileActivation activation = {};
   // Not null: the derivative of the activation beside it, for the way back.
   Narrow* slope = nullptr;
-  // A product of as many outputs that is added, unless it has no inputs.
-  TileTerm added = {};
+  // Products of as many outputs that are added.
+  std::vector<TileTerm> added = {};
 };
 
 // From `begin` up to and without `end`.

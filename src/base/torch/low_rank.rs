@@ -1,10 +1,9 @@
-//! Linear layers with a low-rank change, by the C++ in `csrc/low_rank.cpp`: the layer's output, the
-//! change's, and the gradients of both in one operation, which adds them where they are made.
+//! Linear layers in float32 with a low-rank change, by the C++ in `csrc/low_rank.cpp`: the layer's output,
+//! the change's, and the gradients of both in one operation, which adds them where they are made.
 
 use tch::{TchError, Tensor};
 use torch_sys::C_tensor;
 
-use crate::base::torch::narrow::PackedWeight;
 use crate::base::torch::owned;
 
 unsafe extern "C" {
@@ -17,19 +16,6 @@ unsafe extern "C" {
         x: *const C_tensor,
         weight: *const C_tensor,
         bias: *const C_tensor,
-        a: *const C_tensor,
-        b: *const C_tensor,
-        scaling: f64,
-        seed: u64,
-        threshold: u32,
-    ) -> *mut C_tensor;
-    fn shim_narrow_low_rank(
-        x: *const C_tensor,
-        weight: *const C_tensor,
-        turned: *const C_tensor,
-        bias: *const C_tensor,
-        inputs: i64,
-        outputs: i64,
         a: *const C_tensor,
         b: *const C_tensor,
         scaling: f64,
@@ -90,58 +76,18 @@ pub fn linear_with(
     }
 }
 
-impl PackedWeight {
-    /// `y = x Wᵀ + bias + s dropout(x) Aᵀ Bᵀ` in bfloat16, the sum of both products in float32.
-    ///
-    /// # Shapes
-    /// As of [`PackedWeight::linear`].
-    ///
-    /// # Errors
-    /// If shapes do not fit, or memory runs out.
-    pub fn linear_with(
-        &self,
-        x: &Tensor,
-        bias: Option<&Tensor>,
-        change: &LowRank<'_>,
-    ) -> Result<Tensor, TchError> {
-        // SAFETY: the tensors are alive through the call, and null means no bias; what comes back is
-        // null or a tensor of our own.
-        unsafe {
-            owned(shim_narrow_low_rank(
-                x.as_ptr(),
-                self.forward.as_ptr(),
-                self.backward.as_ptr(),
-                bias.map_or(std::ptr::null(), Tensor::as_ptr),
-                self.inputs,
-                self.outputs,
-                change.a.as_ptr(),
-                change.b.as_ptr(),
-                change.scaling,
-                change.seed,
-                u32::from(change.threshold),
-            ))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tch::Kind;
 
     use super::*;
     use crate::base::torch::kernels::dropout;
-    use crate::base::torch::tests::leaf;
+    use crate::base::torch::narrow::PackedWeight;
+    use crate::base::torch::narrow_layers::{self, NarrowLayer};
+    use crate::base::torch::tests::{drawn as values, leaf};
     use crate::base::torch::threads::use_threads;
 
     const SCALING: f64 = 2.0;
-
-    /// Values that bfloat16 has, and whose sums do not cancel more than those of drawn ones.
-    fn values(shape: &[i64], step: f64) -> Tensor {
-        let waves = crate::base::torch::tests::values(shape, step) * 43_758.545_3;
-        (waves.frac() - 0.1)
-            .to_kind(Kind::BFloat16)
-            .to_kind(Kind::Double)
-    }
 
     /// A layer, its change, and what comes in.
     struct Case {
@@ -212,9 +158,13 @@ mod tests {
             let packed = PackedWeight::of(&self.weight.to_kind(Kind::Float)).unwrap()?;
             let bias = self.bias.to_kind(Kind::Float);
             Some(self.results(Kind::BFloat16, |x, a, b| {
-                packed
-                    .linear_with(x, Some(&bias), &self.change(a, b))
-                    .unwrap()
+                let layer = NarrowLayer {
+                    weight: &packed,
+                    bias: Some(&bias),
+                    change: Some(self.change(a, b)),
+                };
+                let [y] = narrow_layers::forward(x, [layer]).unwrap();
+                y
             }))
         }
     }
@@ -295,7 +245,12 @@ mod tests {
         let x = case.x.to_kind(Kind::BFloat16);
         let [a, b] = [&case.a, &case.b].map(|it| it.to_kind(Kind::Float));
         for (a, b) in [(&b, &a), (&a, &b.narrow(1, 0, 3)), (&case.a, &case.b)] {
-            let error = packed.linear_with(&x, None, &case.change(a, b));
+            let layer = NarrowLayer {
+                weight: &packed,
+                bias: None,
+                change: Some(case.change(a, b)),
+            };
+            let error = narrow_layers::forward(&x, [layer]);
             let error = error.unwrap_err().to_string();
             assert!(error.contains("is not one by"), "{error}");
         }

@@ -11,6 +11,7 @@ pub mod kernels;
 pub mod likeliest;
 pub mod low_rank;
 pub mod narrow;
+pub mod narrow_layers;
 pub mod norms;
 pub mod quantised;
 pub mod shared;

@@ -16,6 +16,14 @@ pub(super) fn values(shape: &[i64], step: f64) -> Tensor {
     values.to_kind(Kind::BFloat16).to_kind(Kind::Double)
 }
 
+/// Values that bfloat16 has, and whose sums do not cancel more than those of drawn ones.
+pub(super) fn drawn(shape: &[i64], step: f64) -> Tensor {
+    let waves = values(shape, step) * 43_758.545_3;
+    (waves.frac() - 0.1)
+        .to_kind(Kind::BFloat16)
+        .to_kind(Kind::Double)
+}
+
 /// A copy that gathers a gradient.
 pub(super) fn leaf(x: &Tensor, kind: Kind) -> Tensor {
     x.detach().to_kind(kind).copy().set_requires_grad(true)

@@ -11,10 +11,11 @@ use crate::base::torch;
 use crate::base::torch::device::Autocast;
 use crate::base::torch::low_rank::{self, LowRank};
 use crate::base::torch::narrow::{self, PackedWeight};
+use crate::base::torch::narrow_layers::{self, NarrowLayer};
 use crate::base::torch::norms::{FrozenNorm, FrozenRmsNorm};
 use crate::model::ModelError;
 use crate::model::activation::Activation;
-use crate::model::delta::Delta;
+use crate::model::delta::{Delta, LowRankChange};
 use crate::model::dropout::{DropoutMask, Masks, TokenMasks, next_mask};
 use crate::model::linear_layer::WeightLayout;
 use crate::model::quantised::held::HeldWeight;
@@ -60,6 +61,29 @@ pub struct Linear {
     bias: Option<Tensor>,
     delta: Option<Rc<dyn Delta>>,
     reference_numerics: bool,
+}
+
+/// What an adapter adds, with the key of its mask.
+struct KeyedChange {
+    change: LowRankChange,
+    mask: DropoutMask,
+}
+
+impl KeyedChange {
+    fn new(change: LowRankChange, masks: Option<&Masks>) -> Result<Self, ModelError> {
+        let mask = next_mask(change.dropout, masks)?.unwrap_or_default();
+        Ok(Self { change, mask })
+    }
+
+    fn low_rank(&self) -> LowRank<'_> {
+        LowRank {
+            a: &self.change.a,
+            b: &self.change.b,
+            scaling: self.change.scaling,
+            seed: self.mask.seed,
+            threshold: self.mask.threshold,
+        }
+    }
 }
 
 enum LinearWeight {
@@ -136,20 +160,59 @@ impl Linear {
         let Some(change) = delta.low_rank()? else {
             return Ok(None);
         };
-        let DropoutMask { seed, threshold } = next_mask(change.dropout, masks)?.unwrap_or_default();
-        let change = LowRank {
-            a: &change.a,
-            b: &change.b,
-            scaling: change.scaling,
-            seed,
-            threshold,
-        };
+        let change = KeyedChange::new(change, masks)?;
         let y = match (packed, wide) {
-            (Some(packed), _) => packed.linear_with(x, bias, &change)?,
-            (None, Some(weight)) => low_rank::linear_with(x, weight, bias, &change)?,
+            (Some(weight), _) => {
+                let change = Some(change.low_rank());
+                let layer = NarrowLayer {
+                    weight,
+                    bias,
+                    change,
+                };
+                let [y] = narrow_layers::forward(x, [layer])?;
+                y
+            }
+            (None, Some(weight)) => low_rank::linear_with(x, weight, bias, &change.low_rank())?,
             (None, None) => return Ok(None),
         };
         Ok(Some(y))
+    }
+
+    /// What several layers make of one input in one operation, where there is one for them.
+    fn forward_together<const N: usize>(
+        layers: [&Self; N],
+        x: &Tensor,
+        masks: Option<&Masks>,
+    ) -> Result<Option<[Tensor; N]>, ModelError> {
+        let packed = layers.map(|layer| layer.packed_for(x));
+        if packed.iter().any(Option::is_none) {
+            return Ok(None);
+        }
+        let mut found = Vec::with_capacity(N);
+        for layer in layers {
+            let change = layer.delta.as_ref().map(|delta| delta.low_rank());
+            match change.transpose()? {
+                Some(None) => return Ok(None),
+                change => found.push(change.flatten()),
+            }
+        }
+        let keyed = |change: Option<LowRankChange>| {
+            let change = change.map(|change| KeyedChange::new(change, masks));
+            change.transpose()
+        };
+        let changes: Vec<_> = found.into_iter().map(keyed).collect::<Result<_, _>>()?;
+        let mut parts = Vec::with_capacity(N);
+        for ((layer, weight), change) in layers.iter().zip(packed).zip(&changes) {
+            parts.extend(weight.map(|weight| NarrowLayer {
+                weight,
+                bias: layer.bias.as_ref(),
+                change: change.as_ref().map(KeyedChange::low_rank),
+            }));
+        }
+        match <[NarrowLayer<'_>; N]>::try_from(parts) {
+            Ok(parts) => Ok(Some(narrow_layers::forward(x, parts)?)),
+            Err(_) => Ok(None),
+        }
     }
 
     /// The weight, where products with it need not be taken as other programs take them.

@@ -7,8 +7,9 @@ use crate::model::dropout::Masks;
 use crate::model::layers::{Linear, LinearSpec, LinearWeight};
 use crate::model::weights::View;
 
-/// The three layers; one product where their weights lie one below the other
-/// ([`StackedTensors`](crate::model::stacked_tensors::StackedTensors)), whatever adapters they have.
+/// The three layers, whatever adapters they have: one operation in bfloat16 on a CPU with AMX, and one
+/// product where their weights lie one below the other
+/// ([`StackedTensors`](crate::model::stacked_tensors::StackedTensors)).
 pub(crate) struct QueryKeyValue {
     pub query: Linear,
     pub key: Linear,
@@ -45,6 +46,10 @@ impl QueryKeyValue {
     /// # Errors
     /// If libtorch fails, for example when out of memory.
     pub fn forward(&self, x: &Tensor, masks: Option<&Masks>) -> Result<[Tensor; 3], ModelError> {
+        let layers = [&self.query, &self.key, &self.value];
+        if let Some(found) = Linear::forward_together(layers, x, masks)? {
+            return Ok(found);
+        }
         let Some(stack) = &self.stack else {
             return self.forward_apart(x, x, masks);
         };
