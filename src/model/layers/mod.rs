@@ -127,6 +127,9 @@ impl Linear {
     /// # Errors
     /// If libtorch fails, for example when out of memory.
     pub fn forward(&self, x: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
+        if let Some([y]) = Self::forward_together([self], x, masks)? {
+            return Ok(y);
+        }
         if let Some(y) = self.with_change(x, masks)? {
             return Ok(y);
         }
@@ -145,40 +148,24 @@ impl Linear {
         }
     }
 
-    /// The output of the layer and of its change in one operation, where there is one for them.
+    /// The output of the layer and of its change in one operation, in float32 where there is one for them.
     fn with_change(&self, x: &Tensor, masks: Option<&Masks>) -> Result<Option<Tensor>, ModelError> {
-        let (bias, packed) = (self.bias.as_ref(), self.packed_for(x));
-        let Some(delta) = &self.delta else {
+        let bias = self.bias.as_ref();
+        // Of others than LoRA, the gradients of whole factors would cost more than one operation saves.
+        let suits = |weight: &&Tensor| low_rank::suits(x, weight, bias);
+        let delta = self.delta.as_ref().filter(|delta| delta.trains_factors());
+        let (Some(delta), Some(weight)) = (delta, self.dense().filter(suits)) else {
             return Ok(None);
         };
-        // In float32 the gradients of whole factors would cost more than one operation saves.
-        let suits = |weight: &&Tensor| delta.trains_factors() && low_rank::suits(x, weight, bias);
-        let wide = self.dense().filter(suits);
-        if packed.is_none() && wide.is_none() {
-            return Ok(None);
-        }
         let Some(change) = delta.low_rank()? else {
             return Ok(None);
         };
         let change = KeyedChange::new(change, masks)?;
-        let y = match (packed, wide) {
-            (Some(weight), _) => {
-                let change = Some(change.low_rank());
-                let layer = NarrowLayer {
-                    weight,
-                    bias,
-                    change,
-                };
-                let [y] = narrow_layers::forward(x, [layer])?;
-                y
-            }
-            (None, Some(weight)) => low_rank::linear_with(x, weight, bias, &change.low_rank())?,
-            (None, None) => return Ok(None),
-        };
+        let y = low_rank::linear_with(x, weight, bias, &change.low_rank())?;
         Ok(Some(y))
     }
 
-    /// What several layers make of one input in one operation, where there is one for them.
+    /// What layers, and their changes, make of one input in one operation, where they are packed.
     fn forward_together<const N: usize>(
         layers: [&Self; N],
         x: &Tensor,
