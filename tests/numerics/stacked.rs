@@ -122,7 +122,7 @@ fn layers_of_one_input_in_bfloat16_have_the_masks_of_the_layers_apart() {
                 precision,
             )
         };
-        // With masks of one another the factors' gradients would miss by a third.
+        // With another layer's mask, the gradients of a layer's factors would miss by a third.
         let found = results(packed, Some(Kind::BFloat16));
         assert_near(&found, &results(frozen(&checkpoint), None), 0.1);
     }
