@@ -10,8 +10,9 @@ use crate::model::dropout::{DropoutMask, Masks, next_mask};
 use crate::model::encoder::layer_spec::LayerSpec;
 use crate::model::encoder::pass::LayerPass;
 use crate::model::joint_attention;
+use crate::model::layers::LayerNorm;
+use crate::model::layers::linear::Linear;
 use crate::model::layers::query_key_value::QueryKeyValue;
-use crate::model::layers::{LayerNorm, Linear};
 use crate::model::weights::View;
 
 /// Multi-head self-attention with its output projection, residual and norm.

@@ -8,7 +8,8 @@ use crate::model::dropout::Masks;
 use crate::model::encoder::attention::Attention;
 use crate::model::encoder::layer_spec::LayerSpec;
 use crate::model::encoder::pass::LayerPass;
-use crate::model::layers::{LayerNorm, Linear};
+use crate::model::layers::LayerNorm;
+use crate::model::layers::linear::Linear;
 use crate::model::weights::View;
 
 /// The two feed-forward layers with residual and norm.

@@ -3,8 +3,9 @@
 use crate::model::ModelError;
 use crate::model::activation::Activation;
 use crate::model::encoder::head::norm_tensors;
+use crate::model::layers::LayerNorm;
+use crate::model::layers::linear::{Linear, LinearSpec};
 use crate::model::layers::query_key_value::QueryKeyValue;
-use crate::model::layers::{LayerNorm, Linear, LinearSpec};
 use crate::model::linear_layer::{LinearLayer, WeightLayout};
 use crate::model::tensor_spec::TensorSpec;
 use crate::model::weights::View;

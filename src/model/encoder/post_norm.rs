@@ -10,7 +10,8 @@ use crate::model::encoder::embeddings::EmbeddingSum;
 use crate::model::encoder::layer::PostNormLayer;
 use crate::model::encoder::pass::LayerPass;
 use crate::model::inputs::Inputs;
-use crate::model::layers::{LayerNorm, Linear};
+use crate::model::layers::LayerNorm;
+use crate::model::layers::linear::Linear;
 
 /// Embeddings and layers.
 pub(crate) struct PostNormBody {

@@ -9,7 +9,8 @@ use crate::model::dropout::{Masks, dropout};
 use crate::model::encoder::Encode;
 use crate::model::encoder::head::{HeadSpec, Pooling};
 use crate::model::inputs::Inputs;
-use crate::model::layers::{LayerNorm, Linear, LinearSpec};
+use crate::model::layers::LayerNorm;
+use crate::model::layers::linear::{Linear, LinearSpec};
 use crate::model::loss::{Labels, Loss};
 use crate::model::weights::View;
 

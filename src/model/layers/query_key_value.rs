@@ -4,7 +4,7 @@ use tch::{TchError, Tensor};
 
 use crate::model::ModelError;
 use crate::model::dropout::Masks;
-use crate::model::layers::{Linear, LinearSpec, LinearWeight};
+use crate::model::layers::linear::{Linear, LinearSpec};
 use crate::model::weights::View;
 
 /// The three layers, whatever adapters they have: one operation in bfloat16 on a CPU with AMX, and one
@@ -94,13 +94,8 @@ impl Stack {
         if has_bias && bias.is_none() {
             return Ok(None);
         }
-        let layer = Linear {
-            weight: LinearWeight::Dense(weight),
-            packed: None,
-            bias,
-            delta: None,
-            reference_numerics: specs.iter().any(|spec| spec.reference_numerics),
-        };
+        let reference_numerics = specs.iter().any(|spec| spec.reference_numerics);
+        let layer = Linear::of(weight, bias, reference_numerics);
         let widths = specs.map(|spec| spec.d_out);
         Ok(Some(Self { layer, widths }))
     }

@@ -10,8 +10,9 @@ use crate::model::decoder::pass::Pass;
 use crate::model::decoder::rope::rotate;
 use crate::model::decoder::rotary::config::RotaryConfig;
 use crate::model::dropout::Masks;
+use crate::model::layers::RmsNorm;
+use crate::model::layers::linear::{Linear, LinearSpec};
 use crate::model::layers::query_key_value::QueryKeyValue;
-use crate::model::layers::{Linear, LinearSpec, RmsNorm};
 use crate::model::weights::View;
 
 /// A layer.

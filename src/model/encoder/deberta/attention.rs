@@ -10,8 +10,8 @@ use crate::model::encoder::attention::{AttentionOutput, probabilities, split, we
 use crate::model::encoder::deberta::positions::{NeededRows, PositionTable};
 use crate::model::encoder::deberta::{DebertaConfig, DebertaVersion, IN_PROJ, PositionScore};
 use crate::model::encoder::pass::LayerPass;
+use crate::model::layers::linear::{Linear, LinearSpec};
 use crate::model::layers::query_key_value::QueryKeyValue;
-use crate::model::layers::{Linear, LinearSpec};
 use crate::model::weights::View;
 
 /// What the layers of a pass share.

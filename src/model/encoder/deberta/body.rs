@@ -15,7 +15,8 @@ use crate::model::encoder::embeddings::{EmbeddingSum, PositionNumbers, TypeTable
 use crate::model::encoder::layer::FeedForward;
 use crate::model::encoder::pass::{LayerPass, first_tokens};
 use crate::model::inputs::Inputs;
-use crate::model::layers::{Embedding, LayerNorm, Linear, LinearSpec};
+use crate::model::layers::linear::{Linear, LinearSpec};
+use crate::model::layers::{Embedding, LayerNorm};
 use crate::model::weights::View;
 
 /// Embeddings and layers.

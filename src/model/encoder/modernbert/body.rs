@@ -12,7 +12,8 @@ use crate::model::encoder::attention::{attend, join};
 use crate::model::encoder::modernbert::{LayerAttention, ModernBertConfig};
 use crate::model::encoder::pass::{LayerPass, first_tokens};
 use crate::model::inputs::Inputs;
-use crate::model::layers::{Embedding, LayerNorm, Linear, LinearSpec};
+use crate::model::layers::linear::{Linear, LinearSpec};
+use crate::model::layers::{Embedding, LayerNorm};
 use crate::model::weights::View;
 
 /// Embeddings, layers, and the norm behind them.
