@@ -67,6 +67,14 @@ int regatta_sharing_threads() {
   return shares;
 }
 
+// Does `work` for numbers 0 to `count`, on the threads that an operation of this thread would share its work among.
+// It must not throw.
+void regatta_share(int64_t count, void (*work)(const void*, int64_t), const void* context) {
+  at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t at = begin; at < end; at++) work(context, at);
+  });
+}
+
 // How libtorch was built; 0, or -1 when that is not known.
 int regatta_torch_config(char* out, size_t size) {
   try {

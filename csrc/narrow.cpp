@@ -77,16 +77,30 @@ TileProduct product_of(const at::Tensor& x, const at::Tensor& packed, const std:
   return {x.size(-1), y.size(-1), values(x), values(packed), floats(bias), new_values(y)};
 }
 
-// A weight of (outputs, inputs) in float32, however it lies, times a number.
-at::Tensor pack(const at::Tensor& weight, double scale = 1.0) {
-  const bool is_near = weight.stride(0) == 1 || weight.stride(1) == 1;
-  const at::Tensor from = is_near ? weight : weight.contiguous();
-  const int64_t outputs = from.size(0), inputs = from.size(1);
-  at::Tensor packed = at::empty({packed_size(outputs, inputs)}, from.options().dtype(at::kBFloat16));
-  pack_weight({outputs, inputs, from.const_data_ptr<float>(), from.stride(0), from.stride(1), static_cast<float>(scale)},
-              new_values(packed));
-  return packed;
-}
+// Weights that are packed together.
+class Packings {
+  std::vector<Packing> calls;
+  // What these read.
+  std::vector<at::Tensor> held;
+
+ public:
+  // A place for a weight of (outputs, inputs) in float32, however it lies, times a number.
+  at::Tensor add(const at::Tensor& weight, double scale = 1.0) {
+    const bool is_near = weight.stride(0) == 1 || weight.stride(1) == 1;
+    const at::Tensor from = is_near ? weight : weight.contiguous();
+    const int64_t outputs = from.size(0), inputs = from.size(1);
+    at::Tensor packed = at::empty({packed_size(outputs, inputs)}, from.options().dtype(at::kBFloat16));
+    calls.push_back({outputs, inputs, from.const_data_ptr<float>(), from.stride(0), from.stride(1),
+                     static_cast<float>(scale), new_values(packed)});
+    held.push_back(from);
+    return packed;
+  }
+
+  // Fills all places.
+  void pack() const {
+    each_panel(calls, [](const Packing& call) { return panels_of(call.outputs); }, pack_weight);
+  }
+};
 
 struct NarrowLinear : torch::autograd::Function<NarrowLinear> {
   // With `keeps`, what the way back needs of the activation is kept.
@@ -154,7 +168,10 @@ extern "C" int shim_pack_weight(const at::Tensor* weight, at::Tensor** found) {
     const bool suits = has_tiles() && weight->device().is_cpu() && weight->scalar_type() == at::kFloat &&
                        weight->dim() == 2 && weight->numel() > 0;
     if (!suits) return 0;
-    *found = new at::Tensor(pack(*weight));
+    Packings packings;
+    const at::Tensor packed = packings.add(*weight);
+    packings.pack();
+    *found = new at::Tensor(packed);
     return 0;
   } catch (const std::exception& error) {
     shim_error() = error.what();

@@ -76,11 +76,12 @@ struct ChangeBack {
   at::Tensor gradient, dropped, up, thin, of_thin;
   Turned turned, turned_gradient;
 
+  // `up` is filled with `packings`.
   ChangeBack(const at::Tensor& gradient, const at::Tensor& b, const at::Tensor& dropped, const at::Tensor& thin,
-             double scaling)
+             double scaling, Packings& packings)
       : gradient(gradient),
         dropped(dropped),
-        up(pack(b.t(), scaling)),
+        up(packings.add(b.t(), scaling)),
         thin(thin),
         of_thin(new_thin(rows_of(gradient), b.size(1), gradient)),
         turned(thin),
@@ -115,6 +116,7 @@ struct NarrowLayers : torch::autograd::Function<NarrowLayers> {
     torch::autograd::variable_list found, kept(KEPT * layers.size());
     std::vector<TileProduct> calls;
     std::vector<ThinProduct> changes;
+    Packings packings;
     for (size_t i = 0; i < layers.size(); i++) {
       const NarrowLayer& layer = layers[i];
       found.push_back(like(input, layer.outputs));
@@ -127,10 +129,12 @@ struct NarrowLayers : torch::autograd::Function<NarrowLayers> {
       own[B] = factors[2 * changes.size() + 1];
       own[DROPPED] = key.threshold ? at::empty_like(input) : input;
       own[THIN] = new_thin(rows, own[A].size(0), input);
-      changes.push_back({input, own[DROPPED], pack(own[A]), own[THIN], pack(own[B], scaling), key});
+      const at::Tensor down = packings.add(own[A]), up = packings.add(own[B], scaling);
+      changes.push_back({input, own[DROPPED], down, own[THIN], up, key});
       calls.back().added.push_back(from_thin(changes.back().thin, changes.back().up));
       layer.change->save(context, i);
     }
+    packings.pack();
     share(calls, rows, [&](int64_t begin, int64_t end) {
       for (ThinProduct& change : changes) change.compute(begin, end);
     });
@@ -150,6 +154,7 @@ struct NarrowLayers : torch::autograd::Function<NarrowLayers> {
     std::vector<DroppedGradient> dropped;
     std::vector<ChangeBack> changes;
     std::vector<FactorGradient> factors;
+    Packings packings;
     for (size_t i = 0; i < gradients.size(); i++) {
       const at::Tensor* own = &kept[KEPT * i];
       const size_t at = found.size();
@@ -160,9 +165,9 @@ struct NarrowLayers : torch::autograd::Function<NarrowLayers> {
       held.push_back(gradient);
       if (!own[A].defined()) continue;
       const auto [scaling, key] = Change::saved(context, i);
-      const at::Tensor down = pack(own[A].t());
+      const at::Tensor down = packings.add(own[A].t());
       held.push_back(down);
-      changes.emplace_back(gradient, own[B], own[DROPPED], own[THIN], scaling);
+      changes.emplace_back(gradient, own[B], own[DROPPED], own[THIN], scaling, packings);
       const ChangeBack& change = changes.back();
       if (key.threshold) {
         dropped.push_back({change.of_thin, down, key});
@@ -175,6 +180,7 @@ struct NarrowLayers : torch::autograd::Function<NarrowLayers> {
     // For what is no tensor.
     found.emplace_back();
     if (terms.empty()) return found;
+    packings.pack();
     const int64_t rows = rows_of(held[0]);
     const OfRows prepare = [&](int64_t begin, int64_t end) {
       for (ChangeBack& change : changes) change.compute(begin, end);

@@ -8,7 +8,7 @@
 namespace {
 
 // 16 values side by side.
-WITHIN_TILES Floats scaled(const Unpacked& weight, const float* from, __mmask16 mask) {
+WITHIN_TILES Floats scaled(const Packing& weight, const float* from, __mmask16 mask) {
   return _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, from), all(weight.scale));
 }
 
@@ -16,7 +16,7 @@ WITHIN_TILES Floats scaled(const Unpacked& weight, const float* from, __mmask16 
 WITHIN_TILES __m512i rounded(Floats values) { return _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(values)); }
 
 // A tile of a weight whose outputs are side by side: pair by pair of inputs.
-WITHIN_TILES void pack_pairs(const Unpacked& weight, int64_t output, int64_t input, Narrow* to) {
+WITHIN_TILES void pack_pairs(const Packing& weight, int64_t output, int64_t input, Narrow* to) {
   const __mmask16 outputs = first(weight.outputs - output);
   for (int64_t at = input; at < input + TILE_INPUTS; at += 2, to += 2 * TILE) {
     const float* from = weight.at + at * weight.input + output;
@@ -27,7 +27,7 @@ WITHIN_TILES void pack_pairs(const Unpacked& weight, int64_t output, int64_t inp
 }
 
 // A tile of a weight whose inputs are side by side: output by output, whose pairs lie a row of the tile apart.
-WITHIN_TILES void pack_outputs(const Unpacked& weight, int64_t output, int64_t input, Narrow* to) {
+WITHIN_TILES void pack_outputs(const Packing& weight, int64_t output, int64_t input, Narrow* to) {
   const __m512i rows = _mm512_slli_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), 4);
   const __mmask16 some = first(weight.inputs - input), others = first(weight.inputs - input - TILE);
   for (int64_t at = output; at < output + TILE; at++, to += 2) {
@@ -41,14 +41,15 @@ WITHIN_TILES void pack_outputs(const Unpacked& weight, int64_t output, int64_t i
 
 }  // namespace
 
-WITH_TILES void pack_weight(const Unpacked& weight, Narrow* to) {
-  for (int64_t panel = 0; panel < weight.outputs; panel += PANEL) {
-    for (int64_t input = 0; input < weight.inputs; input += TILE_INPUTS) {
+WITH_TILES void pack_weight(const Packing& call, int64_t begin, int64_t end) {
+  Narrow* to = call.to + begin * packed_size(PANEL, call.inputs);
+  for (int64_t panel = begin * PANEL; panel < end * PANEL; panel += PANEL) {
+    for (int64_t input = 0; input < call.inputs; input += TILE_INPUTS) {
       for (int64_t output = panel; output < panel + PANEL; output += TILE, to += TILE * TILE_INPUTS) {
-        if (weight.input == 1) {
-          pack_outputs(weight, output, input, to);
+        if (call.input == 1) {
+          pack_outputs(call, output, input, to);
         } else {
-          pack_pairs(weight, output, input, to);
+          pack_pairs(call, output, input, to);
         }
       }
     }
@@ -57,6 +58,6 @@ WITH_TILES void pack_weight(const Unpacked& weight, Narrow* to) {
 
 #else
 
-void pack_weight(const Unpacked&, Narrow*) {}
+void pack_weight(const Packing&, int64_t, int64_t) {}
 
 #endif

@@ -41,16 +41,17 @@ constexpr int64_t packed_size(int64_t outputs, int64_t inputs) {
 }
 
 // A weight in float32: that of output i and input j is scale * at[i * output + j * input], and one of the two
-// steps is 1.
-struct Unpacked {
+// steps is 1. It is rounded into packed_size(outputs, inputs) values.
+struct Packing {
   int64_t outputs, inputs;
   const float* at;
   int64_t output, input;
-  float scale = 1.0f;
+  float scale;
+  Narrow* to;
 };
 
-// Rounds the weight into packed_size(outputs, inputs) values.
-void pack_weight(const Unpacked& weight, Narrow* to);
+// Panels `begin` to `end` of outputs: what one thread does.
+void pack_weight(const Packing& call, int64_t begin, int64_t end);
 
 // Rows of `inputs`, a multiple of TILE_INPUTS, by a packed weight. All rows are contiguous.
 struct TileTerm {

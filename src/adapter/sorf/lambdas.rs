@@ -2,9 +2,11 @@
 //!
 //! The rotations are computed on the host. A GPU would be waited for with each layer if each did so for
 //! itself: here it is once before a step for all values of m and θ, and once after it for all
-//! gradients by Λ.
+//! gradients by Λ. Products Λ A, where these are asked for, are one product for all layers of a width,
+//! and so are the gradients by Λ.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 
 use tch::{Device, Kind, TchError, Tensor};
 
@@ -13,10 +15,14 @@ use crate::base::torch;
 use crate::base::torch::autograd;
 use crate::model::ModelError;
 
-/// The trained tensors of a layer: m, (1), and θ, (r (r − 1) / 2).
+/// A layer's tensors.
 pub(crate) struct LambdaTensors {
+    /// m, (1).
     pub scale: Tensor,
+    /// θ, (r (r − 1) / 2).
     pub angles: Tensor,
+    /// A, (r, d_in), the same for all layers of a width. Frozen.
+    pub a: Tensor,
 }
 
 impl LambdaTensors {
@@ -41,6 +47,8 @@ pub(crate) struct Lambdas {
 struct Step {
     version: i64,
     layers: Vec<LayerStep>,
+    /// Of all layers, once somebody asks for one.
+    products: Option<Vec<Product>>,
     /// One for each time that a layer was computed since the last backward pass.
     uses: Vec<Use>,
 }
@@ -52,10 +60,20 @@ struct LayerStep {
     scale: f64,
 }
 
-/// Λ of a layer in one forward pass of it: a leaf of the graph, over the step's memory.
+/// Λ A of a layer.
+struct Product {
+    /// (r, d_in), in A's kind.
+    value: Tensor,
+    /// A as it was multiplied, which in mixed precision is narrow.
+    a: Tensor,
+}
+
+/// Λ of a layer, or Λ A, in one forward pass of it: a leaf of the graph, over the step's memory.
 struct Use {
     layer: usize,
-    lambda: Tensor,
+    leaf: Tensor,
+    /// A, where it is a product.
+    a: Option<Tensor>,
 }
 
 impl Lambdas {
@@ -74,6 +92,30 @@ impl Lambdas {
     /// Λ(m, θ) of a layer as a leaf that gathers its gradient, for [`Self::finish_backward`] to pass
     /// on.
     pub fn of(&self, layer: usize) -> Result<Tensor, ModelError> {
+        self.leaf(layer, |step| {
+            Ok((step.layers[layer].lambda.shallow_clone(), None))
+        })
+    }
+
+    /// Λ(m, θ) A of a layer, (r, d_in), as such a leaf. In mixed precision the product is as narrow as
+    /// others.
+    pub fn times_a(&self, layer: usize) -> Result<Tensor, ModelError> {
+        self.leaf(layer, |step| {
+            let all = match &step.products {
+                Some(all) => all,
+                None => step.products.insert(self.products(&step.layers)?),
+            };
+            let Product { value, a } = &all[layer];
+            Ok((value.shallow_clone(), Some(a.shallow_clone())))
+        })
+    }
+
+    /// What is made of the step's values, with A where it is a product, as a leaf.
+    fn leaf(
+        &self,
+        layer: usize,
+        make: impl FnOnce(&mut Step) -> Result<(Tensor, Option<Tensor>), ModelError>,
+    ) -> Result<Tensor, ModelError> {
         let version = self.version()?;
         let mut step = self.step.borrow_mut();
         let step = match &mut *step {
@@ -81,15 +123,16 @@ impl Lambdas {
             old => old.insert(self.step(version)?),
         };
         let trains = self.layers[layer].trains();
-        let lambda = step.layers[layer].lambda.f_detach()?;
-        let lambda = lambda.f_set_requires_grad(trains)?;
+        let (value, a) = make(step)?;
+        let leaf = value.f_detach()?.f_set_requires_grad(trains)?;
         if trains {
             step.uses.push(Use {
                 layer,
-                lambda: lambda.shallow_clone(),
+                leaf: leaf.shallow_clone(),
+                a,
             });
         }
-        Ok(lambda)
+        Ok(leaf)
     }
 
     /// Another after each change to m or θ.
@@ -129,8 +172,53 @@ impl Lambdas {
         Ok(Step {
             version,
             layers,
+            products: None,
             uses: Vec::new(),
         })
+    }
+
+    /// Λ A of all layers.
+    fn products(&self, layers: &[LayerStep]) -> Result<Vec<Product>, TchError> {
+        let _guard = tch::no_grad_guard();
+        let all = self.layers.iter().zip(layers);
+        let all = all.map(|(own, step)| (step.lambda.shallow_clone(), own.a.shallow_clone()));
+        self.by_width(all.collect(), |lambdas, a| {
+            let products = lambdas.f_matmul(a)?;
+            let narrow = a.f_to_kind(products.kind())?;
+            let products = self.apart(&products.f_to_kind(a.kind())?)?;
+            let product = |value| Product {
+                value,
+                a: narrow.shallow_clone(),
+            };
+            Ok(products.into_iter().map(product).collect())
+        })
+    }
+
+    /// Of a matrix and an A each, those with an A of one width as one matrix, (n r, …), by which `make` makes
+    /// one of each; in their order.
+    fn by_width<T>(
+        &self,
+        all: Vec<(Tensor, Tensor)>,
+        make: impl Fn(&Tensor, &Tensor) -> Result<Vec<T>, TchError>,
+    ) -> Result<Vec<T>, TchError> {
+        let mut widths = BTreeMap::<i64, Vec<usize>>::new();
+        for (at, (_, a)) in all.iter().enumerate() {
+            widths.entry(a.size()[1]).or_default().push(at);
+        }
+        let mut made = BTreeMap::new();
+        for places in widths.into_values() {
+            let own: Vec<_> = places.iter().map(|at| &all[*at].0).collect();
+            let values = make(&Tensor::f_cat(&own, 0)?, &all[places[0]].1)?;
+            made.extend(places.into_iter().zip(values));
+        }
+        Ok(made.into_values().collect())
+    }
+
+    /// Matrices of r rows that lie one below the other.
+    fn apart(&self, rows: &Tensor) -> Result<Vec<Tensor>, TchError> {
+        (0..rows.size()[0] / self.r)
+            .map(|at| rows.f_narrow(0, at * self.r, self.r))
+            .collect()
     }
 
     /// Passes the gradients by all Λ on to m and θ; nothing when that was done.
@@ -138,15 +226,12 @@ impl Lambdas {
         let Some(step) = self.step.borrow_mut().take() else {
             return Ok(());
         };
-        let mut reached = Vec::new();
-        let mut by_lambda = Vec::new();
-        for Use { layer, lambda } in &step.uses {
-            let gradient = lambda.f_grad()?;
-            if gradient.defined() {
-                by_lambda.push(gradient);
-                reached.push((&step.layers[*layer], &self.layers[*layer]));
-            }
-        }
+        let (reached, by_lambda): (Vec<_>, Vec<_>) =
+            self.gradients(&step.uses)?.into_iter().unzip();
+        let reached = reached
+            .into_iter()
+            .map(|layer: usize| (&step.layers[layer], &self.layers[layer]));
+        let reached: Vec<_> = reached.collect();
         let by_lambda = self.download(&by_lambda.iter().collect::<Vec<_>>())?;
         let rotations = reached.iter().map(|(own, _)| (&own.rotation, own.scale));
         let tasks = rotations.zip(by_lambda).collect();
@@ -169,16 +254,34 @@ impl Lambdas {
         Ok(())
     }
 
+    /// The gradient by Λ of each use that a backward pass reached, with its layer.
+    fn gradients(&self, uses: &[Use]) -> Result<Vec<(usize, Tensor)>, TchError> {
+        let (mut found, mut places, mut by_products) = (Vec::new(), Vec::new(), Vec::new());
+        for Use { layer, leaf, a } in uses {
+            let gradient = leaf.f_grad()?;
+            match a {
+                _ if !gradient.defined() => {}
+                None => found.push((*layer, gradient)),
+                Some(a) => {
+                    places.push(*layer);
+                    by_products.push((gradient, a.shallow_clone()));
+                }
+            }
+        }
+        let by_lambda = self.by_width(by_products, |gradients, a| {
+            let by_lambda = gradients.f_to_kind(a.kind())?.f_matmul(&a.f_tr()?)?;
+            self.apart(&by_lambda)
+        })?;
+        found.extend(places.into_iter().zip(by_lambda));
+        Ok(found)
+    }
+
     /// Does the same for each layer: on the cores that a lane on a GPU leaves idle, and on the threads
     /// that a lane on a CPU has.
     fn each<T: Send, U: Send>(&self, tasks: Vec<T>, work: impl Fn(T) -> U + Sync) -> Vec<U> {
-        let threads = match self.packed {
-            true => torch::threads::cores(),
-            false => usize::try_from(tch::get_num_threads()).unwrap_or(1),
-        };
-        match threads {
-            1 => tasks.into_iter().map(work).collect(),
-            _ => torch::threads::in_parallel_on(threads, tasks, work),
+        match self.packed {
+            true => torch::threads::in_parallel(tasks, work),
+            false => torch::threads::in_parallel_here(tasks, work),
         }
     }
 
@@ -235,12 +338,19 @@ mod tests {
 
     const R: i64 = 5;
 
+    /// A of a width.
+    fn a_of(d_in: i64) -> Tensor {
+        let values = Tensor::arange(R * d_in, (Kind::Float, Device::Cpu));
+        (values * 0.7).sin().view([R, d_in])
+    }
+
     fn lambdas(packed: bool) -> Lambdas {
         let layer = |at: i64| {
             let angles = Tensor::arange(R * (R - 1) / 2, (Kind::Float, Device::Cpu)) + at;
             LambdaTensors {
                 scale: Tensor::from_slice(&[0.5_f32 + at as f32]).set_requires_grad(true),
                 angles: angles.sin().set_requires_grad(at != 1),
+                a: a_of(if at == 2 { 7 } else { 4 }),
             }
         };
         Lambdas {
@@ -312,6 +422,37 @@ mod tests {
             for (one, both) in one.into_iter().zip(both) {
                 assert!((one * 5.0 - both).abs().max().double_value(&[]) < 1e-6);
             }
+        }
+    }
+
+    #[test]
+    fn products_with_a_and_what_goes_back_through_them_are_those_of_each_layer_for_itself() {
+        let gradients = |product: &dyn Fn(&Lambdas, usize) -> Tensor| {
+            let lambdas = lambdas(false);
+            let mut sum = Tensor::zeros([], (Kind::Float, Device::Cpu));
+            for layer in [0, 2, 1, 2] {
+                let made = product(&lambdas, layer);
+                let weights = Tensor::arange(made.numel() as i64, (Kind::Float, Device::Cpu)).cos();
+                sum += (made.flatten(0, 1) * weights).sum(Kind::Float) * (layer as f64 + 0.5);
+            }
+            let value = sum.detach();
+            sum.backward();
+            lambdas.finish_backward().unwrap();
+            let leaves = lambdas
+                .layers
+                .iter()
+                .flat_map(|own| [&own.scale, &own.angles]);
+            let gradients = leaves.map(Tensor::grad).filter(Tensor::defined);
+            std::iter::once(value).chain(gradients).collect::<Vec<_>>()
+        };
+        let alone = |lambdas: &Lambdas, layer: usize| {
+            lambdas.of(layer).unwrap().matmul(&lambdas.layers[layer].a)
+        };
+        let together = |lambdas: &Lambdas, layer| lambdas.times_a(layer).unwrap();
+        let (exact, found) = (gradients(&alone), gradients(&together));
+        assert_eq!((found.len(), exact.len()), (6, 6), "one θ is frozen");
+        for (found, exact) in found.iter().zip(&exact) {
+            assert!((found - exact).abs().max().double_value(&[]) < 1e-5);
         }
     }
 

@@ -251,6 +251,7 @@ impl Prepared for PreparedSorf {
             turned.push(LambdaTensors {
                 scale: trained.get(&tensor_name(layer, SCALE))?,
                 angles: trained.get(&tensor_name(layer, ANGLES))?,
+                a: bases[bases.len() - 1].1.shallow_clone(),
             });
         }
         let r = bases.first().map_or(0, |(_, a)| a.size()[0]);
@@ -286,10 +287,8 @@ impl Delta for SorfDelta {
     }
 
     fn low_rank(&self) -> Result<Option<LowRankChange>, ModelError> {
-        let turned = self.lambdas.of(self.layer)?.f_matmul(&self.a)?;
         Ok(Some(LowRankChange {
-            // In mixed precision the product is as narrow as the one that it goes into.
-            a: turned.f_to_kind(self.a.kind())?,
+            a: self.lambdas.times_a(self.layer)?,
             b: self.left.shallow_clone(),
             scaling: 1.0,
             dropout: self.dropout,

@@ -117,6 +117,23 @@ fn results_of_parallel_tasks_are_in_their_order_each_from_one_thread_of_torch() 
 }
 
 #[test]
+fn tasks_on_an_operations_threads_end_in_their_order_whatever_the_threads() {
+    for threads in [1, 2, 3] {
+        use_threads(threads);
+        let results = in_parallel_here((0..101).collect(), |task: u64| task * task);
+        assert_eq!(
+            results,
+            (0..101).map(|task| task * task).collect::<Vec<_>>()
+        );
+        assert!(in_parallel_here(Vec::<u64>::new(), |task| task).is_empty());
+        let work = |task: u64| assert!(task != 3, "the third");
+        let ended = catch_unwind(|| in_parallel_here((0..7).collect(), work));
+        let panic = ended.unwrap_err();
+        assert_eq!(panic.downcast_ref::<&str>(), Some(&"the third"));
+    }
+}
+
+#[test]
 fn a_parallel_task_that_panics_is_not_lost() {
     let work = |task: u64| assert!(task != 3, "the third");
     let ended = catch_unwind(|| in_parallel((0..7).collect(), work));

@@ -1,10 +1,13 @@
 //! Threads of libtorch, and work spread over all cores.
 
-use std::panic::resume_unwind;
+use std::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 unsafe extern "C" {
     fn regatta_look_at_threads();
+    fn regatta_share(count: i64, work: extern "C" fn(*const c_void, i64), context: *const c_void);
     #[cfg(test)]
     fn regatta_sharing_threads() -> std::ffi::c_int;
 }
@@ -43,19 +46,7 @@ pub fn cores() -> usize {
 /// # Panics
 /// If a task does.
 pub fn in_parallel<T: Send, U: Send>(tasks: Vec<T>, work: impl Fn(T) -> U + Sync) -> Vec<U> {
-    in_parallel_on(cores(), tasks, work)
-}
-
-/// [`in_parallel`] on at most N threads.
-///
-/// # Panics
-/// If a task does.
-pub fn in_parallel_on<T: Send, U: Send>(
-    threads: usize,
-    tasks: Vec<T>,
-    work: impl Fn(T) -> U + Sync,
-) -> Vec<U> {
-    let share = tasks.len().div_ceil(threads.max(1)).max(1);
+    let share = tasks.len().div_ceil(cores()).max(1);
     let (mut tasks, work) = (tasks.into_iter(), &work);
     thread::scope(|scope| {
         let mut threads = Vec::new();
@@ -72,4 +63,41 @@ pub fn in_parallel_on<T: Send, U: Send>(
             .flat_map(|results| results.unwrap_or_else(|panic| resume_unwind(panic)))
             .collect()
     })
+}
+
+/// Does the same to each of some tasks, on the threads that operations of this thread share their work
+/// among, which wait for it already; the results in order. What is done is no operation of libtorch.
+///
+/// # Panics
+/// If a task does.
+pub fn in_parallel_here<T: Send, U: Send>(tasks: Vec<T>, work: impl Fn(T) -> U + Sync) -> Vec<U> {
+    extern "C" fn call<F: Fn(usize) + Sync>(context: *const c_void, at: i64) {
+        // SAFETY: it is the closure below, which lives until all calls have come back.
+        let finish = unsafe { &*context.cast::<F>() };
+        finish(at.unsigned_abs() as usize);
+    }
+    fn share<F: Fn(usize) + Sync>(count: usize, finish: &F) {
+        let context = std::ptr::from_ref(finish).cast();
+        // SAFETY: the calls are over when this one is, and `finish` lets no panic out.
+        unsafe { regatta_share(i64::try_from(count).unwrap_or(i64::MAX), call::<F>, context) };
+    }
+    let waiting: Vec<_> = tasks
+        .into_iter()
+        .map(|task| Mutex::new(Some(task)))
+        .collect();
+    let ended: Vec<_> = waiting.iter().map(|_| Mutex::new(None)).collect();
+    share(waiting.len(), &|at| {
+        let task = waiting[at]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let result = task.map(|task| catch_unwind(AssertUnwindSafe(|| work(task))));
+        *ended[at].lock().unwrap_or_else(PoisonError::into_inner) = result;
+    });
+    let results = ended
+        .into_iter()
+        .filter_map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner));
+    results
+        .map(|result| result.unwrap_or_else(|panic| resume_unwind(panic)))
+        .collect()
 }
