@@ -9,6 +9,7 @@
 #include "narrow.cpp"
 #include "low_rank.cpp"
 #include "narrow_layers.cpp"
+#include "narrow_mlp.cpp"
 #include "norm.cpp"
 #include "positions.cpp"
 #include "quantised.cpp"

@@ -54,10 +54,13 @@ void multiply_all(const TileProduct& call, int64_t begin, int64_t end) {
   multiply(call, {begin, end}, {0, panels_of(call.outputs)});
 }
 
-// Products of as many rows. Threads share the rows, or, where these are too few for all to have their part, the
-// outputs. A value is the same either way. Each row is prepared before, and finished afterwards.
+// Whether there are rows enough for all threads to have their part.
+bool are_many(int64_t rows) { return rows >= 4 * PANEL * at::get_num_threads(); }
+
+// Products of as many rows. Threads share the rows, or, where these are few, the outputs. A value is the same
+// either way. Each row is prepared before, and finished afterwards.
 void share(const std::vector<TileProduct>& calls, int64_t rows, const OfRows& prepare = {}, const OfRows& finish = {}) {
-  if (rows >= 4 * PANEL * at::get_num_threads()) {
+  if (are_many(rows)) {
     return each_row(rows, [&](int64_t begin, int64_t end) {
       if (prepare) prepare(begin, end);
       for (const TileProduct& call : calls) multiply_all(call, begin, end);
@@ -75,6 +78,13 @@ void share(const std::vector<TileProduct>& calls, int64_t rows, const OfRows& pr
 TileProduct product_of(const at::Tensor& x, const at::Tensor& packed, const std::optional<at::Tensor>& bias,
                        at::Tensor& y) {
   return {x.size(-1), y.size(-1), values(x), values(packed), floats(bias), new_values(y)};
+}
+
+// What goes into a layer for the gradient that comes back: x itself, as one more of its outputs, whose gradient
+// is then added where that by x is made, rather than in a pass of its own. Without a gradient, or in another
+// kind than what is computed, x stays as it is.
+at::Tensor* passed_on(const at::Tensor& x, const at::Tensor& as_output) {
+  return new at::Tensor(x.requires_grad() && x.scalar_type() == at::kBFloat16 ? as_output : x);
 }
 
 // Weights that are packed together.
@@ -103,38 +113,24 @@ class Packings {
 };
 
 struct NarrowLinear : torch::autograd::Function<NarrowLinear> {
-  // With `keeps`, what the way back needs of the activation is kept.
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
-                            const at::Tensor& turned, const std::optional<at::Tensor>& bias, int64_t outputs,
-                            const TileActivation& activation, bool keeps) {
+                            const at::Tensor& turned, const std::optional<at::Tensor>& bias, int64_t outputs) {
     const at::Tensor input = x.contiguous();
-    const bool is_curved = activation.kind != TileActivation::NONE;
-    at::Tensor y = like(input, outputs), slope = is_curved && keeps ? at::empty_like(y) : at::Tensor();
-    TileProduct call = product_of(input, weight, bias, y);
-    call.activation = activation;
-    call.slope = slope.defined() ? new_values(slope) : nullptr;
-    share({call}, rows_of(input));
+    at::Tensor y = like(input, outputs);
+    share({product_of(input, weight, bias, y)}, rows_of(input));
     context->saved_data["inputs"] = x.size(-1);
-    context->save_for_backward({turned, slope});
+    context->save_for_backward({turned});
     return y;
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list gradients) {
-    torch::autograd::variable_list found(7);
+    torch::autograd::variable_list found(5);
     if (!context->needs_input_grad(0)) return found;
-    const auto saved = context->get_saved_variables();
     const at::Tensor gradient = gradients[0].to(at::kBFloat16).contiguous();
-    const int64_t rows = rows_of(gradient), width = gradient.size(-1);
     found[0] = like(gradient, context->saved_data["inputs"].toInt());
-    if (!saved[1].defined()) {
-      share({product_of(gradient, saved[0], std::nullopt, found[0])}, rows);
-      return found;
-    }
-    at::Tensor before = at::empty_like(gradient);
-    share({product_of(before, saved[0], std::nullopt, found[0])}, rows, [&](int64_t begin, int64_t end) {
-      multiply_values(values(saved[1]), values(gradient), new_values(before), begin * width, end * width);
-    });
+    const at::Tensor turned = context->get_saved_variables()[0];
+    share({product_of(gradient, turned, std::nullopt, found[0])}, rows_of(gradient));
     return found;
   }
 };
@@ -179,17 +175,12 @@ extern "C" int shim_pack_weight(const at::Tensor* weight, at::Tensor** found) {
   }
 }
 
-// x Wᵀ + bias, or an activation of it, by its number in `TileActivation`, with W and its transpose packed.
+// x Wᵀ + bias, with W and its transpose packed.
 extern "C" at::Tensor* shim_narrow_linear(const at::Tensor* x, const at::Tensor* weight, const at::Tensor* turned,
-                                          const at::Tensor* bias, int64_t inputs, int64_t outputs, int activation,
-                                          double linear, double cubic) {
+                                          const at::Tensor* bias, int64_t inputs, int64_t outputs) {
   try {
     check_linear(*x, bias, inputs, outputs);
-    TORCH_CHECK(activation >= TileActivation::NONE && activation <= TileActivation::GATE, "no activation ", activation);
-    const SigmoidGate gate = {static_cast<float>(linear), static_cast<float>(cubic)};
-    const TileActivation made = {static_cast<TileActivation::Kind>(activation), gate};
-    const bool keeps = x->requires_grad() && at::GradMode::is_enabled();
-    return new at::Tensor(NarrowLinear::apply(x->to(at::kBFloat16), *weight, *turned, maybe(bias), outputs, made, keeps));
+    return new at::Tensor(NarrowLinear::apply(x->to(at::kBFloat16), *weight, *turned, maybe(bias), outputs));
   } catch (const std::exception& error) {
     shim_error() = error.what();
     return nullptr;

@@ -108,7 +108,7 @@ struct NarrowLayers : torch::autograd::Function<NarrowLayers> {
   // What a layer keeps for the way back, in this order; of a layer without a change the first alone.
   enum { TURNED, A, B, DROPPED, THIN, KEPT };
 
-  // The factors A and B of each layer that has a change, one layer's after the other's.
+  // The factors A and B of each layer that has a change, one layer's after the other's. The last output is x.
   static torch::autograd::variable_list forward(torch::autograd::AutogradContext* context, const at::Tensor& x,
                                                 at::TensorList factors, const std::vector<NarrowLayer>& layers) {
     const at::Tensor input = x.contiguous();
@@ -138,6 +138,7 @@ struct NarrowLayers : torch::autograd::Function<NarrowLayers> {
     share(calls, rows, [&](int64_t begin, int64_t end) {
       for (ThinProduct& change : changes) change.compute(begin, end);
     });
+    found.push_back(x);
     context->saved_data["inputs"] = x.size(-1);
     context->save_for_backward(kept);
     context->set_materialize_grads(false);
@@ -155,6 +156,8 @@ struct NarrowLayers : torch::autograd::Function<NarrowLayers> {
     std::vector<ChangeBack> changes;
     std::vector<FactorGradient> factors;
     Packings packings;
+    const at::Tensor beside = gradients.back().defined() ? gradients.back().contiguous() : at::Tensor();
+    gradients.pop_back();
     for (size_t i = 0; i < gradients.size(); i++) {
       const at::Tensor* own = &kept[KEPT * i];
       const size_t at = found.size();
@@ -179,7 +182,10 @@ struct NarrowLayers : torch::autograd::Function<NarrowLayers> {
     }
     // For what is no tensor.
     found.emplace_back();
-    if (terms.empty()) return found;
+    if (terms.empty()) {
+      found[0] = beside;
+      return found;
+    }
     packings.pack();
     const int64_t rows = rows_of(held[0]);
     const OfRows prepare = [&](int64_t begin, int64_t end) {
@@ -189,6 +195,7 @@ struct NarrowLayers : torch::autograd::Function<NarrowLayers> {
       at::Tensor& of_input = found[0] = like(held[0], context->saved_data["inputs"].toInt());
       const auto [outputs, x, weight] = terms[0];
       TileProduct call = {outputs, of_input.size(-1), x, weight, nullptr, new_values(of_input)};
+      call.beside = beside.defined() ? values(beside) : nullptr;
       call.added.assign(terms.begin() + 1, terms.end());
       call.added.insert(call.added.end(), thin_terms.begin(), thin_terms.end());
       share({call}, rows, prepare, [&](int64_t begin, int64_t end) {
@@ -215,9 +222,9 @@ struct GivenLayer {
 
 }  // namespace
 
-// What each of `count` layers makes of x, into `found`.
+// What each of `count` layers makes of x, into `found`, and x with the gradient that it has beside theirs.
 extern "C" int shim_narrow_layers(const at::Tensor* x, int64_t inputs, const GivenLayer* given, size_t count,
-                                  at::Tensor** found) {
+                                  at::Tensor** found, at::Tensor** passed) {
   try {
     std::vector<NarrowLayer> layers;
     std::vector<at::Tensor> factors;
@@ -234,6 +241,7 @@ extern "C" int shim_narrow_layers(const at::Tensor* x, int64_t inputs, const Giv
     }
     const auto made = NarrowLayers::apply(x->to(at::kBFloat16), at::TensorList(factors), layers);
     for (size_t i = 0; i < count; i++) found[i] = new at::Tensor(made[i]);
+    *passed = passed_on(*x, made[count]);
     return 0;
   } catch (const std::exception& error) {
     shim_error() = error.what();

@@ -51,6 +51,8 @@ WITHIN_TILES void finish(const TileProduct& call, int64_t row, int64_t column, F
     if (call.slope) put(call.slope + at, _mm512_fmadd_ps(y, share.slope, share.value), mask);
     y = _mm512_mul_ps(y, share.value);
   }
+  if (call.factor) y = _mm512_mul_ps(y, widen(call.factor + at, mask));
+  if (call.beside) y = _mm512_add_ps(y, widen(call.beside + at, mask));
   put(call.y + at, y, mask);
 }
 
@@ -60,6 +62,16 @@ WITHIN_TILES void finish(const TileProduct& call, const Unfinished& some, int64_
     for (int64_t j = 0; j < PANEL; j += TILE) {
       finish(call, some.row + i, some.column + j, _mm512_load_ps(some.sums + i * PANEL + j));
     }
+  }
+}
+
+// Fetches what rows will be finished with: a panel's values of a row, which are next to none that was read.
+WITHIN_TILES void fetch(const TileProduct& call, const Unfinished& some, int64_t begin, int64_t end) {
+  if (!call.factor && !call.beside) return;
+  for (int64_t i = begin; i < std::min(end, some.rows); i++) {
+    const int64_t at = (some.row + i) * call.outputs + some.column;
+    if (call.factor) _mm_prefetch(call.factor + at, _MM_HINT_T0);
+    if (call.beside) _mm_prefetch(call.beside + at, _MM_HINT_T0);
   }
 }
 
@@ -86,10 +98,10 @@ WITHIN_TILES void multiply_inputs(const Narrow* x, int64_t width, const Narrow* 
   _tile_dpbf16ps(3, 5, 7);
 }
 
-// Meanwhile other rows are finished: tiles are multiplied by a unit of their own, which leaves those for
+// Meanwhile other rows are finished, and what its own need for that is fetched: tiles are multiplied by a unit of their own, which leaves those for
 // vectors idle.
 WITHIN_TILES void multiply_block(const TileProduct& call, const Block& block, const std::vector<TileTerm>& added,
-                                 const Unfinished& others) {
+                                 const Unfinished& own, const Unfinished& others) {
   constexpr int64_t STEP = PANEL * sizeof(float);
   float* sums = block.sums;
   if (block.goes_on) {
@@ -111,6 +123,7 @@ WITHIN_TILES void multiply_block(const TileProduct& call, const Block& block, co
     for (int64_t i = 0; step + 1 < steps && i < PANEL; i++) {
       _mm_prefetch(x + i * call.inputs + TILE_INPUTS, _MM_HINT_T0);
     }
+    fetch(call, own, step * rows, (step + 1) * rows);
     finish(call, others, step * rows, (step + 1) * rows);
   }
   for (const TileTerm& term : added) {
@@ -183,9 +196,10 @@ class Products {
         terms.clear();
         for (size_t i = 0; ends && i < added.size(); i++) terms.push_back(added[i].of(row, panel));
         const Narrow* x = own.at(row) + inputs.begin;
-        multiply_block(call, {x, weight, inputs.end - inputs.begin, found, goes_on}, terms, unfinished);
-        unfinished = {};
-        if (ends) unfinished = {found, row, std::min(PANEL, rows.end - row), panel * PANEL};
+        Unfinished made;
+        if (ends) made = {found, row, std::min(PANEL, rows.end - row), panel * PANEL};
+        multiply_block(call, {x, weight, inputs.end - inputs.begin, found, goes_on}, terms, made, unfinished);
+        unfinished = made;
       }
     }
   }
@@ -227,17 +241,9 @@ WITH_TILES void multiply(const TileProduct& call, Range rows, Range panels) {
   Products(call, rows).multiply(panels);
 }
 
-WITH_TILES void multiply_values(const Narrow* x, const Narrow* y, Narrow* found, int64_t begin, int64_t end) {
-  for (int64_t at = begin; at < end; at += TILE) {
-    const __mmask16 mask = first(end - at);
-    put(found + at, _mm512_mul_ps(widen(x + at, mask), widen(y + at, mask)), mask);
-  }
-}
-
 #else
 
 bool has_tiles() { return false; }
 void multiply(const TileProduct&, Range, Range) {}
-void multiply_values(const Narrow*, const Narrow*, Narrow*, int64_t, int64_t) {}
 
 #endif

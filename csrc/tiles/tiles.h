@@ -78,6 +78,8 @@ struct TileProduct {
   TileActivation activation = {};
   // Not null: the derivative of the activation beside it, for the way back.
   Narrow* slope = nullptr;
+  // Not null: as many values that outputs are multiplied by, and others that are added then.
+  const Narrow *factor = nullptr, *beside = nullptr;
   // Products of as many outputs that are added.
   std::vector<TileTerm> added = {};
 };
@@ -92,9 +94,6 @@ void multiply(const TileProduct& call, Range rows, Range panels);
 
 // As cross_entropy.cpp has it, of logits without a cap.
 void narrow_cross_entropy(const CrossEntropy<c10::BFloat16>& call, int64_t begin, int64_t end);
-
-// Products of two values each, `begin` to `end`.
-void multiply_values(const Narrow* x, const Narrow* y, Narrow* found, int64_t begin, int64_t end);
 
 // In bfloat16, the residual in either kind.
 void residual_norm(const ResidualNorm<Narrow>& call, int64_t begin, int64_t end);

@@ -163,7 +163,7 @@ mod tests {
                     bias: Some(&bias),
                     change: Some(self.change(a, b)),
                 };
-                let [y] = narrow_layers::forward(x, [layer]).unwrap();
+                let ([y], _) = narrow_layers::forward(x, [layer]).unwrap();
                 y
             }))
         }

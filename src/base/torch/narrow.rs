@@ -6,7 +6,6 @@ use std::ffi::c_int;
 use tch::{Device, TchError, Tensor};
 use torch_sys::C_tensor;
 
-use crate::base::torch::kernels::SigmoidGate;
 use crate::base::torch::{check, owned};
 
 unsafe extern "C" {
@@ -19,9 +18,6 @@ unsafe extern "C" {
         bias: *const C_tensor,
         inputs: i64,
         outputs: i64,
-        activation: c_int,
-        linear: f64,
-        cubic: f64,
     ) -> *mut C_tensor;
 }
 
@@ -31,17 +27,6 @@ unsafe extern "C" {
 pub fn is_on(device: Device) -> bool {
     // SAFETY: reads what the processor can do and this thread's autocast state.
     device == Device::Cpu && unsafe { shim_narrows() }
-}
-
-/// What is made of a layer's output while it is computed.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum NarrowActivation {
-    /// Itself.
-    Identity,
-    /// `y Φ(y)`: Hendrycks and Gimpel, *Gaussian Error Linear Units*, 2016.
-    Gelu,
-    /// The output times a sigmoid of it.
-    Gate(SigmoidGate),
 }
 
 /// Inputs and outputs are multiplied by so many at a time.
@@ -115,25 +100,6 @@ impl PackedWeight {
     /// # Errors
     /// If shapes do not fit, or memory runs out.
     pub fn linear(&self, x: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
-        self.linear_activated(x, bias, NarrowActivation::Identity)
-    }
-
-    /// An activation of what [`PackedWeight::linear`] gives.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn linear_activated(
-        &self,
-        x: &Tensor,
-        bias: Option<&Tensor>,
-        activation: NarrowActivation,
-    ) -> Result<Tensor, TchError> {
-        let (number, gate) = match activation {
-            NarrowActivation::Identity => (0, None),
-            NarrowActivation::Gelu => (1, None),
-            NarrowActivation::Gate(gate) => (2, Some(gate)),
-        };
-        let (linear, cubic) = gate.map_or((0.0, 0.0), |gate| (gate.linear, gate.cubic));
         // SAFETY: the tensors are alive through the call, and null means no bias; what comes back is
         // null or a tensor of our own.
         unsafe {
@@ -144,9 +110,6 @@ impl PackedWeight {
                 bias.map_or(std::ptr::null(), Tensor::as_ptr),
                 self.inputs,
                 self.outputs,
-                number,
-                linear,
-                cubic,
             ))
         }
     }
@@ -172,7 +135,7 @@ fn packed(weight: &Tensor) -> Result<Option<Tensor>, TchError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use tch::Kind;
 
     use super::*;
@@ -180,7 +143,7 @@ mod tests {
     use crate::base::torch::threads::use_threads;
 
     /// A weighted sum's gradients by the leaves, and its terms.
-    fn results(y: &Tensor, leaves: &[&Tensor]) -> Vec<Tensor> {
+    pub(in crate::base::torch) fn results(y: &Tensor, leaves: &[&Tensor]) -> Vec<Tensor> {
         (y * values(&y.size(), 0.3).to_kind(y.kind()))
             .sum(Kind::Double)
             .backward();
@@ -191,7 +154,7 @@ mod tests {
 
     /// Rounded to bfloat16, values miss by up to 2⁻⁹ of the largest, and several times that where they are
     /// sums of such.
-    fn assert_near(found: &[Tensor], exact: &[Tensor], what: &str) {
+    pub(in crate::base::torch) fn assert_near(found: &[Tensor], exact: &[Tensor], what: &str) {
         for (at, (found, exact)) in found.iter().zip(exact).enumerate() {
             let miss = (found - exact).abs().max().double_value(&[]);
             let largest = exact.abs().max().double_value(&[]);
@@ -201,20 +164,6 @@ mod tests {
             );
         }
     }
-
-    /// GELU by tanh and SiLU among them.
-    const ACTIVATIONS: [NarrowActivation; 4] = [
-        NarrowActivation::Identity,
-        NarrowActivation::Gelu,
-        NarrowActivation::Gate(SigmoidGate {
-            linear: 1.595_769,
-            cubic: 0.071_355,
-        }),
-        NarrowActivation::Gate(SigmoidGate {
-            linear: 1.0,
-            cubic: 0.0,
-        }),
-    ];
 
     #[test]
     fn a_packed_layer_and_its_gradient_are_those_of_float64() {
@@ -233,24 +182,13 @@ mod tests {
                 assert!(!is_on(Device::Cpu));
                 return;
             };
-            for activation in ACTIVATIONS {
-                let exact = leaf(&x, Kind::Double);
-                let y = exact.linear(&weight, Some(&bias));
-                let y = match activation {
-                    NarrowActivation::Identity => y,
-                    NarrowActivation::Gelu => y.gelu("none"),
-                    NarrowActivation::Gate(SigmoidGate { linear, cubic }) => {
-                        &y * (&y * linear + y.pow_tensor_scalar(3) * cubic).sigmoid()
-                    }
-                };
-                let exact = results(&y, &[&exact]);
-                let narrow = leaf(&x, Kind::BFloat16);
-                let bias = bias.to_kind(Kind::Float);
-                let y = packed.linear_activated(&narrow, Some(&bias), activation);
-                let found = results(&y.unwrap(), &[&narrow]);
-                let what = format!("{rows} rows of {d_in} to {d_out}, {activation:?}");
-                assert_near(&found, &exact, &what);
-            }
+            let exact = leaf(&x, Kind::Double);
+            let y = exact.linear(&weight, Some(&bias));
+            let exact = results(&y, &[&exact]);
+            let narrow = leaf(&x, Kind::BFloat16);
+            let y = packed.linear(&narrow, Some(&bias.to_kind(Kind::Float)));
+            let found = results(&y.unwrap(), &[&narrow]);
+            assert_near(&found, &exact, &format!("{rows} rows of {d_in} to {d_out}"));
         }
         let odd = values(&[32, 24], 0.7).to_kind(Kind::Float);
         assert!(PackedWeight::of(&odd).unwrap().is_none());
@@ -295,11 +233,7 @@ mod tests {
         let Some(packed) = PackedWeight::of(&weight.to_kind(Kind::Float)).unwrap() else {
             return;
         };
-        let of = |x: &Tensor| {
-            packed
-                .linear_activated(x, None, NarrowActivation::Gelu)
-                .unwrap()
-        };
+        let of = |x: &Tensor| packed.linear(x, None).unwrap();
         let together = of(&x);
         for row in [0, 31, 32, 89] {
             let alone = of(&x.narrow(0, row, 1));

@@ -18,6 +18,7 @@ unsafe extern "C" {
         layers: *const GivenLayer,
         count: usize,
         found: *mut *mut C_tensor,
+        passed: *mut *mut C_tensor,
     ) -> c_int;
 }
 
@@ -65,7 +66,8 @@ impl NarrowLayer<'_> {
 }
 
 /// `y = x Wᵀ + bias + s dropout(x) Aᵀ Bᵀ` of each layer in bfloat16, the sum of both products in
-/// float32.
+/// float32; and `x` for whatever else reads it, whose gradient is then added where that of the layers is
+/// made.
 ///
 /// # Shapes
 /// `x` (…, d_in), each `y` (…, d_out).
@@ -75,7 +77,7 @@ impl NarrowLayer<'_> {
 pub fn forward<const N: usize>(
     x: &Tensor,
     layers: [NarrowLayer<'_>; N],
-) -> Result<[Tensor; N], TchError> {
+) -> Result<([Tensor; N], Tensor), TchError> {
     let inputs = layers.first().map_or(0, |layer| layer.weight.inputs);
     if layers.iter().any(|layer| layer.weight.inputs != inputs) {
         return Err(TchError::Shape(
@@ -83,14 +85,22 @@ pub fn forward<const N: usize>(
         ));
     }
     let given = layers.each_ref().map(NarrowLayer::given);
-    let mut found = [null_mut(); N];
+    let (mut found, mut passed) = ([null_mut(); N], null_mut());
     // SAFETY: the tensors are alive through the call, and null means that there is none; there is room
     // for as many tensors as layers.
     check(unsafe {
-        shim_narrow_layers(x.as_ptr(), inputs, given.as_ptr(), N, found.as_mut_ptr())
+        shim_narrow_layers(
+            x.as_ptr(),
+            inputs,
+            given.as_ptr(),
+            N,
+            found.as_mut_ptr(),
+            &raw mut passed,
+        )
     })?;
     // SAFETY: as the call did not fail, they are tensors of our own.
-    Ok(found.map(|made| unsafe { Tensor::from_ptr(made) }))
+    let own = |made| unsafe { Tensor::from_ptr(made) };
+    Ok((found.map(own), own(passed)))
 }
 
 #[cfg(test)]
@@ -131,12 +141,13 @@ mod tests {
             }
         }
 
-        /// Outputs, and the gradients of a weighted sum of those that count, by x and the factors.
+        /// Outputs, and the gradients of a weighted sum of those that count, the last of them what x is
+        /// beside them, by x and the factors.
         fn results(
             &self,
             kind: Kind,
-            counts: [bool; 3],
-            layers: impl Fn(&Tensor, [&Tensor; 4]) -> [Tensor; 3],
+            counts: [bool; 4],
+            layers: impl Fn(&Tensor, [&Tensor; 4]) -> ([Tensor; 3], Tensor),
         ) -> Vec<Tensor> {
             let x = leaf(&self.x, kind);
             let wide = if kind == Kind::BFloat16 {
@@ -145,9 +156,10 @@ mod tests {
                 kind
             };
             let factors = self.factors.each_ref().map(|factor| leaf(factor, wide));
-            let made = layers(&x, factors.each_ref());
+            let (made, beside) = layers(&x, factors.each_ref());
             let mut sum = Tensor::zeros([], (Kind::Double, Device::Cpu));
-            for (at, y) in made.iter().enumerate().filter(|(at, _)| counts[*at]) {
+            let all = made.iter().chain([&beside]).enumerate();
+            for (at, y) in all.filter(|(at, _)| counts[*at]) {
                 let weights = values(&y.size(), 0.3 + at as f64).to_kind(y.kind());
                 sum += (y * weights).sum(Kind::Double);
             }
@@ -158,22 +170,23 @@ mod tests {
             all.map(|it| it.to_kind(Kind::Double)).collect()
         }
 
-        fn by_definition(&self, x: &Tensor, [a, b, c, d]: [&Tensor; 4]) -> [Tensor; 3] {
+        fn by_definition(&self, x: &Tensor, [a, b, c, d]: [&Tensor; 4]) -> ([Tensor; 3], Tensor) {
             let [first, second, third] = self.layers.each_ref().map(|(weight, bias)| {
                 x.linear(&weight.to_kind(x.kind()), Some(&bias.to_kind(x.kind())))
             });
             let change =
                 |x: &Tensor, a: &Tensor, b: &Tensor| x.matmul(&a.tr()).matmul(&b.tr()) * SCALING;
             let dropped = dropout(x, 11, 6554).unwrap();
-            [
+            let made = [
                 first + change(&dropped, a, b),
                 second,
                 third + change(x, c, d),
-            ]
+            ];
+            (made, x.shallow_clone())
         }
 
         /// By packed weights, if the processor has tiles.
-        fn packed(&self, counts: [bool; 3]) -> Option<Vec<Tensor>> {
+        fn packed(&self, counts: [bool; 4]) -> Option<Vec<Tensor>> {
             let mut packed = Vec::new();
             for (weight, bias) in &self.layers {
                 let weight = PackedWeight::of(&weight.to_kind(Kind::Float)).unwrap()?;
@@ -205,10 +218,11 @@ mod tests {
     fn layers_of_one_input_and_their_gradients_are_those_of_float64() {
         for rows in [1, 45, 300] {
             for counts in [
-                [true; 3],
-                [false, true, true],
-                [false, true, false],
-                [true, false, false],
+                [true; 4],
+                [false, true, true, false],
+                [false, true, false, true],
+                [true, false, false, true],
+                [false, false, false, true],
             ] {
                 let case = Case::new(rows);
                 let Some(found) = case.packed(counts) else {
@@ -237,7 +251,7 @@ mod tests {
         let case = Case::new(520);
         let found = [1, 2, 8].map(|threads| {
             use_threads(threads);
-            case.packed([true; 3])
+            case.packed([true; 4])
         });
         assert!(found.iter().all(|one| *one == found[0]));
     }
@@ -257,7 +271,7 @@ mod tests {
         };
         assert!(forward(&x, [layer(&one), layer(&other)]).is_err());
         assert!(forward(&x, [layer(&other)]).is_err());
-        let [y] = forward(&x, [layer(&one)]).unwrap();
+        let ([y], _) = forward(&x, [layer(&one)]).unwrap();
         assert_eq!(y, one.linear(&x, None).unwrap());
     }
 }

@@ -10,6 +10,7 @@ use crate::model::decoder::pass::Pass;
 use crate::model::decoder::{Decoder, DecoderBlock};
 use crate::model::dropout::dropout;
 use crate::model::layers::linear::{Linear, LinearSpec};
+use crate::model::layers::mlp::Mlp;
 use crate::model::layers::{Embedding, LayerNorm, Norm};
 use crate::model::linear_layer::{LinearLayer, WeightLayout};
 use crate::model::recompute::Recompute;
@@ -138,9 +139,7 @@ struct Gpt2Block {
     attention: Linear,
     attention_output: Linear,
     feed_forward_norm: LayerNorm,
-    widen: Linear,
-    narrow: Linear,
-    activation: Activation,
+    feed_forward: Mlp,
     heads: i64,
     attention_dropout: f64,
     dropout: f64,
@@ -161,9 +160,11 @@ impl Gpt2Block {
             attention: linear("attn", "c_attn", h, 3 * h)?,
             attention_output: linear("attn", "c_proj", h, h)?,
             feed_forward_norm: LayerNorm::new(&view.pp("ln_2"), h, eps)?,
-            widen: linear("mlp", "c_fc", h, inner)?,
-            narrow: linear("mlp", "c_proj", inner, h)?,
-            activation: config.activation_function,
+            feed_forward: Mlp {
+                widen: linear("mlp", "c_fc", h, inner)?,
+                narrow: linear("mlp", "c_proj", inner, h)?,
+                activation: config.activation_function,
+            },
             heads: config.n_head,
             attention_dropout: config.attn_pdrop,
             dropout: config.resid_pdrop,
@@ -187,10 +188,7 @@ impl DecoderBlock for Gpt2Block {
         let y = self.attention_output.forward(&attended, masks)?;
         let norm = &self.feed_forward_norm;
         let (x, normed) = norm.with_sum(&y, x, self.dropout, masks)?;
-        let wide = self
-            .widen
-            .forward_activated(&normed, self.activation, masks)?;
-        let y = self.narrow.forward(&wide, masks)?;
+        let (y, _) = self.feed_forward.forward(&normed, masks)?;
         Ok(x.f_add(&dropout(&y, self.dropout, masks)?)?)
     }
 }

@@ -40,9 +40,9 @@ impl Attention {
         pass: &LayerPass<'_, Option<Tensor>>,
     ) -> Result<Tensor, ModelError> {
         let (queried, masks) = (pass.wanted_of(x)?, pass.masks);
-        let [query, key, value] = match pass.wanted {
+        let ([query, key, value], queried) = match pass.wanted {
             None => self.inputs.forward(x, masks)?,
-            Some(_) => self.inputs.forward_apart(&queried, x, masks)?,
+            Some(_) => (self.inputs.forward_apart(&queried, x, masks)?, queried),
         };
         let all = JointAttention {
             query: &query,

@@ -3,21 +3,18 @@
 use tch::Tensor;
 
 use crate::model::ModelError;
-use crate::model::activation::Activation;
 use crate::model::dropout::Masks;
 use crate::model::encoder::attention::Attention;
 use crate::model::encoder::layer_spec::LayerSpec;
 use crate::model::encoder::pass::LayerPass;
 use crate::model::layers::LayerNorm;
-use crate::model::layers::linear::Linear;
+use crate::model::layers::mlp::Mlp;
 use crate::model::weights::View;
 
 /// The two feed-forward layers with residual and norm.
 pub(crate) struct FeedForward {
-    widen: Linear,
-    narrow: Linear,
+    layers: Mlp,
     norm: LayerNorm,
-    activation: Activation,
     dropout: f64,
 }
 
@@ -25,18 +22,19 @@ impl FeedForward {
     pub fn new(view: &View<'_>, spec: &LayerSpec) -> Result<Self, ModelError> {
         let (h, wide, names) = (spec.width, spec.wide, spec.modules);
         Ok(Self {
-            widen: spec.linear(view, names.widen, [h, wide])?,
-            narrow: spec.linear(view, names.narrow, [wide, h])?,
+            layers: Mlp {
+                widen: spec.linear(view, names.widen, [h, wide])?,
+                narrow: spec.linear(view, names.narrow, [wide, h])?,
+                activation: spec.activation,
+            },
             norm: spec.norm(view, names.output_norm)?,
-            activation: spec.activation,
             dropout: spec.output_dropout,
         })
     }
 
     pub fn forward(&self, x: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
-        let wide = self.widen.forward_activated(x, self.activation, masks)?;
-        let y = self.narrow.forward(&wide, masks)?;
-        self.norm.of_residual(&y, x, self.dropout, masks)
+        let (y, x) = self.layers.forward(x, masks)?;
+        self.norm.of_residual(&y, &x, self.dropout, masks)
     }
 }
 

@@ -8,8 +8,8 @@ use crate::base::torch;
 use crate::base::torch::low_rank::{self, LowRank};
 use crate::base::torch::narrow::{self, PackedWeight};
 use crate::base::torch::narrow_layers::{self, NarrowLayer};
+use crate::base::torch::narrow_mlp::FrozenLayer;
 use crate::model::ModelError;
-use crate::model::activation::Activation;
 use crate::model::delta::{Delta, LowRankChange};
 use crate::model::dropout::{DropoutMask, Masks, next_mask};
 use crate::model::linear_layer::WeightLayout;
@@ -133,7 +133,7 @@ impl Linear {
     /// # Errors
     /// If libtorch fails, for example when out of memory.
     pub fn forward(&self, x: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
-        if let Some([y]) = Self::forward_together([self], x, masks)? {
+        if let Some(([y], _)) = Self::forward_together([self], x, masks)? {
             return Ok(y);
         }
         if let Some(y) = self.with_change(x, masks)? {
@@ -176,12 +176,13 @@ impl Linear {
         Ok(Some(y))
     }
 
-    /// What layers, and their changes, make of one input in one operation, where they are packed.
-    pub(super) fn forward_together<const N: usize>(
+    /// What layers, and their changes, make of one input in one operation, where they are packed; and the
+    /// input, for what reads it besides.
+    pub(crate) fn forward_together<const N: usize>(
         layers: [&Self; N],
         x: &Tensor,
         masks: Option<&Masks>,
-    ) -> Result<Option<[Tensor; N]>, ModelError> {
+    ) -> Result<Option<([Tensor; N], Tensor)>, ModelError> {
         let packed = layers.map(|layer| layer.packed_for(x));
         if packed.iter().any(Option::is_none) {
             return Ok(None);
@@ -221,23 +222,10 @@ impl Linear {
         }
     }
 
-    /// An activation of the layer's output.
-    ///
-    /// # Errors
-    /// If libtorch fails, for example when out of memory.
-    pub fn forward_activated(
-        &self,
-        x: &Tensor,
-        activation: Activation,
-        masks: Option<&Masks>,
-    ) -> Result<Tensor, ModelError> {
-        if let Some(packed) = self.packed_for(x)
-            && let Some(activation) = activation.in_bfloat16()
-            && self.delta.is_none()
-        {
-            return Ok(packed.linear_activated(x, self.bias.as_ref(), activation)?);
-        }
-        Ok(activation.forward(&self.forward(x, masks)?)?)
+    /// The frozen layer where it is packed, and nothing is added to it.
+    pub(super) fn frozen_for(&self, x: &Tensor) -> Option<FrozenLayer<'_>> {
+        let packed = self.packed_for(x).filter(|_| self.delta.is_none())?;
+        Some(FrozenLayer(packed, self.bias.as_ref()))
     }
 
     /// The packed weight, where it is what `x` is multiplied by.

@@ -1,6 +1,7 @@
 //! The layers that models are made of.
 
 pub mod linear;
+pub(crate) mod mlp;
 pub(crate) mod query_key_value;
 pub mod soft_cap;
 

@@ -41,24 +41,29 @@ impl QueryKeyValue {
         })
     }
 
-    /// Queries, keys and values of hidden states.
+    /// Queries, keys and values of hidden states; and these, for what reads them besides.
     ///
     /// # Errors
     /// If libtorch fails, for example when out of memory.
-    pub fn forward(&self, x: &Tensor, masks: Option<&Masks>) -> Result<[Tensor; 3], ModelError> {
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        masks: Option<&Masks>,
+    ) -> Result<([Tensor; 3], Tensor), ModelError> {
         let layers = [&self.query, &self.key, &self.value];
         if let Some(found) = Linear::forward_together(layers, x, masks)? {
             return Ok(found);
         }
         let Some(stack) = &self.stack else {
-            return self.forward_apart(x, x, masks);
+            return Ok((self.forward_apart(x, x, masks)?, x.shallow_clone()));
         };
         let [query, key, value] = stack.forward(x)?;
-        Ok([
+        let found = [
             self.query.changed(query, x, masks)?,
             self.key.changed(key, x, masks)?,
             self.value.changed(value, x, masks)?,
-        ])
+        ];
+        Ok((found, x.shallow_clone()))
     }
 
     /// Queries of some hidden states, keys and values of others.

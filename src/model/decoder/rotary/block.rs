@@ -119,7 +119,7 @@ impl RotaryAttention {
     /// Of the normed hidden states, (rows, tokens, hidden).
     fn forward(&self, layer: usize, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor, ModelError> {
         let masks = pass.masks;
-        let [query, key, value] = self.inputs.forward(x, masks)?;
+        let ([query, key, value], _) = self.inputs.forward(x, masks)?;
         let mut query = split(&query, self.heads)?;
         let mut key = split(&key, self.key_heads)?;
         let value = split(&value, self.key_heads)?;
@@ -162,7 +162,10 @@ impl GatedFeedForward {
     }
 
     fn forward(&self, x: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
-        let (gate, up) = (self.gate.forward(x, masks)?, self.up.forward(x, masks)?);
+        let [gate, up] = match Linear::forward_together([&self.gate, &self.up], x, masks)? {
+            Some((both, _)) => both,
+            None => [self.gate.forward(x, masks)?, self.up.forward(x, masks)?],
+        };
         let wide = self.activation.gating(&gate, &up)?;
         self.down.forward(&wide, masks)
     }

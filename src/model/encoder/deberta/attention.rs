@@ -104,11 +104,15 @@ impl DisentangledAttention {
         x: &Tensor,
         pass: &LayerPass<'_, DebertaShared>,
     ) -> Result<Tensor, ModelError> {
-        let (queried, masks) = (pass.wanted_of(x)?, pass.masks);
+        let (mut queried, masks) = (pass.wanted_of(x)?, pass.masks);
         let context = match &self.content {
             ContentLayers::Apart(layers) => {
                 let [query, key, value] = match pass.wanted {
-                    None => layers.forward(x, masks)?,
+                    None => {
+                        let (made, x) = layers.forward(x, masks)?;
+                        queried = x;
+                        made
+                    }
                     Some(_) => layers.forward_apart(&queried, x, masks)?,
                 };
                 pass.each_batch(
