@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use crate::adapter::sorf::givens::{LambdaGradient, Rotation};
+use crate::adapter::sorf::givens::Rotation;
 use crate::base::torch;
 use crate::base::torch::autograd;
 use crate::model::ModelError;
@@ -74,6 +74,11 @@ struct Use {
     leaf: Tensor,
     /// A, where it is a product.
     a: Option<Tensor>,
+}
+
+/// The same values, as rotations are computed.
+fn wide(values: &[f32]) -> Vec<f64> {
+    values.iter().copied().map(f64::from).collect()
 }
 
 impl Lambdas {
@@ -151,18 +156,19 @@ impl Lambdas {
             .flat_map(|layer| [&layer.scale, &layer.angles])
             .collect();
         let values = self.download(&tensors)?;
-        let tasks = values
-            .chunks_exact(2)
-            .map(|pair| (pair[0][0], pair[1].clone()));
-        let turn = |(scale, angles): (f64, Vec<f64>)| (scale, Rotation::from_angles(r, &angles));
-        let turned = self.each(tasks.collect(), turn);
-        let entries = turned.iter().map(|(scale, rotation)| {
+        let turn = |pair: &[Vec<f32>]| {
+            let (scale, rotation) = (
+                f64::from(pair[0][0]),
+                Rotation::from_angles(r, &wide(&pair[1])),
+            );
             let entries = rotation.entries().iter();
-            entries.map(|g| (scale * g) as f32).collect()
-        });
-        let lambdas = self.upload(entries.collect())?;
+            let lambda = entries.map(|g| (scale * g) as f32).collect::<Vec<_>>();
+            (lambda, rotation, scale)
+        };
+        let turned = self.each(values.chunks_exact(2).collect(), turn);
+        let lambdas = self.upload(turned.iter().map(|(lambda, ..)| lambda))?;
         let mut layers = Vec::with_capacity(turned.len());
-        for (lambda, (scale, rotation)) in lambdas.iter().zip(turned) {
+        for (lambda, (_, rotation, scale)) in lambdas.iter().zip(turned) {
             layers.push(LayerStep {
                 lambda: lambda.f_view([self.r, self.r])?,
                 rotation,
@@ -235,14 +241,12 @@ impl Lambdas {
         let by_lambda = self.download(&by_lambda.iter().collect::<Vec<_>>())?;
         let rotations = reached.iter().map(|(own, _)| (&own.rotation, own.scale));
         let tasks = rotations.zip(by_lambda).collect();
-        let gradients = self.each(tasks, |((rotation, scale), by_lambda)| {
-            rotation.gradient(scale, &by_lambda)
-        });
-        let narrow = |gradient: &LambdaGradient| -> [Vec<f32>; 2] {
+        let gradients = self.each(tasks, |((rotation, scale), by_lambda)| -> [Vec<f32>; 2] {
+            let gradient = rotation.gradient(scale, &wide(&by_lambda));
             let angles = gradient.angles.iter().map(|angle| *angle as f32);
             [vec![gradient.scale as f32], angles.collect()]
-        };
-        let gradients = self.upload(gradients.iter().flat_map(narrow).collect())?;
+        });
+        let gradients = self.upload(gradients.iter().flatten())?;
         let leaves = reached
             .iter()
             .flat_map(|(_, layer)| [&layer.scale, &layer.angles]);
@@ -286,11 +290,11 @@ impl Lambdas {
     }
 
     /// The values of tensors, which wait for their device once.
-    fn download(&self, tensors: &[&Tensor]) -> Result<Vec<Vec<f64>>, ModelError> {
-        let values = |tensor: &Tensor| -> Result<Vec<f64>, ModelError> {
+    fn download(&self, tensors: &[&Tensor]) -> Result<Vec<Vec<f32>>, ModelError> {
+        let values = |tensor: &Tensor| -> Result<Vec<f32>, ModelError> {
             let host = tensor.f_detach()?.f_to_device(Device::Cpu)?;
             Ok(Vec::try_from(
-                &host.f_to_kind(Kind::Double)?.f_flatten(0, -1)?,
+                &host.f_to_kind(Kind::Float)?.f_flatten(0, -1)?,
             )?)
         };
         if tensors.is_empty() || !self.packed {
@@ -312,11 +316,15 @@ impl Lambdas {
     }
 
     /// Flat tensors of these values on the device of the layers; nobody waits.
-    fn upload(&self, values: Vec<Vec<f32>>) -> Result<Vec<Tensor>, ModelError> {
+    fn upload<'a>(
+        &self,
+        values: impl Iterator<Item = &'a Vec<f32>>,
+    ) -> Result<Vec<Tensor>, ModelError> {
         if !self.packed {
-            let tensors = values.iter().map(|own| Tensor::f_from_slice(own));
+            let tensors = values.map(|own| Tensor::f_from_slice(own));
             return Ok(tensors.collect::<Result<_, _>>()?);
         }
+        let values: Vec<_> = values.map(Vec::as_slice).collect();
         let Some(layer) = self.layers.first() else {
             return Ok(Vec::new());
         };
