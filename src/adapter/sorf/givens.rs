@@ -7,7 +7,7 @@
 //! together: as processors do it fastest, and the same on all.
 
 use multiversion::multiversion;
-use wide::f64x4;
+use tch::{TchError, Tensor};
 
 /// `G(θ)` with the angles that made it.
 #[derive(Debug, Clone)]
@@ -145,20 +145,12 @@ fn sum(values: &mut [f64; WIDTH]) -> f64 {
     values[0]
 }
 
-/// Angles whose sines and cosines are computed at once.
-const LANES: usize = 4;
-
 /// (cos, sin) of each angle.
-fn cosines_and_sines(angles: &[f64]) -> Vec<(f64, f64)> {
-    let mut turns = Vec::with_capacity(angles.len());
-    for some in angles.chunks(LANES) {
-        let mut own = [0.0; LANES];
-        own[..some.len()].copy_from_slice(some);
-        let (sin, cos) = f64x4::new(own).sin_cos();
-        let pairs = cos.to_array().into_iter().zip(sin.to_array());
-        turns.extend(pairs.take(some.len()));
-    }
-    turns
+fn cosines_and_sines(angles: &[f64]) -> Result<Vec<(f64, f64)>, TchError> {
+    let angles = Tensor::f_from_slice(angles)?;
+    let cosines = Vec::<f64>::try_from(angles.f_cos()?)?;
+    let sines = Vec::<f64>::try_from(angles.f_sin()?)?;
+    Ok(cosines.into_iter().zip(sines).collect())
 }
 
 /// How many of the pairs (p, q), in lexicographic order, have p < `end`.
@@ -168,9 +160,11 @@ fn pairs_before(r: usize, end: usize) -> usize {
 
 impl Rotation {
     /// `G(θ)` for r (r − 1) / 2 angles.
-    #[must_use]
-    pub fn from_angles(r: usize, angles: &[f64]) -> Self {
-        let turns = cosines_and_sines(angles);
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub fn from_angles(r: usize, angles: &[f64]) -> Result<Self, TchError> {
+        let turns = cosines_and_sines(angles)?;
         let mut entries = identity(r);
         for first in (0..r).step_by(WIDTH) {
             let columns = columns(r, first);
@@ -180,7 +174,7 @@ impl Rotation {
                 row[columns.clone()].copy_from_slice(&own[..columns.len()]);
             }
         }
-        Self { r, turns, entries }
+        Ok(Self { r, turns, entries })
     }
 
     /// G, row-major, (r, r).

@@ -156,16 +156,17 @@ impl Lambdas {
             .flat_map(|layer| [&layer.scale, &layer.angles])
             .collect();
         let values = self.download(&tensors)?;
-        let turn = |pair: &[Vec<f32>]| {
-            let (scale, rotation) = (
-                f64::from(pair[0][0]),
-                Rotation::from_angles(r, &wide(&pair[1])),
-            );
+        let turn = |pair: &[Vec<f32>]| -> Result<(Vec<f32>, Rotation, f64), TchError> {
+            let scale = f64::from(pair[0][0]);
+            let rotation = Rotation::from_angles(r, &wide(&pair[1]))?;
             let entries = rotation.entries().iter();
-            let lambda = entries.map(|g| (scale * g) as f32).collect::<Vec<_>>();
-            (lambda, rotation, scale)
+            let lambda = entries.map(|g| (scale * g) as f32).collect();
+            Ok((lambda, rotation, scale))
         };
-        let turned = self.each(values.chunks_exact(2).collect(), turn);
+        let turned = self
+            .each(values.chunks_exact(2).collect(), turn)
+            .into_iter();
+        let turned = turned.collect::<Result<Vec<_>, _>>()?;
         let lambdas = self.upload(turned.iter().map(|(lambda, ..)| lambda))?;
         let mut layers = Vec::with_capacity(turned.len());
         for (lambda, (_, rotation, scale)) in lambdas.iter().zip(turned) {

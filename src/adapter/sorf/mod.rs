@@ -208,7 +208,7 @@ fn mean_lambda_of(
         let scale = updates.values(update, &scale, &[1])?[0];
         let angles = updates.values(update, &angles, &[r * (r - 1) / 2])?;
         let angles: Vec<f64> = angles.iter().map(|t| f64::from(*t)).collect();
-        let rotation = Rotation::from_angles(r as usize, &angles);
+        let rotation = Rotation::from_angles(r as usize, &angles)?;
         let weight = weight * f64::from(scale);
         let entries = sum.iter_mut().zip(rotation.entries());
         entries.for_each(|(sum, g)| *sum += weight * g);

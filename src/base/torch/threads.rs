@@ -66,7 +66,7 @@ pub fn in_parallel<T: Send, U: Send>(tasks: Vec<T>, work: impl Fn(T) -> U + Sync
 }
 
 /// Does the same to each of some tasks, on the threads that operations of this thread share their work
-/// among, which wait for it already; the results in order. What is done is no operation of libtorch.
+/// among, which wait for it already; the results in order. An operation within a task is its thread's alone.
 ///
 /// # Panics
 /// If a task does.
