@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use regatta::adapter::settings::{AdapterKind, AdapterPlan};
 use regatta::base::torch::narrow::PackedWeight;
+use regatta::base::torch::narrow_sequential::FrozenLayer;
 use regatta::base::{allocator, torch};
 use regatta::model::architecture::Architecture;
 use regatta::model::encoder::config::EncoderConfig;
@@ -280,7 +281,7 @@ impl Product {
         Ok(match &self.way {
             Way::Libtorch => self.left.f_matmul(&self.right)?,
             Way::OneDnn(turned) => torch::kernels::linear(&self.left, turned, None)?,
-            Way::Packed(packed) => packed.linear(&self.left, None)?,
+            Way::Packed(packed) => FrozenLayer(packed, None).forward(&self.left)?,
         })
     }
 }

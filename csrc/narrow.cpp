@@ -74,6 +74,15 @@ void share(const std::vector<TileProduct>& calls, int64_t rows, const OfRows& pr
   if (finish) each_row(rows, finish);
 }
 
+// Products each of what the one before it makes.
+void share_in_turn(const std::vector<TileProduct>& calls, int64_t rows, const OfRows& prepare = {},
+                   const OfRows& finish = {}) {
+  if (are_many(rows)) return share(calls, rows, prepare, finish);
+  for (size_t i = 0; i < calls.size(); i++) {
+    share({calls[i]}, rows, i == 0 ? prepare : OfRows(), i + 1 == calls.size() ? finish : OfRows());
+  }
+}
+
 // The call of a product of rows that are contiguous.
 TileProduct product_of(const at::Tensor& x, const at::Tensor& packed, const std::optional<at::Tensor>& bias,
                        at::Tensor& y) {
@@ -109,29 +118,6 @@ class Packings {
   // Fills all places.
   void pack() const {
     each_panel(calls, [](const Packing& call) { return panels_of(call.outputs); }, pack_weight);
-  }
-};
-
-struct NarrowLinear : torch::autograd::Function<NarrowLinear> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
-                            const at::Tensor& turned, const std::optional<at::Tensor>& bias, int64_t outputs) {
-    const at::Tensor input = x.contiguous();
-    at::Tensor y = like(input, outputs);
-    share({product_of(input, weight, bias, y)}, rows_of(input));
-    context->saved_data["inputs"] = x.size(-1);
-    context->save_for_backward({turned});
-    return y;
-  }
-
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
-                                                 torch::autograd::variable_list gradients) {
-    torch::autograd::variable_list found(5);
-    if (!context->needs_input_grad(0)) return found;
-    const at::Tensor gradient = gradients[0].to(at::kBFloat16).contiguous();
-    found[0] = like(gradient, context->saved_data["inputs"].toInt());
-    const at::Tensor turned = context->get_saved_variables()[0];
-    share({product_of(gradient, turned, std::nullopt, found[0])}, rows_of(gradient));
-    return found;
   }
 };
 
@@ -172,17 +158,5 @@ extern "C" int shim_pack_weight(const at::Tensor* weight, at::Tensor** found) {
   } catch (const std::exception& error) {
     shim_error() = error.what();
     return -1;
-  }
-}
-
-// x Wᵀ + bias, with W and its transpose packed.
-extern "C" at::Tensor* shim_narrow_linear(const at::Tensor* x, const at::Tensor* weight, const at::Tensor* turned,
-                                          const at::Tensor* bias, int64_t inputs, int64_t outputs) {
-  try {
-    check_linear(*x, bias, inputs, outputs);
-    return new at::Tensor(NarrowLinear::apply(x->to(at::kBFloat16), *weight, *turned, maybe(bias), outputs));
-  } catch (const std::exception& error) {
-    shim_error() = error.what();
-    return nullptr;
   }
 }

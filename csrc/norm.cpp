@@ -133,6 +133,39 @@ struct RowMasks {
 template <typename T>
 constexpr at::ScalarType KIND = std::is_same_v<T, float> ? at::kFloat : at::kBFloat16;
 
+// The norm of a residual sum over all rows: its kernel's call but for the key, which each batch has of its own.
+template <typename T, typename R>
+struct SumNorm {
+  ResidualNorm<T, R> all;
+  const RowMasks& masks;
+
+  void compute(int64_t begin, int64_t end) const {
+    masks.within(begin, end, [&](int64_t first, Key key, int64_t from, int64_t to) {
+      const int64_t at = first * all.width;
+      const ResidualNorm<T, R> call = {all.width, key, all.x + at, all.residual + at, all.weight, all.bias, all.eps,
+                                       moved(all.sum, at), all.y + at, all.normed + at, all.inverse + first};
+      residual_norm(call, from, to);
+    });
+  }
+};
+
+// The same backward.
+template <typename T, typename R>
+struct SumNormBackward {
+  ResidualNormBackward<T, R> all;
+  const RowMasks& masks;
+
+  void compute(int64_t begin, int64_t end) const {
+    masks.within(begin, end, [&](int64_t first, Key key, int64_t from, int64_t to) {
+      const int64_t at = first * all.width;
+      const ResidualNormBackward<T, R> call = {all.width, key, all.weight, all.normed + at, all.inverse + first,
+                                               all.gradient + at, moved(all.gradient_of_sum, at), moved(all.of_x, at),
+                                               moved(all.of_residual, at)};
+      residual_norm_backward(call, from, to);
+    });
+  }
+};
+
 // The norm of a residual sum in T, and the sum itself in R if it is to be kept.
 template <typename T, typename R>
 struct NormOfSum : torch::autograd::Function<NormOfSum<T, R>> {
@@ -145,19 +178,11 @@ struct NormOfSum : torch::autograd::Function<NormOfSum<T, R>> {
     at::Tensor y = at::empty_like(input), normed = at::empty_like(input);
     at::Tensor inverse = at::empty({rows}, weight.options());
     at::Tensor sum = keeps_sum ? at::empty_like(other) : at::Tensor();
-    const T* from = read_as<T>(input);
-    const R* added = read_as<R>(other);
-    const float *scale = read_as<float>(weight), *offset = bias ? read_as<float>(*bias) : nullptr;
-    T *to = write_as<T>(y), *kept = write_as<T>(normed);
-    R* total = write_as<R>(sum);
-    float* deviations = write_as<float>(inverse);
-    const auto batch = [&](int64_t first, Key key, int64_t begin, int64_t end) {
-      const int64_t at = first * width;
-      const ResidualNorm<T, R> call = {width, key, from + at, added + at, scale, offset, static_cast<float>(eps),
-                                       moved(total, at), to + at, kept + at, deviations + first};
-      residual_norm(call, begin, end);
-    };
-    at::parallel_for(0, rows, NORM_ROWS, [&](int64_t begin, int64_t end) { masks.within(begin, end, batch); });
+    const SumNorm<T, R> norm = {{width, {}, read_as<T>(input), read_as<R>(other), read_as<float>(weight),
+                                 bias ? read_as<float>(*bias) : nullptr, static_cast<float>(eps), write_as<R>(sum),
+                                 write_as<T>(y), write_as<T>(normed), write_as<float>(inverse)},
+                                masks};
+    at::parallel_for(0, rows, NORM_ROWS, [&](int64_t begin, int64_t end) { norm.compute(begin, end); });
     context->save_for_backward({weight, normed, inverse});
     masks.save(context);
     return keeps_sum ? torch::autograd::variable_list{y, sum} : torch::autograd::variable_list{y};
@@ -169,23 +194,15 @@ struct NormOfSum : torch::autograd::Function<NormOfSum<T, R>> {
     const auto saved = context->get_saved_variables();
     const at::Tensor gradient = gradients[0].to(KIND<T>).contiguous();
     const at::Tensor beside = gradients.size() > 1 ? gradients[1].to(KIND<R>).contiguous() : at::Tensor();
-    const int64_t width = gradient.size(-1);
     if (context->needs_input_grad(0)) found[0] = at::empty_like(gradient);
     if (context->needs_input_grad(1)) found[1] = at::empty_like(gradient, gradient.options().dtype(KIND<R>));
-    const float *scale = read_as<float>(saved[0]), *deviations = read_as<float>(saved[2]);
-    const T *kept = read_as<T>(saved[1]), *from = read_as<T>(gradient);
-    const R* of_sum = beside.defined() ? read_as<R>(beside) : nullptr;
-    T* of_x = write_as<T>(found[0]);
-    R* of_residual = write_as<R>(found[1]);
-    const auto batch = [&](int64_t first, Key key, int64_t begin, int64_t end) {
-      const int64_t at = first * width;
-      const ResidualNormBackward<T, R> call = {width, key, scale, kept + at, deviations + first, from + at,
-                                               moved(of_sum, at), moved(of_x, at), moved(of_residual, at)};
-      residual_norm_backward(call, begin, end);
-    };
     const RowMasks masks = RowMasks::saved(context);
-    at::parallel_for(0, saved[2].numel(), NORM_ROWS,
-                     [&](int64_t begin, int64_t end) { masks.within(begin, end, batch); });
+    const SumNormBackward<T, R> norm = {{gradient.size(-1), {}, read_as<float>(saved[0]), read_as<T>(saved[1]),
+                                         read_as<float>(saved[2]), read_as<T>(gradient),
+                                         beside.defined() ? read_as<R>(beside) : nullptr, write_as<T>(found[0]),
+                                         write_as<R>(found[1])},
+                                        masks};
+    at::parallel_for(0, saved[2].numel(), NORM_ROWS, [&](int64_t begin, int64_t end) { norm.compute(begin, end); });
     return found;
   }
 };

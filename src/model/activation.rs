@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use tch::{TchError, Tensor};
 
 use crate::base::torch::kernels::SigmoidGate;
-use crate::base::torch::narrow_mlp::NarrowActivation;
+use crate::base::torch::narrow_sequential::NarrowActivation;
 
 /// The activation between the two feed-forward layers, by its name in `hidden_act`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

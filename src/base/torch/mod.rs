@@ -12,7 +12,7 @@ pub mod likeliest;
 pub mod low_rank;
 pub mod narrow;
 pub mod narrow_layers;
-pub mod narrow_mlp;
+pub mod narrow_sequential;
 pub mod norms;
 pub mod quantised;
 pub mod shared;

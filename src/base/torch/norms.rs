@@ -42,6 +42,29 @@ pub struct FrozenNorm<'a> {
     pub eps: f64,
 }
 
+/// The dropout masks of batches whose rows lie one after the other.
+#[derive(Debug, Clone, Copy)]
+pub struct MaskedRows<'a> {
+    /// Of each batch how many rows it has, and the seed of its mask.
+    pub batches: &'a [(i64, u64)],
+    /// Nothing is dropped where it is 0.
+    pub threshold: u16,
+}
+
+impl MaskedRows<'_> {
+    /// The rows and seeds of batches that together have the rows of `x`.
+    pub(super) fn checked(&self, x: &Tensor) -> Result<(Vec<i64>, Vec<u64>), TchError> {
+        let (rows, seeds): (Vec<i64>, Vec<u64>) = self.batches.iter().copied().unzip();
+        let width = x.size().last().copied().unwrap_or(1).max(1);
+        let all = x.numel() as i64 / width;
+        if rows.iter().any(|rows| *rows < 0) || rows.iter().sum::<i64>() != all {
+            let message = format!("the norm of batches of {rows:?} of {all} rows");
+            return Err(TchError::Torch(message));
+        }
+        Ok((rows, seeds))
+    }
+}
+
 impl FrozenNorm<'_> {
     /// `norm(dropout(x) + residual)` in one pass, with the masks of
     /// [`kernels::dropout`](crate::base::torch::kernels::dropout) for batches whose rows lie one after
@@ -93,13 +116,7 @@ impl FrozenNorm<'_> {
         threshold: u16,
         keeps_sum: bool,
     ) -> Result<Option<(Tensor, Option<Tensor>)>, TchError> {
-        let (rows, seeds): (Vec<i64>, Vec<u64>) = batches.iter().copied().unzip();
-        let width = x.size().last().copied().unwrap_or(1).max(1);
-        let all = x.numel() as i64 / width;
-        if rows.iter().any(|rows| *rows < 0) || rows.iter().sum::<i64>() != all {
-            let message = format!("the norm of batches of {rows:?} of {all} rows");
-            return Err(TchError::Torch(message));
-        }
+        let (rows, seeds) = MaskedRows { batches, threshold }.checked(x)?;
         let (mut found, mut sum) = (std::ptr::null_mut(), std::ptr::null_mut());
         let to_sum: *mut *mut C_tensor = if keeps_sum {
             &raw mut sum

@@ -188,7 +188,7 @@ impl DecoderBlock for Gpt2Block {
         let y = self.attention_output.forward(&attended, masks)?;
         let norm = &self.feed_forward_norm;
         let (x, normed) = norm.with_sum(&y, x, self.dropout, masks)?;
-        let (y, _) = self.feed_forward.forward(&normed, masks)?;
+        let y = self.feed_forward.forward(&normed, masks)?;
         Ok(x.f_add(&dropout(&y, self.dropout, masks)?)?)
     }
 }

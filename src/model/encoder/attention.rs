@@ -103,8 +103,8 @@ impl AttentionOutput {
         x: &Tensor,
         masks: Option<&Masks>,
     ) -> Result<Tensor, ModelError> {
-        let y = self.dense.forward(context, masks)?;
-        self.norm.of_residual(&y, x, self.dropout, masks)
+        self.dense
+            .forward_normed(context, x, &self.norm, self.dropout, masks)
     }
 }
 

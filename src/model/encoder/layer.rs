@@ -33,8 +33,8 @@ impl FeedForward {
     }
 
     pub fn forward(&self, x: &Tensor, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
-        let (y, x) = self.layers.forward(x, masks)?;
-        self.norm.of_residual(&y, &x, self.dropout, masks)
+        self.layers
+            .forward_normed(x, &self.norm, self.dropout, masks)
     }
 }
 

@@ -5,6 +5,7 @@ use tch::{Kind, TchError, Tensor};
 use crate::base::torch;
 use crate::base::torch::device::Autocast;
 use crate::base::torch::narrow::{self, PackedWeight};
+use crate::base::torch::narrow_sequential::FrozenLayer;
 use crate::model::ModelError;
 use crate::model::weights::View;
 
@@ -67,7 +68,7 @@ impl OutputTable {
     /// If libtorch fails.
     pub fn padded_logits(&self, states: &Tensor) -> Result<Tensor, TchError> {
         match self.packed() {
-            Some(packed) => packed.linear(states, None),
+            Some(packed) => FrozenLayer(packed, None).forward(states),
             None => torch::kernels::linear(states, &self.table, None),
         }
     }
@@ -78,7 +79,7 @@ impl OutputTable {
     /// If libtorch fails.
     pub fn back(&self, by_logits: &Tensor) -> Result<Tensor, TchError> {
         match self.packed() {
-            Some(packed) => packed.transposed().linear(by_logits, None),
+            Some(packed) => FrozenLayer(&packed.transposed(), None).forward(by_logits),
             None => torch::kernels::linear(by_logits, &self.table.f_transpose(0, 1)?, None),
         }
     }

@@ -16,7 +16,7 @@ use crate::model::loss::Loss;
 /// not depend on the memory that there is. The more tokens at once, the faster they are multiplied: by
 /// 50,257 of 768 in float32, 334 take a twelfth less time than 166 by MKL on two threads; by 50,257 of
 /// 384 in bfloat16, the way back of 667 takes a fifth less than that of 333 by oneDNN.
-const PART: i64 = 1 << 26;
+const PART: i64 = 1 << 27;
 
 /// What a language model's loss is computed from.
 pub(crate) struct TokenLoss<'a> {

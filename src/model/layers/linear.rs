@@ -8,10 +8,11 @@ use crate::base::torch;
 use crate::base::torch::low_rank::{self, LowRank};
 use crate::base::torch::narrow::{self, PackedWeight};
 use crate::base::torch::narrow_layers::{self, NarrowLayer};
-use crate::base::torch::narrow_mlp::FrozenLayer;
+use crate::base::torch::narrow_sequential::FrozenLayer;
 use crate::model::ModelError;
 use crate::model::delta::{Delta, LowRankChange};
 use crate::model::dropout::{DropoutMask, Masks, next_mask};
+use crate::model::layers::LayerNorm;
 use crate::model::linear_layer::WeightLayout;
 use crate::model::quantised::held::HeldWeight;
 use crate::model::weights::View;
@@ -140,7 +141,7 @@ impl Linear {
             return Ok(y);
         }
         let y = match self.packed_for(x) {
-            Some(packed) => packed.linear(x, self.bias.as_ref())?,
+            Some(packed) => FrozenLayer(packed, self.bias.as_ref()).forward(x)?,
             None => self.product(x)?,
         };
         self.changed(y, x, masks)
@@ -220,6 +221,26 @@ impl Linear {
             LinearWeight::Dense(weight) if !self.reference_numerics => Some(weight),
             _ => None,
         }
+    }
+
+    /// `norm(dropout(output) + residual)`.
+    ///
+    /// # Errors
+    /// As [`Linear::forward`].
+    pub fn forward_normed(
+        &self,
+        x: &Tensor,
+        residual: &Tensor,
+        norm: &LayerNorm,
+        dropout: f64,
+        masks: Option<&Masks>,
+    ) -> Result<Tensor, ModelError> {
+        if let Some(layer) = self.frozen_for(x)
+            && let Some(y) = norm.behind(x, &[layer], None, Some(residual), dropout, masks)?
+        {
+            return Ok(y);
+        }
+        norm.of_residual(&self.forward(x, masks)?, residual, dropout, masks)
     }
 
     /// The frozen layer where it is packed, and nothing is added to it.

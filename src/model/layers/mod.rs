@@ -9,7 +9,8 @@ use tch::{Kind, Tensor};
 
 use crate::base::torch::device::Autocast;
 use crate::base::torch::narrow;
-use crate::base::torch::norms::{FrozenNorm, FrozenRmsNorm};
+use crate::base::torch::narrow_sequential::{self, FrozenLayer, NarrowActivation, NormBehind};
+use crate::base::torch::norms::{FrozenNorm, FrozenRmsNorm, MaskedRows};
 use crate::model::ModelError;
 use crate::model::dropout::{Masks, TokenMasks};
 use crate::model::weights::View;
@@ -79,6 +80,40 @@ impl LayerNorm {
             return Ok(y);
         }
         self.forward(&masks.apply(x)?.f_add(residual)?)
+    }
+
+    /// The norm of a residual sum with what layers make of `x`, `dropout(layers(x)) + residual`, in one
+    /// operation with them; without a residual, of that with `x` itself. `None` where norms are not computed
+    /// so, and if this one is trained.
+    ///
+    /// # Errors
+    /// If shapes do not fit, or memory runs out.
+    pub(super) fn behind(
+        &self,
+        x: &Tensor,
+        layers: &[FrozenLayer<'_>],
+        activation: Option<NarrowActivation>,
+        residual: Option<&Tensor>,
+        dropout: f64,
+        masks: Option<&Masks>,
+    ) -> Result<Option<Tensor>, ModelError> {
+        let is_trained =
+            self.weight.requires_grad() || self.bias.as_ref().is_some_and(Tensor::requires_grad);
+        if is_trained || !narrow::is_on(x.device()) {
+            return Ok(None);
+        }
+        let sum = residual.unwrap_or(x);
+        let masks = masks_of(sum, dropout, masks)?.unwrap_or_else(|| TokenMasks::none(sum));
+        let behind = NormBehind {
+            norm: self.frozen(),
+            residual,
+            masks: MaskedRows {
+                batches: &masks.batches,
+                threshold: masks.threshold,
+            },
+        };
+        let y = narrow_sequential::forward(x, layers, activation, Some(&behind))?;
+        Ok(Some(y))
     }
 
     /// A residual sum, `dropout(x) + residual`, and its norm; both and what comes back are of one shape.
