@@ -98,8 +98,8 @@ WITHIN_TILES void multiply_inputs(const Narrow* x, int64_t width, const Narrow* 
   _tile_dpbf16ps(3, 5, 7);
 }
 
-// Meanwhile other rows are finished, and what its own need for that is fetched: tiles are multiplied by a unit of their own, which leaves those for
-// vectors idle.
+// Meanwhile other rows are finished, and what its own need for that is fetched: tiles are multiplied by a unit of
+// their own, which leaves those for vectors idle.
 WITHIN_TILES void multiply_block(const TileProduct& call, const Block& block, const std::vector<TileTerm>& added,
                                  const Unfinished& own, const Unfinished& others) {
   constexpr int64_t STEP = PANEL * sizeof(float);
