@@ -95,8 +95,8 @@ pub struct NormBehind<'a> {
     pub masks: MaskedRows<'a>,
 }
 
-/// What layers make of `x` in bfloat16: one, or two with an activation between them, if there is any; and
-/// what a norm behind them makes of that.
+/// What layers make of `x` in bfloat16: one without an activation, or two with one between them; and what a
+/// norm behind them makes of that.
 ///
 /// # Shapes
 /// `x` (…, d_in of the first), what comes back (…, d_out of the last).
@@ -478,7 +478,8 @@ mod tests {
                         threshold: 0,
                     },
                 };
-                forward(&x, &layers, Some(NarrowActivation::Gelu), Some(&norm))
+                let activation = (layers.len() > 1).then_some(NarrowActivation::Gelu);
+                forward(&x, &layers, activation, Some(&norm))
             };
         assert!(of(32, &[&widen, &narrow], Some(&wide), 3, &wide).is_ok());
         assert!(of(96, &[&widen, &narrow], Some(&wide), 3, &wide).is_err());
@@ -498,5 +499,9 @@ mod tests {
             )
             .is_err()
         );
+        let x = values(&[3, 32], 0.7).to_kind(Kind::BFloat16);
+        let [first, second] = [&widen, &narrow].map(|weight| FrozenLayer(weight, None));
+        assert!(forward(&x, &[first, second], None, None).is_err());
+        assert!(forward(&x, &[first], Some(NarrowActivation::Gelu), None).is_err());
     }
 }
