@@ -101,8 +101,7 @@ struct HeldWeight {
 struct QuantisedLinear : torch::autograd::Function<QuantisedLinear> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& codes,
                             const std::optional<at::Tensor>& scales, const std::optional<at::Tensor>& added,
-                            const std::optional<at::Tensor>& bias, int64_t form, int64_t rows, int64_t columns,
-                            bool by_one_dnn) {
+                            const std::optional<at::Tensor>& bias, int64_t form, int64_t rows, int64_t columns) {
     const HeldWeight held = {codes,   scales.value_or(at::Tensor()), added.value_or(at::Tensor()), static_cast<Form>(form),
                              rows,    columns};
     held.check();
@@ -110,7 +109,7 @@ struct QuantisedLinear : torch::autograd::Function<QuantisedLinear> {
     const at::ScalarType kind = mixed ? at::autocast::get_autocast_dtype(x.device().type()) : x.scalar_type();
     const at::Tensor weight = held.as(kind), input = x.to(kind);
     const auto own_bias = bias ? std::optional<at::Tensor>(bias->to(kind)) : std::nullopt;
-    const bool one_dnn = by_one_dnn && suits_one_dnn(input, weight, own_bias);
+    const bool one_dnn = suits_one_dnn(input, weight, own_bias);
     context->save_for_backward({held.codes, held.scales, held.added});
     context->saved_data["form"] = form;
     context->saved_data["rows"] = rows;
@@ -124,7 +123,7 @@ struct QuantisedLinear : torch::autograd::Function<QuantisedLinear> {
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list gradients) {
-    torch::autograd::variable_list found(9);
+    torch::autograd::variable_list found(8);
     if (!context->needs_input_grad(0)) return found;
     const auto saved = context->get_saved_variables();
     const HeldWeight held = {saved[0],
@@ -154,11 +153,11 @@ std::optional<at::Tensor> given(const at::Tensor* tensor) {
 // x Wᵀ + bias; `scales`, `added` and `bias` may be null. A bias that is trained is added on its own.
 extern "C" at::Tensor* shim_quantised_linear(const at::Tensor* x, const at::Tensor* codes, const at::Tensor* scales,
                                              const at::Tensor* added, const at::Tensor* bias, int64_t form,
-                                             int64_t rows, int64_t columns, bool by_one_dnn) {
+                                             int64_t rows, int64_t columns) {
   try {
     const bool trained = bias && bias->requires_grad();
     const auto frozen = trained ? std::nullopt : given(bias);
-    at::Tensor y = QuantisedLinear::apply(*x, *codes, given(scales), given(added), frozen, form, rows, columns, by_one_dnn);
+    at::Tensor y = QuantisedLinear::apply(*x, *codes, given(scales), given(added), frozen, form, rows, columns);
     if (trained) y = at::add(y, bias->to(y.scalar_type()));
     return new at::Tensor(std::move(y));
   } catch (const std::exception& error) {

@@ -103,15 +103,6 @@ pub trait Architecture: fmt::Debug + Send + Sync {
     /// The class of the tokenizer in transformers, where its files do not say it.
     fn tokenizer_class(&self) -> &str;
 
-    /// Whether the model is computed operation by operation as other programs compute it. An encoder
-    /// is so without dropout, which serves comparisons with them: products of other shapes, or by
-    /// another library, round otherwise, and AdamW makes of a last bit in a gradient near zero a
-    /// difference of 1e-3 in a loss within three rounds. A decoder never is: a loss over thousands
-    /// of tokens differs less, and most have no dropout to begin with.
-    fn reference_numerics(&self) -> bool {
-        false
-    }
-
     /// The same with one dropout probability everywhere.
     fn with_dropout(&self, p: f64) -> Arc<dyn Architecture>;
 

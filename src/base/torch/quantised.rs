@@ -15,7 +15,6 @@ unsafe extern "C" {
         form: i64,
         rows: i64,
         columns: i64,
-        by_one_dnn: bool,
     ) -> *mut C_tensor;
     fn shim_dequantise(
         codes: *const C_tensor,
@@ -65,7 +64,7 @@ fn pointer(tensor: Option<&Tensor>) -> *const C_tensor {
 impl CodedWeight<'_> {
     /// `y = x Wᵀ + bias`, or without a bias. The weight is brought to float32 for the product alone,
     /// and once more in the backward pass: autograd keeps the codes. With mixed precision both factors
-    /// are then rounded to its kind. `by_one_dnn`: by oneDNN where
+    /// are then rounded to its kind. By oneDNN where
     /// [`kernels::linear`](crate::base::torch::kernels::linear) would take it.
     ///
     /// # Shapes
@@ -73,12 +72,7 @@ impl CodedWeight<'_> {
     ///
     /// # Errors
     /// If shapes do not fit, or memory runs out.
-    pub fn linear(
-        &self,
-        x: &Tensor,
-        bias: Option<&Tensor>,
-        by_one_dnn: bool,
-    ) -> Result<Tensor, TchError> {
+    pub fn linear(&self, x: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
         // SAFETY: the tensors are alive through the call, and null means that there is none; what comes
         // back is null or a tensor of our own.
         unsafe {
@@ -91,7 +85,6 @@ impl CodedWeight<'_> {
                 self.form as i64,
                 self.rows,
                 self.columns,
-                by_one_dnn,
             ))
         }
     }

@@ -224,8 +224,7 @@ impl LaneTrainer {
     /// Tokens that are trained at once: on a CPU [`CACHED_TOKENS`]. A GPU is the faster the more it
     /// gets.
     fn part_tokens(&self) -> Option<usize> {
-        let whole = self.experiment.checkpoint.architecture.reference_numerics();
-        (self.compute.device == Device::Cpu && !whole).then_some(CACHED_TOKENS)
+        (self.compute.device == Device::Cpu).then_some(CACHED_TOKENS)
     }
 
     /// The parts that the client's memory wants a batch cut into.

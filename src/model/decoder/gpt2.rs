@@ -151,7 +151,7 @@ impl Gpt2Block {
         let linear = |name: &str, part: &str, d_in, d_out| {
             let spec = LinearSpec {
                 layout: WeightLayout::InOut,
-                ..LinearSpec::new(d_in, d_out, false)
+                ..LinearSpec::new(d_in, d_out)
             };
             Linear::new(&view.pp(name).pp(part), &spec)
         };

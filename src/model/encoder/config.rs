@@ -76,13 +76,6 @@ impl EncoderConfig {
         self.pad_token_id.unwrap_or(0)
     }
 
-    /// Whether there is no dropout below the head; see
-    /// [`Architecture::reference_numerics`](crate::model::architecture::Architecture::reference_numerics).
-    #[must_use]
-    pub fn has_no_dropout(&self) -> bool {
-        self.hidden_dropout_prob == 0.0
-    }
-
     /// Dropout in the classification head.
     #[must_use]
     pub fn head_dropout(&self) -> f64 {
@@ -114,7 +107,6 @@ impl EncoderConfig {
             probs_dropout: self.attention_probs_dropout_prob,
             attention_dropout: self.hidden_dropout_prob,
             output_dropout: self.hidden_dropout_prob,
-            reference_numerics: self.has_no_dropout(),
         }
     }
 
@@ -241,7 +233,7 @@ impl EncoderConfig {
         let spec = self.layer_spec();
         let layer = |layer| PostNormLayer::new(&root.pp(self.layer_name(layer)), &spec);
         let project = self.projection().map(|it| {
-            let spec = LinearSpec::new(it.d_in, it.d_out, self.has_no_dropout());
+            let spec = LinearSpec::new(it.d_in, it.d_out);
             Linear::new(&root.pp(it.module), &spec)
         });
         Ok(PostNormBody {

@@ -65,12 +65,6 @@ static MODULES: LayerModules = LayerModules {
 const EPS: f64 = 1e-12;
 
 impl DistilBertConfig {
-    /// Whether there is no dropout below the head; see
-    /// [`Architecture::reference_numerics`](crate::model::architecture::Architecture::reference_numerics).
-    pub(crate) fn has_no_dropout(&self) -> bool {
-        self.dropout == 0.0
-    }
-
     fn layer_spec(&self) -> LayerSpec {
         LayerSpec {
             modules: &MODULES,
@@ -82,7 +76,6 @@ impl DistilBertConfig {
             probs_dropout: self.attention_dropout,
             attention_dropout: 0.0,
             output_dropout: self.dropout,
-            reference_numerics: self.has_no_dropout(),
         }
     }
 

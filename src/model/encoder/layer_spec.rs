@@ -52,7 +52,6 @@ pub(crate) struct LayerSpec {
     pub attention_dropout: f64,
     /// Dropout on the feed-forward's output.
     pub output_dropout: f64,
-    pub reference_numerics: bool,
 }
 
 impl LayerSpec {
@@ -96,7 +95,7 @@ impl LayerSpec {
     }
 
     fn linear_spec(&self, [d_in, d_out]: [i64; 2]) -> LinearSpec {
-        LinearSpec::new(d_in, d_out, self.reference_numerics)
+        LinearSpec::new(d_in, d_out)
     }
 
     /// A norm at a view.

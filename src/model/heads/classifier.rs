@@ -24,8 +24,6 @@ pub struct Classifier {
     norm: Option<LayerNorm>,
     output_dropout: f64,
     output: Linear,
-    /// See [`Architecture::reference_numerics`](crate::model::architecture::Architecture::reference_numerics).
-    reference_numerics: bool,
 }
 
 impl Classifier {
@@ -38,10 +36,9 @@ impl Classifier {
         encoder: Box<dyn Encode>,
         head: &HeadSpec,
         labels: i64,
-        reference_numerics: bool,
     ) -> Result<Self, ModelError> {
         let linear = |module: &str, d_out, bias| {
-            let spec = LinearSpec::new(head.width, d_out, reference_numerics);
+            let spec = LinearSpec::new(head.width, d_out);
             Linear::new(&root.pp(module), &LinearSpec { bias, ..spec })
         };
         let norm = head.norm.as_ref().map(|norm| {
@@ -56,7 +53,6 @@ impl Classifier {
             norm: norm.transpose()?,
             output_dropout: head.output_dropout,
             output: linear(head.output, labels, true)?,
-            reference_numerics,
         })
     }
 
@@ -69,11 +65,10 @@ impl Classifier {
     }
 
     /// The tokens of the last layer that the head reads, from a row's first; `None`: all.
-    fn wanted(&self, masks: Option<&Masks>) -> Option<i64> {
-        let needs_all = masks.is_some() && self.reference_numerics;
+    fn wanted(&self) -> Option<i64> {
         match self.pooling {
-            Pooling::FirstToken if !needs_all => Some(1),
-            Pooling::FirstToken | Pooling::Mean => None,
+            Pooling::FirstToken => Some(1),
+            Pooling::Mean => None,
         }
     }
 
@@ -113,16 +108,14 @@ fn mean_of_real(hidden: &Tensor, mask: &Tensor) -> Result<Tensor, ModelError> {
 impl Model for Classifier {
     /// Logits, (rows, labels).
     ///
-    /// Where the head reads the first token, of the last layer only that is computed; all tokens
-    /// in training that computes as other programs do ([`Architecture::reference_numerics`](crate::model::architecture::Architecture::reference_numerics)).
+    /// Where the head reads the first token, of the last layer only that is computed.
     fn outputs(&self, inputs: &Inputs, masks: Option<&Masks>) -> Result<Tensor, ModelError> {
-        let hidden = self.encoder.forward(inputs, self.wanted(masks), masks)?;
+        let hidden = self.encoder.forward(inputs, self.wanted(), masks)?;
         self.head(&hidden, inputs, masks)
     }
 
     fn joint_hidden(&self, batches: &[Inputs], masks: &Masks) -> Result<Vec<Tensor>, ModelError> {
-        self.encoder
-            .forward_joint(batches, self.wanted(Some(masks)), masks)
+        self.encoder.forward_joint(batches, self.wanted(), masks)
     }
 
     fn outputs_of(

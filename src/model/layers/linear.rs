@@ -28,20 +28,17 @@ pub struct LinearSpec {
     pub bias: bool,
     /// How its weight lies.
     pub layout: WeightLayout,
-    /// See [`Architecture::reference_numerics`](crate::model::architecture::Architecture::reference_numerics).
-    pub reference_numerics: bool,
 }
 
 impl LinearSpec {
     /// A layer with a bias whose weight is (d_out, d_in).
     #[must_use]
-    pub fn new(d_in: i64, d_out: i64, reference_numerics: bool) -> Self {
+    pub fn new(d_in: i64, d_out: i64) -> Self {
         Self {
             d_in,
             d_out,
             bias: true,
             layout: WeightLayout::OutIn,
-            reference_numerics,
         }
     }
 }
@@ -56,7 +53,6 @@ pub struct Linear {
     packed: Option<PackedWeight>,
     bias: Option<Tensor>,
     delta: Option<Rc<dyn Delta>>,
-    reference_numerics: bool,
 }
 
 /// What an adapter adds, with the key of its mask.
@@ -114,18 +110,16 @@ impl Linear {
             packed: view.packed("weight").filter(|_| !is_trained),
             bias,
             delta: view.delta(),
-            reference_numerics: spec.reference_numerics,
         })
     }
 
     /// A frozen layer of a weight, (d_out, d_in), without an adapter.
-    pub(super) fn of(weight: Tensor, bias: Option<Tensor>, reference_numerics: bool) -> Self {
+    pub(super) fn of(weight: Tensor, bias: Option<Tensor>) -> Self {
         Self {
             weight: LinearWeight::Dense(weight),
             packed: None,
             bias,
             delta: None,
-            reference_numerics,
         }
     }
 
@@ -215,11 +209,11 @@ impl Linear {
         }
     }
 
-    /// The weight, where products with it need not be taken as other programs take them.
+    /// The weight, unless it is held in fewer bits.
     fn dense(&self) -> Option<&Tensor> {
         match &self.weight {
-            LinearWeight::Dense(weight) if !self.reference_numerics => Some(weight),
-            _ => None,
+            LinearWeight::Dense(weight) => Some(weight),
+            LinearWeight::Quantised(_) => None,
         }
     }
 
@@ -258,9 +252,8 @@ impl Linear {
     fn product(&self, x: &Tensor) -> Result<Tensor, ModelError> {
         let bias = self.bias.as_ref();
         Ok(match &self.weight {
-            LinearWeight::Dense(weight) if self.reference_numerics => x.f_linear(weight, bias)?,
             LinearWeight::Dense(weight) => torch::kernels::linear(x, weight, bias)?,
-            LinearWeight::Quantised(weight) => weight.linear(x, bias, !self.reference_numerics)?,
+            LinearWeight::Quantised(weight) => weight.linear(x, bias)?,
         })
     }
 }

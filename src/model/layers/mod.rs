@@ -57,8 +57,7 @@ impl LayerNorm {
     }
 
     /// The norm of a residual sum, `dropout(x) + residual`; both and what comes back are of one shape.
-    /// On a CPU it is one pass, but in float32 only where something is dropped: see
-    /// [`Architecture::reference_numerics`](crate::model::architecture::Architecture::reference_numerics).
+    /// On a CPU it is one pass.
     ///
     /// # Errors
     /// If libtorch fails.
@@ -69,17 +68,14 @@ impl LayerNorm {
         dropout: f64,
         masks: Option<&Masks>,
     ) -> Result<Tensor, ModelError> {
-        let masks = masks_of(x, dropout, masks)?;
-        let is_fused = masks.is_some() || narrow::is_on(x.device());
-        let masks = masks.unwrap_or_else(|| TokenMasks::none(x));
-        if is_fused
-            && let Some(y) =
-                self.frozen()
-                    .of_residual(x, residual, &masks.batches, masks.threshold)?
-        {
-            return Ok(y);
+        let masks = masks_of(x, dropout, masks)?.unwrap_or_else(|| TokenMasks::none(x));
+        let fused = self
+            .frozen()
+            .of_residual(x, residual, &masks.batches, masks.threshold)?;
+        match fused {
+            Some(y) => Ok(y),
+            None => self.forward(&masks.apply(x)?.f_add(residual)?),
         }
-        self.forward(&masks.apply(x)?.f_add(residual)?)
     }
 
     /// The norm of a residual sum with what layers make of `x`, `dropout(layers(x)) + residual`, in one

@@ -99,8 +99,7 @@ impl Stack {
         if has_bias && bias.is_none() {
             return Ok(None);
         }
-        let reference_numerics = specs.iter().any(|spec| spec.reference_numerics);
-        let layer = Linear::of(weight, bias, reference_numerics);
+        let layer = Linear::of(weight, bias);
         let widths = specs.map(|spec| spec.d_out);
         Ok(Some(Self { layer, widths }))
     }

@@ -84,13 +84,8 @@ impl HeldWeight {
     ///
     /// # Errors
     /// If shapes do not fit, or memory runs out.
-    pub fn linear(
-        &self,
-        x: &Tensor,
-        bias: Option<&Tensor>,
-        by_one_dnn: bool,
-    ) -> Result<Tensor, TchError> {
-        self.coded().linear(x, bias, by_one_dnn)
+    pub fn linear(&self, x: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
+        self.coded().linear(x, bias)
     }
 
     /// The weight, (d_out, d_in), in float32, with what was added to it.

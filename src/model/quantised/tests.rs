@@ -206,22 +206,19 @@ fn products_and_gradients_are_those_of_the_codes_values_and_of_what_was_added() 
                 assert_eq!(held.dense().unwrap(), dense);
                 let x = Tensor::from_slice(&random(10, rows * 40)).view([1, rows as i64, 40]);
                 let bias = Tensor::from_slice(&random(12, 24));
-                for by_one_dnn in [false, true] {
-                    let name = format!("{precision:?} {layout:?} {rows} rows, {by_one_dnn}");
-                    let own =
-                        |x: &Tensor, bias: &Tensor| held.linear(x, Some(bias), by_one_dnn).unwrap();
-                    let wide = |x: &Tensor, bias: &Tensor| x.linear(&dense, Some(bias));
-                    let want = results(&x, &bias, wide);
-                    assert_near(&name, &results(&x, &bias, own), &want, 1e-6);
-                    let frozen = own(&x, &bias);
-                    assert!(!frozen.requires_grad(), "{name}");
-                    assert_near(
-                        &name,
-                        &[frozen, want[1].copy(), want[2].copy()],
-                        &want,
-                        1e-6,
-                    );
-                }
+                let name = format!("{precision:?} {layout:?} {rows} rows");
+                let own = |x: &Tensor, bias: &Tensor| held.linear(x, Some(bias)).unwrap();
+                let wide = |x: &Tensor, bias: &Tensor| x.linear(&dense, Some(bias));
+                let want = results(&x, &bias, wide);
+                assert_near(&name, &results(&x, &bias, own), &want, 1e-6);
+                let frozen = own(&x, &bias);
+                assert!(!frozen.requires_grad(), "{name}");
+                assert_near(
+                    &name,
+                    &[frozen, want[1].copy(), want[2].copy()],
+                    &want,
+                    1e-6,
+                );
             }
         }
     }
@@ -241,7 +238,7 @@ fn a_base_in_bfloat16_gives_the_bits_of_one_in_float32_where_products_are_in_bfl
         let _autocast = Autocast::enter(Device::Cpu, Kind::BFloat16).unwrap();
         results(&x, &bias, |x, bias| product(x) + bias)
     };
-    let own = mixed(&|x| held.linear(x, None, true).unwrap());
+    let own = mixed(&|x| held.linear(x, None).unwrap());
     let wide = mixed(&|x| x.linear(&weight, None::<&Tensor>));
     assert_eq!(own, wide);
 }
@@ -254,7 +251,7 @@ fn a_weight_whose_parts_do_not_fit_is_refused() {
     let change = Tensor::zeros([8, 4], (Kind::Float, Device::Cpu));
     assert!(held.with(&change).is_err());
     let x = Tensor::zeros([2, 7], (Kind::Float, Device::Cpu));
-    assert!(held.linear(&x, None, true).is_err());
+    assert!(held.linear(&x, None).is_err());
     let mut coded = held.coded();
     coded.columns = 9;
     let error = coded.dense().unwrap_err().to_string();

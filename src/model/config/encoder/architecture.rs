@@ -72,8 +72,6 @@ pub(crate) struct EncoderFacts<'a> {
     pub max_tokens: i64,
     /// See [`Architecture::tokenizer_class`].
     pub tokenizer_class: &'a str,
-    /// See [`Architecture::reference_numerics`].
-    pub reference_numerics: bool,
 }
 
 /// What an encoder's family tells of itself. Its fields are the keys of `config.json`.
@@ -147,8 +145,7 @@ pub fn classifier<E: EncoderArchitecture>(
     outputs: i64,
 ) -> Result<Classifier, ModelError> {
     let (encoder, head) = (config.encoder(root)?, config.head_spec());
-    let reference_numerics = config.facts().reference_numerics;
-    Classifier::new(root, encoder, &head, outputs, reference_numerics)
+    Classifier::new(root, encoder, &head, outputs)
 }
 
 impl<E: EncoderArchitecture> Architecture for E {
@@ -219,10 +216,6 @@ impl<E: EncoderArchitecture> Architecture for E {
 
     fn tokenizer_class(&self) -> &str {
         self.facts().tokenizer_class
-    }
-
-    fn reference_numerics(&self) -> bool {
-        self.facts().reference_numerics
     }
 
     fn with_dropout(&self, p: f64) -> Arc<dyn Architecture> {

@@ -243,7 +243,6 @@ impl EncoderArchitecture for DebertaConfig {
                 DebertaVersion::One => "DebertaTokenizer",
                 DebertaVersion::Two => "DebertaV2Tokenizer",
             }),
-            reference_numerics: self.has_no_dropout(),
         }
     }
 

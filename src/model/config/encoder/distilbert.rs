@@ -80,7 +80,6 @@ impl EncoderArchitecture for DistilBertConfig {
             padding: self.pad_token_id,
             max_tokens: self.max_position_embeddings,
             tokenizer_class: named.unwrap_or("DistilBertTokenizer"),
-            reference_numerics: self.has_no_dropout(),
         }
     }
 

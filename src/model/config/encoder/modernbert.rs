@@ -201,7 +201,6 @@ impl EncoderArchitecture for ModernBertConfig {
             max_tokens: self.max_position_embeddings,
             tokenizer_class: named.unwrap_or("PreTrainedTokenizerFast"),
             // It has no dropout to begin with, as decoders have none.
-            reference_numerics: false,
         }
     }
 

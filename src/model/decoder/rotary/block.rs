@@ -77,7 +77,7 @@ fn linear(
 fn linear_spec(config: &RotaryConfig, module: &str, d_in: i64, d_out: i64) -> LinearSpec {
     LinearSpec {
         bias: config.has_bias(module),
-        ..LinearSpec::new(d_in, d_out, false)
+        ..LinearSpec::new(d_in, d_out)
     }
 }
 

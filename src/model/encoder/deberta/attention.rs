@@ -64,7 +64,7 @@ impl DisentangledAttention {
         let (h, heads) = (config.hidden_size, config.num_attention_heads);
         let spec = config.layer_spec();
         let linear = |name: &str, d_out, bias| {
-            let spec = LinearSpec::new(h, d_out, config.has_no_dropout());
+            let spec = LinearSpec::new(h, d_out);
             Linear::new(&view.pp(name), &LinearSpec { bias, ..spec })
         };
         let content = match config.version {

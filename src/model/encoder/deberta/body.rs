@@ -53,7 +53,7 @@ impl DebertaConfig {
         let conv = conv.map(|conv| Convolution::new(&encoder.pp("conv"), conv, self));
         let view = root.pp("deberta").pp("embeddings");
         let project = self.projection().map(|it| {
-            let spec = LinearSpec::new(it.d_in, it.d_out, self.has_no_dropout());
+            let spec = LinearSpec::new(it.d_in, it.d_out);
             Linear::new(
                 &root.pp(it.module),
                 &LinearSpec {

@@ -140,12 +140,6 @@ static MODULES: LayerModules = LayerModules {
 const IN_PROJ: &str = "attention.self.in_proj";
 
 impl DebertaConfig {
-    /// Whether there is no dropout below the head; see
-    /// [`Architecture::reference_numerics`](crate::model::architecture::Architecture::reference_numerics).
-    pub(crate) fn has_no_dropout(&self) -> bool {
-        self.hidden_dropout_prob == 0.0
-    }
-
     fn layer_spec(&self) -> LayerSpec {
         LayerSpec {
             modules: &MODULES,
@@ -157,7 +151,6 @@ impl DebertaConfig {
             probs_dropout: self.attention_probs_dropout_prob,
             attention_dropout: self.hidden_dropout_prob,
             output_dropout: self.hidden_dropout_prob,
-            reference_numerics: self.has_no_dropout(),
         }
     }
 

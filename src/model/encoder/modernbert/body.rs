@@ -151,7 +151,7 @@ impl PreNormLayer {
     fn new(view: &View<'_>, config: &ModernBertConfig, layer: i64) -> Result<Self, ModelError> {
         let (h, wide) = (config.hidden_size, config.intermediate_size);
         let linear = |name, d_in, d_out, bias| {
-            let spec = LinearSpec::new(d_in, d_out, false);
+            let spec = LinearSpec::new(d_in, d_out);
             Linear::new(&view.pp(name), &LinearSpec { bias, ..spec })
         };
         let norm =

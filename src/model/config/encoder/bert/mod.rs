@@ -151,7 +151,6 @@ impl EncoderArchitecture for EncoderConfig {
             padding: self.pad_token_id,
             max_tokens: self.positions(),
             tokenizer_class: named.unwrap_or(self.family.tokenizer_class),
-            reference_numerics: self.has_no_dropout(),
         }
     }
 
