@@ -11,47 +11,101 @@
 
 namespace {
 
-template <int ROWS>
+// Values of the vectors that are summed at a time: of ROWS rows of C, COLUMNS vectors each.
+template <typename V, int ROWS, int COLUMNS>
 WITHIN void product_of_rows(Matrix<const float> a, Matrix<const float> b, Matrix<float> c, int64_t inner) {
-  Half left[ROWS] = {}, right[ROWS] = {};
+  V sums[ROWS][COLUMNS] = {};
   for (int64_t j = 0; j < inner; j++) {
-    const Half first = load(b.at + j * b.row), second = load(b.at + j * b.row + HALF);
+    V values[COLUMNS];
+#pragma GCC unroll 8
+    for (int n = 0; n < COLUMNS; n++) values[n] = load<V>(b.at + j * b.row + n * COUNT<V>);
 #pragma GCC unroll 8
     for (int i = 0; i < ROWS; i++) {
       const float factor = a.at[i * a.row + j * a.column];
-      left[i] += factor * first;
-      right[i] += factor * second;
+#pragma GCC unroll 8
+      for (int n = 0; n < COLUMNS; n++) sums[i][n] += factor * values[n];
     }
   }
 #pragma GCC unroll 8
   for (int i = 0; i < ROWS; i++) {
-    store(c.at + i * c.row, left[i]);
-    store(c.at + i * c.row + HALF, right[i]);
+#pragma GCC unroll 8
+    for (int n = 0; n < COLUMNS; n++) put(c.at + i * c.row + n * COUNT<V>, sums[i][n]);
   }
+}
+
+// COLUMNS vectors of all rows of C, ROWS rows at a time, and of what is left half as many.
+template <typename V, int ROWS, int COLUMNS>
+WITHIN void product_of_columns(Matrix<const float> a, Matrix<const float> b, Matrix<float> c, int64_t rows,
+                               int64_t inner) {
+  int64_t i = 0;
+  for (; i + ROWS <= rows; i += ROWS) product_of_rows<V, ROWS, COLUMNS>(a.from(i), b, c.from(i), inner);
+  if constexpr (ROWS > 1) product_of_columns<V, ROWS / 2, COLUMNS>(a.from(i), b, c.from(i), rows - i, inner);
 }
 
 // C = A B of `rows` by `inner` by `width`, the last a multiple of LANES. Rows of B and C are
 // contiguous.
+template <typename V>
 WITHIN void product(Matrix<const float> a, Matrix<const float> b, Matrix<float> c, int64_t rows, int64_t inner,
                     int64_t width) {
-  constexpr int ROWS = 6;
-  for (int64_t column = 0; column < width; column += LANES) {
-    const Matrix<const float> right = {b.at + column, b.row};
-    int64_t i = 0;
-    for (; i + ROWS <= rows; i += ROWS) {
-      product_of_rows<ROWS>({a.at + i * a.row, a.row, a.column}, right, {c.at + i * c.row + column, c.row}, inner);
-    }
-    for (; i < rows; i++) {
-      product_of_rows<1>({a.at + i * a.row, a.row, a.column}, right, {c.at + i * c.row + column, c.row}, inner);
-    }
+  // As many sums as there are registers for.
+  constexpr int ROWS = PARTS<V> == 1 ? 8 : 6;
+  int64_t column = 0;
+  for (; column + 2 * COUNT<V> <= width; column += 2 * COUNT<V>) {
+    product_of_columns<V, ROWS, 2>(a, b.from(0, column), c.from(0, column), rows, inner);
+  }
+  if (column < width) product_of_columns<V, ROWS, 1>(a, b.from(0, column), c.from(0, column), rows, inner);
+}
+
+// Rows and columns of a square that is transposed in registers.
+constexpr int64_t SQUARE = COUNT<Half>;
+
+#ifdef __clang__
+#define SHUFFLE(FIRST, SECOND, ...) __builtin_shufflevector(FIRST, SECOND, __VA_ARGS__)
+#else
+#define SHUFFLE(FIRST, SECOND, ...) __builtin_shuffle(FIRST, SECOND, Integers<Half>{__VA_ARGS__})
+#endif
+
+// Exchanges the squares of STEP by STEP off the diagonals of two rows that are STEP apart.
+template <int STEP>
+WITHIN void exchange(Half& upper, Half& lower) {
+  const Half first = upper, second = lower;
+#define KEPT(K) (K & STEP ? SQUARE + K - STEP : K)
+#define MOVED(K) (K & STEP ? SQUARE + K : K + STEP)
+  upper = SHUFFLE(first, second, KEPT(0), KEPT(1), KEPT(2), KEPT(3), KEPT(4), KEPT(5), KEPT(6), KEPT(7));
+  lower = SHUFFLE(first, second, MOVED(0), MOVED(1), MOVED(2), MOVED(3), MOVED(4), MOVED(5), MOVED(6), MOVED(7));
+#undef KEPT
+#undef MOVED
+}
+
+template <int STEP>
+WITHIN void exchange_all(Half (&rows)[SQUARE]) {
+#pragma GCC unroll 8
+  for (int i = 0; i < SQUARE; i++) {
+    if (!(i & STEP)) exchange<STEP>(rows[i], rows[i + STEP]);
   }
 }
 
-// The transpose of `rows` rows, each padded with zeros to `width`.
-WITHIN void transpose(Matrix<const float> from, int64_t rows, int64_t columns, float* to, int64_t width) {
+WITHIN void transpose_square(Matrix<const float> from, Matrix<float> to) {
+  Half rows[SQUARE];
+#pragma GCC unroll 8
+  for (int i = 0; i < SQUARE; i++) rows[i] = load<Half>(from.from(i).at);
+  exchange_all<1>(rows);
+  exchange_all<2>(rows);
+  exchange_all<4>(rows);
+#pragma GCC unroll 8
+  for (int i = 0; i < SQUARE; i++) put(to.from(i).at, rows[i]);
+}
+
+// The transpose of `rows` rows of `columns`, a multiple of LANES, each padded with zeros to `width`.
+WITHIN void transpose(Matrix<const float> from, int64_t rows, int64_t columns, float* at, int64_t width) {
+  const Matrix<float> to = {at, width};
+  const int64_t whole = rows / SQUARE * SQUARE;
+  for (int64_t j = 0; j < columns; j += SQUARE) {
+    for (int64_t i = 0; i < whole; i += SQUARE) transpose_square(from.from(i, j), to.from(j, i));
+  }
   for (int64_t j = 0; j < columns; j++) {
-    for (int64_t i = 0; i < rows; i++) to[j * width + i] = from.at[i * from.row + j];
-    std::fill(to + j * width + rows, to + (j + 1) * width, 0.0f);
+    for (int64_t i = whole; i < rows; i++) *to.from(j, i).at = *from.from(i, j).at;
+    std::fill(to.from(j, rows).at, to.from(j + 1).at, 0.0f);
   }
 }
 
@@ -89,7 +143,8 @@ struct Scratch {
 // the same. What nobody among them sees is left out.
 WITHIN int64_t block(const Shape& shape, int64_t all) { return shape.causal ? 48 : std::max<int64_t>(all, 1); }
 
-FOR_EACH_CPU void forward_head(const AttentionForward<float>& call, int64_t index, Scratch& scratch) {
+template <typename V>
+WITHIN void forward_head(const AttentionForward<float>& call, int64_t index, Scratch& scratch) {
   const Shape& shape = call.shape;
   const int64_t width = padded(shape.tokens), step = block(shape, shape.queries);
   const Matrix<const float> turned = {scratch.turned.data(), width};
@@ -99,40 +154,45 @@ FOR_EACH_CPU void forward_head(const AttentionForward<float>& call, int64_t inde
   transpose(call.key_of.of(index, shape), shape.tokens, shape.width, scratch.turned.data(), width);
   for (int64_t begin = 0; begin < shape.queries; begin += step) {
     const int64_t end = std::min(begin + step, shape.queries), seen = shape.visible(end - 1);
-    product(call.query.of(index, shape).from(begin), turned, scores.from(begin), end - begin, shape.width, padded(seen));
+    product<V>(call.query.of(index, shape).from(begin), turned, scores.from(begin), end - begin, shape.width, padded(seen));
     for (int64_t i = begin; i < end; i++) {
       float* row = scores.from(i).at;
-      softmax(row, bias, shape.scale(), shape.visible(i), width);
+      softmax<V>(row, bias, shape.scale(), shape.visible(i), width);
       draw(call.key, index * shape.queries + i, shape.tokens, scratch.words, scratch.factors.data());
       for (int64_t j = 0; j < width; j++) dropped.at[i * width + j] = row[j] * scratch.factors[j];
     }
-    product({dropped.from(begin).at, width}, call.value.of(index, shape), call.context.of(index, shape).from(begin),
+    product<V>({dropped.from(begin).at, width}, call.value.of(index, shape), call.context.of(index, shape).from(begin),
             end - begin, seen, shape.width);
   }
 }
 
 // The gradient by one query's scores, in place of that by its dropped probabilities, and these.
+template <typename V>
 WITHIN void scores_backward(const AttentionBackward<float>& call, int64_t row_of_mask, const float* row, int64_t visible,
                             float* of_scores, float* of_value, Scratch& scratch) {
   const int64_t width = padded(call.shape.tokens), seen = padded(visible);
   const float* factors = scratch.factors.data();
   draw(call.key, row_of_mask, call.shape.tokens, scratch.words, scratch.factors.data());
-  Half sums[2] = {};
-  for (int64_t j = 0; j < seen; j += HALF) {
-    const Half kept = load(row + j) * load(factors + j);
-    sums[j / HALF % 2] += kept * load(of_scores + j);
-    store(of_value + j, kept);
+  Lanes<V> sums = {};
+  for (int64_t begin = 0; begin < seen; begin += LANES) {
+    for (int64_t part = 0; part < PARTS<V>; part++) {
+      const int64_t j = begin + part * COUNT<V>;
+      const V kept = load<V>(row + j) * load<V>(factors + j);
+      sums.part[part] += kept * load<V>(of_scores + j);
+      put(of_value + j, kept);
+    }
   }
   const float sum = total(sums);
-  for (int64_t j = 0; j < seen; j += HALF) {
-    const Half centred = load(of_scores + j) * load(factors + j) - sum;
-    store(of_scores + j, load(row + j) * centred * call.shape.scale());
+  for (int64_t j = 0; j < seen; j += COUNT<V>) {
+    const V centred = load<V>(of_scores + j) * load<V>(factors + j) - sum;
+    put<V>(of_scores + j, load<V>(row + j) * centred * call.shape.scale());
   }
   std::fill(of_scores + seen, of_scores + width, 0.0f);
   std::fill(of_value + seen, of_value + width, 0.0f);
 }
 
-FOR_EACH_CPU void backward_head(const AttentionBackward<float>& call, int64_t index, Scratch& scratch) {
+template <typename V>
+WITHIN void backward_head(const AttentionBackward<float>& call, int64_t index, Scratch& scratch) {
   const Shape& shape = call.shape;
   const int64_t width = padded(shape.tokens);
   const Matrix<const float> probabilities = {call.probabilities + index * shape.queries * width, width};
@@ -143,14 +203,14 @@ FOR_EACH_CPU void backward_head(const AttentionBackward<float>& call, int64_t in
   transpose(call.value.of(index, shape), shape.tokens, shape.width, scratch.turned.data(), width);
   for (int64_t begin = 0, step = block(shape, shape.queries); begin < shape.queries; begin += step) {
     const int64_t end = std::min(begin + step, shape.queries), seen = shape.visible(end - 1);
-    product(gradient.from(begin), turned, {scratch.scores.data() + begin * width, width}, end - begin, shape.width,
+    product<V>(gradient.from(begin), turned, {scratch.scores.data() + begin * width, width}, end - begin, shape.width,
             padded(seen));
     for (int64_t i = begin; i < end; i++) {
-      scores_backward(call, index * shape.queries + i, probabilities.from(i).at, shape.visible(i),
+      scores_backward<V>(call, index * shape.queries + i, probabilities.from(i).at, shape.visible(i),
                       scratch.scores.data() + i * width, scratch.dropped.data() + i * width, scratch);
     }
     if (call.of_query.at) {
-      product(scores.from(begin), call.key_of.of(index, shape), call.of_query.of(index, shape).from(begin), end - begin,
+      product<V>(scores.from(begin), call.key_of.of(index, shape), call.of_query.of(index, shape).from(begin), end - begin,
               seen, shape.width);
     }
   }
@@ -158,29 +218,30 @@ FOR_EACH_CPU void backward_head(const AttentionBackward<float>& call, int64_t in
     const int64_t count = std::min(step, shape.tokens - begin), first = shape.viewer(begin);
     const int64_t queries = shape.queries - first;
     if (call.of_value.at) {
-      product(dropped.from(first, begin).transposed(), gradient.from(first), call.of_value.of(index, shape).from(begin),
+      product<V>(dropped.from(first, begin).transposed(), gradient.from(first), call.of_value.of(index, shape).from(begin),
               count, queries, shape.width);
     }
     if (call.of_key.at) {
-      product(scores.from(first, begin).transposed(), call.query.of(index, shape).from(first),
+      product<V>(scores.from(first, begin).transposed(), call.query.of(index, shape).from(first),
               call.of_key.of(index, shape).from(begin), count, queries, shape.width);
     }
   }
 }
 
 // Each head of each row is computed by one thread, from the same values in the same order.
-template <typename Call>
-void each_head(const Call& call, int64_t begin, int64_t end, void (*work)(const Call&, int64_t, Scratch&)) {
+template <typename V>
+WITHIN void forward_heads(const AttentionForward<float>& call, int64_t begin, int64_t end) {
   Scratch scratch(call.shape);
-  for (int64_t index = begin; index < end; index++) work(call, index, scratch);
+  for (int64_t index = begin; index < end; index++) forward_head<V>(call, index, scratch);
+}
+
+template <typename V>
+WITHIN void backward_heads(const AttentionBackward<float>& call, int64_t begin, int64_t end) {
+  Scratch scratch(call.shape);
+  for (int64_t index = begin; index < end; index++) backward_head<V>(call, index, scratch);
 }
 
 }  // namespace
 
-void attention_forward(const AttentionForward<float>& call, int64_t begin, int64_t end) {
-  each_head(call, begin, end, forward_head);
-}
-
-void attention_backward(const AttentionBackward<float>& call, int64_t begin, int64_t end) {
-  each_head(call, begin, end, backward_head);
-}
+KERNEL(attention_forward, forward_heads, AttentionForward<float>)
+KERNEL(attention_backward, backward_heads, AttentionBackward<float>)

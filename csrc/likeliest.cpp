@@ -9,7 +9,7 @@
 namespace {
 
 // Values that are looked at together: mostly none of them is among the largest.
-constexpr int64_t STRIP = 4 * HALF;
+constexpr int64_t STRIP = 4 * LANES;
 
 // The largest values so far, the largest first, and of equals the first that was met.
 struct Largest {
@@ -30,7 +30,7 @@ struct Largest {
   }
 };
 
-template <typename T>
+template <typename V, typename T>
 WITHIN void find_largest(const T* row, int64_t count, Largest& largest) {
   std::fill(largest.values, largest.values + largest.width, NONE);
   std::fill(largest.places, largest.places + largest.width, 0);
@@ -38,10 +38,11 @@ WITHIN void find_largest(const T* row, int64_t count, Largest& largest) {
     const int64_t end = std::min(begin + STRIP, count);
     const float least = largest.least();
     if (end - begin == STRIP) {
-      Integers more = {};
-      for (int64_t at = begin; at < end; at += HALF) more |= widened(row + at) > least;
-      int32_t any = 0;
-      for (int i = 0; i < HALF; i++) any |= more[i];
+      Integers<V> more = {};
+      for (int64_t at = begin; at < end; at += COUNT<V>) more |= widened<V>(row + at) > least;
+      int32_t found[COUNT<V>], any = 0;
+      std::memcpy(found, &more, sizeof found);
+      for (int32_t one : found) any |= one;
       if (!any) continue;
     }
     for (int64_t at = begin; at < end; at++) {
@@ -51,25 +52,27 @@ WITHIN void find_largest(const T* row, int64_t count, Largest& largest) {
   }
 }
 
-template <typename T>
+template <typename V, typename T>
 WITHIN void of_row(const Likeliest<T>& call, int64_t index) {
   const T* row = call.logits + index * call.step;
   Largest largest = {call.width, call.log_probabilities + index * call.width, call.tokens + index * call.width};
-  find_largest(row, call.vocabulary, largest);
+  find_largest<V>(row, call.vocabulary, largest);
   const float most = static_cast<float>(largest.values[0]);
-  const double log_sum = most + std::log(shares_of(row, call.vocabulary, most, nullptr));
+  const double log_sum = most + std::log(shares_of<V>(row, call.vocabulary, most, nullptr, row + call.step));
   for (int64_t i = 0; i < call.width; i++) largest.values[i] -= log_sum;
 }
 
-FOR_EACH_CPU void of_floats(const Likeliest<float>& call, int64_t begin, int64_t end) {
-  for (int64_t index = begin; index < end; index++) of_row(call, index);
+template <typename V, typename T>
+WITHIN void of_rows(const Likeliest<T>& call, int64_t begin, int64_t end) {
+  for (int64_t index = begin; index < end; index++) of_row<V>(call, index);
 }
 
 FOR_EACH_CPU void of_bfloat16(const Likeliest<c10::BFloat16>& call, int64_t begin, int64_t end) {
-  for (int64_t index = begin; index < end; index++) of_row(call, index);
+  of_rows<Half>(call, begin, end);
 }
 
 }  // namespace
 
-void likeliest(const Likeliest<float>& call, int64_t begin, int64_t end) { of_floats(call, begin, end); }
+KERNEL(likeliest, of_rows, Likeliest<float>)
+
 void likeliest(const Likeliest<c10::BFloat16>& call, int64_t begin, int64_t end) { of_bfloat16(call, begin, end); }

@@ -44,18 +44,22 @@ WITHIN float cap(const NextAttention<T>& call, float* scores, int64_t tokens) {
   return 1.0f;
 }
 
-template <typename T>
+template <typename V, typename T>
 WITHIN float inner_product(const T* a, const T* b, int64_t width) {
-  Half sums[2] = {};
+  Lanes<V> sums = {};
   for (int64_t i = 0; i < width; i += LANES) {
-    sums[0] += widened(a + i) * widened(b + i);
-    sums[1] += widened(a + i + HALF) * widened(b + i + HALF);
+    for (int64_t part = 0; part < PARTS<V>; part++) {
+      const int64_t at = i + part * COUNT<V>;
+      sums.part[part] += widened<V>(a + at) * widened<V>(b + at);
+    }
   }
-  const Half both = sums[0] + sums[1];
+  Half halves[2];
+  std::memcpy(halves, &sums, sizeof halves);
+  const Half both = halves[0] + halves[1];
   return ((both[0] + both[4]) + (both[2] + both[6])) + ((both[1] + both[5]) + (both[3] + both[7]));
 }
 
-template <typename T>
+template <typename V, typename T>
 WITHIN void attend(const NextAttention<T>& call, int64_t index, Scratch<T>& scratch) {
   find_tokens(call, call.texts[index], scratch);
   const int64_t tokens = static_cast<int64_t>(scratch.keys.size()), length = padded(tokens);
@@ -68,42 +72,32 @@ WITHIN void attend(const NextAttention<T>& call, int64_t index, Scratch<T>& scra
   for (int64_t j = 0; j < tokens; j++) {
     for (int64_t head = 0; head < call.heads; head++) {
       const T* key = scratch.keys[j] + head / shared * call.width;
-      scores[head * length + j] = inner_product(query + head * call.width, key, call.width);
+      scores[head * length + j] = inner_product<V>(query + head * call.width, key, call.width);
     }
   }
   for (int64_t head = 0; head < call.heads; head++) {
     const float scale = cap(call, scores + head * length, tokens);
-    softmax(scores + head * length, nullptr, scale, tokens, length);
+    softmax<V>(scores + head * length, nullptr, scale, tokens, length);
   }
   for (int64_t j = 0; j < tokens; j++) {
     for (int64_t head = 0; head < call.heads; head++) {
       const T* value = scratch.values[j] + head / shared * call.width;
       const float share = scores[head * length + j];
       float* to = scratch.context.data() + head * call.width;
-      for (int64_t i = 0; i < call.width; i += HALF) store(to + i, load(to + i) + share * widened(value + i));
+      for (int64_t i = 0; i < call.width; i += COUNT<V>) put<V>(to + i, load<V>(to + i) + share * widened<V>(value + i));
     }
   }
   T* context = call.context + index * call.hidden();
-  for (int64_t i = 0; i < call.hidden(); i += HALF) put(context + i, load(scratch.context.data() + i));
+  for (int64_t i = 0; i < call.hidden(); i += COUNT<V>) put(context + i, load<V>(scratch.context.data() + i));
 }
 
-FOR_EACH_CPU void attend_to_floats(const NextAttention<float>& call, int64_t index, Scratch<float>& scratch) {
-  attend(call, index, scratch);
-}
-
-FOR_EACH_CPU void attend_to_bfloat16(const NextAttention<c10::BFloat16>& call, int64_t index,
-                                     Scratch<c10::BFloat16>& scratch) {
-  attend(call, index, scratch);
+template <typename V, typename T>
+WITHIN void attend_texts(const NextAttention<T>& call, int64_t begin, int64_t end) {
+  Scratch<T> scratch;
+  for (int64_t index = begin; index < end; index++) attend<V>(call, index, scratch);
 }
 
 }  // namespace
 
-void attention_of_next(const NextAttention<float>& call, int64_t begin, int64_t end) {
-  Scratch<float> scratch;
-  for (int64_t index = begin; index < end; index++) attend_to_floats(call, index, scratch);
-}
-
-void attention_of_next(const NextAttention<c10::BFloat16>& call, int64_t begin, int64_t end) {
-  Scratch<c10::BFloat16> scratch;
-  for (int64_t index = begin; index < end; index++) attend_to_bfloat16(call, index, scratch);
-}
+KERNEL(attention_of_next, attend_texts, NextAttention<float>)
+KERNEL(attention_of_next, attend_texts, NextAttention<c10::BFloat16>)

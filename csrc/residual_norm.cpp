@@ -32,65 +32,75 @@ WITHIN void draw(Key key, int64_t at, int64_t width, Scratch& scratch) {
   for (int64_t i = 0; i < width; i++) factors[i] = draws[i] < threshold ? 0.0f : scale;
 }
 
+template <typename V>
 WITHIN void norm_row(const ResidualNorm<float>& call, int64_t row, Scratch& scratch) {
   const int64_t at = row * call.width;
   float* sums = scratch.sums.data();
   draw(call.key, at, call.width, scratch);
-  Half all[2] = {};
-  for (int64_t i = 0; i < call.width; i += HALF) {
-    const Half sum = load(call.x + at + i) * load(scratch.factors.data() + i) + load(call.residual + at + i);
-    store(sums + i, sum);
-    if (call.sum) store(call.sum + at + i, sum);
-    all[i / HALF % 2] += sum;
+  Lanes<V> all = {};
+  for (int64_t begin = 0; begin < call.width; begin += LANES) {
+    for (int64_t part = 0; part < PARTS<V>; part++) {
+      const int64_t i = begin + part * COUNT<V>;
+      const V sum = load<V>(call.x + at + i) * load<V>(scratch.factors.data() + i) + load<V>(call.residual + at + i);
+      put(sums + i, sum);
+      if (call.sum) put(call.sum + at + i, sum);
+      all.part[part] += sum;
+    }
   }
   const float width = static_cast<float>(call.width), mean = total(all) / width;
-  Half squares[2] = {};
-  for (int64_t i = 0; i < call.width; i += HALF) {
-    const Half far = load(sums + i) - mean;
-    squares[i / HALF % 2] += far * far;
+  Lanes<V> squares = {};
+  for (int64_t begin = 0; begin < call.width; begin += LANES) {
+    for (int64_t part = 0; part < PARTS<V>; part++) {
+      const V far = load<V>(sums + begin + part * COUNT<V>) - mean;
+      squares.part[part] += far * far;
+    }
   }
   const float inverse = 1.0f / std::sqrt(total(squares) / width + call.eps);
-  for (int64_t i = 0; i < call.width; i += HALF) {
-    const Half normed = (load(sums + i) - mean) * inverse, y = normed * load(call.weight + i);
-    store(call.y + at + i, call.bias ? y + load(call.bias + i) : y);
-    store(call.normed + at + i, normed);
+  for (int64_t i = 0; i < call.width; i += COUNT<V>) {
+    const V normed = (load<V>(sums + i) - mean) * inverse, y = normed * load<V>(call.weight + i);
+    put<V>(call.y + at + i, call.bias ? y + load<V>(call.bias + i) : y);
+    put(call.normed + at + i, normed);
   }
   call.inverse[row] = inverse;
 }
 
+template <typename V>
 WITHIN void norm_row_backward(const ResidualNormBackward<float>& call, int64_t row, Scratch& scratch) {
   const int64_t at = row * call.width;
-  Half sums[2] = {}, along[2] = {};
-  for (int64_t i = 0; i < call.width; i += HALF) {
-    const Half gradient = load(call.gradient + at + i) * load(call.weight + i);
-    sums[i / HALF % 2] += gradient;
-    along[i / HALF % 2] += gradient * load(call.normed + at + i);
+  Lanes<V> sums = {}, along = {};
+  for (int64_t begin = 0; begin < call.width; begin += LANES) {
+    for (int64_t part = 0; part < PARTS<V>; part++) {
+      const int64_t i = begin + part * COUNT<V>;
+      const V gradient = load<V>(call.gradient + at + i) * load<V>(call.weight + i);
+      sums.part[part] += gradient;
+      along.part[part] += gradient * load<V>(call.normed + at + i);
+    }
   }
   const float width = static_cast<float>(call.width), mean = total(sums) / width, slope = total(along) / width;
   const float inverse = call.inverse[row];
   if (call.of_x) draw(call.key, at, call.width, scratch);
-  for (int64_t i = 0; i < call.width; i += HALF) {
-    const Half gradient = load(call.gradient + at + i) * load(call.weight + i);
-    Half found = (gradient - mean - load(call.normed + at + i) * slope) * inverse;
-    if (call.gradient_of_sum) found += load(call.gradient_of_sum + at + i);
-    if (call.of_residual) store(call.of_residual + at + i, found);
-    if (call.of_x) store(call.of_x + at + i, found * load(scratch.factors.data() + i));
+  for (int64_t i = 0; i < call.width; i += COUNT<V>) {
+    const V gradient = load<V>(call.gradient + at + i) * load<V>(call.weight + i);
+    V found = (gradient - mean - load<V>(call.normed + at + i) * slope) * inverse;
+    if (call.gradient_of_sum) found += load<V>(call.gradient_of_sum + at + i);
+    if (call.of_residual) put(call.of_residual + at + i, found);
+    if (call.of_x) put<V>(call.of_x + at + i, found * load<V>(scratch.factors.data() + i));
   }
 }
 
-FOR_EACH_CPU void forward(const ResidualNorm<float>& call, int64_t begin, int64_t end) {
+template <typename V>
+WITHIN void forward(const ResidualNorm<float>& call, int64_t begin, int64_t end) {
   Scratch scratch(call.width);
-  for (int64_t row = begin; row < end; row++) norm_row(call, row, scratch);
+  for (int64_t row = begin; row < end; row++) norm_row<V>(call, row, scratch);
 }
 
-FOR_EACH_CPU void backward(const ResidualNormBackward<float>& call, int64_t begin, int64_t end) {
+template <typename V>
+WITHIN void backward(const ResidualNormBackward<float>& call, int64_t begin, int64_t end) {
   Scratch scratch(call.width);
-  for (int64_t row = begin; row < end; row++) norm_row_backward(call, row, scratch);
+  for (int64_t row = begin; row < end; row++) norm_row_backward<V>(call, row, scratch);
 }
 
 }  // namespace
 
-void residual_norm(const ResidualNorm<float>& call, int64_t begin, int64_t end) { forward(call, begin, end); }
-void residual_norm_backward(const ResidualNormBackward<float>& call, int64_t begin, int64_t end) {
-  backward(call, begin, end);
-}
+KERNEL(residual_norm, forward, ResidualNorm<float>)
+KERNEL(residual_norm_backward, backward, ResidualNormBackward<float>)

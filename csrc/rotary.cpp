@@ -11,11 +11,11 @@ WITHIN void rotate_token(const Rotation<T>& call, int64_t index) {
   for (int64_t head = 0; head < call.heads; head++) {
     const T* x = call.x + index / call.tokens * call.row + index % call.tokens * call.token + head * call.head;
     T* y = call.y + (index * call.heads + head) * call.width;
-    for (int64_t at = 0; at < half; at += HALF) {
-      const Half cos = load(call.cos + position + at), sin = load(call.sin + position + at) * sign;
-      const Half first = widened(x + at), second = widened(x + half + at);
-      put(y + at, first * cos - second * sin);
-      put(y + half + at, second * cos + first * sin);
+    for (int64_t at = 0; at < half; at += COUNT<Half>) {
+      const Half cos = load<Half>(call.cos + position + at), sin = load<Half>(call.sin + position + at) * sign;
+      const Half first = widened<Half>(x + at), second = widened<Half>(x + half + at);
+      put<Half>(y + at, first * cos - second * sin);
+      put<Half>(y + half + at, second * cos + first * sin);
     }
   }
 }

@@ -41,12 +41,14 @@ WITHIN_TILES float largest_of(const Narrow* row, int64_t count) {
   return _mm512_reduce_max_ps(_mm512_max_ps(most.first, most.second));
 }
 
-// The sum of a row's shares, e^(x - largest), which are put into `shares`.
-WITHIN_TILES double shares_of(const Narrow* row, int64_t count, float most, float* shares) {
+// The sum of a row's shares, e^(x - largest), which are put into `shares`. Meanwhile the row that is next is
+// fetched.
+WITHIN_TILES double shares_of(const Narrow* row, int64_t count, float most, float* shares, const Narrow* next) {
   double sum = 0.0;
   for (int64_t begin = 0; begin < count; begin += BLOCK) {
     Pair sums = {all(0.0f), all(0.0f)};
     for (int64_t at = begin; at < std::min(begin + BLOCK, count); at += STEP) {
+      _mm_prefetch(next + at, _MM_HINT_T1);
       const Pair values = values_at(row, at, count);
       const Floats one = exponential(_mm512_sub_ps(values.first, all(most)));
       const Floats other = exponential(_mm512_sub_ps(values.second, all(most)));
@@ -96,7 +98,7 @@ WITHIN_TILES void of_row(const CrossEntropy<c10::BFloat16>& call, int64_t index,
   const int64_t count = call.vocabulary, token = call.tokens[index];
   Narrow* row = reinterpret_cast<Narrow*>(call.logits) + index * call.step;
   const float most = largest_of(row, count);
-  const double sum = shares_of(row, count, most, shares), log_sum = most + std::log(sum);
+  const double sum = shares_of(row, count, most, shares, row + call.step), log_sum = most + std::log(sum);
   call.own[index] = static_cast<float>(wide(row[token]) - log_sum);
   if (call.all) call.all[index] = static_cast<float>(sum_of(row, count) - count * log_sum);
   if (call.with_gradient) put_gradient(call, row, token, shares, static_cast<float>(1.0 / sum));

@@ -21,6 +21,8 @@ pub mod threads;
 #[cfg(test)]
 mod gpu_tests;
 #[cfg(test)]
+mod instructions_tests;
+#[cfg(test)]
 mod tests;
 
 use std::ffi::{CStr, c_char, c_int};
