@@ -1,4 +1,4 @@
-// Self-attention with dropout of its probabilities, in one pass over a row's head: what a head needs
+// Self-attention whose probabilities may be dropped, in one pass over a row's head: what a head needs
 // stays in the caches, nothing is transposed or copied in memory, and the mask is drawn where it is
 // used. libtorch's fused kernel for CPUs drops nothing, and its products of small matrices one by one
 // take twice the time.
@@ -13,7 +13,7 @@ namespace {
 
 // Values of the vectors that are summed at a time: of ROWS rows of C, COLUMNS vectors each.
 template <typename V, int ROWS, int COLUMNS>
-WITHIN void product_of_rows(Matrix<const float> a, Matrix<const float> b, Matrix<float> c, int64_t inner) {
+WITHIN void product_of_rows(Matrix<const float> a, Matrix<const float> b, Matrix<float> c, int64_t inner, bool adds) {
   V sums[ROWS][COLUMNS] = {};
   for (int64_t j = 0; j < inner; j++) {
     V values[COLUMNS];
@@ -29,31 +29,34 @@ WITHIN void product_of_rows(Matrix<const float> a, Matrix<const float> b, Matrix
 #pragma GCC unroll 8
   for (int i = 0; i < ROWS; i++) {
 #pragma GCC unroll 8
-    for (int n = 0; n < COLUMNS; n++) put(c.at + i * c.row + n * COUNT<V>, sums[i][n]);
+    for (int n = 0; n < COLUMNS; n++) {
+      float* at = c.at + i * c.row + n * COUNT<V>;
+      put<V>(at, adds ? load<V>(at) + sums[i][n] : sums[i][n]);
+    }
   }
 }
 
 // COLUMNS vectors of all rows of C, ROWS rows at a time, and of what is left half as many.
 template <typename V, int ROWS, int COLUMNS>
 WITHIN void product_of_columns(Matrix<const float> a, Matrix<const float> b, Matrix<float> c, int64_t rows,
-                               int64_t inner) {
+                               int64_t inner, bool adds) {
   int64_t i = 0;
-  for (; i + ROWS <= rows; i += ROWS) product_of_rows<V, ROWS, COLUMNS>(a.from(i), b, c.from(i), inner);
-  if constexpr (ROWS > 1) product_of_columns<V, ROWS / 2, COLUMNS>(a.from(i), b, c.from(i), rows - i, inner);
+  for (; i + ROWS <= rows; i += ROWS) product_of_rows<V, ROWS, COLUMNS>(a.from(i), b, c.from(i), inner, adds);
+  if constexpr (ROWS > 1) product_of_columns<V, ROWS / 2, COLUMNS>(a.from(i), b, c.from(i), rows - i, inner, adds);
 }
 
-// C = A B of `rows` by `inner` by `width`, the last a multiple of LANES. Rows of B and C are
-// contiguous.
+// C = A B of `rows` by `inner` by `width`, the last a multiple of LANES, or what is added to C. Rows of B and
+// C are contiguous.
 template <typename V>
 WITHIN void product(Matrix<const float> a, Matrix<const float> b, Matrix<float> c, int64_t rows, int64_t inner,
-                    int64_t width) {
+                    int64_t width, bool adds = false) {
   // As many sums as there are registers for.
   constexpr int ROWS = PARTS<V> == 1 ? 8 : 6;
   int64_t column = 0;
   for (; column + 2 * COUNT<V> <= width; column += 2 * COUNT<V>) {
-    product_of_columns<V, ROWS, 2>(a, b.from(0, column), c.from(0, column), rows, inner);
+    product_of_columns<V, ROWS, 2>(a, b.from(0, column), c.from(0, column), rows, inner, adds);
   }
-  if (column < width) product_of_columns<V, ROWS, 1>(a, b.from(0, column), c.from(0, column), rows, inner);
+  if (column < width) product_of_columns<V, ROWS, 1>(a, b.from(0, column), c.from(0, column), rows, inner, adds);
 }
 
 // Rows and columns of a square that is transposed in registers.
@@ -112,6 +115,8 @@ WITHIN void transpose(Matrix<const float> from, int64_t rows, int64_t columns, f
 // By what the probabilities of one query are multiplied: 0 where dropped. `row` is its place among
 // all rows of the mask.
 WITHIN void draw(Key key, int64_t row, int64_t tokens, std::vector<uint64_t>& words, float* factors) {
+  std::fill(factors + tokens, factors + padded(tokens), 0.0f);
+  if (!key.threshold) return std::fill(factors, factors + tokens, 1.0f);
   const int64_t begin = row * tokens;
   const int64_t first = begin / 4, count = (begin + tokens + 3) / 4 - first;
   uint64_t* drawn = words.data();
@@ -124,7 +129,6 @@ WITHIN void draw(Key key, int64_t row, int64_t tokens, std::vector<uint64_t>& wo
     std::memcpy(&value, bits + j * sizeof value, sizeof value);
     factors[j] = value < threshold ? 0.0f : scale;
   }
-  std::fill(factors + tokens, factors + padded(tokens), 0.0f);
 }
 
 // What a thread works in.
@@ -151,7 +155,7 @@ WITHIN void forward_head(const AttentionForward<float>& call, int64_t index, Scr
   const Matrix<float> dropped = {scratch.dropped.data(), width};
   const Matrix<float> scores = {call.probabilities + index * shape.queries * width, width};
   const float* bias = call.bias ? call.bias + index / shape.heads * shape.tokens : nullptr;
-  transpose(call.key_of.of(index, shape), shape.tokens, shape.width, scratch.turned.data(), width);
+  transpose(call.key_of.shared_by(index, shape), shape.tokens, shape.width, scratch.turned.data(), width);
   for (int64_t begin = 0; begin < shape.queries; begin += step) {
     const int64_t end = std::min(begin + step, shape.queries), seen = shape.visible(end - 1);
     product<V>(call.query.of(index, shape).from(begin), turned, scores.from(begin), end - begin, shape.width, padded(seen));
@@ -161,7 +165,7 @@ WITHIN void forward_head(const AttentionForward<float>& call, int64_t index, Scr
       draw(call.key, index * shape.queries + i, shape.tokens, scratch.words, scratch.factors.data());
       for (int64_t j = 0; j < width; j++) dropped.at[i * width + j] = row[j] * scratch.factors[j];
     }
-    product<V>({dropped.from(begin).at, width}, call.value.of(index, shape), call.context.of(index, shape).from(begin),
+    product<V>({dropped.from(begin).at, width}, call.value.shared_by(index, shape), call.context.of(index, shape).from(begin),
             end - begin, seen, shape.width);
   }
 }
@@ -191,40 +195,59 @@ WITHIN void scores_backward(const AttentionBackward<float>& call, int64_t row_of
   std::fill(of_value + seen, of_value + width, 0.0f);
 }
 
+// The gradient by the scores of one head, and by its queries, whose keys are the head that `scratch.turned` has
+// the values of.
 template <typename V>
-WITHIN void backward_head(const AttentionBackward<float>& call, int64_t index, Scratch& scratch) {
+WITHIN void queries_backward(const AttentionBackward<float>& call, int64_t head, Scratch& scratch) {
   const Shape& shape = call.shape;
-  const int64_t width = padded(shape.tokens);
-  const Matrix<const float> probabilities = {call.probabilities + index * shape.queries * width, width};
+  const int64_t width = padded(shape.tokens), step = block(shape, shape.queries);
+  const Matrix<const float> probabilities = {call.probabilities + head * shape.queries * width, width};
   const Matrix<const float> turned = {scratch.turned.data(), width};
-  const Matrix<const float> dropped = {scratch.dropped.data(), width};
-  const Matrix<const float> scores = {scratch.scores.data(), width};
-  const Matrix<const float> gradient = call.gradient.of(index, shape);
-  transpose(call.value.of(index, shape), shape.tokens, shape.width, scratch.turned.data(), width);
-  for (int64_t begin = 0, step = block(shape, shape.queries); begin < shape.queries; begin += step) {
+  const Matrix<float> scores = {scratch.scores.data(), width}, dropped = {scratch.dropped.data(), width};
+  const Matrix<const float> gradient = call.gradient.of(head, shape);
+  for (int64_t begin = 0; begin < shape.queries; begin += step) {
     const int64_t end = std::min(begin + step, shape.queries), seen = shape.visible(end - 1);
-    product<V>(gradient.from(begin), turned, {scratch.scores.data() + begin * width, width}, end - begin, shape.width,
-            padded(seen));
+    product<V>(gradient.from(begin), turned, scores.from(begin), end - begin, shape.width, padded(seen));
     for (int64_t i = begin; i < end; i++) {
-      scores_backward<V>(call, index * shape.queries + i, probabilities.from(i).at, shape.visible(i),
-                      scratch.scores.data() + i * width, scratch.dropped.data() + i * width, scratch);
+      scores_backward<V>(call, head * shape.queries + i, probabilities.from(i).at, shape.visible(i), scores.from(i).at,
+                         dropped.from(i).at, scratch);
     }
-    if (call.of_query.at) {
-      product<V>(scores.from(begin), call.key_of.of(index, shape), call.of_query.of(index, shape).from(begin), end - begin,
-              seen, shape.width);
-    }
+    if (!call.of_query.at) continue;
+    product<V>({scores.from(begin).at, width}, call.key_of.shared_by(head, shape),
+               call.of_query.of(head, shape).from(begin), end - begin, seen, shape.width);
   }
-  for (int64_t begin = 0, step = block(shape, shape.tokens); begin < shape.tokens; begin += step) {
+}
+
+// What the queries of one head add to the gradients by its keys and values; the first of those that share
+// them begins the sum.
+template <typename V>
+WITHIN void keys_backward(const AttentionBackward<float>& call, int64_t head, bool adds, Scratch& scratch) {
+  const Shape& shape = call.shape;
+  const int64_t width = padded(shape.tokens), step = block(shape, shape.tokens);
+  const Matrix<const float> scores = {scratch.scores.data(), width}, dropped = {scratch.dropped.data(), width};
+  for (int64_t begin = 0; begin < shape.tokens; begin += step) {
     const int64_t count = std::min(step, shape.tokens - begin), first = shape.viewer(begin);
     const int64_t queries = shape.queries - first;
     if (call.of_value.at) {
-      product<V>(dropped.from(first, begin).transposed(), gradient.from(first), call.of_value.of(index, shape).from(begin),
-              count, queries, shape.width);
+      product<V>(dropped.from(first, begin).transposed(), call.gradient.of(head, shape).from(first),
+                 call.of_value.shared_by(head, shape).from(begin), count, queries, shape.width, adds);
     }
     if (call.of_key.at) {
-      product<V>(scores.from(first, begin).transposed(), call.query.of(index, shape).from(first),
-              call.of_key.of(index, shape).from(begin), count, queries, shape.width);
+      product<V>(scores.from(first, begin).transposed(), call.query.of(head, shape).from(first),
+                 call.of_key.shared_by(head, shape).from(begin), count, queries, shape.width, adds);
     }
+  }
+}
+
+// A head of keys, with all of queries that share it.
+template <typename V>
+WITHIN void backward_head(const AttentionBackward<float>& call, int64_t index, Scratch& scratch) {
+  const Shape& shape = call.shape;
+  const int64_t first = index * shape.groups, width = padded(shape.tokens);
+  transpose(call.value.shared_by(first, shape), shape.tokens, shape.width, scratch.turned.data(), width);
+  for (int64_t head = first; head < first + shape.groups; head++) {
+    queries_backward<V>(call, head, scratch);
+    keys_backward<V>(call, head, head > first, scratch);
   }
 }
 

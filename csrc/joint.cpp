@@ -78,6 +78,8 @@ struct Batches : torch::CustomClassHolder {
   // Undefined where a batch has none.
   std::vector<at::Tensor> biases;
   int64_t heads = 1;
+  // Query heads side by side that share a head of keys and values.
+  int64_t groups = 1;
   bool causal = false;
   uint32_t threshold = 0;
 
@@ -87,7 +89,7 @@ struct Batches : torch::CustomClassHolder {
     int64_t first_query = 0, first_token = 0, first_probability = 0;
     for (size_t at = 0; at < sizes.size(); at++) {
       const auto [rows, queries, tokens] = sizes[at];
-      const Shape shape = {rows, heads, hidden / heads, queries, tokens, causal};
+      const Shape shape = {rows, heads, hidden / heads, queries, tokens, causal, groups};
       function(at, shape, Key{static_cast<uint64_t>(seeds[at]), threshold}, first_query, first_token,
                first_probability);
       first_query += rows * queries;
@@ -153,7 +155,7 @@ struct JointAttention : torch::autograd::Function<JointAttention> {
            given(value, first_token, shape.tokens), given(gradient, first_query, shape.queries),
            probabilities.const_data_ptr<float>() + first_probability, made(found[0], first_query, shape.queries),
            made(found[1], first_token, shape.tokens), made(found[2], first_token, shape.tokens)},
-          1, attention_backward);
+          shape.groups, attention_backward);
     });
     return found;
   }
@@ -197,6 +199,7 @@ extern "C" at::Tensor* shim_joint_attention(const at::Tensor* query, const at::T
     }
     batches->seeds = as_integers(seeds, count);
     batches->heads = heads;
+    batches->groups = query->size(2) / key->size(2);
     batches->causal = causal;
     batches->threshold = threshold;
     return new at::Tensor(JointAttention::apply(*query, *key, *value, batches));

@@ -120,7 +120,6 @@ bool are_attended(const at::Tensor& query, const at::Tensor& key, const at::Tens
 bool suits_vectors(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                    const std::optional<at::Tensor>& bias, int64_t heads, bool causal) {
   return has_wide_vectors() && are_attended<float>(query, key, value, bias, heads, causal) &&
-         key.size(2) == query.size(2) &&
          (!bias || (bias->scalar_type() == at::kFloat && bias->is_contiguous()));
 }
 
@@ -132,8 +131,7 @@ bool suits_tiles(const at::Tensor& query, const at::Tensor& key, const at::Tenso
 
 }  // namespace
 
-// Null, without an error, where no kernel suits the values; in float32 also where nothing is dropped,
-// which libtorch's own kernels compute.
+// Null, without an error, where no kernel suits the values.
 extern "C" int shim_attention(const at::Tensor* query, const at::Tensor* key, const at::Tensor* value,
                               const at::Tensor* bias, int64_t heads, bool causal, uint64_t seed,
                               uint32_t threshold, at::Tensor** found) {
@@ -147,7 +145,7 @@ extern "C" int shim_attention(const at::Tensor* query, const at::Tensor* key, co
     if (suits_tiles(*query, *key, *value, added, heads, causal)) {
       const auto wide = added ? std::optional<at::Tensor>(added->to(at::kFloat).contiguous()) : std::nullopt;
       apply([](const auto&... given) { return SelfAttention<Narrow>::apply(given...); }, wide);
-    } else if (threshold > 0 && suits_vectors(*query, *key, *value, added, heads, causal)) {
+    } else if (suits_vectors(*query, *key, *value, added, heads, causal)) {
       apply([](const auto&... given) { return SelfAttention<float>::apply(given...); }, added);
     } else if (threshold > 0 && suits_gpu(*query, *key, *value, added, heads, causal)) {
       apply(attend_on_gpu, added);

@@ -85,7 +85,7 @@ pub struct JointAttention<'a> {
     pub key: &'a Tensor,
     /// The values.
     pub value: &'a Tensor,
-    /// Heads, side by side in `hidden`.
+    /// Heads of the queries, side by side in `hidden`; keys and values may have fewer.
     pub heads: i64,
     /// Whether a query sees the keys of its row up to its own place alone.
     pub causal: bool,

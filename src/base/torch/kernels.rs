@@ -97,9 +97,9 @@ pub struct AttentionInputs<'a> {
 ///
 /// `None` where that is not written for what is given: on a CPU heads whose width is not a multiple of
 /// 16, anywhere a bias that is not one of a row's keys. In bfloat16 also where layers are not
-/// computed in it here ([`narrow`](super::narrow)); elsewhere for fewer heads of keys; in float32 where
-/// nothing is dropped, and where the processor, or what the compiler made for it, has no wide vectors,
-/// without which it is slower than the definition.
+/// computed in it here ([`narrow`](super::narrow)); on a GPU for fewer heads of keys, and where nothing
+/// is dropped; in float32 on a CPU where the processor, or what the compiler made for it, has no wide
+/// vectors, without which it is slower than the definition.
 ///
 /// # Errors
 /// If memory runs out.

@@ -1,6 +1,6 @@
 //! Attention that looks back only.
 
-use tch::{Kind, TchError, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 use crate::base::torch;
 use crate::base::torch::kernels::AttentionInputs;
@@ -72,13 +72,13 @@ impl CausalAttention<'_> {
         }
     }
 
-    /// By a kernel of our own, where there is one and it is faster: libtorch's have no dropout, and in
-    /// bfloat16 on a CPU they set up each small product anew. Ours takes plain scores only, and keeps the
+    /// By a kernel of our own, where there is one and it is faster: libtorch's have no dropout, and on a
+    /// CPU they set up each small product anew. Ours takes plain scores only, and keeps the
     /// probabilities. Without dropout it is used where these have no more values than queries, keys,
     /// values and context together.
     fn in_one_pass(&self, dropped: Option<DropoutMask>) -> Result<Option<Tensor>, TchError> {
         let is_short = || self.keys() <= 4 * self.query.size()[3];
-        let is_faster = dropped.is_some() || (narrow::is_on(self.query.device()) && is_short());
+        let is_faster = dropped.is_some() || (self.is_for_kernels() && is_short());
         if !is_faster || !self.scoring.is_plain(self.keys()) {
             return Ok(None);
         }
@@ -94,6 +94,12 @@ impl CausalAttention<'_> {
         let DropoutMask { seed, threshold } = dropped.unwrap_or_default();
         let found = torch::kernels::attention(attended, seed, threshold)?;
         found.map(|found| split(&found, heads)).transpose()
+    }
+
+    /// Whether kernels of our own compute attention without dropout of these numbers, on this device.
+    fn is_for_kernels(&self) -> bool {
+        let device = self.query.device();
+        narrow::is_on(device) || (device == Device::Cpu && self.query.kind() == Kind::Float)
     }
 
     /// Keys and values with their heads side by side, (rows, tokens, heads × width).

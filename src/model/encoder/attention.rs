@@ -5,6 +5,7 @@ use tch::{Kind, TchError, Tensor};
 use crate::base::torch;
 use crate::base::torch::joint_kernels::JointAttention;
 use crate::base::torch::kernels::AttentionInputs;
+use crate::base::torch::narrow;
 use crate::model::ModelError;
 use crate::model::dropout::{DropoutMask, Masks, next_mask};
 use crate::model::encoder::layer_spec::LayerSpec;
@@ -130,7 +131,10 @@ pub(crate) fn attend(
     mask: Option<DropoutMask>,
 ) -> Result<Tensor, TchError> {
     let DropoutMask { seed, threshold } = mask.unwrap_or_default();
-    if has_bias_of_keys(&attended)
+    // In float32 libtorch's kernels, which keep no probabilities, are fast where nothing is dropped.
+    let is_faster = mask.is_some() || narrow::is_on(attended.query.device());
+    if is_faster
+        && has_bias_of_keys(&attended)
         && let Some(context) = torch::kernels::attention(attended, seed, threshold)?
     {
         return Ok(context);
