@@ -11,7 +11,7 @@
 
 namespace {
 
-// Values of the vectors that are summed at a time: of ROWS rows of C, COLUMNS vectors each.
+// ROWS rows of C, COLUMNS vectors of each, whose sums stay in registers.
 template <typename V, int ROWS, int COLUMNS>
 WITHIN void product_of_rows(Matrix<const float> a, Matrix<const float> b, Matrix<float> c, int64_t inner, bool adds) {
   V sums[ROWS][COLUMNS] = {};
@@ -158,15 +158,16 @@ WITHIN void forward_head(const AttentionForward<float>& call, int64_t index, Scr
   transpose(call.key_of.shared_by(index, shape), shape.tokens, shape.width, scratch.turned.data(), width);
   for (int64_t begin = 0; begin < shape.queries; begin += step) {
     const int64_t end = std::min(begin + step, shape.queries), seen = shape.visible(end - 1);
-    product<V>(call.query.of(index, shape).from(begin), turned, scores.from(begin), end - begin, shape.width, padded(seen));
+    product<V>(call.query.of(index, shape).from(begin), turned, scores.from(begin), end - begin, shape.width,
+               padded(seen));
     for (int64_t i = begin; i < end; i++) {
       float* row = scores.from(i).at;
       softmax<V>(row, bias, shape.scale(), shape.visible(i), width);
       draw(call.key, index * shape.queries + i, shape.tokens, scratch.words, scratch.factors.data());
       for (int64_t j = 0; j < width; j++) dropped.at[i * width + j] = row[j] * scratch.factors[j];
     }
-    product<V>({dropped.from(begin).at, width}, call.value.shared_by(index, shape), call.context.of(index, shape).from(begin),
-            end - begin, seen, shape.width);
+    product<V>({dropped.from(begin).at, width}, call.value.shared_by(index, shape),
+               call.context.of(index, shape).from(begin), end - begin, seen, shape.width);
   }
 }
 

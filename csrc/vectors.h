@@ -155,6 +155,7 @@ WITHIN float total(const Lanes<V>& lanes) {
   return sum;
 }
 
+// The largest of a vector's values.
 template <typename V>
 WITHIN float largest_of(const V& values) {
   float some[COUNT<V>];
