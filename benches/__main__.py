@@ -67,7 +67,7 @@ def limit(_: argparse.Namespace) -> str:
     wanted = (
         "16 examples of 64 tokens: a training step against the matrix products of the step alone, "
         "timed in turn, medians; `encoder` is MiniLM, decoders are drawn. Wanted: in float32 at most "
-        "1.2, for decoders 1.25, and SORF-VeRA with r 128 at most 1.1 times LoRA with r 128; in "
+        "1.2, and SORF-VeRA with r 128 at most 1.1 times LoRA with r 128; in "
         "bfloat16 at most 1.6."
     )
     precisions = ["float32", "bfloat16"] if machine.has_bfloat16() else ["float32"]

@@ -11,9 +11,12 @@
 
 namespace {
 
+// Of two values each the larger; what is no number is passed over.
 template <typename V>
 WITHIN Lanes<V> larger_of(const Lanes<V>& values, Lanes<V> others) {
-  for (int64_t i = 0; i < PARTS<V>; i++) others.part[i] = values.part[i] > others.part[i] ? values.part[i] : others.part[i];
+  for (int64_t i = 0; i < PARTS<V>; i++) {
+    others.part[i] = values.part[i] > others.part[i] ? values.part[i] : others.part[i];
+  }
   return others;
 }
 

@@ -167,7 +167,8 @@ extern "C" at::Tensor* shim_narrow_sequential(const at::Tensor* x, const GivenFr
       layers.push_back(given[i].checked());
     }
     TORCH_CHECK(activation >= TileActivation::NONE && activation <= TileActivation::GATE, "no activation ", activation);
-    TORCH_CHECK((activation != TileActivation::NONE) == (count == 2), "an activation goes between two layers, which have one");
+    TORCH_CHECK((activation != TileActivation::NONE) == (count == 2),
+                "an activation goes between two layers, which have one");
     const SigmoidGate gate = {static_cast<float>(linear), static_cast<float>(cubic)};
     const TileActivation between = {static_cast<TileActivation::Kind>(activation), gate};
     const bool keeps = x->requires_grad() && at::GradMode::is_enabled();

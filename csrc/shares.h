@@ -19,8 +19,8 @@ WITHIN Lanes<V> lanes_of(const float* row) {
   return values;
 }
 
-// First every other one and then the rest, which takes no shuffling, as all values of their kind here; in
-// halves alone, for that would take some in whole vectors.
+// The same of bfloat16, first those at even places and then those at odd ones: in halves that needs no shuffle,
+// in whole vectors it would.
 template <typename V>
 WITHIN Lanes<V> lanes_of(const c10::BFloat16* row) {
   static_assert(PARTS<V> == 2);

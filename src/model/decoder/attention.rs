@@ -73,7 +73,7 @@ impl CausalAttention<'_> {
     }
 
     /// By a kernel of our own, where there is one and it is faster: libtorch's have no dropout, and on a
-    /// CPU they set up each small product anew. Ours takes plain scores only, and keeps the
+    /// CPU they prepare each small product separately. Ours takes plain scores only, and keeps the
     /// probabilities. Without dropout it is used where these have no more values than queries, keys,
     /// values and context together.
     fn in_one_pass(&self, dropped: Option<DropoutMask>) -> Result<Option<Tensor>, TchError> {

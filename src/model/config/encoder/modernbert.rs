@@ -200,7 +200,6 @@ impl EncoderArchitecture for ModernBertConfig {
             padding: self.pad_token_id,
             max_tokens: self.max_position_embeddings,
             tokenizer_class: named.unwrap_or("PreTrainedTokenizerFast"),
-            // It has no dropout to begin with, as decoders have none.
         }
     }
 
